@@ -1,0 +1,38 @@
+"""Every error that tiedae raises on purpose, as one tree.
+
+    TiedaeError
+    ├── InputError        what the user gave is wrong: exit code 2
+    │   ├── RecipeError   a key or value of a recipe or configuration
+    │   ├── DataError     samples that cannot be trained or measured on
+    │   └── FormatError   a file that is damaged or of another kind
+    ├── ExportError       a model that a target cannot express: exit code 2
+    └── CheckError        a check ran and failed: exit code 1
+"""
+
+
+class TiedaeError(Exception):
+    """Root of the tree; its text is one line that a user can act on."""
+
+
+class InputError(TiedaeError):
+    """What the user gave is wrong."""
+
+
+class RecipeError(InputError):
+    """A key or value of a recipe or configuration is wrong."""
+
+
+class DataError(InputError):
+    """The samples cannot be used: empty, ragged, not numeric, not finite, or of another shape."""
+
+
+class FormatError(InputError):
+    """A file is damaged, truncated or not of the kind that its name says."""
+
+
+class ExportError(TiedaeError):
+    """The model cannot be expressed in the target's operations."""
+
+
+class CheckError(TiedaeError):
+    """A parity, storage, hash or quality check ran and failed."""

@@ -1,0 +1,209 @@
+"""The program: the one description of a model that every writer reads.
+
+A program is two short lists of operations, the encoder (`x` → `code`) and the decoder (`code` → `y`), over named tensors and
+constants. Operations are small frozen records that hold names only; arrays live in `Program.constants`. With quantization
+parameters it is the exact integer program; without, the float program.
+
+Conventions
+    activations   uint8 with a scale and a zero point in 0…255 (a target of int8 activations subtracts 128 from both)
+    kernels       int8 in −127…127, [inputs, units], symmetric: one scale, or one per unit
+    biases        int32 in `Dense` (scale = scale of x · scale of the kernel), uint8 with their own quantization in `AddBias`
+    real value    (q − zero_point) · scale
+Scales are float32 values: the same bits in the program, in the manifest and in every file.
+
+Two forms of the decoder exist, since targets differ: `fused` has the bias inside `Dense` (ONNX Gemm), `split` is a `Product`
+followed by `AddBias` (TFLite BATCH_MATMUL and ADD). Kernels, the encoder and the codes are the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from ..compress.errors import ExportError
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantization of a uint8 tensor: real = (q − zero_point) · scale.
+
+    `scale` is a positive float32 value, `zero_point` an integer in 0…255.
+    """
+
+    scale: float
+    zero_point: int
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale) and self.scale > 0 and np.float32(self.scale) == self.scale):
+            raise ExportError(f"a scale must be a positive float32 value, got {self.scale!r}")
+        if not 0 <= self.zero_point <= 255:
+            raise ExportError(f"a zero point must lie in 0…255, got {self.zero_point}")
+
+    @classmethod
+    def from_range(cls, low: float, high: float) -> Quantization:
+        """The quantization of [low, high], widened to contain 0 exactly (zero point rounded, then the scale kept)."""
+        low, high = min(float(low), 0.0), max(float(high), 0.0)
+        if high == low:
+            high = low + 1.0
+        scale = np.float32((high - low) / 255)
+        return cls(float(scale), int(np.clip(np.rint(-low / float(scale)), 0, 255)))
+
+    def quantize(self, real: np.ndarray) -> np.ndarray:
+        """Real values → uint8, rounding half to even, saturating."""
+        steps = np.rint(np.asarray(real, np.float64) / self.scale)
+        return np.clip(steps + self.zero_point, 0, 255).astype(np.uint8)
+
+    def dequantize(self, q: np.ndarray) -> np.ndarray:
+        """uint8 → float32 real values."""
+        return (q.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
+
+
+BYTE = Quantization(float(np.float32(1 / 255)), 0)
+"""Pixels: byte b means b / 255."""
+SIGMOID_OUTPUT = Quantization(1 / 256, 0)
+TANH_OUTPUT = Quantization(1 / 128, 128)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An activation of `size` values per sample; float32 where `quantization` is None, else uint8."""
+
+    name: str
+    size: int
+    quantization: Quantization | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A tied kernel, [inputs, units]. `scales` has one float32 value, or one per unit; empty in a float program.
+
+    Its values are `Program.constants[name]`, int8 or float32.
+    """
+
+    name: str
+    inputs: int
+    units: int
+    scales: tuple[float, ...] = ()
+
+    @property
+    def decode_scale(self) -> float:
+        """The one scale of the integers where the decoder consumes them (the rest of a unit's scale is in `Rescale`)."""
+        return max(self.scales)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """y = activation(x · W + bias), or x · Wᵀ where `transposed`. Activations: linear, relu, relu6."""
+
+    x: str
+    y: str
+    kernel: str
+    transposed: bool
+    bias: str | None
+    activation: str
+
+
+@dataclass(frozen=True)
+class Product:
+    """y = x · Wᵀ, requantized: the first half of a decoder layer in the split form."""
+
+    x: str
+    y: str
+    kernel: str
+
+
+@dataclass(frozen=True)
+class AddBias:
+    """y = activation(x + bias): the second half. `quantization` is that of the uint8 bias; None in a float program."""
+
+    x: str
+    y: str
+    bias: str
+    quantization: Quantization | None
+    activation: str
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """y = x · factors, one uint8 factor per unit: s_j / max(s) before a decoder product with a scale per unit."""
+
+    x: str
+    y: str
+    factors: str
+    quantization: Quantization
+
+
+@dataclass(frozen=True)
+class Activate:
+    """y = function(x), elementwise: sigmoid or tanh (a table of 256 entries in an integer program), relu or relu6."""
+
+    x: str
+    y: str
+    function: str
+
+
+@dataclass(frozen=True)
+class Requantize:
+    """y = x in another quantization."""
+
+    x: str
+    y: str
+
+
+Operation = Dense | Product | AddBias | Rescale | Activate | Requantize
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A tied autoencoder as operations.
+
+    `tensors` and `kernels` are keyed by name; the tensors `x`, `code` and `y` always exist. `constants` holds the kernels
+    ([inputs, units]), biases and factors.
+    """
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    kernels: Mapping[str, Kernel]
+    encoder: tuple[Operation, ...]
+    decoder: tuple[Operation, ...]
+    constants: Mapping[str, np.ndarray] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        known = {"x"}
+        for operation in self.operations:
+            if operation.x not in known:
+                raise ExportError(f"program {self.name}: {operation} reads {operation.x!r} before it is written")
+            known.add(operation.y)
+        if known != set(self.tensors):
+            raise ExportError(f"program {self.name}: tensors {sorted(self.tensors)} but operations use {sorted(known)}")
+        if not {"x", "code", "y"} <= known:
+            raise ExportError(f"program {self.name}: needs tensors x, code and y, got {sorted(known)}")
+        for name, kernel in self.kernels.items():
+            values = self.constants[name]
+            if values.shape != (kernel.inputs, kernel.units):
+                raise ExportError(f"kernel {name}: shape {values.shape} in constants, {(kernel.inputs, kernel.units)} declared")
+            if kernel.scales and not (values.dtype == np.int8 and values.min(initial=0) >= -127):
+                raise ExportError(f"kernel {name}: a quantized kernel holds int8 in −127…127, got {values.dtype}")
+
+    @property
+    def operations(self) -> Iterator[Operation]:
+        yield from self.encoder
+        yield from self.decoder
+
+    @cached_property
+    def quantized(self) -> bool:
+        return self.tensors["code"].quantization is not None
+
+    def part(self, signature: str) -> tuple[tuple[Operation, ...], str, tuple[str, ...]]:
+        """The operations, input and outputs of a signature: `encode`, `decode` or `reconstruct`."""
+        return {
+            "encode": (self.encoder, "x", ("code",)),
+            "decode": (self.decoder, "code", ("y",)),
+            "reconstruct": (self.encoder + self.decoder, "x", ("code", "y")),
+        }[signature]
+
+
+SIGNATURES = ("encode", "decode", "reconstruct")
