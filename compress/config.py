@@ -1,0 +1,239 @@
+"""Configuration of the model and of each stage, validated on construction.
+
+Nothing here imports TensorFlow, so a recipe is checked before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from .errors import RecipeError
+
+Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
+Loss = Literal["mse", "mae", "bce", "huber"]
+Granularity = Literal["tensor", "unit"]
+
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+"""The activations whose int8 kernels agree in every runtime that we export to."""
+
+
+def require(condition: bool, key: str, got: object, right: str) -> None:
+    """Raise RecipeError naming the key, what it got and what would be right, unless the condition holds."""
+    if not condition:
+        raise RecipeError(f"{key}: got {got!r}, must be {right}")
+
+
+def require_choice(key: str, got: object, choices: object) -> None:
+    names = get_args(choices)
+    require(got in names, key, got, "one of " + ", ".join(names))
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One encoder layer and, mirrored, one decoder layer over the same kernel.
+
+    `dropout` is applied to the layer's output in training. `l1`, `l2` penalize the kernel (once, although two layers use
+    it), `activity_l1`, `activity_l2` the layer's output, summed over units and averaged over the batch.
+    """
+
+    units: int
+    activation: Activation = "linear"
+    use_bias: bool = True
+    dropout: float = 0.0
+    l1: float = 0.0
+    l2: float = 0.0
+    activity_l1: float = 0.0
+    activity_l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.units >= 1, "units", self.units, "at least 1")
+        require_choice("activation", self.activation, Activation)
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        for key in ("l1", "l2", "activity_l1", "activity_l2"):
+            require(0 <= getattr(self, key) < math.inf, key, getattr(self, key), "0 or more")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A stack of tied dense layers: inputs → layers[0].units → … → layers[-1].units (the code) and back.
+
+    Decoder layer i carries the activation of encoder layer i − 1, the last one `output_activation`.
+    `inputs` is the number of values per sample; a recipe may leave it out (0), it then comes from the data.
+    """
+
+    layers: tuple[LayerConfig, ...]
+    output_activation: Activation = "sigmoid"
+    inputs: int = 0
+
+    def __post_init__(self) -> None:
+        require(len(self.layers) >= 1, "layers", self.layers, "one layer or more")
+        require_choice("output_activation", self.output_activation, Activation)
+        require(self.inputs >= 0, "inputs", self.inputs, "the number of values per sample")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """(inputs, units of layer 0, …, units of the code)."""
+        return (self.inputs, *(layer.units for layer in self.layers))
+
+    def decoder_activation(self, index: int) -> str:
+        """The activation of the decoder layer that uses kernel `index`."""
+        return self.output_activation if index == 0 else self.layers[index - 1].activation
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Float training: Adam with warm-up and cosine decay to zero over all epochs, or a constant rate.
+
+    `patience` epochs without a better validation loss stop it (0: never); the best weights are kept where there is a
+    validation set. `seed` fixes the initial weights, the order of samples and dropout.
+    """
+
+    epochs: int = 15
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    loss: Loss = "mse"
+    patience: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "positive")
+        require_choice("schedule", self.schedule, Literal["cosine", "constant"])
+        require_choice("loss", self.loss, Loss)
+        require(self.patience >= 0, "patience", self.patience, "0 (never stop) or more")
+
+
+@dataclass(frozen=True)
+class PruneConfig:
+    """Magnitude pruning on the one mask of each kernel, then fine-tuning with the mask held.
+
+    `sparsity` is the final share of zeros, layer-wise or over all kernels together (`scope` global). The polynomial
+    schedule ramps over the first `ramp` of the epochs, the constant one prunes at once.
+    """
+
+    sparsity: float = 0.5
+    schedule: Literal["polynomial", "constant"] = "polynomial"
+    scope: Literal["layer", "global"] = "layer"
+    ramp: float = 0.6
+    epochs: int = 5
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        require(0 <= self.sparsity < 1, "sparsity", self.sparsity, "in [0, 1)")
+        require_choice("schedule", self.schedule, Literal["polynomial", "constant"])
+        require_choice("scope", self.scope, Literal["layer", "global"])
+        require(0 < self.ramp <= 1, "ramp", self.ramp, "in (0, 1]")
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "positive")
+
+
+@dataclass(frozen=True)
+class QuantizeConfig:
+    """Quantization to int8: aware training (`qat`), or plain post-training quantization (`ptq`).
+
+    `granularity` is one scale per kernel (`tensor`) or per unit (`unit`). `samples` calibration samples start the ranges.
+    """
+
+    method: Literal["qat", "ptq"] = "qat"
+    granularity: Granularity = "tensor"
+    samples: int = 512
+    epochs: int = 5
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        require_choice("method", self.method, Literal["qat", "ptq"])
+        require_choice("granularity", self.granularity, Granularity)
+        require(self.samples >= 1, "samples", self.samples, "at least 1")
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "positive")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where samples come from and how they become float32 model inputs.
+
+    `source` is a known name or a path. `window` cuts a one-dimensional record into samples. `scaling` auto: bytes by 255;
+    floats by the rule that the output activation suggests; `per_feature` gives each value an offset and scale of its own.
+    `test` and `validation` are the shares split off by `seed` (`split` tail: the last samples, for records in time) where
+    the source has no test set of its own.
+    """
+
+    source: str
+    window: int = 0
+    scaling: Literal["auto", "none", "byte", "minmax", "standard"] = "auto"
+    per_feature: bool = False
+    test: float = 0.1
+    validation: float = 0.0
+    split: Literal["auto", "random", "tail"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(bool(self.source), "source", self.source, "a known name or a path")
+        require(self.window >= 0, "window", self.window, "0 (samples as they are) or the number of values per sample")
+        require_choice("scaling", self.scaling, Literal["auto", "none", "byte", "minmax", "standard"])
+        require_choice("split", self.split, Literal["auto", "random", "tail"])
+        require(0 < self.test < 1, "test", self.test, "in (0, 1)")
+        require(0 <= self.validation < 1, "validation", self.validation, "in [0, 1)")
+        require(self.test + self.validation < 1, "validation", self.validation, "less than 1 − test")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Which files are written. `io` auto: uint8 for uint8 data, else float32."""
+
+    targets: tuple[Literal["tflite", "onnx"], ...] = ("tflite", "onnx")
+    signatures: tuple[Literal["encode", "decode", "reconstruct"], ...] = ("encode", "decode", "reconstruct")
+    io: Literal["auto", "uint8", "int8", "float32"] = "auto"
+    opset: int = 17
+
+    def __post_init__(self) -> None:
+        require(len(self.targets) > 0, "targets", self.targets, "one target or more")
+        require(len(self.signatures) > 0, "signatures", self.signatures, "one signature or more")
+        for target in self.targets:
+            require_choice("targets", target, Literal["tflite", "onnx"])
+        for signature in self.signatures:
+            require_choice("signatures", signature, Literal["encode", "decode", "reconstruct"])
+        require(len(set(self.targets)) == len(self.targets), "targets", self.targets, "each target once")
+        require(len(set(self.signatures)) == len(self.signatures), "signatures", self.signatures, "each signature once")
+        require_choice("io", self.io, Literal["auto", "uint8", "int8", "float32"])
+        require(13 <= self.opset <= 23, "opset", self.opset, "in 13…23")
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Tolerances of the checks; `max_quality_loss` is relative to the Keras float model's test error."""
+
+    max_quality_loss: float = 0.05
+    codes_equal_share: float = 0.999
+    codes_max_lsb: int = 1
+    operation_max_lsb: int = 1
+    float_max_abs: float = 1e-5
+
+    def __post_init__(self) -> None:
+        require(self.max_quality_loss >= 0, "max_quality_loss", self.max_quality_loss, "0 or more")
+        require(0 <= self.codes_equal_share <= 1, "codes_equal_share", self.codes_equal_share, "in [0, 1]")
+        require(self.codes_max_lsb >= 0, "codes_max_lsb", self.codes_max_lsb, "0 or more")
+        require(self.operation_max_lsb >= 0, "operation_max_lsb", self.operation_max_lsb, "0 or more")
+        require(self.float_max_abs > 0, "float_max_abs", self.float_max_abs, "positive")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a run depends on."""
+
+    name: str
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig = field(default_factory=TrainConfig)
+    prune: PruneConfig | None = None
+    quantize: QuantizeConfig | None = field(default_factory=QuantizeConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+
+    def __post_init__(self) -> None:
+        allowed = self.name.replace("-", "").replace("_", "").isalnum() and self.name.isascii()
+        require(allowed, "name", self.name, "ASCII letters, digits, - and _")

@@ -1,0 +1,61 @@
+"""What a model file holds, whatever its format: the shape that inspection, the storage proof and the report read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """One use of stored data: several constants may be views of one `storage`.
+
+    `values` is the array as stored, in the orientation of the file (read-only; may be a memory map). `storage` identifies the
+    bytes: equal for two views of one buffer. `scales` and `zero_points` are empty where the constant is not quantized
+    (int8 values of a TFLite file have zero points in −128…127), `axis` is the quantized dimension of per-channel scales.
+    """
+
+    name: str
+    values: np.ndarray = field(repr=False)
+    storage: str
+    scales: tuple[float, ...] = ()
+    zero_points: tuple[int, ...] = ()
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a signature. A dimension of None is free (the batch)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One entry point: its ports and how often each kind of operation occurs in it, nested graphs included."""
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    operations: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """A parsed model file.
+
+    `size` counts the bytes of the file and of its external data. `details` are facts of the format worth showing, such as the
+    opset or the minimum runtime version.
+    """
+
+    format: str
+    size: int
+    constants: tuple[Constant, ...]
+    signatures: tuple[Signature, ...]
+    details: Mapping[str, str] = field(default_factory=dict)
