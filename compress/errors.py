@@ -1,12 +1,12 @@
 """Every error that tiedae raises on purpose, as one tree.
 
-    TiedaeError
-    ├── InputError        what the user gave is wrong: exit code 2
-    │   ├── RecipeError   a key or value of a recipe or configuration
-    │   ├── DataError     samples that cannot be trained or measured on
-    │   └── FormatError   a file that is damaged or of another kind
-    ├── ExportError       a model that a target cannot express: exit code 2
-    └── CheckError        a check ran and failed: exit code 1
+TiedaeError
+├── InputError        what the user gave is wrong: exit code 2
+│   ├── RecipeError   a key or value of a recipe or configuration
+│   ├── DataError     samples that cannot be trained or measured on
+│   └── FormatError   a file that is damaged or of another kind
+├── ExportError       a model that a target cannot express: exit code 2
+└── CheckError        a check ran and failed: exit code 1
 """
 
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .program import Activate, AddBias, Dense, Kernel, Operation, Product, Program, Quantization, Requantize, Rescale
+from .program import Activate, AddBias, Dense, Operation, Product, Program, Quantization, Requantize, Rescale
 
 FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda x: x,

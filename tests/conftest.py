@@ -1,0 +1,163 @@
+"""Programs with random but plausible numbers, for tests of writers, readers and the interpreter without any training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from tiedae.export.interpreter import FUNCTIONS, execute
+from tiedae.export.program import (
+    BYTE,
+    SIGMOID_OUTPUT,
+    TANH_OUTPUT,
+    Activate,
+    AddBias,
+    Dense,
+    Kernel,
+    Product,
+    Program,
+    Quantization,
+    Requantize,
+    Rescale,
+    Tensor,
+)
+
+FIXED = {"sigmoid": SIGMOID_OUTPUT, "tanh": TANH_OUTPUT}
+
+
+def build_program(
+    widths: tuple[int, ...] = (20, 12, 5),
+    activations: tuple[str, ...] = ("relu", "linear"),
+    output_activation: str = "sigmoid",
+    *,
+    form: str = "fused",
+    quantized: bool = True,
+    granularity: str = "tensor",
+    bias: bool = True,
+    byte_data: bool = True,
+    seed: int = 0,
+) -> Program:
+    """A program of random kernels whose ranges come from running it in float on random samples."""
+    rng = np.random.default_rng(seed)
+    tensors = {"x": Tensor("x", widths[0])}
+    kernels, constants, encoder, decoder = {}, {}, [], []
+
+    def finish(operations: list, source: str, name: str, activation: str, size: int, make: Callable) -> None:
+        """Append make(source, target, fused activation), and the activation of its own where it cannot be fused."""
+        if activation in FIXED:
+            tensors[f"{name}.linear"] = Tensor(f"{name}.linear", size)
+            make(source, f"{name}.linear", "linear")
+            operations.append(Activate(f"{name}.linear", name, activation))
+        else:
+            make(source, name, activation)
+        tensors[name] = Tensor(name, size)
+
+    source = "x"
+    for i, (inputs, units, activation) in enumerate(zip(widths[:-1], widths[1:], activations, strict=True)):
+        kernels[f"kernel_{i}"] = Kernel(f"kernel_{i}", inputs, units)
+        constants[f"kernel_{i}"] = rng.normal(0, 1.3 / np.sqrt(inputs), (inputs, units)).astype(np.float32)
+        if bias:
+            constants[f"encoder_{i}.bias"] = rng.normal(0, 0.1, units).astype(np.float32)
+            constants[f"decoder_{i}.bias"] = rng.normal(0, 0.1, inputs).astype(np.float32)
+        name = "code" if i == len(widths) - 2 else f"encoder_{i}"
+        bias_name = f"encoder_{i}.bias" if bias else None
+        finish(
+            encoder,
+            source,
+            name,
+            activation,
+            units,
+            lambda x, y, act, i=i, b=bias_name: encoder.append(Dense(x, y, f"kernel_{i}", False, b, act)),
+        )
+        source = name
+    for i in reversed(range(len(kernels))):
+        kernel, name = kernels[f"kernel_{i}"], "y" if i == 0 else f"decoder_{i}"
+        activation = output_activation if i == 0 else activations[i - 1]
+        bias_name = f"decoder_{i}.bias" if bias else None
+        if quantized and granularity == "unit":
+            tensors[f"decoder_{i}.rescaled"] = Tensor(f"decoder_{i}.rescaled", kernel.units)
+            decoder.append(Rescale(source, f"decoder_{i}.rescaled", f"decoder_{i}.factors", BYTE))
+            source = f"decoder_{i}.rescaled"
+
+        def layer(x: str, y: str, act: str, i: int = i, size: int = kernel.inputs, b: str | None = bias_name) -> None:
+            if form == "fused":
+                decoder.append(Dense(x, y, f"kernel_{i}", True, b, act))
+            elif b is None and act == "linear":
+                decoder.append(Product(x, y, f"kernel_{i}"))
+            else:
+                tensors[f"decoder_{i}.product"] = Tensor(f"decoder_{i}.product", size)
+                decoder.append(Product(x, f"decoder_{i}.product", f"kernel_{i}"))
+                if b is None:
+                    decoder.append(Activate(f"decoder_{i}.product", y, act))
+                else:
+                    decoder.append(AddBias(f"decoder_{i}.product", y, b, None, act))
+
+        finish(decoder, source, name, activation, kernel.inputs, layer)
+        source = name
+    if not quantized:
+        return Program("toy", tensors, kernels, tuple(encoder), tuple(decoder), constants)
+    plain = [op for op in decoder if not isinstance(op, Rescale)]
+    renamed = {op.y: op.x for op in decoder if isinstance(op, Rescale)}
+    plain = [dataclasses.replace(op, x=renamed.get(op.x, op.x)) for op in plain]
+    float_tensors = {name: tensor for name, tensor in tensors.items() if name not in renamed}
+    float_program = Program("toy", float_tensors, kernels, tuple(encoder), tuple(plain), constants)
+    samples = rng.uniform(0, 1, (256, widths[0])).astype(np.float32)
+    values = execute(float_program, "reconstruct", samples)
+    return _quantize(float_program, tensors, encoder, decoder, values, granularity, byte_data)
+
+
+def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data):
+    quantization = {name: Quantization.from_range(v.min(), v.max()) for name, v in values.items()}
+    if byte_data:
+        quantization["x"] = BYTE
+    for op in (*encoder, *decoder):
+        if isinstance(op, Activate) and op.function in FIXED:
+            quantization[op.y] = FIXED[op.function]
+    constants, kernels, renames = {}, {}, {}
+    for name, kernel in program.kernels.items():
+        real = program.constants[name]
+        largest = np.abs(real).max(axis=0) if granularity == "unit" else np.abs(real).max(keepdims=True)[0]
+        scales = (largest / 127).astype(np.float32)
+        constants[name] = np.rint(real / scales).clip(-127, 127).astype(np.int8)
+        kernels[name] = dataclasses.replace(kernel, scales=tuple(float(s) for s in scales))
+    operations = {}
+    for part, ops in (("encoder", encoder), ("decoder", decoder)):
+        new = []
+        for op in ops:
+            if isinstance(op, Rescale):
+                index = op.y.split(".")[0].split("_")[1]
+                scales = np.array(kernels[f"kernel_{index}"].scales)
+                constants[op.factors] = BYTE.quantize(scales / scales.max())
+                quantization[op.y] = quantization[op.x]
+            elif isinstance(op, Dense) and op.bias is not None:
+                scales = kernels[op.kernel].decode_scale if op.transposed else np.array(kernels[op.kernel].scales, np.float32)
+                unit = np.float32(quantization[op.x].scale) * np.asarray(scales, np.float32)
+                constants[op.bias] = np.rint(program.constants[op.bias] / unit).astype(np.int32)
+            elif isinstance(op, AddBias):
+                bias = program.constants[op.bias]
+                op = dataclasses.replace(op, quantization=Quantization.from_range(bias.min(), bias.max()))
+                constants[op.bias] = op.quantization.quantize(bias)
+            new.append(op)
+        operations[part] = new
+    last = operations["decoder"][-1]
+    if byte_data and not (isinstance(last, Activate) and quantization["y"] != BYTE):
+        quantization["y"] = BYTE
+    elif byte_data:
+        operations["decoder"][-1] = dataclasses.replace(last, y="y.raw")
+        operations["decoder"].append(Requantize("y.raw", "y"))
+        tensors["y.raw"] = Tensor("y.raw", tensors["y"].size)
+        quantization["y.raw"], quantization["y"] = quantization["y"], BYTE
+    tensors = {name: dataclasses.replace(t, quantization=quantization[name]) for name, t in tensors.items()}
+    assert not renames
+    return Program(program.name, tensors, kernels, tuple(operations["encoder"]), tuple(operations["decoder"]), constants)
+
+
+@pytest.fixture
+def make_program() -> Callable[..., Program]:
+    return build_program
+
+
+def float_twin(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    return FUNCTIONS[name]
