@@ -80,7 +80,8 @@ def _round_significant(value: np.ndarray) -> np.ndarray:
     return _shift_half_even(value, drop) << drop
 
 
-def _clamp(activation: str, quantization: Quantization) -> tuple[int, int]:
+def clamp(activation: str, quantization: Quantization) -> tuple[int, int]:
+    """The lowest and highest uint8 value of an output with this fused activation."""
     low = quantization.zero_point if activation in ("relu", "relu6") else 0
     high = 255
     if activation == "relu6":
@@ -112,7 +113,7 @@ def _dense(program: Program, operation: Dense, x: np.ndarray) -> np.ndarray:
         accumulator += program.constants[operation.bias]
     scales = kernel.decode_scale if operation.transposed else np.array(kernel.scales, np.float32)
     multiplier = product_multiplier(source, scales, target)
-    return requantize(accumulator, multiplier, target.zero_point, *_clamp(operation.activation, target))
+    return requantize(accumulator, multiplier, target.zero_point, *clamp(operation.activation, target))
 
 
 def _product(program: Program, operation: Product, x: np.ndarray) -> np.ndarray:
@@ -134,7 +135,7 @@ def _add_bias(program: Program, operation: AddBias, x: np.ndarray) -> np.ndarray
     bias = program.constants[operation.bias].astype(np.int64) - operation.quantization.zero_point
     total = (x.astype(np.int64) - source.zero_point) * x_multiplier + bias * bias_multiplier
     total = (total + (1 << (shift - 1))) >> shift
-    low, high = _clamp(operation.activation, target)
+    low, high = clamp(operation.activation, target)
     return np.clip(total + target.zero_point, low, high).astype(np.uint8)
 
 
