@@ -105,6 +105,7 @@ class TrainConfig:
         require_choice("schedule", self.schedule, Literal["cosine", "constant"])
         require_choice("loss", self.loss, Loss)
         require(self.patience >= 0, "patience", self.patience, "0 (never stop) or more")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,7 @@ class DataConfig:
         require(self.window >= 0, "window", self.window, "0 (samples as they are) or the number of values per sample")
         require_choice("scaling", self.scaling, Literal["auto", "none", "byte", "minmax", "standard"])
         require_choice("split", self.split, Literal["auto", "random", "tail"])
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
         require(0 < self.test < 1, "test", self.test, "in (0, 1)")
         require(0 <= self.validation < 1, "validation", self.validation, "in [0, 1)")
         require(self.test + self.validation < 1, "validation", self.validation, "less than 1 − test")

@@ -1,0 +1,273 @@
+"""Samples on their way into a model: checked, scaled by a written rule, and read in an order that fits where they lie.
+
+Arrays may be memory maps larger than memory: everything here walks them in chunks of about `CHUNK_BYTES`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import DataError
+
+Rule = Literal["none", "byte", "minmax", "standard"]
+
+CHUNK_BYTES = 8 << 20
+"""How much of an array is looked at together."""
+BLOCK_BYTES = 1 << 20
+"""Neighbouring samples of a memory map that are read together."""
+WINDOW_BLOCKS = 64
+"""How many of those blocks are shuffled into each other."""
+
+OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
+    "sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "relu": (0.0, 1.0),
+    "relu6": (0.0, 1.0),
+}
+"""Where `minmax` scales data to, by the activation that has to reproduce them; [0, 1] for a linear output."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """model value = (x − offset) / scale, with one offset and scale for all features or one per feature.
+
+    `rule` says how they came about: `none` (0, 1), `byte` (0, 255), `minmax` or `standard` (mean, standard deviation).
+    """
+
+    rule: Rule = "none"
+    offset: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Values in the user's unit, shape [..., inputs] → float32 model values of the same shape."""
+        wide = x.astype(np.result_type(x.dtype, np.float32), copy=False)
+        if self.rule == "none":
+            return wide.astype(np.float32, copy=False)
+        offset, scale = np.asarray(self.offset, wide.dtype), np.asarray(self.scale, wide.dtype)
+        return ((wide - offset) / scale).astype(np.float32, copy=False)
+
+    def invert(self, values: np.ndarray, dtype: np.dtype | type | str) -> np.ndarray:
+        """Model values, shape [..., inputs] → the user's unit in `dtype`; integers are rounded half to even and saturated."""
+        wide = np.asarray(values, np.float64)
+        if self.rule != "none":
+            wide = wide * np.asarray(self.scale) + np.asarray(self.offset)
+        dtype = np.dtype(dtype)
+        if np.issubdtype(dtype, np.integer):
+            limits = np.iinfo(dtype)
+            wide = np.clip(np.rint(wide), limits.min, limits.max)
+        return wide.astype(dtype)
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"rule", "offset", "scale"}` for the manifest; numbers, or lists of one number per feature."""
+
+        def plain(value: float | tuple[float, ...]) -> float | list[float]:
+            return list(value) if isinstance(value, tuple) else value
+
+        return {"rule": self.rule, "offset": plain(self.offset), "scale": plain(self.scale)}
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> Scaling:
+        """The inverse of `to_json`, to the bit."""
+
+        def frozen(value: float | list[float]) -> float | tuple[float, ...]:
+            return tuple(value) if isinstance(value, list) else value
+
+        return cls(written["rule"], frozen(written["offset"]), frozen(written["scale"]))
+
+    @classmethod
+    def fit(
+        cls, rule: Rule | Literal["auto"], samples: Samples, *, per_feature: bool = False, output_activation: str = "sigmoid"
+    ) -> Scaling:
+        """The scaling that `rule` gives on these samples, in one or two passes over chunks.
+
+        `auto` is `byte` for uint8. Other data stay as they are where the output activation can already produce them, are
+        scaled to its range by `minmax` where it is bounded below, and by `standard` for a linear output. A feature that
+        never changes gets scale 1. `per_feature` gives every feature an offset and a scale of its own.
+        """
+        if rule == "auto" and samples.dtype == np.uint8:
+            rule = "byte"
+        if rule == "none":
+            return cls()
+        if rule == "byte":
+            return cls("byte", 0.0, 255.0)
+        low, high = _extremes(samples)
+        if rule == "auto":
+            target = OUTPUT_RANGES.get(output_activation)
+            if target is not None and target[0] <= low.min() and high.max() <= target[1]:
+                return cls()
+            rule = "standard" if target is None else "minmax"
+        if not per_feature:
+            low, high = low.min(keepdims=True), high.max(keepdims=True)
+        changes = high > low
+        if rule == "standard":
+            offset, scale = _moments(samples, per_feature)
+            scale = np.where(changes, scale, 1.0)
+        else:
+            bottom, top = OUTPUT_RANGES.get(output_activation, (0.0, 1.0))
+            scale = np.where(changes, (high - low) / (top - bottom), 1.0)
+            offset = low - bottom * scale
+        if per_feature:
+            return cls(rule, tuple(offset.tolist()), tuple(scale.tolist()))
+        return cls(rule, float(offset[0]), float(scale[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples as the user gave them and the scaling that turns them into model inputs.
+
+    `values` has shape [n, ...], in memory or memory-mapped; `rows` (int64, ascending) picks this split's samples from it, None
+    means all. `labels` is None or has one entry per sample of this split.
+    """
+
+    values: np.ndarray = field(repr=False)
+    labels: np.ndarray | None = field(default=None, repr=False)
+    scaling: Scaling = Scaling()
+    rows: np.ndarray | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.values) if self.rows is None else len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample before it was flattened, such as (28, 28)."""
+        return self.values.shape[1:]
+
+    @property
+    def inputs(self) -> int:
+        """The number of values per sample."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The user's dtype: uint8 and floats as they are (in native byte order), other numbers float32."""
+        stored = self.values.dtype.newbyteorder("=")
+        return stored if stored == np.uint8 or np.issubdtype(stored, np.floating) else np.dtype(np.float32)
+
+    @property
+    def block(self) -> int:
+        """How many neighbouring samples are best read together; 0 where the array lies in memory."""
+        return max(1, BLOCK_BYTES // self._sample_bytes) if _is_mapped(self.values) else 0
+
+    def take(self, indices: np.ndarray | slice) -> np.ndarray:
+        """The chosen samples, shape [len(indices), inputs], in the user's unit and dtype."""
+        chosen = indices if self.rows is None else self.rows[indices]
+        values = np.asarray(self.values[chosen])
+        return np.ascontiguousarray(values.reshape(len(values), -1), self.dtype)
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """float32 model inputs, shape [up to batch_size, inputs], in the given order of sample indices."""
+        for start in range(0, len(order), batch_size):
+            yield self.scaling.apply(self.take(order[start : start + batch_size]))
+
+    def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(index of the first sample, samples as `take` gives them), in order."""
+        step = max(1, CHUNK_BYTES // self._sample_bytes)
+        for start in range(0, len(self), step):
+            yield start, self.take(slice(start, start + step))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of dtype, shape and little-endian values in sample order; computed on first use, in chunks."""
+        digest = hashlib.sha256(f"{self.dtype.name} {len(self)} {self.inputs}\n".encode())
+        for _, chunk in self.chunks():
+            digest.update(np.ascontiguousarray(chunk, chunk.dtype.newbyteorder("<")).data)
+        return digest.hexdigest()
+
+    @property
+    def _sample_bytes(self) -> int:
+        return max(1, self.inputs * max(self.values.dtype.itemsize, self.dtype.itemsize))
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Training, validation (or None) and test samples of one source, all read with the scaling fitted on the first."""
+
+    train: Samples
+    validation: Samples | None
+    test: Samples
+    scaling: Scaling
+
+    @property
+    def inputs(self) -> int:
+        return self.train.inputs
+
+
+def check_samples(samples: Samples, source: str) -> None:
+    """Raise DataError, naming the source, unless these are two or more numeric, finite samples of one feature or more."""
+    values = samples.values
+    if values.dtype.hasobject:
+        raise DataError(f"{source}: samples differ in length or are not numbers; all need the same number of numeric values")
+    if not (np.issubdtype(values.dtype, np.number) or values.dtype == np.bool_) or np.iscomplexobj(values):
+        raise DataError(f"{source}: holds values of type {values.dtype}, must be real numbers")
+    if values.ndim < 2:
+        raise DataError(
+            f"{source}: has shape {list(values.shape)}, must be [samples, values…]; `window` in [data] cuts one long record"
+        )
+    if len(samples) == 0 or samples.inputs == 0:
+        raise DataError(f"{source}: is empty (shape {list(values.shape)})")
+    if len(samples) < 2:
+        raise DataError(f"{source}: holds 1 sample, must be 2 or more")
+    if samples.dtype == np.uint8:
+        return
+    for start, chunk in samples.chunks():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(chunk.astype(np.float32, copy=False))
+        if not finite.all():
+            sample, feature = np.argwhere(~finite)[0]
+            got = chunk[sample, feature]
+            raise DataError(f"{source}: sample {start + sample}, value {feature} is {got}, must be finite in float32")
+
+
+def epoch_order(n: int, seed: int, epoch: int, block: int = 0) -> np.ndarray:
+    """The order of n samples in one epoch, int64, the same for the same seed and epoch on every machine.
+
+    Without `block` it is a permutation of all samples. With it, blocks of so many neighbours are permuted, and samples
+    shuffled within each window of `WINDOW_BLOCKS` blocks: reads from a disk stay local.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    if block == 0:
+        return rng.permutation(n)
+    starts = rng.permutation(np.arange(0, n, block))
+    order = np.empty(n, np.int64)
+    filled = 0
+    for first in range(0, len(starts), WINDOW_BLOCKS):
+        window = np.concatenate([np.arange(s, min(s + block, n)) for s in starts[first : first + WINDOW_BLOCKS]])
+        order[filled : filled + len(window)] = rng.permutation(window)
+        filled += len(window)
+    return order
+
+
+def _is_mapped(values: np.ndarray | None) -> bool:
+    while isinstance(values, np.ndarray):
+        if isinstance(values, np.memmap):
+            return True
+        values = values.base if isinstance(values.base, np.ndarray) else None
+    return False
+
+
+def _extremes(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest value of each feature, float64 [inputs]."""
+    low, high = np.full(samples.inputs, np.inf), np.full(samples.inputs, -np.inf)
+    for _, chunk in samples.chunks():
+        low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
+    return low, high
+
+
+def _moments(samples: Samples, per_feature: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, float64 [inputs] or [1], from two passes, which no offset of the data can spoil."""
+
+    def average(of: Any) -> np.ndarray:
+        total = np.zeros(samples.inputs)
+        for _, chunk in samples.chunks():
+            total += of(chunk.astype(np.float64, copy=False)).sum(axis=0)
+        total /= len(samples)
+        return total if per_feature else total.mean(keepdims=True)
+
+    mean = average(lambda x: x)
+    return mean, np.sqrt(average(lambda x: np.square(x - mean)))

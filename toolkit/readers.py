@@ -1,0 +1,214 @@
+"""Sample files and folders, by kind: what is read, how it is checked, and one clear line where it cannot be.
+
+Every reader raises FormatError for a file that is damaged or of another kind than its name says, DataError for contents that
+are no table of numbers; both name the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from tiedae.compress.errors import DataError, FormatError
+
+MAPPED_FROM = 256 << 20
+"""Array files of so many bytes or more are memory-mapped instead of loaded."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What a source holds: samples first, [n, ...]; labels [n] or None; a test set of its own or None."""
+
+    values: np.ndarray
+    labels: np.ndarray | None = None
+    test_values: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+
+
+def read(path: Path) -> Arrays:
+    """Read a file or folder by the kind that its name says. A missing path is a DataError, another kind too."""
+    if path.is_dir():
+        return read_images(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    name = path.name.removesuffix(".gz")
+    kind = ".idx" if name.endswith(("ubyte", ".idx")) else path.suffix.lower()
+    if kind not in READERS:
+        raise DataError(f"{path}: cannot tell its kind; must be {', '.join(READERS)} (or .gz of it) or a folder of images")
+    return READERS[kind](path)
+
+
+def read_npy(path: Path) -> Arrays:
+    """One array; memory-mapped where it is large."""
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise FormatError(f"{path}: is not a .npy file")
+        file.seek(0)
+        try:
+            version = np.lib.format.read_magic(file)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = header(file)
+        except ValueError as error:
+            raise FormatError(f"{path}: its header is damaged ({error})") from None
+        start = file.tell()
+    if dtype.hasobject:
+        raise DataError(f"{path}: holds Python objects (ragged samples?), must be an array of numbers")
+    needed, size = start + math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if size < needed:
+        raise FormatError(f"{path}: is truncated: {size} bytes, must be {needed} for shape {list(shape)} of {dtype}")
+    values = np.load(path, mmap_mode="r" if size >= MAPPED_FROM else None, allow_pickle=False)
+    return Arrays(values)
+
+
+def read_npz(path: Path) -> Arrays:
+    """One array of any name, or `x` (with `labels` or `y`), or `x_train` and `x_test` (with `y_train`, `y_test`)."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise FormatError(f"{path}: is a .npy file, must be .npz; rename it")
+            arrays = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise FormatError(f"{path}: is damaged or not a .npz file ({error})") from None
+    except ValueError as error:
+        raise DataError(f"{path}: holds something else than arrays of numbers ({error})") from None
+    labels = arrays.get("labels", arrays.get("y"))
+    if "x_train" in arrays:
+        y_test = arrays.get("y_test", arrays.get("labels_test"))
+        return Arrays(arrays["x_train"], arrays.get("y_train", arrays.get("labels_train")), arrays.get("x_test"), y_test)
+    if "x" in arrays:
+        return Arrays(arrays["x"], labels)
+    if len(arrays) == 1:
+        return Arrays(*arrays.values())
+    names = ", ".join(arrays) or "none"
+    raise DataError(f"{path}: holds the arrays {names}; must be one array, or x (and labels), or x_train and x_test")
+
+
+def read_csv(path: Path) -> Arrays:
+    """Rows of numbers, separated by comma, semicolon or tab; a column with the heading `label` becomes the labels."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            delimiter = max(",;\t", key=first.count)
+            names = next(csv.reader([first], delimiter=delimiter), [])
+            heading = any(_number(cell) is None for cell in names)
+            if not heading:
+                file.seek(0)
+            try:
+                values = np.loadtxt(file, np.float64, comments=None, delimiter=delimiter, ndmin=2, quotechar='"')
+            except ValueError:
+                _explain_csv(path, delimiter, heading)
+    except UnicodeDecodeError:
+        raise FormatError(f"{path}: is not text in UTF-8, must be .csv") from None
+    if values.size == 0:
+        raise DataError(f"{path}: holds no row of numbers")
+    if heading and len(names) != values.shape[1]:
+        raise DataError(f"{path}: line 1 has {len(names)} values, line 2 has {values.shape[1]}; must be the same number")
+    headings = [name.strip().lower() for name in names]
+    if heading and "label" in headings:
+        column = headings.index("label")
+        return Arrays(np.delete(values, column, axis=1), values[:, column])
+    return Arrays(values)
+
+
+def _explain_csv(path: Path, delimiter: str, heading: bool) -> NoReturn:
+    """Find and name the first cell or row that is wrong."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, delimiter=delimiter)
+        names = next(rows) if heading else []
+        width, width_line = (len(names), 1) if heading else (0, 0)
+        for row in rows:
+            if not row:
+                continue
+            width, width_line = (width, width_line) if width else (len(row), rows.line_num)
+            if len(row) != width:
+                got = f"line {rows.line_num} has {len(row)} values, line {width_line} has {width}"
+                raise DataError(f"{path}: {got}; must be the same number")
+            for column, cell in enumerate(row):
+                if _number(cell) is None:
+                    name = f" ({names[column]})" if heading else ""
+                    raise DataError(f"{path}: line {rows.line_num}, column {column + 1}{name}: {cell!r} is not a number")
+    raise DataError(f"{path}: is no table of numbers")
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+IDX_TYPES: Mapping[int, str] = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: Path) -> Arrays:
+    """An idx file, gzip or not, as MNIST's page describes it; labels from the file beside it that is named like MNIST's."""
+    labels = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
+    return Arrays(_idx(path), _idx(labels) if labels != path and labels.exists() else None)
+
+
+def _idx(path: Path) -> np.ndarray:
+    packed = path.name.endswith(".gz")
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            magic = file.read(4)
+            if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES or magic[3] == 0:
+                raise FormatError(f"{path}: is not an idx file")
+            dtype, axes = np.dtype(IDX_TYPES[magic[2]]), magic[3]
+            shape = tuple(int(n) for n in np.frombuffer(file.read(4 * axes), ">u4"))
+            start, needed = 4 + 4 * axes, math.prod(shape) * dtype.itemsize
+            size = len(data := file.read()) if packed else path.stat().st_size - start
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise FormatError(f"{path}: is damaged or truncated ({error})") from None
+    if len(shape) < axes or size != needed:
+        raise FormatError(f"{path}: holds {size} bytes of data, must be {needed} for shape {list(shape)}; truncated or damaged")
+    if packed:
+        return np.frombuffer(data, dtype).reshape(shape)
+    mapped = np.memmap(path, dtype, "r", start, shape)
+    return mapped if needed >= MAPPED_FROM else np.array(mapped)
+
+
+def read_images(folder: Path) -> Arrays:
+    """The images of a folder and its subfolders in order of their paths, uint8 [n, height, width] or [n, height, width, 3].
+
+    All have to be of one size. Where they lie in subfolders, the subfolder is the label.
+    """
+    from PIL import Image
+
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise DataError(f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    values = np.empty(0, np.uint8)
+    for i, path in enumerate(paths):
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise FormatError(f"{path}: is no image or is damaged ({error})") from None
+        if i == 0:
+            values = np.empty((len(paths), *pixels.shape), np.uint8)
+        if pixels.shape != values.shape[1:]:
+            raise DataError(
+                f"{path}: is {_size(pixels.shape)}, but {paths[0]} is {_size(values.shape[1:])}; all must be of one size"
+            )
+        values[i] = pixels
+    parents = [path.parent for path in paths]
+    folders = sorted(set(parents))
+    labels = np.array([folders.index(parent) for parent in parents]) if len(folders) > 1 else None
+    return Arrays(values, labels)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}×{shape[0]} {'gray' if len(shape) == 2 else 'RGB'}"
+
+
+READERS: Mapping[str, Callable[[Path], Arrays]] = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv, ".idx": read_idx}

@@ -1,0 +1,130 @@
+"""Recipes: TOML in, a checked `Recipe` out, or one line that names the key, what it got and what would be right."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import tomllib
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from tiedae.compress.config import Recipe
+from tiedae.compress.errors import RecipeError
+
+LARGEST = 2**31
+"""Integers of a recipe stay below it, so that every library can take them."""
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file; its stem is the name where the recipe gives none.
+
+    Raises RecipeError, naming the file, where it is missing, no TOML or no recipe.
+    """
+    try:
+        mapping = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe") from None
+    except IsADirectoryError:
+        raise RecipeError(f"{path}: is a folder, must be a recipe in TOML") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: is not UTF-8 text (byte {error.start}), must be a recipe in TOML") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return parse_recipe(mapping, path.stem)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def parse_recipe(mapping: Mapping[str, Any], default_name: str) -> Recipe:
+    """Build a recipe from the tables of a TOML file (or of `recipe_to_dict`).
+
+    Raises RecipeError with the full key, such as `model.layers[1].units`.
+    """
+    return _record(Recipe, {"name": default_name, **mapping}, "")
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """Every key with its value, defaults included, as JSON can hold it; a stage that is left out is None."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """sha256 (hex) of the whole recipe: equal exactly where every value is."""
+    return hashlib.sha256(json.dumps(recipe_to_dict(recipe), sort_keys=True).encode()).hexdigest()
+
+
+def check_inputs(recipe: Recipe, inputs: int) -> Recipe:
+    """The recipe with `model.inputs` filled in from the data; RecipeError where it states another number."""
+    if recipe.model.inputs not in (0, inputs):
+        raise RecipeError(
+            f"model.inputs: got {recipe.model.inputs}, must be {inputs}, "
+            f"the number of values per sample of {recipe.data.source} (or left out)"
+        )
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, inputs=inputs))
+
+
+def _record(kind: Any, value: object, key: str) -> Any:
+    """A frozen dataclass from a mapping of its fields."""
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{key}: got {value!r}, must be a table such as [{key}]")
+    hints, fields = get_type_hints(kind), {f.name: f for f in dataclasses.fields(kind)}
+    for name in value:
+        if name not in fields:
+            close = difflib.get_close_matches(str(name), fields, 1)
+            right = f"did you mean {close[0]}?" if close else "the keys here are " + ", ".join(fields)
+            raise RecipeError(f"{_join(key, name)}: unknown key; {right}")
+    for name, f in fields.items():
+        if name not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise RecipeError(f"{_join(key, name)}: is missing, must be {_expected(hints[name])}")
+    built = {name: _build(hints[name], item, _join(key, name)) for name, item in value.items()}
+    try:
+        return kind(**built)
+    except RecipeError as error:
+        raise RecipeError(_join(key, str(error))) from None
+
+
+def _build(hint: Any, value: object, key: str) -> Any:
+    """A value of the hinted type, or RecipeError. An integer may stand for a float, nothing else is converted."""
+    origin = get_origin(hint)
+    if origin in (types.UnionType, Union):
+        if value is None or value is False:
+            return None
+        (hint,) = (choice for choice in get_args(hint) if choice is not type(None))
+        return _build(hint, value, key)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
+        return tuple(_build(get_args(hint)[0], item, f"{key}[{i}]") for i, item in enumerate(value))
+    if dataclasses.is_dataclass(hint):
+        return _record(hint, value, key)
+    if origin is Literal:
+        fits = isinstance(value, str) and value in get_args(hint)
+    elif type(value) is int:
+        fits = hint in (int, float) and abs(value) < LARGEST
+    else:
+        fits = type(value) is hint and (hint is not float or math.isfinite(value))
+    if not fits:
+        raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
+    return hint(value) if hint is float else value
+
+
+_NAMES: Mapping[Any, str] = {int: "an integer (below 2³¹)", float: "a finite number", str: "a string", bool: "true or false"}
+
+
+def _expected(hint: Any) -> str:
+    """What a key of this type has to hold, in words."""
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"a list, each {_expected(get_args(hint)[0])}"
+    return _NAMES.get(hint, "a table")
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
