@@ -1,0 +1,181 @@
+"""The command line. Nothing heavy is imported before a command needs it, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tiedae.compress.errors import CheckError, InputError, TiedaeError
+
+from . import __version__
+from .chatter import kept_back
+from .console import Console
+
+FINE, FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+
+EPILOG = "Exit codes: 0 fine; 1 a check failed; 2 the input or the call is wrong; 130 interrupted."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Errors are one line on standard error."""
+    try:
+        arguments = _parser().parse_args(argv)
+    except InputError as error:
+        Console().error(str(error))
+        return WRONG
+    verbosity = int(arguments.verbose) - int(arguments.quiet)
+    with kept_back(shown=arguments.verbose) as err, Console(verbosity, err=err) as console:
+        try:
+            return arguments.command(arguments, console)
+        except TiedaeError as error:
+            console.error(str(error))
+            return FAILED if isinstance(error, CheckError) else WRONG
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return CLOSED_PIPE
+        except OSError as error:
+            console.error(_system_error(error))
+            return WRONG
+        except KeyboardInterrupt:
+            resumable = arguments.command in (_demo, _run)
+            console.error("interrupted" + ("; the same command with --resume goes on" if resumable else ""))
+            return INTERRUPTED
+
+
+def _system_error(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}no space left on the disk; make room, then the same command with --resume goes on"
+    return f"{where}{error.strerror or error}"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong call as one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    volume = common.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_true", help="results and errors only")
+    volume.add_argument("-v", "--verbose", action="store_true", help="details, and what the libraries have to say")
+    parser = _Parser(
+        "tiedae",
+        description="Trains tied autoencoders, compresses them without breaking the tie, exports them, and proves the export.",
+        epilog=EPILOG,
+        parents=[common],
+    )
+    parser.set_defaults(quiet=False, verbose=False)
+    parser.add_argument("--version", action="version", version=f"tiedae {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, parents=[common], epilog=EPILOG)
+        added.set_defaults(command=function)
+        return added
+
+    demo = command("demo", _demo, "Run the whole pipeline on data that ships with the package.")
+    demo.add_argument("--data", choices=("fashion", "ecg"), default="fashion", help="which data (default: fashion)")
+    run = command("run", _run, "Train, compress, export and check what a recipe describes.")
+    run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    for added in (demo, run):
+        added.add_argument("--out", type=Path, metavar="DIR", help="where to (default: runs/NAME)")
+        existing = added.add_mutually_exclusive_group()
+        existing.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
+        existing.add_argument("--force", action="store_true", help="replace another recipe's run in DIR")
+
+    verify = command("verify", _verify, "Check a bundle: hashes, stored kernels, and what its files compute.")
+    verify.add_argument("bundle", type=Path, metavar="BUNDLE")
+    verify.add_argument("--model", type=Path, metavar="DIR", help="also against the Keras model, OUT/model")
+    verify.add_argument("--data", metavar="SOURCE", help="also the quality on this source's test set")
+    verify.add_argument("--json", type=Path, metavar="FILE", help="write the metrics here")
+
+    inspect = command("inspect", _inspect, "Show constants, copies, operations and bytes of a .tflite or .onnx file.")
+    inspect.add_argument("file", type=Path, metavar="FILE")
+    inspect.add_argument("--json", action="store_true", help="as JSON")
+    inspect.add_argument("--fail-on-copies", action="store_true", help="exit 1 where a constant is stored more than once")
+
+    data = command("data", _data, "List the data sets known by name, and where they come from.")
+    data.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _demo(arguments: argparse.Namespace, console: Console) -> int:
+    from .sources import ASSETS
+
+    return _execute(ASSETS / f"{arguments.data}.toml", arguments, console)
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> int:
+    return _execute(arguments.recipe, arguments, console)
+
+
+def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int:
+    from .recipe import load_recipe
+
+    recipe = load_recipe(path)
+    from .pipeline import run_recipe
+
+    out = arguments.out or Path("runs") / recipe.name
+    result = run_recipe(recipe, base=path.parent, out=out, resume=arguments.resume, force=arguments.force, console=console)
+    console.table(recipe.name, ("", "error", "bytes", "parity"), result.table_rows)
+    console.say(f"bundle: {result.bundle}")
+    return FINE
+
+
+def _verify(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.export.verify import verify_bundle
+
+    metrics = verify_bundle(arguments.bundle, model=arguments.model, data=arguments.data, progress=console.progress)
+    if arguments.json:
+        from tiedae.compress.files import write_atomic
+
+        write_atomic(arguments.json, (json.dumps(metrics, indent=2) + "\n").encode())
+    checks: list[Mapping[str, Any]] = metrics["checks"]
+    words = {True: "ok", False: "FAILED", None: "skipped"}
+    console.table(
+        str(arguments.bundle), ("check", "", ""), [(check["name"], words[check["ok"]], check["text"]) for check in checks]
+    )
+    failed = [check for check in checks if check["ok"] is False]
+    if failed:
+        raise CheckError(f"{arguments.bundle}: {len(failed)} of {len(checks)} checks failed: {failed[0]['text']}")
+    return FINE
+
+
+def _inspect(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.export.inspection import inspect_file, render
+
+    found = inspect_file(arguments.file)
+    console.say(json.dumps(found, indent=2) if arguments.json else render(found))
+    if arguments.fail_on_copies and found["copies"]:
+        raise CheckError(f"{arguments.file}: {len(found['copies'])} constants are stored more than once")
+    return FINE
+
+
+def _data(arguments: argparse.Namespace, console: Console) -> int:
+    from .sources import DATA_SETS, VARIABLE
+
+    places = {name: known.find() for name, known in DATA_SETS.items()}
+    if arguments.json:
+        keys = ("name", "description", "shape", "licence", "origin", "files")
+        rows = [
+            {key: getattr(known, key) for key in keys} | {"found": None if places[name] is None else str(places[name])}
+            for name, known in DATA_SETS.items()
+        ]
+        console.say(json.dumps(rows, indent=2, ensure_ascii=False))
+        return FINE
+
+    def found(name: str) -> str:
+        return "ships with tiedae" if DATA_SETS[name].ships else str(places[name] or f"not found; set {VARIABLE}")
+
+    rows = [(k.name, k.description, k.shape, k.licence, k.origin, found(k.name)) for k in DATA_SETS.values()]
+    console.table("Data sets", ("name", "what", "shape", "licence", "from", "found"), rows)
+    return FINE
