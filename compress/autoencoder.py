@@ -1,0 +1,164 @@
+"""The tied autoencoder: a stack of tied dense layers and its mirror over the same kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from . import archive
+from .config import Granularity, ModelConfig, require
+from .kernel import TiedKernel
+from .layers import SeededDropout, Tap, TiedDense, TiedDenseTranspose, activity_penalty, identity_tap
+from .quantizers import ActivationQuantizers, QuantizationSpec, Range
+
+
+class Encoder(tf_keras.Model):
+    """x float32 [batch, inputs] → code float32 [batch, units of the last layer]."""
+
+    def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel], seed: int) -> None:
+        super().__init__(name="encoder")
+        self.config = config
+        last = len(kernels) - 1
+        names = ["code" if i == last else f"encoder_{i}" for i in range(len(kernels))]
+        self.stack = [
+            TiedDense(kernel, layer.activation, use_bias=layer.use_bias, name=name)
+            for kernel, layer, name in zip(kernels, config.layers, names, strict=True)
+        ]
+        self.dropout = [
+            SeededDropout(layer.dropout, seed=seed + i, name=f"dropout_{i}") if layer.dropout else None
+            for i, layer in enumerate(config.layers)
+        ]
+        self.tap: Tap = identity_tap
+
+    def call(self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+        x = self.tap("x", x, training)
+        for i, (layer, dropout, config) in enumerate(zip(self.stack, self.dropout, self.config.layers, strict=True)):
+            x = layer(x, training=training, kernel=None if kernels is None else kernels[i])
+            if config.activity_l1 or config.activity_l2:
+                self.add_loss(activity_penalty(config, x))
+            if dropout is not None:
+                x = dropout(x, training=training)
+        return x
+
+
+class Decoder(tf_keras.Model):
+    """code float32 [batch, units of the last layer] → y float32 [batch, inputs]."""
+
+    def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel]) -> None:
+        super().__init__(name="decoder")
+        self.stack = [
+            TiedDenseTranspose(
+                kernels[i],
+                config.decoder_activation(i),
+                use_bias=config.layers[i].use_bias,
+                name="y" if i == 0 else f"decoder_{i}",
+            )
+            for i in reversed(range(len(kernels)))
+        ]
+
+    def call(self, code: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+        for i, layer in zip(reversed(range(len(self.stack))), self.stack, strict=True):
+            code = layer(code, training=training, kernel=None if kernels is None else kernels[i])
+        return code
+
+
+class TiedAutoencoder(tf_keras.Model):
+    """A tied autoencoder: `model(x)` reconstructs x, `model.encoder(x)` and `model.decoder(code)` are its halves.
+
+    x float32 [batch, inputs] in model units (see `Scaling`). Every kernel exists once, in `model.kernels`; both directions,
+    pruning and quantization refer to it.
+
+    Raises RecipeError where the configuration has no number of inputs.
+    """
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__(name="tied_autoencoder")
+        require(config.inputs >= 1, "inputs", config.inputs, "the number of values per sample, at least 1")
+        self.config = config
+        self.kernels = [
+            TiedKernel(inputs, layer.units, name=f"kernel_{i}", seed=seed + i, l1=layer.l1, l2=layer.l2)
+            for i, (inputs, layer) in enumerate(zip(config.widths[:-1], config.layers, strict=True))
+        ]
+        self.encoder = Encoder(config, self.kernels, seed)
+        self.decoder = Decoder(config, self.kernels)
+        self.quantizers: ActivationQuantizers | None = None
+        self(tf.zeros((1, config.inputs)))
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self.encode_decode(x, training)[1]
+
+    def encode_decode(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """(code, y) in one pass: each kernel is masked and quantized once for both directions."""
+        kernels = [kernel(training=training) for kernel in self.kernels]
+        code = self.encoder(x, training=training, kernels=kernels)
+        return code, self.decoder(code, training=training, kernels=kernels)
+
+    def set_tap(self, tap: Tap) -> None:
+        """Let `tap` see, and replace, every tensor that an integer program quantizes."""
+        self.encoder.tap = tap
+        for layer in (*self.encoder.stack, *self.decoder.stack):
+            layer.tap = tap
+
+    def quantize_kernels(self, granularity: Granularity) -> None:
+        """Fake-quantize the kernels from now on; calibration then sees the activations that these integers give."""
+        for kernel in self.kernels:
+            kernel.attach_quantizer(granularity)
+
+    def quantize_activations(self, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
+        """Fake-quantize the activations too; `ranges` by tensor name come from calibration with quantized kernels."""
+        self.quantizers = ActivationQuantizers(self.config, spec, ranges)
+        self.set_tap(self.quantizers)
+
+    def settle(self) -> None:
+        """After the last update of the weights: zeros into pruned variables, kernel ranges to the final kernels."""
+        for kernel in self.kernels:
+            kernel.apply_mask()
+            kernel.follow()
+        if self.quantizers is not None:
+            for layer in (*self.encoder.stack, *self.decoder.stack):
+                name = f"{layer.tensor_name}.bias"
+                if name in self.quantizers.following:
+                    self.quantizers(name, tf.convert_to_tensor(layer.bias), True)
+
+    def state(self) -> dict[str, tf.Variable]:
+        """Every variable by a name that does not depend on Keras: what `save` writes and a checkpoint restores."""
+        variables: dict[str, tf.Variable] = {}
+        for kernel in self.kernels:
+            variables[kernel.name] = kernel.variable
+            if kernel.mask is not None:
+                variables[f"{kernel.name}.mask"] = kernel.mask
+            if kernel.largest is not None:
+                variables[f"{kernel.name}.largest"] = kernel.largest
+        for layer in (*self.encoder.stack, *self.decoder.stack):
+            if layer.bias is not None:
+                variables[f"{layer.tensor_name}.bias"] = layer.bias
+        for dropout in self.encoder.dropout:
+            if dropout is not None:
+                variables[f"{dropout.name}.counter"] = dropout.counter
+        if self.quantizers is not None:
+            for name, pair in self.quantizers.variables_of.items():
+                variables |= {f"range.{name}.{key}": variable for key, variable in pair.items()}
+        return variables
+
+    def save(self, path: str | Path) -> None:  # type: ignore[override]
+        """Write one archive (.npz of arrays and a JSON configuration); written whole or not at all."""
+        archive.write(Path(path), self)
+
+    @staticmethod
+    def load(path: str | Path) -> TiedAutoencoder:
+        """Rebuild a model from `save`'s archive, ties, masks, quantizers and ranges included.
+
+        Raises FormatError where the file is missing, damaged or something else.
+        """
+        return archive.read(Path(path), TiedAutoencoder)
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """bool [inputs, units] by kernel name, True where the weight lives; all True where a kernel is not pruned."""
+        return {
+            kernel.name: np.ones(kernel.variable.shape, bool) if kernel.mask is None else kernel.mask.numpy() > 0
+            for kernel in self.kernels
+        }

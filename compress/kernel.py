@@ -1,0 +1,102 @@
+"""The tied kernel: one variable, one mask, one set of integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from .config import Granularity
+
+
+class TiedKernel(tf_keras.layers.Layer):
+    """The only place where a kernel is transformed: variable → mask → fake quantization → the tensor of both directions.
+
+    Calling it gives that tensor, float32 [inputs, units]. Encoder and decoder layers hold a reference to this object.
+
+    Attributes
+        variable     float32 [inputs, units], trainable
+        mask         float32 [inputs, units] of 0 and 1, or None where the kernel is not pruned
+        granularity  None where the kernel is not quantized
+        largest      float32 scalar (`tensor`) or [units] (`unit`): the largest magnitude, 127 integer steps
+    """
+
+    def __init__(self, inputs: int, units: int, *, name: str, seed: int = 0, l1: float = 0.0, l2: float = 0.0) -> None:
+        super().__init__(name=name)
+        regularizer = tf_keras.regularizers.L1L2(l1, l2) if l1 or l2 else None
+        self.variable = self.add_weight(
+            name="kernel",
+            shape=(inputs, units),
+            initializer=tf_keras.initializers.GlorotUniform(seed),
+            regularizer=regularizer,
+        )
+        self.mask: tf.Variable | None = None
+        self.granularity: Granularity | None = None
+        self.largest: tf.Variable | None = None
+        self.built = True
+
+    @property
+    def inputs(self) -> int:
+        return self.variable.shape[0]
+
+    @property
+    def units(self) -> int:
+        return self.variable.shape[1]
+
+    def __call__(self, training: bool = False) -> tf.Tensor:  # type: ignore[override]
+        """The kernel as both directions see it. `training` lets the quantizer follow the current weights."""
+        kernel = self.masked()
+        if self.largest is None:
+            return kernel
+        largest = self.largest.assign(self._magnitude(kernel)) if training else self.largest
+        largest = tf.stop_gradient(tf.convert_to_tensor(largest))
+        return self.quantizer(kernel / largest, training, None) * largest
+
+    def masked(self) -> tf.Tensor:
+        return tf.convert_to_tensor(self.variable) if self.mask is None else self.variable * self.mask
+
+    def set_mask(self, mask: np.ndarray) -> None:
+        """Use a mask of 0 and 1, [inputs, units]; it replaces an earlier one."""
+        if self.mask is None:
+            self.mask = self.add_weight(name="mask", shape=self.variable.shape, initializer="ones", trainable=False)
+        self.mask.assign(mask)
+
+    def apply_mask(self) -> None:
+        """Write the mask's zeros into the variable."""
+        if self.mask is not None:
+            self.variable.assign(self.variable * self.mask)
+
+    def attach_quantizer(self, granularity: Granularity) -> None:
+        """Fake-quantize from now on, one scale per kernel (`tensor`) or per unit (`unit`), starting from the weights.
+
+        The kernel in units of its largest magnitude goes through tensorflow-model-optimization's FixedQuantizer of [−1, 1]:
+        symmetric, 8 bits, −127…127. (Its per-axis quantizers give the same numbers, several times slower.)
+        """
+        from tensorflow_model_optimization.quantization.keras import quantizers
+
+        self.granularity = granularity
+        self.quantizer = quantizers.FixedQuantizer(num_bits=8, init_min=-1.0, init_max=1.0, narrow_range=True)
+        shape = (self.units,) if granularity == "unit" else ()
+        self.largest = self.add_weight(name="largest", shape=shape, initializer="ones", trainable=False)
+        self.follow()
+
+    def follow(self) -> None:
+        """Let the scales follow the current weights."""
+        if self.largest is not None:
+            self.largest.assign(self._magnitude(self.masked()))
+
+    def _magnitude(self, kernel: tf.Tensor) -> tf.Tensor:
+        """The largest magnitude, of the kernel or per unit; at least 1e-8, so that a unit of zeros has a scale."""
+        return tf.maximum(tf.reduce_max(tf.abs(kernel), axis=0 if self.granularity == "unit" else None), 1e-8)
+
+    def scale_tensor(self) -> tf.Tensor:
+        """Real value of one integer step, float32, a scalar or [units], without gradient."""
+        return tf.stop_gradient(self.largest / 127.0)
+
+    def scales(self) -> np.ndarray:
+        """The same as an array, float32 [1] or [units]."""
+        return np.atleast_1d(self.scale_tensor().numpy())
+
+    def integers(self) -> np.ndarray:
+        """int8 [inputs, units] in −127…127: the values that a call gives, in steps of `scales`."""
+        return np.rint(self(training=False).numpy() / self.scales()).clip(-127, 127).astype(np.int8)

@@ -1,0 +1,42 @@
+"""Quantization-aware training: the float model goes on training with the integer program's roundings in the loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+from .autoencoder import TiedAutoencoder
+from .config import QuantizeConfig, TrainConfig
+from .data import Splits
+from .train import History, Progress, fit
+
+
+def train_quantized(
+    model: TiedAutoencoder,
+    splits: Splits,
+    config: QuantizeConfig,
+    train: TrainConfig,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> History:
+    """Fine-tune a model whose kernels and activations are fake-quantized (Jacob et al. 2018), masks held.
+
+    Activation ranges follow for the first part of the epochs and stand still for the rest, so that the weights settle on
+    the ranges that are exported.
+    """
+    fine_tune = dataclasses.replace(train, epochs=config.epochs, learning_rate=config.learning_rate)
+    return fit(
+        model,
+        splits,
+        fine_tune,
+        stage="quantize",
+        checkpoint=checkpoint,
+        progress=progress,
+        observed_epochs=max(1, math.ceil(config.epochs * OBSERVED)),
+    )
+
+
+OBSERVED = 0.6
+"""The share of quantization-aware epochs in which activation ranges follow."""

@@ -1,0 +1,105 @@
+"""Fake quantization of activations: tensorflow-model-optimization's quantizers behind the layers' tap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from .activations import RULES
+from .config import Granularity, ModelConfig
+
+Range = tuple[float, float]
+DecoderForm = Literal["split", "fused"]
+
+
+@dataclass(frozen=True)
+class QuantizationSpec:
+    """What is quantized and how the targets compute the decoder.
+
+    `form` split: the product is requantized and an 8-bit bias added (TFLite); fused: a 32-bit bias inside the product (ONNX).
+    Training simulates this form; ranges for both are kept. `byte_data`: inputs and outputs are bytes of scale 1/255.
+    """
+
+    granularity: Granularity = "tensor"
+    form: DecoderForm = "split"
+    byte_data: bool = True
+
+
+def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple[Range, ...]]:
+    """Ranges that follow from the model, by tensor name: one quantization after the other where there are two."""
+    outputs = {name: RULES[activation].output for name, activation in _outputs(config).items()}
+    fixed: dict[str, tuple[Range, ...]] = {name: (output,) for name, output in outputs.items() if output is not None}
+    if spec.byte_data:
+        byte = (0.0, 1.0)
+        fixed["x"] = (byte,)
+        fixed["y"] = (*fixed.get("y", ()), byte) if spec.form == "split" else (byte,)
+    return fixed
+
+
+class ActivationQuantizers(tf_keras.layers.Layer):
+    """The tap of a quantized model: 8-bit fake quantization of every tensor that the integer program quantizes.
+
+    Ranges follow the data as moving averages while training, until `frozen`; bias ranges are those of the bias. Fixed ranges
+    never move. `ranges` gives the start, by tensor name.
+    """
+
+    def __init__(self, config: ModelConfig, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
+        super().__init__(name="quantizers")
+        from tensorflow_model_optimization.quantization.keras import quantizers
+
+        self.spec = spec
+        self.frozen = False
+        self.saturation = {
+            f"{name}.linear": RULES[activation].saturation
+            for name, activation in _outputs(config).items()
+            if RULES[activation].saturation is not None
+        }
+        self.fixed = {
+            name: tuple(quantizers.FixedQuantizer(8, low, high, narrow_range=False) for low, high in chain)
+            for name, chain in fixed_ranges(config, spec).items()
+        }
+        moving = quantizers.MovingAverageQuantizer(8, per_axis=False, symmetric=False, narrow_range=False)
+        last = quantizers.LastValueQuantizer(8, per_axis=False, symmetric=False, narrow_range=False)
+        self.following = {name: last if name.endswith(".bias") else moving for name in ranges if name not in self.fixed}
+        self.variables_of = {name: moving.build(None, name.replace(".", "_"), self) for name in self.following}
+        self.built = True
+        for name, (low, high) in ranges.items():
+            if name in self.following:
+                low, high = self._saturate(name, np.float32(low)), self._saturate(name, np.float32(high))
+                self.variables_of[name]["min_var"].assign(min(float(low), 0.0))
+                self.variables_of[name]["max_var"].assign(max(float(high), 0.0, 1e-6))
+
+    def __call__(self, name: str, x: tf.Tensor, training: bool) -> tf.Tensor:
+        if name in self.fixed:
+            for quantizer in self.fixed[name]:
+                x = quantizer(x, training, None)
+            return x
+        x = self._saturate(name, x)
+        observe = training and not self.frozen
+        quantized = self.following[name](x, observe, self.variables_of[name])
+        simulated = self.spec.form == "split" or not name.endswith((".product", ".bias"))
+        return quantized if simulated else x
+
+    def _saturate(self, name: str, x):
+        limit = self.saturation.get(name)
+        return x if limit is None else tf.clip_by_value(x, -limit, limit)
+
+    def ranges(self) -> dict[str, Range]:
+        """The ranges that follow data, by tensor name, as float32 values."""
+        return {
+            name: (float(variables["min_var"].numpy()), float(variables["max_var"].numpy()))
+            for name, variables in self.variables_of.items()
+        }
+
+
+def _outputs(config: ModelConfig) -> dict[str, str]:
+    """The activation that makes each layer's output, by tensor name."""
+    last = len(config.layers) - 1
+    encoder = {"code" if i == last else f"encoder_{i}": layer.activation for i, layer in enumerate(config.layers)}
+    decoder = {"y" if i == 0 else f"decoder_{i}": config.decoder_activation(i) for i in range(len(config.layers))}
+    return encoder | decoder

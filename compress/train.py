@@ -1,0 +1,191 @@
+"""The training loop of every stage: float, pruning and quantization-aware."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from . import archive
+from .autoencoder import TiedAutoencoder
+from .config import TrainConfig
+from .data import Samples, Splits, epoch_order
+from .errors import DataError
+from .files import write_atomic
+
+Progress = Callable[[str, int, int, int, int, float], None]
+"""progress(stage, epoch from 1, epochs, step from 1, steps, loss so far in the epoch)."""
+
+History = list[dict[str, Any]]
+"""One record an epoch: stage, epoch, loss and, where there is a validation set, validation_loss."""
+
+CHECKPOINT = "tiedae-checkpoint"
+
+LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "mse": tf_keras.losses.mean_squared_error,
+    "mae": tf_keras.losses.mean_absolute_error,
+    "bce": tf_keras.losses.binary_crossentropy,
+    "huber": tf_keras.losses.huber,
+}
+
+
+class Optimizer:
+    """Keras' Adam (the legacy one: a single fused operation per variable on a CPU) with its state by name."""
+
+    def __init__(self, model: TiedAutoencoder, config: TrainConfig, steps: int) -> None:
+        rate = config.learning_rate
+        if config.schedule == "cosine":
+            rate = tf_keras.optimizers.schedules.CosineDecay(rate, max(1, steps * config.epochs))
+        self.keras = tf_keras.optimizers.legacy.Adam(rate)
+        self.variables = model.trainable_variables
+        state = model.state()
+        named = {name: variable for name, variable in state.items() if any(variable is v for v in self.variables)}
+        self.slots = {"adam.step": self.keras.iterations}
+        for slot in ("m", "v"):
+            self.slots |= {f"adam.{slot}.{name}": self.keras.add_slot(variable, slot) for name, variable in named.items()}
+
+    def apply(self, gradients: list[tf.Tensor]) -> None:
+        self.keras.apply_gradients(zip(gradients, self.variables, strict=True))
+
+
+def fit(
+    model: TiedAutoencoder,
+    splits: Splits,
+    config: TrainConfig,
+    *,
+    stage: str = "train",
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    before_step: Callable[[int], None] | None = None,
+    observed_epochs: int | None = None,
+    settled_epochs: int = 0,
+) -> History:
+    """Train `model` in place on `splits.train`; returns the history.
+
+    `checkpoint` names a file that is written after each epoch and, where it exists, is gone on from: the weights at the end
+    are those of an uninterrupted run. `before_step(step)` runs before each update. After `observed_epochs` the activation
+    ranges of a quantized model stand still. With a validation set the best epoch's weights are kept, and training stops
+    after `config.patience` epochs without a better one; the first `settled_epochs` do not compete.
+
+    Raises DataError where the samples do not fit the model.
+    """
+    if splits.train.inputs != model.config.inputs:
+        raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {model.config.inputs}")
+    steps = -(-len(splits.train) // config.batch_size)
+    optimizer = Optimizer(model, config, steps)
+    run = _Run(model, optimizer, stage, config, settled_epochs)
+    if checkpoint is not None and checkpoint.exists():
+        run.resume(checkpoint)
+    while not run.finished:
+        epoch = len(run.history)
+        if model.quantizers is not None and observed_epochs is not None:
+            model.quantizers.frozen = epoch >= observed_epochs
+        order = epoch_order(len(splits.train), seed=config.seed, epoch=epoch, block=splits.train.block)
+        total = 0.0
+        step_function = run.step_function()
+        for step, batch in enumerate(splits.train.batches(order, config.batch_size)):
+            if before_step is not None:
+                before_step(epoch * steps + step)
+            total += float(step_function(batch))
+            if progress is not None:
+                progress(stage, epoch + 1, config.epochs, step + 1, steps, total / (step + 1))
+        model.settle()
+        run.record(total / steps, validation_loss(model, splits.validation, config))
+        if checkpoint is not None:
+            write_atomic(checkpoint, run.pack())
+    run.restore_best()
+    return run.history
+
+
+def validation_loss(model: TiedAutoencoder, samples: Samples | None, config: TrainConfig) -> float | None:
+    """The mean loss over held-out samples, without dropout and penalties; None without samples."""
+    if samples is None:
+        return None
+    loss = LOSSES[config.loss]
+    total = 0.0
+    for batch in samples.batches(np.arange(len(samples)), 1000):
+        total += float(tf.reduce_sum(loss(batch, model(batch))))
+    return total / len(samples)
+
+
+class _Run:
+    """The state of one stage's training, which a checkpoint holds whole."""
+
+    def __init__(
+        self, model: TiedAutoencoder, optimizer: Optimizer, stage: str, config: TrainConfig, settled_epochs: int
+    ) -> None:
+        self.model, self.optimizer, self.stage, self.config = model, optimizer, stage, config
+        self.settled_epochs = settled_epochs
+        self.history: History = []
+        self.best: dict[str, np.ndarray] | None = None
+        self._compiled: dict[bool, Callable[[np.ndarray], tf.Tensor]] = {}
+
+    @property
+    def best_epoch(self) -> int:
+        """The index of the epoch with the lowest validation loss, the last one where there is none."""
+        losses = [record["validation_loss"] for record in self.history[self.settled_epochs :] if "validation_loss" in record]
+        return self.settled_epochs + int(np.argmin(losses)) if losses else len(self.history) - 1
+
+    @property
+    def finished(self) -> bool:
+        waited = len(self.history) - 1 - self.best_epoch
+        return len(self.history) >= self.config.epochs or 0 < self.config.patience <= waited
+
+    def step_function(self) -> Callable[[np.ndarray], tf.Tensor]:
+        """One update as a graph; another graph once the quantizers are frozen."""
+        quantizers = self.model.quantizers
+        frozen = quantizers is not None and quantizers.frozen
+        if frozen not in self._compiled:
+            self._compiled[frozen] = self._compile()
+        return self._compiled[frozen]
+
+    def _compile(self) -> Callable[[np.ndarray], tf.Tensor]:
+        model, optimizer, loss_of = self.model, self.optimizer, LOSSES[self.config.loss]
+
+        @tf.function(input_signature=[tf.TensorSpec([None, model.config.inputs], tf.float32)], autograph=False)
+        def step(batch: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(loss_of(batch, model(batch, training=True)))
+                total = tf.add_n([loss, *model.losses])
+            optimizer.apply(tape.gradient(total, optimizer.variables))
+            return loss
+
+        return step
+
+    def record(self, loss: float, validation: float | None) -> None:
+        entry: dict[str, Any] = {"stage": self.stage, "epoch": len(self.history) + 1, "loss": loss}
+        if validation is not None:
+            entry["validation_loss"] = validation
+        self.history.append(entry)
+        if validation is not None and self.best_epoch == len(self.history) - 1:
+            self.best = {name: variable.numpy() for name, variable in self.model.state().items()}
+
+    def restore_best(self) -> None:
+        if self.best is not None:
+            archive.restore(self.model, self.best)
+
+    def pack(self) -> bytes:
+        arrays = {name: variable.numpy() for name, variable in self.model.state().items()}
+        arrays |= {name: variable.numpy() for name, variable in self.optimizer.slots.items()}
+        if self.best is not None:
+            arrays |= {f"best.{name}": values for name, values in self.best.items()}
+        header = {"format": CHECKPOINT, "version": archive.VERSION, "stage": self.stage, "history": self.history}
+        return archive.pack(header, arrays)
+
+    def resume(self, path: Path) -> None:
+        header, arrays = archive.unpack(path, CHECKPOINT)
+        if header["stage"] != self.stage:
+            return
+        self.history = header["history"]
+        best = {name.removeprefix("best."): values for name, values in arrays.items() if name.startswith("best.")}
+        self.best = best or None
+        for kernel in self.model.kernels:
+            if f"{kernel.name}.mask" in arrays:
+                kernel.set_mask(arrays[f"{kernel.name}.mask"])
+        archive.restore(self.model, arrays)
+        for name, variable in self.optimizer.slots.items():
+            variable.assign(arrays[name])

@@ -1,0 +1,159 @@
+"""From a trained model to its program: the only place where Keras variables become constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ..compress.errors import ExportError
+from .program import Activate, AddBias, Dense, Kernel, Operation, Product, Program, Quantization, Requantize, Rescale, Tensor
+
+if TYPE_CHECKING:
+    from ..compress.autoencoder import TiedAutoencoder
+    from ..compress.layers import TiedDense
+
+Form = Literal["fused", "split"]
+
+FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
+UNIT_FACTORS = Quantization(float(np.float32(1 / 255)), 0)
+
+
+def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
+    """The program of a model: integers where it has quantizers, else floats.
+
+    `form` is the shape of the decoder (see `program`). Kernels, encoder and code are the same in both forms.
+    Raises ExportError where an accumulator could leave int32.
+    """
+    lowering = _Lowering(model, form)
+    return Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
+
+
+class _Lowering:
+    def __init__(self, model: TiedAutoencoder, form: Form) -> None:
+        self.model, self.form = model, form
+        self.quantized = model.quantizers is not None
+        self.ranges = _ranges(model)
+        self.tensors: dict[str, Tensor] = {}
+        self.kernels: dict[str, Kernel] = {}
+        self.constants: dict[str, np.ndarray] = {}
+        for kernel in model.kernels:
+            scales = tuple(float(scale) for scale in kernel.scales()) if self.quantized else ()
+            self.kernels[kernel.name] = Kernel(kernel.name, kernel.inputs, kernel.units, scales)
+            self.constants[kernel.name] = kernel.integers() if self.quantized else kernel.masked().numpy()
+
+    def operations(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+        self.tensor("x", self.model.config.inputs)
+        encoder, source = [], "x"
+        for layer in self.model.encoder.stack:
+            encoder += self.encoder_layer(layer, source)
+            source = layer.tensor_name
+        decoder = []
+        for layer in self.model.decoder.stack:
+            decoder += self.decoder_layer(layer, source)
+            source = layer.tensor_name
+        return tuple(encoder), tuple(decoder)
+
+    def tensor(self, name: str, size: int, quantization: Quantization | None = None) -> str:
+        if quantization is None and self.quantized:
+            quantization = Quantization.from_range(*self.ranges[name])
+        self.tensors[name] = Tensor(name, size, quantization)
+        return name
+
+    def encoder_layer(self, layer: TiedDense, x: str) -> list[Operation]:
+        kernel = self.kernels[layer.kernel.name]
+        linear, rest = self.activation(layer, kernel.units)
+        return [self.dense(layer, x, linear, transposed=False), *rest]
+
+    def decoder_layer(self, layer: TiedDense, x: str) -> list[Operation]:
+        kernel = self.kernels[layer.kernel.name]
+        operations: list[Operation] = []
+        if len(kernel.scales) > 1:
+            factors = f"{layer.tensor_name}.factors"
+            scales = np.array(kernel.scales, np.float32)
+            self.constants[factors] = np.maximum(UNIT_FACTORS.quantize(scales / scales.max()), 1)
+            rescaled = self.tensor(f"{layer.tensor_name}.rescaled", kernel.units)
+            operations.append(Rescale(x, rescaled, factors, UNIT_FACTORS))
+            x = rescaled
+        linear, rest = self.activation(layer, kernel.inputs)
+        make = {"fused": self.fused_decoder, "split": self.split_decoder}[self.form]
+        return [*operations, *make(layer, x, linear), *rest]
+
+    def fused_decoder(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
+        return [self.dense(layer, x, y, transposed=True)]
+
+    def split_decoder(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
+        kernel, activation = self.kernels[layer.kernel.name], _fused(layer)
+        saturates = self.quantized and activation != "relu6"
+        if layer.bias is None and (activation == "linear" or saturates):
+            return [Product(x, y, kernel.name)]
+        product = self.tensor(f"{layer.tensor_name}.product", kernel.inputs)
+        operations: list[Operation] = [Product(x, product, kernel.name)]
+        if layer.bias is None:
+            return [*operations, Activate(product, y, activation)]
+        bias, name = layer.bias.numpy(), f"{layer.tensor_name}.bias8"
+        quantization = Quantization.from_range(*self.ranges[f"{layer.tensor_name}.bias"]) if self.quantized else None
+        self.constants[name] = bias if quantization is None else quantization.quantize(bias)
+        return [*operations, AddBias(product, y, name, quantization, activation)]
+
+    def dense(self, layer: TiedDense, x: str, y: str, *, transposed: bool) -> Dense:
+        kernel = self.kernels[layer.kernel.name]
+        bias = None
+        if layer.bias is not None:
+            bias = f"{layer.tensor_name}.bias"
+            self.constants[bias] = self.bias(layer, kernel, x, transposed=transposed)
+        return Dense(x, y, kernel.name, transposed, bias, _fused(layer))
+
+    def bias(self, layer: TiedDense, kernel: Kernel, x: str, *, transposed: bool) -> np.ndarray:
+        """float32, or int32 in steps of the product: scale of x · scale of the kernel."""
+        real = layer.bias.numpy()
+        source = self.tensors[x].quantization
+        if source is None:
+            return real
+        scales = np.float32(kernel.decode_scale) if transposed else np.array(kernel.scales, np.float32)
+        steps = np.rint(real.astype(np.float64) / (np.float32(source.scale) * scales))
+        terms = kernel.units if transposed else kernel.inputs
+        room = 2**31 - 1 - terms * 255 * 127
+        if np.abs(steps).max(initial=0) > room:
+            raise ExportError(f"layer {layer.tensor_name}: {terms} products and the bias can leave a 32-bit accumulator")
+        return steps.astype(np.int32)
+
+    def activation(self, layer: TiedDense, size: int) -> tuple[str, list[Operation]]:
+        """The tensor that the layer's products are written to, and the operations from there to its output."""
+        name = layer.tensor_name
+        chain = [Quantization.from_range(*span) for span in self.fixed(name)]
+        rest: list[Operation] = []
+        linear = name
+        if layer.activation not in FUSED_ACTIVATIONS:
+            linear = self.tensor(f"{name}.linear", size)
+            if len(chain) == 2:
+                self.tensor(f"{name}.raw", size, chain[0])
+                rest = [Activate(linear, f"{name}.raw", layer.activation), Requantize(f"{name}.raw", name)]
+            else:
+                rest = [Activate(linear, name, layer.activation)]
+        self.tensor(name, size, chain[-1] if chain else None)
+        return linear, rest
+
+    def fixed(self, name: str) -> tuple[tuple[float, float], ...]:
+        if not self.quantized:
+            return ()
+        from dataclasses import replace
+
+        from ..compress.quantizers import fixed_ranges
+
+        return fixed_ranges(self.model.config, replace(self.model.quantizers.spec, form=self.form)).get(name, ())
+
+
+def _fused(layer: TiedDense) -> str:
+    return layer.activation if layer.activation in FUSED_ACTIVATIONS else "linear"
+
+
+def _ranges(model: TiedAutoencoder) -> Mapping[str, tuple[float, float]]:
+    """The range of every tensor that is not fixed, and of x."""
+    if model.quantizers is None:
+        return {}
+    from ..compress.quantizers import fixed_ranges
+
+    fixed = {name: chain[-1] for name, chain in fixed_ranges(model.config, model.quantizers.spec).items()}
+    return fixed | model.quantizers.ranges()
