@@ -165,16 +165,18 @@ def _idx(path: Path) -> np.ndarray:
                 raise FormatError(f"{path}: is not an idx file")
             dtype, axes = np.dtype(IDX_TYPES[magic[2]]), magic[3]
             shape = tuple(int(n) for n in np.frombuffer(file.read(4 * axes), ">u4"))
-            start, needed = 4 + 4 * axes, math.prod(shape) * dtype.itemsize
-            size = len(data := file.read()) if packed else path.stat().st_size - start
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            data = file.read() if packed else b""
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
         raise FormatError(f"{path}: is damaged or truncated ({error})") from None
+    start, needed = 4 + 4 * axes, math.prod(shape) * dtype.itemsize
+    size = len(data) if packed else path.stat().st_size - start
     if len(shape) < axes or size != needed:
-        raise FormatError(f"{path}: holds {size} bytes of data, must be {needed} for shape {list(shape)}; truncated or damaged")
+        raise FormatError(f"{path}: holds {max(size, 0)} bytes of data, must be {needed} for shape {list(shape)}; damaged")
     if packed:
         return np.frombuffer(data, dtype).reshape(shape)
-    mapped = np.memmap(path, dtype, "r", start, shape)
-    return mapped if needed >= MAPPED_FROM else np.array(mapped)
+    if needed >= MAPPED_FROM:
+        return np.memmap(path, dtype, "r", start, shape)
+    return np.fromfile(path, dtype, offset=start).reshape(shape)
 
 
 def read_images(folder: Path) -> Arrays:

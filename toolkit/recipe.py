@@ -107,11 +107,13 @@ def _build(hint: Any, value: object, key: str) -> Any:
         fits = isinstance(value, str) and value in get_args(hint)
     elif type(value) is int:
         fits = hint in (int, float) and abs(value) < LARGEST
+    elif type(value) is float:
+        fits = hint is float and math.isfinite(value)
     else:
-        fits = type(value) is hint and (hint is not float or math.isfinite(value))
+        fits = type(value) is hint
     if not fits:
         raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
-    return hint(value) if hint is float else value
+    return float(value) if type(value) is int and hint is float else value
 
 
 _NAMES: Mapping[Any, str] = {int: "an integer (below 2³¹)", float: "a finite number", str: "a string", bool: "true or false"}

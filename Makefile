@@ -1,0 +1,34 @@
+# make demo and make test work from a fresh clone: they set up a virtual environment first, once.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+# The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
+LINKS := build/links/tiedae
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/tiedae demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	rm -rf $(LINKS) && mkdir -p $(LINKS)
+	cd $(LINKS) && ln -s ../../../toolkit/* ../../../compress ../../../calibration ../../../export .
+	$(BIN)/pyright
+
+bench: $(READY)
+	$(BIN)/python benchmarks/dense.py --json build/bench.json
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
