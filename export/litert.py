@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRun
 
 from ..compress.errors import DataError, FormatError, InputError
 from .flatbuffer import Flatbuffer
+from .quiet import quiet
 from .runtime import Session
 from .tflite_writer import INNER
 
@@ -39,6 +38,8 @@ def open_litert(runtime: str, data: bytes, *, threads: int = 1) -> Session:
     """
     if runtime not in RESOLVERS:
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RESOLVERS)}")
+    if not data:
+        raise FormatError("LiteRT refuses the file: it is empty")
     return LiteRTSession(runtime, data, threads)
 
 
@@ -48,7 +49,7 @@ class LiteRTSession:
     def __init__(self, runtime: str, data: bytes, threads: int) -> None:
         self.runtime = runtime
         self._data, self._threads = data, threads
-        with _quiet():
+        with _without_info():
             self._interpreter = self._load(data)
             names = self._interpreter.get_signature_list()
             self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
@@ -68,7 +69,7 @@ class LiteRTSession:
         the port's; where there is an int8 tensor behind the port, it is that one.
         """
         if self._tracer is None:
-            with _quiet(), warnings.catch_warnings():
+            with _without_info(), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
                 self._tracer = self._load(self._data, preserve=True)
         self._runner(self._runners, signature)
@@ -123,8 +124,7 @@ def _chunks(runner: SignatureRunner, signature: str, x: np.ndarray) -> Iterator[
 
 def _invoke(runner: SignatureRunner, x: np.ndarray) -> dict[str, np.ndarray]:
     (name,) = runner.get_input_details()
-    with _quiet():
-        return runner(**{name: x})
+    return runner(**{name: x})
 
 
 def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarray]:
@@ -183,25 +183,18 @@ def _outside_delegate(interpreter: Interpreter) -> tuple[list[str], int]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep LiteRT's INFO lines, which it writes to the C stderr, off the terminal; any other line passes.
+def _without_info() -> Iterator[None]:
+    """Keep LiteRT's INFO lines, for which the Python API has no switch, off the terminal; any other line passes.
 
-    The lines come at the first allocation of a delegate. They have no switch of their own in the Python API.
+    They come when a delegate is applied the first time.
     """
-    sys.stderr.flush()
+    lines: list[bytes] = []
     try:
-        stderr = os.dup(2)
-    except OSError:  # the process has no stderr: nothing to keep clean
-        yield
-        return
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            caught.seek(0)
-            for line in caught:
-                if not line.startswith(b"INFO:"):
-                    os.write(stderr, line)
-            os.close(stderr)
+        with quiet() as sink:
+            try:
+                yield
+            finally:
+                sink.seek(0)
+                lines = [line for line in sink if not line.startswith(b"INFO:")]
+    finally:
+        os.write(2, b"".join(lines))
