@@ -17,6 +17,8 @@ from . import __version__
 from .chatter import kept_back
 from .console import Console
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+RESUME = "; the same command with --resume goes on"
 FINE, FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 
 EPILOG = "Exit codes: 0 fine; 1 a check failed; 2 the input or the call is wrong; 130 interrupted."
@@ -30,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Console().error(str(error))
         return WRONG
     verbosity = int(arguments.verbose) - int(arguments.quiet)
+    resumable = arguments.command in (_demo, _run)
     with kept_back(shown=arguments.verbose) as err, Console(verbosity, err=err) as console:
         try:
             return arguments.command(arguments, console)
@@ -37,22 +40,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.error(str(error))
             return FAILED if isinstance(error, CheckError) else WRONG
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             return CLOSED_PIPE
         except OSError as error:
-            console.error(_system_error(error))
+            _discard_output()
+            console.error(_system_error(error) + (RESUME if error.errno in FULL and resumable else ""))
             return WRONG
         except KeyboardInterrupt:
-            resumable = arguments.command in (_demo, _run)
-            console.error("interrupted" + ("; the same command with --resume goes on" if resumable else ""))
+            console.error("interrupted" + (RESUME if resumable else ""))
             return INTERRUPTED
 
 
 def _system_error(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}no space left on the disk; make room, then the same command with --resume goes on"
-    return f"{where}{error.strerror or error}"
+    return where + ("no space left on the disk" if error.errno in FULL else error.strerror or str(error))
+
+
+def _discard_output() -> None:
+    """What standard output could not take must not fail once more when the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):

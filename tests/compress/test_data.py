@@ -1,0 +1,153 @@
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from tiedae.compress.data import WINDOW_BLOCKS, Samples, Scaling, check_samples, epoch_order
+from tiedae.compress.errors import DataError
+
+BYTES = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 5)))
+FLOATS = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.floats(-1000, 1000, width=32))
+RULES = st.sampled_from(["auto", "none", "byte", "minmax", "standard"])
+OUTPUTS = st.sampled_from(["linear", "relu", "relu6", "tanh", "sigmoid"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(BYTES, RULES, st.booleans(), OUTPUTS)
+def test_bytes_come_back_exactly(x, rule, per_feature, output):
+    scaling = Scaling.fit(rule, Samples(x), per_feature=per_feature, output_activation=output)
+    assert scaling.apply(x).dtype == np.float32
+    np.testing.assert_array_equal(scaling.invert(scaling.apply(x), np.uint8), x)
+
+
+@settings(max_examples=40, deadline=None)
+@given(FLOATS, RULES, st.booleans(), OUTPUTS)
+def test_floats_come_back_and_the_written_rule_is_the_rule(x, rule, per_feature, output):
+    scaling = Scaling.fit(rule, Samples(x), per_feature=per_feature, output_activation=output)
+    back = scaling.invert(scaling.apply(x), np.float32)
+    np.testing.assert_allclose(back, x, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(x).max()))
+    assert Scaling.from_json(json.loads(json.dumps(scaling.to_json()))) == scaling
+
+
+@pytest.mark.parametrize(
+    ("x", "output", "rule", "low", "high"),
+    [
+        (np.array([[0, 128], [255, 3]], np.uint8), "linear", "byte", 0, 1),
+        (np.array([[0.0, 0.5], [1.0, 0.2]]), "sigmoid", "none", 0, 1),
+        (np.array([[-1.0, 0.5], [1.0, 0.2]]), "tanh", "none", -1, 1),
+        (np.array([[-1.0, 0.5], [1.0, 0.2]]), "sigmoid", "minmax", 0, 1),
+        (np.array([[3.0, 9.0], [7.0, 4.0]]), "tanh", "minmax", -1, 1),
+        (np.array([[-3.0, 9.0], [7.0, 4.0]]), "relu", "minmax", 0, 1),
+        (np.array([[3, 9], [7, 4]], np.int16), "sigmoid", "minmax", 0, 1),
+        (np.array([[1.0, 3.0], [1.0, 3.0]]), "linear", "standard", -1, 1),
+    ],
+)
+def test_auto_follows_the_data_and_the_output(x, output, rule, low, high):
+    scaling = Scaling.fit("auto", Samples(x), output_activation=output)
+    scaled = scaling.apply(x)
+    assert (scaling.rule, scaled.min(), scaled.max()) == (rule, low, high)
+
+
+def test_standard_measures_mean_and_deviation_despite_a_large_offset():
+    x = np.random.default_rng(0).normal([1e7, -3.0], [0.5, 20.0], (5000, 2))
+    scaling = Scaling.fit("standard", Samples(x), per_feature=True)
+    np.testing.assert_allclose(scaling.offset, x.mean(axis=0))
+    np.testing.assert_allclose(scaling.scale, x.std(axis=0))
+    np.testing.assert_allclose(scaling.apply(x).std(axis=0), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["minmax", "standard"])
+def test_a_constant_feature_has_scale_one(rule):
+    x = np.array([[0.1, 1.0], [0.1, 3.0], [0.1, 2.0]], np.float32)
+    scaling = Scaling.fit(rule, Samples(x), per_feature=True)
+    assert scaling.scale[0] == 1.0
+    np.testing.assert_allclose(scaling.apply(x)[:, 0], 0, atol=1e-7)
+
+
+def test_inversion_rounds_half_to_even_and_saturates():
+    values = np.array([-0.2, 0.5, 1.5, 254.6, 765], np.float32)
+    assert Scaling().invert(values, np.uint8).tolist() == [0, 0, 2, 255, 255]
+    assert Scaling("byte", 0.0, 255.0).invert(values / 255, np.uint8).tolist()[2:] == [2, 255, 255]
+
+
+def test_samples_are_read_by_row_in_the_users_unit_and_dtype():
+    values = np.arange(24, dtype=">i2").reshape(4, 2, 3)
+    samples = Samples(values, np.array([7, 8]), Scaling("minmax", 0.0, 2.0), rows=np.array([1, 3]))
+    assert (len(samples), samples.inputs, samples.shape, samples.dtype) == (2, 6, (2, 3), np.float32)
+    assert samples.take(np.array([1])).tolist() == [[18, 19, 20, 21, 22, 23]]
+    batches = list(samples.batches(np.array([1, 0]), 1))
+    assert [batch.tolist() for batch in batches] == [[[9, 9.5, 10, 10.5, 11, 11.5]], [[3, 3.5, 4, 4.5, 5, 5.5]]]
+    assert all(batch.dtype == np.float32 for batch in batches)
+
+
+def test_the_digest_is_of_content_not_of_layout():
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    digest = Samples(x).sha256
+    assert Samples(np.asfortranarray(x)).sha256 == Samples(x.astype(">f4")).sha256 == digest
+    assert Samples(np.concatenate([x, x]), rows=np.arange(50, 100)).sha256 == digest
+    assert Samples(x[::-1]).sha256 != digest
+    assert Samples(x.reshape(100, 3)).sha256 != digest
+
+
+BAD_VALUE = np.zeros((5000, 700), np.float32)
+BAD_VALUE[4321, 12] = np.inf
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (np.empty((0, 4)), r"file: is empty \(shape \[0, 4\]\)"),
+        (np.empty((4, 0)), "file: is empty"),
+        (np.zeros((1, 4), np.uint8), "file: holds 1 sample, must be 2 or more"),
+        (np.zeros(9), r"file: has shape \[9\], must be \[samples, values…\]"),
+        (np.array([[1], [1, 2]], object), "file: samples differ in length"),
+        (np.array([["a", "b"], ["c", "d"]]), "file: holds values of type <U1, must be real numbers"),
+        (np.zeros((3, 2), complex), "file: holds values of type complex128"),
+        (np.zeros((3, 2), "M8[s]"), "file: holds values of type datetime64"),
+        (np.array([[0.0, np.nan], [1, 2]]), "file: sample 0, value 1 is nan, must be finite"),
+        (np.array([[0.0, 1.0], [1e300, 2]]), "file: sample 1, value 0 is 1e\\+300, must be finite in float32"),
+        (BAD_VALUE, "file: sample 4321, value 12 is inf"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_named(values, text):
+    with pytest.raises(DataError, match=text):
+        check_samples(Samples(values), "file")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 300), st.integers(0, 5), st.integers(0, 3), st.integers(0, 40))
+def test_an_epoch_holds_every_sample_once_in_a_fixed_order(n, seed, epoch, block):
+    order = epoch_order(n, seed, epoch, block)
+    assert sorted(order.tolist()) == list(range(n))
+    np.testing.assert_array_equal(order, epoch_order(n, seed, epoch, block))
+
+
+def test_epochs_and_seeds_differ():
+    orders = [epoch_order(1000, seed, epoch, block).tolist() for seed in (0, 1) for epoch in (0, 1) for block in (0, 10)]
+    assert len({tuple(order) for order in orders}) == 8
+
+
+def test_reads_of_a_memory_map_stay_within_a_window_and_are_shuffled_in_it():
+    block, n = 8, 100 * 8 * WINDOW_BLOCKS
+    order = epoch_order(n, 0, 0, block)
+    assert all(len(np.unique(window // block)) == WINDOW_BLOCKS for window in order.reshape(100, -1))
+    assert (np.diff(order) == 1).mean() < 0.05
+
+
+def test_a_memory_map_is_walked_without_being_loaded(tmp_path):
+    values = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (60_000, 1000))
+    values[30_000, 7] = 1.0
+    samples = Samples(np.load(tmp_path / "x.npy", mmap_mode="r").reshape(60_000, 10, 100), rows=np.arange(1, 60_000))
+    assert samples.block == 262
+    tracemalloc.start()
+    check_samples(samples, "x")
+    scaling = Scaling.fit("minmax", samples)
+    first = next(samples.batches(epoch_order(len(samples), 0, 0, samples.block), 64))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (scaling.offset, scaling.scale) == (0.0, 1.0)
+    assert first.shape == (64, 1000)
+    assert peak < 48 << 20 < samples.values.nbytes / 4

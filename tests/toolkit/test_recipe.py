@@ -1,0 +1,162 @@
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiedae.compress.config import (
+    ACTIVATIONS,
+    DataConfig,
+    LayerConfig,
+    ModelConfig,
+    PruneConfig,
+    QuantizeConfig,
+    Recipe,
+    TrainConfig,
+)
+from tiedae.compress.errors import RecipeError
+from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_to_dict
+from tiedae.sources import ASSETS, DATA_SETS
+
+SMALL = {"data": {"source": "x.npy"}, "model": {"layers": [{"units": 8, "activation": "relu"}, {"units": 3}]}}
+SHARE = st.floats(0, 0.875)
+
+recipes = st.builds(
+    Recipe,
+    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,9}", fullmatch=True),
+    data=st.builds(DataConfig, source=st.text(min_size=1), window=st.integers(0, 99), per_feature=st.booleans()),
+    model=st.builds(
+        ModelConfig,
+        layers=st.lists(
+            st.builds(LayerConfig, units=st.integers(1, 999), activation=st.sampled_from(ACTIVATIONS), dropout=SHARE),
+            min_size=1,
+            max_size=3,
+        ).map(tuple),
+        output_activation=st.sampled_from(ACTIVATIONS),
+    ),
+    train=st.builds(TrainConfig, epochs=st.integers(0, 99), learning_rate=st.floats(1e-9, 1e9)),
+    prune=st.none() | st.builds(PruneConfig, sparsity=SHARE),
+    quantize=st.builds(QuantizeConfig, samples=st.integers(1, 99)),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes)
+def test_a_written_recipe_reads_back_as_the_same(recipe):
+    again = parse_recipe(recipe_to_dict(recipe), "other")
+    assert again == recipe
+    assert recipe_digest(again) == recipe_digest(recipe)
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipes, recipes)
+def test_digests_differ_where_recipes_do(one, other):
+    assert (recipe_digest(one) == recipe_digest(other)) == (one == other)
+
+
+def test_defaults_are_those_of_the_configuration():
+    recipe = parse_recipe(SMALL, "small")
+    layers = (LayerConfig(8, "relu"), LayerConfig(3))
+    assert recipe == Recipe("small", DataConfig("x.npy"), ModelConfig(layers))
+
+
+def test_pruning_is_left_out_by_default_and_by_false():
+    assert parse_recipe(SMALL | {"prune": {}}, "small").prune == PruneConfig()
+    assert parse_recipe(SMALL | {"prune": False}, "small") == parse_recipe(SMALL, "small")
+    assert parse_recipe(SMALL, "small").prune is None
+
+
+def test_an_integer_may_stand_for_a_number():
+    whole = parse_recipe(SMALL | {"verify": {"max_quality_loss": 1}}, "small")
+    assert recipe_digest(whole) == recipe_digest(parse_recipe(SMALL | {"verify": {"max_quality_loss": 1.0}}, "small"))
+
+
+@pytest.mark.parametrize("name", ["fashion", "ecg"])
+def test_the_recipes_of_the_demo_name_data_that_ships(name):
+    recipe = load_recipe(ASSETS / f"{name}.toml")
+    assert recipe.name == name
+    assert DATA_SETS[recipe.data.source].ships
+
+
+def test_inputs_come_from_the_data_and_must_agree_with_it():
+    recipe = parse_recipe(SMALL, "small")
+    filled = check_inputs(recipe, 784)
+    assert filled.model.widths == (784, 8, 3)
+    assert check_inputs(filled, 784) == filled
+    with pytest.raises(RecipeError, match=r"model\.inputs: got 784, must be 700, the number of values per sample of x\.npy"):
+        check_inputs(filled, 700)
+
+
+def changed(**tables):
+    return {**SMALL, **tables}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "text"),
+    [
+        (changed(trian={}), "trian: unknown key; did you mean train?"),
+        (changed(train={"epoch": 3}), "train.epoch: unknown key; did you mean epochs?"),
+        (changed(verify={"zzz": 3}), "verify.zzz: unknown key; the keys here are max_quality_loss, "),
+        (changed(model={"layers": [{"units": 8}, {"unit": 3}]}), "model.layers[1].unit: unknown key; did you mean units?"),
+        (changed(model={"layers": [{"units": 8}, {"units": "3"}]}), "model.layers[1].units: got '3', must be an integer"),
+        (changed(model={"layers": [{"units": 8}, {"units": 0}]}), "model.layers[1].units: got 0, must be at least 1"),
+        (changed(model={"layers": [{"units": 8}, {}]}), "model.layers[1].units: is missing, must be an integer"),
+        (
+            changed(model={"layers": [{"units": 8, "activation": "elu"}]}),
+            "model.layers[0].activation: got 'elu', must be one of",
+        ),
+        (changed(model={"layers": {"units": 8}}), "model.layers: got {'units': 8}, must be a list, each a table"),
+        (changed(model={"layers": []}), "model.layers: got (), must be one layer or more"),
+        (changed(model={"layers": [8]}), "model.layers[0]: got 8, must be a table"),
+        (changed(train={"epochs": True}), "train.epochs: got True, must be an integer"),
+        (changed(train={"epochs": 3.0}), "train.epochs: got 3.0, must be an integer"),
+        (changed(train={"epochs": 10**12}), "train.epochs: got 1000000000000, must be an integer (below 2³¹)"),
+        (changed(train={"seed": -1}), "train.seed: got -1, must be 0 or more"),
+        (changed(train={"learning_rate": True}), "train.learning_rate: got True, must be a finite number"),
+        (changed(train={"learning_rate": float("nan")}), "train.learning_rate: got nan, must be a finite number"),
+        (changed(train={"learning_rate": 10**400}), "train.learning_rate: got 1000"),
+        (changed(prune={"sparsity": 1}), "prune.sparsity: got 1.0, must be in [0, 1)"),
+        (changed(prune={"sparsity": -0.1}), "prune.sparsity: got -0.1, must be in [0, 1)"),
+        (changed(prune=True), "prune: got True, must be a table such as [prune]"),
+        (changed(export={"targets": "tflite"}), "export.targets: got 'tflite', must be a list, each one of tflite, onnx"),
+        (changed(export={"targets": ["tflit"]}), "export.targets[0]: got 'tflit', must be one of tflite, onnx"),
+        (changed(data={}), "data.source: is missing, must be a string"),
+        (changed(data="x.npy"), "data: got 'x.npy', must be a table such as [data]"),
+        (changed(name="a b"), "name: got 'a b', must be ASCII letters, digits, - and _"),
+        ({"data": {"source": "x.npy"}}, "model: is missing, must be a table"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_what_would_be_right(mapping, text):
+    with pytest.raises(RecipeError) as raised:
+        parse_recipe(mapping, "small")
+    assert str(raised.value).startswith(text)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, "no such recipe"),
+        (b"[data]\nsource = \n", "not valid TOML: Invalid value (at line 2, column 10)"),
+        (b"\xff\xfe", "is not UTF-8 text (byte 0)"),
+        (b"name = 3\n[data]\nsource = 'x'\n[model]\nlayers = [{units = 3}]", "name: got 3, must be a string"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named(tmp_path, content, text):
+    path = tmp_path / "small.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(path)
+    assert str(raised.value).startswith(f"{path}: {text}")
+
+
+def test_a_folder_is_no_recipe(tmp_path):
+    with pytest.raises(RecipeError, match="is a folder, must be a recipe in TOML"):
+        load_recipe(tmp_path)
+
+
+def test_every_value_of_a_recipe_is_written_out():
+    written = recipe_to_dict(parse_recipe(SMALL, "small"))
+    assert set(written) == {field.name for field in dataclasses.fields(Recipe)}
+    assert written["prune"] is None
+    assert written["train"]["seed"] == 0
