@@ -27,7 +27,7 @@ def kept_back(shown: bool = False) -> Iterator[TextIO]:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    with os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace") as real, tempfile.TemporaryFile() as kept:
+    with os.fdopen(os.dup(2), "w", 1, sys.stderr.encoding, "replace") as real, tempfile.TemporaryFile() as kept:
         os.dup2(kept.fileno(), 2)
         faulthandler.enable(real)
         try:

@@ -141,21 +141,20 @@ def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int
 
 
 def _verify(arguments: argparse.Namespace, console: Console) -> int:
-    from tiedae.export.verify import verify_bundle
+    from .verification import verify
 
-    metrics = verify_bundle(arguments.bundle, model=arguments.model, data=arguments.data, progress=console.progress)
+    metrics = verify(arguments.bundle, model=arguments.model, data=arguments.data, announce=console.note)
     if arguments.json:
         from tiedae.compress.files import write_atomic
 
-        write_atomic(arguments.json, (json.dumps(metrics, indent=2) + "\n").encode())
+        write_atomic(arguments.json, (json.dumps(metrics, indent=1, ensure_ascii=False) + "\n").encode())
     checks: list[Mapping[str, Any]] = metrics["checks"]
-    words = {True: "ok", False: "FAILED", None: "skipped"}
-    console.table(
-        str(arguments.bundle), ("check", "", ""), [(check["name"], words[check["ok"]], check["text"]) for check in checks]
-    )
-    failed = [check for check in checks if check["ok"] is False]
+    rows = [("ok" if check["ok"] else "FAILED", check["text"]) for check in checks]
+    rows += [("skipped", f"{skipped['what']}: {skipped['reason']}") for skipped in metrics["skipped"]]
+    console.table(str(arguments.bundle), ("check", ""), rows)
+    failed = [check["text"] for check in checks if not check["ok"]]
     if failed:
-        raise CheckError(f"{arguments.bundle}: {len(failed)} of {len(checks)} checks failed: {failed[0]['text']}")
+        raise CheckError(f"{arguments.bundle}: {len(failed)} of {len(checks)} checks failed: {failed[0]}")
     return FINE
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -73,10 +74,11 @@ def read_npy(path: Path) -> Arrays:
 def read_npz(path: Path) -> Arrays:
     """One array of any name, or `x` (with `labels` or `y`), or `x_train` and `x_test` (with `y_train`, `y_test`)."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise FormatError(f"{path}: is a .npy file, must be .npz; rename it")
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise FormatError(f"{path}: is damaged or not a .npz file ({error})") from None
     except ValueError as error:
@@ -104,7 +106,8 @@ def read_csv(path: Path) -> Arrays:
             if not heading:
                 file.seek(0)
             try:
-                values = np.loadtxt(file, np.float64, comments=None, delimiter=delimiter, ndmin=2, quotechar='"')
+                with warnings.catch_warnings(action="ignore", category=UserWarning):  # no row of numbers: named below
+                    values = np.loadtxt(file, np.float64, comments=None, delimiter=delimiter, ndmin=2, quotechar='"')
             except ValueError:
                 _explain_csv(path, delimiter, heading)
     except UnicodeDecodeError:

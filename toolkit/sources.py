@@ -101,7 +101,9 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
     arrays, window = _load(config.source, base)
     window = config.window or window
     if window:
-        arrays = dataclasses.replace(arrays, values=_cut(arrays.values, window, config.source), labels=None)
+        test_record = arrays.test_values
+        test_values = None if test_record is None else _cut(test_record, window, config.source)
+        arrays = Arrays(_cut(arrays.values, window, config.source), test_values=test_values)
     whole = Samples(arrays.values, _labels(arrays.values, arrays.labels, config.source))
     check_samples(whole, config.source)
     tail = config.split == "tail" or (config.split == "auto" and window > 0)

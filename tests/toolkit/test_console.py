@@ -1,0 +1,121 @@
+import io
+import math
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from tiedae.console import Console
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    """Seconds that pass with every look at it."""
+
+    def __init__(self, tick):
+        self.now, self.tick = 0.0, tick
+
+    def __call__(self):
+        self.now += self.tick
+        return self.now
+
+
+def train(console, epochs=3, steps=4, stage="train"):
+    for epoch in range(1, epochs + 1):
+        for step in range(1, steps + 1):
+            console.progress(stage, epoch, epochs, step, steps, 1 / (epoch * steps + step))
+
+
+def test_without_a_terminal_an_epoch_is_a_line_with_loss_and_time_left():
+    console = Console(out=io.StringIO(), err=io.StringIO(), clock=Clock(30.0))
+    train(console)
+    lines = console.err.getvalue().splitlines()
+    assert [line.split("  ")[-2:] for line in lines] == [
+        ["loss 0.125", "4:00 left"],
+        ["loss 0.08333", "2:00 left"],
+        ["loss 0.0625", "0:00 left"],
+    ]
+    assert [re.findall(r"epoch (\S+)", line) for line in lines] == [["1/3"], ["2/3"], ["3/3"]]
+    assert all(line.startswith("train ") for line in lines)
+    assert console.out.getvalue() == ""
+
+
+def test_a_resumed_stage_judges_its_pace_by_what_it_watched():
+    console = Console(out=io.StringIO(), err=io.StringIO(), clock=Clock(1.0))
+    for epoch in (9, 10):
+        for step in (1, 2):
+            console.progress("train", epoch, 20, step, 2, 1.0)
+    assert [line.split("  ")[-1] for line in console.err.getvalue().splitlines()] == ["0:22 left", "0:20 left"]
+
+
+def test_on_a_terminal_a_bar_shows_stage_epoch_loss_and_time_left(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    with Console(out=Terminal(), err=Terminal(), clock=Clock(30.0)) as console:
+        train(console)
+        train(console, stage="prune")
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.err.getvalue())
+    for text in ("train", "prune", "epoch 3/3", "loss 0.0625", "0:00 left"):
+        assert text in drawn
+
+
+def test_work_without_epochs_or_loss_shows_neither():
+    console = Console(out=io.StringIO(), err=io.StringIO())
+    console.progress("verify", 1, 1, 1, 1, math.nan)
+    assert console.err.getvalue().split() == ["verify"]
+
+
+@pytest.mark.parametrize(("verbosity", "seen"), [(-1, []), (0, ["note"]), (1, ["note", "detail"])])
+def test_verbosity_decides_what_is_said_but_never_hides_results_or_errors(verbosity, seen):
+    console = Console(verbosity, out=io.StringIO(), err=io.StringIO())
+    console.note("note")
+    console.detail("detail")
+    console.say("result")
+    console.error("two\nlines")
+    assert console.err.getvalue().splitlines() == [*seen, "tiedae: two lines"]
+    assert console.out.getvalue() == "result\n"
+    train(console)
+    assert ("epoch" in console.err.getvalue()) == (verbosity >= 0)
+
+
+def test_a_table_lines_numbers_up_at_the_right_and_takes_markup_as_text():
+    console = Console(out=io.StringIO(), err=io.StringIO())
+    console.table("Result", ("", "error", "bytes"), [("Keras [float]", 7.5, "1,080 kB"), ("ours", "10.25", "540 kB")])
+    lines = console.out.getvalue().splitlines()
+    assert lines[0].strip() == "Result"
+    assert [line.split() for line in lines[-2:]] == [["Keras", "[float]", "7.5", "1,080", "kB"], ["ours", "10.25", "540", "kB"]]
+    assert len(lines[-1]) == len(lines[-2])
+
+
+CHATTER = """
+import os, sys
+from tiedae.chatter import kept_back
+with kept_back(shown={shown}) as err:
+    os.write(2, b"native\\n")
+    print("python", file=sys.stderr)
+    print("ours", file=err)
+    {last}
+os.write(2, b"after\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("shown", "last", "expected"),
+    [
+        (False, "pass", ["ours", "after"]),
+        (True, "pass", ["native", "ours", "python", "after"]),
+        (False, "raise ValueError('mine')", ["ours", "native", "python", "ValueError: mine"]),
+        (False, "os.abort()", ["ours", "Fatal Python error: Aborted"]),
+    ],
+)
+def test_native_chatter_is_kept_back_unless_it_explains_a_failure(shown, last, expected):
+    code = CHATTER.format(shown=shown, last=last)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
+    lines = [line for line in done.stderr.splitlines() if line in expected]
+    assert sorted(lines) == sorted(expected)
+    assert lines[0] in ("ours", "native")
