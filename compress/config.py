@@ -91,8 +91,8 @@ class TrainConfig:
     """
 
     epochs: int = 15
-    batch_size: int = 256
-    learning_rate: float = 2e-3
+    batch_size: int = 64
+    learning_rate: float = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     loss: Loss = "mse"
     patience: int = 0
@@ -232,7 +232,7 @@ class Recipe:
     model: ModelConfig
     train: TrainConfig = field(default_factory=TrainConfig)
     prune: PruneConfig | None = None
-    quantize: QuantizeConfig | None = field(default_factory=QuantizeConfig)
+    quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     verify: VerifyConfig = field(default_factory=VerifyConfig)
 

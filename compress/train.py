@@ -33,14 +33,25 @@ LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
 }
 
 
+WARM_UP = 0.03
+"""The share of all steps in which the learning rate rises to its peak."""
+
+
+def _rate(config: TrainConfig, steps: int) -> float | tf_keras.optimizers.schedules.LearningRateSchedule:
+    if config.schedule == "constant":
+        return config.learning_rate
+    warm_up = int(steps * WARM_UP)
+    cosine = tf_keras.optimizers.schedules.CosineDecay
+    if warm_up == 0:
+        return cosine(config.learning_rate, max(1, steps))
+    return cosine(0.0, max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up)
+
+
 class Optimizer:
     """Keras' Adam (the legacy one: a single fused operation per variable on a CPU) with its state by name."""
 
     def __init__(self, model: TiedAutoencoder, config: TrainConfig, steps: int) -> None:
-        rate = config.learning_rate
-        if config.schedule == "cosine":
-            rate = tf_keras.optimizers.schedules.CosineDecay(rate, max(1, steps * config.epochs))
-        self.keras = tf_keras.optimizers.legacy.Adam(rate)
+        self.keras = tf_keras.optimizers.legacy.Adam(_rate(config, steps * config.epochs))
         self.variables = model.trainable_variables
         state = model.state()
         named = {name: variable for name, variable in state.items() if any(variable is v for v in self.variables)}

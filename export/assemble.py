@@ -1,0 +1,152 @@
+"""Assembling a bundle: lower, write, compare with the stock converters, verify, render."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..calibration.representative import Representative, representative
+from ..compress.config import Recipe
+from ..compress.data import Splits
+from . import manifest as manifests
+from .bundle import GOLDEN, Programs, describe_files, golden_files, model_files, program_input, write_files
+from .card import render_card
+from .interpreter import execute
+from .lowering import lower
+from .manifest import dump
+from .report import render_report
+from .verify import MAX_SAMPLES, squared_error, verify_bundle
+
+if TYPE_CHECKING:
+    from ..compress.autoencoder import TiedAutoencoder
+
+GOLDEN_SAMPLES = 64
+PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "onnx", "tf2onnx", "ai-edge-litert", "numpy")
+ROWS = {"train": "Keras float", "prune": "Keras pruned", "quantize": "Keras int8 simulation"}
+
+Announce = Callable[[str], None]
+
+
+def assemble(
+    directory: Path,
+    models: Mapping[str, TiedAutoencoder],
+    splits: Splits,
+    recipe: Recipe,
+    recipe_json: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    *,
+    stock: Path,
+    announce: Announce,
+) -> dict[str, Any]:
+    """Write a bundle into `directory` and return its metrics.
+
+    `models` by stage: `train`, `prune` if there was one, `quantize`. The float files come from the last float stage. What the
+    stock converters make of that same model goes to the folder `stock`. Raises ExportError where a target cannot express the
+    model.
+    """
+    floating = models.get("prune", models["train"])
+    quantized = models["quantize"]
+    announce("export: integer program, TFLite, ONNX")
+    programs = {
+        precision: Programs(lower(model, recipe.name, form="split"), lower(model, recipe.name, form="fused"))
+        for precision, model in {"int8": quantized, "f32": floating}.items()
+    }
+    keras = keras_function(floating)
+    masks = quantized.masks()
+    calibration = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
+    files = model_files(programs, recipe.export)
+    x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
+    scaled = splits.scaling.apply(x)
+    codes = execute(programs["int8"].reference, "encode", program_input(programs["int8"].reference, scaled))["code"]
+    files |= golden_files(programs["int8"], x, codes, keras(scaled), masks)
+    write_files(directory, files)
+    manifest = _manifest(programs, splits, recipe, recipe_json, calibration, masks)
+    manifest["files"] = describe_files(directory, list(files))
+    write_files(directory, {manifests.FILE: dump(manifest)})
+
+    metrics = verify_bundle(
+        directory, keras=keras, test=splits.test, tolerances=recipe.verify, announce=lambda text: announce(f"verify: {text}")
+    )
+    from .witness import measure_stock
+
+    announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
+    test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES))))
+    witness = measure_stock(floating, manifest["tensors"], calibration.inputs, test, keras, recipe, stock)
+    stages = [
+        {"row": ROWS[stage], "stage": stage, "error": squared_error(test, keras_function(model)(test)[1])}
+        for stage, model in models.items()
+    ]
+    metrics |= {
+        "data": manifest["data"],
+        "model": manifest["model"],
+        "history": list(history),
+        "quality": stages + metrics["quality"] + witness["quality"],
+        "files": metrics["files"] + witness["files"],
+        "parity": metrics["parity"] + witness["parity"],
+    }
+    golden = {name: np.load(directory / "golden" / f"{name}.npy", allow_pickle=False) for name in GOLDEN}
+    rendered = {
+        "metrics.json": dump(metrics),
+        "MODEL_CARD.md": render_card(manifest, metrics).encode(),
+        "report.html": render_report(manifest, metrics, golden).encode(),
+    }
+    write_files(directory, rendered)
+    manifest["files"] = describe_files(directory, [*files, *rendered])
+    write_files(directory, {manifests.FILE: dump(manifest)})
+    return metrics
+
+
+def keras_function(model: TiedAutoencoder) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """float32 [n, inputs] → (code, y) of the Keras model, in batches."""
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parts = [model.encode_decode(x[start : start + 1000]) for start in range(0, len(x), 1000)]
+        return np.concatenate([code.numpy() for code, _ in parts]), np.concatenate([y.numpy() for _, y in parts])
+
+    return run
+
+
+def _manifest(
+    programs: Mapping[str, Programs],
+    splits: Splits,
+    recipe: Recipe,
+    recipe_json: Mapping[str, Any],
+    calibration: Representative,
+    masks: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    integer = programs["int8"].reference
+    validation = splits.validation
+    return {
+        "schema": manifests.SCHEMA,
+        "created_by": f"tiedae {version('tiedae')}",
+        "name": recipe.name,
+        "seed": recipe.train.seed,
+        "recipe": dict(recipe_json),
+        "data": {
+            "source": recipe.data.source,
+            "inputs": splits.inputs,
+            "shape": list(splits.train.shape),
+            "dtype": splits.train.dtype.name,
+            "train": len(splits.train),
+            "validation": 0 if validation is None else len(validation),
+            "test": len(splits.test),
+            "sha256": splits.train.sha256,
+            "scaling": splits.scaling.to_json(),
+        },
+        "calibration": {"samples": len(calibration.indices), "seed": calibration.seed, "sha256": calibration.sha256},
+        "model": {
+            "widths": list(recipe.model.widths),
+            "activations": [layer.activation for layer in recipe.model.layers],
+            "output_activation": recipe.model.output_activation,
+            "sparsity": {name: float(1 - mask.mean()) for name, mask in masks.items()},
+        },
+        "kernels": manifests.describe_kernels(integer, programs["f32"].reference, masks),
+        "tensors": {name: dataclasses.asdict(integer.tensors[name].quantization) for name in ("x", "code", "y")},
+        "operations": {form: manifests.program_to_json(getattr(programs["int8"], form)) for form in ("split", "fused")},
+        "versions": {name: version(name) for name in PACKAGES},
+    }

@@ -1,0 +1,237 @@
+"""The bundle: the files that a user ships, hands to CI, or verifies years later.
+
+NAME.{int8,f32}.tflite                  every signature over one buffer
+NAME.{int8,f32}.onnx                    x → code, y
+NAME.{encoder,decoder}.{int8,f32}.onnx  over one NAME.{int8,f32}.kernels.bin
+manifest.json                           hashes, kernels, ports, operations, versions, recipe
+golden/                                 x, code, y (reference program), code.f32, y.f32 (Keras), program (biases and masks)
+metrics.json, report.html, MODEL_CARD.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..compress.archive import pack, unpack
+from ..compress.config import ExportConfig
+from ..compress.errors import FormatError
+from ..compress.files import write_atomic
+from . import manifest as manifests
+from .contents import Contents, Port
+from .interpreter import execute
+from .onnx_reader import read_onnx
+from .onnx_writer import to_onnx, to_onnx_pair
+from .program import Program
+from .tflite_reader import read_tflite
+from .tflite_writer import to_tflite
+
+PRECISIONS = ("int8", "f32")
+PROGRAM_FILE = "golden/program.npz"
+PROGRAM_KIND = "tiedae-program"
+GOLDEN = ("x", "code", "y", "code.f32", "y.f32")
+
+
+@dataclass(frozen=True)
+class Programs:
+    """One model in both forms of the decoder."""
+
+    split: Program
+    fused: Program
+
+    @property
+    def reference(self) -> Program:
+        """The program that defines `y`: a 32-bit bias inside the product, one rounding a layer."""
+        return self.fused
+
+    def form(self, target: str) -> Program:
+        return {"tflite": self.split, "onnx": self.fused}[target]
+
+
+def _tflite_files(stem: str, precision: str, program: Program, config: ExportConfig, io: str) -> dict[str, bytes]:
+    return {f"{stem}.{precision}.tflite": to_tflite(program, signatures=config.signatures, io=io)}
+
+
+def _onnx_files(stem: str, precision: str, program: Program, config: ExportConfig, io: str) -> dict[str, bytes]:
+    files = {}
+    if "reconstruct" in config.signatures:
+        files[f"{stem}.{precision}.onnx"] = to_onnx(program, signature="reconstruct", io=io, opset=config.opset)
+    names = {"encode": f"{stem}.encoder.{precision}.onnx", "decode": f"{stem}.decoder.{precision}.onnx"}
+    if set(names) <= set(config.signatures):
+        kernels = f"{stem}.{precision}.kernels.bin"
+        pair = to_onnx_pair(program, io=io, opset=config.opset, kernels_file=kernels)
+        files |= dict(zip((*names.values(), kernels), pair, strict=True))
+    else:
+        for signature in set(names) & set(config.signatures):
+            files[names[signature]] = to_onnx(program, signature=signature, io=io, opset=config.opset)
+    return files
+
+
+WRITERS: Mapping[str, Callable[..., dict[str, bytes]]] = {"tflite": _tflite_files, "onnx": _onnx_files}
+
+
+def model_files(programs: Mapping[str, Programs], config: ExportConfig) -> dict[str, bytes]:
+    """The model files by name; `programs` by precision, `int8` and `f32`."""
+    files: dict[str, bytes] = {}
+    for precision, pair in programs.items():
+        io = config.io if precision == "int8" else "auto"
+        for target in config.targets:
+            program = pair.form(target)
+            files |= WRITERS[target](program.name, precision, program, config, io)
+    return files
+
+
+def golden_files(
+    programs: Programs, x: np.ndarray, codes: np.ndarray, floats: tuple[np.ndarray, np.ndarray], masks: Mapping[str, np.ndarray]
+) -> dict[str, bytes]:
+    """golden/: `x` in the user's unit, `codes` what the program's input makes of it, and Keras' (code, y) as float32."""
+    y = execute(programs.reference, "decode", codes)["y"]
+    arrays = dict(zip(GOLDEN, (x, codes, y, *floats), strict=True))
+    files = {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
+    constants = dict(programs.fused.constants) | dict(programs.split.constants)
+    kept = {name: values for name, values in constants.items() if name not in programs.fused.kernels}
+    bits = {f"mask.{name}": np.packbits(mask) for name, mask in masks.items()}
+    return files | {PROGRAM_FILE: pack({"format": PROGRAM_KIND, "version": 1}, kept | bits)}
+
+
+def npy(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def program_input(program: Program, scaled: np.ndarray) -> np.ndarray:
+    """Model-unit float32 samples → what the integer program reads, uint8."""
+    quantization = program.tensors["x"].quantization
+    assert quantization is not None
+    return quantization.quantize(scaled)
+
+
+def describe_files(directory: Path, names: list[str]) -> dict[str, Any]:
+    """sha256 and bytes of each file, and for a model file its format, precision, signatures and details."""
+    described: dict[str, Any] = {}
+    for name in sorted(names):
+        data = (directory / name).read_bytes()
+        described[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        if is_model(name):
+            contents = read_model(directory / name)
+            described[name] |= {
+                "format": contents.format,
+                "precision": Path(name).suffixes[-2].removeprefix("."),
+                "signatures": {
+                    signature.name: {
+                        "inputs": [_port(port) for port in signature.inputs],
+                        "outputs": [_port(port) for port in signature.outputs],
+                        "operations": dict(signature.operations),
+                    }
+                    for signature in contents.signatures
+                },
+                "details": dict(contents.details),
+            }
+    return described
+
+
+def _port(port: Port) -> dict[str, Any]:
+    return {
+        "name": port.name,
+        "dtype": port.dtype,
+        "shape": ["batch" if size is None else size for size in port.shape],
+        "scale": port.scale,
+        "zero_point": port.zero_point,
+    }
+
+
+def is_model(name: str) -> bool:
+    return name.endswith((".tflite", ".onnx"))
+
+
+def read_model(path: Path) -> Contents:
+    """Parse a model file by its ending; FormatError where it is missing, damaged or of neither kind."""
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    if path.suffix == ".tflite":
+        return read_tflite(path.read_bytes())
+    if path.suffix == ".onnx":
+        return read_onnx(path)
+    raise FormatError(f"{path}: must end in .tflite or .onnx")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, its text parsed."""
+
+    path: Path
+    manifest: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        return cls(path, manifests.read(path))
+
+    @property
+    def models(self) -> list[str]:
+        return [name for name in self.manifest["files"] if is_model(name)]
+
+    def golden(self) -> dict[str, np.ndarray]:
+        """The golden vectors by name; FormatError where one is missing or damaged."""
+        arrays = {}
+        for name in GOLDEN:
+            path = self.path / "golden" / f"{name}.npy"
+            try:
+                arrays[name] = np.load(path, allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise FormatError(f"{path}: missing or damaged ({type(error).__name__})") from None
+        return arrays
+
+    def programs(self, contents: Mapping[str, Contents]) -> Programs:
+        """The integer programs: operations from the manifest, biases from golden/, kernels from whichever file holds them.
+
+        Raises FormatError where a constant is nowhere to be found with the sha256 that the manifest states.
+        """
+        _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
+        stated = {k: v for form in self.manifest["operations"].values() for k, v in form["constants"].items()}
+        constants = {}
+        for name, description in stated.items():
+            candidates = [arrays[name]] if name in arrays else _stored(contents, description["shape"])
+            match = [each for each in candidates if manifests.sha256_of(each) == description["sha256"]]
+            if not match:
+                raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
+            constants[name] = match[0]
+        try:
+            forms = {
+                form: manifests.program_from_json(self.manifest["name"], written, constants)
+                for form, written in self.manifest["operations"].items()
+            }
+            return Programs(**forms)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error!r}") from error
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """bool [inputs, units] by kernel name, from golden/."""
+        _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
+        masks = {}
+        for kernel in self.manifest["kernels"]:
+            count = kernel["shape"][0] * kernel["shape"][1]
+            bits = np.unpackbits(arrays[f"mask.{kernel['name']}"], count=count)
+            masks[kernel["name"]] = bits.reshape(kernel["shape"]).astype(bool)
+        return masks
+
+
+def _stored(contents: Mapping[str, Contents], shape: list[int]) -> list[np.ndarray]:
+    """Every stored int8 array of this shape, or of its transpose, in the program's orientation."""
+    found = []
+    for each in contents.values():
+        for constant in each.constants:
+            if constant.values.dtype == np.int8 and list(constant.values.shape) == shape[::-1]:
+                found.append(np.ascontiguousarray(constant.values.T))
+    return found
+
+
+def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        write_atomic(directory / name, data)

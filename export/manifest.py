@@ -1,0 +1,117 @@
+"""manifest.json: everything about a bundle that can be written as text, the program's operations included."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..compress.errors import FormatError
+from .program import Activate, AddBias, Dense, Kernel, Operation, Product, Program, Quantization, Requantize, Rescale, Tensor
+
+SCHEMA = 1
+FILE = "manifest.json"
+OPERATIONS: Mapping[str, type] = {
+    operation.__name__: operation for operation in (Dense, Product, AddBias, Rescale, Activate, Requantize)
+}
+
+
+def sha256_of(values: np.ndarray) -> str:
+    """The digest of an array's values, little-endian, in C order; a kernel is [inputs, units]."""
+    return hashlib.sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def describe_kernels(program: Program, floats: Program, masks: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """What the files must hold: shape, scales and sha256 of the integers, sha256 of the float kernel, pruned positions."""
+    return [
+        {
+            "name": kernel.name,
+            "shape": [kernel.inputs, kernel.units],
+            "scale": list(kernel.scales),
+            "sha256": sha256_of(program.constants[kernel.name]),
+            "sha256_f32": sha256_of(floats.constants[kernel.name]),
+            "pruned": int(np.count_nonzero(~masks[kernel.name])),
+        }
+        for kernel in program.kernels.values()
+    ]
+
+
+def program_to_json(program: Program) -> dict[str, Any]:
+    """A program without its arrays: of those the name, dtype, shape and sha256."""
+    return {
+        "tensors": {name: _tensor(tensor) for name, tensor in program.tensors.items()},
+        "kernels": {name: dataclasses.asdict(kernel) for name, kernel in program.kernels.items()},
+        "encoder": [_operation(operation) for operation in program.encoder],
+        "decoder": [_operation(operation) for operation in program.decoder],
+        "constants": {
+            name: {"dtype": values.dtype.name, "shape": list(values.shape), "sha256": sha256_of(values)}
+            for name, values in program.constants.items()
+        },
+    }
+
+
+def program_from_json(name: str, written: Mapping[str, Any], constants: Mapping[str, np.ndarray]) -> Program:
+    """The program of `program_to_json`, with arrays found elsewhere by name.
+
+    Raises KeyError, TypeError or ValueError where the text is not such a program: `read` turns them into a FormatError.
+    """
+    return Program(
+        name,
+        {key: Tensor(key, value["size"], _quantization(value["quantization"])) for key, value in written["tensors"].items()},
+        {key: Kernel(**{**value, "scales": tuple(value["scales"])}) for key, value in written["kernels"].items()},
+        tuple(_parse_operation(operation) for operation in written["encoder"]),
+        tuple(_parse_operation(operation) for operation in written["decoder"]),
+        {key: constants[key] for key in written["constants"]},
+    )
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    quantization = tensor.quantization
+    return {"size": tensor.size, "quantization": None if quantization is None else dataclasses.asdict(quantization)}
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    return {"op": type(operation).__name__, **dataclasses.asdict(operation)}
+
+
+def _quantization(written: Mapping[str, Any] | None) -> Quantization | None:
+    return None if written is None else Quantization(written["scale"], written["zero_point"])
+
+
+def _parse_operation(written: Mapping[str, Any]) -> Operation:
+    fields = {key: value for key, value in written.items() if key != "op"}
+    if isinstance(fields.get("quantization"), Mapping):
+        fields["quantization"] = _quantization(fields["quantization"])
+    return OPERATIONS[written["op"]](**fields)
+
+
+def dump(manifest: Mapping[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read(bundle: Path) -> dict[str, Any]:
+    """The manifest of a bundle; FormatError where there is none, or it is damaged or of a later schema."""
+    path = bundle / FILE
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise FormatError(f"{bundle}: not a bundle, it has no {FILE}") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: damaged: {error}") from None
+    if not isinstance(manifest, dict) or "schema" not in manifest:
+        raise FormatError(f"{path}: not a tiedae manifest")
+    if manifest["schema"] != SCHEMA:
+        raise FormatError(f"{path}: schema {manifest['schema']}, this tiedae reads schema {SCHEMA}")
+    missing = [key for key in REQUIRED if key not in manifest]
+    if missing:
+        raise FormatError(f"{path}: lacks {', '.join(missing)}")
+    return manifest
+
+
+REQUIRED = ("name", "created_by", "seed", "recipe", "data", "kernels", "tensors", "files", "operations", "versions")
+"""The keys that every manifest of this schema has."""

@@ -1,0 +1,49 @@
+"""metrics.json at one glance: a row each for the Keras float model, the stock int8 files and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Row = tuple[str, str, str, str]
+"""What, test error, bytes, parity."""
+
+
+def table_rows(metrics: Mapping[str, Any]) -> list[Row]:
+    """The table that ends a run; numbers are those of metrics.json."""
+    floats = [row for row in metrics["quality"] if row["stage"] in ("train", "prune")]
+    rows: list[Row] = [(row["row"], f"{row['error']:.3f}", _keras_bytes(metrics), "the reference") for row in floats]
+    for maker in ("stock", "tiedae"):
+        for file in metrics["files"]:
+            if file["maker"] == maker and file["precision"] == "int8":
+                rows += _file_row(metrics, file)
+    return rows
+
+
+def _file_row(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> list[Row]:
+    errors = [row["error"] for row in metrics["quality"] if row.get("file") == file["file"]]
+    if not errors:
+        return []
+    label = "stock" if file["maker"] == "stock" else "tied"
+    error = f"{min(errors):.3f}" if f"{min(errors):.3f}" == f"{max(errors):.3f}" else f"{min(errors):.3f}…{max(errors):.3f}"
+    return [(f"{label} int8 {file['format']}", error, f"{file['bytes']:,}", _parity(metrics, file))]
+
+
+def _parity(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> str:
+    copies = {1: "kernel stored once", 2: "kernel stored twice"}.get(file["kernel_copies"], f"{file['kernel_copies']} copies")
+    rows = [row for row in metrics["parity"] if row["file"] == file["file"] and row["what"].startswith("codes")]
+    parts = [copies]
+    if file.get("note"):
+        parts.append(file["note"])
+    if rows:
+        total, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
+        runtimes = len({row["runtime"] for row in rows})
+        where = f"in {runtimes} runtimes" if runtimes > 1 else f"in {rows[0]['runtime']}"
+        parts.append(f"codes {'equal' if differing == 0 else f'{1 - differing / total:.4%} equal'} {where}")
+    return ", ".join(parts)
+
+
+def _keras_bytes(metrics: Mapping[str, Any]) -> str:
+    widths = metrics["model"]["widths"]
+    values = sum(a * b + a + b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return f"{4 * values:,}"

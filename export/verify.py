@@ -1,0 +1,397 @@
+"""Verification of a bundle: hashes, storage, parity of every runtime, and quality through the exported files.
+
+Works from the files alone (golden vectors, no TensorFlow). With the Keras model and test samples it measures on those, as a
+run does. Everything ends as rows of one metrics dictionary; nothing is skipped without a row that says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..compress.config import VerifyConfig
+from ..compress.data import Samples, Scaling
+from ..compress.errors import FormatError
+from .bundle import Bundle, Programs, program_input, read_model
+from .contents import Contents, Port
+from .interpreter import execute
+from .litert import open_litert
+from .manifest import sha256_of
+from .ort import open_ort, shadowing
+from .parity import Parity, compare, compare_decoder
+from .program import Program, Quantization
+from .runtime import Session
+from .storage import Finding, copies, prove
+
+SCHEMA = 1
+MAX_SAMPLES = 10_000
+"""How many test samples are run through every runtime."""
+TRACED_SAMPLES = 256
+"""How many codes the decoder is compared on operation by operation."""
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that holds or does not; `limit` is what `value` had to satisfy."""
+
+    name: str
+    ok: bool
+    value: float | int | str
+    limit: str
+    text: str
+
+
+@dataclass
+class Findings:
+    """The rows of metrics.json as they come in."""
+
+    checks: list[Check] = field(default_factory=list)
+    storage: list[dict[str, Any]] = field(default_factory=list)
+    parity: list[dict[str, Any]] = field(default_factory=list)
+    quality: list[dict[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+
+    def check(self, name: str, ok: bool, value: float | int | str, limit: str, text: str) -> None:
+        self.checks.append(Check(name, bool(ok), value, limit, text))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is measured on: `x` in the user's unit, the same `scaled` to model units, and Keras' float answers, if known."""
+
+    x: np.ndarray
+    scaled: np.ndarray
+    code: np.ndarray | None
+    y: np.ndarray | None
+    measures_quality: bool
+
+
+def verify_bundle(
+    path: Path,
+    *,
+    keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+    test: Samples | None = None,
+    tolerances: VerifyConfig | None = None,
+    announce: Announce = lambda _text: None,
+) -> dict[str, Any]:
+    """Check a bundle and return its metrics; `checks` in it say what failed.
+
+    `keras` maps float32 model inputs [batch, inputs] to (code, y); without it, or without `test` samples, the golden vectors
+    stand in. Raises FormatError where `path` is no bundle, or its manifest is unreadable.
+    """
+    bundle = Bundle.open(path)
+    tolerances = tolerances or VerifyConfig(**bundle.manifest["recipe"]["verify"])
+    findings = Findings()
+    announce("hashes")
+    intact = _check_hashes(bundle, findings)
+    contents = _read_models(bundle, findings)
+    announce("storage")
+    try:
+        programs, masks = bundle.programs(contents), bundle.masks()
+        golden = bundle.golden()
+    except FormatError as error:
+        findings.check("program", False, "damaged", "readable", str(error))
+        return _metrics(bundle, findings)
+    _check_storage(bundle, contents, programs, masks, findings)
+    _check_golden(programs, golden, Scaling.from_json(bundle.manifest["data"]["scaling"]), findings)
+    evidence = _evidence(bundle, golden, keras, test)
+    for precision, measure in {"int8": _measure_int8, "f32": _measure_float}.items():
+        for session, files, target in _sessions(bundle, precision, intact, findings):
+            announce(f"{precision} {session.runtime}")
+            measure(session, files, programs.form(target), evidence, contents, tolerances, findings)
+    _check_quality(findings, tolerances, evidence)
+    return _metrics(bundle, findings)
+
+
+def _metrics(bundle: Bundle, findings: Findings) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "name": bundle.manifest["name"],
+        **{key: value for key, value in asdict(findings).items()},
+        "versions": dict(bundle.manifest["versions"]),
+    }
+
+
+def failed(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The checks that do not hold."""
+    return [check for check in metrics["checks"] if not check["ok"]]
+
+
+def _check_hashes(bundle: Bundle, findings: Findings) -> set[str]:
+    """The names of the files whose sha256 is the manifest's."""
+    intact = set()
+    for name, stated in bundle.manifest["files"].items():
+        path = bundle.path / name
+        if not path.is_file():
+            findings.check(f"sha256 {name}", False, "missing", stated["sha256"][:12], f"{name} is missing")
+            continue
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        ok = digest == stated["sha256"]
+        text = f"{name}: sha256 is the manifest's" if ok else f"{name} was changed: its sha256 is not the manifest's"
+        findings.check(f"sha256 {name}", ok, digest[:12], stated["sha256"][:12], text)
+        if ok:
+            intact.add(name)
+    return intact
+
+
+def _read_models(bundle: Bundle, findings: Findings) -> dict[str, Contents]:
+    contents = {}
+    for name in bundle.models:
+        try:
+            contents[name] = read_model(bundle.path / name)
+        except FormatError as error:
+            findings.check(f"format {name}", False, "damaged", "readable", str(error))
+    return contents
+
+
+def _check_storage(
+    bundle: Bundle, contents: Mapping[str, Contents], programs: Programs, masks: Mapping[str, np.ndarray], findings: Findings
+) -> None:
+    for name, each in contents.items():
+        stated = bundle.manifest["files"][name]
+        duplicated = copies(each)
+        findings.files.append(
+            {
+                "file": name,
+                "bytes": each.size,
+                "format": each.format,
+                "precision": stated["precision"],
+                "maker": "tiedae",
+                "kernel_copies": 1 + max(Counter(copy.original for copy in duplicated).values(), default=0),
+            }
+        )
+        rows = prove(each, programs.fused, masks) if stated["precision"] == "int8" else _prove_float(each, bundle)
+        findings.storage += [{"file": name, "name": row.name, "ok": row.ok, "text": row.text} for row in rows]
+        wrong = [row for row in rows if not row.ok]
+        text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
+        findings.check(f"storage {name}", not wrong, len(wrong), "== 0", f"{name}: {text}")
+
+
+def _prove_float(contents: Contents, bundle: Bundle) -> list[Finding]:
+    """Each float kernel is in exactly one storage of the file, by the sha256 of the manifest."""
+    stored = {constant.storage: constant.values for constant in contents.constants}
+    rows = []
+    for kernel in bundle.manifest["kernels"]:
+        matrices = [values for values in stored.values() if list(values.shape) == kernel["shape"][::-1]]
+        count = sum(sha256_of(values.T) == kernel["sha256_f32"] for values in matrices)
+        text = f"{kernel['name']}: {count} of {len(matrices)} matrices of its shape hold the manifest's values, expected 1 of 1"
+        rows.append(Finding(kernel["name"], count == len(matrices) == 1, text))
+    return rows
+
+
+def _check_golden(programs: Programs, golden: Mapping[str, np.ndarray], scaling: Scaling, findings: Findings) -> None:
+    x = program_input(programs.reference, scaling.apply(golden["x"]))
+    values = execute(programs.reference, "reconstruct", x)
+    for name in ("code", "y"):
+        row = compare(f"golden {name}", golden[name], values[name])
+        ok = not row.problem and row.differing == 0
+        text = row.problem or f"golden/{name}.npy: {row.differing} of {row.count} values differ from the program's"
+        findings.check(f"golden {name}", ok, row.differing, "== 0", text)
+
+
+def _evidence(
+    bundle: Bundle,
+    golden: Mapping[str, np.ndarray],
+    keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None,
+    test: Samples | None,
+) -> Evidence:
+    scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
+    x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
+    scaled = scaling.apply(x)
+    if keras is not None:
+        code, y = keras(scaled)
+    else:
+        code, y = (golden["code.f32"], golden["y.f32"]) if test is None else (None, None)
+    return Evidence(x, scaled, code, y, measures_quality=test is not None)
+
+
+TFLITE_RUNTIMES: Mapping[str, tuple[str, ...]] = {
+    "int8": ("litert-xnnpack", "litert-builtin", "litert-reference"),
+    "f32": ("litert-xnnpack", "litert-reference"),
+}
+
+
+def _sessions(
+    bundle: Bundle, precision: str, usable: set[str], findings: Findings
+) -> Iterator[tuple[Session, Mapping[str, str], str]]:
+    """(session, file name by signature, target) for every runtime that can run files of this precision."""
+    by_signature: dict[str, dict[str, str]] = {"tflite": {}, "onnx": {}}
+    for name in bundle.models:
+        stated = bundle.manifest["files"][name]
+        if stated["precision"] != precision:
+            continue
+        external = {"encode", "decode"} & set(stated["signatures"]) if stated["format"] == "onnx" else set()
+        needed = {name} | {
+            other for other in bundle.manifest["files"] if external and other.endswith(f".{precision}.kernels.bin")
+        }
+        if needed <= usable:
+            by_signature[stated["format"]] |= dict.fromkeys(stated["signatures"], name)
+        else:
+            findings.skipped.append({"what": f"running {name}", "reason": "it is damaged"})
+    if by_signature["tflite"]:
+        (file,) = set(by_signature["tflite"].values())
+        data = (bundle.path / file).read_bytes()
+        for runtime in TFLITE_RUNTIMES[precision]:
+            yield open_litert(runtime, data), by_signature["tflite"], "tflite"
+    if by_signature["onnx"]:
+        paths = {signature: bundle.path / file for signature, file in by_signature["onnx"].items()}
+        yield open_ort("ort-cpu", paths), by_signature["onnx"], "onnx"
+        cuda = open_ort("ort-cuda", paths)
+        if cuda.runtime == "ort-cuda":
+            yield cuda, by_signature["onnx"], "onnx"
+        else:
+            findings.skipped.append({"what": f"ort-cuda on {precision}", "reason": cuda.note})
+        warning = shadowing()
+        if warning:
+            findings.skipped.append({"what": "a clean ONNX Runtime", "reason": warning})
+
+
+def _file_input(port: Port, evidence: Evidence, program: Program) -> np.ndarray:
+    """The samples in the dtype of a file's `x`."""
+    if port.dtype == "float32":
+        return evidence.scaled
+    q = program_input(program, evidence.scaled)
+    return q if port.dtype == "uint8" else (q.astype(np.int16) - 128).astype(np.int8)
+
+
+def _file_output(values: np.ndarray, quantization: Quantization) -> np.ndarray:
+    """A file's `y` in model units, float32."""
+    if values.dtype == np.float32:
+        return values
+    return quantization.dequantize(values if values.dtype == np.uint8 else (values.astype(np.int16) + 128).astype(np.uint8))
+
+
+def _port(contents: Contents, signature: str) -> Port:
+    (found,) = [each for each in contents.signatures if each.name == signature]
+    return found.inputs[0]
+
+
+def _row(file: str, session: Session, parity: Parity) -> dict[str, Any]:
+    return {"file": file, "runtime": session.runtime, "provider": session.provider, **parity.to_json()}
+
+
+def _measure_int8(
+    session: Session,
+    files: Mapping[str, str],
+    program: Program,
+    evidence: Evidence,
+    contents: Mapping[str, Contents],
+    tolerances: VerifyConfig,
+    findings: Findings,
+) -> None:
+    expected = execute(program, "encode", program_input(program, evidence.scaled))["code"]
+    outputs: dict[str, np.ndarray] = {}
+    for signature in ("reconstruct", "encode"):
+        if signature not in files:
+            continue
+        x = _file_input(_port(contents[files[signature]], signature), evidence, program)
+        got = session.run(signature, x)
+        outputs |= got
+        row = compare(f"codes ({signature})", expected, got["code"])
+        findings.parity.append(_row(files[signature], session, row))
+        ok = not row.problem and row.equal_share >= tolerances.codes_equal_share and row.max_lsb <= tolerances.codes_max_lsb
+        text = row.problem or f"{row.differing} of {row.count} codes differ, by at most {row.max_lsb} LSB"
+        limit = f">= {tolerances.codes_equal_share}, <= {tolerances.codes_max_lsb} LSB"
+        name = f"codes {files[signature]} {signature} {session.runtime}"
+        findings.check(name, ok, row.equal_share, limit, f"{files[signature]} in {session.runtime}: {text}")
+    if "decode" in files:
+        rows, hidden = compare_decoder(session, program, expected[:TRACED_SAMPLES])
+        for row in rows:
+            findings.parity.append(_row(files["decode"], session, row))
+        none = Parity("none", "int8", problem="no operation")
+        worst = max(rows, key=lambda row: (bool(row.problem), row.max_lsb), default=none)
+        ok = not worst.problem and worst.max_lsb <= tolerances.operation_max_lsb
+        text = worst.problem or f"{len(rows)} decoder operations, at most {worst.max_lsb} LSB on equal inputs ({worst.what})"
+        limit = f"<= {tolerances.operation_max_lsb} LSB"
+        name = f"decoder {files['decode']} {session.runtime}"
+        findings.check(name, ok, worst.max_lsb, limit, f"{files['decode']} in {session.runtime}: {text}")
+        for operation in hidden:
+            what = f"{session.runtime}: operation {operation} of {files['decode']}"
+            findings.skipped.append({"what": what, "reason": "the runtime shows no tensor of it"})
+    quantization = program.tensors["y"].quantization
+    assert quantization is not None
+    _quality(session, files, outputs, lambda y: _file_output(y, quantization), evidence, "int8", findings)
+
+
+def _measure_float(
+    session: Session,
+    files: Mapping[str, str],
+    program: Program,
+    evidence: Evidence,
+    contents: Mapping[str, Contents],
+    tolerances: VerifyConfig,
+    findings: Findings,
+) -> None:
+    outputs: dict[str, np.ndarray] = {}
+    for signature in ("reconstruct", "encode", "decode"):
+        if signature not in files:
+            continue
+        source = evidence.code if signature == "decode" else evidence.scaled
+        if source is None:
+            continue
+        got = session.run(signature, source)
+        outputs |= got
+        for name, expected in (("code", evidence.code), ("y", evidence.y)):
+            if name not in got:
+                continue
+            if expected is None:
+                what = f"float {name} of {files[signature]} in {session.runtime}"
+                findings.skipped.append({"what": what, "reason": "no Keras model given for these samples"})
+                continue
+            row = compare(f"float {name} ({signature})", expected, got[name])
+            findings.parity.append(_row(files[signature], session, row))
+            ok = not row.problem and row.max_abs <= tolerances.float_max_abs
+            text = row.problem or f"{name} differs from Keras by at most {row.max_abs:.2g}"
+            limit = f"<= {tolerances.float_max_abs:g}"
+            label = f"float {name} {files[signature]} {signature} {session.runtime}"
+            findings.check(label, ok, row.max_abs, limit, f"{files[signature]} in {session.runtime}: {text}")
+    _quality(session, files, outputs, lambda y: y, evidence, "f32", findings)
+
+
+def _quality(
+    session: Session,
+    files: Mapping[str, str],
+    outputs: Mapping[str, np.ndarray],
+    to_model_units: Callable[[np.ndarray], np.ndarray],
+    evidence: Evidence,
+    precision: str,
+    findings: Findings,
+) -> None:
+    if not evidence.measures_quality:
+        return
+    if "y" not in outputs:
+        what = f"quality of {', '.join(sorted(set(files.values())))} in {session.runtime}"
+        findings.skipped.append({"what": what, "reason": "no signature reconstruct was exported"})
+        return
+    error = squared_error(evidence.scaled, to_model_units(outputs["y"]))
+    file = files["reconstruct"] if "reconstruct" in files else files["decode"]
+    row = {"row": f"tiedae {file}", "stage": "export", "precision": precision, "runtime": session.runtime, "file": file}
+    findings.quality.append({**row, "error": error})
+
+
+def squared_error(x: np.ndarray, y: np.ndarray) -> float:
+    """Σ (y − x)² over the values of a sample, averaged over samples; model units."""
+    return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))
+
+
+def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:
+    """The int8 files' error against Keras float's, in every runtime."""
+    if not evidence.measures_quality or evidence.y is None:
+        return
+    reference = squared_error(evidence.scaled, evidence.y)
+    for row in findings.quality:
+        if row["precision"] != "int8":
+            continue
+        loss = row["error"] / reference - 1 if reference > 0 else float(row["error"] > 0)
+        limit = f"<= {tolerances.max_quality_loss:g}"
+        text = f"{row['file']} in {row['runtime']}: error {row['error']:.4g}, {loss:+.2%} against Keras float {reference:.4g}"
+        findings.check(f"quality {row['file']} {row['runtime']}", loss <= tolerances.max_quality_loss, loss, limit, text)

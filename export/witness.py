@@ -1,0 +1,132 @@
+"""The stock converters' files of the same model, measured like ours: the rows to beat, and a witness of the float numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..compress.config import Recipe
+from ..compress.files import write_atomic
+from .bundle import read_model
+from .contents import Constant, Contents, Port
+from .litert import open_litert
+from .ort import open_ort
+from .parity import Parity, compare
+from .runtime import Session
+from .stock import Autoencoder, stock_onnx, stock_onnx_int8, stock_tflite
+from .verify import squared_error
+
+
+def measure_stock(
+    model: Autoencoder,
+    tensors: Mapping[str, Mapping[str, float]],
+    calibration: np.ndarray,
+    test: np.ndarray,
+    keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    recipe: Recipe,
+    folder: Path,
+) -> dict[str, list[dict[str, Any]]]:
+    """Convert, run and measure; returns rows for `files`, `quality` and `parity` of metrics.json. The files stay in `folder`.
+
+    `calibration` and `test` are float32 model inputs [n, inputs], `tensors` the quantization of our own x, code and y.
+    """
+    byte_data = recipe.export.io in ("auto", "uint8") and tensors["x"]["scale"] == np.float32(1 / 255)
+    written = _convert(model, calibration, recipe, "uint8" if byte_data else "float32")
+    rows: dict[str, list[dict[str, Any]]] = {"files": [], "quality": [], "parity": []}
+    floats = keras(test)
+    for name, data in written.items():
+        path = folder / name
+        write_atomic(path, data)
+        contents = read_model(path)
+        precision = path.suffixes[-2].removeprefix(".")
+        copies, note = kernel_copies(contents)
+        rows["files"].append(
+            {
+                "file": name,
+                "bytes": contents.size,
+                "format": contents.format,
+                "precision": precision,
+                "maker": "stock",
+                "kernel_copies": copies,
+                "note": note,
+            }
+        )
+        session = _open(path, "litert-xnnpack" if contents.format == "tflite" else "ort-cpu")
+        outputs = _reconstruct(session, contents, test)
+        identity = {"file": name, "runtime": session.runtime, "provider": session.provider}
+        error = squared_error(test, _real(outputs["y"], _port(contents, "y")))
+        rows["quality"].append({"row": f"stock {name}", "stage": "stock", "precision": precision, **identity, "error": error})
+        parity: list[Parity] = []
+        if precision == "f32":
+            parity = [compare(f"float {key}", floats[i], outputs[key]) for i, key in enumerate(("code", "y"))]
+        elif contents.format == "tflite" and outputs["code"].dtype == np.uint8:
+            reference = _reconstruct(_open(path, "litert-reference"), contents, test)
+            parity = [compare("codes against litert-reference", reference["code"], outputs["code"])]
+        rows["parity"] += [identity | row.to_json() for row in parity]
+    return rows
+
+
+def _convert(model: Autoencoder, calibration: np.ndarray, recipe: Recipe, io_dtype: str) -> dict[str, bytes]:
+    name, export = recipe.name, recipe.export
+    files: dict[str, bytes] = {}
+    if "tflite" in export.targets:
+        signatures = tuple(dict.fromkeys((*export.signatures, "reconstruct")))
+        files[f"{name}.stock.f32.tflite"] = stock_tflite(model, quantize=False, signatures=signatures)
+        files[f"{name}.stock.int8.tflite"] = stock_tflite(
+            model, quantize=True, representative=calibration, io_dtype=io_dtype, signatures=signatures
+        )
+    if "onnx" in export.targets:
+        files[f"{name}.stock.f32.onnx"] = stock_onnx(model, opset=export.opset)
+        files[f"{name}.stock.int8.onnx"] = stock_onnx_int8(files[f"{name}.stock.f32.onnx"], calibration)
+    return files
+
+
+def _open(path: Path, runtime: str) -> Session:
+    if runtime == "ort-cpu":
+        return open_ort(runtime, {"reconstruct": path})
+    return open_litert(runtime, path.read_bytes())
+
+
+def _port(contents: Contents, name: str) -> Port:
+    ports = [port for signature in contents.signatures for port in (*signature.inputs, *signature.outputs)]
+    return next(port for port in ports if port.name == name)
+
+
+def _reconstruct(session: Session, contents: Contents, test: np.ndarray) -> dict[str, np.ndarray]:
+    port = _port(contents, "x")
+    if port.dtype == "float32" or port.scale is None or port.zero_point is None:
+        return session.run("reconstruct", test)
+    limits = np.iinfo(port.dtype)
+    q = np.rint(test.astype(np.float64) / port.scale) + port.zero_point
+    return session.run("reconstruct", np.clip(q, limits.min, limits.max).astype(port.dtype))
+
+
+def _real(values: np.ndarray, port: Port) -> np.ndarray:
+    if values.dtype == np.float32 or port.scale is None or port.zero_point is None:
+        return values
+    return (values.astype(np.float32) - port.zero_point) * np.float32(port.scale)
+
+
+def kernel_copies(contents: Contents) -> tuple[int, str]:
+    """How often one kernel is stored, and for integer copies how far they still agree.
+
+    Two matrices of transposed shapes count as copies of one kernel: in a tied autoencoder whose layers differ in width there
+    are no others.
+    """
+    stored = {constant.storage: constant for constant in contents.constants if constant.values.ndim == 2}
+    by_shape: dict[tuple[int, ...], list[Constant]] = {}
+    for constant in stored.values():
+        if constant.values.size >= 64:
+            by_shape.setdefault(tuple(sorted(constant.values.shape)), []).append(constant)
+    groups = [group for group in by_shape.values() if len(group) > 1]
+    copies = max((len(group) for group in by_shape.values()), default=0)
+    equal = total = 0
+    for first, second, *_ in groups:
+        if first.values.dtype == second.values.dtype == np.int8 and min(first.values.shape) > 1:
+            other = second.values if first.values.shape == second.values.shape else second.values.T
+            equal += int(np.count_nonzero(first.values == other))
+            total += first.values.size
+    return copies, f"the copies agree in {equal / total:.1%} of their integers" if total else ""

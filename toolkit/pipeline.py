@@ -1,0 +1,189 @@
+"""A run: from a recipe to a verified bundle, stage by stage, each left on disk so that the next call goes on from there.
+
+OUT/run.json                 the recipe and the data's sha256: who this folder belongs to
+OUT/model/STAGE.npz          the model after a stage (train, prune, quantize), STAGE.json its history
+OUT/model/checkpoint.npz     the stage that is being trained
+OUT/stock/                   what the stock converters make of the same model
+OUT/bundle/                  the result; it appears whole
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiedae.compress.config import Recipe
+from tiedae.compress.data import Splits
+from tiedae.compress.errors import CheckError, FormatError, InputError
+from tiedae.compress.files import write_atomic
+
+from .console import Console
+from .recipe import check_inputs, recipe_digest, recipe_to_dict
+from .sources import load_splits
+
+if TYPE_CHECKING:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.compress.train import History
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves: the bundle, its metrics, and the rows of the table that a person reads."""
+
+    bundle: Path
+    metrics: dict[str, Any]
+
+    @property
+    def table_rows(self) -> list[tuple[str, str, str, str]]:
+        from tiedae.export.summary import table_rows
+
+        return table_rows(self.metrics)
+
+
+def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bool, console: Console) -> RunResult:
+    """Run a recipe into `out`, or go on with, or answer from, what it already holds.
+
+    `base` is the folder that a relative path in the recipe starts from. Raises InputError where `out` holds another recipe's run
+    (unless `force`, which replaces it), CheckError where the finished bundle fails a check.
+    """
+    splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
+    recipe = check_inputs(recipe, splits.inputs)
+    run = _Run(recipe, splits, out, console)
+    run.claim(force=force, resume=resume)
+    bundle = out / "bundle"
+    if bundle.exists():
+        console.note(f"{bundle}: done earlier with this recipe")
+    else:
+        run.build(bundle)
+    metrics = _read_json(bundle / "metrics.json")
+    failed = [check for check in metrics["checks"] if not check["ok"]]
+    result = RunResult(bundle, metrics)
+    if failed:
+        raise CheckError(f"{bundle}: {len(failed)} of {len(metrics['checks'])} checks failed: {failed[0]['text']}")
+    return result
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: missing or damaged ({error}); --force starts afresh") from None
+
+
+def _write_json(path: Path, value: object) -> None:
+    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class _Run:
+    recipe: Recipe
+    splits: Splits
+    out: Path
+    console: Console
+
+    def claim(self, *, force: bool, resume: bool) -> None:
+        """Make `out` this recipe's, or refuse."""
+        mine = {"recipe_sha256": recipe_digest(self.recipe), "data_sha256": self.splits.train.sha256}
+        marker = self.out / "run.json"
+        ours = [self.out / name for name in ("bundle", "model", "stock")]
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"{self.out}: is a file, must be a folder")
+        if marker.exists() and not force:
+            theirs = _read_json(marker)
+            for key, what in {"recipe_sha256": "another recipe's run", "data_sha256": "a run on other data"}.items():
+                if theirs.get(key) != mine[key]:
+                    raise InputError(f"{self.out}: holds {what}; choose another --out, or --force to replace it")
+            return
+        if not force and any(path.exists() for path in ours):
+            raise InputError(
+                f"{self.out}: holds {', '.join(p.name for p in ours if p.exists())} of unknown origin; use --force"
+            )
+        if resume and not marker.exists():
+            self.console.note(f"{self.out}: nothing to resume, starting")
+        if not (marker.exists() and _read_json(marker) == mine | {"recipe": recipe_to_dict(self.recipe)}):
+            marker.unlink(missing_ok=True)
+            for path in ours:
+                shutil.rmtree(path, ignore_errors=True)
+        _write_json(marker, mine | {"recipe": recipe_to_dict(self.recipe)})
+
+    def build(self, bundle: Path) -> None:
+        from tiedae.export.assemble import assemble
+
+        models = {"train": self.stage("train", None, _train)}
+        if self.recipe.prune is not None:
+            models["prune"] = self.stage("prune", models["train"], _prune)
+        floating = models.get("prune", models["train"])
+        models["quantize"] = self.stage("quantize", floating, _quantize)
+        history = [record for stage in models for record in _read_json(self.out / "model" / f"{stage}.json")]
+        partial = self.out / ".bundle.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        assemble(
+            partial,
+            {name: self.load(path) for name, path in models.items()},
+            self.splits,
+            self.recipe,
+            recipe_to_dict(self.recipe),
+            history,
+            stock=self.out / "stock",
+            announce=self.console.note,
+        )
+        partial.rename(bundle)
+
+    def stage(
+        self,
+        name: str,
+        source: Path | None,
+        train: Callable[[_Run, TiedAutoencoder | None, Path], tuple[TiedAutoencoder, History]],
+    ) -> Path:
+        """The archive of the model after a stage; trained here unless it is there already."""
+        path = self.out / "model" / f"{name}.npz"
+        if not path.exists():
+            checkpoint = self.out / "model" / "checkpoint.npz"
+            model, history = train(self, None if source is None else self.load(source), checkpoint)
+            _write_json(path.with_suffix(".json"), history)
+            model.save(path)
+            checkpoint.unlink(missing_ok=True)
+        return path
+
+    def load(self, path: Path) -> TiedAutoencoder:
+        from tiedae.compress.autoencoder import TiedAutoencoder
+
+        return TiedAutoencoder.load(path)
+
+
+def _train(run: _Run, _: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.compress.train import fit
+
+    model = TiedAutoencoder(run.recipe.model, seed=run.recipe.train.seed)
+    return model, fit(model, run.splits, run.recipe.train, checkpoint=checkpoint, progress=run.console.progress)
+
+
+def _prune(run: _Run, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+    from tiedae.compress.prune import prune
+
+    assert model is not None and run.recipe.prune is not None
+    history = prune(model, run.splits, run.recipe.prune, run.recipe.train, checkpoint=checkpoint, progress=run.console.progress)
+    return model, history
+
+
+def _quantize(run: _Run, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+    from tiedae.calibration.ranges import quantize_post_training
+    from tiedae.calibration.representative import representative
+    from tiedae.compress.quantize import train_quantized
+    from tiedae.compress.quantizers import QuantizationSpec
+
+    assert model is not None
+    config = run.recipe.quantize
+    data = representative(run.splits.train, config.samples, seed=run.recipe.data.seed)
+    form = "split" if "tflite" in run.recipe.export.targets else "fused"
+    spec = QuantizationSpec(config.granularity, form, run.splits.scaling.rule == "byte")
+    quantize_post_training(model, data, config, spec)
+    if config.method == "ptq":
+        return model, []
+    history = train_quantized(model, run.splits, config, run.recipe.train, checkpoint=checkpoint, progress=run.console.progress)
+    return model, history
