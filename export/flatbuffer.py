@@ -14,7 +14,7 @@ import numpy as np
 
 from ..compress.errors import FormatError
 
-MAX_TABLES = 1_000_000
+MAX_TABLES = 250_000
 """Tables that are visited before a file counts as damaged: shared tables can make a small file endless."""
 
 
@@ -29,8 +29,8 @@ class Flatbuffer:
     def root(self, identifier: bytes) -> Table:
         """The root table. Raises FormatError where the file is empty or its four-byte identifier is another."""
         if len(self.data) < 8 or self.data[4:8] != identifier:
-            got = self.data[4:8] if self.data else "an empty file"
-            raise FormatError(f"not a {self.kind} file: bytes 4…7 must be {identifier!r}, got {got!r}")
+            got = repr(self.data[4:8]) if self.data else "an empty file"
+            raise FormatError(f"not a {self.kind} file: bytes 4…7 must be {identifier!r}, got {got}")
         return Table(self, self.follow(0))
 
     def read(self, code: str, position: int) -> int | float:

@@ -121,12 +121,14 @@ def prove(contents: Contents, program: Program, masks: Mapping[str, np.ndarray] 
     scales, it is zero where its mask is, and the weights of the file add up to the kernels' values and no more.
     `masks`: by kernel name, [inputs, units], nonzero where a weight is kept; kernels without one are not checked for zeros.
     """
-    stored = {constant.storage: constant for constant in reversed(contents.constants)}  # the first view of each storage
-    findings = []
+    stored: dict[str, Constant] = {}
+    for constant in contents.constants:
+        stored.setdefault(constant.storage, constant)
+    constants, findings = tuple(stored.values()), []
     for name, kernel in program.kernels.items():
         expected = program.constants[name]
-        matches = [constant for constant in stored.values() if _orient(constant, expected, exact=True) is not None]
-        found = matches[0] if matches else _nearest(stored.values(), program, name)
+        matches = [constant for constant in constants if _orient(constant, expected, exact=True) is not None]
+        found = matches[0] if matches else _nearest(constants, program, name)
         findings.append(_stored_once(name, matches, found))
         if found is None:
             findings.append(Finding(f"{name}.values", False, f"{name}: {_absent(kernel, expected)}"))
@@ -141,7 +143,7 @@ def prove(contents: Contents, program: Program, masks: Mapping[str, np.ndarray] 
         findings.append(
             Finding(f"{name}.zeros", False, f"{name}: has a mask, but the kernels are {', '.join(program.kernels)}")
         )
-    return [*findings, _sum(stored.values(), program)]
+    return [*findings, _sum(constants, program)]
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
@@ -162,7 +164,7 @@ def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) ->
     return None if exact and wrong[best] else candidates[best]
 
 
-def _nearest(stored: Iterator[Constant] | Sequence[Constant], program: Program, name: str) -> Constant | None:
+def _nearest(stored: Sequence[Constant], program: Program, name: str) -> Constant | None:
     """The constant that was most likely meant to be a kernel that is not in the file exactly: one of its size, with its name
     if there is, which is no other kernel."""
     expected = program.constants[name]
@@ -239,7 +241,7 @@ def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> Finding:
     )
 
 
-def _sum(stored: Iterator[Constant] | Sequence[Constant], program: Program) -> Finding:
+def _sum(stored: Sequence[Constant], program: Program) -> Finding:
     """Every constant that could hold weights: of two axes or more, or longer than any bias and as large as a kernel."""
     kernels = program.kernels.values()
     expected = sum(kernel.inputs * kernel.units for kernel in kernels)

@@ -20,6 +20,8 @@ from .contents import Constant, Contents, Port, Signature
 from .flatbuffer import Flatbuffer, Table
 
 T = TypeVar("T")
+MAX_AXES = 32
+"""Axes of a constant; more are a damaged shape."""
 
 
 def _names(enum: type) -> Mapping[int, str]:
@@ -161,7 +163,7 @@ def _values(tensor: Table, data: np.ndarray, what: str) -> np.ndarray:
         return data
     bits, dtype = _PACKED.get(kind) or (8 * _DTYPES[kind].itemsize, _DTYPES[kind])
     count = math.prod(shape)
-    if min(shape, default=0) < 0 or -(-count * bits // 8) != data.size:
+    if len(shape) > MAX_AXES or min(shape, default=0) < 0 or -(-count * bits // 8) != data.size:
         raise FormatError(f"damaged .tflite file: {what} of shape {list(shape)} and type {kind} has {data.size} bytes")
     values = _unpack(data, bits, dtype, count) if kind in _PACKED else data.view(dtype)
     values = values.reshape(shape)
