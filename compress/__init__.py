@@ -1,0 +1,77 @@
+"""The tied kernel, the layers that use it in both directions, the autoencoder, its training, pruning and quantization.
+
+Names load when they are used: configuration and data need no TensorFlow, the model does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .config import (
+    DataConfig,
+    ExportConfig,
+    LayerConfig,
+    ModelConfig,
+    PruneConfig,
+    QuantizeConfig,
+    Recipe,
+    TrainConfig,
+    VerifyConfig,
+)
+from .data import Samples, Scaling, Splits
+from .errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, TiedaeError
+
+if TYPE_CHECKING:
+    from .autoencoder import TiedAutoencoder
+    from .kernel import TiedKernel
+    from .layers import TiedDense, TiedDenseTranspose
+    from .pruning import prune
+    from .quantize import train_quantized
+    from .quantizers import QuantizationSpec
+    from .train import fit
+
+__all__ = [
+    "CheckError",
+    "DataConfig",
+    "DataError",
+    "ExportConfig",
+    "ExportError",
+    "FormatError",
+    "InputError",
+    "LayerConfig",
+    "ModelConfig",
+    "PruneConfig",
+    "QuantizationSpec",
+    "QuantizeConfig",
+    "Recipe",
+    "RecipeError",
+    "Samples",
+    "Scaling",
+    "Splits",
+    "TiedAutoencoder",
+    "TiedDense",
+    "TiedDenseTranspose",
+    "TiedKernel",
+    "TiedaeError",
+    "TrainConfig",
+    "VerifyConfig",
+    "fit",
+    "prune",
+    "train_quantized",
+]
+
+_LAZY = {
+    "QuantizationSpec": "quantizers",
+    "TiedAutoencoder": "autoencoder",
+    "TiedDense": "layers",
+    "TiedDenseTranspose": "layers",
+    "TiedKernel": "kernel",
+    "fit": "train",
+    "prune": "pruning",
+    "train_quantized": "quantize",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

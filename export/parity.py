@@ -66,14 +66,18 @@ def compare(what: str, expected: np.ndarray, got: np.ndarray) -> Parity:
     )
 
 
-def compare_decoder(session: Session, program: Program, codes: np.ndarray) -> tuple[list[Parity], list[str]]:
-    """Each decoder operation of an integer file against the program, on the inputs that the runtime itself computed.
+def compare_operations(session: Session, program: Program, signature: str, x: np.ndarray) -> tuple[list[Parity], list[str]]:
+    """Each operation of one signature of an integer file against the program, on the inputs that the runtime itself computed.
 
-    `codes` uint8 [batch, units]. Returns the comparisons and the names of operations whose tensors the runtime does not show.
+    `x` is the signature's input in the file's dtype, [batch, size]. Returns the comparisons and the names of operations whose
+    tensors the runtime does not show.
     """
-    values = {"code": codes} | session.trace("decode", codes)
+    operations, source, _ = program.part(signature)
+    values = session.trace(signature, x)
+    if x.dtype == np.uint8:
+        values = {source: x} | values
     comparisons, hidden = [], []
-    for operation in program.decoder:
+    for operation in operations:
         if operation.x in values and operation.y in values:
             expected = apply(program, operation, values[operation.x])
             comparisons.append(compare(f"operation {operation.y}", expected, values[operation.y]))

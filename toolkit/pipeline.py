@@ -47,8 +47,8 @@ class RunResult:
 def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bool, console: Console) -> RunResult:
     """Run a recipe into `out`, or go on with, or answer from, what it already holds.
 
-    `base` is the folder that a relative path in the recipe starts from. Raises InputError where `out` holds another recipe's run
-    (unless `force`, which replaces it), CheckError where the finished bundle fails a check.
+    `base` is the folder that a relative path in the recipe starts from. Raises InputError where `out` holds another recipe's
+    run (unless `force`, which replaces it), CheckError where the finished bundle fails a check.
     """
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     recipe = check_inputs(recipe, splits.inputs)
@@ -164,7 +164,7 @@ def _train(run: _Run, _: TiedAutoencoder | None, checkpoint: Path) -> tuple[Tied
 
 
 def _prune(run: _Run, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
-    from tiedae.compress.prune import prune
+    from tiedae.compress.pruning import prune
 
     assert model is not None and run.recipe.prune is not None
     history = prune(model, run.splits, run.recipe.prune, run.recipe.train, checkpoint=checkpoint, progress=run.console.progress)
