@@ -63,6 +63,7 @@ def test_standard_measures_mean_and_deviation_despite_a_large_offset():
 def test_a_constant_feature_has_scale_one(rule):
     x = np.array([[0.1, 1.0], [0.1, 3.0], [0.1, 2.0]], np.float32)
     scaling = Scaling.fit(rule, Samples(x), per_feature=True)
+    assert isinstance(scaling.scale, tuple)
     assert scaling.scale[0] == 1.0
     np.testing.assert_allclose(scaling.apply(x)[:, 0], 0, atol=1e-7)
 

@@ -1,0 +1,27 @@
+"""Small splits of structured data, so that training has something to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from tiedae.compress import Samples, Scaling, Splits
+
+
+def build_splits(inputs: int = 24, train: int = 256, validation: int = 0, test: int = 64, *, seed: int = 0) -> Splits:
+    """uint8 samples on a curve of three dimensions, with a little noise."""
+    rng = np.random.default_rng(seed)
+    total = train + validation + test
+    hidden = rng.uniform(-1, 1, (total, 3))
+    real = 1 / (1 + np.exp(-hidden @ rng.normal(0, 2, (3, inputs)) - rng.normal(0, 0.1, (total, inputs))))
+    values = np.rint(255 * real).astype(np.uint8)
+    scaling = Scaling("byte", 0.0, 255.0)
+    parts = np.split(values, [train, train + validation])
+    samples = [Samples(part, scaling=scaling) for part in parts]
+    return Splits(samples[0], samples[1] if validation else None, samples[2], scaling)
+
+
+@pytest.fixture
+def make_splits() -> Callable[..., Splits]:
+    return build_splits

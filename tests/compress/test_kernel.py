@@ -1,0 +1,71 @@
+"""One kernel is one variable, one mask and one set of integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from tiedae.compress import RecipeError, TiedDense, TiedDenseTranspose, TiedKernel
+
+SHAPE = (7, 4)
+
+
+def quantized(values: np.ndarray, granularity: str, mask: np.ndarray | None = None) -> TiedKernel:
+    kernel = TiedKernel(*SHAPE, name="kernel")
+    kernel.variable.assign(values)
+    if mask is not None:
+        kernel.set_mask(mask)
+    kernel.attach_quantizer(granularity)
+    return kernel
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_a_call_gives_exactly_the_integers_in_steps_of_the_scales(granularity: str, data: st.DataObject) -> None:
+    values = data.draw(arrays(np.float32, SHAPE, elements=st.floats(-4, 4, width=32)))
+    mask = data.draw(arrays(np.float32, SHAPE, elements=st.sampled_from([0.0, 1.0])))
+    kernel = quantized(values, granularity, mask)
+    integers, scales = kernel.integers(), kernel.scales()
+    assert integers.dtype == np.int8 and integers.min() >= -127
+    assert not integers[mask == 0].any()
+    np.testing.assert_allclose(kernel(training=False), integers * scales, rtol=1e-6, atol=1e-12)
+    error = np.abs(integers * scales - values * mask)
+    assert (error <= 0.5001 * scales).all()
+
+
+def test_scales_follow_the_weights_while_training() -> None:
+    kernel = quantized(np.ones(SHAPE, np.float32), "tensor")
+    kernel.variable.assign(2 * np.ones(SHAPE, np.float32))
+    assert kernel(training=False).numpy().max() == pytest.approx(1)
+    assert kernel(training=True).numpy().max() == pytest.approx(2)
+    assert kernel.scales()[0] == np.float32(2) / np.float32(127)
+
+
+def test_rounding_passes_the_gradient_and_the_mask_stops_it() -> None:
+    mask = np.ones(SHAPE, np.float32)
+    mask[2, 1] = 0
+    kernel = quantized(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32), "unit", mask)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(kernel(training=True))
+    np.testing.assert_allclose(tape.gradient(total, kernel.variable), mask, atol=1e-6)
+
+
+def test_both_directions_hold_the_same_kernel() -> None:
+    kernel = TiedKernel(*SHAPE, name="kernel")
+    encode = TiedDense(kernel, "linear", use_bias=False, name="code")
+    decode = TiedDenseTranspose(kernel, "linear", use_bias=False, name="y")
+    assert encode.kernel is decode.kernel
+    kernel.variable.assign(np.arange(28, dtype=np.float32).reshape(SHAPE))
+    x = np.eye(7, dtype=np.float32)
+    np.testing.assert_array_equal(encode(x), kernel.variable.numpy())
+    np.testing.assert_array_equal(decode(np.eye(4, dtype=np.float32)), kernel.variable.numpy().T)
+    assert [id(v) for v in encode.trainable_variables] == [id(v) for v in decode.trainable_variables]
+
+
+def test_an_unknown_activation_names_the_layer_and_the_choices() -> None:
+    with pytest.raises(RecipeError, match=r"layer code: activation 'selu' is not one of linear, relu, relu6, sigmoid, tanh"):
+        TiedDense(TiedKernel(*SHAPE, name="kernel"), "selu", name="code")

@@ -1,0 +1,194 @@
+"""Training, pruning and quantization-aware training: what they keep, and that an interrupted run ends where it would have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae.calibration import quantize_post_training, representative
+from tiedae.compress import (
+    DataError,
+    LayerConfig,
+    ModelConfig,
+    PruneConfig,
+    QuantizationSpec,
+    QuantizeConfig,
+    TiedAutoencoder,
+    TrainConfig,
+    fit,
+    prune,
+    train_quantized,
+)
+from tiedae.compress.pruning import sparsity_of
+
+LAYERS = (LayerConfig(12, "relu"), LayerConfig(4))
+
+
+def model_of(layers: tuple[LayerConfig, ...] = LAYERS, output: str = "sigmoid") -> TiedAutoencoder:
+    return TiedAutoencoder(ModelConfig(layers, output, 24))
+
+
+def weights(model: TiedAutoencoder) -> dict[str, np.ndarray]:
+    return {name: variable.numpy() for name, variable in model.state().items()}
+
+
+def same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "bce", "huber"])
+def test_each_loss_goes_down(make_splits, loss: str) -> None:
+    history = fit(model_of(), make_splits(), TrainConfig(epochs=6, batch_size=32, learning_rate=1e-2, loss=loss))
+    assert [record["epoch"] for record in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1]["loss"] < 0.95 * history[0]["loss"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(make_splits) -> None:
+    results = []
+    for seed in (1, 1, 2):
+        model = TiedAutoencoder(ModelConfig(LAYERS, "sigmoid", 24), seed=seed)
+        fit(model, make_splits(), TrainConfig(epochs=2, batch_size=32, seed=seed))
+        results.append(weights(model))
+    assert same(results[0], results[1])
+    assert not same(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    ("layer", "quantity"),
+    [
+        (LayerConfig(12, "relu", l2=1e-2), lambda m, _: np.square(m.kernels[0].variable).sum()),
+        (LayerConfig(12, "relu", l1=1e-3), lambda m, _: np.abs(m.kernels[0].variable).sum()),
+        (LayerConfig(12, "relu", activity_l2=1e-3), lambda m, x: np.square(m.encoder.stack[0](x)).sum()),
+        (LayerConfig(12, "relu", activity_l1=1e-3), lambda m, x: np.abs(m.encoder.stack[0](x)).sum()),
+    ],
+    ids=["l2", "l1", "activity_l2", "activity_l1"],
+)
+def test_a_penalty_shrinks_what_it_penalizes(make_splits, layer: LayerConfig, quantity) -> None:
+    splits = make_splits()
+    x = next(splits.test.batches(np.arange(64), 64))
+    sizes = []
+    for first in (LayerConfig(12, "relu"), layer):
+        model = model_of((first, LayerConfig(4)))
+        fit(model, splits, TrainConfig(epochs=5, batch_size=32, learning_rate=1e-2))
+        sizes.append(float(quantity(model, x)))
+    assert sizes[1] < 0.9 * sizes[0]
+
+
+def test_a_kernel_penalty_counts_once_although_two_layers_use_it() -> None:
+    model = model_of((LayerConfig(12, l2=0.5), LayerConfig(4)))
+    model(np.zeros((1, 24), np.float32), training=True)
+    expected = 0.5 * np.square(model.kernels[0].variable.numpy()).sum()
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_dropout_only_acts_in_training() -> None:
+    model = model_of((LayerConfig(12, "relu", dropout=0.5), LayerConfig(4)))
+    x = np.random.default_rng(0).uniform(size=(8, 24)).astype(np.float32)
+    np.testing.assert_array_equal(model(x), model(x))
+    first, second = model(x, training=True), model(x, training=True)
+    assert not np.array_equal(first, second)
+
+
+class Killed(Exception):
+    pass
+
+
+def killer(epoch: int):
+    def progress(_stage: str, at: int, _epochs: int, step: int, _steps: int, _loss: float) -> None:
+        if (at, step) == (epoch, 3):
+            raise Killed
+
+    return progress
+
+
+def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
+    train = TrainConfig(epochs=4, batch_size=32, patience=0)
+    if stage == "train":
+        fit(model, splits, train, **options)
+    elif stage == "prune":
+        prune(model, splits, PruneConfig(epochs=4, sparsity=0.6), train, **options)
+    else:
+        data = representative(splits.train, 64)
+        quantize_post_training(model, data, QuantizeConfig(), QuantizationSpec())
+        train_quantized(model, splits, QuantizeConfig(epochs=4), train, **options)
+
+
+@pytest.mark.parametrize("stage", ["train", "prune", "quantize"])
+@pytest.mark.parametrize("validation", [0, 64])
+def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path: Path, stage: str, validation: int) -> None:
+    splits = make_splits(validation=validation)
+    layers = (LayerConfig(12, "relu", dropout=0.2), LayerConfig(4))
+    whole = model_of(layers)
+    run_stage(stage, whole, splits)
+    checkpoint = tmp_path / "checkpoint.npz"
+    with pytest.raises(Killed):
+        run_stage(stage, model_of(layers), splits, checkpoint=checkpoint, progress=killer(3))
+    resumed = model_of(layers)
+    seen: list[int] = []
+    run_stage(stage, resumed, splits, checkpoint=checkpoint, progress=lambda _s, epoch, *_: seen.append(epoch))
+    assert set(seen) == {3, 4}
+    assert same(weights(whole), weights(resumed))
+
+
+def test_early_stopping_waits_and_keeps_the_best_weights(make_splits) -> None:
+    splits = make_splits(train=64, validation=64)
+    model = model_of()
+    config = TrainConfig(epochs=40, batch_size=16, learning_rate=0.3, schedule="constant", patience=2)
+    history = fit(model, splits, config)
+    losses = [record["validation_loss"] for record in history]
+    assert len(history) < 40
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2
+    again = fit(model_of(), splits, TrainConfig(**{**vars(config), "epochs": int(np.argmin(losses)) + 1, "patience": 0}))
+    assert again[-1]["validation_loss"] == min(losses)
+
+
+@pytest.mark.parametrize("schedule", ["polynomial", "constant"])
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_pruning_reaches_its_share_and_zeros_stay_zero_in_every_later_stage(make_splits, schedule: str, scope: str) -> None:
+    splits, model = make_splits(), model_of()
+    train = TrainConfig(epochs=2, batch_size=32)
+    fit(model, splits, train)
+    prune(model, splits, PruneConfig(sparsity=0.75, schedule=schedule, scope=scope, epochs=3), train)
+    masks = model.masks()
+    total = sum(mask.size for mask in masks.values())
+    assert sum((~mask).sum() for mask in masks.values()) / total == pytest.approx(0.75, abs=0.01)
+    if scope == "layer":
+        assert sparsity_of(model) == pytest.approx({"kernel_0": 0.75, "kernel_1": 0.75}, abs=0.02)
+    for kernel in model.kernels:
+        assert not kernel.variable.numpy()[~masks[kernel.name]].any()
+    run_stage("quantize", model, splits)
+    for kernel in model.kernels:
+        np.testing.assert_array_equal(kernel.mask.numpy() > 0, masks[kernel.name])
+        assert not kernel.integers()[~masks[kernel.name]].any()
+        assert not kernel.variable.numpy()[~masks[kernel.name]].any()
+
+
+def test_a_ramp_longer_than_the_training_still_ends_at_its_share(make_splits) -> None:
+    model = model_of()
+    prune(model, make_splits(train=16), PruneConfig(sparsity=0.5, epochs=1, ramp=1.0), TrainConfig(batch_size=64))
+    assert sparsity_of(model) == pytest.approx({"kernel_0": 0.5, "kernel_1": 0.5}, abs=0.02)
+
+
+def test_ranges_stand_still_at_the_end_of_quantization_aware_training(make_splits) -> None:
+    splits, model = make_splits(), model_of()
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+    start = model.quantizers.ranges()
+    seen = []
+    train_quantized(
+        model,
+        splits,
+        QuantizeConfig(epochs=5),
+        TrainConfig(batch_size=32),
+        progress=lambda _s, epoch, _e, step, steps, _l: seen.append(model.quantizers.ranges()) if step == steps else None,
+    )
+    moved = [name for name in start if not name.endswith(".bias") and seen[0][name] != start[name]]
+    assert moved
+    for name in moved:
+        assert seen[2][name] == seen[4][name]
+        assert seen[1][name] != seen[0][name]
+
+
+def test_samples_of_another_width_are_refused(make_splits) -> None:
+    with pytest.raises(DataError, match="samples have 10 values, the model's inputs are 24"):
+        fit(model_of(), make_splits(inputs=10), TrainConfig(epochs=1))
