@@ -108,21 +108,24 @@ class MulOptions(_Shared, schema.MulOptionsT): ...
 
 
 class Buffer(schema.BufferT):
-    """`data` is bytes; aligned as the schema demands, which the generated class does not do."""
+    """A buffer of these bytes, aligned as the schema demands, which the generated class does not do."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self._content = content
 
     def Pack(self, builder: Builder) -> int:
-        data = self._pack_data(builder, self.data) if self.data else None
+        data = None
+        if self._content:
+            size = len(self._content)
+            builder.StartVector(1, size, ALIGNMENT)
+            builder.head -= size
+            builder.Bytes[builder.head : builder.head + size] = self._content
+            data = builder.EndVector()
         schema.BufferStart(builder)
         if data is not None:
             schema.BufferAddData(builder, data)
         return schema.BufferEnd(builder)
-
-    @staticmethod
-    def _pack_data(builder: Builder, data: bytes) -> int:
-        builder.StartVector(1, len(data), ALIGNMENT)
-        builder.head -= len(data)
-        builder.Bytes[builder.head : builder.head + len(data)] = data
-        return builder.EndVector()
 
 
 class Buffers:
@@ -139,7 +142,7 @@ class Buffers:
         return sum(map(len, self._indices))
 
     def tables(self) -> list[Buffer]:
-        return [Buffer(data=data) for data in self._indices]
+        return [Buffer(data) for data in self._indices]
 
 
 class OperatorCodes:

@@ -1,6 +1,7 @@
 """Reading .tflite files: ours and the stock converter's in full; damaged ones with one clear line."""
 
 import functools
+import struct
 
 import flatbuffers
 import ml_dtypes
@@ -212,6 +213,15 @@ def test_a_file_cut_anywhere(length):
     data = small()
     with pytest.raises(FormatError):
         read_tflite(data[: len(data) - 1 - length % (len(data) - 1)])
+
+
+def test_a_table_that_reaches_past_the_end():
+    data = bytearray(small())
+    (root,) = struct.unpack_from("<I", data, 0)
+    (distance,) = struct.unpack_from("<i", data, root)
+    struct.pack_into("<H", data, root - distance + 2, 0xFFFF)
+    with pytest.raises(FormatError, match="are referred to"):
+        read_tflite(bytes(data))
 
 
 @settings(max_examples=60, deadline=2000)
