@@ -25,6 +25,12 @@ class Clock:
         return self.now
 
 
+def plain(verbosity=0, clock=None):
+    """A console without a terminal, and what comes out on either side."""
+    out, err = io.StringIO(), io.StringIO()
+    return Console(verbosity, out, err, clock or Clock(1.0)), out, err
+
+
 def train(console, epochs=3, steps=4, stage="train"):
     for epoch in range(1, epochs + 1):
         for step in range(1, steps + 1):
@@ -32,9 +38,9 @@ def train(console, epochs=3, steps=4, stage="train"):
 
 
 def test_without_a_terminal_an_epoch_is_a_line_with_loss_and_time_left():
-    console = Console(out=io.StringIO(), err=io.StringIO(), clock=Clock(30.0))
+    console, out, err = plain(clock=Clock(30.0))
     train(console)
-    lines = console.err.getvalue().splitlines()
+    lines = err.getvalue().splitlines()
     assert [line.split("  ")[-2:] for line in lines] == [
         ["loss 0.125", "4:00 left"],
         ["loss 0.08333", "2:00 left"],
@@ -42,51 +48,52 @@ def test_without_a_terminal_an_epoch_is_a_line_with_loss_and_time_left():
     ]
     assert [re.findall(r"epoch (\S+)", line) for line in lines] == [["1/3"], ["2/3"], ["3/3"]]
     assert all(line.startswith("train ") for line in lines)
-    assert console.out.getvalue() == ""
+    assert out.getvalue() == ""
 
 
 def test_a_resumed_stage_judges_its_pace_by_what_it_watched():
-    console = Console(out=io.StringIO(), err=io.StringIO(), clock=Clock(1.0))
+    console, _, err = plain()
     for epoch in (9, 10):
         for step in (1, 2):
             console.progress("train", epoch, 20, step, 2, 1.0)
-    assert [line.split("  ")[-1] for line in console.err.getvalue().splitlines()] == ["0:22 left", "0:20 left"]
+    assert [line.split("  ")[-1] for line in err.getvalue().splitlines()] == ["0:22 left", "0:20 left"]
 
 
 def test_on_a_terminal_a_bar_shows_stage_epoch_loss_and_time_left(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    with Console(out=Terminal(), err=Terminal(), clock=Clock(30.0)) as console:
+    err = Terminal()
+    with Console(out=Terminal(), err=err, clock=Clock(30.0)) as console:
         train(console)
         train(console, stage="prune")
-    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.err.getvalue())
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", err.getvalue())
     for text in ("train", "prune", "epoch 3/3", "loss 0.0625", "0:00 left"):
         assert text in drawn
 
 
 def test_work_without_epochs_or_loss_shows_neither():
-    console = Console(out=io.StringIO(), err=io.StringIO())
+    console, _, err = plain()
     console.progress("verify", 1, 1, 1, 1, math.nan)
-    assert console.err.getvalue().split() == ["verify"]
+    assert err.getvalue().split() == ["verify"]
 
 
 @pytest.mark.parametrize(("verbosity", "seen"), [(-1, []), (0, ["note"]), (1, ["note", "detail"])])
 def test_verbosity_decides_what_is_said_but_never_hides_results_or_errors(verbosity, seen):
-    console = Console(verbosity, out=io.StringIO(), err=io.StringIO())
+    console, out, err = plain(verbosity)
     console.note("note")
     console.detail("detail")
     console.say("result")
     console.error("two\nlines")
-    assert console.err.getvalue().splitlines() == [*seen, "tiedae: two lines"]
-    assert console.out.getvalue() == "result\n"
+    assert err.getvalue().splitlines() == [*seen, "tiedae: two lines"]
+    assert out.getvalue() == "result\n"
     train(console)
-    assert ("epoch" in console.err.getvalue()) == (verbosity >= 0)
+    assert ("epoch" in err.getvalue()) == (verbosity >= 0)
 
 
 def test_a_table_lines_numbers_up_at_the_right_and_takes_markup_as_text():
-    console = Console(out=io.StringIO(), err=io.StringIO())
+    console, out, _ = plain()
     console.table("Result", ("", "error", "bytes"), [("Keras [float]", 7.5, "1,080 kB"), ("ours", "10.25", "540 kB")])
-    lines = console.out.getvalue().splitlines()
+    lines = out.getvalue().splitlines()
     assert lines[0].strip() == "Result"
     assert [line.split() for line in lines[-2:]] == [["Keras", "[float]", "7.5", "1,080", "kB"], ["ours", "10.25", "540", "kB"]]
     assert len(lines[-1]) == len(lines[-2])

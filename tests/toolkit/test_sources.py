@@ -1,10 +1,12 @@
 import dataclasses
 import gzip
+import re
 import struct
 
 import numpy as np
 import pytest
 from PIL import Image
+from tiedae.cli import main
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError
 from tiedae.readers import MAPPED_FROM, read
@@ -289,13 +291,18 @@ BAD_SOURCES = [
 
 
 @pytest.mark.parametrize(("write", "error", "text"), BAD_SOURCES)
-def test_a_source_that_cannot_be_used_is_named(tmp_path, write, error, text):
-    path = write(tmp_path)
-    source = path.parent if path.suffix == ".png" else path
-    with pytest.raises(error, match=text) as raised:
-        load_splits(DataConfig(str(source)), "sigmoid")
-    assert str(tmp_path) in str(raised.value)
-    assert "\n" not in str(raised.value)
+def test_a_source_that_cannot_be_used_is_one_line_and_leaves_nothing(tmp_path, capsys, write, error, text):
+    (tmp_path / "data").mkdir()
+    path = write(tmp_path / "data")
+    source = str(path.parent if path.suffix == ".png" else path)
+    with pytest.raises(error, match=text):
+        load_splits(DataConfig(source), "sigmoid")
+    recipe, out = tmp_path / "small.toml", tmp_path / "out"
+    recipe.write_text(f"[data]\nsource = '{source}'\n[model]\nlayers = [{{units = 3}}]")
+    assert main(["run", str(recipe), "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(f"tiedae: {tmp_path}.*{text}", line)
+    assert not out.exists()
 
 
 def test_too_few_samples_for_the_splits(tmp_path):

@@ -1,0 +1,168 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae import __version__, cli
+from tiedae.cli import main
+from tiedae.compress.errors import CheckError, ExportError, FormatError
+from tiedae.sources import DATA_SETS, VARIABLE
+
+COMMAND = [sys.executable, "-m", "tiedae"]
+
+RECIPE = """
+[data]
+source = "x.npy"
+[model]
+layers = [{units = 3}]
+"""
+
+
+def one_line(capsys):
+    """What standard error says, which has to be one line of ours; standard output has to be silent."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("tiedae: ")
+    return line.removeprefix("tiedae: ")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "text"),
+    [
+        (RECIPE.replace("source", "sauce"), "data.sauce: unknown key; did you mean source?"),
+        (RECIPE.replace("3", "'3'"), "model.layers[0].units: got '3', must be an integer"),
+        (
+            RECIPE.replace("{units = 3}", "{units = 8, activation = 'elu'}"),
+            "model.layers[0].activation: got 'elu', must be one of",
+        ),
+        (RECIPE + "[prune]\nsparsity = 1.0", "prune.sparsity: got 1.0, must be in [0, 1)"),
+        (RECIPE + "[prune]\nsparsity = -0.5", "prune.sparsity: got -0.5, must be in [0, 1)"),
+        (RECIPE + "inputs = 700", "model.inputs: got 700, must be 12, the number of values per sample of x.npy"),
+        (RECIPE + "layers", "not valid TOML: "),
+        (RECIPE.replace("x.npy", "fashion-mnist"), f"fashion-mnist: not found; set {VARIABLE} to the folder"),
+        (RECIPE.replace("x.npy", "y.npy"), "y.npy: no such file or folder"),
+    ],
+)
+def test_a_wrong_recipe_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, recipe, text):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    np.save(tmp_path / "x.npy", np.zeros((20, 12), np.uint8))
+    (tmp_path / "small.toml").write_text(recipe)
+    assert main(["run", str(tmp_path / "small.toml"), "--out", str(tmp_path / "out")]) == 2
+    assert text in one_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (["run", "missing.toml"], "missing.toml: no such recipe"),
+        (["run"], "the following arguments are required: RECIPE.toml; see `tiedae run --help`"),
+        ([], "the following arguments are required: COMMAND; see `tiedae --help`"),
+        (["trian"], "argument COMMAND: invalid choice: 'trian'"),
+        (["demo", "--data", "mnist"], "argument --data: invalid choice: 'mnist'"),
+        (["run", "x.toml", "--resume", "--force"], "not allowed with argument"),
+        (["-q", "-v", "data"], "not allowed with argument"),
+        (["verify", "missing"], "missing: not a bundle"),
+        (["verify", "missing", "--model", "nothing"], "nothing: holds no model"),
+    ],
+)
+def test_a_wrong_call_is_one_line(tmp_path, monkeypatch, capsys, call, text):
+    monkeypatch.chdir(tmp_path)
+    assert main(call) == 2
+    assert text in one_line(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (CheckError("codes differ"), 1, "codes differ"),
+        (ExportError("no such operation"), 2, "no such operation"),
+        (FormatError("x.onnx: is truncated"), 2, "x.onnx: is truncated"),
+        (OSError(errno.ENOSPC, "No space left on device", "out/x.npz"), 2, "out/x.npz: no space left on the disk" + cli.RESUME),
+        (PermissionError(errno.EACCES, "Permission denied", "out"), 2, "out: Permission denied"),
+        (KeyboardInterrupt(), 130, "interrupted" + cli.RESUME),
+    ],
+)
+def test_every_way_out_has_its_code_and_its_line(monkeypatch, capsys, error, code, text):
+    def fail(arguments, console):
+        raise error
+
+    monkeypatch.setattr(cli, "_demo", fail)
+    assert main(["demo"]) == code
+    assert one_line(capsys) == text
+
+
+def test_help_needs_nothing_heavy_and_answers_at_once():
+    code = "import sys; from tiedae.cli import main\ntry: main(['--help'])\nfinally: print('LOADED', *sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split("LOADED ")[1].split()
+    assert not {"numpy", "rich", "tensorflow", "onnx", "onnxruntime", "ai_edge_litert", "matplotlib", "PIL"} & set(loaded)
+    for command in ("demo", "run", "verify", "inspect", "data", "Exit codes: 0 fine"):
+        assert command in done.stdout
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        subprocess.run([*COMMAND, "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - begun)
+    assert min(times) < 0.3
+
+
+def test_version():
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"tiedae {__version__}\n"
+
+
+def test_data_lists_what_ships_and_what_is_missing(monkeypatch, capsys):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert main(["data", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert set(rows) == set(DATA_SETS)
+    assert rows["fashion-mnist"]["found"] is None
+    assert all((Path(rows[name]["found"]) / file).exists() for name in ("fashion", "ecg") for file in rows[name]["files"])
+    assert main(["data"]) == 0
+    table = capsys.readouterr().out
+    for text in ("fashion-mnist", "MIT", "ODC-By 1.0", "ships with tiedae", VARIABLE):
+        assert text in table
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_behind_standard_output_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*COMMAND, "data"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "tiedae: no space left on the disk\n")
+
+
+def test_a_reader_that_leaves_early_is_no_error_worth_a_word():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*COMMAND, "data"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (cli.CLOSED_PIPE, b"")
+
+
+INTERRUPTED = """
+import sys, time
+from tiedae import cli
+def wait(arguments, console):
+    print("ready", flush=True)
+    time.sleep(30)
+cli._run = wait
+sys.exit(cli.main(["run", "x.toml"]))
+"""
+
+
+def test_ctrl_c_leaves_with_130_and_says_how_to_go_on():
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, f"tiedae: interrupted{cli.RESUME}\n")
