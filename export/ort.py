@@ -120,8 +120,7 @@ def _library() -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _refusals() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
+    state = _library().capi.onnxruntime_pybind11_state
     return (
         state.Fail,
         state.InvalidArgument,

@@ -62,7 +62,7 @@ def stock_tflite(
 
         with tempfile.TemporaryDirectory() as folder:
             functions = _signatures(model)
-            module = tf.Module()
+            module: Any = tf.Module()
             module.held = list(model.variables)
             module.functions = {name: functions[name] for name in signatures}
             tf.saved_model.save(module, folder, signatures=module.functions)

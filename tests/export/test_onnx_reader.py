@@ -107,13 +107,13 @@ def nested_model() -> bytes:
     inner = helper.make_graph(
         [
             helper.make_node("DequantizeLinear", ["weights", "scales", "zeros"], ["real"], axis=-1),
-            constant("more", value=numpy_helper.from_array(np.float32([7, 8, 9]))),
+            constant("more", value=numpy_helper.from_array(np.array([7, 8, 9], np.float32))),
             helper.make_node("Add", ["real", "more"], ["sum"]),
         ],
         "then",
         [],
         [helper.make_tensor_value_info("sum", TensorProto.FLOAT, [2, 3])],
-        [numpy_helper.from_array(np.float32([1, 2, 3]), "scales")],
+        [numpy_helper.from_array(np.array([1, 2, 3], np.float32), "scales")],
     )
     otherwise = helper.make_graph(
         [constant("none", value_floats=[1.5, 2.5])],
@@ -126,7 +126,7 @@ def nested_model() -> bytes:
         [helper.make_opsetid("", 17)],
     )  # fmt: skip
     sparse = helper.make_sparse_tensor(
-        numpy_helper.from_array(np.float32([5, 6]), "few"), numpy_helper.from_array(np.int64([1, 8])), [10]
+        numpy_helper.from_array(np.array([5, 6], np.float32), "few"), numpy_helper.from_array(np.array([1, 8], np.int64)), [10]
     )
     graph = helper.make_graph(
         [
@@ -136,7 +136,7 @@ def nested_model() -> bytes:
         "outer",
         [helper.make_tensor_value_info("c", TensorProto.BOOL, [])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])],
-        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.int8([0, -4, 5]), "zeros")],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([0, -4, 5], np.int8), "zeros")],
         sparse_initializer=[sparse],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
@@ -171,7 +171,7 @@ def test_packed_integers_are_unpacked(tmp_path):
         "packed",
         [],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [5])],
-        [packed, numpy_helper.from_array(np.float32(0.5), "s")],
+        [packed, numpy_helper.from_array(np.array(0.5, np.float32), "s")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     weights = read(tmp_path, model.SerializeToString()).constants[0]

@@ -43,7 +43,8 @@ def session(model: bytes, optimized: str = "") -> onnxruntime.InferenceSession:
 def run(model: bytes, x: np.ndarray) -> dict[str, np.ndarray]:
     opened = session(model)
     (port,) = opened.get_inputs()
-    return dict(zip([output.name for output in opened.get_outputs()], opened.run(None, {port.name: x}), strict=True))
+    values = map(np.asarray, opened.run(None, {port.name: x}))
+    return dict(zip([output.name for output in opened.get_outputs()], values, strict=True))
 
 
 def random_bytes(program, samples: int = 200, signature: str = "reconstruct") -> np.ndarray:

@@ -26,11 +26,13 @@ def model():
             def __init__(self) -> None:
                 super().__init__()
                 rng = np.random.default_rng(5)
+
+                def variable(deviation, shape):
+                    return tf.Variable(tf.constant(rng.normal(0, deviation, shape), tf.float32))
+
                 self.config = ModelConfig((LayerConfig(12, "relu"), LayerConfig(5)), "sigmoid", WIDTHS[0])
-                self.kernels = [
-                    tf.Variable(rng.normal(0, 0.4, shape).astype(np.float32)) for shape in itertools.pairwise(WIDTHS)
-                ]
-                self.biases = [tf.Variable(rng.normal(0, 0.1, size).astype(np.float32)) for size in (12, 5, 12, 20)]
+                self.kernels = [variable(0.4, shape) for shape in itertools.pairwise(WIDTHS)]
+                self.biases = [variable(0.1, size) for size in (12, 5, 12, 20)]
 
             def encoder(self, x):
                 hidden = tf.nn.relu(tf.matmul(x, self.kernels[0]) + self.biases[0])
@@ -93,10 +95,10 @@ def test_the_int8_tflite_file(io_dtype, model, representative, capfd):
     assert {(name, port.dtype) for name, port in ports.items()} == {(name, io_dtype) for name in ("x", "code", "y")}
     x = representative
     if io_dtype == "uint8":
-        x = np.rint(x / ports["x"].scale + ports["x"].zero_point).clip(0, 255).astype(np.uint8)
+        x = np.rint(x / np.float32(ports["x"].scale) + np.float32(ports["x"].zero_point)).clip(0, 255).astype(np.uint8)
     y = run_tflite(data, "reconstruct", x=x)["y"].astype(np.float32)
     if io_dtype == "uint8":
-        y = (y - ports["y"].zero_point) * ports["y"].scale
+        y = (y - np.float32(ports["y"].zero_point)) * np.float32(ports["y"].scale)
     np.testing.assert_allclose(y, model.decoder(model.encoder(representative)), atol=0.03)
 
 
