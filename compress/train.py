@@ -123,6 +123,26 @@ def validation_loss(model: TiedAutoencoder, samples: Samples | None, config: Tra
     return total / len(samples)
 
 
+def training_step(
+    model: tf_keras.Model, apply: Callable[[list[tf.Tensor]], None], inputs: int, loss_of: Callable[..., tf.Tensor]
+) -> Callable[[np.ndarray], tf.Tensor]:
+    """One update of an autoencoder as a graph: float32 [batch, inputs] → the loss without penalties.
+
+    `apply` takes the gradients of `model.trainable_variables`.
+    """
+    variables = model.trainable_variables
+
+    @tf.function(input_signature=[tf.TensorSpec([None, inputs], tf.float32)], autograph=False)
+    def step(batch: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(loss_of(batch, model(batch, training=True)))
+            total = tf.add_n([loss, *model.losses])
+        apply(tape.gradient(total, variables))
+        return loss
+
+    return step
+
+
 class _Run:
     """The state of one stage's training, which a checkpoint holds whole."""
 
@@ -151,21 +171,9 @@ class _Run:
         quantizers = self.model.quantizers
         frozen = quantizers is not None and quantizers.frozen
         if frozen not in self._compiled:
-            self._compiled[frozen] = self._compile()
+            loss = LOSSES[self.config.loss]
+            self._compiled[frozen] = training_step(self.model, self.optimizer.apply, self.model.config.inputs, loss)
         return self._compiled[frozen]
-
-    def _compile(self) -> Callable[[np.ndarray], tf.Tensor]:
-        model, optimizer, loss_of = self.model, self.optimizer, LOSSES[self.config.loss]
-
-        @tf.function(input_signature=[tf.TensorSpec([None, model.config.inputs], tf.float32)], autograph=False)
-        def step(batch: tf.Tensor) -> tf.Tensor:
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(loss_of(batch, model(batch, training=True)))
-                total = tf.add_n([loss, *model.losses])
-            optimizer.apply(tape.gradient(total, optimizer.variables))
-            return loss
-
-        return step
 
     def record(self, loss: float, validation: float | None) -> None:
         entry: dict[str, Any] = {"stage": self.stage, "epoch": len(self.history) + 1, "loss": loss}

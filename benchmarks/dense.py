@@ -1,0 +1,212 @@
+"""The figures of a tied 784-512-256-30 on the whole of Fashion-MNIST: bytes, copies, parity, error, training step.
+
+    TIEDAE_DATA=... python benchmarks/dense.py --json dense.json
+
+Every row is measured in this run. It trains about 85 epochs: a quarter of an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiedae.compress import DataConfig, LayerConfig, ModelConfig, PruneConfig, Recipe, Splits, TrainConfig
+from tiedae.console import Console
+from tiedae.pipeline import run_recipe
+from tiedae.sources import load_splits
+
+LAYERS = (LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(30))
+RECIPE = Recipe("dense", DataConfig("fashion-mnist"), ModelConfig(LAYERS, "sigmoid"))
+PRUNE = PruneConfig(sparsity=0.5)
+STEP_ROUNDS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One figure: `reach` has to hold, `stretch` is where we want to be."""
+
+    name: str
+    value: float
+    unit: str
+    reach: str
+    stretch: str = ""
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        relation, limit = self.reach.split()
+        return {"<=": self.value <= float(limit), ">=": self.value >= float(limit), "==": self.value == float(limit)}[relation]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep the runs here (default: a temporary folder)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary, Console() as console:
+        rows = measure(arguments.out or Path(temporary), console)
+        console.table(
+            "784-512-256-30, Fashion-MNIST",
+            ("row", "value", "unit", "reach", "stretch", "met", "detail"),
+            [(r.name, f"{r.value:.4g}", r.unit, r.reach, r.stretch, "yes" if r.ok else "NO", r.detail) for r in rows],
+        )
+    if arguments.json:
+        text = json.dumps({"rows": [dataclasses.asdict(row) for row in rows]}, indent=1)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+    return 0 if all(row.ok for row in rows) else 1
+
+
+def measure(out: Path, console: Console) -> list[Row]:
+    splits = load_splits(RECIPE.data, "sigmoid")
+    quantized = run_recipe(RECIPE, base=Path(), out=out / "qat", resume=False, force=False, console=console)
+    pruned_recipe = dataclasses.replace(RECIPE, prune=PRUNE)
+    pruned = run_recipe(pruned_recipe, base=Path(), out=out / "pruned", resume=False, force=False, console=console)
+    start = out / "qat" / "model" / "train.npz"
+    quantize = [(RECIPE.quantize.epochs, RECIPE.quantize.learning_rate)]
+    twins = {
+        "quantize": twin_errors(splits, start, quantize, console),
+        "pruned": twin_errors(splits, start, [(PRUNE.epochs, PRUNE.learning_rate), *quantize], console),
+    }
+    return [
+        *byte_rows(quantized.metrics),
+        *parity_rows(quantized.metrics),
+        *error_rows(quantized.metrics, pruned.metrics, twins),
+        step_row(),
+    ]
+
+
+def byte_rows(metrics: dict[str, Any]) -> list[Row]:
+    sizes = {(file["maker"], file["format"], file["precision"]): file["bytes"] for file in whole_files(metrics)}
+
+    def ratio(name: str, form: str, precision: str, reach: str, stretch: str) -> Row:
+        ours, stock = sizes["tiedae", form, precision], sizes["stock", form, precision]
+        return Row(name, ours / stock, "x", reach, stretch, f"{ours:,} B against {stock:,} B")
+
+    copies = [file["kernel_copies"] for file in metrics["files"] if file["maker"] == "tiedae"]
+    return [
+        ratio("tflite_int8_bytes_ratio", "tflite", "int8", "<= 0.50", "<= 0.482"),
+        ratio("onnx_int8_bytes_ratio", "onnx", "int8", "<= 0.515", "<= 0.505"),
+        ratio("tflite_f32_bytes_ratio", "tflite", "f32", "<= 0.51", "<= 0.502"),
+        ratio("onnx_f32_bytes_ratio", "onnx", "f32", "<= 0.51", "<= 0.502"),
+        Row("kernel_copies_max", max(copies), "copies", "== 1", "", f"over {len(copies)} files"),
+    ]
+
+
+def whole_files(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The files that hold the whole model, without the encoder and decoder of their own."""
+    return [file for file in metrics["files"] if not {"encoder", "decoder"} & set(file["file"].split("."))]
+
+
+def parity_rows(metrics: dict[str, Any]) -> list[Row]:
+    ours = [row for row in metrics["parity"] if ".stock." not in row["file"]]
+    codes = [r for r in ours if r["what"].startswith("codes") and r["runtime"] in ("litert-xnnpack", "ort-cpu")]
+    operations = [r for r in ours if r["what"].startswith("operation ")]
+    floats = [r for r in ours if r["what"].startswith("float ")]
+    every_code = [r for r in ours if r["what"].startswith("codes")]
+    runtimes = ", ".join(sorted({row["runtime"] for row in every_code}))
+    return [
+        Row(
+            "codes_equal_share",
+            min(1 - row["differing"] / row["count"] for row in codes),
+            "share",
+            ">= 0.999",
+            "== 1",
+            f"{sum(r['differing'] for r in codes)} of {sum(r['count'] for r in codes):,} differ from the program",
+        ),
+        Row("codes_max_lsb", max(r["max_lsb"] for r in every_code), "LSB", "<= 1", "", runtimes),
+        Row("decoder_op_max_lsb", max(r["max_lsb"] for r in operations), "LSB", "<= 1", "", f"{len(operations)} comparisons"),
+        Row("float_max_abs", max(r["max_abs"] for r in floats), "", "<= 1e-5", "", f"{len(floats)} comparisons"),
+    ]
+
+
+def error_rows(metrics: dict[str, Any], pruned: dict[str, Any], twins: dict[str, dict[str, float]]) -> list[Row]:
+    start = next(row["error"] for row in metrics["quality"] if row["stage"] == "train")
+    worst, worst_pruned = worst_int8(metrics), worst_int8(pruned)
+
+    def against(name: str, error: float, twin: dict[str, float], reach: str, stretch: str) -> Row:
+        detail = f"{error:.4f} against the better of " + ", ".join(f"{key} {value:.4f}" for key, value in twin.items())
+        return Row(name, error / min(twin.values()), "x", reach, stretch, detail)
+
+    return [
+        Row("float_error", start, "squared error", "<= 6.9", "<= 6.0", f"{RECIPE.train.epochs} epochs"),
+        against("int8_error_ratio", worst, twins["quantize"], "<= 1.015", "<= 1.005"),
+        Row("int8_vs_start_ratio", worst / start, "x", "<= 1.00", "", f"{worst:.4f} against {start:.4f}"),
+        against("pruned50_error_ratio", worst_pruned, twins["pruned"], "<= 1.03", "<= 1.01"),
+    ]
+
+
+def worst_int8(metrics: dict[str, Any]) -> float:
+    """The larger error of the exported int8 files, in the runtimes as users get them."""
+    rows = [row for row in metrics["quality"] if row["stage"] == "export" and row["precision"] == "int8"]
+    return max(row["error"] for row in rows if row["runtime"] in ("litert-xnnpack", "ort-cpu"))
+
+
+def twin_errors(splits: Splits, start: Path, phases: list[tuple[int, float]], console: Console) -> dict[str, float]:
+    """Test errors of float models of the same total epochs: `continued` from the same start with the same schedules and
+    nothing pruned or quantized, and `fresh` with one schedule over all epochs."""
+    from tiedae.compress import TiedAutoencoder, fit
+
+    continued = TiedAutoencoder.load(start)
+    for epochs, rate in phases:
+        config = dataclasses.replace(RECIPE.train, epochs=epochs, learning_rate=rate)
+        fit(continued, splits, config, stage="twin", progress=console.progress)
+    total = RECIPE.train.epochs + sum(epochs for epochs, _ in phases)
+    fresh = TiedAutoencoder(dataclasses.replace(RECIPE.model, inputs=splits.inputs), seed=RECIPE.train.seed)
+    config = dataclasses.replace(RECIPE.train, epochs=total)
+    fit(fresh, splits, config, stage=f"twin {total}", progress=console.progress)
+    return {"continued": test_error(continued, splits), "fresh": test_error(fresh, splits)}
+
+
+def test_error(model: Any, splits: Splits) -> float:
+    from tiedae.export.assemble import keras_function
+    from tiedae.export.verify import squared_error
+
+    x = splits.scaling.apply(splits.test.take(np.arange(len(splits.test))))
+    return squared_error(x, keras_function(model)(x)[1])
+
+
+def step_row() -> Row:
+    """A training step of ours against the untied twin of plain Keras layers: same loop, optimizer and batch, interleaved."""
+    import tf_keras
+    from tiedae.compress import TiedAutoencoder
+    from tiedae.compress.train import LOSSES, training_step
+
+    dense = tf_keras.layers.Dense
+    widths = ((512, "relu"), (256, "relu"), (30, None), (256, "relu"), (512, "relu"), (784, "sigmoid"))
+    untied = tf_keras.Sequential([dense(units, activation) for units, activation in widths])
+    untied.build((None, 784))
+    tied = TiedAutoencoder(ModelConfig(LAYERS, "sigmoid", 784))
+
+    def step_of(model: tf_keras.Model) -> Callable[[np.ndarray], Any]:
+        optimizer = tf_keras.optimizers.legacy.Adam(1e-3)
+        variables = model.trainable_variables
+        return training_step(
+            model, lambda gradients: optimizer.apply_gradients(zip(gradients, variables, strict=True)), 784, LOSSES["mse"]
+        )
+
+    steps = {"tied": step_of(tied), "untied": step_of(untied)}
+    batch = np.random.default_rng(0).uniform(size=(TrainConfig().batch_size, 784)).astype(np.float32)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(20 + STEP_ROUNDS):
+        for name, step in steps.items():
+            begun = time.perf_counter()
+            float(step(batch))
+            times[name].append(time.perf_counter() - begun)
+    medians = {name: float(np.median(values[20:])) for name, values in times.items()}
+    p95 = {name: float(np.percentile(values[20:], 95)) for name, values in times.items()}
+    detail = ", ".join(f"{name} {1e3 * medians[name]:.2f} ms (p95 {1e3 * p95[name]:.2f})" for name in steps)
+    return Row(
+        "tied_step_ratio", medians["tied"] / medians["untied"], "x", "<= 1.0", "<= 0.85", f"{detail}, batch {len(batch)}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
