@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tiedae.compress.errors import CheckError, InputError, TiedaeError
-
 from . import __version__
 from .chatter import kept_back
 from .console import Console
@@ -28,9 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one line on standard error."""
     try:
         arguments = _parser().parse_args(argv)
-    except InputError as error:
+    except _WrongCall as error:
         Console().error(str(error))
         return WRONG
+    from tiedae.compress.errors import CheckError, TiedaeError
+
     verbosity = int(arguments.verbose) - int(arguments.quiet)
     resumable = arguments.command in (_demo, _run)
     with kept_back(shown=arguments.verbose) as err, Console(verbosity, err=err) as console:
@@ -64,11 +64,15 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _WrongCall(Exception):
+    """The command line does not parse."""
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports a wrong call as one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see `{self.prog} --help`")
+        raise _WrongCall(f"{message}; see `{self.prog} --help`")
 
 
 def _parser() -> _Parser:
@@ -141,6 +145,8 @@ def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int
 
 
 def _verify(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.compress.errors import CheckError
+
     from .verification import verify
 
     metrics = verify(arguments.bundle, model=arguments.model, data=arguments.data, announce=console.note)
@@ -159,6 +165,7 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _inspect(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.compress.errors import CheckError
     from tiedae.export.inspection import inspect_file, render
 
     found = inspect_file(arguments.file)
