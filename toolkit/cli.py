@@ -171,7 +171,7 @@ def _inspect(arguments: argparse.Namespace, console: Console) -> int:
     found = inspect_file(arguments.file)
     console.say(json.dumps(found, indent=2) if arguments.json else render(found))
     if arguments.fail_on_copies and found["copies"]:
-        raise CheckError(f"{arguments.file}: {len(found['copies'])} constants are stored more than once")
+        raise CheckError(f"{arguments.file}: {len(found['copies'])} of its constants are copies of others")
     return FINE
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tiedae import __version__, cli
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError, ExportError, FormatError
@@ -166,3 +167,41 @@ def test_ctrl_c_leaves_with_130_and_says_how_to_go_on():
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (130, f"tiedae: interrupted{cli.RESUME}\n")
+
+
+def weights(*names):
+    """An ONNX file with an equal 64×64 initializer of each name."""
+    values = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    inputs = ["x", *(f"y{i}" for i in range(len(names)))]
+    nodes = [helper.make_node("MatMul", [x, name], [y]) for x, name, y in zip(inputs, names, inputs[1:], strict=False)]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 64]) for name in (inputs[0], inputs[len(names)])]
+    graph = helper.make_graph(nodes, "twice", ports[:1], ports[1:], [numpy_helper.from_array(values, name) for name in names])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize(("names", "copies", "code"), [(("a",), 0, 0), (("a", "b"), 1, 1), (("a", "b", "c"), 2, 1)])
+def test_inspect_counts_copies_and_fails_on_them_where_asked(tmp_path, capsys, names, copies, code):
+    (tmp_path / "x.onnx").write_bytes(weights(*names))
+    assert main(["inspect", str(tmp_path / "x.onnx"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["copies"]) == copies
+    assert main(["inspect", str(tmp_path / "x.onnx"), "--fail-on-copies"]) == code
+    captured = capsys.readouterr()
+    assert "64×64" in captured.out
+    assert (f"{copies} of its constants are copies" in captured.err) == (copies > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("x.tflite", None, "x.tflite"),
+        ("x.tflite", b"not a model", "x.tflite"),
+        ("x.onnx", weights("a")[:-9], "x.onnx"),
+        ("x.onnx", b"\x89PNG\r\n", "x.onnx"),
+        ("x.txt", b"text", "x.txt"),
+    ],
+)
+def test_inspect_names_a_file_that_it_cannot_read(tmp_path, capsys, name, data, text):
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    assert main(["inspect", str(tmp_path / name)]) == 2
+    assert text in one_line(capsys)
