@@ -1,0 +1,71 @@
+"""The figures that the report and the model card lead with, read from metrics.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def groups(rows: Iterable[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:
+    """Rows that share the values of `keys`, in the order of their first."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row.get(key) for key in keys), []).append(row)
+    return found
+
+
+def keras_float(metrics: Row) -> float | None:
+    """The error of the Keras float model, the reference of every comparison; None where it was not measured."""
+    errors = [row["error"] for row in metrics["quality"] if row["row"] == "Keras float"]
+    return errors[0] if errors else None
+
+
+def exported_error(metrics: Row, precision: str) -> float | None:
+    """The worst error of our exported files of one precision, over all files and runtimes; None where it was not measured."""
+    return max((row["error"] for row in metrics["quality"] if row["stage"] == "export" and _is(row, precision)), default=None)
+
+
+def _is(row: Row, precision: str) -> bool:
+    return row.get("precision", precision if f"{precision}." in row["row"] else "") == precision
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Our file of one format and precision, and the smallest one of the stock converters (None where there is none)."""
+
+    ours: Row
+    stock: Row | None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.ours["bytes"] / self.stock["bytes"] if self.stock else None
+
+
+def compare_sizes(metrics: Row) -> list[Comparison]:
+    """One comparison per format and precision that we wrote, in the order of the files."""
+    compared = []
+    for rows in groups(metrics["files"], "format", "precision").values():
+        ours = [row for row in rows if row["maker"] == "tiedae"]
+        stock = [row for row in rows if row["maker"] == "stock"]
+        if ours:
+            whole = "{}.{precision}.{format}".format(metrics["name"], **ours[0])
+            main = next((row for row in ours if row["file"] == whole), ours[0])
+            compared.append(Comparison(main, min(stock, key=lambda row: row["bytes"], default=None)))
+    return compared
+
+
+def stored_once(metrics: Row) -> bool:
+    """True where every storage proof holds and none of our files has a second copy of a kernel."""
+    proven = bool(metrics["storage"]) and all(row["ok"] for row in metrics["storage"])
+    return proven and all(row["kernel_copies"] == 1 for row in metrics["files"] if row["maker"] == "tiedae")
+
+
+def codes_rows(metrics: Row) -> list[Row]:
+    """The comparisons of int8 codes between our files and the program."""
+    ours = {row["file"] for row in metrics["files"] if row["maker"] == "tiedae"}
+    return [
+        row for row in metrics["parity"] if row["kind"] == "int8" and row["what"].startswith("code") and row["file"] in ours
+    ]
