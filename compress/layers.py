@@ -74,9 +74,10 @@ class TiedDenseTranspose(TiedDense):
             coarse = tf.maximum(tf.round(factors * 255.0), 1.0) / 255.0
             x = self.tap(f"{self.tensor_name}.rescaled", x * coarse, training)
             kernel = kernel / factors
-        y = self.tap(f"{self.tensor_name}.product", tf.matmul(x, kernel, transpose_b=True), training)
+        y = tf.matmul(x, kernel, transpose_b=True)
         if self.bias is None:
             return y
+        y = self.tap(f"{self.tensor_name}.product", y, training)
         return y + self.tap(f"{self.tensor_name}.bias", tf.convert_to_tensor(self.bias), training)
 
 

@@ -85,9 +85,8 @@ class _Lowering:
 
     def split_decoder(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
         kernel, activation = self.kernels[layer.kernel.name], _fused(layer)
-        saturates = self.quantized and activation != "relu6"
-        if layer.bias is None and (activation == "linear" or saturates):
-            return [Product(x, y, kernel.name)]
+        if layer.bias is None and (self.quantized or activation == "linear"):
+            return [Product(x, y, kernel.name)]  # y's range ends where relu and relu6 do: saturation is the activation
         product = self.tensor(f"{layer.tensor_name}.product", kernel.inputs)
         operations: list[Operation] = [Product(x, product, kernel.name)]
         if layer.bias is None:
@@ -149,11 +148,22 @@ def _fused(layer: TiedDense) -> str:
     return layer.activation if layer.activation in FUSED_ACTIVATIONS else "linear"
 
 
+FINEST = 100
+"""How many times finer than its product a decoder layer's output may be; int8 additions take scale ratios below 256."""
+
+
 def _ranges(model: TiedAutoencoder) -> Mapping[str, tuple[float, float]]:
-    """The range of every tensor that is not fixed, and of x."""
+    """The range of every tensor that is not fixed, and of x; that of a decoder layer that is dead is kept from vanishing."""
     if model.quantizers is None:
         return {}
     from ..compress.quantizers import fixed_ranges
 
     fixed = {name: chain[-1] for name, chain in fixed_ranges(model.config, model.quantizers.spec).items()}
-    return fixed | model.quantizers.ranges()
+    ranges = fixed | model.quantizers.ranges()
+    for layer in model.decoder.stack:
+        name = layer.tensor_name if layer.activation in FUSED_ACTIVATIONS else f"{layer.tensor_name}.linear"
+        terms = [ranges[key] for key in (f"{layer.tensor_name}.product", f"{layer.tensor_name}.bias") if key in ranges]
+        least = max((high - low for low, high in terms), default=0.0) / FINEST
+        low, high = ranges[name]
+        ranges[name] = (low, max(high, low + least))
+    return ranges

@@ -37,7 +37,7 @@ class Quantization:
     zero_point: int
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.scale) and self.scale > 0 and np.float32(self.scale) == self.scale):
+        if not (np.isfinite(self.scale) and self.scale > 0 and float(np.float32(self.scale)) == self.scale):
             raise ExportError(f"a scale must be a positive float32 value, got {self.scale!r}")
         if not 0 <= self.zero_point <= 255:
             raise ExportError(f"a zero point must lie in 0…255, got {self.zero_point}")

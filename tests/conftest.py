@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tiedae.export.interpreter import FUNCTIONS, execute
+from tiedae.export.interpreter import execute
 from tiedae.export.program import (
     BYTE,
     SIGMOID_OUTPUT,
@@ -115,7 +116,7 @@ def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data
     for op in (*encoder, *decoder):
         if isinstance(op, Activate) and op.function in FIXED:
             quantization[op.y] = FIXED[op.function]
-    constants, kernels, renames = {}, {}, {}
+    constants, kernels = {}, {}
     for name, kernel in program.kernels.items():
         real = program.constants[name]
         largest = np.abs(real).max(axis=0) if granularity == "unit" else np.abs(real).max(keepdims=True)[0]
@@ -150,7 +151,6 @@ def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data
         tensors["y.raw"] = Tensor("y.raw", tensors["y"].size)
         quantization["y.raw"], quantization["y"] = quantization["y"], BYTE
     tensors = {name: dataclasses.replace(t, quantization=quantization[name]) for name, t in tensors.items()}
-    assert not renames
     return Program(program.name, tensors, kernels, tuple(operations["encoder"]), tuple(operations["decoder"]), constants)
 
 
@@ -159,5 +159,42 @@ def make_program() -> Callable[..., Program]:
     return build_program
 
 
-def float_twin(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    return FUNCTIONS[name]
+RECIPE = """
+name = "mini"
+[data]
+source = "samples.npy"
+[model]
+layers = [ {units = 12, activation = "relu"}, {units = 4} ]
+[train]
+epochs = 3
+batch_size = 32
+[prune]
+epochs = 2
+[quantize]
+epochs = 2
+samples = 64
+[verify]
+max_quality_loss = 1.0
+"""
+
+
+@pytest.fixture(scope="session")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe of seconds beside its data: 400 samples of 24 bytes on a curve of three dimensions."""
+    folder = tmp_path_factory.mktemp("recipe")
+    rng = np.random.default_rng(0)
+    real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (400, 3)) @ rng.normal(0, 2, (3, 24))))
+    np.save(folder / "samples.npy", np.rint(255 * real).astype(np.uint8))
+    path = folder / "mini.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_run(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of that recipe, run to its end. Tests copy what they change."""
+    from tiedae.cli import main
+
+    out = tmp_path_factory.mktemp("run") / "mini"
+    assert main(["run", str(recipe_file), "--out", str(out), "-q"]) == 0
+    return out

@@ -1,0 +1,131 @@
+"""The reference: its stated roundings, and that both forms of a program give the same codes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from tiedae.compress import ExportError
+from tiedae.export.interpreter import FUNCTIONS, activation_table, add_parameters, apply, execute, requantize
+from tiedae.export.program import SIGMOID_OUTPUT, AddBias, Kernel, Program, Quantization, Tensor
+
+SCALES = st.floats(2.0**-5, 4.0, width=32)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    accumulator=arrays(np.int64, 50, elements=st.integers(-(2**31), 2**31 - 1)),
+    multiplier=st.floats(2.0**-30, 8.0, width=32),
+    zero_point=st.integers(0, 255),
+)
+def test_requantize_is_a_binary32_product_rounded_to_nearest_even(accumulator, multiplier, zero_point) -> None:
+    product = accumulator.astype(np.float32) * np.float32(multiplier)
+    expected = np.clip(np.rint(product.astype(np.float64)) + zero_point, 0, 255)
+    np.testing.assert_array_equal(requantize(accumulator, np.float32(multiplier), zero_point, 0, 255), expected)
+
+
+def test_requantize_rounds_ties_to_even() -> None:
+    got = requantize(np.array([1, 3, 5, -1, -3]), np.float32(0.5), 10, 0, 255)
+    np.testing.assert_array_equal(got, [10, 12, 12, 10, 8])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    low=st.floats(-50, 50, width=32),
+    high=st.floats(-50, 50, width=32),
+    real=arrays(np.float32, 20, elements=st.floats(-60, 60, width=32)),
+)
+def test_a_range_holds_zero_exactly_and_its_values_to_a_step(low: float, high: float, real: np.ndarray) -> None:
+    low, high = sorted((low, high))
+    quantization = Quantization.from_range(low, high)
+    assert quantization.dequantize(np.array([quantization.zero_point], np.uint8))[0] == 0
+    inside = real[(real >= min(low, 0)) & (real <= max(high, 0))]
+    error = np.abs(quantization.dequantize(quantization.quantize(inside)) - inside)
+    assert (error <= 1.001 * quantization.scale).all()  # half a step, one at the end that the rounded zero point cuts off
+
+
+@settings(max_examples=100, deadline=None)
+@given(x_scale=SCALES, bias_scale=SCALES, y_scale=SCALES, zeros=st.tuples(*[st.integers(0, 255)] * 3))
+def test_an_addition_is_within_half_a_step_of_the_real_sum(x_scale, bias_scale, y_scale, zeros) -> None:
+    x, bias, y = (Quantization(float(s), z) for s, z in zip((x_scale, bias_scale, y_scale), zeros, strict=True))
+    tensors = {"x": Tensor("x", 8, x), "code": Tensor("code", 8, x), "y": Tensor("y", 8, y)}
+    rng = np.random.default_rng(0)
+    constants = {"b": rng.integers(0, 256, 8).astype(np.uint8)}
+    operation = AddBias("code", "y", "b", bias, "linear")
+    program = Program("p", tensors, {}, (AddBias("x", "code", "b", bias, "linear"),), (operation,), constants)
+    values = rng.integers(0, 256, (5, 8)).astype(np.uint8)
+    real = (
+        (values.astype(int) - x.zero_point) * x.scale + (constants["b"].astype(int) - bias.zero_point) * bias.scale
+    ) / y.scale
+    got = apply(program, operation, values).astype(int) - y.zero_point
+    inside = (got + y.zero_point > 0) & (got + y.zero_point < 255)
+    assert (np.abs(got - real)[inside] <= 0.51 + 2.0**-12 * np.abs(real)[inside]).all()
+    multipliers = add_parameters(x, bias, y)
+    assert 2**20 <= max(multipliers[:2]) <= 2**21
+
+
+@pytest.mark.parametrize("function", ["sigmoid", "tanh"])
+def test_tables_are_the_nearest_values(function: str) -> None:
+    x = Quantization.from_range(-8, 8)
+    real = FUNCTIONS[function]((np.arange(256) - x.zero_point) * x.scale)
+    np.testing.assert_array_equal(activation_table(function, x, SIGMOID_OUTPUT), SIGMOID_OUTPUT.quantize(real))
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_both_forms_give_the_same_codes_and_nearly_the_same_output(make_program, granularity: str, bias: bool) -> None:
+    x = np.random.default_rng(1).integers(0, 256, (300, 20)).astype(np.uint8)
+    split, fused = (
+        execute(make_program(form=form, granularity=granularity, bias=bias), "reconstruct", x) for form in ("split", "fused")
+    )
+    np.testing.assert_array_equal(split["code"], fused["code"])
+    assert np.abs(split["y"].astype(int) - fused["y"].astype(int)).max() <= 6
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "relu6", "tanh", "sigmoid"])
+def test_integers_follow_the_float_program(make_program, activation: str) -> None:
+    arguments = {"activations": (activation, "linear"), "form": "split"}
+    quantized, floating = make_program(**arguments), make_program(**arguments, quantized=False)
+    x = np.random.default_rng(1).integers(0, 256, (300, 20)).astype(np.uint8)
+    got = execute(quantized, "reconstruct", x)
+    expected = execute(floating, "reconstruct", (x / 255).astype(np.float32))
+    code = quantized.tensors["code"].quantization
+    assert np.abs(code.dequantize(got["code"]) - expected["code"]).max() < 6 * code.scale
+    assert np.abs(got["y"] / 255 - expected["y"]).mean() < 0.01
+
+
+def test_batches_are_independent_of_how_they_are_cut(make_program) -> None:
+    program = make_program()
+    x = np.random.default_rng(1).integers(0, 256, (600, 20)).astype(np.uint8)
+    whole = execute(program, "encode", x)["code"]
+    np.testing.assert_array_equal(
+        whole, np.concatenate([execute(program, "encode", part)["code"] for part in np.split(x, 7 * [0] + [13, 400])])
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": 0.0, "zero_point": 0}, "scale must be a positive float32"),
+        ({"scale": float("nan"), "zero_point": 0}, "scale must be a positive float32"),
+        ({"scale": 0.1, "zero_point": 0}, "scale must be a positive float32"),
+        ({"scale": 0.5, "zero_point": 256}, "zero point must lie in 0…255"),
+    ],
+)
+def test_impossible_quantizations_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        Quantization(**change)
+
+
+def test_a_program_that_contradicts_itself_is_refused(make_program) -> None:
+    program = make_program()
+    with pytest.raises(ExportError, match="before it is written"):
+        Program("p", program.tensors, program.kernels, program.decoder, program.encoder, program.constants)
+    with pytest.raises(ExportError, match=r"kernel kernel_0: shape \(20, 12\) in constants, \(9, 12\) declared"):
+        kernels = dict(program.kernels) | {"kernel_0": Kernel("kernel_0", 9, 12, (0.5,))}
+        Program("p", program.tensors, kernels, program.encoder, program.decoder, program.constants)
+    with pytest.raises(ExportError, match="int8 in −127…127"):
+        constants = dict(program.constants) | {"kernel_0": np.full((20, 12), -128, np.int8)}
+        Program("p", program.tensors, program.kernels, program.encoder, program.decoder, constants)

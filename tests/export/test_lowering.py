@@ -1,0 +1,120 @@
+"""Lowering: what was trained is what is exported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiedae.calibration import Representative, quantize_post_training
+from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizationSpec, QuantizeConfig, TiedAutoencoder
+from tiedae.export.interpreter import execute
+from tiedae.export.lowering import lower
+from tiedae.export.program import BYTE, SIGMOID_OUTPUT, Dense, Product, Rescale
+
+BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
+
+
+def quantized(
+    activation: str,
+    output: str,
+    *,
+    granularity: str = "tensor",
+    form: str = "split",
+    use_bias: bool = True,
+    byte_data: bool = True,
+) -> TiedAutoencoder:
+    layers = (LayerConfig(12, activation, use_bias), LayerConfig(5, "linear", use_bias))
+    model = TiedAutoencoder(ModelConfig(layers, output, 24), seed=1)
+    rng = np.random.default_rng(2)
+    for layer in (*model.encoder.stack, *model.decoder.stack):
+        if layer.bias is not None:
+            layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
+    x = (BYTES / np.float32(255)).astype(np.float32)
+    data = Representative(np.arange(len(x)), x, 0)
+    quantize_post_training(model, data, QuantizeConfig(method="ptq"), QuantizationSpec(granularity, form, byte_data))
+    return model
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "relu6", "tanh", "sigmoid"])
+@pytest.mark.parametrize("output", ["linear", "relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"granularity": "unit"},
+        {"form": "fused"},
+        {"form": "fused", "granularity": "unit"},
+        {"use_bias": False},
+        {"byte_data": False},
+    ],
+    ids=str,
+)
+def test_the_program_gives_what_the_simulation_gives(activation: str, output: str, options: dict) -> None:
+    """Up to the 32-bit rounding of encoder biases, which flips a code now and then, and what follows from that."""
+    model = quantized(activation, output, **options)
+    program = lower(model, "p", form=options.get("form", "split"))
+    x = (BYTES / np.float32(255)).astype(np.float32)
+    code, y = model.encode_decode(x)
+    values = execute(program, "reconstruct", program.tensors["x"].quantization.quantize(x))
+    for name, simulated, limit in (("code", code.numpy(), 0.01), ("y", y.numpy(), 0.1)):
+        quantization = program.tensors[name].quantization
+        steps = np.abs(quantization.dequantize(values[name]) - simulated) / quantization.scale
+        assert np.mean(steps) < limit, f"{name}: {np.mean(steps > 0.5):.2%} differ, up to {steps.max():.1f} steps"
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+def test_kernels_encoder_and_codes_are_the_same_in_both_forms(granularity: str) -> None:
+    model = quantized("relu", "sigmoid", granularity=granularity)
+    split, fused = lower(model, "p", form="split"), lower(model, "p", form="fused")
+    assert split.encoder == fused.encoder and split.kernels == fused.kernels
+    assert split.tensors["code"] == fused.tensors["code"]
+    for name in split.kernels:
+        np.testing.assert_array_equal(split.constants[name], fused.constants[name])
+    assert any(isinstance(op, Product) for op in split.decoder) and not any(isinstance(op, Product) for op in fused.decoder)
+    assert any(isinstance(op, Rescale) for op in split.decoder) == (granularity == "unit")
+
+
+def test_bytes_come_out_as_bytes_and_floats_on_the_activations_own_grid() -> None:
+    assert lower(quantized("relu", "sigmoid"), "p", form="split").tensors["y"].quantization == BYTE
+    assert lower(quantized("relu", "sigmoid"), "p", form="split").tensors["y.raw"].quantization == SIGMOID_OUTPUT
+    assert lower(quantized("relu", "sigmoid", byte_data=False), "p", form="split").tensors["y"].quantization == SIGMOID_OUTPUT
+
+
+def test_a_float_model_lowers_to_what_keras_computes() -> None:
+    model = TiedAutoencoder(ModelConfig((LayerConfig(12, "tanh"), LayerConfig(5)), "sigmoid", 24))
+    x = (BYTES / np.float32(255)).astype(np.float32)
+    for form in ("split", "fused"):
+        values = execute(lower(model, "p", form=form), "reconstruct", x)
+        np.testing.assert_allclose(values["y"], model(x), atol=1e-6)
+
+
+def test_an_accumulator_that_could_overflow_is_refused() -> None:
+    model = quantized("relu", "sigmoid")
+    model.encoder.stack[0].bias.assign(np.full(12, 1e6, np.float32))
+    with pytest.raises(ExportError, match="layer encoder_0: 24 products and the bias can leave a 32-bit accumulator"):
+        lower(model, "p", form="split")
+
+
+def test_every_dense_reads_the_one_kernel() -> None:
+    program = lower(quantized("relu", "sigmoid"), "p", form="fused")
+    dense = [op for op in program.operations if isinstance(op, Dense)]
+    assert [op.kernel for op in dense] == ["kernel_0", "kernel_1", "kernel_1", "kernel_0"]
+    assert sum(values.ndim == 2 for values in program.constants.values()) == 2
+
+
+def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
+    """Its output is all zeros; a vanishing scale would leave the ratios that int8 additions can express."""
+    from tiedae.export.litert import open_litert
+    from tiedae.export.tflite_writer import to_tflite
+
+    layers = (LayerConfig(12, "relu"), LayerConfig(5))
+    model = TiedAutoencoder(ModelConfig(layers, "sigmoid", 24), seed=1)
+    model.decoder.stack[0].bias.assign(np.full(12, -50, np.float32))
+    x = (BYTES / np.float32(255)).astype(np.float32)
+    data = Representative(np.arange(len(x)), x, 0)
+    quantize_post_training(model, data, QuantizeConfig(method="ptq"), QuantizationSpec())
+    program = lower(model, "p", form="split")
+    expected = execute(program, "reconstruct", BYTES)
+    assert not expected["decoder_1"].any()
+    for runtime in ("litert-xnnpack", "litert-reference", "litert-builtin"):
+        got = open_litert(runtime, to_tflite(program)).run("reconstruct", BYTES)
+        assert np.abs(got["y"].astype(int) - expected["y"]).max() <= 2
