@@ -105,7 +105,9 @@ def _metrics(manifest: Row, metrics: Row) -> str:
             rows.append((f"error, exported {label} files, the worst", number(error) + change))
     for compared in compare_sizes(metrics):
         against = (
-            f", {number(compared.ratio)} × the {size(compared.stock['bytes'])} of the stock converter" if compared.stock else ""
+            f", {number(compared.ratio)} × the {size(compared.stock['bytes'])} of the stock converter"
+            if compared.stock and compared.ratio
+            else ""
         )
         rows.append((f"bytes, `{compared.ours['file']}`", size(compared.ours["bytes"]) + against))
     codes = codes_rows(metrics)

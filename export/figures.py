@@ -31,7 +31,7 @@ def escape(value: object) -> str:
     return html.escape(str(value))
 
 
-def number(value: float) -> str:
+def number(value: float | np.number) -> str:
     """Four significant digits: 6.904, 0.00871, 1.2e-07."""
     return f"{value:.4g}"
 
@@ -218,13 +218,13 @@ def _png(values: np.ndarray, side: int) -> str:
 def sample_pictures(
     groups: Mapping[str, np.ndarray],
     values: Mapping[str, np.ndarray],
-    errors: Mapping[str, np.ndarray],
+    errors: Mapping[str, list[float]],
     data: Mapping[str, Any],
 ) -> str:
     """Pictures of the samples in each group (title: indices): inputs over reconstructions, byte data black to white at 0…255.
 
-    `values` by the keys of `LABELS`, [n, inputs] in the user's unit; `errors` [n] by the keys of the reconstructions; `data`
-    has the `shape` and `dtype` of a sample.
+    `values` by the keys of `LABELS`, [n, inputs] in the user's unit; `errors`, n numbers, by the keys of the reconstructions;
+    `data` has the `shape` and `dtype` of a sample.
     """
     shape = tuple(data["shape"][:2] if data["shape"][2:] == [1] else data["shape"])
     low, high = (0.0, 255.0) if data["dtype"] == "uint8" else (values["input"].min(), values["input"].max())
@@ -251,7 +251,7 @@ def sample_pictures(
 def sample_plots(
     groups: Mapping[str, np.ndarray],
     values: Mapping[str, np.ndarray],
-    errors: Mapping[str, np.ndarray],
+    errors: Mapping[str, list[float]],
     data: Mapping[str, Any],
 ) -> str:
     """Curves of the samples in each group, the reconstructions over the input; arguments as in `sample_pictures`."""

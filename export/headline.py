@@ -32,6 +32,14 @@ def _is(row: Row, precision: str) -> bool:
     return row.get("precision", precision if f"{precision}." in row["row"] else "") == precision
 
 
+def file_groups(metrics: Row) -> dict[tuple[Any, ...], list[Row]]:
+    """The model files by (format, precision), int8 before float and TFLite before ONNX, the whole model first in each."""
+    whole = {f"{metrics['name']}.{row['precision']}.{row['format']}" for row in metrics["files"]}
+    found = groups(metrics["files"], "format", "precision")
+    order = sorted(found, key=lambda key: (key[1] != "int8", key[0] != "tflite"))
+    return {key: sorted(found[key], key=lambda row: row["file"] not in whole) for key in order}
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Our file of one format and precision, and the smallest one of the stock converters (None where there is none)."""
@@ -45,15 +53,13 @@ class Comparison:
 
 
 def compare_sizes(metrics: Row) -> list[Comparison]:
-    """One comparison per format and precision that we wrote, in the order of the files."""
+    """One comparison per format and precision that we wrote, in the order of `file_groups`."""
     compared = []
-    for rows in groups(metrics["files"], "format", "precision").values():
+    for rows in file_groups(metrics).values():
         ours = [row for row in rows if row["maker"] == "tiedae"]
         stock = [row for row in rows if row["maker"] == "stock"]
         if ours:
-            whole = "{}.{precision}.{format}".format(metrics["name"], **ours[0])
-            main = next((row for row in ours if row["file"] == whole), ours[0])
-            compared.append(Comparison(main, min(stock, key=lambda row: row["bytes"], default=None)))
+            compared.append(Comparison(ours[0], min(stock, key=lambda row: row["bytes"], default=None)))
     return compared
 
 

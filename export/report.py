@@ -15,7 +15,7 @@ from ..compress.data import Scaling
 from ..compress.errors import FormatError
 from . import figures
 from .figures import Bar, Line, bar_chart, details, escape, legend, line_chart, number, share, table, verdict
-from .headline import Row, codes_rows, compare_sizes, exported_error, groups, keras_float, stored_once
+from .headline import Row, codes_rows, compare_sizes, exported_error, file_groups, groups, keras_float, stored_once
 from .program import Quantization
 
 WORST, SPREAD = 8, 16
@@ -66,7 +66,7 @@ def _anchor(title: str) -> str:
 
 
 def _change(value: float, reference: float | None) -> str:
-    return f"{value / reference - 1:+.1%}".replace("%", " %") if reference else ""
+    return f"{value / reference - 1:+.1%}".replace("%", " %").replace("-", "−") if reference else ""
 
 
 def _headline(report: Report) -> str:
@@ -101,22 +101,23 @@ def _error_card(metrics: Row) -> tuple[str, str]:
 
 
 def _size_card(metrics: Row) -> tuple[str, str]:
+    """The ratio of the int8 files (else of all) to stock: the least favourable one in large."""
     compared = compare_sizes(metrics)
-    best = next((each for each in compared if each.stock and each.ours["precision"] == "int8"), None)
-    best = best or next((each for each in compared if each.stock), None)
-    if best is None or best.stock is None:
-        sizes = [each.ours for each in compared]
-        text = f"takes {figures.size(sizes[0]['bytes'])}" if sizes else "was not exported"
-        return text, _card(figures.size(sizes[0]["bytes"]) if sizes else "—", "no stock file to compare with")
-    label = f"{best.ours['precision']} {FORMATS.get(best.ours['format'], best.ours['format'])}"
-    phrase = f"takes {number(best.ratio)} of the bytes of the stock converter's {escape(label)} file"
-    others = [
-        f"{each.ours['precision']} {FORMATS.get(each.ours['format'], each.ours['format'])} {number(each.ratio)} ×"
-        for each in compared
-        if each.ratio and each is not best
-    ]
-    sizes = f"{figures.size(best.ours['bytes'])} against {figures.size(best.stock['bytes'])}, {label}"
-    return phrase, _card(f"{number(best.ratio)} ×", escape("; ".join([sizes, *others])))
+    ratios = {_kind(each.ours): each.ratio for each in compared if each.ratio}
+    if not ratios:
+        shown = figures.size(compared[0].ours["bytes"]) if compared else "—"
+        return f"takes {shown}" if compared else "was not exported", _card(shown, "no stock file to compare with")
+    leading = {kind: ratio for kind, ratio in ratios.items() if kind.endswith("int8")} or ratios
+    listed = " and ".join(f"{number(ratio)} ({escape(kind)})" for kind, ratio in leading.items())
+    phrase = f"takes {listed} of the bytes that the stock converters need"
+    text = "of the bytes that the stock converters need: " + ", ".join(
+        f"{kind} {number(ratio)}" for kind, ratio in ratios.items()
+    )
+    return phrase, _card(f"{number(max(leading.values()))} ×", escape(text))
+
+
+def _kind(row: Row) -> str:
+    return f"{FORMATS.get(row['format'], row['format'])} {row['precision']}"
 
 
 def _tie_card(report: Report) -> tuple[str, str]:
@@ -127,6 +128,8 @@ def _tie_card(report: Report) -> tuple[str, str]:
     count, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
     broken = any(row.get("problem") for row in rows)
     codes = f"{share(count - differing, count)} of codes equal in {len({row['runtime'] for row in rows})} runtimes"
+    if differing:
+        codes += f", the rest at most {max(row['max_lsb'] for row in rows)} LSB apart"
     codes = "codes were not compared" if not rows else "codes cannot be compared" if broken else codes
     files = len({row["file"] for row in metrics["storage"]})
     phrase = f"holds each of its {kernels} kernels once" if once else "is not shown to hold every kernel once"
@@ -154,7 +157,7 @@ def _reconstructions(report: Report) -> str:
     values = {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()}
     draw = figures.sample_pictures if is_picture(manifest["data"]["shape"]) else figures.sample_plots
     groups = {f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread}
-    drawn = draw(groups, values, errors, manifest["data"])
+    drawn = draw(groups, values, {kind: each.tolist() for kind, each in errors.items()}, manifest["data"])
     intro = (
         f"{len(x)} test samples (golden/x.npy): what went in, what the Keras float model makes of it, and what the int8 "
         "program makes of it. Errors are squared and summed over a sample, in model units."
@@ -188,9 +191,9 @@ def _error_per_stage(report: Report) -> str:
 def _sizes(report: Report) -> str:
     parts = []
     ratios = {(each.ours["format"], each.ours["precision"]): each for each in compare_sizes(report.metrics)}
-    for (form, precision), rows in groups(report.rows("files"), "format", "precision").items():
-        title = f"{FORMATS.get(form, form)} {precision}"
-        compared = ratios.get((form, precision))
+    for key, rows in file_groups(report.metrics).items():
+        title = _kind(rows[0])
+        compared = ratios.get(key)
         if compared and compared.ratio:
             title += f": {number(compared.ratio)} × the bytes of stock"
         bars = []
