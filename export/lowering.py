@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -61,9 +62,21 @@ class _Lowering:
         self.tensors[name] = Tensor(name, size, quantization)
         return name
 
+    def coarsen(self, name: str, least: float) -> None:
+        """Let no step of a tensor be finer than `least`: ranges of dead layers vanish, which no runtime can express."""
+        tensor = self.tensors[name]
+        if tensor.quantization is not None and not self.fixed(name):
+            self.tensors[name] = replace(tensor, quantization=_at_least(tensor.quantization, least))
+
+    def accumulator_step(self, x: str, kernel: Kernel) -> float:
+        """The real value of one integer of a product, the coarsest unit's; 0 in a float program."""
+        source = self.tensors[x].quantization
+        return 0.0 if source is None else source.scale * kernel.decode_scale
+
     def encoder_layer(self, layer: TiedDense, x: str) -> list[Operation]:
         kernel = self.kernels[layer.kernel.name]
         linear, rest = self.activation(layer, kernel.units)
+        self.coarsen(linear, self.accumulator_step(x, kernel))
         return [self.dense(layer, x, linear, transposed=False), *rest]
 
     def decoder_layer(self, layer: TiedDense, x: str) -> list[Operation]:
@@ -77,6 +90,7 @@ class _Lowering:
             operations.append(Rescale(x, rescaled, factors, UNIT_FACTORS))
             x = rescaled
         linear, rest = self.activation(layer, kernel.inputs)
+        self.coarsen(linear, self.accumulator_step(x, kernel))
         make = {"fused": self.fused_decoder, "split": self.split_decoder}[self.form]
         return [*operations, *make(layer, x, linear), *rest]
 
@@ -88,13 +102,23 @@ class _Lowering:
         if layer.bias is None and (self.quantized or activation == "linear"):
             return [Product(x, y, kernel.name)]  # y's range ends where relu and relu6 do: saturation is the activation
         product = self.tensor(f"{layer.tensor_name}.product", kernel.inputs)
+        self.coarsen(product, self.accumulator_step(x, kernel))
         operations: list[Operation] = [Product(x, product, kernel.name)]
         if layer.bias is None:
             return [*operations, Activate(product, y, activation)]
-        bias, name = layer.bias.numpy(), f"{layer.tensor_name}.bias8"
-        quantization = Quantization.from_range(*self.ranges[f"{layer.tensor_name}.bias"]) if self.quantized else None
+        name = f"{layer.tensor_name}.bias8"
+        quantization = self.bias8(layer, product, y) if self.quantized else None
+        bias = layer.bias.numpy()
         self.constants[name] = bias if quantization is None else quantization.quantize(bias)
         return [*operations, AddBias(product, y, name, quantization, activation)]
+
+    def bias8(self, layer: TiedDense, product: str, y: str) -> Quantization:
+        """The quantization of an 8-bit bias; scales of the sum and its terms are kept within the ratios of an addition."""
+        bias = Quantization.from_range(*self.ranges[f"{layer.tensor_name}.bias"])
+        least, most = RATIOS
+        self.coarsen(y, max(bias.scale, self.tensors[product].quantization.scale) / most)
+        self.coarsen(product, self.tensors[y].quantization.scale * least)
+        return _at_least(bias, self.tensors[y].quantization.scale * least)
 
     def dense(self, layer: TiedDense, x: str, y: str, *, transposed: bool) -> Dense:
         kernel = self.kernels[layer.kernel.name]
@@ -137,33 +161,28 @@ class _Lowering:
     def fixed(self, name: str) -> tuple[tuple[float, float], ...]:
         if not self.quantized:
             return ()
-        from dataclasses import replace
-
         from ..compress.quantizers import fixed_ranges
 
         return fixed_ranges(self.model.config, replace(self.model.quantizers.spec, form=self.form)).get(name, ())
+
+
+def _at_least(quantization: Quantization, scale: float) -> Quantization:
+    return replace(quantization, scale=float(np.float32(max(quantization.scale, scale))))
 
 
 def _fused(layer: TiedDense) -> str:
     return layer.activation if layer.activation in FUSED_ACTIVATIONS else "linear"
 
 
-FINEST = 100
-"""How many times finer than its product a decoder layer's output may be; int8 additions take scale ratios below 256."""
+RATIOS = (2.0**-9, 2.0**7)
+"""Between which the scale of a term over that of the sum stays; int8 additions take ratios of 2⁻¹⁰ to 2⁸."""
 
 
 def _ranges(model: TiedAutoencoder) -> Mapping[str, tuple[float, float]]:
-    """The range of every tensor that is not fixed, and of x; that of a decoder layer that is dead is kept from vanishing."""
+    """The range of every tensor that is not fixed, and of x."""
     if model.quantizers is None:
         return {}
     from ..compress.quantizers import fixed_ranges
 
     fixed = {name: chain[-1] for name, chain in fixed_ranges(model.config, model.quantizers.spec).items()}
-    ranges = fixed | model.quantizers.ranges()
-    for layer in model.decoder.stack:
-        name = layer.tensor_name if layer.activation in FUSED_ACTIVATIONS else f"{layer.tensor_name}.linear"
-        terms = [ranges[key] for key in (f"{layer.tensor_name}.product", f"{layer.tensor_name}.bias") if key in ranges]
-        least = max((high - low for low, high in terms), default=0.0) / FINEST
-        low, high = ranges[name]
-        ranges[name] = (low, max(high, low + least))
-    return ranges
+    return fixed | model.quantizers.ranges()
