@@ -1,0 +1,202 @@
+"""A bundle is verified from its files alone, and whatever is changed in it is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae.cli import main
+from tiedae.compress import FormatError
+from tiedae.export.bundle import Bundle, read_model
+from tiedae.export.parity import compare
+from tiedae.export.storage import copies
+from tiedae.export.verify import failed, verify_bundle
+
+
+@pytest.fixture
+def bundle(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
+
+
+def test_a_fresh_bundle_holds(finished_run: Path) -> None:
+    metrics = verify_bundle(finished_run / "bundle")
+    assert not failed(metrics)
+    runtimes = {row["runtime"] for row in metrics["parity"]}
+    assert runtimes >= {"litert-xnnpack", "litert-builtin", "litert-reference", "ort-cpu"}
+    same = [
+        row for row in metrics["parity"] if row["what"].startswith("codes") and row["runtime"] in ("litert-xnnpack", "ort-cpu")
+    ]
+    assert len(same) == 4 and all(row["differing"] == 0 for row in same)
+    decoder = [row for row in metrics["parity"] if row["what"].startswith("operation ")]
+    assert decoder and max(row["max_lsb"] for row in decoder) <= 1
+    assert {row["kernel_copies"] for row in metrics["files"]} == {1}
+    assert any("ort-cuda" in row["what"] for row in metrics["skipped"]) or "ort-cuda" in runtimes
+
+
+def test_it_needs_no_tensorflow(finished_run: Path) -> None:
+    program = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('tensorflow', 'tf_keras', 'keras'): raise ImportError(name + ' is blocked')\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "from tiedae.cli import main\n"
+        f"code = main(['verify', {str(finished_run / 'bundle')!r}, '-q'])\n"
+        f"code = code or main(['inspect', {str(finished_run / 'bundle' / 'mini.int8.tflite')!r}])\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def kernel_place(path: Path, kernel: np.ndarray) -> int:
+    """Where the kernel's bytes lie in a file, one weight in."""
+    return path.read_bytes().index(np.ascontiguousarray(kernel.T).tobytes()) + 5
+
+
+def integers(bundle: Path) -> np.ndarray:
+    opened = Bundle.open(bundle)
+    contents = {name: read_model(bundle / name) for name in opened.models}
+    return opened.programs(contents).fused.constants["kernel_0"]
+
+
+@pytest.mark.parametrize("name", ["mini.int8.tflite", "mini.int8.onnx", "mini.int8.kernels.bin"])
+def test_a_flipped_weight_is_found_and_named(bundle: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flip(bundle / name, kernel_place(bundle / name, integers(bundle)))
+    rows = failed(verify_bundle(bundle))
+    assert any(row["name"] == f"sha256 {name}" for row in rows)
+    assert any(row["name"].startswith("storage") and "kernel_0" in row["text"] for row in rows)
+    assert main(["verify", str(bundle)]) == 1
+    captured = capsys.readouterr()
+    assert name in captured.out + captured.err
+
+
+@pytest.mark.parametrize("name", ["mini.int8.tflite", "mini.f32.onnx", "golden/y.npy", "golden/program.npz", "report.html"])
+@pytest.mark.parametrize("how", ["truncated", "missing", "foreign"])
+def test_damage_of_any_kind_is_a_failed_check_that_names_the_file(
+    bundle: Path, name: str, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bundle / name
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if how == "truncated" else b"hello, I am something else")
+    assert main(["verify", str(bundle), "-q"]) == 1
+    captured = capsys.readouterr()
+    assert name in captured.out + captured.err
+    assert "Traceback" not in captured.err
+
+
+def rewrite(bundle: Path, change: Callable[[dict], None]) -> None:
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def test_a_manifest_that_lies_about_a_kernel_does_not_pass(bundle: Path) -> None:
+    def lie(manifest: dict) -> None:
+        for form in manifest["operations"].values():
+            form["constants"]["kernel_0"]["sha256"] = "0" * 64
+
+    rewrite(bundle, lie)
+    rows = failed(verify_bundle(bundle))
+    assert [row["name"] for row in rows] == ["program"] and "kernel_0" in rows[0]["text"]
+
+
+def test_a_wrong_bias_is_a_parity_failure(bundle: Path) -> None:
+    """Consistent hashes do not help where the numbers differ: the program and the files must agree."""
+    from tiedae.compress.archive import pack, unpack
+    from tiedae.export.bundle import PROGRAM_FILE, PROGRAM_KIND
+    from tiedae.export.manifest import sha256_of
+
+    _, arrays = unpack(bundle / PROGRAM_FILE, PROGRAM_KIND)
+    arrays["code.bias"] = arrays["code.bias"] + 5000
+    (bundle / PROGRAM_FILE).write_bytes(pack({"format": PROGRAM_KIND, "version": 1}, arrays))
+
+    def consistent(manifest: dict) -> None:
+        for form in manifest["operations"].values():
+            form["constants"]["code.bias"]["sha256"] = sha256_of(arrays["code.bias"])
+
+    rewrite(bundle, consistent)
+    names = {row["name"] for row in failed(verify_bundle(bundle))}
+    assert "codes mini.int8.tflite reconstruct litert-xnnpack" in names
+    assert "operations mini.encoder.int8.onnx encode ort-cpu" in names
+    assert "golden code" in names
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: shutil.rmtree(path), "not a bundle, it has no manifest.json"),
+        (lambda path: (path / "manifest.json").write_text("{"), "manifest.json: damaged"),
+        (lambda path: (path / "manifest.json").write_text("[]"), "not a tiedae manifest"),
+        (lambda path: rewrite(path, lambda manifest: manifest.update(schema=99)), "schema 99, this tiedae reads schema 1"),
+        (lambda path: rewrite(path, lambda manifest: manifest.pop("kernels")), "lacks kernels"),
+    ],
+)
+def test_what_is_no_bundle_is_a_wrong_call(
+    bundle: Path, damage: Callable[[Path], object], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(bundle)
+    with pytest.raises(FormatError, match=message.replace("[", r"\[")):
+        verify_bundle(bundle)
+    assert main(["verify", str(bundle)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -> None:
+    from tiedae.compress import VerifyConfig
+    from tiedae.verification import verify
+
+    bundle, data = finished_run / "bundle", str(recipe_file.parent / "samples.npy")
+    metrics = verify(bundle, model=finished_run / "model", data=data, announce=lambda _text: None)
+    quality = [row for row in metrics["quality"] if row["precision"] == "int8"]
+    assert not failed(metrics) and {row["runtime"] for row in quality} >= {"litert-xnnpack", "ort-cpu"}
+    assert VerifyConfig(max_quality_loss=0.0).max_quality_loss == 0
+
+
+def test_a_stranger_finds_each_kernel_once(finished_run: Path) -> None:
+    """As the issue promises: parse the files, look for matrices, find every kernel in exactly one place."""
+    program = integers(finished_run / "bundle")
+    for name in ("mini.int8.tflite", "mini.int8.onnx"):
+        data = (finished_run / "bundle" / name).read_bytes()
+        stored, transposed = np.ascontiguousarray(program.T).tobytes(), np.ascontiguousarray(program).tobytes()
+        assert data.count(stored) + data.count(transposed) == 1
+    stock = finished_run / "stock" / "mini.stock.f32.tflite"
+    assert copies(read_model(stock))
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "problem"),
+    [
+        (np.zeros(3, np.uint8), np.zeros(3, np.int8), "got int8"),
+        (np.zeros((3, 1), np.uint8), np.zeros(3, np.uint8), r"got uint8 \[3\], expected uint8 \[3, 1\]"),
+        (np.zeros(3, np.float32), np.array([0, np.nan, 0], np.float32), r"1 values are not finite, first at \(1,\): got nan"),
+        (np.array([np.inf], np.float32), np.array([np.inf], np.float32), "not finite"),
+    ],
+)
+def test_dtype_shape_and_nan_are_failures_not_numbers(expected: np.ndarray, got: np.ndarray, problem: str) -> None:
+    import re
+
+    assert re.search(problem, compare("it", expected, got).problem)
+
+
+def test_differences_are_counted_in_lsb() -> None:
+    row = compare("it", np.array([1, 2, 3, 255], np.uint8), np.array([1, 3, 1, 255], np.uint8))
+    assert (row.count, row.differing, row.max_lsb) == (4, 2, 2)
+    assert row.histogram == {"-2": 1, "0": 2, "1": 1}
+    assert row.equal_share == 0.5

@@ -1,0 +1,188 @@
+"""Runs: whole, repeated, interrupted, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae.cli import main
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+RENDERED = ("manifest.json", "metrics.json", "MODEL_CARD.md", "report.html")
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    """The same bytes in every file of ours, and the same metrics but for the stock files' bytes: tf2onnx numbers its names
+    as it happens to walk its sets."""
+    mine, theirs = tree(first), tree(second)
+    assert mine.keys() == theirs.keys()
+    assert [name for name in mine if mine[name] != theirs[name] and name not in RENDERED] == []
+    metrics = [json.loads(files["metrics.json"]) for files in (mine, theirs)]
+    for each in metrics:
+        for file in each["files"]:
+            if file["maker"] == "stock":
+                file.pop("bytes")
+    assert metrics[0] == metrics[1]
+
+
+def test_a_run_leaves_the_bundle_of_the_contract(finished_run: Path) -> None:
+    files = set(tree(finished_run / "bundle"))
+    whole = {f"mini.{precision}.{ending}" for precision in ("int8", "f32") for ending in ("tflite", "onnx", "kernels.bin")}
+    pair = {f"mini.{half}.{precision}.onnx" for half in ("encoder", "decoder") for precision in ("int8", "f32")}
+    golden = {f"golden/{name}.npy" for name in ("x", "code", "y", "code.f32", "y.f32")}
+    texts = {"manifest.json", "metrics.json", "MODEL_CARD.md", "report.html"}
+    assert files == whole | pair | golden | texts | {"golden/program.npz"}
+    manifest = json.loads((finished_run / "bundle" / "manifest.json").read_text())
+    assert set(manifest["files"]) == files - {"manifest.json"}
+    x, code, y = (np.load(finished_run / "bundle" / "golden" / f"{name}.npy") for name in ("x", "code", "y"))
+    assert (x.dtype, code.dtype, y.dtype) == (np.uint8,) * 3 and (x.shape, code.shape) == ((40, 24), (40, 4))
+    assert {path.name for path in (finished_run / "model").iterdir()} == {
+        f"{stage}.{ending}" for stage in ("train", "prune", "quantize") for ending in ("npz", "json")
+    }
+
+
+def test_the_same_recipe_gives_the_same_bytes(finished_run: Path, recipe_file: Path, tmp_path: Path) -> None:
+    assert main(["run", str(recipe_file), "--out", str(tmp_path / "again"), "-q"]) == 0
+    assert_same_run(finished_run / "bundle", tmp_path / "again" / "bundle")
+
+
+def test_the_same_recipe_in_the_same_place_answers_from_what_is_done(
+    finished_run: Path, recipe_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = time.monotonic()
+    assert main(["run", str(recipe_file), "--out", str(finished_run)]) == 0
+    captured = capsys.readouterr()
+    assert time.monotonic() - begun < 5
+    assert "done earlier" in captured.err and "epoch" not in captured.err
+    assert "tied int8 tflite" in captured.out and str(finished_run / "bundle") in captured.out
+
+
+def changed(recipe_file: Path, old: str, new: str) -> Path:
+    path = recipe_file.with_name("other.toml")
+    path.write_text(recipe_file.read_text().replace(old, new))
+    return path
+
+
+def test_another_recipes_folder_is_refused_and_left_alone(
+    finished_run: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(finished_run, tmp_path / "run")
+    before = tree(out)
+    other = changed(recipe_file, "epochs = 3", "epochs = 4")
+    assert main(["run", str(other), "--out", str(out)]) == 2
+    assert "holds another recipe's run; choose another --out, or --force" in capsys.readouterr().err
+    assert tree(out) == before
+    assert main(["run", str(other), "--out", str(out), "--force", "-q"]) == 0
+    manifest = json.loads((out / "bundle" / "manifest.json").read_text())
+    assert manifest["recipe"]["train"]["epochs"] == 4
+
+
+def test_other_data_under_the_same_name_are_refused(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:
+    folder = shutil.copytree(recipe_file.parent, tmp_path / "recipe")
+    samples = np.load(folder / "samples.npy")
+    np.save(folder / "samples.npy", 255 - samples)
+    assert main(["run", str(folder / recipe_file.name), "--out", str(finished_run)]) == 2
+    assert "holds a run on other data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_a_killed_run_resumes_to_the_same_bundle(recipe_file: Path, tmp_path: Path, kill: signal.Signals) -> None:
+    longer = changed(recipe_file, "epochs = 3", "epochs = 60")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert main(["run", str(longer), "--out", str(whole), "-q"]) == 0
+    command = [sys.executable, "-m", "tiedae", "run", str(longer), "--out", str(killed)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "epoch 5/" in line:
+            process.send_signal(kill)
+            break
+    rest = process.stderr.read()
+    process.stderr.close()
+    code = process.wait()
+    assert code == (-signal.SIGKILL if kill == signal.SIGKILL else 130)
+    if kill == signal.SIGINT:
+        assert "interrupted; the same command with --resume goes on" in rest and "Traceback" not in rest
+    assert not (killed / "bundle").exists() and (killed / "model" / "checkpoint.npz").exists()
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 60/60" in done.stderr and "epoch 2/60" not in done.stderr
+    assert_same_run(whole / "bundle", killed / "bundle")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "run"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(["run", str(recipe_file), "--out", str(tmp_path / "run"), "-q"]) == 2
+    error = capsys.readouterr().err
+    assert "no space left on the disk" in error and len(error.strip().splitlines()) == 1
+    assert not any(path.is_file() for path in (tmp_path / "run").rglob("*"))
+
+
+def test_a_damaged_stage_is_said(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:
+    out = shutil.copytree(finished_run, tmp_path / "run")
+    shutil.rmtree(out / "bundle")
+    (out / "model" / "quantize.npz").write_bytes(b"PK damaged")
+    assert main(["run", str(recipe_file), "--out", str(out)]) == 2
+    assert "quantize.npz: not a tiedae-model file, or damaged" in capsys.readouterr().err
+
+
+FLOATS = """
+name = "floats"
+[data]
+source = "floats.csv"
+[model]
+layers = [ {units = 6, activation = "tanh"}, {units = 2} ]
+output_activation = "linear"
+[train]
+epochs = 2
+[quantize]
+method = "ptq"
+granularity = "unit"
+[export]
+targets = ["onnx"]
+signatures = ["encode"]
+[verify]
+max_quality_loss = 5.0
+"""
+
+
+def test_float_data_unit_scales_ptq_and_one_signature(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savetxt(tmp_path / "floats.csv", rng.normal(3, 2, (120, 2)) @ rng.normal(0, 1, (2, 9)), delimiter=",")
+    (tmp_path / "floats.toml").write_text(FLOATS)
+    assert main(["run", str(tmp_path / "floats.toml"), "--out", str(tmp_path / "out"), "-q"]) == 0
+    manifest = json.loads((tmp_path / "out" / "bundle" / "manifest.json").read_text())
+    assert {name for name in manifest["files"] if name.endswith(".onnx")} == {
+        "floats.encoder.int8.onnx",
+        "floats.encoder.f32.onnx",
+    }
+    assert manifest["data"]["scaling"]["rule"] == "standard" and len(manifest["kernels"][0]["scale"]) == 6
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+@pytest.mark.parametrize("io", ["auto", "uint8", "int8"])
+def test_float_data_through_every_edge(tmp_path: Path, granularity: str, io: str) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "floats.npy", (rng.normal(3, 2, (200, 2)) @ rng.normal(0, 1, (2, 9))).astype(np.float32))
+    recipe = FLOATS.replace("csv", "npy").replace('"unit"', f'"{granularity}"')
+    recipe = recipe.replace('targets = ["onnx"]\nsignatures = ["encode"]', f'io = "{io}"')
+    (tmp_path / "floats.toml").write_text(recipe)
+    assert main(["run", str(tmp_path / "floats.toml"), "--out", str(tmp_path / "out"), "-q"]) == 0
