@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,10 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.error(str(error))
             return FAILED if isinstance(error, CheckError) else WRONG
         except BrokenPipeError:
-            _discard_output()
             return CLOSED_PIPE
         except OSError as error:
-            _discard_output()
             console.error(_system_error(error) + (RESUME if error.errno in FULL and resumable else ""))
             return WRONG
         except KeyboardInterrupt:
@@ -54,14 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _system_error(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     return where + ("no space left on the disk" if error.errno in FULL else error.strerror or str(error))
-
-
-def _discard_output() -> None:
-    """What standard output could not take must not fail once more when the interpreter ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _WrongCall(Exception):

@@ -123,6 +123,6 @@ os.write(2, b"after\\n")
 def test_native_chatter_is_kept_back_unless_it_explains_a_failure(shown, last, expected):
     code = CHATTER.format(shown=shown, last=last)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
-    lines = [line for line in done.stderr.splitlines() if line in expected]
+    traces = ("Traceback", " ", "Current thread", "Extension modules")
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith(traces)]
     assert sorted(lines) == sorted(expected)
-    assert lines[0] in ("ours", "native")
