@@ -47,7 +47,7 @@ class Row:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the runs here (default: a temporary folder)")
     arguments = parser.parse_args()

@@ -29,7 +29,7 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
     """Arrays and a JSON header as the bytes of an .npz, equal for equal content."""
     text = json.dumps(header).encode()
     buffer = io.BytesIO()
-    np.savez(buffer, **{_HEADER: np.frombuffer(text, np.uint8)}, **dict(sorted(arrays.items())))
+    np.savez(buffer, allow_pickle=False, **{_HEADER: np.frombuffer(text, np.uint8), **dict(sorted(arrays.items()))})
     return buffer.getvalue()
 
 

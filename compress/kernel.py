@@ -48,8 +48,9 @@ class TiedKernel(tf_keras.layers.Layer):
         kernel = self.masked()
         if self.largest is None:
             return kernel
-        largest = self.largest.assign(self._magnitude(kernel)) if training else self.largest
-        largest = tf.stop_gradient(tf.convert_to_tensor(largest))
+        if training:
+            self.largest.assign(self._magnitude(kernel))
+        largest = tf.stop_gradient(tf.convert_to_tensor(self.largest))
         return self.quantizer(kernel / largest, training, None) * largest
 
     def masked(self) -> tf.Tensor:
@@ -57,9 +58,11 @@ class TiedKernel(tf_keras.layers.Layer):
 
     def set_mask(self, mask: np.ndarray) -> None:
         """Use a mask of 0 and 1, [inputs, units]; it replaces an earlier one."""
-        if self.mask is None:
-            self.mask = self.add_weight(name="mask", shape=self.variable.shape, initializer="ones", trainable=False)
-        self.mask.assign(mask)
+        variable = self.mask
+        if variable is None:
+            variable = self.add_weight(name="mask", shape=self.variable.shape, initializer="ones", trainable=False)
+            self.mask = variable
+        variable.assign(mask)
 
     def apply_mask(self) -> None:
         """Write the mask's zeros into the variable."""
@@ -91,6 +94,8 @@ class TiedKernel(tf_keras.layers.Layer):
 
     def scale_tensor(self) -> tf.Tensor:
         """Real value of one integer step, float32, a scalar or [units], without gradient."""
+        if self.largest is None:
+            raise ValueError(f"{self.name} has no scales: it is not quantized")
         return tf.stop_gradient(self.largest / 127.0)
 
     def scales(self) -> np.ndarray:

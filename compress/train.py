@@ -37,7 +37,8 @@ WARM_UP = 0.03
 """The share of all steps in which the learning rate rises to its peak."""
 
 
-def _rate(config: TrainConfig, steps: int) -> float | tf_keras.optimizers.schedules.LearningRateSchedule:
+def _rate(config: TrainConfig, steps: int) -> Any:
+    """A float, or Keras' schedule."""
     if config.schedule == "constant":
         return config.learning_rate
     warm_up = int(steps * WARM_UP)

@@ -146,7 +146,7 @@ def _manifest(
             "sparsity": {name: float(1 - mask.mean()) for name, mask in masks.items()},
         },
         "kernels": manifests.describe_kernels(integer, programs["f32"].reference, masks),
-        "tensors": {name: dataclasses.asdict(integer.tensors[name].quantization) for name in ("x", "code", "y")},
+        "tensors": {name: dataclasses.asdict(integer.quantization(name)) for name in ("x", "code", "y")},
         "operations": {form: manifests.program_to_json(getattr(programs["int8"], form)) for form in ("split", "fused")},
         "versions": {name: version(name) for name in PACKAGES},
     }

@@ -108,9 +108,7 @@ def npy(values: np.ndarray) -> bytes:
 
 def program_input(program: Program, scaled: np.ndarray) -> np.ndarray:
     """Model-unit float32 samples → what the integer program reads, uint8."""
-    quantization = program.tensors["x"].quantization
-    assert quantization is not None
-    return quantization.quantize(scaled)
+    return program.quantization("x").quantize(scaled)
 
 
 def describe_files(directory: Path, names: list[str]) -> dict[str, Any]:
@@ -156,7 +154,10 @@ def read_model(path: Path) -> Contents:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     if path.suffix == ".tflite":
-        return read_tflite(path.read_bytes())
+        try:
+            return read_tflite(path.read_bytes())
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
     if path.suffix == ".onnx":
         return read_onnx(path)
     raise FormatError(f"{path}: must end in .tflite or .onnx")

@@ -102,12 +102,6 @@ def product_multiplier(x: Quantization, kernel_scales: np.ndarray | float, y: Qu
     return np.float32(x.scale) * np.asarray(kernel_scales, np.float32) / np.float32(y.scale)
 
 
-def _quantization(program: Program, name: str) -> Quantization:
-    quantization = program.tensors[name].quantization
-    assert quantization is not None
-    return quantization
-
-
 def _accumulate(x: np.ndarray, zero_point: int, kernel: np.ndarray) -> np.ndarray:
     return np.matmul(x.astype(np.float64) - zero_point, kernel.astype(np.float64)).astype(np.int64)
 
@@ -115,7 +109,7 @@ def _accumulate(x: np.ndarray, zero_point: int, kernel: np.ndarray) -> np.ndarra
 def _dense(program: Program, operation: Dense, x: np.ndarray) -> np.ndarray:
     kernel = program.kernels[operation.kernel]
     values = program.constants[operation.kernel]
-    source, target = _quantization(program, operation.x), _quantization(program, operation.y)
+    source, target = program.quantization(operation.x), program.quantization(operation.y)
     accumulator = _accumulate(x, source.zero_point, values.T if operation.transposed else values)
     if operation.bias is not None:
         accumulator += program.constants[operation.bias]
@@ -137,7 +131,7 @@ def add_parameters(x: Quantization, bias: Quantization, y: Quantization) -> tupl
 
 
 def _add_bias(program: Program, operation: AddBias, x: np.ndarray) -> np.ndarray:
-    source, target = _quantization(program, operation.x), _quantization(program, operation.y)
+    source, target = program.quantization(operation.x), program.quantization(operation.y)
     assert operation.quantization is not None
     x_multiplier, bias_multiplier, shift = add_parameters(source, operation.quantization, target)
     bias = program.constants[operation.bias].astype(np.int64) - operation.quantization.zero_point
@@ -148,7 +142,7 @@ def _add_bias(program: Program, operation: AddBias, x: np.ndarray) -> np.ndarray
 
 
 def _rescale(program: Program, operation: Rescale, x: np.ndarray) -> np.ndarray:
-    source, target = _quantization(program, operation.x), _quantization(program, operation.y)
+    source, target = program.quantization(operation.x), program.quantization(operation.y)
     factors = program.constants[operation.factors].astype(np.int64) - operation.quantization.zero_point
     product = (x.astype(np.int64) - source.zero_point) * factors
     multiplier = product_multiplier(source, operation.quantization.scale, target)
@@ -156,7 +150,7 @@ def _rescale(program: Program, operation: Rescale, x: np.ndarray) -> np.ndarray:
 
 
 def _requantize(program: Program, operation: Requantize, x: np.ndarray) -> np.ndarray:
-    source, target = _quantization(program, operation.x), _quantization(program, operation.y)
+    source, target = program.quantization(operation.x), program.quantization(operation.y)
     multiplier = np.float32(source.scale) / np.float32(target.scale)
     return requantize(x.astype(np.int64) - source.zero_point, multiplier, target.zero_point, 0, 255)
 
@@ -169,7 +163,7 @@ def activation_table(function: str, x: Quantization, y: Quantization) -> np.ndar
 
 
 def _activate(program: Program, operation: Activate, x: np.ndarray) -> np.ndarray:
-    return activation_table(operation.function, _quantization(program, operation.x), _quantization(program, operation.y))[x]
+    return activation_table(operation.function, program.quantization(operation.x), program.quantization(operation.y))[x]
 
 
 def _float_dense(program: Program, operation: Dense, x: np.ndarray) -> np.ndarray:

@@ -70,8 +70,7 @@ class _Lowering:
 
     def accumulator_step(self, x: str, kernel: Kernel) -> float:
         """The real value of one integer of a product, the coarsest unit's; 0 in a float program."""
-        source = self.tensors[x].quantization
-        return 0.0 if source is None else source.scale * kernel.decode_scale
+        return self.scale(x) * kernel.decode_scale if self.quantized else 0.0
 
     def encoder_layer(self, layer: TiedDense, x: str) -> list[Operation]:
         kernel = self.kernels[layer.kernel.name]
@@ -116,30 +115,32 @@ class _Lowering:
         """The quantization of an 8-bit bias; scales of the sum and its terms are kept within the ratios of an addition."""
         bias = Quantization.from_range(*self.ranges[f"{layer.tensor_name}.bias"])
         least, most = RATIOS
-        self.coarsen(y, max(bias.scale, self.tensors[product].quantization.scale) / most)
-        self.coarsen(product, self.tensors[y].quantization.scale * least)
-        return _at_least(bias, self.tensors[y].quantization.scale * least)
+        self.coarsen(y, max(bias.scale, self.scale(product)) / most)
+        self.coarsen(product, self.scale(y) * least)
+        return _at_least(bias, self.scale(y) * least)
+
+    def scale(self, name: str) -> float:
+        quantization = self.tensors[name].quantization
+        return 0.0 if quantization is None else quantization.scale
 
     def dense(self, layer: TiedDense, x: str, y: str, *, transposed: bool) -> Dense:
         kernel = self.kernels[layer.kernel.name]
         bias = None
         if layer.bias is not None:
             bias = f"{layer.tensor_name}.bias"
-            self.constants[bias] = self.bias(layer, kernel, x, transposed=transposed)
+            self.constants[bias] = self.bias(layer.bias.numpy(), layer.tensor_name, kernel, x, transposed=transposed)
         return Dense(x, y, kernel.name, transposed, bias, _fused(layer))
 
-    def bias(self, layer: TiedDense, kernel: Kernel, x: str, *, transposed: bool) -> np.ndarray:
+    def bias(self, real: np.ndarray, name: str, kernel: Kernel, x: str, *, transposed: bool) -> np.ndarray:
         """float32, or int32 in steps of the product: scale of x · scale of the kernel."""
-        real = layer.bias.numpy()
-        source = self.tensors[x].quantization
-        if source is None:
+        if not self.quantized:
             return real
         scales = np.float32(kernel.decode_scale) if transposed else np.array(kernel.scales, np.float32)
-        steps = np.rint(real.astype(np.float64) / (np.float32(source.scale) * scales))
+        steps = np.rint(real.astype(np.float64) / (np.float32(self.scale(x)) * scales))
         terms = kernel.units if transposed else kernel.inputs
         room = 2**31 - 1 - terms * 255 * 127
         if np.abs(steps).max(initial=0) > room:
-            raise ExportError(f"layer {layer.tensor_name}: {terms} products and the bias can leave a 32-bit accumulator")
+            raise ExportError(f"layer {name}: {terms} products and the bias can leave a 32-bit accumulator")
         return steps.astype(np.int32)
 
     def activation(self, layer: TiedDense, size: int) -> tuple[str, list[Operation]]:
@@ -159,7 +160,7 @@ class _Lowering:
         return linear, rest
 
     def fixed(self, name: str) -> tuple[tuple[float, float], ...]:
-        if not self.quantized:
+        if self.model.quantizers is None:
             return ()
         from ..compress.quantizers import fixed_ranges
 

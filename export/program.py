@@ -26,6 +26,10 @@ import numpy as np
 from ..compress.errors import ExportError
 
 
+SMALLEST_SPAN = 1e-30
+"""A range below it holds nothing but zero."""
+
+
 @dataclass(frozen=True)
 class Quantization:
     """Affine quantization of a uint8 tensor: real = (q − zero_point) · scale.
@@ -46,7 +50,7 @@ class Quantization:
     def from_range(cls, low: float, high: float) -> Quantization:
         """The quantization of [low, high], widened to contain 0 exactly (zero point rounded, then the scale kept)."""
         low, high = min(float(low), 0.0), max(float(high), 0.0)
-        if high == low:
+        if high - low < SMALLEST_SPAN:
             high = low + 1.0
         scale = np.float32((high - low) / 255)
         return cls(float(scale), int(np.clip(np.rint(-low / float(scale)), 0, 255)))
@@ -196,6 +200,13 @@ class Program:
     @cached_property
     def quantized(self) -> bool:
         return self.tensors["code"].quantization is not None
+
+    def quantization(self, tensor: str) -> Quantization:
+        """The quantization of a tensor; ExportError in a float program."""
+        quantization = self.tensors[tensor].quantization
+        if quantization is None:
+            raise ExportError(f"program {self.name}: tensor {tensor} is not quantized")
+        return quantization
 
     def part(self, signature: str) -> tuple[tuple[Operation, ...], str, tuple[str, ...]]:
         """The operations, input and outputs of a signature: `encode`, `decode` or `reconstruct`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 Row = tuple[str, str, str, str]
@@ -45,5 +46,5 @@ def _parity(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> str:
 
 def _keras_bytes(metrics: Mapping[str, Any]) -> str:
     widths = metrics["model"]["widths"]
-    values = sum(a * b + a + b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    values = sum(a * b + a + b for a, b in pairwise(widths))
     return f"{4 * values:,}"

@@ -314,8 +314,7 @@ def _measure_int8(
         _measure_operations(session, files["encode"], program, "encode", x[:TRACED_SAMPLES], tolerances, findings)
     if "decode" in files:
         _measure_operations(session, files["decode"], program, "decode", expected[:TRACED_SAMPLES], tolerances, findings)
-    quantization = program.tensors["y"].quantization
-    assert quantization is not None
+    quantization = program.quantization("y")
     _quality(session, files, outputs, lambda y: _file_output(y, quantization), evidence, "int8", findings)
 
 

@@ -198,12 +198,13 @@ def test_a_flipped_weight_is_named(options):
 def with_own_buffer(data: bytes, name: str, change) -> bytes:
     """The file with one tensor moved to a buffer of its own: `change` of the values that it had, [units, inputs]."""
     model = schema.ModelT.InitFromPackedBuf(data, 0)
+    values = np.empty(0)
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             if tensor.name == name.encode():
                 dtype = {schema.TensorType.INT8: np.int8, schema.TensorType.FLOAT32: np.float32}[tensor.type]
-                values = change(model.buffers[tensor.buffer].data.view(dtype).reshape(tensor.shape))
-                tensor.shape, tensor.buffer = np.array(values.shape, np.int32), len(model.buffers)
+                values = change(np.asarray(model.buffers[tensor.buffer].data).view(dtype).reshape(tensor.shape))
+                tensor.shape, tensor.buffer = list(values.shape), len(model.buffers)
     model.buffers.append(schema.BufferT(data=np.frombuffer(values.tobytes(), np.uint8)))
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")

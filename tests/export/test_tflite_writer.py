@@ -53,7 +53,7 @@ def test_each_kernel_is_one_buffer_for_both_directions_and_all_signatures(option
             for label in (name, f"{name}.decode")
         )
         assert encoding == decoding and len(encoding) == 1
-        data = model.buffers[encoding.pop()].data.view(program.constants[name].dtype)
+        data = np.asarray(model.buffers[encoding.pop()].data).view(program.constants[name].dtype)
         np.testing.assert_array_equal(data.reshape(kernel.units, kernel.inputs).T, program.constants[name])
     contents = [bytes(buffer.data) for buffer in model.buffers if buffer.data is not None]
     assert len(set(contents)) == len(contents)
@@ -92,7 +92,7 @@ def test_buffers_are_aligned_to_16_bytes(options):
     data = to_tflite(split(**options))
     for buffer in parse(data).buffers:
         if buffer.data is not None:
-            place = data.index(struct.pack("<I", len(buffer.data)) + buffer.data.tobytes()) + 4
+            place = data.index(struct.pack("<I", len(buffer.data)) + np.asarray(buffer.data).tobytes()) + 4
             assert place % 16 == 0
 
 
