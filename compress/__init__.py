@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .pruning import prune
     from .quantize import train_quantized
     from .quantizers import QuantizationSpec
+    from .rotation import balance_code
     from .train import fit
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "TiedaeError",
     "TrainConfig",
     "VerifyConfig",
+    "balance_code",
     "fit",
     "prune",
     "train_quantized",
@@ -65,6 +67,7 @@ _LAZY = {
     "TiedDense": "layers",
     "TiedDenseTranspose": "layers",
     "TiedKernel": "kernel",
+    "balance_code": "rotation",
     "fit": "train",
     "prune": "pruning",
     "train_quantized": "quantize",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,21 +13,21 @@ import tensorflow as tf
 class ActivationRule:
     """How an activation behaves.
 
-    `fused` ones are a clamp of the integer product. The others are tables over a quantized input; beyond ±`saturation` that
-    input changes the output by less than half a step, so its range is clipped there. `output` is the range that TFLite fixes
-    for the int8 result (LOGISTIC: scale 1/256, TANH: 1/128).
+    `fused` ones are a clamp of the integer product, the others a table over a quantized input. Outside of `window` the input
+    changes the output by nothing, or less than half a step of int8: ranges are cut off there. `output` is the range that
+    TFLite fixes for the int8 result (LOGISTIC: scale 1/256, TANH: 1/128).
     """
 
     function: Callable[[tf.Tensor], tf.Tensor]
     fused: bool
-    saturation: float | None = None
+    window: tuple[float, float] = (-math.inf, math.inf)
     output: tuple[float, float] | None = None
 
 
 RULES: Mapping[str, ActivationRule] = {
     "linear": ActivationRule(tf.identity, fused=True),
-    "relu": ActivationRule(tf.nn.relu, fused=True),
-    "relu6": ActivationRule(tf.nn.relu6, fused=True),
-    "sigmoid": ActivationRule(tf.nn.sigmoid, fused=False, saturation=8.0, output=(0.0, 255 / 256)),
-    "tanh": ActivationRule(tf.nn.tanh, fused=False, saturation=4.0, output=(-1.0, 127 / 128)),
+    "relu": ActivationRule(tf.nn.relu, fused=True, window=(0.0, math.inf)),
+    "relu6": ActivationRule(tf.nn.relu6, fused=True, window=(0.0, 6.0)),
+    "sigmoid": ActivationRule(tf.nn.sigmoid, fused=False, window=(-8.0, 8.0), output=(0.0, 255 / 256)),
+    "tanh": ActivationRule(tf.nn.tanh, fused=False, window=(-4.0, 4.0), output=(-1.0, 127 / 128)),
 }

@@ -87,7 +87,8 @@ class TrainConfig:
     """Float training: Adam with warm-up and cosine decay to zero over all epochs, or a constant rate.
 
     `patience` epochs without a better validation loss stop it (0: never); the best weights are kept where there is a
-    validation set. `seed` fixes the initial weights, the order of samples and dropout.
+    validation set. `weight_decay` is decoupled: a step takes that share, times its learning rate, off the kernels. `seed` fixes
+    the initial weights, the order of samples and dropout.
     """
 
     epochs: int = 15
@@ -95,6 +96,7 @@ class TrainConfig:
     learning_rate: float = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     loss: Loss = "mse"
+    weight_decay: float = 0.1
     patience: int = 0
     seed: int = 0
 
@@ -104,6 +106,7 @@ class TrainConfig:
         require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "positive")
         require_choice("schedule", self.schedule, Literal["cosine", "constant"])
         require_choice("loss", self.loss, Loss)
+        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "0 or more")
         require(self.patience >= 0, "patience", self.patience, "0 (never stop) or more")
         require(self.seed >= 0, "seed", self.seed, "0 or more")
 

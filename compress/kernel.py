@@ -8,6 +8,9 @@ import tf_keras
 
 from .config import Granularity
 
+OUTLIER = 6.0
+"""In quantization-aware training no weight grows beyond so many root mean squares."""
+
 
 class TiedKernel(tf_keras.layers.Layer):
     """The only place where a kernel is transformed: variable → mask → fake quantization → the tensor of both directions.
@@ -87,6 +90,13 @@ class TiedKernel(tf_keras.layers.Layer):
         """Let the scales follow the current weights."""
         if self.largest is not None:
             self.largest.assign(self._magnitude(self.masked()))
+
+    def limit(self) -> None:
+        """Clip the variable to `OUTLIER` times the root mean square of its live weights: a few outliers would set the step."""
+        live = self.masked()
+        count = tf.math.count_nonzero(live, dtype=tf.float32)
+        bound = OUTLIER * tf.sqrt(tf.reduce_sum(tf.square(live)) / tf.maximum(count, 1.0))
+        self.variable.assign(tf.clip_by_value(self.variable, -bound, bound))
 
     def _magnitude(self, kernel: tf.Tensor) -> tf.Tensor:
         """The largest magnitude, of the kernel or per unit; at least 1e-8, so that a unit of zeros has a scale."""

@@ -77,7 +77,10 @@ class TiedDenseTranspose(TiedDense):
         y = tf.matmul(x, kernel, transpose_b=True)
         if self.bias is None:
             return y
-        y = self.tap(f"{self.tensor_name}.product", y, training)
+        if self.tap is not identity_tap:
+            low, high = RULES[self.activation].window
+            y = tf.clip_by_value(y, low - tf.reduce_max(self.bias), high - tf.reduce_min(self.bias))
+            y = self.tap(f"{self.tensor_name}.product", y, training)
         return y + self.tap(f"{self.tensor_name}.bias", tf.convert_to_tensor(self.bias), training)
 
 

@@ -54,10 +54,10 @@ class ActivationQuantizers(tf_keras.layers.Layer):
 
         self.spec = spec
         self.frozen = False
-        self.saturation = {
-            f"{name}.linear": RULES[activation].saturation
+        self.windows = {
+            f"{name}.linear": RULES[activation].window
             for name, activation in _outputs(config).items()
-            if RULES[activation].saturation is not None
+            if not RULES[activation].fused
         }
         self.fixed = {
             name: tuple(quantizers.FixedQuantizer(8, low, high, narrow_range=False) for low, high in chain)
@@ -70,24 +70,21 @@ class ActivationQuantizers(tf_keras.layers.Layer):
         self.built = True
         for name, (low, high) in ranges.items():
             if name in self.following:
-                low, high = self._saturate(name, np.float32(low)), self._saturate(name, np.float32(high))
-                self.variables_of[name]["min_var"].assign(min(float(low), 0.0))
-                self.variables_of[name]["max_var"].assign(max(float(high), 0.0, 1e-6))
+                least, most = self.windows.get(name, (-np.inf, np.inf))
+                self.variables_of[name]["min_var"].assign(min(max(low, least), 0.0))
+                self.variables_of[name]["max_var"].assign(max(min(high, most), 1e-6))
 
     def __call__(self, name: str, x: tf.Tensor, training: bool) -> tf.Tensor:
         if name in self.fixed:
             for quantizer in self.fixed[name]:
                 x = quantizer(x, training, None)
             return x
-        x = self._saturate(name, x)
+        if name in self.windows:
+            x = tf.clip_by_value(x, *self.windows[name])
         observe = training and not self.frozen
         quantized = self.following[name](x, observe, self.variables_of[name])
         simulated = self.spec.form == "split" or not name.endswith((".product", ".bias"))
         return quantized if simulated else x
-
-    def _saturate(self, name: str, x):
-        limit = self.saturation.get(name)
-        return x if limit is None else tf.clip_by_value(x, -limit, limit)
 
     def ranges(self) -> dict[str, Range]:
         """The ranges that follow data, by tensor name, as float32 values."""

@@ -52,7 +52,10 @@ class Optimizer:
     """Keras' Adam (the legacy one: a single fused operation per variable on a CPU) with its state by name."""
 
     def __init__(self, model: TiedAutoencoder, config: TrainConfig, steps: int) -> None:
-        self.keras = tf_keras.optimizers.legacy.Adam(_rate(config, steps * config.epochs))
+        self.rate = _rate(config, steps * config.epochs)
+        self.keras = tf_keras.optimizers.legacy.Adam(self.rate)
+        self.kernels = model.kernels
+        self.decay = config.weight_decay
         self.variables = model.trainable_variables
         state = model.state()
         named = {name: variable for name, variable in state.items() if any(variable is v for v in self.variables)}
@@ -61,7 +64,15 @@ class Optimizer:
             self.slots |= {f"adam.{slot}.{name}": self.keras.add_slot(variable, slot) for name, variable in named.items()}
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
+        """One update: decoupled weight decay (Loshchilov & Hutter 2019), Adam, and the limit of quantized kernels."""
+        rate = self.rate(self.keras.iterations) if callable(self.rate) else self.rate
+        if self.decay:
+            for kernel in self.kernels:
+                kernel.variable.assign_sub(rate * self.decay * kernel.variable)
         self.keras.apply_gradients(zip(gradients, self.variables, strict=True))
+        for kernel in self.kernels:
+            if kernel.granularity is not None:
+                kernel.limit()
 
 
 def fit(

@@ -40,14 +40,15 @@ def assemble(
     recipe_json: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     *,
+    provenance: Mapping[str, str],
     stock: Path,
     announce: Announce,
 ) -> dict[str, Any]:
     """Write a bundle into `directory` and return its metrics.
 
-    `models` by stage: `train`, `prune` if there was one, `quantize`. The float files come from the last float stage. What the
-    stock converters make of that same model goes to the folder `stock`. Raises ExportError where a target cannot express the
-    model.
+    `models` by stage: `train`, `prune` if there was one, `quantize`; the float files come from the last float stage, and the
+    stock converters turn the same model into files in the folder `stock`. `provenance` (licence, origin) goes into the
+    manifest's data. Raises ExportError where a target cannot express the model.
     """
     floating = models.get("prune", models["train"])
     quantized = models["quantize"]
@@ -66,6 +67,7 @@ def assemble(
     files |= golden_files(programs["int8"], x, codes, keras(scaled), masks)
     write_files(directory, files)
     manifest = _manifest(programs, splits, recipe, recipe_json, calibration, masks)
+    manifest["data"] |= provenance
     manifest["files"] = describe_files(directory, list(files))
     write_files(directory, {manifests.FILE: dump(manifest)})
 

@@ -25,7 +25,6 @@ import numpy as np
 
 from ..compress.errors import ExportError
 
-
 SMALLEST_SPAN = 1e-30
 """A range below it holds nothing but zero."""
 

@@ -129,12 +129,20 @@ def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int
     result = run_recipe(recipe, base=path.parent, out=out, resume=arguments.resume, force=arguments.force, console=console)
     console.table(recipe.name, ("", "error", "bytes", "parity"), result.table_rows)
     console.say(f"bundle: {result.bundle}")
+    _require_checks(result.bundle, result.metrics)
     return FINE
 
 
-def _verify(arguments: argparse.Namespace, console: Console) -> int:
+def _require_checks(bundle: Path, metrics: Mapping[str, Any]) -> None:
+    """Raise CheckError, exit code 1, naming the first check that failed."""
     from tiedae.compress.errors import CheckError
 
+    failed = [check["text"] for check in metrics["checks"] if not check["ok"]]
+    if failed:
+        raise CheckError(f"{bundle}: {len(failed)} of {len(metrics['checks'])} checks failed: {failed[0]}")
+
+
+def _verify(arguments: argparse.Namespace, console: Console) -> int:
     from .verification import verify
 
     metrics = verify(arguments.bundle, model=arguments.model, data=arguments.data, announce=console.note)
@@ -146,9 +154,7 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
     rows = [("ok" if check["ok"] else "FAILED", check["text"]) for check in checks]
     rows += [("skipped", f"{skipped['what']}: {skipped['reason']}") for skipped in metrics["skipped"]]
     console.table(str(arguments.bundle), ("check", ""), rows)
-    failed = [check["text"] for check in checks if not check["ok"]]
-    if failed:
-        raise CheckError(f"{arguments.bundle}: {len(failed)} of {len(checks)} checks failed: {failed[0]}")
+    _require_checks(arguments.bundle, metrics)
     return FINE
 
 

@@ -93,6 +93,12 @@ DATA_SETS: Mapping[str, DataSet] = {
 }
 
 
+def provenance(source: str) -> dict[str, str]:
+    """Licence and origin of a data set that is known by name, for manifest and model card; empty for the user's own data."""
+    known = DATA_SETS.get(source)
+    return {} if known is None else {"licence": known.licence, "origin": known.origin}
+
+
 def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path()) -> Splits:
     """Read, check, split and scale the samples of a source; `base` is the folder that a relative path starts from.
 
