@@ -210,7 +210,11 @@ class ExportConfig:
 
 @dataclass(frozen=True)
 class VerifyConfig:
-    """Tolerances of the checks; `max_quality_loss` is relative to the Keras float model's test error."""
+    """Tolerances of the checks.
+
+    `max_quality_loss` is relative to the Keras float model's test error. `float_max_abs` bounds float outputs of magnitude 1
+    or less, and grows with the largest magnitude beyond: rounding does so too.
+    """
 
     max_quality_loss: float = 0.05
     codes_equal_share: float = 0.999

@@ -17,7 +17,7 @@ class Parity:
     """One comparison. `problem` is not empty where dtype or shape differ or a value is not finite: always a failure.
 
     int8: `differing` of `count` values differ, by at most `max_lsb`; `histogram` counts the differences (got − expected).
-    float: `max_abs` and `mean_abs` of the differences.
+    float: `max_abs` and `mean_abs` of the differences, `full_scale` the largest expected magnitude.
     """
 
     what: str
@@ -27,6 +27,7 @@ class Parity:
     max_lsb: int = 0
     max_abs: float = 0.0
     mean_abs: float = 0.0
+    full_scale: float = 0.0
     histogram: dict[str, int] = field(default_factory=dict)
     problem: str = ""
 
@@ -63,6 +64,7 @@ def compare(what: str, expected: np.ndarray, got: np.ndarray) -> Parity:
         int(np.count_nonzero(difference)),
         max_abs=float(difference.max(initial=0)),
         mean_abs=float(difference.mean()) if difference.size else 0.0,
+        full_scale=float(np.abs(expected).max(initial=0)),
     )
 
 
