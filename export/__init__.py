@@ -1,0 +1,76 @@
+"""The integer program, a writer per target, and the proof: storage, parity, the verified bundle.
+
+Names load when they are used: none of them needs TensorFlow but `lower`, which takes a Keras model, and the stock converters.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
+    from .inspection import inspect_file
+    from .interpreter import execute
+    from .litert import open_litert
+    from .lowering import lower
+    from .onnx_reader import read_onnx
+    from .onnx_writer import to_onnx, to_onnx_pair
+    from .ort import open_ort
+    from .parity import compare, compare_operations
+    from .program import Program
+    from .stock import stock_onnx, stock_onnx_int8, stock_tflite
+    from .storage import copies, prove
+    from .tflite_reader import read_tflite
+    from .tflite_writer import to_tflite
+    from .verify import verify_bundle
+
+__all__ = [
+    "Bundle",
+    "Program",
+    "compare",
+    "compare_operations",
+    "copies",
+    "execute",
+    "inspect_file",
+    "lower",
+    "open_litert",
+    "open_ort",
+    "prove",
+    "read_onnx",
+    "read_tflite",
+    "stock_onnx",
+    "stock_onnx_int8",
+    "stock_tflite",
+    "to_onnx",
+    "to_onnx_pair",
+    "to_tflite",
+    "verify_bundle",
+]
+
+_LAZY = {
+    "Bundle": "bundle",
+    "Program": "program",
+    "compare": "parity",
+    "compare_operations": "parity",
+    "copies": "storage",
+    "execute": "interpreter",
+    "inspect_file": "inspection",
+    "lower": "lowering",
+    "open_litert": "litert",
+    "open_ort": "ort",
+    "prove": "storage",
+    "read_onnx": "onnx_reader",
+    "read_tflite": "tflite_reader",
+    "stock_onnx": "stock",
+    "stock_onnx_int8": "stock",
+    "stock_tflite": "stock",
+    "to_onnx": "onnx_writer",
+    "to_onnx_pair": "onnx_writer",
+    "to_tflite": "tflite_writer",
+    "verify_bundle": "verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
