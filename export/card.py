@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .figures import number, share, size
-from .headline import Row, codes_rows, compare_sizes, exported_error, keras_float, stored_once
+from .headline import Row, compare_sizes, exported_error, keras_float, promised_codes, stored_once
 
 UNKNOWN = "not recorded"
 
@@ -110,7 +110,7 @@ def _metrics(manifest: Row, metrics: Row) -> str:
             else ""
         )
         rows.append((f"bytes, `{compared.ours['file']}`", size(compared.ours["bytes"]) + against))
-    codes = codes_rows(metrics)
+    codes = promised_codes(metrics)
     if codes:
         count, differing = sum(row["count"] for row in codes), sum(row["differing"] for row in codes)
         runtimes = ", ".join(dict.fromkeys(row["runtime"] for row in codes))

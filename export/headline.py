@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .program import SAME_ROUNDING
+
 Row = Mapping[str, Any]
 
 
@@ -67,6 +69,11 @@ def stored_once(metrics: Row) -> bool:
     """True where every storage proof holds and none of our files has a second copy of a kernel."""
     proven = bool(metrics["storage"]) and all(row["ok"] for row in metrics["storage"])
     return proven and all(row["kernel_copies"] == 1 for row in metrics["files"] if row["maker"] == "tiedae")
+
+
+def promised_codes(metrics: Row) -> list[Row]:
+    """Those in the runtimes that round as the program does, where equality is promised."""
+    return [row for row in codes_rows(metrics) if row["runtime"] in SAME_ROUNDING]
 
 
 def codes_rows(metrics: Row) -> list[Row]:

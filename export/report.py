@@ -15,7 +15,17 @@ from ..compress.data import Scaling
 from ..compress.errors import FormatError
 from . import figures
 from .figures import Bar, Line, bar_chart, details, escape, legend, line_chart, number, share, table, verdict
-from .headline import Row, codes_rows, compare_sizes, exported_error, file_groups, groups, keras_float, stored_once
+from .headline import (
+    Row,
+    codes_rows,
+    compare_sizes,
+    exported_error,
+    file_groups,
+    groups,
+    keras_float,
+    promised_codes,
+    stored_once,
+)
 from .program import Quantization
 
 WORST, SPREAD = 8, 16
@@ -124,7 +134,7 @@ def _tie_card(report: Report) -> tuple[str, str]:
     metrics, kernels = report.metrics, len(report.manifest["kernels"])
     once = stored_once(metrics)
     proofs = sum(row["ok"] for row in metrics["storage"])
-    rows = codes_rows(metrics)
+    rows = promised_codes(metrics)
     count, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
     broken = any(row.get("problem") for row in rows)
     codes = f"{share(count - differing, count)} of codes equal in {len({row['runtime'] for row in rows})} runtimes"
@@ -266,7 +276,7 @@ def _parity(report: Report) -> str:
         largest = f"{max(row['max_abs'] for row in floats):.2g}" if floats else "—"
         largest = "✗ not comparable" if any(row.get("problem") for row in floats) else largest
         summary.append((escape(file), ran, _equal(codes), _equal(others), largest))
-    header = ("file", "runtime and what ran", "codes equal", "decoder operations equal", "float, largest difference")
+    header = ("file", "runtime and what ran", "codes equal", "operations equal", "float, largest difference")
     every = []
     for row in rows:
         histogram = " · ".join(
@@ -276,7 +286,7 @@ def _parity(report: Report) -> str:
         counts = (f"{row['count']:,}", f"{row['differing']:,}", row.get("problem") or gap, histogram)
         every.append([escape(cell) for cell in (row["file"], row["runtime"], row["what"], *counts)])
     columns = ("file", "runtime", "what", "values", "differ", "by at most", "LSB: values")
-    intro = "int8 files against the integer program, in LSB; each decoder operation on equal inputs. Float files against Keras."
+    intro = "int8 files against the integer program, in LSB; each operation on equal inputs. Float files against Keras."
     full = details(f"All {len(every)} comparisons", table(columns, every, numeric=(3, 4)))
     return f"<p>{intro}</p>\n{table(header, summary, numeric=(4,))}{full}"
 

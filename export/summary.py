@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from .program import SAME_ROUNDING
+
 Row = tuple[str, str, str, str]
 """What, test error, bytes, parity."""
 
@@ -32,16 +34,22 @@ def _file_row(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> list[Row]:
 
 def _parity(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> str:
     copies = {1: "kernel stored once", 2: "kernel stored twice"}.get(file["kernel_copies"], f"{file['kernel_copies']} copies")
-    rows = [row for row in metrics["parity"] if row["file"] == file["file"] and row["what"].startswith("codes")]
     parts = [copies]
     if file.get("note"):
         parts.append(file["note"])
-    if rows:
-        total, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
-        runtimes = len({row["runtime"] for row in rows})
-        where = f"in {runtimes} runtimes" if runtimes > 1 else f"in {rows[0]['runtime']}"
-        parts.append(f"codes {'equal' if differing == 0 else f'{1 - differing / total:.4%} equal'} {where}")
+    rows = [row for row in metrics["parity"] if row["file"] == file["file"] and row["what"].startswith("codes")]
+    for same in (True, False):
+        group = [row for row in rows if (row["runtime"] in SAME_ROUNDING) == same]
+        if group:
+            parts.append(f"{_codes(group)} in {' and '.join(sorted({row['runtime'] for row in group}))}")
     return ", ".join(parts)
+
+
+def _codes(rows: list[Mapping[str, Any]]) -> str:
+    total, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
+    if differing == 0:
+        return "codes equal"
+    return f"{1 - differing / total:.2%} equal, at most {max(row['max_lsb'] for row in rows)} LSB off"
 
 
 def _keras_bytes(metrics: Mapping[str, Any]) -> str:

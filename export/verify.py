@@ -25,7 +25,7 @@ from .litert import open_litert
 from .manifest import sha256_of
 from .ort import open_ort, shadowing
 from .parity import Parity, compare, compare_operations
-from .program import Program, Quantization
+from .program import SAME_ROUNDING, Program, Quantization
 from .runtime import Session
 from .storage import Finding, copies, prove
 
@@ -213,9 +213,6 @@ def _evidence(
         code, y = (golden["code.f32"], golden["y.f32"]) if test is None else (None, None)
     return Evidence(x, scaled, code, y, measures_quality=test is not None)
 
-
-SAME_ROUNDING = ("litert-xnnpack", "ort-cpu", "ort-cuda")
-"""Runtimes whose products are rounded as the program states. Others may be one LSB off an operation."""
 
 TFLITE_RUNTIMES: Mapping[str, tuple[str, ...]] = {
     "int8": ("litert-xnnpack", "litert-builtin", "litert-reference"),
