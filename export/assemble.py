@@ -19,8 +19,9 @@ from .card import render_card
 from .interpreter import execute
 from .lowering import lower
 from .manifest import dump
+from .measure import squared_error
 from .report import render_report
-from .verify import MAX_SAMPLES, squared_error, verify_bundle
+from .verify import MAX_SAMPLES, verify_bundle
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,60 +19,21 @@ from ..compress.config import VerifyConfig
 from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError
 from .bundle import Bundle, Programs, program_input, read_model
-from .contents import Contents, Port
+from .contents import Contents
 from .interpreter import execute
 from .litert import open_litert
 from .manifest import sha256_of
+from .measure import Evidence, Findings, Subject, measure_float, measure_int8, squared_error
 from .ort import open_ort, shadowing
-from .parity import Parity, compare, compare_operations
-from .program import SAME_ROUNDING, Program, Quantization
+from .parity import compare
 from .runtime import Session
 from .storage import Finding, copies, prove
 
 SCHEMA = 1
 MAX_SAMPLES = 10_000
 """How many test samples are run through every runtime."""
-TRACED_SAMPLES = 256
-"""How many samples are compared operation by operation."""
 
 Announce = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that holds or does not; `limit` is what `value` had to satisfy."""
-
-    name: str
-    ok: bool
-    value: float | int | str
-    limit: str
-    text: str
-
-
-@dataclass
-class Findings:
-    """The rows of metrics.json as they come in."""
-
-    checks: list[Check] = field(default_factory=list)
-    storage: list[dict[str, Any]] = field(default_factory=list)
-    parity: list[dict[str, Any]] = field(default_factory=list)
-    quality: list[dict[str, Any]] = field(default_factory=list)
-    files: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
-
-    def check(self, name: str, ok: bool, value: float | int | str, limit: str, text: str) -> None:
-        self.checks.append(Check(name, bool(ok), value, limit, text))
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is measured on: `x` in the user's unit, the same `scaled` to model units, and Keras' float answers, if known."""
-
-    x: np.ndarray
-    scaled: np.ndarray
-    code: np.ndarray | None
-    y: np.ndarray | None
-    measures_quality: bool
 
 
 def verify_bundle(
@@ -104,10 +65,10 @@ def verify_bundle(
     _check_storage(bundle, contents, programs, masks, findings)
     _check_golden(programs, golden, Scaling.from_json(bundle.manifest["data"]["scaling"]), findings)
     evidence = _evidence(bundle, golden, keras, test)
-    for precision, measure in {"int8": _measure_int8, "f32": _measure_float}.items():
+    for precision, measure in {"int8": measure_int8, "f32": measure_float}.items():
         for session, files, target in _sessions(bundle, precision, intact, findings):
             announce(f"{precision} {session.runtime}")
-            measure(session, files, programs.form(target), evidence, contents, tolerances, findings)
+            measure(Subject(session, files, contents, programs.form(target)), evidence, tolerances, findings)
     _check_quality(findings, tolerances, evidence)
     return _metrics(bundle, findings)
 
@@ -236,7 +197,7 @@ def _sessions(
         if needed <= usable:
             by_signature[stated["format"]] |= dict.fromkeys(stated["signatures"], name)
         else:
-            findings.skipped.append({"what": f"running {name}", "reason": "it is damaged"})
+            findings.skip(f"running {name}", "it is damaged")
     if by_signature["tflite"]:
         (file,) = set(by_signature["tflite"].values())
         data = (bundle.path / file).read_bytes()
@@ -249,161 +210,18 @@ def _sessions(
         if cuda.runtime == "ort-cuda":
             yield cuda, by_signature["onnx"], "onnx"
         else:
-            findings.skipped.append({"what": f"ort-cuda on {precision}", "reason": cuda.note})
+            findings.skip(f"ort-cuda on {precision}", cuda.note)
         warning = shadowing()
         if warning:
-            findings.skipped.append({"what": "a clean ONNX Runtime", "reason": warning})
-
-
-def _file_input(port: Port, evidence: Evidence, program: Program) -> np.ndarray:
-    """The samples in the dtype of a file's `x`."""
-    if port.dtype == "float32":
-        return evidence.scaled
-    q = program_input(program, evidence.scaled)
-    return q if port.dtype == "uint8" else (q.astype(np.int16) - 128).astype(np.int8)
-
-
-def _file_output(values: np.ndarray, quantization: Quantization) -> np.ndarray:
-    """A file's `y` in model units, float32."""
-    if values.dtype == np.float32:
-        return values
-    return quantization.dequantize(values if values.dtype == np.uint8 else (values.astype(np.int16) + 128).astype(np.uint8))
-
-
-def _port(contents: Contents, signature: str) -> Port:
-    (found,) = [each for each in contents.signatures if each.name == signature]
-    return found.inputs[0]
-
-
-def _row(file: str, session: Session, parity: Parity) -> dict[str, Any]:
-    return {"file": file, "runtime": session.runtime, "provider": session.provider, **parity.to_json()}
-
-
-def _measure_int8(
-    session: Session,
-    files: Mapping[str, str],
-    program: Program,
-    evidence: Evidence,
-    contents: Mapping[str, Contents],
-    tolerances: VerifyConfig,
-    findings: Findings,
-) -> None:
-    expected = execute(program, "encode", program_input(program, evidence.scaled))["code"]
-    same_rounding = session.runtime in SAME_ROUNDING
-    max_lsb = tolerances.codes_max_lsb * (1 if same_rounding else len(program.kernels))
-    min_share = tolerances.codes_equal_share if same_rounding else 0.0
-    outputs: dict[str, np.ndarray] = {}
-    for signature in ("reconstruct", "encode"):
-        if signature not in files:
-            continue
-        x = _file_input(_port(contents[files[signature]], signature), evidence, program)
-        got = session.run(signature, x)
-        outputs |= got
-        row = compare(f"codes ({signature})", expected, got["code"])
-        findings.parity.append(_row(files[signature], session, row))
-        ok = not row.problem and row.equal_share >= min_share and row.max_lsb <= max_lsb
-        text = row.problem or f"{row.differing} of {row.count} codes differ, by at most {row.max_lsb} LSB"
-        limit = f">= {min_share}, <= {max_lsb} LSB" if same_rounding else f"<= {max_lsb} LSB (rounds differently)"
-        name = f"codes {files[signature]} {signature} {session.runtime}"
-        findings.check(name, ok, row.equal_share, limit, f"{files[signature]} in {session.runtime}: {text}")
-    if "encode" in files:
-        x = _file_input(_port(contents[files["encode"]], "encode"), evidence, program)
-        _measure_operations(session, files["encode"], program, "encode", x[:TRACED_SAMPLES], tolerances, findings)
-    if "decode" in files:
-        _measure_operations(session, files["decode"], program, "decode", expected[:TRACED_SAMPLES], tolerances, findings)
-    quantization = program.quantization("y")
-    _quality(session, files, outputs, lambda y: _file_output(y, quantization), evidence, "int8", findings)
-
-
-def _measure_operations(
-    session: Session,
-    file: str,
-    program: Program,
-    signature: str,
-    x: np.ndarray,
-    tolerances: VerifyConfig,
-    findings: Findings,
-) -> None:
-    """Every operation on equal inputs: whatever a runtime's rounding, it stays within the stated LSB."""
-    rows, hidden = compare_operations(session, program, signature, x)
-    findings.parity += [_row(file, session, row) for row in rows]
-    none = Parity("none", "int8", problem="the runtime shows no operation")
-    worst = max(rows, key=lambda row: (bool(row.problem), row.max_lsb), default=none)
-    ok = not worst.problem and worst.max_lsb <= tolerances.operation_max_lsb
-    text = worst.problem or f"{len(rows)} operations of {signature}, at most {worst.max_lsb} LSB on equal inputs ({worst.what})"
-    limit = f"<= {tolerances.operation_max_lsb} LSB"
-    name = f"operations {file} {signature} {session.runtime}"
-    findings.check(name, ok, worst.max_lsb, limit, f"{file} in {session.runtime}: {text}")
-    for operation in hidden:
-        what = f"{session.runtime}: operation {operation} of {file}"
-        findings.skipped.append({"what": what, "reason": "the runtime shows no tensor of it"})
-
-
-def _measure_float(
-    session: Session,
-    files: Mapping[str, str],
-    program: Program,
-    evidence: Evidence,
-    contents: Mapping[str, Contents],
-    tolerances: VerifyConfig,
-    findings: Findings,
-) -> None:
-    outputs: dict[str, np.ndarray] = {}
-    for signature in ("reconstruct", "encode", "decode"):
-        if signature not in files:
-            continue
-        source = evidence.code if signature == "decode" else evidence.scaled
-        if source is None:
-            continue
-        got = session.run(signature, source)
-        outputs |= got
-        for name, expected in (("code", evidence.code), ("y", evidence.y)):
-            if name not in got:
-                continue
-            if expected is None:
-                what = f"float {name} of {files[signature]} in {session.runtime}"
-                findings.skipped.append({"what": what, "reason": "no Keras model given for these samples"})
-                continue
-            row = compare(f"float {name} ({signature})", expected, got[name])
-            findings.parity.append(_row(files[signature], session, row))
-            allowed = tolerances.float_max_abs * max(1.0, row.full_scale)
-            ok = not row.problem and row.max_abs <= allowed
-            text = row.problem or f"{name} differs from Keras by at most {row.max_abs:.2g}, full scale {row.full_scale:.3g}"
-            limit = f"<= {allowed:.3g}"
-            label = f"float {name} {files[signature]} {signature} {session.runtime}"
-            findings.check(label, ok, row.max_abs, limit, f"{files[signature]} in {session.runtime}: {text}")
-    _quality(session, files, outputs, lambda y: y, evidence, "f32", findings)
-
-
-def _quality(
-    session: Session,
-    files: Mapping[str, str],
-    outputs: Mapping[str, np.ndarray],
-    to_model_units: Callable[[np.ndarray], np.ndarray],
-    evidence: Evidence,
-    precision: str,
-    findings: Findings,
-) -> None:
-    if not evidence.measures_quality:
-        return
-    if "y" not in outputs:
-        what = f"quality of {', '.join(sorted(set(files.values())))} in {session.runtime}"
-        findings.skipped.append({"what": what, "reason": "no signature reconstruct was exported"})
-        return
-    error = squared_error(evidence.scaled, to_model_units(outputs["y"]))
-    file = files["reconstruct"] if "reconstruct" in files else files["decode"]
-    row = {"row": f"tiedae {file}", "stage": "export", "precision": precision, "runtime": session.runtime, "file": file}
-    findings.quality.append({**row, "error": error})
-
-
-def squared_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Σ (y − x)² over the values of a sample, averaged over samples; model units."""
-    return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))
+            findings.skip("a clean ONNX Runtime", warning)
 
 
 def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:
     """The int8 files' error against Keras float's, in every runtime."""
-    if not evidence.measures_quality or evidence.y is None:
+    if not evidence.measures_quality:
+        return
+    if evidence.y is None:
+        findings.skip("quality against Keras float", "no Keras model given for these samples")
         return
     reference = squared_error(evidence.scaled, evidence.y)
     for row in findings.quality:

@@ -13,11 +13,11 @@ from ..compress.files import write_atomic
 from .bundle import read_model
 from .contents import Constant, Contents, Port
 from .litert import open_litert
+from .measure import squared_error
 from .ort import open_ort
 from .parity import Parity, compare
 from .runtime import Session
 from .stock import Autoencoder, stock_onnx, stock_onnx_int8, stock_tflite
-from .verify import squared_error
 
 
 def measure_stock(
