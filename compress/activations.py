@@ -28,6 +28,6 @@ RULES: Mapping[str, ActivationRule] = {
     "linear": ActivationRule(tf.identity, fused=True),
     "relu": ActivationRule(tf.nn.relu, fused=True, window=(0.0, math.inf)),
     "relu6": ActivationRule(tf.nn.relu6, fused=True, window=(0.0, 6.0)),
-    "sigmoid": ActivationRule(tf.nn.sigmoid, fused=False, window=(-8.0, 8.0), output=(0.0, 255 / 256)),
-    "tanh": ActivationRule(tf.nn.tanh, fused=False, window=(-4.0, 4.0), output=(-1.0, 127 / 128)),
+    "sigmoid": ActivationRule(tf.nn.sigmoid, fused=False, window=(-6.5, 6.5), output=(0.0, 255 / 256)),
+    "tanh": ActivationRule(tf.nn.tanh, fused=False, window=(-3.2, 3.2), output=(-1.0, 127 / 128)),
 }

@@ -6,7 +6,7 @@ Nothing here imports TensorFlow, so a recipe is checked before anything heavy is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from .errors import RecipeError
@@ -111,6 +111,17 @@ class TrainConfig:
         require(self.seed >= 0, "seed", self.seed, "0 or more")
 
 
+def _require_fine_tuning(config: PruneConfig | QuantizeConfig) -> None:
+    require(config.epochs >= 1, "epochs", config.epochs, "at least 1")
+    require(0 < config.learning_rate < math.inf, "learning_rate", config.learning_rate, "positive")
+    require(0 <= config.weight_decay < math.inf, "weight_decay", config.weight_decay, "0 or more")
+
+
+def fine_tuning(train: TrainConfig, config: PruneConfig | QuantizeConfig) -> TrainConfig:
+    """The training of a later stage: what it sets itself, the rest as in float training."""
+    return replace(train, epochs=config.epochs, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
+
+
 @dataclass(frozen=True)
 class PruneConfig:
     """Magnitude pruning on the one mask of each kernel, then fine-tuning with the mask held.
@@ -122,17 +133,17 @@ class PruneConfig:
     sparsity: float = 0.5
     schedule: Literal["polynomial", "constant"] = "polynomial"
     scope: Literal["layer", "global"] = "layer"
-    ramp: float = 0.6
+    ramp: float = 0.4
     epochs: int = 5
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
 
     def __post_init__(self) -> None:
         require(0 <= self.sparsity < 1, "sparsity", self.sparsity, "in [0, 1)")
         require_choice("schedule", self.schedule, Literal["polynomial", "constant"])
         require_choice("scope", self.scope, Literal["layer", "global"])
         require(0 < self.ramp <= 1, "ramp", self.ramp, "in (0, 1]")
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "positive")
+        _require_fine_tuning(self)
 
 
 @dataclass(frozen=True)
@@ -147,13 +158,13 @@ class QuantizeConfig:
     samples: int = 512
     epochs: int = 5
     learning_rate: float = 1e-3
+    weight_decay: float = 0.02
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, Literal["qat", "ptq"])
         require_choice("granularity", self.granularity, Granularity)
         require(self.samples >= 1, "samples", self.samples, "at least 1")
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "positive")
+        _require_fine_tuning(self)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tf_keras
 
 from .config import Granularity
 
-OUTLIER = 6.0
+OUTLIER = 8.0
 """In quantization-aware training no weight grows beyond so many root mean squares."""
 
 

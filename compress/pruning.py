@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from .autoencoder import TiedAutoencoder
-from .config import PruneConfig, TrainConfig
+from .config import PruneConfig, TrainConfig, fine_tuning
 from .data import Splits
 from .kernel import TiedKernel
 from .train import History, Progress, fit
@@ -48,11 +47,10 @@ def prune(
         if bool(due):
             update(model.kernels, float(share))
 
-    fine_tune = dataclasses.replace(train, epochs=config.epochs, learning_rate=config.learning_rate)
     return fit(
         model,
         splits,
-        fine_tune,
+        fine_tuning(train, config),
         stage="prune",
         checkpoint=checkpoint,
         progress=progress,

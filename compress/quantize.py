@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 
 from .autoencoder import TiedAutoencoder
-from .config import QuantizeConfig, TrainConfig
+from .config import QuantizeConfig, TrainConfig, fine_tuning
 from .data import Splits
 from .train import History, Progress, fit
 
@@ -26,11 +25,10 @@ def train_quantized(
     Activation ranges follow for the first part of the epochs and stand still for the rest, so that the weights settle on
     the ranges that are exported.
     """
-    fine_tune = dataclasses.replace(train, epochs=config.epochs, learning_rate=config.learning_rate)
     return fit(
         model,
         splits,
-        fine_tune,
+        fine_tuning(train, config),
         stage="quantize",
         checkpoint=checkpoint,
         progress=progress,
