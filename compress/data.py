@@ -6,13 +6,16 @@ Arrays may be memory maps larger than memory: everything here walks them in chun
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from .config import Activation, DataConfig, require_choice
 from .errors import DataError
 
 Rule = Literal["none", "byte", "minmax", "standard"]
@@ -197,9 +200,79 @@ class Splits:
     def inputs(self) -> int:
         return self.train.inputs
 
+    @classmethod
+    def from_array(
+        cls,
+        x: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        test: float = 0.1,
+        validation: float = 0.0,
+        seed: int = 0,
+        scaling: Rule | Literal["auto"] = "auto",
+        output_activation: Activation = "sigmoid",
+    ) -> Splits:
+        """Samples drawn into training, validation and test by the seed, scaled by the rule that fits the training samples.
+
+        `x`: shape [n, ...], samples first, any real dtype, in the user's unit; a memory map is not loaded. `labels`: shape
+        [n] or None. `test`, `validation`: their shares of n, rounded, at least one sample each (no validation at 0).
+        `scaling` is the rule of `Scaling.fit`, which asks the model's `output_activation` for the range to scale to.
+
+        Raises DataError for samples or labels that cannot be used (shape, dtype, not finite, fewer than two, none left to
+        train on, all values equal), RecipeError for an option outside its range.
+        """
+        DataConfig("array", test=test, validation=validation, seed=seed, scaling=scaling)
+        require_choice("output_activation", output_activation, Activation)
+        try:
+            whole = Samples(np.asanyarray(x), None if labels is None else np.asarray(labels))
+        except ValueError:
+            raise DataError("array: samples differ in length; all need the same number of numeric values") from None
+        check_samples(whole, "array")
+        train, held_out, kept = split(whole, (validation, test), "array", seed=seed)
+        assert train is not None and kept is not None
+        check_varies(train, "array")
+        return cls.scaled(train, held_out, kept, Scaling.fit(scaling, train, output_activation=output_activation))
+
+    @classmethod
+    def scaled(cls, train: Samples, validation: Samples | None, test: Samples, scaling: Scaling) -> Splits:
+        """The same samples, all read with this scaling."""
+        validation = None if validation is None else replace(validation, scaling=scaling)
+        return cls(replace(train, scaling=scaling), validation, replace(test, scaling=scaling), scaling)
+
+
+def split(samples: Samples, shares: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
+    """The samples to train on, then one part per share: drawn by the seed, or without one the last samples in their order.
+
+    Every share above 0 gets at least one sample, a share of 0 is None. Raises DataError where none is left to train on.
+    """
+    n = len(samples)
+    counts = [max(1, round(n * share)) if share else 0 for share in shares]
+    bounds = np.cumsum([0, n - sum(counts), *counts])
+    if bounds[1] < 1:
+        raise DataError(f"{source}: holds {n} samples; with {sum(counts)} split off none is left to train on")
+    if bounds[1] == n:
+        return [samples, *(None for _ in shares)]
+    order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
+    parts: list[Samples | None] = []
+    for first, end in itertools.pairwise(bounds):
+        rows = np.sort(order[first:end])
+        labels = None if samples.labels is None else samples.labels[rows]
+        parts.append(Samples(samples.values, labels, rows=rows) if len(rows) else None)
+    return parts
+
+
+def check_varies(samples: Samples, source: str) -> None:
+    """Raise DataError, naming the source, where every value of every sample is the same: there is nothing to learn."""
+    constant = samples.take(slice(0, 1))[0, 0]
+    if all((chunk == constant).all() for _, chunk in samples.chunks()):
+        raise DataError(f"{source}: every value to train on is {constant}; there is nothing to learn, must vary")
+
 
 def check_samples(samples: Samples, source: str) -> None:
-    """Raise DataError, naming the source, unless these are two or more numeric, finite samples of one feature or more."""
+    """Raise DataError, naming the source, unless these are two or more numeric, finite samples of one feature or more.
+
+    Labels, where there are any, must have shape [n].
+    """
     values = samples.values
     if values.dtype.hasobject:
         raise DataError(f"{source}: samples differ in length or are not numbers; all need the same number of numeric values")
@@ -209,6 +282,9 @@ def check_samples(samples: Samples, source: str) -> None:
         raise DataError(
             f"{source}: has shape {list(values.shape)}, must be [samples, values…]; `window` in [data] cuts one long record"
         )
+    if samples.labels is not None and samples.labels.shape != (len(samples),):
+        got = f"has labels of shape {list(samples.labels.shape)}"
+        raise DataError(f"{source}: {got}, must be [{len(samples)}], one per sample")
     if len(samples) == 0 or samples.inputs == 0:
         raise DataError(f"{source}: is empty (shape {list(values.shape)})")
     if len(samples) < 2:

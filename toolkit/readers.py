@@ -15,10 +15,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
 
 MAPPED_FROM = 256 << 20
 """Array files of so many bytes or more are memory-mapped instead of loaded."""
@@ -96,34 +99,53 @@ def read_npz(path: Path) -> Arrays:
 
 
 def read_csv(path: Path) -> Arrays:
-    """Rows of numbers, separated by comma, semicolon or tab; a column with the heading `label` becomes the labels."""
+    """Rows of numbers, separated by comma, semicolon or tab.
+
+    A column with the heading `label` becomes the labels, float64 [n]; where one of them is text all are names, and the labels
+    are integers: each name's place in sorted order.
+    """
+    label_column, labels = -1, list[str]()
+
+    def keep(cell: str) -> float:
+        if not cell.strip():
+            raise ValueError("no label")
+        labels.append(cell.strip())
+        return 0.0
+
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
             delimiter = max(",;\t", key=first.count)
             names = next(csv.reader([first], delimiter=delimiter), [])
             heading = any(_number(cell) is None for cell in names)
+            headings = [name.strip().lower() for name in names]
             if not heading:
                 file.seek(0)
+            elif "label" in headings:
+                label_column = headings.index("label")
+            converters: dict[int | str, Callable[[str], float]] = {label_column: keep} if label_column >= 0 else {}
             try:
                 with warnings.catch_warnings(action="ignore", category=UserWarning):  # no row of numbers: named below
-                    values = np.loadtxt(file, np.float64, comments=None, delimiter=delimiter, ndmin=2, quotechar='"')
+                    values = np.loadtxt(file, comments=None, delimiter=delimiter, converters=converters, ndmin=2, quotechar='"')
             except ValueError:
-                _explain_csv(path, delimiter, heading)
+                _explain_csv(path, delimiter, heading, label_column)
     except UnicodeDecodeError:
         raise FormatError(f"{path}: is not text in UTF-8, must be .csv") from None
     if values.size == 0:
         raise DataError(f"{path}: holds no row of numbers")
     if heading and len(names) != values.shape[1]:
         raise DataError(f"{path}: line 1 has {len(names)} values, line 2 has {values.shape[1]}; must be the same number")
-    headings = [name.strip().lower() for name in names]
-    if heading and "label" in headings:
-        column = headings.index("label")
-        return Arrays(np.delete(values, column, axis=1), values[:, column])
+    if label_column >= 0:
+        return Arrays(np.delete(values, label_column, axis=1), _labels(labels))
     return Arrays(values)
 
 
-def _explain_csv(path: Path, delimiter: str, heading: bool) -> NoReturn:
+def _labels(cells: list[str]) -> np.ndarray:
+    numbers = [_number(cell) for cell in cells]
+    return np.unique(cells, return_inverse=True)[1] if None in numbers else np.array(numbers, np.float64)
+
+
+def _explain_csv(path: Path, delimiter: str, heading: bool, label_column: int) -> NoReturn:
     """Find and name the first cell or row that is wrong."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, delimiter=delimiter)
@@ -137,9 +159,11 @@ def _explain_csv(path: Path, delimiter: str, heading: bool) -> NoReturn:
                 got = f"line {rows.line_num} has {len(row)} values, line {width_line} has {width}"
                 raise DataError(f"{path}: {got}; must be the same number")
             for column, cell in enumerate(row):
-                if _number(cell) is None:
-                    name = f" ({names[column]})" if heading else ""
-                    raise DataError(f"{path}: line {rows.line_num}, column {column + 1}{name}: {cell!r} is not a number")
+                place = f"line {rows.line_num}, column {column + 1}" + (f" ({names[column]})" if heading else "")
+                if column == label_column and not cell.strip():
+                    raise DataError(f"{path}: {place} is empty, must be a label")
+                if column != label_column and _number(cell) is None:
+                    raise DataError(f"{path}: {place}: {cell!r} is not a number")
     raise DataError(f"{path}: is no table of numbers")
 
 
@@ -183,9 +207,12 @@ def _idx(path: Path) -> np.ndarray:
 
 
 def read_images(folder: Path) -> Arrays:
-    """The images of a folder and its subfolders in order of their paths, uint8 [n, height, width] or [n, height, width, 3].
+    """The images of a folder and its subfolders in order of their paths, [n, height, width] or [n, height, width, 3].
 
-    All have to be of one size. Where they lie in subfolders, the subfolder is the label.
+    All have to be of one size and kind: gray of 8 bits (uint8; black and white too), gray with more (uint16, int32 or
+    float32, as stored) or RGB (uint8; palettes and other color spaces become RGB). Of a file with several images the first
+    is read. An alpha channel that is opaque everywhere is left out; transparent pixels and colors of 16 bits are refused.
+    Where the images lie in subfolders, the subfolder is the label: its place in sorted order.
     """
     from PIL import Image
 
@@ -196,15 +223,14 @@ def read_images(folder: Path) -> Arrays:
     for i, path in enumerate(paths):
         try:
             with Image.open(path) as image:
-                pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+                pixels = _pixels(image, path)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise FormatError(f"{path}: is no image or is damaged ({error})") from None
         if i == 0:
-            values = np.empty((len(paths), *pixels.shape), np.uint8)
-        if pixels.shape != values.shape[1:]:
-            raise DataError(
-                f"{path}: is {_size(pixels.shape)}, but {paths[0]} is {_size(values.shape[1:])}; all must be of one size"
-            )
+            values = np.empty((len(paths), *pixels.shape), pixels.dtype.newbyteorder("="))
+        if pixels.shape != values.shape[1:] or pixels.dtype != values.dtype:
+            got = f"is {_size(pixels)}, but {paths[0]} is {_size(values[0])}"
+            raise DataError(f"{path}: {got}; all must be of one size and kind")
         values[i] = pixels
     parents = [path.parent for path in paths]
     folders = sorted(set(parents))
@@ -212,8 +238,22 @@ def read_images(folder: Path) -> Arrays:
     return Arrays(values, labels)
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}×{shape[0]} {'gray' if len(shape) == 2 else 'RGB'}"
+def _pixels(image: ImageFile.ImageFile, path: Path) -> np.ndarray:
+    """Shape [height, width] of uint8, uint16, int32 or float32, or [height, width, 3] of uint8."""
+    deep_gray = image.mode == "F" or image.mode.startswith("I")
+    if not deep_gray and ";16" in str(image.tile):
+        raise DataError(f"{path}: has 16 bits per color, must be 8; convert them, or save them as one array in a .npy file")
+    if image.has_transparency_data and (deep_gray or np.asarray(image.convert("RGBA"))[..., 3].min() < 255):
+        remedy = "flatten the images onto a background, or save them as one array with an alpha channel in a .npy file"
+        raise DataError(f"{path}: has transparent pixels, which gray or RGB values cannot hold; {remedy}")
+    if deep_gray:
+        return np.asarray(image)
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+
+
+def _size(pixels: np.ndarray) -> str:
+    kind = "RGB" if pixels.ndim == 3 else "gray"
+    return f"{pixels.shape[1]}×{pixels.shape[0]} {kind}" + ("" if pixels.dtype == np.uint8 else f" of {pixels.dtype}")
 
 
 READERS: Mapping[str, Callable[[Path], Arrays]] = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv, ".idx": read_idx}

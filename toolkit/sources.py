@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import itertools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from tiedae.compress.config import DataConfig
-from tiedae.compress.data import Samples, Scaling, Splits, check_samples
+from tiedae.compress.data import Samples, Scaling, Splits, check_samples, check_varies, split
 from tiedae.compress.errors import DataError
 
 from .readers import Arrays, read, read_idx, read_npy
@@ -104,31 +102,30 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
 
     Raises DataError or FormatError, naming the source, for anything that cannot be trained on.
     """
-    arrays, window = _load(config.source, base)
+    source = config.source
+    arrays, window = _load(source, base)
     window = config.window or window
     if window:
         test_record = arrays.test_values
-        test_values = None if test_record is None else _cut(test_record, window, config.source)
-        arrays = Arrays(_cut(arrays.values, window, config.source), test_values=test_values)
-    whole = Samples(arrays.values, _labels(arrays.values, arrays.labels, config.source))
-    check_samples(whole, config.source)
+        test_values = None if test_record is None else _cut(test_record, window, f"{source}, test set")
+        arrays = Arrays(_cut(arrays.values, window, source), test_values=test_values)
+    whole = Samples(arrays.values, arrays.labels)
+    check_samples(whole, source)
     tail = config.split == "tail" or (config.split == "auto" and window > 0)
+    seed = None if tail else config.seed
     if arrays.test_values is None:
-        train, validation, test = _split(whole, (config.validation, config.test), tail, config)
+        train, validation, test = split(whole, (config.validation, config.test), source, seed=seed)
     else:
-        train, validation = _split(whole, (config.validation,), tail, config)
-        test = Samples(arrays.test_values, _labels(arrays.test_values, arrays.test_labels, config.source))
-        check_samples(test, f"{config.source}, test set")
+        train, validation = split(whole, (config.validation,), source, seed=seed)
+        test = Samples(arrays.test_values, arrays.test_labels)
+        check_samples(test, f"{source}, test set")
         if test.shape != whole.shape:
             got = f"a training sample has shape {list(whole.shape)}, a test sample {list(test.shape)}"
-            raise DataError(f"{config.source}: {got}; must be the same")
+            raise DataError(f"{source}: {got}; must be the same")
     assert train is not None and test is not None
+    check_varies(train, source)
     scaling = Scaling.fit(config.scaling, train, per_feature=config.per_feature, output_activation=output_activation)
-
-    def scaled(samples: Samples) -> Samples:
-        return dataclasses.replace(samples, scaling=scaling)
-
-    return Splits(scaled(train), None if validation is None else scaled(validation), scaled(test), scaling)
+    return Splits.scaled(train, validation, test, scaling)
 
 
 def _load(source: str, base: Path) -> tuple[Arrays, int]:
@@ -150,31 +147,10 @@ def _load(source: str, base: Path) -> tuple[Arrays, int]:
 
 def _cut(record: np.ndarray, window: int, source: str) -> np.ndarray:
     """A record, shape [n] or [n, 1], as samples of `window` neighbouring values; a rest shorter than that is left out."""
-    if record.size != len(record):
+    if record.shape[:1] != (record.size,):
         raise DataError(f"{source}: has shape {list(record.shape)}; `window` in [data] is for one long record, shape [n]")
+    if window > len(record):
+        got = f"`window` in [data] is {window}, longer than the record of {len(record)} values"
+        raise DataError(f"{source}: {got}; must be at most half of it, for two samples")
     count = len(record) // window
     return record[: count * window].reshape(count, window)
-
-
-def _labels(values: np.ndarray, labels: np.ndarray | None, source: str) -> np.ndarray | None:
-    if labels is not None and labels.shape != (len(values),):
-        raise DataError(f"{source}: has labels of shape {list(labels.shape)}, must be [{len(values)}], one per sample")
-    return labels
-
-
-def _split(whole: Samples, shares: tuple[float, ...], tail: bool, config: DataConfig) -> list[Samples | None]:
-    """The samples to train on, then one part per share: drawn by the seed, or the last ones in their order."""
-    n = len(whole)
-    counts = [max(1, round(n * share)) if share else 0 for share in shares]
-    bounds = np.cumsum([0, n - sum(counts), *counts])
-    if bounds[1] < 1:
-        raise DataError(f"{config.source}: holds {n} samples; with {sum(counts)} split off none is left to train on")
-    if bounds[1] == n:
-        return [whole, *(None for _ in shares)]
-    order = np.arange(n) if tail else np.random.default_rng(config.seed).permutation(n)
-    parts: list[Samples | None] = []
-    for first, end in itertools.pairwise(bounds):
-        rows = np.sort(order[first:end])
-        labels = None if whole.labels is None else whole.labels[rows]
-        parts.append(Samples(whole.values, labels, rows=rows) if len(rows) else None)
-    return parts

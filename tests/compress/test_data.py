@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tiedae.compress.data import WINDOW_BLOCKS, Samples, Scaling, check_samples, epoch_order
-from tiedae.compress.errors import DataError
+from tiedae.compress.data import WINDOW_BLOCKS, Samples, Scaling, Splits, check_samples, epoch_order
+from tiedae.compress.errors import DataError, RecipeError
 
 BYTES = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 5)))
 FLOATS = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.floats(-1000, 1000, width=32))
@@ -116,6 +116,64 @@ BAD_VALUE[4321, 12] = np.inf
 def test_what_cannot_be_trained_on_is_named(values, text):
     with pytest.raises(DataError, match=text):
         check_samples(Samples(values), "file")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(4, 60), st.sampled_from([0.01, 0.1, 0.4]), st.sampled_from([0.0, 0.01, 0.3]), st.integers(0, 3))
+def test_an_array_is_split_into_disjoint_parts_by_the_seed(n, test, validation, seed):
+    x = np.arange(6 * n, dtype=np.int16).reshape(n, 2, 3)
+    splits, again = (Splits.from_array(x, labels=list(range(n)), test=test, validation=validation, seed=seed) for _ in range(2))
+    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    assert len(splits.test) == max(1, round(test * n))
+    assert (splits.validation is None) == (validation == 0)
+    for part in parts:
+        np.testing.assert_array_equal(part.take(slice(None)), x.reshape(n, 6)[part.labels])
+        assert part.scaling == splits.scaling
+    assert sorted(label for part in parts for label in np.asarray(part.labels)) == list(range(n))
+    train = splits.scaling.apply(splits.train.take(slice(None)))
+    assert (splits.scaling.rule, train.min(), train.max()) == ("minmax", 0, 1)
+    assert splits.train.sha256 == again.train.sha256
+
+
+def test_an_array_takes_the_scaling_that_is_asked_for():
+    x = np.random.default_rng(0).normal(5, 2, (100, 3))
+    assert Splits.from_array(x, scaling="none").scaling == Scaling()
+    assert Splits.from_array(x, output_activation="linear").scaling.rule == "standard"
+    assert Splits.from_array(x.astype(np.uint8)).scaling.rule == "byte"
+    assert Splits.from_array(x).train.labels is None
+    assert Splits.from_array(x, seed=1).test.sha256 != Splits.from_array(x).test.sha256
+
+
+def test_a_mapped_array_stays_mapped(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(64, 1024)))
+    assert Splits.from_array(np.load(tmp_path / "x.npy", mmap_mode="r")).train.block == 128
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "error", "text"),
+    [
+        ([[1.0, 2.0], [3.0]], {}, DataError, "array: samples differ in length"),
+        (np.zeros(9), {}, DataError, r"array: has shape \[9\]"),
+        (np.eye(1), {}, DataError, "array: holds 1 sample, must be 2 or more"),
+        (np.eye(2), {"validation": 0.1}, DataError, "array: holds 2 samples; with 2 split off none is left to train on"),
+        (np.eye(9), {"labels": [1, 2]}, DataError, r"array: has labels of shape \[2\], must be \[9\], one per sample"),
+        (np.full((9, 2), 3), {}, DataError, "array: every value to train on is 3.0; there is nothing to learn"),
+        (np.full((9, 2), np.nan), {}, DataError, "array: sample 0, value 0 is nan, must be finite"),
+        (np.eye(9), {"test": 0.0}, RecipeError, r"test: got 0.0, must be in \(0, 1\)"),
+        (np.eye(9), {"test": 0.5, "validation": 0.5}, RecipeError, "validation: got 0.5, must be less than 1 − test"),
+        (np.eye(9), {"seed": -1}, RecipeError, "seed: got -1, must be 0 or more"),
+        (np.eye(9), {"scaling": "max"}, RecipeError, "scaling: got 'max', must be one of auto, none, byte"),
+        (np.eye(9), {"output_activation": "softmax"}, RecipeError, "output_activation: got 'softmax', must be one of"),
+    ],
+)
+def test_an_array_that_cannot_be_split_is_named(x, options, error, text):
+    with pytest.raises(error, match=text):
+        Splits.from_array(x, **options)
+
+
+def test_two_samples_are_enough():
+    splits = Splits.from_array(np.array([[0, 1], [2, 3]], np.uint8))
+    assert (len(splits.train), len(splits.test), splits.validation) == (1, 1, None)
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,6 +2,7 @@ import dataclasses
 import gzip
 import re
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -52,6 +53,15 @@ def write_csv_with_heading_and_labels(folder):
     return folder / "x.csv"
 
 
+def write_csv_with_text_labels(folder):
+    rows = [
+        f"{','.join(map(str, row))}, {['ant', 'bee', 'cat'][label]}"
+        for row, label in zip(PIXELS.reshape(20, -1), LABELS, strict=True)
+    ]
+    (folder / "x.csv").write_text("\n".join([",".join([*(f"pixel{i}" for i in range(12)), "label"]), *rows]))
+    return folder / "x.csv"
+
+
 def write_idx(folder):
     (folder / "t-images-idx3-ubyte").write_bytes(idx(PIXELS))
     (folder / "t-labels-idx1-ubyte").write_bytes(idx(LABELS))
@@ -86,6 +96,7 @@ def write_labelled_images(folder):
         (write_npz_of_one, False),
         (write_csv, False),
         (write_csv_with_heading_and_labels, True),
+        (write_csv_with_text_labels, True),
         (write_idx, True),
         (write_idx_gz, False),
         (write_images, False),
@@ -108,6 +119,36 @@ def test_color_images_keep_their_shape(tmp_path):
     for name in "ab":
         Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / f"{name}.png")
     assert read(tmp_path).values.shape == (2, 4, 5, 3)
+
+
+DEEP = np.random.default_rng(0).integers(0, 1 << 16, (4, 5, 6), np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("values", "suffix", "dtype"),
+    [(DEEP, "png", np.uint16), (DEEP, "tif", np.uint16), (DEEP, "pgm", np.int32), (DEEP / np.float32(7), "tif", np.float32)],
+)
+def test_gray_images_of_more_than_8_bits_keep_their_values(tmp_path, values, suffix, dtype):
+    for i, picture in enumerate(values):
+        Image.fromarray(picture).save(tmp_path / f"{i}.{suffix}")
+    arrays = read(tmp_path)
+    assert arrays.values.dtype == dtype
+    np.testing.assert_array_equal(arrays.values, values)
+    train = load_splits(DataConfig(str(tmp_path), test=0.25), "sigmoid").train
+    assert (train.dtype, train.shape, train.scaling.rule) == (np.float32, (5, 6), "minmax")
+    np.testing.assert_array_equal(train.take(slice(None)), values.reshape(4, -1)[train.rows])
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"), [("1", (4, 3)), ("P", (4, 3, 3)), ("LA", (4, 3)), ("RGBA", (4, 3, 3)), ("CMYK", (4, 3, 3))]
+)
+def test_other_modes_become_gray_or_rgb_where_nothing_is_lost(tmp_path, mode, shape):
+    for i, picture in enumerate(PIXELS):
+        Image.fromarray(picture).convert(mode).save(tmp_path / f"{i:02}.{'tif' if mode == 'CMYK' else 'png'}")
+    values = read(tmp_path).values
+    assert (values.dtype, values.shape[1:]) == (np.uint8, shape)
+    expected = np.stack([np.asarray(Image.fromarray(picture).convert(mode).convert("RGB")) for picture in PIXELS])
+    np.testing.assert_array_equal(values, expected[..., 0] if len(shape) == 2 else expected)
 
 
 @pytest.mark.parametrize("validation", [0.0, 0.2])
@@ -151,7 +192,7 @@ def test_a_test_set_of_its_own_is_kept(tmp_path):
 
 
 def test_large_arrays_are_mapped_and_small_ones_loaded(tmp_path):
-    np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (MAPPED_FROM // 1024, 1024))
+    np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (MAPPED_FROM // 1024, 1024))[::2, 5] = 1
     assert isinstance(read(tmp_path / "large.npy").values, np.memmap)
     assert not isinstance(read(write_npy(tmp_path)).values, np.memmap)
     assert load_splits(DataConfig("large.npy"), "sigmoid", base=tmp_path).train.block == 1024
@@ -243,6 +284,27 @@ def gray_and_color(folder):
     return folder
 
 
+def image(mode, color=0, **options):
+    def write(folder):
+        Image.new(mode, (5, 4), color).save(folder / "a.png", **options)
+        return folder
+
+    return write
+
+
+def gray_of_8_and_16_bits(folder):
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(folder / "a.png")
+    Image.fromarray(np.zeros((4, 5), np.uint16)).save(folder / "b.png")
+    return folder
+
+
+def deep_color(folder):
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(7))), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks]
+    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return folder
+
+
 def half_image(folder):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(folder / "a.png")
     (folder / "a.png").write_bytes((folder / "a.png").read_bytes()[:2000])
@@ -272,6 +334,8 @@ BAD_SOURCES = [
     (content("x.csv", b"1,2\n3,4\n5\n"), DataError, "x.csv: line 3 has 1 values, line 1 has 2; must be the same number"),
     (content("x.csv", b"a,b,c\n3,4\n5,6\n"), DataError, "x.csv: line 1 has 3 values, line 2 has 2"),
     (content("x.csv", b"a,b\n3,4\n5,x\n"), DataError, r"x.csv: line 3, column 2 \(b\): 'x' is not a number"),
+    (content("x.csv", b"a,label\n3,x\n5,\n"), DataError, r"x.csv: line 3, column 2 \(label\) is empty, must be a label"),
+    (content("x.csv", b"a,label\n3,x\nb,y\n"), DataError, r"x.csv: line 3, column 1 \(a\): 'b' is not a number"),
     (content("x.csv", b"3,4\n\n5,\n"), DataError, "x.csv: line 3, column 2: '' is not a number"),
     (content("x.csv", b"1,2\n3,nan\n"), DataError, "x.csv: sample 1, value 1 is nan"),
     (content("x.csv", b"\xff\xfe\x00"), FormatError, "x.csv: is not text in UTF-8"),
@@ -286,8 +350,15 @@ BAD_SOURCES = [
     (lambda folder: folder, DataError, "holds no image"),
     (content("a.png", b"not a picture"), FormatError, "a.png: is no image or is damaged"),
     (half_image, FormatError, "a.png: is no image or is damaged"),
-    (two_sizes, DataError, "b.png: is 5×5 gray, but .*a.png is 5×4 gray; all must be of one size"),
+    (two_sizes, DataError, "b.png: is 5×5 gray, but .*a.png is 5×4 gray; all must be of one size and kind"),
     (gray_and_color, DataError, "b.png: is 5×4 RGB, but .*a.png is 5×4 gray"),
+    (gray_of_8_and_16_bits, DataError, "b.png: is 5×4 gray of uint16, but .*a.png is 5×4 gray; all must"),
+    (image("RGBA"), DataError, "a.png: has transparent pixels, .*; flatten the images onto a background, or save"),
+    (image("LA"), DataError, "a.png: has transparent pixels"),
+    (image("P", transparency=0), DataError, "a.png: has transparent pixels"),
+    (image("I;16", transparency=0), DataError, "a.png: has transparent pixels"),
+    (deep_color, DataError, "a.png: has 16 bits per color, must be 8; convert them, or save"),
+    (array(np.full((9, 3), 7.5)), DataError, "x.npy: every value to train on is 7.5; there is nothing to learn, must vary"),
 ]
 
 
@@ -316,3 +387,16 @@ def test_a_window_is_for_records_only(tmp_path):
     write_npy(tmp_path)
     with pytest.raises(DataError, match=r"x\.npy: has shape \[20, 4, 3\]; `window` in \[data\] is for one long record"):
         load_splits(DataConfig("x.npy", window=5), "sigmoid", base=tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(600,), (600, 1)])
+def test_a_window_longer_than_the_record_says_so(tmp_path, shape):
+    np.save(tmp_path / "x.npy", np.arange(600.0).reshape(shape))
+    with pytest.raises(DataError, match=r"x\.npy: `window` in \[data\] is 601, longer than the record of 600 values; must be"):
+        load_splits(DataConfig("x.npy", window=601), "sigmoid", base=tmp_path)
+
+
+def test_values_that_vary_in_the_test_part_alone_teach_nothing(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[0], [0], [0], [9]], np.uint8))
+    with pytest.raises(DataError, match=r"x\.npy: every value to train on is 0;"):
+        load_splits(DataConfig("x.npy", split="tail", test=0.25), "sigmoid", base=tmp_path)
