@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .figures import number, share, size
 from .headline import Row, compare_sizes, exported_error, keras_float, promised_codes, stored_once
+from .program import SIGNATURES
 
 UNKNOWN = "not recorded"
 
@@ -18,8 +19,8 @@ UNKNOWN = "not recorded"
 def render_card(manifest: Row, metrics: Row) -> str:
     """The model card as Markdown.
 
-    The ports in its two programs are those that `manifest["files"]` describes. The licence and origin of the data are told
-    where `manifest["data"]` has them (`licence`, `origin`).
+    The files and ports in its programs are those that `manifest["files"]` describes. The licence and origin of the data are
+    told where `manifest["data"]` has them (`licence`, `origin`).
     """
     parts = [f"# {manifest['name']}"]
     parts += [f"## {title}\n\n{text}" for title, render in SECTIONS.items() if (text := render(manifest, metrics))]
@@ -128,31 +129,66 @@ def _run(manifest: Row, metrics: Row) -> str:
     )
     load = ['scaling = json.loads(Path("manifest.json").read_bytes())["data"]["scaling"]'] if _per_feature(scaling) else []
     for format_, (title, write) in PROGRAMS.items():
-        file = _file(manifest, format_)
-        if file is None:
-            continue
-        signatures = manifest["files"][file]["signatures"]
-        signature = next(name for name in ("reconstruct", "encode", *signatures) if name in signatures)
-        ports = signatures[signature]
-        first, *rest = write(file, signature, ports, _input(ports["inputs"][0], manifest))
-        code = "\n".join([*imports, first, *load, *rest])
-        parts.append(f"{title}, from the folder of the bundle:\n\n```python\n{code}\n```")
-    y = manifest["tensors"]["y"]
-    meaning = f"A uint8 `y` means (y − {y['zero_point']}) · {y['scale']!r} in model units"
-    if scaling["rule"] == "byte":
-        meaning += ", and `x` and `y` are the bytes themselves where a file takes bytes"
-    elif scaling["rule"] != "none":
-        meaning += "; times scale plus offset it is in the unit of the samples"
-    parts.append(f"{meaning}.")
+        for signature, file in _shown(manifest, format_):
+            ports = manifest["files"][file]["signatures"][signature]
+            first, *rest = write(file, signature, ports, _input(ports["inputs"][0], manifest))
+            code = "\n".join([*imports, first, *load, *rest])
+            parts.append(f"{title}, `{signature}`, from the folder of the bundle:\n\n```python\n{code}\n```")
+    parts += filter(None, (_meaning(manifest), _signatures(manifest)))
     return "\n\n".join(parts)
 
 
-def _file(manifest: Row, format_: str) -> str | None:
-    """The file to show: int8 before float, the one with all signatures before the parts."""
-    name = manifest["name"]
-    found = [file for file, stated in manifest["files"].items() if stated.get("format") == format_]
-    wanted = [f"{name}.int8.{format_}", f"{name}.f32.{format_}", f"{name}.encoder.int8.{format_}", *found]
-    return next((file for file in wanted if file in found), None)
+def _models(manifest: Row) -> list[tuple[str, Row]]:
+    """The model files and what the manifest states of each, int8 before float."""
+    models = [(file, stated) for file, stated in manifest["files"].items() if "signatures" in stated]
+    return sorted(models, key=lambda model: model[1]["precision"] != "int8")
+
+
+def _shown(manifest: Row, format_: str) -> list[tuple[str, str]]:
+    """What to run and in which file: the whole model, or where no file has it the parts that there are."""
+    found: dict[str, str] = {}
+    for file, stated in _models(manifest):
+        if stated["format"] == format_:
+            for signature in stated["signatures"]:
+                found.setdefault(signature, file)
+    names = ("reconstruct",) if "reconstruct" in found else SIGNATURES
+    return [(name, found[name]) for name in names if name in found]
+
+
+def _signatures(manifest: Row) -> str:
+    rows = [(f"`{file}`", ", ".join(stated["signatures"])) for file, stated in _models(manifest)]
+    return _table(("file", "signatures"), rows) if rows else ""
+
+
+def _meaning(manifest: Row) -> str:
+    """What the numbers at the outputs stand for, of the dtypes that the files have."""
+    ports = {
+        (port["name"], port["dtype"]): port
+        for _, stated in _models(manifest)
+        for signature in stated["signatures"].values()
+        for port in (*signature["inputs"], *signature["outputs"])
+    }
+    sentences = []
+    if ("code", "uint8") in ports:
+        sentences.append(f"A uint8 `code` means {_affine('code', manifest['tensors']['code'])} in the unit of a float one.")
+    quantized = {"uint8": manifest["tensors"]["y"], "int8": ports.get(("y", "int8"), {})}
+    for dtype, quantization in quantized.items():
+        if ("y", dtype) in ports:
+            sentences.append(
+                f"{'An' if dtype == 'int8' else 'A'} {dtype} `y` means {_affine('y', quantization)} in model units."
+            )
+    if ("y", "float32") in ports:
+        sentences.append("A float32 `y` is in model units.")
+    rule = manifest["data"]["scaling"]["rule"]
+    if rule == "byte" and ("y", "uint8") in ports:
+        sentences.append("`x` and `y` are the bytes themselves where a file takes bytes.")
+    elif rule != "none" and any(name == "y" for name, _ in ports):
+        sentences.append("Model units times `scale` plus `offset` (manifest.json, data.scaling) are the units of the samples.")
+    return " ".join(sentences)
+
+
+def _affine(name: str, quantization: Row) -> str:
+    return f"({name} − {quantization['zero_point']}) · {quantization['scale']!r}"
 
 
 def _input(port: Row, manifest: Row) -> str:

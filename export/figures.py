@@ -308,7 +308,7 @@ thead th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 .bars tr > * { border: 0; } .bars svg { display: block; }
 rect.keras { fill: var(--keras); } rect.ours { fill: var(--ours); } rect.stock { fill: var(--stock); }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; } .chart, .plot { display: block; }
-.grid { stroke: var(--line); } .separator { stroke: var(--soft); stroke-dasharray: 2 3; }
+.grid { stroke: var(--line); } .separator { stroke: var(--soft); stroke-dasharray: 7 5; }
 polyline { fill: none; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 .input { stroke: var(--input); stroke-width: 3; stroke-opacity: .4; } .keras { stroke: var(--keras); }
 .ours { stroke: var(--ours); } .stock { stroke: var(--stock); } rect { stroke: none; }

@@ -8,7 +8,7 @@ from typing import Any
 
 from .bundle import read_model
 from .contents import Constant, Contents, Port
-from .storage import copies
+from .storage import SEARCHED, copies
 
 SHOWN = 24
 """How many constants are listed; the rest is summed up."""
@@ -17,7 +17,8 @@ SHOWN = 24
 def inspect_file(path: Path) -> dict[str, Any]:
     """Everything about a file as JSON: constants with their storage, copies, operations, ports, bytes.
 
-    Several constants over one `storage` are views of the same bytes: those count once. Raises FormatError for a file that is
+    Several constants over one `storage` are views of the same bytes: those count once. Small constants are not searched for
+    copies (`storage.copies`). Raises FormatError for a file that is
     missing, damaged or of another kind.
     """
     contents = read_model(path)
@@ -104,7 +105,7 @@ def render(found: dict[str, Any]) -> str:
         lines += ["copies", *(f"  {copy['text']}" for copy in found["copies"])]
         lines.append(f"stored once, the file would have about {found['bytes_if_shared']:,} bytes")
     else:
-        lines.append("no constant is stored twice")
+        lines.append(f"no constant is stored twice ({SEARCHED})")
     return "\n".join(lines)
 
 

@@ -235,7 +235,7 @@ def _training(report: Report) -> str:
     if any("validation" in line.kind for line in lines):
         entries.append(("other validation", "dotted: validation"))
     chart = line_chart(lines, title="Loss per epoch", separators=separators[:-1])
-    return f'{legend(entries)}\n{chart}\n<p class="soft">Loss over epochs; dashed lines part the stages.</p>'
+    return f'{legend(entries)}\n{chart}\n<p class="soft">Loss over epochs; upright dashed lines part the stages.</p>'
 
 
 def _checks(report: Report) -> str:
@@ -303,18 +303,18 @@ def _equal(rows: Sequence[Row]) -> str:
 
 def _storage(report: Report) -> str:
     proofs = report.rows("storage")
-    names = list(dict.fromkeys(row["name"] for row in proofs))
     rows = []
     for (file,), group in groups(proofs, "file").items():
-        by_name = groups(group, "name")
-        marks = [all(row["ok"] for row in by_name[(name,)]) if (name,) in by_name else None for name in names]
-        rows.append((escape(file), *("—" if mark is None else verdict(mark) for mark in marks)))
+        held = [_held(group, kernel["name"]) for kernel in report.manifest["kernels"]]
+        holds = sum(row["ok"] for row in group)
+        rows.append((verdict(holds == len(group)), escape(file), f"{sum(held)} of {len(held)}", f"{holds} of {len(group)}"))
     failed = "".join(f"<li>{escape(row['file'])}: {escape(row['text'])}</li>" for row in proofs if not row["ok"])
     failed = f'<div class="alarm"><ul>{failed}</ul></div>' if failed else ""
     found = [(verdict(row["ok"]), *(escape(row[key]) for key in ("file", "name", "text"))) for row in proofs]
     every = table(("", "file", "what", ""), found)
     intro = "Each file was parsed again after writing: every kernel is in it once, with the integers of the program."
-    proof = f"<p>{intro}</p>\n{failed}{table(('file', *names), rows)}{details('What was found', every)}" if proofs else ""
+    summary = table(("", "file", "kernels held", "statements proved"), rows, numeric=(2, 3))
+    proof = f"<p>{intro}</p>\n{failed}{summary}{details('What was found', every)}" if proofs else ""
     kernels = [
         (
             escape(kernel["name"]),
@@ -326,6 +326,12 @@ def _storage(report: Report) -> str:
         for kernel in report.manifest["kernels"]
     ]
     return proof + table(("kernel", "inputs × units", "scale", "pruned", "sha256 of the integers"), kernels)
+
+
+def _held(proofs: Iterable[Row], kernel: str) -> bool:
+    """Whether something was found of a kernel in a file, and all of it holds."""
+    found = [row["ok"] for row in proofs if row["name"].partition(".")[0] == kernel]
+    return bool(found) and all(found)
 
 
 def _skipped(report: Report) -> str:
@@ -346,6 +352,8 @@ def _model(report: Report) -> str:
         "activations": ", ".join(model["activations"]) if "activations" in model else None,
         "output activation": model.get("output_activation"),
         "data": data.get("source"),
+        "licence of the data": data.get("licence"),
+        "origin of the data": data.get("origin"),
         "samples": ", ".join(f"{data[k]:,} {k}" for k in ("train", "validation", "test") if data.get(k)),
         "a sample": f"{data['dtype']} {' × '.join(map(str, data['shape']))}",
         "scaling": rule,

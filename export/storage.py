@@ -13,8 +13,12 @@ import numpy as np
 from .contents import Constant, Contents
 from .program import Kernel, Program
 
-TINY = 64
-"""Constants of fewer values are not searched for copies: scalars and short vectors agree by chance."""
+TINY, TINY_MATRIX = 64, 16
+"""Constants of fewer values are not searched for copies, since scalars and short vectors agree by chance: those of one axis
+longer than 1, and those of two or more."""
+UNIFORM = 1024
+"""From how many values on a constant counts whose values are all the same, such as biases of zeros: below, it says nothing."""
+SEARCHED = f"searched: {TINY} values or more, matrices from {TINY_MATRIX}, one value repeated from {UNIFORM:,}"
 MAX_AXES = 5
 """Constants of more axes (of more than one value) are compared in their stored order only."""
 
@@ -62,15 +66,24 @@ def dequantize(constant: Constant) -> np.ndarray:
 
 
 def copies(contents: Contents) -> list[Copy]:
-    """Constants of at least `TINY` values that are stored more than once: equal or transposed, by bytes or by value.
+    """Constants that are stored more than once: equal or transposed, by bytes or by value.
 
-    Shapes alone never count. A constant that is a view of storage already seen is no copy.
+    Only constants of some size are searched (`TINY`, `TINY_MATRIX`, `UNIFORM`). Shapes alone never count. A constant that is a
+    view of storage already seen is no copy.
     """
     groups: dict[int, dict[str, list[Constant]]] = {}
     for constant in contents.constants:
-        if constant.values.size >= TINY:
+        if _tells(constant.values):
             groups.setdefault(constant.values.size, {}).setdefault(constant.storage, []).append(constant)
     return [copy for storages in groups.values() if len(storages) > 1 for copy in _copies_among(storages)]
+
+
+def _tells(values: np.ndarray) -> bool:
+    """Whether an equal constant is more than chance."""
+    axes = sum(length > 1 for length in values.shape)
+    if values.size < (TINY_MATRIX if axes > 1 else TINY):
+        return False
+    return values.size >= UNIFORM or bool((values != values.flat[0]).any())
 
 
 def _copies_among(storages: Mapping[str, Sequence[Constant]]) -> Iterator[Copy]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from ..compress.config import Recipe
 from ..compress.files import write_atomic
 from .bundle import read_model
-from .contents import Constant, Contents, Port
+from .contents import Contents, Port
 from .litert import open_litert
 from .measure import squared_error
 from .ort import open_ort
@@ -42,7 +44,7 @@ def measure_stock(
         write_atomic(path, data)
         contents = read_model(path)
         precision = path.suffixes[-2].removeprefix(".")
-        copies, note = kernel_copies(contents)
+        copies, note = kernel_copies(contents, list(pairwise(model.config.widths)))
         rows["files"].append(
             {
                 "file": name,
@@ -110,23 +112,28 @@ def _real(values: np.ndarray, port: Port) -> np.ndarray:
     return (values.astype(np.float32) - port.zero_point) * np.float32(port.scale)
 
 
-def kernel_copies(contents: Contents) -> tuple[int, str]:
-    """How often one kernel is stored, and for integer copies how far they still agree.
+def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, str]:
+    """How often each kernel is stored, and for int8 copies how far they still agree; (None, "") where it cannot be known.
 
-    Two matrices of transposed shapes count as copies of one kernel: in a tied autoencoder whose layers differ in width there
-    are no others.
+    `kernels` are the [inputs, units] of every layer. A converter's names tell nothing, so shapes have to: the matrices of a
+    kernel's shape, in either orientation, are shared evenly among the kernels that have it. A kernel with an axis of 1 looks
+    like a bias and is left out. Copies are compared where one kernel alone has the shape.
     """
-    stored = {constant.storage: constant for constant in contents.constants if constant.values.ndim == 2}
-    by_shape: dict[tuple[int, ...], list[Constant]] = {}
-    for constant in stored.values():
-        if constant.values.size >= 64:
-            by_shape.setdefault(tuple(sorted(constant.values.shape)), []).append(constant)
-    groups = [group for group in by_shape.values() if len(group) > 1]
-    copies = max((len(group) for group in by_shape.values()), default=0)
+    stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim == 2}
+    counts: set[tuple[int, int]] = set()
     equal = total = 0
-    for first, second, *_ in groups:
-        if first.values.dtype == second.values.dtype == np.int8 and min(first.values.shape) > 1:
-            other = second.values if first.values.shape == second.values.shape else second.values.T
-            equal += int(np.count_nonzero(first.values == other))
-            total += first.values.size
+    for shape, sharing in Counter(tuple(sorted(kernel)) for kernel in kernels if min(kernel) > 1).items():
+        matrices = [values for values in stored.values() if tuple(sorted(values.shape)) == shape]
+        counts.add(divmod(len(matrices), sharing))
+        if sharing == 1 and all(values.dtype == np.int8 for values in matrices):
+            equal += sum(_agreeing(matrices[0], values) for values in matrices[1:])
+            total += sum(values.size for values in matrices[1:])
+    (copies, left), *others = counts or {(0, 0)}
+    if others or left or copies == 0:
+        return None, ""
     return copies, f"the copies agree in {equal / total:.1%} of their integers" if total else ""
+
+
+def _agreeing(first: np.ndarray, second: np.ndarray) -> int:
+    """How many values two matrices have in common, in the orientation in which they have more."""
+    return max(int(np.count_nonzero(first == each)) for each in (second, second.T) if each.shape == first.shape)

@@ -253,6 +253,44 @@ def test_a_failed_check_is_told_first_and_in_words():
     assert "Failed check: kernel_1" in render_card(manifest, metrics)
 
 
+def test_a_row_of_the_storage_table_says_what_was_proved():
+    manifest, metrics, golden = bundle_parts()
+    aspects = ("copies", "values", "scales", "zeros")
+    files = {
+        "toy.int8.onnx": [f"{k}.{a}" for k in ("kernel_0", "kernel_1") for a in aspects] + ["weights"],
+        "a.onnx": ["kernel_0"],
+    }
+    metrics["storage"] = [{"file": f, "name": n, "ok": True, "text": "fine"} for f, names in files.items() for n in names]
+    metrics["storage"][5] |= {"ok": False, "text": "kernel_1: 3 values differ"}
+    (section,) = re.findall(r'<section id="storage">.*?</section>', render_report(manifest, metrics, golden), re.S)
+    first = section.partition("</table>")[0]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", first)]
+    assert rows[1][1:] == ["toy.int8.onnx", "1 of 2", "8 of 9"] and "failed" in rows[1][0]
+    assert rows[2][1:] == ["a.onnx", "1 of 2", "1 of 1"] and "ok" in rows[2][0]
+    assert "—" not in first and "kernel_1: 3 values differ" in section
+
+
+def test_stages_are_parted_by_dashed_lines():
+    text = render_report(*bundle_parts())
+    assert text.count('<line class="separator"') == 2
+    assert re.search(r"\.separator \{[^}]*stroke-dasharray: 7 5;", text) and "dashed lines part the stages" in text
+
+
+def test_copies_that_were_not_counted_are_not_told():
+    manifest, metrics, golden = bundle_parts()
+    metrics["files"][-1]["kernel_copies"] = None
+    text = Page(render_report(manifest, metrics, golden)).text
+    assert "None" not in text and text.count("kernels stored 2 ×") == 1
+
+
+def test_licence_and_origin_of_the_data():
+    manifest, metrics, golden = bundle_parts()
+    assert "licence of the data" not in render_report(manifest, metrics, golden)
+    manifest["data"] |= {"licence": "MIT", "origin": "some <where>"}
+    page = Page(render_report(manifest, metrics, golden))
+    assert "licence of the data MIT" in page.text and "origin of the data some <where>" in page.text
+
+
 def test_sections_without_content_are_left_out():
     manifest, metrics, golden = bundle_parts(samples=3, stock=False)
     metrics |= {"history": metrics["history"][:1], "skipped": [], "parity": [], "checks": []}
@@ -330,41 +368,106 @@ OFFSETS, SCALES = np.linspace(-1, 1, 20), np.linspace(1, 2, 20)
     ],
     ids=["bytes", "float", "one scale", "a scale per feature"],
 )
-@pytest.mark.parametrize("signatures", [("encode", "decode", "reconstruct"), ("encode", "decode")], ids=["all", "pair"])
+@pytest.mark.parametrize(
+    "signatures",
+    [("encode", "decode", "reconstruct"), ("encode", "decode"), ("encode",), ("decode",)],
+    ids=["all", "pair", "encode", "decode"],
+)
 def test_programs_of_the_card_run_on_the_files(make_program, tmp_path, monkeypatch, dtype, scaling, lines, signatures):
-    """Both programs, as a reader copies them, give the codes of the reference program."""
-    forms = {form: make_program(form=form, byte_data=dtype == "uint8") for form in ("split", "fused")}
-    programs = Programs(**forms)
-    manifest, metrics, _ = bundle_parts((20,))
-    files = model_files({"int8": programs}, ExportConfig(signatures=signatures))
-    values = np.random.default_rng(1).uniform(0, 1, (64, 20))
-    x = scaling.invert(values, dtype)
-    masks = {name: np.ones((kernel.inputs, kernel.units), bool) for name, kernel in programs.fused.kernels.items()}
-    kernels = describe_kernels(programs.fused, programs.fused, masks)
-    manifest |= {"kernels": kernels, "data": {"shape": [20], "dtype": x.dtype.name, "scaling": scaling.to_json()}}
-    write_files(tmp_path, files | {"manifest.json": json.dumps(manifest).encode()})
-    manifest["files"] = describe_files(tmp_path, list(files))
-    (tmp_path / "golden").mkdir()
-    np.save(tmp_path / "golden/x.npy", x)
-    expected = execute(programs.fused, "encode", program_input(programs.fused, scaling.apply(x)))["code"]
-
+    """All programs, as a reader copies them, give what the reference program gives."""
+    manifest, metrics, programs = written_bundle(make_program, tmp_path, dtype, scaling, signatures)
+    expected = golden_values(tmp_path, programs, scaling)
     card = render_card(manifest, metrics)
     monkeypatch.chdir(tmp_path)
     snippets = re.findall(r"```python\n(.*?)```", card, re.S)
-    assert len(snippets) == 2
+    assert len(snippets) == (2 if "reconstruct" in signatures else 2 * len(signatures))
+    outputs = set()
     for snippet in snippets:
-        assert snippet.count("\n") == lines
+        assert ".int8." in snippet and ".f32." not in snippet
+        assert snippet.count("\n") == (5 if "golden/code.npy" in snippet and lines == 5 else lines)
         names: dict[str, Any] = {}
         exec(compile(snippet, "MODEL_CARD.md", "exec"), names)
         result = names.get("result", names)
-        assert result["code"].dtype == np.uint8
-        assert np.mean(result["code"] == expected) > 0.995
-    for kernel in kernels:
+        if "reconstruct" in signatures or "encode(" in snippet or "encoder." in snippet:
+            assert result["code"].dtype == np.uint8
+            assert np.mean(result["code"] == expected["code"]) > 0.995
+            outputs.add("code")
+        if "reconstruct" in signatures or "decode(" in snippet or "decoder." in snippet:
+            y = result["y"] if result["y"].dtype == np.float32 else programs.fused.quantization("y").dequantize(result["y"])
+            np.testing.assert_allclose(y, expected["y"], atol=4 * programs.fused.quantization("y").scale)
+            outputs.add("y")
+    assert outputs == {"encode": {"code"}, "decode": {"y"}}.get(signatures[0] if len(signatures) == 1 else "", {"code", "y"})
+    for kernel in manifest["kernels"]:
         assert kernel["sha256"] in card
+
+
+def written_bundle(make_program, folder, dtype, scaling, signatures, io="auto"):
+    """Real files of a bundle, int8 and float; returns (manifest, metrics, integer programs)."""
+    forms = {form: make_program(form=form, byte_data=dtype == "uint8") for form in ("split", "fused")}
+    programs = Programs(**forms)
+    floats = Programs(**{form: make_program(form=form, quantized=False) for form in ("split", "fused")})
+    manifest, metrics, _ = bundle_parts((20,))
+    files = model_files({"int8": programs, "f32": floats}, ExportConfig(signatures=signatures, io=io))
+    x = scaling.invert(np.random.default_rng(1).uniform(0, 1, (64, 20)), dtype)
+    masks = {name: np.ones((kernel.inputs, kernel.units), bool) for name, kernel in programs.fused.kernels.items()}
+    kernels = describe_kernels(programs.fused, programs.fused, masks)
+    manifest |= {"kernels": kernels, "data": {"shape": [20], "dtype": x.dtype.name, "scaling": scaling.to_json()}}
+    quantized = {name: programs.fused.quantization(name) for name in ("x", "code", "y")}
+    manifest["tensors"] = {name: {"scale": q.scale, "zero_point": q.zero_point} for name, q in quantized.items()}
+    write_files(folder, files | {"manifest.json": json.dumps(manifest).encode()})
+    manifest["files"] = describe_files(folder, list(files))
+    (folder / "golden").mkdir()
+    np.save(folder / "golden/x.npy", x)
+    return manifest, metrics, programs
+
+
+def golden_values(folder, programs, scaling):
+    """`code` and float32 `y` of the reference program; saves the code where the programs of the card look for it."""
+    x = program_input(programs.fused, scaling.apply(np.load(folder / "golden/x.npy")))
+    values = execute(programs.fused, "reconstruct", x)
+    np.save(folder / "golden/code.npy", values["code"])
+    return {"code": values["code"], "y": programs.fused.quantization("y").dequantize(values["y"])}
+
+
+FLOATS, MINMAX = ("float32", Scaling()), ("float32", Scaling("minmax", -3.0, 7.5))
+BYTES = ("uint8", Scaling("byte", 0.0, 255.0))
+BOTH = ("encode", "decode", "reconstruct")
+MEANINGS = {
+    "code": "A uint8 `code` means (code − {code.zero_point}) · {code.scale!r} in the unit of a float one.",
+    "uint8": "A uint8 `y` means (y − {y.zero_point}) · {y.scale!r} in model units.",
+    "int8": "An int8 `y` means (y − {int8}) · {y.scale!r} in model units.",
+    "float32": "A float32 `y` is in model units.",
+    "bytes": "`x` and `y` are the bytes themselves where a file takes bytes.",
+    "scaled": "Model units times `scale` plus `offset` (manifest.json, data.scaling) are the units of the samples.",
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "io", "signatures", "told"),
+    [
+        (BYTES, "auto", BOTH, ("code", "uint8", "float32", "bytes")),
+        (FLOATS, "auto", BOTH, ("code", "float32")),
+        (MINMAX, "auto", ("decode",), ("code", "float32", "scaled")),
+        (MINMAX, "uint8", ("decode",), ("code", "uint8", "float32", "scaled")),
+        (FLOATS, "int8", BOTH, ("code", "int8", "float32")),
+        (MINMAX, "auto", ("encode",), ("code",)),
+        (BYTES, "auto", ("encode",), ("code",)),
+    ],
+)
+def test_what_the_numbers_mean_where_the_files_have_them(make_program, tmp_path, data, io, signatures, told):
+    manifest, metrics, programs = written_bundle(make_program, tmp_path, *data, signatures, io)
+    card = render_card(manifest, metrics)
+    tensors = {name: programs.fused.quantization(name) for name in ("code", "y")}
+    for key, text in MEANINGS.items():
+        assert (text.format(**tensors, int8=tensors["y"].zero_point - 128) in card) == (key in told), key
+    assert f"| `toy.int8.tflite` | {', '.join(signatures)} |" in card
 
 
 def test_card_sections_and_numbers():
     manifest, metrics, _ = bundle_parts()
+    x, code = ({"name": name, "dtype": "uint8", "shape": ["batch", size]} for name, size in (("x", 64), ("code", 5)))
+    signatures = {"encode": {"inputs": [x], "outputs": [code]}}
+    manifest["files"]["toy.encoder.int8.onnx"] = {"format": "onnx", "precision": "int8", "signatures": signatures}
     card = render_card(manifest, metrics)
     titles = re.findall(r"^## (.*)$", card, re.M)
     assert titles == [

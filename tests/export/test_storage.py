@@ -6,14 +6,15 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tiedae.export.contents import Constant, Contents
 from tiedae.export.onnx_writer import to_onnx
-from tiedae.export.storage import TINY, copies, dequantize, prove
+from tiedae.export.storage import TINY, TINY_MATRIX, UNIFORM, copies, dequantize, prove
 from tiedae.export.tflite_reader import read_tflite
 from tiedae.export.tflite_writer import to_tflite
+from tiedae.export.witness import kernel_copies
 
 from ..conftest import build_program
 from .test_tflite_writer import PROGRAMS, split
@@ -104,10 +105,33 @@ def test_views_of_one_storage_are_no_copy():
     assert copies(views) == []
 
 
-def test_tiny_constants_do_not_count():
-    same = np.zeros(TINY, np.float32)
-    assert copies(contents(a=same[1:], b=same[1:])) == []
-    assert len(copies(contents(a=same, b=same))) == 1
+def ramp(*shape: int) -> np.ndarray:
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (ramp(TINY), 1),
+        (ramp(TINY - 1), 0),
+        (ramp(1, TINY - 1, 1), 0),
+        (ramp(2, TINY_MATRIX // 2), 1),
+        (ramp(3, 5), 0),
+        (np.zeros((8, 8), np.float32), 0),
+        (np.full(UNIFORM - 1, 7, np.int8), 0),
+        (np.zeros(UNIFORM, np.float32), 1),
+        (np.zeros((0, 3), np.float32), 0),
+    ],
+    ids=lambda value: str(value.shape) if isinstance(value, np.ndarray) else None,
+)
+def test_which_constants_are_searched(values, found):
+    assert len(copies(contents(a=values, b=values))) == found
+
+
+def test_a_small_matrix_that_is_stored_three_times():
+    matrix = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    found = copies(contents(a=matrix, b=matrix, c=matrix.T))
+    assert [(copy.name, copy.original, copy.relation) for copy in found] == [("b", "a", "equal"), ("c", "a", "transposed")]
 
 
 def test_every_extra_copy_is_counted_once():
@@ -118,6 +142,7 @@ def test_every_extra_copy_is_counted_once():
 @settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.int8, hnp.array_shapes(min_dims=1, max_dims=4, min_side=2, max_side=6)), st.randoms())
 def test_any_order_of_axes_is_found(values, random):
+    assume(values.min() < values.max())
     order = list(range(values.ndim))
     random.shuffle(order)
     values = np.tile(values, -(-TINY // values.size)) if values.size < TINY else values
@@ -127,6 +152,45 @@ def test_any_order_of_axes_is_found(values, random):
 def test_dequantize():
     constant = quantized("t", np.array([[1, 2], [3, 4]], np.int8), (0.5, 2.0), (1, 0), axis=1)
     np.testing.assert_array_equal(dequantize(constant), [[0, 4], [1, 8]])
+
+
+# --- how often the stock files hold a kernel ---
+
+
+def integers(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-127, 128, shape).astype(np.int8)
+
+
+SQUARE = integers(4, 4)
+AGREE = "the copies agree in {} of their integers"
+
+
+@pytest.mark.parametrize(
+    ("kernels", "matrices", "expected"),
+    [
+        ([(16, 10)], [WEIGHTS, WEIGHTS.T], (2, AGREE.format("100.0%"))),
+        ([(16, 10)], [WEIGHTS, WEIGHTS], (2, AGREE.format("100.0%"))),
+        ([(16, 10)], [WEIGHTS, np.where(np.arange(10) < 9, WEIGHTS, 100).T], (2, AGREE.format("90.0%"))),
+        ([(16, 10)], [WEIGHTS.astype(np.float32), WEIGHTS.T], (2, "")),
+        ([(16, 10)], [WEIGHTS], (1, "")),
+        ([(4, 4)], [SQUARE, SQUARE.T], (2, AGREE.format("100.0%"))),
+        ([(20, 8), (8, 20)], [integers(20, 8, seed=i) for i in range(4)], (2, "")),
+        ([(16, 10), (10, 4)], [WEIGHTS, integers(10, 4), integers(4, 10), WEIGHTS.T, integers(7, 7)], (2, None)),
+        ([(20, 8), (8, 20)], [integers(20, 8, seed=i) for i in range(3)], (None, "")),
+        ([(16, 10), (10, 4)], [WEIGHTS, WEIGHTS.T, integers(10, 4)], (None, "")),
+        ([(16, 10)], [WEIGHTS.ravel()], (None, "")),
+        ([(1, 4)], [integers(1, 4), integers(4, 1)], (None, "")),
+        ([(1, 8), (8, 4)], [integers(8, 1), integers(8, 4), integers(8, 4).T], (2, AGREE.format("100.0%"))),
+    ],
+    ids=[
+        "transposed", "equal", "some differ", "float and int8", "once", "square", "two of one shape", "another matrix",
+        "odd", "unlike", "flat", "one input", "one input, two layers",
+    ],
+)  # fmt: skip
+def test_kernel_copies(kernels, matrices, expected):
+    copies, note = kernel_copies(contents(**{f"m{i}": values for i, values in enumerate(matrices)}), kernels)
+    assert copies == expected[0]
+    assert expected[1] is None or note == expected[1]
 
 
 # --- the proof ---
