@@ -257,3 +257,8 @@ class Recipe:
     def __post_init__(self) -> None:
         allowed = self.name.replace("-", "").replace("_", "").isalnum() and self.name.isascii()
         require(allowed, "name", self.name, "ASCII letters, digits, - and _")
+        if self.train.loss == "bce":
+            sigmoid = self.model.output_activation == "sigmoid" and self.data.scaling != "standard"
+            require(sigmoid, "train.loss", "bce", "another loss, or model.output_activation sigmoid over data in 0…1")
+        if self.train.patience and self.data.validation == 0:
+            require(False, "train.patience", self.train.patience, "0, or data.validation a share to wait for")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from . import archive
 from .autoencoder import TiedAutoencoder
 from .config import TrainConfig
 from .data import Samples, Splits, epoch_order
-from .errors import DataError
+from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 
 Progress = Callable[[str, int, int, int, int, float], None]
@@ -94,8 +95,14 @@ def fit(
     ranges of a quantized model stand still. With a validation set the best epoch's weights are kept, and training stops
     after `config.patience` epochs without a better one; the first `settled_epochs` do not compete.
 
-    Raises DataError where the samples do not fit the model.
+    Raises DataError where the samples do not fit the model, RecipeError for patience without validation samples, InputError
+    where the loss is no longer finite.
     """
+    if not isinstance(splits, Splits):
+        made = "Splits.from_array makes them of an array"
+        raise DataError(f"splits: got {type(splits).__name__}, must be Splits; {made}")
+    if config.patience and splits.validation is None:
+        raise RecipeError(f"patience: got {config.patience}, but there are no validation samples to wait for")
     if splits.train.inputs != model.config.inputs:
         raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {model.config.inputs}")
     steps = -(-len(splits.train) // config.batch_size)
@@ -114,6 +121,8 @@ def fit(
             if before_step is not None:
                 before_step(epoch * steps + step)
             total += float(step_function(batch))
+            if not math.isfinite(total):
+                raise InputError(f"{stage}: the loss is {total} in epoch {epoch + 1}, step {step + 1}; lower the learning rate")
             if progress is not None:
                 progress(stage, epoch + 1, config.epochs, step + 1, steps, total / (step + 1))
         model.settle()

@@ -73,7 +73,12 @@ def assemble(
     write_files(directory, {manifests.FILE: dump(manifest)})
 
     metrics = verify_bundle(
-        directory, keras=keras, test=splits.test, tolerances=recipe.verify, announce=lambda text: announce(f"verify: {text}")
+        directory,
+        keras=keras,
+        uncompressed=keras_function(models["train"]),
+        test=splits.test,
+        tolerances=recipe.verify,
+        announce=lambda text: announce(f"verify: {text}"),
     )
     from .witness import measure_stock
 

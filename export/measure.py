@@ -54,12 +54,17 @@ class Findings:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is measured on: `x` in the user's unit, the same `scaled` to model units, and Keras' float answers, if known."""
+    """What is measured on: `x` in the user's unit and `scaled` to model units; what Keras answers, where it is known.
+
+    `code` and `y` are those of the last float stage, from which the float files come; `float_error` is the test error of the
+    float model before any compression, which quality is measured against.
+    """
 
     x: np.ndarray
     scaled: np.ndarray
     code: np.ndarray | None
     y: np.ndarray | None
+    float_error: float | None
     measures_quality: bool
 
 
@@ -100,6 +105,8 @@ def measure_int8(subject: Subject, evidence: Evidence, tolerances: VerifyConfig,
         _check_operations(subject, "encode", subject.input("encode", evidence)[:TRACED_SAMPLES], tolerances, findings)
     if "decode" in files:
         _check_operations(subject, "decode", expected[:TRACED_SAMPLES], tolerances, findings)
+    if "y" not in outputs and {"encode", "decode"} <= files.keys():
+        outputs["y"] = session.run("decode", outputs["code"])["y"]
     if "y" in outputs:
         outputs["y"] = _real(outputs["y"], program.quantization("y"))
     _measure_quality(subject, "int8", outputs, evidence, findings)
@@ -138,7 +145,8 @@ def measure_float(subject: Subject, evidence: Evidence, tolerances: VerifyConfig
     """Code and y of every signature against Keras, and the error of what comes out."""
     runtime, outputs = subject.session.runtime, {}
     for signature in ("reconstruct", "encode", "decode"):
-        source = evidence.code if signature == "decode" else evidence.scaled
+        code = outputs.get("code") if evidence.code is None else evidence.code
+        source = code if signature == "decode" else evidence.scaled
         if signature not in subject.files or source is None:
             continue
         file = subject.files[signature]
@@ -171,11 +179,11 @@ def _measure_quality(
     runtime = subject.session.runtime
     if not evidence.measures_quality:
         return
-    if "reconstruct" not in subject.files:
+    if not ({"reconstruct"} <= subject.files.keys() or {"encode", "decode"} <= subject.files.keys()):
         what = f"quality of {', '.join(sorted(set(subject.files.values())))} in {runtime}"
-        findings.skip(what, "no signature reconstruct was exported")
+        findings.skip(what, "it takes the signature reconstruct, or encode and decode")
         return
-    file = subject.files["reconstruct"]
+    file = subject.files.get("reconstruct", subject.files.get("decode", ""))
     error = squared_error(evidence.scaled, outputs["y"])
     if not np.isfinite(error):
         findings.check(f"quality {file} {runtime}", False, "not finite", "finite", f"{file} in {runtime}: y is not finite")

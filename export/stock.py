@@ -78,14 +78,15 @@ def stock_tflite(
 
 
 def stock_onnx(model: Autoencoder, *, opset: int = 17) -> bytes:
-    """Convert the float model `x` → `code`, `y` with tf2onnx; float32, dynamic batch."""
+    """Convert the float model `x` → `code`, `y` with tf2onnx; float32, dynamic batch; its newest opset at most."""
     with _unheard():
         import tensorflow as tf
         import tf2onnx
 
         function = _signatures(model)["reconstruct"]
         x = tf.TensorSpec([None, model.config.widths[0]], tf.float32, name="x")
-        converted, _ = tf2onnx.convert.from_function(function, input_signature=[x], opset=opset)
+        newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
+        converted, _ = tf2onnx.convert.from_function(function, input_signature=[x], opset=min(opset, newest))
     return converted.SerializeToString()
 
 

@@ -17,23 +17,32 @@ def table_rows(metrics: Mapping[str, Any]) -> list[Row]:
     floats = [row for row in metrics["quality"] if row["stage"] in ("train", "prune")]
     rows: list[Row] = [(row["row"], f"{row['error']:.3f}", _keras_bytes(metrics), "the reference") for row in floats]
     for maker in ("stock", "tiedae"):
-        for file in metrics["files"]:
-            if file["maker"] == maker and file["precision"] == "int8":
-                rows += _file_row(metrics, file)
+        files = [file for file in metrics["files"] if file["maker"] == maker and file["precision"] == "int8"]
+        for form in dict.fromkeys(file["format"] for file in files):
+            same = [file for file in files if file["format"] == form]
+            whole = [file for file in same if not PARTS & set(file["file"].split("."))]
+            rows += [_file_row(metrics, file) for file in whole or same]
     return rows
 
 
-def _file_row(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> list[Row]:
+PARTS = {"encoder", "decoder"}
+"""Files with one of these in their name hold half of the model."""
+
+
+def _file_row(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> Row:
     errors = [row["error"] for row in metrics["quality"] if row.get("file") == file["file"]]
-    if not errors:
-        return []
     label = "stock" if file["maker"] == "stock" else "tied"
-    error = f"{min(errors):.3f}" if f"{min(errors):.3f}" == f"{max(errors):.3f}" else f"{min(errors):.3f}…{max(errors):.3f}"
-    return [(f"{label} int8 {file['format']}", error, f"{file['bytes']:,}", _parity(metrics, file))]
+    span = list(dict.fromkeys(f"{error:.3f}" for error in (min(errors, default=0.0), max(errors, default=0.0))))
+    part = "".join(f" {part}" for part in PARTS & set(file["file"].split(".")))
+    error = "…".join(span) if errors else "—"
+    return f"{label} int8 {file['format']}{part}", error, f"{file['bytes']:,}", _parity(metrics, file)
+
+
+COPIES = {1: "kernel stored once", 2: "kernel stored twice", None: "copies not counted"}
 
 
 def _parity(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> str:
-    copies = {1: "kernel stored once", 2: "kernel stored twice"}.get(file["kernel_copies"], f"{file['kernel_copies']} copies")
+    copies = COPIES.get(file["kernel_copies"], f"{file['kernel_copies']} copies")
     parts = [copies]
     if file.get("note"):
         parts.append(file["note"])

@@ -34,20 +34,24 @@ MAX_SAMPLES = 10_000
 """How many test samples are run through every runtime."""
 
 Announce = Callable[[str], None]
+Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""float32 model inputs [batch, inputs] → (code, y) of a Keras model."""
 
 
 def verify_bundle(
     path: Path,
     *,
-    keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+    keras: Keras | None = None,
+    uncompressed: Keras | None = None,
     test: Samples | None = None,
     tolerances: VerifyConfig | None = None,
     announce: Announce = lambda _text: None,
 ) -> dict[str, Any]:
     """Check a bundle and return its metrics; `checks` in it say what failed.
 
-    `keras` maps float32 model inputs [batch, inputs] to (code, y); without it, or without `test` samples, the golden vectors
-    stand in. Raises FormatError where `path` is no bundle, or its manifest is unreadable.
+    `keras` is the model that the float files come from, `uncompressed` the float model before pruning, against which quality is
+    measured (else `keras`). Without them, or without `test` samples, the golden vectors stand in. Raises FormatError where
+    `path` is no bundle, or its manifest is unreadable.
     """
     bundle = Bundle.open(path)
     tolerances = tolerances or VerifyConfig(**bundle.manifest["recipe"]["verify"])
@@ -64,7 +68,7 @@ def verify_bundle(
         return _metrics(bundle, findings)
     _check_storage(bundle, contents, programs, masks, findings)
     _check_golden(programs, golden, Scaling.from_json(bundle.manifest["data"]["scaling"]), findings)
-    evidence = _evidence(bundle, golden, keras, test)
+    evidence = _evidence(bundle, golden, keras, uncompressed, test)
     for precision, measure in {"int8": measure_int8, "f32": measure_float}.items():
         for session, files, target in _sessions(bundle, precision, intact, findings):
             announce(f"{precision} {session.runtime}")
@@ -162,7 +166,8 @@ def _check_golden(programs: Programs, golden: Mapping[str, np.ndarray], scaling:
 def _evidence(
     bundle: Bundle,
     golden: Mapping[str, np.ndarray],
-    keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None,
+    keras: Keras | None,
+    uncompressed: Keras | None,
     test: Samples | None,
 ) -> Evidence:
     scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
@@ -172,7 +177,9 @@ def _evidence(
         code, y = keras(scaled)
     else:
         code, y = (golden["code.f32"], golden["y.f32"]) if test is None else (None, None)
-    return Evidence(x, scaled, code, y, measures_quality=test is not None)
+    reference = keras if uncompressed is None else uncompressed
+    float_error = None if reference is None else squared_error(scaled, reference(scaled)[1])
+    return Evidence(x, scaled, code, y, float_error, measures_quality=test is not None)
 
 
 TFLITE_RUNTIMES: Mapping[str, tuple[str, ...]] = {
@@ -220,10 +227,10 @@ def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evide
     """The int8 files' error against Keras float's, in every runtime."""
     if not evidence.measures_quality:
         return
-    if evidence.y is None:
+    if evidence.float_error is None:
         findings.skip("quality against Keras float", "no Keras model given for these samples")
         return
-    reference = squared_error(evidence.scaled, evidence.y)
+    reference = evidence.float_error
     for row in findings.quality:
         if row["precision"] != "int8":
             continue

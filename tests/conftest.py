@@ -174,7 +174,7 @@ epochs = 2
 epochs = 2
 samples = 64
 [verify]
-max_quality_loss = 1.0
+max_quality_loss = 20.0
 """
 
 

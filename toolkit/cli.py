@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
+import io
 import json
-from collections.abc import Mapping, Sequence
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,11 +22,24 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 RESUME = "; the same command with --resume goes on"
 FINE, FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 
+RECIPE_HELP = """\
+the smallest recipe; every other key has a default, and an error names the key and what would be right:
+
+  [data]
+  source = "samples.npy"    # .npy, .npz, .csv, idx(.gz), a folder of images, or a name from `tiedae data`
+  [model]
+  layers = [ {units = 256, activation = "relu"}, {units = 16} ]
+
+more tables: [train] [prune] [quantize] [export] [verify]; see README.md
+
+"""
 EPILOG = "Exit codes: 0 fine; 1 a check failed; 2 the input or the call is wrong; 130 interrupted."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one line on standard error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         arguments = _parser().parse_args(argv)
     except _WrongCall as error:
@@ -29,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG
     from tiedae.compress.errors import CheckError, TiedaeError
 
-    verbosity = int(arguments.verbose) - int(arguments.quiet)
+    verbose, quiet = getattr(arguments, "verbose", False), getattr(arguments, "quiet", False)
     resumable = arguments.command in (_demo, _run)
-    with kept_back(shown=arguments.verbose) as err, Console(verbosity, err=err) as console:
+    with _terminated_as_interrupted(), kept_back(shown=verbose) as err, Console(verbose - quiet, err=err) as console:
         try:
             return arguments.command(arguments, console)
         except TiedaeError as error:
@@ -45,6 +63,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             console.error("interrupted" + (RESUME if resumable else ""))
             return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does; only the main thread may say so."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _system_error(error: OSError) -> str:
@@ -74,18 +109,24 @@ def _parser() -> _Parser:
         epilog=EPILOG,
         parents=[common],
     )
-    parser.set_defaults(quiet=False, verbose=False)
     parser.add_argument("--version", action="version", version=f"tiedae {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, function: Any, text: str) -> _Parser:
-        added = commands.add_parser(name, help=text, description=text, parents=[common], epilog=EPILOG)
+    def command(name: str, function: Any, text: str, more: str = "") -> _Parser:
+        added = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            parents=[common],
+            epilog=more + EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         added.set_defaults(command=function)
         return added
 
     demo = command("demo", _demo, "Run the whole pipeline on data that ships with the package.")
     demo.add_argument("--data", choices=("fashion", "ecg"), default="fashion", help="which data (default: fashion)")
-    run = command("run", _run, "Train, compress, export and check what a recipe describes.")
+    run = command("run", _run, "Train, compress, export and check what a recipe describes.", RECIPE_HELP)
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     for added in (demo, run):
         added.add_argument("--out", type=Path, metavar="DIR", help="where to (default: runs/NAME)")
@@ -128,6 +169,10 @@ def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int
     out = arguments.out or Path("runs") / recipe.name
     result = run_recipe(recipe, base=path.parent, out=out, resume=arguments.resume, force=arguments.force, console=console)
     console.table(recipe.name, ("", "error", "bytes", "parity"), result.table_rows)
+    console.say("error: squared, summed over the values of a test sample, averaged over samples; in model units")
+    for skipped in result.metrics["skipped"]:
+        if skipped["what"].startswith("quality"):
+            console.say(f"{skipped['what']}: not measured, {skipped['reason']}")
     console.say(f"bundle: {result.bundle}")
     _require_checks(result.bundle, result.metrics)
     return FINE

@@ -9,9 +9,14 @@ OUT/bundle/                  the result; it appears whole
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,13 +61,44 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     recipe = check_inputs(recipe, splits.inputs)
     run = _Run(recipe, splits, out, console)
-    run.claim(force=force, resume=resume)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, must be a folder")
+    out.mkdir(parents=True, exist_ok=True)
     bundle = out / "bundle"
-    if bundle.exists():
-        console.note(f"{bundle}: done earlier with this recipe")
-    else:
-        run.build(bundle)
+    with _alone_in(out):
+        run.claim(force=force, resume=resume)
+        if bundle.exists():
+            console.note(f"{bundle}: done earlier with this recipe")
+        else:
+            with _resources():
+                run.build(bundle)
     return RunResult(bundle, _read_json(bundle / "metrics.json"))
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Hold OUT for this process; InputError where another run works there."""
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{out}: another run is working here; wait for it or choose another --out") from None
+        yield
+
+
+@contextlib.contextmanager
+def _resources() -> Iterator[None]:
+    """TensorFlow's word for a full disk or too little memory, as an error of ours."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        if "No space left" in error.message:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir()) from error
+        raise InputError("the model does not fit in memory; make its layers or train.batch_size smaller") from error
+    except MemoryError as error:
+        raise InputError("the model does not fit in memory; make its layers or train.batch_size smaller") from error
 
 
 def _read_json(path: Path) -> Any:
@@ -88,13 +124,13 @@ class _Run:
         mine = {"recipe_sha256": recipe_digest(self.recipe), "data_sha256": self.splits.train.sha256}
         marker = self.out / "run.json"
         ours = [self.out / name for name in ("bundle", "model", "stock")]
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"{self.out}: is a file, must be a folder")
         if marker.exists() and not force:
             theirs = _read_json(marker)
             for key, what in {"recipe_sha256": "another recipe's run", "data_sha256": "a run on other data"}.items():
                 if theirs.get(key) != mine[key]:
                     raise InputError(f"{self.out}: holds {what}; choose another --out, or --force to replace it")
+            for leftover in (self.out / "model").glob(".*.npz.*"):
+                leftover.unlink()
             return
         if not force and any(path.exists() for path in ours):
             raise InputError(
@@ -102,10 +138,9 @@ class _Run:
             )
         if resume and not marker.exists():
             self.console.note(f"{self.out}: nothing to resume, starting")
-        if not (marker.exists() and _read_json(marker) == mine | {"recipe": recipe_to_dict(self.recipe)}):
-            marker.unlink(missing_ok=True)
-            for path in ours:
-                shutil.rmtree(path, ignore_errors=True)
+        marker.unlink(missing_ok=True)
+        for path in ours:
+            shutil.rmtree(path, ignore_errors=True)
         _write_json(marker, mine | {"recipe": recipe_to_dict(self.recipe)})
 
     def build(self, bundle: Path) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, InputError
 from tiedae.export.bundle import Bundle
-from tiedae.export.verify import verify_bundle
+from tiedae.export.verify import Keras, verify_bundle
 
 from .recipe import parse_recipe
 from .sources import load_splits
@@ -23,7 +22,10 @@ def verify(path: Path, *, model: Path | None, data: str | None, announce: Callab
     `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says.
     """
     test = None if data is None else _test_samples(path, data)
-    return verify_bundle(path, keras=None if model is None else _keras(model), test=test, announce=announce)
+    if model is None:
+        return verify_bundle(path, test=test, announce=announce)
+    stages = _stages(model, Bundle.open(path).manifest["model"]["widths"])
+    return verify_bundle(path, keras=stages[-1], uncompressed=stages[0], test=test, announce=announce)
 
 
 def _test_samples(path: Path, source: str) -> Samples:
@@ -35,12 +37,18 @@ def _test_samples(path: Path, source: str) -> Samples:
     return test
 
 
-def _keras(folder: Path) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The float model that the bundle's float files come from: the last stage before quantization."""
-    archive = next((file for file in (folder / "prune.npz", folder / "train.npz") if file.is_file()), None)
-    if archive is None:
-        raise InputError(f"{folder}: holds no model (prune.npz or train.npz); must be the folder OUT/model of a run")
+def _stages(folder: Path, widths: list[int]) -> list[Keras]:
+    """The float models of a run: after training and, where there was pruning, after that."""
+    archives = [file for file in (folder / "train.npz", folder / "prune.npz") if file.is_file()]
+    if not archives:
+        raise InputError(f"{folder}: holds no model (train.npz or prune.npz); must be the folder OUT/model of a run")
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.export.assemble import keras_function
 
-    return keras_function(TiedAutoencoder.load(archive))
+    stages = []
+    for archive in archives:
+        model = TiedAutoencoder.load(archive)
+        if list(model.config.widths) != widths:
+            raise InputError(f"{archive}: a model of widths {list(model.config.widths)}, must be {widths} as in the bundle")
+        stages.append(keras_function(model))
+    return stages

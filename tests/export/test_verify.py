@@ -158,15 +158,38 @@ def test_what_is_no_bundle_is_a_wrong_call(
     assert message in capsys.readouterr().err
 
 
-def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -> None:
-    from tiedae.compress import VerifyConfig
+def test_quality_is_measured_against_the_model_before_any_compression(finished_run: Path, recipe_file: Path) -> None:
+    """Pruning damage counts: with no loss allowed, the half-pruned model of this run fails."""
     from tiedae.verification import verify
 
     bundle, data = finished_run / "bundle", str(recipe_file.parent / "samples.npy")
     metrics = verify(bundle, model=finished_run / "model", data=data, announce=lambda _text: None)
     quality = [row for row in metrics["quality"] if row["precision"] == "int8"]
     assert not failed(metrics) and {row["runtime"] for row in quality} >= {"litert-xnnpack", "ort-cpu"}
-    assert VerifyConfig(max_quality_loss=0.0).max_quality_loss == 0
+    stages = {row["row"]: row["error"] for row in json.loads((bundle / "metrics.json").read_text())["quality"]}
+    gate = next(row for row in metrics["checks"] if row["name"].startswith("quality mini.int8.onnx"))
+    error = next(row["error"] for row in quality if row["runtime"] == "ort-cpu")
+    assert gate["value"] == pytest.approx(error / stages["Keras float"] - 1)
+
+
+def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -> None:
+    """Against a float model that reconstructs perfectly, any int8 file has lost too much."""
+    from tiedae.compress import DataConfig
+    from tiedae.sources import load_splits
+
+    splits = load_splits(DataConfig(str(recipe_file.parent / "samples.npy")), "sigmoid")
+    metrics = verify_bundle(finished_run / "bundle", uncompressed=lambda x: (x, x * np.float32(0.999)), test=splits.test)
+    rows = failed(metrics)
+    assert rows and all(row["name"].startswith("quality mini.int8") for row in rows)
+    assert "against Keras float" in rows[0]["text"]
+
+
+def test_the_model_of_another_run_is_a_wrong_call(finished_run: Path, tmp_path: Path, capsys) -> None:
+    from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
+
+    TiedAutoencoder(ModelConfig((LayerConfig(3),), inputs=9)).save(tmp_path / "train.npz")
+    assert main(["verify", str(finished_run / "bundle"), "--model", str(tmp_path)]) == 2
+    assert "a model of widths [9, 3], must be [24, 12, 4] as in the bundle" in capsys.readouterr().err
 
 
 def test_a_stranger_finds_each_kernel_once(finished_run: Path) -> None:

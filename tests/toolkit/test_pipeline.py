@@ -133,7 +133,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
         assert main(["run", str(recipe_file), "--out", str(tmp_path / "run"), "-q"]) == 2
     error = capsys.readouterr().err
     assert "no space left on the disk" in error and len(error.strip().splitlines()) == 1
-    assert not any(path.is_file() for path in (tmp_path / "run").rglob("*"))
+    assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()] == [".lock"]
 
 
 def test_a_damaged_stage_is_said(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:
@@ -186,3 +186,65 @@ def test_float_data_through_every_edge(tmp_path: Path, granularity: str, io: str
     recipe = recipe.replace('targets = ["onnx"]\nsignatures = ["encode"]', f'io = "{io}"')
     (tmp_path / "floats.toml").write_text(recipe)
     assert main(["run", str(tmp_path / "floats.toml"), "--out", str(tmp_path / "out"), "-q"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs = 3", "epochs = 3\nlearning_rate = 1e30", "train: the loss is nan in epoch 1"),
+        ("epochs = 3", 'epochs = 3\nloss = "bce"\n', None),
+        ("units = 12", "units = 2000000000", "does not fit in memory"),
+    ],
+    ids=["divergence", "bce", "memory"],
+)
+def test_training_that_cannot_go_on_says_why(recipe_file: Path, tmp_path: Path, capsys, old: str, new: str, message) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (64 << 30, limits[1]))
+    try:
+        code = main(["run", str(changed(recipe_file, old, new)), "--out", str(tmp_path / "run"), "-q"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert code == (0 if message is None else 2)
+    if message is not None:
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error
+
+
+def test_quiet_counts_before_and_after_the_command(finished_run: Path, recipe_file: Path, capsys) -> None:
+    for call in (["-q", "run"], ["run", "-q"]):
+        assert main([*call, str(recipe_file), "--out", str(finished_run)]) == 0
+        assert capsys.readouterr().err == ""
+
+
+def test_a_second_run_in_the_same_place_is_refused(finished_run: Path, recipe_file: Path, capsys) -> None:
+    import fcntl
+
+    with (finished_run / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["run", str(recipe_file), "--out", str(finished_run)]) == 2
+    assert "another run is working here" in capsys.readouterr().err
+
+
+def test_the_newest_opset_and_a_pair_without_the_whole(recipe_file: Path, tmp_path: Path, capsys) -> None:
+    """tf2onnx knows fewer opsets than we write; encode and decode chained are measured too."""
+    export = '[export]\nopset = 23\nsignatures = ["encode", "decode"]\n[verify]'
+    assert main(["run", str(changed(recipe_file, "[verify]", export)), "--out", str(tmp_path / "run")]) == 0
+    metrics = json.loads((tmp_path / "run" / "bundle" / "metrics.json").read_text())
+    measured = {row["runtime"] for row in metrics["quality"] if row.get("precision") == "int8" and row["stage"] == "export"}
+    assert measured >= {"litert-xnnpack", "ort-cpu"}
+    out = capsys.readouterr().out
+    assert "tied int8 tflite" in out and "tied int8 onnx decoder" in out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[train]", 'output_activation = "linear"\n[train]\nloss = "bce"', "train.loss: got 'bce'"),
+        ("[train]", "[train]\npatience = 2", "train.patience: got 2, must be 0, or data.validation"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(recipe_file: Path, tmp_path: Path, capsys, old, new, message) -> None:
+    assert main(["run", str(changed(recipe_file, old, new)), "--out", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
