@@ -66,8 +66,8 @@ class Optimizer:
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
         """One update: decoupled weight decay (Loshchilov & Hutter 2019), Adam, and the limit of quantized kernels."""
-        rate = self.rate(self.keras.iterations) if callable(self.rate) else self.rate
         if self.decay:
+            rate: Any = self.rate(self.keras.iterations) if callable(self.rate) else self.rate
             for kernel in self.kernels:
                 kernel.variable.assign_sub(rate * self.decay * kernel.variable)
         self.keras.apply_gradients(zip(gradients, self.variables, strict=True))
