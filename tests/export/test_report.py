@@ -455,11 +455,11 @@ MEANINGS = {
     ],
 )
 def test_what_the_numbers_mean_where_the_files_have_them(make_program, tmp_path, data, io, signatures, told):
-    manifest, metrics, programs = written_bundle(make_program, tmp_path, *data, signatures, io)
+    manifest, metrics, programs = written_bundle(make_program, tmp_path, *data, signatures=signatures, io=io)
     card = render_card(manifest, metrics)
     tensors: dict = {name: programs.fused.quantization(name) for name in ("code", "y")}
     for key, text in MEANINGS.items():
-        assert (text.format(**(tensors | {"int8": tensors["y"].zero_point - 128})) in card) == (key in told), key
+        assert (str.format_map(text, tensors | {"int8": tensors["y"].zero_point - 128}) in card) == (key in told), key
     assert f"| `toy.int8.tflite` | {', '.join(signatures)} |" in card
 
 
