@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .config import LayerConfig, ModelConfig
-from .errors import FormatError
+from .errors import FormatError, RecipeError
 from .files import write_atomic
 
 if TYPE_CHECKING:
@@ -23,6 +26,22 @@ if TYPE_CHECKING:
 FORMAT = "tiedae-model"
 VERSION = 1
 _HEADER = "header.json"
+
+DAMAGE = (
+    EOFError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and zipfile raise, besides ValueError, where the bytes of an .npy or .npz are damaged or encrypted."""
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -36,12 +55,14 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
 def unpack(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The header and the arrays of `pack`; FormatError where the file is missing, damaged or of another kind."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        file = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise FormatError(f"{path}: not a {kind} file, but a .npy of one array")
+        arrays = {name: np.asarray(file[name]) for name in file.files}
         header = json.loads(arrays.pop(_HEADER).tobytes())
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
-    except (ValueError, KeyError, EOFError, OSError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, KeyError, *DAMAGE) as error:
         raise FormatError(f"{path}: not a {kind} file, or damaged ({type(error).__name__})") from error
     if not isinstance(header, dict) or header.get("format") != kind:
         raise FormatError(f"{path}: not a {kind} file")
@@ -96,8 +117,14 @@ def write(path: Path, model: TiedAutoencoder) -> None:
 
 
 def read(path: Path, make: type[TiedAutoencoder]) -> TiedAutoencoder:
+    """The model that `write` wrote; FormatError, naming the file, for anything else."""
     header, arrays = unpack(path, FORMAT)
     try:
+        for name, values in arrays.items():
+            if not np.isfinite(values).all():
+                raise FormatError(f"{path}: {name} holds values that are not finite; the archive is damaged")
         return rebuild(header, arrays, make)
-    except (KeyError, TypeError, ValueError) as error:
+    except RecipeError as error:
+        raise FormatError(f"{path}: its configuration is wrong: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: the archive contradicts itself: {error}") from error

@@ -85,21 +85,34 @@ class Scaling:
 
     @classmethod
     def fit(
-        cls, rule: Rule | Literal["auto"], samples: Samples, *, per_feature: bool = False, output_activation: str = "sigmoid"
+        cls,
+        rule: Rule | Literal["auto"],
+        samples: Samples,
+        *,
+        per_feature: bool = False,
+        output_activation: str = "sigmoid",
+        source: str = "samples",
     ) -> Scaling:
         """The scaling that `rule` gives on these samples, in one or two passes over chunks.
 
         `auto` is `byte` for uint8. Other data stay as they are where the output activation can already produce them, are
         scaled to its range by `minmax` where it is bounded below, and by `standard` for a linear output. A feature that
         never changes gets scale 1. `per_feature` gives every feature an offset and a scale of its own.
+
+        Raises DataError, naming `source`, where `byte` is asked for and a value lies outside 0…255.
         """
         if rule == "auto" and samples.dtype == np.uint8:
             rule = "byte"
         if rule == "none":
             return cls()
-        if rule == "byte":
+        if rule == "byte" and samples.dtype == np.uint8:
             return cls("byte", 0.0, 255.0)
         low, high = _extremes(samples)
+        if rule == "byte":
+            if low.min() < 0 or high.max() > 255:
+                got = f"has values from {low.min():g} to {high.max():g}"
+                raise DataError(f'{source}: {got}; scaling "byte" divides by 255, they must lie in 0…255')
+            return cls("byte", 0.0, 255.0)
         if rule == "auto":
             target = OUTPUT_RANGES.get(output_activation)
             if target is not None and target[0] <= low.min() and high.max() <= target[1]:

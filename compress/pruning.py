@@ -36,10 +36,10 @@ def prune(
     steps = -(-len(splits.train) // train.batch_size)
     end = min(int(steps * config.epochs * config.ramp), steps * config.epochs - 1)
     if config.schedule == "polynomial" and end >= 1:
-        frequency = max(1, end // UPDATES)
+        settled, frequency = end // steps, max(1, end // UPDATES)
         schedule = sparsity.PolynomialDecay(0.0, config.sparsity, 0, end - end % frequency, frequency=frequency)
     else:
-        schedule = sparsity.ConstantSparsity(config.sparsity, 0, 0, frequency=1)
+        settled, schedule = 0, sparsity.ConstantSparsity(config.sparsity, 0, 0, frequency=1)
     update = {"layer": prune_layerwise, "global": prune_globally}[config.scope]
 
     def before_step(step: int) -> None:
@@ -55,7 +55,7 @@ def prune(
         checkpoint=checkpoint,
         progress=progress,
         before_step=before_step,
-        settled_epochs=end // steps,
+        settled_epochs=settled,
     )
 
 
@@ -72,7 +72,7 @@ def prune_layerwise(kernels: list[TiedKernel], share: float) -> None:
 def prune_globally(kernels: list[TiedKernel], share: float) -> None:
     """Mask the smallest magnitudes of all kernels together; each kernel keeps its largest value at least."""
     magnitudes = np.concatenate([np.abs(kernel.variable.numpy()).ravel() for kernel in kernels])
-    drop = round(share * magnitudes.size)
+    drop = min(round(share * magnitudes.size), magnitudes.size - 1)
     threshold = np.partition(magnitudes, drop)[drop]
     for kernel in kernels:
         magnitude = np.abs(kernel.variable.numpy())

@@ -39,7 +39,9 @@ def equalizing_rotation(moments: np.ndarray) -> np.ndarray:
 def balance_code(model: TiedAutoencoder, x: np.ndarray) -> bool:
     """Rotate the code of a float model in place so that its units have the same mean square over `x` [n, inputs].
 
-    Returns False, and changes nothing, where the code must keep its axes: an activation, an L1 or an activity penalty.
+    Returns False, and changes nothing, where the last layer ties the code to its axes, by an activation other than linear,
+    `l1` on its kernel, `activity_l1` or `dropout`, or has a single unit. `l2` and `activity_l2` do not change under a
+    rotation and do not block it.
     """
     layer = model.config.layers[-1]
     if layer.activation != "linear" or layer.l1 or layer.activity_l1 or layer.dropout or layer.units == 1:

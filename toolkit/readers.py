@@ -10,7 +10,6 @@ import csv
 import gzip
 import math
 import warnings
-import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
+from tiedae.compress.archive import DAMAGE
 from tiedae.compress.errors import DataError, FormatError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def read(path: Path) -> Arrays:
     name = path.name.removesuffix(".gz")
     kind = ".idx" if name.endswith(("ubyte", ".idx")) else path.suffix.lower()
     if kind not in READERS:
-        raise DataError(f"{path}: cannot tell its kind; must be {', '.join(READERS)} (or .gz of it) or a folder of images")
+        raise DataError(f"{path}: cannot tell its kind; must be {', '.join(READERS)}, .idx.gz or a folder of images")
     return READERS[kind](path)
 
 
@@ -61,17 +61,23 @@ def read_npy(path: Path) -> Arrays:
         try:
             version = np.lib.format.read_magic(file)
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = header(file)
-        except ValueError as error:
+            with warnings.catch_warnings(action="ignore"):  # of Python 2, or of what a damaged header looks like
+                shape, _, dtype = header(file)
+        except (ValueError, *DAMAGE) as error:
             raise FormatError(f"{path}: its header is damaged ({error})") from None
         start = file.tell()
+    if min(shape, default=0) < 0:
+        raise FormatError(f"{path}: its header is damaged (shape {list(shape)})")
     if dtype.hasobject:
         raise DataError(f"{path}: holds Python objects (ragged samples?), must be an array of numbers")
     needed, size = start + math.prod(shape) * dtype.itemsize, path.stat().st_size
     if size < needed:
         raise FormatError(f"{path}: is truncated: {size} bytes, must be {needed} for shape {list(shape)} of {dtype}")
-    values = np.load(path, mmap_mode="r" if size >= MAPPED_FROM else None, allow_pickle=False)
-    return Arrays(values)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return Arrays(np.load(path, mmap_mode="r" if size >= MAPPED_FROM else None, allow_pickle=False))
+    except (ValueError, *DAMAGE) as error:
+        raise FormatError(f"{path}: cannot be read as shape {list(shape)} of {dtype} ({error})") from None
 
 
 def read_npz(path: Path) -> Arrays:
@@ -81,11 +87,15 @@ def read_npz(path: Path) -> Arrays:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise FormatError(f"{path}: is a .npy file, must be .npz; rename it")
-            arrays = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            with warnings.catch_warnings(action="ignore"):
+                arrays = {name: archive[name] for name in archive.files}
+    except DAMAGE as error:
         raise FormatError(f"{path}: is damaged or not a .npz file ({error})") from None
     except ValueError as error:
         raise DataError(f"{path}: holds something else than arrays of numbers ({error})") from None
+    for name, values in arrays.items():
+        if not isinstance(values, np.ndarray):
+            raise FormatError(f"{path}: {name} is no array; a .npz holds .npy files alone")
     labels = arrays.get("labels", arrays.get("y"))
     if "x_train" in arrays:
         y_test = arrays.get("y_test", arrays.get("labels_test"))
@@ -99,7 +109,7 @@ def read_npz(path: Path) -> Arrays:
 
 
 def read_csv(path: Path) -> Arrays:
-    """Rows of numbers, separated by comma, semicolon or tab.
+    """Rows of numbers, separated by comma, semicolon or tab. Line 1 is a heading where none of its cells is a number.
 
     A column with the heading `label` becomes the labels, float64 [n]; where one of them is text all are names, and the labels
     are integers: each name's place in sorted order.
@@ -117,7 +127,7 @@ def read_csv(path: Path) -> Arrays:
             first = file.readline()
             delimiter = max(",;\t", key=first.count)
             names = next(csv.reader([first], delimiter=delimiter), [])
-            heading = any(_number(cell) is None for cell in names)
+            heading = bool(names) and all(_number(cell) is None for cell in names)
             headings = [name.strip().lower() for name in names]
             if not heading:
                 file.seek(0)
@@ -131,6 +141,8 @@ def read_csv(path: Path) -> Arrays:
                 _explain_csv(path, delimiter, heading, label_column)
     except UnicodeDecodeError:
         raise FormatError(f"{path}: is not text in UTF-8, must be .csv") from None
+    except csv.Error as error:
+        raise FormatError(f"{path}: is damaged or no table of numbers ({error})") from None
     if values.size == 0:
         raise DataError(f"{path}: holds no row of numbers")
     if heading and len(names) != values.shape[1]:

@@ -124,7 +124,9 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
             raise DataError(f"{source}: {got}; must be the same")
     assert train is not None and test is not None
     check_varies(train, source)
-    scaling = Scaling.fit(config.scaling, train, per_feature=config.per_feature, output_activation=output_activation)
+    scaling = Scaling.fit(
+        config.scaling, train, per_feature=config.per_feature, output_activation=output_activation, source=source
+    )
     return Splits.scaled(train, validation, test, scaling)
 
 
@@ -132,7 +134,10 @@ def _load(source: str, base: Path) -> tuple[Arrays, int]:
     """The arrays of a source and the window that it is cut with by default."""
     known = DATA_SETS.get(source)
     if known is None:
-        path = base / Path(source).expanduser()
+        try:
+            path = base / Path(source).expanduser()
+        except RuntimeError:
+            raise DataError(f"{source}: no home folder is known for {Path(source).parts[0]}; write the path in full") from None
         if not path.exists():
             close = difflib.get_close_matches(source, DATA_SETS, 1)
             names = f"did you mean {close[0]}?" if close else "known data sets: " + ", ".join(DATA_SETS)

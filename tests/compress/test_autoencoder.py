@@ -110,6 +110,29 @@ def test_archives_hold_no_pickle_and_damage_is_said(make_splits, tmp_path: Path)
     np.savez(path, a=np.zeros(3))
     with pytest.raises(FormatError, match="not a tiedae-model file"):
         TiedAutoencoder.load(path)
+    with path.open("wb") as plain:
+        np.save(plain, np.zeros(3))
+    with pytest.raises(FormatError, match=r"model\.npz: not a tiedae-model file, but a \.npy of one array"):
+        TiedAutoencoder.load(path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("units", -1), ("activation", "gelu")])
+def test_an_archive_with_a_wrong_configuration_is_named(tmp_path: Path, key: str, value: object) -> None:
+    model, path = TiedAutoencoder(config()), tmp_path / "model.npz"
+    header = archives.describe(model)
+    header["model"]["layers"][1][key] = value
+    path.write_bytes(archives.pack(header, {name: variable.numpy() for name, variable in model.state().items()}))
+    with pytest.raises(FormatError, match=f"model.npz: its configuration is wrong: {key}: got {value!r}"):
+        TiedAutoencoder.load(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_archive_with_weights_that_are_not_finite_is_refused(tmp_path: Path, value: float) -> None:
+    model, path = TiedAutoencoder(config()), tmp_path / "model.npz"
+    model.kernels[1].variable[3, 2].assign(value)
+    model.save(path)
+    with pytest.raises(FormatError, match=r"model\.npz: kernel_1 holds values that are not finite"):
+        TiedAutoencoder.load(path)
 
 
 def test_an_archive_whose_shapes_contradict_its_configuration_is_refused(make_splits, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ def test_bytes_come_back_exactly(x, rule, per_feature, output):
 @settings(max_examples=40, deadline=None)
 @given(FLOATS, RULES, st.booleans(), OUTPUTS)
 def test_floats_come_back_and_the_written_rule_is_the_rule(x, rule, per_feature, output):
+    if rule == "byte":
+        x = np.clip(x, 0, 255)
     scaling = Scaling.fit(rule, Samples(x), per_feature=per_feature, output_activation=output)
     back = scaling.invert(scaling.apply(x), np.float32)
     np.testing.assert_allclose(back, x, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(x).max()))
@@ -57,6 +59,16 @@ def test_standard_measures_mean_and_deviation_despite_a_large_offset():
     np.testing.assert_allclose(scaling.offset, x.mean(axis=0))
     np.testing.assert_allclose(scaling.scale, x.std(axis=0))
     np.testing.assert_allclose(scaling.apply(x).std(axis=0), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("values", "fits"), [([0, 255], True), ([0.5, 17], True), ([-1, 3], False), ([0, 255.5], False)])
+def test_byte_is_for_values_of_a_byte(values, fits):
+    samples = Samples(np.array([values, values]))
+    if fits:
+        assert Scaling.fit("byte", samples) == Scaling("byte", 0.0, 255.0)
+    else:
+        with pytest.raises(DataError, match=r'samples: has values from .*; scaling "byte" divides by 255'):
+            Scaling.fit("byte", samples)
 
 
 @pytest.mark.parametrize("rule", ["minmax", "standard"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,9 +43,9 @@ def test_outputs_stay_and_code_units_become_equally_loud() -> None:
     np.testing.assert_allclose(*distances, rtol=1e-4)
 
 
-@pytest.mark.parametrize("last", [LayerConfig(4, "tanh"), LayerConfig(4, l1=0.1), LayerConfig(4, activity_l1=0.1)])
-def test_a_code_whose_axes_matter_is_left_alone(last: LayerConfig) -> None:
-    model = unbalanced(last)
+@pytest.mark.parametrize("axes", [{"activation": "tanh"}, {"l1": 0.1}, {"activity_l1": 0.1}, {"dropout": 0.1}])
+def test_a_code_whose_axes_matter_is_left_alone(axes: dict[str, Any]) -> None:
+    model = unbalanced(LayerConfig(4, **axes))
     before = model.kernels[-1].variable.numpy()
     assert not balance_code(model, np.ones((8, 24), np.float32))
     np.testing.assert_array_equal(model.kernels[-1].variable, before)

@@ -20,7 +20,9 @@ from tiedae.compress import (
     prune,
     train_quantized,
 )
-from tiedae.compress.pruning import sparsity_of
+from tiedae.compress.kernel import OUTLIER
+from tiedae.compress.pruning import prune_globally, sparsity_of
+from tiedae.compress.train import Optimizer, validation_loss
 
 LAYERS = (LayerConfig(12, "relu"), LayerConfig(4))
 
@@ -168,6 +170,54 @@ def test_a_ramp_longer_than_the_training_still_ends_at_its_share(make_splits) ->
     model = model_of()
     prune(model, make_splits(train=16), PruneConfig(sparsity=0.5, epochs=1, ramp=1.0), TrainConfig(batch_size=64))
     assert sparsity_of(model) == pytest.approx({"kernel_0": 0.5, "kernel_1": 0.5}, abs=0.02)
+
+
+def test_global_pruning_of_nearly_all_leaves_each_kernel_its_largest_value() -> None:
+    model = TiedAutoencoder(ModelConfig((LayerConfig(2), LayerConfig(1)), inputs=3))
+    prune_globally(model.kernels, 0.99)
+    for kernel in model.kernels:
+        magnitude = np.abs(kernel.variable.numpy())
+        np.testing.assert_array_equal(kernel.mask, magnitude == magnitude.max())
+
+
+def test_weights_from_before_the_end_of_the_ramp_are_not_kept(make_splits) -> None:
+    splits, model = make_splits(validation=64), model_of()
+    fit(model, splits, TrainConfig(epochs=4, batch_size=32, learning_rate=1e-2))
+    config = PruneConfig(sparsity=0.9, epochs=5, ramp=0.7, learning_rate=1e-5)
+    history = prune(model, splits, config, TrainConfig(batch_size=32, patience=1))
+    losses = [record["validation_loss"] for record in history]
+    assert np.argmin(losses) < 3
+    assert sparsity_of(model) == pytest.approx({"kernel_0": 0.9, "kernel_1": 0.9}, abs=0.02)
+
+
+def test_every_epoch_competes_where_the_mask_is_final_at_once(make_splits) -> None:
+    splits, model = make_splits(validation=64), model_of()
+    config = PruneConfig(sparsity=0.5, schedule="constant", epochs=4, ramp=1.0, learning_rate=1.0, weight_decay=0)
+    train = TrainConfig(batch_size=32, schedule="constant")
+    losses = [record["validation_loss"] for record in prune(model, splits, config, train)]
+    assert np.argmin(losses) < 3
+    assert validation_loss(model, splits.validation, train) == min(losses)
+
+
+def test_weight_decay_takes_its_share_off_the_kernels_alone() -> None:
+    model = model_of()
+    for variable in model.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    optimizer = Optimizer(model, TrainConfig(learning_rate=0.1, schedule="constant", weight_decay=0.5), 1)
+    optimizer.apply([np.zeros(variable.shape, np.float32) for variable in model.trainable_variables])
+    for variable in model.trainable_variables:
+        expected = 0.95 if len(variable.shape) == 2 else 1.0
+        np.testing.assert_allclose(variable, np.full(variable.shape, expected), rtol=1e-6)
+
+
+def test_an_outlier_is_drawn_in_by_quantization_aware_training(make_splits) -> None:
+    splits, model = make_splits(), model_of()
+    kernel = model.kernels[0]
+    kernel.variable[5, 3].assign(30.0)
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+    train_quantized(model, splits, QuantizeConfig(epochs=3), TrainConfig(batch_size=32))
+    weight = kernel.variable.numpy()
+    assert np.abs(weight).max() < 1.01 * OUTLIER * np.sqrt(np.square(weight).mean())
 
 
 def test_ranges_stand_still_at_the_end_of_quantization_aware_training(make_splits) -> None:

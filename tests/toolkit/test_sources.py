@@ -2,6 +2,7 @@ import dataclasses
 import gzip
 import re
 import struct
+import zipfile
 import zlib
 
 import numpy as np
@@ -311,7 +312,50 @@ def half_image(folder):
     return folder
 
 
+def npy(header):
+    return content("x.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(64))
+
+
+def patched_npz(at, value):
+    """The .npz of one array, with two bytes replaced at an offset of its local and of its central header."""
+
+    def write(folder):
+        data = bytearray(write_npz_of_one(folder).read_bytes())
+        for place in (at, data.index(b"PK\x01\x02") + at + 2):
+            data[place : place + 2] = struct.pack("<H", value)
+        (folder / "x.npz").write_bytes(data)
+        return folder / "x.npz"
+
+    return write
+
+
+def text_npz(folder):
+    with zipfile.ZipFile(folder / "x.npz", "w") as archive:
+        archive.writestr("notes.txt", "not an array")
+    return folder / "x.npz"
+
+
 BAD_SOURCES = [
+    (npy(b"{'descr': '<f4', 'shape': (3, 2"), FormatError, "x.npy: its header is damaged"),
+    (npy(b"{[]: 1}"), FormatError, "x.npy: its header is damaged"),
+    (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 2)}"), FormatError, r"x.npy: its header .*\(shape \[-2, 2\]"),
+    (
+        npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (0, 99999999999999999999)}"),
+        FormatError,
+        "x.npy: cannot be read",
+    ),
+    (patched_npz(6, 1), FormatError, "x.npz: is damaged or not a .npz file .*encrypted"),
+    (patched_npz(8, 99), FormatError, "x.npz: is damaged or not a .npz file .*compression method"),
+    (text_npz, FormatError, "x.npz: notes.txt is no array"),
+    (content("x.csv", b"1.0,,3.0\n4,5,6\n7,8,9\n"), DataError, "x.csv: line 1, column 2: '' is not a number"),
+    (content("x.csv", b"1.0,oops,3.0\n4,5,6\n7,8,9\n"), DataError, "x.csv: line 1, column 2: 'oops' is not a number"),
+    (content("x.csv", b"a,b\n1,x" + b"9" * 140_000 + b"\n"), FormatError, "x.csv: is damaged or no table .*field larger"),
+    (content("x.csv", b"9" * 140_000 + b",2\n"), FormatError, "x.csv: is damaged or no table .*field larger"),
+    (
+        content("x.csv.gz", b""),
+        DataError,
+        "x.csv.gz: cannot tell its kind; must be .npy, .npz, .csv, .idx, .idx.gz or a folder",
+    ),
     (content("x.npy", b""), FormatError, "x.npy: is not a .npy file"),
     (content("x.npy", b"PK\x03\x04 something else"), FormatError, "x.npy: is not a .npy file"),
     (content("x.npy", b"\x93NUMPY\x01\x00\x10\x00garbage"), FormatError, "x.npy: its header is damaged"),
@@ -381,6 +425,17 @@ def test_too_few_samples_for_the_splits(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 3), np.float32))
     with pytest.raises(DataError, match=r"x\.npy: holds 2 samples; with 2 split off none is left to train on"):
         load_splits(DataConfig("x.npy", test=0.1, validation=0.1), "sigmoid", base=tmp_path)
+
+
+def test_the_home_folder_of_nobody_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"^~nosuchuser/x\.npy: no home folder is known for ~nosuchuser; write the path"):
+        load_splits(DataConfig("~nosuchuser/x.npy"), "sigmoid", base=tmp_path)
+
+
+def test_byte_scaling_names_the_source_whose_values_are_no_bytes(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(40.0).reshape(10, 4) - 1)
+    with pytest.raises(DataError, match=r'^x\.npy: has values from -1 to .*; scaling "byte" .* must lie in 0…255'):
+        load_splits(DataConfig("x.npy", scaling="byte", split="tail"), "sigmoid", base=tmp_path)
 
 
 def test_a_window_is_for_records_only(tmp_path):
