@@ -18,7 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tiedae.compress import DataConfig, LayerConfig, ModelConfig, PruneConfig, QuantizeConfig, Recipe, Splits, TrainConfig
+from tiedae.compress import (
+    CheckError,
+    DataConfig,
+    LayerConfig,
+    ModelConfig,
+    PruneConfig,
+    QuantizeConfig,
+    Recipe,
+    Splits,
+    TrainConfig,
+)
 from tiedae.compress.config import fine_tuning
 from tiedae.console import Console
 from tiedae.pipeline import run_recipe
@@ -75,6 +85,9 @@ def measure(out: Path, console: Console) -> list[Row]:
         "quantize": twin_errors(splits, start, [RECIPE.quantize], console),
         "pruned": twin_errors(splits, start, [PRUNE, RECIPE.quantize], console),
     }
+    for run in (quantized, pruned):
+        if any(row.get("problem") for row in run.metrics["parity"]):
+            raise CheckError(f"{run.bundle}: a comparison could not be made; see metrics.json")
     return [
         *byte_rows(quantized.metrics),
         *parity_rows(quantized.metrics),

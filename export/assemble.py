@@ -21,13 +21,12 @@ from .lowering import lower
 from .manifest import dump
 from .measure import squared_error
 from .report import render_report
-from .verify import MAX_SAMPLES, verify_bundle
+from .verify import MAX_SAMPLES, installed_versions, verify_bundle
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
 
 GOLDEN_SAMPLES = 64
-PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "onnx", "tf2onnx", "ai-edge-litert", "numpy")
 ROWS = {"train": "Keras float", "prune": "Keras pruned", "quantize": "Keras int8 simulation"}
 
 Announce = Callable[[str], None]
@@ -61,7 +60,9 @@ def assemble(
     keras = keras_function(floating)
     masks = quantized.masks()
     calibration = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
-    files = model_files(programs, recipe.export)
+    byte_data = splits.train.dtype == np.uint8 and splits.scaling.rule == "byte"
+    io = {True: "uint8", False: "float32"}[byte_data] if recipe.export.io == "auto" else recipe.export.io
+    files = model_files(programs, recipe.export, io)
     x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
     scaled = splits.scaling.apply(x)
     codes = execute(programs["int8"].reference, "encode", program_input(programs["int8"].reference, scaled))["code"]
@@ -84,7 +85,7 @@ def assemble(
 
     announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
     test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES))))
-    witness = measure_stock(floating, manifest["tensors"], calibration.inputs, test, keras, recipe, stock)
+    witness = measure_stock(floating, io, calibration.inputs, test, keras, recipe, stock)
     stages = [
         {"row": ROWS[stage], "stage": stage, "error": squared_error(test, keras_function(model)(test)[1])}
         for stage, model in models.items()
@@ -153,8 +154,11 @@ def _manifest(
             "output_activation": recipe.model.output_activation,
             "sparsity": {name: float(1 - mask.mean()) for name, mask in masks.items()},
         },
-        "kernels": manifests.describe_kernels(integer, programs["f32"].reference, masks),
+        "kernels": [
+            {**kernel, "sha256_f32": manifests.sha256_of(programs["f32"].reference.constants[kernel["name"]])}
+            for kernel in manifests.describe_kernels(integer, masks)
+        ],
         "tensors": {name: dataclasses.asdict(integer.quantization(name)) for name in ("x", "code", "y")},
         "operations": {form: manifests.program_to_json(getattr(programs["int8"], form)) for form in ("split", "fused")},
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": installed_versions(),
     }

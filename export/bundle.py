@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tokenize
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,21 +55,24 @@ class Programs:
         return {"tflite": self.split, "onnx": self.fused}[target]
 
 
+ONNX_PARTS = {"reconstruct": "", "encode": "encoder.", "decode": "decoder."}
+"""What stands between name and precision in the file of a signature."""
+
+
 def _tflite_files(stem: str, precision: str, program: Program, config: ExportConfig, io: str) -> dict[str, bytes]:
     return {f"{stem}.{precision}.tflite": to_tflite(program, signatures=config.signatures, io=io)}
 
 
 def _onnx_files(stem: str, precision: str, program: Program, config: ExportConfig, io: str) -> dict[str, bytes]:
+    names = {signature: f"{stem}.{part}{precision}.onnx" for signature, part in ONNX_PARTS.items()}
+    pair = {"encode", "decode"} <= set(config.signatures)
     files = {}
-    if "reconstruct" in config.signatures:
-        files[f"{stem}.{precision}.onnx"] = to_onnx(program, signature="reconstruct", io=io, opset=config.opset)
-    names = {"encode": f"{stem}.encoder.{precision}.onnx", "decode": f"{stem}.decoder.{precision}.onnx"}
-    if set(names) <= set(config.signatures):
+    if pair:
         kernels = f"{stem}.{precision}.kernels.bin"
-        pair = to_onnx_pair(program, io=io, opset=config.opset, kernels_file=kernels)
-        files |= dict(zip((*names.values(), kernels), pair, strict=True))
-    else:
-        for signature in set(names) & set(config.signatures):
+        written = to_onnx_pair(program, io=io, opset=config.opset, kernels_file=kernels)
+        files |= dict(zip((names["encode"], names["decode"], kernels), written, strict=True))
+    for signature in config.signatures:
+        if not (pair and signature in ("encode", "decode")):
             files[names[signature]] = to_onnx(program, signature=signature, io=io, opset=config.opset)
     return files
 
@@ -76,15 +80,27 @@ def _onnx_files(stem: str, precision: str, program: Program, config: ExportConfi
 WRITERS: Mapping[str, Callable[..., dict[str, bytes]]] = {"tflite": _tflite_files, "onnx": _onnx_files}
 
 
-def model_files(programs: Mapping[str, Programs], config: ExportConfig) -> dict[str, bytes]:
-    """The model files by name; `programs` by precision, `int8` and `f32`."""
+def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: str) -> dict[str, bytes]:
+    """The model files by name; `programs` by precision, `int8` and `f32`. `io` is the dtype of x and y in the int8 files."""
     files: dict[str, bytes] = {}
     for precision, pair in programs.items():
-        io = config.io if precision == "int8" else "auto"
         for target in config.targets:
             program = pair.form(target)
-            files |= WRITERS[target](program.name, precision, program, config, io)
+            files |= WRITERS[target](program.name, precision, program, config, io if precision == "int8" else "auto")
     return files
+
+
+def model_names(stem: str, config: ExportConfig) -> set[str]:
+    """The names of the files that `model_files` writes."""
+    names = set()
+    for precision in PRECISIONS:
+        if "tflite" in config.targets:
+            names.add(f"{stem}.{precision}.tflite")
+        if "onnx" in config.targets:
+            names |= {f"{stem}.{ONNX_PARTS[signature]}{precision}.onnx" for signature in config.signatures}
+            if {"encode", "decode"} <= set(config.signatures):
+                names.add(f"{stem}.{precision}.kernels.bin")
+    return names
 
 
 def golden_files(
@@ -179,14 +195,21 @@ class Bundle:
         return [name for name in self.manifest["files"] if is_model(name)]
 
     def golden(self) -> dict[str, np.ndarray]:
-        """The golden vectors by name; FormatError where one is missing or damaged."""
-        arrays = {}
+        """The golden vectors by name; FormatError where one is missing, damaged, or of another shape or dtype."""
+        widths = self.manifest["model"]["widths"]
+        arrays: dict[str, np.ndarray] = {}
         for name in GOLDEN:
             path = self.path / "golden" / f"{name}.npy"
             try:
                 arrays[name] = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
+            except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
                 raise FormatError(f"{path}: missing or damaged ({type(error).__name__})") from None
+            size = widths[-1] if name.startswith("code") else widths[0]
+            dtype = {"x": self.manifest["data"]["dtype"], "code": "uint8", "y": "uint8"}.get(name, "float32")
+            right = len(arrays["x"]) if arrays["x"].ndim else 0, size
+            if arrays[name].shape != right or right[0] == 0 or arrays[name].dtype.name != dtype:
+                got = f"{arrays[name].dtype} {list(arrays[name].shape)}"
+                raise FormatError(f"{path}: got {got}, must be {dtype} {list(right)} with a sample or more")
         return arrays
 
     def programs(self, contents: Mapping[str, Contents]) -> Programs:
@@ -217,9 +240,11 @@ class Bundle:
         _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
         masks = {}
         for kernel in self.manifest["kernels"]:
-            count = kernel["shape"][0] * kernel["shape"][1]
-            bits = np.unpackbits(arrays[f"mask.{kernel['name']}"], count=count)
-            masks[kernel["name"]] = bits.reshape(kernel["shape"]).astype(bool)
+            name, shape = kernel["name"], kernel["shape"]
+            packed = arrays.get(f"mask.{name}")
+            if packed is None or packed.dtype != np.uint8 or packed.size != -(-shape[0] * shape[1] // 8):
+                raise FormatError(f"{self.path / PROGRAM_FILE}: holds no mask of {name} [{shape[0]}, {shape[1]}]")
+            masks[name] = np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).astype(bool)
         return masks
 
 

@@ -26,15 +26,14 @@ def sha256_of(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
-def describe_kernels(program: Program, floats: Program, masks: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """What the files must hold: shape, scales and sha256 of the integers, sha256 of the float kernel, pruned positions."""
+def describe_kernels(program: Program, masks: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """What the integer files must hold: shape, scales and sha256 of each kernel, and how many positions are pruned."""
     return [
         {
             "name": kernel.name,
             "shape": [kernel.inputs, kernel.units],
             "scale": list(kernel.scales),
             "sha256": sha256_of(program.constants[kernel.name]),
-            "sha256_f32": sha256_of(floats.constants[kernel.name]),
             "pruned": int(np.count_nonzero(~masks[kernel.name])),
         }
         for kernel in program.kernels.values()
@@ -110,8 +109,11 @@ def read(bundle: Path) -> dict[str, Any]:
     missing = [key for key in REQUIRED if key not in manifest]
     if missing:
         raise FormatError(f"{path}: lacks {', '.join(missing)}")
+    for name in manifest["files"]:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise FormatError(f"{path}: names a file outside of the bundle: {name}")
     return manifest
 
 
-REQUIRED = ("name", "created_by", "seed", "recipe", "data", "kernels", "tensors", "files", "operations", "versions")
+REQUIRED = ("name", "created_by", "seed", "recipe", "data", "model", "kernels", "tensors", "files", "operations", "versions")
 """The keys that every manifest of this schema has."""

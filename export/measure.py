@@ -48,6 +48,12 @@ class Findings:
     def check(self, name: str, ok: bool, value: float | int | str, limit: str, text: str) -> None:
         self.checks.append(Check(name, bool(ok), value, limit, text))
 
+    def same(self, name: str, stated: object, found: object) -> None:
+        """Check that what is stated is what was found."""
+        ok = stated == found
+        text = f"{name}: what is stated is what is there" if ok else f"{name}: says {stated}, but there is {found}"
+        self.check(name, ok, int(ok), "== 1", text[:400])
+
     def skip(self, what: str, reason: str) -> None:
         self.skipped.append({"what": what, "reason": reason})
 
@@ -107,9 +113,33 @@ def measure_int8(subject: Subject, evidence: Evidence, tolerances: VerifyConfig,
         _check_operations(subject, "decode", expected[:TRACED_SAMPLES], tolerances, findings)
     if "y" not in outputs and {"encode", "decode"} <= files.keys():
         outputs["y"] = session.run("decode", outputs["code"])["y"]
+    if "decode" in files:
+        _check_output(subject, "decode", expected, session.run("decode", expected)["y"], tolerances, findings)
+    if "reconstruct" in files:
+        _check_output(subject, "reconstruct", outputs["code"], outputs["y"], tolerances, findings)
     if "y" in outputs:
         outputs["y"] = _real(outputs["y"], program.quantization("y"))
     _measure_quality(subject, "int8", outputs, evidence, findings)
+
+
+def _check_output(
+    subject: Subject, signature: str, codes: np.ndarray, y: np.ndarray, tolerances: VerifyConfig, findings: Findings
+) -> None:
+    """`y` as the file gives it, in steps, against the program's from the same codes.
+
+    Runtimes that round as the program does stay within `operation_max_lsb`. In others an LSB inside can grow on its way out:
+    they are held to it on average.
+    """
+    runtime, file = subject.session.runtime, subject.files[signature]
+    quantization = subject.program.quantization("y")
+    expected = quantization.dequantize(execute(subject.program, "decode", codes)["y"])
+    steps = np.abs(_real(y, quantization).astype(np.float64) - expected) / quantization.scale
+    same = runtime in SAME_ROUNDING
+    value = float(steps.max(initial=0) if same else steps.mean())
+    limit = f"<= {tolerances.operation_max_lsb} LSB{'' if same else ' on average (rounds differently)'}"
+    text = f"y of {signature} is {'at most' if same else 'on average'} {value:.3g} LSB from the program's"
+    ok = value <= tolerances.operation_max_lsb + 0.01
+    findings.check(f"output {file} {signature} {runtime}", ok, value, limit, f"{file} in {runtime}: {text}")
 
 
 def _check_codes(subject: Subject, signature: str, row: Parity, tolerances: VerifyConfig, findings: Findings) -> None:

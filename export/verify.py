@@ -6,23 +6,25 @@ run does. Everything ends as rows of one metrics dictionary; nothing is skipped 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..compress.config import VerifyConfig
+from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError
-from .bundle import Bundle, Programs, program_input, read_model
+from .bundle import GOLDEN, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
 from .contents import Contents
 from .interpreter import execute
 from .litert import open_litert
-from .manifest import sha256_of
+from .manifest import describe_kernels, sha256_of
 from .measure import Evidence, Findings, Subject, measure_float, measure_int8, squared_error
 from .ort import open_ort, shadowing
 from .parity import compare
@@ -33,6 +35,18 @@ SCHEMA = 1
 MAX_SAMPLES = 10_000
 """How many test samples are run through every runtime."""
 
+PACKAGES = (
+    "tiedae",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "onnx",
+    "tf2onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "ai-edge-litert",
+    "numpy",
+)
 Announce = Callable[[str], None]
 Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """float32 model inputs [batch, inputs] → (code, y) of a Keras model."""
@@ -54,6 +68,20 @@ def verify_bundle(
     `path` is no bundle, or its manifest is unreadable.
     """
     bundle = Bundle.open(path)
+    try:
+        return _verify(bundle, keras, uncompressed, test, tolerances, announce)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise FormatError(f"{path}: the manifest is damaged: {error!r}") from error
+
+
+def _verify(
+    bundle: Bundle,
+    keras: Keras | None,
+    uncompressed: Keras | None,
+    test: Samples | None,
+    tolerances: VerifyConfig | None,
+    announce: Announce,
+) -> dict[str, Any]:
     tolerances = tolerances or VerifyConfig(**bundle.manifest["recipe"]["verify"])
     findings = Findings()
     announce("hashes")
@@ -67,8 +95,9 @@ def verify_bundle(
         findings.check("program", False, "damaged", "readable", str(error))
         return _metrics(bundle, findings)
     _check_storage(bundle, contents, programs, masks, findings)
+    _check_manifest(bundle, contents, programs, masks, findings)
     _check_golden(programs, golden, Scaling.from_json(bundle.manifest["data"]["scaling"]), findings)
-    evidence = _evidence(bundle, golden, keras, uncompressed, test)
+    evidence = _evidence(bundle, golden, keras, uncompressed, test, findings)
     for precision, measure in {"int8": measure_int8, "f32": measure_float}.items():
         for session, files, target in _sessions(bundle, precision, intact, findings):
             announce(f"{precision} {session.runtime}")
@@ -82,8 +111,17 @@ def _metrics(bundle: Bundle, findings: Findings) -> dict[str, Any]:
         "schema": SCHEMA,
         "name": bundle.manifest["name"],
         **{key: value for key, value in asdict(findings).items()},
-        "versions": dict(bundle.manifest["versions"]),
+        "versions": installed_versions(),
     }
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of the packages that train, convert and run, here and now, by name."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def failed(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -134,23 +172,56 @@ def _check_storage(
                 "kernel_copies": 1 + max(Counter(copy.original for copy in duplicated).values(), default=0),
             }
         )
-        rows = prove(each, programs.fused, masks) if stated["precision"] == "int8" else _prove_float(each, bundle)
+        rows = prove(each, programs.fused, masks) if stated["precision"] == "int8" else _prove_float(each, bundle, masks)
         findings.storage += [{"file": name, "name": row.name, "ok": row.ok, "text": row.text} for row in rows]
         wrong = [row for row in rows if not row.ok]
         text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
         findings.check(f"storage {name}", not wrong, len(wrong), "== 0", f"{name}: {text}")
 
 
-def _prove_float(contents: Contents, bundle: Bundle) -> list[Finding]:
-    """Each float kernel is in exactly one storage of the file, by the sha256 of the manifest."""
-    stored = {constant.storage: constant.values for constant in contents.constants}
+def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndarray]) -> list[Finding]:
+    """Each float kernel is in exactly one storage of the file, in either orientation, and no other matrix is there."""
+    stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim >= 2}
+    digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
     rows = []
     for kernel in bundle.manifest["kernels"]:
-        matrices = [values for values in stored.values() if list(values.shape) == kernel["shape"][::-1]]
-        count = sum(sha256_of(values.T) == kernel["sha256_f32"] for values in matrices)
-        text = f"{kernel['name']}: {count} of {len(matrices)} matrices of its shape hold the manifest's values, expected 1 of 1"
-        rows.append(Finding(kernel["name"], count == len(matrices) == 1, text))
+        name, found = kernel["name"], [values for values, both in digests if kernel["sha256_f32"] in both]
+        text = f"{name}: stored {len(found)} times with the manifest's values, expected once"
+        rows.append(Finding(f"{name}.copies", len(found) == 1, text))
+        for values in found:
+            oriented = values if sha256_of(values) == kernel["sha256_f32"] else values.T
+            live = int(np.count_nonzero(oriented.reshape(kernel["shape"])[~masks[name]]))
+            rows.append(Finding(f"{name}.zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
+    total = sum(values.size for values in stored.values())
+    expected = sum(kernel["shape"][0] * kernel["shape"][1] for kernel in bundle.manifest["kernels"])
+    rows.append(Finding("weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}"))
     return rows
+
+
+def _check_manifest(
+    bundle: Bundle, contents: Mapping[str, Contents], programs: Programs, masks: Mapping[str, np.ndarray], findings: Findings
+) -> None:
+    """What the manifest says of kernels, tensors, ports and files is what is there."""
+    manifest, reference = bundle.manifest, programs.reference
+    said = [{key: kernel[key] for key in kernel if key != "sha256_f32"} for kernel in manifest["kernels"]]
+    found = [{**kernel} for kernel in describe_kernels(reference, masks)]
+    findings.same("manifest kernels", said, found)
+    tensors = {name: asdict(reference.quantization(name)) for name in ("x", "code", "y")}
+    findings.same("manifest tensors", manifest["tensors"], tensors)
+    described = describe_files(bundle.path, list(contents))
+    for name, found_file in described.items():
+        stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}
+        findings.same(f"manifest {name}", stated, {key: value for key, value in found_file.items() if key != "sha256"})
+    recipe = manifest["recipe"]["export"]
+    config = ExportConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()})
+    required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in GOLDEN} | {PROGRAM_FILE}
+    missing = sorted(required - set(manifest["files"]))
+    text = (
+        f"the manifest does not list {', '.join(missing)}"
+        if missing
+        else "the manifest lists every file that the recipe implies"
+    )
+    findings.check("manifest files", not missing, len(missing), "== 0", text)
 
 
 def _check_golden(programs: Programs, golden: Mapping[str, np.ndarray], scaling: Scaling, findings: Findings) -> None:
@@ -169,6 +240,7 @@ def _evidence(
     keras: Keras | None,
     uncompressed: Keras | None,
     test: Samples | None,
+    findings: Findings,
 ) -> Evidence:
     scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
     x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
@@ -177,6 +249,10 @@ def _evidence(
         code, y = keras(scaled)
     else:
         code, y = (golden["code.f32"], golden["y.f32"]) if test is None else (None, None)
+    if test is None:
+        findings.skip("quality", "no test samples given; the golden vectors serve parity only")
+    elif len(test) > MAX_SAMPLES:
+        findings.skip(f"{len(test) - MAX_SAMPLES:,} test samples", f"the first {MAX_SAMPLES:,} are measured")
     reference = keras if uncompressed is None else uncompressed
     float_error = None if reference is None else squared_error(scaled, reference(scaled)[1])
     return Evidence(x, scaled, code, y, float_error, measures_quality=test is not None)

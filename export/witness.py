@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from .stock import Autoencoder, stock_onnx, stock_onnx_int8, stock_tflite
 
 def measure_stock(
     model: Autoencoder,
-    tensors: Mapping[str, Mapping[str, float]],
+    io: str,
     calibration: np.ndarray,
     test: np.ndarray,
     keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
@@ -33,10 +33,9 @@ def measure_stock(
 ) -> dict[str, list[dict[str, Any]]]:
     """Convert, run and measure; returns rows for `files`, `quality` and `parity` of metrics.json. The files stay in `folder`.
 
-    `calibration` and `test` are float32 model inputs [n, inputs], `tensors` the quantization of our own x, code and y.
+    `calibration` and `test` are float32 model inputs [n, inputs], `io` the dtype of x and y in our int8 files.
     """
-    byte_data = recipe.export.io in ("auto", "uint8") and tensors["x"]["scale"] == np.float32(1 / 255)
-    written = _convert(model, calibration, recipe, "uint8" if byte_data else "float32")
+    written = _convert(model, calibration, recipe, "uint8" if io == "uint8" else "float32")
     rows: dict[str, list[dict[str, Any]]] = {"files": [], "quality": [], "parity": []}
     floats = keras(test)
     for name, data in written.items():

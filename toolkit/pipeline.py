@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
@@ -68,11 +70,32 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     with _alone_in(out):
         run.claim(force=force, resume=resume)
         if bundle.exists():
+            _require_intact(bundle)
             console.note(f"{bundle}: done earlier with this recipe")
         else:
             with _resources():
                 run.build(bundle)
     return RunResult(bundle, _read_json(bundle / "metrics.json"))
+
+
+def _digest(splits: Splits) -> str:
+    """One sha256 over all splits and their labels."""
+    digest = hashlib.sha256()
+    for part in (splits.train, splits.validation, splits.test):
+        if part is not None:
+            digest.update(part.sha256.encode())
+            digest.update(b"" if part.labels is None else np.ascontiguousarray(part.labels).tobytes())
+    return digest.hexdigest()
+
+
+def _require_intact(bundle: Path) -> None:
+    """Raise FormatError unless every file of a finished bundle is as its manifest says."""
+    from tiedae.export.manifest import read
+
+    for name, stated in read(bundle)["files"].items():
+        path = bundle / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != stated["sha256"]:
+            raise FormatError(f"{path}: missing or changed; delete {bundle} and run again to write it anew")
 
 
 @contextlib.contextmanager
@@ -121,7 +144,7 @@ class _Run:
 
     def claim(self, *, force: bool, resume: bool) -> None:
         """Make `out` this recipe's, or refuse."""
-        mine = {"recipe_sha256": recipe_digest(self.recipe), "data_sha256": self.splits.train.sha256}
+        mine = {"recipe_sha256": recipe_digest(self.recipe), "data_sha256": _digest(self.splits)}
         marker = self.out / "run.json"
         ours = [self.out / name for name in ("bundle", "model", "stock")]
         if marker.exists() and not force:
@@ -140,7 +163,8 @@ class _Run:
             self.console.note(f"{self.out}: nothing to resume, starting")
         marker.unlink(missing_ok=True)
         for path in ours:
-            shutil.rmtree(path, ignore_errors=True)
+            if path.exists():
+                shutil.rmtree(path)
         _write_json(marker, mine | {"recipe": recipe_to_dict(self.recipe)})
 
     def build(self, bundle: Path) -> None:

@@ -407,10 +407,11 @@ def written_bundle(make_program, folder, dtype, scaling, signatures, io="auto"):
     programs = Programs(**forms)
     floats = Programs(**{form: make_program(form=form, quantized=False) for form in ("split", "fused")})
     manifest, metrics, _ = bundle_parts((20,))
-    files = model_files({"int8": programs, "f32": floats}, ExportConfig(signatures=signatures, io=io))
+    io = {"auto": "uint8" if dtype == "uint8" else "float32"}.get(io, io)
+    files = model_files({"int8": programs, "f32": floats}, ExportConfig(signatures=signatures), io)
     x = scaling.invert(np.random.default_rng(1).uniform(0, 1, (64, 20)), dtype)
     masks = {name: np.ones((kernel.inputs, kernel.units), bool) for name, kernel in programs.fused.kernels.items()}
-    kernels = describe_kernels(programs.fused, programs.fused, masks)
+    kernels = describe_kernels(programs.fused, masks)
     manifest |= {"kernels": kernels, "data": {"shape": [20], "dtype": x.dtype.name, "scaling": scaling.to_json()}}
     quantized = {name: programs.fused.quantization(name) for name in ("x", "code", "y")}
     manifest["tensors"] = {name: {"scale": q.scale, "zero_point": q.zero_point} for name, q in quantized.items()}

@@ -117,6 +117,63 @@ def test_a_manifest_that_lies_about_a_kernel_does_not_pass(bundle: Path) -> None
     assert [row["name"] for row in rows] == ["program"] and "kernel_0" in rows[0]["text"]
 
 
+def first_input(manifest: dict, name: str) -> dict:
+    return manifest["files"][name]["signatures"]["reconstruct"]["inputs"][0]
+
+
+LIES = {
+    "kernels": lambda manifest: manifest["kernels"][0].update(sha256="0" * 64),
+    "kernels scale": lambda manifest: manifest["kernels"][0].update(scale=[123.0]),
+    "kernels pruned": lambda manifest: manifest["kernels"][0].update(pruned=999),
+    "tensors": lambda manifest: manifest["tensors"]["code"].update(scale=9.0),
+    "mini.int8.onnx": lambda manifest: first_input(manifest, "mini.int8.onnx").update(scale=9.0),
+    "files": lambda manifest: manifest["files"].pop("mini.f32.onnx"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_every_statement_of_the_manifest_is_held_against_the_files(bundle: Path, lie: str) -> None:
+    rewrite(bundle, LIES[lie])
+    assert f"manifest {lie.split()[0]}" in {row["name"] for row in failed(verify_bundle(bundle))}
+
+
+def consistent(bundle: Path, name: str) -> None:
+    """Let the manifest state the hash and the size that a changed file now has."""
+    from tiedae.export.bundle import describe_files
+
+    rewrite(bundle, lambda manifest: manifest["files"].update(describe_files(bundle, [name])))
+
+
+def test_a_second_copy_in_a_float_file_is_found(bundle: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    path = bundle / "mini.f32.onnx"
+    model = onnx.load(path)
+    kernel = next(each for each in model.graph.initializer if each.name == "kernel_0")
+    model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(kernel).T.copy(), "again"))
+    onnx.save(model, path)
+    consistent(bundle, path.name)
+    assert "storage mini.f32.onnx" in {row["name"] for row in failed(verify_bundle(bundle))}
+
+
+@pytest.mark.parametrize("name", ["mini.int8.onnx", "mini.decoder.int8.onnx"])
+def test_an_output_that_is_changed_on_its_way_out_is_found(bundle: Path, name: str) -> None:
+    """Everything inside is right but the last step to the port: only the port's own values show it."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    path = bundle / name
+    model = onnx.load(path, load_external_data=False)
+    node = next(each for each in model.graph.node if "y" in each.output)
+    node.output[list(node.output).index("y")] = "y.inner"
+    model.graph.node.append(helper.make_node("Max", ["y.inner", "floor"], ["y"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.full(1, 200, np.uint8), "floor"))
+    onnx.save(model, path)
+    consistent(bundle, name)
+    assert any(row["name"].startswith(f"output {name}") for row in failed(verify_bundle(bundle)))
+
+
 def test_a_wrong_bias_is_a_parity_failure(bundle: Path) -> None:
     """Consistent hashes do not help where the numbers differ: the program and the files must agree."""
     from tiedae.compress.archive import pack, unpack

@@ -248,3 +248,15 @@ def test_the_newest_opset_and_a_pair_without_the_whole(recipe_file: Path, tmp_pa
 def test_settings_that_contradict_each_other_are_refused(recipe_file: Path, tmp_path: Path, capsys, old, new, message) -> None:
     assert main(["run", str(changed(recipe_file, old, new)), "--out", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_layers_of_one_shape_are_told_apart(recipe_file: Path, tmp_path: Path) -> None:
+    square = changed(recipe_file, "{units = 4}", '{units = 12, activation = "relu"}, {units = 12}')
+    assert main(["run", str(square), "--out", str(tmp_path / "run"), "-q"]) == 0
+
+
+def test_a_bundle_that_was_changed_is_no_answer(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:
+    out = shutil.copytree(finished_run, tmp_path / "run")
+    (out / "bundle" / "mini.int8.onnx").unlink()
+    assert main(["run", str(recipe_file), "--out", str(out)]) == 2
+    assert "mini.int8.onnx: missing or changed; delete" in capsys.readouterr().err
