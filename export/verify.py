@@ -213,7 +213,8 @@ def _check_manifest(
         stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}
         findings.same(f"manifest {name}", stated, {key: value for key, value in found_file.items() if key != "sha256"})
     recipe = manifest["recipe"]["export"]
-    config = ExportConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()})
+    options: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()}
+    config = ExportConfig(**options)
     required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in GOLDEN} | {PROGRAM_FILE}
     missing = sorted(required - set(manifest["files"]))
     text = (
