@@ -199,7 +199,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Which files are written. `io` auto: uint8 for uint8 data, else float32."""
+    """Which files are written. `io` is the dtype of x and y; auto: uint8 for uint8 data scaled by `byte`, else float32."""
 
     targets: tuple[Literal["tflite", "onnx"], ...] = ("tflite", "onnx")
     signatures: tuple[Literal["encode", "decode", "reconstruct"], ...] = ("encode", "decode", "reconstruct")
