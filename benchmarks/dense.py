@@ -27,9 +27,11 @@ from tiedae.compress import (
     QuantizeConfig,
     Recipe,
     Splits,
+    TiedaeError,
     TrainConfig,
 )
 from tiedae.compress.config import fine_tuning
+from tiedae.compress.files import write_atomic
 from tiedae.console import Console
 from tiedae.pipeline import run_recipe
 from tiedae.sources import load_splits
@@ -63,7 +65,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the runs here (default: a temporary folder)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, Console() as console:
-        rows = measure(arguments.out or Path(temporary), console)
+        try:
+            rows = measure(arguments.out or Path(temporary), console)
+        except TiedaeError as error:
+            console.error(str(error))
+            return 1 if isinstance(error, CheckError) else 2
         console.table(
             "784-512-256-30, Fashion-MNIST",
             ("row", "value", "unit", "reach", "stretch", "met", "detail"),
@@ -71,7 +77,7 @@ def main() -> int:
         )
     if arguments.json:
         text = json.dumps({"rows": [dataclasses.asdict(row) for row in rows]}, indent=1)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        write_atomic(arguments.json, (text + "\n").encode())
     return 0 if all(row.ok for row in rows) else 1
 
 
