@@ -21,11 +21,11 @@ def identity_tap(_name: str, tensor: tf.Tensor, _training: bool) -> tf.Tensor:
 
 
 class TiedDense(tf_keras.layers.Layer):
-    """y = activation(x · W + b) or, in the direction `decode`, activation(x · Wᵀ + b), over a kernel that it does not own.
+    """y = activation(x · W + b) over a kernel that it does not own; `TiedDenseTranspose` is the other direction.
 
-    x float32 [batch, inputs] → [batch, units], the other way round for `decode`. The bias is its own.
+    x float32 [batch, inputs] → [batch, units]. The bias is its own.
     `tap` is called for the tensors that a target quantizes, named as in the program: NAME (the output), NAME.linear (before
-    sigmoid or tanh) and, for `decode`, NAME.rescaled, NAME.product and NAME.bias (see `TiedDecoder`).
+    sigmoid or tanh) and, in `TiedDenseTranspose`, NAME.rescaled, NAME.product and NAME.bias.
     """
 
     def __init__(self, kernel: TiedKernel, activation: str = "linear", *, use_bias: bool = True, name: str) -> None:

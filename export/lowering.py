@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..compress.errors import ExportError
-from .program import Activate, AddBias, Dense, Kernel, Operation, Product, Program, Quantization, Requantize, Rescale, Tensor
+from .program import (
+    BYTE,
+    Activate,
+    AddBias,
+    Dense,
+    Kernel,
+    Operation,
+    Product,
+    Program,
+    Quantization,
+    Requantize,
+    Rescale,
+    Tensor,
+)
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
@@ -18,7 +31,6 @@ if TYPE_CHECKING:
 Form = Literal["fused", "split"]
 
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
-UNIT_FACTORS = Quantization(float(np.float32(1 / 255)), 0)
 
 
 def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
@@ -84,9 +96,9 @@ class _Lowering:
         if len(kernel.scales) > 1:
             factors = f"{layer.tensor_name}.factors"
             scales = np.array(kernel.scales, np.float32)
-            self.constants[factors] = np.maximum(UNIT_FACTORS.quantize(scales / scales.max()), 1)
+            self.constants[factors] = np.maximum(BYTE.quantize(scales / scales.max()), 1)
             rescaled = self.tensor(f"{layer.tensor_name}.rescaled", kernel.units)
-            operations.append(Rescale(x, rescaled, factors, UNIT_FACTORS))
+            operations.append(Rescale(x, rescaled, factors, BYTE))
             x = rescaled
         linear, rest = self.activation(layer, kernel.inputs)
         self.coarsen(linear, self.accumulator_step(x, kernel))
