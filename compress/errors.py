@@ -6,6 +6,7 @@ TiedaeError
 │   ├── DataError     samples that cannot be trained or measured on
 │   └── FormatError   a file that is damaged or of another kind
 ├── ExportError       a model that a target cannot express: exit code 2
+├── UnavailableError  a runtime or device that is not here: a row with the reason, else exit code 2
 └── CheckError        a check ran and failed: exit code 1
 """
 
@@ -32,6 +33,10 @@ class FormatError(InputError):
 
 class ExportError(TiedaeError):
     """The model cannot be expressed in the target's operations."""
+
+
+class UnavailableError(TiedaeError):
+    """A runtime or device that is not installed here, or does not come up."""
 
 
 class CheckError(TiedaeError):

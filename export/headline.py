@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .program import SAME_ROUNDING
+from .runtimes import SAME_ROUNDING
 
 Row = Mapping[str, Any]
 

@@ -16,8 +16,9 @@ from .bundle import program_input
 from .contents import Contents
 from .interpreter import execute
 from .parity import Parity, compare, compare_operations
-from .program import SAME_ROUNDING, Program, Quantization
+from .program import Program, Quantization
 from .runtime import Session
+from .runtimes import SAME_ROUNDING
 
 TRACED_SAMPLES = 256
 """How many samples are compared operation by operation."""

@@ -217,5 +217,3 @@ class Program:
 
 
 SIGNATURES = ("encode", "decode", "reconstruct")
-SAME_ROUNDING = ("litert-xnnpack", "ort-cpu", "ort-cuda")
-"""Runtimes that round products as the program states. Others may be one LSB off an operation."""

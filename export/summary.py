@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from .program import SAME_ROUNDING
+from .runtimes import SAME_ROUNDING
 
 Row = tuple[str, str, str, str]
 """What, test error, bytes, parity."""

@@ -19,16 +19,16 @@ import numpy as np
 
 from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
-from ..compress.errors import FormatError
+from ..compress.errors import FormatError, UnavailableError
 from .bundle import GOLDEN, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
 from .contents import Contents
 from .interpreter import execute
-from .litert import open_litert
 from .manifest import describe_kernels, sha256_of
 from .measure import Evidence, Findings, Subject, measure_float, measure_int8, squared_error
-from .ort import open_ort, shadowing
+from .ort import shadowing
 from .parity import compare
 from .runtime import Session
+from .runtimes import RUNTIMES
 from .storage import Finding, copies, prove
 
 SCHEMA = 1
@@ -259,12 +259,6 @@ def _evidence(
     return Evidence(x, scaled, code, y, float_error, measures_quality=test is not None)
 
 
-TFLITE_RUNTIMES: Mapping[str, tuple[str, ...]] = {
-    "int8": ("litert-xnnpack", "litert-builtin", "litert-reference"),
-    "f32": ("litert-xnnpack", "litert-reference"),
-}
-
-
 def _sessions(
     bundle: Bundle, precision: str, usable: set[str], findings: Findings
 ) -> Iterator[tuple[Session, Mapping[str, str], str]]:
@@ -282,22 +276,17 @@ def _sessions(
             by_signature[stated["format"]] |= dict.fromkeys(stated["signatures"], name)
         else:
             findings.skip(f"running {name}", "it is damaged")
-    if by_signature["tflite"]:
-        (file,) = set(by_signature["tflite"].values())
-        data = (bundle.path / file).read_bytes()
-        for runtime in TFLITE_RUNTIMES[precision]:
-            yield open_litert(runtime, data), by_signature["tflite"], "tflite"
-    if by_signature["onnx"]:
-        paths = {signature: bundle.path / file for signature, file in by_signature["onnx"].items()}
-        yield open_ort("ort-cpu", paths), by_signature["onnx"], "onnx"
-        cuda = open_ort("ort-cuda", paths)
-        if cuda.runtime == "ort-cuda":
-            yield cuda, by_signature["onnx"], "onnx"
-        else:
-            findings.skip(f"ort-cuda on {precision}", cuda.note)
-        warning = shadowing()
-        if warning:
-            findings.skip("a clean ONNX Runtime", warning)
+    for name, runtime in RUNTIMES.items():
+        files = by_signature[runtime.format]
+        if not files or precision not in runtime.precisions:
+            continue
+        try:
+            yield runtime.open({signature: bundle.path / file for signature, file in files.items()}), files, runtime.format
+        except UnavailableError as error:
+            findings.skip(f"{name} on {precision}", str(error))
+    warning = shadowing()
+    if by_signature["onnx"] and warning:
+        findings.skip("a clean ONNX Runtime", warning)
 
 
 def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:

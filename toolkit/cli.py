@@ -6,21 +6,20 @@ import argparse
 import contextlib
 import errno
 import io
-import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
+from . import __version__, commands
 from .chatter import kept_back
 from .console import Console
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RESUME = "; the same command with --resume goes on"
-FINE, FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 1, 2, 130, 141
 
 RECIPE_HELP = """\
 the smallest recipe; every other key has a default, and an error names the key and what would be right:
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tiedae.compress.errors import CheckError, TiedaeError
 
     verbose, quiet = getattr(arguments, "verbose", False), getattr(arguments, "quiet", False)
-    resumable = arguments.command in (_demo, _run)
+    resumable = arguments.command in (commands.demo, commands.run)
     with _terminated_as_interrupted(), kept_back(shown=verbose) as err, Console(verbose - quiet, err=err) as console:
         try:
             return arguments.command(arguments, console)
@@ -110,10 +109,10 @@ def _parser() -> _Parser:
         parents=[common],
     )
     parser.add_argument("--version", action="version", version=f"tiedae {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, function: Any, text: str, more: str = "") -> _Parser:
-        added = commands.add_parser(
+        added = subparsers.add_parser(
             name,
             help=text,
             description=text,
@@ -124,9 +123,9 @@ def _parser() -> _Parser:
         added.set_defaults(command=function)
         return added
 
-    demo = command("demo", _demo, "Run the whole pipeline on data that ships with the package.")
+    demo = command("demo", commands.demo, "Run the whole pipeline on data that ships with the package.")
     demo.add_argument("--data", choices=("fashion", "ecg"), default="fashion", help="which data (default: fashion)")
-    run = command("run", _run, "Train, compress, export and check what a recipe describes.", RECIPE_HELP)
+    run = command("run", commands.run, "Train, compress, export and check what a recipe describes.", RECIPE_HELP)
     run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     for added in (demo, run):
         added.add_argument("--out", type=Path, metavar="DIR", help="where to (default: runs/NAME)")
@@ -134,102 +133,43 @@ def _parser() -> _Parser:
         existing.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
         existing.add_argument("--force", action="store_true", help="replace another recipe's run in DIR")
 
-    verify = command("verify", _verify, "Check a bundle: hashes, stored kernels, and what its files compute.")
+    verify = command("verify", commands.verify, "Check a bundle: hashes, stored kernels, and what its files compute.")
     verify.add_argument("bundle", type=Path, metavar="BUNDLE")
     verify.add_argument("--model", type=Path, metavar="DIR", help="also against the Keras model, OUT/model")
     verify.add_argument("--data", metavar="SOURCE", help="also the quality on this source's test set")
     verify.add_argument("--json", type=Path, metavar="FILE", help="write the metrics here")
+    verify.add_argument("--junit", type=Path, metavar="FILE", help="write the checks as JUnit XML, for CI")
+    verify.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary in Markdown, for a job's page")
+    verify.add_argument("--baseline", type=Path, metavar="FILE", help="fail where these earlier metrics were better")
+    verify.add_argument(
+        "--allow", type=float, default=0.01, metavar="SHARE", help="how much worse than the baseline is fine (default: 0.01)"
+    )
+    verify.add_argument(
+        "--tolerance", action="append", default=[], metavar="KEY=VALUE", help="replace a tolerance of the recipe's [verify]"
+    )
 
-    inspect = command("inspect", _inspect, "Show constants, copies, operations and bytes of a .tflite or .onnx file.")
+    bench = command("bench", commands.bench, "Measure latency, memory, start-up and bytes of a bundle's files.")
+    bench.add_argument("bundle", type=Path, metavar="BUNDLE")
+    bench.add_argument("--model", type=Path, metavar="DIR", help="also the Keras original, OUT/model")
+    bench.add_argument("--data", metavar="SOURCE", help="samples to run on (default: the bundle's golden ones)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+
+    report = command("report", commands.report, "Render report.html and MODEL_CARD.md of a bundle from its metrics.")
+    report.add_argument("bundle", type=Path, metavar="BUNDLE")
+
+    inspect = command("inspect", commands.inspect, "Show constants, copies, operations and bytes of a .tflite or .onnx file.")
     inspect.add_argument("file", type=Path, metavar="FILE")
     inspect.add_argument("--json", action="store_true", help="as JSON")
     inspect.add_argument("--fail-on-copies", action="store_true", help="exit 1 where a constant is stored more than once")
 
-    data = command("data", _data, "List the data sets known by name, and where they come from.")
+    share = command("share", commands.share, "Store equal and transposed-equal constants of a .tflite or .onnx file once.")
+    share.add_argument("file", type=Path, metavar="FILE")
+    share.add_argument("--out", type=Path, metavar="FILE", required=True, help="where to")
+    share.add_argument(
+        "--tolerance", type=float, metavar="STEPS", help="also merge copies that are this close, in quantization steps"
+    )
+    share.add_argument("--json", action="store_true", help="as JSON")
+
+    data = command("data", commands.data, "List the data sets known by name, and where they come from.")
     data.add_argument("--json", action="store_true", help="as JSON")
     return parser
-
-
-def _demo(arguments: argparse.Namespace, console: Console) -> int:
-    from .sources import ASSETS
-
-    return _execute(ASSETS / f"{arguments.data}.toml", arguments, console)
-
-
-def _run(arguments: argparse.Namespace, console: Console) -> int:
-    return _execute(arguments.recipe, arguments, console)
-
-
-def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int:
-    from .recipe import load_recipe
-
-    recipe = load_recipe(path)
-    from .pipeline import run_recipe
-
-    out = arguments.out or Path("runs") / recipe.name
-    result = run_recipe(recipe, base=path.parent, out=out, resume=arguments.resume, force=arguments.force, console=console)
-    console.table(recipe.name, ("", "error", "bytes", "parity"), result.table_rows)
-    console.say("error: squared, summed over the values of a test sample, averaged over samples; in model units")
-    for skipped in result.metrics["skipped"]:
-        if skipped["what"].startswith("quality"):
-            console.say(f"{skipped['what']}: not measured, {skipped['reason']}")
-    console.say(f"bundle: {result.bundle}")
-    _require_checks(result.bundle, result.metrics)
-    return FINE
-
-
-def _require_checks(bundle: Path, metrics: Mapping[str, Any]) -> None:
-    """Raise CheckError, exit code 1, naming the first check that failed."""
-    from tiedae.compress.errors import CheckError
-
-    failed = [check["text"] for check in metrics["checks"] if not check["ok"]]
-    if failed:
-        raise CheckError(f"{bundle}: {len(failed)} of {len(metrics['checks'])} checks failed: {failed[0]}")
-
-
-def _verify(arguments: argparse.Namespace, console: Console) -> int:
-    from .verification import verify
-
-    metrics = verify(arguments.bundle, model=arguments.model, data=arguments.data, announce=console.note)
-    if arguments.json:
-        from tiedae.compress.files import write_atomic
-
-        write_atomic(arguments.json, (json.dumps(metrics, indent=1, ensure_ascii=False) + "\n").encode())
-    checks: list[Mapping[str, Any]] = metrics["checks"]
-    rows = [("ok" if check["ok"] else "FAILED", check["text"]) for check in checks]
-    rows += [("skipped", f"{skipped['what']}: {skipped['reason']}") for skipped in metrics["skipped"]]
-    console.table(str(arguments.bundle), ("check", ""), rows)
-    _require_checks(arguments.bundle, metrics)
-    return FINE
-
-
-def _inspect(arguments: argparse.Namespace, console: Console) -> int:
-    from tiedae.compress.errors import CheckError
-    from tiedae.export.inspection import inspect_file, render
-
-    found = inspect_file(arguments.file)
-    console.say(json.dumps(found, indent=2) if arguments.json else render(found))
-    if arguments.fail_on_copies and found["copies"]:
-        raise CheckError(f"{arguments.file}: {len(found['copies'])} of its constants are copies of others")
-    return FINE
-
-
-def _data(arguments: argparse.Namespace, console: Console) -> int:
-    from .sources import DATA_SETS, VARIABLE
-
-    places = {name: known.find() for name, known in DATA_SETS.items()}
-    if arguments.json:
-        keys = ("name", "description", "shape", "licence", "origin", "files")
-        rows = [
-            {key: getattr(known, key) for key in keys} | {"found": None if places[name] is None else str(places[name])}
-            for name, known in DATA_SETS.items()
-        ]
-        console.say(json.dumps(rows, indent=2, ensure_ascii=False))
-        return FINE
-
-    def found(name: str) -> str:
-        return "ships with tiedae" if DATA_SETS[name].ships else str(places[name] or f"not found; set {VARIABLE}")
-
-    rows = [(k.name, k.description, k.shape, k.licence, k.origin, found(k.name)) for k in DATA_SETS.values()]
-    console.table("Data sets", ("name", "what", "shape", "licence", "from", "found"), rows)
-    return FINE

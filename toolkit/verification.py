@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,16 @@ from .recipe import parse_recipe
 from .sources import load_splits
 
 
-def verify(path: Path, *, model: Path | None, data: str | None, announce: Callable[[str], None]) -> dict[str, Any]:
+def verify(
+    path: Path,
+    *,
+    model: Path | None,
+    data: str | None,
+    tolerances: Sequence[str] = (),
+    baseline: Path | None = None,
+    allow: float = 0.01,
+    announce: Callable[[str], None],
+) -> dict[str, Any]:
     """The metrics of a bundle, as `verify_bundle` gives them; its golden vectors stand in for a model or data not given.
 
     `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tiedae import __version__, cli
+from tiedae import __version__, cli, commands
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError, ExportError, FormatError
 from tiedae.sources import DATA_SETS, VARIABLE
@@ -95,7 +95,7 @@ def test_every_way_out_has_its_code_and_its_line(monkeypatch, capsys, error, cod
     def fail(arguments, console):
         raise error
 
-    monkeypatch.setattr(cli, "_demo", fail)
+    monkeypatch.setattr(commands, "demo", fail)
     assert main(["demo"]) == code
     assert one_line(capsys) == text
 
@@ -144,11 +144,11 @@ def test_a_reader_that_leaves_early_is_no_error_worth_a_word():
 
 INTERRUPTED = """
 import sys, time
-from tiedae import cli
+from tiedae import cli, commands
 def wait(arguments, console):
     print("ready", flush=True)
     time.sleep(30)
-cli._run = wait
+commands.run = wait
 sys.exit(cli.main(["run", "x.toml"]))
 """
 

@@ -1,0 +1,142 @@
+"""What each command does once its call is parsed. Every module that a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .console import Console
+
+FINE = 0
+
+
+def demo(arguments: argparse.Namespace, console: Console) -> int:
+    from .sources import ASSETS
+
+    return _execute(ASSETS / f"{arguments.data}.toml", arguments, console)
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    return _execute(arguments.recipe, arguments, console)
+
+
+def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int:
+    from .recipe import load_recipe
+
+    recipe = load_recipe(path)
+    from .pipeline import run_recipe
+
+    out = arguments.out or Path("runs") / recipe.name
+    result = run_recipe(recipe, base=path.parent, out=out, resume=arguments.resume, force=arguments.force, console=console)
+    console.table(recipe.name, ("", "error", "bytes", "parity"), result.table_rows)
+    console.say("error: squared, summed over the values of a test sample, averaged over samples; in model units")
+    for skipped in result.metrics["skipped"]:
+        if skipped["what"].startswith("quality"):
+            console.say(f"{skipped['what']}: not measured, {skipped['reason']}")
+    console.say(f"bundle: {result.bundle}")
+    _require_checks(result.bundle, result.metrics)
+    return FINE
+
+
+def _require_checks(bundle: Path, metrics: Mapping[str, Any]) -> None:
+    """Raise CheckError, exit code 1, naming the first check that failed."""
+    from tiedae.compress.errors import CheckError
+
+    failed = [check["text"] for check in metrics["checks"] if not check["ok"]]
+    if failed:
+        raise CheckError(f"{bundle}: {len(failed)} of {len(metrics['checks'])} checks failed: {failed[0]}")
+
+
+def verify(arguments: argparse.Namespace, console: Console) -> int:
+    from .verification import verify
+
+    metrics = verify(
+        arguments.bundle,
+        model=arguments.model,
+        data=arguments.data,
+        tolerances=arguments.tolerance,
+        baseline=arguments.baseline,
+        allow=arguments.allow,
+        announce=console.note,
+    )
+    _write_outcome(metrics, {"json": arguments.json, "junit": arguments.junit, "markdown": arguments.markdown})
+    checks: list[Mapping[str, Any]] = metrics["checks"]
+    rows = [("ok" if check["ok"] else "FAILED", check["text"]) for check in checks]
+    rows += [("skipped", f"{skipped['what']}: {skipped['reason']}") for skipped in metrics["skipped"]]
+    console.table(str(arguments.bundle), ("check", ""), rows)
+    _require_checks(arguments.bundle, metrics)
+    return FINE
+
+
+def _write_outcome(metrics: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
+    from tiedae.compress.files import write_atomic
+    from tiedae.export.outcome import OUTCOMES
+
+    for kind, path in paths.items():
+        if path is not None:
+            write_atomic(path, OUTCOMES[kind](metrics).encode())
+
+
+def bench(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.compress.files import write_atomic
+    from tiedae.export.bench import tables
+
+    from .benchmarking import bench
+
+    measured = bench(arguments.bundle, model=arguments.model, data=arguments.data, announce=console.note)
+    if arguments.json:
+        write_atomic(arguments.json, (json.dumps(measured, indent=1, ensure_ascii=False) + "\n").encode())
+    for title, header, rows in tables(measured):
+        console.table(title, header, rows)
+    return FINE
+
+
+def report(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.export.rendering import render_bundle
+
+    for path in render_bundle(arguments.bundle):
+        console.say(str(path))
+    return FINE
+
+
+def inspect(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.compress.errors import CheckError
+    from tiedae.export.inspection import inspect_file, render
+
+    found = inspect_file(arguments.file)
+    console.say(json.dumps(found, indent=2) if arguments.json else render(found))
+    if arguments.fail_on_copies and found["copies"]:
+        raise CheckError(f"{arguments.file}: {len(found['copies'])} of its constants are copies of others")
+    return FINE
+
+
+def share(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.export.sharing import render, share_file
+
+    shared = share_file(arguments.file, arguments.out, tolerance=arguments.tolerance, announce=console.note)
+    console.say(json.dumps(shared, indent=2) if arguments.json else render(shared))
+    return FINE
+
+
+def data(arguments: argparse.Namespace, console: Console) -> int:
+    from .sources import DATA_SETS, VARIABLE
+
+    places = {name: known.find() for name, known in DATA_SETS.items()}
+    if arguments.json:
+        keys = ("name", "description", "shape", "licence", "origin", "files")
+        rows = [
+            {key: getattr(known, key) for key in keys} | {"found": None if places[name] is None else str(places[name])}
+            for name, known in DATA_SETS.items()
+        ]
+        console.say(json.dumps(rows, indent=2, ensure_ascii=False))
+        return FINE
+
+    def found(name: str) -> str:
+        return "ships with tiedae" if DATA_SETS[name].ships else str(places[name] or f"not found; set {VARIABLE}")
+
+    rows = [(k.name, k.description, k.shape, k.licence, k.origin, found(k.name)) for k in DATA_SETS.values()]
+    console.table("Data sets", ("name", "what", "shape", "licence", "from", "found"), rows)
+    return FINE
