@@ -6,10 +6,10 @@ that family are held to equality; others may be an LSB off in each operation, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from ..compress.errors import UnavailableError
 from .runtime import Session
@@ -18,39 +18,45 @@ Files = Mapping[str, Path]
 """The file that serves each signature."""
 
 
+class Open(Protocol):
+    """Opens the file of each signature with a number of threads.
+
+    Raises UnavailableError, with the reason, where the runtime is not here; FormatError where it refuses a file.
+    """
+
+    def __call__(self, files: Files, *, threads: int = 1) -> Session: ...
+
+
 @dataclass(frozen=True)
 class Runtime:
-    """One row of the table.
-
-    `open` takes the file of each signature and raises UnavailableError, with the reason, where the runtime is not here.
-    """
+    """One row of the table."""
 
     format: Literal["tflite", "onnx"]
     precisions: tuple[Literal["int8", "f32"], ...]
     rounding: Literal["program", "litert"]
-    open: Callable[[Files], Session]
+    open: Open
 
 
-def _litert(name: str) -> Callable[[Files], Session]:
-    def open_file(files: Files) -> Session:
+def _litert(name: str) -> Open:
+    def open_file(files: Files, *, threads: int = 1) -> Session:
         from .litert import open_litert
 
         (path,) = set(files.values())
-        return open_litert(name, path.read_bytes())
+        return open_litert(name, path.read_bytes(), threads=threads)
 
     return open_file
 
 
-def _ort_cpu(files: Files) -> Session:
+def _ort_cpu(files: Files, *, threads: int = 1) -> Session:
     from .ort import open_ort
 
-    return open_ort("ort-cpu", files)
+    return open_ort("ort-cpu", files, threads=threads)
 
 
-def _ort_cuda(files: Files) -> Session:
+def _ort_cuda(files: Files, *, threads: int = 1) -> Session:
     from .ort import open_ort
 
-    session = open_ort("ort-cuda", files)
+    session = open_ort("ort-cuda", files, threads=threads)
     if session.runtime != "ort-cuda":
         raise UnavailableError(session.note)
     return session
