@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .parity import compare, compare_operations
     from .program import Program
     from .stock import stock_onnx, stock_onnx_int8, stock_tflite
-    from .storage import copies, prove
+    from .storage import prove
     from .tflite_reader import read_tflite
     from .tflite_writer import to_tflite
     from .verify import verify_bundle
@@ -28,7 +28,6 @@ __all__ = [
     "Program",
     "compare",
     "compare_operations",
-    "copies",
     "execute",
     "inspect_file",
     "lower",
@@ -51,7 +50,6 @@ _LAZY = {
     "Program": "program",
     "compare": "parity",
     "compare_operations": "parity",
-    "copies": "storage",
     "execute": "interpreter",
     "inspect_file": "inspection",
     "lower": "lowering",

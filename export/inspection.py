@@ -8,7 +8,7 @@ from typing import Any
 
 from .bundle import read_model
 from .contents import Constant, Contents, Port
-from .storage import SEARCHED, copies
+from .copies import SEARCHED, copies
 
 SHOWN = 24
 """How many constants are listed; the rest is summed up."""
@@ -18,7 +18,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
     """Everything about a file as JSON: constants with their storage, copies, operations, ports, bytes.
 
     Several constants over one `storage` are views of the same bytes: those count once. Small constants are not searched for
-    copies (`storage.copies`). Raises FormatError for a file that is
+    copies (`copies.copies`). Raises FormatError for a file that is
     missing, damaged or of another kind.
     """
     contents = read_model(path)

@@ -22,6 +22,7 @@ from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError, UnavailableError
 from .bundle import GOLDEN, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
 from .contents import Contents
+from .copies import copies
 from .interpreter import execute
 from .manifest import describe_kernels, sha256_of
 from .measure import Evidence, Findings, Subject, measure_float, measure_int8, squared_error
@@ -29,7 +30,7 @@ from .ort import shadowing
 from .parity import compare
 from .runtime import Session
 from .runtimes import RUNTIMES
-from .storage import Finding, copies, prove
+from .storage import Finding, prove
 
 SCHEMA = 1
 MAX_SAMPLES = 10_000
