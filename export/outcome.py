@@ -1,18 +1,198 @@
-"""The metrics of a verification in the forms that other programs read."""
+"""The metrics of a verification in the forms that other programs read.
+
+JSON         metrics.json, the rows as they are
+JUnit XML    a test suite per kind of check; the elements and attributes that GitHub actions, GitLab and Jenkins read, as in
+             junit-10.xsd of Jenkins' xunit plugin
+Markdown     a summary for the page of a CI job, verdict first (https://github.github.com/gfm/)
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Metrics = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~#&])")
 
 
 def to_json(metrics: Metrics) -> str:
-    """metrics.json."""
-    return json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
+    """metrics.json. A number that JSON does not have (NaN, infinity) is written as its name, a string."""
+    text = json.dumps(_finite(metrics), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return _SURROGATES.sub("\ufffd", text)
 
 
-OUTCOMES: Mapping[str, Callable[[Metrics], str]] = {"json": to_json}
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_junit(metrics: Metrics) -> str:
+    """JUnit XML: a suite per kind of check (the first word of its name), and one of what was skipped, with the reasons.
+
+    Characters that XML does not have are written as their code point, such as `\\x1b`.
+    """
+    root = ElementTree.Element("testsuites", _counts(f"tiedae verify {metrics['name']}", metrics["checks"]))
+    for kind, checks in _by_kind(metrics["checks"]).items():
+        suite = ElementTree.SubElement(root, "testsuite", _counts(kind, checks) | {"skipped": "0"})
+        for check in checks:
+            case = _case(suite, metrics, kind, check["name"])
+            if not check["ok"]:
+                limit = f"got {check['value']}, must be {check['limit']}"
+                failure = ElementTree.SubElement(case, "failure", {"type": kind, "message": _xml(check["text"])})
+                failure.text = _xml(f"{check['text']}\n{limit}")
+    if metrics["skipped"]:
+        total = str(len(metrics["skipped"]))
+        counts = {"name": "skipped", "tests": total, "failures": "0", "errors": "0", "skipped": total}
+        suite = ElementTree.SubElement(root, "testsuite", counts)
+        for row in metrics["skipped"]:
+            case = _case(suite, metrics, "skipped", row["what"])
+            ElementTree.SubElement(case, "skipped", {"message": _xml(row["reason"])})
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _by_kind(checks: Iterable[Row]) -> dict[str, list[Row]]:
+    kinds: dict[str, list[Row]] = {}
+    for check in checks:
+        kinds.setdefault(check["name"].split(" ")[0], []).append(check)
+    return kinds
+
+
+def _counts(name: str, checks: Sequence[Row]) -> dict[str, str]:
+    failures = sum(not check["ok"] for check in checks)
+    return {"name": _xml(name), "tests": str(len(checks)), "failures": str(failures), "errors": "0"}
+
+
+def _case(suite: ElementTree.Element, metrics: Metrics, kind: str, name: str) -> ElementTree.Element:
+    return ElementTree.SubElement(
+        suite, "testcase", {"classname": _xml(f"tiedae.{metrics['name']}.{kind}"), "name": _xml(name)}
+    )
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def to_markdown(metrics: Metrics) -> str:
+    """A summary in GitHub's Markdown: verdict, failed checks, baseline, sizes, parity, quality, what was skipped, versions."""
+    checks, name = metrics["checks"], _escape(metrics["name"])
+    failed = [check for check in checks if not check["ok"]]
+    verdict = (
+        f"❌ {name}: {len(failed)} of {len(checks)} checks failed" if failed else f"✅ {name}: all {len(checks)} checks hold"
+    )
+    sections = [f"## {verdict}", *(section(metrics) for section in _SECTIONS)]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _failed_section(metrics: Metrics) -> str:
+    rows = [(c["name"], c["text"], _number(c["value"]), c["limit"]) for c in metrics["checks"] if not c["ok"]]
+    return _table("Failed checks", ("check", "what is wrong", "got", "must be"), rows)
+
+
+def _baseline_section(metrics: Metrics) -> str:
+    baseline = metrics.get("baseline")
+    if baseline is None:
+        return ""
+    worse = [c for c in metrics["checks"] if c["name"].startswith("baseline ") and not c["ok"]]
+    text = f"Against {_escape(baseline['file'])}: {baseline['compared']} rows compared, {len(worse)} worse by more than "
+    lines = [f"### Baseline\n\n{text}{baseline['allow']:.2%}, {len(baseline['improved'])} better by more."]
+    return "\n\n".join(
+        [*lines, *["\n".join(f"- {_escape(each)}" for each in baseline["improved"])] * bool(baseline["improved"])]
+    )
+
+
+def _files_section(metrics: Metrics) -> str:
+    rows = [(f["file"], f"{f['bytes']:,}", str(f.get("kernel_copies", ""))) for f in metrics["files"]]
+    return _table("Files", ("file", "bytes", "times a kernel is stored"), rows, "lrr")
+
+
+def _parity_section(metrics: Metrics) -> str:
+    """The worst of each file in each runtime."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in metrics["parity"]:
+        groups.setdefault((str(row.get("file", "")), str(row.get("runtime", ""))), []).append(row)
+    rows = []
+    for (file, runtime), group in groups.items():
+        codes = [row for row in group if row["what"].startswith("codes")]
+        operations = [row for row in group if row["what"].startswith("operation ")]
+        floats = [row for row in group if row["kind"] == "float"]
+        problems = [row["problem"] for row in group if row.get("problem")]
+        rows.append(
+            (
+                file,
+                runtime,
+                _worst(codes, "share", lambda share: f"{100 * share:.2g}%"),
+                _worst(codes, "max_lsb", str),
+                _worst(operations, "max_lsb", str),
+                _worst(floats, "max_abs", lambda value: f"{value:.1e}"),
+                problems[0] if problems else "",
+            )
+        )
+    title = ("file", "runtime", "codes that differ", "by at most, LSB", "an operation, LSB", "float, at most", "problem")
+    if not any(row[-1] for row in rows):
+        title, rows = title[:-1], [row[:-1] for row in rows]
+    return _table("Parity", title, rows, "llrrrrl")
+
+
+def _worst(rows: Sequence[Row], key: str, text: Callable[[Any], str]) -> str:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return text(max(values)) if values else ""
+
+
+def _quality_section(metrics: Metrics) -> str:
+    rows = [(str(q.get("row", q.get("file", ""))), str(q.get("runtime", "")), _number(q["error"])) for q in metrics["quality"]]
+    return _table("Quality", ("model", "runtime", "test error"), rows, "llr")
+
+
+def _skipped_section(metrics: Metrics) -> str:
+    return _table("Skipped", ("what", "why"), [(row["what"], row["reason"]) for row in metrics["skipped"]])
+
+
+def _versions_section(metrics: Metrics) -> str:
+    keras = metrics.get("keras")
+    device = f"\n\nKeras ran on {_escape(keras['name'])} ({_escape(keras['device'])})." if keras else ""
+    return "Versions: " + ", ".join(f"{_escape(k)} {_escape(v)}" for k, v in metrics["versions"].items()) + device
+
+
+_SECTIONS: Sequence[Callable[[Metrics], str]] = (
+    _failed_section,
+    _baseline_section,
+    _files_section,
+    _parity_section,
+    _quality_section,
+    _skipped_section,
+    _versions_section,
+)
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
+    """A section with a table; nothing where there are no rows. `align`: l or r for each column."""
+    if not rows:
+        return ""
+    rule = ["---:" if side == "r" else "---" for side in align.ljust(len(header), "l")][: len(header)]
+    lines = [header, rule, *([_escape(cell) for cell in row] for row in rows)]
+    return "\n".join([f"### {title}", "", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown shows as it is, in one line."""
+    return _MARKUP.sub(r"\\\1", " ".join(_xml(_SURROGATES.sub("\ufffd", str(text))).split()))
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+OUTCOMES: Mapping[str, Callable[[Metrics], str]] = {"json": to_json, "junit": to_junit, "markdown": to_markdown}
 """Every form by the option of `tiedae verify` that asks for it."""
