@@ -15,12 +15,11 @@ from ..compress.config import Recipe
 from ..compress.data import Splits
 from . import manifest as manifests
 from .bundle import GOLDEN, Programs, describe_files, golden_files, model_files, program_input, write_files
-from .card import render_card
 from .interpreter import execute
 from .lowering import lower
 from .manifest import dump
 from .measure import squared_error
-from .report import render_report
+from .rendering import render_pages
 from .verify import MAX_SAMPLES, installed_versions, verify_bundle
 
 if TYPE_CHECKING:
@@ -101,8 +100,7 @@ def assemble(
     golden = {name: np.load(directory / "golden" / f"{name}.npy", allow_pickle=False) for name in GOLDEN}
     rendered = {
         "metrics.json": dump(metrics),
-        "MODEL_CARD.md": render_card(manifest, metrics).encode(),
-        "report.html": render_report(manifest, metrics, golden).encode(),
+        **render_pages(manifest, metrics, golden, programs["int8"].reference.constants, masks),
     }
     write_files(directory, rendered)
     manifest["files"] = describe_files(directory, [*files, *rendered])

@@ -41,6 +41,8 @@ class Report:
     manifest: Row
     metrics: Row
     golden: Mapping[str, np.ndarray]
+    kernels: Mapping[str, np.ndarray]
+    masks: Mapping[str, np.ndarray]
 
     def rows(self, key: str) -> Sequence[Row]:
         return self.metrics.get(key) or ()
@@ -50,18 +52,25 @@ class Report:
         return {**self.manifest.get(key, {}), **self.metrics.get(key, {})}
 
 
-def render_report(manifest: Row, metrics: Row, golden: Mapping[str, np.ndarray]) -> str:
+def render_report(
+    manifest: Row,
+    metrics: Row,
+    golden: Mapping[str, np.ndarray],
+    kernels: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+) -> str:
     """A self-contained HTML page.
 
     `golden` by name as in the bundle: `x` [n, inputs] in the user's unit and dtype, `y` uint8 [n, inputs] of the reference
     program, `y.f32` float32 [n, inputs] of the Keras model in model units (`y` dequantizes to them by the manifest's
-    `tensors`). Raises FormatError where the metrics or golden vectors lack something.
+    `tensors`). `kernels` int8 and `masks` bool, both [inputs, units], by the kernel's name. Raises
+    FormatError where the metrics or golden vectors lack something.
     """
     missing = [f"metrics: {key}" for key in REQUIRED if key not in metrics]
     missing += [f"golden: {key}" for key in GOLDEN if key not in golden]
     if missing:
         raise FormatError(f"report of {manifest.get('name')}: lacks {', '.join(missing)}")
-    report = Report(manifest, metrics, golden)
+    report = Report(manifest, metrics, golden, kernels, masks)
     sections = [(title, content) for title, render in SECTIONS.items() if (content := render(report))]
     links = "".join(f'<a href="#{_anchor(title)}">{escape(title)}</a>' for title, _ in sections)
     body = "\n".join(f'<section id="{_anchor(title)}"><h2>{escape(title)}</h2>\n{text}</section>' for title, text in sections)

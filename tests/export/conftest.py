@@ -1,0 +1,126 @@
+"""A manifest, metrics, golden vectors, kernels and masks as a run writes them, for tests of the pages without any run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tiedae.compress.data import Samples, Scaling
+
+RUNTIMES = {"litert-xnnpack": "XNNPACK", "litert-reference": "reference kernels", "ort-cpu": "CPUExecutionProvider"}
+
+
+def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64, stock=True, seed=0):
+    """(manifest, metrics, golden, kernels, masks) as a run writes them, around random samples."""
+    rng = np.random.default_rng(seed)
+    inputs = int(np.prod(shape))
+    if dtype == "uint8":
+        x = rng.integers(0, 256, (samples, inputs)).astype(np.uint8)
+    else:
+        x = (rng.normal(size=(samples, inputs)).cumsum(axis=1) * 40).astype(dtype)
+    scaling = Scaling.fit(rule, Samples(x))
+    y = scaling.apply(x) + rng.normal(0, 0.05, x.shape).astype(np.float32)
+    quantization = {"scale": float(np.float32(1 / 255)), "zero_point": 0}
+    golden = {
+        "x": x,
+        "code": rng.integers(0, 256, (samples, 5)).astype(np.uint8),
+        "y": np.clip(np.rint(y * 255), 0, 255).astype(np.uint8),
+        "code.f32": rng.normal(size=(samples, 5)).astype(np.float32),
+        "y.f32": y.astype(np.float32),
+    }
+    data = {"shape": list(shape), "dtype": dtype, "scaling": scaling.to_json()}
+    manifest = {
+        "name": "toy",
+        "created_by": "tiedae 0.1.0",
+        "data": data,
+        "tensors": {"x": quantization, "code": quantization, "y": quantization},
+        "kernels": [
+            {"name": "kernel_0", "shape": [inputs, 12], "scale": [0.01], "sha256": "ab" * 32, "pruned": inputs * 6},
+            {"name": "kernel_1", "shape": [12, 5], "scale": [0.01] * 5, "sha256": "cd" * 32, "pruned": 0},
+        ],
+        "files": {},
+    }
+    masks = {"kernel_0": np.arange(inputs * 12).reshape(inputs, 12) % 2 == 1, "kernel_1": np.ones((12, 5), bool)}
+    kernels = {name: (rng.integers(-127, 128, mask.shape) * mask).astype(np.int8) for name, mask in masks.items()}
+    data |= {"source": "toy.npy", "train": 9000, "validation": 0, "test": 1000}
+    return manifest, _metrics(data, stock), golden, kernels, masks
+
+
+def _metrics(data, stock):
+    files = [
+        ("toy.int8.tflite", 552_352, "tflite", "int8", "tiedae", 1, ""),
+        ("toy.int8.onnx", 565_397, "onnx", "int8", "tiedae", 1, ""),
+        ("toy.f32.tflite", 2_170_004, "tflite", "f32", "tiedae", 1, ""),
+    ]
+    quality = [
+        {"row": "Keras float", "stage": "train", "error": 6.8214},
+        {"row": "Keras pruned", "stage": "prune", "error": 6.9127},
+        {"row": "Keras int8 simulation", "stage": "quantize", "error": 6.8931},
+        {"row": "tiedae toy.int8.tflite", "stage": "export", "error": 6.8955, "precision": "int8", "runtime": "litert-xnnpack"},
+        {
+            "row": "tiedae toy.int8.tflite",
+            "stage": "export",
+            "error": 6.9049,
+            "precision": "int8",
+            "runtime": "litert-reference",
+        },
+        {"row": "tiedae toy.int8.onnx", "stage": "export", "error": 6.8933, "precision": "int8", "runtime": "ort-cpu"},
+        {"row": "tiedae toy.f32.tflite", "stage": "export", "error": 6.9128, "precision": "f32", "runtime": "litert-xnnpack"},
+    ]
+    if stock:
+        files += [
+            ("toy.stock.int8.tflite", 1_149_792, "tflite", "int8", "stock", 2, "the copies agree in 7.9% of their integers"),
+            ("toy.stock.int8.onnx", 1_096_765, "onnx", "int8", "stock", 2, ""),
+        ]
+        quality += [{"row": "stock toy.stock.int8.tflite", "stage": "stock", "error": 8.0231, "precision": "int8"}]
+    keys = ("file", "bytes", "format", "precision", "maker", "kernel_copies", "note")
+    parity = []
+    for (runtime, provider), differing in zip(RUNTIMES.items(), (0, 1, 0), strict=True):
+        file = "toy.int8.onnx" if runtime == "ort-cpu" else "toy.int8.tflite"
+        identity = {"file": file, "runtime": runtime, "provider": provider, "kind": "int8"}
+        histogram = {"0": 300_000 - differing} | ({"1": differing} if differing else {})
+        codes = {
+            "what": "codes (encode)",
+            "count": 300_000,
+            "differing": differing,
+            "max_lsb": differing,
+            "histogram": histogram,
+        }
+        product = {"what": "operation y", "count": 200, "differing": 3, "max_lsb": 1, "histogram": {"-1": 3, "0": 197}}
+        parity += [identity | codes, identity | product]
+    floats = {"runtime": "litert-xnnpack", "provider": "XNNPACK", "kind": "float", "count": 64, "differing": 9, "max_abs": 3e-7}
+    parity.append({"file": "toy.f32.tflite", "what": "float y (decode)"} | floats)
+    stages = {"train": (24, 0.041), "prune": (8, 0.0102), "quantize": (8, 0.0094)}
+    return {
+        "schema": 1,
+        "name": "toy",
+        "data": data | {"sha256": "12" * 32},
+        "model": {"widths": [64, 12, 5], "activations": ["relu", "linear"], "output_activation": "sigmoid"},
+        "history": [
+            {"stage": stage, "epoch": epoch, "loss": loss / epoch**0.5, "validation_loss": 1.1 * loss / epoch**0.5}
+            for stage, (epochs, loss) in stages.items()
+            for epoch in range(1, epochs + 1)
+        ],
+        "quality": quality,
+        "files": [dict(zip(keys, row, strict=True)) for row in files],
+        "parity": parity,
+        "storage": [
+            {"file": row[0], "name": name, "ok": True, "text": "stored once, 768 integers equal"}
+            for row in files
+            if row[4] == "tiedae"
+            for name in ("kernel_0", "kernel_1")
+        ],
+        "checks": [
+            {"name": "codes toy.int8.tflite", "ok": True, "value": 0.99999, "limit": ">= 0.999", "text": "1 of 300000 differs"},
+            {"name": "storage toy.int8.onnx", "ok": True, "value": 0, "limit": "== 0", "text": "every kernel stored once"},
+        ],
+        "skipped": [{"what": "ort-cuda on int8", "reason": "no CUDA device <here>"}],
+        "versions": {"tensorflow": "2.21.0", "numpy": "2.4.6"},
+    }
+
+
+@pytest.fixture(scope="session")
+def make_parts() -> Callable[..., tuple]:
+    return bundle_parts
