@@ -1,0 +1,41 @@
+"""Measurements in processes of their own, which start with nothing loaded and end with the measurement."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from ..compress.errors import UnavailableError
+
+
+def lines_of(module: str, plan: object) -> Iterator[Any]:
+    """Run `python -m module` with `plan` as JSON on its standard input; yields what each line of its output says, parsed.
+
+    The child ends with the iteration, however that ends. Raises UnavailableError with the child's last words where it fails.
+    """
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+    with tempfile.TemporaryFile() as words:
+        command = [sys.executable, "-m", module]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env=environment, text=True
+        ) as child:
+            assert child.stdin is not None and child.stdout is not None
+            try:
+                child.stdin.write(json.dumps(plan))
+                child.stdin.close()
+                for line in child.stdout:
+                    yield json.loads(line)
+            except BrokenPipeError:
+                pass
+            finally:
+                if sys.exc_info()[0] is not None:
+                    child.kill()
+        if child.returncode:
+            words.seek(0)
+            said = words.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise UnavailableError(f"{module}: the measuring process ended with {child.returncode}: {said[-1]}")

@@ -1,0 +1,111 @@
+"""Resident memory and start-up, each taken in a fresh process.
+
+Memory is the growth of the resident set (Rss in /proc/self/smaps_rollup) from the moment when the runtime's module is imported
+to the moment when every signature in question has run once at batch 1: the file as far as it is mapped, packed kernels,
+activations, and the runtime's own code as far as it was touched. Start-up is the time from opening the file to the first
+result of the first signature; the runtime's import is told apart. The file is in the page cache.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .children import lines_of
+
+ROLLUP = Path("/proc/self/smaps_rollup")
+MODULES: Mapping[str, str] = {
+    "litert-xnnpack": "ai_edge_litert.interpreter",
+    "ort-cpu": "onnxruntime",
+    "ort-cuda": "onnxruntime",
+    "keras-eager": "tensorflow",
+    "keras-function": "tensorflow",
+}
+"""What is imported before the count begins."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One signature to run: the file that holds it, and a .npy with a sample or more in its port's dtype."""
+
+    path: str
+    signature: str
+    x: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one process opens and runs, in this order."""
+
+    subject: str
+    runtime: str
+    runs: tuple[Run, ...]
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Medians over processes: bytes of resident memory, and milliseconds; `memory` None where the system does not tell."""
+
+    memory: int | None
+    startup_ms: float
+    import_ms: float
+    processes: int
+
+
+def footprints(loads: Sequence[Load], *, processes: int) -> Iterator[tuple[Load, Footprint]]:
+    """Measure each load in `processes` processes, in turns; yields them when all are done.
+
+    Raises UnavailableError, with the reason, where a child fails.
+    """
+    taken: list[list[dict[str, float | None]]] = [[] for _ in loads]
+    for _ in range(processes):
+        for load, rows in zip(loads, taken, strict=True):
+            rows += lines_of(__name__, asdict(load))
+    for load, rows in zip(loads, taken, strict=True):
+        memory = [row["memory"] for row in rows if row["memory"] is not None]
+        median = {key: float(np.median([row[key] for row in rows])) for key in ("startup_ms", "import_ms")}
+        yield load, Footprint(int(np.median(memory)) if memory else None, **median, processes=processes)
+
+
+def resident() -> int | None:
+    """Bytes of this process's resident set, None where the system does not tell."""
+    try:
+        text = ROLLUP.read_text()
+    except OSError:
+        return None
+    return next(1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith("Rss:"))
+
+
+def main() -> None:
+    """The child: open and run what standard input says, and print what it took."""
+    from .openers import OPENERS
+
+    load = json.load(sys.stdin)
+    inputs = [np.load(run["x"], allow_pickle=False)[:1].copy() for run in load["runs"]]
+    begun = time.perf_counter_ns()
+    importlib.import_module(MODULES[load["runtime"]])
+    imported, before = time.perf_counter_ns(), resident()
+    first, opened = None, []
+    for run, x in zip(load["runs"], inputs, strict=True):
+        opened.append(OPENERS[load["runtime"]](run["path"], run["signature"], x, load["threads"]))
+        opened[-1].call()
+        first = first or time.perf_counter_ns()
+    after = resident()
+    line = {
+        "memory": None if before is None or after is None else after - before,
+        "startup_ms": ((first or imported) - imported) / 1e6,
+        "import_ms": (imported - begun) / 1e6,
+    }
+    print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
