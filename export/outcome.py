@@ -187,7 +187,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], ali
 
 def _escape(text: str) -> str:
     """Text that Markdown shows as it is, in one line."""
-    return _MARKUP.sub(r"\\\1", " ".join(_xml(_SURROGATES.sub("\ufffd", str(text))).split()))
+    return _MARKUP.sub(r"\\\1", " ".join(_xml(str(text)).split()))
 
 
 def _number(value: object) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from tiedae.compress.config import Recipe, VerifyConfig
 from tiedae.compress.data import Samples
-from tiedae.compress.errors import DataError, InputError
+from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
+from tiedae.export.baseline import read_baseline, with_baseline
 from tiedae.export.bundle import Bundle
 from tiedae.export.verify import Keras, verify_bundle
 
@@ -28,18 +31,67 @@ def verify(
 ) -> dict[str, Any]:
     """The metrics of a bundle, as `verify_bundle` gives them; its golden vectors stand in for a model or data not given.
 
-    `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says.
+    `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says. `tolerances`
+    are KEY=VALUE and replace those of the recipe. With `baseline`, a file of earlier metrics, what got worse by more than the
+    share `allow` is a failed check as well. Raises InputError where one of them is wrong.
     """
-    test = None if data is None else _test_samples(path, data)
-    if model is None:
-        return verify_bundle(path, test=test, announce=announce)
-    stages = _stages(model, Bundle.open(path).manifest["model"]["widths"])
-    return verify_bundle(path, keras=stages[-1], uncompressed=stages[0], test=test, announce=announce)
-
-
-def _test_samples(path: Path, source: str) -> Samples:
     manifest = Bundle.open(path).manifest
-    recipe = parse_recipe(manifest["recipe"], manifest["name"])
+    before = None if baseline is None else read_baseline(baseline)
+    recipe = _recipe(path, manifest)
+    test = None if data is None else _test_samples(path, manifest, recipe, data)
+    stages = [] if model is None else _stages(model, manifest["model"]["widths"])
+    metrics = verify_bundle(
+        path,
+        keras=stages[-1] if stages else None,
+        uncompressed=stages[0] if stages else None,
+        test=test,
+        tolerances=parse_tolerances(tolerances, recipe.verify),
+        announce=announce,
+    )
+    metrics["model"] = manifest["model"]
+    if before is None:
+        return metrics
+    try:
+        return with_baseline(metrics, before, name=str(baseline), allow=allow)
+    except InputError as error:
+        raise InputError(f"{baseline}: {error}") from None
+
+
+def parse_tolerances(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig:
+    """The stated tolerances with those of KEY=VALUE texts in their place, the last one of a key.
+
+    Raises RecipeError for what is no KEY=VALUE, an unknown key, or a value of the wrong type or out of range.
+    """
+    kinds, given = get_type_hints(VerifyConfig), {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise RecipeError(f"--tolerance: got {text!r}, must be KEY=VALUE, such as max_quality_loss=0.02")
+        if key not in kinds:
+            raise RecipeError(f"--tolerance {key}: unknown key; must be one of {', '.join(kinds)}")
+        try:
+            given[key] = kinds[key](value)
+        except ValueError:
+            raise RecipeError(f"--tolerance {key}: got {value!r}, must be {_KINDS[kinds[key]]}") from None
+        if not math.isfinite(given[key]):
+            raise RecipeError(f"--tolerance {key}: got {value!r}, must be {_KINDS[kinds[key]]}")
+    try:
+        return dataclasses.replace(stated, **given)
+    except RecipeError as error:
+        raise RecipeError(f"--tolerance {error}") from None
+
+
+_KINDS: Mapping[type, str] = {int: "an integer", float: "a finite number"}
+
+
+def _recipe(path: Path, manifest: Mapping[str, Any]) -> Recipe:
+    try:
+        return parse_recipe(manifest["recipe"], manifest["name"])
+    except RecipeError as error:
+        raise FormatError(f"{path}: the recipe of its manifest is damaged: {error}") from None
+
+
+def _test_samples(path: Path, manifest: Mapping[str, Any], recipe: Recipe, source: str) -> Samples:
     test = load_splits(dataclasses.replace(recipe.data, source=source), recipe.model.output_activation).test
     if test.inputs != manifest["data"]["inputs"]:
         raise DataError(f"{source}: has {test.inputs} values per sample, must be {manifest['data']['inputs']} as in {path}")
