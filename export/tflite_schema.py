@@ -76,35 +76,35 @@ def _key(value: Any) -> Any:
             return value
 
 
-class _Shared:
+class SharedTable:
     """Mixed into a table class of the schema: equal tables are packed once per builder."""
 
     def Pack(self, builder: Builder) -> int:
-        return builder.once(_key(self), lambda: super(_Shared, self).Pack(builder))  # type: ignore[misc]
+        return builder.once(_key(self), lambda: super(SharedTable, self).Pack(builder))  # type: ignore[misc]
 
 
-class Quantization(_Shared, schema.QuantizationParametersT): ...
+class Quantization(SharedTable, schema.QuantizationParametersT): ...
 
 
-class Tensor(_Shared, schema.TensorT): ...
+class Tensor(SharedTable, schema.TensorT): ...
 
 
-class Operator(_Shared, schema.OperatorT): ...
+class Operator(SharedTable, schema.OperatorT): ...
 
 
-class TensorMap(_Shared, schema.TensorMapT): ...
+class TensorMap(SharedTable, schema.TensorMapT): ...
 
 
-class FullyConnectedOptions(_Shared, schema.FullyConnectedOptionsT): ...
+class FullyConnectedOptions(SharedTable, schema.FullyConnectedOptionsT): ...
 
 
-class BatchMatMulOptions(_Shared, schema.BatchMatMulOptionsT): ...
+class BatchMatMulOptions(SharedTable, schema.BatchMatMulOptionsT): ...
 
 
-class AddOptions(_Shared, schema.AddOptionsT): ...
+class AddOptions(SharedTable, schema.AddOptionsT): ...
 
 
-class MulOptions(_Shared, schema.MulOptionsT): ...
+class MulOptions(SharedTable, schema.MulOptionsT): ...
 
 
 class Buffer(schema.BufferT):
@@ -164,10 +164,10 @@ class OperatorCodes:
     @property
     def min_runtime_version(self) -> str:
         """The newest of the releases that first had these operators."""
-        return max((RUNTIME_VERSIONS[pair] for pair in self._indices), key=_version_key, default="")
+        return max((RUNTIME_VERSIONS[pair] for pair in self._indices), key=version_key, default="")
 
 
-def _version_key(version: str) -> tuple[int, ...]:
+def version_key(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
