@@ -77,6 +77,7 @@ def read_baseline(path: Path) -> Metrics:
     if found["schema"] != SCHEMA:
         raise FormatError(f"{path}: metrics of schema {found['schema']!r}, this tiedae reads schema {SCHEMA}")
     try:
+        _model(found)
         compare_metrics(found, found, allow=0)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{path}: damaged: {error!r}") from None
@@ -107,7 +108,7 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Compariso
     _require_same_model(now, before)
     earlier, current = _figures(before), _figures(now)
     excuses = [(row["what"].split(" ")[0], row["reason"]) for row in now["skipped"] if _is_excuse(row["reason"])]
-    gone = {name: _why_gone(now, name) for name in sorted(_runtimes(earlier) - _runtimes(current))}
+    gone = {name: _why_gone(now, name) for name in sorted(_runtimes(before) - _runtimes(now))}
     checks = [
         Check(f"{PREFIX}runtime {name}", False, "gone", "runs", f"{name} ran in the baseline and does not now: {why}")
         for name, why in gone.items()
@@ -188,8 +189,8 @@ def _why_gone(metrics: Metrics, runtime: str) -> str:
     return reasons[0] if reasons else "it is not among the runtimes"
 
 
-def _runtimes(figures: Mapping[Key, Mapping[Key, Figure]]) -> set[str]:
-    return {group[2] for group in figures if group[0] == "parity"}
+def _runtimes(metrics: Metrics) -> set[str]:
+    return {row["runtime"] for row in _rows(metrics, "parity")}
 
 
 def _names(metrics: Metrics) -> set[str]:
@@ -202,8 +203,8 @@ def _held(metrics: Metrics) -> list[str]:
 
 
 def _model(metrics: Metrics) -> str:
-    widths = metrics.get("model", {}).get("widths")
-    return metrics["name"] + (f" {'-'.join(map(str, widths))}" if widths else "")
+    """The name and the widths, where those are known. Raises TypeError where they are no string and list."""
+    return metrics["name"] + (" " + "-".join(map(str, metrics["model"]["widths"])) if "model" in metrics else "")
 
 
 def _require_same_model(now: Metrics, before: Metrics) -> None:
@@ -223,14 +224,18 @@ def _other_samples(now: Metrics, before: Metrics) -> str:
 
 def _figures(metrics: Metrics) -> dict[Key, dict[Key, Figure]]:
     """Every comparable number of our files by group (kind, file, runtime) and by what it is within that group."""
-    stock = {row["file"] for row in metrics["files"] if row.get("maker") == "stock"}
     found: dict[Key, dict[Key, Figure]] = {}
     for kind, figures_of in _KINDS.items():
-        for row in metrics[kind]:
-            if "file" in row and row["file"] not in stock:
-                for group, key, figure in figures_of(row):
-                    found.setdefault(group, {})[key] = figure
+        for row in _rows(metrics, kind):
+            for group, key, figure in figures_of(row):
+                found.setdefault(group, {})[key] = figure
     return found
+
+
+def _rows(metrics: Metrics, kind: str) -> list[Row]:
+    """The rows of a table that are of a file of ours."""
+    stock = {row["file"] for row in metrics["files"] if row.get("maker") == "stock"}
+    return [row for row in metrics[kind] if "file" in row and row["file"] not in stock]
 
 
 def _file_figures(row: Row) -> Iterator[tuple[Key, Key, Figure]]:
@@ -246,14 +251,14 @@ def _quality_figures(row: Row) -> Iterator[tuple[Key, Key, Figure]]:
 def _parity_figures(row: Row) -> Iterator[tuple[Key, Key, Figure]]:
     if row.get("problem"):
         return
-    group, what = ("parity", row["file"], row["runtime"]), (row["what"], *filter(None, [row.get("reference")]))
+    group, what = ("parity", row["file"], row["runtime"]), row["what"]
     if row["kind"] == "int8":
         share, largest = _amount(row, "share"), _amount(row, "max_lsb")
-        yield group, (*what, "share that differs"), Figure(share, f"{100 * share:.3g}%", whole=1.0)
-        yield group, (*what, "largest difference"), Figure(largest, f"{largest:g} LSB", over=int(_amount(row, "count")))
+        yield group, (what, "share that differs"), Figure(share, f"{100 * share:.3g}%", whole=1.0)
+        yield group, (what, "largest difference"), Figure(largest, f"{largest:g} LSB", over=int(_amount(row, "count")))
     if row["kind"] == "float":
         largest, scale = _amount(row, "max_abs"), max(1.0, _amount(row, "full_scale"))
-        yield group, (*what, "largest difference"), Figure(largest, f"{largest:.3g}", floor=FLOAT_FLOOR * scale)
+        yield group, (what, "largest difference"), Figure(largest, f"{largest:.3g}", floor=FLOAT_FLOOR * scale)
 
 
 _KINDS: Mapping[str, Callable[[Row], Iterator[tuple[Key, Key, Figure]]]] = {

@@ -104,12 +104,11 @@ def _baseline_section(metrics: Metrics) -> str:
     baseline = metrics.get("baseline")
     if baseline is None:
         return ""
-    worse = [c for c in metrics["checks"] if c["name"].startswith("baseline ") and not c["ok"]]
-    text = f"Against {_escape(baseline['file'])}: {baseline['compared']} rows compared, {len(worse)} worse by more than "
-    lines = [f"### Baseline\n\n{text}{baseline['allow']:.2%}, {len(baseline['improved'])} better by more."]
-    return "\n\n".join(
-        [*lines, *["\n".join(f"- {_escape(each)}" for each in baseline["improved"])] * bool(baseline["improved"])]
-    )
+    worse = sum(not check["ok"] for check in metrics["checks"] if check["name"].startswith("baseline "))
+    counts = f"{baseline['compared']} figures compared, {worse} checks worse by more than {baseline['allow']:.2%}"
+    better = [f"- {_escape(text)}" for text in baseline["improved"]]
+    told = f"Against {_escape(baseline['file'])}: {counts}" + (", and better by more than that:" if better else ".")
+    return "\n\n".join(["### Baseline", told, *["\n".join(better)] * bool(better)])
 
 
 def _files_section(metrics: Metrics) -> str:
