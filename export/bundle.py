@@ -30,7 +30,7 @@ from .interpreter import execute
 from .onnx_reader import read_onnx
 from .onnx_writer import to_onnx, to_onnx_pair
 from .program import Program
-from .tflite_reader import read_tflite
+from .tflite_reader import read_tflite_file
 from .tflite_writer import to_tflite
 
 PRECISIONS = ("int8", "f32")
@@ -171,7 +171,7 @@ def read_model(path: Path) -> Contents:
         raise FormatError(f"{path}: no such file")
     if path.suffix == ".tflite":
         try:
-            return read_tflite(path.read_bytes())
+            return read_tflite_file(path)
         except FormatError as error:
             raise FormatError(f"{path}: {error}") from error
     if path.suffix == ".onnx":

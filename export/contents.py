@@ -15,6 +15,7 @@ class Constant:
     `values` is the array as stored, in the orientation of the file (read-only; may be a memory map). `storage` identifies the
     bytes: equal for two views of one buffer. `scales` and `zero_points` are empty where the constant is not quantized
     (int8 values of a TFLite file have zero points in −128…127), `axis` is the quantized dimension of per-channel scales.
+    `stored` is the number of bytes in the file where `values` are unpacked ones, such as 4-bit integers.
     """
 
     name: str
@@ -23,6 +24,12 @@ class Constant:
     scales: tuple[float, ...] = ()
     zero_points: tuple[int, ...] = ()
     axis: int = 0
+    stored: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file."""
+        return self.values.nbytes if self.stored is None else self.stored
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ strings start with a 32-bit length; everything is little-endian.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +18,15 @@ from ..compress.errors import FormatError
 
 MAX_TABLES = 250_000
 """Tables that are visited before a file counts as damaged: shared tables can make a small file endless."""
+NUMBERS_OF_A_TABLE = 16
+"""How many numbers of a vector count as one more table, since vectors can be shared too."""
 
 
 @dataclass
 class Flatbuffer:
     """The bytes of a file and how many of its tables were visited. `kind` names the format in errors."""
 
-    data: bytes
+    data: bytes | mmap.mmap
     kind: str
     visited: int = field(default=0, repr=False)
 
@@ -42,6 +46,11 @@ class Flatbuffer:
         """Where the offset that is stored at `position` leads."""
         return position + int(self.read("I", position))
 
+    def visit(self, tables: int = 1) -> None:
+        self.visited += tables
+        if self.visited > MAX_TABLES:
+            raise FormatError(f"damaged {self.kind} file: it leads through more than {MAX_TABLES:,} tables")
+
     def check(self, position: int, size: int) -> None:
         if position < 0 or position + size > len(self.data):
             raise FormatError(
@@ -53,9 +62,7 @@ class Table:
     """A table at a position; fields are read by their slot in the schema, absent ones have their default."""
 
     def __init__(self, file: Flatbuffer, position: int) -> None:
-        file.visited += 1
-        if file.visited > MAX_TABLES:
-            raise FormatError(f"damaged {file.kind} file: it leads through more than {MAX_TABLES:,} tables")
+        file.visit()
         self._file, self._position = file, position
         self._vtable = position - int(file.read("i", position))
         self._slots = (int(file.read("H", self._vtable)) - 4) // 2
@@ -79,8 +86,16 @@ class Table:
         values.flags.writeable = False
         return values
 
+    def numbers(self, slot: int, dtype: str = "<i4") -> tuple[Any, ...]:
+        """A vector of scalars as Python numbers, which count as tables do; empty where it is absent."""
+        values = self.vector(slot, dtype)
+        self._file.visit(values.size // NUMBERS_OF_A_TABLE)
+        return tuple(values.tolist())
+
     def text(self, slot: int) -> str:
-        return self.vector(slot, "u1").tobytes().decode(errors="replace")
+        values = self.vector(slot, "u1")
+        self._file.visit(values.size // (8 * NUMBERS_OF_A_TABLE))
+        return values.tobytes().decode(errors="replace")
 
     def table(self, slot: int) -> Table | None:
         place = self.place(slot)
@@ -89,6 +104,8 @@ class Table:
     def tables(self, slot: int) -> list[Table]:
         """A vector of tables; empty where it is absent."""
         start, length = self.extent(slot, 4)
+        if length > MAX_TABLES:
+            self._file.visit(length)
         return [Table(self._file, self._file.follow(start + 4 * index)) for index in range(length)]
 
     def extent(self, slot: int, item_size: int) -> tuple[int, int]:

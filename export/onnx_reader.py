@@ -6,6 +6,7 @@ Specification: https://onnx.ai/onnx/repo-docs/IR.html and https://onnx.ai/onnx/r
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,14 @@ QUANTIZED_INPUTS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
     "com.microsoft.QLinearMul": ((0, 1, 2), (3, 4, 5)),
 }
 """Which inputs of an operation are integers with their scale and zero point."""
+
+MAX_BYTES = 2**31
+"""A message of protobuf is shorter; larger models keep their constants in external data."""
+MAX_AXES = 32
+"""Axes of a constant; more are a damaged shape."""
+
+_PACKED: Mapping[str, int] = {"int4": 4, "int2": 2, "float4": 4}
+"""Types of several values per byte, by what is in their names: bits of a value."""
 
 _KEPT = ("Clip", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 """Operations whose output has the quantization of their first input."""
@@ -74,9 +83,12 @@ def read_onnx(path: Path) -> Contents:
 def _parse(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
-    data = path.read_bytes()
-    if not data:
+    size = path.stat().st_size
+    if not size:
         raise FormatError(f"{path}: the file is empty")
+    if size >= MAX_BYTES:
+        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, less than {MAX_BYTES:,} are possible")
+    data = path.read_bytes()
     try:
         model = onnx.load_from_string(data)
     except DecodeError as error:
@@ -116,13 +128,13 @@ class _External:
         length = self._number(tensor, "length", entries.get("length", str(max(rest, 0))))
         if length > rest:
             raise self._error(tensor, f"bytes {offset} to {offset + length} are needed, {location!r} ends at {offset + rest}")
-        dtype = _dtype(self.path, tensor.data_type)
-        shape = tuple(tensor.dims)
-        if _whole(tensor.data_type):
-            if min(shape, default=0) < 0 or length != math.prod(shape) * dtype.itemsize:
-                raise self._error(tensor, f"{length} bytes are given, {list(shape)} values of {dtype.name} are expected")
-            if length:
-                return np.memmap(file, dtype.newbyteorder("<"), "r", offset, shape), f"{location}:{offset}"
+        dtype, shape = _dtype(self.path, tensor.data_type), _shape(self.path, tensor)
+        if dtype.kind == "O":
+            raise self._error(tensor, "strings cannot be external")
+        if length != _packed_bytes(math.prod(shape), dtype):
+            raise self._error(tensor, f"{length} bytes are given, {list(shape)} values of {dtype.name} are expected")
+        if length and _bits(dtype) == 8 * dtype.itemsize:
+            return np.memmap(file, dtype.newbyteorder("<"), "r", offset, shape), f"{location}:{offset}"
         inline = TensorProto(data_type=tensor.data_type, dims=tensor.dims, name=tensor.name)
         with file.open("rb") as stream:
             stream.seek(offset)
@@ -131,10 +143,10 @@ class _External:
 
     def _file(self, tensor: TensorProto, location: str) -> Path:
         if location not in self.files:
-            folder = self.path.parent.resolve()
-            if not location or "\0" in location or not (folder / location).resolve().is_relative_to(folder):
+            folder = _real(self.path.parent)
+            if not location or "\0" in location or not _real(folder / location).is_relative_to(folder):
                 raise self._error(tensor, f"{location!r} must lie in the file's folder")
-            if not (folder / location).is_file():
+            if not _is_file(folder / location):
                 raise self._error(tensor, f"{location!r} is missing in {folder}")
             self.files[location] = folder / location
         return self.files[location]
@@ -256,7 +268,7 @@ def _constants(scopes: Sequence[_Scope]) -> Iterator[Constant]:
     for scope in scopes:
         for name, (values, storage) in scope.stored.items():
             for quantization in uses.get((scope.prefix, name), {((), (), 0): None}):
-                yield Constant(scope.prefix + name, values, storage, *quantization)
+                yield Constant(scope.prefix + name, values, storage, *quantization, _stored(values))
 
 
 def _axis(node: onnx.NodeProto, rank: int) -> int:
@@ -283,8 +295,10 @@ def _port_quantization(name: str, scope: _Scope) -> tuple[float | None, int | No
     producers = {output: node for node in scope.nodes for output in node.output}
     around = [node for node in scope.nodes if _kind(node) == "DequantizeLinear" and node.input[:1] == [name]]
     seen = {name}
-    while name in producers and _kind(producers[name]) in _KEPT and producers[name].input[0] not in seen:
+    while name in producers and _kind(producers[name]) in _KEPT and producers[name].input:
         name = producers[name].input[0]
+        if name in seen:
+            break
         seen.add(name)
     if name in producers and _kind(producers[name]) == "QuantizeLinear":
         around.append(producers[name])
@@ -295,10 +309,41 @@ def _port_quantization(name: str, scope: _Scope) -> tuple[float | None, int | No
     return None, None
 
 
-def _whole(element: int) -> bool:
-    """Whether the values of this type take whole bytes."""
-    name = TensorProto.DataType.Name(element)
-    return name != "STRING" and not any(packed in name for packed in ("INT4", "INT2", "FLOAT4"))
+def _real(path: Path) -> Path:
+    """Without symbolic links; unlike `Path.resolve` no error for those that lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
+def _is_file(path: Path) -> bool:
+    """Unlike `Path.is_file` no error for a name that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _bits(dtype: np.dtype) -> int:
+    """How many bits a value takes in the file."""
+    return next((bits for name, bits in _PACKED.items() if name in dtype.name), 8 * dtype.itemsize)
+
+
+def _packed_bytes(count: int, dtype: np.dtype) -> int:
+    return -(-count * _bits(dtype) // 8)
+
+
+def _stored(values: np.ndarray) -> int | None:
+    """Bytes in the file where those of the array are others."""
+    if values.dtype.kind == "O":
+        return sum(len(text) for text in values.ravel().tolist())
+    size = _packed_bytes(values.size, values.dtype)
+    return None if size == values.nbytes else size
+
+
+def _shape(path: Path, tensor: TensorProto) -> tuple[int, ...]:
+    shape = tuple(tensor.dims)
+    if len(shape) > MAX_AXES or min(shape, default=0) < 0:
+        raise FormatError(f"{path}: constant {tensor.name!r} is damaged: its shape is {list(shape[: MAX_AXES + 1])}")
+    return shape
 
 
 def _dtype(path: Path, element: int) -> np.dtype:
@@ -310,6 +355,7 @@ def _dtype(path: Path, element: int) -> np.dtype:
 
 def _array(path: Path, tensor: TensorProto) -> np.ndarray:
     """The values that a model holds itself."""
+    _shape(path, tensor)
     try:
         return np.asarray(numpy_helper.to_array(tensor))
     except (ValueError, TypeError, KeyError) as error:

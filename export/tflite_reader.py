@@ -6,9 +6,11 @@ Slot numbers are those of the TFLite schema (tensorflow/compiler/mlir/lite/schem
 from __future__ import annotations
 
 import math
+import mmap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import ml_dtypes
@@ -20,8 +22,10 @@ from .contents import Constant, Contents, Port, Signature
 from .flatbuffer import Flatbuffer, Table
 
 T = TypeVar("T")
+MAPPED = 1 << 26
+"""From this size on a file is mapped into memory, not read."""
 MAX_AXES = 32
-"""Axes of a constant; more are a damaged shape."""
+"""Axes of a tensor; more are a damaged shape."""
 
 
 def _names(enum: type) -> Mapping[int, str]:
@@ -62,13 +66,22 @@ _NESTED: Mapping[str, tuple[int, ...]] = {"CALL": (0,), "CALL_ONCE": (0,), "IF":
 """Which fields of an operator's options are indices of subgraphs that it runs."""
 
 
-def read_tflite(data: bytes) -> Contents:
+def read_tflite_file(path: Path) -> Contents:
+    """`read_tflite` of a file, whose constants are views of a memory map where it is large (`MAPPED`)."""
+    with path.open("rb") as file:
+        if path.stat().st_size < MAPPED:
+            return read_tflite(file.read())
+        return read_tflite(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def read_tflite(data: bytes | mmap.mmap) -> Contents:
     """Parse a .tflite file.
 
     One `Constant` per tensor with data; views that agree in name, shape, buffer and quantization in several subgraphs are one.
     `storage` is the buffer's index. Values have the file's dtype and shape; 2- and 4-bit ones are unpacked (dtype int4, uint4,
     int2 of ml_dtypes); those of sparse tensors and of strings are the stored bytes, in one dimension. A file without signatures
-    has one, of its first subgraph. Raises FormatError for a truncated, empty, damaged or foreign file.
+    has one, of its first subgraph. Constants that lie in another file (`Tensor.external_buffer`) are not read but named in
+    `details`. Raises FormatError for a truncated, empty, damaged or foreign file.
     """
     model = _Model.parse(Flatbuffer(data, ".tflite"))
     metadata = {entry.text(0): entry.integer(1, "I") for entry in model.root.tables(6)}
@@ -80,6 +93,10 @@ def read_tflite(data: bytes) -> Contents:
     if "min_runtime_version" in metadata:
         buffer = _at(model.buffers, metadata["min_runtime_version"], "buffer")
         details["min_runtime_version"] = buffer.tobytes().rstrip(b"\0").decode(errors="replace")
+    outside = _outside(model)
+    if outside:
+        names = ", ".join(outside[:3]) + (", …" if len(outside) > 3 else "")
+        details["constants in other files, not read"] = f"{len(outside)} ({names})"
     return Contents("tflite", len(data), tuple(_constants(model)), tuple(_signatures(model)), details)
 
 
@@ -104,7 +121,7 @@ class _Model:
     def parse(cls, file: Flatbuffer) -> _Model:
         root = file.root(b"TFL3")
         subgraphs = [
-            _Subgraph(table.text(4), table.tables(0), table.vector(1).tolist(), table.vector(2).tolist(), table.tables(3))
+            _Subgraph(table.text(4), table.tables(0), table.numbers(1), table.numbers(2), table.tables(3))
             for table in root.tables(2)
         ]
         if not subgraphs:
@@ -132,20 +149,28 @@ def _at(items: Sequence[T], index: int, what: str) -> T:
     return items[index]
 
 
+def _outside(model: _Model) -> list[str]:
+    """Names of the tensors whose data is in another file."""
+    tensors = (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors)
+    return list(dict.fromkeys(tensor.text(3) for tensor in tensors if tensor.integer(10, "I")))
+
+
 def _constants(model: _Model) -> list[Constant]:
-    constants = {}
+    constants, read = {}, {}
     for subgraph in model.subgraphs:
         for tensor in subgraph.tensors:
             index = tensor.integer(2, "I")
             data = _at(model.buffers, index, "buffer")
             if data.size == 0:
                 continue
-            name, scales, zero_points, axis = tensor.text(3), *_quantization(tensor)
-            shape, kind = tuple(tensor.vector(0).tolist()), tensor.integer(1, "b")
-            key = name, index, shape, kind, scales, zero_points, axis
-            if key not in constants:
-                values = _values(tensor, data, f"tensor {name}")
-                constants[key] = Constant(name, values, str(index), scales, zero_points, axis)
+            name, stored, quantization = tensor.text(3), _Stored.of(tensor), _quantization(tensor)
+            if (name, index, stored, quantization) in constants:
+                continue
+            if (index, stored) not in read:
+                read[index, stored] = stored.values(data, f"tensor {name}")
+            values = read[index, stored]
+            unpacked = None if values.nbytes == data.size else data.size
+            constants[name, index, stored, quantization] = Constant(name, values, str(index), *quantization, unpacked)
     return list(constants.values())
 
 
@@ -153,22 +178,42 @@ def _quantization(tensor: Table) -> tuple[tuple[float, ...], tuple[int, ...], in
     table = tensor.table(4)
     if table is None:
         return (), (), 0
-    return tuple(table.vector(2, "<f4").tolist()), tuple(table.vector(3, "<i8").tolist()), table.integer(6)
+    return table.numbers(2, "<f4"), table.numbers(3, "<i8"), table.integer(6)
 
 
-def _values(tensor: Table, data: np.ndarray, what: str) -> np.ndarray:
-    shape, kind = tuple(tensor.vector(0).tolist()), _TYPES.get(tensor.integer(1, "b"), "")
-    sparse = tensor.place(6) is not None
-    if sparse or (kind not in _DTYPES and kind not in _PACKED):
-        return data
-    bits, dtype = _PACKED.get(kind) or (8 * _DTYPES[kind].itemsize, _DTYPES[kind])
-    count = math.prod(shape)
-    if len(shape) > MAX_AXES or min(shape, default=0) < 0 or -(-count * bits // 8) != data.size:
-        raise FormatError(f"damaged .tflite file: {what} of shape {list(shape)} and type {kind} has {data.size} bytes")
-    values = _unpack(data, bits, dtype, count) if kind in _PACKED else data.view(dtype)
-    values = values.reshape(shape)
-    values.flags.writeable = False
-    return values
+@dataclass(frozen=True)
+class _Stored:
+    """How a tensor's bytes are to be read."""
+
+    shape: tuple[int, ...]
+    kind: str
+    plain: bool
+    """Whether they are its values: not those of a sparse tensor or of strings."""
+
+    @classmethod
+    def of(cls, tensor: Table) -> _Stored:
+        kind = _TYPES.get(tensor.integer(1, "b"), "")
+        return cls(_shape(tensor, 0), kind, tensor.place(6) is None and (kind in _DTYPES or kind in _PACKED))
+
+    def values(self, data: np.ndarray, what: str) -> np.ndarray:
+        if not self.plain:
+            return data
+        bits, dtype = _PACKED.get(self.kind) or (8 * _DTYPES[self.kind].itemsize, _DTYPES[self.kind])
+        count = math.prod(self.shape)
+        if min(self.shape, default=0) < 0 or -(-count * bits // 8) != data.size:
+            shape = list(self.shape)
+            raise FormatError(f"damaged .tflite file: {what} of shape {shape} and type {self.kind} has {data.size} bytes")
+        values = _unpack(data, bits, dtype, count) if self.kind in _PACKED else data.view(dtype)
+        values = values.reshape(self.shape)
+        values.flags.writeable = False
+        return values
+
+
+def _shape(tensor: Table, slot: int) -> tuple[int, ...]:
+    shape = tensor.numbers(slot)
+    if len(shape) > MAX_AXES:
+        raise FormatError(f"damaged .tflite file: tensor {tensor.text(3)} has {len(shape)} axes, at most {MAX_AXES} can be")
+    return shape
 
 
 def _unpack(data: np.ndarray, bits: int, dtype: np.dtype, count: int) -> np.ndarray:
@@ -198,7 +243,7 @@ def _signatures(model: _Model) -> list[Signature]:
 
 def _port(subgraph: _Subgraph, index: int, name: str | None = None) -> Port:
     tensor = _at(subgraph.tensors, index, "tensor")
-    shape = (tensor.vector(7) if tensor.vector(7).size else tensor.vector(0)).tolist()
+    shape = _shape(tensor, 7) or _shape(tensor, 0)
     scales, zero_points, _ = _quantization(tensor)
     single = len(scales) == 1 and len(zero_points) == 1
     return Port(

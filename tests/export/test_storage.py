@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tiedae.export.contents import Constant, Contents
-from tiedae.export.copies import TINY, TINY_MATRIX, UNIFORM, copies, dequantize
+from tiedae.export.copies import TINY, TINY_MATRIX, UNIFORM, copies
 from tiedae.export.onnx_writer import to_onnx
+from tiedae.export.reals import dequantize
 from tiedae.export.storage import prove
 from tiedae.export.tflite_reader import read_tflite
 from tiedae.export.tflite_writer import to_tflite

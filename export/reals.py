@@ -1,0 +1,189 @@
+"""The values that constants stand for, in any order of their axes and a tile at a time, so that a file larger than memory can
+be read."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from .contents import Constant
+
+MAX_AXES = 5
+"""Constants of more axes (of more than one value) are compared in their stored order only."""
+SAMPLES = 256
+"""At how many places candidates are compared first."""
+TILE = 1 << 18
+"""Values that are compared at a time."""
+Index = tuple[Any, ...]
+"""What indexes an array: slices of a tile, or arrays of places."""
+
+
+@dataclass(frozen=True, eq=False)
+class Real:
+    """A constant without its axes of length 1, in an order of the others.
+
+    `scales` and `zero_points` are views of the same shape, None where the constant is not quantized, or by scales that do not
+    fit its shape. `axes` is the order, among the axes of more than one value.
+    """
+
+    constant: Constant
+    values: np.ndarray
+    scales: np.ndarray | None
+    zero_points: np.ndarray | None
+    axes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, constant: Constant) -> Real:
+        values = constant.values.squeeze()
+        scales, zero_points = (_spread(constant, each) for each in (constant.scales, constant.zero_points or (0,)))
+        if scales is None or zero_points is None or values.dtype.kind not in "iuV":
+            scales = zero_points = None
+        return cls(constant, values, scales, zero_points, tuple(range(values.ndim)))
+
+    @property
+    def quantized(self) -> bool:
+        return self.scales is not None
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether it is known what the values stand for and how fine they are: quantized integers, floats."""
+        return self.quantized or (not self.constant.scales and _last_place(self.values.dtype) is not None)
+
+    @property
+    def in_order(self) -> bool:
+        return self.axes == tuple(range(self.values.ndim))
+
+    def orders(self) -> Iterator[tuple[int, ...]]:
+        """Every order of the axes, the stored one first."""
+        return itertools.permutations(self.axes) if self.values.ndim <= MAX_AXES else iter([self.axes])
+
+    def ordered(self, axes: tuple[int, ...]) -> Real:
+        return self._changed(lambda values: values.transpose(axes), axes)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Real:
+        return self._changed(lambda values: values.reshape(shape), self.axes)
+
+    def _changed(self, change: Any, axes: tuple[int, ...]) -> Real:
+        scales, zero_points = (None if each is None else change(each) for each in (self.scales, self.zero_points))
+        return Real(self.constant, change(self.values), scales, zero_points, axes)
+
+    def integers(self, index: Index) -> np.ndarray:
+        """The integers less their zero point, float64."""
+        assert self.zero_points is not None
+        return self.values[index].astype(np.float64) - self.zero_points[index]
+
+    def at(self, index: Index) -> tuple[np.ndarray, np.ndarray]:
+        """The values that an index stands for, float64, and how large a step is there: the scale, or the last place."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            if self.scales is not None:
+                scales = self.scales[index]
+                return self.integers(index) * scales, np.abs(scales)
+            values = self.values[index].astype(np.float64)
+            epsilon, smallest = _last_place(self.values.dtype) or (0.0, 0.0)
+            return values, epsilon * np.maximum(np.abs(values), smallest)
+
+
+def dequantize(constant: Constant) -> np.ndarray:
+    """The float32 values that a constant stands for, in its shape: (q − zero point) · scale, per axis where it has several."""
+    real = Real.of(constant)
+    return real.at((...,))[0].astype(np.float32).reshape(constant.values.shape)
+
+
+def _spread(constant: Constant, numbers: tuple[float, ...]) -> np.ndarray | None:
+    """Scales or zero points as a view of the values' shape, without axes of length 1; None where their number does not fit."""
+    shape = constant.values.shape
+    if len(numbers) == 1:
+        place = [1] * len(shape)
+    elif 0 <= constant.axis < len(shape) and len(numbers) == shape[constant.axis] > 0:
+        place = [-1 if axis == constant.axis else 1 for axis in range(len(shape))]
+    else:
+        return None
+    return np.broadcast_to(np.array(numbers, np.float64).reshape(place), shape).squeeze()
+
+
+@functools.cache
+def _last_place(dtype: np.dtype) -> tuple[float, float] | None:
+    """(distance from 1 to the next value, smallest normal value) of a real float type, else None."""
+    try:
+        info = ml_dtypes.finfo(dtype)
+    except ValueError:
+        return None
+    return None if dtype.kind == "c" else (float(info.eps), float(info.smallest_normal))
+
+
+def as_bits(values: np.ndarray) -> np.ndarray:
+    """Integers with the same bits; what is longer than eight bytes stays as it is."""
+    return values.view(f"u{values.dtype.itemsize}") if values.dtype.itemsize <= 8 else values
+
+
+@functools.lru_cache(maxsize=256)
+def sample_places(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """An index of up to SAMPLES places: those of the same positions in flat order for all shapes of one size."""
+    size = int(np.prod(shape))
+    rng = np.random.default_rng(size)
+    flat = rng.permutation(size) if size <= SAMPLES else rng.integers(0, size, SAMPLES)
+    return np.unravel_index(flat, shape)
+
+
+def aligned(first: Real, second: Real) -> Iterator[tuple[Real, Index, Real, Index]]:
+    """Indices of both that lead through all of their values in flat order of each, tile by tile."""
+    shape = _refined(first.values.shape, second.values.shape)
+    if shape is None:
+        size = first.values.size
+        for start in range(0, size, TILE):
+            flat = np.arange(start, min(start + TILE, size))
+            yield first, np.unravel_index(flat, first.values.shape), second, np.unravel_index(flat, second.values.shape)
+            _release(first.values, second.values)
+        return
+    first, second = first.reshaped(shape), second.reshaped(shape)
+    for tile in _tiles(shape):
+        yield first, tile, second, tile
+        _release(first.values, second.values)
+
+
+def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The coarsest shape that both are, once axes are split, which needs no copy; None where there is none."""
+    ends = {end for shape in (first, second) for end in itertools.accumulate(reversed(shape), int.__mul__)} | {1}
+    ordered = sorted(ends)
+    if any(larger % smaller for smaller, larger in itertools.pairwise(ordered)):
+        return None
+    return tuple(larger // smaller for smaller, larger in itertools.pairwise(ordered))[::-1]
+
+
+def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Parts of at most TILE values, of similar length along every axis: near each other in memory in any order of the axes."""
+    tile = list(shape)
+    while np.prod(tile, dtype=np.float64) > TILE:
+        longest = tile.index(max(tile))
+        tile[longest] = -(-tile[longest] // 2)
+    starts = (range(0, length, step) for length, step in zip(shape, tile, strict=True))
+    for corner in itertools.product(*starts):
+        yield tuple(slice(start, start + step) for start, step in zip(corner, tile, strict=True))
+
+
+def _release(*arrays: np.ndarray) -> None:
+    """Give the pages of memory maps back, which would count as the process's memory until someone needs it."""
+    for array in arrays:
+        base: Any = array
+        while isinstance(base, np.ndarray | memoryview):
+            base = base.base if isinstance(base, np.ndarray) else base.obj
+        if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
+def axes_of(original: Real, copy: Real) -> tuple[int, ...] | None:
+    """The order of all axes of the original, those of length 1 last, in which its values follow each other as the copy's do."""
+    shape = original.constant.values.shape
+    long, short = ([i for i, length in enumerate(shape) if (length > 1) == wanted] for wanted in (True, False))
+    if copy.in_order:
+        return tuple([*(long[axis] for axis in original.axes), *short])
+    if original.values.shape != copy.values.shape:
+        return None
+    return tuple([*(long[axis] for axis in np.argsort(copy.axes)), *short])
