@@ -8,7 +8,6 @@ litert-reference   the plain reference kernels, no delegate
 from __future__ import annotations
 
 import os
-import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,10 +15,10 @@ from contextlib import contextmanager
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
 
-from ..compress.errors import DataError, FormatError, InputError
-from .flatbuffer import Flatbuffer
+from ..compress.errors import FormatError, InputError
+from .entries import with_primary
 from .quiet import quiet
-from .runtime import Session
+from .runtime import Session, batches, joined
 from .tflite_writer import INNER
 
 RESOLVERS: Mapping[str, OpResolverType] = {
@@ -60,7 +59,7 @@ class LiteRTSession:
         """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
         runner = self._runner(self._runners, signature)
         parts = [_invoke(runner, chunk) for chunk in _chunks(runner, signature, x)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return joined(parts)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The activations inside a file of ours by the program's names, [batch, size], uint8 or float32.
@@ -78,7 +77,7 @@ class LiteRTSession:
         for chunk in _chunks(runner, signature, x):
             _invoke(runner, chunk)
             parts.append(_activations(self._tracer, runner._subgraph_index))
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return joined(parts)
 
     def _load(self, data: bytes, *, preserve: bool = False) -> Interpreter:
         try:
@@ -104,7 +103,7 @@ class LiteRTSession:
         indices = {name: runner._subgraph_index for name, runner in self._runners.items()} or {"main": 0}
         texts, outside = [], set()
         for name, index in indices.items():
-            kept, count = _outside_delegate(self._load(_with_primary(self._data, index)))
+            kept, count = _outside_delegate(self._load(with_primary(self._data, index)))
             texts.append(f"{name} {count - len(kept)} of {count}")
             outside.update(kept)
         rest = f"; builtin kernels: {', '.join(sorted(outside))}" if outside else ""
@@ -114,12 +113,7 @@ class LiteRTSession:
 def _chunks(runner: SignatureRunner, signature: str, x: np.ndarray) -> Iterator[np.ndarray]:
     """The batch in pieces, checked against the one input of the signature."""
     (details,) = runner.get_input_details().values()
-    size, dtype = tuple(details["shape"][1:]), np.dtype(details["dtype"])
-    if x.dtype != dtype or x.shape[1:] != size or len(x) == 0:
-        right = f"{dtype} [batch, {', '.join(map(str, size))}], batch at least 1"
-        raise DataError(f"{signature}: got {x.dtype} {list(x.shape)}, the file takes {right}")
-    for start in range(0, len(x), CHUNK):
-        yield np.ascontiguousarray(x[start : start + CHUNK])
+    return batches(signature, x, np.dtype(details["dtype"]), tuple(details["shape"][1:].tolist()), CHUNK)
 
 
 def _invoke(runner: SignatureRunner, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -143,23 +137,6 @@ def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarra
             continue
         found[inner] = (values.view(np.uint8) ^ 128) if values.dtype == np.int8 else values
     return found
-
-
-def _with_primary(data: bytes, index: int) -> bytes:
-    """The file with subgraph `index` in the place of the first, whose nodes are the only ones that LiteRT lists.
-
-    Entries of a vector are offsets from their own place. The signatures, which no longer fit, are left out.
-    """
-    if index == 0:
-        return data
-    copy = bytearray(data)
-    root = Flatbuffer(data, ".tflite").root(b"TFL3")
-    subgraphs, _ = root.extent(2, 4)
-    signatures, _ = root.extent(7, 4)
-    (offset,) = struct.unpack_from("<I", copy, subgraphs + 4 * index)
-    struct.pack_into("<I", copy, subgraphs, offset + 4 * index)
-    struct.pack_into("<I", copy, signatures - 4, 0)
-    return bytes(copy)
 
 
 def _outside_delegate(interpreter: Interpreter) -> tuple[list[str], int]:

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..compress.errors import DataError, FormatError, InputError
+from ..compress.errors import DataError, FormatError, InputError, UnavailableError
 from .onnx_writer import EDGE
 from .quiet import quiet
+from .runtime import load
 
 PROVIDERS: Mapping[str, tuple[Any, ...]] = {
     "ort-cpu": ("CPUExecutionProvider",),
@@ -31,6 +32,7 @@ PROVIDERS: Mapping[str, tuple[Any, ...]] = {
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
 
+INSTALL = "pip install --force-reinstall onnxruntime-gpu"
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
 
 
@@ -65,7 +67,7 @@ class OrtSession:
         """
         path = self._path(signature)
         if signature not in self.traced:
-            self.traced[signature] = _open(path, _instrumented(path), PROVIDERS[self.runtime], self.threads)
+            self.traced[signature] = _open(path, instrumented(path), PROVIDERS[self.runtime], self.threads)
         values = _run(self.traced[signature], path, x)
         inner = {name.removesuffix(EDGE): values.pop(name) for name in tuple(values) if name.endswith(EDGE)}
         return values | inner
@@ -110,12 +112,12 @@ def shadowing() -> str | None:
 
 @lru_cache(maxsize=1)
 def _library() -> ModuleType:
-    """onnxruntime, without the warnings that it prints while it looks for devices."""
-    with quiet():
-        import onnxruntime
-
-        onnxruntime.set_default_logger_severity(3)
-    return onnxruntime
+    """onnxruntime, without the warnings that it prints while it looks for devices. Raises UnavailableError."""
+    library = load("onnxruntime", INSTALL)
+    if not hasattr(library, "InferenceSession"):
+        raise UnavailableError(f"onnxruntime is installed in part: {shadowing() or 'some of its files are gone'}; {INSTALL}")
+    library.set_default_logger_severity(3)
+    return library
 
 
 @lru_cache(maxsize=1)
@@ -172,7 +174,7 @@ def _run(session: Any, path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}
 
 
-def _instrumented(path: Path) -> bytes:
+def instrumented(path: Path) -> bytes:
     """The model with its inner tensors as outputs: the uint8 ones of an integer file, all of a float file."""
     model = onnx.shape_inference.infer_shapes(onnx.load(path))
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ..compress.errors import UnavailableError
-from .runtime import Session
+from ..compress.errors import FormatError, InputError, UnavailableError
+from .runtime import Session, load
 
 Files = Mapping[str, Path]
 """The file that serves each signature."""
@@ -29,22 +29,58 @@ class Open(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """One row of the table."""
+    """One row of the table.
+
+    `install` is how the runtime gets here.
+    """
 
     format: Literal["tflite", "onnx"]
     precisions: tuple[Literal["int8", "f32"], ...]
-    rounding: Literal["program", "litert"]
+    rounding: Literal["program", "litert", "tflm", "openvino"]
     open: Open
+    install: str
+
+
+BOTH: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
+LITERT = "pip install ai-edge-litert"
+ORT = "pip install onnxruntime-gpu, or onnxruntime where it has no wheel"
+OPENVINO = "pip install 'tiedae[openvino]'"
+TFLM = "pip install 'tiedae[tflm]'"
+NODE = "npm install --ignore-scripts onnxruntime-node"
 
 
 def _litert(name: str) -> Open:
     def open_file(files: Files, *, threads: int = 1) -> Session:
+        load("ai_edge_litert.interpreter", LITERT)
         from .litert import open_litert
 
-        (path,) = set(files.values())
-        return open_litert(name, path.read_bytes(), threads=threads)
+        return open_litert(name, _bytes(name, files), threads=threads)
 
     return open_file
+
+
+def _compiled(files: Files, *, threads: int = 1) -> Session:
+    load("ai_edge_litert.compiled_model", LITERT)
+    from .compiled import NAME, open_compiled
+
+    return open_compiled(_bytes(NAME, files), threads=threads)
+
+
+def _tflm(files: Files, *, threads: int = 1) -> Session:
+    """TFLM has one thread, whatever is asked for."""
+    load("tflite_micro.python.tflite_micro.runtime", TFLM)
+    from .tflm import NAME, open_tflm
+
+    return open_tflm(_bytes(NAME, files))
+
+
+def _openvino(name: str) -> Open:
+    def open_files(files: Files, *, threads: int = 1) -> Session:
+        from .openvino_runtime import open_openvino
+
+        return open_openvino(name, files, threads=threads)
+
+    return open_files
 
 
 def _ort_cpu(files: Files, *, threads: int = 1) -> Session:
@@ -62,12 +98,34 @@ def _ort_cuda(files: Files, *, threads: int = 1) -> Session:
     return session
 
 
+def _ort_node(files: Files, *, threads: int = 1) -> Session:
+    from .node import open_node
+
+    return open_node(files, threads=threads)
+
+
+def _bytes(name: str, files: Files) -> bytes:
+    """The one file that serves every signature."""
+    paths = set(files.values())
+    if len(paths) != 1:
+        raise InputError(f"{name}: got {len(paths)} files, must be one .tflite file with every signature")
+    (path,) = paths
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    return path.read_bytes()
+
+
 RUNTIMES: Mapping[str, Runtime] = {
-    "litert-xnnpack": Runtime("tflite", ("int8", "f32"), "program", _litert("litert-xnnpack")),
-    "litert-builtin": Runtime("tflite", ("int8",), "litert", _litert("litert-builtin")),
-    "litert-reference": Runtime("tflite", ("int8", "f32"), "litert", _litert("litert-reference")),
-    "ort-cpu": Runtime("onnx", ("int8", "f32"), "program", _ort_cpu),
-    "ort-cuda": Runtime("onnx", ("int8", "f32"), "program", _ort_cuda),
+    "litert-xnnpack": Runtime("tflite", BOTH, "program", _litert("litert-xnnpack"), LITERT),
+    "litert-compiled": Runtime("tflite", BOTH, "program", _compiled, LITERT),
+    "litert-builtin": Runtime("tflite", ("int8",), "litert", _litert("litert-builtin"), LITERT),
+    "litert-reference": Runtime("tflite", BOTH, "litert", _litert("litert-reference"), LITERT),
+    "tflm": Runtime("tflite", BOTH, "tflm", _tflm, TFLM),
+    "openvino-tflite": Runtime("tflite", BOTH, "openvino", _openvino("openvino-tflite"), OPENVINO),
+    "openvino-onnx": Runtime("onnx", BOTH, "openvino", _openvino("openvino-onnx"), OPENVINO),
+    "ort-cpu": Runtime("onnx", BOTH, "program", _ort_cpu, ORT),
+    "ort-cuda": Runtime("onnx", BOTH, "program", _ort_cuda, ORT),
+    "ort-node": Runtime("onnx", BOTH, "program", _ort_node, NODE),
 }
 
 SAME_ROUNDING = tuple(name for name, runtime in RUNTIMES.items() if runtime.rounding == "program")
