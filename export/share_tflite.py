@@ -1,9 +1,9 @@
 """Stores each constant of a .tflite file once: of TFLiteConverter, of Keras' export, of anyone.
 
-Tensors of a .tflite file are views of its buffers, each with a shape and quantization of its own. Equal bytes become one buffer,
-across subgraphs; a matrix that is another's transpose becomes a view of it where every operator that reads it can be turned
-(`tflite_rewrite`). With a tolerance, so do int8 kernels that stand for nearly the same values, which is what converters make of
-a tied kernel when they quantize its two directions apart.
+Tensors of a .tflite file are views of its buffers, each with a shape and quantization of its own. Equal bytes become one
+buffer, across subgraphs; a matrix that is another's transpose becomes a view of it where every operator that reads it can be
+turned (`tflite_rewrite`). With a tolerance, so do int8 kernels that stand for nearly the same values, which is what converters
+make of a tied kernel when they quantize its two directions apart.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ MATRIX_BYTES = 64
 def share_tflite(data: bytes, *, tolerance: float | None = None) -> Shared:
     """Rewrite a .tflite file so that equal and transposed-equal constants are stored once.
 
-    `tolerance`, in quantization steps (the larger of the two scales), also merges int8 kernels that are that close. Signatures,
-    metadata, variables, custom operators and the places of tensors and buffers stay as they are. Raises FormatError for a damaged
-    file, ExportError for one that cannot be rewritten without a loss.
+    `tolerance`, in quantization steps (the larger of the two scales), also merges int8 kernels that are that close.
+    Signatures, metadata, variables, custom operators and the places of tensors and buffers stay as they are. Raises FormatError
+    for a damaged file, ExportError for one that cannot be rewritten without a loss.
     """
     read_tflite(data)
     model = unpack_model(data)

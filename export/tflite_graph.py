@@ -83,8 +83,8 @@ class Graph:
         )
 
     def add_constant(self, name: bytes, values: np.ndarray, table: Any, *, instead: int = -1) -> int:
-        """A constant of int8 or int32 `values` with the quantization `table`: a new tensor, or in the place of one that only one
-        operator reads."""
+        """A constant of int8 or int32 `values` with the quantization `table`, in the place of `instead` where no other operator
+        reads that, else as a new tensor."""
         tensor = schema.TensorT(
             shape=int32(values.shape),
             type=Type.INT8 if values.dtype == np.int8 else Type.INT32,

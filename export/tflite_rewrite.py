@@ -1,13 +1,13 @@
 """Operators of a .tflite file that read a constant the other way round: over the buffer that holds its transpose.
 
-FULLY_CONNECTED reads weights [units, inputs]. Over the transposed buffer it becomes BATCH_MATMUL with `adj_y` false, then ADD of
-the bias with the fused activation; XNNPACK packs either order as it loads, so the speed is that of FULLY_CONNECTED. BATCH_MATMUL
-itself only has its `adj_y` turned.
+FULLY_CONNECTED reads weights [units, inputs]. Over the transposed buffer it becomes BATCH_MATMUL with `adj_y` false, then ADD
+of the bias with the fused activation; XNNPACK packs either order as it loads, so the speed is that of FULLY_CONNECTED.
+BATCH_MATMUL itself only has its `adj_y` turned.
 
-In int8 the product has a quantization of its own. Its range is as narrow as the output allows: the output saturates at the ends
-[lo, hi] of its own range, which a fused activation narrows, so channel j of the product matters within [lo − bias_j, hi − bias_j],
-and no further than inputs and kernel reach. Where there is no bias, the product takes the output's quantization and saturates
-as the activation would.
+In int8 the product has a quantization of its own. Its range is as narrow as the output allows: the output saturates at the
+ends [lo, hi] of its own range, which a fused activation narrows, so channel j of the product matters within
+[lo − bias_j, hi − bias_j], and no further than inputs and kernel reach. Where there is no bias, the product takes the output's
+quantization and saturates as the activation would.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _dense(use: Use, view: View) -> Plan | str:
     tensors = [graph.tensor(index) for index in (*operator.inputs[:2], operator.outputs[0])]
     floats = all(tensor.type == Type.FLOAT32 for tensor in tensors)
     if not floats and not all(tensor.type == Type.INT8 for tensor in tensors):
-        return "FULLY_CONNECTED multiplies values of several types (dynamic-range quantization), which BATCH_MATMUL rounds another way"
+        return "FULLY_CONNECTED has inputs of several types (dynamic-range quantization), which BATCH_MATMUL rounds otherwise"
     if not floats and not (is_int8(tensors[0]) and is_int8(tensors[2])):
         return "an activation of FULLY_CONNECTED has no scale or several"
     bias = int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
