@@ -16,6 +16,7 @@ from ..compress.data import Splits
 from . import manifest as manifests
 from .bundle import GOLDEN, Programs, describe_files, golden_files, model_files, program_input, write_files
 from .interpreter import execute
+from .keras_device import Device, keras_device, on_device
 from .lowering import lower
 from .manifest import dump
 from .measure import squared_error
@@ -56,7 +57,8 @@ def assemble(
         precision: Programs(lower(model, recipe.name, form="split"), lower(model, recipe.name, form="fused"))
         for precision, model in {"int8": quantized, "f32": floating}.items()
     }
-    keras = keras_function(floating)
+    device = keras_device()
+    keras = keras_function(floating, device)
     masks = quantized.masks()
     calibration = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
     byte_data = splits.train.dtype == np.uint8 and splits.scaling.rule == "byte"
@@ -75,7 +77,7 @@ def assemble(
     metrics = verify_bundle(
         directory,
         keras=keras,
-        uncompressed=keras_function(models["train"]),
+        uncompressed=keras_function(models["train"], device),
         test=splits.test,
         tolerances=recipe.verify,
         announce=lambda text: announce(f"verify: {text}"),
@@ -86,10 +88,13 @@ def assemble(
     test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES))))
     witness = measure_stock(floating, io, calibration.inputs, test, keras, recipe, stock)
     stages = [
-        {"row": ROWS[stage], "stage": stage, "error": squared_error(test, keras_function(model)(test)[1])}
+        {"row": ROWS[stage], "stage": stage, "error": squared_error(test, keras_function(model, device)(test)[1])}
         for stage, model in models.items()
     ]
     metrics |= {
+        "keras": device.to_json(),
+        "skipped": metrics["skipped"] + device.skipped(),
+        "samples": {"source": recipe.data.source, "sha256": splits.test.sha256},
         "data": manifest["data"],
         "model": manifest["model"],
         "history": list(history),
@@ -108,12 +113,16 @@ def assemble(
     return metrics
 
 
-def keras_function(model: TiedAutoencoder) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """float32 [n, inputs] → (code, y) of the Keras model, in batches."""
+def keras_function(
+    model: TiedAutoencoder, device: Device | None = None
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """float32 [n, inputs] → (code, y) of the Keras model, in batches, on `device` (the one that `keras_device` finds)."""
+    device = keras_device() if device is None else device
 
     def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        parts = [model.encode_decode(x[start : start + 1000]) for start in range(0, len(x), 1000)]
-        return np.concatenate([code.numpy() for code, _ in parts]), np.concatenate([y.numpy() for _, y in parts])
+        with on_device(device):
+            parts = [model.encode_decode(x[start : start + 1000]) for start in range(0, len(x), 1000)]
+            return np.concatenate([code.numpy() for code, _ in parts]), np.concatenate([y.numpy() for _, y in parts])
 
     return run
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compress.errors import FormatError, InputError
-from .measure import Check
+from .findings import Check
 from .verify import SCHEMA
 
 Metrics = Mapping[str, Any]

@@ -13,7 +13,8 @@ from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
 from tiedae.export.baseline import read_baseline, with_baseline
 from tiedae.export.bundle import Bundle
-from tiedae.export.verify import Keras, verify_bundle
+from tiedae.export.keras_device import Device, keras_device
+from tiedae.export.verify import verify_bundle
 
 from .recipe import parse_recipe
 from .sources import load_splits
@@ -39,16 +40,19 @@ def verify(
     before = None if baseline is None else read_baseline(baseline)
     recipe = _recipe(path, manifest)
     test = None if data is None else _test_samples(path, manifest, recipe, data)
-    stages = [] if model is None else _stages(model, manifest["model"]["widths"])
+    original = None if model is None else _original(model, manifest["model"]["widths"])
     metrics = verify_bundle(
         path,
-        keras=stages[-1] if stages else None,
-        uncompressed=stages[0] if stages else None,
+        **({} if original is None else original.functions),
         test=test,
         tolerances=parse_tolerances(tolerances, recipe.verify),
         announce=announce,
     )
     metrics["model"] = manifest["model"]
+    if test is not None:
+        metrics["samples"] = {"source": str(data), "sha256": test.sha256}
+    if original is not None:
+        metrics |= {"keras": original.device.to_json(), "skipped": metrics["skipped"] + original.device.skipped()}
     if before is None:
         return metrics
     try:
@@ -98,7 +102,15 @@ def _test_samples(path: Path, manifest: Mapping[str, Any], recipe: Recipe, sourc
     return test
 
 
-def _stages(folder: Path, widths: list[int]) -> list[Keras]:
+@dataclasses.dataclass(frozen=True)
+class _Original:
+    """The Keras models of a run as `verify_bundle` takes them, and the device that they run on."""
+
+    functions: Mapping[str, Any]
+    device: Device
+
+
+def _original(folder: Path, widths: list[int]) -> _Original:
     """The float models of a run: after training and, where there was pruning, after that."""
     archives = [file for file in (folder / "train.npz", folder / "prune.npz") if file.is_file()]
     if not archives:
@@ -106,10 +118,13 @@ def _stages(folder: Path, widths: list[int]) -> list[Keras]:
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.export.assemble import keras_function
 
-    stages = []
-    for archive in archives:
-        model = TiedAutoencoder.load(archive)
+    models = [TiedAutoencoder.load(archive) for archive in archives]
+    for archive, model in zip(archives, models, strict=True):
         if list(model.config.widths) != widths:
             raise InputError(f"{archive}: a model of widths {list(model.config.widths)}, must be {widths} as in the bundle")
-        stages.append(keras_function(model))
-    return stages
+    device = keras_device()
+    functions = {
+        "keras": keras_function(models[-1], device),
+        "uncompressed": keras_function(models[0], device),
+    }
+    return _Original(functions, device)
