@@ -1,0 +1,222 @@
+"""How an operation can read a constant's copy from the original, where that lies in another order of its axes.
+
+Each rule answers for one input of one operation: how, and what to change; or None, and the constant needs a `Transpose`.
+
+Specification: https://onnx.ai/onnx/operators and
+https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from onnx import NodeProto, TensorProto, helper
+
+from .onnx_graph import Graph, Use
+
+
+@dataclass(frozen=True)
+class View:
+    """A copy as the original's axes in the order `perm`, then, where it is not None, reshaped to `shape`."""
+
+    perm: tuple[int, ...]
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def in_order(self) -> bool:
+        return self.perm == tuple(range(len(self.perm)))
+
+    @property
+    def same(self) -> bool:
+        return self.in_order and self.shape is None
+
+    @property
+    def swapped(self) -> bool:
+        """Whether it is the transpose of a matrix."""
+        return self.perm == (1, 0) and self.shape is None
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A way for one use: what it is called, and the edit, given the name that the input is to read."""
+
+    how: str
+    apply: Callable[[str], None]
+
+
+Rule = Callable[[Graph, Use, View, int], Switch | None]
+CHAIN = 4
+"""How many operations that pass a constant on are followed."""
+
+
+def plan(graph: Graph, use: Use, view: View, chain: int = CHAIN) -> Switch | None:
+    """How this use can read the original instead of the copy that `view` describes; None if it cannot."""
+    if view.same:
+        return Switch("one initializer", lambda name: graph.connect(use, name))
+    rule = RULES.get(_kind(use.node))
+    return rule(graph, use, view, chain) if rule and view.shape is None else None
+
+
+def _kind(node: NodeProto) -> str:
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+
+
+def attribute(node: NodeProto, name: str, default: int) -> int:
+    """An integer attribute of a node."""
+    return next((each.i for each in node.attribute if each.name == name), default)
+
+
+def set_attribute(node: NodeProto, name: str, value: int) -> None:
+    """Set an integer attribute of a node."""
+    for each in node.attribute:
+        if each.name == name:
+            each.i = value
+            return
+    node.attribute.append(helper.make_attribute(name, value))
+
+
+def _toggle(flags: Mapping[int, str]) -> Rule:
+    """Operations with a flag that says that a matrix is read transposed, by the input that it belongs to."""
+
+    def rule(graph: Graph, use: Use, view: View, _chain: int) -> Switch | None:
+        flag = flags.get(use.index)
+        if flag is None or not view.swapped:
+            return None
+
+        def apply(name: str) -> None:
+            set_attribute(use.node, flag, 1 - attribute(use.node, flag, 0))
+            graph.connect(use, name)
+
+        return Switch(f"{use.node.op_type} {flag}", apply)
+
+    return rule
+
+
+_GEMM_ELEMENTS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+"""What ONNX Runtime multiplies in both `MatMul` and `Gemm`."""
+
+
+def _matmul(graph: Graph, use: Use, view: View, _chain: int) -> Switch | None:
+    """A product of two matrices is a `Gemm`. A bias that is added to it goes along: runtimes fuse it with `MatMul` too."""
+    node = use.node
+    other = use.scope.type_of(node.input[1 - use.index])
+    if not view.swapped or other is None or other[1] != 2 or other[0] not in _GEMM_ELEMENTS or use.scope.opset < 7:
+        return None
+    flag = "transB" if use.index else "transA"
+    bias = _bias(graph, use)
+    if bias is None and use.scope.opset < 11:
+        return None
+
+    def apply(name: str) -> None:
+        gemm = NodeProto()
+        gemm.CopyFrom(node)
+        gemm.op_type = "Gemm"
+        gemm.input[use.index] = name
+        set_attribute(gemm, flag, 1)
+        if bias is None:
+            graph.replace(use.scope, node, gemm)
+            return
+        gemm.input.append(bias.node.input[1 - bias.index])
+        gemm.output[0] = bias.node.output[0]
+        graph.remove(use.scope, node)
+        graph.replace(use.scope, bias.node, gemm)
+
+    return Switch(f"MatMul{' + Add' if bias else ''} → Gemm {flag}", apply)
+
+
+def _bias(graph: Graph, use: Use) -> Use | None:
+    """Where the product goes: the one `Add` of a constant that fits a Gemm's bias, seen from its input for the product.
+
+    A dequantized kernel keeps its `Add`: only with an int32 bias would the product be an integer one.
+    """
+    scope, (product,) = use.scope, use.node.output
+    uses = graph.uses(scope, product)
+    kernel, other = scope.find(use.node.input[use.index]), scope.type_of(use.node.input[1 - use.index])
+    if len(uses) != 1 or _kind(uses[0].node) != "Add" or uses[0].scope is not scope or product in scope.outputs:
+        return None
+    bias = scope.find(uses[0].node.input[1 - uses[0].index])
+    if bias is None or bias.overridable or kernel is None or other is None or bias.tensor.data_type != other[0]:
+        return None
+    columns = kernel.values.shape[1] if use.index else None
+    fits = bias.values.size == 1 or (bias.values.size == columns and bias.values.shape[-1] == columns)
+    return uses[0] if fits and bias.values.ndim <= 2 else None
+
+
+def _transpose(graph: Graph, use: Use, view: View, _chain: int) -> Switch | None:
+    """A `Transpose` of the copy becomes another one of the original, or none."""
+    node, scope = use.node, use.scope
+    order = next((tuple(each.ints) for each in node.attribute if each.name == "perm"), tuple(reversed(range(len(view.perm)))))
+    if sorted(order) != list(range(len(view.perm))):
+        return None
+    perm = tuple(view.perm[axis] for axis in order)
+    output = node.output[0]
+
+    def apply(name: str) -> None:
+        uses = graph.uses(scope, output)
+        if perm != tuple(range(len(perm))):
+            del node.attribute[:]
+            node.attribute.append(helper.make_attribute("perm", perm))
+            graph.connect(use, name)
+        elif output in scope.outputs:
+            del node.attribute[:]
+            node.op_type = "Identity"
+            graph.connect(use, name)
+        else:
+            for each in uses:
+                graph.connect(each, name)
+            graph.remove(scope, node)
+
+    return Switch("its own Transpose", apply)
+
+
+def _through(graph: Graph, use: Use, view: View, chain: int) -> Switch | None:
+    """An operation on each value alone, such as DequantizeLinear: all that read its result have to switch."""
+    node, scope = use.node, use.scope
+    if (
+        not chain
+        or use.index != 0
+        or len(node.output) != 1
+        or node.output[0] in scope.outputs
+        or attribute(node, "block_size", 0)
+    ):
+        return None
+    rank = len(view.perm)
+    parameters = [scope.find(name) for name in node.input[1:] if name]
+    if any(each is None for each in parameters):
+        return None
+    per_axis = any(each is not None and each.values.size > 1 for each in parameters)
+    axis = attribute(node, "axis", 1)
+    if per_axis and (scope.opset < 13 or not -rank <= axis < rank):
+        return None
+    switches = [plan(graph, each, view, chain - 1) for each in graph.uses(scope, node.output[0])]
+    hows = {each.how for each in switches if each is not None}
+    if not switches or None in switches:
+        return None
+
+    def apply(name: str) -> None:
+        if per_axis:
+            set_attribute(node, "axis", view.perm[axis % rank])
+        graph.connect(use, name)
+        for each in graph.uses(scope, node.output[0]):
+            switch = plan(graph, each, view, chain - 1)
+            assert switch is not None, f"{each.node.op_type} could switch before"
+            switch.apply(node.output[0])
+        scope.stale.add(node.output[0])
+
+    return Switch(f"{node.op_type} of its own, {', '.join(sorted(hows))}", apply)
+
+
+RULES: Mapping[str, Rule] = {
+    "Gemm": _toggle({0: "transA", 1: "transB"}),
+    "MatMul": _matmul,
+    "Transpose": _transpose,
+    "DequantizeLinear": _through,
+    "QuantizeLinear": _through,
+    "Identity": _through,
+    "Cast": _through,
+    "com.microsoft.QGemm": _toggle({0: "transA", 3: "transB"}),
+    "com.microsoft.FusedGemm": _toggle({0: "transA", 1: "transB"}),
+    "com.microsoft.FusedMatMul": _toggle({1: "transB"}),
+}
+"""Operations that can read a matrix in its other order at no cost, or pass on that they do."""
