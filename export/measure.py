@@ -6,210 +6,243 @@ Everything ends as rows of `Findings`, which become metrics.json.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from ..compress.config import VerifyConfig
-from .bundle import program_input
-from .contents import Contents
-from .interpreter import execute
-from .parity import Parity, compare, compare_operations
-from .program import Program, Quantization
-from .runtime import Session
-from .runtimes import SAME_ROUNDING
+from .expected import TRACED_SAMPLES, Expected, layer_outputs
+from .findings import Evidence, Findings, Measured, Subject
+from .parity import Parity, compare, compare_traced
+from .program import Quantization
 
-TRACED_SAMPLES = 256
-"""How many samples are compared operation by operation."""
+OFF_GRID = 0.01
+"""How far from a whole step a dequantized output may lie, in steps."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that holds or does not; `limit` is what `value` had to satisfy."""
-
-    name: str
-    ok: bool
-    value: float | int | str
-    limit: str
-    text: str
-
-
-@dataclass
-class Findings:
-    """The rows of metrics.json as they come in."""
-
-    checks: list[Check] = field(default_factory=list)
-    storage: list[dict[str, Any]] = field(default_factory=list)
-    parity: list[dict[str, Any]] = field(default_factory=list)
-    quality: list[dict[str, Any]] = field(default_factory=list)
-    files: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
-
-    def check(self, name: str, ok: bool, value: float | int | str, limit: str, text: str) -> None:
-        self.checks.append(Check(name, bool(ok), value, limit, text))
-
-    def same(self, name: str, stated: object, found: object) -> None:
-        """Check that what is stated is what was found."""
-        ok = stated == found
-        text = f"{name}: what is stated is what is there" if ok else f"{name}: says {stated}, but there is {found}"
-        self.check(name, ok, int(ok), "== 1", text[:400])
-
-    def skip(self, what: str, reason: str) -> None:
-        self.skipped.append({"what": what, "reason": reason})
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is measured on: `x` in the user's unit and `scaled` to model units; what Keras answers, where it is known.
-
-    `code` and `y` are those of the last float stage, from which the float files come; `float_error` is the test error of the
-    float model before any compression, which quality is measured against.
-    """
-
-    x: np.ndarray
-    scaled: np.ndarray
-    code: np.ndarray | None
-    y: np.ndarray | None
-    float_error: float | None
-    measures_quality: bool
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Files of one precision in one runtime: which file serves a signature, and the program that they were written from."""
-
-    session: Session
-    files: Mapping[str, str]
-    contents: Mapping[str, Contents]
-    program: Program
-
-    def row(self, signature: str, parity: Parity) -> dict[str, Any]:
-        identity = {"runtime": self.session.runtime, "provider": self.session.provider}
-        return {"file": self.files[signature], **identity, **parity.to_json()}
-
-    def input(self, signature: str, evidence: Evidence) -> np.ndarray:
-        """The samples in the dtype of the signature's `x`."""
-        (found,) = [each for each in self.contents[self.files[signature]].signatures if each.name == signature]
-        dtype = found.inputs[0].dtype
-        if dtype == "float32":
-            return evidence.scaled
-        q = program_input(self.program, evidence.scaled)
-        return q if dtype == "uint8" else (q.astype(np.int16) - 128).astype(np.int8)
-
-
-def measure_int8(subject: Subject, evidence: Evidence, tolerances: VerifyConfig, findings: Findings) -> None:
-    """Codes against the program, each operation on equal inputs, and the error of what comes out."""
-    session, files, program = subject.session, subject.files, subject.program
-    expected = execute(program, "encode", program_input(program, evidence.scaled))["code"]
-    outputs: dict[str, np.ndarray] = {}
+def measure_int8(
+    subject: Subject, expected: Expected, evidence: Evidence, tolerances: VerifyConfig, findings: Findings
+) -> Measured:
+    """Codes and outputs against the program, each operation on equal inputs, and the error of what comes out."""
+    plain: dict[str, dict[str, np.ndarray]] = {}
+    values: dict[str, np.ndarray] = {}
     for signature in ("reconstruct", "encode"):
-        if signature in files:
-            got = session.run(signature, subject.input(signature, evidence))
-            outputs |= got
-            _check_codes(subject, signature, compare(f"codes ({signature})", expected, got["code"]), tolerances, findings)
-    if "encode" in files:
-        _check_operations(subject, "encode", subject.input("encode", evidence)[:TRACED_SAMPLES], tolerances, findings)
-    if "decode" in files:
-        _check_operations(subject, "decode", expected[:TRACED_SAMPLES], tolerances, findings)
-    if "y" not in outputs and {"encode", "decode"} <= files.keys():
-        outputs["y"] = session.run("decode", outputs["code"])["y"]
-    if "decode" in files:
-        _check_output(subject, "decode", expected, session.run("decode", expected)["y"], tolerances, findings)
-    if "reconstruct" in files:
-        _check_output(subject, "reconstruct", outputs["code"], outputs["y"], tolerances, findings)
-    if "y" in outputs:
-        outputs["y"] = _real(outputs["y"], program.quantization("y"))
+        if signature in subject.files:
+            plain[signature] = got = subject.run(signature, subject.input(signature, evidence), findings)
+            if "code" in got:
+                row = _check_codes(subject, signature, expected.code, got["code"], tolerances, findings)
+                values |= {} if row.problem else {"code": got["code"]}
+            if "y" in got and "code" in values:
+                values |= check_output(subject, signature, values["code"], got["y"], expected, tolerances, findings)
+    if "decode" in subject.files:
+        plain["decode"] = got = subject.run("decode", expected.code, findings)
+        decoded = check_output(subject, "decode", expected.code, got["y"], expected, tolerances, findings) if got else {}
+        if "y" not in values and "code" in values:
+            own = np.array_equal(values["code"], expected.code)
+            values |= decoded if own else _output(subject, subject.run("decode", values["code"], findings), expected)
+    layers = {name: each[:TRACED_SAMPLES] for name, each in values.items()}
+    for signature in subject.traced_signatures():
+        source = expected.code if signature == "decode" else subject.input(signature, evidence)
+        x = source[:TRACED_SAMPLES]
+        traced = subject.trace(signature, x, findings)
+        if traced:
+            _check_operations(subject, signature, x, traced, tolerances, findings)
+            _check_tracing(subject, signature, plain.get(signature, {}), traced, tolerances, findings)
+            layers |= {name: traced[name] for name in layer_outputs(subject.program) if name in traced}
+    outputs = {"y": subject.program.quantization("y").dequantize(values["y"])} if "y" in values else {}
     _measure_quality(subject, "int8", outputs, evidence, findings)
+    return Measured(subject, values, layers)
 
 
-def _check_output(
-    subject: Subject, signature: str, codes: np.ndarray, y: np.ndarray, tolerances: VerifyConfig, findings: Findings
-) -> None:
-    """`y` as the file gives it, in steps, against the program's from the same codes.
+def _output(subject: Subject, got: Mapping[str, np.ndarray], expected: Expected) -> dict[str, np.ndarray]:
+    return {"y": as_bytes(got["y"], subject.program.quantization("y"))[0]} if "y" in got else {}
+
+
+def as_bytes(values: np.ndarray, quantization: Quantization) -> tuple[np.ndarray, str]:
+    """A file's `y` as the program's uint8, and why it is none: not finite, or not in the program's steps; else nothing."""
+    if values.dtype == np.uint8:
+        return values, ""
+    if values.dtype == np.int8:
+        return values.view(np.uint8) ^ 128, ""
+    if values.dtype != np.float32:
+        return values, ""
+    broken = ~np.isfinite(values)
+    q = quantization.quantize(np.where(broken, 0, values))
+    off = np.abs(values - quantization.dequantize(q)) / quantization.scale
+    wrong = np.argwhere(broken | (off > OFF_GRID))
+    if not len(wrong):
+        return q, ""
+    at = tuple(wrong[0].tolist())
+    kind = f"{int(broken.sum())} are not finite" if broken.any() else f"are not whole steps of {quantization.scale:.6g}"
+    return q, f"{len(wrong):,} of {values.size:,} values {kind}, first at {list(at)}: got {values[at]:.6g}"
+
+
+def check_output(
+    subject: Subject,
+    signature: str,
+    codes: np.ndarray,
+    y: np.ndarray,
+    expected: Expected,
+    tolerances: VerifyConfig,
+    findings: Findings,
+    *,
+    kind: str = "output",
+    what: str = "y",
+    **more: str,
+) -> dict[str, np.ndarray]:
+    """`y` as the file gives it, in steps, against the program's from the same codes; returns it as uint8 where it is `y`.
 
     Runtimes that round as the program does stay within `operation_max_lsb`. In others an LSB inside can grow on its way out:
     they are held to it on average.
     """
-    runtime, file = subject.session.runtime, subject.files[signature]
     quantization = subject.program.quantization("y")
-    expected = quantization.dequantize(execute(subject.program, "decode", codes)["y"])
-    steps = np.abs(_real(y, quantization).astype(np.float64) - expected) / quantization.scale
-    same = runtime in SAME_ROUNDING
-    value = float(steps.max(initial=0) if same else steps.mean())
-    limit = f"<= {tolerances.operation_max_lsb} LSB{'' if same else ' on average (rounds differently)'}"
-    text = f"y of {signature} is {'at most' if same else 'on average'} {value:.3g} LSB from the program's"
-    ok = value <= tolerances.operation_max_lsb + 0.01
-    findings.check(f"output {file} {signature} {runtime}", ok, value, limit, f"{file} in {runtime}: {text}")
+    q, problem = as_bytes(y, quantization)
+    row = compare(f"{what} ({signature})", expected.decode(codes), q, operation="y", quantization=quantization)
+    if problem and not row.problem:
+        row = replace(row, problem=f"{row.what}: {problem}")
+    findings.parity.append(subject.row(signature, row, **more))
+    value = row.max_lsb if subject.rounds_alike else row.mean_lsb
+    limit = f"<= {tolerances.operation_max_lsb} LSB{'' if subject.rounds_alike else ' on average (rounds differently)'}"
+    ok = not row.problem and value <= tolerances.operation_max_lsb
+    name = subject.name(kind, signature) + "".join(f" {each}" for each in more.values())
+    findings.check(name, ok, value, limit, subject.text(signature, row.text))
+    return {} if row.problem else {"y": q}
 
 
-def _check_codes(subject: Subject, signature: str, row: Parity, tolerances: VerifyConfig, findings: Findings) -> None:
+def _check_codes(
+    subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray, tolerances: VerifyConfig, findings: Findings
+) -> Parity:
+    quantization = subject.program.quantization("code")
+    row = compare(f"codes ({signature})", expected, got, operation="code", quantization=quantization)
     findings.parity.append(subject.row(signature, row))
-    runtime, file = subject.session.runtime, subject.files[signature]
-    if runtime in SAME_ROUNDING:
+    if subject.rounds_alike:
         max_lsb, min_share = tolerances.codes_max_lsb, tolerances.codes_equal_share
         limit = f">= {min_share}, <= {max_lsb} LSB"
     else:
         max_lsb, min_share = tolerances.codes_max_lsb * len(subject.program.kernels), 0.0
         limit = f"<= {max_lsb} LSB (rounds differently)"
-    ok = not row.problem and row.equal_share >= min_share and row.max_lsb <= max_lsb
-    text = row.problem or f"{row.differing} of {row.count} codes differ, by at most {row.max_lsb} LSB"
-    findings.check(f"codes {file} {signature} {runtime}", ok, row.equal_share, limit, f"{file} in {runtime}: {text}")
+    ok = row.within(max_lsb=max_lsb, equal_share=min_share)
+    findings.check(subject.name("codes", signature), ok, row.equal_share, limit, subject.text(signature, row.text))
+    return row
 
 
-def _check_operations(subject: Subject, signature: str, x: np.ndarray, tolerances: VerifyConfig, findings: Findings) -> None:
+def _check_operations(
+    subject: Subject,
+    signature: str,
+    x: np.ndarray,
+    traced: Mapping[str, np.ndarray],
+    tolerances: VerifyConfig,
+    findings: Findings,
+) -> None:
     """Every operation on equal inputs: whatever a runtime's rounding, it stays within the stated LSB."""
-    runtime, file = subject.session.runtime, subject.files[signature]
-    rows, hidden = compare_operations(subject.session, subject.program, signature, x)
+    rows, hidden = compare_traced(traced, subject.program, signature, x)
     findings.parity += [subject.row(signature, row) for row in rows]
     none = Parity("none", "int8", problem="the runtime shows no operation")
     worst = max(rows, key=lambda row: (bool(row.problem), row.max_lsb), default=none)
-    ok = not worst.problem and worst.max_lsb <= tolerances.operation_max_lsb
-    text = worst.problem or f"{len(rows)} operations of {signature}, at most {worst.max_lsb} LSB on equal inputs ({worst.what})"
+    ok = worst.within(max_lsb=tolerances.operation_max_lsb)
+    text = f"{len(rows)} operations of {signature}, at most {worst.max_lsb} LSB on equal inputs ({worst.what})"
     limit = f"<= {tolerances.operation_max_lsb} LSB"
-    findings.check(f"operations {file} {signature} {runtime}", ok, worst.max_lsb, limit, f"{file} in {runtime}: {text}")
+    text = subject.text(signature, text if ok else worst.text)
+    findings.check(subject.name("operations", signature), ok, worst.max_lsb, limit, text)
     for operation in hidden:
-        findings.skip(f"{runtime}: operation {operation} of {file}", "the runtime shows no tensor of it")
+        reason = "the runtime shows no tensor of it"
+        findings.skip(f"{subject.runtime}: operation {operation} of {subject.files[signature]}", reason)
 
 
-def measure_float(subject: Subject, evidence: Evidence, tolerances: VerifyConfig, findings: Findings) -> None:
-    """Code and y of every signature against Keras, and the error of what comes out."""
-    runtime, outputs = subject.session.runtime, {}
+def _check_tracing(
+    subject: Subject,
+    signature: str,
+    plain: Mapping[str, np.ndarray],
+    traced: Mapping[str, np.ndarray],
+    tolerances: VerifyConfig,
+    findings: Findings,
+) -> None:
+    """What was seen inside is what the plain run computes: the outputs of both agree."""
+    for name, values in plain.items():
+        if name in traced:
+            quantization = subject.program.quantization(name)
+            q, _ = as_bytes(values[:TRACED_SAMPLES], quantization)
+            row = compare(f"{name} ({signature})", traced[name], q, reference="its own trace")
+            ok, limit = row.within(max_lsb=tolerances.operation_max_lsb), f"<= {tolerances.operation_max_lsb} LSB"
+            findings.check(
+                f"{subject.name('trace', signature)} {name}", ok, row.max_lsb, limit, subject.text(signature, row.text)
+            )
+
+
+def measure_float(subject: Subject, evidence: Evidence, tolerances: VerifyConfig, findings: Findings) -> Measured:
+    """Code and y of every signature and every layer against the float model, and the error of what comes out."""
+    floats, values = evidence.floats, {}
     for signature in ("reconstruct", "encode", "decode"):
-        code = outputs.get("code") if evidence.code is None else evidence.code
+        code = values.get("code") if floats is None else floats.code
         source = code if signature == "decode" else evidence.scaled
         if signature not in subject.files or source is None:
             continue
-        file = subject.files[signature]
-        got = subject.session.run(signature, source)
-        outputs |= got
-        for name, expected in (("code", evidence.code), ("y", evidence.y)):
-            if name not in got:
+        got = subject.run(signature, source, findings)
+        for name in got:
+            if floats is None:
+                findings.skip(
+                    f"float {name} of {subject.files[signature]} in {subject.runtime}", "no float model to compare with"
+                )
+                values.setdefault(name, got[name])
                 continue
-            if expected is None:
-                findings.skip(f"float {name} of {file} in {runtime}", "no Keras model given for these samples")
-            else:
-                row = compare(f"float {name} ({signature})", expected, got[name])
-                findings.parity.append(subject.row(signature, row))
-                allowed = tolerances.float_max_abs * max(1.0, row.full_scale)
-                ok = not row.problem and row.max_abs <= allowed
-                text = f"{name} differs from Keras by at most {row.max_abs:.2g}, full scale {row.full_scale:.3g}"
-                label, text = f"float {name} {file} {signature} {runtime}", f"{file} in {runtime}: {row.problem or text}"
-                findings.check(label, ok, row.max_abs, f"<= {allowed:.3g}", text)
-    _measure_quality(subject, "f32", outputs, evidence, findings)
+            expected = {"code": floats.code, "y": floats.y}[name]
+            row = compare(
+                f"float {name} ({signature})",
+                expected,
+                got[name],
+                reference=floats.reference,
+                operation=name,
+                tolerance=tolerances.float_max_abs,
+            )
+            check_float(subject, signature, f"float {name}", row, findings)
+            if not row.problem:
+                values.setdefault(name, got[name])
+    layers = {name: each[:TRACED_SAMPLES] for name, each in values.items()} | _measure_layers(
+        subject, evidence, tolerances, findings
+    )
+    _measure_quality(subject, "f32", values, evidence, findings)
+    return Measured(subject, values, layers)
 
 
-def _real(values: np.ndarray, quantization: Quantization) -> np.ndarray:
-    """A file's `y` in model units, float32."""
-    if values.dtype == np.float32:
-        return values
-    return quantization.dequantize(values if values.dtype == np.uint8 else (values.astype(np.int16) + 128).astype(np.uint8))
+def check_float(subject: Subject, signature: str, kind: str, row: Parity, findings: Findings, **more: str) -> None:
+    """Record a comparison of floats and hold it to its own tolerances."""
+    findings.parity.append(subject.row(signature, row, **more))
+    kind, _, name = kind.partition(" ")
+    label = " ".join(filter(None, (kind, name, subject.files[signature], signature, subject.runtime, *more.values())))
+    findings.check(label, row.close(), row.max_abs, f"<= {row.allowed:.3g}", subject.text(signature, row.text))
+
+
+def _measure_layers(
+    subject: Subject, evidence: Evidence, tolerances: VerifyConfig, findings: Findings
+) -> dict[str, np.ndarray]:
+    """The output of every layer inside the files, and its largest difference from the float model."""
+    floats, layers = evidence.floats, {}
+    if floats is None or not floats.layers:
+        return {}
+    for signature in subject.traced_signatures():
+        x = (floats.code if signature == "decode" else evidence.scaled)[:TRACED_SAMPLES]
+        traced = subject.trace(signature, x, findings)
+        targets = {operation.y for operation in subject.program.part(signature)[0]}
+        rows = []
+        for name, expected in floats.layers.items():
+            if name in traced and name in targets:
+                what, reference = f"layer {name}", floats.layers_reference
+                got, tolerance = traced[name], tolerances.float_max_abs
+                rows.append(compare(what, expected, got, reference=reference, operation=name, tolerance=tolerance))
+                layers |= {} if rows[-1].problem else {name: got}
+        findings.parity += [subject.row(signature, row) for row in rows]
+        if traced:
+            none = Parity("none", "float", problem="the runtime shows no layer")
+            worst = max(rows, key=lambda row: (bool(row.problem), row.max_abs - row.allowed), default=none)
+            limit, text = f"<= {worst.allowed:.3g}", subject.text(signature, f"{len(rows)} layers, worst {worst.text}")
+            findings.check(subject.name("layers", signature), worst.close(), worst.max_abs, limit, text)
+    return layers
 
 
 def _measure_quality(
     subject: Subject, precision: str, outputs: Mapping[str, np.ndarray], evidence: Evidence, findings: Findings
 ) -> None:
-    runtime = subject.session.runtime
+    runtime = subject.runtime
     if not evidence.measures_quality:
         return
     if not ({"reconstruct"} <= subject.files.keys() or {"encode", "decode"} <= subject.files.keys()):
@@ -217,9 +250,9 @@ def _measure_quality(
         findings.skip(what, "it takes the signature reconstruct, or encode and decode")
         return
     file = subject.files.get("reconstruct", subject.files.get("decode", ""))
-    error = squared_error(evidence.scaled, outputs["y"])
-    if not np.isfinite(error):
-        findings.check(f"quality {file} {runtime}", False, "not finite", "finite", f"{file} in {runtime}: y is not finite")
+    if "y" not in outputs or not np.isfinite(error := squared_error(evidence.scaled, outputs["y"])):
+        text = f"{file} in {runtime}: no finite y of the expected shape"
+        findings.check(f"quality {file} {runtime}", False, "no y", "finite", text)
         return
     row = {"row": f"tiedae {file}", "stage": "export", "precision": precision, "runtime": runtime, "file": file}
     findings.quality.append({**row, "error": error})

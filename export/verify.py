@@ -20,14 +20,20 @@ import numpy as np
 from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError, UnavailableError
-from .bundle import GOLDEN, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
+from .attribution import attribute
+from .bundle import GOLDEN, PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
 from .contents import Contents
 from .copies import copies
+from .crossing import measure_crossing
+from .expected import Expected, Keras, Layers, Original, best_floats, expect
+from .findings import Evidence, Findings, Measured, Subject
+from .float_program import read_float_program
 from .interpreter import execute
 from .manifest import describe_kernels, sha256_of
-from .measure import Evidence, Findings, Subject, measure_float, measure_int8, squared_error
+from .measure import measure_float, measure_int8, squared_error
 from .ort import shadowing
 from .parity import compare
+from .program import Program
 from .runtime import Session
 from .runtimes import RUNTIMES
 from .storage import Finding, prove
@@ -49,14 +55,13 @@ PACKAGES = (
     "numpy",
 )
 Announce = Callable[[str], None]
-Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""float32 model inputs [batch, inputs] → (code, y) of a Keras model."""
 
 
 def verify_bundle(
     path: Path,
     *,
     keras: Keras | None = None,
+    layers: Layers | None = None,
     uncompressed: Keras | None = None,
     test: Samples | None = None,
     tolerances: VerifyConfig | None = None,
@@ -64,21 +69,21 @@ def verify_bundle(
 ) -> dict[str, Any]:
     """Check a bundle and return its metrics; `checks` in it say what failed.
 
-    `keras` is the model that the float files come from, `uncompressed` the float model before pruning, against which quality is
-    measured (else `keras`). Without them, or without `test` samples, the golden vectors stand in. Raises FormatError where
-    `path` is no bundle, or its manifest is unreadable.
+    `keras` is the model that the float files come from, `layers` gives the outputs of its layers, `uncompressed` is the float
+    model before pruning, against which quality is measured (else `keras`). Without them, or without `test` samples, the golden
+    vectors stand in, and the float program read from the float files for the layers. Raises FormatError where `path` is no
+    bundle, or its manifest is unreadable.
     """
     bundle = Bundle.open(path)
     try:
-        return _verify(bundle, keras, uncompressed, test, tolerances, announce)
+        return _verify(bundle, Original(keras, layers, uncompressed), test, tolerances, announce)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise FormatError(f"{path}: the manifest is damaged: {error!r}") from error
 
 
 def _verify(
     bundle: Bundle,
-    keras: Keras | None,
-    uncompressed: Keras | None,
+    original: Original,
     test: Samples | None,
     tolerances: VerifyConfig | None,
     announce: Announce,
@@ -98,11 +103,26 @@ def _verify(
     _check_storage(bundle, contents, programs, masks, findings)
     _check_manifest(bundle, contents, programs, masks, findings)
     _check_golden(programs, golden, Scaling.from_json(bundle.manifest["data"]["scaling"]), findings)
-    evidence = _evidence(bundle, golden, keras, uncompressed, test, findings)
-    for precision, measure in {"int8": measure_int8, "f32": measure_float}.items():
+    scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
+    floating = _check_float_program(bundle, contents, programs.fused, golden, scaling, tolerances, findings)
+    evidence = _evidence(scaling, golden, original, floating, test, findings)
+    expected: dict[str, Expected] = {}
+    measured: list[Measured] = []
+    for precision in PRECISIONS:
+        of_precision: list[Measured] = []
         for session, files, target in _sessions(bundle, precision, intact, findings):
             announce(f"{precision} {session.runtime}")
-            measure(Subject(session, files, contents, programs.form(target)), evidence, tolerances, findings)
+            subject = Subject(session, files, contents, programs.form(target))
+            if precision == "int8":
+                if target not in expected:
+                    expected[target] = expect(subject.program, evidence.scaled)
+                of_precision.append(measure_int8(subject, expected[target], evidence, tolerances, findings))
+            else:
+                of_precision.append(measure_float(subject, evidence, tolerances, findings))
+        against = expected if precision == "int8" else {}
+        measure_crossing(of_precision, against, evidence, tolerances, findings, precision)
+        measured += of_precision
+    findings.errors += attribute(measured, expected, evidence.floats)
     _check_quality(findings, tolerances, evidence)
     return _metrics(bundle, findings)
 
@@ -236,28 +256,49 @@ def _check_golden(programs: Programs, golden: Mapping[str, np.ndarray], scaling:
         findings.check(f"golden {name}", ok, row.differing, "== 0", text)
 
 
-def _evidence(
+def _check_float_program(
     bundle: Bundle,
+    contents: Mapping[str, Contents],
+    integer: Program,
     golden: Mapping[str, np.ndarray],
-    keras: Keras | None,
-    uncompressed: Keras | None,
+    scaling: Scaling,
+    tolerances: VerifyConfig,
+    findings: Findings,
+) -> Program | None:
+    """The float program, each bias the same in every float file; None where they do not give the golden vectors."""
+    files = {name: each for name, each in contents.items() if bundle.manifest["files"][name]["precision"] == "f32"}
+    vectors = {**golden, "x": scaling.apply(golden["x"])}
+    program, wrong = read_float_program(integer, files, bundle.manifest["kernels"], vectors, tolerances.float_max_abs)
+    if program is None:
+        text = "no float file holds constants that give the golden vectors of Keras"
+        findings.check("float program", False, "none", "golden vectors", text)
+        return None
+    for name in files:
+        texts = [each.text for each in wrong if each.file == name]
+        text = "; ".join(texts) or "its biases are those of the float program"
+        findings.check(f"float constants {name}", not texts, len(texts), "== 0", f"{name}: {text}")
+    return program
+
+
+def _evidence(
+    scaling: Scaling,
+    golden: Mapping[str, np.ndarray],
+    original: Original,
+    floating: Program | None,
     test: Samples | None,
     findings: Findings,
 ) -> Evidence:
-    scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
     x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
     scaled = scaling.apply(x)
-    if keras is not None:
-        code, y = keras(scaled)
-    else:
-        code, y = (golden["code.f32"], golden["y.f32"]) if test is None else (None, None)
     if test is None:
         findings.skip("quality", "no test samples given; the golden vectors serve parity only")
     elif len(test) > MAX_SAMPLES:
         findings.skip(f"{len(test) - MAX_SAMPLES:,} test samples", f"the first {MAX_SAMPLES:,} are measured")
-    reference = keras if uncompressed is None else uncompressed
+    known = (golden["code.f32"], golden["y.f32"]) if test is None else None
+    floats = best_floats(scaled, original, known, floating)
+    reference = original.keras if original.uncompressed is None else original.uncompressed
     float_error = None if reference is None else squared_error(scaled, reference(scaled)[1])
-    return Evidence(x, scaled, code, y, float_error, measures_quality=test is not None)
+    return Evidence(x, scaled, floats, float_error, measures_quality=test is not None)
 
 
 def _sessions(
@@ -282,9 +323,14 @@ def _sessions(
         if not files or precision not in runtime.precisions:
             continue
         try:
-            yield runtime.open({signature: bundle.path / file for signature, file in files.items()}), files, runtime.format
+            session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
         except UnavailableError as error:
             findings.skip(f"{name} on {precision}", str(error))
+        except FormatError as error:
+            text = f"{' and '.join(sorted(set(files.values())))} in {name}: {error}"
+            findings.check(f"opens {precision} {runtime.format} {name}", False, "refused", "opens", text)
+        else:
+            yield session, files, runtime.format
     warning = shadowing()
     if by_signature["onnx"] and warning:
         findings.skip("a clean ONNX Runtime", warning)

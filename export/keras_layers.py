@@ -1,0 +1,25 @@
+"""The output of every layer of a Keras model, for the parity of layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .expected import Layers
+
+if TYPE_CHECKING:
+    from ..compress.autoencoder import TiedAutoencoder
+
+
+def keras_layers(model: TiedAutoencoder) -> Layers:
+    """The layers of both halves in order, each fed with what the one before it gave; meant for one batch of samples."""
+
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+        outputs: dict[str, np.ndarray] = {}
+        for layer in (*model.encoder.stack, *model.decoder.stack):
+            outputs[layer.tensor_name] = np.asarray(layer(x))
+            x = outputs[layer.tensor_name]
+        return outputs
+
+    return run
