@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 
+def printable(name: str) -> str:
+    """A name of a foreign file for one line of text: control characters are escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
+
+
 @dataclass(frozen=True, eq=False)
 class Constant:
     """One use of stored data: several constants may be views of one `storage`.

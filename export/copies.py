@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from .contents import Constant, Contents
+from .contents import Constant, Contents, printable
 from .reals import Real, aligned, as_bits, axes_of, sample_places
 
 TINY, TINY_MATRIX = 64, 16
@@ -32,8 +32,8 @@ CANDIDATES = 64
 """With how many constants of the same values at the sampled places one is compared in full."""
 MAX_GROUP = 4096
 """Of more constants than this with one number of values, only exact copies are found."""
-FEW, PAIRED = 16, 128
-"""Samples that are compared with every constant before the rest is, and that estimate chance by all their pairs."""
+FEW, PAIRED = 8, 128
+"""How many samples are compared first with the constants that are near in one, and how many estimate chance by all pairs."""
 
 Relation = Literal["equal", "reshaped", "transposed", "near"]
 
@@ -65,15 +65,16 @@ class Copy:
 
     @property
     def text(self) -> str:
+        name, original = printable(self.name), printable(self.original)
         again = f"{self.size:,} bytes stored again"
         if self.relation == "near":
             order = "" if self.order == "equal" else f", {self.order}"
             return (
-                f"{self.name} is near to {self.original}{order}: {self.equal:.1%} of its values equal, the others up to "
+                f"{name} is near to {original}{order}: {self.equal:.1%} of its values equal, the others up to "
                 f"{self.largest:.2f} of a step apart (mean {self.mean:.2f}): {again}"
             )
         same = "" if self.by == "bytes" else " in value"
-        return f"{self.name} is {self.relation}{same} to {self.original}: {again}"
+        return f"{name} is {self.relation}{same} to {original}: {again}"
 
 
 def copies(contents: Contents) -> list[Copy]:
@@ -182,17 +183,21 @@ def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
     """(original, copy), one of them in another order of its axes, by the index of the copy: within a step at all samples."""
     samples = [real.at(sample_places(real.values.shape)) for real in reals]
     values, steps = (np.stack([each[part] for each in samples]) for part in (0, 1))
+    by_first = np.argsort(values[:, 0], kind="stable")
+    firsts, coarsest = values[by_first, 0], steps[:, 0].max()
     found: dict[int, list[tuple[Real, Real]]] = defaultdict(list)
     for index, real in enumerate(reals):
         for axes in real.orders():
             ordered = real.ordered(axes)
             own, own_steps = ordered.at(sample_places(ordered.values.shape))
-            rows = np.arange(len(reals)) if not ordered.in_order else np.arange(index)
+            reach = WITHIN * max(coarsest, own_steps[0])
+            rows = by_first[np.searchsorted(firsts, own[0] - reach) : np.searchsorted(firsts, own[0] + reach, "right")]
+            rows = rows[rows < index] if ordered.in_order else rows
             for part in (slice(FEW), slice(FEW, None)):
                 with np.errstate(invalid="ignore", over="ignore"):
                     apart = np.abs(values[rows, part] - own[part])
                     rows = rows[(apart <= WITHIN * np.maximum(steps[rows, part], own_steps[part])).all(axis=1)]
-            for row in rows.tolist():
+            for row in sorted(rows.tolist()):
                 if reals[row].constant.storage != real.constant.storage:
                     pair = (reals[row], ordered) if row < index else (ordered, reals[row])
                     found[max(row, index)].append(pair)

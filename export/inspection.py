@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .bundle import read_model
-from .contents import Constant, Contents, Port
-from .copies import SEARCHED, copies
+from .contents import Constant, Contents, Port, printable
+from .copies import SEARCHED, Copy, copies
 
 SHOWN = 24
 """How many constants are listed; the rest is summed up."""
@@ -18,18 +20,21 @@ def inspect_file(path: Path) -> dict[str, Any]:
     """Everything about a file as JSON: constants with their storage, copies, operations, ports, bytes.
 
     Several constants over one `storage` are views of the same bytes: those count once. Small constants are not searched for
-    copies (`copies.copies`). Raises FormatError for a file that is
-    missing, damaged or of another kind.
+    copies (`copies.copies`). `bytes_if_shared` estimates the file with exact copies stored once, `bytes_if_merged` with near
+    ones made equal and stored once too. Raises FormatError for a file that is missing, damaged or of another kind.
     """
     contents = read_model(path)
     found = copies(contents)
-    stored = {constant.storage: constant.values.nbytes for constant in contents.constants}
+    stored = {constant.storage: constant.nbytes for constant in contents.constants}
+    views = Counter(constant.storage for constant in contents.constants)
+    exact = sum(copy.size for copy in found if copy.relation != "near")
     return {
         "file": path.name,
         "format": contents.format,
         "bytes": contents.size,
         "constant_bytes": sum(stored.values()),
-        "bytes_if_shared": contents.size - sum(copy.size for copy in found),
+        "bytes_if_shared": contents.size - exact,
+        "bytes_if_merged": contents.size - sum(copy.size for copy in found),
         "details": dict(contents.details),
         "signatures": [
             {
@@ -40,34 +45,49 @@ def inspect_file(path: Path) -> dict[str, Any]:
             }
             for signature in contents.signatures
         ],
-        "constants": [_constant(constant, contents) for constant in _by_size(contents)],
-        "copies": [
-            {"name": c.name, "original": c.original, "relation": c.relation, "by": c.by, "bytes": c.size, "text": c.text}
-            for c in found
-        ],
+        "constants": [_constant(constant, views[constant.storage]) for constant in _by_size(contents)],
+        "copies": [_copy(copy) for copy in found],
+    }
+
+
+def _copy(copy: Copy) -> dict[str, Any]:
+    values = asdict(copy)
+    return {
+        **{key: values.pop(key) for key in ("name", "original", "relation", "by")},
+        "bytes": values.pop("size"),
+        **values,
+    } | {
+        "axes": None if copy.axes is None else list(copy.axes),
+        "text": copy.text,
     }
 
 
 def _by_size(contents: Contents) -> list[Constant]:
-    return sorted(contents.constants, key=lambda constant: -constant.values.nbytes)
+    return sorted(contents.constants, key=lambda constant: -constant.nbytes)
 
 
 def _port(port: Port) -> dict[str, Any]:
     shape = ["batch" if size is None else size for size in port.shape]
-    return {"name": port.name, "dtype": port.dtype, "shape": shape, "scale": port.scale, "zero_point": port.zero_point}
+    return {"name": port.name, "dtype": port.dtype, "shape": shape, "scale": _number(port.scale), "zero_point": port.zero_point}
 
 
-def _constant(constant: Constant, contents: Contents) -> dict[str, Any]:
-    views = Counter(each.storage for each in contents.constants)[constant.storage]
+def _number(scale: float | None) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return scale if scale is not None and math.isfinite(scale) else None
+
+
+def _constant(constant: Constant, views: int) -> dict[str, Any]:
     return {
         "name": constant.name,
         "dtype": constant.values.dtype.name,
         "shape": list(constant.values.shape),
-        "bytes": constant.values.nbytes,
+        "bytes": constant.nbytes,
         "storage": constant.storage,
         "views": views,
         "scales": len(constant.scales),
-        "scale": constant.scales[0] if len(constant.scales) == 1 else None,
+        "scale": _number(constant.scales[0]) if len(constant.scales) == 1 else None,
+        "zero_point": constant.zero_points[0] if len(set(constant.zero_points)) == 1 else None,
+        "axis": constant.axis if len(constant.scales) > 1 else None,
     }
 
 
@@ -103,10 +123,17 @@ def render(found: dict[str, Any]) -> str:
     lines.append("")
     if found["copies"]:
         lines += ["copies", *(f"  {copy['text']}" for copy in found["copies"])]
-        lines.append(f"stored once, the file would have about {found['bytes_if_shared']:,} bytes")
+        lines += _estimates(found)
     else:
         lines.append(f"no constant is stored twice ({SEARCHED})")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
+
+
+def _estimates(found: dict[str, Any]) -> list[str]:
+    relations = {copy["relation"] == "near" for copy in found["copies"]}
+    shared = f"stored once, the file would have about {found['bytes_if_shared']:,} bytes"
+    merged = f"with near copies made equal and stored once, about {found['bytes_if_merged']:,} bytes"
+    return [text for text, wanted in ((shared, False in relations), (merged, True in relations)) if wanted]
 
 
 def _port_text(port: dict[str, Any]) -> str:
@@ -115,6 +142,7 @@ def _port_text(port: dict[str, Any]) -> str:
 
 
 def _scale_text(constant: dict[str, Any]) -> str:
+    zero_point = f", zero point {constant['zero_point']}" if constant["zero_point"] else ""
     if constant["scales"] > 1:
-        return f"{constant['scales']} scales"
-    return "" if constant["scale"] is None else f"scale {constant['scale']:.6g}"
+        return f"{constant['scales']} scales along axis {constant['axis']}{zero_point}"
+    return "" if constant["scale"] is None else f"scale {constant['scale']:.6g}{zero_point}"

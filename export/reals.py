@@ -29,8 +29,8 @@ Index = tuple[Any, ...]
 class Real:
     """A constant without its axes of length 1, in an order of the others.
 
-    `scales` and `zero_points` are views of the same shape, None where the constant is not quantized, or by scales that do not
-    fit its shape. `axes` is the order, among the axes of more than one value.
+    `scales` and `zero_points` are views of the same shape, None where the constant is not quantized, or by scales that are not
+    finite or do not fit its shape. `axes` is the order, among the axes of more than one value.
     """
 
     constant: Constant
@@ -87,7 +87,7 @@ class Real:
                 return self.integers(index) * scales, np.abs(scales)
             values = self.values[index].astype(np.float64)
             epsilon, smallest = _last_place(self.values.dtype) or (0.0, 0.0)
-            return values, epsilon * np.maximum(np.abs(values), smallest)
+            return values, epsilon * np.where(np.isfinite(values), np.maximum(np.abs(values), smallest), 0)
 
 
 def dequantize(constant: Constant) -> np.ndarray:
@@ -97,13 +97,15 @@ def dequantize(constant: Constant) -> np.ndarray:
 
 
 def _spread(constant: Constant, numbers: tuple[float, ...]) -> np.ndarray | None:
-    """Scales or zero points as a view of the values' shape, without axes of length 1; None where their number does not fit."""
+    """Scales or zero points as a view of the values' shape, without axes of length 1; None where they cannot be."""
     shape = constant.values.shape
     if len(numbers) == 1:
         place = [1] * len(shape)
     elif 0 <= constant.axis < len(shape) and len(numbers) == shape[constant.axis] > 0:
         place = [-1 if axis == constant.axis else 1 for axis in range(len(shape))]
     else:
+        return None
+    if not np.isfinite(numbers).all():
         return None
     return np.broadcast_to(np.array(numbers, np.float64).reshape(place), shape).squeeze()
 

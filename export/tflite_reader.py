@@ -18,7 +18,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ..compress.errors import FormatError
-from .contents import Constant, Contents, Port, Signature
+from .contents import Constant, Contents, Port, Signature, printable
 from .flatbuffer import Flatbuffer, Table
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ def _constants(model: _Model) -> list[Constant]:
             if (name, index, stored, quantization) in constants:
                 continue
             if (index, stored) not in read:
-                read[index, stored] = stored.values(data, f"tensor {name}")
+                read[index, stored] = stored.values(data, f"tensor {printable(name)}")
             values = read[index, stored]
             unpacked = None if values.nbytes == data.size else data.size
             constants[name, index, stored, quantization] = Constant(name, values, str(index), *quantization, unpacked)
@@ -212,7 +212,9 @@ class _Stored:
 def _shape(tensor: Table, slot: int) -> tuple[int, ...]:
     shape = tensor.numbers(slot)
     if len(shape) > MAX_AXES:
-        raise FormatError(f"damaged .tflite file: tensor {tensor.text(3)} has {len(shape)} axes, at most {MAX_AXES} can be")
+        raise FormatError(
+            f"damaged .tflite file: tensor {printable(tensor.text(3))} has {len(shape)} axes, at most {MAX_AXES} can be"
+        )
     return shape
 
 

@@ -158,9 +158,11 @@ def _parser() -> _Parser:
     report.add_argument("bundle", type=Path, metavar="BUNDLE")
 
     inspect = command("inspect", commands.inspect, "Show constants, copies, operations and bytes of a .tflite or .onnx file.")
-    inspect.add_argument("file", type=Path, metavar="FILE")
-    inspect.add_argument("--json", action="store_true", help="as JSON")
-    inspect.add_argument("--fail-on-copies", action="store_true", help="exit 1 where a constant is stored more than once")
+    inspect.add_argument("files", type=Path, metavar="FILE", nargs="+")
+    inspect.add_argument("--json", action="store_true", help="as JSON: one object, of several files a list")
+    inspect.add_argument(
+        "--fail-on-copies", action="store_true", help="exit 1 where a constant is stored more than once, near copies included"
+    )
 
     share = command("share", commands.share, "Store equal and transposed-equal constants of a .tflite or .onnx file once.")
     share.add_argument("file", type=Path, metavar="FILE")

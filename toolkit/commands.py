@@ -106,10 +106,14 @@ def inspect(arguments: argparse.Namespace, console: Console) -> int:
     from tiedae.compress.errors import CheckError
     from tiedae.export.inspection import inspect_file, render
 
-    found = inspect_file(arguments.file)
-    console.say(json.dumps(found, indent=2) if arguments.json else render(found))
-    if arguments.fail_on_copies and found["copies"]:
-        raise CheckError(f"{arguments.file}: {len(found['copies'])} of its constants are copies of others")
+    found = {path: inspect_file(path) for path in arguments.files}
+    rows = list(found.values())
+    console.say(json.dumps(rows if len(rows) > 1 else rows[0], indent=2) if arguments.json else "\n\n".join(map(render, rows)))
+    copied = [
+        f"{path}: {len(row['copies'])} of its constants are copies of others" for path, row in found.items() if row["copies"]
+    ]
+    if arguments.fail_on_copies and copied:
+        raise CheckError("; ".join(copied))
     return FINE
 
 
