@@ -17,6 +17,7 @@ from . import manifest as manifests
 from .bundle import GOLDEN, Programs, describe_files, golden_files, model_files, program_input, write_files
 from .interpreter import execute
 from .keras_device import Device, keras_device, on_device
+from .keras_layers import keras_layers
 from .lowering import lower
 from .manifest import dump
 from .measure import squared_error
@@ -77,6 +78,7 @@ def assemble(
     metrics = verify_bundle(
         directory,
         keras=keras,
+        layers=keras_layers(floating, device),
         uncompressed=keras_function(models["train"], device),
         test=splits.test,
         tolerances=recipe.verify,

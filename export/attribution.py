@@ -4,7 +4,8 @@ quantization   the integer program (exact integers) against the float model: wha
 conversion     a file in a runtime against what it was written from: the integer program, or for a float file the float model
 total          an int8 file in a runtime against the float model
 
-All in real values of the layer's output, end to end from the samples, for the first `TRACED_SAMPLES` of them.
+All in real values of the layer's output, for the first `TRACED_SAMPLES` samples, end to end: from x to the code, and from the
+code that the reference gives to y. A layer that a runtime does not show has no row.
 """
 
 from __future__ import annotations

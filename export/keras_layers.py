@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .expected import Layers
+from .keras_device import Device, on_device
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
 
 
-def keras_layers(model: TiedAutoencoder) -> Layers:
-    """The layers of both halves in order, each fed with what the one before it gave; meant for one batch of samples."""
+def keras_layers(model: TiedAutoencoder, device: Device) -> Layers:
+    """The layers of both halves in order, each fed with what the one before it gave; on `device`, for one batch of samples."""
 
     def run(x: np.ndarray) -> dict[str, np.ndarray]:
         outputs: dict[str, np.ndarray] = {}
-        for layer in (*model.encoder.stack, *model.decoder.stack):
-            outputs[layer.tensor_name] = np.asarray(layer(x))
-            x = outputs[layer.tensor_name]
+        with on_device(device):
+            for layer in (*model.encoder.stack, *model.decoder.stack):
+                outputs[layer.tensor_name] = x = layer(x).numpy()
         return outputs
 
     return run

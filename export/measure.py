@@ -48,7 +48,8 @@ def measure_int8(
         if traced:
             _check_operations(subject, signature, x, traced, tolerances, findings)
             _check_tracing(subject, signature, plain.get(signature, {}), traced, tolerances, findings)
-            layers |= {name: traced[name] for name in layer_outputs(subject.program) if name in traced}
+            written = {operation.y for operation in subject.program.part(signature)[0]}
+            layers |= {name: traced[name] for name in layer_outputs(subject.program) if name in written & traced.keys()}
     outputs = {"y": subject.program.quantization("y").dequantize(values["y"])} if "y" in values else {}
     _measure_quality(subject, "int8", outputs, evidence, findings)
     return Measured(subject, values, layers)
@@ -222,10 +223,10 @@ def _measure_layers(
     for signature in subject.traced_signatures():
         x = (floats.code if signature == "decode" else evidence.scaled)[:TRACED_SAMPLES]
         traced = subject.trace(signature, x, findings)
-        targets = {operation.y for operation in subject.program.part(signature)[0]}
+        written = {operation.y for operation in subject.program.part(signature)[0]}
         rows = []
         for name, expected in floats.layers.items():
-            if name in traced and name in targets:
+            if name in written & traced.keys():
                 what, reference = f"layer {name}", floats.layers_reference
                 got, tolerance = traced[name], tolerances.float_max_abs
                 rows.append(compare(what, expected, got, reference=reference, operation=name, tolerance=tolerance))

@@ -117,6 +117,7 @@ def _original(folder: Path, widths: list[int]) -> _Original:
         raise InputError(f"{folder}: holds no model (train.npz or prune.npz); must be the folder OUT/model of a run")
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.export.assemble import keras_function
+    from tiedae.export.keras_layers import keras_layers
 
     models = [TiedAutoencoder.load(archive) for archive in archives]
     for archive, model in zip(archives, models, strict=True):
@@ -125,6 +126,7 @@ def _original(folder: Path, widths: list[int]) -> _Original:
     device = keras_device()
     functions = {
         "keras": keras_function(models[-1], device),
+        "layers": keras_layers(models[-1], device),
         "uncompressed": keras_function(models[0], device),
     }
     return _Original(functions, device)
