@@ -1,9 +1,9 @@
 """Resident memory and start-up, each taken in a fresh process.
 
 Memory is the growth of the resident set (Rss in /proc/self/smaps_rollup) from the moment when the runtime's module is imported
-to the moment when every signature in question has run once at batch 1: the file as far as it is mapped, packed kernels,
-activations, and the runtime's own code as far as it was touched. Start-up is the time from opening the file to the first
-result of the first signature; the runtime's import is told apart. The file is in the page cache.
+to the moment when every signature in question has run at batch 1, each file opened once: the file as far as it is mapped,
+packed kernels, activations, and the runtime's own code as far as it was touched. Start-up is the time from opening the file to
+the first result of the first signature; the runtime's import is told apart. The file is in the page cache.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -60,13 +60,16 @@ class Footprint:
     processes: int
 
 
-def footprints(loads: Sequence[Load], *, processes: int) -> Iterator[tuple[Load, Footprint]]:
+def footprints(
+    loads: Sequence[Load], *, processes: int, announce: Callable[[str], None] = lambda _text: None
+) -> Iterator[tuple[Load, Footprint]]:
     """Measure each load in `processes` processes, in turns; yields them when all are done.
 
     Raises UnavailableError, with the reason, where a child fails.
     """
     taken: list[list[dict[str, float | None]]] = [[] for _ in loads]
-    for _ in range(processes):
+    for i in range(processes if loads else 0):
+        announce(f"memory and start-up of {len(loads)} cases, process {i + 1} of {processes}")
         for load, rows in zip(loads, taken, strict=True):
             rows += lines_of(__name__, asdict(load))
     for load, rows in zip(loads, taken, strict=True):
@@ -93,15 +96,16 @@ def main() -> None:
     begun = time.perf_counter_ns()
     importlib.import_module(MODULES[load["runtime"]])
     imported, before = time.perf_counter_ns(), resident()
-    first, opened = None, []
+    first, models, kept = 0, {}, []
     for run, x in zip(load["runs"], inputs, strict=True):
-        opened.append(OPENERS[load["runtime"]](run["path"], run["signature"], x, load["threads"]))
-        opened[-1].call()
+        if run["path"] not in models:
+            models[run["path"]] = OPENERS[load["runtime"]](run["path"], load["threads"])
+        kept.append(models[run["path"]](run["signature"], x))
         first = first or time.perf_counter_ns()
     after = resident()
     line = {
         "memory": None if before is None or after is None else after - before,
-        "startup_ms": ((first or imported) - imported) / 1e6,
+        "startup_ms": (first - imported) / 1e6,
         "import_ms": (imported - begun) / 1e6,
     }
     print(json.dumps(line), flush=True)

@@ -184,7 +184,7 @@ def main() -> None:
         opened = {}
         for each in group["subjects"]:
             x = np.ascontiguousarray(np.load(each["x"], allow_pickle=False)[: group["batch"]])
-            opened[each["subject"]] = OPENERS[each["runtime"]](each["path"], each["signature"], x, plan["threads"])
+            opened[each["subject"]] = OPENERS[each["runtime"]](each["path"], plan["threads"])(each["signature"], x)
         calls = {name: getattr(each, group["way"]) for name, each in opened.items()}
         timings = interleave(calls, seconds=plan["seconds"], rounds=tuple(plan["rounds"]))
         line: dict[str, Any] = {

@@ -22,19 +22,29 @@ class Opened:
     provider: str
 
 
-def _litert(path: str, signature: str, x: np.ndarray, threads: int) -> Opened:
+Bind = Callable[[str, np.ndarray], Opened]
+"""(signature, x in the port's dtype) → that signature of the model at hand, its first call done."""
+Open = Callable[[str, int], Bind]
+"""(path, number of threads) → the model."""
+
+
+def _litert(path: str, threads: int) -> Bind:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=path, num_threads=threads)
-    runner = interpreter.get_signature_runner(signature)
-    (name,) = runner.get_input_details()
-    runner(**{name: x})
-    wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
-    return Opened(lambda: wrapper.Invoke(subgraph), lambda: runner(**{name: x}), "")
+
+    def bind(signature: str, x: np.ndarray) -> Opened:
+        runner = interpreter.get_signature_runner(signature)
+        (name,) = runner.get_input_details()
+        runner(**{name: x})
+        wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
+        return Opened(lambda: wrapper.Invoke(subgraph), lambda: runner(**{name: x}), "")
+
+    return bind
 
 
-def _ort(providers: tuple[Any, ...], device: str) -> Callable[[str, str, np.ndarray, int], Opened]:
-    def open_file(path: str, signature: str, x: np.ndarray, threads: int) -> Opened:
+def _ort(providers: tuple[str, ...], device: str) -> Open:
+    def open_file(path: str, threads: int) -> Bind:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -46,37 +56,43 @@ def _ort(providers: tuple[Any, ...], device: str) -> Callable[[str, str, np.ndar
         session = onnxruntime.InferenceSession(path, options, providers=list(providers))
         (port,) = session.get_inputs()
         names = [output.name for output in session.get_outputs()]
-        feed = {port.name: x}
-        binding = session.io_binding()
         value = onnxruntime.OrtValue.ortvalue_from_numpy
-        binding.bind_ortvalue_input(port.name, value(x, device, 0))
-        for name, y in zip(names, session.run(names, feed), strict=True):
-            binding.bind_ortvalue_output(name, value(np.asarray(y), device, 0))
 
-        def invoke() -> None:
-            session.run_with_iobinding(binding)
-            if device != "cpu":
+        def bind(_signature: str, x: np.ndarray) -> Opened:
+            feed, binding = {port.name: x}, session.io_binding()
+            binding.bind_ortvalue_input(port.name, value(x, device, 0))
+            for name, y in zip(names, session.run(names, feed), strict=True):
+                binding.bind_ortvalue_output(name, value(np.asarray(y), device, 0))
+
+            def invoke() -> None:
+                session.run_with_iobinding(binding)
                 binding.synchronize_outputs()
 
-        return Opened(invoke, lambda: session.run(names, feed), session.get_providers()[0])
+            return Opened(invoke, lambda: session.run(names, feed), session.get_providers()[0])
+
+        return bind
 
     return open_file
 
 
-def _keras(*, graph: bool) -> Callable[[str, str, np.ndarray, int], Opened]:
-    def open_model(path: str, signature: str, x: np.ndarray, threads: int) -> Opened:
+def _keras(wrap: Callable[[Any], Any]) -> Open:
+    def open_model(path: str, threads: int) -> Bind:
         import tensorflow as tf
 
         model, device = _loaded(path, threads)
-        run: Any = {"encode": model.encoder, "decode": model.decoder, "reconstruct": model.encode_decode}[signature]
-        run = tf.function(run) if graph else run
-        tensor = tf.constant(x)
 
-        def fetch(y: Any) -> list[np.ndarray]:
-            """Every output in the memory of the host: waits for the device."""
-            return [each.numpy() for each in (y if isinstance(y, tuple) else (y,))]
+        def bind(signature: str, x: np.ndarray) -> Opened:
+            run = {"encode": model.encoder, "decode": model.decoder, "reconstruct": model.encode_decode}[signature]
+            run, tensor = wrap(run), tf.constant(x)
 
-        return Opened(lambda: fetch(run(tensor)), lambda: fetch(run(tf.constant(x))), device)
+            def fetch(outputs: Any) -> list[np.ndarray]:
+                """Every output in the memory of the host: waits for the device."""
+                return [each.numpy() for each in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+            fetch(run(tensor))
+            return Opened(lambda: fetch(run(tensor)), lambda: fetch(run(tf.constant(x))), device)
+
+        return bind
 
     return open_model
 
@@ -89,17 +105,23 @@ def _loaded(path: str, threads: int) -> tuple[Any, str]:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     devices = tf.config.list_physical_devices("GPU")
-    name = tf.config.experimental.get_device_details(devices[0]).get("device_name", "GPU") if devices else ""
+    name = tf.config.experimental.get_device_details(devices[0]).get("device_name", "") if devices else ""
     from ..compress.autoencoder import TiedAutoencoder
 
-    return TiedAutoencoder.load(path), f"GPU {name}" if devices else "CPU"
+    return TiedAutoencoder.load(path), f"GPU {name}".strip() if devices else "CPU"
 
 
-OPENERS: Mapping[str, Callable[[str, str, np.ndarray, int], Opened]] = {
+def _graph(run: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.function(run)
+
+
+OPENERS: Mapping[str, Open] = {
     "litert-xnnpack": _litert,
     "ort-cpu": _ort(("CPUExecutionProvider",), "cpu"),
     "ort-cuda": _ort(("CUDAExecutionProvider", "CPUExecutionProvider"), "cuda"),
-    "keras-eager": _keras(graph=False),
-    "keras-function": _keras(graph=True),
+    "keras-eager": _keras(lambda run: run),
+    "keras-function": _keras(_graph),
 }
-"""Functions of (path, signature, x in the port's dtype, number of threads) by runtime."""
+"""How each runtime opens a file."""

@@ -1,0 +1,49 @@
+"""The machine that a measurement ran on, as far as it tells."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+BUSY = 0.25
+"""From this load average per core on, other work is competing."""
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe_machine() -> dict[str, Any]:
+    """Name of the CPU, cores, frequency governor and load averages; `warning` where other work competes, else empty.
+
+    Ask before measuring: afterwards the load is the measurement's own.
+    """
+    load = [round(each, 2) for each in os.getloadavg()]
+    busy = load[0] >= BUSY * cores()
+    text = f"the machine is busy (load average {load[0]:g} on {cores()} cores): absolute times are too high" if busy else ""
+    return {
+        "cpu": _cpu_name(),
+        "cores": cores(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "load_average": load,
+        "warning": text,
+    }
+
+
+def _cpu_name() -> str:
+    lines = _read("/proc/cpuinfo").splitlines()
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return name or platform.processor() or platform.machine()
+
+
+def _read(path: str) -> str:
+    """A line that the system tells about itself, or nothing."""
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
