@@ -142,6 +142,7 @@ class Graph:
                 scope.constants[name] = Stored(name, scope, self._load(path, tensor), tensor, node)
         self._require_inline(path)
         _infer(self.model, self.scopes)
+        self.moved: dict[str, str] = {}
         self.names = {name for scope in self.scopes for name in scope.defined}
         self.readers: dict[str, list[tuple[Scope, NodeProto]]] = {}
         for scope in self.scopes:
@@ -188,6 +189,12 @@ class Graph:
     def constants(self) -> list[Stored]:
         return [stored for scope in self.scopes for stored in scope.constants.values()]
 
+    def resolve(self, label: str) -> Stored | None:
+        """The constant that the file's constant of this label is now."""
+        while label in self.moved:
+            label = self.moved[label]
+        return next((stored for stored in self.constants if stored.label == label), None)
+
     def uses(self, owner: Scope, name: str) -> list[Use]:
         """Every input of a node, in this scope and inside it, that reads what `owner` defines as `name`."""
         found: dict[tuple[int, int], Use] = {}
@@ -209,6 +216,12 @@ class Graph:
     def remove(self, scope: Scope, node: NodeProto) -> None:
         scope.gone.add(id(node))
         scope.stale |= set(node.output)
+
+    def set_values(self, stored: Stored, values: np.ndarray) -> None:
+        """Give a constant other values of the same type and shape."""
+        stored.values = values
+        if stored.tensor.data_location != TensorProto.EXTERNAL:
+            _inline(stored.tensor, values)
 
     def discard(self, stored: Stored) -> None:
         """Take out a constant that nothing reads any more."""

@@ -78,6 +78,7 @@ def merge(graph: Graph, original: Stored, copy: Stored, view: View) -> Merged | 
             hows[switch.how] = None
             switch.apply(original.name)
     graph.discard(copy)
+    graph.moved[copy.label] = original.label
     if view.same:
         copy.scope.renamed[copy.name] = original.name
     if copy.name in copy.scope.outputs:
@@ -131,6 +132,7 @@ def promote(graph: Graph, stored: Stored, readers: Sequence[Scope]) -> Stored:
         stored.scope.stale.discard(name)
     else:
         stored.scope.renamed[stored.name] = name
+        graph.moved[stored.label] = new.label
     if output:
         graph.insert(stored.scope, "Identity", [name], stored.name)
         stored.scope.stale.discard(stored.name)

@@ -10,7 +10,7 @@ shrinks, the memory does not.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,20 +36,20 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
     ExportError for external data of what is not a constant.
     """
     contents = read_onnx(path)
+    found = copies(contents)
     graph = Graph(path)
     outcomes: list[Merged | Kept] = []
     if not graph.model.training_info:
         for group in _groups(graph):
             outcomes += _merge_group(graph, group)
         if tolerance is not None:
-            outcomes += merge_near(graph, tolerance)
+            outcomes += merge_near(graph, [copy for copy in found if copy.relation == "near"], tolerance)
     merged = tuple(each for each in outcomes if isinstance(each, Merged))
     kept = [each for each in outcomes if isinstance(each, Kept)]
     told = {each.name for each in outcomes}
-    places = {stored.label: stored for stored in graph.constants}
-    for copy in copies(contents):
+    for copy in found:
         if not told & {copy.name, copy.original}:
-            kept.append(Kept(copy.name, copy.original, _reason(graph, copy, places, tolerance)))
+            kept.append(Kept(copy.name, copy.original, _reason(graph, copy, tolerance)))
     if not merged and not graph.external:
         return Shared(path.read_bytes(), merged, tuple(kept))
     data, external = graph.to_bytes(name)
@@ -102,9 +102,9 @@ def _view(original: Stored, copy: Stored) -> View:
     return view
 
 
-def _reason(graph: Graph, copy: Copy, places: Mapping[str, Stored], tolerance: float | None) -> str:
+def _reason(graph: Graph, copy: Copy, tolerance: float | None) -> str:
     """Why a copy that the search finds was not merged."""
-    pair = [places[label] for label in (copy.name, copy.original) if label in places]
+    pair = [stored for stored in map(graph.resolve, (copy.name, copy.original)) if stored]
     if graph.model.training_info:
         return "the file holds training information, which names its constants"
     for stored in pair:
@@ -114,8 +114,8 @@ def _reason(graph: Graph, copy: Copy, places: Mapping[str, Stored], tolerance: f
         return "a local function reads no constant from outside"
     if len(pair) < 2:
         return "it is no dense initializer or Constant tensor"
-    if copy.relation == "near":
-        return "near, not equal: --tolerance STEPS would merge it" if tolerance is None else "no dequantized kernel"
+    if copy.relation == "near" and tolerance is None:
+        return "near, not equal: --tolerance STEPS would merge it"
     if copy.by == "values":
         return "equal in value, stored as other bytes"
     return "its values are in no order that Transpose or Reshape gives"
