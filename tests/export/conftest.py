@@ -124,3 +124,55 @@ def _metrics(data, stock):
 @pytest.fixture(scope="session")
 def make_parts() -> Callable[..., tuple]:
     return bundle_parts
+
+
+def bench(prefix: str = "") -> dict[str, Any]:
+    """What `tiedae bench` adds to metrics.json: two cases of six subjects."""
+    ports = "uint8 → uint8"
+    subjects = [
+        ("tiedae int8 tflite", "tiedae", "tflite", "int8", "litert-xnnpack", 15.2, 0.953),
+        ("TFLiteConverter int8 tflite", "stock", "tflite", "int8", "litert-xnnpack", 16.0, None),
+        ("tiedae int8 onnx", "tiedae", "onnx", "int8", "ort-cpu", 21.5, 1.021),
+        ("ONNX Runtime int8 onnx", "stock", "onnx", "int8", "ort-cpu", 21.1, None),
+        ("Keras, tf.function", "keras", "keras", "f32", "tensorflow", 1903.0, 125.2),
+    ]
+    latency = [
+        {
+            "subject": prefix + subject,
+            "file": f"toy.{precision}.{format_}",
+            "maker": maker,
+            "format": format_,
+            "precision": precision,
+            "signature": "reconstruct",
+            "runtime": runtime,
+            "provider": "CPU",
+            "way": "invoke",
+            "batch": batch,
+            "threads": 1,
+            "ports": ports,
+            "median_us": median * batch,
+            "p95_us": 1.2 * median * batch,
+            "throughput": 1e6 / median,
+            "ratio": ratio,
+            "ratio_low": ratio and 0.98 * ratio,
+            "ratio_high": ratio and 1.02 * ratio,
+            "against": prefix + "TFLiteConverter int8 tflite" if ratio else None,
+            "note": "",
+        }
+        for batch in (32, 1)
+        for subject, maker, format_, precision, runtime, median, ratio in subjects
+    ]
+    owner = {"subject": prefix + "tiedae int8 tflite", "maker": "tiedae", "signatures": ["reconstruct"]}
+    return {
+        "latency": latency,
+        "memory": [owner | {"resident_bytes": 3 << 20, "ratio": 0.81, "against": "stock"}],
+        "startup": [owner | {"startup_ms": 1.25, "import_ms": 80.0}],
+        "sizes": [],
+        "machine": {"cpu": "A <CPU>", "cores": 2, "governor": "", "system": "Linux", "warning": "the machine is busy"},
+        "skipped": [{"what": "ort-cuda", "reason": "no GPU <here>"}],
+    }
+
+
+@pytest.fixture(scope="session")
+def make_bench() -> Callable[..., dict[str, Any]]:
+    return bench

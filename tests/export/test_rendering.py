@@ -57,7 +57,7 @@ DAMAGE = {
     "metrics cut": ("metrics.json", b'{"name": ', True, "metrics.json: damaged"),
     "metrics of another kind": ("metrics.json", b"[]", True, "must hold an object, got list"),
     "metrics not finite": ("metrics.json", b'{"name": NaN}', True, "metrics.json: damaged: NaN is no number"),
-    "metrics empty": ("metrics.json", b"{}", True, "lacks metrics: name, quality, files, parity, storage"),
+    "metrics empty": ("metrics.json", b"{}", True, "lacks metrics: name, metrics: quality, metrics: files"),
     "no golden": ("golden/y.npy", None, False, "y.npy: no such file"),
     "golden cut": ("golden/x.npy", b"\x93NUMPY", True, "x.npy: missing or damaged"),
     "no masks": ("golden/program.npz", b"PK", True, "program.npz"),

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tiedae.compress.errors import FormatError
-from tiedae.export import figures
+from tiedae.export import charts, figures
 from tiedae.export.card import render_card
-from tiedae.export.report import is_picture, render_report
+from tiedae.export.report import render_report
+from tiedae.export.samples import is_picture
 
 
 class Page(HTMLParser):
@@ -60,6 +61,10 @@ class Page(HTMLParser):
         return [attrs["id"] for attrs in self.all("section")]
 
 
+def samples_of(page):
+    return [attrs for attrs in page.all("img") if attrs["alt"].startswith("sample ")]
+
+
 def test_page_loads_nothing_and_has_no_script(make_parts):
     text = render_report(*make_parts())
     page = Page(text)
@@ -78,13 +83,13 @@ def test_pictures_are_whole_and_show_the_input(make_parts, shape, mode):
     manifest, metrics, *arrays = make_parts(shape)
     text = render_report(manifest, metrics, *arrays)
     assert len(text) < 1_000_000
-    images = Page(text).all("img")
-    assert len(images) == 3 * 24
+    images = samples_of(Page(text))
+    assert len(images) == 4 * 24
     for attrs in images:
         picture = Image.open(io.BytesIO(base64.b64decode(attrs["src"].partition(",")[2], validate=True)))
         picture.load()
-        assert picture.mode == mode
-        if max(shape) <= 128 and attrs["alt"].endswith("input"):
+        assert picture.mode == ("RGB" if attrs["alt"].endswith("int8 − input") else mode)
+        if max(shape) <= 128 and attrs["alt"].endswith(", input"):
             sample = arrays[0]["x"][int(attrs["alt"].split()[1].strip(","))]
             assert np.array_equal(np.asarray(picture).reshape(-1), sample)
 
@@ -93,7 +98,7 @@ def test_pictures_are_whole_and_show_the_input(make_parts, shape, mode):
 def test_other_data_is_drawn_as_curves(make_parts, shape):
     text = render_report(*make_parts(shape, "int16", "minmax"))
     page = Page(text)
-    assert page.all("img") == [] and len(text) < 1_000_000
+    assert samples_of(page) == [] and len(text) < 1_000_000
     plots = [attrs for attrs in page.all("svg") if attrs.get("class") == "plot"]
     assert len(plots) == 24
     for attrs in page.all("polyline"):
@@ -104,7 +109,7 @@ def test_worst_cases_come_first_by_the_error_of_int8(make_parts):
     manifest, metrics, *arrays = make_parts()
     arrays[0]["y"][[3, 41]] = 255 - arrays[0]["x"][[3, 41]]
     page = Page(render_report(manifest, metrics, *arrays))
-    shown = [attrs["alt"].split(",")[0] for attrs in page.all("img")[::3]]
+    shown = [attrs["alt"].split(",")[0] for attrs in samples_of(page)[::4]]
     assert set(shown[:2]) == {"sample 3", "sample 41"} and len(set(shown)) == 24
     y = arrays[0]["y"].astype(np.float32) * np.float32(1 / 255)
     worst = np.square(y - arrays[0]["x"] / 255.0).sum(axis=1).max()
@@ -180,11 +185,12 @@ def test_sections_without_content_are_left_out(make_parts):
     manifest, metrics, *arrays = make_parts(samples=3, stock=False)
     metrics |= {"history": metrics["history"][:1], "skipped": [], "parity": [], "checks": []}
     page = Page(render_report(manifest, metrics, *arrays))
-    titles = ["reconstructions", "error-per-stage", "sizes", "training", "storage", "model-and-data", "versions"]
+    titles = ["reconstructions", "error-per-stage", "sizes", "speed", "training", "kernels", "storage", "model-and-data"]
+    titles += ["versions"]
     assert page.titles == titles
     assert [attrs["href"] for attrs in page.all("a")] == [f"#{title}" for title in titles]
     assert "takes 552,352 B" in page.text and "no stock file" in page.text and "codes were not compared" in page.text
-    assert len(page.all("img")) == 9
+    assert len(samples_of(page)) == 12
     assert "training" not in Page(render_report(manifest, metrics | {"history": []}, *arrays)).titles
 
 
@@ -232,7 +238,7 @@ positive = st.floats(1e-7, 1e4)
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(positive, st.floats(-50, 50)), min_size=1, max_size=30))
 def test_curves_stay_inside_their_frame(values):
-    chart = figures.line_chart([figures.Line("train", range(1, len(values) + 1), values)], title="loss")
+    chart = charts.line_chart([charts.Line("train", range(1, len(values) + 1), values)], title="loss")
     (points,) = [attrs["points"] for attrs in Page(chart).all("polyline")]
     at = np.array([[float(v) for v in point.split(",")] for point in points.split()])
     assert (at >= -1e-3).all() and (at <= 1000.001).all()

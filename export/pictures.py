@@ -1,0 +1,56 @@
+"""Arrays as PNG pictures inside the page, and the palette of signed values."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+SIDES = (128, 96, 64, 48, 32, 16)
+"""Longest sides that pictures are shrunk to, until they fit into the report."""
+STEPS = 13
+"""Colours from the most negative to the most positive value; odd, so that zero has one of its own."""
+NEGATIVE, ZERO, POSITIVE = (166, 74, 0), (247, 247, 247), (8, 81, 168)
+"""Orange, white and blue: told apart with every kind of colour vision."""
+
+
+def diverging(levels: np.ndarray) -> np.ndarray:
+    """Values −1…1 (others saturate) → RGB uint8, one axis more."""
+    level = np.clip(levels, -1, 1)[..., None]
+    end = np.where(level < 0, NEGATIVE, POSITIVE)
+    return np.rint(ZERO + (end - np.array(ZERO)) * np.abs(level)).astype(np.uint8)
+
+
+def pictures(images: Sequence[np.ndarray], budget: int) -> list[str]:
+    """Pictures, uint8 [h, w] or [h, w, 3], as data URIs of PNG: shrunk together until they take `budget` bytes or less."""
+    encoded: list[str] = []
+    for side in SIDES:
+        encoded = [_picture(image, side) for image in images]
+        if sum(map(len, encoded)) <= budget:
+            break
+    return encoded
+
+
+def _picture(values: np.ndarray, side: int) -> str:
+    image = Image.fromarray(np.ascontiguousarray(values))
+    ratio = side / max(image.size)
+    if ratio < 1:
+        shrunk = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
+        image = image.resize(shrunk, Image.Resampling.BOX)
+    return _uri(image)
+
+
+def indexed(indices: np.ndarray, palette: np.ndarray, *, transparent: int) -> str:
+    """A picture of few colours: uint8 [h, w] into a `palette` RGB uint8 [n, 3] with n up to 16, four bits a dot."""
+    image = Image.fromarray(indices, "L")
+    image.putpalette(palette.tobytes())
+    return _uri(image, transparency=transparent, bits=4)
+
+
+def _uri(image: Image.Image, **options: int) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True, **options)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

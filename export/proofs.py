@@ -1,0 +1,116 @@
+"""The sections of the report that prove: checks, parity and storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .figures import details, escape, exact, number, share, table, verdict
+from .headline import Row, codes_rows, groups
+from .heatmap import render_heat_maps
+from .sections import Report
+
+
+def render_checks(report: Report) -> str:
+    checks = report.rows("checks")
+
+    def rows(some: Iterable[Row]) -> Iterable[Sequence[str]]:
+        for check in some:
+            cells = (check["name"], exact(check["value"]), check["limit"], check["text"])
+            yield verdict(check["ok"]), *map(escape, cells)
+
+    if not checks:
+        return ""
+    header = ("", "check", "value", "limit", "")
+    failed = [check for check in checks if not check["ok"]]
+    kinds: dict[str, list[Row]] = {}
+    for check in checks:
+        kinds.setdefault(check["name"].split()[0], []).append(check)
+    counts = [
+        (verdict(all(c["ok"] for c in each)), escape(kind), f"{sum(c['ok'] for c in each)} of {len(each)}")
+        for kind, each in kinds.items()
+    ]
+    summary = table(("", "kind of check", "ok"), counts, numeric=(2,))
+    first = table(header, rows(failed)) if failed else ""
+    return f"{first}{summary}{details(f'All {len(checks)} checks', table(header, rows(checks)))}"
+
+
+def render_parity(report: Report) -> str:
+    rows = report.rows("parity")
+    if not rows:
+        return ""
+    codes_of = {id(row) for row in codes_rows(report.metrics)}
+    summary = []
+    for (file, runtime, provider), group in groups(rows, "file", "runtime", "provider").items():
+        codes = [row for row in group if id(row) in codes_of]
+        others = [row for row in group if row["kind"] == "int8" and id(row) not in codes_of]
+        floats = [row for row in group if row["kind"] == "float"]
+        ran = f"{escape(runtime)}<br><small>{escape(provider)}</small>"
+        largest = f"{max(row['max_abs'] for row in floats):.2g}" if floats else "—"
+        largest = "✗ not comparable" if any(row.get("problem") for row in floats) else largest
+        summary.append((escape(file), ran, _equal(codes), _equal(others), largest))
+    header = ("file", "runtime and what ran", "codes equal", "operations equal", "float, largest difference")
+    every = []
+    for row in rows:
+        histogram = " · ".join(
+            f"{lsb if lsb.startswith(('-', '0')) else '+' + lsb}: {count:,}" for lsb, count in row.get("histogram", {}).items()
+        )
+        gap = f"{row['max_lsb']} LSB" if row["kind"] == "int8" else f"{row['max_abs']:.2g}"
+        counts = (f"{row['count']:,}", f"{row['differing']:,}", row.get("problem") or gap, histogram)
+        every.append([escape(cell) for cell in (row["file"], row["runtime"], row["what"], *counts)])
+    columns = ("file", "runtime", "what", "values", "differ", "by at most", "LSB: values")
+    intro = "int8 files against the integer program, in LSB; each operation on equal inputs. Float files against Keras."
+    full = details(f"All {len(every)} comparisons", table(columns, every, numeric=(3, 4)))
+    order = ["x"]
+    for form in report.manifest.get("operations", {}).values():
+        order += [operation["y"] for part in ("encoder", "decoder") for operation in form[part]]
+    maps = render_heat_maps([row for row in rows if row["file"] in _ours(report)], list(dict.fromkeys(order)))
+    return f"<p>{intro}</p>\n{table(header, summary, numeric=(4,))}{maps}{full}"
+
+
+def _ours(report: Report) -> set[str]:
+    return {row["file"] for row in report.metrics["files"] if row["maker"] == "tiedae"}
+
+
+def _equal(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "—"
+    if any(row.get("problem") for row in rows):
+        return '<span class="failed">✗ not comparable</span>'
+    count, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
+    gap = f", at most {max(row['max_lsb'] for row in rows)} LSB" if differing else ""
+    return f"{share(count - differing, count)}<br><small>of {count:,}{gap}</small>"
+
+
+def render_storage(report: Report) -> str:
+    proofs = report.rows("storage")
+    rows = []
+    for (file,), group in groups(proofs, "file").items():
+        held = [_held(group, kernel["name"]) for kernel in report.manifest["kernels"]]
+        holds = sum(row["ok"] for row in group)
+        rows.append((verdict(holds == len(group)), escape(file), f"{sum(held)} of {len(held)}", f"{holds} of {len(group)}"))
+    failed = "".join(f"<li>{escape(row['file'])}: {escape(row['text'])}</li>" for row in proofs if not row["ok"])
+    failed = f'<div class="alarm"><ul>{failed}</ul></div>' if failed else ""
+    found = [(verdict(row["ok"]), *(escape(row[key]) for key in ("file", "name", "text"))) for row in proofs]
+    every = table(("", "file", "what", ""), found)
+    intro = "Each file was parsed again after writing: every kernel is in it once, with the integers of the program."
+    summary = table(("", "file", "kernels held", "statements proved"), rows, numeric=(2, 3))
+    proof = f"<p>{intro}</p>\n{failed}{summary}{details('What was found', every)}" if proofs else ""
+    kernels = [
+        (
+            escape(kernel["name"]),
+            " × ".join(map(str, kernel["shape"])),
+            number(kernel["scale"][0]) if len(kernel["scale"]) == 1 else f"{len(kernel['scale'])} scales",
+            share(kernel["pruned"], int(np.prod(kernel["shape"]))) if "pruned" in kernel else "—",
+            f"<code>{escape(kernel['sha256'])}</code>",
+        )
+        for kernel in report.manifest["kernels"]
+    ]
+    return proof + table(("kernel", "inputs × units", "scale", "pruned", "sha256 of the integers"), kernels)
+
+
+def _held(proofs: Iterable[Row], kernel: str) -> bool:
+    """Whether something was found of a kernel in a file, and all of it holds."""
+    found = [row["ok"] for row in proofs if row["name"].partition(".")[0] == kernel]
+    return bool(found) and all(found)
