@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .assertion import ParityError, ParityReport, assert_parity
+    from .baseline import compare_metrics, read_baseline
     from .bundle import Bundle
     from .inspection import inspect_file
     from .interpreter import execute
@@ -25,8 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bundle",
+    "ParityError",
+    "ParityReport",
     "Program",
+    "assert_parity",
     "compare",
+    "compare_metrics",
     "compare_operations",
     "execute",
     "inspect_file",
@@ -34,8 +40,10 @@ __all__ = [
     "open_litert",
     "open_ort",
     "prove",
+    "read_baseline",
     "read_onnx",
     "read_tflite",
+    "share_file",
     "stock_onnx",
     "stock_onnx_int8",
     "stock_tflite",
@@ -47,8 +55,12 @@ __all__ = [
 
 _LAZY = {
     "Bundle": "bundle",
+    "ParityError": "assertion",
+    "ParityReport": "assertion",
     "Program": "program",
+    "assert_parity": "assertion",
     "compare": "parity",
+    "compare_metrics": "baseline",
     "compare_operations": "parity",
     "execute": "interpreter",
     "inspect_file": "inspection",
@@ -56,8 +68,10 @@ _LAZY = {
     "open_litert": "litert",
     "open_ort": "ort",
     "prove": "storage",
+    "read_baseline": "baseline",
     "read_onnx": "onnx_reader",
     "read_tflite": "tflite_reader",
+    "share_file": "sharing",
     "stock_onnx": "stock",
     "stock_onnx_int8": "stock",
     "stock_tflite": "stock",
