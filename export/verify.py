@@ -19,7 +19,7 @@ import numpy as np
 
 from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
-from ..compress.errors import FormatError, UnavailableError
+from ..compress.errors import FormatError, InputError, UnavailableError
 from .attribution import attribute
 from .bundle import GOLDEN, PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
 from .contents import Contents
@@ -326,7 +326,7 @@ def _sessions(
             session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
         except UnavailableError as error:
             findings.skip(f"{name} on {precision}", str(error))
-        except FormatError as error:
+        except InputError as error:
             text = f"{' and '.join(sorted(set(files.values())))} in {name}: {error}"
             findings.check(f"opens {precision} {runtime.format} {name}", False, "refused", "opens", text)
         else:

@@ -15,7 +15,6 @@ from tiedae.cli import main
 from tiedae.compress import FormatError
 from tiedae.export.bundle import Bundle, read_model
 from tiedae.export.copies import copies
-from tiedae.export.parity import compare
 from tiedae.export.verify import failed, verify_bundle
 
 
@@ -258,25 +257,3 @@ def test_a_stranger_finds_each_kernel_once(finished_run: Path) -> None:
         assert data.count(stored) + data.count(transposed) == 1
     stock = finished_run / "stock" / "mini.stock.f32.tflite"
     assert copies(read_model(stock))
-
-
-@pytest.mark.parametrize(
-    ("expected", "got", "problem"),
-    [
-        (np.zeros(3, np.uint8), np.zeros(3, np.int8), "got int8"),
-        (np.zeros((3, 1), np.uint8), np.zeros(3, np.uint8), r"got uint8 \[3\], expected uint8 \[3, 1\]"),
-        (np.zeros(3, np.float32), np.array([0, np.nan, 0], np.float32), r"1 values are not finite, first at \[1\]: got nan"),
-        (np.array([np.inf], np.float32), np.array([np.inf], np.float32), "not finite"),
-    ],
-)
-def test_dtype_shape_and_nan_are_failures_not_numbers(expected: np.ndarray, got: np.ndarray, problem: str) -> None:
-    import re
-
-    assert re.search(problem, compare("it", expected, got).problem)
-
-
-def test_differences_are_counted_in_lsb() -> None:
-    row = compare("it", np.array([1, 2, 3, 255], np.uint8), np.array([1, 3, 1, 255], np.uint8))
-    assert (row.count, row.differing, row.max_lsb) == (4, 2, 2)
-    assert row.histogram == {"-2": 1, "0": 2, "1": 1}
-    assert row.equal_share == 0.5
