@@ -17,11 +17,10 @@ import numpy as np
 
 from .copies import copies
 from .merging import Kept, Merged, Shared
-from .tflite_graph import Graph, Type, Use, name_of, names_operators, scales_of, shape_of, zero_points_of
+from .tflite_graph import Graph, Type, Use, has_scales, name_of, names_operators, scales_of, shape_of, swap_axes, zero_points_of
 from .tflite_objects import pack_model, unpack_model
 from .tflite_reader import read_tflite
 from .tflite_rewrite import Plan, View, plan_use
-from .tflite_schema import int32
 
 MATRIX_BYTES = 64
 """Matrices from this size on are worth operators of another kind."""
@@ -70,9 +69,12 @@ class _Stored:
         return name_of(self.tensor)
 
     @property
-    def values(self) -> np.ndarray | None:
+    def matrix(self) -> np.ndarray | None:
+        """The values [rows, columns] of a constant whose other axes have length 1; None where it is of another kind."""
         graph, index = self.views[0]
-        return graph.values(index)
+        values = graph.values(index)
+        is_matrix = values is not None and values.ndim >= 2 and values.size == values.shape[-1] * values.shape[-2]
+        return values.reshape(values.shape[-2:]) if values is not None and is_matrix else None
 
 
 def _stored(graphs: Sequence[Graph]) -> list[_Stored]:
@@ -136,7 +138,7 @@ def _pairs(graphs: Sequence[Graph], tolerance: float | None) -> Iterator[_Pair]:
     """Transposed pairs, then near ones; a buffer that has become a view of another in between is not met again."""
     seen: dict[Any, _Stored] = {}
     for stored in _matrices(graphs):
-        values = stored.values
+        values = stored.matrix
         assert values is not None
         mark = values.dtype.str, hashlib.blake2b(np.ascontiguousarray(values.T)).digest(), values.shape[::-1]
         if mark in seen:
@@ -161,10 +163,10 @@ def _matrices(graphs: Sequence[Graph]) -> list[_Stored]:
 
     def fits(stored: _Stored) -> bool:
         shapes = {(shape_of(graph.tensor(index)), graph.tensor(index).type) for graph, index in stored.views}
-        values = stored.values
-        return len(shapes) == 1 and values is not None and values.ndim == 2 and values.nbytes >= MATRIX_BYTES
+        matrix = stored.matrix
+        return len(shapes) == 1 and matrix is not None and matrix.nbytes >= MATRIX_BYTES and min(matrix.shape) > 1
 
-    return [stored for stored in _stored(graphs) if fits(stored) and min(shape_of(stored.tensor)) > 1]
+    return [stored for stored in _stored(graphs) if fits(stored)]
 
 
 def _is_kernel(stored: _Stored) -> bool:
@@ -173,7 +175,9 @@ def _is_kernel(stored: _Stored) -> bool:
     scales = scales_of(views[0])
     return (
         views[0].type == Type.INT8
+        and all(map(has_scales, views))
         and scales.size in (1, shape_of(views[0])[0])
+        and (scales.size == 1 or len(shape_of(views[0])) == 2)
         and all(
             np.allclose(scales_of(view), scales, rtol=1e-6, atol=0) for view in views if scales_of(view).size == scales.size
         )
@@ -196,7 +200,7 @@ def _steps(first: _Stored, second: _Stored, transposed: bool) -> float | None:
 
 def _real(stored: _Stored) -> tuple[np.ndarray, np.ndarray]:
     """(what the integers stand for, the step of each): float64 of the stored shape."""
-    values = stored.values
+    values = stored.matrix
     assert values is not None
     step = np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], values.shape)
     return values * step, step
@@ -230,20 +234,19 @@ def _apply(stored: _Stored, original: _Stored, pair: _Pair, plans: Sequence[Plan
         plan.apply()
     if pair.transposed:
         for graph, index in stored.views:
-            tensor = graph.tensor(index)
-            tensor.shape = int32(shape_of(tensor)[::-1])
+            swap_axes(graph.tensor(index))
     _move(stored, original.buffer)
 
 
 def _plans(stored: _Stored, original: _Stored, pair: _Pair, fixed_places: bool) -> list[Plan] | str:
     """The change of every reader of `stored`; a text where one cannot: the reason."""
-    values = original.values
+    values = original.matrix
     assert values is not None
     scales = scales_of(original.tensor) if pair.steps else None
     view = View(original.buffer, values, pair.transposed, scales)
     plans = []
     for graph, index in stored.views:
-        if any(index in _list(ports) for ports in (graph.table.inputs, graph.table.outputs)):
+        if graph.is_port(index):
             return "it is an input or output of its subgraph"
         for use in graph.uses(index):
             plan = plan_use(use, view)
@@ -264,7 +267,7 @@ def _runs_before(graphs: Sequence[Graph], one: _Stored, other: _Stored) -> bool:
         first = [_first_use(graph, stored) for stored in (one, other)]
         if None not in first:
             return first[0] < first[1]  # type: ignore[operator]
-    rows, columns = shape_of(one.tensor)
+    rows, columns = shape_of(one.tensor)[-2:]
     return rows < columns
 
 

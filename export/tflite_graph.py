@@ -15,6 +15,8 @@ Type = schema.TensorType
 DTYPES = {Type.FLOAT32: np.dtype("<f4"), Type.FLOAT16: np.dtype("<f2"), Type.INT8: np.dtype("i1"), Type.INT32: np.dtype("<i4")}
 """Element types whose constants are read as numbers here."""
 OPERATORS = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+SMALLEST = 1e-20
+"""Scales below this, or above its inverse, are damage."""
 MIN_VERSION = b"min_runtime_version"
 OPERATOR_INDICES = b"model_control_dependencies"
 """Metadata that names operators by their place in the graph, which new operators would shift."""
@@ -54,6 +56,10 @@ class Graph:
             for slot, read in enumerate(operator.inputs if operator.inputs is not None else ()):
                 if read == index:
                     yield Use(self, operator, slot)
+
+    def is_port(self, index: int) -> bool:
+        """Whether a tensor is an input or output of the subgraph."""
+        return any(ports is not None and index in list(ports) for ports in (self.table.inputs, self.table.outputs))
 
     def values(self, index: int) -> np.ndarray | None:
         """The numbers of a constant in its shape; None where the tensor is none or of another type."""
@@ -122,6 +128,12 @@ def name_of(tensor: Any) -> str:
     return (tensor.name or b"").decode(errors="replace")
 
 
+def swap_axes(tensor: Any) -> None:
+    """Swap the last two axes of a tensor's shape."""
+    shape = shape_of(tensor)
+    tensor.shape = int32((*shape[:-2], shape[-1], shape[-2]))
+
+
 def quantization(scales: Sequence[float], zero_points: Sequence[int], axis: int = 0) -> Any:
     table = schema.QuantizationParametersT(scale=np.array(scales, np.float32), zeroPoint=np.array(zero_points, np.int64))
     table.quantizedDimension = axis
@@ -141,7 +153,15 @@ def zero_points_of(tensor: Any) -> np.ndarray:
 
 def is_int8(tensor: Any) -> bool:
     """Whether the tensor is int8 with a scale and zero point per tensor: what an activation of an int8 operator is."""
-    return tensor.type == Type.INT8 and scales_of(tensor).size == 1 and zero_points_of(tensor).size == 1
+    zero_points = zero_points_of(tensor)
+    fits = zero_points.size == 1 and -128 <= zero_points[0] <= 127
+    return tensor.type == Type.INT8 and scales_of(tensor).size == 1 and fits and has_scales(tensor)
+
+
+def has_scales(tensor: Any) -> bool:
+    """Whether the tensor has scales that are numbers an int8 operator can work with."""
+    scales = scales_of(tensor)
+    return bool(scales.size and np.all((scales > SMALLEST) & (scales < 1 / SMALLEST)))
 
 
 def buffer_of(model: Any, data: bytes) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .tflite_graph import Graph, Type, Use, is_int8, quantization, scales_of, shape_of, zero_points_of
+from .tflite_graph import Graph, Type, Use, has_scales, is_int8, quantization, scales_of, shape_of, swap_axes, zero_points_of
 from .tflite_schema import Op, int32
 
 Activation = schema.ActivationFunctionType
@@ -79,15 +79,17 @@ def _dense(use: Use, view: View) -> Plan | str:
     reason = _unfit(use)
     if reason:
         return reason
-    tensors = [graph.tensor(index) for index in (*operator.inputs[:2], operator.outputs[0])]
-    floats = all(tensor.type == Type.FLOAT32 for tensor in tensors)
-    if not floats and not all(tensor.type == Type.INT8 for tensor in tensors):
+    x, weights, y = (graph.tensor(int(index)) for index in (*operator.inputs[:2], operator.outputs[0]))
+    floats = all(tensor.type == Type.FLOAT32 for tensor in (x, weights, y))
+    if (x.type, weights.type, y.type) == (Type.FLOAT32, Type.INT8, Type.FLOAT32) and not view.transposed:
+        return Plan("FULLY_CONNECTED with the other's scales", lambda: _take_scales(weights, view))
+    if not floats and not all(tensor.type == Type.INT8 for tensor in (x, weights, y)):
         return "FULLY_CONNECTED has inputs of several types (dynamic-range quantization), which BATCH_MATMUL rounds otherwise"
-    if not floats and not (is_int8(tensors[0]) and is_int8(tensors[2])):
-        return "an activation of FULLY_CONNECTED has no scale or several"
-    bias = int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
-    if not floats and bias >= 0 and (graph.values(bias) is None or graph.tensor(bias).type != Type.INT32):
-        return "the bias of FULLY_CONNECTED is no int32 constant"
+    if not floats and not (is_int8(x) and is_int8(y) and has_scales(weights)):
+        return "FULLY_CONNECTED has no scales that int8 can be computed with"
+    bias = _bias_of(operator)
+    if not floats and bias >= 0 and not _is_bias(graph, bias, shape_of(weights)[0]):
+        return "the bias of FULLY_CONNECTED is no int32 constant with scales"
     if not view.transposed:
         return Plan("FULLY_CONNECTED with the other's scales", lambda: _rescale_bias(use, view))
     reason = _unfit_for_product(use)
@@ -95,8 +97,8 @@ def _dense(use: Use, view: View) -> Plan | str:
         return reason
     if floats:
         return Plan("FULLY_CONNECTED → BATCH_MATMUL on a view", lambda: _to_product(use, bias))
-    scales = scales_of(tensors[1]) if view.scales is None else view.scales
-    if np.any(zero_points_of(tensors[1])):
+    scales = scales_of(weights) if view.scales is None else view.scales
+    if np.any(zero_points_of(weights)):
         return "its zero point is not 0"
     if view.scales is None and np.unique(scales).size != 1:
         return f"it has {scales.size} scales along the axis that is kept, BATCH_MATMUL takes one"
@@ -104,9 +106,27 @@ def _dense(use: Use, view: View) -> Plan | str:
     return Plan(f"FULLY_CONNECTED → {what} on a view", lambda: _to_int8_product(use, view, bias, scales))
 
 
+def _bias_of(operator: Any) -> int:
+    """The index of the bias of FULLY_CONNECTED, -1 where it has none."""
+    return int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
+
+
+def _is_bias(graph: Graph, index: int, units: int) -> bool:
+    tensor, values = graph.tensor(index), graph.values(index)
+    sizes = values is not None and values.size == units and scales_of(tensor).size in (1, units)
+    return sizes and tensor.type == Type.INT32 and has_scales(tensor)
+
+
+def _take_scales(weights: Any, view: View) -> None:
+    """The other's scales for weights that multiply floats, as many as there were: XNNPACK wants one per unit of these."""
+    if view.scales is not None:
+        scales = np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
+        weights.quantization = quantization(scales.tolist(), [0] * scales.size)
+
+
 def _unfit(use: Use) -> str:
     options = use.operator.builtinOptions
-    if use.slot != 1:
+    if use.slot != 1 or use.operator.inputs[0] < 0 or len(use.operator.outputs) != 1:
         return "FULLY_CONNECTED reads it as something else than weights"
     if options is None or options.weightsFormat != schema.FullyConnectedOptionsWeightsFormat.DEFAULT:
         return "FULLY_CONNECTED has its weights shuffled"
@@ -120,7 +140,7 @@ def _unfit_for_product(use: Use) -> str:
     x, weights, y = (shape_of(graph.tensor(index)) for index in (*operator.inputs[:2], operator.outputs[0]))
     if not 2 <= len(x) <= MAX_RANK or x[-1] != weights[1] or len(y) != len(x):
         return f"FULLY_CONNECTED flattens its input {list(x)}, BATCH_MATMUL keeps its axes"
-    if operator.builtinOptions.fusedActivationFunction not in (Activation.NONE, *ALONE) and len(operator.inputs) < 3:
+    if operator.builtinOptions.fusedActivationFunction not in (Activation.NONE, *ALONE) and _bias_of(operator) < 0:
         return "without a bias there is no ADD that could fuse the activation"
     return ""
 
@@ -223,7 +243,7 @@ def _rescale_bias(use: Use, view: View) -> None:
         return
     x, weights = (graph.tensor(int(index)) for index in operator.inputs[:2])
     weights.quantization = quantization(view.scales.tolist(), [0] * view.scales.size)
-    bias = int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
+    bias = _bias_of(operator)
     if bias >= 0:
         units = scales_of(x)[0] * view.scales
         stored = np.rint(_real_bias(graph, bias, len(view.values)) / units.astype(np.float64)).astype(np.int32)
@@ -236,25 +256,53 @@ def _batch_product(use: Use, view: View) -> Plan | str:
     """BATCH_MATMUL: inputs (x, y), where `adj_y` says that y is [units, inputs]."""
     if not view.transposed and view.scales is None:
         return Plan("BATCH_MATMUL on a view", lambda: None)
-    if view.scales is not None:
-        return "BATCH_MATMUL has one scale, which is its own"
+    weights = use.graph.tensor(int(use.operator.inputs[use.slot]))
+    if view.scales is not None and (view.scales.size > 1 or not is_int8(weights)):
+        return f"BATCH_MATMUL takes one scale, the other has {view.scales.size}"
     if use.slot != 1:
         return "BATCH_MATMUL reads it on its left side, where XNNPACK does not take a transpose"
-    if scales_of(use.graph.tensor(int(use.operator.inputs[1]))).size > 1:
+    if scales_of(weights).size > 1:
         return "BATCH_MATMUL has several scales along an axis"
 
     def turn() -> None:
+        if view.scales is not None:
+            weights.quantization = quantization(view.scales.tolist(), [0])
+        if not view.transposed:
+            return
         options = use.operator.builtinOptions or schema.BatchMatMulOptionsT()
         use.operator.builtinOptions = schema.BatchMatMulOptionsT(**{**vars(options), "adjY": not options.adjY})
         use.operator.builtinOptionsType = schema.BuiltinOptions.BatchMatMulOptions
 
-    return Plan("BATCH_MATMUL with adj_y turned, on a view", turn)
+    return Plan("BATCH_MATMUL with adj_y turned, on a view" if view.transposed else "BATCH_MATMUL on a view", turn)
+
+
+def _dequantize(use: Use, view: View) -> Plan | str:
+    """DEQUANTIZE of float16: what reads its output has to take the other order."""
+    graph, output = use.graph, int(use.operator.outputs[0])
+    tensor = graph.tensor(output)
+    if not view.transposed and view.scales is None:
+        return Plan("DEQUANTIZE on a view", lambda: None)
+    if graph.tensor(int(use.operator.inputs[0])).type != Type.FLOAT16 or tensor.type != Type.FLOAT32:
+        return "DEQUANTIZE of integers has their scales"
+    if graph.is_port(output):
+        return "it is dequantized for an output of its subgraph"
+    plans = [plan_use(reader, view) for reader in graph.uses(output)]
+    refused = [plan for plan in plans if isinstance(plan, str)]
+
+    def turn() -> None:
+        for plan in plans:
+            assert isinstance(plan, Plan)
+            plan.apply()
+        swap_axes(tensor)
+
+    return refused[0] if refused else Plan(f"DEQUANTIZE on a view, {'; '.join(sorted(p.how for p in plans))}", turn)  # type: ignore[union-attr]
 
 
 _PLANNERS: Mapping[int, Callable[[Use, View], Plan | str]] = {
     Op.FULLY_CONNECTED: _dense,
     Op.BATCH_MATMUL: _batch_product,
     Op.GATHER: _gather,
+    Op.DEQUANTIZE: _dequantize,
 }
 _CONVOLUTION = "reads its kernel in one order of the axes; a TRANSPOSE at run time would take it off XNNPACK"
 _REASONS = {

@@ -158,22 +158,22 @@ def _broken(values: np.ndarray) -> int:
 
 
 def _measure(runtime: str, signature: str, output: str, expected: np.ndarray, got: np.ndarray, bound: Bound) -> Comparison:
-    is_float = expected.dtype.kind == "f"
+    is_float, is_byte = expected.dtype.kind == "f", expected.dtype in (np.int8, np.uint8)
     difference = got.astype(np.float64) - expected.astype(np.float64)
     gaps = np.abs(difference)
     largest, mean = float(gaps.max(initial=0)), float(gaps.mean()) if gaps.size else 0.0
     scale = float(np.abs(expected.astype(np.float64)).max(initial=0)) if is_float else 255.0
     differing = int(np.count_nonzero(gaps))
     histogram: dict[str, int] = {}
-    if expected.dtype.itemsize == 1 and not is_float:
+    if is_byte:
         values, counts = np.unique(difference, return_counts=True)
         histogram = {str(int(value)): int(count) for value, count in zip(values, counts, strict=True)}
     problem = ""
     if is_float and largest > bound.largest * scale:
         problem = f"largest difference {largest:.3g}, allowed {bound.largest * scale:.3g}"
-    elif (is_float or histogram) and mean > bound.mean * scale:
+    elif (is_float or is_byte) and mean > bound.mean * scale:
         problem = f"mean difference {mean:.3g}, allowed {bound.mean * scale:.3g}"
-    elif not is_float and differing > bound.differing * gaps.size:
+    elif not (is_float or is_byte) and differing > bound.differing * gaps.size:
         problem = f"{differing} of {gaps.size} values differ, allowed {bound.differing:.0%}"
     return Comparison(
         runtime, signature, output, str(expected.dtype), gaps.size, differing, largest, mean, scale, histogram, problem
