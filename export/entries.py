@@ -51,7 +51,7 @@ def read_entries(data: bytes) -> dict[str, Entry]:
         places = {entry.integer(1, "I"): entry.text(0) for entry in definition.tables(1)} if definition else {}
         tensors = subgraph.tables(0)
         names = [tensor.text(3) for tensor in tensors]
-        outputs = [places.get(place, names[place]) for place in subgraph.vector(2).tolist()]
+        outputs = [places[place] if place in places else names[place] for place in subgraph.vector(2).tolist()]
         batched = frozenset(i for i, tensor in enumerate(tensors) if tensor.vector(7).size and tensor.vector(7)[0] == -1)
         size = tuple(1 if extent is None else extent for extent in x.shape[1:])
         entries[signature.name] = Entry(index, x.name, np.dtype(x.dtype), size, tuple(outputs), tuple(names), batched)

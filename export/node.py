@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -157,7 +158,7 @@ class _Process:
         code = self._child.wait()
         self._said.seek(0)
         lines = [line.strip() for line in self._said.read().decode(errors="replace").splitlines() if line.strip()]
-        named = [line for line in lines if "Error" in line.split(":")[0]]
+        named = [line for line in lines if re.match(r"\w*Error\b", line)]
         return next(iter(named or lines), f"Node.js ended with code {code}")
 
 
@@ -182,4 +183,5 @@ def _end(child: subprocess.Popen[bytes], said: IO[bytes]) -> None:
     child.wait()
     for stream in (child.stdin, child.stdout, said):
         if stream:
-            stream.close()
+            with suppress(BrokenPipeError):
+                stream.close()

@@ -125,5 +125,12 @@ def _read(core: Any, path: Path, source: Path, options: Mapping[str, Any]) -> An
     try:
         return core.compile_model(core.read_model(str(source)), "CPU", dict(options))
     except RuntimeError as error:
-        said = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Exception from")]
-        raise FormatError(f"{path}: OpenVINO refuses it: {said[0].strip() if said else first_line(error)}") from error
+        raise FormatError(f"{path}: OpenVINO refuses it: {_reason(error)}") from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The line of OpenVINO's report that names an operation that it lacks, else the first that is no place in its source."""
+    lines = [line.strip("- ") for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "FrontEnd API"))]
+    named = [line for line in said if line.startswith("No conversion rule")]
+    return next(iter(named or said), first_line(error))
