@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..compress.data import Scaling
-from ..compress.errors import DataError, FormatError, InputError, UnavailableError
+from ..compress.errors import FormatError, InputError, UnavailableError
 from .bundle import Bundle, read_model
 from .contents import Contents, Signature
 from .interpreter import execute
 from .port_values import Values, name_inputs, to_real, to_stored
 from .program import SIGNATURES
-from .sandbox import Job, run_apart
+from .sandbox import _RUNNERS
 
-SECONDS = 600.0
-"""How long a file may take for all its inputs."""
 DEFAULT_RUNTIMES = {"tflite": "litert-xnnpack", "onnx": "ort-cpu"}
 RUNTIMES = {"tflite": ("litert-xnnpack", "litert-builtin", "litert-reference"), "onnx": ("ort-cpu", "ort-cuda")}
 
@@ -42,25 +40,21 @@ def choose_signature(path: Path, contents: Contents, name: str | None) -> Signat
 
 
 def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple[str, dict[str, np.ndarray]]:
-    """(what really ran, outputs by name) of a file in a process of its own, for inputs in its dtypes.
+    """(what really ran, outputs by name) of a file, for inputs in its dtypes; of a fixed batch, as often as that takes.
 
-    A file of a fixed batch runs as often as that takes. Raises FormatError where the runtime refuses the file or dies of it,
-    DataError where it refuses the inputs, UnavailableError where another provider ran than was asked for.
+    Raises FormatError where the runtime refuses the file or the inputs, UnavailableError where another provider ran than was
+    asked for.
     """
-    pieces = list(_pieces(signature, x))
-    (answer,) = run_apart([Job(path, runtime, [(signature.name, piece) for piece in pieces])], seconds=SECONDS)
-    if answer.problem:
-        raise FormatError(f"{path}: {answer.problem}")
-    if runtime == "ort-cuda" and "CUDA" not in answer.provider:
-        raise UnavailableError(f"{path}: CUDA was asked for, but {answer.provider} ran")
-    outputs = []
-    for run in answer.runs:
-        if isinstance(run, str):
-            raise DataError(f"{path}: {run}")
-        outputs.append(run)
+    try:
+        provider, run = _RUNNERS[runtime.split("-")[0]](path, runtime)
+        if runtime == "ort-cuda" and "CUDA" not in provider:
+            raise UnavailableError(f"{path}: CUDA was asked for, but {provider} ran")
+        outputs = [run(signature.name, piece) for piece in _pieces(signature, x)]
+    except FormatError as error:
+        raise FormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     if len(outputs) == 1:
-        return answer.provider, dict(outputs[0])
-    return answer.provider, {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+        return provider, {name: np.array(values) for name, values in outputs[0].items()}
+    return provider, {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
 
 
 def _pieces(signature: Signature, x: Values) -> Iterator[Values]:

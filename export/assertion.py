@@ -90,14 +90,14 @@ def assert_parity(
 
     `inputs` is an array, a sequence in the file's order or a mapping by name, [batch, …], real or in the port's dtype. Left
     out, they are a bundle's golden samples, else `samples` random ones by `seed`: give real ones for quantized files, whose
-    ranges random values may leave. The file runs in a process of its own, so that a runtime that crashes is an error too.
+    ranges random values may leave.
 
     `runtime` is litert-xnnpack (default), litert-builtin or litert-reference for .tflite, ort-cpu (default) or ort-cuda for
     .onnx. `atol`, `rtol`, `max_lsb`, `equal_share` see `Tolerance`. Another dtype or shape, and values that are not finite, are
     failures whatever the tolerance.
 
     Raises ParityError, an AssertionError, with the outputs that differ, how many of their values, and the worst of them;
-    InputError, DataError, FormatError, UnavailableError where nothing could be compared.
+    InputError, FormatError, UnavailableError where nothing could be compared.
     """
     tolerance = Tolerance(atol, rtol, max_lsb, equal_share)
     path = Path(file)

@@ -57,8 +57,10 @@ def to_stored(port: Port, values: np.ndarray) -> np.ndarray:
 
 
 def to_real(port: Port, values: np.ndarray) -> np.ndarray:
-    """What stored values stand for: float32 by the port's scale where it is quantized, else the values themselves."""
-    if port.scale is None or values.dtype.kind == "f":
+    """What stored values stand for, float32 where the port is quantized; real ones in the port's float dtype, else float32."""
+    if values.dtype.kind == "f":
+        return values.astype(port.dtype if port.dtype.startswith("float") else np.float32)
+    if port.scale is None:
         return values
     return ((values.astype(np.float64) - (port.zero_point or 0)) * port.scale).astype(np.float32)
 
