@@ -7,9 +7,7 @@ Every row is measured in this run. It trains about 85 epochs: a quarter of an ho
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import sys
 import tempfile
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import Row, arguments_of, report
 from tiedae.compress import (
     CheckError,
     DataConfig,
@@ -27,11 +26,9 @@ from tiedae.compress import (
     QuantizeConfig,
     Recipe,
     Splits,
-    TiedaeError,
     TrainConfig,
 )
 from tiedae.compress.config import fine_tuning
-from tiedae.compress.files import write_atomic
 from tiedae.console import Console
 from tiedae.pipeline import run_recipe
 from tiedae.sources import load_splits
@@ -42,43 +39,13 @@ PRUNE = PruneConfig(sparsity=0.5, scope="global")
 STEP_ROUNDS = 200
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One figure: `reach` has to hold, `stretch` is where we want to be."""
-
-    name: str
-    value: float
-    unit: str
-    reach: str
-    stretch: str = ""
-    detail: str = ""
-
-    @property
-    def ok(self) -> bool:
-        relation, limit = self.reach.split()
-        return {"<=": self.value <= float(limit), ">=": self.value >= float(limit), "==": self.value == float(limit)}[relation]
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+    parser = arguments_of(__doc__ or "")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the runs here (default: a temporary folder)")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary, Console() as console:
-        try:
-            rows = measure(arguments.out or Path(temporary), console)
-        except TiedaeError as error:
-            console.error(str(error))
-            return 1 if isinstance(error, CheckError) else 2
-        console.table(
-            "784-512-256-30, Fashion-MNIST",
-            ("row", "value", "unit", "reach", "stretch", "met", "detail"),
-            [(r.name, f"{r.value:.4g}", r.unit, r.reach, r.stretch, "yes" if r.ok else "NO", r.detail) for r in rows],
-        )
-    if arguments.json:
-        text = json.dumps({"rows": [dataclasses.asdict(row) for row in rows]}, indent=1)
-        write_atomic(arguments.json, (text + "\n").encode())
-    return 0 if all(row.ok for row in rows) else 1
+    with tempfile.TemporaryDirectory() as temporary:
+        out = arguments.out or Path(temporary)
+        return report("784-512-256-30, Fashion-MNIST", lambda console: measure(out, console), arguments.json)
 
 
 def measure(out: Path, console: Console) -> list[Row]:

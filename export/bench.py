@@ -227,12 +227,12 @@ def _startup_rows(taken: Sequence[tuple[Subject, Load, Footprint]]) -> list[Row]
     for subject, load, each in taken:
         row = _identity(subject) | {
             "file": Path(load.runs[0].path).name,
-            "signature": load.runs[0].signature,
+            "signatures": [load.runs[0].signature],
             "startup_ms": each.startup_ms,
             "import_ms": each.import_ms,
             "processes": each.processes,
         }
-        rows.setdefault((subject.name, row["signature"]), row)
+        rows.setdefault((subject.name, load.runs[0].signature), row)
     return list(rows.values())
 
 
@@ -293,7 +293,10 @@ def tables(measured: Mapping[str, Any]) -> list[Table]:
         (
             "Start-up, ms: from opening the file to the first result",
             ("subject", "first signature", "ms", "import of the runtime"),
-            [(r["subject"], r["signature"], f"{r['startup_ms']:.3g}", f"{r['import_ms']:.0f}") for r in measured["startup"]],
+            [
+                (r["subject"], r["signatures"][0], f"{r['startup_ms']:.3g}", f"{r['import_ms']:.0f}")
+                for r in measured["startup"]
+            ],
         ),
         ("Not measured", ("what", "why"), [(each["what"], each["reason"]) for each in measured["skipped"]]),
     ]

@@ -1,0 +1,56 @@
+"""Rows of figures with what they have to reach, printed as a table and written as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tiedae.compress import CheckError, TiedaeError
+from tiedae.compress.files import write_atomic
+from tiedae.console import Console
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One figure: `reach` has to hold, `stretch` is where we want to be."""
+
+    name: str
+    value: float
+    unit: str
+    reach: str
+    stretch: str = ""
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        relation, limit = self.reach.split()
+        return {"<=": self.value <= float(limit), ">=": self.value >= float(limit), "==": self.value == float(limit)}[relation]
+
+
+def arguments_of(text: str) -> argparse.ArgumentParser:
+    """The command line that every benchmark has; `text` is its docstring."""
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+    return parser
+
+
+def report(title: str, measure: Callable[[Console], Sequence[Row]], json_file: Path | None) -> int:
+    """Measure, show the rows, write them to `json_file`; returns the exit code: 1 where a row misses its reach."""
+    with Console() as console:
+        try:
+            rows = measure(console)
+        except TiedaeError as error:
+            console.error(str(error))
+            return 1 if isinstance(error, CheckError) else 2
+        console.table(
+            title,
+            ("row", "value", "unit", "reach", "stretch", "met", "detail"),
+            [(r.name, f"{r.value:.4g}", r.unit, r.reach, r.stretch, "yes" if r.ok else "NO", r.detail) for r in rows],
+        )
+    if json_file:
+        text = json.dumps({"rows": [dataclasses.asdict(row) for row in rows]}, indent=1)
+        write_atomic(json_file, (text + "\n").encode())
+    return 0 if all(row.ok for row in rows) else 1
