@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .copies import copies
+from .copies import Copy, copies
 from .merging import Kept, Merged, Shared
 from .tflite_graph import Graph, Type, Use, has_scales, name_of, names_operators, scales_of, shape_of, swap_axes, zero_points_of
 from .tflite_objects import pack_model, unpack_model
@@ -92,7 +92,7 @@ def _merge_equal(graphs: Sequence[Graph]) -> Iterator[Merged]:
     first: dict[tuple[int, bytes], _Stored] = {}
     for stored in _stored(graphs):
         data = graphs[0].model.buffers[stored.buffer].data
-        original = first.setdefault((data.size, hashlib.blake2b(data.tobytes()).digest()), stored)
+        original = first.setdefault((data.size, hashlib.blake2b(np.ascontiguousarray(data)).digest()), stored)
         if original is stored:
             continue
         equal = shape_of(stored.tensor) == shape_of(original.tensor)
@@ -151,8 +151,8 @@ def _pairs(graphs: Sequence[Graph], tolerance: float | None) -> Iterator[_Pair]:
         first = waiting.pop(0)
         for second in list(waiting):
             for transposed in (False, True):
-                steps = _steps(first, second, transposed)
-                if steps is not None and steps <= tolerance:
+                steps = _steps(first, second, transposed, tolerance)
+                if steps is not None:
                     waiting.remove(second)
                     yield _Pair(first, second, transposed, steps)
                     break
@@ -186,24 +186,30 @@ def _is_kernel(stored: _Stored) -> bool:
     )
 
 
-def _steps(first: _Stored, second: _Stored, transposed: bool) -> float | None:
-    """The greatest distance of what two kernels stand for, in steps of the coarser; None where their shapes differ."""
-    real, step = zip(*(_real(stored) for stored in (first, second)), strict=True)
+def _steps(first: _Stored, second: _Stored, transposed: bool, limit: float) -> float | None:
+    """The greatest distance of what two kernels stand for, in steps of the coarser.
+
+    None where it passes the limit, which the first rows of unrelated kernels show, or their shapes differ.
+    """
+    (one, one_steps), (other, other_steps) = (_kernel(stored) for stored in (first, second))
     if transposed:
-        real, step = (real[0], real[1].T), (step[0], step[1].T)
-    if real[0].shape != real[1].shape:
+        other, other_steps = other.T, other_steps.T
+    if one.shape != other.shape:
         return None
-    if not np.allclose(real[0][:1], real[1][:1], atol=float(np.max(step[0]) + np.max(step[1]))):
-        return None
-    return float((np.abs(real[0] - real[1]) / np.maximum(*step)).max())
+    largest = 0.0
+    for row in range(len(one)):
+        gap = np.abs(one[row] * one_steps[row] - other[row] * other_steps[row])
+        largest = max(largest, float((gap / np.maximum(one_steps[row], other_steps[row])).max()))
+        if largest > limit:
+            return None
+    return largest
 
 
-def _real(stored: _Stored) -> tuple[np.ndarray, np.ndarray]:
-    """(what the integers stand for, the step of each): float64 of the stored shape."""
+def _kernel(stored: _Stored) -> tuple[np.ndarray, np.ndarray]:
+    """(integers, the float64 step of each), both [rows, columns]."""
     values = stored.matrix
     assert values is not None
-    step = np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], values.shape)
-    return values * step, step
+    return values, np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], values.shape)
 
 
 def _merge_pair(graphs: Sequence[Graph], pair: _Pair, fixed_places: bool) -> Merged | Kept:
@@ -284,12 +290,16 @@ def _kept(data: bytes, graphs: Sequence[Graph], reasons: Mapping[frozenset[str],
     kept = []
     for copy in copies(read_tflite(data)):
         reason = reasons.get(frozenset((copy.name, copy.original)))
-        if reason is None:
-            reason = (
-                "only the values are equal, the stored bytes are not" if copy.by == "values" else _readers(graphs, copy.name)
-            )
-        kept.append(Kept(copy.name, copy.original, reason))
+        kept.append(Kept(copy.name, copy.original, reason or _reason(copy, graphs)))
     return tuple(kept)
+
+
+def _reason(copy: Copy, graphs: Sequence[Graph]) -> str:
+    if copy.relation == "near":
+        return f"the values are up to {copy.largest:.2f} of a step apart, which is for a tolerance to allow"
+    if copy.by == "values":
+        return "only the values are equal, the stored bytes are not"
+    return _readers(graphs, copy.name)
 
 
 def _readers(graphs: Sequence[Graph], name: str) -> str:

@@ -71,7 +71,7 @@ def pack_model(model: schema.ModelT, source: bytes) -> bytes:
         raise ExportError(f"the model has {size:,} bytes of constants, a .tflite file holds at most {MAX_BYTES:,}")
     builder = Builder(size + 65536)
     packed = schema.ModelT(**vars(model))
-    packed.buffers = [Buffer(buffer.data.tobytes()) for buffer in model.buffers]
+    packed.buffers = [Buffer(memoryview(buffer.data)) for buffer in model.buffers]
     packed.subgraphs = [_with_shared_tables(subgraph) for subgraph in model.subgraphs]
     builder.Finish(packed.Pack(builder), b"TFL3")
     return _append_files(bytes(builder.Output()), source)

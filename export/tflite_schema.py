@@ -110,7 +110,7 @@ class MulOptions(SharedTable, schema.MulOptionsT): ...
 class Buffer(schema.BufferT):
     """A buffer of these bytes, aligned as the schema demands, which the generated class does not do."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | memoryview) -> None:
         super().__init__()
         self._content = content
 
