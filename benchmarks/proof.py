@@ -155,7 +155,7 @@ def converted(run: Finished, *, signatures: tuple[str, ...]) -> bytes:
 
 
 def keras_row(run: Finished, console: Console) -> Row:
-    """A call from Python, numpy to numpy. Ours is written with float32 x and y here, as Keras has them; its code stays uint8."""
+    """A call from Python, numpy to numpy. Ours is written with float32 x and y here, as Keras has them; its code is uint8."""
     console.note("latency: against tf.function")
     ours, x = run.folder / "float-ports.int8.tflite", run.samples("float32")
     contents = {name: read_model(run.bundle.path / name) for name in run.bundle.models}
@@ -191,10 +191,8 @@ def share_rows(run: Finished, console: Console) -> list[Row]:
         value = out.stat().st_size / stock.stat().st_size
         rows.append(Row(f"share_{form}_bytes_ratio", value, "x", "<= 0.51", "<= 0.502", detail))
         x = run.samples("float32")
-        subjects = tuple(
-            Timed(name, runtime, str(path), "reconstruct", x) for name, path in (("shared", out), ("stock", stock))
-        )
-        found, timings, _ = timed_ratio((subjects[0], subjects[1]), way="invoke")
+        shared = Timed("shared", runtime, str(out), "reconstruct", x)
+        found, timings, _ = timed_ratio((shared, Timed("stock", runtime, str(stock), "reconstruct", x)), way="invoke")
         ratios[form] = (found.value, f"{form}: {described(timings, found)}")
     worst = max(value for value, _ in ratios.values())
     detail = "; ".join(text for _, text in ratios.values())
