@@ -35,8 +35,8 @@ _DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "u
 class Scope:
     """One graph or function body. `types`: element type and rank of its tensors, as far as they are known.
 
-    `front` are new nodes, to stand before the others in this order; `gone` and `stale` are what is taken out at the end:
-    nodes by identity, and names of values that no longer exist or have another shape.
+    `front` are new nodes, to stand before the others in this order. Taken out at the end: nodes by identity (`gone`),
+    initializers by name (`dropped`), and what is noted of values that no longer exist or have another shape (`stale`).
     """
 
     proto: GraphProto | FunctionProto
@@ -50,6 +50,7 @@ class Scope:
     types: dict[str, tuple[int, int]] = field(default_factory=dict)
     front: list[NodeProto] = field(default_factory=list)
     gone: set[int] = field(default_factory=set)
+    dropped: set[str] = field(default_factory=set)
     stale: set[str] = field(default_factory=set)
     renamed: dict[str, str] = field(default_factory=dict)
 
@@ -227,7 +228,9 @@ class Graph:
         """Take out a constant that nothing reads any more."""
         del stored.scope.constants[stored.name]
         stored.scope.stale.add(stored.name)
-        if stored.node is not None:
+        if stored.node is None:
+            stored.scope.dropped.add(stored.name)
+        else:
             stored.scope.gone.add(id(stored.node))
 
     def fresh(self, name: str) -> str:
@@ -377,7 +380,7 @@ def _finish(scope: Scope) -> None:
             proto.node.insert(0, node)
     _drop(proto.value_info, "name", scope.stale)
     if isinstance(proto, GraphProto):
-        _drop(proto.initializer, "name", scope.stale - scope.constants.keys())
+        _drop(proto.initializer, "name", scope.dropped)
         _drop(proto.quantization_annotation, "tensor_name", scope.stale)
         for annotation in proto.quantization_annotation:
             for entry in annotation.quant_parameter_tensor_names:
