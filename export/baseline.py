@@ -1,8 +1,9 @@
 """Today's metrics against earlier ones: what got worse by more than an allowed share is a check that failed.
 
-Compared are the bytes of each file, its test error in each runtime, and its parity rows. Parity has floors, since a share of
-almost nothing is noise: the share of values that differ may grow by `allow` itself, float differences by `allow` and by
-`FLOAT_FLOOR` of the full scale. Largest LSB are compared where both were taken over as many values. Latency never is.
+Compared are the bytes of each file, its test error in each runtime, the quantization error of `y`, and the parity rows. Parity
+has floors, since a share of almost nothing is noise: the share of values that differ may grow by `allow` itself, float
+differences by `allow` and by `FLOAT_FLOOR` of the full scale. Largest LSB and the quantization error are compared where both were
+taken over as many values. Latency never is.
 
 What was checked and no longer is, counts as worse, except where that is because a runtime is not installed here or this call
 gave no model or samples: those are skipped, with the reason. The stock converters' files, which only a run has, are left out.
@@ -27,7 +28,7 @@ Key = tuple[str, ...]
 
 FLOAT_FLOOR = 1e-6
 """How much float outputs of magnitude 1 may drift without being worse: engines differ by as much (8e-7 were measured)."""
-EXCUSES = ("not installed", "no test samples given", "no Keras model given")
+EXCUSES = ("not installed", "not in node_modules", "no test samples given", "no Keras model given")
 """A skipped row with such a reason excuses what it names: the reason is of this call or machine, not of the files."""
 PREFIX = "baseline "
 
@@ -107,7 +108,7 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Compariso
         raise InputError(f"allow: got {allow:g}, must be a share of 0 or more, such as 0.01")
     _require_same_model(now, before)
     earlier, current = _figures(before), _figures(now)
-    excuses = [(row["what"].split(" ")[0], row["reason"]) for row in now["skipped"] if _is_excuse(row["reason"])]
+    excuses = [(_first_word(row["what"]), row["reason"]) for row in now["skipped"] if _is_excuse(row["reason"])]
     gone = {name: _why_gone(now, name) for name in sorted(_runtimes(before) - _runtimes(now))}
     checks = [
         Check(f"{PREFIX}runtime {name}", False, "gone", "runs", f"{name} ran in the baseline and does not now: {why}")
@@ -124,7 +125,11 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Compariso
     ]
     for verdict in verdicts:
         checks += verdict.checks()
-        skipped += [{"what": f"{PREFIX}{' '.join(verdict.group)}", "reason": reason} for reason in sorted(verdict.unlike)]
+        skipped += [{"what": f"{PREFIX}{' '.join(verdict.group)}", "reason": reason} for reason in sorted(verdict.excused)]
+    unlike = sum(verdict.unlike for verdict in verdicts)
+    if unlike:
+        reason = f"{unlike} were taken over another number of values than in the baseline"
+        skipped.append({"what": f"{PREFIX}figures", "reason": reason})
     lost = [name for name in _held(before) if name not in _names(now) and not gone.keys() & set(name.split(" "))]
     lost = [name for name in lost if not _excuse(name.split(" "), excuses)]
     text = f"held in the baseline, not checked now: {', '.join(lost[:3])}{', …' * (len(lost) > 3)}" if lost else "none is gone"
@@ -135,13 +140,15 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Compariso
 
 @dataclass(frozen=True)
 class _Verdict:
-    """A group of figures: how many were compared, texts of those that are worse or better, reasons of those left out."""
+    """A group of figures: how many were compared, and how many are `unlike`, taken over another number of values; texts of
+    those that are worse or better; the reasons of those that this call could not measure."""
 
     group: Key
     compared: int
+    unlike: int
     worse: tuple[str, ...]
     improved: tuple[str, ...]
-    unlike: frozenset[str]
+    excused: frozenset[str]
 
     def checks(self) -> list[Check]:
         if not (self.compared or self.worse):
@@ -154,17 +161,17 @@ class _Verdict:
 def _compare_group(
     group: Key, earlier: Mapping[Key, Figure], current: Mapping[Key, Figure], allow: float, excuses: Sequence[tuple[str, str]]
 ) -> _Verdict:
-    worse, improved, unlike, compared = [], [], set(), 0
+    worse, improved, excused, compared, unlike = [], [], set(), 0, 0
     for key, old in earlier.items():
         new, label = current.get(key), " ".join((*group, *key))
         if new is None:
             excuse = _excuse(label.split(" "), excuses)
             if excuse:
-                unlike.add(excuse)
+                excused.add(excuse)
             else:
                 worse.append(f"{label}: {old.text} in the baseline, not measured now")
         elif new.over != old.over:
-            unlike.add(f"{key[-1]} over {new.over:,} values, in the baseline over {old.over:,}")
+            unlike += 1
         else:
             compared += 1
             text = f"{label}: {new.text}, in the baseline {old.text}"
@@ -172,7 +179,7 @@ def _compare_group(
                 worse.append(text)
             elif old.value > new.bound(allow):
                 improved.append(text)
-    return _Verdict(group, compared, tuple(worse), tuple(improved), frozenset(unlike))
+    return _Verdict(group, compared, unlike, tuple(worse), tuple(improved), frozenset(excused))
 
 
 def _is_excuse(reason: str) -> bool:
@@ -184,8 +191,12 @@ def _excuse(words: Sequence[str], excuses: Sequence[tuple[str, str]]) -> str:
     return next((reason for what, reason in excuses if what in words), "")
 
 
+def _first_word(text: str) -> str:
+    return text.split(" ")[0].removesuffix(":")
+
+
 def _why_gone(metrics: Metrics, runtime: str) -> str:
-    reasons = [row["reason"] for row in metrics["skipped"] if row["what"].split(" ")[0] == runtime]
+    reasons = [row["reason"] for row in metrics["skipped"] if _first_word(row["what"]) == runtime]
     return reasons[0] if reasons else "it is not among the runtimes"
 
 
@@ -225,17 +236,18 @@ def _other_samples(now: Metrics, before: Metrics) -> str:
 def _figures(metrics: Metrics) -> dict[Key, dict[Key, Figure]]:
     """Every comparable number of our files by group (kind, file, runtime) and by what it is within that group."""
     found: dict[Key, dict[Key, Figure]] = {}
-    for kind, figures_of in _KINDS.items():
-        for row in _rows(metrics, kind):
+    for table, figures_of in _TABLES.items():
+        for row in _rows(metrics, table):
             for group, key, figure in figures_of(row):
                 found.setdefault(group, {})[key] = figure
     return found
 
 
-def _rows(metrics: Metrics, kind: str) -> list[Row]:
-    """The rows of a table that are of a file of ours."""
+def _rows(metrics: Metrics, table: str) -> list[Row]:
+    """The rows of a table that are of a file of ours, or of the program."""
     stock = {row["file"] for row in metrics["files"] if row.get("maker") == "stock"}
-    return [row for row in metrics[kind] if "file" in row and row["file"] not in stock]
+    rows = metrics.get(table, []) if table == "errors" else metrics[table]
+    return [row for row in rows if row.get("file") not in stock]
 
 
 def _file_figures(row: Row) -> Iterator[tuple[Key, Key, Figure]]:
@@ -244,8 +256,15 @@ def _file_figures(row: Row) -> Iterator[tuple[Key, Key, Figure]]:
 
 
 def _quality_figures(row: Row) -> Iterator[tuple[Key, Key, Figure]]:
-    error = _amount(row, "error")
-    yield ("quality", row["file"], row["runtime"]), (), Figure(error, f"error {error:.6g}")
+    if "file" in row:
+        error = _amount(row, "error")
+        yield ("quality", row["file"], row["runtime"]), (), Figure(error, f"error {error:.6g}")
+
+
+def _error_figures(row: Row) -> Iterator[tuple[Key, Key, Figure]]:
+    if row["error"] == "quantization" and row["layer"] == "y":
+        rms = _amount(row, "rms")
+        yield ("quantization", row["form"]), ("y",), Figure(rms, f"{rms:.6g} RMS", over=int(_amount(row, "count")))
 
 
 def _parity_figures(row: Row) -> Iterator[tuple[Key, Key, Figure]]:
@@ -261,10 +280,11 @@ def _parity_figures(row: Row) -> Iterator[tuple[Key, Key, Figure]]:
         yield group, (what, "largest difference"), Figure(largest, f"{largest:.3g}", floor=FLOAT_FLOOR * scale)
 
 
-_KINDS: Mapping[str, Callable[[Row], Iterator[tuple[Key, Key, Figure]]]] = {
+_TABLES: Mapping[str, Callable[[Row], Iterator[tuple[Key, Key, Figure]]]] = {
     "files": _file_figures,
     "quality": _quality_figures,
     "parity": _parity_figures,
+    "errors": _error_figures,
 }
 
 

@@ -124,6 +124,7 @@ def _parity_section(metrics: Metrics) -> str:
     rows = []
     for (file, runtime), group in groups.items():
         codes = [row for row in group if row["what"].startswith("codes")]
+        y = [row for row in group if row["what"].startswith("y ") and row["kind"] == "int8"]
         operations = [row for row in group if row["what"].startswith("operation ")]
         floats = [row for row in group if row["kind"] == "float"]
         problems = [row["problem"] for row in group if row.get("problem")]
@@ -133,15 +134,16 @@ def _parity_section(metrics: Metrics) -> str:
                 runtime,
                 _worst(codes, "share", lambda share: f"{100 * share:.2g}%"),
                 _worst(codes, "max_lsb", str),
+                _worst(y, "max_lsb", str),
                 _worst(operations, "max_lsb", str),
                 _worst(floats, "max_abs", lambda value: f"{value:.1e}"),
                 problems[0] if problems else "",
             )
         )
-    title = ("file", "runtime", "codes that differ", "by at most, LSB", "an operation, LSB", "float, at most", "problem")
+    title = ("file", "runtime", "codes that differ", "codes, LSB", "y, LSB", "an operation, LSB", "float", "problem")
     if not any(row[-1] for row in rows):
         title, rows = title[:-1], [row[:-1] for row in rows]
-    return _table("Parity", title, rows, "llrrrrl")
+    return _table("Parity", title, rows, "llrrrrrl")
 
 
 def _worst(rows: Sequence[Row], key: str, text: Callable[[Any], str]) -> str:

@@ -96,7 +96,7 @@ def test_the_summary_gives_the_verdict_first_then_what_failed() -> None:
     assert text.startswith("## ❌ toy: 1 of 2 checks failed\n\n### Failed checks\n")
     assert "| codes a.int8.tflite encode ort-cpu | 3 of 100 differ | 0.97 | == 1 |" in text
     assert "| a.int8.tflite | 1,234,567 | 1 |" in text
-    assert "| a.int8.tflite | litert-xnnpack | 3% | 2 | 1 |  |" in text
+    assert "| a.int8.tflite | litert-xnnpack | 3% | 2 |  | 1 |  |" in text
     assert "| tiedae a.int8.tflite | litert-xnnpack | 7.25 |" in text
     assert "| ort-cuda on int8 | no GPU |" in text
     assert text.endswith("Versions: numpy 2.4.6\n")
@@ -116,5 +116,5 @@ def test_the_device_of_keras_and_a_problem_are_told() -> None:
     problem = {"file": "a", "runtime": "ort-cpu", "what": "float y", "kind": "float", "problem": "got nan"}
     keras = {"device": "/physical_device:GPU:0", "name": "NVIDIA H100", "tf32": False}
     text = to_markdown(metrics(parity=[problem], keras=keras))
-    assert "| a | ort-cpu |  |  |  |  | got nan |" in text
+    assert "| a | ort-cpu |  |  |  |  |  | got nan |" in text
     assert r"Keras ran on NVIDIA H100 (/physical\_device:GPU:0)." in text
