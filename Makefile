@@ -1,5 +1,6 @@
 # make demo and make test work from a fresh clone: they set up a virtual environment first, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+EXTRAS ?= dev
 BIN := .venv/bin
 READY := .venv/.ready
 # The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
@@ -11,7 +12,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 demo: $(READY)

@@ -25,12 +25,11 @@ from ..compress.errors import DataError, FormatError, InputError, UnavailableErr
 from .onnx_reader import read_onnx
 from .onnx_writer import EDGE
 from .ort import CHUNK, instrumented
-from .runtime import batches, joined
+from .runtime import INSTALL, batches, joined
 
 NAME = "ort-node"
 VARIABLE = "TIEDAE_NODE_MODULES"
 PACKAGE = "onnxruntime-node"
-INSTALL = f"npm install --ignore-scripts {PACKAGE}"
 SCRIPT = Path(__file__).with_name("node_session.mjs")
 PATIENCE = 60.0
 """Seconds that Node.js may take for one answer before it is ended."""
@@ -62,7 +61,7 @@ def find_package() -> Path:
         if (folder / PACKAGE / "package.json").is_file():
             return (folder / PACKAGE).resolve()
     where = f"{VARIABLE}={named}" if named else f"node_modules of {here} or above, and {VARIABLE} is not set"
-    raise UnavailableError(f"{PACKAGE} is not in {where}: {INSTALL}")
+    raise UnavailableError(f"{PACKAGE} is not in {where}: {INSTALL[PACKAGE]}")
 
 
 class NodeSession:

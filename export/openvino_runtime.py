@@ -24,7 +24,6 @@ from .entries import entry_of, read_entries, with_primary
 from .quiet import quiet
 from .runtime import batches, first_line, joined, load
 
-INSTALL = "pip install 'tiedae[openvino]'"
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
 REPORTER = "openvino_telemetry"
@@ -34,7 +33,7 @@ REPORTER = "openvino_telemetry"
 def library() -> ModuleType:
     """openvino, imported without its reports. Raises UnavailableError."""
     with _absent(REPORTER):
-        return load("openvino", INSTALL)
+        return load("openvino")
 
 
 @contextmanager

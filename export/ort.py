@@ -32,7 +32,6 @@ PROVIDERS: Mapping[str, tuple[Any, ...]] = {
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
 
-INSTALL = "pip install --force-reinstall onnxruntime-gpu"
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
 
 
@@ -113,9 +112,9 @@ def shadowing() -> str | None:
 @lru_cache(maxsize=1)
 def _library() -> ModuleType:
     """onnxruntime, without the warnings that it prints while it looks for devices. Raises UnavailableError."""
-    library = load("onnxruntime", INSTALL)
+    library = load("onnxruntime")
     if not hasattr(library, "InferenceSession"):
-        raise UnavailableError(f"onnxruntime is installed in part: {shadowing() or 'some of its files are gone'}; {INSTALL}")
+        raise UnavailableError(f"onnxruntime is installed in part: {shadowing() or 'uninstall it, then install it again'}")
     library.set_default_logger_severity(3)
     return library
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Protocol
 
@@ -12,6 +12,14 @@ import numpy as np
 from ..compress.errors import DataError, UnavailableError
 from .quiet import quiet
 
+INSTALL: Mapping[str, str] = {
+    "ai_edge_litert": "pip install ai-edge-litert",
+    "onnxruntime": "pip install onnxruntime-gpu, or onnxruntime where that has no wheel",
+    "onnxruntime-node": "npm install --ignore-scripts onnxruntime-node",
+    "openvino": "pip install 'tiedae[openvino]'",
+    "tflite_micro": "pip install 'tiedae[tflm]'",
+}
+"""The command that brings a package."""
 BROKEN = (ImportError, OSError, RuntimeError, AttributeError, TypeError, ValueError)
 """What the import of a package raises whose library, or a package under it, is missing or of another version."""
 
@@ -37,13 +45,14 @@ class Session(Protocol):
         ...
 
 
-def load(module: str, install: str) -> ModuleType:
+def load(module: str) -> ModuleType:
     """Import a runtime's Python module; what it prints is kept back.
 
-    Raises UnavailableError where it is not installed, with the command `install` that brings it, or where it does not import,
-    with the reason.
+    Raises UnavailableError where it is not installed, or where it does not import, with the reason and the command that brings
+    it.
     """
     package = module.partition(".")[0]
+    install = INSTALL.get(package, f"pip install {package}")
     try:
         with quiet():
             return importlib.import_module(module)

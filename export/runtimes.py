@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ..compress.errors import FormatError, InputError, UnavailableError
-from .runtime import Session, load
+from .runtime import INSTALL, Session, load
 
 Files = Mapping[str, Path]
 """The file that serves each signature."""
@@ -42,16 +42,11 @@ class Runtime:
 
 
 BOTH: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
-LITERT = "pip install ai-edge-litert"
-ORT = "pip install onnxruntime-gpu, or onnxruntime where it has no wheel"
-OPENVINO = "pip install 'tiedae[openvino]'"
-TFLM = "pip install 'tiedae[tflm]'"
-NODE = "npm install --ignore-scripts onnxruntime-node"
 
 
 def _litert(name: str) -> Open:
     def open_file(files: Files, *, threads: int = 1) -> Session:
-        load("ai_edge_litert.interpreter", LITERT)
+        load("ai_edge_litert.interpreter")
         from .litert import open_litert
 
         return open_litert(name, _bytes(name, files), threads=threads)
@@ -60,7 +55,7 @@ def _litert(name: str) -> Open:
 
 
 def _compiled(files: Files, *, threads: int = 1) -> Session:
-    load("ai_edge_litert.compiled_model", LITERT)
+    load("ai_edge_litert.compiled_model")
     from .compiled import NAME, open_compiled
 
     return open_compiled(_bytes(NAME, files), threads=threads)
@@ -68,7 +63,6 @@ def _compiled(files: Files, *, threads: int = 1) -> Session:
 
 def _tflm(files: Files, *, threads: int = 1) -> Session:
     """TFLM has one thread, whatever is asked for."""
-    load("tflite_micro.python.tflite_micro.runtime", TFLM)
     from .tflm import NAME, open_tflm
 
     return open_tflm(_bytes(NAME, files))
@@ -116,16 +110,16 @@ def _bytes(name: str, files: Files) -> bytes:
 
 
 RUNTIMES: Mapping[str, Runtime] = {
-    "litert-xnnpack": Runtime("tflite", BOTH, "program", _litert("litert-xnnpack"), LITERT),
-    "litert-compiled": Runtime("tflite", BOTH, "program", _compiled, LITERT),
-    "litert-builtin": Runtime("tflite", ("int8",), "litert", _litert("litert-builtin"), LITERT),
-    "litert-reference": Runtime("tflite", BOTH, "litert", _litert("litert-reference"), LITERT),
-    "tflm": Runtime("tflite", BOTH, "tflm", _tflm, TFLM),
-    "openvino-tflite": Runtime("tflite", BOTH, "openvino", _openvino("openvino-tflite"), OPENVINO),
-    "openvino-onnx": Runtime("onnx", BOTH, "openvino", _openvino("openvino-onnx"), OPENVINO),
-    "ort-cpu": Runtime("onnx", BOTH, "program", _ort_cpu, ORT),
-    "ort-cuda": Runtime("onnx", BOTH, "program", _ort_cuda, ORT),
-    "ort-node": Runtime("onnx", BOTH, "program", _ort_node, NODE),
+    "litert-xnnpack": Runtime("tflite", BOTH, "program", _litert("litert-xnnpack"), INSTALL["ai_edge_litert"]),
+    "litert-compiled": Runtime("tflite", BOTH, "program", _compiled, INSTALL["ai_edge_litert"]),
+    "litert-builtin": Runtime("tflite", ("int8",), "litert", _litert("litert-builtin"), INSTALL["ai_edge_litert"]),
+    "litert-reference": Runtime("tflite", BOTH, "litert", _litert("litert-reference"), INSTALL["ai_edge_litert"]),
+    "tflm": Runtime("tflite", BOTH, "tflm", _tflm, INSTALL["tflite_micro"]),
+    "openvino-tflite": Runtime("tflite", BOTH, "openvino", _openvino("openvino-tflite"), INSTALL["openvino"]),
+    "openvino-onnx": Runtime("onnx", BOTH, "openvino", _openvino("openvino-onnx"), INSTALL["openvino"]),
+    "ort-cpu": Runtime("onnx", BOTH, "program", _ort_cpu, INSTALL["onnxruntime"]),
+    "ort-cuda": Runtime("onnx", BOTH, "program", _ort_cuda, INSTALL["onnxruntime"]),
+    "ort-node": Runtime("onnx", BOTH, "program", _ort_node, INSTALL["onnxruntime-node"]),
 }
 
 SAME_ROUNDING = tuple(name for name, runtime in RUNTIMES.items() if runtime.rounding == "program")
