@@ -54,12 +54,12 @@ def _by_kernel(operations: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def draw_program(program: Row, pruned: Mapping[str, str], title: str) -> str:
-    """An SVG of a program as the manifest has it; `pruned` is a text per kernel."""
+def draw_program(program: Row, dtypes: Mapping[str, str], pruned: Mapping[str, str], title: str) -> str:
+    """An SVG of a program as the manifest has it; `dtypes` of the file's ports x, code and y, `pruned` a text per kernel."""
     stack = levels(program)
     sizes = {name: tensor["size"] for name, tensor in program["tensors"].items()}
-    dtype = "uint8" if program["tensors"]["x"]["quantization"] else "float32"
-    parts = [_port(ENCODER, 18, f"x · {sizes['x']} {dtype}"), _port(DECODER, 18, f"y · {sizes['y']} {dtype}")]
+    port = {name: f"{name} · {sizes[name]} {dtypes.get(name, '')}".rstrip() for name in ("x", "code", "y")}
+    parts = [_port(ENCODER, 18, port["x"]), _port(DECODER, 18, port["y"])]
     at = {"encoder": 32.0, "decoder": 32.0}
     top = 32 + GAP
     for level in stack:
@@ -80,7 +80,7 @@ def draw_program(program: Row, pruned: Mapping[str, str], title: str) -> str:
         top += level.height + GAP
     code = top + 14
     parts.append(_elbow(ENCODER, at["encoder"], KERNEL - BOX / 2, code))
-    parts.append(_port(KERNEL, code, f"code · {sizes['code']} {dtype}"))
+    parts.append(_port(KERNEL, code, port["code"]))
     parts.append(_elbow_up(KERNEL + BOX / 2, code, DECODER, at["decoder"]))
     frame = f'class="graph" viewBox="0 0 {WIDTH} {top + 34:g}" role="img" aria-label="{escape(title)}"'
     return f"<svg {frame}>" + "".join(parts) + "</svg>"

@@ -8,12 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .figures import escape, number, region, share
-from .headline import Row, groups
+from .headline import Row
 
 LEVELS = 5
 """Shades beyond that of equality."""
-EQUAL_INPUTS = "operation"
-"""How `what` begins where each operation had the inputs that the runtime itself computed."""
+SHADES = (100, 60, 40, 20)
+"""Signal-to-noise ratios in dB, from the lightest shade to darker ones."""
+FORMS = {"split": "TFLite", "fused": "ONNX"}
+MAPS = {
+    "operation": "Each operation on equal inputs: {kind} against {reference}",
+    "layer": "Each layer, end to end: {kind} against {reference}",
+}
+"""How `what` begins in the comparisons of single layers, and the title of their map."""
+
+ERRORS = ("quantization", "conversion")
+ERROR_TITLES = {
+    "int8": "Noise per layer, int8, end to end: of quantization, and what each runtime adds to it",
+    "f32": "Noise per layer, float, end to end: of each runtime",
+}
+
+Column = tuple[str, str]
+"""A runtime, or what ran, and a note below it."""
 
 
 @dataclass(frozen=True)
@@ -26,46 +41,51 @@ class Cell:
     problem: bool = False
 
 
-def render_heat_maps(parity: Iterable[Row], order: Sequence[str]) -> str:
-    """The comparisons of single layers, a map for each kind of comparison and reference; '' where there are none.
+def parity_maps(parity: Iterable[Row], order: Sequence[str]) -> str:
+    """`metrics["parity"]` of single layers, a map for each kind of comparison and reference; '' where there are none.
 
     `order` names the tensors of the program from `x` to `y`; other layers follow in the order of their rows.
     """
-    maps: dict[tuple[str, ...], list[Row]] = {}
+    maps: dict[str, list[tuple[str, Column, Cell]]] = {}
     for row in parity:
-        if layer := layer_of(row):
-            how = row["what"].replace(layer, "").strip(" ()")
-            maps.setdefault((how, row["kind"], row.get("reference", "program")), []).append(row)
-    drawn = []
-    for (how, kind, reference), rows in maps.items():
-        found = dict.fromkeys(layer_of(row) for row in rows)
-        layers = [name for name in order if name in found]
-        layers += [name for name in found if name not in layers]
-        cells: dict[tuple[str, tuple[str, str]], Cell] = {}
-        for row in rows:
-            key = (layer_of(row), _column(row))
-            cells[key] = max(cells.get(key, Cell(-1, "")), cell_of(row), key=lambda cell: (cell.problem, cell.level))
-        columns = [key for (key,) in groups([{"key": _column(row)} for row in rows], "key")]
-        what = "each operation on equal inputs" if how == EQUAL_INPUTS else how
-        drawn.append(heat_map(f"{kind} against {reference}: {what}", layers, columns, cells))
-    return "\n".join(drawn)
+        how, _, name = row["what"].partition(" ")
+        if how in MAPS and name:
+            title = MAPS[how].format(kind=row["kind"], reference=row.get("reference", "program"))
+            maps.setdefault(title, []).append((row.get("operation") or name, _column(row), parity_cell(row)))
+    return "\n".join(_map(title, cells, order) for title, cells in maps.items())
 
 
-def layer_of(row: Row) -> str:
-    """The tensor that a comparison is about, by its name in the program; '' where it is not of a single layer."""
-    what, _, name = row["what"].partition(" ")
-    return row.get("operation") or row.get("layer") or (name if what == EQUAL_INPUTS else "")
+def error_maps(errors: Iterable[Row], order: Sequence[str]) -> str:
+    """`metrics["errors"]` per layer: what quantization and conversion cost, as signal-to-noise ratios; '' without rows."""
+    maps: dict[str, list[tuple[str, Column, Cell]]] = {}
+    for row in errors:
+        if row["error"] in ERRORS:
+            column = ("quantization", FORMS.get(row.get("form", ""), "")) if row["error"] == "quantization" else _column(row)
+            title = ERROR_TITLES.get(row["precision"], f"Noise per layer, {row['precision']}")
+            maps.setdefault(title, []).append((row["layer"], column, error_cell(row)))
+    return "\n".join(_map(title, cells, order) for title, cells in maps.items())
 
 
-def _column(row: Row) -> tuple[str, str]:
-    """(runtime, format): the files of an encoder and a decoder stand in one column."""
-    return row["runtime"], {".tflite": "TFLite", ".onnx": "ONNX"}.get(Path(row["file"]).suffix, "")
+def _map(title: str, found: Sequence[tuple[str, Column, Cell]], order: Sequence[str]) -> str:
+    """Of several comparisons in one place the worst is drawn."""
+    cells: dict[tuple[str, Column], Cell] = {}
+    for layer, column, cell in found:
+        known = cells.get((layer, column), cell)
+        cells[layer, column] = max(known, cell, key=lambda each: (each.problem, each.level))
+    layers = list(dict.fromkeys(layer for layer, _, _ in found))
+    layers.sort(key=lambda name: order.index(name) if name in order else len(order))
+    return heat_map(title, layers, list(dict.fromkeys(column for _, column, _ in found)), cells)
 
 
-def cell_of(row: Row) -> Cell:
+def _column(row: Row) -> Column:
+    """The files of an encoder and a decoder stand in one column."""
+    return row["runtime"], {".tflite": "TFLite", ".onnx": "ONNX"}.get(Path(row.get("file", "")).suffix, "")
+
+
+def parity_cell(row: Row) -> Cell:
     """What a comparison looks like: int8 by the share of values that differ, float by its signal-to-noise ratio."""
     if row.get("problem"):
-        return Cell(LEVELS, "✗", (str(row["problem"]),), problem=True)
+        return Cell(LEVELS, "", (str(row["problem"]),), problem=True)
     decibels = row.get("sqnr_db")
     ratio = () if decibels is None else (f"{decibels:.0f} dB",)
     if row["kind"] == "int8":
@@ -77,16 +97,26 @@ def cell_of(row: Row) -> Cell:
     if not row["max_abs"]:
         return Cell(0, "equal")
     relative = row["max_abs"] / (row.get("full_scale") or 1.0)
-    noise = -20 * math.log10(relative) if decibels is None else decibels
-    level = min(max(6 - math.floor(noise / 20), 1), LEVELS)
-    return Cell(level, number(row["max_abs"]), ratio)
+    return Cell(_shade(-20 * math.log10(relative) if decibels is None else decibels), number(row["max_abs"]), ratio)
+
+
+def error_cell(row: Row) -> Cell:
+    """An error of `metrics["errors"]` by its signal-to-noise ratio; equal where there is no noise."""
+    decibels = row.get("sqnr_db")
+    if decibels is None:
+        return Cell(0, "equal") if not row["rms"] else Cell(LEVELS, f"rms {number(row['rms'])}")
+    return Cell(_shade(decibels), f"{decibels:.0f} dB")
+
+
+def _shade(decibels: float) -> int:
+    return 1 + sum(decibels < bound for bound in SHADES)
 
 
 def heat_map(
     title: str,
     layers: Sequence[str],
-    columns: Sequence[tuple[str, str]],
-    cells: Mapping[tuple[str, tuple[str, str]], Cell],
+    columns: Sequence[Column],
+    cells: Mapping[tuple[str, Column], Cell],
 ) -> str:
     """A table of shaded cells, by (layer, column); a column is a name and a note below it."""
     heads = "".join(f'<th scope="col">{escape(name)}<small>{escape(note)}</small></th>' for name, note in columns)

@@ -8,8 +8,10 @@ import numpy as np
 
 from .figures import details, escape, exact, number, share, table, verdict
 from .headline import Row, codes_rows, groups
-from .heatmap import render_heat_maps
+from .heatmap import error_maps, parity_maps
 from .sections import Report
+
+NOT_COMPARABLE = '<span class="failed">✗ not comparable</span>'
 
 
 def render_checks(report: Report) -> str:
@@ -43,14 +45,23 @@ def render_parity(report: Report) -> str:
     codes_of = {id(row) for row in codes_rows(report.metrics)}
     summary = []
     for (file, runtime, provider), group in groups(rows, "file", "runtime", "provider").items():
-        codes = [row for row in group if id(row) in codes_of]
-        others = [row for row in group if row["kind"] == "int8" and id(row) not in codes_of]
+        integers = [row for row in group if row["kind"] == "int8"]
+        codes = [row for row in integers if id(row) in codes_of]
+        operations = [row for row in integers if row["what"].startswith("operation ")]
+        others = [row for row in integers if row not in codes and row not in operations]
         floats = [row for row in group if row["kind"] == "float"]
         ran = f"{escape(runtime)}<br><small>{escape(provider)}</small>"
         largest = f"{max(row['max_abs'] for row in floats):.2g}" if floats else "—"
-        largest = "✗ not comparable" if any(row.get("problem") for row in floats) else largest
-        summary.append((escape(file), ran, _equal(codes), _equal(others), largest))
-    header = ("file", "runtime and what ran", "codes equal", "operations equal", "float, largest difference")
+        largest = NOT_COMPARABLE if any(row.get("problem") for row in floats) else largest
+        summary.append((escape(file), ran, _equal(codes), _equal(operations), _equal(others), largest))
+    header = (
+        "file",
+        "runtime and what ran",
+        "codes equal",
+        "operations equal",
+        "y equal",
+        "float, largest difference",
+    )
     every = []
     for row in rows:
         histogram = " · ".join(
@@ -60,13 +71,19 @@ def render_parity(report: Report) -> str:
         counts = (f"{row['count']:,}", f"{row['differing']:,}", row.get("problem") or gap, histogram)
         every.append([escape(cell) for cell in (row["file"], row["runtime"], row["what"], *counts)])
     columns = ("file", "runtime", "what", "values", "differ", "by at most", "LSB: values")
-    intro = "int8 files against the integer program, in LSB; each operation on equal inputs. Float files against Keras."
+    intro = (
+        "int8 files against the integer program, in LSB; float files against Keras or the float program. The darker a layer in "
+        "a runtime, the further apart; gray is equal."
+    )
     full = details(f"All {len(every)} comparisons", table(columns, every, numeric=(3, 4)))
     order = ["x"]
     for form in report.manifest.get("operations", {}).values():
         order += [operation["y"] for part in ("encoder", "decoder") for operation in form[part]]
-    maps = render_heat_maps([row for row in rows if row["file"] in _ours(report)], list(dict.fromkeys(order)))
-    return f"<p>{intro}</p>\n{table(header, summary, numeric=(4,))}{maps}{full}"
+    order = list(dict.fromkeys(order))
+    ours = [row for row in rows if row["file"] in _ours(report)]
+    errors = error_maps(report.rows("errors"), order)
+    maps = parity_maps([row for row in ours if row["kind"] == "int8" or not errors], order) + errors
+    return f"<p>{intro}</p>\n{maps}\n<h3>Each file in each runtime</h3>\n{table(header, summary, numeric=(5,))}{full}"
 
 
 def _ours(report: Report) -> set[str]:
@@ -77,7 +94,7 @@ def _equal(rows: Sequence[Row]) -> str:
     if not rows:
         return "—"
     if any(row.get("problem") for row in rows):
-        return '<span class="failed">✗ not comparable</span>'
+        return NOT_COMPARABLE
     count, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
     gap = f", at most {max(row['max_lsb'] for row in rows)} LSB" if differing else ""
     return f"{share(count - differing, count)}<br><small>of {count:,}{gap}</small>"

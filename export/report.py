@@ -147,12 +147,19 @@ def _graph(report: Report) -> str:
     drawn = []
     for format_, form in FORMS.items():
         program = manifest.get("operations", {}).get(form)
-        files = {name: stated for name, stated in manifest["files"].items() if stated.get("format") == format_}
+        files = [
+            (name, stated)
+            for name, stated in manifest["files"].items()
+            if (stated.get("format"), stated.get("precision")) == (format_, "int8") and stated.get("signatures")
+        ]
         if program and files:
+            file, stated = max(files, key=lambda each: "reconstruct" in each[1]["signatures"])
+            signatures = stated["signatures"].values()
+            dtypes = {port["name"]: port["dtype"] for each in signatures for port in (*each["inputs"], *each["outputs"])}
             kernels = ", ".join(program["kernels"])
             title = f"Graph of the int8 {FORMATS[format_]} files: encoder and decoder share {kernels}"
-            drawing = draw_program(program, pruned, title)
-            drawn.append(f"<figure>{drawing}<figcaption>{_operations(files)}</figcaption></figure>")
+            drawing = draw_program(program, dtypes, pruned, title)
+            drawn.append(f"<figure>{drawing}<figcaption>{_operations(file, stated)}</figcaption></figure>")
     if not drawn:
         return ""
     intro = (
@@ -162,16 +169,11 @@ def _graph(report: Report) -> str:
     return f'<p>{intro}</p>\n<div class="graphs">\n' + "\n".join(drawn) + "\n</div>"
 
 
-def _operations(files: Mapping[str, Row]) -> str:
-    """The operations that the runtime sees in the first int8 file of a format, in the widest signature that it has."""
-    integer = {name: stated for name, stated in files.items() if stated.get("precision") == "int8"}
-    models = [(name, stated) for name, stated in integer.items() if stated.get("signatures")]
-    if not models:
-        return ""
-    name, stated = max(models, key=lambda model: "reconstruct" in model[1]["signatures"])
+def _operations(file: str, stated: Row) -> str:
+    """The operations that a runtime sees in a file, in the widest signature that it has."""
     signature = "reconstruct" if "reconstruct" in stated["signatures"] else next(iter(stated["signatures"]))
     counts = ", ".join(f"{count} × {kind}" for kind, count in stated["signatures"][signature].get("operations", {}).items())
-    return f"<b>{escape(name)}</b> {escape(signature)}: {escape(counts)}"
+    return f"<b>{escape(file)}</b> {escape(signature)}: {escape(counts)}"
 
 
 SECTIONS: Mapping[str, Callable[[Report], str]] = {

@@ -79,7 +79,7 @@ figure { margin: 0; break-inside: avoid; }
 .heat { min-width: 0; border-collapse: separate; border-spacing: 2px; }
 .heat th, .heat td { border: 0; padding: .3rem .7rem; border-radius: 3px; white-space: nowrap; }
 .heat th { font-weight: 500; padding-left: 0; } .heat thead th { padding-left: .7rem; }
-.heat td { font-variant-numeric: tabular-nums; min-width: 6.5rem; }
+.heat td { font-variant-numeric: tabular-nums; min-width: 5rem; }
 .heat td small { display: block; color: inherit; opacity: .8; }
 .heat0 { background: var(--panel); color: var(--soft); } .heat1 { background: rgba(var(--heat), .14); }
 .heat2 { background: rgba(var(--heat), .27); } .heat3 { background: rgba(var(--heat), .4); }
@@ -95,8 +95,11 @@ footer { color: var(--soft); font-size: .82rem; padding-top: 2rem; padding-botto
   h1 { margin-top: 0; } h2 { margin-top: 1.6rem; } h2, h3, h2 + p, h3 + p { break-after: avoid; }
   tr, .card, .chart, .graph, .samples, .key { break-inside: avoid; } .wide { overflow: visible; }
   table { font-size: .82rem; } .wide table { width: 100%; } th, td, code { overflow-wrap: anywhere; white-space: normal; }
-  .n { white-space: nowrap; } .heat td, .heat th { min-width: 0; padding: .15rem .35rem; white-space: normal; }
-  .wide .n, .wide td, .wide .ok, .wide .failed { white-space: normal; max-width: none; } .heat small { font-size: .72rem; }
+  .heat td, .heat th { padding: .15rem .35rem; white-space: normal; }
+  .wide td, .wide .ok, .wide .failed { white-space: normal; max-width: none; }
+  .wide tbody td { min-width: 6.2rem; } .wide th.n { min-width: 4.4rem; white-space: normal; }
+  .wide td.n { min-width: 0; white-space: nowrap; } .wide .heat td { min-width: 3rem; }
+  .heat tbody th { min-width: 5rem; } .heat small { font-size: .72rem; }
   .samples { grid-template-columns: repeat(9, 1fr); gap: .3rem; } .cards { grid-template-columns: repeat(3, 1fr); }
   .graphs { grid-template-columns: 1fr 1fr; gap: 1rem; } .plots { grid-template-columns: repeat(4, 1fr); gap: .6rem; }
   .matrix img { max-height: 16rem; min-width: 4rem; } a { color: inherit; }
