@@ -144,6 +144,7 @@ class Graph:
         self._require_inline(path)
         _infer(self.model, self.scopes)
         self.moved: dict[str, str] = {}
+        self.derived: dict[tuple[str, tuple[int, ...], tuple[int, ...] | None], str] = {}
         self.names = {name for scope in self.scopes for name in scope.defined}
         self.readers: dict[str, list[tuple[Scope, NodeProto]]] = {}
         for scope in self.scopes:

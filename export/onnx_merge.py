@@ -57,7 +57,8 @@ def relation(view: View) -> Relation:
 
 def detours(graph: Graph, copy: Stored, view: View) -> int:
     """How many uses of a copy could read the original only through a `Transpose` or `Reshape`."""
-    return sum(plan(graph, use, view) is None for use in graph.uses(copy.scope, copy.name))
+    given = copy.name in copy.scope.outputs and not view.same
+    return given + sum(plan(graph, use, view) is None for use in graph.uses(copy.scope, copy.name))
 
 
 def merge(graph: Graph, original: Stored, copy: Stored, view: View) -> Merged | Kept:
@@ -83,8 +84,7 @@ def merge(graph: Graph, original: Stored, copy: Stored, view: View) -> Merged | 
         copy.scope.renamed[copy.name] = original.name
     if copy.name in copy.scope.outputs:
         hows["an output of the graph: Identity of the original"] = None
-        source = original.name if view.same else _derived(graph, original, view)
-        graph.insert(copy.scope, "Identity", [source], copy.name)
+        graph.insert(copy.scope, "Identity", [_derived(graph, original, view)], copy.name)
         copy.scope.stale.discard(copy.name)
     return Merged(copy.label, original.label, relation(view), "; ".join(hows) or "nothing reads it", copy.values.nbytes)
 
@@ -141,19 +141,16 @@ def promote(graph: Graph, stored: Stored, readers: Sequence[Scope]) -> Stored:
 
 def _derived(graph: Graph, original: Stored, view: View) -> str:
     """The original's values as `view` has them, computed once in front of its graph."""
-    scope, source = original.scope, original.name
-    made = {
-        (node.op_type, node.input[0], tuple(node.attribute[0].ints)): node.output[0] for node in scope.front if node.attribute
-    }
-    if not view.in_order:
-        key = "Transpose", source, view.perm
-        if key not in made:
-            made[key] = graph.fresh(f"{source}.transposed")
-            graph.insert(scope, "Transpose", [source], made[key], perm=view.perm)
-        source = made[key]
-    if view.shape is None:
-        return source
-    shaped = graph.fresh(f"{original.name}.reshaped")
-    shape = graph.add(scope, graph.fresh(f"{shaped}.shape"), np.array(view.shape, np.int64))
-    graph.insert(scope, "Reshape", [source, shape.name], shaped)
-    return shaped
+    if view.same:
+        return original.name
+    key = original.label, view.perm, view.shape
+    if key not in graph.derived:
+        name = graph.fresh(f"{original.name}.{'reshaped' if view.in_order else 'transposed'}")
+        if view.shape is None:
+            graph.insert(original.scope, "Transpose", [original.name], name, perm=view.perm)
+        else:
+            source = original.name if view.in_order else _derived(graph, original, View(view.perm))
+            shape = graph.add(original.scope, graph.fresh(f"{name}.shape"), np.array(view.shape, np.int64))
+            graph.insert(original.scope, "Reshape", [source, shape.name], name)
+        graph.derived[key] = name
+    return graph.derived[key]

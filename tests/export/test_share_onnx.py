@@ -7,16 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
-from tiedae.compress.errors import ExportError, FormatError, TiedaeError
+from onnx import helper
 from tiedae.export.copies import copies
 from tiedae.export.onnx_reader import read_onnx
 
-from .onnx_models import graph, model, node, operations, require_same, run, share, weights
+from .onnx_models import graph, model, node, operations, require_same, share, weights
 
 FILES = Path(__file__).parent / "files"
 W, B = weights(24, 24), weights(24, seed=1)
