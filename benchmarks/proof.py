@@ -221,14 +221,13 @@ def embedding_row(folder: Path, console: Console) -> Row:
 def inspect_row(run: Finished, console: Console) -> Row:
     """The stock int8 files of the tied model: a second copy of every kernel has to be named, though no byte of it is equal."""
     console.note("inspect: the stock int8 files")
-    files = {f"{name}.red": data for name, data in red_files(run).items()}
     widths = run.bundle.manifest["model"]["widths"]
     kernels = sorted(inputs * units for inputs, units in itertools.pairwise(widths))
     found = {}
-    for name, data in files.items():
-        path = run.folder / name.removesuffix(".red")
+    for name, data in red_files(run).items():
+        path = run.folder / name
         path.write_bytes(data)
-        found[path.name] = sorted(values_of_copies(path)) == kernels
+        found[name] = sorted(values_of_copies(path)) == kernels
     texts = [f"{name}: {'every kernel' if ok else 'MISSED'}" for name, ok in found.items()]
     return Row("inspect_red_found", sum(found.values()) / len(found), "share", "== 1", "", ", ".join(texts))
 

@@ -185,7 +185,7 @@ def _footprints(
 
 def _choices(subject: Subject) -> list[tuple[str, ...]]:
     """The choices of signatures whose memory is told: reconstruct, all of a .tflite file, and encoder with decoder."""
-    if subject.runtime == "ort-cuda" or subject.variant not in ("", ALONE):
+    if subject.runtime in ("ort-cuda", "keras-eager") or subject.variant not in ("", ALONE):
         return []
     every = tuple(sorted(subject.files, key=lambda signature: signature != "reconstruct"))
     pair = ("encode", "decode") if {"encode", "decode"} <= set(every) else ()

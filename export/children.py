@@ -19,22 +19,18 @@ def lines_of(module: str, plan: object) -> Iterator[Any]:
     The child ends with the iteration, however that ends. Raises UnavailableError with the child's last words where it fails.
     """
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    with tempfile.TemporaryFile() as words:
+    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile() as words:
+        json.dump(plan, told)
+        told.seek(0)
         command = [sys.executable, "-m", module]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env=environment, text=True
-        ) as child:
-            assert child.stdin is not None and child.stdout is not None
+        with subprocess.Popen(command, stdin=told, stdout=subprocess.PIPE, stderr=words, env=environment, text=True) as child:
+            assert child.stdout is not None
             try:
-                child.stdin.write(json.dumps(plan))
-                child.stdin.close()
                 for line in child.stdout:
                     yield json.loads(line)
-            except BrokenPipeError:
-                pass
-            finally:
-                if sys.exc_info()[0] is not None:
-                    child.kill()
+            except BaseException:
+                child.kill()
+                raise
         if child.returncode:
             words.seek(0)
             said = words.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tiedae.compress.archive import FORMAT, unpack
 from tiedae.compress.data import Scaling
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.export.bench import Plan, bench_bundle
@@ -36,7 +37,7 @@ def bench(
     golden = bundle.golden()
     x = golden["x"] if data is None else _test_inputs(path, data)
     real = {"x": Scaling.from_json(bundle.manifest["data"]["scaling"]).apply(x), "code": golden["code.f32"]}
-    archive = None if model is None else _archive(model)
+    archive = None if model is None else _archive(model, bundle.manifest["model"]["widths"])
     measured = bench_bundle(bundle, real, stock=path.resolve().parent / "stock", keras=archive, plan=plan, announce=announce)
     try:
         record(path, "bench", measured)
@@ -54,8 +55,16 @@ def _test_inputs(path: Path, source: str) -> np.ndarray:
     return test.take(np.arange(min(len(test), SAMPLES)))
 
 
-def _archive(folder: Path) -> Path:
-    found = next((folder / name for name in STAGES if (folder / name).is_file()), None)
-    if found is None:
+def _archive(folder: Path, widths: list[int]) -> Path:
+    """The archive of the float model of these widths in OUT/model."""
+    path = next((folder / name for name in STAGES if (folder / name).is_file()), None)
+    if path is None:
         raise InputError(f"{folder}: holds no model ({' or '.join(STAGES)}); must be the folder OUT/model of a run")
-    return found
+    header, _ = unpack(path, FORMAT)
+    try:
+        found = [header["model"]["inputs"], *(layer["units"] for layer in header["model"]["layers"])]
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{path}: its configuration is damaged ({error!r})") from None
+    if found != list(widths):
+        raise InputError(f"{path}: a model of widths {found}, must be {list(widths)} as in the bundle")
+    return path
