@@ -24,6 +24,8 @@ SECONDS = 60.0
 """How long all jobs of a call may take together."""
 MEMORY = 4 << 30
 """Bytes that a child may have beyond what the imports took, where the system can limit them."""
+LINE = 200
+"""Characters of a message that are kept: native runtimes put all that they have to say into one line."""
 
 Values = Mapping[str, np.ndarray]
 
@@ -130,7 +132,7 @@ def _answer(folder: Path, index: int, job: Mapping[str, Any], opener: Opener) ->
     try:
         provider, run = opener(Path(job["path"]), job["runtime"])
     except FormatError as error:
-        return {"provider": "", "runs": [], "problem": str(error)}
+        return {"provider": "", "runs": [], "problem": str(error)[:LINE]}
     runs: list[Any] = []
     for j, each in enumerate(job["runs"]):
         inputs = {name: np.load(folder / file, allow_pickle=False) for name, file in each["inputs"].items()}
@@ -169,9 +171,12 @@ def _open_litert(path: Path, runtime: str) -> tuple[str, Run]:
     from .litert import RESOLVERS, open_litert
 
     data = path.read_bytes()
-    provider = open_litert(runtime, data).provider
-    interpreter = Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=RESOLVERS[runtime])
-    named = interpreter.get_signature_list()
+    try:
+        provider = open_litert(runtime, data).provider
+        interpreter = Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=RESOLVERS[runtime])
+        named = interpreter.get_signature_list()
+    except (ValueError, RuntimeError) as error:
+        raise FormatError(f"{runtime} refuses the file: {_line(error)}") from error
 
     def run(signature: str, inputs: Values) -> Values:
         try:
@@ -217,7 +222,8 @@ def _open_ort(path: Path, runtime: str) -> tuple[str, Run]:
 
 
 def _line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """What a runtime says, as far as a line of a terminal goes."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:LINE]
 
 
 _RUNNERS: Mapping[str, Opener] = {"litert": _open_litert, "ort": _open_ort}

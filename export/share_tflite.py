@@ -39,8 +39,9 @@ def share_tflite(data: bytes, *, tolerance: float | None = None) -> Shared:
     before = {stored.buffer for stored in _stored(graphs)}
     merged = [*_merge_equal(graphs)]
     reasons: dict[frozenset[str], str] = {}
+    originals: set[int] = set()
     for found in _pairs(graphs, tolerance):
-        result = _merge_pair(graphs, found, names_operators(model))
+        result = _merge_pair(graphs, found, originals, names_operators(model))
         if isinstance(result, Merged):
             merged.append(result)
         else:
@@ -67,6 +68,11 @@ class _Stored:
     @property
     def name(self) -> str:
         return name_of(self.tensor)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether its tensors are views of another buffer by now."""
+        return self.tensor.buffer != self.buffer
 
     @property
     def matrix(self) -> np.ndarray | None:
@@ -126,36 +132,35 @@ def _list(values: Any) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Two matrices of which one could be a view of the other; `steps` apart, 0 where they are equal."""
+    """Two matrices of which one could be a view of the other. `steps`: how far apart the values of near ones are, else None."""
 
     first: _Stored
     second: _Stored
     transposed: bool
-    steps: float
+    steps: float | None = None
 
 
 def _pairs(graphs: Sequence[Graph], tolerance: float | None) -> Iterator[_Pair]:
-    """Transposed pairs, then near ones; a buffer that has become a view of another in between is not met again."""
+    """Transposed pairs, then near ones. What has become a view of another by the time of the next pair is not met again."""
     seen: dict[Any, _Stored] = {}
     for stored in _matrices(graphs):
         values = stored.matrix
         assert values is not None
         mark = values.dtype.str, hashlib.blake2b(np.ascontiguousarray(values.T)).digest(), values.shape[::-1]
         if mark in seen:
-            yield _Pair(seen[mark], stored, True, 0.0)
+            yield _Pair(seen[mark], stored, True)
         seen.setdefault((values.dtype.str, hashlib.blake2b(values).digest(), values.shape), stored)
     if tolerance is None:
         return
     waiting = [stored for stored in _matrices(graphs) if _is_kernel(stored)]
     while waiting:
         first = waiting.pop(0)
-        for second in list(waiting):
+        for second in waiting:
             for transposed in (False, True):
                 steps = _steps(first, second, transposed, tolerance)
-                if steps is not None:
-                    waiting.remove(second)
+                if steps is not None and not (first.is_moved or second.is_moved):
                     yield _Pair(first, second, transposed, steps)
-                    break
+        waiting = [stored for stored in waiting if not stored.is_moved]
 
 
 def _matrices(graphs: Sequence[Graph]) -> list[_Stored]:
@@ -212,23 +217,29 @@ def _kernel(stored: _Stored) -> tuple[np.ndarray, np.ndarray]:
     return values, np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], values.shape)
 
 
-def _merge_pair(graphs: Sequence[Graph], pair: _Pair, fixed_places: bool) -> Merged | Kept:
-    """Make one of a pair a view of the other: the one whose readers can be turned; of two such, the later in the data's way."""
+def _merge_pair(graphs: Sequence[Graph], pair: _Pair, originals: set[int], fixed_places: bool) -> Merged | Kept:
+    """Make one of a pair a view of the other: the one whose readers can be turned; of two such, the later in the data's way.
+
+    `originals` are the buffers that have views of others; they stay, and the pair's joins them.
+    """
     attempts = [(pair.second, pair.first), (pair.first, pair.second)]
     if _runs_before(graphs, pair.second, pair.first):
         attempts.reverse()
     reasons = []
     for stored, original in attempts:
+        if stored.buffer in originals:
+            continue
         plans = _plans(stored, original, pair, fixed_places)
         if isinstance(plans, str):
             reasons.append(plans)
             continue
         size = graphs[0].model.buffers[stored.buffer].data.size
-        relation = "near" if pair.steps else "transposed"
-        merged = Merged(stored.name, original.name, relation, _how(plans), int(size), pair.steps)
+        relation = "transposed" if pair.steps is None else "near"
+        merged = Merged(stored.name, original.name, relation, _how(plans), int(size), pair.steps or 0.0)
         _apply(stored, original, pair, plans)
+        originals.add(original.buffer)
         return merged
-    return Kept(pair.second.name, pair.first.name, "; ".join(dict.fromkeys(reasons)))
+    return Kept(pair.second.name, pair.first.name, "; ".join(dict.fromkeys(reasons)) or "others are views of both")
 
 
 def _how(plans: Sequence[Plan]) -> str:
@@ -248,7 +259,7 @@ def _plans(stored: _Stored, original: _Stored, pair: _Pair, fixed_places: bool) 
     """The change of every reader of `stored`; a text where one cannot: the reason."""
     values = original.matrix
     assert values is not None
-    scales = scales_of(original.tensor) if pair.steps else None
+    scales = None if pair.steps is None else scales_of(original.tensor)
     view = View(original.buffer, values, pair.transposed, scales)
     plans = []
     for graph, index in stored.views:
