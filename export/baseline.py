@@ -2,8 +2,8 @@
 
 Compared are the bytes of each file, its test error in each runtime, the quantization error of `y`, and the parity rows. Parity
 has floors, since a share of almost nothing is noise: the share of values that differ may grow by `allow` itself, float
-differences by `allow` and by `FLOAT_FLOOR` of the full scale. Largest LSB and the quantization error are compared where both were
-taken over as many values. Latency never is.
+differences by `allow` and by `FLOAT_FLOOR` of the full scale. Largest LSB and the quantization error are compared where both
+were taken over as many values. Latency never is.
 
 What was checked and no longer is, counts as worse, except where that is because a runtime is not installed here or this call
 gave no model or samples: those are skipped, with the reason. The stock converters' files, which only a run has, are left out.
@@ -104,9 +104,7 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Compariso
 
     Raises InputError where the two are of different models, or `allow` is not a finite share of 0 or more.
     """
-    if not 0 <= allow < math.inf:
-        raise InputError(f"allow: got {allow:g}, must be a share of 0 or more, such as 0.01")
-    _require_same_model(now, before)
+    require_comparable(now, before, allow)
     earlier, current = _figures(before), _figures(now)
     excuses = [(_first_word(row["what"]), row["reason"]) for row in now["skipped"] if _is_excuse(row["reason"])]
     gone = {name: _why_gone(now, name) for name in sorted(_runtimes(before) - _runtimes(now))}
@@ -218,7 +216,13 @@ def _model(metrics: Metrics) -> str:
     return metrics["name"] + (" " + "-".join(map(str, metrics["model"]["widths"])) if "model" in metrics else "")
 
 
-def _require_same_model(now: Metrics, before: Metrics) -> None:
+def require_comparable(now: Metrics, before: Metrics, allow: float) -> None:
+    """Raise InputError where two metrics are of different models, or `allow` is not a finite share of 0 or more.
+
+    Of `now` only `name` and `model` are read, which are known before anything is measured.
+    """
+    if not 0 <= allow < math.inf:
+        raise InputError(f"allow: got {allow:g}, must be a share of 0 or more, such as 0.01")
     same = now["name"] == before["name"]
     if same and "model" in now and "model" in before:
         same = now["model"]["widths"] == before["model"]["widths"]

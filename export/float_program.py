@@ -37,8 +37,8 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
     `constants`: float32 kernels [inputs, units] and biases [size] by the program's names. Raises KeyError where one is missing.
     """
     renamed: dict[str, str] = {}
-    parts: list[tuple[Operation, ...]] = []
-    for part in (integer.encoder, integer.decoder):
+
+    def plain(part: Sequence[Operation]) -> tuple[Operation, ...]:
         kept: list[Operation] = []
         for operation in part:
             source = renamed.get(operation.x, operation.x)
@@ -48,12 +48,14 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
                 kept[-1] = replace(kept[-1], y=operation.y)
             else:
                 kept.append(replace(operation, x=source))
-        parts.append(tuple(kept))
-    names = {"x", *(operation.y for part in parts for operation in part)}
+        return tuple(kept)
+
+    encoder, decoder = plain(integer.encoder), plain(integer.decoder)
+    names = {"x", *(operation.y for operation in (*encoder, *decoder))}
     tensors = {name: replace(tensor, quantization=None) for name, tensor in integer.tensors.items() if name in names}
     kernels = {name: replace(kernel, scales=()) for name, kernel in integer.kernels.items()}
     used = {name: constants[name] for name in (*kernels, *_biases(integer))}
-    return Program(integer.name, tensors, kernels, *parts, used)
+    return Program(integer.name, tensors, kernels, encoder, decoder, used)
 
 
 def _biases(program: Program) -> tuple[str, ...]:

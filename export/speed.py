@@ -12,6 +12,8 @@ HOW = "Not measured yet: <code>tiedae bench BUNDLE</code> adds latency, memory a
 KINDS = {"tiedae": "ours", "stock": "stock"}
 """Bars by maker; any other is the Keras model."""
 MEBIBYTE = 1 << 20
+CASE = ("way", "signature", "batch", "threads")
+"""What the rows of one comparison have in common."""
 WAYS = {"invoke": "the runtime's own call", "call": "a call from Python, numpy to numpy"}
 
 
@@ -20,8 +22,8 @@ def render_speed(bench: Row | None) -> str:
     latency = (bench or {}).get("latency") or ()
     if not bench or not latency:
         return f"<p>{HOW}</p>"
-    cases = groups(latency, "way", "signature", "batch", "threads")
-    first = min(cases, key=lambda case: _preference(case))
+    cases = groups(latency, *CASE)
+    first = min(cases, key=_preference)
     intro = (
         "Median time of a call. The line across the end of a bar is the 95 % interval of its ratio to the file it is compared "
         "with, which is only taken between equal inputs and outputs. Bars that leave the scale are drawn broken."
@@ -37,6 +39,13 @@ def render_speed(bench: Row | None) -> str:
     parts = [f"<p>{intro}</p>{where}", f"<h3>{escape(_title(first))}</h3>", _chart(cases[first]), more]
     parts += [_memory(bench.get("memory") or ()), _startup(bench.get("startup") or ()), _skipped(bench.get("skipped") or ())]
     return "\n".join(filter(None, parts))
+
+
+def leading_case(latency: Sequence[Row]) -> tuple[str, list[Row]]:
+    """The comparison that leads: its title and its rows. `latency` is not empty."""
+    cases = groups(latency, *CASE)
+    first = min(cases, key=_preference)
+    return _title(first), cases[first]
 
 
 def _preference(case: tuple) -> tuple:
@@ -90,7 +99,7 @@ def _against(row: Row) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    case = _title([row.get(key) for key in ("way", "signature", "batch", "threads")])
+    case = _title([row.get(key) for key in CASE])
     numbers = (_time(row["median_us"]), _time(row["p95_us"]) if row.get("p95_us") else "", f"{row.get('throughput') or 0:,.0f}")
     interval = f" [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]" if row.get("ratio_low") is not None else ""
     ratio = f"{row['ratio']:.3f}{interval}" if row.get("ratio") else ""

@@ -2,16 +2,21 @@
 
 import functools
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import flatbuffers
 import ml_dtypes
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 from tiedae.compress.config import LayerConfig, ModelConfig
+from tiedae.compress.errors import FormatError
 from tiedae.export import copies as searching
 from tiedae.export.bundle import read_model
 from tiedae.export.contents import Constant, Contents
@@ -302,12 +307,81 @@ from pathlib import Path
 from tiedae.export.inspection import inspect_file
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = inspect_file(Path(sys.argv[1]))
-print(len(found["copies"]), found["bytes"], (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print(*[copy["relation"] for copy in found["copies"]] or ["none"], found["bytes"], (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
-def measured(path: Path) -> tuple[int, int, int]:
-    """(copies, bytes, MiB of memory above that of the imports) of `inspect_file` in a process of its own."""
+def measured(path: Path) -> tuple[str, int, int]:
+    """(relation of the copy, bytes, MiB of memory above that of the imports) of `inspect_file` in a process of its own."""
     done = subprocess.run([sys.executable, "-c", LARGE, path], capture_output=True, text=True, check=True)
-    copied, size, memory = map(int, done.stdout.split())
-    return copied, size, memory
+    relation, size, memory = done.stdout.split()
+    return relation, int(size), int(memory)
+
+
+COLUMNS = 1024
+
+
+def external(path: Path, size: int, count: int, *, transposed: bool = False) -> Path:
+    """An .onnx file of int8 matrices of so many bytes each in a sparse file beside it: zeros but for one value."""
+    rows = size // COLUMNS
+    tensors, places = [], []
+    for name, offset in zip("ab"[:count], (0, size), strict=False):
+        shape = (COLUMNS, rows) if transposed and name == "b" else (rows, COLUMNS)
+        places.append(offset + (7 * rows + 5 if shape[0] == COLUMNS else 5 * COLUMNS + 7))
+        tensor = TensorProto(name=name, data_type=TensorProto.INT8, dims=shape, data_location=TensorProto.EXTERNAL)
+        for key, value in (("location", "big.bin"), ("offset", str(offset)), ("length", str(size))):
+            tensor.external_data.add(key=key, value=value)
+        tensors.append(tensor)
+    graph = helper.make_graph([], "g", [], [helper.make_tensor_value_info("a", TensorProto.INT8, None)], tensors)
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with (path.parent / "big.bin").open("wb") as file:
+        file.truncate(count * size)
+        for place in places:
+            file.seek(place)
+            file.write(b"\x01")
+    return path
+
+
+def behind(path: Path, size: int) -> Path:
+    """A .tflite file with one int8 constant of this many bytes behind the flatbuffer, sparse."""
+
+    def build(offset: int) -> bytes:
+        buffers = [schema.BufferT(), schema.BufferT(offset=offset, size=size)]
+        tensor = schema.TensorT(name="a", shape=[size], type=schema.TensorType.INT8, buffer=1)
+        graph = schema.SubGraphT(tensors=[tensor], inputs=[], outputs=[], operators=[], name="main")
+        builder = flatbuffers.Builder()
+        builder.Finish(schema.ModelT(version=3, subgraphs=[graph], buffers=buffers).Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    data = build(len(build(1 << 40)))
+    path.write_bytes(data)
+    os.truncate(path, len(data) + size)
+    return path
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("make", "relation"),
+    [
+        (lambda folder: external(folder / "a.onnx", 2 * GIB, 1), "none"),
+        (lambda folder: external(folder / "a.onnx", GIB // 8, 2), "equal"),
+        (lambda folder: external(folder / "a.onnx", GIB // 8, 2, transposed=True), "transposed"),
+        (lambda folder: behind(folder / "a.tflite", 2 * GIB - 1), "none"),
+    ],
+    ids=["one of 2 GiB", "copies", "transposed copies", "behind the flatbuffer"],
+)
+def test_memory_is_bounded(make, relation, tmp_path):
+    path = make(tmp_path)
+    found, size, memory = measured(path)
+    assert found == relation and size > GIB // 8
+    assert memory < 100
+
+
+def test_an_onnx_file_of_2_gib_is_refused_unread(tmp_path):
+    path = tmp_path / "zeros.onnx"
+    path.touch()
+    os.truncate(path, 2 * GIB)
+    with pytest.raises(FormatError, match="2,147,483,648 bytes, less than 2,147,483,648 are possible"):
+        read_model(path)
