@@ -123,27 +123,29 @@ def test_what_the_numbers_mean_where_the_files_have_them(make_parts, make_progra
     tensors: dict = {name: programs.fused.quantization(name) for name in ("code", "y")}
     for key, text in MEANINGS.items():
         assert (str.format_map(text, tensors | {"int8": tensors["y"].zero_point - 128}) in card) == (key in told), key
-    assert f"| `toy.int8.tflite` | {', '.join(signatures)} |" in card
+    assert re.search(rf"\| `toy.int8.tflite` \| [\d,]+ B \| {', '.join(signatures)} \|", card)
 
 
 def test_card_sections_and_numbers(make_parts):
     manifest, metrics, *_ = make_parts()
     x, code = ({"name": name, "dtype": "uint8", "shape": ["batch", size]} for name, size in (("x", 64), ("code", 5)))
     signatures = {"encode": {"inputs": [x], "outputs": [code]}}
-    manifest["files"]["toy.encoder.int8.onnx"] = {"format": "onnx", "precision": "int8", "signatures": signatures}
+    manifest["files"]["toy.encoder.int8.onnx"] = {"format": "onnx", "precision": "int8", "signatures": signatures, "bytes": 9}
     card = render_card(manifest, metrics)
     titles = re.findall(r"^## (.*)$", card, re.M)
     assert titles == [
         "Model details",
-        "Intended use",
-        "Training data",
-        "Metrics",
-        "How to run it",
-        "Limitations",
-        "Integrity",
+        "Uses",
+        "Bias, risks and limitations",
+        "How to get started",
+        "Training details",
+        "Evaluation",
+        "Environmental impact",
+        "Technical specifications",
+        "Citation",
     ]
     assert "| licence | not recorded |" in card
-    assert "6.905 (+1.2% against Keras float)" in card and "0.4804 × the 1,149,792 B of the stock converter" in card
+    assert "6.905 (+1.2 % against Keras float)" in card and "0.4804 × the 1,149,792 B of the stock converter" in card
     manifest["data"] |= {"licence": "MIT", "origin": "somewhere | else"}
     card = render_card(manifest, metrics)
     assert "| licence | MIT |" in card and "| origin | somewhere \\| else |" in card
