@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from tiedae.compress.config import Recipe, VerifyConfig
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
-from tiedae.export.baseline import read_baseline, with_baseline
+from tiedae.export.baseline import read_baseline, require_comparable, with_baseline
 from tiedae.export.bundle import Bundle
 from tiedae.export.keras_device import Device, keras_device
 from tiedae.export.verify import verify_bundle
@@ -37,7 +37,7 @@ def verify(
     share `allow` is a failed check as well. Raises InputError where one of them is wrong.
     """
     manifest = Bundle.open(path).manifest
-    before = None if baseline is None else read_baseline(baseline)
+    before = None if baseline is None else _read_baseline(baseline, manifest, allow)
     recipe = _recipe(path, manifest)
     test = None if data is None else _test_samples(path, manifest, recipe, data)
     original = None if model is None else _original(model, manifest["model"]["widths"])
@@ -53,12 +53,7 @@ def verify(
         metrics["samples"] = {"source": str(data), "sha256": test.sha256}
     if original is not None:
         metrics |= {"keras": original.device.to_json(), "skipped": metrics["skipped"] + original.device.skipped()}
-    if before is None:
-        return metrics
-    try:
-        return with_baseline(metrics, before, name=str(baseline), allow=allow)
-    except InputError as error:
-        raise InputError(f"{baseline}: {error}") from None
+    return metrics if before is None else with_baseline(metrics, before, name=str(baseline), allow=allow)
 
 
 def parse_tolerances(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig:
@@ -86,6 +81,15 @@ def parse_tolerances(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig
 
 
 _KINDS: Mapping[type, str] = {int: "an integer", float: "a finite number"}
+
+
+def _read_baseline(path: Path, manifest: Mapping[str, Any], allow: float) -> Mapping[str, Any]:
+    before = read_baseline(path)
+    try:
+        require_comparable(manifest, before, allow)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return before
 
 
 def _recipe(path: Path, manifest: Mapping[str, Any]) -> Recipe:

@@ -1,0 +1,210 @@
+"""`tiedae verify` for other people's CI: its options, what it writes, its exit codes, and the documentation of all that."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiedae import cli
+from tiedae.compress import VerifyConfig
+from tiedae.compress.errors import RecipeError
+from tiedae.verification import parse_tolerances, verify
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = (ROOT / "examples" / "github-actions.yml").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+
+
+def call(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def bundle(finished_run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
+
+
+def test_tolerances_replace_those_of_the_recipe_the_last_one_of_a_key() -> None:
+    stated = VerifyConfig(max_quality_loss=0.5, codes_max_lsb=3)
+    found = parse_tolerances(["max_quality_loss=0.02", "operation_max_lsb=4", "max_quality_loss=0.03"], stated)
+    assert found == VerifyConfig(max_quality_loss=0.03, codes_max_lsb=3, operation_max_lsb=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_quality_loss", "--tolerance: got 'max_quality_loss', must be KEY=VALUE, such as max_quality_loss=0.02"),
+        ("max_loss=1", "--tolerance max_loss: unknown key; must be one of max_quality_loss, codes_equal_share, codes_max_lsb"),
+        ("max_quality_loss=much", "--tolerance max_quality_loss: got 'much', must be a finite number"),
+        ("max_quality_loss=inf", "--tolerance max_quality_loss: got 'inf', must be a finite number"),
+        ("codes_max_lsb=1.5", "--tolerance codes_max_lsb: got '1.5', must be an integer"),
+        ("codes_max_lsb=", "--tolerance codes_max_lsb: got '', must be an integer"),
+        ("codes_equal_share=2", "--tolerance codes_equal_share: got 2.0, must be in [0, 1]"),
+    ],
+)
+def test_a_wrong_tolerance_is_one_line(text: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_tolerances([text], VerifyConfig())
+    assert str(caught.value).startswith(message)
+
+
+def test_tolerances_and_wrong_ones_reach_the_checks(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = finished_run / "bundle"
+    assert call("verify", bundle, "-q", "--tolerance", "float_max_abs=1e-12") == 1
+    assert "checks failed: " in capsys.readouterr().err
+    assert call("verify", bundle, "--tolerance", "speed=1") == 2
+    assert capsys.readouterr().err.startswith("tiedae: --tolerance speed: unknown key")
+
+
+def test_every_form_is_written_even_where_checks_fail(bundle: Path, tmp_path: Path) -> None:
+    (bundle / "report.html").unlink()
+    outcomes = {"json": tmp_path / "m.json", "junit": tmp_path / "v.xml", "markdown": tmp_path / "new" / "s.md"}
+    assert call("verify", bundle, "-q", *(part for kind, path in outcomes.items() for part in (f"--{kind}", path))) == 1
+    metrics = json.loads(outcomes["json"].read_text(encoding="utf-8"))
+    failed = [check["text"] for check in metrics["checks"] if not check["ok"]]
+    assert failed == ["report.html is missing"]
+    (failure,) = ElementTree.parse(outcomes["junit"]).getroot().iter("failure")
+    assert failure.attrib["message"] == failed[0]
+    assert "checks failed" in outcomes["markdown"].read_text(encoding="utf-8").splitlines()[0]
+
+
+def worsen(path: Path, out: Path, **changes: Any) -> Path:
+    """A baseline that was better: smaller files, or of another name or schema."""
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    shrink = changes.pop("shrink", 1)
+    for row in metrics["files"]:
+        row["bytes"] = int(row["bytes"] * shrink)
+    out.write_text(json.dumps(metrics | changes), encoding="utf-8")
+    return out
+
+
+def test_a_baseline_is_the_bundle_s_own_metrics_or_earlier_ones(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = finished_run / "bundle"
+    now = tmp_path / "now.json"
+    assert call("verify", bundle, "-q", "--baseline", bundle / "metrics.json", "--json", now) == 0
+    metrics = json.loads(now.read_text(encoding="utf-8"))
+    assert metrics["baseline"]["compared"] > 20 and metrics["baseline"]["improved"] == []
+    names = {check["name"] for check in metrics["checks"]}
+    assert {"baseline bytes mini.int8.tflite", "baseline parity mini.int8.onnx ort-cpu", "baseline checks"} <= names
+    assert call("verify", bundle, "-q", "--baseline", now, "--allow", 0) == 0
+    capsys.readouterr()
+    better = worsen(now, tmp_path / "better.json", shrink=0.9)
+    assert call("verify", bundle, "-q", "--baseline", better) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"8 of \d+ checks failed: bytes mini\S+: [\d,]+ bytes, in the baseline [\d,]+ bytes", error)
+    assert call("verify", bundle, "-q", "--baseline", better, "--allow", 0.2) == 0
+
+
+def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
+    finished_run: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    bundle, data = finished_run / "bundle", str(recipe_file.parent / "samples.npy")
+    stated = json.loads((bundle / "metrics.json").read_text(encoding="utf-8"))
+    for row in stated["quality"]:
+        row["error"] *= 0.9
+    better = tmp_path / "better.json"
+    better.write_text(json.dumps(stated), encoding="utf-8")
+    arguments: dict[str, Any] = {"model": None, "data": data, "announce": lambda _text: None}
+    metrics = verify(bundle, baseline=better, **arguments)
+    failed = [check["name"] for check in metrics["checks"] if not check["ok"]]
+    assert "baseline quality mini.int8.tflite litert-xnnpack" in failed
+    assert all(name.startswith("baseline quality ") for name in failed)
+    better.write_text(json.dumps(stated | {"samples": {"sha256": "0", "source": "others"}}), encoding="utf-8")
+    metrics = verify(bundle, baseline=better, **arguments)
+    assert all(check["ok"] for check in metrics["checks"])
+    assert any("in the baseline on other samples (others)" in row["reason"] for row in metrics["skipped"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "allow", "message"),
+    [
+        ({"name": "other"}, 0.01, "better.json: the baseline is of another model: other 24-12-4, must be mini 24-12-4"),
+        (
+            {"model": {"widths": [24, 3]}},
+            0.01,
+            "better.json: the baseline is of another model: mini 24-3, must be mini 24-12-4",
+        ),
+        ({"schema": 7}, 0.01, "better.json: metrics of schema 7, this tiedae reads schema 1"),
+        ({"checks": 3}, 0.01, "better.json: damaged: "),
+        ({}, -1, "better.json: allow: got -1, must be a share of 0 or more, such as 0.01"),
+        (None, 0.01, "better.json: no such file, must be metrics of an earlier verification"),
+    ],
+)
+def test_a_wrong_baseline_is_a_wrong_call(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: Any, allow: float, message: str
+) -> None:
+    bundle, path = finished_run / "bundle", tmp_path / "better.json"
+    if changes is not None:
+        worsen(bundle / "metrics.json", path, **changes)
+    assert call("verify", bundle, "--baseline", path, "--allow", allow, "--json", tmp_path / "now.json") == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tiedae: ")]
+    assert len(lines) == 1 and message in lines[0]
+    assert not (tmp_path / "now.json").exists()
+
+
+def test_all_of_it_needs_no_tensorflow(finished_run: Path, tmp_path: Path) -> None:
+    bundle = finished_run / "bundle"
+    outcomes = [part for kind in ("json", "junit", "markdown") for part in (f"--{kind}", str(tmp_path / kind))]
+    command = ["verify", str(bundle), "-q", "--baseline", str(bundle / "metrics.json"), "--tolerance", "codes_max_lsb=2"]
+    program = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('tensorflow', 'tf_keras', 'keras'): raise ImportError(name + ' is blocked')\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "from tiedae.cli import main\n"
+        f"sys.exit(main({[*command, *outcomes]!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all((tmp_path / kind).stat().st_size for kind in ("json", "junit", "markdown"))
+
+
+def commands_of(text: str) -> list[str]:
+    """The calls of `tiedae` in a text, continued lines joined."""
+    return re.findall(r"^ *(?:run: |\$ )?(tiedae .+)$", re.sub(r" *\\\n *", " ", text), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [*commands_of(EXAMPLE), *commands_of(GUIDE)])
+def test_the_commands_of_the_example_and_the_guide_parse(command: str) -> None:
+    arguments = cli._parser().parse_args(shlex.split(command)[1:])
+    assert callable(arguments.command)
+    if command.startswith("tiedae verify"):
+        parse_tolerances(arguments.tolerance, VerifyConfig())
+
+
+def test_the_example_uses_what_the_guide_tells() -> None:
+    (copies, verification) = commands_of(EXAMPLE)
+    assert "--fail-on-copies" in copies
+    for option in ("--json", "--junit", "--markdown", "--tolerance", "--baseline", "--allow"):
+        assert option in verification and f"`{option}" in GUIDE
+
+
+def test_the_workflows_are_yaml() -> None:
+    yaml = pytest.importorskip("yaml", reason="no YAML library is installed")
+    example = yaml.safe_load(EXAMPLE)
+    steps = example["jobs"]["verify"]["steps"]
+    assert all(("uses" in step) != ("run" in step) for step in steps)
+    own = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert [step["run"] for step in own["jobs"]["test"]["steps"] if "run" in step] == [".ci/run"]
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert f"- id: {hook['id']}" in GUIDE
+
+
+def test_the_tests_of_the_guide_pass(finished_run: Path, tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "test_models.py").write_text(block.replace("clothes", "mini"), encoding="utf-8")
+    shutil.copytree(finished_run / "bundle", tmp_path / "models" / "mini")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_models.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout + done.stderr
