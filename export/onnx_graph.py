@@ -25,8 +25,6 @@ HELD = 1024
 """Constants of as many bytes are held apart, and lie in external data where there is any: ONNX's own threshold."""
 PAGED, ALIGNED = 16 * PAGE, 64
 """From how many bytes on a constant starts at a page in external data, so that it can be mapped; where the others start."""
-MESSAGE_LIMIT = 2_000_000_000
-"""Bytes of constants from which a model gets external data: a protobuf message ends at 2 GiB."""
 
 _DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "external_data", "data_location")
 
@@ -166,7 +164,7 @@ class Graph:
                 _inline(tensor, values)
         else:
             values = numpy_helper.to_array(tensor)
-        if values.nbytes >= HELD and tensor.data_type != TensorProto.STRING:
+        if values.nbytes >= HELD and tensor.HasField("raw_data"):
             _detach(tensor)
         return values
 
@@ -269,13 +267,12 @@ class Graph:
         self._index(scope, node)
 
     def to_bytes(self, name: str) -> tuple[bytes, dict[str, bytes]]:
-        """The model, and its external data by file name where the source had some or a message cannot hold it."""
+        """The model, and its external data by file name where the source has some."""
         held = [stored for stored in self.constants if stored.tensor.data_location == TensorProto.EXTERNAL]
-        external = self.external or sum(stored.values.nbytes for stored in held) > MESSAGE_LIMIT
         chunks, offset = [], 0
         for stored in held:
             _inline(stored.tensor, stored.values)
-            if not external:
+            if not self.external:
                 continue
             data = stored.tensor.raw_data
             stored.tensor.ClearField("raw_data")

@@ -28,8 +28,8 @@ from .share_onnx_near import merge_near
 def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shared:
     """Rewrite an .onnx file so that what it stores twice is stored once.
 
-    `name` is the file name that the result will have: external data, which the result has where the source has some or where
-    it passes 2 GB, lies beside it as NAME.data. With `tolerance`, in quantization steps, kernels that are dequantized from
+    `name` is the file name that the result will have: external data, which it has where the source has some, lies beside it as
+    NAME.data. With `tolerance`, in quantization steps, kernels that are dequantized from
     nearly equal integers are merged too, if none of their values moves further (`share_onnx_near`).
 
     Only constants of some size are merged (`copies.SEARCHED`). Raises FormatError for a file that `read_onnx` refuses,

@@ -74,16 +74,15 @@ def run(path: Path, seed: int = 1, batch: int = 5) -> dict[str, np.ndarray]:
     rng, feeds = np.random.default_rng(seed), {}
     for port in session.get_inputs():
         shape = [size if isinstance(size, int) else batch for size in port.shape]
-        kind = port.type.removeprefix("tensor(").removesuffix(")")
+        kind = str(port.type).removeprefix("tensor(").removesuffix(")")
         dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
         if dtype == "bool":
             feeds[port.name] = np.array(seed % 2 == 0)
         else:
-            feeds[port.name] = np.asarray(rng.normal(size=shape) if "float" in dtype else rng.integers(0, 24, shape)).astype(
-                dtype
-            )
+            values = rng.normal(size=shape) if "float" in dtype else rng.integers(0, 24, shape)
+            feeds[port.name] = np.asarray(values).astype(dtype)
     names = [port.name for port in session.get_outputs()]
-    return dict(zip(names, session.run(names, feeds), strict=True))
+    return {name: np.asarray(values) for name, values in zip(names, session.run(names, feeds), strict=True)}
 
 
 def require_same(before: Path, after: Path) -> None:

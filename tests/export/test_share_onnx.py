@@ -143,7 +143,14 @@ CASES = {
         FOLDED,
     ),
     "an output": (tied(node("MatMul", "h C", "y"), C=W, outputs={"y": None, "C": (24, 24)}), "one initializer; an output"),
-    "a transposed output": (tied(node("MatMul", "h W", "y"), C=W.T, outputs={"y": None, "C": (24, 24)}), "an output"),
+    "a transposed output": (
+        tied(node("MatMul", "h W", "y"), C=W.T, outputs={"y": None, "C": (24, 24)}),
+        "MatMul → Gemm transB",
+    ),
+    "an output of a rigid one": (
+        tied(node("Neg", "W", "v"), node("MatMul", "h W", "y"), C=W.T, outputs={"y": None, "v": None, "C": (24, 24)}),
+        "an output of the graph: Identity of the original",
+    ),
     "nothing reads it": (tied(node("MatMul", "h W", "y"), C=W.T), "nothing reads it"),
     "not a kernel": (
         tied(node("Add", "h A", "u"), node("Mul", "u D", "y"), A=W[:5], D=W[:5], inputs={"x": (5, 24)}),
