@@ -356,6 +356,7 @@ def _dtype(path: Path, element: int) -> np.dtype:
 def _array(path: Path, tensor: TensorProto) -> np.ndarray:
     """The values that a model holds itself."""
     _shape(path, tensor)
+    _dtype(path, tensor.data_type)
     try:
         return np.asarray(numpy_helper.to_array(tensor))
     except (ValueError, TypeError, KeyError) as error:

@@ -307,7 +307,8 @@ from pathlib import Path
 from tiedae.export.inspection import inspect_file
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = inspect_file(Path(sys.argv[1]))
-print(*[copy["relation"] for copy in found["copies"]] or ["none"], found["bytes"], (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+relations = [copy["relation"] for copy in found["copies"]] or ["none"]
+print(*relations, found["bytes"], (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 

@@ -1,6 +1,7 @@
 """What an .onnx file holds: every constant, its storage and quantization; damaged files are FormatErrors."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -257,3 +258,125 @@ def test_a_second_constant_of_the_same_name_does_not_hide(tmp_path):
     model.graph.initializer.append(model.graph.initializer[0])
     with pytest.raises(FormatError, match="two constants have the name 'kernel_0'"):
         read(tmp_path, model.SerializeToString())
+
+
+def one_tensor(tensor: TensorProto, nodes=(), functions=()) -> bytes:
+    value = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(list(nodes), "g", [], [value], [tensor] if tensor else [])
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("own", 1)]
+    return helper.make_model(graph, functions=functions, opset_imports=opsets, ir_version=10).SerializeToString()
+
+
+def outside(location: str, dims=(4,), data_type=TensorProto.INT8, **entries: str) -> TensorProto:
+    tensor = TensorProto(name="w", data_type=data_type, dims=dims, data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": location, **entries}.items():
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("tensor", "text"),
+    [
+        (outside("link.bin"), "external data of 'w': 'link.bin' must lie in the file's folder"),
+        (outside("circle.bin"), "external data of 'w': 'circle.bin' is missing"),
+        (outside("folder/../../outer.bin"), "'folder/../../outer.bin' must lie in the file's folder"),
+        (outside("pipe"), "external data of 'w': 'pipe' is missing"),
+        (outside("n" * 300), "is missing"),
+        (outside("w.bin", dims=(9,)), r"8 bytes are given, \[9\] values of int8 are expected"),
+        (outside("w.bin", dims=(17,), data_type=TensorProto.INT4), r"8 bytes are given, \[17\] values of int4 are expected"),
+        (outside("w.bin", dims=(1,), data_type=TensorProto.STRING), "external data of 'w': strings cannot be external"),
+        (outside("w.bin", dims=(1,) * 40, length="1"), "constant 'w' is damaged: its shape is"),
+        (outside("w.bin", dims=(2**62, 2**62)), "8 bytes are given"),
+        (outside("w.bin", dims=(-8,)), "constant 'w' is damaged: its shape is"),
+        (TensorProto(name="w", data_type=TensorProto.INT8, dims=(2**40, 2**40), raw_data=b"12"), "constant 'w' is damaged"),
+        (TensorProto(name="w", data_type=TensorProto.INT8, dims=(1,) * 99, raw_data=b"1"), "'w' is damaged: its shape"),
+        (TensorProto(name="w", data_type=77, dims=(1,), raw_data=b"1"), "unknown element type 77"),
+        (TensorProto(name="w", data_type=TensorProto.UNDEFINED, dims=(1,), raw_data=b"1"), "unknown element type 0"),
+    ],
+    ids=[
+        "symlink out", "symlink circle", "dots", "pipe", "long name", "short", "short int4", "strings", "axes", "huge",
+        "negative", "huge inline", "axes inline", "unknown type", "no type",
+    ],
+)  # fmt: skip
+def test_damaged_constants_are_format_errors(tensor, text, tmp_path):
+    folder = tmp_path / "bundle"
+    (folder / "folder").mkdir(parents=True)
+    (tmp_path / "outer.bin").write_bytes(bytes(8))
+    (folder / "w.bin").write_bytes(bytes(8))
+    (folder / "link.bin").symlink_to(tmp_path / "outer.bin")
+    (folder / "circle.bin").symlink_to(folder / "circle.bin")
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(FormatError, match=text) as caught:
+        read(folder, one_tensor(tensor))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_symbolic_link_within_the_folder_is_followed(tmp_path):
+    (tmp_path / "w.bin").write_bytes(b"1234")
+    (tmp_path / "link.bin").symlink_to("w.bin")
+    (constant,) = read(tmp_path, one_tensor(outside("link.bin"))).constants
+    assert constant.values.tolist() == [49, 50, 51, 52]
+
+
+def nested_deeply(depth: int) -> bytes:
+    """Graphs in attributes of nodes of graphs, as bytes: the protobuf library does not build what it would not read."""
+    graph = b""
+    for _ in range(depth):
+        for tag, more in (
+            (0x32, b"\xa0\x01\x05"),
+            (0x2A, b"\x22\x02If"),
+            (0x0A, b""),
+        ):  # attribute.g, node.attribute, graph.node
+            graph = bytes([tag]) + varint(len(graph)) + graph + more
+    graph += helper.make_graph([], "g", [], [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)]).SerializeToString()
+    rest = helper.make_model(helper.make_graph([], "", [], []))
+    rest.ClearField("graph")
+    return rest.SerializeToString() + b"\x3a" + varint(len(graph)) + graph
+
+
+def varint(value: int) -> bytes:
+    return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
+
+
+WEIGHT = numpy_helper.from_array(np.zeros(4, np.float32), "w")
+CYCLE = [helper.make_node("Identity", ["b"], ["y"]), helper.make_node("Identity", ["y"], ["b"])]
+SELF = helper.make_function("own", "F", ["a"], ["b"], [helper.make_node("F", ["a"], ["b"], domain="own")], [])
+
+
+@pytest.mark.parametrize(
+    ("data", "operations"),
+    [
+        (one_tensor(WEIGHT, CYCLE), {"Identity": 2}),
+        (one_tensor(WEIGHT, [helper.make_node("Identity", ["y"], ["y"])]), {"Identity": 1}),
+        (one_tensor(WEIGHT, [helper.make_node("Identity", [], ["y"])]), {"Identity": 1}),
+        (one_tensor(WEIGHT, [helper.make_node("F", ["w"], ["y"], domain="own")], [SELF]), {"own.F": 2}),
+        (nested_deeply(20), {"If": 20}),
+    ],
+    ids=["two nodes", "itself", "no input", "function in itself", "nested"],
+)
+def test_graphs_in_a_circle_end(data, operations, tmp_path):
+    assert read(tmp_path, data).signatures[0].operations == operations
+
+
+def test_a_graph_nested_too_deeply_is_a_format_error(tmp_path):
+    with pytest.raises(FormatError, match="not an ONNX file, or a truncated one"):
+        read(tmp_path, nested_deeply(200))
+
+
+def test_names_that_are_not_text_are_format_errors(tmp_path):
+    for name in (b"secret_w", b"secret_x", b"secret_node"):
+        tensor = numpy_helper.from_array(np.zeros(4, np.float32), "secret_w")
+        node = helper.make_node("Identity", ["secret_x"], ["y"], name="secret_node")
+        data = one_tensor(tensor, [node])
+        assert name in data
+        with pytest.raises(FormatError, match=r"damaged: the name b.* is not text|not an ONNX file"):
+            read(tmp_path, data.replace(name, name.replace(b"s", b"\xff", 1)))
+
+
+def test_strings_and_packed_integers_count_their_bytes(tmp_path):
+    words = helper.make_tensor("w", TensorProto.STRING, [2], [b"two", b"words"])
+    (constant,) = read(tmp_path, one_tensor(words)).constants
+    assert constant.nbytes == 8
+    packed = helper.make_tensor("w", TensorProto.UINT4, [5], b"\x21\x43\x05", raw=True)
+    (constant,) = read(tmp_path, one_tensor(packed)).constants
+    assert constant.nbytes == 3 and constant.values.nbytes == 5

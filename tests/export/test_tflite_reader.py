@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.errors import FormatError
-from tiedae.export import flatbuffer
+from tiedae.export import flatbuffer, tflite_reader
 from tiedae.export.contents import Port
 from tiedae.export.tflite_reader import read_tflite
 from tiedae.export.tflite_writer import to_tflite
@@ -258,3 +258,56 @@ def test_shared_tables_cannot_make_a_file_endless(monkeypatch):
     builder.Finish(schema.ModelEnd(builder), b"TFL3")
     with pytest.raises(FormatError, match="tables"):
         read_tflite(bytes(builder.Output()))
+
+
+def test_constants_in_another_file_are_told():
+    names = ["a", "b", "c", "d"]
+    tensors = [tensor(name, (4,), schema.TensorType.INT8, buffer=0, externalBuffer=7 + i) for i, name in enumerate(names)]
+    contents = read_tflite(write([*tensors, tensor("here", (4,), schema.TensorType.INT8)], [buffer(np.zeros(4, np.int8))]))
+    assert contents.details["constants in other files, not read"] == "4 (a, b, c, …)"
+    assert [constant.name for constant in contents.constants] == ["here"]
+
+
+def test_packed_values_count_their_bytes_and_are_unpacked_once():
+    stored = buffer(np.array([0x21, 0x43], np.uint8))
+    tensors = [tensor(name, (2, 2), schema.TensorType.INT4) for name in "ab"]
+    first, second = read_tflite(write(tensors, [stored])).constants
+    assert first.nbytes == 2 and first.values is second.values
+
+
+@pytest.mark.parametrize(
+    ("tensors", "text"),
+    [
+        ([tensor("t", (1,) * 99, schema.TensorType.INT8)], "tensor t has 99 axes, at most 32 can be"),
+        ([tensor("t", (2**31 - 1,) * 8, schema.TensorType.INT4)], "tensor t of shape"),
+        ([tensor("two\nlines", (4,), schema.TensorType.INT8)], r"tensor two\\nlines of shape"),
+        ([tensor(b"\xff\xfe", (4,), schema.TensorType.INT8)], "tensor �� of shape"),
+    ],
+)
+def test_damaged_tensors_are_format_errors_of_one_line(tensors, text):
+    with pytest.raises(FormatError, match=text) as caught:
+        read_tflite(write(tensors, [buffer(np.zeros(3, np.int8))]))
+    assert "\n" not in str(caught.value)
+
+
+def test_shared_vectors_cannot_make_a_file_endless(monkeypatch):
+    """300 tensors that share scales of 3,000 numbers."""
+    monkeypatch.setattr(flatbuffer, "MAX_TABLES", 10_000)
+    tensors = [
+        tensor(
+            str(i), (1,), schema.TensorType.INT8, quantization=schema.QuantizationParametersT(scale=np.ones(3000, np.float32))
+        )
+        for i in range(300)
+    ]
+    with pytest.raises(FormatError, match="tables"):
+        read_tflite(write(tensors, [buffer(np.zeros(1, np.int8))]))
+
+
+def test_a_large_file_is_mapped(monkeypatch, tmp_path):
+    path = tmp_path / "a.tflite"
+    path.write_bytes(small())
+    monkeypatch.setattr(tflite_reader, "MAPPED", 1)
+    contents, whole = tflite_reader.read_tflite_file(path), read_tflite(small())
+    assert contents.size == whole.size and contents.signatures == whole.signatures
+    for mapped, read in zip(contents.constants, whole.constants, strict=True):
+        np.testing.assert_array_equal(mapped.values, read.values)
