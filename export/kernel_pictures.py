@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -36,7 +37,7 @@ class Kernel:
     weights: np.ndarray
     mask: np.ndarray
 
-    @property
+    @cached_property
     def limit(self) -> float:
         """The magnitude in full colour, in real units."""
         kept = np.abs(self.weights[self.mask])
