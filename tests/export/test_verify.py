@@ -257,3 +257,78 @@ def test_a_stranger_finds_each_kernel_once(finished_run: Path) -> None:
         assert data.count(stored) + data.count(transposed) == 1
     stock = finished_run / "stock" / "mini.stock.f32.tflite"
     assert copies(read_model(stock))
+
+
+def test_metrics_say_where_quality_is_lost_and_are_json(finished_run: Path) -> None:
+    """In what a run wrote, the layers are those of the Keras model; from the bundle alone, of the float program."""
+    written = json.loads((finished_run / "bundle" / "metrics.json").read_text())
+    alone = json.loads(json.dumps(verify_bundle(finished_run / "bundle"), allow_nan=False))
+    for metrics, reference in ((written, "keras"), (alone, "float program")):
+        lost = [row for row in metrics["errors"] if row["error"] == "quantization"]
+        assert {(row["layer"], row["form"]) for row in lost} == {
+            (layer, form) for layer in ("encoder_0", "code", "decoder_1", "y") for form in ("split", "fused")
+        }
+        assert {row["reference"] for row in lost} == {reference} and all(row["sqnr_db"] > 10 for row in lost)
+        layers = [row for row in metrics["parity"] if row["what"].startswith("layer ") and row["runtime"] == "ort-cpu"]
+        assert {row["layer"] for row in layers} == {"encoder_0", "code", "decoder_1", "y"}
+        assert {row["reference"] for row in layers} == {reference}
+        crossed = {(row["encoder"], row["runtime"], row["kind"]) for row in metrics["parity"] if "encoder" in row}
+        pairs = (("litert-xnnpack", "ort-cpu"), ("ort-cpu", "litert-xnnpack"))
+        assert crossed == {(*pair, kind) for pair in pairs for kind in ("int8", "float")}
+
+
+@pytest.mark.parametrize("name", ["mini.f32.onnx", "mini.encoder.f32.onnx"])
+def test_a_nan_in_a_float_bias_is_named_with_its_file_and_place(bundle: Path, name: str) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(bundle / name, load_external_data=False)
+    (bias,) = [each for each in model.graph.initializer if each.name == "code.bias"]
+    values = numpy_helper.to_array(bias).copy()
+    values[2] = np.nan
+    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    onnx.save(model, bundle / name)
+    consistent(bundle, name)
+    metrics = verify_bundle(bundle)
+    found = {row["name"]: row["text"] for row in failed(metrics)}
+    assert "1 of 4 values of code.bias are others, first at [2]: got nan, expected " in found[f"float constants {name}"]
+    assert [key for key in found if key.startswith("float constants")] == [f"float constants {name}"]
+    signature = "encode" if "encoder" in name else "reconstruct"
+    assert "not finite, first at [0, 2]: got nan" in found[f"float code {name} {signature} ort-cpu"]
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_float_files_that_all_hold_another_bias_do_not_give_the_golden_vectors(bundle: Path) -> None:
+    path = bundle / "golden" / "y.f32.npy"
+    golden = np.load(path)
+    golden[3, 3] += 0.001
+    np.save(path, golden)
+    consistent(bundle, "golden/y.f32.npy")
+    found = {row["name"]: row["text"] for row in failed(verify_bundle(bundle))}
+    assert found["float program"] == "no float file holds constants that give the golden vectors of Keras"
+    assert "largest at [3, 3]: got" in found["float y mini.f32.onnx reconstruct ort-cpu"]
+
+
+@pytest.mark.parametrize(("name", "runtime"), [("mini.int8.tflite", "litert-xnnpack"), ("mini.encoder.int8.onnx", "ort-cpu")])
+def test_a_file_that_a_runtime_refuses_is_a_failed_check(bundle: Path, name: str, runtime: str) -> None:
+    """The file is read and its hash is right, but one of its operations is unknown to the runtime."""
+    if name.endswith(".onnx"):
+        import onnx
+
+        model = onnx.load(bundle / name, load_external_data=False)
+        next(node for node in model.graph.node if node.op_type == "Gemm").op_type = "Gemn"
+        onnx.save(model, bundle / name)
+    else:
+        import flatbuffers
+        from ai_edge_litert import schema_py_generated as schema
+
+        model = schema.ModelT.InitFromPackedBuf((bundle / name).read_bytes(), 0)
+        model.operatorCodes[0].version = 99
+        builder = flatbuffers.Builder(1 << 16)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        (bundle / name).write_bytes(builder.Output())
+    consistent(bundle, name)
+    found = {row["name"]: row["text"] for row in failed(verify_bundle(bundle))}
+    target = "onnx" if name.endswith(".onnx") else "tflite"
+    assert f"in {runtime}: " in found[f"opens int8 {target} {runtime}"]
+    assert "opens f32 " not in " ".join(found)
