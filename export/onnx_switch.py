@@ -55,7 +55,9 @@ def plan(graph: Graph, use: Use, view: View, chain: int = CHAIN) -> Switch | Non
     if view.same:
         return Switch("one initializer", lambda name: graph.connect(use, name))
     rule = RULES.get(_kind(use.node))
-    return rule(graph, use, view, chain) if rule and view.shape is None else None
+    if rule is None or view.shape is not None or len(use.node.output) != 1:
+        return None
+    return rule(graph, use, view, chain)
 
 
 def _kind(node: NodeProto) -> str:
@@ -100,7 +102,7 @@ _GEMM_ELEMENTS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 def _matmul(graph: Graph, use: Use, view: View, _chain: int) -> Switch | None:
     """A product of two matrices is a `Gemm`. A bias that is added to it goes along: runtimes fuse it with `MatMul` too."""
     node = use.node
-    other = use.scope.type_of(node.input[1 - use.index])
+    other = use.scope.type_of(node.input[1 - use.index]) if len(node.input) == 2 else None
     if not view.swapped or other is None or other[1] != 2 or other[0] not in _GEMM_ELEMENTS or use.scope.opset < 7:
         return None
     flag = "transB" if use.index else "transA"
@@ -134,6 +136,8 @@ def _bias(graph: Graph, use: Use) -> Use | None:
     uses = graph.uses(scope, product)
     kernel, other = scope.find(use.node.input[use.index]), scope.type_of(use.node.input[1 - use.index])
     if len(uses) != 1 or _kind(uses[0].node) != "Add" or uses[0].scope is not scope or product in scope.outputs:
+        return None
+    if len(uses[0].node.input) != 2 or len(uses[0].node.output) != 1:
         return None
     bias = scope.find(uses[0].node.input[1 - uses[0].index])
     if bias is None or bias.overridable or kernel is None or other is None or bias.tensor.data_type != other[0]:

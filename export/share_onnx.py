@@ -9,13 +9,14 @@ shrinks, the memory does not.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from .copies import TINY, TINY_MATRIX, UNIFORM, Copy, copies
+from .copies import CANDIDATES, TINY, TINY_MATRIX, UNIFORM, Copy, copies
 from .merging import Kept, Merged, Shared
 from .onnx_graph import Graph, Stored
 from .onnx_merge import detours, find_view, merge, promote
@@ -29,8 +30,8 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
     """Rewrite an .onnx file so that what it stores twice is stored once.
 
     `name` is the file name that the result will have: external data, which it has where the source has some, lies beside it as
-    NAME.data. With `tolerance`, in quantization steps, kernels that are dequantized from
-    nearly equal integers are merged too, if none of their values moves further (`share_onnx_near`).
+    NAME.data. With `tolerance`, in quantization steps, kernels that are dequantized from nearly equal integers are merged too,
+    if none of their values moves further (`share_onnx_near`).
 
     Only constants of some size are merged (`copies.SEARCHED`). Raises FormatError for a file that `read_onnx` refuses,
     ExportError for external data of what is not a constant.
@@ -70,13 +71,17 @@ def _groups(graph: Graph) -> Iterator[list[Stored]]:
             total = int(as_bits(stored.values).sum(dtype=np.uint64))
             key = id(stored.scope.line[-1]), stored.tensor.data_type, stored.values.size, total
             groups[key].append(stored)
-    for group in groups.values():
-        while len(group) > 1:
-            first, *rest = group
-            alike = [find_view(first.values, stored.values) is not None for stored in rest]
-            if any(alike):
-                yield [first, *(stored for stored, same in zip(rest, alike, strict=True) if same)]
-            group = [stored for stored, same in zip(rest, alike, strict=True) if not same]
+    for alike in groups.values():
+        layouts: dict[bytes, list[Stored]] = defaultdict(list)
+        for stored in alike if len(alike) > 1 else ():
+            layouts[hashlib.blake2b(np.ascontiguousarray(as_bits(stored.values))).digest()].append(stored)
+        left = list(layouts.values())[:CANDIDATES]
+        while left:
+            turned = [find_view(left[0][0].values, each[0].values) is not None for each in left]
+            group = [stored for each, same in zip(left, turned, strict=True) if same for stored in each]
+            left = [each for each, same in zip(left, turned, strict=True) if not same]
+            if len(group) > 1:
+                yield group
 
 
 def _merge_group(graph: Graph, group: Sequence[Stored]) -> Iterator[Merged | Kept]:

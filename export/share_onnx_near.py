@@ -83,7 +83,7 @@ def _merge(graph: Graph, one: Stored, other: Stored, tolerance: float) -> Merged
         raise _Obstacle(f"its values would move by up to {steps:.2f} steps, --tolerance is {tolerance:g}")
     biases = [bias for each in (original, copy) for use in each.uses for bias in _biases(graph, use)]
     for bias in biases:
-        if np.abs(bias.real / (bias.input_scale * scale)).max(initial=0) >= 2**31:
+        if not (np.abs(bias.real / (bias.input_scale * scale)) < 2**31).all():
             raise _Obstacle("a bias would not fit int32 in the new scale")
     held = promote(graph, original.stored, [copy.stored.scope])
     old = held.values, _back(copy.stored.values, values.shape, view)
@@ -107,17 +107,19 @@ def _quantized(graph: Graph, stored: Stored) -> _Quantized:
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for use in uses:
         parameters = [use.scope.find(name) for name in use.node.input[1:3]]
-        if use.node.op_type != "DequantizeLinear" or use.index != 0 or not parameters or None in parameters:
+        dequantizes = use.node.op_type == "DequantizeLinear" and use.index == 0 and len(use.node.output) == 1
+        if not dequantizes or not parameters or None in parameters:
             raise _Obstacle(f"{stored.label} is read by {use.node.op_type}, not only by DequantizeLinear of constant scales")
         if attribute(use.node, "block_size", 0):
             raise _Obstacle(f"{stored.label} has scales per block")
         scales, *zeros = (each.values for each in parameters if each is not None)
-        rank, axis = stored.values.ndim, attribute(use.node, "axis", 1)
-        shape = [1] * rank
+        axis, shape = attribute(use.node, "axis", 1) % stored.values.ndim, [1] * stored.values.ndim
         if scales.size > 1:
-            shape[axis % rank] = scales.size
-        zero = zeros[0].astype(np.int64) if zeros else np.zeros(scales.shape, np.int64)
-        found.append((scales.astype(np.float64).reshape(shape), np.broadcast_to(zero, scales.shape).reshape(shape)))
+            shape[axis] = stored.values.shape[axis]
+        if scales.size != np.prod(shape) or any(zero.size not in (1, scales.size) for zero in zeros):
+            raise _Obstacle(f"{stored.label} has {scales.size} scales, for {stored.values.shape[axis]} channels")
+        zero = zeros[0].astype(np.int64).ravel() if zeros else np.zeros(1, np.int64)
+        found.append((scales.astype(np.float64).reshape(shape), np.broadcast_to(zero, scales.size).reshape(shape)))
     if not found or any(not np.array_equal(a, b) for each in found for a, b in zip(found[0], each, strict=True)):
         raise _Obstacle(f"{stored.label} is not dequantized, or in two ways")
     return _Quantized(stored, tuple(uses), *found[0])
@@ -174,15 +176,20 @@ def _biases(graph: Graph, kernel: Use) -> Iterator[_Bias]:
     for use in graph.uses(kernel.scope, kernel.node.output[0]):
         if use.node.op_type != "Gemm" or use.index != 1 or len(use.node.input) < 3:
             continue
-        producers = {node.output[0]: node for node in use.scope.nodes if node.op_type == "DequantizeLinear"}
+        dequantized = [node for node in use.scope.nodes if node.op_type == "DequantizeLinear" and len(node.input) > 1]
+        producers = {output: node for node in dequantized for output in node.output}
         x, b = (producers.get(use.node.input[i]) for i in (0, 2))
         scale = use.scope.find(x.input[1]) if x is not None else None
         parts = [use.scope.find(name) for name in b.input[:2]] if b is not None else []
         if scale is None or scale.values.size != 1 or len(parts) < 2 or parts[0] is None or parts[1] is None:
             continue
         if parts[0].values.dtype == np.int32:
-            real = parts[0].values.astype(np.float64) * parts[1].values.astype(np.float64)
-            yield _Bias(Use(use.scope, use.node, 2), real, float(scale.values.flat[0]))
+            sizes = parts[0].values.size, parts[1].values.size
+            input_scale = float(scale.values.flat[0])
+            if sizes[1] not in (1, sizes[0]) or not 0 < input_scale < np.inf:
+                raise _Obstacle("a bias is dequantized with scales that do not fit it")
+            real = parts[0].values.ravel().astype(np.float64) * parts[1].values.ravel().astype(np.float64)
+            yield _Bias(Use(use.scope, use.node, 2), real.reshape(parts[0].values.shape), input_scale)
 
 
 def _express(graph: Graph, bias: _Bias, scale: float) -> None:
