@@ -1,9 +1,15 @@
 """What `tiedae inspect` says of real files, ours and a small one that holds a matrix three times."""
 
+import json
+from pathlib import Path
+
+import flatbuffers
 import numpy as np
 import onnx
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
+from tiedae.cli import _parser, main
 from tiedae.compress.errors import FormatError
 from tiedae.export.inspection import SHOWN, inspect_file, render
 from tiedae.export.onnx_writer import to_onnx
@@ -84,3 +90,159 @@ def test_what_is_no_model_is_a_format_error(tmp_path, name):
     (tmp_path / "what.txt").write_text("no")
     with pytest.raises(FormatError, match=name):
         inspect_file(tmp_path / name)
+
+
+# --- wherever copies hide ---
+
+KERNEL = np.random.default_rng(7).normal(size=(24, 10)).astype(np.float32)
+SCALE = np.float32(np.abs(KERNEL).max() / 127)
+INTEGERS = np.rint(KERNEL / SCALE).astype(np.int8)
+
+
+def onnx_file(path, nodes, initializers=(), functions=()):
+    graph = helper.make_graph(nodes, "g", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], list(initializers))
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("own", 1)]
+    model = helper.make_model(graph, functions=list(functions), opset_imports=opsets, ir_version=10)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def stored(values, name):
+    return numpy_helper.from_array(np.ascontiguousarray(values), name)
+
+
+def constant(values, name):
+    return helper.make_node("Constant", [], [name], value=stored(values, name))
+
+
+def branch(values):
+    out = [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)]
+    return helper.make_graph([helper.make_node("Identity", ["inner"], ["z"])], "b", [], out, [stored(values, "inner")])
+
+
+def in_nested_graphs(folder):
+    node = helper.make_node("If", ["c"], ["y"], name="if", then_branch=branch(KERNEL), else_branch=branch(KERNEL.T))
+    return onnx_file(folder / "a.onnx", [node])
+
+
+def in_constant_nodes(folder):
+    return onnx_file(folder / "a.onnx", [constant(KERNEL, "y"), constant(KERNEL.ravel(), "b")])
+
+
+def in_a_function(folder):
+    function = helper.make_function("own", "F", ["a"], ["b"], [constant(KERNEL.T, "b")], [helper.make_opsetid("", 21)])
+    return onnx_file(folder / "a.onnx", [helper.make_node("F", ["w"], ["y"], domain="own")], [stored(KERNEL, "w")], [function])
+
+
+def in_external_data(folder):
+    (folder / "w.bin").write_bytes(KERNEL.T.tobytes())
+    outside = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=(10, 24), data_location=TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value="w.bin")
+    return onnx_file(folder / "a.onnx", [], [stored(KERNEL, "v"), outside])
+
+
+def in_float16(folder):
+    return onnx_file(folder / "a.onnx", [], [stored(KERNEL, "v"), stored(KERNEL.T.astype(np.float16), "w")])
+
+
+def in_int4_and_int8(folder):
+    coarse = np.float32(np.abs(KERNEL).max() / 7)
+    packed = helper.make_tensor("w", TensorProto.INT4, [10, 24], np.rint(KERNEL.T / coarse).astype(int).ravel().tolist())
+    nodes = [helper.make_node("DequantizeLinear", [name, f"{name}.scale"], [f"{name}.real"]) for name in "vw"]
+    scales = [stored(np.array(scale, np.float32), name) for name, scale in (("v.scale", SCALE), ("w.scale", coarse))]
+    return onnx_file(folder / "a.onnx", nodes, [stored(INTEGERS, "v"), packed, *scales])
+
+
+def in_two_subgraphs(folder):
+    def graph(buffer, values):
+        quantization = schema.QuantizationParametersT(scale=np.array([SCALE]), zeroPoint=np.array([0]))
+        kind = schema.TensorType.INT8
+        tensor = schema.TensorT(name="w", shape=list(values.shape), type=kind, buffer=buffer, quantization=quantization)
+        return schema.SubGraphT(tensors=[tensor], inputs=[], outputs=[], operators=[], name=f"graph {buffer}")
+
+    both = INTEGERS, INTEGERS.T
+    buffers = [schema.BufferT(), *(schema.BufferT(data=np.frombuffer(values.tobytes(), np.uint8)) for values in both)]
+    builder = flatbuffers.Builder()
+    graphs = [graph(i + 1, values) for i, values in enumerate(both)]
+    builder.Finish(schema.ModelT(version=3, subgraphs=graphs, buffers=buffers).Pack(builder), b"TFL3")
+    (folder / "a.tflite").write_bytes(builder.Output())
+    return folder / "a.tflite"
+
+
+@pytest.mark.parametrize(
+    ("make", "relation", "order", "size"),
+    [
+        (in_nested_graphs, "transposed", "transposed", 960),
+        (in_constant_nodes, "reshaped", "reshaped", 960),
+        (in_a_function, "transposed", "transposed", 960),
+        (in_external_data, "transposed", "transposed", 960),
+        (in_float16, "near", "transposed", 480),
+        (in_int4_and_int8, "near", "transposed", 120),
+        (in_two_subgraphs, "transposed", "transposed", 240),
+    ],
+)
+def test_copies_are_found_wherever_they_hide(make, relation, order, size, tmp_path):
+    path = make(tmp_path)
+    found = inspect_file(path)
+    assert [(copy["relation"], copy["order"], copy["bytes"]) for copy in found["copies"]] == [(relation, order, size)]
+    exact = size if relation != "near" else 0
+    assert (found["bytes_if_shared"], found["bytes_if_merged"]) == (found["bytes"] - exact, found["bytes"] - size)
+    text = render(found)
+    assert ("stored once, the file would have about" in text) == (relation != "near")
+    assert ("with near copies made equal and stored once, about" in text) == (relation == "near")
+
+
+# --- the command ---
+
+
+def run(capsys, *arguments):
+    code = main(["inspect", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_json_of_one_file_is_an_object_and_of_several_a_list(tmp_path, capsys):
+    first = in_int4_and_int8(tmp_path)
+    second = saved(tmp_path / "b.onnx", {"m": MATRIX})
+    code, out, _ = run(capsys, first, "--json")
+    found = json.loads(out)
+    (copy,) = found["copies"]
+    assert code == 0 and copy["axes"] == [1, 0] and 0 < copy["mean"] < copy["largest"] <= 1.001 and 0 <= copy["equal"] < 1
+    integers = next(each for each in found["constants"] if each["name"] == "v")
+    assert (integers["dtype"], integers["bytes"], integers["scale"], integers["zero_point"]) == ("int8", 240, float(SCALE), 0)
+    code, out, _ = run(capsys, first, second, "--json")
+    assert [each["file"] for each in json.loads(out)] == ["a.onnx", "b.onnx"] and code == 0
+
+
+def test_fail_on_copies_of_any_file(tmp_path, capsys):
+    near, once = in_float16(tmp_path), saved(tmp_path / "b.onnx", {"m": MATRIX})
+    assert run(capsys, once, "--fail-on-copies")[0] == 0
+    assert run(capsys, near)[0] == 0
+    code, out, err = run(capsys, once, near, "--fail-on-copies")
+    assert code == 1 and "b.onnx" in out and "a.onnx" in out
+    assert err.strip() == f"tiedae: {near}: 1 of its constants are copies of others"
+
+
+def test_the_pre_commit_hook_is_a_command_that_we_have():
+    hook = (Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")
+    entry = next(line.split(": ", 1)[1] for line in hook.splitlines() if line.strip().startswith("entry:"))
+    arguments = _parser().parse_args([*entry.split()[1:], "a.onnx", "b.tflite"])
+    assert arguments.fail_on_copies and len(arguments.files) == 2
+
+
+OURS = {"a.tflite": to_tflite(split(widths=(12, 6, 3))), "a.onnx": to_onnx(build_program((12, 6, 3)))}
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("tenths", range(10))
+def test_a_truncated_file_is_exit_2_and_one_line(name, tenths, tmp_path, capsys):
+    path = tmp_path / name
+    path.write_bytes(OURS[name][: len(OURS[name]) * tenths // 10])
+    code, out, err = run(capsys, path)
+    assert (code, out) == (2, "") and err.startswith(f"tiedae: {path}: ") and err.count("\n") == 1
+
+
+def test_names_cannot_write_to_the_terminal(tmp_path, capsys):
+    path = saved(tmp_path / "a.onnx", {"a\x1b[2J\nb": MATRIX, "c": MATRIX.T})
+    code, out, _ = run(capsys, path)
+    assert code == 0 and "\x1b" not in out and r"a\x1b[2J\nb" in out
