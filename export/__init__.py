@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .ort import open_ort
     from .parity import compare, compare_operations
     from .program import Program
+    from .sharing import share_file
     from .stock import stock_onnx, stock_onnx_int8, stock_tflite
     from .storage import prove
     from .tflite_reader import read_tflite

@@ -67,6 +67,7 @@ def to_real(port: Port, values: np.ndarray) -> np.ndarray:
 
 def quantize(port: Port, real: np.ndarray) -> np.ndarray:
     """Real, finite values in the dtype, scale and zero point of a quantized port, at its limits where they are beyond."""
+    assert port.scale is not None
     limits = np.iinfo(port.dtype)
     q = np.rint(real.astype(np.float64) / port.scale) + (port.zero_point or 0)
     return np.clip(q, limits.min, limits.max).astype(port.dtype)

@@ -54,11 +54,11 @@ def metrics() -> dict[str, Any]:
     }
 
 
-def set_parity(row: int, **values: Any) -> Callable[[dict], None]:
+def set_parity(row: int, **values: Any) -> Callable[[dict], object]:
     return lambda found: found["parity"][row].update(values)
 
 
-def without(table: str, name: str, reason: str = "", what: str = "") -> Callable[[dict], None]:
+def without(table: str, name: str, reason: str = "", what: str = "") -> Callable[[dict], object]:
     """Takes every row of a table out that has this name anywhere, and says why."""
 
     def change(found: dict) -> None:
@@ -68,7 +68,7 @@ def without(table: str, name: str, reason: str = "", what: str = "") -> Callable
     return change
 
 
-def all_of(*changes: Callable[[dict], None]) -> Callable[[dict], None]:
+def all_of(*changes: Callable[[dict], object]) -> Callable[[dict], object]:
     def change(found: dict) -> None:
         for each in changes:
             each(found)
@@ -81,11 +81,11 @@ def no_samples(found: dict) -> None:
     found["skipped"].append({"what": "quality", "reason": "no test samples given; golden vectors"})
 
 
-def no_runtime(reason: str) -> Callable[[dict], None]:
+def no_runtime(reason: str) -> Callable[[dict], object]:
     return all_of(without("parity", "ort-cpu", reason, "ort-cpu on f32"), without("checks", "ort-cpu"))
 
 
-WORSE: dict[str, tuple[Callable[[dict], None], str, str]] = {
+WORSE: dict[str, tuple[Callable[[dict], object], str, str]] = {
     "bytes": (lambda found: found["files"][0].update(bytes=1011), "bytes a.int8.tflite", "1,011 bytes, in the baseline 1,000"),
     "error": (lambda found: found["quality"][1].update(error=10.2), "quality a.int8.tflite litert-builtin", "error 10.2"),
     "share": (set_parity(0, share=0.031), "parity a.int8.tflite litert-builtin", "3.1%, in the baseline 2%"),
@@ -110,7 +110,7 @@ def test_what_got_worse_is_one_failed_check_that_says_how(case: str) -> None:
     assert failed.name == f"baseline {name}" and text in failed.text
 
 
-FINE: dict[str, tuple[Callable[[dict], None], list[str]]] = {
+FINE: dict[str, tuple[Callable[[dict], object], list[str]]] = {
     "nothing": (lambda found: None, []),
     "bytes": (lambda found: found["files"][0].update(bytes=1010), []),
     "share": (set_parity(0, share=0.03), []),
@@ -133,7 +133,8 @@ FINE: dict[str, tuple[Callable[[dict], None], list[str]]] = {
 @pytest.mark.parametrize("case", FINE)
 def test_noise_and_what_this_call_cannot_measure_do_not_fail(case: str) -> None:
     change, reasons = FINE[case]
-    before, now = metrics() | {"samples": {"sha256": "0", "source": "old"}}, metrics()
+    before, now = metrics(), metrics()
+    before["samples"] = {"sha256": "0", "source": "old"}
     if case == "scale":
         before["parity"][1].update(full_scale=10.0)
     change(now)
@@ -209,13 +210,12 @@ def test_no_change_of_a_value_makes_a_baseline_crash(data: st.DataObject) -> Non
     import tempfile
 
     found = copy.deepcopy(metrics())
-    place: Any = found
-    while isinstance(place, dict | list) and place:
-        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-        holder, key = place, data.draw(st.sampled_from(keys))
-        place = holder[key]
-        if data.draw(st.booleans()):
+    holder: Any = found
+    while True:
+        key = data.draw(st.sampled_from(list(holder) if isinstance(holder, dict) else range(len(holder))))
+        if not isinstance(holder[key], dict | list) or not holder[key] or data.draw(st.booleans()):
             break
+        holder = holder[key]
     junk = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.just([]), st.just({}), st.just([1]))
     holder[key] = data.draw(junk)
     with tempfile.TemporaryDirectory() as folder:
