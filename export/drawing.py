@@ -15,7 +15,6 @@ BOX, STEP, GAP = 136, 42, 16
 HEIGHT, KERNEL_HEIGHT, KERNEL_BOX = 28, 62, 100
 LONGEST = 18
 """Characters of a name that fit into a box."""
-NAMES = {"Dense": "Dense", "Product": "Product", "AddBias": "Add bias", "Rescale": "Rescale", "Requantize": "Requantize"}
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,9 @@ def _port(x: float, y: float, text: str) -> str:
 def _box(x: float, y: float, operation: Row, sizes: Mapping[str, int]) -> str:
     kind = "operation tied" if "kernel" in operation else "operation"
     rect = f'<rect class="{kind}" x="{x - BOX / 2:g}" y="{y - HEIGHT / 2:g}" width="{BOX}" height="{HEIGHT}" rx="5"/>'
-    function = operation.get("activation", "linear")
-    name = operation["function"] if operation["op"] == "Activate" else NAMES.get(operation["op"], operation["op"])
-    name += "" if function == "linear" else f", {function}"
+    kind_of = {"Activate": operation.get("function"), "AddBias": "Add bias"}
+    activation = operation.get("activation", "linear")
+    name = f"{kind_of.get(operation['op'], operation['op'])}{'' if activation == 'linear' else f', {activation}'}"
     label = _text(x, y + 4, f"{name} → {sizes[operation['y']]}")
     return f"<g><title>{escape(operation['y'])}</title>{rect}{label}</g>"
 

@@ -25,11 +25,11 @@ ROW = 8
 class Samples:
     """What is drawn: `values` by kind (`input`, `keras`, `ours`), [n, inputs] in the user's unit.
 
-    `errors` [n] of the latter two; `labels` by kind; `shape` and `dtype` of a sample.
+    `errors`, n numbers, of the latter two; `labels` by kind; `shape` and `dtype` of a sample.
     """
 
     values: Mapping[str, np.ndarray]
-    errors: Mapping[str, np.ndarray]
+    errors: Mapping[str, Sequence[float]]
     labels: Mapping[str, str]
     shape: tuple[int, ...]
     dtype: str
@@ -47,12 +47,12 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, keras: st
     wanted = scaling.apply(x).astype(np.float64)
     samples = Samples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},
-        {kind: np.square(y - wanted).sum(axis=1) for kind, y in outputs.items()},
+        {kind: np.square(y - wanted).sum(axis=1).tolist() for kind, y in outputs.items()},
         {"input": "input", "keras": keras, "ours": "int8 program"},
         tuple(manifest["data"]["shape"]),
         manifest["data"]["dtype"],
     )
-    order = np.argsort(-samples.errors["ours"], kind="stable")
+    order = np.argsort(np.negative(samples.errors["ours"]), kind="stable")
     worst, rest = order[:WORST], order[WORST:][::-1]
     spread = rest[np.unique(np.linspace(0, len(rest) - 1, SPREAD).round().astype(int))] if len(rest) else rest
     groups = {f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread}
