@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +87,7 @@ def _child(folder: Path, seconds: float) -> str:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     with (folder / "words").open("w+b") as words:
         command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, str(folder)]
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment)
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=words, stderr=words, env=environment)
         try:
             code = child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -94,6 +95,8 @@ def _child(folder: Path, seconds: float) -> str:
         finally:
             child.kill()
             child.wait()
+            assert child.stdin is not None
+            child.stdin.close()
         words.seek(0)
         said = words.read().decode(errors="replace").strip().splitlines()
     if code < 0:
@@ -112,6 +115,7 @@ def _read_answer(folder: Path, index: int) -> Answer:
 
 def main(folder: Path) -> None:
     """The child: run the plan, an answer per job."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     with contextlib.suppress(KeyboardInterrupt):
         limited = False
@@ -146,6 +150,12 @@ def _answer(folder: Path, index: int, job: Mapping[str, Any], opener: Opener) ->
             np.save(folder / file, np.asarray(outputs[name]), allow_pickle=False)
         runs.append(files)
     return {"provider": provider, "runs": runs, "problem": ""}
+
+
+def _end_with_parent() -> None:
+    """The parent holds our standard input open as long as it lives."""
+    sys.stdin.buffer.read()
+    os._exit(1)
 
 
 def _limit(memory: int) -> None:

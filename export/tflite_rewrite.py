@@ -102,8 +102,9 @@ def _dense(use: Use, view: View) -> Plan | str:
         return "its zero point is not 0"
     if view.scales is None and np.unique(scales).size != 1:
         return f"it has {scales.size} scales along the axis that is kept, BATCH_MATMUL takes one"
-    what = "MUL + BATCH_MATMUL + ADD" if np.unique(scales).size > 1 else "BATCH_MATMUL + ADD"
-    return Plan(f"FULLY_CONNECTED → {what} on a view", lambda: _to_int8_product(use, view, bias, scales))
+    before = "MUL + " if np.unique(scales).size > 1 else ""
+    after = "" if _saturates(use, bias) else " + ADD"
+    return Plan(f"FULLY_CONNECTED → {before}BATCH_MATMUL{after} on a view", lambda: _to_int8_product(use, view, bias, scales))
 
 
 def _bias_of(operator: Any) -> int:
@@ -138,7 +139,8 @@ def _unfit(use: Use) -> str:
 def _unfit_for_product(use: Use) -> str:
     graph, operator = use.graph, use.operator
     x, weights, y = (shape_of(graph.tensor(index)) for index in (*operator.inputs[:2], operator.outputs[0]))
-    if not 2 <= len(x) <= MAX_RANK or x[-1] != weights[1] or len(y) != len(x):
+    keeps = operator.builtinOptions.keepNumDims or len(x) == 2
+    if not keeps or not 2 <= len(x) <= MAX_RANK or x[-1] != weights[1] or len(y) != len(x):
         return f"FULLY_CONNECTED flattens its input {list(x)}, BATCH_MATMUL keeps its axes"
     if operator.builtinOptions.fusedActivationFunction not in (Activation.NONE, *ALONE) and _bias_of(operator) < 0:
         return "without a bias there is no ADD that could fuse the activation"
@@ -182,7 +184,7 @@ def _to_int8_product(use: Use, view: View, bias: int, scales: np.ndarray) -> Non
         before, x = _scaled_input(graph, x, scales)
     weights_scale = float(scales.max())
     graph.tensor(weights).quantization = quantization([weights_scale], [0])
-    if not real_bias.any() and clamp[0] <= low and high <= clamp[1]:
+    if _saturates(use, bias):
         graph.replace(operator, [*before, _product(graph, x, weights, y)])
         return
     reach = _reach(graph.tensor(x), real)
@@ -198,6 +200,15 @@ def _to_int8_product(use: Use, view: View, bias: int, scales: np.ndarray) -> Non
     graph.replace(
         operator, [*before, product, _add(graph, inner, constant, y, operator.builtinOptions.fusedActivationFunction)]
     )
+
+
+def _saturates(use: Use, bias: int) -> bool:
+    """Whether the product can be the output: there is no bias, and the range of the output does what the activation would."""
+    graph, operator = use.graph, use.operator
+    low, high = _representable(graph.tensor(int(operator.outputs[0])))
+    least, most = CLAMPS[operator.builtinOptions.fusedActivationFunction]
+    values = graph.values(bias) if bias >= 0 else None
+    return (values is None or not values.any()) and least <= low and high <= most
 
 
 def _scaled_input(graph: Graph, x: int, scales: np.ndarray) -> tuple[list[Any], int]:
