@@ -83,7 +83,7 @@ def line_chart(lines: Sequence[Line], *, title: str, separators: Sequence[float]
     def across(value: float) -> float:
         return (value - left) / (right - left)
 
-    top, height, start, width = 8, 210, 10, 88
+    top, height, start, width = 8, 210, 13, 85
     parts = [f'<svg class="chart" width="100%" height="250" role="img" aria-label="{escape(title)}">']
     for tick in ticks:
         y = f"{top + height * down(tick):.1f}"

@@ -111,7 +111,9 @@ def render_training(report: Report) -> str:
 
 
 def render_skipped(report: Report) -> str:
-    rows = [(escape(row["what"]), escape(row["reason"])) for row in report.rows("skipped")]
+    """One row per reason."""
+    reasons = groups(report.rows("skipped"), "reason").items()
+    rows = [("<br>".join(escape(row["what"]) for row in skipped), escape(reason)) for (reason,), skipped in reasons]
     return table(("what", "why"), rows) if rows else ""
 
 

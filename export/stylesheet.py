@@ -38,6 +38,9 @@ thead th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 .bars { width: 100%; } .bars th { width: 30%; font-weight: 500; } .bars td { vertical-align: middle; }
 .bars .n { width: 1%; padding-left: .9rem; padding-right: 0; }
 .bars tr > * { border: 0; } .bars svg { display: block; }
+@media screen and (max-width: 40rem) { .bars, .bars tbody { display: block; }
+  .bars tr { display: grid; grid-template-columns: 1fr auto auto; align-items: baseline; margin-bottom: .5rem; }
+  .bars tr > * { width: auto; padding: .1rem 0; } .bars td:nth-child(2) { order: 1; grid-column: 1 / -1; } }
 rect.keras { fill: var(--keras); } rect.ours { fill: var(--ours); } rect.stock { fill: var(--stock); }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; } .chart, .plot { display: block; }
 .grid { stroke: var(--line); } .separator { stroke: var(--soft); stroke-dasharray: 7 5; }
