@@ -215,22 +215,27 @@ def test_the_error_of_a_code_is_the_encoders_not_what_a_decoder_was_fed(case) ->
 
 
 @pytest.mark.parametrize(
-    ("factor", "text"),
-    [(1.05, "values differ from the program"), (4.0, "at most"), (np.nan, "values are not finite, first at")],
+    ("node", "value", "text"),
+    [
+        ("Mul", 1.05, "values differ from the program"),
+        ("Add", 0.9 / 255, "values differ from the program, by at most 1 LSB"),
+        ("Mul", np.nan, "values are not finite, first at"),
+    ],
 )
-def test_a_dequantized_output_is_held_in_steps(case, factor: float, text: str) -> None:
+def test_a_dequantized_output_is_held_in_steps_between_which_it_may_lie(case, node: str, value: float, text: str) -> None:
+    """Half a step between steps and 0.9 more are 1 when rounded, yet more than the one that is allowed."""
     write_files(case.folder, model_files({"int8": case.int8}, ExportConfig(("onnx",)), "float32"))
     assert not failed(case.measure())
-    onnx_file(scaled_output(np.float32(factor)), "toy.decoder.int8.onnx")(case)
+    onnx_file(changed_output(node, np.float32(value)), "toy.decoder.int8.onnx")(case)
     assert text in failed(case.measure())["output toy.decoder.int8.onnx decode ort-cpu"]
 
 
-def scaled_output(factor: np.float32) -> Callable[[onnx.ModelProto], None]:
+def changed_output(node: str, value: np.float32) -> Callable[[onnx.ModelProto], None]:
     def apply(model: onnx.ModelProto) -> None:
         for each in model.graph.node:
             each.output[:] = ["y.inner" if output == "y" else output for output in each.output]
-        model.graph.node.append(helper.make_node("Mul", ["y.inner", "factor"], ["y"]))
-        model.graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), "factor"))
+        model.graph.node.append(helper.make_node(node, ["y.inner", "value"], ["y"]))
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), "value"))
 
     return apply
 
