@@ -1,0 +1,135 @@
+"""`tiedae bench`: measured beside the run, recorded in the bundle whole or not at all, without TensorFlow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiedae.benchmarking import bench
+from tiedae.compress import InputError
+from tiedae.compress.errors import DataError, FormatError
+from tiedae.export import verify_bundle
+from tiedae.export.bench import Plan
+from tiedae.export.recording import record
+
+QUICK = Plan(("reconstruct",), (1,), (), (1,), 0.0, (3, 3), processes=0)
+KEYS = {"latency", "memory", "startup", "sizes", "machine", "skipped"}
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run that a test may change."""
+    return shutil.copytree(finished_run, tmp_path / "mini")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def measure(run: Path, **options: Any) -> tuple[dict[str, Any], list[str]]:
+    said: list[str] = []
+    return bench(run / "bundle", **{"model": None, "data": None, "plan": QUICK, "announce": said.append, **options}), said
+
+
+def test_the_rows_go_into_a_bundle_that_still_verifies(run: Path):
+    before = json.loads((run / "bundle" / "metrics.json").read_text())
+    files = digests(run / "bundle")
+    measured, _ = measure(run)
+    after = json.loads((run / "bundle" / "metrics.json").read_text())
+    assert after.pop("bench") == json.loads(json.dumps(measured)) and measured.keys() == KEYS
+    assert {**before, "bench": None} == {**after, "bench": None}
+    changed = {name for name, digest in digests(run / "bundle").items() if files.get(name) != digest}
+    assert changed - {"MODEL_CARD.md"} == {"metrics.json", "manifest.json", "report.html"}
+    assert all(check["ok"] for check in verify_bundle(run / "bundle")["checks"])
+    assert "tiedae int8 tflite" in (run / "bundle" / "report.html").read_text()
+
+
+def test_a_second_measurement_replaces_the_first(run: Path):
+    record(run / "bundle", "bench", {"latency": []})
+    record(run / "bundle", "bench", {"latency": [], "skipped": []})
+    assert json.loads((run / "bundle" / "metrics.json").read_text())["bench"] == {"latency": [], "skipped": []}
+
+
+def test_a_damaged_bundle_is_measured_but_stays_as_it_is(run: Path):
+    page = run / "bundle" / "report.html"
+    page.write_text("changed")
+    before = digests(run / "bundle")
+    measured, said = measure(run)
+    assert measured["latency"] and digests(run / "bundle") == before
+    assert f"not recorded in the bundle: {page}: missing or changed since the manifest was written" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"model": Path("nowhere")}, InputError, "nowhere: holds no model"),
+        ({"data": "fashion"}, DataError, "fashion: has 784 values per sample, must be 24"),
+    ],
+    ids=["model", "data"],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_measured(run: Path, options, error, text):
+    before = digests(run / "bundle")
+    with pytest.raises(error, match=text):
+        measure(run, **options)
+    assert digests(run / "bundle") == before
+
+
+def test_a_model_of_other_widths_is_refused(run: Path):
+    manifest = json.loads((run / "bundle" / "manifest.json").read_text())
+    manifest["model"]["widths"] = [24, 12, 3]
+    (run / "bundle" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises((InputError, FormatError), match=r"must be .*3\]"):
+        measure(run, model=run / "model")
+
+
+REPLACING = """
+import signal, sys
+from pathlib import Path
+from tiedae.export.recording import record
+replace = Path.replace
+def interrupted(self, target):
+    if self.parent.name.startswith(".bench.") and target.parent.name == "bundle":
+        signal.raise_signal(signal.SIGINT)
+    return replace(self, target)
+Path.replace = interrupted
+record(Path(sys.argv[1]), "bench", {"latency": []})
+"""
+
+
+def test_ctrl_c_while_files_are_replaced_waits_until_all_are(run: Path):
+    done = subprocess.run([sys.executable, "-c", REPLACING, str(run / "bundle")], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    assert "bench" in json.loads((run / "bundle" / "metrics.json").read_text())
+    manifest = json.loads((run / "bundle" / "manifest.json").read_text())
+    found = digests(run / "bundle")
+    assert {name: found[name] for name in manifest["files"]} == {n: each["sha256"] for n, each in manifest["files"].items()}
+    assert not list((run / "bundle").glob(".*"))
+
+
+INTERRUPTED = """
+import sys
+sys.modules |= dict.fromkeys(("tensorflow", "tf_keras", "keras"))
+from tiedae.cli import main
+sys.exit(main(["bench", sys.argv[1]]))
+"""
+
+
+def test_ctrl_c_ends_the_command_and_leaves_the_bundle_whole(run: Path):
+    """Without TensorFlow, too: its import is blocked."""
+    before = digests(run / "bundle")
+    command = [sys.executable, "-c", INTERRUPTED, str(run / "bundle")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        line = next(line for line in process.stderr if line.startswith("latency: "))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert line.startswith("latency: reconstruct, batch 1, 1 thread")
+    assert (process.returncode, out) == (130, "") and err.splitlines()[-1] == "tiedae: interrupted"
+    assert digests(run / "bundle") == before
