@@ -268,7 +268,7 @@ def _constants(scopes: Sequence[_Scope]) -> Iterator[Constant]:
     for scope in scopes:
         for name, (values, storage) in scope.stored.items():
             for quantization in uses.get((scope.prefix, name), {((), (), 0): None}):
-                yield Constant(scope.prefix + name, values, storage, *quantization, _stored(values))
+                yield Constant(scope.prefix + name, values, storage, *quantization, stored=_stored(values))
 
 
 def _axis(node: onnx.NodeProto, rank: int) -> int:

@@ -242,7 +242,7 @@ def test_unrelated_kernels_of_one_shape_and_scale_never_match(seed, shape, bits,
         quantized(str(i), real, 0 if channels and whole else None, width)
         for i, (real, width, channels) in enumerate(zip(reals, bits, axes, strict=True))
     ]
-    assert copies(file(*made)) == []
+    assert [copy for copy in copies(file(*made)) if copy.by == "values"] == []
 
 
 @settings(max_examples=100, deadline=None)
