@@ -30,7 +30,7 @@ from .test_copies import stock_files
 from .test_onnx_reader import nested_model
 from .test_tflite_writer import split
 
-CASES = int(os.environ.get("TIEDAE_FUZZ_CASES", "800"))
+CASES = int(os.environ.get("TIEDAE_FUZZ_CASES", "600"))
 SEED = int(os.environ.get("TIEDAE_FUZZ_SEED", "0"))
 LIMIT = 1.0
 """Seconds of processor time for one file."""
