@@ -66,7 +66,7 @@ def merge(graph: Graph, original: Stored, copy: Stored, view: View) -> Merged | 
 
     The original must be where the copy's readers see it (`promote`).
     """
-    obstacle = _obstacle(graph, original, copy, view)
+    obstacle = _obstacle(graph, copy, view)
     if obstacle:
         return Kept(copy.label, original.label, obstacle)
     hows: dict[str, None] = {}
@@ -94,11 +94,8 @@ def _folded(view: View) -> str:
     return f"{operation} of the original, folded at load (from ORT_ENABLE_BASIC on): in memory twice"
 
 
-def _obstacle(graph: Graph, original: Stored, copy: Stored, view: View) -> str:
+def _obstacle(graph: Graph, copy: Stored, view: View) -> str:
     """Why a copy has to stay, or nothing."""
-    for each in (original, copy):
-        if each.overridable:
-            return f"{each.label} is an input of the graph too: the caller may give another value"
     uses = graph.uses(copy.scope, copy.name)
     if any(use.node.device_configurations for use in uses):
         return "its place on devices is configured for it by name"

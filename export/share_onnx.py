@@ -74,7 +74,7 @@ def _groups(graph: Graph) -> Iterator[list[Stored]]:
     for alike in groups.values():
         layouts: dict[bytes, list[Stored]] = defaultdict(list)
         for stored in alike if len(alike) > 1 else ():
-            layouts[hashlib.blake2b(np.ascontiguousarray(as_bits(stored.values))).digest()].append(stored)
+            layouts[hashlib.blake2b(np.ascontiguousarray(as_bits(stored.values)).data).digest()].append(stored)
         left = list(layouts.values())[:CANDIDATES]
         while left:
             turned = [find_view(left[0][0].values, each[0].values) is not None for each in left]

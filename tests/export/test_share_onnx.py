@@ -93,6 +93,10 @@ CASES = {
         tied(node("MatMul", "h C", "u"), node("Add", "u B", "y"), C=W.T, B=weights(3, 1, 24)),
         "MatMul → Gemm transB",
     ),
+    "bias that adds rows": (
+        tied(node("MatMul", "h C", "u"), node("Add", "u R", "y"), C=W.T, R=weights(5, 24), inputs={"x": (1, 24)}),
+        "MatMul → Gemm transB",
+    ),
     "product is an output": (
         tied(node("MatMul", "h C", "u"), node("Add", "u B", "y"), C=W.T, B=B, outputs={"u": None, "y": None}),
         "MatMul → Gemm transB",

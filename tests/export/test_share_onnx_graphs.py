@@ -148,6 +148,30 @@ def test_kept_and_why(tmp_path):
     assert kept.reason == "no operation transposes or reshapes int4 everywhere"
 
 
+def test_a_name_inside_hides_the_one_outside(tmp_path):
+    """Not allowed by the specification, and found in files."""
+    hiding = branch(weights(24, 24, seed=4), "C")
+    source = tmp_path / "hiding.onnx"
+    source.write_bytes(either(hiding, branch(W, "D"), R=W, C=W.T).SerializeToString())
+    shared = share_onnx(source, name="shared.onnx")
+    assert {each.name for each in shared.merged} == {"C", "if/else_branch/D"}
+    (inside,) = (g for g in onnx.load_from_string(shared.data).graph.node[0].attribute if g.name == "then_branch")
+    assert [list(each.input) for each in inside.g.node] == [["x", "C"]]
+    assert [each.name for each in inside.g.initializer] == ["C"]
+
+
+def test_annotations_follow_a_constant_outwards(tmp_path):
+    made = either(branch(W, "C"), branch(W, "D"))
+    for name, each in zip("DC", made.graph.node[0].attribute, strict=True):
+        annotation = each.g.quantization_annotation.add(tensor_name=f"{name}.y")
+        annotation.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value=name)
+    data = share(tmp_path, made)[0].data
+    graphs = [each.g for each in onnx.load_from_string(data).graph.node[0].attribute]
+    named = [each.quantization_annotation[0].quant_parameter_tensor_names[0].value for each in graphs]
+    assert len(set(named)) == 1
+    assert [tensor.name for tensor in onnx.load_from_string(data).graph.initializer] == named[:1]
+
+
 def save_external(made: onnx.ModelProto, path: Path) -> None:
     onnx.save(made, path, save_as_external_data=True, location="all.bin", size_threshold=0)
 
