@@ -23,6 +23,7 @@ from .contents import Constant, Contents, Port, Signature
 
 QUANTIZED_INPUTS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
     "DequantizeLinear": ((0, 1, 2),),
+    "com.microsoft.DequantizeLinear": ((0, 1, 2),),
     "QLinearMatMul": ((0, 1, 2), (3, 4, 5)),
     "QLinearConv": ((0, 1, 2), (3, 4, 5)),
     "com.microsoft.QGemm": ((0, 1, 2), (3, 4, 5)),
@@ -293,14 +294,14 @@ def _port(path: Path, value: onnx.ValueInfoProto, scope: _Scope) -> Port:
 def _port_quantization(name: str, scope: _Scope) -> tuple[float | None, int | None]:
     """The scale and zero point of an integer input or output, from the node that dequantizes or has quantized it."""
     producers = {output: node for node in scope.nodes for output in node.output}
-    around = [node for node in scope.nodes if _kind(node) == "DequantizeLinear" and node.input[:1] == [name]]
+    around = [node for node in scope.nodes if node.op_type == "DequantizeLinear" and node.input[:1] == [name]]
     seen = {name}
     while name in producers and _kind(producers[name]) in _KEPT and producers[name].input:
         name = producers[name].input[0]
         if name in seen:
             break
         seen.add(name)
-    if name in producers and _kind(producers[name]) == "QuantizeLinear":
+    if name in producers and producers[name].op_type == "QuantizeLinear":
         around.append(producers[name])
     for node in around:
         scales, zero_points = scope.value(node, 1), scope.value(node, 2)

@@ -148,7 +148,10 @@ def in_float16(folder):
 def in_int4_and_int8(folder):
     coarse = np.float32(np.abs(KERNEL).max() / 7)
     packed = helper.make_tensor("w", TensorProto.INT4, [10, 24], np.rint(KERNEL.T / coarse).astype(int).ravel().tolist())
-    nodes = [helper.make_node("DequantizeLinear", [name, f"{name}.scale"], [f"{name}.real"]) for name in "vw"]
+    nodes = [
+        helper.make_node("DequantizeLinear", [name, f"{name}.scale"], [f"{name}.real"], domain=domain)
+        for name, domain in (("v", ""), ("w", "com.microsoft"))
+    ]
     scales = [stored(np.array(scale, np.float32), name) for name, scale in (("v.scale", SCALE), ("w.scale", coarse))]
     return onnx_file(folder / "a.onnx", nodes, [stored(INTEGERS, "v"), packed, *scales])
 
