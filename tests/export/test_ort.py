@@ -158,3 +158,20 @@ def test_two_installed_packages_are_noticed(tmp_path, monkeypatch):
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.99.0\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert shadowing().startswith("onnxruntime 1.99.0 and onnxruntime-gpu 1.99.0 are installed together")
+
+
+def test_a_package_that_another_one_emptied_is_a_reason(tmp_path):
+    """What pip leaves behind when one of two packages that share a folder is uninstalled."""
+    paths = write(tmp_path, build_program())
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").touch()
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
+        "from tiedae.export.runtimes import RUNTIMES; from tiedae.compress.errors import UnavailableError\n"
+        "try:\n    RUNTIMES['ort-cpu'].open({'encode': Path(sys.argv[1])})\n"
+        "except UnavailableError as error:\n    print(error)"
+    )
+    command = [sys.executable, "-c", script, str(paths["encode"]), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("onnxruntime is installed in part: ")
