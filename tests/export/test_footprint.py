@@ -34,7 +34,8 @@ def test_a_larger_kernel_takes_more_memory(make_program, tmp_path: Path, ending:
     found = {load.subject: each for load, each in footprints(loads, processes=1)}
     small, large = found[f"small.{ending}"], found[f"large.{ending}"]
     assert large.memory - small.memory > 2000 * 1000
-    assert small.memory > 0 and small.startup_ms > 0 and small.import_ms > 0 and small.processes == 1
+    assert 0 < small.memory < 25 << 20, "the runtime itself is not counted"
+    assert small.startup_ms > 0 and small.import_ms > 0 and small.processes == 1
 
 
 @needs_proc
