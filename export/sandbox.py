@@ -7,6 +7,7 @@ the child answers each job with .npy files and a JSON file of its own. No pickle
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -218,8 +219,7 @@ def _open_ort(path: Path, runtime: str) -> tuple[str, Run]:
     session = open_ort(runtime, {"main": path})
     native = session.sessions["main"]
     names = [output.name for output in native.get_outputs()]
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
+    state: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     refusals = (state.Fail, state.InvalidArgument, state.NotImplemented, state.RuntimeException, ValueError, RuntimeError)
 
     def run(_signature: str, inputs: Values) -> Values:

@@ -98,12 +98,16 @@ def _merge_equal(graphs: Sequence[Graph]) -> Iterator[Merged]:
     first: dict[tuple[int, bytes], _Stored] = {}
     for stored in _stored(graphs):
         data = graphs[0].model.buffers[stored.buffer].data
-        original = first.setdefault((data.size, hashlib.blake2b(np.ascontiguousarray(data)).digest()), stored)
+        original = first.setdefault((data.size, _digest(data)), stored)
         if original is stored:
             continue
         equal = shape_of(stored.tensor) == shape_of(original.tensor)
         yield _merged(stored, original, "equal" if equal else "reshaped", "a second view of one buffer", data.size)
         _move(stored, original.buffer)
+
+
+def _digest(values: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(values).data).digest()
 
 
 def _merged(
@@ -146,10 +150,10 @@ def _pairs(graphs: Sequence[Graph], tolerance: float | None) -> Iterator[_Pair]:
     for stored in _matrices(graphs):
         values = stored.matrix
         assert values is not None
-        mark = values.dtype.str, hashlib.blake2b(np.ascontiguousarray(values.T)).digest(), values.shape[::-1]
+        mark = values.dtype.str, _digest(values.T), values.shape[::-1]
         if mark in seen:
             yield _Pair(seen[mark], stored, True)
-        seen.setdefault((values.dtype.str, hashlib.blake2b(values).digest(), values.shape), stored)
+        seen.setdefault((values.dtype.str, _digest(values), values.shape), stored)
     if tolerance is None:
         return
     waiting = [stored for stored in _matrices(graphs) if _is_kernel(stored)]

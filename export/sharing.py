@@ -113,7 +113,7 @@ def share_file(
         compared, providers = _compare(path, new, contents, shared, kind, seed)
     failed = [comparison for comparison in compared if comparison.problem]
     if failed:
-        raise CheckError(f"{path}: nothing is written, the rewritten file computes something else: {failed[0].text}")
+        raise CheckError(f"{path}: nothing is written: {failed[0].text}")
     for name, data in shared.external.items():
         write_atomic(out.parent / name, data)
     write_atomic(out, shared.data)
@@ -156,7 +156,7 @@ def _require_fewer_copies(path: Path, before: Contents, after: Contents) -> None
     counts = [len(copies(contents)) for contents in (before, after)]
     if counts[1] > counts[0] or after.size > before.size:
         raise CheckError(
-            f"{path}: nothing is written, the rewritten file has {counts[1]} copies in {after.size:,} bytes, "
+            f"{path}: nothing is written: the rewritten file has {counts[1]} copies in {after.size:,} bytes, "
             f"the file has {counts[0]} in {before.size:,}"
         )
 
@@ -185,7 +185,7 @@ def _require_answer(path: Path, runtime: str, before: Answer, after: Answer) -> 
     if before.runs and all(isinstance(run, str) for run in before.runs):
         raise FormatError(f"{path}: {before.runs[0]}")
     if after.problem:
-        raise CheckError(f"{path}: nothing is written, {runtime} runs the file but not the rewritten one: {after.problem}")
+        raise CheckError(f"{path}: nothing is written: {runtime} runs the file but not the rewritten one: {after.problem}")
 
 
 def _change(shared: Shared) -> Change:

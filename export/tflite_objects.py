@@ -18,15 +18,16 @@ DAMAGED = (struct.error, ValueError, IndexError, TypeError, OverflowError, Attri
 """What the generated code, which verifies nothing, raises on a damaged file."""
 
 
-def unpack_model(data: bytes) -> schema.ModelT:
-    """The tables of a .tflite file; `buffer.data` of every buffer is uint8, those behind the flatbuffer included.
+def unpack_model(data: bytes) -> Any:
+    """The tables of a .tflite file, a `schema.ModelT`; the data of every buffer is uint8, those behind the tables included.
 
+    Untyped, since the generated hints speak of lists of int where there are numpy vectors.
     Raises FormatError for a damaged file and ExportError for one with parts that a rewritten file would lose: fields and
     options that this schema does not know, custom options behind the flatbuffer.
     """
     try:
-        root = schema.Model.GetRootAs(data, 0)
-        model = schema.ModelT.InitFromObj(root)
+        root: Any = schema.Model.GetRootAs(data, 0)
+        model: Any = schema.ModelT.InitFromObj(root)
         _require_known(model, root)
         for subgraph in model.subgraphs:
             for operator in subgraph.operators or []:
@@ -43,7 +44,7 @@ def unpack_model(data: bytes) -> schema.ModelT:
     return model
 
 
-def _require_indices(model: schema.ModelT) -> None:
+def _require_indices(model: Any) -> None:
     for subgraph in model.subgraphs:
         tensors, operators = subgraph.tensors or [], subgraph.operators or []
         for what, indices, count in (
@@ -61,7 +62,7 @@ def _vector(values: np.ndarray | None) -> list[int]:
     return [] if values is None else np.asarray(values).tolist()
 
 
-def pack_model(model: schema.ModelT, source: bytes) -> bytes:
+def pack_model(model: Any, source: bytes) -> bytes:
     """The file of a model: equal tables once, buffers aligned; files appended to `source` (TFLite metadata) are appended again.
 
     Raises ExportError where it would pass the 2 GB of a flatbuffer.
@@ -70,7 +71,7 @@ def pack_model(model: schema.ModelT, source: bytes) -> bytes:
     if size > MAX_BYTES:
         raise ExportError(f"the model has {size:,} bytes of constants, a .tflite file holds at most {MAX_BYTES:,}")
     builder = Builder(size + 65536)
-    packed = schema.ModelT(**vars(model))
+    packed: Any = schema.ModelT(**vars(model))
     packed.buffers = [Buffer(memoryview(buffer.data)) for buffer in model.buffers]
     packed.subgraphs = [_with_shared_tables(subgraph) for subgraph in model.subgraphs]
     builder.Finish(packed.Pack(builder), b"TFL3")

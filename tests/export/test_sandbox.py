@@ -21,6 +21,11 @@ from .tflite_files import File, tied_pair
 X = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
 
 
+def outputs(run):
+    assert not isinstance(run, str), run
+    return run
+
+
 def endless() -> bytes:
     """A file whose one signature never ends, with a constant that it stores twice."""
     file = File()
@@ -78,8 +83,9 @@ def test_what_the_child_answers_is_what_the_runtime_answers_here(save):
     for runtime, answer in zip(runtimes, answers, strict=True):
         session = open_litert(runtime, path.read_bytes())
         assert answer.problem == "" and answer.provider == session.provider
-        np.testing.assert_array_equal(answer.runs[0]["y"], session.run("main", X)["y"])
-        assert answer.runs[1]["y"].shape == (1, 12)
+        three, one = map(outputs, answer.runs)
+        np.testing.assert_array_equal(three["y"], session.run("main", X)["y"])
+        assert one["y"].shape == (1, 12)
 
 
 def test_onnx_runtime_too(save, make_program):
@@ -88,7 +94,7 @@ def test_onnx_runtime_too(save, make_program):
     x = np.random.default_rng(0).uniform(size=(2, 20)).astype(np.float32)
     (answer,) = run_apart([Job(path, "ort-cpu", [("main", {"x": x})])])
     assert answer.provider == "CPUExecutionProvider"
-    assert {name: values.shape for name, values in answer.runs[0].items()} == {"code": (2, 5), "y": (2, 20)}
+    assert {name: values.shape for name, values in outputs(answer.runs[0]).items()} == {"code": (2, 5), "y": (2, 20)}
 
 
 def test_a_file_without_signatures_takes_its_inputs_in_order(save):
@@ -97,7 +103,7 @@ def test_a_file_without_signatures_takes_its_inputs_in_order(save):
     model = unpack_model(tied_pair())
     model.signatureDefs = None
     (answer,) = run_apart([Job(save(pack_model(model, b"")), "litert-xnnpack", [("main", {"whatever": X})])])
-    assert answer.runs[0]["y"].shape == (3, 12)
+    assert outputs(answer.runs[0])["y"].shape == (3, 12)
 
 
 def test_refusals_are_told_apart_from_answers(save):
@@ -108,7 +114,7 @@ def test_refusals_are_told_apart_from_answers(save):
     ]
     bad, mixed = run_apart(jobs)
     assert "refuses the file" in bad.problem and len(bad.problem) <= LINE
-    assert "refuses to run it" in mixed.runs[0] and mixed.runs[1]["y"].shape == (3, 12)
+    assert "refuses to run it" in mixed.runs[0] and outputs(mixed.runs[1])["y"].shape == (3, 12)
 
 
 def test_a_crash_is_told_and_ends_with_its_job(save):
@@ -128,8 +134,8 @@ def test_a_crash_is_told_and_ends_with_its_job(save):
 def test_a_hang_ends_in_time(save):
     start = time.monotonic()
     job = Job(save(endless()), "litert-reference", [("main", {"i": np.zeros(1, np.int32)})])
-    (answer,) = run_apart([job], seconds=2)
-    assert answer.problem == "litert-reference did not answer within 2 s"
+    (answer,) = run_apart([job], seconds=1)
+    assert answer.problem == "litert-reference did not answer within 1 s"
     assert time.monotonic() - start < 20
 
 
@@ -155,7 +161,7 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes as /proc shows them")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_an_interrupted_share_leaves_nothing(save, tmp_path, number, code):
     path, out = save(endless()), tmp_path / "out.tflite"
     command = [sys.executable, "-m", "tiedae", "share", str(path), "--out", str(out)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.export.tflite_schema import (
@@ -71,7 +73,7 @@ class File:
 
 
 class Graph:
-    def __init__(self, file: File, table: schema.SubGraphT) -> None:
+    def __init__(self, file: File, table: Any) -> None:
         self.file, self.table = file, table
 
     def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "float32", scale=None, zero_point=0, **fields) -> int:
