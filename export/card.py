@@ -172,7 +172,7 @@ def _latency(metrics: Row) -> str:
     title, measured = leading_case(bench["latency"])
     rows = []
     for row in measured:
-        ratio = f"{number(row['ratio'])} × {row.get('against', '')}" if row.get("ratio") else ""
+        ratio = f"{row['ratio']:.3f} × {row.get('against', '')}" if row.get("ratio") else ""
         rows.append((row.get("subject") or row.get("file"), row.get("ports", ""), f"{row['median_us']:,.4g} µs", ratio))
     machine = bench.get("machine") or {}
     where = ", ".join(str(machine[key]) for key in ("cpu", "system", "warning") if machine.get(key))

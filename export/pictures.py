@@ -26,12 +26,16 @@ def diverging(levels: np.ndarray) -> np.ndarray:
 
 def pictures(images: Sequence[np.ndarray], budget: int) -> list[str]:
     """Pictures, uint8 [h, w] or [h, w, 3], as data URIs of PNG: shrunk together until they take `budget` bytes or less."""
-    encoded: list[str] = []
     for side in SIDES:
-        encoded = [_picture(image, side) for image in images]
-        if sum(map(len, encoded)) <= budget:
-            break
-    return encoded
+        encoded, left = [], budget
+        for image in images:
+            encoded.append(_picture(image, side))
+            left -= len(encoded[-1])
+            if left < 0:
+                break
+        if left >= 0:
+            return encoded
+    return [_picture(image, SIDES[-1]) for image in images]
 
 
 def _picture(values: np.ndarray, side: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .charts import Bar, bar_chart
-from .figures import details, escape, number, table
+from .figures import details, escape, table
 from .headline import Row, groups
 
 HOW = "Not measured yet: <code>tiedae bench BUNDLE</code> adds latency, memory and start-up to metrics.json and to this page."
@@ -88,7 +88,7 @@ def _time(microseconds: float) -> str:
 
 
 def _ratio(row: Row) -> str:
-    return f"{number(row['ratio'])} ×" if row.get("ratio") else ""
+    return f"{row['ratio']:.3f} ×" if row.get("ratio") else ""
 
 
 def _against(row: Row) -> str:

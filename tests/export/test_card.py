@@ -149,3 +149,33 @@ def test_card_sections_and_numbers(make_parts):
     manifest["data"] |= {"licence": "MIT", "origin": "somewhere | else"}
     card = render_card(manifest, metrics)
     assert "| licence | MIT |" in card and "| origin | somewhere \\| else |" in card
+
+
+def test_card_tells_latency_where_it_was_measured(make_parts, make_bench):
+    manifest, metrics, *_ = make_parts()
+    assert "Not measured; `tiedae bench` does." in render_card(manifest, metrics)
+    card = render_card(manifest, metrics | {"bench": make_bench()})
+    assert "Of reconstruct, batch 1, 1 thread, the runtime's own call. Measured on A <CPU>, Linux, the machine is busy." in card
+    assert "| tiedae int8 tflite | uint8 → uint8 | 15.2 µs | 0.953 × TFLiteConverter int8 tflite |" in card
+    assert "Not measured; `tiedae bench`" not in card
+
+
+def test_card_admits_what_is_not_proved(make_parts):
+    manifest, metrics, *_ = make_parts()
+    assert "weights, each stored once" in render_card(manifest, metrics)
+    metrics["storage"][0] |= {"ok": False}
+    metrics["skipped"] = [{"what": f"runtime {i}", "reason": "not here"} for i in range(5)]
+    card = render_card(manifest, metrics)
+    assert "**not shown to be stored once**" in card
+    assert "- Not measured: runtime 0; runtime 1; and 3 more (not here)" in card
+
+
+def test_card_tells_the_procedure_and_cites_what_it_follows(make_parts):
+    manifest, metrics, *_ = make_parts()
+    recipe = {"prune": {"sparsity": 0.5, "schedule": "polynomial", "learning_rate": 0.002}, "train": {"loss": ""}}
+    card = render_card(manifest | {"recipe": recipe, "seed": 7}, metrics)
+    assert "| prune | 8 | learning rate 0.002, schedule polynomial, sparsity 0.5 | 0.0102 → 0.003606 |" in card
+    assert "| train | 24 | not recorded |" in card and "Seed 7." in card
+    assert "Training took 40 epochs of 9,000 samples." in card and "arXiv:1710.01878" in card
+    metrics["history"] = [row for row in metrics["history"] if row["stage"] == "train"]
+    assert "arXiv:1710.01878" not in render_card(manifest, metrics)

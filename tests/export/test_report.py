@@ -173,6 +173,14 @@ def test_copies_that_were_not_counted_are_not_told(make_parts):
     assert "None" not in text and text.count("kernels stored 2 ×") == 1
 
 
+def test_the_keras_model_of_the_samples_is_named_by_its_stage(make_parts):
+    manifest, metrics, *arrays = make_parts()
+    assert "what the model Keras pruned makes of it" in Page(render_report(manifest, metrics, *arrays)).text
+    for key in ("quality", "history"):
+        metrics[key] = [row for row in metrics[key] if row["stage"] != "prune"]
+    assert "what the model Keras float makes of it" in Page(render_report(manifest, metrics, *arrays)).text
+
+
 def test_licence_and_origin_of_the_data(make_parts):
     manifest, metrics, *arrays = make_parts()
     assert "licence of the data" not in render_report(manifest, metrics, *arrays)

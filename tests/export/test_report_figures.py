@@ -134,6 +134,16 @@ def test_pictures_of_kernels_stay_within_their_budget(shape, inputs, units):
     assert len(html) <= KERNEL_BYTES + 5000 and len(pictures(html)) == 1
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (4096,)])
+def test_many_kernels_share_the_budget(shape):
+    manifest, kernels, masks = kernel_parts(shape, 4096, 512)
+    names = [f"kernel_{i}" for i in range(9)]
+    manifest["kernels"] = [manifest["kernels"][0] | {"name": name} for name in names]
+    every = [dict.fromkeys(names, each["kernel_0"]) for each in (kernels, masks)]
+    html = render_kernels(manifest, *every)
+    assert len(html) <= KERNEL_BYTES + 9 * 500 and len(pictures(html)) == 9
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_kernels_of_zeros_are_drawn(kept):
     manifest, kernels, _ = kernel_parts((8,), 8, 3)
@@ -217,8 +227,9 @@ def test_speed_leads_with_one_call_of_the_whole_model(make_bench):
     html = render_speed(bench)
     chart = html.partition("<details>")[0]
     assert "15.2 µs" in chart and "0.953 [0.934, 0.972] × TFLiteConverter int8 tflite" in chart
+    assert re.search(r'width="69.31%" height="14" rx="2"/><line class="whisker" x1="67.93%" x2="70.70%"', chart)
     assert chart.count('class="whisker"') == 2 * 3 and chart.count('<rect class="keras"') == 3
-    assert "5 further cases" in html and "486 µs" in html
+    assert "10 further cases" in html and "486 µs" in html
     assert "3.0 MiB" in html and "1.25 ms" in html and "A &lt;CPU&gt;, 2 cores" in html and "no GPU &lt;here&gt;" in html
 
 
