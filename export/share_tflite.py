@@ -239,11 +239,18 @@ def _merge_pair(graphs: Sequence[Graph], pair: _Pair, originals: set[int], fixed
             continue
         size = graphs[0].model.buffers[stored.buffer].data.size
         relation = "transposed" if pair.steps is None else "near"
-        merged = Merged(stored.name, original.name, relation, _how(plans), int(size), pair.steps or 0.0)
+        how = _how(plans) + ("" if pair.steps is None else f", {_changed(stored, original, pair):.1%} of its integers changed")
+        merged = Merged(stored.name, original.name, relation, how, int(size), pair.steps or 0.0)
         _apply(stored, original, pair, plans)
         originals.add(original.buffer)
         return merged
     return Kept(pair.second.name, pair.first.name, "; ".join(dict.fromkeys(reasons)) or "others are views of both")
+
+
+def _changed(stored: _Stored, original: _Stored, pair: _Pair) -> float:
+    """The share of integers of `stored` that are others in `original`."""
+    (one, _), (other, _) = _kernel(stored), _kernel(original)
+    return float(np.mean(one != (other.T if pair.transposed else other)))
 
 
 def _how(plans: Sequence[Plan]) -> str:

@@ -1,12 +1,7 @@
 """Sharing in .tflite files: what is merged, what is kept and why, and that the file computes the same and loses nothing."""
 
-import io
 import itertools
 import random
-import subprocess
-import sys
-import zipfile
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.config import LayerConfig, ModelConfig
-from tiedae.compress.errors import ExportError, FormatError, TiedaeError
-from tiedae.export import tflite_objects
+from tiedae.compress.errors import FormatError, TiedaeError
 from tiedae.export.copies import copies
 from tiedae.export.litert import open_litert
 from tiedae.export.quiet import quiet
@@ -23,22 +17,11 @@ from tiedae.export.share_tflite import share_tflite
 from tiedae.export.stock import stock_tflite
 from tiedae.export.tflite_objects import pack_model, unpack_model
 from tiedae.export.tflite_reader import read_tflite
-from tiedae.export.tflite_schema import FullyConnectedOptions, Op, Operator
-from tiedae.export.tflite_writer import to_tflite
+from tiedae.export.tflite_schema import FullyConnectedOptions, Op
 
-from .test_tflite_writer import PROGRAMS, split
 from .tflite_files import Activation, File, int8_pair, tied_pair
 
 WIDTHS = (40, 24, 12, 6)
-
-
-def plain(value):
-    """A tree of tables as Python values, to compare two files by."""
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.tobytes()
-    return {key: plain(item) for key, item in vars(value).items()} if hasattr(value, "Pack") else value
 
 
 def run(data: bytes, signature: str, x: np.ndarray, runtime: str = "litert-xnnpack") -> dict[str, np.ndarray]:
@@ -165,8 +148,10 @@ def test_an_int8_kernel_of_one_scale_needs_no_tolerance(options, how, lsb):
 )
 def test_near_kernels_merge_within_the_tolerance(noise, tolerance, merges):
     shared = share_tflite(int8_pair(bias=2.0, scales=2, noise=noise), tolerance=tolerance)
-    assert [merged.how for merged in shared.merged] == merges * ["FULLY_CONNECTED → MUL + BATCH_MATMUL + ADD on a view"]
-    assert all(merged.steps <= tolerance for merged in shared.merged)
+    assert [merged.how.split(", ")[0] for merged in shared.merged] == merges * [
+        "FULLY_CONNECTED → MUL + BATCH_MATMUL + ADD on a view"
+    ]
+    assert all(merged.steps <= tolerance and "of its integers changed" in merged.how for merged in shared.merged)
 
 
 def test_of_three_near_kernels_one_is_stored():
@@ -284,96 +269,6 @@ def _convolution():
     return options
 
 
-@pytest.mark.parametrize("options", PROGRAMS.values(), ids=PROGRAMS)
-def test_unpacking_and_packing_change_nothing(options):
-    data = to_tflite(split(**options))
-    assert plain(unpack_model(pack_model(unpack_model(data), data))) == plain(unpack_model(data))
-
-
-def test_nothing_of_the_file_is_lost(stock_float):
-    """Metadata, variables, custom operators, data behind the tables and appended files are where they were."""
-    model = unpack_model(stock_float)
-    model.operatorCodes.append(schema.OperatorCodeT(32, b"Mine", 7, 32))
-    model.metadata.append(schema.MetadataT(name=b"notes", buffer=len(model.buffers)))
-    model.buffers.append(schema.BufferT(data=np.frombuffer(b"kept as it is", np.uint8)))
-    graph = model.subgraphs[0]
-    graph.tensors.append(schema.TensorT(name=b"state", shape=np.array([2], np.int32), isVariable=True))
-    custom: Any = schema.OperatorT(len(model.operatorCodes) - 1, customOptions=np.arange(9, dtype=np.uint8))
-    custom.inputs = custom.outputs = np.array([len(graph.tensors) - 1], np.int32)
-    graph.operators.append(custom)
-    data = io.BytesIO(pack_model(model, b""))
-    with zipfile.ZipFile(data, "a") as archive:
-        archive.writestr("labels.txt", "shirt\ncoat\n")
-    shared = share_tflite(data.getvalue())
-    after = unpack_model(shared.data)
-    assert len(shared.merged) == 3
-    assert plain(after.subgraphs[0].operators[-1]) == plain(custom)
-    assert plain(after.operatorCodes[custom.opcodeIndex]) == plain(model.operatorCodes[-1])
-    assert [(entry.name, after.buffers[entry.buffer].data.tobytes()) for entry in after.metadata][1:] == [
-        (entry.name, model.buffers[entry.buffer].data.tobytes()) for entry in model.metadata
-    ][1:]
-    assert any(tensor.name == b"state" and tensor.isVariable for tensor in after.subgraphs[0].tensors)
-    with zipfile.ZipFile(io.BytesIO(shared.data)) as archive:
-        assert archive.read("labels.txt") == b"shirt\ncoat\n"
-
-
-def test_buffers_behind_the_tables_come_inside():
-    data = tied_pair()
-    model = unpack_model(data)
-    kernel = model.buffers[1].data
-    model.buffers[1] = _Behind(16, kernel.size)
-    packed = _finish(model)
-    model.buffers[1] = _Behind(len(packed), kernel.size)
-    packed = _finish(model) + kernel.tobytes()
-    assert share_tflite(packed).data == share_tflite(data).data
-
-
-class _Behind(schema.BufferT):
-    def __init__(self, offset: int, size: int) -> None:
-        super().__init__(None, offset, size)
-
-
-def _finish(model) -> bytes:
-    builder = tflite_objects.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-class _FutureOptions(schema.FullyConnectedOptionsT):
-    """Options with a field more than the schema knows."""
-
-    def Pack(self, builder):
-        builder.StartObject(20)
-        builder.PrependInt8Slot(19, 1, 0)
-        return builder.EndObject()
-
-
-class _FutureUnion(Operator):
-    """An operator with options of a kind that the schema does not know."""
-
-    def Pack(self, builder):
-        self.builtinOptionsType = 250
-        return super().Pack(builder)
-
-
-@pytest.mark.parametrize("what", ["field", "kind"])
-def test_parts_that_are_not_known_are_refused(what):
-    model = unpack_model(tied_pair())
-    operators = model.subgraphs[0].operators
-    if what == "field":
-        operators[0].builtinOptions = _FutureOptions()
-    else:
-        operators[0] = _FutureUnion(**vars(operators[0]))
-    with pytest.raises(ExportError, match=f"{'a field' if what == 'field' else 'builtinOptions'} of .* does not know"):
-        share_tflite(_finish(model))
-
-
-def test_more_than_two_gigabytes_are_refused(monkeypatch):
-    monkeypatch.setattr(tflite_objects, "MAX_BYTES", 100)
-    with pytest.raises(ExportError, match="at most 100"):
-        share_tflite(tied_pair())
-
-
 @pytest.mark.parametrize("size", [0, 3, 8])
 def test_a_truncated_file_is_refused(size):
     with pytest.raises(FormatError):
@@ -403,67 +298,3 @@ def test_sharing_twice_is_sharing_once(seed, inputs, units, activation):
     shared = share_tflite(tied_pair(seed=seed, sizes=(inputs, units), activation=activation))
     again = share_tflite(shared.data)
     assert len(shared.merged) == 1 and again.data == shared.data and again.merged == ()
-
-
-EMBEDDINGS = """
-import sys
-import keras
-import numpy as np
-import tensorflow as tf
-
-class Tied(keras.layers.Layer):
-    def __init__(self, spread):
-        super().__init__()
-        self.table, self.dense, self.spread = keras.layers.Embedding(512, 32), keras.layers.Dense(32, activation="relu"), spread
-
-    def call(self, ids):
-        hidden, turned = self.dense(self.table(ids)), keras.ops.transpose(self.table.embeddings)
-        if self.spread:
-            turned = keras.ops.broadcast_to(turned, (1, 32, 512))
-        return keras.ops.matmul(hidden, turned)
-
-folder = sys.argv[1]
-for name, spread in (("folded", True), ("tied", False)):
-    keras.utils.set_random_seed(1)
-    ids = keras.Input((8,), dtype="int32")
-    model = keras.Model(ids, Tied(spread)(ids))
-    if name == "folded":
-        model.export(f"{folder}/{name}.tflite", format="litert", verbose=False)
-        continue
-    model.export(f"{folder}/saved", verbose=False)
-    converter = tf.lite.TFLiteConverter.from_saved_model(f"{folder}/saved")
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    rng = np.random.default_rng(0)
-    converter.representative_dataset = lambda: ([rng.integers(0, 512, (1, 8)).astype(np.int32)] for _ in range(20))
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    open(f"{folder}/{name}.tflite", "wb").write(converter.convert())
-"""
-
-
-@pytest.fixture(scope="module")
-def embeddings(tmp_path_factory):
-    """Tied embeddings of Keras 3, in a process of its own: this one may have Keras 2 for tf.keras."""
-    folder = tmp_path_factory.mktemp("embeddings")
-    environment = {"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, "-W", "ignore", "-c", EMBEDDINGS, str(folder)]
-    subprocess.run(command, check=True, capture_output=True, env=environment, timeout=300)
-    return {path.stem: path.read_bytes() for path in folder.glob("*.tflite")}
-
-
-@pytest.mark.parametrize(
-    ("name", "tolerance", "how"),
-    [
-        ("folded", None, "BATCH_MATMUL with adj_y turned, on a view"),
-        ("tied", 1.0, "FULLY_CONNECTED with the other's scales"),
-    ],
-)
-def test_tied_embeddings_of_keras_3(embeddings, name, tolerance, how):
-    data = embeddings[name]
-    shared = share_tflite(data, tolerance=tolerance)
-    assert [merged.how for merged in shared.merged] == [how]
-    assert len(shared.data) / len(data) <= 0.55
-    ids = np.random.default_rng(2).integers(0, 512, (5, 8)).astype(np.int32)
-    signature = read_tflite(data).signatures[0]
-    before, after = (run(each, signature.name, ids)[signature.outputs[0].name] for each in (data, shared.data))
-    error = np.abs(before - after).max() / np.abs(before).max()
-    assert error <= (0 if tolerance is None else 0.02)
