@@ -53,7 +53,10 @@ class Findings:
         self.check(name, ok, int(ok), "== 1", text[:400])
 
     def skip(self, what: str, reason: str) -> None:
-        self.skipped.append({"what": what, "reason": reason})
+        """One row, however often the same is skipped for the same reason."""
+        row = {"what": what, "reason": reason}
+        if row not in self.skipped:
+            self.skipped.append(row)
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,8 @@ class Subject:
             findings.check(self.name("traces", signature), False, "refused", "traces", self.text(signature, str(error)))
             return {}
         if not traced:
-            what = f"{self.runtime}: operations of {signature} in {self.files[signature]}"
+            files = dict.fromkeys(self.files[each] for each in self.traced_signatures())
+            what = f"{self.runtime}: operations of {' and '.join(files)}"
             findings.skip(what, "this runtime does not show what is inside; its outputs are compared")
         return traced
 
