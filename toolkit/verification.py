@@ -36,7 +36,7 @@ def verify(
     are KEY=VALUE and replace those of the recipe. With `baseline`, a file of earlier metrics, what got worse by more than the
     share `allow` is a failed check as well. Raises InputError where one of them is wrong.
     """
-    manifest = Bundle.open(path).manifest
+    manifest = _manifest(path)
     before = None if baseline is None else _read_baseline(baseline, manifest, allow)
     recipe = _recipe(path, manifest)
     test = None if data is None else _test_samples(path, manifest, recipe, data)
@@ -83,6 +83,18 @@ def parse_tolerances(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig
 _KINDS: Mapping[type, str] = {int: "an integer", float: "a finite number"}
 
 
+def _manifest(path: Path) -> Mapping[str, Any]:
+    """The manifest of a bundle; FormatError where what is read of it here is damaged."""
+    manifest = Bundle.open(path).manifest
+    kinds = {"name": str, "recipe": dict, "model": dict, "data": dict}
+    for key, kind in kinds.items():
+        if not isinstance(manifest[key], kind):
+            raise FormatError(f"{path}: the manifest is damaged: {key} is {manifest[key]!r:.60}")
+    if not isinstance(manifest["model"].get("widths"), list) or not isinstance(manifest["data"].get("inputs"), int):
+        raise FormatError(f"{path}: the manifest is damaged: model.widths must be a list, data.inputs a number")
+    return manifest
+
+
 def _read_baseline(path: Path, manifest: Mapping[str, Any], allow: float) -> Mapping[str, Any]:
     before = read_baseline(path)
     try:
@@ -96,7 +108,7 @@ def _recipe(path: Path, manifest: Mapping[str, Any]) -> Recipe:
     try:
         return parse_recipe(manifest["recipe"], manifest["name"])
     except RecipeError as error:
-        raise FormatError(f"{path}: the recipe of its manifest is damaged: {error}") from None
+        raise FormatError(f"{path}: the manifest is damaged: recipe: {error}") from None
 
 
 def _test_samples(path: Path, manifest: Mapping[str, Any], recipe: Recipe, source: str) -> Samples:
