@@ -136,7 +136,7 @@ def test_a_hang_ends_in_time(save):
     job = Job(save(endless()), "litert-reference", [("main", {"i": np.zeros(1, np.int32)})])
     (answer,) = run_apart([job], seconds=1)
     assert answer.problem == "litert-reference did not answer within 1 s"
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 40
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited on Linux")
@@ -146,7 +146,7 @@ def test_memory_has_a_bound(save):
     assert answer.problem or "refuses" in answer.runs[0]
 
 
-def _wait_until(condition, seconds=20):
+def _wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -173,7 +173,7 @@ def test_an_interrupted_share_leaves_nothing(save, tmp_path, number, code):
         assert "comparing" in child.stderr.readline()
         (started,) = _children(child.pid)
         child.send_signal(number)
-        assert child.wait(20) == code
+        assert child.wait(60) == code
         assert "Traceback" not in child.stderr.read()
     _wait_until(lambda: not Path(f"/proc/{started}").exists())
     for entry in work.iterdir():

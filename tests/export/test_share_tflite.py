@@ -154,11 +154,13 @@ def test_near_kernels_merge_within_the_tolerance(noise, tolerance, merges):
     assert all(merged.steps <= tolerance and "of its integers changed" in merged.how for merged in shared.merged)
 
 
-def test_of_three_near_kernels_one_is_stored():
+def test_of_four_near_kernels_one_is_stored():
     data = int8_pair(bias=2.0, scales=2)
     model = unpack_model(data)
-    # A third kernel in a subgraph of its own: the second file's graphs over the first's buffers.
+    # A subgraph more, both of whose kernels are near to the first two.
     third = unpack_model(int8_pair(bias=2.0, scales=2, noise=0.004))
+    first = third.buffers[1].data = third.buffers[1].data.copy()
+    first[0] ^= 1
     for tensor in third.subgraphs[0].tensors:
         tensor.buffer += len(model.buffers)
     third.signatureDefs[0].subgraphIndex, third.signatureDefs[0].signatureKey = 1, b"other"
@@ -173,6 +175,28 @@ def test_of_three_near_kernels_one_is_stored():
     for signature in ("main", "other"):
         before, after = (run(each, signature, x)["y"].astype(int) for each in (data, shared.data))
         assert np.abs(before - after).mean() < 2
+
+
+def test_a_near_kernel_in_the_same_order_takes_the_scales_of_the_other():
+    """A layer of two subgraphs, quantized per unit in one and per tensor in the other, with a bias that matters."""
+    file, rng = File(), np.random.default_rng(0)
+    real = rng.normal(size=(24, 40)) * rng.uniform(0.7, 1, (24, 1))
+    for name, axis in (("unit", 1), ("tensor", None)):
+        graph = file.graph(name)
+        x, y = graph.tensor("x", (-1, 40), "int8", 1 / 64, 3), graph.tensor("y", (-1, 24), "int8", 0.25, 0)
+        step = (np.abs(real).max(axis, keepdims=True) / 127).astype(np.float32)
+        kernel = graph.constant(f"{name}.kernel", np.rint(real / step).astype(np.int8), step.ravel())
+        unit = step.ravel() / 64
+        bias = graph.constant(f"{name}.bias", np.rint(np.linspace(-20, 20, 24) / unit).astype(np.int32), unit)
+        graph.add(Op.FULLY_CONNECTED, [x, kernel, bias], [y], FullyConnectedOptions(), 4)
+        graph.ports([x], [y])
+    data = file.data()
+    shared = share_tflite(data, tolerance=1.0)
+    assert [merged.how.split(", ")[0] for merged in shared.merged] == ["FULLY_CONNECTED with the other's scales"]
+    x = rng.integers(-128, 128, (200, 40)).astype(np.int8)
+    for name in ("unit", "tensor"):
+        before, after = (run(each, name, x)["y"].astype(int) for each in (data, shared.data))
+        assert np.abs(before - after).max() <= 1
 
 
 KEPT = {
