@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from ..compress.errors import UnavailableError
 
 
-def lines_of(module: str, plan: object) -> Iterator[Any]:
+def lines_of(module: str, plan: object) -> Generator[Any, None, None]:
     """Run `python -m module` with `plan` as JSON on its standard input; yields what each line of its output says, parsed.
 
     The child ends with the iteration, however that ends. Raises UnavailableError with the child's last words where it fails.

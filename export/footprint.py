@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def footprints(
 
     Raises UnavailableError, with the reason, where a child fails.
     """
-    taken: list[list[dict[str, float | None]]] = [[] for _ in loads]
+    taken: list[list[dict[str, Any]]] = [[] for _ in loads]
     for i in range(processes if loads else 0):
         announce(f"memory and start-up of {len(loads)} cases, process {i + 1} of {processes}")
         for load, rows in zip(loads, taken, strict=True):
