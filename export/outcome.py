@@ -117,7 +117,11 @@ def _files_section(metrics: Metrics) -> str:
 
 
 def _parity_section(metrics: Metrics) -> str:
-    """The worst of each file in each runtime."""
+    return _table("Parity", *_parity_rows(metrics), "llrrrrrl")
+
+
+def _parity_rows(metrics: Metrics) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """The worst of each file in each runtime, under its header."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in metrics["parity"]:
         groups.setdefault((str(row.get("file", "")), str(row.get("runtime", ""))), []).append(row)
@@ -143,7 +147,7 @@ def _parity_section(metrics: Metrics) -> str:
     title = ("file", "runtime", "codes that differ", "codes, LSB", "y, LSB", "an operation, LSB", "float", "problem")
     if not any(row[-1] for row in rows):
         title, rows = title[:-1], [row[:-1] for row in rows]
-    return _table("Parity", title, rows, "llrrrrrl")
+    return title, rows
 
 
 def _worst(rows: Sequence[Row], key: str, text: Callable[[Any], str]) -> str:
@@ -175,6 +179,23 @@ _SECTIONS: Sequence[Callable[[Metrics], str]] = (
     _skipped_section,
     _versions_section,
 )
+
+
+def overview(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
+    """What a person reads of a verification, as (title, header, rows): checks by kind, parity, and one row per reason of what
+    was skipped."""
+    kinds = [(kind, f"{sum(c['ok'] for c in each)} of {len(each)}") for kind, each in _by_kind(metrics["checks"]).items()]
+    reasons: dict[str, list[str]] = {}
+    for row in metrics["skipped"]:
+        reasons.setdefault(row["reason"], []).append(row["what"])
+    header, parity = _parity_rows(metrics)
+    tables = [
+        ("Parity", header, parity),
+        ("Skipped", ("what", "why"), [(", ".join(whats), reason) for reason, whats in reasons.items()]),
+        ("Checks", ("kind", "hold"), kinds),
+        ("Failed", ("check", "what is wrong"), [(c["name"], c["text"]) for c in metrics["checks"] if not c["ok"]]),
+    ]
+    return [table for table in tables if table[2]]
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:

@@ -51,6 +51,8 @@ def _require_checks(bundle: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.export.outcome import overview
+
     from .verification import verify
 
     metrics = verify(
@@ -63,11 +65,12 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
         announce=console.note,
     )
     _write_outcome(metrics, {"json": arguments.json, "junit": arguments.junit, "markdown": arguments.markdown})
-    checks: list[Mapping[str, Any]] = metrics["checks"]
-    rows = [("ok" if check["ok"] else "FAILED", check["text"]) for check in checks]
-    rows += [("skipped", f"{skipped['what']}: {skipped['reason']}") for skipped in metrics["skipped"]]
-    console.table(str(arguments.bundle), ("check", ""), rows)
+    for check in metrics["checks"]:
+        console.detail(f"{'ok' if check['ok'] else 'FAILED'}  {check['text']}")
+    for title, header, rows in overview(metrics):
+        console.table(title, header, rows)
     _require_checks(arguments.bundle, metrics)
+    console.say(f"{arguments.bundle}: all {len(metrics['checks'])} checks hold")
     return FINE
 
 
