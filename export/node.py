@@ -178,7 +178,7 @@ def _limited(child: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
 
 
 def _end(child: subprocess.Popen[bytes], said: IO[bytes]) -> None:
-    pass
+    child.kill()
     child.wait()
     for stream in (child.stdin, child.stdout, said):
         if stream:
