@@ -164,7 +164,7 @@ def twin_errors(splits: Splits, start: Path, phases: list[PruneConfig | Quantize
 
 def test_error(model: Any, splits: Splits) -> float:
     from tiedae.export.assemble import keras_function
-    from tiedae.export.measure import squared_error
+    from tiedae.export.parity.measure import squared_error
 
     x = splits.scaling.apply(splits.test.take(np.arange(len(splits.test))))
     return squared_error(x, keras_function(model)(x)[1])

@@ -1,6 +1,6 @@
-"""Makes the small PyTorch exports in tests/export/files; needs torch and onnxscript, which the project does not.
+"""Makes the small PyTorch exports in tests/export/sharing/files; needs torch and onnxscript, which the project does not.
 
-python benchmarks/fixtures.py tests/export/files
+python benchmarks/fixtures.py tests/export/sharing/files
 """
 
 from __future__ import annotations

@@ -7,23 +7,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .assertion import ParityError, ParityReport, assert_parity
-    from .baseline import compare_metrics, read_baseline
     from .bundle import Bundle
-    from .inspection import inspect_file
+    from .formats.copies import copies
+    from .formats.inspection import inspect_file
+    from .formats.onnx_reader import read_onnx
+    from .formats.onnx_writer import to_onnx, to_onnx_pair
+    from .formats.storage import prove
+    from .formats.tflite_reader import read_tflite
+    from .formats.tflite_writer import to_tflite
     from .interpreter import execute
-    from .litert import open_litert
     from .lowering import lower
-    from .onnx_reader import read_onnx
-    from .onnx_writer import to_onnx, to_onnx_pair
-    from .ort import open_ort
-    from .parity import compare, compare_operations
+    from .parity.assertion import ParityError, ParityReport, assert_parity
+    from .parity.baseline import compare_metrics, read_baseline
+    from .parity.comparison import compare, compare_operations
     from .program import Program
-    from .sharing import share_file
+    from .runtimes.litert import open_litert
+    from .runtimes.ort import open_ort
+    from .sharing.share import share_file
     from .stock import stock_onnx, stock_onnx_int8, stock_tflite
-    from .storage import prove
-    from .tflite_reader import read_tflite
-    from .tflite_writer import to_tflite
     from .verify import verify_bundle
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "compare",
     "compare_metrics",
     "compare_operations",
+    "copies",
     "execute",
     "inspect_file",
     "lower",
@@ -56,29 +58,30 @@ __all__ = [
 
 _LAZY = {
     "Bundle": "bundle",
-    "ParityError": "assertion",
-    "ParityReport": "assertion",
+    "ParityError": "parity.assertion",
+    "ParityReport": "parity.assertion",
     "Program": "program",
-    "assert_parity": "assertion",
-    "compare": "parity",
-    "compare_metrics": "baseline",
-    "compare_operations": "parity",
+    "assert_parity": "parity.assertion",
+    "compare": "parity.comparison",
+    "compare_metrics": "parity.baseline",
+    "compare_operations": "parity.comparison",
+    "copies": "formats.copies",
     "execute": "interpreter",
-    "inspect_file": "inspection",
+    "inspect_file": "formats.inspection",
     "lower": "lowering",
-    "open_litert": "litert",
-    "open_ort": "ort",
-    "prove": "storage",
-    "read_baseline": "baseline",
-    "read_onnx": "onnx_reader",
-    "read_tflite": "tflite_reader",
-    "share_file": "sharing",
+    "open_litert": "runtimes.litert",
+    "open_ort": "runtimes.ort",
+    "prove": "formats.storage",
+    "read_baseline": "parity.baseline",
+    "read_onnx": "formats.onnx_reader",
+    "read_tflite": "formats.tflite_reader",
+    "share_file": "sharing.share",
     "stock_onnx": "stock",
     "stock_onnx_int8": "stock",
     "stock_tflite": "stock",
-    "to_onnx": "onnx_writer",
-    "to_onnx_pair": "onnx_writer",
-    "to_tflite": "tflite_writer",
+    "to_onnx": "formats.onnx_writer",
+    "to_onnx_pair": "formats.onnx_writer",
+    "to_tflite": "formats.tflite_writer",
     "verify_bundle": "verify",
 }
 

@@ -16,12 +16,12 @@ from ..compress.data import Splits
 from . import manifest as manifests
 from .bundle import GOLDEN, Programs, describe_files, golden_files, model_files, program_input, write_files
 from .interpreter import execute
-from .keras_device import Device, keras_device, on_device
-from .keras_layers import keras_layers
 from .lowering import lower
 from .manifest import dump
-from .measure import squared_error
-from .rendering import render_pages
+from .parity.keras_device import Device, keras_device, on_device
+from .parity.keras_layers import keras_layers
+from .parity.measure import squared_error
+from .report.rendering import render_pages
 from .verify import MAX_SAMPLES, installed_versions, verify_bundle
 
 if TYPE_CHECKING:

@@ -25,13 +25,13 @@ from ..compress.config import ExportConfig
 from ..compress.errors import FormatError
 from ..compress.files import write_atomic
 from . import manifest as manifests
-from .contents import Contents, Port
+from .formats.contents import Contents, Port
+from .formats.onnx_reader import read_onnx
+from .formats.onnx_writer import to_onnx, to_onnx_pair
+from .formats.tflite_reader import read_tflite_file
+from .formats.tflite_writer import to_tflite
 from .interpreter import execute
-from .onnx_reader import read_onnx
-from .onnx_writer import to_onnx, to_onnx_pair
 from .program import Program
-from .tflite_reader import read_tflite_file
-from .tflite_writer import to_tflite
 
 PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"

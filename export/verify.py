@@ -20,23 +20,23 @@ import numpy as np
 from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError, InputError, UnavailableError
-from .attribution import attribute
 from .bundle import GOLDEN, PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
-from .contents import Contents
-from .copies import copies
-from .crossing import measure_crossing
-from .expected import Expected, Keras, Layers, Original, best_floats, expect
-from .findings import Evidence, Findings, Measured, Subject
-from .float_program import read_float_program
+from .formats.contents import Contents
+from .formats.copies import copies
+from .formats.storage import Finding, prove
 from .interpreter import execute
 from .manifest import describe_kernels, sha256_of
-from .measure import measure_float, measure_int8, squared_error
-from .ort import shadowing
-from .parity import compare
+from .parity.attribution import attribute
+from .parity.comparison import compare
+from .parity.crossing import measure_crossing
+from .parity.expected import Expected, Keras, Layers, Original, best_floats, expect
+from .parity.findings import Evidence, Findings, Measured, Subject
+from .parity.float_program import read_float_program
+from .parity.measure import measure_float, measure_int8, squared_error
 from .program import Program
-from .runtime import Session
-from .runtimes import RUNTIMES
-from .storage import Finding, prove
+from .runtimes.ort import shadowing
+from .runtimes.session import Session
+from .runtimes.table import RUNTIMES
 
 SCHEMA = 1
 MAX_SAMPLES = 10_000

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-from tiedae.export.litert import open_litert
+from tiedae.export.runtimes.litert import open_litert
 from tiedae.recipe import parse_recipe
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -11,9 +11,9 @@ import numpy as np
 from tiedae.compress.archive import FORMAT, unpack
 from tiedae.compress.data import Scaling
 from tiedae.compress.errors import DataError, FormatError, InputError
-from tiedae.export.bench import Plan, bench_bundle
+from tiedae.export.bench.benchmark import Plan, bench_bundle
+from tiedae.export.bench.recording import record
 from tiedae.export.bundle import Bundle
-from tiedae.export.recording import record
 
 from .recipe import parse_recipe
 from .sources import load_splits

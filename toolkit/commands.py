@@ -51,7 +51,7 @@ def _require_checks(bundle: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
-    from tiedae.export.outcome import overview
+    from tiedae.export.parity.outcome import overview
 
     from .verification import verify
 
@@ -76,7 +76,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
 
 def _write_outcome(metrics: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
     from tiedae.compress.files import write_atomic
-    from tiedae.export.outcome import OUTCOMES
+    from tiedae.export.parity.outcome import OUTCOMES
 
     for kind, path in paths.items():
         if path is not None:
@@ -85,7 +85,7 @@ def _write_outcome(metrics: Mapping[str, Any], paths: Mapping[str, Path | None])
 
 def bench(arguments: argparse.Namespace, console: Console) -> int:
     from tiedae.compress.files import write_atomic
-    from tiedae.export.bench import tables
+    from tiedae.export.bench.benchmark import tables
 
     from .benchmarking import bench
 
@@ -98,7 +98,7 @@ def bench(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def report(arguments: argparse.Namespace, console: Console) -> int:
-    from tiedae.export.rendering import render_bundle
+    from tiedae.export.report.rendering import render_bundle
 
     for path in render_bundle(arguments.bundle):
         console.say(str(path))
@@ -107,7 +107,7 @@ def report(arguments: argparse.Namespace, console: Console) -> int:
 
 def inspect(arguments: argparse.Namespace, console: Console) -> int:
     from tiedae.compress.errors import CheckError
-    from tiedae.export.inspection import inspect_file, render
+    from tiedae.export.formats.inspection import inspect_file, render
 
     found = {path: inspect_file(path) for path in arguments.files}
     rows = list(found.values())
@@ -121,7 +121,7 @@ def inspect(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def share(arguments: argparse.Namespace, console: Console) -> int:
-    from tiedae.export.sharing import render, share_file
+    from tiedae.export.sharing.share import render, share_file
 
     shared = share_file(arguments.file, arguments.out, tolerance=arguments.tolerance, announce=console.note)
     console.say(json.dumps(shared, indent=2) if arguments.json else render(shared))

@@ -49,7 +49,7 @@ class RunResult:
 
     @property
     def table_rows(self) -> list[tuple[str, str, str, str]]:
-        from tiedae.export.summary import table_rows
+        from tiedae.export.report.summary import table_rows
 
         return table_rows(self.metrics)
 

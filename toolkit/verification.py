@@ -11,9 +11,9 @@ from typing import Any, get_type_hints
 from tiedae.compress.config import Recipe, VerifyConfig
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
-from tiedae.export.baseline import read_baseline, require_comparable, with_baseline
 from tiedae.export.bundle import Bundle
-from tiedae.export.keras_device import Device, keras_device
+from tiedae.export.parity.baseline import read_baseline, require_comparable, with_baseline
+from tiedae.export.parity.keras_device import Device, keras_device
 from tiedae.export.verify import verify_bundle
 
 from .recipe import parse_recipe
@@ -133,7 +133,7 @@ def _original(folder: Path, widths: list[int]) -> _Original:
         raise InputError(f"{folder}: holds no model (train.npz or prune.npz); must be the folder OUT/model of a run")
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.export.assemble import keras_function
-    from tiedae.export.keras_layers import keras_layers
+    from tiedae.export.parity.keras_layers import keras_layers
 
     models = [TiedAutoencoder.load(archive) for archive in archives]
     for archive, model in zip(archives, models, strict=True):

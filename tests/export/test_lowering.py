@@ -103,8 +103,8 @@ def test_every_dense_reads_the_one_kernel() -> None:
 
 def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
     """Its output is all zeros; a vanishing scale would leave the ratios that int8 additions can express."""
-    from tiedae.export.litert import open_litert
-    from tiedae.export.tflite_writer import to_tflite
+    from tiedae.export.formats.tflite_writer import to_tflite
+    from tiedae.export.runtimes.litert import open_litert
 
     layers = (LayerConfig(12, "relu"), LayerConfig(5))
     model = TiedAutoencoder(ModelConfig(layers, "sigmoid", 24), seed=1)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tiedae.compress.config import LayerConfig, ModelConfig
 from tiedae.compress.errors import ExportError
-from tiedae.export.onnx_reader import read_onnx
-from tiedae.export.ort import open_ort
+from tiedae.export.formats.onnx_reader import read_onnx
+from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.quiet import quiet
+from tiedae.export.runtimes.ort import open_ort
 from tiedae.export.stock import stock_onnx, stock_onnx_int8, stock_tflite
-from tiedae.export.tflite_reader import read_tflite
 
 WIDTHS = (20, 12, 5)
 

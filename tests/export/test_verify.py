@@ -14,7 +14,7 @@ import pytest
 from tiedae.cli import main
 from tiedae.compress import FormatError
 from tiedae.export.bundle import Bundle, read_model
-from tiedae.export.copies import copies
+from tiedae.export.formats.copies import copies
 from tiedae.export.verify import failed, verify_bundle
 
 

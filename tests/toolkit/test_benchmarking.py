@@ -16,8 +16,8 @@ from tiedae.benchmarking import bench
 from tiedae.compress import InputError
 from tiedae.compress.errors import DataError, FormatError
 from tiedae.export import verify_bundle
-from tiedae.export.bench import Plan
-from tiedae.export.recording import record
+from tiedae.export.bench.benchmark import Plan
+from tiedae.export.bench.recording import record
 
 QUICK = Plan(("reconstruct",), (1,), (), (1,), 0.0, (3, 3), processes=0)
 KEYS = {"latency", "memory", "startup", "sizes", "machine", "skipped"}
@@ -93,7 +93,7 @@ def test_a_model_of_other_widths_is_refused(run: Path):
 REPLACING = """
 import signal, sys
 from pathlib import Path
-from tiedae.export.recording import record
+from tiedae.export.bench.recording import record
 replace = Path.replace
 def interrupted(self, target):
     if self.parent.name.startswith(".bench.") and target.parent.name == "bundle":

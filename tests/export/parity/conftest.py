@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.compress import ExportConfig, VerifyConfig
-from tiedae.export.attribution import attribute
 from tiedae.export.bundle import Programs, model_files, read_model, write_files
-from tiedae.export.crossing import measure_crossing
-from tiedae.export.expected import Original, best_floats, expect
-from tiedae.export.findings import Evidence, Findings, Measured, Subject
-from tiedae.export.measure import measure_float, measure_int8
+from tiedae.export.parity.attribution import attribute
+from tiedae.export.parity.crossing import measure_crossing
+from tiedae.export.parity.expected import Original, best_floats, expect
+from tiedae.export.parity.findings import Evidence, Findings, Measured, Subject
+from tiedae.export.parity.measure import measure_float, measure_int8
 from tiedae.export.program import Program
-from tiedae.export.runtimes import RUNTIMES
+from tiedae.export.runtimes.table import RUNTIMES
 
 SIZE = 16
 SIGNATURES = ("encode", "decode", "reconstruct")

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiedae.export.findings import Findings
 from tiedae.export.interpreter import execute
-from tiedae.export.measure import as_bytes
+from tiedae.export.parity.findings import Findings
+from tiedae.export.parity.measure import as_bytes
 from tiedae.export.program import Quantization
 
 

@@ -1,0 +1,1 @@
+"""Latency, memory, start-up and bytes, measured side by side."""

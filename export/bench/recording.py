@@ -1,0 +1,78 @@
+"""Adds measurements to a bundle: metrics.json, the pages rendered from it and the manifest change together or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...compress.errors import FormatError, InputError
+from .. import manifest as manifests
+from ..bundle import Bundle, describe_files, write_files
+from ..report.rendering import METRICS, render_bundle
+
+STAGING = ".bench."
+"""How the folder begins, inside the bundle, in which the new files are made."""
+
+
+def record(path: Path, key: str, measured: Mapping[str, Any]) -> list[Path]:
+    """Write `measured` into a bundle's metrics.json under `key` and render its pages anew; returns the files written.
+
+    The rest of the metrics stays. Everything is made in a folder of its own before the first file is replaced. Raises
+    FormatError where a file of the bundle is missing or not what the manifest states, InputError where it cannot be written to;
+    the bundle is then as it was.
+    """
+    bundle = Bundle.open(path)
+    _require_intact(bundle)
+    if METRICS not in bundle.manifest["files"]:
+        raise FormatError(f"{path}: its manifest lists no {METRICS}")
+    if not os.access(path, os.W_OK):
+        raise InputError(f"{path}: cannot be written to")
+    with tempfile.TemporaryDirectory(prefix=STAGING, dir=path) as temporary:
+        staged = Path(temporary)
+        for name in (*bundle.manifest["files"], manifests.FILE):
+            (staged / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(path / name, staged / name)
+        metrics = json.loads((staged / METRICS).read_bytes()) | {key: measured}
+        write_files(staged, {METRICS: manifests.dump(metrics)})
+        manifest = {**bundle.manifest, "files": bundle.manifest["files"] | describe_files(staged, [METRICS])}
+        write_files(staged, {manifests.FILE: manifests.dump(manifest)})
+        pages = [page.name for page in render_bundle(staged)]
+        changed = [METRICS, *pages, manifests.FILE]
+        with _uninterrupted():
+            for name in changed:
+                (staged / name).replace(path / name)
+    return [path / name for name in changed]
+
+
+def _require_intact(bundle: Bundle) -> None:
+    for name, stated in bundle.manifest["files"].items():
+        path = bundle.path / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != stated["sha256"]:
+            raise FormatError(f"{path}: missing or changed since the manifest was written")
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM until the block is done; only the main thread receives them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    known = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not None]
+    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in known}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])

@@ -1,0 +1,184 @@
+"""Who is measured: our files of a bundle, what the stock converters made of the same model, and the Keras original.
+
+A subject that cannot take part is told with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...compress.errors import FormatError, UnavailableError
+from ..bundle import PRECISIONS, Bundle, read_model
+from ..formats.contents import Contents, Port
+from ..formats.tflite_writer import to_tflite
+from ..program import SIGNATURES
+from ..runtimes.table import RUNTIMES
+from .ports import with_byte_ports
+
+STOCK_MAKERS = {
+    ("tflite", "f32"): "TFLiteConverter",
+    ("tflite", "int8"): "TFLiteConverter",
+    ("onnx", "f32"): "tf2onnx",
+    ("onnx", "int8"): "ORT quantizer",
+}
+ONNX_RUNTIMES = ("ort-cpu", "ort-cuda")
+OURS, STOCK, KERAS = "tiedae", "stock", "keras"
+ALONE, OUR_PORTS = "reconstruct alone", "our ports"
+VARIANTS: Mapping[str, str] = {
+    ALONE: "written from the bundle's program for this measurement, with one signature",
+    OUR_PORTS: "the stock file without the conversions at its ports, so that they have the dtypes of ours",
+}
+"""What is measured beside the files as they are."""
+
+Ports = Mapping[str, tuple[tuple[Port, ...], tuple[Port, ...]]]
+"""(inputs, outputs) by signature."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model in one runtime. `files` by signature; `name` is unique and names it in every row.
+
+    `variant` tells apart what is otherwise the same file: the ports or signatures that were changed for a fair comparison.
+    """
+
+    name: str
+    maker: str
+    format: str
+    precision: str
+    runtime: str
+    provider: str
+    files: Mapping[str, Path]
+    ports: Ports = field(repr=False)
+    variant: str = ""
+
+    def port_text(self, signature: str) -> str:
+        """The dtypes of a signature's ports, such as `uint8 → uint8, uint8`."""
+        inputs, outputs = self.ports[signature]
+        return f"{', '.join(port.dtype for port in inputs)} → {', '.join(port.dtype for port in outputs)}"
+
+    def input(self, signature: str, real: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """`count` samples for the one input of a signature in its port's dtype, from real values by port name, repeated."""
+        (port,), _ = self.ports[signature]
+        values = np.resize(real[port.name], (count, real[port.name].shape[1]))
+        if port.dtype == "float32":
+            return np.ascontiguousarray(values, np.float32)
+        limits = np.iinfo(port.dtype)
+        steps = np.rint(values.astype(np.float64) / (port.scale or 1.0)) + (port.zero_point or 0)
+        return np.clip(steps, limits.min, limits.max).astype(port.dtype)
+
+
+@dataclass
+class Cast:
+    """All subjects, and why others are not among them."""
+
+    subjects: list[Subject] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+
+    def skip(self, what: str, reason: str) -> None:
+        row = {"what": what, "reason": reason}
+        if row not in self.skipped:
+            self.skipped.append(row)
+
+
+def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path) -> Cast:
+    """Everything that can be measured of a bundle.
+
+    `stock` is the folder of the stock converters' files, `keras` the archive of the float model or None, `folder` takes what is
+    written for comparisons: files of one signature, stock files with our ports.
+    """
+    cast, name = Cast(), bundle.manifest["name"]
+    contents = {each: read_model(bundle.path / each) for each in bundle.models}
+    for precision in PRECISIONS:
+        for form in ("tflite", "onnx"):
+            ours = _by_signature(bundle, contents, form, precision)
+            if not ours:
+                cast.skip(f"{OURS} {precision} {form}", "not in this bundle")
+                continue
+            ports = {signature: _ports(contents[file], signature) for signature, file in ours.items()}
+            paths = {signature: bundle.path / file for signature, file in ours.items()}
+            _add(cast, OURS, form, precision, paths, ports)
+            _add_stock(cast, stock / f"{name}.stock.{precision}.{form}", form, precision, ports, folder)
+    _add_single(cast, bundle, contents, folder)
+    _add_keras(cast, keras, bundle.manifest["model"]["widths"])
+    return cast
+
+
+def _by_signature(bundle: Bundle, contents: Mapping[str, Contents], form: str, precision: str) -> dict[str, str]:
+    """The file of ours that serves each signature."""
+    found = {}
+    for name in bundle.models:
+        stated = bundle.manifest["files"][name]
+        if (stated["format"], stated["precision"]) == (form, precision):
+            found |= {signature.name: name for signature in contents[name].signatures}
+    return {signature: found[signature] for signature in SIGNATURES if signature in found}
+
+
+def _ports(contents: Contents, signature: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    each = next((each for each in contents.signatures if each.name == signature), contents.signatures[0])
+    return each.inputs, each.outputs
+
+
+def _add(cast: Cast, maker: str, form: str, precision: str, files: Mapping[str, Path], ports: Ports, variant: str = "") -> None:
+    """A subject for every runtime that users of the format have."""
+    label = OURS if maker == OURS else STOCK_MAKERS[form, precision]
+    for runtime in ("litert-xnnpack",) if form == "tflite" else ONNX_RUNTIMES:
+        name = f"{label} {precision} {form}{f', {variant}' if variant else ''}"
+        name += " on CUDA" if runtime == "ort-cuda" else ""
+        try:
+            provider = RUNTIMES[runtime].open(files).provider
+        except FormatError as error:
+            cast.skip(name, str(error))
+            continue
+        except UnavailableError as error:
+            cast.skip(runtime, str(error))
+            continue
+        cast.subjects.append(Subject(name, maker, form, precision, runtime, provider, files, ports, variant))
+
+
+def _add_stock(cast: Cast, path: Path, form: str, precision: str, ours: Ports, folder: Path) -> None:
+    label = f"{STOCK_MAKERS[form, precision]} {precision} {form}"
+    if not path.is_file():
+        cast.skip(label, f"{path.name} is not in {path.parent}; a run leaves it there")
+        return
+    try:
+        contents = read_model(path)
+    except FormatError as error:
+        cast.skip(label, str(error))
+        return
+    signatures = SIGNATURES if form == "tflite" else ("reconstruct",)
+    known = {each.name for each in contents.signatures} if form == "tflite" else {"reconstruct"}
+    ports = {signature: _ports(contents, signature) for signature in signatures if signature in known}
+    _add(cast, STOCK, form, precision, dict.fromkeys(ports, path), ports)
+    if form == "onnx" and precision == "int8" and "reconstruct" in ours:
+        bytes_ = [port.name for ports in ours["reconstruct"] for port in ports if port.dtype != "float32"]
+        changed = folder / f"{path.stem}.ports.onnx"
+        changed.write_bytes(with_byte_ports(path.read_bytes(), bytes_))
+        ports = {"reconstruct": _ports(read_model(changed), "reconstruct")}
+        _add(cast, STOCK, form, precision, {"reconstruct": changed}, ports, OUR_PORTS)
+
+
+def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], folder: Path) -> None:
+    """Ours with the signature reconstruct alone: what LiteRT packs for the others is then not there."""
+    whole = [each for each in cast.subjects if (each.maker, each.format, each.precision) == (OURS, "tflite", "int8")]
+    cast.skip(f"{OURS} f32 tflite, {ALONE}", "a bundle holds the integer program, not the float one")
+    if not whole or "reconstruct" not in whole[0].files or len(whole[0].files) == 1:
+        return
+    (port,), _ = whole[0].ports["reconstruct"]
+    path = folder / f"{bundle.manifest['name']}.reconstruct.int8.tflite"
+    path.write_bytes(to_tflite(bundle.programs(contents).split, signatures=("reconstruct",), io=port.dtype))
+    ports = {"reconstruct": _ports(read_model(path), "reconstruct")}
+    _add(cast, OURS, "tflite", "int8", {"reconstruct": path}, ports, ALONE)
+
+
+def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
+    if archive is None:
+        cast.skip("Keras original", "no model given: --model OUT/model")
+        return
+    x, code, y = (Port(name, "float32", (None, widths[place])) for name, place in {"x": 0, "code": -1, "y": 0}.items())
+    ports = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
+    for runtime, name in {"keras-eager": "Keras f32, eager call", "keras-function": "Keras f32, tf.function"}.items():
+        cast.subjects.append(Subject(name, KERAS, "keras", "f32", runtime, "", dict.fromkeys(ports, archive), ports))

@@ -1,0 +1,148 @@
+"""What `tiedae inspect` shows of any .tflite or .onnx file."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..bundle import read_model
+from .contents import Constant, Contents, Port, printable
+from .copies import SEARCHED, Copy, copies
+
+SHOWN = 24
+"""How many constants are listed; the rest is summed up."""
+
+
+def inspect_file(path: Path) -> dict[str, Any]:
+    """Everything about a file as JSON: constants with their storage, copies, operations, ports, bytes.
+
+    Several constants over one `storage` are views of the same bytes: those count once. Small constants are not searched for
+    copies (`copies.copies`). `bytes_if_shared` estimates the file with exact copies stored once, `bytes_if_merged` with near
+    ones made equal and stored once too. Raises FormatError for a file that is missing, damaged or of another kind.
+    """
+    contents = read_model(path)
+    found = copies(contents)
+    stored = {constant.storage: constant.nbytes for constant in contents.constants}
+    views = Counter(constant.storage for constant in contents.constants)
+    exact = sum(copy.size for copy in found if copy.relation != "near")
+    return {
+        "file": path.name,
+        "format": contents.format,
+        "bytes": contents.size,
+        "constant_bytes": sum(stored.values()),
+        "bytes_if_shared": contents.size - exact,
+        "bytes_if_merged": contents.size - sum(copy.size for copy in found),
+        "details": dict(contents.details),
+        "signatures": [
+            {
+                "name": signature.name,
+                "inputs": [_port(port) for port in signature.inputs],
+                "outputs": [_port(port) for port in signature.outputs],
+                "operations": dict(signature.operations),
+            }
+            for signature in contents.signatures
+        ],
+        "constants": [_constant(constant, views[constant.storage]) for constant in _by_size(contents)],
+        "copies": [_copy(copy) for copy in found],
+    }
+
+
+def _copy(copy: Copy) -> dict[str, Any]:
+    values = asdict(copy)
+    return {
+        **{key: values.pop(key) for key in ("name", "original", "relation", "by")},
+        "bytes": values.pop("size"),
+        **values,
+    } | {
+        "axes": None if copy.axes is None else list(copy.axes),
+        "text": copy.text,
+    }
+
+
+def _by_size(contents: Contents) -> list[Constant]:
+    return sorted(contents.constants, key=lambda constant: -constant.nbytes)
+
+
+def _port(port: Port) -> dict[str, Any]:
+    shape = ["batch" if size is None else size for size in port.shape]
+    return {"name": port.name, "dtype": port.dtype, "shape": shape, "scale": _number(port.scale), "zero_point": port.zero_point}
+
+
+def _number(scale: float | None) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return scale if scale is not None and math.isfinite(scale) else None
+
+
+def _constant(constant: Constant, views: int) -> dict[str, Any]:
+    return {
+        "name": constant.name,
+        "dtype": constant.values.dtype.name,
+        "shape": list(constant.values.shape),
+        "bytes": constant.nbytes,
+        "storage": constant.storage,
+        "views": views,
+        "scales": len(constant.scales),
+        "scale": _number(constant.scales[0]) if len(constant.scales) == 1 else None,
+        "zero_point": constant.zero_points[0] if len(set(constant.zero_points)) == 1 else None,
+        "axis": constant.axis if len(constant.scales) > 1 else None,
+    }
+
+
+def render(found: dict[str, Any]) -> str:
+    """The same as text for a terminal."""
+    lines = [
+        f"{found['file']}: {found['format']}, {found['bytes']:,} bytes, of which constants {found['constant_bytes']:,}",
+        ", ".join(f"{key} {value}" for key, value in found["details"].items()),
+    ]
+    for signature in found["signatures"]:
+        ports = " → ".join(", ".join(_port_text(port) for port in signature[side]) for side in ("inputs", "outputs"))
+        operations = ", ".join(f"{count} {name}" for name, count in signature["operations"].items())
+        lines += ["", f"{signature['name']}: {ports}", f"  {operations}"]
+    lines += ["", "constants (views of one storage count once)"]
+    rows = [
+        (
+            each["name"],
+            each["dtype"],
+            "×".join(map(str, each["shape"])) or "scalar",
+            f"{each['bytes']:,}",
+            each["storage"] + (f" (one of {each['views']} views)" if each["views"] > 1 else ""),
+            _scale_text(each),
+        )
+        for each in found["constants"][:SHOWN]
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)] if rows else []
+    for name, dtype, shape, size, storage, scale in rows:
+        n, d, s, b, t = widths
+        lines.append(f"  {name:<{n}}  {dtype:<{d}}  {shape:<{s}}  {size:>{b}}  {storage:<{t}}  {scale}".rstrip())
+    rest = found["constants"][SHOWN:]
+    if rest:
+        lines.append(f"  and {len(rest)} smaller ones, {sum(each['bytes'] for each in rest):,} bytes")
+    lines.append("")
+    if found["copies"]:
+        lines += ["copies", *(f"  {copy['text']}" for copy in found["copies"])]
+        lines += _estimates(found)
+    else:
+        lines.append(f"no constant is stored twice ({SEARCHED})")
+    return "\n".join(map(printable, lines))
+
+
+def _estimates(found: dict[str, Any]) -> list[str]:
+    relations = {copy["relation"] == "near" for copy in found["copies"]}
+    shared = f"stored once, the file would have about {found['bytes_if_shared']:,} bytes"
+    merged = f"with near copies made equal and stored once, about {found['bytes_if_merged']:,} bytes"
+    return [text for text, wanted in ((shared, False in relations), (merged, True in relations)) if wanted]
+
+
+def _port_text(port: dict[str, Any]) -> str:
+    scale = "" if port["scale"] is None else f", scale {port['scale']:.6g}, zero point {port['zero_point']}"
+    return f"{port['name']} {port['dtype']} [{', '.join(map(str, port['shape']))}]{scale}"
+
+
+def _scale_text(constant: dict[str, Any]) -> str:
+    zero_point = f", zero point {constant['zero_point']}" if constant["zero_point"] else ""
+    if constant["scales"] > 1:
+        return f"{constant['scales']} scales along axis {constant['axis']}{zero_point}"
+    return "" if constant["scale"] is None else f"scale {constant['scale']:.6g}{zero_point}"

@@ -1,0 +1,365 @@
+"""Reads what an .onnx file holds, ours or anyone's, without running it. A damaged file is a FormatError.
+
+Specification: https://onnx.ai/onnx/repo-docs/IR.html and https://onnx.ai/onnx/repo-docs/ExternalData.html
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
+
+from ...compress.errors import FormatError
+from .contents import Constant, Contents, Port, Signature
+
+QUANTIZED_INPUTS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
+    "DequantizeLinear": ((0, 1, 2),),
+    "com.microsoft.DequantizeLinear": ((0, 1, 2),),
+    "QLinearMatMul": ((0, 1, 2), (3, 4, 5)),
+    "QLinearConv": ((0, 1, 2), (3, 4, 5)),
+    "com.microsoft.QGemm": ((0, 1, 2), (3, 4, 5)),
+    "com.microsoft.QLinearAdd": ((0, 1, 2), (3, 4, 5)),
+    "com.microsoft.QLinearMul": ((0, 1, 2), (3, 4, 5)),
+}
+"""Which inputs of an operation are integers with their scale and zero point."""
+
+MAX_BYTES = 2**31
+"""A message of protobuf is shorter; larger models keep their constants in external data."""
+MAX_AXES = 32
+"""Axes of a constant; more are a damaged shape."""
+
+_PACKED: Mapping[str, int] = {"int4": 4, "int2": 2, "float4": 4}
+"""Types of several values per byte, by what is in their names: bits of a value."""
+
+_KEPT = ("Clip", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
+"""Operations whose output has the quantization of their first input."""
+
+
+def read_onnx(path: Path) -> Contents:
+    """Parse an .onnx file and the external data that it refers to.
+
+    Constants are the initializers and `Constant` nodes of the graph, of nested graphs and of local functions, those inside
+    with the names of the way to them in front; values have the stored dtype and shape, and are memory maps where the data is
+    external. `storage` is the constant's own name, or FILE:OFFSET in external data. An integer constant that is dequantized in
+    two ways is two constants over one storage. The one signature carries the graph's name.
+
+    Raises FormatError for a truncated, empty, damaged or foreign file, and for external data that is missing, too short or
+    outside the file's folder.
+    """
+    model = _parse(path)
+    folder = _External(path)
+    scopes = list(_scopes(model, folder))
+    root = scopes[0]
+    nodes = [node for scope in scopes for node in scope.nodes]
+    inputs = [value for value in model.graph.input if value.name not in root.stored]
+    return Contents(
+        format="onnx",
+        size=path.stat().st_size + sum(file.stat().st_size for file in folder.files.values()),
+        constants=tuple(_constants(scopes)),
+        signatures=(
+            Signature(
+                model.graph.name or "main",
+                tuple(_port(path, value, root) for value in inputs),
+                tuple(_port(path, value, root) for value in model.graph.output),
+                Counter(_kind(node) for node in nodes),
+            ),
+        ),
+        details={
+            "opset": ", ".join(f"{entry.domain} {entry.version}".strip() for entry in model.opset_import),
+            "ir_version": str(model.ir_version),
+            "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        },
+    )
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    size = path.stat().st_size
+    if not size:
+        raise FormatError(f"{path}: the file is empty")
+    if size >= MAX_BYTES:
+        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, less than {MAX_BYTES:,} are possible")
+    data = path.read_bytes()
+    try:
+        model = onnx.load_from_string(data)
+    except DecodeError as error:
+        raise FormatError(f"{path}: not an ONNX file, or a truncated one") from error
+    if not model.HasField("graph") or not model.graph.output or model.ir_version < 1:
+        raise FormatError(f"{path}: not an ONNX file, or a truncated one: it has no graph")
+    if model.ir_version >= 3 and not model.opset_import:
+        raise FormatError(f"{path}: not an ONNX file, or a truncated one: it names no operator set")
+    ports = [value.name for value in (*model.graph.input, *model.graph.output)]
+    functions = [text for function in model.functions for text in (function.domain, function.name)]
+    operators = [entry.domain for entry in model.opset_import]
+    _require_text(path, model.producer_name, model.producer_version, model.graph.name, *ports, *functions, *operators)
+    return model
+
+
+def _require_text(path: Path, *texts: str) -> None:
+    """Names that are not UTF-8 reach Python as bytes."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise FormatError(f"{path}: damaged: the name {text!r} is not text")
+
+
+@dataclass
+class _External:
+    """The external data beside a model; `files` are those met so far, by the location that the model gives."""
+
+    path: Path
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def load(self, tensor: TensorProto) -> tuple[np.ndarray, str]:
+        """The values, mapped into memory where their elements are whole bytes, and their storage."""
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        file = self._file(tensor, location)
+        offset = self._number(tensor, "offset", entries.get("offset", "0"))
+        rest = file.stat().st_size - offset
+        length = self._number(tensor, "length", entries.get("length", str(max(rest, 0))))
+        if length > rest:
+            raise self._error(tensor, f"bytes {offset} to {offset + length} are needed, {location!r} ends at {offset + rest}")
+        dtype, shape = _dtype(self.path, tensor.data_type), _shape(self.path, tensor)
+        if dtype.kind == "O":
+            raise self._error(tensor, "strings cannot be external")
+        if length != _packed_bytes(math.prod(shape), dtype):
+            raise self._error(tensor, f"{length} bytes are given, {list(shape)} values of {dtype.name} are expected")
+        if length and _bits(dtype) == 8 * dtype.itemsize:
+            return np.memmap(file, dtype.newbyteorder("<"), "r", offset, shape), f"{location}:{offset}"
+        inline = TensorProto(data_type=tensor.data_type, dims=tensor.dims, name=tensor.name)
+        with file.open("rb") as stream:
+            stream.seek(offset)
+            inline.raw_data = stream.read(length)
+        return _array(self.path, inline), f"{location}:{offset}"
+
+    def _file(self, tensor: TensorProto, location: str) -> Path:
+        if location not in self.files:
+            folder = _real(self.path.parent)
+            if not location or "\0" in location or not _real(folder / location).is_relative_to(folder):
+                raise self._error(tensor, f"{location!r} must lie in the file's folder")
+            if not _is_file(folder / location):
+                raise self._error(tensor, f"{location!r} is missing in {folder}")
+            self.files[location] = folder / location
+        return self.files[location]
+
+    def _number(self, tensor: TensorProto, key: str, text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) < 19):
+            raise self._error(tensor, f"{key} {text!r} must be a number of bytes")
+        return int(text)
+
+    def _error(self, tensor: TensorProto, text: str) -> FormatError:
+        return FormatError(f"{self.path}: external data of {tensor.name!r}: {text}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Scope:
+    """The nodes of one graph or function, and its constants by the name that they have inside: (values, storage)."""
+
+    prefix: str
+    nodes: Sequence[onnx.NodeProto]
+    stored: Mapping[str, tuple[np.ndarray, str]]
+    parent: _Scope | None
+
+    def find(self, name: str) -> tuple[_Scope, str] | None:
+        """The scope that a name of a constant, seen from here, belongs to."""
+        if name in self.stored:
+            return self, name
+        return self.parent.find(name) if self.parent else None
+
+    def value(self, node: onnx.NodeProto, index: int) -> tuple[float, ...]:
+        """A constant input of a node, flat; empty where it has none."""
+        found = self.find(node.input[index]) if index < len(node.input) else None
+        return tuple(found[0].stored[found[1]][0].ravel().tolist()) if found else ()
+
+
+def _scopes(model: onnx.ModelProto, folder: _External) -> Iterator[_Scope]:
+    """The graph, then all graphs nested in it, then the local functions with theirs."""
+    yield from _nested("", model.graph.node, _initializers(model.graph), None, folder)
+    for function in model.functions:
+        yield from _nested(f"{function.domain}.{function.name}/", function.node, [], None, folder)
+
+
+def _nested(
+    prefix: str,
+    nodes: Sequence[onnx.NodeProto],
+    tensors: Sequence[TensorProto],
+    parent: _Scope | None,
+    folder: _External,
+) -> Iterator[_Scope]:
+    for node in nodes:
+        attributes = [attribute.name for attribute in node.attribute]
+        _require_text(folder.path, node.name, node.op_type, node.domain, *node.input, *node.output, *attributes)
+    stored: dict[str, tuple[np.ndarray, str]] = {}
+    for tensor in (*tensors, *(tensor for node in nodes if _kind(node) == "Constant" for tensor in _constant_node(node))):
+        _require_text(folder.path, tensor.name, *(text for entry in tensor.external_data for text in (entry.key, entry.value)))
+        if tensor.name in stored:
+            raise FormatError(f"{folder.path}: two constants have the name {prefix + tensor.name!r}")
+        external = tensor.data_location == TensorProto.EXTERNAL
+        stored[tensor.name] = folder.load(tensor) if external else (_array(folder.path, tensor), prefix + tensor.name)
+        stored[tensor.name][0].flags.writeable = False
+    scope = _Scope(prefix, nodes, stored, parent)
+    yield scope
+    for node in nodes:
+        for attribute in node.attribute:
+            graphs = [attribute.g] if attribute.type == AttributeProto.GRAPH else [*attribute.graphs]
+            for i, graph in enumerate(graphs):
+                way = f"{prefix}{node.name or next(iter(node.output), node.op_type)}/{attribute.name}/" + (f"{i}/" if i else "")
+                yield from _nested(way, graph.node, _initializers(graph), scope, folder)
+
+
+def _initializers(graph: onnx.GraphProto) -> list[TensorProto]:
+    parts = [part for sparse in graph.sparse_initializer for part in (sparse.values, _indices(sparse))]
+    return [*graph.initializer, *parts]
+
+
+def _indices(sparse: onnx.SparseTensorProto, name: str = "") -> TensorProto:
+    indices = TensorProto()
+    indices.CopyFrom(sparse.indices)
+    indices.name = f"{name or sparse.values.name}.indices"
+    return indices
+
+
+def _constant_node(node: onnx.NodeProto) -> Iterator[TensorProto]:
+    """The tensors of a `Constant` node, in whichever attribute it keeps them."""
+    if not node.output:
+        return
+    name = node.output[0]
+    for attribute in node.attribute:
+        tensor = TensorProto()
+        if attribute.name == "value":
+            tensor.CopyFrom(attribute.t)
+        elif attribute.name == "sparse_value":
+            tensor.CopyFrom(attribute.sparse_tensor.values)
+            yield _indices(attribute.sparse_tensor, name)
+        elif attribute.name in ("value_float", "value_floats"):
+            values = attribute.f if attribute.name == "value_float" else attribute.floats
+            tensor = numpy_helper.from_array(np.array(values, np.float32))
+        elif attribute.name in ("value_int", "value_ints"):
+            values = attribute.i if attribute.name == "value_int" else attribute.ints
+            tensor = numpy_helper.from_array(np.array(values, np.int64))
+        else:
+            continue
+        tensor.name = name
+        yield tensor
+
+
+def _constants(scopes: Sequence[_Scope]) -> Iterator[Constant]:
+    """One constant per stored tensor, or per way in which its integers are dequantized."""
+    uses: dict[tuple[str, str], dict[tuple[Any, ...], None]] = {}
+    for scope in scopes:
+        for node in scope.nodes:
+            for data, scale, zero_point in QUANTIZED_INPUTS.get(_kind(node), ()):
+                found = scope.find(node.input[data]) if data < len(node.input) else None
+                scales = scope.value(node, scale)
+                if found and scales:
+                    zero_points = tuple(int(value) for value in scope.value(node, zero_point)) or (0,) * len(scales)
+                    rank = found[0].stored[found[1]][0].ndim
+                    axis = _axis(node, rank) if len(scales) > 1 else 0
+                    uses.setdefault((found[0].prefix, found[1]), {})[scales, zero_points, axis] = None
+    for scope in scopes:
+        for name, (values, storage) in scope.stored.items():
+            for quantization in uses.get((scope.prefix, name), {((), (), 0): None}):
+                yield Constant(scope.prefix + name, values, storage, *quantization, stored=_stored(values))
+
+
+def _axis(node: onnx.NodeProto, rank: int) -> int:
+    """The dimension that per-channel scales of a node's integers run along."""
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    return int(axis) + rank if axis < 0 else min(int(axis), max(rank - 1, 0))
+
+
+def _kind(node: onnx.NodeProto) -> str:
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+
+
+def _port(path: Path, value: onnx.ValueInfoProto, scope: _Scope) -> Port:
+    if not value.type.HasField("tensor_type"):
+        return Port(value.name, value.type.WhichOneof("value") or "unknown", ())
+    tensor = value.type.tensor_type
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+    dtype = "string" if tensor.elem_type == TensorProto.STRING else _dtype(path, tensor.elem_type).name
+    return Port(value.name, dtype, shape, *_port_quantization(value.name, scope))
+
+
+def _port_quantization(name: str, scope: _Scope) -> tuple[float | None, int | None]:
+    """The scale and zero point of an integer input or output, from the node that dequantizes or has quantized it."""
+    producers = {output: node for node in scope.nodes for output in node.output}
+    around = [node for node in scope.nodes if node.op_type == "DequantizeLinear" and node.input[:1] == [name]]
+    seen = {name}
+    while name in producers and _kind(producers[name]) in _KEPT and producers[name].input:
+        name = producers[name].input[0]
+        if name in seen:
+            break
+        seen.add(name)
+    if name in producers and producers[name].op_type == "QuantizeLinear":
+        around.append(producers[name])
+    for node in around:
+        scales, zero_points = scope.value(node, 1), scope.value(node, 2)
+        if len(scales) == 1:
+            return float(scales[0]), int(zero_points[0]) if zero_points else 0
+    return None, None
+
+
+def _real(path: Path) -> Path:
+    """Without symbolic links; unlike `Path.resolve` no error for those that lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
+def _is_file(path: Path) -> bool:
+    """Unlike `Path.is_file` no error for a name that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _bits(dtype: np.dtype) -> int:
+    """How many bits a value takes in the file."""
+    return next((bits for name, bits in _PACKED.items() if name in dtype.name), 8 * dtype.itemsize)
+
+
+def _packed_bytes(count: int, dtype: np.dtype) -> int:
+    return -(-count * _bits(dtype) // 8)
+
+
+def _stored(values: np.ndarray) -> int | None:
+    """Bytes in the file where those of the array are others."""
+    if values.dtype.kind == "O":
+        return sum(len(text) for text in values.ravel().tolist())
+    size = _packed_bytes(values.size, values.dtype)
+    return None if size == values.nbytes else size
+
+
+def _shape(path: Path, tensor: TensorProto) -> tuple[int, ...]:
+    shape = tuple(tensor.dims)
+    if len(shape) > MAX_AXES or min(shape, default=0) < 0:
+        raise FormatError(f"{path}: constant {tensor.name!r} is damaged: its shape is {list(shape[: MAX_AXES + 1])}")
+    return shape
+
+
+def _dtype(path: Path, element: int) -> np.dtype:
+    try:
+        return np.dtype(helper.tensor_dtype_to_np_dtype(element))
+    except KeyError as error:
+        raise FormatError(f"{path}: unknown element type {element}") from error
+
+
+def _array(path: Path, tensor: TensorProto) -> np.ndarray:
+    """The values that a model holds itself."""
+    _shape(path, tensor)
+    _dtype(path, tensor.data_type)
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FormatError(f"{path}: constant {tensor.name!r} is damaged: {reason}") from error

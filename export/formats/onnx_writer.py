@@ -1,0 +1,298 @@
+"""Writes a program as ONNX, every kernel stored once.
+
+A kernel is one initializer [units, inputs] that both directions read: `Gemm` with transB 1 encodes, with transB 0 decodes.
+(ONNX Runtime is equally fast with the transposed layout; this one is the layout of the TFLite file.) Integer programs are
+written as QuantizeLinear / DequantizeLinear pairs around float operations, the form that ONNX Runtime fuses to QGemm,
+QLinearSigmoid and QLinearMul. That fusion wants uint8 activations, and an explicit zero point of every int8 kernel.
+
+The fused activation of a `Dense` needs no operation where its bounds are those of uint8; elsewhere it is a `Clip` of the
+integers, which is exact. The graph carries the signature's name, its uint8 tensors the names of the program's tensors.
+
+Specification: https://onnx.ai/onnx/operators and, for external data, https://onnx.ai/onnx/repo-docs/ExternalData.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ...compress.errors import ExportError
+from ..interpreter import clamp
+from ..program import BYTE, SIGNATURES, Activate, Dense, Program, Quantization, Requantize, Rescale
+
+OPSETS = range(13, 24)
+PAGE = 4096
+"""Kernels start at multiples of this in external data, so that a runtime can map them into memory."""
+
+EDGE = ".quantized"
+"""Ends the name of the uint8 tensor behind an input or output of another dtype."""
+
+IO = ("auto", "uint8", "int8", "float32")
+_ELEMENTS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": TensorProto.FLOAT}
+
+
+def to_onnx(
+    program: Program, *, signature: str = "reconstruct", io: str = "auto", opset: int = 17, external: str | None = None
+) -> bytes:
+    """Serialize one signature of a program as an ONNX model.
+
+    Inputs and outputs are `x` [batch, inputs], `code` [batch, units] and `y` [batch, inputs], batch dynamic. In an integer
+    program `code` is uint8 and `io` is the dtype of `x` and `y`: uint8, int8 (uint8 − 128, zero point too), float32, or auto:
+    uint8 where the program's `x` is bytes, else float32. A float program is float32 throughout. With `external`, a file name,
+    the kernels are left out and referred to at their place in that file, `external_kernels`.
+
+    Raises ExportError for an option out of its range and for a decoder in the split form.
+    """
+    if signature not in SIGNATURES:
+        raise ExportError(f"signature: got {signature!r}, must be one of {', '.join(SIGNATURES)}")
+    if opset not in OPSETS:
+        raise ExportError(f"opset: got {opset!r}, must be in {OPSETS[0]}…{OPSETS[-1]}")
+    if external is not None and (not external or external in (".", "..") or set(external) & set("/\\")):
+        raise ExportError(f"external data: got {external!r}, must be a file name without a folder")
+    graph = _Graph(program, _edge_dtype(program, io))
+    operations, source, results = program.part(signature)
+    table = _INTEGER if program.quantized else _FLOAT
+    graph.enter(source)
+    for operation in operations:
+        if type(operation) not in table:
+            form = "the ONNX writer takes a decoder in the fused form, got"
+            raise ExportError(f"program {program.name}: {form} {type(operation).__name__} writing {operation.y!r}")
+        table[type(operation)](graph, operation)
+    for name in results:
+        graph.leave(name)
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes, signature, [graph.port(source)], [graph.port(name) for name in results], graph.initializers(external)
+        ),
+        producer_name="tiedae",
+        producer_version=version("tiedae"),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=helper.find_min_ir_version_for([helper.make_opsetid("", opset)]),
+    )
+    return model.SerializeToString(deterministic=True)
+
+
+def to_onnx_pair(program: Program, *, io: str = "auto", opset: int = 17, kernels_file: str) -> tuple[bytes, bytes, bytes]:
+    """Serialize encoder and decoder as two models over one file of kernels.
+
+    Returns the encoder model, the decoder model and the content of `kernels_file`, which must lie beside both.
+    """
+    encoder, decoder = (
+        to_onnx(program, signature=signature, io=io, opset=opset, external=kernels_file) for signature in ("encode", "decode")
+    )
+    return encoder, decoder, external_kernels(program)
+
+
+def external_kernels(program: Program) -> bytes:
+    """All kernels, [units, inputs] each, little-endian and in the program's order, each from the start of a page."""
+    data = bytearray()
+    for name, offset in _offsets(program).items():
+        data += bytes(offset - len(data)) + _stored(program, name).tobytes()
+    return bytes(data)
+
+
+def _stored(program: Program, name: str) -> np.ndarray:
+    values = np.ascontiguousarray(program.constants[name].T)
+    return values.astype(values.dtype.newbyteorder("<"))
+
+
+def _offsets(program: Program) -> dict[str, int]:
+    offsets, end = {}, 0
+    for name in program.kernels:
+        offsets[name] = -(-end // PAGE) * PAGE
+        end = offsets[name] + program.constants[name].nbytes
+    return offsets
+
+
+def _edge_dtype(program: Program, io: str) -> str:
+    if io not in IO:
+        raise ExportError(f"io: got {io!r}, must be one of {', '.join(IO)}")
+    if not program.quantized:
+        if io not in ("auto", "float32"):
+            raise ExportError(f"io: got {io!r}, must be float32 in a float program")
+        return "float32"
+    if io != "auto":
+        return io
+    return "uint8" if program.tensors["x"].quantization == BYTE else "float32"
+
+
+class _Graph:
+    """The nodes and constants of one model while it is written; a constant is stored once per name.
+
+    `edge` is the dtype of `x` and `y`.
+    """
+
+    def __init__(self, program: Program, edge: str) -> None:
+        self.program = program
+        self.edge = edge
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def constant(self, name: str, values: Any, dtype: Any) -> str:
+        self.constants[name] = np.asarray(values, dtype)
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def quantization(self, name: str) -> Quantization:
+        quantization = self.program.tensors[name].quantization
+        if quantization is None:
+            raise ExportError(f"program {self.program.name}: tensor {name!r} of an integer program has no quantization")
+        return quantization
+
+    def dtype(self, name: str) -> str:
+        """The dtype of an input or output of the model."""
+        if name in ("x", "y"):
+            return self.edge
+        return "uint8" if self.program.quantized else "float32"
+
+    def port(self, name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, _ELEMENTS[self.dtype(name)], ["batch", self.program.tensors[name].size])
+
+    def inner(self, name: str) -> str:
+        """The name, in the file, of a tensor of the program in the program's own dtype."""
+        converted = self.program.quantized and name in ("x", "y") and self.edge != "uint8"
+        return name + EDGE if converted else name
+
+    def parameters(self, name: str) -> list[str]:
+        """The constants of a tensor's scale and zero point."""
+        quantization = self.quantization(name)
+        return [
+            self.constant(f"{name}.scale", quantization.scale, np.float32),
+            self.constant(f"{name}.zero", quantization.zero_point, np.uint8),
+        ]
+
+    def signed_parameters(self, name: str) -> list[str]:
+        """The same for the int8 tensor that is 128 less."""
+        zero_point = self.quantization(name).zero_point - 128
+        return [self.parameters(name)[0], self.constant(f"{name}.signed.zero", zero_point, np.int8)]
+
+    def dequantize(self, name: str) -> str:
+        """The real values of a uint8 tensor, for one consumer."""
+        return self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], f"{name}.real")
+
+    def quantize(self, real: str, name: str, output: str = "") -> str:
+        return self.node("QuantizeLinear", [real, *self.parameters(name)], output or self.inner(name))
+
+    def enter(self, name: str) -> None:
+        """Convert the model's input to the program's tensor, where their dtypes differ."""
+        if self.inner(name) == name:
+            return
+        if self.edge == "int8":
+            real = self.node("DequantizeLinear", [name, *self.signed_parameters(name)], f"{name}.edge")
+            self.quantize(real, name)
+        else:
+            self.quantize(name, name)
+
+    def leave(self, name: str) -> None:
+        """Convert the program's tensor to the model's output, where their dtypes differ."""
+        if self.inner(name) == name:
+            return
+        if self.edge == "int8":
+            real = self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], f"{name}.edge")
+            self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
+        else:
+            self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], name)
+
+    def kernel(self, name: str) -> str:
+        return self.constant(name, _stored(self.program, name), self.program.constants[name].dtype)
+
+    def initializers(self, external: str | None) -> list[TensorProto]:
+        offsets = {} if external is None else _offsets(self.program)
+        tensors = []
+        for name, values in self.constants.items():
+            tensor = numpy_helper.from_array(values, name)
+            if name in offsets:
+                tensor.ClearField("raw_data")
+                tensor.data_location = TensorProto.EXTERNAL
+                for key, value in (("location", external), ("offset", offsets[name]), ("length", values.nbytes)):
+                    tensor.external_data.add(key=key, value=str(value))
+            tensors.append(tensor)
+        return tensors
+
+
+def _dense(graph: _Graph, operation: Dense) -> None:
+    program, name = graph.program, operation.kernel
+    kernel = program.kernels[name]
+    if operation.transposed or len(kernel.scales) == 1:
+        scales = np.float32(kernel.decode_scale)
+        suffix = ""
+    else:
+        scales = np.array(kernel.scales, np.float32)
+        suffix = ".unit"
+    inputs = [
+        graph.kernel(name),
+        graph.constant(f"{name}{suffix}.scale", scales, np.float32),
+        graph.constant(f"{name}{suffix}.zero", np.zeros_like(scales), np.int8),
+    ]
+    axis = {"axis": 0} if scales.ndim else {}
+    operands = [graph.dequantize(operation.x), graph.node("DequantizeLinear", inputs, f"{operation.y}.kernel", **axis)]
+    if operation.bias is not None:
+        bias = graph.constant(operation.bias, program.constants[operation.bias], np.int32)
+        unit = graph.constant(f"{bias}.scale", np.float32(graph.quantization(operation.x).scale) * scales, np.float32)
+        operands.append(graph.node("DequantizeLinear", [bias, unit], f"{bias}.real", **axis))
+    real = graph.node("Gemm", operands, f"{operation.y}.sum", transB=int(not operation.transposed))
+    low, high = clamp(operation.activation, graph.quantization(operation.y))
+    if (low, high) == (0, 255):
+        graph.quantize(real, operation.y)
+        return
+    bounds = [graph.constant(f"{operation.y}.{bound}", value, np.uint8) for bound, value in (("low", low), ("high", high))]
+    free = graph.quantize(real, operation.y, f"{operation.y}.free")
+    graph.node("Clip", [free, *bounds], graph.inner(operation.y))
+
+
+def _rescale(graph: _Graph, operation: Rescale) -> None:
+    name, quantization = operation.factors, operation.quantization
+    inputs = [
+        graph.constant(name, graph.program.constants[name], np.uint8),
+        graph.constant(f"{name}.scale", quantization.scale, np.float32),
+        graph.constant(f"{name}.zero", quantization.zero_point, np.uint8),
+    ]
+    factors = graph.node("DequantizeLinear", inputs, f"{name}.real")
+    graph.quantize(graph.node("Mul", [graph.dequantize(operation.x), factors], f"{operation.y}.product"), operation.y)
+
+
+def _function(graph: _Graph, function: str, x: str, y: str) -> str:
+    if function == "relu6":
+        bounds = [graph.constant("relu6.low", 0, np.float32), graph.constant("relu6.high", 6, np.float32)]
+        return graph.node("Clip", [x, *bounds], y)
+    return graph.node({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[function], [x], y)
+
+
+def _activate(graph: _Graph, operation: Activate) -> None:
+    real = _function(graph, operation.function, graph.dequantize(operation.x), f"{operation.y}.function")
+    graph.quantize(real, operation.y)
+
+
+def _requantize(graph: _Graph, operation: Requantize) -> None:
+    graph.quantize(graph.dequantize(operation.x), operation.y)
+
+
+def _float_dense(graph: _Graph, operation: Dense) -> None:
+    operands = [operation.x, graph.kernel(operation.kernel)]
+    if operation.bias is not None:
+        operands.append(graph.constant(operation.bias, graph.program.constants[operation.bias], np.float32))
+    linear = operation.activation == "linear"
+    total = graph.node("Gemm", operands, operation.y if linear else f"{operation.y}.sum", transB=int(not operation.transposed))
+    if not linear:
+        _function(graph, operation.activation, total, operation.y)
+
+
+def _float_activate(graph: _Graph, operation: Activate) -> None:
+    _function(graph, operation.function, operation.x, operation.y)
+
+
+_INTEGER: Mapping[type, Callable[..., None]] = {
+    Dense: _dense,
+    Rescale: _rescale,
+    Activate: _activate,
+    Requantize: _requantize,
+}
+_FLOAT: Mapping[type, Callable[..., None]] = {Dense: _float_dense, Activate: _float_activate}

@@ -1,0 +1,166 @@
+"""The proof that our files store each kernel once. Works on parsed contents of any format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..program import Kernel, Program
+from .contents import Constant, Contents
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement of the proof: whether it holds, and in one line what was got and what was expected."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def prove(contents: Contents, program: Program, masks: Mapping[str, np.ndarray] | None = None) -> list[Finding]:
+    """Check a file of ours against the program that it was written from.
+
+    Each kernel is stored once, its stored values equal the program's bit for bit in either orientation, it is used with its own
+    scales, it is zero where its mask is, and the weights of the file add up to the kernels' values and no more.
+    `masks`: by kernel name, [inputs, units], nonzero where a weight is kept; kernels without one are not checked for zeros.
+    """
+    stored: dict[str, Constant] = {}
+    for constant in contents.constants:
+        stored.setdefault(constant.storage, constant)
+    constants, findings = tuple(stored.values()), []
+    for name, kernel in program.kernels.items():
+        expected = program.constants[name]
+        matches = [constant for constant in constants if _orient(constant, expected, exact=True) is not None]
+        found = matches[0] if matches else _nearest(constants, program, name)
+        findings.append(_stored_once(name, matches, found))
+        if found is None:
+            findings.append(Finding(f"{name}.values", False, f"{name}: {_absent(kernel, expected)}"))
+            continue
+        values = _orient(found, expected)
+        assert values is not None
+        views = [constant for constant in contents.constants if constant.storage in {m.storage for m in matches or [found]}]
+        findings += [_same_values(name, found, values, expected), _scales(kernel, views)]
+        if masks is not None and name in masks:
+            findings.append(_zeros(name, values, masks[name]))
+    for name in sorted(set(masks or {}) - set(program.kernels)):
+        findings.append(
+            Finding(f"{name}.zeros", False, f"{name}: has a mask, but the kernels are {', '.join(program.kernels)}")
+        )
+    return [*findings, _sum(constants, program)]
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+
+
+def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) -> np.ndarray | None:
+    """A constant in the kernel's orientation, the one that agrees better; None where dtype or size forbid it.
+
+    With `exact`, None too where it is not equal bit for bit.
+    """
+    values = constant.values
+    if values.dtype != expected.dtype or values.size != expected.size:
+        return None
+    candidates = values.reshape(expected.shape), values.reshape(expected.shape[::-1]).T
+    wrong = [int(np.count_nonzero(_bits(candidate) != _bits(expected))) for candidate in candidates]
+    best = wrong.index(min(wrong))
+    return None if exact and wrong[best] else candidates[best]
+
+
+def _nearest(stored: Sequence[Constant], program: Program, name: str) -> Constant | None:
+    """The constant that was most likely meant to be a kernel that is not in the file exactly: one of its size, with its name
+    if there is, which is no other kernel."""
+    expected = program.constants[name]
+    others = [program.constants[other] for other in program.kernels if other != name]
+    candidates = [
+        constant
+        for constant in stored
+        if _orient(constant, expected) is not None
+        and constant.values.ndim >= 2
+        and all(_orient(constant, other, exact=True) is None for other in others)
+    ]
+    return min(candidates, key=lambda constant: constant.name != name, default=None)
+
+
+def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None) -> Finding:
+    if len(matches) > 1:
+        names = ", ".join(constant.name for constant in matches)
+        return Finding(f"{name}.copies", False, f"{name}: stored {len(matches)} times ({names}), expected once")
+    if not matches:
+        near = f"; {found.name} comes nearest" if found is not None else ""
+        return Finding(f"{name}.copies", False, f"{name}: stored 0 times, expected once{near}")
+    return Finding(f"{name}.copies", True, f"{name}: stored once, {matches[0].values.nbytes:,} bytes")
+
+
+def _absent(kernel: Kernel, expected: np.ndarray) -> str:
+    shapes = f"[{kernel.inputs}, {kernel.units}] or [{kernel.units}, {kernel.inputs}]"
+    return f"no constant holds {expected.size:,} {expected.dtype} values of shape {shapes}"
+
+
+def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> Finding:
+    different = np.argwhere(_bits(values) != _bits(expected))
+    if not len(different):
+        return Finding(f"{name}.values", True, f"{name}: all {expected.size:,} values equal the program's")
+    row, column = different[0].tolist()
+    return Finding(
+        f"{name}.values",
+        False,
+        f"{name}: {len(different):,} of {expected.size:,} values of {found.name} differ from the program's, first at "
+        f"[{row}, {column}]: got {values[row, column]}, expected {expected[row, column]}",
+    )
+
+
+def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
+    """Every use of the kernel has its scales or the decoder's one, and no zero point."""
+    allowed = {kernel.scales, (kernel.decode_scale,)} if kernel.scales else {()}
+    for view in views:
+        if view.scales not in allowed:
+            got, right = _brief(view.scales), " or ".join(sorted(map(_brief, allowed)))
+            return Finding(f"{kernel.name}.scales", False, f"{kernel.name}: {view.name} has scales {got}, expected {right}")
+        if any(view.zero_points):
+            text = f"{kernel.name}: {view.name} has zero point {next(filter(None, view.zero_points))}, expected 0"
+            return Finding(f"{kernel.name}.scales", False, text)
+    uses = f"{len(views)} use{'s' if len(views) != 1 else ''}"
+    return Finding(f"{kernel.name}.scales", True, f"{kernel.name}: {uses} with the program's scales")
+
+
+def _brief(scales: Sequence[float]) -> str:
+    return f"[{', '.join(f'{scale:.9g}' for scale in scales[:2])}{', …' if len(scales) > 2 else ''}]"
+
+
+def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> Finding:
+    if mask.shape != values.shape:
+        return Finding(f"{name}.zeros", False, f"{name}: its mask has shape {list(mask.shape)}, expected {list(values.shape)}")
+    pruned = mask == 0
+    wrong = np.argwhere(pruned & (values != 0))
+    if not len(wrong):
+        return Finding(f"{name}.zeros", True, f"{name}: zero at all {np.count_nonzero(pruned):,} pruned places")
+    row, column = wrong[0].tolist()
+    return Finding(
+        f"{name}.zeros",
+        False,
+        f"{name}: {len(wrong):,} of {np.count_nonzero(pruned):,} pruned places are not zero, first at "
+        f"[{row}, {column}]: got {values[row, column]}, expected 0",
+    )
+
+
+def _sum(stored: Sequence[Constant], program: Program) -> Finding:
+    """Every constant that could hold weights: of two axes or more, or longer than any bias and as large as a kernel."""
+    kernels = program.kernels.values()
+    expected = sum(kernel.inputs * kernel.units for kernel in kernels)
+    longest = max(max(kernel.inputs, kernel.units) for kernel in kernels)
+    smallest = min(kernel.inputs * kernel.units for kernel in kernels)
+    weights = [c for c in stored if c.values.ndim >= 2 or c.values.size >= max(smallest, longest + 1)]
+    got = sum(constant.values.size for constant in weights)
+    if got == expected:
+        return Finding("weights", True, f"weights: {got:,} in the file, as many as the kernels have")
+    extra = [f"{c.name} {list(c.values.shape)}" for c in weights if not _is_kernel(c, program)]
+    more = f"; not a kernel: {', '.join(sorted(extra)[:3])}" if extra else ""
+    return Finding("weights", False, f"weights: {got:,} in the file, expected {expected:,}{more}")
+
+
+def _is_kernel(constant: Constant, program: Program) -> bool:
+    return any(_orient(constant, program.constants[name], exact=True) is not None for name in program.kernels)

@@ -1,0 +1,274 @@
+"""Reads what a .tflite file holds, ours or anyone's, without running it. A damaged file is a FormatError.
+
+Slot numbers are those of the TFLite schema (tensorflow/compiler/mlir/lite/schema/schema.fbs, version 3).
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import ml_dtypes
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from ...compress.errors import FormatError
+from .contents import Constant, Contents, Port, Signature, printable
+from .flatbuffer import Flatbuffer, Table
+
+T = TypeVar("T")
+MAPPED = 1 << 26
+"""From this size on a file is mapped into memory, not read."""
+MAX_AXES = 32
+"""Axes of a tensor; more are a damaged shape."""
+
+
+def _names(enum: type) -> Mapping[int, str]:
+    return {value: name for name, value in vars(enum).items() if isinstance(value, int)}
+
+
+_OPERATORS = _names(schema.BuiltinOperator)
+_TYPES = _names(schema.TensorType)
+_DTYPES: Mapping[str, np.dtype] = {
+    name: np.dtype(dtype)
+    for name, dtype in {
+        "FLOAT32": "<f4",
+        "FLOAT16": "<f2",
+        "FLOAT64": "<f8",
+        "BFLOAT16": ml_dtypes.bfloat16,
+        "FLOAT8_E4M3FN": ml_dtypes.float8_e4m3fn,
+        "FLOAT8_E5M2": ml_dtypes.float8_e5m2,
+        "COMPLEX64": "<c8",
+        "COMPLEX128": "<c16",
+        "INT8": "i1",
+        "UINT8": "u1",
+        "INT16": "<i2",
+        "UINT16": "<u2",
+        "INT32": "<i4",
+        "UINT32": "<u4",
+        "INT64": "<i8",
+        "UINT64": "<u8",
+        "BOOL": "?",
+    }.items()
+}
+_PACKED: Mapping[str, tuple[int, np.dtype]] = {
+    "INT4": (4, np.dtype(ml_dtypes.int4)),
+    "UINT4": (4, np.dtype(ml_dtypes.uint4)),
+    "INT2": (2, np.dtype(ml_dtypes.int2)),
+}
+"""Types of several values per byte, the first in the lowest bits: (bits, dtype of the unpacked values)."""
+_NESTED: Mapping[str, tuple[int, ...]] = {"CALL": (0,), "CALL_ONCE": (0,), "IF": (0, 1), "WHILE": (0, 1)}
+"""Which fields of an operator's options are indices of subgraphs that it runs."""
+
+
+def read_tflite_file(path: Path) -> Contents:
+    """`read_tflite` of a file, whose constants are views of a memory map where it is large (`MAPPED`)."""
+    with path.open("rb") as file:
+        if path.stat().st_size < MAPPED:
+            return read_tflite(file.read())
+        return read_tflite(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def read_tflite(data: bytes | mmap.mmap) -> Contents:
+    """Parse a .tflite file.
+
+    One `Constant` per tensor with data; views that agree in name, shape, buffer and quantization in several subgraphs are one.
+    `storage` is the buffer's index. Values have the file's dtype and shape; 2- and 4-bit ones are unpacked (dtype int4, uint4,
+    int2 of ml_dtypes); those of sparse tensors and of strings are the stored bytes, in one dimension. A file without signatures
+    has one, of its first subgraph. Constants that lie in another file (`Tensor.external_buffer`) are not read but named in
+    `details`. Raises FormatError for a truncated, empty, damaged or foreign file.
+    """
+    model = _Model.parse(Flatbuffer(data, ".tflite"))
+    metadata = {entry.text(0): entry.integer(1, "I") for entry in model.root.tables(6)}
+    details = {
+        "schema version": str(model.root.integer(0, "I")),
+        "description": model.root.text(3),
+        "subgraphs": str(len(model.subgraphs)),
+    }
+    if "min_runtime_version" in metadata:
+        buffer = _at(model.buffers, metadata["min_runtime_version"], "buffer")
+        details["min_runtime_version"] = buffer.tobytes().rstrip(b"\0").decode(errors="replace")
+    outside = _outside(model)
+    if outside:
+        names = ", ".join(outside[:3]) + (", …" if len(outside) > 3 else "")
+        details["constants in other files, not read"] = f"{len(outside)} ({names})"
+    return Contents("tflite", len(data), tuple(_constants(model)), tuple(_signatures(model)), details)
+
+
+@dataclass(frozen=True)
+class _Subgraph:
+    name: str
+    tensors: Sequence[Table]
+    inputs: Sequence[int]
+    outputs: Sequence[int]
+    operators: Sequence[Table]
+
+
+@dataclass(frozen=True)
+class _Model:
+    root: Table
+    operators: Sequence[str]
+    """Names of the operator codes, in the order of the file."""
+    subgraphs: Sequence[_Subgraph]
+    buffers: Sequence[np.ndarray]
+
+    @classmethod
+    def parse(cls, file: Flatbuffer) -> _Model:
+        root = file.root(b"TFL3")
+        subgraphs = [
+            _Subgraph(table.text(4), table.tables(0), table.numbers(1), table.numbers(2), table.tables(3))
+            for table in root.tables(2)
+        ]
+        if not subgraphs:
+            raise FormatError("damaged .tflite file: it has no subgraph")
+        return cls(root, [_operator(code) for code in root.tables(1)], subgraphs, [_buffer(file, b) for b in root.tables(4)])
+
+
+def _operator(code: Table) -> str:
+    number = max(code.integer(0, "b"), code.integer(3))
+    return code.text(1) if number == schema.BuiltinOperator.CUSTOM else _OPERATORS.get(number, f"operator {number}")
+
+
+def _buffer(file: Flatbuffer, table: Table) -> np.ndarray:
+    """The bytes of a buffer: inside the flatbuffer, or behind it by offset and size."""
+    offset, size = table.integer(1, "Q"), table.integer(2, "Q")
+    if offset <= 1 or size == 0:
+        return table.vector(0, "u1")
+    file.check(offset, size)
+    return np.frombuffer(file.data, np.uint8, size, offset)
+
+
+def _at(items: Sequence[T], index: int, what: str) -> T:
+    if not 0 <= index < len(items):
+        raise FormatError(f"damaged .tflite file: {what} {index} of {len(items)}")
+    return items[index]
+
+
+def _outside(model: _Model) -> list[str]:
+    """Names of the tensors whose data is in another file."""
+    tensors = (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors)
+    return list(dict.fromkeys(tensor.text(3) for tensor in tensors if tensor.integer(10, "I")))
+
+
+def _constants(model: _Model) -> list[Constant]:
+    constants, read = {}, {}
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            index = tensor.integer(2, "I")
+            data = _at(model.buffers, index, "buffer")
+            if data.size == 0:
+                continue
+            name, stored, quantization = tensor.text(3), _Stored.of(tensor), _quantization(tensor)
+            if (name, index, stored, quantization) in constants:
+                continue
+            if (index, stored) not in read:
+                read[index, stored] = stored.values(data, f"tensor {printable(name)}")
+            values = read[index, stored]
+            unpacked = None if values.nbytes == data.size else data.size
+            constants[name, index, stored, quantization] = Constant(name, values, str(index), *quantization, unpacked)
+    return list(constants.values())
+
+
+def _quantization(tensor: Table) -> tuple[tuple[float, ...], tuple[int, ...], int]:
+    table = tensor.table(4)
+    if table is None:
+        return (), (), 0
+    return table.numbers(2, "<f4"), table.numbers(3, "<i8"), table.integer(6)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """How a tensor's bytes are to be read."""
+
+    shape: tuple[int, ...]
+    kind: str
+    plain: bool
+    """Whether they are its values: not those of a sparse tensor or of strings."""
+
+    @classmethod
+    def of(cls, tensor: Table) -> _Stored:
+        kind = _TYPES.get(tensor.integer(1, "b"), "")
+        return cls(_shape(tensor, 0), kind, tensor.place(6) is None and (kind in _DTYPES or kind in _PACKED))
+
+    def values(self, data: np.ndarray, what: str) -> np.ndarray:
+        if not self.plain:
+            return data
+        bits, dtype = _PACKED.get(self.kind) or (8 * _DTYPES[self.kind].itemsize, _DTYPES[self.kind])
+        count = math.prod(self.shape)
+        if min(self.shape, default=0) < 0 or -(-count * bits // 8) != data.size:
+            shape = list(self.shape)
+            raise FormatError(f"damaged .tflite file: {what} of shape {shape} and type {self.kind} has {data.size} bytes")
+        values = _unpack(data, bits, dtype, count) if self.kind in _PACKED else data.view(dtype)
+        values = values.reshape(self.shape)
+        values.flags.writeable = False
+        return values
+
+
+def _shape(tensor: Table, slot: int) -> tuple[int, ...]:
+    shape = tensor.numbers(slot)
+    if len(shape) > MAX_AXES:
+        raise FormatError(
+            f"damaged .tflite file: tensor {printable(tensor.text(3))} has {len(shape)} axes, at most {MAX_AXES} can be"
+        )
+    return shape
+
+
+def _unpack(data: np.ndarray, bits: int, dtype: np.dtype, count: int) -> np.ndarray:
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    values = (data[:, None] >> shifts & (1 << bits) - 1).reshape(-1)[:count].astype(np.int8)
+    if np.dtype(dtype).name.startswith("int"):
+        values = np.where(values >= 1 << (bits - 1), values - (1 << bits), values)
+    return values.astype(dtype)
+
+
+def _signatures(model: _Model) -> list[Signature]:
+    definitions = model.root.tables(7)
+    if not definitions:
+        first = model.subgraphs[0]
+        inputs, outputs = ([_port(first, index) for index in indices] for indices in (first.inputs, first.outputs))
+        return [Signature(first.name or "main", tuple(inputs), tuple(outputs), _operations(model, 0))]
+    signatures = []
+    for definition in definitions:
+        index = definition.integer(4, "I")
+        subgraph = _at(model.subgraphs, index, "subgraph")
+        inputs, outputs = (
+            tuple(_port(subgraph, entry.integer(1, "I"), entry.text(0)) for entry in definition.tables(slot)) for slot in (0, 1)
+        )
+        signatures.append(Signature(definition.text(2), inputs, outputs, _operations(model, index)))
+    return signatures
+
+
+def _port(subgraph: _Subgraph, index: int, name: str | None = None) -> Port:
+    tensor = _at(subgraph.tensors, index, "tensor")
+    shape = _shape(tensor, 7) or _shape(tensor, 0)
+    scales, zero_points, _ = _quantization(tensor)
+    single = len(scales) == 1 and len(zero_points) == 1
+    return Port(
+        tensor.text(3) if name is None else name,
+        _TYPES.get(tensor.integer(1, "b"), "unknown").lower(),
+        tuple(None if size < 0 else size for size in shape),
+        scales[0] if single else None,
+        zero_points[0] if single else None,
+    )
+
+
+def _operations(model: _Model, index: int) -> Mapping[str, int]:
+    """How often each kind of operator occurs in a subgraph and in those that it runs, each subgraph once."""
+    counts: Counter[str] = Counter()
+    waiting, seen = [index], set()
+    while waiting:
+        index = waiting.pop()
+        if index in seen:
+            continue
+        seen.add(index)
+        for operator in _at(model.subgraphs, index, "subgraph").operators:
+            name = _at(model.operators, operator.integer(0, "I"), "operator code")
+            counts[name] += 1
+            options = operator.table(4) if name in _NESTED else None
+            waiting += [options.integer(slot) for slot in _NESTED[name]] if options else []
+    return dict(counts)

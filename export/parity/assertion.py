@@ -1,0 +1,224 @@
+"""`assert_parity`: a model file against what it was made from, in anyone's test suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...compress.errors import CheckError, InputError
+from ..bundle import read_model
+from ..formats.contents import Contents, Port, Signature
+from ..sharing.input_ranges import onnx_ranges, tflite_ranges
+from ..sharing.trial import _random
+from .answers import DEFAULT_RUNTIMES, RUNTIMES, answer_of, choose_signature, needs_inputs, own_inputs, run_file
+from .port_values import Values, name_inputs, quantize, to_real, to_stored
+
+
+class ParityError(CheckError, AssertionError):
+    """A file does not compute what its reference does: a failed check, and a failed assertion to pytest."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What may differ: floats by atol + rtol · |expected|; a quantized output by `max_lsb` steps of its own scale, and in at
+    most 1 − `equal_share` of its values. Other integers and booleans have to be equal."""
+
+    atol: float
+    rtol: float
+    max_lsb: int
+    equal_share: float
+
+    def __post_init__(self) -> None:
+        for key in ("atol", "rtol", "max_lsb"):
+            if not 0 <= getattr(self, key) < float("inf"):
+                raise InputError(f"{key}: got {getattr(self, key)!r}, must be 0 or more")
+        if not 0 <= self.equal_share <= 1:
+            raise InputError(f"equal_share: got {self.equal_share!r}, must be in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one output compares.
+
+    `differing` of `count` values differ at all; `largest` is the largest difference, in LSB where `unit` says so. `problem`
+    says in one line what is beyond the tolerance, else it is empty.
+    """
+
+    output: str
+    unit: str
+    count: int
+    differing: int
+    largest: float
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What was compared, and where: `provider` is what the runtime says that it ran on."""
+
+    file: str
+    signature: str
+    runtime: str
+    provider: str
+    outputs: tuple[Agreement, ...]
+
+
+def assert_parity(
+    reference: Any,
+    file: str | Path,
+    *,
+    inputs: Any = None,
+    signature: str | None = None,
+    runtime: str | None = None,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    max_lsb: int = 1,
+    equal_share: float = 0.99,
+    samples: int = 64,
+    seed: int = 0,
+) -> ParityReport:
+    """Run a .tflite or .onnx file and hold its outputs against a reference, output by output.
+
+    `reference` is a Keras 2 or 3 model, a callable on arrays in the order of the file's inputs, a `Bundle` or the path of one
+    (its integer program answers), the path of another file, or the outputs themselves. Several outputs are a mapping with the
+    file's names or a sequence in the file's order. It gets and gives real values; where a port of the file is quantized, these
+    are converted by that port's own scale, and compared in LSB.
+
+    `inputs` is an array, a sequence in the file's order or a mapping by name, [batch, …], real or in the port's dtype. Left
+    out, they are a bundle's golden samples, else `samples` random ones by `seed`: give real ones for quantized files, whose
+    ranges random values may leave.
+
+    `runtime` is litert-xnnpack (default), litert-builtin or litert-reference for .tflite, ort-cpu (default) or ort-cuda for
+    .onnx. `atol`, `rtol`, `max_lsb`, `equal_share` see `Tolerance`. Another dtype or shape, and values that are not finite, are
+    failures whatever the tolerance.
+
+    Raises ParityError, an AssertionError, with the outputs that differ, how many of their values, and the worst of them;
+    InputError, FormatError, UnavailableError where nothing could be compared.
+    """
+    tolerance = Tolerance(atol, rtol, max_lsb, equal_share)
+    path = Path(file)
+    contents = read_model(path)
+    chosen = choose_signature(path, contents, signature)
+    runtime = runtime or DEFAULT_RUNTIMES[contents.format]
+    if runtime not in RUNTIMES[contents.format]:
+        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RUNTIMES[contents.format])} for {path.name}")
+    answer = answer_of(reference)
+    given = _inputs(reference, inputs, path, contents, chosen, samples, seed)
+    stored = {port.name: to_stored(port, given[port.name]) for port in chosen.inputs}
+    real = {port.name: to_real(port, given[port.name]) for port in chosen.inputs}
+    provider, got = run_file(path, chosen, runtime, stored)
+    expected = _named(chosen, answer(contents.format, chosen, real), path)
+    outputs = tuple(_agreement(port, expected[port.name], got[port.name], tolerance) for port in chosen.outputs)
+    problems = [f"  {each.output}: {each.problem}" for each in outputs if each.problem]
+    if problems:
+        where = f"{path.name}, {chosen.name} in {runtime}"
+        raise ParityError("\n".join([f"{where}: {len(problems)} of {len(outputs)} outputs are not the reference's", *problems]))
+    return ParityReport(str(path), chosen.name, runtime, provider, outputs)
+
+
+def _inputs(
+    reference: Any, inputs: Any, path: Path, contents: Contents, signature: Signature, samples: int, seed: int
+) -> Values:
+    if inputs is not None:
+        return name_inputs(signature, inputs)
+    if needs_inputs(reference):
+        raise InputError("inputs: got none, must be those that the arrays of the reference belong to")
+    own = own_inputs(reference, signature)
+    if own is not None:
+        return name_inputs(signature, own)
+    if samples < 1:
+        raise InputError(f"samples: got {samples}, must be at least 1")
+    rng = np.random.default_rng(seed)
+    ranges = tflite_ranges(path.read_bytes()) if contents.format == "tflite" else onnx_ranges(path, contents)
+    return {port.name: _random(port, ranges, signature.name, samples, rng) for port in signature.inputs}
+
+
+def _named(signature: Signature, outputs: Any, path: Path) -> dict[str, np.ndarray]:
+    """The reference's outputs by the file's names; ParityError where they are not as many, or other ones."""
+    names = [port.name for port in signature.outputs]
+    if isinstance(outputs, Mapping):
+        if outputs.keys() != set(names):
+            got = ", ".join(map(str, outputs)) or "none"
+            raise ParityError(f"{path.name}, {signature.name}: the reference gives {got}, the file {', '.join(names)}")
+        return {name: _array(outputs[name]) for name in names}
+    arrays = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    if len(arrays) != len(names):
+        counts = f"the reference gives {len(arrays)} outputs, the file {len(names)}"
+        raise ParityError(f"{path.name}, {signature.name}: {counts}: {', '.join(names)}")
+    return {name: _array(values) for name, values in zip(names, arrays, strict=True)}
+
+
+def _array(values: Any) -> np.ndarray:
+    """numpy's, of a tensor of any Keras backend."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def _agreement(port: Port, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
+    is_quantized = port.scale is not None and got.dtype.kind in "iu"
+    if expected.shape != got.shape or not (expected.dtype == got.dtype or (is_quantized and expected.dtype.kind == "f")):
+        problem = f"got {got.dtype} {list(got.shape)}, expected {expected.dtype} {list(expected.shape)}"
+        return Agreement(port.name, "", got.size, got.size, 0.0, problem)
+    if got.dtype.kind not in "fiub":
+        return Agreement(port.name, "", got.size, got.size, 0.0, f"values of {got.dtype} do not compare")
+    for who, values in (("got", got), ("expected", expected)):
+        broken = np.argwhere(~np.isfinite(values))
+        if len(broken):
+            text = f"{len(broken)} of {got.size} values {who} are not finite, first at {_place(broken[0])}"
+            at = tuple(broken[0])
+            return Agreement(
+                port.name, "", got.size, len(broken), 0.0, f"{text}: got {_shown(got[at])}, expected {_shown(expected[at])}"
+            )
+    if is_quantized:
+        return _quantized(port, expected, got, tolerance)
+    return _plain(port, expected, got, tolerance)
+
+
+def _quantized(port: Port, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
+    integers = quantize(port, expected) if expected.dtype.kind == "f" else expected
+    steps = np.abs(got.astype(np.int64) - integers.astype(np.int64))
+    differing, largest = int(np.count_nonzero(steps)), int(steps.max(initial=0))
+    problem = ""
+    if largest > tolerance.max_lsb or differing > (1 - tolerance.equal_share) * got.size:
+        at = _worst(steps)
+        one, other = (f"{values[at]} ({_shown(to_real(port, values[at]))})" for values in (got, integers))
+        allowed = f"allowed {tolerance.max_lsb} LSB, and {1 - tolerance.equal_share:.3g} of the values"
+        problem = (
+            f"{differing} of {got.size} values differ, by up to {largest} LSB, at {_place(at)}: got {one}, expected {other}; "
+            f"{allowed}"
+        )
+    return Agreement(port.name, "LSB", got.size, differing, largest, problem)
+
+
+def _plain(port: Port, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
+    """Floats by the tolerance; other numbers, which no scale makes steps of anything, have to be equal."""
+    is_float = got.dtype.kind == "f"
+    gaps = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    gaps = gaps if is_float else np.where(got == expected, 0, np.maximum(gaps, 1))
+    allowed = tolerance.atol + tolerance.rtol * np.abs(expected.astype(np.float64)) if is_float else np.zeros_like(gaps)
+    beyond = gaps > allowed
+    differing, largest = int(np.count_nonzero(gaps)), float(gaps.max(initial=0))
+    problem = ""
+    if beyond.any():
+        at = _worst(gaps - allowed)
+        bound = f"allowed atol {tolerance.atol:g} + rtol {tolerance.rtol:g}" if is_float else "they have to be equal"
+        problem = (
+            f"{np.count_nonzero(beyond)} of {got.size} values differ, by up to {largest:.3g}, worst at {_place(at)}: "
+            f"got {_shown(got[at])}, expected {_shown(expected[at])}; {bound}"
+        )
+    return Agreement(port.name, "" if is_float else "exact", got.size, differing, largest, problem)
+
+
+def _worst(excess: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(excess.argmax()), excess.shape))
+
+
+def _place(index: Any) -> str:
+    return f"[{', '.join(str(int(i)) for i in index)}]"
+
+
+def _shown(value: Any) -> str:
+    return f"{float(value):.6g}" if np.asarray(value).dtype.kind == "f" else str(value)

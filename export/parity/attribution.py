@@ -1,0 +1,88 @@
+"""Where quality is lost, layer by layer: the error of quantization apart from the error of conversion.
+
+quantization   the integer program (exact integers) against the float model: what 8 bits, and training for them, change
+conversion     a file in a runtime against what it was written from: the integer program, or for a float file the float model
+total          an int8 file in a runtime against the float model
+
+All in real values of the layer's output, for the first `TRACED_SAMPLES` samples, end to end: from x to the code, and from the
+code that the reference gives to y. A layer that a runtime does not show has no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .comparison import similarity
+from .expected import TRACED_SAMPLES, Expected, Floats, layer_outputs
+from .findings import Measured
+
+Row = dict[str, Any]
+
+
+def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], floats: Floats | None) -> list[Row]:
+    """Rows for `errors` of metrics.json.
+
+    Each: `error` (one of the three), `layer`, `precision`, `runtime`, `file` (none where the program itself is measured, which
+    `form` then names: split for TFLite, fused for ONNX), `reference`, and of got − expected `count`, `rms`, `max_abs`,
+    `mean` (the bias), with `sqnr_db` and `cosine` where they exist. `expected` by format.
+    """
+    real = {} if floats is None else {"code": floats.code, "y": floats.y} | dict(floats.layers)
+    reference = "" if floats is None else floats.layers_reference or floats.reference
+    rows = []
+    for form, each in expected.items():
+        identity = {"error": "quantization", "precision": "int8", "runtime": "program", "form": FORMS[form]}
+        for layer in layer_outputs(each.program):
+            if layer in real:
+                got = _real(each, layer, each.traced[layer])
+                rows.append(_row({**identity, "layer": layer, "reference": reference}, real[layer], got))
+    for each in measured:
+        rows += _of_files(each, expected, real, reference)
+    return rows
+
+
+FORMS = {"tflite": "split", "onnx": "fused"}
+"""The form of the decoder that each format has."""
+
+
+def _of_files(
+    measured: Measured, expected: Mapping[str, Expected], real: Mapping[str, np.ndarray], reference: str
+) -> list[Row]:
+    subject, rows = measured.subject, []
+    encoded = {operation.y for operation in subject.program.encoder}
+    for layer, values in measured.layers.items():
+        half = "encode" if layer in encoded else "decode"
+        file = subject.files.get(half) or subject.files.get("reconstruct", "")
+        identity = {"layer": layer, "runtime": subject.runtime, "file": file}
+        if values.dtype == np.uint8:
+            program = expected[subject.format]
+            got, exact = _real(program, layer, values), _real(program, layer, program.traced[layer])
+            rows.append(_row({"error": "conversion", "precision": "int8", **identity, "reference": "program"}, exact, got))
+            if layer in real:
+                rows.append(_row({"error": "total", "precision": "int8", **identity, "reference": reference}, real[layer], got))
+        elif layer in real:
+            rows.append(
+                _row({"error": "conversion", "precision": "f32", **identity, "reference": reference}, real[layer], values)
+            )
+    return rows
+
+
+def _real(expected: Expected, layer: str, values: np.ndarray) -> np.ndarray:
+    return expected.program.quantization(layer).dequantize(values)
+
+
+def _row(identity: Row, expected: np.ndarray, got: np.ndarray) -> Row:
+    expected = expected[:TRACED_SAMPLES].astype(np.float64)
+    difference = got - expected
+    sqnr_db, cosine = similarity(expected, got)
+    measures = {"sqnr_db": sqnr_db, "cosine": cosine}
+    return {
+        **identity,
+        "count": difference.size,
+        "rms": float(np.sqrt(np.mean(np.square(difference)))),
+        "max_abs": float(np.abs(difference).max(initial=0)),
+        "mean": float(difference.mean()),
+        **{key: value for key, value in measures.items() if value is not None},
+    }

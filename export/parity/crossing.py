@@ -1,0 +1,117 @@
+"""Formats against each other: TFLite's numbers beside ONNX's, and what one encodes decoded by the other.
+
+A code is stored or sent by one runtime and read by another. So the codes of both are compared directly, and each file decodes
+the other's codes; the result is held to the program's `y` of the same codes (float files: to the float model's), and to what
+the decoding runtime makes of its own codes. One runtime stands for each format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...compress.config import VerifyConfig
+from .comparison import compare
+from .expected import Expected
+from .findings import Evidence, Findings, Measured
+from .measure import check_float, check_output
+
+USUAL = ("litert-xnnpack", "ort-cpu")
+"""The runtimes that stand for their formats where they are here."""
+
+
+def measure_crossing(
+    measured: Sequence[Measured],
+    expected: Mapping[str, Expected],
+    evidence: Evidence,
+    tolerances: VerifyConfig,
+    findings: Findings,
+    precision: str,
+) -> None:
+    """Compare a runtime of each format, the usual one where it is here; a skipped row where there are not two formats.
+
+    `expected` by format, for int8 files.
+    """
+    first: dict[str, Measured] = {}
+    for each in sorted(measured, key=lambda each: each.subject.runtime not in USUAL):
+        first.setdefault(each.subject.format, each)
+    if len(first) < 2:
+        reason = f"{' and '.join(first) or 'no format'} alone ran here, it takes tflite and onnx"
+        findings.skip(f"{precision} formats against each other", reason)
+        return
+    one, other = first["tflite"], first["onnx"]
+    _compare_values(one, other, tolerances, findings)
+    for encoder, decoder, form in ((one, other, "onnx"), (other, one, "tflite")):
+        what = f"{precision} codes of {encoder.subject.runtime} decoded in {decoder.subject.runtime}"
+        if "code" not in encoder.values or "decode" not in decoder.subject.files:
+            missing = "code to decode" if "code" not in encoder.values else "file with the signature decode"
+            findings.skip(what, f"there is no {missing}")
+            continue
+        _cross(encoder, decoder, expected.get(form), evidence, tolerances, findings)
+
+
+def _compare_values(one: Measured, other: Measured, tolerances: VerifyConfig, findings: Findings) -> None:
+    """Codes and y directly. The two int8 decoders round at other places, so their `y` is a row without a limit."""
+    subject, reference = other.subject, one.subject.runtime
+    signature = next(name for name in ("reconstruct", "encode", "decode") if name in subject.files)
+    for name in ("code", "y"):
+        if name not in one.values or name not in other.values:
+            continue
+        first, second = one.values[name], other.values[name]
+        quantization = subject.program.quantization(name) if first.dtype == np.uint8 else None
+        tolerance = 2 * tolerances.float_max_abs
+        row = compare(
+            f"formats: {name}",
+            first,
+            second,
+            reference=reference,
+            operation=name,
+            quantization=quantization,
+            tolerance=tolerance,
+        )
+        if row.kind == "float":
+            check_float(subject, signature, f"formats {name}", row, findings, against=reference)
+            continue
+        findings.parity.append(subject.row(signature, row, against=reference))
+        if name == "code":
+            alike = one.subject.rounds_alike and subject.rounds_alike
+            max_lsb = tolerances.codes_max_lsb * (1 if alike else 2 * len(subject.program.kernels))
+            share = tolerances.codes_equal_share if alike else 0.0
+            ok = row.within(max_lsb=max_lsb, equal_share=share)
+            label, limit = f"{subject.name('formats code', signature)} {reference}", f">= {share}, <= {max_lsb} LSB"
+            findings.check(label, ok, row.equal_share, limit, subject.text(signature, row.text))
+
+
+def _cross(
+    encoder: Measured,
+    decoder: Measured,
+    expected: Expected | None,
+    evidence: Evidence,
+    tolerances: VerifyConfig,
+    findings: Findings,
+) -> None:
+    subject, source = decoder.subject, encoder.subject.runtime
+    codes = encoder.values["code"]
+    got = subject.run("decode", codes, findings)
+    if "y" not in got:
+        return
+    y, what = got["y"], f"y of {source}'s codes"
+    if expected is not None:
+        decoded = check_output(
+            subject, "decode", codes, y, expected, tolerances, findings, kind="crossing", what=what, encoder=source
+        )
+        own = decoder.values
+        if decoded and "y" in own and np.array_equal(own.get("code", codes), codes):
+            quantization = subject.program.quantization("y")
+            row = compare(what, own["y"], decoded["y"], reference=subject.runtime, operation="y", quantization=quantization)
+            findings.parity.append(subject.row("decode", row, encoder=source))
+            most = 0 if subject.rounds_alike else tolerances.operation_max_lsb
+            label = f"{subject.name('crossing', 'decode')} {source} own codes"
+            text = subject.text("decode", row.text)
+            findings.check(label, row.within(max_lsb=most), row.max_lsb, f"<= {most} LSB", text)
+        return
+    if evidence.floats is not None:
+        tolerance = tolerances.float_max_abs
+        row = compare(what, evidence.floats.y, y, reference=evidence.floats.reference, operation="y", tolerance=tolerance)
+        check_float(subject, "decode", "crossing y", row, findings, encoder=source)

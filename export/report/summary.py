@@ -1,0 +1,67 @@
+"""metrics.json at one glance: a row each for the Keras float model, the stock int8 files and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from ..runtimes.table import SAME_ROUNDING
+
+Row = tuple[str, str, str, str]
+"""What, test error, bytes, parity."""
+
+
+def table_rows(metrics: Mapping[str, Any]) -> list[Row]:
+    """The table that ends a run; numbers are those of metrics.json."""
+    floats = [row for row in metrics["quality"] if row["stage"] in ("train", "prune")]
+    rows: list[Row] = [(row["row"], f"{row['error']:.3f}", _keras_bytes(metrics), "the reference") for row in floats]
+    for maker in ("stock", "tiedae"):
+        files = [file for file in metrics["files"] if file["maker"] == maker and file["precision"] == "int8"]
+        for form in dict.fromkeys(file["format"] for file in files):
+            same = [file for file in files if file["format"] == form]
+            whole = [file for file in same if not PARTS & set(file["file"].split("."))]
+            rows += [_file_row(metrics, file) for file in whole or same]
+    return rows
+
+
+PARTS = {"encoder", "decoder"}
+"""Files with one of these in their name hold half of the model."""
+
+
+def _file_row(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> Row:
+    errors = [row["error"] for row in metrics["quality"] if row.get("file") == file["file"]]
+    label = "stock" if file["maker"] == "stock" else "tied"
+    span = list(dict.fromkeys(f"{error:.3f}" for error in (min(errors, default=0.0), max(errors, default=0.0))))
+    part = "".join(f" {part}" for part in PARTS & set(file["file"].split(".")))
+    error = "…".join(span) if errors else "—"
+    return f"{label} int8 {file['format']}{part}", error, f"{file['bytes']:,}", _parity(metrics, file)
+
+
+COPIES = {1: "kernel stored once", 2: "kernel stored twice", None: "copies not counted"}
+
+
+def _parity(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> str:
+    copies = COPIES.get(file["kernel_copies"], f"{file['kernel_copies']} copies")
+    parts = [copies]
+    if file.get("note"):
+        parts.append(file["note"])
+    rows = [row for row in metrics["parity"] if row["file"] == file["file"] and row["what"].startswith("codes")]
+    for same in (True, False):
+        group = [row for row in rows if (row["runtime"] in SAME_ROUNDING) == same]
+        if group:
+            parts.append(f"{_codes(group)} in {' and '.join(sorted({row['runtime'] for row in group}))}")
+    return ", ".join(parts)
+
+
+def _codes(rows: list[Mapping[str, Any]]) -> str:
+    total, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
+    if differing == 0:
+        return "codes equal"
+    return f"{1 - differing / total:.2%} equal, at most {max(row['max_lsb'] for row in rows)} LSB off"
+
+
+def _keras_bytes(metrics: Mapping[str, Any]) -> str:
+    widths = metrics["model"]["widths"]
+    values = sum(a * b + a + b for a, b in pairwise(widths))
+    return f"{4 * values:,}"

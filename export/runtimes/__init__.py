@@ -1,0 +1,1 @@
+"""Every runtime as one row of a table, behind one protocol."""

@@ -1,0 +1,186 @@
+"""Runs ONNX files in onnxruntime-node, through one Node.js process per session and pipes.
+
+The npm package is looked for in the folder that TIEDAE_NODE_MODULES names, else in node_modules of the working directory and
+of the folders above it. Its install script, which downloads GPU builds, is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ...compress.errors import DataError, FormatError, InputError, UnavailableError
+from ..formats.onnx_reader import read_onnx
+from ..formats.onnx_writer import EDGE
+from .ort import CHUNK, instrumented
+from .session import INSTALL, batches, joined
+
+NAME = "ort-node"
+VARIABLE = "TIEDAE_NODE_MODULES"
+PACKAGE = "onnxruntime-node"
+SCRIPT = Path(__file__).with_name("node_session.mjs")
+PATIENCE = 60.0
+"""Seconds that Node.js may take for one answer before it is ended."""
+
+
+def open_node(files: Mapping[str, Path], *, threads: int = 1) -> NodeSession:
+    """Open one ONNX file per signature.
+
+    Raises UnavailableError where Node.js or the package is not here or does not start, FormatError for a file that ONNX Runtime
+    refuses.
+    """
+    if not files:
+        raise InputError(f"{NAME}: no file to open")
+    for path in files.values():
+        if not path.is_file():
+            raise FormatError(f"{path}: no such file")
+    node = shutil.which("node")
+    if node is None:
+        raise UnavailableError("Node.js is not installed: no program `node` on the PATH")
+    return NodeSession(_Process(node, find_package()), files, threads)
+
+
+def find_package() -> Path:
+    """The folder of onnxruntime-node. Raises UnavailableError where it is nowhere."""
+    named = os.environ.get(VARIABLE)
+    here = Path.cwd()
+    folders = [Path(named)] if named else [folder / "node_modules" for folder in (here, *here.parents)]
+    for folder in folders:
+        if (folder / PACKAGE / "package.json").is_file():
+            return (folder / PACKAGE).resolve()
+    where = f"{VARIABLE}={named}" if named else f"node_modules of {here} or above, and {VARIABLE} is not set"
+    raise UnavailableError(f"{PACKAGE} is not in {where}: {INSTALL[PACKAGE]}")
+
+
+class NodeSession:
+    """ONNX files in onnxruntime-node, one per signature. See `runtime.Session`."""
+
+    runtime = NAME
+
+    def __init__(self, process: _Process, files: Mapping[str, Path], threads: int) -> None:
+        self._process, self._files, self._threads = process, dict(files), threads
+        self._ports = {signature: _input(path) for signature, path in files.items()}
+        self._traced: set[str] = set()
+        versions: Mapping[str, str] = {}
+        for signature, path in files.items():
+            versions = self._open(signature, path, path)
+        self.provider = f"CPU, {PACKAGE} {versions['ort']}, Node.js {versions['node']}"
+
+    def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
+        return self._run(signature, signature, x)
+
+    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """The tensors inside the file by the program's names, from a copy that has them as outputs; see `ort.OrtSession`."""
+        key = f"{signature} traced"
+        if key not in self._traced:
+            path = self._path(signature)
+            with tempfile.TemporaryDirectory() as folder:
+                copy = Path(folder) / path.name
+                copy.write_bytes(instrumented(path))
+                self._open(key, path, copy)
+            self._traced.add(key)
+        values = self._run(signature, key, x)
+        inner = {name.removesuffix(EDGE): values.pop(name) for name in tuple(values) if name.endswith(EDGE)}
+        return values | inner
+
+    def _path(self, signature: str) -> Path:
+        if signature not in self._files:
+            raise InputError(f"{NAME}: no file for the signature {signature!r}, only for {', '.join(self._files)}")
+        return self._files[signature]
+
+    def _open(self, key: str, path: Path, source: Path) -> Mapping[str, str]:
+        answer, _ = self._process.ask(
+            {"command": "open", "key": key, "path": str(source.resolve()), "threads": self._threads}, b""
+        )
+        if "error" in answer:
+            raise FormatError(f"{path}: {PACKAGE} refuses it: {answer['error'].strip().splitlines()[0]}")
+        return answer
+
+    def _run(self, signature: str, key: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        path = self._path(signature)
+        dtype, size = self._ports[signature]
+        parts = []
+        for chunk in batches(signature, x, dtype, size, CHUNK):
+            request = {"command": "run", "key": key, "dtype": chunk.dtype.name, "shape": chunk.shape}
+            answer, outputs = self._process.ask(request, chunk.tobytes())
+            if "error" in answer:
+                raise DataError(f"{path}: {PACKAGE} refuses the samples: {answer['error'].strip().splitlines()[0]}")
+            parts.append(outputs)
+        return joined(parts)
+
+
+def _input(path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+    """dtype and size of one sample of the file's one input."""
+    (signature,) = read_onnx(path).signatures
+    (port,) = signature.inputs
+    return np.dtype(port.dtype), tuple(1 if extent is None else extent for extent in port.shape[1:])
+
+
+class _Process:
+    """Node.js with the package loaded, which answers one request after another. It ends with the object."""
+
+    def __init__(self, node: str, package: Path) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `_end`)
+        self._child = subprocess.Popen(
+            [node, str(SCRIPT), str(package)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
+        )
+        weakref.finalize(self, _end, self._child, self._said)
+
+    def ask(self, request: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Send a request; its answer and the arrays that follow it. Raises UnavailableError where the process ended."""
+        sink, source = self._child.stdin, self._child.stdout
+        assert sink and source
+        with _limited(self._child, PATIENCE):
+            try:
+                sink.write(json.dumps({**request, "bytes": len(data)}).encode() + b"\n" + data)
+                sink.flush()
+                answer = json.loads(source.readline())
+                return answer, {output["name"]: _array(source, output) for output in answer.get("outputs", ())}
+            except (BrokenPipeError, ValueError):
+                raise UnavailableError(f"{PACKAGE} does not run: {self._reason()}") from None
+
+    def _reason(self) -> str:
+        """The line of Node.js' standard error that names the error, else how it ended."""
+        code = self._child.wait()
+        self._said.seek(0)
+        lines = [line.strip() for line in self._said.read().decode(errors="replace").splitlines() if line.strip()]
+        named = [line for line in lines if re.match(r"\w*Error\b", line)]
+        return next(iter(named or lines), f"Node.js ended with code {code}")
+
+
+def _array(source: IO[bytes], output: Mapping[str, Any]) -> np.ndarray:
+    dtype, shape = np.dtype(output["dtype"]), tuple(output["shape"])
+    return np.frombuffer(source.read(dtype.itemsize * int(np.prod(shape))), dtype).reshape(shape)
+
+
+@contextmanager
+def _limited(child: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
+    """End the process where the block takes longer, so that no read waits for ever."""
+    timer = threading.Timer(seconds, child.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end(child: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+    child.kill()
+    child.wait()
+    for stream in (child.stdin, child.stdout, said):
+        if stream:
+            with suppress(BrokenPipeError):
+                stream.close()

@@ -1,0 +1,135 @@
+"""Runs .onnx and .tflite files in OpenVINO on the CPU, in float32 where it computes in float and with accuracy before speed.
+
+OpenVINO reads the first subgraph of a .tflite file only. So each signature is read from a copy in which its subgraph is the
+first. On import OpenVINO reports its use over the network and writes into the home folder, unless the package that
+does so is absent: it is kept absent during the import.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ...compress.errors import FormatError, InputError
+from ..formats.entries import entry_of, read_entries, with_primary
+from ..quiet import quiet
+from .session import batches, first_line, joined, load
+
+CHUNK = 1024
+"""Samples per call, which bounds the memory of the activations."""
+REPORTER = "openvino_telemetry"
+
+
+@lru_cache(maxsize=1)
+def library() -> ModuleType:
+    """openvino, imported without its reports. Raises UnavailableError."""
+    with _absent(REPORTER):
+        return load("openvino")
+
+
+@contextmanager
+def _absent(package: str) -> Iterator[None]:
+    """Let the import of a package that is not loaded yet fail while the block runs."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+def open_openvino(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OpenVinoSession:
+    """Open the file of each signature, `.onnx` or `.tflite`.
+
+    Raises UnavailableError where OpenVINO is not here, FormatError where it refuses a file.
+    """
+    if not files:
+        raise InputError(f"{runtime}: no file to open")
+    return OpenVinoSession(runtime, files, threads)
+
+
+class OpenVinoSession:
+    """Model files in OpenVINO, one compiled model per signature. See `runtime.Session`; the tensors inside are fused away."""
+
+    def __init__(self, runtime: str, files: Mapping[str, Path], threads: int) -> None:
+        self.runtime = runtime
+        with quiet():
+            core = library().Core()
+            options = {
+                "EXECUTION_MODE_HINT": "ACCURACY",
+                "INFERENCE_PRECISION_HINT": "f32",
+                "INFERENCE_NUM_THREADS": threads,
+                "NUM_STREAMS": 1,
+            }
+            self._models = {signature: _compile(core, path, signature, options) for signature, path in files.items()}
+        self._requests = {signature: served.model.create_infer_request() for signature, served in self._models.items()}
+        devices = next(iter(self._models.values())).model.get_property("EXECUTION_DEVICES")
+        self.provider = f"{', '.join(devices)}: {core.get_property(devices[0], 'FULL_DEVICE_NAME')}"
+
+    def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
+        if signature not in self._models:
+            raise InputError(f"{self.runtime}: no file for the signature {signature!r}, only for {', '.join(self._models)}")
+        served = self._models[signature]
+        request = self._requests[signature]
+        parts = []
+        for chunk in batches(signature, x, served.dtype, served.size, CHUNK):
+            request.infer([chunk])
+            parts.append({name: request.get_output_tensor(i).data.copy() for i, name in enumerate(served.outputs)})
+        return joined(parts)
+
+    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        return {}
+
+
+@dataclass(frozen=True)
+class _Served:
+    """A compiled model, its outputs by their place, and what one sample of its input is."""
+
+    model: Any
+    outputs: tuple[str, ...]
+    dtype: np.dtype
+    size: tuple[int, ...]
+
+
+def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) -> _Served:
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    if path.suffix != ".tflite":
+        model = _read(core, path, path, options)
+        (port,) = model.inputs
+        size = tuple(extent.get_length() for extent in list(port.get_partial_shape())[1:])
+        names = tuple(min(output.get_names()) for output in model.outputs)
+        return _Served(model, names, np.dtype(port.get_element_type().to_dtype()), size)
+    data = path.read_bytes()
+    entry = entry_of(read_entries(data), signature)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(with_primary(data, entry.subgraph))
+        return _Served(_read(core, path, copy, options), entry.outputs, entry.dtype, entry.size)
+
+
+def _read(core: Any, path: Path, source: Path, options: Mapping[str, Any]) -> Any:
+    try:
+        return core.compile_model(core.read_model(str(source)), "CPU", dict(options))
+    except RuntimeError as error:
+        raise FormatError(f"{path}: OpenVINO refuses it: {_reason(error)}") from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The line of OpenVINO's report that names an operation that it lacks, else the first that is no place in its source."""
+    lines = [line.strip("- ") for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "FrontEnd API"))]
+    named = [line for line in said if line.startswith("No conversion rule")]
+    return next(iter(named or said), first_line(error))

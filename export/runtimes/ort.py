@@ -1,0 +1,188 @@
+"""Runs ONNX files in ONNX Runtime, and says which provider really ran.
+
+A build of ONNX Runtime with CUDA imports without a GPU, lists CUDA as available and then runs on the CPU without an error. So
+the provider is read from the opened session, never from the list of what is available.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ...compress.errors import DataError, FormatError, InputError, UnavailableError
+from ..formats.onnx_writer import EDGE
+from ..quiet import quiet
+from .session import load
+
+PROVIDERS: Mapping[str, tuple[Any, ...]] = {
+    "ort-cpu": ("CPUExecutionProvider",),
+    "ort-cuda": (("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"),
+}
+"""The providers that each runtime asks for. TensorFloat-32 is off: with it, float parity means nothing."""
+
+CHUNK = 1024
+"""Samples per call, which bounds the memory of the activations."""
+
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
+
+
+@dataclass(eq=False)
+class OrtSession:
+    """ONNX files opened in ONNX Runtime, one per signature; fulfils `runtime.Session`.
+
+    `runtime` and `provider` are what really runs; `note` says why where that is not what was asked for, else it is empty.
+    """
+
+    runtime: str
+    provider: str
+    note: str
+    paths: Mapping[str, Path]
+    threads: int
+    sessions: dict[str, Any] = field(repr=False)
+    traced: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Run one signature on `x` [batch, size] in the file's dtype; outputs by name, in the file's dtypes.
+
+        Raises InputError for a signature without a file, DataError for samples of another dtype or size.
+        """
+        path = self._path(signature)
+        return _run(self.sessions[signature], path, x)
+
+    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """The tensors inside the file by the program's names, for the same batch.
+
+        They come from a copy of the file that has them as outputs. In an integer file all are uint8, `x` and `y` too where the
+        file's edge has another dtype; in a float file all are float32. `x` itself is given back only where it is converted.
+        """
+        path = self._path(signature)
+        if signature not in self.traced:
+            self.traced[signature] = _open(path, instrumented(path), PROVIDERS[self.runtime], self.threads)
+        values = _run(self.traced[signature], path, x)
+        inner = {name.removesuffix(EDGE): values.pop(name) for name in tuple(values) if name.endswith(EDGE)}
+        return values | inner
+
+    def _path(self, signature: str) -> Path:
+        if signature not in self.paths:
+            raise InputError(f"{self.runtime}: no file for the signature {signature!r}, only for {', '.join(self.paths)}")
+        return self.paths[signature]
+
+
+def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> OrtSession:
+    """Open one ONNX file per signature (`{"reconstruct": path}`, `encode`, `decode`) in `ort-cpu` or `ort-cuda`.
+
+    Where CUDA does not come up, the session's runtime is `ort-cpu` and its note says why. Raises FormatError for a file that
+    ONNX Runtime refuses, InputError for another runtime or no file at all.
+    """
+    if runtime not in PROVIDERS:
+        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(PROVIDERS)}")
+    if not paths:
+        raise InputError(f"{runtime}: no file to open")
+    note = ""
+    if runtime == "ort-cuda":
+        note = _cuda_problem(next(iter(paths.values())), threads)
+        runtime = "ort-cpu" if note else runtime
+    sessions = {signature: _open(path, path, PROVIDERS[runtime], threads) for signature, path in paths.items()}
+    provider = next(iter(sessions.values())).get_providers()[0]
+    return OrtSession(runtime, provider, note, dict(paths), threads, sessions)
+
+
+def shadowing() -> str | None:
+    """A warning where several packages that provide the module `onnxruntime` are installed, else None."""
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    if len(found) < 2:
+        return None
+    return f"{' and '.join(found)} are installed together and overwrite each other: uninstall all of them, then install one"
+
+
+@lru_cache(maxsize=1)
+def _library() -> ModuleType:
+    """onnxruntime, without the warnings that it prints while it looks for devices. Raises UnavailableError."""
+    library = load("onnxruntime")
+    if not hasattr(library, "InferenceSession"):
+        raise UnavailableError(f"onnxruntime is installed in part: {shadowing() or 'uninstall it, then install it again'}")
+    library.set_default_logger_severity(3)
+    return library
+
+
+@lru_cache(maxsize=1)
+def _refusals() -> tuple[type[Exception], ...]:
+    state = _library().capi.onnxruntime_pybind11_state
+    return (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+
+
+def _open(path: Path, model: Path | bytes, providers: tuple[Any, ...], threads: int) -> Any:
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    options = _library().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return _library().InferenceSession(model, options, providers=list(providers))
+    except _refusals() as error:
+        raise FormatError(f"{path}: ONNX Runtime refuses it: {_line(error)}") from error
+
+
+def _cuda_problem(path: Path, threads: int) -> str:
+    """Why CUDA does not run this file, or nothing."""
+    library = _library()
+    if "CUDAExecutionProvider" not in library.get_available_providers():
+        return "CUDA was asked for, but this build of ONNX Runtime has no CUDA provider; it ran on the CPU"
+    with quiet() as chatter:
+        library.preload_dlls()
+        provider = _open(path, path, PROVIDERS["ort-cuda"], threads).get_providers()[0]
+        chatter.seek(0)
+        text = chatter.read().decode(errors="replace")
+    if provider == "CUDAExecutionProvider":
+        return ""
+    reason = re.search(r"with error: ([^\n]+)|(CUDA failure [^\n;]+)", text)
+    return f"CUDA was asked for, but {provider} ran" + (f": {next(filter(None, reason.groups()))}" if reason else "")
+
+
+def _run(session: Any, path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
+    (port,) = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
+    starts = range(0, max(len(x), 1), CHUNK)
+    try:
+        chunks = [session.run(names, {port.name: np.ascontiguousarray(x[start : start + CHUNK])}) for start in starts]
+    except _refusals() as error:
+        raise DataError(f"{path}: ONNX Runtime refuses the samples: {_line(error)}") from error
+    return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}
+
+
+def instrumented(path: Path) -> bytes:
+    """The model with its inner tensors as outputs: the uint8 ones of an integer file, all of a float file."""
+    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    element = onnx.TensorProto.UINT8 if quantized else onnx.TensorProto.FLOAT
+    inner = [value for value in model.graph.value_info if value.type.tensor_type.elem_type == element]
+    model.graph.output.extend(inner)
+    return model.SerializeToString()
+
+
+def _line(error: Exception) -> str:
+    """The first line of ONNX Runtime's message, without its numbers."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip().splitlines()[0]

@@ -1,0 +1,126 @@
+"""The table of runtimes: what each one runs, how it rounds, and how it is opened or why it cannot be.
+
+A rounding family is a way of requantizing a product of integers. `program` is the way of the integer program, so runtimes of
+that family are held to equality; others may be an LSB off in each operation, which what follows can amplify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from ...compress.errors import FormatError, InputError, UnavailableError
+from .session import INSTALL, Session, load
+
+Files = Mapping[str, Path]
+"""The file that serves each signature."""
+
+
+class Open(Protocol):
+    """Opens the file of each signature with a number of threads.
+
+    Raises UnavailableError, with the reason, where the runtime is not here; FormatError where it refuses a file.
+    """
+
+    def __call__(self, files: Files, *, threads: int = 1) -> Session: ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One row of the table.
+
+    `install` is how the runtime gets here.
+    """
+
+    format: Literal["tflite", "onnx"]
+    precisions: tuple[Literal["int8", "f32"], ...]
+    rounding: Literal["program", "litert", "tflm", "openvino"]
+    open: Open
+    install: str
+
+
+BOTH: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
+
+
+def _litert(name: str) -> Open:
+    def open_file(files: Files, *, threads: int = 1) -> Session:
+        load("ai_edge_litert.interpreter")
+        from .litert import open_litert
+
+        return open_litert(name, _bytes(name, files), threads=threads)
+
+    return open_file
+
+
+def _compiled(files: Files, *, threads: int = 1) -> Session:
+    load("ai_edge_litert.compiled_model")
+    from .compiled import NAME, open_compiled
+
+    return open_compiled(_bytes(NAME, files), threads=threads)
+
+
+def _tflm(files: Files, *, threads: int = 1) -> Session:
+    """TFLM has one thread, whatever is asked for."""
+    from .tflm import NAME, open_tflm
+
+    return open_tflm(_bytes(NAME, files))
+
+
+def _openvino(name: str) -> Open:
+    def open_files(files: Files, *, threads: int = 1) -> Session:
+        from .openvino_runtime import open_openvino
+
+        return open_openvino(name, files, threads=threads)
+
+    return open_files
+
+
+def _ort_cpu(files: Files, *, threads: int = 1) -> Session:
+    from .ort import open_ort
+
+    return open_ort("ort-cpu", files, threads=threads)
+
+
+def _ort_cuda(files: Files, *, threads: int = 1) -> Session:
+    from .ort import open_ort
+
+    session = open_ort("ort-cuda", files, threads=threads)
+    if session.runtime != "ort-cuda":
+        raise UnavailableError(session.note)
+    return session
+
+
+def _ort_node(files: Files, *, threads: int = 1) -> Session:
+    from .node import open_node
+
+    return open_node(files, threads=threads)
+
+
+def _bytes(name: str, files: Files) -> bytes:
+    """The one file that serves every signature."""
+    paths = set(files.values())
+    if len(paths) != 1:
+        raise InputError(f"{name}: got {len(paths)} files, must be one .tflite file with every signature")
+    (path,) = paths
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    return path.read_bytes()
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    "litert-xnnpack": Runtime("tflite", BOTH, "program", _litert("litert-xnnpack"), INSTALL["ai_edge_litert"]),
+    "litert-compiled": Runtime("tflite", BOTH, "program", _compiled, INSTALL["ai_edge_litert"]),
+    "litert-builtin": Runtime("tflite", ("int8",), "litert", _litert("litert-builtin"), INSTALL["ai_edge_litert"]),
+    "litert-reference": Runtime("tflite", BOTH, "litert", _litert("litert-reference"), INSTALL["ai_edge_litert"]),
+    "tflm": Runtime("tflite", BOTH, "tflm", _tflm, INSTALL["tflite_micro"]),
+    "openvino-tflite": Runtime("tflite", BOTH, "openvino", _openvino("openvino-tflite"), INSTALL["openvino"]),
+    "openvino-onnx": Runtime("onnx", BOTH, "openvino", _openvino("openvino-onnx"), INSTALL["openvino"]),
+    "ort-cpu": Runtime("onnx", BOTH, "program", _ort_cpu, INSTALL["onnxruntime"]),
+    "ort-cuda": Runtime("onnx", BOTH, "program", _ort_cuda, INSTALL["onnxruntime"]),
+    "ort-node": Runtime("onnx", BOTH, "program", _ort_node, INSTALL["onnxruntime-node"]),
+}
+
+SAME_ROUNDING = tuple(name for name, runtime in RUNTIMES.items() if runtime.rounding == "program")
+"""Runtimes that round products as the program states."""

@@ -1,0 +1,95 @@
+"""Runs .tflite files in TensorFlow Lite Micro, the interpreter of microcontrollers, built for this machine.
+
+It runs the first subgraph of a file, a sample at a time. So each signature is opened from a copy of the file in which its
+subgraph is the first. The package tflite-micro has pre-releases only.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ...compress.errors import FormatError
+from ..formats.entries import Entry, entry_of, named_activations, read_entries, with_primary
+from ..quiet import quiet
+from .session import batches, first_line, joined, load
+
+NAME = "tflm"
+SMALLEST_ARENA = 1 << 20
+"""Bytes for activations and for the transposed kernels that BATCH_MATMUL keeps; more for larger files."""
+
+
+@lru_cache(maxsize=1)
+def library() -> ModuleType:
+    """TFLM's Python runtime. Raises UnavailableError."""
+    return load("tflite_micro.python.tflite_micro.runtime")
+
+
+def open_tflm(data: bytes) -> TflmSession:
+    """Load a .tflite file.
+
+    Raises UnavailableError where TFLM is not here, FormatError where the file is damaged or TFLM has no kernel for one of its
+    operations.
+    """
+    return TflmSession(data)
+
+
+class TflmSession:
+    """A .tflite file in TFLM, one interpreter per signature. See `runtime.Session`.
+
+    The file is read by `read_tflite` first: TFLM itself does not check it, and a damaged one could end the process.
+    """
+
+    runtime = NAME
+    provider = "reference kernels, one sample a call"
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._entries = read_entries(data)
+        self._interpreters = {name: _load(data, entry, "kAllocationRecording") for name, entry in self._entries.items()}
+        self._tracers: dict[str, Any] = {}
+
+    def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
+        entry = entry_of(self._entries, signature)
+        interpreter = self._interpreters[signature]
+        parts = []
+        for sample in batches(signature, x, entry.dtype, entry.size, 1):
+            _invoke(interpreter, sample)
+            parts.append({name: interpreter.get_output(place) for place, name in enumerate(entry.outputs)})
+        return joined(parts)
+
+    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """The activations inside a file of ours by the program's names, [batch, size], float32 or uint8 (int8 + 128)."""
+        entry = entry_of(self._entries, signature)
+        if signature not in self._tracers:
+            self._tracers[signature] = _load(self._data, entry, "kPreserveAllTensors")
+        interpreter = self._tracers[signature]
+        parts = []
+        for sample in batches(signature, x, entry.dtype, entry.size, 1):
+            _invoke(interpreter, sample)
+            values = {place: interpreter.GetTensor(place, 0)["tensor_data"] for place in sorted(entry.batched)}
+            parts.append(named_activations(entry, values))
+        return joined(parts)
+
+
+def _load(data: bytes, entry: Entry, config: str) -> Any:
+    """An interpreter of one signature; `config` is a name of TFLM's InterpreterConfig."""
+    chosen = getattr(library().InterpreterConfig, config)
+    arena = max(SMALLEST_ARENA, 10 * len(data))
+    with quiet() as sink:
+        try:
+            copy = with_primary(data, entry.subgraph)
+            return library().Interpreter.from_bytes(copy, arena_size=arena, intrepreter_config=chosen)
+        except (RuntimeError, ValueError) as error:
+            sink.seek(0)
+            said = sink.read().decode(errors="replace").strip().splitlines()
+            raise FormatError(f"TFLM refuses the file: {said[0] if said else first_line(error)}") from error
+
+
+def _invoke(interpreter: Any, sample: np.ndarray) -> None:
+    interpreter.set_input(sample, 0)
+    interpreter.invoke()

@@ -1,0 +1,80 @@
+"""What a graph says of the values that its inputs may have, so that random ones make sense to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..formats.contents import Contents
+from ..formats.tflite_schema import Op
+from .tflite_graph import Graph, Type, scales_of, shape_of, zero_points_of
+from .tflite_objects import unpack_model
+from .trial import FEW, Ranges
+
+_TABLES = {Op.GATHER: 0, Op.EMBEDDING_LOOKUP: 1}
+"""Which input is the table whose rows are picked."""
+
+
+def tflite_ranges(data: bytes) -> Ranges:
+    """Rows of the smallest table that the file gathers from; for float inputs that are quantized at once, the range of that."""
+    model = unpack_model(data)
+    graphs = [Graph(model, table) for table in model.subgraphs]
+    rows = [size for graph in graphs for size in _rows(graph)]
+    floats = {}
+    for definition in model.signatureDefs or []:
+        graph = graphs[definition.subgraphIndex]
+        for entry in definition.inputs or []:
+            for use in graph.uses(entry.tensorIndex):
+                quantized = graph.tensor(int(use.operator.outputs[0]))
+                if graph.code(use.operator) == Op.QUANTIZE and quantized.type in (Type.INT8, Type.UINT8):
+                    names = definition.signatureKey.decode(), entry.name.decode()
+                    floats[names] = _range(quantized)
+    return Ranges(min(rows, default=FEW), floats)
+
+
+def _rows(graph: Graph) -> Iterator[int]:
+    for operator in graph.table.operators or []:
+        slot = _TABLES.get(graph.code(operator))
+        if slot is not None:
+            tensor = graph.tensor(int(operator.inputs[slot]))
+            if len(shape_of(tensor)) > 1 and graph.model.buffers[tensor.buffer].data.size:
+                yield shape_of(tensor)[0]
+
+
+def _range(tensor: Any) -> tuple[float, float]:
+    limits = np.iinfo(np.int8 if tensor.type == Type.INT8 else np.uint8)
+    scale, zero_point = float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0])
+    return scale * (limits.min - zero_point), scale * (limits.max - zero_point)
+
+
+def onnx_ranges(path: Path, contents: Contents) -> Ranges:
+    """The same of an ONNX file: Gather from a constant, QuantizeLinear with constant parameters of one value."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    stored = {constant.name: constant.values for constant in contents.constants}
+    rows = [
+        stored[node.input[0]].shape[0]
+        for node in graph.node
+        if node.op_type == "Gather" and node.input[0] in stored and stored[node.input[0]].ndim > 1
+    ]
+    return Ranges(min(rows, default=FEW), dict(_quantized_inputs(graph, stored, contents.signatures[0].name)))
+
+
+def _quantized_inputs(
+    graph: Any, stored: dict[str, np.ndarray], signature: str
+) -> Iterator[tuple[tuple[str, str], tuple[float, float]]]:
+    inputs = {port.name for port in graph.input}
+    for node in graph.node:
+        parameters = [stored.get(name) for name in node.input[1:3]]
+        if node.op_type != "QuantizeLinear" or node.input[0] not in inputs or len(parameters) < 2:
+            continue
+        scale, zero_point = parameters
+        if scale is None or zero_point is None or zero_point.size != 1 or zero_point.dtype.kind not in "iu":
+            continue
+        limits, zero = np.iinfo(zero_point.dtype), int(zero_point.flat[0])
+        step = float(scale.flat[0])
+        yield (signature, node.input[0]), (step * (limits.min - zero), step * (limits.max - zero))

@@ -1,0 +1,392 @@
+"""An ONNX model opened for rewriting: its graphs and functions, their constants, who reads them, and the way back to bytes.
+
+The values of larger constants are held apart from the model while it is rewritten, so that neither shape inference nor the
+edits copy them. Edits keep everything that they do not name: metadata, functions, annotations, unknown fields.
+
+Specification: https://onnx.ai/onnx/repo-docs/IR.html and https://onnx.ai/onnx/repo-docs/ExternalData.html
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
+
+from ...compress.errors import ExportError, FormatError
+from ..formats.onnx_writer import PAGE
+
+HELD = 1024
+"""Constants of as many bytes are held apart, and lie in external data where there is any: ONNX's own threshold."""
+PAGED, ALIGNED = 16 * PAGE, 64
+"""From how many bytes on a constant starts at a page in external data, so that it can be mapped; where the others start."""
+
+_DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "external_data", "data_location")
+
+
+@dataclass(eq=False)
+class Scope:
+    """One graph or function body. `types`: element type and rank of its tensors, as far as they are known.
+
+    `front` are new nodes, to stand before the others in this order. Taken out at the end: nodes by identity (`gone`),
+    initializers by name (`dropped`), and what is noted of values that no longer exist or have another shape (`stale`).
+    """
+
+    proto: GraphProto | FunctionProto
+    prefix: str
+    parent: Scope | None
+    opset: int
+    nodes: Sequence[NodeProto] = field(init=False)
+    defined: set[str] = field(init=False)
+    outputs: frozenset[str] = field(init=False)
+    constants: dict[str, Stored] = field(default_factory=dict)
+    types: dict[str, tuple[int, int]] = field(default_factory=dict)
+    front: list[NodeProto] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)
+    dropped: set[str] = field(default_factory=set)
+    stale: set[str] = field(default_factory=set)
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.nodes = tuple(self.proto.node)
+        self.defined = {name for node in self.nodes for name in node.output} | self.inputs
+        self.outputs = frozenset(each if isinstance(each, str) else each.name for each in self.proto.output)
+        if isinstance(self.proto, GraphProto):
+            self.defined |= {tensor.name for tensor in self.proto.initializer}
+            self.defined |= {sparse.values.name for sparse in self.proto.sparse_initializer}
+
+    @property
+    def inputs(self) -> set[str]:
+        return {each if isinstance(each, str) else each.name for each in self.proto.input}
+
+    @property
+    def line(self) -> list[Scope]:
+        """This scope and those around it, outwards."""
+        return [self, *(self.parent.line if self.parent else ())]
+
+    def sees(self, owner: Scope, name: str) -> bool:
+        """Whether `name`, read here, is what `owner` defines."""
+        for scope in self.line:
+            if scope is owner:
+                return True
+            if name in scope.defined:
+                return False
+        return False
+
+    def find(self, name: str) -> Stored | None:
+        """The constant that a name read here stands for."""
+        owner = next((scope for scope in self.line if name in scope.defined), None)
+        return owner.constants.get(name) if owner else None
+
+    def type_of(self, name: str) -> tuple[int, int] | None:
+        """(element type, rank) of a tensor read here."""
+        return next((scope.types[name] for scope in self.line if name in scope.types), None)
+
+
+@dataclass(eq=False)
+class Stored:
+    """A constant: an initializer, or the `value` of a `Constant` node."""
+
+    name: str
+    scope: Scope
+    values: np.ndarray = field(repr=False)
+    tensor: TensorProto = field(repr=False)
+    node: NodeProto | None = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """The name that `onnx_reader` gives it."""
+        return self.scope.prefix + self.name
+
+    @property
+    def overridable(self) -> bool:
+        """Whether the caller may give another value."""
+        return self.node is None and self.name in self.scope.inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One input of a node."""
+
+    scope: Scope
+    node: NodeProto
+    index: int
+
+
+class Graph:
+    """A model under the knife."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file that `onnx_reader.read_onnx` has accepted.
+
+        Raises ExportError where a tensor that is not a constant has external data, FormatError where two operations give one
+        name.
+        """
+        self.model = onnx.load(path, load_external_data=False)
+        self.external = False
+        self.scopes: list[Scope] = []
+        for proto, prefix, parent, opset in bodies(self.model):
+            self.scopes.append(Scope(proto, prefix, None if parent is None else self.scopes[parent], opset))
+        for scope in self.scopes:
+            given = [name for node in scope.nodes for name in node.output if name]
+            if len(set(given)) < len(given):
+                twice = next(name for name in given if given.count(name) > 1)
+                raise FormatError(f"{path}: damaged: two operations give {scope.prefix + twice!r}")
+            for name, tensor, node in _tensors(scope):
+                scope.constants[name] = Stored(name, scope, self._load(path, tensor), tensor, node)
+        self._require_inline(path)
+        _infer(self.model, self.scopes)
+        self.moved: dict[str, str] = {}
+        self.derived: dict[tuple[str, tuple[int, ...], tuple[int, ...] | None], str] = {}
+        self.names = {name for scope in self.scopes for name in scope.defined}
+        self.readers: dict[str, list[tuple[Scope, NodeProto]]] = {}
+        for scope in self.scopes:
+            for node in scope.nodes:
+                self._index(scope, node)
+
+    def _load(self, path: Path, tensor: TensorProto) -> np.ndarray:
+        """The values of a tensor; larger ones leave the model."""
+        if tensor.data_location == TensorProto.EXTERNAL:
+            self.external = True
+            raw = _external_bytes(path, tensor)
+            dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+            if raw.size >= HELD and raw.size == math.prod(tensor.dims) * dtype.itemsize:
+                values = raw.view(dtype.newbyteorder("<")).reshape(tuple(tensor.dims))
+            else:
+                values = numpy_helper.to_array(
+                    TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw.tobytes())
+                )
+                _inline(tensor, values)
+        else:
+            values = numpy_helper.to_array(tensor)
+        if values.nbytes >= HELD and tensor.HasField("raw_data"):
+            _detach(tensor)
+        return values
+
+    def _require_inline(self, path: Path) -> None:
+        constants = {id(stored.tensor) for scope in self.scopes for stored in scope.constants.values()}
+        for scope in self.scopes:
+            sparse = [] if isinstance(scope.proto, FunctionProto) else scope.proto.sparse_initializer
+            tensors = [tensor for each in sparse for tensor in (each.values, each.indices)]
+            for attribute in (attribute for node in scope.nodes for attribute in node.attribute):
+                tensors += [attribute.t, *attribute.tensors]
+                for each in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    tensors += [each.values, each.indices]
+            for tensor in tensors:
+                if tensor.data_location == TensorProto.EXTERNAL and id(tensor) not in constants:
+                    raise ExportError(f"{path}: {tensor.name or 'a tensor'!r} lies in external data: only constants may")
+
+    def _index(self, scope: Scope, node: NodeProto) -> None:
+        for name in set(node.input):
+            self.readers.setdefault(name, []).append((scope, node))
+
+    @property
+    def constants(self) -> list[Stored]:
+        return [stored for scope in self.scopes for stored in scope.constants.values()]
+
+    def resolve(self, label: str) -> Stored | None:
+        """The constant that the file's constant of this label is now."""
+        while label in self.moved:
+            label = self.moved[label]
+        return next((stored for stored in self.constants if stored.label == label), None)
+
+    def uses(self, owner: Scope, name: str) -> list[Use]:
+        """Every input of a node, in this scope and inside it, that reads what `owner` defines as `name`."""
+        found: dict[tuple[int, int], Use] = {}
+        for scope, node in self.readers.get(name, ()):
+            if id(node) not in scope.gone and scope.sees(owner, name):
+                found |= {(id(node), i): Use(scope, node, i) for i, each in enumerate(node.input) if each == name}
+        return list(found.values())
+
+    def connect(self, use: Use, name: str) -> None:
+        """Make an input read `name`."""
+        use.node.input[use.index] = name
+        self.readers.setdefault(name, []).append((use.scope, use.node))
+
+    def replace(self, scope: Scope, node: NodeProto, new: NodeProto) -> None:
+        """Put another node in the place of `node`."""
+        node.CopyFrom(new)
+        self._index(scope, node)
+
+    def remove(self, scope: Scope, node: NodeProto) -> None:
+        scope.gone.add(id(node))
+        scope.stale |= set(node.output)
+
+    def set_values(self, stored: Stored, values: np.ndarray) -> None:
+        """Give a constant other values of the same type and shape."""
+        stored.values = values
+        if stored.tensor.data_location != TensorProto.EXTERNAL:
+            _inline(stored.tensor, values)
+
+    def discard(self, stored: Stored) -> None:
+        """Take out a constant that nothing reads any more."""
+        del stored.scope.constants[stored.name]
+        stored.scope.stale.add(stored.name)
+        if stored.node is None:
+            stored.scope.dropped.add(stored.name)
+        else:
+            stored.scope.gone.add(id(stored.node))
+
+    def fresh(self, name: str) -> str:
+        """A name that the model does not have, like this one."""
+        taken = iter(range(2, len(self.names) + 3))
+        new = name
+        while new in self.names:
+            new = f"{name}_{next(taken)}"
+        self.names.add(new)
+        return new
+
+    def add(self, scope: Scope, name: str, values: np.ndarray) -> Stored:
+        """A new constant: an initializer, or a `Constant` node in front where a scope cannot have one (functions, IR < 4)."""
+        tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        node = None
+        if isinstance(scope.proto, GraphProto) and self.model.ir_version >= 4:
+            scope.proto.initializer.append(tensor)
+            tensor = scope.proto.initializer[-1]
+        else:
+            node = helper.make_node("Constant", [], [name], name=name, value=tensor)
+            scope.front.append(node)
+            tensor = node.attribute[0].t
+        if values.nbytes >= HELD:
+            _detach(tensor)
+        scope.defined.add(name)
+        scope.constants[name] = Stored(name, scope, values, tensor, node)
+        return scope.constants[name]
+
+    def insert(self, scope: Scope, operation: str, inputs: Sequence[str], output: str, **attributes: Sequence[int]) -> None:
+        """A new node in front of the others."""
+        node = helper.make_node(operation, list(inputs), [output], name=output)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        scope.front.append(node)
+        scope.defined.add(output)
+        self._index(scope, node)
+
+    def to_bytes(self, name: str) -> tuple[bytes, dict[str, bytes]]:
+        """The model, and its external data by file name where the source has some."""
+        held = [stored for stored in self.constants if stored.tensor.data_location == TensorProto.EXTERNAL]
+        chunks, offset = [], 0
+        for stored in held:
+            _inline(stored.tensor, stored.values)
+            if not self.external:
+                continue
+            data = stored.tensor.raw_data
+            stored.tensor.ClearField("raw_data")
+            gap = -offset % (PAGE if len(data) >= PAGED else ALIGNED)
+            chunks += [bytes(gap), data]
+            offset += gap
+            for key, value in (("location", f"{name}.data"), ("offset", offset), ("length", len(data))):
+                stored.tensor.external_data.add(key=key, value=str(value))
+            stored.tensor.data_location = TensorProto.EXTERNAL
+            offset += len(data)
+        for scope in reversed(self.scopes):
+            _finish(scope)
+        return self.model.SerializeToString(), {f"{name}.data": b"".join(chunks)} if chunks else {}
+
+
+def bodies(model: onnx.ModelProto) -> Iterator[tuple[GraphProto | FunctionProto, str, int | None, int]]:
+    """Every graph and function: itself, the prefix of its constants' names, the place of the one around it, its opset."""
+    place = -1
+
+    def nested(
+        proto: GraphProto | FunctionProto, prefix: str, parent: int | None, opset: int
+    ) -> Iterator[tuple[GraphProto | FunctionProto, str, int | None, int]]:
+        nonlocal place
+        place += 1
+        mine = place
+        yield proto, prefix, parent, opset
+        for node in proto.node:
+            for attribute in node.attribute:
+                graphs = [attribute.g] if attribute.type == AttributeProto.GRAPH else [*attribute.graphs]
+                for i, graph in enumerate(graphs):
+                    way = f"{prefix}{node.name or next(iter(node.output), node.op_type)}/{attribute.name}/"
+                    yield from nested(graph, way + (f"{i}/" if i else ""), mine, opset)
+
+    yield from nested(model.graph, "", None, _opset(model.opset_import))
+    for function in model.functions:
+        imports = function.opset_import or model.opset_import
+        yield from nested(function, f"{function.domain}.{function.name}/", None, _opset(imports))
+
+
+def _opset(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
+    return next((entry.version for entry in imports if entry.domain in ("", "ai.onnx")), 0)
+
+
+def _tensors(scope: Scope) -> Iterator[tuple[str, TensorProto, NodeProto | None]]:
+    """The dense constants of a scope: its initializers, and the `Constant` nodes that hold a tensor."""
+    if isinstance(scope.proto, GraphProto):
+        yield from ((tensor.name, tensor, None) for tensor in scope.proto.initializer)
+    for node in scope.nodes:
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and len(node.output) == 1:
+            for attribute in node.attribute:
+                if attribute.name == "value" and not attribute.ref_attr_name:
+                    yield node.output[0], attribute.t, node
+
+
+def _external_bytes(path: Path, tensor: TensorProto) -> np.ndarray:
+    """External data as mapped bytes; `onnx_reader` has checked its place."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    file = path.parent / entries["location"]
+    offset = int(entries.get("offset", "0"))
+    length = int(entries.get("length", file.stat().st_size - offset))
+    return np.memmap(file, np.uint8, "r", offset, (length,)) if length else np.zeros(0, np.uint8)
+
+
+def _detach(tensor: TensorProto) -> None:
+    for name in _DATA:
+        tensor.ClearField(name)
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="held apart")
+
+
+def _inline(tensor: TensorProto, values: np.ndarray) -> None:
+    for name in _DATA:
+        tensor.ClearField(name)
+    tensor.raw_data = numpy_helper.from_array(np.ascontiguousarray(values)).raw_data
+
+
+def _infer(model: onnx.ModelProto, scopes: Sequence[Scope]) -> None:
+    """Fill in the types of tensors: what the model states, and what shape inference adds where it succeeds."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError):
+        inferred = model
+    for scope, (proto, *_) in zip(scopes, bodies(inferred), strict=True):
+        stated = [
+            value for each in (proto.input, proto.output, proto.value_info) for value in each if not isinstance(value, str)
+        ]
+        for value in stated:
+            if value.type.tensor_type.HasField("shape"):
+                tensor = value.type.tensor_type
+                scope.types[value.name] = tensor.elem_type, len(tensor.shape.dim)
+        for name, stored in scope.constants.items():
+            scope.types[name] = stored.tensor.data_type, stored.values.ndim
+
+
+def _finish(scope: Scope) -> None:
+    """Bring the edits of a scope into the model, those inside it first."""
+    proto = scope.proto
+    for i in reversed(range(len(scope.nodes))):
+        if id(scope.nodes[i]) in scope.gone:
+            del proto.node[i]
+    for node in reversed(scope.front):
+        if id(node) not in scope.gone:
+            proto.node.insert(0, node)
+    _drop(proto.value_info, "name", scope.stale)
+    if isinstance(proto, GraphProto):
+        _drop(proto.initializer, "name", scope.dropped)
+        _drop(proto.quantization_annotation, "tensor_name", scope.stale)
+        for annotation in proto.quantization_annotation:
+            for entry in annotation.quant_parameter_tensor_names:
+                entry.value = scope.renamed.get(entry.value, entry.value)
+
+
+def _drop(entries: Any, key: str, names: Set[str]) -> None:
+    """Remove the messages of a repeated field that carry one of these names."""
+    for i in reversed(range(len(entries))):
+        if getattr(entries[i], key) in names:
+            del entries[i]

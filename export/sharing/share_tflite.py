@@ -1,0 +1,338 @@
+"""Stores each constant of a .tflite file once: of TFLiteConverter, of Keras' export, of anyone.
+
+Tensors of a .tflite file are views of its buffers, each with a shape and quantization of its own. Equal bytes become one
+buffer, across subgraphs; a matrix that is another's transpose becomes a view of it where every operator that reads it can be
+turned (`tflite_rewrite`). With a tolerance, so do int8 kernels that stand for nearly the same values, which is what converters
+make of a tied kernel when they quantize its two directions apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ..formats.copies import Copy, copies
+from ..formats.tflite_reader import read_tflite
+from .merging import Kept, Merged, Shared
+from .tflite_graph import Graph, Type, Use, has_scales, name_of, names_operators, scales_of, shape_of, swap_axes, zero_points_of
+from .tflite_objects import pack_model, unpack_model
+from .tflite_rewrite import Plan, View, plan_use
+
+MATRIX_BYTES = 64
+"""Matrices from this size on are worth operators of another kind."""
+
+
+def share_tflite(data: bytes, *, tolerance: float | None = None) -> Shared:
+    """Rewrite a .tflite file so that equal and transposed-equal constants are stored once.
+
+    `tolerance`, in quantization steps (the larger of the two scales), also merges int8 kernels that are that close.
+    Signatures, metadata, variables, custom operators and the places of tensors and buffers stay as they are. Raises FormatError
+    for a damaged file, ExportError for one that cannot be rewritten without a loss.
+    """
+    read_tflite(data)
+    model = unpack_model(data)
+    graphs = [Graph(model, table) for table in model.subgraphs]
+    before = {stored.buffer for stored in _stored(graphs)}
+    merged = [*_merge_equal(graphs)]
+    reasons: dict[frozenset[str], str] = {}
+    originals: set[int] = set()
+    for found in _pairs(graphs, tolerance):
+        result = _merge_pair(graphs, found, originals, names_operators(model))
+        if isinstance(result, Merged):
+            merged.append(result)
+        else:
+            reasons[frozenset((result.name, result.original))] = result.reason
+    if not merged:
+        return Shared(data, (), _kept(data, graphs, reasons))
+    _empty_unread(model, before)
+    rewritten = pack_model(model, data)
+    return Shared(rewritten, tuple(merged), _kept(rewritten, graphs, reasons))
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """A buffer with the tensors that view it, in the order of the file."""
+
+    buffer: int
+    views: list[tuple[Graph, int]] = field(default_factory=list)
+
+    @property
+    def tensor(self) -> Any:
+        graph, index = self.views[0]
+        return graph.tensor(index)
+
+    @property
+    def name(self) -> str:
+        return name_of(self.tensor)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether its tensors are views of another buffer by now."""
+        return self.tensor.buffer != self.buffer
+
+    @property
+    def matrix(self) -> np.ndarray | None:
+        """The values [rows, columns] of a constant whose other axes have length 1; None where it is of another kind."""
+        graph, index = self.views[0]
+        values = graph.values(index)
+        is_matrix = values is not None and values.ndim >= 2 and values.size == values.shape[-1] * values.shape[-2]
+        return values.reshape(values.shape[-2:]) if values is not None and is_matrix else None
+
+
+def _stored(graphs: Sequence[Graph]) -> list[_Stored]:
+    """The constants of the file by their buffers."""
+    found: dict[int, _Stored] = {}
+    for graph in graphs:
+        for index, tensor in enumerate(graph.table.tensors or []):
+            if graph.model.buffers[tensor.buffer].data.size and not tensor.isVariable:
+                found.setdefault(tensor.buffer, _Stored(tensor.buffer)).views.append((graph, index))
+    return list(found.values())
+
+
+def _merge_equal(graphs: Sequence[Graph]) -> Iterator[Merged]:
+    """One buffer for equal bytes. A buffer that loses its tensors stays in its place, empty."""
+    first: dict[tuple[int, bytes], _Stored] = {}
+    for stored in _stored(graphs):
+        data = graphs[0].model.buffers[stored.buffer].data
+        original = first.setdefault((data.size, _digest(data)), stored)
+        if original is stored:
+            continue
+        equal = shape_of(stored.tensor) == shape_of(original.tensor)
+        yield _merged(stored, original, "equal" if equal else "reshaped", "a second view of one buffer", data.size)
+        _move(stored, original.buffer)
+
+
+def _digest(values: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(values).data).digest()
+
+
+def _merged(
+    stored: _Stored, original: _Stored, relation: Literal["equal", "reshaped", "transposed", "near"], how: str, saved: int
+) -> Merged:
+    return Merged(stored.name, original.name, relation, how, int(saved))
+
+
+def _move(stored: _Stored, buffer: int) -> None:
+    """Let the views of a buffer be views of another."""
+    for graph, index in stored.views:
+        graph.tensor(index).buffer = buffer
+
+
+def _empty_unread(model: Any, before: Iterable[int]) -> None:
+    """Empty the buffers that had tensors before and have none now; they keep their places."""
+    read = {tensor.buffer for table in model.subgraphs for tensor in table.tensors or []}
+    read |= {entry.buffer for entry in model.metadata or []} | set(_list(model.metadataBuffer))
+    for index in set(before) - read:
+        model.buffers[index].data = np.zeros(0, np.uint8)
+
+
+def _list(values: Any) -> list[int]:
+    return [] if values is None else list(values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Two matrices of which one could be a view of the other. `steps`: how far apart the values of near ones are, else None."""
+
+    first: _Stored
+    second: _Stored
+    transposed: bool
+    steps: float | None = None
+
+
+def _pairs(graphs: Sequence[Graph], tolerance: float | None) -> Iterator[_Pair]:
+    """Transposed pairs, then near ones. What has become a view of another by the time of the next pair is not met again."""
+    seen: dict[Any, _Stored] = {}
+    for stored in _matrices(graphs):
+        values = stored.matrix
+        assert values is not None
+        mark = values.dtype.str, _digest(values.T), values.shape[::-1]
+        if mark in seen:
+            yield _Pair(seen[mark], stored, True)
+        seen.setdefault((values.dtype.str, _digest(values), values.shape), stored)
+    if tolerance is None:
+        return
+    waiting = [stored for stored in _matrices(graphs) if _is_kernel(stored)]
+    while waiting:
+        first = waiting.pop(0)
+        for second in waiting:
+            for transposed in (False, True):
+                steps = _steps(first, second, transposed, tolerance)
+                if steps is not None and not (first.is_moved or second.is_moved):
+                    yield _Pair(first, second, transposed, steps)
+        waiting = [stored for stored in waiting if not stored.is_moved]
+
+
+def _matrices(graphs: Sequence[Graph]) -> list[_Stored]:
+    """Constants that are matrices, in one shape and type wherever they are read."""
+
+    def fits(stored: _Stored) -> bool:
+        shapes = {(shape_of(graph.tensor(index)), graph.tensor(index).type) for graph, index in stored.views}
+        matrix = stored.matrix
+        return len(shapes) == 1 and matrix is not None and matrix.nbytes >= MATRIX_BYTES and min(matrix.shape) > 1
+
+    return [stored for stored in _stored(graphs) if fits(stored)]
+
+
+def _is_kernel(stored: _Stored) -> bool:
+    """int8 with scales along the first axis and zero points of 0, the same in every view."""
+    views = [graph.tensor(index) for graph, index in stored.views]
+    scales = scales_of(views[0])
+    return (
+        views[0].type == Type.INT8
+        and all(map(has_scales, views))
+        and scales.size in (1, shape_of(views[0])[0])
+        and (scales.size == 1 or len(shape_of(views[0])) == 2)
+        and all(
+            np.allclose(scales_of(view), scales, rtol=1e-6, atol=0) for view in views if scales_of(view).size == scales.size
+        )
+        and all(scales_of(view).size == scales.size and not np.any(zero_points_of(view)) for view in views)
+        and (scales.size == 1 or not views[0].quantization.quantizedDimension)
+    )
+
+
+def _steps(first: _Stored, second: _Stored, transposed: bool, limit: float) -> float | None:
+    """The greatest distance of what two kernels stand for, in steps of the coarser.
+
+    None where it passes the limit, which the first rows of unrelated kernels show, or their shapes differ.
+    """
+    (one, one_steps), (other, other_steps) = (_kernel(stored) for stored in (first, second))
+    if transposed:
+        other, other_steps = other.T, other_steps.T
+    if one.shape != other.shape:
+        return None
+    largest = 0.0
+    for row in range(len(one)):
+        gap = np.abs(one[row] * one_steps[row] - other[row] * other_steps[row])
+        largest = max(largest, float((gap / np.maximum(one_steps[row], other_steps[row])).max()))
+        if largest > limit:
+            return None
+    return largest
+
+
+def _kernel(stored: _Stored) -> tuple[np.ndarray, np.ndarray]:
+    """(integers, the float64 step of each), both [rows, columns]."""
+    values = stored.matrix
+    assert values is not None
+    return values, np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], values.shape)
+
+
+def _merge_pair(graphs: Sequence[Graph], pair: _Pair, originals: set[int], fixed_places: bool) -> Merged | Kept:
+    """Make one of a pair a view of the other: the one whose readers can be turned; of two such, the later in the data's way.
+
+    `originals` are the buffers that have views of others; they stay, and the pair's joins them.
+    """
+    attempts = [(pair.second, pair.first), (pair.first, pair.second)]
+    if _runs_before(graphs, pair.second, pair.first):
+        attempts.reverse()
+    reasons = []
+    for stored, original in attempts:
+        if stored.buffer in originals:
+            continue
+        plans = _plans(stored, original, pair, fixed_places)
+        if isinstance(plans, str):
+            reasons.append(plans)
+            continue
+        size = graphs[0].model.buffers[stored.buffer].data.size
+        relation = "transposed" if pair.steps is None else "near"
+        how = _how(plans) + ("" if pair.steps is None else f", {_changed(stored, original, pair):.1%} of its integers changed")
+        merged = Merged(stored.name, original.name, relation, how, int(size), pair.steps or 0.0)
+        _apply(stored, original, pair, plans)
+        originals.add(original.buffer)
+        return merged
+    return Kept(pair.second.name, pair.first.name, "; ".join(dict.fromkeys(reasons)) or "others are views of both")
+
+
+def _changed(stored: _Stored, original: _Stored, pair: _Pair) -> float:
+    """The share of integers of `stored` that are others in `original`."""
+    (one, _), (other, _) = _kernel(stored), _kernel(original)
+    return float(np.mean(one != (other.T if pair.transposed else other)))
+
+
+def _how(plans: Sequence[Plan]) -> str:
+    return ", ".join(dict.fromkeys(plan.how for plan in plans)) or "a second view of one buffer"
+
+
+def _apply(stored: _Stored, original: _Stored, pair: _Pair, plans: Sequence[Plan]) -> None:
+    for plan in plans:
+        plan.apply()
+    if pair.transposed:
+        for graph, index in stored.views:
+            swap_axes(graph.tensor(index))
+    _move(stored, original.buffer)
+
+
+def _plans(stored: _Stored, original: _Stored, pair: _Pair, fixed_places: bool) -> list[Plan] | str:
+    """The change of every reader of `stored`; a text where one cannot: the reason."""
+    values = original.matrix
+    assert values is not None
+    scales = None if pair.steps is None else scales_of(original.tensor)
+    view = View(original.buffer, values, pair.transposed, scales)
+    plans = []
+    for graph, index in stored.views:
+        if graph.is_port(index):
+            return "it is an input or output of its subgraph"
+        for use in graph.uses(index):
+            plan = plan_use(use, view)
+            if isinstance(plan, str):
+                return plan
+            if fixed_places:
+                return "metadata names operators by their place, which new ones would shift"
+            plans.append(plan)
+    return plans
+
+
+def _runs_before(graphs: Sequence[Graph], one: _Stored, other: _Stored) -> bool:
+    """Whether the first reader of `one` comes before that of `other` in the first subgraph that reads both.
+
+    Where there is none: whether `one` has fewer rows than columns, which is how an encoder narrows and a decoder widens.
+    """
+    for graph in graphs:
+        first = [_first_use(graph, stored) for stored in (one, other)]
+        if None not in first:
+            return first[0] < first[1]  # type: ignore[operator]
+    rows, columns = shape_of(one.tensor)[-2:]
+    return rows < columns
+
+
+def _first_use(graph: Graph, stored: _Stored) -> int | None:
+    indices = {index for owner, index in stored.views if owner is graph}
+    for place, operator in enumerate(graph.table.operators or []):
+        if indices & set(_list(operator.inputs)):
+            return place
+    return None
+
+
+def _kept(data: bytes, graphs: Sequence[Graph], reasons: Mapping[frozenset[str], str]) -> tuple[Kept, ...]:
+    """The copies that the written file still has, with the reason that was found, or that their readers give."""
+    kept = []
+    for copy in copies(read_tflite(data)):
+        reason = reasons.get(frozenset((copy.name, copy.original)))
+        kept.append(Kept(copy.name, copy.original, reason or _reason(copy, graphs)))
+    return tuple(kept)
+
+
+def _reason(copy: Copy, graphs: Sequence[Graph]) -> str:
+    if copy.relation == "near":
+        return f"the values are up to {copy.largest:.2f} of a step apart, which is for a tolerance to allow"
+    if copy.by == "values":
+        return "only the values are equal, the stored bytes are not"
+    return _readers(graphs, copy.name)
+
+
+def _readers(graphs: Sequence[Graph], name: str) -> str:
+    """Why the operators that read a constant take it in its own order only."""
+    view = View(0, np.zeros((1, 1)), True)
+    uses: list[Use] = [
+        use
+        for graph in graphs
+        for index, tensor in enumerate(graph.table.tensors or [])
+        if name_of(tensor) == name
+        for use in graph.uses(index)
+    ]
+    texts = [text for text in (plan_use(use, view) for use in uses) if isinstance(text, str)]
+    return "; ".join(dict.fromkeys(texts)) or "the order of its axes is another"

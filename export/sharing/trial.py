@@ -1,0 +1,181 @@
+"""Two files that should compute the same, on the same random inputs: are their outputs within stated bounds?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ...compress.errors import FormatError
+from ..formats.contents import Contents, Port
+
+BATCHES = (1, 3)
+"""What free dimensions become, one run each."""
+FEW = 8
+"""Integers below this are fed where nothing says what they index."""
+
+Change = Literal["views", "operators", "near"]
+"""What a rewriting did: another place for the bytes, other operators on the same values, or other values."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Differences that are allowed: the largest and the mean as shares of the range (of a float its largest value, of an 8-bit
+    integer 255), and of other integers the share of values that differ."""
+
+    largest: float
+    mean: float
+    differing: float
+
+
+BOUNDS: Mapping[tuple[Change, bool], Bound] = {
+    ("views", False): Bound(1e-5, 1e-5, 0.0),
+    ("operators", False): Bound(1e-4, 1e-5, 0.02),
+    ("views", True): Bound(1e-5, 0.0, 0.0),
+    ("operators", True): Bound(1.0, 0.01, 0.1),
+    ("near", True): Bound(1.0, 0.02, 0.1),
+}
+"""By change, and whether the operators are quantized: their roundings grow on the way out, so they are held on average."""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What the graph says of its inputs: `ids`, the fewest rows of a table that integers index; `floats` by (signature, port),
+    (least, greatest)."""
+
+    ids: int = FEW
+    floats: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One output of one signature in one runtime, over all runs.
+
+    Integers: differences in LSB (steps of the integer). Floats: absolute. `problem` is not empty where it is a failure.
+    """
+
+    runtime: str
+    signature: str
+    output: str
+    dtype: str
+    count: int
+    differing: int
+    largest: float
+    mean: float
+    scale: float
+    histogram: Mapping[str, int]
+    problem: str = ""
+
+    @property
+    def text(self) -> str:
+        unit = "" if self.dtype.startswith(("float", "bfloat")) else " LSB"
+        found = f"largest difference {self.largest:.3g}{unit}, mean {self.mean:.3g}{unit}" if self.differing else "equal"
+        return f"{self.signature} {self.output} in {self.runtime}: {self.problem or found}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"share": self.differing / max(self.count, 1)}
+
+
+def random_inputs(contents: Contents, ranges: Ranges, seed: int) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """(signature, inputs by name), each signature once per size of its free dimensions.
+
+    8-bit integers have their full range, wider ones stay below `ranges.ids`, floats are in their known range or −1…1. Raises
+    FormatError for an input of a type that has no random values.
+    """
+    rng = np.random.default_rng(seed)
+    return [
+        (signature.name, {port.name: _random(port, ranges, signature.name, size, rng) for port in signature.inputs})
+        for signature in contents.signatures
+        for size in BATCHES
+    ]
+
+
+def _random(port: Port, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    shape = tuple(size if length is None else length for length in port.shape)
+    try:
+        dtype = np.dtype(port.dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "fiub" or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > 1 << 30:
+        raise FormatError(f"{signature}: no random values for the input {port.name} of {port.dtype} {list(shape)}")
+    if dtype.kind == "f":
+        low, high = ranges.floats.get((signature, port.name), (-1.0, 1.0))
+        return rng.uniform(low, high, shape).astype(dtype)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype.itemsize == 1:
+        limits = np.iinfo(dtype.name)
+        return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    return rng.integers(0, ranges.ids, shape).astype(dtype)
+
+
+def compare_outputs(
+    runtime: str,
+    runs: Sequence[tuple[str, Any]],
+    expected: Sequence[Mapping[str, np.ndarray] | str],
+    got: Sequence[Mapping[str, np.ndarray] | str],
+    bound: Bound,
+) -> Iterator[Comparison]:
+    """The outputs of every signature; runs that the runtime refuses with the first file, such as a batch, are left out."""
+    pairs: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray | str]]] = {}
+    for (signature, _), one, other in zip(runs, expected, got, strict=True):
+        if isinstance(one, str):
+            continue
+        others = {} if isinstance(other, str) else other
+        missing = other if isinstance(other, str) else "the rewritten file does not give it"
+        for name, values in one.items():
+            pairs.setdefault((signature, name), []).append((values, others.get(name, missing)))
+        for name in others.keys() - one.keys():
+            pairs.setdefault((signature, name), []).append((np.empty(0), "only the rewritten file gives it"))
+    for (signature, output), values in pairs.items():
+        yield _compare(runtime, signature, output, values, bound)
+
+
+def _compare(
+    runtime: str, signature: str, output: str, pairs: Sequence[tuple[np.ndarray, np.ndarray | str]], bound: Bound
+) -> Comparison:
+    def failed(problem: str) -> Comparison:
+        return Comparison(runtime, signature, output, str(pairs[0][0].dtype), 0, 0, 0.0, 0.0, 0.0, {}, problem)
+
+    for expected, got in pairs:
+        if isinstance(got, str):
+            return failed(got)
+        if (expected.dtype, expected.shape) != (got.dtype, got.shape):
+            return failed(f"{got.dtype} {list(got.shape)} instead of {expected.dtype} {list(expected.shape)}")
+        if expected.dtype.kind == "f" and not (np.isfinite(expected).all() and np.isfinite(got).all()):
+            return failed(f"values that are not finite: {_broken(expected)} before, {_broken(got)} after")
+    expected, got = (np.concatenate([np.asarray(pair[i]).ravel() for pair in pairs]) for i in (0, 1))
+    if expected.dtype.kind not in "fiub":
+        same = bool((expected == got).all())
+        return failed("" if same else "other values")
+    return _measure(runtime, signature, output, expected, got, bound)
+
+
+def _broken(values: np.ndarray) -> int:
+    return int(np.count_nonzero(~np.isfinite(values)))
+
+
+def _measure(runtime: str, signature: str, output: str, expected: np.ndarray, got: np.ndarray, bound: Bound) -> Comparison:
+    is_float, is_byte = expected.dtype.kind == "f", expected.dtype in (np.int8, np.uint8)
+    difference = got.astype(np.float64) - expected.astype(np.float64)
+    gaps = np.abs(difference)
+    largest, mean = float(gaps.max(initial=0)), float(gaps.mean()) if gaps.size else 0.0
+    scale = float(np.abs(expected.astype(np.float64)).max(initial=0)) if is_float else 255.0
+    differing = int(np.count_nonzero(gaps))
+    histogram: dict[str, int] = {}
+    if is_byte:
+        values, counts = np.unique(difference, return_counts=True)
+        histogram = {str(int(value)): int(count) for value, count in zip(values, counts, strict=True)}
+    problem = ""
+    if is_float and largest > bound.largest * scale:
+        problem = f"largest difference {largest:.3g}, allowed {bound.largest * scale:.3g}"
+    elif (is_float or is_byte) and mean > bound.mean * scale:
+        problem = f"mean difference {mean:.3g}, allowed {bound.mean * scale:.3g}"
+    elif not (is_float or is_byte) and differing > bound.differing * gaps.size:
+        problem = f"{differing} of {gaps.size} values differ, allowed {bound.differing:.0%}"
+    return Comparison(
+        runtime, signature, output, str(expected.dtype), gaps.size, differing, largest, mean, scale, histogram, problem
+    )

@@ -1,0 +1,120 @@
+"""The forms that other programs read: each is parsed again by what they would parse it with."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiedae.export.parity.outcome import OUTCOMES, to_json, to_junit, to_markdown
+
+
+def check(name: str, ok: bool, text: str = "", value: object = 1, limit: str = "== 1") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "value": value, "limit": limit, "text": text or name}
+
+
+def metrics(**changes: Any) -> dict[str, Any]:
+    parity = {"file": "a.int8.tflite", "runtime": "litert-xnnpack", "provider": "XNNPACK", "kind": "int8", "count": 100}
+    return {
+        "schema": 1,
+        "name": "toy",
+        "checks": [
+            check("sha256 a.int8.tflite", True),
+            check("codes a.int8.tflite encode ort-cpu", False, "3 of 100 differ", 0.97),
+        ],
+        "storage": [],
+        "parity": [
+            {**parity, "what": "codes (encode)", "differing": 3, "max_lsb": 2, "share": 0.03},
+            {**parity, "what": "operation y", "differing": 0, "max_lsb": 1, "share": 0.0},
+        ],
+        "quality": [{"row": "tiedae a.int8.tflite", "runtime": "litert-xnnpack", "file": "a.int8.tflite", "error": 7.25}],
+        "files": [{"file": "a.int8.tflite", "bytes": 1234567, "maker": "tiedae", "kernel_copies": 1}],
+        "skipped": [{"what": "ort-cuda on int8", "reason": "no GPU"}],
+        "versions": {"numpy": "2.4.6"},
+        **changes,
+    }
+
+
+SUITES = {"name", "tests", "failures", "errors", "skipped"}
+CASES = {"name", "classname"}
+
+
+def junit(found: dict[str, Any]) -> ElementTree.Element:
+    """Parsed, and only of what junit-10.xsd allows, with counts that add up."""
+    root = ElementTree.fromstring(to_junit(found).encode())
+    assert root.tag == "testsuites" and set(root.attrib) == {"name", "tests", "failures", "errors"}
+    for suite in root:
+        assert suite.tag == "testsuite" and set(suite.attrib) == SUITES
+        cases = suite.findall("testcase")
+        assert len(cases) == len(suite) == int(suite.attrib["tests"])
+        for tag, count in {"failure": "failures", "skipped": "skipped"}.items():
+            assert len(suite.findall(f"testcase/{tag}")) == int(suite.attrib[count])
+        assert all(set(case.attrib) == CASES and {child.tag for child in case} <= {"failure", "skipped"} for case in cases)
+    return root
+
+
+def test_junit_has_a_suite_per_kind_of_check_and_the_reasons_of_what_was_skipped() -> None:
+    root = junit(metrics())
+    assert [suite.attrib["name"] for suite in root] == ["sha256", "codes", "skipped"]
+    assert (root.attrib["tests"], root.attrib["failures"]) == ("2", "1")
+    (failure,) = root.iter("failure")
+    assert failure.attrib["message"] == "3 of 100 differ"
+    assert failure.text == "3 of 100 differ\ngot 0.97, must be == 1"
+    (skipped,) = root.iter("skipped")
+    assert skipped.attrib["message"] == "no GPU"
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_survives_in_every_form(text: str) -> None:
+    found = metrics(name=text, checks=[check(f"sha256 {text}", False, text)], skipped=[{"what": text, "reason": text}])
+    junit(found)
+    assert json.loads(to_json(found).encode())["skipped"][0]["what"] == re.sub("[\ud800-\udfff]", "\ufffd", text)
+    lines = to_markdown(found).encode().decode().split("\n")
+    rows = [line for line in lines if line.startswith("| sha256")]
+    assert [len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) for row in rows] == [5]
+
+
+def test_control_characters_show_as_their_code_point() -> None:
+    (failure,) = junit(metrics(checks=[check("golden y", False, "a\x1b[31m\x00b\ufffe")])).iter("failure")
+    assert failure.attrib["message"] == r"a\x1b[31m\x00b\xfffe"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_is_json_whatever_was_measured(number: float) -> None:
+    found = metrics(checks=[check("float y", False, value=number)])
+    read = json.loads(to_json(found), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert read["checks"][0]["value"] == str(number)
+    assert OUTCOMES.keys() == {"json", "junit", "markdown"}
+
+
+def test_the_summary_gives_the_verdict_first_then_what_failed() -> None:
+    text = to_markdown(metrics())
+    assert text.startswith("## ❌ toy: 1 of 2 checks failed\n\n### Failed checks\n")
+    assert "| codes a.int8.tflite encode ort-cpu | 3 of 100 differ | 0.97 | == 1 |" in text
+    assert "| a.int8.tflite | 1,234,567 | 1 |" in text
+    assert "| a.int8.tflite | litert-xnnpack | 3% | 2 |  | 1 |  |" in text
+    assert "| tiedae a.int8.tflite | litert-xnnpack | 7.25 |" in text
+    assert "| ort-cuda on int8 | no GPU |" in text
+    assert text.endswith("Versions: numpy 2.4.6\n")
+
+
+def test_a_summary_without_failures_says_so_and_leaves_empty_sections_out() -> None:
+    found = metrics(checks=[check("golden y", True)], parity=[], quality=[], files=[], skipped=[])
+    assert to_markdown(found) == "## ✅ toy: all 1 checks hold\n\nVersions: numpy 2.4.6\n"
+
+
+def test_markup_in_names_is_text() -> None:
+    text = to_markdown(metrics(checks=[check("golden y", False, "a|b `c` <b>*d*</b>\n[e](f) _g_")]))
+    assert r"a\|b \`c\` \<b\>\*d\*\</b\> \[e\](f) \_g\_" in text
+
+
+def test_the_device_of_keras_and_a_problem_are_told() -> None:
+    problem = {"file": "a", "runtime": "ort-cpu", "what": "float y", "kind": "float", "problem": "got nan"}
+    keras = {"device": "/physical_device:GPU:0", "name": "NVIDIA H100", "tf32": False}
+    text = to_markdown(metrics(parity=[problem], keras=keras))
+    assert "| a | ort-cpu |  |  |  |  |  | got nan |" in text
+    assert r"Keras ran on NVIDIA H100 (/physical\_device:GPU:0)." in text

@@ -1,0 +1,237 @@
+"""report.html of a real run in a real browser: nothing broken, nothing loaded, nothing off the page, in every light and size.
+
+Chromium is driven over its DevTools pipe (https://chromedevtools.github.io/devtools-protocol/): JSON messages that end in a
+zero byte, on descriptors 3 and 4. So the page under test is the file as it is, with its own content security policy.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiedae.export.report.rendering import render_bundle
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe")
+ON_3_AND_4 = """
+import os, sys
+reading, writing, *command = sys.argv[1:]
+os.dup2(int(writing), 14), os.dup2(int(reading), 3), os.dup2(14, 4)
+os.execv(command[0], command)
+"""
+SECONDS = 60
+
+
+class Browser:
+    """One page of a headless Chromium; `events` are what it reported since the last `open`."""
+
+    def __init__(self, reading: int, writing: int):
+        self.reading, self.writing, self.rest, self.count, self.events = reading, writing, b"", 0, []
+        self.session = None
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.writing, json.dumps(message).encode() + b"\0")
+        while (answer := self.receive()).get("id") != self.count:
+            self.events.append(answer)
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        return answer["result"]
+
+    def receive(self) -> dict[str, Any]:
+        deadline = time.monotonic() + SECONDS
+        while b"\0" not in self.rest:
+            ready, _, _ = select.select([self.reading], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, "Chromium does not answer"
+            part = os.read(self.reading, 1 << 20)
+            assert part, "Chromium has ended"
+            self.rest += part
+        first, _, self.rest = self.rest.partition(b"\0")
+        return json.loads(first)
+
+    def open(self, path: Path, *, width: int, scheme: str = "light", media: str = "") -> None:
+        self.events.clear()
+        mobile = width < 600
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=mobile)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.send("Emulation.setEmulatedMedia", media=media, features=features)
+        self.send("Page.navigate", url=path.as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self.receive())
+
+    def evaluate(self, expression: str) -> Any:
+        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def screenshot(self) -> bytes:
+        return base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"])
+
+    def pdf(self) -> bytes:
+        return base64.b64decode(self.send("Page.printToPDF", preferCSSPageSize=True, printBackground=False)["data"])
+
+
+@contextlib.contextmanager
+def chromium(profile: Path) -> Iterator[Browser]:
+    assert CHROMIUM
+    commands_out, commands_in = os.pipe()
+    answers_out, answers_in = os.pipe()
+    launcher = [sys.executable, "-I", "-c", ON_3_AND_4, str(commands_out), str(answers_in)]
+    process = subprocess.Popen(
+        [*launcher, CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
+        pass_fds=(commands_out, answers_in),
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(commands_out)
+    os.close(answers_in)
+    try:
+        yield Browser(answers_out, commands_in)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(commands_in)
+        os.close(answers_out)
+
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def reports(finished_run, tmp_path_factory, make_bench) -> dict[str, Path]:
+    """Reports of a real run: as it is, its data drawn as curves; and as pictures, with a benchmark and names without end."""
+    folder = Path(shutil.copytree(finished_run / "bundle", tmp_path_factory.mktemp("report") / "bundle"))
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    metrics = json.loads((folder / "metrics.json").read_bytes())
+    manifest["data"]["shape"] = [4, 6]
+    metrics["name"] = "a-name-without-any-end-" * 9
+    metrics["skipped"].append({"what": "w" * 300, "reason": "r" * 300})
+    metrics["checks"].append({"name": "c" * 200, "ok": False, "value": "v" * 90, "limit": "l" * 90, "text": "t" * 400})
+    metrics["parity"].append(metrics["parity"][0] | {"runtime": "q" * 120, "provider": "p" * 200})
+    metrics["bench"] = make_bench("/".join(["a", "long", "subject", "x" * 90]))
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    digest = hashlib.sha256((folder / "metrics.json").read_bytes()).hexdigest()
+    manifest["files"]["metrics.json"]["sha256"] = digest
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    page, _ = render_bundle(folder)
+    return {"curves": finished_run / "bundle" / "report.html", "pictures": page}
+
+
+LOOK = """(() => {
+  const inside = e => e.closest('.wide') && !e.matches('.wide');
+  const name = e => `${e.tagName.toLowerCase()}.${e.getAttribute('class') || ''} ${(e.textContent || '').trim().slice(0, 60)}`;
+  const seen = [...document.querySelectorAll('main *, footer *')].filter(e => e.getClientRects().length);
+  const boxes = seen.filter(e => !inside(e)).map(e => [e, e.getBoundingClientRect()]);
+  const scrolling = e => ['auto', 'scroll'].includes(getComputedStyle(e).overflowX);
+  const scrolls = seen.filter(e => e.scrollWidth > e.clientWidth + 1 && scrolling(e));
+  const drawings = [...document.querySelectorAll('main > section svg')].filter(e => !e.parentElement.closest('svg'));
+  return {
+    images: document.images.length,
+    broken: [...document.images].filter(i => !(i.complete && i.naturalWidth > 0)).map(name),
+    unnamed: [...document.images].filter(i => !i.alt).map(name)
+      .concat([...document.querySelectorAll('svg[role=img]')].filter(e => !e.getAttribute('aria-label')).map(name)),
+    silent: drawings.filter(e => !e.getAttribute('aria-hidden') && e.getAttribute('role') !== 'img').map(name),
+    overflow: document.documentElement.scrollWidth - innerWidth,
+    outside: boxes.filter(([e, b]) => b.width && (b.right > innerWidth + 1 || b.left < -1)).map(([e]) => name(e)),
+    unreachable: scrolls.filter(e => e.tabIndex < 0).map(name),
+    dead: [...document.querySelectorAll('nav a')].filter(a => !document.querySelector(a.hash)).map(name),
+    faint: faint(seen),
+    background: getComputedStyle(document.body).backgroundColor,
+  };
+  function colour(text) { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; }
+  function behind(e) {
+    const layers = [];
+    for (let at = e; at; at = at.parentElement) layers.push(colour(getComputedStyle(at).backgroundColor));
+    const over = (under, [r, g, b, a]) => [r, g, b].map((c, i) => c * a + under[i] * (1 - a));
+    return layers.reverse().reduce(over, [255, 255, 255]);
+  }
+  function light(c) {
+    const [r, g, b] = c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  }
+  function faint(elements) {
+    const written = elements.filter(e => !e.closest('svg') && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
+    return written.filter(e => {
+      const [a, b] = [light(colour(getComputedStyle(e).color)), light(behind(e))];
+      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+    }).map(name);
+  }
+})()"""
+"""What a reader would stumble over, as lists of elements; `faint`: contrast below 4.5 : 1 (WCAG 2.2, 1.4.3)."""
+STUMBLES = ("broken", "unnamed", "silent", "outside", "unreachable", "dead", "faint")
+PRINTED = 688
+"""Width of A4 within the margins of the style sheet, in CSS pixels."""
+
+
+VIEWS = {
+    "wide, light": (1280, "light", ""),
+    "wide, dark": (1280, "dark", ""),
+    "tablet": (768, "light", ""),
+    "phone, light": (360, "light", ""),
+    "phone, dark": (360, "dark", ""),
+    "print, by a reader of the dark": (PRINTED, "dark", "print"),
+}
+
+
+@pytest.mark.parametrize("kind", ["curves", "pictures"])
+@pytest.mark.parametrize(("width", "scheme", "media"), VIEWS.values(), ids=VIEWS)
+def test_nothing_is_broken_hidden_or_off_the_page(browser, reports, kind, width, scheme, media):
+    path = reports[kind]
+    browser.open(path, width=width, scheme=scheme, media=media)
+    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = browser.evaluate(LOOK)
+    assert {key: found[key] for key in STUMBLES} == {key: [] for key in STUMBLES}
+    assert found["overflow"] <= 0
+    assert found["images"] >= (24 * 4 + 1 if kind == "pictures" else 2)
+    assert (found["background"] == "rgb(21, 23, 26)") == (scheme == "dark" and media != "print")
+    complaints = [event for event in browser.events if event.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown")]
+    requested = [e["params"]["request"]["url"] for e in browser.events if e.get("method") == "Network.requestWillBeSent"]
+    assert complaints == []
+    assert [url for url in requested if not url.startswith("data:")] == [path.as_uri()]
+
+
+@pytest.mark.parametrize("kind", ["curves", "pictures"])
+def test_it_prints_on_a_few_pages(browser, reports, kind):
+    browser.open(reports[kind], width=1280)
+    pages = re.findall(rb"/Type\s*/Page\b", browser.pdf())
+    assert 3 <= len(pages) <= 24
+
+
+def test_the_check_sees_what_is_wrong(browser, tmp_path):
+    """A page with one fault of each kind: none goes unnoticed."""
+    page = tmp_path / "wrong.html"
+    page.write_text(
+        "<main><nav><a href='#nowhere'>x</a></nav><section><img src='data:image/png;base64,AAAA'><svg></svg>"
+        "<p style='color: #999; background: #fff'>faint</p><div style='width: 3000px'>wide</div>"
+        "<div class='wide' style='overflow-x: auto; width: 50px'><b>wordthatislongerthanthat</b></div></section></main>"
+        "<script>undefined.name</script>",
+        encoding="utf-8",
+    )
+    browser.open(page, width=360)
+    found = browser.evaluate(LOOK)
+    assert [key for key in STUMBLES if not found[key]] == [] and found["overflow"] > 0
+    assert any(event.get("method") == "Runtime.exceptionThrown" for event in browser.events)

@@ -1,0 +1,65 @@
+"""OpenVINO: both formats, every signature, and no word to anyone about it."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiedae.compress.errors import FormatError
+from tiedae.export.interpreter import execute
+from tiedae.export.runtimes.openvino_runtime import open_openvino
+
+from .test_table import SIGNATURES, opened, samples, toy, write
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
+def test_each_signature_is_its_own(target, tmp_path):
+    """OpenVINO reads one subgraph of a .tflite file; names and sizes show that it was the right one."""
+    program = toy(target)
+    session = opened(f"openvino-{target}", write(tmp_path, target, program))
+    assert session.provider.startswith("CPU: ")
+    shapes = {s: {n: v.shape[1] for n, v in session.run(s, samples(program, s, 3)).items()} for s in SIGNATURES}
+    assert shapes == {"encode": {"code": 5}, "decode": {"y": 20}, "reconstruct": {"code": 5, "y": 20}}
+    assert not list(tmp_path.glob("tmp*"))
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
+def test_differs_in_few_values(target, tmp_path):
+    """It rounds in float32: near the middle of two steps it may fall the other way."""
+    program = toy(target, widths=(60, 30, 12))
+    session = opened(f"openvino-{target}", write(tmp_path, target, program))
+    x = samples(program, "encode", 1000)
+    codes, expected = session.run("encode", x)["code"], execute(program, "encode", x)["code"]
+    assert np.mean(codes != expected) < 0.001
+
+
+def test_reports_to_nobody(tmp_path):
+    """Its import would write to the home folder and send an event."""
+    files = write(tmp_path, "onnx", toy("onnx"))
+    opened("openvino-onnx", files)
+    home = tmp_path / "home"
+    home.mkdir()
+    script = (
+        "import sys; from pathlib import Path; from tiedae.export.runtimes.openvino_runtime import open_openvino\n"
+        "open_openvino('openvino-onnx', {'encode': Path(sys.argv[1])})\n"
+        "print('openvino_telemetry' in sys.modules)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(files["encode"])],
+        capture_output=True,
+        text=True,
+        env=environment | {"HOME": str(home)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+    assert not (home / "intel").exists()
+
+
+def test_a_file_that_it_refuses_is_named(tmp_path):
+    files = write(tmp_path, "onnx", toy("onnx"))
+    opened("openvino-onnx", files)
+    path = files["reconstruct"]
+    path.write_bytes(path.read_bytes().replace(b"Gemm", b"Gemx"))
+    with pytest.raises(FormatError, match=r"reconstruct\.onnx: OpenVINO refuses it: .*Gemx"):
+        open_openvino("openvino-onnx", {"reconstruct": path})

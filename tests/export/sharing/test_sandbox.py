@@ -1,0 +1,183 @@
+"""The process of its own: what runs, what is refused, and that crashes, hangs and hunger for memory end as one line."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from tiedae.export.formats.onnx_writer import to_onnx
+from tiedae.export.formats.tflite_schema import AddOptions, Op
+from tiedae.export.runtimes.litert import open_litert
+from tiedae.export.sharing.sandbox import LINE, Job, run_apart
+
+from .tflite_files import File, tied_pair
+
+X = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
+
+
+def outputs(run):
+    assert not isinstance(run, str), run
+    return run
+
+
+def endless() -> bytes:
+    """A file whose one signature never ends, with a constant that it stores twice."""
+    file = File()
+    graph = file.graph("main")
+    i, out = (graph.tensor(name, (1,), "int32") for name in ("i", "out"))
+    graph.add(Op.WHILE, [i], [out], schema.WhileOptionsT(condSubgraphIndex=1, bodySubgraphIndex=2))
+    graph.ports([i], [out])
+    for name in ("once", "again"):
+        graph.constant(name, np.arange(100, dtype=np.float32))
+    condition = file.graph("condition")
+    i, goes_on = condition.tensor("i", (1,), "int32"), condition.tensor("goes on", (1,), "bool")
+    condition.add(Op.LESS, [i, condition.constant("limit", np.array([1 << 30], np.int32))], [goes_on])
+    condition.ports([i], [goes_on])
+    body = file.graph("body")
+    i, same = body.tensor("i", (1,), "int32"), body.tensor("same", (1,), "int32")
+    body.add(Op.ADD, [i, body.constant("nothing", np.array([0], np.int32))], [same], AddOptions())
+    body.ports([i], [same])
+    return file.data()
+
+
+def crashing() -> bytes:
+    """A file whose QUANTIZE has a zero point far out of its type, which the native kernel follows out of its table."""
+    file = File()
+    graph = file.graph("main")
+    x, y = graph.tensor("x", (-1, 40), "uint8", 0.5, 0), graph.tensor("y", (-1, 40), "int8", 0.5, -(2**31))
+    graph.add(Op.QUANTIZE, [x], [y])
+    graph.ports([x], [y])
+    return file.data()
+
+
+def greedy() -> bytes:
+    """A file that wants 1 GiB for an activation."""
+    file = File()
+    graph = file.graph("main")
+    x, y = graph.tensor("x", (1, 1, 1)), graph.tensor("y", (1 << 12, 1 << 8, 1 << 8))
+    shape = graph.constant("shape", np.array([1 << 12, 1 << 8, 1 << 8], np.int32))
+    graph.add(Op.BROADCAST_TO, [x, shape], [y], version=2)
+    graph.ports([x], [y])
+    return file.data()
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(data: bytes, name: str = "file.tflite"):
+        (tmp_path / name).write_bytes(data)
+        return tmp_path / name
+
+    return write
+
+
+def test_what_the_child_answers_is_what_the_runtime_answers_here(save):
+    path = save(tied_pair())
+    runtimes = ("litert-xnnpack", "litert-reference")
+    answers = run_apart([Job(path, runtime, [("main", {"x": X}), ("main", {"x": X[:1]})]) for runtime in runtimes])
+    for runtime, answer in zip(runtimes, answers, strict=True):
+        session = open_litert(runtime, path.read_bytes())
+        assert answer.problem == "" and answer.provider == session.provider
+        three, one = map(outputs, answer.runs)
+        np.testing.assert_array_equal(three["y"], session.run("main", X)["y"])
+        assert one["y"].shape == (1, 12)
+
+
+def test_onnx_runtime_too(save, make_program):
+    program = make_program(quantized=False)
+    path = save(to_onnx(program), "file.onnx")
+    x = np.random.default_rng(0).uniform(size=(2, 20)).astype(np.float32)
+    (answer,) = run_apart([Job(path, "ort-cpu", [("main", {"x": x})])])
+    assert answer.provider == "CPUExecutionProvider"
+    assert {name: values.shape for name, values in outputs(answer.runs[0]).items()} == {"code": (2, 5), "y": (2, 20)}
+
+
+def test_a_file_without_signatures_takes_its_inputs_in_order(save):
+    from tiedae.export.sharing.tflite_objects import pack_model, unpack_model
+
+    model = unpack_model(tied_pair())
+    model.signatureDefs = None
+    (answer,) = run_apart([Job(save(pack_model(model, b"")), "litert-xnnpack", [("main", {"whatever": X})])])
+    assert outputs(answer.runs[0])["y"].shape == (3, 12)
+
+
+def test_refusals_are_told_apart_from_answers(save):
+    good = save(tied_pair())
+    jobs = [
+        Job(save(b"no model", "bad.tflite"), "litert-xnnpack", []),
+        Job(good, "litert-xnnpack", [("main", {"x": X[:, :5]}), ("main", {"x": X})]),
+    ]
+    bad, mixed = run_apart(jobs)
+    assert "refuses the file" in bad.problem and len(bad.problem) <= LINE
+    assert "refuses to run it" in mixed.runs[0] and outputs(mixed.runs[1])["y"].shape == (3, 12)
+
+
+def test_a_crash_is_told_and_ends_with_its_job(save):
+    good, bad = save(tied_pair()), save(crashing(), "bad.tflite")
+    x = np.zeros((1, 40), np.uint8)
+    jobs = [
+        Job(good, "litert-xnnpack", []),
+        Job(bad, "litert-xnnpack", [("main", {"x": x})]),
+        Job(good, "litert-reference", []),
+    ]
+    before, crashed, after = run_apart(jobs)
+    assert before.problem == ""
+    assert crashed.problem.startswith("litert-xnnpack crashed (SIG")
+    assert after.problem == "litert-reference was not reached"
+
+
+def test_a_hang_ends_in_time(save):
+    start = time.monotonic()
+    job = Job(save(endless()), "litert-reference", [("main", {"i": np.zeros(1, np.int32)})])
+    (answer,) = run_apart([job], seconds=1)
+    assert answer.problem == "litert-reference did not answer within 1 s"
+    assert time.monotonic() - start < 40
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited on Linux")
+def test_memory_has_a_bound(save):
+    job = Job(save(greedy()), "litert-reference", [("main", {"x": np.zeros((1, 1, 1), np.float32)})])
+    (answer,) = run_apart([job], memory=1 << 29)
+    assert "Didn't find op" not in answer.problem
+    assert answer.problem or "refuses to run it" in answer.runs[0]
+
+
+def _wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that `pid` started, as soon as there is one."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    _wait_until(lambda: path.read_text())
+    return [int(child) for child in path.read_text().split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes as /proc shows them")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_an_interrupted_share_leaves_nothing(save, tmp_path, number, code):
+    path, out = save(endless()), tmp_path / "out.tflite"
+    command = [sys.executable, "-m", "tiedae", "share", str(path), "--out", str(out)]
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {**os.environ, "TMPDIR": str(work)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as child:
+        child.stderr.readline()
+        assert "comparing" in child.stderr.readline()
+        (started,) = _children(child.pid)
+        child.send_signal(number)
+        assert child.wait(60) == code
+        assert "Traceback" not in child.stderr.read()
+    _wait_until(lambda: not Path(f"/proc/{started}").exists())
+    for entry in work.iterdir():
+        shutil.rmtree(entry)
+    work.rmdir()
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

@@ -1,0 +1,309 @@
+"""`share` as a command: what it refuses, what it compares, and that it writes nothing unless all is well."""
+
+import json
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiedae.cli import main
+from tiedae.compress.errors import CheckError, FormatError, InputError
+from tiedae.export.formats.contents import Contents, Port, Signature
+from tiedae.export.formats.copies import copies
+from tiedae.export.formats.onnx_reader import read_onnx
+from tiedae.export.formats.onnx_writer import to_onnx
+from tiedae.export.formats.tflite_reader import read_tflite
+from tiedae.export.formats.tflite_schema import Op
+from tiedae.export.sharing import share as sharing
+from tiedae.export.sharing import trial
+from tiedae.export.sharing.input_ranges import onnx_ranges, tflite_ranges
+from tiedae.export.sharing.share import render, share_file
+from tiedae.export.sharing.share_tflite import share_tflite
+from tiedae.export.sharing.tflite_objects import pack_model, unpack_model
+from tiedae.export.sharing.trial import BOUNDS, Ranges, compare_outputs, random_inputs
+
+from .test_sandbox import crashing
+from .tflite_files import File, int8_pair, schema, tied_pair
+
+WIDE = (256, 64)
+
+
+@pytest.fixture
+def tied(tmp_path):
+    path = tmp_path / "tied.tflite"
+    path.write_bytes(tied_pair(sizes=WIDE))
+    return path
+
+
+def untied() -> bytes:
+    model = unpack_model(tied_pair())
+    model.buffers[2].data = np.random.default_rng(9).normal(size=96).astype(np.float32).view(np.uint8)
+    return pack_model(model, b"")
+
+
+def test_a_file_is_rewritten_and_compared(tied, tmp_path):
+    said = []
+    out = tmp_path / "out.tflite"
+    found = share_file(tied, out, announce=said.append)
+    assert copies(read_tflite(out.read_bytes())) == []
+    assert (found["bytes_before"], found["bytes_after"]) == (tied.stat().st_size, out.stat().st_size)
+    assert found["ratio"] == found["bytes_after"] / found["bytes_before"] < 0.55
+    assert [merged["relation"] for merged in found["merged"]] == ["transposed"] and found["kept"] == []
+    rows = [(row["runtime"], row["signature"], row["output"], row["count"]) for row in found["compared"]]
+    assert rows == [(name, "main", "y", 4 * WIDE[0]) for name in ("litert-xnnpack", "litert-reference")]
+    assert all(row["largest"] <= 1e-4 * row["scale"] and not row["problem"] for row in found["compared"])
+    assert json.loads(json.dumps(found)) == found
+    assert len(said) == 2
+    text = render(found)
+    assert "second is transposed to first: FULLY_CONNECTED → BATCH_MATMUL on a view, 65,536 bytes" in text
+    assert "main y in litert-xnnpack" in text and "XNNPACK: main 3 of 3 operations" in text
+
+
+def test_int8_outputs_are_compared_in_lsb(tmp_path):
+    path, out = tmp_path / "near.tflite", tmp_path / "out.tflite"
+    path.write_bytes(int8_pair(bias=2.0, scales=2))
+    found = share_file(path, out, tolerance=1.0)
+    assert [merged["relation"] for merged in found["merged"]] == ["near"]
+    for row in found["compared"]:
+        assert row["dtype"] == "int8" and sum(row["histogram"].values()) == row["count"] == 160
+        assert 0 < row["mean"] < 2 and row["largest"] == max(abs(int(lsb)) for lsb in row["histogram"])
+    assert "of a step" in render(found) and "LSB" in render(found)
+
+
+def test_a_file_without_copies_is_copied(tmp_path):
+    path, out = tmp_path / "untied.tflite", tmp_path / "out.tflite"
+    path.write_bytes(untied())
+    found = share_file(path, out)
+    assert out.read_bytes() == path.read_bytes() and found["merged"] == found["compared"] == []
+    assert "nothing to store once" in render(found) and "is a copy of untied.tflite" in render(found)
+
+
+def test_an_onnx_file_goes_the_same_way(tmp_path, make_program):
+    path, out = tmp_path / "file.onnx", tmp_path / "out.onnx"
+    path.write_bytes(to_onnx(make_program(quantized=False)))
+    found = share_file(path, out)
+    assert found["format"] == "onnx" and copies(read_onnx(out)) == []
+
+
+CALLS = {
+    "itself": (lambda path: (path, path), {}, "is the file itself"),
+    "no folder": (lambda path: (path, path.parent / "none" / "out.tflite"), {}, "there is no folder"),
+    "a folder": (lambda path: (path, path.parent), {}, "is a folder"),
+    "ending": (lambda path: (path, path.parent / "out.onnx"), {}, "must end in .tflite"),
+    "negative": (lambda path: (path, path.parent / "out.tflite"), {"tolerance": -1.0}, "got -1, must be"),
+    "nan": (lambda path: (path, path.parent / "out.tflite"), {"tolerance": math.nan}, "got nan, must be"),
+    "missing": (lambda path: (path.parent / "none.tflite", path.parent / "out.tflite"), {}, "no such file"),
+}
+
+
+@pytest.mark.parametrize(("paths", "options", "message"), CALLS.values(), ids=CALLS)
+def test_wrong_calls(tied, paths, options, message):
+    before = sorted(tied.parent.iterdir())
+    with pytest.raises(InputError, match=message):
+        share_file(*paths(tied), **options)
+    assert sorted(tied.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "tflite"])
+def test_an_unknown_format(tmp_path, name):
+    (tmp_path / name).write_bytes(tied_pair())
+    with pytest.raises(FormatError, match=r"must end in \.tflite or \.onnx"):
+        share_file(tmp_path / name, tmp_path / f"out{(tmp_path / name).suffix}")
+
+
+def spoil(change):
+    """A writer of .tflite whose result is changed afterwards."""
+
+    def write(path, _name, tolerance):
+        shared = share_tflite(path.read_bytes(), tolerance=tolerance)
+        model = unpack_model(shared.data)
+        change(model)
+        return replace(shared, data=pack_model(model, b""))
+
+    return write
+
+
+def _other_bias(model) -> None:
+    bias = next(tensor for tensor in model.subgraphs[0].tensors if tensor.name == b"bias")
+    model.buffers[bias.buffer].data = (model.buffers[bias.buffer].data.view(np.float32) + 0.1).view(np.uint8)
+
+
+def _not_a_number(model) -> None:
+    bias = next(tensor for tensor in model.subgraphs[0].tensors if tensor.name == b"bias")
+    values = model.buffers[bias.buffer].data.view(np.float32).copy()
+    values[0] = np.nan
+    model.buffers[bias.buffer].data = values.view(np.uint8)
+
+
+def _other_output(model) -> None:
+    model.signatureDefs[0].outputs[0].name = b"z"
+
+
+def _no_operator(model) -> None:
+    model.subgraphs[0].operators[-1].inputs = np.array([0, -1], np.int32)
+
+
+SPOILT = {
+    "values": (_other_bias, "main y in litert-xnnpack: largest difference 0.1"),
+    "nan": (_not_a_number, "main y in litert-xnnpack: values that are not finite: 0 before, 1 after"),
+    "output": (_other_output, "main y in litert-xnnpack: the rewritten file does not give it"),
+    "refused": (_no_operator, "litert-xnnpack runs the file but not the rewritten one"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), SPOILT.values(), ids=SPOILT)
+def test_nothing_is_written_where_an_output_differs(tied, tmp_path, monkeypatch, change, message):
+    formats = {**sharing._FORMATS, "tflite": replace(sharing._FORMATS["tflite"], write=spoil(change))}
+    monkeypatch.setattr(sharing, "_FORMATS", formats)
+    with pytest.raises(CheckError, match="nothing is written") as caught:
+        share_file(tied, tmp_path / "out.tflite")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "out.tflite").exists()
+
+
+def test_a_file_that_crashes_its_runtime_is_refused(tmp_path, capsys):
+    path, out = tmp_path / "crash.tflite", tmp_path / "out.tflite"
+    model = unpack_model(crashing())
+    other = unpack_model(tied_pair())
+    for tensor in other.subgraphs[0].tensors:
+        tensor.buffer += len(model.buffers)
+    model.buffers += other.buffers
+    model.subgraphs[0].tensors += other.subgraphs[0].tensors
+    for extra in other.subgraphs[0].tensors[4:5]:
+        model.subgraphs[0].tensors.append(schema.TensorT(**{**vars(extra), "name": b"again"}))
+    model.buffers.append(schema.BufferT(data=other.buffers[1].data))
+    model.subgraphs[0].tensors[-1].buffer = len(model.buffers) - 1
+    path.write_bytes(pack_model(model, b""))
+    assert main(["share", str(path), "--out", str(out), "-q"]) == 2
+    error = capsys.readouterr().err
+    assert "litert-xnnpack crashed (SIGSEGV)" in error and error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_mutated_files_end_in_one_line(tmp_path, capfd):
+    """The whole command; `test_share_tflite` mutates more files without running them."""
+    path, out = tmp_path / "file.tflite", tmp_path / "out.tflite"
+    sources = [tied_pair(), int8_pair(bias=2.0, scales=2)]
+    codes = set()
+    for seed in range(10):
+        rng = random.Random(seed)
+        data = bytearray(sources[seed % 2])
+        for _ in range(rng.choice([1, 2, 4])):
+            data[rng.randrange(len(data))] = rng.choice([0, 1, 127, 128, 255])
+        path.write_bytes(data[: rng.randrange(len(data))] if seed % 4 == 0 else data)
+        code = main(["share", str(path), "--out", str(out), "--tolerance", "1", "-q"])
+        error = capfd.readouterr().err
+        assert code in (0, 1, 2) and error.count("\n") == (code > 0) and "Traceback" not in error
+        assert out.exists() == (code == 0)
+        out.unlink(missing_ok=True)
+        assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+        codes.add(code)
+    assert codes >= {0, 2}
+
+
+def test_the_command_prints_json(tied, tmp_path, capsys):
+    assert main(["share", str(tied), "--out", str(tmp_path / "out.tflite"), "--json", "-q"]) == 0
+    assert json.loads(capsys.readouterr().out)["merged"][0]["original"] == "first"
+
+
+def test_what_reads_a_table_gets_indices_of_its_rows():
+    file = File()
+    graph = file.graph("embed")
+    ids, x = graph.tensor("ids", (-1,), "int32"), graph.tensor("x", (-1, 4))
+    row, q = graph.tensor("row", (-1, 4)), graph.tensor("q", (-1, 4), "int8", 0.5, -28)
+    graph.add(Op.GATHER, [graph.constant("table", np.zeros((5, 4), np.float32)), ids], [row], schema.GatherOptionsT())
+    graph.add(Op.QUANTIZE, [x], [q])
+    graph.ports([ids, x], [row, q])
+    data = file.data()
+    ranges = tflite_ranges(data)
+    assert ranges == Ranges(5, {("embed", "x"): (-50.0, 77.5)})
+    inputs = [each for _, each in random_inputs(read_tflite(data), ranges, 0)]
+    assert [each["ids"].shape for each in inputs] == [(1,), (3,)]
+    assert all(each["ids"].max() < 5 and each["ids"].min() >= 0 for each in inputs)
+    assert all(each["x"].min() >= -50 and each["x"].max() > 1 for each in inputs)
+
+
+def test_ranges_of_an_onnx_file(tmp_path, make_program):
+    program = make_program()
+    path = tmp_path / "file.onnx"
+    path.write_bytes(to_onnx(program, io="float32"))
+    contents = read_onnx(path)
+    (low, high) = onnx_ranges(path, contents).floats[contents.signatures[0].name, "x"]
+    assert (low, high) == (0.0, pytest.approx(1.0))
+
+
+PORTS = {
+    "uint8": (Port("p", "uint8", (None, 200)), 0, 255),
+    "int8": (Port("p", "int8", (None, 200)), -128, 127),
+    "bool": (Port("p", "bool", (None, 200)), 0, 1),
+    "int64": (Port("p", "int64", (None, 200)), 0, 6),
+    "float32": (Port("p", "float32", (None, 200)), -1, 1),
+    "scalar": (Port("p", "float32", ()), -1, 1),
+}
+
+
+@pytest.mark.parametrize(("port", "low", "high"), PORTS.values(), ids=PORTS)
+def test_random_inputs_are_of_their_port(port, low, high):
+    contents = Contents("tflite", 0, (), (Signature("s", (port,), (), {}),))
+    runs = random_inputs(contents, Ranges(ids=7), 3)
+    for size, (signature, inputs) in zip(trial.BATCHES, runs, strict=True):
+        values = inputs["p"]
+        assert signature == "s" and values.dtype == port.dtype
+        assert values.shape == tuple(size if length is None else length for length in port.shape)
+        assert low <= values.min() and values.max() <= high and (values.size == 1 or len(np.unique(values)) > 1)
+    again = random_inputs(contents, Ranges(ids=7), 3)
+    np.testing.assert_array_equal(again[0][1]["p"], runs[0][1]["p"])
+
+
+@pytest.mark.parametrize("port", [Port("p", "string", (1,)), Port("p", "resource", ()), Port("p", "float32", (1 << 30,))])
+def test_inputs_without_random_values_are_refused(port):
+    with pytest.raises(FormatError, match="no random values for the input p"):
+        random_inputs(Contents("tflite", 0, (), (Signature("s", (port,), (), {}),)), Ranges(), 0)
+
+
+def compared(expected, got, change="operators", quantized=False):
+    runs = [("s", {})]
+    (row,) = compare_outputs("r", runs, [{"y": np.asarray(expected)}], [{"y": np.asarray(got)}], BOUNDS[change, quantized])
+    return row
+
+
+FLOATS, BYTES = np.linspace(-1, 1, 100, dtype=np.float32), np.arange(100, dtype=np.int8)
+DIFFERENCES = {
+    "equal": (FLOATS, FLOATS, "views", False, ""),
+    "close": (FLOATS, FLOATS + np.float32(5e-6), "operators", False, ""),
+    "far": (FLOATS, FLOATS + np.float32(1e-3), "operators", False, "largest difference"),
+    "dtype": (FLOATS, FLOATS.astype(np.float64), "operators", False, "float64 [100] instead of float32 [100]"),
+    "shape": (FLOATS, FLOATS[:50], "near", True, "float32 [50] instead of float32 [100]"),
+    "nan in both": (FLOATS * np.nan, FLOATS * np.nan, "near", True, "100 before, 100 after"),
+    "an LSB of a view": (BYTES, BYTES + np.int8(1), "views", True, "mean difference 1"),
+    "an LSB of an operator": (BYTES, BYTES + np.int8(1), "operators", True, ""),
+    "many LSB": (BYTES, BYTES + np.int8(9), "near", True, "mean difference 9"),
+    "ids": (np.arange(100), np.arange(100) + 1, "operators", False, "100 of 100 values differ"),
+    "truth": (BYTES > 50, BYTES > 49, "views", False, "1 of 100 values differ"),
+}
+
+
+@pytest.mark.parametrize(("expected", "got", "change", "quantized", "problem"), DIFFERENCES.values(), ids=DIFFERENCES)
+def test_comparisons(expected, got, change, quantized, problem):
+    row = compared(expected, got, change, quantized)
+    assert problem in row.problem and bool(problem) == bool(row.problem)
+
+
+def test_comparisons_count_lsb():
+    row = compared(BYTES, BYTES + np.where(BYTES < 10, 2, 0).astype(np.int8), "operators", True)
+    assert (row.differing, row.largest, row.mean, row.histogram) == (10, 2.0, 0.2, {"0": 90, "2": 10})
+    assert row.to_json()["share"] == 0.1
+
+
+def test_a_new_output_is_a_failure():
+    rows = list(compare_outputs("r", [("s", {})], [{"y": FLOATS}], [{"y": FLOATS, "z": FLOATS}], BOUNDS["views", False]))
+    assert [bool(row.problem) for row in rows] == [False, True]
+
+
+def test_a_run_that_the_first_file_refuses_is_left_out():
+    runs = [("s", {}), ("s", {})]
+    (row,) = compare_outputs("r", runs, ["refused", {"y": FLOATS}], ["refused", {"y": FLOATS}], BOUNDS["views", False])
+    assert (row.count, row.problem) == (100, "")
+    (row,) = compare_outputs("r", runs[:1], [{"y": FLOATS}], ["refused"], BOUNDS["views", False])
+    assert row.problem == "refused"

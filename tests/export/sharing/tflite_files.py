@@ -1,0 +1,159 @@
+"""Small .tflite files of other shapes than ours, for the tests of `share`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from tiedae.export.formats.tflite_schema import (
+    AddOptions,
+    BatchMatMulOptions,
+    Buffer,
+    Builder,
+    FullyConnectedOptions,
+    Op,
+    Operator,
+    Quantization,
+    Tensor,
+    TensorMap,
+    int32,
+)
+
+Activation = schema.ActivationFunctionType
+TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "bool": 6, "int8": 9}
+KINDS = {
+    FullyConnectedOptions: schema.BuiltinOptions.FullyConnectedOptions,
+    BatchMatMulOptions: schema.BuiltinOptions.BatchMatMulOptions,
+    AddOptions: schema.BuiltinOptions.AddOptions,
+    schema.WhileOptionsT: schema.BuiltinOptions.WhileOptions,
+    schema.GatherOptionsT: schema.BuiltinOptions.GatherOptions,
+    schema.Conv2DOptionsT: schema.BuiltinOptions.Conv2DOptions,
+}
+
+
+class File:
+    """A file of one or more subgraphs, a signature each, in which every constant has a buffer of its own."""
+
+    def __init__(self) -> None:
+        self.buffers: list[bytes] = [b""]
+        self.codes: list[tuple[int, int]] = []
+        self.graphs: list[schema.SubGraphT] = []
+        self.metadata: list[schema.MetadataT] = []
+
+    def graph(self, name: str) -> Graph:
+        self.graphs.append(schema.SubGraphT(tensors=[], operators=[], name=name))
+        return Graph(self, self.graphs[-1])
+
+    def note(self, name: str, content: bytes) -> None:
+        self.buffers.append(content)
+        self.metadata.append(schema.MetadataT(name=name, buffer=len(self.buffers) - 1))
+
+    def data(self, **fields) -> bytes:
+        model = schema.ModelT(
+            version=3,
+            operatorCodes=[schema.OperatorCodeT(min(code, 127), None, version, code) for code, version in self.codes],
+            subgraphs=self.graphs,
+            description="of the tests",
+            buffers=[Buffer(data) for data in self.buffers],
+            metadata=self.metadata,
+            signatureDefs=[self._signature(index, graph) for index, graph in enumerate(self.graphs)],
+            **fields,
+        )
+        builder = Builder(1 << 16)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _signature(self, index: int, graph: schema.SubGraphT) -> schema.SignatureDefT:
+        inputs, outputs = (
+            [TensorMap(name=graph.tensors[i].name, tensorIndex=int(i)) for i in ports]
+            for ports in (graph.inputs, graph.outputs)
+        )
+        return schema.SignatureDefT(inputs=inputs, outputs=outputs, signatureKey=graph.name, subgraphIndex=index)
+
+
+class Graph:
+    def __init__(self, file: File, table: Any) -> None:
+        self.file, self.table = file, table
+
+    def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "float32", scale=None, zero_point=0, **fields) -> int:
+        """An activation; its first dimension is free where it is -1."""
+        fixed = tuple(max(size, 1) for size in shape)
+        free = int32(shape) if -1 in shape else None
+        table = _quantization(scale, zero_point)
+        kind = TYPES[dtype]
+        fields = {"buffer": 0, "hasRank": True} | fields
+        self.table.tensors.append(
+            Tensor(shape=int32(fixed), type=kind, name=name, quantization=table, shapeSignature=free, **fields)
+        )
+        return len(self.table.tensors) - 1
+
+    def constant(self, name: str, values: np.ndarray, scale=None, zero_point=0, **fields) -> int:
+        self.file.buffers.append(values.tobytes())
+        buffer = len(self.file.buffers) - 1
+        return self.tensor(name, values.shape, values.dtype.name, scale, zero_point, buffer=buffer, **fields)
+
+    def add(self, code: int, inputs: list[int], outputs: list[int], options=None, version: int = 1) -> None:
+        if (code, version) not in self.file.codes:
+            self.file.codes.append((code, version))
+        kind = KINDS[type(options)] if options is not None else 0
+        index = self.file.codes.index((code, version))
+        self.table.operators.append(
+            Operator(index, int32(inputs), int32(outputs), builtinOptionsType=kind, builtinOptions=options)
+        )
+
+    def ports(self, inputs: list[int], outputs: list[int]) -> None:
+        self.table.inputs, self.table.outputs = int32(inputs), int32(outputs)
+
+
+def _quantization(scale, zero_point) -> Quantization | None:
+    if scale is None:
+        return None
+    scales = np.atleast_1d(np.asarray(scale, np.float32))
+    return Quantization(scale=scales, zeroPoint=np.full(scales.size, zero_point, np.int64))
+
+
+def tied_pair(*, bias=True, activation=Activation.NONE, rank=2, seed=0, metadata=(), sizes=(12, 8), **options) -> bytes:
+    """x → FULLY_CONNECTED(W) → h → FULLY_CONNECTED(Wᵀ, bias, activation) → y in float32, W stored in both orders."""
+    rng, file = np.random.default_rng(seed), File()
+    inputs, units = sizes
+    kernel = rng.normal(size=(units, inputs)).astype(np.float32)
+    graph = file.graph("main")
+    lead = (-1,) + (2,) * (rank - 2)
+    x, h, y = (graph.tensor(name, (*lead, size)) for name, size in (("x", inputs), ("h", units), ("y", inputs)))
+    first = graph.constant("first", kernel)
+    second = graph.constant("second", np.ascontiguousarray(kernel.T))
+    last = graph.constant("bias", rng.normal(size=inputs).astype(np.float32)) if bias else -1
+    graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], FullyConnectedOptions(keepNumDims=rank > 2))
+    options = {"keepNumDims": rank > 2, "fusedActivationFunction": activation} | options
+    graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], FullyConnectedOptions(**options))
+    graph.ports([x], [y])
+    for name in metadata:
+        file.note(name, b"notes")
+    return file.data()
+
+
+def int8_pair(*, bias: float, activation=Activation.NONE, scales=1, noise=0.0, sizes=(40, 24), seed=0) -> bytes:
+    """The same in int8: per tensor, or (`scales` > 1) a scale per unit of the first, the second quantized on its own.
+
+    `bias` is the standard deviation of the second's bias, in the unit of `y`.
+    """
+    rng, file = np.random.default_rng(seed), File()
+    inputs, units = sizes
+    real = rng.normal(size=(units, inputs)) * (rng.uniform(0.4, 1, (units, 1)) if scales > 1 else 1)
+    steps = [np.abs(kernel).max(1 if scales > 1 else None, keepdims=True) / 127 for kernel in (real, real.T + noise)]
+    stored = [np.rint(k / s).astype(np.int8) for k, s in zip((real, real.T + noise), steps, strict=True)]
+    graph = file.graph("main")
+    x = graph.tensor("x", (-1, inputs), "int8", 1 / 64, 3)
+    h = graph.tensor("h", (-1, units), "int8", 0.15, -5)
+    low = 0 if activation else -1
+    y = graph.tensor("y", (-1, inputs), "int8", 0.5, -128 if low == 0 else 0)
+    first = graph.constant("first", stored[0], steps[0].ravel())
+    second = graph.constant("second", stored[1], steps[1].ravel())
+    unit = 0.15 * steps[1].ravel().astype(np.float32)
+    offsets = np.rint(rng.normal(0, bias, inputs) / unit).astype(np.int32)
+    last = graph.constant("bias", offsets, unit) if bias else -1
+    graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], FullyConnectedOptions(), 4)
+    graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], FullyConnectedOptions(fusedActivationFunction=activation), 4)
+    graph.ports([x], [y])
+    return file.data()
