@@ -7,6 +7,7 @@ does so is absent: it is kept absent during the import.
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ from .session import batches, first_line, joined, load
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
 REPORTER = "openvino_telemetry"
+SS_DISABLE = 2
+"""No stack of their own for signal handlers (Linux's signal.h)."""
 
 
 @lru_cache(maxsize=1)
@@ -49,6 +52,31 @@ def _absent(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
+class _Stack(ctypes.Structure):
+    """stack_t of Linux's signal.h."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def _same_signal_stack() -> Iterator[None]:
+    """Give the thread back the stack that its signal handlers run on, or none.
+
+    Where OpenVINO compiles a model it sets a stack of its own (AMX wants a large one), which is gone with the model while the
+    thread still points to it: the next signal, such as Ctrl-C, would end the process.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    library, before = ctypes.CDLL(None), _Stack()
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        if library.sigaltstack(ctypes.byref(before), None) != 0:
+            library.sigaltstack(ctypes.byref(_Stack(None, SS_DISABLE, 0)), None)
+
+
 def open_openvino(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OpenVinoSession:
     """Open the file of each signature, `.onnx` or `.tflite`.
 
@@ -64,7 +92,7 @@ class OpenVinoSession:
 
     def __init__(self, runtime: str, files: Mapping[str, Path], threads: int) -> None:
         self.runtime = runtime
-        with quiet():
+        with quiet(), _same_signal_stack():
             core = library().Core()
             options = {
                 "EXECUTION_MODE_HINT": "ACCURACY",

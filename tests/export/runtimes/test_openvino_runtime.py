@@ -1,5 +1,6 @@
 """OpenVINO: both formats, every signature, and no word to anyone about it."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -7,9 +8,11 @@ import sys
 import numpy as np
 import pytest
 from tiedae.compress.errors import FormatError
+from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.interpreter import execute
 from tiedae.export.runtimes.openvino_runtime import open_openvino
 
+from ...conftest import build_program
 from .test_table import SIGNATURES, opened, samples, toy, write
 
 
@@ -32,6 +35,38 @@ def test_differs_in_few_values(target, tmp_path):
     x = samples(program, "encode", 1000)
     codes, expected = session.run("encode", x)["code"], execute(program, "encode", x)["code"]
     assert np.mean(codes != expected) < 0.001
+
+
+class Stack(ctypes.Structure):
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def signal_stack():
+    found = Stack()
+    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found))
+    return found.start, found.flags, found.size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's signal stacks")
+def test_signals_still_find_their_stack(tmp_path):
+    """OpenVINO leaves the thread with one that goes with the model: Ctrl-C would then be a segmentation fault."""
+    before = signal_stack()
+    session = opened("openvino-onnx", write(tmp_path, "onnx", toy("onnx")))
+    assert signal_stack() == before
+    del session
+    assert signal_stack() == before
+
+
+@pytest.mark.parametrize(("runtime", "equal"), [("openvino-onnx", False), ("ort-cpu", True)])
+def test_a_square_kernel_read_both_ways(runtime, equal, tmp_path):
+    """OpenVINO 2026.4 takes W for its transpose where both have one shape; should it fail here, it is mended: say so."""
+    program = build_program((20, 12, 12, 5), ("relu", "relu", "linear"))
+    path = tmp_path / "square.onnx"
+    path.write_bytes(to_onnx(program, signature="reconstruct"))
+    x = samples(program, "reconstruct", 64)
+    got, expected = opened(runtime, {"reconstruct": path}).run("reconstruct", x), execute(program, "reconstruct", x)
+    assert np.array_equal(got["code"], expected["code"])
+    assert (np.abs(got["y"].astype(int) - expected["y"]).max() <= 1) == equal
 
 
 def test_reports_to_nobody(tmp_path):
