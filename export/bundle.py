@@ -26,9 +26,8 @@ from ..compress.errors import FormatError
 from ..compress.files import write_atomic
 from . import manifest as manifests
 from .formats.contents import Contents, Port
-from .formats.onnx_reader import read_onnx
 from .formats.onnx_writer import to_onnx, to_onnx_pair
-from .formats.tflite_reader import read_tflite_file
+from .formats.reading import read_model
 from .formats.tflite_writer import to_tflite
 from .interpreter import execute
 from .program import Program
@@ -163,20 +162,6 @@ def _port(port: Port) -> dict[str, Any]:
 
 def is_model(name: str) -> bool:
     return name.endswith((".tflite", ".onnx"))
-
-
-def read_model(path: Path) -> Contents:
-    """Parse a model file by its ending; FormatError where it is missing, damaged or of neither kind."""
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file")
-    if path.suffix == ".tflite":
-        try:
-            return read_tflite_file(path)
-        except FormatError as error:
-            raise FormatError(f"{path}: {error}") from error
-    if path.suffix == ".onnx":
-        return read_onnx(path)
-    raise FormatError(f"{path}: must end in .tflite or .onnx")
 
 
 @dataclass(frozen=True)

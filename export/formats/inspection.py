@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..bundle import read_model
 from .contents import Constant, Contents, Port, printable
 from .copies import SEARCHED, Copy, copies
+from .reading import read_model
 
 SHOWN = 24
 """How many constants are listed; the rest is summed up."""

@@ -15,11 +15,12 @@ import numpy as np
 
 from ...compress.data import Scaling
 from ...compress.errors import FormatError, InputError, UnavailableError
-from ..bundle import Bundle, read_model
+from ..bundle import Bundle
 from ..formats.contents import Contents, Signature
+from ..formats.reading import read_model
 from ..interpreter import execute
 from ..program import SIGNATURES
-from ..sharing.sandbox import _RUNNERS
+from ..sharing.sandbox import RUNNERS
 from .port_values import Values, name_inputs, to_real, to_stored
 
 DEFAULT_RUNTIMES = {"tflite": "litert-xnnpack", "onnx": "ort-cpu"}
@@ -46,7 +47,7 @@ def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple
     asked for.
     """
     try:
-        provider, run = _RUNNERS[runtime.split("-")[0]](path, runtime)
+        provider, run = RUNNERS[runtime.split("-")[0]](path, runtime)
         if runtime == "ort-cuda" and "CUDA" not in provider:
             raise UnavailableError(f"{path}: CUDA was asked for, but {provider} ran")
         outputs = [run(signature.name, piece) for piece in _pieces(signature, x)]

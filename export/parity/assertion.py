@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import CheckError, InputError
-from ..bundle import read_model
 from ..formats.contents import Contents, Port, Signature
+from ..formats.reading import read_model
 from ..sharing.input_ranges import onnx_ranges, tflite_ranges
-from ..sharing.trial import _random
+from ..sharing.trial import random_values
 from .answers import DEFAULT_RUNTIMES, RUNTIMES, answer_of, choose_signature, needs_inputs, own_inputs, run_file
 from .port_values import Values, name_inputs, quantize, to_real, to_stored
 
@@ -134,7 +134,7 @@ def _inputs(
         raise InputError(f"samples: got {samples}, must be at least 1")
     rng = np.random.default_rng(seed)
     ranges = tflite_ranges(path.read_bytes()) if contents.format == "tflite" else onnx_ranges(path, contents)
-    return {port.name: _random(port, ranges, signature.name, samples, rng) for port in signature.inputs}
+    return {port.name: random_values(port, ranges, signature.name, samples, rng) for port in signature.inputs}
 
 
 def _named(signature: Signature, outputs: Any, path: Path) -> dict[str, np.ndarray]:

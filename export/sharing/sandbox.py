@@ -121,7 +121,7 @@ def main(folder: Path) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         limited = False
         for index, job in enumerate(plan["jobs"]):
-            runner = _RUNNERS[job["runtime"].split("-")[0]]
+            runner = RUNNERS[job["runtime"].split("-")[0]]
             if not limited:
                 _limit(plan["memory"])
                 limited = True
@@ -236,7 +236,8 @@ def _line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:LINE]
 
 
-_RUNNERS: Mapping[str, Opener] = {"litert": _open_litert, "ort": _open_ort}
+RUNNERS: Mapping[str, Opener] = {"litert": _open_litert, "ort": _open_ort}
+"""By the first word of a runtime's name: opens a file, gives what really runs it and the function that runs it."""
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))

@@ -11,9 +11,9 @@ from typing import Any
 
 from ...compress.errors import CheckError, FormatError, InputError
 from ...compress.files import write_atomic
-from ..bundle import read_model
 from ..formats.contents import Contents
 from ..formats.copies import SEARCHED, copies
+from ..formats.reading import read_model
 from .merging import Shared
 from .sandbox import Answer, Job, run_apart
 from .trial import BOUNDS, Change, Comparison, Ranges, compare_outputs, random_inputs

@@ -87,13 +87,14 @@ def random_inputs(contents: Contents, ranges: Ranges, seed: int) -> list[tuple[s
     """
     rng = np.random.default_rng(seed)
     return [
-        (signature.name, {port.name: _random(port, ranges, signature.name, size, rng) for port in signature.inputs})
+        (signature.name, {port.name: random_values(port, ranges, signature.name, size, rng) for port in signature.inputs})
         for signature in contents.signatures
         for size in BATCHES
     ]
 
 
-def _random(port: Port, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
+def random_values(port: Port, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Values of one input of `signature`, of the port's shape and dtype, with `size` for its free dimensions."""
     shape = tuple(size if length is None else length for length in port.shape)
     try:
         dtype = np.dtype(port.dtype)
