@@ -354,4 +354,6 @@ def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evide
         loss = row["error"] / reference - 1 if reference > 0 else float(row["error"] > 0)
         limit = f"<= {tolerances.max_quality_loss:g}"
         text = f"{row['file']} in {row['runtime']}: error {row['error']:.4g}, {loss:+.2%} against Keras float {reference:.4g}"
-        findings.check(f"quality {row['file']} {row['runtime']}", loss <= tolerances.max_quality_loss, loss, limit, text)
+        ok = loss <= tolerances.max_quality_loss
+        text = text if ok else "; ".join(filter(None, (text, row.get("fault", ""))))
+        findings.check(f"quality {row['file']} {row['runtime']}", ok, loss, limit, text)

@@ -80,7 +80,7 @@ def _compare_values(one: Measured, other: Measured, tolerances: VerifyConfig, fi
             share = tolerances.codes_equal_share if alike else 0.0
             ok = row.within(max_lsb=max_lsb, equal_share=share)
             label, limit = f"{subject.name('formats code', signature)} {reference}", f">= {share}, <= {max_lsb} LSB"
-            findings.check(label, ok, row.equal_share, limit, subject.text(signature, row.text))
+            subject.check(findings, label, signature, ok, row.equal_share, limit, row.text)
 
 
 def _cross(
@@ -108,8 +108,9 @@ def _cross(
             findings.parity.append(subject.row("decode", row, encoder=source))
             most = 0 if subject.rounds_alike else tolerances.operation_max_lsb
             label = f"{subject.name('crossing', 'decode')} {source} own codes"
-            text = subject.text("decode", row.text)
-            findings.check(label, row.within(max_lsb=most), row.max_lsb, f"<= {most} LSB", text)
+            ok, read = row.within(max_lsb=most), "reconstruct" if "reconstruct" in subject.files else "decode"
+            text = row.text if ok else subject.blamed(read, row.text)
+            subject.check(findings, label, "decode", ok, row.max_lsb, f"<= {most} LSB", text)
         return
     if evidence.floats is not None:
         tolerance = tolerances.float_max_abs

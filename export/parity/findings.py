@@ -13,7 +13,7 @@ from ..bundle import program_input
 from ..formats.contents import Contents
 from ..program import Program
 from ..runtimes.session import Session
-from ..runtimes.table import SAME_ROUNDING
+from ..runtimes.table import RUNTIMES, SAME_ROUNDING
 from .comparison import Parity
 from .expected import Floats
 
@@ -105,8 +105,20 @@ class Subject:
         """The name of a check."""
         return f"{kind} {self.files[signature]} {signature} {self.runtime}"
 
-    def text(self, signature: str, text: str) -> str:
-        return f"{self.files[signature]} in {self.runtime}: {text}"
+    def check(
+        self, findings: Findings, name: str, signature: str, ok: bool, value: float | int | str, limit: str, text: str
+    ) -> None:
+        """Record a check of one signature; where it fails, beside a known fault of the runtime."""
+        told = text if ok else self.blamed(signature, text)
+        findings.check(name, ok, value, limit, f"{self.files[signature]} in {self.runtime}: {told}")
+
+    def blamed(self, signature: str, text: str) -> str:
+        """The text, and what is known to be wrong with the runtime itself on such a file."""
+        return "; ".join(filter(None, (text, self.fault(signature))))
+
+    def fault(self, signature: str) -> str:
+        """What is known to be wrong with the runtime itself on such a file, else nothing."""
+        return RUNTIMES[self.runtime].fault(self.program, signature)
 
     def input(self, signature: str, evidence: Evidence) -> np.ndarray:
         """The samples in the dtype of the signature's `x`."""
@@ -127,13 +139,13 @@ class Subject:
         try:
             got = self.session.run(signature, x)
         except TiedaeError as error:
-            findings.check(self.name("runs", signature), False, "refused", "runs", self.text(signature, str(error)))
+            self.check(findings, self.name("runs", signature), signature, False, "refused", "runs", str(error))
             return {}
         outputs = self.program.part(signature)[2]
         missing = [name for name in outputs if name not in got]
         if missing:
             text = f"gives {', '.join(got)}, expected {', '.join(outputs)}"
-            findings.check(self.name("runs", signature), False, "no " + missing[0], "runs", self.text(signature, text))
+            self.check(findings, self.name("runs", signature), signature, False, "no " + missing[0], "runs", text)
         return {name: got[name] for name in outputs if name in got}
 
     def trace(self, signature: str, x: np.ndarray, findings: Findings) -> dict[str, np.ndarray]:
@@ -141,7 +153,7 @@ class Subject:
         try:
             traced = self.session.trace(signature, x)
         except TiedaeError as error:
-            findings.check(self.name("traces", signature), False, "refused", "traces", self.text(signature, str(error)))
+            self.check(findings, self.name("traces", signature), signature, False, "refused", "traces", str(error))
             return {}
         if not traced:
             files = dict.fromkeys(self.files[each] for each in self.traced_signatures())

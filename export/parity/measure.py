@@ -107,7 +107,7 @@ def check_output(
     limit = f"<= {tolerances.operation_max_lsb} LSB{'' if subject.rounds_alike else ' on average (rounds differently)'}"
     ok = not row.problem and value <= tolerances.operation_max_lsb + ROUNDING
     name = subject.name(kind, signature) + "".join(f" {each}" for each in more.values())
-    findings.check(name, ok, value, limit, subject.text(signature, row.text))
+    subject.check(findings, name, signature, ok, value, limit, row.text)
     return {} if row.problem else {"y": q}
 
 
@@ -124,7 +124,7 @@ def _check_codes(
         max_lsb, min_share = tolerances.codes_max_lsb * len(subject.program.kernels), 0.0
         limit = f"<= {max_lsb} LSB (rounds differently)"
     ok = row.within(max_lsb=max_lsb, equal_share=min_share)
-    findings.check(subject.name("codes", signature), ok, row.equal_share, limit, subject.text(signature, row.text))
+    subject.check(findings, subject.name("codes", signature), signature, ok, row.equal_share, limit, row.text)
     return row
 
 
@@ -144,8 +144,8 @@ def _check_operations(
     ok = worst.within(max_lsb=tolerances.operation_max_lsb)
     text = f"{len(rows)} operations of {signature}, at most {worst.max_lsb} LSB on equal inputs ({worst.what})"
     limit = f"<= {tolerances.operation_max_lsb} LSB"
-    text = subject.text(signature, text if ok else worst.text)
-    findings.check(subject.name("operations", signature), ok, worst.max_lsb, limit, text)
+    name = subject.name("operations", signature)
+    subject.check(findings, name, signature, ok, worst.max_lsb, limit, text if ok else worst.text)
     for operation in hidden:
         reason = "the runtime shows no tensor of it"
         findings.skip(f"{subject.runtime}: operation {operation} of {subject.files[signature]}", reason)
@@ -166,9 +166,8 @@ def _check_tracing(
             q, _ = as_bytes(values[:TRACED_SAMPLES], quantization)
             row = compare(f"{name} ({signature})", traced[name], q, reference="its own trace")
             ok, limit = row.within(max_lsb=tolerances.operation_max_lsb), f"<= {tolerances.operation_max_lsb} LSB"
-            findings.check(
-                f"{subject.name('trace', signature)} {name}", ok, row.max_lsb, limit, subject.text(signature, row.text)
-            )
+            label = f"{subject.name('trace', signature)} {name}"
+            subject.check(findings, label, signature, ok, row.max_lsb, limit, row.text)
 
 
 def measure_float(subject: Subject, evidence: Evidence, tolerances: VerifyConfig, findings: Findings) -> Measured:
@@ -211,7 +210,7 @@ def check_float(subject: Subject, signature: str, kind: str, row: Parity, findin
     findings.parity.append(subject.row(signature, row, **more))
     kind, _, name = kind.partition(" ")
     label = " ".join(filter(None, (kind, name, subject.files[signature], signature, subject.runtime, *more.values())))
-    findings.check(label, row.close(), row.max_abs, f"<= {row.allowed:.3g}", subject.text(signature, row.text))
+    subject.check(findings, label, signature, row.close(), row.max_abs, f"<= {row.allowed:.3g}", row.text)
 
 
 def _measure_layers(
@@ -236,8 +235,9 @@ def _measure_layers(
         if traced:
             none = Parity("none", "float", problem="the runtime shows no layer")
             worst = max(rows, key=lambda row: (bool(row.problem), row.max_abs - row.allowed), default=none)
-            limit, text = f"<= {worst.allowed:.3g}", subject.text(signature, f"{len(rows)} layers, worst {worst.text}")
-            findings.check(subject.name("layers", signature), worst.close(), worst.max_abs, limit, text)
+            limit, text = f"<= {worst.allowed:.3g}", f"{len(rows)} layers, worst {worst.text}"
+            name = subject.name("layers", signature)
+            subject.check(findings, name, signature, worst.close(), worst.max_abs, limit, text)
     return layers
 
 
@@ -257,7 +257,8 @@ def _measure_quality(
         findings.check(f"quality {file} {runtime}", False, "no y", "finite", text)
         return
     row = {"row": f"tiedae {file}", "stage": "export", "precision": precision, "runtime": runtime, "file": file}
-    findings.quality.append({**row, "error": error})
+    fault = subject.fault("reconstruct" if "reconstruct" in subject.files else "decode")
+    findings.quality.append({**row, "error": error} | ({"fault": fault} if fault else {}))
 
 
 def squared_error(x: np.ndarray, y: np.ndarray) -> float:

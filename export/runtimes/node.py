@@ -54,13 +54,13 @@ def open_node(files: Mapping[str, Path], *, threads: int = 1) -> NodeSession:
 
 def find_package() -> Path:
     """The folder of onnxruntime-node. Raises UnavailableError where it is nowhere."""
-    named = os.environ.get(VARIABLE)
-    here = Path.cwd()
+    named, here = os.environ.get(VARIABLE), Path.cwd()
     folders = [Path(named)] if named else [folder / "node_modules" for folder in (here, *here.parents)]
     for folder in folders:
         if (folder / PACKAGE / "package.json").is_file():
             return (folder / PACKAGE).resolve()
-    where = f"{VARIABLE}={named}" if named else f"node_modules of {here} or above, and {VARIABLE} is not set"
+    above = f"node_modules of the working directory or above, and {VARIABLE} is not set"
+    where = f"the folder that {VARIABLE} names" if named else above
     raise UnavailableError(f"{PACKAGE} is not in {where}: {INSTALL[PACKAGE]}")
 
 
@@ -143,14 +143,16 @@ class _Process:
         """Send a request; its answer and the arrays that follow it. Raises UnavailableError where the process ended."""
         sink, source = self._child.stdin, self._child.stdout
         assert sink and source
-        with _limited(self._child, PATIENCE):
+        with _limited(self._child, PATIENCE) as timer:
             try:
                 sink.write(json.dumps({**request, "bytes": len(data)}).encode() + b"\n" + data)
                 sink.flush()
                 answer = json.loads(source.readline())
                 return answer, {output["name"]: _array(source, output) for output in answer.get("outputs", ())}
             except (BrokenPipeError, ValueError):
-                raise UnavailableError(f"{PACKAGE} does not run: {self._reason()}") from None
+                reason = self._reason()
+                reason = f"no answer in {PATIENCE:g} s" if timer.finished.is_set() else reason
+                raise UnavailableError(f"{PACKAGE} does not run: {reason}") from None
 
     def _reason(self) -> str:
         """The line of Node.js' standard error that names the error, else how it ended."""
@@ -167,12 +169,12 @@ def _array(source: IO[bytes], output: Mapping[str, Any]) -> np.ndarray:
 
 
 @contextmanager
-def _limited(child: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
-    """End the process where the block takes longer, so that no read waits for ever."""
+def _limited(child: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Timer]:
+    """End the process where the block takes longer, so that no read waits for ever; the timer is `finished` then."""
     timer = threading.Timer(seconds, child.kill)
     timer.start()
     try:
-        yield
+        yield timer
     finally:
         timer.cancel()
 

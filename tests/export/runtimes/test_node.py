@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.interpreter import execute
+from tiedae.export.runtimes import node
 from tiedae.export.runtimes.node import PACKAGE, VARIABLE, NodeSession, find_package, open_node
 
 from .test_table import opened, samples, toy, write
@@ -37,11 +38,20 @@ def test_the_package_is_found_above_the_working_directory(tmp_path, monkeypatch)
     monkeypatch.chdir(below)
     assert find_package() == (modules / PACKAGE).resolve()
     monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))
-    with pytest.raises(UnavailableError, match=rf"is not in {VARIABLE}=.*elsewhere: npm install --ignore-scripts {PACKAGE}"):
+    with pytest.raises(UnavailableError, match=rf"is not in the folder that {VARIABLE} names: npm install .* {PACKAGE}"):
         find_package()
     monkeypatch.setenv(VARIABLE, str(modules))
     monkeypatch.chdir(Path("/"))
     assert find_package() == (modules / PACKAGE).resolve()
+
+
+def test_the_reason_is_the_same_on_every_machine(tmp_path, monkeypatch):
+    """It goes into metrics.json, which names no path of the machine."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnavailableError, match=f"{PACKAGE} is not in node_modules of the working directory") as caught:
+        find_package()
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_without_node_it_says_so(files, monkeypatch):
@@ -65,6 +75,14 @@ def test_a_broken_package_is_a_reason(source, reason, files, tmp_path, monkeypat
     with pytest.raises(UnavailableError, match=f"{PACKAGE} does not run: .*{reason}") as caught:
         open_node(files)
     assert "\n" not in str(caught.value)
+
+
+@NEEDS_NODE
+def test_a_package_that_hangs_is_ended(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(node, "PATIENCE", 0.3)
+    monkeypatch.setenv(VARIABLE, str(install(tmp_path, "while (true) {}")))
+    with pytest.raises(UnavailableError, match=rf"{PACKAGE} does not run: no answer in 0\.3 s"):
+        open_node(files)
 
 
 def test_the_process_ends_with_the_session(files):
