@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .columns import columns
 from .contents import Constant, Contents, Port, printable
 from .copies import SEARCHED, Copy, copies
 from .reading import read_model
@@ -113,10 +114,7 @@ def render(found: dict[str, Any]) -> str:
         )
         for each in found["constants"][:SHOWN]
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)] if rows else []
-    for name, dtype, shape, size, storage, scale in rows:
-        n, d, s, b, t = widths
-        lines.append(f"  {name:<{n}}  {dtype:<{d}}  {shape:<{s}}  {size:>{b}}  {storage:<{t}}  {scale}".rstrip())
+    lines += [f"  {line}" for line in columns(rows, "<<<><<")]
     rest = found["constants"][SHOWN:]
     if rest:
         lines.append(f"  and {len(rest)} smaller ones, {sum(each['bytes'] for each in rest):,} bytes")

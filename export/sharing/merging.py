@@ -12,7 +12,8 @@ class Merged:
     """A constant that no longer has storage of its own.
 
     `how` is one line, such as "FULLY_CONNECTED → BATCH_MATMUL on a view". `saved` in bytes of stored data, 0 where another view
-    of the same storage counts them. `steps`: how far its values moved, in quantization steps; 0 unless `relation` is near.
+    of the same storage counts them. `steps`: how far its values moved, in quantization steps, and `changed`: the share of
+    integers that became others; both 0 unless `relation` is near.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Merged:
     how: str
     saved: int
     steps: float = 0.0
+    changed: float = 0.0
 
 
 @dataclass(frozen=True)

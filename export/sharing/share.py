@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ...compress.errors import CheckError, FormatError, InputError
 from ...compress.files import write_atomic
-from ..formats.contents import Contents
+from ..formats.columns import columns
+from ..formats.contents import Contents, printable
 from ..formats.copies import SEARCHED, copies
 from ..formats.reading import read_model
-from .merging import Shared
-from .sandbox import Answer, Job, run_apart
+from .merging import Kept, Shared
+from .sandbox import MEMORY, Answer, Job, Values, run_apart
 from .trial import BOUNDS, Change, Comparison, Ranges, compare_outputs, random_inputs
 
+COPIES = 8
+"""How often a runtime may hold a file in memory: as read, packed for its kernels, folded."""
 SHOWN = 24
-"""How many rows of a kind the text lists; the rest is summed up."""
+"""How many rows of a kind the text lists; the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -84,45 +87,46 @@ def share_file(
     contents = read_model(path)
     kind = _FORMATS[contents.format]
     shared = kind.write(path, out.name, tolerance)
-    _require_own_files(path, out, shared)
-    found = {
+    _require_free(path, out, contents, shared)
+    compared, providers = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        new = Path(folder) / out.name
+        _write(new, shared)
+        after = read_model(new)
+        if not shared.external and after.size >= contents.size:
+            shared, after = _unchanged(path, shared, after.size), contents
+        if shared.merged or shared.external:
+            announce("comparing both files on random inputs")
+            _require_gone(path, after, shared)
+            compared, providers = _compare(path, new, contents, shared, kind, seed)
+    _write(out, shared)
+    return {
         "file": path.name,
         "out": str(out),
         "format": contents.format,
         "tolerance": tolerance,
         "bytes_before": contents.size,
-        "bytes_after": contents.size,
-        "ratio": 1.0,
-        "merged": [asdict(merged) for merged in shared.merged],
-        "kept": [asdict(kept) for kept in shared.kept],
-        "compared": [],
-        "providers": {},
-    }
-    if not shared.merged:
-        write_atomic(out, shared.data)
-        for name, data in shared.external.items():
-            write_atomic(out.parent / name, data)
-        return found
-    announce("comparing both files on random inputs")
-    with tempfile.TemporaryDirectory() as folder:
-        new = Path(folder) / out.name
-        for name, data in {**shared.external, out.name: shared.data}.items():
-            (Path(folder) / name).write_bytes(data)
-        after = read_model(new)
-        _require_fewer_copies(path, contents, after)
-        compared, providers = _compare(path, new, contents, shared, kind, seed)
-    failed = [comparison for comparison in compared if comparison.problem]
-    if failed:
-        raise CheckError(f"{path}: nothing is written: {failed[0].text}")
-    for name, data in shared.external.items():
-        write_atomic(out.parent / name, data)
-    write_atomic(out, shared.data)
-    return found | {
         "bytes_after": after.size,
         "ratio": after.size / contents.size,
+        "merged": [asdict(merged) for merged in shared.merged],
+        "kept": [asdict(kept) for kept in shared.kept],
+        "external": sorted(shared.external),
         "compared": [comparison.to_json() for comparison in compared],
         "providers": providers,
     }
+
+
+def _write(out: Path, shared: Shared) -> None:
+    for name, data in shared.external.items():
+        write_atomic(out.parent / name, data)
+    write_atomic(out, shared.data)
+
+
+def _unchanged(path: Path, shared: Shared, size: int) -> Shared:
+    """The file as it is, for constants so small that the operators that read them turned take more bytes than they do."""
+    reason = f"with it stored once, the file would have {size:,} bytes, not fewer"
+    kept = [Kept(merged.name, merged.original, reason) for merged in shared.merged]
+    return Shared(path.read_bytes(), (), (*kept, *shared.kept))
 
 
 def _check_call(path: Path, out: Path, tolerance: float | None) -> None:
@@ -142,48 +146,52 @@ def _check_call(path: Path, out: Path, tolerance: float | None) -> None:
         raise InputError(f"--tolerance: got {tolerance:g}, must be a number of steps, 0 or more")
 
 
-def _require_own_files(path: Path, out: Path, shared: Shared) -> None:
-    """External data must not be written over a file of the input's folder that another model may read."""
+def _require_free(path: Path, out: Path, contents: Contents, shared: Shared) -> None:
+    """The new external data must not be written over the file's own."""
+    own = {(path.parent / constant.storage.rpartition(":")[0]).resolve() for constant in contents.constants}
     for name in shared.external:
-        if Path(name).name != name or not name.startswith(out.stem):
-            raise InputError(f"--out {out}: its data would be {name!r}, which does not belong to it")
-        if out.parent.samefile(path.parent) and name.startswith(f"{path.name}.") and (out.parent / name).exists():
-            raise InputError(f"--out {out}: its data {name} would replace that of {path.name}")
+        if (out.parent / name).resolve() in own:
+            raise InputError(f"--out {out}: its data {name} would replace that of {path.name}, must have another name")
 
 
-def _require_fewer_copies(path: Path, before: Contents, after: Contents) -> None:
-    """The proof on the written bytes: what was merged is not stored twice any more, and nothing new is."""
-    counts = [len(copies(contents)) for contents in (before, after)]
-    if counts[1] > counts[0] or after.size > before.size:
-        raise CheckError(
-            f"{path}: nothing is written: the rewritten file has {counts[1]} copies in {after.size:,} bytes, "
-            f"the file has {counts[0]} in {before.size:,}"
-        )
+def _require_gone(path: Path, after: Contents, shared: Shared) -> None:
+    """The proof on the written bytes: what was merged is no copy any more."""
+    kept = {(each.name, each.original) for each in shared.kept}
+    merged = {(each.name, each.original) for each in shared.merged} - kept
+    for copy in copies(after):
+        if merged & {(copy.name, copy.original), (copy.original, copy.name)}:
+            raise CheckError(f"{path}: nothing is written: in the rewritten file {copy.text}")
 
 
 def _compare(
     path: Path, new: Path, contents: Contents, shared: Shared, kind: _Format, seed: int
 ) -> tuple[list[Comparison], dict[str, str]]:
-    """Every output of both files in every runtime, and what ran the new one."""
+    """Every output of both files in every runtime, and what ran the new one. Raises CheckError where one is out of bounds."""
     runs = random_inputs(contents, kind.ranges(path, contents), seed)
     jobs = [Job(file, runtime, runs) for runtime in kind.runtimes for file in (path, new)]
-    answers = run_apart(jobs)
+    answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)
     bound = BOUNDS[_change(shared), _is_quantized(contents)]
     compared: list[Comparison] = []
     providers = {}
     for index, runtime in enumerate(kind.runtimes):
         before, after = answers[2 * index : 2 * index + 2]
-        _require_answer(path, runtime, before, after)
+        _require_answer(path, runtime, runs, before, after)
         compared += compare_outputs(runtime, runs, before.runs, after.runs, bound)
         providers[runtime] = after.provider
+    for comparison in compared:
+        if comparison.problem:
+            raise CheckError(f"{path}: nothing is written: {printable(comparison.text)}")
     return compared, providers
 
 
-def _require_answer(path: Path, runtime: str, before: Answer, after: Answer) -> None:
+def _require_answer(path: Path, runtime: str, runs: Sequence[tuple[str, Values]], before: Answer, after: Answer) -> None:
+    """Every signature of the file ran, and the rewritten file opens."""
     if before.problem:
         raise FormatError(f"{path}: {before.problem}")
-    if before.runs and all(isinstance(run, str) for run in before.runs):
-        raise FormatError(f"{path}: {before.runs[0]}")
+    ran = {signature for (signature, _), got in zip(runs, before.runs, strict=True) if not isinstance(got, str)}
+    for (signature, _), got in zip(runs, before.runs, strict=True):
+        if signature not in ran:
+            raise FormatError(f"{path}: {printable(signature)}: {got}")
     if after.problem:
         raise CheckError(f"{path}: nothing is written: {runtime} runs the file but not the rewritten one: {after.problem}")
 
@@ -201,43 +209,57 @@ def _is_quantized(contents: Contents) -> bool:
 
 def render(found: dict[str, Any]) -> str:
     """The same as text for a terminal."""
-    if not found["merged"]:
-        lines = [f"nothing to store once ({SEARCHED}); {found['out']} is a copy of {found['file']}"]
-    else:
-        lines = [
-            f"{found['out']}: {found['bytes_after']:,} bytes, {found['ratio']:.3f} of the {found['bytes_before']:,} "
-            f"of {found['file']}",
-            "",
-            "stored once",
-            *_listed([_merged_text(merged) for merged in found["merged"]]),
-        ]
-    if found["kept"]:
-        kept = [f"{kept['name']}, a copy of {kept['original']}: {kept['reason']}" for kept in found["kept"]]
-        lines += ["", "left as it is", *_listed(kept)]
-    if found["compared"]:
-        rows = [_comparison_text(compared) for compared in found["compared"]]
-        lines += ["", "both files on the same random inputs", *_listed(rows)]
-        lines += [f"  {runtime}: {provider}" for runtime, provider in found["providers"].items()]
-    return "\n".join(lines)
+    sizes = f"{found['bytes_before']:,} → {found['bytes_after']:,} bytes, {found['ratio']:.3f}"
+    outcome = sizes if found["merged"] or found["external"] else "unchanged"
+    lines = [f"{found['file']} → {found['out']}: {outcome}"]
+    if not (found["merged"] or found["kept"]):
+        lines.append(f"no constant is stored twice ({SEARCHED})")
+    for title, texts in (
+        ("stored once", _merged_texts(found)),
+        ("left as it is", _kept_texts(found)),
+        ("both files on the same random inputs", _comparison_texts(found)),
+    ):
+        if texts:
+            lines += ["", title, *(f"  {text}" for text in texts)]
+    return "\n".join(map(printable, lines))
 
 
-def _listed(texts: list[str]) -> list[str]:
-    rest = [f"  and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
-    return [*(f"  {text}" for text in texts[:SHOWN]), *rest]
+def _merged_texts(found: Mapping[str, Any]) -> list[str]:
+    return _grouped([(each["how"], _merged_text(each)) for each in found["merged"]])
 
 
 def _merged_text(merged: Mapping[str, Any]) -> str:
-    moved = f", values moved by up to {merged['steps']:.2f} of a step" if merged["steps"] else ""
-    text = f"{merged['name']} is {merged['relation']} to {merged['original']}: {merged['how']}"
-    return f"{text}{moved}, {merged['saved']:,} bytes"
+    moved = f", {merged['changed']:.1%} of the integers changed, values moved by up to {merged['steps']:.2f} of a step"
+    text = f"{merged['name']} is {merged['relation']} to {merged['original']}: {merged['saved']:,} bytes"
+    return text + (moved if merged["relation"] == "near" else "")
 
 
-def _comparison_text(compared: Mapping[str, Any]) -> str:
-    unit = "" if compared["dtype"].startswith("float") else " LSB"
-    text = f"{compared['signature']} {compared['output']} in {compared['runtime']}"
+def _kept_texts(found: Mapping[str, Any]) -> list[str]:
+    return _grouped([(each["reason"], f"{each['name']}, a copy of {each['original']}") for each in found["kept"]])
+
+
+def _grouped(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Up to SHOWN texts below what they have in common."""
+    groups: dict[str, list[str]] = {}
+    for common, text in rows[:SHOWN]:
+        groups.setdefault(common, []).append(f"  {text}")
+    rest = [f"and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
+    return [line for common, texts in groups.items() for line in (common, *texts)] + rest
+
+
+def _comparison_texts(found: Mapping[str, Any]) -> list[str]:
+    if not found["compared"]:
+        return []
+    header = ("output", "runtime", "values", "differ", "at most", "on average", "allowed")
+    rows = [header, *map(_comparison_row, found["compared"][:SHOWN])]
+    rest = [f"and {len(found['compared']) - SHOWN} more"] if len(found["compared"]) > SHOWN else []
+    return [*columns(rows, "<<>>>><"), *rest, *(f"{runtime}: {name}" for runtime, name in found["providers"].items())]
+
+
+def _comparison_row(compared: Mapping[str, Any]) -> tuple[str, ...]:
+    output, count = f"{compared['signature']} {compared['output']}", f"{compared['count']:,}"
     if not compared["differing"]:
-        return f"{text}: equal in all {compared['count']:,} values"
-    return (
-        f"{text}: {compared['share']:.2%} of {compared['count']:,} values differ, by at most {compared['largest']:.3g}{unit}, "
-        f"{compared['mean']:.3g}{unit} on average"
-    )
+        return output, compared["runtime"], count, "none", "", "", compared["allowed"]
+    unit = " LSB" if compared["histogram"] else ""
+    sizes = (f"{compared[key]:.3g}{unit}" for key in ("largest", "mean"))
+    return output, compared["runtime"], count, f"{compared['share']:.2%}", *sizes, compared["allowed"]

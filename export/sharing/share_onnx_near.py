@@ -96,8 +96,8 @@ def _merge(graph: Graph, one: Stored, other: Stored, tolerance: float) -> Merged
     outcome = merge(graph, held, copy.stored, view)
     if isinstance(outcome, Kept):
         raise AssertionError(f"{outcome.name}: {outcome.reason}")
-    how = f"{outcome.how}; one scale, {share:.1%} of both copies' integers changed, {len(biases)} biases in the new scale"
-    return dataclasses.replace(outcome, relation="near", how=how, steps=steps)
+    how = f"{outcome.how}; one scale{', biases in the new one' if biases else ''}"
+    return dataclasses.replace(outcome, relation="near", how=how, steps=steps, changed=share)
 
 
 def _quantized(graph: Graph, stored: Stored) -> _Quantized:

@@ -9,6 +9,7 @@ make of a tied kernel when they quantize its two directions apart.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -239,8 +240,8 @@ def _merge_pair(graphs: Sequence[Graph], pair: _Pair, originals: set[int], fixed
             continue
         size = graphs[0].model.buffers[stored.buffer].data.size
         relation = "transposed" if pair.steps is None else "near"
-        how = _how(plans) + ("" if pair.steps is None else f", {_changed(stored, original, pair):.1%} of its integers changed")
-        merged = Merged(stored.name, original.name, relation, how, int(size), pair.steps or 0.0)
+        changed = 0.0 if pair.steps is None else _changed(stored, original, pair)
+        merged = Merged(stored.name, original.name, relation, _how(plans), int(size), pair.steps or 0.0, changed)
         _apply(stored, original, pair, plans)
         originals.add(original.buffer)
         return merged
@@ -318,7 +319,8 @@ def _kept(data: bytes, graphs: Sequence[Graph], reasons: Mapping[frozenset[str],
 
 def _reason(copy: Copy, graphs: Sequence[Graph]) -> str:
     if copy.relation == "near":
-        return f"the values are up to {copy.largest:.2f} of a step apart, which is for a tolerance to allow"
+        steps = f"{math.ceil(100 * copy.largest) / 100:g}"
+        return f"near, up to {steps} of a step apart: --tolerance {steps} would allow that"
     if copy.by == "values":
         return "only the values are equal, the stored bytes are not"
     return _readers(graphs, copy.name)

@@ -54,7 +54,8 @@ class Ranges:
 class Comparison:
     """One output of one signature in one runtime, over all runs.
 
-    Integers: differences in LSB (steps of the integer). Floats: absolute. `problem` is not empty where it is a failure.
+    Integers: differences in LSB (steps of the integer). Floats: absolute. `allowed` says the bounds, `problem` what breaks
+    them, if anything does.
     """
 
     runtime: str
@@ -67,13 +68,13 @@ class Comparison:
     mean: float
     scale: float
     histogram: Mapping[str, int]
+    allowed: str
     problem: str = ""
 
     @property
     def text(self) -> str:
-        unit = "" if self.dtype.startswith(("float", "bfloat")) else " LSB"
-        found = f"largest difference {self.largest:.3g}{unit}, mean {self.mean:.3g}{unit}" if self.differing else "equal"
-        return f"{self.signature} {self.output} in {self.runtime}: {self.problem or found}"
+        """The failure."""
+        return f"{self.signature} {self.output} in {self.runtime}: {self.problem}"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"share": self.differing / max(self.count, 1)}
@@ -139,7 +140,7 @@ def _compare(
     runtime: str, signature: str, output: str, pairs: Sequence[tuple[np.ndarray, np.ndarray | str]], bound: Bound
 ) -> Comparison:
     def failed(problem: str) -> Comparison:
-        return Comparison(runtime, signature, output, str(pairs[0][0].dtype), 0, 0, 0.0, 0.0, 0.0, {}, problem)
+        return Comparison(runtime, signature, output, str(pairs[0][0].dtype), 0, 0, 0.0, 0.0, 0.0, {}, "", problem)
 
     for expected, got in pairs:
         if isinstance(got, str):
@@ -171,12 +172,19 @@ def _measure(runtime: str, signature: str, output: str, expected: np.ndarray, go
         values, counts = np.unique(difference, return_counts=True)
         histogram = {str(int(value)): int(count) for value, count in zip(values, counts, strict=True)}
     problem = ""
-    if is_float and largest > bound.largest * scale:
-        problem = f"largest difference {largest:.3g}, allowed {bound.largest * scale:.3g}"
-    elif (is_float or is_byte) and mean > bound.mean * scale:
-        problem = f"mean difference {mean:.3g}, allowed {bound.mean * scale:.3g}"
-    elif not (is_float or is_byte) and differing > bound.differing * gaps.size:
-        problem = f"{differing} of {gaps.size} values differ, allowed {bound.differing:.0%}"
+    if is_float:
+        most, usual = bound.largest * scale, bound.mean * scale
+        allowed = f"{most:.2g}, mean {usual:.2g}"
+        if largest > most or mean > usual:
+            problem = f"largest difference {largest:.3g}, mean {mean:.3g}, allowed {allowed}"
+    elif is_byte:
+        allowed = f"mean {bound.mean * scale:.3g} LSB"
+        if mean > bound.mean * scale:
+            problem = f"mean difference {mean:.3g} LSB, allowed {allowed}"
+    else:
+        allowed = f"{bound.differing:.0%} differ"
+        if differing > bound.differing * gaps.size:
+            problem = f"{differing} of {gaps.size} values differ, allowed {allowed}"
     return Comparison(
-        runtime, signature, output, str(expected.dtype), gaps.size, differing, largest, mean, scale, histogram, problem
+        runtime, signature, output, str(expected.dtype), gaps.size, differing, largest, mean, scale, histogram, allowed, problem
     )

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -56,8 +57,9 @@ def test_a_file_is_rewritten_and_compared(tied, tmp_path):
     assert json.loads(json.dumps(found)) == found
     assert len(said) == 2
     text = render(found)
-    assert "second is transposed to first: FULLY_CONNECTED → BATCH_MATMUL on a view, 65,536 bytes" in text
-    assert "main y in litert-xnnpack" in text and "XNNPACK: main 3 of 3 operations" in text
+    assert "  FULLY_CONNECTED → BATCH_MATMUL on a view\n    second is transposed to first: 65,536 bytes\n" in text
+    assert re.search(r"main y  litert-reference +1,024 +\S+ .*, mean ", text)
+    assert "XNNPACK: main 3 of 3 operations" in text
 
 
 def test_int8_outputs_are_compared_in_lsb(tmp_path):
@@ -68,7 +70,7 @@ def test_int8_outputs_are_compared_in_lsb(tmp_path):
     for row in found["compared"]:
         assert row["dtype"] == "int8" and sum(row["histogram"].values()) == row["count"] == 160
         assert 0 < row["mean"] < 2 and row["largest"] == max(abs(int(lsb)) for lsb in row["histogram"])
-    assert "of a step" in render(found) and "LSB" in render(found)
+    assert "of the integers changed" in render(found) and "mean 5.1 LSB" in render(found)
 
 
 def test_a_file_without_copies_is_copied(tmp_path):
@@ -76,7 +78,40 @@ def test_a_file_without_copies_is_copied(tmp_path):
     path.write_bytes(untied())
     found = share_file(path, out)
     assert out.read_bytes() == path.read_bytes() and found["merged"] == found["compared"] == []
-    assert "nothing to store once" in render(found) and "is a copy of untied.tflite" in render(found)
+    assert f"untied.tflite → {out}: unchanged\nno constant is stored twice" in render(found)
+
+
+def test_a_file_that_would_grow_is_copied(tmp_path):
+    """Operators that read a view take bytes too."""
+    path, out = tmp_path / "small.tflite", tmp_path / "out.tflite"
+    path.write_bytes(tied_pair(sizes=(4, 4)))
+    assert share_tflite(path.read_bytes()).merged
+    found = share_file(path, out)
+    assert out.read_bytes() == path.read_bytes() and found["merged"] == [] and found["ratio"] == 1
+    assert "unchanged" in render(found) and "not fewer\n    second, a copy of first" in render(found)
+
+
+def test_lines_of_text_hold_no_control_characters(tied, tmp_path):
+    model = unpack_model(tied.read_bytes())
+    for tensor in model.subgraphs[0].tensors:
+        tensor.name = b"\x1b[2J\n" + tensor.name
+    tied.write_bytes(pack_model(model, b""))
+    text = render(share_file(tied, tmp_path / "out.tflite"))
+    assert r"\x1b[2J\nsecond is transposed to \x1b[2J\nfirst" in text and "\x1b" not in text
+
+
+def test_a_signature_that_never_runs_is_refused(tied, tmp_path):
+    """Else its outputs would go unseen. All axes of the second one's x are free, but only one length fits its weights."""
+    model, other = unpack_model(tied.read_bytes()), unpack_model(tied.read_bytes())
+    graph = other.subgraphs[0]
+    graph.tensors[graph.inputs[0]].shapeSignature = np.array([-1, -1], np.int32)
+    model.subgraphs.append(graph)
+    model.signatureDefs.append(other.signatureDefs[0])
+    model.signatureDefs[1].subgraphIndex, model.signatureDefs[1].signatureKey = 1, b"other"
+    tied.write_bytes(pack_model(model, b""))
+    with pytest.raises(FormatError, match="other: litert-xnnpack refuses to run it"):
+        share_file(tied, tmp_path / "out.tflite")
+    assert not (tmp_path / "out.tflite").exists()
 
 
 def test_an_onnx_file_goes_the_same_way(tmp_path, make_program):
@@ -160,6 +195,20 @@ def test_nothing_is_written_where_an_output_differs(tied, tmp_path, monkeypatch,
         share_file(tied, tmp_path / "out.tflite")
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "out.tflite").exists()
+
+
+def test_what_was_merged_is_looked_for_in_the_written_bytes(tmp_path, monkeypatch):
+    path, out = tmp_path / "noted.tflite", tmp_path / "out.tflite"
+    path.write_bytes(tied_pair(metadata=["notes"]))
+
+    def write(source, _name, _tolerance):
+        return replace(share_tflite(source.read_bytes()), data=tied_pair())
+
+    formats = {**sharing._FORMATS, "tflite": replace(sharing._FORMATS["tflite"], write=write)}
+    monkeypatch.setattr(sharing, "_FORMATS", formats)
+    with pytest.raises(CheckError, match="in the rewritten file second is transposed to first: 384 bytes stored again"):
+        share_file(path, out)
+    assert not out.exists()
 
 
 def test_a_file_that_crashes_its_runtime_is_refused(tmp_path, capsys):

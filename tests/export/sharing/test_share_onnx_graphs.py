@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from tiedae.compress.errors import ExportError, FormatError, TiedaeError
+from tiedae.compress.errors import ExportError, FormatError, InputError, TiedaeError
 from tiedae.export.formats.copies import copies
 from tiedae.export.formats.onnx_reader import read_onnx
+from tiedae.export.sharing.share import share_file
 from tiedae.export.sharing.share_onnx import share_onnx
 
 from .onnx_models import F32, graph, model, node, require_same, share, weights
@@ -190,6 +191,20 @@ def test_external_data_stays_external(tmp_path):
     assert int(places["B"]["offset"]) % 64 == 0
     assert len(shared.external["shared.onnx.data"]) < 0.51 * (tmp_path / "all.bin").stat().st_size
     require_same(source, out)
+
+
+def test_the_external_data_of_the_file_itself_is_not_replaced(tmp_path):
+    made = model(graph([node("MatMul", "x W", "y")], {"W": weights(30, 20)}, {"x": ("batch", 30)}))
+    source, out = tmp_path / "in.onnx", tmp_path / "all.onnx"
+    onnx.save(made, source, save_as_external_data=True, location="all.onnx.data", size_threshold=0)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=r"its data all\.onnx\.data would replace that of in\.onnx"):
+        share_file(source, out)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "other").mkdir()
+    found = share_file(source, tmp_path / "other" / "all.onnx")
+    assert (found["merged"], found["external"], len(found["compared"])) == ([], ["all.onnx.data"], 1)
+    assert found["bytes_after"] == sum(path.stat().st_size for path in (tmp_path / "other").iterdir())
 
 
 def test_nothing_else_is_lost(tmp_path):

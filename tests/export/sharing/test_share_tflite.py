@@ -148,10 +148,8 @@ def test_an_int8_kernel_of_one_scale_needs_no_tolerance(options, how, lsb):
 )
 def test_near_kernels_merge_within_the_tolerance(noise, tolerance, merges):
     shared = share_tflite(int8_pair(bias=2.0, scales=2, noise=noise), tolerance=tolerance)
-    assert [merged.how.split(", ")[0] for merged in shared.merged] == merges * [
-        "FULLY_CONNECTED → MUL + BATCH_MATMUL + ADD on a view"
-    ]
-    assert all(merged.steps <= tolerance and "of its integers changed" in merged.how for merged in shared.merged)
+    assert [merged.how for merged in shared.merged] == merges * ["FULLY_CONNECTED → MUL + BATCH_MATMUL + ADD on a view"]
+    assert all(merged.steps <= tolerance and merged.changed > 0.1 for merged in shared.merged)
 
 
 def test_of_four_near_kernels_one_is_stored():
@@ -192,7 +190,7 @@ def test_a_near_kernel_in_the_same_order_takes_the_scales_of_the_other():
         graph.ports([x], [y])
     data = file.data()
     shared = share_tflite(data, tolerance=1.0)
-    assert [merged.how.split(", ")[0] for merged in shared.merged] == ["FULLY_CONNECTED with the other's scales"]
+    assert [merged.how for merged in shared.merged] == ["FULLY_CONNECTED with the other's scales"]
     x = rng.integers(-128, 128, (200, 40)).astype(np.int8)
     for name in ("unit", "tensor"):
         before, after = (run(each, name, x)["y"].astype(int) for each in (data, shared.data))
