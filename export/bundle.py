@@ -22,7 +22,7 @@ import numpy as np
 
 from ..compress.archive import pack, unpack
 from ..compress.config import ExportConfig
-from ..compress.errors import FormatError
+from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import manifest as manifests
 from .formats.contents import Contents, Port
@@ -217,6 +217,8 @@ class Bundle:
                 for form, written in self.manifest["operations"].items()
             }
             return Programs(**forms)
+        except ExportError as error:
+            raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error!r}") from error
 

@@ -188,6 +188,8 @@ class Program:
             values = self.constants[name]
             if values.shape != (kernel.inputs, kernel.units):
                 raise ExportError(f"kernel {name}: shape {values.shape} in constants, {(kernel.inputs, kernel.units)} declared")
+            if len(kernel.scales) not in (0, 1, kernel.units):
+                raise ExportError(f"kernel {name}: {len(kernel.scales)} scales, must be 1 or {kernel.units}, one per unit")
             if kernel.scales and not (values.dtype == np.int8 and values.min(initial=0) >= -127):
                 raise ExportError(f"kernel {name}: a quantized kernel holds int8 in −127…127, got {values.dtype}")
 

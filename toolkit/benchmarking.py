@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tiedae.compress.archive import FORMAT, unpack
-from tiedae.compress.data import Scaling
-from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.compress.data import Samples, Scaling
+from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.recording import record
 from tiedae.export.bundle import Bundle
 
-from .recipe import parse_recipe
-from .sources import load_splits
+from .originals import find_archives, load_test, read_manifest
 
 SAMPLES = 256
 """How many test samples are used: they are repeated where a batch is larger."""
-STAGES = ("prune.npz", "train.npz")
-"""The float models of a run; the float files come from the first that is there."""
 
 
 def bench(
@@ -33,38 +28,19 @@ def bench(
     samples stand in for it. The stock files are those of the run, in `stock` beside the bundle. Where the bundle is damaged or
     cannot be written to, that is announced and the bundle stays as it is.
     """
-    bundle = Bundle.open(path)
+    manifest = read_manifest(path)
+    bundle = Bundle(path, manifest)
     golden = bundle.golden()
-    x = golden["x"] if data is None else _test_inputs(path, data)
-    real = {"x": Scaling.from_json(bundle.manifest["data"]["scaling"]).apply(x), "code": golden["code.f32"]}
-    archive = None if model is None else _archive(model, bundle.manifest["model"]["widths"])
+    x = golden["x"] if data is None else _first(load_test(path, manifest, data))
+    real = {"x": Scaling.from_json(manifest["data"]["scaling"]).apply(x), "code": golden["code.f32"]}
+    archive = None if model is None else find_archives(model, manifest["model"]["widths"])[-1]
     measured = bench_bundle(bundle, real, stock=path.resolve().parent / "stock", keras=archive, plan=plan, announce=announce)
     try:
         record(path, "bench", measured)
-    except (FormatError, InputError) as error:
+    except (FormatError, InputError, OSError) as error:
         announce(f"not recorded in the bundle: {error}")
     return measured
 
 
-def _test_inputs(path: Path, source: str) -> np.ndarray:
-    manifest = Bundle.open(path).manifest
-    recipe = parse_recipe(manifest["recipe"], manifest["name"])
-    test = load_splits(dataclasses.replace(recipe.data, source=source), recipe.model.output_activation).test
-    if test.inputs != manifest["data"]["inputs"]:
-        raise DataError(f"{source}: has {test.inputs} values per sample, must be {manifest['data']['inputs']} as in {path}")
+def _first(test: Samples) -> np.ndarray:
     return test.take(np.arange(min(len(test), SAMPLES)))
-
-
-def _archive(folder: Path, widths: list[int]) -> Path:
-    """The archive of the float model of these widths in OUT/model."""
-    path = next((folder / name for name in STAGES if (folder / name).is_file()), None)
-    if path is None:
-        raise InputError(f"{folder}: holds no model ({' or '.join(STAGES)}); must be the folder OUT/model of a run")
-    header, _ = unpack(path, FORMAT)
-    try:
-        found = [header["model"]["inputs"], *(layer["units"] for layer in header["model"]["layers"])]
-    except (KeyError, TypeError) as error:
-        raise FormatError(f"{path}: its configuration is damaged ({error!r})") from None
-    if found != list(widths):
-        raise InputError(f"{path}: a model of widths {found}, must be {list(widths)} as in the bundle")
-    return path

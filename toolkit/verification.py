@@ -8,16 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from tiedae.compress.config import Recipe, VerifyConfig
-from tiedae.compress.data import Samples
-from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
-from tiedae.export.bundle import Bundle
-from tiedae.export.parity.baseline import read_baseline, require_comparable, with_baseline
+from tiedae.compress.config import VerifyConfig
+from tiedae.compress.errors import InputError, RecipeError
+from tiedae.export.parity.baseline import read_baseline, require_comparable, require_share, with_baseline
 from tiedae.export.parity.keras_device import Device, keras_device
 from tiedae.export.verify import verify_bundle
 
-from .recipe import parse_recipe
-from .sources import load_splits
+from .originals import find_archives, load_test, read_manifest, recipe_of
 
 
 def verify(
@@ -36,16 +33,17 @@ def verify(
     are KEY=VALUE and replace those of the recipe. With `baseline`, a file of earlier metrics, what got worse by more than the
     share `allow` is a failed check as well. Raises InputError where one of them is wrong.
     """
-    manifest = _manifest(path)
-    before = None if baseline is None else _read_baseline(baseline, manifest, allow)
-    recipe = _recipe(path, manifest)
-    test = None if data is None else _test_samples(path, manifest, recipe, data)
+    require_share(allow)
+    manifest = read_manifest(path)
+    limits = parse_tolerances(tolerances, recipe_of(path, manifest).verify)
+    before = None if baseline is None else _read_baseline(baseline, manifest)
+    test = None if data is None else load_test(path, manifest, data)
     original = None if model is None else _original(model, manifest["model"]["widths"])
     metrics = verify_bundle(
         path,
         **({} if original is None else original.functions),
         test=test,
-        tolerances=parse_tolerances(tolerances, recipe.verify),
+        tolerances=limits,
         announce=announce,
     )
     metrics["model"] = manifest["model"]
@@ -83,39 +81,13 @@ def parse_tolerances(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig
 _KINDS: Mapping[type, str] = {int: "an integer", float: "a finite number"}
 
 
-def _manifest(path: Path) -> Mapping[str, Any]:
-    """The manifest of a bundle; FormatError where what is read of it here is damaged."""
-    manifest = Bundle.open(path).manifest
-    kinds = {"name": str, "recipe": dict, "model": dict, "data": dict}
-    for key, kind in kinds.items():
-        if not isinstance(manifest[key], kind):
-            raise FormatError(f"{path}: the manifest is damaged: {key} is {manifest[key]!r:.60}")
-    if not isinstance(manifest["model"].get("widths"), list) or not isinstance(manifest["data"].get("inputs"), int):
-        raise FormatError(f"{path}: the manifest is damaged: model.widths must be a list, data.inputs a number")
-    return manifest
-
-
-def _read_baseline(path: Path, manifest: Mapping[str, Any], allow: float) -> Mapping[str, Any]:
+def _read_baseline(path: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     before = read_baseline(path)
     try:
-        require_comparable(manifest, before, allow)
+        require_comparable(manifest, before)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return before
-
-
-def _recipe(path: Path, manifest: Mapping[str, Any]) -> Recipe:
-    try:
-        return parse_recipe(manifest["recipe"], manifest["name"])
-    except RecipeError as error:
-        raise FormatError(f"{path}: the manifest is damaged: recipe: {error}") from None
-
-
-def _test_samples(path: Path, manifest: Mapping[str, Any], recipe: Recipe, source: str) -> Samples:
-    test = load_splits(dataclasses.replace(recipe.data, source=source), recipe.model.output_activation).test
-    if test.inputs != manifest["data"]["inputs"]:
-        raise DataError(f"{source}: has {test.inputs} values per sample, must be {manifest['data']['inputs']} as in {path}")
-    return test
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,17 +100,12 @@ class _Original:
 
 def _original(folder: Path, widths: list[int]) -> _Original:
     """The float models of a run: after training and, where there was pruning, after that."""
-    archives = [file for file in (folder / "train.npz", folder / "prune.npz") if file.is_file()]
-    if not archives:
-        raise InputError(f"{folder}: holds no model (train.npz or prune.npz); must be the folder OUT/model of a run")
+    archives = find_archives(folder, widths)
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.export.assemble import keras_function
     from tiedae.export.parity.keras_layers import keras_layers
 
     models = [TiedAutoencoder.load(archive) for archive in archives]
-    for archive, model in zip(archives, models, strict=True):
-        if list(model.config.widths) != widths:
-            raise InputError(f"{archive}: a model of widths {list(model.config.widths)}, must be {widths} as in the bundle")
     device = keras_device()
     functions = {
         "keras": keras_function(models[-1], device),

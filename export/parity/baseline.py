@@ -31,6 +31,8 @@ FLOAT_FLOOR = 1e-6
 EXCUSES = ("not installed", "not in node_modules", "no test samples given", "no Keras model given")
 """A skipped row with such a reason excuses what it names: the reason is of this call or machine, not of the files."""
 PREFIX = "baseline "
+READ = ("name", "checks", "files", "parity", "quality", "skipped")
+"""What metrics have."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ def read_baseline(path: Path) -> Metrics:
         raise FormatError(f"{path}: not metrics of tiedae: it has no schema")
     if found["schema"] != SCHEMA:
         raise FormatError(f"{path}: metrics of schema {found['schema']!r}, this tiedae reads schema {SCHEMA}")
+    lacking = [key for key in READ if key not in found]
+    if lacking:
+        raise FormatError(f"{path}: not metrics of tiedae: lacks {', '.join(lacking)}")
     try:
         _model(found)
         compare_metrics(found, found, allow=0)
@@ -104,7 +109,8 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Compariso
 
     Raises InputError where the two are of different models, or `allow` is not a finite share of 0 or more.
     """
-    require_comparable(now, before, allow)
+    require_share(allow)
+    require_comparable(now, before)
     earlier, current = _figures(before), _figures(now)
     excuses = [(_first_word(row["what"]), row["reason"]) for row in now["skipped"] if _is_excuse(row["reason"])]
     gone = {name: _why_gone(now, name) for name in sorted(_runtimes(before) - _runtimes(now))}
@@ -220,13 +226,17 @@ def _model(metrics: Metrics) -> str:
     return metrics["name"] + (" " + "-".join(map(str, metrics["model"]["widths"])) if "model" in metrics else "")
 
 
-def require_comparable(now: Metrics, before: Metrics, allow: float) -> None:
-    """Raise InputError where two metrics are of different models, or `allow` is not a finite share of 0 or more.
+def require_share(allow: float) -> None:
+    """Raise InputError where `allow` is not a finite share of 0 or more."""
+    if not 0 <= allow < math.inf:
+        raise InputError(f"allow: got {allow:g}, must be a share of 0 or more, such as 0.01")
+
+
+def require_comparable(now: Metrics, before: Metrics) -> None:
+    """Raise InputError where two metrics are of different models.
 
     Of `now` only `name` and `model` are read, which are known before anything is measured.
     """
-    if not 0 <= allow < math.inf:
-        raise InputError(f"allow: got {allow:g}, must be a share of 0 or more, such as 0.01")
     same = now["name"] == before["name"]
     if same and "model" in now and "model" in before:
         same = now["model"]["widths"] == before["model"]["widths"]

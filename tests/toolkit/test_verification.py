@@ -136,7 +136,7 @@ def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
         ),
         ({"schema": 7}, 0.01, "better.json: metrics of schema 7, this tiedae reads schema 1"),
         ({"checks": 3}, 0.01, "better.json: damaged: "),
-        ({}, -1, "better.json: allow: got -1, must be a share of 0 or more, such as 0.01"),
+        ({}, -1, "tiedae: allow: got -1, must be a share of 0 or more, such as 0.01"),
         (None, 0.01, "better.json: no such file, must be metrics of an earlier verification"),
     ],
 )

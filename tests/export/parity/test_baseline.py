@@ -183,6 +183,10 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "binary": ("\x00", "damaged: not JSON"),
     "list": ("[]", "not metrics of tiedae"),
     "other": ('{"a": 1}', "not metrics of tiedae"),
+    "manifest": (
+        '{"schema": 1, "name": "toy", "files": {"toy.onnx": {}}}',
+        "not metrics of tiedae: lacks checks, parity, quality",
+    ),
     "schema": (metrics() | {"schema": 2}, "metrics of schema 2, this tiedae reads schema 1"),
     "table": ({key: value for key, value in metrics().items() if key != "parity"}, "damaged: KeyError('parity')"),
     "name": (metrics() | {"name": 3}, "damaged: "),

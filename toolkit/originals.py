@@ -1,0 +1,72 @@
+"""What a bundle was made from, as far as a call names it: its recipe, a source's test set, the Keras models of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tiedae.compress.archive import FORMAT, unpack
+from tiedae.compress.config import Recipe
+from tiedae.compress.data import Samples
+from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
+from tiedae.export.bundle import Bundle
+
+from .recipe import parse_recipe
+from .sources import load_splits
+
+STAGES = ("train.npz", "prune.npz")
+"""The float models of a run, in order; the float files come from the last that is there."""
+
+
+def read_manifest(path: Path) -> Mapping[str, Any]:
+    """The manifest of a bundle; FormatError where what the commands read of it is damaged."""
+    manifest = Bundle.open(path).manifest
+    kinds = {"name": str, "recipe": dict, "model": dict, "data": dict}
+    for key, kind in kinds.items():
+        if not isinstance(manifest[key], kind):
+            raise FormatError(f"{path}: the manifest is damaged: {key} is {manifest[key]!r:.60}")
+    if not isinstance(manifest["model"].get("widths"), list) or not isinstance(manifest["data"].get("inputs"), int):
+        raise FormatError(f"{path}: the manifest is damaged: model.widths must be a list, data.inputs a number")
+    return manifest
+
+
+def recipe_of(path: Path, manifest: Mapping[str, Any]) -> Recipe:
+    """The recipe in a manifest; FormatError where it is none."""
+    try:
+        return parse_recipe(manifest["recipe"], manifest["name"])
+    except RecipeError as error:
+        raise FormatError(f"{path}: the manifest is damaged: recipe: {error}") from None
+
+
+def load_test(path: Path, manifest: Mapping[str, Any], source: str) -> Samples:
+    """The test samples of a source, split as the bundle's recipe says; DataError where they are of another size."""
+    recipe = recipe_of(path, manifest)
+    test = load_splits(dataclasses.replace(recipe.data, source=source), recipe.model.output_activation).test
+    if test.inputs != manifest["data"]["inputs"]:
+        raise DataError(f"{source}: has {test.inputs} values per sample, must be {manifest['data']['inputs']} as in {path}")
+    return test
+
+
+def find_archives(folder: Path, widths: Sequence[int]) -> list[Path]:
+    """The float models in OUT/model of a run, in the order of its stages.
+
+    Raises InputError where there is none, or one is of other widths, FormatError for a damaged one.
+    """
+    archives = [folder / name for name in STAGES if (folder / name).is_file()]
+    if not archives:
+        raise InputError(f"{folder}: holds no model ({' or '.join(STAGES)}); must be the folder OUT/model of a run")
+    for archive in archives:
+        found = _widths(archive)
+        if found != list(widths):
+            raise InputError(f"{archive}: a model of widths {found}, must be {list(widths)} as in the bundle")
+    return archives
+
+
+def _widths(archive: Path) -> list[int]:
+    header, _ = unpack(archive, FORMAT)
+    try:
+        return [header["model"]["inputs"], *(layer["units"] for layer in header["model"]["layers"])]
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{archive}: its configuration is damaged ({error!r})") from None
