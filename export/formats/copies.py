@@ -86,15 +86,15 @@ def copies(contents: Contents) -> list[Copy]:
     """
     groups: dict[int, dict[str, list[Constant]]] = defaultdict(dict)
     for constant in contents.constants:
-        if _tells(constant.values):
+        if tells(constant.values):
             groups[constant.values.size].setdefault(constant.storage, []).append(constant)
     found = [copy for storages in groups.values() if len(storages) > 1 for copy in _copies_among(storages)]
     place = {constant.storage: i for i, constant in enumerate(contents.constants)}
     return sorted(found, key=lambda copy: place[copy.storage])
 
 
-def _tells(values: np.ndarray) -> bool:
-    """Whether an equal constant is more than chance."""
+def tells(values: np.ndarray) -> bool:
+    """Whether a constant is so large and varied that an equal one is more than chance (`TINY`, `TINY_MATRIX`, `UNIFORM`)."""
     if values.dtype.kind == "O":
         return False
     axes = sum(length > 1 for length in values.shape)

@@ -25,7 +25,7 @@ import numpy as np
 SECONDS = 60.0
 """How long all jobs of a call may take together."""
 MEMORY = 4 << 30
-"""Bytes that a child may have beyond what the imports took, where the system can limit them."""
+"""Bytes that a child may have beyond what it starts with, where the system can limit them."""
 LINE = 200
 """Characters of a message that are kept: native runtimes put all that they have to say into one line."""
 
@@ -119,13 +119,9 @@ def main(folder: Path) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     with contextlib.suppress(KeyboardInterrupt):
-        limited = False
+        _limit(plan["memory"])
         for index, job in enumerate(plan["jobs"]):
-            runner = RUNNERS[job["runtime"].split("-")[0]]
-            if not limited:
-                _limit(plan["memory"])
-                limited = True
-            answer = _answer(folder, index, job, runner)
+            answer = _answer(folder, index, job, RUNNERS[job["runtime"].split("-")[0]])
             temporary = folder / f"{index}.tmp"
             temporary.write_text(json.dumps(answer), encoding="utf-8")
             temporary.rename(folder / f"{index}.json")
@@ -137,7 +133,7 @@ def _answer(folder: Path, index: int, job: Mapping[str, Any], opener: Opener) ->
     try:
         provider, run = opener(Path(job["path"]), job["runtime"])
     except FormatError as error:
-        return {"provider": "", "runs": [], "problem": str(error)[:LINE]}
+        return {"provider": "", "runs": [], "problem": str(error).removeprefix(f"{job['path']}: ")[:LINE]}
     runs: list[Any] = []
     for j, each in enumerate(job["runs"]):
         inputs = {name: np.load(folder / file, allow_pickle=False) for name, file in each["inputs"].items()}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats.copies import CANDIDATES, TINY, TINY_MATRIX, UNIFORM, Copy, copies
+from ..formats.copies import CANDIDATES, Copy, copies, tells
 from ..formats.onnx_reader import read_onnx
 from ..formats.reals import as_bits
 from .merging import Kept, Merged, Shared
@@ -57,17 +57,11 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
     return Shared(data, merged, tuple(kept), external)
 
 
-def _tells(values: np.ndarray) -> bool:
-    """Whether an equal constant is more than chance, as the search for copies counts them."""
-    least = TINY_MATRIX if sum(length > 1 for length in values.shape) > 1 else TINY
-    return values.size >= least and (values.size >= UNIFORM or bool((values != values.flat[0]).any()))
-
-
 def _groups(graph: Graph) -> Iterator[list[Stored]]:
     """Constants that may be copies of each other: of one graph or function, of equal type, with equal bits in some order."""
     groups: dict[tuple[int, int, int, int], list[Stored]] = defaultdict(list)
     for stored in graph.constants:
-        if not stored.overridable and _tells(stored.values) and stored.values.dtype.itemsize <= 8:
+        if not stored.overridable and tells(stored.values) and stored.values.dtype.itemsize <= 8:
             total = int(as_bits(stored.values).sum(dtype=np.uint64))
             key = id(stored.scope.line[-1]), stored.tensor.data_type, stored.values.size, total
             groups[key].append(stored)

@@ -4,6 +4,8 @@ import json
 import math
 import random
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +62,13 @@ def test_a_file_is_rewritten_and_compared(tied, tmp_path):
     assert "  FULLY_CONNECTED → BATCH_MATMUL on a view\n    second is transposed to first: 65,536 bytes\n" in text
     assert re.search(r"main y  litert-reference +1,024 +\S+ .*, mean ", text)
     assert "XNNPACK: main 3 of 3 operations" in text
+
+
+def test_a_tflite_file_needs_no_other_library(tied, tmp_path):
+    call = f"main(['share', {str(tied)!r}, '--out', {str(tmp_path / 'out.tflite')!r}, '-q'])"
+    code = f"import sys; from tiedae.cli import main; code = {call}; print('CODE', code, {{'onnx', 'tensorflow'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "CODE 0 set()", done.stderr
 
 
 def test_int8_outputs_are_compared_in_lsb(tmp_path):
