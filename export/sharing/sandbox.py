@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 SECONDS = 60.0
-"""How long all jobs of a call may take together."""
+"""How long the child may go without finishing a job."""
 MEMORY = 4 << 30
 """Bytes that a child may have beyond what it starts with, where the system can limit them."""
 LINE = 200
@@ -90,9 +90,7 @@ def _child(folder: Path, seconds: float) -> str:
         command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, str(folder)]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=words, stderr=words, env=environment)
         try:
-            code = child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return f"did not answer within {seconds:g} s"
+            code = _wait(child, folder, seconds)
         finally:
             child.kill()
             child.wait()
@@ -100,9 +98,21 @@ def _child(folder: Path, seconds: float) -> str:
             child.stdin.close()
         words.seek(0)
         said = words.read().decode(errors="replace").strip().splitlines()
+    if code is None:
+        return f"did not answer within {seconds:g} s"
     if code < 0:
         return f"crashed ({signal.Signals(-code).name})"
     return f"failed: {said[-1] if said else f'exit code {code}'}" if code else ""
+
+
+def _wait(child: subprocess.Popen[bytes], folder: Path, seconds: float) -> int | None:
+    """The exit code; None where `seconds` passed without another answer."""
+    before = None
+    while before != (answers := sorted(folder.glob("*.json"))):
+        before = answers
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(seconds)
+    return None
 
 
 def _read_answer(folder: Path, index: int) -> Answer:

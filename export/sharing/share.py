@@ -75,8 +75,9 @@ def share_file(
     """Write `path`, a .tflite or .onnx file, to `out` with its equal and transposed-equal constants stored once.
 
     `tolerance`, in quantization steps, also merges near copies of a kernel. Both files run on random inputs of `seed` in a
-    process of their own, and nothing is written unless the outputs are within the bounds of `trial.BOUNDS`. Where nothing can
-    be stored once, `out` is a copy of the file.
+    process of their own, and nothing is written unless the outputs are within the bounds of `trial.BOUNDS`; a further runtime
+    that refuses the file, or takes too long for it, is told as such. Where nothing can be stored once, `out` is a copy of the
+    file.
 
     Returns what was merged and kept, bytes before and after, and the comparison per output, as JSON. Raises InputError for a
     call that is wrong, FormatError for a damaged file or one that a runtime refuses, ExportError for one that cannot be
@@ -175,6 +176,9 @@ def _compare(
     providers = {}
     for index, runtime in enumerate(kind.runtimes):
         before, after = answers[2 * index : 2 * index + 2]
+        if before.problem and compared:
+            providers[runtime] = f"not compared: {before.problem}"
+            continue
         _require_answer(path, runtime, runs, before, after)
         compared += compare_outputs(runtime, runs, before.runs, after.runs, bound)
         providers[runtime] = after.provider

@@ -21,6 +21,7 @@ from tiedae.export.formats.tflite_schema import Op
 from tiedae.export.sharing import share as sharing
 from tiedae.export.sharing import trial
 from tiedae.export.sharing.input_ranges import onnx_ranges, tflite_ranges
+from tiedae.export.sharing.sandbox import Answer, run_apart
 from tiedae.export.sharing.share import render, share_file
 from tiedae.export.sharing.share_tflite import share_tflite
 from tiedae.export.sharing.tflite_objects import pack_model, unpack_model
@@ -121,6 +122,17 @@ def test_a_signature_that_never_runs_is_refused(tied, tmp_path):
     with pytest.raises(FormatError, match="other: litert-xnnpack refuses to run it"):
         share_file(tied, tmp_path / "out.tflite")
     assert not (tmp_path / "out.tflite").exists()
+
+
+def test_a_second_runtime_that_does_not_answer_is_told(tied, tmp_path, monkeypatch):
+    def silent(jobs, **bounds):
+        first = run_apart(jobs[:2], **bounds)
+        return [*first, *(Answer(problem=f"{job.runtime} did not answer within 60 s") for job in jobs[2:])]
+
+    monkeypatch.setattr(sharing, "run_apart", silent)
+    found = share_file(tied, tmp_path / "out.tflite")
+    assert [row["runtime"] for row in found["compared"]] == ["litert-xnnpack"]
+    assert "litert-reference: not compared: litert-reference did not answer within 60 s" in render(found)
 
 
 def test_an_onnx_file_goes_the_same_way(tmp_path, make_program):
