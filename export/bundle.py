@@ -161,7 +161,7 @@ def _port(port: Port) -> dict[str, Any]:
 
 
 def is_model(name: str) -> bool:
-    return name.endswith((".tflite", ".onnx"))
+    return name.endswith(manifests.MODELS)
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,20 @@ class Bundle:
         Raises FormatError where a constant is nowhere to be found with the sha256 that the manifest states.
         """
         _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
+        try:
+            constants = self._constants(arrays, contents)
+            forms = {
+                form: manifests.program_from_json(self.manifest["name"], written, constants)
+                for form, written in self.manifest["operations"].items()
+            }
+            return Programs(**forms)
+        except ExportError as error:
+            raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error!r}") from error
+
+    def _constants(self, arrays: Mapping[str, np.ndarray], contents: Mapping[str, Contents]) -> dict[str, np.ndarray]:
+        """Every constant of the manifest's operations by name, from `arrays` or a model file."""
         stated = {k: v for form in self.manifest["operations"].values() for k, v in form["constants"].items()}
         constants = {}
         for name, description in stated.items():
@@ -211,16 +225,7 @@ class Bundle:
             if not match:
                 raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
             constants[name] = match[0]
-        try:
-            forms = {
-                form: manifests.program_from_json(self.manifest["name"], written, constants)
-                for form, written in self.manifest["operations"].items()
-            }
-            return Programs(**forms)
-        except ExportError as error:
-            raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error!r}") from error
+        return constants
 
     def masks(self) -> dict[str, np.ndarray]:
         """bool [inputs, units] by kernel name, from golden/."""

@@ -97,10 +97,10 @@ def read(bundle: Path) -> dict[str, Any]:
     """The manifest of a bundle; FormatError where there is none, or it is damaged or of a later schema."""
     path = bundle / FILE
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes(), parse_constant=_refuse)
     except (FileNotFoundError, NotADirectoryError):
         raise FormatError(f"{bundle}: not a bundle, it has no {FILE}") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: damaged: {error}") from None
     if not isinstance(manifest, dict) or "schema" not in manifest:
         raise FormatError(f"{path}: not a tiedae manifest")
@@ -109,11 +109,31 @@ def read(bundle: Path) -> dict[str, Any]:
     missing = [key for key in REQUIRED if key not in manifest]
     if missing:
         raise FormatError(f"{path}: lacks {', '.join(missing)}")
-    for name in manifest["files"]:
+    for key in ("files", "operations"):
+        if not isinstance(manifest[key], dict):
+            raise FormatError(f"{path}: damaged: {key} is {manifest[key]!r:.60}")
+    for name, stated in manifest["files"].items():
+        lacking = _lacking(name, stated)
+        if lacking:
+            raise FormatError(f"{path}: damaged: {name} has no {' and '.join(lacking)}")
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise FormatError(f"{path}: names a file outside of the bundle: {name}")
     return manifest
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _lacking(name: str, stated: object) -> list[str]:
+    """What is not said of a file, or is of the wrong kind."""
+    kinds = {**OF_FILE, **(OF_MODEL if name.endswith(MODELS) else {})}
+    return [key for key, kind in kinds.items() if not (isinstance(stated, dict) and isinstance(stated.get(key), kind))]
+
+
+MODELS = (".tflite", ".onnx")
+OF_FILE: Mapping[str, type] = {"sha256": str, "bytes": int}
+OF_MODEL: Mapping[str, type] = {"format": str, "precision": str, "signatures": dict}
+"""What a manifest says of every file, and of a model file."""
 REQUIRED = ("name", "created_by", "seed", "recipe", "data", "model", "kernels", "tensors", "files", "operations", "versions")
 """The keys that every manifest of this schema has."""

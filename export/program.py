@@ -91,6 +91,11 @@ class Kernel:
     units: int
     scales: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        for scale in self.scales:
+            if not isinstance(scale, float | int) or not 0 < scale < float("inf"):
+                raise ExportError(f"kernel {self.name}: scale must be positive and finite, got {scale!r}")
+
     @property
     def decode_scale(self) -> float:
         """The one scale of the integers where the decoder consumes them (the rest of a unit's scale is in `Rescale`)."""
@@ -184,12 +189,17 @@ class Program:
             raise ExportError(f"program {self.name}: tensors {sorted(self.tensors)} but operations use {sorted(known)}")
         if not {"x", "code", "y"} <= known:
             raise ExportError(f"program {self.name}: needs tensors x, code and y, got {sorted(known)}")
+        named = ((key, getattr(operation, key, None)) for operation in self.operations for key in ("kernel", "bias", "factors"))
+        for key, name in named:
+            if name is not None and (name not in self.constants or (key == "kernel" and name not in self.kernels)):
+                raise ExportError(f"program {self.name}: there is no {key} {name!r}")
         for name, kernel in self.kernels.items():
             values = self.constants[name]
             if values.shape != (kernel.inputs, kernel.units):
                 raise ExportError(f"kernel {name}: shape {values.shape} in constants, {(kernel.inputs, kernel.units)} declared")
-            if len(kernel.scales) not in (0, 1, kernel.units):
-                raise ExportError(f"kernel {name}: {len(kernel.scales)} scales, must be 1 or {kernel.units}, one per unit")
+            if len(kernel.scales) not in ((1, kernel.units) if self.quantized else (0,)):
+                right = f"1 or {kernel.units}, one per unit" if self.quantized else "none in a float program"
+                raise ExportError(f"kernel {name}: {len(kernel.scales)} scales, must be {right}")
             if kernel.scales and not (values.dtype == np.int8 and values.min(initial=0) >= -127):
                 raise ExportError(f"kernel {name}: a quantized kernel holds int8 in −127…127, got {values.dtype}")
 

@@ -129,6 +129,12 @@ def test_a_program_that_contradicts_itself_is_refused(make_program) -> None:
     with pytest.raises(ExportError, match="kernel kernel_0: 3 scales, must be 1 or 12, one per unit"):
         kernels = dict(program.kernels) | {"kernel_0": Kernel("kernel_0", 20, 12, (0.5,) * 3)}
         Program("p", program.tensors, kernels, program.encoder, program.decoder, program.constants)
+    for scale in (0.0, float("nan"), ""):
+        with pytest.raises(ExportError, match="kernel kernel_0: scale must be positive and finite"):
+            Kernel("kernel_0", 20, 12, (scale,))
+    with pytest.raises(ExportError, match=r"there is no bias 'encoder_0\.bias'"):
+        constants = {name: values for name, values in program.constants.items() if name != "encoder_0.bias"}
+        Program("p", program.tensors, program.kernels, program.encoder, program.decoder, constants)
     with pytest.raises(ExportError, match="int8 in −127…127"):
         constants = dict(program.constants) | {"kernel_0": np.full((20, 12), -128, np.int8)}
         Program("p", program.tensors, program.kernels, program.encoder, program.decoder, constants)

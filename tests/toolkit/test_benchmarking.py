@@ -67,6 +67,14 @@ def test_a_damaged_bundle_is_measured_but_stays_as_it_is(run: Path):
     assert f"not recorded in the bundle: {page}: missing or changed since the manifest was written" in said
 
 
+@pytest.mark.parametrize(("key", "value"), [("model", {}), ("files", {"a.onnx": {}}), ("operations", {"split": 0})])
+def test_a_damaged_manifest_is_one_line(run: Path, key: str, value: Any):
+    path = run / "bundle" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(FormatError, match="damaged: "):
+        measure(run)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [

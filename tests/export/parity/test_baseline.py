@@ -188,7 +188,7 @@ DAMAGED: dict[str, tuple[Any, str]] = {
         "not metrics of tiedae: lacks checks, parity, quality",
     ),
     "schema": (metrics() | {"schema": 2}, "metrics of schema 2, this tiedae reads schema 1"),
-    "table": ({key: value for key, value in metrics().items() if key != "parity"}, "damaged: KeyError('parity')"),
+    "table": ({key: value for key, value in metrics().items() if key != "parity"}, "not metrics of tiedae: lacks parity"),
     "name": (metrics() | {"name": 3}, "damaged: "),
     "rows": (metrics() | {"files": [3]}, "damaged: "),
     "bytes": (metrics() | {"files": [{"file": "a", "bytes": "many"}]}, "bytes is 'many', not a number of 0 or more"),
