@@ -8,7 +8,21 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write bytes to a temporary file beside `path`, then rename it into place; on any failure `path` is as it was."""
+    """Write bytes to a temporary file beside `path`, then rename it into place; on any failure `path` is as it was.
+
+    A link stays and what it points to is replaced; a device or a pipe, such as /dev/stdout, is written to. Raises OSError,
+    which names `path`.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            _replace(Path(os.path.realpath(path)), data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -142,7 +142,7 @@ def _add(cast: Cast, maker: str, form: str, precision: str, files: Mapping[str, 
 def _add_stock(cast: Cast, path: Path, form: str, precision: str, ours: Ports, folder: Path) -> None:
     label = f"{STOCK_MAKERS[form, precision]} {precision} {form}"
     if not path.is_file():
-        cast.skip(label, f"{path.name} is not in {path.parent}; a run leaves it there")
+        cast.skip(label, f"{path.name} is not in the folder {path.parent.name} beside the bundle; a run leaves it there")
         return
     try:
         contents = read_model(path)
