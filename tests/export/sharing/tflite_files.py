@@ -133,10 +133,10 @@ def tied_pair(*, bias=True, activation=Activation.NONE, rank=2, seed=0, metadata
     return file.data()
 
 
-def int8_pair(*, bias: float, activation=Activation.NONE, scales=1, noise=0.0, sizes=(40, 24), seed=0) -> bytes:
+def int8_pair(*, bias: float, activation=Activation.NONE, scales=1, noise=0.0, sizes=(40, 24), seed=0, low=None) -> bytes:
     """The same in int8: per tensor, or (`scales` > 1) a scale per unit of the first, the second quantized on its own.
 
-    `bias` is the standard deviation of the second's bias, in the unit of `y`.
+    `bias` is the standard deviation of the second's bias, in the unit of `y`, whose range starts at 0 where that is its `low`.
     """
     rng, file = np.random.default_rng(seed), File()
     inputs, units = sizes
@@ -146,7 +146,7 @@ def int8_pair(*, bias: float, activation=Activation.NONE, scales=1, noise=0.0, s
     graph = file.graph("main")
     x = graph.tensor("x", (-1, inputs), "int8", 1 / 64, 3)
     h = graph.tensor("h", (-1, units), "int8", 0.15, -5)
-    low = 0 if activation else -1
+    low = (0 if activation else -1) if low is None else low
     y = graph.tensor("y", (-1, inputs), "int8", 0.5, -128 if low == 0 else 0)
     first = graph.constant("first", stored[0], steps[0].ravel())
     second = graph.constant("second", stored[1], steps[1].ravel())
