@@ -22,7 +22,7 @@ from tiedae.export.formats import copies as searching
 from tiedae.export.formats.contents import Constant, Contents
 from tiedae.export.formats.copies import copies
 from tiedae.export.formats.onnx_writer import to_onnx
-from tiedae.export.formats.reals import TILE, dequantize
+from tiedae.export.formats.reals import TILE, dequantize, sample_places
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.quiet import quiet
 from tiedae.export.stock import stock_onnx, stock_onnx_int8, stock_tflite
@@ -199,9 +199,12 @@ def test_the_distance_is_in_steps_of_the_coarser_quantization():
 
 @pytest.mark.parametrize("beyond", [1.5, np.nan, np.inf])
 def test_one_value_further_than_a_step_is_no_copy(beyond):
-    first = quantized("a", KERNEL)
+    """Even where the samples, which are compared first, do not meet it."""
+    first = quantized("a", np.tile(KERNEL, (4, 1)))
     other = dequantize(first)
-    other[5, 5] += np.float32(beyond * first.scales[0])
+    unseen = np.ones(other.shape, bool)
+    unseen[sample_places(other.shape)] = False
+    other[tuple(np.argwhere(unseen)[0])] += np.float32(beyond * first.scales[0])
     assert copies(file(first, plain("b", other))) == []
 
 
