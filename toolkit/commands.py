@@ -64,11 +64,11 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
         allow=arguments.allow,
         announce=console.note,
     )
-    _write_outcome(metrics, {"json": arguments.json, "junit": arguments.junit, "markdown": arguments.markdown})
     for check in metrics["checks"]:
         console.detail(f"{'ok' if check['ok'] else 'FAILED'}  {check['text']}")
     for title, header, rows in overview(metrics):
         console.table(title, header, rows)
+    _write_outcome(metrics, {"json": arguments.json, "junit": arguments.junit, "markdown": arguments.markdown})
     _require_checks(arguments.bundle, metrics)
     console.say(f"{arguments.bundle}: all {len(metrics['checks'])} checks hold")
     return FINE
@@ -90,10 +90,10 @@ def bench(arguments: argparse.Namespace, console: Console) -> int:
     from .benchmarking import bench
 
     measured = bench(arguments.bundle, model=arguments.model, data=arguments.data, announce=console.note)
-    if arguments.json:
-        write_atomic(arguments.json, (json.dumps(measured, indent=1, ensure_ascii=False) + "\n").encode())
     for title, header, rows in tables(measured):
         console.table(title, header, rows)
+    if arguments.json:
+        write_atomic(arguments.json, (json.dumps(measured, indent=1, ensure_ascii=False) + "\n").encode())
     return FINE
 
 

@@ -26,8 +26,10 @@ def keras_float(metrics: Row) -> float | None:
 
 
 def exported_error(metrics: Row, precision: str) -> float | None:
-    """The worst error of our exported files of one precision, over all files and runtimes; None where it was not measured."""
-    return max((row["error"] for row in metrics["quality"] if row["stage"] == "export" and _is(row, precision)), default=None)
+    """The worst error of our exported files of one precision, over all files and the runtimes that have no known fault on them
+    (those are failed checks); None where it was not measured."""
+    rows = (row for row in metrics["quality"] if row["stage"] == "export" and _is(row, precision) and not row.get("fault"))
+    return max((row["error"] for row in rows), default=None)
 
 
 def _is(row: Row, precision: str) -> bool:

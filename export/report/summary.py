@@ -30,7 +30,7 @@ PARTS = {"encoder", "decoder"}
 
 
 def _file_row(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> Row:
-    errors = [row["error"] for row in metrics["quality"] if row.get("file") == file["file"]]
+    errors = [row["error"] for row in metrics["quality"] if row.get("file") == file["file"] and not row.get("fault")]
     label = "stock" if file["maker"] == "stock" else "tied"
     span = list(dict.fromkeys(f"{error:.3f}" for error in (min(errors, default=0.0), max(errors, default=0.0))))
     part = "".join(f" {part}" for part in PARTS & set(file["file"].split(".")))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiedae.export.parity.outcome import OUTCOMES, to_json, to_junit, to_markdown
+from tiedae.export.parity.outcome import OUTCOMES, overview, to_json, to_junit, to_markdown
 
 
 def check(name: str, ok: bool, text: str = "", value: object = 1, limit: str = "== 1") -> dict[str, Any]:
@@ -118,3 +118,15 @@ def test_the_device_of_keras_and_a_problem_are_told() -> None:
     text = to_markdown(metrics(parity=[problem], keras=keras))
     assert "| a | ort-cpu |  |  |  |  |  | got nan |" in text
     assert r"Keras ran on NVIDIA H100 (/physical\_device:GPU:0)." in text
+
+
+def test_the_overview_counts_by_kind_and_says_each_reason_once():
+    found = metrics(
+        checks=[check("golden y", True), check("golden code", False, "others"), check("float y", True)],
+        skipped=[{"what": "a", "reason": "not here"}, {"what": "b", "reason": "not here"}],
+    )
+    tables = {title: rows for title, _, rows in overview(found)}
+    assert tables["Checks"] == [("golden", "1 of 2"), ("float", "1 of 1")]
+    assert tables["Skipped"] == [("a, b", "not here")]
+    assert tables["Failed"] == [("golden code", "others")]
+    assert "Failed" not in {title for title, _, _ in overview(metrics(checks=[check("golden y", True)]))}
