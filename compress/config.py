@@ -111,13 +111,14 @@ class TrainConfig:
         require(self.seed >= 0, "seed", self.seed, "0 or more")
 
 
-def _require_fine_tuning(config: PruneConfig | QuantizeConfig) -> None:
+def _require_fine_tuning(config: FineTuning) -> None:
     require(config.epochs >= 1, "epochs", config.epochs, "at least 1")
     require(0 < config.learning_rate < math.inf, "learning_rate", config.learning_rate, "positive")
     require(0 <= config.weight_decay < math.inf, "weight_decay", config.weight_decay, "0 or more")
+    require(0 <= config.distill <= 1, "distill", config.distill, "in [0, 1]")
 
 
-def fine_tuning(train: TrainConfig, config: PruneConfig | QuantizeConfig) -> TrainConfig:
+def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
     """The training of a later stage: what it sets itself, the rest as in float training."""
     return replace(train, epochs=config.epochs, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
 
@@ -127,7 +128,8 @@ class PruneConfig:
     """Magnitude pruning on the one mask of each kernel, then fine-tuning with the mask held.
 
     `sparsity` is the final share of zeros, layer-wise or over all kernels together (`scope` global). The polynomial
-    schedule ramps over the first `ramp` of the epochs, the constant one prunes at once.
+    schedule ramps over the first `ramp` of the epochs, the constant one prunes at once. `distill` is the share of the loss that
+    is taken against the uncompressed model's output instead of the sample.
     """
 
     sparsity: float = 0.5
@@ -137,6 +139,7 @@ class PruneConfig:
     epochs: int = 5
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
+    distill: float = 0.0
 
     def __post_init__(self) -> None:
         require(0 <= self.sparsity < 1, "sparsity", self.sparsity, "in [0, 1)")
@@ -151,6 +154,7 @@ class QuantizeConfig:
     """Quantization to int8: aware training (`qat`), or plain post-training quantization (`ptq`).
 
     `granularity` is one scale per kernel (`tensor`) or per unit (`unit`). `samples` calibration samples start the ranges.
+    `distill` as in pruning.
     """
 
     method: Literal["qat", "ptq"] = "qat"
@@ -159,12 +163,17 @@ class QuantizeConfig:
     epochs: int = 5
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
+    distill: float = 0.0
 
     def __post_init__(self) -> None:
         require_choice("method", self.method, Literal["qat", "ptq"])
         require_choice("granularity", self.granularity, Granularity)
         require(self.samples >= 1, "samples", self.samples, "at least 1")
         _require_fine_tuning(self)
+
+
+FineTuning = PruneConfig | QuantizeConfig
+"""The stages that go on training a model; each has `epochs`, `learning_rate`, `weight_decay` and `distill`."""
 
 
 @dataclass(frozen=True)

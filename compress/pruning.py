@@ -10,6 +10,7 @@ import tensorflow as tf
 from .autoencoder import TiedAutoencoder
 from .config import PruneConfig, TrainConfig, fine_tuning
 from .data import Splits
+from .distillation import teacher_of
 from .kernel import TiedKernel
 from .train import History, Progress, fit
 
@@ -23,13 +24,14 @@ def prune(
     config: PruneConfig,
     train: TrainConfig,
     *,
+    teacher: TiedAutoencoder | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> History:
     """Ramp the masks of `model` up to `config.sparsity` while fine-tuning, then fine-tune with them held.
 
     Zeros of the final mask are exactly zero in the variables, and stay so in every later stage. A mask position may come
-    back while the ramp runs, where others have become smaller.
+    back while the ramp runs, where others have become smaller. `teacher` is the uncompressed model, for `config.distill`.
     """
     from tensorflow_model_optimization.sparsity import keras as sparsity
 
@@ -52,6 +54,7 @@ def prune(
         splits,
         fine_tuning(train, config),
         stage="prune",
+        teacher=teacher_of(config, model, teacher),
         checkpoint=checkpoint,
         progress=progress,
         before_step=before_step,

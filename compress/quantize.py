@@ -8,6 +8,7 @@ from pathlib import Path
 from .autoencoder import TiedAutoencoder
 from .config import QuantizeConfig, TrainConfig, fine_tuning
 from .data import Splits
+from .distillation import teacher_of
 from .train import History, Progress, fit
 
 
@@ -17,19 +18,21 @@ def train_quantized(
     config: QuantizeConfig,
     train: TrainConfig,
     *,
+    teacher: TiedAutoencoder | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> History:
     """Fine-tune a model whose kernels and activations are fake-quantized (Jacob et al. 2018), masks held.
 
     Activation ranges follow for the first part of the epochs and stand still for the rest, so that the weights settle on
-    the ranges that are exported.
+    the ranges that are exported. `teacher` is the uncompressed model, for `config.distill`.
     """
     return fit(
         model,
         splits,
         fine_tuning(train, config),
         stage="quantize",
+        teacher=teacher_of(config, model, teacher),
         checkpoint=checkpoint,
         progress=progress,
         observed_epochs=max(1, math.ceil(config.epochs * OBSERVED)),

@@ -15,6 +15,7 @@ from . import archive
 from .autoencoder import TiedAutoencoder
 from .config import TrainConfig
 from .data import Samples, Splits, epoch_order
+from .distillation import Loss, Teacher
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 
@@ -26,7 +27,7 @@ History = list[dict[str, Any]]
 
 CHECKPOINT = "tiedae-checkpoint"
 
-LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
+LOSSES: dict[str, Loss] = {
     "mse": tf_keras.losses.mean_squared_error,
     "mae": tf_keras.losses.mean_absolute_error,
     "bce": tf_keras.losses.binary_crossentropy,
@@ -82,6 +83,7 @@ def fit(
     config: TrainConfig,
     *,
     stage: str = "train",
+    teacher: Teacher | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     before_step: Callable[[int], None] | None = None,
@@ -90,10 +92,11 @@ def fit(
 ) -> History:
     """Train `model` in place on `splits.train`; returns the history.
 
-    `checkpoint` names a file that is written after each epoch and, where it exists, is gone on from: the weights at the end
-    are those of an uninterrupted run. `before_step(step)` runs before each update. After `observed_epochs` the activation
-    ranges of a quantized model stand still. With a validation set the best epoch's weights are kept, and training stops
-    after `config.patience` epochs without a better one; the first `settled_epochs` do not compete.
+    A `teacher`'s output stands for its share of the loss. `checkpoint` names a file that is written after each epoch and, where
+    it exists, is gone on from: the weights at the end are those of an uninterrupted run. `before_step(step)` runs before each
+    update. After `observed_epochs` the activation ranges of a quantized model stand still. With a validation set the best
+    epoch's weights are kept, and training stops after `config.patience` epochs without a better one; the first
+    `settled_epochs` do not compete.
 
     Raises DataError where the samples do not fit the model, RecipeError for patience without validation samples, InputError
     where the loss is no longer finite.
@@ -107,7 +110,7 @@ def fit(
         raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {model.config.inputs}")
     steps = -(-len(splits.train) // config.batch_size)
     optimizer = Optimizer(model, config, steps)
-    run = _Run(model, optimizer, stage, config, settled_epochs)
+    run = _Run(model, optimizer, stage, config, settled_epochs, teacher)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     while not run.finished:
@@ -168,10 +171,18 @@ class _Run:
     """The state of one stage's training, which a checkpoint holds whole."""
 
     def __init__(
-        self, model: TiedAutoencoder, optimizer: Optimizer, stage: str, config: TrainConfig, settled_epochs: int
+        self,
+        model: TiedAutoencoder,
+        optimizer: Optimizer,
+        stage: str,
+        config: TrainConfig,
+        settled_epochs: int,
+        teacher: Teacher | None,
     ) -> None:
         self.model, self.optimizer, self.stage, self.config = model, optimizer, stage, config
         self.settled_epochs = settled_epochs
+        loss = LOSSES[config.loss]
+        self.objective = loss if teacher is None else teacher.objective(loss)
         self.history: History = []
         self.best: dict[str, np.ndarray] | None = None
         self._compiled: dict[bool, Callable[[np.ndarray], tf.Tensor]] = {}
@@ -192,8 +203,8 @@ class _Run:
         quantizers = self.model.quantizers
         frozen = quantizers is not None and quantizers.frozen
         if frozen not in self._compiled:
-            loss = LOSSES[self.config.loss]
-            self._compiled[frozen] = training_step(self.model, self.optimizer.apply, self.model.config.inputs, loss)
+            step = training_step(self.model, self.optimizer.apply, self.model.config.inputs, self.objective)
+            self._compiled[frozen] = step
         return self._compiled[frozen]
 
     def record(self, loss: float, validation: float | None) -> None:

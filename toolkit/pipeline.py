@@ -207,6 +207,10 @@ class _Run:
             checkpoint.unlink(missing_ok=True)
         return path
 
+    def uncompressed(self) -> TiedAutoencoder:
+        """The float model: the teacher of every later stage that distils."""
+        return self.load(self.out / "model" / "train.npz")
+
     def load(self, path: Path) -> TiedAutoencoder:
         from tiedae.compress.autoencoder import TiedAutoencoder
 
@@ -230,7 +234,15 @@ def _prune(run: _Run, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[
     from tiedae.compress.pruning import prune
 
     assert model is not None and run.recipe.prune is not None
-    history = prune(model, run.splits, run.recipe.prune, run.recipe.train, checkpoint=checkpoint, progress=run.console.progress)
+    history = prune(
+        model,
+        run.splits,
+        run.recipe.prune,
+        run.recipe.train,
+        teacher=run.uncompressed(),
+        checkpoint=checkpoint,
+        progress=run.console.progress,
+    )
     return model, history
 
 
@@ -248,5 +260,13 @@ def _quantize(run: _Run, model: TiedAutoencoder | None, checkpoint: Path) -> tup
     quantize_post_training(model, data, config, spec)
     if config.method == "ptq":
         return model, []
-    history = train_quantized(model, run.splits, config, run.recipe.train, checkpoint=checkpoint, progress=run.console.progress)
+    history = train_quantized(
+        model,
+        run.splits,
+        config,
+        run.recipe.train,
+        teacher=run.uncompressed(),
+        checkpoint=checkpoint,
+        progress=run.console.progress,
+    )
     return model, history

@@ -1,0 +1,112 @@
+"""Knowledge distillation: the share of the loss that comes from the uncompressed model, and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiedae.calibration import quantize_post_training, representative
+from tiedae.compress import (
+    DataError,
+    LayerConfig,
+    ModelConfig,
+    PruneConfig,
+    QuantizationSpec,
+    QuantizeConfig,
+    RecipeError,
+    Splits,
+    TiedAutoencoder,
+    TrainConfig,
+    prune,
+    train_quantized,
+)
+from tiedae.compress.distillation import Teacher
+from tiedae.compress.train import LOSSES
+
+TRAIN = TrainConfig(epochs=3, batch_size=32)
+
+
+def model_of(seed: int = 0, inputs: int = 24) -> TiedAutoencoder:
+    return TiedAutoencoder(ModelConfig((LayerConfig(12, "relu"), LayerConfig(4)), "sigmoid", inputs), seed=seed)
+
+
+def pruned(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
+    model = model_of()
+    prune(model, splits, PruneConfig(sparsity=0.5, epochs=3, distill=distill), TRAIN, teacher=teacher, **options)
+    return model
+
+
+def quantized(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
+    model = model_of()
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+    train_quantized(model, splits, QuantizeConfig(epochs=3, distill=distill), TRAIN, teacher=teacher, **options)
+    return model
+
+
+STAGES: dict[str, Callable[..., TiedAutoencoder]] = {"prune": pruned, "quantize": quantized}
+
+
+def weights(model: TiedAutoencoder) -> dict[str, bytes]:
+    return {name: variable.numpy().tobytes() for name, variable in model.state().items()}
+
+
+@settings(max_examples=20, deadline=None)
+@given(share=st.floats(0, 1, exclude_min=True), name=st.sampled_from(sorted(LOSSES)), seed=st.integers(0, 9))
+def test_the_objective_is_the_stated_mixture(share: float, name: str, seed: int) -> None:
+    x, y = np.random.default_rng(seed).uniform(0.01, 0.99, (2, 5, 24)).astype(np.float32)
+    teacher, loss = model_of(seed=1), LOSSES[name]
+    expected = (1 - share) * loss(x, y).numpy() + share * loss(teacher(x), y).numpy()
+    np.testing.assert_allclose(Teacher(teacher, share).objective(loss)(x, y), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_without_a_share_the_teacher_changes_nothing(make_splits, stage: str) -> None:
+    splits = make_splits()
+    assert weights(STAGES[stage](splits, 0.0, None)) == weights(STAGES[stage](splits, 0.0, model_of(seed=1)))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_pupil_comes_nearer_to_its_teacher_which_stays_as_it_is(make_splits, stage: str) -> None:
+    splits, teacher = make_splits(), model_of(seed=1)
+    before = weights(teacher)
+    x = splits.scaling.apply(splits.test.take(np.arange(64)))
+    distances = [np.square(STAGES[stage](splits, d, teacher)(x) - teacher(x)).mean() for d in (0.0, 1.0)]
+    assert distances[1] < 0.9 * distances[0]
+    assert weights(teacher) == before
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_interrupted_pupil_goes_on_to_the_same_weights(make_splits, tmp_path: Path, stage: str) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(_stage: str, epoch: int, *_rest: object) -> None:
+        if epoch == 2:
+            raise Killed
+
+    splits, teacher, checkpoint = make_splits(), model_of(seed=1), tmp_path / "checkpoint.npz"
+    with pytest.raises(Killed):
+        STAGES[stage](splits, 0.5, teacher, checkpoint=checkpoint, progress=kill)
+    assert checkpoint.exists()
+    resumed = STAGES[stage](splits, 0.5, teacher, checkpoint=checkpoint)
+    assert weights(resumed) == weights(STAGES[stage](splits, 0.5, teacher))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_share_without_a_fitting_teacher_is_refused(make_splits, stage: str) -> None:
+    splits = make_splits()
+    with pytest.raises(RecipeError, match=r"distill: got 0\.5, but no teacher; pass the uncompressed model as teacher, or 0"):
+        STAGES[stage](splits, 0.5, None)
+    with pytest.raises(DataError, match=r"the teacher's inputs are 10, the model's are 24"):
+        STAGES[stage](splits, 0.5, model_of(inputs=10))
+
+
+@pytest.mark.parametrize("config", [PruneConfig, QuantizeConfig])
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_is_a_share(config: type, share: float) -> None:
+    with pytest.raises(RecipeError, match=r"distill: got .*, must be in \[0, 1\]"):
+        config(distill=share)
