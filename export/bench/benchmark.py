@@ -184,13 +184,13 @@ def _footprints(
 
 
 def _choices(subject: Subject) -> list[tuple[str, ...]]:
-    """The choices of signatures whose memory is told: reconstruct, all of a .tflite file, and encoder with decoder."""
+    """The choices of signatures whose memory is told: each alone, all of a .tflite file, and encoder with decoder."""
     if subject.runtime in ("ort-cuda", "keras-eager") or subject.variant not in ("", ALONE):
         return []
     every = tuple(sorted(subject.files, key=lambda signature: signature != "reconstruct"))
     pair = ("encode", "decode") if {"encode", "decode"} <= set(every) else ()
     together = {"tflite": every, "onnx": pair}.get(subject.format, ())
-    choices = [every[:1] if "reconstruct" in every else (), together]
+    choices = [*((signature,) for signature in every), together]
     return [choice for choice in dict.fromkeys(choices) if choice]
 
 

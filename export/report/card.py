@@ -175,8 +175,10 @@ def _latency(metrics: Row) -> str:
         ratio = f"{row['ratio']:.3f} × {row.get('against', '')}" if row.get("ratio") else ""
         rows.append((row.get("subject") or row.get("file"), row.get("ports", ""), f"{row['median_us']:,.4g} µs", ratio))
     machine = bench.get("machine") or {}
-    where = ", ".join(str(machine[key]) for key in ("cpu", "system", "warning") if machine.get(key))
+    where = ", ".join(str(machine[key]) for key in ("cpu", "system") if machine.get(key))
     measured_on = f" Measured on {where}." if where else ""
+    if machine.get("warning"):
+        measured_on += f" Take care: {machine['warning']}."
     header = ("", "inputs and outputs", "median", "against")
     return f"### Latency\n\nOf {title}.{measured_on}\n\n{_table(header, rows)}"
 

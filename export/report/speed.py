@@ -32,10 +32,11 @@ def render_speed(bench: Row | None) -> str:
     columns = ("case", "subject", "median", "p95", "samples/s", "ratio", "against")
     more = details(f"{len(rows)} further cases", table(columns, rows, numeric=(2, 3, 4))) if rows else ""
     machine = bench.get("machine") or {}
-    facts = [str(machine[key]) for key in ("cpu", "governor", "system", "warning") if machine.get(key)]
+    facts = [str(machine[key]) for key in ("cpu", "governor", "system") if machine.get(key)]
     if machine.get("cores"):
         facts.insert(1, f"{machine['cores']} cores")
-    where = f'<p class="soft">Measured on: {escape(", ".join(facts))}.</p>' if facts else ""
+    warning = f" Take care: {escape(machine['warning'])}." if machine.get("warning") else ""
+    where = f'<p class="soft">Measured on: {escape(", ".join(facts))}.{warning}</p>' if facts else ""
     parts = [f"<p>{intro}</p>{where}", f"<h3>{escape(_title(first))}</h3>", _chart(cases[first]), more]
     parts += [_memory(bench.get("memory") or ()), _startup(bench.get("startup") or ()), _skipped(bench.get("skipped") or ())]
     return "\n".join(filter(None, parts))

@@ -155,7 +155,10 @@ def test_card_tells_latency_where_it_was_measured(make_parts, make_bench):
     manifest, metrics, *_ = make_parts()
     assert "Not measured; `tiedae bench` does." in render_card(manifest, metrics)
     card = render_card(manifest, metrics | {"bench": make_bench()})
-    assert "Of reconstruct, batch 1, 1 thread, the runtime's own call. Measured on A <CPU>, Linux, the machine is busy." in card
+    assert (
+        "Of reconstruct, batch 1, 1 thread, the runtime's own call. Measured on A <CPU>, Linux. Take care: the machine is busy."
+        in card
+    )
     assert "| tiedae int8 tflite | uint8 → uint8 | 15.2 µs | 0.953 × TFLiteConverter int8 tflite |" in card
     assert "Not measured; `tiedae bench`" not in card
 
