@@ -12,7 +12,7 @@ from .config import PruneConfig, TrainConfig, fine_tuning
 from .data import Splits
 from .distillation import teacher_of
 from .kernel import TiedKernel
-from .train import History, Progress, fit
+from .train import AfterEpoch, History, Progress, fit
 
 UPDATES = 20
 """How many times a polynomial ramp raises the sparsity."""
@@ -27,6 +27,7 @@ def prune(
     teacher: TiedAutoencoder | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> History:
     """Ramp the masks of `model` up to `config.sparsity` while fine-tuning, then fine-tune with them held.
 
@@ -58,6 +59,7 @@ def prune(
         checkpoint=checkpoint,
         progress=progress,
         before_step=before_step,
+        after_epoch=after_epoch,
         settled_epochs=settled,
     )
 

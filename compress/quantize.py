@@ -9,7 +9,7 @@ from .autoencoder import TiedAutoencoder
 from .config import QuantizeConfig, TrainConfig, fine_tuning
 from .data import Splits
 from .distillation import teacher_of
-from .train import History, Progress, fit
+from .train import AfterEpoch, History, Progress, fit
 
 
 def train_quantized(
@@ -21,6 +21,7 @@ def train_quantized(
     teacher: TiedAutoencoder | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> History:
     """Fine-tune a model whose kernels and activations are fake-quantized (Jacob et al. 2018), masks held.
 
@@ -35,6 +36,7 @@ def train_quantized(
         teacher=teacher_of(config, model, teacher),
         checkpoint=checkpoint,
         progress=progress,
+        after_epoch=after_epoch,
         observed_epochs=max(1, math.ceil(config.epochs * OBSERVED)),
     )
 

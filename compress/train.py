@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from .files import write_atomic
 
 Progress = Callable[[str, int, int, int, int, float], None]
 """progress(stage, epoch from 1, epochs, step from 1, steps, loss so far in the epoch)."""
+
+AfterEpoch = Callable[[Mapping[str, Any]], None]
+"""Sees the record of each epoch once it is over; what it raises ends the training, and the checkpoint stays."""
 
 History = list[dict[str, Any]]
 """One record an epoch: stage, epoch, loss and, where there is a validation set, validation_loss."""
@@ -87,6 +90,7 @@ def fit(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     before_step: Callable[[int], None] | None = None,
+    after_epoch: AfterEpoch | None = None,
     observed_epochs: int | None = None,
     settled_epochs: int = 0,
 ) -> History:
@@ -132,6 +136,8 @@ def fit(
         run.record(total / steps, validation_loss(model, splits.validation, config))
         if checkpoint is not None:
             write_atomic(checkpoint, run.pack())
+        if after_epoch is not None:
+            after_epoch(run.history[-1])
     run.restore_best()
     return run.history
 

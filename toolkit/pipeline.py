@@ -28,13 +28,13 @@ from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import write_atomic
 
-from .console import Console
+from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest, recipe_to_dict
 from .sources import load_splits, provenance
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.compress.train import History
+    from tiedae.compress.train import AfterEpoch, History
 
 
 BALANCE_SAMPLES = 4096
@@ -170,17 +170,13 @@ class _Run:
     def build(self, bundle: Path) -> None:
         from tiedae.export.assemble import assemble
 
-        models = {"train": self.stage("train", None, _train)}
-        if self.recipe.prune is not None:
-            models["prune"] = self.stage("prune", models["train"], _prune)
-        floating = models.get("prune", models["train"])
-        models["quantize"] = self.stage("quantize", floating, _quantize)
-        history = [record for stage in models for record in _read_json(self.out / "model" / f"{stage}.json")]
+        models = Stages(self.recipe, self.splits, lambda _: self.out / "model", self.console.progress).run()
+        history = [record for path in models.values() for record in _read_json(path.with_suffix(".json"))]
         partial = self.out / ".bundle.partial"
         shutil.rmtree(partial, ignore_errors=True)
         assemble(
             partial,
-            {name: self.load(path) for name, path in models.items()},
+            {name: load_model(path) for name, path in models.items()},
             self.splits,
             self.recipe,
             recipe_to_dict(self.recipe),
@@ -191,17 +187,37 @@ class _Run:
         )
         partial.rename(bundle)
 
+
+@dataclass(frozen=True)
+class Stages:
+    """The training of a recipe, stage by stage; `folder` of a stage is where its model and its checkpoint are left."""
+
+    recipe: Recipe
+    splits: Splits
+    folder: Callable[[str], Path]
+    progress: Progress
+    after_epoch: AfterEpoch | None = None
+
+    def run(self) -> dict[str, Path]:
+        """The archive of the model after each stage that the recipe has, by its name and in their order."""
+        models = {"train": self.stage("train", None, _train)}
+        if self.recipe.prune is not None:
+            models["prune"] = self.stage("prune", models["train"], _prune)
+        floating = models.get("prune", models["train"])
+        models["quantize"] = self.stage("quantize", floating, _quantize)
+        return models
+
     def stage(
         self,
         name: str,
         source: Path | None,
-        train: Callable[[_Run, TiedAutoencoder | None, Path], tuple[TiedAutoencoder, History]],
+        train: Callable[[Stages, TiedAutoencoder | None, Path], tuple[TiedAutoencoder, History]],
     ) -> Path:
         """The archive of the model after a stage; trained here unless it is there already."""
-        path = self.out / "model" / f"{name}.npz"
+        path = self.folder(name) / f"{name}.npz"
         if not path.exists():
-            checkpoint = self.out / "model" / "checkpoint.npz"
-            model, history = train(self, None if source is None else self.load(source), checkpoint)
+            checkpoint = self.folder(name) / "checkpoint.npz"
+            model, history = train(self, None if source is None else load_model(source), checkpoint)
             _write_json(path.with_suffix(".json"), history)
             model.save(path)
             checkpoint.unlink(missing_ok=True)
@@ -209,15 +225,16 @@ class _Run:
 
     def uncompressed(self) -> TiedAutoencoder:
         """The float model: the teacher of every later stage that distils."""
-        return self.load(self.out / "model" / "train.npz")
-
-    def load(self, path: Path) -> TiedAutoencoder:
-        from tiedae.compress.autoencoder import TiedAutoencoder
-
-        return TiedAutoencoder.load(path)
+        return load_model(self.folder("train") / "train.npz")
 
 
-def _train(run: _Run, _: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+def load_model(path: Path) -> TiedAutoencoder:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+
+    return TiedAutoencoder.load(path)
+
+
+def _train(run: Stages, _: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
     from tiedae.calibration.representative import representative
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.rotation import balance_code
@@ -225,12 +242,12 @@ def _train(run: _Run, _: TiedAutoencoder | None, checkpoint: Path) -> tuple[Tied
 
     config = run.recipe.train
     model = TiedAutoencoder(run.recipe.model, seed=config.seed)
-    history = fit(model, run.splits, config, checkpoint=checkpoint, progress=run.console.progress)
+    history = fit(model, run.splits, config, checkpoint=checkpoint, progress=run.progress, after_epoch=run.after_epoch)
     balance_code(model, representative(run.splits.train, BALANCE_SAMPLES, seed=config.seed).inputs)
     return model, history
 
 
-def _prune(run: _Run, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+def _prune(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.pruning import prune
 
     assert model is not None and run.recipe.prune is not None
@@ -241,12 +258,13 @@ def _prune(run: _Run, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[
         run.recipe.train,
         teacher=run.uncompressed(),
         checkpoint=checkpoint,
-        progress=run.console.progress,
+        progress=run.progress,
+        after_epoch=run.after_epoch,
     )
     return model, history
 
 
-def _quantize(run: _Run, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
     from tiedae.calibration.ranges import quantize_post_training
     from tiedae.calibration.representative import representative
     from tiedae.compress.quantize import train_quantized
@@ -267,6 +285,7 @@ def _quantize(run: _Run, model: TiedAutoencoder | None, checkpoint: Path) -> tup
         run.recipe.train,
         teacher=run.uncompressed(),
         checkpoint=checkpoint,
-        progress=run.console.progress,
+        progress=run.progress,
+        after_epoch=run.after_epoch,
     )
     return model, history

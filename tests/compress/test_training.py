@@ -104,6 +104,15 @@ def killer(epoch: int):
     return progress
 
 
+def stopper(epoch: int):
+    def after_epoch(record) -> None:
+        assert ("validation_loss" in record) and record["loss"] > 0
+        if record["epoch"] == epoch:
+            raise Killed
+
+    return after_epoch
+
+
 def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
     train = TrainConfig(epochs=4, batch_size=32, patience=0)
     if stage == "train":
@@ -117,15 +126,21 @@ def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
 
 
 @pytest.mark.parametrize("stage", ["train", "prune", "quantize"])
-@pytest.mark.parametrize("validation", [0, 64])
-def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path: Path, stage: str, validation: int) -> None:
+@pytest.mark.parametrize(
+    ("validation", "interrupted"),
+    [(0, {"progress": killer(3)}), (64, {"after_epoch": stopper(2)})],
+    ids=["in an epoch", "after an epoch"],
+)
+def test_an_interrupted_stage_goes_on_to_the_same_weights(
+    make_splits, tmp_path: Path, stage: str, validation: int, interrupted
+) -> None:
     splits = make_splits(validation=validation)
     layers = (LayerConfig(12, "relu", dropout=0.2), LayerConfig(4))
     whole = model_of(layers)
     run_stage(stage, whole, splits)
     checkpoint = tmp_path / "checkpoint.npz"
     with pytest.raises(Killed):
-        run_stage(stage, model_of(layers), splits, checkpoint=checkpoint, progress=killer(3))
+        run_stage(stage, model_of(layers), splits, checkpoint=checkpoint, **interrupted)
     resumed = model_of(layers)
     seen: list[int] = []
     run_stage(stage, resumed, splits, checkpoint=checkpoint, progress=lambda _s, epoch, *_: seen.append(epoch))
