@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .config import (
+    ClusterConfig,
     DataConfig,
     ExportConfig,
     LayerConfig,
@@ -22,6 +23,7 @@ from .errors import CheckError, DataError, ExportError, FormatError, InputError,
 
 if TYPE_CHECKING:
     from .autoencoder import TiedAutoencoder
+    from .clustering import cluster
     from .kernel import TiedKernel
     from .layers import TiedDense, TiedDenseTranspose
     from .pruning import prune
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckError",
+    "ClusterConfig",
     "DataConfig",
     "DataError",
     "ExportConfig",
@@ -56,6 +59,7 @@ __all__ = [
     "TrainConfig",
     "VerifyConfig",
     "balance_code",
+    "cluster",
     "fit",
     "prune",
     "train_quantized",
@@ -68,6 +72,7 @@ _LAZY = {
     "TiedDenseTranspose": "layers",
     "TiedKernel": "kernel",
     "balance_code": "rotation",
+    "cluster": "clustering",
     "fit": "train",
     "prune": "pruning",
     "train_quantized": "quantize",

@@ -93,6 +93,8 @@ def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], make: t
     for kernel in model.kernels:
         if kernel.name in header["masked"]:
             kernel.set_mask(arrays[f"{kernel.name}.mask"])
+        if f"{kernel.name}.clusters" in arrays:
+            kernel.set_clusters(arrays[f"{kernel.name}.clusters"])
     if header["quantization"] is not None:
         names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
         ranges = {name: (0.0, 0.0) for name in names if f"range.{name}.min_var" in arrays}

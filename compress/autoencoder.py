@@ -114,9 +114,9 @@ class TiedAutoencoder(tf_keras.Model):
         self.set_tap(self.quantizers)
 
     def settle(self) -> None:
-        """After the last update of the weights: zeros into pruned variables, kernel ranges to the final kernels."""
+        """After the last update of the weights: zeros and shared values into the variables, ranges to the final kernels."""
         for kernel in self.kernels:
-            kernel.apply_mask()
+            kernel.settle()
             kernel.follow()
         if self.quantizers is not None:
             for layer in (*self.encoder.stack, *self.decoder.stack):
@@ -131,6 +131,8 @@ class TiedAutoencoder(tf_keras.Model):
             variables[kernel.name] = kernel.variable
             if kernel.mask is not None:
                 variables[f"{kernel.name}.mask"] = kernel.mask
+            if kernel.clusters is not None:
+                variables[f"{kernel.name}.clusters"] = kernel.clusters
             if kernel.largest is not None:
                 variables[f"{kernel.name}.largest"] = kernel.largest
         for layer in (*self.encoder.stack, *self.decoder.stack):

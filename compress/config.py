@@ -172,7 +172,22 @@ class QuantizeConfig:
         _require_fine_tuning(self)
 
 
-FineTuning = PruneConfig | QuantizeConfig
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Weight clustering: each kernel shares at most `clusters` values, which fine-tuning moves; `distill` as in pruning."""
+
+    clusters: int = 16
+    epochs: int = 5
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    distill: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(2 <= self.clusters <= 255, "clusters", self.clusters, "in 2…255, as many values as int8 tells apart")
+        _require_fine_tuning(self)
+
+
+FineTuning = PruneConfig | QuantizeConfig | ClusterConfig
 """The stages that go on training a model; each has `epochs`, `learning_rate`, `weight_decay` and `distill`."""
 
 
@@ -259,6 +274,7 @@ class Recipe:
     model: ModelConfig
     train: TrainConfig = field(default_factory=TrainConfig)
     prune: PruneConfig | None = None
+    cluster: ClusterConfig | None = None
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     verify: VerifyConfig = field(default_factory=VerifyConfig)
@@ -269,5 +285,10 @@ class Recipe:
         if self.train.loss == "bce":
             sigmoid = self.model.output_activation == "sigmoid" and self.data.scaling != "standard"
             require(sigmoid, "train.loss", "bce", "another loss, or model.output_activation sigmoid over data in 0…1")
+        if self.cluster is not None:
+            granularity = self.quantize.granularity
+            require(
+                granularity == "tensor", "quantize.granularity", granularity, "tensor with [cluster]: units share its values"
+            )
         if self.train.patience and self.data.validation == 0:
             require(False, "train.patience", self.train.patience, "0, or data.validation a share to wait for")

@@ -7,19 +7,21 @@ import tensorflow as tf
 import tf_keras
 
 from .config import Granularity
+from .errors import RecipeError
 
 OUTLIER = 8.0
 """In quantization-aware training no weight grows beyond so many root mean squares."""
 
 
 class TiedKernel(tf_keras.layers.Layer):
-    """The only place where a kernel is transformed: variable → mask → fake quantization → the tensor of both directions.
+    """The only place where a kernel is transformed: variable → mask → clusters → fake quantization → both directions' tensor.
 
     Calling it gives that tensor, float32 [inputs, units]. Encoder and decoder layers hold a reference to this object.
 
     Attributes
         variable     float32 [inputs, units], trainable
         mask         float32 [inputs, units] of 0 and 1, or None where the kernel is not pruned
+        clusters     uint8 [inputs, units], the number of each weight's cluster, or None where every weight has its own value
         granularity  None where the kernel is not quantized
         largest      float32 scalar (`tensor`) or [units] (`unit`): the largest magnitude, 127 integer steps
     """
@@ -34,6 +36,7 @@ class TiedKernel(tf_keras.layers.Layer):
             regularizer=regularizer,
         )
         self.mask: tf.Variable | None = None
+        self.clusters: tf.Variable | None = None
         self.granularity: Granularity | None = None
         self.largest: tf.Variable | None = None
         self.built = True
@@ -48,7 +51,7 @@ class TiedKernel(tf_keras.layers.Layer):
 
     def __call__(self, training: bool = False) -> tf.Tensor:  # type: ignore[override]
         """The kernel as both directions see it. `training` lets the quantizer follow the current weights."""
-        kernel = self.masked()
+        kernel = self.unquantized()
         if self.largest is None:
             return kernel
         if training:
@@ -59,6 +62,16 @@ class TiedKernel(tf_keras.layers.Layer):
     def masked(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.variable) if self.mask is None else self.variable * self.mask
 
+    def unquantized(self) -> tf.Tensor:
+        """The masked kernel; where it is clustered, the first weight of each cluster stands for all of its cluster.
+
+        Its gradient is then the sum over the cluster, which is the gradient of the shared value.
+        """
+        kernel = self.masked()
+        if self.clusters is None:
+            return kernel
+        return tf.gather(tf.gather_nd(kernel, self.first), tf.cast(self.clusters, tf.int32))
+
     def set_mask(self, mask: np.ndarray) -> None:
         """Use a mask of 0 and 1, [inputs, units]; it replaces an earlier one."""
         variable = self.mask
@@ -67,10 +80,30 @@ class TiedKernel(tf_keras.layers.Layer):
             self.mask = variable
         variable.assign(mask)
 
-    def apply_mask(self) -> None:
-        """Write the mask's zeros into the variable."""
+    def set_clusters(self, clusters: np.ndarray) -> None:
+        """Let the weights of equal number, uint8 [inputs, units] in 0…k − 1, hold one value from now on: their first one's.
+
+        Raises ValueError where a number below the largest is missing, or pruned places share a number with others.
+        """
+        numbers, first = np.unique(clusters, return_index=True)
+        if not np.array_equal(numbers, np.arange(len(numbers))):
+            raise ValueError(f"{self.name}: clusters are numbered {numbers.tolist()}, must be 0 to {len(numbers) - 1}")
         if self.mask is not None:
-            self.variable.assign(self.variable * self.mask)
+            pruned = self.mask.numpy() == 0
+            if set(clusters[pruned].tolist()) & set(clusters[~pruned].tolist()):
+                raise ValueError(f"{self.name}: pruned places share a cluster with weights")
+        variable = self.clusters
+        if variable is None:
+            shape = self.variable.shape
+            variable = self.add_weight(name="clusters", shape=shape, dtype=tf.uint8, initializer="zeros", trainable=False)
+            self.clusters = variable
+        variable.assign(clusters)
+        self.first = np.stack(np.unravel_index(first, clusters.shape), axis=1)
+
+    def settle(self) -> None:
+        """Write the mask's zeros and the clusters' values into the variable."""
+        if self.mask is not None or self.clusters is not None:
+            self.variable.assign(self.unquantized())
 
     def attach_quantizer(self, granularity: Granularity) -> None:
         """Fake-quantize from now on, one scale per kernel (`tensor`) or per unit (`unit`), starting from the weights.
@@ -80,6 +113,8 @@ class TiedKernel(tf_keras.layers.Layer):
         """
         from tensorflow_model_optimization.quantization.keras import quantizers
 
+        if granularity == "unit" and self.clusters is not None:
+            raise RecipeError("granularity: got 'unit', must be 'tensor' for a clustered kernel, whose values units share")
         self.granularity = granularity
         self.quantizer = quantizers.FixedQuantizer(num_bits=8, init_min=-1.0, init_max=1.0, narrow_range=True)
         shape = (self.units,) if granularity == "unit" else ()
@@ -89,11 +124,11 @@ class TiedKernel(tf_keras.layers.Layer):
     def follow(self) -> None:
         """Let the scales follow the current weights."""
         if self.largest is not None:
-            self.largest.assign(self._magnitude(self.masked()))
+            self.largest.assign(self._magnitude(self.unquantized()))
 
     def limit(self) -> None:
         """Clip the variable to `OUTLIER` times the root mean square of its live weights: a few outliers would set the step."""
-        live = self.masked()
+        live = self.unquantized()
         count = tf.math.count_nonzero(live, dtype=tf.float32)
         bound = OUTLIER * tf.sqrt(tf.reduce_sum(tf.square(live)) / tf.maximum(count, 1.0))
         self.variable.assign(tf.clip_by_value(self.variable, -bound, bound))

@@ -11,6 +11,7 @@ from .autoencoder import TiedAutoencoder
 from .config import PruneConfig, TrainConfig, fine_tuning
 from .data import Splits
 from .distillation import teacher_of
+from .errors import InputError
 from .kernel import TiedKernel
 from .train import AfterEpoch, History, Progress, fit
 
@@ -36,6 +37,9 @@ def prune(
     """
     from tensorflow_model_optimization.sparsity import keras as sparsity
 
+    for kernel in model.kernels:
+        if kernel.clusters is not None:
+            raise InputError(f"{kernel.name} is clustered; prune before clustering")
     steps = -(-len(splits.train) // train.batch_size)
     end = min(int(steps * config.epochs * config.ramp), steps * config.epochs - 1)
     if config.schedule == "polynomial" and end >= 1:

@@ -243,6 +243,8 @@ class _Run:
         for kernel in self.model.kernels:
             if f"{kernel.name}.mask" in arrays:
                 kernel.set_mask(arrays[f"{kernel.name}.mask"])
+            if f"{kernel.name}.clusters" in arrays:
+                kernel.set_clusters(arrays[f"{kernel.name}.clusters"])
         archive.restore(self.model, arrays)
         for name, variable in self.optimizer.slots.items():
             variable.assign(arrays[name])

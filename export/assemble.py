@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
 
 GOLDEN_SAMPLES = 64
-ROWS = {"train": "Keras float", "prune": "Keras pruned", "quantize": "Keras int8 simulation"}
+ROWS = {"train": "Keras float", "prune": "Keras pruned", "cluster": "Keras clustered", "quantize": "Keras int8 simulation"}
 
 Announce = Callable[[str], None]
 
@@ -47,11 +47,11 @@ def assemble(
 ) -> dict[str, Any]:
     """Write a bundle into `directory` and return its metrics.
 
-    `models` by stage: `train`, `prune` if there was one, `quantize`; the float files come from the last float stage, and the
-    stock converters turn the same model into files in the folder `stock`. `provenance` (licence, origin) goes into the
-    manifest's data. Raises ExportError where a target cannot express the model.
+    `models` by stage: `train`, `prune` and `cluster` if there were, `quantize`, in this order; the float files come from the
+    last float stage, and the stock converters turn the same model into files in the folder `stock`. `provenance` (licence,
+    origin) goes into the manifest's data. Raises ExportError where a target cannot express the model.
     """
-    floating = models.get("prune", models["train"])
+    *_, floating = (model for stage, model in models.items() if stage != "quantize")
     quantized = models["quantize"]
     announce("export: integer program, TFLite, ONNX")
     programs = {

@@ -54,7 +54,7 @@ class _Lowering:
         for kernel in model.kernels:
             scales = tuple(float(scale) for scale in kernel.scales()) if self.quantized else ()
             self.kernels[kernel.name] = Kernel(kernel.name, kernel.inputs, kernel.units, scales)
-            self.constants[kernel.name] = kernel.integers() if self.quantized else kernel.masked().numpy()
+            self.constants[kernel.name] = kernel.integers() if self.quantized else kernel.unquantized().numpy()
 
     def operations(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
         self.tensor("x", self.model.config.inputs)

@@ -23,7 +23,7 @@ from ..compress.errors import FormatError, InputError, UnavailableError
 from .bundle import GOLDEN, PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
 from .formats.contents import Contents
 from .formats.copies import copies
-from .formats.storage import Finding, prove
+from .formats.storage import Finding, prove, shared_values
 from .interpreter import execute
 from .manifest import describe_kernels, sha256_of
 from .parity.attribution import attribute
@@ -180,6 +180,7 @@ def _read_models(bundle: Bundle, findings: Findings) -> dict[str, Contents]:
 def _check_storage(
     bundle: Bundle, contents: Mapping[str, Contents], programs: Programs, masks: Mapping[str, np.ndarray], findings: Findings
 ) -> None:
+    clusters = _clusters(bundle)
     for name, each in contents.items():
         stated = bundle.manifest["files"][name]
         duplicated = copies(each)
@@ -193,14 +194,21 @@ def _check_storage(
                 "kernel_copies": 1 + max(Counter(copy.original for copy in duplicated).values(), default=0),
             }
         )
-        rows = prove(each, programs.fused, masks) if stated["precision"] == "int8" else _prove_float(each, bundle, masks)
+        int8 = stated["precision"] == "int8"
+        rows = prove(each, programs.fused, masks, clusters) if int8 else _prove_float(each, bundle, masks, clusters)
         findings.storage += [{"file": name, "name": row.name, "ok": row.ok, "text": row.text} for row in rows]
         wrong = [row for row in rows if not row.ok]
         text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
         findings.check(f"storage {name}", not wrong, len(wrong), "== 0", f"{name}: {text}")
 
 
-def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndarray]) -> list[Finding]:
+def _clusters(bundle: Bundle) -> int | None:
+    """How many values a kernel may hold by the recipe, None where it is not clustered."""
+    stated = bundle.manifest["recipe"].get("cluster")
+    return None if stated is None else stated["clusters"]
+
+
+def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndarray], clusters: int | None) -> list[Finding]:
     """Each float kernel is in exactly one storage of the file, in either orientation, and no other matrix is there."""
     stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim >= 2}
     digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
@@ -213,6 +221,8 @@ def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndar
             oriented = values if sha256_of(values) == kernel["sha256_f32"] else values.T
             live = int(np.count_nonzero(oriented.reshape(kernel["shape"])[~masks[name]]))
             rows.append(Finding(f"{name}.zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
+            if clusters is not None:
+                rows.append(shared_values(name, values, clusters))
     total = sum(values.size for values in stored.values())
     expected = sum(kernel["shape"][0] * kernel["shape"][1] for kernel in bundle.manifest["kernels"])
     rows.append(Finding("weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}"))

@@ -29,7 +29,7 @@ the smallest recipe; every other key has a default, and an error names the key a
   [model]
   layers = [ {units = 256, activation = "relu"}, {units = 16} ]
 
-more tables: [train] [prune] [quantize] [export] [verify]; see README.md
+more tables: [train] [prune] [cluster] [quantize] [export] [verify]; see README.md
 
 """
 EPILOG = "Exit codes: 0 fine; 1 a check failed; 2 the input or the call is wrong; 130 interrupted."

@@ -1,7 +1,7 @@
 """A run: from a recipe to a verified bundle, stage by stage, each left on disk so that the next call goes on from there.
 
 OUT/run.json                 the recipe and the data's sha256: who this folder belongs to
-OUT/model/STAGE.npz          the model after a stage (train, prune, quantize), STAGE.json its history
+OUT/model/STAGE.npz          the model after a stage (train, prune, cluster, quantize), STAGE.json its history
 OUT/model/checkpoint.npz     the stage that is being trained
 OUT/stock/                   what the stock converters make of the same model
 OUT/bundle/                  the result; it appears whole
@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,19 +200,14 @@ class Stages:
 
     def run(self) -> dict[str, Path]:
         """The archive of the model after each stage that the recipe has, by its name and in their order."""
-        models = {"train": self.stage("train", None, _train)}
-        if self.recipe.prune is not None:
-            models["prune"] = self.stage("prune", models["train"], _prune)
-        floating = models.get("prune", models["train"])
-        models["quantize"] = self.stage("quantize", floating, _quantize)
+        models: dict[str, Path] = {}
+        path = None
+        for name, train in STAGES.items():
+            if getattr(self.recipe, name) is not None:
+                path = models[name] = self.stage(name, path, train)
         return models
 
-    def stage(
-        self,
-        name: str,
-        source: Path | None,
-        train: Callable[[Stages, TiedAutoencoder | None, Path], tuple[TiedAutoencoder, History]],
-    ) -> Path:
+    def stage(self, name: str, source: Path | None, train: Stage) -> Path:
         """The archive of the model after a stage; trained here unless it is there already."""
         path = self.folder(name) / f"{name}.npz"
         if not path.exists():
@@ -264,6 +259,23 @@ def _prune(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tupl
     return model, history
 
 
+def _cluster(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+    from tiedae.compress.clustering import cluster
+
+    assert model is not None and run.recipe.cluster is not None
+    history = cluster(
+        model,
+        run.splits,
+        run.recipe.cluster,
+        run.recipe.train,
+        teacher=run.uncompressed(),
+        checkpoint=checkpoint,
+        progress=run.progress,
+        after_epoch=run.after_epoch,
+    )
+    return model, history
+
+
 def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
     from tiedae.calibration.ranges import quantize_post_training
     from tiedae.calibration.representative import representative
@@ -289,3 +301,10 @@ def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> t
         after_epoch=run.after_epoch,
     )
     return model, history
+
+
+Stage = Callable[["Stages", "TiedAutoencoder | None", Path], tuple["TiedAutoencoder", "History"]]
+"""stage(run, the model before, its checkpoint's path) → the model after, and the history."""
+
+STAGES: Mapping[str, Stage] = {"train": _train, "prune": _prune, "cluster": _cluster, "quantize": _quantize}
+"""The stages in order, by their table of the recipe; one that a recipe leaves out is passed over."""

@@ -20,12 +20,15 @@ class Finding:
     text: str
 
 
-def prove(contents: Contents, program: Program, masks: Mapping[str, np.ndarray] | None = None) -> list[Finding]:
+def prove(
+    contents: Contents, program: Program, masks: Mapping[str, np.ndarray] | None = None, clusters: int | None = None
+) -> list[Finding]:
     """Check a file of ours against the program that it was written from.
 
     Each kernel is stored once, its stored values equal the program's bit for bit in either orientation, it is used with its own
     scales, it is zero where its mask is, and the weights of the file add up to the kernels' values and no more.
     `masks`: by kernel name, [inputs, units], nonzero where a weight is kept; kernels without one are not checked for zeros.
+    `clusters`: how many distinct values a clustered kernel may hold.
     """
     stored: dict[str, Constant] = {}
     for constant in contents.constants:
@@ -45,6 +48,8 @@ def prove(contents: Contents, program: Program, masks: Mapping[str, np.ndarray] 
         findings += [_same_values(name, found, values, expected), _scales(kernel, views)]
         if masks is not None and name in masks:
             findings.append(_zeros(name, values, masks[name]))
+        if clusters is not None:
+            findings.append(shared_values(name, values, clusters))
     for name in sorted(set(masks or {}) - set(program.kernels)):
         findings.append(
             Finding(f"{name}.zeros", False, f"{name}: has a mask, but the kernels are {', '.join(program.kernels)}")
@@ -145,6 +150,12 @@ def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> Finding:
         f"{name}: {len(wrong):,} of {np.count_nonzero(pruned):,} pruned places are not zero, first at "
         f"[{row}, {column}]: got {values[row, column]}, expected 0",
     )
+
+
+def shared_values(name: str, values: np.ndarray, clusters: int) -> Finding:
+    """A clustered kernel holds few distinct values."""
+    got = len(np.unique(values))
+    return Finding(f"{name}.clusters", got <= clusters, f"{name}: {got:,} distinct values, expected at most {clusters}")
 
 
 def _sum(stored: Sequence[Constant], program: Program) -> Finding:

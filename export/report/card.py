@@ -115,7 +115,15 @@ def _training(manifest: Row, metrics: Row) -> str:
 
 
 SETTINGS = {"learning_rate": "learning rate", "batch_size": "batch", "schedule": "schedule", "weight_decay": "weight decay"}
-SETTINGS |= {"loss": "loss", "sparsity": "sparsity", "scope": "scope", "method": "method", "granularity": "granularity"}
+SETTINGS |= {
+    "loss": "loss",
+    "sparsity": "sparsity",
+    "clusters": "clusters",
+    "distill": "distilled share",
+    "scope": "scope",
+    "method": "method",
+    "granularity": "granularity",
+}
 """Keys of a stage in the recipe, and how the card names them."""
 
 
@@ -217,6 +225,7 @@ def _integrity(manifest: Row) -> str:
 PAPERS = {
     "train": 'Hinton, Salakhutdinov: "Reducing the Dimensionality of Data with Neural Networks", Science 313, 2006.',
     "prune": 'Zhu, Gupta: "To prune, or not to prune", arXiv:1710.01878, 2017.',
+    "cluster": 'Han, Mao, Dally: "Deep Compression", ICLR 2016, arXiv:1510.00149.',
     "quantize": (
         'Jacob et al.: "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", '
         "CVPR 2018, arXiv:1712.05877."

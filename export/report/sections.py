@@ -47,9 +47,13 @@ def change_text(value: float, reference: float | None) -> str:
 
 
 def keras_text(metrics: Row) -> str:
-    """The Keras model that the float files and golden/y.f32 come from: the pruned one where there was pruning."""
+    """The Keras model that the float files and golden/y.f32 come from: the last one before quantization."""
     stages = {row["stage"] for row in (*metrics["quality"], *metrics.get("history", ()))}
-    return "Keras pruned" if "prune" in stages else "Keras float"
+    return next((name for stage, name in LATEST.items() if stage in stages), "Keras float")
+
+
+LATEST = {"cluster": "Keras clustered", "prune": "Keras pruned"}
+"""Float stages after training, the last first."""
 
 
 def render_error_per_stage(report: Report) -> str:

@@ -14,7 +14,7 @@ Row = tuple[str, str, str, str]
 
 def table_rows(metrics: Mapping[str, Any]) -> list[Row]:
     """The table that ends a run; numbers are those of metrics.json."""
-    floats = [row for row in metrics["quality"] if row["stage"] in ("train", "prune")]
+    floats = [row for row in metrics["quality"] if row["stage"] in ("train", "prune", "cluster")]
     rows: list[Row] = [(row["row"], f"{row['error']:.3f}", _keras_bytes(metrics), "the reference") for row in floats]
     for maker in ("stock", "tiedae"):
         files = [file for file in metrics["files"] if file["maker"] == maker and file["precision"] == "int8"]

@@ -69,6 +69,34 @@ def test_the_same_recipe_in_the_same_place_answers_from_what_is_done(
     assert "tied int8 tflite" in captured.out and str(finished_run / "bundle") in captured.out
 
 
+def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp_path: Path) -> None:
+    """Its files hold few values, its rows and findings say so, and stages trained elsewhere are the same bytes."""
+    from tiedae.pipeline import Stages
+    from tiedae.recipe import check_inputs, load_recipe
+    from tiedae.sources import load_splits
+
+    path = recipe_file.with_name("clustered.toml")
+    text = recipe_file.read_text().replace("epochs = 2\n", "epochs = 2\ndistill = 0.5\n")
+    path.write_text(text + "[cluster]\nclusters = 9\nepochs = 2\ndistill = 0.5\n")
+    assert main(["run", str(path), "--out", str(tmp_path / "run"), "-q"]) == 0
+    metrics = json.loads((tmp_path / "run" / "bundle" / "metrics.json").read_text())
+    rows = ["Keras float", "Keras pruned", "Keras clustered", "Keras int8 simulation"]
+    assert [row["row"] for row in metrics["quality"]][:4] == rows
+    found = [row for row in metrics["storage"] if row["name"].endswith(".clusters")]
+    assert {row["name"] for row in found if "encoder" not in row["file"]} == {"kernel_0.clusters", "kernel_1.clusters"}
+    assert all(row["ok"] and "expected at most 9" in row["text"] for row in found)
+    files = {row["file"] for row in metrics["files"] if row["maker"] == "tiedae"}
+    assert {row["file"] for row in found} == files
+    assert "Keras clustered" in (tmp_path / "run" / "bundle" / "report.html").read_text()
+    recipe = load_recipe(path)
+    splits = load_splits(recipe.data, recipe.model.output_activation, base=path.parent)
+    with_inputs = check_inputs(recipe, splits.inputs)
+    models = Stages(with_inputs, splits, lambda _: tmp_path / "again", lambda *_: None).run()
+    assert list(models) == ["train", "prune", "cluster", "quantize"]
+    for stage, model in models.items():
+        assert model.read_bytes() == (tmp_path / "run" / "model" / f"{stage}.npz").read_bytes()
+
+
 def changed(recipe_file: Path, old: str, new: str) -> Path:
     path = recipe_file.with_name("other.toml")
     path.write_text(recipe_file.read_text().replace(old, new))

@@ -240,6 +240,18 @@ def test_onnx_files_hold(options, tmp_path):
     assert all(finding.ok for finding in findings), [finding.text for finding in findings if not finding.ok]
 
 
+def test_more_values_than_clusters_are_named():
+    program = split(widths=(40, 24, 6))
+    program = dataclasses.replace(program, constants={**program.constants, "kernel_0": np.sign(program.constants["kernel_0"])})
+    found = {row.name: row for row in prove(read_tflite(to_tflite(program)), program, clusters=3)}
+    assert (
+        found["kernel_0.clusters"].ok and found["kernel_0.clusters"].text == "kernel_0: 3 distinct values, expected at most 3"
+    )
+    values = len(np.unique(program.constants["kernel_1"]))
+    assert not found["kernel_1.clusters"].ok
+    assert found["kernel_1.clusters"].text == f"kernel_1: {values} distinct values, expected at most 3"
+
+
 def failures(file: Contents, program, masks=None) -> dict[str, str]:
     return {finding.name: finding.text for finding in prove(file, program, masks) if not finding.ok}
 

@@ -1,0 +1,199 @@
+"""Weight clustering: few values, each trained as one, kept by masks, quantization-aware training and archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from tiedae.calibration import quantize_post_training, representative
+from tiedae.compress import (
+    ClusterConfig,
+    DataConfig,
+    FormatError,
+    InputError,
+    LayerConfig,
+    ModelConfig,
+    PruneConfig,
+    QuantizationSpec,
+    QuantizeConfig,
+    Recipe,
+    RecipeError,
+    TiedAutoencoder,
+    TiedKernel,
+    TrainConfig,
+    cluster,
+    prune,
+    train_quantized,
+)
+from tiedae.compress.clustering import k_means, share_values
+
+SHAPE = (7, 4)
+TRAIN = TrainConfig(epochs=3, batch_size=32)
+
+
+def model_of() -> TiedAutoencoder:
+    return TiedAutoencoder(ModelConfig((LayerConfig(12, "relu"), LayerConfig(4)), "sigmoid", 24))
+
+
+def weights(model: TiedAutoencoder) -> dict[str, bytes]:
+    return {name: variable.numpy().tobytes() for name, variable in model.state().items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=arrays(np.float32, st.integers(1, 40), elements=st.floats(-4, 4, width=32)), count=st.integers(1, 12))
+def test_no_centroid_moves_and_none_is_empty(values: np.ndarray, count: int) -> None:
+    centroids = k_means(values, count)
+    assert 1 <= len(centroids) <= count and (np.diff(centroids) > 0).all()
+    nearest = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values.astype(np.float64))
+    means = [values[nearest == number].astype(np.float64).mean() for number in range(len(centroids))]
+    np.testing.assert_allclose(centroids, means, rtol=1e-6, atol=1e-9)
+    if len(np.unique(values)) <= count:
+        np.testing.assert_array_equal(centroids, np.unique(values))
+
+
+@pytest.mark.parametrize(("count", "distortion"), [(2, 0.3634), (4, 0.1175), (8, 0.03454), (16, 0.009497), (32, 0.002499)])
+def test_normal_values_are_shared_as_well_as_can_be(count: int, distortion: float) -> None:
+    """Max 1960, "Quantizing for Minimum Distortion", table I."""
+    values = np.random.default_rng(0).normal(size=20_000)
+    centroids = k_means(values, count)
+    nearest = centroids[np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values)]
+    assert np.square(values - nearest).mean() == pytest.approx(distortion, rel=0.03)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), count=st.integers(2, 9))
+def test_pruned_places_alone_hold_zero_and_there_are_few_values(data: st.DataObject, count: int) -> None:
+    values = data.draw(arrays(np.float32, SHAPE, elements=st.floats(-4, 4, width=32).filter(lambda v: abs(v) > 1e-3)))
+    mask = data.draw(arrays(np.float32, SHAPE, elements=st.sampled_from([0.0, 1.0])))
+    kernel = TiedKernel(*SHAPE, name="kernel")
+    kernel.variable.assign(values)
+    kernel.set_mask(mask)
+    share_values(kernel, count)
+    shared = kernel(training=False).numpy()
+    assert len(np.unique(shared)) <= count
+    assert not shared[mask == 0].any()
+    assert not (set(kernel.clusters.numpy()[mask == 0]) & set(kernel.clusters.numpy()[mask == 1]))
+    np.testing.assert_array_equal(kernel.variable, shared)
+    kernel.attach_quantizer("tensor")
+    assert len(np.unique(kernel.integers())) <= count
+    assert not kernel.integers()[mask == 0].any()
+
+
+def test_the_gradient_of_a_shared_value_is_the_sum_over_its_weights() -> None:
+    rng = np.random.default_rng(0)
+    kernel = TiedKernel(*SHAPE, name="kernel")
+    mask = (rng.uniform(size=SHAPE) < 0.7).astype(np.float32)
+    kernel.set_mask(mask)
+    share_values(kernel, 4)
+    factors = rng.normal(size=SHAPE).astype(np.float32)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(factors * kernel(training=True))
+    gradient, clusters = tf.convert_to_tensor(tape.gradient(total, kernel.variable)).numpy(), kernel.clusters.numpy()
+    for number in np.unique(clusters):
+        expected = factors[clusters == number].sum() * mask[clusters == number][0]
+        assert gradient[clusters == number].sum() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert np.count_nonzero(gradient) <= 3
+
+
+@pytest.mark.parametrize(("clusters", "sparsity"), [(2, 0.6), (5, 0.0), (16, 0.6)])
+def test_clusters_and_zeros_survive_quantization_aware_training(make_splits, clusters: int, sparsity: float) -> None:
+    splits, model = make_splits(), model_of()
+    if sparsity:
+        prune(model, splits, PruneConfig(sparsity=sparsity, epochs=2), TRAIN)
+    masks = model.masks()
+    history = cluster(model, splits, ClusterConfig(clusters, epochs=2), TRAIN)
+    assert [record["stage"] for record in history] == ["cluster"] * 2
+    numbers = [kernel.clusters.numpy() for kernel in model.kernels]
+    floats = [len(np.unique(kernel.variable.numpy())) for kernel in model.kernels]
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+    before = [kernel.variable.numpy() for kernel in model.kernels]
+    train_quantized(model, splits, QuantizeConfig(epochs=2), TRAIN)
+    for kernel, same, values, distinct in zip(model.kernels, numbers, before, floats, strict=True):
+        np.testing.assert_array_equal(kernel.clusters, same)
+        assert distinct <= clusters and len(np.unique(kernel.variable.numpy())) <= clusters
+        assert len(np.unique(kernel.integers())) <= clusters
+        assert not kernel.integers()[~masks[kernel.name]].any()
+        assert not np.array_equal(kernel.variable.numpy(), values)
+
+
+def test_training_moves_the_values_to_a_lower_loss(make_splits) -> None:
+    history = cluster(model_of(), make_splits(), ClusterConfig(6, epochs=8, learning_rate=5e-3), TRAIN)
+    assert history[-1]["loss"] < 0.95 * history[0]["loss"]
+
+
+def test_an_archive_keeps_clusters_and_their_values(make_splits, tmp_path: Path) -> None:
+    splits, model = make_splits(), model_of()
+    prune(model, splits, PruneConfig(sparsity=0.5, epochs=1), TRAIN)
+    cluster(model, splits, ClusterConfig(5, epochs=1), TRAIN)
+    model.save(tmp_path / "model.npz")
+    again = TiedAutoencoder.load(tmp_path / "model.npz")
+    assert weights(again) == weights(model)
+    gradients = []
+    for each in (model, again):
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(tf.square(each.kernels[0](training=True) - 0.3))
+        gradients.append(tf.convert_to_tensor(tape.gradient(total, each.kernels[0].variable)).numpy())
+    np.testing.assert_array_equal(*gradients)
+
+
+def test_an_archive_whose_pruned_places_share_a_cluster_with_weights_is_refused(make_splits, tmp_path: Path) -> None:
+    splits, model = make_splits(), model_of()
+    prune(model, splits, PruneConfig(sparsity=0.5, epochs=1), TRAIN)
+    share_values(model.kernels[0], 5)
+    kernel = model.kernels[0]
+    kernel.clusters.assign(np.where(kernel.mask.numpy() == 0, 1, kernel.clusters.numpy()))
+    model.save(tmp_path / "model.npz")
+    with pytest.raises(FormatError, match=r"model\.npz: the archive contradicts itself: kernel_0: "):
+        TiedAutoencoder.load(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize("stage", ["cluster", "quantize"])
+def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path: Path, stage: str) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(at: str, epoch: int, *_rest: object) -> None:
+        if (at, epoch) == (stage, 2):
+            raise Killed
+
+    def run(**options) -> TiedAutoencoder:
+        splits, model = make_splits(), model_of()
+        in_cluster, in_quantize = (options, {}) if stage == "cluster" else ({}, options)
+        cluster(model, splits, ClusterConfig(5, epochs=3), TRAIN, **in_cluster)
+        quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+        train_quantized(model, splits, QuantizeConfig(epochs=3), TRAIN, **in_quantize)
+        return model
+
+    checkpoint = tmp_path / "checkpoint.npz"
+    with pytest.raises(Killed):
+        run(checkpoint=checkpoint, progress=kill)
+    assert weights(run(checkpoint=checkpoint)) == weights(run())
+
+
+@pytest.mark.parametrize("clusters", [-1, 1, 256])
+def test_a_number_of_clusters_that_int8_cannot_hold_is_refused(clusters: int) -> None:
+    with pytest.raises(RecipeError, match=rf"clusters: got {clusters}, must be in 2…255"):
+        ClusterConfig(clusters)
+
+
+def test_scales_per_unit_are_refused_before_and_after_clustering() -> None:
+    config = ModelConfig((LayerConfig(4),))
+    with pytest.raises(RecipeError, match=r"quantize\.granularity: got 'unit', must be tensor with \[cluster\]"):
+        Recipe("r", DataConfig("fashion"), config, cluster=ClusterConfig(), quantize=QuantizeConfig(granularity="unit"))
+    model = model_of()
+    for kernel in model.kernels:
+        share_values(kernel, 4)
+    with pytest.raises(RecipeError, match="granularity: got 'unit', must be 'tensor' for a clustered kernel"):
+        model.quantize_kernels("unit")
+
+
+def test_pruning_after_clustering_is_refused(make_splits) -> None:
+    model = model_of()
+    share_values(model.kernels[1], 4)
+    with pytest.raises(InputError, match="kernel_1 is clustered; prune before clustering"):
+        prune(model, make_splits(), PruneConfig(epochs=1), TRAIN)
