@@ -15,7 +15,7 @@ from tiedae.console import Console
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One figure: `reach` has to hold, `stretch` is where we want to be."""
+    """One figure: `reach` has to hold, `stretch` is where we want to be; without a `reach` it is only reported."""
 
     name: str
     value: float
@@ -26,6 +26,8 @@ class Row:
 
     @property
     def ok(self) -> bool:
+        if not self.reach:
+            return True
         relation, limit = self.reach.split()
         return {"<=": self.value <= float(limit), ">=": self.value >= float(limit), "==": self.value == float(limit)}[relation]
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .quantize import train_quantized
     from .quantizers import QuantizationSpec
     from .rotation import balance_code
+    from .structured import shrink
     from .train import fit
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "cluster",
     "fit",
     "prune",
+    "shrink",
     "train_quantized",
 ]
 
@@ -75,6 +77,7 @@ _LAZY = {
     "cluster": "clustering",
     "fit": "train",
     "prune": "pruning",
+    "shrink": "structured",
     "train_quantized": "quantize",
 }
 

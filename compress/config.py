@@ -6,6 +6,7 @@ Nothing here imports TensorFlow, so a recipe is checked before anything heavy is
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -14,9 +15,11 @@ from .errors import RecipeError
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]
+Saliency = Literal["magnitude", "gradient", "movement"]
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 """The activations whose int8 kernels agree in every runtime that we export to."""
+PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
 
 def require(condition: bool, key: str, got: object, right: str) -> None:
@@ -125,14 +128,24 @@ def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
 
 @dataclass(frozen=True)
 class PruneConfig:
-    """Magnitude pruning on the one mask of each kernel, then fine-tuning with the mask held.
+    """Pruning on the one mask of each kernel, then fine-tuning with the mask held.
 
-    `sparsity` is the final share of zeros, layer-wise or over all kernels together (`scope` global). The polynomial
-    schedule ramps over the first `ramp` of the epochs, the constant one prunes at once. `distill` is the share of the loss that
-    is taken against the uncompressed model's output instead of the sample.
+    `pattern`: `unstructured`, single weights; `block`, blocks of `block` = [rows, columns]; "N:M", such as "2:4", N of every M
+    weights along both axes; `structured`, whole hidden units (and those of the code where `code`), which leave the model.
+    `sparsity` is the final share of zeros, or of units, in each kernel or over all together (`scope` global); N:M has 1 − N/M.
+    `saliency` says what stays: the largest `magnitude`, the weights that the loss feels (`gradient`, on `samples` training
+    samples), or those that grow while fine-tuning (`movement`). Kernels in `skip`, by index, stay whole.
+    The polynomial schedule ramps over the first `ramp` of the epochs, the constant one prunes at once. `distill` is
+    the share of the loss that is taken against the uncompressed model's output instead of the sample.
     """
 
+    pattern: str = "unstructured"
     sparsity: float = 0.5
+    block: tuple[int, int] = (1, 1)
+    code: bool = False
+    saliency: Saliency = "magnitude"
+    samples: int = 1024
+    skip: tuple[int, ...] = ()
     schedule: Literal["polynomial", "constant"] = "polynomial"
     scope: Literal["layer", "global"] = "layer"
     ramp: float = 0.4
@@ -143,10 +156,46 @@ class PruneConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.sparsity < 1, "sparsity", self.sparsity, "in [0, 1)")
+        require(self.kind in PATTERN_KINDS, "pattern", self.pattern, "unstructured, block, structured or N:M such as 2:4")
+        if self.kind == "n:m":
+            n, m = self.n_of_m
+            require(1 <= n < m <= 16, "pattern", self.pattern, "N:M with 1 ≤ N < M ≤ 16")
+            fixed = f"{1 - n / m:.3g}"
+            require(
+                f"{self.sparsity:.3g}" == fixed, "sparsity", self.sparsity, f"{fixed}, the share that {self.pattern} leaves out"
+            )
+            require(self.scope == "layer", "scope", self.scope, f"layer: {self.pattern} holds in every kernel")
+        if self.kind == "block":
+            sizes = len(self.block) == 2 and min(self.block) >= 1 and max(self.block) > 1
+            require(sizes, "block", list(self.block), "[rows, columns] of more than one weight")
+        else:
+            require(self.block == (1, 1), "block", list(self.block), "left out, or pattern block")
+        require(self.kind == "structured" or not self.code, "code", self.code, "false, or pattern structured")
+        require(self.kind != "structured" or not self.skip, "skip", list(self.skip), "left out with pattern structured")
+        require(all(index >= 0 for index in self.skip), "skip", list(self.skip), "the indices of kernels, from 0")
+        require_choice("saliency", self.saliency, Saliency)
+        require(self.samples >= 1, "samples", self.samples, "at least 1")
         require_choice("schedule", self.schedule, Literal["polynomial", "constant"])
+        moving = self.saliency != "movement" or self.schedule == "polynomial"
+        require(moving, "schedule", self.schedule, "polynomial with saliency movement: at once nothing has moved")
         require_choice("scope", self.scope, Literal["layer", "global"])
         require(0 < self.ramp <= 1, "ramp", self.ramp, "in (0, 1]")
         _require_fine_tuning(self)
+
+    @property
+    def kind(self) -> str:
+        """`pattern`, or `n:m` for any N:M."""
+        return "n:m" if re.fullmatch(r"[0-9]{1,3}:[0-9]{1,3}", self.pattern) else self.pattern
+
+    @property
+    def n_of_m(self) -> tuple[int, int]:
+        n, m = self.pattern.split(":")
+        return int(n), int(m)
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """[rows, columns] that have to divide every kernel."""
+        return (self.n_of_m[1], self.n_of_m[1]) if self.kind == "n:m" else self.block
 
 
 @dataclass(frozen=True)

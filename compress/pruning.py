@@ -1,10 +1,9 @@
-"""Magnitude pruning on the one mask of each kernel, with tensorflow-model-optimization's schedules and mask arithmetic."""
+"""Pruning on the one mask of each kernel: a saliency ranks, a pattern chooses, a schedule raises the share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from .autoencoder import TiedAutoencoder
@@ -12,7 +11,8 @@ from .config import PruneConfig, TrainConfig, fine_tuning
 from .data import Splits
 from .distillation import teacher_of
 from .errors import InputError
-from .kernel import TiedKernel
+from .patterns import PATTERNS, check_pattern
+from .saliency import SALIENCIES
 from .train import AfterEpoch, History, Progress, fit
 
 UPDATES = 20
@@ -33,8 +33,11 @@ def prune(
     """Ramp the masks of `model` up to `config.sparsity` while fine-tuning, then fine-tune with them held.
 
     Zeros of the final mask are exactly zero in the variables, and stay so in every later stage. A mask position may come
-    back while the ramp runs, where others have become smaller. `teacher` is the uncompressed model, for `config.distill`.
+    back while the ramp runs, where others have become less salient. `shrink` then takes out the units that `structured` has
+    emptied. `teacher` is the uncompressed model, for `config.distill`.
+    Raises RecipeError where the kernels cannot have the pattern, InputError where they are clustered.
     """
+    check_pattern(config, model.config)
     from tensorflow_model_optimization.sparsity import keras as sparsity
 
     for kernel in model.kernels:
@@ -47,12 +50,16 @@ def prune(
         schedule = sparsity.PolynomialDecay(0.0, config.sparsity, 0, end - end % frequency, frequency=frequency)
     else:
         settled, schedule = 0, sparsity.ConstantSparsity(config.sparsity, 0, 0, frequency=1)
-    update = {"layer": prune_layerwise, "global": prune_globally}[config.scope]
+    scores, pattern = SALIENCIES[config.saliency](model, splits, config, train), PATTERNS[config.kind]
+
+    def pruned(each: list) -> list:
+        return [value for i, value in enumerate(each) if i not in config.skip]
 
     def before_step(step: int) -> None:
         due, share = schedule(tf.constant(step, tf.int64))
         if bool(due):
-            update(model.kernels, float(share))
+            for kernel, mask in zip(pruned(model.kernels), pattern(pruned(scores()), float(share), config), strict=True):
+                kernel.set_mask(mask)
 
     return fit(
         model,
@@ -66,26 +73,6 @@ def prune(
         after_epoch=after_epoch,
         settled_epochs=settled,
     )
-
-
-def prune_layerwise(kernels: list[TiedKernel], share: float) -> None:
-    """Mask the smallest magnitudes of each kernel, `share` of its values."""
-    from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl
-
-    pruning = pruning_impl.Pruning(lambda: 0, [], lambda _step: (True, tf.constant(share, tf.float32)), (1, 1), "AVG")
-    for kernel in kernels:
-        _, mask = pruning._update_mask(kernel.variable)
-        kernel.set_mask(mask.numpy())
-
-
-def prune_globally(kernels: list[TiedKernel], share: float) -> None:
-    """Mask the smallest magnitudes of all kernels together; each kernel keeps its largest value at least."""
-    magnitudes = np.concatenate([np.abs(kernel.variable.numpy()).ravel() for kernel in kernels])
-    drop = min(round(share * magnitudes.size), magnitudes.size - 1)
-    threshold = np.partition(magnitudes, drop)[drop]
-    for kernel in kernels:
-        magnitude = np.abs(kernel.variable.numpy())
-        kernel.set_mask((magnitude >= min(threshold, magnitude.max())).astype(np.float32))
 
 
 def sparsity_of(model: TiedAutoencoder) -> dict[str, float]:

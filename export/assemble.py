@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..calibration.representative import Representative, representative
-from ..compress.config import Recipe
+from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
 from . import manifest as manifests
 from .bundle import GOLDEN, Programs, describe_files, golden_files, model_files, program_input, write_files
@@ -70,7 +70,7 @@ def assemble(
     codes = execute(programs["int8"].reference, "encode", program_input(programs["int8"].reference, scaled))["code"]
     files |= golden_files(programs["int8"], x, codes, keras(scaled), masks)
     write_files(directory, files)
-    manifest = _manifest(programs, splits, recipe, recipe_json, calibration, masks)
+    manifest = _manifest(programs, splits, recipe, recipe_json, quantized.config, calibration, masks)
     manifest["data"] |= provenance
     manifest["files"] = describe_files(directory, list(files))
     write_files(directory, {manifests.FILE: dump(manifest)})
@@ -134,6 +134,7 @@ def _manifest(
     splits: Splits,
     recipe: Recipe,
     recipe_json: Mapping[str, Any],
+    model: ModelConfig,
     calibration: Representative,
     masks: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
@@ -158,9 +159,9 @@ def _manifest(
         },
         "calibration": {"samples": len(calibration.indices), "seed": calibration.seed, "sha256": calibration.sha256},
         "model": {
-            "widths": list(recipe.model.widths),
-            "activations": [layer.activation for layer in recipe.model.layers],
-            "output_activation": recipe.model.output_activation,
+            "widths": list(model.widths),
+            "activations": [layer.activation for layer in model.layers],
+            "output_activation": model.output_activation,
             "sparsity": {name: float(1 - mask.mean()) for name, mask in masks.items()},
         },
         "kernels": [

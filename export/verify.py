@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compress.config import ExportConfig, VerifyConfig
+from ..compress.config import ExportConfig, PruneConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError, InputError, UnavailableError
 from .bundle import GOLDEN, PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
@@ -180,6 +180,8 @@ def _read_models(bundle: Bundle, findings: Findings) -> dict[str, Contents]:
 def _check_storage(
     bundle: Bundle, contents: Mapping[str, Contents], programs: Programs, masks: Mapping[str, np.ndarray], findings: Findings
 ) -> None:
+    recipe = bundle.manifest["recipe"].get("prune")
+    pruning = None if recipe is None else PruneConfig(**_tuples(recipe))
     clusters = _clusters(bundle)
     for name, each in contents.items():
         stated = bundle.manifest["files"][name]
@@ -195,7 +197,7 @@ def _check_storage(
             }
         )
         int8 = stated["precision"] == "int8"
-        rows = prove(each, programs.fused, masks, clusters) if int8 else _prove_float(each, bundle, masks, clusters)
+        rows = prove(each, programs.fused, masks, clusters, pruning) if int8 else _prove_float(each, bundle, masks, clusters)
         findings.storage += [{"file": name, "name": row.name, "ok": row.ok, "text": row.text} for row in rows]
         wrong = [row for row in rows if not row.ok]
         text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
@@ -243,9 +245,7 @@ def _check_manifest(
     for name, found_file in described.items():
         stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}
         findings.same(f"manifest {name}", stated, {key: value for key, value in found_file.items() if key != "sha256"})
-    recipe = manifest["recipe"]["export"]
-    options: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()}
-    config = ExportConfig(**options)
+    config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
     required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in GOLDEN} | {PROGRAM_FILE}
     missing = sorted(required - set(manifest["files"]))
     text = (
@@ -254,6 +254,11 @@ def _check_manifest(
         else "the manifest lists every file that the recipe implies"
     )
     findings.check("manifest files", not missing, len(missing), "== 0", text)
+
+
+def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of a recipe as JSON has it, with tuples for its lists."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def _check_golden(programs: Programs, golden: Mapping[str, np.ndarray], scaling: Scaling, findings: Findings) -> None:

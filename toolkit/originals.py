@@ -52,14 +52,17 @@ def load_test(path: Path, manifest: Mapping[str, Any], source: str) -> Samples:
 def find_archives(folder: Path, widths: Sequence[int]) -> list[Path]:
     """The float models in OUT/model of a run, in the order of its stages.
 
-    Raises InputError where there is none, or one is of other widths, FormatError for a damaged one.
+    Raises InputError where there is none, or the last is of other widths than the bundle's, FormatError for a damaged one.
+    Those before it may be wider: pruning can take units out.
     """
     archives = [folder / name for name in STAGES if (folder / name).is_file()]
     if not archives:
         raise InputError(f"{folder}: holds no model ({' or '.join(STAGES)}); must be the folder OUT/model of a run")
     for archive in archives:
         found = _widths(archive)
-        if found != list(widths):
+        same = found == list(widths)
+        wider = len(found) == len(widths) and found[0] == widths[0] and all(a >= b for a, b in zip(found, widths, strict=True))
+        if not (same or (wider and archive != archives[-1])):
             raise InputError(f"{archive}: a model of widths {found}, must be {list(widths)} as in the bundle")
     return archives
 

@@ -244,19 +244,21 @@ def _train(run: Stages, _: TiedAutoencoder | None, checkpoint: Path) -> tuple[Ti
 
 def _prune(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.pruning import prune
+    from tiedae.compress.structured import shrink
 
-    assert model is not None and run.recipe.prune is not None
+    config = run.recipe.prune
+    assert model is not None and config is not None
     history = prune(
         model,
         run.splits,
-        run.recipe.prune,
+        config,
         run.recipe.train,
         teacher=run.uncompressed(),
         checkpoint=checkpoint,
         progress=run.progress,
         after_epoch=run.after_epoch,
     )
-    return model, history
+    return shrink(model) if config.pattern == "structured" else model, history
 
 
 def _cluster(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import RecipeError
+from tiedae.compress.patterns import check_pattern
 
 LARGEST = 2**31
 """Integers of a recipe stay below it, so that every library can take them."""
@@ -60,13 +61,20 @@ def recipe_digest(recipe: Recipe) -> str:
 
 
 def check_inputs(recipe: Recipe, inputs: int) -> Recipe:
-    """The recipe with `model.inputs` filled in from the data; RecipeError where it states another number."""
+    """The recipe with `model.inputs` filled in from the data; RecipeError where it states another number, or where the
+    kernels that then follow cannot have the pattern of `[prune]`."""
     if recipe.model.inputs not in (0, inputs):
         raise RecipeError(
             f"model.inputs: got {recipe.model.inputs}, must be {inputs}, "
             f"the number of values per sample of {recipe.data.source} (or left out)"
         )
-    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, inputs=inputs))
+    model = dataclasses.replace(recipe.model, inputs=inputs)
+    if recipe.prune is not None:
+        try:
+            check_pattern(recipe.prune, model)
+        except RecipeError as error:
+            raise RecipeError(_join("prune", str(error))) from None
+    return dataclasses.replace(recipe, model=model)
 
 
 def _record(kind: Any, value: object, key: str) -> Any:

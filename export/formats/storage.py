@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...compress.config import PruneConfig
+from ...compress.patterns import HELD
 from ..program import Kernel, Program
 from .contents import Constant, Contents
 
@@ -21,7 +23,11 @@ class Finding:
 
 
 def prove(
-    contents: Contents, program: Program, masks: Mapping[str, np.ndarray] | None = None, clusters: int | None = None
+    contents: Contents,
+    program: Program,
+    masks: Mapping[str, np.ndarray] | None = None,
+    clusters: int | None = None,
+    pruning: PruneConfig | None = None,
 ) -> list[Finding]:
     """Check a file of ours against the program that it was written from.
 
@@ -29,12 +35,13 @@ def prove(
     scales, it is zero where its mask is, and the weights of the file add up to the kernels' values and no more.
     `masks`: by kernel name, [inputs, units], nonzero where a weight is kept; kernels without one are not checked for zeros.
     `clusters`: how many distinct values a clustered kernel may hold.
+    With `pruning`, the stored integers have its pattern along both axes.
     """
     stored: dict[str, Constant] = {}
     for constant in contents.constants:
         stored.setdefault(constant.storage, constant)
     constants, findings = tuple(stored.values()), []
-    for name, kernel in program.kernels.items():
+    for index, (name, kernel) in enumerate(program.kernels.items()):
         expected = program.constants[name]
         matches = [constant for constant in constants if _orient(constant, expected, exact=True) is not None]
         found = matches[0] if matches else _nearest(constants, program, name)
@@ -48,6 +55,8 @@ def prove(
         findings += [_same_values(name, found, values, expected), _scales(kernel, views)]
         if masks is not None and name in masks:
             findings.append(_zeros(name, values, masks[name]))
+            if pruning is not None and pruning.kind in HELD and index not in pruning.skip:
+                findings.append(_pattern(name, values, masks[name], pruning))
         if clusters is not None:
             findings.append(shared_values(name, values, clusters))
     for name in sorted(set(masks or {}) - set(program.kernels)):
@@ -156,6 +165,14 @@ def shared_values(name: str, values: np.ndarray, clusters: int) -> Finding:
     """A clustered kernel holds few distinct values."""
     got = len(np.unique(values))
     return Finding(f"{name}.clusters", got <= clusters, f"{name}: {got:,} distinct values, expected at most {clusters}")
+
+
+def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConfig) -> Finding:
+    if mask.shape != values.shape or any(size % step for size, step in zip(values.shape, pruning.tile, strict=True)):
+        shape, tile = list(values.shape), list(pruning.tile)
+        return Finding(f"{name}.pattern", False, f"{name}: has shape {shape}, expected tiles of {tile} and a mask alike")
+    ok, text = HELD[pruning.kind](values, mask, pruning)
+    return Finding(f"{name}.pattern", ok, f"{name}: {text}")
 
 
 def _sum(stored: Sequence[Constant], program: Program) -> Finding:

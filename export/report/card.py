@@ -117,6 +117,8 @@ def _training(manifest: Row, metrics: Row) -> str:
 SETTINGS = {"learning_rate": "learning rate", "batch_size": "batch", "schedule": "schedule", "weight_decay": "weight decay"}
 SETTINGS |= {
     "loss": "loss",
+    "pattern": "pattern",
+    "saliency": "saliency",
     "sparsity": "sparsity",
     "clusters": "clusters",
     "distill": "distilled share",

@@ -21,7 +21,8 @@ from tiedae.compress import (
     train_quantized,
 )
 from tiedae.compress.kernel import OUTLIER
-from tiedae.compress.pruning import prune_globally, sparsity_of
+from tiedae.compress.patterns import HELD
+from tiedae.compress.pruning import sparsity_of
 from tiedae.compress.train import Optimizer, validation_loss
 
 LAYERS = (LayerConfig(12, "relu"), LayerConfig(4))
@@ -113,19 +114,26 @@ def stopper(epoch: int):
     return after_epoch
 
 
+PRUNING = {
+    "magnitude": PruneConfig(epochs=4, sparsity=0.6),
+    "movement": PruneConfig("2:4", saliency="movement", ramp=0.9, epochs=4),
+    "structured": PruneConfig("structured", code=True, saliency="gradient", samples=64, ramp=0.9, epochs=4),
+}
+
+
 def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
     train = TrainConfig(epochs=4, batch_size=32, patience=0)
     if stage == "train":
         fit(model, splits, train, **options)
-    elif stage == "prune":
-        prune(model, splits, PruneConfig(epochs=4, sparsity=0.6), train, **options)
+    elif stage.startswith("prune"):
+        prune(model, splits, PRUNING[stage.removeprefix("prune ")], train, **options)
     else:
         data = representative(splits.train, 64)
         quantize_post_training(model, data, QuantizeConfig(), QuantizationSpec())
         train_quantized(model, splits, QuantizeConfig(epochs=4), train, **options)
 
 
-@pytest.mark.parametrize("stage", ["train", "prune", "quantize"])
+@pytest.mark.parametrize("stage", ["train", "prune magnitude", "prune movement", "prune structured", "quantize"])
 @pytest.mark.parametrize(
     ("validation", "interrupted"),
     [(0, {"progress": killer(3)}), (64, {"after_epoch": stopper(2)})],
@@ -160,17 +168,25 @@ def test_early_stopping_waits_and_keeps_the_best_weights(make_splits) -> None:
     assert again[-1]["validation_loss"] == min(losses)
 
 
-@pytest.mark.parametrize("schedule", ["polynomial", "constant"])
-@pytest.mark.parametrize("scope", ["layer", "global"])
-def test_pruning_reaches_its_share_and_zeros_stay_zero_in_every_later_stage(make_splits, schedule: str, scope: str) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(PruneConfig(sparsity=0.75, schedule=each, scope="layer", epochs=3) for each in ("polynomial", "constant")),
+        *(PruneConfig(sparsity=0.75, schedule=each, scope="global", epochs=3) for each in ("polynomial", "constant")),
+        PruneConfig("block", 0.75, block=(3, 2), epochs=3),
+        PruneConfig("1:4", 0.75, saliency="gradient", samples=64, epochs=3),
+    ],
+    ids=lambda config: f"{config.pattern} {config.schedule} {config.scope}",
+)
+def test_pruning_reaches_its_share_and_zeros_stay_zero_in_every_later_stage(make_splits, config: PruneConfig) -> None:
     splits, model = make_splits(), model_of()
     train = TrainConfig(epochs=2, batch_size=32)
     fit(model, splits, train)
-    prune(model, splits, PruneConfig(sparsity=0.75, schedule=schedule, scope=scope, epochs=3), train)
+    prune(model, splits, config, train)
     masks = model.masks()
     total = sum(mask.size for mask in masks.values())
     assert sum((~mask).sum() for mask in masks.values()) / total == pytest.approx(0.75, abs=0.01)
-    if scope == "layer":
+    if config.scope == "layer":
         assert sparsity_of(model) == pytest.approx({"kernel_0": 0.75, "kernel_1": 0.75}, abs=0.02)
     for kernel in model.kernels:
         assert not kernel.variable.numpy()[~masks[kernel.name]].any()
@@ -178,6 +194,8 @@ def test_pruning_reaches_its_share_and_zeros_stay_zero_in_every_later_stage(make
     for kernel in model.kernels:
         np.testing.assert_array_equal(kernel.mask.numpy() > 0, masks[kernel.name])
         assert not kernel.integers()[~masks[kernel.name]].any()
+        if config.kind in HELD:
+            assert HELD[config.kind](kernel.integers(), masks[kernel.name], config)[0]
         assert not kernel.variable.numpy()[~masks[kernel.name]].any()
 
 
@@ -185,14 +203,6 @@ def test_a_ramp_longer_than_the_training_still_ends_at_its_share(make_splits) ->
     model = model_of()
     prune(model, make_splits(train=16), PruneConfig(sparsity=0.5, epochs=1, ramp=1.0), TrainConfig(batch_size=64))
     assert sparsity_of(model) == pytest.approx({"kernel_0": 0.5, "kernel_1": 0.5}, abs=0.02)
-
-
-def test_global_pruning_of_nearly_all_leaves_each_kernel_its_largest_value() -> None:
-    model = TiedAutoencoder(ModelConfig((LayerConfig(2), LayerConfig(1)), inputs=3))
-    prune_globally(model.kernels, 0.99)
-    for kernel in model.kernels:
-        magnitude = np.abs(kernel.variable.numpy())
-        np.testing.assert_array_equal(kernel.mask, magnitude == magnitude.max())
 
 
 def test_weights_from_before_the_end_of_the_ramp_are_not_kept(make_splits) -> None:

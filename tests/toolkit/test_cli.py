@@ -44,6 +44,20 @@ def one_line(capsys):
         ),
         (RECIPE + "[prune]\nsparsity = 1.0", "prune.sparsity: got 1.0, must be in [0, 1)"),
         (RECIPE + "[prune]\nsparsity = -0.5", "prune.sparsity: got -0.5, must be in [0, 1)"),
+        (RECIPE + "[prune]\npattern = '1:4'", "prune.sparsity: got 0.5, must be 0.75, the share that 1:4 leaves out"),
+        (RECIPE + "[prune]\nblock = [4, 4]", "prune.block: got [4, 4], must be left out, or pattern block"),
+        (
+            RECIPE + "[prune]\npattern = '2:4'",
+            "prune.pattern: got '2:4', must be one that divides kernel 0, 12 × 3; skip = [0] leaves that kernel whole",
+        ),
+        (
+            RECIPE + "[prune]\npattern = 'structured'",
+            "prune.pattern: got 'structured', must be another: the model has no hidden",
+        ),
+        (
+            RECIPE + "[prune]\npattern = 'structured'\ncode = true\nsparsity = 0.9",
+            "prune.sparsity: got 0.9, must be at most 0.667, so that one of the 3 units of layer 0 stays",
+        ),
         (RECIPE + "inputs = 700", "model.inputs: got 700, must be 12, the number of values per sample of x.npy"),
         (RECIPE + "layers", "not valid TOML: "),
         (RECIPE.replace("x.npy", "fashion-mnist"), f"fashion-mnist: not found; set {VARIABLE} to the folder"),

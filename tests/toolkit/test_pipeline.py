@@ -278,6 +278,38 @@ def test_settings_that_contradict_each_other_are_refused(recipe_file: Path, tmp_
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
+def test_a_run_that_takes_units_out_ends_in_a_smaller_model(recipe_file: Path, tmp_path: Path) -> None:
+    smaller = changed(recipe_file, "[prune]", '[prune]\npattern = "structured"')
+    out, killed = tmp_path / "out", tmp_path / "killed"
+    assert main(["run", str(smaller), "--out", str(out), "-q"]) == 0
+    manifest = json.loads((out / "bundle" / "manifest.json").read_text())
+    assert manifest["model"]["widths"] == [24, 6, 4]
+    assert [layer["units"] for layer in manifest["recipe"]["model"]["layers"]] == [12, 4]
+    assert "24 → 6 → 4" in (out / "bundle" / "MODEL_CARD.md").read_text()
+    samples = str(recipe_file.parent / "samples.npy")
+    assert main(["verify", str(out / "bundle"), "--model", str(out / "model"), "--data", samples]) == 0
+    shutil.copytree(out, killed)
+    shutil.rmtree(killed / "bundle")
+    (killed / "model" / "quantize.npz").unlink()
+    assert main(["run", str(smaller), "--out", str(killed), "--resume", "-q"]) == 0
+    assert_same_run(out / "bundle", killed / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ('pattern = "2:4"', "kernel_1: at most 2 of every 4 values are not zero, along inputs and along units"),
+        ('pattern = "block"\nblock = [4, 2]', "kernel_1: 3 of 6 blocks of 4 × 2 are zero"),
+    ],
+    ids=["2:4", "block"],
+)
+def test_the_pattern_of_a_run_is_proven(recipe_file: Path, tmp_path: Path, pattern: str, text: str) -> None:
+    assert main(["run", str(changed(recipe_file, "[prune]", f"[prune]\n{pattern}")), "--out", str(tmp_path / "o"), "-q"]) == 0
+    metrics = json.loads((tmp_path / "o" / "bundle" / "metrics.json").read_text())
+    found = [row["text"] for row in metrics["storage"] if row["name"] == "kernel_1.pattern"]
+    assert found and set(found) == {text}
+
+
 def test_layers_of_one_shape_are_told_apart(recipe_file: Path, tmp_path: Path) -> None:
     square = changed(recipe_file, "{units = 4}", '{units = 12, activation = "relu"}, {units = 12}')
     main(["run", str(square), "--out", str(tmp_path / "run"), "-q"])

@@ -9,6 +9,8 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tiedae.compress.config import PruneConfig
+from tiedae.compress.patterns import PATTERNS
 from tiedae.export.formats.contents import Constant, Contents
 from tiedae.export.formats.copies import TINY, TINY_MATRIX, UNIFORM, copies
 from tiedae.export.formats.onnx_writer import to_onnx
@@ -221,6 +223,30 @@ def test_our_files_hold(options):
     names = [f"{kernel}.{what}" for kernel in program.kernels for what in ("copies", "values", "scales", "zeros")]
     assert [finding.name for finding in findings] == [*names, "weights"]
     assert copies(file) == []
+
+
+@pytest.mark.parametrize(
+    ("pruning", "text"),
+    [
+        (PruneConfig("2:4", skip=(1,)), "kernel_0: at most 2 of every 4 values are not zero, along inputs and along units"),
+        (PruneConfig("block", block=(4, 2), skip=(1,)), "kernel_0: 60 of 120 blocks of 4 × 2 are zero"),
+        (PruneConfig("2:8", 0.75), "kernel_1: has shape [24, 6], expected tiles of [8, 8] and a mask alike"),
+    ],
+    ids=["2:4", "block", "of another model"],
+)
+def test_the_pattern_is_found_in_the_stored_integers(pruning, text):
+    program = split(widths=(40, 24, 6))
+    kernel = program.constants["kernel_0"]
+    dividing = dataclasses.replace(pruning, skip=(1,))
+    (mask,) = PATTERNS[pruning.kind]([np.abs(kernel.astype(float))], pruning.sparsity, dividing)
+    masks = {"kernel_0": mask, "kernel_1": np.ones((24, 6), bool)}
+    held = dataclasses.replace(program, constants={**program.constants, "kernel_0": kernel * mask})
+    rows = {row.name: row for row in prove(read_tflite(to_tflite(held)), held, masks, pruning=pruning)}
+    assert text in [row.text for name, row in rows.items() if name.endswith(".pattern")]
+    assert rows["kernel_0.pattern"].ok
+    assert ("kernel_1.pattern" in rows) == (not pruning.skip)
+    broken = {row.name: row for row in prove(read_tflite(to_tflite(program)), program, masks, pruning=pruning)}
+    assert not broken["kernel_0.pattern"].ok
 
 
 @pytest.mark.parametrize("widths", [(40, 1), (1, 40), (12, 12), (2, 1)])

@@ -1,0 +1,221 @@
+"""Patterns of pruning on the one mask of a kernel: which weights stay, given how salient each is.
+
+A tied kernel is read along both axes, so a pattern has to hold along both: W by the encoder, Wᵀ by the decoder.
+Nothing here imports TensorFlow: the proof of a written file reads patterns too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from itertools import combinations, product
+
+import numpy as np
+
+from .config import ModelConfig, PruneConfig, require
+
+Arrays = Sequence[np.ndarray]
+ENUMERATED = 4
+"""Up to this m the best mask of a tile is found by trying all."""
+EXCHANGES = 64
+"""How many exchanges a larger tile is improved by, at most."""
+
+
+def largest(scores: Arrays, share: float, scope: str) -> list[np.ndarray]:
+    """Which scores stay, bool in their shapes, where `share` of them go: the smallest of each array (`layer`) or of all
+    together (`global`). The largest of each array always stays."""
+    if scope == "layer":
+        masks = [_largest(each.ravel(), share).reshape(each.shape) for each in scores]
+    else:
+        kept = _largest(np.concatenate([each.ravel() for each in scores]), share)
+        ends = np.cumsum([each.size for each in scores])[:-1]
+        masks = [part.reshape(each.shape) for part, each in zip(np.split(kept, ends), scores, strict=True)]
+    for mask, each in zip(masks, scores, strict=True):
+        mask.flat[np.argmax(each)] = True
+    return masks
+
+
+def _largest(scores: np.ndarray, share: float) -> np.ndarray:
+    kept = np.ones(scores.size, bool)
+    kept[np.argsort(scores, kind="stable")[: round(share * scores.size)]] = False
+    return kept
+
+
+def unstructured(scores: Arrays, share: float, config: PruneConfig) -> list[np.ndarray]:
+    """Single weights."""
+    return largest(scores, share, config.scope)
+
+
+def block(scores: Arrays, share: float, config: PruneConfig) -> list[np.ndarray]:
+    """Whole blocks of `config.block` rows and columns, by the sum of their scores."""
+    sums = [tiles(each, *config.block).sum(axis=(1, 3)) for each in scores]
+    return [spread(kept, *config.block) for kept in largest(sums, share, config.scope)]
+
+
+def n_of_m(scores: Arrays, share: float, config: PruneConfig) -> list[np.ndarray]:
+    """n of every m weights along both axes (a transposable mask, Hubara et al. 2021, arXiv:2102.08124).
+
+    While a ramp is below the pattern's own sparsity, only the least salient of what the pattern leaves out go.
+    """
+    n, m = config.n_of_m
+    ramped = min(share / config.sparsity, 1) * (1 - n / m)
+    masks = [transposable(each, n, m) for each in scores]
+    out = [np.where(mask, np.inf, each) for mask, each in zip(masks, scores, strict=True)]
+    return [mask | kept for mask, kept in zip(masks, largest(out, ramped, "layer"), strict=True)]
+
+
+def structured(scores: Arrays, share: float, config: PruneConfig) -> list[np.ndarray]:
+    """Whole units: column j of the kernel that computes unit j and row j of the next. The code's only where `config.code`."""
+    layers = len(scores) if config.code else len(scores) - 1
+    masks = [np.ones(each.shape, bool) for each in scores]
+    for i, kept in enumerate(largest(unit_scores(scores)[:layers], share, config.scope)):
+        masks[i] &= kept
+        if i + 1 < len(masks):
+            masks[i + 1] &= kept[:, None]
+    return masks
+
+
+PATTERNS: Mapping[str, Callable[[Arrays, float, PruneConfig], list[np.ndarray]]] = {
+    "unstructured": unstructured,
+    "block": block,
+    "n:m": n_of_m,
+    "structured": structured,
+}
+"""(scores float [inputs, units] of each kernel, the share that goes, configuration) → masks, bool in the same shapes."""
+
+
+def blocks_held(values: np.ndarray, mask: np.ndarray, config: PruneConfig) -> tuple[bool, str]:
+    """Whether every block is kept or left out whole, and zero where it is left out."""
+    rows, columns = config.block
+    kept = tiles(mask != 0, rows, columns).any(axis=(1, 3))
+    zero = ~tiles(values != 0, rows, columns).any(axis=(1, 3))
+    torn = int(np.count_nonzero(kept & ~tiles(mask != 0, rows, columns).all(axis=(1, 3)) | ~kept & ~zero))
+    of = f"{kept.size:,} blocks of {rows} × {columns}"
+    return torn == 0, f"{torn:,} of {of} are pruned in part" if torn else f"{np.count_nonzero(zero):,} of {of} are zero"
+
+
+def n_of_m_held(values: np.ndarray, mask: np.ndarray, config: PruneConfig) -> tuple[bool, str]:
+    """Whether at most n of every m values are not zero, along both axes."""
+    n, m = config.n_of_m
+    for axis, name in ((1, "inputs"), (3, "units")):
+        most = int(tiles(values != 0, m, m).sum(axis=axis).max())
+        if most > n:
+            return False, f"{most} of {m} values along its {name} are not zero, expected at most {n}"
+    return True, f"at most {n} of every {m} values are not zero, along inputs and along units"
+
+
+HELD: Mapping[str, Callable[[np.ndarray, np.ndarray, PruneConfig], tuple[bool, str]]] = {
+    "block": blocks_held,
+    "n:m": n_of_m_held,
+}
+"""(values of a kernel, its mask, configuration) → whether they have the pattern, and in words what was found."""
+
+
+def tiles(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """[inputs, units] as [inputs / rows, rows, units / columns, columns]."""
+    inputs, units = values.shape
+    return values.reshape(inputs // rows, rows, units // columns, columns)
+
+
+def spread(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Each value as a block of `rows` × `columns`."""
+    return values.repeat(rows, axis=0).repeat(columns, axis=1)
+
+
+def unit_scores(scores: Arrays) -> list[np.ndarray]:
+    """The score of each unit of each layer: the sum over the weights that make it and those that read it."""
+    made = [each.sum(axis=0) for each in scores]
+    read = [each.sum(axis=1) for each in scores[1:]]
+    return [unit + after for unit, after in zip(made, [*read, np.zeros_like(made[-1])], strict=True)]
+
+
+def transposable(scores: np.ndarray, n: int, m: int) -> np.ndarray:
+    """The mask, bool [inputs, units], that keeps n in every row and n in every column of each m × m tile.
+
+    The best of all masks up to m = 4; for a larger m greedy, then improved by exchanges.
+    """
+    each = tiles(scores.astype(np.float64), m, m).swapaxes(1, 2).reshape(-1, m, m)
+    masks = _best(each, n, m) if m <= ENUMERATED else _improved(each, _greedy(each, n))
+    inputs, units = scores.shape
+    return masks.reshape(inputs // m, units // m, m, m).swapaxes(1, 2).reshape(inputs, units)
+
+
+@cache
+def _every_mask(n: int, m: int) -> np.ndarray:
+    """All masks of m × m with n in each row and column, bool [count, m, m]: 90 for 2:4."""
+    rows = np.zeros((0, m), bool)
+    for places in combinations(range(m), n):
+        rows = np.vstack([rows, np.isin(np.arange(m), places)])
+    masks = np.array([rows[list(choice)] for choice in product(range(len(rows)), repeat=m)])
+    return masks[(masks.sum(axis=1) == n).all(axis=1)]
+
+
+def _best(scores: np.ndarray, n: int, m: int) -> np.ndarray:
+    masks = _every_mask(n, m)
+    totals = scores.reshape(-1, m * m) @ masks.reshape(-1, m * m).T.astype(np.float64)
+    return masks[np.argmax(totals, axis=1)]
+
+
+def _greedy(scores: np.ndarray, n: int) -> np.ndarray:
+    """The largest scores first, as rows and columns have room; then what is missing, through one exchange each."""
+    count, m, _ = scores.shape
+    every = np.arange(count)
+    masks = np.zeros(scores.shape, bool)
+    for place in np.argsort(-scores.reshape(count, -1), axis=1, kind="stable").T:
+        row, column = place // m, place % m
+        masks[every, row, column] = (masks[every, row].sum(axis=1) < n) & (masks[every, :, column].sum(axis=1) < n)
+    for tile, mask in zip(scores, masks, strict=True):
+        while mask.sum() < n * m:
+            row, column = np.argmin(mask.sum(axis=1)), np.argmin(mask.sum(axis=0))
+            gains = tile[row][None, :] + tile[:, column][:, None] - tile
+            allowed = mask & ~mask[row][None, :] & ~mask[:, column][:, None]
+            other, there = np.unravel_index(np.argmax(np.where(allowed, gains, -np.inf)), mask.shape)
+            mask[other, there], mask[row, there], mask[other, column] = False, True, True
+    return masks
+
+
+def _improved(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Exchange two kept weights (a, c), (b, d) for (a, d), (b, c) where that gains, the most gainful of each tile first."""
+    count, m, _ = scores.shape
+    for _ in range(EXCHANGES):
+        best, chosen = np.zeros(count), np.zeros((count, 4), int)
+        for a, b in combinations(range(m), 2):
+            leave, enter = masks[:, a, :, None] & masks[:, b, None, :], ~masks[:, a, None, :] & ~masks[:, b, :, None]
+            gains = scores[:, a, None, :] - scores[:, a, :, None] + scores[:, b, :, None] - scores[:, b, None, :]
+            flat = np.where(leave & enter, gains, -np.inf).reshape(count, -1)
+            place = np.argmax(flat, axis=1)
+            gain = flat[np.arange(count), place]
+            better = gain > best
+            best = np.where(better, gain, best)
+            chosen[better] = np.stack(np.broadcast_arrays(a, b, place // m, place % m), axis=1)[better]
+        (moved,) = np.nonzero(best > 1e-12)
+        if not len(moved):
+            break
+        a, b, c, d = chosen[moved].T
+        masks[moved, a, c] = masks[moved, b, d] = False
+        masks[moved, a, d] = masks[moved, b, c] = True
+    return masks
+
+
+def check_pattern(config: PruneConfig, model: ModelConfig) -> None:
+    """Raise RecipeError where the kernels of `model` cannot have the pattern."""
+    kernels = list(zip(model.widths[:-1], model.widths[1:], strict=True))
+    for index in config.skip:
+        require(index < len(kernels), "skip", index, f"below {len(kernels)}, the number of kernels")
+    require(len(config.skip) < len(kernels), "skip", config.skip, "fewer than all kernels")
+    if config.kind in ("block", "n:m"):
+        key, got = ("block", list(config.block)) if config.kind == "block" else ("pattern", config.pattern)
+        for i, shape in enumerate(kernels):
+            if i not in config.skip and any(size % step for size, step in zip(shape, config.tile, strict=True)):
+                inputs, units = shape
+                right = f"one that divides kernel {i}, {inputs} × {units}; skip = [{i}] leaves that kernel whole"
+                require(False, key, got, right)
+    if config.kind == "structured":
+        layers = model.layers if config.code else model.layers[:-1]
+        require(
+            len(layers) > 0, "pattern", config.pattern, "another: the model has no hidden units (code = true prunes the code)"
+        )
+        for i, layer in enumerate(layers):
+            stay = layer.units - round(config.sparsity * layer.units)
+            right = f"at most {1 - 1 / layer.units:.3g}, so that one of the {layer.units} units of layer {i} stays"
+            require(config.scope == "global" or stay >= 1, "sparsity", config.sparsity, right)

@@ -1,0 +1,92 @@
+"""Saliency: each score is what its paper says, against a plain reckoning of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, TiedAutoencoder, TrainConfig, fit, prune
+from tiedae.compress.pruning import sparsity_of
+from tiedae.compress.saliency import BATCH, SALIENCIES, Scores
+
+TRAIN = TrainConfig(epochs=2, batch_size=32)
+
+
+def model_of(**layer: float) -> TiedAutoencoder:
+    return TiedAutoencoder(ModelConfig((LayerConfig(12, "tanh", **layer), LayerConfig(4)), "sigmoid", 24))
+
+
+def loss_of(model: TiedAutoencoder, x: np.ndarray) -> float:
+    return float(tf.reduce_mean(tf.square(x - model(x))))
+
+
+def test_gradient_foretells_the_loss_without_a_weight(make_splits) -> None:
+    """Over one batch the score is (w · ∂L/∂w)²; the difference quotient of shrinking that weight in both directions agrees."""
+    splits, model = make_splits(train=BATCH), model_of()
+    x = next(splits.train.batches(np.arange(BATCH), BATCH))
+    scores = SALIENCIES["gradient"](model, splits, PruneConfig(samples=BATCH), TRAIN)()
+    for kernel, score in zip(model.kernels, scores, strict=True):
+        weights = kernel.variable.numpy()
+        for place in ((0, 0), (3, 2), (11, 3)):
+            losses = []
+            for factor in (0.9, 1.1):
+                changed = weights.copy()
+                changed[place] *= factor
+                kernel.variable.assign(changed)
+                losses.append(loss_of(model, x))
+            kernel.variable.assign(weights)
+            assert score[place] == pytest.approx(((losses[1] - losses[0]) / 0.2) ** 2, rel=0.05, abs=1e-13)
+
+
+def test_gradient_sees_a_weight_that_is_masked(make_splits) -> None:
+    model = model_of(activity_l1=0.1)
+    masked = np.arange(24 * 12).reshape(24, 12) % 2 == 0
+    model.kernels[0].set_mask(~masked)
+    scores = SALIENCIES["gradient"](model, make_splits(), PruneConfig(samples=100), TRAIN)()
+    assert (scores[0][masked] > 0).mean() > 0.9
+
+
+def test_movement_is_what_the_updates_sum_up_to() -> None:
+    """Along small steps of plain gradient descent, Σ −w · ∂L/∂w · rate comes to half the score."""
+    rng, model = np.random.default_rng(0), model_of()
+    x, rate = rng.random((64, 24), np.float32), 1e-2
+    scores = SALIENCIES["movement"](model, None, PruneConfig(), TRAIN)
+    total = [np.zeros(kernel.variable.shape) for kernel in model.kernels]
+    for _ in range(200):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(x - model(x))) / 64
+        variables = [kernel.variable for kernel in model.kernels]
+        for sums, variable, gradient in zip(total, variables, tape.gradient(loss, variables), strict=True):
+            sums -= rate * (variable * gradient).numpy()
+            variable.assign_sub(rate * gradient)
+    for sums, score in zip(total, scores(), strict=True):
+        assert np.abs(score / 2 - sums).max() < 0.05 * np.abs(sums).max()
+
+
+def signed(saliency: Callable[..., Scores], sign: int) -> Callable[..., Scores]:
+    def of_model(*given: object) -> Scores:
+        scores = saliency(*given)
+        return lambda: [sign * each for each in scores()]
+
+    return of_model
+
+
+@pytest.mark.parametrize("saliency", list(SALIENCIES))
+def test_each_saliency_prunes_to_its_share_and_is_better_than_its_contrary(make_splits, monkeypatch, saliency: str) -> None:
+    splits, errors = make_splits(), {}
+    start = model_of()
+    fit(start, splits, TrainConfig(epochs=30, batch_size=32, learning_rate=1e-2))
+    weights = {name: variable.numpy() for name, variable in start.state().items()}
+    x = next(splits.test.batches(np.arange(64), 64))
+    right = SALIENCIES[saliency]
+    for sign in (1, -1):
+        model = model_of()
+        for name, variable in model.state().items():
+            variable.assign(weights[name])
+        monkeypatch.setitem(SALIENCIES, saliency, signed(right, sign))
+        prune(model, splits, PruneConfig(sparsity=0.7, saliency=saliency, epochs=6), TrainConfig(batch_size=32))
+        assert sparsity_of(model) == pytest.approx({"kernel_0": 0.7, "kernel_1": 0.7}, abs=0.02)
+        errors[sign] = loss_of(model, x)
+    assert errors[1] < errors[-1]
