@@ -44,7 +44,7 @@ def quantize_post_training(
 
     Returns the ranges. The result is complete (`ptq`), or the start of quantization-aware training (`qat`).
     """
-    model.quantize_kernels(spec.granularity)
+    model.quantize_kernels(spec.granularity, spec.bits)
     ranges = calibrate(model, data, OBSERVER_OF_METHOD[config.method])
     model.quantize_activations(spec, ranges)
     model.settle()

@@ -98,8 +98,8 @@ def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], make: t
     if header["quantization"] is not None:
         names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
         ranges = {name: (0.0, 0.0) for name in names if f"range.{name}.min_var" in arrays}
-        spec = QuantizationSpec(**header["quantization"])
-        model.quantize_kernels(spec.granularity)
+        spec = QuantizationSpec.from_json(header["quantization"])
+        model.quantize_kernels(spec.granularity, spec.bits)
         model.quantize_activations(spec, ranges)
     restore(model, arrays)
     return model

@@ -103,10 +103,16 @@ class TiedAutoencoder(tf_keras.Model):
         for layer in (*self.encoder.stack, *self.decoder.stack):
             layer.tap = tap
 
-    def quantize_kernels(self, granularity: Granularity) -> None:
-        """Fake-quantize the kernels from now on; calibration then sees the activations that these integers give."""
-        for kernel in self.kernels:
-            kernel.attach_quantizer(granularity)
+    def quantize_kernels(self, granularity: Granularity, bits: Sequence[int] = (8,)) -> None:
+        """Fake-quantize the kernels from now on; calibration then sees the activations that these integers give.
+
+        `bits`: one width for all kernels, or one per kernel. Raises RecipeError for another number of widths.
+        """
+        count = len(self.kernels)
+        require(len(bits) in (1, count), "bits", tuple(bits), f"one width, or {count}, one per kernel")
+        widths = tuple(bits) * count if len(bits) == 1 else bits
+        for kernel, width in zip(self.kernels, widths, strict=True):
+            kernel.attach_quantizer(granularity, width)
 
     def quantize_activations(self, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
         """Fake-quantize the activations too; `ranges` by tensor name come from calibration with quantized kernels."""

@@ -202,12 +202,15 @@ class PruneConfig:
 class QuantizeConfig:
     """Quantization to int8: aware training (`qat`), or plain post-training quantization (`ptq`).
 
-    `granularity` is one scale per kernel (`tensor`) or per unit (`unit`). `samples` calibration samples start the ranges.
+    `granularity` is one scale per kernel (`tensor`) or per unit (`unit`). `bits` of the kernels, in 2…8: one width for all or
+    one per kernel; `code_bits` of the code, in 4…8. `samples` calibration samples start the ranges.
     `distill` as in pruning.
     """
 
     method: Literal["qat", "ptq"] = "qat"
     granularity: Granularity = "tensor"
+    bits: tuple[int, ...] = (8,)
+    code_bits: int = 8
     samples: int = 512
     epochs: int = 5
     learning_rate: float = 1e-3
@@ -217,6 +220,9 @@ class QuantizeConfig:
     def __post_init__(self) -> None:
         require_choice("method", self.method, Literal["qat", "ptq"])
         require_choice("granularity", self.granularity, Granularity)
+        allowed = len(self.bits) > 0 and all(2 <= bits <= 8 for bits in self.bits)
+        require(allowed, "bits", self.bits, "one width in 2…8, or one per kernel")
+        require(4 <= self.code_bits <= 8, "code_bits", self.code_bits, "in 4…8")
         require(self.samples >= 1, "samples", self.samples, "at least 1")
         _require_fine_tuning(self)
 
@@ -339,5 +345,12 @@ class Recipe:
             require(
                 granularity == "tensor", "quantize.granularity", granularity, "tensor with [cluster]: units share its values"
             )
+        bits, kernels = self.quantize.bits, len(self.model.layers)
+        require(len(bits) in (1, kernels), "quantize.bits", bits, f"one width, or {kernels}, one per kernel")
+        if self.quantize.code_bits < 8:
+            activation = self.model.layers[-1].activation
+            free = activation not in ("sigmoid", "tanh")
+            right = f"8, since {activation} fixes the scale of the code, or the code's activation linear, relu or relu6"
+            require(free, "quantize.code_bits", self.quantize.code_bits, right)
         if self.train.patience and self.data.validation == 0:
             require(False, "train.patience", self.train.patience, "0, or data.validation a share to wait for")

@@ -23,7 +23,8 @@ class TiedKernel(tf_keras.layers.Layer):
         mask         float32 [inputs, units] of 0 and 1, or None where the kernel is not pruned
         clusters     uint8 [inputs, units], the number of each weight's cluster, or None where every weight has its own value
         granularity  None where the kernel is not quantized
-        largest      float32 scalar (`tensor`) or [units] (`unit`): the largest magnitude, 127 integer steps
+        bits         of its integers, which lie in ±`levels`: 127 at 8 bits, 7 at 4
+        largest      float32 scalar (`tensor`) or [units] (`unit`): the largest magnitude, `levels` integer steps
     """
 
     def __init__(self, inputs: int, units: int, *, name: str, seed: int = 0, l1: float = 0.0, l2: float = 0.0) -> None:
@@ -38,12 +39,17 @@ class TiedKernel(tf_keras.layers.Layer):
         self.mask: tf.Variable | None = None
         self.clusters: tf.Variable | None = None
         self.granularity: Granularity | None = None
+        self.bits = 8
         self.largest: tf.Variable | None = None
         self.built = True
 
     @property
     def inputs(self) -> int:
         return self.variable.shape[0]
+
+    @property
+    def levels(self) -> int:
+        return 2 ** (self.bits - 1) - 1
 
     @property
     def units(self) -> int:
@@ -57,7 +63,10 @@ class TiedKernel(tf_keras.layers.Layer):
         if training:
             self.largest.assign(self._magnitude(kernel))
         largest = tf.stop_gradient(tf.convert_to_tensor(self.largest))
-        return self.quantizer(kernel / largest, training, None) * largest
+        steps = tf.quantization.fake_quant_with_min_max_args(
+            kernel / largest, min=-1.0, max=1.0, num_bits=self.bits, narrow_range=True
+        )
+        return steps * largest
 
     def masked(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.variable) if self.mask is None else self.variable * self.mask
@@ -105,18 +114,15 @@ class TiedKernel(tf_keras.layers.Layer):
         if self.mask is not None or self.clusters is not None:
             self.variable.assign(self.unquantized())
 
-    def attach_quantizer(self, granularity: Granularity) -> None:
+    def attach_quantizer(self, granularity: Granularity, bits: int = 8) -> None:
         """Fake-quantize from now on, one scale per kernel (`tensor`) or per unit (`unit`), starting from the weights.
 
-        The kernel in units of its largest magnitude goes through tensorflow-model-optimization's FixedQuantizer of [−1, 1]:
-        symmetric, 8 bits, −127…127. (Its per-axis quantizers give the same numbers, several times slower.)
+        The kernel in units of its largest magnitude goes through TensorFlow's fake quantization of [−1, 1], symmetric,
+        −`levels`…`levels`. (The operation with a range per channel gives the same numbers, several times slower.)
         """
-        from tensorflow_model_optimization.quantization.keras import quantizers
-
         if granularity == "unit" and self.clusters is not None:
             raise RecipeError("granularity: got 'unit', must be 'tensor' for a clustered kernel, whose values units share")
-        self.granularity = granularity
-        self.quantizer = quantizers.FixedQuantizer(num_bits=8, init_min=-1.0, init_max=1.0, narrow_range=True)
+        self.granularity, self.bits = granularity, bits
         shape = (self.units,) if granularity == "unit" else ()
         self.largest = self.add_weight(name="largest", shape=shape, initializer="ones", trainable=False)
         self.follow()
@@ -141,12 +147,12 @@ class TiedKernel(tf_keras.layers.Layer):
         """Real value of one integer step, float32, a scalar or [units], without gradient."""
         if self.largest is None:
             raise ValueError(f"{self.name} has no scales: it is not quantized")
-        return tf.stop_gradient(self.largest / 127.0)
+        return tf.stop_gradient(self.largest / float(self.levels))
 
     def scales(self) -> np.ndarray:
         """The same as an array, float32 [1] or [units]."""
         return np.atleast_1d(self.scale_tensor().numpy())
 
     def integers(self) -> np.ndarray:
-        """int8 [inputs, units] in −127…127: the values that a call gives, in steps of `scales`."""
-        return np.rint(self(training=False).numpy() / self.scales()).clip(-127, 127).astype(np.int8)
+        """int8 [inputs, units] in ±`levels`: the values that a call gives, in steps of `scales`."""
+        return np.rint(self(training=False).numpy() / self.scales()).clip(-self.levels, self.levels).astype(np.int8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -23,11 +23,23 @@ class QuantizationSpec:
 
     `form` split: the product is requantized and an 8-bit bias added (TFLite); fused: a 32-bit bias inside the product (ONNX).
     Training simulates this form; ranges for both are kept. `byte_data`: inputs and outputs are bytes of scale 1/255.
+    `bits` of the kernels: one width, or one per kernel; `code_bits` of the code.
     """
 
     granularity: Granularity = "tensor"
     form: DecoderForm = "split"
     byte_data: bool = True
+    bits: tuple[int, ...] = (8,)
+    code_bits: int = 8
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> QuantizationSpec:
+        """The one that `dataclasses.asdict` made JSON of."""
+        return cls(**{**written, "bits": tuple(written.get("bits", (8,)))})
+
+    def bits_of(self, tensor: str) -> int:
+        """How many bits an activation has, by its name in the program."""
+        return self.code_bits if tensor == "code" else 8
 
 
 def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple[Range, ...]]:
@@ -42,7 +54,7 @@ def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple
 
 
 class ActivationQuantizers(tf_keras.layers.Layer):
-    """The tap of a quantized model: 8-bit fake quantization of every tensor that the integer program quantizes.
+    """The tap of a quantized model: fake quantization of every tensor that the integer program quantizes.
 
     Ranges follow the data as moving averages while training, until `frozen`; bias ranges are those of the bias. Fixed ranges
     never move. `ranges` gives the start, by tensor name.
@@ -63,10 +75,16 @@ class ActivationQuantizers(tf_keras.layers.Layer):
             name: tuple(quantizers.FixedQuantizer(8, low, high, narrow_range=False) for low, high in chain)
             for name, chain in fixed_ranges(config, spec).items()
         }
-        moving = quantizers.MovingAverageQuantizer(8, per_axis=False, symmetric=False, narrow_range=False)
-        last = quantizers.LastValueQuantizer(8, per_axis=False, symmetric=False, narrow_range=False)
-        self.following = {name: last if name.endswith(".bias") else moving for name in ranges if name not in self.fixed}
-        self.variables_of = {name: moving.build(None, name.replace(".", "_"), self) for name in self.following}
+        affine = {"per_axis": False, "symmetric": False, "narrow_range": False}
+        last = quantizers.LastValueQuantizer(8, **affine)
+        self.following = {
+            name: last if name.endswith(".bias") else quantizers.MovingAverageQuantizer(spec.bits_of(name), **affine)
+            for name in ranges
+            if name not in self.fixed
+        }
+        self.variables_of = {
+            name: quantizer.build(None, name.replace(".", "_"), self) for name, quantizer in self.following.items()
+        }
         self.built = True
         for name, (low, high) in ranges.items():
             if name in self.following:

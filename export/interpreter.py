@@ -91,9 +91,9 @@ def _round_significant(value: np.ndarray) -> np.ndarray:
 def clamp(activation: str, quantization: Quantization) -> tuple[int, int]:
     """The lowest and highest uint8 value of an output with this fused activation."""
     low = quantization.zero_point if activation in ("relu", "relu6") else 0
-    high = 255
+    high = quantization.top
     if activation == "relu6":
-        high = min(255, quantization.zero_point + int(np.rint(np.float32(6) / np.float32(quantization.scale))))
+        high = min(high, quantization.zero_point + int(np.rint(np.float32(6) / np.float32(quantization.scale))))
     return low, high
 
 
@@ -146,13 +146,13 @@ def _rescale(program: Program, operation: Rescale, x: np.ndarray) -> np.ndarray:
     factors = program.constants[operation.factors].astype(np.int64) - operation.quantization.zero_point
     product = (x.astype(np.int64) - source.zero_point) * factors
     multiplier = product_multiplier(source, operation.quantization.scale, target)
-    return requantize(product, multiplier, target.zero_point, 0, 255)
+    return requantize(product, multiplier, target.zero_point, 0, target.top)
 
 
 def _requantize(program: Program, operation: Requantize, x: np.ndarray) -> np.ndarray:
     source, target = program.quantization(operation.x), program.quantization(operation.y)
     multiplier = np.float32(source.scale) / np.float32(target.scale)
-    return requantize(x.astype(np.int64) - source.zero_point, multiplier, target.zero_point, 0, 255)
+    return requantize(x.astype(np.int64) - source.zero_point, multiplier, target.zero_point, 0, target.top)
 
 
 @lru_cache(maxsize=64)

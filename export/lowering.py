@@ -52,8 +52,10 @@ class _Lowering:
         self.kernels: dict[str, Kernel] = {}
         self.constants: dict[str, np.ndarray] = {}
         for kernel in model.kernels:
-            scales = tuple(float(scale) for scale in kernel.scales()) if self.quantized else ()
-            self.kernels[kernel.name] = Kernel(kernel.name, kernel.inputs, kernel.units, scales)
+            written = Kernel(kernel.name, kernel.inputs, kernel.units)
+            if self.quantized:
+                written = replace(written, scales=tuple(float(scale) for scale in kernel.scales()), bits=kernel.bits)
+            self.kernels[kernel.name] = written
             self.constants[kernel.name] = kernel.integers() if self.quantized else kernel.unquantized().numpy()
 
     def operations(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
@@ -69,8 +71,9 @@ class _Lowering:
         return tuple(encoder), tuple(decoder)
 
     def tensor(self, name: str, size: int, quantization: Quantization | None = None) -> str:
-        if quantization is None and self.quantized:
-            quantization = Quantization.from_range(*self.ranges[name])
+        quantizers = self.model.quantizers
+        if quantization is None and quantizers is not None:
+            quantization = Quantization.from_range(*self.ranges[name], quantizers.spec.bits_of(name))
         self.tensors[name] = Tensor(name, size, quantization)
         return name
 

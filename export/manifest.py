@@ -32,6 +32,7 @@ def describe_kernels(program: Program, masks: Mapping[str, np.ndarray]) -> list[
         {
             "name": kernel.name,
             "shape": [kernel.inputs, kernel.units],
+            "bits": kernel.bits,
             "scale": list(kernel.scales),
             "sha256": sha256_of(program.constants[kernel.name]),
             "pruned": int(np.count_nonzero(~masks[kernel.name])),
@@ -79,7 +80,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _quantization(written: Mapping[str, Any] | None) -> Quantization | None:
-    return None if written is None else Quantization(written["scale"], written["zero_point"])
+    return None if written is None else Quantization(written["scale"], written["zero_point"], written.get("bits", 8))
 
 
 def _parse_operation(written: Mapping[str, Any]) -> Operation:

@@ -5,8 +5,10 @@ constants. Operations are small frozen records that hold names only; arrays live
 parameters it is the exact integer program; without, the float program.
 
 Conventions
-    activations   uint8 with a scale and a zero point in 0…255 (a target of int8 activations subtracts 128 from both)
-    kernels       int8 in −127…127, [inputs, units], symmetric: one scale, or one per unit
+    activations   uint8 with a scale and a zero point in 0…255 (a target of int8 activations subtracts 128 from both); a code of
+                  fewer bits keeps to 0…2ᵇ − 1
+    kernels       int8 in −127…127, or ±(2ᵇ⁻¹ − 1) where they have fewer bits, [inputs, units], symmetric: one scale, or one per
+                  unit
     biases        int32 in `Dense` (scale = scale of x · scale of the kernel), uint8 with their own quantization in `AddBias`
     real value    (q − zero_point) · scale
 Scales are float32 values: the same bits in the program, in the manifest and in every file.
@@ -33,31 +35,39 @@ SMALLEST_SPAN = 1e-30
 class Quantization:
     """Affine quantization of a uint8 tensor: real = (q − zero_point) · scale.
 
-    `scale` is a positive float32 value, `zero_point` an integer in 0…255.
+    `scale` is a positive float32 value, `zero_point` an integer in 0…`top`, the largest integer of so many `bits`.
     """
 
     scale: float
     zero_point: int
+    bits: int = 8
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.scale) and self.scale > 0 and float(np.float32(self.scale)) == self.scale):
             raise ExportError(f"a scale must be a positive float32 value, got {self.scale!r}")
-        if not 0 <= self.zero_point <= 255:
-            raise ExportError(f"a zero point must lie in 0…255, got {self.zero_point}")
+        if self.bits not in range(1, 9):
+            raise ExportError(f"bits of an activation must lie in 1…8, got {self.bits!r}")
+        if not 0 <= self.zero_point <= self.top:
+            raise ExportError(f"a zero point must lie in 0…{self.top}, got {self.zero_point}")
+
+    @property
+    def top(self) -> int:
+        return 2**self.bits - 1
 
     @classmethod
-    def from_range(cls, low: float, high: float) -> Quantization:
+    def from_range(cls, low: float, high: float, bits: int = 8) -> Quantization:
         """The quantization of [low, high], widened to contain 0 exactly (zero point rounded, then the scale kept)."""
         low, high = min(float(low), 0.0), max(float(high), 0.0)
         if high - low < SMALLEST_SPAN:
             high = low + 1.0
-        scale = np.float32((high - low) / 255)
-        return cls(float(scale), int(np.clip(np.rint(-low / float(scale)), 0, 255)))
+        top = 2**bits - 1
+        scale = np.float32((high - low) / top)
+        return cls(float(scale), int(np.clip(np.rint(-low / float(scale)), 0, top)), bits)
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
         """Real values → uint8, rounding half to even, saturating."""
         steps = np.rint(np.asarray(real, np.float64) / self.scale)
-        return np.clip(steps + self.zero_point, 0, 255).astype(np.uint8)
+        return np.clip(steps + self.zero_point, 0, self.top).astype(np.uint8)
 
     def dequantize(self, q: np.ndarray) -> np.ndarray:
         """uint8 → float32 real values."""
@@ -83,18 +93,25 @@ class Tensor:
 class Kernel:
     """A tied kernel, [inputs, units]. `scales` has one float32 value, or one per unit; empty in a float program.
 
-    Its values are `Program.constants[name]`, int8 or float32.
+    Its values are `Program.constants[name]`, int8 in ±`levels` (of so many `bits`) or float32.
     """
 
     name: str
     inputs: int
     units: int
     scales: tuple[float, ...] = ()
+    bits: int = 8
 
     def __post_init__(self) -> None:
+        if self.bits not in range(2, 9):
+            raise ExportError(f"kernel {self.name}: bits must lie in 2…8, got {self.bits!r}")
         for scale in self.scales:
             if not isinstance(scale, float | int) or not 0 < scale < float("inf"):
                 raise ExportError(f"kernel {self.name}: scale must be positive and finite, got {scale!r}")
+
+    @property
+    def levels(self) -> int:
+        return 2 ** (self.bits - 1) - 1
 
     @property
     def decode_scale(self) -> float:
@@ -200,8 +217,8 @@ class Program:
             if len(kernel.scales) not in ((1, kernel.units) if self.quantized else (0,)):
                 right = f"1 or {kernel.units}, one per unit" if self.quantized else "none in a float program"
                 raise ExportError(f"kernel {name}: {len(kernel.scales)} scales, must be {right}")
-            if kernel.scales and not (values.dtype == np.int8 and values.min(initial=0) >= -127):
-                raise ExportError(f"kernel {name}: a quantized kernel holds int8 in −127…127, got {values.dtype}")
+            if kernel.scales:
+                _require_integers(kernel, values)
 
     @property
     def operations(self) -> Iterator[Operation]:
@@ -226,6 +243,15 @@ class Program:
             "decode": (self.decoder, "code", ("y",)),
             "reconstruct": (self.encoder + self.decoder, "x", ("code", "y")),
         }[signature]
+
+
+def _require_integers(kernel: Kernel, values: np.ndarray) -> None:
+    right = f"kernel {kernel.name}: a kernel of {kernel.bits} bits holds int8 in −{kernel.levels}…{kernel.levels}"
+    if values.dtype != np.int8:
+        raise ExportError(f"{right}, got {values.dtype}")
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    if low < -kernel.levels or high > kernel.levels:
+        raise ExportError(f"{right}, got {low}…{high}")
 
 
 SIGNATURES = ("encode", "decode", "reconstruct")

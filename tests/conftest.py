@@ -38,6 +38,8 @@ def build_program(
     granularity: str = "tensor",
     bias: bool = True,
     byte_data: bool = True,
+    bits: int = 8,
+    code_bits: int = 8,
     seed: int = 0,
 ) -> Program:
     """A program of random kernels whose ranges come from running it in float on random samples."""
@@ -106,11 +108,12 @@ def build_program(
     float_program = Program("toy", float_tensors, kernels, tuple(encoder), tuple(plain), constants)
     samples = rng.uniform(0, 1, (256, widths[0])).astype(np.float32)
     values = execute(float_program, "reconstruct", samples)
-    return _quantize(float_program, tensors, encoder, decoder, values, granularity, byte_data)
+    return _quantize(float_program, tensors, encoder, decoder, values, granularity, byte_data, bits, code_bits)
 
 
-def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data):
+def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data, bits, code_bits):
     quantization = {name: Quantization.from_range(v.min(), v.max()) for name, v in values.items()}
+    quantization["code"] = Quantization.from_range(values["code"].min(), values["code"].max(), code_bits)
     if byte_data:
         quantization["x"] = BYTE
     for op in (*encoder, *decoder):
@@ -118,11 +121,11 @@ def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data
             quantization[op.y] = FIXED[op.function]
     constants, kernels = {}, {}
     for name, kernel in program.kernels.items():
-        real = program.constants[name]
+        real, levels = program.constants[name], 2 ** (bits - 1) - 1
         largest = np.abs(real).max(axis=0) if granularity == "unit" else np.abs(real).max(keepdims=True)[0]
-        scales = (largest / 127).astype(np.float32)
-        constants[name] = np.rint(real / scales).clip(-127, 127).astype(np.int8)
-        kernels[name] = dataclasses.replace(kernel, scales=tuple(float(s) for s in scales))
+        scales = (largest / levels).astype(np.float32)
+        constants[name] = np.rint(real / scales).clip(-levels, levels).astype(np.int8)
+        kernels[name] = dataclasses.replace(kernel, scales=tuple(float(s) for s in scales), bits=bits)
     operations = {}
     for part, ops in (("encoder", encoder), ("decoder", decoder)):
         new = []

@@ -288,7 +288,7 @@ def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> t
     config = run.recipe.quantize
     data = representative(run.splits.train, config.samples, seed=run.recipe.data.seed)
     form = "split" if "tflite" in run.recipe.export.targets else "fused"
-    spec = QuantizationSpec(config.granularity, form, run.splits.scaling.rule == "byte")
+    spec = QuantizationSpec(config.granularity, form, run.splits.scaling.rule == "byte", config.bits, config.code_bits)
     quantize_post_training(model, data, config, spec)
     if config.method == "ptq":
         return model, []

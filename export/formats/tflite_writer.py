@@ -6,6 +6,7 @@ one signature per entry point; buffers belong to the file, so all signatures sha
 
 Activations of an int8 file are int8 inside: the program's uint8 value and zero point, less 128. A tensor carries the name that
 it has in the program; where a port needs another dtype, the port has the name and the int8 tensor behind it is `NAME.int8`.
+A code of less than 8 bits is written shifted to the top of int8, where saturation clamps it, and shifted back.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ from .tflite_schema import Quantization as QuantizationTable
 IO = ("auto", "uint8", "int8", "float32")
 INNER = ".int8"
 """Suffix of the int8 tensor behind a port of another dtype."""
+
+SHIFTED = ".shifted"
+"""Suffix of the int8 tensor before the shift that clamps a tensor of less than 8 bits."""
 
 _TYPES = {
     "float32": schema.TensorType.FLOAT32,
@@ -131,6 +135,18 @@ class _Graph:
             zero_point = tensor.quantization.zero_point - (128 if dtype == "int8" else 0)
             quantization = _quantization([tensor.quantization.scale], [zero_point])
         return self._tensor(label, (1, tensor.size), dtype, quantization, signature=(-1, tensor.size))
+
+    def unclamped(self, name: str) -> int:
+        """The tensor that an operation writes for `name`; another one than `inner` where its integers have less than 8 bits.
+
+        It is shifted so that the largest of them is int8's largest: saturation is the clamp.
+        """
+        tensor = self.program.tensors[name]
+        own = tensor.quantization
+        if own is None or own.bits == 8:
+            return self.inner(name)
+        shifted = _quantization([own.scale], [own.zero_point + 127 - own.top])
+        return self._tensor(name + SHIFTED, (1, tensor.size), self.dtype, shifted, signature=(-1, tensor.size))
 
     def constant(self, label: str, values: np.ndarray, quantization: QuantizationTable | None = None) -> int:
         """A tensor over the buffer of these bytes, whichever tensor brought them first."""
@@ -249,7 +265,10 @@ def _dense(graph: _Graph, operation: Dense) -> None:
     options = FullyConnectedOptions(fusedActivationFunction=_fused(operation))
     version = 4 if program.quantized else 1
     kind = schema.BuiltinOptions.FullyConnectedOptions
-    graph.add(Op.FULLY_CONNECTED, version, inputs, graph.inner(operation.y), options, kind)
+    output = graph.unclamped(operation.y)
+    graph.add(Op.FULLY_CONNECTED, version, inputs, output, options, kind)
+    if output != graph.inner(operation.y):
+        graph.add(Op.QUANTIZE, 1, [output], graph.inner(operation.y))
 
 
 def _product(graph: _Graph, operation: Product) -> None:

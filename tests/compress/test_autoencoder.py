@@ -71,9 +71,9 @@ def test_every_kernel_is_one_trainable_variable() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
-@pytest.mark.parametrize("form", ["split", "fused"])
-def test_ties_masks_quantizers_and_ranges_survive_save_and_load(make_splits, tmp_path: Path, granularity, form) -> None:
-    model = finished(make_splits, QuantizationSpec(granularity, form))
+@pytest.mark.parametrize("options", [{"form": "split"}, {"form": "fused"}, {"bits": (4,), "code_bits": 5}, {"bits": (8, 4, 2)}])
+def test_ties_masks_quantizers_and_ranges_survive_save_and_load(make_splits, tmp_path: Path, granularity, options) -> None:
+    model = finished(make_splits, QuantizationSpec(granularity, **options))
     path = tmp_path / "model.npz"
     model.save(path)
     loaded = TiedAutoencoder.load(path)
@@ -83,10 +83,20 @@ def test_ties_masks_quantizers_and_ranges_survive_save_and_load(make_splits, tmp
     np.testing.assert_array_equal(loaded(x), model(x))
     for mine, theirs, decode in zip(model.kernels, loaded.kernels, reversed(loaded.decoder.stack), strict=True):
         assert decode.kernel is theirs
+        assert mine.bits == theirs.bits
         np.testing.assert_array_equal(mine.integers(), theirs.integers())
         np.testing.assert_array_equal(mine.mask, theirs.mask)
     loaded.save(tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("bits", "levels"), [((4,), (7, 7, 7)), ((8, 4, 2), (127, 7, 1))])
+def test_bits_are_one_width_or_one_per_kernel(bits, levels) -> None:
+    model = TiedAutoencoder(config())
+    model.quantize_kernels("tensor", bits)
+    assert tuple(int(np.abs(kernel.integers()).max()) for kernel in model.kernels) == levels
+    with pytest.raises(RecipeError, match=r"bits: got \(4, 8\), must be one width, or 3, one per kernel"):
+        model.quantize_kernels("tensor", (4, 8))
 
 
 def test_archives_hold_no_pickle_and_damage_is_said(make_splits, tmp_path: Path) -> None:
@@ -168,8 +178,8 @@ def test_a_model_needs_the_number_of_inputs() -> None:
 @pytest.mark.parametrize("legacy", ["0", "1"])
 def test_it_is_tf_keras_whatever_the_environment_says(legacy: str) -> None:
     program = (
-        "from tiedae.compress import TiedAutoencoder, ModelConfig, LayerConfig; import tf_keras;"
-        "m = TiedAutoencoder(ModelConfig((LayerConfig(2),), inputs=3)); m.quantize_kernels('tensor');"
+        "from tiedae.compress import TiedAutoencoder, ModelConfig, LayerConfig, QuantizationSpec; import tf_keras;"
+        "m = TiedAutoencoder(ModelConfig((LayerConfig(2),), inputs=3)); m.quantize_activations(QuantizationSpec(), {});"
         "print(isinstance(m, tf_keras.Model))"
     )
     environment = os.environ | {"TF_USE_LEGACY_KERAS": legacy}

@@ -13,12 +13,12 @@ from tiedae.compress import RecipeError, TiedDense, TiedDenseTranspose, TiedKern
 SHAPE = (7, 4)
 
 
-def quantized(values: np.ndarray, granularity: str, mask: np.ndarray | None = None) -> TiedKernel:
+def quantized(values: np.ndarray, granularity: str, mask: np.ndarray | None = None, bits: int = 8) -> TiedKernel:
     kernel = TiedKernel(*SHAPE, name="kernel")
     kernel.variable.assign(values)
     if mask is not None:
         kernel.set_mask(mask)
-    kernel.attach_quantizer(granularity)
+    kernel.attach_quantizer(granularity, bits)
     return kernel
 
 
@@ -28,9 +28,10 @@ def quantized(values: np.ndarray, granularity: str, mask: np.ndarray | None = No
 def test_a_call_gives_exactly_the_integers_in_steps_of_the_scales(granularity: str, data: st.DataObject) -> None:
     values = data.draw(arrays(np.float32, SHAPE, elements=st.floats(-4, 4, width=32)))
     mask = data.draw(arrays(np.float32, SHAPE, elements=st.sampled_from([0.0, 1.0])))
-    kernel = quantized(values, granularity, mask)
+    bits = data.draw(st.integers(2, 8))
+    kernel = quantized(values, granularity, mask, bits)
     integers, scales = kernel.integers(), kernel.scales()
-    assert integers.dtype == np.int8 and integers.min() >= -127
+    assert integers.dtype == np.int8 and np.abs(integers).max() <= 2 ** (bits - 1) - 1 == kernel.levels
     assert not integers[mask == 0].any()
     np.testing.assert_allclose(kernel(training=False), integers * scales, rtol=1e-6, atol=1e-12)
     error = np.abs(integers * scales - values * mask)

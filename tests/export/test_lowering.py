@@ -21,6 +21,7 @@ def quantized(
     form: str = "split",
     use_bias: bool = True,
     byte_data: bool = True,
+    **bits: object,
 ) -> TiedAutoencoder:
     layers = (LayerConfig(12, activation, use_bias), LayerConfig(5, "linear", use_bias))
     model = TiedAutoencoder(ModelConfig(layers, output, 24), seed=1)
@@ -30,7 +31,7 @@ def quantized(
             layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
     x = (BYTES / np.float32(255)).astype(np.float32)
     data = Representative(np.arange(len(x)), x, 0)
-    quantize_post_training(model, data, QuantizeConfig(method="ptq"), QuantizationSpec(granularity, form, byte_data))
+    quantize_post_training(model, data, QuantizeConfig(method="ptq"), QuantizationSpec(granularity, form, byte_data, **bits))
     return model
 
 
@@ -45,6 +46,7 @@ def quantized(
         {"form": "fused", "granularity": "unit"},
         {"use_bias": False},
         {"byte_data": False},
+        {"bits": (4, 8), "code_bits": 4},
     ],
     ids=str,
 )
@@ -59,6 +61,14 @@ def test_the_program_gives_what_the_simulation_gives(activation: str, output: st
         quantization = program.tensors[name].quantization
         steps = np.abs(quantization.dequantize(values[name]) - simulated) / quantization.scale
         assert np.mean(steps) < limit, f"{name}: {np.mean(steps > 0.5):.2%} differ, up to {steps.max():.1f} steps"
+
+
+def test_kernels_and_code_keep_to_their_bits() -> None:
+    program = lower(quantized("relu", "sigmoid", bits=(4, 6), code_bits=5), "p", form="fused")
+    assert [kernel.bits for kernel in program.kernels.values()] == [4, 6]
+    assert [np.abs(program.constants[name]).max() for name in program.kernels] == [7, 31]
+    code = program.tensors["code"].quantization
+    assert code.bits == 5 and execute(program, "encode", BYTES)["code"].max() == code.top == 31
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])

@@ -22,6 +22,8 @@ VARIANTS = {
     "bytes": {},
     "unit": {"granularity": "unit"},
     "deep": {"widths": (40, 24, 12, 6), "activations": ("relu", "relu6", "linear")},
+    "4 bits": {"bits": 4},
+    "code of 5 bits": {"activations": ("relu", "relu6"), "code_bits": 5, "granularity": "unit"},
     "floats": {"byte_data": False, "activations": ("sigmoid", "tanh"), "output_activation": "tanh"},
 }
 
@@ -54,15 +56,19 @@ def opened(name: str, files: dict[str, Path], **options):
 
 def samples(program, signature: str, count: int = 300) -> np.ndarray:
     """Random inputs of a signature, uint8 or float32 [count, size]."""
-    size = program.tensors[program.part(signature)[1]].size
-    values = np.random.default_rng(5).integers(0, 256, (count, size)).astype(np.uint8)
+    tensor = program.tensors[program.part(signature)[1]]
+    top = tensor.quantization.top if program.quantized else 255
+    values = np.random.default_rng(5).integers(0, top + 1, (count, tensor.size)).astype(np.uint8)
     return values if program.quantized else (values / np.float32(255)).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 def test_rounds_as_its_family(name, options, tmp_path):
-    """Equality in the program's family; in another an LSB a layer on the way to the code, and a few LSB of an amplified y."""
+    """Equality in the program's family; in another an LSB a layer on the way to the code, and a few LSB of an amplified y.
+
+    Sums of 4-bit products are small and their multipliers large, where two roundings differ from one more often.
+    """
     runtime = RUNTIMES[name]
     program = toy(runtime.format, **options)
     session = opened(name, write(tmp_path, runtime.format, program, io="uint8"))
@@ -78,7 +84,7 @@ def test_rounds_as_its_family(name, options, tmp_path):
                 assert difference.max() == 0
             else:
                 assert difference.max() <= (len(program.kernels) if output == "code" else 8)
-                assert difference.mean() < 0.05
+                assert difference.mean() < (0.3 if options.get("bits") == 4 else 0.05)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
