@@ -1,27 +1,46 @@
-"""Representative data, the observers that watch it, and the ranges that quantization starts from."""
+"""Representative data, the observers that watch it, and the ranges that quantization starts from.
+
+Names load when they are used: observers and artefacts need no TensorFlow, calibration of a model does.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .observers import OBSERVERS, MinMax, MovingAverage, Observer
+from .artefact import CalibratedTensor, Calibration, Fingerprint, read_calibration, write_calibration
+from .histogram import Histogram
+from .observers import OBSERVERS, Entropy, MeanSquared, MinMax, MovingAverage, Observer, Percentile, PerUnit
 from .representative import Representative, representative
+from .selection import Grid
 
 if TYPE_CHECKING:
     from .ranges import calibrate, quantize_post_training
 
 __all__ = [
     "OBSERVERS",
+    "CalibratedTensor",
+    "Calibration",
+    "Entropy",
+    "Fingerprint",
+    "Grid",
+    "Histogram",
+    "MeanSquared",
     "MinMax",
     "MovingAverage",
     "Observer",
+    "PerUnit",
+    "Percentile",
     "Representative",
     "calibrate",
     "quantize_post_training",
+    "read_calibration",
     "representative",
+    "write_calibration",
 ]
+
+_LAZY = {"calibrate": "ranges", "quantize_post_training": "ranges"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("calibrate", "quantize_post_training"):
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(import_module(".ranges", __name__), name)
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

@@ -2,53 +2,186 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 
+from ..compress.config import require
+from ..compress.errors import DataError, InputError
+from .histogram import BINS, Histogram, extremes, pieces
+from .selection import Grid, Range, best_range, divergence, percentile_range, squared_error
+
+GRID = Grid()
+
 
 class Observer(Protocol):
-    """Sees arrays of any shape, gives (low, high). Its memory does not grow with what it sees."""
+    """Sees arrays of any shape and length, gives (low, high). Its memory does not grow with what it sees.
+
+    `update` raises DataError where a value is not finite in float32, `range` where nothing was seen. `merge` makes it as if it
+    had seen what another of its kind and settings has seen too; InputError where the method knows no such thing.
+    """
 
     def update(self, values: np.ndarray) -> None: ...
 
-    def range(self) -> tuple[float, float]: ...
+    def merge(self, other: Self) -> None: ...
+
+    def range(self, grid: Grid = GRID) -> Range: ...
 
 
 @dataclass
 class MinMax:
     """The extremes of everything seen (Jacob et al. 2018, post-training)."""
 
-    low: float = np.inf
-    high: float = -np.inf
+    low: float = field(default=np.inf, init=False)
+    high: float = field(default=-np.inf, init=False)
 
     def update(self, values: np.ndarray) -> None:
-        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        for piece in pieces(values):
+            low, high = extremes(piece)
+            self.low, self.high = min(self.low, low), max(self.high, high)
 
-    def range(self) -> tuple[float, float]:
-        return self.low, self.high
+    def merge(self, other: MinMax) -> None:
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+
+    def range(self, grid: Grid = GRID) -> Range:
+        return _seen(self.low, self.high)
 
 
 @dataclass
 class MovingAverage:
-    """The moving average of each batch's extremes (Jacob et al. 2018, training); the first batch starts it."""
+    """The moving average of each batch's extremes (Jacob et al. 2018, training); the first batch starts it.
+
+    It weighs by order, so it depends on how the stream is cut into batches, and two of them cannot be merged.
+    """
 
     decay: float = 0.9
-    low: float | None = None
-    high: float | None = None
+    low: float = field(default=np.inf, init=False)
+    high: float = field(default=-np.inf, init=False)
+
+    def __post_init__(self) -> None:
+        require(0 <= self.decay < 1, "decay", self.decay, "in [0, 1)")
 
     def update(self, values: np.ndarray) -> None:
-        low, high = float(values.min()), float(values.max())
-        if self.low is None or self.high is None:
-            self.low, self.high = low, high
-        else:
-            self.low += (1 - self.decay) * (low - self.low)
-            self.high += (1 - self.decay) * (high - self.high)
+        batch = MinMax()
+        batch.update(values)
+        if self.low > self.high:
+            self.low, self.high = batch.low, batch.high
+        elif batch.low <= batch.high:
+            self.low += (1 - self.decay) * (batch.low - self.low)
+            self.high += (1 - self.decay) * (batch.high - self.high)
 
-    def range(self) -> tuple[float, float]:
-        return (np.inf, -np.inf) if self.low is None or self.high is None else (self.low, self.high)
+    def merge(self, other: MovingAverage) -> None:
+        raise InputError("moving-average: cannot be merged, it depends on the order of batches; use minmax or a percentile")
+
+    def range(self, grid: Grid = GRID) -> Range:
+        return _seen(self.low, self.high)
 
 
-OBSERVERS: Mapping[str, Callable[[], Observer]] = {"minmax": MinMax, "moving-average": MovingAverage}
+@dataclass
+class Distribution:
+    """A histogram of everything seen; those that follow choose the range from it. `bins` is a power of two."""
+
+    bins: int = BINS
+    histogram: Histogram = field(init=False)
+
+    def __post_init__(self) -> None:
+        require(16 <= self.bins <= BINS and self.bins.bit_count() == 1, "bins", self.bins, f"a power of two in 16…{BINS}")
+        self.histogram = Histogram.empty(self.bins)
+
+    def update(self, values: np.ndarray) -> None:
+        self.histogram = self.histogram.merged(Histogram.of(values, self.bins))
+
+    def merge(self, other: Self) -> None:
+        require(other.bins == self.bins, "bins", other.bins, f"{self.bins}, as in the observer that it is merged into")
+        self.histogram = self.histogram.merged(other.histogram)
+
+
+@dataclass
+class Percentile(Distribution):
+    """What holds all but the share 1 − `share` of the values at either end (Wu et al. 2020, arXiv:2004.09602)."""
+
+    share: float = 0.9999
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0.5 < self.share <= 1, "share", self.share, "in (0.5, 1]")
+
+    def range(self, grid: Grid = GRID) -> Range:
+        _seen(self.histogram.low, self.histogram.high)
+        return percentile_range(self.histogram, self.share)
+
+
+class MeanSquared(Distribution):
+    """The range whose grid has the least mean squared error, rounding and clipping together (Nagel et al. 2021)."""
+
+    def range(self, grid: Grid = GRID) -> Range:
+        _seen(self.histogram.low, self.histogram.high)
+        return best_range(self.histogram, grid, squared_error)
+
+
+class Entropy(Distribution):
+    """The range whose grid loses the least information, by the Kullback–Leibler divergence (Migacz 2017, TensorRT).
+
+    It judges the shape of the distribution, not the size of errors, and likes to clip.
+    """
+
+    def range(self, grid: Grid = GRID) -> Range:
+        _seen(self.histogram.low, self.histogram.high)
+        return best_range(self.histogram, grid, divergence)
+
+
+def _seen(low: float, high: float) -> Range:
+    if low > high:
+        raise DataError("nothing was observed, so there is no range")
+    return low, high
+
+
+@dataclass
+class PerUnit:
+    """An observer for each of `units` along the last axis; `range` holds all of them, `ranges` gives each.
+
+    A histogram takes 8 bytes a bin for each unit: give `make` fewer, such as `partial(MeanSquared, bins=512)`.
+    """
+
+    make: Callable[[], Observer]
+    units: int
+    each: list[Observer] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        require(self.units >= 1, "units", self.units, "at least 1")
+        self.each = [self.make() for _ in range(self.units)]
+
+    def update(self, values: np.ndarray) -> None:
+        """`values` [..., units]; DataError where the last axis is another."""
+        if values.shape[-1:] != (self.units,):
+            raise DataError(f"values of shape {list(values.shape)}, must be [..., {self.units}]")
+        for unit, column in zip(self.each, values.reshape(-1, self.units).T, strict=True):
+            unit.update(column)
+
+    def merge(self, other: PerUnit) -> None:
+        for mine, theirs in zip(self.each, other.each, strict=True):
+            mine.merge(theirs)
+
+    def ranges(self, grid: Grid = GRID) -> tuple[Range, ...]:
+        return tuple(unit.range(grid) for unit in self.each)
+
+    def range(self, grid: Grid = GRID) -> Range:
+        lows, highs = zip(*self.ranges(grid), strict=True)
+        return min(lows), max(highs)
+
+
+OBSERVERS: Mapping[str, Callable[[], Observer]] = {
+    "minmax": MinMax,
+    "moving-average": MovingAverage,
+    "percentile": Percentile,
+    "mse": MeanSquared,
+    "kl": Entropy,
+}
+
+
+def settings_of(observer: Observer) -> dict[str, Any]:
+    """What an observer was made with, by name, as JSON can hold it."""
+    return {f.name: getattr(observer, f.name) for f in dataclasses.fields(observer) if f.init}  # type: ignore[arg-type]

@@ -2,50 +2,132 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..compress.autoencoder import TiedAutoencoder
-from ..compress.config import QuantizeConfig
-from ..compress.quantizers import QuantizationSpec, Range
-from .observers import OBSERVERS, Observer
+from ..compress.config import QuantizeConfig, require
+from ..compress.errors import DataError
+from ..compress.quantizers import QuantizationSpec, linear_windows
+from .artefact import CalibratedTensor, Calibration, Fingerprint
+from .histogram import Histogram
+from .observers import OBSERVERS, MinMax, Observer, PerUnit, settings_of
 from .representative import Representative
+from .selection import Grid
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 BATCH = 64
+SHOWN_BINS = 512
+"""Bins of a histogram in a calibration; ranges are chosen on finer ones."""
 
 
-def calibrate(model: TiedAutoencoder, data: Representative, observer: str = "minmax") -> dict[str, Range]:
-    """The range of each tensor, by its name in the program, over the representative samples; `model` is left as it was."""
-    observers: dict[str, Observer] = {}
+def calibrate(
+    model: TiedAutoencoder, data: Representative, observer: str = "minmax", *, bits: Mapping[str, int] | None = None
+) -> Calibration:
+    """Observe each tensor that a program quantizes over representative samples; `model` is left as it was.
 
-    def observe(name: str, values: tf.Tensor, _training: bool) -> tf.Tensor:
-        observers.setdefault(name, OBSERVERS[observer]()).update(values.numpy())
+    `observer` is a name of `OBSERVERS`. Biases do not vary and are taken by their extremes. `bits` gives grids other than 8
+    bits by tensor name. Raises RecipeError for another name, DataError where the samples cannot be used or a tensor, which
+    it names, is not finite.
+    """
+    require(observer in OBSERVERS, "observer", observer, "one of " + ", ".join(OBSERVERS))
+    data.require_usable(model.config.inputs)
+    windows, widths = linear_windows(model.config), bits or {}
+    seen: dict[str, _Seen] = {}
+    for batch in tensors_by_batch(model, data.inputs):
+        for name, values in batch.items():
+            if name not in seen:
+                seen[name] = _Seen(OBSERVERS["minmax" if name.endswith(".bias") else observer](), values.shape[-1])
+            try:
+                seen[name].update(values)
+            except DataError as error:
+                raise DataError(f"calibration: {name}: {error}") from None
+    grids = {name: Grid(widths.get(name, 8), windows.get(name, Grid.window)) for name in seen}
+    return Calibration(
+        observer,
+        settings_of(OBSERVERS[observer]()),
+        len(data.inputs),
+        data.seed,
+        data.sha256,
+        data.scaling,
+        Fingerprint.of(model),
+        {name: each.calibrated(grids[name], varies=not name.endswith(".bias")) for name, each in seen.items()},
+    )
+
+
+def tensors_by_batch(model: TiedAutoencoder, inputs: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    """Every tensor that an integer program quantizes, float32 [batch, units] by name, of one batch after the other."""
+    batch: dict[str, np.ndarray] = {}
+
+    def keep(name: str, values: tf.Tensor, _training: bool) -> tf.Tensor:
+        batch[name] = values.numpy()
         return values
 
     before = model.encoder.tap
-    model.set_tap(observe)
     try:
-        for start in range(0, len(data.inputs), BATCH):
-            model.encode_decode(data.inputs[start : start + BATCH])
+        for start in range(0, len(inputs), BATCH):
+            model.set_tap(keep)
+            model.encode_decode(inputs[start : start + BATCH])
+            model.set_tap(before)
+            yield dict(batch)
     finally:
         model.set_tap(before)
-    return {name: each.range() for name, each in observers.items()}
+
+
+class _Seen:
+    """What is watched of one tensor: for its range, for its picture, and each unit's extremes."""
+
+    def __init__(self, observer: Observer, units: int) -> None:
+        self.observer = observer
+        self.histogram = Histogram.empty()
+        self.units = PerUnit(MinMax, units)
+
+    def update(self, values: np.ndarray) -> None:
+        self.observer.update(values)
+        self.histogram = self.histogram.merged(Histogram.of(values))
+        self.units.update(values)
+
+    def calibrated(self, grid: Grid, *, varies: bool) -> CalibratedTensor:
+        low, high = (float(end) for end in np.clip(self.observer.range(grid), *grid.window))
+        dead = [unit for unit, (low, high) in enumerate(self.units.ranges()) if low == high]
+        return CalibratedTensor(
+            (low, high),
+            self.histogram.total,
+            grid.clipped(self.histogram, (low, high)),
+            self.histogram.coarse(SHOWN_BINS),
+            grid.bits,
+            grid.window,
+            tuple(dead) if varies else (),
+        )
 
 
 OBSERVER_OF_METHOD = {"ptq": "minmax", "qat": "moving-average"}
 
 
 def quantize_post_training(
-    model: TiedAutoencoder, data: Representative, config: QuantizeConfig, spec: QuantizationSpec
-) -> dict[str, Range]:
+    model: TiedAutoencoder,
+    data: Representative,
+    config: QuantizeConfig,
+    spec: QuantizationSpec,
+    *,
+    calibration: Calibration | None = None,
+) -> Calibration:
     """Quantize a trained model in place without training: kernels by their extremes, activations by calibration.
 
-    Returns the ranges. The result is complete (`ptq`), or the start of quantization-aware training (`qat`).
+    Returns the calibration, `calibration` where it is given: InputError unless it is one of this model. The result is complete
+    (`ptq`), or the start of quantization-aware training (`qat`).
     """
     model.quantize_kernels(spec.granularity, spec.bits)
-    ranges = calibrate(model, data, OBSERVER_OF_METHOD[config.method])
-    model.quantize_activations(spec, ranges)
+    if calibration is None:
+        observer = OBSERVER_OF_METHOD[config.method] if config.observer == "auto" else config.observer
+        calibration = calibrate(model, data, observer, bits={"code": spec.code_bits})
+    else:
+        calibration.require_model(model, spec)
+        calibration.require_scaling(data.scaling)
+    model.quantize_activations(spec, calibration.ranges)
     model.settle()
-    return ranges
+    return calibration

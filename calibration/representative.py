@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..compress.data import Samples
+from ..compress.data import Samples, Scaling
+from ..compress.errors import DataError
+
+MINIMUM = 8
+"""Ranges of fewer samples say nothing about the next one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Representative:
     """Chosen samples: `indices` int64 ascending into the training samples, `inputs` float32 [n, inputs] in model units.
 
-    `sha256` is the digest of `inputs`, by which a calibration is recognized.
+    `scaling` made them from the user's values. `sha256` is the digest of `inputs`, by which a calibration is recognized.
     """
 
     indices: np.ndarray = field(repr=False)
     inputs: np.ndarray = field(repr=False)
     seed: int
+    scaling: Scaling = field(default_factory=Scaling)
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(np.ascontiguousarray(self.inputs, "<f4").tobytes()).hexdigest()
+
+    def take(self, positions: np.ndarray | slice) -> Representative:
+        """Some of these samples, by their position among them."""
+        return replace(self, indices=self.indices[positions], inputs=self.inputs[positions])
+
+    def require_usable(self, inputs: int) -> None:
+        """Raise DataError unless ranges can be taken from these samples: enough, of `inputs` values, finite, not all equal."""
+        shape = self.inputs.shape
+        if len(shape) != 2 or shape[1] != inputs:
+            raise DataError(f"calibration data: shape {list(shape)}, must be [samples, {inputs}] as the model takes them")
+        if shape[0] < MINIMUM:
+            raise DataError(f"calibration data: {shape[0]} samples, must be {MINIMUM} or more")
+        finite = np.isfinite(self.inputs)
+        if not finite.all():
+            sample, value = np.argwhere(~finite)[0]
+            got = self.inputs[sample, value]
+            raise DataError(f"calibration data: sample {sample}, value {value} is {got}, must be finite")
+        if (self.inputs == self.inputs[0]).all():
+            raise DataError(f"calibration data: all {shape[0]} samples are equal; no range follows from them, must vary")
 
 
 def representative(samples: Samples, count: int, *, seed: int = 0) -> Representative:
@@ -32,7 +56,7 @@ def representative(samples: Samples, count: int, *, seed: int = 0) -> Representa
     count = min(count, len(samples))
     indices = rng.permutation(len(samples)) if samples.labels is None else _stratified_order(samples.labels, rng)
     indices = np.sort(indices[:count])
-    return Representative(indices, next(samples.batches(indices, count)), seed)
+    return Representative(indices, next(samples.batches(indices, count)), seed, samples.scaling)
 
 
 def _stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -16,6 +16,7 @@ Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]
 Saliency = Literal["magnitude", "gradient", "movement"]
+Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 """The activations whose int8 kernels agree in every runtime that we export to."""
@@ -203,8 +204,9 @@ class QuantizeConfig:
     """Quantization to int8: aware training (`qat`), or plain post-training quantization (`ptq`).
 
     `granularity` is one scale per kernel (`tensor`) or per unit (`unit`). `bits` of the kernels, in 2…8: one width for all or
-    one per kernel; `code_bits` of the code, in 4…8. `samples` calibration samples start the ranges.
-    `distill` as in pruning.
+    one per kernel; `code_bits` of the code, in 4…8. `samples` calibration samples start the ranges, which `observer` takes
+    from them; auto: minmax for `ptq`, moving-average for `qat`. `calibration` is a file of `tiedae calibrate` to take them from
+    instead, relative to the recipe. `distill` as in pruning.
     """
 
     method: Literal["qat", "ptq"] = "qat"
@@ -212,6 +214,8 @@ class QuantizeConfig:
     bits: tuple[int, ...] = (8,)
     code_bits: int = 8
     samples: int = 512
+    observer: Observer = "auto"
+    calibration: str | None = None
     epochs: int = 5
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
@@ -223,7 +227,11 @@ class QuantizeConfig:
         allowed = len(self.bits) > 0 and all(2 <= bits <= 8 for bits in self.bits)
         require(allowed, "bits", self.bits, "one width in 2…8, or one per kernel")
         require(4 <= self.code_bits <= 8, "code_bits", self.code_bits, "in 4…8")
-        require(self.samples >= 1, "samples", self.samples, "at least 1")
+        require(self.samples >= 8, "samples", self.samples, "at least 8")
+        require_choice("observer", self.observer, Observer)
+        if self.calibration is not None:
+            require(bool(self.calibration), "calibration", self.calibration, "the path of a file of `tiedae calibrate`")
+            require(self.observer == "auto", "observer", self.observer, "left out beside `calibration`, whose file states it")
         _require_fine_tuning(self)
 
 

@@ -53,6 +53,12 @@ def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple
     return fixed
 
 
+def linear_windows(config: ModelConfig) -> dict[str, Range]:
+    """Where the input of each activation that is a table matters, by tensor name; values beyond are clipped."""
+    outputs = _outputs(config).items()
+    return {f"{name}.linear": RULES[activation].window for name, activation in outputs if not RULES[activation].fused}
+
+
 class ActivationQuantizers(tf_keras.layers.Layer):
     """The tap of a quantized model: fake quantization of every tensor that the integer program quantizes.
 
@@ -66,11 +72,7 @@ class ActivationQuantizers(tf_keras.layers.Layer):
 
         self.spec = spec
         self.frozen = False
-        self.windows = {
-            f"{name}.linear": RULES[activation].window
-            for name, activation in _outputs(config).items()
-            if not RULES[activation].fused
-        }
+        self.windows = linear_windows(config)
         self.fixed = {
             name: tuple(quantizers.FixedQuantizer(8, low, high, narrow_range=False) for low, high in chain)
             for name, chain in fixed_ranges(config, spec).items()

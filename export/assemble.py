@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..calibration.representative import Representative, representative
+from ..calibration.artefact import Calibration
+from ..calibration.representative import representative
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
 from . import manifest as manifests
@@ -41,6 +42,7 @@ def assemble(
     recipe_json: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     *,
+    calibration: Calibration,
     provenance: Mapping[str, str],
     stock: Path,
     announce: Announce,
@@ -48,8 +50,9 @@ def assemble(
     """Write a bundle into `directory` and return its metrics.
 
     `models` by stage: `train`, `prune` and `cluster` if there were, `quantize`, in this order; the float files come from the
-    last float stage, and the stock converters turn the same model into files in the folder `stock`. `provenance` (licence,
-    origin) goes into the manifest's data. Raises ExportError where a target cannot express the model.
+    last float stage, and the stock converters turn the same model into files in the folder `stock`. `calibration` is where the
+    ranges of the quantized model started. `provenance` (licence, origin) goes into the manifest's data. Raises ExportError
+    where a target cannot express the model.
     """
     *_, floating = (model for stage, model in models.items() if stage != "quantize")
     quantized = models["quantize"]
@@ -61,7 +64,7 @@ def assemble(
     device = keras_device()
     keras = keras_function(floating, device)
     masks = quantized.masks()
-    calibration = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
+    shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
     byte_data = splits.train.dtype == np.uint8 and splits.scaling.rule == "byte"
     io = {True: "uint8", False: "float32"}[byte_data] if recipe.export.io == "auto" else recipe.export.io
     files = model_files(programs, recipe.export, io)
@@ -88,7 +91,7 @@ def assemble(
 
     announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
     test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES))))
-    witness = measure_stock(floating, io, calibration.inputs, test, keras, recipe, stock)
+    witness = measure_stock(floating, io, shown.inputs, test, keras, recipe, stock)
     stages = [
         {"row": ROWS[stage], "stage": stage, "error": squared_error(test, keras_function(model, device)(test)[1])}
         for stage, model in models.items()
@@ -135,7 +138,7 @@ def _manifest(
     recipe: Recipe,
     recipe_json: Mapping[str, Any],
     model: ModelConfig,
-    calibration: Representative,
+    calibration: Calibration,
     masks: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     integer = programs["int8"].reference
@@ -157,7 +160,7 @@ def _manifest(
             "sha256": splits.train.sha256,
             "scaling": splits.scaling.to_json(),
         },
-        "calibration": {"samples": len(calibration.indices), "seed": calibration.seed, "sha256": calibration.sha256},
+        "calibration": calibration.summary(),
         "model": {
             "widths": list(model.widths),
             "activations": [layer.activation for layer in model.layers],

@@ -2,6 +2,7 @@
 
 OUT/run.json                 the recipe and the data's sha256: who this folder belongs to
 OUT/model/STAGE.npz          the model after a stage (train, prune, cluster, quantize), STAGE.json its history
+OUT/model/calibration.json   what the ranges of quantization start from
 OUT/model/checkpoint.npz     the stage that is being trained
 OUT/stock/                   what the stock converters make of the same model
 OUT/bundle/                  the result; it appears whole
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tiedae.calibration.artefact import Calibration, read_calibration, write_calibration
+from tiedae.calibration.representative import representative
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
@@ -38,6 +41,13 @@ if TYPE_CHECKING:
 
 
 BALANCE_SAMPLES = 4096
+CALIBRATION = "calibration.json"
+OWNERS = {
+    "recipe_sha256": "another recipe's run",
+    "data_sha256": "a run on other data",
+    "calibration_sha256": "a run with another calibration",
+}
+"""What OUT/run.json tells runs apart by, and what a run is that differs in it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     """
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     recipe = check_inputs(recipe, splits.inputs)
-    run = _Run(recipe, splits, out, console)
+    run = _Run(recipe, splits, out, console, _calibration(recipe, splits, base))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")
     out.mkdir(parents=True, exist_ok=True)
@@ -76,6 +86,18 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
             with _resources():
                 run.build(bundle)
     return RunResult(bundle, _read_json(bundle / "metrics.json"))
+
+
+def _calibration(recipe: Recipe, splits: Splits, base: Path) -> Calibration | None:
+    """The calibration that a recipe names; raises InputError early where it, or the data for one, cannot be used."""
+    config = recipe.quantize
+    if config.calibration is None:
+        representative(splits.train, config.samples, seed=recipe.data.seed).require_usable(splits.inputs)
+        return None
+    path = base / config.calibration
+    calibration = read_calibration(path)
+    calibration.require_scaling(splits.scaling, source=str(path))
+    return calibration
 
 
 def _digest(splits: Splits) -> str:
@@ -141,15 +163,21 @@ class _Run:
     splits: Splits
     out: Path
     console: Console
+    calibration: Calibration | None
 
     def claim(self, *, force: bool, resume: bool) -> None:
         """Make `out` this recipe's, or refuse."""
-        mine = {"recipe_sha256": recipe_digest(self.recipe), "data_sha256": _digest(self.splits)}
+        calibration = None if self.calibration is None else self.calibration.sha256
+        mine = {
+            "recipe_sha256": recipe_digest(self.recipe),
+            "data_sha256": _digest(self.splits),
+            "calibration_sha256": calibration,
+        }
         marker = self.out / "run.json"
         ours = [self.out / name for name in ("bundle", "model", "stock")]
         if marker.exists() and not force:
             theirs = _read_json(marker)
-            for key, what in {"recipe_sha256": "another recipe's run", "data_sha256": "a run on other data"}.items():
+            for key, what in OWNERS.items():
                 if theirs.get(key) != mine[key]:
                     raise InputError(f"{self.out}: holds {what}; choose another --out, or --force to replace it")
             for leftover in (self.out / "model").glob(".*.npz.*"):
@@ -170,7 +198,9 @@ class _Run:
     def build(self, bundle: Path) -> None:
         from tiedae.export.assemble import assemble
 
-        models = Stages(self.recipe, self.splits, lambda _: self.out / "model", self.console.progress).run()
+        folder = self.out / "model"
+        stages = Stages(self.recipe, self.splits, lambda _: folder, self.console.progress, calibration=self.calibration)
+        models = stages.run()
         history = [record for path in models.values() for record in _read_json(path.with_suffix(".json"))]
         partial = self.out / ".bundle.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -181,6 +211,7 @@ class _Run:
             self.recipe,
             recipe_to_dict(self.recipe),
             history,
+            calibration=read_calibration(folder / CALIBRATION),
             provenance=provenance(self.recipe.data.source),
             stock=self.out / "stock",
             announce=self.console.note,
@@ -190,13 +221,17 @@ class _Run:
 
 @dataclass(frozen=True)
 class Stages:
-    """The training of a recipe, stage by stage; `folder` of a stage is where its model and its checkpoint are left."""
+    """The training of a recipe, stage by stage; `folder` of a stage is where its model and its checkpoint are left.
+
+    `calibration` is where quantization starts, where the recipe names one; else it is made, and left beside the model.
+    """
 
     recipe: Recipe
     splits: Splits
     folder: Callable[[str], Path]
     progress: Progress
     after_epoch: AfterEpoch | None = None
+    calibration: Calibration | None = None
 
     def run(self) -> dict[str, Path]:
         """The archive of the model after each stage that the recipe has, by its name and in their order."""
@@ -230,7 +265,6 @@ def load_model(path: Path) -> TiedAutoencoder:
 
 
 def _train(run: Stages, _: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
-    from tiedae.calibration.representative import representative
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.rotation import balance_code
     from tiedae.compress.train import fit
@@ -280,7 +314,6 @@ def _cluster(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tu
 
 def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
     from tiedae.calibration.ranges import quantize_post_training
-    from tiedae.calibration.representative import representative
     from tiedae.compress.quantize import train_quantized
     from tiedae.compress.quantizers import QuantizationSpec
 
@@ -289,7 +322,8 @@ def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> t
     data = representative(run.splits.train, config.samples, seed=run.recipe.data.seed)
     form = "split" if "tflite" in run.recipe.export.targets else "fused"
     spec = QuantizationSpec(config.granularity, form, run.splits.scaling.rule == "byte", config.bits, config.code_bits)
-    quantize_post_training(model, data, config, spec)
+    calibration = quantize_post_training(model, data, config, spec, calibration=run.calibration)
+    write_calibration(run.folder("quantize") / CALIBRATION, calibration)
     if config.method == "ptq":
         return model, []
     history = train_quantized(

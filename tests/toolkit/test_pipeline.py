@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -48,9 +49,11 @@ def test_a_run_leaves_the_bundle_of_the_contract(finished_run: Path) -> None:
     assert set(manifest["files"]) == files - {"manifest.json"}
     x, code, y = (np.load(finished_run / "bundle" / "golden" / f"{name}.npy") for name in ("x", "code", "y"))
     assert (x.dtype, code.dtype, y.dtype) == (np.uint8,) * 3 and (x.shape, code.shape) == ((40, 24), (40, 4))
-    assert {path.name for path in (finished_run / "model").iterdir()} == {
-        f"{stage}.{ending}" for stage in ("train", "prune", "quantize") for ending in ("npz", "json")
-    }
+    stages = {f"{stage}.{ending}" for stage in ("train", "prune", "quantize") for ending in ("npz", "json")}
+    assert {path.name for path in (finished_run / "model").iterdir()} == stages | {"calibration.json"}
+    file = (finished_run / "model" / "calibration.json").read_bytes()
+    assert manifest["calibration"]["file_sha256"] == hashlib.sha256(file).hexdigest()
+    assert manifest["calibration"] | {"observer": "moving-average", "samples": 64} == manifest["calibration"]
 
 
 def test_the_same_recipe_gives_the_same_bytes(finished_run: Path, recipe_file: Path, tmp_path: Path) -> None:

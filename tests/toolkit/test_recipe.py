@@ -35,7 +35,7 @@ recipes = st.builds(
     ),
     train=st.builds(TrainConfig, epochs=st.integers(0, 99), learning_rate=st.floats(1e-9, 1e9)),
     prune=st.none() | st.builds(PruneConfig, sparsity=SHARE),
-    quantize=st.builds(QuantizeConfig, samples=st.integers(1, 99)),
+    quantize=st.builds(QuantizeConfig, samples=st.integers(8, 99)),
 )
 
 

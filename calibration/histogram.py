@@ -1,0 +1,145 @@
+"""A histogram of a stream: its memory is fixed, and two of them merge into exactly that of both streams together.
+
+Bins are a power of two wide and zero is an edge. Where a value lies outside, the width doubles and pairs of bins become one:
+⌊⌊x/w⌋/2⌋ = ⌊x/2w⌋, so nothing is moved to a neighbour, and the result does not depend on how the stream was cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..compress.errors import DataError
+
+BINS = 8192
+EMPTY = -200
+"""The exponent of a histogram that has seen no value but zero: below that of every float32."""
+PIECE = 1 << 18
+"""How many values of an array are looked at together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How many float32 values fell into [i·2ᵉ, (i + 1)·2ᵉ), i = −n/2 … n/2 − 1, and the extremes of all.
+
+    `counts` int64 [n], n a power of two; `exponent` is e; `zeros` counts values that are exactly 0, which every affine grid
+    holds, apart from `counts`. `low`, `high` are ±inf while nothing was seen.
+    """
+
+    exponent: int
+    counts: np.ndarray = field(repr=False)
+    zeros: int
+    low: float
+    high: float
+
+    @classmethod
+    def empty(cls, bins: int = BINS) -> Histogram:
+        return cls(EMPTY, np.zeros(bins, np.int64), 0, math.inf, -math.inf)
+
+    @classmethod
+    def of(cls, values: np.ndarray, bins: int = BINS) -> Histogram:
+        """The histogram of an array of any shape and length; DataError where a value is not finite in float32."""
+        histogram = cls.empty(bins)
+        for piece in pieces(values):
+            histogram = histogram.merged(cls._of_piece(piece, bins))
+        return histogram
+
+    @classmethod
+    def _of_piece(cls, values: np.ndarray, bins: int) -> Histogram:
+        low, high = extremes(values)
+        magnitude = max(-low, high)
+        live = values[values != 0].astype(np.float64)
+        exponent = math.frexp(magnitude)[1] - (bins.bit_length() - 2) if len(live) else EMPTY
+        indices = np.floor(np.ldexp(live, -exponent)).astype(np.int64) + bins // 2
+        return cls(exponent, np.bincount(indices, minlength=bins), len(values) - len(live), low, high)
+
+    def merged(self, other: Histogram) -> Histogram:
+        """The histogram of both streams together; both have the same number of bins."""
+        exponent = max(self.exponent, other.exponent)
+        return Histogram(
+            exponent,
+            self._widened(exponent) + other._widened(exponent),
+            self.zeros + other.zeros,
+            min(self.low, other.low),
+            max(self.high, other.high),
+        )
+
+    def _widened(self, exponent: int) -> np.ndarray:
+        """The counts in bins 2^`exponent` wide."""
+        bins = len(self.counts)
+        doublings = min(exponent - self.exponent, bins.bit_length() - 2)
+        if doublings == 0:
+            return self.counts
+        groups = self.counts.reshape(-1, 1 << doublings).sum(axis=1)
+        margin = (bins - len(groups)) // 2
+        return np.pad(groups, margin)
+
+    def coarse(self, bins: int) -> Histogram:
+        """The same span in fewer bins, a power of two."""
+        factor = len(self.counts) // bins
+        exponent = self.exponent + factor.bit_length() - 1
+        return Histogram(exponent, self.counts.reshape(bins, factor).sum(axis=1), self.zeros, self.low, self.high)
+
+    @property
+    def total(self) -> int:
+        """How many values were seen."""
+        return int(self.counts.sum()) + self.zeros
+
+    @property
+    def width(self) -> float:
+        """The width of a bin, in the unit of the values."""
+        return math.ldexp(1.0, self.exponent)
+
+    def occupied(self) -> tuple[np.ndarray, np.ndarray]:
+        """(float64 middles, int64 counts) of the bins that hold something, ascending; exact zeros are in none of them."""
+        indices = np.flatnonzero(self.counts)
+        middles = (indices - len(self.counts) // 2 + 0.5) * self.width
+        return middles.clip(self.low, self.high), self.counts[indices]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON can hold it: the counts from the first bin that holds something to the last."""
+        indices = np.flatnonzero(self.counts)
+        first, end = (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)
+        return {
+            "exponent": self.exponent,
+            "bins": len(self.counts),
+            "first": first,
+            "counts": self.counts[first:end].tolist(),
+            "zeros": self.zeros,
+            "low": self.low,
+            "high": self.high,
+        }
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> Histogram:
+        """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
+        bins, first, given = int(written["bins"]), int(written["first"]), written["counts"]
+        if not (2 <= bins <= BINS and bins.bit_count() == 1 and 0 <= first <= bins - len(given)):
+            raise ValueError(f"{len(given)} counts from bin {first} of {bins}")
+        if not all(type(count) is int and count >= 0 for count in (*given, written["zeros"])):
+            raise ValueError("counts must be integers from 0")
+        counts = np.zeros(bins, np.int64)
+        counts[first : first + len(given)] = given
+        return cls(int(written["exponent"]), counts, written["zeros"], float(written["low"]), float(written["high"]))
+
+
+def pieces(values: np.ndarray) -> Iterator[np.ndarray]:
+    """An array's values, float32 and flat, in pieces of `PIECE`; DataError where one is not finite."""
+    flat = np.asarray(values).reshape(-1)
+    for start in range(0, flat.size, PIECE):
+        with np.errstate(over="ignore"):
+            piece = flat[start : start + PIECE].astype(np.float32, copy=False)
+        finite = np.isfinite(piece)
+        if not finite.all():
+            first = int(np.argmin(finite))
+            raise DataError(f"value {start + first} is {flat[start + first]}, must be finite in float32")
+        yield piece
+
+
+def extremes(values: np.ndarray) -> tuple[float, float]:
+    """Least and greatest value; a zero is +0."""
+    return float(values.min()) + 0.0, float(values.max()) + 0.0
