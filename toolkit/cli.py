@@ -154,6 +154,15 @@ def _parser() -> _Parser:
     bench.add_argument("--data", metavar="SOURCE", help="samples to run on (default: the bundle's golden ones)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
 
+    sensitivity = command("sensitivity", commands.sensitivity, "Measure which kernels and activations bear coarsening.")
+    sensitivity.add_argument("recipe", type=Path, metavar="RECIPE")
+    sensitivity.add_argument(
+        "--model", type=Path, metavar="DIR", help="OUT/model of the recipe's run (default: runs/NAME/model)"
+    )
+    sensitivity.add_argument("--samples", type=int, metavar="N", help="training samples (default: quantize.samples)")
+    sensitivity.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+    sensitivity.add_argument("--html", type=Path, metavar="FILE", help="write a page with curves here")
+
     report = command("report", commands.report, "Render report.html and MODEL_CARD.md of a bundle from its metrics.")
     report.add_argument("bundle", type=Path, metavar="BUNDLE")
 

@@ -97,6 +97,23 @@ def bench(arguments: argparse.Namespace, console: Console) -> int:
     return FINE
 
 
+def sensitivity(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.compress.files import write_atomic
+    from tiedae.export.report.sensitivity_page import render_sensitivity, sensitivity_tables
+
+    from .sensing import sense
+
+    measured = sense(arguments.recipe, arguments.model, arguments.samples)
+    for title, header, rows in sensitivity_tables(measured):
+        console.table(title, header, rows)
+    console.say(f"float error {measured['rows'][0]['float_error']:.4g} over {measured['samples']:,} training samples")
+    if arguments.json:
+        write_atomic(arguments.json, (json.dumps(measured, indent=1, ensure_ascii=False) + "\n").encode())
+    if arguments.html:
+        write_atomic(arguments.html, render_sensitivity(measured).encode())
+    return FINE
+
+
 def report(arguments: argparse.Namespace, console: Console) -> int:
     from tiedae.export.report.rendering import render_bundle
 

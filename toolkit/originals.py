@@ -16,7 +16,7 @@ from tiedae.export.bundle import Bundle
 from .recipe import parse_recipe
 from .sources import load_splits
 
-STAGES = ("train.npz", "prune.npz")
+STAGES = ("train.npz", "prune.npz", "cluster.npz")
 """The float models of a run, in order; the float files come from the last that is there."""
 
 

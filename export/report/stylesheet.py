@@ -48,7 +48,10 @@ polyline { fill: none; stroke-width: 2; stroke-linecap: round; stroke-linejoin: 
 .input { stroke: var(--input); stroke-width: 3; stroke-opacity: .4; } .keras { stroke: var(--keras); }
 .ours { stroke: var(--ours); } .stock { stroke: var(--stock); } rect { stroke: none; }
 polyline.train { stroke: var(--keras); } polyline.prune { stroke: var(--ok); } polyline.quantize { stroke: var(--ours); }
-polyline.other { stroke: var(--stock); } 
+polyline.other { stroke: var(--stock); }
+polyline.layer0 { stroke: #1c6dd0; } polyline.layer1 { stroke: #d9790b; } polyline.layer2 { stroke: #14804a; }
+polyline.layer3 { stroke: #b3479b; } polyline.layer4 { stroke: #8a6d3b; } polyline.layer5 { stroke: #2ba3b3; }
+polyline.layer6 { stroke: #d0453a; } polyline.layer7 { stroke: #7a7f87; }
 .plot .input { stroke-width: 4.5; } polyline.ours { stroke-dasharray: 5 5; }
 polyline.validation { stroke-dasharray: 1 5; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.3rem; font-size: .88rem; margin: .4rem 0; padding: 0; list-style: none; }
