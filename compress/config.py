@@ -286,12 +286,17 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Which files are written. `io` is the dtype of x and y; auto: uint8 for uint8 data scaled by `byte`, else float32."""
+    """Which files are written. `io` is the dtype of x and y; auto: uint8 for uint8 data scaled by `byte`, else float32.
+
+    `int4` is how kernels of 4 bits or fewer are stored: packed, two values a byte, or bytes. `opset` is 21 or later in .onnx
+    files with packed kernels.
+    """
 
     targets: tuple[Literal["tflite", "onnx"], ...] = ("tflite", "onnx")
     signatures: tuple[Literal["encode", "decode", "reconstruct"], ...] = ("encode", "decode", "reconstruct")
     io: Literal["auto", "uint8", "int8", "float32"] = "auto"
     opset: int = 17
+    int4: Literal["packed", "bytes"] = "packed"
 
     def __post_init__(self) -> None:
         require(len(self.targets) > 0, "targets", self.targets, "one target or more")
@@ -303,6 +308,7 @@ class ExportConfig:
         require(len(set(self.targets)) == len(self.targets), "targets", self.targets, "each target once")
         require(len(set(self.signatures)) == len(self.signatures), "signatures", self.signatures, "each signature once")
         require_choice("io", self.io, Literal["auto", "uint8", "int8", "float32"])
+        require_choice("int4", self.int4, Literal["packed", "bytes"])
         require(13 <= self.opset <= 23, "opset", self.opset, "in 13…23")
 
 

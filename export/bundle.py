@@ -59,7 +59,7 @@ ONNX_PARTS = {"reconstruct": "", "encode": "encoder.", "decode": "decoder."}
 
 
 def _tflite_files(stem: str, precision: str, program: Program, config: ExportConfig, io: str) -> dict[str, bytes]:
-    return {f"{stem}.{precision}.tflite": to_tflite(program, signatures=config.signatures, io=io)}
+    return {f"{stem}.{precision}.tflite": to_tflite(program, signatures=config.signatures, io=io, int4=config.int4)}
 
 
 def _onnx_files(stem: str, precision: str, program: Program, config: ExportConfig, io: str) -> dict[str, bytes]:
@@ -68,11 +68,11 @@ def _onnx_files(stem: str, precision: str, program: Program, config: ExportConfi
     files = {}
     if pair:
         kernels = f"{stem}.{precision}.kernels.bin"
-        written = to_onnx_pair(program, io=io, opset=config.opset, kernels_file=kernels)
+        written = to_onnx_pair(program, io=io, opset=config.opset, int4=config.int4, kernels_file=kernels)
         files |= dict(zip((names["encode"], names["decode"], kernels), written, strict=True))
     for signature in config.signatures:
         if not (pair and signature in ("encode", "decode")):
-            files[names[signature]] = to_onnx(program, signature=signature, io=io, opset=config.opset)
+            files[names[signature]] = to_onnx(program, signature=signature, io=io, opset=config.opset, int4=config.int4)
     return files
 
 
@@ -241,12 +241,12 @@ class Bundle:
 
 
 def _stored(contents: Mapping[str, Contents], shape: list[int]) -> list[np.ndarray]:
-    """Every stored int8 array of this shape, or of its transpose, in the program's orientation."""
+    """Every stored int8 or int4 array of this shape transposed, int8 in the program's orientation."""
     found = []
     for each in contents.values():
         for constant in each.constants:
-            if constant.values.dtype == np.int8 and list(constant.values.shape) == shape[::-1]:
-                found.append(np.ascontiguousarray(constant.values.T))
+            if constant.integers.dtype == np.int8 and list(constant.values.shape) == shape[::-1]:
+                found.append(np.ascontiguousarray(constant.integers.T))
     return found
 
 

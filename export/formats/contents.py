@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import ml_dtypes
 import numpy as np
 
 
@@ -30,6 +31,11 @@ class Constant:
     zero_points: tuple[int, ...] = ()
     axis: int = 0
     stored: int | None = None
+
+    @property
+    def integers(self) -> np.ndarray:
+        """`values`, 4-bit integers as int8."""
+        return self.values.astype(np.int8) if self.values.dtype == ml_dtypes.int4 else self.values
 
     @property
     def nbytes(self) -> int:

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,15 @@ class _Scope:
             return self, name
         return self.parent.find(name) if self.parent else None
 
+    def integers(self, name: str) -> tuple[_Scope, str] | None:
+        """The same, also where a Cast here widens the constant, as 4-bit integers need it."""
+        return self.find(self.casts.get(name, name))
+
+    @cached_property
+    def casts(self) -> Mapping[str, str]:
+        """What each Cast reads, by what it writes."""
+        return {output: node.input[0] for node in self.nodes if _kind(node) == "Cast" and node.input for output in node.output}
+
     def value(self, node: onnx.NodeProto, index: int) -> tuple[float, ...]:
         """A constant input of a node, flat; empty where it has none."""
         found = self.find(node.input[index]) if index < len(node.input) else None
@@ -259,7 +269,7 @@ def _constants(scopes: Sequence[_Scope]) -> Iterator[Constant]:
     for scope in scopes:
         for node in scope.nodes:
             for data, scale, zero_point in QUANTIZED_INPUTS.get(_kind(node), ()):
-                found = scope.find(node.input[data]) if data < len(node.input) else None
+                found = scope.integers(node.input[data]) if data < len(node.input) else None
                 scales = scope.value(node, scale)
                 if found and scales:
                     zero_points = tuple(int(value) for value in scope.value(node, zero_point)) or (0,) * len(scales)

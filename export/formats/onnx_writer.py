@@ -4,6 +4,7 @@ A kernel is one initializer [units, inputs] that both directions read: `Gemm` wi
 (ONNX Runtime is equally fast with the transposed layout; this one is the layout of the TFLite file.) Integer programs are
 written as QuantizeLinear / DequantizeLinear pairs around float operations, the form that ONNX Runtime fuses to QGemm,
 QLinearSigmoid and QLinearMul. That fusion wants uint8 activations, and an explicit zero point of every int8 kernel.
+Kernels of 4 bits or fewer are packed, two values a byte, and go through one Cast to int8, which ONNX Runtime does at load.
 
 The fused activation of a `Dense` needs no operation where its bounds are those of uint8; elsewhere it is a `Clip` of the
 integers, which is exact. The graph carries the signature's name, its uint8 tensors the names of the program's tensors.
@@ -24,8 +25,11 @@ from onnx import TensorProto, helper, numpy_helper
 from ...compress.errors import ExportError
 from ..interpreter import clamp
 from ..program import BYTE, SIGNATURES, Activate, Dense, Program, Quantization, Requantize, Rescale
+from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
 
 OPSETS = range(13, 24)
+PACKED_OPSET = 21
+"""The first that has 4-bit integers."""
 PAGE = 4096
 """Kernels start at multiples of this in external data, so that a runtime can map them into memory."""
 
@@ -37,14 +41,21 @@ _ELEMENTS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": Te
 
 
 def to_onnx(
-    program: Program, *, signature: str = "reconstruct", io: str = "auto", opset: int = 17, external: str | None = None
+    program: Program,
+    *,
+    signature: str = "reconstruct",
+    io: str = "auto",
+    opset: int = 17,
+    int4: str = "packed",
+    external: str | None = None,
 ) -> bytes:
     """Serialize one signature of a program as an ONNX model.
 
     Inputs and outputs are `x` [batch, inputs], `code` [batch, units] and `y` [batch, inputs], batch dynamic. In an integer
     program `code` is uint8 and `io` is the dtype of `x` and `y`: uint8, int8 (uint8 − 128, zero point too), float32, or auto:
     uint8 where the program's `x` is bytes, else float32. A float program is float32 throughout. With `external`, a file name,
-    the kernels are left out and referred to at their place in that file, `external_kernels`.
+    the kernels are left out and referred to at their place in that file, `external_kernels`. `int4`: how kernels of 4 bits or
+    fewer are stored, packed (two values a byte; the opset is then 21 or later) or bytes.
 
     Raises ExportError for an option out of its range and for a decoder in the split form.
     """
@@ -54,7 +65,10 @@ def to_onnx(
         raise ExportError(f"opset: got {opset!r}, must be in {OPSETS[0]}…{OPSETS[-1]}")
     if external is not None and (not external or external in (".", "..") or set(external) & set("/\\")):
         raise ExportError(f"external data: got {external!r}, must be a file name without a folder")
-    graph = _Graph(program, _edge_dtype(program, io))
+    require_int4(int4)
+    if int4 == "packed" and program.quantized and any(kernel.bits <= INT4_BITS for kernel in program.kernels.values()):
+        opset = max(opset, PACKED_OPSET)
+    graph = _Graph(program, _edge_dtype(program, io), int4)
     operations, source, results = program.part(signature)
     table = _INTEGER if program.quantized else _FLOAT
     graph.enter(source)
@@ -77,36 +91,36 @@ def to_onnx(
     return model.SerializeToString(deterministic=True)
 
 
-def to_onnx_pair(program: Program, *, io: str = "auto", opset: int = 17, kernels_file: str) -> tuple[bytes, bytes, bytes]:
+def to_onnx_pair(
+    program: Program, *, io: str = "auto", opset: int = 17, int4: str = "packed", kernels_file: str
+) -> tuple[bytes, bytes, bytes]:
     """Serialize encoder and decoder as two models over one file of kernels.
 
     Returns the encoder model, the decoder model and the content of `kernels_file`, which must lie beside both.
     """
     encoder, decoder = (
-        to_onnx(program, signature=signature, io=io, opset=opset, external=kernels_file) for signature in ("encode", "decode")
+        to_onnx(program, signature=signature, io=io, opset=opset, int4=int4, external=kernels_file)
+        for signature in ("encode", "decode")
     )
-    return encoder, decoder, external_kernels(program)
+    return encoder, decoder, external_kernels(program, int4=int4)
 
 
-def external_kernels(program: Program) -> bytes:
+def external_kernels(program: Program, *, int4: str = "packed") -> bytes:
     """All kernels, [units, inputs] each, little-endian and in the program's order, each from the start of a page."""
     data = bytearray()
-    for name, offset in _offsets(program).items():
-        data += bytes(offset - len(data)) + _stored(program, name).tobytes()
+    for name, (offset, _) in _places(program, int4).items():
+        data += bytes(offset - len(data)) + stored_bytes(stored_kernel(program, name, int4))
     return bytes(data)
 
 
-def _stored(program: Program, name: str) -> np.ndarray:
-    values = np.ascontiguousarray(program.constants[name].T)
-    return values.astype(values.dtype.newbyteorder("<"))
-
-
-def _offsets(program: Program) -> dict[str, int]:
-    offsets, end = {}, 0
+def _places(program: Program, int4: str) -> dict[str, tuple[int, int]]:
+    """Offset and length of each kernel in external data."""
+    places, end = {}, 0
     for name in program.kernels:
-        offsets[name] = -(-end // PAGE) * PAGE
-        end = offsets[name] + program.constants[name].nbytes
-    return offsets
+        offset, length = -(-end // PAGE) * PAGE, len(stored_bytes(stored_kernel(program, name, int4)))
+        places[name] = offset, length
+        end = offset + length
+    return places
 
 
 def _edge_dtype(program: Program, io: str) -> str:
@@ -127,9 +141,8 @@ class _Graph:
     `edge` is the dtype of `x` and `y`.
     """
 
-    def __init__(self, program: Program, edge: str) -> None:
-        self.program = program
-        self.edge = edge
+    def __init__(self, program: Program, edge: str, int4: str) -> None:
+        self.program, self.edge, self.int4 = program, edge, int4
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
 
@@ -202,17 +215,24 @@ class _Graph:
             self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], name)
 
     def kernel(self, name: str) -> str:
-        return self.constant(name, _stored(self.program, name), self.program.constants[name].dtype)
+        """The values of a kernel, float32 or int8, for any number of consumers."""
+        values = stored_kernel(self.program, name, self.int4)
+        first = name not in self.constants
+        self.constant(name, values, values.dtype)
+        if not is_packed(values):
+            return name
+        return self.node("Cast", [name], f"{name}.int8", to=TensorProto.INT8) if first else f"{name}.int8"
 
     def initializers(self, external: str | None) -> list[TensorProto]:
-        offsets = {} if external is None else _offsets(self.program)
+        places = {} if external is None else _places(self.program, self.int4)
         tensors = []
         for name, values in self.constants.items():
             tensor = numpy_helper.from_array(values, name)
-            if name in offsets:
+            if name in places:
+                offset, length = places[name]
                 tensor.ClearField("raw_data")
                 tensor.data_location = TensorProto.EXTERNAL
-                for key, value in (("location", external), ("offset", offsets[name]), ("length", values.nbytes)):
+                for key, value in (("location", external), ("offset", offset), ("length", length)):
                     tensor.external_data.add(key=key, value=str(value))
             tensors.append(tensor)
         return tensors

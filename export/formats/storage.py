@@ -75,7 +75,7 @@ def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) ->
 
     With `exact`, None too where it is not equal bit for bit.
     """
-    values = constant.values
+    values = constant.integers
     if values.dtype != expected.dtype or values.size != expected.size:
         return None
     candidates = values.reshape(expected.shape), values.reshape(expected.shape[::-1]).T
@@ -106,7 +106,7 @@ def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None)
     if not matches:
         near = f"; {found.name} comes nearest" if found is not None else ""
         return Finding(f"{name}.copies", False, f"{name}: stored 0 times, expected once{near}")
-    return Finding(f"{name}.copies", True, f"{name}: stored once, {matches[0].values.nbytes:,} bytes")
+    return Finding(f"{name}.copies", True, f"{name}: stored once, {matches[0].nbytes:,} bytes")
 
 
 def _absent(kernel: Kernel, expected: np.ndarray) -> str:

@@ -6,6 +6,11 @@ one signature per entry point; buffers belong to the file, so all signatures sha
 
 Activations of an int8 file are int8 inside: the program's uint8 value and zero point, less 128. A tensor carries the name that
 it has in the program; where a port needs another dtype, the port has the name and the int8 tensor behind it is `NAME.int8`.
+
+Kernels of 4 bits or fewer are packed, two values a byte. FULLY_CONNECTED reads them so; BATCH_MATMUL does not, before it
+stand DEQUANTIZE and QUANTIZE to int8. A kernel with an odd number of inputs, whose rows would begin inside a byte, stays bytes:
+XNNPACK leaves such a FULLY_CONNECTED to the builtin kernels, and OpenVINO reads it wrongly.
+
 A code of less than 8 bits is written shifted to the top of int8, where saturation clamps it, and shifted back.
 """
 
@@ -33,6 +38,7 @@ from ..program import (
     Requantize,
     Rescale,
 )
+from .packing import is_packed, require_int4, stored_bytes, stored_kernel
 from .tflite_schema import (
     AddOptions,
     BatchMatMulOptions,
@@ -58,6 +64,7 @@ SHIFTED = ".shifted"
 
 _TYPES = {
     "float32": schema.TensorType.FLOAT32,
+    "int4": schema.TensorType.INT4,
     "int8": schema.TensorType.INT8,
     "uint8": schema.TensorType.UINT8,
     "int32": schema.TensorType.INT32,
@@ -71,12 +78,13 @@ _FUNCTIONS = {"sigmoid": Op.LOGISTIC, "tanh": Op.TANH, "relu": Op.RELU, "relu6":
 _FIXED_OUTPUTS = {"sigmoid": SIGMOID_OUTPUT, "tanh": TANH_OUTPUT}
 
 
-def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: str = "auto") -> bytes:
+def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: str = "auto", int4: str = "packed") -> bytes:
     """Write a program whose decoder is in the split form as a .tflite file.
 
     `signatures`: which of encode, decode, reconstruct, in this order; the first is the file's primary subgraph.
     `io`: dtype of `x` and `y` in an int8 file, uint8, int8 or float32; auto is uint8 where `x` is bytes (`program.BYTE`), else
     float32. `code` is uint8. A float program is float32 everywhere. The batch is dynamic.
+    `int4`: how kernels of 4 bits or fewer are stored, packed (two values a byte; the decoder unpacks them) or bytes.
     Raises ExportError where the program has no such file.
     """
     if not signatures or len(set(signatures)) != len(signatures) or not set(signatures) <= set(SIGNATURES):
@@ -85,9 +93,10 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
         raise ExportError(f"io: got {io!r}, must be one of {', '.join(IO)}")
     if not program.quantized and io not in ("auto", "float32"):
         raise ExportError(f"io: got {io!r}, but a float program has float32 inputs and outputs")
+    require_int4(int4)
     edges = _edges(program, io)
     buffers, codes = Buffers(), OperatorCodes()
-    graphs = [_lower(program, name, edges, buffers, codes) for name in signatures]
+    graphs = [_lower(program, name, _Graph(program, edges, int4, buffers, codes)) for name in signatures]
     return pack(
         [graph.table(name) for graph, name in zip(graphs, signatures, strict=True)],
         [graph.signature(name, index) for index, (graph, name) in enumerate(zip(graphs, signatures, strict=True))],
@@ -109,8 +118,8 @@ def _edges(program: Program, io: str) -> Mapping[str, str]:
 class _Graph:
     """One subgraph in the making: tensors by name, operators in order."""
 
-    def __init__(self, program: Program, edges: Mapping[str, str], buffers: Buffers, codes: OperatorCodes) -> None:
-        self.program, self.edges = program, edges
+    def __init__(self, program: Program, edges: Mapping[str, str], int4: str, buffers: Buffers, codes: OperatorCodes) -> None:
+        self.program, self.edges, self.int4 = program, edges, int4
         self.dtype = "int8" if program.quantized else "float32"
         self.inputs: dict[str, int] = {}
         self.outputs: dict[str, int] = {}
@@ -148,10 +157,23 @@ class _Graph:
         shifted = _quantization([own.scale], [own.zero_point + 127 - own.top])
         return self._tensor(name + SHIFTED, (1, tensor.size), self.dtype, shifted, signature=(-1, tensor.size))
 
+    def kernel(self, name: str) -> np.ndarray:
+        """The values of a kernel as the file holds them, [units, inputs]."""
+        whole_rows = self.program.kernels[name].inputs % 2 == 0
+        return stored_kernel(self.program, name, self.int4 if whole_rows else "bytes")
+
     def constant(self, label: str, values: np.ndarray, quantization: QuantizationTable | None = None) -> int:
         """A tensor over the buffer of these bytes, whichever tensor brought them first."""
-        data = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
-        return self._tensor(label, values.shape, values.dtype.name, quantization, buffer=self._buffers.index(data))
+        buffer = self._buffers.index(stored_bytes(values))
+        return self._tensor(label, values.shape, values.dtype.name, quantization, buffer=buffer)
+
+    def unpacked(self, label: str, shape: tuple[int, ...], packed: int, quantization: QuantizationTable) -> int:
+        """An int8 tensor of the values of a packed constant."""
+        real = self._tensor(f"{label}.real", shape, "float32", None)
+        integers = self._tensor(f"{label}{INNER}", shape, "int8", quantization)
+        self.add(Op.DEQUANTIZE, 6, [packed], real)
+        self.add(Op.QUANTIZE, 1, [real], integers)
+        return integers
 
     def _tensor(
         self,
@@ -222,10 +244,10 @@ def _int8_constant(graph: _Graph, name: str, quantization: Quantization) -> int:
     return graph.constant(name, _int8(graph.program.constants[name]), table)
 
 
-def _lower(program: Program, signature: str, edges: Mapping[str, str], buffers: Buffers, codes: OperatorCodes) -> _Graph:
+def _lower(program: Program, signature: str, graph: _Graph) -> _Graph:
     """The graph of one signature: its operations between the conversions at the ports."""
     operations, source, results = program.part(signature)
-    graph = _Graph(program, edges, buffers, codes)
+    edges = graph.edges
     graph.inputs[source] = graph.port(source)
     if edges[source] != graph.dtype:
         graph.add(Op.QUANTIZE, 1, [graph.port(source)], graph.inner(source))
@@ -242,9 +264,8 @@ def _lower(program: Program, signature: str, edges: Mapping[str, str], buffers: 
     return graph
 
 
-def _kernel(graph: _Graph, name: str, label: str, scales: Sequence[float]) -> int:
-    values = graph.program.constants[name].T
-    return graph.constant(label, values, _quantization(scales, [0] * len(scales)) if scales else None)
+def _scaled(scales: Sequence[float]) -> QuantizationTable | None:
+    return _quantization(scales, [0] * len(scales)) if scales else None
 
 
 def _dense(graph: _Graph, operation: Dense) -> None:
@@ -254,7 +275,8 @@ def _dense(graph: _Graph, operation: Dense) -> None:
             f"{operation.y}: TFLite needs the decoder in the split form (Product and AddBias), got a transposed Dense"
         )
     kernel = program.kernels[operation.kernel]
-    inputs = [graph.inner(operation.x), _kernel(graph, kernel.name, kernel.name, kernel.scales), -1]
+    values = graph.kernel(kernel.name)
+    inputs = [graph.inner(operation.x), graph.constant(kernel.name, values, _scaled(kernel.scales)), -1]
     if operation.bias is not None:
         quantization = None
         source = program.tensors[operation.x].quantization
@@ -263,7 +285,7 @@ def _dense(graph: _Graph, operation: Dense) -> None:
             quantization = _quantization(scales.tolist(), [0] * len(scales))
         inputs[2] = graph.constant(operation.bias, program.constants[operation.bias], quantization)
     options = FullyConnectedOptions(fusedActivationFunction=_fused(operation))
-    version = 4 if program.quantized else 1
+    version = 1 if not program.quantized else 10 if is_packed(values) else 4
     kind = schema.BuiltinOptions.FullyConnectedOptions
     output = graph.unclamped(operation.y)
     graph.add(Op.FULLY_CONNECTED, version, inputs, output, options, kind)
@@ -273,8 +295,12 @@ def _dense(graph: _Graph, operation: Dense) -> None:
 
 def _product(graph: _Graph, operation: Product) -> None:
     kernel = graph.program.kernels[operation.kernel]
-    scales = [kernel.decode_scale] if kernel.scales else []
-    inputs = [graph.inner(operation.x), _kernel(graph, kernel.name, f"{kernel.name}.decode", scales)]
+    values, label = graph.kernel(kernel.name), f"{kernel.name}.decode"
+    quantization = _scaled([kernel.decode_scale] if kernel.scales else [])
+    right = graph.constant(label, values, quantization)
+    if quantization is not None and is_packed(values):
+        right = graph.unpacked(label, values.shape, right, quantization)
+    inputs = [graph.inner(operation.x), right]
     version = 2 if graph.program.quantized else 1
     kind = schema.BuiltinOptions.BatchMatMulOptions
     graph.add(Op.BATCH_MATMUL, version, inputs, graph.inner(operation.y), BatchMatMulOptions(), kind)

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ...compress.errors import FormatError
+from ...compress.errors import FormatError, UnavailableError
 from ..formats.entries import Entry, entry_of, named_activations, read_entries, with_primary
+from ..formats.packing import is_packed
+from ..formats.tflite_reader import read_tflite
 from ..quiet import quiet
 from .session import batches, first_line, joined, load
 
@@ -31,8 +33,8 @@ def library() -> ModuleType:
 def open_tflm(data: bytes) -> TflmSession:
     """Load a .tflite file.
 
-    Raises UnavailableError where TFLM is not here, FormatError where the file is damaged or TFLM has no kernel for one of its
-    operations.
+    Raises UnavailableError where TFLM is not here or the decoder reads packed kernels, FormatError where the file is damaged
+    or TFLM has no kernel for one of its operations.
     """
     return TflmSession(data)
 
@@ -49,6 +51,8 @@ class TflmSession:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._entries = read_entries(data)
+        if _unpacks(data):
+            raise UnavailableError(f'{NAME} has no DEQUANTIZE of 4-bit kernels; int4 = "bytes" makes a file for it')
         self._interpreters = {name: _load(data, entry, "kAllocationRecording") for name, entry in self._entries.items()}
         self._tracers: dict[str, Any] = {}
 
@@ -74,6 +78,13 @@ class TflmSession:
             values = {place: interpreter.GetTensor(place, 0)["tensor_data"] for place in sorted(entry.batched)}
             parts.append(named_activations(entry, values))
         return joined(parts)
+
+
+def _unpacks(data: bytes) -> bool:
+    """Whether a decoder of the file has to unpack its kernels."""
+    contents = read_tflite(data)
+    decodes = any("BATCH_MATMUL" in signature.operations for signature in contents.signatures)
+    return decodes and any(is_packed(constant.values) for constant in contents.constants)
 
 
 def _load(data: bytes, entry: Entry, config: str) -> Any:

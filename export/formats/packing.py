@@ -1,0 +1,43 @@
+"""How files hold a kernel: float32, int8, or 4-bit integers, two a byte."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+from ...compress.errors import ExportError
+from ..program import Program
+
+INT4 = ("packed", "bytes")
+"""How kernels of 4 bits or fewer are stored: two values a byte, or one."""
+INT4_BITS = 4
+
+
+def stored_kernel(program: Program, name: str, int4: str) -> np.ndarray:
+    """A kernel as files hold it, [units, inputs]: float32, int8, or int4 of ml_dtypes where it is to be packed."""
+    values = np.ascontiguousarray(program.constants[name].T)
+    packed = int4 == "packed" and program.quantized and program.kernels[name].bits <= INT4_BITS
+    return values.astype(ml_dtypes.int4) if packed else values
+
+
+def is_packed(values: np.ndarray) -> bool:
+    return values.dtype == ml_dtypes.int4
+
+
+def stored_bytes(values: np.ndarray) -> bytes:
+    """The bytes of an array in a file: little-endian, in C order, int4 packed.
+
+    The first of two 4-bit integers is in the lower half of their byte, and the half that an odd number leaves is 0, as
+    TensorType.INT4 of TFLite and TensorProto.INT4 of ONNX demand.
+    """
+    values = np.ascontiguousarray(values)
+    if not is_packed(values):
+        return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    halves = values.ravel().astype(np.int8).view(np.uint8) & 15
+    halves = np.append(halves, np.zeros(halves.size % 2, np.uint8))
+    return (halves[::2] | halves[1::2] << 4).tobytes()
+
+
+def require_int4(int4: str) -> None:
+    if int4 not in INT4:
+        raise ExportError(f"int4: got {int4!r}, must be one of {', '.join(INT4)}")
