@@ -80,15 +80,16 @@ def compressed(
     if config is None:
         fit(model, splits, fine_tuning(train, PruneConfig(epochs=EPOCHS)), stage="dense", progress=console.progress)
     else:
-        prune(model, splits, config, train, progress=console.progress)
-        model = shrink(model)
+        prune(model, splits, config, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
+        model = shrink(model) if config.kind == "structured" else model
     spec = QuantizationSpec(quantize.granularity, "split", splits.scaling.rule == "byte")
     quantize_post_training(model, representative(splits.train, quantize.samples), quantize, spec)
-    train_quantized(model, splits, quantize, train, progress=console.progress)
-    tflite = to_tflite(lower(model, "pruned", form="split"), io="uint8")
+    train_quantized(model, splits, quantize, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
+    program = lower(model, "pruned", form="split")
+    tflite = to_tflite(program, io="uint8")
     onnx = to_onnx(lower(model, "pruned", form="fused"), signature="reconstruct", io="uint8")
     x = splits.scaling.apply(splits.test.take(np.arange(len(splits.test))))
-    q = program_input(lower(model, "pruned", form="split"), x)
+    q = program_input(program, x)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pruned.onnx"
         path.write_bytes(onnx)
