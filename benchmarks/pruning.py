@@ -12,7 +12,7 @@ import gzip
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,15 +44,16 @@ from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.ort import open_ort
 from tiedae.sources import load_splits
 
-EPOCHS = 8
+FINE_TUNING = PruneConfig(epochs=10, learning_rate=4e-3)
+"""The schedule of every pattern, of the dense file and of the float twin."""
 PATTERNS: Mapping[str, PruneConfig | None] = {
     "dense": None,
-    "unstructured50": PruneConfig(sparsity=0.5, scope="global", epochs=EPOCHS),
-    "unstructured75": PruneConfig(sparsity=0.75, scope="global", epochs=EPOCHS),
-    "block4x4_50": PruneConfig("block", block=(4, 4), skip=(2,), epochs=EPOCHS),
-    "nm24": PruneConfig("2:4", skip=(2,), epochs=EPOCHS),
-    "nm48": PruneConfig("4:8", skip=(2,), epochs=EPOCHS),
-    "structured50": PruneConfig("structured", sparsity=0.5, epochs=EPOCHS),
+    "unstructured50": replace(FINE_TUNING, scope="global"),
+    "unstructured75": replace(FINE_TUNING, sparsity=0.75, scope="global", ramp=0.65),
+    "block50": replace(FINE_TUNING, pattern="block", block=(4, 4), skip=(2,)),
+    "nm24": replace(FINE_TUNING, pattern="2:4", skip=(2,)),
+    "nm48": replace(FINE_TUNING, pattern="4:8", skip=(2,)),
+    "structured50": replace(FINE_TUNING, pattern="structured", saliency="gradient"),
 }
 """What is pruned how; the code kernel, 256 × 30, has no tiles of 4 or 8."""
 SECONDS = 10
@@ -78,7 +79,7 @@ def compressed(
     """The float model of `start`, pruned, quantized and exported."""
     model = TiedAutoencoder.load(start)
     if config is None:
-        fit(model, splits, fine_tuning(train, PruneConfig(epochs=EPOCHS)), stage="dense", progress=console.progress)
+        fit(model, splits, fine_tuning(train, FINE_TUNING), stage="dense", progress=console.progress)
     else:
         prune(model, splits, config, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
         model = shrink(model) if config.kind == "structured" else model
@@ -145,7 +146,7 @@ def trained(path: Path, splits: Splits, console: Console) -> Path:
 def rows(start: Path, chosen: list[str], splits: Splits, console: Console) -> list[Row]:
     quantize = RECIPE.quantize
     twin = TiedAutoencoder.load(start)
-    for phase in (PruneConfig(epochs=EPOCHS), quantize):
+    for phase in (FINE_TUNING, quantize):
         fit(twin, splits, fine_tuning(RECIPE.train, phase), stage="twin", progress=console.progress)
     floating = test_error(twin, splits)
     exported = {name: compressed(start, PATTERNS[name], quantize, splits, RECIPE.train, console) for name in chosen}

@@ -50,17 +50,27 @@ def _details(manifest: Row, metrics: Row) -> str:
     weights = sum(math.prod(kernel["shape"]) for kernel in kernels)
     facts: dict[str, object] = {"kind": "tied autoencoder: the decoder uses the encoder's kernels, transposed"}
     if model:
-        facts["widths"] = " → ".join(map(str, model["widths"])) + " and back"
+        facts["widths"] = " → ".join(map(str, model["widths"])) + " and back" + _taken_out(manifest, model)
         facts["activations"] = f"{', '.join(model['activations'])}; output {model['output_activation']}"
     facts["kernels"] = f"{len(kernels)}, {weights:,} weights, each stored once"
     if not stored_once(metrics):
         facts["kernels"] = f"{len(kernels)}, {weights:,} weights; **not shown to be stored once**"
     if "pruned" in kernels[0]:
-        facts["pruned"] = share(sum(kernel["pruned"] for kernel in kernels), weights) + " of the weights are zero by pruning"
+        pattern = (manifest.get("recipe", {}).get("prune") or {}).get("pattern")
+        zeros = share(sum(kernel["pruned"] for kernel in kernels), weights)
+        facts["pruned"] = f"{zeros} of the weights are zero by pruning" + (f", pattern {pattern}" if pattern else "")
     facts["precision"] = "int8 kernels, uint8 activations; float32 files beside them"
     facts["made by"] = manifest.get("created_by", "tiedae")
     facts["licence of the model"] = f"{UNKNOWN}: whoever publishes it states one"
     return _table(("", ""), facts.items())
+
+
+def _taken_out(manifest: Row, model: Row) -> str:
+    """What the widths were before structured pruning, where they were others."""
+    trained = [layer["units"] for layer in manifest.get("recipe", {}).get("model", {}).get("layers", ())]
+    if not trained or trained == list(model["widths"][1:]):
+        return ""
+    return f"; pruning took units out of {' → '.join(map(str, (model['widths'][0], *trained)))}"
 
 
 def _uses(manifest: Row, metrics: Row) -> str:
