@@ -15,6 +15,7 @@ from .config import (
     PruneConfig,
     QuantizeConfig,
     Recipe,
+    SearchConfig,
     TrainConfig,
     VerifyConfig,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "RecipeError",
     "Samples",
     "Scaling",
+    "SearchConfig",
     "Splits",
     "TiedAutoencoder",
     "TiedDense",

@@ -335,6 +335,40 @@ class VerifyConfig:
 
 
 @dataclass(frozen=True)
+class SearchConfig:
+    """What `tiedae search` looks over. An empty list stands for the recipe's own value; of `code` for ½, ¾, 1, 1¼ and 1½ of it.
+
+    `code` are sizes of the code, `hidden` factors on the units of hidden layers, each layer by itself. `sparsity` are shares of
+    zeros, 0 for no pruning; `bits` are those of all kernels. `size` is what counts as bytes: the .tflite file as it is, or
+    after gzip. `validation` is the share of the samples that trials are measured on, where the recipe holds none out. `seed` is
+    the sampler's.
+    """
+
+    code: tuple[int, ...] = ()
+    hidden: tuple[float, ...] = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
+    sparsity: tuple[float, ...] = ()
+    bits: tuple[int, ...] = ()
+    granularity: tuple[Granularity, ...] = ()
+    size: Literal["file", "gzip"] = "file"
+    validation: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("code", "hidden", "sparsity", "bits", "granularity"):
+            values = getattr(self, key)
+            require(len(set(values)) == len(values), key, list(values), "a list of different values")
+        require(all(units >= 1 for units in self.code), "code", list(self.code), "sizes of 1 or more")
+        require(all(0 < factor < math.inf for factor in self.hidden), "hidden", list(self.hidden), "positive factors")
+        require(all(0 <= share < 1 for share in self.sparsity), "sparsity", list(self.sparsity), "shares in [0, 1)")
+        require(all(2 <= bits <= 8 for bits in self.bits), "bits", list(self.bits), "widths in 2…8")
+        for granularity in self.granularity:
+            require_choice("granularity", granularity, Granularity)
+        require_choice("size", self.size, Literal["file", "gzip"])
+        require(0 < self.validation < 1, "validation", self.validation, "in (0, 1)")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that a run depends on."""
 
@@ -347,6 +381,7 @@ class Recipe:
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     verify: VerifyConfig = field(default_factory=VerifyConfig)
+    search: SearchConfig | None = None
 
     def __post_init__(self) -> None:
         allowed = self.name.replace("-", "").replace("_", "").isalnum() and self.name.isascii()

@@ -29,7 +29,11 @@ the smallest recipe; every other key has a default, and an error names the key a
   [model]
   layers = [ {units = 256, activation = "relu"}, {units = 16} ]
 
-more tables: [train] [prune] [cluster] [quantize] [export] [verify]; see README.md
+more tables: [train] [prune] [cluster] [quantize] [export] [verify] [search]; see README.md
+
+"""
+SEARCH_HELP = """\
+a table [search] in the recipe says what is looked over, see docs/search.md; without it sizes of the code and the hidden layers
 
 """
 EPILOG = "Exit codes: 0 fine; 1 a check failed; 2 the input or the call is wrong; 130 interrupted."
@@ -47,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tiedae.compress.errors import CheckError, TiedaeError
 
     verbose, quiet = getattr(arguments, "verbose", False), getattr(arguments, "quiet", False)
-    resumable = arguments.command in (commands.demo, commands.run)
+    resumable = arguments.command in (commands.demo, commands.run, commands.search)
     with _terminated_as_interrupted(), kept_back(shown=verbose) as err, Console(verbose - quiet, err=err) as console:
         try:
             return arguments.command(arguments, console)
@@ -132,6 +136,19 @@ def _parser() -> _Parser:
         existing = added.add_mutually_exclusive_group()
         existing.add_argument("--resume", action="store_true", help="go on with the run that DIR holds")
         existing.add_argument("--force", action="store_true", help="replace another recipe's run in DIR")
+
+    search = command("search", commands.search, "Look for sizes, sparsities and bits that keep within limits.", SEARCH_HELP)
+    search.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    search.add_argument("--max-bytes", metavar="SIZE", help="the int8 .tflite file: 60000, 60k, 64Ki, 1.5M")
+    search.add_argument("--max-error-increase", metavar="SHARE", help="over the recipe's float model, such as 2%%")
+    search.add_argument("--max-latency-us", metavar="N", help="a call in XNNPACK, one thread, batch 1, median")
+    search.add_argument("--trials", type=int, default=30, metavar="N", help="models to train at most (default: 30)")
+    search.add_argument("--timeout", type=float, metavar="S", help="no trial begins after so many seconds")
+    search.add_argument("--json", action="store_true", help="the front as JSON")
+    search.add_argument("--out", type=Path, metavar="DIR", help="where to (default: runs/NAME-search)")
+    existing = search.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with the search that DIR holds")
+    existing.add_argument("--force", action="store_true", help="replace another search in DIR")
 
     verify = command("verify", commands.verify, "Check a bundle: hashes, stored kernels, and what its files compute.")
     verify.add_argument("bundle", type=Path, metavar="BUNDLE")

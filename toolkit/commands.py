@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,43 @@ def _require_checks(bundle: Path, metrics: Mapping[str, Any]) -> None:
     failed = [check["text"] for check in metrics["checks"] if not check["ok"]]
     if failed:
         raise CheckError(f"{bundle}: {len(failed)} of {len(metrics['checks'])} checks failed: {failed[0]}")
+
+
+def search(arguments: argparse.Namespace, console: Console) -> int:
+    from .recipe import load_recipe
+    from .searching.front import HEADER, cells
+    from .searching.limits import Limits, parse_bytes, parse_latency, parse_share
+    from .searching.search import require_found, search
+
+    def given(text: str | None, parse: Callable[[str], float]) -> float:
+        return math.inf if text is None else parse(text)
+
+    limits = Limits(
+        given(arguments.max_bytes, parse_bytes),
+        given(arguments.max_error_increase, parse_share),
+        given(arguments.max_latency_us, parse_latency),
+    )
+    recipe = load_recipe(arguments.recipe)
+    out = arguments.out or Path("runs") / f"{recipe.name}-search"
+    front = search(
+        recipe,
+        base=arguments.recipe.parent,
+        out=out,
+        limits=limits,
+        trials=arguments.trials,
+        timeout=arguments.timeout,
+        resume=arguments.resume,
+        force=arguments.force,
+        console=console,
+    )
+    if arguments.json:
+        console.say(json.dumps(front, indent=2, ensure_ascii=False))
+    else:
+        rows = [cells(row, front) for row in front["front"]]
+        console.table(f"{recipe.name}: front of {len(front['trials'])} trials", HEADER, rows)
+        console.say(f"front: {out / 'front.html'}")
+    require_found(front, limits, out)
+    return FINE
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:

@@ -70,6 +70,11 @@ class Console:
     def __exit__(self, *_: object) -> None:
         self.finish()
 
+    @property
+    def live(self) -> bool:
+        """Whether there is a screen to draw progress on."""
+        return self.verbosity >= 0 and self.err.isatty()
+
     def say(self, text: str) -> None:
         """A result, on standard output, whatever the verbosity."""
         self.finish()

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +27,8 @@ from tiedae.calibration.representative import representative
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.files import write_atomic
 
+from .claims import Marker, alone_in, read_json, write_json
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest, recipe_to_dict
 from .sources import load_splits, provenance
@@ -71,21 +69,21 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     run (unless `force`, which replaces it). A failed check is no error here: the metrics tell.
     """
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
-    recipe = check_inputs(recipe, splits.inputs)
+    recipe = replace(check_inputs(recipe, splits.inputs), search=None)
     run = _Run(recipe, splits, out, console, _calibration(recipe, splits, base))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")
     out.mkdir(parents=True, exist_ok=True)
     bundle = out / "bundle"
-    with _alone_in(out):
+    with alone_in(out):
         run.claim(force=force, resume=resume)
         if bundle.exists():
             _require_intact(bundle)
             console.note(f"{bundle}: done earlier with this recipe")
         else:
-            with _resources():
+            with resources():
                 run.build(bundle)
-    return RunResult(bundle, _read_json(bundle / "metrics.json"))
+    return RunResult(bundle, read_json(bundle / "metrics.json"))
 
 
 def _calibration(recipe: Recipe, splits: Splits, base: Path) -> Calibration | None:
@@ -100,7 +98,7 @@ def _calibration(recipe: Recipe, splits: Splits, base: Path) -> Calibration | No
     return calibration
 
 
-def _digest(splits: Splits) -> str:
+def data_digest(splits: Splits) -> str:
     """One sha256 over all splits and their labels."""
     digest = hashlib.sha256()
     for part in (splits.train, splits.validation, splits.test):
@@ -121,18 +119,7 @@ def _require_intact(bundle: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """Hold OUT for this process; InputError where another run works there."""
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{out}: another run is working here; wait for it or choose another --out") from None
-        yield
-
-
-@contextlib.contextmanager
-def _resources() -> Iterator[None]:
+def resources() -> Iterator[None]:
     """TensorFlow's word for a full disk or too little memory, as an error of ours."""
     import tensorflow as tf
 
@@ -144,17 +131,6 @@ def _resources() -> Iterator[None]:
         raise InputError("the model does not fit in memory; make its layers or train.batch_size smaller") from error
     except MemoryError as error:
         raise InputError("the model does not fit in memory; make its layers or train.batch_size smaller") from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path}: missing or damaged ({error}); --force starts afresh") from None
-
-
-def _write_json(path: Path, value: object) -> None:
-    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -170,30 +146,16 @@ class _Run:
         calibration = None if self.calibration is None else self.calibration.sha256
         mine = {
             "recipe_sha256": recipe_digest(self.recipe),
-            "data_sha256": _digest(self.splits),
+            "data_sha256": data_digest(self.splits),
             "calibration_sha256": calibration,
         }
-        marker = self.out / "run.json"
         ours = [self.out / name for name in ("bundle", "model", "stock")]
-        if marker.exists() and not force:
-            theirs = _read_json(marker)
-            for key, what in OWNERS.items():
-                if theirs.get(key) != mine[key]:
-                    raise InputError(f"{self.out}: holds {what}; choose another --out, or --force to replace it")
+        marker = Marker(self.out / "run.json", mine, OWNERS, ours)
+        if marker.claim({"recipe": recipe_to_dict(self.recipe)}, force=force):
             for leftover in (self.out / "model").glob(".*.npz.*"):
                 leftover.unlink()
-            return
-        if not force and any(path.exists() for path in ours):
-            raise InputError(
-                f"{self.out}: holds {', '.join(p.name for p in ours if p.exists())} of unknown origin; use --force"
-            )
-        if resume and not marker.exists():
+        elif resume:
             self.console.note(f"{self.out}: nothing to resume, starting")
-        marker.unlink(missing_ok=True)
-        for path in ours:
-            if path.exists():
-                shutil.rmtree(path)
-        _write_json(marker, mine | {"recipe": recipe_to_dict(self.recipe)})
 
     def build(self, bundle: Path) -> None:
         from tiedae.export.assemble import assemble
@@ -201,7 +163,7 @@ class _Run:
         folder = self.out / "model"
         stages = Stages(self.recipe, self.splits, lambda _: folder, self.console.progress, calibration=self.calibration)
         models = stages.run()
-        history = [record for path in models.values() for record in _read_json(path.with_suffix(".json"))]
+        history = [record for path in models.values() for record in read_json(path.with_suffix(".json"))]
         partial = self.out / ".bundle.partial"
         shutil.rmtree(partial, ignore_errors=True)
         assemble(
@@ -242,13 +204,17 @@ class Stages:
                 path = models[name] = self.stage(name, path, train)
         return models
 
+    def floating(self) -> Path:
+        """The archive of the float model."""
+        return self.stage("train", None, STAGES["train"])
+
     def stage(self, name: str, source: Path | None, train: Stage) -> Path:
         """The archive of the model after a stage; trained here unless it is there already."""
         path = self.folder(name) / f"{name}.npz"
         if not path.exists():
             checkpoint = self.folder(name) / "checkpoint.npz"
             model, history = train(self, None if source is None else load_model(source), checkpoint)
-            _write_json(path.with_suffix(".json"), history)
+            write_json(path.with_suffix(".json"), history)
             model.save(path)
             checkpoint.unlink(missing_ok=True)
         return path

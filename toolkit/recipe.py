@@ -55,6 +55,44 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
+def recipe_to_toml(recipe: Recipe, comment: str = "") -> str:
+    """A recipe file that reads as this recipe: every value that is not the default; `comment` lines come first."""
+    changed = _changed(recipe)
+    tables = {key: value for key, value in changed.items() if isinstance(value, dict)}
+    values = {key: value for key, value in changed.items() if key not in tables}
+    parts = ["".join(f"# {line}\n" for line in comment.splitlines()) + _keys(values)]
+    parts += [f"[{name}]\n{_keys(table)}" for name, table in tables.items()]
+    return "\n".join(parts)
+
+
+def _changed(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not as they are by default, records in them as well."""
+    changed = {}
+    for each in dataclasses.fields(record):
+        value = getattr(record, each.name)
+        default = each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
+        if value != default:
+            changed[each.name] = _changed(value) if dataclasses.is_dataclass(value) else value
+    return changed
+
+
+def _keys(table: Mapping[str, Any]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML; its basic strings are JSON's, but for DEL."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if dataclasses.is_dataclass(value):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in _changed(value).items()) + " }"
+    return repr(value)
+
+
 def recipe_digest(recipe: Recipe) -> str:
     """sha256 (hex) of the whole recipe: equal exactly where every value is."""
     return hashlib.sha256(json.dumps(recipe_to_dict(recipe), sort_keys=True).encode()).hexdigest()

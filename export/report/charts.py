@@ -71,7 +71,7 @@ def line_chart(lines: Sequence[Line], *, title: str, separators: Sequence[float]
     xs = [value for line in lines for value in line.x]
     ys = [value for line in lines for value in line.y]
     logarithmic = min(ys) > 0
-    ticks = _log_ticks(min(ys), max(ys)) if logarithmic else _ticks(min(ys), max(ys))
+    ticks = log_ticks(min(ys), max(ys)) if logarithmic else linear_ticks(min(ys), max(ys))
     low, high = min(ticks[0], *ys), max(ticks[-1], *ys)
     left, right = min(xs), max(max(xs), min(xs) + 1)
 
@@ -128,7 +128,7 @@ def _thin(values: np.ndarray, bins: int = 256) -> np.ndarray:
     return np.concatenate([part[sorted((part.argmin(), part.argmax()))] for part in parts])
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def linear_ticks(low: float, high: float) -> list[float]:
     """Round numbers that enclose [low, high], about five."""
     span = (high - low) or abs(high) or 1.0
     power = 10 ** math.floor(math.log10(span / 4))
@@ -137,7 +137,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [step * i for i in range(first, max(last, first + 1) + 1)]
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """1, 2, 5 · 10ⁿ around [low, high]; powers of ten alone where there are many."""
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if high / low < 1000 else (1,)
@@ -147,7 +147,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _whole_ticks(low: float, high: float) -> list[int]:
-    step = max(1, int(_ticks(low, high)[1] - _ticks(low, high)[0]))
+    step = max(1, int(linear_ticks(low, high)[1] - linear_ticks(low, high)[0]))
     return sorted({math.ceil(low), *(tick for tick in range(0, int(high) + 1, step) if tick >= low + step / 2)})
 
 

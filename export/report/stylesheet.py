@@ -41,7 +41,8 @@ thead th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 @media screen and (max-width: 40rem) { .bars, .bars tbody { display: block; }
   .bars tr { display: grid; grid-template-columns: 1fr auto auto; align-items: baseline; margin-bottom: .5rem; }
   .bars tr > * { width: auto; padding: .1rem 0; } .bars td:nth-child(2) { order: 1; grid-column: 1 / -1; } }
-rect.keras { fill: var(--keras); } rect.ours { fill: var(--ours); } rect.stock { fill: var(--stock); }
+rect.keras, circle.keras { fill: var(--keras); } rect.ours, circle.ours { fill: var(--ours); }
+rect.stock, circle.stock { fill: var(--stock); }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; } .chart, .plot { display: block; }
 .grid { stroke: var(--line); } .separator { stroke: var(--soft); stroke-dasharray: 7 5; }
 polyline { fill: none; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; vector-effect: non-scaling-stroke; }

@@ -1,0 +1,271 @@
+"""`tiedae search`: the front it leaves, what it answers when it is interrupted, repeated, or asked for too much."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiedae.cli import main
+from tiedae.compress.config import DataConfig, LayerConfig, ModelConfig, Recipe, SearchConfig
+from tiedae.compress.errors import FormatError, InputError
+from tiedae.recipe import load_recipe
+from tiedae.searching import stopping
+from tiedae.searching.front import pareto
+from tiedae.searching.limits import Limits, parse_bytes, parse_share
+from tiedae.searching.space import key_of, space_of
+from tiedae.searching.stopping import Judge
+from tiedae.searching.study import Trials
+from tiedae.searching.trial import Outcome
+
+RECIPE = """
+name = "tiny"
+[data]
+source = "samples.npy"
+[model]
+layers = [ {units = 8, activation = "relu"}, {units = 4} ]
+[train]
+epochs = 3
+batch_size = 100
+[quantize]
+epochs = 1
+samples = 32
+[export]
+targets = ["tflite"]
+[verify]
+max_quality_loss = 20.0
+[search]
+code = [2, 4]
+hidden = [0.5, 1.0]
+"""
+WANTED = ["--max-bytes", "60k", "--max-error-increase", "900%"]
+
+
+@pytest.fixture(scope="module")
+def tiny(recipe_file: Path) -> Path:
+    path = recipe_file.with_name("tiny.toml")
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def searched(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DIR of a search of three trials that was not interrupted."""
+    out = tmp_path_factory.mktemp("search") / "whole"
+    assert main(["search", str(tiny), *WANTED, "--trials", "3", "--out", str(out), "-q"]) == 0
+    return out
+
+
+def front_of(out: Path, *, timed: bool = False) -> dict:
+    """front.json, without latencies: they are another measurement each time."""
+    front = json.loads((out / "front.json").read_text())
+    for row in [] if timed else [*front["front"], *front["trials"], front["reference"]]:
+        row.pop("latency_us")
+    return front
+
+
+def test_a_search_leaves_its_front_with_a_recipe_and_a_file_for_each_point(searched: Path) -> None:
+    front = front_of(searched, timed=True)
+    assert [row["state"] for row in front["trials"]] == ["complete"] * 3
+    assert front["trials"][0]["point"] == {"code": 4, "hidden_0": 8}, "the recipe as it is comes first"
+    assert front["chosen"] == min(front["front"], key=lambda row: row["error"])["name"]
+    assert front["reference"]["latency_us"] > 0
+    for row in front["front"]:
+        assert (searched / f"{row['name']}.tflite").stat().st_size == row["bytes"] and row["latency_us"] > 0
+        recipe = load_recipe(searched / f"{row['name']}.toml")
+        units = [layer.units for layer in recipe.model.layers]
+        assert units == [row["point"]["hidden_0"], row["point"]["code"]] and recipe.search is None
+    page = (searched / "front.html").read_text()
+    assert page.count("<circle") >= 3 and f"{front['chosen']} is chosen" in page and "<script" not in page
+
+
+def test_the_recipe_of_a_point_makes_the_file_that_was_measured(searched: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main(["run", str(searched / "point-01.toml"), "--out", str(out), "-q"]) == 0
+    assert (out / "bundle" / "tiny-point-01.int8.tflite").read_bytes() == (searched / "point-01.tflite").read_bytes()
+
+
+def test_the_same_call_answers_from_what_is_done(searched: Path, tiny: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("tiedae.compress.train.fit", None)
+    assert main(["search", str(tiny), *WANTED, "--trials", "3", "--out", str(searched), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trials"][2]["state"] == "complete"
+
+
+def test_an_interrupted_search_goes_on_to_the_same_front(
+    searched: Path, tiny: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    out, epochs = tmp_path / "out", []
+
+    def interrupt(_judge: Judge, stage: str, epoch: int, *_: object) -> str:
+        epochs.append((stage, epoch))
+        if epochs.count(("train", 2)) == 2:
+            raise KeyboardInterrupt
+        return ""
+
+    call = ["search", str(tiny), *WANTED, "--trials", "3", "--out", str(out)]
+    with monkeypatch.context() as patched:
+        patched.setattr(Judge, "verdict", interrupt)
+        assert main(call) == 130
+    assert "interrupted; the same command with --resume goes on" in capsys.readouterr().err
+    assert list(out.rglob("checkpoint.npz")) and not (out / "front.json").exists()
+    assert main([*call, "--resume"]) == 0
+    assert "trial 1/3" not in capsys.readouterr().err
+    assert front_of(out) == front_of(searched)
+    assert main(["search", str(tiny), "--max-bytes", "1k", "--out", str(out)]) == 2
+    assert "holds a search for other limits; choose another --out, or --force" in capsys.readouterr().err
+
+
+def test_what_cannot_be_met_says_what_came_closest(tiny: Path, tmp_path: Path, capsys) -> None:
+    """Not even the smallest kernels fit into 50 bytes: one trial shows how far that is."""
+    assert main(["search", str(tiny), "--max-bytes", "50", "--out", str(tmp_path / "out"), "--trials", "9"]) == 2
+    front = front_of(tmp_path / "out")
+    (row,) = front["front"]
+    assert row["point"] == {"code": 2, "hidden_0": 4} and not row["meets"] and front["chosen"] is None
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"nothing found within --max-bytes 50; the closest is point-01: error {100 * row['error_increase']:+.1f} %" in line
+    assert f"at {row['bytes']:,} bytes" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "old", "new", "text"),
+    [
+        ([], "", "", "nothing to search for: give --max-bytes, --max-error-increase or --max-latency-us"),
+        (["--max-bytes", "60x"], "", "", "--max-bytes: got '60x', must be a size such as 60000, 60k, 64Ki or 1.5M"),
+        (["--max-bytes", "0"], "", "", "--max-bytes: got '0'"),
+        (["--max-error-increase=-5 %"], "", "", "--max-error-increase: got '-5 %', must be a share of 0 or more"),
+        (["--max-latency-us", "0"], "", "", "--max-latency-us: got '0', must be microseconds above 0"),
+        (["--max-bytes", "1k", "--trials", "0"], "", "", "--trials: got 0, must be 1 or more"),
+        (["--max-bytes", "1k", "--timeout", "0"], "", "", "--timeout: got 0, must be seconds above 0"),
+        (["--max-bytes", "1k"], "hidden", "hiden", "search.hiden: unknown key; did you mean hidden?"),
+        (["--max-bytes", "1k"], "[0.5, 1.0]", "[-0.5]", "search.hidden: got [-0.5], must be positive factors"),
+        (["--max-bytes", "1k"], "[2, 4]", "[2, 2]", "search.code: got [2, 2], must be a list of different values"),
+        (["--max-bytes", "1k"], "[2, 4]", "[0]", "search.code: got [0], must be sizes of 1 or more"),
+        (
+            ["--max-bytes", "1k"],
+            "[0.5, 1.0]",
+            "[1.0]\nvalidation = 0.95",
+            "search.validation: got 0.95, must be less than 1 − test",
+        ),
+        (
+            ["--max-bytes", "1k"],
+            "[2, 4]",
+            str([*range(1, 40_000)]),
+            "search: holds 79,998 combinations, must be 50,000 or fewer",
+        ),
+        (["--max-bytes", "1k"], '["tflite"]', '["onnx"]', "export.targets: got ['onnx'], must hold \"tflite\""),
+        (["--max-bytes", "1k"], "samples.npy", "sample.npy", "sample.npy: no such file or folder"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_leaves_nothing(tiny: Path, tmp_path: Path, capsys, options, old, new, text) -> None:
+    path = tiny.with_name("wrong.toml")
+    path.write_text(RECIPE.replace(old, new))
+    assert main(["search", str(path), *options, "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert text in line and not (tmp_path / "out").exists()
+
+
+def test_without_optuna_the_line_says_what_brings_it(tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert main(["search", str(tiny), *WANTED, "--out", str(tmp_path / "out")]) == 2
+    assert "optuna is not installed: pip install 'tiedae[search]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("60k", 60_000), ("64Ki", 65_536), ("1.5M", 1_500_000), ("1Mi", 1 << 20), ("777", 777), ("60kB", 60_000)],
+)
+def test_sizes(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize(("text", "share"), [("2%", 0.02), ("0.02", 0.02), ("12.5 %", 0.125), ("0", 0.0)])
+def test_shares(text: str, share: float) -> None:
+    assert parse_share(text) == share
+
+
+@pytest.mark.parametrize("text", ["k60", "-1", "nan", "inf", "1e3", "", "6 0k"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--max-bytes: got"):
+        parse_bytes(text)
+
+
+def outcome(number: int, size: int, error: float | None, state: str = "complete", losses: list[float] | None = None) -> Outcome:
+    return Outcome(number, {"code": number}, state, "", error, size, size, None, {"train": losses or []})
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), max_size=12))
+def test_no_trial_beats_a_point_of_the_front_and_every_other_is_beaten(costs: list[tuple[int, int]]) -> None:
+    trials = [outcome(number, size, float(error)) for number, (size, error) in enumerate(costs)]
+    front = pareto([*trials, outcome(99, 1, None, "stopped")], "file", timed=False)
+    on = {costs[point.number or 0] for point in front}
+    assert len(on) == len(front)
+    for size, error in costs:
+        beaten = any(a <= size and b <= error and (a, b) != (size, error) for a, b in on)
+        assert beaten != ((size, error) in on)
+
+
+FINISHED = [outcome(n, size, error, losses=[4.0, 2.0]) for n, (size, error) in enumerate([(10, 1.6), (20, 1.2), (30, 1.0)], 1)]
+"""Every one halved its loss from the first epoch to the second; the best ended at half of its last loss."""
+
+
+@pytest.mark.parametrize(
+    ("finished", "least", "limits", "epoch", "loss", "stopped"),
+    [
+        (FINISHED, 20, Limits(bytes=99), 2, 4.0, True),
+        (FINISHED, 19, Limits(bytes=99), 2, 3.0, False),
+        (FINISHED, 20, Limits(bytes=99), 2, 2.4, False),
+        (FINISHED[:2], 20, Limits(bytes=99), 2, 9.0, False),
+        (FINISHED, 9, Limits(bytes=99), 2, 9.0, False),
+        (FINISHED, 9, Limits(bytes=99, error_increase=0.5), 2, 9.0, True),
+        (FINISHED, 9, Limits(bytes=9, error_increase=0.5), 2, 9.0, False),
+        (FINISHED, 20, Limits(bytes=99), 1, 80.0, False),
+    ],
+    ids=["beaten", "larger ones only", "may still win", "too few to tell", "small", "limit", "limit nothing meets", "grace"],
+)
+def test_a_trial_is_stopped_where_even_a_flattering_estimate_is_beaten(finished, least, limits, epoch, loss, stopped) -> None:
+    judge = Judge(finished, least, "file", limits, float_error=1.0)
+    assert bool(judge.verdict("train", epoch, 8, loss)) == stopped
+    assert judge.estimate("train", 2, 4.0) == (stopping.FLATTERY * 2.0 if len(finished) == 3 else 0.0)
+
+
+def whole_recipe(**search: object) -> Recipe:
+    layers = (LayerConfig(64, "relu"), LayerConfig(32, "relu"), LayerConfig(16))
+    return Recipe("x", DataConfig("x.npy"), ModelConfig(layers, inputs=100), search=SearchConfig(**search))
+
+
+def play(path: Path, recipe: Recipe, count: int, most_bytes: float = math.inf) -> list[tuple]:
+    """Trials of a made-up objective, gone on from what the file holds: the larger the net, the lower its error."""
+    space = space_of(recipe)
+    trials = Trials(path, space, lambda outcome: {"bytes": (outcome.number or 0) % 2 - 0.5})
+    while trials.spent < count and (proposal := trials.propose(most_bytes)) is not None:
+        size, number = space.least[key_of(proposal.point)], trials.spent + 1
+        error, state = (1e4 / size, "complete") if proposal.fits else (None, "impossible")
+        trials.record(proposal, Outcome(number, proposal.point, state, "", error, size, size))
+    return [(each.state, *each.point.values()) for each in trials.outcomes]
+
+
+def test_the_same_seed_proposes_the_same_points_interrupted_or_not_and_another_does_not(tmp_path: Path) -> None:
+    whole = play(tmp_path / "a.db", whole_recipe(), 16)
+    assert len(set(whole)) == 16 and whole[0] == ("complete", 16, 64, 32)
+    for count in (3, 11, 16):
+        parts = play(tmp_path / "b.db", whole_recipe(), count)
+        assert parts == whole[:count]
+    assert play(tmp_path / "c.db", whole_recipe(seed=1), 16) != whole
+
+
+@pytest.mark.parametrize("most_bytes", [1200, 2000])
+def test_impossible_points_cost_no_trial_and_every_possible_one_comes_in_the_end(tmp_path: Path, most_bytes: int) -> None:
+    recipe = whole_recipe(code=[8, 16], hidden=[0.125, 0.25, 0.5])
+    possible = sum(least <= most_bytes for least in space_of(recipe).least.values())
+    states = [state for state, *_ in play(tmp_path / "a.db", recipe, 99, most_bytes)]
+    assert 0 < possible < 18 and states.count("complete") == possible and len(states) <= 18
+
+
+def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(FormatError, match=r"study\.db: damaged .*--force starts afresh"):
+        Trials(tmp_path / "study.db", space_of(whole_recipe()), lambda _: {})

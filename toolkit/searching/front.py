@@ -1,0 +1,120 @@
+"""The result of a search: the points that no other beats, and the one that is chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .limits import Limits
+from .space import Space
+from .trial import Outcome
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The recipe's own float model: its validation error, and its .tflite file's bytes and latency."""
+
+    error: float
+    bytes: int
+    latency_us: float | None = None
+
+
+def pareto(outcomes: Sequence[Outcome], counted: str, *, timed: bool) -> list[Outcome]:
+    """The finished outcomes that none beats in error and size (and latency, where `timed`), by size."""
+
+    def costs(outcome: Outcome) -> tuple[float, ...]:
+        size = outcome.size(counted)
+        assert outcome.error is not None and size is not None
+        return (size, outcome.error, outcome.latency_us or 0.0) if timed else (size, outcome.error)
+
+    best: dict[tuple[float, ...], Outcome] = {}
+    for outcome in sorted((each for each in outcomes if each.state == "complete"), key=costs):
+        mine = costs(outcome)
+        if not any(all(a <= b for a, b in zip(theirs, mine, strict=True)) for theirs in best):
+            best[mine] = outcome
+    return list(best.values())
+
+
+def describe(
+    front: Sequence[Outcome],
+    trials: Sequence[Outcome],
+    latency_us: Mapping[int | None, float | None],
+    limits: Limits,
+    reference: Reference,
+    space: Space,
+) -> dict[str, Any]:
+    """The front as JSON: limits, reference, space, the chosen point and the closest, the points and all trials.
+
+    Chosen is the lowest error within the limits where bytes are limited, else the smallest file.
+    """
+    assert space.recipe.search is not None
+    counted = space.recipe.search.size
+    points = [
+        _row(outcome, limits, reference, counted, latency_us.get(outcome.number, outcome.latency_us))
+        | {"name": f"point-{place:02}"}
+        for place, outcome in enumerate(front, 1)
+    ]
+    met = [point for point in points if point["meets"]]
+    cost = "error" if limits.bytes < math.inf else COUNTED[counted]
+    return {
+        "schema": SCHEMA,
+        "limits": limits.to_json(),
+        "size": counted,
+        "reference": asdict(reference),
+        "space": space.values,
+        "chosen": min(met, key=lambda point: point[cost])["name"] if met else None,
+        "closest": min(points, key=lambda point: point["excess"])["name"] if points else None,
+        "front": points,
+        "trials": [_row(outcome, limits, reference, counted, outcome.latency_us) for outcome in trials],
+    }
+
+
+COUNTED = {"file": "bytes", "gzip": "gzip_bytes"}
+
+
+def _row(outcome: Outcome, limits: Limits, reference: Reference, counted: str, latency_us: float | None) -> dict[str, Any]:
+    row = {
+        "trial": outcome.number,
+        "state": outcome.state,
+        "point": dict(outcome.point),
+        "error": outcome.error,
+        "bytes": outcome.bytes,
+        "gzip_bytes": outcome.gzip_bytes,
+        "latency_us": latency_us,
+    }
+    size = outcome.size(counted)
+    if outcome.error is None or size is None:
+        return row | {"note": outcome.note}
+    increase = outcome.error / reference.error - 1
+    excess = limits.excess(size, increase, latency_us)
+    return row | {
+        "error_increase": increase,
+        "meets": max(excess.values()) <= 0,
+        "excess": sum(max(0.0, each) for each in excess.values()),
+    }
+
+
+def point_text(point: Mapping[str, Any]) -> str:
+    """A point in words, such as `code 30, hidden_0 128`."""
+    return ", ".join(f"{name} {value}" for name, value in point.items())
+
+
+HEADER = ("point", "what", "error", "increase", "bytes", "gzip", "µs", "within the limits")
+
+
+def cells(row: Mapping[str, Any], front: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of the front as text, under `HEADER`."""
+    return (
+        row["name"],
+        point_text(row["point"]),
+        f"{row['error']:.4g}",
+        f"{100 * row['error_increase']:+.1f} %",
+        f"{row['bytes']:,}",
+        f"{row['gzip_bytes']:,}",
+        "" if row["latency_us"] is None else f"{row['latency_us']:.3g}",
+        "chosen" if row["name"] == front["chosen"] else "yes" if row["meets"] else "no",
+    )

@@ -1,0 +1,75 @@
+"""What a search has to reach, and how far a measurement is from it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from tiedae.compress.errors import InputError
+
+UNITS = {"": 1, "k": 1000, "M": 1000**2, "Ki": 1024, "Mi": 1024**2}
+
+
+def parse_bytes(text: str) -> int:
+    """`60k`, `64Ki`, `1.5M` or plain bytes → bytes (k = 1000, Ki = 1024); InputError for anything else."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(k|Ki|M|Mi|)B?", text.strip())
+    count = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    if count < 1:
+        raise InputError(f"--max-bytes: got {text!r}, must be a size such as 60000, 60k, 64Ki or 1.5M")
+    return count
+
+
+def parse_share(text: str) -> float:
+    """`2%` or `0.02` → 0.02; InputError for anything else, or below 0."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)", text.strip())
+    if not found:
+        raise InputError(f"--max-error-increase: got {text!r}, must be a share of 0 or more, such as 2% or 0.02")
+    return float(found[1]) / (100 if found[2] else 1)
+
+
+def parse_latency(text: str) -> float:
+    """Microseconds above 0; InputError for anything else."""
+    found = re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text.strip())
+    value = float(text) if found else 0.0
+    if value <= 0:
+        raise InputError(f"--max-latency-us: got {text!r}, must be microseconds above 0, such as 25")
+    return value
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most bytes, the largest increase of the error over the recipe's float model (a share), the most microseconds.
+
+    Infinity where a limit is not asked for; at least one is.
+    """
+
+    bytes: float = math.inf
+    error_increase: float = math.inf
+    latency_us: float = math.inf
+
+    def __post_init__(self) -> None:
+        if min(self.bytes, self.error_increase, self.latency_us) == math.inf:
+            raise InputError("nothing to search for: give --max-bytes, --max-error-increase or --max-latency-us")
+
+    def excess(self, size: float, error_increase: float, latency_us: float | None) -> dict[str, float]:
+        """How far each is beyond the limit that was asked for, relative to what is allowed; 0 or less where the limit holds."""
+        beyond = {
+            "bytes": size / self.bytes - 1,
+            "error_increase": (1 + error_increase) / (1 + self.error_increase) - 1,
+            "latency_us": 0.0 if latency_us is None else latency_us / self.latency_us - 1,
+        }
+        return {name: beyond[name] for name, limit in self.to_json().items() if limit is not None}
+
+    def texts(self) -> list[str]:
+        """The limits that were asked for, as the command line has them."""
+        asked = {
+            f"--max-bytes {self.bytes:,.0f}": self.bytes,
+            f"--max-error-increase {100 * self.error_increase:g}%": self.error_increase,
+            f"--max-latency-us {self.latency_us:g}": self.latency_us,
+        }
+        return [text for text, value in asked.items() if value < math.inf]
+
+    def to_json(self) -> dict[str, float | None]:
+        named = {"bytes": self.bytes, "error_increase": self.error_increase, "latency_us": self.latency_us}
+        return {name: value if value < math.inf else None for name, value in named.items()}

@@ -1,0 +1,240 @@
+"""A search: trials one after the other, each kept once it is over, and the front that they make.
+
+DIR/search.json        what the search is for
+DIR/study.db           the trials, an Optuna study in SQLite
+DIR/models/            trained stages, kept by what they depend on; may be deleted once the search is over
+DIR/front.json, .html  the front and all trials
+DIR/point-NN.*         the recipe and the int8 .tflite file of each point of the front
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tiedae.compress.config import Recipe
+from tiedae.compress.errors import DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
+from tiedae.compress.files import write_atomic
+
+from ..claims import Marker, alone_in, write_json
+from ..console import Console, Progress
+from ..pipeline import data_digest, resources
+from ..recipe import check_inputs, recipe_digest, recipe_to_dict, recipe_to_toml
+from ..sources import DATA_SETS, load_splits
+from .front import COUNTED, Reference, describe, pareto, point_text
+from .limits import Limits
+from .page import render
+from .space import Point, Space, key_of, space_of
+from .stopping import Judge
+from .study import Trials, require_optuna
+from .trial import Made, Outcome, Workshop, latencies, losses
+
+
+def search(
+    recipe: Recipe,
+    *,
+    base: Path,
+    out: Path,
+    limits: Limits,
+    trials: int,
+    timeout: float | None,
+    resume: bool,
+    force: bool,
+    console: Console,
+) -> dict[str, Any]:
+    """Search into `out`, or go on with, or answer from, what it already holds; returns the front (see `front.describe`).
+
+    `trials` models are trained at most, and none begins after `timeout` seconds. Raises InputError where `out` holds another
+    search (unless `force`, which replaces it), UnavailableError without Optuna. Limits that nothing meets are no error here.
+    """
+    if trials < 1:
+        raise InputError(f"--trials: got {trials}, must be 1 or more")
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"--timeout: got {timeout:g}, must be seconds above 0")
+    require_optuna()
+    if "tflite" not in recipe.export.targets:
+        raise RecipeError(
+            f'export.targets: got {list(recipe.export.targets)}, must hold "tflite": its file is what is measured'
+        )
+    if recipe.quantize.calibration is not None:
+        raise RecipeError("quantize.calibration: must be left out: each model of a search is calibrated by itself")
+    space = space_of(check_inputs(recipe, recipe.model.inputs or 1))
+    splits = load_splits(space.recipe.data, recipe.model.output_activation, base=base)
+    space = space_of(check_inputs(recipe, splits.inputs))
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, must be a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    data_sha256 = data_digest(splits)
+    with alone_in(out), resources():
+        _claim(out, space, limits, data_sha256, resume=resume, force=force, console=console)
+        workshop = Workshop(splits, out / "models", data_sha256)
+        archive = workshop.stages(space.recipe, _shown(console, "float")).floating()
+        float_file, error = workshop.make(space.recipe, archive)
+        reference = Reference(error, len(float_file.data))
+        run = _Search(space, workshop, limits, reference, float_file, out, base, console)
+        return run.finish(run.trials(trials, timeout))
+
+
+def _claim(out: Path, space: Space, limits: Limits, data_sha256: str, *, resume: bool, force: bool, console: Console) -> None:
+    mine = {"recipe_sha256": recipe_digest(space.recipe), "data_sha256": data_sha256}
+    mine |= {"space": space.values, "limits": limits.to_json()}
+    words = {
+        "recipe_sha256": "a search of another recipe",
+        "data_sha256": "a search on other data",
+        "space": "a search over another space",
+        "limits": "a search for other limits",
+    }
+    ours = [out / name for name in ("study.db", "models", "front.json", "front.html")]
+    marker = Marker(out / "search.json", mine, words, [*ours, *out.glob("point-*.*")])
+    if not marker.claim({"recipe": recipe_to_dict(space.recipe)}, force=force) and resume:
+        console.note(f"{out}: nothing to resume, starting")
+
+
+def _shown(console: Console, title: str) -> Progress:
+    """Progress of one training, on a screen only: elsewhere a line per trial is enough."""
+
+    def show(stage: str, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
+        if console.live:
+            console.progress(f"{title} {stage}", epoch, epochs, step, steps, loss)
+
+    return show
+
+
+class _Hopeless(Exception):
+    """A trial ends here: its text says why."""
+
+
+@dataclass(frozen=True)
+class _Search:
+    space: Space
+    workshop: Workshop
+    limits: Limits
+    reference: Reference
+    float_file: Made
+    out: Path
+    base: Path
+    console: Console
+
+    @property
+    def counted(self) -> str:
+        assert self.space.recipe.search is not None
+        return self.space.recipe.search.size
+
+    def trials(self, most: int, timeout: float | None) -> Trials:
+        """Run trials until there are `most`, the time is over or the space is."""
+        trials, begun = Trials(self.out / "study.db", self.space, self.excess), time.monotonic()
+        self.console.note(f"float model of the recipe: error {self.reference.error:.4g}")
+        while trials.spent < most and (timeout is None or time.monotonic() - begun < timeout):
+            proposal = trials.propose(self.limits.bytes)
+            if proposal is None:
+                self.console.note("no point of the space is left that fits")
+                break
+            number, least = trials.spent + 1, self.space.least[key_of(proposal.point)]
+            if not proposal.fits:
+                trials.record(proposal, Outcome(None, proposal.point, "impossible", f"its kernels take {least:,} B"))
+                continue
+            judge = Judge(trials.finished, least, self.counted, self.limits, self.reference.error)
+            outcome = self.trial(number, proposal.point, judge, f"trial {number}/{most}")
+            trials.record(proposal, outcome)
+            self.console.note(f"trial {number}/{most}  {point_text(outcome.point)}: {self.text(outcome)}")
+        return trials
+
+    def excess(self, outcome: Outcome) -> dict[str, float]:
+        """How far an outcome is beyond each limit, as far as that is known."""
+        size = outcome.size(self.counted)
+        if outcome.error is not None and size is not None:
+            return self.limits.excess(size, outcome.error / self.reference.error - 1, outcome.latency_us)
+        if outcome.state == "impossible":
+            return {"bytes": self.space.least[key_of(outcome.point)] / self.limits.bytes - 1}
+        return {}
+
+    def trial(self, number: int, point: Point, judge: Judge, title: str) -> Outcome:
+        recipe = self.space.recipe_of(point)
+        seen: dict[str, list[float]] = {}
+
+        def after_epoch(record: Mapping[str, Any]) -> None:
+            seen.setdefault(record["stage"], []).append(record["validation_loss"])
+            reason = judge.verdict(record["stage"], record["epoch"], recipe.train.epochs, record["validation_loss"])
+            if reason:
+                raise _Hopeless(reason)
+
+        try:
+            archives = self.workshop.stages(recipe, _shown(self.console, title), after_epoch).run()
+            made, error = self.workshop.make(recipe, archives["quantize"])
+        except _Hopeless as stopped:
+            return Outcome(number, point, "stopped", str(stopped), losses=seen)
+        except (InputError, ExportError) as error:
+            if isinstance(error, DataError | FormatError):
+                raise
+            return Outcome(number, point, "refused", str(error))
+        latency = None if self.limits.latency_us == math.inf else self.latencies({"trial": made})["trial"]
+        sizes = len(made.data), made.gzip_bytes
+        return Outcome(number, point, "complete", "", error, *sizes, latency, losses(archives))
+
+    def latencies(self, files: Mapping[str, Made]) -> dict[str, float]:
+        """Microseconds of each file, timed in turns with the recipe's float file (`float`)."""
+        return latencies({"float": self.float_file, **files})
+
+    def text(self, outcome: Outcome) -> str:
+        if outcome.error is None:
+            return f"{outcome.state}: {outcome.note}"
+        change = 100 * (outcome.error / self.reference.error - 1)
+        latency = "" if outcome.latency_us is None else f", {outcome.latency_us:.3g} µs"
+        return f"error {outcome.error:.4g} ({change:+.1f} %), {outcome.bytes:,} B, {outcome.gzip_bytes:,} B gzip{latency}"
+
+    def finish(self, trials: Trials) -> dict[str, Any]:
+        """Write the front: its points as recipes and files, timed side by side, then front.json and front.html."""
+        timed = self.limits.latency_us < math.inf
+        points = pareto(trials.outcomes, self.counted, timed=timed)
+        made = {point.number: self.remade(point) for point in points}
+        try:
+            times = self.latencies({str(number): each for number, each in made.items()})
+        except UnavailableError as error:
+            if timed:
+                raise
+            self.console.note(f"latency: not measured, {error}")
+            times = {}
+        latency = {number: times.get(str(number)) for number in made}
+        reference = dataclasses.replace(self.reference, latency_us=times.get("float"))
+        front = describe(points, trials.outcomes, latency, self.limits, reference, self.space)
+        for old in self.out.glob("point-*.*"):
+            old.unlink()
+        for point, row in zip(points, front["front"], strict=True):
+            recipe = dataclasses.replace(self.portable(point.point), name=f"{self.space.recipe.name}-{row['name']}")
+            text = f"Point {row['name']} of the search {self.out.name}: {self.text(point)}\nError on validation samples."
+            write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
+            write_atomic(self.out / f"{row['name']}.tflite", made[point.number].data)
+        write_json(self.out / "front.json", front)
+        write_atomic(self.out / "front.html", render(front, f"Search: {self.space.recipe.name}").encode())
+        return front
+
+    def remade(self, outcome: Outcome) -> Made:
+        """The file of a finished outcome, from its model."""
+        recipe = self.space.recipe_of(outcome.point)
+        return self.workshop.make(recipe, self.workshop.stages(recipe, _shown(self.console, "front")).run()["quantize"])[0]
+
+    def portable(self, point: Point) -> Recipe:
+        """The recipe of a point as a file of its own has it: the path of its data in full, and no [search]."""
+        recipe = self.space.recipe_of(point)
+        source = recipe.data.source
+        if source not in DATA_SETS:
+            source = str((self.base / Path(source).expanduser()).resolve())
+        return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=source), search=None)
+
+
+def require_found(front: Mapping[str, Any], limits: Limits, out: Path) -> None:
+    """Raise InputError, saying what came closest, where no point is within the limits."""
+    if front["chosen"] is not None:
+        return
+    asked = " and ".join(limits.texts())
+    closest = next((row for row in front["front"] if row["name"] == front["closest"]), None)
+    if closest is None:
+        raise InputError(f"{out}: none of {len(front['trials'])} trials gave a file; {asked} cannot be judged")
+    latency = "" if limits.latency_us == math.inf else f", {closest['latency_us']:.3g} µs"
+    got = f"error {100 * closest['error_increase']:+.1f} % at {closest[COUNTED[front['size']]]:,} bytes{latency}"
+    raise InputError(f"{out}: nothing found within {asked}; the closest is {closest['name']}: {got}")

@@ -1,0 +1,158 @@
+"""One trial: a recipe trained, compressed and written as the int8 .tflite file that it would ship, and measured."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tiedae.compress.config import Recipe
+from tiedae.compress.data import Samples, Splits
+from tiedae.export.bench.latency import Group, Timed, time_groups
+from tiedae.export.bundle import npy, program_input
+from tiedae.export.formats.tflite_writer import to_tflite
+from tiedae.export.interpreter import execute
+from tiedae.export.parity.measure import squared_error
+
+from ..console import Progress
+from ..pipeline import Stages, load_model
+from ..recipe import recipe_to_dict
+
+if TYPE_CHECKING:
+    from tiedae.compress.train import AfterEpoch
+    from tiedae.export.program import Program
+
+SAMPLES = 2000
+"""The most validation samples that a file is measured on."""
+SECONDS = 2.0
+"""How long files are timed side by side."""
+RUNTIME = "litert-xnnpack"
+GZIP_LEVEL = 9
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A file of a trial: its bytes, and what its signature for timing reads."""
+
+    data: bytes
+    signature: str
+    x: np.ndarray
+
+    @property
+    def gzip_bytes(self) -> int:
+        return len(gzip.compress(self.data, GZIP_LEVEL, mtime=0))
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where recipes become models: `folder` keeps each stage by what it depends on, so that equal stages are trained once."""
+
+    splits: Splits
+    folder: Path
+    data_sha256: str
+
+    @property
+    def validation(self) -> Samples:
+        assert self.splits.validation is not None
+        return self.splits.validation
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """float32 [n, inputs]: the validation samples that files are measured on, in model units."""
+        return next(self.validation.batches(np.arange(min(len(self.validation), SAMPLES)), SAMPLES))
+
+    def stages(self, recipe: Recipe, progress: Progress, after_epoch: AfterEpoch | None = None) -> Stages:
+        return Stages(recipe, self.splits, lambda stage: self.folder / self._key(recipe, stage), progress, after_epoch)
+
+    def _key(self, recipe: Recipe, stage: str) -> str:
+        """A digest of all that a stage depends on: the data, and the recipe's tables up to its own."""
+        names = [each.name for each in fields(Recipe)]
+        tables = names[1 : names.index(stage) + 1] + (["export"] if stage == "quantize" else [])
+        whole = recipe_to_dict(recipe)
+        text = json.dumps([self.data_sha256, *(whole[name] for name in tables)], sort_keys=True)
+        return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def float_error(self, archive: Path) -> float:
+        """The validation error of a Keras model."""
+        from tiedae.export.assemble import keras_function
+
+        return squared_error(self.x, keras_function(load_model(archive))(self.x)[1])
+
+    def make(self, recipe: Recipe, archive: Path) -> tuple[Made, float]:
+        """The .tflite file of a model, and its validation error by the integer program that XNNPACK agrees with."""
+        from tiedae.export.lowering import lower
+
+        program = lower(load_model(archive), recipe.name, form="split")
+        io = self._io(recipe) if program.quantized else "float32"
+        data = to_tflite(program, signatures=recipe.export.signatures, io=io)
+        return Made(data, *_timed_input(program, recipe, io)), self._error(program)
+
+    def _error(self, program: Program) -> float:
+        if not program.quantized:
+            return squared_error(self.x, execute(program, "reconstruct", self.x)["y"])
+        y = execute(program, "reconstruct", program_input(program, self.x))["y"]
+        return squared_error(self.x, program.quantization("y").dequantize(y))
+
+    def _io(self, recipe: Recipe) -> str:
+        byte_data = self.splits.train.dtype == np.uint8 and self.splits.scaling.rule == "byte"
+        return {True: "uint8", False: "float32"}[byte_data] if recipe.export.io == "auto" else recipe.export.io
+
+
+def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:
+    """The signature that is timed, the whole model where the file has it, and zeros as its input at batch 1."""
+    signature = max(recipe.export.signatures, key=("decode", "encode", "reconstruct").index)
+    port = program.part(signature)[1]
+    dtype = {"x": io, "code": "uint8" if program.quantized else "float32"}[port]
+    return signature, np.zeros((1, program.tensors[port].size), dtype)
+
+
+def losses(archives: Mapping[str, Path]) -> dict[str, list[float]]:
+    """The validation loss after each epoch of each stage, from the histories beside the archives."""
+    histories = {stage: json.loads(path.with_suffix(".json").read_bytes()) for stage, path in archives.items()}
+    return {stage: [record["validation_loss"] for record in history] for stage, history in histories.items()}
+
+
+def latencies(files: Mapping[str, Made]) -> dict[str, float]:
+    """Microseconds a call in XNNPACK with one thread, batch 1: medians, all files timed in turns in a process of their own.
+
+    Raises UnavailableError where the runtime does not come up.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        timed = []
+        for index, (name, made) in enumerate(files.items()):
+            model, x = Path(folder) / f"{index}.tflite", Path(folder) / f"{index}.npy"
+            model.write_bytes(made.data)
+            x.write_bytes(npy(made.x))
+            timed.append(Timed(name, RUNTIME, str(model), made.signature, str(x)))
+        (measured,) = time_groups([Group(tuple(timed), 1, "invoke")], threads=1, seconds=SECONDS)
+    return {name: timing.median_us for name, timing in measured.timings.items()}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one point; `number` counts those that trained a model, from 1.
+
+    `state` is `complete`, `stopped` (hopeless, by `note`), `impossible` (its kernels alone are too large) or `refused` (no
+    model, by `note`). `error` is the squared error per validation sample, `bytes` and `gzip_bytes` those of the int8 .tflite,
+    `latency_us` None where nothing asked for it. `losses` by stage are those after each epoch.
+    """
+
+    number: int | None
+    point: Mapping[str, Any]
+    state: str
+    note: str = ""
+    error: float | None = None
+    bytes: int | None = None
+    gzip_bytes: int | None = None
+    latency_us: float | None = None
+    losses: Mapping[str, list[float]] | None = None
+
+    def size(self, counted: str) -> int | None:
+        return {"file": self.bytes, "gzip": self.gzip_bytes}[counted]
