@@ -108,6 +108,11 @@ class _Seen:
 OBSERVER_OF_METHOD = {"ptq": "minmax", "qat": "moving-average"}
 
 
+def observer_of(config: QuantizeConfig) -> str:
+    """The observer that a configuration asks for, by name: its own, or that of its method."""
+    return OBSERVER_OF_METHOD[config.method] if config.observer == "auto" else config.observer
+
+
 def quantize_post_training(
     model: TiedAutoencoder,
     data: Representative,
@@ -123,8 +128,7 @@ def quantize_post_training(
     """
     model.quantize_kernels(spec.granularity, spec.bits)
     if calibration is None:
-        observer = OBSERVER_OF_METHOD[config.method] if config.observer == "auto" else config.observer
-        calibration = calibrate(model, data, observer, bits={"code": spec.code_bits})
+        calibration = calibrate(model, data, observer_of(config), bits={"code": spec.code_bits})
     else:
         calibration.require_model(model, spec)
         calibration.require_scaling(data.scaling)

@@ -180,6 +180,20 @@ def _parser() -> _Parser:
     sensitivity.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     sensitivity.add_argument("--html", type=Path, metavar="FILE", help="write a page with curves here")
 
+    calibrate = command("calibrate", commands.calibrate, "Take the ranges of a trained model from its recipe's training data.")
+    calibrate.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    calibrate.add_argument("--model", type=Path, metavar="DIR", help="the folder OUT/model of a run (default: runs/NAME/model)")
+    calibrate.add_argument(
+        "--observer", metavar="NAME", help="minmax, moving-average, percentile, mse or kl (default: the recipe's)"
+    )
+    calibrate.add_argument("--samples", type=int, metavar="N", help="how many training samples (default: the recipe's)")
+    calibrate.add_argument(
+        "--max-clipping", type=float, default=0.01, metavar="SHARE", help="tell tensors clipped more (default: 0.01)"
+    )
+    calibrate.add_argument("--out", type=Path, metavar="FILE", help="where to (default: calibration.json beside DIR)")
+    calibrate.add_argument("--html", type=Path, metavar="FILE", help="draw the histograms with the chosen ranges here")
+    calibrate.add_argument("--json", action="store_true", help="the diagnosis as JSON")
+
     report = command("report", commands.report, "Render report.html and MODEL_CARD.md of a bundle from its metrics.")
     report.add_argument("bundle", type=Path, metavar="BUNDLE")
 

@@ -152,6 +152,31 @@ def sensitivity(arguments: argparse.Namespace, console: Console) -> int:
     return FINE
 
 
+def calibrate(arguments: argparse.Namespace, console: Console) -> int:
+    from tiedae.calibration.page import render_page
+    from tiedae.compress.files import write_atomic
+
+    from .calibrating import calibrate, recipe_for, table_rows
+
+    recipe = recipe_for(arguments.recipe, observer=arguments.observer, samples=arguments.samples)
+    model = arguments.model or Path("runs") / recipe.name / "model"
+    out = arguments.out or model.parent / "calibration.json"
+    found = calibrate(recipe, base=arguments.recipe.parent, model=model, clipping=arguments.max_clipping)
+    if arguments.html:
+        write_atomic(arguments.html, render_page(recipe.name, found.calibration, found.diagnosis).encode())
+    write_atomic(out, found.calibration.to_json().encode())
+    if arguments.json:
+        console.say(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        return FINE
+    console.table(recipe.name, ("tensor", "range", "step", "clipped", "dead units"), table_rows(found))
+    for finding in found.diagnosis.findings:
+        console.say(f"{finding.kind}: {finding.text}")
+    for line in found.summary:
+        console.say(line)
+    console.say(f"calibration: {out}")
+    return FINE
+
+
 def report(arguments: argparse.Namespace, console: Console) -> int:
     from tiedae.export.report.rendering import render_bundle
 

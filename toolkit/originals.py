@@ -49,15 +49,21 @@ def load_test(path: Path, manifest: Mapping[str, Any], source: str) -> Samples:
     return test
 
 
+def float_archives(folder: Path) -> list[Path]:
+    """The float models in OUT/model of a run, in the order of its stages; InputError where there is none."""
+    archives = [folder / name for name in STAGES if (folder / name).is_file()]
+    if not archives:
+        raise InputError(f"{folder}: holds no model ({' or '.join(STAGES)}); must be the folder OUT/model of a run")
+    return archives
+
+
 def find_archives(folder: Path, widths: Sequence[int]) -> list[Path]:
     """The float models in OUT/model of a run, in the order of its stages.
 
     Raises InputError where there is none, or the last is of other widths than the bundle's, FormatError for a damaged one.
     Those before it may be wider: pruning can take units out.
     """
-    archives = [folder / name for name in STAGES if (folder / name).is_file()]
-    if not archives:
-        raise InputError(f"{folder}: holds no model ({' or '.join(STAGES)}); must be the folder OUT/model of a run")
+    archives = float_archives(folder)
     for archive in archives:
         found = _widths(archive)
         same = found == list(widths)

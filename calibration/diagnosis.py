@@ -1,0 +1,193 @@
+"""What a calibration says about itself: whether more samples helped, which units are dead, where values are clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..compress.autoencoder import TiedAutoencoder
+from ..compress.config import require
+from ..compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
+from .artefact import Calibration
+from .observers import Distribution
+from .ranges import BATCH, calibrate, tensors_by_batch
+from .representative import MINIMUM, Representative
+from .selection import Range
+
+SHOWN_UNITS = 8
+"""How many dead units a line names."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where on something is told: `clipping` is a share of a tensor's values, `worse` one of an error."""
+
+    clipping: float = 0.01
+    worse: float = 0.01
+
+    def __post_init__(self) -> None:
+        require(0 <= self.clipping < 1, "clipping", self.clipping, "a share in [0, 1)")
+        require(self.worse >= 0, "worse", self.worse, "a share from 0")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to look at: `kind` is `more samples`, `dead units` or `clipping`; `tensor` is empty for the whole model."""
+
+    kind: str
+    tensor: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Errors on `held_out` samples with ranges of `half` and of `whole` the others, counted in samples.
+
+    `error` is the pair of squared errors per sample of the simulated reconstruction, `tensors` the pair of mean squared errors
+    of each tensor's grid, `ranges` the pair of its ranges.
+    """
+
+    held_out: int
+    half: int
+    whole: int
+    error: tuple[float, float]
+    tensors: Mapping[str, tuple[float, float]]
+    ranges: Mapping[str, tuple[Range, Range]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Findings, worst kind first; `fixed` tensors have a range that the model fixes; `skipped` is why there are no halves."""
+
+    findings: tuple[Finding, ...]
+    fixed: tuple[str, ...]
+    halves: Halves | None
+    skipped: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+
+def diagnose(
+    model: TiedAutoencoder,
+    data: Representative,
+    calibration: Calibration,
+    spec: QuantizationSpec,
+    limits: Limits | None = None,
+) -> Diagnosis:
+    """Look into a calibration that `calibrate` made of `model` and `data`; the kernels are quantized already.
+
+    A quarter of the samples, drawn by the data's seed, is held out; ranges of half of the others and of all of them are
+    compared on it. Raises InputError where the calibration is of another model.
+    """
+    limits = limits or Limits()
+    calibration.require_model(model, spec)
+    fixed = tuple(name for name in fixed_ranges(model.config, spec) if name in calibration.tensors)
+    halves, skipped = None, ""
+    count = len(data.inputs)
+    held_out = count // 4
+    half = (count - held_out) // 2
+    if half < MINIMUM:
+        skipped = f"{count} samples are too few to halve what is not held out, must be {MINIMUM * 8 // 3} or more"
+    else:
+        halves = compare_halves(model, data, calibration, spec, held_out, half)
+    findings = [*_dead(calibration), *_clipping(calibration, fixed, limits)]
+    if halves is not None:
+        findings = [*_worse(halves, fixed, limits), *findings]
+    return Diagnosis(tuple(findings), fixed, halves, skipped)
+
+
+def compare_halves(
+    model: TiedAutoencoder,
+    data: Representative,
+    calibration: Calibration,
+    spec: QuantizationSpec,
+    held_out: int,
+    half: int,
+) -> Halves:
+    """Calibrate as `calibration` was, on `half` and on all of the samples that are not held out; measure both on the rest."""
+    order = np.random.default_rng(data.seed).permutation(len(data.inputs))
+    unseen = data.take(np.sort(order[:held_out])).inputs
+    parts = [data.take(np.sort(order[held_out : held_out + half])), data.take(np.sort(order[held_out:]))]
+    bits = {name: tensor.bits for name, tensor in calibration.tensors.items()}
+    ranges = [calibrate(model, part, calibration.observer, bits=bits).ranges for part in parts]
+    seen: dict[str, Distribution] = {}
+    for batch in tensors_by_batch(model, unseen):
+        for name, values in batch.items():
+            seen.setdefault(name, Distribution()).update(values)
+    names = [name for name in seen if not name.endswith(".bias")]
+    errors = [{n: calibration.tensors[n].grid.error(seen[n].histogram, spans[n]) for n in names} for spans in ranges]
+    return Halves(
+        held_out,
+        half,
+        len(parts[1].inputs),
+        (simulated_error(model, unseen, ranges[0], spec), simulated_error(model, unseen, ranges[1], spec)),
+        {name: (errors[0][name], errors[1][name]) for name in names},
+        {name: (ranges[0][name], ranges[1][name]) for name in names},
+    )
+
+
+def simulated_error(model: TiedAutoencoder, inputs: np.ndarray, ranges: Mapping[str, Range], spec: QuantizationSpec) -> float:
+    """The squared error per sample of the reconstruction with fake-quantized activations; `model` stays as it is."""
+    before = model.encoder.tap
+    model.set_tap(ActivationQuantizers(model.config, spec, ranges))
+    try:
+        return reconstruction_error(model, inputs)
+    finally:
+        model.set_tap(before)
+
+
+def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray) -> float:
+    """The squared error per sample, summed over its values, in model units; `inputs` float32 [n, inputs]."""
+    total = 0.0
+    for start in range(0, len(inputs), BATCH):
+        x = inputs[start : start + BATCH]
+        total += float(np.square(model(x).numpy().astype(np.float64) - x).sum())
+    return total / len(inputs)
+
+
+def _worse(halves: Halves, fixed: tuple[str, ...], limits: Limits) -> list[Finding]:
+    counts = f"all {halves.whole} samples than with half of them, on {halves.held_out} held out"
+    found = []
+    before, after = halves.error
+    if after > before * (1 + limits.worse):
+        text = f"the error is {_more(before, after)} with {counts} ({after:.4g} against {before:.4g})"
+        found.append(Finding("more samples", "", f"{text}; another observer or fewer outliers in the data would help"))
+    for name, (before, after) in halves.tensors.items():
+        if name not in fixed and after > before * (1 + limits.worse):
+            few, many = (f"{low:.4g}…{high:.4g}" for low, high in halves.ranges[name])
+            text = f"{name}: the error of its grid is {_more(before, after)} with {counts} (range {many} against {few})"
+            found.append(Finding("more samples", name, text))
+    return found
+
+
+def _more(before: float, after: float) -> str:
+    return f"{100 * (after / before - 1):.1f} % more" if before else "no longer 0"
+
+
+def _dead(calibration: Calibration) -> list[Finding]:
+    """Units of a layer that gave one value for every sample. Values of x and y are the data's, not units."""
+    found = []
+    for name, tensor in calibration.tensors.items():
+        if not tensor.dead or name in ("x", "y") or "." in name:
+            continue
+        shown = ", ".join(map(str, tensor.dead[:SHOWN_UNITS])) + (", …" if len(tensor.dead) > SHOWN_UNITS else "")
+        units = f"{len(tensor.dead)} of {tensor.values // calibration.samples} units"
+        text = f"{name}: {units} gave one value for all {calibration.samples} samples ({shown}); they could be pruned"
+        found.append(Finding("dead units", name, text))
+    return found
+
+
+def _clipping(calibration: Calibration, fixed: tuple[str, ...], limits: Limits) -> list[Finding]:
+    found = []
+    for name, tensor in calibration.tensors.items():
+        if name not in fixed and tensor.clipped > limits.clipping:
+            low, high = tensor.range
+            seen = f"{tensor.histogram.low:.4g}…{tensor.histogram.high:.4g}"
+            text = f"{name}: {100 * tensor.clipped:.2g} % of its values are clipped, more than {100 * limits.clipping:g} %"
+            found.append(Finding("clipping", name, f"{text} (range {low:.4g}…{high:.4g}, seen {seen})"))
+    return found

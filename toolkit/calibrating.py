@@ -1,0 +1,124 @@
+"""Calibration of a run's float model on its recipe's data, and what there is to say about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiedae.calibration.artefact import Calibration
+from tiedae.calibration.diagnosis import Diagnosis, Limits, diagnose, reconstruction_error, simulated_error
+from tiedae.calibration.ranges import calibrate as calibrate_model
+from tiedae.calibration.ranges import observer_of
+from tiedae.calibration.representative import representative
+from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.config import Recipe
+from tiedae.compress.errors import InputError, RecipeError
+
+from .originals import float_archives
+from .pipeline import quantization_spec
+from .recipe import check_inputs, load_recipe
+from .sources import load_splits
+
+MAX_TEST = 10_000
+"""So many test samples, at most, the error is measured on."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A calibration, its diagnosis, and the `error` per test sample: Keras float, and int8 simulated with these ranges."""
+
+    archive: Path
+    calibration: Calibration
+    diagnosis: Diagnosis
+    test_samples: int
+    error: Mapping[str, float]
+
+    @property
+    def summary(self) -> list[str]:
+        """What a person reads below the table."""
+        halves, error = self.diagnosis.halves, self.error
+        more = f"more samples: not compared, {self.diagnosis.skipped}"
+        if halves is not None:
+            before, after = (f"{value:.4f}" for value in halves.error)
+            of = f"with ranges of {halves.whole} samples, {before} with those of {halves.half}"
+            more = f"error on {halves.held_out} samples held out: {after} {of}"
+        ratio = error["int8 simulation"] / error["float"] if error["float"] else 1.0
+        test = (
+            f"error on {self.test_samples:,} test samples: {error['float']:.4f} float, {error['int8 simulation']:.4f} simulated"
+        )
+        return [more, f"{test} without training ({ratio:.4f} x)"]
+
+    def to_json(self) -> dict[str, Any]:
+        tensors = {
+            name: {"range": list(tensor.range), "bits": tensor.bits, "clipped": tensor.clipped, "dead": list(tensor.dead)}
+            for name, tensor in self.calibration.tensors.items()
+        }
+        return {
+            "model": str(self.archive),
+            "calibration": self.calibration.summary(),
+            "tensors": tensors,
+            **self.diagnosis.to_json(),
+            "test_samples": self.test_samples,
+            "error": dict(self.error),
+        }
+
+
+def recipe_for(path: Path, *, observer: str | None, samples: int | None) -> Recipe:
+    """The recipe with an observer and a number of samples that the call gives in place of its own.
+
+    Raises RecipeError for a wrong one. A calibration that the recipe names is left out: this is how it is made anew.
+    """
+    recipe = load_recipe(path)
+    given = {"calibration": None, "observer": observer, "samples": samples}
+    try:
+        quantize = dataclasses.replace(
+            recipe.quantize, **{key: value for key, value in given.items() if value is not None or key == "calibration"}
+        )
+    except RecipeError as error:
+        raise RecipeError(f"--{error}") from None
+    return dataclasses.replace(recipe, quantize=quantize)
+
+
+def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01) -> Calibrated:
+    """Calibrate the last float model in the folder `model` as the recipe says; nothing is written.
+
+    `base` is the folder that the recipe's paths start from, `clipping` the share of clipped values from which on a tensor is a
+    finding. Raises InputError where the model or the data cannot be used.
+    """
+    try:
+        limits = Limits(clipping=clipping)
+    except RecipeError as error:
+        raise RecipeError(f"--max-{error}") from None
+    archive = float_archives(model)[-1]
+    splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
+    recipe = check_inputs(recipe, splits.inputs)
+    keras = TiedAutoencoder.load(archive)
+    if keras.config.widths[0] != splits.inputs:
+        raise InputError(f"{archive}: a model of {keras.config.widths[0]} inputs, {recipe.data.source} has {splits.inputs}")
+    data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
+    test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_TEST))))
+    spec = quantization_spec(recipe, splits)
+    floating = reconstruction_error(keras, test)
+    keras.quantize_kernels(spec.granularity, spec.bits)
+    calibration = calibrate_model(keras, data, observer_of(recipe.quantize), bits={"code": spec.code_bits})
+    diagnosis = diagnose(keras, data, calibration, spec, limits)
+    error = {"float": floating, "int8 simulation": simulated_error(keras, test, calibration.ranges, spec)}
+    return Calibrated(archive, calibration, diagnosis, len(test), error)
+
+
+def table_rows(found: Calibrated) -> list[tuple[str, str, str, str, str]]:
+    """A row per tensor: name, range, step, share clipped, dead units."""
+    return [
+        (
+            name,
+            "fixed by the model" if name in found.diagnosis.fixed else f"{tensor.range[0]:.4g} to {tensor.range[1]:.4g}",
+            "" if name in found.diagnosis.fixed else f"{tensor.grid.parameters(tensor.range)[0]:.3g}",
+            f"{100 * tensor.clipped:.2g} %",
+            str(len(tensor.dead)),
+        )
+        for name, tensor in found.calibration.tensors.items()
+    ]
