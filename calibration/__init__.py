@@ -13,7 +13,8 @@ from .representative import Representative, representative
 from .selection import Grid
 
 if TYPE_CHECKING:
-    from .ranges import calibrate, quantize_post_training
+    from .post_training import quantize_post_training
+    from .ranges import calibrate
 
 __all__ = [
     "OBSERVERS",
@@ -37,7 +38,7 @@ __all__ = [
     "write_calibration",
 ]
 
-_LAZY = {"calibrate": "ranges", "quantize_post_training": "ranges"}
+_LAZY = {"calibrate": "ranges", "quantize_post_training": "post_training"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig, require
 from ..compress.errors import DataError
-from ..compress.quantizers import QuantizationSpec, linear_windows
+from ..compress.quantizers import linear_windows
 from .artefact import CalibratedTensor, Calibration, Fingerprint
 from .histogram import Histogram
 from .observers import OBSERVERS, MinMax, Observer, PerUnit, settings_of
@@ -111,27 +111,3 @@ OBSERVER_OF_METHOD = {"ptq": "minmax", "qat": "moving-average"}
 def observer_of(config: QuantizeConfig) -> str:
     """The observer that a configuration asks for, by name: its own, or that of its method."""
     return OBSERVER_OF_METHOD[config.method] if config.observer == "auto" else config.observer
-
-
-def quantize_post_training(
-    model: TiedAutoencoder,
-    data: Representative,
-    config: QuantizeConfig,
-    spec: QuantizationSpec,
-    *,
-    calibration: Calibration | None = None,
-) -> Calibration:
-    """Quantize a trained model in place without training: kernels by their extremes, activations by calibration.
-
-    Returns the calibration, `calibration` where it is given: InputError unless it is one of this model. The result is complete
-    (`ptq`), or the start of quantization-aware training (`qat`).
-    """
-    model.quantize_kernels(spec.granularity, spec.bits)
-    if calibration is None:
-        calibration = calibrate(model, data, observer_of(config), bits={"code": spec.code_bits})
-    else:
-        calibration.require_model(model, spec)
-        calibration.require_scaling(data.scaling)
-    model.quantize_activations(spec, calibration.ranges)
-    model.settle()
-    return calibration

@@ -124,6 +124,10 @@ class TiedAutoencoder(tf_keras.Model):
         for kernel in self.kernels:
             kernel.settle()
             kernel.follow()
+        self.follow_biases()
+
+    def follow_biases(self) -> None:
+        """Let the ranges of quantized biases be those of the biases."""
         if self.quantizers is not None:
             for layer in (*self.encoder.stack, *self.decoder.stack):
                 name = f"{layer.tensor_name}.bias"

@@ -17,6 +17,7 @@ Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]
 Saliency = Literal["magnitude", "gradient", "movement"]
 Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
+PostTrainingStep = Literal["equalize", "round", "correct", "ranges"]
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 """The activations whose int8 kernels agree in every runtime that we export to."""
@@ -201,12 +202,13 @@ class PruneConfig:
 
 @dataclass(frozen=True)
 class QuantizeConfig:
-    """Quantization to int8: aware training (`qat`), or plain post-training quantization (`ptq`).
+    """Quantization to int8: aware training (`qat`), or post-training quantization (`ptq`).
 
     `granularity` is one scale per kernel (`tensor`) or per unit (`unit`). `bits` of the kernels, in 2…8: one width for all or
     one per kernel; `code_bits` of the code, in 4…8. `samples` calibration samples start the ranges, which `observer` takes
     from them; auto: minmax for `ptq`, moving-average for `qat`. `calibration` is a file of `tiedae calibrate` to take them from
-    instead, relative to the recipe. `distill` as in pruning.
+    instead, relative to the recipe. `distill` as in pruning. `steps` are what `ptq` does beyond rounding to nearest over the
+    extremes; without any it is plain.
     """
 
     method: Literal["qat", "ptq"] = "qat"
@@ -216,6 +218,7 @@ class QuantizeConfig:
     samples: int = 512
     observer: Observer = "auto"
     calibration: str | None = None
+    steps: tuple[PostTrainingStep, ...] = get_args(PostTrainingStep)
     epochs: int = 5
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
@@ -232,6 +235,9 @@ class QuantizeConfig:
         if self.calibration is not None:
             require(bool(self.calibration), "calibration", self.calibration, "the path of a file of `tiedae calibrate`")
             require(self.observer == "auto", "observer", self.observer, "left out beside `calibration`, whose file states it")
+        for step in self.steps:
+            require_choice("steps", step, PostTrainingStep)
+        require(len(set(self.steps)) == len(self.steps), "steps", self.steps, "each step once")
         _require_fine_tuning(self)
 
 

@@ -49,6 +49,7 @@ class TiedKernel(tf_keras.layers.Layer):
 
     @property
     def levels(self) -> int:
+        """The largest integer."""
         return 2 ** (self.bits - 1) - 1
 
     @property
@@ -131,6 +132,15 @@ class TiedKernel(tf_keras.layers.Layer):
         """Let the scales follow the current weights."""
         if self.largest is not None:
             self.largest.assign(self._magnitude(self.unquantized()))
+
+    def set_integers(self, integers: np.ndarray, scales: np.ndarray) -> None:
+        """Hold these integers, [inputs, units] in ±levels, in steps of `scales`, float32 () or [units] as `largest` is.
+
+        The variable becomes their real values, so that whatever goes on from here goes on from them.
+        """
+        assert self.largest is not None
+        self.largest.assign(np.float32(self.levels) * scales)
+        self.variable.assign(integers * self.scale_tensor())
 
     def limit(self) -> None:
         """Clip the variable to `OUTLIER` times the root mean square of its live weights: a few outliers would set the step."""

@@ -289,7 +289,7 @@ def quantization_spec(recipe: Recipe, splits: Splits) -> QuantizationSpec:
 
 
 def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
-    from tiedae.calibration.ranges import quantize_post_training
+    from tiedae.calibration.post_training import quantize_post_training
     from tiedae.compress.quantize import train_quantized
 
     assert model is not None

@@ -31,7 +31,9 @@ def quantized(
             layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
     x = (BYTES / np.float32(255)).astype(np.float32)
     data = Representative(np.arange(len(x)), x, 0)
-    quantize_post_training(model, data, QuantizeConfig(method="ptq"), QuantizationSpec(granularity, form, byte_data, **bits))
+    quantize_post_training(
+        model, data, QuantizeConfig(method="ptq", steps=()), QuantizationSpec(granularity, form, byte_data, **bits)
+    )
     return model
 
 

@@ -1,0 +1,35 @@
+"""Bias correction: what quantization shifts on average goes back into the biases of both directions (Nagel et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from ..compress.autoencoder import TiedAutoencoder
+from .influence import pairs, tensors_of
+
+
+def product_means(
+    model: TiedAutoencoder, tensors: Mapping[str, tf.Tensor], kernels: Sequence[tf.Tensor]
+) -> dict[str, np.ndarray]:
+    """The mean of each layer's product, before bias and activation, float32 [units of the layer] by its tensor's name."""
+    means = {}
+    for (layer, source, mirrored, z), kernel in zip(pairs(model), kernels, strict=True):
+        means[layer.tensor_name] = tensors[source].numpy().mean(0) @ kernel.numpy()
+        means[mirrored.tensor_name] = kernel.numpy() @ tensors[z].numpy().mean(0)
+    return means
+
+
+def correct_biases(model: TiedAutoencoder, x: np.ndarray, wanted: Mapping[str, np.ndarray]) -> None:
+    """Shift the biases of a quantized model in place, layer by layer, so that each product with its bias keeps its mean.
+
+    `x` float32 [n, inputs]; `wanted` are `product_means` of the float model over the same samples. A layer without bias stays.
+    """
+    kernels = [kernel() for kernel in model.kernels]
+    for layer in (*model.encoder.stack, *model.decoder.stack):
+        if layer.bias is not None:
+            found = product_means(model, tensors_of(model, x, kernels), kernels)
+            layer.bias.assign_add(wanted[layer.tensor_name] - found[layer.tensor_name])
+            model.follow_biases()

@@ -1,0 +1,118 @@
+"""Post-training quantization: from a trained model to integers by a few samples, without labels and without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..compress.autoencoder import TiedAutoencoder
+from ..compress.config import QuantizeConfig
+from ..compress.quantizers import QuantizationSpec
+from .artefact import Calibration
+from .clipping import clip_ranges
+from .correction import correct_biases, product_means
+from .equalization import rescale_units, unit_scales
+from .influence import Influence, influence, tensors_of
+from .ranges import calibrate, observer_of
+from .representative import Representative
+from .rounding import clipped_scales, rounded
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the float model does with samples `x`, float32 [n, inputs], as is its `output`.
+
+    `products` holds the mean of each product by layer, `influence` that of whatever will be rounded, `levels` the largest
+    integer of each kernel.
+    """
+
+    x: np.ndarray
+    output: np.ndarray
+    products: Mapping[str, np.ndarray]
+    influence: Influence
+    levels: Sequence[int]
+
+    @classmethod
+    def of(cls, model: TiedAutoencoder, x: np.ndarray, levels: Sequence[int]) -> Reference:
+        kernels = [kernel.unquantized() for kernel in model.kernels]
+        tensors = tensors_of(model, x, kernels)
+        return cls(x, tensors["y"].numpy(), product_means(model, tensors, kernels), influence(model, x), levels)
+
+
+def _equalize(model: TiedAutoencoder, reference: Reference) -> None:
+    rescale_units(model, unit_scales(model, reference.influence, reference.levels))
+
+
+def _round(model: TiedAutoencoder, reference: Reference) -> None:
+    for kernel in (kernel for kernel in model.kernels if kernel.clusters is None):
+        values, quadratic = kernel.unquantized().numpy(), reference.influence.kernels[kernel.name]
+        scales = clipped_scales(values, quadratic, kernel.levels, per_unit=kernel.granularity == "unit")
+        kernel.set_integers(rounded(values, scales, kernel.levels, quadratic), scales)
+
+
+def _correct(model: TiedAutoencoder, reference: Reference) -> None:
+    correct_biases(model, reference.x, reference.products)
+
+
+def _ranges(model: TiedAutoencoder, reference: Reference) -> None:
+    clip_ranges(model, reference.x, reference.output)
+
+
+Phase = Literal["float", "kernels", "activations"]
+
+STEPS: Mapping[Phase, Mapping[str, Callable[[TiedAutoencoder, Reference], None]]] = {
+    "float": {"equalize": _equalize},
+    "kernels": {"round": _round},
+    "activations": {"correct": _correct, "ranges": _ranges},
+}
+"""Each step by its name in a recipe, under what is quantized when it comes: nothing yet, the kernels, the activations too.
+
+A step changes the model in place.
+"""
+
+
+def quantize_post_training(
+    model: TiedAutoencoder,
+    data: Representative,
+    config: QuantizeConfig,
+    spec: QuantizationSpec,
+    *,
+    calibration: Calibration | None = None,
+) -> Calibration:
+    """Quantize a trained model in place without training.
+
+    Plainly, kernels take their extremes and the nearest integers, activations what calibration sees: the start of
+    quantization-aware training (`qat`). `ptq` adds the steps that `config.steps` names. Equal samples give equal integers.
+    Returns the calibration, `calibration` where it is given: InputError unless it is one of this model, whose hidden units are
+    then not equalized, since its ranges are theirs as they are.
+    """
+    chosen = set(config.steps if config.method == "ptq" else ()) - ({"equalize"} if calibration else set())
+    widths = spec.bits * len(model.kernels) if len(spec.bits) == 1 else spec.bits
+    levels = [2 ** (bits - 1) - 1 for bits in widths]
+
+    def refer() -> Reference | None:
+        return Reference.of(model, data.inputs, levels) if chosen else None
+
+    def run(phase: Phase, reference: Reference | None) -> None:
+        for name, step in STEPS[phase].items():
+            if reference is not None and name in chosen:
+                step(model, reference)
+
+    for kernel in model.kernels:
+        kernel.settle()
+    run("float", refer())
+    reference = refer()
+    model.quantize_kernels(spec.granularity, spec.bits)
+    if calibration is not None:
+        calibration.require_model(model, spec)
+        calibration.require_scaling(data.scaling)
+    run("kernels", reference)
+    if calibration is None:
+        calibration = calibrate(model, data, observer_of(config), bits={"code": spec.code_bits})
+    model.quantize_activations(spec, calibration.ranges)
+    model.follow_biases()
+    run("activations", reference)
+    return calibration

@@ -1,0 +1,104 @@
+"""Tie-aware rounding: one set of integers that serves the encoder and the decoder best, without training.
+
+Rounding each weight to the nearest integer ignores that the errors of weights which act together may cancel (Nagel et al. 2020,
+AdaRound). Here the integers minimize the second-order loss of both directions together (`influence.Quadratic`) by coordinate
+descent: row by row of the kernel, always the change of one weight that gains the most, until none gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .influence import Quadratic
+
+SWEEPS = 3
+REACH = 1
+"""How far from the nearest integer a weight may be rounded."""
+LEAST_GAIN = 1e-4
+"""Below it, in units of the loss of one step of that weight alone, a change is no gain but float32's noise."""
+DAMPING = 0.1
+"""The share of each moment's mean diagonal that is added to its diagonal: few samples don't see every direction."""
+CLIPS = tuple(np.linspace(1.0, 0.3, 36))
+"""Shares of a kernel's largest magnitude that are tried as the largest integer's value."""
+
+
+def clipped_scales(kernel: np.ndarray, quadratic: Quadratic, levels: int, *, per_unit: bool) -> np.ndarray:
+    """The step with the least loss of rounding to nearest, weight by weight: float32 (), or [units] where `per_unit`.
+
+    `kernel` float32 [inputs, units]. A unit of zeros has the step of 1e-8 / levels.
+    """
+    axis = 0 if per_unit else None
+    diagonal = quadratic.diagonal()
+    largest = np.maximum(np.abs(kernel).max(axis), np.float32(1e-8))
+    scales = np.stack([largest * np.float32(clip / levels) for clip in CLIPS])
+    losses = np.stack([(diagonal * np.square(nearest(kernel, s, levels) * s - kernel)).sum(axis) for s in scales])
+    return np.take_along_axis(scales, np.argmin(losses, axis=0, keepdims=True), axis=0)[0]
+
+
+def nearest(kernel: np.ndarray, scales: np.ndarray, levels: int) -> np.ndarray:
+    """The integers nearest to `kernel` in steps of `scales`, float32 in ±levels."""
+    return np.clip(np.rint(kernel / scales), -levels, levels).astype(np.float32)
+
+
+def rounded(kernel: np.ndarray, scales: np.ndarray, levels: int, quadratic: Quadratic) -> np.ndarray:
+    """Integers for both directions of a tied kernel, float32 [inputs, units] in ±levels; zeros stay.
+
+    `scales` is one step, or one per unit. Each integer is within `REACH` of the nearest. The damped loss is never above that
+    of rounding to nearest.
+    """
+    terms = damped(quadratic).terms
+    steps = np.broadcast_to(scales, kernel.shape[1:]).astype(np.float32)
+    integers = nearest(kernel, steps, levels)
+    reach = np.where(kernel == 0, 0, REACH)
+    low, high = np.maximum(integers - reach, -levels), np.minimum(integers + reach, levels)
+    change = integers * steps - kernel
+    products = [change @ b for _, b in terms]
+    order = np.argsort(-np.diag(terms[0][0]), kind="stable")
+    for _ in range(SWEEPS):
+        for i in order:
+            gradient = sum((a[i] @ product for (a, _), product in zip(terms, products, strict=True)), np.zeros_like(steps))
+            curvature = [(a[i, i], b) for a, b in terms]
+            if _descend(integers[i], gradient, curvature, steps, low[i], high[i]):
+                change[i] = integers[i] * steps - kernel[i]
+                for product, (_, b) in zip(products, terms, strict=True):
+                    product[i] = change[i] @ b
+    return integers
+
+
+def damped(quadratic: Quadratic) -> Quadratic:
+    """The loss with `DAMPING` on every moment's diagonal."""
+
+    def raised(moment: np.ndarray) -> np.ndarray:
+        return moment + np.float32(DAMPING * np.trace(moment) / len(moment)) * np.eye(len(moment), dtype=np.float32)
+
+    return Quadratic(tuple((raised(a), raised(b)) for a, b in quadratic.terms))
+
+
+def _descend(
+    row: np.ndarray,
+    gradient: np.ndarray,
+    curvature: Sequence[tuple[np.ndarray, np.ndarray]],
+    steps: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> bool:
+    """Change the integers of one row in place, one at a time, until no change gains; True where there was one.
+
+    `gradient` [units] is half that of the loss by the row's real values; half its Hessian is the sum of factor · matrix
+    [units, units] over `curvature`.
+    """
+    diagonal = sum((factor * np.diag(b) for factor, b in curvature), np.zeros_like(steps))
+    bends, least = np.maximum(diagonal * steps, np.finfo(np.float32).tiny), LEAST_GAIN * diagonal * np.square(steps)
+    moved = False
+    for _ in range(2 * len(row)):
+        change = (np.clip(np.rint(row - gradient / bends), low, high) - row) * steps
+        gains = -change * (2 * gradient + diagonal * change) - least
+        best = int(np.argmax(gains))
+        if gains[best] <= 0:
+            break
+        row[best] += np.rint(change[best] / steps[best])
+        gradient = gradient + sum((factor * change[best] * b[best] for factor, b in curvature), np.float32(0))
+        moved = True
+    return moved

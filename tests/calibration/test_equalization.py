@@ -1,0 +1,67 @@
+"""Scales of hidden units: free in both directions, and worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from tiedae.calibration import Representative
+from tiedae.calibration.equalization import rescale_units, unit_scales
+from tiedae.calibration.influence import influence
+from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
+
+LEVELS = [127, 127, 127]
+
+
+def randomized(activations: tuple[str, str], *, use_bias: bool) -> TiedAutoencoder:
+    layers = tuple(LayerConfig(n, a, use_bias) for n, a in zip((9, 7, 3), (*activations, "linear"), strict=True))
+    model = TiedAutoencoder(ModelConfig(layers, "sigmoid", 6), seed=3)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(0, 0.5, variable.shape))
+    return model
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("activations", [("relu", "linear"), ("relu", "relu"), ("tanh", "relu"), ("relu6", "sigmoid")])
+def test_neither_direction_changes(activations: tuple[str, str], use_bias: bool) -> None:
+    model = randomized(activations, use_bias=use_bias)
+    x = np.random.default_rng(1).uniform(size=(64, 6)).astype(np.float32)
+    codes = np.random.default_rng(2).normal(size=(64, 3)).astype(np.float32)
+    code, y = model.encoder(x).numpy(), model.decoder(codes).numpy()
+    kernels = [kernel.variable.numpy() for kernel in model.kernels]
+    scales = unit_scales(model, influence(model, x), LEVELS)
+    rescale_units(model, scales)
+    np.testing.assert_allclose(model.encoder(x), code, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.decoder(codes), y, rtol=1e-5, atol=1e-5)
+    for activation, scale in zip(activations, scales, strict=True):
+        assert np.all(scale == 1) != (activation in ("relu", "linear"))
+    assert np.array_equal(model.kernels[0].variable, kernels[0]) == (activations[0] not in ("relu", "linear"))
+
+
+def test_a_loud_unit_no_longer_sets_the_step_of_all(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
+    def least_predicted_noise(model: TiedAutoencoder) -> float:
+        found = influence(model, samples.inputs)
+        steps = [np.abs(kernel.variable.numpy()).max() / 127 for kernel in model.kernels]
+        return sum(
+            step**2 / 12 * found.kernels[kernel.name].diagonal().sum()
+            for kernel, step in zip(model.kernels, steps, strict=True)
+        )
+
+    quiet, loud = trained(), trained()
+    scale = np.ones(20, np.float32)
+    scale[3] = 30
+    rescale_units(loud, [scale, np.ones(12, np.float32)])
+    spoiled = least_predicted_noise(loud)
+    rescale_units(loud, unit_scales(loud, influence(loud, samples.inputs), LEVELS))
+    assert least_predicted_noise(loud) < min(0.02 * spoiled, least_predicted_noise(quiet))
+
+
+def test_zeros_stay_zeros(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
+    model = trained()
+    mask = (np.random.default_rng(0).uniform(size=(20, 12)) < 0.5).astype(np.float32)
+    model.kernels[1].set_mask(mask)
+    model.kernels[1].settle()
+    rescale_units(model, unit_scales(model, influence(model, samples.inputs), LEVELS))
+    np.testing.assert_array_equal(model.kernels[1].variable.numpy() != 0, mask > 0)

@@ -1,0 +1,123 @@
+"""Post-training quantization as a whole, up to the exported files."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from tiedae.calibration import Representative, calibrate, quantize_post_training
+from tiedae.calibration.post_training import STEPS
+from tiedae.compress import QuantizationSpec, QuantizeConfig, RecipeError, TiedAutoencoder
+from tiedae.compress.config import PostTrainingStep
+from tiedae.export import lower, to_onnx, to_tflite
+from tiedae.export.formats.inspection import inspect_file
+
+ALL = get_args(PostTrainingStep)
+
+
+def quantized(
+    model: TiedAutoencoder, samples: Representative, steps: tuple[str, ...] = ALL, granularity: str = "tensor"
+) -> TiedAutoencoder:
+    quantize_post_training(model, samples, QuantizeConfig(method="ptq", steps=steps), QuantizationSpec(granularity))
+    return model
+
+
+def error(model: TiedAutoencoder, floating: TiedAutoencoder, x: np.ndarray) -> float:
+    return float(np.square(model(x) - floating(x)).sum(1).mean())
+
+
+def test_a_recipes_steps_are_those_of_the_table() -> None:
+    assert tuple(itertools.chain.from_iterable(STEPS.values())) == ALL == QuantizeConfig().steps
+
+
+@pytest.mark.parametrize("steps", [("equalise",), ("round", "round")])
+def test_other_steps_are_refused(steps: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match="steps"):
+        QuantizeConfig(steps=steps)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+def test_all_steps_are_better_than_none_on_unseen_samples(
+    trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray, granularity: str
+) -> None:
+    floating = trained()
+    errors = {steps: error(quantized(trained(), samples, steps, granularity), floating, unseen) for steps in ((), ALL)}
+    assert errors[ALL] < 0.7 * errors[()]
+
+
+def test_none_is_plain_rounding_to_nearest(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
+    model = quantized(trained(), samples, ())
+    for kernel, original in zip(model.kernels, trained().kernels, strict=True):
+        values = original.variable.numpy()
+        np.testing.assert_array_equal(kernel.variable, values)
+        np.testing.assert_array_equal(kernel.integers(), np.rint(values / (np.abs(values).max() / np.float32(127))))
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+def test_twice_the_same_and_saved_as_it_is(
+    trained: Callable[[], TiedAutoencoder], samples: Representative, granularity: str, tmp_path: Path
+) -> None:
+    first, again = (quantized(trained(), samples, granularity=granularity) for _ in range(2))
+    assert to_tflite(lower(first, "a", form="split")) == to_tflite(lower(again, "a", form="split"))
+    first.save(tmp_path / "a.npz")
+    loaded = TiedAutoencoder.load(tmp_path / "a.npz")
+    assert to_tflite(lower(loaded, "a", form="split")) == to_tflite(lower(first, "a", form="split"))
+    for kernel in first.kernels:
+        np.testing.assert_allclose(kernel.integers() * kernel.scales(), kernel.variable, rtol=1e-6)
+
+
+def test_zeros_of_a_mask_and_one_copy_in_the_files(
+    trained: Callable[[], TiedAutoencoder], samples: Representative, tmp_path: Path
+) -> None:
+    model = trained()
+    masks = [np.abs(kernel.variable.numpy()) > np.quantile(np.abs(kernel.variable), 0.3) for kernel in model.kernels]
+    for kernel, mask in zip(model.kernels, masks, strict=True):
+        kernel.set_mask(mask.astype(np.float32))
+    quantized(model, samples)
+    for kernel, mask in zip(model.kernels, masks, strict=True):
+        assert not kernel.integers()[~mask].any() and kernel.integers()[mask].any()
+    files = {
+        tmp_path / "a.tflite": to_tflite(lower(model, "a", form="split")),
+        tmp_path / "a.onnx": to_onnx(lower(model, "a", form="fused")),
+    }
+    for path, data in files.items():
+        path.write_bytes(data)
+        assert not inspect_file(path)["copies"]
+
+
+def test_clusters_keep_their_shared_values(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
+    model = trained()
+    values = model.kernels[1].variable.numpy()
+    _, clusters = np.unique(np.rint(values / np.abs(values).max() * 3), return_inverse=True)
+    model.kernels[1].set_clusters(clusters.reshape(values.shape).astype(np.uint8))
+    quantized(model, samples)
+    integers = model.kernels[1].integers()
+    assert len(set(zip(clusters.ravel().tolist(), integers.ravel().tolist(), strict=True))) == len(np.unique(clusters))
+
+
+@pytest.mark.parametrize("bits", [(4,), (8, 4, 8)])
+def test_few_bits_gain_the_most(
+    trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray, bits: tuple[int, ...]
+) -> None:
+    def loss(steps: tuple[str, ...]) -> float:
+        model, spec = trained(), QuantizationSpec(bits=bits)
+        quantize_post_training(model, samples, QuantizeConfig(method="ptq", bits=bits, steps=steps), spec)
+        assert np.abs(model.kernels[1].integers()).max() == 7
+        return error(model, trained(), unseen)
+
+    assert loss(ALL) < 0.5 * loss(())
+
+
+def test_a_given_calibration_leaves_the_units_that_it_is_of(
+    trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray
+) -> None:
+    plain, model = trained(), trained()
+    plain.quantize_kernels("tensor")
+    given = calibrate(plain, samples)
+    config = QuantizeConfig(method="ptq")
+    assert quantize_post_training(model, samples, config, QuantizationSpec(), calibration=given) is given
+    assert error(model, trained(), unseen) < error(quantized(trained(), samples, ()), trained(), unseen)
