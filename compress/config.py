@@ -247,7 +247,7 @@ class ClusterConfig:
 
     clusters: int = 16
     epochs: int = 5
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.0
     distill: float = 0.0
 

@@ -91,6 +91,7 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
     files = {row["file"] for row in metrics["files"] if row["maker"] == "tiedae"}
     assert {row["file"] for row in found} == files
     assert "Keras clustered" in (tmp_path / "run" / "bundle" / "report.html").read_text()
+    assert main(["verify", str(tmp_path / "run" / "bundle"), "--model", str(tmp_path / "run" / "model"), "-q"]) == 0
     recipe = load_recipe(path)
     splits = load_splits(recipe.data, recipe.model.output_activation, base=path.parent)
     with_inputs = check_inputs(recipe, splits.inputs)
