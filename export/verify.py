@@ -19,7 +19,7 @@ import numpy as np
 
 from ..compress.config import ExportConfig, PruneConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
-from ..compress.errors import FormatError, InputError, UnavailableError
+from ..compress.errors import FormatError, InputError, RecipeError, UnavailableError
 from .bundle import GOLDEN, PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
 from .formats.contents import Contents
 from .formats.copies import copies
@@ -77,6 +77,8 @@ def verify_bundle(
     bundle = Bundle.open(path)
     try:
         return _verify(bundle, Original(keras, layers, uncompressed), test, tolerances, announce)
+    except RecipeError as error:
+        raise FormatError(f"{path}: the manifest is damaged: recipe: {error}") from error
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise FormatError(f"{path}: the manifest is damaged: {error!r}") from error
 

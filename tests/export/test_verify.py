@@ -136,6 +136,25 @@ def test_every_statement_of_the_manifest_is_held_against_the_files(bundle: Path,
     assert f"manifest {lie.split()[0]}" in {row["name"] for row in failed(verify_bundle(bundle))}
 
 
+def int8_models(bundle: Path) -> list[str]:
+    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    return [name for name, stated in files.items() if stated.get("precision") == "int8" and stated.get("signatures")]
+
+
+def test_a_pattern_that_the_files_do_not_have_is_found(bundle: Path) -> None:
+    rewrite(bundle, lambda manifest: manifest["recipe"]["prune"].update(pattern="2:4"))
+    metrics = verify_bundle(bundle)
+    assert {row["name"] for row in failed(metrics)} == {f"storage {name}" for name in int8_models(bundle)}
+    wrong = {row["text"] for row in metrics["storage"] if not row["ok"]}
+    assert any("of 4 values along its inputs are not zero, expected at most 2" in text for text in wrong)
+
+
+def test_a_pattern_that_is_none_is_a_damaged_manifest(bundle: Path) -> None:
+    rewrite(bundle, lambda manifest: manifest["recipe"]["prune"].update(pattern="zigzag"))
+    with pytest.raises(FormatError, match=r"the manifest is damaged: recipe: pattern: got 'zigzag'"):
+        verify_bundle(bundle)
+
+
 def consistent(bundle: Path, name: str) -> None:
     """Let the manifest state the hash and the size that a changed file now has."""
     from tiedae.export.bundle import describe_files
