@@ -344,27 +344,32 @@ class VerifyConfig:
 class SearchConfig:
     """What `tiedae search` looks over. An empty list stands for the recipe's own value; of `code` for ½, ¾, 1, 1¼ and 1½ of it.
 
-    `code` are sizes of the code, `hidden` factors on the units of hidden layers, each layer by itself. `sparsity` are shares of
-    zeros, 0 for no pruning; `bits` are those of all kernels. `size` is what counts as bytes: the .tflite file as it is, or
-    after gzip. `validation` is the share of the samples that trials are measured on, where the recipe holds none out. `seed` is
-    the sampler's.
+    `code` are sizes of the code, `hidden` factors on the units of hidden layers, each layer by itself. `patterns` are those of
+    pruning, each with every `sparsity`, where 0 stands for no pruning. `bits` are those of all kernels. `size` is what counts
+    as bytes: the .tflite file as it is, or after gzip. `validation` is the share of the samples that trials are measured on,
+    where the recipe holds none out. `seed` is the sampler's.
     """
 
     code: tuple[int, ...] = ()
     hidden: tuple[float, ...] = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
+    patterns: tuple[str, ...] = ()
     sparsity: tuple[float, ...] = ()
-    bits: tuple[int, ...] = ()
+    bits: tuple[int, ...] = (4, 8)
     granularity: tuple[Granularity, ...] = ()
     size: Literal["file", "gzip"] = "file"
     validation: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("code", "hidden", "sparsity", "bits", "granularity"):
+        for key in ("code", "hidden", "patterns", "sparsity", "bits", "granularity"):
             values = getattr(self, key)
             require(len(set(values)) == len(values), key, list(values), "a list of different values")
         require(all(units >= 1 for units in self.code), "code", list(self.code), "sizes of 1 or more")
         require(all(0 < factor < math.inf for factor in self.hidden), "hidden", list(self.hidden), "positive factors")
+        for pattern in self.patterns:
+            n, _, m = pattern.partition(":")
+            shaped = 1 <= int(n) < int(m) <= 16 if n.isdecimal() and m.isdecimal() else pattern in PATTERN_KINDS and not m
+            require(shaped, "patterns", pattern, "unstructured, block, structured or N:M with 1 ≤ N < M ≤ 16")
         require(all(0 <= share < 1 for share in self.sparsity), "sparsity", list(self.sparsity), "shares in [0, 1)")
         require(all(2 <= bits <= 8 for bits in self.bits), "bits", list(self.bits), "widths in 2…8")
         for granularity in self.granularity:

@@ -41,6 +41,7 @@ max_quality_loss = 20.0
 [search]
 code = [2, 4]
 hidden = [0.5, 1.0]
+bits = [8]
 """
 WANTED = ["--max-bytes", "60k", "--max-error-increase", "900%"]
 
@@ -156,6 +157,19 @@ def test_what_cannot_be_met_says_what_came_closest(tiny: Path, tmp_path: Path, c
             str([*range(1, 40_000)]),
             "search: holds 79,998 combinations, must be 50,000 or fewer",
         ),
+        (["--max-bytes", "1k"], "bits = [8]", "bits = [9]", "search.bits: got [9], must be widths in 2…8"),
+        (
+            ["--max-bytes", "1k"],
+            "bits =",
+            'patterns = ["4:2"]\nbits =',
+            "search.patterns: got '4:2', must be unstructured, block,",
+        ),
+        (
+            ["--max-bytes", "1k"],
+            "bits =",
+            'patterns = ["n:m"]\nbits =',
+            "search.patterns: got 'n:m', must be unstructured, block,",
+        ),
         (["--max-bytes", "1k"], '["tflite"]', '["onnx"]', "export.targets: got ['onnx'], must hold \"tflite\""),
         (["--max-bytes", "1k"], "samples.npy", "sample.npy", "sample.npy: no such file or folder"),
     ],
@@ -250,7 +264,7 @@ def play(path: Path, recipe: Recipe, count: int, most_bytes: float = math.inf) -
 
 def test_the_same_seed_proposes_the_same_points_interrupted_or_not_and_another_does_not(tmp_path: Path) -> None:
     whole = play(tmp_path / "a.db", whole_recipe(), 16)
-    assert len(set(whole)) == 16 and whole[0] == ("complete", 16, 64, 32)
+    assert len(set(whole)) == 16 and whole[0] == ("complete", 16, 64, 32, "8")
     for count in (3, 11, 16):
         parts = play(tmp_path / "b.db", whole_recipe(), count)
         assert parts == whole[:count]
@@ -259,7 +273,7 @@ def test_the_same_seed_proposes_the_same_points_interrupted_or_not_and_another_d
 
 @pytest.mark.parametrize("most_bytes", [1200, 2000])
 def test_impossible_points_cost_no_trial_and_every_possible_one_comes_in_the_end(tmp_path: Path, most_bytes: int) -> None:
-    recipe = whole_recipe(code=[8, 16], hidden=[0.125, 0.25, 0.5])
+    recipe = whole_recipe(code=[8, 16], hidden=[0.125, 0.25, 0.5], bits=[8])
     possible = sum(least <= most_bytes for least in space_of(recipe).least.values())
     states = [state for state, *_ in play(tmp_path / "a.db", recipe, 99, most_bytes)]
     assert 0 < possible < 18 and states.count("complete") == possible and len(states) <= 18
@@ -269,3 +283,28 @@ def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(FormatError, match=r"study\.db: damaged .*--force starts afresh"):
         Trials(tmp_path / "study.db", space_of(whole_recipe()), lambda _: {})
+
+
+@pytest.mark.parametrize(
+    ("search", "point", "prune", "least"),
+    [
+        ({}, {}, None, 100 * 64 + 64 * 32 + 32 * 16),
+        ({}, {"bits": "4"}, None, (100 * 64 + 64 * 32 + 32 * 16) // 2),
+        ({"sparsity": (0, 0.5)}, {"pruning": "unstructured 0.5"}, ("unstructured", 0.5, ()), 8960),
+        ({"patterns": ("2:4", "block"), "sparsity": (0.75,)}, {"pruning": "block 0.75"}, ("block", 0.75, ()), 8960),
+        (
+            {"patterns": ("2:4",), "code": (18,)},
+            {"pruning": "2:4", "code": 18},
+            ("2:4", 0.5, (2,)),
+            100 * 64 + 64 * 32 + 32 * 18,
+        ),
+        ({"patterns": ("structured",), "sparsity": (0.25,)}, {}, ("structured", 0.25, ()), 100 * 48 + 48 * 24 + 24 * 16),
+    ],
+    ids=["as it is", "packed", "sparsity", "blocks", "2:4 leaves what it does not divide", "structured"],
+)
+def test_a_point_becomes_a_recipe_whose_kernels_take_known_bytes(search: dict, point: dict, prune, least: int) -> None:
+    space = space_of(whole_recipe(**search))
+    whole = {axis.name: axis.own if axis.own in axis.values else axis.values[0] for axis in space.axes} | point
+    recipe = space.recipe_of(whole)
+    assert (None if recipe.prune is None else (recipe.prune.pattern, recipe.prune.sparsity, recipe.prune.skip)) == prune
+    assert space.least[key_of(whole)] == least

@@ -29,7 +29,7 @@ from ..sources import DATA_SETS, load_splits
 from .front import COUNTED, Reference, describe, pareto, point_text
 from .limits import Limits
 from .page import render
-from .space import Point, Space, key_of, space_of
+from .space import Point, Space, key_of, space_of, with_validation
 from .stopping import Judge
 from .study import Trials, require_optuna
 from .trial import Made, Outcome, Workshop, latencies, losses
@@ -63,8 +63,8 @@ def search(
         )
     if recipe.quantize.calibration is not None:
         raise RecipeError("quantize.calibration: must be left out: each model of a search is calibrated by itself")
-    space = space_of(check_inputs(recipe, recipe.model.inputs or 1))
-    splits = load_splits(space.recipe.data, recipe.model.output_activation, base=base)
+    recipe = with_validation(recipe)
+    splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     space = space_of(check_inputs(recipe, splits.inputs))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tiedae.compress.config import DataConfig, PruneConfig, Recipe, SearchConfig
+from tiedae.compress.config import PruneConfig, Recipe, SearchConfig
 from tiedae.compress.errors import RecipeError
 
 Value = int | float | str
@@ -81,30 +81,43 @@ def key_of(point: Point) -> tuple[tuple[str, Value], ...]:
     return tuple(sorted(point.items()))
 
 
+def with_validation(recipe: Recipe) -> Recipe:
+    """The recipe with validation samples, of the share that [search] says where it holds none out itself."""
+    config = recipe.search or SearchConfig()
+    if recipe.data.validation:
+        return replace(recipe, search=config)
+    try:
+        return replace(recipe, data=replace(recipe.data, validation=config.validation), search=config)
+    except RecipeError as error:
+        raise RecipeError(f"search.{error}") from None
+
+
 def space_of(recipe: Recipe) -> Space:
     """The space of a recipe whose `model.inputs` is known: what its [search] says, or the defaults.
 
     Raises RecipeError, naming the key, where a value makes no recipe or the space is too large.
     """
-    config = recipe.search or SearchConfig()
-    data = recipe.data if recipe.data.validation else _hold_out(recipe.data, config.validation)
-    recipe = replace(recipe, data=data, search=config)
-    axes = (axis for make in AXES for axis in make(recipe, config))
+    recipe = with_validation(recipe)
+    assert recipe.search is not None
+    axes = (axis for make in AXES for axis in make(recipe, recipe.search))
     return Space(recipe, tuple(axis for axis in axes if axis.values != (axis.own,)))
 
 
-def _hold_out(data: DataConfig, share: float) -> DataConfig:
-    try:
-        return replace(data, validation=share)
-    except RecipeError as error:
-        raise RecipeError(f"search.{error}") from None
-
-
 def kernel_bytes(recipe: Recipe) -> int:
-    """What the kernels' integers take at least."""
-    shapes = list(itertools.pairwise(recipe.model.widths))
+    """What the kernels' integers take at least: a byte each, half a byte where they are packed."""
+    shapes = list(itertools.pairwise(_widths_left(recipe)))
     bits = recipe.quantize.bits * (len(shapes) if len(recipe.quantize.bits) == 1 else 1)
-    return sum(inputs * units * each // 8 for (inputs, units), each in zip(shapes, bits, strict=True))
+    packed = recipe.export.int4 == "packed"
+    return sum(inputs * units // (2 if packed and each <= 4 else 1) for (inputs, units), each in zip(shapes, bits, strict=True))
+
+
+def _widths_left(recipe: Recipe) -> list[int]:
+    """The widths once structured pruning has taken its units out; over all layers together, one of each may be left."""
+    widths, prune = list(recipe.model.widths), recipe.prune
+    if prune is not None and prune.kind == "structured":
+        for i in range(1, len(widths) - (not prune.code)):
+            widths[i] = 1 if prune.scope == "global" else widths[i] - round(prune.sparsity * widths[i])
+    return widths
 
 
 def _with_units(recipe: Recipe, index: int, units: int) -> Recipe:
@@ -132,14 +145,62 @@ def _hidden(recipe: Recipe, config: SearchConfig) -> list[Axis]:
 
 
 def _pruning(recipe: Recipe, config: SearchConfig) -> list[Axis]:
+    """`none`, or a pattern and its share of zeros. Kernels that a pattern does not divide stay whole, unless none is left."""
     base = recipe.prune or PruneConfig()
-    own = recipe.prune.sparsity if recipe.prune else 0.0
-    values = tuple(sorted(config.sparsity)) or (own,)
+    own = NONE if recipe.prune is None else _pruning_name(base.pattern, base.sparsity)
+    choices = _prunings(base, config) if config.patterns or config.sparsity else {own: recipe.prune}
 
-    def apply(recipe: Recipe, sparsity: float) -> Recipe:
-        return replace(recipe, prune=replace(base, sparsity=sparsity) if sparsity else None)
+    def apply(recipe: Recipe, name: str) -> Recipe:
+        prune = choices[name]
+        return replace(recipe, prune=prune if prune is None else _fitting(prune, recipe))
 
-    return [Axis("sparsity", values, own, apply)]
+    return [Axis("pruning", tuple(choices), own, apply, ordered=False)]
+
+
+NONE = "none"
+
+
+def _prunings(base: PruneConfig, config: SearchConfig) -> dict[str, PruneConfig | None]:
+    """Every pattern with every sparsity, by name."""
+    choices: dict[str, PruneConfig | None] = {NONE: None} if 0 in config.sparsity else {}
+    for pattern in config.patterns or (base.pattern,):
+        shares = [_left_out(pattern)] if ":" in pattern else [share for share in config.sparsity or (base.sparsity,) if share]
+        for share in shares:
+            try:
+                choices[_pruning_name(pattern, share)] = _patterned(base, pattern, share)
+            except RecipeError as error:
+                raise RecipeError(f"search.patterns: {pattern}, with the rest of [prune]: {error}") from None
+    return choices
+
+
+def _left_out(pattern: str) -> float:
+    """The share that N:M leaves out."""
+    n, m = (int(part) for part in pattern.split(":"))
+    return 1 - n / m
+
+
+def _pruning_name(pattern: str, share: float) -> str:
+    return pattern if ":" in pattern else f"{pattern} {share:g}"
+
+
+def _patterned(base: PruneConfig, pattern: str, share: float) -> PruneConfig:
+    """The recipe's pruning with another pattern: what only its own pattern takes goes back to the default."""
+    if pattern == base.pattern:
+        return replace(base, sparsity=share)
+    return replace(base, pattern=pattern, sparsity=share, block=BLOCK if pattern == "block" else (1, 1), code=False, skip=())
+
+
+BLOCK = (4, 4)
+"""Rows and columns of blocks where the recipe does not prune by blocks."""
+
+
+def _fitting(prune: PruneConfig, recipe: Recipe) -> PruneConfig:
+    if prune.kind not in ("block", "n:m"):
+        return prune
+    shapes = itertools.pairwise(recipe.model.widths)
+    torn = {i for i, shape in enumerate(shapes) if any(size % step for size, step in zip(shape, prune.tile, strict=True))}
+    skip = tuple(sorted({*prune.skip, *torn}))
+    return replace(prune, skip=skip if len(skip) < len(recipe.model.layers) else prune.skip)
 
 
 def _granularity(recipe: Recipe, config: SearchConfig) -> list[Axis]:

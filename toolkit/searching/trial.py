@@ -91,7 +91,7 @@ class Workshop:
 
         program = lower(load_model(archive), recipe.name, form="split")
         io = self._io(recipe) if program.quantized else "float32"
-        data = to_tflite(program, signatures=recipe.export.signatures, io=io)
+        data = to_tflite(program, signatures=recipe.export.signatures, io=io, int4=recipe.export.int4)
         return Made(data, *_timed_input(program, recipe, io)), self._error(program)
 
     def _error(self, program: Program) -> float:
