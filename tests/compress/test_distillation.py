@@ -36,14 +36,14 @@ def model_of(seed: int = 0, inputs: int = 24) -> TiedAutoencoder:
 
 def pruned(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
     model = model_of()
-    prune(model, splits, PruneConfig(sparsity=0.5, epochs=3, distill=distill), TRAIN, teacher=teacher, **options)
+    prune(model, splits, PruneConfig(sparsity=0.5, epochs=2, distill=distill), TRAIN, teacher=teacher, **options)
     return model
 
 
 def quantized(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
     model = model_of()
     quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
-    train_quantized(model, splits, QuantizeConfig(epochs=3, distill=distill), TRAIN, teacher=teacher, **options)
+    train_quantized(model, splits, QuantizeConfig(epochs=2, distill=distill), TRAIN, teacher=teacher, **options)
     return model
 
 
