@@ -1,4 +1,5 @@
 import dataclasses
+import tomllib
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +12,11 @@ from tiedae.compress.config import (
     PruneConfig,
     QuantizeConfig,
     Recipe,
+    SearchConfig,
     TrainConfig,
 )
 from tiedae.compress.errors import RecipeError
-from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_to_dict
+from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_to_dict, recipe_to_toml
 from tiedae.sources import ASSETS, DATA_SETS
 
 SMALL = {"data": {"source": "x.npy"}, "model": {"layers": [{"units": 8, "activation": "relu"}, {"units": 3}]}}
@@ -36,6 +38,7 @@ recipes = st.builds(
     train=st.builds(TrainConfig, epochs=st.integers(0, 99), learning_rate=st.floats(1e-9, 1e9)),
     prune=st.none() | st.builds(PruneConfig, sparsity=SHARE),
     quantize=st.builds(QuantizeConfig, samples=st.integers(8, 99)),
+    search=st.none() | st.builds(SearchConfig, sparsity=st.lists(SHARE, max_size=2, unique=True).map(tuple)),
 )
 
 
@@ -169,3 +172,17 @@ def test_every_value_of_a_recipe_is_written_out():
     assert set(written) == {field.name for field in dataclasses.fields(Recipe)}
     assert written["prune"] is None
     assert written["train"]["seed"] == 0
+
+
+@given(recipes, st.text(alphabet=st.characters(blacklist_categories=["C", "Zl", "Zp"])))
+@settings(deadline=None, max_examples=60)
+def test_a_recipe_as_toml_reads_as_the_recipe(recipe: Recipe, comment: str) -> None:
+    assert parse_recipe(tomllib.loads(recipe_to_toml(recipe, comment)), "another") == recipe
+
+
+def test_a_recipe_as_toml_says_no_more_than_it_has_to() -> None:
+    recipe = parse_recipe(SMALL | {"prune": {}}, "small")
+    assert recipe_to_toml(recipe, "one\ntwo") == (
+        '# one\n# two\nname = "small"\n\n[data]\nsource = "x.npy"\n\n[model]\n'
+        'layers = [{ units = 8, activation = "relu" }, { units = 3 }]\n\n[prune]\n'
+    )

@@ -5,13 +5,25 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiedae.cli import main
-from tiedae.compress.config import DataConfig, LayerConfig, ModelConfig, Recipe, SearchConfig
+from tiedae.compress.config import (
+    DataConfig,
+    ExportConfig,
+    LayerConfig,
+    ModelConfig,
+    PruneConfig,
+    QuantizeConfig,
+    Recipe,
+    SearchConfig,
+    TrainConfig,
+    VerifyConfig,
+)
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.recipe import load_recipe
 from tiedae.searching import stopping
@@ -20,7 +32,7 @@ from tiedae.searching.limits import Limits, parse_bytes, parse_share
 from tiedae.searching.space import key_of, space_of
 from tiedae.searching.stopping import Judge
 from tiedae.searching.study import Trials
-from tiedae.searching.trial import Outcome
+from tiedae.searching.trial import Outcome, Workshop
 
 RECIPE = """
 name = "tiny"
@@ -269,6 +281,25 @@ def test_the_same_seed_proposes_the_same_points_interrupted_or_not_and_another_d
         parts = play(tmp_path / "b.db", whole_recipe(), count)
         assert parts == whole[:count]
     assert play(tmp_path / "c.db", whole_recipe(seed=1), 16) != whole
+
+
+@pytest.mark.parametrize(
+    ("change", "shared"),
+    [
+        ({"name": "other", "verify": VerifyConfig(0.5)}, ["train", "prune", "quantize"]),
+        ({"quantize": QuantizeConfig(bits=(4,))}, ["train", "prune"]),
+        ({"export": ExportConfig(("onnx",))}, ["train", "prune"]),
+        ({"prune": PruneConfig(sparsity=0.25)}, ["train"]),
+        ({"train": TrainConfig(epochs=7)}, []),
+        ({"data": DataConfig("x.npy", seed=1)}, []),
+    ],
+    ids=["name", "bits", "targets", "sparsity", "epochs", "seed of the data"],
+)
+def test_stages_are_shared_by_recipes_that_agree_so_far(tmp_path: Path, change: dict, shared: list[str]) -> None:
+    workshop = Workshop(None, tmp_path, "0")
+    recipe = replace(whole_recipe(), prune=PruneConfig())
+    folders = [workshop.stages(each, lambda *_: None).folder for each in (recipe, replace(recipe, **change))]
+    assert [stage for stage in ("train", "prune", "quantize") if folders[0](stage) == folders[1](stage)] == shared
 
 
 @pytest.mark.parametrize("most_bytes", [1200, 2000])

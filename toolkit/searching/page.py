@@ -54,7 +54,7 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> str:
     allowed = None if limits["error_increase"] is None else reference["error"] * (1 + limits["error_increase"])
     errors += [allowed] if allowed is not None and allowed <= HIGHEST * lowest else []
     sizes = [row[key] for row in measured] + ([limits["bytes"]] if limits["bytes"] else [])
-    across, down = log_ticks(min(sizes), max(sizes)), linear_ticks(min(errors), max(errors))
+    across, down = _size_ticks(min(sizes), max(sizes)), linear_ticks(min(errors), max(errors))
 
     def x(value: float) -> float:
         return LEFT + WIDTH * math.log(value / across[0]) / math.log(across[-1] / across[0])
@@ -92,9 +92,15 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> str:
         dot = f'<circle class="{kind}" cx="{x(row[key]):.2f}%" cy="{y(row["error"]):.1f}" r="{radius}"/>'
         parts.append(f"<g><title>{escape(shown)}</title>{dot}</g>")
         if name:
-            at = f'x="{x(row[key]):.2f}%" y="{y(row["error"]) - 10:.1f}" text-anchor="middle"'
+            at = f'x="{x(row[key]):.2f}%" dx="8" y="{y(row["error"]) - 8:.1f}"'
             parts.append(f"<text {at}>{name.removeprefix('point-')}</text>")
     return "".join(parts) + "</svg>"
+
+
+def _size_ticks(low: float, high: float) -> list[float]:
+    """Round numbers of bytes around [low, high]; evenly spaced ones where they are not many."""
+    even = linear_ticks(low, high)
+    return even if even[0] > 0 else log_ticks(low, high)
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
