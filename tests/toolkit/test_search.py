@@ -113,9 +113,9 @@ def test_an_interrupted_search_goes_on_to_the_same_front(
 ) -> None:
     out, epochs = tmp_path / "out", []
 
-    def interrupt(_judge: Judge, stage: str, epoch: int, *_: object) -> str:
-        epochs.append((stage, epoch))
-        if epochs.count(("train", 2)) == 2:
+    def interrupt(_judge: Judge, epoch: int, *_: object) -> str:
+        epochs.append(epoch)
+        if epochs.count(2) == 2:
             raise KeyboardInterrupt
         return ""
 
@@ -234,8 +234,15 @@ def test_no_trial_beats_a_point_of_the_front_and_every_other_is_beaten(costs: li
         assert beaten != ((size, error) in on)
 
 
+def test_latency_makes_a_point_where_it_is_more_than_noise() -> None:
+    times = {1: 10.0, 2: 9.8, 3: 8.0}
+    trials = [replace(outcome(number, 10 * number, float(number)), latency_us=time) for number, time in times.items()]
+    assert [point.number for point in pareto(trials, "file", timed=True)] == [1, 3]
+    assert [point.number for point in pareto(trials, "file", timed=False)] == [1]
+
+
 FINISHED = [outcome(n, size, error, losses=[4.0, 2.0]) for n, (size, error) in enumerate([(10, 1.6), (20, 1.2), (30, 1.0)], 1)]
-"""Every one halved its loss from the first epoch to the second; the best ended at half of its last loss."""
+"""Each halved its loss in the second epoch; a loss of 2 is an error of 2, and what came after halved the best one's."""
 
 
 @pytest.mark.parametrize(
@@ -253,9 +260,18 @@ FINISHED = [outcome(n, size, error, losses=[4.0, 2.0]) for n, (size, error) in e
     ids=["beaten", "larger ones only", "may still win", "too few to tell", "small", "limit", "limit nothing meets", "grace"],
 )
 def test_a_trial_is_stopped_where_even_a_flattering_estimate_is_beaten(finished, least, limits, epoch, loss, stopped) -> None:
-    judge = Judge(finished, least, "file", limits, float_error=1.0)
-    assert bool(judge.verdict("train", epoch, 8, loss)) == stopped
-    assert judge.estimate("train", 2, 4.0) == (stopping.FLATTERY * 2.0 if len(finished) == 3 else 0.0)
+    judge = Judge(finished, least, "file", limits, float_error=2.0, float_losses=[3.0, 2.0])
+    assert bool(judge.verdict(epoch, 8, loss)) == stopped
+
+
+def test_the_estimate_takes_the_best_that_was_seen_of_each_part() -> None:
+    """Half the loss goes in what remains of float training, half the error in what comes after."""
+    judge = Judge(FINISHED, 0, "file", Limits(bytes=9), float_error=2.0, float_losses=[3.0, 2.0])
+    assert judge.estimate(1, 8.0) == pytest.approx(stopping.FLATTERY * 8.0 * 0.5 * 0.5)
+    costly = [replace(trial, error=5.0) for trial in FINISHED]
+    assert replace(judge, finished=costly).estimate(2, 8.0) == pytest.approx(stopping.FLATTERY * 8.0), (
+        "at worst it costs nothing"
+    )
 
 
 def whole_recipe(**search: object) -> Recipe:

@@ -23,20 +23,24 @@ class Reference:
     latency_us: float | None = None
 
 
+NOISE = 0.05
+"""Latencies that differ by no more than this share are not told apart."""
+
+
 def pareto(outcomes: Sequence[Outcome], counted: str, *, timed: bool) -> list[Outcome]:
     """The finished outcomes that none beats in error and size (and latency, where `timed`), by size."""
 
-    def costs(outcome: Outcome) -> tuple[float, ...]:
+    def costs(outcome: Outcome) -> tuple[float, float, float]:
         size = outcome.size(counted)
         assert outcome.error is not None and size is not None
-        return (size, outcome.error, outcome.latency_us or 0.0) if timed else (size, outcome.error)
+        return size, outcome.error, (outcome.latency_us or 0.0) if timed else 0.0
 
-    best: dict[tuple[float, ...], Outcome] = {}
+    front: dict[tuple[float, float, float], Outcome] = {}
     for outcome in sorted((each for each in outcomes if each.state == "complete"), key=costs):
-        mine = costs(outcome)
-        if not any(all(a <= b for a, b in zip(theirs, mine, strict=True)) for theirs in best):
-            best[mine] = outcome
-    return list(best.values())
+        size, error, latency = costs(outcome)
+        if not any(s <= size and e <= error and t <= latency * (1 + NOISE) for s, e, t in front):
+            front[size, error, latency] = outcome
+    return list(front.values())
 
 
 def describe(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def search(
         archive = workshop.stages(space.recipe, _shown(console, "float")).floating()
         float_file, error = workshop.make(space.recipe, archive)
         reference = Reference(error, len(float_file.data))
-        run = _Search(space, workshop, limits, reference, float_file, out, base, console)
+        run = _Search(space, workshop, limits, reference, float_file, losses({"train": archive})["train"], out, base, console)
         return run.finish(run.trials(trials, timeout))
 
 
@@ -116,6 +116,7 @@ class _Search:
     limits: Limits
     reference: Reference
     float_file: Made
+    float_losses: Sequence[float]
     out: Path
     base: Path
     console: Console
@@ -138,7 +139,7 @@ class _Search:
             if not proposal.fits:
                 trials.record(proposal, Outcome(None, proposal.point, "impossible", f"its kernels take {least:,} B"))
                 continue
-            judge = Judge(trials.finished, least, self.counted, self.limits, self.reference.error)
+            judge = Judge(trials.finished, least, self.counted, self.limits, self.reference.error, self.float_losses)
             outcome = self.trial(number, proposal.point, judge, f"trial {number}/{most}")
             trials.record(proposal, outcome)
             self.console.note(f"trial {number}/{most}  {point_text(outcome.point)}: {self.text(outcome)}")
@@ -155,19 +156,24 @@ class _Search:
 
     def trial(self, number: int, point: Point, judge: Judge, title: str) -> Outcome:
         recipe = self.space.recipe_of(point)
-        seen: dict[str, list[float]] = {}
 
         def after_epoch(record: Mapping[str, Any]) -> None:
-            seen.setdefault(record["stage"], []).append(record["validation_loss"])
-            reason = judge.verdict(record["stage"], record["epoch"], recipe.train.epochs, record["validation_loss"])
+            if record["stage"] == "train":
+                require_hope(record["epoch"], record["validation_loss"])
+
+        def require_hope(epoch: int, loss: float) -> None:
+            reason = judge.verdict(epoch, recipe.train.epochs, loss)
             if reason:
                 raise _Hopeless(reason)
 
         try:
+            known = self.workshop.float_losses(recipe)
+            if known:
+                require_hope(len(known), known[-1])
             archives = self.workshop.stages(recipe, _shown(self.console, title), after_epoch).run()
             made, error = self.workshop.make(recipe, archives["quantize"])
         except _Hopeless as stopped:
-            return Outcome(number, point, "stopped", str(stopped), losses=seen)
+            return Outcome(number, point, "stopped", str(stopped))
         except (InputError, ExportError) as error:
             if isinstance(error, DataError | FormatError):
                 raise

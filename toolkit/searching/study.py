@@ -103,6 +103,7 @@ class Trials:
         return self._enqueued(dict(left[np.random.default_rng([self.seed, len(self.outcomes)]).integers(len(left))]))
 
     def _enqueued(self, point: Point) -> Proposal:
+        point = {axis.name: point[axis.name] for axis in self.space.axes}
         parameters = {axis.name: _parameter(axis, point[axis.name]) for axis in self.space.axes}
         self.memory.enqueue_trial(parameters)
         return Proposal(self.memory.ask(self._distributions()), point)

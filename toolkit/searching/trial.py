@@ -79,11 +79,10 @@ class Workshop:
         text = json.dumps([self.data_sha256, *(whole[name] for name in tables)], sort_keys=True)
         return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    def float_error(self, archive: Path) -> float:
-        """The validation error of a Keras model."""
-        from tiedae.export.assemble import keras_function
-
-        return squared_error(self.x, keras_function(load_model(archive))(self.x)[1])
+    def float_losses(self, recipe: Recipe) -> list[float]:
+        """The validation losses of a recipe's float model, where it was trained earlier; else nothing."""
+        archive = self.folder / self._key(recipe, "train") / "train.npz"
+        return losses({"train": archive})["train"] if archive.exists() else []
 
     def make(self, recipe: Recipe, archive: Path) -> tuple[Made, float]:
         """The .tflite file of a model, and its validation error by the integer program that XNNPACK agrees with."""
