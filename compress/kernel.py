@@ -9,8 +9,12 @@ import tf_keras
 from .config import Granularity
 from .errors import RecipeError
 
+SHARES = tuple(i / 50 for i in range(5, 51))
+"""Of the largest magnitude: where the range of a kernel of less than 8 bits may start."""
 OUTLIER = 8.0
 """In quantization-aware training no weight grows beyond so many root mean squares."""
+SMALLEST = 1e-8
+"""Below it a range holds nothing but zero."""
 
 
 class TiedKernel(tf_keras.layers.Layer):
@@ -24,7 +28,9 @@ class TiedKernel(tf_keras.layers.Layer):
         clusters     uint8 [inputs, units], the number of each weight's cluster, or None where every weight has its own value
         granularity  None where the kernel is not quantized
         bits         of its integers, which lie in ±`levels`: 127 at 8 bits, 7 at 4
-        largest      float32 scalar (`tensor`) or [units] (`unit`): the largest magnitude, `levels` integer steps
+        largest      float32 scalar (`tensor`) or [units] (`unit`): `levels` integer steps. At 8 bits the largest magnitude of
+                     the weights; with fewer it starts where rounding costs the least squared error, which cuts some weights
+                     off, and is trained with them (Esser et al. 2020)
     """
 
     def __init__(self, inputs: int, units: int, *, name: str, seed: int = 0, l1: float = 0.0, l2: float = 0.0) -> None:
@@ -53,21 +59,23 @@ class TiedKernel(tf_keras.layers.Layer):
         return 2 ** (self.bits - 1) - 1
 
     @property
+    def trains_scales(self) -> bool:
+        """Whether the scales are trained; else they follow the weights."""
+        return self.bits < 8
+
+    @property
     def units(self) -> int:
         return self.variable.shape[1]
 
     def __call__(self, training: bool = False) -> tf.Tensor:  # type: ignore[override]
-        """The kernel as both directions see it. `training` lets the quantizer follow the current weights."""
+        """The kernel as both directions see it. `training` lets the scales follow the current weights."""
         kernel = self.unquantized()
         if self.largest is None:
             return kernel
-        if training:
+        if training and not self.trains_scales:
             self.largest.assign(self._magnitude(kernel))
-        largest = tf.stop_gradient(tf.convert_to_tensor(self.largest))
-        steps = tf.quantization.fake_quant_with_min_max_args(
-            kernel / largest, min=-1.0, max=1.0, num_bits=self.bits, narrow_range=True
-        )
-        return steps * largest
+        largest = tf.convert_to_tensor(self.largest)
+        return self._rounded(kernel, largest if self.trains_scales else tf.stop_gradient(largest))
 
     def masked(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.variable) if self.mask is None else self.variable * self.mask
@@ -125,12 +133,14 @@ class TiedKernel(tf_keras.layers.Layer):
             raise RecipeError("granularity: got 'unit', must be 'tensor' for a clustered kernel, whose values units share")
         self.granularity, self.bits = granularity, bits
         shape = (self.units,) if granularity == "unit" else ()
-        self.largest = self.add_weight(name="largest", shape=shape, initializer="ones", trainable=False)
-        self.follow()
+        self.largest = self.add_weight(name="largest", shape=shape, initializer="ones", trainable=self.trains_scales)
+        self.largest.assign(self._magnitude(self.unquantized()))
+        if self.trains_scales:
+            self.largest.assign(self._least_error())
 
     def follow(self) -> None:
-        """Let the scales follow the current weights."""
-        if self.largest is not None:
+        """Let the scales follow the current weights, unless they are trained."""
+        if self.largest is not None and not self.trains_scales:
             self.largest.assign(self._magnitude(self.unquantized()))
 
     def set_integers(self, integers: np.ndarray, scales: np.ndarray) -> None:
@@ -148,10 +158,32 @@ class TiedKernel(tf_keras.layers.Layer):
         count = tf.math.count_nonzero(live, dtype=tf.float32)
         bound = OUTLIER * tf.sqrt(tf.reduce_sum(tf.square(live)) / tf.maximum(count, 1.0))
         self.variable.assign(tf.clip_by_value(self.variable, -bound, bound))
+        if self.largest is not None:
+            self.largest.assign(tf.maximum(self.largest, SMALLEST))
 
     def _magnitude(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The largest magnitude, of the kernel or per unit; at least 1e-8, so that a unit of zeros has a scale."""
-        return tf.maximum(tf.reduce_max(tf.abs(kernel), axis=0 if self.granularity == "unit" else None), 1e-8)
+        """The largest magnitude, of the kernel or per unit; at least `SMALLEST`, so that a unit of zeros has a scale."""
+        return tf.maximum(tf.reduce_max(tf.abs(kernel), axis=self._axis), SMALLEST)
+
+    def _least_error(self) -> np.ndarray:
+        """The share of the largest magnitude, per scale, at which rounding the weights costs the least squared error."""
+        assert self.largest is not None
+        kernel, largest = self.unquantized().numpy(), self.largest.numpy()
+        ranges = np.stack([np.float32(share) * largest for share in SHARES])
+        errors = [np.square(self._rounded(kernel, each) - kernel).sum(self._axis) for each in ranges]
+        best = np.argmin(errors, axis=0)
+        return np.take_along_axis(ranges, best[None], axis=0)[0]
+
+    def _rounded(self, kernel: tf.Tensor | np.ndarray, largest: tf.Tensor | np.ndarray) -> tf.Tensor:
+        """To steps of largest / `levels`. The gradient passes where nothing is cut off, and goes to `largest` elsewhere."""
+        return largest * tf.quantization.fake_quant_with_min_max_args(
+            kernel / largest, min=-1.0, max=1.0, num_bits=self.bits, narrow_range=True
+        )
+
+    @property
+    def _axis(self) -> int | None:
+        """The axis that a scale spans; None where one spans all."""
+        return 0 if self.granularity == "unit" else None
 
     def scale_tensor(self) -> tf.Tensor:
         """Real value of one integer step, float32, a scalar or [units], without gradient."""

@@ -34,7 +34,8 @@ def test_a_call_gives_exactly_the_integers_in_steps_of_the_scales(granularity: s
     assert integers.dtype == np.int8 and np.abs(integers).max() <= 2 ** (bits - 1) - 1 == kernel.levels
     assert not integers[mask == 0].any()
     np.testing.assert_allclose(kernel(training=False), integers * scales, rtol=1e-6, atol=1e-12)
-    error = np.abs(integers * scales - values * mask)
+    reached = np.clip(values * mask, -kernel.levels * scales, kernel.levels * scales)
+    error = np.abs(integers * scales - reached)
     assert (error <= 0.5001 * scales).all()
 
 
@@ -70,3 +71,34 @@ def test_both_directions_hold_the_same_kernel() -> None:
 def test_an_unknown_activation_names_the_layer_and_the_choices() -> None:
     with pytest.raises(RecipeError, match=r"layer code: activation 'selu' is not one of linear, relu, relu6, sigmoid, tanh"):
         TiedDense(TiedKernel(*SHAPE, name="kernel"), "selu", name="code")
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+def test_ranges_of_few_bits_cut_off_what_costs_less_than_it_makes_coarser(granularity: str) -> None:
+    values = np.random.default_rng(0).standard_t(3, (400, 3)).astype(np.float32) * [1, 2, 0]
+    kernel = TiedKernel(400, 3, name="kernel")
+    kernel.variable.assign(values)
+    kernel.attach_quantizer(granularity, 4)
+    largest, error = np.abs(values).max(0 if granularity == "unit" else None), np.square(kernel() - values).sum()
+    kernel.largest.assign(np.maximum(largest, 1e-8))
+    assert error < 0.7 * np.square(kernel() - values).sum()
+
+
+def test_ranges_of_few_bits_are_trained_and_do_not_follow() -> None:
+    """The gradient of a range is that of Esser et al. 2020: rounding less value inside, ±1 where a weight is cut off."""
+    kernel = quantized(np.ones(SHAPE, np.float32), "unit", bits=4)
+    values = np.linspace(-2, 2, 28, dtype=np.float32).reshape(SHAPE)
+    kernel.variable.assign(values)
+    kernel.largest.assign(np.ones(4, np.float32))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(kernel(training=True))
+    into_weights, into_range = tape.gradient(total, [kernel.variable, kernel.largest])
+    inside = np.abs(values) <= 1
+    np.testing.assert_array_equal(into_weights, inside)
+    expected = np.where(inside, np.rint(values * 7) / 7 - values, np.sign(values)).sum(axis=0)
+    np.testing.assert_allclose(into_range, expected, atol=1e-5)
+    kernel.follow()
+    np.testing.assert_array_equal(kernel.largest, np.ones(4))
+    kernel.largest.assign(np.full(4, -1.0))
+    kernel.limit()
+    assert (kernel.scales() > 0).all()

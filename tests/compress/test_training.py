@@ -129,11 +129,14 @@ def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
         prune(model, splits, PRUNING[stage.removeprefix("prune ")], train, **options)
     else:
         data = representative(splits.train, 64)
-        quantize_post_training(model, data, QuantizeConfig(), QuantizationSpec())
+        bits = {"quantize": (8,), "quantize 4 bits": (4,)}[stage]
+        quantize_post_training(model, data, QuantizeConfig(), QuantizationSpec("unit", bits=bits))
         train_quantized(model, splits, QuantizeConfig(epochs=4), train, **options)
 
 
-@pytest.mark.parametrize("stage", ["train", "prune magnitude", "prune movement", "prune structured", "quantize"])
+@pytest.mark.parametrize(
+    "stage", ["train", "prune magnitude", "prune movement", "prune structured", "quantize", "quantize 4 bits"]
+)
 @pytest.mark.parametrize(
     ("validation", "interrupted"),
     [(0, {"progress": killer(3)}), (64, {"after_epoch": stopper(2)})],
@@ -243,6 +246,17 @@ def test_an_outlier_is_drawn_in_by_quantization_aware_training(make_splits) -> N
     train_quantized(model, splits, QuantizeConfig(epochs=3), TrainConfig(batch_size=32))
     weight = kernel.variable.numpy()
     assert np.abs(weight).max() < 1.01 * OUTLIER * np.sqrt(np.square(weight).mean())
+
+
+def test_training_moves_the_ranges_of_few_bits_and_helps(make_splits) -> None:
+    splits, model = make_splits(), model_of()
+    data = representative(splits.train, 64)
+    quantize_post_training(model, data, QuantizeConfig(), QuantizationSpec("unit", bits=(4,)))
+    start, error = [kernel.largest.numpy() for kernel in model.kernels], validation_loss(model, splits.test, TrainConfig())
+    train_quantized(model, splits, QuantizeConfig(epochs=5), TrainConfig(batch_size=32))
+    for before, kernel in zip(start, model.kernels, strict=True):
+        assert (before != kernel.largest.numpy()).all() and (kernel.largest.numpy() > 0).all()
+    assert validation_loss(model, splits.test, TrainConfig()) < error
 
 
 def test_ranges_stand_still_at_the_end_of_quantization_aware_training(make_splits) -> None:

@@ -48,7 +48,7 @@ def quantized(
         {"form": "fused", "granularity": "unit"},
         {"use_bias": False},
         {"byte_data": False},
-        {"bits": (4, 8), "code_bits": 4},
+        {"bits": (4, 8), "code_bits": 6},
     ],
     ids=str,
 )
