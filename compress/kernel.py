@@ -133,10 +133,9 @@ class TiedKernel(tf_keras.layers.Layer):
             raise RecipeError("granularity: got 'unit', must be 'tensor' for a clustered kernel, whose values units share")
         self.granularity, self.bits = granularity, bits
         shape = (self.units,) if granularity == "unit" else ()
-        self.largest = self.add_weight(name="largest", shape=shape, initializer="ones", trainable=self.trains_scales)
-        self.largest.assign(self._magnitude(self.unquantized()))
-        if self.trains_scales:
-            self.largest.assign(self._least_error())
+        largest = self.add_weight(name="largest", shape=shape, initializer="ones", trainable=self.trains_scales)
+        largest.assign(self._least_error() if self.trains_scales else self._magnitude(self.unquantized()))
+        self.largest = largest
 
     def follow(self) -> None:
         """Let the scales follow the current weights, unless they are trained."""
@@ -167,8 +166,8 @@ class TiedKernel(tf_keras.layers.Layer):
 
     def _least_error(self) -> np.ndarray:
         """The share of the largest magnitude, per scale, at which rounding the weights costs the least squared error."""
-        assert self.largest is not None
-        kernel, largest = self.unquantized().numpy(), self.largest.numpy()
+        kernel = self.unquantized().numpy()
+        largest = self._magnitude(kernel).numpy()
         ranges = np.stack([np.float32(share) * largest for share in SHARES])
         errors = [np.square(self._rounded(kernel, each) - kernel).sum(self._axis) for each in ranges]
         best = np.argmin(errors, axis=0)

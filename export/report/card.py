@@ -59,10 +59,17 @@ def _details(manifest: Row, metrics: Row) -> str:
         pattern = (manifest.get("recipe", {}).get("prune") or {}).get("pattern")
         zeros = share(sum(kernel["pruned"] for kernel in kernels), weights)
         facts["pruned"] = f"{zeros} of the weights are zero by pruning" + (f", pattern {pattern}" if pattern else "")
-    facts["precision"] = "int8 kernels, uint8 activations; float32 files beside them"
+    facts["precision"] = f"{_precision(manifest)}; float32 files beside them"
     facts["made by"] = manifest.get("created_by", "tiedae")
     facts["licence of the model"] = f"{UNKNOWN}: whoever publishes it states one"
     return _table(("", ""), facts.items())
+
+
+def _precision(manifest: Row) -> str:
+    bits = [kernel.get("bits", 8) for kernel in manifest["kernels"]]
+    kernels = "int8 kernels" if set(bits) == {8} else f"kernels of {', '.join(map(str, bits))} bits"
+    code = manifest.get("tensors", {}).get("code", {}).get("bits", 8)
+    return f"{kernels}, uint8 activations" + (f", a code of {code} bits" if code < 8 else "")
 
 
 def _taken_out(manifest: Row, model: Row) -> str:

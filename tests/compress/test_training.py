@@ -32,6 +32,12 @@ def model_of(layers: tuple[LayerConfig, ...] = LAYERS, output: str = "sigmoid") 
     return TiedAutoencoder(ModelConfig(layers, output, 24))
 
 
+def loss_of(model: TiedAutoencoder, splits) -> float:
+    loss = validation_loss(model, splits.test, TrainConfig())
+    assert loss is not None
+    return loss
+
+
 def weights(model: TiedAutoencoder) -> dict[str, np.ndarray]:
     return {name: variable.numpy() for name, variable in model.state().items()}
 
@@ -252,11 +258,11 @@ def test_training_moves_the_ranges_of_few_bits_and_helps(make_splits) -> None:
     splits, model = make_splits(), model_of()
     data = representative(splits.train, 64)
     quantize_post_training(model, data, QuantizeConfig(), QuantizationSpec("unit", bits=(4,)))
-    start, error = [kernel.largest.numpy() for kernel in model.kernels], validation_loss(model, splits.test, TrainConfig())
+    start, error = [kernel.largest.numpy() for kernel in model.kernels], loss_of(model, splits)
     train_quantized(model, splits, QuantizeConfig(epochs=5), TrainConfig(batch_size=32))
     for before, kernel in zip(start, model.kernels, strict=True):
         assert (before != kernel.largest.numpy()).all() and (kernel.largest.numpy() > 0).all()
-    assert validation_loss(model, splits.test, TrainConfig()) < error
+    assert loss_of(model, splits) < error
 
 
 def test_ranges_stand_still_at_the_end_of_quantization_aware_training(make_splits) -> None:

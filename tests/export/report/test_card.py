@@ -182,3 +182,13 @@ def test_card_tells_the_procedure_and_cites_what_it_follows(make_parts):
     assert "Training took 40 epochs of 9,000 samples." in card and "arXiv:1710.01878" in card
     metrics["history"] = [row for row in metrics["history"] if row["stage"] == "train"]
     assert "arXiv:1710.01878" not in render_card(manifest, metrics)
+
+
+def test_card_names_kernels_and_codes_of_few_bits(make_parts):
+    manifest, metrics, *_ = make_parts()
+    assert "int8 kernels, uint8 activations; float32 files" in render_card(manifest, metrics)
+    for kernel in manifest["kernels"]:
+        kernel["bits"] = 4
+    manifest["tensors"]["code"]["bits"] = 5
+    bits = ", ".join("4" for _ in manifest["kernels"])
+    assert f"kernels of {bits} bits, uint8 activations, a code of 5 bits; float32 files" in render_card(manifest, metrics)
