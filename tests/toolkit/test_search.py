@@ -143,6 +143,17 @@ def test_what_cannot_be_met_says_what_came_closest(tiny: Path, tmp_path: Path, c
     assert f"at {row['bytes']:,} bytes" in line
 
 
+def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Path, tmp_path: Path, capsys) -> None:
+    path = tiny.with_name("refused.toml")
+    path.write_text(RECIPE.replace("hidden = [0.5, 1.0]", 'hidden = []\npatterns = ["5:7"]'))
+    assert main(["search", str(path), "--max-bytes", "1k", "--out", str(tmp_path / "out")]) == 2
+    assert "none of 2 trials gave a file; --max-bytes 1,000 cannot be judged" in capsys.readouterr().err
+    front = front_of(tmp_path / "out")
+    assert [row["state"] for row in front["trials"]] == ["refused"] * 2 and front["front"] == []
+    assert "got '5:7', must be one that divides kernel 0, 24 × 8" in front["trials"][0]["note"]
+    assert len(list((tmp_path / "out" / "models").iterdir())) == 1, "the float model of the recipe"
+
+
 @pytest.mark.parametrize(
     ("options", "old", "new", "text"),
     [

@@ -18,13 +18,15 @@ TOP, HEIGHT, LEFT, WIDTH = 12, 330, 9, 88
 HIGHEST = 3.0
 """Trials whose error is so many times the lowest are drawn at the upper edge."""
 
+NAME = '<b style="white-space: nowrap">{}</b>'
+
 
 def render(front: Mapping[str, Any], title: str) -> str:
     """A self-contained page of a front as `front.describe` gives it."""
     measured = [row for row in front["trials"] if row["error"] is not None]
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{_lead(front)}</p>']
     if measured:
-        rows = [[escape(cell) for cell in cells(row, front)] for row in front["front"]]
+        rows = [[NAME.format(row["name"]), *map(escape, cells(row, front)[1:])] for row in front["front"]]
         parts += [_plot(front, measured), _legend(), "<h2>Front</h2>", table(HEADER, rows, numeric=(2, 3, 4, 5, 6))]
     for state in ("stopped", "impossible", "refused"):
         others = [row for row in front["trials"] if row["state"] == state]

@@ -167,6 +167,7 @@ class _Search:
                 raise _Hopeless(reason)
 
         try:
+            check_inputs(recipe, recipe.model.inputs)
             known = self.workshop.float_losses(recipe)
             if known:
                 require_hope(len(known), known[-1])
