@@ -11,7 +11,7 @@ import dataclasses
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,19 +147,25 @@ def worst_int8(metrics: dict[str, Any]) -> float:
 def twin_errors(splits: Splits, start: Path, phases: list[PruneConfig | QuantizeConfig], console: Console) -> dict[str, float]:
     """Test errors of two float models of the same total epochs.
 
-    `continued` goes on from the same start with the same schedules, nothing pruned or quantized: the twin of the rows, since
-    only the compression differs. `fresh` has one schedule over all epochs.
+    `continued` is the twin of the rows, since only the compression differs. `fresh` has one schedule over all epochs.
     """
     from tiedae.compress import TiedAutoencoder, fit
 
-    continued = TiedAutoencoder.load(start)
-    for phase in phases:
-        fit(continued, splits, fine_tuning(RECIPE.train, phase), stage="twin", progress=console.progress)
     total = RECIPE.train.epochs + sum(phase.epochs for phase in phases)
     fresh = TiedAutoencoder(dataclasses.replace(RECIPE.model, inputs=splits.inputs), seed=RECIPE.train.seed)
     config = dataclasses.replace(RECIPE.train, epochs=total)
     fit(fresh, splits, config, stage=f"twin {total}", progress=console.progress)
-    return {"continued": test_error(continued, splits), "fresh": test_error(fresh, splits)}
+    return {"continued": continued_error(splits, start, phases, console), "fresh": test_error(fresh, splits)}
+
+
+def continued_error(splits: Splits, start: Path, phases: Sequence[PruneConfig | QuantizeConfig], console: Console) -> float:
+    """The test error of the float model of `start` that goes on with the schedules of `phases`, nothing compressed."""
+    from tiedae.compress import TiedAutoencoder, fit
+
+    model = TiedAutoencoder.load(start)
+    for phase in phases:
+        fit(model, splits, fine_tuning(RECIPE.train, phase), stage="twin", progress=console.progress)
+    return test_error(model, splits)
 
 
 def test_error(model: Any, splits: Splits) -> float:

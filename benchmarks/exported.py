@@ -1,0 +1,136 @@
+"""A float net of dense.py's recipe, compressed in some way, as the int8 files that it becomes: their error, bytes, latency."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from dense import RECIPE, continued_error
+from tiedae.calibration import quantize_post_training, representative
+from tiedae.compress import (
+    ModelConfig,
+    PruneConfig,
+    QuantizationSpec,
+    QuantizeConfig,
+    Splits,
+    TiedAutoencoder,
+    balance_code,
+    fit,
+    prune,
+    shrink,
+    train_quantized,
+)
+from tiedae.console import Console
+from tiedae.export import lower, to_onnx, to_tflite
+from tiedae.export.bench.latency import Group, Timed, ratio, time_groups
+from tiedae.export.bundle import program_input
+from tiedae.export.parity.measure import squared_error
+from tiedae.export.program import BYTE
+from tiedae.export.runtimes.litert import open_litert
+from tiedae.export.runtimes.ort import open_ort
+
+SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How the float net is compressed."""
+
+    quantize: QuantizeConfig = RECIPE.quantize
+    prune: PruneConfig | None = None
+
+    @property
+    def phases(self) -> list[PruneConfig | QuantizeConfig]:
+        """What trains the net further."""
+        return [phase for phase in (self.prune, self.quantize) if phase and getattr(phase, "method", "qat") == "qat"]
+
+    @property
+    def schedule(self) -> tuple[tuple[int, float, float], ...]:
+        """(epochs, learning rate, weight decay) of each phase: what the float twin has in common with it."""
+        return tuple((phase.epochs, phase.learning_rate, phase.weight_decay) for phase in self.phases)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What a variant leaves: the int8 .tflite, and the test error of the worse of the two formats."""
+
+    tflite: bytes
+    error: float
+    widths: tuple[int, ...]
+    sparsity: float
+
+    @property
+    def gzipped(self) -> int:
+        return len(gzip.compress(self.tflite, 9, mtime=0))
+
+
+def trained(path: Path, splits: Splits, console: Console) -> Path:
+    """The archive of the float net that every variant starts from, with balanced code, as the pipeline makes it."""
+    model = TiedAutoencoder(ModelConfig(RECIPE.model.layers, "sigmoid", splits.inputs), seed=RECIPE.train.seed)
+    fit(model, splits, RECIPE.train, progress=console.progress)
+    balance_code(model, representative(splits.train, 4096, seed=RECIPE.train.seed).inputs)
+    model.save(path)
+    return path
+
+
+def compressed(start: Path, variant: Variant, splits: Splits, console: Console) -> TiedAutoencoder:
+    """The float model of `start`, pruned and quantized."""
+    model, train, quantize = TiedAutoencoder.load(start), RECIPE.train, variant.quantize
+    if variant.prune is not None:
+        prune(model, splits, variant.prune, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
+        model = shrink(model) if variant.prune.kind == "structured" else model
+    quantize_post_training(model, representative(splits.train, quantize.samples), quantize, spec_of(quantize, splits))
+    if quantize.method == "qat":
+        train_quantized(model, splits, quantize, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
+    return model
+
+
+def spec_of(quantize: QuantizeConfig, splits: Splits) -> QuantizationSpec:
+    bytes_in = splits.scaling.rule == "byte"
+    return QuantizationSpec(quantize.granularity, "split", bytes_in, bits=quantize.bits, code_bits=quantize.code_bits)
+
+
+def exported(model: TiedAutoencoder, splits: Splits) -> Exported:
+    """The int8 files of a quantized model, run over the test set in LiteRT with XNNPACK and in ONNX Runtime."""
+    program = lower(model, "net", form="split")
+    tflite = to_tflite(program, io="uint8")
+    onnx = to_onnx(lower(model, "net", form="fused"), signature="reconstruct", io="uint8")
+    x = splits.scaling.apply(splits.test.take(np.arange(len(splits.test))))
+    q = program_input(program, x)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.onnx"
+        path.write_bytes(onnx)
+        sessions = (open_litert("litert-xnnpack", tflite), open_ort("ort-cpu", {"reconstruct": path}))
+        outputs = [session.run("reconstruct", q)["y"] for session in sessions]
+    masks = model.masks().values()
+    return Exported(
+        tflite,
+        max(squared_error(x, BYTE.dequantize(y)) for y in outputs),
+        model.config.widths,
+        1 - sum(int(mask.sum()) for mask in masks) / sum(mask.size for mask in masks),
+    )
+
+
+def float_errors(
+    start: Path, variants: Iterable[Variant], splits: Splits, console: Console
+) -> dict[tuple[tuple[int, float, float], ...], float]:
+    """The test error of float twins, by the schedule with which they go on from the same start."""
+    phases = {variant.schedule: variant.phases for variant in variants}
+    return {schedule: continued_error(splits, start, each, console) for schedule, each in phases.items()}
+
+
+def latencies(files: Mapping[str, bytes], against: str) -> dict[str, tuple[float, float]]:
+    """µs of a reconstruction at batch 1 with one thread in XNNPACK, and its ratio to the file `against`, timed in turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        x = Path(folder) / "x.npy"
+        np.save(x, np.zeros((1, 784), np.uint8))
+        for name, data in files.items():
+            (Path(folder) / name).write_bytes(data)
+        subjects = tuple(Timed(name, "litert-xnnpack", f"{folder}/{name}", "reconstruct", str(x)) for name in files)
+        (measured,) = time_groups([Group(subjects, 1, "invoke")], threads=1, seconds=SECONDS)
+    base = measured.timings[against]
+    return {name: (each.median_us, ratio(each, base).value) for name, each in measured.timings.items()}
