@@ -85,16 +85,20 @@ def quantize_post_training(
     """Quantize a trained model in place without training.
 
     Plainly, kernels take their extremes and the nearest integers, activations what calibration sees: the start of
-    quantization-aware training (`qat`). `ptq` adds the steps that `config.steps` names. Equal samples give equal integers.
+    quantization-aware training (`qat`). `ptq` adds the steps that `config.steps` names; `qat` those of them that come before
+    anything is quantized, where a kernel has fewer than 8 bits. Equal samples give equal integers.
     Returns the calibration, `calibration` where it is given: InputError unless it is one of this model, whose hidden units are
     then not equalized, since its ranges are theirs as they are.
     """
-    chosen = set(config.steps if config.method == "ptq" else ()) - ({"equalize"} if calibration else set())
     widths = spec.bits * len(model.kernels) if len(spec.bits) == 1 else spec.bits
+    chosen = set(config.steps) - ({"equalize"} if calibration else set())
+    if config.method == "qat":
+        chosen &= set(STEPS["float"]) if min(widths) < 8 else set()
     levels = [2 ** (bits - 1) - 1 for bits in widths]
 
-    def refer() -> Reference | None:
-        return Reference.of(model, data.inputs, levels) if chosen else None
+    def refer(*phases: Phase) -> Reference | None:
+        due = chosen & {name for phase in phases for name in STEPS[phase]}
+        return Reference.of(model, data.inputs, levels) if due else None
 
     def run(phase: Phase, reference: Reference | None) -> None:
         for name, step in STEPS[phase].items():
@@ -103,8 +107,8 @@ def quantize_post_training(
 
     for kernel in model.kernels:
         kernel.settle()
-    run("float", refer())
-    reference = refer()
+    run("float", refer("float"))
+    reference = refer("kernels", "activations")
     model.quantize_kernels(spec.granularity, spec.bits)
     if calibration is not None:
         calibration.require_model(model, spec)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..compress.kernel import FACTOR_STEPS
 from .influence import Quadratic
 
 SWEEPS = 3
@@ -27,14 +28,16 @@ CLIPS = tuple(np.linspace(1.0, 0.3, 36))
 def clipped_scales(kernel: np.ndarray, quadratic: Quadratic, levels: int, *, per_unit: bool) -> np.ndarray:
     """The step with the least loss of rounding to nearest, weight by weight: float32 (), or [units] where `per_unit`.
 
-    `kernel` float32 [inputs, units]. A unit of zeros has the step of 1e-8 / levels.
+    `kernel` float32 [inputs, units]. None is finer than the decoder's factors
+    tell from the coarsest.
     """
     axis = 0 if per_unit else None
     diagonal = quadratic.diagonal()
     largest = np.maximum(np.abs(kernel).max(axis), np.float32(1e-8))
     scales = np.stack([largest * np.float32(clip / levels) for clip in CLIPS])
     losses = np.stack([(diagonal * np.square(nearest(kernel, s, levels) * s - kernel)).sum(axis) for s in scales])
-    return np.take_along_axis(scales, np.argmin(losses, axis=0, keepdims=True), axis=0)[0]
+    best = np.take_along_axis(scales, np.argmin(losses, axis=0, keepdims=True), axis=0)[0]
+    return np.maximum(best, best.max() / np.float32(FACTOR_STEPS))
 
 
 def nearest(kernel: np.ndarray, scales: np.ndarray, levels: int) -> np.ndarray:

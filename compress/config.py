@@ -198,7 +198,7 @@ class QuantizeConfig:
     one per kernel; `code_bits` of the code, in 4…8. `samples` calibration samples start the ranges, which `observer` takes
     from them; auto: minmax for `ptq`, moving-average for `qat`. `calibration` is a file of `tiedae calibrate` to take them from
     instead, relative to the recipe. `distill` as in pruning. `steps` are what `ptq` does beyond rounding to nearest over the
-    extremes; without any it is plain.
+    extremes; without any it is plain. With kernels of fewer than 8 bits `qat` starts from equalized units too.
     """
 
     method: Literal["qat", "ptq"] = "qat"

@@ -15,6 +15,8 @@ OUTLIER = 8.0
 """In quantization-aware training no weight grows beyond so many root mean squares."""
 SMALLEST = 1e-8
 """Below it a range holds nothing but zero."""
+FACTOR_STEPS = 255
+"""The decoder brings a unit's scale as a byte, in so many steps of the kernel's largest; no unit's is below one step."""
 
 
 class TiedKernel(tf_keras.layers.Layer):
@@ -158,11 +160,14 @@ class TiedKernel(tf_keras.layers.Layer):
         bound = OUTLIER * tf.sqrt(tf.reduce_sum(tf.square(live)) / tf.maximum(count, 1.0))
         self.variable.assign(tf.clip_by_value(self.variable, -bound, bound))
         if self.largest is not None:
-            self.largest.assign(tf.maximum(self.largest, SMALLEST))
+            self.largest.assign(self._at_least_a_factor(self.largest))
 
     def _magnitude(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The largest magnitude, of the kernel or per unit; at least `SMALLEST`, so that a unit of zeros has a scale."""
-        return tf.maximum(tf.reduce_max(tf.abs(kernel), axis=self._axis), SMALLEST)
+        """The largest magnitude, of the kernel or per unit, large enough for the decoder's factor."""
+        return self._at_least_a_factor(tf.reduce_max(tf.abs(kernel), axis=self._axis))
+
+    def _at_least_a_factor(self, largest: tf.Tensor | tf.Variable | np.ndarray) -> tf.Tensor:
+        return tf.maximum(largest, tf.maximum(tf.reduce_max(largest) / FACTOR_STEPS, SMALLEST))
 
     def _least_error(self) -> np.ndarray:
         """The share of the largest magnitude, per scale, at which rounding the weights costs the least squared error."""
@@ -171,7 +176,7 @@ class TiedKernel(tf_keras.layers.Layer):
         ranges = np.stack([np.float32(share) * largest for share in SHARES])
         errors = [np.square(self._rounded(kernel, each) - kernel).sum(self._axis) for each in ranges]
         best = np.argmin(errors, axis=0)
-        return np.take_along_axis(ranges, best[None], axis=0)[0]
+        return self._at_least_a_factor(np.take_along_axis(ranges, best[None], axis=0)[0]).numpy()
 
     def _rounded(self, kernel: tf.Tensor | np.ndarray, largest: tf.Tensor | np.ndarray) -> tf.Tensor:
         """To steps of largest / `levels`. The gradient passes where nothing is cut off, and goes to `largest` elsewhere."""

@@ -57,6 +57,25 @@ def test_none_is_plain_rounding_to_nearest(trained: Callable[[], TiedAutoencoder
         np.testing.assert_array_equal(kernel.integers(), np.rint(values / (np.abs(values).max() / np.float32(127))))
 
 
+@pytest.mark.parametrize(
+    ("bits", "steps", "equalized"), [((4, 8, 8), ALL, True), ((8,), ALL, False), ((4,), ("round", "correct"), False)]
+)
+def test_training_with_few_bits_starts_from_equalized_units(
+    trained: Callable[[], TiedAutoencoder],
+    samples: Representative,
+    bits: tuple[int, ...],
+    steps: tuple[str, ...],
+    equalized: bool,
+) -> None:
+    model, floating = trained(), trained()
+    config = QuantizeConfig(bits=bits, steps=steps, granularity="unit")
+    quantize_post_training(model, samples, config, QuantizationSpec("unit", bits=bits))
+    products = [np.linalg.multi_dot([kernel.unquantized().numpy() for kernel in each.kernels]) for each in (model, floating)]
+    np.testing.assert_allclose(*products, atol=1e-5)
+    kept = [np.array_equal(a.variable, b.variable) for a, b in zip(model.kernels, floating.kernels, strict=True)]
+    assert kept == [not equalized] * 3
+
+
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 def test_twice_the_same_and_saved_as_it_is(
     trained: Callable[[], TiedAutoencoder], samples: Representative, granularity: str, tmp_path: Path

@@ -102,3 +102,16 @@ def test_ranges_of_few_bits_are_trained_and_do_not_follow() -> None:
     kernel.largest.assign(np.full(4, -1.0))
     kernel.limit()
     assert (kernel.scales() > 0).all()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_no_unit_is_finer_than_the_decoders_factor_can_say(bits: int) -> None:
+    values = np.ones(SHAPE, np.float32)
+    values[:, 1], values[:, 2] = 1e-6, 0
+    kernel = quantized(values, "unit", bits=bits)
+    least = kernel.scales().max() / 255
+    np.testing.assert_allclose(kernel.scales()[1:3], least, rtol=1e-6)
+    if kernel.trains_scales:
+        kernel.largest.assign([3.0, 1e-9, -1.0, 1.0])
+        kernel.limit()
+        np.testing.assert_allclose(kernel.largest, [3, 3 / 255, 3 / 255, 1], rtol=1e-6)
