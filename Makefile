@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth clean
 
 setup: $(READY)
 
@@ -29,13 +29,16 @@ lint: $(READY)
 	$(BIN)/pyright
 
 # `make -k bench` goes on where a row of the first misses what it has to reach.
-bench: bench-proof bench-dense
+bench: bench-proof bench-dense bench-depth
 
 bench-dense: $(READY)
 	$(BIN)/python benchmarks/dense.py --json build/bench.json
 
 bench-proof: $(READY)
 	$(BIN)/python benchmarks/proof.py --json build/proof.json
+
+bench-depth: $(READY)
+	$(BIN)/python benchmarks/depth.py --json build/depth.json
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
