@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 import ml_dtypes
 import numpy as np
 
+UNSIGNED = 128
+"""The zero point of uint8 values that are int8 ones, so much more."""
+
 
 def printable(name: str) -> str:
     """A name of a foreign file for one line of text: control characters are escaped."""
@@ -34,7 +37,9 @@ class Constant:
 
     @property
     def integers(self) -> np.ndarray:
-        """`values`, 4-bit integers as int8."""
+        """`values`, 4-bit integers and uint8 of zero point `UNSIGNED` as int8."""
+        if self.values.dtype == np.uint8 and set(self.zero_points) == {UNSIGNED}:
+            return (self.values ^ np.uint8(UNSIGNED)).view(np.int8)
         return self.values.astype(np.int8) if self.values.dtype == ml_dtypes.int4 else self.values
 
     @property

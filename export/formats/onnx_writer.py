@@ -3,8 +3,10 @@
 A kernel is one initializer [units, inputs] that both directions read: `Gemm` with transB 1 encodes, with transB 0 decodes.
 (ONNX Runtime is equally fast with the transposed layout; this one is the layout of the TFLite file.) Integer programs are
 written as QuantizeLinear / DequantizeLinear pairs around float operations, the form that ONNX Runtime fuses to QGemm,
-QLinearSigmoid and QLinearMul. That fusion wants uint8 activations, and an explicit zero point of every int8 kernel.
-Kernels of 4 bits or fewer are packed, two values a byte, and go through one Cast to int8, which ONNX Runtime does at load.
+QLinearSigmoid and QLinearMul. That fusion wants uint8 activations, and an explicit zero point of every kernel.
+Kernels of 8 bits are uint8, 128 more than the program's integers: on x86-64 without VNNI, ONNX Runtime adds products of uint8
+and int8 in pairs that saturate at int16, which 7 bits cannot reach. Kernels of 4 bits or fewer are packed, two values a byte,
+and go through one Cast to int8, which ONNX Runtime does at load.
 
 The fused activation of a `Dense` needs no operation where its bounds are those of uint8; elsewhere it is a `Clip` of the
 integers, which is exact. The graph carries the signature's name, its uint8 tensors the names of the program's tensors.
@@ -25,6 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ...compress.errors import ExportError
 from ..interpreter import clamp
 from ..program import BYTE, SIGNATURES, Activate, Dense, Program, Quantization, Requantize, Rescale
+from .contents import UNSIGNED
 from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
 
 OPSETS = range(13, 24)
@@ -105,11 +108,17 @@ def to_onnx_pair(
     return encoder, decoder, external_kernels(program, int4=int4)
 
 
+def _stored(program: Program, name: str, int4: str) -> np.ndarray:
+    """A kernel as the file holds it, [units, inputs]: float32, or uint8 of zero point `UNSIGNED` at 8 bits, int8 or int4."""
+    values = stored_kernel(program, name, int4)
+    return (values.view(np.uint8) ^ UNSIGNED) if program.quantized and program.kernels[name].bits == 8 else values
+
+
 def external_kernels(program: Program, *, int4: str = "packed") -> bytes:
     """All kernels, [units, inputs] each, little-endian and in the program's order, each from the start of a page."""
     data = bytearray()
     for name, (offset, _) in _places(program, int4).items():
-        data += bytes(offset - len(data)) + stored_bytes(stored_kernel(program, name, int4))
+        data += bytes(offset - len(data)) + stored_bytes(_stored(program, name, int4))
     return bytes(data)
 
 
@@ -117,7 +126,7 @@ def _places(program: Program, int4: str) -> dict[str, tuple[int, int]]:
     """Offset and length of each kernel in external data."""
     places, end = {}, 0
     for name in program.kernels:
-        offset, length = -(-end // PAGE) * PAGE, len(stored_bytes(stored_kernel(program, name, int4)))
+        offset, length = -(-end // PAGE) * PAGE, len(stored_bytes(_stored(program, name, int4)))
         places[name] = offset, length
         end = offset + length
     return places
@@ -215,8 +224,8 @@ class _Graph:
             self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], name)
 
     def kernel(self, name: str) -> str:
-        """The values of a kernel, float32 or int8, for any number of consumers."""
-        values = stored_kernel(self.program, name, self.int4)
+        """The values of a kernel, float32, uint8 or int8, for any number of consumers."""
+        values = _stored(self.program, name, self.int4)
         first = name not in self.constants
         self.constant(name, values, values.dtype)
         if not is_packed(values):
@@ -247,10 +256,11 @@ def _dense(graph: _Graph, operation: Dense) -> None:
     else:
         scales = np.array(kernel.scales, np.float32)
         suffix = ".unit"
+    zero, dtype = (UNSIGNED, np.uint8) if kernel.bits == 8 else (0, np.int8)
     inputs = [
         graph.kernel(name),
         graph.constant(f"{name}{suffix}.scale", scales, np.float32),
-        graph.constant(f"{name}{suffix}.zero", np.zeros_like(scales), np.int8),
+        graph.constant(f"{name}{suffix}.zero", np.full_like(scales, zero), dtype),
     ]
     axis = {"axis": 0} if scales.ndim else {}
     operands = [graph.dequantize(operation.x), graph.node("DequantizeLinear", inputs, f"{operation.y}.kernel", **axis)]

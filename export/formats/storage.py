@@ -10,7 +10,7 @@ import numpy as np
 from ...compress.config import PruneConfig
 from ...compress.patterns import HELD
 from ..program import Kernel, Program
-from .contents import Constant, Contents
+from .contents import UNSIGNED, Constant, Contents
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,16 @@ def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.nd
 
 
 def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
-    """Every use of the kernel has its scales or the decoder's one, and no zero point."""
+    """Every use of the kernel has its scales or the decoder's one, and stands for the program's integers as they are."""
     allowed = {kernel.scales, (kernel.decode_scale,)} if kernel.scales else {()}
     for view in views:
         if view.scales not in allowed:
             got, right = _brief(view.scales), " or ".join(sorted(map(_brief, allowed)))
             return Finding(f"{kernel.name}.scales", False, f"{kernel.name}: {view.name} has scales {got}, expected {right}")
-        if any(view.zero_points):
-            text = f"{kernel.name}: {view.name} has zero point {next(filter(None, view.zero_points))}, expected 0"
+        right = UNSIGNED if view.values.dtype == np.uint8 else 0
+        wrong = [zero_point for zero_point in view.zero_points if zero_point != right]
+        if wrong:
+            text = f"{kernel.name}: {view.name} has zero point {wrong[0]}, expected {right}"
             return Finding(f"{kernel.name}.scales", False, text)
     uses = f"{len(views)} use{'s' if len(views) != 1 else ''}"
     return Finding(f"{kernel.name}.scales", True, f"{kernel.name}: {uses} with the program's scales")

@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 
 import numpy as np
+import onnxruntime
 import pytest
 from tiedae.compress.config import LayerConfig, ModelConfig
 from tiedae.compress.errors import ExportError
@@ -132,8 +133,11 @@ def test_the_int8_onnx_file(per_channel, model, representative, float_onnx, tmp_
     kernels = [constant for constant in contents.constants if constant.values.ndim == 2]
     assert {kernel.values.dtype for kernel in kernels} == {np.dtype(np.int8)}
     assert {len(kernel.scales) for kernel in kernels} == ({12, 5, 20} if per_channel else {1})
-    got = open_ort("ort-cpu", {"reconstruct": path}).run("reconstruct", representative)
-    np.testing.assert_allclose(got["y"], model.decoder(model.encoder(representative)), atol=0.03)
+    unfused = onnxruntime.SessionOptions()  # fused, its products saturate on x86-64 without VNNI
+    unfused.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, unfused)
+    (y,) = session.run(["y"], {session.get_inputs()[0].name: representative})
+    np.testing.assert_allclose(y, model.decoder(model.encoder(representative)), atol=0.03)
 
 
 def test_an_exception_passes_and_the_terminal_comes_back(model, capfd):

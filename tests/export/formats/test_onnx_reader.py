@@ -43,9 +43,10 @@ def test_our_file_gives_back_the_program(options, tmp_path):
         views = [constant for constant in contents.constants if constant.name == name]
         assert {view.storage for view in views} == {name}
         for view in views:
-            np.testing.assert_array_equal(view.values, program.constants[name].T)
+            np.testing.assert_array_equal(view.integers, program.constants[name].T)
+            assert view.values.dtype == (np.uint8 if program.quantized else np.float32)
         assert {(view.scales, view.zero_points, view.axis) for view in views} == (
-            {(kernel.scales, (0,) * len(kernel.scales), 0), ((kernel.decode_scale,), (0,), 0)}
+            {(kernel.scales, (128,) * len(kernel.scales), 0), ((kernel.decode_scale,), (128,), 0)}
             if program.quantized
             else {((), (), 0)}
         )
@@ -93,7 +94,7 @@ def test_two_models_over_one_file_have_the_same_storage(quantized, tmp_path):
         views = {constant.name: constant for constant in contents.constants if constant.name in program.kernels}
         for name, view in views.items():
             assert isinstance(view.values, np.memmap)
-            np.testing.assert_array_equal(view.values, program.constants[name].T)
+            np.testing.assert_array_equal(view.integers, program.constants[name].T)
         found.append({name: view.storage for name, view in views.items()})
     assert found[0] == found[1] == {"kernel_0": "kernels.bin:0", "kernel_1": "kernels.bin:4096"}
 
@@ -237,7 +238,7 @@ def test_a_missing_file_is_a_format_error(tmp_path):
         ("offset", "4000", "bytes 4000 to 4240 are needed, 'kernels.bin' ends at 4156"),
         ("offset", "-1", "offset '-1' must be a number of bytes"),
         ("offset", "many", "offset 'many' must be a number of bytes"),
-        ("length", "239", r"239 bytes are given, \[12, 20\] values of int8 are expected"),
+        ("length", "239", r"239 bytes are given, \[12, 20\] values of uint8 are expected"),
     ],
 )
 def test_wrong_external_data_is_a_format_error(key, value, text, tmp_path):

@@ -105,7 +105,9 @@ def test_packed_files_compute_what_files_of_bytes_compute(name: str, options: di
         x = np.random.default_rng(3).integers(0, tensor.quantization.top + 1, (300, tensor.size)).astype(np.uint8)
         got, expected = packed.run(signature, x), plain.run(signature, x)
         for output, values in expected.items():
-            np.testing.assert_array_equal(got[output], values)
+            parted = np.abs(got[output].astype(int) - values)
+            assert parted.max() <= (3 if runtime.rounding == "openvino" else 0), "OpenVINO computes in floats"
+            assert np.count_nonzero(parted) <= 0.01 * parted.size
         if runtime.rounding == "program":
             reference = execute(program, signature, x)
             for output, values in got.items():
