@@ -137,7 +137,7 @@ def test_the_int8_onnx_file(per_channel, model, representative, float_onnx, tmp_
     unfused.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(path, unfused)
     (y,) = session.run(["y"], {session.get_inputs()[0].name: representative})
-    np.testing.assert_allclose(y, model.decoder(model.encoder(representative)), atol=0.03)
+    np.testing.assert_allclose(np.asarray(y), model.decoder(model.encoder(representative)), atol=0.03)
 
 
 def test_an_exception_passes_and_the_terminal_comes_back(model, capfd):
