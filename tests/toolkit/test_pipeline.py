@@ -216,7 +216,8 @@ def test_float_data_through_every_edge(tmp_path: Path, granularity: str, io: str
     np.save(tmp_path / "floats.npy", (rng.normal(3, 2, (200, 2)) @ rng.normal(0, 1, (2, 9))).astype(np.float32))
     recipe = FLOATS.replace("csv", "npy").replace('"unit"', f'"{granularity}"')
     recipe = recipe.replace('targets = ["onnx"]\nsignatures = ["encode"]', f'io = "{io}"')
-    (tmp_path / "floats.toml").write_text(recipe)
+    # Where kernels round otherwise, an LSB grows within a net of two codes.
+    (tmp_path / "floats.toml").write_text(recipe.replace("[verify]\n", "[verify]\ncodes_max_lsb = 4\n"))
     assert main(["run", str(tmp_path / "floats.toml"), "--out", str(tmp_path / "out"), "-q"]) == 0
 
 
