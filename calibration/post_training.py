@@ -54,7 +54,7 @@ def _round(model: TiedAutoencoder, reference: Reference) -> None:
 
 
 def _correct(model: TiedAutoencoder, reference: Reference) -> None:
-    correct_biases(model, reference.x, reference.products)
+    correct_biases(model, reference.x, reference.products, reference.output)
 
 
 def _ranges(model: TiedAutoencoder, reference: Reference) -> None:
