@@ -8,7 +8,6 @@ after gzip -9. Minutes on one core.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gzip
 import json
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import arguments_of
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     ClusterConfig,
@@ -52,9 +52,7 @@ CLUSTERS = (64, 32, 16, 8)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__ or "").parse_args()
     splits = load_splits(RECIPE.data, RECIPE.model.output_activation)
     recipe = check_inputs(RECIPE, splits.inputs)
     with tempfile.TemporaryDirectory() as folder, Console() as console:

@@ -46,7 +46,8 @@ class Variant:
     @property
     def phases(self) -> list[PruneConfig | QuantizeConfig]:
         """What trains the net further."""
-        return [phase for phase in (self.prune, self.quantize) if phase and getattr(phase, "method", "qat") == "qat"]
+        trained = self.quantize if self.quantize.method == "qat" else None
+        return [phase for phase in (self.prune, trained) if phase is not None]
 
     @property
     def schedule(self) -> tuple[tuple[int, float, float], ...]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from onnx import TensorProto, helper, numpy_helper
 from tiedae.compress.errors import ExportError, UnavailableError
+from tiedae.export.formats.contents import Constant, Contents
 from tiedae.export.formats.onnx_writer import PACKED_OPSET, external_kernels, to_onnx, to_onnx_pair
 from tiedae.export.formats.packing import stored_bytes
 from tiedae.export.formats.reading import read_model
@@ -157,3 +158,17 @@ def test_another_way_to_store_is_refused(write_file) -> None:
     target = "tflite" if write_file is to_tflite else "onnx"
     with pytest.raises(ExportError, match="int4: got 'loose', must be one of packed, bytes"):
         write_file(program4(target), int4="loose")
+
+
+@pytest.mark.parametrize(("dtype", "shift", "zero_point"), [(np.int8, 0, 1), (np.uint8, 128, 127)])
+def test_integers_of_another_zero_point_are_no_longer_the_kernels(dtype, shift, zero_point):
+    """Whichever of its uses has the wrong one."""
+    program = build_program()
+    views = []
+    for name, kernel in program.kernels.items():
+        stored = (program.constants[name].astype(np.int16) + shift).astype(dtype)
+        views.append(Constant(name, stored, name, kernel.scales, (shift,)))
+        views.append(Constant(name, stored, name, kernel.scales, (zero_point if name == "kernel_1" else shift,)))
+    found = prove(Contents("test", 0, tuple(views), ()), program)
+    assert {each.name for each in found if not each.ok} == {"kernel_1.scales"}
+    assert f"kernel_1 has zero point {zero_point}, expected {shift}" in next(each.text for each in found if not each.ok)
