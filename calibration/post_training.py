@@ -10,6 +10,7 @@ import numpy as np
 
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig
+from ..compress.integers import kernel_bounds
 from ..compress.quantizers import QuantizationSpec
 from .artefact import Calibration
 from .clipping import clip_ranges
@@ -49,8 +50,8 @@ def _equalize(model: TiedAutoencoder, reference: Reference) -> None:
 def _round(model: TiedAutoencoder, reference: Reference) -> None:
     for kernel in (kernel for kernel in model.kernels if kernel.clusters is None):
         values, quadratic = kernel.unquantized().numpy(), reference.influence.kernels[kernel.name]
-        scales = clipped_scales(values, quadratic, kernel.levels, per_unit=kernel.granularity == "unit")
-        kernel.set_integers(rounded(values, scales, kernel.levels, quadratic), scales)
+        scales = clipped_scales(values, quadratic, kernel.bounds, per_unit=kernel.granularity == "unit")
+        kernel.set_integers(rounded(values, scales, kernel.bounds, quadratic), scales)
 
 
 def _correct(model: TiedAutoencoder, reference: Reference) -> None:
@@ -94,7 +95,7 @@ def quantize_post_training(
     chosen = set(config.steps) - ({"equalize"} if calibration else set())
     if config.method == "qat":
         chosen &= set(STEPS["float"]) if min(widths) < 8 else set()
-    levels = [2 ** (bits - 1) - 1 for bits in widths]
+    levels = [kernel_bounds(bits)[1] for bits in widths]
 
     def refer(*phases: Phase) -> Reference | None:
         due = chosen & {name for phase in phases for name in STEPS[phase]}

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..compress.integers import Bounds
 from ..compress.kernel import FACTOR_STEPS
 from .influence import Quadratic
 
@@ -25,7 +26,7 @@ CLIPS = tuple(np.linspace(1.0, 0.3, 36))
 """Shares of a kernel's largest magnitude that are tried as the largest integer's value."""
 
 
-def clipped_scales(kernel: np.ndarray, quadratic: Quadratic, levels: int, *, per_unit: bool) -> np.ndarray:
+def clipped_scales(kernel: np.ndarray, quadratic: Quadratic, bounds: Bounds, *, per_unit: bool) -> np.ndarray:
     """The step with the least loss of rounding to nearest, weight by weight: float32 (), or [units] where `per_unit`.
 
     `kernel` float32 [inputs, units]. None is finer than the decoder's factors
@@ -34,28 +35,28 @@ def clipped_scales(kernel: np.ndarray, quadratic: Quadratic, levels: int, *, per
     axis = 0 if per_unit else None
     diagonal = quadratic.diagonal()
     largest = np.maximum(np.abs(kernel).max(axis), np.float32(1e-8))
-    scales = np.stack([largest * np.float32(clip / levels) for clip in CLIPS])
-    losses = np.stack([(diagonal * np.square(nearest(kernel, s, levels) * s - kernel)).sum(axis) for s in scales])
+    scales = np.stack([largest * np.float32(clip / bounds[1]) for clip in CLIPS])
+    losses = np.stack([(diagonal * np.square(nearest(kernel, s, bounds) * s - kernel)).sum(axis) for s in scales])
     best = np.take_along_axis(scales, np.argmin(losses, axis=0, keepdims=True), axis=0)[0]
     return np.maximum(best, best.max() / np.float32(FACTOR_STEPS))
 
 
-def nearest(kernel: np.ndarray, scales: np.ndarray, levels: int) -> np.ndarray:
-    """The integers nearest to `kernel` in steps of `scales`, float32 in ±levels."""
-    return np.clip(np.rint(kernel / scales), -levels, levels).astype(np.float32)
+def nearest(kernel: np.ndarray, scales: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """The integers nearest to `kernel` in steps of `scales`, float32 within `bounds`."""
+    return np.clip(np.rint(kernel / scales), *bounds).astype(np.float32)
 
 
-def rounded(kernel: np.ndarray, scales: np.ndarray, levels: int, quadratic: Quadratic) -> np.ndarray:
-    """Integers for both directions of a tied kernel, float32 [inputs, units] in ±levels; zeros stay.
+def rounded(kernel: np.ndarray, scales: np.ndarray, bounds: Bounds, quadratic: Quadratic) -> np.ndarray:
+    """Integers for both directions of a tied kernel, float32 [inputs, units] within `bounds`; zeros stay.
 
     `scales` is one step, or one per unit. Each integer is within `REACH` of the nearest. The damped loss is never above that
     of rounding to nearest.
     """
     terms = damped(quadratic).terms
     steps = np.broadcast_to(scales, kernel.shape[1:]).astype(np.float32)
-    integers = nearest(kernel, steps, levels)
+    integers = nearest(kernel, steps, bounds)
     reach = np.where(kernel == 0, 0, REACH)
-    low, high = np.maximum(integers - reach, -levels), np.minimum(integers + reach, levels)
+    low, high = np.maximum(integers - reach, bounds[0]), np.minimum(integers + reach, bounds[1])
     change = integers * steps - kernel
     products = [change @ b for _, b in terms]
     order = np.argsort(-np.diag(terms[0][0]), kind="stable")

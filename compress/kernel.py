@@ -8,6 +8,7 @@ import tf_keras
 
 from .config import Granularity
 from .errors import RecipeError
+from .integers import Bounds, kernel_bounds
 
 SHARES = tuple(i / 50 for i in range(5, 51))
 """Of the largest magnitude: where the range of a kernel of less than 8 bits may start."""
@@ -29,8 +30,8 @@ class TiedKernel(tf_keras.layers.Layer):
         mask         float32 [inputs, units] of 0 and 1, or None where the kernel is not pruned
         clusters     uint8 [inputs, units], the number of each weight's cluster, or None where every weight has its own value
         granularity  None where the kernel is not quantized
-        bits         of its integers, which lie in ±`levels`: 127 at 8 bits, 7 at 4
-        largest      float32 scalar (`tensor`) or [units] (`unit`): `levels` integer steps. At 8 bits the largest magnitude of
+        bits         of its integers, which lie within `bounds`
+        largest      float32 scalar (`tensor`) or [units] (`unit`): as many steps as the largest integer. At 8 bits the largest magnitude of
                      the weights; with fewer it starts where rounding costs the least squared error, which cuts some weights
                      off, and is trained with them (Esser et al. 2020)
     """
@@ -56,9 +57,9 @@ class TiedKernel(tf_keras.layers.Layer):
         return self.variable.shape[0]
 
     @property
-    def levels(self) -> int:
-        """The largest integer."""
-        return 2 ** (self.bits - 1) - 1
+    def bounds(self) -> Bounds:
+        """The least and the largest integer."""
+        return kernel_bounds(self.bits)
 
     @property
     def trains_scales(self) -> bool:
@@ -128,8 +129,8 @@ class TiedKernel(tf_keras.layers.Layer):
     def attach_quantizer(self, granularity: Granularity, bits: int = 8) -> None:
         """Fake-quantize from now on, one scale per kernel (`tensor`) or per unit (`unit`), starting from the weights.
 
-        The kernel in units of its largest magnitude goes through TensorFlow's fake quantization of [−1, 1], symmetric,
-        −`levels`…`levels`. (The operation with a range per channel gives the same numbers, several times slower.)
+        The kernel in units of `largest` goes through TensorFlow's fake quantization, zero an integer. (The operation with a
+        range per channel gives the same numbers, several times slower.)
         """
         if granularity == "unit" and self.clusters is not None:
             raise RecipeError("granularity: got 'unit', must be 'tensor' for a clustered kernel, whose values units share")
@@ -145,12 +146,12 @@ class TiedKernel(tf_keras.layers.Layer):
             self.largest.assign(self._magnitude(self.unquantized()))
 
     def set_integers(self, integers: np.ndarray, scales: np.ndarray) -> None:
-        """Hold these integers, [inputs, units] in ±levels, in steps of `scales`, float32 () or [units] as `largest` is.
+        """Hold these integers, [inputs, units] within `bounds`, in steps of `scales`, float32 () or [units] as `largest` is.
 
         The variable becomes their real values, so that whatever goes on from here goes on from them.
         """
         assert self.largest is not None
-        self.largest.assign(np.float32(self.levels) * scales)
+        self.largest.assign(np.float32(self.bounds[1]) * scales)
         self.variable.assign(integers * self.scale_tensor())
 
     def limit(self) -> None:
@@ -179,9 +180,10 @@ class TiedKernel(tf_keras.layers.Layer):
         return self._at_least_a_factor(np.take_along_axis(ranges, best[None], axis=0)[0]).numpy()
 
     def _rounded(self, kernel: tf.Tensor | np.ndarray, largest: tf.Tensor | np.ndarray) -> tf.Tensor:
-        """To steps of largest / `levels`. The gradient passes where nothing is cut off, and goes to `largest` elsewhere."""
+        """To integers of `bounds`. The gradient passes where nothing is cut off, and goes to `largest` elsewhere."""
+        low, high = self.bounds
         return largest * tf.quantization.fake_quant_with_min_max_args(
-            kernel / largest, min=-1.0, max=1.0, num_bits=self.bits, narrow_range=True
+            kernel / largest, min=low / high, max=1.0, num_bits=self.bits, narrow_range=low == -high
         )
 
     @property
@@ -193,12 +195,12 @@ class TiedKernel(tf_keras.layers.Layer):
         """Real value of one integer step, float32, a scalar or [units], without gradient."""
         if self.largest is None:
             raise ValueError(f"{self.name} has no scales: it is not quantized")
-        return tf.stop_gradient(self.largest / float(self.levels))
+        return tf.stop_gradient(self.largest / float(self.bounds[1]))
 
     def scales(self) -> np.ndarray:
         """The same as an array, float32 [1] or [units]."""
         return np.atleast_1d(self.scale_tensor().numpy())
 
     def integers(self) -> np.ndarray:
-        """int8 [inputs, units] in ±`levels`: the values that a call gives, in steps of `scales`."""
-        return np.rint(self(training=False).numpy() / self.scales()).clip(-self.levels, self.levels).astype(np.int8)
+        """int8 [inputs, units] within `bounds`: the values that a call gives, in steps of `scales`."""
+        return np.rint(self(training=False).numpy() / self.scales()).clip(*self.bounds).astype(np.int8)

@@ -7,8 +7,8 @@ parameters it is the exact integer program; without, the float program.
 Conventions
     activations   uint8 with a scale and a zero point in 0…255 (a target of int8 activations subtracts 128 from both); a code of
                   fewer bits keeps to 0…2ᵇ − 1
-    kernels       int8 in −127…127, or ±(2ᵇ⁻¹ − 1) where they have fewer bits, [inputs, units], symmetric: one scale, or one per
-                  unit
+    kernels       int8 in −127…127, or −2ᵇ⁻¹…2ᵇ⁻¹ − 1 where they have fewer bits, [inputs, units], no zero point: one scale, or
+                  one per unit
     biases        int32 in `Dense` (scale = scale of x · scale of the kernel), uint8 with their own quantization in `AddBias`
     real value    (q − zero_point) · scale
 Scales are float32 values: the same bits in the program, in the manifest and in every file.
@@ -26,6 +26,7 @@ from functools import cached_property
 import numpy as np
 
 from ..compress.errors import ExportError
+from ..compress.integers import Bounds, kernel_bounds
 
 SMALLEST_SPAN = 1e-30
 """A range below it holds nothing but zero."""
@@ -93,7 +94,7 @@ class Tensor:
 class Kernel:
     """A tied kernel, [inputs, units]. `scales` has one float32 value, or one per unit; empty in a float program.
 
-    Its values are `Program.constants[name]`, int8 in ±`levels` (of so many `bits`) or float32.
+    Its values are `Program.constants[name]`, int8 within `bounds` (of so many `bits`) or float32.
     """
 
     name: str
@@ -110,8 +111,8 @@ class Kernel:
                 raise ExportError(f"kernel {self.name}: scale must be positive and finite, got {scale!r}")
 
     @property
-    def levels(self) -> int:
-        return 2 ** (self.bits - 1) - 1
+    def bounds(self) -> Bounds:
+        return kernel_bounds(self.bits)
 
     @property
     def decode_scale(self) -> float:
@@ -246,11 +247,12 @@ class Program:
 
 
 def _require_integers(kernel: Kernel, values: np.ndarray) -> None:
-    right = f"kernel {kernel.name}: a kernel of {kernel.bits} bits holds int8 in −{kernel.levels}…{kernel.levels}"
+    least, largest = kernel.bounds
+    right = f"kernel {kernel.name}: a kernel of {kernel.bits} bits holds int8 in {least}…{largest}"
     if values.dtype != np.int8:
         raise ExportError(f"{right}, got {values.dtype}")
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
-    if low < -kernel.levels or high > kernel.levels:
+    if low < least or high > largest:
         raise ExportError(f"{right}, got {low}…{high}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiedae.compress.integers import kernel_bounds
 from tiedae.export.interpreter import execute
 from tiedae.export.program import (
     BYTE,
@@ -121,10 +122,10 @@ def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data
             quantization[op.y] = FIXED[op.function]
     constants, kernels = {}, {}
     for name, kernel in program.kernels.items():
-        real, levels = program.constants[name], 2 ** (bits - 1) - 1
+        real, bounds = program.constants[name], kernel_bounds(bits)
         largest = np.abs(real).max(axis=0) if granularity == "unit" else np.abs(real).max(keepdims=True)[0]
-        scales = (largest / levels).astype(np.float32)
-        constants[name] = np.rint(real / scales).clip(-levels, levels).astype(np.int8)
+        scales = (largest / -bounds[0]).astype(np.float32)
+        constants[name] = np.rint(real / scales).clip(*bounds).astype(np.int8)
         kernels[name] = dataclasses.replace(kernel, scales=tuple(float(s) for s in scales), bits=bits)
     operations = {}
     for part, ops in (("encoder", encoder), ("decoder", decoder)):

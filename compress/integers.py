@@ -1,0 +1,12 @@
+"""Which integers a kernel may hold."""
+
+from __future__ import annotations
+
+Bounds = tuple[int, int]
+"""The least and the largest integer."""
+
+
+def kernel_bounds(bits: int) -> Bounds:
+    """−127…127 at 8 bits, as TFLite asks of int8 kernels; the whole range below: −8…7 at 4 bits, where the 16th value counts."""
+    largest = 2 ** (bits - 1) - 1
+    return (-largest if bits == 8 else -largest - 1), largest
