@@ -33,10 +33,10 @@ VARIANTS: Mapping[str, Variant] = {
     "ptq": Variant(PTQ),
     "ptq_int4": Variant(replace(PTQ, granularity="unit", bits=(4,))),
     "qat_int4": Variant(INT4),
-    "dense": Variant(prune=PATTERNS["dense"]),
-    "pruned75": Variant(prune=PATTERNS["unstructured75"]),
-    "nm24": Variant(prune=PATTERNS["nm24"]),
-    "structured50": Variant(prune=PATTERNS["structured50"]),
+    "dense": PATTERNS["dense"],
+    "pruned75": PATTERNS["unstructured75"],
+    "nm24": PATTERNS["nm24"],
+    "structured50": PATTERNS["structured50"],
 }
 ERRORS = {
     "ptq_minmax": ("", ""),

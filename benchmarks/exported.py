@@ -20,6 +20,7 @@ from tiedae.compress import (
     TiedAutoencoder,
     balance_code,
     fit,
+    interleave,
     prune,
     shrink,
     train_quantized,
@@ -42,6 +43,7 @@ class Variant:
 
     quantize: QuantizeConfig = RECIPE.quantize
     prune: PruneConfig | None = None
+    interleave: int = 1
 
     @property
     def phases(self) -> list[PruneConfig | QuantizeConfig]:
@@ -80,7 +82,7 @@ def trained(path: Path, splits: Splits, console: Console) -> Path:
 
 def compressed(start: Path, variant: Variant, splits: Splits, console: Console) -> TiedAutoencoder:
     """The float model of `start`, pruned and quantized."""
-    model, train, quantize = TiedAutoencoder.load(start), RECIPE.train, variant.quantize
+    model, train, quantize = interleave(TiedAutoencoder.load(start), variant.interleave), RECIPE.train, variant.quantize
     if variant.prune is not None:
         prune(model, splits, variant.prune, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
         model = shrink(model) if variant.prune.kind == "structured" else model

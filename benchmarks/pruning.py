@@ -24,14 +24,15 @@ from tiedae.sources import load_splits
 FINE_TUNING = PruneConfig(epochs=10, learning_rate=4e-3)
 """The schedule of every pattern, of the dense file and of the float twin."""
 AT_ONCE = replace(FINE_TUNING, schedule="constant")
-PATTERNS: Mapping[str, PruneConfig] = {
-    "dense": replace(FINE_TUNING, sparsity=0.0),
-    "unstructured50": replace(FINE_TUNING, scope="global"),
-    "unstructured75": replace(FINE_TUNING, sparsity=0.75, scope="global", saliency="gradient", ramp=0.65),
-    "block50": replace(AT_ONCE, pattern="block", block=(4, 4), skip=(2,), saliency="gradient"),
-    "nm24": replace(AT_ONCE, pattern="2:4", skip=(2,)),
-    "nm48": replace(AT_ONCE, pattern="4:8", skip=(2,)),
-    "structured50": replace(AT_ONCE, pattern="structured", saliency="gradient"),
+N_OF_M = replace(AT_ONCE, saliency="gradient", samples=8192, skip=(2,))
+PATTERNS: Mapping[str, Variant] = {
+    "dense": Variant(prune=replace(FINE_TUNING, sparsity=0.0)),
+    "unstructured50": Variant(prune=replace(FINE_TUNING, scope="global")),
+    "unstructured75": Variant(prune=replace(FINE_TUNING, sparsity=0.75, scope="global", saliency="gradient", ramp=0.65)),
+    "block50": Variant(prune=replace(AT_ONCE, pattern="block", block=(4, 4), skip=(2,), saliency="gradient")),
+    "nm24": Variant(prune=replace(N_OF_M, pattern="2:4"), interleave=4),
+    "nm48": Variant(prune=replace(N_OF_M, pattern="4:8"), interleave=8),
+    "structured50": Variant(prune=replace(AT_ONCE, pattern="structured", saliency="gradient")),
 }
 """What is pruned how; the code kernel, 256 × 30, has no tiles of 4 or 8."""
 
@@ -54,7 +55,7 @@ def main() -> int:
 
 
 def rows(start: Path, chosen: list[str], splits: Splits, console: Console) -> list[Row]:
-    variants = {name: Variant(prune=PATTERNS[name]) for name in chosen}
+    variants = {name: PATTERNS[name] for name in chosen}
     (floating,) = float_errors(start, variants.values(), splits, console).values()
     files = {name: exported(compressed(start, each, splits, console), splits) for name, each in variants.items()}
     times = latencies({name: each.tflite for name, each in files.items()}, "dense")

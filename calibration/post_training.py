@@ -40,7 +40,7 @@ class Reference:
     def of(cls, model: TiedAutoencoder, x: np.ndarray, levels: Sequence[int]) -> Reference:
         kernels = [kernel.unquantized() for kernel in model.kernels]
         tensors = tensors_of(model, x, kernels)
-        return cls(x, tensors["y"].numpy(), product_means(model, tensors, kernels), influence(model, x), levels)
+        return cls(x, model(x).numpy(), product_means(model, tensors, kernels), influence(model, x), levels)
 
 
 def _equalize(model: TiedAutoencoder, reference: Reference) -> None:

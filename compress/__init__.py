@@ -25,6 +25,7 @@ from .errors import CheckError, DataError, ExportError, FormatError, InputError,
 if TYPE_CHECKING:
     from .autoencoder import TiedAutoencoder
     from .clustering import cluster
+    from .interleaving import interleave
     from .kernel import TiedKernel
     from .layers import TiedDense, TiedDenseTranspose
     from .pruning import prune
@@ -64,6 +65,7 @@ __all__ = [
     "balance_code",
     "cluster",
     "fit",
+    "interleave",
     "prune",
     "shrink",
     "train_quantized",
@@ -78,6 +80,7 @@ _LAZY = {
     "balance_code": "rotation",
     "cluster": "clustering",
     "fit": "train",
+    "interleave": "interleaving",
     "prune": "pruning",
     "shrink": "structured",
     "train_quantized": "quantize",

@@ -12,7 +12,7 @@ import tf_keras
 from . import archive
 from .config import Granularity, ModelConfig, require
 from .kernel import TiedKernel
-from .layers import SeededDropout, Tap, TiedDense, TiedDenseTranspose, activity_penalty, identity_tap
+from .layers import SeededDropout, Tap, TiedDense, TiedDenseTranspose, activity_penalty, identity_tap, interleaved
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
 
 
@@ -35,7 +35,7 @@ class Encoder(tf_keras.Model):
         self.tap: Tap = identity_tap
 
     def call(self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
-        x = self.tap("x", x, training)
+        x = self.tap("x", interleaved(x, self.config.interleave), training)
         for i, (layer, dropout, config) in enumerate(zip(self.stack, self.dropout, self.config.layers, strict=True)):
             x = layer(x, training=training, kernel=None if kernels is None else kernels[i])
             if config.activity_l1 or config.activity_l2:
@@ -50,6 +50,7 @@ class Decoder(tf_keras.Model):
 
     def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel]) -> None:
         super().__init__(name="decoder")
+        self.config = config
         self.stack = [
             TiedDenseTranspose(
                 kernels[i],
@@ -63,7 +64,7 @@ class Decoder(tf_keras.Model):
     def call(self, code: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
         for i, layer in zip(reversed(range(len(self.stack))), self.stack, strict=True):
             code = layer(code, training=training, kernel=None if kernels is None else kernels[i])
-        return code
+        return interleaved(code, self.config.inputs // self.config.interleave)
 
 
 class TiedAutoencoder(tf_keras.Model):

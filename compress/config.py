@@ -56,16 +56,22 @@ class ModelConfig:
 
     Decoder layer i carries the activation of encoder layer i − 1, the last one `output_activation`.
     `inputs` is the number of values per sample; a recipe may leave it out (0), it then comes from the data.
+    `interleave` n lays the first kernel's rows so that n neighbours are inputs from n equal parts of the sample: what an N:M
+    pattern wants where neighbouring inputs are alike. Samples and reconstructions keep their order.
     """
 
     layers: tuple[LayerConfig, ...]
     output_activation: Activation = "sigmoid"
     inputs: int = 0
+    interleave: int = 1
 
     def __post_init__(self) -> None:
         require(len(self.layers) >= 1, "layers", self.layers, "one layer or more")
         require_choice("output_activation", self.output_activation, Activation)
         require(self.inputs >= 0, "inputs", self.inputs, "the number of values per sample")
+        require(self.interleave >= 1, "interleave", self.interleave, "1 (inputs in their own order) or more")
+        divisor = f"a divisor of the {self.inputs} inputs"
+        require(self.inputs % self.interleave == 0, "interleave", self.interleave, divisor)
 
     @property
     def widths(self) -> tuple[int, ...]:

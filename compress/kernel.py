@@ -31,9 +31,9 @@ class TiedKernel(tf_keras.layers.Layer):
         clusters     uint8 [inputs, units], the number of each weight's cluster, or None where every weight has its own value
         granularity  None where the kernel is not quantized
         bits         of its integers, which lie within `bounds`
-        largest      float32 scalar (`tensor`) or [units] (`unit`): as many steps as the largest integer. At 8 bits the largest magnitude of
-                     the weights; with fewer it starts where rounding costs the least squared error, which cuts some weights
-                     off, and is trained with them (Esser et al. 2020)
+        largest      float32 scalar (`tensor`) or [units] (`unit`): what the largest integer stands for. At 8 bits the largest
+                     magnitude of the weights; with fewer it starts where rounding costs the least squared error, which cuts
+                     some weights off, and is trained with them (Esser et al. 2020)
     """
 
     def __init__(self, inputs: int, units: int, *, name: str, seed: int = 0, l1: float = 0.0, l2: float = 0.0) -> None:

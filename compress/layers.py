@@ -84,6 +84,14 @@ class TiedDenseTranspose(TiedDense):
         return y + self.tap(f"{self.tensor_name}.bias", tf.convert_to_tensor(self.bias), training)
 
 
+def interleaved(x: tf.Tensor, ways: int) -> tf.Tensor:
+    """[batch, n] with the n values taken in turn from so many equal parts; n / ways of them undo it."""
+    if ways in (1, x.shape[1]):
+        return x
+    parts = tf.reshape(x, (-1, ways, x.shape[1] // ways))
+    return tf.reshape(tf.transpose(parts, (0, 2, 1)), (-1, x.shape[1]))
+
+
 class SeededDropout(tf_keras.layers.Layer):
     """Dropout whose masks follow from a seed and a saved counter, so that a resumed run drops the same values."""
 

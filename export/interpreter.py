@@ -9,6 +9,7 @@ one stated rounding per operation:
     AddBias                               both terms times a multiplier of at most 21 bits, summed, shifted; ties upwards, as
                                           XNNPACK adds.
     Activate                              a table of 256 entries, each the nearest value, ties to even.
+    Interleave                            none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .program import Activate, AddBias, Dense, Operation, Product, Program, Quantization, Requantize, Rescale
+from .program import Activate, AddBias, Dense, Interleave, Operation, Product, Program, Quantization, Requantize, Rescale
 
 FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda x: x,
@@ -166,6 +167,10 @@ def _activate(program: Program, operation: Activate, x: np.ndarray) -> np.ndarra
     return activation_table(operation.function, program.quantization(operation.x), program.quantization(operation.y))[x]
 
 
+def _interleave(_: Program, operation: Interleave, x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), operation.ways, -1).swapaxes(1, 2).reshape(x.shape)
+
+
 def _float_dense(program: Program, operation: Dense, x: np.ndarray) -> np.ndarray:
     values = program.constants[operation.kernel]
     y = x @ (values.T if operation.transposed else values)
@@ -181,6 +186,7 @@ _INTEGER: Mapping[type, Callable[..., np.ndarray]] = {
     Rescale: _rescale,
     Activate: _activate,
     Requantize: _requantize,
+    Interleave: _interleave,
 }
 
 _FLOAT: Mapping[type, Callable[..., np.ndarray]] = {
@@ -188,4 +194,5 @@ _FLOAT: Mapping[type, Callable[..., np.ndarray]] = {
     Product: lambda program, operation, x: x @ program.constants[operation.kernel].T,
     AddBias: lambda program, operation, x: FUNCTIONS[operation.activation](x + program.constants[operation.bias]),
     Activate: lambda _, operation, x: FUNCTIONS[operation.function](x).astype(np.float32),
+    Interleave: _interleave,
 }

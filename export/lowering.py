@@ -14,6 +14,7 @@ from .program import (
     Activate,
     AddBias,
     Dense,
+    Interleave,
     Kernel,
     Operation,
     Product,
@@ -40,7 +41,8 @@ def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
     Raises ExportError where an accumulator could leave int32.
     """
     lowering = _Lowering(model, form)
-    return Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
+    program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
+    return program if model.config.interleave == 1 else interleaved(program, model.config.interleave)
 
 
 class _Lowering:
@@ -180,6 +182,25 @@ class _Lowering:
         from ..compress.quantizers import fixed_ranges
 
         return fixed_ranges(self.model.config, replace(self.model.quantizers.spec, form=self.form)).get(name, ())
+
+
+def interleaved(program: Program, ways: int) -> Program:
+    """The same with its samples in their own order; before, they had that of the first kernel's rows.
+
+    The output is put back before a last `Requantize`, which a file may join with the conversion at its port.
+    """
+    ahead = -1 if isinstance(program.decoder[-1], Requantize) else len(program.decoder)
+    body, tail = program.decoder[:ahead], program.decoder[ahead:]
+    renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
+    encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
+    body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
+    back = Interleave(body[-1].y, program.decoder[ahead:][0].x if tail else "y", program.tensors["x"].size // ways)
+    return replace(
+        program,
+        tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},
+        encoder=(Interleave("x", renamed["x"], ways), *encoder),
+        decoder=(*body, back, *tail),
+    )
 
 
 def _at_least(quantization: Quantization, scale: float) -> Quantization:

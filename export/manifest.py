@@ -12,12 +12,25 @@ from typing import Any
 import numpy as np
 
 from ..compress.errors import FormatError
-from .program import Activate, AddBias, Dense, Kernel, Operation, Product, Program, Quantization, Requantize, Rescale, Tensor
+from .program import (
+    Activate,
+    AddBias,
+    Dense,
+    Interleave,
+    Kernel,
+    Operation,
+    Product,
+    Program,
+    Quantization,
+    Requantize,
+    Rescale,
+    Tensor,
+)
 
 SCHEMA = 1
 FILE = "manifest.json"
 OPERATIONS: Mapping[str, type] = {
-    operation.__name__: operation for operation in (Dense, Product, AddBias, Rescale, Activate, Requantize)
+    operation.__name__: operation for operation in (Dense, Product, AddBias, Rescale, Activate, Requantize, Interleave)
 }
 
 

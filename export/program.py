@@ -179,7 +179,16 @@ class Requantize:
     y: str
 
 
-Operation = Dense | Product | AddBias | Rescale | Activate | Requantize
+@dataclass(frozen=True)
+class Interleave:
+    """y = the values of x taken in turn from `ways` equal parts of it, quantized alike; size / ways parts undo that."""
+
+    x: str
+    y: str
+    ways: int
+
+
+Operation = Dense | Product | AddBias | Rescale | Activate | Requantize | Interleave
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +257,7 @@ class Program:
 
 def _require_integers(kernel: Kernel, values: np.ndarray) -> None:
     least, largest = kernel.bounds
-    right = f"kernel {kernel.name}: a kernel of {kernel.bits} bits holds int8 in {least}…{largest}"
+    right = f"kernel {kernel.name}: a kernel of {kernel.bits} bits holds int8 in −{-least}…{largest}"
     if values.dtype != np.int8:
         raise ExportError(f"{right}, got {values.dtype}")
     low, high = int(values.min(initial=0)), int(values.max(initial=0))

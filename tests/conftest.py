@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiedae.compress.integers import kernel_bounds
 from tiedae.export.interpreter import execute
+from tiedae.export.lowering import interleaved
 from tiedae.export.program import (
     BYTE,
     SIGMOID_OUTPUT,
@@ -41,9 +42,18 @@ def build_program(
     byte_data: bool = True,
     bits: int = 8,
     code_bits: int = 8,
+    interleave: int = 1,
     seed: int = 0,
 ) -> Program:
     """A program of random kernels whose ranges come from running it in float on random samples."""
+    options = {"form": form, "quantized": quantized, "granularity": granularity, "bias": bias, "byte_data": byte_data}
+    program = _plain_program(widths, activations, output_activation, **options, bits=bits, code_bits=code_bits, seed=seed)
+    return program if interleave == 1 else interleaved(program, interleave)
+
+
+def _plain_program(
+    widths, activations, output_activation, *, form, quantized, granularity, bias, byte_data, bits, code_bits, seed
+) -> Program:
     rng = np.random.default_rng(seed)
     tensors = {"x": Tensor("x", widths[0])}
     kernels, constants, encoder, decoder = {}, {}, [], []

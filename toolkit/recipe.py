@@ -106,7 +106,10 @@ def check_inputs(recipe: Recipe, inputs: int) -> Recipe:
             f"model.inputs: got {recipe.model.inputs}, must be {inputs}, "
             f"the number of values per sample of {recipe.data.source} (or left out)"
         )
-    model = dataclasses.replace(recipe.model, inputs=inputs)
+    try:
+        model = dataclasses.replace(recipe.model, inputs=inputs)
+    except RecipeError as error:
+        raise RecipeError(_join("model", str(error))) from None
     if recipe.prune is not None:
         try:
             check_pattern(recipe.prune, model)

@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ...compress.errors import ExportError
 from ..interpreter import clamp
-from ..program import BYTE, SIGNATURES, Activate, Dense, Program, Quantization, Requantize, Rescale
+from ..program import BYTE, SIGNATURES, Activate, Dense, Interleave, Program, Quantization, Requantize, Rescale
 from .contents import UNSIGNED
 from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
 
@@ -305,6 +305,15 @@ def _requantize(graph: _Graph, operation: Requantize) -> None:
     graph.quantize(graph.dequantize(operation.x), operation.y)
 
 
+def _interleave(graph: _Graph, operation: Interleave) -> None:
+    size = graph.program.tensors[operation.x].size
+    shapes = {"parts": (0, operation.ways, size // operation.ways), "row": (0, size)}  # 0: the batch as it is
+    parts, row = (graph.constant(f"{operation.y}.{end}", shape, np.int64) for end, shape in shapes.items())
+    split = graph.node("Reshape", [graph.inner(operation.x), parts], f"{operation.y}.split")
+    turned = graph.node("Transpose", [split], f"{operation.y}.turned", perm=(0, 2, 1))
+    graph.node("Reshape", [turned, row], graph.inner(operation.y))
+
+
 def _float_dense(graph: _Graph, operation: Dense) -> None:
     operands = [operation.x, graph.kernel(operation.kernel)]
     if operation.bias is not None:
@@ -324,5 +333,6 @@ _INTEGER: Mapping[type, Callable[..., None]] = {
     Rescale: _rescale,
     Activate: _activate,
     Requantize: _requantize,
+    Interleave: _interleave,
 }
-_FLOAT: Mapping[type, Callable[..., None]] = {Dense: _float_dense, Activate: _float_activate}
+_FLOAT: Mapping[type, Callable[..., None]] = {Dense: _float_dense, Activate: _float_activate, Interleave: _interleave}

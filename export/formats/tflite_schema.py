@@ -40,8 +40,11 @@ RUNTIME_VERSIONS: Mapping[tuple[int, int], str] = {
     (Op.QUANTIZE, 1): "1.14.0",
     (Op.RELU, 1): "1.5.0",
     (Op.RELU6, 1): "1.5.0",
+    (Op.RESHAPE, 1): "1.5.0",
     (Op.TANH, 1): "1.14.0",
     (Op.TANH, 2): "1.14.0",
+    (Op.TRANSPOSE, 1): "1.6.0",
+    (Op.TRANSPOSE, 2): "1.14.0",
 }
 """The first TensorFlow release whose runtime has this (operator, version), for what the writer emits (`runtime_version.cc`)."""
 

@@ -31,6 +31,7 @@ from ..program import (
     Activate,
     AddBias,
     Dense,
+    Interleave,
     Operation,
     Product,
     Program,
@@ -137,13 +138,14 @@ class _Graph:
         behind_port = self.edges.get(name, self.dtype) != self.dtype
         return self._activation(name, name + INNER if behind_port else name, self.dtype)
 
-    def _activation(self, name: str, label: str, dtype: str) -> int:
+    def _activation(self, name: str, label: str, dtype: str, shape: tuple[int, ...] = ()) -> int:
         tensor = self.program.tensors[name]
+        shape = shape or (tensor.size,)
         quantization = None
         if dtype != "float32" and tensor.quantization is not None:
             zero_point = tensor.quantization.zero_point - (128 if dtype == "int8" else 0)
             quantization = _quantization([tensor.quantization.scale], [zero_point])
-        return self._tensor(label, (1, tensor.size), dtype, quantization, signature=(-1, tensor.size))
+        return self._tensor(label, (1, *shape), dtype, quantization, signature=(-1, *shape))
 
     def unclamped(self, name: str) -> int:
         """The tensor that an operation writes for `name`; another one than `inner` where its integers have less than 8 bits.
@@ -161,6 +163,14 @@ class _Graph:
         """The values of a kernel as the file holds them, [units, inputs]."""
         whole_rows = self.program.kernels[name].inputs % 2 == 0
         return stored_kernel(self.program, name, self.int4 if whole_rows else "bytes")
+
+    def between(self, label: str, name: str, shape: tuple[int, ...]) -> int:
+        """A tensor of the values of a program tensor in another shape."""
+        return self._activation(name, label, self.dtype, shape)
+
+    def reshape(self, source: int, target: int, shape: tuple[int, ...]) -> None:
+        sizes = self.constant(f"shape.{'x'.join(map(str, shape))}", int32((-1, *shape)))
+        self.add(Op.RESHAPE, 1, [source, sizes], target)
 
     def constant(self, label: str, values: np.ndarray, quantization: QuantizationTable | None = None) -> int:
         """A tensor over the buffer of these bytes, whichever tensor brought them first."""
@@ -349,6 +359,17 @@ def _requantize(graph: _Graph, operation: Requantize) -> None:
     graph.add(Op.QUANTIZE, 1, [graph.inner(operation.x)], graph.inner(operation.y))
 
 
+def _interleave(graph: _Graph, operation: Interleave) -> None:
+    size = graph.program.tensors[operation.x].size
+    rows = size // operation.ways
+    parts = graph.between(f"{operation.y}.split", operation.x, (operation.ways, rows))
+    turned = graph.between(f"{operation.y}.turned", operation.x, (rows, operation.ways))
+    graph.reshape(graph.inner(operation.x), parts, (operation.ways, rows))
+    axes = graph.constant("axes", int32((0, 2, 1)))
+    graph.add(Op.TRANSPOSE, 2 if graph.program.quantized else 1, [parts, axes], turned)
+    graph.reshape(turned, graph.inner(operation.y), (size,))
+
+
 def _fused(operation: Dense | AddBias) -> int:
     if operation.activation not in _FUSED:
         raise ExportError(
@@ -365,4 +386,5 @@ _OPERATIONS: Mapping[type[Operation], Callable[[_Graph, Any], None]] = {
     Rescale: _rescale,
     Activate: _activate,
     Requantize: _requantize,
+    Interleave: _interleave,
 }

@@ -46,12 +46,14 @@ class Kernel:
 
 def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
     """The section of the report: a picture per kernel of `manifest["kernels"]`, within a budget of bytes."""
-    shape = manifest["data"]["shape"]
+    shape, ways = manifest["data"]["shape"], manifest["model"].get("interleave", 1)
     figures = []
     budget = KERNEL_BYTES // max(1, len(manifest["kernels"]))
     for i, stated in enumerate(manifest["kernels"]):
         scale = np.array(stated["scale"], np.float32)
         kernel = Kernel(stated["name"], kernels[stated["name"]] * scale, masks[stated["name"]])
+        if i == 0:
+            kernel = Kernel(kernel.name, *(_by_input(each, ways) for each in (kernel.weights, kernel.mask)))
         filters = i == 0 and is_picture(shape) and math.prod(shape) == len(kernel.weights)
         figures.append(_filters(kernel, shape, budget) if filters else _matrix(kernel, budget))
     swatches = "".join(f'<i style="background: rgb({r}, {g}, {b})"></i>' for r, g, b in PALETTE[:STEPS].tolist())
@@ -62,6 +64,11 @@ def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapp
         f"full colour the magnitude that {SATURATION:.0%} of the kept weights stay below."
     )
     return f'<p>{intro}</p>\n{key}\n<div class="kernels">\n' + "\n".join(figures) + "\n</div>"
+
+
+def _by_input(rows: np.ndarray, ways: int) -> np.ndarray:
+    """The rows of the first kernel in the order of the inputs."""
+    return rows.reshape(-1, ways, rows.shape[1]).swapaxes(0, 1).reshape(rows.shape)
 
 
 def _figure(kernel: Kernel, source: str, kind: str, text: str, size: Sequence[int]) -> str:

@@ -21,10 +21,11 @@ def quantized(
     form: str = "split",
     use_bias: bool = True,
     byte_data: bool = True,
+    interleave: int = 1,
     **bits: object,
 ) -> TiedAutoencoder:
     layers = (LayerConfig(12, activation, use_bias), LayerConfig(5, "linear", use_bias))
-    model = TiedAutoencoder(ModelConfig(layers, output, 24), seed=1)
+    model = TiedAutoencoder(ModelConfig(layers, output, 24, interleave), seed=1)
     rng = np.random.default_rng(2)
     for layer in (*model.encoder.stack, *model.decoder.stack):
         if layer.bias is not None:
@@ -49,6 +50,8 @@ def quantized(
         {"use_bias": False},
         {"byte_data": False},
         {"bits": (4, 8), "code_bits": 6},
+        {"interleave": 4},
+        {"interleave": 3, "form": "fused"},
     ],
     ids=str,
 )
@@ -68,7 +71,8 @@ def test_the_program_gives_what_the_simulation_gives(activation: str, output: st
 def test_kernels_and_code_keep_to_their_bits() -> None:
     program = lower(quantized("relu", "sigmoid", bits=(4, 6), code_bits=5), "p", form="fused")
     assert [kernel.bits for kernel in program.kernels.values()] == [4, 6]
-    assert [np.abs(program.constants[name]).max() for name in program.kernels] == [7, 31]
+    for name, (low, high) in {"kernel_0": (-8, 7), "kernel_1": (-32, 31)}.items():
+        assert low <= program.constants[name].min() and high in (program.constants[name].max(), -program.constants[name].min())
     code = program.tensors["code"].quantization
     assert code.bits == 5 and execute(program, "encode", BYTES)["code"].max() == code.top == 31
 

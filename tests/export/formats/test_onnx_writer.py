@@ -36,6 +36,8 @@ PROGRAMS = {
     "relu6": {"activations": ("relu6", "linear"), "output_activation": "relu6"},
     "linear": {"output_activation": "linear", "byte_data": False},
     "nonlinear code": {"activations": ("sigmoid", "tanh"), "granularity": "unit"},
+    "interleaved": {"interleave": 4},
+    "interleaved floats": {"interleave": 5, "byte_data": False},
 }
 
 

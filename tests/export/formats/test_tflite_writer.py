@@ -32,6 +32,9 @@ PROGRAMS = {
     "nonlinear code": {"activations": ("sigmoid", "tanh"), "granularity": "unit"},
     "float": {"quantized": False},
     "float no bias": {"quantized": False, "bias": False},
+    "interleaved": {"interleave": 4},
+    "interleaved floats": {"interleave": 4, "byte_data": False, "output_activation": "linear"},
+    "interleaved float": {"interleave": 4, "quantized": False},
 }
 
 

@@ -20,6 +20,7 @@ SIGNATURES = ("encode", "decode", "reconstruct")
 TFLITE = [name for name, runtime in RUNTIMES.items() if runtime.format == "tflite"]
 VARIANTS = {
     "bytes": {},
+    "interleaved": {"interleave": 4},
     "unit": {"granularity": "unit"},
     "deep": {"widths": (40, 24, 12, 6), "activations": ("relu", "relu6", "linear")},
     "4 bits": {"bits": 4},
