@@ -7,6 +7,6 @@ Bounds = tuple[int, int]
 
 
 def kernel_bounds(bits: int) -> Bounds:
-    """−127…127 at 8 bits, as TFLite asks of int8 kernels; the whole range with fewer, −8…7 at 4: there the last value counts."""
+    """−127…127 at 8 bits, as TFLite asks of int8 kernels; with fewer, where the last value counts, all: −8…7 at 4."""
     largest = 2 ** (bits - 1) - 1
     return (-largest if bits == 8 else -largest - 1), largest
