@@ -101,4 +101,5 @@ def best_floats(
 
 def layer_outputs(program: Program) -> tuple[str, ...]:
     """The tensors that layers end in, by the program's names, in order: `encoder_0`, `code`, `decoder_1`, `y`."""
-    return tuple(dict.fromkeys(operation.y.split(".")[0] for operation in program.operations))
+    names = dict.fromkeys(operation.y.split(".")[0] for operation in program.operations)
+    return tuple(name for name in names if name != "x")

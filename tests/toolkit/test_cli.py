@@ -58,6 +58,8 @@ def one_line(capsys):
             RECIPE + "[prune]\npattern = 'structured'\ncode = true\nsparsity = 0.9",
             "prune.sparsity: got 0.9, must be at most 0.667, so that one of the 3 units of layer 0 stays",
         ),
+        (RECIPE + "interleave = 5", "model.interleave: got 5, must be a divisor of the 12 inputs"),
+        (RECIPE + "interleave = 0", "model.interleave: got 0, must be 1 (inputs in their own order) or more"),
         (RECIPE + "inputs = 700", "model.inputs: got 700, must be 12, the number of values per sample of x.npy"),
         (RECIPE + "layers", "not valid TOML: "),
         (RECIPE.replace("x.npy", "fashion-mnist"), f"fashion-mnist: not found; set {VARIABLE} to the folder"),

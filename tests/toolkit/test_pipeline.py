@@ -315,6 +315,19 @@ def test_the_pattern_of_a_run_is_proven(recipe_file: Path, tmp_path: Path, patte
     assert found and set(found) == {text}
 
 
+def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_path: Path) -> None:
+    """From Keras to every runtime: samples and reconstructions keep their order, the pattern is that of the stored rows."""
+    recipe = changed(changed(recipe_file, "[model]", "[model]\ninterleave = 4"), "[prune]", '[prune]\npattern = "2:4"')
+    out = tmp_path / "out"
+    assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0
+    metrics = json.loads((out / "bundle" / "metrics.json").read_text())
+    assert [check for check in metrics["checks"] if not check["ok"]] == []
+    text = "kernel_0: at most 2 of every 4 values are not zero, along inputs and along units"
+    assert {row["text"] for row in metrics["storage"] if row["name"] == "kernel_0.pattern"} == {text}
+    samples = str(recipe_file.parent / "samples.npy")
+    assert main(["verify", str(out / "bundle"), "--model", str(out / "model"), "--data", samples]) == 0
+
+
 def test_layers_of_one_shape_are_told_apart(recipe_file: Path, tmp_path: Path) -> None:
     square = changed(recipe_file, "{units = 4}", '{units = 12, activation = "relu"}, {units = 12}')
     main(["run", str(square), "--out", str(tmp_path / "run"), "-q"])

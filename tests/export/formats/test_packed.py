@@ -96,6 +96,7 @@ def test_a_flipped_half_byte_is_named(target: str, tmp_path: Path) -> None:
 def test_packed_files_compute_what_files_of_bytes_compute(name: str, options: dict, tmp_path: Path) -> None:
     runtime = RUNTIMES[name]
     program = program4(runtime.format, **options)
+    assert program.constants["kernel_0"].min() == program.kernels["kernel_0"].bounds[0], "the least integer is among them"
     files = {int4: write(tmp_path / int4, runtime.format, program, int4) for int4 in ("packed", "bytes")}
     try:
         packed, plain = (runtime.open(files[int4]) for int4 in ("packed", "bytes"))

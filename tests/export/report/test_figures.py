@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tiedae.compress.interleaving import input_order
 from tiedae.export.manifest import program_to_json
 from tiedae.export.report.charts import Bar, bar_chart
 from tiedae.export.report.drawing import WIDTH, draw_program
@@ -60,9 +61,10 @@ def test_the_drawing_has_every_kernel_once_with_an_arrow_each_way(make_program, 
     assert texts.count("W") == texts.count("Wᵀ") == len(kernels)
 
 
-def test_the_drawing_shows_the_order_of_the_program(make_program):
+@pytest.mark.parametrize("interleave", [1, 4])
+def test_the_drawing_shows_the_order_of_the_program(make_program, interleave):
     """Down the encoder, up the decoder: the boxes of a column are where the data passes."""
-    program = make_program((20, 12, 5), form="split", granularity="unit")
+    program = make_program((20, 12, 5), form="split", granularity="unit", interleave=interleave)
     svg = draw_program(program_to_json(program), {}, {}, "t")
     at = {}
     for group in ElementTree.fromstring(svg).iter("g"):
@@ -88,6 +90,7 @@ def kernel_parts(shape, inputs, units, *, scale=(0.01,), seed=0):
     values = (rng.integers(-127, 128, (inputs, units)) * mask).astype(np.int8)
     manifest = {
         "data": {"shape": list(shape)},
+        "model": {},
         "kernels": [{"name": "kernel_0", "shape": [inputs, units], "scale": list(scale)}],
     }
     return manifest, {"kernel_0": values}, {"kernel_0": mask}
@@ -121,6 +124,15 @@ def test_filters_show_units_over_the_inputs_the_largest_first(shape, wide):
     mask = masks["kernel_0"][:, 7].reshape(6, 5, -1).transpose(0, 2, 1).reshape(6, wide)
     assert np.array_equal((first[..., :3] == PRUNED).all(axis=-1), ~mask)
     assert (first[mask][:, :3] == PALETTE[12]).all()
+
+
+def test_filters_show_inputs_in_their_own_order_where_the_kernel_has_another():
+    manifest, kernels, masks = kernel_parts((6, 5), 30, 4)
+    order = input_order(30, 3)
+    interleaved = [{"kernel_0": each["kernel_0"][order]} for each in (kernels, masks)]
+    (picture,) = pictures(render_kernels(manifest, kernels, masks))
+    (other,) = pictures(render_kernels(manifest | {"model": {"interleave": 3}}, *interleaved))
+    assert np.array_equal(picture, other)
 
 
 @pytest.mark.parametrize(

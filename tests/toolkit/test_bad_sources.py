@@ -1,0 +1,256 @@
+"""Sources that cannot be used: one line that names the file, what it has and what would be right."""
+
+import gzip
+import re
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiedae.cli import main
+from tiedae.compress.config import DataConfig
+from tiedae.compress.errors import DataError, FormatError
+from tiedae.sources import VARIABLE, load_splits
+
+from .test_sources import LABELS, PIXELS, idx, write_npy, write_npz_of_one
+
+
+def test_a_missing_data_set_says_where_it_comes_from(monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(DataError) as raised:
+        load_splits(DataConfig("fashion-mnist"), "sigmoid")
+    for part in (VARIABLE, "train-images-idx3-ubyte.gz", "zalandoresearch/fashion-mnist", "MIT"):
+        assert part in str(raised.value)
+
+
+def damaged_npy(folder):
+    whole = write_npy(folder).read_bytes()
+    (folder / "x.npy").write_bytes(whole[:-1])
+    return folder / "x.npy"
+
+
+def content(name, data):
+    def write(folder):
+        (folder / name).write_bytes(data)
+        return folder / name
+
+    return write
+
+
+def array(values):
+    def write(folder):
+        np.save(folder / "x.npy", values)
+        return folder / "x.npy"
+
+    return write
+
+
+def objects(folder):
+    np.save(folder / "x.npy", np.array([[1], [1, 2]], object), allow_pickle=True)
+    return folder / "x.npy"
+
+
+def objects_npz(folder):
+    np.savez(folder / "x.npz", x=np.array([[1], [1, 2]], object))
+    return folder / "x.npz"
+
+
+def many_arrays(folder):
+    np.savez(folder / "x.npz", a=PIXELS, b=PIXELS)
+    return folder / "x.npz"
+
+
+def unlike_test_set(folder):
+    np.savez(folder / "x.npz", x_train=PIXELS, x_test=PIXELS[:, :2])
+    return folder / "x.npz"
+
+
+def short_labels(folder):
+    np.savez(folder / "x.npz", x=PIXELS, labels=LABELS[:5])
+    return folder / "x.npz"
+
+
+def two_sizes(folder):
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(folder / "a.png")
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "b.png")
+    return folder
+
+
+def gray_and_color(folder):
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(folder / "a.png")
+    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(folder / "b.png")
+    return folder
+
+
+def image(mode, color=0, **options):
+    def write(folder):
+        Image.new(mode, (5, 4), color).save(folder / "a.png", **options)
+        return folder
+
+    return write
+
+
+def gray_of_8_and_16_bits(folder):
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(folder / "a.png")
+    Image.fromarray(np.zeros((4, 5), np.uint16)).save(folder / "b.png")
+    return folder
+
+
+def deep_color(folder):
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(7))), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks]
+    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return folder
+
+
+def half_image(folder):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(folder / "a.png")
+    (folder / "a.png").write_bytes((folder / "a.png").read_bytes()[:2000])
+    return folder
+
+
+def npy(header):
+    return content("x.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(64))
+
+
+def patched_npz(at, value):
+    """The .npz of one array, with two bytes replaced at an offset of its local and of its central header."""
+
+    def write(folder):
+        data = bytearray(write_npz_of_one(folder).read_bytes())
+        for place in (at, data.index(b"PK\x01\x02") + at + 2):
+            data[place : place + 2] = struct.pack("<H", value)
+        (folder / "x.npz").write_bytes(data)
+        return folder / "x.npz"
+
+    return write
+
+
+def text_npz(folder):
+    with zipfile.ZipFile(folder / "x.npz", "w") as archive:
+        archive.writestr("notes.txt", "not an array")
+    return folder / "x.npz"
+
+
+BAD_SOURCES = [
+    (npy(b"{'descr': '<f4', 'shape': (3, 2"), FormatError, "x.npy: its header is damaged"),
+    (npy(b"{[]: 1}"), FormatError, "x.npy: its header is damaged"),
+    (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 2)}"), FormatError, r"x.npy: its header .*\(shape \[-2, 2\]"),
+    (
+        npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (0, 99999999999999999999)}"),
+        FormatError,
+        "x.npy: cannot be read",
+    ),
+    (patched_npz(6, 1), FormatError, "x.npz: is damaged or not a .npz file .*encrypted"),
+    (patched_npz(8, 99), FormatError, "x.npz: is damaged or not a .npz file .*compression method"),
+    (text_npz, FormatError, "x.npz: notes.txt is no array"),
+    (content("x.csv", b"1.0,,3.0\n4,5,6\n7,8,9\n"), DataError, "x.csv: line 1, column 2: '' is not a number"),
+    (content("x.csv", b"1.0,oops,3.0\n4,5,6\n7,8,9\n"), DataError, "x.csv: line 1, column 2: 'oops' is not a number"),
+    (content("x.csv", b"a,b\n1,x" + b"9" * 140_000 + b"\n"), FormatError, "x.csv: is damaged or no table .*field larger"),
+    (content("x.csv", b"9" * 140_000 + b",2\n"), FormatError, "x.csv: is damaged or no table .*field larger"),
+    (
+        content("x.csv.gz", b""),
+        DataError,
+        "x.csv.gz: cannot tell its kind; must be .npy, .npz, .csv, .idx, .idx.gz or a folder",
+    ),
+    (content("x.npy", b""), FormatError, "x.npy: is not a .npy file"),
+    (content("x.npy", b"PK\x03\x04 something else"), FormatError, "x.npy: is not a .npy file"),
+    (content("x.npy", b"\x93NUMPY\x01\x00\x10\x00garbage"), FormatError, "x.npy: its header is damaged"),
+    (damaged_npy, FormatError, r"x.npy: is truncated: 367 bytes, must be 368 for shape \[20, 4, 3\] of uint8"),
+    (objects, DataError, "x.npy: holds Python objects"),
+    (array(np.empty((0, 3))), DataError, "x.npy: is empty"),
+    (array(np.zeros((1, 3))), DataError, "x.npy: holds 1 sample, must be 2 or more"),
+    (array(np.zeros(50)), DataError, r"x.npy: has shape \[50\], .*`window` in \[data\]"),
+    (array(np.array([["a"], ["b"]])), DataError, "x.npy: holds values of type <U1, must be real numbers"),
+    (array(np.array([[0, np.nan], [1, 2]])), DataError, "x.npy: sample 0, value 1 is nan, must be finite"),
+    (array(np.array([[0, 3], [-np.inf, 2]], np.float16)), DataError, "x.npy: sample 1, value 0 is -inf, must be finite"),
+    (content("x.npz", b"PK\x03\x04 cut short"), FormatError, "x.npz: is damaged or not a .npz file"),
+    (content("x.npz", b"\0" * 50), DataError, "x.npz: holds something else than arrays of numbers"),
+    (objects_npz, DataError, "x.npz: holds something else than arrays of numbers"),
+    (many_arrays, DataError, "x.npz: holds the arrays a, b; must be one array, or x"),
+    (unlike_test_set, DataError, r"x.npz: a training sample has shape \[4, 3\], a test sample \[2, 3\]"),
+    (short_labels, DataError, r"x.npz: has labels of shape \[5\], must be \[20\]"),
+    (content("x.csv", b""), DataError, "x.csv: holds no row of numbers"),
+    (content("x.csv", b"a,b\n"), DataError, "x.csv: holds no row of numbers"),
+    (content("x.csv", b"1,2\n3,4\n5\n"), DataError, "x.csv: line 3 has 1 values, line 1 has 2; must be the same number"),
+    (content("x.csv", b"a,b,c\n3,4\n5,6\n"), DataError, "x.csv: line 1 has 3 values, line 2 has 2"),
+    (content("x.csv", b"a,b\n3,4\n5,x\n"), DataError, r"x.csv: line 3, column 2 \(b\): 'x' is not a number"),
+    (content("x.csv", b"a,label\n3,x\n5,\n"), DataError, r"x.csv: line 3, column 2 \(label\) is empty, must be a label"),
+    (content("x.csv", b"a,label\n3,x\nb,y\n"), DataError, r"x.csv: line 3, column 1 \(a\): 'b' is not a number"),
+    (content("x.csv", b"3,4\n\n5,\n"), DataError, "x.csv: line 3, column 2: '' is not a number"),
+    (content("x.csv", b"1,2\n3,nan\n"), DataError, "x.csv: sample 1, value 1 is nan"),
+    (content("x.csv", b"\xff\xfe\x00"), FormatError, "x.csv: is not text in UTF-8"),
+    (content("x.idx", b"\x89PNG"), FormatError, "x.idx: is not an idx file"),
+    (content("x.idx", idx(PIXELS)[:-1]), FormatError, r"x.idx: holds 239 bytes of data, must be 240 for shape \[20, 4, 3\]"),
+    (content("x.idx", idx(PIXELS)[:9]), FormatError, "x.idx: .*damaged"),
+    (content("x.idx.gz", idx(PIXELS)), FormatError, "x.idx.gz: is damaged or truncated"),
+    (content("x.idx.gz", gzip.compress(idx(PIXELS))[:-9]), FormatError, "x.idx.gz: is damaged or truncated"),
+    (content("x.idx.gz", gzip.compress(idx(PIXELS)[:-9])), FormatError, "x.idx.gz: holds 231 bytes of data, must be 240"),
+    (content("x.parquet", b"PAR1"), DataError, "x.parquet: cannot tell its kind; must be .npy, .npz, .csv, .idx"),
+    (lambda folder: folder / "nothing.npy", DataError, "nothing.npy: no such file or folder .* known data sets: fashion, ecg"),
+    (lambda folder: folder, DataError, "holds no image"),
+    (content("a.png", b"not a picture"), FormatError, "a.png: is no image or is damaged"),
+    (half_image, FormatError, "a.png: is no image or is damaged"),
+    (two_sizes, DataError, "b.png: is 5×5 gray, but .*a.png is 5×4 gray; all must be of one size and kind"),
+    (gray_and_color, DataError, "b.png: is 5×4 RGB, but .*a.png is 5×4 gray"),
+    (gray_of_8_and_16_bits, DataError, "b.png: is 5×4 gray of uint16, but .*a.png is 5×4 gray; all must"),
+    (image("RGBA"), DataError, "a.png: has transparent pixels, .*; flatten the images onto a background, or save"),
+    (image("LA"), DataError, "a.png: has transparent pixels"),
+    (image("P", transparency=0), DataError, "a.png: has transparent pixels"),
+    (image("I;16", transparency=0), DataError, "a.png: has transparent pixels"),
+    (deep_color, DataError, "a.png: has 16 bits per color, must be 8; convert them, or save"),
+    (array(np.full((9, 3), 7.5)), DataError, "x.npy: every value to train on is 7.5; there is nothing to learn, must vary"),
+]
+
+
+@pytest.mark.parametrize(("write", "error", "text"), BAD_SOURCES)
+def test_a_source_that_cannot_be_used_is_one_line_and_leaves_nothing(tmp_path, capsys, write, error, text):
+    (tmp_path / "data").mkdir()
+    path = write(tmp_path / "data")
+    source = str(path.parent if path.suffix == ".png" else path)
+    with pytest.raises(error, match=text):
+        load_splits(DataConfig(source), "sigmoid")
+    recipe, out = tmp_path / "small.toml", tmp_path / "out"
+    recipe.write_text(f"[data]\nsource = '{source}'\n[model]\nlayers = [{{units = 3}}]")
+    assert main(["run", str(recipe), "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(f"tiedae: {tmp_path}.*{text}", line)
+    assert not out.exists()
+
+
+def test_too_few_samples_for_the_splits(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 3), np.float32))
+    with pytest.raises(DataError, match=r"x\.npy: holds 2 samples; with 2 split off none is left to train on"):
+        load_splits(DataConfig("x.npy", test=0.1, validation=0.1), "sigmoid", base=tmp_path)
+
+
+def test_the_home_folder_of_nobody_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"^~nosuchuser/x\.npy: no home folder is known for ~nosuchuser; write the path"):
+        load_splits(DataConfig("~nosuchuser/x.npy"), "sigmoid", base=tmp_path)
+
+
+def test_byte_scaling_names_the_source_whose_values_are_no_bytes(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(40.0).reshape(10, 4) - 1)
+    with pytest.raises(DataError, match=r'^x\.npy: has values from -1 to .*; scaling "byte" .* must lie in 0…255'):
+        load_splits(DataConfig("x.npy", scaling="byte", split="tail"), "sigmoid", base=tmp_path)
+
+
+def test_a_window_is_for_records_only(tmp_path):
+    write_npy(tmp_path)
+    with pytest.raises(DataError, match=r"x\.npy: has shape \[20, 4, 3\]; `window` in \[data\] is for one long record"):
+        load_splits(DataConfig("x.npy", window=5), "sigmoid", base=tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(600,), (600, 1)])
+def test_a_window_longer_than_the_record_says_so(tmp_path, shape):
+    np.save(tmp_path / "x.npy", np.arange(600.0).reshape(shape))
+    with pytest.raises(DataError, match=r"x\.npy: `window` in \[data\] is 601, longer than the record of 600 values; must be"):
+        load_splits(DataConfig("x.npy", window=601), "sigmoid", base=tmp_path)
+
+
+def test_values_that_vary_in_the_test_part_alone_teach_nothing(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[0], [0], [0], [9]], np.uint8))
+    with pytest.raises(DataError, match=r"x\.npy: every value to train on is 0;"):
+        load_splits(DataConfig("x.npy", split="tail", test=0.25), "sigmoid", base=tmp_path)
