@@ -63,7 +63,7 @@ class TiedKernel(tf_keras.layers.Layer):
 
     @property
     def trains_scales(self) -> bool:
-        """Whether the scales are trained; else they follow the weights."""
+        """Whether the scales are trained; else they follow the weights, where there are any."""
         return self.bits < 8
 
     @property
@@ -153,6 +153,14 @@ class TiedKernel(tf_keras.layers.Layer):
         assert self.largest is not None
         self.largest.assign(np.float32(self.bounds[1]) * scales)
         self.variable.assign(integers * self.scale_tensor())
+
+    def approach(self, share: tf.Tensor | float) -> None:
+        """Move each weight by this share of the way to the integer that it rounds to, in the end of training: there weights
+        that lie between two integers would go on jumping from one to the other (dampening, Nagel et al. 2022)."""
+        assert self.largest is not None
+        low, high = self.bounds
+        reached = tf.clip_by_value(self.unquantized(), low / high * self.largest, self.largest)
+        self.variable.assign_sub(share * (reached - self(training=False)))
 
     def limit(self) -> None:
         """Clip the variable to `OUTLIER` times the root mean square of its live weights: a few outliers would set the step."""

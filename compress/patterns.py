@@ -156,6 +156,13 @@ def _best(scores: np.ndarray, n: int, m: int) -> np.ndarray:
     return masks[np.argmax(totals, axis=1)]
 
 
+def kept(scores: np.ndarray, groups: np.ndarray, n: int, m: int) -> np.ndarray:
+    """What the best n:m masks keep of `scores`, float32 [rows, columns], per group of m rows, int [groups, m] → [groups]."""
+    each = tiles(scores[groups.ravel()], m, m).swapaxes(1, 2).reshape(-1, m * m)
+    best = (each @ _every_mask(n, m).reshape(-1, m * m).T.astype(np.float32)).max(axis=1)
+    return best.reshape(len(groups), -1).sum(axis=1)
+
+
 def _greedy(scores: np.ndarray, n: int) -> np.ndarray:
     """The largest scores first, as rows and columns have room; then what is missing, through one exchange each."""
     count, m, _ = scores.shape

@@ -12,6 +12,7 @@ from .data import Splits
 from .distillation import teacher_of
 from .errors import InputError
 from .patterns import PATTERNS, check_pattern
+from .reordering import reorder_units
 from .saliency import SALIENCIES
 from .train import AfterEpoch, History, Progress, fit
 
@@ -33,7 +34,8 @@ def prune(
     """Ramp the masks of `model` up to `config.sparsity` while fine-tuning, then fine-tune with them held.
 
     Zeros of the final mask are exactly zero in the variables, and stay so in every later stage. A mask position may come
-    back while the ramp runs, where others have become less salient. `shrink` then takes out the units that `structured` has
+    back while the ramp runs, where others have become less salient. N:M first puts hidden units into an order in which less is
+    lost. `shrink` then takes out the units that `structured` has
     emptied. `teacher` is the uncompressed model, for `config.distill`.
     Raises RecipeError where the kernels cannot have the pattern, InputError where they are clustered.
     """
@@ -50,7 +52,10 @@ def prune(
         schedule = sparsity.PolynomialDecay(0.0, config.sparsity, 0, end - end % frequency, frequency=frequency)
     else:
         settled, schedule = 0, sparsity.ConstantSparsity(config.sparsity, 0, 0, frequency=1)
-    scores, pattern = SALIENCIES[config.saliency](model, splits, config, train), PATTERNS[config.kind]
+    saliency, pattern = SALIENCIES[config.saliency], PATTERNS[config.kind]
+    if config.kind == "n:m":
+        reorder_units(model, saliency(model, splits, config, train)(), config, seed=train.seed)
+    scores = saliency(model, splits, config, train)
 
     def pruned(each: list) -> list:
         return [value for i, value in enumerate(each) if i not in config.skip]

@@ -42,6 +42,10 @@ WARM_UP = 0.03
 """The share of all steps in which the learning rate rises to its peak."""
 
 
+DAMPING = 3.0
+"""How fast weights of few bits approach their integers, times the learning rate and the share by which that has fallen."""
+
+
 def _rate(config: TrainConfig, steps: int) -> Any:
     """A float, or Keras' schedule."""
     if config.schedule == "constant":
@@ -57,6 +61,7 @@ class Optimizer:
     """Keras' Adam (the legacy one: a single fused operation per variable on a CPU) with its state by name."""
 
     def __init__(self, model: TiedAutoencoder, config: TrainConfig, steps: int) -> None:
+        self.peak = config.learning_rate
         self.rate = _rate(config, steps * config.epochs)
         self.keras = tf_keras.optimizers.legacy.Adam(self.rate)
         self.kernels = model.kernels
@@ -69,11 +74,13 @@ class Optimizer:
             self.slots |= {f"adam.{slot}.{name}": self.keras.add_slot(variable, slot) for name, variable in named.items()}
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
-        """One update: decoupled weight decay (Loshchilov & Hutter 2019), Adam, and the limit of quantized kernels."""
-        if self.decay:
-            rate: Any = self.rate(self.keras.iterations) if callable(self.rate) else self.rate
-            for kernel in self.kernels:
+        """One update: decoupled weight decay (Loshchilov & Hutter 2019), Adam, and what quantized kernels ask for."""
+        rate: Any = self.rate(self.keras.iterations) if callable(self.rate) else self.rate
+        for kernel in self.kernels:
+            if self.decay:
                 kernel.variable.assign_sub(rate * self.decay * kernel.variable)
+            if kernel.trains_scales:
+                kernel.approach(DAMPING * rate * (1 - rate / self.peak))
         self.keras.apply_gradients(zip(gradients, self.variables, strict=True))
         for kernel in self.kernels:
             if kernel.granularity is not None:

@@ -105,6 +105,22 @@ def test_ranges_of_few_bits_are_trained_and_do_not_follow() -> None:
     assert (kernel.scales() > 0).all()
 
 
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+def test_weights_approach_the_integers_that_they_round_to(granularity: str) -> None:
+    kernel = quantized(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32), granularity, bits=4)
+    assert kernel.largest is not None
+    kernel.largest.assign(0.5 * kernel.largest)
+    before, integers, scales = kernel.variable.numpy(), kernel.integers(), kernel.scales()
+    kernel.approach(0.25)
+    low, high = kernel.bounds
+    cut = np.clip(before, low * scales, high * scales) != before
+    assert 0 < cut.sum() < cut.size
+    np.testing.assert_array_equal(kernel.variable.numpy()[cut], before[cut])
+    expected = before + 0.25 * (integers * scales - before)
+    np.testing.assert_allclose(kernel.variable.numpy()[~cut], expected[~cut], atol=1e-6)
+    np.testing.assert_array_equal(kernel.integers(), integers)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_no_unit_is_finer_than_the_decoders_factor_can_say(bits: int) -> None:
     values = np.ones(SHAPE, np.float32)
