@@ -41,6 +41,7 @@ class Fingerprint:
     bits: tuple[int, ...]
     kernels: Mapping[str, str]
     biases: Mapping[str, str]
+    interleave: int = 1
 
     @classmethod
     def of(cls, model: TiedAutoencoder) -> Fingerprint:
@@ -53,14 +54,16 @@ class Fingerprint:
             tuple(kernel.bits for kernel in model.kernels),
             {kernel.name: _sha256(kernel.masked().numpy()) for kernel in model.kernels},
             {layer.tensor_name: _sha256(layer.bias.numpy()) for layer in layers if layer.bias is not None},
+            model.config.interleave,
         )
 
     def difference(self, other: Fingerprint) -> str:
         """The first thing in which `other` is not this model, in words; empty where they are the same."""
-        for key, what in {"widths": "widths", "activations": "activations", "output_activation": "output activation"}.items():
+        said = {"output_activation": "output activation"}
+        for key in ("widths", "interleave", "activations", "output_activation"):
             mine, theirs = getattr(self, key), getattr(other, key)
             if mine != theirs:
-                return f"of a model of {what} {_plain(mine)}, must be {_plain(theirs)}"
+                return f"of a model of {said.get(key, key)} {_plain(mine)}, must be {_plain(theirs)}"
         if self.granularity != other.granularity:
             return f"of kernels quantized per {self.granularity}, must be per {other.granularity}"
         if self.bits != other.bits:

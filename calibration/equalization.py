@@ -31,7 +31,10 @@ FARTHEST = 10.0
 
 @dataclass(eq=False)
 class _Kernel:
-    """The predicted loss of a kernel whose columns and rows are scaled, as magnitudes and weights [inputs, units]."""
+    """The predicted loss of a kernel whose columns and rows are scaled, as magnitudes and weights [inputs, units].
+
+    Signs are left aside: the one integer that few bits have below −`levels` is not counted on.
+    """
 
     magnitudes: np.ndarray
     weights: np.ndarray

@@ -27,6 +27,7 @@ def input_order(inputs: int, ways: int) -> np.ndarray:
 def interleave(model: TiedAutoencoder, ways: int) -> TiedAutoencoder:
     """A float model of the same function whose first kernel has its rows in the order of so many interleaved parts.
 
+    Masks move with their rows: do it before pruning by a pattern of tiles, which another order of rows does not have.
     Raises RecipeError where `ways` does not divide the inputs, InputError where a kernel is quantized or clustered.
     """
     for kernel in model.kernels:

@@ -43,8 +43,8 @@ def prune(
     from tensorflow_model_optimization.sparsity import keras as sparsity
 
     for kernel in model.kernels:
-        if kernel.clusters is not None:
-            raise InputError(f"{kernel.name} is clustered; prune before clustering")
+        if kernel.clusters is not None or kernel.granularity is not None:
+            raise InputError(f"{kernel.name} is clustered or quantized; prune before")
     steps = -(-len(splits.train) // train.batch_size)
     end = min(int(steps * config.epochs * config.ramp), steps * config.epochs - 1)
     if config.schedule == "polynomial" and end >= 1:
@@ -52,10 +52,10 @@ def prune(
         schedule = sparsity.PolynomialDecay(0.0, config.sparsity, 0, end - end % frequency, frequency=frequency)
     else:
         settled, schedule = 0, sparsity.ConstantSparsity(config.sparsity, 0, 0, frequency=1)
-    saliency, pattern = SALIENCIES[config.saliency], PATTERNS[config.kind]
     if config.kind == "n:m":
-        reorder_units(model, saliency(model, splits, config, train)(), config, seed=train.seed)
-    scores = saliency(model, splits, config, train)
+        start = "magnitude" if config.saliency == "movement" else config.saliency  # nothing has moved yet
+        reorder_units(model, SALIENCIES[start](model, splits, config, train), config, seed=train.seed)
+    scores, pattern = SALIENCIES[config.saliency](model, splits, config, train), PATTERNS[config.kind]
 
     def pruned(each: list) -> list:
         return [value for i, value in enumerate(each) if i not in config.skip]

@@ -6,13 +6,12 @@ Which units stand side by side decides which weights compete for the n places of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from .autoencoder import TiedAutoencoder
 from .config import PruneConfig
 from .patterns import ENUMERATED, kept
+from .saliency import Scores
 
 ROUNDS = 500
 """How often the groups of units are paired at random, each pair then trying one exchange."""
@@ -20,15 +19,15 @@ LEAST_GAIN = 1e-8
 """Of the sum of all scores; below it an exchange gains nothing but float32's noise."""
 
 
-def reorder_units(model: TiedAutoencoder, scores: Sequence[np.ndarray], config: PruneConfig, *, seed: int) -> None:
-    """Reorder the hidden units of a float model in place, so that N:M masks keep more of `scores`, [inputs, units] per kernel.
+def reorder_units(model: TiedAutoencoder, scores_of: Scores, config: PruneConfig, *, seed: int) -> None:
+    """Reorder the hidden units of a float model in place, so that N:M masks keep more of its scores.
 
     The function of the model stays. Nothing happens where the masks of a tile are too many to try them all.
     """
-    if config.n_of_m[1] > ENUMERATED:
+    if config.n_of_m[1] > ENUMERATED or len(model.kernels) == 1:
         return
     rng = np.random.default_rng(seed)
-    scores = list(scores)
+    scores = scores_of()
     for i in range(len(model.kernels) - 1):
         sides = [side for k, side in ((i, scores[i].T), (i + 1, scores[i + 1])) if k not in config.skip]
         if sides:

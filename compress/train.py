@@ -41,9 +41,8 @@ LOSSES: dict[str, Loss] = {
 WARM_UP = 0.03
 """The share of all steps in which the learning rate rises to its peak."""
 
-
 DAMPING = 3.0
-"""How fast weights of few bits approach their integers, times the learning rate and the share by which that has fallen."""
+"""How fast weights of few bits approach their integers, times the learning rate and the share that it is below its peak."""
 
 
 def _rate(config: TrainConfig, steps: int) -> Any:
@@ -79,7 +78,7 @@ class Optimizer:
         for kernel in self.kernels:
             if self.decay:
                 kernel.variable.assign_sub(rate * self.decay * kernel.variable)
-            if kernel.trains_scales:
+            if kernel.trains_scales and callable(self.rate):
                 kernel.approach(DAMPING * rate * (1 - rate / self.peak))
         self.keras.apply_gradients(zip(gradients, self.variables, strict=True))
         for kernel in self.kernels:

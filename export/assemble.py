@@ -165,7 +165,7 @@ def _manifest(
             "widths": list(model.widths),
             "activations": [layer.activation for layer in model.layers],
             "output_activation": model.output_activation,
-            "interleave": model.interleave,
+            "interleave": integer.interleave,
             "sparsity": {name: float(1 - mask.mean()) for name, mask in masks.items()},
         },
         "kernels": [

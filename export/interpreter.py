@@ -168,7 +168,7 @@ def _activate(program: Program, operation: Activate, x: np.ndarray) -> np.ndarra
 
 
 def _interleave(_: Program, operation: Interleave, x: np.ndarray) -> np.ndarray:
-    return x.reshape(len(x), operation.ways, -1).swapaxes(1, 2).reshape(x.shape)
+    return x.reshape(len(x), operation.ways, x.shape[1] // operation.ways).swapaxes(1, 2).reshape(x.shape)
 
 
 def _float_dense(program: Program, operation: Dense, x: np.ndarray) -> np.ndarray:

@@ -42,7 +42,8 @@ def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
     """
     lowering = _Lowering(model, form)
     program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
-    return program if model.config.interleave == 1 else interleaved(program, model.config.interleave)
+    config = model.config
+    return program if config.interleave in (1, config.inputs) else interleaved(program, config.interleave)
 
 
 class _Lowering:
@@ -194,7 +195,7 @@ def interleaved(program: Program, ways: int) -> Program:
     renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
     encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
     body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
-    back = Interleave(body[-1].y, program.decoder[ahead:][0].x if tail else "y", program.tensors["x"].size // ways)
+    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].size // ways)
     return replace(
         program,
         tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},

@@ -229,6 +229,9 @@ class Program:
                 raise ExportError(f"kernel {name}: {len(kernel.scales)} scales, must be {right}")
             if kernel.scales:
                 _require_integers(kernel, values)
+        for operation in self.operations:
+            if isinstance(operation, Interleave):
+                _require_parts(operation, self.tensors[operation.x], self.tensors[operation.y])
 
     @property
     def operations(self) -> Iterator[Operation]:
@@ -238,6 +241,12 @@ class Program:
     @cached_property
     def quantized(self) -> bool:
         return self.tensors["code"].quantization is not None
+
+    @property
+    def interleave(self) -> int:
+        """From how many parts of x the first kernel takes its rows in turn; 1 where their order is that of x."""
+        first = self.encoder[0]
+        return first.ways if isinstance(first, Interleave) else 1
 
     def quantization(self, tensor: str) -> Quantization:
         """The quantization of a tensor; ExportError in a float program."""
@@ -263,6 +272,13 @@ def _require_integers(kernel: Kernel, values: np.ndarray) -> None:
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
     if low < least or high > largest:
         raise ExportError(f"{right}, got {low}…{high}")
+
+
+def _require_parts(operation: Interleave, x: Tensor, y: Tensor) -> None:
+    if not isinstance(operation.ways, int) or operation.ways < 1 or x.size % operation.ways:
+        raise ExportError(f"interleave to {y.name}: got {operation.ways!r} parts, must be a divisor of {x.size}")
+    if (x.size, x.quantization) != (y.size, y.quantization):
+        raise ExportError(f"interleave to {y.name}: its size and quantization must be those of {x.name}")
 
 
 SIGNATURES = ("encode", "decode", "reconstruct")

@@ -243,6 +243,7 @@ def _check_manifest(
     findings.same("manifest kernels", said, found)
     tensors = {name: asdict(reference.quantization(name)) for name in ("x", "code", "y")}
     findings.same("manifest tensors", manifest["tensors"], tensors)
+    findings.same("manifest interleave", manifest["model"].get("interleave", 1), reference.interleave)
     described = describe_files(bundle.path, list(contents))
     for name, found_file in described.items():
         stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}

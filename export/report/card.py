@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from .card_programs import model_files_of, render_programs, scaled
 from .figures import number, share, size
 from .headline import Row, compare_sizes, exported_error, groups, keras_float, promised_codes, stored_once
-from .sections import change_text
+from .sections import change_text, row_order
 from .speed import leading_case
 
 UNKNOWN = "not recorded"
@@ -238,6 +238,9 @@ def _integrity(manifest: Row) -> str:
         "sha256 of each kernel's int8 integers, [inputs, units] in C order. `manifest.json` has the sha256 of every file; "
         "`tiedae verify` checks them all."
     )
+    order = row_order(manifest["model"])
+    if order:
+        text += f" Rows of the first kernel are {order}."
     return f"### Integrity\n\n{text}\n\n{_table(('kernel', 'inputs × units', 'sha256'), rows)}"
 
 

@@ -121,6 +121,14 @@ def render_skipped(report: Report) -> str:
     return table(("what", "why"), rows) if rows else ""
 
 
+def row_order(model: Row) -> str | None:
+    """The order of the first kernel's rows, in words; None where it is that of the inputs."""
+    ways = model.get("interleave", 1)
+    if ways == 1:
+        return None
+    return f"taken in turn from {ways} equal parts of the inputs: row {ways}·i + j is input {model['widths'][0] // ways}·j + i"
+
+
 def render_model(report: Report) -> str:
     model, data = report.described("model"), report.described("data")
     scaling = data["scaling"]
@@ -133,6 +141,7 @@ def render_model(report: Report) -> str:
         "widths": " → ".join(map(str, model["widths"])) + " and back over the same kernels" if "widths" in model else None,
         "activations": ", ".join(model["activations"]) if "activations" in model else None,
         "output activation": model.get("output_activation"),
+        "rows of the first kernel": row_order(model),
         "data": data.get("source"),
         "licence of the data": data.get("licence"),
         "origin of the data": data.get("origin"),

@@ -33,8 +33,8 @@ from tiedae.compress.errors import DataError, FormatError, InputError
 SCALING = Scaling("byte", 0.0, 255.0)
 
 
-def tiny(units: int = 8, activation: str = "relu", output: str = "sigmoid", seed: int = 2) -> TiedAutoencoder:
-    return TiedAutoencoder(ModelConfig((LayerConfig(units, activation), LayerConfig(3)), output, 6), seed=seed)
+def tiny(units: int = 8, activation: str = "relu", output: str = "sigmoid", seed: int = 2, ways: int = 1) -> TiedAutoencoder:
+    return TiedAutoencoder(ModelConfig((LayerConfig(units, activation), LayerConfig(3)), output, 6, ways), seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,7 @@ def test_fewer_bits_of_a_tensor_get_a_range_of_their_own(data: Representative) -
         (lambda: tiny(units=9), {}, "calibration: of a model of widths 6, 8, 3, must be 6, 9, 3"),
         (lambda: tiny(activation="tanh"), {}, "of a model of activations relu, linear, must be tanh, linear"),
         (lambda: tiny(output="linear"), {}, "of a model of output activation sigmoid, must be linear"),
+        (lambda: tiny(ways=2), {}, "of a model of interleave 1, must be 2"),
         (lambda: tiny(seed=5), {}, "of another model of the same shape, the values of kernel_0 differ"),
         (lambda: biased(tiny()), {}, "of another model of the same shape, the values of y differ"),
         (tiny, {"granularity": "unit"}, "of kernels quantized per tensor, must be per unit"),

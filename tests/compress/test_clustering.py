@@ -193,8 +193,12 @@ def test_scales_per_unit_are_refused_before_and_after_clustering() -> None:
         model.quantize_kernels("unit")
 
 
-def test_pruning_after_clustering_is_refused(make_splits) -> None:
+def test_pruning_after_clustering_or_quantization_is_refused(make_splits) -> None:
     model = model_of()
     share_values(model.kernels[1], 4)
-    with pytest.raises(InputError, match="kernel_1 is clustered; prune before clustering"):
+    with pytest.raises(InputError, match="kernel_1 is clustered or quantized; prune before"):
+        prune(model, make_splits(), PruneConfig(epochs=1), TRAIN)
+    model = model_of()
+    model.quantize_kernels("unit")
+    with pytest.raises(InputError, match="kernel_0 is clustered or quantized; prune before"):
         prune(model, make_splits(), PruneConfig(epochs=1), TRAIN)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiedae.compress import InputError, LayerConfig, ModelConfig, RecipeError, TiedAutoencoder, interleave
+from tiedae.compress import InputError, LayerConfig, ModelConfig, RecipeError, TiedAutoencoder, interleave, shrink
 from tiedae.compress.interleaving import input_order
 
 LAYERS = (LayerConfig(8, "relu"), LayerConfig(3))
@@ -59,6 +59,18 @@ def test_what_cannot_be_interleaved_is_named() -> None:
     quantized.quantize_kernels("tensor")
     with pytest.raises(InputError, match=r"kernel_0 is quantized or clustered; interleave the inputs before"):
         interleave(quantized, 4)
+
+
+def test_units_leave_an_interleaved_model() -> None:
+    start = model(4)
+    mask = np.ones((12, 8), bool)
+    mask[:, [1, 6]] = False
+    for kernel, each in zip(start.kernels, (mask, np.repeat(mask[:1].T, 3, axis=1)), strict=True):
+        kernel.set_mask(each)
+    smaller = shrink(start)
+    assert (smaller.config.widths, smaller.config.interleave) == ((12, 6, 3), 4)
+    for got, expected in zip(smaller.encode_decode(X), start.encode_decode(X), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_an_archive_keeps_it(tmp_path) -> None:

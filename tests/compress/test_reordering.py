@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, TiedAutoencoder
+from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, TiedAutoencoder, TrainConfig, prune
 from tiedae.compress.patterns import kept, transposable
 from tiedae.compress.reordering import exchanged, reorder_units
 
@@ -33,7 +33,7 @@ def test_the_function_stays_and_masks_keep_more(skip: tuple[int, ...]) -> None:
     made = model()
     before, (code, y) = kept_by(made, skip), made.encode_decode(X)
     scores = [np.abs(kernel.masked().numpy()) for kernel in made.kernels]
-    reorder_units(made, scores, PruneConfig(pattern="2:4", skip=skip), seed=0)
+    reorder_units(made, lambda: scores, PruneConfig(pattern="2:4", skip=skip), seed=0)
     assert kept_by(made, skip) > 1.005 * before
     for got, expected in zip(made.encode_decode(X), (code, y), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
@@ -43,9 +43,20 @@ def test_the_function_stays_and_masks_keep_more(skip: tuple[int, ...]) -> None:
 def test_nothing_moves_without_a_gain(pattern: str) -> None:
     made = model()
     before = [kernel.variable.numpy() for kernel in made.kernels]
-    reorder_units(made, [np.ones_like(each) for each in before], PruneConfig(pattern=pattern), seed=0)
+    reorder_units(made, lambda: [np.ones_like(each) for each in before], PruneConfig(pattern=pattern), seed=0)
     for kernel, values in zip(made.kernels, before, strict=True):
         np.testing.assert_array_equal(kernel.variable, values)
+
+
+@pytest.mark.parametrize("saliency", ["magnitude", "gradient", "movement"])
+def test_pruning_by_tiles_reorders_whatever_ranks_the_weights(make_splits, saliency: str) -> None:
+    made = TiedAutoencoder(ModelConfig((LayerConfig(12, "relu"), LayerConfig(4)), "sigmoid", 24))
+    bias = made.encoder.stack[0].bias
+    bias.assign(np.linspace(0.1, 0.2, 12, dtype=np.float32))
+    config = PruneConfig("2:4", saliency=saliency, samples=64, epochs=1, learning_rate=1e-9, weight_decay=0.0)
+    prune(made, make_splits(), config, TrainConfig(batch_size=64))
+    found = np.argsort(bias.numpy())
+    assert sorted(found) == list(range(12)) != found.tolist()
 
 
 @settings(max_examples=20, deadline=None)

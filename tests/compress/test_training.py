@@ -123,6 +123,7 @@ def stopper(epoch: int):
 PRUNING = {
     "magnitude": PruneConfig(epochs=4, sparsity=0.6),
     "movement": PruneConfig("2:4", saliency="movement", ramp=0.9, epochs=4),
+    "2:4": PruneConfig("2:4", saliency="gradient", samples=64, schedule="constant", epochs=4),
     "structured": PruneConfig("structured", code=True, saliency="gradient", samples=64, ramp=0.9, epochs=4),
 }
 
@@ -140,9 +141,7 @@ def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
         train_quantized(model, splits, QuantizeConfig(epochs=4), train, **options)
 
 
-@pytest.mark.parametrize(
-    "stage", ["train", "prune magnitude", "prune movement", "prune structured", "quantize", "quantize 4 bits"]
-)
+@pytest.mark.parametrize("stage", ["train", *(f"prune {name}" for name in PRUNING), "quantize", "quantize 4 bits"])
 @pytest.mark.parametrize(
     ("validation", "interrupted"),
     [(0, {"progress": killer(3)}), (64, {"after_epoch": stopper(2)})],
@@ -163,6 +162,18 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(
     run_stage(stage, resumed, splits, checkpoint=checkpoint, progress=lambda _s, epoch, *_: seen.append(epoch))
     assert set(seen) == {3, 4}
     assert same(weights(whole), weights(resumed))
+
+
+def test_weights_of_few_bits_end_nearer_to_their_integers(make_splits, monkeypatch) -> None:
+    """Dampening: half as far, on average, as without it."""
+    far = []
+    for damping in (0.0, 400.0):
+        monkeypatch.setattr("tiedae.compress.train.DAMPING", damping)
+        model = model_of()
+        run_stage("quantize 4 bits", model, make_splits())
+        steps = [kernel.unquantized().numpy() / kernel.scales() - kernel.integers() for kernel in model.kernels]
+        far.append(np.mean([np.abs(each[np.abs(each) <= 0.5]).mean() for each in steps]))
+    assert far[1] < 0.5 * far[0]
 
 
 def test_early_stopping_waits_and_keeps_the_best_weights(make_splits) -> None:

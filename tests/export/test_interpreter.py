@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,8 +98,9 @@ def test_integers_follow_the_float_program(make_program, activation: str) -> Non
     assert np.abs(got["y"] / 255 - expected["y"]).mean() < 0.01
 
 
-def test_batches_are_independent_of_how_they_are_cut(make_program) -> None:
-    program = make_program()
+@pytest.mark.parametrize("interleave", [1, 4])
+def test_batches_are_independent_of_how_they_are_cut(make_program, interleave: int) -> None:
+    program = make_program(interleave=interleave)
     x = np.random.default_rng(1).integers(0, 256, (600, 20)).astype(np.uint8)
     whole = execute(program, "encode", x)["code"]
     np.testing.assert_array_equal(
@@ -135,6 +138,13 @@ def test_a_program_that_contradicts_itself_is_refused(make_program) -> None:
     with pytest.raises(ExportError, match=r"there is no bias 'encoder_0\.bias'"):
         constants = {name: values for name, values in program.constants.items() if name != "encoder_0.bias"}
         Program("p", program.tensors, program.kernels, program.encoder, program.decoder, constants)
+    turned = make_program(interleave=4)
+    for ways, said in ((3, "got 3 parts, must be a divisor of 20"), (0, "got 0 parts"), ("2", "got '2' parts")):
+        with pytest.raises(ExportError, match=rf"interleave to x\.interleaved: {said}"):
+            dataclasses.replace(turned, encoder=(dataclasses.replace(turned.encoder[0], ways=ways), *turned.encoder[1:]))
+    other = dataclasses.replace(turned.tensors["x.interleaved"], quantization=turned.tensors["code"].quantization)
+    with pytest.raises(ExportError, match=r"interleave to x\.interleaved: its size and quantization must be those of x"):
+        dataclasses.replace(turned, tensors={**turned.tensors, "x.interleaved": other})
     with pytest.raises(ExportError, match="int8 in −127…127"):
         constants = dict(program.constants) | {"kernel_0": np.full((20, 12), -128, np.int8)}
         Program("p", program.tensors, program.kernels, program.encoder, program.decoder, constants)

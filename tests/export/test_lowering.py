@@ -8,7 +8,7 @@ from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizationSpec, QuantizeConfig, TiedAutoencoder
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import lower
-from tiedae.export.program import BYTE, SIGMOID_OUTPUT, Dense, Product, Rescale
+from tiedae.export.program import BYTE, SIGMOID_OUTPUT, Dense, Interleave, Product, Rescale
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
 
@@ -52,6 +52,7 @@ def quantized(
         {"bits": (4, 8), "code_bits": 6},
         {"interleave": 4},
         {"interleave": 3, "form": "fused"},
+        {"interleave": 24},
     ],
     ids=str,
 )
@@ -75,6 +76,15 @@ def test_kernels_and_code_keep_to_their_bits() -> None:
         assert low <= program.constants[name].min() and high in (program.constants[name].max(), -program.constants[name].min())
     code = program.tensors["code"].quantization
     assert code.bits == 5 and execute(program, "encode", BYTES)["code"].max() == code.top == 31
+
+
+@pytest.mark.parametrize(("ways", "found"), [(1, 1), (4, 4), (24, 1)])
+def test_a_program_says_how_its_inputs_are_interleaved(ways: int, found: int) -> None:
+    program = lower(quantized("relu", "sigmoid", interleave=ways), "p", form="split")
+    assert program.interleave == found
+    assert [operation for operation in program.operations if isinstance(operation, Interleave)] == (
+        [Interleave("x", "x.interleaved", 4), Interleave("y.raw.interleaved", "y.raw", 6)] if found > 1 else []
+    )
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])

@@ -315,11 +315,15 @@ def test_the_pattern_of_a_run_is_proven(recipe_file: Path, tmp_path: Path, patte
     assert found and set(found) == {text}
 
 
-def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantize", ["", 'method = "ptq"\ngranularity = "unit"\nbits = [4]'], ids=["qat", "ptq 4 bits"])
+def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_path: Path, quantize: str) -> None:
     """From Keras to every runtime: samples and reconstructions keep their order, the pattern is that of the stored rows."""
     recipe = changed(changed(recipe_file, "[model]", "[model]\ninterleave = 4"), "[prune]", '[prune]\npattern = "2:4"')
+    recipe = changed(recipe, "[quantize]", f"[quantize]\n{quantize}")
     out = tmp_path / "out"
     assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0
+    assert json.loads((out / "bundle" / "manifest.json").read_text())["model"]["interleave"] == 4
+    assert "Rows of the first kernel are taken in turn from 4 equal parts" in (out / "bundle" / "MODEL_CARD.md").read_text()
     metrics = json.loads((out / "bundle" / "metrics.json").read_text())
     assert [check for check in metrics["checks"] if not check["ok"]] == []
     text = "kernel_0: at most 2 of every 4 values are not zero, along inputs and along units"

@@ -160,9 +160,10 @@ def test_io_is_the_dtype_of_x_and_y(io, byte_data):
         assert lsb(got["y"], expected["y"].astype(int) - (128 if real == "int8" else 0)) == 0
 
 
+@pytest.mark.parametrize("interleave", [1, 4])
 @pytest.mark.parametrize("batch", [1, 3, 257])
-def test_the_batch_is_free(batch):
-    program = build_program()
+def test_the_batch_is_free(batch, interleave):
+    program = build_program(interleave=interleave)
     x = random_bytes(program, batch)
     assert lsb(run(to_onnx(program), x)["y"], execute(program, "reconstruct", x)["y"]) == 0
 
