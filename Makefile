@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/tiedae demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -238,7 +238,7 @@ def _integrity(manifest: Row) -> str:
         "sha256 of each kernel's int8 integers, [inputs, units] in C order. `manifest.json` has the sha256 of every file; "
         "`tiedae verify` checks them all."
     )
-    order = row_order(manifest["model"])
+    order = row_order(manifest.get("model", {}))
     if order:
         text += f" Rows of the first kernel are {order}."
     return f"### Integrity\n\n{text}\n\n{_table(('kernel', 'inputs × units', 'sha256'), rows)}"

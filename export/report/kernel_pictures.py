@@ -46,7 +46,7 @@ class Kernel:
 
 def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
     """The section of the report: a picture per kernel of `manifest["kernels"]`, within a budget of bytes."""
-    shape, ways = manifest["data"]["shape"], manifest["model"].get("interleave", 1)
+    shape, ways = manifest["data"]["shape"], manifest.get("model", {}).get("interleave", 1)
     figures = []
     budget = KERNEL_BYTES // max(1, len(manifest["kernels"]))
     for i, stated in enumerate(manifest["kernels"]):
