@@ -35,9 +35,9 @@ def prune(
 
     Zeros of the final mask are exactly zero in the variables, and stay so in every later stage. A mask position may come
     back while the ramp runs, where others have become less salient. N:M first puts hidden units into an order in which less is
-    lost. `shrink` then takes out the units that `structured` has
-    emptied. `teacher` is the uncompressed model, for `config.distill`.
-    Raises RecipeError where the kernels cannot have the pattern, InputError where they are clustered.
+    lost. `shrink` then takes out the units that `structured` has emptied. `teacher` is the uncompressed model, for
+    `config.distill`.
+    Raises RecipeError where the kernels cannot have the pattern, InputError where they are clustered or quantized.
     """
     check_pattern(config, model.config)
     from tensorflow_model_optimization.sparsity import keras as sparsity
