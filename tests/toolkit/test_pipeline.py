@@ -320,6 +320,9 @@ def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_p
     """From Keras to every runtime: samples and reconstructions keep their order, the pattern is that of the stored rows."""
     recipe = changed(changed(recipe_file, "[model]", "[model]\ninterleave = 4"), "[prune]", '[prune]\npattern = "2:4"')
     recipe = changed(recipe, "[quantize]", f"[quantize]\n{quantize}")
+    recipe = changed(
+        recipe, "[verify]", "[verify]\ncodes_max_lsb = 4"
+    )  # of a net of four codes, in runtimes of other roundings
     out = tmp_path / "out"
     assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0
     assert json.loads((out / "bundle" / "manifest.json").read_text())["model"]["interleave"] == 4
