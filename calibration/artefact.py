@@ -59,11 +59,10 @@ class Fingerprint:
 
     def difference(self, other: Fingerprint) -> str:
         """The first thing in which `other` is not this model, in words; empty where they are the same."""
-        said = {"output_activation": "output activation"}
         for key in ("widths", "interleave", "activations", "output_activation"):
             mine, theirs = getattr(self, key), getattr(other, key)
             if mine != theirs:
-                return f"of a model of {said.get(key, key)} {_plain(mine)}, must be {_plain(theirs)}"
+                return f"of a model of {key.replace('_', ' ')} {_plain(mine)}, must be {_plain(theirs)}"
         if self.granularity != other.granularity:
             return f"of kernels quantized per {self.granularity}, must be per {other.granularity}"
         if self.bits != other.bits:

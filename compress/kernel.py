@@ -63,7 +63,7 @@ class TiedKernel(tf_keras.layers.Layer):
 
     @property
     def trains_scales(self) -> bool:
-        """Whether the scales are trained; else they follow the weights, where there are any."""
+        """Whether the scales are trained; else they follow the weights."""
         return self.bits < 8
 
     @property

@@ -167,8 +167,13 @@ def _activate(program: Program, operation: Activate, x: np.ndarray) -> np.ndarra
     return activation_table(operation.function, program.quantization(operation.x), program.quantization(operation.y))[x]
 
 
+def interleaved(x: np.ndarray, ways: int) -> np.ndarray:
+    """[batch, n] with the n values taken in turn from so many equal parts; n / ways of them undo it."""
+    return x.reshape(len(x), ways, x.shape[1] // ways).swapaxes(1, 2).reshape(x.shape)
+
+
 def _interleave(_: Program, operation: Interleave, x: np.ndarray) -> np.ndarray:
-    return x.reshape(len(x), operation.ways, x.shape[1] // operation.ways).swapaxes(1, 2).reshape(x.shape)
+    return interleaved(x, operation.ways)
 
 
 def _float_dense(program: Program, operation: Dense, x: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ def with_primary(data: bytes, index: int) -> bytes:
 
 
 def named_activations(entry: Entry, values: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
-    """Values of tensors by index → by the program's names, int8 as uint8 (+ 128).
+    """Values of tensors by index → those of [batch, size] by the program's names, int8 as uint8 (+ 128).
 
     Where a port of another dtype stands before an int8 tensor, that one is taken.
     """
@@ -84,7 +84,7 @@ def named_activations(entry: Entry, values: Mapping[int, np.ndarray]) -> dict[st
     for index, array in values.items():
         name = entry.tensors[index]
         inner = name.removesuffix(INNER)
-        if array.dtype not in (np.int8, np.uint8, np.float32) or (name == inner and name in found):
+        if array.ndim != 2 or array.dtype not in (np.int8, np.uint8, np.float32) or (name == inner and name in found):
             continue
         found[inner] = (array.view(np.uint8) ^ 128) if array.dtype == np.int8 else array
     return found

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
+from ..interpreter import interleaved
 from .figures import escape, number, share
 from .headline import Row
 from .pictures import STEPS, diverging, indexed
@@ -68,7 +69,7 @@ def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapp
 
 def _by_input(rows: np.ndarray, ways: int) -> np.ndarray:
     """The rows of the first kernel in the order of the inputs."""
-    return rows.reshape(-1, ways, rows.shape[1]).swapaxes(0, 1).reshape(rows.shape)
+    return interleaved(rows.T, len(rows) // ways).T
 
 
 def _figure(kernel: Kernel, source: str, kind: str, text: str, size: Sequence[int]) -> str:

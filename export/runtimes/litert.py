@@ -122,11 +122,11 @@ def _invoke(runner: SignatureRunner, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarray]:
-    """Every tensor with a free batch that still holds its values after an invocation, by the program's names."""
+    """Every tensor [batch, size] that still holds its values after an invocation, by the program's names."""
     found: dict[str, np.ndarray] = {}
     for details in interpreter.get_tensor_details(subgraph):
         signature, name = details["shape_signature"], details["name"]
-        if not signature.size or signature[0] != -1 or details["dtype"] not in (np.int8, np.uint8, np.float32):
+        if signature.size != 2 or signature[0] != -1 or details["dtype"] not in (np.int8, np.uint8, np.float32):
             continue
         inner = name.removesuffix(INNER)
         if name == inner and name in found:

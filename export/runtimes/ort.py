@@ -174,12 +174,12 @@ def _run(session: Any, path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def instrumented(path: Path) -> bytes:
-    """The model with its inner tensors as outputs: the uint8 ones of an integer file, all of a float file."""
+    """The model with its inner tensors [batch, size] as outputs: the uint8 ones of an integer file, all of a float file."""
     model = onnx.shape_inference.infer_shapes(onnx.load(path))
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     element = onnx.TensorProto.UINT8 if quantized else onnx.TensorProto.FLOAT
-    inner = [value for value in model.graph.value_info if value.type.tensor_type.elem_type == element]
-    model.graph.output.extend(inner)
+    types = ((value, value.type.tensor_type) for value in model.graph.value_info)
+    model.graph.output.extend(value for value, kind in types if kind.elem_type == element and len(kind.shape.dim) == 2)
     return model.SerializeToString()
 
 

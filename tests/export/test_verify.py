@@ -130,6 +130,7 @@ LIES = {
     "kernels scale": lambda manifest: manifest["kernels"][0].update(scale=[123.0]),
     "kernels pruned": lambda manifest: manifest["kernels"][0].update(pruned=999),
     "tensors": lambda manifest: manifest["tensors"]["code"].update(scale=9.0),
+    "interleave": lambda manifest: manifest["model"].update(interleave=4),
     "mini.int8.onnx": lambda manifest: first_input(manifest, "mini.int8.onnx").update(scale=9.0),
     "files": lambda manifest: manifest["files"].pop("mini.f32.onnx"),
 }

@@ -320,9 +320,7 @@ def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_p
     """From Keras to every runtime: samples and reconstructions keep their order, the pattern is that of the stored rows."""
     recipe = changed(changed(recipe_file, "[model]", "[model]\ninterleave = 4"), "[prune]", '[prune]\npattern = "2:4"')
     recipe = changed(recipe, "[quantize]", f"[quantize]\n{quantize}")
-    recipe = changed(
-        recipe, "[verify]", "[verify]\ncodes_max_lsb = 4"
-    )  # of a net of four codes, in runtimes of other roundings
+    recipe = changed(recipe, "[verify]", "[verify]\ncodes_max_lsb = 4")  # runtimes of other roundings, a net of four codes
     out = tmp_path / "out"
     assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0
     assert json.loads((out / "bundle" / "manifest.json").read_text())["model"]["interleave"] == 4
@@ -331,6 +329,7 @@ def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_p
     assert [check for check in metrics["checks"] if not check["ok"]] == []
     text = "kernel_0: at most 2 of every 4 values are not zero, along inputs and along units"
     assert {row["text"] for row in metrics["storage"] if row["name"] == "kernel_0.pattern"} == {text}
+    assert "row 4·i + j is input 6·j + i" in (out / "bundle" / "report.html").read_text()
     samples = str(recipe_file.parent / "samples.npy")
     assert main(["verify", str(out / "bundle"), "--model", str(out / "model"), "--data", samples]) == 0
 

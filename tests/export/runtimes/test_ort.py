@@ -31,9 +31,10 @@ def samples(program, signature: str, count: int = 100) -> np.ndarray:
 
 
 @pytest.mark.parametrize("signature", ["encode", "decode", "reconstruct"])
+@pytest.mark.parametrize("interleave", [1, 4])
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
-def test_every_operation_equals_the_reference(signature, granularity, tmp_path):
-    program = build_program(granularity=granularity)
+def test_every_operation_equals_the_reference(signature, granularity, interleave, tmp_path):
+    program = build_program(granularity=granularity, interleave=interleave)
     session: Session = open_ort("ort-cpu", write(tmp_path, program))
     assert (session.runtime, session.provider) == ("ort-cpu", "CPUExecutionProvider")
     x = samples(program, signature)
