@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -212,3 +213,11 @@ def finished_run(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
     out = tmp_path_factory.mktemp("run") / "mini"
     assert main(["run", str(recipe_file), "--out", str(out), "-q"]) == 0
     return out
+
+
+@pytest.fixture
+def schema1(tmp_path: Path) -> Path:
+    """Two runs of tiedae 0.1 before schema 2, `bytes` and `table`: recipe, samples, model archive, calibration and bundle."""
+    with zipfile.ZipFile(Path(__file__).parent / "schema1.zip") as archive:
+        archive.extractall(tmp_path / "schema1")
+    return tmp_path / "schema1"
