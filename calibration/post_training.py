@@ -10,7 +10,7 @@ import numpy as np
 
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig
-from ..compress.integers import kernel_bounds
+from ..compress.integers import UNPAIRED, kernel_bounds
 from ..compress.quantizers import QuantizationSpec
 from .artefact import Calibration
 from .clipping import clip_ranges
@@ -50,8 +50,9 @@ def _equalize(model: TiedAutoencoder, reference: Reference) -> None:
 def _round(model: TiedAutoencoder, reference: Reference) -> None:
     for kernel in (kernel for kernel in model.kernels if kernel.clusters is None):
         values, quadratic = kernel.unquantized().numpy(), reference.influence.kernels[kernel.name]
-        scales = clipped_scales(values, quadratic, kernel.bounds, per_unit=kernel.granularity == "unit")
-        kernel.set_integers(rounded(values, scales, kernel.bounds, quadratic), scales)
+        limit = kernel.pair_limit if kernel.bits == 8 else UNPAIRED
+        scales = clipped_scales(values, quadratic, kernel.bounds, per_unit=kernel.granularity == "unit", limit=limit)
+        kernel.set_integers(rounded(values, scales, kernel.bounds, quadratic, limit=limit), scales)
 
 
 def _correct(model: TiedAutoencoder, reference: Reference) -> None:
@@ -106,8 +107,10 @@ def quantize_post_training(
             if reference is not None and name in chosen:
                 step(model, reference)
 
-    for kernel in model.kernels:
+    for kernel, width in zip(model.kernels, widths, strict=True):
         kernel.settle()
+        if width == 8:
+            kernel.reassign_pairs()
     run("float", refer("float"))
     reference = refer("kernels", "activations")
     model.quantize_kernels(spec.granularity, spec.bits)

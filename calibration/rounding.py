@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..compress.integers import Bounds
-from ..compress.kernel import FACTOR_STEPS
+from ..compress.integers import UNPAIRED, Bounds, exceeding_pairs, within_pairs
+from ..compress.kernel import FACTOR_STEPS, HEADROOMS
 from .influence import Quadratic
 
 SWEEPS = 3
@@ -26,35 +26,46 @@ CLIPS = tuple(np.linspace(1.0, 0.3, 36))
 """Shares of a kernel's largest magnitude that are tried as the largest integer's value."""
 
 
-def clipped_scales(kernel: np.ndarray, quadratic: Quadratic, bounds: Bounds, *, per_unit: bool) -> np.ndarray:
+def clipped_scales(
+    kernel: np.ndarray, quadratic: Quadratic, bounds: Bounds, *, per_unit: bool, limit: int = UNPAIRED
+) -> np.ndarray:
     """The step with the least loss of rounding to nearest, weight by weight: float32 (), or [units] where `per_unit`.
 
-    `kernel` float32 [inputs, units]. None is finer than the decoder's factors
-    tell from the coarsest.
+    `kernel` float32 [inputs, units], `limit` that of its pairs, for which all scales grow together. None is finer than the
+    decoder's factors tell apart.
     """
     axis = 0 if per_unit else None
     diagonal = quadratic.diagonal()
+
+    def losses(scales: np.ndarray, limit: int, axis: int | None) -> np.ndarray:
+        return (diagonal * np.square(nearest(kernel, scales, bounds, limit) * scales - kernel)).sum(axis)
+
     largest = np.maximum(np.abs(kernel).max(axis), np.float32(1e-8))
     scales = np.stack([largest * np.float32(clip / bounds[1]) for clip in CLIPS])
-    losses = np.stack([(diagonal * np.square(nearest(kernel, s, bounds) * s - kernel)).sum(axis) for s in scales])
-    best = np.take_along_axis(scales, np.argmin(losses, axis=0, keepdims=True), axis=0)[0]
-    return np.maximum(best, best.max() / np.float32(FACTOR_STEPS))
+    clipped = np.stack([losses(each, UNPAIRED, axis) for each in scales])
+    best = np.take_along_axis(scales, np.argmin(clipped, axis=0, keepdims=True), axis=0)[0]
+    best = np.maximum(best, best.max() / np.float32(FACTOR_STEPS))
+    if not exceeding_pairs(nearest(kernel, best, bounds), limit):
+        return best
+    return min((np.float32(headroom) * best for headroom in HEADROOMS), key=lambda each: losses(each, limit, None))
 
 
-def nearest(kernel: np.ndarray, scales: np.ndarray, bounds: Bounds) -> np.ndarray:
-    """The integers nearest to `kernel` in steps of `scales`, float32 within `bounds`."""
-    return np.clip(np.rint(kernel / scales), *bounds).astype(np.float32)
+def nearest(kernel: np.ndarray, scales: np.ndarray, bounds: Bounds, limit: int = UNPAIRED) -> np.ndarray:
+    """The integers nearest to `kernel` in steps of `scales`, float32 within `bounds` and the pair rule's `limit`."""
+    return within_pairs(np.clip(np.rint(kernel / scales), *bounds).astype(np.float32), limit)
 
 
-def rounded(kernel: np.ndarray, scales: np.ndarray, bounds: Bounds, quadratic: Quadratic) -> np.ndarray:
+def rounded(
+    kernel: np.ndarray, scales: np.ndarray, bounds: Bounds, quadratic: Quadratic, *, limit: int = UNPAIRED
+) -> np.ndarray:
     """Integers for both directions of a tied kernel, float32 [inputs, units] within `bounds`; zeros stay.
 
-    `scales` is one step, or one per unit. Each integer is within `REACH` of the nearest. The damped loss is never above that
-    of rounding to nearest.
+    `scales` is one step, or one per unit; `limit` is that of pairs, see `integers`. Each integer is within `REACH` of the
+    nearest that obeys. The damped loss is never above that of those.
     """
     terms = damped(quadratic).terms
     steps = np.broadcast_to(scales, kernel.shape[1:]).astype(np.float32)
-    integers = nearest(kernel, steps, bounds)
+    integers = nearest(kernel, steps, bounds, limit)
     reach = np.where(kernel == 0, 0, REACH)
     low, high = np.maximum(integers - reach, bounds[0]), np.minimum(integers + reach, bounds[1])
     change = integers * steps - kernel
@@ -64,7 +75,9 @@ def rounded(kernel: np.ndarray, scales: np.ndarray, bounds: Bounds, quadratic: Q
         for i in order:
             gradient = sum((a[i] @ product for (a, _), product in zip(terms, products, strict=True)), np.zeros_like(steps))
             curvature = [(a[i, i], b) for a, b in terms]
-            if _descend(integers[i], gradient, curvature, steps, low[i], high[i]):
+            least, most = _room(integers[i ^ 1] if i ^ 1 < len(order) else np.zeros_like(steps), limit)
+            bounds_of_row = np.maximum(low[i], least), np.minimum(high[i], most)
+            if _descend(integers[i], gradient, curvature, steps, *bounds_of_row, limit):
                 change[i] = integers[i] * steps - kernel[i]
                 for product, (_, b) in zip(products, terms, strict=True):
                     product[i] = change[i] @ b
@@ -87,6 +100,7 @@ def _descend(
     steps: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
+    limit: int,
 ) -> bool:
     """Change the integers of one row in place, one at a time, until no change gains; True where there was one.
 
@@ -97,7 +111,9 @@ def _descend(
     bends, least = np.maximum(diagonal * steps, np.finfo(np.float32).tiny), LEAST_GAIN * diagonal * np.square(steps)
     moved = False
     for _ in range(2 * len(row)):
-        change = (np.clip(np.rint(row - gradient / bends), low, high) - row) * steps
+        room = _room(_exchanged(row), limit)
+        wanted = np.rint(row - gradient / bends)
+        change = (np.clip(wanted, np.maximum(low, room[0]), np.minimum(high, room[1])) - row) * steps
         gains = -change * (2 * gradient + diagonal * change) - least
         best = int(np.argmax(gains))
         if gains[best] <= 0:
@@ -106,3 +122,15 @@ def _descend(
         gradient = gradient + sum((factor * change[best] * b[best] for factor, b in curvature), np.float32(0))
         moved = True
     return moved
+
+
+def _room(neighbours: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest integer that the pair rule leaves beside these neighbours."""
+    return np.maximum(-neighbours, 0) - limit, limit - np.maximum(neighbours, 0)
+
+
+def _exchanged(row: np.ndarray) -> np.ndarray:
+    """Each entry's neighbour in its pair; 0 for an odd last one."""
+    swapped = np.zeros_like(row)
+    swapped[1::2], swapped[: len(row) // 2 * 2 : 2] = row[: len(row) // 2 * 2 : 2], row[1::2]
+    return swapped

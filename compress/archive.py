@@ -19,6 +19,7 @@ import numpy as np
 from .config import LayerConfig, ModelConfig
 from .errors import FormatError, RecipeError
 from .files import write_atomic
+from .integers import UNPAIRED
 
 if TYPE_CHECKING:
     from .autoencoder import TiedAutoencoder
@@ -80,6 +81,7 @@ def describe(model: TiedAutoencoder) -> dict[str, Any]:
         "model": dataclasses.asdict(model.config),
         "masked": [kernel.name for kernel in model.kernels if kernel.mask is not None],
         "quantization": None if quantizers is None else dataclasses.asdict(quantizers.spec),
+        "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in model.kernels},
     }
 
 
@@ -99,7 +101,10 @@ def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], make: t
         names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
         ranges = {name: (0.0, 0.0) for name in names if f"range.{name}.min_var" in arrays}
         spec = QuantizationSpec.from_json(header["quantization"])
+        pairs = header.get("pairs", {})
         model.quantize_kernels(spec.granularity, spec.bits)
+        for kernel in model.kernels:
+            kernel.pair_limit, kernel.headroom = pairs.get(kernel.name, (UNPAIRED, 1.0))
         model.quantize_activations(spec, ranges)
     restore(model, arrays)
     return model

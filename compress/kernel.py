@@ -8,12 +8,14 @@ import tf_keras
 
 from .config import Granularity
 from .errors import RecipeError
-from .integers import Bounds, kernel_bounds
+from .integers import PAIR_LIMIT, Bounds, exceeding_pairs, kernel_bounds, neighbours, within_pairs
 
 SHARES = tuple(i / 50 for i in range(5, 51))
 """Of the largest magnitude: where the range of a kernel of less than 8 bits may start."""
 OUTLIER = 8.0
 """In quantization-aware training no weight grows beyond so many root mean squares."""
+HEADROOMS = tuple(1 + i / 32 for i in range(33))
+"""Times the largest magnitude: where the range of an 8-bit kernel may end. At 2 every pair obeys the pair rule."""
 SMALLEST = 1e-8
 """Below it a range holds nothing but zero."""
 FACTOR_STEPS = 255
@@ -31,9 +33,11 @@ class TiedKernel(tf_keras.layers.Layer):
         clusters     uint8 [inputs, units], the number of each weight's cluster, or None where every weight has its own value
         granularity  None where the kernel is not quantized
         bits         of its integers, which lie within `bounds`
-        largest      float32 scalar (`tensor`) or [units] (`unit`): what the largest integer stands for. At 8 bits the largest
-                     magnitude of the weights; with fewer it starts where rounding costs the least squared error, which cuts
-                     some weights off, and is trained with them (Esser et al. 2020)
+        pair_limit   of its integers of 8 bits, see `integers`: `UNPAIRED` where the kernel was quantized before there was one
+        largest      float32 scalar (`tensor`) or [units] (`unit`): what the largest integer stands for. At 8 bits `headroom`
+                     times the largest magnitude of the weights; with fewer it starts where rounding costs the least squared
+                     error, which cuts some weights off, and is trained with them (Esser et al. 2020)
+        headroom     1, or more where so many pairs would break the pair rule that coarser integers cost less squared error
     """
 
     def __init__(self, inputs: int, units: int, *, name: str, seed: int = 0, l1: float = 0.0, l2: float = 0.0) -> None:
@@ -49,6 +53,8 @@ class TiedKernel(tf_keras.layers.Layer):
         self.clusters: tf.Variable | None = None
         self.granularity: Granularity | None = None
         self.bits = 8
+        self.pair_limit = PAIR_LIMIT
+        self.headroom = 1.0
         self.largest: tf.Variable | None = None
         self.built = True
 
@@ -77,8 +83,9 @@ class TiedKernel(tf_keras.layers.Layer):
             return kernel
         if training and not self.trains_scales:
             self.largest.assign(self._magnitude(kernel))
-        largest = tf.convert_to_tensor(self.largest)
-        return self._rounded(kernel, largest if self.trains_scales else tf.stop_gradient(largest))
+        if self.trains_scales:
+            return self._rounded(kernel, tf.convert_to_tensor(self.largest))
+        return self._paired(self._rounded(kernel, tf.stop_gradient(self.largest)))
 
     def masked(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.variable) if self.mask is None else self.variable * self.mask
@@ -137,7 +144,11 @@ class TiedKernel(tf_keras.layers.Layer):
         self.granularity, self.bits = granularity, bits
         shape = (self.units,) if granularity == "unit" else ()
         largest = self.add_weight(name="largest", shape=shape, initializer="ones", trainable=self.trains_scales)
-        largest.assign(self._least_error() if self.trains_scales else self._magnitude(self.unquantized()))
+        if self.trains_scales:
+            largest.assign(self._least_error())
+        else:
+            self.headroom = self._least_headroom() if self.clusters is None else 1.0
+            largest.assign(self._magnitude(self.unquantized()))
         self.largest = largest
 
     def follow(self) -> None:
@@ -148,11 +159,35 @@ class TiedKernel(tf_keras.layers.Layer):
     def set_integers(self, integers: np.ndarray, scales: np.ndarray) -> None:
         """Hold these integers, [inputs, units] within `bounds`, in steps of `scales`, float32 () or [units] as `largest` is.
 
-        The variable becomes their real values, so that whatever goes on from here goes on from them.
+        The variable becomes their real values, so that whatever goes on from here goes on from them. Integers of 8 bits that
+        break the pair rule are moved until they obey.
         """
         assert self.largest is not None
+        held = within_pairs(integers, self.pair_limit) if self.bits == 8 else integers
         self.largest.assign(np.float32(self.bounds[1]) * scales)
-        self.variable.assign(integers * self.scale_tensor())
+        self.variable.assign(held * self.scale_tensor())
+
+    def reassign_pairs(self) -> None:
+        """Prepare a clustered kernel for 8 bits under the pair rule: weights whose pairs exceed a range move to smaller values.
+
+        The range is that at which moving weights and rounding values cost the least squared error together; `_magnitude`
+        keeps to it afterwards.
+        """
+        if self.clusters is None:
+            return
+        values, clusters = self.unquantized().numpy(), self.clusters.numpy()
+        codebook = np.array([values[clusters == number][0] for number in range(clusters.max() + 1)])
+        live = np.unique(clusters if self.mask is None else clusters[self.mask.numpy() > 0])
+
+        def reassigned(headroom: float) -> tuple[float, np.ndarray]:
+            limit = headroom * np.abs(codebook).max()
+            held = _smaller_clusters(clusters, codebook, live, limit)
+            step = max(limit / self.bounds[1], SMALLEST)
+            return float(np.square(np.rint(codebook / step)[held] * step - values).sum()), held
+
+        _, held = min((reassigned(headroom) for headroom in HEADROOMS[::8]), key=lambda each: each[0])
+        self.variable.assign(codebook[held])
+        self.set_clusters(np.unique(held, return_inverse=True)[1].reshape(held.shape).astype(np.uint8))
 
     def approach(self, share: tf.Tensor | float) -> None:
         """Move each weight by this share of the way to the integer that it rounds to, in the end of training: there weights
@@ -172,8 +207,16 @@ class TiedKernel(tf_keras.layers.Layer):
             self.largest.assign(self._at_least_a_factor(self.largest))
 
     def _magnitude(self, kernel: tf.Tensor) -> tf.Tensor:
-        """The largest magnitude, of the kernel or per unit, large enough for the decoder's factor."""
-        return self._at_least_a_factor(tf.reduce_max(tf.abs(kernel), axis=self._axis))
+        """`headroom` times the largest magnitude, of the kernel or per unit, large enough for the decoder's factor.
+
+        The values of a clustered kernel cannot be moved one by one: there it is also large enough for the sum of each pair.
+        """
+        largest = self.headroom * tf.reduce_max(tf.abs(kernel), axis=self._axis)
+        if self.clusters is not None and self.bits == 8 and self.pair_limit == PAIR_LIMIT:
+            for axis in (0, 1):
+                sums = tf.abs(tf.reduce_sum(_pairs(kernel, axis), axis + 1))
+                largest = tf.reduce_max(tf.concat([[largest], tf.reshape(sums, [-1])], 0))
+        return self._at_least_a_factor(largest)
 
     def _at_least_a_factor(self, largest: tf.Tensor | tf.Variable | np.ndarray) -> tf.Tensor:
         return tf.maximum(largest, tf.maximum(tf.reduce_max(largest) / FACTOR_STEPS, SMALLEST))
@@ -187,12 +230,43 @@ class TiedKernel(tf_keras.layers.Layer):
         best = np.argmin(errors, axis=0)
         return self._at_least_a_factor(np.take_along_axis(ranges, best[None], axis=0)[0]).numpy()
 
+    def _least_headroom(self) -> float:
+        """The headroom at which rounding the weights and holding the pair rule cost the least squared error."""
+        kernel = self.unquantized().numpy()
+        scales = self._magnitude(kernel).numpy() / self.bounds[1]
+
+        def integers(headroom: float) -> np.ndarray:
+            return np.rint(kernel / (np.float32(headroom) * scales))
+
+        if not exceeding_pairs(integers(1.0), self.pair_limit):
+            return 1.0
+        held = {each: within_pairs(integers(each), self.pair_limit) * np.float32(each) * scales for each in HEADROOMS}
+        return min(held, key=lambda each: float(np.square(held[each] - kernel).sum()))
+
     def _rounded(self, kernel: tf.Tensor | np.ndarray, largest: tf.Tensor | np.ndarray) -> tf.Tensor:
         """To integers of `bounds`. The gradient passes where nothing is cut off, and goes to `largest` elsewhere."""
         low, high = self.bounds
         return largest * tf.quantization.fake_quant_with_min_max_args(
             kernel / largest, min=low / high, max=1.0, num_bits=self.bits, narrow_range=low == -high
         )
+
+    def _paired(self, kernel: tf.Tensor) -> tf.Tensor:
+        """Rounded values, with those moved that break the pair rule: `integers.within_pairs` with its own gradient, half of a
+        pair's difference each where it is at its limit."""
+        steps = self.scale_tensor()
+        free = kernel / steps
+        held = free = free + tf.stop_gradient(tf.round(free) - free)
+        for axis in (0, 1):
+            first, second = tf.unstack(_pairs(held, axis), axis=axis + 1)
+            total = first + second
+            excess = total - tf.clip_by_value(total, -self.pair_limit, self.pair_limit)
+            half = excess / 2
+            half += tf.stop_gradient(tf.round(half) - half)
+            pairs = tf.stack([first - (excess - half), second - half], axis=axis + 1)
+            shape = [2 * size if i == axis else size for i, size in enumerate(first.shape)]
+            odd = [tf.gather(held, [shape[axis]], axis=axis)] if held.shape[axis] % 2 else []
+            held = tf.concat([tf.reshape(pairs, shape), *odd], axis)
+        return kernel - steps * (free - held)
 
     @property
     def _axis(self) -> int | None:
@@ -212,3 +286,32 @@ class TiedKernel(tf_keras.layers.Layer):
     def integers(self) -> np.ndarray:
         """int8 [inputs, units] within `bounds`: the values that a call gives, in steps of `scales`."""
         return np.rint(self(training=False).numpy() / self.scales()).clip(*self.bounds).astype(np.int8)
+
+
+def _pairs(kernel: tf.Tensor, axis: int) -> tf.Tensor:
+    """The pairs of a kernel [inputs, units] along an axis, which becomes two, [pairs, 2]; an odd last entry is left out."""
+    inputs, units = kernel.shape
+    if axis == 0:
+        return tf.reshape(kernel[: inputs // 2 * 2], (inputs // 2, 2, units))
+    return tf.reshape(kernel[:, : units // 2 * 2], (inputs, units // 2, 2))
+
+
+def _smaller_clusters(clusters: np.ndarray, codebook: np.ndarray, live: np.ndarray, limit: float) -> np.ndarray:
+    """Cluster numbers [inputs, units] so that no two neighbours of one sign add to more than `limit`, where `codebook` has
+    values for that: the two nearest ones of smaller magnitude. `live` are the numbers that weights may have."""
+    held = clusters.astype(np.int64)
+    for axis in (0, 1):
+        first, second = neighbours(held, axis)
+        broken = np.abs(codebook[first] + codebook[second]) > limit
+        for pair in np.unique(np.stack([first[broken], second[broken]], 1), axis=0):
+            values = codebook[pair]
+            smaller = live[(codebook[live] * values[0] > 0) & (np.abs(codebook[live]) <= np.abs(values).max())]
+            sums = np.abs(codebook[smaller][:, None] + codebook[smaller])
+            costs = np.square(codebook[smaller] - values[0])[:, None] + np.square(codebook[smaller] - values[1])
+            grown = np.abs(codebook[smaller])[:, None] > abs(values[0]), np.abs(codebook[smaller]) > abs(values[1])
+            costs = np.where((sums > limit) | grown[0] | grown[1], np.inf, costs)
+            best = np.unravel_index(np.argmin(costs), costs.shape) if costs.size else (0, 0)
+            if costs.size and np.isfinite(costs[best]):
+                here = (first == pair[0]) & (second == pair[1])
+                first[here], second[here] = smaller[best[0]], smaller[best[1]]
+    return held

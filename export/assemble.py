@@ -14,6 +14,7 @@ from ..calibration.artefact import Calibration
 from ..calibration.representative import representative
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
+from ..compress.integers import PAIR_LIMIT
 from . import manifest as manifests
 from .bundle import GOLDEN, Programs, describe_files, golden_files, model_files, program_input, write_files
 from .interpreter import execute
@@ -61,6 +62,9 @@ def assemble(
         precision: Programs(lower(model, recipe.name, form="split"), lower(model, recipe.name, form="fused"))
         for precision, model in {"int8": quantized, "f32": floating}.items()
     }
+    if "onnx" in recipe.export.targets:
+        for name, count in programs["int8"].fused.exceeding_pairs.items():
+            announce(f"{name}: {count:,} pairs of neighbours add to more than {PAIR_LIMIT}; uint8 in .onnx, slower with VNNI")
     device = keras_device()
     keras = keras_function(floating, device)
     masks = quantized.masks()

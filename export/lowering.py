@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..compress.errors import ExportError
+from ..compress.integers import exceeding_pairs
 from .program import (
     BYTE,
     Activate,
@@ -27,6 +28,7 @@ from .program import (
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
+    from ..compress.kernel import TiedKernel
     from ..compress.layers import TiedDense
 
 Form = Literal["fused", "split"]
@@ -38,7 +40,7 @@ def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
     """The program of a model: integers where it has quantizers, else floats.
 
     `form` is the shape of the decoder (see `program`). Kernels, encoder and code are the same in both forms.
-    Raises ExportError where an accumulator could leave int32.
+    Raises ExportError where an accumulator could leave int32, or a kernel breaks the pair rule that it was quantized by.
     """
     lowering = _Lowering(model, form)
     program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
@@ -59,7 +61,14 @@ class _Lowering:
             if self.quantized:
                 written = replace(written, scales=tuple(float(scale) for scale in kernel.scales()), bits=kernel.bits)
             self.kernels[kernel.name] = written
-            self.constants[kernel.name] = kernel.integers() if self.quantized else kernel.unquantized().numpy()
+            self.constants[kernel.name] = self.integers(kernel) if self.quantized else kernel.unquantized().numpy()
+
+    def integers(self, kernel: TiedKernel) -> np.ndarray:
+        integers = kernel.integers()
+        count = exceeding_pairs(integers, kernel.pair_limit) if kernel.bits == 8 else 0
+        if count:
+            raise ExportError(f"{kernel.name}: {count} pairs of neighbours add to more than {kernel.pair_limit}")
+        return integers
 
     def operations(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
         self.tensor("x", self.model.config.inputs)

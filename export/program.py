@@ -26,7 +26,7 @@ from functools import cached_property
 import numpy as np
 
 from ..compress.errors import ExportError
-from ..compress.integers import Bounds, kernel_bounds
+from ..compress.integers import Bounds, exceeding_pairs, kernel_bounds
 
 SMALLEST_SPAN = 1e-30
 """A range below it holds nothing but zero."""
@@ -241,6 +241,13 @@ class Program:
     @cached_property
     def quantized(self) -> bool:
         return self.tensors["code"].quantization is not None
+
+    @cached_property
+    def exceeding_pairs(self) -> Mapping[str, int]:
+        """How many pairs of each kernel of 8 bits break the pair rule of `compress.integers`, where any does."""
+        kernels = [name for name, kernel in self.kernels.items() if self.quantized and kernel.bits == 8]
+        counts = {name: exceeding_pairs(self.constants[name]) for name in kernels}
+        return {name: count for name, count in counts.items() if count}
 
     @property
     def interleave(self) -> int:

@@ -4,9 +4,10 @@ A kernel is one initializer [units, inputs] that both directions read: `Gemm` wi
 (ONNX Runtime is equally fast with the transposed layout; this one is the layout of the TFLite file.) Integer programs are
 written as QuantizeLinear / DequantizeLinear pairs around float operations, the form that ONNX Runtime fuses to QGemm,
 QLinearSigmoid and QLinearMul. That fusion wants uint8 activations, and an explicit zero point of every kernel.
-Kernels of 8 bits are uint8, 128 more than the program's integers: on x86-64 without VNNI, ONNX Runtime adds products of uint8
-and int8 in pairs that saturate at int16, which 7 bits cannot reach. Kernels of 4 bits or fewer are packed, two values a byte,
-and go through one Cast to int8, which ONNX Runtime does at load.
+Kernels are int8. On x86-64 without VNNI, ONNX Runtime adds products of uint8 and int8 in pairs that saturate at int16: kernels
+that obey the pair rule (`compress.integers`) cannot reach that. One of 8 bits that breaks the rule is uint8, 128 more than the
+program's integers: exact everywhere, and slower with VNNI. Kernels of 4 bits or fewer are packed, two values a byte, and go
+through one Cast to int8, which ONNX Runtime does at load.
 
 The fused activation of a `Dense` needs no operation where its bounds are those of uint8; elsewhere it is a `Clip` of the
 integers, which is exact. The graph carries the signature's name, its uint8 tensors the names of the program's tensors.
@@ -109,9 +110,9 @@ def to_onnx_pair(
 
 
 def _stored(program: Program, name: str, int4: str) -> np.ndarray:
-    """A kernel as the file holds it, [units, inputs]: float32, or uint8 of zero point `UNSIGNED` at 8 bits, int8 or int4."""
+    """A kernel as the file holds it, [units, inputs]: float32, int8, int4, or uint8 of zero point `UNSIGNED`."""
     values = stored_kernel(program, name, int4)
-    return (values.view(np.uint8) ^ UNSIGNED) if program.quantized and program.kernels[name].bits == 8 else values
+    return (values.view(np.uint8) ^ UNSIGNED) if name in program.exceeding_pairs else values
 
 
 def external_kernels(program: Program, *, int4: str = "packed") -> bytes:
@@ -256,7 +257,7 @@ def _dense(graph: _Graph, operation: Dense) -> None:
     else:
         scales = np.array(kernel.scales, np.float32)
         suffix = ".unit"
-    zero, dtype = (UNSIGNED, np.uint8) if kernel.bits == 8 else (0, np.int8)
+    zero, dtype = (UNSIGNED, np.uint8) if name in program.exceeding_pairs else (0, np.int8)
     inputs = [
         graph.kernel(name),
         graph.constant(f"{name}{suffix}.scale", scales, np.float32),

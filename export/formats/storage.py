@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...compress.config import PruneConfig
+from ...compress.integers import PAIR_LIMIT, exceeding_pairs
 from ...compress.patterns import HELD
 from ..program import Kernel, Program
 from .contents import UNSIGNED, Constant, Contents
@@ -35,7 +36,7 @@ def prove(
     scales, it is zero where its mask is, and the weights of the file add up to the kernels' values and no more.
     `masks`: by kernel name, [inputs, units], nonzero where a weight is kept; kernels without one are not checked for zeros.
     `clusters`: how many distinct values a clustered kernel may hold.
-    With `pruning`, the stored integers have its pattern along both axes.
+    With `pruning`, the stored integers have its pattern along both axes. Int8 kernels of an .onnx file obey the pair rule.
     """
     stored: dict[str, Constant] = {}
     for constant in contents.constants:
@@ -53,6 +54,8 @@ def prove(
         assert values is not None
         views = [constant for constant in contents.constants if constant.storage in {m.storage for m in matches or [found]}]
         findings += [_same_values(name, found, values, expected), _scales(kernel, views)]
+        if kernel.scales and kernel.bits == 8:
+            findings.append(_pairs(name, found, values, contents.format))
         if masks is not None and name in masks:
             findings.append(_zeros(name, values, masks[name]))
             if pruning is not None and pruning.kind in HELD and index not in pruning.skip:
@@ -141,6 +144,16 @@ def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
             return Finding(f"{kernel.name}.scales", False, text)
     uses = f"{len(views)} use{'s' if len(views) != 1 else ''}"
     return Finding(f"{kernel.name}.scales", True, f"{kernel.name}: {uses} with the program's scales")
+
+
+def _pairs(name: str, found: Constant, values: np.ndarray, file_format: str) -> Finding:
+    """No runtime's int16 sums of two products can saturate, on any processor."""
+    count, unsigned = exceeding_pairs(values), found.values.dtype == np.uint8
+    if not count:
+        return Finding(f"{name}.pairs", True, f"{name}: no pair of neighbours adds to more than {PAIR_LIMIT}")
+    consequence = "stored as uint8, which is exact everywhere" if unsigned else "int8 saturates on x86-64 without VNNI"
+    text = f"{name}: {count:,} pairs of neighbours add to more than {PAIR_LIMIT}; {consequence}"
+    return Finding(f"{name}.pairs", unsigned or file_format != "onnx", text)
 
 
 def _brief(scales: Sequence[float]) -> str:

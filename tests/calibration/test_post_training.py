@@ -13,6 +13,7 @@ from tiedae.calibration import Representative, calibrate, quantize_post_training
 from tiedae.calibration.post_training import STEPS, Reference
 from tiedae.compress import QuantizationSpec, QuantizeConfig, RecipeError, TiedAutoencoder, interleave
 from tiedae.compress.config import PostTrainingStep
+from tiedae.compress.integers import within_pairs
 from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.export.formats.inspection import inspect_file
 
@@ -64,7 +65,8 @@ def test_none_is_plain_rounding_to_nearest(trained: Callable[[], TiedAutoencoder
     for kernel, original in zip(model.kernels, trained().kernels, strict=True):
         values = original.variable.numpy()
         np.testing.assert_array_equal(kernel.variable, values)
-        np.testing.assert_array_equal(kernel.integers(), np.rint(values / (np.abs(values).max() / np.float32(127))))
+        assert kernel.scales()[0] == np.float32(kernel.headroom * np.abs(values).max()) / np.float32(127)
+        np.testing.assert_array_equal(kernel.integers(), within_pairs(np.rint(values / kernel.scales())))
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from tiedae.compress import (
     train_quantized,
 )
 from tiedae.compress.clustering import k_means, share_values
+from tiedae.compress.integers import exceeding_pairs
 
 SHAPE = (7, 4)
 TRAIN = TrainConfig(epochs=3, batch_size=32)
@@ -202,3 +203,35 @@ def test_pruning_after_clustering_or_quantization_is_refused(make_splits) -> Non
     model.quantize_kernels("unit")
     with pytest.raises(InputError, match="kernel_0 is clustered or quantized; prune before"):
         prune(model, make_splits(), PruneConfig(epochs=1), TRAIN)
+
+
+def clustered(values: np.ndarray) -> TiedKernel:
+    """A kernel whose equal values are its clusters."""
+    kernel = TiedKernel(*values.shape, name="kernel")
+    kernel.variable.assign(values)
+    kernel.set_clusters(np.unique(values, return_inverse=True)[1].reshape(values.shape).astype(np.uint8))
+    kernel.reassign_pairs()
+    kernel.attach_quantizer("tensor")
+    return kernel
+
+
+def test_weights_of_a_pair_that_saturates_move_to_near_values_of_the_codebook():
+    values = np.random.default_rng(0).integers(-20, 21, (40, 20)).astype(np.float32)
+    values[:2, 0], values[0, 1] = (127, 5), 5
+    values[5, 5], values[4, 5], values[5, 4] = 124, -3, -3
+    kernel = clustered(values)
+    assert exceeding_pairs(kernel.integers()) == 0
+    moved = kernel.unquantized().numpy() != values
+    assert 1 <= moved.sum() <= 3 and not moved[2:].any()
+    assert set(np.unique(kernel.unquantized())) <= set(np.unique(values))
+    assert kernel.largest.numpy() <= 127
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_codebook_without_smaller_values_gets_a_wider_range(seed: int):
+    values = np.random.default_rng(seed).choice(np.float32([-1, 0.8, 1]), (9, 7))
+    kernel = clustered(values)
+    integers = kernel.integers()
+    assert exceeding_pairs(integers) == 0
+    assert len(np.unique(integers)) == len(np.unique(kernel.unquantized())) <= 3
+    assert np.abs(kernel() - kernel.unquantized().numpy()).max() < 0.01
