@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiedae.compress.integers import kernel_bounds
+from tiedae.compress.integers import kernel_bounds, within_pairs
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import interleaved
 from tiedae.export.program import (
@@ -44,11 +44,18 @@ def build_program(
     bits: int = 8,
     code_bits: int = 8,
     interleave: int = 1,
+    pairs: bool = True,
     seed: int = 0,
 ) -> Program:
-    """A program of random kernels whose ranges come from running it in float on random samples."""
+    """A program of random kernels whose ranges come from running it in float on random samples.
+
+    Without `pairs` kernels of 8 bits take any integers, as before there was a pair rule.
+    """
     options = {"form": form, "quantized": quantized, "granularity": granularity, "bias": bias, "byte_data": byte_data}
     program = _plain_program(widths, activations, output_activation, **options, bits=bits, code_bits=code_bits, seed=seed)
+    if pairs and quantized and bits == 8:
+        held = {name: within_pairs(program.constants[name]) for name in program.kernels}
+        program = dataclasses.replace(program, constants={**program.constants, **held})
     return program if interleave == 1 else interleaved(program, interleave)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.calibration.influence import Quadratic
 from tiedae.calibration.rounding import REACH, clipped_scales, damped, nearest, rounded
-from tiedae.compress.integers import Bounds
+from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED, Bounds, exceeding_pairs
 
 
 def moment(rng: np.random.Generator, size: int, samples: int) -> np.ndarray:
@@ -33,17 +33,20 @@ def case(seed: int, inputs: int, units: int, sparsity: float = 0.0) -> tuple[np.
     bounds=st.sampled_from([(-2, 1), (-8, 7), (-127, 127)]),
     per_unit=st.booleans(),
     sparsity=st.sampled_from([0.0, 0.6, 1.0]),
+    pairs=st.booleans(),
 )
 def test_never_worse_than_nearest_close_to_it_and_zero_where_the_kernel_is(
-    seed: int, inputs: int, units: int, bounds: Bounds, per_unit: bool, sparsity: float
+    seed: int, inputs: int, units: int, bounds: Bounds, per_unit: bool, sparsity: float, pairs: bool
 ) -> None:
     kernel, quadratic = case(seed, inputs, units, sparsity)
-    scales = clipped_scales(kernel, quadratic, bounds, per_unit=per_unit)
+    limit = PAIR_LIMIT if pairs else UNPAIRED
+    scales = clipped_scales(kernel, quadratic, bounds, per_unit=per_unit, limit=limit)
     assert scales.shape == ((units,) if per_unit else ()) and scales.dtype == np.float32
-    plain, chosen = nearest(kernel, scales, bounds), rounded(kernel, scales, bounds, quadratic)
+    plain, chosen = nearest(kernel, scales, bounds, limit), rounded(kernel, scales, bounds, quadratic, limit=limit)
     loss = damped(quadratic).loss
     assert loss(chosen * scales - kernel) <= loss(plain * scales - kernel) * (1 + 1e-5)
     assert np.abs(chosen - plain).max() <= REACH and bounds[0] <= chosen.min() and chosen.max() <= bounds[1]
+    assert exceeding_pairs(chosen, limit) == 0
     assert np.all(chosen == np.rint(chosen)) and np.all(chosen[kernel == 0] == 0)
 
 

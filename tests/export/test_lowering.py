@@ -27,6 +27,8 @@ def quantized(
     layers = (LayerConfig(12, activation, use_bias), LayerConfig(5, "linear", use_bias))
     model = TiedAutoencoder(ModelConfig(layers, output, 24, interleave), seed=1)
     rng = np.random.default_rng(2)
+    for kernel in model.kernels:  # with few large weights, as trained ones
+        kernel.variable.assign(rng.laplace(0, 0.2, kernel.variable.shape))
     for layer in (*model.encoder.stack, *model.decoder.stack):
         if layer.bias is not None:
             layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
@@ -144,3 +146,11 @@ def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
     for runtime in ("litert-xnnpack", "litert-reference", "litert-builtin"):
         got = open_litert(runtime, to_tflite(program)).run("reconstruct", BYTES)
         assert np.abs(got["y"].astype(int) - expected["y"]).max() <= 2
+
+
+def test_a_kernel_that_breaks_its_pair_rule_does_not_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = quantized("relu", "sigmoid")
+    assert lower(model, "p", form="fused").exceeding_pairs == {}
+    monkeypatch.setattr(model.kernels[1], "integers", lambda: np.full((12, 5), 127, np.int8))
+    with pytest.raises(ExportError, match="kernel_1: 54 pairs of neighbours add to more than 128"):
+        lower(model, "p", form="fused")

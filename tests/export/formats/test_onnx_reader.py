@@ -32,7 +32,7 @@ def write_pair(folder: Path, program) -> tuple[Path, Path, Path]:
     return paths
 
 
-@pytest.mark.parametrize("options", [{}, {"granularity": "unit"}, {"quantized": False}])
+@pytest.mark.parametrize("options", [{}, {"granularity": "unit"}, {"pairs": False}, {"quantized": False}])
 def test_our_file_gives_back_the_program(options, tmp_path):
     program = build_program(**options)
     data = to_onnx(program)
@@ -40,13 +40,14 @@ def test_our_file_gives_back_the_program(options, tmp_path):
     assert (contents.format, contents.size) == ("onnx", len(data))
     assert contents.details == {"opset": "17", "ir_version": "8", "producer": "tiedae 0.1.0"}
     for name, kernel in program.kernels.items():
+        zero, dtype = (128, np.uint8) if name in program.exceeding_pairs else (0, np.int8)
         views = [constant for constant in contents.constants if constant.name == name]
         assert {view.storage for view in views} == {name}
         for view in views:
             np.testing.assert_array_equal(view.integers, program.constants[name].T)
-            assert view.values.dtype == (np.uint8 if program.quantized else np.float32)
+            assert view.values.dtype == (dtype if program.quantized else np.float32)
         assert {(view.scales, view.zero_points, view.axis) for view in views} == (
-            {(kernel.scales, (128,) * len(kernel.scales), 0), ((kernel.decode_scale,), (128,), 0)}
+            {(kernel.scales, (zero,) * len(kernel.scales), 0), ((kernel.decode_scale,), (zero,), 0)}
             if program.quantized
             else {((), (), 0)}
         )
@@ -238,7 +239,7 @@ def test_a_missing_file_is_a_format_error(tmp_path):
         ("offset", "4000", "bytes 4000 to 4240 are needed, 'kernels.bin' ends at 4156"),
         ("offset", "-1", "offset '-1' must be a number of bytes"),
         ("offset", "many", "offset 'many' must be a number of bytes"),
-        ("length", "239", r"239 bytes are given, \[12, 20\] values of uint8 are expected"),
+        ("length", "239", r"239 bytes are given, \[12, 20\] values of int8 are expected"),
     ],
 )
 def test_wrong_external_data_is_a_format_error(key, value, text, tmp_path):

@@ -9,7 +9,9 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto
 from tiedae.compress.errors import ExportError
+from tiedae.compress.integers import within_pairs
 from tiedae.export.formats.onnx_writer import EDGE, PAGE, external_kernels, to_onnx, to_onnx_pair
 from tiedae.export.interpreter import execute
 from tiedae.export.program import Activate, Dense, Quantization, Requantize, Rescale, Tensor
@@ -22,9 +24,9 @@ STOCK_INT8_BYTES = 1_096_765
 
 
 def stored(program, name):
-    """A kernel as the file has it: [units, inputs], 8-bit integers as uint8 of zero point 128."""
+    """A kernel as the file has it: [units, inputs], uint8 of zero point 128 where it breaks the pair rule."""
     values = np.ascontiguousarray(program.constants[name].T)
-    return (values.astype(np.int16) + 128).astype(np.uint8) if program.quantized else values
+    return (values.astype(np.int16) + 128).astype(np.uint8) if name in program.exceeding_pairs else values
 
 
 PROGRAMS = {
@@ -195,11 +197,15 @@ def test_a_kernel_is_stored_once(quantized, granularity):
     assert len(matrices) == len(program.kernels)
 
 
-def test_the_largest_products_do_not_saturate():
-    """Pairs of 255 · 127 leave int16, in which x86-64 without VNNI adds products of uint8 and int8."""
+@pytest.mark.parametrize("pairs", [True, False])
+def test_the_largest_products_do_not_saturate(pairs):
+    """Pairs of 255 · 127 leave int16, in which x86-64 without VNNI adds products of uint8 and int8: such kernels are uint8."""
     program = build_program()
     extreme = {name: np.where(program.constants[name] < 0, -127, 127).astype(np.int8) for name in program.kernels}
-    program = dataclasses.replace(program, constants={**program.constants, **extreme})
+    held = {name: within_pairs(values) if pairs else values for name, values in extreme.items()}
+    program = dataclasses.replace(program, constants={**program.constants, **held})
+    kernels = {each.name: each.data_type for each in onnx.load_from_string(to_onnx(program)).graph.initializer}
+    assert all(kernels[name] == (TensorProto.INT8 if pairs else TensorProto.UINT8) for name in program.kernels)
     x = np.array([[255] * 20, [0] * 20, [255, 0] * 10], np.uint8)
     expected = execute(program, "reconstruct", x)
     for name, values in run(to_onnx(program), x).items():

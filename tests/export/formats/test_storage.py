@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tiedae.compress.config import PruneConfig
 from tiedae.compress.patterns import PATTERNS
+from tiedae.export.bundle import read_model
 from tiedae.export.formats.contents import Constant, Contents
 from tiedae.export.formats.copies import TINY, TINY_MATRIX, UNIFORM, copies
 from tiedae.export.formats.onnx_writer import to_onnx
@@ -18,6 +19,7 @@ from tiedae.export.formats.reals import dequantize
 from tiedae.export.formats.storage import prove
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_writer import to_tflite
+from tiedae.export.program import Program
 from tiedae.export.witness import kernel_copies
 
 from ...conftest import build_program
@@ -220,7 +222,8 @@ def test_our_files_hold(options):
     file = read_tflite(to_tflite(program))
     findings = prove(file, program, masks_of(program))
     assert all(finding.ok for finding in findings), [finding.text for finding in findings if not finding.ok]
-    names = [f"{kernel}.{what}" for kernel in program.kernels for what in ("copies", "values", "scales", "zeros")]
+    pairs = ["pairs"] if program.quantized else []
+    names = [f"{kernel}.{what}" for kernel in program.kernels for what in ("copies", "values", "scales", *pairs, "zeros")]
     assert [finding.name for finding in findings] == [*names, "weights"]
     assert copies(file) == []
 
@@ -264,6 +267,26 @@ def test_onnx_files_hold(options, tmp_path):
     path.write_bytes(to_onnx(program))
     findings = prove(read_onnx(path), program)
     assert all(finding.ok for finding in findings), [finding.text for finding in findings if not finding.ok]
+
+
+def test_an_int8_kernel_that_can_saturate_is_named(tmp_path, monkeypatch):
+    """In an .onnx file it is a failure, as uint8 it is stated; LiteRT is exact with any integers."""
+    program = build_program(widths=(40, 24, 6), pairs=False)
+    count = program.exceeding_pairs["kernel_0"]
+    text = f"kernel_0: {count} pairs of neighbours add to more than 128"
+
+    def found(path, data):
+        path.write_bytes(data)
+        return next(each for each in prove(read_model(path), program) if each.name == "kernel_0.pairs")
+
+    assert count > 0
+    unsigned = found(tmp_path / "unsigned.onnx", to_onnx(program))
+    assert (unsigned.ok, unsigned.text) == (True, f"{text}; stored as uint8, which is exact everywhere")
+    lite = found(tmp_path / "lite.tflite", to_tflite(split(widths=(40, 24, 6), pairs=False)))
+    assert lite.ok and "saturates" in lite.text
+    monkeypatch.setattr(Program, "exceeding_pairs", {})
+    signed = found(tmp_path / "signed.onnx", to_onnx(dataclasses.replace(program)))
+    assert (signed.ok, signed.text) == (False, f"{text}; int8 saturates on x86-64 without VNNI")
 
 
 def test_more_values_than_clusters_are_named():
