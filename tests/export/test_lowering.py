@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tiedae.calibration import Representative, quantize_post_training
-from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizationSpec, QuantizeConfig, TiedAutoencoder
+from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import lower
 from tiedae.export.program import BYTE, SIGMOID_OUTPUT, Dense, Interleave, Product, Rescale
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
+TARGETS = {"split": ("tflite",), "fused": ("onnx",)}
+BYTES_BY_255 = Scaling("byte", 0.0, 255.0)
 
 
 def quantized(
@@ -31,10 +33,9 @@ def quantized(
         if layer.bias is not None:
             layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
     x = (BYTES / np.float32(255)).astype(np.float32)
-    data = Representative(np.arange(len(x)), x, 0)
-    quantize_post_training(
-        model, data, QuantizeConfig(method="ptq", steps=()), QuantizationSpec(granularity, form, byte_data, **bits)
-    )
+    data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255 if byte_data else Scaling())
+    config = QuantizeConfig(method="ptq", steps=(), granularity=granularity, **bits)  # type: ignore[arg-type]
+    quantize_post_training(model, data, config, targets=TARGETS[form])
     return model
 
 
@@ -136,8 +137,8 @@ def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
     model = TiedAutoencoder(ModelConfig(layers, "sigmoid", 24), seed=1)
     model.decoder.stack[0].bias.assign(np.full(12, -50, np.float32))
     x = (BYTES / np.float32(255)).astype(np.float32)
-    data = Representative(np.arange(len(x)), x, 0)
-    quantize_post_training(model, data, QuantizeConfig(method="ptq"), QuantizationSpec())
+    data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255)
+    quantize_post_training(model, data, QuantizeConfig(method="ptq"))
     program = lower(model, "p", form="split")
     expected = execute(program, "reconstruct", BYTES)
     assert not expected["decoder_1"].any()
