@@ -32,7 +32,7 @@ def train_quantized(
     """
     if model.quantizers is None:
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
-    model.quantizers.spec.require_from(config, splits.scaling, source="the model is quantized")
+    model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     return fit(
         model,
         splits,

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..compress.archive import pack, unpack
 from ..compress.config import ExportConfig
-from ..compress.errors import DataError, ExportError, FormatError
+from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import manifest as manifests
 from .formats.contents import Contents, Port
@@ -122,9 +122,7 @@ def npy(values: np.ndarray) -> bytes:
 
 
 def program_input(program: Program, scaled: np.ndarray) -> np.ndarray:
-    """Model-unit float32 samples → what the integer program reads, uint8; DataError for integers, which are raw."""
-    if not np.issubdtype(scaled.dtype, np.floating):
-        raise DataError(f"samples: got {scaled.dtype}, must be float32 in model units, as `Scaling.apply` makes them")
+    """Model-unit float32 samples → what the integer program reads, uint8."""
     return program.quantization("x").quantize(scaled)
 
 

@@ -73,15 +73,23 @@ class Quantization:
         return cls(float(scale), int(np.clip(np.rint(-low / float(scale)), 0, top)), bits)
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
-        """Real values → uint8, rounding half to even, saturating; DataError for NaN, which no integer stands for."""
-        steps = np.rint(np.asarray(real, np.float64) / self.scale)
+        """Real values → uint8, rounding half to even, saturating.
+
+        Raises DataError for integers, which are raw or quantized values, and for NaN, which no integer stands for.
+        """
+        real = np.asarray(real)
+        if not np.issubdtype(real.dtype, np.floating):
+            raise DataError(f"quantize: got {real.dtype}, must be floats in model units, as `Scaling.apply` makes them")
+        steps = np.rint(real.astype(np.float64) / self.scale)
         missing = np.count_nonzero(np.isnan(steps))
         if missing:
             raise DataError(f"quantize: got NaN in {missing:,} of {steps.size:,} values, must be numbers")
         return np.clip(steps + self.zero_point, 0, self.top).astype(np.uint8)
 
     def dequantize(self, q: np.ndarray) -> np.ndarray:
-        """uint8 → float32 real values."""
+        """uint8 → float32 real values; DataError for another dtype, such as the int8 of a file, which is 128 less."""
+        if q.dtype != np.uint8:
+            raise DataError(f"dequantize: got {q.dtype}, must be uint8")
         return (q.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
 
 

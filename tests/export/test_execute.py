@@ -104,6 +104,13 @@ def test_raw_bytes_are_no_model_values() -> None:
     """Every byte from 1 on was taken for a value beyond the range: 255."""
     program: Program = PROGRAMS[True]
     raw = np.full((2, 20), 7, np.uint8)
-    with pytest.raises(DataError, match="samples: got uint8, must be float32 in model units"):
+    with pytest.raises(DataError, match="quantize: got uint8, must be floats in model units"):
         program_input(program, raw)
     np.testing.assert_array_equal(program_input(program, raw / np.float32(255)), raw)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32", "int64"])
+def test_only_uint8_is_dequantized(dtype: str) -> None:
+    """The int8 of a file is 128 less, and floats were cut off to integers."""
+    with pytest.raises(DataError, match=f"dequantize: got {dtype}, must be uint8"):
+        BYTE.dequantize(np.zeros((2, 3), dtype))
