@@ -121,6 +121,27 @@ def test_an_accumulator_that_could_overflow_is_refused() -> None:
         lower(model, "p", form="split")
 
 
+def test_a_model_that_is_quantized_in_part_is_refused() -> None:
+    """It was lowered to float kernels of full precision, which the model does not compute with."""
+    model = TiedAutoencoder(ModelConfig((LayerConfig(5),), "sigmoid", 24))
+    model.quantize_kernels("tensor", (4,))
+    with pytest.raises(ExportError, match="quantized kernels but float activations; must be float, or quantized as a whole"):
+        lower(model, "p", form="split")
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "linear"])
+@pytest.mark.parametrize("byte_data", [True, False])
+def test_a_model_trained_for_one_layout_lowers_to_the_other(output: str, byte_data: bool) -> None:
+    """Ranges for both are kept: layouts round at other places, and mean the same."""
+    x = (BYTES / np.float32(255)).astype(np.float32)
+    for form, other in (("split", "fused"), ("fused", "split")):
+        model = quantized("relu", output, form=form, byte_data=byte_data)
+        program = lower(model, "p", form=other)
+        y = program.quantization("y")
+        values = execute(program, "reconstruct", program.quantization("x").quantize(x))["y"]
+        assert np.abs(y.dequantize(values) - model(x).numpy()).mean() < y.scale
+
+
 def test_every_dense_reads_the_one_kernel() -> None:
     program = lower(quantized("relu", "sigmoid"), "p", form="fused")
     dense = [op for op in program.operations if isinstance(op, Dense)]
