@@ -164,7 +164,7 @@ def test_raw_values_are_no_representative_data() -> None:
     with pytest.raises(DataError, match="got uint8, must be float32 in model units"):
         Representative(np.arange(20), raw.astype(np.uint8), 0, BYTES_BY_255)
     with pytest.raises(TypeError, match="scaling"):
-        Representative(np.arange(20), raw.astype(np.float32), 0)
+        Representative(np.arange(20), raw.astype(np.float32), 0)  # pyright: ignore[reportCallIssue]
     with pytest.raises(DataError, match=r"values from 0 to 255, must be 0…1, bytes / 255, with scaling 'byte'"):
         quantize_post_training(
             model_of(), Representative(np.arange(20), raw.astype(np.float32), 0, BYTES_BY_255), QuantizeConfig()
