@@ -26,7 +26,6 @@ from tiedae.compress import (
     LayerConfig,
     ModelConfig,
     PruneConfig,
-    QuantizationSpec,
     Recipe,
     Splits,
     TiedAutoencoder,
@@ -124,7 +123,7 @@ def quantized(
 ) -> Program:
     """The program of a float model after quantization-aware training."""
     data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
-    quantize_post_training(model, data, recipe.quantize, QuantizationSpec())
+    quantize_post_training(model, data, recipe.quantize)
     train_quantized(model, splits, recipe.quantize, recipe.train, teacher=teacher, progress=console.progress)
     return lower(model, recipe.name, form="split")
 

@@ -14,7 +14,6 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     ModelConfig,
     PruneConfig,
-    QuantizationSpec,
     QuantizeConfig,
     Splits,
     TiedAutoencoder,
@@ -86,15 +85,10 @@ def compressed(start: Path, variant: Variant, splits: Splits, console: Console) 
     if variant.prune is not None:
         prune(model, splits, variant.prune, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
         model = shrink(model) if variant.prune.kind == "structured" else model
-    quantize_post_training(model, representative(splits.train, quantize.samples), quantize, spec_of(quantize, splits))
+    quantize_post_training(model, representative(splits.train, quantize.samples), quantize)
     if quantize.method == "qat":
         train_quantized(model, splits, quantize, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
     return model
-
-
-def spec_of(quantize: QuantizeConfig, splits: Splits) -> QuantizationSpec:
-    bytes_in = splits.scaling.rule == "byte"
-    return QuantizationSpec(quantize.granularity, "split", bytes_in, bits=quantize.bits, code_bits=quantize.code_bits)
 
 
 def exported(model: TiedAutoencoder, splits: Splits) -> Exported:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from tiedae.calibration import Representative, quantize_post_training
-from tiedae.compress import LayerConfig, ModelConfig, QuantizationSpec, QuantizeConfig, TiedAutoencoder
+from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.export.program import SIGNATURES
 from tiedae.export.runtimes.table import RUNTIMES
@@ -44,8 +44,8 @@ def write(folder: Path, form: str, kind: str) -> dict[str, Path]:
     bits, int4 = KINDS[kind]
     model = TiedAutoencoder(ModelConfig(LAYERS, "sigmoid", 784))
     x = np.random.default_rng(0).uniform(size=(256, 784)).astype(np.float32)
-    spec = QuantizationSpec("unit", bits=(bits,))
-    quantize_post_training(model, Representative(np.arange(len(x)), x, 0), QuantizeConfig(method="ptq"), spec)
+    data = Representative(np.arange(len(x)), x, 0, Scaling("byte", 0.0, 255.0))
+    quantize_post_training(model, data, QuantizeConfig(method="ptq", granularity="unit", bits=(bits,)))
     if form == "tflite":
         path = folder / f"{bits}.{int4}.tflite"
         path.write_bytes(to_tflite(lower(model, "net", form="split"), int4=int4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,8 +11,10 @@ import numpy as np
 
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig
+from ..compress.errors import InputError
 from ..compress.integers import UNPAIRED, kernel_bounds
 from ..compress.quantizers import QuantizationSpec
+from ..compress.run_config import ExportConfig
 from .artefact import Calibration
 from .clipping import clip_ranges
 from .correction import correct_biases, product_means
@@ -80,18 +83,31 @@ def quantize_post_training(
     model: TiedAutoencoder,
     data: Representative,
     config: QuantizeConfig,
-    spec: QuantizationSpec,
+    spec: QuantizationSpec | None = None,
     *,
+    targets: Sequence[str] = ExportConfig.targets,
     calibration: Calibration | None = None,
 ) -> Calibration:
     """Quantize a trained model in place without training.
 
+    `config` says all that is chosen. The rest follows: `x` is bytes where the data's scaling is by `byte`, and the layout of
+    the decoder that is simulated is TFLite's where that is one of `targets`.
     Plainly, kernels take their extremes and the nearest integers, activations what calibration sees: the start of
     quantization-aware training (`qat`). `ptq` adds the steps that `config.steps` names; `qat` those of them that come before
     anything is quantized, where a kernel has fewer than 8 bits. Equal samples give equal integers.
     Returns the calibration, `calibration` where it is given: InputError unless it is one of this model, whose hidden units are
     then not equalized, since its ranges are theirs as they are.
+    Raises InputError for a model that is quantized already, DataError for samples that cannot be used, RecipeError for a
+    `spec` (deprecated, it is derived) that contradicts the others.
     """
+    if model.quantized:
+        raise InputError("quantize_post_training: the model is quantized already; must be a float model")
+    data.require_usable(model.config.inputs)
+    if spec is not None:
+        spec.require_from(config, data.scaling, targets, source="spec (deprecated, leave it out)")
+        text = "quantize_post_training derives `spec` from config, the data's scaling and `targets`; leave it out"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+    spec = QuantizationSpec.of(config, data.scaling, targets)
     widths = spec.bits * len(model.kernels) if len(spec.bits) == 1 else spec.bits
     chosen = set(config.steps) - ({"equalize"} if calibration else set())
     if config.method == "qat":

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..compress.data import Samples, Scaling
 from ..compress.errors import DataError
+from ..compress.requirements import require
 
 MINIMUM = 8
 """Ranges of fewer samples say nothing about the next one."""
@@ -24,7 +25,13 @@ class Representative:
     indices: np.ndarray = field(repr=False)
     inputs: np.ndarray = field(repr=False)
     seed: int
-    scaling: Scaling = field(default_factory=Scaling)
+    scaling: Scaling
+
+    def __post_init__(self) -> None:
+        if self.inputs.dtype != np.float32:
+            raise DataError(
+                f"calibration data: got {self.inputs.dtype}, must be float32 in model units, as `Scaling.apply` makes them"
+            )
 
     @property
     def sha256(self) -> str:
@@ -35,7 +42,10 @@ class Representative:
         return replace(self, indices=self.indices[positions], inputs=self.inputs[positions])
 
     def require_usable(self, inputs: int) -> None:
-        """Raise DataError unless ranges can be taken from these samples: enough, of `inputs` values, finite, not all equal."""
+        """Raise DataError unless ranges can be taken from these samples: enough, of `inputs` values, finite, not all equal.
+
+        Samples scaled by `byte` lie in 0…1.
+        """
         shape = self.inputs.shape
         if len(shape) != 2 or shape[1] != inputs:
             raise DataError(f"calibration data: shape {list(shape)}, must be [samples, {inputs}] as the model takes them")
@@ -46,12 +56,22 @@ class Representative:
             sample, value = np.argwhere(~finite)[0]
             got = self.inputs[sample, value]
             raise DataError(f"calibration data: sample {sample}, value {value} is {got}, must be finite")
+        low, high = self.inputs.min(), self.inputs.max()
+        if self.scaling.rule == "byte" and (low < 0 or high > 1):
+            raise DataError(f"calibration data: values from {low:g} to {high:g}, must be 0…1, bytes / 255, with scaling 'byte'")
         if (self.inputs == self.inputs[0]).all():
             raise DataError(f"calibration data: all {shape[0]} samples are equal; no range follows from them, must vary")
 
 
 def representative(samples: Samples, count: int, *, seed: int = 0) -> Representative:
-    """`count` samples, or all where there are fewer; with labels each class in proportion, so that none is left out."""
+    """`count` samples, or all where there are fewer; with labels each class in proportion, so that none is left out.
+
+    Raises DataError for anything but `Samples`, RecipeError for a `count` below 1.
+    """
+    if not isinstance(samples, Samples):
+        made = "such as `splits.train`, since they know their scaling; Splits.from_array makes Splits of an array"
+        raise DataError(f"representative: got {type(samples).__name__}, must be Samples {made}")
+    require(count >= 1, "count", count, "at least 1")
     rng = np.random.default_rng(seed)
     count = min(count, len(samples))
     indices = rng.permutation(len(samples)) if samples.labels is None else _stratified_order(samples.labels, rng)

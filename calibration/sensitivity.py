@@ -76,7 +76,7 @@ def sensitivity(
     A kernel is changed once for both directions. Raises InputError where the model is quantized, DataError where the samples
     do not fit it, or it reconstructs them without any error to compare with.
     """
-    if model.quantizers is not None or any(kernel.granularity is not None for kernel in model.kernels):
+    if model.quantized:
         raise InputError("sensitivity: the model is quantized already; must be a float model, such as OUT/model/train.npz")
     x = data.inputs
     if x.shape[1:] != (model.config.inputs,) or not len(x):

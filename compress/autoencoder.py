@@ -11,6 +11,7 @@ import tf_keras
 
 from . import archive
 from .config import Granularity, ModelConfig, require
+from .errors import InputError
 from .kernel import TiedKernel
 from .layers import SeededDropout, Tap, TiedDense, TiedDenseTranspose, activity_penalty, identity_tap, interleaved
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
@@ -98,6 +99,11 @@ class TiedAutoencoder(tf_keras.Model):
         code = self.encoder(x, training=training, kernels=kernels)
         return code, self.decoder(code, training=training, kernels=kernels)
 
+    @property
+    def quantized(self) -> bool:
+        """Whether anything of it is fake-quantized."""
+        return self.quantizers is not None or any(kernel.granularity is not None for kernel in self.kernels)
+
     def set_tap(self, tap: Tap) -> None:
         """Let `tap` see, and replace, every tensor that an integer program quantizes."""
         self.encoder.tap = tap
@@ -116,7 +122,15 @@ class TiedAutoencoder(tf_keras.Model):
             kernel.attach_quantizer(granularity, width)
 
     def quantize_activations(self, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
-        """Fake-quantize the activations too; `ranges` by tensor name come from calibration with quantized kernels."""
+        """Fake-quantize the activations too; `ranges` by tensor name come from calibration with quantized kernels.
+
+        Raises InputError where the kernels are quantized in another way than `spec` says.
+        """
+        widths = spec.bits * len(self.kernels) if len(spec.bits) == 1 else spec.bits
+        for kernel, bits in zip(self.kernels, widths, strict=True):
+            if (kernel.granularity, kernel.bits) != (spec.granularity, bits):
+                got = f"{kernel.bits} bits per {kernel.granularity}" if kernel.granularity else "not quantized"
+                raise InputError(f"{kernel.name}: got {got}, must be {bits} bits per {spec.granularity} as the spec says")
         self.quantizers = ActivationQuantizers(self.config, spec, ranges)
         self.set_tap(self.quantizers)
 

@@ -48,7 +48,8 @@ class Scaling:
     scale: float | tuple[float, ...] = 1.0
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        """Values in the user's unit, shape [..., inputs] → float32 model values of the same shape."""
+        """Values in the user's unit, shape [..., inputs] → float32 model values of the same shape; DataError for another."""
+        self._require_features(x)
         wide = x.astype(np.result_type(x.dtype, np.float32), copy=False)
         if self.rule == "none":
             return wide.astype(np.float32, copy=False)
@@ -58,6 +59,7 @@ class Scaling:
     def invert(self, values: np.ndarray, dtype: np.dtype | type | str) -> np.ndarray:
         """Model values, shape [..., inputs] → the user's unit in `dtype`; integers are rounded half to even and saturated."""
         wide = np.asarray(values, np.float64)
+        self._require_features(wide)
         if self.rule != "none":
             wide = wide * np.asarray(self.scale) + np.asarray(self.offset)
         dtype = np.dtype(dtype)
@@ -65,6 +67,11 @@ class Scaling:
             limits = np.iinfo(dtype)
             wide = np.clip(np.rint(wide), limits.min, limits.max)
         return wide.astype(dtype)
+
+    def _require_features(self, x: np.ndarray) -> None:
+        """Raise DataError unless each feature meets the offset and scale that are its own: one value would meet them all."""
+        if isinstance(self.scale, tuple) and x.shape[-1:] != (len(self.scale),):
+            raise DataError(f"scaling: got values of shape {list(x.shape)}, must be [..., {len(self.scale)}], one per feature")
 
     def to_json(self) -> dict[str, Any]:
         """`{"rule", "offset", "scale"}` for the manifest; numbers, or lists of one number per feature."""

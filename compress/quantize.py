@@ -9,6 +9,7 @@ from .autoencoder import TiedAutoencoder
 from .config import QuantizeConfig, TrainConfig, fine_tuning
 from .data import Splits
 from .distillation import teacher_of
+from .errors import InputError
 from .train import AfterEpoch, History, Progress, fit
 
 
@@ -26,8 +27,12 @@ def train_quantized(
     """Fine-tune a model whose kernels and activations are fake-quantized (Jacob et al. 2018), masks held.
 
     Activation ranges follow for the first part of the epochs and stand still for the rest, so that the weights settle on
-    the ranges that are exported. `teacher` is the uncompressed model, for `config.distill`.
+    the ranges that are exported. `teacher` is the uncompressed model, for `config.distill`. Raises InputError where the model
+    is not quantized, RecipeError where it was quantized by another configuration or for data of another scaling.
     """
+    if model.quantizers is None:
+        raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
+    model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     return fit(
         model,
         splits,

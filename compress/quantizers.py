@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,10 @@ import tensorflow as tf
 import tf_keras
 
 from .activations import RULES
-from .config import Granularity, ModelConfig
+from .config import Granularity, ModelConfig, QuantizeConfig
+from .data import Scaling
+from .errors import RecipeError
+from .run_config import ExportConfig
 
 Range = tuple[float, float]
 DecoderForm = Literal["split", "fused"]
@@ -19,8 +22,9 @@ DecoderForm = Literal["split", "fused"]
 
 @dataclass(frozen=True)
 class QuantizationSpec:
-    """What is quantized and how the targets compute the decoder.
+    """What is quantized and how the targets compute the decoder: what a quantized model and its archive hold.
 
+    `of` derives it; nobody else states what the configuration, the data and the targets say already.
     `form` split: the product is requantized and an 8-bit bias added (TFLite); fused: a 32-bit bias inside the product (ONNX).
     Training simulates this form; ranges for both are kept. `byte_data`: inputs and outputs are bytes of scale 1/255.
     `bits` of the kernels: one width, or one per kernel; `code_bits` of the code.
@@ -31,6 +35,27 @@ class QuantizationSpec:
     byte_data: bool = True
     bits: tuple[int, ...] = (8,)
     code_bits: int = 8
+
+    @classmethod
+    def of(cls, config: QuantizeConfig, scaling: Scaling, targets: Sequence[str] = ExportConfig.targets) -> QuantizationSpec:
+        """The one that follows: `x` is bytes where `scaling` is by `byte`, the decoder is TFLite's where that is a target.
+
+        Raises RecipeError for other targets than those of `ExportConfig`.
+        """
+        form: DecoderForm = "split" if "tflite" in ExportConfig(tuple(targets)).targets else "fused"  # type: ignore[arg-type]
+        return cls(config.granularity, form, scaling.rule == "byte", config.bits, config.code_bits)
+
+    def require_from(
+        self, config: QuantizeConfig, scaling: Scaling, targets: Sequence[str] | None = None, *, source: str
+    ) -> None:
+        """Raise RecipeError, naming `source` and both sides, where `of` gives another; `targets` None: of any targets."""
+        derived = QuantizationSpec.of(config, scaling, targets or ExportConfig.targets)
+        sides = {"byte_data": f"data scaled by {scaling.rule!r}", "form": f"targets {', '.join(targets or ())}"}
+        for key in (field.name for field in fields(self) if field.name != "form" or targets is not None):
+            mine, right = getattr(self, key), getattr(derived, key)
+            if mine != right and not (key == "bits" and set(mine) == set(right) and len(set(mine)) == 1):
+                side = sides.get(key, "QuantizeConfig")
+                raise RecipeError(f"{source}: {key} {mine!r}, but {side} says {right!r}; the two must agree")
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> QuantizationSpec:

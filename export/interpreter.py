@@ -34,9 +34,11 @@ def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.nda
     """Run one signature on a batch.
 
     `x` has shape [batch, size] of the signature's input tensor: uint8 for an integer program, float32 for a float one.
-    Returns every tensor on the way by name, input included, in the same dtype.
+    Returns every tensor on the way by name, input included, in the same dtype. Raises InputError for another signature,
+    DataError where `x` has another dtype or shape, a code more bits than its tensor, or a float is not finite.
     """
     operations, source, _ = program.part(signature)
+    program.tensors[source].require(x, f"program {program.name}, {signature}")
     parts = [_execute(program, operations, {source: x[start : start + ROWS]}) for start in range(0, max(len(x), 1), ROWS)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -25,11 +25,18 @@ from functools import cached_property
 
 import numpy as np
 
-from ..compress.errors import ExportError
+from ..compress.errors import DataError, ExportError, InputError
 from ..compress.integers import Bounds, exceeding_pairs, kernel_bounds
 
+SIGNATURES = ("encode", "decode", "reconstruct")
 SMALLEST_SPAN = 1e-30
 """A range below it holds nothing but zero."""
+
+
+def require_signature(signature: str) -> None:
+    """Raise InputError unless this is one of `SIGNATURES`."""
+    if signature not in SIGNATURES:
+        raise InputError(f"signature: got {signature!r}, must be one of {', '.join(SIGNATURES)}")
 
 
 @dataclass(frozen=True)
@@ -66,12 +73,23 @@ class Quantization:
         return cls(float(scale), int(np.clip(np.rint(-low / float(scale)), 0, top)), bits)
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
-        """Real values → uint8, rounding half to even, saturating."""
-        steps = np.rint(np.asarray(real, np.float64) / self.scale)
+        """Real values → uint8, rounding half to even, saturating.
+
+        Raises DataError for integers, which are raw or quantized values, and for NaN, which no integer stands for.
+        """
+        real = np.asarray(real)
+        if not np.issubdtype(real.dtype, np.floating):
+            raise DataError(f"quantize: got {real.dtype}, must be floats in model units, as `Scaling.apply` makes them")
+        steps = np.rint(real.astype(np.float64) / self.scale)
+        missing = np.count_nonzero(np.isnan(steps))
+        if missing:
+            raise DataError(f"quantize: got NaN in {missing:,} of {steps.size:,} values, must be numbers")
         return np.clip(steps + self.zero_point, 0, self.top).astype(np.uint8)
 
     def dequantize(self, q: np.ndarray) -> np.ndarray:
-        """uint8 → float32 real values."""
+        """uint8 → float32 real values; DataError for another dtype, such as the int8 of a file, which is 128 less."""
+        if q.dtype != np.uint8:
+            raise DataError(f"dequantize: got {q.dtype}, must be uint8")
         return (q.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
 
 
@@ -88,6 +106,22 @@ class Tensor:
     name: str
     size: int
     quantization: Quantization | None = None
+
+    def require(self, values: np.ndarray, source: str) -> None:
+        """Raise DataError, naming `source`, unless these are values of this tensor: [batch, size], of its dtype and range."""
+        dtype = "float32" if self.quantization is None else "uint8"
+        right = f"{source}: {self.name} must be {dtype} [batch, {self.size}]"
+        if not isinstance(values, np.ndarray):
+            raise DataError(f"{right}, got {type(values).__name__}")
+        if values.dtype != dtype or values.ndim != 2 or values.shape[1] != self.size:
+            hint = f"; program.quantization({self.name!r}).quantize makes it of real values" if dtype == "uint8" else ""
+            raise DataError(f"{right}, got {values.dtype} {list(values.shape)}{hint if values.dtype != dtype else ''}")
+        if self.quantization is None:
+            if not np.isfinite(values).all():
+                raise DataError(f"{right} and finite, got {values[~np.isfinite(values)][0]}")
+        elif self.quantization.bits < 8 and values.max(initial=0) > self.quantization.top:
+            top, bits = self.quantization.top, self.quantization.bits
+            raise DataError(f"{right} in 0…{top}, of {bits} bits, got {values.max()}")
 
 
 @dataclass(frozen=True)
@@ -263,7 +297,8 @@ class Program:
         return quantization
 
     def part(self, signature: str) -> tuple[tuple[Operation, ...], str, tuple[str, ...]]:
-        """The operations, input and outputs of a signature: `encode`, `decode` or `reconstruct`."""
+        """The operations, input and outputs of a signature: `encode`, `decode` or `reconstruct`; InputError for another."""
+        require_signature(signature)
         return {
             "encode": (self.encoder, "x", ("code",)),
             "decode": (self.decoder, "code", ("y",)),
@@ -286,6 +321,3 @@ def _require_parts(operation: Interleave, x: Tensor, y: Tensor) -> None:
         raise ExportError(f"interleave to {y.name}: got {operation.ways!r} parts, must be a divisor of {x.size}")
     if (x.size, x.quantization) != (y.size, y.quantization):
         raise ExportError(f"interleave to {y.name}: its size and quantization must be those of {x.name}")
-
-
-SIGNATURES = ("encode", "decode", "reconstruct")

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..compress.config import ModelConfig
 from ..compress.errors import ExportError
-from .program import SIGNATURES
+from .program import SIGNATURES, require_signature
 from .quiet import quiet
 
 CALIBRATION_BATCH = 64
@@ -54,7 +54,7 @@ def stock_tflite(
     `quantize` asks for full-integer int8 calibrated on `representative`, float32 [samples, inputs]; the decoder is calibrated
     on their codes. `io_dtype` uint8 or float32 then holds for every input and output, `code` included: the converter knows one
     dtype for all, so unlike ours `code` is float32 where `x` is, and its scale may differ between encode and decode. A float
-    file is float32. Raises ExportError for a signature, dtype or representative data that does not fit.
+    file is float32. Raises InputError for another signature, ExportError for a dtype or representative data that does not fit.
     """
     _check(signatures, io_dtype, quantize, representative)
     with _unheard():
@@ -134,8 +134,7 @@ def _unheard() -> Iterator[None]:
 
 def _check(signatures: Sequence[str], io_dtype: str, quantize: bool, representative: np.ndarray | None) -> None:
     for signature in signatures:
-        if signature not in SIGNATURES:
-            raise ExportError(f"signature: got {signature!r}, must be one of {', '.join(SIGNATURES)}")
+        require_signature(signature)
     if io_dtype not in ("uint8", "float32") or (io_dtype == "uint8" and not quantize):
         right = "uint8 or float32" if quantize else "float32 in a float file"
         raise ExportError(f"io_dtype: got {io_dtype!r}, must be {right}")

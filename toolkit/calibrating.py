@@ -17,9 +17,9 @@ from tiedae.calibration.representative import representative
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import InputError, RecipeError
+from tiedae.compress.quantizers import QuantizationSpec
 
 from .originals import float_archives
-from .pipeline import quantization_spec
 from .recipe import check_inputs, load_recipe
 from .sources import load_splits
 
@@ -101,7 +101,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
         raise InputError(f"{archive}: a model of {keras.config.widths[0]} inputs, {recipe.data.source} has {splits.inputs}")
     data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
     test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_TEST))))
-    spec = quantization_spec(recipe, splits)
+    spec = QuantizationSpec.of(recipe.quantize, data.scaling, recipe.export.targets)
     floating = reconstruction_error(keras, test)
     keras.quantize_kernels(spec.granularity, spec.bits)
     calibration = calibrate_model(keras, data, observer_of(recipe.quantize), bits={"code": spec.code_bits})

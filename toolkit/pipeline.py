@@ -35,7 +35,6 @@ from .sources import load_splits, provenance
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.compress.quantizers import QuantizationSpec
     from tiedae.compress.train import AfterEpoch, History
 
 
@@ -279,15 +278,6 @@ def _cluster(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tu
     return model, history
 
 
-def quantization_spec(recipe: Recipe, splits: Splits) -> QuantizationSpec:
-    """How the recipe's files quantize; the form of the decoder is TFLite's where it is a target."""
-    from tiedae.compress.quantizers import QuantizationSpec
-
-    config = recipe.quantize
-    form = "split" if "tflite" in recipe.export.targets else "fused"
-    return QuantizationSpec(config.granularity, form, splits.scaling.rule == "byte", config.bits, config.code_bits)
-
-
 def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
     from tiedae.calibration.post_training import quantize_post_training
     from tiedae.compress.quantize import train_quantized
@@ -295,8 +285,7 @@ def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> t
     assert model is not None
     config = run.recipe.quantize
     data = representative(run.splits.train, config.samples, seed=run.recipe.data.seed)
-    spec = quantization_spec(run.recipe, run.splits)
-    calibration = quantize_post_training(model, data, config, spec, calibration=run.calibration)
+    calibration = quantize_post_training(model, data, config, targets=run.recipe.export.targets, calibration=run.calibration)
     write_calibration(run.folder("quantize") / CALIBRATION, calibration)
     if config.method == "ptq":
         return model, []

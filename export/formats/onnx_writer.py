@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ...compress.errors import ExportError
 from ..interpreter import clamp
-from ..program import BYTE, SIGNATURES, Activate, Dense, Interleave, Program, Quantization, Requantize, Rescale
+from ..program import BYTE, Activate, Dense, Interleave, Program, Quantization, Requantize, Rescale, require_signature
 from .contents import UNSIGNED
 from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
 
@@ -61,10 +61,9 @@ def to_onnx(
     the kernels are left out and referred to at their place in that file, `external_kernels`. `int4`: how kernels of 4 bits or
     fewer are stored, packed (two values a byte; the opset is then 21 or later) or bytes.
 
-    Raises ExportError for an option out of its range and for a decoder in the split form.
+    Raises InputError for another signature, ExportError for another option out of its range or a decoder in the split form.
     """
-    if signature not in SIGNATURES:
-        raise ExportError(f"signature: got {signature!r}, must be one of {', '.join(SIGNATURES)}")
+    require_signature(signature)
     if opset not in OPSETS:
         raise ExportError(f"opset: got {opset!r}, must be in {OPSETS[0]}…{OPSETS[-1]}")
     if external is not None and (not external or external in (".", "..") or set(external) & set("/\\")):

@@ -38,6 +38,7 @@ from ..program import (
     Quantization,
     Requantize,
     Rescale,
+    require_signature,
 )
 from .packing import is_packed, require_int4, stored_bytes, stored_kernel
 from .tflite_schema import (
@@ -86,9 +87,11 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
     `io`: dtype of `x` and `y` in an int8 file, uint8, int8 or float32; auto is uint8 where `x` is bytes (`program.BYTE`), else
     float32. `code` is uint8. A float program is float32 everywhere. The batch is dynamic.
     `int4`: how kernels of 4 bits or fewer are stored, packed (two values a byte; the decoder unpacks them) or bytes.
-    Raises ExportError where the program has no such file.
+    Raises InputError for another signature, ExportError where the program has no such file.
     """
-    if not signatures or len(set(signatures)) != len(signatures) or not set(signatures) <= set(SIGNATURES):
+    for signature in signatures:
+        require_signature(signature)
+    if not signatures or len(set(signatures)) != len(signatures):
         raise ExportError(f"signatures: got {tuple(signatures)}, must be some of {', '.join(SIGNATURES)}, each once")
     if io not in IO:
         raise ExportError(f"io: got {io!r}, must be one of {', '.join(IO)}")

@@ -19,7 +19,7 @@ from ..bundle import Bundle
 from ..formats.contents import Contents, Signature
 from ..formats.reading import read_model
 from ..interpreter import execute
-from ..program import SIGNATURES
+from ..program import SIGNATURES, require_signature
 from ..sharing.sandbox import RUNNERS
 from .port_values import Values, name_inputs, to_real, to_stored
 
@@ -117,8 +117,7 @@ def _of_bundle(reference: Any) -> Answer:
     programs = bundle.programs({name: read_model(bundle.path / name) for name in bundle.models})
 
     def answer(form: str, signature: Signature, x: Values) -> dict[str, np.ndarray]:
-        if signature.name not in SIGNATURES:
-            raise InputError(f"signature: got {signature.name!r}, a bundle answers {', '.join(SIGNATURES)}")
+        require_signature(signature.name)
         (real,), program = x.values(), programs.form(form)
         source = "code" if signature.name == "decode" else "x"
         values = execute(program, signature.name, program.quantization(source).quantize(real))

@@ -116,6 +116,9 @@ def _check_codes(
 ) -> Parity:
     quantization = subject.program.quantization("code")
     row = compare(f"codes ({signature})", expected, got, operation="code", quantization=quantization)
+    if not row.problem and got.max(initial=0) > quantization.top:
+        text = f"{row.what}: got {got.max()}, a code of {quantization.bits} bits is at most {quantization.top}"
+        row = replace(row, problem=text)
     findings.parity.append(subject.row(signature, row))
     if subject.rounds_alike:
         max_lsb, min_share = tolerances.codes_max_lsb, tolerances.codes_equal_share

@@ -21,7 +21,6 @@ from tiedae.calibration import (
 from tiedae.compress import (
     LayerConfig,
     ModelConfig,
-    QuantizationSpec,
     QuantizeConfig,
     RecipeError,
     Samples,
@@ -70,18 +69,18 @@ def test_the_same_calibration_is_the_same_bytes(data: Representative, observer: 
 
 def test_a_calibration_gives_the_model_that_calibrating_gives(data: Representative) -> None:
     direct, reused = tiny(), tiny()
-    config, spec = QuantizeConfig(method="ptq", observer="kl", steps=()), QuantizationSpec()
-    made = quantize_post_training(direct, data, config, spec)
+    config = QuantizeConfig(method="ptq", observer="kl", steps=())
+    made = quantize_post_training(direct, data, config)
     assert made.observer == "kl"
     text = Calibration.from_json(made.to_json())
-    assert quantize_post_training(reused, data, QuantizeConfig(method="ptq", steps=()), spec, calibration=text) is text
+    assert quantize_post_training(reused, data, QuantizeConfig(method="ptq", steps=()), calibration=text) is text
     for name, variable in direct.state().items():
         np.testing.assert_array_equal(variable, reused.state()[name], err_msg=name)
 
 
 @pytest.mark.parametrize(("method", "observer"), [("ptq", "minmax"), ("qat", "moving-average")])
 def test_each_method_has_its_observer(data: Representative, method: str, observer: str) -> None:
-    assert quantize_post_training(tiny(), data, QuantizeConfig(method=method), QuantizationSpec()).observer == observer
+    assert quantize_post_training(tiny(), data, QuantizeConfig(method=method)).observer == observer
 
 
 def test_fewer_bits_of_a_tensor_get_a_range_of_their_own(data: Representative) -> None:
@@ -92,7 +91,7 @@ def test_fewer_bits_of_a_tensor_get_a_range_of_their_own(data: Representative) -
 
 
 @pytest.mark.parametrize(
-    ("model", "spec", "text"),
+    ("model", "config", "text"),
     [
         (lambda: tiny(units=9), {}, "calibration: of a model of widths 6, 8, 3, must be 6, 9, 3"),
         (lambda: tiny(activation="tanh"), {}, "of a model of activations relu, linear, must be tanh, linear"),
@@ -106,10 +105,10 @@ def test_fewer_bits_of_a_tensor_get_a_range_of_their_own(data: Representative) -
     ],
 )
 def test_a_calibration_of_another_model_is_refused(
-    calibration: Calibration, data: Representative, model: Callable[[], TiedAutoencoder], spec: dict, text: str
+    calibration: Calibration, data: Representative, model: Callable[[], TiedAutoencoder], config: dict, text: str
 ) -> None:
     with pytest.raises(InputError, match=text):
-        quantize_post_training(model(), data, QuantizeConfig(), QuantizationSpec(**spec), calibration=calibration)
+        quantize_post_training(model(), data, QuantizeConfig(**config), calibration=calibration)
 
 
 def biased(model: TiedAutoencoder) -> TiedAutoencoder:
@@ -120,7 +119,7 @@ def biased(model: TiedAutoencoder) -> TiedAutoencoder:
 def test_a_calibration_on_other_scaling_is_refused(calibration: Calibration, data: Representative) -> None:
     other = Representative(data.indices, data.inputs, 0, Scaling("minmax", 1.0, 2.0))
     with pytest.raises(InputError, match=r"calibration: on data scaled by byte \(− 0\) / 255, must be minmax \(− 1\) / 2"):
-        quantize_post_training(tiny(), other, QuantizeConfig(), QuantizationSpec(), calibration=calibration)
+        quantize_post_training(tiny(), other, QuantizeConfig(), calibration=calibration)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +135,7 @@ def test_a_calibration_on_other_scaling_is_refused(calibration: Calibration, dat
 )
 def test_data_that_no_range_follows_from_are_refused(inputs: np.ndarray, text: str) -> None:
     with pytest.raises(DataError, match=text):
-        calibrate(tiny(), Representative(np.arange(len(inputs)), inputs.astype(np.float32), 0))
+        calibrate(tiny(), Representative(np.arange(len(inputs)), inputs.astype(np.float32), 0, Scaling()))
 
 
 def test_a_tensor_that_is_not_finite_is_named(data: Representative) -> None:

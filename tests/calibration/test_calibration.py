@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.calibration import calibrate, quantize_post_training, representative
-from tiedae.compress import LayerConfig, ModelConfig, QuantizationSpec, QuantizeConfig, Samples, Scaling, TiedAutoencoder
+from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, Samples, Scaling, TiedAutoencoder
 
 
 @settings(max_examples=30, deadline=None)
@@ -55,6 +55,6 @@ def test_calibration_sees_every_tensor_and_leaves_the_model_as_it_was(model: Tie
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 def test_post_training_quantization_stays_close(model: TiedAutoencoder, data, granularity: str) -> None:
     floating = model(data.inputs).numpy()
-    quantize_post_training(model, data, QuantizeConfig(method="ptq"), QuantizationSpec(granularity))
+    quantize_post_training(model, data, QuantizeConfig(method="ptq", granularity=granularity))
     assert np.abs(model(data.inputs).numpy() - floating).max() < 0.05
     assert not np.array_equal(model(data.inputs), floating)

@@ -23,7 +23,7 @@ def tiny(output: str = "linear") -> TiedAutoencoder:
 
 
 def drawn(values: np.ndarray) -> Representative:
-    return Representative(np.arange(len(values)), values.astype(np.float32), 0)
+    return Representative(np.arange(len(values)), values.astype(np.float32), 0, Scaling())
 
 
 def looked_into(model: TiedAutoencoder, data: Representative, observer: str = "minmax", **limits) -> Diagnosis:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiedae.calibration import Representative, calibrate, quantize_post_training
 from tiedae.calibration.post_training import STEPS, Reference
-from tiedae.compress import QuantizationSpec, QuantizeConfig, RecipeError, TiedAutoencoder, interleave
+from tiedae.compress import QuantizeConfig, RecipeError, TiedAutoencoder, interleave
 from tiedae.compress.config import PostTrainingStep
 from tiedae.compress.integers import within_pairs
 from tiedae.export import lower, to_onnx, to_tflite
@@ -23,7 +23,7 @@ ALL = get_args(PostTrainingStep)
 def quantized(
     model: TiedAutoencoder, samples: Representative, steps: tuple[str, ...] = ALL, granularity: str = "tensor"
 ) -> TiedAutoencoder:
-    quantize_post_training(model, samples, QuantizeConfig(method="ptq", steps=steps), QuantizationSpec(granularity))
+    quantize_post_training(model, samples, QuantizeConfig(method="ptq", steps=steps, granularity=granularity))
     return model
 
 
@@ -81,7 +81,7 @@ def test_training_with_few_bits_starts_from_equalized_units(
 ) -> None:
     model, floating = trained(), trained()
     config = QuantizeConfig(bits=bits, steps=steps, granularity="unit")
-    quantize_post_training(model, samples, config, QuantizationSpec("unit", bits=bits))
+    quantize_post_training(model, samples, config)
     products = [np.linalg.multi_dot([kernel.unquantized().numpy() for kernel in each.kernels]) for each in (model, floating)]
     np.testing.assert_allclose(*products, atol=1e-5)
     kept = [np.array_equal(a.variable, b.variable) for a, b in zip(model.kernels, floating.kernels, strict=True)]
@@ -135,8 +135,8 @@ def test_few_bits_gain_the_most(
     trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray, bits: tuple[int, ...]
 ) -> None:
     def loss(steps: tuple[str, ...]) -> float:
-        model, spec = trained(), QuantizationSpec(bits=bits)
-        quantize_post_training(model, samples, QuantizeConfig(method="ptq", bits=bits, steps=steps), spec)
+        model = trained()
+        quantize_post_training(model, samples, QuantizeConfig(method="ptq", bits=bits, steps=steps))
         assert np.abs(model.kernels[1].integers()).max() == 7
         return error(model, trained(), unseen)
 
@@ -150,5 +150,5 @@ def test_a_given_calibration_leaves_the_units_that_it_is_of(
     plain.quantize_kernels("tensor")
     given = calibrate(plain, samples)
     config = QuantizeConfig(method="ptq")
-    assert quantize_post_training(model, samples, config, QuantizationSpec(), calibration=given) is given
+    assert quantize_post_training(model, samples, config, calibration=given) is given
     assert error(model, trained(), unseen) < error(quantized(trained(), samples, ()), trained(), unseen)

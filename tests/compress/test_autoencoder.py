@@ -17,7 +17,6 @@ from tiedae.compress import (
     FormatError,
     LayerConfig,
     ModelConfig,
-    QuantizationSpec,
     QuantizeConfig,
     RecipeError,
     TiedAutoencoder,
@@ -31,13 +30,14 @@ def config(**changes: object) -> ModelConfig:
     return ModelConfig(**{"layers": layers, "inputs": 24, **changes})
 
 
-def finished(make_splits, spec: QuantizationSpec) -> TiedAutoencoder:
+def finished(make_splits, targets: tuple[str, ...] = ("tflite",), **options: object) -> TiedAutoencoder:
     """A model that is masked and quantized."""
     model = TiedAutoencoder(config(), seed=3)
     rng = np.random.default_rng(0)
     for kernel in model.kernels:
         kernel.set_mask((rng.uniform(size=kernel.variable.shape) < 0.7).astype(np.float32))
-    quantize_post_training(model, representative(make_splits().train, 64), QuantizeConfig(method="ptq"), spec)
+    quantize = QuantizeConfig(method="ptq", **options)  # type: ignore[arg-type]
+    quantize_post_training(model, representative(make_splits().train, 64), quantize, targets=targets)
     return model
 
 
@@ -71,9 +71,11 @@ def test_every_kernel_is_one_trainable_variable() -> None:
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
-@pytest.mark.parametrize("options", [{"form": "split"}, {"form": "fused"}, {"bits": (4,), "code_bits": 5}, {"bits": (8, 4, 2)}])
+@pytest.mark.parametrize(
+    "options", [{"targets": ("tflite",)}, {"targets": ("onnx",)}, {"bits": (4,), "code_bits": 5}, {"bits": (8, 4, 2)}]
+)
 def test_ties_masks_quantizers_and_ranges_survive_save_and_load(make_splits, tmp_path: Path, granularity, options) -> None:
-    model = finished(make_splits, QuantizationSpec(granularity, **options))
+    model = finished(make_splits, granularity=granularity, **options)
     path = tmp_path / "model.npz"
     model.save(path)
     loaded = TiedAutoencoder.load(path)
@@ -103,7 +105,7 @@ def test_bits_are_one_width_or_one_per_kernel(bits, bounds) -> None:
 
 def test_archives_hold_no_pickle_and_damage_is_said(make_splits, tmp_path: Path) -> None:
     path = tmp_path / "model.npz"
-    finished(make_splits, QuantizationSpec()).save(path)
+    finished(make_splits).save(path)
     whole = path.read_bytes()
     with np.load(path, allow_pickle=False) as file:
         assert json.loads(file["header.json"].tobytes())["format"] == "tiedae-model"
@@ -181,7 +183,8 @@ def test_a_model_needs_the_number_of_inputs() -> None:
 def test_it_is_tf_keras_whatever_the_environment_says(legacy: str) -> None:
     program = (
         "from tiedae.compress import TiedAutoencoder, ModelConfig, LayerConfig, QuantizationSpec; import tf_keras;"
-        "m = TiedAutoencoder(ModelConfig((LayerConfig(2),), inputs=3)); m.quantize_activations(QuantizationSpec(), {});"
+        "m = TiedAutoencoder(ModelConfig((LayerConfig(2),), inputs=3)); m.quantize_kernels('tensor');"
+        "m.quantize_activations(QuantizationSpec(), {});"
         "print(isinstance(m, tf_keras.Model))"
     )
     environment = os.environ | {"TF_USE_LEGACY_KERAS": legacy}

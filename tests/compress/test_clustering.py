@@ -19,7 +19,6 @@ from tiedae.compress import (
     LayerConfig,
     ModelConfig,
     PruneConfig,
-    QuantizationSpec,
     QuantizeConfig,
     Recipe,
     RecipeError,
@@ -111,7 +110,7 @@ def test_clusters_and_zeros_survive_quantization_aware_training(make_splits, clu
     assert [record["stage"] for record in history] == ["cluster"]
     numbers = [kernel.clusters.numpy() for kernel in model.kernels]
     floats = [len(np.unique(kernel.variable.numpy())) for kernel in model.kernels]
-    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
     before = [kernel.variable.numpy() for kernel in model.kernels]
     train_quantized(model, splits, QuantizeConfig(epochs=2), TRAIN)
     for kernel, same, values, distinct in zip(model.kernels, numbers, before, floats, strict=True):
@@ -167,7 +166,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path:
         in_cluster, in_quantize = (options, {}) if stage == "cluster" else ({}, options)
         cluster(model, splits, ClusterConfig(5, epochs=2), TRAIN, **in_cluster)
         if stage == "quantize":
-            quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+            quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
             train_quantized(model, splits, QuantizeConfig(epochs=2), TRAIN, **in_quantize)
         return model
 

@@ -222,3 +222,14 @@ def test_a_memory_map_is_walked_without_being_loaded(tmp_path):
     assert (scaling.offset, scaling.scale) == (0.0, 1.0)
     assert first.shape == (64, 1000)
     assert peak < 48 << 20 < samples.values.nbytes / 4
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (5, 4), (5,), ()])
+def test_features_with_scales_of_their_own_meet_as_many_values(shape):
+    """One column was spread over all of them."""
+    scaling, values = Scaling("standard", (0.0, 1.0, 2.0), (1.0, 2.0, 3.0)), np.zeros(shape, np.float32)
+    for call in (scaling.apply, lambda x: scaling.invert(x, np.float32)):
+        with pytest.raises(DataError) as error:
+            call(values)
+        assert str(error.value) == f"scaling: got values of shape {list(shape)}, must be [..., 3], one per feature"
+    assert scaling.apply(np.zeros((2, 5, 3))).shape == (2, 5, 3)

@@ -15,7 +15,6 @@ from tiedae.compress import (
     LayerConfig,
     ModelConfig,
     PruneConfig,
-    QuantizationSpec,
     QuantizeConfig,
     RecipeError,
     Splits,
@@ -42,7 +41,7 @@ def pruned(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **op
 
 def quantized(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
     model = model_of()
-    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
     train_quantized(model, splits, QuantizeConfig(epochs=2, distill=distill), TRAIN, teacher=teacher, **options)
     return model
 

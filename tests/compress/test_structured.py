@@ -14,7 +14,6 @@ from tiedae.compress import (
     LayerConfig,
     ModelConfig,
     PruneConfig,
-    QuantizationSpec,
     QuantizeConfig,
     TiedAutoencoder,
     TrainConfig,
@@ -104,8 +103,7 @@ def test_half_the_units_leave_the_program_too(make_splits, code: bool, widths: l
     prune(model, splits, PruneConfig("structured", code=code, epochs=2), TRAIN)
     smaller = shrink(model)
     assert list(smaller.config.widths) == widths
-    spec = QuantizationSpec(granularity)
-    quantize_post_training(smaller, representative(splits.train, 64), QuantizeConfig(granularity=granularity), spec)
+    quantize_post_training(smaller, representative(splits.train, 64), QuantizeConfig(granularity=granularity))
     program = lower(smaller, "smaller", form="split")
     assert [(kernel.inputs, kernel.units) for kernel in program.kernels.values()] == list(pairwise(widths))
     y = execute(program, "reconstruct", splits.test.take(range(8)))["y"]

@@ -12,7 +12,6 @@ from tiedae.compress import (
     LayerConfig,
     ModelConfig,
     PruneConfig,
-    QuantizationSpec,
     QuantizeConfig,
     TiedAutoencoder,
     TrainConfig,
@@ -137,8 +136,9 @@ def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
     else:
         data = representative(splits.train, 64)
         bits = {"quantize": (8,), "quantize 4 bits": (4,)}[stage]
-        quantize_post_training(model, data, QuantizeConfig(), QuantizationSpec("unit", bits=bits))
-        train_quantized(model, splits, QuantizeConfig(epochs=4), train, **options)
+        config = QuantizeConfig(granularity="unit", bits=bits, epochs=4)
+        quantize_post_training(model, data, config)
+        train_quantized(model, splits, config, train, **options)
 
 
 @pytest.mark.parametrize("stage", ["train", *(f"prune {name}" for name in PRUNING), "quantize", "quantize 4 bits"])
@@ -259,7 +259,7 @@ def test_an_outlier_is_drawn_in_by_quantization_aware_training(make_splits) -> N
     splits, model = make_splits(), model_of()
     kernel = model.kernels[0]
     kernel.variable[5, 3].assign(30.0)
-    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
     train_quantized(model, splits, QuantizeConfig(epochs=3), TrainConfig(batch_size=32))
     weight = kernel.variable.numpy()
     assert np.abs(weight).max() < 1.01 * OUTLIER * np.sqrt(np.square(weight).mean())
@@ -268,9 +268,10 @@ def test_an_outlier_is_drawn_in_by_quantization_aware_training(make_splits) -> N
 def test_training_moves_the_ranges_of_few_bits_and_helps(make_splits) -> None:
     splits, model = make_splits(), model_of()
     data = representative(splits.train, 64)
-    quantize_post_training(model, data, QuantizeConfig(), QuantizationSpec("unit", bits=(4,)))
+    config = QuantizeConfig(granularity="unit", bits=(4,), epochs=5)
+    quantize_post_training(model, data, config)
     start, error = [kernel.largest.numpy() for kernel in model.kernels], loss_of(model, splits)
-    train_quantized(model, splits, QuantizeConfig(epochs=5), TrainConfig(batch_size=32))
+    train_quantized(model, splits, config, TrainConfig(batch_size=32))
     for before, kernel in zip(start, model.kernels, strict=True):
         assert (before != kernel.largest.numpy()).all() and (kernel.largest.numpy() > 0).all()
     assert loss_of(model, splits) < error
@@ -278,7 +279,7 @@ def test_training_moves_the_ranges_of_few_bits_and_helps(make_splits) -> None:
 
 def test_ranges_stand_still_at_the_end_of_quantization_aware_training(make_splits) -> None:
     splits, model = make_splits(), model_of()
-    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), QuantizationSpec())
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
     start = model.quantizers.ranges()
     seen = []
     train_quantized(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tiedae.calibration import Representative, quantize_post_training
-from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizationSpec, QuantizeConfig, TiedAutoencoder
+from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import lower
 from tiedae.export.program import BYTE, SIGMOID_OUTPUT, Dense, Interleave, Product, Rescale
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
+TARGETS = {"split": ("tflite",), "fused": ("onnx",)}
+BYTES_BY_255 = Scaling("byte", 0.0, 255.0)
 
 
 def quantized(
@@ -33,10 +35,9 @@ def quantized(
         if layer.bias is not None:
             layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
     x = (BYTES / np.float32(255)).astype(np.float32)
-    data = Representative(np.arange(len(x)), x, 0)
-    quantize_post_training(
-        model, data, QuantizeConfig(method="ptq", steps=()), QuantizationSpec(granularity, form, byte_data, **bits)
-    )
+    data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255 if byte_data else Scaling())
+    config = QuantizeConfig(method="ptq", steps=(), granularity=granularity, **bits)  # type: ignore[arg-type]
+    quantize_post_training(model, data, config, targets=TARGETS[form])
     return model
 
 
@@ -122,6 +123,27 @@ def test_an_accumulator_that_could_overflow_is_refused() -> None:
         lower(model, "p", form="split")
 
 
+def test_a_model_that_is_quantized_in_part_is_refused() -> None:
+    """It was lowered to float kernels of full precision, which the model does not compute with."""
+    model = TiedAutoencoder(ModelConfig((LayerConfig(5),), "sigmoid", 24))
+    model.quantize_kernels("tensor", (4,))
+    with pytest.raises(ExportError, match="quantized kernels but float activations; must be float, or quantized as a whole"):
+        lower(model, "p", form="split")
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "linear"])
+@pytest.mark.parametrize("byte_data", [True, False])
+def test_a_model_trained_for_one_layout_lowers_to_the_other(output: str, byte_data: bool) -> None:
+    """Ranges for both are kept: layouts round at other places, and mean the same."""
+    x = (BYTES / np.float32(255)).astype(np.float32)
+    for form, other in (("split", "fused"), ("fused", "split")):
+        model = quantized("relu", output, form=form, byte_data=byte_data)
+        program = lower(model, "p", form=other)
+        y = program.quantization("y")
+        values = execute(program, "reconstruct", program.quantization("x").quantize(x))["y"]
+        assert np.abs(y.dequantize(values) - model(x).numpy()).mean() < y.scale
+
+
 def test_every_dense_reads_the_one_kernel() -> None:
     program = lower(quantized("relu", "sigmoid"), "p", form="fused")
     dense = [op for op in program.operations if isinstance(op, Dense)]
@@ -138,8 +160,8 @@ def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
     model = TiedAutoencoder(ModelConfig(layers, "sigmoid", 24), seed=1)
     model.decoder.stack[0].bias.assign(np.full(12, -50, np.float32))
     x = (BYTES / np.float32(255)).astype(np.float32)
-    data = Representative(np.arange(len(x)), x, 0)
-    quantize_post_training(model, data, QuantizeConfig(method="ptq"), QuantizationSpec())
+    data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255)
+    quantize_post_training(model, data, QuantizeConfig(method="ptq"))
     program = lower(model, "p", form="split")
     expected = execute(program, "reconstruct", BYTES)
     assert not expected["decoder_1"].any()

@@ -150,7 +150,6 @@ def test_an_exception_passes_and_the_terminal_comes_back(model, capfd):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"quantize": False, "signatures": ["serve"]}, "signature: got 'serve', must be one of encode, decode, reconstruct"),
         ({"quantize": False, "io_dtype": "uint8"}, "io_dtype: got 'uint8', must be float32 in a float file"),
         ({"quantize": True, "representative": np.ones((2, 20)), "io_dtype": "int16"}, "got 'int16', must be uint8 or float32"),
         ({"quantize": True}, "representative: got None, must be float32"),

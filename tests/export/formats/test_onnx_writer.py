@@ -273,7 +273,6 @@ def test_clipped_integers_have_a_name_of_their_own():
         ({}, {"opset": 24}, "opset: got 24, must be in 13…23"),
         ({}, {"io": "int16"}, "io: got 'int16', must be one of auto, uint8, int8, float32"),
         ({"quantized": False}, {"io": "uint8"}, "io: got 'uint8', must be float32 in a float program"),
-        ({}, {"signature": "serve"}, "signature: got 'serve', must be one of encode, decode, reconstruct"),
         ({}, {"external": "../kernels.bin"}, "external data: got '../kernels.bin', must be a file name"),
         ({}, {"external": ""}, "external data: got '', must be a file name"),
     ],

@@ -191,7 +191,6 @@ def test_fused_decoder_is_refused():
     [
         ({"signatures": ()}, "signatures: got"),
         ({"signatures": ("encode", "encode")}, "each once"),
-        ({"signatures": ("serve",)}, "encode, decode, reconstruct"),
         ({"io": "int16"}, "io: got 'int16'"),
     ],
 )

@@ -214,6 +214,20 @@ def test_the_error_of_a_code_is_the_encoders_not_what_a_decoder_was_fed(case) ->
     assert "by at most 1 LSB" in failed(findings)["codes toy.int8.tflite encode litert-xnnpack"]
 
 
+def test_a_code_beyond_its_bits_is_a_failed_check_and_goes_no_further(case) -> None:
+    """The files give codes of 8 bits where the program has 7."""
+    narrow = []
+    for program in (case.int8.split, case.int8.fused):
+        code = program.tensors["code"]
+        quantization = dataclasses.replace(code.quantization, zero_point=min(code.quantization.zero_point, 127), bits=7)
+        tensors = {**program.tensors, "code": dataclasses.replace(code, quantization=quantization)}
+        narrow.append(dataclasses.replace(program, tensors=tensors))
+    found = failed(dataclasses.replace(case, int8=Programs(*narrow)).measure())
+    for name in ("toy.int8.tflite encode litert-xnnpack", "toy.encoder.int8.onnx encode ort-cpu"):
+        text = found[f"codes {name}"]
+        assert "codes (encode): got " in text and text.endswith(", a code of 7 bits is at most 127")
+
+
 @pytest.mark.parametrize(
     ("node", "value", "text"),
     [
