@@ -108,7 +108,7 @@ def quantize_post_training(
         text = "quantize_post_training derives `spec` from config, the data's scaling and `targets`; leave it out"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
     spec = QuantizationSpec.of(config, data.scaling, targets)
-    widths = spec.bits * len(model.kernels) if len(spec.bits) == 1 else spec.bits
+    widths = model.kernel_bits(spec.bits)
     chosen = set(config.steps) - ({"equalize"} if calibration else set())
     if config.method == "qat":
         chosen &= set(STEPS["float"]) if min(widths) < 8 else set()

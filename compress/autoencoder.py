@@ -115,11 +115,14 @@ class TiedAutoencoder(tf_keras.Model):
 
         `bits`: one width for all kernels, or one per kernel. Raises RecipeError for another number of widths.
         """
+        for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
+            kernel.attach_quantizer(granularity, width)
+
+    def kernel_bits(self, bits: Sequence[int]) -> tuple[int, ...]:
+        """One width per kernel, from those or from one for all; RecipeError for another number of widths."""
         count = len(self.kernels)
         require(len(bits) in (1, count), "bits", tuple(bits), f"one width, or {count}, one per kernel")
-        widths = tuple(bits) * count if len(bits) == 1 else bits
-        for kernel, width in zip(self.kernels, widths, strict=True):
-            kernel.attach_quantizer(granularity, width)
+        return tuple(bits) * count if len(bits) == 1 else tuple(bits)
 
     def quantize_activations(self, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
         """Fake-quantize the activations too; `ranges` by tensor name come from calibration with quantized kernels.

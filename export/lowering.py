@@ -40,8 +40,8 @@ def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
     """The program of a model: integers where it has quantizers, else floats.
 
     `form` is the shape of the decoder (see `program`). Kernels, encoder and code are the same in both forms.
-    Raises ExportError where an accumulator could leave int32, a kernel breaks the pair rule that it was quantized by, or kernels
-    are quantized and activations are not.
+    Raises ExportError where an accumulator could leave int32, a kernel breaks the pair rule that it was quantized by, or the
+    kernels are quantized and the activations are not.
     """
     if model.quantized and model.quantizers is None:
         raise ExportError("the model has quantized kernels but float activations; must be float, or quantized as a whole")
