@@ -35,7 +35,7 @@ class ParityTable:
 
 
 def parity_tables(metrics: Mapping[str, Any]) -> list[ParityTable]:
-    """The comparisons of files with what they were written from: ours before those of the stock converters, int8 before float."""
+    """The comparisons of files with what they were written from: ours before the stock converters', int8 before float."""
     stock = {file["file"] for file in metrics["files"] if file.get("maker") == "stock"}
     groups: dict[tuple[bool, str, str], list[Row]] = {}
     for row in metrics["parity"]:
@@ -62,7 +62,7 @@ def _column(row: Row) -> str:
 
 
 def cell_text(row: Row | None) -> str:
-    """A comparison in a few characters: `equal`, `0.19 %, 2 LSB`, `1.2e-06`; the operation or layer where it is inside a file."""
+    """A comparison in a few characters: `equal`, `0.19 %, 2 LSB`, `1.2e-06`; inside a file, the operation or layer first."""
     if row is None:
         return ""
     inside = row["what"].partition(" ")[2] + ": " if _column(row) in INNER.values() else ""
