@@ -90,7 +90,7 @@ def _quality(report: Report) -> Iterator[Fact]:
     fidelity = fidelity_text(row)
     if fidelity is None:
         phrase = f"gives them back with an error of {number(row['error'])} in {name} ({keras})"
-        yield Fact(number(row["error"]), f"{name}, the worst file and runtime: {error}", phrase)
+        yield Fact(f"error {number(row['error'])}", f"{name}, the worst file and runtime: {error}", phrase)
         return
     of_keras = None if floating is None else fidelity_text(floating)
     beside = f" ({of_keras} in Keras float)" if of_keras else ""
@@ -112,8 +112,8 @@ def _size(report: Report) -> Iterator[Fact]:
         return
     largest = human_size(max(each.ours["bytes"] for each in leading))
     text = "; ".join(map(_beside_stock, leading))
-    ratios = [f"{three_digits(each.ratio)} ({kind_text(each.ours)})" for each in leading if each.ratio]
-    stock = f", {' and '.join(ratios)} of the stock converters' bytes" if ratios else ""
+    ratios = [f"{three_digits(each.ratio)} × ({kind_text(each.ours)})" for each in leading if each.ratio]
+    stock = f", {' and '.join(ratios)} the stock converters' bytes" if ratios else ""
     yield Fact(largest, text, f"takes {largest}{stock}")
 
 
@@ -135,7 +135,7 @@ def _latency(report: Report) -> Iterator[Fact]:
     if ours:
         slowest = duration(max(row["median_us"] for row in ours.values()))
         each = "; ".join(f"{kind_text(row)} {duration(row['median_us'])} in {row['runtime']}" for row in ours.values())
-        yield Fact(slowest, f"{title}: {each}", f"takes {slowest} for a sample")
+        yield Fact(slowest, f"{title}: {each}", f"needs {slowest} for a sample")
 
 
 def _tie(report: Report) -> Iterator[Fact]:
