@@ -166,8 +166,8 @@ def _thin(values: np.ndarray, bins: int = 256) -> np.ndarray:
 
 
 def linear_ticks(low: float, high: float) -> list[float]:
-    """Round numbers that enclose [low, high], about five; never closer than six digits tell apart."""
-    span = max((high - low) or abs(high), 1e-3 * max(abs(low), abs(high))) or 1.0
+    """Round numbers that enclose [low, high], about five; over 1 % of the larger one at least."""
+    span = max((high - low) or abs(high), 1e-2 * max(abs(low), abs(high))) or 1.0
     power = 10 ** math.floor(math.log10(span / 4))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= 5)
     first, last = math.floor(low / step), math.ceil(high / step)

@@ -49,9 +49,9 @@ thead th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 rect.keras, circle.keras { fill: var(--keras); } rect.ours, circle.ours { fill: var(--ours); }
 rect.stock, circle.stock { fill: var(--stock); }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; } .chart, .plot { display: block; }
-.axes { padding: 0 1.8rem 0 5rem; max-width: 100%; } .axes .chart { overflow: visible; }
+.axes { padding: 0 2.2rem 0 5rem; max-width: 100%; } .axes .chart { overflow: visible; }
 .axis { font-size: .78rem; color: var(--soft); margin: .3rem 0; max-width: none; } .axis.up { margin-left: -5rem; }
-.axis.right { text-align: right; margin-right: -1.8rem; }
+.axis.right { text-align: right; margin-right: -2.2rem; }
 .axis.up::before { content: "↑ "; } .axis.right::after { content: " →"; }
 .grid { stroke: var(--line); } .separator { stroke: var(--soft); stroke-dasharray: 7 5; }
 polyline { fill: none; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
