@@ -113,7 +113,8 @@ footer { color: var(--soft); font-size: .82rem; padding-top: 2rem; padding-botto
   table { font-size: .82rem; } .wide table { width: 100%; } th, td, code { overflow-wrap: anywhere; white-space: normal; }
   .heat td, .heat th { padding: .15rem .35rem; white-space: normal; }
   .wide td, .wide .ok, .wide .failed { white-space: normal; max-width: none; }
-  .wide tbody td { min-width: 6.2rem; } .wide th.n { min-width: 4.4rem; white-space: normal; }
+  .wide thead th { white-space: normal; } .wide tbody td { min-width: 4.6rem; }
+  .wide th.n { min-width: 4.4rem; white-space: normal; }
   .wide td.n { min-width: 0; white-space: nowrap; } .wide .heat td { min-width: 3rem; }
   .heat tbody th { min-width: 5rem; } .heat small { font-size: .72rem; }
   .samples { grid-template-columns: repeat(9, 1fr); gap: .3rem; } .cards { grid-template-columns: repeat(3, 1fr); }
