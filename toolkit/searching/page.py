@@ -97,9 +97,8 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> str:
 
 
 def _label(x: float, y: float, text: str) -> str:
-    """A text beside a dot, on the side where the drawing is: `x` in percent, `y` in pixels."""
-    side = 'dx="-8" text-anchor="end"' if x > 80 else 'dx="8"'
-    return f'<text x="{x:.2f}%" {side} y="{y + (20 if y < TOP + 20 else -8):.1f}">{escape(text)}</text>'
+    """A text right of a dot, below it near the upper edge: `x` in percent, `y` in pixels."""
+    return f'<text x="{x:.2f}%" dx="8" y="{y + (20 if y < TOP + 20 else -8):.1f}">{escape(text)}</text>'
 
 
 def _size_ticks(low: float, high: float) -> list[float]:

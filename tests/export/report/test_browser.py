@@ -25,6 +25,7 @@ import pytest
 from tiedae.export.report.charts import Line, line_chart
 from tiedae.export.report.figures import page
 from tiedae.export.report.rendering import render_bundle
+from tiedae.searching.page import render as render_front
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe")
@@ -262,6 +263,31 @@ def test_charts_stay_inside_their_drawing(browser, tmp_path, width, x, y):
     path.write_text(page("t", f"<main>{drawn}</main>"), encoding="utf-8")
     browser.open(path, width=width)
     assert browser.evaluate(OUTSIDE) == [1, []]
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("factor", [1, 1_000_000])
+def test_the_chart_of_a_search_stays_inside_its_drawing(browser, tmp_path, width, factor):
+    """Points on all edges: the smallest and largest file, the lowest error, and one far above it."""
+    errors = {60_000: 9.5, 80_000: 7.25, 552_352: 6.125, 1_149_792: 5.0, 70_000: 5e6}
+    rows = [
+        {"trial": i, "state": "complete", "point": {"code": i}, "error": error * factor, "bytes": size * factor}
+        | {"gzip_bytes": size, "latency_us": None, "error_increase": 0.5, "meets": True}
+        for i, (size, error) in enumerate(errors.items(), 1)
+    ]
+    found = {
+        "limits": {"bytes": 2_000_000 * factor, "error_increase": 0.5, "latency_us": None},
+        "size": "file",
+        "reference": {"error": 8.0 * factor, "bytes": 900_000, "latency_us": None},
+        "chosen": "point-104",
+        "front": [row | {"name": f"point-{100 + row['trial']}"} for row in rows[:4]],
+        "trials": rows,
+    }
+    path = tmp_path / "front.html"
+    path.write_text(render_front(found, "a search"), encoding="utf-8")
+    browser.open(path, width=width)
+    assert browser.evaluate(OUTSIDE) == [1, []]
+    assert {key: value for key, value in browser.evaluate(LOOK).items() if key in STUMBLES and value} == {}
 
 
 def test_labels_of_a_report_stay_inside_on_a_phone(browser, reports):
