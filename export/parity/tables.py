@@ -58,7 +58,8 @@ def _table(title: str, kind: str, rows: Sequence[Row]) -> ParityTable:
 
 
 def _column(row: Row) -> str:
-    return INNER.get(row["what"].partition(" ")[0], row["what"].removeprefix("float "))
+    what: str = row["what"]
+    return INNER.get(what.partition(" ")[0], what.removeprefix("float "))
 
 
 def cell_text(row: Row | None) -> str:

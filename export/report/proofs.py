@@ -49,9 +49,12 @@ def render_parity(report: Report) -> str:
             (escape(format_), f"{escape(runtime)}<br><small>{escape(provider)}</small>", *map(_cell, compared))
             for (format_, runtime, provider), compared in each.rows.items()
         ]
+        header = ("files", "runtime and what ran", *each.columns)
         kind = "values that are equal" if each.kind == "int8" else "largest difference"
         title = f"{each.title[0].upper()}{each.title[1:]}: {kind}"
-        parts.append(f"<h3>{escape(title)}</h3>\n{table(('files', 'runtime and what ran', *each.columns), cells)}")
+        parts.append(
+            f"<h3>{escape(title)}</h3>\n{table(header, cells, numeric=range(2, len(header)) if each.kind == 'float' else ())}"
+        )
     formats = [tuple(map(escape, row)) for row in format_rows(rows)]
     if formats:
         parts.append(f"<h3>TFLite against ONNX: values that differ</h3>\n{table(FORMAT_HEADER, formats)}")
