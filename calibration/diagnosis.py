@@ -57,6 +57,17 @@ class Halves:
     tensors: Mapping[str, tuple[float, float]]
     ranges: Mapping[str, tuple[Range, Range]] = field(repr=False)
 
+    @property
+    def text(self) -> str:
+        """Whether more samples were better or worse, and by how much."""
+        before, after = self.error
+        verdict = "no better and no worse" if after == before else "better" if after < before else "worse"
+        change = f", {100 * (after / before - 1):+.2f} %".replace("-", "−") if before else ""
+        return (
+            f"More samples were {verdict}: an error of {after:.4g} with ranges of {self.whole} samples, {before:.4g} with "
+            f"those of {self.half}{change} (squared, per sample, simulated on {self.held_out} held out)"
+        )
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -155,18 +166,18 @@ def _worse(halves: Halves, fixed: tuple[str, ...], limits: Limits) -> list[Findi
     found = []
     before, after = halves.error
     if after > before * (1 + limits.worse):
-        text = f"the error is {_more(before, after)} with {counts} ({after:.4g} against {before:.4g})"
+        text = f"worse: the error is {_more(before, after)} with {counts} ({after:.4g} against {before:.4g})"
         found.append(Finding("more samples", "", f"{text}; another observer or fewer outliers in the data would help"))
     for name, (before, after) in halves.tensors.items():
         if name not in fixed and after > before * (1 + limits.worse):
             few, many = (f"{low:.4g}…{high:.4g}" for low, high in halves.ranges[name])
-            text = f"{name}: the error of its grid is {_more(before, after)} with {counts} (range {many} against {few})"
+            text = f"{name}: worse, the error of its grid is {_more(before, after)} with {counts} (range {many} against {few})"
             found.append(Finding("more samples", name, text))
     return found
 
 
 def _more(before: float, after: float) -> str:
-    return f"{100 * (after / before - 1):.1f} % more" if before else "no longer 0"
+    return f"{100 * (after / before - 1):.1f} % higher" if before else "no longer 0"
 
 
 def _dead(calibration: Calibration) -> list[Finding]:

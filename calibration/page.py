@@ -80,10 +80,7 @@ bars lie outside. Exact zeros are in no bar: every grid holds them.</p>
 def _halves(diagnosis: Diagnosis) -> str:
     if diagnosis.halves is None:
         return f'<p class="soft">More samples: not compared, {_escape(diagnosis.skipped)}.</p>'
-    halves = diagnosis.halves
-    before, after = (f"{error:.4g}" for error in halves.error)
-    text = f"On {halves.held_out} samples held out, ranges of {halves.half} samples give an error of {before}"
-    return f'<p class="soft">{text}, those of {halves.whole} samples {after} (squared, per sample, simulated).</p>'
+    return f'<p class="soft">{_escape(diagnosis.halves.text)}.</p>'
 
 
 def _table(calibration: Calibration, diagnosis: Diagnosis) -> str:

@@ -62,10 +62,13 @@ def measure_stock(
         rows["quality"].append({"row": f"stock {name}", "stage": "stock", "precision": precision, **identity, "error": error})
         parity: list[Parity] = []
         if precision == "f32":
-            parity = [compare(f"float {key}", floats[i], outputs[key]) for i, key in enumerate(("code", "y"))]
+            parity = [
+                compare(f"float {key}", floats[i], outputs[key], reference="keras") for i, key in enumerate(("code", "y"))
+            ]
         elif contents.format == "tflite" and outputs["code"].dtype == np.uint8:
-            reference = _reconstruct(_open(path, "litert-reference"), contents, test)
-            parity = [compare("codes against litert-reference", reference["code"], outputs["code"])]
+            witness = "litert-reference"
+            reference = _reconstruct(_open(path, witness), contents, test)
+            parity = [compare(f"codes against {witness}", reference["code"], outputs["code"], reference=witness)]
         rows["parity"] += [identity | row.to_json() for row in parity]
     return rows
 

@@ -41,11 +41,7 @@ class Calibrated:
     def summary(self) -> list[str]:
         """What a person reads below the table."""
         halves, error = self.diagnosis.halves, self.error
-        more = f"more samples: not compared, {self.diagnosis.skipped}"
-        if halves is not None:
-            before, after = (f"{value:.4f}" for value in halves.error)
-            of = f"with ranges of {halves.whole} samples, {before} with those of {halves.half}"
-            more = f"error on {halves.held_out} samples held out: {after} {of}"
+        more = f"More samples: not compared, {self.diagnosis.skipped}" if halves is None else halves.text
         ratio = error["int8 simulation"] / error["float"] if error["float"] else 1.0
         test = (
             f"error on {self.test_samples:,} test samples: {error['float']:.4f} float, {error['int8 simulation']:.4f} simulated"

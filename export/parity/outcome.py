@@ -15,6 +15,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from .tables import FORMAT_HEADER, cell_text, format_rows, parity_tables
+
 Metrics = Mapping[str, Any]
 Row = Mapping[str, Any]
 
@@ -117,42 +119,24 @@ def _files_section(metrics: Metrics) -> str:
 
 
 def _parity_section(metrics: Metrics) -> str:
-    return _table("Parity", *_parity_rows(metrics), "llrrrrrl")
+    return "\n\n".join(_table(*table) for table in _parity_tables(metrics))
 
 
-def _parity_rows(metrics: Metrics) -> tuple[Sequence[str], list[tuple[str, ...]]]:
-    """The worst of each file in each runtime, under its header."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in metrics["parity"]:
-        groups.setdefault((str(row.get("file", "")), str(row.get("runtime", ""))), []).append(row)
-    rows = []
-    for (file, runtime), group in groups.items():
-        codes = [row for row in group if row["what"].startswith("codes")]
-        y = [row for row in group if row["what"].startswith("y ") and row["kind"] == "int8"]
-        operations = [row for row in group if row["what"].startswith("operation ")]
-        floats = [row for row in group if row["kind"] == "float"]
-        problems = [row["problem"] for row in group if row.get("problem")]
-        rows.append(
-            (
-                file,
-                runtime,
-                _worst(codes, "share", lambda share: f"{100 * share:.2g}%"),
-                _worst(codes, "max_lsb", str),
-                _worst(y, "max_lsb", str),
-                _worst(operations, "max_lsb", str),
-                _worst(floats, "max_abs", lambda value: f"{value:.1e}"),
-                problems[0] if problems else "",
-            )
-        )
-    title = ("file", "runtime", "codes that differ", "codes, LSB", "y, LSB", "an operation, LSB", "float", "problem")
-    if not any(row[-1] for row in rows):
-        title, rows = title[:-1], [row[:-1] for row in rows]
-    return title, rows
-
-
-def _worst(rows: Sequence[Row], key: str, text: Callable[[Any], str]) -> str:
-    values = [row[key] for row in rows if row.get(key) is not None]
-    return text(max(values)) if values else ""
+def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
+    """(title, header, rows): a row per format and runtime, a column per comparison, and TFLite against ONNX."""
+    tables = []
+    for table in parity_tables(metrics):
+        rows = []
+        for (format_, runtime, _), cells in table.rows.items():
+            problem = next((str(row["problem"]) for row in cells if row and row.get("problem")), "")
+            rows.append((format_, runtime, *map(cell_text, cells), problem))
+        header = ("files", "runtime", *table.columns, "problem")
+        if not any(row[-1] for row in rows):
+            header, rows = header[:-1], [row[:-1] for row in rows]
+        unit = "values that differ, and by how much" if table.kind == "int8" else "largest difference"
+        tables.append((f"Parity: {table.title}, {unit}", header, rows))
+    formats = format_rows(metrics["parity"])
+    return [*tables, ("Parity: TFLite against ONNX", FORMAT_HEADER, formats)] if formats else tables
 
 
 def _quality_section(metrics: Metrics) -> str:
@@ -188,9 +172,8 @@ def overview(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str,
     reasons: dict[str, list[str]] = {}
     for row in metrics["skipped"]:
         reasons.setdefault(row["reason"], []).append(row["what"])
-    header, parity = _parity_rows(metrics)
     tables = [
-        ("Parity", header, parity),
+        *_parity_tables(metrics),
         ("Skipped", ("what", "why"), [(", ".join(whats), reason) for reason, whats in reasons.items()]),
         ("Checks", ("kind", "hold"), kinds),
         ("Failed", ("check", "what is wrong"), [(c["name"], c["text"]) for c in metrics["checks"] if not c["ok"]]),

@@ -10,8 +10,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .card_programs import model_files_of, render_programs, scaled
-from .figures import number, share, size
-from .headline import Row, compare_sizes, exported_error, groups, keras_float, promised_codes, stored_once
+from .figures import duration, number, share, size
+from .headline import (
+    Row,
+    codes_text,
+    compare_sizes,
+    fidelity_text,
+    formats_text,
+    groups,
+    keras_float,
+    promised_codes,
+    stored_once,
+    worst_exported,
+)
 from .sections import change_text, row_order
 from .speed import leading_case
 
@@ -104,6 +115,7 @@ def _limitations(manifest: Row, metrics: Row) -> str:
         "widen that gap while the average stays; errors by group were not measured.",
         "Codes agree between runtimes as measured below; the int8 decoder may differ between runtimes by rounding. Anything "
         "lossless has to rest on the codes and on one runtime.",
+        *filter(None, (formats_text(metrics),)),
         "The error is an average over the test samples; `report.html` shows the worst of the golden ones.",
     ]
     points += [f"Failed check: {check['text']}" for check in metrics["checks"] if not check["ok"]]
@@ -164,10 +176,12 @@ def _evaluation(manifest: Row, metrics: Row) -> str:
     if reference is not None:
         rows.append(("error, Keras float", number(reference)))
     for precision, label in (("int8", "int8"), ("f32", "float")):
-        error = exported_error(metrics, precision)
-        if error is not None:
-            change = f" ({change_text(error, reference)} against Keras float)" if reference else ""
-            rows.append((f"error, exported {label} files, the worst", number(error) + change))
+        row = worst_exported(metrics, precision)
+        if row is not None:
+            change = f" ({change_text(row['error'], reference)} against Keras float)" if reference else ""
+            rows.append((f"error, exported {label} files, the worst", number(row["error"]) + change))
+            if fidelity := fidelity_text(row):
+                rows.append((f"fidelity, exported {label} files, the worst", fidelity))
     for compared in compare_sizes(metrics):
         against = (
             f", {number(compared.ratio)} × the {size(compared.stock['bytes'])} of the stock converter"
@@ -177,9 +191,7 @@ def _evaluation(manifest: Row, metrics: Row) -> str:
         rows.append((f"bytes, `{compared.ours['file']}`", size(compared.ours["bytes"]) + against))
     codes = promised_codes(metrics)
     if codes:
-        count, differing = sum(row["count"] for row in codes), sum(row["differing"] for row in codes)
-        runtimes = ", ".join(dict.fromkeys(row["runtime"] for row in codes))
-        rows.append(("codes equal to the integer program", f"{share(count - differing, count)} of {count:,} ({runtimes})"))
+        rows.append(("codes, against the integer program", codes_text(codes)))
     ok = sum(check["ok"] for check in metrics["checks"])
     rows.append(("checks", f"{ok} of {len(metrics['checks'])} ok"))
     count = {**manifest["data"], **metrics.get("data", {})}.get("test")
@@ -200,7 +212,7 @@ def _latency(metrics: Row) -> str:
     rows = []
     for row in measured:
         ratio = f"{row['ratio']:.3f} × {row.get('against', '')}" if row.get("ratio") else ""
-        rows.append((row.get("subject") or row.get("file"), row.get("ports", ""), f"{row['median_us']:,.4g} µs", ratio))
+        rows.append((row.get("subject") or row.get("file"), row.get("ports", ""), duration(row["median_us"]), ratio))
     machine = bench.get("machine") or {}
     where = ", ".join(str(machine[key]) for key in ("cpu", "system") if machine.get(key))
     measured_on = f" Measured on {where}." if where else ""

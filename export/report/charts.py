@@ -8,7 +8,7 @@ files, `stock` what the stock converters make of the same model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,40 +66,77 @@ class Line:
     y: Sequence[float]
 
 
-def line_chart(lines: Sequence[Line], *, title: str, separators: Sequence[float] = ()) -> str:
-    """Curves over a common x (whole numbers, such as epochs), y logarithmic where every value is positive."""
+@dataclass(frozen=True)
+class Axis:
+    """An axis from `low` to `high` with its `ticks`; where it is logarithmic its name says so."""
+
+    name: str
+    low: float
+    high: float
+    ticks: Sequence[float]
+    logarithmic: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} (logarithmic)" if self.logarithmic else self.name
+
+    def at(self, value: float) -> float:
+        """Where a value lies, 0…1 from `low`; what lies beyond an end is drawn there."""
+        value, low, high = min(max(value, self.low), self.high), self.low, self.high
+        if self.logarithmic:
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        return (value - low) / (high - low)
+
+
+TOP, BELOW = 12, 26
+"""Pixels of a chart above its frame, and below it for the labels of the ticks. Labels of y lie left of it, see `.axes`."""
+
+
+def chart(
+    x: Axis, y: Axis, marks: Iterable[str], *, height: int, title: str, across: Callable[[float], str] = "{:g}".format
+) -> str:
+    """Marks over a grid with both axes named, above and below the drawing; `across` writes a tick of x.
+
+    Marks are SVG: across in percent of the frame, down in pixels from `TOP` to `TOP + height`.
+    """
+    parts = [f'<svg class="chart" width="100%" height="{TOP + height + BELOW}" role="img" aria-label="{escape(title)}">']
+    for tick in y.ticks:
+        down = f"{TOP + height * (1 - y.at(tick)):.1f}"
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{down}" y2="{down}"/>')
+        parts.append(f'<text x="-8" y="{down}" dy="4" text-anchor="end">{tick:g}</text>')
+    for tick in x.ticks[:: -(-len(x.ticks) // LABELS)]:
+        at = f'x="{100 * x.at(tick):.2f}%" y="{TOP + height + 18}"'
+        parts.append(f'<text {at} text-anchor="middle">{escape(across(tick))}</text>')
+    drawn = "".join([*parts, *marks]) + "</svg>"
+    up, right = (f'<p class="axis {kind}">{escape(text)}</p>' for kind, text in (("up", y.title), ("right", x.title)))
+    return f'<div class="axes">{up}{drawn}{right}</div>'
+
+
+LABELS = 5
+"""How many ticks of x have a label, at most: more would overlap on a phone."""
+
+
+def line_chart(lines: Sequence[Line], *, title: str, x: str, y: str, separators: Sequence[float] = ()) -> str:
+    """Curves over a common x (whole numbers, such as epochs), y logarithmic where every value is positive; `x` and `y` name the
+    axes."""
     xs = [value for line in lines for value in line.x]
     ys = [value for line in lines for value in line.y]
     logarithmic = min(ys) > 0
     ticks = log_ticks(min(ys), max(ys)) if logarithmic else linear_ticks(min(ys), max(ys))
-    low, high = min(ticks[0], *ys), max(ticks[-1], *ys)
+    down = Axis(y, min(ticks[0], *ys), max(ticks[-1], *ys), ticks, logarithmic)
     left, right = min(xs), max(max(xs), min(xs) + 1)
-
-    def down(value: float) -> float:
-        """From the top, 0…1."""
-        a, b, c = (math.log(v) for v in (value, low, high)) if logarithmic else (value, low, high)
-        return 1 - (a - b) / (c - b)
-
-    def across(value: float) -> float:
-        return (value - left) / (right - left)
-
-    top, height, start, width = 8, 210, 13, 85
-    parts = [f'<svg class="chart" width="100%" height="250" role="img" aria-label="{escape(title)}">']
-    for tick in ticks:
-        y = f"{top + height * down(tick):.1f}"
-        parts.append(f'<line class="grid" x1="{start}%" x2="{start + width}%" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text x="{start - 1}%" y="{y}" dy="4" text-anchor="end">{tick:g}</text>')
-    for tick in _whole_ticks(left, right):
-        x = f"{start + width * across(tick):.2f}%"
-        parts.append(f'<text x="{x}" y="{top + height + 18}" text-anchor="middle">{tick}</text>')
+    across = Axis(x, left, right, _whole_ticks(left, right))
+    height = 210
+    marks = []
     for value in separators:
-        x = f"{start + width * across(value):.2f}%"
-        parts.append(f'<line class="separator" x1="{x}" x2="{x}" y1="{top}" y2="{top + height}"/>')
-    frame = f'x="{start}%" y="{top}" width="{width}%" height="{height}" viewBox="0 0 1000 1000"'
-    parts.append(f'<svg {frame} preserveAspectRatio="none" overflow="visible">')
-    parts += [polyline(line.kind, [1000 * across(x) for x in line.x], [1000 * down(y) for y in line.y]) for line in lines]
-    parts.append("</svg></svg>")
-    return "".join(parts)
+        at = f"{100 * across.at(value):.2f}%"
+        marks.append(f'<line class="separator" x1="{at}" x2="{at}" y1="{TOP}" y2="{TOP + height}"/>')
+    frame = f'y="{TOP}" width="100%" height="{height}" viewBox="0 0 1000 1000"'
+    marks.append(f'<svg {frame} preserveAspectRatio="none" overflow="visible">')
+    marks += [
+        polyline(line.kind, [1000 * across.at(v) for v in line.x], [1000 * (1 - down.at(v)) for v in line.y]) for line in lines
+    ]
+    return chart(across, down, [*marks, "</svg>"], height=height, title=title)
 
 
 def polyline(kind: str, x: Sequence[float], y: Sequence[float]) -> str:
@@ -129,8 +166,8 @@ def _thin(values: np.ndarray, bins: int = 256) -> np.ndarray:
 
 
 def linear_ticks(low: float, high: float) -> list[float]:
-    """Round numbers that enclose [low, high], about five."""
-    span = (high - low) or abs(high) or 1.0
+    """Round numbers that enclose [low, high], about five; over 1 % of the larger one at least."""
+    span = max((high - low) or abs(high), 1e-2 * max(abs(low), abs(high))) or 1.0
     power = 10 ** math.floor(math.log10(span / 4))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= 5)
     first, last = math.floor(low / step), math.ceil(high / step)

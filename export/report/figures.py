@@ -32,6 +32,27 @@ def size(count: int) -> str:
     return f"{count:,} B"
 
 
+def human_size(count: float) -> str:
+    """Bytes in the decimal unit that people use: 549 kB, 2.17 MB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= 0.9995 * factor:
+            return f"{three_digits(count / factor)} {unit}"
+    return f"{count:g} B"
+
+
+def duration(microseconds: float) -> str:
+    """A time in the unit that people use: 15.2 µs, 1.25 ms, 2.62 s."""
+    for unit, factor in (("s", 1e6), ("ms", 1e3)):
+        if microseconds >= 0.9995 * factor:
+            return f"{three_digits(microseconds / factor)} {unit}"
+    return f"{three_digits(microseconds)} µs"
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, never an exponent from 0.001 on: 0.953, 15.2, 486, 12,345."""
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
+
+
 def share(part: int, whole: int) -> str:
     """A share in percent that is 100 % only where nothing is missing, and 0 % only where nothing is there."""
     if part in (0, whole) or whole == 0:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..parity.tables import is_codes, worst
 from ..runtimes.table import SAME_ROUNDING
+from .figures import number, share
 
 Row = Mapping[str, Any]
 
@@ -26,14 +28,28 @@ def keras_float(metrics: Row) -> float | None:
 
 
 def exported_error(metrics: Row, precision: str) -> float | None:
-    """The worst error of our exported files of one precision, over all files and the runtimes that have no known fault on them
-    (those are failed checks); None where it was not measured."""
+    """The error of `worst_exported`; None where it was not measured."""
+    row = worst_exported(metrics, precision)
+    return None if row is None else row["error"]
+
+
+def worst_exported(metrics: Row, precision: str) -> Row | None:
+    """Of our exported files of one precision, the quality row with the largest error over all files and the runtimes that have
+    no known fault on them (those are failed checks); None where it was not measured."""
     rows = (row for row in metrics["quality"] if row["stage"] == "export" and _is(row, precision) and not row.get("fault"))
-    return max((row["error"] for row in rows), default=None)
+    return max(rows, key=lambda row: row["error"], default=None)
 
 
 def _is(row: Row, precision: str) -> bool:
     return row.get("precision", precision if f"{precision}." in row["row"] else "") == precision
+
+
+def fidelity_text(row: Row) -> str | None:
+    """The fidelity of a quality row in the user's unit: `PSNR 24.1 dB`, `R² 0.9731`; None where it was not measured."""
+    fidelity = row.get("fidelity") or {}
+    if fidelity.get("value") is None:
+        return None
+    return f"{fidelity['measure']} {number(fidelity['value'])} {fidelity.get('unit', '')}".rstrip()
 
 
 def file_groups(metrics: Row) -> dict[tuple[Any, ...], list[Row]]:
@@ -74,13 +90,36 @@ def stored_once(metrics: Row) -> bool:
 
 
 def promised_codes(metrics: Row) -> list[Row]:
-    """Those in the runtimes that round as the program does, where equality is promised."""
-    return [row for row in codes_rows(metrics) if row["runtime"] in SAME_ROUNDING]
-
-
-def codes_rows(metrics: Row) -> list[Row]:
-    """The comparisons of int8 codes between our files and the program."""
+    """The comparisons of our int8 files' codes with the program, in the runtimes that round as it does: there equality is
+    promised."""
     ours = {row["file"] for row in metrics["files"] if row["maker"] == "tiedae"}
-    return [
-        row for row in metrics["parity"] if row["kind"] == "int8" and row["what"].startswith("code") and row["file"] in ours
-    ]
+    return [row for row in metrics["parity"] if is_codes(row) and row["file"] in ours and row["runtime"] in SAME_ROUNDING]
+
+
+def codes_text(rows: Sequence[Row]) -> str:
+    """How far codes are from the program in the comparison that is furthest apart. `rows` is not empty."""
+    row, runtimes = worst(rows), list(dict.fromkeys(row["runtime"] for row in rows))
+    assert row is not None
+    if row.get("problem"):
+        return f"codes cannot be compared in {row['runtime']}"
+    if not row["differing"]:
+        return f"all {row['count']:,} codes equal in {' and '.join(runtimes)}"
+    equal = share(row["count"] - row["differing"], row["count"])
+    signature = row["what"].partition("(")[2].rstrip(")")
+    where = f"{row['runtime']}, {signature}, the worst of {len(rows)} comparisons"
+    return f"{equal} of {row['count']:,} codes equal, the rest at most {row['max_lsb']} LSB off ({where})"
+
+
+def formats_text(metrics: Row) -> str | None:
+    """What the reconstructions of the int8 TFLite and ONNX files have in common; None where they were not compared."""
+    rows = (row for row in metrics["parity"] if row["what"] == "formats: y" and row["kind"] == "int8")
+    row = worst(rows)
+    if row is None or row.get("problem"):
+        return None
+    if not row["differing"]:
+        return f"Reconstructions of the int8 TFLite and ONNX files were equal in all {row['count']:,} values."
+    return (
+        f"Reconstructions of the int8 TFLite and ONNX files differ in {share(row['differing'], row['count'])} of their "
+        f"{row['count']:,} values, by at most {row['max_lsb']} of 255 steps, since their decoders round differently. Decode "
+        "in one format where reconstructions have to be equal."
+    )

@@ -23,8 +23,8 @@ MAPS = {
 
 ERRORS = ("quantization", "conversion")
 ERROR_TITLES = {
-    "int8": "Noise per layer, int8, end to end: of quantization, and what each runtime adds to it",
-    "f32": "Noise per layer, float, end to end: of each runtime",
+    "int8": "Signal-to-noise ratio per layer in dB, int8, end to end: of quantization, and of each runtime against the program",
+    "f32": "Signal-to-noise ratio per layer in dB, float, end to end: of each runtime",
 }
 
 Column = tuple[str, str]
@@ -61,7 +61,7 @@ def error_maps(errors: Iterable[Row], order: Sequence[str]) -> str:
     for row in errors:
         if row["error"] in ERRORS:
             column = ("quantization", FORMS.get(row.get("form", ""), "")) if row["error"] == "quantization" else _column(row)
-            title = ERROR_TITLES.get(row["precision"], f"Noise per layer, {row['precision']}")
+            title = ERROR_TITLES.get(row["precision"], f"Signal-to-noise ratio per layer in dB, {row['precision']}")
             maps.setdefault(title, []).append((row["layer"], column, error_cell(row)))
     return "\n".join(_map(title, cells, order) for title, cells in maps.items())
 

@@ -12,17 +12,15 @@ import numpy as np
 
 from ...compress.errors import FormatError
 from .drawing import draw_program
-from .figures import escape, number, page, share, size
-from .headline import Row, compare_sizes, exported_error, keras_float, promised_codes, stored_once
+from .figures import escape, page, share
+from .headline import Row
 from .kernel_pictures import render_kernels
 from .proofs import render_checks, render_parity, render_storage
 from .samples import render_samples
 from .sections import (
     FORMATS,
     Report,
-    change_text,
     keras_text,
-    kind_text,
     render_error_per_stage,
     render_model,
     render_sizes,
@@ -31,6 +29,7 @@ from .sections import (
     render_versions,
 )
 from .speed import render_speed
+from .story import render_story
 
 REQUIRED = ("name", "quality", "files", "parity", "storage", "checks", "skipped", "versions")
 GOLDEN = ("x", "y", "y.f32")
@@ -60,77 +59,12 @@ def render_report(
     body = "\n".join(f'<section id="{_anchor(title)}"><h2>{escape(title)}</h2>\n{text}</section>' for title, text in sections)
     name = metrics["name"]
     footer = f"Made by {escape(manifest.get('created_by', 'tiedae'))} from metrics.json, manifest.json and golden/."
-    head = f"<h1>{escape(name)}</h1>\n{_headline(report)}\n<nav>{links}</nav>"
+    head = f"<h1>{escape(name)}</h1>\n{render_story(report)}\n<nav>{links}</nav>"
     return page(f"{name} · tiedae", f"<main>\n{head}\n{body}\n</main>\n<footer>{footer}</footer>")
 
 
 def _anchor(title: str) -> str:
     return title.lower().replace(" ", "-")
-
-
-def _headline(report: Report) -> str:
-    metrics = report.metrics
-    phrases, cards = zip(_error_card(metrics), _size_card(metrics), _tie_card(report), strict=True)
-    sentence = f"The tied autoencoder {escape(metrics['name'])} {', '.join(phrases[:-1])}, and {phrases[-1]}."
-    alarm = ""
-    failed = [check for check in metrics["checks"] if not check["ok"]]
-    if failed:
-        items = "".join(f"<li>{escape(check['text'])}</li>" for check in failed)
-        title = f'<p class="failed">{len(failed)} of {len(metrics["checks"])} checks failed</p>'
-        alarm = f'<div class="alarm">{title}<ul>{items}</ul></div>'
-    return f'<p class="lead">{sentence}</p>\n{alarm}<div class="cards">\n{"".join(cards)}</div>'
-
-
-def _card(figure: str, text: str, kind: str = "") -> str:
-    return f'<div class="card"><b class="{kind}">{figure}</b><span>{text}</span></div>\n'
-
-
-def _error_card(metrics: Row) -> tuple[str, str]:
-    reference = keras_float(metrics)
-    error, name = exported_error(metrics, "int8"), "int8"
-    if error is None:
-        error, name = exported_error(metrics, "f32"), "float"
-    float_text = f"Keras float {number(reference)}" if reference is not None else "Keras float not measured"
-    if error is None:
-        return "has exported files whose error was not measured", _card("—", f"error per test sample; {float_text}")
-    change = change_text(error, reference)
-    phrase = f"reconstructs a test sample with an error of {number(error)} in {name} ({float_text})"
-    note = f"{change} against {float_text}" if change else float_text
-    return phrase, _card(f"{number(error)}", f"error of {name}, the worst exported file; {note}")
-
-
-def _size_card(metrics: Row) -> tuple[str, str]:
-    """The ratio of the int8 files (else of all) to stock: the least favourable one in large."""
-    compared = compare_sizes(metrics)
-    ratios = {kind_text(each.ours): each.ratio for each in compared if each.ratio}
-    if not ratios:
-        shown = size(compared[0].ours["bytes"]) if compared else "—"
-        return f"takes {shown}" if compared else "was not exported", _card(shown, "no stock file to compare with")
-    leading = {kind: ratio for kind, ratio in ratios.items() if kind.endswith("int8")} or ratios
-    listed = " and ".join(f"{number(ratio)} ({escape(kind)})" for kind, ratio in leading.items())
-    phrase = f"takes {listed} of the bytes that the stock converters need"
-    text = "of the bytes that the stock converters need: " + ", ".join(
-        f"{kind} {number(ratio)}" for kind, ratio in ratios.items()
-    )
-    return phrase, _card(f"{number(max(leading.values()))} ×", escape(text))
-
-
-def _tie_card(report: Report) -> tuple[str, str]:
-    metrics, kernels = report.metrics, len(report.manifest["kernels"])
-    once = stored_once(metrics)
-    proofs = sum(row["ok"] for row in metrics["storage"])
-    rows = promised_codes(metrics)
-    count, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
-    broken = any(row.get("problem") for row in rows)
-    codes = f"{share(count - differing, count)} of codes equal in {len({row['runtime'] for row in rows})} runtimes"
-    if differing:
-        codes += f", the rest at most {max(row['max_lsb'] for row in rows)} LSB apart"
-    codes = "codes were not compared" if not rows else "codes cannot be compared" if broken else codes
-    files = len({row["file"] for row in metrics["storage"]})
-    phrase = f"holds each of its {kernels} kernels once" if once else "is not shown to hold every kernel once"
-    figure = "1 copy" if once else f"{proofs} of {len(metrics['storage'])}"
-    text = f"of each of {kernels} kernels in each of {files} files" if once else "storage proofs hold"
-    return f"{phrase}; {codes}", _card(figure, escape(f"{text}; {codes}"), "" if once else "failed")
 
 
 FORMS = {"tflite": "split", "onnx": "fused"}
@@ -178,7 +112,9 @@ def _operations(file: str, stated: Row) -> str:
 
 SECTIONS: Mapping[str, Callable[[Report], str]] = {
     "Graph": _graph,
-    "Reconstructions": lambda report: render_samples(report.manifest, report.golden, keras=keras_text(report.metrics)),
+    "Reconstructions": lambda report: render_samples(
+        report.manifest, report.golden, data=report.described("data"), keras=keras_text(report.metrics)
+    ),
     "Error per stage": render_error_per_stage,
     "Sizes": render_sizes,
     "Speed": lambda report: render_speed(report.metrics.get("bench")),

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..parity.tables import FORMAT_HEADER, INNER, format_rows, parity_tables
 from .figures import details, escape, exact, number, share, table, verdict
-from .headline import Row, codes_rows, groups
+from .headline import Row, groups
 from .heatmap import error_maps, parity_maps
 from .sections import Report
 
@@ -42,26 +43,21 @@ def render_parity(report: Report) -> str:
     rows = report.rows("parity")
     if not rows:
         return ""
-    codes_of = {id(row) for row in codes_rows(report.metrics)}
-    summary = []
-    for (file, runtime, provider), group in groups(rows, "file", "runtime", "provider").items():
-        integers = [row for row in group if row["kind"] == "int8"]
-        codes = [row for row in integers if id(row) in codes_of]
-        operations = [row for row in integers if row["what"].startswith("operation ")]
-        others = [row for row in integers if row not in codes and row not in operations]
-        floats = [row for row in group if row["kind"] == "float"]
-        ran = f"{escape(runtime)}<br><small>{escape(provider)}</small>"
-        largest = f"{max(row['max_abs'] for row in floats):.2g}" if floats else "—"
-        largest = NOT_COMPARABLE if any(row.get("problem") for row in floats) else largest
-        summary.append((escape(file), ran, _equal(codes), _equal(operations), _equal(others), largest))
-    header = (
-        "file",
-        "runtime and what ran",
-        "codes equal",
-        "operations equal",
-        "y equal",
-        "float, largest difference",
-    )
+    parts = []
+    for each in parity_tables(report.metrics):
+        cells = [
+            (escape(format_), f"{escape(runtime)}<br><small>{escape(provider)}</small>", *map(_cell, compared))
+            for (format_, runtime, provider), compared in each.rows.items()
+        ]
+        header = ("files", "runtime and what ran", *each.columns)
+        kind = "values that are equal" if each.kind == "int8" else "largest difference"
+        title = f"{each.title[0].upper()}{each.title[1:]}: {kind}"
+        parts.append(
+            f"<h3>{escape(title)}</h3>\n{table(header, cells, numeric=range(2, len(header)) if each.kind == 'float' else ())}"
+        )
+    formats = [tuple(map(escape, row)) for row in format_rows(rows)]
+    if formats:
+        parts.append(f"<h3>TFLite against ONNX: values that differ</h3>\n{table(FORMAT_HEADER, formats)}")
     every = []
     for row in rows:
         histogram = " · ".join(
@@ -72,8 +68,9 @@ def render_parity(report: Report) -> str:
         every.append([escape(cell) for cell in (row["file"], row["runtime"], row["what"], *counts)])
     columns = ("file", "runtime", "what", "values", "differ", "by at most", "LSB: values")
     intro = (
-        "int8 files against the integer program, in LSB; float files against Keras or the float program. The darker a layer in "
-        "a runtime, the further apart; gray is equal."
+        "Each cell is one comparison, on the test samples or, inside the files, on the first of them: int8 files with the "
+        "integer program, in LSB; float files with Keras or the float program. The darker a layer in a runtime, the further "
+        "apart; gray is equal. A higher signal-to-noise ratio is better."
     )
     full = details(f"All {len(every)} comparisons", table(columns, every, numeric=(3, 4)))
     order = ["x"]
@@ -83,21 +80,27 @@ def render_parity(report: Report) -> str:
     ours = [row for row in rows if row["file"] in _ours(report)]
     errors = error_maps(report.rows("errors"), order)
     maps = parity_maps([row for row in ours if row["kind"] == "int8" or not errors], order) + errors
-    return f"<p>{intro}</p>\n{maps}\n<h3>Each file in each runtime</h3>\n{table(header, summary, numeric=(5,))}{full}"
+    return f"<p>{intro}</p>\n{maps}\n{''.join(parts)}{full}"
 
 
 def _ours(report: Report) -> set[str]:
     return {row["file"] for row in report.metrics["files"] if row["maker"] == "tiedae"}
 
 
-def _equal(rows: Sequence[Row]) -> str:
-    if not rows:
+def _cell(row: Row | None) -> str:
+    """One comparison: its fraction of equal values or its largest difference, and below it where and how many."""
+    if row is None:
         return "—"
-    if any(row.get("problem") for row in rows):
-        return NOT_COMPARABLE
-    count, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
-    gap = f", at most {max(row['max_lsb'] for row in rows)} LSB" if differing else ""
-    return f"{share(count - differing, count)}<br><small>of {count:,}{gap}</small>"
+    inside = row["what"].partition(" ")[2] if row["what"].partition(" ")[0] in INNER else ""
+    notes = [inside] if inside else []
+    if row.get("problem"):
+        shown = NOT_COMPARABLE
+    elif row["kind"] == "int8":
+        shown = share(row["count"] - row["differing"], row["count"])
+        notes += [f"of {row['count']:,}", *([f"at most {row['max_lsb']} LSB"] if row["differing"] else [])]
+    else:
+        shown = f"{row['max_abs']:.2g}"
+    return f"{shown}<br><small>{escape(', '.join(notes))}</small>"
 
 
 def render_storage(report: Report) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from ...compress.data import Scaling
 from ..program import Quantization
 from .charts import legend, plot
+from .columns import render_columns
 from .figures import escape, number, region
 from .headline import Row
 from .pictures import diverging, pictures
@@ -35,8 +36,9 @@ class Samples:
     dtype: str
 
 
-def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, keras: str) -> str:
-    """The section of the report; `keras` names the model that y.f32 comes from."""
+def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row, keras: str) -> str:
+    """The section of the report: pictures, curves of records, or the columns of a table; `keras` names the model that y.f32
+    comes from, `data` describes the samples (`kind` and `columns`, where they are known)."""
     scaling = Scaling.from_json(manifest["data"]["scaling"])
     x = golden["x"].reshape(len(golden["x"]), -1)
     stated = manifest["tensors"]["y"]
@@ -56,12 +58,23 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, keras: st
     worst, rest = order[:WORST], order[WORST:][::-1]
     spread = rest[np.unique(np.linspace(0, len(rest) - 1, SPREAD).round().astype(int))] if len(rest) else rest
     groups = {f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread}
-    drawn = (_as_pictures if is_picture(samples.shape) else _as_plots)(groups, samples)
+    if data_kind(data, manifest) == "table":
+        drawn = render_columns(samples.values, samples.errors, data.get("columns"), worst.tolist(), samples.labels)
+    else:
+        drawn = (_as_pictures if is_picture(samples.shape) else _as_plots)(groups, samples)
     intro = (
         f"{len(x)} test samples (golden/x.npy): what went in, what the model {escape(keras)} makes of it, and what the int8 "
         "program makes of it. Errors are squared and summed over a sample, in model units."
     )
     return f"<p>{intro}</p>\n{drawn}"
+
+
+def data_kind(data: Row, manifest: Row) -> str | None:
+    """`images`, `table` or `record`, as `data` says; what earlier manifests leave open follows from their recipe, else None."""
+    if "kind" in data or is_picture(data["shape"]):
+        return data.get("kind", "images")
+    recipe = manifest.get("recipe", {}).get("data")
+    return None if recipe is None else "record" if recipe.get("window") or data["dtype"] == "uint8" else "table"
 
 
 def is_picture(shape: Sequence[int]) -> bool:

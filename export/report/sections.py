@@ -110,8 +110,8 @@ def render_training(report: Report) -> str:
         return ""
     if any("validation" in line.kind for line in lines):
         entries.append(("other validation", "dotted: validation"))
-    chart = line_chart(lines, title="Loss per epoch", separators=separators[:-1])
-    return f'{legend(entries)}\n{chart}\n<p class="soft">Loss over epochs; upright dashed lines part the stages.</p>'
+    chart = line_chart(lines, title="Loss per epoch", x="epoch", y="loss", separators=separators[:-1])
+    return f'{legend(entries)}\n{chart}\n<p class="soft">Upright dashed lines part the stages.</p>'
 
 
 def render_skipped(report: Report) -> str:

@@ -67,5 +67,5 @@ def _chart(change: str, rows: list[Row]) -> str:
         lines.append(Line(kind, [scale * row["level"] for row in of_place], [row["error"] for row in of_place]))
         entries.append((kind, place))
     unit = "zeros in percent" if change == "kernel sparsity" else "bits"
-    chart = line_chart(lines, title=f"Error by {change}")
-    return f'{legend(entries)}\n{chart}\n<p class="soft">Error over {unit}.</p>'
+    chart = line_chart(lines, title=f"Error by {change}", x=unit, y="squared error per sample, in model units")
+    return f"{legend(entries)}\n{chart}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .charts import Bar, bar_chart
-from .figures import details, escape, table
+from .figures import details, duration, escape, table
 from .headline import Row, groups
 
 HOW = "Not measured yet: <code>tiedae bench BUNDLE</code> adds latency, memory and start-up to metrics.json and to this page."
@@ -77,15 +77,11 @@ def _bar(row: Row) -> Bar:
     whisker = (median * row["ratio_low"] / ratio, median * row["ratio_high"] / ratio) if interval and ratio else None
     ran = [row.get("provider") or row.get("runtime"), row.get("ports"), _against(row) or row.get("note")]
     kind = KINDS.get(row.get("maker", ""), "keras")
-    return Bar(_name(row), median, _time(median), kind, "; ".join(filter(None, ran)), _ratio(row), whisker)
+    return Bar(_name(row), median, duration(median), kind, "; ".join(filter(None, ran)), _ratio(row), whisker)
 
 
 def _name(row: Row) -> str:
     return str(row.get("subject") or row.get("file") or row.get("runtime"))
-
-
-def _time(microseconds: float) -> str:
-    return f"{microseconds:,.0f} µs" if microseconds >= 100 else f"{microseconds:.3g} µs"
 
 
 def _ratio(row: Row) -> str:
@@ -101,7 +97,11 @@ def _against(row: Row) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     case = _title([row.get(key) for key in CASE])
-    numbers = (_time(row["median_us"]), _time(row["p95_us"]) if row.get("p95_us") else "", f"{row.get('throughput') or 0:,.0f}")
+    numbers = (
+        duration(row["median_us"]),
+        duration(row["p95_us"]) if row.get("p95_us") else "",
+        f"{row.get('throughput') or 0:,.0f}",
+    )
     interval = f" [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]" if row.get("ratio_low") is not None else ""
     ratio = f"{row['ratio']:.3f}{interval}" if row.get("ratio") else ""
     return tuple(escape(cell) for cell in (case, _name(row), *numbers, ratio, row.get("against") or row.get("note") or ""))
@@ -121,7 +121,7 @@ def _memory(rows: Sequence[Row]) -> str:
         if row.get("resident_bytes") is not None
     ]
     title = "Resident memory, from the imported runtime to every signature run once; the ratio is to the stock file"
-    return f"<h3>{title}</h3>\n{bar_chart(bars)}" if bars else ""
+    return details(title, bar_chart(bars)) if bars else ""
 
 
 def _startup(rows: Sequence[Row]) -> str:
@@ -129,7 +129,7 @@ def _startup(rows: Sequence[Row]) -> str:
         Bar(
             _name(row),
             row["startup_ms"],
-            f"{row['startup_ms']:.3g} ms",
+            duration(1000 * row["startup_ms"]),
             KINDS.get(row.get("maker", ""), "keras"),
             ", ".join(row.get("signatures") or ()),
         )
@@ -138,7 +138,7 @@ def _startup(rows: Sequence[Row]) -> str:
     ]
     ends = [bar.end for bar in bars if bar.kind != "keras"]
     title = "Start-up, from opening the file to the first result"
-    return f"<h3>{title}</h3>\n{bar_chart(bars, end=max(ends, default=None))}" if bars else ""
+    return details(title, bar_chart(bars, end=max(ends, default=None))) if bars else ""
 
 
 def _skipped(rows: Sequence[Mapping[str, str]]) -> str:

@@ -3,9 +3,10 @@
 STYLE = """
 :root { color-scheme: light dark; --page: #fcfcfb; --text: #1d2024; --soft: #5d646d; --line: #dfe2e5; --panel: #f3f4f5;
   --input: #1d2024; --keras: #d9790b; --ours: #1c6dd0; --stock: #9aa1aa; --ok: #14804a; --failed: #c4281b;
-  --heat: 217, 121, 11; }
+  --heat: 217, 121, 11; --shade: #0000004d; }
 @media screen and (prefers-color-scheme: dark) { :root { --page: #15171a; --text: #e7e9eb; --soft: #9ea6af; --line: #33383e;
-  --panel: #1e2125; --input: #e7e9eb; --keras: #f2a245; --ours: #62a6f8; --stock: #747c86; --ok: #4cc38a; --failed: #ff7b6e; } }
+  --panel: #1e2125; --input: #e7e9eb; --keras: #f2a245; --ours: #62a6f8; --stock: #747c86; --ok: #4cc38a; --failed: #ff7b6e;
+  --shade: #ffffff52; } }
 * { box-sizing: border-box; }
 html { scroll-padding-top: 1rem; -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 :focus-visible { outline: 2px solid var(--ours); outline-offset: 2px; border-radius: 2px; }
@@ -22,13 +23,17 @@ th small { display: block; font-weight: 400; overflow-wrap: anywhere; }
 nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; font-size: .9rem; margin: 1rem 0; }
 a { color: var(--ours); text-decoration: none; } a:hover { text-decoration: underline; }
 code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .9rem; margin: 1.4rem 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); gap: .9rem; margin: 1.4rem 0; }
 .card { background: var(--panel); border-radius: .6rem; padding: 1rem 1.15rem; }
 .card b { display: block; font-size: 1.9rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .card span { color: var(--soft); font-size: .88rem; display: block; }
 .ok { color: var(--ok); white-space: nowrap; } .failed { color: var(--failed); white-space: nowrap; font-weight: 600; }
 .alarm { border-left: 4px solid var(--failed); padding: .1rem 1rem; background: var(--panel); }
-.wide { overflow-x: auto; max-width: 100%; }
+.wide { overflow-x: auto; max-width: 100%; scrollbar-width: thin; scrollbar-color: var(--soft) var(--panel);
+  background: linear-gradient(to right, var(--page) 40%, transparent) left / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--page) 40%, transparent) right / 2.5rem 100% no-repeat local,
+    linear-gradient(to right, var(--shade), transparent) left / .9rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--shade), transparent) right / .9rem 100% no-repeat scroll, var(--page); }
 .wide td { max-width: 34rem; }
 li, .card, .alarm, figcaption, .bars th, .lead { overflow-wrap: anywhere; }
 table { border-collapse: collapse; min-width: 55%; font-size: .88rem; }
@@ -44,6 +49,10 @@ thead th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 rect.keras, circle.keras { fill: var(--keras); } rect.ours, circle.ours { fill: var(--ours); }
 rect.stock, circle.stock { fill: var(--stock); }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; } .chart, .plot { display: block; }
+.axes { padding: 0 2.2rem 0 5rem; max-width: 100%; } .axes .chart { overflow: visible; }
+.axis { font-size: .78rem; color: var(--soft); margin: .3rem 0; max-width: none; } .axis.up { margin-left: -5rem; }
+.axis.right { text-align: right; margin-right: -2.2rem; }
+.axis.up::before { content: "↑ "; } .axis.right::after { content: " →"; }
 .grid { stroke: var(--line); } .separator { stroke: var(--soft); stroke-dasharray: 7 5; }
 polyline { fill: none; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 .input { stroke: var(--input); stroke-width: 3; stroke-opacity: .4; } .keras { stroke: var(--keras); }
@@ -104,7 +113,8 @@ footer { color: var(--soft); font-size: .82rem; padding-top: 2rem; padding-botto
   table { font-size: .82rem; } .wide table { width: 100%; } th, td, code { overflow-wrap: anywhere; white-space: normal; }
   .heat td, .heat th { padding: .15rem .35rem; white-space: normal; }
   .wide td, .wide .ok, .wide .failed { white-space: normal; max-width: none; }
-  .wide tbody td { min-width: 6.2rem; } .wide th.n { min-width: 4.4rem; white-space: normal; }
+  .wide thead th { white-space: normal; } .wide tbody td { min-width: 4.6rem; }
+  .wide th.n { min-width: 4.4rem; white-space: normal; }
   .wide td.n { min-width: 0; white-space: nowrap; } .wide .heat td { min-width: 3rem; }
   .heat tbody th { min-width: 5rem; } .heat small { font-size: .72rem; }
   .samples { grid-template-columns: repeat(9, 1fr); gap: .3rem; } .cards { grid-template-columns: repeat(3, 1fr); }

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from ..parity.tables import cell_text, is_codes, worst
 from ..runtimes.table import SAME_ROUNDING
+from .figures import share
 
 Row = tuple[str, str, str, str]
 """What, test error, bytes, parity."""
@@ -46,19 +48,26 @@ def _parity(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> str:
     parts = [copies]
     if file.get("note"):
         parts.append(file["note"])
-    rows = [row for row in metrics["parity"] if row["file"] == file["file"] and row["what"].startswith("codes")]
+    rows = [row for row in metrics["parity"] if row["file"] == file["file"]]
     for same in (True, False):
-        group = [row for row in rows if (row["runtime"] in SAME_ROUNDING) == same]
+        group = [row for row in rows if is_codes(row) and (row["runtime"] in SAME_ROUNDING) == same]
         if group:
-            parts.append(f"{_codes(group)} in {' and '.join(sorted({row['runtime'] for row in group}))}")
+            parts.append(_codes(group))
+    parts += [f"{row['what']}: {cell_text(row)}" for row in rows if row["what"].startswith("codes against ")]
     return ", ".join(parts)
 
 
 def _codes(rows: list[Mapping[str, Any]]) -> str:
-    total, differing = sum(row["count"] for row in rows), sum(row["differing"] for row in rows)
-    if differing == 0:
-        return "codes equal"
-    return f"{1 - differing / total:.2%} equal, at most {max(row['max_lsb'] for row in rows)} LSB off"
+    """The comparison with the program that is furthest apart, of all signatures and runtimes in `rows`."""
+    row, runtimes = worst(rows), list(dict.fromkeys(row["runtime"] for row in rows))
+    assert row is not None
+    if row.get("problem"):
+        return f"codes not comparable in {row['runtime']}"
+    if not row["differing"]:
+        return f"codes equal in {' and '.join(runtimes)}"
+    others = f", the worst of {' and '.join(runtimes)}" if len(runtimes) > 1 else ""
+    equal = share(row["count"] - row["differing"], row["count"])
+    return f"{equal} of codes equal, at most {row['max_lsb']} LSB off in {row['runtime']}{others}"
 
 
 def _keras_bytes(metrics: Mapping[str, Any]) -> str:

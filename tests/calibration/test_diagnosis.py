@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from tiedae.calibration import Calibration, Representative, calibrate, representative
-from tiedae.calibration.diagnosis import Diagnosis, Limits, diagnose, reconstruction_error, simulated_error
+from tiedae.calibration.diagnosis import Diagnosis, Halves, Limits, diagnose, reconstruction_error, simulated_error
 from tiedae.calibration.page import render_page
 from tiedae.compress import LayerConfig, ModelConfig, QuantizationSpec, RecipeError, Samples, Scaling, TiedAutoencoder
 from tiedae.compress.errors import InputError
@@ -35,6 +35,20 @@ def normal() -> Representative:
     return drawn(np.random.default_rng(0).normal(0, 1, (128, 6)))
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ((2.5, 2.0), "More samples were better: an error of 2 with ranges of 96 samples, 2.5 with those of 48, −20.00 % ("),
+        ((2.0, 2.5), "More samples were worse: an error of 2.5 with ranges of 96 samples, 2 with those of 48, +25.00 % ("),
+        ((2.0, 2.0), "More samples were no better and no worse: an error of 2 with"),
+        ((0.0, 1.0), "More samples were worse: an error of 1 with ranges of 96 samples, 0 with those of 48 ("),
+    ],
+)
+def test_more_samples_are_better_or_worse_in_words(error: tuple[float, float], text: str) -> None:
+    halves = Halves(32, 48, 96, error, {}, {})
+    assert halves.text.startswith(text) and halves.text.endswith("simulated on 32 held out)")
+
+
 def test_well_spread_data_have_nothing_to_tell(normal: Representative) -> None:
     diagnosis = looked_into(tiny(), normal, worse=0.2)
     assert diagnosis.findings == () and diagnosis.skipped == ""
@@ -50,7 +64,11 @@ def test_an_outlier_that_only_the_second_half_has_makes_more_samples_worse(norma
     assert {"", "x", "encoder_0", "code"} <= worse
     assert diagnosis.halves.error[1] > 1.05 * diagnosis.halves.error[0]
     (text,) = (f.text for f in diagnosis.findings if f.tensor == "x" and f.kind == "more samples")
-    assert re.search(r"x: the error of its grid is \d+\.\d % more with all 96 samples than with half of them, on 32 held", text)
+    grid = r"x: worse, the error of its grid is \d+\.\d % higher with all 96 samples than with half of them, on 32 held"
+    assert re.search(grid, text)
+    (whole,) = (f.text for f in diagnosis.findings if not f.tensor)
+    assert whole.startswith("worse: the error is ")
+    assert diagnosis.halves.text.startswith("More samples were worse: an error of ")
 
 
 @pytest.mark.parametrize("value", [0.0, 2.5])
@@ -166,3 +184,12 @@ def test_the_page_has_one_bar_where_a_tensor_is_one_value(normal: Representative
     page = render_page("dead", calibration, diagnose(model, normal, calibration, SPEC))
     figure = page[page.index("<h3>decoder_1</h3>") :].split("</figure>")[0]
     assert "<rect" not in figure and "100 % exactly 0" in figure
+
+
+def test_the_page_says_whether_more_samples_were_better(normal: Representative) -> None:
+    model = tiny()
+    calibration = calibrate(model, normal)
+    diagnosis = diagnose(model, normal, calibration, SPEC)
+    assert diagnosis.halves is not None
+    page = render_page("name", calibration, diagnosis)
+    assert diagnosis.halves.text in page and re.search("More samples were (better|worse)", page)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tiedae.export.report.charts import linear_ticks, log_ticks
+from tiedae.export.report.charts import TOP, Axis, chart, linear_ticks, log_ticks
 from tiedae.export.report.figures import details, escape, number, page, size, table
 
 from .front import COUNTED, HEADER, cells, point_text
 
 Row = Mapping[str, Any]
 
-TOP, HEIGHT, LEFT, WIDTH = 12, 330, 9, 88
-"""The frame of the plot: down in pixels, across in percent."""
+HEIGHT = 330
+"""Pixels of the plot's frame."""
 HIGHEST = 3.0
 """Trials whose error is so many times the lowest are drawn at the upper edge."""
 
@@ -52,38 +51,34 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> str:
     """Error against bytes, bytes logarithmic; the front as steps, the limits as dashed lines."""
     key, reference, limits = COUNTED[front["size"]], front["reference"], front["limits"]
     lowest = min(min(row["error"] for row in measured), reference["error"])
-    errors = [min(row["error"], HIGHEST * lowest) for row in measured] + [reference["error"]]
+    highest = max(HIGHEST * lowest, reference["error"])
+    errors = [min(row["error"], highest) for row in measured] + [reference["error"]]
     allowed = None if limits["error_increase"] is None else reference["error"] * (1 + limits["error_increase"])
-    errors += [allowed] if allowed is not None and allowed <= HIGHEST * lowest else []
+    errors += [allowed] if allowed is not None and allowed <= highest else []
     sizes = [row[key] for row in measured] + ([limits["bytes"]] if limits["bytes"] else [])
     across, down = _size_ticks(min(sizes), max(sizes)), linear_ticks(min(errors), max(errors))
+    counted = {"file": "bytes of the int8 .tflite", "gzip": "bytes of the int8 .tflite after gzip"}[front["size"]]
+    right = Axis(counted, across[0], across[-1], across, logarithmic=True)
+    up = Axis("squared error per validation sample, in model units", down[0], down[-1], down)
 
     def x(value: float) -> float:
-        return LEFT + WIDTH * math.log(value / across[0]) / math.log(across[-1] / across[0])
+        return 100 * right.at(value)
 
     def y(value: float) -> float:
-        return TOP + HEIGHT * (1 - (min(value, down[-1]) - down[0]) / (down[-1] - down[0]))
+        return TOP + HEIGHT * (1 - up.at(value))
 
-    label = "Error of validation samples against bytes of every trial"
-    parts = [f'<svg class="chart" width="100%" height="{TOP + HEIGHT + 44}" role="img" aria-label="{label}">']
-    for tick in down:
-        parts.append(_line("grid", LEFT, y(tick), LEFT + WIDTH, y(tick)))
-        parts.append(f'<text x="{LEFT - 1}%" y="{y(tick):.1f}" dy="4" text-anchor="end">{tick:g}</text>')
-    for tick in across:
-        parts.append(f'<text x="{x(tick):.2f}%" y="{TOP + HEIGHT + 18}" text-anchor="middle">{_kilo(tick)}</text>')
-    counted = {"file": "bytes of the int8 .tflite", "gzip": "bytes of the int8 .tflite after gzip"}[front["size"]]
-    parts.append(f'<text x="{LEFT + WIDTH}%" y="{TOP + HEIGHT + 38}" text-anchor="end">{counted}</text>')
+    marks = []
     if limits["bytes"]:
-        parts.append(_line("separator", x(limits["bytes"]), TOP, x(limits["bytes"]), TOP + HEIGHT))
+        marks.append(_line("separator", x(limits["bytes"]), TOP, x(limits["bytes"]), TOP + HEIGHT))
     if allowed is not None and allowed <= down[-1]:
-        parts.append(_line("separator", LEFT, y(allowed), LEFT + WIDTH, y(allowed)))
-    parts.append(_line("keras", LEFT, y(reference["error"]), LEFT + WIDTH, y(reference["error"])))
+        marks.append(_line("separator", 0, y(allowed), 100, y(allowed)))
+    marks.append(_line("keras", 0, y(reference["error"]), 100, y(reference["error"])))
     ends = [*front["front"][1:], None]
     for row, after in zip(front["front"], ends, strict=True):
-        right = LEFT + WIDTH if after is None else x(after[key])
-        parts.append(_line("ours", x(row[key]), y(row["error"]), right, y(row["error"])))
+        end = 100 if after is None else x(after[key])
+        marks.append(_line("ours", x(row[key]), y(row["error"]), end, y(row["error"])))
         if after is not None:
-            parts.append(_line("ours", right, y(row["error"]), right, y(after["error"])))
+            marks.append(_line("ours", end, y(row["error"]), end, y(after["error"])))
     best = {row["trial"]: row["name"] for row in front["front"]}
     for row in sorted(measured, key=lambda row: row["trial"] in best):
         name = best.get(row["trial"], "")
@@ -92,11 +87,18 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> str:
         shown = f"{title}: {point_text(row['point'])}; error {number(row['error'])}, {size(row[key])}"
         kind, radius = ("ours" if name else "stock"), 8 if chosen else 5 if name else 4
         dot = f'<circle class="{kind}" cx="{x(row[key]):.2f}%" cy="{y(row["error"]):.1f}" r="{radius}"/>'
-        parts.append(f"<g><title>{escape(shown)}</title>{dot}</g>")
+        marks.append(f"<g><title>{escape(shown)}</title>{dot}</g>")
         if name:
-            at = f'x="{x(row[key]):.2f}%" dx="8" y="{y(row["error"]) - 8:.1f}"'
-            parts.append(f"<text {at}>{name.removeprefix('point-')}</text>")
-    return "".join(parts) + "</svg>"
+            marks.append(_label(x(row[key]), y(row["error"]), name.removeprefix("point-")))
+    title = "Error of validation samples against bytes of every trial"
+    beyond = sum(row["error"] > up.high for row in measured)
+    note = f'<p class="soft">At the upper edge: trials with an error above {up.high:g} ({beyond}).</p>' if beyond else ""
+    return chart(right, up, marks, height=HEIGHT, title=title, across=_kilo) + note
+
+
+def _label(x: float, y: float, text: str) -> str:
+    """A text right of a dot, below it near the upper edge: `x` in percent, `y` in pixels."""
+    return f'<text x="{x:.2f}%" dx="8" y="{y + (20 if y < TOP + 20 else -8):.1f}">{escape(text)}</text>'
 
 
 def _size_ticks(low: float, high: float) -> list[float]:
@@ -110,7 +112,10 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _kilo(count: float) -> str:
-    return f"{count / 1e6:g} MB" if count >= 1e6 else f"{count / 1e3:g} kB" if count >= 1e3 else f"{count:g} B"
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:g} {unit}"
+    return f"{count:g} B"
 
 
 def _legend() -> str:

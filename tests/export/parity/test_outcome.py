@@ -29,7 +29,7 @@ def metrics(**changes: Any) -> dict[str, Any]:
         "storage": [],
         "parity": [
             {**parity, "what": "codes (encode)", "differing": 3, "max_lsb": 2, "share": 0.03},
-            {**parity, "what": "operation y", "differing": 0, "max_lsb": 1, "share": 0.0},
+            {**parity, "what": "operation y", "count": 200, "differing": 1, "max_lsb": 1, "share": 0.005},
         ],
         "quality": [{"row": "tiedae a.int8.tflite", "runtime": "litert-xnnpack", "file": "a.int8.tflite", "error": 7.25}],
         "files": [{"file": "a.int8.tflite", "bytes": 1234567, "maker": "tiedae", "kernel_copies": 1}],
@@ -96,7 +96,9 @@ def test_the_summary_gives_the_verdict_first_then_what_failed() -> None:
     assert text.startswith("## ❌ toy: 1 of 2 checks failed\n\n### Failed checks\n")
     assert "| codes a.int8.tflite encode ort-cpu | 3 of 100 differ | 0.97 | == 1 |" in text
     assert "| a.int8.tflite | 1,234,567 | 1 |" in text
-    assert "| a.int8.tflite | litert-xnnpack | 3% | 2 |  | 1 |  |" in text
+    assert "### Parity: int8 files against the integer program, values that differ, and by how much\n" in text
+    assert "| files | runtime | codes (encode) | worst operation |" in text
+    assert "| TFLite | litert-xnnpack | 3 %, 2 LSB | y: 0.5 %, 1 LSB |" in text
     assert "| tiedae a.int8.tflite | litert-xnnpack | 7.25 |" in text
     assert "| ort-cuda on int8 | no GPU |" in text
     assert text.endswith("Versions: numpy 2.4.6\n")
@@ -116,7 +118,7 @@ def test_the_device_of_keras_and_a_problem_are_told() -> None:
     problem = {"file": "a", "runtime": "ort-cpu", "what": "float y", "kind": "float", "problem": "got nan"}
     keras = {"device": "/physical_device:GPU:0", "name": "NVIDIA H100", "tf32": False}
     text = to_markdown(metrics(parity=[problem], keras=keras))
-    assert "| a | ort-cpu |  |  |  |  |  | got nan |" in text
+    assert "| a | ort-cpu | not comparable | got nan |" in text
     assert r"Keras ran on NVIDIA H100 (/physical\_device:GPU:0)." in text
 
 
@@ -130,3 +132,22 @@ def test_the_overview_counts_by_kind_and_says_each_reason_once():
     assert tables["Skipped"] == [("a, b", "not here")]
     assert tables["Failed"] == [("golden code", "others")]
     assert "Failed" not in {title for title, _, _ in overview(metrics(checks=[check("golden y", True)]))}
+
+
+def test_tflite_against_onnx_is_not_counted_into_a_file_s_own_y() -> None:
+    parity = {"file": "a.int8.onnx", "runtime": "ort-cpu", "kind": "int8", "reference": "program", "count": 1000}
+    rows = [
+        {**parity, "what": "y (reconstruct)", "differing": 0, "max_lsb": 0},
+        {
+            **parity,
+            "what": "formats: y",
+            "reference": "litert-xnnpack",
+            "against": "litert-xnnpack",
+            "differing": 310,
+            "max_lsb": 9,
+        },
+    ]
+    tables = {title: rows for title, _, rows in overview(metrics(parity=rows))}
+    own = tables["Parity: int8 files against the integer program, values that differ, and by how much"]
+    assert own == [("ONNX", "ort-cpu", "equal")]
+    assert tables["Parity: TFLite against ONNX"] == [("a.int8.onnx", "ort-cpu", "y", "int8, litert-xnnpack", "31 %, 9 LSB")]

@@ -22,7 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiedae.export.report.charts import Line, line_chart
+from tiedae.export.report.figures import page
 from tiedae.export.report.rendering import render_bundle
+from tiedae.searching.page import render as render_front
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe")
@@ -137,8 +140,8 @@ def reports(finished_run, tmp_path_factory, make_bench) -> dict[str, Path]:
     digest = hashlib.sha256((folder / "metrics.json").read_bytes()).hexdigest()
     manifest["files"]["metrics.json"]["sha256"] = digest
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    page, _ = render_bundle(folder)
-    return {"curves": finished_run / "bundle" / "report.html", "pictures": page}
+    pictures, _ = render_bundle(folder)
+    return {"curves": finished_run / "bundle" / "report.html", "pictures": pictures}
 
 
 LOOK = """(() => {
@@ -215,6 +218,92 @@ def test_nothing_is_broken_hidden_or_off_the_page(browser, reports, kind, width,
 
 
 @pytest.mark.parametrize("kind", ["curves", "pictures"])
+def test_what_scrolls_shows_it_on_a_phone(browser, reports, kind):
+    """A shade at the edge beyond which a wide table goes on, that of the other edge covered; and a thin bar."""
+    browser.open(reports[kind], width=360)
+    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    shown = browser.evaluate("""[...document.querySelectorAll('.wide')]
+      .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => getComputedStyle(e))
+      .map(s => [s.overflowX, s.scrollbarWidth, s.backgroundAttachment, s.backgroundImage.match(/gradient/g).length])""")
+    assert len(shown) >= 5
+    assert all(each == ["auto", "thin", "local, local, scroll, scroll, scroll", 4] for each in shown)
+
+
+OUTSIDE = """(() => {
+  const found = [];
+  for (const drawing of document.querySelectorAll('.axes')) {
+    const frame = drawing.getBoundingClientRect();
+    for (const mark of drawing.querySelectorAll('text, circle, line, polyline, p')) {
+      const box = mark.getBoundingClientRect();
+      const over = [frame.left - box.left, box.right - frame.right, frame.top - box.top, box.bottom - frame.bottom];
+      if (Math.max(...over) > 1.5) found.push(`${mark.tagName} ${mark.textContent} ${over.map(v => v.toFixed(1))}`);
+    }
+  }
+  return [document.querySelectorAll('.axes').length, found];
+})()"""
+"""How many charts there are, and the marks and labels that lie outside of their drawing."""
+
+
+@pytest.mark.parametrize("width", [320, 360, 1280])
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([1, 2, 3], [0.05, 0.01, 0.0094]),
+        ([1, 2], [1.00025e-9, 1.0003e-9]),
+        (range(1, 1001), [10.0 ** (i % 19 - 9) for i in range(1000)]),
+        ([1, 2, 3], [-123456.5, 0.0, 99999.25]),
+        ([7], [0.0]),
+    ],
+    ids=["usual", "narrow", "wide", "signed", "one"],
+)
+def test_charts_stay_inside_their_drawing(browser, tmp_path, width, x, y):
+    title = "squared error per validation sample, in model units"
+    drawn = line_chart([Line("train", x, y)], title="t", x="epoch", y=title, separators=[1.5])
+    path = tmp_path / "chart.html"
+    path.write_text(page("t", f"<main>{drawn}</main>"), encoding="utf-8")
+    browser.open(path, width=width)
+    assert browser.evaluate(OUTSIDE) == [1, []]
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("factor", [1, 1_000_000])
+def test_the_chart_of_a_search_stays_inside_its_drawing(browser, tmp_path, width, factor):
+    """Points on all edges: the smallest and largest file, the lowest error, and one far above it."""
+    errors = {60_000: 9.5, 80_000: 7.25, 552_352: 6.125, 1_149_792: 5.0, 70_000: 5e6}
+    rows = [
+        {"trial": i, "state": "complete", "point": {"code": i}, "error": error * factor, "bytes": size * factor}
+        | {"gzip_bytes": size, "latency_us": None, "error_increase": 0.5, "meets": True}
+        for i, (size, error) in enumerate(errors.items(), 1)
+    ]
+    found = {
+        "limits": {"bytes": 2_000_000 * factor, "error_increase": 0.5, "latency_us": None},
+        "size": "file",
+        "reference": {"error": 8.0 * factor, "bytes": 900_000, "latency_us": None},
+        "chosen": "point-104",
+        "front": [row | {"name": f"point-{100 + row['trial']}"} for row in rows[:4]],
+        "trials": rows,
+    }
+    path = tmp_path / "front.html"
+    path.write_text(render_front(found, "a search"), encoding="utf-8")
+    browser.open(path, width=width)
+    assert browser.evaluate(OUTSIDE) == [1, []]
+    assert {key: value for key, value in browser.evaluate(LOOK).items() if key in STUMBLES and value} == {}
+
+
+def test_labels_of_a_report_stay_inside_on_a_phone(browser, reports):
+    browser.open(reports["curves"], width=320)
+    count, found = browser.evaluate(OUTSIDE)
+    assert count >= 1 and found == []
+
+
+def test_a_label_outside_is_seen(browser, tmp_path):
+    drawn = line_chart([Line("train", [1, 2], [1.0, 2.0])], title="t", x="epoch", y="loss").replace('x="-8"', 'x="-90"', 1)
+    (tmp_path / "chart.html").write_text(page("t", f"<main>{drawn}</main>"), encoding="utf-8")
+    browser.open(tmp_path / "chart.html", width=360)
+    assert len(browser.evaluate(OUTSIDE)[1]) == 1
+
+
+@pytest.mark.parametrize("kind", ["curves", "pictures"])
 def test_it_prints_on_a_few_pages(browser, reports, kind):
     browser.open(reports[kind], width=1280)
     pages = re.findall(rb"/Type\s*/Page\b", browser.pdf())
@@ -223,15 +312,15 @@ def test_it_prints_on_a_few_pages(browser, reports, kind):
 
 def test_the_check_sees_what_is_wrong(browser, tmp_path):
     """A page with one fault of each kind: none goes unnoticed."""
-    page = tmp_path / "wrong.html"
-    page.write_text(
+    path = tmp_path / "wrong.html"
+    path.write_text(
         "<main><nav><a href='#nowhere'>x</a></nav><section><img src='data:image/png;base64,AAAA'><svg></svg>"
         "<p style='color: #999; background: #fff'>faint</p><div style='width: 3000px'>wide</div>"
         "<div class='wide' style='overflow-x: auto; width: 50px'><b>wordthatislongerthanthat</b></div></section></main>"
         "<script>undefined.name</script>",
         encoding="utf-8",
     )
-    browser.open(page, width=360)
+    browser.open(path, width=360)
     found = browser.evaluate(LOOK)
     assert [key for key in STUMBLES if not found[key]] == [] and found["overflow"] > 0
     assert any(event.get("method") == "Runtime.exceptionThrown" for event in browser.events)

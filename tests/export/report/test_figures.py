@@ -216,7 +216,7 @@ def test_errors_of_quantization_and_conversion_are_columns():
     ]
     html = error_maps(rows, ["y"])
     assert re.findall(r'<td class="(heat.)">(.*?)</td>', html) == [("heat4", "27 dB"), ("heat0", "equal"), ("heat1", "132 dB")]
-    assert html.count("<h3>") == 2 and error_maps([], ["y"]) == ""
+    assert html.count("<h3>Signal-to-noise ratio per layer in dB") == 2 and error_maps([], ["y"]) == ""
 
 
 def test_whiskers_lie_around_the_end_of_their_bar_and_long_bars_are_broken():

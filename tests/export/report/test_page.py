@@ -20,6 +20,8 @@ from tiedae.export.report.card import render_card
 from tiedae.export.report.page import render_report
 from tiedae.export.report.samples import is_picture
 
+from .html_tables import records, section
+
 
 class Page(HTMLParser):
     """Collects what a browser would see, and fails where an element is left open or closed twice."""
@@ -124,8 +126,8 @@ def test_numbers_are_those_of_the_metrics(make_parts):
     for row in metrics["files"]:
         assert f"{row['bytes']:,} B" in text
     assert "error of 6.905 in int8 (Keras float 6.821)" in text and "+1.2 % against Keras float" in text
-    assert "takes 0.4804 (TFLite int8) and 0.5155 (ONNX int8) of the bytes" in text and "0.5155 ×" in text
-    assert "holds each of its 2 kernels once; 100 % of codes equal in 2 runtimes" in text
+    assert "takes 565 kB, 0.48 × (TFLite int8) and 0.516 × (ONNX int8) the stock converters' bytes" in text
+    assert "holds each of its 2 kernels once" in text and "all 300,000 codes equal in litert-xnnpack and ort-cpu" in text
     assert "-1: 3 · 0: 197" in text and "0: 299,999 · +1: 1" in text and "0.99999 >= 0.999" in text
     assert "3e-07" in text and "no CUDA device <here>" in text
     assert "50 %" in text and "0.041 → 0.008" in text and "tensorflow 2.21.0" in text
@@ -138,7 +140,8 @@ def test_a_failed_check_is_told_first_and_in_words(make_parts):
     metrics["parity"][0] |= {"problem": "codes: got int8 [3], expected uint8 [3]"}
     page = Page(render_report(manifest, metrics, *arrays))
     assert page.all("b") and "1 of 3 checks failed kernel_1 <b>twice</b>" in page.text
-    assert "is not shown to hold every kernel once; codes cannot be compared" in page.text
+    assert "is not shown to hold every kernel once" in page.text
+    assert "storage proofs hold; codes cannot be compared in litert-xnnpack" in page.text
     assert "5 of 6" in page.text and "toy.int8.tflite: 2 copies" in page.text and "not comparable" in page.text
     assert "Failed check: kernel_1" in render_card(manifest, metrics)
 
@@ -197,7 +200,7 @@ def test_sections_without_content_are_left_out(make_parts):
     titles += ["versions"]
     assert page.titles == titles
     assert [attrs["href"] for attrs in page.all("a")] == [f"#{title}" for title in titles]
-    assert "takes 552,352 B" in page.text and "no stock file" in page.text and "codes were not compared" in page.text
+    assert "takes 565 kB" in page.text and "no stock file" in page.text and "codes were not compared" in page.text
     assert len(samples_of(page)) == 12
     assert "training" not in Page(render_report(manifest, metrics | {"history": []}, *arrays)).titles
 
@@ -246,9 +249,78 @@ positive = st.floats(1e-7, 1e4)
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(positive, st.floats(-50, 50)), min_size=1, max_size=30))
 def test_curves_stay_inside_their_frame(values):
-    chart = charts.line_chart([charts.Line("train", range(1, len(values) + 1), values)], title="loss")
+    chart = charts.line_chart([charts.Line("train", range(1, len(values) + 1), values)], title="loss", x="epoch", y="loss")
     (points,) = [attrs["points"] for attrs in Page(chart).all("polyline")]
     at = np.array([[float(v) for v in point.split(",")] for point in points.split()])
     assert (at >= -1e-3).all() and (at <= 1000.001).all()
     order = np.argsort(values, kind="stable")
     assert (np.diff(at[order, 1]) <= 0.02).all()
+
+
+def parity_row(file, runtime, what, count, differing, **more):
+    row = {"file": file, "runtime": runtime, "provider": "p", "what": what, "kind": "int8", "reference": "program"}
+    return row | {"count": count, "differing": differing, "max_lsb": int(differing > 0)} | more
+
+
+def test_each_cell_of_the_parity_tables_is_one_comparison(make_parts):
+    """The file equals its program in every y; that TFLite's y differs from ONNX's, and codes, are cells of their own."""
+    manifest, metrics, *arrays = make_parts()
+    metrics["parity"] = [
+        parity_row("toy.int8.tflite", "litert-xnnpack", "codes (encode)", 4000, 10),
+        parity_row("toy.int8.tflite", "litert-xnnpack", "codes (reconstruct)", 4000, 20, max_lsb=3),
+        parity_row("toy.int8.tflite", "litert-xnnpack", "y (decode)", 64_000, 0),
+        parity_row("toy.int8.tflite", "litert-xnnpack", "operation y", 640, 32, max_lsb=1),
+        parity_row("toy.int8.tflite", "litert-xnnpack", "operation code", 50, 1, max_lsb=2),
+        parity_row("toy.encoder.int8.onnx", "ort-cpu", "codes (encode)", 4000, 0),
+        parity_row("toy.decoder.int8.onnx", "ort-cpu", "y (decode)", 64_000, 0),
+        parity_row("toy.int8.onnx", "ort-cpu", "formats: y", 64_000, 19_200, max_lsb=9)
+        | {"against": "litert-xnnpack", "reference": "litert-xnnpack"},
+        parity_row("toy.decoder.int8.onnx", "ort-cpu", "y of litert-xnnpack's codes", 64_000, 640)
+        | {"encoder": "litert-xnnpack", "reference": "ort-cpu"},
+        parity_row("toy.stock.int8.tflite", "litert-xnnpack", "codes against litert-reference", 4000, 2),
+        {**parity_row("toy.stock.f32.tflite", "litert-xnnpack", "float y", 64, 9), "kind": "float", "max_abs": 5e-7},
+        {**parity_row("toy.f32.tflite", "litert-xnnpack", "float y (decode)", 64, 9), "kind": "float", "max_abs": 3e-7},
+        {**parity_row("toy.f32.tflite", "litert-xnnpack", "layer z", 64, 9), "kind": "float", "max_abs": 4e-7},
+    ]
+    metrics["files"].append(metrics["files"][-1] | {"file": "toy.stock.f32.tflite"})
+    text = section(render_report(manifest, metrics, *arrays), "parity")
+    titles = [re.sub(r"</?h3>", "", title) for title in re.findall(r"<h3>.*?</h3>", text)]
+    assert [title.partition(":")[0] for title in titles[-5:]] == [
+        "Int8 files against the integer program",
+        "Float files against Keras",
+        "Stock int8 files against litert-reference",
+        "Stock float files against Keras",
+        "TFLite against ONNX",
+    ]
+    tflite, onnx = records(text, "codes (encode)", "codes (reconstruct)", "y (decode)", "worst operation")
+    assert tflite["codes (encode)"] == "99.75 % of 4,000, at most 1 LSB"
+    assert tflite["codes (reconstruct)"] == "99.5 % of 4,000, at most 3 LSB"
+    assert tflite["y (decode)"] == "100 % of 64,000" and tflite["worst operation"] == "98 % code, of 50, at most 2 LSB"
+    assert (onnx["codes (encode)"], onnx["codes (reconstruct)"]) == ("100 % of 4,000", "—")
+    (floats,) = records(text, "files", "y (decode)", "worst layer")
+    assert (floats["y (decode)"], floats["worst layer"]) == ("3e-07", "4e-07 z")
+    formats = {row["what"]: row for row in records(text, "what", "against")}
+    assert formats["y"]["differ"] == "30 %, 9 LSB" and formats["y"]["against"] == "int8, litert-xnnpack"
+    assert formats["y of litert-xnnpack's codes"]["differ"] == "1 %, 1 LSB"
+    (stock,) = records(text, "codes against litert-reference")
+    assert stock["codes against litert-reference"] == "99.95 % of 4,000, at most 1 LSB"
+
+
+@pytest.mark.parametrize(
+    ("differing", "text"), [(19_753, "30.864 % of their 64,000 values, by at most 9 of 255"), (0, "equal in all 64,000")]
+)
+def test_the_card_says_how_far_the_formats_reconstructions_are_apart(make_parts, differing, text):
+    manifest, metrics, *_ = make_parts()
+    assert "Reconstructions of the int8 TFLite" not in render_card(manifest, metrics)
+    row = parity_row("toy.int8.onnx", "ort-cpu", "formats: y", 64_000, differing, max_lsb=9 if differing else 0)
+    other = parity_row("toy.int8.onnx", "ort-cpu", "y (reconstruct)", 64_000, 7)
+    floats = row | {"kind": "float", "max_abs": 1e-6, "differing": 64_000}
+    metrics["parity"] += [other, floats, row | {"against": "litert-xnnpack", "reference": "litert-xnnpack"}]
+    assert text in render_card(manifest, metrics)
+
+
+def test_noise_is_called_a_signal_to_noise_ratio(make_parts):
+    manifest, metrics, *arrays = make_parts()
+    stated = {"error": "quantization", "precision": "int8", "form": "split", "layer": "y", "runtime": "program", "rms": 0.1}
+    text = section(render_report(manifest, metrics | {"errors": [stated | {"sqnr_db": 27.4}]}, *arrays), "parity")
+    assert "Signal-to-noise ratio per layer in dB, int8" in text and "27 dB" in text and "Noise" not in text

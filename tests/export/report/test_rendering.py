@@ -99,3 +99,10 @@ def test_it_runs_without_tensorflow(bundle):
     done = subprocess.run([sys.executable, "-c", block + call], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == [str(bundle / "report.html"), str(bundle / "MODEL_CARD.md")]
+
+
+def test_rows_of_stock_files_name_what_they_were_compared_with(finished_run):
+    metrics = json.loads((finished_run / "bundle" / "metrics.json").read_bytes())
+    stock = {file["file"] for file in metrics["files"] if file["maker"] == "stock"}
+    references = {(row["kind"], row["reference"]) for row in metrics["parity"] if row["file"] in stock}
+    assert ("float", "keras") in references and references <= {("float", "keras"), ("int8", "litert-reference")}

@@ -1,0 +1,127 @@
+"""The numbers that people read, each found by its header, with values that no other cell has."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tiedae.export.bench.benchmark import tables
+from tiedae.export.report.card import render_card
+from tiedae.export.report.page import render_report
+from tiedae.export.report.summary import table_rows
+
+from .html_tables import records, rows_of, section
+
+CODES = {"kind": "int8", "provider": "p", "reference": "program", "signature": "encode", "operation": "code"}
+
+
+def codes(file: str, runtime: str, differing: int, *, lsb: int = 1, what: str = "codes (encode)", count: int = 4000):
+    return CODES | {"file": file, "runtime": runtime, "what": what, "count": count, "differing": differing, "max_lsb": lsb}
+
+
+def facts(card: str) -> dict[str, str]:
+    """The rows of two cells in the card, by the first."""
+    return dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", card, re.M))
+
+
+def test_card_says_that_all_codes_are_equal(make_parts):
+    manifest, metrics, *_ = make_parts()
+    metrics["parity"] = [codes("toy.int8.tflite", "litert-xnnpack", 0), codes("toy.int8.onnx", "ort-cpu", 0)]
+    said = facts(render_card(manifest, metrics))["codes, against the integer program"]
+    assert said == "all 4,000 codes equal in litert-xnnpack and ort-cpu"
+
+
+def test_card_says_how_many_codes_differ_in_the_worst_comparison(make_parts):
+    manifest, metrics, *_ = make_parts()
+    other = codes("toy.int8.tflite", "litert-xnnpack", 30, lsb=2, what="codes (reconstruct)")
+    metrics["parity"] = [codes("toy.int8.tflite", "litert-xnnpack", 0), other, codes("toy.int8.onnx", "ort-cpu", 1)]
+    said = facts(render_card(manifest, metrics))["codes, against the integer program"]
+    where = "litert-xnnpack, reconstruct, the worst of 3 comparisons"
+    assert said == f"99.25 % of 4,000 codes equal, the rest at most 2 LSB off ({where})"
+
+
+def test_final_table_gives_the_fraction_of_equal_codes(make_parts):
+    _, metrics, *_ = make_parts()
+    metrics["parity"] = [
+        codes("toy.int8.tflite", "litert-xnnpack", 0),
+        codes("toy.int8.tflite", "tflm", 2, lsb=1, what="codes (reconstruct)"),
+        codes("toy.int8.tflite", "litert-builtin", 30, lsb=3),
+        codes("toy.int8.onnx", "ort-cpu", 1),
+        codes("toy.stock.int8.tflite", "litert-xnnpack", 8, what="codes against litert-reference"),
+    ]
+    rows = {row[0]: row[1:] for row in table_rows(metrics)}
+    assert rows["tied int8 tflite"][1:] == (
+        "552,352",
+        "kernel stored once, codes equal in litert-xnnpack, 99.25 % of codes equal, at most 3 LSB off in litert-builtin, "
+        "the worst of tflm and litert-builtin",
+    )
+    assert rows["tied int8 onnx"][2] == "kernel stored once, 99.975 % of codes equal, at most 1 LSB off in ort-cpu"
+    assert rows["stock int8 tflite"][2].endswith("codes against litert-reference: 0.2 %, 1 LSB")
+
+
+def test_error_bar_is_that_of_the_worst_runtime(make_parts):
+    manifest, metrics, *arrays = make_parts()
+    place = next(i for i, row in enumerate(metrics["quality"]) if row["row"].endswith("toy.int8.tflite"))
+    worst = metrics["quality"][place] | {"runtime": "tflm", "error": 8.125}
+    metrics["quality"].insert(place + 1, worst)
+    (bars,) = rows_of(section(render_report(manifest, metrics, *arrays), "error-per-stage"))
+    (row,) = [row for row in bars if row[0].startswith("tiedae toy.int8.tflite")]
+    assert row[2] == "8.125" and row[3] == "+19.1 %"
+    assert "litert-xnnpack 6.896, tflm 8.125, litert-reference 6.905" in row[0]
+
+
+def test_the_worst_runtime_has_the_longest_bar(make_parts):
+    manifest, metrics, *arrays = make_parts()
+    for row in metrics["quality"]:
+        row["error"] = 1.0
+    place = next(i for i, row in enumerate(metrics["quality"]) if row["row"].endswith("toy.int8.tflite"))
+    metrics["quality"].insert(place + 1, metrics["quality"][place] | {"runtime": "tflm", "error": 4.0})
+    text = section(render_report(manifest, metrics, *arrays), "error-per-stage")
+    assert sorted(re.findall(r'<rect class="ours" width="(.*?)%"', text)) == ["100.00", "25.00", "25.00"]
+
+
+def test_proof_table_by_its_headers(make_parts):
+    manifest, metrics, *arrays = make_parts()
+    aspects = ("copies", "values", "scales", "zeros")
+    names = [f"{kernel}.{aspect}" for kernel in ("kernel_0", "kernel_1") for aspect in aspects] + ["weights"]
+    metrics["storage"] = [{"file": "toy.int8.onnx", "name": name, "ok": True, "text": "fine"} for name in names]
+    metrics["storage"][5] |= {"ok": False, "text": "kernel_1: 3 values differ"}
+    (row,) = records(section(render_report(manifest, metrics, *arrays), "storage"), "kernels held", "statements proved")
+    assert row == {"": "✗ failed", "file": "toy.int8.onnx", "kernels held": "1 of 2", "statements proved": "8 of 9"}
+
+
+@pytest.fixture
+def measured(make_bench):
+    bench = make_bench()
+    bench["sizes"] = [
+        {"file": "a.tflite", "bytes": 552_352, "gzip_bytes": 417_011, "ratio": 0.481, "gzip_ratio": 0.512},
+        {"file": "b.tflite", "bytes": 1_149_792, "gzip_bytes": 814_513, "ratio": None, "gzip_ratio": None},
+    ]
+    bench["machine"] |= {"load_average": ""}
+    for key in ("memory", "startup"):
+        bench[key] = []
+    return bench
+
+
+def test_bench_prints_median_and_p95_each_under_its_header(measured):
+    found = {title: (header, rows) for title, header, rows in tables(measured)}
+    header, rows = found["Latency of reconstruct, batch 1, 1 thread, µs: the runtime's own call"]
+    row = dict(zip(header, rows[0], strict=True))
+    assert row["subject"] == "tiedae int8 tflite" and (row["median"], row["p95"]) == ("15.2", "18.2")
+
+
+def test_bench_prints_bytes_and_gzip_each_under_its_header(measured):
+    (header, rows) = next((header, rows) for title, header, rows in tables(measured) if title == "Files")
+    assert header == ("file", "bytes", "gzip", "against stock", "gzip")
+    assert rows == [("a.tflite", "552,352", "417,011", "0.481", "0.512"), ("b.tflite", "1,149,792", "814,513", "", "")]
+
+
+def test_report_has_median_and_p95_each_under_its_header(make_parts, make_bench):
+    manifest, metrics, *arrays = make_parts()
+    page = render_report(manifest, metrics | {"bench": make_bench()}, *arrays)
+    found = records(section(page, "speed"), "median", "p95", "samples/s")
+    (row,) = [r for r in found if r["subject"] == "tiedae int8 tflite" and "batch 32" in r["case"]]
+    assert (row["median"], row["p95"], row["samples/s"]) == ("486 µs", "584 µs", "65,789")
+    assert row["ratio"] == "0.953 [0.934, 0.972]" and row["against"] == "TFLiteConverter int8 tflite"
+    keras = [r for r in found if r["subject"].startswith("Keras") and "batch 32" in r["case"]]
+    assert [(r["median"], r["p95"]) for r in keras] == [("60.9 ms", "73.1 ms")]
