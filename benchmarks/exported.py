@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from tiedae.compress import (
     shrink,
     train_quantized,
 )
+from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED
 from tiedae.console import Console
 from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.export.bench.latency import Group, Timed, ratio, time_groups
@@ -38,11 +39,13 @@ SECONDS = 10
 
 @dataclass(frozen=True)
 class Variant:
-    """How the float net is compressed."""
+    """How the float net is compressed. `seed` of the training that goes on; without `pairs` kernels break the pair rule."""
 
     quantize: QuantizeConfig = RECIPE.quantize
     prune: PruneConfig | None = None
     interleave: int = 1
+    seed: int = RECIPE.train.seed
+    pairs: bool = True
 
     @property
     def phases(self) -> list[PruneConfig | QuantizeConfig]:
@@ -81,10 +84,12 @@ def trained(path: Path, splits: Splits, console: Console) -> Path:
 
 def compressed(start: Path, variant: Variant, splits: Splits, console: Console) -> TiedAutoencoder:
     """The float model of `start`, pruned and quantized."""
-    model, train, quantize = interleave(TiedAutoencoder.load(start), variant.interleave), RECIPE.train, variant.quantize
+    model, train, quantize = interleave(TiedAutoencoder.load(start), variant.interleave), replace(RECIPE.train, seed=variant.seed), variant.quantize
     if variant.prune is not None:
         prune(model, splits, variant.prune, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
         model = shrink(model) if variant.prune.kind == "structured" else model
+    for kernel in model.kernels:
+        kernel.pair_limit = PAIR_LIMIT if variant.pairs else UNPAIRED
     quantize_post_training(model, representative(splits.train, quantize.samples), quantize)
     if quantize.method == "qat":
         train_quantized(model, splits, quantize, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
