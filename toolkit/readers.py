@@ -223,10 +223,9 @@ def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], dro
         candidates = [i for i in range(len(names)) if _reads_as_label(names, i) and i not in dropped]
         found = [i for i in candidates if not columns or i not in features]
         if len(found) > 1 and not columns:
-            both = " and ".join(names[i] for i in found)
-            raise DataError(
-                f'{path}: {both} may both be labels; name one as `label` in [data], or `label = ""` to train on both'
-            )
+            named = " and ".join(names[i] for i in found)
+            right = 'name one as `label` in [data], or `label = ""` to train on all'
+            raise DataError(f"{path}: {named} are named like labels; {right}")
         place = found[0] if len(found) == 1 else None
         features = [i for i in features if i != place]
     if not features:
@@ -247,9 +246,8 @@ def _place(path: Path, names: Sequence[str], key: str, name: str) -> int:
         raise DataError(f"{path}: {names.count(name)} columns are named {name!r}; must be one for `{key}` in [data]")
     folded = {each.lower(): each for each in reversed(names)}
     close = difflib.get_close_matches(name.lower(), folded, 1)
-    right = (
-        f"did you mean {folded[close[0]]}?" if close else "there are " + ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
-    )
+    listed = ", ".join([*names[:SHOWN], *["…"] * (len(names) > SHOWN)])
+    right = f"did you mean {folded[close[0]]}?" if close else f"there are {listed}"
     raise DataError(f"{path}: no column {name!r}, as `{key}` in [data] has it; {right}")
 
 

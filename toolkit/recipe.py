@@ -181,7 +181,8 @@ def _expected(hint: Any) -> str:
         several = "one of " if len(get_args(hint)) > 1 else ""
         return several + ", ".join(get_args(hint))
     if get_origin(hint) in (types.UnionType, Union):
-        return " or ".join(_expected(choice) for choice in get_args(hint))
+        *others, last = (_expected(choice) for choice in get_args(hint))
+        return f"{', '.join(others)} or {last}"
     if get_origin(hint) is tuple:
         return f"a list, each {_expected(get_args(hint)[0])}"
     return _NAMES.get(hint, "a table")

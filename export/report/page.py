@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ...compress.errors import FormatError
+from .column_quality import render_columns
 from .drawing import draw_program
 from .figures import escape, number, page, share, size
 from .headline import Row, compare_sizes, exported_error, keras_float, promised_codes, stored_once
@@ -180,6 +181,7 @@ SECTIONS: Mapping[str, Callable[[Report], str]] = {
     "Graph": _graph,
     "Reconstructions": lambda report: render_samples(report.manifest, report.golden, keras=keras_text(report.metrics)),
     "Error per stage": render_error_per_stage,
+    "Columns": lambda report: render_columns(report.metrics),
     "Sizes": render_sizes,
     "Speed": lambda report: render_speed(report.metrics.get("bench")),
     "Training": render_training,

@@ -198,9 +198,8 @@ class _Search:
         change = 100 * (outcome.error / self.reference.error - 1)
         latency = "" if outcome.latency_us is None else f", {outcome.latency_us:.3g} µs"
         quality = "" if outcome.fidelity is None else f", {fidelity_text(outcome.fidelity)}"
-        return (
-            f"error {outcome.error:.4g} ({change:+.1f} %){quality}, {outcome.bytes:,} B, {outcome.gzip_bytes:,} B gzip{latency}"
-        )
+        sizes = f"{outcome.bytes:,} B, {outcome.gzip_bytes:,} B gzip"
+        return f"error {outcome.error:.4g} ({change:+.1f} %){quality}, {sizes}{latency}"
 
     def finish(self, trials: Trials) -> dict[str, Any]:
         """Write the front: its points as recipes and files, timed side by side, then front.json and front.html."""

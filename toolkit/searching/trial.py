@@ -158,8 +158,9 @@ class Outcome:
     """What became of one point; `number` counts those that trained a model, from 1.
 
     `state` is `complete`, `stopped` (hopeless, by `note`), `impossible` (its kernels alone are too large) or `refused` (no
-    model, by `note`). `error` is the squared error per validation sample, `fidelity` the same in the user's unit, `bytes` and `gzip_bytes` those of the int8 .tflite,
-    `latency_us` None where nothing asked for it. `losses` by stage are those after each epoch.
+    model, by `note`). `error` is the squared error per validation sample, `fidelity` the same in the user's unit, `bytes` and
+    `gzip_bytes` those of the int8 .tflite, `latency_us` None where nothing asked for it. `losses` by stage are those after
+    each epoch.
     """
 
     number: int | None
