@@ -141,8 +141,8 @@ def warnings_of(quality: Iterable[Row]) -> list[dict[str, str]]:
             elif column["r2"] < worst.get(column["name"], (math.inf, ""))[0]:
                 worst[column["name"]] = column["r2"], where
     found = sorted((r2, name, where) for name, (r2, where) in worst.items() if r2 < 0)
-    poor = "{}: R² is {:.3g} in {}: the mean of the column would be closer; more units, or leave the column out"
-    still = "{}: never changes in the samples that were measured, so it has no R²; leave the column out, or get more data"
+    poor = "{}: R² is {:.3g} in {}: its mean would be closer; try more epochs or units, or `per_feature = true`"
+    still = "{}: never changes in the samples that were measured, so it has no R²; leave it out, or get other samples"
     return [{"column": name, "text": poor.format(name, r2, where)} for r2, name, where in found] + [
         {"column": name, "text": still.format(name)} for name in dict.fromkeys(constant)
     ]

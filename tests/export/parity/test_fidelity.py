@@ -131,7 +131,7 @@ def test_columns_that_no_constant_beats_are_warned_of_in_the_worst_file() -> Non
         row("stock", "stock t.tflite", {"a": -7.0, "b": -7.0, "c": None}),
     ]
     poor, still = warnings_of(rows)
-    assert poor["column"] == "b" and poor["text"].startswith("b: R² is -0.3 in tiedae t.tflite in litert-xnnpack: the mean")
+    assert poor["column"] == "b" and poor["text"].startswith("b: R² is -0.3 in tiedae t.tflite in litert-xnnpack: its mean")
     assert still["column"] == "c" and still["text"].startswith("c: never changes in the samples")
     assert [each["column"] for each in warnings_of(rows[:1] + rows[-1:])] == ["a", "c"]
     assert warnings_of([{"row": "Keras float", "stage": "train", "error": 1.0}]) == []
