@@ -133,7 +133,7 @@ def read_npz(path: Path) -> Arrays:
     if "x" in arrays:
         return Arrays(arrays["x"], labels)
     if len(arrays) == 1:
-        return Arrays(*arrays.values())
+        return Arrays(next(iter(arrays.values())))
     names = ", ".join(arrays) or "none"
     raise DataError(f"{path}: holds the arrays {names}; must be one array, or x (and labels), or x_train and x_test")
 
