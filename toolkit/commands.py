@@ -55,7 +55,7 @@ def _say_quality(metrics: Mapping[str, Any], console: Console) -> None:
 
     measure = next((row["fidelity"]["measure"] for row in metrics["quality"] if row.get("fidelity")), None)
     if measure is not None:
-        console.say(f"quality: {MEANINGS[measure]}")
+        console.say(f"quality: {measure} = {MEANINGS[measure]}")
     warnings = metrics.get("warnings") or ()
     for warning in warnings[:SHOWN]:
         console.note(f"warning: column {warning['text']}")

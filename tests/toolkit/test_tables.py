@@ -129,7 +129,7 @@ def test_the_final_table_and_the_summary_give_r2_and_the_worst_column(bundle: Pa
     expected = f"R² {first['value']:.4g}, worst {worst['r2']:.3g} ({worst['name']})"
     (line,) = [line for line in said.splitlines() if line.startswith("  Keras float ")]
     assert expected in line
-    assert "quality: 1 − squared error / squared distance from the column's mean" in said
+    assert "quality: R² = 1 − squared error / squared distance from the column's mean" in said
 
 
 def test_a_verification_finds_the_columns_by_name_in_any_order(bundle: Path, tmp_path: Path, capsys) -> None:
