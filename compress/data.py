@@ -284,13 +284,13 @@ class Splits:
         check_varies(train, "array")
         each = scales_per_feature(per_feature, kind_of(train))
         fitted = Scaling.fit(scaling, train, per_feature=each, output_activation=output_activation)
-        return cls(train, held_out, kept, Scaling()).scaled(fitted)
+        return cls.scaled(train, held_out, kept, fitted)
 
-    def scaled(self, scaling: Scaling) -> Splits:
+    @classmethod
+    def scaled(cls, train: Samples, validation: Samples | None, test: Samples, scaling: Scaling) -> Splits:
         """The same samples, all read with this scaling."""
-        validation = None if self.validation is None else replace(self.validation, scaling=scaling)
-        train, test = (replace(part, scaling=scaling) for part in (self.train, self.test))
-        return replace(self, train=train, validation=validation, test=test, scaling=scaling)
+        validation = None if validation is None else replace(validation, scaling=scaling)
+        return cls(replace(train, scaling=scaling), validation, replace(test, scaling=scaling), scaling)
 
 
 def split(samples: Samples, shares: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:

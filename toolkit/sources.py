@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from tiedae.compress.config import DataConfig
-from tiedae.compress.data import Samples, Scaling, Splits, check_samples, check_varies, scales_per_feature, split
+from tiedae.compress.data import Samples, Scaling, Splits, check_samples, check_varies, kind_of, scales_per_feature, split
 from tiedae.compress.errors import DataError
 
 from .readers import Arrays, read, read_idx, read_npy, require_keys
@@ -125,10 +126,10 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
             raise DataError(f"{source}: {got}; must be the same")
     assert train is not None and test is not None
     check_varies(train, source)
-    splits = Splits(train, validation, test, Scaling(), window > 0, columns, label)
-    each = scales_per_feature(config.per_feature, splits.kind)
+    each = scales_per_feature(config.per_feature, kind_of(train, windows=window > 0))
     fitted = Scaling.fit(config.scaling, train, per_feature=each, output_activation=output_activation, source=source)
-    return splits.scaled(fitted)
+    splits = Splits.scaled(train, validation, test, fitted)
+    return dataclasses.replace(splits, windows=window > 0, columns=columns, label=label)
 
 
 SHOWN = 12

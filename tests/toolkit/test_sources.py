@@ -266,6 +266,10 @@ def test_a_record_may_be_a_column(tmp_path):
     table(tmp_path, "day,ecg,c", rows=40)
     splits = load_splits(DataConfig("t.csv", columns=("ecg",), window=5), "sigmoid", base=tmp_path)
     assert (splits.inputs, splits.columns, splits.kind, type(splits.scaling.scale)) == (5, None, "record", float)
+    table(tmp_path, "ecg,label", rows=40)
+    splits = load_splits(DataConfig("t.csv", window=5), "sigmoid", base=tmp_path)
+    assert (splits.inputs, splits.label, splits.train.labels) == (5, "label", None)
+    assert "label: label, not trained on" in data_text(DataConfig("t.csv"), splits)
 
 
 def test_two_records_are_no_record(tmp_path):
