@@ -84,7 +84,8 @@ def trained(path: Path, splits: Splits, console: Console) -> Path:
 
 def compressed(start: Path, variant: Variant, splits: Splits, console: Console) -> TiedAutoencoder:
     """The float model of `start`, pruned and quantized."""
-    model, train, quantize = interleave(TiedAutoencoder.load(start), variant.interleave), replace(RECIPE.train, seed=variant.seed), variant.quantize
+    model, quantize = interleave(TiedAutoencoder.load(start), variant.interleave), variant.quantize
+    train = replace(RECIPE.train, seed=variant.seed)
     if variant.prune is not None:
         prune(model, splits, variant.prune, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
         model = shrink(model) if variant.prune.kind == "structured" else model

@@ -38,7 +38,9 @@ PTQ = Variant(QuantizeConfig(method="ptq", samples=256))
 
 def main() -> int:
     parser = arguments_of(__doc__ or "")
-    parser.add_argument("--run", type=Path, metavar="OUT", help="measure this finished run of dense.py's data (default: train one)")
+    parser.add_argument(
+        "--run", type=Path, metavar="OUT", help="measure this finished run of dense.py's data (default: train one)"
+    )
     parser.add_argument("--start", type=Path, metavar="NPZ", help="the float model that is quantized (default: train it)")
     parser.add_argument("--only", action="append", choices=list(PARTS), help="only these rows (default: all)")
     arguments = parser.parse_args()
@@ -76,7 +78,11 @@ def onnx_rows(inputs: Inputs) -> list[Row]:
     """Our int8 .onnx against ONNX Runtime's own quantizer, inputs and outputs alike, one thread."""
     run = inputs.run()
     measured = bench_bundle(run.bundle, run.real, stock=run.stock, plan=PLAN, announce=inputs.console.note)
-    found = {row["batch"]: row for row in measured["latency"] if row["ratio"] and (row["format"], row["precision"]) == ("onnx", "int8")}
+    found = {
+        row["batch"]: row
+        for row in measured["latency"]
+        if row["ratio"] and (row["format"], row["precision"]) == ("onnx", "int8")
+    }
     if set(found) != set(BATCHES):
         raise CheckError(f"onnx_batch_ratio: nothing to compare at batches {sorted(set(BATCHES) - set(found))}")
     rows = []

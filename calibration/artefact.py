@@ -158,6 +158,7 @@ class Calibration:
         """Raise InputError, naming `source`, unless the data were scaled as `scaling` does."""
         if self.scaling != scaling:
             mine, theirs = (_scaling(each) for each in (self.scaling, scaling))
+            theirs = theirs if mine != theirs else "by other offsets and scales"
             raise InputError(f"{source}: on data scaled by {mine}, must be {theirs}")
 
     def summary(self) -> dict[str, Any]:
@@ -269,7 +270,9 @@ def _plain(value: object) -> str:
 
 
 def _scaling(scaling: Scaling) -> str:
-    return scaling.rule if isinstance(scaling.scale, tuple) else f"{scaling.rule} (− {scaling.offset:g}) / {scaling.scale:g}"
+    if isinstance(scaling.scale, tuple):
+        return f"{scaling.rule} of each value"
+    return f"{scaling.rule} (− {scaling.offset:g}) / {scaling.scale:g}"
 
 
 def _span(written: Any) -> Range:

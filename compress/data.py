@@ -19,6 +19,7 @@ from .config import Activation, DataConfig, require_choice
 from .errors import DataError
 
 Rule = Literal["none", "byte", "minmax", "standard"]
+Kind = Literal["images", "table", "record"]
 
 CHUNK_BYTES = 8 << 20
 """How much of an array is looked at together."""
@@ -26,6 +27,8 @@ BLOCK_BYTES = 1 << 20
 """Neighbouring samples of a memory map that are read together."""
 WINDOW_BLOCKS = 64
 """How many of those blocks are shuffled into each other."""
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""A feature whose values span less than float32's smallest normal number never changes."""
 
 OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
     "sigmoid": (0.0, 1.0),
@@ -102,9 +105,11 @@ class Scaling:
     ) -> Scaling:
         """The scaling that `rule` gives on these samples, in one or two passes over chunks.
 
-        `auto` is `byte` for uint8. Other data stay as they are where the output activation can already produce them, are
-        scaled to its range by `minmax` where it is bounded below, and by `standard` for a linear output. A feature that
-        never changes gets scale 1. `per_feature` gives every feature an offset and a scale of its own.
+        `auto` is `byte` for uint8. Other data are scaled to the range of the output activation by `minmax` where it is bounded
+        below, and by `standard` for a linear output; without `per_feature` they stay as they are where the output activation
+        can already produce them. `per_feature` gives every feature an offset and a scale of its own. A feature that never
+        changes is the middle of that range, which every output activation reaches, and its scale is its magnitude (1 for 0):
+        a small error of the model stays small beside it.
 
         Raises DataError, naming `source`, where `byte` is asked for and a value lies outside 0…255.
         """
@@ -114,7 +119,7 @@ class Scaling:
             return cls()
         if rule == "byte" and samples.dtype == np.uint8:
             return cls("byte", 0.0, 255.0)
-        low, high = _extremes(samples)
+        low, high = extremes(samples)
         if rule == "byte":
             if low.min() < 0 or high.max() > 255:
                 got = f"has values from {low.min():g} to {high.max():g}"
@@ -122,19 +127,22 @@ class Scaling:
             return cls("byte", 0.0, 255.0)
         if rule == "auto":
             target = OUTPUT_RANGES.get(output_activation)
-            if target is not None and target[0] <= low.min() and high.max() <= target[1]:
+            if not per_feature and target is not None and target[0] <= low.min() and high.max() <= target[1]:
                 return cls()
             rule = "standard" if target is None else "minmax"
         if not per_feature:
             low, high = low.min(keepdims=True), high.max(keepdims=True)
-        changes = high > low
         if rule == "standard":
+            middle = 0.0
             offset, scale = _moments(samples, per_feature)
-            scale = np.where(changes, scale, 1.0)
         else:
             bottom, top = OUTPUT_RANGES.get(output_activation, (0.0, 1.0))
-            scale = np.where(changes, (high - low) / (top - bottom), 1.0)
+            middle = (bottom + top) / 2
+            scale = (high - low) / (top - bottom)
             offset = low - bottom * scale
+        constant = high - low < SMALLEST
+        scale = np.where(constant, np.where(np.abs(low) < SMALLEST, 1.0, np.abs(low)), scale)
+        offset = np.where(constant, low - middle * scale, offset)
         if per_feature:
             return cls(rule, tuple(offset.tolist()), tuple(scale.tolist()))
         return cls(rule, float(offset[0]), float(scale[0]))
@@ -207,14 +215,41 @@ class Samples:
         return max(1, self.inputs * max(self.values.dtype.itemsize, self.dtype.itemsize))
 
 
+def kind_of(samples: Samples, *, windows: bool = False) -> Kind:
+    """What the values of a sample are to each other; it decides the unit of the error, and whether `auto` scales per feature.
+
+    `record`: neighbours in time, in `windows` that were cut from one record. `table`: columns of their own unit, one axis.
+    `images`: pixels and bytes, samples of two axes or more, or uint8.
+    """
+    if windows:
+        return "record"
+    return "table" if len(samples.shape) == 1 and samples.dtype != np.uint8 else "images"
+
+
+def scales_per_feature(chosen: bool | Literal["auto"], kind: Kind) -> bool:
+    """Whether each feature has an offset and scale of its own, by `per_feature` of `DataConfig`."""
+    return kind == "table" if chosen == "auto" else chosen
+
+
 @dataclass(frozen=True)
 class Splits:
-    """Training, validation (or None) and test samples of one source, all read with the scaling fitted on the first."""
+    """Training, validation (or None) and test samples of one source, all read with the scaling fitted on the first.
+
+    `windows`: they are neighbouring values of one record. `columns` are the names of a sample's values where the source has
+    them, `label` that of the labels.
+    """
 
     train: Samples
     validation: Samples | None
     test: Samples
     scaling: Scaling
+    windows: bool = False
+    columns: tuple[str, ...] | None = None
+    label: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.train, windows=self.windows)
 
     @property
     def inputs(self) -> int:
@@ -230,6 +265,7 @@ class Splits:
         validation: float = 0.0,
         seed: int = 0,
         scaling: Rule | Literal["auto"] = "auto",
+        per_feature: bool | Literal["auto"] = "auto",
         output_activation: Activation = "sigmoid",
     ) -> Splits:
         """Samples drawn into training, validation and test by the seed, scaled by the rule that fits the training samples.
@@ -237,11 +273,13 @@ class Splits:
         `x`: shape [n, ...], samples first, any real dtype, in the user's unit; a memory map is not loaded. `labels`: shape
         [n] or None. `test`, `validation`: their shares of n, rounded, at least one sample each (no validation at 0).
         `scaling` is the rule of `Scaling.fit`, which asks the model's `output_activation` for the range to scale to.
+        `per_feature` gives each value of a sample an offset and scale of its own; auto: where they are a table's columns,
+        [n, k] of another dtype than uint8.
 
         Raises DataError for samples or labels that cannot be used (shape, dtype, not finite, fewer than two, none left to
         train on, all values equal), RecipeError for an option outside its range.
         """
-        DataConfig("array", test=test, validation=validation, seed=seed, scaling=scaling)
+        DataConfig("array", test=test, validation=validation, seed=seed, scaling=scaling, per_feature=per_feature)
         require_choice("output_activation", output_activation, Activation)
         try:
             whole = Samples(np.asanyarray(x), None if labels is None else np.asarray(labels))
@@ -251,7 +289,9 @@ class Splits:
         train, held_out, kept = split(whole, (validation, test), "array", seed=seed)
         assert train is not None and kept is not None
         check_varies(train, "array")
-        return cls.scaled(train, held_out, kept, Scaling.fit(scaling, train, output_activation=output_activation))
+        each = scales_per_feature(per_feature, kind_of(train))
+        fitted = Scaling.fit(scaling, train, per_feature=each, output_activation=output_activation)
+        return cls.scaled(train, held_out, kept, fitted)
 
     @classmethod
     def scaled(cls, train: Samples, validation: Samples | None, test: Samples, scaling: Scaling) -> Splits:
@@ -347,12 +387,20 @@ def _is_mapped(values: np.ndarray | None) -> bool:
     return False
 
 
-def _extremes(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest value of each feature, float64 [inputs]."""
+def extremes(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest value of each feature in the user's unit, float64 [inputs]."""
     low, high = np.full(samples.inputs, np.inf), np.full(samples.inputs, -np.inf)
     for _, chunk in samples.chunks():
         low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
     return low, high
+
+
+def mean_input(samples: Samples) -> np.ndarray:
+    """The mean sample in model units, float32 [inputs]."""
+    total = np.zeros(samples.inputs)
+    for _, chunk in samples.chunks():
+        total += samples.scaling.apply(chunk).sum(axis=0, dtype=np.float64)
+    return (total / len(samples)).astype(np.float32)
 
 
 def _moments(samples: Samples, per_feature: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -13,15 +13,25 @@ class DataConfig:
     """Where samples come from and how they become float32 model inputs.
 
     `source` is a known name or a path. `window` cuts a one-dimensional record into samples. `scaling` auto: bytes by 255;
-    floats by the rule that the output activation suggests; `per_feature` gives each value an offset and scale of its own.
+    floats by the rule that the output activation suggests. `per_feature` true: each value of a sample has an offset and scale
+    of its own; false: one for all; auto: of its own for the columns of a table (see `data.kind_of`).
     `test` and `validation` are the shares split off by `seed` (`split` tail: the last samples, for records in time) where
     the source has no test set of its own.
+
+    Of a .csv file `columns` are the only ones that are read, in this order, and `drop` those that are not. `label` names the
+    column of the labels; auto: the one named label, class, target or y (y not beside a column x), if there is one; empty:
+    none, every column is a feature. Of a folder of pictures `resize` is (height, width), `grayscale` makes them gray.
     """
 
     source: str
     window: int = 0
+    columns: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    label: str = "auto"
+    resize: tuple[int, ...] = ()
+    grayscale: bool = False
     scaling: Literal["auto", "none", "byte", "minmax", "standard"] = "auto"
-    per_feature: bool = False
+    per_feature: bool | Literal["auto"] = "auto"
     test: float = 0.1
     validation: float = 0.0
     split: Literal["auto", "random", "tail"] = "auto"
@@ -30,7 +40,17 @@ class DataConfig:
     def __post_init__(self) -> None:
         require(bool(self.source), "source", self.source, "a known name or a path")
         require(self.window >= 0, "window", self.window, "0 (samples as they are) or the number of values per sample")
+        for key in ("columns", "drop"):
+            names = getattr(self, key)
+            require(len(set(names)) == len(names), key, list(names), "each name once")
+        both = [name for name in self.columns if name in (*self.drop, self.label)]
+        require(not both, "columns", both, "names that neither `drop` nor `label` has")
+        require(self.label not in self.drop, "label", self.label, "a name that `drop` does not have")
+        sides = len(self.resize) in (0, 2) and all(side >= 1 for side in self.resize)
+        require(sides, "resize", list(self.resize), "[height, width], each 1 or more")
         require_choice("scaling", self.scaling, Literal["auto", "none", "byte", "minmax", "standard"])
+        chosen = isinstance(self.per_feature, bool) or self.per_feature == "auto"
+        require(chosen, "per_feature", self.per_feature, 'true, false or "auto"')
         require_choice("split", self.split, Literal["auto", "random", "tail"])
         require(self.seed >= 0, "seed", self.seed, "0 or more")
         require(0 < self.test < 1, "test", self.test, "in (0, 1)")

@@ -18,6 +18,7 @@ from .data import Samples, Splits, epoch_order
 from .distillation import Loss, Teacher
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
+from .start import start_at_mean
 
 Progress = Callable[[str, int, int, int, int, float], None]
 """progress(stage, epoch from 1, epochs, step from 1, steps, loss so far in the epoch)."""
@@ -100,7 +101,7 @@ def fit(
     observed_epochs: int | None = None,
     settled_epochs: int = 0,
 ) -> History:
-    """Train `model` in place on `splits.train`; returns the history.
+    """Train `model` in place on `splits.train`; returns the history. An untrained one starts at the mean of a table.
 
     A `teacher`'s output stands for its share of the loss. `checkpoint` names a file that is written after each epoch and, where
     it exists, is gone on from: the weights at the end are those of an uninterrupted run. `before_step(step)` runs before each
@@ -121,6 +122,7 @@ def fit(
     steps = -(-len(splits.train) // config.batch_size)
     optimizer = Optimizer(model, config, steps)
     run = _Run(model, optimizer, stage, config, settled_epochs, teacher)
+    start_at_mean(model, splits)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     while not run.finished:

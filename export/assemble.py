@@ -20,6 +20,7 @@ from .bundle import GOLDEN, Programs, describe_files, golden_files, model_files,
 from .interpreter import execute
 from .lowering import lower
 from .manifest import dump
+from .parity.fidelity import Fidelity, warnings_of
 from .parity.keras_device import Device, keras_device, on_device
 from .parity.keras_layers import keras_layers
 from .parity.measure import squared_error
@@ -77,7 +78,8 @@ def assemble(
     codes = execute(programs["int8"].reference, "encode", program_input(programs["int8"].reference, scaled))["code"]
     files |= golden_files(programs["int8"], x, codes, keras(scaled), masks)
     write_files(directory, files)
-    manifest = _manifest(programs, splits, recipe, recipe_json, quantized.config, calibration, masks)
+    fidelity = Fidelity.of_splits(splits)
+    manifest = _manifest(programs, splits, fidelity, recipe, recipe_json, quantized.config, calibration, masks)
     manifest["data"] |= provenance
     manifest["files"] = describe_files(directory, list(files))
     write_files(directory, {manifests.FILE: dump(manifest)})
@@ -94,12 +96,18 @@ def assemble(
     from .witness import measure_stock
 
     announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
-    test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES))))
-    witness = measure_stock(floating, io, shown.inputs, test, keras, recipe, stock)
+    measured = splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES)))
+    test = splits.scaling.apply(measured)
+
+    def errors(y: np.ndarray) -> dict[str, Any]:
+        return {"error": squared_error(test, y), "fidelity": fidelity.measure(measured, y)}
+
+    witness = measure_stock(floating, io, shown.inputs, test, errors, keras, recipe, stock)
     stages = [
-        {"row": ROWS[stage], "stage": stage, "error": squared_error(test, keras_function(model, device)(test)[1])}
+        {"row": ROWS[stage], "stage": stage, **errors(keras_function(model, device)(test)[1])}
         for stage, model in models.items()
     ]
+    quality = stages + metrics["quality"] + witness["quality"]
     metrics |= {
         "keras": device.to_json(),
         "skipped": metrics["skipped"] + device.skipped(),
@@ -107,7 +115,8 @@ def assemble(
         "data": manifest["data"],
         "model": manifest["model"],
         "history": list(history),
-        "quality": stages + metrics["quality"] + witness["quality"],
+        "quality": quality,
+        "warnings": warnings_of(quality),
         "files": metrics["files"] + witness["files"],
         "parity": metrics["parity"] + witness["parity"],
     }
@@ -139,6 +148,7 @@ def keras_function(
 def _manifest(
     programs: Mapping[str, Programs],
     splits: Splits,
+    fidelity: Fidelity,
     recipe: Recipe,
     recipe_json: Mapping[str, Any],
     model: ModelConfig,
@@ -155,6 +165,10 @@ def _manifest(
         "recipe": dict(recipe_json),
         "data": {
             "source": recipe.data.source,
+            "kind": splits.kind,
+            "columns": None if splits.columns is None else list(splits.columns),
+            "label": splits.label,
+            "peak": fidelity.peak,
             "inputs": splits.inputs,
             "shape": list(splits.train.shape),
             "dtype": splits.train.dtype.name,

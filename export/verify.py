@@ -30,6 +30,7 @@ from .parity.attribution import attribute
 from .parity.comparison import compare
 from .parity.crossing import measure_crossing
 from .parity.expected import Expected, Keras, Layers, Original, best_floats, expect
+from .parity.fidelity import Fidelity, warnings_of
 from .parity.findings import Evidence, Findings, Measured, Subject
 from .parity.float_program import read_float_program
 from .parity.measure import measure_float, measure_int8, squared_error
@@ -107,7 +108,8 @@ def _verify(
     _check_golden(programs, golden, Scaling.from_json(bundle.manifest["data"]["scaling"]), findings)
     scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
     floating = _check_float_program(bundle, contents, programs.fused, golden, scaling, tolerances, findings)
-    evidence = _evidence(scaling, golden, original, floating, test, findings)
+    fidelity = Fidelity.of_data(bundle.manifest["data"])
+    evidence = _evidence(scaling, fidelity, golden, original, floating, test, findings)
     expected: dict[str, Expected] = {}
     measured: list[Measured] = []
     for precision in PRECISIONS:
@@ -134,6 +136,7 @@ def _metrics(bundle: Bundle, findings: Findings) -> dict[str, Any]:
         "schema": SCHEMA,
         "name": bundle.manifest["name"],
         **{key: value for key, value in asdict(findings).items()},
+        "warnings": warnings_of(findings.quality),
         "versions": installed_versions(),
     }
 
@@ -304,6 +307,7 @@ def _check_float_program(
 
 def _evidence(
     scaling: Scaling,
+    fidelity: Fidelity | None,
     golden: Mapping[str, np.ndarray],
     original: Original,
     floating: Program | None,
@@ -320,7 +324,7 @@ def _evidence(
     floats = best_floats(scaled, original, known, floating)
     reference = original.keras if original.uncompressed is None else original.uncompressed
     float_error = None if reference is None else squared_error(scaled, reference(scaled)[1])
-    return Evidence(x, scaled, floats, float_error, measures_quality=test is not None)
+    return Evidence(x, scaled, floats, float_error, measures_quality=test is not None, fidelity=fidelity)
 
 
 def _sessions(

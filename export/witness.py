@@ -15,7 +15,6 @@ from ..compress.files import write_atomic
 from .bundle import read_model
 from .formats.contents import Contents, Port
 from .parity.comparison import Parity, compare
-from .parity.measure import squared_error
 from .runtimes.litert import open_litert
 from .runtimes.ort import open_ort
 from .runtimes.session import Session
@@ -27,13 +26,15 @@ def measure_stock(
     io: str,
     calibration: np.ndarray,
     test: np.ndarray,
+    errors: Callable[[np.ndarray], dict[str, Any]],
     keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     recipe: Recipe,
     folder: Path,
 ) -> dict[str, list[dict[str, Any]]]:
     """Convert, run and measure; returns rows for `files`, `quality` and `parity` of metrics.json. The files stay in `folder`.
 
-    `calibration` and `test` are float32 model inputs [n, inputs], `io` the dtype of x and y in our int8 files.
+    `calibration` and `test` are float32 model inputs [n, inputs], `io` the dtype of x and y in our int8 files. `errors` says
+    how far a `y` of the test samples, in model units, is from them.
     """
     written = _convert(model, calibration, recipe, "uint8" if io == "uint8" else "float32")
     rows: dict[str, list[dict[str, Any]]] = {"files": [], "quality": [], "parity": []}
@@ -58,8 +59,8 @@ def measure_stock(
         session = _open(path, "litert-xnnpack" if contents.format == "tflite" else "ort-cpu")
         outputs = _reconstruct(session, contents, test)
         identity = {"file": name, "runtime": session.runtime, "provider": session.provider}
-        error = squared_error(test, _real(outputs["y"], _port(contents, "y")))
-        rows["quality"].append({"row": f"stock {name}", "stage": "stock", "precision": precision, **identity, "error": error})
+        found = errors(_real(outputs["y"], _port(contents, "y")))
+        rows["quality"].append({"row": f"stock {name}", "stage": "stock", "precision": precision, **identity, **found})
         parity: list[Parity] = []
         if precision == "f32":
             parity = [

@@ -28,18 +28,39 @@ def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int
     from .recipe import load_recipe
 
     recipe = load_recipe(path)
+    from tiedae.export.report.summary import HEADER
+
     from .pipeline import run_recipe
 
     out = arguments.out or Path("runs") / recipe.name
     result = run_recipe(recipe, base=path.parent, out=out, resume=arguments.resume, force=arguments.force, console=console)
-    console.table(recipe.name, ("", "error", "bytes", "parity"), result.table_rows)
+    console.table(recipe.name, HEADER, result.table_rows)
     console.say("error: squared, summed over the values of a test sample, averaged over samples; in model units")
+    _say_quality(result.metrics, console)
     for skipped in result.metrics["skipped"]:
         if skipped["what"].startswith("quality"):
             console.say(f"{skipped['what']}: not measured, {skipped['reason']}")
     console.say(f"bundle: {result.bundle}")
     _require_checks(result.bundle, result.metrics)
     return FINE
+
+
+SHOWN = 5
+"""How many warnings are listed."""
+
+
+def _say_quality(metrics: Mapping[str, Any], console: Console) -> None:
+    """What the quality is, in the user's unit, and a note for each of the worst columns that it warns of."""
+    from tiedae.export.parity.fidelity import MEANINGS
+
+    measure = next((row["fidelity"]["measure"] for row in metrics["quality"] if row.get("fidelity")), None)
+    if measure is not None:
+        console.say(f"quality: {measure} = {MEANINGS[measure]}")
+    warnings = metrics.get("warnings") or ()
+    for warning in warnings[:SHOWN]:
+        console.note(f"warning: column {warning['text']}")
+    if len(warnings) > SHOWN:
+        console.note(f"warning: {len(warnings) - SHOWN} more columns, see `warnings` in metrics.json")
 
 
 def _require_checks(bundle: Path, metrics: Mapping[str, Any]) -> None:
@@ -106,6 +127,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
         console.detail(f"{'ok' if check['ok'] else 'FAILED'}  {check['text']}")
     for title, header, rows in overview(metrics):
         console.table(title, header, rows)
+    _say_quality(metrics, console)
     _write_outcome(metrics, {"json": arguments.json, "junit": arguments.junit, "markdown": arguments.markdown})
     _require_checks(arguments.bundle, metrics)
     console.say(f"{arguments.bundle}: all {len(metrics['checks'])} checks hold")

@@ -41,11 +41,21 @@ def recipe_of(path: Path, manifest: Mapping[str, Any]) -> Recipe:
 
 
 def load_test(path: Path, manifest: Mapping[str, Any], source: str) -> Samples:
-    """The test samples of a source, split as the bundle's recipe says; DataError where they are of another size."""
-    recipe = recipe_of(path, manifest)
-    test = load_splits(dataclasses.replace(recipe.data, source=source), recipe.model.output_activation).test
-    if test.inputs != manifest["data"]["inputs"]:
-        raise DataError(f"{source}: has {test.inputs} values per sample, must be {manifest['data']['inputs']} as in {path}")
+    """The test samples of a source, split as the bundle's recipe says; DataError where they are of another size.
+
+    Of a .csv file they are the bundle's columns, by their names.
+    """
+    recipe, data = recipe_of(path, manifest), manifest["data"]
+    table = Path(source).suffix.lower() == ".csv"
+    chosen = dataclasses.replace(recipe.data, source=source)
+    if data.get("columns"):
+        columns, label = (tuple(data["columns"]), "") if table else ((), "auto")
+        chosen = dataclasses.replace(chosen, columns=columns, drop=(), label=label)
+    test = load_splits(chosen, recipe.model.output_activation).test
+    if test.inputs != data["inputs"] and table and "kind" not in data:  # written when class, target and y were features
+        test = load_splits(dataclasses.replace(chosen, label=""), recipe.model.output_activation).test
+    if test.inputs != data["inputs"]:
+        raise DataError(f"{source}: has {test.inputs} values per sample, must be {data['inputs']} as in {path}")
     return test
 
 

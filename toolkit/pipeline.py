@@ -31,7 +31,7 @@ from tiedae.compress.errors import FormatError, InputError
 from .claims import Marker, alone_in, read_json, write_json
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest, recipe_to_dict
-from .sources import load_splits, provenance
+from .sources import data_text, load_splits, provenance
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -56,10 +56,10 @@ class RunResult:
     metrics: dict[str, Any]
 
     @property
-    def table_rows(self) -> list[tuple[str, str, str, str]]:
+    def table_rows(self) -> list[tuple[str, ...]]:
         from tiedae.export.report.summary import table_rows
 
-        return table_rows(self.metrics)
+        return list(table_rows(self.metrics))
 
 
 def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bool, console: Console) -> RunResult:
@@ -77,6 +77,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     bundle = out / "bundle"
     with alone_in(out):
         run.claim(force=force, resume=resume)
+        console.note(data_text(recipe.data, splits))
         if bundle.exists():
             _require_intact(bundle)
             console.note(f"{bundle}: done earlier with this recipe")

@@ -7,17 +7,19 @@ are no table of numbers; both name the file.
 from __future__ import annotations
 
 import csv
+import difflib
 import gzip
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from tiedae.compress.archive import DAMAGE
+from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError
 
 if TYPE_CHECKING:
@@ -31,24 +33,52 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".ti
 
 @dataclass(frozen=True)
 class Arrays:
-    """What a source holds: samples first, [n, ...]; labels [n] or None; a test set of its own or None."""
+    """What a source holds: samples first, [n, ...]; labels [n] or None; a test set of its own or None.
+
+    `columns` are the names of a sample's values and `label` that of the labels, where the source has names.
+    """
 
     values: np.ndarray
     labels: np.ndarray | None = None
     test_values: np.ndarray | None = None
     test_labels: np.ndarray | None = None
+    columns: tuple[str, ...] | None = None
+    label: str | None = None
 
 
-def read(path: Path) -> Arrays:
-    """Read a file or folder by the kind that its name says. A missing path is a DataError, another kind too."""
+TABLE_KEYS, IMAGE_KEYS = ("columns", "drop", "label"), ("resize", "grayscale")
+"""The keys of [data] that are for .csv files alone, and for folders of pictures alone."""
+
+
+def require_keys(config: DataConfig, source: object, mine: Sequence[str]) -> None:
+    """Raise DataError, naming `source`, where the configuration gives a key of another kind of source than `mine`."""
+    for key in fields(config):
+        if key.name in {*TABLE_KEYS, *IMAGE_KEYS} - {*mine} and getattr(config, key.name) != key.default:
+            which = "a .csv file" if key.name in TABLE_KEYS else "a folder of pictures"
+            got = getattr(config, key.name)
+            got = list(got) if isinstance(got, tuple) else got
+            raise DataError(f"{source}: `{key.name}` in [data] is for {which}; got {got!r}, must be left out")
+
+
+def read(path: Path, config: DataConfig | None = None) -> Arrays:
+    """Read a file or folder by the kind that its name says, and of it what `config` chooses.
+
+    A missing path is a DataError, another kind too, and a choice that such a source does not have.
+    """
+    config = config or DataConfig(str(path))
     if path.is_dir():
-        return read_images(path)
+        require_keys(config, path, IMAGE_KEYS)
+        return read_images(path, config.resize, grayscale=config.grayscale)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     name = path.name.removesuffix(".gz")
     kind = ".idx" if name.endswith(("ubyte", ".idx")) else path.suffix.lower()
     if kind not in READERS:
         raise DataError(f"{path}: cannot tell its kind; must be {', '.join(READERS)}, .idx.gz or a folder of images")
+    if kind == ".csv":
+        require_keys(config, path, TABLE_KEYS)
+        return read_csv(path, config.columns, drop=config.drop, label=config.label)
+    require_keys(config, path, ())
     return READERS[kind](path)
 
 
@@ -103,18 +133,24 @@ def read_npz(path: Path) -> Arrays:
     if "x" in arrays:
         return Arrays(arrays["x"], labels)
     if len(arrays) == 1:
-        return Arrays(*arrays.values())
+        return Arrays(next(iter(arrays.values())))
     names = ", ".join(arrays) or "none"
     raise DataError(f"{path}: holds the arrays {names}; must be one array, or x (and labels), or x_train and x_test")
 
 
-def read_csv(path: Path) -> Arrays:
+LABELS = ("label", "class", "target", "y")
+"""Headings, in any case, of the column that holds the labels where no name is given."""
+
+
+def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (), label: str = "auto") -> Arrays:
     """Rows of numbers, separated by comma, semicolon or tab. Line 1 is a heading where none of its cells is a number.
 
-    A column with the heading `label` becomes the labels, float64 [n]; where one of them is text all are names, and the labels
-    are integers: each name's place in sorted order.
+    `columns` are the features, in this order; without them all are, but those of `drop` and the label. `label` names the
+    column that becomes the labels; auto: the one whose heading is among `LABELS`, if it is not among `columns`; empty: none.
+    A `y` beside a column `x` is a coordinate. Labels are float64 [n]; where one of them is text all are names, and the labels
+    are integers: each name's place in sorted order. What is neither feature nor label may hold anything.
     """
-    label_column, labels = -1, list[str]()
+    labels = list[str]()
 
     def keep(cell: str) -> float:
         if not cell.strip():
@@ -128,28 +164,95 @@ def read_csv(path: Path) -> Arrays:
             delimiter = max(",;\t", key=first.count)
             names = next(csv.reader([first], delimiter=delimiter), [])
             heading = bool(names) and all(_number(cell) is None for cell in names)
-            headings = [name.strip().lower() for name in names]
             if not heading:
                 file.seek(0)
-            elif "label" in headings:
-                label_column = headings.index("label")
-            converters: dict[int | str, Callable[[str], float]] = {label_column: keep} if label_column >= 0 else {}
+            chosen = _choose(path, [name.strip() for name in names] if heading else None, columns, drop, label)
+            converters: dict[int | str, Callable[[str], float]] = dict.fromkeys(chosen.ignored, lambda _: 0.0)
+            if chosen.label is not None:
+                converters[chosen.label] = keep
             try:
                 with warnings.catch_warnings(action="ignore", category=UserWarning):  # no row of numbers: named below
                     values = np.loadtxt(file, comments=None, delimiter=delimiter, converters=converters, ndmin=2, quotechar='"')
             except ValueError:
-                _explain_csv(path, delimiter, heading, label_column)
+                _explain_csv(path, delimiter, heading, chosen)
     except UnicodeDecodeError:
         raise FormatError(f"{path}: is not text in UTF-8, must be .csv") from None
     except csv.Error as error:
         raise FormatError(f"{path}: is damaged or no table of numbers ({error})") from None
     if values.size == 0:
         raise DataError(f"{path}: holds no row of numbers")
-    if heading and len(names) != values.shape[1]:
+    if not heading:
+        return Arrays(values)
+    if len(names) != values.shape[1]:
         raise DataError(f"{path}: line 1 has {len(names)} values, line 2 has {values.shape[1]}; must be the same number")
-    if label_column >= 0:
-        return Arrays(np.delete(values, label_column, axis=1), _labels(labels))
-    return Arrays(values)
+    features = [chosen.names[i] or f"column {i + 1}" for i in chosen.features]
+    label_name = None if chosen.label is None else chosen.names[chosen.label]
+    return Arrays(
+        values[:, chosen.features], _labels(labels) if label_name else None, columns=tuple(features), label=label_name
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The headings of a .csv file, and the places of its features and its label among them."""
+
+    names: Sequence[str]
+    features: Sequence[int]
+    label: int | None = None
+
+    @property
+    def ignored(self) -> list[int]:
+        return [i for i in range(len(self.names)) if i not in {self.label, *self.features}]
+
+
+def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], drop: Sequence[str], label: str) -> _Chosen:
+    """What is a feature and what the label; DataError for a name that is not there, or a choice that is not clear."""
+    if names is None:
+        asked = {"columns": columns, "drop": drop, "label": "" if label == "auto" else label}
+        for key, value in asked.items():
+            if value:
+                raise DataError(f"{path}: line 1 is no heading, which `{key}` in [data] would need; write one, or leave it out")
+        return _Chosen((), ())
+    place = _place(path, names, "label", label) if label not in ("", "auto") else None
+    dropped = {_place(path, names, "drop", name) for name in drop}
+    if columns:
+        features = [_place(path, names, "columns", name) for name in columns]
+    else:
+        features = [i for i in range(len(names)) if i != place and i not in dropped]
+    if label == "auto":
+        candidates = [i for i in range(len(names)) if _reads_as_label(names, i) and i not in dropped]
+        found = [i for i in candidates if not columns or i not in features]
+        if len(found) > 1 and not columns:
+            named = " and ".join(names[i] for i in found)
+            right = 'name one as `label` in [data], or `label = ""` to train on all'
+            raise DataError(f"{path}: {named} are named like labels; {right}")
+        place = found[0] if len(found) == 1 else None
+        features = [i for i in features if i != place]
+    if not features:
+        raise DataError(f"{path}: no column of {len(names)} is left to train on")
+    return _Chosen(names, features, place)
+
+
+def _reads_as_label(names: Sequence[str], i: int) -> bool:
+    name = names[i].lower()
+    return name in LABELS and not (name == "y" and "x" in {each.lower() for each in names})
+
+
+def _place(path: Path, names: Sequence[str], key: str, name: str) -> int:
+    """Where a heading stands; DataError with the nearest one where it does not, or stands twice."""
+    if names.count(name) == 1:
+        return names.index(name)
+    if name in names:
+        raise DataError(f"{path}: {names.count(name)} columns are named {name!r}; must be one for `{key}` in [data]")
+    folded = {each.lower(): each for each in reversed(names)}
+    close = difflib.get_close_matches(name.lower(), folded, 1)
+    listed = ", ".join([*names[:SHOWN], *["…"] * (len(names) > SHOWN)])
+    right = f"did you mean {folded[close[0]]}?" if close else f"there are {listed}"
+    raise DataError(f"{path}: no column {name!r}, as `{key}` in [data] has it; {right}")
+
+
+SHOWN = 12
+"""How many names an error lists."""
 
 
 def _labels(cells: list[str]) -> np.ndarray:
@@ -157,7 +260,7 @@ def _labels(cells: list[str]) -> np.ndarray:
     return np.unique(cells, return_inverse=True)[1] if None in numbers else np.array(numbers, np.float64)
 
 
-def _explain_csv(path: Path, delimiter: str, heading: bool, label_column: int) -> NoReturn:
+def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Chosen) -> NoReturn:
     """Find and name the first cell or row that is wrong."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, delimiter=delimiter)
@@ -172,9 +275,9 @@ def _explain_csv(path: Path, delimiter: str, heading: bool, label_column: int) -
                 raise DataError(f"{path}: {got}; must be the same number")
             for column, cell in enumerate(row):
                 place = f"line {rows.line_num}, column {column + 1}" + (f" ({names[column]})" if heading else "")
-                if column == label_column and not cell.strip():
+                if column == chosen.label and not cell.strip():
                     raise DataError(f"{path}: {place} is empty, must be a label")
-                if column != label_column and _number(cell) is None:
+                if column != chosen.label and column not in chosen.ignored and _number(cell) is None:
                     raise DataError(f"{path}: {place}: {cell!r} is not a number")
     raise DataError(f"{path}: is no table of numbers")
 
@@ -218,13 +321,15 @@ def _idx(path: Path) -> np.ndarray:
     return np.fromfile(path, dtype, offset=start).reshape(shape)
 
 
-def read_images(folder: Path) -> Arrays:
+def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = False) -> Arrays:
     """The images of a folder and its subfolders in order of their paths, [n, height, width] or [n, height, width, 3].
 
-    All have to be of one size and kind: gray of 8 bits (uint8; black and white too), gray with more (uint16, int32 or
-    float32, as stored) or RGB (uint8; palettes and other color spaces become RGB). Of a file with several images the first
-    is read. An alpha channel that is opaque everywhere is left out; transparent pixels and colors of 16 bits are refused.
-    Where the images lie in subfolders, the subfolder is the label: its place in sorted order.
+    `resize` is their (height, width): each pixel the mean of those that it stands for, or between them where the image grows.
+    `grayscale` turns colors into luminance (ITU-R 601-2). Then all have to be of one size and kind: gray of 8 bits (uint8;
+    black and white too), gray with more (uint16, int32 or float32, as stored) or RGB (uint8; palettes and other color spaces
+    become RGB). Of a file with several images the first is read. An alpha channel that is opaque everywhere is left out;
+    transparent pixels and colors of 16 bits are refused. Where the images lie in subfolders, the subfolder is the label: its
+    place in sorted order.
     """
     from PIL import Image
 
@@ -235,14 +340,15 @@ def read_images(folder: Path) -> Arrays:
     for i, path in enumerate(paths):
         try:
             with Image.open(path) as image:
-                pixels = _pixels(image, path)
+                pixels = _pixels(image, path, grayscale=grayscale)
+            pixels = _resized(pixels, resize) if resize else pixels
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise FormatError(f"{path}: is no image or is damaged ({error})") from None
         if i == 0:
             values = np.empty((len(paths), *pixels.shape), pixels.dtype.newbyteorder("="))
         if pixels.shape != values.shape[1:] or pixels.dtype != values.dtype:
             got = f"is {_size(pixels)}, but {paths[0]} is {_size(values[0])}"
-            raise DataError(f"{path}: {got}; all must be of one size and kind")
+            raise DataError(f"{path}: {got}; all must be of one size and kind: {_remedy(pixels, values[0])}")
         values[i] = pixels
     parents = [path.parent for path in paths]
     folders = sorted(set(parents))
@@ -250,7 +356,25 @@ def read_images(folder: Path) -> Arrays:
     return Arrays(values, labels)
 
 
-def _pixels(image: ImageFile.ImageFile, path: Path) -> np.ndarray:
+def _remedy(pixels: np.ndarray, first: np.ndarray) -> str:
+    """The keys of [data] that make two images alike."""
+    keys = ["`grayscale = true`"] if pixels.ndim != first.ndim else []
+    keys += ["`resize = [height, width]`"] if pixels.shape[:2] != first.shape[:2] else []
+    return f"{' and '.join(keys)} in [data]" if keys else "convert them"
+
+
+def _resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The image with (height, width), in its dtype."""
+    from PIL import Image
+
+    height, width = size
+    deep = pixels.dtype != np.uint8
+    image = Image.fromarray(pixels.astype(np.float32) if deep else pixels)
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    return (np.rint(resized) if np.issubdtype(pixels.dtype, np.integer) else resized).astype(pixels.dtype)
+
+
+def _pixels(image: ImageFile.ImageFile, path: Path, *, grayscale: bool = False) -> np.ndarray:
     """Shape [height, width] of uint8, uint16, int32 or float32, or [height, width, 3] of uint8."""
     deep_gray = image.mode == "F" or image.mode.startswith("I")
     if not deep_gray and ";16" in str(image.tile):
@@ -260,7 +384,7 @@ def _pixels(image: ImageFile.ImageFile, path: Path) -> np.ndarray:
         raise DataError(f"{path}: has transparent pixels, which gray or RGB values cannot hold; {remedy}")
     if deep_gray:
         return np.asarray(image)
-    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    return np.asarray(image.convert("L" if grayscale or image.mode in ("1", "L", "LA") else "RGB"))
 
 
 def _size(pixels: np.ndarray) -> str:

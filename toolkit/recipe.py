@@ -142,27 +142,34 @@ def _build(hint: Any, value: object, key: str) -> Any:
     """A value of the hinted type, or RecipeError. An integer may stand for a float, nothing else is converted."""
     origin = get_origin(hint)
     if origin in (types.UnionType, Union):
-        if value is None or value is False:
+        choices = [choice for choice in get_args(hint) if choice is not type(None)]
+        if len(choices) < len(get_args(hint)) and (value is None or value is False):
             return None
-        (hint,) = (choice for choice in get_args(hint) if choice is not type(None))
-        return _build(hint, value, key)
+        if len(choices) == 1:
+            return _build(choices[0], value, key)
+        if not any(_fits(choice, value) for choice in choices):
+            raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
+        return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
         return tuple(_build(get_args(hint)[0], item, f"{key}[{i}]") for i, item in enumerate(value))
     if dataclasses.is_dataclass(hint):
         return _record(hint, value, key)
-    if origin is Literal:
-        fits = isinstance(value, str) and value in get_args(hint)
-    elif type(value) is int:
-        fits = hint in (int, float) and abs(value) < LARGEST
-    elif type(value) is float:
-        fits = hint is float and math.isfinite(value)
-    else:
-        fits = type(value) is hint
-    if not fits:
+    if not _fits(hint, value):
         raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
     return float(value) if type(value) is int and hint is float else value
+
+
+def _fits(hint: Any, value: object) -> bool:
+    """Whether a plain value is of the hinted type; an integer is a number too."""
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    if type(value) is int:
+        return hint in (int, float) and abs(value) < LARGEST
+    if type(value) is float:
+        return hint is float and math.isfinite(value)
+    return type(value) is hint
 
 
 _NAMES: Mapping[Any, str] = {int: "an integer (below 2³¹)", float: "a finite number", str: "a string", bool: "true or false"}
@@ -171,7 +178,11 @@ _NAMES: Mapping[Any, str] = {int: "an integer (below 2³¹)", float: "a finite n
 def _expected(hint: Any) -> str:
     """What a key of this type has to hold, in words."""
     if get_origin(hint) is Literal:
-        return "one of " + ", ".join(get_args(hint))
+        several = "one of " if len(get_args(hint)) > 1 else ""
+        return several + ", ".join(get_args(hint))
+    if get_origin(hint) in (types.UnionType, Union):
+        *others, last = (_expected(choice) for choice in get_args(hint))
+        return f"{', '.join(others)} or {last}"
     if get_origin(hint) is tuple:
         return f"a list, each {_expected(get_args(hint)[0])}"
     return _NAMES.get(hint, "a table")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Callable, Mapping
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from tiedae.compress.config import DataConfig
-from tiedae.compress.data import Samples, Scaling, Splits, check_samples, check_varies, split
+from tiedae.compress.data import Samples, Scaling, Splits, check_samples, check_varies, kind_of, scales_per_feature, split
 from tiedae.compress.errors import DataError
 
-from .readers import Arrays, read, read_idx, read_npy
+from .readers import Arrays, read, read_idx, read_npy, require_keys
 
 ASSETS = Path(__file__).parent / "assets"
 VARIABLE = "TIEDAE_DATA"
@@ -103,8 +104,9 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
     Raises DataError or FormatError, naming the source, for anything that cannot be trained on.
     """
     source = config.source
-    arrays, window = _load(source, base)
+    arrays, window = _load(config, base)
     window = config.window or window
+    columns, label = None if window else arrays.columns, arrays.label
     if window:
         test_record = arrays.test_values
         test_values = None if test_record is None else _cut(test_record, window, f"{source}, test set")
@@ -124,14 +126,29 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
             raise DataError(f"{source}: {got}; must be the same")
     assert train is not None and test is not None
     check_varies(train, source)
-    scaling = Scaling.fit(
-        config.scaling, train, per_feature=config.per_feature, output_activation=output_activation, source=source
-    )
-    return Splits.scaled(train, validation, test, scaling)
+    each = scales_per_feature(config.per_feature, kind_of(train, windows=window > 0))
+    fitted = Scaling.fit(config.scaling, train, per_feature=each, output_activation=output_activation, source=source)
+    splits = Splits.scaled(train, validation, test, fitted)
+    return dataclasses.replace(splits, windows=window > 0, columns=columns, label=label)
 
 
-def _load(source: str, base: Path) -> tuple[Arrays, int]:
+SHOWN = 12
+"""How many column names a line shows."""
+
+
+def data_text(config: DataConfig, splits: Splits) -> str:
+    """What was chosen of a source and how it is scaled, in one line."""
+    scaling, what = splits.scaling, {"images": "values", "table": "columns", "record": "neighbouring values"}[splits.kind]
+    names = f" ({', '.join(splits.columns[:SHOWN])}{', …' if len(splits.columns) > SHOWN else ''})" if splits.columns else ""
+    label = f"; label: {splits.label}, not trained on" if splits.label else ""
+    by = "each by itself" if isinstance(scaling.scale, tuple) else "by one scale"
+    scaled = "as they are" if scaling.rule == "none" else f"scaled {by} ({scaling.rule})"
+    return f"{config.source}: {splits.inputs:,} {what}{names}, {scaled}{label}"
+
+
+def _load(config: DataConfig, base: Path) -> tuple[Arrays, int]:
     """The arrays of a source and the window that it is cut with by default."""
+    source = config.source
     known = DATA_SETS.get(source)
     if known is None:
         try:
@@ -142,7 +159,8 @@ def _load(source: str, base: Path) -> tuple[Arrays, int]:
             close = difflib.get_close_matches(source, DATA_SETS, 1)
             names = f"did you mean {close[0]}?" if close else "known data sets: " + ", ".join(DATA_SETS)
             raise DataError(f"{source}: no such file or folder ({path}), nor a data set known by name; {names}")
-        return read(path), 0
+        return read(path, config), 0
+    require_keys(config, source, ())
     folder = known.find()
     if folder is None:
         where = f"set {VARIABLE} to the folder that holds {known.folder}/ with {', '.join(known.files)}"

@@ -16,6 +16,7 @@ from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, SAME_ROUNDING
 from .comparison import Parity
 from .expected import Floats
+from .fidelity import Fidelity
 
 Values = Mapping[str, np.ndarray]
 
@@ -64,7 +65,8 @@ class Evidence:
     """What is measured on: `x` in the user's unit and `scaled` to model units; what the float model answers, where it is known.
 
     `floats` are those of the last float stage, from which the float files come; `float_error` is the test error of the float
-    model before any compression, which quality is measured against.
+    model before any compression, which quality is measured against. `fidelity` measures in the user's unit, where the manifest
+    says what the data are.
     """
 
     x: np.ndarray
@@ -72,6 +74,11 @@ class Evidence:
     floats: Floats | None
     float_error: float | None
     measures_quality: bool
+    fidelity: Fidelity | None = None
+
+    def in_user_units(self, y: np.ndarray) -> dict[str, Any]:
+        """What a row of `quality` says of `y`, [n, inputs] in model units, beside its error."""
+        return {} if self.fidelity is None else {"fidelity": self.fidelity.measure(self.x, y)}
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,8 @@ def _measure_quality(
         return
     row = {"row": f"tiedae {file}", "stage": "export", "precision": precision, "runtime": runtime, "file": file}
     fault = subject.fault("reconstruct" if "reconstruct" in subject.files else "decode")
-    findings.quality.append({**row, "error": error} | ({"fault": fault} if fault else {}))
+    in_user_units = evidence.in_user_units(outputs["y"])
+    findings.quality.append({**row, "error": error, **in_user_units} | ({"fault": fault} if fault else {}))
 
 
 def squared_error(x: np.ndarray, y: np.ndarray) -> float:

@@ -15,6 +15,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from .fidelity import fidelity_text
 from .tables import FORMAT_HEADER, cell_text, format_rows, parity_tables
 
 Metrics = Mapping[str, Any]
@@ -140,8 +141,15 @@ def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tupl
 
 
 def _quality_section(metrics: Metrics) -> str:
-    rows = [(str(q.get("row", q.get("file", ""))), str(q.get("runtime", "")), _number(q["error"])) for q in metrics["quality"]]
-    return _table("Quality", ("model", "runtime", "test error"), rows, "llr")
+    rows = [
+        (str(q.get("row", q.get("file", ""))), str(q.get("runtime", "")), _number(q["error"]), fidelity_text(q.get("fidelity")))
+        for q in metrics["quality"]
+    ]
+    header = ("model", "runtime", "test error", "quality")
+    if not any(row[-1] for row in rows):
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    told = [f"- {_escape('column ' + warning['text'])}" for warning in metrics.get("warnings") or ()]
+    return "\n\n".join(filter(None, (_table("Quality", header, rows, "llrl"), "\n".join(told))))
 
 
 def _skipped_section(metrics: Metrics) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..parity.fidelity import MEANINGS, fidelity_text
 from .card_programs import model_files_of, render_programs, scaled
 from .figures import duration, number, share, size
 from .headline import (
     Row,
     codes_text,
     compare_sizes,
-    fidelity_text,
     formats_text,
     groups,
     keras_float,
@@ -118,6 +118,7 @@ def _limitations(manifest: Row, metrics: Row) -> str:
         *filter(None, (formats_text(metrics),)),
         "The error is an average over the test samples; `report.html` shows the worst of the golden ones.",
     ]
+    points += [f"Column {warning['text']}." for warning in metrics.get("warnings") or ()]
     points += [f"Failed check: {check['text']}" for check in metrics["checks"] if not check["ok"]]
     points += [_skipped(reason, rows) for (reason,), rows in groups(metrics["skipped"], "reason").items()]
     advice = "Measure the error on samples of your own before use, by group where groups matter, and again after every update."
@@ -136,6 +137,8 @@ def _training(manifest: Row, metrics: Row) -> str:
         "licence": data.get("licence") or UNKNOWN,
         "origin": data.get("origin"),
         "samples": ", ".join(f"{data[part]:,} {part}" for part in ("train", "validation", "test") if data.get(part)),
+        "columns": ", ".join(f"`{name}`" for name in data.get("columns") or ()),
+        "label": f"`{data['label']}`, not trained on" if data.get("label") else None,
         "preprocessing": f"model value = {scaled('x', data['scaling'])} (rule {data['scaling']['rule']})",
         "sha256": f"`{data['sha256']}`" if data.get("sha256") else None,
     }
@@ -180,8 +183,8 @@ def _evaluation(manifest: Row, metrics: Row) -> str:
         if row is not None:
             change = f" ({change_text(row['error'], reference)} against Keras float)" if reference else ""
             rows.append((f"error, exported {label} files, the worst", number(row["error"]) + change))
-            if fidelity := fidelity_text(row):
-                rows.append((f"fidelity, exported {label} files, the worst", fidelity))
+            if fidelity := fidelity_text(row.get("fidelity")):
+                rows.append((f"quality, exported {label} files, the worst", fidelity))
     for compared in compare_sizes(metrics):
         against = (
             f", {number(compared.ratio)} × the {size(compared.stock['bytes'])} of the stock converter"
@@ -196,9 +199,11 @@ def _evaluation(manifest: Row, metrics: Row) -> str:
     rows.append(("checks", f"{ok} of {len(metrics['checks'])} ok"))
     count = {**manifest["data"], **metrics.get("data", {})}.get("test")
     tested = f"{count:,} samples that training did not see" if count else "the golden samples"
+    measures = dict.fromkeys(row["fidelity"]["measure"] for row in metrics["quality"] if row.get("fidelity"))
+    measure = "".join(f" {name}: {MEANINGS[name]}." for name in measures)
     note = (
         f"Measured on {tested}. Errors are squared, summed over the values of a sample in model units, and averaged over "
-        "samples. `metrics.json` has every number, `report.html` shows them."
+        f"samples.{measure} `metrics.json` has every number, `report.html` shows them."
     )
     parts = [f"### Testing data and metrics\n\n{note}", f"### Results\n\n{_table(('', ''), rows)}", _latency(metrics)]
     return "\n\n".join(filter(None, parts))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..parity.tables import is_codes, worst
 from ..runtimes.table import SAME_ROUNDING
-from .figures import number, share
+from .figures import share
 
 Row = Mapping[str, Any]
 
@@ -42,14 +42,6 @@ def worst_exported(metrics: Row, precision: str) -> Row | None:
 
 def _is(row: Row, precision: str) -> bool:
     return row.get("precision", precision if f"{precision}." in row["row"] else "") == precision
-
-
-def fidelity_text(row: Row) -> str | None:
-    """The fidelity of a quality row in the user's unit: `PSNR 24.1 dB`, `R² 0.9731`; None where it was not measured."""
-    fidelity = row.get("fidelity") or {}
-    if fidelity.get("value") is None:
-        return None
-    return f"{fidelity['measure']} {number(fidelity['value'])} {fidelity.get('unit', '')}".rstrip()
 
 
 def file_groups(metrics: Row) -> dict[tuple[Any, ...], list[Row]]:

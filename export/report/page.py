@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ...compress.errors import FormatError
+from .column_quality import render_columns
 from .drawing import draw_program
 from .figures import escape, page, share
 from .headline import Row
@@ -116,6 +117,7 @@ SECTIONS: Mapping[str, Callable[[Report], str]] = {
         report.manifest, report.golden, data=report.described("data"), keras=keras_text(report.metrics)
     ),
     "Error per stage": render_error_per_stage,
+    "Columns": lambda report: render_columns(report.metrics),
     "Sizes": render_sizes,
     "Speed": lambda report: render_speed(report.metrics.get("bench")),
     "Training": render_training,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..parity.fidelity import MEANINGS, fidelity_text
 from .charts import Bar, Line, bar_chart, legend, line_chart
 from .figures import escape, number, size, table
 from .headline import Row, compare_sizes, file_groups, groups, keras_float
@@ -64,13 +65,17 @@ def render_error_per_stage(report: Report) -> str:
         runtimes = [f"{row['runtime']} {number(row['error'])}" for row in rows if row.get("runtime")]
         change = change_text(error, reference) if name != "Keras float" else ""
         kind = {"export": "ours", "stock": "stock"}.get(stage, "keras")
-        bars.append(Bar(name, error, number(error), kind, ", ".join(runtimes), change))
+        measured = [fidelity_text(row.get("fidelity")) for row in rows if row["error"] == error]
+        bars.append(Bar(name, error, number(error), kind, "; ".join(filter(None, (measured[0], ", ".join(runtimes)))), change))
     if not bars:
         return ""
     intro = (
         "Squared error per test sample, summed over its values in model units; in percent against Keras float. Where a file "
         "ran in several runtimes, the bar is the worst."
     )
+    measure = next((row["fidelity"]["measure"] for row in report.rows("quality") if row.get("fidelity")), None)
+    if measure is not None:
+        intro += f" Beside it {measure}, in the unit of the data: {MEANINGS[measure]}."
     return f"<p>{intro}</p>\n{bar_chart(bars)}"
 
 
@@ -146,6 +151,8 @@ def render_model(report: Report) -> str:
         "licence of the data": data.get("licence"),
         "origin of the data": data.get("origin"),
         "samples": ", ".join(f"{data[k]:,} {k}" for k in ("train", "validation", "test") if data.get(k)),
+        "columns": ", ".join(data.get("columns") or ()),
+        "label, not trained on": data.get("label"),
         "a sample": f"{data['dtype']} {' × '.join(map(str, data['shape']))}",
         "scaling": rule,
         "sha256 of the data": data.get("sha256"),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..parity.fidelity import fidelity_value
 from .figures import duration, escape, human_size, number, size, three_digits
 from .headline import (
     Comparison,
     Row,
     codes_text,
     compare_sizes,
-    fidelity_text,
     keras_float,
     promised_codes,
     stored_once,
@@ -87,12 +87,12 @@ def _quality(report: Report) -> Iterator[Fact]:
     error = f"error {number(row['error'])} per sample in model units"
     change = change_text(row["error"], reference)
     error += f", {change} against {keras}" if change else f", {keras}"
-    fidelity = fidelity_text(row)
-    if fidelity is None:
+    fidelity = fidelity_value(row.get("fidelity"))
+    if not fidelity:
         phrase = f"gives them back with an error of {number(row['error'])} in {name} ({keras})"
         yield Fact(f"error {number(row['error'])}", f"{name}, the worst file and runtime: {error}", phrase)
         return
-    of_keras = None if floating is None else fidelity_text(floating)
+    of_keras = "" if floating is None else fidelity_value(floating.get("fidelity"))
     beside = f" ({of_keras} in Keras float)" if of_keras else ""
     columns = [each for each in row["fidelity"].get("columns") or () if each.get("r2") is not None]
     lowest = min(columns, key=lambda each: each["r2"], default=None)

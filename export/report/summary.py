@@ -6,18 +6,23 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from ..parity.fidelity import fidelity_text
 from ..parity.tables import cell_text, is_codes, worst
 from ..runtimes.table import SAME_ROUNDING
 from .figures import share
 
-Row = tuple[str, str, str, str]
-"""What, test error, bytes, parity."""
+Row = tuple[str, str, str, str, str]
+HEADER = ("", "error", "quality", "bytes", "parity")
+"""The columns of the table: what, test error in model units, the same in the user's unit, bytes, parity."""
 
 
 def table_rows(metrics: Mapping[str, Any]) -> list[Row]:
     """The table that ends a run; numbers are those of metrics.json."""
     floats = [row for row in metrics["quality"] if row["stage"] in ("train", "prune", "cluster")]
-    rows: list[Row] = [(row["row"], f"{row['error']:.3f}", _keras_bytes(metrics), "the reference") for row in floats]
+    rows: list[Row] = [
+        (row["row"], f"{row['error']:.3f}", fidelity_text(row.get("fidelity")), _keras_bytes(metrics), "the reference")
+        for row in floats
+    ]
     for maker in ("stock", "tiedae"):
         files = [file for file in metrics["files"] if file["maker"] == maker and file["precision"] == "int8"]
         for form in dict.fromkeys(file["format"] for file in files):
@@ -32,12 +37,15 @@ PARTS = {"encoder", "decoder"}
 
 
 def _file_row(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> Row:
-    errors = [row["error"] for row in metrics["quality"] if row.get("file") == file["file"] and not row.get("fault")]
+    measured = [row for row in metrics["quality"] if row.get("file") == file["file"] and not row.get("fault")]
+    errors = [row["error"] for row in measured]
+    worst = max(measured, key=lambda row: row["error"], default={})
     label = "stock" if file["maker"] == "stock" else "tied"
     span = list(dict.fromkeys(f"{error:.3f}" for error in (min(errors, default=0.0), max(errors, default=0.0))))
     part = "".join(f" {part}" for part in PARTS & set(file["file"].split(".")))
     error = "…".join(span) if errors else "—"
-    return f"{label} int8 {file['format']}{part}", error, f"{file['bytes']:,}", _parity(metrics, file)
+    quality = fidelity_text(worst.get("fidelity"))
+    return f"{label} int8 {file['format']}{part}", error, quality, f"{file['bytes']:,}", _parity(metrics, file)
 
 
 COPIES = {1: "kernel stored once", 2: "kernel stored twice", None: "copies not counted"}

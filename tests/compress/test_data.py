@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tiedae.compress.data import WINDOW_BLOCKS, Samples, Scaling, Splits, check_samples, epoch_order
+from tiedae.compress.data import (
+    WINDOW_BLOCKS,
+    Samples,
+    Scaling,
+    Splits,
+    check_samples,
+    epoch_order,
+    kind_of,
+    scales_per_feature,
+)
 from tiedae.compress.errors import DataError, RecipeError
 
 BYTES = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 5)))
@@ -71,13 +80,45 @@ def test_byte_is_for_values_of_a_byte(values, fits):
             Scaling.fit("byte", samples)
 
 
-@pytest.mark.parametrize("rule", ["minmax", "standard"])
-def test_a_constant_feature_has_scale_one(rule):
-    x = np.array([[0.1, 1.0], [0.1, 3.0], [0.1, 2.0]], np.float32)
-    scaling = Scaling.fit(rule, Samples(x), per_feature=True)
-    assert isinstance(scaling.scale, tuple)
-    assert scaling.scale[0] == 1.0
-    np.testing.assert_allclose(scaling.apply(x)[:, 0], 0, atol=1e-7)
+@pytest.mark.parametrize("constant", [0.0, 0.1, -1e-4, 5e7, 1e-39])
+@pytest.mark.parametrize(
+    ("rule", "output", "middle"), [("minmax", "sigmoid", 0.5), ("minmax", "tanh", 0.0), ("standard", "linear", 0.0)]
+)
+def test_a_feature_that_never_changes_is_where_the_model_reaches_it(rule, output, middle, constant):
+    """An error of a hundredth in model units is a hundredth of the feature, however small it is."""
+    x = np.array([[constant, 1.0], [constant, 3.0], [constant, 2.0]], np.float32)
+    scaling = Scaling.fit(rule, Samples(x), per_feature=True, output_activation=output)
+    scaled = scaling.apply(x)
+    np.testing.assert_allclose(scaled[:, 0], middle, atol=1e-6)
+    np.testing.assert_allclose(scaling.invert(scaled, np.float64), x, rtol=1e-6, atol=1e-8)
+    wrong = scaling.invert(scaled + 0.01, np.float64)[:, 0] - x[:, 0]
+    assert (np.abs(wrong) <= 0.0101 * max(abs(constant), 1.0 if abs(constant) < 1e-38 else 0.0)).all()
+
+
+def test_columns_of_any_scale_are_scaled_alike_and_values_in_range_are_no_reason_not_to():
+    x = np.random.default_rng(0).uniform(0, 1, (200, 4)) * [1e-3, 1e-2, 0.1, 1]
+    scaled = Splits.from_array(x).train
+    values = scaled.scaling.apply(scaled.take(slice(None)))
+    np.testing.assert_allclose([values.min(axis=0), values.max(axis=0)], [[0] * 4, [1] * 4], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "windows", "kind", "each"),
+    [
+        (np.zeros((4, 3), np.float32), False, "table", True),
+        (np.zeros((4, 3), np.int16), False, "table", True),
+        (np.zeros((4, 3), bool), False, "table", True),
+        (np.zeros((4, 3), np.float32), True, "record", False),
+        (np.zeros((4, 3), np.uint8), True, "record", False),
+        (np.zeros((4, 3), np.uint8), False, "images", False),
+        (np.zeros((4, 3, 3), np.float32), False, "images", False),
+        (np.zeros((4, 8, 8, 3), np.uint8), False, "images", False),
+    ],
+)
+def test_columns_of_a_table_alone_have_scales_of_their_own(values, windows, kind, each):
+    assert kind_of(Samples(values), windows=windows) == kind
+    assert scales_per_feature("auto", kind) is each
+    assert (scales_per_feature(True, kind), scales_per_feature(False, kind)) == (True, False)
 
 
 def test_inversion_rounds_half_to_even_and_saturates():
@@ -143,7 +184,7 @@ def test_an_array_is_split_into_disjoint_parts_by_the_seed(n, test, validation, 
         assert part.scaling == splits.scaling
     assert sorted(label for part in parts for label in np.asarray(part.labels)) == list(range(n))
     train = splits.scaling.apply(splits.train.take(slice(None)))
-    assert (splits.scaling.rule, train.min(), train.max()) == ("minmax", 0, 1)
+    assert (splits.scaling.rule, train.min(), train.max(), splits.kind) == ("minmax", 0, 1, "images")
     assert splits.train.sha256 == again.train.sha256
 
 
@@ -152,6 +193,9 @@ def test_an_array_takes_the_scaling_that_is_asked_for():
     assert Splits.from_array(x, scaling="none").scaling == Scaling()
     assert Splits.from_array(x, output_activation="linear").scaling.rule == "standard"
     assert Splits.from_array(x.astype(np.uint8)).scaling.rule == "byte"
+    for scaled, each in (("auto", tuple), (True, tuple), (False, float)):
+        assert type(Splits.from_array(x, per_feature=scaled).scaling.scale) is each
+        assert type(Splits.from_array(x[:, None], per_feature=scaled).scaling.scale) is (float if scaled == "auto" else each)
     assert Splits.from_array(x).train.labels is None
     assert Splits.from_array(x, seed=1).test.sha256 != Splits.from_array(x).test.sha256
 
@@ -174,6 +218,7 @@ def test_a_mapped_array_stays_mapped(tmp_path):
         (np.eye(9), {"test": 0.0}, RecipeError, r"test: got 0.0, must be in \(0, 1\)"),
         (np.eye(9), {"test": 0.5, "validation": 0.5}, RecipeError, "validation: got 0.5, must be less than 1 − test"),
         (np.eye(9), {"seed": -1}, RecipeError, "seed: got -1, must be 0 or more"),
+        (np.eye(9), {"per_feature": "yes"}, RecipeError, "per_feature: got 'yes', must be true, false or \"auto\""),
         (np.eye(9), {"scaling": "max"}, RecipeError, "scaling: got 'max', must be one of auto, none, byte"),
         (np.eye(9), {"output_activation": "softmax"}, RecipeError, "output_activation: got 'softmax', must be one of"),
     ],

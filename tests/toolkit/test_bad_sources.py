@@ -254,3 +254,65 @@ def test_values_that_vary_in_the_test_part_alone_teach_nothing(tmp_path):
     np.save(tmp_path / "x.npy", np.array([[0], [0], [0], [9]], np.uint8))
     with pytest.raises(DataError, match=r"x\.npy: every value to train on is 0;"):
         load_splits(DataConfig("x.npy", split="tail", test=0.25), "sigmoid", base=tmp_path)
+
+
+TABLE = "temperature,humidity,class\n" + "\n".join(f"{i},{2 * i},{i % 3}" for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options", "error"),
+    [
+        (
+            "t.csv",
+            TABLE,
+            {"columns": ("temprature",)},
+            "no column 'temprature', as `columns` in .* has it; did you mean temperature",
+        ),
+        ("t.csv", TABLE, {"columns": ("Humidity",)}, "no column 'Humidity', .*; did you mean humidity?"),
+        ("t.csv", TABLE, {"drop": ("zzz",)}, "no column 'zzz', as `drop` .*; there are temperature, humidity, class"),
+        ("t.csv", TABLE, {"label": "clas"}, "no column 'clas', as `label` .*; did you mean class"),
+        ("t.csv", TABLE, {"drop": ("temperature", "humidity")}, "no column of 3 is left to train on"),
+        (
+            "t.csv",
+            "a,y,label\n1,2,3\n4,5,6",
+            {},
+            'y and label are named like labels; name one as `label` in .*, or `label = ""`',
+        ),
+        ("t.csv", "a,b,a\n1,2,3\n4,5,6", {"columns": ("a",)}, "2 columns are named 'a'; must be one for `columns`"),
+        ("t.csv", "1,2\n3,4\n5,6", {"columns": ("a",)}, "line 1 is no heading, which `columns` in .* would need"),
+        ("t.csv", "1,2\n3,4\n5,6", {"label": "a"}, "line 1 is no heading, which `label` in .* would need"),
+        ("t.csv", "a,day\n1,2020-01-01\n2,2020-01-02", {}, r"line 2, column 2 \(day\): '2020-01-01' is not a number"),
+        ("t.csv", "a,day\n1,x\n2,x,3", {"drop": ("day",)}, "line 3 has 3 values, line 1 has 2; must be the same number"),
+        (
+            "t.csv",
+            TABLE,
+            {"resize": (4, 4)},
+            r"`resize` in \[data\] is for a folder of pictures; got \[4, 4\], must be left out",
+        ),
+        ("t.csv", TABLE, {"grayscale": True}, "`grayscale` in .* is for a folder of pictures; got True, must be left out"),
+        ("x.npy", None, {"columns": ("a",)}, r"`columns` in \[data\] is for a .csv file; got \['a'\], must be left out"),
+        ("x.npy", None, {"drop": ("a",)}, "`drop` in .* is for a .csv file"),
+        ("x.npy", None, {"label": ""}, "`label` in .* is for a .csv file; got '', must be left out"),
+        ("pictures", None, {"label": "a"}, "`label` in .* is for a .csv file"),
+        ("ecg", None, {"columns": ("a",)}, "ecg: `columns` in .* is for a .csv file"),
+        ("ecg", None, {"resize": (4, 4)}, "ecg: `resize` in .* is for a folder of pictures"),
+    ],
+)
+def test_a_choice_that_a_source_does_not_have_is_named(tmp_path, name, text, options, error):
+    if name == "x.npy":
+        write_npy(tmp_path)
+    elif name == "pictures":
+        (tmp_path / name).mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / name / "a.png")
+    elif text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=error):
+        load_splits(DataConfig(name, **options), "sigmoid", base=tmp_path)
+
+
+def test_pictures_that_differ_name_the_key_that_makes_them_alike(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    for mode, size, remedy in (("RGB", (4, 4), "`grayscale = true`"), ("L", (5, 4), r"`resize = \[height, width\]`")):
+        Image.new(mode, size).save(tmp_path / "b.png")
+        with pytest.raises(DataError, match=rf"all must be of one size and kind: {remedy} in \[data\]"):
+            load_splits(DataConfig(str(tmp_path)), "sigmoid")

@@ -51,6 +51,12 @@ def test_a_run_leaves_the_bundle_of_the_contract(finished_run: Path) -> None:
     assert (x.dtype, code.dtype, y.dtype) == (np.uint8,) * 3 and (x.shape, code.shape) == ((40, 24), (40, 4))
     stages = {f"{stage}.{ending}" for stage in ("train", "prune", "quantize") for ending in ("npz", "json")}
     assert {path.name for path in (finished_run / "model").iterdir()} == stages | {"calibration.json"}
+    metrics = json.loads((finished_run / "bundle" / "metrics.json").read_text())
+    for data in (manifest["data"], metrics["data"]):
+        assert (data["kind"], data["columns"], data["label"], data["peak"]) == ("images", None, None, 255.0)
+    for row in metrics["quality"]:
+        assert row["fidelity"]["mse"] == pytest.approx(row["error"] * 255**2 / 24, rel=1e-5), "bytes: the same unit, times 255"
+    assert metrics["warnings"] == []
     file = (finished_run / "model" / "calibration.json").read_bytes()
     assert manifest["calibration"]["file_sha256"] == hashlib.sha256(file).hexdigest()
     assert manifest["calibration"] | {"observer": "moving-average", "samples": 64} == manifest["calibration"]

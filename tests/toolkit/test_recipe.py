@@ -25,7 +25,15 @@ SHARE = st.floats(0, 0.875)
 recipes = st.builds(
     Recipe,
     name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,9}", fullmatch=True),
-    data=st.builds(DataConfig, source=st.text(min_size=1), window=st.integers(0, 99), per_feature=st.booleans()),
+    data=st.builds(
+        DataConfig,
+        source=st.text(min_size=1),
+        window=st.integers(0, 99),
+        columns=st.lists(st.text(min_size=1).filter(lambda name: name != "auto"), max_size=2, unique=True).map(tuple),
+        resize=st.sampled_from([(), (28, 32)]),
+        grayscale=st.booleans(),
+        per_feature=st.booleans() | st.just("auto"),
+    ),
     model=st.builds(
         ModelConfig,
         layers=st.lists(
@@ -80,6 +88,13 @@ def test_the_recipes_of_the_demo_name_data_that_ships(name):
     assert DATA_SETS[recipe.data.source].ships
 
 
+@pytest.mark.parametrize("chosen", [True, False, "auto"])
+def test_scales_per_column_are_on_off_or_automatic(chosen):
+    recipe = parse_recipe(changed(data={"source": "x.npy", "per_feature": chosen}), "small")
+    assert recipe.data.per_feature is chosen or recipe.data.per_feature == chosen == "auto"
+    assert parse_recipe(SMALL, "small").data.per_feature == "auto"
+
+
 def test_inputs_come_from_the_data_and_must_agree_with_it():
     recipe = parse_recipe(SMALL, "small")
     filled = check_inputs(recipe, 784)
@@ -131,6 +146,21 @@ def changed(**tables):
             changed(model={"layers": [{"units": 3, "activation": "tanh"}]}, quantize={"code_bits": 4}),
             "quantize.code_bits: got 4, must be 8, since tanh fixes the scale of the code",
         ),
+        (changed(data={"source": "x", "per_feature": "no"}), "data.per_feature: got 'no', must be true or false or auto"),
+        (changed(data={"source": "x", "per_feature": 1}), "data.per_feature: got 1, must be true or false or auto"),
+        (changed(data={"source": "x", "columns": "a"}), "data.columns: got 'a', must be a list, each a string"),
+        (changed(data={"source": "x", "columns": ["a", "a"]}), "data.columns: got ['a', 'a'], must be each name once"),
+        (
+            changed(data={"source": "x", "columns": ["a"], "drop": ["a"]}),
+            "data.columns: got ['a'], must be names that neither `drop` nor `label` has",
+        ),
+        (
+            changed(data={"source": "x", "label": "b", "drop": ["b"]}),
+            "data.label: got 'b', must be a name that `drop` does not",
+        ),
+        (changed(data={"source": "x", "resize": [4]}), "data.resize: got [4], must be [height, width], each 1 or more"),
+        (changed(data={"source": "x", "resize": [4, 0]}), "data.resize: got [4, 0], must be [height, width], each 1 or more"),
+        (changed(data={"source": "x", "grayscale": 1}), "data.grayscale: got 1, must be true or false"),
         (changed(data={}), "data.source: is missing, must be a string"),
         (changed(data="x.npy"), "data: got 'x.npy', must be a table such as [data]"),
         (changed(name="a b"), "name: got 'a b', must be ASCII letters, digits, - and _"),

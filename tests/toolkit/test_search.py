@@ -92,7 +92,15 @@ def test_a_search_leaves_its_front_with_a_recipe_and_a_file_for_each_point(searc
         recipe = load_recipe(searched / f"{row['name']}.toml")
         units = [layer.units for layer in recipe.model.layers]
         assert units == [row["point"]["hidden_0"], row["point"]["code"]] and recipe.search is None
+    for row in [*front["front"], *front["trials"], front["reference"]]:
+        quality = row["fidelity"]
+        assert (quality["measure"], quality["unit"]) == ("PSNR", "dB")
+        mse = row["error"] * 255**2 / 24
+        assert quality["mse"] == pytest.approx(mse, rel=1e-5)
+        assert quality["value"] == pytest.approx(10 * math.log10(255**2 / mse), rel=1e-5)
     page = (searched / "front.html").read_text()
+    shown = front["front"][0]["fidelity"]
+    assert f"PSNR {shown['value']:.4g} dB, MSE {shown['mse']:.4g}" in page
     assert page.count("<circle") >= 2 and f"{front['chosen']} is chosen" in page and "<script" not in page
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiedae.compress.config import DataConfig
+from tiedae.compress.errors import DataError
 from tiedae.readers import MAPPED_FROM, read
-from tiedae.sources import DATA_SETS, VARIABLE, load_splits
+from tiedae.sources import DATA_SETS, VARIABLE, data_text, load_splits
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 3), np.uint8)
 LABELS = np.arange(20, dtype=np.uint8) % 3
@@ -168,7 +169,7 @@ def test_splits_are_disjoint_complete_and_fixed_by_the_seed(tmp_path, validation
 def test_the_scaling_is_fitted_on_training_samples_alone(tmp_path):
     np.save(tmp_path / "x.npy", np.array([[0.0], [10.0], [5.0], [99.0]]))
     splits = load_splits(DataConfig("x.npy", split="tail", test=0.25), "sigmoid", base=tmp_path)
-    assert splits.scaling.to_json() == {"rule": "minmax", "offset": 0.0, "scale": 10.0}
+    assert splits.scaling.to_json() == {"rule": "minmax", "offset": [0.0], "scale": [10.0]}
     assert splits.train.scaling == splits.test.scaling == splits.scaling
 
 
@@ -211,3 +212,89 @@ def test_the_full_data_set_is_found_through_the_environment(monkeypatch):
     assert (len(splits.train), len(splits.test), splits.train.shape) == (60_000, 10_000, (28, 28))
     assert splits.test.labels is not None
     assert np.bincount(splits.test.labels).tolist() == [1000] * 10
+
+
+def table(folder, heading, rows=12):
+    """A .csv file whose cell is 100 · row + column, text in the columns named `day` and `kind`."""
+    lines = [heading]
+    for i in range(rows):
+        cells = [{"day": f"d{i}", "kind": "ab"[i % 2]}.get(name, str(100 * i + j)) for j, name in enumerate(heading.split(","))]
+        lines.append(",".join(cells))
+    (folder / "t.csv").write_text("\n".join(lines))
+    return "t.csv"
+
+
+@pytest.mark.parametrize(
+    ("heading", "options", "columns", "label"),
+    [
+        ("a,b,c", {}, "a b c", None),
+        ("a,label,c", {}, "a c", "label"),
+        ("a,Class,c", {}, "a c", "Class"),
+        ("target,b,c", {}, "b c", "target"),
+        ("a,b,y", {}, "a b", "y"),
+        ("x,y,z", {}, "x y z", None),
+        ("a,class,c", {"label": ""}, "a class c", None),
+        ("a,class,c", {"label": "a"}, "class c", "a"),
+        ("a,class,c", {"drop": ("class",)}, "a c", None),
+        ("a,class,c", {"columns": ("c", "class")}, "c class", None),
+        ("a,class,c", {"columns": ("c", "a")}, "c a", "class"),
+        ("a,day,c", {"drop": ("day",)}, "a c", None),
+        ("a,day,c,kind", {"columns": ("c", "a"), "label": "kind"}, "c a", "kind"),
+        ("label,class,c", {"label": "class"}, "label c", "class"),
+        ("a, b ,c", {"columns": ("b",)}, "b", None),
+    ],
+)
+def test_columns_are_chosen_by_name_and_the_choice_is_known(tmp_path, heading, options, columns, label):
+    table(tmp_path, heading)
+    config = DataConfig("t.csv", split="tail", test=0.25, **options)
+    splits = load_splits(config, "sigmoid", base=tmp_path)
+    assert (splits.columns, splits.label) == (tuple(columns.split()), label)
+    names = [name.strip() for name in heading.split(",")]
+    places = [names.index(name) for name in columns.split()]
+    np.testing.assert_array_equal(splits.train.take(slice(None)), 100.0 * np.arange(9)[:, None] + places)
+    assert (splits.train.labels is None) == (label is None)
+    if label == "kind":
+        assert np.asarray(splits.train.labels).tolist() == [0, 1] * 4 + [0]
+    elif label:
+        assert np.asarray(splits.train.labels).tolist() == (100.0 * np.arange(9) + names.index(label)).tolist()
+    text = data_text(config, splits)
+    assert f"{len(places)} columns ({', '.join(columns.split())}), scaled each by itself (minmax)" in text
+    assert ("not trained on" in text) == (label is not None)
+
+
+def test_a_record_may_be_a_column(tmp_path):
+    table(tmp_path, "day,ecg,c", rows=40)
+    splits = load_splits(DataConfig("t.csv", columns=("ecg",), window=5), "sigmoid", base=tmp_path)
+    assert (splits.inputs, splits.columns, splits.kind, type(splits.scaling.scale)) == (5, None, "record", float)
+    table(tmp_path, "ecg,label", rows=40)
+    splits = load_splits(DataConfig("t.csv", window=5), "sigmoid", base=tmp_path)
+    assert (splits.inputs, splits.label, splits.train.labels) == (5, "label", None)
+    assert "label: label, not trained on" in data_text(DataConfig("t.csv"), splits)
+
+
+def test_two_records_are_no_record(tmp_path):
+    table(tmp_path, "a,b", rows=40)
+    with pytest.raises(DataError, match=r"t\.csv: has shape \[40, 2\]; `window` in \[data\] is for one long record"):
+        load_splits(DataConfig("t.csv", window=5), "sigmoid", base=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("grayscale", "mode", "shape"),
+    [(False, "RGB", (6, 5, 3)), (True, "RGB", (6, 5)), (False, "L", (6, 5)), (False, "F", (6, 5))],
+)
+def test_pictures_of_any_size_become_one(tmp_path, grayscale, mode, shape):
+    for i, size in enumerate([(5, 6), (10, 12), (3, 4)]):
+        picture = Image.new("RGB", size, (40, 200, 90)).convert(mode)
+        picture.save(tmp_path / f"{i}.{'tif' if mode == 'F' else 'png'}")
+    arrays = read(tmp_path, DataConfig("x", resize=(6, 5), grayscale=grayscale))
+    assert arrays.values.shape == (3, *shape)
+    flat = np.asarray(Image.new("RGB", (1, 1), (40, 200, 90)).convert("L" if grayscale else mode))
+    np.testing.assert_array_equal(arrays.values, np.broadcast_to(flat[0, 0], (3, *shape)))
+
+
+def test_a_smaller_picture_is_the_mean_of_its_pixels(tmp_path):
+    for i in range(2):
+        Image.fromarray(np.tile(np.array([[0, 60000], [60000, 0]], np.uint16), (8, 8))).save(tmp_path / f"{i}.png")
+    values = read(tmp_path, DataConfig("x", resize=(4, 4))).values
+    assert (values.dtype, values.shape) == (np.uint16, (2, 4, 4))
+    np.testing.assert_allclose(values, 30000, atol=1500)

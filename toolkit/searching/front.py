@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tiedae.export.parity.fidelity import fidelity_text
+
 from .limits import Limits
 from .space import Space
 from .trial import Outcome
@@ -16,11 +18,12 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Reference:
-    """The recipe's own float model: its validation error, and its .tflite file's bytes and latency."""
+    """The recipe's own float model: its validation error and fidelity, and its .tflite file's bytes and latency."""
 
     error: float
     bytes: int
     latency_us: float | None = None
+    fidelity: Mapping[str, Any] | None = None
 
 
 NOISE = 0.05
@@ -86,6 +89,7 @@ def _row(outcome: Outcome, limits: Limits, reference: Reference, counted: str, l
         "state": outcome.state,
         "point": dict(outcome.point),
         "error": outcome.error,
+        "fidelity": outcome.fidelity,
         "bytes": outcome.bytes,
         "gzip_bytes": outcome.gzip_bytes,
         "latency_us": latency_us,
@@ -107,7 +111,7 @@ def point_text(point: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in point.items())
 
 
-HEADER = ("point", "what", "error", "increase", "bytes", "gzip", "µs", "within the limits")
+HEADER = ("point", "what", "error", "increase", "quality", "bytes", "gzip", "µs", "within the limits")
 
 
 def cells(row: Mapping[str, Any], front: Mapping[str, Any]) -> tuple[str, ...]:
@@ -117,6 +121,7 @@ def cells(row: Mapping[str, Any], front: Mapping[str, Any]) -> tuple[str, ...]:
         point_text(row["point"]),
         f"{row['error']:.4g}",
         f"{100 * row['error_increase']:+.1f} %",
+        fidelity_text(row.get("fidelity")),
         f"{row['bytes']:,}",
         f"{row['gzip_bytes']:,}",
         "" if row["latency_us"] is None else f"{row['latency_us']:.3g}",

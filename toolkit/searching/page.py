@@ -26,7 +26,7 @@ def render(front: Mapping[str, Any], title: str) -> str:
     parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{_lead(front)}</p>']
     if measured:
         rows = [[NAME.format(row["name"]), *map(escape, cells(row, front)[1:])] for row in front["front"]]
-        parts += [_plot(front, measured), _legend(), "<h2>Front</h2>", table(HEADER, rows, numeric=(2, 3, 4, 5, 6))]
+        parts += [_plot(front, measured), _legend(), "<h2>Front</h2>", table(HEADER, rows, numeric=(2, 3, 5, 6, 7))]
     for state in ("stopped", "impossible", "refused"):
         others = [row for row in front["trials"] if row["state"] == state]
         if others:

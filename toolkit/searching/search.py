@@ -20,12 +20,13 @@ from typing import Any
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
 from tiedae.compress.files import write_atomic
+from tiedae.export.parity.fidelity import fidelity_text
 
 from ..claims import Marker, alone_in, write_json
 from ..console import Console, Progress
 from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_dict, recipe_to_toml
-from ..sources import DATA_SETS, load_splits
+from ..sources import DATA_SETS, data_text, load_splits
 from .front import COUNTED, Reference, describe, pareto, point_text
 from .limits import Limits
 from .page import render
@@ -72,10 +73,11 @@ def search(
     data_sha256 = data_digest(splits)
     with alone_in(out), resources():
         _claim(out, space, limits, data_sha256, resume=resume, force=force, console=console)
+        console.note(data_text(recipe.data, splits))
         workshop = Workshop(splits, out / "models", data_sha256)
         archive = workshop.stages(space.recipe, _shown(console, "float")).floating()
-        float_file, error = workshop.make(space.recipe, archive)
-        reference = Reference(error, len(float_file.data))
+        float_file, quality = workshop.make(space.recipe, archive)
+        reference = Reference(quality.error, len(float_file.data), fidelity=quality.fidelity)
         run = _Search(space, workshop, limits, reference, float_file, losses({"train": archive})["train"], out, base, console)
         return run.finish(run.trials(trials, timeout))
 
@@ -129,7 +131,8 @@ class _Search:
     def trials(self, most: int, timeout: float | None) -> Trials:
         """Run trials until there are `most`, the time is over or the space is."""
         trials, begun = Trials(self.out / "study.db", self.space, self.excess), time.monotonic()
-        self.console.note(f"float model of the recipe: error {self.reference.error:.4g}")
+        in_user_units = "" if self.reference.fidelity is None else f", {fidelity_text(self.reference.fidelity)}"
+        self.console.note(f"float model of the recipe: error {self.reference.error:.4g}{in_user_units}")
         while trials.spent < most and (timeout is None or time.monotonic() - begun < timeout):
             proposal = trials.propose(self.limits.bytes)
             if proposal is None:
@@ -172,7 +175,7 @@ class _Search:
             if known:
                 require_hope(len(known), known[-1])
             archives = self.workshop.stages(recipe, _shown(self.console, title), after_epoch).run()
-            made, error = self.workshop.make(recipe, archives["quantize"])
+            made, quality = self.workshop.make(recipe, archives["quantize"])
         except _Hopeless as stopped:
             return Outcome(number, point, "stopped", str(stopped))
         except (InputError, ExportError) as error:
@@ -181,7 +184,9 @@ class _Search:
             return Outcome(number, point, "refused", str(error))
         latency = None if self.limits.latency_us == math.inf else self.latencies({"trial": made})["trial"]
         sizes = len(made.data), made.gzip_bytes
-        return Outcome(number, point, "complete", "", error, *sizes, latency, losses(archives))
+        return Outcome(
+            number, point, "complete", "", quality.error, *sizes, latency, losses(archives), fidelity=quality.fidelity
+        )
 
     def latencies(self, files: Mapping[str, Made]) -> dict[str, float]:
         """Microseconds of each file, timed in turns with the recipe's float file (`float`)."""
@@ -192,7 +197,9 @@ class _Search:
             return f"{outcome.state}: {outcome.note}"
         change = 100 * (outcome.error / self.reference.error - 1)
         latency = "" if outcome.latency_us is None else f", {outcome.latency_us:.3g} µs"
-        return f"error {outcome.error:.4g} ({change:+.1f} %), {outcome.bytes:,} B, {outcome.gzip_bytes:,} B gzip{latency}"
+        quality = "" if outcome.fidelity is None else f", {fidelity_text(outcome.fidelity)}"
+        sizes = f"{outcome.bytes:,} B, {outcome.gzip_bytes:,} B gzip"
+        return f"error {outcome.error:.4g} ({change:+.1f} %){quality}, {sizes}{latency}"
 
     def finish(self, trials: Trials) -> dict[str, Any]:
         """Write the front: its points as recipes and files, timed side by side, then front.json and front.html."""

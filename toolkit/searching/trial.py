@@ -19,6 +19,7 @@ from tiedae.export.bench.latency import Group, Timed, time_groups
 from tiedae.export.bundle import npy, program_input
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.interpreter import execute
+from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.parity.measure import squared_error
 
 from ..console import Progress
@@ -51,6 +52,15 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How well a file does on validation samples: the squared `error` per sample in model units, and the `fidelity` of all
+    values in the user's unit (see `Fidelity.measure`)."""
+
+    error: float
+    fidelity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Workshop:
     """Where recipes become models: `folder` keeps each stage by what it depends on, so that equal stages are trained once."""
 
@@ -64,9 +74,18 @@ class Workshop:
         return self.splits.validation
 
     @cached_property
+    def samples(self) -> np.ndarray:
+        """[n, inputs]: the validation samples that files are measured on, in the user's unit."""
+        return self.validation.take(np.arange(min(len(self.validation), SAMPLES)))
+
+    @cached_property
     def x(self) -> np.ndarray:
-        """float32 [n, inputs]: the validation samples that files are measured on, in model units."""
-        return next(self.validation.batches(np.arange(min(len(self.validation), SAMPLES)), SAMPLES))
+        """The same in model units, float32."""
+        return self.splits.scaling.apply(self.samples)
+
+    @cached_property
+    def fidelity(self) -> Fidelity:
+        return Fidelity.of_splits(self.splits)
 
     def stages(self, recipe: Recipe, progress: Progress, after_epoch: AfterEpoch | None = None) -> Stages:
         return Stages(recipe, self.splits, lambda stage: self.folder / self._key(recipe, stage), progress, after_epoch)
@@ -84,20 +103,20 @@ class Workshop:
         archive = self.folder / self._key(recipe, "train") / "train.npz"
         return losses({"train": archive})["train"] if archive.exists() else []
 
-    def make(self, recipe: Recipe, archive: Path) -> tuple[Made, float]:
-        """The .tflite file of a model, and its validation error by the integer program that XNNPACK agrees with."""
+    def make(self, recipe: Recipe, archive: Path) -> tuple[Made, Quality]:
+        """The .tflite file of a model, and its quality by the integer program that XNNPACK agrees with."""
         from tiedae.export.lowering import lower
 
         program = lower(load_model(archive), recipe.name, form="split")
         io = self._io(recipe) if program.quantized else "float32"
         data = to_tflite(program, signatures=recipe.export.signatures, io=io, int4=recipe.export.int4)
-        return Made(data, *_timed_input(program, recipe, io)), self._error(program)
+        return Made(data, *_timed_input(program, recipe, io)), self._quality(program)
 
-    def _error(self, program: Program) -> float:
-        if not program.quantized:
-            return squared_error(self.x, execute(program, "reconstruct", self.x)["y"])
-        y = execute(program, "reconstruct", program_input(program, self.x))["y"]
-        return squared_error(self.x, program.quantization("y").dequantize(y))
+    def _quality(self, program: Program) -> Quality:
+        y = execute(program, "reconstruct", program_input(program, self.x) if program.quantized else self.x)["y"]
+        y = program.quantization("y").dequantize(y) if program.quantized else y
+        measured = self.fidelity.measure(self.samples, y)
+        return Quality(squared_error(self.x, y), {key: value for key, value in measured.items() if key != "columns"})
 
     def _io(self, recipe: Recipe) -> str:
         byte_data = self.splits.train.dtype == np.uint8 and self.splits.scaling.rule == "byte"
@@ -139,8 +158,9 @@ class Outcome:
     """What became of one point; `number` counts those that trained a model, from 1.
 
     `state` is `complete`, `stopped` (hopeless, by `note`), `impossible` (its kernels alone are too large) or `refused` (no
-    model, by `note`). `error` is the squared error per validation sample, `bytes` and `gzip_bytes` those of the int8 .tflite,
-    `latency_us` None where nothing asked for it. `losses` by stage are those after each epoch.
+    model, by `note`). `error` is the squared error per validation sample, `fidelity` the same in the user's unit, `bytes` and
+    `gzip_bytes` those of the int8 .tflite, `latency_us` None where nothing asked for it. `losses` by stage are those after
+    each epoch.
     """
 
     number: int | None
@@ -152,6 +172,7 @@ class Outcome:
     gzip_bytes: int | None = None
     latency_us: float | None = None
     losses: Mapping[str, list[float]] | None = None
+    fidelity: Mapping[str, Any] | None = None
 
     def size(self, counted: str) -> int | None:
         return {"file": self.bytes, "gzip": self.gzip_bytes}[counted]

@@ -109,6 +109,15 @@ def test_a_summary_without_failures_says_so_and_leaves_empty_sections_out() -> N
     assert to_markdown(found) == "## ✅ toy: all 1 checks hold\n\nVersions: numpy 2.4.6\n"
 
 
+def test_the_summary_gives_the_quality_in_the_users_unit_and_its_warnings() -> None:
+    fidelity = {"measure": "PRDN", "unit": "%", "value": 12.34, "mse": 5.0}
+    rows = [{"row": "tiedae a", "runtime": "ort-cpu", "error": 1.5, "fidelity": fidelity}, {"row": "b", "error": 2.5}]
+    text = to_markdown(metrics(quality=rows, warnings=[{"column": "flow", "text": "flow: never changes"}]))
+    assert "| tiedae a | ort-cpu | 1.5 | PRDN 12.34 % |" in text and "| b |  | 2.5 |  |" in text
+    assert "- column flow: never changes" in text
+    assert "| model | runtime | test error |\n" in to_markdown(metrics(quality=rows[1:]))
+
+
 def test_markup_in_names_is_text() -> None:
     text = to_markdown(metrics(checks=[check("golden y", False, "a|b `c` <b>*d*</b>\n[e](f) _g_")]))
     assert r"a\|b \`c\` \<b\>\*d\*\</b\> \[e\](f) \_g\_" in text

@@ -1,0 +1,153 @@
+"""How well samples come back, in the user's unit, so that it compares across scalings.
+
+images   PSNR = 10 · log₁₀(peak² / MSE) in dB; peak is 255 for uint8, else the range of the training data (ITU-T J.340)
+table    R² = 1 − Σ (x − x̂)² / Σ (x − mean x)² of each column, and its mean over the columns that change (coefficient of
+         determination, Draper & Smith, Applied Regression Analysis)
+record   PRDN = 100 · √(Σ (x − x̂)² / Σ (x − mean x)²) in %, the mean removed (Blanco-Velasco et al., "On the use of PRD and
+         CR parameters for ECG compression", Medical Engineering & Physics 27, 2005)
+
+MSE, the mean of (x − x̂)² over all values, stands beside each. Everything is computed in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+
+from ...compress.data import Kind, Scaling, Splits, extremes
+from ...compress.errors import FormatError
+
+Row = Mapping[str, Any]
+
+MEASURES: Mapping[Kind, tuple[str, str]] = {"images": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
+"""The measure of each kind of data, and its unit."""
+
+MEANINGS: Mapping[str, str] = {
+    "PSNR": "10 · log₁₀(peak² / MSE) over the test samples, peak 255 for bytes, else the range of the training data",
+    "R²": "1 − squared error / squared distance from the column's mean, averaged over columns; below 0 the mean is closer",
+    "PRDN": "100 · √(squared error / squared distance from the mean), over the test samples",
+}
+"""Each measure in words."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The measure of one data set: its `kind`, the `scaling` into model units, the `columns` of a table by name, and the
+    `peak` of pictures in the user's unit."""
+
+    kind: Kind
+    scaling: Scaling
+    columns: tuple[str, ...] = ()
+    peak: float | None = None
+
+    @classmethod
+    def of_splits(cls, splits: Splits) -> Fidelity:
+        """That of samples; the peak comes from those to train on."""
+        peak = None
+        if splits.kind == "images":
+            low, high = (0, 255) if splits.train.dtype == np.uint8 else (float(e) for e in _range(splits))
+            peak = float(high - low)
+        return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak)
+
+    @classmethod
+    def of_data(cls, data: Row) -> Fidelity | None:
+        """That of a manifest's `data`; None where it was written before data had a kind. FormatError where it is damaged."""
+        if "kind" not in data:
+            return None
+        kind, columns, peak = data["kind"], data.get("columns"), data.get("peak")
+        named = columns is None or (isinstance(columns, list) and len(columns) == data["inputs"])
+        if kind not in get_args(Kind) or not named or not isinstance(peak, float | int | None):
+            raise FormatError(f"the manifest is damaged: data: kind {kind!r}, columns {str(columns)[:40]}, peak {peak!r}")
+        return cls(kind, Scaling.from_json(data["scaling"]), column_names(columns, data["inputs"]), peak)
+
+    def measure(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+        """The row of metrics.json: `measure`, `unit`, `value` (None: exact, or not defined), `mse` and, of tables, `columns`.
+
+        `x`: [n, inputs] in the user's unit. `y`: what came back, [n, inputs] in model units.
+        """
+        wanted = x.astype(np.float64)
+        difference = self.scaling.invert(y, np.float64) - wanted
+        error = np.square(difference).sum(axis=0)
+        mse = float(error.sum() / max(x.size, 1))
+        name, unit = MEASURES[self.kind]
+        row = {"measure": name, "unit": unit, "mse": mse}
+        if self.kind == "images":
+            return row | {"value": 10 * math.log10(self.peak**2 / mse) if self.peak and mse > 0 else None}
+        if self.kind == "record":
+            varies = wanted.size > 0 and wanted.max() > wanted.min()
+            power = float(np.square(wanted - wanted.mean()).sum()) if varies else 0.0
+            return row | {"value": 100 * math.sqrt(error.sum() / power) if power > 0 else None}
+        r2 = column_r2(wanted, error)
+        known = [value for value in r2 if value is not None]
+        columns = [{"name": name, "r2": value} for name, value in zip(self.columns, r2, strict=True)]
+        return row | {"value": float(np.mean(known)) if known else None, "columns": columns}
+
+
+def fidelity_value(row: Row | None) -> str:
+    """The one figure of a measured fidelity: `PSNR 23.4 dB`, `R² 0.914`, `PRDN 12.6 %`."""
+    if row is None:
+        return ""
+    if row["value"] is None:
+        return f"{row['measure']}: exact" if row["mse"] == 0 else f"{row['measure']} not defined"
+    return f"{row['measure']} {row['value']:.4g} {row['unit']}".rstrip()
+
+
+def fidelity_text(row: Row | None) -> str:
+    """A measured fidelity in words: `PSNR 23.4 dB, MSE 297.2`, `R² 0.914, worst -0.02 (humidity)`, `PRDN 12.6 %`."""
+    if row is None:
+        return ""
+    text = fidelity_value(row)
+    if row["measure"] == "PSNR":
+        text += f", MSE {row['mse']:.4g}"
+    worst = worst_columns(row)
+    return text + (f", worst {worst[0]['r2']:.3g} ({worst[0]['name']})" if worst else "")
+
+
+def worst_columns(row: Row) -> list[Row]:
+    """The columns that have an R², the worst first."""
+    return sorted((each for each in row.get("columns") or () if each["r2"] is not None), key=lambda each: each["r2"])
+
+
+def column_r2(x: np.ndarray, error: np.ndarray) -> list[float | None]:
+    """R² of each column of `x`, float64 [n, k], by its summed squared `error`, [k]; None for a column that never changes."""
+    changes = x.max(axis=0) > x.min(axis=0)
+    power = np.square(x - x.mean(axis=0)).sum(axis=0)
+    return [float(1 - e / p) if c and p > 0 else None for c, p, e in zip(changes, power, error, strict=True)]
+
+
+def column_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    """The names, or where there are none the places, from 0: `value 7`."""
+    return tuple(names) if names else tuple(f"value {i}" for i in range(count))
+
+
+def _range(splits: Splits) -> tuple[np.floating, np.floating]:
+    low, high = extremes(splits.train)
+    return low.min(), high.max()
+
+
+def warnings_of(quality: Iterable[Row]) -> list[dict[str, str]]:
+    """The columns that no constant beats and those that never change, the worst first: `column` and `text`.
+
+    By the worst of our exported files, or where none of them was measured by the last row that was.
+    """
+    rows = [row for row in quality if row.get("fidelity", {}).get("columns") and not row.get("fault")]
+    rows = [row for row in rows if row["stage"] == "export"] or [row for row in rows if row["stage"] != "stock"][-1:]
+    worst: dict[str, tuple[float, str]] = {}
+    constant = []
+    for row in rows:
+        where = row["row"] + (f" in {row['runtime']}" if row.get("runtime") else "")
+        for column in row["fidelity"]["columns"]:
+            if column["r2"] is None:
+                constant.append(column["name"])
+            elif column["r2"] < worst.get(column["name"], (math.inf, ""))[0]:
+                worst[column["name"]] = column["r2"], where
+    found = sorted((r2, name, where) for name, (r2, where) in worst.items() if r2 < 0)
+    poor = "{}: R² is {:.3g} in {}: its mean would be closer; try more epochs or units, or `per_feature = true`"
+    still = "{}: never changes in the samples that were measured, so it has no R²; leave it out, or get other samples"
+    return [{"column": name, "text": poor.format(name, r2, where)} for r2, name, where in found] + [
+        {"column": name, "text": still.format(name)} for name in dict.fromkeys(constant)
+    ]

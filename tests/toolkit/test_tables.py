@@ -1,0 +1,191 @@
+"""A .csv table through a whole run: names, scales per column and their R² in every place where they are told."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae.cli import main
+from tiedae.compress.errors import DataError
+from tiedae.originals import load_test
+from tiedae.recipe import load_recipe
+
+NAMES = ("pressure", "flow", "noise", "still", "tiny", "huge")
+
+RECIPE = """
+[data]
+source = "plant.csv"
+drop = ["when"]
+[model]
+layers = [ {units = 16, activation = "relu"}, {units = 3} ]
+[train]
+epochs = 40
+batch_size = 32
+[quantize]
+epochs = 5
+samples = 64
+[verify]
+max_quality_loss = 5.0
+"""
+
+
+def rows() -> np.ndarray:
+    """Four columns of one hidden factor and scales from 1e-3 to 1e4, one of a factor of its own, one that never changes."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(400, 1))
+    x = hidden * [2.0, 0.5, 0, 0, 1e-3, 1e4] + rng.normal(0, 1, (400, 6)) * [0.1, 0.02, 0.3, 0, 1e-4, 500]
+    return x + np.array([100, 3, 0, 42.5, 0.01, -1e5])
+
+
+def write_csv(path: Path, order: tuple[str, ...]) -> None:
+    table = dict(zip(NAMES, rows().T, strict=True))
+    cells = {name: [repr(float(value)) for value in values] for name, values in table.items()}
+    cells |= {"when": [f"2026-01-{i % 28 + 1:02}" for i in range(400)], "Class": [("ok", "leak")[i % 2] for i in range(400)]}
+    lines = [",".join(order), *(",".join(row) for row in zip(*(cells[name] for name in order), strict=True))]
+    path.write_text("\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the recipe, its data and its run in `out`; beside them what the run said."""
+    folder = tmp_path_factory.mktemp("plant")
+    write_csv(folder / "plant.csv", ("when", *NAMES, "Class"))
+    (folder / "plant.toml").write_text(RECIPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(plant: Path) -> str:
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        assert main(["run", str(plant / "plant.toml"), "--out", str(plant / "out")]) == 0
+    return out.getvalue() + err.getvalue()
+
+
+@pytest.fixture
+def bundle(plant: Path, said: str) -> Path:
+    return plant / "out" / "bundle"
+
+
+def test_what_was_chosen_is_said_and_written(bundle: Path, said: str) -> None:
+    chosen = f"plant.csv: 6 columns ({', '.join(NAMES)}), scaled each by itself (minmax); label: Class, not trained on"
+    assert chosen in said
+    manifest, metrics = (json.loads((bundle / f"{name}.json").read_text()) for name in ("manifest", "metrics"))
+    for data in (manifest["data"], metrics["data"]):
+        assert (data["kind"], data["columns"], data["label"], data["peak"]) == ("table", list(NAMES), "Class", None)
+        assert len(data["scaling"]["scale"]) == 6
+    card, report = ((bundle / name).read_text() for name in ("MODEL_CARD.md", "report.html"))
+    for name in NAMES:
+        assert f"`{name}`" in card and name in report
+    assert "`Class`, not trained on" in card and "<td>Class</td>" in report
+
+
+def test_every_row_of_quality_has_r2_of_the_test_samples_in_the_users_unit(bundle: Path, plant: Path) -> None:
+    """That of Keras float follows from what the bundle's float file gives for the same samples."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    metrics, manifest = (json.loads((bundle / f"{name}.json").read_text()) for name in ("metrics", "manifest"))
+    assert all(len(row["fidelity"]["columns"]) == 6 for row in metrics["quality"])
+    assert {row["stage"] for row in metrics["quality"]} == {"train", "quantize", "export", "stock"}
+    test = load_test(bundle, manifest, str(plant / "plant.csv"))
+    x = test.take(slice(None)).astype(np.float64)
+    offset, scale = (np.array(manifest["data"]["scaling"][key]) for key in ("offset", "scale"))
+    reconstruct = Interpreter(str(bundle / "plant.f32.tflite")).get_signature_runner("reconstruct")
+    y = reconstruct(x=((x - offset) / scale).astype(np.float32))["y"].astype(np.float64) * scale + offset
+    varies = [0, 1, 2, 4, 5]
+    r2 = 1 - np.square(y - x).sum(axis=0)[varies] / np.square(x - x.mean(axis=0)).sum(axis=0)[varies]
+    (row,) = [row for row in metrics["quality"] if row.get("file") == "plant.f32.tflite" and row["runtime"] == "litert-xnnpack"]
+    found = {column["name"]: column["r2"] for column in row["fidelity"]["columns"]}
+    assert found["still"] is None
+    np.testing.assert_allclose([found[NAMES[i]] for i in varies], r2, atol=1e-4)
+    assert r2.min() > 0.9
+    assert row["fidelity"]["value"] == pytest.approx(r2.mean(), abs=1e-4)
+    assert row["fidelity"]["mse"] == pytest.approx(np.square(y - x).mean(), rel=1e-3)
+
+
+def test_a_column_that_never_changes_comes_back_and_is_warned_of(bundle: Path, said: str) -> None:
+    metrics = json.loads((bundle / "metrics.json").read_text())
+    assert [warning["column"] for warning in metrics["warnings"]] == ["still"]
+    assert "warning: column still: never changes in the samples that were measured" in said
+    for page in ("MODEL_CARD.md", "report.html"):
+        assert "still: never changes in the samples" in (bundle / page).read_text().replace("Column still", "still")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    y = np.load(bundle / "golden" / "y.f32.npy")[:, 3].astype(np.float64)
+    scaling = manifest["data"]["scaling"]
+    np.testing.assert_allclose(y * scaling["scale"][3] + scaling["offset"][3], 42.5, rtol=0.05)
+
+
+def test_the_final_table_and_the_summary_give_r2_and_the_worst_column(bundle: Path, said: str, tmp_path: Path) -> None:
+    metrics = json.loads((bundle / "metrics.json").read_text())
+    first = next(row for row in metrics["quality"] if row["row"] == "Keras float")["fidelity"]
+    worst = min((column for column in first["columns"] if column["r2"] is not None), key=lambda column: column["r2"])
+    expected = f"R² {first['value']:.4g}, worst {worst['r2']:.3g} ({worst['name']})"
+    (line,) = [line for line in said.splitlines() if line.startswith("  Keras float ")]
+    assert expected in line
+    assert "quality: R² = 1 − squared error / squared distance from the column's mean" in said
+
+
+def test_a_verification_finds_the_columns_by_name_in_any_order(bundle: Path, tmp_path: Path, capsys) -> None:
+    write_csv(tmp_path / "plant.csv", ("huge", "Class", "tiny", "when", "still", "noise", "flow", "pressure"))
+    out = tmp_path / "metrics.json"
+    assert main(["verify", str(bundle), "--data", str(tmp_path / "plant.csv"), "--json", str(out)]) == 0
+    mine, theirs = (json.loads(path.read_text()) for path in (out, bundle / "metrics.json"))
+    known = {(row.get("file"), row.get("runtime")): row["fidelity"] for row in theirs["quality"]}
+    assert mine["quality"] and all(row["fidelity"] == known[row["file"], row["runtime"]] for row in mine["quality"])
+    assert mine["warnings"] == theirs["warnings"]
+    assert "warning: column still" in capsys.readouterr().err
+    write_csv(tmp_path / "plant.csv", ("huge", "Class", "tiny", "when", "still", "noise", "flow"))
+    assert main(["verify", str(bundle), "--data", str(tmp_path / "plant.csv")]) == 2
+    assert "no column 'pressure', as `columns` in [data] has it" in capsys.readouterr().err
+
+
+def test_a_calibration_belongs_to_its_scales_of_each_column(bundle: Path, plant: Path, tmp_path: Path, capsys) -> None:
+    folder = shutil.copytree(plant, tmp_path / "plant", ignore=shutil.ignore_patterns("out"))
+    out, model = folder / "c.json", plant / "out" / "model"
+    assert main(["calibrate", str(folder / "plant.toml"), "--model", str(model), "--out", str(out), "-q"]) == 0
+    named = RECIPE.replace("samples = 64", 'samples = 64\ncalibration = "c.json"')
+    one_scale = r"minmax of each value, must be minmax \(− .*\) / "
+    for data, wrong in (("per_feature = false", one_scale), ('scaling = "standard"', "minmax of each value, must be standard")):
+        (folder / "other.toml").write_text(named.replace("[model]", f"{data}\n[model]"))
+        assert main(["run", str(folder / "other.toml"), "--out", str(folder / "o"), "-q"]) == 2
+        assert re.search(f"c.json: on data scaled by {wrong}", capsys.readouterr().err)
+    (folder / "plant.toml").write_text(named)
+    assert main(["run", str(folder / "plant.toml"), "--out", str(folder / "o"), "-q"]) == 0
+
+
+def test_a_bundle_from_before_the_label_rule_finds_its_features(schema1: Path, tmp_path: Path) -> None:
+    """There `class` was trained on: four columns with it, so a source with such a heading has as many now."""
+    bundle = schema1 / "table" / "bundle"
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    inputs = manifest["data"]["inputs"]
+    names = [f"c{i}" for i in range(inputs - 1)]
+    np.savetxt(tmp_path / "t.csv", np.eye(60)[:, :inputs], delimiter=",", header=",".join([*names, "class"]), comments="")
+    assert load_test(bundle, manifest, str(tmp_path / "t.csv")).inputs == inputs
+    np.savetxt(tmp_path / "t.csv", np.eye(60)[:, :inputs], delimiter=",", header=",".join([*names, "d"]), comments="")
+    assert load_test(bundle, manifest, str(tmp_path / "t.csv")).inputs == inputs
+    np.savetxt(tmp_path / "t.csv", np.eye(60)[:, : inputs - 1], delimiter=",")
+    with pytest.raises(DataError, match=rf"has {inputs - 1} values per sample, must be {inputs}"):
+        load_test(bundle, manifest, str(tmp_path / "t.csv"))
+
+
+def test_one_scale_for_all_loses_the_small_columns_and_says_which(plant: Path, tmp_path: Path, capsys) -> None:
+    """What every table did before scales were per column."""
+    recipe = load_recipe(plant / "plant.toml")
+    assert dataclasses.replace(recipe.data, per_feature=False) != recipe.data
+    (plant / "one.toml").write_text(RECIPE.replace("[model]", "per_feature = false\n[model]").replace("5.0", "1e9"))
+    assert main(["run", str(plant / "one.toml"), "--out", str(tmp_path / "one")]) == 0
+    metrics = json.loads((tmp_path / "one" / "bundle" / "metrics.json").read_text())
+    lost = {warning["column"] for warning in metrics["warnings"]}
+    assert {"flow", "tiny", "still"} <= lost
+    err = capsys.readouterr().err
+    assert "warning: column tiny: R² is" in err or "more columns, see `warnings`" in err
+    page = (tmp_path / "one" / "bundle" / "report.html").read_text()
+    columns = page[page.index('<section id="columns">') :]
+    assert columns.index("tiny") < columns.index("huge")
