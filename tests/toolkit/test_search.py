@@ -336,6 +336,16 @@ def test_impossible_points_cost_no_trial_and_every_possible_one_comes_in_the_end
     assert 0 < possible < 18 and states.count("complete") == possible and len(states) <= 18
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
+def test_a_study_is_open_only_while_it_is_read_or_written(tmp_path: Path) -> None:
+    trials = Trials(tmp_path / "study.db", space_of(whole_recipe()), lambda _: {})
+    proposal = trials.propose(math.inf)
+    assert proposal is not None
+    trials.record(proposal, Outcome(1, proposal.point, "complete", "", 1.0, 100, 100))
+    opened = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert tmp_path / "study.db" not in opened
+
+
 def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(FormatError, match=r"study\.db: damaged .*--force starts afresh"):

@@ -58,15 +58,16 @@ class Trials:
 
     def __init__(self, path: Path, space: Space, excess: Callable[[Outcome], Mapping[str, float]]) -> None:
         import optuna
+        from sqlalchemy.pool import NullPool
 
         assert space.recipe.search is not None
         self.path, self.excess = path, excess
         self.space, self.counted, self.seed = space, space.recipe.search.size, space.recipe.search.seed
         directions = (optuna.study.StudyDirection.MINIMIZE,) * 2
         with _readable(path):
-            self.kept = optuna.create_study(
-                storage=f"sqlite:///{path}", study_name=NAME, directions=directions, load_if_exists=True
-            )
+            # Without a pool each connection is closed once its transaction is over.
+            storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"poolclass": NullPool})
+            self.kept = optuna.create_study(storage=storage, study_name=NAME, directions=directions, load_if_exists=True)
             trials = self.kept.trials
             self.outcomes = [Outcome(**trial.user_attrs[KEY]) for trial in trials]
         self.memory = optuna.create_study(directions=directions)
