@@ -207,7 +207,7 @@ def test_a_wrong_call_is_one_line_and_leaves_nothing(tiny: Path, tmp_path: Path,
 def test_without_optuna_the_line_says_what_brings_it(tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert main(["search", str(tiny), *WANTED, "--out", str(tmp_path / "out")]) == 2
-    assert "optuna is not installed: pip install 'tiedae[search]'" in capsys.readouterr().err
+    assert "optuna is not installed: pip install 'tiedae[search,train]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tiedae.compress.errors import FormatError, UnavailableError
+from tiedae.compress.errors import FormatError
+from tiedae.compress.packages import require_installed
 
 from .space import Axis, Point, Space, Value, key_of
 from .trial import Outcome
@@ -21,7 +22,6 @@ from .trial import Outcome
 if TYPE_CHECKING:
     import optuna
 
-INSTALL = "pip install 'tiedae[search]'"
 NAME = "tiedae"
 KEY = "outcome"
 """The attribute of a kept trial that holds what became of it."""
@@ -33,10 +33,9 @@ ASKS = 20
 
 def require_optuna() -> None:
     """Raise UnavailableError, with the command that brings it, where Optuna is not installed."""
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise UnavailableError(f"optuna is not installed: {INSTALL}") from None
+    require_installed("optuna")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
