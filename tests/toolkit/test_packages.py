@@ -47,7 +47,11 @@ def one_line(capsys) -> str:
         (["run", "table.toml"], ("onnxruntime",), f"onnxruntime is not installed: {CPU}"),
         (["search", "table.toml", "--max-bytes", "1k"], BARE, "optuna is not installed: pip install 'tiedae[search,train]'"),
         (["search", "table.toml", "--max-bytes", "1k"], ("tensorflow",), f"tensorflow is not installed: {TRAIN}"),
-        (["calibrate", "table.toml"], ("tf_keras",), f"tf_keras is not installed: {TRAIN}"),
+        (
+            ["calibrate", "table.toml"],
+            ("tensorflow_model_optimization",),
+            f"tensorflow_model_optimization is not installed: {TRAIN}",
+        ),
         (["sensitivity", "table.toml"], BARE, f"tensorflow is not installed: {TRAIN}"),
         (["verify", "bundle"], BARE, f"onnxruntime is not installed: {CPU}"),
         (["verify", "bundle", "--model", "model"], ("tensorflow",), f"tensorflow is not installed: {TRAIN}"),
