@@ -35,7 +35,6 @@ from .parity.findings import Evidence, Findings, Measured, Subject
 from .parity.float_program import read_float_program
 from .parity.measure import measure_float, measure_int8, squared_error
 from .program import Program
-from .runtimes.ort import shadowing
 from .runtimes.session import Session
 from .runtimes.table import RUNTIMES
 
@@ -357,9 +356,6 @@ def _sessions(
             findings.check(f"opens {precision} {runtime.format} {name}", False, "refused", "opens", text)
         else:
             yield session, files, runtime.format
-    warning = shadowing()
-    if by_signature["onnx"] and warning:
-        findings.skip("a clean ONNX Runtime", warning)
 
 
 def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:

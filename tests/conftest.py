@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from tiedae.compress.integers import kernel_bounds, within_pairs
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import interleaved
@@ -27,6 +28,9 @@ from tiedae.export.program import (
     Rescale,
     Tensor,
 )
+
+settings.register_profile("tiedae", derandomize=True, deadline=None)
+settings.load_profile("tiedae")
 
 FIXED = {"sigmoid": SIGMOID_OUTPUT, "tanh": TANH_OUTPUT}
 

@@ -29,11 +29,21 @@ the smallest recipe; every other key has a default, and an error names the key a
   [model]
   layers = [ {units = 256, activation = "relu"}, {units = 16} ]
 
-more tables: [train] [prune] [cluster] [quantize] [export] [verify] [search]; see README.md
+more tables: [train] [prune] [cluster] [quantize] [export] [verify] [search]
+a run's bundle/manifest.json holds its recipe with every default
 
 """
 SEARCH_HELP = """\
-a table [search] in the recipe says what is looked over, see docs/search.md; without it sizes of the code and the hidden layers
+a table [search] in the recipe says what is looked over; these are its defaults, where an empty list is the recipe's own value:
+
+  [search]
+  code = []                 # sizes of the code; empty: ½, ¾, 1, 1¼ and 1½ of the recipe's
+  hidden = [0.125, 0.25, 0.375, 0.5, 0.75, 1.0]     # factors on the units of hidden layers
+  patterns = []             # as in [prune]
+  sparsity = []             # of each pattern, 0 for no pruning
+  bits = [4, 8]             # of all kernels
+  granularity = []          # "tensor", "unit"
+  size = "file"             # what counts as bytes: the file as it is, or after "gzip"
 
 """
 EPILOG = "Exit codes: 0 fine; 1 a check failed; 2 the input or the call is wrong; 130 interrupted."
@@ -58,6 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         except TiedaeError as error:
             console.error(str(error))
             return FAILED if isinstance(error, CheckError) else WRONG
+        except ModuleNotFoundError as error:
+            from tiedae.compress.packages import INSTALL, missing
+
+            module = (error.name or "").partition(".")[0]
+            if module not in INSTALL:
+                raise
+            console.error(str(missing(module)))
+            return WRONG
         except BrokenPipeError:
             return CLOSED_PIPE
         except OSError as error:

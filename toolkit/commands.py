@@ -12,6 +12,22 @@ from typing import Any
 from .console import Console
 
 FINE = 0
+TRAINING = ("tensorflow", "tf_keras", "tensorflow_model_optimization")
+"""What trains a model, or loads one."""
+RUN = (*TRAINING, "tf2onnx", "onnxruntime")
+"""What a run needs: stock converters too, and every runtime that its files are checked in."""
+
+
+def _require(*modules: str) -> None:
+    """Raise UnavailableError, exit code 2, where a package is missing that no bare install has."""
+    from tiedae.compress.packages import require_installed
+
+    require_installed(*modules)
+
+
+def _require_for(bundle: Path, model: Path | None) -> None:
+    """What runs a bundle's files, and the Keras model of its run where one is given."""
+    _require(*(("onnxruntime",) if any(bundle.glob("*.onnx")) else ()), *(TRAINING if model else ()))
 
 
 def demo(arguments: argparse.Namespace, console: Console) -> int:
@@ -25,6 +41,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int:
+    _require(*RUN)
     from .recipe import load_recipe
 
     recipe = load_recipe(path)
@@ -73,6 +90,7 @@ def _require_checks(bundle: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def search(arguments: argparse.Namespace, console: Console) -> int:
+    _require("optuna", *TRAINING)
     from .recipe import load_recipe
     from .searching.front import HEADER, cells
     from .searching.limits import Limits, parse_bytes, parse_latency, parse_share
@@ -110,6 +128,7 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
+    _require_for(arguments.bundle, arguments.model)
     from tiedae.export.parity.outcome import overview
 
     from .verification import verify
@@ -144,6 +163,7 @@ def _write_outcome(metrics: Mapping[str, Any], paths: Mapping[str, Path | None])
 
 
 def bench(arguments: argparse.Namespace, console: Console) -> int:
+    _require_for(arguments.bundle, arguments.model)
     from tiedae.compress.files import write_atomic
     from tiedae.export.bench.benchmark import tables
 
@@ -158,6 +178,7 @@ def bench(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def sensitivity(arguments: argparse.Namespace, console: Console) -> int:
+    _require(*TRAINING)
     from tiedae.compress.files import write_atomic
     from tiedae.export.report.sensitivity_page import render_sensitivity, sensitivity_tables
 
@@ -175,6 +196,7 @@ def sensitivity(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def calibrate(arguments: argparse.Namespace, console: Console) -> int:
+    _require(*TRAINING)
     from tiedae.calibration.page import render_page
     from tiedae.compress.files import write_atomic
 
@@ -223,6 +245,7 @@ def inspect(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def share(arguments: argparse.Namespace, console: Console) -> int:
+    _require(*(("onnxruntime",) if arguments.file.suffix == ".onnx" else ()))
     from tiedae.export.sharing.share import render, share_file
 
     shared = share_file(arguments.file, arguments.out, tolerance=arguments.tolerance, announce=console.note)

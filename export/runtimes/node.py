@@ -22,10 +22,11 @@ from typing import IO, Any
 import numpy as np
 
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
+from ...compress.packages import INSTALL
 from ..formats.onnx_reader import read_onnx
 from ..formats.onnx_writer import EDGE
 from .ort import CHUNK, instrumented
-from .session import INSTALL, batches, joined
+from .session import batches, joined
 
 NAME = "ort-node"
 VARIABLE = "TIEDAE_NODE_MODULES"

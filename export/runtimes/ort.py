@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import onnx
 
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
+from ...compress.packages import require_one_build
 from ..formats.onnx_writer import EDGE
 from ..quiet import quiet
 from .session import load
@@ -31,8 +31,6 @@ PROVIDERS: Mapping[str, tuple[Any, ...]] = {
 
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
-
-_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
 
 
 @dataclass(eq=False)
@@ -96,25 +94,13 @@ def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> Or
     return OrtSession(runtime, provider, note, dict(paths), threads, sessions)
 
 
-def shadowing() -> str | None:
-    """A warning where several packages that provide the module `onnxruntime` are installed, else None."""
-    found = []
-    for package in _PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    if len(found) < 2:
-        return None
-    return f"{' and '.join(found)} are installed together and overwrite each other: uninstall all of them, then install one"
-
-
 @lru_cache(maxsize=1)
 def _library() -> ModuleType:
     """onnxruntime, without the warnings that it prints while it looks for devices. Raises UnavailableError."""
+    require_one_build()
     library = load("onnxruntime")
     if not hasattr(library, "InferenceSession"):
-        raise UnavailableError(f"onnxruntime is installed in part: {shadowing() or 'uninstall it, then install it again'}")
+        raise UnavailableError("onnxruntime is installed in part: uninstall it, then install it again")
     library.set_default_logger_severity(3)
     return library
 

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 
 from ...compress.errors import DataError, UnavailableError
+from ...compress.packages import INSTALL, missing
 from ..quiet import quiet
 
-INSTALL: Mapping[str, str] = {
-    "ai_edge_litert": "pip install ai-edge-litert",
-    "onnxruntime": "pip install onnxruntime-gpu, or onnxruntime where that has no wheel",
-    "onnxruntime-node": "npm install --ignore-scripts onnxruntime-node",
-    "openvino": "pip install 'tiedae[openvino]'",
-    "tflite_micro": "pip install 'tiedae[tflm]'",
-}
-"""The command that brings a package."""
 BROKEN = (ImportError, OSError, RuntimeError, AttributeError, TypeError, ValueError)
 """What the import of a package raises whose library, or a package under it, is missing or of another version."""
 
@@ -58,7 +51,7 @@ def load(module: str) -> ModuleType:
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name == package:
-            raise UnavailableError(f"{package} is not installed: {install}") from None
+            raise missing(package) from None
         raise UnavailableError(f"{package} is installed but does not import: {error}; {install}") from error
     except BROKEN as error:
         raise UnavailableError(f"{package} is installed but does not import: {first_line(error)}; {install}") from error

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ...compress.errors import FormatError, InputError, UnavailableError
+from ...compress.packages import INSTALL
 from ..program import Program
-from .session import INSTALL, Session, load
+from .session import Session, load
 
 Files = Mapping[str, Path]
 """The file that serves each signature."""

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -123,6 +124,16 @@ def test_help_needs_nothing_heavy_and_answers_at_once():
     assert not {"numpy", "rich", "tensorflow", "onnx", "onnxruntime", "ai_edge_litert", "matplotlib", "PIL"} & set(loaded)
     for command in ("demo", "run", "verify", "inspect", "data", "Exit codes: 0 fine"):
         assert command in done.stdout
+
+
+COMMANDS = ("demo", "run", "search", "verify", "bench", "sensitivity", "calibrate", "report", "inspect", "share", "data")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_points_to_nothing_that_is_not_installed(command, capsys):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--help"])
+    assert not re.findall(r"docs/|https?:|README|CONTRIBUTING", capsys.readouterr().out)
 
 
 def test_version():

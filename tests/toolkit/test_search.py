@@ -215,7 +215,7 @@ def test_a_wrong_call_is_one_line_and_leaves_nothing(tiny: Path, tmp_path: Path,
 def test_without_optuna_the_line_says_what_brings_it(tiny: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert main(["search", str(tiny), *WANTED, "--out", str(tmp_path / "out")]) == 2
-    assert "optuna is not installed: pip install 'tiedae[search]'" in capsys.readouterr().err
+    assert "optuna is not installed: pip install 'tiedae[search,train]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -342,6 +342,16 @@ def test_impossible_points_cost_no_trial_and_every_possible_one_comes_in_the_end
     possible = sum(least <= most_bytes for least in space_of(recipe).least.values())
     states = [state for state, *_ in play(tmp_path / "a.db", recipe, 99, most_bytes)]
     assert 0 < possible < 18 and states.count("complete") == possible and len(states) <= 18
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
+def test_a_study_is_open_only_while_it_is_read_or_written(tmp_path: Path) -> None:
+    trials = Trials(tmp_path / "study.db", space_of(whole_recipe()), lambda _: {})
+    proposal = trials.propose(math.inf)
+    assert proposal is not None
+    trials.record(proposal, Outcome(1, proposal.point, "complete", "", 1.0, 100, 100))
+    opened = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert tmp_path / "study.db" not in opened
 
 
 def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tiedae.compress.errors import FormatError, UnavailableError
+from tiedae.compress.errors import FormatError
+from tiedae.compress.packages import require_installed
 
 from .space import Axis, Point, Space, Value, key_of
 from .trial import Outcome
@@ -21,7 +22,6 @@ from .trial import Outcome
 if TYPE_CHECKING:
     import optuna
 
-INSTALL = "pip install 'tiedae[search]'"
 NAME = "tiedae"
 KEY = "outcome"
 """The attribute of a kept trial that holds what became of it."""
@@ -33,10 +33,9 @@ ASKS = 20
 
 def require_optuna() -> None:
     """Raise UnavailableError, with the command that brings it, where Optuna is not installed."""
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise UnavailableError(f"optuna is not installed: {INSTALL}") from None
+    require_installed("optuna")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -58,15 +57,16 @@ class Trials:
 
     def __init__(self, path: Path, space: Space, excess: Callable[[Outcome], Mapping[str, float]]) -> None:
         import optuna
+        from sqlalchemy.pool import NullPool
 
         assert space.recipe.search is not None
         self.path, self.excess = path, excess
         self.space, self.counted, self.seed = space, space.recipe.search.size, space.recipe.search.seed
         directions = (optuna.study.StudyDirection.MINIMIZE,) * 2
         with _readable(path):
-            self.kept = optuna.create_study(
-                storage=f"sqlite:///{path}", study_name=NAME, directions=directions, load_if_exists=True
-            )
+            # Without a pool each connection is closed once its transaction is over.
+            storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"poolclass": NullPool})
+            self.kept = optuna.create_study(storage=storage, study_name=NAME, directions=directions, load_if_exists=True)
             trials = self.kept.trials
             self.outcomes = [Outcome(**trial.user_attrs[KEY]) for trial in trials]
         self.memory = optuna.create_study(directions=directions)

@@ -9,7 +9,7 @@ import pytest
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.export.formats.onnx_writer import to_onnx, to_onnx_pair
 from tiedae.export.interpreter import apply, execute
-from tiedae.export.runtimes.ort import CHUNK, open_ort, shadowing
+from tiedae.export.runtimes.ort import CHUNK, open_ort
 from tiedae.export.runtimes.session import Session
 
 from ...conftest import build_program
@@ -149,16 +149,6 @@ def test_wrong_calls_are_input_errors(tmp_path):
     for x in (np.zeros((1, 20), np.float32), np.zeros((1, 19), np.uint8)):
         with pytest.raises(DataError, match=r"encode\.onnx: ONNX Runtime refuses the samples: "):
             session.run("encode", x)
-
-
-def test_two_installed_packages_are_noticed(tmp_path, monkeypatch):
-    assert shadowing() is None
-    for package in ("onnxruntime", "onnxruntime_gpu"):
-        folder = tmp_path / f"{package}-1.99.0.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.99.0\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert shadowing().startswith("onnxruntime 1.99.0 and onnxruntime-gpu 1.99.0 are installed together")
 
 
 def test_a_package_that_another_one_emptied_is_a_reason(tmp_path):

@@ -1,5 +1,6 @@
 """The table of runtimes: every row computes what its rounding family promises, or says why it is not here."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,12 +48,22 @@ def write(folder: Path, target: str, program, io: str = "auto") -> dict[str, Pat
     return {name: folder / f"{name}.onnx" for name in SIGNATURES}
 
 
+EXPECTED = [name for name in os.environ.get("TIEDAE_EXPECT_RUNTIMES", "").split(",") if name]
+"""Runtimes that have to be here: .ci/run names what it installed."""
+
+
 def opened(name: str, files: dict[str, Path], **options):
-    """A session of one row; the test is skipped, with the row's reason, where it is not here."""
+    """A session of one row; the test is skipped, with the row's reason, where it is not here or cannot run such a file."""
     try:
         return RUNTIMES[name].open(files, **options)
     except UnavailableError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_expected_runtime_is_here(name, tmp_path):
+    runtime = RUNTIMES[name]
+    assert runtime.open(write(tmp_path, runtime.format, toy(runtime.format))).runtime == name
 
 
 def samples(program, signature: str, count: int = 300) -> np.ndarray:
@@ -244,7 +255,7 @@ def test_an_absent_runtime_says_how_to_get_it():
         ("tflm", "tflite_micro", "pip install 'tiedae[tflm]'"),
         ("openvino-onnx", "openvino", "pip install 'tiedae[openvino]'"),
         ("litert-compiled", "ai_edge_litert", "pip install ai-edge-litert"),
-        ("ort-cpu", "onnxruntime", "pip install onnxruntime-gpu, or onnxruntime where that has no wheel"),
+        ("ort-cpu", "onnxruntime", "pip install 'tiedae[cpu]'"),
     ],
 )
 def test_each_row_without_its_package(name, module, install, tmp_path):

@@ -1,0 +1,79 @@
+"""Packages that not every install of tiedae has: what brings each one, and one line where it is missing.
+
+Nothing is imported to find out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from platform import machine
+
+from .errors import UnavailableError
+
+_TRAIN = "pip install 'tiedae[train]'"
+
+INSTALL: Mapping[str, str] = {
+    "PIL": "pip install pillow",
+    "ai_edge_litert": "pip install ai-edge-litert",
+    "onnxruntime": "pip install 'tiedae[cpu]'",
+    "onnxruntime-node": "npm install --ignore-scripts onnxruntime-node",
+    "openvino": "pip install 'tiedae[openvino]'",
+    "optuna": "pip install 'tiedae[search,train]'",
+    "tensorflow": _TRAIN,
+    "tensorflow_model_optimization": _TRAIN,
+    "tf2onnx": _TRAIN,
+    "tf_keras": _TRAIN,
+    "tflite_micro": "pip install 'tiedae[tflm]'",
+}
+"""The command that brings a module, for every one that may be missing."""
+
+ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
+"""Builds of ONNX Runtime: packages that all install the module `onnxruntime`."""
+
+
+def missing(module: str) -> UnavailableError:
+    """The error for a module of INSTALL, or of no extra, that is not installed."""
+    install = INSTALL.get(module, f"pip install {module}")
+    if "train" in install and _train_has_gpu_build() and list(_builds()) == ["onnxruntime"]:
+        install = f"pip uninstall -y onnxruntime && {install}"
+    return UnavailableError(f"{module} is not installed: {install}")
+
+
+def require_installed(*modules: str) -> None:
+    """Raise UnavailableError for the first of these modules that is not installed, and for two builds of ONNX Runtime."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise missing(module)
+        if module == "onnxruntime":
+            require_one_build()
+
+
+def require_one_build() -> None:
+    """Raise UnavailableError, with the commands that mend it, where several builds of ONNX Runtime are installed."""
+    builds = _builds()
+    if len(builds) > 1:
+        kept = "onnxruntime-gpu" if "onnxruntime-gpu" in builds else next(iter(builds))
+        found = " and ".join(f"{name} {number}" for name, number in builds.items())
+        raise UnavailableError(
+            f"{found} are installed together and overwrite each other: "
+            f"pip uninstall -y {' '.join(builds)} && pip install {kept}"
+        )
+
+
+def _builds() -> Mapping[str, str]:
+    """The version of each build of ONNX Runtime that is installed."""
+    found = {}
+    for name in ONNX_RUNTIMES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _train_has_gpu_build() -> bool:
+    """Whether tiedae[train] brings onnxruntime-gpu here: the marker in pyproject.toml."""
+    return sys.platform == "linux" and machine() == "x86_64"

@@ -1,0 +1,172 @@
+"""Packages that an install lacks, or has twice: one line with the command that mends it, exit code 2, and nothing written."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from tiedae.cli import main
+from tiedae.compress import packages
+from tiedae.compress.errors import UnavailableError
+from tiedae.compress.packages import INSTALL, missing, require_one_build
+
+TRAIN = "pip install 'tiedae[train]'"
+CPU = "pip install 'tiedae[cpu]'"
+BARE = ("tensorflow", "tf_keras", "tensorflow_model_optimization", "tf2onnx", "onnxruntime", "optuna")
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Makes packages look as if they were not installed, and a machine as if tiedae[train] had no GPU build for it."""
+
+    def hide(*modules: str) -> None:
+        monkeypatch.setattr(packages, "_builds", dict)
+        for module in modules:
+            monkeypatch.setitem(sys.modules, module, None)
+
+    return hide
+
+
+def one_line(capsys) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line.removeprefix("tiedae: ")
+
+
+@pytest.mark.parametrize(
+    ("call", "hidden", "text"),
+    [
+        (["demo"], BARE, f"tensorflow is not installed: {TRAIN}"),
+        (["run", "table.toml"], BARE, f"tensorflow is not installed: {TRAIN}"),
+        (["run", "table.toml"], ("tf2onnx",), f"tf2onnx is not installed: {TRAIN}"),
+        (["run", "table.toml"], ("onnxruntime",), f"onnxruntime is not installed: {CPU}"),
+        (["search", "table.toml", "--max-bytes", "1k"], BARE, "optuna is not installed: pip install 'tiedae[search,train]'"),
+        (["search", "table.toml", "--max-bytes", "1k"], ("tensorflow",), f"tensorflow is not installed: {TRAIN}"),
+        (
+            ["calibrate", "table.toml"],
+            ("tensorflow_model_optimization",),
+            f"tensorflow_model_optimization is not installed: {TRAIN}",
+        ),
+        (["sensitivity", "table.toml"], BARE, f"tensorflow is not installed: {TRAIN}"),
+        (["verify", "bundle"], BARE, f"onnxruntime is not installed: {CPU}"),
+        (["verify", "bundle", "--model", "model"], ("tensorflow",), f"tensorflow is not installed: {TRAIN}"),
+        (["bench", "bundle"], BARE, f"onnxruntime is not installed: {CPU}"),
+        (["bench", "bundle", "--model", "model"], ("tensorflow",), f"tensorflow is not installed: {TRAIN}"),
+        (["share", "bundle/table.f32.onnx", "--out", "out.onnx"], BARE, f"onnxruntime is not installed: {CPU}"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_command_names_the_extra_that_it_lacks(schema1, without, monkeypatch, capsys, call, hidden, text):
+    monkeypatch.chdir(schema1 / "table")
+    before = {path: path.stat().st_mtime_ns for path in schema1.rglob("*")}
+    without(*hidden)
+    assert main(call) == 2
+    assert one_line(capsys) == text
+    assert {path: path.stat().st_mtime_ns for path in schema1.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "call",
+    [["inspect", "bundle/table.f32.onnx", "bundle/table.int8.tflite"], ["data"], ["report", "bundle"]],
+    ids=lambda call: call[0],
+)
+def test_a_bare_install_is_enough(schema1, without, monkeypatch, call):
+    monkeypatch.chdir(schema1 / "table")
+    without(*BARE)
+    assert main([*call, "-q"]) == 0
+
+
+def test_a_bundle_without_onnx_files_needs_no_onnx_runtime(schema1, without, monkeypatch, capsys):
+    """What its manifest lists is missing then; nothing asks for ONNX Runtime."""
+    monkeypatch.chdir(schema1 / "table")
+    for path in Path("bundle").glob("*.onnx"):
+        path.unlink()
+    without(*BARE)
+    assert main(["verify", "bundle"]) == 1
+    assert "onnxruntime is not installed" not in capsys.readouterr().err
+
+
+def test_a_package_that_only_the_data_needs(tmp_path, monkeypatch, capsys):
+    """Found by the import itself: no command can tell beforehand."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "recipe.toml").write_text('[data]\nsource = "pictures"\n[model]\nlayers = [{units = 3}]\n')
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert main(["run", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "out")]) == 2
+    assert one_line(capsys) == "PIL is not installed: pip install pillow"
+
+
+def test_a_module_that_no_extra_brings_is_a_fault_of_ours(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tiedae.sources", None)
+    with pytest.raises(ModuleNotFoundError, match=r"tiedae\.sources"):
+        main(["data"])
+
+
+def installed(folder: Path, *builds: str) -> None:
+    for build in builds:
+        about = folder / f"{build.replace('-', '_')}-1.99.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {build}\nVersion: 1.99.0\n")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [["verify", "bundle"], ["bench", "bundle"], ["share", "bundle/table.f32.onnx", "--out", "out.onnx"], ["run", "table.toml"]],
+    ids=lambda call: call[0],
+)
+def test_two_builds_of_onnx_runtime_stop_a_command_that_needs_it(schema1, tmp_path, monkeypatch, capsys, call):
+    monkeypatch.chdir(schema1 / "table")
+    installed(tmp_path, "onnxruntime", "onnxruntime-gpu")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(call) == 2
+    assert one_line(capsys) == (
+        "onnxruntime 1.99.0 and onnxruntime-gpu 1.99.0 are installed together and overwrite each other: "
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+    )
+    assert main(["inspect", "bundle/table.f32.onnx", "-q"]) == 0
+
+
+def test_two_builds_without_one_for_cuda(tmp_path, monkeypatch):
+    installed(tmp_path, "onnxruntime", "onnxruntime-openvino")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *(each for each in sys.path if "site-packages" not in each)])
+    with pytest.raises(UnavailableError, match=r"onnxruntime-openvino && pip install onnxruntime$"):
+        require_one_build()
+
+
+@pytest.mark.parametrize(
+    ("builds", "gpu", "before"),
+    [
+        (["onnxruntime"], True, "pip uninstall -y onnxruntime && "),
+        (["onnxruntime"], False, ""),
+        (["onnxruntime-gpu"], True, ""),
+        ([], True, ""),
+    ],
+)
+def test_training_brings_another_build_which_the_light_one_makes_way_for(monkeypatch, builds, gpu, before):
+    monkeypatch.setattr(packages, "_builds", lambda: dict.fromkeys(builds, "1"))
+    monkeypatch.setattr(packages, "_train_has_gpu_build", lambda: gpu)
+    assert str(missing("tensorflow")) == f"tensorflow is not installed: {before}{TRAIN}"
+    assert str(missing("onnxruntime")) == f"onnxruntime is not installed: {CPU}"
+
+
+def test_every_named_extra_brings_what_it_is_named_for():
+    extras = PROJECT["optional-dependencies"]
+    for module, install in INSTALL.items():
+        for extra in re.findall(r"tiedae\[(.*)\]", install):
+            names = [name.replace("-", "_") for each in extra.split(",") for name in extras[each]]
+            assert any(name.startswith(module) for name in names), module
+
+
+def test_no_install_can_bring_two_builds_of_onnx_runtime_but_cpu_and_train_together():
+    """Without an extra there is none; the two of tiedae[train] exclude each other by their markers."""
+    assert not [each for each in PROJECT["dependencies"] if each.startswith("onnxruntime")]
+    extras = PROJECT["optional-dependencies"]
+    named = {extra: [each for each in names if each.startswith("onnxruntime")] for extra, names in extras.items()}
+    assert {extra: len(names) for extra, names in named.items() if names} == {"cpu": 1, "train": 2}
+    first, second = (each.split("; ")[1] for each in named["train"])
+    assert first == "sys_platform == 'linux' and platform_machine == 'x86_64'"
+    assert second == "sys_platform != 'linux' or platform_machine != 'x86_64'"
