@@ -33,6 +33,36 @@ def test_requantize_rounds_ties_to_even() -> None:
     np.testing.assert_array_equal(got, [10, 12, 12, 10, 8])
 
 
+@pytest.mark.parametrize(
+    ("accumulator", "multiplier", "expected"),
+    [
+        (2**24 + 1, 2.5 / 2**24, 2),  # 2²⁴ in 24 bits; times the multiplier 2.5
+        (2**24 + 3, 2.5 / 2**24, 3),  # 2²⁴ + 4
+        (-(2**24) - 1, 2.5 / 2**24, -2),
+        (1, 0.5, 0),
+        (3, 0.5, 2),
+        (5, 0.5, 2),
+        (3, 1 / 6, 0),  # a little more than 0.5, which is 0.5 in 24 bits
+    ],
+)
+def test_the_accumulator_the_product_and_the_result_are_rounded_to_nearest_even(accumulator, multiplier, expected) -> None:
+    assert requantize(np.array([accumulator]), np.float32(multiplier), 100, 0, 255)[0] == 100 + expected
+
+
+def addition(x: Quantization, bias: Quantization, y: Quantization, values: list[int], activation: str = "linear") -> Program:
+    """The decoder of this program is one addition of a bias."""
+    tensors = {name: Tensor(name, len(values), scale) for name, scale in (("x", x), ("code", x), ("y", y))}
+    operations = (AddBias("x", "code", "b", bias, "linear"),), (AddBias("code", "y", "b", bias, activation),)
+    return Program("p", tensors, {}, *operations, {"b": np.array(values, np.uint8)})
+
+
+def test_an_addition_rounds_ties_upwards() -> None:
+    half, one = Quantization(0.5, 100), Quantization(1.0, 50)
+    values = np.array([[101, 103, 105, 99, 97, 95]], np.uint8)
+    got = execute(addition(half, one, one, [50] * 6), "decode", values)["y"].astype(int) - 50
+    np.testing.assert_array_equal(got, [[1, 2, 3, 0, -1, -2]])
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     low=st.floats(-50, 50, width=32),

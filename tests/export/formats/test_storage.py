@@ -347,6 +347,18 @@ def test_a_dequantized_copy_is_named():
     assert [(copy.name, copy.relation, copy.by) for copy in copies(file)] == [("real", "transposed", "values")]
 
 
+@pytest.mark.parametrize(
+    "values", [integers(24 * 6), integers(1, 24 * 6), np.zeros(24 * 6, np.float32)], ids=["flat", "row", "float"]
+)
+def test_further_weights_are_counted_whatever_their_shape(values):
+    program = split(widths=(40, 24, 6))
+    file = read_tflite(to_tflite(program))
+    file = dataclasses.replace(file, constants=(*file.constants, Constant("more", values, "more")))
+    assert failures(file, program) == {
+        "weights": f"weights: 1,248 in the file, expected 1,104; not a kernel: more {list(values.shape)}"
+    }
+
+
 @KINDS
 def test_a_nonzero_at_a_masked_place_is_named(options):
     program = pruned(**options)
