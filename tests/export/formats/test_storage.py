@@ -359,13 +359,23 @@ def test_further_weights_are_counted_whatever_their_shape(values):
     }
 
 
-@pytest.mark.parametrize(("size", "holds"), [(24 * 6 - 1, True), (24 * 6, False)])
-def test_a_flat_constant_counts_from_the_size_of_the_smallest_kernel(size, holds):
-    """Shorter ones are biases and factors."""
-    program = split(widths=(40, 24, 6))
+@pytest.mark.parametrize(
+    ("widths", "size", "holds"),
+    [((40, 24, 6), 24 * 6 - 1, True), ((40, 24, 6), 24 * 6, False), ((40, 1), 40, True), ((40, 1), 41, False)],
+)
+def test_a_flat_constant_counts_from_the_size_of_the_smallest_kernel_if_no_bias_is_as_long(widths, size, holds):
+    program = split(widths=widths, activations=("linear",) * (len(widths) - 1))
     file = read_tflite(to_tflite(program))
     file = dataclasses.replace(file, constants=(*file.constants, Constant("more", integers(size), "more")))
     assert ("weights" not in failures(file, program)) == holds
+
+
+def test_three_of_the_constants_that_are_no_kernels_are_named():
+    program = split(widths=(40, 24, 6))
+    file = read_tflite(to_tflite(program))
+    more = [Constant(name, np.zeros((2, 1)), name) for name in "dbca"]
+    wrong = failures(dataclasses.replace(file, constants=(*file.constants, *more)), program)
+    assert wrong["weights"].endswith("expected 1,104; not a kernel: a [2, 1], b [2, 1], c [2, 1]")
 
 
 def flipped(values: np.ndarray) -> np.ndarray:
@@ -399,6 +409,7 @@ SCALES = {
     "two": ((0.5, 0.25), (0, 0), "kernel_0: kernel_0 has scales [0.5, 0.25], expected [0.5]"),
     "three": ((0.5,) * 3, (0,) * 3, "kernel_0: kernel_0 has scales [0.5, 0.5, …], expected [0.5]"),
     "zero point": ((0.5,), (3,), "kernel_0: kernel_0 has zero point 3, expected 0"),
+    "zero points": ((0.5,), (0, 3, 4), "kernel_0: kernel_0 has zero point 3, expected 0"),
 }
 
 
@@ -414,6 +425,18 @@ def test_a_use_of_other_scales_or_a_zero_point_is_named(scales, zero_points, tex
     file = contents(kernel_0=quantized("kernel_0", program.constants["kernel_0"], scales, zero_points))
     row = {row.name: row for row in prove(file, program)}["kernel_0.scales"]
     assert row.text == text and row.ok == ("program's" in text)
+
+
+def test_of_several_wrong_values_the_first_is_named_and_the_scales_are_looked_at_all_the_same():
+    program = one_kernel()
+    values, mask = program.constants["kernel_0"].copy(), np.ones((40, 6))
+    values[[3, 9], [2, 4]] ^= 1
+    mask[[5, 7], [1, 0]] = 0
+    values[[5, 7], [1, 0]] = program.constants["kernel_0"][[5, 7], [1, 0]] = 9
+    wrong = failures(contents(kernel_0=quantized("kernel_0", values, (0.75,), (0,))), program, {"kernel_0": mask})
+    assert "2 of 240 values of kernel_0 differ from the program's, first at [3, 2]: " in wrong["kernel_0.values"]
+    assert wrong["kernel_0.zeros"].endswith("2 of 2 pruned places are not zero, first at [5, 1]: got 9, expected 0")
+    assert wrong["kernel_0.scales"] == "kernel_0: kernel_0 has scales [0.75], expected [0.5]"
 
 
 def test_every_use_of_the_one_storage_is_looked_at():
@@ -463,6 +486,8 @@ def test_another_scale_is_named():
 
 def test_a_missing_kernel_is_named():
     program, other = split(widths=(40, 24, 6)), split(widths=(40, 25, 6))
+    found = {row.name: row.text for row in prove(read_tflite(to_tflite(other)), program)}
+    assert [name for name in found if name.startswith("kernel_1")] == ["kernel_1.copies", "kernel_1.values"]
     wrong = failures(read_tflite(to_tflite(other)), program)
     assert wrong["kernel_0.copies"] == "kernel_0: stored 0 times, expected once"
     assert wrong["kernel_0.values"] == "kernel_0: no constant holds 960 int8 values of shape [40, 24] or [24, 40]"

@@ -32,6 +32,7 @@ REALS = arrays(np.float32, array_shapes(max_dims=2, max_side=6), elements=st.flo
         (np.zeros(3, np.float32), np.zeros(3, np.float64), "got float64"),
         (np.zeros(3, np.float32), np.array([0, np.nan, 0], np.float32), r"1 values are not finite, first at \[1\]: got nan"),
         (np.array([np.inf], np.float32), np.array([np.inf], np.float32), "not finite"),
+        (np.zeros(2, np.float32), np.full(2, -np.inf, np.float32), r"2 values are not finite, first at \[0\]: got -inf"),
     ],
 )
 def test_dtype_shape_and_nan_are_failures_not_numbers(expected: np.ndarray, got: np.ndarray, problem: str) -> None:
@@ -48,6 +49,10 @@ def test_differences_are_counted_in_lsb() -> None:
     assert row.equal_share == 0.5
     assert row.samples == (([2], 3, 1), ([1], 2, 3))
     assert row.text == "it: 2 of 4 values differ from the program, by at most 2 LSB; largest at [2]: got 1, expected 3"
+
+
+def test_the_mean_of_one_difference_is_that_difference() -> None:
+    assert compare("it", np.array([10], np.uint8), np.array([7], np.uint8)).mean_lsb == 3
 
 
 @given(TWO_BYTES)
@@ -83,6 +88,21 @@ def test_a_lost_signal_has_no_cosine_and_noise_over_nothing_no_sqnr() -> None:
     assert similarity(np.ones(4), np.zeros(4)) == (0.0, None)
     assert similarity(np.zeros(4), np.ones(4)) == (None, None)
     assert similarity(np.ones(4), -np.ones(4)) == (pytest.approx(10 * np.log10(1 / 4)), -1.0)
+
+
+def test_similarity_does_not_depend_on_the_unit() -> None:
+    expected, got = np.array([3.0, 4.0, 0.0]), np.array([3.0, 0.0, 4.0])
+    for unit in (1e-3, 1.0, 1e3):
+        assert similarity(unit * expected, unit * got) == (pytest.approx(10 * np.log10(25 / 32)), pytest.approx(9 / 25))
+        assert similarity(unit * expected, unit * expected) == (None, 1.0)
+
+
+def test_a_cosine_stays_within_one_in_spite_of_rounding() -> None:
+    rng = np.random.default_rng(0)
+    vectors = [rng.normal(size=7) for _ in range(500)]
+    for sign in (1, -1):
+        cosines = [similarity(vector, 1.7 * sign * vector)[1] for vector in vectors]
+        assert min(sign * cosine for cosine in cosines) > 1 - 1e-9 and max(abs(cosine) for cosine in cosines) <= 1
 
 
 def test_real_values_are_measured_from_the_zero_point() -> None:
