@@ -51,8 +51,9 @@ def test_differences_are_counted_in_lsb() -> None:
     assert row.text == "it: 2 of 4 values differ from the program, by at most 2 LSB; largest at [2]: got 1, expected 3"
 
 
-def test_the_mean_of_one_difference_is_that_difference() -> None:
-    assert compare("it", np.array([10], np.uint8), np.array([7], np.uint8)).mean_lsb == 3
+@pytest.mark.parametrize(("got", "mean"), [([7], 3), ([7, 7, 10], 2), ([7, 7, 13, 12, 10, 10], 11 / 6)])
+def test_the_mean_is_that_of_all_magnitudes(got: list[int], mean: float) -> None:
+    assert compare("it", np.full(len(got), 10, np.uint8), np.array(got, np.uint8)).mean_lsb == pytest.approx(mean)
 
 
 @given(TWO_BYTES)
