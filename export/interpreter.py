@@ -68,15 +68,14 @@ def requantize(
     """
     mantissa, exponent = np.frexp(np.asarray(multiplier, np.float64))
     mantissa = np.rint(mantissa * 2**24).astype(np.int64)
-    shift = 24 - exponent.astype(np.int64)
+    shift = np.maximum(24 - exponent.astype(np.int64), 0)  # a multiplier beyond 2²⁴ saturates as it is
     product = _round_significant(_round_significant(accumulator) * mantissa)
     return np.clip(_shift_half_even(product, shift) + zero_point, low, high).astype(np.uint8)
 
 
 def _shift_half_even(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
-    """value / 2^shift to the nearest integer, ties to even; exact for any shift of at most 62 (to the left if negative)."""
-    left, right = np.maximum(-shift, 0), np.clip(shift, 0, 62)
-    value = value << left
+    """value / 2^shift to the nearest integer, ties to even; values below 2⁶¹, shift 0 or more."""
+    right = np.minimum(shift, 62)
     floor = value >> right
     rest = value - (floor << right)
     half = (np.int64(1) << right) >> 1

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, RecipeError
-from tiedae.compress.patterns import HELD, PATTERNS, check_pattern, largest, tiles, transposable, unit_scores
+from tiedae.compress.patterns import HELD, PATTERNS, check_pattern, kept, largest, tiles, transposable, unit_scores
 
 SCORES = st.floats(0, 1, width=32)
 
@@ -29,11 +29,11 @@ def test_the_smallest_go_and_each_kernel_keeps_one(data: st.DataObject, scope: s
     groups = list(zip(scores, masks, strict=True))
     if scope == "global":
         groups = [(np.concatenate([s.ravel() for s in scores]), np.concatenate([m.ravel() for m in masks]))]
-    for values, kept in groups:
+    for values, stays in groups:
         forgiven = len(scores) if scope == "global" else 1
-        assert round(share * values.size) - forgiven <= (~kept).sum() <= round(share * values.size)
-        assert kept.all() or values[~kept].max() <= np.sort(values[kept])[min(forgiven, kept.sum()) - 1]
-    assert all(kept.flat[np.argmax(values)] for values, kept in zip(scores, masks, strict=True))
+        assert round(share * values.size) - forgiven <= (~stays).sum() <= round(share * values.size)
+        assert stays.all() or values[~stays].max() <= np.sort(values[stays])[min(forgiven, stays.sum()) - 1]
+    assert all(stays.flat[np.argmax(values)] for values, stays in zip(scores, masks, strict=True))
 
 
 def best_total(tile: np.ndarray, n: int) -> float:
@@ -67,6 +67,24 @@ def test_n_of_m_holds_along_both_axes(n: int, m: int, seed: int, coarse: bool) -
         np.testing.assert_array_equal(mask.T, transposable(scores.T, n, m))
 
 
+@pytest.mark.parametrize(("n", "m"), [(1, 2), (1, 4), (3, 4)])
+def test_what_a_group_of_rows_keeps_is_what_its_best_mask_keeps(n: int, m: int) -> None:
+    scores = np.random.default_rng(0).random((3 * m, 2 * m)).astype(np.float32)
+    groups = np.random.default_rng(1).permutation(3 * m).reshape(3, m)
+    expected = [scores[rows][transposable(scores[rows], n, m)].sum() for rows in groups]
+    np.testing.assert_allclose(kept(scores, groups, n, m), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 5), (2, 6), (4, 8)])
+def test_no_exchange_of_two_weights_improves_a_large_tile(n: int, m: int) -> None:
+    """Kept (a, c) and (b, d) against left out (a, d) and (b, c)."""
+    for scores in np.random.default_rng(0).random((6, m, m)):
+        mask = transposable(scores, n, m)
+        for (a, c), (b, d) in product(np.argwhere(mask), repeat=2):
+            if not mask[a, d] and not mask[b, c]:
+                assert scores[a, d] + scores[b, c] <= scores[a, c] + scores[b, d] + 1e-9
+
+
 def test_a_large_tile_comes_close_to_the_bound_of_one_axis() -> None:
     scores = np.abs(np.random.default_rng(0).normal(size=(64, 64)))
     along_one = np.sort(scores.reshape(64, 8, 8), axis=2)[:, :, 4:].sum()
@@ -96,9 +114,9 @@ def test_blocks_stay_or_go_whole(blocks: tuple[int, int], share: float, scope: s
         np.testing.assert_array_equal(parts.any(axis=(1, 3)), parts.all(axis=(1, 3)))
         assert HELD["block"](each * mask, mask, config)[0]
         sums = tiles(each, *blocks).sum(axis=(1, 3))
-        kept = parts.any(axis=(1, 3))
-        if scope == "layer" and not kept.all():
-            assert sums[~kept].max() <= sums[kept].min()
+        stays = parts.any(axis=(1, 3))
+        if scope == "layer" and not stays.all():
+            assert sums[~stays].max() <= sums[stays].min()
 
 
 @settings(max_examples=15, deadline=None)
@@ -151,6 +169,9 @@ HOLDING = np.tile(np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 
             np.tile([[1, 1, 0, 0]], (4, 1)),
             "4 of 4 values along its inputs are not zero, expected at most 2",
         ),
+        (PruneConfig("1:4", 0.75), np.eye(4), "at most 1 of every 4 values are not zero, along inputs and along units"),
+        (PruneConfig("1:4", 0.75), HOLDING, "2 of 4 values along its inputs are not zero, expected at most 1"),
+        (PruneConfig("3:4", 0.25), 1 - np.eye(4), "at most 3 of every 4 values are not zero"),
         (PruneConfig("2:4"), np.tile([[1, 1, 0, 0]], (4, 1)).T, "4 of 4 values along its units are not zero"),
         (PruneConfig("block", block=(2, 2)), HOLDING, "4 of 8 blocks of 2 × 2 are zero"),
         (PruneConfig("block", block=(4, 2)), HOLDING, "4 of 4 blocks of 4 × 2 are pruned in part"),
@@ -229,7 +250,14 @@ def test_a_pattern_that_the_kernels_cannot_have_is_refused(config: PruneConfig, 
 
 
 @pytest.mark.parametrize(
-    "config", [PruneConfig("2:4", skip=(1,)), PruneConfig("block", block=(3, 2)), PruneConfig("structured")]
+    "config",
+    [
+        PruneConfig("2:4", skip=(1,)),
+        PruneConfig("block", block=(3, 2)),
+        PruneConfig("structured"),
+        PruneConfig("structured", 11 / 12),
+        PruneConfig("structured", 0.99, scope="global"),
+    ],
 )
 def test_a_pattern_that_they_can_have_is_not(config: PruneConfig) -> None:
     check_pattern(config, ModelConfig((LayerConfig(12), LayerConfig(6)), inputs=24))

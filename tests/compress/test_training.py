@@ -164,6 +164,15 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(
     assert same(weights(whole), weights(resumed))
 
 
+def test_a_checkpoint_of_another_stage_is_not_resumed(make_splits, tmp_path: Path) -> None:
+    splits, model, checkpoint = make_splits(), model_of(), tmp_path / "checkpoint.npz"
+    train = TrainConfig(epochs=4, batch_size=32)
+    fit(model, splits, train, checkpoint=checkpoint)
+    history = prune(model, splits, PruneConfig(sparsity=0.5, epochs=4), train, checkpoint=checkpoint)
+    assert [record["stage"] for record in history] == ["prune"] * 4
+    assert sparsity_of(model) == {"kernel_0": 0.5, "kernel_1": 0.5}
+
+
 def test_weights_of_few_bits_end_nearer_to_their_integers(make_splits, monkeypatch) -> None:
     """Dampening: half as far, on average, as without it."""
     far = []
@@ -223,6 +232,14 @@ def test_a_ramp_longer_than_the_training_still_ends_at_its_share(make_splits) ->
     model = model_of()
     prune(model, make_splits(train=16), PruneConfig(sparsity=0.5, epochs=1, ramp=1.0), TrainConfig(batch_size=64))
     assert sparsity_of(model) == pytest.approx({"kernel_0": 0.5, "kernel_1": 0.5}, abs=0.02)
+
+
+def test_the_last_update_reaches_the_sparsity_exactly(make_splits) -> None:
+    """83 steps of ramp and an update every 4: the last one, at 80, is not the ramp's last step."""
+    model = model_of((LayerConfig(1200),))
+    config = PruneConfig(sparsity=0.9, epochs=3, ramp=83.5 / 96)
+    prune(model, make_splits(train=256), config, TrainConfig(batch_size=8))
+    assert np.count_nonzero(~model.masks()["kernel_0"]) == round(0.9 * 24 * 1200)
 
 
 def test_weights_from_before_the_end_of_the_ramp_are_not_kept(make_splits) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.compress import ExportError
-from tiedae.export.interpreter import FUNCTIONS, activation_table, add_parameters, apply, execute, requantize
-from tiedae.export.program import SIGMOID_OUTPUT, AddBias, Kernel, Program, Quantization, Tensor
+from tiedae.export.interpreter import FUNCTIONS, activation_table, add_parameters, apply, execute, interleaved, requantize
+from tiedae.export.program import SIGMOID_OUTPUT, AddBias, Kernel, Program, Quantization, Requantize, Rescale, Tensor
 
 SCALES = st.floats(2.0**-5, 4.0, width=32)
 
@@ -28,9 +29,63 @@ def test_requantize_is_a_binary32_product_rounded_to_nearest_even(accumulator, m
     np.testing.assert_array_equal(requantize(accumulator, np.float32(multiplier), zero_point, 0, 255), expected)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    accumulator=arrays(np.int64, 50, elements=st.integers(-(2**31), 2**31 - 1)),
+    half=arrays(np.float64, 50, elements=st.integers(-300, 300).map(lambda k: k + 0.5)),
+)
+def test_next_to_a_tie_it_is_a_binary32_product_too(accumulator, half) -> None:
+    multiplier = np.abs(half / np.where(accumulator == 0, 1, accumulator)).astype(np.float32)
+    product = accumulator.astype(np.float32) * multiplier
+    expected = np.clip(np.rint(product.astype(np.float64)) + 128, 0, 255)
+    np.testing.assert_array_equal(requantize(accumulator, multiplier, 128, 0, 255), expected)
+
+
+@pytest.mark.parametrize("multiplier", [2.0**-100, 2.0**-60, 2.0**-40])
+def test_what_is_less_than_half_a_step_is_none(multiplier: float) -> None:
+    got = requantize(np.array([1, -1, 2**31 - 1, -(2**31)]), np.float32(multiplier), 7, 0, 255)
+    np.testing.assert_array_equal(got, [7] * 4)
+
+
+@pytest.mark.parametrize("multiplier", [1.0, 2.0**23, 2.0**24, 2.0**25, 2.0**40])
+def test_whatever_the_multiplier_a_value_out_of_range_saturates(multiplier: float) -> None:
+    got = requantize(np.array([2**31 - 1, 1, 0, -1, -(2**31)]), np.float32(multiplier), 7, 3, 250)
+    np.testing.assert_array_equal(got, [250, min(250, 7 + multiplier), 7, max(3, 7 - multiplier), 3])
+
+
 def test_requantize_rounds_ties_to_even() -> None:
     got = requantize(np.array([1, 3, 5, -1, -3]), np.float32(0.5), 10, 0, 255)
     np.testing.assert_array_equal(got, [10, 12, 12, 10, 8])
+
+
+@pytest.mark.parametrize(
+    ("accumulator", "multiplier", "expected"),
+    [
+        (2**24 + 1, 2.5 / 2**24, 2),  # 2²⁴ in 24 bits; times the multiplier 2.5
+        (2**24 + 3, 2.5 / 2**24, 3),  # 2²⁴ + 4
+        (-(2**24) - 1, 2.5 / 2**24, -2),
+        (1, 0.5, 0),
+        (3, 0.5, 2),
+        (5, 0.5, 2),
+        (3, 1 / 6, 0),  # a little more than 0.5, which is 0.5 in 24 bits
+    ],
+)
+def test_the_accumulator_the_product_and_the_result_are_rounded_to_nearest_even(accumulator, multiplier, expected) -> None:
+    assert requantize(np.array([accumulator]), np.float32(multiplier), 100, 0, 255)[0] == 100 + expected
+
+
+def addition(x: Quantization, bias: Quantization, y: Quantization, values: list[int], activation: str = "linear") -> Program:
+    """The decoder of this program is one addition of a bias."""
+    tensors = {name: Tensor(name, len(values), scale) for name, scale in (("x", x), ("code", x), ("y", y))}
+    operations = (AddBias("x", "code", "b", bias, "linear"),), (AddBias("code", "y", "b", bias, activation),)
+    return Program("p", tensors, {}, *operations, {"b": np.array(values, np.uint8)})
+
+
+def test_an_addition_rounds_ties_upwards() -> None:
+    half, one = Quantization(0.5, 100), Quantization(1.0, 50)
+    values = np.array([[101, 103, 105, 99, 97, 95]], np.uint8)
+    got = execute(addition(half, one, one, [50] * 6), "decode", values)["y"].astype(int) - 50
+    np.testing.assert_array_equal(got, [[1, 2, 3, 0, -1, -2]])
 
 
 @settings(max_examples=100, deadline=None)
@@ -66,6 +121,62 @@ def test_an_addition_is_within_half_a_step_of_the_real_sum(x_scale, bias_scale, 
     assert (np.abs(got - real)[inside] <= 0.51 + 2.0**-12 * np.abs(real)[inside]).all()
     multipliers = add_parameters(x, bias, y)
     assert 2**20 <= max(multipliers[:2]) <= 2**21
+
+
+@pytest.mark.parametrize(("activation", "high"), [("linear", 255), ("relu", 255), ("relu6", 10 + 24)])
+def test_a_fused_activation_is_a_saturation(activation: str, high: int) -> None:
+    """Zero is 10, six is 24 steps of 0.25 above it."""
+    quarter = Quantization(0.25, 10)
+    program = addition(quarter, quarter, quarter, [10] * 256, activation)
+    got = execute(program, "decode", np.arange(256, dtype=np.uint8)[None])["y"][0]
+    np.testing.assert_array_equal(got, np.clip(np.arange(256), 0 if activation == "linear" else 10, high))
+
+
+def test_six_beyond_the_range_cuts_nothing_off() -> None:
+    tenth = Quantization(float(np.float32(0.02)), 10)
+    program = addition(tenth, tenth, tenth, [10] * 256, "relu6")
+    assert execute(program, "decode", np.arange(256, dtype=np.uint8)[None])["y"].max() == 255
+
+
+EVERY_BYTE = np.arange(256, dtype=np.uint8)[None]
+
+
+@settings(max_examples=100, deadline=None)
+@given(scales=st.tuples(*[st.integers(1, 64)] * 3), zeros=st.tuples(*[st.integers(0, 255)] * 3), factor=st.integers(0, 255))
+def test_rescaling_and_requantizing_are_the_nearest_integer(scales, zeros, factor) -> None:
+    """Scales are multiples of 1/64 and products small, so that float64 is exact; ties go to even."""
+    x, factors, y = (Quantization(scale / 64, zero) for scale, zero in zip(scales, zeros, strict=True))
+    tensors = {"x": Tensor("x", 256, x), "code": Tensor("code", 256, y), "y": Tensor("y", 256, y)}
+    constants = {"f": np.full(256, factor, np.uint8)}
+    program = Program("p", tensors, {}, (Rescale("x", "code", "f", factors),), (Requantize("code", "y"),), constants)
+    steps = EVERY_BYTE.astype(np.int64) - x.zero_point
+    for operation, product, multiplier in (
+        (Rescale("x", "y", "f", factors), steps * (factor - factors.zero_point), x.scale * factors.scale),
+        (Requantize("x", "y"), steps, x.scale),
+    ):
+        real = product.astype(np.float32) * (np.float32(multiplier) / np.float32(y.scale))
+        expected = np.clip(np.rint(real) + y.zero_point, 0, 255)
+        np.testing.assert_array_equal(apply(program, operation, EVERY_BYTE), expected)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("linear", [-50, -1, 0, 1, 50]),
+        ("relu", [0, 0, 0, 1, 50]),
+        ("relu6", [0, 0, 0, 1, 6]),
+        ("tanh", [-1, -math.tanh(1), 0, math.tanh(1), 1]),
+        ("sigmoid", [0, 1 / (1 + math.e), 0.5, 1 / (1 + 1 / math.e), 1]),
+    ],
+)
+def test_functions_are_those_that_their_names_say(function: str, expected: list[float]) -> None:
+    np.testing.assert_allclose(FUNCTIONS[function](np.array([-50.0, -1, 0, 1, 50])), expected, atol=1e-15)
+
+
+def test_interleaving_takes_the_values_in_turn_from_equal_parts() -> None:
+    x = np.arange(12).reshape(2, 6)
+    np.testing.assert_array_equal(interleaved(x, 3), [[0, 2, 4, 1, 3, 5], [6, 8, 10, 7, 9, 11]])
+    np.testing.assert_array_equal(interleaved(interleaved(x, 3), 2), x)
 
 
 @pytest.mark.parametrize("function", ["sigmoid", "tanh"])

@@ -111,6 +111,15 @@ def rewrite(bundle: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def test_a_hash_is_compared_to_its_last_digit(bundle: Path) -> None:
+    def change_the_last_digit(manifest: dict) -> None:
+        stated = manifest["files"]["mini.int8.tflite"]
+        stated["sha256"] = stated["sha256"][:-1] + ("0" if stated["sha256"][-1] != "0" else "1")
+
+    rewrite(bundle, change_the_last_digit)
+    assert [row["name"] for row in failed(verify_bundle(bundle))] == ["sha256 mini.int8.tflite"]
+
+
 def test_a_manifest_that_lies_about_a_kernel_does_not_pass(bundle: Path) -> None:
     def lie(manifest: dict) -> None:
         for form in manifest["operations"].values():

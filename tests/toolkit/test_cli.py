@@ -104,6 +104,7 @@ def test_a_wrong_call_is_one_line(tmp_path, monkeypatch, capsys, call, text):
         (ExportError("no such operation"), 2, "no such operation"),
         (FormatError("x.onnx: is truncated"), 2, "x.onnx: is truncated"),
         (OSError(errno.ENOSPC, "No space left on device", "out/x.npz"), 2, "out/x.npz: no space left on the disk" + cli.RESUME),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "out/x.npz"), 2, "out/x.npz: no space left on the disk" + cli.RESUME),
         (PermissionError(errno.EACCES, "Permission denied", "out"), 2, "out: Permission denied"),
         (KeyboardInterrupt(), 130, "interrupted" + cli.RESUME),
     ],

@@ -127,6 +127,16 @@ def test_another_recipes_folder_is_refused_and_left_alone(
     assert manifest["recipe"]["train"]["epochs"] == 4
 
 
+def test_a_run_whose_checks_fail_exits_1_and_names_the_first_each_time(recipe_file: Path, tmp_path: Path, capsys) -> None:
+    impossible = changed(recipe_file, "max_quality_loss = 20.0", "max_quality_loss = 20.0\nfloat_max_abs = 1e-12")
+    bundle = tmp_path / "run" / "bundle"
+    for _ in range(2):
+        assert main(["run", str(impossible), "--out", str(bundle.parent), "-q"]) == 1
+        checks = json.loads((bundle / "metrics.json").read_text())["checks"]
+        wrong = [check["text"] for check in checks if not check["ok"]]
+        assert capsys.readouterr().err == f"tiedae: {bundle}: {len(wrong)} of {len(checks)} checks failed: {wrong[0]}\n"
+
+
 def test_other_data_under_the_same_name_are_refused(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:
     folder = shutil.copytree(recipe_file.parent, tmp_path / "recipe")
     samples = np.load(folder / "samples.npy")

@@ -246,7 +246,7 @@ def test_the_pattern_is_found_in_the_stored_integers(pruning, text):
     held = dataclasses.replace(program, constants={**program.constants, "kernel_0": kernel * mask})
     rows = {row.name: row for row in prove(read_tflite(to_tflite(held)), held, masks, pruning=pruning)}
     assert text in [row.text for name, row in rows.items() if name.endswith(".pattern")]
-    assert rows["kernel_0.pattern"].ok
+    assert rows["kernel_0.pattern"].ok and (bool(pruning.skip) or not rows["kernel_1.pattern"].ok)
     assert ("kernel_1.pattern" in rows) == (not pruning.skip)
     broken = {row.name: row for row in prove(read_tflite(to_tflite(program)), program, masks, pruning=pruning)}
     assert not broken["kernel_0.pattern"].ok
@@ -370,6 +370,109 @@ def test_a_dequantized_copy_is_named():
     assert [(copy.name, copy.relation, copy.by) for copy in copies(file)] == [("real", "transposed", "values")]
 
 
+@pytest.mark.parametrize(
+    "values", [integers(24 * 6), integers(1, 24 * 6), np.zeros(24 * 6, np.float32)], ids=["flat", "row", "float"]
+)
+def test_further_weights_are_counted_whatever_their_shape(values):
+    program = split(widths=(40, 24, 6))
+    file = read_tflite(to_tflite(program))
+    file = dataclasses.replace(file, constants=(*file.constants, Constant("more", values, "more")))
+    assert failures(file, program) == {
+        "weights": f"weights: 1,248 in the file, expected 1,104; not a kernel: more {list(values.shape)}"
+    }
+
+
+@pytest.mark.parametrize(
+    ("widths", "size", "holds"),
+    [((40, 24, 6), 24 * 6 - 1, True), ((40, 24, 6), 24 * 6, False), ((40, 1), 40, True), ((40, 1), 41, False)],
+)
+def test_a_flat_constant_counts_from_the_size_of_the_smallest_kernel_if_no_bias_is_as_long(widths, size, holds):
+    program = split(widths=widths, activations=("linear",) * (len(widths) - 1))
+    file = read_tflite(to_tflite(program))
+    file = dataclasses.replace(file, constants=(*file.constants, Constant("more", integers(size), "more")))
+    assert ("weights" not in failures(file, program)) == holds
+
+
+def test_three_of_the_constants_that_are_no_kernels_are_named():
+    program = split(widths=(40, 24, 6))
+    file = read_tflite(to_tflite(program))
+    more = [Constant(name, np.zeros((2, 1)), name) for name in "dbca"]
+    wrong = failures(dataclasses.replace(file, constants=(*file.constants, *more)), program)
+    assert wrong["weights"].endswith("expected 1,104; not a kernel: a [2, 1], b [2, 1], c [2, 1]")
+
+
+def flipped(values: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(values.size).reshape(values.shape) == 5, values ^ 1, values)
+
+
+FIRST, SECOND = (split(widths=(16, 16, 16)).constants[name] for name in ("kernel_0", "kernel_1"))
+NEAREST = {
+    "by name": ({"other": integers(16, 16), "kernel_1": flipped(SECOND), "kernel_0": FIRST}, "kernel_1"),
+    "by size": ({"small": integers(4, 4), "b": flipped(SECOND), "a": FIRST}, "b"),
+    "no other kernel": ({"a": FIRST, "b": flipped(SECOND)}, "b"),
+    "no other kernel, turned": ({"a": FIRST.T, "b": flipped(SECOND).T}, "b"),
+    "of four axes": ({"a": FIRST, "b": flipped(SECOND)[None, None]}, "b"),
+    "nothing flat": ({"a": FIRST, "b": flipped(SECOND).ravel()}, None),
+    "nothing of another dtype": ({"a": FIRST, "b": SECOND.astype(np.int16)}, None),
+}
+
+
+@pytest.mark.parametrize(("constants", "nearest"), NEAREST.values(), ids=NEAREST)
+def test_what_a_damaged_kernel_was_meant_to_be_is_named(constants, nearest):
+    wrong = failures(contents(**constants), split(widths=(16, 16, 16)))
+    near = f"; {nearest} comes nearest" if nearest else ""
+    assert wrong["kernel_1.copies"] == f"kernel_1: stored 0 times, expected once{near}"
+    assert ("no constant holds" in wrong["kernel_1.values"]) == (nearest is None)
+
+
+SCALES = {
+    "as the program": ((0.5,), (0,), "kernel_0: 1 use with the program's scales"),
+    "the decoder's": ((2.0,), (0,), "kernel_0: kernel_0 has scales [2], expected [0.5]"),
+    "none": ((), (), "kernel_0: kernel_0 has scales [], expected [0.5]"),
+    "two": ((0.5, 0.25), (0, 0), "kernel_0: kernel_0 has scales [0.5, 0.25], expected [0.5]"),
+    "three": ((0.5,) * 3, (0,) * 3, "kernel_0: kernel_0 has scales [0.5, 0.5, …], expected [0.5]"),
+    "zero point": ((0.5,), (3,), "kernel_0: kernel_0 has zero point 3, expected 0"),
+    "zero points": ((0.5,), (0, 3, 4), "kernel_0: kernel_0 has zero point 3, expected 0"),
+}
+
+
+def one_kernel(**options):
+    program = build_program(widths=(40, 6), activations=("linear",), **options)
+    kernel = dataclasses.replace(program.kernels["kernel_0"], scales=(0.5,))
+    return dataclasses.replace(program, kernels={"kernel_0": kernel})
+
+
+@pytest.mark.parametrize(("scales", "zero_points", "text"), SCALES.values(), ids=SCALES)
+def test_a_use_of_other_scales_or_a_zero_point_is_named(scales, zero_points, text):
+    program = one_kernel()
+    file = contents(kernel_0=quantized("kernel_0", program.constants["kernel_0"], scales, zero_points))
+    row = {row.name: row for row in prove(file, program)}["kernel_0.scales"]
+    assert row.text == text and row.ok == ("program's" in text)
+
+
+def test_of_several_wrong_values_the_first_is_named_and_the_scales_are_looked_at_all_the_same():
+    program = one_kernel()
+    values, mask = program.constants["kernel_0"].copy(), np.ones((40, 6))
+    values[[3, 9], [2, 4]] ^= 1
+    mask[[5, 7], [1, 0]] = 0
+    values[[5, 7], [1, 0]] = program.constants["kernel_0"][[5, 7], [1, 0]] = 9
+    wrong = failures(contents(kernel_0=quantized("kernel_0", values, (0.75,), (0,))), program, {"kernel_0": mask})
+    assert "2 of 240 values of kernel_0 differ from the program's, first at [3, 2]: " in wrong["kernel_0.values"]
+    assert wrong["kernel_0.zeros"].endswith("2 of 2 pruned places are not zero, first at [5, 1]: got 9, expected 0")
+    assert wrong["kernel_0.scales"] == "kernel_0: kernel_0 has scales [0.75], expected [0.5]"
+
+
+def test_every_use_of_the_one_storage_is_looked_at():
+    program = one_kernel()
+    values = program.constants["kernel_0"]
+    views = [Constant(name, values, "s", (scale,), (0,)) for name, scale in (("encode", 0.5), ("decode", 0.5), ("odd", 0.75))]
+    rows = {row.name: row for row in prove(Contents("test", 0, tuple(views[:2]), ()), program)}
+    assert rows["kernel_0.scales"].text == "kernel_0: 2 uses with the program's scales" and all(row.ok for row in rows.values())
+    assert failures(Contents("test", 0, tuple(views), ()), program) == {
+        "kernel_0.scales": "kernel_0: odd has scales [0.75], expected [0.5]"
+    }
+
+
 @KINDS
 def test_a_nonzero_at_a_masked_place_is_named(options):
     program = pruned(**options)
@@ -406,6 +509,8 @@ def test_another_scale_is_named():
 
 def test_a_missing_kernel_is_named():
     program, other = split(widths=(40, 24, 6)), split(widths=(40, 25, 6))
+    found = {row.name: row.text for row in prove(read_tflite(to_tflite(other)), program)}
+    assert [name for name in found if name.startswith("kernel_1")] == ["kernel_1.copies", "kernel_1.values"]
     wrong = failures(read_tflite(to_tflite(other)), program)
     assert wrong["kernel_0.copies"] == "kernel_0: stored 0 times, expected once"
     assert wrong["kernel_0.values"] == "kernel_0: no constant holds 960 int8 values of shape [40, 24] or [24, 40]"

@@ -154,21 +154,30 @@ def test_minimum_runtime_version(options, signatures, version):
     assert read_tflite(to_tflite(split(**options), signatures=signatures)).details["min_runtime_version"] == version
 
 
-def test_operator_versions():
-    def versions(data: bytes) -> dict[int, int]:
-        return {code.builtinCode: code.version for code in parse(data).operatorCodes}
+OP = schema.BuiltinOperator
+VERSIONS = {
+    "unit": (
+        {"granularity": "unit"},
+        {OP.QUANTIZE: 1, OP.FULLY_CONNECTED: 4, OP.MUL: 2, OP.BATCH_MATMUL: 2, OP.ADD: 2, OP.LOGISTIC: 2},
+    ),
+    "4 bits": (
+        {"bits": 4},
+        {OP.QUANTIZE: 1, OP.FULLY_CONNECTED: 10, OP.DEQUANTIZE: 6, OP.BATCH_MATMUL: 2, OP.ADD: 2, OP.LOGISTIC: 2},
+    ),
+    "floats": (
+        {"byte_data": False},
+        {OP.QUANTIZE: 1, OP.FULLY_CONNECTED: 4, OP.BATCH_MATMUL: 2, OP.ADD: 2, OP.LOGISTIC: 2, OP.DEQUANTIZE: 2},
+    ),
+    "float": ({"quantized": False}, {OP.FULLY_CONNECTED: 1, OP.BATCH_MATMUL: 1, OP.ADD: 1, OP.LOGISTIC: 1}),
+}
 
-    op = schema.BuiltinOperator
-    unit = {op.QUANTIZE: 1, op.FULLY_CONNECTED: 4, op.MUL: 2, op.BATCH_MATMUL: 2, op.ADD: 2, op.LOGISTIC: 2}
-    assert versions(to_tflite(split(granularity="unit"))) == unit
-    assert versions(to_tflite(split(quantized=False))) == {
-        op.FULLY_CONNECTED: 1,
-        op.BATCH_MATMUL: 1,
-        op.ADD: 1,
-        op.LOGISTIC: 1,
-    }
-    for code in parse(to_tflite(split(granularity="unit"))).operatorCodes:
-        assert code.deprecatedBuiltinCode == code.builtinCode < 127
+
+@pytest.mark.parametrize(("options", "versions"), VERSIONS.values(), ids=VERSIONS)
+def test_operator_versions(options, versions):
+    """Those of TensorFlow's `op_version.cc`; a runtime that is older refuses the file instead of misreading it."""
+    codes = parse(to_tflite(split(**options))).operatorCodes
+    assert {code.builtinCode: code.version for code in codes} == versions
+    assert all(code.deprecatedBuiltinCode == code.builtinCode < 127 for code in codes)
 
 
 def test_signatures_are_written_in_the_order_asked_for():

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from tiedae.export.parity.comparison import compare, similarity
+from tiedae.export.interpreter import apply, execute
+from tiedae.export.parity.comparison import Parity, compare, compare_traced, similarity
 from tiedae.export.program import Quantization
 
 TWO_BYTES = array_shapes(max_dims=2, max_side=6).flatmap(
@@ -31,6 +32,7 @@ REALS = arrays(np.float32, array_shapes(max_dims=2, max_side=6), elements=st.flo
         (np.zeros(3, np.float32), np.zeros(3, np.float64), "got float64"),
         (np.zeros(3, np.float32), np.array([0, np.nan, 0], np.float32), r"1 values are not finite, first at \[1\]: got nan"),
         (np.array([np.inf], np.float32), np.array([np.inf], np.float32), "not finite"),
+        (np.zeros(2, np.float32), np.full(2, -np.inf, np.float32), r"2 values are not finite, first at \[0\]: got -inf"),
     ],
 )
 def test_dtype_shape_and_nan_are_failures_not_numbers(expected: np.ndarray, got: np.ndarray, problem: str) -> None:
@@ -47,6 +49,11 @@ def test_differences_are_counted_in_lsb() -> None:
     assert row.equal_share == 0.5
     assert row.samples == (([2], 3, 1), ([1], 2, 3))
     assert row.text == "it: 2 of 4 values differ from the program, by at most 2 LSB; largest at [2]: got 1, expected 3"
+
+
+@pytest.mark.parametrize(("got", "mean"), [([7], 3), ([7, 7, 10], 2), ([7, 7, 13, 12, 10, 10], 11 / 6)])
+def test_the_mean_is_that_of_all_magnitudes(got: list[int], mean: float) -> None:
+    assert compare("it", np.full(len(got), 10, np.uint8), np.array(got, np.uint8)).mean_lsb == pytest.approx(mean)
 
 
 @given(TWO_BYTES)
@@ -84,6 +91,21 @@ def test_a_lost_signal_has_no_cosine_and_noise_over_nothing_no_sqnr() -> None:
     assert similarity(np.ones(4), -np.ones(4)) == (pytest.approx(10 * np.log10(1 / 4)), -1.0)
 
 
+def test_similarity_does_not_depend_on_the_unit() -> None:
+    expected, got = np.array([3.0, 4.0, 0.0]), np.array([3.0, 0.0, 4.0])
+    for unit in (1e-3, 1.0, 1e3):
+        assert similarity(unit * expected, unit * got) == (pytest.approx(10 * np.log10(25 / 32)), pytest.approx(9 / 25))
+        assert similarity(unit * expected, unit * expected) == (None, 1.0)
+
+
+def test_a_cosine_stays_within_one_in_spite_of_rounding() -> None:
+    rng = np.random.default_rng(0)
+    vectors = [rng.normal(size=7) for _ in range(500)]
+    for sign in (1, -1):
+        cosines = [similarity(vector, 1.7 * sign * vector)[1] for vector in vectors]
+        assert min(sign * cosine for cosine in cosines) > 1 - 1e-9 and max(abs(cosine) for cosine in cosines) <= 1
+
+
 def test_real_values_are_measured_from_the_zero_point() -> None:
     """Around zero point 128 the codes 127 and 129 are opposite, far from it they are close."""
     expected, got = np.full(5, 129, np.uint8), np.full(5, 127, np.uint8)
@@ -105,3 +127,128 @@ def test_float_tolerance_is_absolute_below_one_and_of_full_scale_above(scale: fl
 def test_an_operation_is_filed_under_its_layer() -> None:
     row = compare("operation y.product", np.zeros(3, np.uint8), np.zeros(3, np.uint8), operation="y.product").to_json()
     assert (row["layer"], row["operation"], row["reference"]) == ("y", "y.product", "program")
+
+
+def test_the_values_of_an_int8_comparison_and_no_others_are_stated() -> None:
+    row = compare("it", np.array([10, 20, 30], np.uint8), np.array([10, 23, 28], np.uint8), reference="litert-xnnpack")
+    assert row.to_json() == {
+        "what": "it",
+        "kind": "int8",
+        "reference": "litert-xnnpack",
+        "count": 3,
+        "differing": 2,
+        "max_lsb": 3,
+        "max_abs": 0.0,
+        "mean_abs": 0.0,
+        "full_scale": 0.0,
+        "histogram": {"-2": 1, "0": 1, "3": 1},
+        "samples": [[[1], 20, 23], [[2], 30, 28]],
+        "share": pytest.approx(2 / 3),
+    }
+    assert row.mean_lsb == pytest.approx(5 / 3)
+
+
+def test_the_values_of_a_float_comparison_and_no_others_are_stated() -> None:
+    expected = np.array([[0.0, -4.0], [3.0, 0.0]], np.float32)
+    row = compare("it", expected, expected + np.array([[0, 2], [0, -1]], np.float32), reference="keras", tolerance=0.25)
+    assert row.to_json() == {
+        "what": "it",
+        "kind": "float",
+        "reference": "keras",
+        "count": 4,
+        "differing": 2,
+        "max_lsb": 0,
+        "max_abs": 2.0,
+        "mean_abs": 0.75,
+        "full_scale": 4.0,
+        "sqnr_db": pytest.approx(10 * np.log10(25 / 5)),
+        "cosine": pytest.approx((8 + 9) / np.sqrt(25 * (4 + 9 + 1))),
+        "atol": 0.25,
+        "rtol": 0.25,
+        "samples": [[[0, 1], -4.0, -2.0], [[1, 1], 0.0, -1.0]],
+        "share": 0.5,
+    }
+    assert row.text == "it differs from Keras by at most 2, full scale 4; largest at [0, 1]: got -2, expected -4"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_nothing_equals_nothing(dtype: type) -> None:
+    row = compare("it", np.empty((0, 3), dtype), np.empty((0, 3), dtype))
+    assert (row.count, row.differing, row.max_lsb, row.max_abs, row.mean_abs, row.full_scale) == (0,) * 6
+    assert row.equal_share == 1 and row.mean_lsb == 0 and row.within(max_lsb=0, equal_share=1) and row.close()
+
+
+@pytest.mark.parametrize(
+    ("max_lsb", "equal_share", "holds"),
+    [(2, 0.5, True), (3, 0.4, True), (2, 0.0, True), (1, 0.5, False), (2, 0.51, False)],
+)
+def test_both_limits_of_an_int8_comparison_count_and_are_reached_at_their_value(max_lsb, equal_share, holds) -> None:
+    row = compare("it", np.array([1, 2, 3, 4], np.uint8), np.array([1, 3, 5, 4], np.uint8))
+    assert row.within(max_lsb=max_lsb, equal_share=equal_share) is holds
+
+
+@pytest.mark.parametrize(
+    ("limits", "allowed", "holds"),
+    [
+        ({}, 0.0, False),
+        ({"atol": 0.5}, 0.5, True),
+        ({"rtol": 0.25}, 0.5, True),
+        ({"atol": 0.25, "rtol": 0.125}, 0.25, False),
+        ({"atol": 0.125, "rtol": 0.25}, 0.5, True),
+    ],
+)
+def test_a_float_comparison_holds_up_to_the_larger_of_its_tolerances(limits, allowed, holds) -> None:
+    row = Parity("it", "float", max_abs=0.5, full_scale=2.0, **limits)
+    assert row.allowed == allowed and row.close() is holds
+
+
+def test_the_largest_differences_are_shown_in_their_order_and_no_more_than_three() -> None:
+    expected = np.zeros((2, 4), np.uint8)
+    got = np.array([[1, 5, 0, 5], [2, 5, 9, 1]], np.uint8)
+    assert compare("it", expected, got).samples == (([1, 2], 0, 9), ([0, 1], 0, 5), ([0, 3], 0, 5))
+    assert compare("it", expected[:, :2], got[:, :2]).samples == (([0, 1], 0, 5), ([1, 1], 0, 5), ([1, 0], 0, 2))
+
+
+def test_equal_values_and_numbers_of_many_digits_in_words() -> None:
+    bytes_ = np.arange(1200, dtype=np.uint16).astype(np.uint8)
+    assert compare("codes", bytes_, bytes_, reference="ort-cpu").text == "codes: all 1,200 values equal those of ort-cpu"
+    far = compare("y", np.array([1 / 3], np.float32), np.array([1234567.8], np.float32), reference="float program", tolerance=1)
+    assert far.text.endswith(
+        "from the float program by at most 1.2e+06, full scale 0.333; largest at [0]: got 1.23457e+06, expected 0.333333"
+    )
+
+
+def test_operations_are_compared_on_what_the_runtime_itself_computed(make_program) -> None:
+    """A runtime whose first operation is wrong in one value: that one differs, those that follow from it do not."""
+    program = make_program()
+    x = np.random.default_rng(0).integers(0, 256, (6, 20)).astype(np.uint8)
+    traced: dict[str, np.ndarray] = {}
+    for i, operation in enumerate(program.operations):
+        traced[operation.y] = apply(program, operation, traced.get(operation.x, x))
+        if i == 0:
+            traced[operation.y][2, 3] ^= 4
+    rows, hidden = compare_traced(traced, program, "reconstruct", x)
+    names = [operation.y for operation in program.operations]
+    assert [(row.what, row.operation, row.differing) for row in rows] == [
+        (f"operation {name}", name, int(name == names[0])) for name in names
+    ]
+    assert rows[0].samples[0][0] == [2, 3] and rows[0].max_lsb == 4 and rows[0].sqnr_db is not None and hidden == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "absent", "compared", "hidden"),
+    [
+        (np.uint8, (), ["encoder_0", "code"], []),
+        (np.int8, (), ["code"], ["encoder_0"]),
+        (np.uint8, ("encoder_0",), [], ["encoder_0", "code"]),
+        (np.uint8, ("code",), ["encoder_0"], ["code"]),
+    ],
+)
+def test_operations_that_a_runtime_does_not_show_are_named(make_program, dtype, absent, compared, hidden) -> None:
+    """x is known where the file takes bytes; as int8 it is an operation of the file that makes them bytes."""
+    program = make_program()
+    x = np.random.default_rng(0).integers(0, 256, (6, 20)).astype(np.uint8)
+    values = execute(program, "encode", x)
+    traced = {name: values[name] for name in ("encoder_0", "code") if name not in absent}
+    rows, missing = compare_traced(traced, program, "encode", x.astype(dtype))
+    assert [row.operation for row in rows] == compared and missing == hidden

@@ -343,6 +343,8 @@ DIFFERENCES = {
     "equal": (FLOATS, FLOATS, "views", False, ""),
     "close": (FLOATS, FLOATS + np.float32(5e-6), "operators", False, ""),
     "far": (FLOATS, FLOATS + np.float32(1e-3), "operators", False, "largest difference"),
+    "one far": (FLOATS, FLOATS + np.float32(9e-5) * (FLOATS == 1), "operators", False, ""),
+    "all far": (FLOATS, FLOATS + np.float32(9e-5), "operators", False, "mean 9e-05, allowed 0.0001, mean 1e-05"),
     "dtype": (FLOATS, FLOATS.astype(np.float64), "operators", False, "float64 [100] instead of float32 [100]"),
     "shape": (FLOATS, FLOATS[:50], "near", True, "float32 [50] instead of float32 [100]"),
     "nan in both": (FLOATS * np.nan, FLOATS * np.nan, "near", True, "100 before, 100 after"),
