@@ -75,7 +75,7 @@ class VerifyConfig:
     """
 
     max_quality_loss: float = 0.05
-    codes_equal_share: float = 0.999
+    codes_equal_share: float = 1.0
     codes_max_lsb: int = 1
     operation_max_lsb: int = 1
     float_max_abs: float = 1e-5

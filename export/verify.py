@@ -20,7 +20,8 @@ import numpy as np
 from ..compress.config import ExportConfig, PruneConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError, InputError, RecipeError, UnavailableError
-from .bundle import GOLDEN, PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
+from . import golden as vectors
+from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, port_dtype, read_model
 from .formats.contents import Contents
 from .formats.copies import copies
 from .formats.storage import Finding, prove, shared_values
@@ -103,8 +104,8 @@ def _verify(
         findings.check("program", False, "damaged", "readable", str(error))
         return _metrics(bundle, findings)
     _check_storage(bundle, contents, programs, masks, findings)
-    _check_manifest(bundle, contents, programs, masks, findings)
-    _check_golden(programs, golden, Scaling.from_json(bundle.manifest["data"]["scaling"]), findings)
+    _check_manifest(bundle, contents, programs, masks, golden, findings)
+    _check_golden(bundle, programs, golden, findings)
     scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
     floating = _check_float_program(bundle, contents, programs.fused, golden, scaling, tolerances, findings)
     evidence = _evidence(scaling, golden, original, floating, test, findings)
@@ -118,7 +119,8 @@ def _verify(
             if precision == "int8":
                 if target not in expected:
                     expected[target] = expect(subject.program, evidence.scaled)
-                of_precision.append(measure_int8(subject, expected[target], evidence, tolerances, findings))
+                own = expect(subject.program, evidence.scaled, subject.conversion, expected[target])
+                of_precision.append(measure_int8(subject, own, evidence, tolerances, findings))
             else:
                 of_precision.append(measure_float(subject, evidence, tolerances, findings))
         against = expected if precision == "int8" else {}
@@ -234,7 +236,12 @@ def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndar
 
 
 def _check_manifest(
-    bundle: Bundle, contents: Mapping[str, Contents], programs: Programs, masks: Mapping[str, np.ndarray], findings: Findings
+    bundle: Bundle,
+    contents: Mapping[str, Contents],
+    programs: Programs,
+    masks: Mapping[str, np.ndarray],
+    golden: Mapping[str, np.ndarray],
+    findings: Findings,
 ) -> None:
     """What the manifest says of kernels, tensors, ports and files is what is there."""
     manifest, reference = bundle.manifest, programs.reference
@@ -248,8 +255,11 @@ def _check_manifest(
     for name, found_file in described.items():
         stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}
         findings.same(f"manifest {name}", stated, {key: value for key, value in found_file.items() if key != "sha256"})
+    if "golden" in manifest:
+        models = {name: manifest["files"][name] for name in bundle.models}
+        findings.same("manifest golden", manifest["golden"], vectors.describe(golden, models))
     config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
-    required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in GOLDEN} | {PROGRAM_FILE}
+    required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
     missing = sorted(required - set(manifest["files"]))
     text = (
         f"the manifest does not list {', '.join(missing)}"
@@ -264,11 +274,23 @@ def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
-def _check_golden(programs: Programs, golden: Mapping[str, np.ndarray], scaling: Scaling, findings: Findings) -> None:
-    x = program_input(programs.reference, scaling.apply(golden["x"]))
-    values = execute(programs.reference, "reconstruct", x)
-    for name in ("code", "y"):
-        row = compare(f"golden {name}", golden[name], values[name])
+def _check_golden(bundle: Bundle, programs: Programs, golden: Mapping[str, np.ndarray], findings: Findings) -> None:
+    """The golden vectors are the programs' own; an earlier bundle has those of the reference, x divided in float64."""
+    manifest = bundle.manifest
+    scaling = Scaling.from_json(manifest["data"]["scaling"])
+    scaled = scaling.apply(golden["x"])
+    if "golden" in manifest:
+        config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
+        dtype = port_dtype(config.io, manifest["data"]["dtype"], scaling)
+        expected = vectors.answers(programs.by_target(config), scaled, dtype)
+        stated = set(golden) - {"x", *vectors.FLOATS}
+        findings.same("golden arrays", sorted(stated), sorted(expected))
+    else:
+        x = programs.reference.quantization("x").quantize(scaled)
+        values = execute(programs.reference, "reconstruct", x)
+        expected = {name: values[name] for name in ("code", "y")}
+    for name in [name for name in expected if name in golden]:
+        row = compare(f"golden {name}", golden[name], expected[name])
         ok = not row.problem and row.differing == 0
         text = row.problem or f"golden/{name}.npy: {row.differing} of {row.count} values differ from the program's"
         findings.check(f"golden {name}", ok, row.differing, "== 0", text)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...compress.config import VerifyConfig
+from ..golden import program_values
 from ..program import Quantization
 from .comparison import Parity, compare, compare_traced
 from .expected import TRACED_SAMPLES, Expected, layer_outputs
@@ -46,13 +47,15 @@ def measure_int8(
         x = source[:TRACED_SAMPLES]
         traced = subject.trace(signature, x, findings)
         if traced:
+            if "x" in traced and signature != "decode":
+                _check_integers(subject, signature, expected.x[:TRACED_SAMPLES], traced["x"], tolerances, findings)
             _check_operations(subject, signature, x, traced, tolerances, findings)
             _check_tracing(subject, signature, plain.get(signature, {}), traced, tolerances, findings)
             written = {operation.y for operation in subject.program.part(signature)[0]}
             layers |= {name: traced[name] for name in layer_outputs(subject.program) if name in written & traced.keys()}
     outputs = {"y": subject.program.quantization("y").dequantize(values["y"])} if "y" in values else {}
     _measure_quality(subject, "int8", outputs, evidence, findings)
-    return Measured(subject, values, layers)
+    return Measured(subject, values, layers, expected)
 
 
 def _output(subject: Subject, got: Mapping[str, np.ndarray], expected: Expected) -> dict[str, np.ndarray]:
@@ -61,12 +64,10 @@ def _output(subject: Subject, got: Mapping[str, np.ndarray], expected: Expected)
 
 def as_bytes(values: np.ndarray, quantization: Quantization) -> tuple[np.ndarray, str]:
     """A file's `y` as the program's uint8, to the nearest step; and where it is not finite, a text that says so."""
-    if values.dtype == np.int8:
-        return values.view(np.uint8) ^ 128, ""
     if values.dtype != np.float32:
-        return values, ""
+        return program_values(values, quantization), ""
     broken = ~np.isfinite(values)
-    q = quantization.quantize(np.where(broken, 0, values))
+    q = program_values(np.where(broken, np.float32(0), values), quantization)
     if not broken.any():
         return q, ""
     at = tuple(np.argwhere(broken)[0].tolist())
@@ -126,6 +127,18 @@ def _check_codes(
     ok = row.within(max_lsb=max_lsb, equal_share=min_share)
     subject.check(findings, subject.name("codes", signature), signature, ok, row.equal_share, limit, row.text)
     return row
+
+
+def _check_integers(
+    subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray, tolerances: VerifyConfig, findings: Findings
+) -> None:
+    """The integers that the runtime makes of its inputs are those from which the codes were expected."""
+    quantization = subject.program.quantization("x")
+    row = compare(f"x ({signature})", expected, got, operation="x", quantization=quantization)
+    findings.parity.append(subject.row(signature, row))
+    most = 0 if subject.rounds_alike else tolerances.operation_max_lsb
+    ok = row.within(max_lsb=most)
+    subject.check(findings, subject.name("inputs", signature), signature, ok, row.max_lsb, f"<= {most} LSB", row.text)
 
 
 def _check_operations(
