@@ -19,7 +19,7 @@ import numpy as np
 
 from ..compress.config import ExportConfig, PruneConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
-from ..compress.errors import FormatError, InputError, RecipeError, UnavailableError
+from ..compress.errors import FormatError, InputError, NotInstalledError, RecipeError, UnavailableError
 from . import golden as vectors
 from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, port_dtype, read_model
 from .formats.contents import Contents
@@ -335,7 +335,7 @@ def _evidence(
     x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
     scaled = scaling.apply(x)
     if test is None:
-        findings.skip("quality", "no test samples given; the golden vectors serve parity only")
+        findings.skip("quality", "no test samples given; the golden vectors serve parity only", absent="samples")
     elif len(test) > MAX_SAMPLES:
         findings.skip(f"{len(test) - MAX_SAMPLES:,} test samples", f"the first {MAX_SAMPLES:,} are measured")
     known = (golden["code.f32"], golden["y.f32"]) if test is None else None
@@ -369,7 +369,8 @@ def _sessions(
         try:
             session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
         except UnavailableError as error:
-            findings.skip(f"{name} on {precision}", str(error))
+            absent = name if isinstance(error, NotInstalledError) else ""
+            findings.skip(f"{name} on {precision}", str(error), absent=absent)
         except InputError as error:
             text = f"{' and '.join(sorted(set(files.values())))} in {name}: {error}"
             findings.check(f"opens {precision} {runtime.format} {name}", False, "refused", "opens", text)
@@ -385,7 +386,7 @@ def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evide
     if not evidence.measures_quality:
         return
     if evidence.float_error is None:
-        findings.skip("quality against Keras float", "no Keras model given for these samples")
+        findings.skip("quality against Keras float", "no Keras model given for these samples", absent="Keras model")
         return
     reference = evidence.float_error
     for row in findings.quality:

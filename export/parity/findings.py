@@ -52,9 +52,12 @@ class Findings:
         text = f"{name}: what is stated is what is there" if ok else f"{name}: says {stated}, but there is {found}"
         self.check(name, ok, int(ok), "== 1", text[:400])
 
-    def skip(self, what: str, reason: str) -> None:
-        """One row, however often the same is skipped for the same reason."""
-        row = {"what": what, "reason": reason}
+    def skip(self, what: str, reason: str, *, absent: str = "") -> None:
+        """One row, however often the same is skipped for the same reason.
+
+        `absent` names what this machine or call lacks, a package or an input, where that is why: no fault of the files.
+        """
+        row = {"what": what, "reason": reason} | ({"absent": absent} if absent else {})
         if row not in self.skipped:
             self.skipped.append(row)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ...compress.errors import DataError, UnavailableError
+from ...compress.errors import DataError, NotInstalledError, UnavailableError
 from ..quiet import quiet
 
 INSTALL: Mapping[str, str] = {
@@ -58,7 +58,7 @@ def load(module: str) -> ModuleType:
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name == package:
-            raise UnavailableError(f"{package} is not installed: {install}") from None
+            raise NotInstalledError(f"{package} is not installed: {install}") from None
         raise UnavailableError(f"{package} is installed but does not import: {error}; {install}") from error
     except BROKEN as error:
         raise UnavailableError(f"{package} is installed but does not import: {first_line(error)}; {install}") from error

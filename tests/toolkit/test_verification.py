@@ -174,6 +174,23 @@ def test_a_damaged_manifest_is_one_line(bundle: Path, capsys: pytest.CaptureFixt
     assert line.startswith(f"tiedae: {bundle}") and "damaged: " in line
 
 
+def test_a_missing_runtime_is_no_regression_however_its_reason_reads(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = json.loads((bundle / "metrics.json").read_bytes())
+    for table, key in (("parity", "runtime"), ("checks", "name")):
+        rows = [row for row in before[table] if "ort-cpu" in row[key]]
+        before[table] += [{**row, key: row[key].replace("ort-cpu", "ort-node")} for row in rows]
+    (tmp_path / "before.json").write_text(json.dumps(before), encoding="utf-8")
+    (tmp_path / "node").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TIEDAE_NODE_MODULES", str(tmp_path))
+    out = tmp_path / "now.json"
+    assert call("verify", bundle, "-q", "--baseline", tmp_path / "before.json", "--json", out) == 0, capsys.readouterr().err
+    (row,) = [row for row in json.loads(out.read_bytes())["skipped"] if row["what"] == "baseline ort-node"]
+    assert "TIEDAE_NODE_MODULES names" in row["reason"]
+
+
 def test_all_of_it_needs_no_tensorflow(finished_run: Path, tmp_path: Path) -> None:
     bundle = finished_run / "bundle"
     outcomes = [part for kind in ("json", "junit", "markdown") for part in (f"--{kind}", str(tmp_path / kind))]
