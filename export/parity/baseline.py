@@ -6,7 +6,8 @@ differences by `allow` and by `FLOAT_FLOOR` of the full scale. Largest LSB and t
 were taken over as many values. Latency never is.
 
 What was checked and no longer is, counts as worse, except where a skipped row says what is `absent`: a runtime is not installed
-here, or this call gave no model or samples. Those are skipped, with the reason. The stock converters' files, which only a run has, are left out.
+here, or this call gave no model or samples. Those are skipped, with the reason. The stock converters' files, which only a run
+has, are left out.
 """
 
 from __future__ import annotations
