@@ -69,7 +69,8 @@ def assemble(
     files = model_files(programs, recipe.export, io)
     x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
     scaled = splits.scaling.apply(x)
-    arrays = {"x": x, **golden.answers(programs["int8"].by_target(recipe.export), scaled, io)}
+    answered = golden.expectations(programs["int8"].by_target(recipe.export), scaled, io)
+    arrays = {"x": x, **golden.answers(answered, io)}
     arrays |= dict(zip(golden.FLOATS, keras(scaled), strict=True))
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)

@@ -125,14 +125,17 @@ def npy(values: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def describe_files(directory: Path, names: list[str]) -> dict[str, Any]:
-    """sha256 and bytes of each file, and for a model file its format, precision, signatures and details."""
+def describe_files(directory: Path, names: list[str], read: Mapping[str, Contents] | None = None) -> dict[str, Any]:
+    """sha256 and bytes of each file, and for a model file its format, precision, signatures and details.
+
+    `read` holds what was read of model files before.
+    """
     described: dict[str, Any] = {}
     for name in sorted(names):
         data = (directory / name).read_bytes()
         described[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         if is_model(name):
-            contents = read_model(directory / name)
+            contents = read[name] if read is not None and name in read else read_model(directory / name)
             described[name] |= {
                 "format": contents.format,
                 "precision": Path(name).suffixes[-2].removeprefix("."),

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ..compress.errors import FormatError
-from .inputs import USUAL, program_input
-from .interpreter import execute
+from .inputs import USUAL
+from .parity.expected import Expected, expect
 from .program import Program, Quantization
 
 FLOATS = ("code.f32", "y.f32")
@@ -34,17 +34,19 @@ MODEL_UNIT = "model: (data − offset) / scale of data.scaling"
 SIGNED_UNIT = "integers of tensors.y, less 128"
 
 
-def answers(programs: Mapping[str, Program], scaled: np.ndarray, dtype: str) -> dict[str, np.ndarray]:
-    """What the int8 files must give for float32 model inputs [samples, inputs], by the names of golden/.
+def expectations(programs: Mapping[str, Program], scaled: np.ndarray, dtype: str) -> dict[str, Expected]:
+    """What the programs make of float32 model inputs [samples, inputs], by target; `dtype` is that of the files' x and y."""
+    return {
+        target: expect(program, scaled, USUAL[target] if dtype == "float32" else "divide")
+        for target, program in programs.items()
+    }
 
-    `programs` by target, `onnx` always; `dtype` is that of the files' x and y.
-    """
-    arrays = {}
-    for target, program in programs.items():
-        conversion = USUAL[target] if dtype == "float32" else "divide"
-        code = execute(program, "encode", program_input(program, scaled, conversion))["code"]
-        y = execute(program, "decode", code)["y"]
-        arrays[target] = code, port_values(y, program.quantization("y"), dtype)
+
+def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarray]:
+    """What the int8 files must give, by the names of golden/; `expected` by target, `onnx` always."""
+    arrays = {
+        target: (each.code, port_values(each.y, each.program.quantization("y"), dtype)) for target, each in expected.items()
+    }
     found = dict(zip(("code", "y"), arrays["onnx"], strict=True))
     if "tflite" in arrays:
         code, y = arrays["tflite"]

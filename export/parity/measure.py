@@ -49,7 +49,7 @@ def measure_int8(
         if traced:
             if "x" in traced and signature != "decode":
                 _check_integers(subject, signature, expected.x[:TRACED_SAMPLES], traced["x"], tolerances, findings)
-            _check_operations(subject, signature, x, traced, tolerances, findings)
+            _check_operations(subject, signature, x, traced, expected, tolerances, findings)
             _check_tracing(subject, signature, plain.get(signature, {}), traced, tolerances, findings)
             written = {operation.y for operation in subject.program.part(signature)[0]}
             layers |= {name: traced[name] for name in layer_outputs(subject.program) if name in written & traced.keys()}
@@ -146,11 +146,12 @@ def _check_operations(
     signature: str,
     x: np.ndarray,
     traced: Mapping[str, np.ndarray],
+    expected: Expected,
     tolerances: VerifyConfig,
     findings: Findings,
 ) -> None:
     """Every operation on equal inputs: whatever a runtime's rounding, it stays within the stated LSB."""
-    rows, hidden = compare_traced(traced, subject.program, signature, x)
+    rows, hidden = compare_traced(traced, subject.program, signature, x, expected.traced)
     findings.parity += [subject.row(signature, row) for row in rows]
     none = Parity("none", "int8", problem="the runtime shows no operation")
     worst = max(rows, key=lambda row: (bool(row.problem), row.max_lsb), default=none)

@@ -134,7 +134,7 @@ def changed(**tables):
         ),
         (changed(model={"layers": {"units": 8}}), "model.layers: got {'units': 8}, must be a list, each a table"),
         (changed(model={"layers": []}), "model.layers: got (), must be one layer or more"),
-        (changed(model={"layers": [8]}), "model.layers[0]: got 8, must be a table"),
+        (changed(model={"layers": ["8"]}), "model.layers[0]: got '8', must be a table"),
         (changed(train={"epochs": True}), "train.epochs: got True, must be an integer"),
         (changed(train={"epochs": 3.0}), "train.epochs: got 3.0, must be an integer"),
         (changed(train={"epochs": 10**12}), "train.epochs: got 1000000000000, must be an integer (below 2³¹)"),
