@@ -268,7 +268,7 @@ def command_rows(run: Finished, console: Console) -> list[Row]:
     verify = [sys.executable, "-c", WITHOUT_TENSORFLOW, "verify", str(run.bundle.path)]
     program = [str(Path(sys.executable).with_name("tiedae")), "--help"]
     return [
-        seconds_row("verify_seconds", verify, 5, "<= 5", "<= 2", "verify, TensorFlow's import blocked"),
+        seconds_row("verify_seconds", verify, 5, "<= 2.0", "<= 1.5", "verify, TensorFlow's import blocked"),
         seconds_row("help_seconds", program, 9, "<= 0.3", "<= 0.15", "tiedae --help"),
     ]
 

@@ -47,7 +47,7 @@ def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarra
     arrays = {
         target: (each.code, port_values(each.y, each.program.quantization("y"), dtype)) for target, each in expected.items()
     }
-    found = dict(zip(("code", "y"), arrays["onnx"], strict=True))
+    found: dict[str, np.ndarray] = dict(zip(("code", "y"), arrays["onnx"], strict=True))
     if "tflite" in arrays:
         code, y = arrays["tflite"]
         found |= {"y.tflite": y} if np.array_equal(code, found["code"]) else {"code.tflite": code, "y.tflite": y}

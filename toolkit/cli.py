@@ -27,7 +27,7 @@ the smallest recipe; every other key has a default, and an error names the key a
   [data]
   source = "samples.npy"    # .npy, .npz, .csv, idx(.gz), a folder of images, or a name from `tiedae data`
   [model]
-  layers = [ {units = 256, activation = "relu"}, {units = 16} ]
+  layers = [256, 16]        # relu where hidden, the code linear; or {units = 256, activation = "tanh"}
 
 more tables: [train] [prune] [cluster] [quantize] [export] [verify] [search]; see README.md
 

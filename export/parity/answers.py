@@ -122,8 +122,8 @@ def _of_bundle(reference: Any) -> Answer:
             raise InputError(f"signature: got {signature.name!r}, a bundle answers {', '.join(SIGNATURES)}")
         (real,), program = x.values(), programs.form(form)
         decodes = signature.name == "decode"
-        x = program.quantization("code").quantize(real) if decodes else program_input(program, real, USUAL[form])
-        values = execute(program, signature.name, x)
+        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, USUAL[form])
+        values = execute(program, signature.name, q)
         return {port.name: program.quantization(port.name).dequantize(values[port.name]) for port in signature.outputs}
 
     return answer

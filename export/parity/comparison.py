@@ -13,6 +13,8 @@ from ..interpreter import apply
 from ..program import Program, Quantization
 from ..runtimes.session import Session
 
+LEAST_SCALE = 0.1
+"""A full scale counts as this at least: an activation may leave little of sums that were rounded at their own magnitude."""
 SHOWN = 3
 """How many differing values a comparison shows."""
 
@@ -75,7 +77,8 @@ class Parity:
         whose = NAMES.get(self.reference, self.reference)
         if self.kind == "float":
             where = f"; largest at {_place(self.samples[0])}" if self.samples and not self.close() else ""
-            return f"{self.what} differs from {whose} by at most {self.max_abs:.2g}, full scale {self.full_scale:.3g}{where}"
+            share = f"{self.relative:.2g} of full scale {self.full_scale:.3g}"
+            return f"{self.what} differs from {whose} by at most {self.max_abs:.2g}, {share}{where}"
         if self.differing == 0:
             return f"{self.what}: all {self.count:,} values equal those of {whose}"
         gap = f"{self.differing:,} of {self.count:,} values differ from {whose}, by at most {self.max_lsb} LSB"
@@ -88,6 +91,11 @@ class Parity:
     def close(self) -> bool:
         """Whether a float comparison holds its own tolerances."""
         return not self.problem and self.max_abs <= self.allowed
+
+    @property
+    def relative(self) -> float:
+        """The largest float difference over the full scale."""
+        return relative(self.max_abs, self.full_scale)
 
     @property
     def allowed(self) -> float:
@@ -113,12 +121,13 @@ def compare(
 ) -> Parity:
     """Compare uint8 arrays in LSB or float32 arrays by absolute difference; dtype, shape and NaN are failures, not numbers.
 
-    `quantization` says what uint8 values mean, for SQNR and cosine. `tolerance` becomes atol and rtol of a float comparison.
+    `quantization` says what uint8 values mean, for SQNR and cosine. `tolerance` of floats is relative to the full scale, the
+    largest expected magnitude, which counts as `LEAST_SCALE` at least.
     """
     kind = "int8" if expected.dtype == np.uint8 else "float"
     identity: dict[str, Any] = {"what": what, "kind": kind, "reference": reference, "operation": operation}
     if kind == "float":
-        identity |= {"atol": tolerance, "rtol": tolerance}
+        identity |= {"atol": None if tolerance is None else LEAST_SCALE * tolerance, "rtol": tolerance}
     if expected.dtype != got.dtype or expected.shape != got.shape:
         problem = (
             f"{what}: got {got.dtype} {list(got.shape)}, expected {expected.dtype} {list(expected.shape)}; "
@@ -159,6 +168,11 @@ def compare(
         cosine=cosine,
         samples=_largest(difference, expected, got),
     )
+
+
+def relative(max_abs: float, full_scale: float) -> float:
+    """A difference over the full scale, which counts as `LEAST_SCALE` at least."""
+    return max_abs / max(full_scale, LEAST_SCALE)
 
 
 def similarity(expected: np.ndarray, got: np.ndarray) -> tuple[float | None, float | None]:

@@ -224,7 +224,11 @@ def check_float(subject: Subject, signature: str, kind: str, row: Parity, findin
     findings.parity.append(subject.row(signature, row, **more))
     kind, _, name = kind.partition(" ")
     label = " ".join(filter(None, (kind, name, subject.files[signature], signature, subject.runtime, *more.values())))
-    subject.check(findings, label, signature, row.close(), row.max_abs, f"<= {row.allowed:.3g}", row.text)
+    subject.check(findings, label, signature, row.close(), row.relative, _float_limit(row), row.text)
+
+
+def _float_limit(row: Parity) -> str:
+    return f"<= {row.rtol or 0:g} of full scale"
 
 
 def _measure_layers(
@@ -248,10 +252,10 @@ def _measure_layers(
         findings.parity += [subject.row(signature, row) for row in rows]
         if traced:
             none = Parity("none", "float", problem="the runtime shows no layer")
-            worst = max(rows, key=lambda row: (bool(row.problem), row.max_abs - row.allowed), default=none)
-            limit, text = f"<= {worst.allowed:.3g}", f"{len(rows)} layers, worst {worst.text}"
+            worst = max(rows, key=lambda row: (bool(row.problem), row.relative), default=none)
+            limit, text = f"<= {tolerances.float_max_abs:g} of full scale", f"{len(rows)} layers, worst {worst.text}"
             name = subject.name("layers", signature)
-            subject.check(findings, name, signature, worst.close(), worst.max_abs, limit, text)
+            subject.check(findings, name, signature, worst.close(), worst.relative, limit, text)
     return layers
 
 

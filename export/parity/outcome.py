@@ -15,6 +15,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from .comparison import relative
+
 Metrics = Mapping[str, Any]
 Row = Mapping[str, Any]
 
@@ -130,7 +132,7 @@ def _parity_rows(metrics: Metrics) -> tuple[Sequence[str], list[tuple[str, ...]]
         codes = [row for row in group if row["what"].startswith("codes")]
         y = [row for row in group if row["what"].startswith("y ") and row["kind"] == "int8"]
         operations = [row for row in group if row["what"].startswith("operation ")]
-        floats = [row for row in group if row["kind"] == "float"]
+        floats = [row for row in group if row["kind"] == "float" and row.get("max_abs") is not None]
         problems = [row["problem"] for row in group if row.get("problem")]
         rows.append(
             (
@@ -140,14 +142,27 @@ def _parity_rows(metrics: Metrics) -> tuple[Sequence[str], list[tuple[str, ...]]
                 _worst(codes, "max_lsb", str),
                 _worst(y, "max_lsb", str),
                 _worst(operations, "max_lsb", str),
-                _worst(floats, "max_abs", lambda value: f"{value:.1e}"),
+                f"{max(map(_relative, floats)):.1e}" if floats else "",
                 problems[0] if problems else "",
             )
         )
-    title = ("file", "runtime", "codes that differ", "codes, LSB", "y, LSB", "an operation, LSB", "float", "problem")
+    title = (
+        "file",
+        "runtime",
+        "codes that differ",
+        "codes, LSB",
+        "y, LSB",
+        "an operation, LSB",
+        "float, of full scale",
+        "problem",
+    )
     if not any(row[-1] for row in rows):
         title, rows = title[:-1], [row[:-1] for row in rows]
     return title, rows
+
+
+def _relative(row: Row) -> float:
+    return relative(row["max_abs"], row.get("full_scale", 0.0))
 
 
 def _worst(rows: Sequence[Row], key: str, text: Callable[[Any], str]) -> str:
