@@ -28,7 +28,7 @@ from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED
 from tiedae.console import Console
 from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.export.bench.latency import Group, Timed, ratio, time_groups
-from tiedae.export.bundle import program_input
+from tiedae.export.inputs import program_input
 from tiedae.export.parity.measure import squared_error
 from tiedae.export.program import BYTE
 from tiedae.export.runtimes.litert import open_litert

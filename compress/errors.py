@@ -7,6 +7,7 @@ TiedaeError
 │   └── FormatError   a file that is damaged or of another kind
 ├── ExportError       a model that a target cannot express: exit code 2
 ├── UnavailableError  a runtime or device that is not here: a row with the reason, else exit code 2
+│   └── NotInstalledError  the package or program is not installed here
 └── CheckError        a check ran and failed: exit code 1
 """
 
@@ -37,6 +38,10 @@ class ExportError(TiedaeError):
 
 class UnavailableError(TiedaeError):
     """A runtime or device that is not installed here, or does not come up."""
+
+
+class NotInstalledError(UnavailableError):
+    """A package or program that is not installed here."""
 
 
 class CheckError(TiedaeError):

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from platform import machine
 
-from .errors import UnavailableError
+from .errors import NotInstalledError, UnavailableError
 
 _TRAIN = "pip install 'tiedae[train]'"
 
@@ -34,12 +34,12 @@ ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnx
 """Builds of ONNX Runtime: packages that all install the module `onnxruntime`."""
 
 
-def missing(module: str) -> UnavailableError:
+def missing(module: str) -> NotInstalledError:
     """The error for a module of INSTALL, or of no extra, that is not installed."""
     install = INSTALL.get(module, f"pip install {module}")
     if "train" in install and _train_has_gpu_build() and list(_builds()) == ["onnxruntime"]:
         install = f"pip uninstall -y onnxruntime && {install}"
-    return UnavailableError(f"{module} is not installed: {install}")
+    return NotInstalledError(f"{module} is not installed: {install}")
 
 
 def require_installed(*modules: str) -> None:

@@ -15,9 +15,9 @@ from ..calibration.representative import representative
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
 from ..compress.integers import PAIR_LIMIT
+from . import golden
 from . import manifest as manifests
-from .bundle import GOLDEN, Programs, describe_files, golden_files, model_files, program_input, write_files
-from .interpreter import execute
+from .bundle import PROGRAM_FILE, Programs, describe_files, is_model, model_files, npy, port_dtype, program_file, write_files
 from .lowering import lower
 from .manifest import dump
 from .parity.fidelity import Fidelity, warnings_of
@@ -70,18 +70,22 @@ def assemble(
     keras = keras_function(floating, device)
     masks = quantized.masks()
     shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
-    byte_data = splits.train.dtype == np.uint8 and splits.scaling.rule == "byte"
-    io = {True: "uint8", False: "float32"}[byte_data] if recipe.export.io == "auto" else recipe.export.io
+    io = port_dtype(recipe.export.io, splits.train.dtype.name, splits.scaling)
     files = model_files(programs, recipe.export, io)
     x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
     scaled = splits.scaling.apply(x)
-    codes = execute(programs["int8"].reference, "encode", program_input(programs["int8"].reference, scaled))["code"]
-    files |= golden_files(programs["int8"], x, codes, keras(scaled), masks)
+    answered = golden.expectations(programs["int8"].by_target(recipe.export), scaled, io)
+    arrays = {"x": x, **golden.answers(answered, io)}
+    arrays |= dict(zip(golden.FLOATS, keras(scaled), strict=True))
+    files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
+    files[PROGRAM_FILE] = program_file(programs["int8"], masks)
     write_files(directory, files)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, splits, fidelity, recipe, recipe_json, quantized.config, calibration, masks)
     manifest["data"] |= provenance
     manifest["files"] = describe_files(directory, list(files))
+    described = {name: stated for name, stated in manifest["files"].items() if is_model(name)}
+    manifest["golden"] = golden.describe(arrays, described)
     write_files(directory, {manifests.FILE: dump(manifest)})
 
     metrics = verify_bundle(
@@ -120,10 +124,9 @@ def assemble(
         "files": metrics["files"] + witness["files"],
         "parity": metrics["parity"] + witness["parity"],
     }
-    golden = {name: np.load(directory / "golden" / f"{name}.npy", allow_pickle=False) for name in GOLDEN}
     rendered = {
         "metrics.json": dump(metrics),
-        **render_pages(manifest, metrics, golden, programs["int8"].reference.constants, masks),
+        **render_pages(manifest, metrics, arrays, programs["int8"].reference.constants, masks),
     }
     write_files(directory, rendered)
     manifest["files"] = describe_files(directory, [*files, *rendered])

@@ -4,7 +4,7 @@ NAME.{int8,f32}.tflite                  every signature over one buffer
 NAME.{int8,f32}.onnx                    x → code, y
 NAME.{encoder,decoder}.{int8,f32}.onnx  over one NAME.{int8,f32}.kernels.bin
 manifest.json                           hashes, kernels, ports, operations, versions, recipe
-golden/                                 x, code, y (reference program), code.f32, y.f32 (Keras), program (biases and masks)
+golden/                                 what the files must give, see `golden`; program (biases and masks)
 metrics.json, report.html, MODEL_CARD.md
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tokenize
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,20 +21,20 @@ import numpy as np
 
 from ..compress.archive import pack, unpack
 from ..compress.config import ExportConfig
+from ..compress.data import Scaling
 from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
+from . import golden
 from . import manifest as manifests
 from .formats.contents import Contents, Port
 from .formats.onnx_writer import to_onnx, to_onnx_pair
 from .formats.reading import read_model
 from .formats.tflite_writer import to_tflite
-from .interpreter import execute
 from .program import Program
 
 PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"
 PROGRAM_KIND = "tiedae-program"
-GOLDEN = ("x", "code", "y", "code.f32", "y.f32")
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,10 @@ class Programs:
     def reference(self) -> Program:
         """The program that defines `y`: a 32-bit bias inside the product, one rounding a layer."""
         return self.fused
+
+    def by_target(self, config: ExportConfig) -> dict[str, Program]:
+        """The programs behind the files of a recipe; ONNX' is always there, it is the reference."""
+        return {target: self.form(target) for target in dict.fromkeys((*config.targets, "onnx"))}
 
     def form(self, target: str) -> Program:
         return {"tflite": self.split, "onnx": self.fused}[target]
@@ -89,6 +92,12 @@ def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: str)
     return files
 
 
+def port_dtype(io: str, dtype: str, scaling: Scaling) -> str:
+    """The dtype of x and y in the int8 files: `io` of the recipe, where auto is uint8 for bytes and float32 for other data."""
+    is_bytes = dtype == "uint8" and scaling.rule == "byte"
+    return {True: "uint8", False: "float32"}[is_bytes] if io == "auto" else io
+
+
 def model_names(stem: str, config: ExportConfig) -> set[str]:
     """The names of the files that `model_files` writes."""
     names = set()
@@ -102,17 +111,12 @@ def model_names(stem: str, config: ExportConfig) -> set[str]:
     return names
 
 
-def golden_files(
-    programs: Programs, x: np.ndarray, codes: np.ndarray, floats: tuple[np.ndarray, np.ndarray], masks: Mapping[str, np.ndarray]
-) -> dict[str, bytes]:
-    """golden/: `x` in the user's unit, `codes` what the program's input makes of it, and Keras' (code, y) as float32."""
-    y = execute(programs.reference, "decode", codes)["y"]
-    arrays = dict(zip(GOLDEN, (x, codes, y, *floats), strict=True))
-    files = {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
+def program_file(programs: Programs, masks: Mapping[str, np.ndarray]) -> bytes:
+    """golden/program.npz: the constants that are no kernels, and the bits of the masks."""
     constants = dict(programs.fused.constants) | dict(programs.split.constants)
     kept = {name: values for name, values in constants.items() if name not in programs.fused.kernels}
     bits = {f"mask.{name}": np.packbits(mask) for name, mask in masks.items()}
-    return files | {PROGRAM_FILE: pack({"format": PROGRAM_KIND, "version": 1}, kept | bits)}
+    return pack({"format": PROGRAM_KIND, "version": 1}, kept | bits)
 
 
 def npy(values: np.ndarray) -> bytes:
@@ -121,19 +125,17 @@ def npy(values: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def program_input(program: Program, scaled: np.ndarray) -> np.ndarray:
-    """Model-unit float32 samples → what the integer program reads, uint8."""
-    return program.quantization("x").quantize(scaled)
+def describe_files(directory: Path, names: list[str], read: Mapping[str, Contents] | None = None) -> dict[str, Any]:
+    """sha256 and bytes of each file, and for a model file its format, precision, signatures and details.
 
-
-def describe_files(directory: Path, names: list[str]) -> dict[str, Any]:
-    """sha256 and bytes of each file, and for a model file its format, precision, signatures and details."""
+    `read` holds what was read of model files before.
+    """
     described: dict[str, Any] = {}
     for name in sorted(names):
         data = (directory / name).read_bytes()
         described[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         if is_model(name):
-            contents = read_model(directory / name)
+            contents = read[name] if read is not None and name in read else read_model(directory / name)
             described[name] |= {
                 "format": contents.format,
                 "precision": Path(name).suffixes[-2].removeprefix("."),
@@ -180,22 +182,8 @@ class Bundle:
         return [name for name in self.manifest["files"] if is_model(name)]
 
     def golden(self) -> dict[str, np.ndarray]:
-        """The golden vectors by name; FormatError where one is missing, damaged, or of another shape or dtype."""
-        widths = self.manifest["model"]["widths"]
-        arrays: dict[str, np.ndarray] = {}
-        for name in GOLDEN:
-            path = self.path / "golden" / f"{name}.npy"
-            try:
-                arrays[name] = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
-                raise FormatError(f"{path}: missing or damaged ({type(error).__name__})") from None
-            size = widths[-1] if name.startswith("code") else widths[0]
-            dtype = {"x": self.manifest["data"]["dtype"], "code": "uint8", "y": "uint8"}.get(name, "float32")
-            right = len(arrays["x"]) if arrays["x"].ndim else 0, size
-            if arrays[name].shape != right or right[0] == 0 or arrays[name].dtype.name != dtype:
-                got = f"{arrays[name].dtype} {list(arrays[name].shape)}"
-                raise FormatError(f"{path}: got {got}, must be {dtype} {list(right)} with a sample or more")
-        return arrays
+        """The golden arrays by name, as they are stored; FormatError where one is missing, damaged or of another shape."""
+        return golden.read(self.path, self.manifest)
 
     def programs(self, contents: Mapping[str, Contents]) -> Programs:
         """The integer programs: operations from the manifest, biases from golden/, kernels from whichever file holds them.

@@ -19,8 +19,9 @@ import numpy as np
 
 from ..compress.config import ExportConfig, PruneConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
-from ..compress.errors import FormatError, InputError, RecipeError, UnavailableError
-from .bundle import GOLDEN, PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, program_input, read_model
+from ..compress.errors import FormatError, InputError, NotInstalledError, RecipeError, UnavailableError
+from . import golden as vectors
+from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, port_dtype, read_model
 from .formats.contents import Contents
 from .formats.copies import copies
 from .formats.storage import Finding, prove, shared_values
@@ -103,9 +104,9 @@ def _verify(
         findings.check("program", False, "damaged", "readable", str(error))
         return _metrics(bundle, findings)
     _check_storage(bundle, contents, programs, masks, findings)
-    _check_manifest(bundle, contents, programs, masks, findings)
-    _check_golden(programs, golden, Scaling.from_json(bundle.manifest["data"]["scaling"]), findings)
+    _check_manifest(bundle, contents, programs, masks, golden, findings)
     scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
+    answered = _check_golden(bundle, programs, golden, scaling, findings)
     floating = _check_float_program(bundle, contents, programs.fused, golden, scaling, tolerances, findings)
     fidelity = Fidelity.of_data(bundle.manifest["data"])
     evidence = _evidence(scaling, fidelity, golden, original, floating, test, findings)
@@ -118,8 +119,10 @@ def _verify(
             subject = Subject(session, files, contents, programs.form(target))
             if precision == "int8":
                 if target not in expected:
-                    expected[target] = expect(subject.program, evidence.scaled)
-                of_precision.append(measure_int8(subject, expected[target], evidence, tolerances, findings))
+                    known = answered.get(target) if test is None else None
+                    expected[target] = expect(subject.program, evidence.scaled, known=known)
+                own = expect(subject.program, evidence.scaled, subject.conversion, expected[target])
+                of_precision.append(measure_int8(subject, own, evidence, tolerances, findings))
             else:
                 of_precision.append(measure_float(subject, evidence, tolerances, findings))
         against = expected if precision == "int8" else {}
@@ -134,7 +137,8 @@ def _metrics(bundle: Bundle, findings: Findings) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "name": bundle.manifest["name"],
-        **{key: value for key, value in asdict(findings).items()},
+        **vars(findings),
+        "checks": [vars(check) for check in findings.checks],
         "warnings": warnings_of(findings.quality),
         "versions": installed_versions(),
     }
@@ -236,7 +240,12 @@ def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndar
 
 
 def _check_manifest(
-    bundle: Bundle, contents: Mapping[str, Contents], programs: Programs, masks: Mapping[str, np.ndarray], findings: Findings
+    bundle: Bundle,
+    contents: Mapping[str, Contents],
+    programs: Programs,
+    masks: Mapping[str, np.ndarray],
+    golden: Mapping[str, np.ndarray],
+    findings: Findings,
 ) -> None:
     """What the manifest says of kernels, tensors, ports and files is what is there."""
     manifest, reference = bundle.manifest, programs.reference
@@ -246,12 +255,15 @@ def _check_manifest(
     tensors = {name: asdict(reference.quantization(name)) for name in ("x", "code", "y")}
     findings.same("manifest tensors", manifest["tensors"], tensors)
     findings.same("manifest interleave", manifest["model"].get("interleave", 1), reference.interleave)
-    described = describe_files(bundle.path, list(contents))
+    described = describe_files(bundle.path, list(contents), contents)
     for name, found_file in described.items():
         stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}
         findings.same(f"manifest {name}", stated, {key: value for key, value in found_file.items() if key != "sha256"})
+    if "golden" in manifest:
+        models = {name: manifest["files"][name] for name in bundle.models}
+        findings.same("manifest golden", manifest["golden"], vectors.describe(golden, models))
     config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
-    required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in GOLDEN} | {PROGRAM_FILE}
+    required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
     missing = sorted(required - set(manifest["files"]))
     text = (
         f"the manifest does not list {', '.join(missing)}"
@@ -266,14 +278,31 @@ def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
-def _check_golden(programs: Programs, golden: Mapping[str, np.ndarray], scaling: Scaling, findings: Findings) -> None:
-    x = program_input(programs.reference, scaling.apply(golden["x"]))
-    values = execute(programs.reference, "reconstruct", x)
-    for name in ("code", "y"):
-        row = compare(f"golden {name}", golden[name], values[name])
+def _check_golden(
+    bundle: Bundle, programs: Programs, golden: Mapping[str, np.ndarray], scaling: Scaling, findings: Findings
+) -> Mapping[str, Expected]:
+    """The golden vectors are the programs' own; an earlier bundle has those of the reference, x divided in float64.
+
+    Returns what the programs make of them, by target.
+    """
+    manifest, scaled = bundle.manifest, scaling.apply(golden["x"])
+    answered: Mapping[str, Expected] = {}
+    if "golden" in manifest:
+        config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
+        dtype = port_dtype(config.io, manifest["data"]["dtype"], scaling)
+        answered = vectors.expectations(programs.by_target(config), scaled, dtype)
+        expected = vectors.answers(answered, dtype)
+        findings.same("golden arrays", sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected))
+    else:
+        x = programs.reference.quantization("x").quantize(scaled)
+        values = execute(programs.reference, "reconstruct", x)
+        expected = {name: values[name] for name in ("code", "y")}
+    for name in [name for name in expected if name in golden]:
+        row = compare(f"golden {name}", golden[name], expected[name])
         ok = not row.problem and row.differing == 0
         text = row.problem or f"golden/{name}.npy: {row.differing} of {row.count} values differ from the program's"
         findings.check(f"golden {name}", ok, row.differing, "== 0", text)
+    return answered
 
 
 def _check_float_program(
@@ -316,7 +345,7 @@ def _evidence(
     x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
     scaled = scaling.apply(x)
     if test is None:
-        findings.skip("quality", "no test samples given; the golden vectors serve parity only")
+        findings.skip("quality", "no test samples given; the golden vectors serve parity only", absent="samples")
     elif len(test) > MAX_SAMPLES:
         findings.skip(f"{len(test) - MAX_SAMPLES:,} test samples", f"the first {MAX_SAMPLES:,} are measured")
     known = (golden["code.f32"], golden["y.f32"]) if test is None else None
@@ -350,7 +379,8 @@ def _sessions(
         try:
             session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
         except UnavailableError as error:
-            findings.skip(f"{name} on {precision}", str(error))
+            absent = name if isinstance(error, NotInstalledError) else ""
+            findings.skip(f"{name} on {precision}", str(error), absent=absent)
         except InputError as error:
             text = f"{' and '.join(sorted(set(files.values())))} in {name}: {error}"
             findings.check(f"opens {precision} {runtime.format} {name}", False, "refused", "opens", text)
@@ -363,7 +393,7 @@ def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evide
     if not evidence.measures_quality:
         return
     if evidence.float_error is None:
-        findings.skip("quality against Keras float", "no Keras model given for these samples")
+        findings.skip("quality against Keras float", "no Keras model given for these samples", absent="Keras model")
         return
     reference = evidence.float_error
     for row in findings.quality:

@@ -27,7 +27,7 @@ the smallest recipe; every other key has a default, and an error names the key a
   [data]
   source = "samples.npy"    # .npy, .npz, .csv, idx(.gz), a folder of images, or a name from `tiedae data`
   [model]
-  layers = [ {units = 256, activation = "relu"}, {units = 16} ]
+  layers = [256, 16]        # relu where hidden, the code linear; or {units = 256, activation = "tanh"}
 
 more tables: [train] [prune] [cluster] [quantize] [export] [verify] [search]
 a run's bundle/manifest.json holds its recipe with every default
@@ -46,7 +46,7 @@ a table [search] in the recipe says what is looked over; these are its defaults,
   size = "file"             # what counts as bytes: the file as it is, or after "gzip"
 
 """
-EPILOG = "Exit codes: 0 fine; 1 a check failed; 2 the input or the call is wrong; 130 interrupted."
+EPILOG = "Exit codes: 0 fine; 1 a check failed, or nothing was found; 2 the input or the call is wrong; 130 interrupted."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,7 +158,7 @@ def _parser() -> _Parser:
     search = command("search", commands.search, "Look for sizes, sparsities and bits that keep within limits.", SEARCH_HELP)
     search.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     search.add_argument("--max-bytes", metavar="SIZE", help="the int8 .tflite file: 60000, 60k, 64Ki, 1.5M")
-    search.add_argument("--max-error-increase", metavar="SHARE", help="over the recipe's float model, such as 2%%")
+    search.add_argument("--max-error-increase", metavar="SHARE", help="over the recipe's float model: 2%% or 0.02")
     search.add_argument("--max-latency-us", metavar="N", help="a call in XNNPACK, one thread, batch 1, median")
     search.add_argument("--trials", type=int, default=30, metavar="N", help="models to train at most (default: 30)")
     search.add_argument("--timeout", type=float, metavar="S", help="no trial begins after so many seconds")
@@ -187,6 +187,7 @@ def _parser() -> _Parser:
     bench.add_argument("bundle", type=Path, metavar="BUNDLE")
     bench.add_argument("--model", type=Path, metavar="DIR", help="also the Keras original, OUT/model")
     bench.add_argument("--data", metavar="SOURCE", help="samples to run on (default: the bundle's golden ones)")
+    bench.add_argument("--quick", action="store_true", help="reconstruct at batch 1 only, in seconds; intervals are wider")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
 
     sensitivity = command("sensitivity", commands.sensitivity, "Measure which kernels and activations bear coarsening.")
@@ -225,6 +226,7 @@ def _parser() -> _Parser:
     share = command("share", commands.share, "Store equal and transposed-equal constants of a .tflite or .onnx file once.")
     share.add_argument("file", type=Path, metavar="FILE")
     share.add_argument("--out", type=Path, metavar="FILE", required=True, help="where to")
+    share.add_argument("--force", action="store_true", help="replace FILE where it is there already")
     share.add_argument(
         "--tolerance", type=float, metavar="STEPS", help="also merge copies that are this close, in quantization steps"
     )

@@ -165,13 +165,16 @@ def _write_outcome(metrics: Mapping[str, Any], paths: Mapping[str, Path | None])
 def bench(arguments: argparse.Namespace, console: Console) -> int:
     _require_for(arguments.bundle, arguments.model)
     from tiedae.compress.files import write_atomic
-    from tiedae.export.bench.benchmark import tables
+    from tiedae.export.bench.benchmark import QUICK, Plan, tables, verdict
 
     from .benchmarking import bench
 
-    measured = bench(arguments.bundle, model=arguments.model, data=arguments.data, announce=console.note)
-    for title, header, rows in tables(measured):
+    plan = QUICK if arguments.quick else Plan()
+    measured = bench(arguments.bundle, model=arguments.model, data=arguments.data, plan=plan, announce=console.note)
+    for title, header, rows in tables(measured) if console.verbosity >= 0 else ():
         console.table(title, header, rows)
+    for line in verdict(measured):
+        console.say(line)
     if arguments.json:
         write_atomic(arguments.json, (json.dumps(measured, indent=1, ensure_ascii=False) + "\n").encode())
     return FINE
@@ -248,7 +251,8 @@ def share(arguments: argparse.Namespace, console: Console) -> int:
     _require(*(("onnxruntime",) if arguments.file.suffix == ".onnx" else ()))
     from tiedae.export.sharing.share import render, share_file
 
-    shared = share_file(arguments.file, arguments.out, tolerance=arguments.tolerance, announce=console.note)
+    options = {"tolerance": arguments.tolerance, "force": arguments.force}
+    shared = share_file(arguments.file, arguments.out, **options, announce=console.note)
     console.say(json.dumps(shared, indent=2) if arguments.json else render(shared))
     return FINE
 

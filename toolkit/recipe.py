@@ -7,13 +7,15 @@ import difflib
 import hashlib
 import json
 import math
+import re
 import tomllib
 import types
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from tiedae.compress.config import Recipe
+from tiedae.compress.config import LayerConfig, Recipe
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.patterns import check_pattern
 
@@ -22,7 +24,7 @@ LARGEST = 2**31
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file; its stem is the name where the recipe gives none.
+    """Read a recipe file; where it gives no name, that is its stem, other characters than those of a name as -.
 
     Raises RecipeError, naming the file, where it is missing, no TOML or no recipe.
     """
@@ -37,9 +39,15 @@ def load_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     try:
-        return parse_recipe(mapping, path.stem)
+        return parse_recipe(mapping, _slug(path.stem))
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
+
+
+def _slug(stem: str) -> str:
+    """A name for a recipe file: `my recipe` is my-recipe, `a.b` a-b."""
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-_") or "recipe"
 
 
 def parse_recipe(mapping: Mapping[str, Any], default_name: str) -> Recipe:
@@ -153,6 +161,8 @@ def _build(hint: Any, value: object, key: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
+        if get_args(hint)[0] is LayerConfig:
+            value = _layers(value)
         return tuple(_build(get_args(hint)[0], item, f"{key}[{i}]") for i, item in enumerate(value))
     if dataclasses.is_dataclass(hint):
         return _record(hint, value, key)
@@ -170,6 +180,16 @@ def _fits(hint: Any, value: object) -> bool:
     if type(value) is float:
         return hint is float and math.isfinite(value)
     return type(value) is hint
+
+
+def _layers(items: Sequence[object]) -> list[object]:
+    """`[256, 16]` as tables: a bare number is the units of a layer, relu where it is hidden, linear where it is the code."""
+    last = len(items) - 1
+    activations = ["relu" if i < last else "linear" for i in range(len(items))]
+    return [
+        {"units": item, "activation": activation} if type(item) is int else item
+        for item, activation in zip(items, activations, strict=True)
+    ]
 
 
 _NAMES: Mapping[Any, str] = {int: "an integer (below 2³¹)", float: "a finite number", str: "a string", bool: "true or false"}

@@ -41,6 +41,10 @@ class Plan:
     processes: int = 5
 
 
+QUICK = Plan(("reconstruct",), (1,), (), (1,), 0.2, (21, 60), 0)
+"""A first look: the whole model at batch 1 with one thread, neither memory nor start-up."""
+
+
 def bench_bundle(
     bundle: Bundle,
     real: Mapping[str, np.ndarray],
@@ -274,6 +278,20 @@ def _size(path: Path, subject: Subject, signatures: Sequence[str]) -> Row:
 
 def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
+
+
+def verdict(measured: Mapping[str, Any]) -> list[str]:
+    """One line per file of ours and runtime: latency of reconstruct (else what there is) at batch 1, and the stock file's."""
+    rows = [row for row in measured["latency"] if row["maker"] == OURS and (row["way"], row["threads"]) == ("invoke", 1)]
+    first = [row for row in rows if row["signature"] == rows[0]["signature"] and row["batch"] == rows[0]["batch"]]
+    return [f"{row['file']} in {row['runtime']}: {_latency_text(row)}" for row in first]
+
+
+def _latency_text(row: Row) -> str:
+    text = f"{row['median_us']:.1f} µs for {row['signature']} at batch {row['batch']}"
+    if not row["ratio"]:
+        return f"{text}; {row['note'] or 'nothing to compare with'}"
+    return f"{text}, {row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}] times {row['against']}"
 
 
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]

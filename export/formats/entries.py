@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,8 +35,12 @@ class Entry:
     batched: frozenset[int]
 
 
-def read_entries(data: bytes) -> dict[str, Entry]:
-    """The signatures of a .tflite file by name. Raises FormatError for a damaged file, InputError for one of several inputs."""
+@lru_cache(maxsize=1)
+def read_entries(data: bytes) -> Mapping[str, Entry]:
+    """The signatures of a .tflite file by name; those of the last file are kept, one runtime after the other opens it.
+
+    Raises FormatError for a damaged file, InputError for one of several inputs.
+    """
     contents = read_tflite(data)
     root = Flatbuffer(data, ".tflite").root(b"TFL3")
     subgraphs = root.tables(_SUBGRAPHS)
@@ -72,6 +77,16 @@ def with_primary(data: bytes, index: int) -> bytes:
     (offset,) = struct.unpack_from("<I", copy, subgraphs + 4 * index)
     struct.pack_into("<I", copy, subgraphs, offset + 4 * index)
     struct.pack_into("<I", copy, signatures - 4, 0)
+    return bytes(copy)
+
+
+def only(data: bytes, index: int) -> bytes:
+    """The file with nothing but subgraph `index`, for runtimes that take the time to read the others; without signatures."""
+    copy = bytearray(with_primary(data, index))
+    root = Flatbuffer(data, ".tflite").root(b"TFL3")
+    for slot, count in ((_SUBGRAPHS, 1), (_SIGNATURES, 0)):
+        start, _ = root.extent(slot, 4)
+        struct.pack_into("<I", copy, start - 4, count)
     return bytes(copy)
 
 

@@ -18,6 +18,7 @@ from ...compress.errors import FormatError, InputError, UnavailableError
 from ..bundle import Bundle
 from ..formats.contents import Contents, Signature
 from ..formats.reading import read_model
+from ..inputs import USUAL, program_input
 from ..interpreter import execute
 from ..program import SIGNATURES, require_signature
 from ..sharing.sandbox import RUNNERS
@@ -119,8 +120,9 @@ def _of_bundle(reference: Any) -> Answer:
     def answer(form: str, signature: Signature, x: Values) -> dict[str, np.ndarray]:
         require_signature(signature.name)
         (real,), program = x.values(), programs.form(form)
-        source = "code" if signature.name == "decode" else "x"
-        values = execute(program, signature.name, program.quantization(source).quantize(real))
+        decodes = signature.name == "decode"
+        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, USUAL[form])
+        values = execute(program, signature.name, q)
         return {port.name: program.quantization(port.name).dequantize(values[port.name]) for port in signature.outputs}
 
     return answer

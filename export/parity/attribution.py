@@ -39,7 +39,7 @@ def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], fl
                 got = _real(each, layer, each.traced[layer])
                 rows.append(_row({**identity, "layer": layer, "reference": reference}, real[layer], got))
     for each in measured:
-        rows += _of_files(each, expected, real, reference)
+        rows += _of_files(each, real, reference)
     return rows
 
 
@@ -47,9 +47,7 @@ FORMS = {"tflite": "split", "onnx": "fused"}
 """The form of the decoder that each format has."""
 
 
-def _of_files(
-    measured: Measured, expected: Mapping[str, Expected], real: Mapping[str, np.ndarray], reference: str
-) -> list[Row]:
+def _of_files(measured: Measured, real: Mapping[str, np.ndarray], reference: str) -> list[Row]:
     subject, rows = measured.subject, []
     encoded = {operation.y for operation in subject.program.encoder}
     for layer, values in measured.layers.items():
@@ -57,7 +55,8 @@ def _of_files(
         file = subject.files.get(half) or subject.files.get("reconstruct", "")
         identity = {"layer": layer, "runtime": subject.runtime, "file": file}
         if values.dtype == np.uint8:
-            program = expected[subject.format]
+            program = measured.expected
+            assert program is not None
             got, exact = _real(program, layer, values), _real(program, layer, program.traced[layer])
             rows.append(_row({"error": "conversion", "precision": "int8", **identity, "reference": "program"}, exact, got))
             if layer in real:

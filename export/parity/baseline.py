@@ -5,8 +5,9 @@ has floors, since a share of almost nothing is noise: the share of values that d
 differences by `allow` and by `FLOAT_FLOOR` of the full scale. Largest LSB and the quantization error are compared where both
 were taken over as many values. Latency never is.
 
-What was checked and no longer is, counts as worse, except where that is because a runtime is not installed here or this call
-gave no model or samples: those are skipped, with the reason. The stock converters' files, which only a run has, are left out.
+What was checked and no longer is, counts as worse, except where a skipped row says what is `absent`: a runtime is not installed
+here, or this call gave no model or samples. Those are skipped, with the reason. The stock converters' files, which only a run
+has, are left out.
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ Key = tuple[str, ...]
 
 FLOAT_FLOOR = 1e-6
 """How much float outputs of magnitude 1 may drift without being worse: engines differ by as much (8e-7 were measured)."""
-EXCUSES = ("not installed", "not in node_modules", "no test samples given", "no Keras model given")
-"""A skipped row with such a reason excuses what it names: the reason is of this call or machine, not of the files."""
 PREFIX = "baseline "
 READ = ("name", "checks", "files", "parity", "quality", "skipped")
 """What metrics have."""
@@ -112,14 +111,16 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Compariso
     require_share(allow)
     require_comparable(now, before)
     earlier, current = _figures(before), _figures(now)
-    excuses = [(_first_word(row["what"]), row["reason"]) for row in now["skipped"] if _is_excuse(row["reason"])]
+    skips = [(_first_word(row["what"]), row) for row in now["skipped"]]
+    excuses = [(what, row["reason"]) for what, row in skips if row.get("absent")]
     gone = {name: _why_gone(now, name) for name in sorted(_runtimes(before) - _runtimes(now))}
+    excused = {name for name in gone if _excuse([name], excuses)}
     checks = [
         Check(f"{PREFIX}runtime {name}", False, "gone", "runs", f"{name} ran in the baseline and does not now: {why}")
         for name, why in gone.items()
-        if not _is_excuse(why)
+        if name not in excused
     ]
-    skipped = [{"what": f"{PREFIX}{name}", "reason": why} for name, why in gone.items() if _is_excuse(why)]
+    skipped = [{"what": f"{PREFIX}{name}", "reason": why} for name, why in gone.items() if name in excused]
     other = _other_samples(now, before)
     skipped += [{"what": f"{PREFIX}quality", "reason": other}] if other else []
     verdicts = [
@@ -188,10 +189,6 @@ def _compare_group(
             elif old.value > new.bound(allow):
                 improved.append(text)
     return _Verdict(group, compared, unlike, tuple(worse), tuple(improved), frozenset(excused))
-
-
-def _is_excuse(reason: str) -> bool:
-    return any(excuse in reason for excuse in EXCUSES)
 
 
 def _excuse(words: Sequence[str], excuses: Sequence[tuple[str, str]]) -> str:

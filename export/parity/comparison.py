@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from ..interpreter import apply
 from ..program import Program, Quantization
 from ..runtimes.session import Session
 
+LEAST_SCALE = 0.1
+"""A full scale counts as this at least: an activation may leave little of sums that were rounded at their own magnitude."""
 SHOWN = 3
 """How many differing values a comparison shows."""
 
@@ -75,7 +77,8 @@ class Parity:
         whose = NAMES.get(self.reference, self.reference)
         if self.kind == "float":
             where = f"; largest at {_place(self.samples[0])}" if self.samples and not self.close() else ""
-            return f"{self.what} differs from {whose} by at most {self.max_abs:.2g}, full scale {self.full_scale:.3g}{where}"
+            share = f"{self.relative:.2g} of full scale {self.full_scale:.3g}"
+            return f"{self.what} differs from {whose} by at most {self.max_abs:.2g}, {share}{where}"
         if self.differing == 0:
             return f"{self.what}: all {self.count:,} values equal those of {whose}"
         gap = f"{self.differing:,} of {self.count:,} values differ from {whose}, by at most {self.max_lsb} LSB"
@@ -90,12 +93,17 @@ class Parity:
         return not self.problem and self.max_abs <= self.allowed
 
     @property
+    def relative(self) -> float:
+        """The largest float difference over the full scale."""
+        return relative(self.max_abs, self.full_scale)
+
+    @property
     def allowed(self) -> float:
         return max(self.atol or 0.0, (self.rtol or 0.0) * self.full_scale)
 
     def to_json(self) -> dict[str, Any]:
         """The row of metrics.json, without what is not there; `layer` beside `operation`, `share` of values that differ."""
-        stated = {key: value for key, value in asdict(self).items() if value not in ("", {}, (), None)}
+        stated = {key: value for key, value in vars(self).items() if value not in ("", {}, (), None)}
         layer = {"layer": self.layer} if self.operation else {}
         samples = {"samples": [list(sample) for sample in self.samples]} if self.samples else {}
         return stated | layer | samples | {"share": 1 - self.equal_share}
@@ -113,12 +121,13 @@ def compare(
 ) -> Parity:
     """Compare uint8 arrays in LSB or float32 arrays by absolute difference; dtype, shape and NaN are failures, not numbers.
 
-    `quantization` says what uint8 values mean, for SQNR and cosine. `tolerance` becomes atol and rtol of a float comparison.
+    `quantization` says what uint8 values mean, for SQNR and cosine. `tolerance` of floats is relative to the full scale, the
+    largest expected magnitude, which counts as `LEAST_SCALE` at least.
     """
     kind = "int8" if expected.dtype == np.uint8 else "float"
     identity: dict[str, Any] = {"what": what, "kind": kind, "reference": reference, "operation": operation}
     if kind == "float":
-        identity |= {"atol": tolerance, "rtol": tolerance}
+        identity |= {"atol": None if tolerance is None else LEAST_SCALE * tolerance, "rtol": tolerance}
     if expected.dtype != got.dtype or expected.shape != got.shape:
         problem = (
             f"{what}: got {got.dtype} {list(got.shape)}, expected {expected.dtype} {list(expected.shape)}; "
@@ -159,6 +168,11 @@ def compare(
         cosine=cosine,
         samples=_largest(difference, expected, got),
     )
+
+
+def relative(max_abs: float, full_scale: float) -> float:
+    """A difference over the full scale, which counts as `LEAST_SCALE` at least."""
+    return max_abs / max(full_scale, LEAST_SCALE)
 
 
 def similarity(expected: np.ndarray, got: np.ndarray) -> tuple[float | None, float | None]:
@@ -226,15 +240,25 @@ def compare_operations(session: Session, program: Program, signature: str, x: np
 
 
 def compare_traced(
-    traced: Mapping[str, np.ndarray], program: Program, signature: str, x: np.ndarray
+    traced: Mapping[str, np.ndarray],
+    program: Program,
+    signature: str,
+    x: np.ndarray,
+    known: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[list[Parity], list[str]]:
-    """`compare_operations` of what a session's `trace` gave for `x`."""
-    operations, source, _ = program.part(signature)
-    values = {source: x, **traced} if x.dtype == np.uint8 else traced
+    """`compare_operations` of what a session's `trace` gave for `x`.
+
+    `known`: tensors of the program for some input; where an operation reads the same, what it writes is known.
+    """
+    known = known or {}
+    operations, start, _ = program.part(signature)
+    values = {start: x, **traced} if x.dtype == np.uint8 else traced
     comparisons, hidden = [], []
     for operation in operations:
         if operation.x in values and operation.y in values:
-            expected, got = apply(program, operation, values[operation.x]), values[operation.y]
+            source, got = values[operation.x], values[operation.y]
+            same = operation.y in known and np.array_equal(source, known[operation.x])
+            expected = known[operation.y] if same else apply(program, operation, source)
             meaning = program.quantization(operation.y)
             name = f"operation {operation.y}"
             comparisons.append(compare(name, expected, got, operation=operation.y, quantization=meaning))

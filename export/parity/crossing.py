@@ -55,10 +55,14 @@ def _compare_values(one: Measured, other: Measured, tolerances: VerifyConfig, fi
     """Codes and y directly. The two int8 decoders round at other places, so their `y` is a row without a limit."""
     subject, reference = other.subject, one.subject.runtime
     signature = next(name for name in ("reconstruct", "encode", "decode") if name in subject.files)
+    alike = _same_integers(one, other)
+    if not alike.all():
+        what = f"formats against each other on {int((~alike).sum()):,} of {len(alike):,} samples"
+        findings.skip(what, f"an input lies at a tie between two integers, where {reference} and {subject.runtime} round apart")
     for name in ("code", "y"):
         if name not in one.values or name not in other.values:
             continue
-        first, second = one.values[name], other.values[name]
+        first, second = one.values[name][alike], other.values[name][alike]
         quantization = subject.program.quantization(name) if first.dtype == np.uint8 else None
         tolerance = 2 * tolerances.float_max_abs
         row = compare(
@@ -75,12 +79,19 @@ def _compare_values(one: Measured, other: Measured, tolerances: VerifyConfig, fi
             continue
         findings.parity.append(subject.row(signature, row, against=reference))
         if name == "code":
-            alike = one.subject.rounds_alike and subject.rounds_alike
-            max_lsb = tolerances.codes_max_lsb * (1 if alike else 2 * len(subject.program.kernels))
-            share = tolerances.codes_equal_share if alike else 0.0
+            exact = one.subject.rounds_alike and subject.rounds_alike
+            max_lsb = tolerances.codes_max_lsb * (1 if exact else 2 * len(subject.program.kernels))
+            share = tolerances.codes_equal_share if exact else 0.0
             ok = row.within(max_lsb=max_lsb, equal_share=share)
             label, limit = f"{subject.name('formats code', signature)} {reference}", f">= {share}, <= {max_lsb} LSB"
             subject.check(findings, label, signature, ok, row.equal_share, limit, row.text)
+
+
+def _same_integers(one: Measured, other: Measured) -> np.ndarray:
+    """bool [samples]: whether both runtimes make the same integers of a sample's inputs."""
+    if one.expected is None or other.expected is None:
+        return np.ones(len(next(iter(one.values.values()), ())), bool)
+    return (one.expected.x == other.expected.x).all(axis=1)
 
 
 def _cross(

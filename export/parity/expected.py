@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..bundle import program_input
+from ..inputs import Conversion, program_input
 from ..interpreter import execute
 from ..program import Program
 
@@ -52,10 +52,11 @@ class Floats:
 class Expected:
     """What an integer program makes of the samples.
 
-    `code` and `y` for all of them, uint8 [samples, size]; `traced` every tensor for the first `TRACED_SAMPLES`.
+    `x`, `code` and `y` for all of them, uint8 [samples, size]; `traced` every tensor for the first `TRACED_SAMPLES`.
     """
 
     program: Program
+    x: np.ndarray
     code: np.ndarray
     y: np.ndarray
     traced: Mapping[str, np.ndarray]
@@ -66,13 +67,16 @@ class Expected:
         return self.y if same else execute(self.program, "decode", codes)["y"]
 
 
-def expect(program: Program, scaled: np.ndarray) -> Expected:
-    """Run an integer program on float32 model inputs [samples, inputs]."""
-    x = program_input(program, scaled)
-    code = execute(program, "encode", x)["code"]
-    y = execute(program, "decode", code)["y"]
-    traced = execute(program, "reconstruct", x[:TRACED_SAMPLES])
-    return Expected(program, code, y, traced)
+def expect(program: Program, scaled: np.ndarray, conversion: Conversion = "divide", known: Expected | None = None) -> Expected:
+    """Run an integer program on float32 model inputs [samples, inputs], which become integers by `conversion`.
+
+    `known` is returned where it is the same program's for the same integers.
+    """
+    x = program_input(program, scaled, conversion)
+    if known is not None and np.array_equal(x, known.x):
+        return known
+    values = execute(program, "reconstruct", x)
+    return Expected(program, x, values["code"], values["y"], {name: each[:TRACED_SAMPLES] for name, each in values.items()})
 
 
 def best_floats(

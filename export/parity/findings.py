@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import TiedaeError
-from ..bundle import program_input
 from ..formats.contents import Contents
+from ..inputs import Conversion, program_input
 from ..program import Program
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, SAME_ROUNDING
 from .comparison import Parity
-from .expected import Floats
+from .expected import Expected, Floats
 from .fidelity import Fidelity
 
 Values = Mapping[str, np.ndarray]
@@ -53,9 +53,12 @@ class Findings:
         text = f"{name}: what is stated is what is there" if ok else f"{name}: says {stated}, but there is {found}"
         self.check(name, ok, int(ok), "== 1", text[:400])
 
-    def skip(self, what: str, reason: str) -> None:
-        """One row, however often the same is skipped for the same reason."""
-        row = {"what": what, "reason": reason}
+    def skip(self, what: str, reason: str, *, absent: str = "") -> None:
+        """One row, however often the same is skipped for the same reason.
+
+        `absent` names what this machine or call lacks, a package or an input, where that is why: no fault of the files.
+        """
+        row = {"what": what, "reason": reason} | ({"absent": absent} if absent else {})
         if row not in self.skipped:
             self.skipped.append(row)
 
@@ -129,12 +132,22 @@ class Subject:
 
     def input(self, signature: str, evidence: Evidence) -> np.ndarray:
         """The samples in the dtype of the signature's `x`."""
-        (found,) = [each for each in self.contents[self.files[signature]].signatures if each.name == signature]
-        dtype = found.inputs[0].dtype
+        dtype = self._input_dtype(signature)
         if dtype == "float32":
             return evidence.scaled
         q = program_input(self.program, evidence.scaled)
         return q if dtype == "uint8" else (q.astype(np.int16) - 128).astype(np.int8)
+
+    @property
+    def conversion(self) -> Conversion:
+        """How the samples become integers: as the runtime does it where the files take floats, else as the program does."""
+        signature = next((name for name in ("reconstruct", "encode") if name in self.files), None)
+        converts = signature is not None and self._input_dtype(signature) == "float32"
+        return RUNTIMES[self.runtime].converts if converts else "divide"
+
+    def _input_dtype(self, signature: str) -> str:
+        (found,) = [each for each in self.contents[self.files[signature]].signatures if each.name == signature]
+        return found.inputs[0].dtype
 
     def traced_signatures(self) -> tuple[str, ...]:
         """The signatures that show every operation: encode and decode, else reconstruct, else the half that there is."""
@@ -173,6 +186,7 @@ class Subject:
 class Measured:
     """A subject after its measurement, as far as others compare with it; what it could not give is absent.
 
+    `expected`: what the program makes of the integers that the runtime makes of the samples; None for float files.
     `values`: `code` and `y` (reconstructed from that code) for all samples; uint8 in int8 files, else float32.
     `layers`: the output of every layer for the first samples, likewise; codes and y at least.
     """
@@ -180,3 +194,4 @@ class Measured:
     subject: Subject
     values: Values
     layers: Values
+    expected: Expected | None = None

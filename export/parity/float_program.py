@@ -17,6 +17,7 @@ from ..formats.contents import Contents
 from ..interpreter import execute
 from ..manifest import sha256_of
 from ..program import Dense, Operation, Program, Requantize, Rescale
+from .comparison import LEAST_SCALE
 
 BIAS8 = "8"
 """The end of a bias' name where it is added on its own: `y.bias8`."""
@@ -72,7 +73,7 @@ def read_float_program(
     """The float program, and every bias of a float file that is not its own; (None, []) where no file gives the golden vectors.
 
     `integer` in the fused form; `contents` of the float files by name; `kernels` as the manifest states them; `golden`: `x`
-    scaled to model units, `code.f32` and `y.f32`; `tolerance` is relative to the full scale, at least absolute.
+    scaled to model units, `code.f32` and `y.f32`; `tolerance` is relative to the full scale, see `compare`.
     """
     held = {name: _named(integer, each) for name, each in contents.items()}
     found = _kernels(contents, kernels)
@@ -114,7 +115,7 @@ def _gives(program: Program, golden: Mapping[str, np.ndarray], tolerance: float)
     with np.errstate(invalid="ignore", over="ignore"):
         values = execute(program, "reconstruct", golden["x"])
         pairs = ((values[name], golden[f"{name}.f32"]) for name in ("code", "y"))
-        return all(np.abs(got - want).max() <= tolerance * max(1.0, float(np.abs(want).max())) for got, want in pairs)
+        return all(np.abs(got - want).max() <= tolerance * max(LEAST_SCALE, float(np.abs(want).max())) for got, want in pairs)
 
 
 def _target(program: Program, bias: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...compress.config import VerifyConfig
+from ..golden import program_values
 from ..program import Quantization
 from .comparison import Parity, compare, compare_traced
 from .expected import TRACED_SAMPLES, Expected, layer_outputs
@@ -46,13 +47,15 @@ def measure_int8(
         x = source[:TRACED_SAMPLES]
         traced = subject.trace(signature, x, findings)
         if traced:
-            _check_operations(subject, signature, x, traced, tolerances, findings)
+            if "x" in traced and signature != "decode":
+                _check_integers(subject, signature, expected.x[:TRACED_SAMPLES], traced["x"], tolerances, findings)
+            _check_operations(subject, signature, x, traced, expected, tolerances, findings)
             _check_tracing(subject, signature, plain.get(signature, {}), traced, tolerances, findings)
             written = {operation.y for operation in subject.program.part(signature)[0]}
             layers |= {name: traced[name] for name in layer_outputs(subject.program) if name in written & traced.keys()}
     outputs = {"y": subject.program.quantization("y").dequantize(values["y"])} if "y" in values else {}
     _measure_quality(subject, "int8", outputs, evidence, findings)
-    return Measured(subject, values, layers)
+    return Measured(subject, values, layers, expected)
 
 
 def _output(subject: Subject, got: Mapping[str, np.ndarray], expected: Expected) -> dict[str, np.ndarray]:
@@ -61,12 +64,10 @@ def _output(subject: Subject, got: Mapping[str, np.ndarray], expected: Expected)
 
 def as_bytes(values: np.ndarray, quantization: Quantization) -> tuple[np.ndarray, str]:
     """A file's `y` as the program's uint8, to the nearest step; and where it is not finite, a text that says so."""
-    if values.dtype == np.int8:
-        return values.view(np.uint8) ^ 128, ""
     if values.dtype != np.float32:
-        return values, ""
+        return program_values(values, quantization), ""
     broken = ~np.isfinite(values)
-    q = quantization.quantize(np.where(broken, 0, values))
+    q = program_values(np.where(broken, np.float32(0), values), quantization)
     if not broken.any():
         return q, ""
     at = tuple(np.argwhere(broken)[0].tolist())
@@ -131,16 +132,29 @@ def _check_codes(
     return row
 
 
+def _check_integers(
+    subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray, tolerances: VerifyConfig, findings: Findings
+) -> None:
+    """The integers that the runtime makes of its inputs are those from which the codes were expected."""
+    quantization = subject.program.quantization("x")
+    row = compare(f"x ({signature})", expected, got, operation="x", quantization=quantization)
+    findings.parity.append(subject.row(signature, row))
+    most = 0 if subject.rounds_alike else tolerances.operation_max_lsb
+    ok = row.within(max_lsb=most)
+    subject.check(findings, subject.name("inputs", signature), signature, ok, row.max_lsb, f"<= {most} LSB", row.text)
+
+
 def _check_operations(
     subject: Subject,
     signature: str,
     x: np.ndarray,
     traced: Mapping[str, np.ndarray],
+    expected: Expected,
     tolerances: VerifyConfig,
     findings: Findings,
 ) -> None:
     """Every operation on equal inputs: whatever a runtime's rounding, it stays within the stated LSB."""
-    rows, hidden = compare_traced(traced, subject.program, signature, x)
+    rows, hidden = compare_traced(traced, subject.program, signature, x, expected.traced)
     findings.parity += [subject.row(signature, row) for row in rows]
     none = Parity("none", "int8", problem="the runtime shows no operation")
     worst = max(rows, key=lambda row: (bool(row.problem), row.max_lsb), default=none)
@@ -213,7 +227,11 @@ def check_float(subject: Subject, signature: str, kind: str, row: Parity, findin
     findings.parity.append(subject.row(signature, row, **more))
     kind, _, name = kind.partition(" ")
     label = " ".join(filter(None, (kind, name, subject.files[signature], signature, subject.runtime, *more.values())))
-    subject.check(findings, label, signature, row.close(), row.max_abs, f"<= {row.allowed:.3g}", row.text)
+    subject.check(findings, label, signature, row.close(), row.relative, _float_limit(row), row.text)
+
+
+def _float_limit(row: Parity) -> str:
+    return f"<= {row.rtol or 0:g} of full scale"
 
 
 def _measure_layers(
@@ -237,10 +255,10 @@ def _measure_layers(
         findings.parity += [subject.row(signature, row) for row in rows]
         if traced:
             none = Parity("none", "float", problem="the runtime shows no layer")
-            worst = max(rows, key=lambda row: (bool(row.problem), row.max_abs - row.allowed), default=none)
-            limit, text = f"<= {worst.allowed:.3g}", f"{len(rows)} layers, worst {worst.text}"
+            worst = max(rows, key=lambda row: (bool(row.problem), row.relative), default=none)
+            limit, text = f"<= {tolerances.float_max_abs:g} of full scale", f"{len(rows)} layers, worst {worst.text}"
             name = subject.name("layers", signature)
-            subject.check(findings, name, signature, worst.close(), worst.max_abs, limit, text)
+            subject.check(findings, name, signature, worst.close(), worst.relative, limit, text)
     return layers
 
 

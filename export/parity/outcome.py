@@ -134,7 +134,7 @@ def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tupl
         header = ("files", "runtime", *table.columns, "problem")
         if not any(row[-1] for row in rows):
             header, rows = header[:-1], [row[:-1] for row in rows]
-        unit = "values that differ, and by how much" if table.kind == "int8" else "largest difference"
+        unit = "values that differ, and by how much" if table.kind == "int8" else "largest difference over full scale"
         tables.append((f"Parity: {table.title}, {unit}", header, rows))
     formats = format_rows(metrics["parity"])
     return [*tables, ("Parity: TFLite against ONNX", FORMAT_HEADER, formats)] if formats else tables

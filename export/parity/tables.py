@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..report.figures import share
-from .comparison import NAMES
+from .comparison import NAMES, relative
 
 Row = Mapping[str, Any]
 Subject = tuple[str, str, str]
@@ -63,7 +63,8 @@ def _column(row: Row) -> str:
 
 
 def cell_text(row: Row | None) -> str:
-    """A comparison in a few characters: `equal`, `0.19 %, 2 LSB`, `1.2e-06`; inside a file, the operation or layer first."""
+    """A comparison in a few characters: `equal`, `0.19 %, 2 LSB`, `1.2e-06` (of full scale); inside a file, the
+    operation or layer first."""
     if row is None:
         return ""
     inside = row["what"].partition(" ")[2] + ": " if _column(row) in INNER.values() else ""
@@ -72,7 +73,7 @@ def cell_text(row: Row | None) -> str:
     if not row.get("differing"):
         return "equal"
     if row["kind"] != "int8":
-        return f"{inside}{row['max_abs']:.1e}"
+        return f"{inside}{relative(row['max_abs'], row.get('full_scale', 0.0)):.1e}"
     return f"{inside}{share(row['differing'], row['count'])}, {row['max_lsb']} LSB"
 
 
@@ -124,7 +125,8 @@ def worst(rows: Iterable[Row]) -> Row | None:
     largest fraction of values that differ; None of none."""
 
     def badness(row: Row) -> tuple[bool, float, float]:
-        largest = row.get("max_lsb", 0) if row["kind"] == "int8" else row.get("max_abs", 0.0) / (row.get("full_scale") or 1.0)
+        scaled = relative(row.get("max_abs", 0.0), row.get("full_scale", 0.0))
+        largest = row.get("max_lsb", 0) if row["kind"] == "int8" else scaled
         return bool(row.get("problem")), largest, row.get("differing", 0) / (row.get("count") or 1)
 
     return max(rows, key=badness, default=None)

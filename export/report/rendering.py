@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import FormatError
-from ..bundle import GOLDEN, PROGRAM_FILE, Bundle, read_model, write_files
+from .. import golden as vectors
+from ..bundle import PROGRAM_FILE, Bundle, read_model, write_files
 from ..manifest import FILE, dump
 from .card import render_card
 from .headline import Row
 from .page import render_report
 
 METRICS = "metrics.json"
-READ = (METRICS, PROGRAM_FILE, *(f"golden/{name}.npy" for name in GOLDEN))
+READ = (METRICS, PROGRAM_FILE)
 """What the pages are rendered from, beside the manifest and the kernels in the model files."""
 
 
@@ -44,7 +45,7 @@ def render_bundle(path: Path) -> list[Path]:
     """
     bundle = Bundle.open(path)
     try:
-        _require_stated(bundle, READ)
+        _require_stated(bundle, [*READ, *(f"golden/{name}.npy" for name in vectors.names(bundle.manifest))])
         metrics = _read_metrics(path / METRICS)
         names = [name for name in bundle.models if bundle.manifest["files"][name]["precision"] == "int8"]
         program = bundle.programs({name: read_model(path / name) for name in names}).reference

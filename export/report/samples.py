@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...compress.data import Scaling
+from ..golden import program_values
 from ..program import Quantization
 from .charts import legend, plot
 from .columns import render_columns
@@ -42,9 +43,10 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
     scaling = Scaling.from_json(manifest["data"]["scaling"])
     x = golden["x"].reshape(len(golden["x"]), -1)
     stated = manifest["tensors"]["y"]
+    quantization = Quantization(stated["scale"], stated["zero_point"])
     outputs = {
         "keras": golden["y.f32"],
-        "ours": Quantization(stated["scale"], stated["zero_point"]).dequantize(golden["y"]),
+        "ours": quantization.dequantize(program_values(golden["y"], quantization)),
     }
     wanted = scaling.apply(x).astype(np.float64)
     samples = Samples(

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ...compress.errors import DataError, FormatError, InputError, UnavailableError
+from ...compress.errors import DataError, FormatError, InputError, NotInstalledError, UnavailableError
 from ...compress.packages import INSTALL
 from ..formats.onnx_reader import read_onnx
 from ..formats.onnx_writer import EDGE
@@ -49,7 +49,7 @@ def open_node(files: Mapping[str, Path], *, threads: int = 1) -> NodeSession:
             raise FormatError(f"{path}: no such file")
     node = shutil.which("node")
     if node is None:
-        raise UnavailableError("Node.js is not installed: no program `node` on the PATH")
+        raise NotInstalledError("Node.js is not installed: no program `node` on the PATH")
     return NodeSession(_Process(node, find_package()), files, threads)
 
 
@@ -62,7 +62,7 @@ def find_package() -> Path:
             return (folder / PACKAGE).resolve()
     above = f"node_modules of the working directory or above, and {VARIABLE} is not set"
     where = f"the folder that {VARIABLE} names" if named else above
-    raise UnavailableError(f"{PACKAGE} is not in {where}: {INSTALL[PACKAGE]}")
+    raise NotInstalledError(f"{PACKAGE} is not in {where}: {INSTALL[PACKAGE]}")
 
 
 class NodeSession:

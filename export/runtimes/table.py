@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from ...compress.errors import FormatError, InputError, UnavailableError
 from ...compress.packages import INSTALL
+from ..inputs import Conversion
 from ..program import Program
 from .session import Session, load
 
@@ -41,12 +42,14 @@ def _none(_program: Program, _signature: str) -> str:
 class Runtime:
     """One row of the table.
 
-    `install` is how the runtime gets here; `fault` is told beside a check that failed.
+    `converts` is how float32 inputs become integers, see `inputs`. `install` is how the runtime gets here; `fault` is told
+    beside a check that failed.
     """
 
     format: Literal["tflite", "onnx"]
     precisions: tuple[Literal["int8", "f32"], ...]
     rounding: Literal["program", "litert", "tflm", "openvino"]
+    converts: Conversion
     open: Open
     install: str
     fault: Fault = _none
@@ -132,16 +135,18 @@ def _bytes(name: str, files: Files) -> bytes:
 
 
 RUNTIMES: Mapping[str, Runtime] = {
-    "litert-xnnpack": Runtime("tflite", BOTH, "program", _litert("litert-xnnpack"), INSTALL["ai_edge_litert"]),
-    "litert-compiled": Runtime("tflite", BOTH, "program", _compiled, INSTALL["ai_edge_litert"]),
-    "litert-builtin": Runtime("tflite", ("int8",), "litert", _litert("litert-builtin"), INSTALL["ai_edge_litert"]),
-    "litert-reference": Runtime("tflite", BOTH, "litert", _litert("litert-reference"), INSTALL["ai_edge_litert"]),
-    "tflm": Runtime("tflite", BOTH, "tflm", _tflm, INSTALL["tflite_micro"]),
-    "openvino-tflite": Runtime("tflite", BOTH, "openvino", _openvino("openvino-tflite"), INSTALL["openvino"]),
-    "openvino-onnx": Runtime("onnx", BOTH, "openvino", _openvino("openvino-onnx"), INSTALL["openvino"], _square_kernels),
-    "ort-cpu": Runtime("onnx", BOTH, "program", _ort_cpu, INSTALL["onnxruntime"]),
-    "ort-cuda": Runtime("onnx", BOTH, "program", _ort_cuda, INSTALL["onnxruntime"]),
-    "ort-node": Runtime("onnx", BOTH, "program", _ort_node, INSTALL["onnxruntime-node"]),
+    "litert-xnnpack": Runtime("tflite", BOTH, "program", "multiply", _litert("litert-xnnpack"), INSTALL["ai_edge_litert"]),
+    "litert-compiled": Runtime("tflite", BOTH, "program", "multiply", _compiled, INSTALL["ai_edge_litert"]),
+    "litert-builtin": Runtime("tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), INSTALL["ai_edge_litert"]),
+    "litert-reference": Runtime("tflite", BOTH, "litert", "away", _litert("litert-reference"), INSTALL["ai_edge_litert"]),
+    "tflm": Runtime("tflite", BOTH, "tflm", "away", _tflm, INSTALL["tflite_micro"]),
+    "openvino-tflite": Runtime("tflite", BOTH, "openvino", "divide", _openvino("openvino-tflite"), INSTALL["openvino"]),
+    "openvino-onnx": Runtime(
+        "onnx", BOTH, "openvino", "divide", _openvino("openvino-onnx"), INSTALL["openvino"], _square_kernels
+    ),
+    "ort-cpu": Runtime("onnx", BOTH, "program", "divide", _ort_cpu, INSTALL["onnxruntime"]),
+    "ort-cuda": Runtime("onnx", BOTH, "program", "divide", _ort_cuda, INSTALL["onnxruntime"]),
+    "ort-node": Runtime("onnx", BOTH, "program", "divide", _ort_node, INSTALL["onnxruntime-node"]),
 }
 
 SAME_ROUNDING = tuple(name for name, runtime in RUNTIMES.items() if runtime.rounding == "program")

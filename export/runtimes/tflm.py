@@ -1,7 +1,7 @@
 """Runs .tflite files in TensorFlow Lite Micro, the interpreter of microcontrollers, built for this machine.
 
-It runs the first subgraph of a file, a sample at a time. So each signature is opened from a copy of the file in which its
-subgraph is the first. The package tflite-micro has pre-releases only.
+It runs the first subgraph of a file, a sample at a time. So each signature is opened from a copy of the file that has its
+subgraph alone. The package tflite-micro has pre-releases only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import FormatError, UnavailableError
-from ..formats.entries import Entry, entry_of, named_activations, read_entries, with_primary
+from ..formats.entries import Entry, entry_of, named_activations, only, read_entries
 from ..formats.packing import is_packed
 from ..formats.tflite_reader import read_tflite
 from ..quiet import quiet
@@ -93,7 +93,7 @@ def _load(data: bytes, entry: Entry, config: str) -> Any:
     arena = max(SMALLEST_ARENA, 10 * len(data))
     with quiet() as sink:
         try:
-            copy = with_primary(data, entry.subgraph)
+            copy = only(data, entry.subgraph)
             return library().Interpreter.from_bytes(copy, arena_size=arena, intrepreter_config=chosen)
         except (RuntimeError, ValueError) as error:
             sink.seek(0)

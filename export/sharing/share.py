@@ -69,6 +69,7 @@ def share_file(
     out: Path,
     *,
     tolerance: float | None = None,
+    force: bool = False,
     seed: int = 0,
     announce: Callable[[str], None] = lambda _text: None,
 ) -> dict[str, Any]:
@@ -77,18 +78,18 @@ def share_file(
     `tolerance`, in quantization steps, also merges near copies of a kernel. Both files run on random inputs of `seed` in a
     process of their own, and nothing is written unless the outputs are within the bounds of `trial.BOUNDS`; a further runtime
     that refuses the file, or takes too long for it, is told as such. Where nothing can be stored once, `out` is a copy of the
-    file.
+    file. A file that is there already is replaced only with `force`.
 
     Returns what was merged and kept, bytes before and after, and the comparison per output, as JSON. Raises InputError for a
     call that is wrong, FormatError for a damaged file or one that a runtime refuses, ExportError for one that cannot be
     rewritten without a loss, CheckError where an output would differ.
     """
-    _check_call(path, out, tolerance)
+    _check_call(path, out, tolerance, force=force)
     announce(f"reading {path}")
     contents = read_model(path)
     kind = _FORMATS[contents.format]
     shared = kind.write(path, out.name, tolerance)
-    _require_free(path, out, contents, shared)
+    _require_free(path, out, contents, shared, force=force)
     compared, providers = [], {}
     with tempfile.TemporaryDirectory() as folder:
         new = Path(folder) / out.name
@@ -130,7 +131,7 @@ def _unchanged(path: Path, shared: Shared, size: int) -> Shared:
     return Shared(path.read_bytes(), (), (*kept, *shared.kept))
 
 
-def _check_call(path: Path, out: Path, tolerance: float | None) -> None:
+def _check_call(path: Path, out: Path, tolerance: float | None, *, force: bool) -> None:
     if path.is_file() and path.suffix not in (".tflite", ".onnx"):
         raise FormatError(f"{path}: must end in .tflite or .onnx")
     if not path.is_file():
@@ -143,16 +144,20 @@ def _check_call(path: Path, out: Path, tolerance: float | None) -> None:
         raise InputError(f"--out {out}: must end in {path.suffix} as the file does")
     if out.exists() and out.samefile(path):
         raise InputError(f"--out {out}: is the file itself, must be another")
+    if out.exists() and not force:
+        raise InputError(f"--out {out}: is there already, must be a new file; --force replaces it")
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance: got {tolerance:g}, must be a number of steps, 0 or more")
 
 
-def _require_free(path: Path, out: Path, contents: Contents, shared: Shared) -> None:
-    """The new external data must not be written over the file's own."""
+def _require_free(path: Path, out: Path, contents: Contents, shared: Shared, *, force: bool) -> None:
+    """The new external data must not be written over the file's own, nor without `force` over any other."""
     own = {(path.parent / constant.storage.rpartition(":")[0]).resolve() for constant in contents.constants}
     for name in shared.external:
         if (out.parent / name).resolve() in own:
             raise InputError(f"--out {out}: its data {name} would replace that of {path.name}, must have another name")
+        if (out.parent / name).exists() and not force:
+            raise InputError(f"--out {out}: its data {name} are there already; --force replaces them")
 
 
 def _require_gone(path: Path, after: Contents, shared: Shared) -> None:

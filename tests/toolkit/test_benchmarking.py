@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tiedae.benchmarking import bench
+from tiedae.cli import main
 from tiedae.compress import InputError
 from tiedae.compress.errors import DataError, FormatError
 from tiedae.export import verify_bundle
@@ -50,6 +51,17 @@ def test_the_rows_go_into_a_bundle_that_still_verifies(run: Path):
     assert changed - {"MODEL_CARD.md"} == {"metrics.json", "manifest.json", "report.html"}
     assert all(check["ok"] for check in verify_bundle(run / "bundle")["checks"])
     assert "tiedae int8 tflite" in (run / "bundle" / "report.html").read_text()
+
+
+def test_quiet_and_quick_say_the_verdict_only(run: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["bench", str(run / "bundle"), "--quick", "-q"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mini.")]
+    assert lines[0].startswith("mini.int8.tflite in litert-xnnpack: ") and " times TFLiteConverter int8 tflite" in lines[0]
+    bench = json.loads((run / "bundle" / "metrics.json").read_bytes())["bench"]
+    ours = [row for row in bench["latency"] if row["maker"] == "tiedae"]
+    assert len(lines) == len(ours) and {row["signature"] for row in ours} == {"reconstruct"} and not bench["memory"]
+    for row, line in zip(ours, lines, strict=True):
+        assert f"{row['median_us']:.1f} µs for reconstruct at batch 1, {row['ratio']:.3f} [" in line
 
 
 def test_a_second_measurement_replaces_the_first(run: Path):

@@ -70,6 +70,31 @@ def test_defaults_are_those_of_the_configuration():
     assert recipe == Recipe("small", DataConfig("x.npy"), ModelConfig(layers))
 
 
+def test_bare_numbers_are_layers_relu_where_hidden_and_linear_where_they_are_the_code():
+    layers = parse_recipe(SMALL | {"model": {"layers": [256, {"units": 64, "activation": "tanh"}, 16]}}, "small").model.layers
+    assert layers == (LayerConfig(256, "relu"), LayerConfig(64, "tanh"), LayerConfig(16, "linear"))
+    assert parse_recipe(SMALL | {"model": {"layers": [16]}}, "small").model.layers == (LayerConfig(16, "linear"),)
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"), [(0, "model.layers[0].units: got 0, must be at least 1"), (True, "model.layers[0]")]
+)
+def test_a_bare_number_that_is_no_layer_is_named(layer, text):
+    with pytest.raises(RecipeError) as raised:
+        parse_recipe(SMALL | {"model": {"layers": [layer, 3]}}, "small")
+    assert str(raised.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("my recipe", "my-recipe"), ("a.b", "a-b"), ("größe", "groe"), ("(1)", "1"), ("日本", "recipe"), ("a_b-c", "a_b-c")],
+)
+def test_a_recipe_without_a_name_has_one_from_its_file(tmp_path, file, name):
+    path = tmp_path / f"{file}.toml"
+    path.write_text("[data]\nsource = 'x'\n[model]\nlayers = [3]", encoding="utf-8")
+    assert load_recipe(path).name == name
+
+
 def test_pruning_is_left_out_by_default_and_by_false():
     assert parse_recipe(SMALL | {"prune": {}}, "small").prune == PruneConfig()
     assert parse_recipe(SMALL | {"prune": False}, "small") == parse_recipe(SMALL, "small")
@@ -124,7 +149,7 @@ def changed(**tables):
         ),
         (changed(model={"layers": {"units": 8}}), "model.layers: got {'units': 8}, must be a list, each a table"),
         (changed(model={"layers": []}), "model.layers: got (), must be one layer or more"),
-        (changed(model={"layers": [8]}), "model.layers[0]: got 8, must be a table"),
+        (changed(model={"layers": ["8"]}), "model.layers[0]: got '8', must be a table"),
         (changed(train={"epochs": True}), "train.epochs: got True, must be an integer"),
         (changed(train={"epochs": 3.0}), "train.epochs: got 3.0, must be an integer"),
         (changed(train={"epochs": 10**12}), "train.epochs: got 1000000000000, must be an integer (below 2³¹)"),

@@ -141,7 +141,7 @@ def test_an_interrupted_search_goes_on_to_the_same_front(
 
 def test_what_cannot_be_met_says_what_came_closest(tiny: Path, tmp_path: Path, capsys) -> None:
     """Not even the smallest kernels fit into 50 bytes: one trial shows how far that is."""
-    assert main(["search", str(tiny), "--max-bytes", "50", "--out", str(tmp_path / "out"), "--trials", "9"]) == 2
+    assert main(["search", str(tiny), "--max-bytes", "50", "--out", str(tmp_path / "out"), "--trials", "9"]) == 1
     front = front_of(tmp_path / "out")
     (row,) = front["front"]
     assert row["point"] == {"code": 2, "hidden_0": 4} and not row["meets"] and front["chosen"] is None
@@ -153,7 +153,7 @@ def test_what_cannot_be_met_says_what_came_closest(tiny: Path, tmp_path: Path, c
 def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Path, tmp_path: Path, capsys) -> None:
     path = tiny.with_name("refused.toml")
     path.write_text(RECIPE.replace("hidden = [0.5, 1.0]", 'hidden = []\npatterns = ["5:7"]'))
-    assert main(["search", str(path), "--max-bytes", "1k", "--out", str(tmp_path / "out")]) == 2
+    assert main(["search", str(path), "--max-bytes", "1k", "--out", str(tmp_path / "out")]) == 1
     assert "none of 2 trials gave a file; --max-bytes 1,000 cannot be judged" in capsys.readouterr().err
     front = front_of(tmp_path / "out")
     assert [row["state"] for row in front["trials"]] == ["refused"] * 2 and front["front"] == []
@@ -168,6 +168,7 @@ def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Pat
         (["--max-bytes", "60x"], "", "", "--max-bytes: got '60x', must be a size such as 60000, 60k, 64Ki or 1.5M"),
         (["--max-bytes", "0"], "", "", "--max-bytes: got '0'"),
         (["--max-error-increase=-5 %"], "", "", "--max-error-increase: got '-5 %', must be a share of 0 or more"),
+        (["--max-error-increase", "5"], "", "", "--max-error-increase: got '5', must be 5% or, as a share, at most 1"),
         (["--max-latency-us", "0"], "", "", "--max-latency-us: got '0', must be microseconds above 0"),
         (["--max-bytes", "1k", "--trials", "0"], "", "", "--trials: got 0, must be 1 or more"),
         (["--max-bytes", "1k", "--timeout", "0"], "", "", "--timeout: got 0, must be seconds above 0"),
@@ -226,7 +227,9 @@ def test_sizes(text: str, count: int) -> None:
     assert parse_bytes(text) == count
 
 
-@pytest.mark.parametrize(("text", "share"), [("2%", 0.02), ("0.02", 0.02), ("12.5 %", 0.125), ("0", 0.0)])
+@pytest.mark.parametrize(
+    ("text", "share"), [("2%", 0.02), ("0.02", 0.02), ("12.5 %", 0.125), ("0", 0.0), ("1", 1.0), ("150%", 1.5)]
+)
 def test_shares(text: str, share: float) -> None:
     assert parse_share(text) == share
 

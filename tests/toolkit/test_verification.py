@@ -174,6 +174,23 @@ def test_a_damaged_manifest_is_one_line(bundle: Path, capsys: pytest.CaptureFixt
     assert line.startswith(f"tiedae: {bundle}") and "damaged: " in line
 
 
+def test_a_missing_runtime_is_no_regression_however_its_reason_reads(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = json.loads((bundle / "metrics.json").read_bytes())
+    for table, key in (("parity", "runtime"), ("checks", "name")):
+        rows = [row for row in before[table] if "ort-cpu" in row[key]]
+        before[table] += [{**row, key: row[key].replace("ort-cpu", "ort-node")} for row in rows]
+    (tmp_path / "before.json").write_text(json.dumps(before), encoding="utf-8")
+    (tmp_path / "node").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TIEDAE_NODE_MODULES", str(tmp_path))
+    out = tmp_path / "now.json"
+    assert call("verify", bundle, "-q", "--baseline", tmp_path / "before.json", "--json", out) == 0, capsys.readouterr().err
+    (row,) = [row for row in json.loads(out.read_bytes())["skipped"] if row["what"] == "baseline ort-node"]
+    assert "TIEDAE_NODE_MODULES names" in row["reason"]
+
+
 def test_all_of_it_needs_no_tensorflow(finished_run: Path, tmp_path: Path) -> None:
     bundle = finished_run / "bundle"
     outcomes = [part for kind in ("json", "junit", "markdown") for part in (f"--{kind}", str(tmp_path / kind))]
@@ -223,10 +240,12 @@ def test_the_workflows_are_yaml() -> None:
     assert f"- id: {hook['id']}" in GUIDE
 
 
-def test_the_tests_of_the_guide_pass(finished_run: Path, tmp_path: Path) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
-    (tmp_path / "test_models.py").write_text(block.replace("clothes", "mini"), encoding="utf-8")
+@pytest.mark.parametrize("index", range(2))
+def test_the_tests_of_the_guide_pass(finished_run: Path, tmp_path: Path, index: int) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / "test_models.py").write_text(blocks[index].replace("clothes", "mini"), encoding="utf-8")
     shutil.copytree(finished_run / "bundle", tmp_path / "models" / "mini")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_models.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "5 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and f"{(1, 5)[index]} passed" in done.stdout, done.stdout + done.stderr

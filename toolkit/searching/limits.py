@@ -21,10 +21,12 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_share(text: str) -> float:
-    """`2%` or `0.02` → 0.02; InputError for anything else, or below 0."""
+    """`2%` or `0.02` → 0.02; InputError for anything else, below 0, or above 1 without %, which is easily meant as percent."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)", text.strip())
     if not found:
         raise InputError(f"--max-error-increase: got {text!r}, must be a share of 0 or more, such as 2% or 0.02")
+    if not found[2] and float(found[1]) > 1:
+        raise InputError(f"--max-error-increase: got {text!r}, must be {found[1]}% or, as a share, at most 1")
     return float(found[1]) / (100 if found[2] else 1)
 
 

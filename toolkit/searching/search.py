@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tiedae.compress.config import Recipe
-from tiedae.compress.errors import DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
+from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
 from tiedae.compress.files import write_atomic
 from tiedae.export.parity.fidelity import fidelity_text
 
@@ -242,13 +242,13 @@ class _Search:
 
 
 def require_found(front: Mapping[str, Any], limits: Limits, out: Path) -> None:
-    """Raise InputError, saying what came closest, where no point is within the limits."""
+    """Raise CheckError, exit code 1, saying what came closest, where no point is within the limits."""
     if front["chosen"] is not None:
         return
     asked = " and ".join(limits.texts())
     closest = next((row for row in front["front"] if row["name"] == front["closest"]), None)
     if closest is None:
-        raise InputError(f"{out}: none of {len(front['trials'])} trials gave a file; {asked} cannot be judged")
+        raise CheckError(f"{out}: none of {len(front['trials'])} trials gave a file; {asked} cannot be judged")
     latency = "" if limits.latency_us == math.inf else f", {closest['latency_us']:.3g} µs"
     got = f"error {100 * closest['error_increase']:+.1f} % at {closest[COUNTED[front['size']]]:,} bytes{latency}"
-    raise InputError(f"{out}: nothing found within {asked}; the closest is {closest['name']}: {got}")
+    raise CheckError(f"{out}: nothing found within {asked}; the closest is {closest['name']}: {got}")

@@ -16,8 +16,9 @@ import numpy as np
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
 from tiedae.export.bench.latency import Group, Timed, time_groups
-from tiedae.export.bundle import npy, program_input
+from tiedae.export.bundle import npy
 from tiedae.export.formats.tflite_writer import to_tflite
+from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
 from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.parity.measure import squared_error

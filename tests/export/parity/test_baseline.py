@@ -58,12 +58,12 @@ def set_parity(row: int, **values: Any) -> Callable[[dict], object]:
     return lambda found: found["parity"][row].update(values)
 
 
-def without(table: str, name: str, reason: str = "", what: str = "") -> Callable[[dict], object]:
+def without(table: str, name: str, reason: str = "", what: str = "", absent: str = "") -> Callable[[dict], object]:
     """Takes every row of a table out that has this name anywhere, and says why."""
 
     def change(found: dict) -> None:
         found[table] = [row for row in found[table] if not any(name in str(value) for value in row.values())]
-        found["skipped"] += [{"what": what, "reason": reason}] * bool(reason)
+        found["skipped"] += [{"what": what, "reason": reason} | ({"absent": absent} if absent else {})] * bool(reason)
 
     return change
 
@@ -78,11 +78,11 @@ def all_of(*changes: Callable[[dict], object]) -> Callable[[dict], object]:
 
 def no_samples(found: dict) -> None:
     found["quality"] = []
-    found["skipped"].append({"what": "quality", "reason": "no test samples given; golden vectors"})
+    found["skipped"].append({"what": "quality", "reason": "no test samples given; golden vectors", "absent": "samples"})
 
 
-def no_runtime(reason: str) -> Callable[[dict], object]:
-    return all_of(without("parity", "ort-cpu", reason, "ort-cpu on f32"), without("checks", "ort-cpu"))
+def no_runtime(reason: str, absent: str = "") -> Callable[[dict], object]:
+    return all_of(without("parity", "ort-cpu", reason, "ort-cpu on f32", absent), without("checks", "ort-cpu"))
 
 
 WORSE: dict[str, tuple[Callable[[dict], object], str, str]] = {
@@ -97,6 +97,7 @@ WORSE: dict[str, tuple[Callable[[dict], object], str, str]] = {
     "row": (without("quality", "tiedae"), "quality a.int8.tflite litert-builtin", "not measured now"),
     "check": (without("checks", "sha256"), "checks", "not checked now: sha256 a.int8.tflite"),
     "runtime": (no_runtime("its kernels are broken"), "runtime ort-cpu", "does not now: its kernels are broken"),
+    "broken": (no_runtime("onnxruntime is not installed in whole"), "runtime ort-cpu", "does not now: onnxruntime is not"),
     "silent": (without("parity", "ort-cpu"), "runtime ort-cpu", "it is not among the runtimes"),
 }
 
@@ -120,8 +121,8 @@ FINE: dict[str, tuple[Callable[[dict], object], list[str]]] = {
     "hidden layer": (lambda found: found["errors"][0].update(rms=9.0), []),
     "latency": (lambda found: found.update(bench={"latency": [{"median_us": 99}]}), []),
     "samples": (no_samples, ["no test samples given; golden vectors"]),
-    "runtime": (no_runtime("onnxruntime is not installed"), ["onnxruntime is not installed"]),
-    "extra": (no_runtime("onnxruntime-node is not in node_modules"), ["onnxruntime-node is not in node_modules"]),
+    "runtime": (no_runtime("onnxruntime is not installed", "ort-cpu"), ["onnxruntime is not installed"]),
+    "words": (no_runtime("whatever the sentence says", "ort-cpu"), ["whatever the sentence says"]),
     "fewer": (set_parity(0, max_lsb=9, count=999), ["1 were taken over another number of values than in the baseline"]),
     "data": (
         lambda found: (found.update(samples={"sha256": "1", "source": "new"}), found["quality"][1].update(error=99.0)),

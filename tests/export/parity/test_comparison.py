@@ -114,14 +114,16 @@ def test_real_values_are_measured_from_the_zero_point() -> None:
     assert "sqnr_db" not in compare("it", expected, got).to_json()
 
 
-@pytest.mark.parametrize(("scale", "holds"), [(0.5, False), (1.0, False), (100.0, True)])
-def test_float_tolerance_is_absolute_below_one_and_of_full_scale_above(scale: float, holds: bool) -> None:
+@pytest.mark.parametrize(("scale", "counts"), [(1e-9, 0.1), (0.01, 0.1), (0.5, 0.5), (1.0, 1.0), (100.0, 100.0)])
+@pytest.mark.parametrize("holds", [True, False])
+def test_float_tolerance_is_relative_to_full_scale(scale: float, counts: float, holds: bool) -> None:
     expected = np.array([scale, 0], np.float32)
-    row = compare("it", expected, expected + np.float32(5e-4), reference="keras", tolerance=1e-4)
+    gap = (0.9 if holds else 1.1) * 1e-4 * counts
+    row = compare("it", expected, np.array([scale, gap], np.float32), reference="keras", tolerance=1e-4)
     assert row.close() is holds
-    assert row.allowed == pytest.approx(1e-4 * max(1, scale))
-    assert row.to_json()["atol"] == row.to_json()["rtol"] == 1e-4
-    assert row.text.startswith("it differs from Keras by at most 0.0005") and ("largest at" in row.text) is not holds
+    assert row.relative == pytest.approx(gap / counts) and row.allowed == pytest.approx(1e-4 * counts)
+    assert row.text.startswith(f"it differs from Keras by at most {row.max_abs:.2g}, {row.relative:.2g} of full scale")
+    assert ("largest at" in row.text) is not holds
 
 
 def test_an_operation_is_filed_under_its_layer() -> None:

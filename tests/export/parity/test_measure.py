@@ -20,7 +20,7 @@ def test_files_as_written_hold_in_every_way(case) -> None:
     findings = case.measure()
     assert not failed(findings)
     kinds = {check.name.split()[0] for check in findings.checks}
-    assert kinds == {"codes", "output", "operations", "trace", "float", "layers", "formats", "crossing"}
+    assert kinds == {"codes", "output", "inputs", "operations", "trace", "float", "layers", "formats", "crossing"}
     int8 = [row for row in findings.parity if row["kind"] == "int8" and row["what"] != "formats: y"]
     assert int8 and all(row["differing"] == 0 and row["cosine"] == 1.0 and "sqnr_db" not in row for row in int8)
     operations = [row for row in int8 if row["what"].startswith("operation ")]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.data import Scaling
-from tiedae.export.bundle import Programs, describe_files, model_files, program_input, write_files
+from tiedae.export.bundle import Programs, describe_files, model_files, write_files
+from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import describe_kernels
 from tiedae.export.report.card import render_card

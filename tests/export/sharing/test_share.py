@@ -272,6 +272,15 @@ def test_mutated_files_end_in_one_line(tmp_path, capfd):
     assert codes >= {0, 2}
 
 
+def test_a_file_that_is_there_is_replaced_only_with_force(tied, tmp_path, capsys):
+    out = tmp_path / "out.tflite"
+    out.write_bytes(b"mine")
+    assert main(["share", str(tied), "--out", str(out), "-q"]) == 2
+    assert f"--out {out}: is there already" in capsys.readouterr().err and out.read_bytes() == b"mine"
+    assert main(["share", str(tied), "--out", str(out), "-q", "--force"]) == 0
+    assert out.read_bytes() != b"mine"
+
+
 def test_the_command_prints_json(tied, tmp_path, capsys):
     assert main(["share", str(tied), "--out", str(tmp_path / "out.tflite"), "--json", "-q"]) == 0
     assert json.loads(capsys.readouterr().out)["merged"][0]["original"] == "first"

@@ -1,0 +1,137 @@
+"""golden/: samples and what the files of a bundle must give for them, in the files' own dtype and unit.
+
+x.npy          samples in the user's unit and dtype
+code.npy       uint8, what the int8 files encode them to
+y.npy          what the fused program decodes that to, as the int8 .onnx files give it: uint8, int8, or float32 in model units
+y.tflite.npy   likewise what the split program decodes to, as the int8 .tflite file gives it
+code.tflite.npy  where they differ: the codes of TFLite, which rounds a float input at a tie another way, see `inputs`
+code.f32.npy, y.f32.npy   Keras' float32 outputs in model units, which the float files give up to rounding
+
+Bundles written before 2026-11-26 have uint8 in y.npy, whatever their files give, and nothing of TFLite's own.
+"""
+
+from __future__ import annotations
+
+import tokenize
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..compress.errors import FormatError
+from .inputs import USUAL
+from .parity.expected import Expected, expect
+from .program import Program, Quantization
+
+FLOATS = ("code.f32", "y.f32")
+ALWAYS = ("x", "code", "y", *FLOATS)
+"""The arrays that every bundle has."""
+OWN = ("code.tflite", "y.tflite")
+"""Those of TFLite alone."""
+UNITS = {"x": "the data's", "code": "integers of tensors.code", "y": "integers of tensors.y"}
+MODEL_UNIT = "model: (data − offset) / scale of data.scaling"
+SIGNED_UNIT = "integers of tensors.y, less 128"
+
+
+def expectations(programs: Mapping[str, Program], scaled: np.ndarray, dtype: str) -> dict[str, Expected]:
+    """What the programs make of float32 model inputs [samples, inputs], by target; `dtype` is that of the files' x and y."""
+    return {
+        target: expect(program, scaled, USUAL[target] if dtype == "float32" else "divide")
+        for target, program in programs.items()
+    }
+
+
+def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarray]:
+    """What the int8 files must give, by the names of golden/; `expected` by target, `onnx` always."""
+    arrays = {
+        target: (each.code, port_values(each.y, each.program.quantization("y"), dtype)) for target, each in expected.items()
+    }
+    found: dict[str, np.ndarray] = dict(zip(("code", "y"), arrays["onnx"], strict=True))
+    if "tflite" in arrays:
+        code, y = arrays["tflite"]
+        found |= {"y.tflite": y} if np.array_equal(code, found["code"]) else {"code.tflite": code, "y.tflite": y}
+    return found
+
+
+def port_values(q: np.ndarray, quantization: Quantization, dtype: str) -> np.ndarray:
+    """The program's uint8 as a port of this dtype gives it."""
+    if dtype == "float32":
+        return quantization.dequantize(q)
+    return q if dtype == "uint8" else (q ^ 128).view(np.int8)
+
+
+def program_values(values: np.ndarray, quantization: Quantization) -> np.ndarray:
+    """The program's uint8 behind values of a port, to the nearest step."""
+    if values.dtype == np.float32:
+        return quantization.quantize(values)
+    return values.view(np.uint8) ^ 128 if values.dtype == np.int8 else values
+
+
+def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`golden` of the manifest: shape, dtype and unit of each array, and for each model file which array each port has.
+
+    `arrays` by name; `models` are the manifest's descriptions of the model files.
+    """
+    return {
+        "arrays": {
+            f"golden/{name}.npy": {"shape": list(values.shape), "dtype": values.dtype.name, "unit": _unit(name, values.dtype)}
+            for name, values in arrays.items()
+        },
+        "ports": {
+            file: {port: f"golden/{name}.npy" for port, name in _ports(stated, arrays).items()}
+            for file, stated in models.items()
+        },
+    }
+
+
+def _unit(name: str, dtype: np.dtype) -> str:
+    port = name.partition(".")[0]
+    if port == "y" and dtype != np.uint8:
+        return MODEL_UNIT if dtype == np.float32 else SIGNED_UNIT
+    return "the code's real values" if name == "code.f32" else UNITS[port]
+
+
+def _ports(stated: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """The array of each port of a model file."""
+    own = "f32" if stated["precision"] == "f32" else stated["format"]
+    names = {
+        port["name"] for signature in stated["signatures"].values() for port in (*signature["inputs"], *signature["outputs"])
+    }
+    return {name: f"{name}.{own}" if f"{name}.{own}" in arrays else name for name in ALWAYS[:3] if name in names}
+
+
+def names(manifest: Mapping[str, Any]) -> Sequence[str]:
+    """The arrays of a bundle: what every one has, and what its manifest describes. FormatError where that is damaged."""
+    if "golden" not in manifest:
+        return ALWAYS
+    stated = manifest["golden"].get("arrays") if isinstance(manifest["golden"], Mapping) else None
+    if not isinstance(stated, Mapping):
+        raise FormatError(f"the manifest is damaged: golden is {manifest['golden']!r:.60}")
+    return [name for name in (*ALWAYS, *OWN) if name in ALWAYS or f"golden/{name}.npy" in stated]
+
+
+def read(bundle: Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays by name; FormatError where one is missing, damaged, or of another shape or dtype."""
+    widths, arrays = manifest["model"]["widths"], {}
+    for name in names(manifest):
+        path = bundle / "golden" / f"{name}.npy"
+        try:
+            arrays[name] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
+            raise FormatError(f"{path}: missing or damaged ({type(error).__name__})") from None
+        size = widths[-1] if name.startswith("code") else widths[0]
+        dtypes = _dtypes(name, manifest)
+        right = len(arrays["x"]) if arrays["x"].ndim else 0, size
+        if arrays[name].shape != right or right[0] == 0 or arrays[name].dtype.name not in dtypes:
+            got = f"{arrays[name].dtype} {list(arrays[name].shape)}"
+            raise FormatError(f"{path}: got {got}, must be {' or '.join(dtypes)} {list(right)} with a sample or more")
+    return arrays
+
+
+def _dtypes(name: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    if name in FLOATS:
+        return ("float32",)
+    if name == "x":
+        return (manifest["data"]["dtype"],)
+    return ("uint8", "int8", "float32") if name.startswith("y") and "golden" in manifest else ("uint8",)
