@@ -136,6 +136,13 @@ def test_a_unit_goes_with_its_column_and_its_row(code: bool, share: float, scope
             assert made.all() or total[~made].max() <= total[made].min()
 
 
+@pytest.mark.parametrize("code", [False, True])
+def test_every_hidden_layer_loses_units_and_the_code_only_where_asked(code: bool) -> None:
+    masks = PATTERNS["structured"](kernels((10, 8), 3), 0.5, PruneConfig("structured", 0.5, code=code))
+    lost = [int((~mask.any(axis=0)).sum()) for mask in masks]
+    assert lost == [round(mask.shape[1] / 2) if code or i < 2 else 0 for i, mask in enumerate(masks)]
+
+
 def test_the_score_of_a_unit_counts_what_makes_it_and_what_reads_it() -> None:
     first, second = unit_scores([np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[10.0], [20.0]])])
     np.testing.assert_array_equal(first, [14, 26])

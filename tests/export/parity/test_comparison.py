@@ -42,6 +42,18 @@ def test_dtype_shape_and_nan_are_failures_not_numbers(expected: np.ndarray, got:
     json.dumps(row.to_json(), allow_nan=False)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_what_cannot_be_compared_states_no_measurement(dtype: type) -> None:
+    row = compare("it", np.zeros(2, dtype), np.zeros(3, dtype))
+    assert row.to_json() == {
+        "what": "it",
+        "kind": "int8" if dtype is np.uint8 else "float",
+        "reference": "program",
+        **dict.fromkeys(("count", "differing", "max_lsb", "max_abs", "mean_abs", "full_scale", "share"), 0),
+        "problem": row.problem,
+    }
+
+
 def test_differences_are_counted_in_lsb() -> None:
     row = compare("it", np.array([1, 2, 3, 255], np.uint8), np.array([1, 3, 1, 255], np.uint8))
     assert (row.count, row.differing, row.max_lsb, row.mean_lsb) == (4, 2, 2, 0.75)
