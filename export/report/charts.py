@@ -112,6 +112,8 @@ def chart(
     return f'<div class="axes">{up}{drawn}{right}</div>'
 
 
+SMALLEST = 1e-300
+"""A span below it is none: its ticks would be no numbers."""
 LABELS = 5
 """How many ticks of x have a label, at most: more would overlap on a phone."""
 
@@ -167,7 +169,8 @@ def _thin(values: np.ndarray, bins: int = 256) -> np.ndarray:
 
 def linear_ticks(low: float, high: float) -> list[float]:
     """Round numbers that enclose [low, high], about five; over 1 % of the larger one at least."""
-    span = max((high - low) or abs(high), 1e-2 * max(abs(low), abs(high))) or 1.0
+    span = max((high - low) or abs(high), 1e-2 * max(abs(low), abs(high)))
+    span = span if span > SMALLEST else 1.0
     power = 10 ** math.floor(math.log10(span / 4))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= 5)
     first, last = math.floor(low / step), math.ceil(high / step)

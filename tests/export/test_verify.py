@@ -61,14 +61,9 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(bytes(data))
 
 
-def stored_in(name: str, kernel: np.ndarray) -> np.ndarray:
-    """A kernel's integers as a file has them: int8 in TFLite, 128 more as uint8 in ONNX."""
-    return kernel if name.endswith(".tflite") else (kernel.astype(np.int16) + 128).astype(np.uint8)
-
-
 def kernel_place(path: Path, kernel: np.ndarray) -> int:
     """Where the kernel's bytes lie in a file, one weight in."""
-    return path.read_bytes().index(np.ascontiguousarray(stored_in(path.name, kernel).T).tobytes()) + 5
+    return path.read_bytes().index(np.ascontiguousarray(kernel.T).tobytes()) + 5
 
 
 def integers(bundle: Path) -> np.ndarray:
@@ -284,10 +279,9 @@ def test_the_model_of_another_run_is_a_wrong_call(finished_run: Path, tmp_path: 
 
 def test_a_stranger_finds_each_kernel_once(finished_run: Path) -> None:
     """As the issue promises: parse the files, look for matrices, find every kernel in exactly one place."""
-    program = integers(finished_run / "bundle")
+    kernel = integers(finished_run / "bundle")
     for name in ("mini.int8.tflite", "mini.int8.onnx"):
         data = (finished_run / "bundle" / name).read_bytes()
-        kernel = stored_in(name, program)
         stored, transposed = np.ascontiguousarray(kernel.T).tobytes(), np.ascontiguousarray(kernel).tobytes()
         assert data.count(stored) + data.count(transposed) == 1
     stock = finished_run / "stock" / "mini.stock.f32.tflite"

@@ -25,7 +25,12 @@ VARIANTS = {
     "unit": {"granularity": "unit"},
     "deep": {"widths": (40, 24, 12, 6), "activations": ("relu", "relu6", "linear")},
     "4 bits": {"bits": 4},
-    "code of 5 bits": {"activations": ("relu", "relu6"), "code_bits": 5, "granularity": "unit"},
+    "code of 5 bits, kernels beyond the pair rule": {
+        "activations": ("relu", "relu6"),
+        "code_bits": 5,
+        "granularity": "unit",
+        "pairs": False,
+    },
     "floats": {"byte_data": False, "activations": ("sigmoid", "tanh"), "output_activation": "tanh"},
 }
 
