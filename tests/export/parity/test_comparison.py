@@ -197,6 +197,7 @@ def test_nothing_equals_nothing(dtype: type) -> None:
 def test_both_limits_of_an_int8_comparison_count_and_are_reached_at_their_value(max_lsb, equal_share, holds) -> None:
     row = compare("it", np.array([1, 2, 3, 4], np.uint8), np.array([1, 3, 5, 4], np.uint8))
     assert row.within(max_lsb=max_lsb, equal_share=equal_share) is holds
+    assert row.within(max_lsb=max_lsb) is (max_lsb >= 2)
 
 
 @pytest.mark.parametrize(
