@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth mutation clean
 
 setup: $(READY)
 
@@ -39,6 +39,16 @@ bench-proof: $(READY)
 
 bench-depth: $(READY)
 	$(BIN)/python benchmarks/depth.py --json build/depth.json
+
+# Does a test fail for every change of a line? docs/trust.md says what was found. Changes the module in place, and back.
+MODULE ?= interpreter
+mutation: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),mutation]'
+	mkdir -p build && rm -f build/$(MODULE).sqlite
+	$(BIN)/cosmic-ray init mutation/$(MODULE).toml build/$(MODULE).sqlite
+	$(BIN)/cr-filter-operators build/$(MODULE).sqlite mutation/operators.toml
+	$(BIN)/cosmic-ray exec mutation/$(MODULE).toml build/$(MODULE).sqlite
+	$(BIN)/cr-report --surviving-only --show-diff build/$(MODULE).sqlite
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -189,3 +189,87 @@ def test_a_kernel_quantized_before_there_was_a_rule_keeps_its_integers():
     kernel.pair_limit, kernel.headroom = UNPAIRED, 1.0
     kernel.follow()
     assert kernel.integers().tolist() == [[127, 127], [127, 127]]
+
+
+def test_a_kernel_knows_its_shape_and_trains_its_variable_alone() -> None:
+    kernel = TiedKernel(*SHAPE, name="kernel")
+    assert (kernel.inputs, kernel.units, kernel.bits, kernel.trains_scales) == (7, 4, 8, False)
+    assert TiedKernel(*SHAPE, name="kernel", l2=0.5).losses and not kernel.losses
+    kernel.set_mask(np.ones(SHAPE))
+    kernel.set_clusters(np.arange(28, dtype=np.uint8).reshape(SHAPE))
+    assert [id(variable) for variable in kernel.trainable_variables] == [id(kernel.variable)]
+    kernel.attach_quantizer("tensor", 7)
+    assert kernel.trains_scales
+
+
+NUMBERS = np.arange(28, dtype=np.uint8).reshape(SHAPE) // 4
+
+
+def test_a_cluster_holds_the_value_of_its_first_weight_in_the_variable_too_once_settled() -> None:
+    kernel, values = TiedKernel(*SHAPE, name="kernel"), np.arange(28, dtype=np.float32).reshape(SHAPE)
+    kernel.variable.assign(values)
+    kernel.settle()
+    np.testing.assert_array_equal(kernel.variable, values)
+    for numbers in (NUMBERS, NUMBERS[::-1]):  # the second replaces the first
+        kernel.variable.assign(values)
+        kernel.set_clusters(numbers)
+        first = [values[numbers == number][0] for number in range(7)]
+        np.testing.assert_array_equal(kernel(), np.array(first)[numbers])
+        kernel.settle()
+        np.testing.assert_array_equal(kernel.variable, np.array(first)[numbers])
+
+
+def test_a_settled_mask_is_zero_in_the_variable() -> None:
+    kernel, mask = TiedKernel(*SHAPE, name="kernel"), (NUMBERS > 2).astype(np.float32)
+    kernel.variable.assign(np.ones(SHAPE))
+    kernel.set_mask(mask)
+    np.testing.assert_array_equal(kernel.variable, np.ones(SHAPE))
+    kernel.settle()
+    np.testing.assert_array_equal(kernel.variable, mask)
+
+
+def test_clusters_that_leave_out_a_number_or_mix_zeros_with_weights_are_refused() -> None:
+    kernel = TiedKernel(*SHAPE, name="kernel")
+    with pytest.raises(ValueError, match=r"kernel: clusters are numbered \[1, 2, 3, 4, 5, 6, 7\], must be 0 to 6$"):
+        kernel.set_clusters(NUMBERS + 1)
+    kernel.set_mask(NUMBERS > 2)
+    kernel.set_clusters(NUMBERS)
+    with pytest.raises(ValueError, match="kernel: pruned places share a cluster with weights"):
+        kernel.set_clusters(NUMBERS // 2)
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_integers_that_are_set_are_those_that_come_back(granularity: str, bits: int) -> None:
+    kernel = quantized(np.ones(SHAPE, np.float32), granularity, bits=bits)
+    low, high = (-8, 7) if bits == 4 else (-64, 64)
+    integers = np.random.default_rng(0).integers(low, high, SHAPE, endpoint=True).astype(np.int8)
+    scales = np.array([0.5, 0.25, 1.0, 2.0] if granularity == "unit" else 0.5, np.float32)
+    kernel.set_integers(integers, scales)
+    np.testing.assert_array_equal(kernel.integers(), integers)
+    np.testing.assert_array_equal(kernel.scales(), np.atleast_1d(scales))
+
+
+def test_the_scales_follow_only_when_they_are_asked_to() -> None:
+    kernel = quantized(np.eye(*SHAPE, dtype=np.float32), "tensor")
+    kernel.variable.assign(2 * np.eye(*SHAPE, dtype=np.float32))
+    kernel.integers()
+    assert kernel.scales()[0] == np.float32(1) / np.float32(127)
+    kernel.follow()
+    assert kernel.scales()[0] == np.float32(2) / np.float32(127)
+
+
+def test_an_outlier_is_cut_at_eight_root_mean_squares_of_the_live_weights() -> None:
+    kernel = TiedKernel(40, 10, name="kernel")
+    values = np.ones((40, 10), np.float32)
+    values[0, 0], values[0, 1] = 100, -100
+    mask = np.ones((40, 10), np.float32)
+    mask[20:] = 0
+    kernel.variable.assign(values)
+    kernel.set_mask(mask)
+    kernel.limit()
+    bound = 8 * np.sqrt((2 * 100**2 + 198) / 200)
+    np.testing.assert_allclose(kernel.variable.numpy()[0, :3], [bound, -bound, 1], rtol=1e-5)
+    kernel.set_mask(np.zeros((40, 10)))
+    kernel.limit()
+    assert not kernel.variable.numpy().any()
