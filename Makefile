@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth mutation clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation mutation clean
 
 setup: $(READY)
 
@@ -29,7 +29,7 @@ lint: $(READY)
 	$(BIN)/pyright
 
 # `make -k bench` goes on where a row of the first misses what it has to reach.
-bench: bench-proof bench-dense bench-depth
+bench: bench-proof bench-dense bench-depth bench-foundation
 
 bench-dense: $(READY)
 	$(BIN)/python benchmarks/dense.py --json build/bench.json
@@ -39,6 +39,9 @@ bench-proof: $(READY)
 
 bench-depth: $(READY)
 	$(BIN)/python benchmarks/depth.py --json build/depth.json
+
+bench-foundation: $(READY)
+	$(BIN)/python benchmarks/foundation.py --json build/foundation.json
 
 # Does a test fail for every change of a line? docs/trust.md says what was found. Changes the module in place, and back.
 MODULE ?= interpreter

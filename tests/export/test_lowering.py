@@ -24,9 +24,10 @@ def quantized(
     use_bias: bool = True,
     byte_data: bool = True,
     interleave: int = 1,
+    code: int = 5,
     **bits: object,
 ) -> TiedAutoencoder:
-    layers = (LayerConfig(12, activation, use_bias), LayerConfig(5, "linear", use_bias))
+    layers = (LayerConfig(12, activation, use_bias), LayerConfig(code, "linear", use_bias))
     model = TiedAutoencoder(ModelConfig(layers, output, 24, interleave), seed=1)
     rng = np.random.default_rng(2)
     for kernel in model.kernels:  # with few large weights, as trained ones
@@ -176,3 +177,10 @@ def test_a_kernel_that_breaks_its_pair_rule_does_not_lower(monkeypatch: pytest.M
     monkeypatch.setattr(model.kernels[1], "integers", lambda: np.full((12, 5), 127, np.int8))
     with pytest.raises(ExportError, match="kernel_1: 54 pairs of neighbours add to more than 128"):
         lower(model, "p", form="fused")
+
+
+@pytest.mark.parametrize("code", [1, 2, 5])
+def test_the_decoder_brings_the_scales_of_two_units_or_more(code: int) -> None:
+    program = lower(quantized("relu", "linear", granularity="unit", code=code), "p", form="fused")
+    rescaled = [operation.x for operation in program.decoder if isinstance(operation, Rescale)]
+    assert rescaled == ["code", "decoder_1"][code == 1 :]
