@@ -22,7 +22,7 @@ from tiedae.compress import (
     train_quantized,
 )
 from tiedae.export import execute, lower
-from tiedae.export.bundle import program_input
+from tiedae.export.inputs import program_input
 
 BYTES_BY_255 = Scaling("byte", 0.0, 255.0)
 

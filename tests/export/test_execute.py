@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiedae.compress import DataError, InputError
 from tiedae.export import execute, to_onnx, to_tflite
 from tiedae.export import interpreter as interpreting
-from tiedae.export.bundle import program_input
+from tiedae.export.inputs import program_input
 from tiedae.export.program import BYTE, Program, Tensor
 from tiedae.export.stock import stock_tflite
 
