@@ -123,10 +123,7 @@ def quantize_post_training(
             if reference is not None and name in chosen:
                 step(model, reference)
 
-    for kernel, width in zip(model.kernels, widths, strict=True):
-        kernel.settle()
-        if width == 8:
-            kernel.reassign_pairs()
+    model.prepare_kernels(spec.bits)
     run("float", refer("float"))
     reference = refer("kernels", "activations")
     model.quantize_kernels(spec.granularity, spec.bits)

@@ -110,6 +110,13 @@ class TiedAutoencoder(tf_keras.Model):
         for layer in (*self.encoder.stack, *self.decoder.stack):
             layer.tap = tap
 
+    def prepare_kernels(self, bits: Sequence[int]) -> None:
+        """Before anything is quantized to `bits`: zeros and shared values into the variables, clusters under the pair rule."""
+        for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
+            kernel.settle()
+            if width == 8:
+                kernel.reassign_pairs()
+
     def quantize_kernels(self, granularity: Granularity, bits: Sequence[int] = (8,)) -> None:
         """Fake-quantize the kernels from now on; calibration then sees the activations that these integers give.
 

@@ -45,7 +45,7 @@ class DataConfig:
             require(len(set(names)) == len(names), key, list(names), "each name once")
         both = [name for name in self.columns if name in (*self.drop, self.label)]
         require(not both, "columns", both, "names that neither `drop` nor `label` has")
-        require(self.label not in self.drop, "label", self.label, "a name that `drop` does not have")
+        require(self.label == "" or self.label not in self.drop, "label", self.label, "a name that `drop` does not have")
         sides = len(self.resize) in (0, 2) and all(side >= 1 for side in self.resize)
         require(sides, "resize", list(self.resize), "[height, width], each 1 or more")
         require_choice("scaling", self.scaling, Literal["auto", "none", "byte", "minmax", "standard"])

@@ -11,6 +11,7 @@ import numpy as np
 from .activations import RULES
 from .autoencoder import TiedAutoencoder
 from .data import Splits, mean_input
+from .interleaving import input_order
 
 
 def start_at_mean(model: TiedAutoencoder, splits: Splits) -> bool:
@@ -21,5 +22,6 @@ def start_at_mean(model: TiedAutoencoder, splits: Splits) -> bool:
     bias = model.decoder.stack[-1].bias
     if splits.kind != "table" or bias is None or np.any(bias.numpy()):
         return False
-    bias.assign(RULES[model.config.output_activation].inverse(mean_input(splits.train)))
+    mean = mean_input(splits.train)[input_order(model.config.inputs, model.config.interleave)]
+    bias.assign(RULES[model.config.output_activation].inverse(mean))
     return True

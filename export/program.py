@@ -77,13 +77,7 @@ class Quantization:
 
         Raises DataError for integers, which are raw or quantized values, and for NaN, which no integer stands for.
         """
-        real = np.asarray(real)
-        if not np.issubdtype(real.dtype, np.floating):
-            raise DataError(f"quantize: got {real.dtype}, must be floats in model units, as `Scaling.apply` makes them")
-        steps = np.rint(real.astype(np.float64) / self.scale)
-        missing = np.count_nonzero(np.isnan(steps))
-        if missing:
-            raise DataError(f"quantize: got NaN in {missing:,} of {steps.size:,} values, must be numbers")
+        steps = np.rint(require_real(real).astype(np.float64) / self.scale)
         return np.clip(steps + self.zero_point, 0, self.top).astype(np.uint8)
 
     def dequantize(self, q: np.ndarray) -> np.ndarray:
@@ -91,6 +85,17 @@ class Quantization:
         if q.dtype != np.uint8:
             raise DataError(f"dequantize: got {q.dtype}, must be uint8")
         return (q.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
+
+
+def require_real(values: np.ndarray) -> np.ndarray:
+    """The values, which must be floats and no NaN; DataError for others."""
+    values = np.asarray(values)
+    if not np.issubdtype(values.dtype, np.floating):
+        raise DataError(f"quantize: got {values.dtype}, must be floats in model units, as `Scaling.apply` makes them")
+    missing = np.count_nonzero(np.isnan(values))
+    if missing:
+        raise DataError(f"quantize: got NaN in {missing:,} of {values.size:,} values, must be numbers")
+    return values
 
 
 BYTE = Quantization(float(np.float32(1 / 255)), 0)

@@ -99,6 +99,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
     test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_TEST))))
     spec = QuantizationSpec.of(recipe.quantize, data.scaling, recipe.export.targets)
     floating = reconstruction_error(keras, test)
+    keras.prepare_kernels(spec.bits)
     keras.quantize_kernels(spec.granularity, spec.bits)
     calibration = calibrate_model(keras, data, observer_of(recipe.quantize), bits={"code": spec.code_bits})
     diagnosis = diagnose(keras, data, calibration, spec, limits)

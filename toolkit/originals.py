@@ -13,6 +13,7 @@ from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
 from tiedae.export.bundle import Bundle
 
+from .readers import read_headings
 from .recipe import parse_recipe
 from .sources import load_splits
 
@@ -48,12 +49,15 @@ def load_test(path: Path, manifest: Mapping[str, Any], source: str) -> Samples:
     recipe, data = recipe_of(path, manifest), manifest["data"]
     table = Path(source).suffix.lower() == ".csv"
     chosen = dataclasses.replace(recipe.data, source=source)
+    if not Path(source).is_dir():
+        chosen = dataclasses.replace(chosen, resize=(), grayscale=False)
+    if table and "kind" not in data and Path(source).is_file():  # written when `label` alone was a label
+        label = next((name for name in read_headings(Path(source)) if name.lower() == "label"), "")
+        chosen = dataclasses.replace(chosen, label=label)
     if data.get("columns"):
         columns, label = (tuple(data["columns"]), "") if table else ((), "auto")
         chosen = dataclasses.replace(chosen, columns=columns, drop=(), label=label)
     test = load_splits(chosen, recipe.model.output_activation).test
-    if test.inputs != data["inputs"] and table and "kind" not in data:  # written when class, target and y were features
-        test = load_splits(dataclasses.replace(chosen, label=""), recipe.model.output_activation).test
     if test.inputs != data["inputs"]:
         raise DataError(f"{source}: has {test.inputs} values per sample, must be {data['inputs']} as in {path}")
     return test

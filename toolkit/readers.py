@@ -161,9 +161,8 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
-            delimiter = max(",;\t", key=first.count)
-            names = next(csv.reader([first], delimiter=delimiter), [])
-            heading = bool(names) and all(_number(cell) is None for cell in names)
+            delimiter, names = _delimiter(first), _cells(first)
+            heading = _is_heading(names)
             if not heading:
                 file.seek(0)
             chosen = _choose(path, [name.strip() for name in names] if heading else None, columns, drop, label)
@@ -185,7 +184,7 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (
         return Arrays(values)
     if len(names) != values.shape[1]:
         raise DataError(f"{path}: line 1 has {len(names)} values, line 2 has {values.shape[1]}; must be the same number")
-    features = [chosen.names[i] or f"column {i + 1}" for i in chosen.features]
+    features = [chosen.names[i] for i in chosen.features]
     label_name = None if chosen.label is None else chosen.names[chosen.label]
     return Arrays(
         values[:, chosen.features], _labels(labels) if label_name else None, columns=tuple(features), label=label_name
@@ -203,6 +202,25 @@ class _Chosen:
     @property
     def ignored(self) -> list[int]:
         return [i for i in range(len(self.names)) if i not in {self.label, *self.features}]
+
+
+def read_headings(path: Path) -> list[str]:
+    """The headings of a .csv file, [] where line 1 is none."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        names = [name.strip() for name in _cells(file.readline())]
+    return names if _is_heading(names) else []
+
+
+def _cells(line: str) -> list[str]:
+    return next(csv.reader([line], delimiter=_delimiter(line)), [])
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t", key=line.count)
+
+
+def _is_heading(names: Sequence[str]) -> bool:
+    return bool(names) and all(_number(cell) is None for cell in names)
 
 
 def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], drop: Sequence[str], label: str) -> _Chosen:
@@ -228,6 +246,12 @@ def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], dro
             raise DataError(f"{path}: {named} are named like labels; {right}")
         place = found[0] if len(found) == 1 else None
         features = [i for i in features if i != place]
+    for i in features:
+        if not names[i]:
+            right = 'must have a name, be left out of `columns`, or be dropped (`drop = [""]` in [data])'
+            raise DataError(f"{path}: line 1, column {i + 1} has no name (the index of a table?); {right}")
+        if names.count(names[i]) > 1:
+            raise DataError(f"{path}: {names.count(names[i])} columns are named {names[i]!r}; must be each name once")
     if not features:
         raise DataError(f"{path}: no column of {len(names)} is left to train on")
     return _Chosen(names, features, place)

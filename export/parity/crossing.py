@@ -59,7 +59,7 @@ def _compare_values(one: Measured, other: Measured, tolerances: VerifyConfig, fi
     if not alike.all():
         what = f"formats against each other on {int((~alike).sum()):,} of {len(alike):,} samples"
         findings.skip(what, f"an input lies at a tie between two integers, where {reference} and {subject.runtime} round apart")
-    for name in ("code", "y"):
+    for name in ("code", "y") if alike.any() else ():
         if name not in one.values or name not in other.values:
             continue
         first, second = one.values[name][alike], other.values[name][alike]

@@ -73,7 +73,7 @@ def cell_text(row: Row | None) -> str:
     if not row.get("differing"):
         return "equal"
     if row["kind"] != "int8":
-        return f"{inside}{relative(row['max_abs'], row.get('full_scale', 0.0)):.1e}"
+        return f"{inside}{relative(row['max_abs'], row.get('full_scale', 1.0)):.1e}"
     return f"{inside}{share(row['differing'], row['count'])}, {row['max_lsb']} LSB"
 
 
@@ -125,7 +125,7 @@ def worst(rows: Iterable[Row]) -> Row | None:
     largest fraction of values that differ; None of none."""
 
     def badness(row: Row) -> tuple[bool, float, float]:
-        scaled = relative(row.get("max_abs", 0.0), row.get("full_scale", 0.0))
+        scaled = relative(row.get("max_abs", 0.0), row.get("full_scale", 1.0))
         largest = row.get("max_lsb", 0) if row["kind"] == "int8" else scaled
         return bool(row.get("problem")), largest, row.get("differing", 0) / (row.get("count") or 1)
 

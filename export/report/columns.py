@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..parity.fidelity import column_names
 from .charts import Bar, bar_chart
 from .figures import details, escape, number, table
 
@@ -13,7 +14,7 @@ SHOWN = 16
 """How many columns are drawn, the worst first; the others are folded."""
 
 
-def render_columns(
+def render_column_errors(
     values: Mapping[str, np.ndarray],
     errors: Mapping[str, Sequence[float]],
     names: Sequence[str] | None,
@@ -23,10 +24,10 @@ def render_columns(
     """Bars of each column's error, and the worst samples with the column that is furthest off.
 
     `values` by kind (`input`, `keras`, `ours`) [n, columns] in the user's unit, `errors` of the latter two per sample, `worst`
-    the samples to name, `labels` by kind. A column without a name is called by its number, from 0.
+    the samples to name, `labels` by kind. A column without a name is called by its place, from 0.
     """
     given = values["input"]
-    called = list(names) if names else [f"column {i}" for i in range(given.shape[1])]
+    called = column_names(names, given.shape[1])
     rmse = {kind: np.sqrt(np.square(values[kind] - given).mean(axis=0)) for kind in ("keras", "ours")}
     spread = given.std(axis=0)
     relative = np.divide(rmse["ours"], spread, out=np.zeros_like(spread), where=spread > 0)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..parity.comparison import relative
 from ..parity.tables import FORMAT_HEADER, INNER, format_rows, parity_tables
 from .figures import details, escape, exact, number, share, table, verdict
 from .headline import Row, groups
@@ -50,7 +51,7 @@ def render_parity(report: Report) -> str:
             for (format_, runtime, provider), compared in each.rows.items()
         ]
         header = ("files", "runtime and what ran", *each.columns)
-        kind = "values that are equal" if each.kind == "int8" else "largest difference"
+        kind = "values that are equal" if each.kind == "int8" else "largest difference over full scale"
         title = f"{each.title[0].upper()}{each.title[1:]}: {kind}"
         parts.append(
             f"<h3>{escape(title)}</h3>\n{table(header, cells, numeric=range(2, len(header)) if each.kind == 'float' else ())}"
@@ -88,7 +89,7 @@ def _ours(report: Report) -> set[str]:
 
 
 def _cell(row: Row | None) -> str:
-    """One comparison: its fraction of equal values or its largest difference, and below it where and how many."""
+    """One comparison: its fraction of equal values or its largest difference over full scale; below it where, how many."""
     if row is None:
         return "—"
     inside = row["what"].partition(" ")[2] if row["what"].partition(" ")[0] in INNER else ""
@@ -99,7 +100,7 @@ def _cell(row: Row | None) -> str:
         shown = share(row["count"] - row["differing"], row["count"])
         notes += [f"of {row['count']:,}", *([f"at most {row['max_lsb']} LSB"] if row["differing"] else [])]
     else:
-        shown = f"{row['max_abs']:.2g}"
+        shown = f"{relative(row['max_abs'], row.get('full_scale', 1.0)):.2g}"
     return f"{shown}<br><small>{escape(', '.join(notes))}</small>"
 
 

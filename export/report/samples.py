@@ -11,7 +11,7 @@ from ...compress.data import Scaling
 from ..golden import program_values
 from ..program import Quantization
 from .charts import legend, plot
-from .columns import render_columns
+from .columns import render_column_errors
 from .figures import escape, number, region
 from .headline import Row
 from .pictures import diverging, pictures
@@ -61,7 +61,7 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
     spread = rest[np.unique(np.linspace(0, len(rest) - 1, SPREAD).round().astype(int))] if len(rest) else rest
     groups = {f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread}
     if data_kind(data, manifest) == "table":
-        drawn = render_columns(samples.values, samples.errors, data.get("columns"), worst.tolist(), samples.labels)
+        drawn = render_column_errors(samples.values, samples.errors, data.get("columns"), worst.tolist(), samples.labels)
     else:
         drawn = (_as_pictures if is_picture(samples.shape) else _as_plots)(groups, samples)
     intro = (

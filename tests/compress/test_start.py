@@ -16,10 +16,11 @@ def skewed(rows: int = 500) -> np.ndarray:
     return np.exp(hidden) * np.logspace(-3, 3, 8)
 
 
+@pytest.mark.parametrize("interleave", [1, 4])
 @pytest.mark.parametrize("output", ["sigmoid", "tanh", "linear", "relu"])
-def test_a_code_of_zeros_gives_the_mean_sample(output) -> None:
+def test_a_code_of_zeros_gives_the_mean_sample(output, interleave) -> None:
     splits = Splits.from_array(skewed(), output_activation=output)
-    model = TiedAutoencoder(ModelConfig((LayerConfig(5, "relu"), LayerConfig(2)), output, 8))
+    model = TiedAutoencoder(ModelConfig((LayerConfig(5, "relu"), LayerConfig(2)), output, 8, interleave))
     assert start_at_mean(model, splits)
     y = model.decoder(np.zeros((1, 2), np.float32)).numpy()[0]
     rows = splits.train.take(slice(None))

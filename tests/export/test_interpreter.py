@@ -200,7 +200,7 @@ def test_both_forms_give_the_same_codes_and_nearly_the_same_output(make_program,
 @pytest.mark.parametrize("activation", ["linear", "relu", "relu6", "tanh", "sigmoid"])
 def test_integers_follow_the_float_program(make_program, activation: str) -> None:
     arguments = {"activations": (activation, "linear"), "form": "split"}
-    quantized, floating = make_program(**arguments), make_program(**arguments, quantized=False)
+    quantized, floating = make_program(**arguments, pairs=False), make_program(**arguments, quantized=False)
     x = np.random.default_rng(1).integers(0, 256, (300, 20)).astype(np.uint8)
     got = execute(quantized, "reconstruct", x)
     expected = execute(floating, "reconstruct", (x / 255).astype(np.float32))

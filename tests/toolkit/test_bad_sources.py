@@ -279,6 +279,8 @@ TABLE = "temperature,humidity,class\n" + "\n".join(f"{i},{2 * i},{i % 3}" for i 
             'y and label are named like labels; name one as `label` in .*, or `label = ""`',
         ),
         ("t.csv", "a,b,a\n1,2,3\n4,5,6", {"columns": ("a",)}, "2 columns are named 'a'; must be one for `columns`"),
+        ("t.csv", "a,b,a\n1,2,3\n4,5,6", {}, "2 columns are named 'a'; must be each name once"),
+        ("t.csv", ",a,b\n0,2,3\n1,5,6", {}, r"line 1, column 1 has no name .*; must have a name, .* or be dropped \(`drop = "),
         ("t.csv", "1,2\n3,4\n5,6", {"columns": ("a",)}, "line 1 is no heading, which `columns` in .* would need"),
         ("t.csv", "1,2\n3,4\n5,6", {"label": "a"}, "line 1 is no heading, which `label` in .* would need"),
         ("t.csv", "a,day\n1,2020-01-01\n2,2020-01-02", {}, r"line 2, column 2 \(day\): '2020-01-01' is not a number"),

@@ -242,6 +242,9 @@ def table(folder, heading, rows=12):
         ("a,day,c,kind", {"columns": ("c", "a"), "label": "kind"}, "c a", "kind"),
         ("label,class,c", {"label": "class"}, "label c", "class"),
         ("a, b ,c", {"columns": ("b",)}, "b", None),
+        (",b,c", {"drop": ("",)}, "b c", None),
+        (",b,y", {"drop": ("",), "label": ""}, "b y", None),
+        (",b,c", {"columns": ("b",)}, "b", None),
     ],
 )
 def test_columns_are_chosen_by_name_and_the_choice_is_known(tmp_path, heading, options, columns, label):

@@ -170,6 +170,9 @@ def test_a_bundle_from_before_the_label_rule_finds_its_features(schema1: Path, t
     assert load_test(bundle, manifest, str(tmp_path / "t.csv")).inputs == inputs
     np.savetxt(tmp_path / "t.csv", np.eye(60)[:, :inputs], delimiter=",", header=",".join([*names, "d"]), comments="")
     assert load_test(bundle, manifest, str(tmp_path / "t.csv")).inputs == inputs
+    both = ",".join([*names, "class", "label"])  # then `label` alone was a label
+    np.savetxt(tmp_path / "t.csv", np.eye(60)[:, : inputs + 1], delimiter=",", header=both, comments="")
+    assert load_test(bundle, manifest, str(tmp_path / "t.csv")).inputs == inputs
     np.savetxt(tmp_path / "t.csv", np.eye(60)[:, : inputs - 1], delimiter=",")
     with pytest.raises(DataError, match=rf"has {inputs - 1} values per sample, must be {inputs}"):
         load_test(bundle, manifest, str(tmp_path / "t.csv"))

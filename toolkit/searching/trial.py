@@ -16,9 +16,9 @@ import numpy as np
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
 from tiedae.export.bench.latency import Group, Timed, time_groups
-from tiedae.export.bundle import npy
+from tiedae.export.bundle import npy, port_dtype
 from tiedae.export.formats.tflite_writer import to_tflite
-from tiedae.export.inputs import program_input
+from tiedae.export.inputs import USUAL, program_input
 from tiedae.export.interpreter import execute
 from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.parity.measure import squared_error
@@ -109,19 +109,17 @@ class Workshop:
         from tiedae.export.lowering import lower
 
         program = lower(load_model(archive), recipe.name, form="split")
-        io = self._io(recipe) if program.quantized else "float32"
+        train = self.splits.train
+        io = port_dtype(recipe.export.io, train.dtype.name, train.scaling) if program.quantized else "float32"
         data = to_tflite(program, signatures=recipe.export.signatures, io=io, int4=recipe.export.int4)
         return Made(data, *_timed_input(program, recipe, io)), self._quality(program)
 
     def _quality(self, program: Program) -> Quality:
-        y = execute(program, "reconstruct", program_input(program, self.x) if program.quantized else self.x)["y"]
+        x = program_input(program, self.x, USUAL["tflite"]) if program.quantized else self.x
+        y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(self.samples, y)
         return Quality(squared_error(self.x, y), {key: value for key, value in measured.items() if key != "columns"})
-
-    def _io(self, recipe: Recipe) -> str:
-        byte_data = self.splits.train.dtype == np.uint8 and self.splits.scaling.rule == "byte"
-        return {True: "uint8", False: "float32"}[byte_data] if recipe.export.io == "auto" else recipe.export.io
 
 
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:

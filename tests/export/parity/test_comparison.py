@@ -182,7 +182,7 @@ def test_the_values_of_a_float_comparison_and_no_others_are_stated() -> None:
         "samples": [[[0, 1], -4.0, -2.0], [[1, 1], 0.0, -1.0]],
         "share": 0.5,
     }
-    assert row.text == "it differs from Keras by at most 2, full scale 4; largest at [0, 1]: got -2, expected -4"
+    assert row.text == "it differs from Keras by at most 2, 0.5 of full scale 4; largest at [0, 1]: got -2, expected -4"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

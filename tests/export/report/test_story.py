@@ -130,7 +130,7 @@ def test_a_table_shows_the_error_of_each_column_instead_of_a_curve(make_parts):
 
 def test_columns_without_names_have_numbers(make_parts):
     page = render_report(*table_parts(make_parts, width=5))
-    assert all(f"<th>column {i}<small>" in page for i in range(5))
+    assert all(f"<th>value {i}<small>" in page for i in range(5))
 
 
 @pytest.mark.parametrize(
