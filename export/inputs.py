@@ -24,7 +24,7 @@ USUAL: Mapping[str, Conversion] = {"tflite": "multiply", "onnx": "divide"}
 
 
 def program_input(program: Program, scaled: np.ndarray, conversion: Conversion = "divide") -> np.ndarray:
-    """Model-unit float32 samples → what the integer program reads, uint8 [samples, inputs]; DataError for raw integers and NaN."""
+    """Model-unit float32 samples → what the integer program reads, uint8 [samples, inputs]; DataError for integers and NaN."""
     quantization = program.quantization("x")
     steps = _STEPS[conversion](require_real(scaled).astype(np.float32, copy=False), quantization)
     return np.clip(steps + np.float32(quantization.zero_point), 0, quantization.top).astype(np.uint8)
