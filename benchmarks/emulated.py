@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
         x = np.load(path.with_suffix(".x.npy"))
         outputs = [output.name for output in session.get_outputs()]
         for output, values in zip(outputs, session.run(outputs, {session.get_inputs()[0].name: x}), strict=True):
-            np.save(path.with_suffix(f".{output}.npy"), values)
+            np.save(path.with_suffix(f".{output}.npy"), np.asarray(values))
 
 
 if __name__ == "__main__":

@@ -214,8 +214,7 @@ class TiedKernel(tf_keras.layers.Layer):
         largest = self.headroom * tf.reduce_max(tf.abs(kernel), axis=self._axis)
         if self.clusters is not None and self.bits == 8 and self.pair_limit == PAIR_LIMIT:
             for axis in (0, 1):
-                sums = tf.abs(tf.reduce_sum(_pairs(kernel, axis), axis + 1))
-                largest = tf.reduce_max(tf.concat([[largest], tf.reshape(sums, [-1])], 0))
+                largest = tf.reduce_max(tf.concat([[largest], tf.reshape(tf.abs(_pair_sums(kernel, axis)), [-1])], 0))
         return self._at_least_a_factor(largest)
 
     def _at_least_a_factor(self, largest: tf.Tensor | tf.Variable | np.ndarray) -> tf.Tensor:
@@ -252,21 +251,22 @@ class TiedKernel(tf_keras.layers.Layer):
 
     def _paired(self, kernel: tf.Tensor) -> tf.Tensor:
         """Rounded values, with those moved that break the pair rule: `integers.within_pairs` with its own gradient, half of a
-        pair's difference each where it is at its limit."""
-        steps = self.scale_tensor()
-        free = kernel / steps
-        held = free = free + tf.stop_gradient(tf.round(free) - free)
+        pair's difference each where it is at its limit. Only the pairs that break it are touched: they are few."""
+        steps = tf.broadcast_to(self.scale_tensor(), (self.units,))
         for axis in (0, 1):
-            first, second = tf.unstack(_pairs(held, axis), axis=axis + 1)
-            total = first + second
+            next_one = tf.one_hot(axis, 2, dtype=tf.int64)
+            sums = _pair_sums(tf.stop_gradient(kernel / steps), axis)
+            first = tf.where(tf.abs(sums) > self.pair_limit + 0.5) * (1 + next_one)
+            places = tf.concat([first, first + next_one], 0)
+            scales = tf.gather(steps, places[:, 1])
+            integers = tf.gather_nd(kernel, places) / scales
+            integers += tf.stop_gradient(tf.round(integers) - integers)
+            total = tf.add(*tf.split(integers, 2))
             excess = total - tf.clip_by_value(total, -self.pair_limit, self.pair_limit)
             half = excess / 2
             half += tf.stop_gradient(tf.round(half) - half)
-            pairs = tf.stack([first - (excess - half), second - half], axis=axis + 1)
-            shape = [2 * size if i == axis else size for i, size in enumerate(first.shape)]
-            odd = [tf.gather(held, [shape[axis]], axis=axis)] if held.shape[axis] % 2 else []
-            held = tf.concat([tf.reshape(pairs, shape), *odd], axis)
-        return kernel - steps * (free - held)
+            kernel = tf.tensor_scatter_nd_sub(kernel, places, tf.concat([excess - half, half], 0) * scales)
+        return kernel
 
     @property
     def _axis(self) -> int | None:
@@ -288,12 +288,13 @@ class TiedKernel(tf_keras.layers.Layer):
         return np.rint(self(training=False).numpy() / self.scales()).clip(*self.bounds).astype(np.int8)
 
 
-def _pairs(kernel: tf.Tensor, axis: int) -> tf.Tensor:
-    """The pairs of a kernel [inputs, units] along an axis, which becomes two, [pairs, 2]; an odd last entry is left out."""
+def _pair_sums(kernel: tf.Tensor, axis: int) -> tf.Tensor:
+    """The sum of each pair of a kernel [inputs, units] along an axis; an odd last entry has none."""
     inputs, units = kernel.shape
     if axis == 0:
-        return tf.reshape(kernel[: inputs // 2 * 2], (inputs // 2, 2, units))
-    return tf.reshape(kernel[:, : units // 2 * 2], (inputs, units // 2, 2))
+        return tf.reduce_sum(tf.reshape(kernel[: inputs // 2 * 2], (inputs // 2, 2, units)), 1)
+    pairs = tf.reshape(kernel[:, : units // 2 * 2], (-1, 2))
+    return tf.reshape(tf.reduce_sum(tf.transpose(pairs), 0), (inputs, units // 2))  # faster than strided slices
 
 
 def _smaller_clusters(clusters: np.ndarray, codebook: np.ndarray, live: np.ndarray, limit: float) -> np.ndarray:
