@@ -12,12 +12,13 @@ adds its influence times step²/12, each clipped one its influence times the squ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
+import tf_keras
 
 from ..compress.autoencoder import TiedAutoencoder
-from .influence import Influence
+from .influence import Influence, Watched
 
 HOMOGENEOUS = ("linear", "relu")
 """Activations f with f(a·x) = a·f(x) for every a > 0."""
@@ -29,112 +30,71 @@ FARTHEST = 10.0
 """Logarithm of the largest scale that the search starts from."""
 
 
-@dataclass(eq=False)
-class _Kernel:
-    """The predicted loss of a kernel whose columns and rows are scaled, as magnitudes and weights [inputs, units].
-
-    Signs are left aside: the one integer that few bits have below −`levels` is not counted on.
-    """
-
-    magnitudes: np.ndarray
-    weights: np.ndarray
-    levels: int
-    step: np.ndarray  # its logarithm
-
-    def loss(self, exponents: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """(loss, its gradients by `exponents` [inputs, units] and by `step`)."""
-        step, scale = np.exp(self.step), np.exp(exponents)
-        scaled, weights = self.magnitudes * scale, self.weights / np.square(scale)
-        cut = np.maximum(scaled - self.levels * step, 0)
-        noise = np.square(step) / 12 * (self.magnitudes > 0)
-        losses = weights * (noise + np.square(cut))
-        by_step = 2 * (weights * (noise - cut * self.levels * step)).sum()
-        return losses.sum(), 2 * (weights * cut * scaled - losses), by_step
-
-
-@dataclass(eq=False)
-class _Activation:
-    """The same of an activation, values [n, units] and weights [units], over a range from −exp(low) to exp(high)."""
-
-    values: np.ndarray
-    weights: np.ndarray
-    ends: np.ndarray  # logarithms of (−low, high)
-
-    def loss(self, exponents: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """(loss, its gradients by `exponents` [units] and by `ends`)."""
-        low, high = np.exp(self.ends)
-        scale = np.exp(exponents)
-        scaled, weights = self.values * scale, self.weights / np.square(scale)
-        below, above = np.maximum(-scaled - low, 0), np.maximum(scaled - high, 0)
-        noise = np.square((low + high) / ACTIVATION_STEPS) / 12
-        losses = weights * (noise + (np.square(below) + np.square(above)).mean(0))
-        by_scale = 2 * (weights * ((above - below) * scaled).mean(0) - losses)
-        wider = 2 * noise / (low + high) * weights.sum()
-        by_ends = np.array([wider - 2 * (weights * below.mean(0)).sum(), wider - 2 * (weights * above.mean(0)).sum()])
-        return losses.sum(), by_scale, by_ends * np.array([low, high])
-
-
-class _Adam:
-    """Adam (Kingma & Ba 2015) on arrays in place, its rate falling to 0 as a cosine."""
-
-    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
-        self.arrays = arrays
-        self.means, self.squares = ([np.zeros_like(array) for array in arrays] for _ in range(2))
-
-    def update(self, gradients: Sequence[np.ndarray], step: int) -> None:
-        rate = LEARNING_RATE * (1 + np.cos(np.pi * step / ITERATIONS)) / 2
-        for array, gradient, mean, square in zip(self.arrays, gradients, self.means, self.squares, strict=True):
-            mean += 0.1 * (gradient - mean)
-            square += 0.001 * (np.square(gradient) - square)
-            corrected = mean / (1 - 0.9 ** (step + 1)), square / (1 - 0.999 ** (step + 1))
-            array -= rate * corrected[0] / (np.sqrt(corrected[1]) + 1e-12)
-
-
 def unit_scales(model: TiedAutoencoder, influence: Influence, levels: Sequence[int]) -> list[np.ndarray]:
     """The scale a of every hidden unit, float32 [units] per hidden layer.
 
     It is 1 where an activation, or weights on either side that share their values in clusters, allow no other, and where
-    nothing reaches the output.
-
-    `levels`: the largest integer of each kernel. Deterministic, and what it makes of a model does not depend on how its hidden
-    units were scaled.
+    nothing reaches the output. `levels`: the largest integer of each kernel.
+    Deterministic, and what it makes of a model does not depend on how its hidden units were scaled.
     """
     hidden = model.config.layers[:-1]
     own = [kernel.clusters is None for kernel in model.kernels]
     free = [layer.activation in HOMOGENEOUS and own[i] and own[i + 1] for i, layer in enumerate(hidden)]
-    magnitudes = [np.abs(kernel.unquantized().numpy()) for kernel in model.kernels]
-    logs = _start(magnitudes, free)
-    kernels = [
-        _Kernel(each, influence.kernels[kernel.name].diagonal(), top, np.log(_largest(each * np.exp(exponents)) / top))
-        for kernel, each, exponents, top in zip(model.kernels, magnitudes, _exponents(logs, magnitudes), levels, strict=True)
+    values = [kernel.unquantized().numpy() for kernel in model.kernels]
+    weights = [influence.kernels[kernel.name].diagonal() for kernel in model.kernels]
+    starts = _start([np.abs(each) for each in values], free)
+    logs = [tf.Variable(start, trainable=is_free) for start, is_free in zip(starts, free, strict=True)]
+    steps = [
+        tf.Variable(np.log(_largest(each * np.exp(exponents)) / level))
+        for each, exponents, level in zip(values, _exponents(starts), levels, strict=True)
     ]
-    activations = [
-        (sign, i, _Activation(watched.values, watched.gains, _ends(watched.values * np.exp(sign * logs[i]))))
-        for name, watched in influence.activations.items()
-        for sign, i in _unit(name)
-    ]
-    adam = _Adam([*logs, *(kernel.step for kernel in kernels), *(activation.ends for *_, activation in activations)])
-    for step in range(ITERATIONS):
-        by_logs = [np.zeros_like(log) for log in logs]
-        total, by_steps, by_ends = 0.0, [], []
-        for k, (kernel, exponents) in enumerate(zip(kernels, _exponents(logs, magnitudes), strict=True)):
-            loss, by_exponents, by_step = kernel.loss(exponents)
-            total += loss
-            by_steps.append(by_step)
-            if k < len(logs):
-                by_logs[k] += by_exponents.sum(0)
-            if k:
-                by_logs[k - 1] -= by_exponents.sum(1)
-        for sign, i, activation in activations:
-            loss, by_scale, by_end = activation.loss(sign * logs[i])
-            total += loss
-            by_logs[i] += sign * by_scale
-            by_ends.append(by_end)
-        if not total > 0:
-            return [np.ones(layer.units, np.float32) for layer in hidden]
-        gradients = [*(by * is_free for by, is_free in zip(by_logs, free, strict=True)), *by_steps, *by_ends]
-        adam.update([np.asarray(gradient) / total for gradient in gradients], step)
-    return [np.exp(log).astype(np.float32) for log in logs]
+    watched = [(sign, i, each) for name, each in influence.activations.items() for sign, i in _unit(name)]
+    ends = [tf.Variable(_ends(each.values * np.exp(sign * starts[i]))) for sign, i, each in watched]
+
+    def predicted() -> tf.Tensor:
+        kernels = map(_kernel_loss, values, weights, _exponents(logs), steps, levels)
+        activations = (_activation_loss(each, sign * logs[i], end) for (sign, i, each), end in zip(watched, ends, strict=True))
+        return tf.add_n([*kernels, *activations])
+
+    variables = [*(log for log in logs if log.trainable), *steps, *ends]
+    optimizer = tf_keras.optimizers.Adam(
+        tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, ITERATIONS), epsilon=1e-12, jit_compile=False
+    )
+    optimizer.build(variables)
+
+    @tf.function
+    def step() -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.math.log(predicted())
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+    if predicted() > 0:
+        for _ in range(ITERATIONS):
+            step()
+        return [np.exp(log.numpy()) for log in logs]
+    return [np.ones(layer.units, np.float32) for layer in hidden]
+
+
+def _kernel_loss(values: np.ndarray, weights: np.ndarray, exponents: tf.Tensor, step: tf.Tensor, levels: int) -> tf.Tensor:
+    """The predicted loss of a kernel whose columns and rows are scaled; `values` and `weights` [inputs, units].
+
+    The one integer that few bits have below −`levels` is not counted on.
+    """
+    step, scale = tf.exp(step), tf.exp(exponents)
+    scaled, weights = values * scale, weights / tf.square(scale)
+    limit = levels * step
+    cut = tf.square(scaled - tf.clip_by_value(scaled, -limit, limit))
+    return tf.reduce_sum(weights * (tf.square(step) / 12 * (values != 0) + cut))
+
+
+def _activation_loss(watched: Watched, exponents: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
+    """The same of an activation whose units are scaled, over a range from −exp(ends[0]) to exp(ends[1])."""
+    low, high = tf.unstack(tf.exp(ends))
+    scale = tf.exp(exponents)
+    scaled = watched.values * scale
+    cut = tf.square(scaled - tf.clip_by_value(scaled, -low, high))
+    noise = tf.square((low + high) / ACTIVATION_STEPS) / 12
+    return tf.reduce_sum(watched.gains / tf.square(scale) * (noise + tf.reduce_mean(cut, 0)))
 
 
 def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
@@ -160,10 +120,10 @@ def _start(magnitudes: Sequence[np.ndarray], free: Sequence[bool]) -> list[np.nd
     return logs
 
 
-def _exponents(logs: Sequence[np.ndarray], kernels: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The logarithm of what each weight of each kernel is scaled by, [inputs, units]."""
-    columns, rows = [*logs, np.zeros(1, np.float32)], [np.zeros(1, np.float32), *logs]
-    return [np.broadcast_to(c - r[:, None], kernel.shape) for c, r, kernel in zip(columns, rows, kernels, strict=True)]
+def _exponents(logs: Sequence[tf.Tensor | np.ndarray]) -> list[tf.Tensor]:
+    """The logarithm of what each weight of each kernel is scaled by, broadcast to [inputs, units]."""
+    none = tf.zeros(1)
+    return [column - row[:, None] for column, row in zip([*logs, none], [none, *logs], strict=True)]
 
 
 def _unit(tensor: str) -> list[tuple[float, int]]:

@@ -12,7 +12,7 @@ import numpy as np
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig
 from ..compress.errors import InputError
-from ..compress.integers import UNPAIRED, kernel_bounds
+from ..compress.integers import kernel_bounds
 from ..compress.quantizers import QuantizationSpec
 from ..compress.run_config import ExportConfig
 from .artefact import Calibration
@@ -53,9 +53,10 @@ def _equalize(model: TiedAutoencoder, reference: Reference) -> None:
 def _round(model: TiedAutoencoder, reference: Reference) -> None:
     for kernel in (kernel for kernel in model.kernels if kernel.clusters is None):
         values, quadratic = kernel.unquantized().numpy(), reference.influence.kernels[kernel.name]
-        limit = kernel.pair_limit if kernel.bits == 8 else UNPAIRED
-        scales = clipped_scales(values, quadratic, kernel.bounds, per_unit=kernel.granularity == "unit", limit=limit)
-        kernel.set_integers(rounded(values, scales, kernel.bounds, quadratic, limit=limit), scales)
+        scales = clipped_scales(
+            values, quadratic, kernel.bounds, per_unit=kernel.granularity == "unit", limit=kernel.pair_limit
+        )
+        kernel.set_integers(rounded(values, scales, kernel.bounds, quadratic, limit=kernel.pair_limit), scales)
 
 
 def _correct(model: TiedAutoencoder, reference: Reference) -> None:

@@ -159,13 +159,12 @@ class TiedKernel(tf_keras.layers.Layer):
     def set_integers(self, integers: np.ndarray, scales: np.ndarray) -> None:
         """Hold these integers, [inputs, units] within `bounds`, in steps of `scales`, float32 () or [units] as `largest` is.
 
-        The variable becomes their real values, so that whatever goes on from here goes on from them. Integers of 8 bits that
-        break the pair rule are moved until they obey.
+        The variable becomes their real values, so that whatever goes on from here goes on from them. Integers that break
+        the pair rule are moved until they obey.
         """
         assert self.largest is not None
-        held = within_pairs(integers, self.pair_limit) if self.bits == 8 else integers
         self.largest.assign(np.float32(self.bounds[1]) * scales)
-        self.variable.assign(held * self.scale_tensor())
+        self.variable.assign(within_pairs(integers, self.pair_limit) * self.scale_tensor())
 
     def reassign_pairs(self) -> None:
         """Prepare a clustered kernel for 8 bits under the pair rule: weights whose pairs exceed a range move to smaller values.
