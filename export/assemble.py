@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,6 @@ from ..calibration.artefact import Calibration
 from ..calibration.representative import representative
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
-from ..compress.integers import PAIR_LIMIT
 from . import golden
 from . import manifest as manifests
 from .bundle import PROGRAM_FILE, Programs, describe_files, is_model, model_files, npy, port_dtype, program_file, write_files
@@ -63,15 +63,16 @@ def assemble(
         precision: Programs(lower(model, recipe.name, form="split"), lower(model, recipe.name, form="fused"))
         for precision, model in {"int8": quantized, "f32": floating}.items()
     }
-    if "onnx" in recipe.export.targets:
-        for name, count in programs["int8"].fused.exceeding_pairs.items():
-            announce(f"{name}: {count:,} pairs of neighbours add to more than {PAIR_LIMIT}; uint8 in .onnx, slower with VNNI")
     device = keras_device()
     keras = keras_function(floating, device)
     masks = quantized.masks()
     shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
     io = port_dtype(recipe.export.io, splits.train.dtype.name, splits.scaling)
-    files = model_files(programs, recipe.export, io)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        files = model_files(programs, recipe.export, io)
+    for text in dict.fromkeys(str(warning.message) for warning in given):
+        announce(text)
     x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
     scaled = splits.scaling.apply(x)
     answered = golden.expectations(programs["int8"].by_target(recipe.export), scaled, io)

@@ -17,6 +17,7 @@ Specification: https://onnx.ai/onnx/operators and, for external data, https://on
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -26,6 +27,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ...compress.errors import ExportError
+from ...compress.integers import PAIR_LIMIT
 from ..interpreter import clamp
 from ..program import BYTE, Activate, Dense, Interleave, Program, Quantization, Requantize, Rescale, require_signature
 from .contents import UNSIGNED
@@ -61,9 +63,13 @@ def to_onnx(
     the kernels are left out and referred to at their place in that file, `external_kernels`. `int4`: how kernels of 4 bits or
     fewer are stored, packed (two values a byte; the opset is then 21 or later) or bytes.
 
-    Raises InputError for another signature, ExportError for another option out of its range or a decoder in the split form.
+    Warns where a kernel breaks the pair rule, which costs speed. Raises InputError for another signature, ExportError for
+    another option out of its range or a decoder in the split form.
     """
     require_signature(signature)
+    for name, count in program.exceeding_pairs.items():
+        text = f"{name}: {count:,} pairs of neighbours add to more than {PAIR_LIMIT}; uint8 in .onnx, slower with VNNI"
+        warnings.warn(text, stacklevel=2)
     if opset not in OPSETS:
         raise ExportError(f"opset: got {opset!r}, must be in {OPSETS[0]}…{OPSETS[-1]}")
     if external is not None and (not external or external in (".", "..") or set(external) & set("/\\")):

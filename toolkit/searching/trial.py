@@ -20,7 +20,7 @@ from tiedae.export.bundle import npy, port_dtype
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.inputs import USUAL, program_input
 from tiedae.export.interpreter import execute
-from tiedae.export.parity.fidelity import Fidelity
+from tiedae.export.parity.fidelity import Fidelity, worst_columns
 from tiedae.export.parity.measure import squared_error
 
 from ..console import Progress
@@ -119,7 +119,7 @@ class Workshop:
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(self.samples, y)
-        return Quality(squared_error(self.x, y), {key: value for key, value in measured.items() if key != "columns"})
+        return Quality(squared_error(self.x, y), measured | {"columns": worst_columns(measured)[:1]})
 
 
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:

@@ -32,6 +32,7 @@ def write_pair(folder: Path, program) -> tuple[Path, Path, Path]:
     return paths
 
 
+@pytest.mark.filterwarnings("ignore:.*pairs of neighbours add to more than 128:UserWarning")
 @pytest.mark.parametrize("options", [{}, {"granularity": "unit"}, {"pairs": False}, {"quantized": False}])
 def test_our_file_gives_back_the_program(options, tmp_path):
     program = build_program(**options)

@@ -269,6 +269,7 @@ def test_onnx_files_hold(options, tmp_path):
     assert all(finding.ok for finding in findings), [finding.text for finding in findings if not finding.ok]
 
 
+@pytest.mark.filterwarnings("ignore:.*pairs of neighbours add to more than 128:UserWarning")
 def test_an_int8_kernel_that_can_saturate_is_named(tmp_path, monkeypatch):
     """In an .onnx file it is a failure, as uint8 it is stated; LiteRT is exact with any integers."""
     program = build_program(widths=(40, 24, 6), pairs=False)

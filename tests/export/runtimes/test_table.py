@@ -79,6 +79,7 @@ def samples(program, signature: str, count: int = 300) -> np.ndarray:
     return values if program.quantized else (values / np.float32(255)).astype(np.float32)
 
 
+@pytest.mark.filterwarnings("ignore:.*pairs of neighbours add to more than 128:UserWarning")
 @pytest.mark.parametrize("name", RUNTIMES)
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 def test_rounds_as_its_family(name, options, tmp_path):

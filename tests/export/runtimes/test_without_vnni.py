@@ -92,6 +92,7 @@ def test_sums_are_exact_within_the_limit_and_not_beyond(folder: Path):
     assert 0 < differing[PAIR_LIMIT + 1] < differing[254]
 
 
+@pytest.mark.filterwarnings("ignore:.*pairs of neighbours add to more than 128:UserWarning")
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 @pytest.mark.parametrize("pairs", [True, False])
 def test_whole_programs_are_exact_whether_they_obey_or_not(folder: Path, granularity: str, pairs: bool):
