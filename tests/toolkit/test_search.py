@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,9 @@ from tiedae.compress.config import (
     TrainConfig,
     VerifyConfig,
 )
+from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
+from tiedae.export.parity.fidelity import fidelity_text
 from tiedae.recipe import load_recipe
 from tiedae.searching import stopping
 from tiedae.searching.front import pareto
@@ -33,6 +36,8 @@ from tiedae.searching.space import key_of, space_of
 from tiedae.searching.stopping import Judge
 from tiedae.searching.study import Trials
 from tiedae.searching.trial import Outcome, Workshop
+
+from ..conftest import build_program
 
 RECIPE = """
 name = "tiny"
@@ -386,3 +391,12 @@ def test_a_point_becomes_a_recipe_whose_kernels_take_known_bytes(search: dict, p
     recipe = space.recipe_of(whole)
     assert (None if recipe.prune is None else (recipe.prune.pattern, recipe.prune.sparsity, recipe.prune.skip)) == prune
     assert space.least[key_of(whole)] == least
+
+
+def test_a_table_names_its_worst_column(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).normal(size=(200, 20)).astype(np.float32)
+    splits = Splits.from_array(table, validation=0.2)
+    quality = Workshop(splits, tmp_path, "").quality(build_program(byte_data=False))
+    (worst,) = quality.fidelity["columns"]
+    assert worst["r2"] < quality.fidelity["value"]
+    assert fidelity_text(quality.fidelity).endswith(f"worst {worst['r2']:.3g} ({worst['name']})")

@@ -112,9 +112,10 @@ class Workshop:
         train = self.splits.train
         io = port_dtype(recipe.export.io, train.dtype.name, train.scaling) if program.quantized else "float32"
         data = to_tflite(program, signatures=recipe.export.signatures, io=io, int4=recipe.export.int4)
-        return Made(data, *_timed_input(program, recipe, io)), self._quality(program)
+        return Made(data, *_timed_input(program, recipe, io)), self.quality(program)
 
-    def _quality(self, program: Program) -> Quality:
+    def quality(self, program: Program) -> Quality:
+        """The quality of a program by its own reconstructions of the validation samples."""
         x = program_input(program, self.x, USUAL["tflite"]) if program.quantized else self.x
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
