@@ -30,11 +30,13 @@ FARTHEST = 10.0
 """Logarithm of the largest scale that the search starts from."""
 
 
-def unit_scales(model: TiedAutoencoder, influence: Influence, levels: Sequence[int]) -> list[np.ndarray]:
+def unit_scales(
+    model: TiedAutoencoder, influence: Influence, levels: Sequence[int], *, per_unit: bool = False
+) -> list[np.ndarray]:
     """The scale a of every hidden unit, float32 [units] per hidden layer.
 
     It is 1 where an activation, or weights on either side that share their values in clusters, allow no other, and where
-    nothing reaches the output. `levels`: the largest integer of each kernel.
+    nothing reaches the output. `levels`: the largest integer of each kernel, `per_unit` whether each of its units has a step.
     Deterministic, and what it makes of a model does not depend on how its hidden units were scaled.
     """
     hidden = model.config.layers[:-1]
@@ -45,7 +47,7 @@ def unit_scales(model: TiedAutoencoder, influence: Influence, levels: Sequence[i
     starts = _start([np.abs(each) for each in values], free)
     logs = [tf.Variable(start, trainable=is_free) for start, is_free in zip(starts, free, strict=True)]
     steps = [
-        tf.Variable(np.log(_largest(each * np.exp(exponents)) / level))
+        tf.Variable(np.log(_largest(each * np.exp(exponents), 0 if per_unit else None) / level))
         for each, exponents, level in zip(values, _exponents(starts), levels, strict=True)
     ]
     watched = [(sign, i, each) for name, each in influence.activations.items() for sign, i in _unit(name)]
@@ -139,6 +141,6 @@ def _ends(values: np.ndarray) -> np.ndarray:
     return np.log(np.array([_largest(np.minimum(values, 0)), _largest(np.maximum(values, 0))]))
 
 
-def _largest(values: np.ndarray) -> np.float32:
-    """The largest magnitude, at least 1e-8."""
-    return np.float32(max(np.abs(values).max(initial=0), 1e-8))
+def _largest(values: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """The largest magnitude along an axis, or of all, at least 1e-8."""
+    return np.maximum(np.abs(values).max(axis, initial=0), np.float32(1e-8))

@@ -30,7 +30,7 @@ class Reference:
     """What the float model does with samples `x`, float32 [n, inputs], as is its `output`.
 
     `products` holds the mean of each product by layer, `influence` that of whatever will be rounded, `levels` the largest
-    integer of each kernel.
+    integer of each kernel, `per_unit` whether each of its units has a scale.
     """
 
     x: np.ndarray
@@ -38,16 +38,17 @@ class Reference:
     products: Mapping[str, np.ndarray]
     influence: Influence
     levels: Sequence[int]
+    per_unit: bool
 
     @classmethod
-    def of(cls, model: TiedAutoencoder, x: np.ndarray, levels: Sequence[int]) -> Reference:
+    def of(cls, model: TiedAutoencoder, x: np.ndarray, levels: Sequence[int], *, per_unit: bool) -> Reference:
         kernels = [kernel.unquantized() for kernel in model.kernels]
         tensors = tensors_of(model, x, kernels)
-        return cls(x, model(x).numpy(), product_means(model, tensors, kernels), influence(model, x), levels)
+        return cls(x, model(x).numpy(), product_means(model, tensors, kernels), influence(model, x), levels, per_unit)
 
 
 def _equalize(model: TiedAutoencoder, reference: Reference) -> None:
-    rescale_units(model, unit_scales(model, reference.influence, reference.levels))
+    rescale_units(model, unit_scales(model, reference.influence, reference.levels, per_unit=reference.per_unit))
 
 
 def _round(model: TiedAutoencoder, reference: Reference) -> None:
@@ -117,7 +118,7 @@ def quantize_post_training(
 
     def refer(*phases: Phase) -> Reference | None:
         due = chosen & {name for phase in phases for name in STEPS[phase]}
-        return Reference.of(model, data.inputs, levels) if due else None
+        return Reference.of(model, data.inputs, levels, per_unit=spec.granularity == "unit") if due else None
 
     def run(phase: Phase, reference: Reference | None) -> None:
         for name, step in STEPS[phase].items():

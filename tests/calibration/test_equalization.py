@@ -9,6 +9,7 @@ import pytest
 from tiedae.calibration import Representative
 from tiedae.calibration.equalization import rescale_units, unit_scales
 from tiedae.calibration.influence import influence
+from tiedae.calibration.rounding import clipped_scales, nearest
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
 
 LEVELS = [127, 127, 127]
@@ -65,3 +66,25 @@ def test_zeros_stay_zeros(trained: Callable[[], TiedAutoencoder], samples: Repre
     model.kernels[1].settle()
     rescale_units(model, unit_scales(model, influence(model, samples.inputs), LEVELS))
     np.testing.assert_array_equal(model.kernels[1].variable.numpy() != 0, mask > 0)
+
+
+@pytest.mark.parametrize("per_unit", [False, True])
+def test_the_steps_are_chosen_with_the_scales(
+    trained: Callable[[], TiedAutoencoder], samples: Representative, *, per_unit: bool
+) -> None:
+    """Four bits: rounding to the nearest in the best steps costs less than in the units as they were."""
+
+    def loss(model: TiedAutoencoder) -> float:
+        found = influence(model, samples.inputs)
+        total = 0.0
+        for kernel in model.kernels:
+            values, weights = kernel.variable.numpy(), found.kernels[kernel.name]
+            scales = clipped_scales(values, weights, (-8, 7), per_unit=per_unit)
+            change = nearest(values, scales, (-8, 7)) * scales - values
+            total += float((weights.diagonal() * np.square(change)).sum())
+        return total
+
+    model = trained()
+    before = loss(model)
+    rescale_units(model, unit_scales(model, influence(model, samples.inputs), [7] * len(model.kernels), per_unit=per_unit))
+    assert loss(model) < before
