@@ -45,35 +45,42 @@ def unit_scales(
     values = [kernel.unquantized().numpy() for kernel in model.kernels]
     weights = [influence.kernels[kernel.name].diagonal() for kernel in model.kernels]
     starts = _start([np.abs(each) for each in values], free)
-    logs = [tf.Variable(start, trainable=is_free) for start, is_free in zip(starts, free, strict=True)]
     steps = [
-        tf.Variable(np.log(_largest(each * np.exp(exponents), 0 if per_unit else None) / level))
+        np.log(_largest(each * np.exp(exponents), 0 if per_unit else None) / level)
         for each, exponents, level in zip(values, _exponents(starts), levels, strict=True)
     ]
     watched = [(sign, i, each) for name, each in influence.activations.items() for sign, i in _unit(name)]
-    ends = [tf.Variable(_ends(each.values * np.exp(sign * starts[i]))) for sign, i, each in watched]
+    ends = [_ends(each.values * np.exp(sign * starts[i])) for sign, i, each in watched]
+    chosen = [*(start for start, is_free in zip(starts, free, strict=True) if is_free), *steps, *ends]
+    variable = tf.Variable(np.concatenate([np.ravel(each) for each in chosen]))
+
+    def parts() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
+        """The logarithms of scales, of steps and of ends that `variable` holds: one variable keeps the graph small."""
+        split = iter(tf.split(variable, [np.size(each) for each in chosen]))
+        logs = [next(split) if is_free else tf.constant(start) for start, is_free in zip(starts, free, strict=True)]
+        return logs, [next(split) for _ in steps], list(split)
 
     def predicted() -> tf.Tensor:
+        logs, steps, ends = parts()
         kernels = map(_kernel_loss, values, weights, _exponents(logs), steps, levels)
         activations = (_activation_loss(each, sign * logs[i], end) for (sign, i, each), end in zip(watched, ends, strict=True))
         return tf.add_n([*kernels, *activations])
 
-    variables = [*(log for log in logs if log.trainable), *steps, *ends]
     optimizer = tf_keras.optimizers.Adam(
         tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, ITERATIONS), epsilon=1e-12, jit_compile=False
     )
-    optimizer.build(variables)
+    optimizer.build([variable])
 
     @tf.function
-    def step() -> None:
-        with tf.GradientTape() as tape:
-            loss = tf.math.log(predicted())
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+    def descend() -> None:
+        for _ in tf.range(ITERATIONS):
+            with tf.GradientTape() as tape:
+                loss = tf.math.log(predicted())
+            optimizer.apply_gradients([(tape.gradient(loss, variable), variable)])
 
     if predicted() > 0:
-        for _ in range(ITERATIONS):
-            step()
-        return [np.exp(log.numpy()) for log in logs]
+        descend()
+        return [np.exp(log.numpy()) for log in parts()[0]]
     return [np.ones(layer.units, np.float32) for layer in hidden]
 
 
