@@ -79,7 +79,7 @@ def unit_scales(
             optimizer.apply_gradients([(tape.gradient(loss, variable), variable)])
 
     if predicted() > 0:
-        descend()
+        descend.get_concrete_function()()  # a call of `descend` itself warns of retracing, model after model
         return [np.exp(log.numpy()) for log in parts()[0]]
     return [np.ones(layer.units, np.float32) for layer in hidden]
 
