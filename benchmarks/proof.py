@@ -29,8 +29,8 @@ from tiedae.export import Bundle, inspect_file, stock_onnx_int8, stock_tflite, t
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.footprint import Load, Run, footprints
 from tiedae.export.bench.latency import Group, Ratio, Timed, Timing, ratio, time_groups
-from tiedae.export.bundle import read_model
 from tiedae.export.sharing.share import share_file
+from tiedae.export.targets import read_model
 from tiedae.pipeline import run_recipe
 
 SECONDS, ROUNDS = 6.0, (60, 1000)

@@ -13,8 +13,7 @@ from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig
 from ..compress.errors import InputError
 from ..compress.integers import kernel_bounds
-from ..compress.quantizers import QuantizationSpec
-from ..compress.run_config import ExportConfig
+from ..compress.quantizers import DecoderForm, QuantizationSpec
 from .artefact import Calibration
 from .clipping import clip_ranges
 from .correction import correct_biases, product_means
@@ -87,13 +86,13 @@ def quantize_post_training(
     config: QuantizeConfig,
     spec: QuantizationSpec | None = None,
     *,
-    targets: Sequence[str] = ExportConfig.targets,
+    layout: DecoderForm = "split",
     calibration: Calibration | None = None,
 ) -> Calibration:
     """Quantize a trained model in place without training.
 
-    `config` says all that is chosen. The rest follows: `x` is bytes where the data's scaling is by `byte`, and the layout of
-    the decoder that is simulated is TFLite's where that is one of `targets`.
+    `config` says all that is chosen. The rest follows: `x` is bytes where the data's scaling is by `byte`, and `layout` is
+    that of the decoder that is simulated, see `export.targets`: split where TFLite is a target, else fused.
     Plainly, kernels take their extremes and the nearest integers, activations what calibration sees: the start of
     quantization-aware training (`qat`). `ptq` adds the steps that `config.steps` names; `qat` those of them that come before
     anything is quantized, where a kernel has fewer than 8 bits. Equal samples give equal integers.
@@ -106,10 +105,10 @@ def quantize_post_training(
         raise InputError("quantize_post_training: the model is quantized already; must be a float model")
     data.require_usable(model.config.inputs)
     if spec is not None:
-        spec.require_from(config, data.scaling, targets, source="spec (deprecated, leave it out)")
-        text = "quantize_post_training derives `spec` from config, the data's scaling and `targets`; leave it out"
+        spec.require_from(config, data.scaling, layout, source="spec (deprecated, leave it out)")
+        text = "quantize_post_training derives `spec` from config, the data's scaling and `layout`; leave it out"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
-    spec = QuantizationSpec.of(config, data.scaling, targets)
+    spec = QuantizationSpec.of(config, data.scaling, layout)
     widths = model.kernel_bits(spec.bits)
     chosen = set(config.steps) - ({"equalize"} if calibration else set())
     if config.method == "qat":

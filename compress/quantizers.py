@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from .activations import RULES
 from .config import Granularity, ModelConfig, QuantizeConfig
 from .data import Scaling
 from .errors import RecipeError
-from .run_config import ExportConfig
+from .requirements import require_choice
 
 Range = tuple[float, float]
 DecoderForm = Literal["split", "fused"]
@@ -37,21 +37,19 @@ class QuantizationSpec:
     code_bits: int = 8
 
     @classmethod
-    def of(cls, config: QuantizeConfig, scaling: Scaling, targets: Sequence[str] = ExportConfig.targets) -> QuantizationSpec:
-        """The one that follows: `x` is bytes where `scaling` is by `byte`, the decoder is TFLite's where that is a target.
+    def of(cls, config: QuantizeConfig, scaling: Scaling, layout: DecoderForm = "split") -> QuantizationSpec:
+        """The one that follows: `x` is bytes where `scaling` is by `byte`; the decoder's `layout` is that of the targets.
 
-        Raises RecipeError for other targets than those of `ExportConfig`.
+        Raises RecipeError for another layout.
         """
-        form: DecoderForm = "split" if "tflite" in ExportConfig(tuple(targets)).targets else "fused"  # type: ignore[arg-type]
-        return cls(config.granularity, form, scaling.rule == "byte", config.bits, config.code_bits)
+        require_choice("layout", layout, DecoderForm)
+        return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits)
 
-    def require_from(
-        self, config: QuantizeConfig, scaling: Scaling, targets: Sequence[str] | None = None, *, source: str
-    ) -> None:
-        """Raise RecipeError, naming `source` and both sides, where `of` gives another; `targets` None: of any targets."""
-        derived = QuantizationSpec.of(config, scaling, targets or ExportConfig.targets)
-        sides = {"byte_data": f"data scaled by {scaling.rule!r}", "form": f"targets {', '.join(targets or ())}"}
-        for key in (field.name for field in fields(self) if field.name != "form" or targets is not None):
+    def require_from(self, config: QuantizeConfig, scaling: Scaling, layout: DecoderForm | None = None, *, source: str) -> None:
+        """Raise RecipeError, naming `source` and both sides, where `of` gives another; `layout` None: of any layout."""
+        derived = QuantizationSpec.of(config, scaling, layout or self.form)
+        sides = {"byte_data": f"data scaled by {scaling.rule!r}", "form": "the layout of the targets"}
+        for key in (field.name for field in fields(self)):
             mine, right = getattr(self, key), getattr(derived, key)
             if mine != right and not (key == "bits" and set(mine) == set(right) and len(set(mine)) == 1):
                 side = sides.get(key, "QuantizeConfig")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bundle import Bundle
     from .formats.copies import copies
-    from .formats.inspection import inspect_file
     from .formats.onnx_reader import read_onnx
     from .formats.onnx_writer import to_onnx, to_onnx_pair
     from .formats.storage import prove
     from .formats.tflite_reader import read_tflite
     from .formats.tflite_writer import to_tflite
+    from .inspection import inspect_file
     from .interpreter import execute
     from .lowering import lower
     from .parity.assertion import ParityError, ParityReport, assert_parity
@@ -67,7 +67,7 @@ _LAZY = {
     "compare_operations": "parity.comparison",
     "copies": "formats.copies",
     "execute": "interpreter",
-    "inspect_file": "formats.inspection",
+    "inspect_file": "inspection",
     "lower": "lowering",
     "open_litert": "runtimes.litert",
     "open_ort": "runtimes.ort",

@@ -17,7 +17,7 @@ from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
 from . import golden
 from . import manifest as manifests
-from .bundle import PROGRAM_FILE, Programs, describe_files, is_model, model_files, npy, port_dtype, program_file, write_files
+from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, port_dtype, program_file, write_files
 from .lowering import lower
 from .manifest import dump
 from .parity.fidelity import Fidelity, warnings_of
@@ -25,6 +25,7 @@ from .parity.keras_device import Device, keras_device, on_device
 from .parity.keras_layers import keras_layers
 from .parity.measure import squared_error
 from .report.rendering import render_pages
+from .targets import is_model
 from .verify import MAX_SAMPLES, installed_versions, verify_bundle
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def assemble(
         announce(text)
     x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
     scaled = splits.scaling.apply(x)
-    answered = golden.expectations(programs["int8"].by_target(recipe.export), scaled, io)
+    answered = golden.expectations(programs["int8"], recipe.export.targets, scaled, io)
     arrays = {"x": x, **golden.answers(answered, io)}
     arrays |= dict(zip(golden.FLOATS, keras(scaled), strict=True))
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,68 +27,22 @@ from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
 from .formats.contents import Contents, Port
-from .formats.onnx_writer import to_onnx, to_onnx_pair
-from .formats.reading import read_model
-from .formats.tflite_writer import to_tflite
-from .program import Program
+from .targets import TARGETS, Programs, is_model, read_model, require_targets
 
 PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"
 PROGRAM_KIND = "tiedae-program"
 
 
-@dataclass(frozen=True)
-class Programs:
-    """One model in both forms of the decoder."""
-
-    split: Program
-    fused: Program
-
-    @property
-    def reference(self) -> Program:
-        """The program that defines `y`: a 32-bit bias inside the product, one rounding a layer."""
-        return self.fused
-
-    def by_target(self, config: ExportConfig) -> dict[str, Program]:
-        """The programs behind the files of a recipe; ONNX' is always there, it is the reference."""
-        return {target: self.form(target) for target in dict.fromkeys((*config.targets, "onnx"))}
-
-    def form(self, target: str) -> Program:
-        return {"tflite": self.split, "onnx": self.fused}[target]
-
-
-ONNX_PARTS = {"reconstruct": "", "encode": "encoder.", "decode": "decoder."}
-"""What stands between name and precision in the file of a signature."""
-
-
-def _tflite_files(stem: str, precision: str, program: Program, config: ExportConfig, io: str) -> dict[str, bytes]:
-    return {f"{stem}.{precision}.tflite": to_tflite(program, signatures=config.signatures, io=io, int4=config.int4)}
-
-
-def _onnx_files(stem: str, precision: str, program: Program, config: ExportConfig, io: str) -> dict[str, bytes]:
-    names = {signature: f"{stem}.{part}{precision}.onnx" for signature, part in ONNX_PARTS.items()}
-    pair = {"encode", "decode"} <= set(config.signatures)
-    files = {}
-    if pair:
-        kernels = f"{stem}.{precision}.kernels.bin"
-        written = to_onnx_pair(program, io=io, opset=config.opset, int4=config.int4, kernels_file=kernels)
-        files |= dict(zip((names["encode"], names["decode"], kernels), written, strict=True))
-    for signature in config.signatures:
-        if not (pair and signature in ("encode", "decode")):
-            files[names[signature]] = to_onnx(program, signature=signature, io=io, opset=config.opset, int4=config.int4)
-    return files
-
-
-WRITERS: Mapping[str, Callable[..., dict[str, bytes]]] = {"tflite": _tflite_files, "onnx": _onnx_files}
-
-
 def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: str) -> dict[str, bytes]:
     """The model files by name; `programs` by precision, `int8` and `f32`. `io` is the dtype of x and y in the int8 files."""
+    require_targets(config.targets)
     files: dict[str, bytes] = {}
     for precision, pair in programs.items():
         for target in config.targets:
             program = pair.form(target)
-            files |= WRITERS[target](program.name, precision, program, config, io if precision == "int8" else "auto")
+            stem = f"{program.name}.{precision}"
+            files |= TARGETS[target].write(program, stem, config, io if precision == "int8" else "auto")
     return files
 
 
@@ -98,17 +52,10 @@ def port_dtype(io: str, dtype: str, scaling: Scaling) -> str:
     return {True: "uint8", False: "float32"}[is_bytes] if io == "auto" else io
 
 
-def model_names(stem: str, config: ExportConfig) -> set[str]:
+def model_names(name: str, config: ExportConfig) -> set[str]:
     """The names of the files that `model_files` writes."""
-    names = set()
-    for precision in PRECISIONS:
-        if "tflite" in config.targets:
-            names.add(f"{stem}.{precision}.tflite")
-        if "onnx" in config.targets:
-            names |= {f"{stem}.{ONNX_PARTS[signature]}{precision}.onnx" for signature in config.signatures}
-            if {"encode", "decode"} <= set(config.signatures):
-                names.add(f"{stem}.{precision}.kernels.bin")
-    return names
+    stems = [f"{name}.{precision}" for precision in PRECISIONS]
+    return {file for stem in stems for target in config.targets for file in TARGETS[target].names(stem, config.signatures)}
 
 
 def program_file(programs: Programs, masks: Mapping[str, np.ndarray]) -> bytes:
@@ -160,10 +107,6 @@ def _port(port: Port) -> dict[str, Any]:
         "scale": port.scale,
         "zero_point": port.zero_point,
     }
-
-
-def is_model(name: str) -> bool:
-    return name.endswith(manifests.MODELS)
 
 
 @dataclass(frozen=True)

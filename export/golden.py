@@ -20,37 +20,44 @@ from typing import Any
 import numpy as np
 
 from ..compress.errors import FormatError
-from .inputs import USUAL
 from .parity.expected import Expected, expect
-from .program import Program, Quantization
+from .program import Quantization
+from .targets import TARGETS, Programs
 
 FLOATS = ("code.f32", "y.f32")
 ALWAYS = ("x", "code", "y", *FLOATS)
 """The arrays that every bundle has."""
-OWN = ("code.tflite", "y.tflite")
-"""Those of TFLite alone."""
+REFERENCE = "reference"
+"""Stands for the fused program among targets: code.npy and y.npy are its own."""
 UNITS = {"x": "the data's", "code": "integers of tensors.code", "y": "integers of tensors.y"}
 MODEL_UNIT = "model: (data − offset) / scale of data.scaling"
 SIGNED_UNIT = "integers of tensors.y, less 128"
 
 
-def expectations(programs: Mapping[str, Program], scaled: np.ndarray, dtype: str) -> dict[str, Expected]:
-    """What the programs make of float32 model inputs [samples, inputs], by target; `dtype` is that of the files' x and y."""
-    return {
-        target: expect(program, scaled, USUAL[target] if dtype == "float32" else "divide")
-        for target, program in programs.items()
-    }
+def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray, dtype: str) -> dict[str, Expected]:
+    """What the programs make of float32 model inputs [samples, inputs], by target, and the reference; `dtype` is that of the
+    files' x and y."""
+    found = {REFERENCE: expect(programs.reference, scaled)}
+    for target in targets:
+        conversion = TARGETS[target].converts if dtype == "float32" else "divide"
+        same = programs.form(target) is programs.reference and conversion == "divide"
+        found[target] = found[REFERENCE] if same else expect(programs.form(target), scaled, conversion)
+    return found
 
 
 def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarray]:
-    """What the int8 files must give, by the names of golden/; `expected` by target, `onnx` always."""
+    """What the int8 files must give, by the names of golden/; `expected` as `expectations` has it."""
     arrays = {
         target: (each.code, port_values(each.y, each.program.quantization("y"), dtype)) for target, each in expected.items()
     }
-    found: dict[str, np.ndarray] = dict(zip(("code", "y"), arrays["onnx"], strict=True))
-    if "tflite" in arrays:
-        code, y = arrays["tflite"]
-        found |= {"y.tflite": y} if np.array_equal(code, found["code"]) else {"code.tflite": code, "y.tflite": y}
+    code, y = arrays.pop(REFERENCE)
+    found = {"code": code, "y": y}
+    for target, (own_code, own_y) in arrays.items():
+        same_code = np.array_equal(own_code, code)
+        if not same_code:
+            found[f"code.{target}"] = own_code
+        if not same_code or TARGETS[target].layout != "fused":
+            found[f"y.{target}"] = own_y
     return found
 
 
@@ -108,7 +115,8 @@ def names(manifest: Mapping[str, Any]) -> Sequence[str]:
     stated = manifest["golden"].get("arrays") if isinstance(manifest["golden"], Mapping) else None
     if not isinstance(stated, Mapping):
         raise FormatError(f"the manifest is damaged: golden is {manifest['golden']!r:.60}")
-    return [name for name in (*ALWAYS, *OWN) if name in ALWAYS or f"golden/{name}.npy" in stated]
+    own = [f"{name}.{target}" for target in TARGETS for name in ("code", "y")]
+    return [name for name in (*ALWAYS, *own) if name in ALWAYS or f"golden/{name}.npy" in stated]
 
 
 def read(bundle: Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:

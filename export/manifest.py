@@ -26,6 +26,7 @@ from .program import (
     Rescale,
     Tensor,
 )
+from .targets import is_model
 
 SCHEMA = 1
 FILE = "manifest.json"
@@ -141,11 +142,10 @@ def _refuse(constant: str) -> None:
 
 def _lacking(name: str, stated: object) -> list[str]:
     """What is not said of a file, or is of the wrong kind."""
-    kinds = {**OF_FILE, **(OF_MODEL if name.endswith(MODELS) else {})}
+    kinds = {**OF_FILE, **(OF_MODEL if is_model(name) else {})}
     return [key for key, kind in kinds.items() if not (isinstance(stated, dict) and isinstance(stated.get(key), kind))]
 
 
-MODELS = (".tflite", ".onnx")
 OF_FILE: Mapping[str, type] = {"sha256": str, "bytes": int}
 OF_MODEL: Mapping[str, type] = {"format": str, "precision": str, "signatures": dict}
 """What a manifest says of every file, and of a model file."""

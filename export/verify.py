@@ -21,7 +21,7 @@ from ..compress.config import ExportConfig, PruneConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError, InputError, NotInstalledError, RecipeError, UnavailableError
 from . import golden as vectors
-from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, port_dtype, read_model
+from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, port_dtype
 from .formats.contents import Contents
 from .formats.copies import copies
 from .formats.storage import Finding, prove, shared_values
@@ -38,6 +38,7 @@ from .parity.measure import measure_float, measure_int8, squared_error
 from .program import Program
 from .runtimes.session import Session
 from .runtimes.table import RUNTIMES
+from .targets import TARGETS, read_model
 
 SCHEMA = 1
 MAX_SAMPLES = 10_000
@@ -290,7 +291,7 @@ def _check_golden(
     if "golden" in manifest:
         config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
         dtype = port_dtype(config.io, manifest["data"]["dtype"], scaling)
-        answered = vectors.expectations(programs.by_target(config), scaled, dtype)
+        answered = vectors.expectations(programs, config.targets, scaled, dtype)
         expected = vectors.answers(answered, dtype)
         findings.same("golden arrays", sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected))
     else:
@@ -359,16 +360,13 @@ def _sessions(
     bundle: Bundle, precision: str, usable: set[str], findings: Findings
 ) -> Iterator[tuple[Session, Mapping[str, str], str]]:
     """(session, file name by signature, target) for every runtime that can run files of this precision."""
-    by_signature: dict[str, dict[str, str]] = {"tflite": {}, "onnx": {}}
+    by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
     for name in bundle.models:
         stated = bundle.manifest["files"][name]
         if stated["precision"] != precision:
             continue
-        external = {"encode", "decode"} & set(stated["signatures"]) if stated["format"] == "onnx" else set()
-        needed = {name} | {
-            other for other in bundle.manifest["files"] if external and other.endswith(f".{precision}.kernels.bin")
-        }
-        if needed <= usable:
+        companions = TARGETS[stated["format"]].companions(f"{bundle.manifest['name']}.{precision}", stated["signatures"])
+        if {name} | (companions & set(bundle.manifest["files"])) <= usable:
             by_signature[stated["format"]] |= dict.fromkeys(stated["signatures"], name)
         else:
             findings.skip(f"running {name}", "it is damaged")

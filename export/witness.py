@@ -12,13 +12,13 @@ import numpy as np
 
 from ..compress.config import Recipe
 from ..compress.files import write_atomic
-from .bundle import read_model
 from .formats.contents import Contents, Port
 from .parity.comparison import Parity, compare
 from .runtimes.litert import open_litert
 from .runtimes.ort import open_ort
 from .runtimes.session import Session
 from .stock import Autoencoder, stock_onnx, stock_onnx_int8, stock_tflite
+from .targets import read_model
 
 
 def measure_stock(

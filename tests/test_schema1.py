@@ -10,9 +10,10 @@ import pytest
 from tiedae.calibration.artefact import read_calibration
 from tiedae.cli import main
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.export.bundle import Bundle, read_model
+from tiedae.export.bundle import Bundle
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import lower
+from tiedae.export.targets import read_model
 from tiedae.recipe import load_recipe
 
 pytestmark = pytest.mark.parametrize("name", ["bytes", "table"])

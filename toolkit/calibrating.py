@@ -18,6 +18,7 @@ from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import InputError, RecipeError
 from tiedae.compress.quantizers import QuantizationSpec
+from tiedae.export.targets import decoder_layout
 
 from .originals import float_archives
 from .recipe import check_inputs, load_recipe
@@ -97,7 +98,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
         raise InputError(f"{archive}: a model of {keras.config.widths[0]} inputs, {recipe.data.source} has {splits.inputs}")
     data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
     test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_TEST))))
-    spec = QuantizationSpec.of(recipe.quantize, data.scaling, recipe.export.targets)
+    spec = QuantizationSpec.of(recipe.quantize, data.scaling, decoder_layout(recipe.export.targets))
     floating = reconstruction_error(keras, test)
     keras.prepare_kernels(spec.bits)
     keras.quantize_kernels(spec.granularity, spec.bits)

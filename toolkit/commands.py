@@ -234,7 +234,7 @@ def report(arguments: argparse.Namespace, console: Console) -> int:
 
 def inspect(arguments: argparse.Namespace, console: Console) -> int:
     from tiedae.compress.errors import CheckError
-    from tiedae.export.formats.inspection import inspect_file, render
+    from tiedae.export.inspection import inspect_file, render
 
     found = {path: inspect_file(path) for path in arguments.files}
     rows = list(found.values())

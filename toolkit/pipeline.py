@@ -27,6 +27,7 @@ from tiedae.calibration.representative import representative
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
+from tiedae.export.targets import decoder_layout
 
 from .claims import Marker, alone_in, read_json, write_json
 from .console import Console, Progress
@@ -286,7 +287,8 @@ def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> t
     assert model is not None
     config = run.recipe.quantize
     data = representative(run.splits.train, config.samples, seed=run.recipe.data.seed)
-    calibration = quantize_post_training(model, data, config, targets=run.recipe.export.targets, calibration=run.calibration)
+    layout = decoder_layout(run.recipe.export.targets)
+    calibration = quantize_post_training(model, data, config, layout=layout, calibration=run.calibration)
     write_calibration(run.folder("quantize") / CALIBRATION, calibration)
     if config.method == "ptq":
         return model, []

@@ -18,6 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from tiedae.compress.config import LayerConfig, Recipe
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.patterns import check_pattern
+from tiedae.export.targets import require_targets
 
 LARGEST = 2**31
 """Integers of a recipe stay below it, so that every library can take them."""
@@ -55,7 +56,12 @@ def parse_recipe(mapping: Mapping[str, Any], default_name: str) -> Recipe:
 
     Raises RecipeError with the full key, such as `model.layers[1].units`.
     """
-    return _record(Recipe, {"name": default_name, **mapping}, "")
+    recipe: Recipe = _record(Recipe, {"name": default_name, **mapping}, "")
+    try:
+        require_targets(recipe.export.targets)
+    except RecipeError as error:
+        raise RecipeError(_join("export", str(error))) from None
+    return recipe
 
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from ...compress.errors import FormatError, UnavailableError
-from ..bundle import PRECISIONS, Bundle, read_model
+from ..bundle import PRECISIONS, Bundle
 from ..formats.contents import Contents, Port
 from ..formats.tflite_writer import to_tflite
 from ..program import SIGNATURES
 from ..runtimes.table import RUNTIMES
+from ..targets import read_model
 from .ports import with_byte_ports
 
 STOCK_MAKERS = {

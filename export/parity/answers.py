@@ -17,14 +17,13 @@ from ...compress.data import Scaling
 from ...compress.errors import FormatError, InputError, UnavailableError
 from ..bundle import Bundle
 from ..formats.contents import Contents, Signature
-from ..formats.reading import read_model
-from ..inputs import USUAL, program_input
+from ..inputs import program_input
 from ..interpreter import execute
 from ..program import SIGNATURES, require_signature
 from ..sharing.sandbox import RUNNERS
+from ..targets import TARGETS, read_model
 from .port_values import Values, name_inputs, to_real, to_stored
 
-DEFAULT_RUNTIMES = {"tflite": "litert-xnnpack", "onnx": "ort-cpu"}
 RUNTIMES = {"tflite": ("litert-xnnpack", "litert-builtin", "litert-reference"), "onnx": ("ort-cpu", "ort-cuda")}
 
 Answer = Callable[[str, Signature, Values], Any]
@@ -121,7 +120,7 @@ def _of_bundle(reference: Any) -> Answer:
         require_signature(signature.name)
         (real,), program = x.values(), programs.form(form)
         decodes = signature.name == "decode"
-        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, USUAL[form])
+        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, TARGETS[form].converts)
         values = execute(program, signature.name, q)
         return {port.name: program.quantization(port.name).dequantize(values[port.name]) for port in signature.outputs}
 
@@ -139,7 +138,7 @@ def _of_file(reference: str | Path) -> Answer:
         same = {port.name for port in own.inputs} == x.keys()
         named = name_inputs(own, x if same else list(x.values()) if len(x) > 1 else next(iter(x.values())))
         stored = {port.name: to_stored(port, named[port.name]) for port in own.inputs}
-        _, outputs = run_file(path, own, DEFAULT_RUNTIMES[contents.format], stored)
+        _, outputs = run_file(path, own, TARGETS[contents.format].runtime, stored)
         real = {port.name: to_real(port, outputs[port.name]) for port in own.outputs}
         return real if real.keys() == {port.name for port in signature.outputs} else list(real.values())
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..targets import TARGETS
 from .comparison import similarity
 from .expected import TRACED_SAMPLES, Expected, Floats, layer_outputs
 from .findings import Measured
@@ -27,13 +28,13 @@ def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], fl
 
     Each: `error` (one of the three), `layer`, `precision`, `runtime`, `file` (none where the program itself is measured, which
     `form` then names: split for TFLite, fused for ONNX), `reference`, and of got − expected `count`, `rms`, `max_abs`,
-    `mean` (the bias), with `sqnr_db` and `cosine` where they exist. `expected` by format.
+    `mean` (the bias), with `sqnr_db` and `cosine` where they exist. `expected` by target.
     """
     real = {} if floats is None else {"code": floats.code, "y": floats.y} | dict(floats.layers)
     reference = "" if floats is None else floats.layers_reference or floats.reference
     rows = []
-    for form, each in expected.items():
-        identity = {"error": "quantization", "precision": "int8", "runtime": "program", "form": FORMS[form]}
+    for target, each in expected.items():
+        identity = {"error": "quantization", "precision": "int8", "runtime": "program", "form": TARGETS[target].layout}
         for layer in layer_outputs(each.program):
             if layer in real:
                 got = _real(each, layer, each.traced[layer])
@@ -41,10 +42,6 @@ def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], fl
     for each in measured:
         rows += _of_files(each, real, reference)
     return rows
-
-
-FORMS = {"tflite": "split", "onnx": "fused"}
-"""The form of the decoder that each format has."""
 
 
 def _of_files(measured: Measured, real: Mapping[str, np.ndarray], reference: str) -> list[Row]:

@@ -8,17 +8,16 @@ the decoding runtime makes of its own codes. One runtime stands for each format.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from ...compress.config import VerifyConfig
+from ..targets import TARGETS
 from .comparison import compare
 from .expected import Expected
 from .findings import Evidence, Findings, Measured
 from .measure import check_float, check_output
-
-USUAL = ("litert-xnnpack", "ort-cpu")
-"""The runtimes that stand for their formats where they are here."""
 
 
 def measure_crossing(
@@ -34,21 +33,34 @@ def measure_crossing(
     `expected` by format, for int8 files.
     """
     first: dict[str, Measured] = {}
-    for each in sorted(measured, key=lambda each: each.subject.runtime not in USUAL):
+    usual = {target.runtime for target in TARGETS.values()}
+    for each in sorted(measured, key=lambda each: each.subject.runtime not in usual):
         first.setdefault(each.subject.format, each)
     if len(first) < 2:
-        reason = f"{' and '.join(first) or 'no format'} alone ran here, it takes tflite and onnx"
+        reason = f"{' and '.join(first) or 'no format'} alone ran here, it takes two of {', '.join(TARGETS)}"
         findings.skip(f"{precision} formats against each other", reason)
         return
-    one, other = first["tflite"], first["onnx"]
+    for one, other in combinations([first[target] for target in TARGETS if target in first], 2):
+        _cross_both(one, other, expected, evidence, tolerances, findings, precision)
+
+
+def _cross_both(
+    one: Measured,
+    other: Measured,
+    expected: Mapping[str, Expected],
+    evidence: Evidence,
+    tolerances: VerifyConfig,
+    findings: Findings,
+    precision: str,
+) -> None:
     _compare_values(one, other, tolerances, findings)
-    for encoder, decoder, form in ((one, other, "onnx"), (other, one, "tflite")):
+    for encoder, decoder in ((one, other), (other, one)):
         what = f"{precision} codes of {encoder.subject.runtime} decoded in {decoder.subject.runtime}"
         if "code" not in encoder.values or "decode" not in decoder.subject.files:
             missing = "code to decode" if "code" not in encoder.values else "file with the signature decode"
             findings.skip(what, f"there is no {missing}")
             continue
-        _cross(encoder, decoder, expected.get(form), evidence, tolerances, findings)
+        _cross(encoder, decoder, expected.get(decoder.subject.format), evidence, tolerances, findings)
 
 
 def _compare_values(one: Measured, other: Measured, tolerances: VerifyConfig, findings: Findings) -> None:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..report.figures import share
+from ..targets import label_of
 from .comparison import NAMES, relative
 
 Row = Mapping[str, Any]
 Subject = tuple[str, str, str]
 """Format, runtime and what ran in it. One file of a format has a signature, and `what` of an output names that."""
-FORMATS = {".tflite": "TFLite", ".onnx": "ONNX"}
 INNER = {"operation": "worst operation", "layer": "worst layer"}
 """How `what` begins in the comparisons inside a file, and the column of the worst of them."""
 
@@ -51,7 +50,7 @@ def _table(title: str, kind: str, rows: Sequence[Row]) -> ParityTable:
     found: dict[Subject, dict[str, list[Row]]] = {}
     for row in rows:
         file = str(row.get("file", ""))
-        subject = FORMATS.get(Path(file).suffix, file), str(row.get("runtime", "")), str(row.get("provider", ""))
+        subject = label_of(file) or file, str(row.get("runtime", "")), str(row.get("provider", ""))
         found.setdefault(subject, {}).setdefault(_column(row), []).append(row)
     cells = {subject: tuple(worst(cells.get(name, ())) for name in columns) for subject, cells in found.items()}
     return ParityTable(title, kind, columns, cells)

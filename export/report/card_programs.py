@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from ..program import SIGNATURES
+from ..targets import TARGETS
 from .headline import Row
 
 
@@ -15,12 +16,12 @@ def render_programs(manifest: Row) -> str:
         ["import json", "from pathlib import Path", "import numpy as np"] if per_feature(scaling) else ["import numpy as np"]
     )
     load = ['scaling = json.loads(Path("manifest.json").read_bytes())["data"]["scaling"]'] if per_feature(scaling) else []
-    for format_, (title, write) in PROGRAMS.items():
+    for format_, target in TARGETS.items():
         for signature, file in _shown(manifest, format_):
             ports = manifest["files"][file]["signatures"][signature]
-            first, *rest = write(file, signature, ports, _input(ports["inputs"][0], manifest))
+            first, *rest = target.snippet(file, signature, ports, _input(ports["inputs"][0], manifest))
             code = "\n".join([*imports, first, *load, *rest])
-            parts.append(f"{title}, `{signature}`, from the folder of the bundle:\n\n```python\n{code}\n```")
+            parts.append(f"{target.package}, `{signature}`, from the folder of the bundle:\n\n```python\n{code}\n```")
     parts += filter(None, (_meaning(manifest),))
     return "\n\n".join(parts)
 
@@ -100,34 +101,3 @@ def scaled(x: str, scaling: Row) -> str:
 def per_feature(scaling: Row) -> bool:
     """Whether every input has an offset and a scale of its own."""
     return any(isinstance(scaling[key], Sequence) for key in ("offset", "scale"))
-
-
-def _shapes(ports: Iterable[Row]) -> str:
-    return ", ".join(f"{port['name']}: {port['dtype']} [{', '.join(map(str, port['shape']))}]" for port in ports)
-
-
-def _litert(file: str, signature: str, ports: Row, x: str) -> list[str]:
-    name = ports["inputs"][0]["name"]
-    return [
-        "from ai_edge_litert.interpreter import Interpreter",
-        f"{name} = {x}  # {_shapes(ports['inputs'])}",
-        f'{signature} = Interpreter("{file}").get_signature_runner("{signature}")',
-        f"result = {signature}({name}={name})  # {_shapes(ports['outputs'])}",
-    ]
-
-
-def _onnxruntime(file: str, signature: str, ports: Row, x: str) -> list[str]:
-    name = ports["inputs"][0]["name"]
-    return [
-        "import onnxruntime",
-        f"{name} = {x}  # {_shapes(ports['inputs'])}",
-        f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
-        f"{', '.join(port['name'] for port in ports['outputs'])}{',' if len(ports['outputs']) == 1 else ''} = "
-        f'session.run({[port["name"] for port in ports["outputs"]]!r}, {{"{name}": {name}}})  # {_shapes(ports["outputs"])}',
-    ]
-
-
-PROGRAMS: Mapping[str, tuple[str, Callable[[str, str, Row, str], list[str]]]] = {
-    "tflite": ("LiteRT", _litert),
-    "onnx": ("ONNX Runtime", _onnxruntime),
-}

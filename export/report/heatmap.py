@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from ..targets import TARGETS, label_of
 from .figures import escape, number, region, share
 from .headline import Row
 
@@ -14,7 +14,6 @@ LEVELS = 5
 """Shades beyond that of equality."""
 SHADES = (100, 60, 40, 20)
 """Signal-to-noise ratios in dB, from the lightest shade to darker ones."""
-FORMS = {"split": "TFLite", "fused": "ONNX"}
 MAPS = {
     "operation": "Each operation on equal inputs: {kind} against {reference}",
     "layer": "Each layer, end to end: {kind} against {reference}",
@@ -60,7 +59,7 @@ def error_maps(errors: Iterable[Row], order: Sequence[str]) -> str:
     maps: dict[str, list[tuple[str, Column, Cell]]] = {}
     for row in errors:
         if row["error"] in ERRORS:
-            column = ("quantization", FORMS.get(row.get("form", ""), "")) if row["error"] == "quantization" else _column(row)
+            column = ("quantization", _of_layout(row.get("form"))) if row["error"] == "quantization" else _column(row)
             title = ERROR_TITLES.get(row["precision"], f"Signal-to-noise ratio per layer in dB, {row['precision']}")
             maps.setdefault(title, []).append((row["layer"], column, error_cell(row)))
     return "\n".join(_map(title, cells, order) for title, cells in maps.items())
@@ -79,7 +78,12 @@ def _map(title: str, found: Sequence[tuple[str, Column, Cell]], order: Sequence[
 
 def _column(row: Row) -> Column:
     """The files of an encoder and a decoder stand in one column."""
-    return row["runtime"], {".tflite": "TFLite", ".onnx": "ONNX"}.get(Path(row.get("file", "")).suffix, "")
+    return row["runtime"], label_of(row.get("file", ""))
+
+
+def _of_layout(layout: object) -> str:
+    """The formats whose decoder has this layout."""
+    return ", ".join(target.label for target in TARGETS.values() if target.layout == layout)
 
 
 def parity_cell(row: Row) -> Cell:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ...compress.errors import FormatError
+from ..targets import TARGETS
 from .column_quality import render_columns
 from .drawing import draw_program
 from .figures import escape, page, share
@@ -19,7 +20,6 @@ from .kernel_pictures import render_kernels
 from .proofs import render_checks, render_parity, render_storage
 from .samples import render_samples
 from .sections import (
-    FORMATS,
     Report,
     keras_text,
     render_error_per_stage,
@@ -68,10 +68,6 @@ def _anchor(title: str) -> str:
     return title.lower().replace(" ", "-")
 
 
-FORMS = {"tflite": "split", "onnx": "fused"}
-"""The form of the program that the int8 files of a format hold."""
-
-
 def _graph(report: Report) -> str:
     manifest = report.manifest
     pruned = {
@@ -80,8 +76,8 @@ def _graph(report: Report) -> str:
         if kernel.get("pruned")
     }
     drawn = []
-    for format_, form in FORMS.items():
-        program = manifest.get("operations", {}).get(form)
+    for format_, target in TARGETS.items():
+        program = manifest.get("operations", {}).get(target.layout)
         files = [
             (name, stated)
             for name, stated in manifest["files"].items()
@@ -92,7 +88,7 @@ def _graph(report: Report) -> str:
             signatures = stated["signatures"].values()
             dtypes = {port["name"]: port["dtype"] for each in signatures for port in (*each["inputs"], *each["outputs"])}
             kernels = ", ".join(program["kernels"])
-            title = f"Graph of the int8 {FORMATS[format_]} files: encoder and decoder share {kernels}"
+            title = f"Graph of the int8 {target.label} files: encoder and decoder share {kernels}"
             drawing = draw_program(program, dtypes, pruned, title)
             drawn.append(f"<figure>{drawing}<figcaption>{_operations(file, stated)}</figcaption></figure>")
     if not drawn:

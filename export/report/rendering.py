@@ -12,8 +12,9 @@ import numpy as np
 
 from ...compress.errors import FormatError
 from .. import golden as vectors
-from ..bundle import PROGRAM_FILE, Bundle, read_model, write_files
+from ..bundle import PROGRAM_FILE, Bundle, write_files
 from ..manifest import FILE, dump
+from ..targets import read_model
 from .card import render_card
 from .headline import Row
 from .page import render_report

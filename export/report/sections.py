@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..parity.fidelity import MEANINGS, fidelity_text
+from ..targets import TARGETS
 from .charts import Bar, Line, bar_chart, legend, line_chart
 from .figures import escape, number, size, table
 from .headline import Row, compare_sizes, file_groups, groups, keras_float
@@ -34,12 +35,9 @@ class Report:
         return {**self.manifest.get(key, {}), **self.metrics.get(key, {})}
 
 
-FORMATS = {"tflite": "TFLite", "onnx": "ONNX"}
-
-
 def kind_text(row: Row) -> str:
     """What a file is: TFLite int8."""
-    return f"{FORMATS.get(row['format'], row['format'])} {row['precision']}"
+    return f"{TARGETS[row['format']].label} {row['precision']}"
 
 
 def change_text(value: float, reference: float | None) -> str:

@@ -14,7 +14,7 @@ from ...compress.files import write_atomic
 from ..formats.columns import columns
 from ..formats.contents import Contents, printable
 from ..formats.copies import SEARCHED, copies
-from ..formats.reading import read_model
+from ..targets import read_model
 from .merging import Kept, Shared
 from .sandbox import MEMORY, Answer, Job, Values, run_apart
 from .trial import BOUNDS, Change, Comparison, Ranges, compare_outputs, random_inputs

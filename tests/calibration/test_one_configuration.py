@@ -1,4 +1,4 @@
-"""One configuration: QuantizeConfig says what is chosen, the data's scaling and the targets say the rest."""
+"""One configuration: QuantizeConfig says what is chosen, the data's scaling and the decoder's layout say the rest."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tiedae.compress import (
     fit,
     train_quantized,
 )
+from tiedae.compress.quantizers import DecoderForm
 from tiedae.export import execute, lower
 from tiedae.export.inputs import program_input
 
@@ -61,27 +62,23 @@ def test_bits_and_granularity_are_those_of_the_configuration() -> None:
     assert model.quantizers.spec == QuantizationSpec("unit", "split", True, (4,), 6)
 
 
-@pytest.mark.parametrize(
-    ("targets", "form"),
-    [(("tflite", "onnx"), "split"), (("onnx", "tflite"), "split"), (["tflite"], "split"), (("onnx",), "fused")],
-)
+@pytest.mark.parametrize("layout", ["split", "fused"])
 @pytest.mark.parametrize(
     ("scaling", "bytes_in"), [(BYTES_BY_255, True), (Scaling("minmax", 0.0, 255.0), False), (Scaling(), False)]
 )
-def test_the_rest_follows_from_scaling_and_targets(targets: list[str], form: str, scaling: Scaling, bytes_in: bool) -> None:
-    assert QuantizationSpec.of(QuantizeConfig(), scaling, targets) == QuantizationSpec("tensor", form, bytes_in)
+def test_the_rest_follows_from_scaling_and_layout(layout: DecoderForm, scaling: Scaling, bytes_in: bool) -> None:
+    assert QuantizationSpec.of(QuantizeConfig(), scaling, layout) == QuantizationSpec("tensor", layout, bytes_in)
 
 
-@pytest.mark.parametrize("targets", ["onnx", (), ("tflite", "tflite"), ("split",)])
-def test_other_targets_are_refused(targets: str) -> None:
-    with pytest.raises(RecipeError, match="targets: got"):
-        QuantizationSpec.of(QuantizeConfig(), BYTES_BY_255, targets)
+def test_another_layout_is_refused() -> None:
+    with pytest.raises(RecipeError, match="layout: got 'tflite', must be"):
+        QuantizationSpec.of(QuantizeConfig(), BYTES_BY_255, "tflite")  # type: ignore[arg-type]
 
 
 def test_a_spec_that_says_the_same_is_taken_for_one_release() -> None:
     data = representative(splits_of(BYTES_BY_255, "uint8").train, 64)
     old, new = model_of("sigmoid"), model_of("sigmoid")
-    with pytest.warns(DeprecationWarning, match="derives `spec` from config, the data's scaling and `targets`; leave it out"):
+    with pytest.warns(DeprecationWarning, match="derives `spec` from config, the data's scaling and `layout`; leave it out"):
         quantize_post_training(old, data, QuantizeConfig(), QuantizationSpec(bits=(8, 8)))
     quantize_post_training(new, data, QuantizeConfig())
     assert old.quantizers.spec == new.quantizers.spec and old.quantizers.ranges() == new.quantizers.ranges()
@@ -96,7 +93,7 @@ def test_a_spec_that_says_the_same_is_taken_for_one_release() -> None:
         ({"bits": (8, 4)}, {}, BYTES_BY_255, r"bits \(8, 4\), but QuantizeConfig says \(8,\)"),
         ({}, {"granularity": "unit"}, BYTES_BY_255, "granularity 'tensor', but QuantizeConfig says 'unit'"),
         ({"code_bits": 5}, {}, BYTES_BY_255, "code_bits 5, but QuantizeConfig says 8"),
-        ({"form": "fused"}, {}, BYTES_BY_255, "form 'fused', but targets tflite, onnx says 'split'"),
+        ({"form": "fused"}, {}, BYTES_BY_255, "form 'fused', but the layout of the targets says 'split'"),
     ],
 )
 def test_a_spec_that_contradicts_is_an_error_that_names_both_sides(
@@ -118,7 +115,7 @@ def test_a_spec_that_contradicts_is_an_error_that_names_both_sides(
 def test_training_by_another_configuration_is_an_error(config: dict, scaling: Scaling, text: str) -> None:
     """It trained on with the bits and the granularity that the model had, without a word."""
     splits, model = splits_of(BYTES_BY_255, "uint8"), model_of("sigmoid")
-    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(bits=(4,)), targets=("onnx",))
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(bits=(4,)), layout="fused")
     with pytest.raises(RecipeError, match=f"the model is quantized: {text}; the two must agree"):
         train_quantized(model, splits_of(scaling, "uint8"), QuantizeConfig(epochs=1, **config), TrainConfig())
     train_quantized(model, splits, QuantizeConfig(epochs=1, bits=(4,)), TrainConfig())

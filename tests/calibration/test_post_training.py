@@ -15,7 +15,7 @@ from tiedae.compress import QuantizeConfig, RecipeError, TiedAutoencoder, interl
 from tiedae.compress.config import PostTrainingStep
 from tiedae.compress.integers import within_pairs
 from tiedae.export import lower, to_onnx, to_tflite
-from tiedae.export.formats.inspection import inspect_file
+from tiedae.export.inspection import inspect_file
 
 ALL = get_args(PostTrainingStep)
 

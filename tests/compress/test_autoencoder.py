@@ -23,6 +23,7 @@ from tiedae.compress import (
 )
 from tiedae.compress import archive as archives
 from tiedae.compress.activations import RULES
+from tiedae.compress.quantizers import DecoderForm
 
 
 def config(**changes: object) -> ModelConfig:
@@ -30,14 +31,14 @@ def config(**changes: object) -> ModelConfig:
     return ModelConfig(**{"layers": layers, "inputs": 24, **changes})
 
 
-def finished(make_splits, targets: tuple[str, ...] = ("tflite",), **options: object) -> TiedAutoencoder:
+def finished(make_splits, layout: DecoderForm = "split", **options: object) -> TiedAutoencoder:
     """A model that is masked and quantized."""
     model = TiedAutoencoder(config(), seed=3)
     rng = np.random.default_rng(0)
     for kernel in model.kernels:
         kernel.set_mask((rng.uniform(size=kernel.variable.shape) < 0.7).astype(np.float32))
     quantize = QuantizeConfig(method="ptq", **options)  # type: ignore[arg-type]
-    quantize_post_training(model, representative(make_splits().train, 64), quantize, targets=targets)
+    quantize_post_training(model, representative(make_splits().train, 64), quantize, layout=layout)
     return model
 
 
@@ -72,7 +73,7 @@ def test_every_kernel_is_one_trainable_variable() -> None:
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 @pytest.mark.parametrize(
-    "options", [{"targets": ("tflite",)}, {"targets": ("onnx",)}, {"bits": (4,), "code_bits": 5}, {"bits": (8, 4, 2)}]
+    "options", [{"layout": "split"}, {"layout": "fused"}, {"bits": (4,), "code_bits": 5}, {"bits": (8, 4, 2)}]
 )
 def test_ties_masks_quantizers_and_ranges_survive_save_and_load(make_splits, tmp_path: Path, granularity, options) -> None:
     model = finished(make_splits, granularity=granularity, **options)

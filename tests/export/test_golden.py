@@ -71,12 +71,12 @@ def test_answers_are_what_both_files_give_at_ties_too(
     for name, data in model_files({"int8": programs}, config, io).items():
         (tmp_path / name).write_bytes(data)
     x = ties(programs.fused, 200)
-    golden = answers(expectations(programs.by_target(config), x, io), io)
+    golden = answers(expectations(programs, config.targets, x, io), io)
     integers = programs.fused.quantization("x").quantize(x)
     given = {"float32": x, "uint8": integers, "int8": (integers ^ 128).view(np.int8)}[io]
     if io != "float32":
         real = programs.fused.quantization("x").dequantize(integers)
-        golden = answers(expectations(programs.by_target(config), real, io), io)
+        golden = answers(expectations(programs, config.targets, real, io), io)
     tflite = run_tflite(tmp_path / "toy.int8.tflite", "reconstruct", "x", given)
     onnx = run_onnx(tmp_path / "toy.int8.onnx", "x", given)
     assert same(onnx["code"], golden["code"]) and same(onnx["y"], golden["y"])

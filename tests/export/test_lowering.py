@@ -11,7 +11,7 @@ from tiedae.export.lowering import lower
 from tiedae.export.program import BYTE, SIGMOID_OUTPUT, Dense, Interleave, Product, Rescale
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
-TARGETS = {"split": ("tflite",), "fused": ("onnx",)}
+
 BYTES_BY_255 = Scaling("byte", 0.0, 255.0)
 
 
@@ -38,7 +38,7 @@ def quantized(
     x = (BYTES / np.float32(255)).astype(np.float32)
     data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255 if byte_data else Scaling())
     config = QuantizeConfig(method="ptq", steps=(), granularity=granularity, **bits)  # type: ignore[arg-type]
-    quantize_post_training(model, data, config, targets=TARGETS[form])
+    quantize_post_training(model, data, config, layout=form)
     return model
 
 

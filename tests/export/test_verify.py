@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from tiedae.cli import main
 from tiedae.compress import FormatError
-from tiedae.export.bundle import Bundle, read_model
+from tiedae.export.bundle import Bundle
 from tiedae.export.formats.copies import copies
+from tiedae.export.targets import read_model
 from tiedae.export.verify import failed, verify_bundle
 
 

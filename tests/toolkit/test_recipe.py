@@ -160,7 +160,7 @@ def changed(**tables):
         (changed(prune={"sparsity": 1}), "prune.sparsity: got 1.0, must be in [0, 1)"),
         (changed(prune={"sparsity": -0.1}), "prune.sparsity: got -0.1, must be in [0, 1)"),
         (changed(prune=True), "prune: got True, must be a table such as [prune]"),
-        (changed(export={"targets": "tflite"}), "export.targets: got 'tflite', must be a list, each one of tflite, onnx"),
+        (changed(export={"targets": "tflite"}), "export.targets: got 'tflite', must be a list, each a string"),
         (changed(export={"targets": ["tflit"]}), "export.targets[0]: got 'tflit', must be one of tflite, onnx"),
         (changed(quantize={"bits": [4, 9]}), "quantize.bits: got (4, 9), must be one width in 2…8, or one per kernel"),
         (changed(quantize={"bits": []}), "quantize.bits: got (), must be one width in 2…8"),

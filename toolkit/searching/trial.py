@@ -18,7 +18,7 @@ from tiedae.compress.data import Samples, Splits
 from tiedae.export.bench.latency import Group, Timed, time_groups
 from tiedae.export.bundle import npy, port_dtype
 from tiedae.export.formats.tflite_writer import to_tflite
-from tiedae.export.inputs import USUAL, program_input
+from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
 from tiedae.export.parity.fidelity import Fidelity, worst_columns
 from tiedae.export.parity.measure import squared_error
@@ -30,6 +30,7 @@ from ..recipe import recipe_to_dict
 if TYPE_CHECKING:
     from tiedae.compress.train import AfterEpoch
     from tiedae.export.program import Program
+from tiedae.export.targets import TARGETS
 
 SAMPLES = 2000
 """The most validation samples that a file is measured on."""
@@ -116,7 +117,7 @@ class Workshop:
 
     def quality(self, program: Program) -> Quality:
         """The quality of a program by its own reconstructions of the validation samples."""
-        x = program_input(program, self.x, USUAL["tflite"]) if program.quantized else self.x
+        x = program_input(program, self.x, TARGETS["tflite"].converts) if program.quantized else self.x
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(self.samples, y)

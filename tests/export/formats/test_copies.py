@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from tiedae.compress.config import LayerConfig, ModelConfig
 from tiedae.compress.errors import FormatError
-from tiedae.export.bundle import read_model
 from tiedae.export.formats import copies as searching
 from tiedae.export.formats.contents import Constant, Contents
 from tiedae.export.formats.copies import copies
@@ -26,6 +25,7 @@ from tiedae.export.formats.reals import TILE, dequantize, sample_places
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.quiet import quiet
 from tiedae.export.stock import stock_onnx, stock_onnx_int8, stock_tflite
+from tiedae.export.targets import read_model
 
 from ...conftest import build_program
 from .test_tflite_writer import PROGRAMS, split
@@ -307,7 +307,7 @@ def test_tiles_lead_through_every_value(transposed):
 LARGE = """
 import resource, sys
 from pathlib import Path
-from tiedae.export.formats.inspection import inspect_file
+from tiedae.export.inspection import inspect_file
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = inspect_file(Path(sys.argv[1]))
 relations = [copy["relation"] for copy in found["copies"]] or ["none"]

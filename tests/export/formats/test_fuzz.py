@@ -20,10 +20,10 @@ from ai_edge_litert import schema_py_generated as schema
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, EncodeError, Message
 from tiedae.compress.errors import FormatError
-from tiedae.export.formats.inspection import inspect_file, render
 from tiedae.export.formats.onnx_writer import to_onnx, to_onnx_pair
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_writer import to_tflite
+from tiedae.export.inspection import inspect_file, render
 
 from ...conftest import build_program
 from .test_copies import stock_files

@@ -17,7 +17,6 @@ from tiedae.compress.errors import ExportError, UnavailableError
 from tiedae.export.formats.contents import Constant, Contents
 from tiedae.export.formats.onnx_writer import PACKED_OPSET, external_kernels, to_onnx, to_onnx_pair
 from tiedae.export.formats.packing import stored_bytes
-from tiedae.export.formats.reading import read_model
 from tiedae.export.formats.storage import prove
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_writer import to_tflite
@@ -25,6 +24,7 @@ from tiedae.export.interpreter import execute
 from tiedae.export.parity.comparison import compare_operations
 from tiedae.export.program import Program
 from tiedae.export.runtimes.table import RUNTIMES
+from tiedae.export.targets import read_model
 
 from ...conftest import build_program
 

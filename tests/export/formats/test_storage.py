@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tiedae.compress.config import PruneConfig
 from tiedae.compress.patterns import PATTERNS
-from tiedae.export.bundle import read_model
 from tiedae.export.formats.contents import Constant, Contents
 from tiedae.export.formats.copies import TINY, TINY_MATRIX, UNIFORM, copies
 from tiedae.export.formats.onnx_writer import to_onnx
@@ -20,6 +19,7 @@ from tiedae.export.formats.storage import prove
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.program import Program
+from tiedae.export.targets import read_model
 from tiedae.export.witness import kernel_copies
 
 from ...conftest import build_program

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .columns import columns
-from .contents import Constant, Contents, Port, printable
-from .copies import SEARCHED, Copy, copies
-from .reading import read_model
+from .formats.columns import columns
+from .formats.contents import Constant, Contents, Port, printable
+from .formats.copies import SEARCHED, Copy, copies
+from .targets import read_model
 
 SHOWN = 24
 """How many constants are listed; the rest is summed up."""

@@ -11,9 +11,9 @@ from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 from tiedae.cli import _parser, main
 from tiedae.compress.errors import FormatError
-from tiedae.export.formats.inspection import SHOWN, inspect_file, render
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.tflite_writer import to_tflite
+from tiedae.export.inspection import SHOWN, inspect_file, render
 
 from ...conftest import build_program
 from .test_tflite_writer import split

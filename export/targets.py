@@ -1,0 +1,204 @@
+"""The table of export targets: a format of model files, how it is written and read, and how its users run it.
+
+A new target is one row. Recipes, bundles, verification, the report and the model card iterate the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compress.config import ExportConfig
+from ..compress.errors import FormatError, RecipeError
+from .formats.contents import Contents
+from .inputs import Conversion
+from .program import Program
+from .runtimes.table import RUNTIMES
+
+if TYPE_CHECKING:
+    from ..compress.quantizers import DecoderForm
+
+Write = Callable[[Program, str, ExportConfig, str], dict[str, bytes]]
+"""(program, stem of the file names, export settings, dtype of x and y) → the files by name."""
+Snippet = Callable[[str, str, Mapping[str, Any], str], list[str]]
+"""(file, signature, its inputs and outputs by the manifest, expression of x) → lines of Python that run it, imports first."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row of the table.
+
+    `label` is the format's name for people, `suffix` ends the name of its model files, `layout` is that of the decoder.
+    `write` gives the files of a program, `names` the names of those files by stem and signatures; files that are no model
+    files, `companions`, are what a file of these signatures needs beside it. `read` parses a model file. `runtime` is the one
+    that users take, by its name in `RUNTIMES`; `package` is its name for people, `snippet` a program of the model card.
+    """
+
+    label: str
+    suffix: str
+    layout: DecoderForm
+    write: Write
+    names: Callable[[str, Collection[str]], set[str]]
+    companions: Callable[[str, Collection[str]], set[str]]
+    read: Callable[[Path], Contents]
+    runtime: str
+    package: str
+    snippet: Snippet
+
+    @property
+    def converts(self) -> Conversion:
+        """How `runtime` makes integers of float inputs."""
+        return RUNTIMES[self.runtime].converts
+
+
+def _tflite_files(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
+    from .formats.tflite_writer import to_tflite
+
+    return {f"{stem}.tflite": to_tflite(program, signatures=config.signatures, io=io, int4=config.int4)}
+
+
+def _read_tflite(path: Path) -> Contents:
+    from .formats.tflite_reader import read_tflite_file
+
+    try:
+        return read_tflite_file(path)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def _litert(file: str, signature: str, ports: Mapping[str, Any], x: str) -> list[str]:
+    name = ports["inputs"][0]["name"]
+    return [
+        "from ai_edge_litert.interpreter import Interpreter",
+        f"{name} = {x}  # {_shapes(ports['inputs'])}",
+        f'{signature} = Interpreter("{file}").get_signature_runner("{signature}")',
+        f"result = {signature}({name}={name})  # {_shapes(ports['outputs'])}",
+    ]
+
+
+ONNX_PARTS = {"reconstruct": "", "encode": "encoder.", "decode": "decoder."}
+"""What stands between name and precision in the file of a signature."""
+HALVES = {"encode", "decode"}
+
+
+def _onnx_name(stem: str, signature: str) -> str:
+    name, _, precision = stem.rpartition(".")
+    return f"{name}.{ONNX_PARTS[signature]}{precision}.onnx"
+
+
+def _onnx_kernels(stem: str, signatures: Collection[str]) -> set[str]:
+    """Encoder and decoder share a file of kernels."""
+    return {f"{stem}.kernels.bin"} if HALVES & set(signatures) else set()
+
+
+def _onnx_names(stem: str, signatures: Collection[str]) -> set[str]:
+    return {_onnx_name(stem, each) for each in signatures} | (
+        _onnx_kernels(stem, signatures) if set(signatures) >= HALVES else set()
+    )
+
+
+def _onnx_files(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
+    from .formats.onnx_writer import to_onnx, to_onnx_pair
+
+    options: dict[str, Any] = {"io": io, "opset": config.opset, "int4": config.int4}
+    files, alone = {}, set(config.signatures)
+    if alone >= HALVES:
+        (kernels,) = _onnx_kernels(stem, alone)
+        names = (_onnx_name(stem, "encode"), _onnx_name(stem, "decode"), kernels)
+        files |= dict(zip(names, to_onnx_pair(program, kernels_file=kernels, **options), strict=True))
+        alone -= HALVES
+    for signature in (each for each in config.signatures if each in alone):
+        files[_onnx_name(stem, signature)] = to_onnx(program, signature=signature, **options)
+    return files
+
+
+def _read_onnx(path: Path) -> Contents:
+    from .formats.onnx_reader import read_onnx
+
+    return read_onnx(path)
+
+
+def _onnxruntime(file: str, signature: str, ports: Mapping[str, Any], x: str) -> list[str]:
+    name = ports["inputs"][0]["name"]
+    return [
+        "import onnxruntime",
+        f"{name} = {x}  # {_shapes(ports['inputs'])}",
+        f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
+        f"{', '.join(port['name'] for port in ports['outputs'])}{',' if len(ports['outputs']) == 1 else ''} = "
+        f'session.run({[port["name"] for port in ports["outputs"]]!r}, {{"{name}": {name}}})  # {_shapes(ports["outputs"])}',
+    ]
+
+
+def _shapes(ports: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{port['name']}: {port['dtype']} [{', '.join(map(str, port['shape']))}]" for port in ports)
+
+
+TARGETS: dict[str, Target] = {
+    "tflite": Target(
+        "TFLite",
+        ".tflite",
+        "split",
+        _tflite_files,
+        lambda stem, _signatures: {f"{stem}.tflite"},
+        lambda _stem, _signatures: set(),
+        _read_tflite,
+        "litert-xnnpack",
+        "LiteRT",
+        _litert,
+    ),
+    "onnx": Target(
+        "ONNX", ".onnx", "fused", _onnx_files, _onnx_names, _onnx_kernels, _read_onnx, "ort-cpu", "ONNX Runtime", _onnxruntime
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Programs:
+    """One model in both layouts of the decoder."""
+
+    split: Program
+    fused: Program
+
+    @property
+    def reference(self) -> Program:
+        """The program that defines `y`: a 32-bit bias inside the product, one rounding a layer."""
+        return self.fused
+
+    def form(self, target: str) -> Program:
+        """The program that the files of a target hold."""
+        return getattr(self, TARGETS[target].layout)
+
+
+def require_targets(names: Sequence[str]) -> None:
+    """Raise RecipeError unless all are names of the table."""
+    for i, name in enumerate(names):
+        if name not in TARGETS:
+            raise RecipeError(f"targets[{i}]: got {name!r}, must be one of {', '.join(TARGETS)}")
+
+
+def decoder_layout(names: Sequence[str]) -> DecoderForm:
+    """The layout of the decoder that training simulates: split where a target has it, since it rounds once more a layer."""
+    require_targets(names)
+    return "split" if any(TARGETS[name].layout == "split" for name in names) else "fused"
+
+
+def label_of(file: str) -> str:
+    """The name of a file's format for people, by its ending; '' for a file of no target."""
+    return next((target.label for target in TARGETS.values() if file.endswith(target.suffix)), "")
+
+
+def is_model(name: str) -> bool:
+    """Whether a file is a model file, by its ending."""
+    return bool(label_of(name))
+
+
+def read_model(path: Path) -> Contents:
+    """Parse a model file by its ending; FormatError where it is missing, damaged or of no target."""
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    for target in TARGETS.values():
+        if path.suffix == target.suffix:
+            return target.read(path)
+    raise FormatError(f"{path}: must end in {' or '.join(target.suffix for target in TARGETS.values())}")
