@@ -46,7 +46,7 @@ class Runtime:
     beside a check that failed.
     """
 
-    format: Literal["tflite", "onnx"]
+    format: str
     precisions: tuple[Literal["int8", "f32"], ...]
     rounding: Literal["program", "litert", "tflm", "openvino"]
     converts: Conversion
@@ -134,7 +134,7 @@ def _bytes(name: str, files: Files) -> bytes:
     return path.read_bytes()
 
 
-RUNTIMES: Mapping[str, Runtime] = {
+RUNTIMES: dict[str, Runtime] = {
     "litert-xnnpack": Runtime("tflite", BOTH, "program", "multiply", _litert("litert-xnnpack"), INSTALL["ai_edge_litert"]),
     "litert-compiled": Runtime("tflite", BOTH, "program", "multiply", _compiled, INSTALL["ai_edge_litert"]),
     "litert-builtin": Runtime("tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), INSTALL["ai_edge_litert"]),

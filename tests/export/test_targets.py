@@ -1,0 +1,151 @@
+"""A target is one row: a format that only this test knows gets a bundle, a verification and a report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiedae.cli import main
+from tiedae.compress import ExportConfig, FormatError, RecipeError
+from tiedae.compress.archive import pack, unpack
+from tiedae.export.formats.contents import Constant, Contents, Port, Signature
+from tiedae.export.interpreter import execute
+from tiedae.export.manifest import program_from_json, program_to_json
+from tiedae.export.program import Program
+from tiedae.export.runtimes.table import RUNTIMES, Runtime
+from tiedae.export.targets import TARGETS, Target, decoder_layout, label_of, read_model
+
+KIND = "numpy-program"
+
+
+def write(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
+    assert io in ("uint8", "auto")
+    header = {"format": KIND, "version": 1, "program": program_to_json(program), "signatures": list(config.signatures)}
+    return {f"{stem}.program": pack(header, program.constants)}
+
+
+def parsed(path: Path) -> tuple[Program, list[str]]:
+    header, arrays = unpack(path, KIND)
+    return program_from_json("numpy", header["program"], arrays), header["signatures"]
+
+
+def read(path: Path) -> Contents:
+    program, signatures = parsed(path)
+    constants = [
+        Constant(name, values, name, program.kernels[name].scales if name in program.kernels else ())
+        for name, values in program.constants.items()
+    ]
+
+    def port(name: str) -> Port:
+        tensor = program.tensors[name]
+        affine = tensor.quantization
+        dtype, numbers = ("float32", ()) if affine is None else ("uint8", (affine.scale, affine.zero_point))
+        return Port(name, dtype, (None, tensor.size), *numbers)
+
+    found = []
+    for signature in signatures:
+        operations, source, outputs = program.part(signature)
+        counts = {type(operation).__name__: 1 for operation in operations}
+        found.append(Signature(signature, (port(source),), tuple(map(port, outputs)), counts))
+    return Contents("numpy", path.stat().st_size, tuple(constants), tuple(found))
+
+
+class Numpy:
+    """A session that executes the program in the file."""
+
+    runtime = provider = "numpy-runtime"
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self.programs = {signature: parsed(path)[0] for signature, path in files.items()}
+
+    def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        program = self.programs[signature]
+        values = execute(program, signature, x)
+        return {name: values[name] for name in program.part(signature)[2]}
+
+    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        return execute(self.programs[signature], signature, x)
+
+
+def snippet(file: str, signature: str, _ports: Mapping[str, Any], x: str) -> list[str]:
+    return ["import numpy_runtime", f"result = numpy_runtime.run({file!r}, {signature!r}, {x})"]
+
+
+@pytest.fixture(scope="module")
+def dummy() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        row = Target(
+            "NumPy",
+            ".program",
+            "fused",
+            write,
+            lambda stem, _signatures: {f"{stem}.program"},
+            lambda _stem, _signatures: set(),
+            read,
+            "numpy-runtime",
+            "NumPy",
+            snippet,
+        )
+        patch.setitem(TARGETS, "numpy", row)
+        runtime = Runtime("numpy", ("int8", "f32"), "program", "divide", lambda files, *, threads=1: Numpy(files), "pip")
+        patch.setitem(RUNTIMES, "numpy-runtime", runtime)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(dummy: None, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of a recipe with the targets numpy and tflite."""
+    folder = tmp_path_factory.mktemp("dummy")
+    text = recipe_file.read_text(encoding="utf-8")
+    recipe = recipe_file.with_name("dummy.toml")
+    recipe.write_text(f'{text}\n[export]\ntargets = ["numpy", "tflite"]\n', encoding="utf-8")
+    assert main(["run", str(recipe), "--out", str(folder / "out"), "-q"]) == 0
+    return folder / "out"
+
+
+def test_it_is_in_the_bundle_and_its_storage_is_proven(run: Path) -> None:
+    metrics = json.loads((run / "bundle" / "metrics.json").read_bytes())
+    ours = [row for row in metrics["files"] if row["format"] == "numpy"]
+    assert {row["precision"] for row in ours} == {"int8", "f32"} and {row["kernel_copies"] for row in ours} == {1}
+    assert all(row["ok"] for row in metrics["storage"] if row["file"].endswith(".program"))
+    assert any(row["file"].endswith(".int8.program") for row in metrics["storage"])
+
+
+def test_it_is_verified_in_its_runtime_from_the_files_alone(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "metrics.json"
+    assert main(["verify", str(run / "bundle"), "-q", "--json", str(out)]) == 0
+    rows = [row for row in json.loads(out.read_bytes())["parity"] if row["runtime"] == "numpy-runtime"]
+    codes = [row for row in rows if row["what"].startswith("codes")]
+    assert codes and all(row["differing"] == 0 for row in codes)
+    assert any(row["what"] == "formats: y" for row in rows) or any("against" in row for row in rows)
+
+
+def test_a_damaged_file_of_it_is_found(run: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(run / "bundle", tmp_path / "bundle")
+    path = next(bundle.glob("*.int8.program"))
+    header, arrays = unpack(path, KIND)
+    arrays["kernel_0"] = arrays["kernel_0"] + np.int8(1)
+    path.write_bytes(pack(header, arrays))
+    assert main(["verify", str(bundle), "-q"]) == 1
+
+
+def test_report_and_card_show_it(run: Path) -> None:
+    report = (run / "bundle" / "report.html").read_text(encoding="utf-8")
+    card = (run / "bundle" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "Graph of the int8 NumPy files" in report and ".int8.program" in report
+    assert "NumPy, `reconstruct`, from the folder of the bundle" in card and "numpy_runtime.run(" in card
+
+
+def test_without_its_row_it_is_no_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(TARGETS, "numpy", raising=False)
+    assert label_of("a.program") == "" and decoder_layout(["onnx"]) == "fused" and decoder_layout(["onnx", "tflite"]) == "split"
+    with pytest.raises(RecipeError, match=r"targets\[1\]: got 'numpy', must be one of tflite, onnx"):
+        decoder_layout(["onnx", "numpy"])
+    (tmp_path / "a.program").write_bytes(b"")
+    with pytest.raises(FormatError, match="must end in .tflite or .onnx"):
+        read_model(tmp_path / "a.program")
