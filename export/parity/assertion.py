@@ -13,8 +13,8 @@ from ...compress.errors import CheckError, InputError
 from ..formats.contents import Contents, Port, Signature
 from ..sharing.input_ranges import onnx_ranges, tflite_ranges
 from ..sharing.trial import random_values
-from ..targets import read_model
-from .answers import DEFAULT_RUNTIMES, RUNTIMES, answer_of, choose_signature, needs_inputs, own_inputs, run_file
+from ..targets import TARGETS, read_model
+from .answers import RUNTIMES, answer_of, choose_signature, needs_inputs, own_inputs, run_file
 from .port_values import Values, name_inputs, quantize, to_real, to_stored
 
 
@@ -103,7 +103,7 @@ def assert_parity(
     path = Path(file)
     contents = read_model(path)
     chosen = choose_signature(path, contents, signature)
-    runtime = runtime or DEFAULT_RUNTIMES[contents.format]
+    runtime = runtime or TARGETS[contents.format].runtime
     if runtime not in RUNTIMES[contents.format]:
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RUNTIMES[contents.format])} for {path.name}")
     answer = answer_of(reference)

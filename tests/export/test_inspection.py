@@ -15,8 +15,8 @@ from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.inspection import SHOWN, inspect_file, render
 
-from ...conftest import build_program
-from .test_tflite_writer import split
+from ..conftest import build_program
+from .formats.test_tflite_writer import split
 
 
 def saved(path, arrays):

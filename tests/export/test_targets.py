@@ -147,5 +147,5 @@ def test_without_its_row_it_is_no_target(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(RecipeError, match=r"targets\[1\]: got 'numpy', must be one of tflite, onnx"):
         decoder_layout(["onnx", "numpy"])
     (tmp_path / "a.program").write_bytes(b"")
-    with pytest.raises(FormatError, match="must end in .tflite or .onnx"):
+    with pytest.raises(FormatError, match=r"must end in \.tflite or \.onnx"):
         read_model(tmp_path / "a.program")

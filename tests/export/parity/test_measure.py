@@ -110,7 +110,7 @@ def test_formats_are_compared_only_where_there_are_two(case) -> None:
     findings = case.measure(runtimes={"onnx": "ort-cpu"})
     assert findings.skipped[0] == {
         "what": "int8 formats against each other",
-        "reason": "onnx alone ran here, it takes tflite and onnx",
+        "reason": "onnx alone ran here, it takes two of tflite, onnx",
     }
 
 
