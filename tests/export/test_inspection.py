@@ -227,7 +227,7 @@ def test_fail_on_copies_of_any_file(tmp_path, capsys):
 
 
 def test_the_pre_commit_hook_is_a_command_that_we_have():
-    hook = (Path(__file__).parents[3] / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")
+    hook = (Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")
     entry = next(line.split(": ", 1)[1] for line in hook.splitlines() if line.strip().startswith("entry:"))
     arguments = _parser().parse_args([*entry.split()[1:], "a.onnx", "b.tflite"])
     assert arguments.fail_on_copies and len(arguments.files) == 2
