@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -246,3 +248,8 @@ def test_the_decoder_brings_the_scales_of_two_units_or_more(code: int) -> None:
     program = lower(quantized("relu", "linear", granularity="unit", code=code), "p", form="fused")
     rescaled = [operation.x for operation in program.decoder if isinstance(operation, Rescale)]
     assert rescaled == ["code", "decoder_1"][code == 1 :]
+
+
+def test_importing_it_loads_no_tensorflow() -> None:
+    code = "import sys, tiedae.export.lowering; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
