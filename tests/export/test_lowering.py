@@ -177,13 +177,11 @@ def test_a_product_without_bias_is_its_own_activation_where_integers_saturate(
     assert found == [*operations, Product]
 
 
-def test_the_factor_of_a_unit_of_small_weights_is_one() -> None:
-    model = TiedAutoencoder(ModelConfig((LayerConfig(12, "relu"), LayerConfig(5)), "sigmoid", 24), seed=1)
+@pytest.mark.parametrize("share", [1 / 255, 1e-3])
+def test_the_factor_of_a_unit_of_small_scale_is_one(share: float) -> None:
+    model = quantized("relu", "sigmoid", granularity="unit")
     for kernel in model.kernels:
-        kernel.variable.assign(np.where(np.arange(kernel.units) == 0, 1e-6, 1) * kernel.variable.numpy())
-    x = (BYTES / np.float32(255)).astype(np.float32)
-    data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255)
-    quantize_post_training(model, data, QuantizeConfig(method="ptq", steps=(), granularity="unit"))
+        kernel.largest.assign(np.where(np.arange(kernel.units) == 0, share, 1))
     program = lower(model, "p", form="split")
     assert [program.constants[f"{name}.factors"].min() for name in ("decoder_1", "y")] == [1, 1]
 
