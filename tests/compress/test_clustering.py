@@ -242,8 +242,9 @@ def test_a_codebook_without_smaller_values_gets_a_wider_range(seed: int):
 
 
 def test_clusters_of_opposite_signs_need_no_wider_range():
-    kernel = clustered(np.float32([[1], [-1]]))
+    kernel = clustered(np.array([[1], [-1]], np.float32))
     assert kernel.integers().tolist() == [[127], [-127]]
+    np.testing.assert_array_equal(kernel(), [[1], [-1]])
 
 
 @pytest.mark.parametrize(("second", "near", "first"), [(2, 125, 125), (127, 64, 127)], ids=["moves", "stays"])
@@ -253,7 +254,7 @@ def test_a_pair_moves_where_that_costs_less_than_the_rounding_of_a_wider_range(s
     assert kernel.unquantized().numpy()[0, 0] * 127 == pytest.approx(first)
 
 
-CODEBOOK = np.float32([0, 4, 7, 9, 10, -3, -5, -8])
+CODEBOOK = np.array([0, 4, 7, 9, 10, -3, -5, -8], np.float32)
 
 
 @pytest.mark.parametrize("limit", [8, 10, 11, 13, 16])
