@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from tiedae.compress import (
 )
 from tiedae.compress.clustering import k_means, share_values
 from tiedae.compress.integers import exceeding_pairs
+from tiedae.compress.kernel import _smaller_clusters
 
 SHAPE = (7, 4)
 TRAIN = TrainConfig(epochs=3, batch_size=32)
@@ -204,21 +206,24 @@ def test_pruning_after_clustering_or_quantization_is_refused(make_splits) -> Non
         prune(model, make_splits(), PruneConfig(epochs=1), TRAIN)
 
 
-def clustered(values: np.ndarray) -> TiedKernel:
+def clustered(values: np.ndarray, mask: np.ndarray | None = None) -> TiedKernel:
     """A kernel whose equal values are its clusters."""
     kernel = TiedKernel(*values.shape, name="kernel")
     kernel.variable.assign(values)
+    if mask is not None:
+        kernel.set_mask(mask)
     kernel.set_clusters(np.unique(values, return_inverse=True)[1].reshape(values.shape).astype(np.uint8))
     kernel.reassign_pairs()
     kernel.attach_quantizer("tensor")
     return kernel
 
 
-def test_weights_of_a_pair_that_saturates_move_to_near_values_of_the_codebook():
+@pytest.mark.parametrize("pruned", [False, True])
+def test_weights_of_a_pair_that_saturates_move_to_near_values_of_the_codebook(pruned: bool):
     values = np.random.default_rng(0).integers(-20, 21, (40, 20)).astype(np.float32)
     values[:2, 0], values[0, 1] = (127, 5), 5
     values[5, 5], values[4, 5], values[5, 4] = 124, -3, -3
-    kernel = clustered(values)
+    kernel = clustered(values, values != 0 if pruned else None)
     assert exceeding_pairs(kernel.integers()) == 0
     moved = kernel.unquantized().numpy() != values
     assert 1 <= moved.sum() <= 3 and not moved[2:].any()
@@ -234,3 +239,37 @@ def test_a_codebook_without_smaller_values_gets_a_wider_range(seed: int):
     assert exceeding_pairs(integers) == 0
     assert len(np.unique(integers)) == len(np.unique(kernel.unquantized())) <= 3
     assert np.abs(kernel() - kernel.unquantized().numpy()).max() < 0.01
+
+
+def test_clusters_of_opposite_signs_need_no_wider_range():
+    kernel = clustered(np.array([[1], [-1]], np.float32))
+    assert kernel.integers().tolist() == [[127], [-127]]
+    np.testing.assert_array_equal(kernel(), [[1], [-1]])
+
+
+@pytest.mark.parametrize(("second", "near", "first"), [(2, 125, 125), (127, 64, 127)], ids=["moves", "stays"])
+def test_a_pair_moves_where_that_costs_less_than_the_rounding_of_a_wider_range(second: int, near: int, first: int):
+    lone = [value for number in range(1, 101, 2) for value in (number, 0)]
+    kernel = clustered(np.array([127, second, near, 0, *lone], np.float32)[:, None] / np.float32(127))
+    assert kernel.unquantized().numpy()[0, 0] * 127 == pytest.approx(first)
+
+
+CODEBOOK = np.array([0, 4, 7, 9, 10, -3, -5, -8], np.float32)
+
+
+@pytest.mark.parametrize("limit", [8, 10, 11, 13, 16])
+@pytest.mark.parametrize("scale", [1.0, 0.05])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_pair_moves_to_the_nearest_smaller_values_of_its_sign_that_hold_the_limit(limit: int, scale: float, axis: int):
+    def nearest(values: tuple[float, float]) -> tuple[float, float]:
+        smaller = [[each for each in CODEBOOK if each * value > 0 and abs(each) <= abs(value)] for value in values]
+        pairs = [pair for pair in product(*smaller) if abs(sum(pair)) <= limit]
+        return min(pairs, key=lambda pair: np.square(np.subtract(pair, values)).sum(), default=values)
+
+    for numbers in product(range(len(CODEBOOK)), repeat=2):
+        values = tuple(CODEBOOK[list(numbers)])
+        expected = nearest(values) if abs(sum(values)) > limit else values
+        clusters = np.uint8(numbers).reshape((2, 1) if axis == 0 else (1, 2))
+        held = _smaller_clusters(clusters, scale * CODEBOOK, np.arange(len(CODEBOOK)), np.float32(scale) * limit)
+        cost = [np.square(np.subtract(pair, values)).sum() for pair in (CODEBOOK[held].ravel(), expected)]
+        assert cost[0] == cost[1] and ((abs(CODEBOOK[held].sum()) <= limit) == (abs(sum(expected)) <= limit)), (values, held)

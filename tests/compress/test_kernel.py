@@ -109,6 +109,26 @@ def test_ranges_of_few_bits_are_trained_and_do_not_follow() -> None:
     assert (kernel.scales() > 0).all()
 
 
+GRID = np.tile(np.arange(-6, 7) / 7, 30)
+
+
+@pytest.mark.parametrize(
+    ("values", "largest"),
+    [
+        ([*np.linspace(-0.08, 0.08, 40_000), 1], 0.1),
+        ([*0.5 * GRID, 1], 0.5),
+        ([*GRID, 1], 1),
+        ([*1.02 * GRID, -1], 1),
+    ],
+    ids=["finer than any", "half", "whole", "wider than any"],
+)
+def test_ranges_of_few_bits_start_where_rounding_costs_least_from_a_tenth_to_the_whole(values: list, largest: float) -> None:
+    kernel = TiedKernel(len(values), 1, name="kernel")
+    kernel.variable.assign(np.array(values, np.float32)[:, None])
+    kernel.attach_quantizer("tensor", 4)
+    assert kernel.largest.numpy() == pytest.approx(largest, rel=1e-6)
+
+
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 def test_weights_approach_the_integers_that_they_round_to(granularity: str) -> None:
     kernel = quantized(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32), granularity, bits=4)
@@ -167,6 +187,13 @@ def test_where_every_pair_exceeds_coarser_integers_cost_less_than_halved_ones():
     assert 1 <= quantized_kernel(spread).headroom < 1.5
 
 
+@pytest.mark.parametrize(("wide", "found"), [(1, 1), (1.25, 1.25), (1.5, 1.5), (2, 2), (65 / 32, 63 / 32)])
+def test_the_headroom_is_found_at_which_pairs_and_lone_weights_are_integers_up_to_2(wide: float, found: float):
+    lone = [value for step in range(1, 60, 2) for value in (step, 0)]
+    values = np.array([*lone, *[64] * 20, 127 / wide, 0], np.float32)[:, None] * np.float32(wide / 127)
+    assert quantized_kernel(np.minimum(values, 1)).headroom == found
+
+
 def test_a_pair_at_its_limit_trains_by_the_difference_of_its_gradients():
     kernel = quantized_kernel(np.array([[1.0], [0.9], [0.4], [0.2]], np.float32))
     kernel.headroom = 1.0
@@ -175,6 +202,15 @@ def test_a_pair_at_its_limit_trains_by_the_difference_of_its_gradients():
         total = tf.reduce_sum(kernel() * [[3.0], [1.0], [5.0], [7.0]])
     assert kernel.integers().ravel().tolist() == [70, 58, 51, 25]
     np.testing.assert_allclose(tape.gradient(total, kernel.variable), [[1], [-1], [5], [7]], atol=1e-5)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("second", "held"), [(28, [100, 28]), (29, [99, 29]), (30, [99, 29])])
+def test_a_pair_of_either_sign_moves_from_one_above_its_limit(second: int, held: list[int], sign: int):
+    kernel = quantized_kernel(sign * np.array([[100], [second], [127], [0]], np.float32))
+    kernel.headroom = 1.0
+    kernel.follow()
+    assert (sign * kernel.integers()).ravel().tolist() == [*held, 127, 0]
 
 
 def test_integers_that_are_set_obey_and_are_held_as_the_weights():
@@ -195,6 +231,7 @@ def test_a_kernel_knows_its_shape_and_trains_its_variable_alone() -> None:
     kernel = TiedKernel(*SHAPE, name="kernel")
     assert (kernel.inputs, kernel.units, kernel.bits, kernel.trains_scales) == (7, 4, 8, False)
     assert TiedKernel(*SHAPE, name="kernel", l2=0.5).losses and not kernel.losses
+    np.testing.assert_array_equal(kernel.variable, TiedKernel(*SHAPE, name="other", seed=0).variable)
     kernel.set_mask(np.ones(SHAPE))
     kernel.set_clusters(np.arange(28, dtype=np.uint8).reshape(SHAPE))
     assert [id(variable) for variable in kernel.trainable_variables] == [id(kernel.variable)]
@@ -253,6 +290,7 @@ def test_integers_that_are_set_are_those_that_come_back(granularity: str, bits: 
 def test_the_scales_follow_only_when_they_are_asked_to() -> None:
     kernel = quantized(np.eye(*SHAPE, dtype=np.float32), "tensor")
     kernel.variable.assign(2 * np.eye(*SHAPE, dtype=np.float32))
+    kernel()
     kernel.integers()
     assert kernel.scales()[0] == np.float32(1) / np.float32(127)
     kernel.follow()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import lower
-from tiedae.export.program import BYTE, SIGMOID_OUTPUT, Dense, Interleave, Product, Rescale
+from tiedae.export.program import BYTE, SIGMOID_OUTPUT, Activate, AddBias, Dense, Interleave, Product, Rescale
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
 
@@ -124,6 +128,64 @@ def test_an_accumulator_that_could_overflow_is_refused() -> None:
         lower(model, "p", form="split")
 
 
+@pytest.mark.parametrize(("part", "index", "name", "terms"), [("encoder", 0, "encoder_0", 24), ("decoder", 1, "y", 12)])
+def test_an_accumulator_may_be_as_large_as_32_bits_hold(
+    monkeypatch: pytest.MonkeyPatch, part: str, index: int, name: str, terms: int
+) -> None:
+    model = quantized("relu", "linear", form="fused")
+    layer, program = getattr(model, part).stack[index], lower(model, "p", form="fused")
+    source = program.quantization("x" if part == "encoder" else "decoder_1").scale
+    step = np.float64(np.float32(source) * np.float32(program.kernels["kernel_0"].decode_scale))
+    room = 2**31 - 1 - terms * 255 * 127
+    for steps in (room, -room):
+        monkeypatch.setattr(layer, "bias", SimpleNamespace(numpy=lambda steps=steps: np.full(3, steps * step)))
+        assert (lower(model, "p", form="fused").constants[f"{name}.bias"] == steps).all()
+    monkeypatch.setattr(layer, "bias", SimpleNamespace(numpy=lambda: np.full(3, (room + 1) * step)))
+    with pytest.raises(ExportError, match=f"layer {name}: {terms} products and the bias can leave a 32-bit accumulator"):
+        lower(model, "p", form="fused")
+
+
+@pytest.mark.parametrize(
+    ("wide", "scales"),
+    [
+        ("decoder_1.product", {"decoder_1": 2.0**-7}),
+        ("decoder_1.bias", {"decoder_1": 2.0**-7, "decoder_1.product": 2.0**-16}),
+        ("decoder_1", {"decoder_1.product": 2.0**-9, "decoder_1.bias": 2.0**-9}),
+    ],
+)
+def test_scales_of_a_sum_and_its_terms_keep_to_the_ratios_of_an_addition(wide: str, scales: dict[str, float]) -> None:
+    model = quantized("relu", "sigmoid")
+    model.quantizers.variables_of[wide]["min_var"].assign(0)
+    model.quantizers.variables_of[wide]["max_var"].assign(1e9)
+    program = lower(model, "p", form="split")
+    (sum_,) = (operation for operation in program.decoder if isinstance(operation, AddBias) and operation.y == "decoder_1")
+    got = {"decoder_1.bias": sum_.quantization.scale} | {name: program.quantization(name).scale for name in (sum_.x, sum_.y)}
+    assert got[wide] == np.float32(1e9 / 255)
+    assert {name: got[name] / got[wide] for name in scales} == scales
+
+
+@pytest.mark.parametrize(
+    ("activation", "whole", "operations"),
+    [("relu", True, [Product]), ("relu", False, [Product, Activate]), ("linear", False, [Product])],
+)
+def test_a_product_without_bias_is_its_own_activation_where_integers_saturate(
+    activation: str, whole: bool, operations: list[type]
+) -> None:
+    layers = (LayerConfig(12, activation, False), LayerConfig(5, "linear", False))
+    model = quantized(activation, "linear", use_bias=False) if whole else TiedAutoencoder(ModelConfig(layers, "linear", 24))
+    found = [type(each) for each in lower(model, "p", form="split").decoder]
+    assert found == [*operations, Product]
+
+
+@pytest.mark.parametrize("share", [1 / 255, 1e-3])
+def test_the_factor_of_a_unit_of_small_scale_is_one(share: float) -> None:
+    model = quantized("relu", "sigmoid", granularity="unit")
+    for kernel in model.kernels:
+        kernel.largest.assign(np.where(np.arange(kernel.units) == 0, share, 1))
+    program = lower(model, "p", form="split")
+    assert [program.constants[f"{name}.factors"].min() for name in ("decoder_1", "y")] == [1, 1]
+
+
 def test_a_model_that_is_quantized_in_part_is_refused() -> None:
     """It was lowered to float kernels of full precision, which the model does not compute with."""
     model = TiedAutoencoder(ModelConfig((LayerConfig(5),), "sigmoid", 24))
@@ -184,3 +246,8 @@ def test_the_decoder_brings_the_scales_of_two_units_or_more(code: int) -> None:
     program = lower(quantized("relu", "linear", granularity="unit", code=code), "p", form="fused")
     rescaled = [operation.x for operation in program.decoder if isinstance(operation, Rescale)]
     assert rescaled == ["code", "decoder_1"][code == 1 :]
+
+
+def test_importing_it_loads_no_tensorflow() -> None:
+    code = "import sys, tiedae.export.lowering; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
