@@ -14,7 +14,7 @@ one stated rounding per operation:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -99,7 +99,7 @@ def clamp(activation: str, quantization: Quantization) -> tuple[int, int]:
     return low, high
 
 
-def product_multiplier(x: Quantization, kernel_scales: np.ndarray | float, y: Quantization) -> np.ndarray:
+def product_multiplier(x: Quantization, kernel_scales: Sequence[float] | float, y: Quantization) -> np.ndarray:
     """The float32 multiplier (s_x · s_w) / s_y, in the order in which the runtimes compute it."""
     return np.float32(x.scale) * np.asarray(kernel_scales, np.float32) / np.float32(y.scale)
 
@@ -115,7 +115,7 @@ def _dense(program: Program, operation: Dense, x: np.ndarray) -> np.ndarray:
     accumulator = _accumulate(x, source.zero_point, values.T if operation.transposed else values)
     if operation.bias is not None:
         accumulator += program.constants[operation.bias]
-    scales = kernel.decode_scale if operation.transposed else np.array(kernel.scales, np.float32)
+    scales = kernel.decode_scales if operation.transposed else kernel.encode_scales
     multiplier = product_multiplier(source, scales, target)
     return requantize(accumulator, multiplier, target.zero_point, *clamp(operation.activation, target))
 

@@ -89,7 +89,7 @@ class _Lowering:
         quantizers = self.model.quantizers
         if quantization is None and quantizers is not None:
             quantization = Quantization.from_range(*self.ranges[name], quantizers.spec.bits_of(name))
-        self.tensors[name] = Tensor(name, size, quantization)
+        self.tensors[name] = Tensor(name, (size,), quantization)
         return name
 
     def coarsen(self, name: str, least: float) -> None:
@@ -100,7 +100,7 @@ class _Lowering:
 
     def accumulator_step(self, x: str, kernel: Kernel) -> float:
         """The real value of one integer of a product, the coarsest unit's; 0 in a float program."""
-        return self.scale(x) * kernel.decode_scale if self.quantized else 0.0
+        return self.scale(x) * kernel.decode_scales[0] if self.quantized else 0.0
 
     def encoder_layer(self, layer: TiedDense, x: str) -> list[Operation]:
         kernel = self.kernels[layer.kernel.name]
@@ -165,7 +165,7 @@ class _Lowering:
         """float32, or int32 in steps of the product: scale of x · scale of the kernel."""
         if not self.quantized:
             return real
-        scales = np.float32(kernel.decode_scale) if transposed else np.array(kernel.scales, np.float32)
+        scales = np.array(kernel.decode_scales if transposed else kernel.encode_scales, np.float32)
         steps = np.rint(real.astype(np.float64) / (np.float32(self.scale(x)) * scales))
         terms = kernel.units if transposed else kernel.inputs
         room = 2**31 - 1 - terms * 255 * 127
@@ -207,7 +207,7 @@ def interleaved(program: Program, ways: int) -> Program:
     renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
     encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
     body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
-    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].size // ways)
+    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].shape[0] // ways)
     return replace(
         program,
         tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},

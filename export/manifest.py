@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def program_from_json(name: str, written: Mapping[str, Any], constants: Mapping[
     """
     return Program(
         name,
-        {key: Tensor(key, value["size"], _quantization(value["quantization"])) for key, value in written["tensors"].items()},
+        {key: Tensor(key, (value["size"],), _quantization(value["quantization"])) for key, value in written["tensors"].items()},
         {key: Kernel(**{**value, "scales": tuple(value["scales"])}) for key, value in written["kernels"].items()},
         tuple(_parse_operation(operation) for operation in written["encoder"]),
         tuple(_parse_operation(operation) for operation in written["decoder"]),
@@ -85,7 +86,7 @@ def program_from_json(name: str, written: Mapping[str, Any], constants: Mapping[
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:
     quantization = tensor.quantization
-    return {"size": tensor.size, "quantization": None if quantization is None else dataclasses.asdict(quantization)}
+    return {"size": math.prod(tensor.shape), "quantization": None if quantization is None else dataclasses.asdict(quantization)}
 
 
 def _operation(operation: Operation) -> dict[str, Any]:

@@ -106,19 +106,19 @@ TANH_OUTPUT = Quantization(1 / 128, 128)
 
 @dataclass(frozen=True)
 class Tensor:
-    """An activation of `size` values per sample; float32 where `quantization` is None, else uint8."""
+    """An activation, one array of `shape` per sample; float32 where `quantization` is None, else uint8."""
 
     name: str
-    size: int
+    shape: tuple[int, ...]
     quantization: Quantization | None = None
 
     def require(self, values: np.ndarray, source: str) -> None:
-        """Raise DataError, naming `source`, unless these are values of this tensor: [batch, size], of its dtype and range."""
+        """Raise DataError, naming `source`, unless these are values of this tensor: [batch, *shape], of its dtype and range."""
         dtype = "float32" if self.quantization is None else "uint8"
-        right = f"{source}: {self.name} must be {dtype} [batch, {self.size}]"
+        right = f"{source}: {self.name} must be {dtype} [batch, {', '.join(map(str, self.shape))}]"
         if not isinstance(values, np.ndarray):
             raise DataError(f"{right}, got {type(values).__name__}")
-        if values.dtype != dtype or values.ndim != 2 or values.shape[1] != self.size:
+        if values.dtype != dtype or values.shape[1:] != self.shape:
             hint = f"; program.quantization({self.name!r}).quantize makes it of real values" if dtype == "uint8" else ""
             raise DataError(f"{right}, got {values.dtype} {list(values.shape)}{hint if values.dtype != dtype else ''}")
         if self.quantization is None:
@@ -154,9 +154,14 @@ class Kernel:
         return kernel_bounds(self.bits)
 
     @property
-    def decode_scale(self) -> float:
-        """The one scale of the integers where the decoder consumes them (the rest of a unit's scale is in `Rescale`)."""
-        return max(self.scales)
+    def encode_scales(self) -> tuple[float, ...]:
+        """The scales of the integers where the encoder consumes them."""
+        return self.scales
+
+    @property
+    def decode_scales(self) -> tuple[float, ...]:
+        """Those where the decoder does: one, the largest (the rest of a unit's scale is in `Rescale`)."""
+        return (max(self.scales),) if self.scales else ()
 
 
 @dataclass(frozen=True)
@@ -322,7 +327,7 @@ def _require_integers(kernel: Kernel, values: np.ndarray) -> None:
 
 
 def _require_parts(operation: Interleave, x: Tensor, y: Tensor) -> None:
-    if not isinstance(operation.ways, int) or operation.ways < 1 or x.size % operation.ways:
-        raise ExportError(f"interleave to {y.name}: got {operation.ways!r} parts, must be a divisor of {x.size}")
-    if (x.size, x.quantization) != (y.size, y.quantization):
+    if not isinstance(operation.ways, int) or operation.ways < 1 or x.shape[0] % operation.ways:
+        raise ExportError(f"interleave to {y.name}: got {operation.ways!r} parts, must be a divisor of {x.shape[0]}")
+    if (x.shape, x.quantization) != (y.shape, y.quantization):
         raise ExportError(f"interleave to {y.name}: its size and quantization must be those of {x.name}")

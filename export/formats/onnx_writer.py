@@ -182,7 +182,7 @@ class _Graph:
         return "uint8" if self.program.quantized else "float32"
 
     def port(self, name: str) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, _ELEMENTS[self.dtype(name)], ["batch", self.program.tensors[name].size])
+        return helper.make_tensor_value_info(name, _ELEMENTS[self.dtype(name)], ["batch", *self.program.tensors[name].shape])
 
     def inner(self, name: str) -> str:
         """The name, in the file, of a tensor of the program in the program's own dtype."""
@@ -256,12 +256,10 @@ class _Graph:
 def _dense(graph: _Graph, operation: Dense) -> None:
     program, name = graph.program, operation.kernel
     kernel = program.kernels[name]
-    if operation.transposed or len(kernel.scales) == 1:
-        scales = np.float32(kernel.decode_scale)
-        suffix = ""
-    else:
-        scales = np.array(kernel.scales, np.float32)
-        suffix = ".unit"
+    scales = np.array(kernel.decode_scales if operation.transposed else kernel.encode_scales, np.float32)
+    suffix = ".unit" if len(scales) > 1 else ""
+    if not suffix:
+        scales = scales[0]
     zero, dtype = (UNSIGNED, np.uint8) if name in program.exceeding_pairs else (0, np.int8)
     inputs = [
         graph.kernel(name),
@@ -312,7 +310,7 @@ def _requantize(graph: _Graph, operation: Requantize) -> None:
 
 
 def _interleave(graph: _Graph, operation: Interleave) -> None:
-    size = graph.program.tensors[operation.x].size
+    (size,) = graph.program.tensors[operation.x].shape
     shapes = {"parts": (0, operation.ways, size // operation.ways), "row": (0, size)}  # 0: the batch as it is
     parts, row = (graph.constant(f"{operation.y}.{end}", shape, np.int64) for end, shape in shapes.items())
     split = graph.node("Reshape", [graph.inner(operation.x), parts], f"{operation.y}.split")

@@ -132,7 +132,7 @@ def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.nd
 
 def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
     """Every use of the kernel has its scales or the decoder's one, and stands for the program's integers as they are."""
-    allowed = {kernel.scales, (kernel.decode_scale,)} if kernel.scales else {()}
+    allowed = {kernel.encode_scales, kernel.decode_scales}
     for view in views:
         if view.scales not in allowed:
             got, right = _brief(view.scales), " or ".join(sorted(map(_brief, allowed)))

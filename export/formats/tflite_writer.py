@@ -143,7 +143,7 @@ class _Graph:
 
     def _activation(self, name: str, label: str, dtype: str, shape: tuple[int, ...] = ()) -> int:
         tensor = self.program.tensors[name]
-        shape = shape or (tensor.size,)
+        shape = shape or tensor.shape
         quantization = None
         if dtype != "float32" and tensor.quantization is not None:
             zero_point = tensor.quantization.zero_point - (128 if dtype == "int8" else 0)
@@ -160,7 +160,7 @@ class _Graph:
         if own is None or own.bits == 8:
             return self.inner(name)
         shifted = _quantization([own.scale], [own.zero_point + 127 - own.top])
-        return self._tensor(name + SHIFTED, (1, tensor.size), self.dtype, shifted, signature=(-1, tensor.size))
+        return self._tensor(name + SHIFTED, (1, *tensor.shape), self.dtype, shifted, signature=(-1, *tensor.shape))
 
     def kernel(self, name: str) -> np.ndarray:
         """The values of a kernel as the file holds them, [units, inputs]."""
@@ -289,12 +289,12 @@ def _dense(graph: _Graph, operation: Dense) -> None:
         )
     kernel = program.kernels[operation.kernel]
     values = graph.kernel(kernel.name)
-    inputs = [graph.inner(operation.x), graph.constant(kernel.name, values, _scaled(kernel.scales)), -1]
+    inputs = [graph.inner(operation.x), graph.constant(kernel.name, values, _scaled(kernel.encode_scales)), -1]
     if operation.bias is not None:
         quantization = None
         source = program.tensors[operation.x].quantization
         if source is not None:
-            scales = np.float32(source.scale) * np.array(kernel.scales, np.float32)
+            scales = np.float32(source.scale) * np.array(kernel.encode_scales, np.float32)
             quantization = _quantization(scales.tolist(), [0] * len(scales))
         inputs[2] = graph.constant(operation.bias, program.constants[operation.bias], quantization)
     options = FullyConnectedOptions(fusedActivationFunction=_fused(operation))
@@ -309,7 +309,7 @@ def _dense(graph: _Graph, operation: Dense) -> None:
 def _product(graph: _Graph, operation: Product) -> None:
     kernel = graph.program.kernels[operation.kernel]
     values, label = graph.kernel(kernel.name), f"{kernel.name}.decode"
-    quantization = _scaled([kernel.decode_scale] if kernel.scales else [])
+    quantization = _scaled(kernel.decode_scales)
     right = graph.constant(label, values, quantization)
     if quantization is not None and is_packed(values):
         right = graph.unpacked(label, values.shape, right, quantization)
@@ -363,7 +363,7 @@ def _requantize(graph: _Graph, operation: Requantize) -> None:
 
 
 def _interleave(graph: _Graph, operation: Interleave) -> None:
-    size = graph.program.tensors[operation.x].size
+    (size,) = graph.program.tensors[operation.x].shape
     rows = size // operation.ways
     parts = graph.between(f"{operation.y}.split", operation.x, (operation.ways, rows))
     turned = graph.between(f"{operation.y}.turned", operation.x, (rows, operation.ways))

@@ -110,7 +110,7 @@ def _kernels(contents: Mapping[str, Contents], kernels: Sequence[Mapping[str, An
 
 
 def _gives(program: Program, golden: Mapping[str, np.ndarray], tolerance: float) -> bool:
-    if any(program.constants[name].shape != (program.tensors[_target(program, name)].size,) for name in _biases(program)):
+    if any(program.constants[name].shape != program.tensors[_target(program, name)].shape for name in _biases(program)):
         return False
     with np.errstate(invalid="ignore", over="ignore"):
         values = execute(program, "reconstruct", golden["x"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def described(program: Program) -> Iterator[str]:
             yield " ".join([type(operation).__name__, *(text for each in texts for text in each)])
     for name in sorted(program.tensors):
         tensor = program.tensors[name]
-        yield " ".join([name, str(tensor.size), *affine(tensor.quantization)])
+        yield " ".join([name, str(math.prod(tensor.shape)), *affine(tensor.quantization)])
     for name in sorted(program.kernels):
         kernel = program.kernels[name]
         yield " ".join([name, str(kernel.inputs), str(kernel.units), str(kernel.bits), *(s.hex() for s in kernel.scales)])

@@ -76,7 +76,7 @@ def test_the_accumulator_the_product_and_the_result_are_rounded_to_nearest_even(
 
 def addition(x: Quantization, bias: Quantization, y: Quantization, values: list[int], activation: str = "linear") -> Program:
     """The decoder of this program is one addition of a bias."""
-    tensors = {name: Tensor(name, len(values), scale) for name, scale in (("x", x), ("code", x), ("y", y))}
+    tensors = {name: Tensor(name, (len(values),), scale) for name, scale in (("x", x), ("code", x), ("y", y))}
     operations = (AddBias("x", "code", "b", bias, "linear"),), (AddBias("code", "y", "b", bias, activation),)
     return Program("p", tensors, {}, *operations, {"b": np.array(values, np.uint8)})
 
@@ -107,7 +107,7 @@ def test_a_range_holds_zero_exactly_and_its_values_to_a_step(low: float, high: f
 @given(x_scale=SCALES, bias_scale=SCALES, y_scale=SCALES, zeros=st.tuples(*[st.integers(0, 255)] * 3))
 def test_an_addition_is_within_half_a_step_of_the_real_sum(x_scale, bias_scale, y_scale, zeros) -> None:
     x, bias, y = (Quantization(float(s), z) for s, z in zip((x_scale, bias_scale, y_scale), zeros, strict=True))
-    tensors = {"x": Tensor("x", 8, x), "code": Tensor("code", 8, x), "y": Tensor("y", 8, y)}
+    tensors = {"x": Tensor("x", (8,), x), "code": Tensor("code", (8,), x), "y": Tensor("y", (8,), y)}
     rng = np.random.default_rng(0)
     constants = {"b": rng.integers(0, 256, 8).astype(np.uint8)}
     operation = AddBias("code", "y", "b", bias, "linear")
@@ -146,7 +146,7 @@ EVERY_BYTE = np.arange(256, dtype=np.uint8)[None]
 def test_rescaling_and_requantizing_are_the_nearest_integer(scales, zeros, factor) -> None:
     """Scales are multiples of 1/64 and products small, so that float64 is exact; ties go to even."""
     x, factors, y = (Quantization(scale / 64, zero) for scale, zero in zip(scales, zeros, strict=True))
-    tensors = {"x": Tensor("x", 256, x), "code": Tensor("code", 256, y), "y": Tensor("y", 256, y)}
+    tensors = {"x": Tensor("x", (256,), x), "code": Tensor("code", (256,), y), "y": Tensor("y", (256,), y)}
     constants = {"f": np.full(256, factor, np.uint8)}
     program = Program("p", tensors, {}, (Rescale("x", "code", "f", factors),), (Requantize("code", "y"),), constants)
     steps = EVERY_BYTE.astype(np.int64) - x.zero_point

@@ -128,7 +128,7 @@ def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.nda
     signature = max(recipe.export.signatures, key=("decode", "encode", "reconstruct").index)
     port = program.part(signature)[1]
     dtype = {"x": io, "code": "uint8" if program.quantized else "float32"}[port]
-    return signature, np.zeros((1, program.tensors[port].size), dtype)
+    return signature, np.zeros((1, *program.tensors[port].shape), dtype)
 
 
 def losses(archives: Mapping[str, Path]) -> dict[str, list[float]]:

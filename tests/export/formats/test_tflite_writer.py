@@ -123,7 +123,7 @@ def test_ports(options, io, dtypes):
     for signature in signatures.values():
         for port in (*signature.inputs, *signature.outputs):
             tensor = program.tensors[port.name]
-            assert (port.dtype, port.shape) == (right[port.name], (None, tensor.size))
+            assert (port.dtype, port.shape) == (right[port.name], (None, *tensor.shape))
             if port.dtype == "float32":
                 assert (port.scale, port.zero_point) == (None, None)
             else:
