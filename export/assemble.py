@@ -20,6 +20,7 @@ from . import manifest as manifests
 from .bundle import PROGRAM_FILE, Programs, describe_files, is_model, model_files, npy, port_dtype, program_file, write_files
 from .lowering import lower
 from .manifest import dump
+from .operations.interleave import interleaved_parts
 from .parity.fidelity import Fidelity, warnings_of
 from .parity.keras_device import Device, keras_device, on_device
 from .parity.keras_layers import keras_layers
@@ -187,7 +188,7 @@ def _manifest(
             "widths": list(model.widths),
             "activations": [layer.activation for layer in model.layers],
             "output_activation": model.output_activation,
-            "interleave": integer.interleave,
+            "interleave": interleaved_parts(integer),
             "sparsity": {name: float(1 - mask.mean()) for name, mask in masks.items()},
         },
         "kernels": [

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from ..compress.affine import Quantization, signed, unsigned
 from ..compress.errors import FormatError
 from .inputs import USUAL
 from .parity.expected import Expected, expect
-from .program import Program, Quantization
+from .program import Program
 
 FLOATS = ("code.f32", "y.f32")
 ALWAYS = ("x", "code", "y", *FLOATS)
@@ -58,14 +59,14 @@ def port_values(q: np.ndarray, quantization: Quantization, dtype: str) -> np.nda
     """The program's uint8 as a port of this dtype gives it."""
     if dtype == "float32":
         return quantization.dequantize(q)
-    return q if dtype == "uint8" else (q ^ 128).view(np.int8)
+    return q if dtype == "uint8" else signed(q)
 
 
 def program_values(values: np.ndarray, quantization: Quantization) -> np.ndarray:
     """The program's uint8 behind values of a port, to the nearest step."""
     if values.dtype == np.float32:
         return quantization.quantize(values)
-    return values.view(np.uint8) ^ 128 if values.dtype == np.int8 else values
+    return unsigned(values)
 
 
 def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

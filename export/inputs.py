@@ -15,7 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from .program import Program, Quantization, require_real
+from ..compress.affine import Quantization, require_real
+from .program import Program
 
 Conversion = Literal["divide", "multiply", "away"]
 

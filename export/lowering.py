@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..compress.affine import BYTE, Quantization
 from ..compress.errors import ExportError
 from ..compress.integers import exceeding_pairs
-from .program import (
-    BYTE,
-    Activate,
-    AddBias,
-    Dense,
-    Interleave,
-    Kernel,
-    Operation,
-    Product,
-    Program,
-    Quantization,
-    Requantize,
-    Rescale,
-    Tensor,
-)
+from .operations import Activate, AddBias, Dense, Operation, Product, Requantize, Rescale
+from .operations.functions import FUNCTIONS
+from .operations.interleave import interleave
+from .program import Kernel, Program, Tensor
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
@@ -32,8 +22,6 @@ if TYPE_CHECKING:
     from ..compress.layers import TiedDense
 
 Form = Literal["fused", "split"]
-
-FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
 
 
 def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
@@ -48,7 +36,7 @@ def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
     lowering = _Lowering(model, form)
     program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
     config = model.config
-    return program if config.interleave in (1, config.inputs) else interleaved(program, config.interleave)
+    return program if config.interleave in (1, config.inputs) else interleave(program, config.interleave)
 
 
 class _Lowering:
@@ -179,7 +167,7 @@ class _Lowering:
         chain = [Quantization.from_range(*span) for span in self.fixed(name)]
         rest: list[Operation] = []
         linear = name
-        if layer.activation not in FUSED_ACTIVATIONS:
+        if not FUNCTIONS[layer.activation].fused:
             linear = self.tensor(f"{name}.linear", size)
             if len(chain) == 2:
                 self.tensor(f"{name}.raw", size, chain[0])
@@ -197,31 +185,12 @@ class _Lowering:
         return fixed_ranges(self.model.config, replace(self.model.quantizers.spec, form=self.form)).get(name, ())
 
 
-def interleaved(program: Program, ways: int) -> Program:
-    """The same with its samples in their own order; before, they had that of the first kernel's rows.
-
-    The output is put back before a last `Requantize`, which a file may join with the conversion at its port.
-    """
-    ahead = -1 if isinstance(program.decoder[-1], Requantize) else len(program.decoder)
-    body, tail = program.decoder[:ahead], program.decoder[ahead:]
-    renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
-    encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
-    body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
-    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].shape[0] // ways)
-    return replace(
-        program,
-        tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},
-        encoder=(Interleave("x", renamed["x"], ways), *encoder),
-        decoder=(*body, back, *tail),
-    )
-
-
 def _at_least(quantization: Quantization, scale: float) -> Quantization:
     return replace(quantization, scale=float(np.float32(max(quantization.scale, scale))))
 
 
 def _fused(layer: TiedDense) -> str:
-    return layer.activation if layer.activation in FUSED_ACTIVATIONS else "linear"
+    return layer.activation if FUNCTIONS[layer.activation].fused else "linear"
 
 
 RATIOS = (2.0**-9, 2.0**7)

@@ -12,27 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from ..compress.affine import Quantization
 from ..compress.errors import FormatError
-from .program import (
-    Activate,
-    AddBias,
-    Dense,
-    Interleave,
-    Kernel,
-    Operation,
-    Product,
-    Program,
-    Quantization,
-    Requantize,
-    Rescale,
-    Tensor,
-)
+from .operations import OPERATIONS, Operation
+from .program import Kernel, Program, Tensor
 
 SCHEMA = 1
 FILE = "manifest.json"
-OPERATIONS: Mapping[str, type] = {
-    operation.__name__: operation for operation in (Dense, Product, AddBias, Rescale, Activate, Requantize, Interleave)
-}
 
 
 def sha256_of(values: np.ndarray) -> str:

@@ -27,6 +27,7 @@ from .formats.copies import copies
 from .formats.storage import Finding, prove, shared_values
 from .interpreter import execute
 from .manifest import describe_kernels, sha256_of
+from .operations.interleave import interleaved_parts
 from .parity.attribution import attribute
 from .parity.comparison import compare
 from .parity.crossing import measure_crossing
@@ -254,7 +255,7 @@ def _check_manifest(
     findings.same("manifest kernels", said, found)
     tensors = {name: asdict(reference.quantization(name)) for name in ("x", "code", "y")}
     findings.same("manifest tensors", manifest["tensors"], tensors)
-    findings.same("manifest interleave", manifest["model"].get("interleave", 1), reference.interleave)
+    findings.same("manifest interleave", manifest["model"].get("interleave", 1), interleaved_parts(reference))
     described = describe_files(bundle.path, list(contents), contents)
     for name, found_file in described.items():
         stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}

@@ -10,24 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 from tiedae.compress.integers import kernel_bounds, within_pairs
 from tiedae.export.interpreter import execute
-from tiedae.export.lowering import interleaved
-from tiedae.export.program import (
-    BYTE,
-    SIGMOID_OUTPUT,
-    TANH_OUTPUT,
-    Activate,
-    AddBias,
-    Dense,
-    Kernel,
-    Product,
-    Program,
-    Quantization,
-    Requantize,
-    Rescale,
-    Tensor,
-)
+from tiedae.export.operations import Activate, AddBias, Dense, Product, Requantize, Rescale
+from tiedae.export.operations.interleave import interleave as interleave_program
+from tiedae.export.program import Kernel, Program, Tensor
 
 settings.register_profile("tiedae", derandomize=True, deadline=None)
 settings.load_profile("tiedae")
@@ -60,7 +48,7 @@ def build_program(
     if pairs and quantized and bits == 8:
         held = {name: within_pairs(program.constants[name]) for name in program.kernels}
         program = dataclasses.replace(program, constants={**program.constants, **held})
-    return program if interleave == 1 else interleaved(program, interleave)
+    return program if interleave == 1 else interleave_program(program, interleave)
 
 
 def _plain_program(

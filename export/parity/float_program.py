@@ -16,7 +16,8 @@ import numpy as np
 from ..formats.contents import Contents
 from ..interpreter import execute
 from ..manifest import sha256_of
-from ..program import Dense, Operation, Program, Requantize, Rescale
+from ..operations import Operation
+from ..program import Program
 from .comparison import LEAST_SCALE
 
 BIAS8 = "8"
@@ -43,12 +44,12 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
         kept: list[Operation] = []
         for operation in part:
             source = renamed.get(operation.x, operation.x)
-            if isinstance(operation, Rescale):
-                renamed[operation.y] = source
-            elif isinstance(operation, Requantize):
-                kept[-1] = replace(kept[-1], y=operation.y)
-            else:
+            if not operation.integer_only:
                 kept.append(replace(operation, x=source))
+            elif operation.y == "y":
+                kept[-1] = replace(kept[-1], y="y")
+            else:
+                renamed[operation.y] = source
         return tuple(kept)
 
     encoder, decoder = plain(integer.encoder), plain(integer.decoder)
@@ -59,8 +60,10 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
     return Program(integer.name, tensors, kernels, encoder, decoder, used)
 
 
-def _biases(program: Program) -> tuple[str, ...]:
-    return tuple(op.bias for op in program.operations if isinstance(op, Dense) and op.bias is not None)
+def _biases(program: Program) -> dict[str, str]:
+    """The tensor that each bias is added to, by the bias' name."""
+    biases = ((getattr(operation, "bias", None), operation.y) for operation in program.operations)
+    return {bias: y for bias, y in biases if bias is not None}
 
 
 def read_float_program(
@@ -110,16 +113,12 @@ def _kernels(contents: Mapping[str, Contents], kernels: Sequence[Mapping[str, An
 
 
 def _gives(program: Program, golden: Mapping[str, np.ndarray], tolerance: float) -> bool:
-    if any(program.constants[name].shape != program.tensors[_target(program, name)].shape for name in _biases(program)):
+    if any(program.constants[name].shape != program.tensors[y].shape for name, y in _biases(program).items()):
         return False
     with np.errstate(invalid="ignore", over="ignore"):
         values = execute(program, "reconstruct", golden["x"])
         pairs = ((values[name], golden[f"{name}.f32"]) for name in ("code", "y"))
         return all(np.abs(got - want).max() <= tolerance * max(LEAST_SCALE, float(np.abs(want).max())) for got, want in pairs)
-
-
-def _target(program: Program, bias: str) -> str:
-    return next(op.y for op in program.operations if isinstance(op, Dense) and op.bias == bias)
 
 
 def _disagreements(file: str, held: Mapping[str, np.ndarray], program: Program) -> list[Disagreement]:

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...compress.affine import Quantization
 from ...compress.config import VerifyConfig
 from ..golden import program_values
-from ..program import Quantization
 from .comparison import Parity, compare, compare_traced
 from .expected import TRACED_SAMPLES, Expected, layer_outputs
 from .findings import Evidence, Findings, Measured, Subject

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...compress.affine import Quantization
 from ...compress.data import Scaling
 from ..golden import program_values
-from ..program import Quantization
 from .charts import legend, plot
 from .columns import render_column_errors
 from .figures import escape, number, region

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.compress import ExportConfig, TiedAutoencoder
+from tiedae.compress.affine import Quantization
 from tiedae.export import lower
 from tiedae.export.bundle import Programs, model_files
-from tiedae.export.program import Program, Quantization
+from tiedae.export.program import Program
 
 FOLDER = Path(__file__).parents[1] / "gate"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))

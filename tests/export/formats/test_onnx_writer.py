@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
+from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import within_pairs
 from tiedae.export.formats.onnx_writer import EDGE, PAGE, external_kernels, to_onnx, to_onnx_pair
 from tiedae.export.interpreter import execute
-from tiedae.export.program import Activate, Dense, Quantization, Requantize, Rescale, Tensor
+from tiedae.export.operations import Activate, Dense, Requantize, Rescale
+from tiedae.export.program import Tensor
 
 from ...conftest import build_program
 
@@ -275,7 +277,7 @@ def test_clipped_integers_have_a_name_of_their_own():
         ({}, {"opset": 12}, "opset: got 12, must be in 13…23"),
         ({}, {"opset": 24}, "opset: got 24, must be in 13…23"),
         ({}, {"io": "int16"}, "io: got 'int16', must be one of auto, uint8, int8, float32"),
-        ({"quantized": False}, {"io": "uint8"}, "io: got 'uint8', must be float32 in a float program"),
+        ({"quantized": False}, {"io": "uint8"}, "io: got 'uint8', but a float program has float32"),
         ({}, {"external": "../kernels.bin"}, "external data: got '../kernels.bin', must be a file name"),
         ({}, {"external": ""}, "external data: got '', must be a file name"),
     ],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.interpreter import apply, execute
-from tiedae.export.program import Requantize
+from tiedae.export.operations import Requantize
 from tiedae.export.runtimes.litert import CHUNK, RESOLVERS, open_litert
 
 from ..formats.test_tflite_writer import PROGRAMS, split
