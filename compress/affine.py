@@ -53,7 +53,7 @@ def unsigned(q: np.ndarray) -> np.ndarray:
     return q.view(np.uint8) ^ np.uint8(SIGNED_SHIFT) if q.dtype == np.int8 else q
 
 
-def port_dtype(io: str, *, quantized: bool, is_bytes: bool) -> str:
+def port_dtype(io: str, is_bytes: bool, *, quantized: bool = True) -> str:
     """The dtype of `x` and `y` in a file: `io`, where auto is uint8 for bytes and float32 for other data.
 
     Raises ExportError for another `io`, and for integers in a float file.

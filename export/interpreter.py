@@ -10,6 +10,9 @@ import numpy as np
 from .operations import Operation
 from .program import Program
 
+ROWS = 256
+"""Rows executed together: intermediate integers of so many stay in the processor's cache."""
+
 
 def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
     """Run one signature on a batch.
@@ -20,18 +23,13 @@ def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.nda
     """
     operations, source, _ = program.part(signature)
     program.tensors[source].require(x, f"program {program.name}, {signature}")
-    parts = [_execute(program, operations, {source: x[start : start + ROWS]}) for start in range(0, max(len(x), 1), ROWS)]
+    parts = []
+    for start in range(0, max(len(x), 1), ROWS):
+        values = {source: x[start : start + ROWS]}
+        for operation in operations:
+            values[operation.y] = apply(program, operation, values[operation.x])
+        parts.append(values)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-ROWS = 256
-"""Rows executed together: intermediate integers of so many stay in the processor's cache."""
-
-
-def _execute(program: Program, operations: tuple[Operation, ...], values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    for operation in operations:
-        values[operation.y] = apply(program, operation, values[operation.x])
-    return values
 
 
 def apply(program: Program, operation: Operation, x: np.ndarray) -> np.ndarray:

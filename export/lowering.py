@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..compress.layers import TiedDense
 
 Form = Literal["fused", "split"]
+RATIOS = (2.0**-9, 2.0**7)
+"""Between which the scale of a term over that of the sum stays; int8 additions take ratios of 2⁻¹⁰ to 2⁸."""
 
 
 def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
@@ -43,7 +45,13 @@ class _Lowering:
     def __init__(self, model: TiedAutoencoder, form: Form) -> None:
         self.model, self.form = model, form
         self.quantized = model.quantizers is not None
-        self.ranges = _ranges(model)
+        self.fixed: Mapping[str, tuple[tuple[float, float], ...]] = {}
+        self.ranges: Mapping[str, tuple[float, float]] = {}
+        if model.quantizers is not None:
+            from ..compress.quantizers import fixed_ranges
+
+            self.fixed = fixed_ranges(model.config, replace(model.quantizers.spec, form=form))
+            self.ranges = {name: chain[-1] for name, chain in self.fixed.items()} | model.quantizers.ranges()
         self.tensors: dict[str, Tensor] = {}
         self.kernels: dict[str, Kernel] = {}
         self.constants: dict[str, np.ndarray] = {}
@@ -83,7 +91,7 @@ class _Lowering:
     def coarsen(self, name: str, least: float) -> None:
         """Let no step of a tensor be finer than `least`: ranges of dead layers vanish, which no runtime can express."""
         tensor = self.tensors[name]
-        if tensor.quantization is not None and not self.fixed(name):
+        if tensor.quantization is not None and name not in self.fixed:
             self.tensors[name] = replace(tensor, quantization=_at_least(tensor.quantization, least))
 
     def accumulator_step(self, x: str, kernel: Kernel) -> float:
@@ -108,13 +116,11 @@ class _Lowering:
             x = rescaled
         linear, rest = self.activation(layer, kernel.inputs)
         self.coarsen(linear, self.accumulator_step(x, kernel))
-        make = {"fused": self.fused_decoder, "split": self.split_decoder}[self.form]
-        return [*operations, *make(layer, x, linear), *rest]
+        if self.form == "fused":
+            return [*operations, self.dense(layer, x, linear, transposed=True), *rest]
+        return [*operations, *self.split_layer(layer, x, linear), *rest]
 
-    def fused_decoder(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
-        return [self.dense(layer, x, y, transposed=True)]
-
-    def split_decoder(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
+    def split_layer(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
         kernel, activation = self.kernels[layer.kernel.name], _fused(layer)
         if layer.bias is None and (self.quantized or activation == "linear"):
             return [Product(x, y, kernel.name)]  # y's range ends where relu and relu6 do: saturation is the activation
@@ -164,7 +170,7 @@ class _Lowering:
     def activation(self, layer: TiedDense, size: int) -> tuple[str, list[Operation]]:
         """The tensor that the layer's products are written to, and the operations from there to its output."""
         name = layer.tensor_name
-        chain = [Quantization.from_range(*span) for span in self.fixed(name)]
+        chain = [Quantization.from_range(*span) for span in self.fixed.get(name, ())]
         rest: list[Operation] = []
         linear = name
         if not FUNCTIONS[layer.activation].fused:
@@ -177,13 +183,6 @@ class _Lowering:
         self.tensor(name, size, chain[-1] if chain else None)
         return linear, rest
 
-    def fixed(self, name: str) -> tuple[tuple[float, float], ...]:
-        if self.model.quantizers is None:
-            return ()
-        from ..compress.quantizers import fixed_ranges
-
-        return fixed_ranges(self.model.config, replace(self.model.quantizers.spec, form=self.form)).get(name, ())
-
 
 def _at_least(quantization: Quantization, scale: float) -> Quantization:
     return replace(quantization, scale=float(np.float32(max(quantization.scale, scale))))
@@ -191,17 +190,3 @@ def _at_least(quantization: Quantization, scale: float) -> Quantization:
 
 def _fused(layer: TiedDense) -> str:
     return layer.activation if FUNCTIONS[layer.activation].fused else "linear"
-
-
-RATIOS = (2.0**-9, 2.0**7)
-"""Between which the scale of a term over that of the sum stays; int8 additions take ratios of 2⁻¹⁰ to 2⁸."""
-
-
-def _ranges(model: TiedAutoencoder) -> Mapping[str, tuple[float, float]]:
-    """The range of every tensor that is not fixed, and of x."""
-    if model.quantizers is None:
-        return {}
-    from ..compress.quantizers import fixed_ranges
-
-    fixed = {name: chain[-1] for name, chain in fixed_ranges(model.config, model.quantizers.spec).items()}
-    return fixed | model.quantizers.ranges()

@@ -75,17 +75,17 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
     return {"size": math.prod(tensor.shape), "quantization": None if quantization is None else dataclasses.asdict(quantization)}
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
-    return {"op": type(operation).__name__, **dataclasses.asdict(operation)}
-
-
 def _quantization(written: Mapping[str, Any] | None) -> Quantization | None:
     return None if written is None else Quantization(written["scale"], written["zero_point"], written.get("bits", 8))
 
 
+def _operation(operation: Operation) -> dict[str, Any]:
+    return {"op": type(operation).__name__, **dataclasses.asdict(operation)}
+
+
 def _parse_operation(written: Mapping[str, Any]) -> Operation:
     fields = {key: value for key, value in written.items() if key != "op"}
-    if isinstance(fields.get("quantization"), Mapping):
+    if "quantization" in fields:
         fields["quantization"] = _quantization(fields["quantization"])
     return OPERATIONS[written["op"]](**fields)
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from ..compress.affine import port_dtype
 from ..compress.config import ExportConfig, PruneConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError, InputError, NotInstalledError, RecipeError, UnavailableError
 from . import golden as vectors
-from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, port_dtype, read_model
+from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, read_model
 from .formats.contents import Contents
 from .formats.copies import copies
 from .formats.storage import Finding, prove, shared_values
@@ -290,7 +291,7 @@ def _check_golden(
     answered: Mapping[str, Expected] = {}
     if "golden" in manifest:
         config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
-        dtype = port_dtype(config.io, manifest["data"]["dtype"], scaling)
+        dtype = port_dtype(config.io, scaling.is_bytes(manifest["data"]["dtype"]))
         answered = vectors.expectations(programs.by_target(config), scaled, dtype)
         expected = vectors.answers(answered, dtype)
         findings.same("golden arrays", sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected))

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ...compress.affine import unsigned
 from ...compress.errors import InputError
 from .flatbuffer import Flatbuffer
 from .tflite_reader import read_tflite
@@ -101,7 +102,7 @@ def named_activations(entry: Entry, values: Mapping[int, np.ndarray]) -> dict[st
         inner = name.removesuffix(INNER)
         if array.ndim != 2 or array.dtype not in (np.int8, np.uint8, np.float32) or (name == inner and name in found):
             continue
-        found[inner] = (array.view(np.uint8) ^ 128) if array.dtype == np.int8 else array
+        found[inner] = unsigned(array)
     return found
 
 

@@ -18,7 +18,7 @@ Specification: https://onnx.ai/onnx/operators and, for external data, https://on
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -26,7 +26,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ...compress.affine import BYTE, SIGNED_SHIFT, port_dtype, unsigned
+from ...compress.affine import SIGNED_SHIFT, unsigned
 from ...compress.errors import ExportError
 from ...compress.integers import PAIR_LIMIT
 from ..operations.functions import FUNCTIONS
@@ -76,8 +76,7 @@ def to_onnx(
     require_int4(int4)
     if int4 == "packed" and program.quantized and any(kernel.bits <= INT4_BITS for kernel in program.kernels.values()):
         opset = max(opset, PACKED_OPSET)
-    edge = port_dtype(io, quantized=program.quantized, is_bytes=program.tensors["x"].quantization == BYTE)
-    graph = Graph(program, edge, int4)
+    graph = Graph(program, program.port_dtypes(io), int4)
     operations, source, results = program.part(signature)
     graph.enter(source)
     for operation in operations:
@@ -137,11 +136,11 @@ def _places(program: Program, int4: str) -> dict[str, tuple[int, int]]:
 class Graph:
     """The nodes and constants of one model while it is written; a constant is stored once per name.
 
-    `edge` is the dtype of `x` and `y`.
+    `edges` are the dtypes of `x`, `code` and `y`.
     """
 
-    def __init__(self, program: Program, edge: str, int4: str) -> None:
-        self.program, self.edge, self.int4 = program, edge, int4
+    def __init__(self, program: Program, edges: Mapping[str, str], int4: str) -> None:
+        self.program, self.edges, self.int4 = program, edges, int4
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
 
@@ -153,18 +152,12 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def dtype(self, name: str) -> str:
-        """The dtype of an input or output of the model."""
-        if name in ("x", "y"):
-            return self.edge
-        return "uint8" if self.program.quantized else "float32"
-
     def port(self, name: str) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, _ELEMENTS[self.dtype(name)], ["batch", *self.program.tensors[name].shape])
+        return helper.make_tensor_value_info(name, _ELEMENTS[self.edges[name]], ["batch", *self.program.tensors[name].shape])
 
     def inner(self, name: str) -> str:
         """The name, in the file, of a tensor of the program in the program's own dtype."""
-        converted = self.program.quantized and name in ("x", "y") and self.edge != "uint8"
+        converted = self.program.quantized and self.edges.get(name, "uint8") != "uint8"
         return name + EDGE if converted else name
 
     def parameters(self, name: str) -> list[str]:
@@ -189,23 +182,20 @@ class Graph:
 
     def enter(self, name: str) -> None:
         """Convert the model's input to the program's tensor, where their dtypes differ."""
-        if self.inner(name) == name:
-            return
-        if self.edge == "int8":
-            real = self.node("DequantizeLinear", [name, *self.signed_parameters(name)], f"{name}.edge")
+        if self.inner(name) != name:
+            real = name
+            if self.edges[name] == "int8":
+                real = self.node("DequantizeLinear", [name, *self.signed_parameters(name)], f"{name}.edge")
             self.quantize(real, name)
-        else:
-            self.quantize(name, name)
 
     def leave(self, name: str) -> None:
         """Convert the program's tensor to the model's output, where their dtypes differ."""
-        if self.inner(name) == name:
-            return
-        if self.edge == "int8":
-            real = self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], f"{name}.edge")
-            self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
-        else:
-            self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], name)
+        if self.inner(name) != name:
+            signed = self.edges[name] == "int8"
+            inputs = [self.inner(name), *self.parameters(name)]
+            real = self.node("DequantizeLinear", inputs, f"{name}.edge" if signed else name)
+            if signed:
+                self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
 
     def kernel(self, name: str) -> str:
         """The values of a kernel, float32, uint8 or int8, for any number of consumers."""

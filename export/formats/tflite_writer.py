@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ...compress.affine import BYTE, SIGNED_SHIFT, Quantization, port_dtype, signed
+from ...compress.affine import SIGNED_SHIFT, Quantization, signed
 from ...compress.errors import ExportError
 from ..operations.functions import FUNCTIONS
 from ..program import SIGNATURES, Program, require_signature
@@ -35,14 +35,6 @@ INNER = ".int8"
 
 SHIFTED = ".shifted"
 """Suffix of the int8 tensor before the shift that clamps a tensor of less than 8 bits."""
-
-_TYPES = {
-    "float32": schema.TensorType.FLOAT32,
-    "int4": schema.TensorType.INT4,
-    "int8": schema.TensorType.INT8,
-    "uint8": schema.TensorType.UINT8,
-    "int32": schema.TensorType.INT32,
-}
 
 
 def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: str = "auto", int4: str = "packed") -> bytes:
@@ -58,11 +50,10 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
         require_signature(signature)
     if not signatures or len(set(signatures)) != len(signatures):
         raise ExportError(f"signatures: got {tuple(signatures)}, must be some of {', '.join(SIGNATURES)}, each once")
-    io = port_dtype(io, quantized=program.quantized, is_bytes=program.tensors["x"].quantization == BYTE)
+    edges = program.port_dtypes(io)
     require_int4(int4)
-    edges = {"x": io, "code": "uint8" if program.quantized else "float32", "y": io}
     buffers, codes = Buffers(), OperatorCodes()
-    graphs = [_lower(program, name, Graph(program, edges, int4, buffers, codes)) for name in signatures]
+    graphs = [Graph(program, edges, int4, buffers, codes).write(name) for name in signatures]
     return pack(
         [graph.table(name) for graph, name in zip(graphs, signatures, strict=True)],
         [graph.signature(name, index) for index, (graph, name) in enumerate(zip(graphs, signatures, strict=True))],
@@ -144,7 +135,7 @@ class Graph:
         return self.constant(name, values, [quantization.scale], quantization.zero_point - SIGNED_SHIFT)
 
     def is_packed(self, tensor: int) -> bool:
-        return self._tensors[tensor].type == _TYPES["int4"]
+        return self._tensors[tensor].type == schema.TensorType.INT4
 
     def unpacked(self, packed: int) -> int:
         """An int8 tensor of the values of a packed constant."""
@@ -154,6 +145,17 @@ class Graph:
         self.add("DEQUANTIZE", 6, [packed], real)
         self.add("QUANTIZE", 1, [real], integers)
         return integers
+
+    def write(self, signature: str) -> Graph:
+        """The operations of a signature between the conversions at its ports."""
+        operations, source, results = self.program.part(signature)
+        self.enter(source)
+        for operation in operations:
+            operation.to_tflite(self)
+            if operation.y in results:
+                self.leave(operation.y)
+        self.outputs.update((name, self.port(name)) for name in results)
+        return self
 
     def enter(self, name: str) -> None:
         """Make a program tensor an input, and convert it where the dtype of its port is another."""
@@ -182,7 +184,7 @@ class Graph:
             self._tensors.append(
                 Tensor(
                     shape=int32(shape),
-                    type=_TYPES[dtype],
+                    type=getattr(schema.TensorType, dtype.upper()),
                     buffer=buffer,
                     name=label,
                     quantization=quantization,
@@ -230,15 +232,3 @@ class Graph:
 
 def _quantization(scales: Sequence[float] | np.ndarray, zero_point: int) -> QuantizationTable:
     return QuantizationTable(scale=np.array(scales, np.float32), zeroPoint=np.full(len(scales), zero_point, np.int64))
-
-
-def _lower(program: Program, signature: str, graph: Graph) -> Graph:
-    """The graph of one signature: its operations between the conversions at the ports."""
-    operations, source, results = program.part(signature)
-    graph.enter(source)
-    for operation in operations:
-        operation.to_tflite(graph)
-        if operation.y in results:
-            graph.leave(operation.y)
-    graph.outputs.update((name, graph.port(name)) for name in results)
-    return graph

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...compress.affine import signed
 from ...compress.errors import TiedaeError
 from ..formats.contents import Contents
 from ..inputs import Conversion, program_input
@@ -136,7 +137,7 @@ class Subject:
         if dtype == "float32":
             return evidence.scaled
         q = program_input(self.program, evidence.scaled)
-        return q if dtype == "uint8" else (q.astype(np.int16) - 128).astype(np.int8)
+        return q if dtype == "uint8" else signed(q)
 
     @property
     def conversion(self) -> Conversion:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..formats.contents import Contents
+from ..formats.contents import Contents, oriented
 from ..interpreter import execute
 from ..manifest import sha256_of
 from ..operations import Operation
@@ -79,7 +79,7 @@ def read_float_program(
     scaled to model units, `code.f32` and `y.f32`; `tolerance` is relative to the full scale, see `compare`.
     """
     held = {name: _named(integer, each) for name, each in contents.items()}
-    found = _kernels(contents, kernels)
+    found = _kernels(integer, contents, kernels)
     together = {key: values for biases in held.values() for key, values in biases.items()}
     for biases in held.values():
         constants = found | together | biases
@@ -97,18 +97,14 @@ def _named(program: Program, contents: Contents) -> dict[str, np.ndarray]:
     return {names[each.name]: each.values for each in contents.constants if each.name in names}
 
 
-def _kernels(contents: Mapping[str, Contents], kernels: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    wanted = {kernel["sha256_f32"]: kernel["name"] for kernel in kernels}
+def _kernels(integer: Program, contents: Mapping[str, Contents], kernels: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    wanted = {kernel["name"]: kernel["sha256_f32"] for kernel in kernels}
     found: dict[str, np.ndarray] = {}
-    for each in contents.values():
-        for constant in each.constants:
-            if len(found) == len(wanted):
-                return found
-            if constant.values.ndim == 2:
-                for values in (constant.values.T, constant.values):
-                    name = wanted.get(sha256_of(values))
-                    if name is not None:
-                        found.setdefault(name, np.ascontiguousarray(values))
+    for constant in (constant for each in contents.values() for constant in each.constants):
+        for name, kernel in integer.kernels.items():
+            for values in oriented(constant.values, (kernel.inputs, kernel.units)) if name not in found else ():
+                if sha256_of(values) == wanted.get(name):
+                    found[name] = np.ascontiguousarray(values)
     return found
 
 

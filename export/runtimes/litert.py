@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
 
+from ...compress.affine import unsigned
 from ...compress.errors import FormatError, InputError
 from ..formats.entries import with_primary
 from ..formats.tflite_writer import INNER
@@ -135,7 +136,7 @@ def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarra
             values = interpreter.get_tensor(details["index"], subgraph)
         except ValueError:  # no data: the runtime fused the tensor away
             continue
-        found[inner] = (values.view(np.uint8) ^ 128) if values.dtype == np.int8 else values
+        found[inner] = unsigned(values)
     return found
 
 
