@@ -106,6 +106,14 @@ class Quantization:
             raise DataError(f"dequantize: got {q.dtype}, must be uint8")
         return (q.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
 
+    def to_port(self, q: np.ndarray, dtype: str) -> np.ndarray:
+        """uint8 as an input or output of `dtype` has it: uint8, int8 or float32."""
+        return self.dequantize(q) if dtype == "float32" else signed(q) if dtype == "int8" else q
+
+    def from_port(self, values: np.ndarray) -> np.ndarray:
+        """The uint8 behind uint8, int8 or float32 values of an input or output, to the nearest step."""
+        return self.quantize(values) if values.dtype == np.float32 else unsigned(values)
+
 
 def require_real(values: np.ndarray) -> np.ndarray:
     """The values, which must be floats and no NaN; DataError for others."""

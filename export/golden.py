@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from ..compress.affine import Quantization, signed, unsigned
 from ..compress.errors import FormatError
 from .inputs import USUAL
 from .parity.expected import Expected, expect
@@ -45,28 +44,12 @@ def expectations(programs: Mapping[str, Program], scaled: np.ndarray, dtype: str
 
 def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarray]:
     """What the int8 files must give, by the names of golden/; `expected` by target, `onnx` always."""
-    arrays = {
-        target: (each.code, port_values(each.y, each.program.quantization("y"), dtype)) for target, each in expected.items()
-    }
+    arrays = {target: (each.code, each.program.quantization("y").to_port(each.y, dtype)) for target, each in expected.items()}
     found: dict[str, np.ndarray] = dict(zip(("code", "y"), arrays["onnx"], strict=True))
     if "tflite" in arrays:
         code, y = arrays["tflite"]
         found |= {"y.tflite": y} if np.array_equal(code, found["code"]) else {"code.tflite": code, "y.tflite": y}
     return found
-
-
-def port_values(q: np.ndarray, quantization: Quantization, dtype: str) -> np.ndarray:
-    """The program's uint8 as a port of this dtype gives it."""
-    if dtype == "float32":
-        return quantization.dequantize(q)
-    return q if dtype == "uint8" else signed(q)
-
-
-def program_values(values: np.ndarray, quantization: Quantization) -> np.ndarray:
-    """The program's uint8 behind values of a port, to the nearest step."""
-    if values.dtype == np.float32:
-        return quantization.quantize(values)
-    return unsigned(values)
 
 
 def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -64,11 +64,11 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
 
 
 class Graph:
-    """One subgraph in the making: tensors by name, operators in order."""
+    """One subgraph in the making: tensors by name, operators in order. `version` is that of most operators."""
 
     def __init__(self, program: Program, edges: Mapping[str, str], int4: str, buffers: Buffers, codes: OperatorCodes) -> None:
         self.program, self.edges, self.int4 = program, edges, int4
-        self.dtype = "int8" if program.quantized else "float32"
+        self.dtype, self.version = ("int8", 2) if program.quantized else ("float32", 1)
         self.inputs: dict[str, int] = {}
         self.outputs: dict[str, int] = {}
         self._buffers, self._codes = buffers, codes
@@ -129,10 +129,12 @@ class Graph:
         quantization = _quantization(scales, zero_point) if len(scales) else None
         return self._tensor(label, values.shape, values.dtype.name, quantization, buffer=buffer)
 
-    def signed_constant(self, name: str, quantization: Quantization) -> int:
-        """A uint8 constant of the program as int8."""
-        values = signed(self.program.constants[name])
-        return self.constant(name, values, [quantization.scale], quantization.zero_point - SIGNED_SHIFT)
+    def operand(self, name: str, quantization: Quantization | None) -> int:
+        """A constant of an elementwise operation: uint8 of the program as int8, or float32."""
+        values = self.program.constants[name]
+        if quantization is None:
+            return self.constant(name, values)
+        return self.constant(name, signed(values), [quantization.scale], quantization.zero_point - SIGNED_SHIFT)
 
     def is_packed(self, tensor: int) -> bool:
         return self._tensors[tensor].type == schema.TensorType.INT4

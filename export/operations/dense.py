@@ -10,7 +10,7 @@ import numpy as np
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
 from .arithmetic import add_parameters, clamp, product_multiplier, requantize
-from .functions import FUNCTIONS, require_function
+from .functions import FUNCTIONS
 from .operation import Operation
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ class Dense(Operation):
     transposed: bool
     bias: str | None
     activation: str
-
-    def check(self, program: Program) -> None:
-        super().check(program)
-        require_function(self.activation, self.y, fused=True)
 
     def scales(self, program: Program) -> np.ndarray:
         """Those of the kernel in this direction, float32 [1] or [units]."""
@@ -134,8 +130,7 @@ class Product(Operation):
         right = graph.kernel(self.kernel, f"{self.kernel}.decode", self.dense.scales(graph.program))
         if graph.is_packed(right):
             right = graph.unpacked(right)
-        version = 2 if graph.program.quantized else 1
-        graph.add("BATCH_MATMUL", version, [graph.inner(self.x), right], graph.inner(self.y))
+        graph.add("BATCH_MATMUL", graph.version, [graph.inner(self.x), right], graph.inner(self.y))
 
 
 @dataclass(frozen=True)
@@ -145,10 +140,6 @@ class AddBias(Operation):
     bias: str
     quantization: Quantization | None
     activation: str
-
-    def check(self, program: Program) -> None:
-        super().check(program)
-        require_function(self.activation, self.y, fused=True)
 
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
@@ -164,9 +155,5 @@ class AddBias(Operation):
         return FUNCTIONS[self.activation].real(x + program.constants[self.bias])
 
     def to_tflite(self, graph: TFLiteGraph) -> None:
-        if self.quantization is None:
-            bias = graph.constant(self.bias, graph.program.constants[self.bias])
-        else:
-            bias = graph.signed_constant(self.bias, self.quantization)
-        version = 2 if graph.program.quantized else 1
-        graph.add("ADD", version, [graph.inner(self.x), bias], graph.inner(self.y), self.activation)
+        bias = graph.operand(self.bias, self.quantization)
+        graph.add("ADD", graph.version, [graph.inner(self.x), bias], graph.inner(self.y), self.activation)

@@ -10,7 +10,7 @@ import numpy as np
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
 from .arithmetic import product_multiplier, requantize
-from .functions import FUNCTIONS, activation_table, require_function
+from .functions import FUNCTIONS, activation_table
 from .operation import Operation
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Rescale(Operation):
 
     def to_tflite(self, graph: TFLiteGraph) -> None:
         source, target = graph.program.quantization(self.x), graph.program.quantization(self.y)
-        factors = graph.signed_constant(self.factors, self.quantization)
+        factors = graph.operand(self.factors, self.quantization)
         version = 3 if source.scale * self.quantization.scale / target.scale >= 1 else 2
         graph.add("MUL", version, [graph.inner(self.x), factors], graph.inner(self.y))
 
@@ -55,10 +55,6 @@ class Activate(Operation):
 
     function: str
 
-    def check(self, program: Program) -> None:
-        super().check(program)
-        require_function(self.function, self.y, fused=False)
-
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         return activation_table(self.function, program.quantization(self.x), program.quantization(self.y))[x]
 
@@ -70,14 +66,13 @@ class Activate(Operation):
         target = tensors[self.y].quantization
         if target is not None and function.output is not None and target != function.output:
             raise ExportError(f"{self.y}: TFLite fixes the output of {self.function} to {function.output}, got {target}")
-        version = 2 if graph.program.quantized else 1
         source = tensors[self.x].quantization
         if source is not None and function.fused:
             # XNNPACK has no int8 RELU of its own and would hand it back to the builtin kernels; fused into ADD it has.
             zero = graph.constant(f"{self.x}.zero", np.zeros(1, np.int8), [source.scale])
-            graph.add("ADD", version, [graph.inner(self.x), zero], graph.inner(self.y), self.function)
+            graph.add("ADD", graph.version, [graph.inner(self.x), zero], graph.inner(self.y), self.function)
         else:
-            graph.add(function.tflite, version, [graph.inner(self.x)], graph.inner(self.y))
+            graph.add(function.tflite, graph.version, [graph.inner(self.x)], graph.inner(self.y))
 
     def to_onnx(self, graph: OnnxGraph) -> None:
         if graph.program.quantized:

@@ -9,7 +9,6 @@ from functools import lru_cache
 import numpy as np
 
 from ...compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
-from ...compress.errors import ExportError
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,6 @@ FUNCTIONS: Mapping[str, Function] = {
     "tanh": Function(np.tanh, "TANH", "Tanh", fused=False, output=TANH_OUTPUT),
     "sigmoid": Function(_sigmoid, "LOGISTIC", "Sigmoid", fused=False, output=SIGMOID_OUTPUT),
 }
-
-
-def require_function(name: str, y: str, *, fused: bool) -> None:
-    """Raise ExportError, naming the tensor `y` that it makes, unless it can end an operation, or be one."""
-    choices = [key for key, function in FUNCTIONS.items() if (function.fused if fused else function.onnx)]
-    if name not in choices:
-        kind = "fused activation" if fused else "activation"
-        raise ExportError(f"{y}: got {kind} {name!r}, must be one of {', '.join(choices)}")
 
 
 @lru_cache(maxsize=64)

@@ -40,7 +40,7 @@ class Interleave(Operation):
         rows = graph.between(f"{self.y}.turned", self.x, turned)
         graph.reshape(graph.inner(self.x), parts, split)
         axes = graph.constant("axes", np.array((0, 2, 1), np.int32))
-        graph.add("TRANSPOSE", 2 if graph.program.quantized else 1, [parts, axes], rows)
+        graph.add("TRANSPOSE", graph.version, [parts, axes], rows)
         graph.reshape(rows, graph.inner(self.y), (size,))
 
     def to_onnx(self, graph: OnnxGraph) -> None:

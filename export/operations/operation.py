@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...compress.errors import ExportError
+from .functions import FUNCTIONS
 
 if TYPE_CHECKING:
     from ..formats.onnx_writer import Graph as OnnxGraph
@@ -31,11 +32,16 @@ class Operation(ABC):
     """Whether only a quantization changes from `x` to `y`: the float program of the same layers has no such operation."""
 
     def check(self, program: Program) -> None:
-        """Raise ExportError where the program lacks a constant, or the tensors do not fit."""
+        """Raise ExportError where the program lacks a constant, there is no such function, or the tensors do not fit."""
         for key in ("kernel", "bias", "factors"):
             name = getattr(self, key, None)
             if name is not None and (name not in program.constants or (key == "kernel" and name not in program.kernels)):
                 raise ExportError(f"program {program.name}: there is no {key} {name!r}")
+        for key in ("activation", "function"):
+            name = getattr(self, key, None)
+            choices = [each for each, row in FUNCTIONS.items() if (row.fused if key == "activation" else row.onnx)]
+            if name is not None and name not in choices:
+                raise ExportError(f"{self.y}: got {key} {name!r}, must be one of {', '.join(choices)}")
 
     @abstractmethod
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:

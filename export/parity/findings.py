@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...compress.affine import signed
 from ...compress.errors import TiedaeError
 from ..formats.contents import Contents
 from ..inputs import Conversion, program_input
@@ -136,8 +135,7 @@ class Subject:
         dtype = self._input_dtype(signature)
         if dtype == "float32":
             return evidence.scaled
-        q = program_input(self.program, evidence.scaled)
-        return q if dtype == "uint8" else signed(q)
+        return self.program.quantization("x").to_port(program_input(self.program, evidence.scaled), dtype)
 
     @property
     def conversion(self) -> Conversion:
