@@ -12,7 +12,7 @@ from ..compress.affine import BYTE, Quantization
 from ..compress.errors import ExportError
 from ..compress.integers import exceeding_pairs
 from .operations import Activate, AddBias, Dense, Operation, Product, Requantize, Rescale
-from .operations.functions import FUNCTIONS
+from .operations.arithmetic import FUNCTIONS
 from .operations.interleave import interleave
 from .program import Kernel, Program, Tensor
 

@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ...compress.affine import SIGNED_SHIFT, unsigned
 from ...compress.errors import ExportError
 from ...compress.integers import PAIR_LIMIT
-from ..operations.functions import FUNCTIONS
+from ..operations.arithmetic import FUNCTIONS
 from ..program import Program, require_signature
 from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
 

@@ -24,7 +24,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.affine import SIGNED_SHIFT, Quantization, signed
 from ...compress.errors import ExportError
-from ..operations.functions import FUNCTIONS
+from ..operations.arithmetic import FUNCTIONS
 from ..program import SIGNATURES, Program, require_signature
 from .packing import require_int4, stored_bytes, stored_kernel
 from .tflite_schema import OPTIONS, Buffers, Op, Operator, OperatorCodes, Tensor, TensorMap, int32, pack

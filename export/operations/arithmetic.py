@@ -1,4 +1,4 @@
-"""The integer interpreter's arithmetic, with one stated rounding per operation.
+"""Elementwise functions, and the integer interpreter's arithmetic with one stated rounding per operation.
 
 Dense, Product, Rescale, Requantize   `requantize`: the product with the multiplier is rounded to 24 significant bits and
                                       then to an integer, ties to even both times, as a binary32 multiply and
@@ -11,11 +11,40 @@ Interleave                            none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from ...compress.affine import Quantization
+from ...compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
+
+
+@dataclass(frozen=True)
+class Function:
+    """`real` in floats, and the operators `tflite` and `onnx`.
+
+    `fused`: a product or an addition may end with it. `output` is the quantization that TFLite fixes for its int8 result.
+    """
+
+    real: Callable[[np.ndarray], np.ndarray]
+    tflite: str = ""
+    onnx: str = ""
+    fused: bool = True
+    output: Quantization | None = None
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.where(x >= 0, 1, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x)))
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "linear": Function(lambda x: x),
+    "relu": Function(lambda x: np.maximum(x, 0), "RELU", "Relu"),
+    "relu6": Function(lambda x: np.clip(x, 0, 6), "RELU6", "Clip"),
+    "tanh": Function(np.tanh, "TANH", "Tanh", fused=False, output=TANH_OUTPUT),
+    "sigmoid": Function(_sigmoid, "LOGISTIC", "Sigmoid", fused=False, output=SIGMOID_OUTPUT),
+}
 
 
 def requantize(
@@ -69,3 +98,10 @@ def add_parameters(x: Quantization, bias: Quantization, y: Quantization) -> tupl
     _, exponent = np.frexp(max(ratios))
     shift = 21 - int(exponent)
     return int(np.rint(np.ldexp(np.float64(ratios[0]), shift))), int(np.rint(np.ldexp(np.float64(ratios[1]), shift))), shift
+
+
+@lru_cache(maxsize=64)
+def activation_table(function: str, x: Quantization, y: Quantization) -> np.ndarray:
+    """The 256 uint8 outputs of an elementwise function, indexed by its uint8 input."""
+    real = (np.arange(256) - x.zero_point) * np.float64(x.scale)
+    return y.quantize(FUNCTIONS[function].real(real))

@@ -9,8 +9,7 @@ import numpy as np
 
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
-from .arithmetic import add_parameters, clamp, product_multiplier, requantize
-from .functions import FUNCTIONS
+from .arithmetic import FUNCTIONS, add_parameters, clamp, product_multiplier, requantize
 from .operation import Operation
 
 if TYPE_CHECKING:

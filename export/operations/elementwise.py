@@ -9,8 +9,7 @@ import numpy as np
 
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
-from .arithmetic import product_multiplier, requantize
-from .functions import FUNCTIONS, activation_table
+from .arithmetic import FUNCTIONS, activation_table, product_multiplier, requantize
 from .operation import Operation
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...compress.errors import ExportError
-from .functions import FUNCTIONS
+from .arithmetic import FUNCTIONS
 
 if TYPE_CHECKING:
     from ..formats.onnx_writer import Graph as OnnxGraph

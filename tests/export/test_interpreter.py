@@ -14,8 +14,7 @@ from tiedae.compress import ExportError
 from tiedae.compress.affine import SIGMOID_OUTPUT, Quantization
 from tiedae.export.interpreter import apply, execute
 from tiedae.export.operations import AddBias, Requantize, Rescale
-from tiedae.export.operations.arithmetic import add_parameters, requantize
-from tiedae.export.operations.functions import FUNCTIONS, activation_table
+from tiedae.export.operations.arithmetic import FUNCTIONS, activation_table, add_parameters, requantize
 from tiedae.export.operations.interleave import interleaved
 from tiedae.export.program import Kernel, Program, Tensor
 
