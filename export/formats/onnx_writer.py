@@ -160,13 +160,14 @@ class Graph:
         converted = self.program.quantized and self.edges.get(name, "uint8") != "uint8"
         return name + EDGE if converted else name
 
+    def affine(self, label: str, scale: Any, zero_point: Any, dtype: Any = np.uint8) -> list[str]:
+        """The constants of a scale and a zero point, or of one per unit."""
+        return [self.constant(f"{label}.scale", scale, np.float32), self.constant(f"{label}.zero", zero_point, dtype)]
+
     def parameters(self, name: str) -> list[str]:
         """The constants of a tensor's scale and zero point."""
         quantization = self.program.quantization(name)
-        return [
-            self.constant(f"{name}.scale", quantization.scale, np.float32),
-            self.constant(f"{name}.zero", quantization.zero_point, np.uint8),
-        ]
+        return self.affine(name, quantization.scale, quantization.zero_point)
 
     def signed_parameters(self, name: str) -> list[str]:
         """The same for the int8 tensor that is 128 less."""

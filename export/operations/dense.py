@@ -89,11 +89,8 @@ class Dense(Operation):
         if len(scales) == 1:
             scales, units, suffix, axis = scales[0], units[0], "", {}
         zero = np.full_like(scales, graph.zero_point(self.kernel))
-        inputs = [
-            graph.kernel(self.kernel),
-            graph.constant(f"{self.kernel}{suffix}.scale", scales, np.float32),
-            graph.constant(f"{self.kernel}{suffix}.zero", zero, np.uint8 if zero.any() else np.int8),
-        ]
+        inputs = [graph.kernel(self.kernel)]
+        inputs += graph.affine(f"{self.kernel}{suffix}", scales, zero, np.uint8 if zero.any() else np.int8)
         operands = [graph.dequantize(self.x), graph.node("DequantizeLinear", inputs, f"{self.y}.kernel", **axis)]
         if self.bias is not None:
             bias = graph.constant(self.bias, program.constants[self.bias], np.int32)

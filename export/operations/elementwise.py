@@ -39,11 +39,8 @@ class Rescale(Operation):
 
     def to_onnx(self, graph: OnnxGraph) -> None:
         name, quantization = self.factors, self.quantization
-        inputs = [
-            graph.constant(name, graph.program.constants[name], np.uint8),
-            graph.constant(f"{name}.scale", quantization.scale, np.float32),
-            graph.constant(f"{name}.zero", quantization.zero_point, np.uint8),
-        ]
+        inputs = [graph.constant(name, graph.program.constants[name], np.uint8)]
+        inputs += graph.affine(name, quantization.scale, quantization.zero_point)
         factors = graph.node("DequantizeLinear", inputs, f"{name}.real")
         graph.quantize(graph.node("Mul", [graph.dequantize(self.x), factors], f"{self.y}.product"), self.y)
 
