@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..compress.affine import affine_parameters, steps
 from ..compress.config import require
 from .histogram import Histogram
 
 Range = tuple[float, float]
 
-SMALLEST_SPAN = 1e-30
-"""A range below it holds nothing but zero."""
 COARSE = np.geomspace(1.0, 1 / 128, 57).tolist()
 FINE = np.geomspace(1.08, 1 / 1.08, 17).tolist()
 """The shares of an extreme at which a range may end, then what moves it there by less than a coarse step."""
@@ -36,17 +35,11 @@ class Grid:
 
     def parameters(self, span: Range) -> tuple[float, int]:
         """(scale, zero point) of a range, widened to contain 0, as the exported program has them: scale a float32 value."""
-        low, high = min(span[0], 0.0), max(span[1], 0.0)
-        if high - low < SMALLEST_SPAN:
-            high = low + 1.0
-        top = 2**self.bits - 1
-        scale = float(np.float32((high - low) / top))
-        return scale, int(np.clip(np.rint(-low / scale), 0, top))
+        return affine_parameters(*span, self.bits)
 
     def steps(self, values: np.ndarray, span: Range) -> np.ndarray:
         """float64 integers of real values before they saturate, of the same shape."""
-        scale, zero_point = self.parameters(span)
-        return np.rint(values / scale) + zero_point
+        return steps(values, *self.parameters(span))
 
     def rounded(self, values: np.ndarray, span: Range) -> np.ndarray:
         """float64 real values that the grid over `span` makes of real values, of the same shape."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.errors import DataError, InputError
 from .representative import Representative
+from .selection import Grid
 
 Change = Callable[[np.ndarray, float], np.ndarray]
 """change(values, level) → values of the same shape, made coarser."""
@@ -53,11 +54,7 @@ def sparse(values: np.ndarray, share: float) -> np.ndarray:
 
 def affine(values: np.ndarray, bits: float) -> np.ndarray:
     """Round to 2^bits levels over the range of the values, zero one of them: an activation."""
-    low, high = min(values.min(), 0.0), max(values.max(), 0.0)
-    most = 2 ** int(bits) - 1
-    step = (high - low) / most or 1.0
-    zero = np.rint(-low / step)
-    return (np.clip(np.rint(values / step) + zero, 0, most) - zero) * step
+    return Grid(int(bits)).rounded(values, (values.min(), values.max())).astype(values.dtype)
 
 
 CHANGES: Mapping[str, Change] = {"kernel bits": symmetric, "kernel sparsity": sparse, "activation bits": affine}

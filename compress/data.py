@@ -50,6 +50,10 @@ class Scaling:
     offset: float | tuple[float, ...] = 0.0
     scale: float | tuple[float, ...] = 1.0
 
+    def is_bytes(self, dtype: str) -> bool:
+        """Whether data of `dtype` are bytes to the model too: uint8 in steps of 1/255."""
+        return dtype == "uint8" and self.rule == "byte"
+
     def apply(self, x: np.ndarray) -> np.ndarray:
         """Values in the user's unit, shape [..., inputs] → float32 model values of the same shape; DataError for another."""
         self._require_features(x)

@@ -13,13 +13,15 @@ import numpy as np
 
 from ..calibration.artefact import Calibration
 from ..calibration.representative import representative
+from ..compress.affine import port_dtype
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
 from . import golden
 from . import manifest as manifests
-from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, port_dtype, program_file, write_files
+from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, program_file, write_files
 from .lowering import lower
 from .manifest import dump
+from .operations.interleave import interleaved_parts
 from .parity.fidelity import Fidelity, warnings_of
 from .parity.keras_device import Device, keras_device, on_device
 from .parity.keras_layers import keras_layers
@@ -68,7 +70,7 @@ def assemble(
     keras = keras_function(floating, device)
     masks = quantized.masks()
     shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
-    io = port_dtype(recipe.export.io, splits.train.dtype.name, splits.scaling)
+    io = port_dtype(recipe.export.io, splits.scaling.is_bytes(splits.train.dtype.name))
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
         files = model_files(programs, recipe.export, io)
@@ -188,7 +190,7 @@ def _manifest(
             "widths": list(model.widths),
             "activations": [layer.activation for layer in model.layers],
             "output_activation": model.output_activation,
-            "interleave": integer.interleave,
+            "interleave": interleaved_parts(integer),
             "sparsity": {name: float(1 - mask.mean()) for name, mask in masks.items()},
         },
         "kernels": [

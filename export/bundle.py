@@ -21,12 +21,11 @@ import numpy as np
 
 from ..compress.archive import pack, unpack
 from ..compress.config import ExportConfig
-from ..compress.data import Scaling
 from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
-from .formats.contents import Contents, Port
+from .formats.contents import Contents, Port, oriented
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
 
 PRECISIONS = ("int8", "f32")
@@ -44,12 +43,6 @@ def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: str)
             stem = f"{program.name}.{precision}"
             files |= TARGETS[target].write(program, stem, config, io if precision == "int8" else "auto")
     return files
-
-
-def port_dtype(io: str, dtype: str, scaling: Scaling) -> str:
-    """The dtype of x and y in the int8 files: `io` of the recipe, where auto is uint8 for bytes and float32 for other data."""
-    is_bytes = dtype == "uint8" and scaling.rule == "byte"
-    return {True: "uint8", False: "float32"}[is_bytes] if io == "auto" else io
 
 
 def model_names(name: str, config: ExportConfig) -> set[str]:
@@ -172,13 +165,9 @@ class Bundle:
 
 
 def _stored(contents: Mapping[str, Contents], shape: list[int]) -> list[np.ndarray]:
-    """Every stored int8 or int4 array of this shape transposed, int8 in the program's orientation."""
-    found = []
-    for each in contents.values():
-        for constant in each.constants:
-            if constant.integers.dtype == np.int8 and list(constant.values.shape) == shape[::-1]:
-                found.append(np.ascontiguousarray(constant.integers.T))
-    return found
+    """What every stored int8 or int4 array of this many values holds in the program's orientation, int8."""
+    stored = (constant.integers for each in contents.values() for constant in each.constants)
+    return [np.ascontiguousarray(view) for values in stored if values.dtype == np.int8 for view in oriented(values, shape)]
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> None:

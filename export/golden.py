@@ -21,7 +21,6 @@ import numpy as np
 
 from ..compress.errors import FormatError
 from .parity.expected import Expected, expect
-from .program import Quantization
 from .targets import TARGETS, Programs
 
 FLOATS = ("code.f32", "y.f32")
@@ -47,9 +46,7 @@ def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray,
 
 def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarray]:
     """What the int8 files must give, by the names of golden/; `expected` as `expectations` has it."""
-    arrays = {
-        target: (each.code, port_values(each.y, each.program.quantization("y"), dtype)) for target, each in expected.items()
-    }
+    arrays = {target: (each.code, each.program.quantization("y").to_port(each.y, dtype)) for target, each in expected.items()}
     code, y = arrays.pop(REFERENCE)
     found = {"code": code, "y": y}
     for target, (own_code, own_y) in arrays.items():
@@ -59,20 +56,6 @@ def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarra
         if not same_code or TARGETS[target].layout != "fused":
             found[f"y.{target}"] = own_y
     return found
-
-
-def port_values(q: np.ndarray, quantization: Quantization, dtype: str) -> np.ndarray:
-    """The program's uint8 as a port of this dtype gives it."""
-    if dtype == "float32":
-        return quantization.dequantize(q)
-    return q if dtype == "uint8" else (q ^ 128).view(np.int8)
-
-
-def program_values(values: np.ndarray, quantization: Quantization) -> np.ndarray:
-    """The program's uint8 behind values of a port, to the nearest step."""
-    if values.dtype == np.float32:
-        return quantization.quantize(values)
-    return values.view(np.uint8) ^ 128 if values.dtype == np.int8 else values
 
 
 def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

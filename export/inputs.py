@@ -15,7 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from .program import Program, Quantization, require_real
+from ..compress.affine import require_real
+from .program import Program
 
 Conversion = Literal["divide", "multiply", "away"]
 
@@ -23,26 +24,18 @@ Conversion = Literal["divide", "multiply", "away"]
 def program_input(program: Program, scaled: np.ndarray, conversion: Conversion = "divide") -> np.ndarray:
     """Model-unit float32 samples → what the integer program reads, uint8 [samples, inputs]; DataError for integers and NaN."""
     quantization = program.quantization("x")
-    steps = _STEPS[conversion](require_real(scaled).astype(np.float32, copy=False), quantization)
+    x = require_real(scaled).astype(np.float32, copy=False)
+    steps = _STEPS[conversion](x, np.float32(quantization.scale))
     return np.clip(steps + np.float32(quantization.zero_point), 0, quantization.top).astype(np.uint8)
 
 
-def _divided(x: np.ndarray, quantization: Quantization) -> np.ndarray:
-    return np.rint(x / np.float32(quantization.scale))
-
-
-def _multiplied(x: np.ndarray, quantization: Quantization) -> np.ndarray:
-    return np.rint(x * (np.float32(1) / np.float32(quantization.scale)))
-
-
-def _away(x: np.ndarray, quantization: Quantization) -> np.ndarray:
-    steps = x / np.float32(quantization.scale)
+def _away(steps: np.ndarray) -> np.ndarray:
     whole = np.trunc(steps)
     return whole + np.where(np.abs(steps - whole) >= 0.5, np.copysign(np.float32(1), steps), np.float32(0))
 
 
-_STEPS: Mapping[Conversion, Callable[[np.ndarray, Quantization], np.ndarray]] = {
-    "divide": _divided,
-    "multiply": _multiplied,
-    "away": _away,
+_STEPS: Mapping[Conversion, Callable[[np.ndarray, np.float32], np.ndarray]] = {
+    "divide": lambda x, scale: np.rint(x / scale),
+    "multiply": lambda x, scale: np.rint(x * (np.float32(1) / scale)),
+    "away": lambda x, scale: _away(x / scale),
 }

@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..compress.affine import BYTE, Quantization
 from ..compress.errors import ExportError
 from ..compress.integers import exceeding_pairs
-from .program import (
-    BYTE,
-    Activate,
-    AddBias,
-    Dense,
-    Interleave,
-    Kernel,
-    Operation,
-    Product,
-    Program,
-    Quantization,
-    Requantize,
-    Rescale,
-    Tensor,
-)
+from .operations import Activate, AddBias, Dense, Operation, Product, Requantize, Rescale
+from .operations.arithmetic import FUNCTIONS
+from .operations.interleave import interleave
+from .program import Kernel, Program, Tensor
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
@@ -32,8 +22,8 @@ if TYPE_CHECKING:
     from ..compress.layers import TiedDense
 
 Form = Literal["fused", "split"]
-
-FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
+RATIOS = (2.0**-9, 2.0**7)
+"""Between which the scale of a term over that of the sum stays; int8 additions take ratios of 2⁻¹⁰ to 2⁸."""
 
 
 def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
@@ -48,14 +38,20 @@ def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
     lowering = _Lowering(model, form)
     program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
     config = model.config
-    return program if config.interleave in (1, config.inputs) else interleaved(program, config.interleave)
+    return program if config.interleave in (1, config.inputs) else interleave(program, config.interleave)
 
 
 class _Lowering:
     def __init__(self, model: TiedAutoencoder, form: Form) -> None:
         self.model, self.form = model, form
         self.quantized = model.quantizers is not None
-        self.ranges = _ranges(model)
+        self.fixed: Mapping[str, tuple[tuple[float, float], ...]] = {}
+        self.ranges: Mapping[str, tuple[float, float]] = {}
+        if model.quantizers is not None:
+            from ..compress.quantizers import fixed_ranges
+
+            self.fixed = fixed_ranges(model.config, replace(model.quantizers.spec, form=form))
+            self.ranges = {name: chain[-1] for name, chain in self.fixed.items()} | model.quantizers.ranges()
         self.tensors: dict[str, Tensor] = {}
         self.kernels: dict[str, Kernel] = {}
         self.constants: dict[str, np.ndarray] = {}
@@ -89,18 +85,18 @@ class _Lowering:
         quantizers = self.model.quantizers
         if quantization is None and quantizers is not None:
             quantization = Quantization.from_range(*self.ranges[name], quantizers.spec.bits_of(name))
-        self.tensors[name] = Tensor(name, size, quantization)
+        self.tensors[name] = Tensor(name, (size,), quantization)
         return name
 
     def coarsen(self, name: str, least: float) -> None:
         """Let no step of a tensor be finer than `least`: ranges of dead layers vanish, which no runtime can express."""
         tensor = self.tensors[name]
-        if tensor.quantization is not None and not self.fixed(name):
+        if tensor.quantization is not None and name not in self.fixed:
             self.tensors[name] = replace(tensor, quantization=_at_least(tensor.quantization, least))
 
     def accumulator_step(self, x: str, kernel: Kernel) -> float:
         """The real value of one integer of a product, the coarsest unit's; 0 in a float program."""
-        return self.scale(x) * kernel.decode_scale if self.quantized else 0.0
+        return self.scale(x) * kernel.decode_scales[0] if self.quantized else 0.0
 
     def encoder_layer(self, layer: TiedDense, x: str) -> list[Operation]:
         kernel = self.kernels[layer.kernel.name]
@@ -120,13 +116,11 @@ class _Lowering:
             x = rescaled
         linear, rest = self.activation(layer, kernel.inputs)
         self.coarsen(linear, self.accumulator_step(x, kernel))
-        make = {"fused": self.fused_decoder, "split": self.split_decoder}[self.form]
-        return [*operations, *make(layer, x, linear), *rest]
+        if self.form == "fused":
+            return [*operations, self.dense(layer, x, linear, transposed=True), *rest]
+        return [*operations, *self.split_layer(layer, x, linear), *rest]
 
-    def fused_decoder(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
-        return [self.dense(layer, x, y, transposed=True)]
-
-    def split_decoder(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
+    def split_layer(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
         kernel, activation = self.kernels[layer.kernel.name], _fused(layer)
         if layer.bias is None and (self.quantized or activation == "linear"):
             return [Product(x, y, kernel.name)]  # y's range ends where relu and relu6 do: saturation is the activation
@@ -165,7 +159,7 @@ class _Lowering:
         """float32, or int32 in steps of the product: scale of x · scale of the kernel."""
         if not self.quantized:
             return real
-        scales = np.float32(kernel.decode_scale) if transposed else np.array(kernel.scales, np.float32)
+        scales = np.array(kernel.decode_scales if transposed else kernel.encode_scales, np.float32)
         steps = np.rint(real.astype(np.float64) / (np.float32(self.scale(x)) * scales))
         terms = kernel.units if transposed else kernel.inputs
         room = 2**31 - 1 - terms * 255 * 127
@@ -176,10 +170,10 @@ class _Lowering:
     def activation(self, layer: TiedDense, size: int) -> tuple[str, list[Operation]]:
         """The tensor that the layer's products are written to, and the operations from there to its output."""
         name = layer.tensor_name
-        chain = [Quantization.from_range(*span) for span in self.fixed(name)]
+        chain = [Quantization.from_range(*span) for span in self.fixed.get(name, ())]
         rest: list[Operation] = []
         linear = name
-        if layer.activation not in FUSED_ACTIVATIONS:
+        if not FUNCTIONS[layer.activation].fused:
             linear = self.tensor(f"{name}.linear", size)
             if len(chain) == 2:
                 self.tensor(f"{name}.raw", size, chain[0])
@@ -189,50 +183,10 @@ class _Lowering:
         self.tensor(name, size, chain[-1] if chain else None)
         return linear, rest
 
-    def fixed(self, name: str) -> tuple[tuple[float, float], ...]:
-        if self.model.quantizers is None:
-            return ()
-        from ..compress.quantizers import fixed_ranges
-
-        return fixed_ranges(self.model.config, replace(self.model.quantizers.spec, form=self.form)).get(name, ())
-
-
-def interleaved(program: Program, ways: int) -> Program:
-    """The same with its samples in their own order; before, they had that of the first kernel's rows.
-
-    The output is put back before a last `Requantize`, which a file may join with the conversion at its port.
-    """
-    ahead = -1 if isinstance(program.decoder[-1], Requantize) else len(program.decoder)
-    body, tail = program.decoder[:ahead], program.decoder[ahead:]
-    renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
-    encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
-    body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
-    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].size // ways)
-    return replace(
-        program,
-        tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},
-        encoder=(Interleave("x", renamed["x"], ways), *encoder),
-        decoder=(*body, back, *tail),
-    )
-
 
 def _at_least(quantization: Quantization, scale: float) -> Quantization:
     return replace(quantization, scale=float(np.float32(max(quantization.scale, scale))))
 
 
 def _fused(layer: TiedDense) -> str:
-    return layer.activation if layer.activation in FUSED_ACTIVATIONS else "linear"
-
-
-RATIOS = (2.0**-9, 2.0**7)
-"""Between which the scale of a term over that of the sum stays; int8 additions take ratios of 2⁻¹⁰ to 2⁸."""
-
-
-def _ranges(model: TiedAutoencoder) -> Mapping[str, tuple[float, float]]:
-    """The range of every tensor that is not fixed, and of x."""
-    if model.quantizers is None:
-        return {}
-    from ..compress.quantizers import fixed_ranges
-
-    fixed = {name: chain[-1] for name, chain in fixed_ranges(model.config, model.quantizers.spec).items()}
-    return fixed | model.quantizers.ranges()
+    return layer.activation if FUNCTIONS[layer.activation].fused else "linear"

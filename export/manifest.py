@@ -5,34 +5,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..compress.affine import Quantization
 from ..compress.errors import FormatError
-from .program import (
-    Activate,
-    AddBias,
-    Dense,
-    Interleave,
-    Kernel,
-    Operation,
-    Product,
-    Program,
-    Quantization,
-    Requantize,
-    Rescale,
-    Tensor,
-)
+from .operations import OPERATIONS, Operation
+from .program import Kernel, Program, Tensor
 from .targets import is_model
 
 SCHEMA = 1
 FILE = "manifest.json"
-OPERATIONS: Mapping[str, type] = {
-    operation.__name__: operation for operation in (Dense, Product, AddBias, Rescale, Activate, Requantize, Interleave)
-}
 
 
 def sha256_of(values: np.ndarray) -> str:
@@ -76,7 +63,7 @@ def program_from_json(name: str, written: Mapping[str, Any], constants: Mapping[
     """
     return Program(
         name,
-        {key: Tensor(key, value["size"], _quantization(value["quantization"])) for key, value in written["tensors"].items()},
+        {key: Tensor(key, (value["size"],), _quantization(value["quantization"])) for key, value in written["tensors"].items()},
         {key: Kernel(**{**value, "scales": tuple(value["scales"])}) for key, value in written["kernels"].items()},
         tuple(_parse_operation(operation) for operation in written["encoder"]),
         tuple(_parse_operation(operation) for operation in written["decoder"]),
@@ -86,20 +73,20 @@ def program_from_json(name: str, written: Mapping[str, Any], constants: Mapping[
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:
     quantization = tensor.quantization
-    return {"size": tensor.size, "quantization": None if quantization is None else dataclasses.asdict(quantization)}
-
-
-def _operation(operation: Operation) -> dict[str, Any]:
-    return {"op": type(operation).__name__, **dataclasses.asdict(operation)}
+    return {"size": math.prod(tensor.shape), "quantization": None if quantization is None else dataclasses.asdict(quantization)}
 
 
 def _quantization(written: Mapping[str, Any] | None) -> Quantization | None:
     return None if written is None else Quantization(written["scale"], written["zero_point"], written.get("bits", 8))
 
 
+def _operation(operation: Operation) -> dict[str, Any]:
+    return {"op": type(operation).__name__, **dataclasses.asdict(operation)}
+
+
 def _parse_operation(written: Mapping[str, Any]) -> Operation:
     fields = {key: value for key, value in written.items() if key != "op"}
-    if isinstance(fields.get("quantization"), Mapping):
+    if "quantization" in fields:
         fields["quantization"] = _quantization(fields["quantization"])
     return OPERATIONS[written["op"]](**fields)
 

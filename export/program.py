@@ -25,12 +25,12 @@ from functools import cached_property
 
 import numpy as np
 
+from ..compress.affine import BYTE, Quantization, port_dtype
 from ..compress.errors import DataError, ExportError, InputError
 from ..compress.integers import Bounds, exceeding_pairs, kernel_bounds
+from .operations import Operation
 
 SIGNATURES = ("encode", "decode", "reconstruct")
-SMALLEST_SPAN = 1e-30
-"""A range below it holds nothing but zero."""
 
 
 def require_signature(signature: str) -> None:
@@ -40,85 +40,20 @@ def require_signature(signature: str) -> None:
 
 
 @dataclass(frozen=True)
-class Quantization:
-    """Affine quantization of a uint8 tensor: real = (q − zero_point) · scale.
-
-    `scale` is a positive float32 value, `zero_point` an integer in 0…`top`, the largest integer of so many `bits`.
-    """
-
-    scale: float
-    zero_point: int
-    bits: int = 8
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.scale) and self.scale > 0 and float(np.float32(self.scale)) == self.scale):
-            raise ExportError(f"a scale must be a positive float32 value, got {self.scale!r}")
-        if self.bits not in range(1, 9):
-            raise ExportError(f"bits of an activation must lie in 1…8, got {self.bits!r}")
-        if not 0 <= self.zero_point <= self.top:
-            raise ExportError(f"a zero point must lie in 0…{self.top}, got {self.zero_point}")
-
-    @property
-    def top(self) -> int:
-        return 2**self.bits - 1
-
-    @classmethod
-    def from_range(cls, low: float, high: float, bits: int = 8) -> Quantization:
-        """The quantization of [low, high], widened to contain 0 exactly (zero point rounded, then the scale kept)."""
-        low, high = min(float(low), 0.0), max(float(high), 0.0)
-        if high - low < SMALLEST_SPAN:
-            high = low + 1.0
-        top = 2**bits - 1
-        scale = np.float32((high - low) / top)
-        return cls(float(scale), int(np.clip(np.rint(-low / float(scale)), 0, top)), bits)
-
-    def quantize(self, real: np.ndarray) -> np.ndarray:
-        """Real values → uint8, rounding half to even, saturating.
-
-        Raises DataError for integers, which are raw or quantized values, and for NaN, which no integer stands for.
-        """
-        steps = np.rint(require_real(real).astype(np.float64) / self.scale)
-        return np.clip(steps + self.zero_point, 0, self.top).astype(np.uint8)
-
-    def dequantize(self, q: np.ndarray) -> np.ndarray:
-        """uint8 → float32 real values; DataError for another dtype, such as the int8 of a file, which is 128 less."""
-        if q.dtype != np.uint8:
-            raise DataError(f"dequantize: got {q.dtype}, must be uint8")
-        return (q.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
-
-
-def require_real(values: np.ndarray) -> np.ndarray:
-    """The values, which must be floats and no NaN; DataError for others."""
-    values = np.asarray(values)
-    if not np.issubdtype(values.dtype, np.floating):
-        raise DataError(f"quantize: got {values.dtype}, must be floats in model units, as `Scaling.apply` makes them")
-    missing = np.count_nonzero(np.isnan(values))
-    if missing:
-        raise DataError(f"quantize: got NaN in {missing:,} of {values.size:,} values, must be numbers")
-    return values
-
-
-BYTE = Quantization(float(np.float32(1 / 255)), 0)
-"""Pixels: byte b means b / 255."""
-SIGMOID_OUTPUT = Quantization(1 / 256, 0)
-TANH_OUTPUT = Quantization(1 / 128, 128)
-
-
-@dataclass(frozen=True)
 class Tensor:
-    """An activation of `size` values per sample; float32 where `quantization` is None, else uint8."""
+    """An activation, one array of `shape` per sample; float32 where `quantization` is None, else uint8."""
 
     name: str
-    size: int
+    shape: tuple[int, ...]
     quantization: Quantization | None = None
 
     def require(self, values: np.ndarray, source: str) -> None:
-        """Raise DataError, naming `source`, unless these are values of this tensor: [batch, size], of its dtype and range."""
+        """Raise DataError, naming `source`, unless these are values of this tensor: [batch, *shape], of its dtype and range."""
         dtype = "float32" if self.quantization is None else "uint8"
-        right = f"{source}: {self.name} must be {dtype} [batch, {self.size}]"
+        right = f"{source}: {self.name} must be {dtype} [batch, {', '.join(map(str, self.shape))}]"
         if not isinstance(values, np.ndarray):
             raise DataError(f"{right}, got {type(values).__name__}")
-        if values.dtype != dtype or values.ndim != 2 or values.shape[1] != self.size:
+        if values.dtype != dtype or values.shape[1:] != self.shape:
             hint = f"; program.quantization({self.name!r}).quantize makes it of real values" if dtype == "uint8" else ""
             raise DataError(f"{right}, got {values.dtype} {list(values.shape)}{hint if values.dtype != dtype else ''}")
         if self.quantization is None:
@@ -154,80 +89,14 @@ class Kernel:
         return kernel_bounds(self.bits)
 
     @property
-    def decode_scale(self) -> float:
-        """The one scale of the integers where the decoder consumes them (the rest of a unit's scale is in `Rescale`)."""
-        return max(self.scales)
+    def encode_scales(self) -> tuple[float, ...]:
+        """The scales of the integers where the encoder consumes them."""
+        return self.scales
 
-
-@dataclass(frozen=True)
-class Dense:
-    """y = activation(x · W + bias), or x · Wᵀ where `transposed`. Activations: linear, relu, relu6."""
-
-    x: str
-    y: str
-    kernel: str
-    transposed: bool
-    bias: str | None
-    activation: str
-
-
-@dataclass(frozen=True)
-class Product:
-    """y = x · Wᵀ, requantized: the first half of a decoder layer in the split form."""
-
-    x: str
-    y: str
-    kernel: str
-
-
-@dataclass(frozen=True)
-class AddBias:
-    """y = activation(x + bias): the second half. `quantization` is that of the uint8 bias; None in a float program."""
-
-    x: str
-    y: str
-    bias: str
-    quantization: Quantization | None
-    activation: str
-
-
-@dataclass(frozen=True)
-class Rescale:
-    """y = x · factors, one uint8 factor per unit: s_j / max(s) before a decoder product with a scale per unit."""
-
-    x: str
-    y: str
-    factors: str
-    quantization: Quantization
-
-
-@dataclass(frozen=True)
-class Activate:
-    """y = function(x), elementwise: sigmoid or tanh (a table of 256 entries in an integer program), relu or relu6."""
-
-    x: str
-    y: str
-    function: str
-
-
-@dataclass(frozen=True)
-class Requantize:
-    """y = x in another quantization."""
-
-    x: str
-    y: str
-
-
-@dataclass(frozen=True)
-class Interleave:
-    """y = the values of x taken in turn from `ways` equal parts of it, quantized alike; size / ways parts undo that."""
-
-    x: str
-    y: str
-    ways: int
-
-
-Operation = Dense | Product | AddBias | Rescale | Activate | Requantize | Interleave
+    @property
+    def decode_scales(self) -> tuple[float, ...]:
+        """Those where the decoder does: one, the largest (the rest of a unit's scale is in `Rescale`)."""
+        return (max(self.scales),) if self.scales else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,10 +124,8 @@ class Program:
             raise ExportError(f"program {self.name}: tensors {sorted(self.tensors)} but operations use {sorted(known)}")
         if not {"x", "code", "y"} <= known:
             raise ExportError(f"program {self.name}: needs tensors x, code and y, got {sorted(known)}")
-        named = ((key, getattr(operation, key, None)) for operation in self.operations for key in ("kernel", "bias", "factors"))
-        for key, name in named:
-            if name is not None and (name not in self.constants or (key == "kernel" and name not in self.kernels)):
-                raise ExportError(f"program {self.name}: there is no {key} {name!r}")
+        for operation in self.operations:
+            operation.check(self)
         for name, kernel in self.kernels.items():
             values = self.constants[name]
             if values.shape != (kernel.inputs, kernel.units):
@@ -268,9 +135,6 @@ class Program:
                 raise ExportError(f"kernel {name}: {len(kernel.scales)} scales, must be {right}")
             if kernel.scales:
                 _require_integers(kernel, values)
-        for operation in self.operations:
-            if isinstance(operation, Interleave):
-                _require_parts(operation, self.tensors[operation.x], self.tensors[operation.y])
 
     @property
     def operations(self) -> Iterator[Operation]:
@@ -288,18 +152,17 @@ class Program:
         counts = {name: exceeding_pairs(self.constants[name]) for name in kernels}
         return {name: count for name, count in counts.items() if count}
 
-    @property
-    def interleave(self) -> int:
-        """From how many parts of x the first kernel takes its rows in turn; 1 where their order is that of x."""
-        first = self.encoder[0]
-        return first.ways if isinstance(first, Interleave) else 1
-
     def quantization(self, tensor: str) -> Quantization:
         """The quantization of a tensor; ExportError in a float program."""
         quantization = self.tensors[tensor].quantization
         if quantization is None:
             raise ExportError(f"program {self.name}: tensor {tensor} is not quantized")
         return quantization
+
+    def port_dtypes(self, io: str) -> dict[str, str]:
+        """The dtypes of `x`, `code` and `y` in a file; `io` as in `affine.port_dtype`."""
+        edge = port_dtype(io, self.tensors["x"].quantization == BYTE, quantized=self.quantized)
+        return {"x": edge, "code": "uint8" if self.quantized else "float32", "y": edge}
 
     def part(self, signature: str) -> tuple[tuple[Operation, ...], str, tuple[str, ...]]:
         """The operations, input and outputs of a signature: `encode`, `decode` or `reconstruct`; InputError for another."""
@@ -319,10 +182,3 @@ def _require_integers(kernel: Kernel, values: np.ndarray) -> None:
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
     if low < least or high > largest:
         raise ExportError(f"{right}, got {low}…{high}")
-
-
-def _require_parts(operation: Interleave, x: Tensor, y: Tensor) -> None:
-    if not isinstance(operation.ways, int) or operation.ways < 1 or x.size % operation.ways:
-        raise ExportError(f"interleave to {y.name}: got {operation.ways!r} parts, must be a divisor of {x.size}")
-    if (x.size, x.quantization) != (y.size, y.quantization):
-        raise ExportError(f"interleave to {y.name}: its size and quantization must be those of {x.name}")

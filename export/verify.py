@@ -17,16 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from ..compress.affine import port_dtype
 from ..compress.config import ExportConfig, PruneConfig, VerifyConfig
 from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError, InputError, NotInstalledError, RecipeError, UnavailableError
 from . import golden as vectors
-from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, port_dtype
+from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names
 from .formats.contents import Contents
 from .formats.copies import copies
 from .formats.storage import Finding, prove, shared_values
 from .interpreter import execute
 from .manifest import describe_kernels, sha256_of
+from .operations.interleave import interleaved_parts
 from .parity.attribution import attribute
 from .parity.comparison import compare
 from .parity.crossing import measure_crossing
@@ -255,7 +257,7 @@ def _check_manifest(
     findings.same("manifest kernels", said, found)
     tensors = {name: asdict(reference.quantization(name)) for name in ("x", "code", "y")}
     findings.same("manifest tensors", manifest["tensors"], tensors)
-    findings.same("manifest interleave", manifest["model"].get("interleave", 1), reference.interleave)
+    findings.same("manifest interleave", manifest["model"].get("interleave", 1), interleaved_parts(reference))
     described = describe_files(bundle.path, list(contents), contents)
     for name, found_file in described.items():
         stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}
@@ -290,7 +292,7 @@ def _check_golden(
     answered: Mapping[str, Expected] = {}
     if "golden" in manifest:
         config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
-        dtype = port_dtype(config.io, manifest["data"]["dtype"], scaling)
+        dtype = port_dtype(config.io, scaling.is_bytes(manifest["data"]["dtype"]))
         answered = vectors.expectations(programs, config.targets, scaled, dtype)
         expected = vectors.answers(answered, dtype)
         findings.same("golden arrays", sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected))

@@ -59,7 +59,7 @@ def measure_stock(
         session = _open(path, "litert-xnnpack" if contents.format == "tflite" else "ort-cpu")
         outputs = _reconstruct(session, contents, test)
         identity = {"file": name, "runtime": session.runtime, "provider": session.provider}
-        found = errors(_real(outputs["y"], _port(contents, "y")))
+        found = errors(_port(contents, "y").dequantize(outputs["y"]))
         rows["quality"].append({"row": f"stock {name}", "stage": "stock", "precision": precision, **identity, **found})
         parity: list[Parity] = []
         if precision == "f32":
@@ -102,17 +102,7 @@ def _port(contents: Contents, name: str) -> Port:
 
 def _reconstruct(session: Session, contents: Contents, test: np.ndarray) -> dict[str, np.ndarray]:
     port = _port(contents, "x")
-    if port.dtype == "float32" or port.scale is None or port.zero_point is None:
-        return session.run("reconstruct", test)
-    limits = np.iinfo(port.dtype)
-    q = np.rint(test.astype(np.float64) / port.scale) + port.zero_point
-    return session.run("reconstruct", np.clip(q, limits.min, limits.max).astype(port.dtype))
-
-
-def _real(values: np.ndarray, port: Port) -> np.ndarray:
-    if values.dtype == np.float32 or port.scale is None or port.zero_point is None:
-        return values
-    return (values.astype(np.float32) - port.zero_point) * np.float32(port.scale)
+    return session.run("reconstruct", test if port.scale is None else port.quantize(test))
 
 
 def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, str]:

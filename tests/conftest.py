@@ -10,24 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 from tiedae.compress.integers import kernel_bounds, within_pairs
 from tiedae.export.interpreter import execute
-from tiedae.export.lowering import interleaved
-from tiedae.export.program import (
-    BYTE,
-    SIGMOID_OUTPUT,
-    TANH_OUTPUT,
-    Activate,
-    AddBias,
-    Dense,
-    Kernel,
-    Product,
-    Program,
-    Quantization,
-    Requantize,
-    Rescale,
-    Tensor,
-)
+from tiedae.export.operations import Activate, AddBias, Dense, Product, Requantize, Rescale
+from tiedae.export.operations.interleave import interleave as interleave_program
+from tiedae.export.program import Kernel, Program, Tensor
 
 settings.register_profile("tiedae", derandomize=True, deadline=None)
 settings.load_profile("tiedae")
@@ -60,25 +48,25 @@ def build_program(
     if pairs and quantized and bits == 8:
         held = {name: within_pairs(program.constants[name]) for name in program.kernels}
         program = dataclasses.replace(program, constants={**program.constants, **held})
-    return program if interleave == 1 else interleaved(program, interleave)
+    return program if interleave == 1 else interleave_program(program, interleave)
 
 
 def _plain_program(
     widths, activations, output_activation, *, form, quantized, granularity, bias, byte_data, bits, code_bits, seed
 ) -> Program:
     rng = np.random.default_rng(seed)
-    tensors = {"x": Tensor("x", widths[0])}
+    tensors = {"x": Tensor("x", (widths[0],))}
     kernels, constants, encoder, decoder = {}, {}, [], []
 
     def finish(operations: list, source: str, name: str, activation: str, size: int, make: Callable) -> None:
         """Append make(source, target, fused activation), and the activation of its own where it cannot be fused."""
         if activation in FIXED:
-            tensors[f"{name}.linear"] = Tensor(f"{name}.linear", size)
+            tensors[f"{name}.linear"] = Tensor(f"{name}.linear", (size,))
             make(source, f"{name}.linear", "linear")
             operations.append(Activate(f"{name}.linear", name, activation))
         else:
             make(source, name, activation)
-        tensors[name] = Tensor(name, size)
+        tensors[name] = Tensor(name, (size,))
 
     source = "x"
     for i, (inputs, units, activation) in enumerate(zip(widths[:-1], widths[1:], activations, strict=True)):
@@ -103,7 +91,7 @@ def _plain_program(
         activation = output_activation if i == 0 else activations[i - 1]
         bias_name = f"decoder_{i}.bias" if bias else None
         if quantized and granularity == "unit":
-            tensors[f"decoder_{i}.rescaled"] = Tensor(f"decoder_{i}.rescaled", kernel.units)
+            tensors[f"decoder_{i}.rescaled"] = Tensor(f"decoder_{i}.rescaled", (kernel.units,))
             decoder.append(Rescale(source, f"decoder_{i}.rescaled", f"decoder_{i}.factors", BYTE))
             source = f"decoder_{i}.rescaled"
 
@@ -113,7 +101,7 @@ def _plain_program(
             elif b is None and act == "linear":
                 decoder.append(Product(x, y, f"kernel_{i}"))
             else:
-                tensors[f"decoder_{i}.product"] = Tensor(f"decoder_{i}.product", size)
+                tensors[f"decoder_{i}.product"] = Tensor(f"decoder_{i}.product", (size,))
                 decoder.append(Product(x, f"decoder_{i}.product", f"kernel_{i}"))
                 if b is None:
                     decoder.append(Activate(f"decoder_{i}.product", y, act))
@@ -159,7 +147,7 @@ def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data
                 constants[op.factors] = BYTE.quantize(scales / scales.max())
                 quantization[op.y] = quantization[op.x]
             elif isinstance(op, Dense) and op.bias is not None:
-                scales = kernels[op.kernel].decode_scale if op.transposed else np.array(kernels[op.kernel].scales, np.float32)
+                scales = kernels[op.kernel].decode_scales if op.transposed else kernels[op.kernel].encode_scales
                 unit = np.float32(quantization[op.x].scale) * np.asarray(scales, np.float32)
                 constants[op.bias] = np.rint(program.constants[op.bias] / unit).astype(np.int32)
             elif isinstance(op, AddBias):
@@ -174,7 +162,7 @@ def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data
     elif byte_data:
         operations["decoder"][-1] = dataclasses.replace(last, y="y.raw")
         operations["decoder"].append(Requantize("y.raw", "y"))
-        tensors["y.raw"] = Tensor("y.raw", tensors["y"].size)
+        tensors["y.raw"] = Tensor("y.raw", tensors["y"].shape)
         quantization["y.raw"], quantization["y"] = quantization["y"], BYTE
     tensors = {name: dataclasses.replace(t, quantization=quantization[name]) for name, t in tensors.items()}
     return Program(program.name, tensors, kernels, tuple(operations["encoder"]), tuple(operations["decoder"]), constants)

@@ -67,9 +67,7 @@ class Subject:
         values = np.resize(real[port.name], (count, real[port.name].shape[1]))
         if port.dtype == "float32":
             return np.ascontiguousarray(values, np.float32)
-        limits = np.iinfo(port.dtype)
-        steps = np.rint(values.astype(np.float64) / (port.scale or 1.0)) + (port.zero_point or 0)
-        return np.clip(steps, limits.min, limits.max).astype(port.dtype)
+        return port.quantize(values)
 
 
 @dataclass

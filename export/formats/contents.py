@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
 
-UNSIGNED = 128
-"""The zero point of uint8 values that are int8 ones, so much more."""
+from ...compress.affine import SIGNED_SHIFT, quantize, signed
+
+AXIS_ORDERS = ((0, 1), (1, 0))
+"""The orders in which a file may hold the axes of a kernel, [inputs, units]."""
+
+
+def oriented(values: np.ndarray, shape: Sequence[int]) -> Iterator[np.ndarray]:
+    """Stored values as a kernel of `shape`, read in each of `AXIS_ORDERS`; nothing where their number is another."""
+    if values.size == math.prod(shape):
+        for order in AXIS_ORDERS:
+            yield values.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
 
 
 def printable(name: str) -> str:
@@ -37,9 +47,9 @@ class Constant:
 
     @property
     def integers(self) -> np.ndarray:
-        """`values`, 4-bit integers and uint8 of zero point `UNSIGNED` as int8."""
-        if self.values.dtype == np.uint8 and set(self.zero_points) == {UNSIGNED}:
-            return (self.values ^ np.uint8(UNSIGNED)).view(np.int8)
+        """`values`, 4-bit integers and uint8 of zero point 128 as int8."""
+        if self.values.dtype == np.uint8 and set(self.zero_points) == {SIGNED_SHIFT}:
+            return signed(self.values)
         return self.values.astype(np.int8) if self.values.dtype == ml_dtypes.int4 else self.values
 
     @property
@@ -57,6 +67,16 @@ class Port:
     shape: tuple[int | None, ...]
     scale: float | None = None
     zero_point: int | None = None
+
+    def quantize(self, real: np.ndarray) -> np.ndarray:
+        """Real, finite values in the dtype, scale and zero point of a quantized port, saturating."""
+        return quantize(real, self.scale or 1.0, self.zero_point or 0, self.dtype)
+
+    def dequantize(self, values: np.ndarray) -> np.ndarray:
+        """The float32 values that integers stand for; other values, and integers without a scale, as they are."""
+        if values.dtype.kind == "f" or self.scale is None:
+            return values
+        return ((values.astype(np.float64) - (self.zero_point or 0)) * self.scale).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from ...compress.affine import unsigned
 from ...compress.errors import InputError
 from .flatbuffer import Flatbuffer
 from .tflite_reader import read_tflite
@@ -90,18 +91,16 @@ def only(data: bytes, index: int) -> bytes:
     return bytes(copy)
 
 
-def named_activations(entry: Entry, values: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
-    """Values of tensors by index → those of [batch, size] by the program's names, int8 as uint8 (+ 128).
+def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Tensors by their names in a file → those of [batch, size] by the program's names, int8 as uint8 (+ 128).
 
     Where a port of another dtype stands before an int8 tensor, that one is taken.
     """
     found: dict[str, np.ndarray] = {}
-    for index, array in values.items():
-        name = entry.tensors[index]
+    for name, array in values:
         inner = name.removesuffix(INNER)
-        if array.ndim != 2 or array.dtype not in (np.int8, np.uint8, np.float32) or (name == inner and name in found):
-            continue
-        found[inner] = (array.view(np.uint8) ^ 128) if array.dtype == np.int8 else array
+        if array.ndim == 2 and array.dtype in (np.int8, np.uint8, np.float32) and (name != inner or name not in found):
+            found[inner] = unsigned(array)
     return found
 
 

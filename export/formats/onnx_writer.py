@@ -18,7 +18,7 @@ Specification: https://onnx.ai/onnx/operators and, for external data, https://on
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -26,11 +26,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from ...compress.affine import SIGNED_SHIFT, unsigned
 from ...compress.errors import ExportError
 from ...compress.integers import PAIR_LIMIT
-from ..interpreter import clamp
-from ..program import BYTE, Activate, Dense, Interleave, Program, Quantization, Requantize, Rescale, require_signature
-from .contents import UNSIGNED
+from ..operations.arithmetic import FUNCTIONS
+from ..program import Program, require_signature
 from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
 
 OPSETS = range(13, 24)
@@ -42,7 +42,6 @@ PAGE = 4096
 EDGE = ".quantized"
 """Ends the name of the uint8 tensor behind an input or output of another dtype."""
 
-IO = ("auto", "uint8", "int8", "float32")
 _ELEMENTS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": TensorProto.FLOAT}
 
 
@@ -77,15 +76,11 @@ def to_onnx(
     require_int4(int4)
     if int4 == "packed" and program.quantized and any(kernel.bits <= INT4_BITS for kernel in program.kernels.values()):
         opset = max(opset, PACKED_OPSET)
-    graph = _Graph(program, _edge_dtype(program, io), int4)
+    graph = Graph(program, program.port_dtypes(io), int4)
     operations, source, results = program.part(signature)
-    table = _INTEGER if program.quantized else _FLOAT
     graph.enter(source)
     for operation in operations:
-        if type(operation) not in table:
-            form = "the ONNX writer takes a decoder in the fused form, got"
-            raise ExportError(f"program {program.name}: {form} {type(operation).__name__} writing {operation.y!r}")
-        table[type(operation)](graph, operation)
+        operation.to_onnx(graph)
     for name in results:
         graph.leave(name)
     model = helper.make_model(
@@ -115,9 +110,9 @@ def to_onnx_pair(
 
 
 def _stored(program: Program, name: str, int4: str) -> np.ndarray:
-    """A kernel as the file holds it, [units, inputs]: float32, int8, int4, or uint8 of zero point `UNSIGNED`."""
+    """A kernel as the file holds it, [units, inputs]: float32, int8, int4, or uint8 of zero point 128."""
     values = stored_kernel(program, name, int4)
-    return (values.view(np.uint8) ^ UNSIGNED) if name in program.exceeding_pairs else values
+    return unsigned(values) if name in program.exceeding_pairs else values
 
 
 def external_kernels(program: Program, *, int4: str = "packed") -> bytes:
@@ -138,26 +133,14 @@ def _places(program: Program, int4: str) -> dict[str, tuple[int, int]]:
     return places
 
 
-def _edge_dtype(program: Program, io: str) -> str:
-    if io not in IO:
-        raise ExportError(f"io: got {io!r}, must be one of {', '.join(IO)}")
-    if not program.quantized:
-        if io not in ("auto", "float32"):
-            raise ExportError(f"io: got {io!r}, must be float32 in a float program")
-        return "float32"
-    if io != "auto":
-        return io
-    return "uint8" if program.tensors["x"].quantization == BYTE else "float32"
-
-
-class _Graph:
+class Graph:
     """The nodes and constants of one model while it is written; a constant is stored once per name.
 
-    `edge` is the dtype of `x` and `y`.
+    `edges` are the dtypes of `x`, `code` and `y`.
     """
 
-    def __init__(self, program: Program, edge: str, int4: str) -> None:
-        self.program, self.edge, self.int4 = program, edge, int4
+    def __init__(self, program: Program, edges: Mapping[str, str], int4: str) -> None:
+        self.program, self.edges, self.int4 = program, edges, int4
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
 
@@ -169,37 +152,26 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def quantization(self, name: str) -> Quantization:
-        quantization = self.program.tensors[name].quantization
-        if quantization is None:
-            raise ExportError(f"program {self.program.name}: tensor {name!r} of an integer program has no quantization")
-        return quantization
-
-    def dtype(self, name: str) -> str:
-        """The dtype of an input or output of the model."""
-        if name in ("x", "y"):
-            return self.edge
-        return "uint8" if self.program.quantized else "float32"
-
     def port(self, name: str) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, _ELEMENTS[self.dtype(name)], ["batch", self.program.tensors[name].size])
+        return helper.make_tensor_value_info(name, _ELEMENTS[self.edges[name]], ["batch", *self.program.tensors[name].shape])
 
     def inner(self, name: str) -> str:
         """The name, in the file, of a tensor of the program in the program's own dtype."""
-        converted = self.program.quantized and name in ("x", "y") and self.edge != "uint8"
+        converted = self.program.quantized and self.edges.get(name, "uint8") != "uint8"
         return name + EDGE if converted else name
+
+    def affine(self, label: str, scale: Any, zero_point: Any, dtype: Any = np.uint8) -> list[str]:
+        """The constants of a scale and a zero point, or of one per unit."""
+        return [self.constant(f"{label}.scale", scale, np.float32), self.constant(f"{label}.zero", zero_point, dtype)]
 
     def parameters(self, name: str) -> list[str]:
         """The constants of a tensor's scale and zero point."""
-        quantization = self.quantization(name)
-        return [
-            self.constant(f"{name}.scale", quantization.scale, np.float32),
-            self.constant(f"{name}.zero", quantization.zero_point, np.uint8),
-        ]
+        quantization = self.program.quantization(name)
+        return self.affine(name, quantization.scale, quantization.zero_point)
 
     def signed_parameters(self, name: str) -> list[str]:
         """The same for the int8 tensor that is 128 less."""
-        zero_point = self.quantization(name).zero_point - 128
+        zero_point = self.program.quantization(name).zero_point - SIGNED_SHIFT
         return [self.parameters(name)[0], self.constant(f"{name}.signed.zero", zero_point, np.int8)]
 
     def dequantize(self, name: str) -> str:
@@ -211,23 +183,20 @@ class _Graph:
 
     def enter(self, name: str) -> None:
         """Convert the model's input to the program's tensor, where their dtypes differ."""
-        if self.inner(name) == name:
-            return
-        if self.edge == "int8":
-            real = self.node("DequantizeLinear", [name, *self.signed_parameters(name)], f"{name}.edge")
+        if self.inner(name) != name:
+            real = name
+            if self.edges[name] == "int8":
+                real = self.node("DequantizeLinear", [name, *self.signed_parameters(name)], f"{name}.edge")
             self.quantize(real, name)
-        else:
-            self.quantize(name, name)
 
     def leave(self, name: str) -> None:
         """Convert the program's tensor to the model's output, where their dtypes differ."""
-        if self.inner(name) == name:
-            return
-        if self.edge == "int8":
-            real = self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], f"{name}.edge")
-            self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
-        else:
-            self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], name)
+        if self.inner(name) != name:
+            signed = self.edges[name] == "int8"
+            inputs = [self.inner(name), *self.parameters(name)]
+            real = self.node("DequantizeLinear", inputs, f"{name}.edge" if signed else name)
+            if signed:
+                self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
 
     def kernel(self, name: str) -> str:
         """The values of a kernel, float32, uint8 or int8, for any number of consumers."""
@@ -237,6 +206,16 @@ class _Graph:
         if not is_packed(values):
             return name
         return self.node("Cast", [name], f"{name}.int8", to=TensorProto.INT8) if first else f"{name}.int8"
+
+    def zero_point(self, kernel: str) -> int:
+        """Of a kernel's values: 128 where they are uint8."""
+        return SIGNED_SHIFT if kernel in self.program.exceeding_pairs else 0
+
+    def function(self, name: str, x: str, y: str) -> str:
+        """A node of an elementwise function."""
+        ends = {"relu6.low": 0, "relu6.high": 6} if name == "relu6" else {}
+        bounds = [self.constant(label, value, np.float32) for label, value in ends.items()]
+        return self.node(FUNCTIONS[name].onnx, [x, *bounds], y)
 
     def initializers(self, external: str | None) -> list[TensorProto]:
         places = {} if external is None else _places(self.program, self.int4)
@@ -251,94 +230,3 @@ class _Graph:
                     tensor.external_data.add(key=key, value=str(value))
             tensors.append(tensor)
         return tensors
-
-
-def _dense(graph: _Graph, operation: Dense) -> None:
-    program, name = graph.program, operation.kernel
-    kernel = program.kernels[name]
-    if operation.transposed or len(kernel.scales) == 1:
-        scales = np.float32(kernel.decode_scale)
-        suffix = ""
-    else:
-        scales = np.array(kernel.scales, np.float32)
-        suffix = ".unit"
-    zero, dtype = (UNSIGNED, np.uint8) if name in program.exceeding_pairs else (0, np.int8)
-    inputs = [
-        graph.kernel(name),
-        graph.constant(f"{name}{suffix}.scale", scales, np.float32),
-        graph.constant(f"{name}{suffix}.zero", np.full_like(scales, zero), dtype),
-    ]
-    axis = {"axis": 0} if scales.ndim else {}
-    operands = [graph.dequantize(operation.x), graph.node("DequantizeLinear", inputs, f"{operation.y}.kernel", **axis)]
-    if operation.bias is not None:
-        bias = graph.constant(operation.bias, program.constants[operation.bias], np.int32)
-        unit = graph.constant(f"{bias}.scale", np.float32(graph.quantization(operation.x).scale) * scales, np.float32)
-        operands.append(graph.node("DequantizeLinear", [bias, unit], f"{bias}.real", **axis))
-    real = graph.node("Gemm", operands, f"{operation.y}.sum", transB=int(not operation.transposed))
-    low, high = clamp(operation.activation, graph.quantization(operation.y))
-    if (low, high) == (0, 255):
-        graph.quantize(real, operation.y)
-        return
-    bounds = [graph.constant(f"{operation.y}.{bound}", value, np.uint8) for bound, value in (("low", low), ("high", high))]
-    free = graph.quantize(real, operation.y, f"{operation.y}.free")
-    graph.node("Clip", [free, *bounds], graph.inner(operation.y))
-
-
-def _rescale(graph: _Graph, operation: Rescale) -> None:
-    name, quantization = operation.factors, operation.quantization
-    inputs = [
-        graph.constant(name, graph.program.constants[name], np.uint8),
-        graph.constant(f"{name}.scale", quantization.scale, np.float32),
-        graph.constant(f"{name}.zero", quantization.zero_point, np.uint8),
-    ]
-    factors = graph.node("DequantizeLinear", inputs, f"{name}.real")
-    graph.quantize(graph.node("Mul", [graph.dequantize(operation.x), factors], f"{operation.y}.product"), operation.y)
-
-
-def _function(graph: _Graph, function: str, x: str, y: str) -> str:
-    if function == "relu6":
-        bounds = [graph.constant("relu6.low", 0, np.float32), graph.constant("relu6.high", 6, np.float32)]
-        return graph.node("Clip", [x, *bounds], y)
-    return graph.node({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[function], [x], y)
-
-
-def _activate(graph: _Graph, operation: Activate) -> None:
-    real = _function(graph, operation.function, graph.dequantize(operation.x), f"{operation.y}.function")
-    graph.quantize(real, operation.y)
-
-
-def _requantize(graph: _Graph, operation: Requantize) -> None:
-    graph.quantize(graph.dequantize(operation.x), operation.y)
-
-
-def _interleave(graph: _Graph, operation: Interleave) -> None:
-    size = graph.program.tensors[operation.x].size
-    shapes = {"parts": (0, operation.ways, size // operation.ways), "row": (0, size)}  # 0: the batch as it is
-    parts, row = (graph.constant(f"{operation.y}.{end}", shape, np.int64) for end, shape in shapes.items())
-    split = graph.node("Reshape", [graph.inner(operation.x), parts], f"{operation.y}.split")
-    turned = graph.node("Transpose", [split], f"{operation.y}.turned", perm=(0, 2, 1))
-    graph.node("Reshape", [turned, row], graph.inner(operation.y))
-
-
-def _float_dense(graph: _Graph, operation: Dense) -> None:
-    operands = [operation.x, graph.kernel(operation.kernel)]
-    if operation.bias is not None:
-        operands.append(graph.constant(operation.bias, graph.program.constants[operation.bias], np.float32))
-    linear = operation.activation == "linear"
-    total = graph.node("Gemm", operands, operation.y if linear else f"{operation.y}.sum", transB=int(not operation.transposed))
-    if not linear:
-        _function(graph, operation.activation, total, operation.y)
-
-
-def _float_activate(graph: _Graph, operation: Activate) -> None:
-    _function(graph, operation.function, operation.x, operation.y)
-
-
-_INTEGER: Mapping[type, Callable[..., None]] = {
-    Dense: _dense,
-    Rescale: _rescale,
-    Activate: _activate,
-    Requantize: _requantize,
-    Interleave: _interleave,
-}
-_FLOAT: Mapping[type, Callable[..., None]] = {Dense: _float_dense, Activate: _float_activate, Interleave: _interleave}

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...compress.affine import SIGNED_SHIFT
 from ...compress.config import PruneConfig
 from ...compress.integers import PAIR_LIMIT, exceeding_pairs
 from ...compress.patterns import HELD
 from ..program import Kernel, Program
-from .contents import UNSIGNED, Constant, Contents
+from .contents import Constant, Contents, oriented
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def prove(
 ) -> list[Finding]:
     """Check a file of ours against the program that it was written from.
 
-    Each kernel is stored once, its stored values equal the program's bit for bit in either orientation, it is used with its own
+    Each kernel is stored once, its values equal the program's bit for bit in one of `AXIS_ORDERS`, it is used with its own
     scales, it is zero where its mask is, and the weights of the file add up to the kernels' values and no more.
     `masks`: by kernel name, [inputs, units], nonzero where a weight is kept; kernels without one are not checked for zeros.
     `clusters`: how many distinct values a clustered kernel may hold.
@@ -79,9 +80,9 @@ def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) ->
     With `exact`, None too where it is not equal bit for bit.
     """
     values = constant.integers
-    if values.dtype != expected.dtype or values.size != expected.size:
+    candidates = list(oriented(values, expected.shape)) if values.dtype == expected.dtype else []
+    if not candidates:
         return None
-    candidates = values.reshape(expected.shape), values.reshape(expected.shape[::-1]).T
     wrong = [int(np.count_nonzero(_bits(candidate) != _bits(expected))) for candidate in candidates]
     best = wrong.index(min(wrong))
     return None if exact and wrong[best] else candidates[best]
@@ -132,12 +133,12 @@ def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.nd
 
 def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
     """Every use of the kernel has its scales or the decoder's one, and stands for the program's integers as they are."""
-    allowed = {kernel.scales, (kernel.decode_scale,)} if kernel.scales else {()}
+    allowed = {kernel.encode_scales, kernel.decode_scales}
     for view in views:
         if view.scales not in allowed:
             got, right = _brief(view.scales), " or ".join(sorted(map(_brief, allowed)))
             return Finding(f"{kernel.name}.scales", False, f"{kernel.name}: {view.name} has scales {got}, expected {right}")
-        right = UNSIGNED if view.values.dtype == np.uint8 else 0
+        right = SIGNED_SHIFT if view.values.dtype == np.uint8 else 0
         wrong = [zero_point for zero_point in view.zero_points if zero_point != right]
         if wrong:
             text = f"{kernel.name}: {view.name} has zero point {wrong[0]}, expected {right}"

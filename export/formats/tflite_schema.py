@@ -112,6 +112,15 @@ class AddOptions(SharedTable, schema.AddOptionsT): ...
 class MulOptions(SharedTable, schema.MulOptionsT): ...
 
 
+OPTIONS: Mapping[str, type[SharedTable]] = {
+    "ADD": AddOptions,
+    "BATCH_MATMUL": BatchMatMulOptions,
+    "FULLY_CONNECTED": FullyConnectedOptions,
+    "MUL": MulOptions,
+}
+"""Of the operators that have some."""
+
+
 class Buffer(schema.BufferT):
     """A buffer of these bytes, aligned as the schema demands, which the generated class does not do."""
 

@@ -15,7 +15,7 @@ from ..sharing.input_ranges import onnx_ranges, tflite_ranges
 from ..sharing.trial import random_values
 from ..targets import TARGETS, read_model
 from .answers import RUNTIMES, answer_of, choose_signature, needs_inputs, own_inputs, run_file
-from .port_values import Values, name_inputs, quantize, to_real, to_stored
+from .port_values import Values, name_inputs, to_real, to_stored
 
 
 class ParityError(CheckError, AssertionError):
@@ -178,7 +178,7 @@ def _agreement(port: Port, expected: np.ndarray, got: np.ndarray, tolerance: Tol
 
 
 def _quantized(port: Port, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
-    integers = quantize(port, expected) if expected.dtype.kind == "f" else expected
+    integers = port.quantize(expected) if expected.dtype.kind == "f" else expected
     steps = np.abs(got.astype(np.int64) - integers.astype(np.int64))
     differing, largest = int(np.count_nonzero(steps)), int(steps.max(initial=0))
     problem = ""

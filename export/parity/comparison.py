@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ...compress.affine import Quantization
 from ..interpreter import apply
-from ..program import Program, Quantization
+from ..program import Program
 from ..runtimes.session import Session
 
 LEAST_SCALE = 0.1

@@ -135,8 +135,7 @@ class Subject:
         dtype = self._input_dtype(signature)
         if dtype == "float32":
             return evidence.scaled
-        q = program_input(self.program, evidence.scaled)
-        return q if dtype == "uint8" else (q.astype(np.int16) - 128).astype(np.int8)
+        return self.program.quantization("x").to_port(program_input(self.program, evidence.scaled), dtype)
 
     @property
     def conversion(self) -> Conversion:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..formats.contents import Contents
+from ..formats.contents import Contents, oriented
 from ..interpreter import execute
 from ..manifest import sha256_of
-from ..program import Dense, Operation, Program, Requantize, Rescale
+from ..operations import Operation
+from ..program import Program
 from .comparison import LEAST_SCALE
 
 BIAS8 = "8"
@@ -43,12 +44,12 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
         kept: list[Operation] = []
         for operation in part:
             source = renamed.get(operation.x, operation.x)
-            if isinstance(operation, Rescale):
-                renamed[operation.y] = source
-            elif isinstance(operation, Requantize):
-                kept[-1] = replace(kept[-1], y=operation.y)
-            else:
+            if not operation.integer_only:
                 kept.append(replace(operation, x=source))
+            elif operation.y == "y":
+                kept[-1] = replace(kept[-1], y="y")
+            else:
+                renamed[operation.y] = source
         return tuple(kept)
 
     encoder, decoder = plain(integer.encoder), plain(integer.decoder)
@@ -59,8 +60,10 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
     return Program(integer.name, tensors, kernels, encoder, decoder, used)
 
 
-def _biases(program: Program) -> tuple[str, ...]:
-    return tuple(op.bias for op in program.operations if isinstance(op, Dense) and op.bias is not None)
+def _biases(program: Program) -> dict[str, str]:
+    """The tensor that each bias is added to, by the bias' name."""
+    biases = ((getattr(operation, "bias", None), operation.y) for operation in program.operations)
+    return {bias: y for bias, y in biases if bias is not None}
 
 
 def read_float_program(
@@ -76,7 +79,7 @@ def read_float_program(
     scaled to model units, `code.f32` and `y.f32`; `tolerance` is relative to the full scale, see `compare`.
     """
     held = {name: _named(integer, each) for name, each in contents.items()}
-    found = _kernels(contents, kernels)
+    found = _kernels(integer, contents, kernels)
     together = {key: values for biases in held.values() for key, values in biases.items()}
     for biases in held.values():
         constants = found | together | biases
@@ -94,32 +97,24 @@ def _named(program: Program, contents: Contents) -> dict[str, np.ndarray]:
     return {names[each.name]: each.values for each in contents.constants if each.name in names}
 
 
-def _kernels(contents: Mapping[str, Contents], kernels: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    wanted = {kernel["sha256_f32"]: kernel["name"] for kernel in kernels}
+def _kernels(integer: Program, contents: Mapping[str, Contents], kernels: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    wanted = {kernel["name"]: kernel["sha256_f32"] for kernel in kernels}
     found: dict[str, np.ndarray] = {}
-    for each in contents.values():
-        for constant in each.constants:
-            if len(found) == len(wanted):
-                return found
-            if constant.values.ndim == 2:
-                for values in (constant.values.T, constant.values):
-                    name = wanted.get(sha256_of(values))
-                    if name is not None:
-                        found.setdefault(name, np.ascontiguousarray(values))
+    for constant in (constant for each in contents.values() for constant in each.constants):
+        for name, kernel in integer.kernels.items():
+            for values in oriented(constant.values, (kernel.inputs, kernel.units)) if name not in found else ():
+                if sha256_of(values) == wanted.get(name):
+                    found[name] = np.ascontiguousarray(values)
     return found
 
 
 def _gives(program: Program, golden: Mapping[str, np.ndarray], tolerance: float) -> bool:
-    if any(program.constants[name].shape != (program.tensors[_target(program, name)].size,) for name in _biases(program)):
+    if any(program.constants[name].shape != program.tensors[y].shape for name, y in _biases(program).items()):
         return False
     with np.errstate(invalid="ignore", over="ignore"):
         values = execute(program, "reconstruct", golden["x"])
         pairs = ((values[name], golden[f"{name}.f32"]) for name in ("code", "y"))
         return all(np.abs(got - want).max() <= tolerance * max(LEAST_SCALE, float(np.abs(want).max())) for got, want in pairs)
-
-
-def _target(program: Program, bias: str) -> str:
-    return next(op.y for op in program.operations if isinstance(op, Dense) and op.bias == bias)
 
 
 def _disagreements(file: str, held: Mapping[str, np.ndarray], program: Program) -> list[Disagreement]:

@@ -10,9 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...compress.affine import Quantization
 from ...compress.config import VerifyConfig
-from ..golden import program_values
-from ..program import Quantization
 from .comparison import Parity, compare, compare_traced
 from .expected import TRACED_SAMPLES, Expected, layer_outputs
 from .findings import Evidence, Findings, Measured, Subject
@@ -65,9 +64,9 @@ def _output(subject: Subject, got: Mapping[str, np.ndarray], expected: Expected)
 def as_bytes(values: np.ndarray, quantization: Quantization) -> tuple[np.ndarray, str]:
     """A file's `y` as the program's uint8, to the nearest step; and where it is not finite, a text that says so."""
     if values.dtype != np.float32:
-        return program_values(values, quantization), ""
+        return quantization.from_port(values), ""
     broken = ~np.isfinite(values)
-    q = program_values(np.where(broken, np.float32(0), values), quantization)
+    q = quantization.quantize(np.where(broken, np.float32(0), values))
     if not broken.any():
         return q, ""
     at = tuple(np.argwhere(broken)[0].tolist())

@@ -52,7 +52,7 @@ def to_stored(port: Port, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f" and port.dtype.startswith("float"):
         return values.astype(port.dtype)
     if values.dtype.kind == "f" and port.scale is not None:
-        return quantize(port, values)
+        return port.quantize(values)
     raise InputError(f"input {port.name}: got {values.dtype.name}, the file takes {port.dtype}")
 
 
@@ -60,14 +60,4 @@ def to_real(port: Port, values: np.ndarray) -> np.ndarray:
     """What stored values stand for, float32 where the port is quantized; real ones in the port's float dtype, else float32."""
     if values.dtype.kind == "f":
         return values.astype(port.dtype if port.dtype.startswith("float") else np.float32)
-    if port.scale is None:
-        return values
-    return ((values.astype(np.float64) - (port.zero_point or 0)) * port.scale).astype(np.float32)
-
-
-def quantize(port: Port, real: np.ndarray) -> np.ndarray:
-    """Real, finite values in the dtype, scale and zero point of a quantized port, at its limits where they are beyond."""
-    assert port.scale is not None
-    limits = np.iinfo(port.dtype)
-    q = np.rint(real.astype(np.float64) / port.scale) + (port.zero_point or 0)
-    return np.clip(q, limits.min, limits.max).astype(port.dtype)
+    return port.dequantize(values)

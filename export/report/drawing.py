@@ -39,11 +39,11 @@ def levels(program: Row) -> list[Level]:
 
 
 def _by_kernel(operations: Sequence[Row]) -> dict[str, list[Row]]:
-    """An operation belongs to the kernel before it; a Rescale, and what comes before all kernels, to the one after it."""
+    """An operation belongs to the kernel before it; factors, and what comes before all kernels, to the one after it."""
     found: dict[str, list[Row]] = {}
     waiting: list[Row] = []
     for operation in operations:
-        if operation["op"] == "Rescale" or not (found or "kernel" in operation):
+        if "factors" in operation or not (found or "kernel" in operation):
             waiting.append(operation)
             continue
         if "kernel" in operation:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from ..interpreter import interleaved
+from ..operations.interleave import interleaved
 from .figures import escape, number, share
 from .headline import Row
 from .pictures import STEPS, diverging, indexed

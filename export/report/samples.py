@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...compress.affine import Quantization
 from ...compress.data import Scaling
-from ..golden import program_values
-from ..program import Quantization
 from .charts import legend, plot
 from .columns import render_column_errors
 from .figures import escape, number, region
@@ -46,7 +45,7 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
     quantization = Quantization(stated["scale"], stated["zero_point"])
     outputs = {
         "keras": golden["y.f32"],
-        "ours": quantization.dequantize(program_values(golden["y"], quantization)),
+        "ours": quantization.dequantize(quantization.from_port(golden["y"])),
     }
     wanted = scaling.apply(x).astype(np.float64)
     samples = Samples(

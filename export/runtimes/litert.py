@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
 
 from ...compress.errors import FormatError, InputError
-from ..formats.entries import with_primary
-from ..formats.tflite_writer import INNER
+from ..formats.entries import named_activations, with_primary
 from ..quiet import quiet
 from .session import Session, batches, joined
 
@@ -123,20 +122,12 @@ def _invoke(runner: SignatureRunner, x: np.ndarray) -> dict[str, np.ndarray]:
 
 def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarray]:
     """Every tensor [batch, size] that still holds its values after an invocation, by the program's names."""
-    found: dict[str, np.ndarray] = {}
+    held = []
     for details in interpreter.get_tensor_details(subgraph):
-        signature, name = details["shape_signature"], details["name"]
-        if signature.size != 2 or signature[0] != -1 or details["dtype"] not in (np.int8, np.uint8, np.float32):
-            continue
-        inner = name.removesuffix(INNER)
-        if name == inner and name in found:
-            continue
-        try:
-            values = interpreter.get_tensor(details["index"], subgraph)
-        except ValueError:  # no data: the runtime fused the tensor away
-            continue
-        found[inner] = (values.view(np.uint8) ^ 128) if values.dtype == np.int8 else values
-    return found
+        if len(details["shape_signature"]) == 2 and details["shape_signature"][0] == -1:
+            with suppress(ValueError):  # no data: the runtime fused the tensor away
+                held.append((details["name"], interpreter.get_tensor(details["index"], subgraph)))
+    return named_activations(held)
 
 
 def _outside_delegate(interpreter: Interpreter) -> tuple[list[str], int]:

@@ -76,7 +76,7 @@ class TflmSession:
         for sample in batches(signature, x, entry.dtype, entry.size, 1):
             _invoke(interpreter, sample)
             values = {place: interpreter.GetTensor(place, 0)["tensor_data"] for place in sorted(entry.batched)}
-            parts.append(named_activations(entry, values))
+            parts.append(named_activations((entry.tensors[index], array) for index, array in values.items()))
         return joined(parts)
 
 

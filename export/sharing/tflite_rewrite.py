@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from ...compress.affine import quantize
 from ..formats.tflite_schema import Op, int32
 from .tflite_graph import Graph, Type, Use, has_scales, is_int8, quantization, scales_of, shape_of, swap_axes, zero_points_of
 
@@ -193,7 +194,7 @@ def _to_int8_product(use: Use, view: View, bias: int, scales: np.ndarray) -> Non
     step = float(scales_of(graph.tensor(y))[0])
     inner = graph.add_like(y, b".product", *_affine(lows.min(), highs.max(), step))
     scale, zero_point = _affine(real_bias.min(), real_bias.max(), step)
-    stored = np.clip(np.rint(real_bias / scale) + zero_point, -128, 127).astype(np.int8)
+    stored = quantize(real_bias, scale, zero_point, "int8")
     name = (graph.tensor(bias).name or b"") if bias >= 0 else (graph.tensor(y).name or b"") + b".bias"
     constant = graph.add_constant(name, stored, quantization([scale], [zero_point]), instead=bias)
     product = _product(graph, x, weights, inner)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.calibration import OBSERVERS, Entropy, Grid, Histogram, MeanSquared, MinMax, MovingAverage, Percentile, PerUnit
 from tiedae.calibration.observers import Distribution
+from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import DataError, InputError, RecipeError
-from tiedae.export.program import Quantization
 
 FINITE = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=True) | st.floats(-4, 4, width=32) | st.just(0.0)
 VALUES = arrays(np.float32, st.integers(1, 40), elements=FINITE)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiedae.compress import ExportConfig, TiedAutoencoder
+from tiedae.compress.affine import Quantization
 from tiedae.export import lower
 from tiedae.export.bundle import Programs, model_files
-from tiedae.export.program import Program, Quantization
+from tiedae.export.program import Program
 
 FOLDER = Path(__file__).parents[1] / "gate"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
@@ -45,7 +47,7 @@ def described(program: Program) -> Iterator[str]:
             yield " ".join([type(operation).__name__, *(text for each in texts for text in each)])
     for name in sorted(program.tensors):
         tensor = program.tensors[name]
-        yield " ".join([name, str(tensor.size), *affine(tensor.quantization)])
+        yield " ".join([name, str(math.prod(tensor.shape)), *affine(tensor.quantization)])
     for name in sorted(program.kernels):
         kernel = program.kernels[name]
         yield " ".join([name, str(kernel.inputs), str(kernel.units), str(kernel.bits), *(s.hex() for s in kernel.scales)])

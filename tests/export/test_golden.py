@@ -39,7 +39,7 @@ max_quality_loss = 100.0
 def ties(program: Program, samples: int) -> np.ndarray:
     """float32 inputs on the ties between two integers, and one float32 beside them."""
     quantization, rng = program.quantization("x"), np.random.default_rng(5)
-    steps = rng.integers(-2, 257, (samples, program.tensors["x"].size)) - quantization.zero_point
+    steps = rng.integers(-2, 257, (samples, *program.tensors["x"].shape)) - quantization.zero_point
     x = ((steps + 0.5) * quantization.scale).astype(np.float32)
     beside = np.nextafter(x, np.array([-np.inf, np.inf], np.float32)[rng.integers(0, 2, x.shape)])
     return np.where(rng.integers(0, 2, x.shape) == 1, beside, x)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
+from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import lower
-from tiedae.export.program import BYTE, SIGMOID_OUTPUT, Activate, AddBias, Dense, Interleave, Product, Rescale
+from tiedae.export.operations import Activate, AddBias, Dense, Interleave, Product, Rescale
+from tiedae.export.operations.interleave import interleaved_parts
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
 
@@ -89,7 +91,7 @@ def test_kernels_and_code_keep_to_their_bits() -> None:
 @pytest.mark.parametrize(("ways", "found"), [(1, 1), (4, 4), (24, 1)])
 def test_a_program_says_how_its_inputs_are_interleaved(ways: int, found: int) -> None:
     program = lower(quantized("relu", "sigmoid", interleave=ways), "p", form="split")
-    assert program.interleave == found
+    assert interleaved_parts(program) == found
     assert [operation for operation in program.operations if isinstance(operation, Interleave)] == (
         [Interleave("x", "x.interleaved", 4), Interleave("y.raw.interleaved", "y.raw", 6)] if found > 1 else []
     )
@@ -135,7 +137,7 @@ def test_an_accumulator_may_be_as_large_as_32_bits_hold(
     model = quantized("relu", "linear", form="fused")
     layer, program = getattr(model, part).stack[index], lower(model, "p", form="fused")
     source = program.quantization("x" if part == "encoder" else "decoder_1").scale
-    step = np.float64(np.float32(source) * np.float32(program.kernels["kernel_0"].decode_scale))
+    step = np.float64(np.float32(source) * np.float32(program.kernels["kernel_0"].decode_scales[0]))
     room = 2**31 - 1 - terms * 255 * 127
     for steps in (room, -room):
         monkeypatch.setattr(layer, "bias", SimpleNamespace(numpy=lambda steps=steps: np.full(3, steps * step)))

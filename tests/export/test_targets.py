@@ -45,7 +45,7 @@ def read(path: Path) -> Contents:
         tensor = program.tensors[name]
         affine = tensor.quantization
         dtype, numbers = ("float32", ()) if affine is None else ("uint8", (affine.scale, affine.zero_point))
-        return Port(name, dtype, (None, tensor.size), *numbers)
+        return Port(name, dtype, (None, *tensor.shape), *numbers)
 
     found = []
     for signature in signatures:

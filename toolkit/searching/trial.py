@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tiedae.compress.affine import port_dtype
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
 from tiedae.export.bench.latency import Group, Timed, time_groups
-from tiedae.export.bundle import npy, port_dtype
+from tiedae.export.bundle import npy
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
@@ -111,7 +112,7 @@ class Workshop:
 
         program = lower(load_model(archive), recipe.name, form="split")
         train = self.splits.train
-        io = port_dtype(recipe.export.io, train.dtype.name, train.scaling) if program.quantized else "float32"
+        io = port_dtype(recipe.export.io, train.scaling.is_bytes(train.dtype.name)) if program.quantized else "float32"
         data = to_tflite(program, signatures=recipe.export.signatures, io=io, int4=recipe.export.int4)
         return Made(data, *_timed_input(program, recipe, io)), self.quality(program)
 
@@ -129,7 +130,7 @@ def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.nda
     signature = max(recipe.export.signatures, key=("decode", "encode", "reconstruct").index)
     port = program.part(signature)[1]
     dtype = {"x": io, "code": "uint8" if program.quantized else "float32"}[port]
-    return signature, np.zeros((1, program.tensors[port].size), dtype)
+    return signature, np.zeros((1, *program.tensors[port].shape), dtype)
 
 
 def losses(archives: Mapping[str, Path]) -> dict[str, list[float]]:

@@ -23,7 +23,7 @@ def load_of(program, folder: Path, name: str, signatures=("reconstruct",)) -> Lo
     path, x = folder / name, folder / f"{name}.npy"
     onnx = path.suffix == ".onnx"
     path.write_bytes(to_onnx(program, signature="reconstruct", io="uint8") if onnx else to_tflite(program, io="uint8"))
-    np.save(x, np.zeros((2, program.tensors["x"].size), np.uint8))
+    np.save(x, np.zeros((2, *program.tensors["x"].shape), np.uint8))
     runs = tuple(Run(str(path), signature, str(x)) for signature in signatures)
     return Load(name, "ort-cpu" if onnx else "litert-xnnpack", runs)
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import FormatError
 from tiedae.export.formats.contents import Contents, Port
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx, to_onnx_pair
-from tiedae.export.program import Quantization, Tensor
+from tiedae.export.program import Tensor
 
 from ...conftest import build_program
 
@@ -48,7 +49,7 @@ def test_our_file_gives_back_the_program(options, tmp_path):
             np.testing.assert_array_equal(view.integers, program.constants[name].T)
             assert view.values.dtype == (dtype if program.quantized else np.float32)
         assert {(view.scales, view.zero_points, view.axis) for view in views} == (
-            {(kernel.scales, (zero,) * len(kernel.scales), 0), ((kernel.decode_scale,), (zero,), 0)}
+            {(kernel.scales, (zero,) * len(kernel.scales), 0), (kernel.decode_scales, (zero,), 0)}
             if program.quantized
             else {((), (), 0)}
         )
@@ -78,7 +79,7 @@ def test_ports_and_operations(tmp_path):
 
 def test_a_clipped_output_has_the_quantization_of_what_is_clipped(tmp_path):
     program = build_program(activations=("relu", "relu"))
-    tensors = {**program.tensors, "code": Tensor("code", 5, Quantization(1 / 64, 30))}
+    tensors = {**program.tensors, "code": Tensor("code", (5,), Quantization(1 / 64, 30))}
     data = to_onnx(dataclasses.replace(program, tensors=tensors), signature="encode")
     (signature,) = read(tmp_path, data).signatures
     assert signature.operations["Clip"] == 1

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
+from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import within_pairs
 from tiedae.export.formats.onnx_writer import EDGE, PAGE, external_kernels, to_onnx, to_onnx_pair
 from tiedae.export.interpreter import execute
-from tiedae.export.program import Activate, Dense, Quantization, Requantize, Rescale, Tensor
+from tiedae.export.operations import Activate, Dense, Requantize, Rescale
+from tiedae.export.program import Tensor
 
 from ...conftest import build_program
 
@@ -61,7 +63,7 @@ def run(model: bytes, x: np.ndarray) -> dict[str, np.ndarray]:
 
 def random_bytes(program, samples: int = 200, signature: str = "reconstruct") -> np.ndarray:
     source = program.tensors[program.part(signature)[1]]
-    return np.random.default_rng(7).integers(0, 256, (samples, source.size)).astype(np.uint8)
+    return np.random.default_rng(7).integers(0, 256, (samples, *source.shape)).astype(np.uint8)
 
 
 def lsb(got: np.ndarray, expected: np.ndarray) -> int:
@@ -177,7 +179,7 @@ def test_the_batch_is_free(batch, interleave):
 @pytest.mark.parametrize("signature", ["encode", "decode", "reconstruct"])
 def test_a_float_program_equals_the_reference(options, signature):
     program = build_program(quantized=False, **options)
-    size = program.tensors[program.part(signature)[1]].size
+    (size,) = program.tensors[program.part(signature)[1]].shape
     x = np.random.default_rng(0).normal(0, 2, (50, size)).astype(np.float32)
     expected = execute(program, signature, x)
     got = run(to_onnx(program, signature=signature), x)
@@ -261,7 +263,7 @@ def test_the_same_program_gives_the_same_bytes():
 
 def test_clipped_integers_have_a_name_of_their_own():
     program = build_program()
-    tensors = {**program.tensors, "encoder_0": Tensor("encoder_0", 12, Quantization(1 / 64, 30))}
+    tensors = {**program.tensors, "encoder_0": Tensor("encoder_0", (12,), Quantization(1 / 64, 30))}
     nodes = onnx.load_from_string(to_onnx(dataclasses.replace(program, tensors=tensors))).graph.node
     (clip,) = [node for node in nodes if node.op_type == "Clip"]
     assert clip.output == ["encoder_0"]
@@ -275,7 +277,7 @@ def test_clipped_integers_have_a_name_of_their_own():
         ({}, {"opset": 12}, "opset: got 12, must be in 13…23"),
         ({}, {"opset": 24}, "opset: got 24, must be in 13…23"),
         ({}, {"io": "int16"}, "io: got 'int16', must be one of auto, uint8, int8, float32"),
-        ({"quantized": False}, {"io": "uint8"}, "io: got 'uint8', must be float32 in a float program"),
+        ({"quantized": False}, {"io": "uint8"}, "io: got 'uint8', but a float program has float32"),
         ({}, {"external": "../kernels.bin"}, "external data: got '../kernels.bin', must be a file name"),
         ({}, {"external": ""}, "external data: got '', must be a file name"),
     ],

@@ -104,7 +104,7 @@ def test_packed_files_compute_what_files_of_bytes_compute(name: str, options: di
         pytest.skip(str(error))
     for signature in SIGNATURES:
         tensor = program.tensors[program.part(signature)[1]]
-        x = np.random.default_rng(3).integers(0, tensor.quantization.top + 1, (300, tensor.size)).astype(np.uint8)
+        x = np.random.default_rng(3).integers(0, tensor.quantization.top + 1, (300, *tensor.shape)).astype(np.uint8)
         got, expected = packed.run(signature, x), plain.run(signature, x)
         for output, values in expected.items():
             parted = np.abs(got[output].astype(int) - values)

@@ -55,7 +55,7 @@ def test_ours_read_back(options):
             kernel = program.kernels[name]
             views = (got, constants[f"{name}.decode"])
             assert len({view.storage for view in views}) == 1
-            assert [view.scales for view in views] == [kernel.scales, (kernel.decode_scale,) if kernel.scales else ()]
+            assert [view.scales for view in views] == [kernel.scales, kernel.decode_scales]
             assert got.zero_points == (0,) * len(kernel.scales)
             values = values.T
         elif values.dtype == np.uint8:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from tiedae.compress.affine import IO, Quantization
 from tiedae.compress.errors import ExportError
 from tiedae.export.formats.tflite_reader import read_tflite
-from tiedae.export.formats.tflite_writer import IO, to_tflite
-from tiedae.export.program import Activate, Quantization
+from tiedae.export.formats.tflite_writer import to_tflite
+from tiedae.export.operations import Activate
 from tiedae.export.runtimes.litert import open_litert
 
 from ...conftest import build_program
@@ -123,7 +124,7 @@ def test_ports(options, io, dtypes):
     for signature in signatures.values():
         for port in (*signature.inputs, *signature.outputs):
             tensor = program.tensors[port.name]
-            assert (port.dtype, port.shape) == (right[port.name], (None, tensor.size))
+            assert (port.dtype, port.shape) == (right[port.name], (None, *tensor.shape))
             if port.dtype == "float32":
                 assert (port.scale, port.zero_point) == (None, None)
             else:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from tiedae.compress.affine import Quantization
 from tiedae.export.interpreter import apply, execute
 from tiedae.export.parity.comparison import LEAST_SCALE, Parity, compare, compare_traced, similarity
-from tiedae.export.program import Quantization
 
 TWO_BYTES = array_shapes(max_dims=2, max_side=6).flatmap(
     lambda shape: st.tuples(arrays(np.uint8, shape), arrays(np.uint8, shape))

@@ -12,9 +12,10 @@ from tiedae.compress import ExportConfig
 from tiedae.export.bundle import Programs, model_files, write_files
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import sha256_of
+from tiedae.export.operations import AddBias
 from tiedae.export.parity.expected import layer_outputs
 from tiedae.export.parity.float_program import read_float_program
-from tiedae.export.program import AddBias, Program
+from tiedae.export.program import Program
 from tiedae.export.targets import read_model
 
 VARIANTS = {
@@ -51,7 +52,7 @@ def test_it_is_read_back_from_any_float_files(
     options = VARIANTS[variant]
     split, fused = (make_program(form=form, quantized=False, **options) for form in ("split", "fused"))
     integer = make_program(**options)
-    x = np.random.default_rng(1).uniform(0, 1, (16, fused.tensors["x"].size)).astype(np.float32)
+    x = np.random.default_rng(1).uniform(0, 1, (16, *fused.tensors["x"].shape)).astype(np.float32)
     values = execute(fused, "reconstruct", x)
     golden = {"x": x, "code.f32": values["code"], "y.f32": values["y"]}
     kernels = [{"name": name, "sha256_f32": sha256_of(fused.constants[name])} for name in fused.kernels]

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiedae.compress.affine import Quantization
 from tiedae.export.interpreter import execute
 from tiedae.export.parity.findings import Findings
 from tiedae.export.parity.measure import as_bytes
-from tiedae.export.program import Quantization
 
 
 def failed(findings: Findings) -> dict[str, str]:

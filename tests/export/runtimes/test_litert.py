@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.interpreter import apply, execute
-from tiedae.export.program import Requantize
+from tiedae.export.operations import Requantize
 from tiedae.export.runtimes.litert import CHUNK, RESOLVERS, open_litert
 
 from ..formats.test_tflite_writer import PROGRAMS, split
@@ -22,7 +22,7 @@ INTEGER = {name: options for name, options in PROGRAMS.items() if options.get("q
 def samples(program, count: int, seed: int = 0) -> np.ndarray:
     """Random uint8 values of the program's input, [count, size]."""
     rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (count, program.tensors["x"].size), np.uint8)
+    return rng.integers(0, 256, (count, *program.tensors["x"].shape), np.uint8)
 
 
 @pytest.mark.parametrize("runtime", RESOLVERS)
@@ -82,7 +82,7 @@ def test_every_io_gives_the_same_codes(io):
 @pytest.mark.parametrize("name", ["float", "float no bias"])
 def test_float_files_agree_with_the_reference(name, runtime):
     program = split(**PROGRAMS[name])
-    x = np.random.default_rng(0).uniform(0, 1, (100, program.tensors["x"].size)).astype(np.float32)
+    x = np.random.default_rng(0).uniform(0, 1, (100, *program.tensors["x"].shape)).astype(np.float32)
     session = open_litert(runtime, to_tflite(program))
     expected, got, traced = execute(program, "reconstruct", x), session.run("reconstruct", x), session.trace("reconstruct", x)
     np.testing.assert_allclose(got["code"], expected["code"], atol=1e-5)

@@ -25,7 +25,7 @@ def write(folder: Path, program, io: str = "auto") -> dict[str, Path]:
 
 
 def samples(program, signature: str, count: int = 100) -> np.ndarray:
-    size = program.tensors[program.part(signature)[1]].size
+    (size,) = program.tensors[program.part(signature)[1]].shape
     values = np.random.default_rng(3).integers(0, 256, (count, size)).astype(np.uint8)
     return values if program.quantized else (values / np.float32(255)).astype(np.float32)
 

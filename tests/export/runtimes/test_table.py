@@ -75,7 +75,7 @@ def samples(program, signature: str, count: int = 300) -> np.ndarray:
     """Random inputs of a signature, uint8 or float32 [count, size]."""
     tensor = program.tensors[program.part(signature)[1]]
     top = tensor.quantization.top if program.quantized else 255
-    values = np.random.default_rng(5).integers(0, top + 1, (count, tensor.size)).astype(np.uint8)
+    values = np.random.default_rng(5).integers(0, top + 1, (count, *tensor.shape)).astype(np.uint8)
     return values if program.quantized else (values / np.float32(255)).astype(np.float32)
 
 

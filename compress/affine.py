@@ -1,0 +1,132 @@
+"""Affine arithmetic: real = (q − zero point) · scale.
+
+Activations of a program are uint8. A file of int8 activations holds each integer, and each zero point, less 128.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import DataError, ExportError
+
+SMALLEST_SPAN = 1e-30
+"""A range below it holds nothing but zero."""
+SIGNED_SHIFT = 128
+"""What an int8 value is less than the uint8 one that it stands for."""
+IO = ("auto", "uint8", "int8", "float32")
+"""Choices of the dtype of `x` and `y` in an int8 file."""
+
+
+def affine_parameters(low: float, high: float, bits: int = 8) -> tuple[float, int]:
+    """(scale, zero point) of [low, high], widened to contain 0 exactly (zero point rounded, then the scale kept).
+
+    The integers are 0…2^`bits` − 1, the scale is a float32 value.
+    """
+    low, high = min(float(low), 0.0), max(float(high), 0.0)
+    if high - low < SMALLEST_SPAN:
+        high = low + 1.0
+    top = 2**bits - 1
+    scale = float(np.float32((high - low) / top))
+    return scale, int(np.clip(np.rint(-low / scale), 0, top))
+
+
+def steps(real: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """The nearest integers, float64, ties to even, before they saturate."""
+    return np.rint(real.astype(np.float64) / scale) + zero_point
+
+
+def quantize(real: np.ndarray, scale: float, zero_point: int, dtype: str) -> np.ndarray:
+    """Real, finite values → integers of `dtype`, saturating at its limits."""
+    limits = np.iinfo(dtype)
+    return np.clip(steps(real, scale, zero_point), limits.min, limits.max).astype(dtype)
+
+
+def signed(q: np.ndarray) -> np.ndarray:
+    """uint8 → the int8 that is 128 less."""
+    return (q ^ np.uint8(SIGNED_SHIFT)).view(np.int8)
+
+
+def unsigned(q: np.ndarray) -> np.ndarray:
+    """int8 → the uint8 that is 128 more; values of another dtype as they are."""
+    return q.view(np.uint8) ^ np.uint8(SIGNED_SHIFT) if q.dtype == np.int8 else q
+
+
+def port_dtype(io: str, is_bytes: bool, *, quantized: bool = True) -> str:
+    """The dtype of `x` and `y` in a file: `io`, where auto is uint8 for bytes and float32 for other data.
+
+    Raises ExportError for another `io`, and for integers in a float file.
+    """
+    if io not in IO:
+        raise ExportError(f"io: got {io!r}, must be one of {', '.join(IO)}")
+    if not quantized and io not in ("auto", "float32"):
+        raise ExportError(f"io: got {io!r}, but a float program has float32 inputs and outputs")
+    return {"auto": "uint8" if quantized and is_bytes else "float32"}.get(io, io)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantization of a uint8 tensor: real = (q − zero_point) · scale.
+
+    `scale` is a positive float32 value, `zero_point` an integer in 0…`top`, the largest integer of so many `bits`.
+    """
+
+    scale: float
+    zero_point: int
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale) and self.scale > 0 and float(np.float32(self.scale)) == self.scale):
+            raise ExportError(f"a scale must be a positive float32 value, got {self.scale!r}")
+        if self.bits not in range(1, 9):
+            raise ExportError(f"bits of an activation must lie in 1…8, got {self.bits!r}")
+        if not 0 <= self.zero_point <= self.top:
+            raise ExportError(f"a zero point must lie in 0…{self.top}, got {self.zero_point}")
+
+    @property
+    def top(self) -> int:
+        return 2**self.bits - 1
+
+    @classmethod
+    def from_range(cls, low: float, high: float, bits: int = 8) -> Quantization:
+        """The quantization of [low, high], as `affine_parameters` has it."""
+        return cls(*affine_parameters(low, high, bits), bits)
+
+    def quantize(self, real: np.ndarray) -> np.ndarray:
+        """Real values → uint8, rounding half to even, saturating.
+
+        Raises DataError for integers, which are raw or quantized values, and for NaN, which no integer stands for.
+        """
+        return np.clip(steps(require_real(real), self.scale, self.zero_point), 0, self.top).astype(np.uint8)
+
+    def dequantize(self, q: np.ndarray) -> np.ndarray:
+        """uint8 → float32 real values; DataError for another dtype, such as the int8 of a file, which is 128 less."""
+        if q.dtype != np.uint8:
+            raise DataError(f"dequantize: got {q.dtype}, must be uint8")
+        return (q.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
+
+    def to_port(self, q: np.ndarray, dtype: str) -> np.ndarray:
+        """uint8 as an input or output of `dtype` has it: uint8, int8 or float32."""
+        return self.dequantize(q) if dtype == "float32" else signed(q) if dtype == "int8" else q
+
+    def from_port(self, values: np.ndarray) -> np.ndarray:
+        """The uint8 behind uint8, int8 or float32 values of an input or output, to the nearest step."""
+        return self.quantize(values) if values.dtype == np.float32 else unsigned(values)
+
+
+def require_real(values: np.ndarray) -> np.ndarray:
+    """The values, which must be floats and no NaN; DataError for others."""
+    values = np.asarray(values)
+    if not np.issubdtype(values.dtype, np.floating):
+        raise DataError(f"quantize: got {values.dtype}, must be floats in model units, as `Scaling.apply` makes them")
+    missing = np.count_nonzero(np.isnan(values))
+    if missing:
+        raise DataError(f"quantize: got NaN in {missing:,} of {values.size:,} values, must be numbers")
+    return values
+
+
+BYTE = Quantization(float(np.float32(1 / 255)), 0)
+"""Pixels: byte b means b / 255."""
+SIGMOID_OUTPUT = Quantization(1 / 256, 0)
+TANH_OUTPUT = Quantization(1 / 128, 128)

@@ -1,0 +1,155 @@
+"""Products with a tied kernel: whole layers (`Dense`), or the two halves of a decoder layer in the split form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...compress.affine import Quantization
+from ...compress.errors import ExportError
+from .arithmetic import FUNCTIONS, add_parameters, clamp, product_multiplier, requantize
+from .operation import Operation
+
+if TYPE_CHECKING:
+    from .operation import OnnxGraph, Program, TFLiteGraph
+
+
+@dataclass(frozen=True)
+class Dense(Operation):
+    """y = activation(x · W + bias), or x · Wᵀ where `transposed`. Activations: linear, relu, relu6."""
+
+    kernel: str
+    transposed: bool
+    bias: str | None
+    activation: str
+
+    def scales(self, program: Program) -> np.ndarray:
+        """Those of the kernel in this direction, float32 [1] or [units]."""
+        kernel = program.kernels[self.kernel]
+        return np.array(kernel.decode_scales if self.transposed else kernel.encode_scales, np.float32)
+
+    def bias_scales(self, program: Program) -> np.ndarray:
+        """Those of the int32 bias: the scale of x times the kernel's."""
+        return np.float32(program.quantization(self.x).scale) * self.scales(program)
+
+    def matrix(self, program: Program) -> np.ndarray:
+        """The kernel's values as `x` is multiplied by them."""
+        values = program.constants[self.kernel]
+        return values.T if self.transposed else values
+
+    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+        source, target = program.quantization(self.x), program.quantization(self.y)
+        # BLAS in float64 is exact for integers below 2⁵³.
+        product = np.matmul(x.astype(np.float64) - source.zero_point, self.matrix(program).astype(np.float64))
+        accumulator = product.astype(np.int64)
+        if self.bias is not None:
+            accumulator += program.constants[self.bias]
+        multiplier = product_multiplier(source, self.scales(program), target)
+        return requantize(accumulator, multiplier, target.zero_point, *clamp(self.activation, target))
+
+    def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
+        y = x @ self.matrix(program)
+        if self.bias is not None:
+            y = y + program.constants[self.bias]
+        return FUNCTIONS[self.activation].real(y).astype(np.float32)
+
+    def to_tflite(self, graph: TFLiteGraph) -> None:
+        program = graph.program
+        if self.transposed:
+            form = "TFLite needs the decoder in the split form (Product and AddBias)"
+            raise ExportError(f"{self.y}: {form}, got a transposed Dense")
+        inputs = [graph.inner(self.x), graph.kernel(self.kernel, self.kernel, self.scales(program))]
+        bias = -1
+        if self.bias is not None:
+            scales = self.bias_scales(program) if program.quantized else ()
+            bias = graph.constant(self.bias, program.constants[self.bias], scales)
+        version = 1 if not program.quantized else 10 if graph.is_packed(inputs[1]) else 4
+        output = graph.unclamped(self.y)
+        graph.add("FULLY_CONNECTED", version, [*inputs, bias], output, self.activation)
+        if output != graph.inner(self.y):
+            graph.add("QUANTIZE", 1, [output], graph.inner(self.y))
+
+    def to_onnx(self, graph: OnnxGraph) -> None:
+        if graph.program.quantized:
+            self._quantized_onnx(graph)
+            return
+        operands = [self.x, graph.kernel(self.kernel)]
+        if self.bias is not None:
+            operands.append(graph.constant(self.bias, graph.program.constants[self.bias], np.float32))
+        linear = self.activation == "linear"
+        total = graph.node("Gemm", operands, self.y if linear else f"{self.y}.sum", transB=int(not self.transposed))
+        if not linear:
+            graph.function(self.activation, total, self.y)
+
+    def _quantized_onnx(self, graph: OnnxGraph) -> None:
+        program, scales, units = graph.program, self.scales(graph.program), self.bias_scales(graph.program)
+        suffix, axis = ".unit", {"axis": 0}
+        if len(scales) == 1:
+            scales, units, suffix, axis = scales[0], units[0], "", {}
+        zero = np.full_like(scales, graph.zero_point(self.kernel))
+        inputs = [graph.kernel(self.kernel)]
+        inputs += graph.affine(f"{self.kernel}{suffix}", scales, zero, np.uint8 if zero.any() else np.int8)
+        operands = [graph.dequantize(self.x), graph.node("DequantizeLinear", inputs, f"{self.y}.kernel", **axis)]
+        if self.bias is not None:
+            bias = graph.constant(self.bias, program.constants[self.bias], np.int32)
+            unit = graph.constant(f"{bias}.scale", units, np.float32)
+            operands.append(graph.node("DequantizeLinear", [bias, unit], f"{bias}.real", **axis))
+        real = graph.node("Gemm", operands, f"{self.y}.sum", transB=int(not self.transposed))
+        low, high = clamp(self.activation, program.quantization(self.y))
+        if (low, high) == (0, 255):
+            graph.quantize(real, self.y)
+            return
+        bounds = [graph.constant(f"{self.y}.{bound}", value, np.uint8) for bound, value in (("low", low), ("high", high))]
+        free = graph.quantize(real, self.y, f"{self.y}.free")
+        graph.node("Clip", [free, *bounds], graph.inner(self.y))
+
+
+@dataclass(frozen=True)
+class Product(Operation):
+    """y = x · Wᵀ, requantized: the first half of a decoder layer in the split form."""
+
+    kernel: str
+
+    @property
+    def dense(self) -> Dense:
+        return Dense(self.x, self.y, self.kernel, transposed=True, bias=None, activation="linear")
+
+    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+        return self.dense.integers(program, x)
+
+    def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
+        return self.dense.reals(program, x)
+
+    def to_tflite(self, graph: TFLiteGraph) -> None:
+        right = graph.kernel(self.kernel, f"{self.kernel}.decode", self.dense.scales(graph.program))
+        if graph.is_packed(right):
+            right = graph.unpacked(right)
+        graph.add("BATCH_MATMUL", graph.version, [graph.inner(self.x), right], graph.inner(self.y))
+
+
+@dataclass(frozen=True)
+class AddBias(Operation):
+    """y = activation(x + bias): the second half. `quantization` is that of the uint8 bias; None in a float program."""
+
+    bias: str
+    quantization: Quantization | None
+    activation: str
+
+    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+        source, target = program.quantization(self.x), program.quantization(self.y)
+        assert self.quantization is not None
+        x_multiplier, bias_multiplier, shift = add_parameters(source, self.quantization, target)
+        bias = program.constants[self.bias].astype(np.int64) - self.quantization.zero_point
+        total = (x.astype(np.int64) - source.zero_point) * x_multiplier + bias * bias_multiplier
+        total = (total + (1 << (shift - 1))) >> shift
+        low, high = clamp(self.activation, target)
+        return np.clip(total + target.zero_point, low, high).astype(np.uint8)
+
+    def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
+        return FUNCTIONS[self.activation].real(x + program.constants[self.bias])
+
+    def to_tflite(self, graph: TFLiteGraph) -> None:
+        bias = graph.operand(self.bias, self.quantization)
+        graph.add("ADD", graph.version, [graph.inner(self.x), bias], graph.inner(self.y), self.activation)

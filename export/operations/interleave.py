@@ -1,0 +1,82 @@
+"""Interleaving: reshape to (groups, n / groups), transpose, flatten. Inverse: n / groups groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...compress.errors import ExportError
+from .elementwise import Requantize
+from .operation import Operation
+
+if TYPE_CHECKING:
+    from .operation import OnnxGraph, Program, TFLiteGraph
+
+
+@dataclass(frozen=True)
+class Interleave(Operation):
+    """y = the values of x taken in turn from `ways` equal parts of it, quantized alike; size / ways parts undo that."""
+
+    ways: int
+
+    def check(self, program: Program) -> None:
+        x, y = program.tensors[self.x], program.tensors[self.y]
+        if not isinstance(self.ways, int) or self.ways < 1 or x.shape[0] % self.ways:
+            raise ExportError(f"interleave to {y.name}: got {self.ways!r} parts, must be a divisor of {x.shape[0]}")
+        if (x.shape, x.quantization) != (y.shape, y.quantization):
+            raise ExportError(f"interleave to {y.name}: its size and quantization must be those of {x.name}")
+
+    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+        return interleaved(x, self.ways)
+
+    reals = integers
+
+    def to_tflite(self, graph: TFLiteGraph) -> None:
+        (size,) = graph.program.tensors[self.x].shape
+        split, turned = (self.ways, size // self.ways), (size // self.ways, self.ways)
+        parts = graph.between(f"{self.y}.split", self.x, split)
+        rows = graph.between(f"{self.y}.turned", self.x, turned)
+        graph.reshape(graph.inner(self.x), parts, split)
+        axes = graph.constant("axes", np.array((0, 2, 1), np.int32))
+        graph.add("TRANSPOSE", graph.version, [parts, axes], rows)
+        graph.reshape(rows, graph.inner(self.y), (size,))
+
+    def to_onnx(self, graph: OnnxGraph) -> None:
+        (size,) = graph.program.tensors[self.x].shape
+        shapes = {"parts": (0, self.ways, size // self.ways), "row": (0, size)}  # 0: the batch as it is
+        parts, row = (graph.constant(f"{self.y}.{end}", shape, np.int64) for end, shape in shapes.items())
+        split = graph.node("Reshape", [graph.inner(self.x), parts], f"{self.y}.split")
+        turned = graph.node("Transpose", [split], f"{self.y}.turned", perm=(0, 2, 1))
+        graph.node("Reshape", [turned, row], graph.inner(self.y))
+
+
+def interleaved(x: np.ndarray, ways: int) -> np.ndarray:
+    """[batch, n] with the n values taken in turn from so many equal parts; n / ways of them undo it."""
+    return x.reshape(len(x), ways, x.shape[1] // ways).swapaxes(1, 2).reshape(x.shape)
+
+
+def interleaved_parts(program: Program) -> int:
+    """From how many parts of x the first kernel takes its rows in turn; 1 where their order is that of x."""
+    first = program.encoder[0]
+    return first.ways if isinstance(first, Interleave) else 1
+
+
+def interleave(program: Program, ways: int) -> Program:
+    """The same with its samples in their own order; before, they had that of the first kernel's rows.
+
+    The output is put back before a last `Requantize`, which a file may join with the conversion at its port.
+    """
+    ahead = -1 if isinstance(program.decoder[-1], Requantize) else len(program.decoder)
+    body, tail = program.decoder[:ahead], program.decoder[ahead:]
+    renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
+    encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
+    body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
+    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].shape[0] // ways)
+    return replace(
+        program,
+        tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},
+        encoder=(Interleave("x", renamed["x"], ways), *encoder),
+        decoder=(*body, back, *tail),
+    )

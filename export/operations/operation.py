@@ -1,0 +1,61 @@
+"""What an operation of a program is: a frozen record of names, and what every interpreter and writer does with it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ...compress.errors import ExportError
+from .arithmetic import FUNCTIONS
+
+if TYPE_CHECKING:
+    from ..formats.onnx_writer import Graph as OnnxGraph
+    from ..formats.tflite_writer import Graph as TFLiteGraph
+    from ..program import Program
+
+
+@dataclass(frozen=True)
+class Operation(ABC):
+    """One step of a program, from tensor `x` to tensor `y`.
+
+    A subclass is one row of `OPERATIONS`. Its fields name tensors and constants or are small values; arrays live in
+    `Program.constants`. The manifest holds the fields as they are.
+    """
+
+    x: str
+    y: str
+
+    integer_only: ClassVar[bool] = False
+    """Whether only a quantization changes from `x` to `y`: the float program of the same layers has no such operation."""
+
+    def check(self, program: Program) -> None:
+        """Raise ExportError where the program lacks a constant, there is no such function, or the tensors do not fit."""
+        for key in ("kernel", "bias", "factors"):
+            name = getattr(self, key, None)
+            if name is not None and (name not in program.constants or (key == "kernel" and name not in program.kernels)):
+                raise ExportError(f"program {program.name}: there is no {key} {name!r}")
+        for key in ("activation", "function"):
+            name = getattr(self, key, None)
+            choices = [each for each, row in FUNCTIONS.items() if (row.fused if key == "activation" else row.onnx)]
+            if name is not None and name not in choices:
+                raise ExportError(f"{self.y}: got {key} {name!r}, must be one of {', '.join(choices)}")
+
+    @abstractmethod
+    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+        """Run it in an integer program: uint8 [batch, *shape of x] → uint8 [batch, *shape of y]."""
+
+    def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
+        """Run it in a float program: float32 → float32."""
+        return x
+
+    @abstractmethod
+    def to_tflite(self, graph: TFLiteGraph) -> None:
+        """Append its operators to a subgraph; ExportError where TFLite cannot express it."""
+
+    def to_onnx(self, graph: OnnxGraph) -> None:
+        """Append its nodes; ExportError where the ONNX writer does not take it."""
+        got = f"got {type(self).__name__} writing {self.y!r}"
+        raise ExportError(f"program {graph.program.name}: the ONNX writer takes a decoder in the fused form, {got}")
