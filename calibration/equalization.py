@@ -12,6 +12,7 @@ adds its influence times step²/12, each clipped one its influence times the squ
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -57,9 +58,8 @@ def unit_scales(model: TiedAutoencoder, influence: Influence, levels: Sequence[i
         return tf.add_n([*kernels, *activations])
 
     variables = [*(log for log in logs if log.trainable), *steps, *ends]
-    optimizer = tf_keras.optimizers.Adam(
-        tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, ITERATIONS), epsilon=1e-12, jit_compile=False
-    )
+    rate: Any = tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, ITERATIONS)
+    optimizer = tf_keras.optimizers.Adam(rate, epsilon=1e-12, jit_compile=False)
     optimizer.build(variables)
 
     @tf.function

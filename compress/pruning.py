@@ -56,8 +56,3 @@ def prune(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: Tr
                 kernel.set_mask(mask)
 
     return fit(model, splits, training, stage="prune", before_step=before_step, settled_epochs=settled)
-
-
-def sparsity_of(model: TiedAutoencoder) -> dict[str, float]:
-    """The share of zeros in each kernel's mask, by kernel name."""
-    return {name: float(1 - mask.mean()) for name, mask in model.masks().items()}

@@ -267,7 +267,7 @@ class _Run:
 
     def restore_best(self) -> None:
         if self.best is not None:
-            archive.restore(self.model, self.best)
+            self.model.restore(self.best)
 
     def pack(self) -> bytes:
         arrays = {name: variable.numpy() for name, variable in self.model.state().items()}
@@ -284,11 +284,7 @@ class _Run:
         self.history = header["history"]
         best = {name.removeprefix("best."): values for name, values in arrays.items() if name.startswith("best.")}
         self.best = best or None
-        for kernel in self.model.kernels:
-            if f"{kernel.name}.mask" in arrays:
-                kernel.set_mask(arrays[f"{kernel.name}.mask"])
-            if f"{kernel.name}.clusters" in arrays:
-                kernel.set_clusters(arrays[f"{kernel.name}.clusters"])
-        archive.restore(self.model, arrays)
+        self.model.restore_places(arrays)
+        self.model.restore(arrays)
         for name, variable in self.optimizer.slots.items():
             variable.assign(arrays[name])

@@ -19,13 +19,14 @@ from . import golden
 from . import manifest as manifests
 from .bundle import PROGRAM_FILE, Programs, describe_files, is_model, model_files, npy, port_dtype, program_file, write_files
 from .lowering import lower
+from .machine import installed_versions
 from .manifest import dump
 from .parity.fidelity import Fidelity, warnings_of
 from .parity.keras_device import Device, keras_device, on_device
 from .parity.keras_layers import keras_layers
 from .parity.measure import squared_error
 from .report.rendering import render_pages
-from .verify import MAX_SAMPLES, installed_versions, verify_bundle
+from .verify import MAX_SAMPLES, verify_bundle
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ..compress.errors import FormatError
+from .expected import Expected, expect
 from .inputs import USUAL
-from .parity.expected import Expected, expect
 from .program import Program, Quantization
 
 FLOATS = ("code.f32", "y.f32")

@@ -21,7 +21,7 @@ from ..formats.reading import read_model
 from ..inputs import USUAL, program_input
 from ..interpreter import execute
 from ..program import SIGNATURES, require_signature
-from ..sharing.sandbox import RUNNERS
+from ..runtimes.sandbox import RUNNERS
 from .port_values import Values, name_inputs, to_real, to_stored
 
 DEFAULT_RUNTIMES = {"tflite": "litert-xnnpack", "onnx": "ort-cpu"}

@@ -11,9 +11,8 @@ import numpy as np
 
 from ...compress.errors import CheckError, InputError
 from ..formats.contents import Contents, Port, Signature
+from ..formats.random_inputs import onnx_ranges, random_values, tflite_ranges
 from ..formats.reading import read_model
-from ..sharing.input_ranges import onnx_ranges, tflite_ranges
-from ..sharing.trial import random_values
 from .answers import DEFAULT_RUNTIMES, RUNTIMES, answer_of, choose_signature, needs_inputs, own_inputs, run_file
 from .port_values import Values, name_inputs, quantize, to_real, to_stored
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...compress.config import VerifyConfig
+from ..expected import Expected
 from .comparison import compare
-from .expected import Expected
 from .findings import Evidence, Findings, Measured
 from .measure import check_float, check_output
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from ...compress.config import VerifyConfig
+from ..expected import TRACED_SAMPLES, Expected, layer_outputs
 from ..golden import program_values
 from ..program import Quantization
 from .comparison import Parity, compare, compare_traced
-from .expected import TRACED_SAMPLES, Expected, layer_outputs
 from .findings import Evidence, Findings, Measured, Subject
 
 ROUNDING = 0.01

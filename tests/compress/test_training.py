@@ -22,8 +22,9 @@ from tiedae.compress import (
 )
 from tiedae.compress.kernel import OUTLIER
 from tiedae.compress.patterns import HELD
-from tiedae.compress.pruning import sparsity_of
 from tiedae.compress.train import Optimizer, validation_loss
+
+from .conftest import sparsity_of
 
 LAYERS = (LayerConfig(12, "relu"), LayerConfig(4))
 

@@ -16,18 +16,17 @@ from tiedae.export.formats.contents import Contents, Port, Signature
 from tiedae.export.formats.copies import copies
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx
+from tiedae.export.formats.random_inputs import BATCHES, Ranges, onnx_ranges, random_inputs, tflite_ranges
+from tiedae.export.formats.tflite_objects import pack_model, unpack_model
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_schema import Op
+from tiedae.export.runtimes.sandbox import Answer, run_apart
 from tiedae.export.sharing import share as sharing
-from tiedae.export.sharing import trial
-from tiedae.export.sharing.input_ranges import onnx_ranges, tflite_ranges
-from tiedae.export.sharing.sandbox import Answer, run_apart
 from tiedae.export.sharing.share import render, share_file
 from tiedae.export.sharing.share_tflite import share_tflite
-from tiedae.export.sharing.tflite_objects import pack_model, unpack_model
-from tiedae.export.sharing.trial import BOUNDS, Ranges, compare_outputs, random_inputs
+from tiedae.export.sharing.trial import BOUNDS, compare_outputs
 
-from .test_sandbox import crashing
+from ..runtimes.test_sandbox import crashing
 from .tflite_files import File, int8_pair, schema, tied_pair
 
 WIDE = (256, 64)
@@ -326,7 +325,7 @@ PORTS = {
 def test_random_inputs_are_of_their_port(port, low, high):
     contents = Contents("tflite", 0, (), (Signature("s", (port,), (), {}),))
     runs = random_inputs(contents, Ranges(ids=7), 3)
-    for size, (signature, inputs) in zip(trial.BATCHES, runs, strict=True):
+    for size, (signature, inputs) in zip(BATCHES, runs, strict=True):
         values = inputs["p"]
         assert signature == "s" and values.dtype == port.dtype
         assert values.shape == tuple(size if length is None else length for length in port.shape)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..report.figures import share
-from .comparison import NAMES, relative
+from ..parity.comparison import NAMES, relative
+from .figures import share
 
 Row = Mapping[str, Any]
 Subject = tuple[str, str, str]
