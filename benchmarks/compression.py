@@ -29,6 +29,7 @@ from tiedae.compress import (
     Recipe,
     Splits,
     TiedAutoencoder,
+    Training,
     balance_code,
     cluster,
     fit,
@@ -74,7 +75,7 @@ def shown(value: object) -> str:
 def trained(recipe: Recipe, splits: Splits, seed: int, path: Path, console: Console) -> Path:
     """The archive of a float model with balanced code, as the pipeline makes it."""
     model = TiedAutoencoder(recipe.model, seed=seed)
-    fit(model, splits, dataclasses.replace(recipe.train, seed=seed), progress=console.progress)
+    fit(model, splits, Training(dataclasses.replace(recipe.train, seed=seed), progress=console.progress))
     balance_code(model, representative(splits.train, 4096, seed=seed).inputs)
     model.save(path)
     return path
@@ -89,7 +90,7 @@ def distillation(recipe: Recipe, splits: Splits, starts: Sequence[Path], console
         for start in starts:
             teacher = TiedAutoencoder.load(start)
             dense, pruned = TiedAutoencoder.load(start), TiedAutoencoder.load(start)
-            prune(pruned, splits, pruning, config.train, teacher=teacher, progress=console.progress)
+            prune(pruned, splits, pruning, Training(config.train, teacher, progress=console.progress))
             for name, model in zip(errors, (dense, pruned), strict=True):
                 errors[name].append(error_of(quantized(model, config, splits, teacher, console), splits))
         means = {name: float(np.mean(each)) for name, each in errors.items()}
@@ -99,13 +100,13 @@ def distillation(recipe: Recipe, splits: Splits, starts: Sequence[Path], console
 def clustering(recipe: Recipe, splits: Splits, start: Path, pruned: Path, console: Console) -> Iterator[dict[str, Any]]:
     """A row per number of clusters, dense and pruned: bytes, raw and after gzip, error, distinct integers of each kernel."""
     model = TiedAutoencoder.load(start)
-    prune(model, splits, PRUNE, recipe.train, progress=console.progress)
+    prune(model, splits, PRUNE, Training(recipe.train, progress=console.progress))
     model.save(pruned)
     for kind, archive in {"dense": start, "75 % pruned": pruned}.items():
         for clusters in (None, *CLUSTERS):
             model = TiedAutoencoder.load(archive)
             if clusters is not None:
-                cluster(model, splits, ClusterConfig(clusters), recipe.train, progress=console.progress)
+                cluster(model, splits, ClusterConfig(clusters), Training(recipe.train, progress=console.progress))
             program = quantized(model, recipe, splits, None, console)
             file = to_tflite(program)
             yield {
@@ -124,7 +125,7 @@ def quantized(
     """The program of a float model after quantization-aware training."""
     data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
     quantize_post_training(model, data, recipe.quantize)
-    train_quantized(model, splits, recipe.quantize, recipe.train, teacher=teacher, progress=console.progress)
+    train_quantized(model, splits, recipe.quantize, Training(recipe.train, teacher, progress=console.progress))
     return lower(model, recipe.name, form="split")
 
 

@@ -154,22 +154,22 @@ def twin_errors(splits: Splits, start: Path, phases: list[PruneConfig | Quantize
 
     `continued` is the twin of the rows, since only the compression differs. `fresh` has one schedule over all epochs.
     """
-    from tiedae.compress import TiedAutoencoder, fit
+    from tiedae.compress import TiedAutoencoder, Training, fit
 
     total = RECIPE.train.epochs + sum(phase.epochs for phase in phases)
     fresh = TiedAutoencoder(dataclasses.replace(RECIPE.model, inputs=splits.inputs), seed=RECIPE.train.seed)
     config = dataclasses.replace(RECIPE.train, epochs=total)
-    fit(fresh, splits, config, stage=f"twin {total}", progress=console.progress)
+    fit(fresh, splits, Training(config, progress=console.progress), stage=f"twin {total}")
     return {"continued": continued_error(splits, start, phases, console), "fresh": test_error(fresh, splits)}
 
 
 def continued_error(splits: Splits, start: Path, phases: Sequence[PruneConfig | QuantizeConfig], console: Console) -> float:
     """The test error of the float model of `start` that goes on with the schedules of `phases`, nothing compressed."""
-    from tiedae.compress import TiedAutoencoder, fit
+    from tiedae.compress import TiedAutoencoder, Training, fit
 
     model = TiedAutoencoder.load(start)
     for phase in phases:
-        fit(model, splits, fine_tuning(RECIPE.train, phase), stage="twin", progress=console.progress)
+        fit(model, splits, Training(fine_tuning(RECIPE.train, phase), progress=console.progress), stage="twin")
     return test_error(model, splits)
 
 

@@ -17,6 +17,7 @@ from tiedae.compress import (
     QuantizeConfig,
     Splits,
     TiedAutoencoder,
+    Training,
     balance_code,
     fit,
     interleave,
@@ -76,7 +77,7 @@ class Exported:
 def trained(path: Path, splits: Splits, console: Console) -> Path:
     """The archive of the float net that every variant starts from, with balanced code, as the pipeline makes it."""
     model = TiedAutoencoder(ModelConfig(RECIPE.model.layers, "sigmoid", splits.inputs), seed=RECIPE.train.seed)
-    fit(model, splits, RECIPE.train, progress=console.progress)
+    fit(model, splits, Training(RECIPE.train, progress=console.progress))
     balance_code(model, representative(splits.train, 4096, seed=RECIPE.train.seed).inputs)
     model.save(path)
     return path
@@ -85,15 +86,15 @@ def trained(path: Path, splits: Splits, console: Console) -> Path:
 def compressed(start: Path, variant: Variant, splits: Splits, console: Console) -> TiedAutoencoder:
     """The float model of `start`, pruned and quantized."""
     model, quantize = interleave(TiedAutoencoder.load(start), variant.interleave), variant.quantize
-    train = replace(RECIPE.train, seed=variant.seed)
+    train = Training(replace(RECIPE.train, seed=variant.seed), TiedAutoencoder.load(start), progress=console.progress)
     if variant.prune is not None:
-        prune(model, splits, variant.prune, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
+        prune(model, splits, variant.prune, train)
         model = shrink(model) if variant.prune.kind == "structured" else model
     for kernel in model.kernels:
         kernel.pair_limit = PAIR_LIMIT if variant.pairs else UNPAIRED
     quantize_post_training(model, representative(splits.train, quantize.samples), quantize)
     if quantize.method == "qat":
-        train_quantized(model, splits, quantize, train, teacher=TiedAutoencoder.load(start), progress=console.progress)
+        train_quantized(model, splits, quantize, train)
     return model
 
 

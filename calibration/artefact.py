@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,8 +146,14 @@ class Calibration:
         return {name: tensor.range for name, tensor in self.tensors.items()}
 
     def require_model(self, model: TiedAutoencoder, spec: QuantizationSpec, *, source: str = "calibration") -> None:
-        """Raise InputError, naming `source` and what differs, unless this is one of `model` with tensors of `spec`."""
-        different = self.model.difference(Fingerprint.of(model))
+        """Raise InputError, naming `source` and what differs, unless this is one of `model` with tensors of `spec`.
+
+        A float model counts as what `spec` will make of it.
+        """
+        mine = Fingerprint.of(model)
+        if not model.quantized:
+            mine = replace(mine, granularity=spec.granularity, bits=model.kernel_bits(spec.bits))
+        different = self.model.difference(mine)
         if different:
             raise InputError(f"{source}: {different}")
         for name, tensor in self.tensors.items():

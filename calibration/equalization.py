@@ -12,6 +12,7 @@ adds its influence times step²/12, each clipped one its influence times the squ
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -66,9 +67,8 @@ def unit_scales(
         activations = (_activation_loss(each, sign * logs[i], end) for (sign, i, each), end in zip(watched, ends, strict=True))
         return tf.add_n([*kernels, *activations])
 
-    optimizer = tf_keras.optimizers.Adam(
-        tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, ITERATIONS), epsilon=1e-12, jit_compile=False
-    )
+    rate: Any = tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, ITERATIONS)
+    optimizer = tf_keras.optimizers.Adam(rate, epsilon=1e-12, jit_compile=False)
     optimizer.build([variable])
 
     @tf.function

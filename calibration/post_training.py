@@ -96,8 +96,8 @@ def quantize_post_training(
     Plainly, kernels take their extremes and the nearest integers, activations what calibration sees: the start of
     quantization-aware training (`qat`). `ptq` adds the steps that `config.steps` names; `qat` those of them that come before
     anything is quantized, where a kernel has fewer than 8 bits. Equal samples give equal integers.
-    Returns the calibration, `calibration` where it is given: InputError unless it is one of this model, whose hidden units are
-    then not equalized, since its ranges are theirs as they are.
+    Returns the calibration, `calibration` where it is given; hidden units are then not equalized, since its ranges are theirs
+    as they are. InputError, and the model stays a float model, unless it is a calibration of this model.
     Raises InputError for a model that is quantized already, DataError for samples that cannot be used, RecipeError for a
     `spec` (deprecated, it is derived) that contradicts the others.
     """
@@ -125,12 +125,12 @@ def quantize_post_training(
                 step(model, reference)
 
     model.prepare_kernels(spec.bits)
-    run("float", refer("float"))
-    reference = refer("kernels", "activations")
-    model.quantize_kernels(spec.granularity, spec.bits)
     if calibration is not None:
         calibration.require_model(model, spec)
         calibration.require_scaling(data.scaling)
+    run("float", refer("float"))
+    reference = refer("kernels", "activations")
+    model.quantize_kernels(spec.granularity, spec.bits)
     run("kernels", reference)
     if calibration is None:
         calibration = calibrate(model, data, observer_of(config), bits={"code": spec.code_bits})

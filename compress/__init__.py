@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .quantizers import QuantizationSpec
     from .rotation import balance_code
     from .structured import shrink
-    from .train import fit
+    from .train import Training, fit
 
 __all__ = [
     "CheckError",
@@ -61,6 +61,7 @@ __all__ = [
     "TiedKernel",
     "TiedaeError",
     "TrainConfig",
+    "Training",
     "VerifyConfig",
     "balance_code",
     "cluster",
@@ -77,6 +78,7 @@ _LAZY = {
     "TiedDense": "layers",
     "TiedDenseTranspose": "layers",
     "TiedKernel": "kernel",
+    "Training": "train",
     "balance_code": "rotation",
     "cluster": "clustering",
     "fit": "train",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from . import archive
-from .config import Granularity, ModelConfig, require
-from .errors import InputError
+from .config import Granularity, LayerConfig, ModelConfig, require
+from .errors import FormatError, InputError, RecipeError
+from .files import write_atomic
+from .integers import UNPAIRED
 from .kernel import TiedKernel
 from .layers import SeededDropout, Tap, TiedDense, TiedDenseTranspose, activity_penalty, identity_tap, interleaved
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
@@ -183,7 +187,8 @@ class TiedAutoencoder(tf_keras.Model):
 
     def save(self, path: str | Path) -> None:  # type: ignore[override]
         """Write one archive (.npz of arrays and a JSON configuration); written whole or not at all."""
-        archive.write(Path(path), self)
+        arrays = {name: variable.numpy() for name, variable in self.state().items()}
+        write_atomic(Path(path), archive.pack(self.describe(), arrays))
 
     @staticmethod
     def load(path: str | Path) -> TiedAutoencoder:
@@ -191,7 +196,64 @@ class TiedAutoencoder(tf_keras.Model):
 
         Raises FormatError where the file is missing, damaged or something else.
         """
-        return archive.read(Path(path), TiedAutoencoder)
+        header, arrays = archive.unpack(Path(path), archive.FORMAT)
+        try:
+            for name, values in arrays.items():
+                if not np.isfinite(values).all():
+                    raise FormatError(f"{path}: {name} holds values that are not finite; the archive is damaged")
+            return TiedAutoencoder.rebuild(header, arrays)
+        except RecipeError as error:
+            raise FormatError(f"{path}: its configuration is wrong: {error}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{path}: the archive contradicts itself: {error}") from error
+
+    def describe(self) -> dict[str, Any]:
+        """The configuration from which `rebuild` makes the model again, as JSON."""
+        return {
+            "format": archive.FORMAT,
+            "version": archive.VERSION,
+            "model": dataclasses.asdict(self.config),
+            "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
+            "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
+            "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
+        }
+
+    @staticmethod
+    def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TiedAutoencoder:
+        """The model of a header from `describe`, with the variables of `state`."""
+        config = dict(header["model"])
+        config["layers"] = tuple(LayerConfig(**layer) for layer in config["layers"])
+        model = TiedAutoencoder(ModelConfig(**config))
+        model.restore_places(arrays)
+        masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
+        if masked != header["masked"]:
+            raise ValueError(f"masks of {masked}, the configuration says {header['masked']}")
+        if header["quantization"] is not None:
+            names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
+            ranges = {name: (0.0, 0.0) for name in names if f"range.{name}.min_var" in arrays}
+            spec = QuantizationSpec.from_json(header["quantization"])
+            pairs = header.get("pairs", {})
+            model.quantize_kernels(spec.granularity, spec.bits)
+            for kernel in model.kernels:
+                kernel.pair_limit, kernel.headroom = pairs.get(kernel.name, (UNPAIRED, 1.0))
+            model.quantize_activations(spec, ranges)
+        model.restore(arrays)
+        return model
+
+    def restore_places(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """The masks and clusters of `state`, as far as `arrays` has them."""
+        for kernel in self.kernels:
+            if f"{kernel.name}.mask" in arrays:
+                kernel.set_mask(arrays[f"{kernel.name}.mask"])
+            if f"{kernel.name}.clusters" in arrays:
+                kernel.set_clusters(arrays[f"{kernel.name}.clusters"])
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Assign the variables of `state` from arrays of the same names."""
+        for name, variable in self.state().items():
+            if arrays[name].shape != tuple(variable.shape):
+                raise ValueError(f"{name}: shape {arrays[name].shape}, the configuration says {tuple(variable.shape)}")
+            variable.assign(arrays[name])
 
     def masks(self) -> dict[str, np.ndarray]:
         """bool [inputs, units] by kernel name, True where the weight lives; all True where a kernel is not pruned."""

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from .autoencoder import TiedAutoencoder
-from .config import ClusterConfig, TrainConfig, fine_tuning
+from .config import ClusterConfig, TrainConfig
 from .data import Splits
-from .distillation import teacher_of
 from .kernel import TiedKernel
-from .train import AfterEpoch, History, Progress, fit
+from .train import History, Training, fit
 
 ITERATIONS, BINS = 1000, 4096
 
 
-def cluster(
-    model: TiedAutoencoder,
-    splits: Splits,
-    config: ClusterConfig,
-    train: TrainConfig,
-    *,
-    teacher: TiedAutoencoder | None = None,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
-    after_epoch: AfterEpoch | None = None,
-) -> History:
+def cluster(model: TiedAutoencoder, splits: Splits, config: ClusterConfig, train: TrainConfig | Training) -> History:
     """Let each kernel of `model` share at most `config.clusters` values, then fine-tune the values.
 
     Each weight keeps its cluster in every later stage. Where a kernel is pruned, zero is one of the values and only the pruned
-    places hold it. `teacher` is the uncompressed model, for `config.distill`.
+    places hold it. Raises what `fit` raises, before the kernels change.
     """
-    taught = teacher_of(config, model, teacher)
+    training = Training.fine_tuning(train, config, model, splits)
     for kernel in model.kernels:
         share_values(kernel, config.clusters)
-    return fit(
-        model,
-        splits,
-        fine_tuning(train, config),
-        stage="cluster",
-        teacher=taught,
-        checkpoint=checkpoint,
-        progress=progress,
-        after_epoch=after_epoch,
-    )
+    return fit(model, splits, training, stage="cluster")
 
 
 def share_values(kernel: TiedKernel, count: int) -> None:

@@ -14,14 +14,13 @@ from .requirements import require, require_choice
 from .run_config import DataConfig, ExportConfig, VerifyConfig
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
+"""The activations whose int8 kernels agree in every runtime that we export to."""
 Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]
 Saliency = Literal["magnitude", "gradient", "movement"]
 Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
 PostTrainingStep = Literal["equalize", "round", "correct", "ranges"]
 
-ACTIVATIONS: tuple[str, ...] = get_args(Activation)
-"""The activations whose int8 kernels agree in every runtime that we export to."""
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
 

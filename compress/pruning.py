@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import tensorflow as tf
 
 from .autoencoder import TiedAutoencoder
-from .config import PruneConfig, TrainConfig, fine_tuning
+from .config import PruneConfig, TrainConfig
 from .data import Splits
-from .distillation import teacher_of
 from .errors import InputError
 from .patterns import PATTERNS, check_pattern
 from .reordering import reorder_units
 from .saliency import SALIENCIES
-from .train import AfterEpoch, History, Progress, fit
+from .train import History, Training, fit
 
 UPDATES = 20
 """How many times a polynomial ramp raises the sparsity."""
 
 
-def prune(
-    model: TiedAutoencoder,
-    splits: Splits,
-    config: PruneConfig,
-    train: TrainConfig,
-    *,
-    teacher: TiedAutoencoder | None = None,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
-    after_epoch: AfterEpoch | None = None,
-) -> History:
+def prune(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: TrainConfig | Training) -> History:
     """Ramp the masks of `model` up to `config.sparsity` while fine-tuning, then fine-tune with them held.
 
     Zeros of the final mask are exactly zero in the variables, and stay so in every later stage. A mask position may come
     back while the ramp runs, where others have become less salient. N:M first puts hidden units into an order in which less is
-    lost. `shrink` then takes out the units that `structured` has emptied. `teacher` is the uncompressed model, for
-    `config.distill`.
-    Raises RecipeError where the kernels cannot have the pattern, InputError where they are clustered or quantized.
+    lost. `shrink` then takes out the units that `structured` has emptied.
+    Raises what `fit` raises, RecipeError where the kernels cannot have the pattern, InputError where they are clustered or
+    quantized; all before the model changes.
     """
     check_pattern(config, model.config)
     from tensorflow_model_optimization.sparsity import keras as sparsity
@@ -45,7 +32,9 @@ def prune(
     for kernel in model.kernels:
         if kernel.clusters is not None or kernel.granularity is not None:
             raise InputError(f"{kernel.name} is clustered or quantized; prune before")
-    steps = -(-len(splits.train) // train.batch_size)
+    training = Training.fine_tuning(train, config, model, splits)
+    settings = training.config
+    steps = -(-len(splits.train) // settings.batch_size)
     end = min(int(steps * config.epochs * config.ramp), steps * config.epochs - 1)
     if config.schedule == "polynomial" and end >= 1:
         settled, frequency = end // steps, max(1, end // UPDATES)
@@ -54,8 +43,8 @@ def prune(
         settled, schedule = 0, sparsity.ConstantSparsity(config.sparsity, 0, 0, frequency=1)
     if config.kind == "n:m":
         start = "magnitude" if config.saliency == "movement" else config.saliency  # nothing has moved yet
-        reorder_units(model, SALIENCIES[start](model, splits, config, train), config, seed=train.seed)
-    scores, pattern = SALIENCIES[config.saliency](model, splits, config, train), PATTERNS[config.kind]
+        reorder_units(model, SALIENCIES[start](model, splits, config, settings), config, seed=settings.seed)
+    scores, pattern = SALIENCIES[config.saliency](model, splits, config, settings), PATTERNS[config.kind]
 
     def pruned(each: list) -> list:
         return [value for i, value in enumerate(each) if i not in config.skip]
@@ -66,20 +55,4 @@ def prune(
             for kernel, mask in zip(pruned(model.kernels), pattern(pruned(scores()), float(share), config), strict=True):
                 kernel.set_mask(mask)
 
-    return fit(
-        model,
-        splits,
-        fine_tuning(train, config),
-        stage="prune",
-        teacher=teacher_of(config, model, teacher),
-        checkpoint=checkpoint,
-        progress=progress,
-        before_step=before_step,
-        after_epoch=after_epoch,
-        settled_epochs=settled,
-    )
-
-
-def sparsity_of(model: TiedAutoencoder) -> dict[str, float]:
-    """The share of zeros in each kernel's mask, by kernel name."""
-    return {name: float(1 - mask.mean()) for name, mask in model.masks().items()}
+    return fit(model, splits, training, stage="prune", before_step=before_step, settled_epochs=settled)

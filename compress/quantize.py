@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from .autoencoder import TiedAutoencoder
-from .config import QuantizeConfig, TrainConfig, fine_tuning
+from .config import QuantizeConfig, TrainConfig
 from .data import Splits
-from .distillation import teacher_of
 from .errors import InputError
-from .train import AfterEpoch, History, Progress, fit
+from .train import History, Training, fit
 
 
-def train_quantized(
-    model: TiedAutoencoder,
-    splits: Splits,
-    config: QuantizeConfig,
-    train: TrainConfig,
-    *,
-    teacher: TiedAutoencoder | None = None,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
-    after_epoch: AfterEpoch | None = None,
-) -> History:
+def train_quantized(model: TiedAutoencoder, splits: Splits, config: QuantizeConfig, train: TrainConfig | Training) -> History:
     """Fine-tune a model whose kernels and activations are fake-quantized (Jacob et al. 2018), masks held.
 
     Activation ranges follow for the first part of the epochs and stand still for the rest, so that the weights settle on
-    the ranges that are exported. `teacher` is the uncompressed model, for `config.distill`. Raises InputError where the model
-    is not quantized, RecipeError where it was quantized by another configuration or for data of another scaling.
+    the ranges that are exported. Raises what `fit` raises, InputError where the model is not quantized, RecipeError where it
+    was quantized by another configuration or for data of another scaling.
     """
     if model.quantizers is None:
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
-    return fit(
-        model,
-        splits,
-        fine_tuning(train, config),
-        stage="quantize",
-        teacher=teacher_of(config, model, teacher),
-        checkpoint=checkpoint,
-        progress=progress,
-        after_epoch=after_epoch,
-        observed_epochs=max(1, math.ceil(config.epochs * OBSERVED)),
-    )
+    training = Training.fine_tuning(train, config, model, splits)
+    return fit(model, splits, training, stage="quantize", observed_epochs=max(1, math.ceil(config.epochs * OBSERVED)))
 
 
 OBSERVED = 0.6

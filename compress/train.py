@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import tf_keras
 
 from . import archive
 from .autoencoder import TiedAutoencoder
-from .config import TrainConfig
+from .config import FineTuning, TrainConfig, fine_tuning, require
 from .data import Samples, Splits, epoch_order
-from .distillation import Loss, Teacher
+from .distillation import Loss, distilled
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .start import start_at_mean
@@ -37,7 +38,6 @@ LOSSES: dict[str, Loss] = {
     "bce": tf_keras.losses.binary_crossentropy,
     "huber": tf_keras.losses.huber,
 }
-
 
 WARM_UP = 0.03
 """The share of all steps in which the learning rate rises to its peak."""
@@ -87,41 +87,84 @@ class Optimizer:
                 kernel.limit()
 
 
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What every stage is trained with: the optimizer's settings, a teacher, callbacks, and a checkpoint to resume from.
+
+    `teacher` is the uncompressed model; `distill` is the fraction of the loss that is taken against its output, and a later
+    stage's configuration sets it. `checkpoint` is written after each epoch; where it exists, training resumes from it, and the
+    weights at the end are those of an uninterrupted run.
+    Raises RecipeError where `distill` is no fraction or has no teacher.
+    """
+
+    config: TrainConfig
+    teacher: TiedAutoencoder | None = None
+    distill: float = 0.0
+    checkpoint: Path | None = None
+    progress: Progress | None = None
+    after_epoch: AfterEpoch | None = None
+
+    def __post_init__(self) -> None:
+        require(0 <= self.distill <= 1, "distill", self.distill, "in [0, 1]")
+        if self.distill and self.teacher is None:
+            raise RecipeError(f"distill: got {self.distill}, but no teacher; pass the uncompressed model as teacher, or 0")
+
+    @classmethod
+    def of(cls, train: TrainConfig | Training) -> Training:
+        """`train` itself, or bare settings with nothing beside them."""
+        return train if isinstance(train, Training) else cls(train)
+
+    @classmethod
+    def fine_tuning(cls, train: TrainConfig | Training, config: FineTuning, model: TiedAutoencoder, splits: Splits) -> Training:
+        """The training of a later stage, checked as `fit` does before the stage changes `model`."""
+        base = cls.of(train)
+        training = replace(base, config=fine_tuning(base.config, config), distill=config.distill)
+        training.require_fitting(model, splits)
+        return training
+
+    def require_fitting(self, model: TiedAutoencoder, splits: Splits) -> None:
+        """Raise DataError where samples or teacher don't fit the model, RecipeError for patience without validation samples."""
+        if not isinstance(splits, Splits):
+            made = "Splits.from_array makes them of an array"
+            raise DataError(f"splits: got {type(splits).__name__}, must be Splits; {made}")
+        if self.config.patience and splits.validation is None:
+            raise RecipeError(f"patience: got {self.config.patience}, but there are no validation samples to wait for")
+        inputs = model.config.inputs
+        if splits.train.inputs != inputs:
+            raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {inputs}")
+        if self.distill and self.teacher is not None and self.teacher.config.inputs != inputs:
+            raise DataError(f"the teacher's inputs are {self.teacher.config.inputs}, the model's are {inputs}")
+
+    @property
+    def objective(self) -> Loss:
+        """The loss of a batch, without penalties."""
+        loss = LOSSES[self.config.loss]
+        return distilled(loss, self.teacher, self.distill) if self.distill and self.teacher is not None else loss
+
+
 def fit(
     model: TiedAutoencoder,
     splits: Splits,
-    config: TrainConfig,
+    train: TrainConfig | Training,
     *,
     stage: str = "train",
-    teacher: Teacher | None = None,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
     before_step: Callable[[int], None] | None = None,
-    after_epoch: AfterEpoch | None = None,
     observed_epochs: int | None = None,
     settled_epochs: int = 0,
 ) -> History:
     """Train `model` in place on `splits.train`; returns the history. An untrained one starts at the mean of a table.
 
-    A `teacher`'s output stands for its share of the loss. `checkpoint` names a file that is written after each epoch and, where
-    it exists, is gone on from: the weights at the end are those of an uninterrupted run. `before_step(step)` runs before each
-    update. After `observed_epochs` the activation ranges of a quantized model stand still. With a validation set the best
-    epoch's weights are kept, and training stops after `config.patience` epochs without a better one; the first
-    `settled_epochs` do not compete.
+    `before_step(step)` runs before each update. After `observed_epochs` the activation ranges of a quantized model stand still.
+    With a validation set the best epoch's weights are kept, and training stops after `patience` epochs without a better one;
+    the first `settled_epochs` do not compete.
 
-    Raises DataError where the samples do not fit the model, RecipeError for patience without validation samples, InputError
-    where the loss is no longer finite.
+    Raises what `Training.require_fitting` raises, and InputError where the loss is no longer finite.
     """
-    if not isinstance(splits, Splits):
-        made = "Splits.from_array makes them of an array"
-        raise DataError(f"splits: got {type(splits).__name__}, must be Splits; {made}")
-    if config.patience and splits.validation is None:
-        raise RecipeError(f"patience: got {config.patience}, but there are no validation samples to wait for")
-    if splits.train.inputs != model.config.inputs:
-        raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {model.config.inputs}")
+    training = Training.of(train)
+    training.require_fitting(model, splits)
+    config, checkpoint, progress = training.config, training.checkpoint, training.progress
     steps = -(-len(splits.train) // config.batch_size)
-    optimizer = Optimizer(model, config, steps)
-    run = _Run(model, optimizer, stage, config, settled_epochs, teacher)
+    run = _Run(model, training, Optimizer(model, config, steps), stage, settled_epochs)
     start_at_mean(model, splits)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
@@ -144,8 +187,8 @@ def fit(
         run.record(total / steps, validation_loss(model, splits.validation, config))
         if checkpoint is not None:
             write_atomic(checkpoint, run.pack())
-        if after_epoch is not None:
-            after_epoch(run.history[-1])
+        if training.after_epoch is not None:
+            training.after_epoch(run.history[-1])
     run.restore_best()
     return run.history
 
@@ -185,18 +228,10 @@ class _Run:
     """The state of one stage's training, which a checkpoint holds whole."""
 
     def __init__(
-        self,
-        model: TiedAutoencoder,
-        optimizer: Optimizer,
-        stage: str,
-        config: TrainConfig,
-        settled_epochs: int,
-        teacher: Teacher | None,
+        self, model: TiedAutoencoder, training: Training, optimizer: Optimizer, stage: str, settled_epochs: int
     ) -> None:
-        self.model, self.optimizer, self.stage, self.config = model, optimizer, stage, config
-        self.settled_epochs = settled_epochs
-        loss = LOSSES[config.loss]
-        self.objective = loss if teacher is None else teacher.objective(loss)
+        self.model, self.training, self.optimizer = model, training, optimizer
+        self.stage, self.settled_epochs = stage, settled_epochs
         self.history: History = []
         self.best: dict[str, np.ndarray] | None = None
         self._compiled: dict[bool, Callable[[np.ndarray], tf.Tensor]] = {}
@@ -210,14 +245,15 @@ class _Run:
     @property
     def finished(self) -> bool:
         waited = len(self.history) - 1 - self.best_epoch
-        return len(self.history) >= self.config.epochs or 0 < self.config.patience <= waited
+        config = self.training.config
+        return len(self.history) >= config.epochs or 0 < config.patience <= waited
 
     def step_function(self) -> Callable[[np.ndarray], tf.Tensor]:
         """One update as a graph; another graph once the quantizers are frozen."""
         quantizers = self.model.quantizers
         frozen = quantizers is not None and quantizers.frozen
         if frozen not in self._compiled:
-            step = training_step(self.model, self.optimizer.apply, self.model.config.inputs, self.objective)
+            step = training_step(self.model, self.optimizer.apply, self.model.config.inputs, self.training.objective)
             self._compiled[frozen] = step
         return self._compiled[frozen]
 
@@ -231,7 +267,7 @@ class _Run:
 
     def restore_best(self) -> None:
         if self.best is not None:
-            archive.restore(self.model, self.best)
+            self.model.restore(self.best)
 
     def pack(self) -> bytes:
         arrays = {name: variable.numpy() for name, variable in self.model.state().items()}
@@ -248,11 +284,7 @@ class _Run:
         self.history = header["history"]
         best = {name.removeprefix("best."): values for name, values in arrays.items() if name.startswith("best.")}
         self.best = best or None
-        for kernel in self.model.kernels:
-            if f"{kernel.name}.mask" in arrays:
-                kernel.set_mask(arrays[f"{kernel.name}.mask"])
-            if f"{kernel.name}.clusters" in arrays:
-                kernel.set_clusters(arrays[f"{kernel.name}.clusters"])
-        archive.restore(self.model, arrays)
+        self.model.restore_places(arrays)
+        self.model.restore(arrays)
         for name, variable in self.optimizer.slots.items():
             variable.assign(arrays[name])

@@ -20,6 +20,7 @@ from . import golden
 from . import manifest as manifests
 from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, program_file, write_files
 from .lowering import lower
+from .machine import installed_versions
 from .manifest import dump
 from .operations.interleave import interleaved_parts
 from .parity.fidelity import Fidelity, warnings_of
@@ -28,7 +29,7 @@ from .parity.keras_layers import keras_layers
 from .parity.measure import squared_error
 from .report.rendering import render_pages
 from .targets import is_model
-from .verify import MAX_SAMPLES, installed_versions, verify_bundle
+from .verify import MAX_SAMPLES, verify_bundle
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder

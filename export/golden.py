@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..compress.errors import FormatError
-from .parity.expected import Expected, expect
+from .expected import Expected, expect
 from .targets import TARGETS, Programs
 
 FLOATS = ("code.f32", "y.f32")

@@ -6,12 +6,10 @@ run does. Everything ends as rows of one metrics dictionary; nothing is skipped 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +21,19 @@ from ..compress.data import Samples, Scaling
 from ..compress.errors import FormatError, InputError, NotInstalledError, RecipeError, UnavailableError
 from . import golden as vectors
 from .bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names
+from .expected import Expected, Keras, Layers, Original, best_floats, expect
 from .formats.contents import Contents
 from .formats.copies import copies
 from .formats.storage import Finding, prove, shared_values
 from .interpreter import execute
+from .machine import installed_versions
 from .manifest import describe_kernels, sha256_of
 from .operations.interleave import interleaved_parts
 from .parity.attribution import attribute
 from .parity.comparison import compare
 from .parity.crossing import measure_crossing
-from .parity.expected import Expected, Keras, Layers, Original, best_floats, expect
 from .parity.fidelity import Fidelity, warnings_of
-from .parity.findings import Evidence, Findings, Measured, Subject
+from .parity.findings import SCHEMA, Evidence, Findings, Measured, Subject
 from .parity.float_program import read_float_program
 from .parity.measure import measure_float, measure_int8, squared_error
 from .program import Program
@@ -42,22 +41,9 @@ from .runtimes.session import Session
 from .runtimes.table import RUNTIMES
 from .targets import TARGETS, read_model
 
-SCHEMA = 1
 MAX_SAMPLES = 10_000
 """How many test samples are run through every runtime."""
 
-PACKAGES = (
-    "tiedae",
-    "tensorflow",
-    "tf-keras",
-    "tensorflow-model-optimization",
-    "onnx",
-    "tf2onnx",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "ai-edge-litert",
-    "numpy",
-)
 Announce = Callable[[str], None]
 
 
@@ -145,20 +131,6 @@ def _metrics(bundle: Bundle, findings: Findings) -> dict[str, Any]:
         "warnings": warnings_of(findings.quality),
         "versions": installed_versions(),
     }
-
-
-def installed_versions() -> dict[str, str]:
-    """The versions of the packages that train, convert and run, here and now, by name."""
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def failed(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The checks that do not hold."""
-    return [check for check in metrics["checks"] if not check["ok"]]
 
 
 def _check_hashes(bundle: Bundle, findings: Findings) -> set[str]:

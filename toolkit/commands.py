@@ -129,7 +129,7 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
     _require_for(arguments.bundle, arguments.model)
-    from tiedae.export.parity.outcome import overview
+    from tiedae.export.report.outcome import overview
 
     from .verification import verify
 
@@ -155,7 +155,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
 
 def _write_outcome(metrics: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
     from tiedae.compress.files import write_atomic
-    from tiedae.export.parity.outcome import OUTCOMES
+    from tiedae.export.report.outcome import OUTCOMES
 
     for kind, path in paths.items():
         if path is not None:

@@ -36,7 +36,7 @@ from .sources import data_text, load_splits, provenance
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.compress.train import AfterEpoch, History
+    from tiedae.compress.train import AfterEpoch, History, Training
 
 
 BALANCE_SAMPLES = 4096
@@ -212,18 +212,22 @@ class Stages:
 
     def stage(self, name: str, source: Path | None, train: Stage) -> Path:
         """The archive of the model after a stage; trained here unless it is there already."""
+        from tiedae.compress.train import Training
+
         path = self.folder(name) / f"{name}.npz"
         if not path.exists():
             checkpoint = self.folder(name) / "checkpoint.npz"
-            model, history = train(self, None if source is None else load_model(source), checkpoint)
+            model, teacher = None, None
+            if source is not None:
+                model, teacher = load_model(source), load_model(self.folder("train") / "train.npz")
+            training = Training(
+                self.recipe.train, teacher, checkpoint=checkpoint, progress=self.progress, after_epoch=self.after_epoch
+            )
+            model, history = train(self, model, training)
             write_json(path.with_suffix(".json"), history)
             model.save(path)
             checkpoint.unlink(missing_ok=True)
         return path
-
-    def uncompressed(self) -> TiedAutoencoder:
-        """The float model: the teacher of every later stage that distils."""
-        return load_model(self.folder("train") / "train.npz")
 
 
 def load_model(path: Path) -> TiedAutoencoder:
@@ -232,55 +236,36 @@ def load_model(path: Path) -> TiedAutoencoder:
     return TiedAutoencoder.load(path)
 
 
-def _train(run: Stages, _: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+def _train(run: Stages, _: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.rotation import balance_code
     from tiedae.compress.train import fit
 
-    config = run.recipe.train
-    model = TiedAutoencoder(run.recipe.model, seed=config.seed)
-    history = fit(model, run.splits, config, checkpoint=checkpoint, progress=run.progress, after_epoch=run.after_epoch)
-    balance_code(model, representative(run.splits.train, BALANCE_SAMPLES, seed=config.seed).inputs)
+    seed = training.config.seed
+    model = TiedAutoencoder(run.recipe.model, seed=seed)
+    history = fit(model, run.splits, training)
+    balance_code(model, representative(run.splits.train, BALANCE_SAMPLES, seed=seed).inputs)
     return model, history
 
 
-def _prune(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+def _prune(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.pruning import prune
     from tiedae.compress.structured import shrink
 
     config = run.recipe.prune
     assert model is not None and config is not None
-    history = prune(
-        model,
-        run.splits,
-        config,
-        run.recipe.train,
-        teacher=run.uncompressed(),
-        checkpoint=checkpoint,
-        progress=run.progress,
-        after_epoch=run.after_epoch,
-    )
+    history = prune(model, run.splits, config, training)
     return shrink(model) if config.pattern == "structured" else model, history
 
 
-def _cluster(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+def _cluster(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.clustering import cluster
 
     assert model is not None and run.recipe.cluster is not None
-    history = cluster(
-        model,
-        run.splits,
-        run.recipe.cluster,
-        run.recipe.train,
-        teacher=run.uncompressed(),
-        checkpoint=checkpoint,
-        progress=run.progress,
-        after_epoch=run.after_epoch,
-    )
-    return model, history
+    return model, cluster(model, run.splits, run.recipe.cluster, training)
 
 
-def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> tuple[TiedAutoencoder, History]:
+def _quantize(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.calibration.post_training import quantize_post_training
     from tiedae.compress.quantize import train_quantized
 
@@ -292,21 +277,11 @@ def _quantize(run: Stages, model: TiedAutoencoder | None, checkpoint: Path) -> t
     write_calibration(run.folder("quantize") / CALIBRATION, calibration)
     if config.method == "ptq":
         return model, []
-    history = train_quantized(
-        model,
-        run.splits,
-        config,
-        run.recipe.train,
-        teacher=run.uncompressed(),
-        checkpoint=checkpoint,
-        progress=run.progress,
-        after_epoch=run.after_epoch,
-    )
-    return model, history
+    return model, train_quantized(model, run.splits, config, training)
 
 
-Stage = Callable[["Stages", "TiedAutoencoder | None", Path], tuple["TiedAutoencoder", "History"]]
-"""stage(run, the model before, its checkpoint's path) → the model after, and the history."""
+Stage = Callable[["Stages", "TiedAutoencoder | None", "Training"], tuple["TiedAutoencoder", "History"]]
+"""stage(run, the model before, what it is trained with) → the model after, and the history."""
 
 STAGES: Mapping[str, Stage] = {"train": _train, "prune": _prune, "cluster": _cluster, "quantize": _quantize}
 """The stages in order, by their table of the recipe; one that a recipe leaves out is passed over."""

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..bundle import Bundle
+from ..machine import cores, describe_machine, installed_versions
 from ..program import SIGNATURES
-from ..verify import installed_versions
 from .footprint import Footprint, Load, Run, footprints
 from .latency import ROUNDS, Group, Measured, Timed, ratio, time_groups
-from .machine import cores, describe_machine
 from .subjects import ALONE, KERAS, OURS, STOCK, VARIANTS, Subject, find_subjects
 
 Announce = Callable[[str], None]

@@ -61,7 +61,6 @@ class Copy:
     mean: float = 0.0
     equal: float = 1.0
     storage: str = ""
-    original_storage: str = ""
 
     @property
     def text(self) -> str:
@@ -255,5 +254,4 @@ def _copy(original: Real, copy: Real, by: Literal["bytes", "values"], distance: 
         axes_of(original, copy),
         **measured,
         storage=copy.constant.storage,
-        original_storage=original.constant.storage,
     )

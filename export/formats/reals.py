@@ -90,12 +90,6 @@ class Real:
             return values, epsilon * np.where(np.isfinite(values), np.maximum(np.abs(values), smallest), 0)
 
 
-def dequantize(constant: Constant) -> np.ndarray:
-    """The float32 values that a constant stands for, in its shape: (q − zero point) · scale, per axis where it has several."""
-    real = Real.of(constant)
-    return real.at((...,))[0].astype(np.float32).reshape(constant.values.shape)
-
-
 def _spread(constant: Constant, numbers: tuple[float, ...]) -> np.ndarray | None:
     """Scales or zero points as a view of the values' shape, without axes of length 1; None where they cannot be."""
     shape = constant.values.shape

@@ -20,7 +20,7 @@ from ..formats.contents import Contents, Signature
 from ..inputs import program_input
 from ..interpreter import execute
 from ..program import SIGNATURES, require_signature
-from ..sharing.sandbox import RUNNERS
+from ..runtimes.sandbox import RUNNERS
 from ..targets import TARGETS, read_model
 from .port_values import Values, name_inputs, to_real, to_stored
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from ...compress.errors import CheckError, InputError
 from ..formats.contents import Contents, Port, Signature
-from ..sharing.input_ranges import onnx_ranges, tflite_ranges
-from ..sharing.trial import random_values
+from ..formats.random_inputs import onnx_ranges, random_values, tflite_ranges
 from ..targets import TARGETS, read_model
 from .answers import RUNTIMES, answer_of, choose_signature, needs_inputs, own_inputs, run_file
 from .port_values import Values, name_inputs, to_real, to_stored

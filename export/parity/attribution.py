@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ..expected import TRACED_SAMPLES, Expected, Floats, layer_outputs
 from ..targets import TARGETS
 from .comparison import similarity
-from .expected import TRACED_SAMPLES, Expected, Floats, layer_outputs
 from .findings import Measured
 
 Row = dict[str, Any]

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...compress.errors import FormatError, InputError
-from ..verify import SCHEMA
-from .findings import Check
+from .findings import SCHEMA, Check
 
 Metrics = Mapping[str, Any]
 Row = Mapping[str, Any]

@@ -13,9 +13,9 @@ from itertools import combinations
 import numpy as np
 
 from ...compress.config import VerifyConfig
+from ..expected import Expected
 from ..targets import TARGETS
 from .comparison import compare
-from .expected import Expected
 from .findings import Evidence, Findings, Measured
 from .measure import check_float, check_output
 

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import TiedaeError
+from ..expected import Expected, Floats
 from ..formats.contents import Contents
 from ..inputs import Conversion, program_input
 from ..program import Program
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, SAME_ROUNDING
 from .comparison import Parity
-from .expected import Expected, Floats
 from .fidelity import Fidelity
+
+SCHEMA = 1
+"""Of metrics.json."""
 
 Values = Mapping[str, np.ndarray]
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..bench.machine import describe_machine
+from ..machine import describe_machine
 from ..quiet import quiet
 from ..runtimes.session import first_line
 
@@ -38,18 +38,17 @@ class Surroundings:
 class Device:
     """Where Keras runs: TensorFlow's name of the device and what it is.
 
-    `reason` says why it is not a GPU, else it is empty; `fell` is True where there should have been one.
+    `reason` says why it is not a GPU, else it is empty.
     """
 
     device: str
     name: str
     reason: str = ""
-    fell: bool = False
     tf32: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As `keras` in metrics.json."""
-        return {key: value for key, value in asdict(self).items() if value != "" and key != "fell"}
+        return {key: value for key, value in asdict(self).items() if value != ""}
 
     def skipped(self) -> list[dict[str, str]]:
         """The row of metrics.json where Keras does not run on a GPU."""
@@ -67,13 +66,13 @@ def choose(found: Surroundings) -> Device:
     asked = f" and CUDA_VISIBLE_DEVICES={found.visible!r} asks for one" if found.visible is not None else ""
     if found.driver and not found.gpu_build:
         reason = f"it fell back to the CPU: an NVIDIA driver is here{asked}, but this TensorFlow is built without GPU support"
-        return Device(CPU, found.cpu, reason, fell=True)
+        return Device(CPU, found.cpu, reason)
     if found.driver:
         reason = f"it fell back to the CPU: an NVIDIA driver is here{asked}, but TensorFlow lists no GPU; {GUIDE}"
-        return Device(CPU, found.cpu, reason, fell=True)
+        return Device(CPU, found.cpu, reason)
     if asked:
         reason = f"it fell back to the CPU: CUDA_VISIBLE_DEVICES={found.visible!r} asks for a GPU, but no NVIDIA driver is here"
-        return Device(CPU, found.cpu, reason, fell=True)
+        return Device(CPU, found.cpu, reason)
     return Device(CPU, found.cpu, "no GPU here: TensorFlow lists none and there is no NVIDIA driver")
 
 
@@ -82,7 +81,7 @@ def settle(chosen: Device, ran: str, cpu: str = "CPU") -> Device:
     if ran.endswith(_logical(chosen)):
         return chosen
     reason = f"it fell back to the CPU: TensorFlow lists {chosen.name}, but a product ran on {ran}"
-    return Device(CPU, cpu, reason, fell=True)
+    return Device(CPU, cpu, reason)
 
 
 def _logical(device: Device) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .expected import Layers
+from ..expected import Layers
 from .keras_device import Device, on_device
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...compress.affine import Quantization
 from ...compress.config import VerifyConfig
+from ..expected import TRACED_SAMPLES, Expected, layer_outputs
 from .comparison import Parity, compare, compare_traced
-from .expected import TRACED_SAMPLES, Expected, layer_outputs
 from .findings import Evidence, Findings, Measured, Subject
 
 ROUNDING = 0.01

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..parity.tables import is_codes, worst
 from ..runtimes.table import SAME_ROUNDING
 from .figures import share
+from .parity_tables import is_codes, worst
 
 Row = Mapping[str, Any]
 
@@ -25,12 +25,6 @@ def keras_float(metrics: Row) -> float | None:
     """The error of the Keras float model, the reference of every comparison; None where it was not measured."""
     errors = [row["error"] for row in metrics["quality"] if row["row"] == "Keras float"]
     return errors[0] if errors else None
-
-
-def exported_error(metrics: Row, precision: str) -> float | None:
-    """The error of `worst_exported`; None where it was not measured."""
-    row = worst_exported(metrics, precision)
-    return None if row is None else row["error"]
 
 
 def worst_exported(metrics: Row, precision: str) -> Row | None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..parity.comparison import relative
-from ..parity.tables import FORMAT_HEADER, INNER, format_rows, parity_tables
 from .figures import details, escape, exact, number, share, table, verdict
 from .headline import Row, groups
 from .heatmap import error_maps, parity_maps
+from .parity_tables import FORMAT_HEADER, INNER, format_rows, parity_tables
 from .sections import Report
 
 NOT_COMPARABLE = '<span class="failed">✗ not comparable</span>'

@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 from ..parity.fidelity import fidelity_text
-from ..parity.tables import cell_text, is_codes, worst
 from ..runtimes.table import SAME_ROUNDING
 from .figures import share
+from .parity_tables import cell_text, is_codes, worst
 
 Row = tuple[str, str, str, str, str]
 HEADER = ("", "error", "quality", "bytes", "parity")

@@ -14,10 +14,11 @@ from ...compress.files import write_atomic
 from ..formats.columns import columns
 from ..formats.contents import Contents, printable
 from ..formats.copies import SEARCHED, copies
+from ..formats.random_inputs import Ranges, random_inputs
+from ..runtimes.sandbox import MEMORY, Answer, Job, Values, run_apart
 from ..targets import read_model
 from .merging import Kept, Shared
-from .sandbox import MEMORY, Answer, Job, Values, run_apart
-from .trial import BOUNDS, Change, Comparison, Ranges, compare_outputs, random_inputs
+from .trial import BOUNDS, Change, Comparison, compare_outputs
 
 COPIES = 8
 """How often a runtime may hold a file in memory: as read, packed for its kernels, folded."""
@@ -47,13 +48,13 @@ def _write_onnx(path: Path, name: str, tolerance: float | None) -> Shared:
 
 
 def _tflite_ranges(path: Path, _contents: Contents) -> Ranges:
-    from .input_ranges import tflite_ranges
+    from ..formats.random_inputs import tflite_ranges
 
     return tflite_ranges(path.read_bytes())
 
 
 def _onnx_ranges(path: Path, contents: Contents) -> Ranges:
-    from .input_ranges import onnx_ranges
+    from ..formats.random_inputs import onnx_ranges
 
     return onnx_ranges(path, contents)
 

@@ -17,10 +17,21 @@ from typing import Any, Literal
 import numpy as np
 
 from ..formats.copies import Copy, copies
+from ..formats.tflite_graph import (
+    Graph,
+    Type,
+    Use,
+    has_scales,
+    name_of,
+    names_operators,
+    scales_of,
+    shape_of,
+    swap_axes,
+    zero_points_of,
+)
+from ..formats.tflite_objects import pack_model, unpack_model
 from ..formats.tflite_reader import read_tflite
 from .merging import Kept, Merged, Shared
-from .tflite_graph import Graph, Type, Use, has_scales, name_of, names_operators, scales_of, shape_of, swap_axes, zero_points_of
-from .tflite_objects import pack_model, unpack_model
 from .tflite_rewrite import Plan, View, plan_use
 
 MATRIX_BYTES = 64

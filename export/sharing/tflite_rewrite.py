@@ -20,8 +20,19 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.affine import quantize
+from ..formats.tflite_graph import (
+    Graph,
+    Type,
+    Use,
+    has_scales,
+    is_int8,
+    quantization,
+    scales_of,
+    shape_of,
+    swap_axes,
+    zero_points_of,
+)
 from ..formats.tflite_schema import Op, int32
-from .tflite_graph import Graph, Type, Use, has_scales, is_int8, quantization, scales_of, shape_of, swap_axes, zero_points_of
 
 Activation = schema.ActivationFunctionType
 INFINITY = float("inf")

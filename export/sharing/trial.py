@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-
-from ...compress.errors import FormatError
-from ..formats.contents import Contents, Port
-
-BATCHES = (1, 3)
-"""What free dimensions become, one run each."""
-FEW = 8
-"""Integers below this are fed where nothing says what they index."""
 
 Change = Literal["views", "operators", "near"]
 """What a rewriting did: another place for the bytes, other operators on the same values, or other values."""
@@ -39,15 +30,6 @@ BOUNDS: Mapping[tuple[Change, bool], Bound] = {
     ("near", True): Bound(1.0, 0.02, 0.1),
 }
 """By change, and whether the operators are quantized: their roundings grow on the way out, so they are held on average."""
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """What the graph says of its inputs: `ids`, the fewest rows of a table that integers index; `floats` by (signature, port),
-    (least, greatest)."""
-
-    ids: int = FEW
-    floats: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,40 +60,6 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"share": self.differing / max(self.count, 1)}
-
-
-def random_inputs(contents: Contents, ranges: Ranges, seed: int) -> list[tuple[str, dict[str, np.ndarray]]]:
-    """(signature, inputs by name), each signature once per size of its free dimensions.
-
-    8-bit integers have their full range, wider ones stay below `ranges.ids`, floats are in their known range or −1…1. Raises
-    FormatError for an input of a type that has no random values.
-    """
-    rng = np.random.default_rng(seed)
-    return [
-        (signature.name, {port.name: random_values(port, ranges, signature.name, size, rng) for port in signature.inputs})
-        for signature in contents.signatures
-        for size in BATCHES
-    ]
-
-
-def random_values(port: Port, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Values of one input of `signature`, of the port's shape and dtype, with `size` for its free dimensions."""
-    shape = tuple(size if length is None else length for length in port.shape)
-    try:
-        dtype = np.dtype(port.dtype)
-    except TypeError:
-        dtype = np.dtype(object)
-    if dtype.kind not in "fiub" or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > 1 << 30:
-        raise FormatError(f"{signature}: no random values for the input {port.name} of {port.dtype} {list(shape)}")
-    if dtype.kind == "f":
-        low, high = ranges.floats.get((signature, port.name), (-1.0, 1.0))
-        return rng.uniform(low, high, shape).astype(dtype)
-    if dtype.kind == "b":
-        return rng.integers(0, 2, shape).astype(bool)
-    if dtype.itemsize == 1:
-        limits = np.iinfo(dtype.name)
-        return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
-    return rng.integers(0, ranges.ids, shape).astype(dtype)
 
 
 def compare_outputs(

@@ -107,8 +107,15 @@ def test_fewer_bits_of_a_tensor_get_a_range_of_their_own(data: Representative) -
 def test_a_calibration_of_another_model_is_refused(
     calibration: Calibration, data: Representative, model: Callable[[], TiedAutoencoder], config: dict, text: str
 ) -> None:
+    refused = model()
+    before = weights(refused)
     with pytest.raises(InputError, match=text):
-        quantize_post_training(model(), data, QuantizeConfig(**config), calibration=calibration)
+        quantize_post_training(refused, data, QuantizeConfig(**config), calibration=calibration)
+    assert not refused.quantized and weights(refused) == before
+
+
+def weights(model: TiedAutoencoder) -> dict[str, bytes]:
+    return {name: variable.numpy().tobytes() for name, variable in model.state().items()}
 
 
 def biased(model: TiedAutoencoder) -> TiedAutoencoder:
@@ -117,9 +124,10 @@ def biased(model: TiedAutoencoder) -> TiedAutoencoder:
 
 
 def test_a_calibration_on_other_scaling_is_refused(calibration: Calibration, data: Representative) -> None:
-    other = Representative(data.indices, data.inputs, 0, Scaling("minmax", 1.0, 2.0))
+    refused, other = tiny(), Representative(data.indices, data.inputs, 0, Scaling("minmax", 1.0, 2.0))
     with pytest.raises(InputError, match=r"calibration: on data scaled by byte \(− 0\) / 255, must be minmax \(− 1\) / 2"):
-        quantize_post_training(tiny(), other, QuantizeConfig(), calibration=calibration)
+        quantize_post_training(refused, other, QuantizeConfig(), calibration=calibration)
+    assert not refused.quantized
 
 
 @pytest.mark.parametrize(

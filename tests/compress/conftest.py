@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tiedae.compress import Samples, Scaling, Splits
+from tiedae.compress import Samples, Scaling, Splits, TiedAutoencoder
 
 
 def build_splits(inputs: int = 24, train: int = 256, validation: int = 0, test: int = 64, *, seed: int = 0) -> Splits:
@@ -25,3 +25,8 @@ def build_splits(inputs: int = 24, train: int = 256, validation: int = 0, test: 
 @pytest.fixture
 def make_splits() -> Callable[..., Splits]:
     return build_splits
+
+
+def sparsity_of(model: TiedAutoencoder) -> dict[str, float]:
+    """The share of zeros in each kernel's mask, by kernel name."""
+    return {name: float(1 - mask.mean()) for name, mask in model.masks().items()}

@@ -134,7 +134,7 @@ def test_archives_hold_no_pickle_and_damage_is_said(make_splits, tmp_path: Path)
 @pytest.mark.parametrize(("key", "value"), [("units", -1), ("activation", "gelu")])
 def test_an_archive_with_a_wrong_configuration_is_named(tmp_path: Path, key: str, value: object) -> None:
     model, path = TiedAutoencoder(config()), tmp_path / "model.npz"
-    header = archives.describe(model)
+    header = model.describe()
     header["model"]["layers"][1][key] = value
     path.write_bytes(archives.pack(header, {name: variable.numpy() for name, variable in model.state().items()}))
     with pytest.raises(FormatError, match=f"model.npz: its configuration is wrong: {key}: got {value!r}"):
@@ -155,7 +155,7 @@ def test_an_archive_whose_shapes_contradict_its_configuration_is_refused(make_sp
     arrays = {name: variable.numpy() for name, variable in model.state().items()}
     arrays["kernel_0"] = arrays["kernel_0"][:, :5]
     path = tmp_path / "model.npz"
-    path.write_bytes(archives.pack(archives.describe(model), arrays))
+    path.write_bytes(archives.pack(model.describe(), arrays))
     with pytest.raises(FormatError, match=r"kernel_0: shape \(24, 5\), the configuration says \(24, 12\)"):
         TiedAutoencoder.load(path)
 

@@ -15,6 +15,7 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     ClusterConfig,
     DataConfig,
+    DataError,
     FormatError,
     InputError,
     LayerConfig,
@@ -26,6 +27,7 @@ from tiedae.compress import (
     TiedAutoencoder,
     TiedKernel,
     TrainConfig,
+    Training,
     cluster,
     prune,
     train_quantized,
@@ -166,16 +168,26 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path:
     def run(**options) -> TiedAutoencoder:
         splits, model = make_splits(), model_of()
         in_cluster, in_quantize = (options, {}) if stage == "cluster" else ({}, options)
-        cluster(model, splits, ClusterConfig(5, epochs=2), TRAIN, **in_cluster)
+        cluster(model, splits, ClusterConfig(5, epochs=2), Training(TRAIN, **in_cluster))
         if stage == "quantize":
             quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
-            train_quantized(model, splits, QuantizeConfig(epochs=2), TRAIN, **in_quantize)
+            train_quantized(model, splits, QuantizeConfig(epochs=2), Training(TRAIN, **in_quantize))
         return model
 
     checkpoint = tmp_path / "checkpoint.npz"
     with pytest.raises(Killed):
         run(checkpoint=checkpoint, progress=kill)
     assert weights(run(checkpoint=checkpoint)) == weights(run())
+
+
+def test_a_refused_training_leaves_the_kernels_as_they_are(make_splits) -> None:
+    model = model_of()
+    before = weights(model)
+    with pytest.raises(RecipeError, match=r"distill: got 0\.5, but no teacher"):
+        cluster(model, make_splits(), ClusterConfig(5, distill=0.5), TRAIN)
+    with pytest.raises(DataError, match="samples have 10 values"):
+        cluster(model, make_splits(inputs=10), ClusterConfig(5), TRAIN)
+    assert weights(model) == before
 
 
 @pytest.mark.parametrize("clusters", [-1, 1, 256])

@@ -20,10 +20,11 @@ from tiedae.compress import (
     Splits,
     TiedAutoencoder,
     TrainConfig,
+    Training,
     prune,
     train_quantized,
 )
-from tiedae.compress.distillation import Teacher
+from tiedae.compress.distillation import distilled
 from tiedae.compress.train import LOSSES
 
 TRAIN = TrainConfig(epochs=3, batch_size=32)
@@ -35,14 +36,14 @@ def model_of(seed: int = 0, inputs: int = 24) -> TiedAutoencoder:
 
 def pruned(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
     model = model_of()
-    prune(model, splits, PruneConfig(sparsity=0.5, epochs=2, distill=distill), TRAIN, teacher=teacher, **options)
+    prune(model, splits, PruneConfig(sparsity=0.5, epochs=2, distill=distill), Training(TRAIN, teacher, **options))
     return model
 
 
 def quantized(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
     model = model_of()
     quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
-    train_quantized(model, splits, QuantizeConfig(epochs=2, distill=distill), TRAIN, teacher=teacher, **options)
+    train_quantized(model, splits, QuantizeConfig(epochs=2, distill=distill), Training(TRAIN, teacher, **options))
     return model
 
 
@@ -59,7 +60,7 @@ def test_the_objective_is_the_stated_mixture(share: float, name: str, seed: int)
     x, y = np.random.default_rng(seed).uniform(0.01, 0.99, (2, 5, 24)).astype(np.float32)
     teacher, loss = model_of(seed=1), LOSSES[name]
     expected = (1 - share) * loss(x, y).numpy() + share * loss(teacher(x), y).numpy()
-    np.testing.assert_allclose(Teacher(teacher, share).objective(loss)(x, y), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(distilled(loss, teacher, share)(x, y), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, TiedAutoencoder, TrainConfig, fit, prune
-from tiedae.compress.pruning import sparsity_of
 from tiedae.compress.saliency import BATCH, SALIENCIES, Scores
+
+from .conftest import sparsity_of
 
 TRAIN = TrainConfig(epochs=2, batch_size=32)
 

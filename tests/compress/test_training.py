@@ -15,14 +15,16 @@ from tiedae.compress import (
     QuantizeConfig,
     TiedAutoencoder,
     TrainConfig,
+    Training,
     fit,
     prune,
     train_quantized,
 )
 from tiedae.compress.kernel import OUTLIER
 from tiedae.compress.patterns import HELD
-from tiedae.compress.pruning import sparsity_of
 from tiedae.compress.train import Optimizer, validation_loss
+
+from .conftest import sparsity_of
 
 LAYERS = (LayerConfig(12, "relu"), LayerConfig(4))
 
@@ -128,17 +130,17 @@ PRUNING = {
 
 
 def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
-    train = TrainConfig(epochs=4, batch_size=32, patience=0)
+    train = Training(TrainConfig(epochs=4, batch_size=32, patience=0), **options)
     if stage == "train":
-        fit(model, splits, train, **options)
+        fit(model, splits, train)
     elif stage.startswith("prune"):
-        prune(model, splits, PRUNING[stage.removeprefix("prune ")], train, **options)
+        prune(model, splits, PRUNING[stage.removeprefix("prune ")], train)
     else:
         data = representative(splits.train, 64)
         bits = {"quantize": (8,), "quantize 4 bits": (4,)}[stage]
         config = QuantizeConfig(granularity="unit", bits=bits, epochs=4)
         quantize_post_training(model, data, config)
-        train_quantized(model, splits, config, train, **options)
+        train_quantized(model, splits, config, train)
 
 
 @pytest.mark.parametrize("stage", ["train", *(f"prune {name}" for name in PRUNING), "quantize", "quantize 4 bits"])
@@ -166,9 +168,9 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(
 
 def test_a_checkpoint_of_another_stage_is_not_resumed(make_splits, tmp_path: Path) -> None:
     splits, model, checkpoint = make_splits(), model_of(), tmp_path / "checkpoint.npz"
-    train = TrainConfig(epochs=4, batch_size=32)
-    fit(model, splits, train, checkpoint=checkpoint)
-    history = prune(model, splits, PruneConfig(sparsity=0.5, epochs=4), train, checkpoint=checkpoint)
+    train = Training(TrainConfig(epochs=4, batch_size=32), checkpoint=checkpoint)
+    fit(model, splits, train)
+    history = prune(model, splits, PruneConfig(sparsity=0.5, epochs=4), train)
     assert [record["stage"] for record in history] == ["prune"] * 4
     assert sparsity_of(model) == {"kernel_0": 0.5, "kernel_1": 0.5}
 
@@ -299,13 +301,12 @@ def test_ranges_stand_still_at_the_end_of_quantization_aware_training(make_split
     quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
     start = model.quantizers.ranges()
     seen = []
-    train_quantized(
-        model,
-        splits,
-        QuantizeConfig(epochs=5),
-        TrainConfig(batch_size=32),
-        progress=lambda _s, epoch, _e, step, steps, _l: seen.append(model.quantizers.ranges()) if step == steps else None,
-    )
+
+    def progress(_stage: str, _epoch: int, _epochs: int, step: int, steps: int, _loss: float) -> None:
+        if step == steps:
+            seen.append(model.quantizers.ranges())
+
+    train_quantized(model, splits, QuantizeConfig(epochs=5), Training(TrainConfig(batch_size=32), progress=progress))
     moved = [name for name in start if not name.endswith(".bias") and seen[0][name] != start[name]]
     assert moved
     for name in moved:

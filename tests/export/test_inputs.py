@@ -10,9 +10,9 @@ import pytest
 from tiedae.compress import ExportConfig, VerifyConfig
 from tiedae.compress.errors import UnavailableError
 from tiedae.export.bundle import Programs, model_files, write_files
+from tiedae.export.expected import expect
 from tiedae.export.inputs import program_input
 from tiedae.export.parity.crossing import measure_crossing
-from tiedae.export.parity.expected import expect
 from tiedae.export.parity.findings import Evidence, Findings, Measured, Subject
 from tiedae.export.parity.measure import measure_int8
 from tiedae.export.program import Program

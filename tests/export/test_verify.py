@@ -6,8 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,18 @@ from tiedae.compress import FormatError
 from tiedae.export.bundle import Bundle
 from tiedae.export.formats.copies import copies
 from tiedae.export.targets import read_model
-from tiedae.export.verify import failed, verify_bundle
+from tiedae.export.verify import verify_bundle
 
 
 @pytest.fixture
 def bundle(finished_run: Path, tmp_path: Path) -> Path:
     """A copy to damage."""
     return shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
+
+
+def failed(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The checks that do not hold."""
+    return [check for check in metrics["checks"] if not check["ok"]]
 
 
 def test_a_fresh_bundle_holds(finished_run: Path) -> None:

@@ -1,11 +1,12 @@
 import dataclasses
 import tomllib
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.config import (
-    ACTIVATIONS,
+    Activation,
     DataConfig,
     LayerConfig,
     ModelConfig,
@@ -37,11 +38,11 @@ recipes = st.builds(
     model=st.builds(
         ModelConfig,
         layers=st.lists(
-            st.builds(LayerConfig, units=st.integers(1, 999), activation=st.sampled_from(ACTIVATIONS), dropout=SHARE),
+            st.builds(LayerConfig, units=st.integers(1, 999), activation=st.sampled_from(get_args(Activation)), dropout=SHARE),
             min_size=1,
             max_size=3,
         ).map(tuple),
-        output_activation=st.sampled_from(ACTIVATIONS),
+        output_activation=st.sampled_from(get_args(Activation)),
     ),
     train=st.builds(TrainConfig, epochs=st.integers(0, 99), learning_rate=st.floats(1e-9, 1e9)),
     prune=st.none() | st.builds(PruneConfig, sparsity=SHARE),

@@ -14,7 +14,6 @@ from tiedae.compress.patterns import PATTERNS
 from tiedae.export.formats.contents import Constant, Contents
 from tiedae.export.formats.copies import TINY, TINY_MATRIX, UNIFORM, copies
 from tiedae.export.formats.onnx_writer import to_onnx
-from tiedae.export.formats.reals import dequantize
 from tiedae.export.formats.storage import prove
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_writer import to_tflite
@@ -23,6 +22,7 @@ from tiedae.export.targets import read_model
 from tiedae.export.witness import kernel_copies
 
 from ...conftest import build_program
+from .test_copies import dequantize
 from .test_tflite_writer import PROGRAMS, split
 
 WEIGHTS = np.random.default_rng(0).integers(-127, 128, (16, 10)).astype(np.int8)

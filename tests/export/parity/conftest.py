@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from tiedae.compress import ExportConfig, VerifyConfig
 from tiedae.export.bundle import Programs, model_files, write_files
+from tiedae.export.expected import Original, best_floats, expect
 from tiedae.export.parity.attribution import attribute
 from tiedae.export.parity.crossing import measure_crossing
-from tiedae.export.parity.expected import Original, best_floats, expect
 from tiedae.export.parity.findings import Evidence, Findings, Measured, Subject
 from tiedae.export.parity.measure import measure_float, measure_int8
 from tiedae.export.program import Program

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiedae.compress import FormatError, InputError
 from tiedae.export.parity.baseline import compare_metrics, read_baseline, with_baseline
-from tiedae.export.parity.outcome import to_json, to_markdown
+from tiedae.export.report.outcome import to_json, to_markdown
 
 
 def metrics() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 from tiedae.compress import ExportConfig, VerifyConfig
 from tiedae.export.bundle import Programs, model_files, write_files
-from tiedae.export.parity.expected import expect
+from tiedae.export.expected import expect
 from tiedae.export.parity.findings import Evidence, Findings, Subject
 from tiedae.export.parity.measure import measure_int8
 from tiedae.export.runtimes.session import Session

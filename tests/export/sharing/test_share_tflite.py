@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from tiedae.compress.config import LayerConfig, ModelConfig
 from tiedae.compress.errors import FormatError, TiedaeError
 from tiedae.export.formats.copies import copies
+from tiedae.export.formats.tflite_objects import pack_model, unpack_model
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_schema import FullyConnectedOptions, Op
 from tiedae.export.quiet import quiet
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.sharing.share_tflite import share_tflite
-from tiedae.export.sharing.tflite_objects import pack_model, unpack_model
 from tiedae.export.stock import stock_tflite
 
 from .tflite_files import Activation, File, int8_pair, tied_pair

@@ -1,18 +1,35 @@
-"""What a graph says of the values that its inputs may have, so that random ones make sense to it."""
+"""Random inputs of a file, and what its graph says of the values that they may have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..formats.contents import Contents
-from ..formats.tflite_schema import Op
+from ...compress.errors import FormatError
+from .contents import Contents, Port
 from .tflite_graph import Graph, Type, scales_of, shape_of, zero_points_of
 from .tflite_objects import unpack_model
-from .trial import FEW, Ranges
+from .tflite_schema import Op
+
+BATCHES = (1, 3)
+"""What free dimensions become, one run each."""
+FEW = 8
+"""Integers below this are fed where nothing says what they index."""
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What the graph says of its inputs: `ids`, the fewest rows of a table that integers index; `floats` by (signature, port),
+    (least, greatest)."""
+
+    ids: int = FEW
+    floats: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+
 
 _TABLES = {Op.GATHER: 0, Op.EMBEDDING_LOOKUP: 1}
 """Which input is the table whose rows are picked."""
@@ -78,3 +95,37 @@ def _quantized_inputs(
         limits, zero = np.iinfo(zero_point.dtype), int(zero_point.flat[0])
         step = float(scale.flat[0])
         yield (signature, node.input[0]), (step * (limits.min - zero), step * (limits.max - zero))
+
+
+def random_inputs(contents: Contents, ranges: Ranges, seed: int) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """(signature, inputs by name), each signature once per size of its free dimensions.
+
+    8-bit integers have their full range, wider ones stay below `ranges.ids`, floats are in their known range or −1…1. Raises
+    FormatError for an input of a type that has no random values.
+    """
+    rng = np.random.default_rng(seed)
+    return [
+        (signature.name, {port.name: random_values(port, ranges, signature.name, size, rng) for port in signature.inputs})
+        for signature in contents.signatures
+        for size in BATCHES
+    ]
+
+
+def random_values(port: Port, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Values of one input of `signature`, of the port's shape and dtype, with `size` for its free dimensions."""
+    shape = tuple(size if length is None else length for length in port.shape)
+    try:
+        dtype = np.dtype(port.dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "fiub" or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > 1 << 30:
+        raise FormatError(f"{signature}: no random values for the input {port.name} of {port.dtype} {list(shape)}")
+    if dtype.kind == "f":
+        low, high = ranges.floats.get((signature, port.name), (-1.0, 1.0))
+        return rng.uniform(low, high, shape).astype(dtype)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype.itemsize == 1:
+        limits = np.iinfo(dtype.name)
+        return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    return rng.integers(0, ranges.ids, shape).astype(dtype)

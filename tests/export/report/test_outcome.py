@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiedae.export.parity.outcome import OUTCOMES, overview, to_json, to_junit, to_markdown
+from tiedae.export.report.outcome import OUTCOMES, overview, to_json, to_junit, to_markdown
 
 
 def check(name: str, ok: bool, text: str = "", value: object = 1, limit: str = "== 1") -> dict[str, Any]:

@@ -15,8 +15,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from .fidelity import fidelity_text
-from .tables import FORMAT_HEADER, cell_text, format_rows, parity_tables
+from ..parity.fidelity import fidelity_text
+from .parity_tables import FORMAT_HEADER, cell_text, format_rows, parity_tables
 
 Metrics = Mapping[str, Any]
 Row = Mapping[str, Any]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ..formats.tflite_schema import RUNTIME_VERSIONS, int32, version_key
+from .tflite_schema import RUNTIME_VERSIONS, int32, version_key
 
 Type = schema.TensorType
 DTYPES = {Type.FLOAT32: np.dtype("<f4"), Type.FLOAT16: np.dtype("<f2"), Type.INT8: np.dtype("i1"), Type.INT32: np.dtype("<i4")}

@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.errors import ExportError, FormatError
-from ..formats.tflite_schema import MAX_BYTES, Buffer, Builder, SharedTable
+from .tflite_schema import MAX_BYTES, Buffer, Builder, SharedTable
 
 DAMAGED = (struct.error, ValueError, IndexError, TypeError, OverflowError, AttributeError, RecursionError, MemoryError)
 """What the generated code, which verifies nothing, raises on a damaged file."""

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import ExportError
+from tiedae.export.formats import tflite_objects
+from tiedae.export.formats.tflite_objects import pack_model, unpack_model
 from tiedae.export.formats.tflite_schema import Operator
 from tiedae.export.formats.tflite_writer import to_tflite
-from tiedae.export.sharing import tflite_objects
 from tiedae.export.sharing.share_tflite import share_tflite
-from tiedae.export.sharing.tflite_objects import pack_model, unpack_model
 
 from ..formats.test_tflite_writer import PROGRAMS, split
-from .tflite_files import tied_pair
+from ..sharing.tflite_files import tied_pair
 
 
 def plain(value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiedae.export.parity.expected import layer_outputs
+from tiedae.export.expected import layer_outputs
 
 
 @pytest.mark.parametrize("interleave", [1, 4])

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..report.figures import share
+from ..parity.comparison import NAMES, relative
 from ..targets import label_of
-from .comparison import NAMES, relative
+from .figures import share
 
 Row = Mapping[str, Any]
 Subject = tuple[str, str, str]

@@ -1,14 +1,29 @@
-"""The machine that a measurement ran on, as far as it tells."""
+"""The machine that a measurement ran on, as far as it tells, and the packages on it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 BUSY = 0.25
 """From this load average per core on, other work is competing."""
+
+PACKAGES = (
+    "tiedae",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "onnx",
+    "tf2onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "ai-edge-litert",
+    "numpy",
+)
 
 
 def cores() -> int:
@@ -33,6 +48,15 @@ def describe_machine() -> dict[str, Any]:
         "load_average": load,
         "warning": text,
     }
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of the packages that train, convert and run, here and now, by name."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _cpu_name() -> str:

@@ -14,9 +14,9 @@ from ai_edge_litert import schema_py_generated as schema
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.tflite_schema import AddOptions, Op
 from tiedae.export.runtimes.litert import open_litert
-from tiedae.export.sharing.sandbox import LINE, Job, _wait, run_apart
+from tiedae.export.runtimes.sandbox import LINE, Job, _wait, run_apart
 
-from .tflite_files import File, tied_pair
+from ..sharing.tflite_files import File, tied_pair
 
 X = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
 
@@ -98,7 +98,7 @@ def test_onnx_runtime_too(save, make_program):
 
 
 def test_a_file_without_signatures_takes_its_inputs_in_order(save):
-    from tiedae.export.sharing.tflite_objects import pack_model, unpack_model
+    from tiedae.export.formats.tflite_objects import pack_model, unpack_model
 
     model = unpack_model(tied_pair())
     model.signatureDefs = None

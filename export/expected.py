@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..inputs import Conversion, program_input
-from ..interpreter import execute
-from ..program import Program
+from .inputs import Conversion, program_input
+from .interpreter import execute
+from .program import Program
 
 TRACED_SAMPLES = 256
 """How many samples are compared operation by operation, and layer by layer."""

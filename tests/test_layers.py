@@ -1,0 +1,114 @@
+"""Imports go one way: each entry of `LAYERS` may import itself and those above it in the table."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LAYERS = (
+    "compress",
+    "calibration",
+    "export.quiet",
+    "export.machine",
+    "export.operations",
+    "export.program",
+    "export.interpreter",
+    "export.inputs",
+    "export.lowering",
+    "export.formats",
+    "export.runtimes",
+    "export.targets",
+    "export.inspection",
+    "export.manifest",
+    "export.expected",
+    "export.golden",
+    "export.bundle",
+    "export.stock",
+    "export.parity",
+    "export.witness",
+    "export.verify",
+    "export.sharing",
+    "export.report",
+    "export.bench",
+    "export.assemble",
+    "export",
+    "toolkit",
+)
+"""Folders and modules of the product, lowest first; `export` is its public namespace."""
+FOLDERS = ("compress", "calibration", "export", "toolkit")
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))}
+
+
+def imported(name: str, path: Path) -> Iterator[str]:
+    """The product's modules that a module imports: anywhere in it, under TYPE_CHECKING too."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            base = (
+                ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [node.module])])
+                if node.level
+                else node.module
+            )
+            yield from (known(f"{base}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (known(alias.name) for alias in node.names)
+
+
+def known(name: str) -> str:
+    """The module of the product that holds an imported name; empty for a foreign one."""
+    if name.partition(".")[0] == "tiedae":
+        own = name.partition(".")[2]
+        name = own if own.partition(".")[0] in FOLDERS else f"toolkit.{own}"
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def layer(name: str) -> int:
+    """The place in `LAYERS` of the longest entry that holds a module; `export` alone holds only itself."""
+    while name not in LAYERS:
+        name = name.rpartition(".")[0]
+    return LAYERS.index(name)
+
+
+FOR_TYPES = {
+    "export.operations.operation": {"export.program", "export.formats.onnx_writer", "export.formats.tflite_writer"},
+}
+"""An operation names the program that holds it and the graphs that it is written into, as types alone."""
+IMPORTS = {name: {each for each in imported(name, path) if each} - FOR_TYPES.get(name, set()) for name, path in MODULES.items()}
+
+
+def test_every_module_has_a_place() -> None:
+    outside = [name for name in MODULES if name.startswith("export.") and LAYERS[layer(name)] == "export"]
+    assert not outside, f"give them a place in LAYERS: {outside}"
+
+
+def test_imports_go_one_way() -> None:
+    wrong = [f"{name} imports {each}" for name, found in IMPORTS.items() for each in found if layer(each) > layer(name)]
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_no_modules_import_each_other() -> None:
+    TopologicalSorter({name: found - {name} for name, found in IMPORTS.items()}).prepare()
+
+
+def test_imports_are_found_wherever_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "import tiedae.compress.kernel\n"
+        "if TYPE_CHECKING:\n    from ..compress.data import Splits\n"
+        "def late():\n    from . import golden\n    from .parity.measure import check_float\n    from tiedae import recipe\n"
+    )
+    found = {each for each in imported("export.module", path) if each}
+    assert found == {"compress.kernel", "compress.data", "export.golden", "export.parity.measure", "toolkit.recipe"}
