@@ -12,9 +12,10 @@ import numpy as np
 from ...compress.errors import CheckError, InputError
 from ..formats.contents import Contents, Port, Signature
 from ..formats.reading import read_model
+from ..runtimes.table import of_role, usual
 from ..sharing.input_ranges import onnx_ranges, tflite_ranges
 from ..sharing.trial import random_values
-from .answers import DEFAULT_RUNTIMES, RUNTIMES, answer_of, choose_signature, needs_inputs, own_inputs, run_file
+from .answers import answer_of, choose_signature, needs_inputs, own_inputs, run_file
 from .port_values import Values, name_inputs, quantize, to_real, to_stored
 
 
@@ -103,9 +104,9 @@ def assert_parity(
     path = Path(file)
     contents = read_model(path)
     chosen = choose_signature(path, contents, signature)
-    runtime = runtime or DEFAULT_RUNTIMES[contents.format]
-    if runtime not in RUNTIMES[contents.format]:
-        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RUNTIMES[contents.format])} for {path.name}")
+    runtime, possible = runtime or usual(contents.format), of_role(contents.format, "usual", "witness", "foreign")
+    if runtime not in possible:
+        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(possible)} for {path.name}")
     answer = answer_of(reference)
     given = _inputs(reference, inputs, path, contents, chosen, samples, seed)
     stored = {port.name: to_stored(port, given[port.name]) for port in chosen.inputs}

@@ -12,13 +12,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...compress.config import VerifyConfig
+from ..runtimes.table import RUNTIMES
 from .comparison import compare
 from .expected import Expected
 from .findings import Evidence, Findings, Measured
 from .measure import check_float, check_output
-
-USUAL = ("litert-xnnpack", "ort-cpu")
-"""The runtimes that stand for their formats where they are here."""
 
 
 def measure_crossing(
@@ -34,7 +32,7 @@ def measure_crossing(
     `expected` by format, for int8 files.
     """
     first: dict[str, Measured] = {}
-    for each in sorted(measured, key=lambda each: each.subject.runtime not in USUAL):
+    for each in sorted(measured, key=lambda each: RUNTIMES[each.subject.runtime].role != "usual"):
         first.setdefault(each.subject.format, each)
     if len(first) < 2:
         reason = f"{' and '.join(first) or 'no format'} alone ran here, it takes tflite and onnx"

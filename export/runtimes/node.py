@@ -26,7 +26,7 @@ from ...compress.packages import INSTALL
 from ..formats.onnx_reader import read_onnx
 from ..formats.onnx_writer import EDGE
 from .ort import CHUNK, instrumented
-from .session import batches, joined
+from .session import Session, batches, joined
 
 NAME = "ort-node"
 VARIABLE = "TIEDAE_NODE_MODULES"
@@ -65,7 +65,7 @@ def find_package() -> Path:
     raise NotInstalledError(f"{PACKAGE} is not in {where}: {INSTALL[PACKAGE]}")
 
 
-class NodeSession:
+class NodeSession(Session):
     """ONNX files in onnxruntime-node, one per signature. See `runtime.Session`."""
 
     runtime = NAME

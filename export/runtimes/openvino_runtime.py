@@ -24,7 +24,7 @@ import numpy as np
 from ...compress.errors import FormatError, InputError
 from ..formats.entries import entry_of, read_entries, with_primary
 from ..quiet import quiet
-from .session import batches, first_line, joined, load
+from .session import Session, batches, first_line, joined, load
 
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
@@ -88,7 +88,7 @@ def open_openvino(runtime: str, files: Mapping[str, Path], *, threads: int = 1) 
     return OpenVinoSession(runtime, files, threads)
 
 
-class OpenVinoSession:
+class OpenVinoSession(Session):
     """Model files in OpenVINO, one compiled model per signature. See `runtime.Session`; the tensors inside are fused away."""
 
     def __init__(self, runtime: str, files: Mapping[str, Path], threads: int) -> None:
@@ -118,9 +118,6 @@ class OpenVinoSession:
             request.infer([chunk])
             parts.append({name: request.get_output_tensor(i).data.copy() for i, name in enumerate(served.outputs)})
         return joined(parts)
-
-    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        return {}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
-"""What every runtime offers to the parity engine, and what its rows have in common."""
+"""What every runtime offers, and what its rows have in common."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Protocol
 
@@ -15,6 +17,21 @@ from ..quiet import quiet
 
 BROKEN = (ImportError, OSError, RuntimeError, AttributeError, TypeError, ValueError)
 """What the import of a package raises whose library, or a package under it, is missing or of another version."""
+
+
+Values = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A signature with its input, run once: two calls that repeat it, both complete when they return.
+
+    `invoke`: the runtime alone, its input already set and its outputs left where they are (fetched, where Keras ran).
+    `call`: what a user writes in Python, from a numpy array to numpy arrays.
+    """
+
+    invoke: Callable[[], object]
+    call: Callable[[], object]
 
 
 class Session(Protocol):
@@ -35,7 +52,21 @@ class Session(Protocol):
         Quantized ones are uint8 (int8 of a file + 128). Tensors that the runtime fused away are absent; a runtime that shows
         none gives an empty dictionary.
         """
-        ...
+        return {}
+
+    def call(self, signature: str, inputs: Values) -> Values:
+        """One call of any file: inputs by name, of any number and shape where the row is `foreign`; outputs by name.
+
+        Raises InputError where the runtime refuses them.
+        """
+        (x,) = inputs.values()
+        return self.run(signature, x)
+
+    def bind(self, signature: str, x: np.ndarray) -> Bound:
+        """Set the one input of a signature, in the file's own dtype, for calls that are timed."""
+        call = partial(self.run, signature, x)
+        call()
+        return Bound(call, call)
 
 
 def load(module: str) -> ModuleType:

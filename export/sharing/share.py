@@ -15,8 +15,10 @@ from ..formats.columns import columns
 from ..formats.contents import Contents, printable
 from ..formats.copies import SEARCHED, copies
 from ..formats.reading import read_model
+from ..runtimes.session import Values
+from ..runtimes.table import of_role
 from .merging import Kept, Shared
-from .sandbox import MEMORY, Answer, Job, Values, run_apart
+from .sandbox import MEMORY, Answer, Job, run_apart
 from .trial import BOUNDS, Change, Comparison, Ranges, compare_outputs, random_inputs
 
 COPIES = 8
@@ -27,11 +29,10 @@ SHOWN = 24
 
 @dataclass(frozen=True)
 class _Format:
-    """How files of one kind are rewritten, what their graphs say of their inputs, and the runtimes that compare them."""
+    """How files of one kind are rewritten, and what their graphs say of their inputs."""
 
     write: Callable[[Path, str, float | None], Shared]
     ranges: Callable[[Path, Contents], Ranges]
-    runtimes: tuple[str, ...]
 
 
 def _write_tflite(path: Path, _name: str, tolerance: float | None) -> Shared:
@@ -59,8 +60,8 @@ def _onnx_ranges(path: Path, contents: Contents) -> Ranges:
 
 
 _FORMATS: Mapping[str, _Format] = {
-    "tflite": _Format(_write_tflite, _tflite_ranges, ("litert-xnnpack", "litert-reference")),
-    "onnx": _Format(_write_onnx, _onnx_ranges, ("ort-cpu",)),
+    "tflite": _Format(_write_tflite, _tflite_ranges),
+    "onnx": _Format(_write_onnx, _onnx_ranges),
 }
 
 
@@ -174,12 +175,13 @@ def _compare(
 ) -> tuple[list[Comparison], dict[str, str]]:
     """Every output of both files in every runtime, and what ran the new one. Raises CheckError where one is out of bounds."""
     runs = random_inputs(contents, kind.ranges(path, contents), seed)
-    jobs = [Job(file, runtime, runs) for runtime in kind.runtimes for file in (path, new)]
+    runtimes = of_role(contents.format, "usual", "witness")
+    jobs = [Job(file, runtime, runs) for runtime in runtimes for file in (path, new)]
     answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)
     bound = BOUNDS[_change(shared), _is_quantized(contents)]
     compared: list[Comparison] = []
     providers = {}
-    for index, runtime in enumerate(kind.runtimes):
+    for index, runtime in enumerate(runtimes):
         before, after = answers[2 * index : 2 * index + 2]
         if before.problem and compared:
             providers[runtime] = f"not compared: {before.problem}"
