@@ -9,10 +9,9 @@ What reads and writes files is imported where it is needed: the benchmark counts
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
@@ -197,19 +196,9 @@ def _outside_delegate(interpreter: Interpreter) -> tuple[list[str], int]:
     return [node["op_name"] for node in running.values() if node["op_name"] != "DELEGATE"], len(originals)
 
 
-@contextmanager
-def _without_info() -> Iterator[None]:
+def _without_info() -> AbstractContextManager[object]:
     """Keep LiteRT's INFO lines, for which the Python API has no switch, off the terminal; any other line passes.
 
     They come when a delegate is applied the first time.
     """
-    lines: list[bytes] = []
-    try:
-        with quiet() as sink:
-            try:
-                yield
-            finally:
-                sink.seek(0)
-                lines = [line for line in sink if not line.startswith(b"INFO:")]
-    finally:
-        os.write(2, b"".join(lines))
+    return quiet(passes=lambda line: not line.startswith(b"INFO:"))
