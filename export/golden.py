@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from ..compress.errors import FormatError
-from .inputs import USUAL
 from .parity.expected import Expected, expect
 from .program import Program, Quantization
+from .runtimes.table import RUNTIMES, usual
 
 FLOATS = ("code.f32", "y.f32")
 ALWAYS = ("x", "code", "y", *FLOATS)
@@ -37,7 +37,7 @@ SIGNED_UNIT = "integers of tensors.y, less 128"
 def expectations(programs: Mapping[str, Program], scaled: np.ndarray, dtype: str) -> dict[str, Expected]:
     """What the programs make of float32 model inputs [samples, inputs], by target; `dtype` is that of the files' x and y."""
     return {
-        target: expect(program, scaled, USUAL[target] if dtype == "float32" else "divide")
+        target: expect(program, scaled, RUNTIMES[usual(target)].converts if dtype == "float32" else "divide")
         for target, program in programs.items()
     }
 

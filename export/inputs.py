@@ -19,9 +19,6 @@ from .program import Program, Quantization, require_real
 
 Conversion = Literal["divide", "multiply", "away"]
 
-USUAL: Mapping[str, Conversion] = {"tflite": "multiply", "onnx": "divide"}
-"""What the runtimes do that users take for each target, XNNPACK and ONNX Runtime."""
-
 
 def program_input(program: Program, scaled: np.ndarray, conversion: Conversion = "divide") -> np.ndarray:
     """Model-unit float32 samples → what the integer program reads, uint8 [samples, inputs]; DataError for integers and NaN."""

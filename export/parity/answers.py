@@ -18,7 +18,7 @@ from ...compress.errors import FormatError, InputError
 from ..bundle import Bundle
 from ..formats.contents import Contents, Signature
 from ..formats.reading import read_model
-from ..inputs import USUAL, program_input
+from ..inputs import program_input
 from ..interpreter import execute
 from ..program import SIGNATURES, require_signature
 from ..runtimes.table import RUNTIMES, usual
@@ -115,7 +115,8 @@ def _of_bundle(reference: Any) -> Answer:
         require_signature(signature.name)
         (real,), program = x.values(), programs.form(form)
         decodes = signature.name == "decode"
-        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, USUAL[form])
+        converts = RUNTIMES[usual(form)].converts
+        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, converts)
         values = execute(program, signature.name, q)
         return {port.name: program.quantization(port.name).dequantize(values[port.name]) for port in signature.outputs}
 

@@ -14,7 +14,7 @@ from ..differences import Differences, differences, place, sample_at
 from ..formats.contents import Contents, Port, Signature
 from ..formats.reading import read_model
 from ..runtimes.table import of_role, usual
-from ..sharing.input_ranges import onnx_ranges, tflite_ranges
+from ..sharing.input_ranges import ranges_of
 from ..sharing.trial import random_values
 from .answers import answer_of, choose_signature, needs_inputs, own_inputs, run_file
 from .port_values import Values, name_inputs, quantize, to_real, to_stored
@@ -135,7 +135,7 @@ def _inputs(
     if samples < 1:
         raise InputError(f"samples: got {samples}, must be at least 1")
     rng = np.random.default_rng(seed)
-    ranges = tflite_ranges(path.read_bytes()) if contents.format == "tflite" else onnx_ranges(path, contents)
+    ranges = ranges_of(path, contents)
     return {port.name: random_values(port, ranges, signature.name, samples, rng) for port in signature.inputs}
 
 

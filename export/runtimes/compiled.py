@@ -50,7 +50,6 @@ class CompiledSession(Session):
         self.provider = f"CPU accelerator (XNNPACK), {rest}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
         entry = entry_of(self._entries, signature)
         return joined([self._invoke(signature, chunk) for chunk in batches(signature, x, entry.dtype, entry.size, CHUNK)])
 

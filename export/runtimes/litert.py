@@ -74,7 +74,6 @@ class LiteRTSession(Session):
         return f"XNNPACK: {', '.join(texts)} operations{rest}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
         runner = self._runner(self._runners, signature)
         parts = [_invoke(runner, chunk) for chunk in _chunks(runner, signature, x)]
         return joined(parts)

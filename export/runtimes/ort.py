@@ -20,7 +20,7 @@ import numpy as np
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.packages import require_one_build
 from ..quiet import quiet
-from .session import Bound, Session, Values, first_line, load
+from .session import Bound, Session, Values, first_line, load, require_files, served
 
 PROVIDERS: Mapping[str, tuple[Any, ...]] = {
     "ort-cpu": ("CPUExecutionProvider",),
@@ -48,11 +48,7 @@ class OrtSession(Session):
     traced: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Run one signature on `x` [batch, size] in the file's dtype; outputs by name, in the file's dtypes.
-
-        Raises InputError for a signature without a file, DataError for samples of another dtype or size.
-        """
-        path = self._path(signature)
+        path = served(self.runtime, signature, self.paths)
         return _run(self.sessions[signature], path, x)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -61,14 +57,10 @@ class OrtSession(Session):
         They come from a copy of the file that has them as outputs. In an integer file all are uint8, `x` and `y` too where the
         file's edge has another dtype; in a float file all are float32. `x` itself is given back only where it is converted.
         """
-        from ..formats.onnx_writer import EDGE
-
-        path = self._path(signature)
+        path = served(self.runtime, signature, self.paths)
         if signature not in self.traced:
             self.traced[signature] = _open(path, instrumented(path), PROVIDERS[self.runtime], self.threads)
-        values = _run(self.traced[signature], path, x)
-        inner = {name.removesuffix(EDGE): values.pop(name) for name in tuple(values) if name.endswith(EDGE)}
-        return values | inner
+        return inner_names(_run(self.traced[signature], path, x))
 
     def call(self, signature: str, inputs: Values) -> Values:
         session = self.sessions[signature]
@@ -93,11 +85,6 @@ class OrtSession(Session):
 
         return Bound(invoke, lambda: session.run(names, feed))
 
-    def _path(self, signature: str) -> Path:
-        if signature not in self.paths:
-            raise InputError(f"{self.runtime}: no file for the signature {signature!r}, only for {', '.join(self.paths)}")
-        return self.paths[signature]
-
 
 def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> OrtSession:
     """Open one ONNX file per signature (`{"reconstruct": path}`, `encode`, `decode`) in `ort-cpu` or `ort-cuda`.
@@ -107,8 +94,7 @@ def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> Or
     """
     if runtime not in PROVIDERS:
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(PROVIDERS)}")
-    if not paths:
-        raise InputError(f"{runtime}: no file to open")
+    require_files(runtime, paths)
     note = ""
     if runtime == "ort-cuda":
         note = _cuda_problem(next(iter(paths.values())), threads)
@@ -144,8 +130,6 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def _open(path: Path, model: Path | bytes, providers: tuple[Any, ...], threads: int) -> Any:
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file")
     options = library().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -182,6 +166,14 @@ def _run(session: Any, path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
     except _refusals() as error:
         raise DataError(f"{path}: ONNX Runtime refuses the samples: {_line(error)}") from error
     return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}
+
+
+def inner_names(values: Values) -> dict[str, np.ndarray]:
+    """Traced values by the program's names: behind a port of another dtype it is the uint8 tensor that counts."""
+    from ..formats.onnx_writer import EDGE
+
+    ports = {name: each for name, each in values.items() if not name.endswith(EDGE)}
+    return ports | {name.removesuffix(EDGE): each for name, each in values.items() if name.endswith(EDGE)}
 
 
 def instrumented(path: Path) -> bytes:

@@ -57,7 +57,6 @@ class TflmSession(Session):
         self._tracers: dict[str, Any] = {}
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
         entry = entry_of(self._entries, signature)
         interpreter = self._interpreters[signature]
         parts = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,15 @@ from ..formats.copies import SEARCHED, copies
 from ..formats.reading import read_model
 from ..runtimes.session import Values
 from ..runtimes.table import of_role
+from .input_ranges import ranges_of
 from .merging import Kept, Shared
 from .sandbox import MEMORY, Answer, Job, run_apart
-from .trial import BOUNDS, Change, Comparison, Ranges, compare_outputs, random_inputs
+from .trial import BOUNDS, Change, Comparison, compare_outputs, random_inputs
 
 COPIES = 8
 """How often a runtime may hold a file in memory: as read, packed for its kernels, folded."""
 SHOWN = 24
 """How many rows of a kind the text lists; the rest is counted."""
-
-
-@dataclass(frozen=True)
-class _Format:
-    """How files of one kind are rewritten, and what their graphs say of their inputs."""
-
-    write: Callable[[Path, str, float | None], Shared]
-    ranges: Callable[[Path, Contents], Ranges]
 
 
 def _write_tflite(path: Path, _name: str, tolerance: float | None) -> Shared:
@@ -47,22 +40,8 @@ def _write_onnx(path: Path, name: str, tolerance: float | None) -> Shared:
     return share_onnx(path, name=name, tolerance=tolerance)
 
 
-def _tflite_ranges(path: Path, _contents: Contents) -> Ranges:
-    from .input_ranges import tflite_ranges
-
-    return tflite_ranges(path.read_bytes())
-
-
-def _onnx_ranges(path: Path, contents: Contents) -> Ranges:
-    from .input_ranges import onnx_ranges
-
-    return onnx_ranges(path, contents)
-
-
-_FORMATS: Mapping[str, _Format] = {
-    "tflite": _Format(_write_tflite, _tflite_ranges),
-    "onnx": _Format(_write_onnx, _onnx_ranges),
-}
+_WRITERS: Mapping[str, Callable[[Path, str, float | None], Shared]] = {"tflite": _write_tflite, "onnx": _write_onnx}
+"""How files of one format are rewritten."""
 
 
 def share_file(
@@ -88,8 +67,7 @@ def share_file(
     _check_call(path, out, tolerance, force=force)
     announce(f"reading {path}")
     contents = read_model(path)
-    kind = _FORMATS[contents.format]
-    shared = kind.write(path, out.name, tolerance)
+    shared = _WRITERS[contents.format](path, out.name, tolerance)
     _require_free(path, out, contents, shared, force=force)
     compared, providers = [], {}
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +79,7 @@ def share_file(
         if shared.merged or shared.external:
             announce("comparing both files on random inputs")
             _require_gone(path, after, shared)
-            compared, providers = _compare(path, new, contents, shared, kind, seed)
+            compared, providers = _compare(path, new, contents, shared, seed)
     _write(out, shared)
     return {
         "file": path.name,
@@ -170,11 +148,9 @@ def _require_gone(path: Path, after: Contents, shared: Shared) -> None:
             raise CheckError(f"{path}: nothing is written: in the rewritten file {copy.text}")
 
 
-def _compare(
-    path: Path, new: Path, contents: Contents, shared: Shared, kind: _Format, seed: int
-) -> tuple[list[Comparison], dict[str, str]]:
+def _compare(path: Path, new: Path, contents: Contents, shared: Shared, seed: int) -> tuple[list[Comparison], dict[str, str]]:
     """Every output of both files in every runtime, and what ran the new one. Raises CheckError where one is out of bounds."""
-    runs = random_inputs(contents, kind.ranges(path, contents), seed)
+    runs = random_inputs(contents, ranges_of(path, contents), seed)
     runtimes = of_role(contents.format, "usual", "witness")
     jobs = [Job(file, runtime, runs) for runtime in runtimes for file in (path, new)]
     answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)

@@ -18,11 +18,11 @@ from tiedae.compress.data import Samples, Splits
 from tiedae.export.bench.latency import Group, Timed, time_groups
 from tiedae.export.bundle import npy, port_dtype
 from tiedae.export.formats.tflite_writer import to_tflite
-from tiedae.export.inputs import USUAL, program_input
+from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
 from tiedae.export.parity.fidelity import Fidelity, worst_columns
 from tiedae.export.parity.measure import squared_error
-from tiedae.export.runtimes.table import usual
+from tiedae.export.runtimes.table import RUNTIMES, usual
 
 from ..console import Progress
 from ..pipeline import Stages, load_model
@@ -116,7 +116,7 @@ class Workshop:
 
     def quality(self, program: Program) -> Quality:
         """The quality of a program by its own reconstructions of the validation samples."""
-        x = program_input(program, self.x, USUAL["tflite"]) if program.quantized else self.x
+        x = program_input(program, self.x, RUNTIMES[usual("tflite")].converts) if program.quantized else self.x
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(self.samples, y)
