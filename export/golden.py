@@ -21,6 +21,7 @@ import numpy as np
 
 from ..compress.errors import FormatError
 from .expected import Expected, expect
+from .runtimes.table import RUNTIMES, usual
 from .targets import TARGETS, Programs
 
 FLOATS = ("code.f32", "y.f32")
@@ -38,7 +39,7 @@ def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray,
     files' x and y."""
     found = {REFERENCE: expect(programs.reference, scaled)}
     for target in targets:
-        conversion = TARGETS[target].converts if dtype == "float32" else "divide"
+        conversion = RUNTIMES[usual(target)].converts if dtype == "float32" else "divide"
         same = programs.form(target) is programs.reference and conversion == "divide"
         found[target] = found[REFERENCE] if same else expect(programs.form(target), scaled, conversion)
     return found

@@ -1,27 +1,33 @@
-"""Keeps what native libraries print away from the terminal."""
+"""What native libraries print stays out of the user's terminal.
+
+TensorFlow, LiteRT and ONNX Runtime write to the file descriptors before any of their own switches can be set.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, TextIO
 
 
-@contextmanager
-def quiet() -> Iterator[BinaryIO]:
+@contextlib.contextmanager
+def quiet(descriptors: Sequence[int] = (1, 2), *, passes: Callable[[bytes], bool] = lambda _line: False) -> Iterator[BinaryIO]:
     """Send standard output and standard error, C++ libraries included, to a temporary file while the block runs.
 
-    Yields that file, so that the reason of a failure can be read from it. Exceptions pass through. The redirection is of the
-    whole process: nothing else should write to the terminal at the same time.
+    Yields that file, so that the reason of a failure can be read from it. Exceptions pass through. Lines that `passes` go to
+    standard error afterwards. The redirection is of the whole process: nothing else should write to the terminal at the same
+    time.
     """
     streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
     with tempfile.TemporaryFile() as sink:
         for stream in streams:
             stream.flush()
-        saved = [(descriptor, os.dup(descriptor)) for descriptor in (1, 2)]
+        saved = [(descriptor, os.dup(descriptor)) for descriptor in descriptors]
         try:
             for descriptor, _ in saved:
                 os.dup2(sink.fileno(), descriptor)
@@ -32,3 +38,40 @@ def quiet() -> Iterator[BinaryIO]:
             for descriptor, copy in saved:
                 os.dup2(copy, descriptor)
                 os.close(copy)
+            sink.seek(0)
+            os.write(2, b"".join(filter(passes, sink)))
+
+
+@contextlib.contextmanager
+def kept_back(shown: bool = False) -> Iterator[TextIO]:
+    """A stream to the real standard error, while whatever else is written there is kept back.
+
+    What was kept back comes out when an exception leaves the block, since it may explain it. A process that dies inside still
+    shows its Python stack. Nothing is kept back where it is to be `shown`, or where standard error is not descriptor 2.
+    """
+    if shown or not _is_descriptor_2(sys.stderr):
+        yield sys.stderr
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    failed = False
+    sys.stderr.flush()
+    with (
+        os.fdopen(os.dup(2), "w", 1, sys.stderr.encoding, "replace") as real,
+        quiet((2,), passes=lambda _line: failed),
+    ):
+        faulthandler.enable(real)
+        try:
+            yield real
+        except BaseException:
+            failed = True
+            raise
+        finally:
+            real.flush()
+            faulthandler.disable()
+
+
+def _is_descriptor_2(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 2
+    except (io.UnsupportedOperation, AttributeError):
+        return False

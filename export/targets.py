@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..compress.config import ExportConfig
 from ..compress.errors import FormatError, RecipeError
 from .formats.contents import Contents
-from .inputs import Conversion
 from .program import Program
-from .runtimes.table import RUNTIMES
 
 if TYPE_CHECKING:
     from ..compress.quantizers import DecoderForm
@@ -32,8 +30,8 @@ class Target:
 
     `label` is the format's name for people, `suffix` ends the name of its model files, `layout` is that of the decoder.
     `write` gives the files of a program, `names` the names of those files by stem and signatures; files that are no model
-    files, `companions`, are what a file of these signatures needs beside it. `read` parses a model file. `runtime` is the one
-    that users take, by its name in `RUNTIMES`; `package` is its name for people, `snippet` a program of the model card.
+    files, `companions`, are what a file of these signatures needs beside it. `read` parses a model file. `package` is
+    the runtime that users take, by its name for people, `snippet` a program of the model card.
     """
 
     label: str
@@ -43,14 +41,8 @@ class Target:
     names: Callable[[str, Collection[str]], set[str]]
     companions: Callable[[str, Collection[str]], set[str]]
     read: Callable[[Path], Contents]
-    runtime: str
     package: str
     snippet: Snippet
-
-    @property
-    def converts(self) -> Conversion:
-        """How `runtime` makes integers of float inputs."""
-        return RUNTIMES[self.runtime].converts
 
 
 def _tflite_files(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
@@ -144,13 +136,10 @@ TARGETS: dict[str, Target] = {
         lambda stem, _signatures: {f"{stem}.tflite"},
         lambda _stem, _signatures: set(),
         _read_tflite,
-        "litert-xnnpack",
         "LiteRT",
         _litert,
     ),
-    "onnx": Target(
-        "ONNX", ".onnx", "fused", _onnx_files, _onnx_names, _onnx_kernels, _read_onnx, "ort-cpu", "ONNX Runtime", _onnxruntime
-    ),
+    "onnx": Target("ONNX", ".onnx", "fused", _onnx_files, _onnx_names, _onnx_kernels, _read_onnx, "ONNX Runtime", _onnxruntime),
 }
 
 

@@ -14,9 +14,8 @@ from ..compress.config import Recipe
 from ..compress.files import write_atomic
 from .formats.contents import Contents, Port
 from .parity.comparison import Parity, compare
-from .runtimes.litert import open_litert
-from .runtimes.ort import open_ort
 from .runtimes.session import Session
+from .runtimes.table import RUNTIMES, of_role, usual
 from .stock import Autoencoder, stock_onnx, stock_onnx_int8, stock_tflite
 from .targets import read_model
 
@@ -56,7 +55,7 @@ def measure_stock(
                 "note": note,
             }
         )
-        session = _open(path, "litert-xnnpack" if contents.format == "tflite" else "ort-cpu")
+        session = _open(path, usual(contents.format))
         outputs = _reconstruct(session, contents, test)
         identity = {"file": name, "runtime": session.runtime, "provider": session.provider}
         found = errors(_port(contents, "y").dequantize(outputs["y"]))
@@ -67,7 +66,7 @@ def measure_stock(
                 compare(f"float {key}", floats[i], outputs[key], reference="keras") for i, key in enumerate(("code", "y"))
             ]
         elif contents.format == "tflite" and outputs["code"].dtype == np.uint8:
-            witness = "litert-reference"
+            (witness,) = of_role("tflite", "witness")
             reference = _reconstruct(_open(path, witness), contents, test)
             parity = [compare(f"codes against {witness}", reference["code"], outputs["code"], reference=witness)]
         rows["parity"] += [identity | row.to_json() for row in parity]
@@ -90,9 +89,7 @@ def _convert(model: Autoencoder, calibration: np.ndarray, recipe: Recipe, io_dty
 
 
 def _open(path: Path, runtime: str) -> Session:
-    if runtime == "ort-cpu":
-        return open_ort(runtime, {"reconstruct": path})
-    return open_litert(runtime, path.read_bytes())
+    return RUNTIMES[runtime].open({"reconstruct": path})
 
 
 def _port(contents: Contents, name: str) -> Port:

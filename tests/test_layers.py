@@ -12,6 +12,7 @@ LAYERS = (
     "compress",
     "calibration",
     "export.quiet",
+    "export.differences",
     "export.machine",
     "export.operations",
     "export.program",

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tiedae.export.quiet import kept_back
+
 from . import __version__, commands
-from .chatter import kept_back
 from .console import Console
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

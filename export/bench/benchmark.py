@@ -18,8 +18,10 @@ import numpy as np
 from ..bundle import Bundle
 from ..machine import cores, describe_machine, installed_versions
 from ..program import SIGNATURES
+from ..runtimes.table import RUNTIMES, usual
 from .footprint import Footprint, Load, Run, footprints
 from .latency import ROUNDS, Group, Measured, Timed, ratio, time_groups
+from .openers import OPENERS
 from .subjects import ALONE, KERAS, OURS, STOCK, VARIANTS, Subject, find_subjects
 
 Announce = Callable[[str], None]
@@ -69,8 +71,8 @@ def bench_bundle(
         latency = list(_latency(cast.subjects, inputs, plan, announce))
         taken = list(_footprints(cast.subjects, inputs, plan, announce))
         sizes = _sizes(cast.subjects)
-    if any(subject.runtime == "ort-cuda" for subject in cast.subjects):
-        cast.skip("memory and start-up on CUDA", "the resident set does not show the memory of the device")
+    for device in {RUNTIMES[each.runtime].device for each in cast.subjects if each.maker != KERAS} - {"CPU"}:
+        cast.skip(f"memory and start-up on {device}", "the resident set does not show the memory of the device")
     if cores() == 1:
         cast.skip("latency with all threads", "there is one core")
     return {
@@ -151,7 +153,7 @@ def _baseline(subject: Subject, present: Sequence[Subject], signature: str) -> t
     if subject.maker == STOCK:
         return None, VARIANTS.get(subject.variant, "")
     maker, form = (STOCK, subject.format) if subject.maker == OURS else (OURS, "tflite")
-    runtime = subject.runtime if subject.maker == OURS else "litert-xnnpack"
+    runtime = subject.runtime if subject.maker == OURS else usual(form)
     wanted = (maker, form, subject.precision, runtime)
     peers = [each for each in present if (each.maker, each.format, each.precision, each.runtime) == wanted]
     equal = [each for each in peers if each.port_text(signature) == subject.port_text(signature)]
@@ -188,7 +190,7 @@ def _footprints(
 
 def _choices(subject: Subject) -> list[tuple[str, ...]]:
     """The choices of signatures whose memory is told: each alone, all of a .tflite file, and encoder with decoder."""
-    if subject.runtime in ("ort-cuda", "keras-eager") or subject.variant not in ("", ALONE):
+    if not OPENERS[subject.runtime].resident or subject.variant not in ("", ALONE):
         return []
     every = tuple(sorted(subject.files, key=lambda signature: signature != "reconstruct"))
     pair = ("encode", "decode") if {"encode", "decode"} <= set(every) else ()

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,6 @@ WARM_UP = 3
 """Calls before anything is timed."""
 
 Call = Callable[[], object]
-WAYS = ("invoke", "call")
-"""`invoke`: the runtime alone, its input already set and its outputs left where they are (fetched, where Keras ran).
-`call`: what a user writes in Python, from a numpy array to numpy arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +144,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Group:
-    """Subjects that are timed in turns: of one signature, at one batch, in one way."""
+    """Subjects that are timed in turns: of one signature, at one batch, in one `way`, a call of `session.Bound`."""
 
     subjects: tuple[Timed, ...]
     batch: int
@@ -181,15 +179,16 @@ def main() -> None:
 
     plan = json.load(sys.stdin)
     for group in plan["groups"]:
-        opened = {}
+        sessions, calls = {}, {}
         for each in group["subjects"]:
+            name, signature = each["subject"], each["signature"]
             x = np.ascontiguousarray(np.load(each["x"], allow_pickle=False)[: group["batch"]])
-            opened[each["subject"]] = OPENERS[each["runtime"]](each["path"], plan["threads"])(each["signature"], x)
-        calls = {name: getattr(each, group["way"]) for name, each in opened.items()}
+            sessions[name] = OPENERS[each["runtime"]].load()({signature: Path(each["path"])}, threads=plan["threads"])
+            calls[name] = getattr(sessions[name].bind(signature, x), group["way"])
         timings = interleave(calls, seconds=plan["seconds"], rounds=tuple(plan["rounds"]))
         line: dict[str, Any] = {
             "timings": {name: {"samples": t.samples.tolist(), "inner": t.inner} for name, t in timings.items()},
-            "providers": {name: each.provider for name, each in opened.items()},
+            "providers": {name: session.provider for name, session in sessions.items()},
         }
         print(json.dumps(line), flush=True)
 

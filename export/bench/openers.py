@@ -1,104 +1,61 @@
-"""How each runtime is opened for timing: as the call that the runtime itself takes, and as the one that a user writes.
-
-Only what a runtime needs is imported, when it is opened: these run in child processes.
-"""
+"""What the benchmark opens: the runtimes of the table that are timed, and the Keras original."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
+from ..runtimes.session import Bound
+from ..runtimes.table import RUNTIMES, Files
 
-@dataclass(frozen=True)
-class Opened:
-    """A signature of a model, ready to be timed; both calls are complete when they return (see `latency.WAYS`)."""
 
-    invoke: Callable[[], object]
-    call: Callable[[], object]
+class Bindable(Protocol):
+    """A loaded model, as far as it is timed; see `session.Session`."""
+
     provider: str
 
-
-Bind = Callable[[str, np.ndarray], Opened]
-"""(signature, x in the port's dtype) → that signature of the model at hand, its first call done."""
-Open = Callable[[str, int], Bind]
-"""(path, number of threads) → the model."""
+    def bind(self, signature: str, x: np.ndarray) -> Bound: ...
 
 
-def _litert(path: str, threads: int) -> Bind:
-    from ai_edge_litert.interpreter import Interpreter
+@dataclass(frozen=True)
+class Opener:
+    """How models are opened. `module`: whose import is told apart; `resident`: whether this process's memory is the model's."""
 
-    interpreter = Interpreter(model_path=path, num_threads=threads)
-
-    def bind(signature: str, x: np.ndarray) -> Opened:
-        runner = interpreter.get_signature_runner(signature)
-        (name,) = runner.get_input_details()
-        runner(**{name: x})
-        wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
-        return Opened(lambda: wrapper.Invoke(subgraph), lambda: runner(**{name: x}), "")
-
-    return bind
+    load: Callable[[], Callable[..., Bindable]]
+    module: str
+    resident: bool = True
 
 
-def _ort(providers: tuple[str, ...], device: str) -> Open:
-    def open_file(path: str, threads: int) -> Bind:
-        import onnxruntime
+class KerasModel:
+    """The Keras original, as a call or as a graph: `wrap` makes what is called of its methods."""
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Idle threads of this session would otherwise spin into the time of the next subject.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        session = onnxruntime.InferenceSession(path, options, providers=list(providers))
-        (port,) = session.get_inputs()
-        names = [output.name for output in session.get_outputs()]
-        value = onnxruntime.OrtValue.ortvalue_from_numpy
+    def __init__(self, wrap: Callable[[Any], Any], files: Files, *, threads: int = 1) -> None:
+        (path,) = set(files.values())
+        self._wrap = wrap
+        self._model, self.provider = _loaded(path, threads)
 
-        def bind(_signature: str, x: np.ndarray) -> Opened:
-            feed, binding = {port.name: x}, session.io_binding()
-            binding.bind_ortvalue_input(port.name, value(x, device, 0))
-            for name, y in zip(names, session.run(names, feed), strict=True):
-                binding.bind_ortvalue_output(name, value(np.asarray(y), device, 0))
-
-            def invoke() -> None:
-                session.run_with_iobinding(binding)
-                binding.synchronize_outputs()
-
-            return Opened(invoke, lambda: session.run(names, feed), session.get_providers()[0])
-
-        return bind
-
-    return open_file
-
-
-def _keras(wrap: Callable[[Any], Any]) -> Open:
-    def open_model(path: str, threads: int) -> Bind:
+    def bind(self, signature: str, x: np.ndarray) -> Bound:
         import tensorflow as tf
 
-        model, device = _loaded(path, threads)
+        model = self._model
+        run = {"encode": model.encoder, "decode": model.decoder, "reconstruct": model.encode_decode}[signature]
+        run, tensor = self._wrap(run), tf.constant(x)
 
-        def bind(signature: str, x: np.ndarray) -> Opened:
-            run = {"encode": model.encoder, "decode": model.decoder, "reconstruct": model.encode_decode}[signature]
-            run, tensor = wrap(run), tf.constant(x)
+        def fetch(outputs: Any) -> list[np.ndarray]:
+            """Every output in the memory of the host: waits for the device."""
+            return [each.numpy() for each in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
-            def fetch(outputs: Any) -> list[np.ndarray]:
-                """Every output in the memory of the host: waits for the device."""
-                return [each.numpy() for each in (outputs if isinstance(outputs, tuple) else (outputs,))]
-
-            fetch(run(tensor))
-            return Opened(lambda: fetch(run(tensor)), lambda: fetch(run(tf.constant(x))), device)
-
-        return bind
-
-    return open_model
+        fetch(run(tensor))
+        return Bound(lambda: fetch(run(tensor)), lambda: fetch(run(tf.constant(x))))
 
 
 @lru_cache(maxsize=1)
-def _loaded(path: str, threads: int) -> tuple[Any, str]:
+def _loaded(path: Path, threads: int) -> tuple[Any, str]:
     """The Keras model and the device that TensorFlow puts it on: a GPU where it finds one. Fixes the process's threads."""
     import tensorflow as tf
 
@@ -117,11 +74,16 @@ def _graph(run: Any) -> Any:
     return tf.function(run)
 
 
-OPENERS: Mapping[str, Open] = {
-    "litert-xnnpack": _litert,
-    "ort-cpu": _ort(("CPUExecutionProvider",), "cpu"),
-    "ort-cuda": _ort(("CUDAExecutionProvider", "CPUExecutionProvider"), "cuda"),
-    "keras-eager": _keras(lambda run: run),
-    "keras-function": _keras(_graph),
+KERAS: Mapping[str, tuple[str, Opener]] = {
+    "keras-eager": (
+        "Keras f32, eager call",
+        Opener(lambda: partial(KerasModel, lambda run: run), "tensorflow", resident=False),
+    ),
+    "keras-function": ("Keras f32, tf.function", Opener(lambda: partial(KerasModel, _graph), "tensorflow")),
 }
-"""How each runtime opens a file."""
+"""The ways to call Keras: its name in the rows, and how it is opened. Their memory is the same: it is taken once."""
+
+OPENERS: Mapping[str, Opener] = {
+    **{name: Opener(row.load, row.module, row.device == "CPU") for name, row in RUNTIMES.items() if row.module},
+    **{name: opener for name, (_, opener) in KERAS.items()},
+}

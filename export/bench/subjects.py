@@ -18,6 +18,7 @@ from ..formats.tflite_writer import to_tflite
 from ..program import SIGNATURES
 from ..runtimes.table import RUNTIMES
 from ..targets import read_model
+from .openers import KERAS as KERAS_WAYS
 from .ports import with_byte_ports
 
 STOCK_MAKERS = {
@@ -26,7 +27,6 @@ STOCK_MAKERS = {
     ("onnx", "f32"): "tf2onnx",
     ("onnx", "int8"): "ORT quantizer",
 }
-ONNX_RUNTIMES = ("ort-cpu", "ort-cuda")
 OURS, STOCK, KERAS = "tiedae", "stock", "keras"
 ALONE, OUR_PORTS = "reconstruct alone", "our ports"
 VARIANTS: Mapping[str, str] = {
@@ -124,11 +124,13 @@ def _ports(contents: Contents, signature: str) -> tuple[tuple[Port, ...], tuple[
 def _add(cast: Cast, maker: str, form: str, precision: str, files: Mapping[str, Path], ports: Ports, variant: str = "") -> None:
     """A subject for every runtime that users of the format have."""
     label = OURS if maker == OURS else STOCK_MAKERS[form, precision]
-    for runtime in ("litert-xnnpack",) if form == "tflite" else ONNX_RUNTIMES:
+    for runtime, row in RUNTIMES.items():
+        if row.format != form or not row.module:
+            continue
         name = f"{label} {precision} {form}{f', {variant}' if variant else ''}"
-        name += " on CUDA" if runtime == "ort-cuda" else ""
+        name += "" if row.device == "CPU" else f" on {row.device}"
         try:
-            provider = RUNTIMES[runtime].open(files).provider
+            provider = row.open(files).provider
         except FormatError as error:
             cast.skip(name, str(error))
             continue
@@ -179,5 +181,5 @@ def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
         return
     x, code, y = (Port(name, "float32", (None, widths[place])) for name, place in {"x": 0, "code": -1, "y": 0}.items())
     ports = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
-    for runtime, name in {"keras-eager": "Keras f32, eager call", "keras-function": "Keras f32, tf.function"}.items():
+    for runtime, (name, _) in KERAS_WAYS.items():
         cast.subjects.append(Subject(name, KERAS, "keras", "f32", runtime, "", dict.fromkeys(ports, archive), ports))

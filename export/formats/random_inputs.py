@@ -35,6 +35,10 @@ _TABLES = {Op.GATHER: 0, Op.EMBEDDING_LOOKUP: 1}
 """Which input is the table whose rows are picked."""
 
 
+def ranges_of(path: Path, contents: Contents) -> Ranges:
+    return tflite_ranges(path.read_bytes()) if contents.format == "tflite" else onnx_ranges(path, contents)
+
+
 def tflite_ranges(data: bytes) -> Ranges:
     """Rows of the smallest table that the file gathers from; for float inputs that are quantized at once, the range of that."""
     model = unpack_model(data)

@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 
 from ...compress.data import Scaling
-from ...compress.errors import FormatError, InputError, UnavailableError
+from ...compress.errors import FormatError, InputError
 from ..bundle import Bundle
 from ..formats.contents import Contents, Signature
 from ..inputs import program_input
 from ..interpreter import execute
 from ..program import SIGNATURES, require_signature
-from ..runtimes.sandbox import RUNNERS
-from ..targets import TARGETS, read_model
+from ..runtimes.table import RUNTIMES, usual
+from ..targets import read_model
 from .port_values import Values, name_inputs, to_real, to_stored
-
-RUNTIMES = {"tflite": ("litert-xnnpack", "litert-builtin", "litert-reference"), "onnx": ("ort-cpu", "ort-cuda")}
 
 Answer = Callable[[str, Signature, Values], Any]
 """(format and signature of the file, real inputs by name) → outputs by name, in the file's order, or the only one."""
@@ -43,19 +41,16 @@ def choose_signature(path: Path, contents: Contents, name: str | None) -> Signat
 def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple[str, dict[str, np.ndarray]]:
     """(what really ran, outputs by name) of a file, for inputs in its dtypes; of a fixed batch, as often as that takes.
 
-    Raises FormatError where the runtime refuses the file or the inputs, UnavailableError where another provider ran than was
-    asked for.
+    Raises FormatError where the runtime refuses the file or the inputs, UnavailableError where the runtime is not here.
     """
     try:
-        provider, run = RUNNERS[runtime.split("-")[0]](path, runtime)
-        if runtime == "ort-cuda" and "CUDA" not in provider:
-            raise UnavailableError(f"{path}: CUDA was asked for, but {provider} ran")
-        outputs = [run(signature.name, piece) for piece in _pieces(signature, x)]
+        session = RUNTIMES[runtime].open({signature.name: path})
+        outputs = [session.call(signature.name, piece) for piece in _pieces(signature, x)]
     except FormatError as error:
         raise FormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     if len(outputs) == 1:
-        return provider, {name: np.array(values) for name, values in outputs[0].items()}
-    return provider, {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+        return session.provider, {name: np.array(values) for name, values in outputs[0].items()}
+    return session.provider, {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
 
 
 def _pieces(signature: Signature, x: Values) -> Iterator[Values]:
@@ -120,7 +115,8 @@ def _of_bundle(reference: Any) -> Answer:
         require_signature(signature.name)
         (real,), program = x.values(), programs.form(form)
         decodes = signature.name == "decode"
-        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, TARGETS[form].converts)
+        converts = RUNTIMES[usual(form)].converts
+        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, converts)
         values = execute(program, signature.name, q)
         return {port.name: program.quantization(port.name).dequantize(values[port.name]) for port in signature.outputs}
 
@@ -138,7 +134,7 @@ def _of_file(reference: str | Path) -> Answer:
         same = {port.name for port in own.inputs} == x.keys()
         named = name_inputs(own, x if same else list(x.values()) if len(x) > 1 else next(iter(x.values())))
         stored = {port.name: to_stored(port, named[port.name]) for port in own.inputs}
-        _, outputs = run_file(path, own, TARGETS[contents.format].runtime, stored)
+        _, outputs = run_file(path, own, usual(contents.format), stored)
         real = {port.name: to_real(port, outputs[port.name]) for port in own.outputs}
         return real if real.keys() == {port.name for port in signature.outputs} else list(real.values())
 

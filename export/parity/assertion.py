@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import CheckError, InputError
+from ..differences import Differences, differences, place, sample_at
 from ..formats.contents import Contents, Port, Signature
-from ..formats.random_inputs import onnx_ranges, random_values, tflite_ranges
-from ..targets import TARGETS, read_model
-from .answers import RUNTIMES, answer_of, choose_signature, needs_inputs, own_inputs, run_file
+from ..formats.random_inputs import random_values, ranges_of
+from ..runtimes.table import of_role, usual
+from ..targets import read_model
+from .answers import answer_of, choose_signature, needs_inputs, own_inputs, run_file
 from .port_values import Values, name_inputs, to_real, to_stored
 
 
@@ -102,9 +104,9 @@ def assert_parity(
     path = Path(file)
     contents = read_model(path)
     chosen = choose_signature(path, contents, signature)
-    runtime = runtime or TARGETS[contents.format].runtime
-    if runtime not in RUNTIMES[contents.format]:
-        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RUNTIMES[contents.format])} for {path.name}")
+    runtime, possible = runtime or usual(contents.format), of_role(contents.format, "usual", "witness", "foreign")
+    if runtime not in possible:
+        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(possible)} for {path.name}")
     answer = answer_of(reference)
     given = _inputs(reference, inputs, path, contents, chosen, samples, seed)
     stored = {port.name: to_stored(port, given[port.name]) for port in chosen.inputs}
@@ -132,7 +134,7 @@ def _inputs(
     if samples < 1:
         raise InputError(f"samples: got {samples}, must be at least 1")
     rng = np.random.default_rng(seed)
-    ranges = tflite_ranges(path.read_bytes()) if contents.format == "tflite" else onnx_ranges(path, contents)
+    ranges = ranges_of(path, contents)
     return {port.name: random_values(port, ranges, signature.name, samples, rng) for port in signature.inputs}
 
 
@@ -158,66 +160,38 @@ def _array(values: Any) -> np.ndarray:
 
 def _agreement(port: Port, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
     is_quantized = port.scale is not None and got.dtype.kind in "iu"
-    if expected.shape != got.shape or not (expected.dtype == got.dtype or (is_quantized and expected.dtype.kind == "f")):
-        problem = f"got {got.dtype} {list(got.shape)}, expected {expected.dtype} {list(expected.shape)}"
-        return Agreement(port.name, "", got.size, got.size, 0.0, problem)
-    if got.dtype.kind not in "fiub":
-        return Agreement(port.name, "", got.size, got.size, 0.0, f"values of {got.dtype} do not compare")
-    for who, values in (("got", got), ("expected", expected)):
-        broken = np.argwhere(~np.isfinite(values))
-        if len(broken):
-            text = f"{len(broken)} of {got.size} values {who} are not finite, first at {_place(broken[0])}"
-            at = tuple(broken[0])
-            return Agreement(
-                port.name, "", got.size, len(broken), 0.0, f"{text}: got {_shown(got[at])}, expected {_shown(expected[at])}"
-            )
-    if is_quantized:
-        return _quantized(port, expected, got, tolerance)
-    return _plain(port, expected, got, tolerance)
+    if is_quantized and expected.dtype.kind == "f":
+        finite = np.isfinite(expected).all()
+        expected, got = (port.quantize(expected), got) if finite else (expected.astype(np.float32), to_real(port, got))
+    found = differences(expected, got)
+    beyond = "" if found.problem else (_quantized if is_quantized else _plain)(port, expected, got, found, tolerance)
+    unit = "LSB" if is_quantized else "" if got.dtype.kind == "f" else "exact"
+    return Agreement(port.name, unit, found.count, found.differing, found.largest, found.problem or beyond)
 
 
-def _quantized(port: Port, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
-    integers = port.quantize(expected) if expected.dtype.kind == "f" else expected
-    steps = np.abs(got.astype(np.int64) - integers.astype(np.int64))
-    differing, largest = int(np.count_nonzero(steps)), int(steps.max(initial=0))
-    problem = ""
-    if largest > tolerance.max_lsb or differing > (1 - tolerance.equal_share) * got.size:
-        at = _worst(steps)
-        one, other = (f"{values[at]} ({_shown(to_real(port, values[at]))})" for values in (got, integers))
-        allowed = f"allowed {tolerance.max_lsb} LSB, and {1 - tolerance.equal_share:.3g} of the values"
-        problem = (
-            f"{differing} of {got.size} values differ, by up to {largest} LSB, at {_place(at)}: got {one}, expected {other}; "
-            f"{allowed}"
-        )
-    return Agreement(port.name, "LSB", got.size, differing, largest, problem)
+def _quantized(port: Port, expected: np.ndarray, got: np.ndarray, found: Differences, tolerance: Tolerance) -> str:
+    """What is beyond the tolerance, or nothing."""
+    if found.largest <= tolerance.max_lsb and found.differing <= (1 - tolerance.equal_share) * found.count:
+        return ""
+    index, *pair = found.samples[0]
+    one, other = (f"{value} ({float(to_real(port, np.asarray(value, got.dtype))):.6g})" for value in pair[::-1])
+    allowed = f"allowed {tolerance.max_lsb} LSB, and {1 - tolerance.equal_share:.3g} of the values"
+    return (
+        f"{found.differing} of {found.count} values differ, by up to {int(found.largest)} LSB, at {index}: got {one}, "
+        f"expected {other}; {allowed}"
+    )
 
 
-def _plain(port: Port, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
+def _plain(_port: Port, expected: np.ndarray, got: np.ndarray, found: Differences, tolerance: Tolerance) -> str:
     """Floats by the tolerance; other numbers, which no scale makes steps of anything, have to be equal."""
-    is_float = got.dtype.kind == "f"
-    gaps = np.abs(got.astype(np.float64) - expected.astype(np.float64))
-    gaps = gaps if is_float else np.where(got == expected, 0, np.maximum(gaps, 1))
-    allowed = tolerance.atol + tolerance.rtol * np.abs(expected.astype(np.float64)) if is_float else np.zeros_like(gaps)
-    beyond = gaps > allowed
-    differing, largest = int(np.count_nonzero(gaps)), float(gaps.max(initial=0))
-    problem = ""
-    if beyond.any():
-        at = _worst(gaps - allowed)
-        bound = f"allowed atol {tolerance.atol:g} + rtol {tolerance.rtol:g}" if is_float else "they have to be equal"
-        problem = (
-            f"{np.count_nonzero(beyond)} of {got.size} values differ, by up to {largest:.3g}, worst at {_place(at)}: "
-            f"got {_shown(got[at])}, expected {_shown(expected[at])}; {bound}"
-        )
-    return Agreement(port.name, "" if is_float else "exact", got.size, differing, largest, problem)
-
-
-def _worst(excess: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(excess.argmax()), excess.shape))
-
-
-def _place(index: Any) -> str:
-    return f"[{', '.join(str(int(i)) for i in index)}]"
-
-
-def _shown(value: Any) -> str:
-    return f"{float(value):.6g}" if np.asarray(value).dtype.kind == "f" else str(value)
+    if got.dtype.kind != "f":
+        count, worst, bound = found.differing, found.samples[:1], "they have to be equal"
+    else:
+        wide = expected.astype(np.float64)
+        excess = np.abs(got.astype(np.float64) - wide) - (tolerance.atol + tolerance.rtol * np.abs(wide))
+        count = int(np.count_nonzero(excess > 0))
+        worst = [sample_at(excess.argmax(), expected, got)] if count else []
+        bound = f"allowed atol {tolerance.atol:g} + rtol {tolerance.rtol:g}"
+    if not worst:
+        return ""
+    return f"{count} of {found.count} values differ, by up to {found.largest:.3g}, worst at {place(worst[0])}; {bound}"

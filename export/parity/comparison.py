@@ -10,20 +10,15 @@ from typing import Any
 import numpy as np
 
 from ...compress.affine import Quantization
+from ..differences import Sample, differences, place
 from ..interpreter import apply
 from ..program import Program
 from ..runtimes.session import Session
 
 LEAST_SCALE = 0.1
 """A full scale counts as this at least: an activation may leave little of sums that were rounded at their own magnitude."""
-SHOWN = 3
-"""How many differing values a comparison shows."""
-
 NAMES: Mapping[str, str] = {"program": "the program", "keras": "Keras", "float program": "the float program"}
 """How a text calls a reference."""
-
-Sample = tuple[list[int], int | float | str, int | float | str]
-"""(index, expected, got); a value that is not finite as text."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +72,13 @@ class Parity:
             return self.problem
         whose = NAMES.get(self.reference, self.reference)
         if self.kind == "float":
-            where = f"; largest at {_place(self.samples[0])}" if self.samples and not self.close() else ""
+            where = f"; largest at {place(self.samples[0])}" if self.samples and not self.close() else ""
             share = f"{self.relative:.2g} of full scale {self.full_scale:.3g}"
             return f"{self.what} differs from {whose} by at most {self.max_abs:.2g}, {share}{where}"
         if self.differing == 0:
             return f"{self.what}: all {self.count:,} values equal those of {whose}"
         gap = f"{self.differing:,} of {self.count:,} values differ from {whose}, by at most {self.max_lsb} LSB"
-        return f"{self.what}: {gap}; largest at {_place(self.samples[0])}"
+        return f"{self.what}: {gap}; largest at {place(self.samples[0])}"
 
     def within(self, *, max_lsb: int, equal_share: float = 0.0) -> bool:
         """Whether an int8 comparison holds: no problem, few values differ, none by more."""
@@ -125,50 +120,23 @@ def compare(
     `quantization` says what uint8 values mean, for SQNR and cosine. `tolerance` of floats is relative to the full scale, the
     largest expected magnitude, which counts as `LEAST_SCALE` at least.
     """
+    found = differences(expected, got)
     kind = "int8" if expected.dtype == np.uint8 else "float"
     identity: dict[str, Any] = {"what": what, "kind": kind, "reference": reference, "operation": operation}
+    identity |= {"count": found.count, "differing": found.differing, "samples": found.samples}
     if kind == "float":
         identity |= {"atol": None if tolerance is None else LEAST_SCALE * tolerance, "rtol": tolerance}
-    if expected.dtype != got.dtype or expected.shape != got.shape:
-        problem = (
-            f"{what}: got {got.dtype} {list(got.shape)}, expected {expected.dtype} {list(expected.shape)}; "
-            f"first values {_first(got)} against {_first(expected)}"
-        )
-        return Parity(**identity, problem=problem)
+    if found.problem:
+        return Parity(**identity, problem=f"{what}: {found.problem}")
     if kind == "int8":
-        difference = got.astype(np.int16) - expected
-        values, counts = np.unique(difference, return_counts=True)
         sqnr_db = cosine = None
         if quantization is not None:
             sqnr_db, cosine = similarity(_centred(expected, quantization), _centred(got, quantization))
-        return Parity(
-            **identity,
-            count=got.size,
-            differing=int(np.count_nonzero(difference)),
-            max_lsb=int(np.abs(values).max(initial=0)),
-            sqnr_db=sqnr_db,
-            cosine=cosine,
-            histogram={str(value): int(count) for value, count in zip(values, counts, strict=True)},
-            samples=_largest(np.abs(difference), expected, got),
-        )
-    broken = ~np.isfinite(got) | ~np.isfinite(expected)
-    if broken.any():
-        samples = _largest(broken, expected, got)
-        problem = f"{what}: {int(broken.sum())} values are not finite, first at {_place(samples[0])}"
-        return Parity(**identity, count=got.size, samples=samples, problem=problem)
-    difference = np.abs(got.astype(np.float64) - expected)
+        identity |= {"max_lsb": int(found.largest), "histogram": dict(found.histogram)}
+        return Parity(**identity, sqnr_db=sqnr_db, cosine=cosine)
     sqnr_db, cosine = similarity(expected, got)
-    return Parity(
-        **identity,
-        count=got.size,
-        differing=int(np.count_nonzero(difference)),
-        max_abs=float(difference.max(initial=0)),
-        mean_abs=float(difference.mean()) if difference.size else 0.0,
-        full_scale=float(np.abs(expected).max(initial=0)),
-        sqnr_db=sqnr_db,
-        cosine=cosine,
-        samples=_largest(difference, expected, got),
-    )
+    identity |= {"max_abs": found.largest, "mean_abs": found.mean, "full_scale": found.full_scale}
+    return Parity(**identity, sqnr_db=sqnr_db, cosine=cosine)
 
 
 def relative(max_abs: float, full_scale: float) -> float:
@@ -199,36 +167,6 @@ def _product(a: np.ndarray, b: np.ndarray) -> float:
 def _centred(q: np.ndarray, quantization: Quantization) -> np.ndarray:
     """The real values up to their scale, which cancels."""
     return q.astype(np.int16) - quantization.zero_point
-
-
-def _largest(size: np.ndarray, expected: np.ndarray, got: np.ndarray) -> tuple[Sample, ...]:
-    """Where `size` is largest, largest first and then in order; places where it is zero are left out."""
-    flat = size.ravel()
-    places = np.flatnonzero(flat)
-    if len(places) > SHOWN:
-        threshold = np.partition(flat[places], -SHOWN)[-SHOWN]
-        places = places[flat[places] >= threshold]
-    places = places[np.argsort(-flat[places].astype(np.float64), kind="stable")][:SHOWN]
-    indices = [[int(i) for i in np.unravel_index(place, size.shape)] for place in places]
-    return tuple((index, _plain(expected[tuple(index)]), _plain(got[tuple(index)])) for index in indices)
-
-
-def _plain(value: np.generic) -> int | float | str:
-    number = value.item()
-    return number if np.isfinite(number) else str(number)
-
-
-def _place(sample: Sample) -> str:
-    index, expected, got = sample
-    return f"{index}: got {_brief(got)}, expected {_brief(expected)}"
-
-
-def _brief(value: int | float | str) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _first(values: np.ndarray) -> str:
-    return f"[{', '.join(_brief(_plain(value)) for value in values.ravel()[:SHOWN])}]"
 
 
 def compare_operations(session: Session, program: Program, signature: str, x: np.ndarray) -> tuple[list[Parity], list[str]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...compress.config import VerifyConfig
 from ..expected import Expected
+from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS
 from .comparison import compare
 from .findings import Evidence, Findings, Measured
@@ -33,8 +34,7 @@ def measure_crossing(
     `expected` by format, for int8 files.
     """
     first: dict[str, Measured] = {}
-    usual = {target.runtime for target in TARGETS.values()}
-    for each in sorted(measured, key=lambda each: each.subject.runtime not in usual):
+    for each in sorted(measured, key=lambda each: RUNTIMES[each.subject.runtime].role != "usual"):
         first.setdefault(each.subject.format, each)
     if len(first) < 2:
         reason = f"{' and '.join(first) or 'no format'} alone ran here, it takes two of {', '.join(TARGETS)}"

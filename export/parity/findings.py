@@ -14,7 +14,7 @@ from ..formats.contents import Contents
 from ..inputs import Conversion, program_input
 from ..program import Program
 from ..runtimes.session import Session
-from ..runtimes.table import RUNTIMES, SAME_ROUNDING
+from ..runtimes.table import RUNTIMES, rounds_as_program
 from .comparison import Parity
 from .fidelity import Fidelity
 
@@ -107,7 +107,7 @@ class Subject:
     @property
     def rounds_alike(self) -> bool:
         """Whether the runtime rounds products as the program does."""
-        return self.runtime in SAME_ROUNDING
+        return rounds_as_program(self.runtime)
 
     def row(self, signature: str, parity: Parity, **more: str) -> dict[str, Any]:
         """The comparison as a row of metrics.json."""

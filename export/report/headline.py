@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..runtimes.table import SAME_ROUNDING
+from ..runtimes.table import rounds_as_program
 from .figures import share
 from .parity_tables import is_codes, worst
 
@@ -79,7 +79,7 @@ def promised_codes(metrics: Row) -> list[Row]:
     """The comparisons of our int8 files' codes with the program, in the runtimes that round as it does: there equality is
     promised."""
     ours = {row["file"] for row in metrics["files"] if row["maker"] == "tiedae"}
-    return [row for row in metrics["parity"] if is_codes(row) and row["file"] in ours and row["runtime"] in SAME_ROUNDING]
+    return [row for row in metrics["parity"] if is_codes(row) and row["file"] in ours and rounds_as_program(row["runtime"])]
 
 
 def codes_text(rows: Sequence[Row]) -> str:

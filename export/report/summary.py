@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..parity.fidelity import fidelity_text
-from ..runtimes.table import SAME_ROUNDING
+from ..runtimes.table import rounds_as_program
 from .figures import share
 from .parity_tables import cell_text, is_codes, worst
 
@@ -58,7 +58,7 @@ def _parity(metrics: Mapping[str, Any], file: Mapping[str, Any]) -> str:
         parts.append(file["note"])
     rows = [row for row in metrics["parity"] if row["file"] == file["file"]]
     for same in (True, False):
-        group = [row for row in rows if is_codes(row) and (row["runtime"] in SAME_ROUNDING) == same]
+        group = [row for row in rows if is_codes(row) and rounds_as_program(row["runtime"]) == same]
         if group:
             parts.append(_codes(group))
     parts += [f"{row['what']}: {cell_text(row)}" for row in rows if row["what"].startswith("codes against ")]

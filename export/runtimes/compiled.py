@@ -21,7 +21,7 @@ from ...compress.errors import FormatError
 from ..formats.entries import entry_of, read_entries
 from ..quiet import quiet
 from .litert import CHUNK
-from .session import batches, first_line, joined
+from .session import Session, batches, first_line, joined
 
 NAME = "litert-compiled"
 
@@ -31,7 +31,7 @@ def open_compiled(data: bytes, *, threads: int = 1) -> CompiledSession:
     return CompiledSession(data, threads)
 
 
-class CompiledSession:
+class CompiledSession(Session):
     """A .tflite file as a CompiledModel. See `runtime.Session`; the tensors inside are not to be had."""
 
     runtime = NAME
@@ -50,12 +50,8 @@ class CompiledSession:
         self.provider = f"CPU accelerator (XNNPACK), {rest}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
         entry = entry_of(self._entries, signature)
         return joined([self._invoke(signature, chunk) for chunk in batches(signature, x, entry.dtype, entry.size, CHUNK)])
-
-    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        return {}
 
     def _invoke(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         name = self._entries[signature].x

@@ -3,14 +3,17 @@
 litert-xnnpack     as a user gets it: XNNPACK takes what it can, the builtin kernels do the rest
 litert-builtin     the optimized builtin kernels, no delegate
 litert-reference   the plain reference kernels, no delegate
+
+What reads and writes files is imported where it is needed: the benchmark counts the memory of the runtime alone.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
@@ -18,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRun
 from ...compress.errors import FormatError, InputError
 from ..formats.entries import named_activations, with_primary
 from ..quiet import quiet
-from .session import Session, batches, joined
+from .session import Bound, Session, Values, batches, first_line, joined
 
 RESOLVERS: Mapping[str, OpResolverType] = {
     "litert-xnnpack": OpResolverType.AUTO,
@@ -29,33 +32,48 @@ CHUNK = 512
 """Samples per invocation: large enough to be fast, small enough for the activations to stay in memory."""
 
 
-def open_litert(runtime: str, data: bytes, *, threads: int = 1) -> Session:
-    """Load a .tflite file; `runtime` is a key of `RESOLVERS`.
+def open_litert(runtime: str, source: bytes | Path, *, threads: int = 1) -> Session:
+    """Load a .tflite file, by its bytes or its path, which maps it; `runtime` is a key of `RESOLVERS`.
 
     Raises InputError for another runtime and FormatError where LiteRT refuses the file.
     """
     if runtime not in RESOLVERS:
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RESOLVERS)}")
-    if not data:
+    if not source:
         raise FormatError("LiteRT refuses the file: it is empty")
-    return LiteRTSession(runtime, data, threads)
+    return LiteRTSession(runtime, source, threads)
 
 
-class LiteRTSession:
+class LiteRTSession(Session):
     """A .tflite file in one resolver. See `runtime.Session`."""
 
-    def __init__(self, runtime: str, data: bytes, threads: int) -> None:
+    def __init__(self, runtime: str, source: bytes | Path, threads: int) -> None:
         self.runtime = runtime
-        self._data, self._threads = data, threads
+        self._source, self._threads = source, threads
         with _without_info():
-            self._interpreter = self._load(data)
+            self._interpreter = self._load(source)
             names = self._interpreter.get_signature_list()
             self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
             self._tracer: Interpreter | None = None
-            self.provider = self._describe() if runtime == "litert-xnnpack" else f"{runtime.removeprefix('litert-')} kernels"
+
+    @cached_property
+    def provider(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Which share of each signature's operations XNNPACK took, and what stayed outside; else the kind of kernels."""
+        if self.runtime != "litert-xnnpack":
+            return f"{self.runtime.removeprefix('litert-')} kernels"
+
+        data = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+        indices = {name: runner._subgraph_index for name, runner in self._runners.items()} or {"main": 0}
+        texts, outside = [], set()
+        with _without_info():
+            for name, index in indices.items():
+                kept, count = _outside_delegate(self._load(with_primary(data, index)))
+                texts.append(f"{name} {count - len(kept)} of {count}")
+                outside.update(kept)
+        rest = f"; builtin kernels: {', '.join(sorted(outside))}" if outside else ""
+        return f"XNNPACK: {', '.join(texts)} operations{rest}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
         runner = self._runner(self._runners, signature)
         parts = [_invoke(runner, chunk) for chunk in _chunks(runner, signature, x)]
         return joined(parts)
@@ -69,7 +87,7 @@ class LiteRTSession:
         if self._tracer is None:
             with _without_info(), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
-                self._tracer = self._load(self._data, preserve=True)
+                self._tracer = self._load(self._source, preserve=True)
         self._runner(self._runners, signature)
         runner = self._tracer.get_signature_runner(signature)
         parts = []
@@ -78,17 +96,33 @@ class LiteRTSession:
             parts.append(_activations(self._tracer, runner._subgraph_index))
         return joined(parts)
 
-    def _load(self, data: bytes, *, preserve: bool = False) -> Interpreter:
+    def call(self, signature: str, inputs: Values) -> Values:
+        try:
+            if self._runners:
+                return self._runner(self._runners, signature)(**inputs)
+            return _run_primary(self._interpreter, list(inputs.values()))
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise FormatError(f"{self.runtime} refuses to run it: {first_line(error)}") from error
+
+    def bind(self, signature: str, x: np.ndarray) -> Bound:
+        runner = self._runner(self._runners, signature)
+        (name,) = runner.get_input_details()
+        runner(**{name: x})
+        wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
+        return Bound(lambda: wrapper.Invoke(subgraph), lambda: runner(**{name: x}))
+
+    def _load(self, source: bytes | Path, *, preserve: bool = False) -> Interpreter:
         try:
             interpreter = Interpreter(
-                model_content=data,
+                model_path=str(source) if isinstance(source, Path) else None,
+                model_content=source if isinstance(source, bytes) else None,
                 num_threads=self._threads,
                 experimental_op_resolver_type=RESOLVERS[self.runtime],
                 experimental_preserve_all_tensors=preserve,
             )
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise FormatError(f"LiteRT refuses the file: {str(error).strip().splitlines()[0]}") from error
+            raise FormatError(f"LiteRT refuses the file: {first_line(error)}") from error
         return interpreter
 
     @staticmethod
@@ -96,17 +130,6 @@ class LiteRTSession:
         if signature not in runners:
             raise InputError(f"signature: got {signature!r}, the file has {', '.join(runners) or 'none'}")
         return runners[signature]
-
-    def _describe(self) -> str:
-        """Which share of each signature's operations XNNPACK took, and what stayed outside."""
-        indices = {name: runner._subgraph_index for name, runner in self._runners.items()} or {"main": 0}
-        texts, outside = [], set()
-        for name, index in indices.items():
-            kept, count = _outside_delegate(self._load(with_primary(self._data, index)))
-            texts.append(f"{name} {count - len(kept)} of {count}")
-            outside.update(kept)
-        rest = f"; builtin kernels: {', '.join(sorted(outside))}" if outside else ""
-        return f"XNNPACK: {', '.join(texts)} operations{rest}"
 
 
 def _chunks(runner: SignatureRunner, signature: str, x: np.ndarray) -> Iterator[np.ndarray]:
@@ -118,6 +141,18 @@ def _chunks(runner: SignatureRunner, signature: str, x: np.ndarray) -> Iterator[
 def _invoke(runner: SignatureRunner, x: np.ndarray) -> dict[str, np.ndarray]:
     (name,) = runner.get_input_details()
     return runner(**{name: x})
+
+
+def _run_primary(interpreter: Interpreter, inputs: Sequence[np.ndarray]) -> Values:
+    """A file without signatures takes its inputs in order."""
+    details = interpreter.get_input_details()
+    for each, values in zip(details, inputs, strict=True):
+        interpreter.resize_tensor_input(each["index"], values.shape)
+    interpreter.allocate_tensors()
+    for each, values in zip(details, inputs, strict=True):
+        interpreter.set_tensor(each["index"], values)
+    interpreter.invoke()
+    return {each["name"]: interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()}
 
 
 def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarray]:
@@ -150,19 +185,9 @@ def _outside_delegate(interpreter: Interpreter) -> tuple[list[str], int]:
     return [node["op_name"] for node in running.values() if node["op_name"] != "DELEGATE"], len(originals)
 
 
-@contextmanager
-def _without_info() -> Iterator[None]:
+def _without_info() -> AbstractContextManager[object]:
     """Keep LiteRT's INFO lines, for which the Python API has no switch, off the terminal; any other line passes.
 
     They come when a delegate is applied the first time.
     """
-    lines: list[bytes] = []
-    try:
-        with quiet() as sink:
-            try:
-                yield
-            finally:
-                sink.seek(0)
-                lines = [line for line in sink if not line.startswith(b"INFO:")]
-    finally:
-        os.write(2, b"".join(lines))
+    return quiet(passes=lambda line: not line.startswith(b"INFO:"))

@@ -21,12 +21,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from ...compress.errors import DataError, FormatError, InputError, NotInstalledError, UnavailableError
+from ...compress.errors import DataError, FormatError, NotInstalledError, UnavailableError
 from ...compress.packages import INSTALL
 from ..formats.onnx_reader import read_onnx
-from ..formats.onnx_writer import EDGE
-from .ort import CHUNK, instrumented
-from .session import batches, joined
+from .ort import CHUNK, inner_names, instrumented
+from .session import Session, batches, joined, require_files, served
 
 NAME = "ort-node"
 VARIABLE = "TIEDAE_NODE_MODULES"
@@ -42,11 +41,7 @@ def open_node(files: Mapping[str, Path], *, threads: int = 1) -> NodeSession:
     Raises UnavailableError where Node.js or the package is not here or does not start, FormatError for a file that ONNX Runtime
     refuses.
     """
-    if not files:
-        raise InputError(f"{NAME}: no file to open")
-    for path in files.values():
-        if not path.is_file():
-            raise FormatError(f"{path}: no such file")
+    require_files(NAME, files)
     node = shutil.which("node")
     if node is None:
         raise NotInstalledError("Node.js is not installed: no program `node` on the PATH")
@@ -65,7 +60,7 @@ def find_package() -> Path:
     raise NotInstalledError(f"{PACKAGE} is not in {where}: {INSTALL[PACKAGE]}")
 
 
-class NodeSession:
+class NodeSession(Session):
     """ONNX files in onnxruntime-node, one per signature. See `runtime.Session`."""
 
     runtime = NAME
@@ -80,27 +75,19 @@ class NodeSession:
         self.provider = f"CPU, {PACKAGE} {versions['ort']}, Node.js {versions['node']}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
         return self._run(signature, signature, x)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The tensors inside the file by the program's names, from a copy that has them as outputs; see `ort.OrtSession`."""
         key = f"{signature} traced"
         if key not in self._traced:
-            path = self._path(signature)
+            path = served(NAME, signature, self._files)
             with tempfile.TemporaryDirectory() as folder:
                 copy = Path(folder) / path.name
                 copy.write_bytes(instrumented(path))
                 self._open(key, path, copy)
             self._traced.add(key)
-        values = self._run(signature, key, x)
-        inner = {name.removesuffix(EDGE): values.pop(name) for name in tuple(values) if name.endswith(EDGE)}
-        return values | inner
-
-    def _path(self, signature: str) -> Path:
-        if signature not in self._files:
-            raise InputError(f"{NAME}: no file for the signature {signature!r}, only for {', '.join(self._files)}")
-        return self._files[signature]
+        return inner_names(self._run(signature, key, x))
 
     def _open(self, key: str, path: Path, source: Path) -> Mapping[str, str]:
         answer, _ = self._process.ask(
@@ -111,7 +98,7 @@ class NodeSession:
         return answer
 
     def _run(self, signature: str, key: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        path = self._path(signature)
+        path = served(NAME, signature, self._files)
         dtype, size = self._ports[signature]
         parts = []
         for chunk in batches(signature, x, dtype, size, CHUNK):

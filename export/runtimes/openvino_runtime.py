@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from ...compress.errors import FormatError, InputError
+from ...compress.errors import FormatError
 from ..formats.entries import entry_of, read_entries, with_primary
 from ..quiet import quiet
-from .session import batches, first_line, joined, load
+from .session import Session, batches, first_line, joined, load, require_files, served
 
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
@@ -83,12 +83,11 @@ def open_openvino(runtime: str, files: Mapping[str, Path], *, threads: int = 1) 
 
     Raises UnavailableError where OpenVINO is not here, FormatError where it refuses a file.
     """
-    if not files:
-        raise InputError(f"{runtime}: no file to open")
+    require_files(runtime, files)
     return OpenVinoSession(runtime, files, threads)
 
 
-class OpenVinoSession:
+class OpenVinoSession(Session):
     """Model files in OpenVINO, one compiled model per signature. See `runtime.Session`; the tensors inside are fused away."""
 
     def __init__(self, runtime: str, files: Mapping[str, Path], threads: int) -> None:
@@ -103,51 +102,42 @@ class OpenVinoSession:
                 "NUM_STREAMS": 1,
             }
             self._models = {signature: _compile(core, path, signature, options) for signature, path in files.items()}
-        self._requests = {signature: served.model.create_infer_request() for signature, served in self._models.items()}
-        devices = next(iter(self._models.values())).model.get_property("EXECUTION_DEVICES")
+        compiled = next(iter(self._models.values())).request.get_compiled_model()
+        devices = compiled.get_property("EXECUTION_DEVICES")
         self.provider = f"{', '.join(devices)}: {core.get_property(devices[0], 'FULL_DEVICE_NAME')}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
-        if signature not in self._models:
-            raise InputError(f"{self.runtime}: no file for the signature {signature!r}, only for {', '.join(self._models)}")
-        served = self._models[signature]
-        request = self._requests[signature]
+        model = served(self.runtime, signature, self._models)
         parts = []
-        for chunk in batches(signature, x, served.dtype, served.size, CHUNK):
-            request.infer([chunk])
-            parts.append({name: request.get_output_tensor(i).data.copy() for i, name in enumerate(served.outputs)})
+        for chunk in batches(signature, x, model.dtype, model.size, CHUNK):
+            model.request.infer([chunk])
+            parts.append({name: model.request.get_output_tensor(i).data.copy() for i, name in enumerate(model.outputs)})
         return joined(parts)
-
-    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        return {}
 
 
 @dataclass(frozen=True)
 class _Served:
-    """A compiled model, its outputs by their place, and what one sample of its input is."""
+    """A compiled model's request, its outputs by their place, and what one sample of its input is."""
 
-    model: Any
+    request: Any
     outputs: tuple[str, ...]
     dtype: np.dtype
     size: tuple[int, ...]
 
 
 def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) -> _Served:
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file")
     if path.suffix != ".tflite":
         model = _read(core, path, path, options)
         (port,) = model.inputs
         size = tuple(extent.get_length() for extent in list(port.get_partial_shape())[1:])
         names = tuple(min(output.get_names()) for output in model.outputs)
-        return _Served(model, names, np.dtype(port.get_element_type().to_dtype()), size)
+        return _Served(model.create_infer_request(), names, np.dtype(port.get_element_type().to_dtype()), size)
     data = path.read_bytes()
     entry = entry_of(read_entries(data), signature)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         copy.write_bytes(with_primary(data, entry.subgraph))
-        return _Served(_read(core, path, copy, options), entry.outputs, entry.dtype, entry.size)
+        return _Served(_read(core, path, copy, options).create_infer_request(), entry.outputs, entry.dtype, entry.size)
 
 
 def _read(core: Any, path: Path, source: Path, options: Mapping[str, Any]) -> Any:

@@ -1,7 +1,8 @@
 """Runs ONNX files in ONNX Runtime, and says which provider really ran.
 
 A build of ONNX Runtime with CUDA imports without a GPU, lists CUDA as available and then runs on the CPU without an error. So
-the provider is read from the opened session, never from the list of what is available.
+the provider is read from the opened session, never from the list of what is available. What reads and writes files is imported
+where it is needed: the benchmark counts the memory of the runtime alone.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnx
 
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.packages import require_one_build
-from ..formats.onnx_writer import EDGE
 from ..quiet import quiet
-from .session import load
+from .session import Bound, Session, Values, first_line, load, require_files, served
 
 PROVIDERS: Mapping[str, tuple[Any, ...]] = {
     "ort-cpu": ("CPUExecutionProvider",),
@@ -34,7 +33,7 @@ CHUNK = 1024
 
 
 @dataclass(eq=False)
-class OrtSession:
+class OrtSession(Session):
     """ONNX files opened in ONNX Runtime, one per signature; fulfils `runtime.Session`.
 
     `runtime` and `provider` are what really runs; `note` says why where that is not what was asked for, else it is empty.
@@ -49,11 +48,7 @@ class OrtSession:
     traced: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Run one signature on `x` [batch, size] in the file's dtype; outputs by name, in the file's dtypes.
-
-        Raises InputError for a signature without a file, DataError for samples of another dtype or size.
-        """
-        path = self._path(signature)
+        path = served(self.runtime, signature, self.paths)
         return _run(self.sessions[signature], path, x)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -62,17 +57,33 @@ class OrtSession:
         They come from a copy of the file that has them as outputs. In an integer file all are uint8, `x` and `y` too where the
         file's edge has another dtype; in a float file all are float32. `x` itself is given back only where it is converted.
         """
-        path = self._path(signature)
+        path = served(self.runtime, signature, self.paths)
         if signature not in self.traced:
             self.traced[signature] = _open(path, instrumented(path), PROVIDERS[self.runtime], self.threads)
-        values = _run(self.traced[signature], path, x)
-        inner = {name.removesuffix(EDGE): values.pop(name) for name in tuple(values) if name.endswith(EDGE)}
-        return values | inner
+        return inner_names(_run(self.traced[signature], path, x))
 
-    def _path(self, signature: str) -> Path:
-        if signature not in self.paths:
-            raise InputError(f"{self.runtime}: no file for the signature {signature!r}, only for {', '.join(self.paths)}")
-        return self.paths[signature]
+    def call(self, signature: str, inputs: Values) -> Values:
+        session = self.sessions[signature]
+        names = [output.name for output in session.get_outputs()]
+        try:
+            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        except (*_refusals(), ValueError, RuntimeError) as error:
+            raise FormatError(f"{self.runtime} refuses to run it: {first_line(error)}") from error
+
+    def bind(self, signature: str, x: np.ndarray) -> Bound:
+        session, device = self.sessions[signature], "cuda" if self.runtime == "ort-cuda" else "cpu"
+        (port,) = session.get_inputs()
+        names = [output.name for output in session.get_outputs()]
+        value, feed, binding = library().OrtValue.ortvalue_from_numpy, {port.name: x}, session.io_binding()
+        binding.bind_ortvalue_input(port.name, value(x, device, 0))
+        for name, y in zip(names, session.run(names, feed), strict=True):
+            binding.bind_ortvalue_output(name, value(np.asarray(y), device, 0))
+
+        def invoke() -> None:
+            session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+
+        return Bound(invoke, lambda: session.run(names, feed))
 
 
 def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> OrtSession:
@@ -83,8 +94,7 @@ def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> Or
     """
     if runtime not in PROVIDERS:
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(PROVIDERS)}")
-    if not paths:
-        raise InputError(f"{runtime}: no file to open")
+    require_files(runtime, paths)
     note = ""
     if runtime == "ort-cuda":
         note = _cuda_problem(next(iter(paths.values())), threads)
@@ -95,19 +105,19 @@ def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> Or
 
 
 @lru_cache(maxsize=1)
-def _library() -> ModuleType:
+def library() -> ModuleType:
     """onnxruntime, without the warnings that it prints while it looks for devices. Raises UnavailableError."""
     require_one_build()
-    library = load("onnxruntime")
-    if not hasattr(library, "InferenceSession"):
+    found = load("onnxruntime")
+    if not hasattr(found, "InferenceSession"):
         raise UnavailableError("onnxruntime is installed in part: uninstall it, then install it again")
-    library.set_default_logger_severity(3)
-    return library
+    found.set_default_logger_severity(3)
+    return found
 
 
 @lru_cache(maxsize=1)
 def _refusals() -> tuple[type[Exception], ...]:
-    state = _library().capi.onnxruntime_pybind11_state
+    state = library().capi.onnxruntime_pybind11_state
     return (
         state.Fail,
         state.InvalidArgument,
@@ -120,25 +130,24 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def _open(path: Path, model: Path | bytes, providers: tuple[Any, ...], threads: int) -> Any:
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file")
-    options = _library().SessionOptions()
+    options = library().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Idle threads of this session would otherwise spin into the time of the next one that is timed.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
-        return _library().InferenceSession(model, options, providers=list(providers))
+        return library().InferenceSession(model, options, providers=list(providers))
     except _refusals() as error:
         raise FormatError(f"{path}: ONNX Runtime refuses it: {_line(error)}") from error
 
 
 def _cuda_problem(path: Path, threads: int) -> str:
     """Why CUDA does not run this file, or nothing."""
-    library = _library()
-    if "CUDAExecutionProvider" not in library.get_available_providers():
+    if "CUDAExecutionProvider" not in library().get_available_providers():
         return "CUDA was asked for, but this build of ONNX Runtime has no CUDA provider; it ran on the CPU"
     with quiet() as chatter:
-        library.preload_dlls()
+        library().preload_dlls()
         provider = _open(path, path, PROVIDERS["ort-cuda"], threads).get_providers()[0]
         chatter.seek(0)
         text = chatter.read().decode(errors="replace")
@@ -159,8 +168,18 @@ def _run(session: Any, path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}
 
 
+def inner_names(values: Values) -> dict[str, np.ndarray]:
+    """Traced values by the program's names: behind a port of another dtype it is the uint8 tensor that counts."""
+    from ..formats.onnx_writer import EDGE
+
+    ports = {name: each for name, each in values.items() if not name.endswith(EDGE)}
+    return ports | {name.removesuffix(EDGE): each for name, each in values.items() if name.endswith(EDGE)}
+
+
 def instrumented(path: Path) -> bytes:
     """The model with its inner tensors [batch, size] as outputs: the uint8 ones of an integer file, all of a float file."""
+    import onnx
+
     model = onnx.shape_inference.infer_shapes(onnx.load(path))
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     element = onnx.TensorProto.UINT8 if quantized else onnx.TensorProto.FLOAT

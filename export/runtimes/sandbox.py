@@ -7,7 +7,6 @@ the child answers each job with .npy files and a JSON file of its own. No pickle
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import signal
@@ -15,12 +14,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ...compress.errors import FormatError
+from ..runtimes.session import Values
+from ..runtimes.table import RUNTIMES
 
 SECONDS = 60.0
 """How long the child may go without finishing a job."""
@@ -29,12 +32,10 @@ MEMORY = 4 << 30
 LINE = 200
 """Characters of a message that are kept: native runtimes put all that they have to say into one line."""
 
-Values = Mapping[str, np.ndarray]
-
 
 @dataclass(frozen=True)
 class Job:
-    """A file in one runtime (`litert-xnnpack`, `litert-reference`, `ort-cpu`) and its runs: (signature, inputs by name).
+    """A file in one runtime that runs files of anyone, and its runs, one or more: (signature, inputs by name).
 
     A file without signatures takes its inputs in the order of the mapping.
     """
@@ -131,26 +132,26 @@ def main(folder: Path) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         _limit(plan["memory"])
         for index, job in enumerate(plan["jobs"]):
-            answer = _answer(folder, index, job, RUNNERS[job["runtime"].split("-")[0]])
+            answer = _answer(folder, index, job)
             temporary = folder / f"{index}.tmp"
             temporary.write_text(json.dumps(answer), encoding="utf-8")
             temporary.rename(folder / f"{index}.json")
 
 
-def _answer(folder: Path, index: int, job: Mapping[str, Any], opener: Opener) -> dict[str, Any]:
-    from ...compress.errors import FormatError
-
+def _answer(folder: Path, index: int, job: Mapping[str, Any]) -> dict[str, Any]:
+    path = Path(job["path"])
     try:
-        provider, run = opener(Path(job["path"]), job["runtime"])
+        session = RUNTIMES[job["runtime"]].open({each["signature"]: path for each in job["runs"]})
+        provider = session.provider
     except FormatError as error:
         return {"provider": "", "runs": [], "problem": str(error).removeprefix(f"{job['path']}: ")[:LINE]}
     runs: list[Any] = []
     for j, each in enumerate(job["runs"]):
         inputs = {name: np.load(folder / file, allow_pickle=False) for name, file in each["inputs"].items()}
         try:
-            outputs = run(each["signature"], inputs)
+            outputs = session.call(each["signature"], inputs)
         except FormatError as error:
-            runs.append(str(error))
+            runs.append(str(error)[:LINE])
             continue
         files = {name: f"{index}.{j}.{k}.out.npy" for k, name in enumerate(outputs)}
         for name, file in files.items():
@@ -175,75 +176,6 @@ def _limit(memory: int) -> None:
     except (ImportError, OSError, ValueError):
         return
 
-
-Run = Callable[[str, Values], Values]
-Opener = Callable[[Path, str], tuple[str, Run]]
-
-
-def _open_litert(path: Path, runtime: str) -> tuple[str, Run]:
-    """A .tflite file; signatures may have any number of inputs of any shape."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    from ...compress.errors import FormatError
-    from ..runtimes.litert import RESOLVERS, open_litert
-
-    data = path.read_bytes()
-    try:
-        provider = open_litert(runtime, data).provider
-        interpreter = Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=RESOLVERS[runtime])
-        named = interpreter.get_signature_list()
-    except (ValueError, RuntimeError) as error:
-        raise FormatError(f"{runtime} refuses the file: {_line(error)}") from error
-
-    def run(signature: str, inputs: Values) -> Values:
-        try:
-            if named:
-                return interpreter.get_signature_runner(signature)(**inputs)
-            return _run_primary(interpreter, list(inputs.values()))
-        except (ValueError, RuntimeError, TypeError) as error:
-            raise FormatError(f"{runtime} refuses to run it: {_line(error)}") from error
-
-    return provider, run
-
-
-def _run_primary(interpreter: Any, inputs: Sequence[np.ndarray]) -> Values:
-    details = interpreter.get_input_details()
-    for each, values in zip(details, inputs, strict=True):
-        interpreter.resize_tensor_input(each["index"], values.shape)
-    interpreter.allocate_tensors()
-    for each, values in zip(details, inputs, strict=True):
-        interpreter.set_tensor(each["index"], values)
-    interpreter.invoke()
-    return {each["name"]: interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()}
-
-
-def _open_ort(path: Path, runtime: str) -> tuple[str, Run]:
-    """An .onnx file of any number of inputs."""
-    from ...compress.errors import FormatError
-    from ..runtimes.ort import open_ort
-
-    session = open_ort(runtime, {"main": path})
-    native = session.sessions["main"]
-    names = [output.name for output in native.get_outputs()]
-    state: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-    refusals = (state.Fail, state.InvalidArgument, state.NotImplemented, state.RuntimeException, ValueError, RuntimeError)
-
-    def run(_signature: str, inputs: Values) -> Values:
-        try:
-            return dict(zip(names, native.run(names, dict(inputs)), strict=True))
-        except refusals as error:
-            raise FormatError(f"{runtime} refuses to run it: {_line(error)}") from error
-
-    return session.provider, run
-
-
-def _line(error: Exception) -> str:
-    """What a runtime says, as far as a line of a terminal goes."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:LINE]
-
-
-RUNNERS: Mapping[str, Opener] = {"litert": _open_litert, "ort": _open_ort}
-"""By the first word of a runtime's name: opens a file, gives what really runs it and the function that runs it."""
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))

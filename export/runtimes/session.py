@@ -1,20 +1,38 @@
-"""What every runtime offers to the parity engine, and what its rows have in common."""
+"""What every runtime offers, and what its rows have in common."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ...compress.errors import DataError, UnavailableError
+from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.packages import INSTALL, missing
 from ..quiet import quiet
 
 BROKEN = (ImportError, OSError, RuntimeError, AttributeError, TypeError, ValueError)
 """What the import of a package raises whose library, or a package under it, is missing or of another version."""
+
+
+Values = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A signature with its input, run once: two calls that repeat it, both complete when they return.
+
+    `invoke`: the runtime alone, its input already set and its outputs left where they are (fetched, where Keras ran).
+    `call`: what a user writes in Python, from a numpy array to numpy arrays.
+    """
+
+    invoke: Callable[[], object]
+    call: Callable[[], object]
 
 
 class Session(Protocol):
@@ -26,7 +44,10 @@ class Session(Protocol):
     """What really ran, as the runtime reports it."""
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Run one signature on a batch in the file's own input dtype; outputs by name, as the file gives them."""
+        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1.
+
+        Raises InputError for a signature without a file, DataError for samples of another dtype or size.
+        """
         ...
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -35,7 +56,21 @@ class Session(Protocol):
         Quantized ones are uint8 (int8 of a file + 128). Tensors that the runtime fused away are absent; a runtime that shows
         none gives an empty dictionary.
         """
-        ...
+        return {}
+
+    def call(self, signature: str, inputs: Values) -> Values:
+        """One call of any file: inputs by name, of any number and shape where the row is `foreign`; outputs by name.
+
+        Raises InputError where the runtime refuses them.
+        """
+        (x,) = inputs.values()
+        return self.run(signature, x)
+
+    def bind(self, signature: str, x: np.ndarray) -> Bound:
+        """Set the one input of a signature, in the file's own dtype, for calls that are timed."""
+        call = partial(self.run, signature, x)
+        call()
+        return Bound(call, call)
 
 
 def load(module: str) -> ModuleType:
@@ -60,6 +95,25 @@ def load(module: str) -> ModuleType:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text that says something, else its kind."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def require_files(runtime: str, files: Mapping[str, Path]) -> None:
+    """Raise InputError for no file at all, FormatError for one that is missing."""
+    if not files:
+        raise InputError(f"{runtime}: no file to open")
+    for path in files.values():
+        if not path.is_file():
+            raise FormatError(f"{path}: no such file")
+
+
+T = TypeVar("T")
+
+
+def served(runtime: str, signature: str, by_signature: Mapping[str, T]) -> T:
+    """What serves a signature. Raises InputError where nothing does."""
+    if signature not in by_signature:
+        raise InputError(f"{runtime}: no file for the signature {signature!r}, only for {', '.join(by_signature)}")
+    return by_signature[signature]
 
 
 def batches(signature: str, x: np.ndarray, dtype: np.dtype, size: tuple[int, ...], most: int) -> Iterator[np.ndarray]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
 from ...compress.errors import FormatError, InputError, UnavailableError
-from ...compress.packages import INSTALL
 from ..inputs import Conversion
 from ..program import Program
 from .session import Session, load
@@ -30,6 +30,7 @@ class Open(Protocol):
     def __call__(self, files: Files, *, threads: int = 1) -> Session: ...
 
 
+Role = Literal["usual", "witness", "foreign", "ours"]
 Fault = Callable[[Program, str], str]
 """(program, signature) → a known fault of the runtime that a file of them meets, or nothing."""
 
@@ -38,57 +39,68 @@ def _none(_program: Program, _signature: str) -> str:
     return ""
 
 
+Load = Callable[[], Open]
+"""Brings a runtime into this process, and gives what opens its files. Raises UnavailableError where it is not here."""
+
+
 @dataclass(frozen=True)
 class Runtime:
     """One row of the table.
 
-    `converts` is how float32 inputs become integers, see `inputs`. `install` is how the runtime gets here; `fault` is told
-    beside a check that failed.
+    `converts` is how float32 inputs become integers, see `inputs`. `fault` is told beside a check that failed. `role`: the
+    `usual` runtime of a format serves where one is enough, a `witness` is held beside it; they and `foreign` ones run files of
+    anyone. `module` is the Python module of a runtime that the benchmark times; `device` is where it runs.
     """
 
     format: str
     precisions: tuple[Literal["int8", "f32"], ...]
     rounding: Literal["program", "litert", "tflm", "openvino"]
     converts: Conversion
-    open: Open
-    install: str
+    load: Load
     fault: Fault = _none
+    role: Role = "ours"
+    module: str = ""
+    device: Literal["CPU", "CUDA"] = "CPU"
+
+    def open(self, files: Files, *, threads: int = 1) -> Session:
+        """Open the file of each signature; see `Open`."""
+        return self.load()(files, threads=threads)
 
 
 BOTH: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
 
 
-def _litert(name: str) -> Open:
-    def open_file(files: Files, *, threads: int = 1) -> Session:
+def _litert(name: str) -> Load:
+    def loaded() -> Open:
         load("ai_edge_litert.interpreter")
         from .litert import open_litert
 
-        return open_litert(name, _bytes(name, files), threads=threads)
+        return lambda files, *, threads=1: open_litert(name, _only(name, files), threads=threads)
 
-    return open_file
+    return loaded
 
 
-def _compiled(files: Files, *, threads: int = 1) -> Session:
+def _compiled() -> Open:
     load("ai_edge_litert.compiled_model")
     from .compiled import NAME, open_compiled
 
-    return open_compiled(_bytes(NAME, files), threads=threads)
+    return lambda files, *, threads=1: open_compiled(_only(NAME, files).read_bytes(), threads=threads)
 
 
-def _tflm(files: Files, *, threads: int = 1) -> Session:
+def _tflm() -> Open:
     """TFLM has one thread, whatever is asked for."""
     from .tflm import NAME, open_tflm
 
-    return open_tflm(_bytes(NAME, files))
+    return lambda files, *, threads=1: open_tflm(_only(NAME, files).read_bytes())
 
 
-def _openvino(name: str) -> Open:
-    def open_files(files: Files, *, threads: int = 1) -> Session:
+def _openvino(name: str) -> Load:
+    def loaded() -> Open:
         from .openvino_runtime import open_openvino
 
-        return open_openvino(name, files, threads=threads)
+        return partial(open_openvino, name)
 
-    return open_files
+    return loaded
 
 
 def _square_kernels(program: Program, signature: str) -> str:
@@ -102,28 +114,30 @@ def _square_kernels(program: Program, signature: str) -> str:
     )
 
 
-def _ort_cpu(files: Files, *, threads: int = 1) -> Session:
-    from .ort import open_ort
+def _ort(name: str) -> Load:
+    def loaded() -> Open:
+        from .ort import library, open_ort
 
-    return open_ort("ort-cpu", files, threads=threads)
+        library()
+
+        def open_files(files: Files, *, threads: int = 1) -> Session:
+            session = open_ort(name, files, threads=threads)
+            if session.runtime != name:
+                raise UnavailableError(session.note)
+            return session
+
+        return open_files
+
+    return loaded
 
 
-def _ort_cuda(files: Files, *, threads: int = 1) -> Session:
-    from .ort import open_ort
-
-    session = open_ort("ort-cuda", files, threads=threads)
-    if session.runtime != "ort-cuda":
-        raise UnavailableError(session.note)
-    return session
-
-
-def _ort_node(files: Files, *, threads: int = 1) -> Session:
+def _ort_node() -> Open:
     from .node import open_node
 
-    return open_node(files, threads=threads)
+    return open_node
 
 
-def _bytes(name: str, files: Files) -> bytes:
+def _only(name: str, files: Files) -> Path:
     """The one file that serves every signature."""
     paths = set(files.values())
     if len(paths) != 1:
@@ -131,23 +145,37 @@ def _bytes(name: str, files: Files) -> bytes:
     (path,) = paths
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
-    return path.read_bytes()
+    return path
 
 
 RUNTIMES: dict[str, Runtime] = {
-    "litert-xnnpack": Runtime("tflite", BOTH, "program", "multiply", _litert("litert-xnnpack"), INSTALL["ai_edge_litert"]),
-    "litert-compiled": Runtime("tflite", BOTH, "program", "multiply", _compiled, INSTALL["ai_edge_litert"]),
-    "litert-builtin": Runtime("tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), INSTALL["ai_edge_litert"]),
-    "litert-reference": Runtime("tflite", BOTH, "litert", "away", _litert("litert-reference"), INSTALL["ai_edge_litert"]),
-    "tflm": Runtime("tflite", BOTH, "tflm", "away", _tflm, INSTALL["tflite_micro"]),
-    "openvino-tflite": Runtime("tflite", BOTH, "openvino", "divide", _openvino("openvino-tflite"), INSTALL["openvino"]),
-    "openvino-onnx": Runtime(
-        "onnx", BOTH, "openvino", "divide", _openvino("openvino-onnx"), INSTALL["openvino"], _square_kernels
+    "litert-xnnpack": Runtime(
+        "tflite", BOTH, "program", "multiply", _litert("litert-xnnpack"), role="usual", module="ai_edge_litert.interpreter"
     ),
-    "ort-cpu": Runtime("onnx", BOTH, "program", "divide", _ort_cpu, INSTALL["onnxruntime"]),
-    "ort-cuda": Runtime("onnx", BOTH, "program", "divide", _ort_cuda, INSTALL["onnxruntime"]),
-    "ort-node": Runtime("onnx", BOTH, "program", "divide", _ort_node, INSTALL["onnxruntime-node"]),
+    "litert-compiled": Runtime("tflite", BOTH, "program", "multiply", _compiled),
+    "litert-builtin": Runtime("tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), role="foreign"),
+    "litert-reference": Runtime("tflite", BOTH, "litert", "away", _litert("litert-reference"), role="witness"),
+    "tflm": Runtime("tflite", BOTH, "tflm", "away", _tflm),
+    "openvino-tflite": Runtime("tflite", BOTH, "openvino", "divide", _openvino("openvino-tflite")),
+    "openvino-onnx": Runtime("onnx", BOTH, "openvino", "divide", _openvino("openvino-onnx"), _square_kernels),
+    "ort-cpu": Runtime("onnx", BOTH, "program", "divide", _ort("ort-cpu"), role="usual", module="onnxruntime"),
+    "ort-cuda": Runtime(
+        "onnx", BOTH, "program", "divide", _ort("ort-cuda"), role="foreign", module="onnxruntime", device="CUDA"
+    ),
+    "ort-node": Runtime("onnx", BOTH, "program", "divide", _ort_node),
 }
 
-SAME_ROUNDING = tuple(name for name, runtime in RUNTIMES.items() if runtime.rounding == "program")
-"""Runtimes that round products as the program states."""
+
+def rounds_as_program(name: str) -> bool:
+    """Whether a runtime of this name rounds products as the program states."""
+    return name in RUNTIMES and RUNTIMES[name].rounding == "program"
+
+
+def of_role(format: str, *roles: Role) -> list[str]:
+    """The runtimes of a format that have one of these roles, in the order of the table."""
+    return [name for name, runtime in RUNTIMES.items() if runtime.format == format and runtime.role in roles]
+
+
+def usual(format: str) -> str:
+    """The runtime that serves where one of a format is enough."""
+    return of_role(format, "usual")[0]

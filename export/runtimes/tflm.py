@@ -17,7 +17,7 @@ from ..formats.entries import Entry, entry_of, named_activations, only, read_ent
 from ..formats.packing import is_packed
 from ..formats.tflite_reader import read_tflite
 from ..quiet import quiet
-from .session import batches, first_line, joined, load
+from .session import Session, batches, first_line, joined, load
 
 NAME = "tflm"
 SMALLEST_ARENA = 1 << 20
@@ -39,7 +39,7 @@ def open_tflm(data: bytes) -> TflmSession:
     return TflmSession(data)
 
 
-class TflmSession:
+class TflmSession(Session):
     """A .tflite file in TFLM, one interpreter per signature. See `runtime.Session`.
 
     The file is read by `read_tflite` first: TFLM itself does not check it, and a damaged one could end the process.
@@ -57,7 +57,6 @@ class TflmSession:
         self._tracers: dict[str, Any] = {}
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1."""
         entry = entry_of(self._entries, signature)
         interpreter = self._interpreters[signature]
         parts = []

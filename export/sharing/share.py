@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from ...compress.files import write_atomic
 from ..formats.columns import columns
 from ..formats.contents import Contents, printable
 from ..formats.copies import SEARCHED, copies
-from ..formats.random_inputs import Ranges, random_inputs
-from ..runtimes.sandbox import MEMORY, Answer, Job, Values, run_apart
+from ..formats.random_inputs import random_inputs, ranges_of
+from ..runtimes.sandbox import MEMORY, Answer, Job, run_apart
+from ..runtimes.session import Values
+from ..runtimes.table import of_role
 from ..targets import read_model
 from .merging import Kept, Shared
 from .trial import BOUNDS, Change, Comparison, compare_outputs
@@ -24,15 +26,6 @@ COPIES = 8
 """How often a runtime may hold a file in memory: as read, packed for its kernels, folded."""
 SHOWN = 24
 """How many rows of a kind the text lists; the rest is counted."""
-
-
-@dataclass(frozen=True)
-class _Format:
-    """How files of one kind are rewritten, what their graphs say of their inputs, and the runtimes that compare them."""
-
-    write: Callable[[Path, str, float | None], Shared]
-    ranges: Callable[[Path, Contents], Ranges]
-    runtimes: tuple[str, ...]
 
 
 def _write_tflite(path: Path, _name: str, tolerance: float | None) -> Shared:
@@ -47,22 +40,8 @@ def _write_onnx(path: Path, name: str, tolerance: float | None) -> Shared:
     return share_onnx(path, name=name, tolerance=tolerance)
 
 
-def _tflite_ranges(path: Path, _contents: Contents) -> Ranges:
-    from ..formats.random_inputs import tflite_ranges
-
-    return tflite_ranges(path.read_bytes())
-
-
-def _onnx_ranges(path: Path, contents: Contents) -> Ranges:
-    from ..formats.random_inputs import onnx_ranges
-
-    return onnx_ranges(path, contents)
-
-
-_FORMATS: Mapping[str, _Format] = {
-    "tflite": _Format(_write_tflite, _tflite_ranges, ("litert-xnnpack", "litert-reference")),
-    "onnx": _Format(_write_onnx, _onnx_ranges, ("ort-cpu",)),
-}
+_WRITERS: Mapping[str, Callable[[Path, str, float | None], Shared]] = {"tflite": _write_tflite, "onnx": _write_onnx}
+"""How files of one format are rewritten."""
 
 
 def share_file(
@@ -88,8 +67,7 @@ def share_file(
     _check_call(path, out, tolerance, force=force)
     announce(f"reading {path}")
     contents = read_model(path)
-    kind = _FORMATS[contents.format]
-    shared = kind.write(path, out.name, tolerance)
+    shared = _WRITERS[contents.format](path, out.name, tolerance)
     _require_free(path, out, contents, shared, force=force)
     compared, providers = [], {}
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +79,7 @@ def share_file(
         if shared.merged or shared.external:
             announce("comparing both files on random inputs")
             _require_gone(path, after, shared)
-            compared, providers = _compare(path, new, contents, shared, kind, seed)
+            compared, providers = _compare(path, new, contents, shared, seed)
     _write(out, shared)
     return {
         "file": path.name,
@@ -170,17 +148,16 @@ def _require_gone(path: Path, after: Contents, shared: Shared) -> None:
             raise CheckError(f"{path}: nothing is written: in the rewritten file {copy.text}")
 
 
-def _compare(
-    path: Path, new: Path, contents: Contents, shared: Shared, kind: _Format, seed: int
-) -> tuple[list[Comparison], dict[str, str]]:
+def _compare(path: Path, new: Path, contents: Contents, shared: Shared, seed: int) -> tuple[list[Comparison], dict[str, str]]:
     """Every output of both files in every runtime, and what ran the new one. Raises CheckError where one is out of bounds."""
-    runs = random_inputs(contents, kind.ranges(path, contents), seed)
-    jobs = [Job(file, runtime, runs) for runtime in kind.runtimes for file in (path, new)]
+    runs = random_inputs(contents, ranges_of(path, contents), seed)
+    runtimes = of_role(contents.format, "usual", "witness")
+    jobs = [Job(file, runtime, runs) for runtime in runtimes for file in (path, new)]
     answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)
     bound = BOUNDS[_change(shared), _is_quantized(contents)]
     compared: list[Comparison] = []
     providers = {}
-    for index, runtime in enumerate(kind.runtimes):
+    for index, runtime in enumerate(runtimes):
         before, after = answers[2 * index : 2 * index + 2]
         if before.problem and compared:
             providers[runtime] = f"not compared: {before.problem}"

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..differences import differences, mismatch
+
 Change = Literal["views", "operators", "near"]
 """What a rewriting did: another place for the bytes, other operators on the same values, or other values."""
 
@@ -91,48 +93,25 @@ def _compare(
         return Comparison(runtime, signature, output, str(pairs[0][0].dtype), 0, 0, 0.0, 0.0, 0.0, {}, "", problem)
 
     for expected, got in pairs:
-        if isinstance(got, str):
-            return failed(got)
-        if (expected.dtype, expected.shape) != (got.dtype, got.shape):
-            return failed(f"{got.dtype} {list(got.shape)} instead of {expected.dtype} {list(expected.shape)}")
-        if expected.dtype.kind == "f" and not (np.isfinite(expected).all() and np.isfinite(got).all()):
-            return failed(f"values that are not finite: {_broken(expected)} before, {_broken(got)} after")
+        if problem := got if isinstance(got, str) else mismatch(expected, got):
+            return failed(problem)
     expected, got = (np.concatenate([np.asarray(pair[i]).ravel() for pair in pairs]) for i in (0, 1))
-    if expected.dtype.kind not in "fiub":
-        same = bool((expected == got).all())
-        return failed("" if same else "other values")
-    return _measure(runtime, signature, output, expected, got, bound)
-
-
-def _broken(values: np.ndarray) -> int:
-    return int(np.count_nonzero(~np.isfinite(values)))
-
-
-def _measure(runtime: str, signature: str, output: str, expected: np.ndarray, got: np.ndarray, bound: Bound) -> Comparison:
-    is_float, is_byte = expected.dtype.kind == "f", expected.dtype in (np.int8, np.uint8)
-    difference = got.astype(np.float64) - expected.astype(np.float64)
-    gaps = np.abs(difference)
-    largest, mean = float(gaps.max(initial=0)), float(gaps.mean()) if gaps.size else 0.0
-    scale = float(np.abs(expected.astype(np.float64)).max(initial=0)) if is_float else 255.0
-    differing = int(np.count_nonzero(gaps))
-    histogram: dict[str, int] = {}
-    if is_byte:
-        values, counts = np.unique(difference, return_counts=True)
-        histogram = {str(int(value)): int(count) for value, count in zip(values, counts, strict=True)}
-    problem = ""
-    if is_float:
-        most, usual = bound.largest * scale, bound.mean * scale
+    found = differences(expected, got)
+    if found.problem:
+        return failed(found.problem)
+    scale, problem = found.full_scale if expected.dtype.kind == "f" else 255.0, ""
+    most, usual = bound.largest * scale, bound.mean * scale
+    if expected.dtype.kind == "f":
         allowed = f"{most:.2g}, mean {usual:.2g}"
-        if largest > most or mean > usual:
-            problem = f"largest difference {largest:.3g}, mean {mean:.3g}, allowed {allowed}"
-    elif is_byte:
-        allowed = f"mean {bound.mean * scale:.3g} LSB"
-        if mean > bound.mean * scale:
-            problem = f"mean difference {mean:.3g} LSB, allowed {allowed}"
+        if found.largest > most or found.mean > usual:
+            problem = f"largest difference {found.largest:.3g}, mean {found.mean:.3g}, allowed {allowed}"
+    elif found.histogram:
+        allowed = f"mean {usual:.3g} LSB"
+        if found.mean > usual:
+            problem = f"mean difference {found.mean:.3g} LSB, allowed {allowed}"
     else:
         allowed = f"{bound.differing:.0%} differ"
-        if differing > bound.differing * gaps.size:
-            problem = f"{differing} of {gaps.size} values differ, allowed {allowed}"
-    return Comparison(
-        runtime, signature, output, str(expected.dtype), gaps.size, differing, largest, mean, scale, histogram, allowed, problem
-    )
+        if found.differing > bound.differing * found.count:
+            problem = f"{found.differing} of {found.count} values differ, allowed {allowed}"
+    measured = found.count, found.differing, found.largest, found.mean, scale, found.histogram
+    return Comparison(runtime, signature, output, str(expected.dtype), *measured, allowed, problem)

@@ -60,7 +60,7 @@ class Numpy:
 
     runtime = provider = "numpy-runtime"
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
+    def __init__(self, files: Mapping[str, Path], *, threads: int = 1) -> None:
         self.programs = {signature: parsed(path)[0] for signature, path in files.items()}
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -87,12 +87,11 @@ def dummy() -> Iterator[None]:
             lambda stem, _signatures: {f"{stem}.program"},
             lambda _stem, _signatures: set(),
             read,
-            "numpy-runtime",
             "NumPy",
             snippet,
         )
         patch.setitem(TARGETS, "numpy", row)
-        runtime = Runtime("numpy", ("int8", "f32"), "program", "divide", lambda files, *, threads=1: Numpy(files), "pip")
+        runtime = Runtime("numpy", ("int8", "f32"), "program", "divide", lambda: Numpy, role="usual")
         patch.setitem(RUNTIMES, "numpy-runtime", runtime)
         yield
 

@@ -23,6 +23,7 @@ from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
 from tiedae.export.parity.fidelity import Fidelity, worst_columns
 from tiedae.export.parity.measure import squared_error
+from tiedae.export.runtimes.table import RUNTIMES, usual
 
 from ..console import Progress
 from ..pipeline import Stages, load_model
@@ -31,13 +32,11 @@ from ..recipe import recipe_to_dict
 if TYPE_CHECKING:
     from tiedae.compress.train import AfterEpoch
     from tiedae.export.program import Program
-from tiedae.export.targets import TARGETS
 
 SAMPLES = 2000
 """The most validation samples that a file is measured on."""
 SECONDS = 2.0
 """How long files are timed side by side."""
-RUNTIME = "litert-xnnpack"
 GZIP_LEVEL = 9
 
 
@@ -118,7 +117,7 @@ class Workshop:
 
     def quality(self, program: Program) -> Quality:
         """The quality of a program by its own reconstructions of the validation samples."""
-        x = program_input(program, self.x, TARGETS["tflite"].converts) if program.quantized else self.x
+        x = program_input(program, self.x, RUNTIMES[usual("tflite")].converts) if program.quantized else self.x
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(self.samples, y)
@@ -140,7 +139,7 @@ def losses(archives: Mapping[str, Path]) -> dict[str, list[float]]:
 
 
 def latencies(files: Mapping[str, Made]) -> dict[str, float]:
-    """Microseconds a call in XNNPACK with one thread, batch 1: medians, all files timed in turns in a process of their own.
+    """Microseconds a call in the usual runtime, one thread, batch 1: medians of files timed in turns in a process of their own.
 
     Raises UnavailableError where the runtime does not come up.
     """
@@ -150,7 +149,7 @@ def latencies(files: Mapping[str, Made]) -> dict[str, float]:
             model, x = Path(folder) / f"{index}.tflite", Path(folder) / f"{index}.npy"
             model.write_bytes(made.data)
             x.write_bytes(npy(made.x))
-            timed.append(Timed(name, RUNTIME, str(model), made.signature, str(x)))
+            timed.append(Timed(name, usual("tflite"), str(model), made.signature, str(x)))
         (measured,) = time_groups([Group(tuple(timed), 1, "invoke")], threads=1, seconds=SECONDS)
     return {name: timing.median_us for name, timing in measured.timings.items()}
 

@@ -109,7 +109,7 @@ def test_a_file_without_signatures_takes_its_inputs_in_order(save):
 def test_refusals_are_told_apart_from_answers(save):
     good = save(tied_pair())
     jobs = [
-        Job(save(b"no model", "bad.tflite"), "litert-xnnpack", []),
+        Job(save(b"no model", "bad.tflite"), "litert-xnnpack", [("main", {"x": X})]),
         Job(good, "litert-xnnpack", [("main", {"x": X[:, :5]}), ("main", {"x": X})]),
     ]
     bad, mixed = run_apart(jobs)
@@ -121,9 +121,9 @@ def test_a_crash_is_told_and_ends_with_its_job(save):
     good, bad = save(tied_pair()), save(crashing(), "bad.tflite")
     x = np.zeros((1, 40), np.uint8)
     jobs = [
-        Job(good, "litert-xnnpack", []),
+        Job(good, "litert-xnnpack", [("main", {"x": X})]),
         Job(bad, "litert-xnnpack", [("main", {"x": x})]),
-        Job(good, "litert-reference", []),
+        Job(good, "litert-reference", [("main", {"x": X})]),
     ]
     before, crashed, after = run_apart(jobs)
     assert before.problem == ""

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.interpreter import execute
 from tiedae.export.parity.comparison import compare_operations
 from tiedae.export.runtimes.session import load
-from tiedae.export.runtimes.table import RUNTIMES, SAME_ROUNDING
+from tiedae.export.runtimes.table import RUNTIMES, of_role, rounds_as_program, usual
 
 from ...conftest import build_program
 
@@ -200,9 +201,31 @@ def test_one_tflite_file_serves_every_signature(name, tmp_path):
         RUNTIMES[name].open({"encode": tmp_path / "a.tflite", "decode": tmp_path / "b.tflite"})
 
 
-def test_the_family_of_the_program_is_listed():
-    assert {"litert-xnnpack", "litert-compiled", "ort-cpu", "ort-node"} <= set(SAME_ROUNDING)
-    assert not {"litert-builtin", "litert-reference", "tflm", "openvino-onnx"} & set(SAME_ROUNDING)
+def test_the_family_of_the_program_is_known_by_name():
+    assert all(map(rounds_as_program, ("litert-xnnpack", "litert-compiled", "ort-cpu", "ort-node")))
+    assert not any(map(rounds_as_program, ("litert-builtin", "litert-reference", "tflm", "openvino-onnx", "of an earlier one")))
+
+
+def test_a_format_has_one_usual_runtime():
+    for form in ("tflite", "onnx"):
+        assert of_role(form, "usual") == [usual(form)] and RUNTIMES[usual(form)].module, "and the benchmark times it"
+    assert of_role("tflite", "usual", "witness") == ["litert-xnnpack", "litert-reference"]
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_what_is_timed_is_the_signature_at_its_input(name, tmp_path):
+    """Both calls of `bind` compute, and `call` gives what `run` gives."""
+    program = toy(RUNTIMES[name].format)
+    session = opened(name, write(tmp_path, RUNTIMES[name].format, program))
+    x = samples(program, "reconstruct", 1)
+    expected = session.run("reconstruct", x)
+    for output, values in session.call("reconstruct", {"x": x}).items():
+        np.testing.assert_array_equal(values, expected[output])
+    bound = session.bind("reconstruct", x)
+    bound.invoke()
+    again: Any = bound.call()
+    for values in again.values() if isinstance(again, dict) else again:
+        assert any(np.array_equal(values, each) for each in expected.values())
 
 
 def test_the_table_imports_no_runtime():

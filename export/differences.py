@@ -1,0 +1,110 @@
+"""How far apart two arrays are: the one comparison by which parity, `share` and `assert_parity` judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SHOWN = 3
+"""How many differing values are shown."""
+
+Sample = tuple[list[int], int | float | str, int | float | str]
+"""(index, expected, got); a value that is not finite as text."""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How `got` differs from `expected`: integers in LSB (steps of the integer), floats by the absolute difference.
+
+    `differing` of `count` values differ; `largest` and `mean` are over all of them. `full_scale` is the largest expected
+    magnitude of floats. `histogram` counts the differences (got − expected) of 8-bit integers. `samples` are the largest
+    differences. `problem` says why the arrays do not compare: another dtype or shape, or values that are not finite.
+    """
+
+    count: int = 0
+    differing: int = 0
+    largest: float = 0.0
+    mean: float = 0.0
+    full_scale: float = 0.0
+    histogram: Mapping[str, int] = field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()
+    problem: str = ""
+
+
+def differences(expected: np.ndarray, got: np.ndarray) -> Differences:
+    """Compare two arrays of one dtype and shape; anything else and NaN are a problem, never a number."""
+    if problem := mismatch(expected, got):
+        return Differences(problem=problem)
+    if got.dtype.kind not in "fiub":
+        return Differences(got.size, problem="" if np.array_equal(expected, got) else "other values")
+    if got.dtype.kind == "f":
+        broken = ~np.isfinite(got) | ~np.isfinite(expected)
+        if broken.any():
+            samples = _largest(broken, expected, got)
+            problem = f"{int(broken.sum())} values are not finite, first at {place(samples[0])}"
+            return Differences(got.size, samples=samples, problem=problem)
+    histogram: dict[str, int] = {}
+    if got.dtype in (np.int8, np.uint8):
+        signed = got.astype(np.int16) - expected
+        values, counts = np.unique(signed, return_counts=True)
+        histogram = {str(value): int(count) for value, count in zip(values, counts, strict=True)}
+        gaps = np.abs(signed)
+    else:
+        gaps = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+        gaps = gaps if got.dtype.kind == "f" else np.where(got == expected, 0, np.maximum(gaps, 1))
+    return Differences(
+        count=got.size,
+        differing=int(np.count_nonzero(gaps)),
+        largest=float(gaps.max(initial=0)),
+        mean=float(gaps.mean()) if gaps.size else 0.0,
+        full_scale=float(np.abs(expected).max(initial=0)) if got.dtype.kind == "f" else 0.0,
+        histogram=histogram,
+        samples=_largest(gaps, expected, got),
+    )
+
+
+def mismatch(expected: np.ndarray, got: np.ndarray) -> str:
+    """What is wrong with dtype or shape, or nothing."""
+    if (expected.dtype, expected.shape) == (got.dtype, got.shape):
+        return ""
+    shapes = f"got {got.dtype} {list(got.shape)}, expected {expected.dtype} {list(expected.shape)}"
+    return f"{shapes}; first values {_first(got)} against {_first(expected)}"
+
+
+def sample_at(index: Any, expected: np.ndarray, got: np.ndarray) -> Sample:
+    """The values at a flat index."""
+    at = np.unravel_index(int(index), got.shape)
+    return [int(i) for i in at], _plain(expected[at]), _plain(got[at])
+
+
+def place(sample: Sample) -> str:
+    """Where a difference is, and both values."""
+    index, expected, got = sample
+    return f"{index}: got {_brief(got)}, expected {_brief(expected)}"
+
+
+def _largest(size: np.ndarray, expected: np.ndarray, got: np.ndarray) -> tuple[Sample, ...]:
+    """Where `size` is largest, largest first and then in order; places where it is zero are left out."""
+    flat = size.ravel()
+    places = np.flatnonzero(flat)
+    if len(places) > SHOWN:
+        threshold = np.partition(flat[places], -SHOWN)[-SHOWN]
+        places = places[flat[places] >= threshold]
+    places = places[np.argsort(-flat[places].astype(np.float64), kind="stable")][:SHOWN]
+    return tuple(sample_at(index, expected, got) for index in places)
+
+
+def _first(values: np.ndarray) -> str:
+    return f"[{', '.join(_brief(_plain(value)) for value in values.ravel()[:SHOWN])}]"
+
+
+def _plain(value: np.generic) -> int | float | str:
+    number = value.item()
+    return str(number) if isinstance(number, float) and not np.isfinite(number) else number
+
+
+def _brief(value: int | float | str) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
