@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,15 +145,9 @@ class Calibration:
         """(low, high) in model units, by tensor name."""
         return {name: tensor.range for name, tensor in self.tensors.items()}
 
-    def require_model(self, model: TiedAutoencoder, spec: QuantizationSpec, *, source: str = "calibration") -> None:
-        """Raise InputError, naming `source` and what differs, unless this is one of `model` with tensors of `spec`.
-
-        A float model counts as what `spec` will make of it.
-        """
-        mine = Fingerprint.of(model)
-        if not model.quantized:
-            mine = replace(mine, granularity=spec.granularity, bits=model.kernel_bits(spec.bits))
-        different = self.model.difference(mine)
+    def require_model(self, model: Fingerprint, spec: QuantizationSpec, *, source: str = "calibration") -> None:
+        """Raise InputError, naming `source` and what differs, unless this is one of `model` with tensors of `spec`."""
+        different = self.model.difference(model)
         if different:
             raise InputError(f"{source}: {different}")
         for name, tensor in self.tensors.items():

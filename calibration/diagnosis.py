@@ -11,7 +11,7 @@ import numpy as np
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import require
 from ..compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
-from .artefact import Calibration
+from .artefact import Calibration, Fingerprint
 from .observers import Distribution
 from .ranges import BATCH, calibrate, tensors_by_batch
 from .representative import MINIMUM, Representative
@@ -96,7 +96,7 @@ def diagnose(
     compared on it. Raises InputError where the calibration is of another model.
     """
     limits = limits or Limits()
-    calibration.require_model(model, spec)
+    calibration.require_model(Fingerprint.of(model), spec)
     fixed = tuple(name for name in fixed_ranges(model.config, spec) if name in calibration.tensors)
     halves, skipped = None, ""
     count = len(data.inputs)

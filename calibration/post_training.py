@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..compress.config import QuantizeConfig
 from ..compress.errors import InputError
 from ..compress.integers import kernel_bounds
 from ..compress.quantizers import DecoderForm, QuantizationSpec
-from .artefact import Calibration
+from .artefact import Calibration, Fingerprint
 from .clipping import clip_ranges
 from .correction import correct_biases, product_means
 from .equalization import rescale_units, unit_scales
@@ -126,7 +126,8 @@ def quantize_post_training(
 
     model.prepare_kernels(spec.bits)
     if calibration is not None:
-        calibration.require_model(model, spec)
+        intended = replace(Fingerprint.of(model), granularity=spec.granularity, bits=widths)
+        calibration.require_model(intended, spec)
         calibration.require_scaling(data.scaling)
     run("float", refer("float"))
     reference = refer("kernels", "activations")
