@@ -21,6 +21,7 @@ from exported import Variant, compressed, exported, trained
 from install import light_install_row
 from proof import ROUNDS, SECONDS, Finished, open_run, train, verify_row
 from rows import Row, arguments_of, report
+from structure import structure_rows
 from tables import row as tables_row
 from tiedae.compress import CheckError, DataConfig, QuantizeConfig
 from tiedae.console import Console
@@ -154,6 +155,7 @@ PARTS: Mapping[str, Callable[[Inputs], list[Row]]] = {
     "qat": qat_rows,
     "install": lambda inputs: [light_install_row(inputs.console)],
     "verify": lambda inputs: [verify_row(inputs.run())],
+    "structure": lambda inputs: structure_rows(),
 }
 
 

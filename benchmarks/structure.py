@@ -1,0 +1,60 @@
+"""Whether the structure of the product holds: exported bytes, what a new target touches, prose that code reads, lines.
+
+The gate is tests/export/test_gate.py, the dummy target that of tests/export/test_targets.py.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rows import Row
+
+ROOT = Path(__file__).resolve().parent.parent
+PRODUCT = ("compress", "calibration", "export", "toolkit")
+SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
+BEFORE = 24_900
+"""Lines of the product in commit eff9aa1, before operations, targets and runtimes became tables."""
+DUMMY = "numpy-runtime"
+"""The runtime of the target that only a test knows."""
+PROSE = re.compile(
+    r"""\[["'](what|text|reason|row)["']\](\.(startswith|endswith|partition|rpartition|removeprefix|split)\(| == | in )"""
+)
+"""Where code tests or takes apart the sentences of a row."""
+
+
+def structure_rows() -> list[Row]:
+    files = [path for folder in PRODUCT for path in sorted((ROOT / folder).rglob("*")) if path.suffix in SUFFIXES]
+    texts = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in files}
+    prose = [
+        f"{path}:{i + 1}" for path, text in texts.items() for i, line in enumerate(text.splitlines()) if PROSE.search(line)
+    ]
+    lines = sum(text.count("\n") for text in texts.values())
+    changed, compared = changed_hashes()
+    touched = [str(path) for path, text in texts.items() if DUMMY in text]
+    ratio = lines / BEFORE
+    return [
+        Row("files_changed", changed, "hashes", "== 0", "", f"of {compared}, eight archives"),
+        Row(
+            "dummy_target_files", len(touched), "files", "== 0", "", ", ".join(touched) or "tests/export/test_targets.py alone"
+        ),
+        Row("prose_parsed", len(prose), "places", "== 0", "", f"{PROSE.pattern} in {', '.join(prose)}"),
+        Row("product_lines_ratio", ratio, "x", "<= 0.92", "<= 0.85", f"{lines:,} lines against {BEFORE:,}"),
+    ]
+
+
+def changed_hashes() -> tuple[int, int]:
+    """How many hashes of the gate differ, and how many there are. The test's own function, in a process with its imports."""
+    program = (
+        "import json, runpy\n"
+        "gate = runpy.run_path('tests/export/test_gate.py')\n"
+        "stated = json.loads(gate['HASHES'].read_bytes())\n"
+        "found = {name: gate['hashes'](name) for name in gate['NAMES']}\n"
+        "pairs = [(found[name].get(key), value) for name, each in stated.items() for key, value in each.items()]\n"
+        "print(sum(a != b for a, b in pairs), len(pairs))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    changed, compared = done.stdout.split()[-2:]
+    return int(changed), int(compared)
