@@ -21,7 +21,8 @@ class Differences:
 
     `differing` of `count` values differ; `largest` and `mean` are over all of them. `full_scale` is the largest expected
     magnitude of floats. `histogram` counts the differences (got − expected) of 8-bit integers. `samples` are the largest
-    differences. `problem` says why the arrays do not compare: another dtype or shape, or values that are not finite.
+    differences. `problem` says why the arrays do not compare: another dtype or shape, or values that are not finite; those, or
+    all, then count as differing.
     """
 
     count: int = 0
@@ -37,15 +38,17 @@ class Differences:
 def differences(expected: np.ndarray, got: np.ndarray) -> Differences:
     """Compare two arrays of one dtype and shape; anything else and NaN are a problem, never a number."""
     if problem := mismatch(expected, got):
-        return Differences(problem=problem)
+        return Differences(got.size, got.size, problem=problem)
     if got.dtype.kind not in "fiub":
-        return Differences(got.size, problem="" if np.array_equal(expected, got) else "other values")
+        other = np.argwhere(expected != got)
+        text = f"{len(other)} of {got.size} values of {got.dtype} differ, first at "
+        return Differences(got.size, len(other), problem=f"{text}{other[0].tolist()}" if len(other) else "")
     if got.dtype.kind == "f":
         broken = ~np.isfinite(got) | ~np.isfinite(expected)
         if broken.any():
-            samples = _largest(broken, expected, got)
-            problem = f"{int(broken.sum())} values are not finite, first at {place(samples[0])}"
-            return Differences(got.size, samples=samples, problem=problem)
+            samples, count = _largest(broken, expected, got), int(broken.sum())
+            problem = f"{count} of {got.size} values are not finite, first at {place(samples[0])}"
+            return Differences(got.size, count, samples=samples, problem=problem)
     histogram: dict[str, int] = {}
     if got.dtype in (np.int8, np.uint8):
         signed = got.astype(np.int16) - expected

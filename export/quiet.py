@@ -33,11 +33,13 @@ def quiet(descriptors: Sequence[int] = (1, 2), *, passes: Callable[[bytes], bool
                 os.dup2(sink.fileno(), descriptor)
             yield sink
         finally:
-            for stream in streams:
-                stream.flush()
-            for descriptor, copy in saved:
-                os.dup2(copy, descriptor)
-                os.close(copy)
+            try:
+                for stream in streams:
+                    stream.flush()
+            finally:
+                for descriptor, copy in saved:
+                    os.dup2(copy, descriptor)
+                    os.close(copy)
             sink.seek(0)
             os.write(2, b"".join(filter(passes, sink)))
 

@@ -27,7 +27,7 @@ from tiedae.calibration.representative import representative
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.export.targets import decoder_layout
+from tiedae.export.targets import decoder_layout, require_targets
 
 from .claims import Marker, alone_in, read_json, write_json
 from .console import Console, Progress
@@ -67,8 +67,10 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     """Run a recipe into `out`, or go on with, or answer from, what it already holds.
 
     `base` is the folder that a relative path in the recipe starts from. Raises InputError where `out` holds another recipe's
-    run (unless `force`, which replaces it). A failed check is no error here: the metrics tell.
+    run (unless `force`, which replaces it), RecipeError for an unknown target. A failed check is no error here: the metrics
+    tell.
     """
+    require_targets(recipe.export.targets)
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     recipe = replace(check_inputs(recipe, splits.inputs), search=None)
     run = _Run(recipe, splits, out, console, _calibration(recipe, splits, base))

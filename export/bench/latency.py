@@ -185,10 +185,11 @@ def main() -> None:
             x = np.ascontiguousarray(np.load(each["x"], allow_pickle=False)[: group["batch"]])
             sessions[name] = OPENERS[each["runtime"]].load()({signature: Path(each["path"])}, threads=plan["threads"])
             calls[name] = getattr(sessions[name].bind(signature, x), group["way"])
+        providers = {name: session.provider for name, session in sessions.items()}
         timings = interleave(calls, seconds=plan["seconds"], rounds=tuple(plan["rounds"]))
         line: dict[str, Any] = {
             "timings": {name: {"samples": t.samples.tolist(), "inner": t.inner} for name, t in timings.items()},
-            "providers": {name: session.provider for name, session in sessions.items()},
+            "providers": providers,
         }
         print(json.dumps(line), flush=True)
 

@@ -46,8 +46,8 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
             source = renamed.get(operation.x, operation.x)
             if not operation.integer_only:
                 kept.append(replace(operation, x=source))
-            elif operation.y == "y":
-                kept[-1] = replace(kept[-1], y="y")
+            elif "." not in operation.y:  # a layer's output, whatever number it has
+                kept[-1] = replace(kept[-1], y=operation.y)
             else:
                 renamed[operation.y] = source
         return tuple(kept)

@@ -124,7 +124,7 @@ def _parity_section(metrics: Metrics) -> str:
 
 
 def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
-    """(title, header, rows): a row per format and runtime, a column per comparison, and TFLite against ONNX."""
+    """(title, header, rows): a row per format and runtime, a column per comparison, and the formats against each other."""
     tables = []
     for table in parity_tables(metrics):
         rows = []
@@ -137,7 +137,7 @@ def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tupl
         unit = "values that differ, and by how much" if table.kind == "int8" else "largest difference over full scale"
         tables.append((f"Parity: {table.title}, {unit}", header, rows))
     formats = format_rows(metrics["parity"])
-    return [*tables, ("Parity: TFLite against ONNX", FORMAT_HEADER, formats)] if formats else tables
+    return [*tables, ("Parity: formats against each other", FORMAT_HEADER, formats)] if formats else tables
 
 
 def _quality_section(metrics: Metrics) -> str:

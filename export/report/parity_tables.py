@@ -77,7 +77,7 @@ def cell_text(row: Row | None) -> str:
 
 
 def format_rows(parity: Iterable[Row]) -> list[tuple[str, str, str, str, str]]:
-    """TFLite against ONNX: file, runtime, what was compared, with what, and how far apart; under `FORMAT_HEADER`."""
+    """The formats against each other: file, runtime, what was compared, with what, and how far apart; under `FORMAT_HEADER`."""
     return [
         (
             str(row.get("file", "")),

@@ -58,7 +58,7 @@ def render_parity(report: Report) -> str:
         )
     formats = [tuple(map(escape, row)) for row in format_rows(rows)]
     if formats:
-        parts.append(f"<h3>TFLite against ONNX: values that differ</h3>\n{table(FORMAT_HEADER, formats)}")
+        parts.append(f"<h3>Formats against each other: values that differ</h3>\n{table(FORMAT_HEADER, formats)}")
     every = []
     for row in rows:
         histogram = " · ".join(

@@ -37,7 +37,8 @@ class Report:
 
 def kind_text(row: Row) -> str:
     """What a file is: TFLite int8."""
-    return f"{TARGETS[row['format']].label} {row['precision']}"
+    target = TARGETS.get(row["format"])
+    return f"{target.label if target else row['format']} {row['precision']}"
 
 
 def change_text(value: float, reference: float | None) -> str:

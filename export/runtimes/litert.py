@@ -39,7 +39,7 @@ def open_litert(runtime: str, source: bytes | Path, *, threads: int = 1) -> Sess
     """
     if runtime not in RESOLVERS:
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RESOLVERS)}")
-    if not source:
+    if not (source if isinstance(source, bytes) else source.stat().st_size):
         raise FormatError("LiteRT refuses the file: it is empty")
     return LiteRTSession(runtime, source, threads)
 

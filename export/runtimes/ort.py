@@ -63,7 +63,7 @@ class OrtSession(Session):
         return inner_names(_run(self.traced[signature], path, x))
 
     def call(self, signature: str, inputs: Values) -> Values:
-        session = self.sessions[signature]
+        session = served(self.runtime, signature, self.sessions)
         names = [output.name for output in session.get_outputs()]
         try:
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
@@ -71,7 +71,7 @@ class OrtSession(Session):
             raise FormatError(f"{self.runtime} refuses to run it: {first_line(error)}") from error
 
     def bind(self, signature: str, x: np.ndarray) -> Bound:
-        session, device = self.sessions[signature], "cuda" if self.runtime == "ort-cuda" else "cpu"
+        session, device = served(self.runtime, signature, self.sessions), "cuda" if self.runtime == "ort-cuda" else "cpu"
         (port,) = session.get_inputs()
         names = [output.name for output in session.get_outputs()]
         value, feed, binding = library().OrtValue.ortvalue_from_numpy, {port.name: x}, session.io_binding()

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ...compress.errors import FormatError
+from ...compress.errors import FormatError, InputError
 from ..runtimes.session import Values
 from ..runtimes.table import RUNTIMES
 
@@ -150,7 +150,7 @@ def _answer(folder: Path, index: int, job: Mapping[str, Any]) -> dict[str, Any]:
         inputs = {name: np.load(folder / file, allow_pickle=False) for name, file in each["inputs"].items()}
         try:
             outputs = session.call(each["signature"], inputs)
-        except FormatError as error:
+        except (FormatError, InputError) as error:
             runs.append(str(error)[:LINE])
             continue
         files = {name: f"{index}.{j}.{k}.out.npy" for k, name in enumerate(outputs)}

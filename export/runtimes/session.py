@@ -61,7 +61,7 @@ class Session(Protocol):
     def call(self, signature: str, inputs: Values) -> Values:
         """One call of any file: inputs by name, of any number and shape where the row is `foreign`; outputs by name.
 
-        Raises InputError where the runtime refuses them.
+        Raises FormatError where the runtime refuses them, InputError for a signature without a file.
         """
         (x,) = inputs.values()
         return self.run(signature, x)

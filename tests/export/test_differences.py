@@ -25,9 +25,17 @@ def test_truth_values_and_floats():
     assert place(found.samples[0]) == "[0, 0]: got 1.5, expected 1"
 
 
-@pytest.mark.parametrize(("got", "problem"), [(["a", "b"], ""), (["a", "c"], "other values")])
+@pytest.mark.parametrize(("got", "problem"), [(["a", "b"], ""), (["a", "c"], "1 of 2 values of <U1 differ, first at [1]")])
 def test_values_without_a_distance_are_equal_or_not(got, problem):
     assert differences(np.array(["a", "b"]), np.array(got)).problem == problem
+
+
+def test_what_does_not_compare_counts_as_differing():
+    floats = np.array([1, 2, 3, 4], np.float32)
+    assert differences(floats, floats[:3]).differing == differences(floats, floats[:3]).count == 3
+    found = differences(floats, np.array([1, np.nan, 3, 4], np.float32))
+    assert (found.count, found.differing) == (4, 1)
+    assert found.problem == "1 of 4 values are not finite, first at [1]: got nan, expected 2"
 
 
 def test_nothing_differs_in_nothing():

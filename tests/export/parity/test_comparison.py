@@ -30,9 +30,13 @@ REALS = arrays(np.float32, array_shapes(max_dims=2, max_side=6), elements=st.flo
             r"got uint8 \[3\], expected uint8 \[3, 1\]; first values \[7, 8, 9\] against \[0, 0, 0\]",
         ),
         (np.zeros(3, np.float32), np.zeros(3, np.float64), "got float64"),
-        (np.zeros(3, np.float32), np.array([0, np.nan, 0], np.float32), r"1 values are not finite, first at \[1\]: got nan"),
+        (
+            np.zeros(3, np.float32),
+            np.array([0, np.nan, 0], np.float32),
+            r"1 of 3 values are not finite, first at \[1\]: got nan",
+        ),
         (np.array([np.inf], np.float32), np.array([np.inf], np.float32), "not finite"),
-        (np.zeros(2, np.float32), np.full(2, -np.inf, np.float32), r"2 values are not finite, first at \[0\]: got -inf"),
+        (np.zeros(2, np.float32), np.full(2, -np.inf, np.float32), r"2 of 2 values are not finite, first at \[0\]: got -inf"),
     ],
 )
 def test_dtype_shape_and_nan_are_failures_not_numbers(expected: np.ndarray, got: np.ndarray, problem: str) -> None:
@@ -43,13 +47,14 @@ def test_dtype_shape_and_nan_are_failures_not_numbers(expected: np.ndarray, got:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_what_cannot_be_compared_states_no_measurement(dtype: type) -> None:
+def test_what_cannot_be_compared_differs_as_a_whole_and_states_no_measurement(dtype: type) -> None:
     row = compare("it", np.zeros(2, dtype), np.zeros(3, dtype))
     assert row.to_json() == {
         "what": "it",
         "kind": "int8" if dtype is np.uint8 else "float",
         "reference": "program",
-        **dict.fromkeys(("count", "differing", "max_lsb", "max_abs", "mean_abs", "full_scale", "share"), 0),
+        **{"count": 3, "differing": 3, "share": 1},
+        **dict.fromkeys(("max_lsb", "max_abs", "mean_abs", "full_scale"), 0),
         "problem": row.problem,
     }
 

@@ -290,7 +290,7 @@ def test_each_cell_of_the_parity_tables_is_one_comparison(make_parts):
         "Float files against Keras",
         "Stock int8 files against litert-reference",
         "Stock float files against Keras",
-        "TFLite against ONNX",
+        "Formats against each other",
     ]
     tflite, onnx = records(text, "codes (encode)", "codes (reconstruct)", "y (decode)", "worst operation")
     assert tflite["codes (encode)"] == "99.75 % of 4,000, at most 1 LSB"

@@ -198,7 +198,7 @@ def _no_operator(model) -> None:
 
 SPOILT = {
     "values": (_other_bias, "main y in litert-xnnpack: largest difference 0.1"),
-    "nan": (_not_a_number, "main y in litert-xnnpack: 4 values are not finite, first at [0]: got nan"),
+    "nan": (_not_a_number, "main y in litert-xnnpack: 4 of 1024 values are not finite, first at [0]: got nan"),
     "output": (_other_output, "main y in litert-xnnpack: the rewritten file does not give it"),
     "refused": (_no_operator, "litert-xnnpack runs the file but not the rewritten one"),
 }
@@ -295,7 +295,7 @@ DIFFERENCES = {
     "all far": (FLOATS, FLOATS + np.float32(9e-5), "operators", False, "mean 9e-05, allowed 0.0001, mean 1e-05"),
     "dtype": (FLOATS, FLOATS.astype(np.float64), "operators", False, "got float64 [100], expected float32 [100]"),
     "shape": (FLOATS, FLOATS[:50], "near", True, "got float32 [50], expected float32 [100]"),
-    "nan in both": (FLOATS * np.nan, FLOATS * np.nan, "near", True, "100 values are not finite"),
+    "nan in both": (FLOATS * np.nan, FLOATS * np.nan, "near", True, "100 of 100 values are not finite"),
     "an LSB of a view": (BYTES, BYTES + np.int8(1), "views", True, "mean difference 1"),
     "an LSB of an operator": (BYTES, BYTES + np.int8(1), "operators", True, ""),
     "many LSB": (BYTES, BYTES + np.int8(9), "near", True, "mean difference 9"),
