@@ -23,7 +23,7 @@ def groups(rows: Iterable[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:
 
 def keras_float(metrics: Row) -> float | None:
     """The error of the Keras float model, the reference of every comparison; None where it was not measured."""
-    errors = [row["error"] for row in metrics["quality"] if row["row"] == "Keras float"]
+    errors = [row["error"] for row in metrics["quality"] if row["stage"] == "train"]
     return errors[0] if errors else None
 
 

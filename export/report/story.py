@@ -79,7 +79,7 @@ def _quality(report: Report) -> Iterator[Fact]:
     name, row = "int8", worst_exported(metrics, "int8")
     if row is None:
         name, row = "float", worst_exported(metrics, "f32")
-    floating = next((each for each in metrics["quality"] if each["row"] == "Keras float"), None)
+    floating = next((each for each in metrics["quality"] if each["stage"] == "train"), None)
     keras = f"Keras float {number(reference)}" if reference is not None else "Keras float was not measured"
     if row is None:
         yield Fact("—", f"the error of the exported files was not measured; {keras}", "")
