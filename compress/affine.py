@@ -14,7 +14,7 @@ from .errors import DataError, ExportError
 SMALLEST_SPAN = 1e-30
 """A range below it holds nothing but zero."""
 SIGNED_SHIFT = 128
-"""What an int8 value is less than the uint8 one that it stands for."""
+"""uint8 value minus the int8 value of the same real number."""
 IO = ("auto", "uint8", "int8", "float32")
 """Choices of the dtype of `x` and `y` in an int8 file."""
 
@@ -69,7 +69,7 @@ def port_dtype(io: str, is_bytes: bool, *, quantized: bool = True) -> str:
 class Quantization:
     """Affine quantization of a uint8 tensor: real = (q − zero_point) · scale.
 
-    `scale` is a positive float32 value, `zero_point` an integer in 0…`top`, the largest integer of so many `bits`.
+    `scale` is a positive float32 value, `zero_point` an integer in 0…`top`, the largest integer of `bits`.
     """
 
     scale: float
@@ -96,7 +96,7 @@ class Quantization:
     def quantize(self, real: np.ndarray) -> np.ndarray:
         """Real values → uint8, rounding half to even, saturating.
 
-        Raises DataError for integers, which are raw or quantized values, and for NaN, which no integer stands for.
+        Raises DataError for integers, which are raw or quantized values, and for NaN, which no integer represents.
         """
         return np.clip(steps(require_real(real), self.scale, self.zero_point), 0, self.top).astype(np.uint8)
 

@@ -159,7 +159,7 @@ class TiedKernel(tf_keras.layers.Layer):
     def set_integers(self, integers: np.ndarray, scales: np.ndarray) -> None:
         """Hold these integers, [inputs, units] within `bounds`, in steps of `scales`, float32 () or [units] as `largest` is.
 
-        The variable becomes their real values, so that whatever goes on from here goes on from them. Integers that break
+        The variable becomes their real values, from which training continues. Integers that break
         the pair rule are moved until they obey.
         """
         assert self.largest is not None

@@ -48,7 +48,7 @@ def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: str)
 def model_names(name: str, config: ExportConfig) -> set[str]:
     """The names of the files that `model_files` writes."""
     stems = [f"{name}.{precision}" for precision in PRECISIONS]
-    return {file for stem in stems for target in config.targets for file in TARGETS[target].names(stem, config.signatures)}
+    return {file for stem in stems for target in config.targets for file in TARGETS[target].file_names(stem, config.signatures)}
 
 
 def program_file(programs: Programs, masks: Mapping[str, np.ndarray]) -> bytes:

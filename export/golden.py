@@ -28,7 +28,7 @@ FLOATS = ("code.f32", "y.f32")
 ALWAYS = ("x", "code", "y", *FLOATS)
 """The arrays that every bundle has."""
 REFERENCE = "reference"
-"""Stands for the fused program among targets: code.npy and y.npy are its own."""
+"""The key of the fused program beside the targets: it gives code.npy and y.npy."""
 UNITS = {"x": "the data's", "code": "integers of tensors.code", "y": "integers of tensors.y"}
 MODEL_UNIT = "model: (data − offset) / scale of data.scaling"
 SIGNED_UNIT = "integers of tensors.y, less 128"

@@ -11,7 +11,7 @@ from .operations import Operation
 from .program import Program
 
 ROWS = 256
-"""Rows executed together: intermediate integers of so many stay in the processor's cache."""
+"""Rows executed together, few enough that their integers stay in the processor's cache."""
 
 
 def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The machine that a measurement ran on, as far as it tells, and the packages on it."""
+"""The machine that a measurement ran on, and the packages on it."""
 
 from __future__ import annotations
 

@@ -29,20 +29,24 @@ class Target:
     """One row of the table.
 
     `label` is the format's name for people, `suffix` ends the name of its model files, `layout` is that of the decoder.
-    `write` gives the files of a program, `names` the names of those files by stem and signatures; files that are no model
-    files, `companions`, are what a file of these signatures needs beside it. `read` parses a model file. `package` is
-    the runtime that users take, by its name for people, `snippet` a program of the model card.
+    `write` gives the files of a program, `read` parses a model file. `package` is the runtime that users take, by its name for
+    people, `snippet` a program of the model card. `names`: the names of the written files by stem and signatures, one file by
+    default. `companions`: those that are no model files, which a file of these signatures needs.
     """
 
     label: str
     suffix: str
     layout: DecoderForm
     write: Write
-    names: Callable[[str, Collection[str]], set[str]]
-    companions: Callable[[str, Collection[str]], set[str]]
     read: Callable[[Path], Contents]
     package: str
     snippet: Snippet
+    names: Callable[[str, Collection[str]], set[str]] | None = None
+    companions: Callable[[str, Collection[str]], set[str]] = lambda _stem, _signatures: set()
+
+    def file_names(self, stem: str, signatures: Collection[str]) -> set[str]:
+        """The names of the files that `write` gives."""
+        return {f"{stem}{self.suffix}"} if self.names is None else self.names(stem, signatures)
 
 
 def _tflite_files(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
@@ -128,18 +132,8 @@ def _shapes(ports: Sequence[Mapping[str, Any]]) -> str:
 
 
 TARGETS: dict[str, Target] = {
-    "tflite": Target(
-        "TFLite",
-        ".tflite",
-        "split",
-        _tflite_files,
-        lambda stem, _signatures: {f"{stem}.tflite"},
-        lambda _stem, _signatures: set(),
-        _read_tflite,
-        "LiteRT",
-        _litert,
-    ),
-    "onnx": Target("ONNX", ".onnx", "fused", _onnx_files, _onnx_names, _onnx_kernels, _read_onnx, "ONNX Runtime", _onnxruntime),
+    "tflite": Target("TFLite", ".tflite", "split", _tflite_files, _read_tflite, "LiteRT", _litert),
+    "onnx": Target("ONNX", ".onnx", "fused", _onnx_files, _read_onnx, "ONNX Runtime", _onnxruntime, _onnx_names, _onnx_kernels),
 }
 
 

@@ -15,7 +15,7 @@ from ..runtimes.table import RUNTIMES, Files
 
 
 class Bindable(Protocol):
-    """A loaded model, as far as it is timed; see `session.Session`."""
+    """What is timed of a loaded model; see `session.Session`."""
 
     provider: str
 
@@ -24,7 +24,7 @@ class Bindable(Protocol):
 
 @dataclass(frozen=True)
 class Opener:
-    """How models are opened. `module`: whose import is told apart; `resident`: whether this process's memory is the model's."""
+    """How models are opened. `module`: its import is timed alone; `resident`: whether this process's memory is the model's."""
 
     load: Callable[[], Callable[..., Bindable]]
     module: str

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interleave(Operation):
-    """y = the values of x taken in turn from `ways` equal parts of it, quantized alike; size / ways parts undo that."""
+    """y = x reshaped to (ways, size / ways), transposed, flattened; the same quantization. Inverse: ways = size / ways."""
 
     ways: int
 

@@ -8,7 +8,7 @@ the decoding runtime makes of its own codes. One runtime stands for each format.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 
@@ -40,21 +40,10 @@ def measure_crossing(
         reason = f"{' and '.join(first) or 'no format'} alone ran here, it takes two of {', '.join(TARGETS)}"
         findings.skip(f"{precision} formats against each other", reason)
         return
-    for one, other in combinations([first[target] for target in TARGETS if target in first], 2):
-        _cross_both(one, other, expected, evidence, tolerances, findings, precision)
-
-
-def _cross_both(
-    one: Measured,
-    other: Measured,
-    expected: Mapping[str, Expected],
-    evidence: Evidence,
-    tolerances: VerifyConfig,
-    findings: Findings,
-    precision: str,
-) -> None:
-    _compare_values(one, other, tolerances, findings)
-    for encoder, decoder in ((one, other), (other, one)):
+    each_format = [first[target] for target in TARGETS if target in first]
+    for one, other in combinations(each_format, 2):
+        _compare_values(one, other, tolerances, findings)
+    for encoder, decoder in permutations(each_format, 2):
         what = f"{precision} codes of {encoder.subject.runtime} decoded in {decoder.subject.runtime}"
         if "code" not in encoder.values or "decode" not in decoder.subject.files:
             missing = "code to decode" if "code" not in encoder.values else "file with the signature decode"

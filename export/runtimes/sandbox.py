@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import FormatError, InputError
-from ..runtimes.session import Values
-from ..runtimes.table import RUNTIMES
+from .session import Values
+from .table import RUNTIMES
 
 SECONDS = 60.0
 """How long the child may go without finishing a job."""

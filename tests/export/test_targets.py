@@ -79,17 +79,7 @@ def snippet(file: str, signature: str, _ports: Mapping[str, Any], x: str) -> lis
 @pytest.fixture(scope="module")
 def dummy() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        row = Target(
-            "NumPy",
-            ".program",
-            "fused",
-            write,
-            lambda stem, _signatures: {f"{stem}.program"},
-            lambda _stem, _signatures: set(),
-            read,
-            "NumPy",
-            snippet,
-        )
+        row = Target("NumPy", ".program", "fused", write, read, "NumPy", snippet)
         patch.setitem(TARGETS, "numpy", row)
         runtime = Runtime("numpy", ("int8", "f32"), "program", "divide", lambda: Numpy, role="usual")
         patch.setitem(RUNTIMES, "numpy-runtime", runtime)
