@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..calibration.artefact import Calibration
 from ..calibration.representative import representative
 from ..compress.affine import port_dtype
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
+from ..compress.records import decode
 from . import golden
 from . import manifest as manifests
 from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, program_file, write_files
@@ -24,10 +26,12 @@ from .machine import installed_versions
 from .manifest import dump
 from .operations.interleave import interleaved_parts
 from .parity.fidelity import Fidelity, warnings_of
-from .parity.keras_device import Device, keras_device, on_device
+from .parity.keras_device import keras_device, on_device, skipped
 from .parity.keras_layers import keras_layers
 from .parity.measure import squared_error
 from .report.rendering import render_pages
+from .results import FILE as METRICS
+from .results import Device, Epoch, Fit, Metrics, Model, Quality, Source, Stage, to_json
 from .targets import is_model
 from .verify import MAX_SAMPLES, verify_bundle
 
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
 
 GOLDEN_SAMPLES = 64
-ROWS = {"train": "Keras float", "prune": "Keras pruned", "cluster": "Keras clustered", "quantize": "Keras int8 simulation"}
+TITLES = {"train": "Keras float", "prune": "Keras pruned", "cluster": "Keras clustered", "quantize": "Keras int8 simulation"}
 
 Announce = Callable[[str], None]
 
@@ -52,7 +56,7 @@ def assemble(
     provenance: Mapping[str, str],
     stock: Path,
     announce: Announce,
-) -> dict[str, Any]:
+) -> Metrics:
     """Write a bundle into `directory` and return its metrics.
 
     `models` by stage: `train`, `prune` and `cluster` if there were, `quantize`, in this order; the float files come from the
@@ -108,29 +112,31 @@ def assemble(
     measured = splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES)))
     test = splits.scaling.apply(measured)
 
-    def errors(y: np.ndarray) -> dict[str, Any]:
-        return {"error": squared_error(test, y), "fidelity": fidelity.measure(measured, y)}
+    def errors(y: np.ndarray) -> tuple[float, Fit]:
+        return squared_error(test, y), fidelity.measure(measured, y)
 
-    witness = measure_stock(floating, io, shown.inputs, test, errors, keras, recipe, stock)
+    files_of_stock, quality_of_stock, parity_of_stock = measure_stock(
+        floating, io, shown.inputs, test, errors, keras, recipe, stock
+    )
     stages = [
-        {"row": ROWS[stage], "stage": stage, **errors(keras_function(model, device)(test)[1])}
-        for stage, model in models.items()
+        Quality(TITLES[stage], Stage(stage), *errors(keras_function(model, device)(test)[1])) for stage, model in models.items()
     ]
-    quality = stages + metrics["quality"] + witness["quality"]
-    metrics |= {
-        "keras": device.to_json(),
-        "skipped": metrics["skipped"] + device.skipped(),
-        "samples": {"source": recipe.data.source, "sha256": splits.test.sha256},
-        "data": manifest["data"],
-        "model": manifest["model"],
-        "history": list(history),
-        "quality": quality,
-        "warnings": warnings_of(quality),
-        "files": metrics["files"] + witness["files"],
-        "parity": metrics["parity"] + witness["parity"],
-    }
+    quality = (*stages, *metrics.quality, *quality_of_stock)
+    metrics = replace(
+        metrics,
+        keras=device,
+        skipped=metrics.skipped + skipped(device),
+        samples=Source(recipe.data.source, splits.test.sha256),
+        data=manifest["data"],
+        model=decode(Model, manifest["model"], directory),
+        history=tuple(Epoch(**record) for record in history),
+        quality=quality,
+        warnings=warnings_of(quality),
+        files=(*metrics.files, *files_of_stock),
+        parity=(*metrics.parity, *parity_of_stock),
+    )
     rendered = {
-        "metrics.json": dump(metrics),
+        METRICS: to_json(metrics).encode(),
         **render_pages(manifest, metrics, arrays, programs["int8"].reference.constants, masks),
     }
     write_files(directory, rendered)

@@ -7,7 +7,8 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from ..compress.records import Record
 
 BUSY = 0.25
 """From this load average per core on, other work is competing."""
@@ -31,23 +32,32 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def describe_machine() -> dict[str, Any]:
-    """Name of the CPU, cores, frequency governor and load averages; `warning` where other work competes, else empty.
+class Machine(Record, frozen=True):
+    """Name of the CPU, cores, frequency governor and load averages; `warning` where other work competes, else empty."""
 
-    Ask before measuring: afterwards the load is the measurement's own.
-    """
+    cpu: str
+    cores: int
+    governor: str
+    system: str
+    python: str
+    load_average: tuple[float, ...]
+    warning: str
+
+
+def describe_machine() -> Machine:
+    """This machine, now. Ask before measuring: afterwards the load is the measurement's own."""
     load = [round(each, 2) for each in os.getloadavg()]
     busy = load[0] >= BUSY * cores()
     text = f"the machine is busy (load average {load[0]:g} on {cores()} cores): absolute times are too high" if busy else ""
-    return {
-        "cpu": _cpu_name(),
-        "cores": cores(),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": platform.python_version(),
-        "load_average": load,
-        "warning": text,
-    }
+    return Machine(
+        cpu=_cpu_name(),
+        cores=cores(),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        load_average=tuple(load),
+        warning=text,
+    )
 
 
 def installed_versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Verification of a bundle: hashes, storage, parity of every runtime, and quality through the exported files.
 
 Works from the files alone (golden vectors, no TensorFlow). With the Keras model and test samples it measures on those, as a
-run does. Everything ends as rows of one metrics dictionary; nothing is skipped without a row that says why.
+run does. Everything ends as rows of `Metrics`; nothing is skipped without a row that says why.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from .parity.attribution import attribute
 from .parity.comparison import compare
 from .parity.crossing import measure_crossing
 from .parity.fidelity import Fidelity, warnings_of
-from .parity.findings import SCHEMA, Evidence, Findings, Measured, Subject
+from .parity.findings import Evidence, Findings, Measured, Subject
 from .parity.float_program import read_float_program
 from .parity.measure import measure_float, measure_int8, squared_error
 from .program import Program
+from .results import Kind, Maker, Metrics, ModelFile, Precision, Proof, Why
 from .runtimes.session import Session
 from .runtimes.table import RUNTIMES
 from .targets import TARGETS, read_model
@@ -56,7 +57,7 @@ def verify_bundle(
     test: Samples | None = None,
     tolerances: VerifyConfig | None = None,
     announce: Announce = lambda _text: None,
-) -> dict[str, Any]:
+) -> Metrics:
     """Check a bundle and return its metrics; `checks` in it say what failed.
 
     `keras` is the model that the float files come from, `layers` gives the outputs of its layers, `uncompressed` is the float
@@ -79,7 +80,7 @@ def _verify(
     test: Samples | None,
     tolerances: VerifyConfig | None,
     announce: Announce,
-) -> dict[str, Any]:
+) -> Metrics:
     tolerances = tolerances or VerifyConfig(**bundle.manifest["recipe"]["verify"])
     findings = Findings()
     announce("hashes")
@@ -90,7 +91,7 @@ def _verify(
         programs, masks = bundle.programs(contents), bundle.masks()
         golden = bundle.golden()
     except FormatError as error:
-        findings.check("program", False, "damaged", "readable", str(error))
+        findings.check(Kind.PROGRAM, False, "damaged", "readable", str(error))
         return _metrics(bundle, findings)
     _check_storage(bundle, contents, programs, masks, findings)
     _check_manifest(bundle, contents, programs, masks, golden, findings)
@@ -105,32 +106,30 @@ def _verify(
         of_precision: list[Measured] = []
         for session, files, target in _sessions(bundle, precision, intact, findings):
             announce(f"{precision} {session.runtime}")
-            subject = Subject(session, files, contents, programs.form(target))
+            subject = Subject(session, files, contents, programs.form(target), tolerances, findings)
             if precision == "int8":
                 if target not in expected:
                     known = answered.get(target) if test is None else None
                     expected[target] = expect(subject.program, evidence.scaled, known=known)
                 own = expect(subject.program, evidence.scaled, subject.conversion, expected[target])
-                of_precision.append(measure_int8(subject, own, evidence, tolerances, findings))
+                of_precision.append(measure_int8(subject, own, evidence))
             else:
-                of_precision.append(measure_float(subject, evidence, tolerances, findings))
+                of_precision.append(measure_float(subject, evidence))
         against = expected if precision == "int8" else {}
-        measure_crossing(of_precision, against, evidence, tolerances, findings, precision)
+        measure_crossing(of_precision, against, evidence, findings, precision)
         measured += of_precision
     findings.errors += attribute(measured, expected, evidence.floats)
     _check_quality(findings, tolerances, evidence)
     return _metrics(bundle, findings)
 
 
-def _metrics(bundle: Bundle, findings: Findings) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "name": bundle.manifest["name"],
-        **vars(findings),
-        "checks": [vars(check) for check in findings.checks],
-        "warnings": warnings_of(findings.quality),
-        "versions": installed_versions(),
-    }
+def _metrics(bundle: Bundle, findings: Findings) -> Metrics:
+    return Metrics(
+        bundle.manifest["name"],
+        **{key: tuple(rows) for key, rows in vars(findings).items()},
+        warnings=warnings_of(findings.quality),
+        versions=installed_versions(),
+    )
 
 
 def _check_hashes(bundle: Bundle, findings: Findings) -> set[str]:
@@ -139,12 +138,12 @@ def _check_hashes(bundle: Bundle, findings: Findings) -> set[str]:
     for name, stated in bundle.manifest["files"].items():
         path = bundle.path / name
         if not path.is_file():
-            findings.check(f"sha256 {name}", False, "missing", stated["sha256"][:12], f"{name} is missing")
+            findings.check(Kind.SHA256, False, "missing", stated["sha256"][:12], f"{name} is missing", file=name)
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         ok = digest == stated["sha256"]
         text = f"{name}: sha256 is the manifest's" if ok else f"{name} was changed: its sha256 is not the manifest's"
-        findings.check(f"sha256 {name}", ok, digest[:12], stated["sha256"][:12], text)
+        findings.check(Kind.SHA256, ok, digest[:12], stated["sha256"][:12], text, file=name)
         if ok:
             intact.add(name)
     return intact
@@ -156,7 +155,7 @@ def _read_models(bundle: Bundle, findings: Findings) -> dict[str, Contents]:
         try:
             contents[name] = read_model(bundle.path / name)
         except FormatError as error:
-            findings.check(f"format {name}", False, "damaged", "readable", str(error))
+            findings.check(Kind.FORMAT, False, "damaged", "readable", str(error), file=name)
     return contents
 
 
@@ -167,24 +166,17 @@ def _check_storage(
     pruning = None if recipe is None else PruneConfig(**_tuples(recipe))
     clusters = _clusters(bundle)
     for name, each in contents.items():
-        stated = bundle.manifest["files"][name]
-        duplicated = copies(each)
-        findings.files.append(
-            {
-                "file": name,
-                "bytes": each.size,
-                "format": each.format,
-                "precision": stated["precision"],
-                "maker": "tiedae",
-                "kernel_copies": 1 + max(Counter(copy.original for copy in duplicated).values(), default=0),
-            }
-        )
-        int8 = stated["precision"] == "int8"
+        precision = Precision(bundle.manifest["files"][name]["precision"])
+        stored = 1 + max(Counter(copy.original for copy in copies(each)).values(), default=0)
+        findings.files.append(ModelFile(name, each.size, each.format, precision, Maker.TIEDAE, stored))
+        int8 = precision is Precision.INT8
         rows = prove(each, programs.fused, masks, clusters, pruning) if int8 else _prove_float(each, bundle, masks, clusters)
-        findings.storage += [{"file": name, "name": row.name, "ok": row.ok, "text": row.text} for row in rows]
+        for row in rows:
+            kernel, _, statement = row.name.rpartition(".")
+            findings.storage.append(Proof(name, kernel, statement, row.ok, row.text))
         wrong = [row for row in rows if not row.ok]
         text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
-        findings.check(f"storage {name}", not wrong, len(wrong), "== 0", f"{name}: {text}")
+        findings.check(Kind.STORAGE, not wrong, len(wrong), "== 0", f"{name}: {text}", file=name)
 
 
 def _clusters(bundle: Bundle) -> int | None:
@@ -226,17 +218,18 @@ def _check_manifest(
     manifest, reference = bundle.manifest, programs.reference
     said = [{key: kernel[key] for key in kernel if key != "sha256_f32"} for kernel in manifest["kernels"]]
     found = [{**kernel} for kernel in describe_kernels(reference, masks)]
-    findings.same("manifest kernels", said, found)
+    findings.same(Kind.MANIFEST, said, found, detail="kernels")
     tensors = {name: asdict(reference.quantization(name)) for name in ("x", "code", "y")}
-    findings.same("manifest tensors", manifest["tensors"], tensors)
-    findings.same("manifest interleave", manifest["model"].get("interleave", 1), interleaved_parts(reference))
+    findings.same(Kind.MANIFEST, manifest["tensors"], tensors, detail="tensors")
+    findings.same(Kind.MANIFEST, manifest["model"].get("interleave", 1), interleaved_parts(reference), detail="interleave")
     described = describe_files(bundle.path, list(contents), contents)
     for name, found_file in described.items():
         stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}
-        findings.same(f"manifest {name}", stated, {key: value for key, value in found_file.items() if key != "sha256"})
+        there = {key: value for key, value in found_file.items() if key != "sha256"}
+        findings.same(Kind.MANIFEST, stated, there, file=name)
     if "golden" in manifest:
         models = {name: manifest["files"][name] for name in bundle.models}
-        findings.same("manifest golden", manifest["golden"], vectors.describe(golden, models))
+        findings.same(Kind.MANIFEST, manifest["golden"], vectors.describe(golden, models), detail="golden")
     config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
     required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
     missing = sorted(required - set(manifest["files"]))
@@ -245,7 +238,7 @@ def _check_manifest(
         if missing
         else "the manifest lists every file that the recipe implies"
     )
-    findings.check("manifest files", not missing, len(missing), "== 0", text)
+    findings.check(Kind.MANIFEST, not missing, len(missing), "== 0", text, detail="files")
 
 
 def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,16 +260,16 @@ def _check_golden(
         dtype = port_dtype(config.io, scaling.is_bytes(manifest["data"]["dtype"]))
         answered = vectors.expectations(programs, config.targets, scaled, dtype)
         expected = vectors.answers(answered, dtype)
-        findings.same("golden arrays", sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected))
+        findings.same(Kind.GOLDEN, sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected), detail="arrays")
     else:
         x = programs.reference.quantization("x").quantize(scaled)
         values = execute(programs.reference, "reconstruct", x)
         expected = {name: values[name] for name in ("code", "y")}
     for name in [name for name in expected if name in golden]:
-        row = compare(f"golden {name}", golden[name], expected[name])
+        row = compare(Kind.GOLDEN, name, golden[name], expected[name])
         ok = not row.problem and row.differing == 0
-        text = row.problem or f"golden/{name}.npy: {row.differing} of {row.count} values differ from the program's"
-        findings.check(f"golden {name}", ok, row.differing, "== 0", text)
+        text = row.problem or f"{row.differing} of {row.count} values differ from the program's"
+        findings.check(Kind.GOLDEN, ok, row.differing, "== 0", f"golden/{name}.npy: {text}", detail=name)
     return answered
 
 
@@ -292,19 +285,20 @@ def _check_float_program(
     """The float program, each bias the same in every float file; None where they do not give the golden vectors."""
     signatures = set(bundle.manifest["recipe"]["export"]["signatures"])
     if "reconstruct" not in signatures and not {"encode", "decode"} <= signatures:
-        findings.skip("float layers", f"the float files hold {' and '.join(sorted(signatures))} only, not the whole model")
+        reason = f"the float files hold {' and '.join(sorted(signatures))} only, not the whole model"
+        findings.skip(Kind.LAYERS, Why.NOT_IN_FILES, "float layers", reason)
         return None
     files = {name: each for name, each in contents.items() if bundle.manifest["files"][name]["precision"] == "f32"}
     vectors = {**golden, "x": scaling.apply(golden["x"])}
     program, wrong = read_float_program(integer, files, bundle.manifest["kernels"], vectors, tolerances.float_max_abs)
     if program is None:
         text = "no float file holds constants that give the golden vectors of Keras"
-        findings.check("float program", False, "none", "golden vectors", text)
+        findings.check(Kind.FLOAT, False, "none", "golden vectors", text, detail="program")
         return None
     for name in files:
         texts = [each.text for each in wrong if each.file == name]
         text = "; ".join(texts) or "its biases are those of the float program"
-        findings.check(f"float constants {name}", not texts, len(texts), "== 0", f"{name}: {text}")
+        findings.check(Kind.FLOAT, not texts, len(texts), "== 0", f"{name}: {text}", file=name, detail="constants")
     return program
 
 
@@ -320,9 +314,11 @@ def _evidence(
     x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
     scaled = scaling.apply(x)
     if test is None:
-        findings.skip("quality", "no test samples given; the golden vectors serve parity only", absent="samples")
+        reason = "no test samples given; the golden vectors serve parity only"
+        findings.skip(Kind.QUALITY, Why.NO_SAMPLES, "quality", reason)
     elif len(test) > MAX_SAMPLES:
-        findings.skip(f"{len(test) - MAX_SAMPLES:,} test samples", f"the first {MAX_SAMPLES:,} are measured")
+        what, reason = f"{len(test) - MAX_SAMPLES:,} test samples", f"the first {MAX_SAMPLES:,} are measured"
+        findings.skip(Kind.SAMPLES, Why.LIMITED, what, reason)
     known = (golden["code.f32"], golden["y.f32"]) if test is None else None
     floats = best_floats(scaled, original, known, floating)
     reference = original.keras if original.uncompressed is None else original.uncompressed
@@ -343,7 +339,7 @@ def _sessions(
         if {name} | (companions & set(bundle.manifest["files"])) <= usable:
             by_signature[stated["format"]] |= dict.fromkeys(stated["signatures"], name)
         else:
-            findings.skip(f"running {name}", "it is damaged")
+            findings.skip(Kind.RUNS, Why.REFUSED, f"running {name}", "it is damaged")
     for name, runtime in RUNTIMES.items():
         files = by_signature[runtime.format]
         if not files or precision not in runtime.precisions:
@@ -351,11 +347,12 @@ def _sessions(
         try:
             session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
         except UnavailableError as error:
-            absent = name if isinstance(error, NotInstalledError) else ""
-            findings.skip(f"{name} on {precision}", str(error), absent=absent)
+            why = Why.NOT_INSTALLED if isinstance(error, NotInstalledError) else Why.UNAVAILABLE
+            findings.skip(Kind.OPENS, why, f"{name} on {precision}", str(error), runtime=name)
         except InputError as error:
             text = f"{' and '.join(sorted(set(files.values())))} in {name}: {error}"
-            findings.check(f"opens {precision} {runtime.format} {name}", False, "refused", "opens", text)
+            of = {"detail": f"{precision} {runtime.format}", "runtime": name}
+            findings.check(Kind.OPENS, False, "refused", "opens", text, **of)
         else:
             yield session, files, runtime.format
 
@@ -365,15 +362,14 @@ def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evide
     if not evidence.measures_quality:
         return
     if evidence.float_error is None:
-        findings.skip("quality against Keras float", "no Keras model given for these samples", absent="Keras model")
+        reason = "no Keras model given for these samples"
+        findings.skip(Kind.QUALITY, Why.NO_KERAS, "quality against Keras float", reason)
         return
-    reference = evidence.float_error
+    reference, most = evidence.float_error, tolerances.max_quality_loss
     for row in findings.quality:
-        if row["precision"] != "int8":
+        if row.precision is not Precision.INT8:
             continue
-        loss = row["error"] / reference - 1 if reference > 0 else float(row["error"] > 0)
-        limit = f"<= {tolerances.max_quality_loss:g}"
-        text = f"{row['file']} in {row['runtime']}: error {row['error']:.4g}, {loss:+.2%} against Keras float {reference:.4g}"
-        ok = loss <= tolerances.max_quality_loss
-        text = text if ok else "; ".join(filter(None, (text, row.get("fault", ""))))
-        findings.check(f"quality {row['file']} {row['runtime']}", ok, loss, limit, text)
+        loss = row.error / reference - 1 if reference > 0 else float(row.error > 0)
+        text = f"{row.file} in {row.runtime}: error {row.error:.4g}, {loss:+.2%} against Keras float {reference:.4g}"
+        text = text if loss <= most else "; ".join(filter(None, (text, row.fault)))
+        findings.check(Kind.QUALITY, loss <= most, loss, f"<= {most:g}", text, file=row.file, runtime=row.runtime)

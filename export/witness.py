@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..compress.config import Recipe
 from ..compress.files import write_atomic
 from .formats.contents import Contents, Port
-from .parity.comparison import Parity, compare
+from .parity.comparison import compare
+from .results import Fit, Kind, Maker, ModelFile, Parity, Precision, Quality, Stage
 from .runtimes.session import Session
 from .runtimes.table import RUNTIMES, of_role, usual
 from .stock import Autoencoder, stock_onnx, stock_onnx_int8, stock_tflite
@@ -25,52 +25,40 @@ def measure_stock(
     io: str,
     calibration: np.ndarray,
     test: np.ndarray,
-    errors: Callable[[np.ndarray], dict[str, Any]],
+    errors: Callable[[np.ndarray], tuple[float, Fit]],
     keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     recipe: Recipe,
     folder: Path,
-) -> dict[str, list[dict[str, Any]]]:
-    """Convert, run and measure; returns rows for `files`, `quality` and `parity` of metrics.json. The files stay in `folder`.
+) -> tuple[list[ModelFile], list[Quality], list[Parity]]:
+    """Convert, run and measure. The files stay in `folder`.
 
     `calibration` and `test` are float32 model inputs [n, inputs], `io` the dtype of x and y in our int8 files. `errors` says
     how far a `y` of the test samples, in model units, is from them.
     """
     written = _convert(model, calibration, recipe, "uint8" if io == "uint8" else "float32")
-    rows: dict[str, list[dict[str, Any]]] = {"files": [], "quality": [], "parity": []}
+    files, quality, parity = [], [], []
     floats = keras(test)
     for name, data in written.items():
         path = folder / name
         write_atomic(path, data)
         contents = read_model(path)
-        precision = path.suffixes[-2].removeprefix(".")
-        copies, note = kernel_copies(contents, list(pairwise(model.config.widths)))
-        rows["files"].append(
-            {
-                "file": name,
-                "bytes": contents.size,
-                "format": contents.format,
-                "precision": precision,
-                "maker": "stock",
-                "kernel_copies": copies,
-                "note": note,
-            }
-        )
+        precision = Precision(path.suffixes[-2].removeprefix("."))
+        copies = kernel_copies(contents, list(pairwise(model.config.widths)))
+        files.append(ModelFile(name, contents.size, contents.format, precision, Maker.STOCK, *copies))
         session = _open(path, usual(contents.format))
         outputs = _reconstruct(session, contents, test)
-        identity = {"file": name, "runtime": session.runtime, "provider": session.provider}
-        found = errors(_port(contents, "y").dequantize(outputs["y"]))
-        rows["quality"].append({"row": f"stock {name}", "stage": "stock", "precision": precision, **identity, **found})
-        parity: list[Parity] = []
-        if precision == "f32":
-            parity = [
-                compare(f"float {key}", floats[i], outputs[key], reference="keras") for i, key in enumerate(("code", "y"))
-            ]
-        elif contents.format == "tflite" and outputs["code"].dtype == np.uint8:
-            (witness,) = of_role("tflite", "witness")
-            reference = _reconstruct(_open(path, witness), contents, test)
-            parity = [compare(f"codes against {witness}", reference["code"], outputs["code"], reference=witness)]
-        rows["parity"] += [identity | row.to_json() for row in parity]
-    return rows
+        of = {"file": name, "runtime": session.runtime, "provider": session.provider}
+        error, fit = errors(_port(contents, "y").dequantize(outputs["y"]))
+        quality.append(Quality(f"stock {name}", Stage.STOCK, error, fit, precision, **of))
+        of["signature"] = "reconstruct"
+        if precision is Precision.F32:
+            for key, values in zip(("code", "y"), floats, strict=True):
+                parity.append(compare(Kind.FLOAT, key, values, outputs[key], reference="keras", **of))
+        elif outputs["code"].dtype == np.uint8:
+            for witness in of_role(contents.format, "witness"):
+                reference = _reconstruct(_open(path, witness), contents, test)
+                parity.append(compare(Kind.WITNESS, "code", reference["code"], outputs["code"], reference=witness, **of))
+    return files, quality, parity
 
 
 def _convert(model: Autoencoder, calibration: np.ndarray, recipe: Recipe, io_dtype: str) -> dict[str, bytes]:
@@ -102,8 +90,8 @@ def _reconstruct(session: Session, contents: Contents, test: np.ndarray) -> dict
     return session.run("reconstruct", test if port.scale is None else port.quantize(test))
 
 
-def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, str]:
-    """How often each kernel is stored, and for int8 copies how far they still agree; (None, "") where it cannot be known.
+def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, float | None]:
+    """How often each kernel is stored, and for int8 copies the fraction in which they still agree; Nones where it cannot be known.
 
     `kernels` are the [inputs, units] of every layer. A converter's names tell nothing, so shapes have to: the matrices of a
     kernel's shape, in either orientation, are shared evenly among the kernels that have it. A kernel with an axis of 1 looks
@@ -120,8 +108,8 @@ def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tup
             total += sum(values.size for values in matrices[1:])
     (copies, left), *others = counts or {(0, 0)}
     if others or left or copies == 0:
-        return None, ""
-    return copies, f"the copies agree in {equal / total:.1%} of their integers" if total else ""
+        return None, None
+    return copies, equal / total if total else None
 
 
 def _agreeing(first: np.ndarray, second: np.ndarray) -> int:

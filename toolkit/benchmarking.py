@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tiedae.compress.data import Samples, Scaling
@@ -12,6 +11,7 @@ from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.recording import record
 from tiedae.export.bundle import Bundle
+from tiedae.export.results import Bench
 
 from .originals import find_archives, load_test, read_manifest
 
@@ -21,7 +21,7 @@ SAMPLES = 256
 
 def bench(
     path: Path, *, model: Path | None, data: str | None, announce: Callable[[str], None], plan: Plan | None = None
-) -> dict[str, Any]:
+) -> Bench:
     """Measure a bundle and record the rows in its metrics.json under `bench`; returns them.
 
     `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says; the golden
@@ -36,7 +36,7 @@ def bench(
     archive = None if model is None else find_archives(model, manifest["model"]["widths"])[-1]
     measured = bench_bundle(bundle, real, stock=path.resolve().parent / "stock", keras=archive, plan=plan, announce=announce)
     try:
-        record(path, "bench", measured)
+        record(path, measured)
     except (FormatError, InputError, OSError) as error:
         announce(f"not recorded in the bundle: {error}")
     return measured

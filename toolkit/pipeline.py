@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tiedae.calibration.artefact import Calibration, read_calibration, write_calibration
@@ -27,6 +27,8 @@ from tiedae.calibration.representative import representative
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
+from tiedae.export.results import FILE as METRICS
+from tiedae.export.results import Metrics, read_metrics
 from tiedae.export.targets import decoder_layout, require_targets
 
 from .claims import Marker, alone_in, read_json, write_json
@@ -54,7 +56,7 @@ class RunResult:
     """What a run leaves: the bundle, its metrics, and the rows of the table that a person reads."""
 
     bundle: Path
-    metrics: dict[str, Any]
+    metrics: Metrics
 
     @property
     def table_rows(self) -> list[tuple[str, ...]]:
@@ -87,7 +89,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
         else:
             with resources():
                 run.build(bundle)
-    return RunResult(bundle, read_json(bundle / "metrics.json"))
+    return RunResult(bundle, read_metrics(bundle / METRICS))
 
 
 def _calibration(recipe: Recipe, splits: Splits, base: Path) -> Calibration | None:

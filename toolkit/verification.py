@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from msgspec.structs import replace
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import InputError, RecipeError
-from tiedae.export.parity.baseline import read_baseline, require_comparable, require_share, with_baseline
-from tiedae.export.parity.keras_device import Device, keras_device
+from tiedae.compress.records import decode
+from tiedae.export.parity.baseline import require_comparable, require_fraction, with_baseline
+from tiedae.export.parity.keras_device import keras_device, skipped
+from tiedae.export.results import Device, Metrics, Model, Source, read_metrics
 from tiedae.export.verify import verify_bundle
 
 from .originals import find_archives, load_test, read_manifest, recipe_of
@@ -26,17 +29,18 @@ def verify(
     baseline: Path | None = None,
     allow: float = 0.01,
     announce: Callable[[str], None],
-) -> dict[str, Any]:
+) -> Metrics:
     """The metrics of a bundle, as `verify_bundle` gives them; its golden vectors stand in for a model or data not given.
 
     `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says. `tolerances`
     are KEY=VALUE and replace those of the recipe. With `baseline`, a file of earlier metrics, what got worse by more than the
-    share `allow` is a failed check as well. Raises InputError where one of them is wrong.
+    fraction `allow` is a failed check as well. Raises InputError where one of them is wrong.
     """
-    require_share(allow)
+    require_fraction(allow)
     manifest = read_manifest(path)
     limits = parse_tolerances(tolerances, recipe_of(path, manifest).verify)
-    before = None if baseline is None else _read_baseline(baseline, manifest)
+    model_of = decode(Model, manifest["model"], path)
+    before = None if baseline is None else _read_baseline(baseline, manifest["name"], model_of)
     test = None if data is None else load_test(path, manifest, data)
     original = None if model is None else _original(model, manifest["model"]["widths"])
     metrics = verify_bundle(
@@ -46,11 +50,9 @@ def verify(
         tolerances=limits,
         announce=announce,
     )
-    metrics["model"] = manifest["model"]
-    if test is not None:
-        metrics["samples"] = {"source": str(data), "sha256": test.sha256}
+    metrics = replace(metrics, model=model_of, samples=None if test is None else Source(str(data), test.sha256))
     if original is not None:
-        metrics |= {"keras": original.device.to_json(), "skipped": metrics["skipped"] + original.device.skipped()}
+        metrics = replace(metrics, keras=original.device, skipped=metrics.skipped + skipped(original.device))
     return metrics if before is None else with_baseline(metrics, before, name=str(baseline), allow=allow)
 
 
@@ -81,10 +83,10 @@ def parse_tolerances(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig
 _KINDS: Mapping[type, str] = {int: "an integer", float: "a finite number"}
 
 
-def _read_baseline(path: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    before = read_baseline(path)
+def _read_baseline(path: Path, name: str, model: Model) -> Metrics:
+    before = read_metrics(path)
     try:
-        require_comparable(manifest, before)
+        require_comparable(name, model, before)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return before

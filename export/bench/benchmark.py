@@ -1,7 +1,7 @@
 """`tiedae bench`: latency, throughput, memory, start-up and bytes of a bundle beside the stock converters' files and Keras.
 
-Everything ends as rows of one dictionary. A ratio is given only between subjects of equal ports (`ports`: the dtypes on the way
-in and out), precision and runtime; where there is no such pair, `note` says why.
+Everything ends as rows of `results.Bench`. A ratio is given only between subjects of equal dtypes on the way in
+and out (`dtypes`), precision and runtime; where there is no such pair, `note` says why.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from ...compress.records import plain
 from ..bundle import Bundle
 from ..machine import cores, describe_machine, installed_versions
 from ..program import SIGNATURES
+from ..results import WAYS, Bench, Latency, Maker, Memory, Size, Startup, Way
 from ..runtimes.table import RUNTIMES, usual
 from .footprint import Footprint, Load, Run, footprints
 from .latency import ROUNDS, Group, Measured, Timed, ratio, time_groups
 from .openers import OPENERS
-from .subjects import ALONE, KERAS, OURS, STOCK, VARIANTS, Subject, find_subjects
+from .subjects import ALONE, VARIANTS, Subject, find_subjects
 
 Announce = Callable[[str], None]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,35 +56,29 @@ def bench_bundle(
     keras: Path | None = None,
     plan: Plan | None = None,
     announce: Announce = lambda _text: None,
-) -> dict[str, Any]:
-    """Measure a bundle; returns `latency`, `memory`, `startup`, `sizes`, `machine` and `skipped`.
+) -> Bench:
+    """Measure a bundle.
 
     `real` has samples in model units: `x` float32 [n, inputs] and `code` float32 [n, units]; they are repeated to fill a batch.
     `stock` is the folder of the stock converters' files, `keras` the archive of the float model. Raises FormatError for a
     damaged bundle, UnavailableError where a measuring process fails.
     """
     plan, machine = plan or Plan(), describe_machine()
-    if machine["warning"]:
-        announce(machine["warning"])
+    if machine.warning:
+        announce(machine.warning)
     with tempfile.TemporaryDirectory(prefix="tiedae-bench.") as temporary:
         folder = Path(temporary)
         cast = find_subjects(bundle, stock, keras, folder)
         inputs = _inputs(cast.subjects, real, max(plan.batches, default=1), folder)
-        latency = list(_latency(cast.subjects, inputs, plan, announce))
+        latency = tuple(_latency(cast.subjects, inputs, plan, announce))
         taken = list(_footprints(cast.subjects, inputs, plan, announce))
         sizes = _sizes(cast.subjects)
-    for device in {RUNTIMES[each.runtime].device for each in cast.subjects if each.maker != KERAS} - {"CPU"}:
+    for device in {RUNTIMES[each.runtime].device for each in cast.subjects if each.maker is not Maker.KERAS} - {"CPU"}:
         cast.skip(f"memory and start-up on {device}", "the resident set does not show the memory of the device")
     if cores() == 1:
         cast.skip("latency with all threads", "there is one core")
-    return {
-        "latency": latency,
-        "memory": _memory_rows(taken),
-        "startup": _startup_rows(taken),
-        "sizes": sizes,
-        "machine": machine | {"versions": installed_versions()},
-        "skipped": cast.skipped,
-    }
+    memory, startup = _memory_rows(taken), _startup_rows(taken)
+    return Bench(latency, memory, startup, sizes, machine, installed_versions(), tuple(cast.skipped))
 
 
 def _inputs(
@@ -99,7 +95,7 @@ def _inputs(
 
 def _latency(
     subjects: Sequence[Subject], inputs: Mapping[tuple[str, str], Path], plan: Plan, announce: Announce
-) -> Iterator[Row]:
+) -> Iterator[Latency]:
     timed = [subject for subject in subjects if subject.variant != ALONE]
     for threads in dict.fromkeys(each or cores() for each in plan.threads):
         groups = []
@@ -109,7 +105,7 @@ def _latency(
                 for s in timed
                 if signature in s.files
             )
-            ways = [("invoke", batch) for batch in plan.batches] + [("call", batch) for batch in plan.call_batches]
+            ways = [(Way.INVOKE, batch) for batch in plan.batches] + [(Way.CALL, batch) for batch in plan.call_batches]
             groups += [Group(those, batch, way) for way, batch in ways if those]
         for measured in time_groups(groups, threads=threads, seconds=plan.seconds, rounds=plan.rounds):
             group = measured.group
@@ -117,61 +113,55 @@ def _latency(
             yield from _latency_rows(measured, {subject.name: subject for subject in timed}, threads)
 
 
-def _latency_rows(measured: Measured, subjects: Mapping[str, Subject], threads: int) -> Iterator[Row]:
-    signature = measured.group.subjects[0].signature
+def _latency_rows(measured: Measured, subjects: Mapping[str, Subject], threads: int) -> Iterator[Latency]:
+    signature, batch = measured.group.subjects[0].signature, measured.group.batch
     present = [subjects[name] for name in measured.timings]
     for subject in present:
         timing = measured.timings[subject.name]
-        baseline, note = _baseline(subject, present, signature)
-        row = _identity(subject) | {
-            "file": subject.files[signature].name,
-            "provider": measured.providers[subject.name] or subject.provider,
-            "signature": signature,
-            "way": measured.group.way,
-            "batch": measured.group.batch,
-            "threads": threads,
-            "ports": subject.port_text(signature),
-            "median_us": timing.median_us,
-            "p95_us": timing.p95_us,
-            "rounds": len(timing.samples),
-            "calls_per_sample": timing.inner,
-            "throughput": measured.group.batch / timing.median_us * 1e6,
-            "ratio": None,
-            "ratio_low": None,
-            "ratio_high": None,
-            "against": baseline,
-            "note": note,
-        }
-        if baseline:
-            found = ratio(timing, measured.timings[baseline])
-            row |= {"ratio": found.value, "ratio_low": found.low, "ratio_high": found.high}
-        yield row
+        against, note = _baseline(subject, present, signature)
+        yield Latency(
+            **_identity(subject, measured.providers[subject.name]),
+            file=subject.files[signature].name,
+            signature=signature,
+            way=measured.group.way,
+            batch=batch,
+            threads=threads,
+            dtypes=subject.dtypes(signature),
+            median_us=timing.median_us,
+            p95_us=timing.p95_us,
+            rounds=len(timing.samples),
+            calls_per_sample=timing.inner,
+            throughput=batch / timing.median_us * 1e6,
+            against=against,
+            ratio=ratio(timing, measured.timings[against]) if against else None,
+            note=note,
+        )
 
 
 def _baseline(subject: Subject, present: Sequence[Subject], signature: str) -> tuple[str | None, str]:
     """(the subject that this one is compared with, why there is none): ours with stock of its kind, Keras with ours."""
-    if subject.maker == STOCK:
+    if subject.maker is Maker.STOCK:
         return None, VARIANTS.get(subject.variant, "")
-    maker, form = (STOCK, subject.format) if subject.maker == OURS else (OURS, "tflite")
-    runtime = subject.runtime if subject.maker == OURS else usual(form)
+    maker, form = (Maker.STOCK, subject.format) if subject.maker is Maker.TIEDAE else (Maker.TIEDAE, "tflite")
+    runtime = subject.runtime if subject.maker is Maker.TIEDAE else usual(form)
     wanted = (maker, form, subject.precision, runtime)
     peers = [each for each in present if (each.maker, each.format, each.precision, each.runtime) == wanted]
-    equal = [each for each in peers if each.port_text(signature) == subject.port_text(signature)]
+    equal = [each for each in peers if each.dtypes(signature) == subject.dtypes(signature)]
     if equal:
         return equal[0].name, ""
     if not peers:
         return None, "no file to compare with"
-    return None, f"not compared: the ports of {peers[0].name} are {peers[0].port_text(signature)}"
+    return None, f"not compared: the inputs and outputs of {peers[0].name} are {peers[0].dtypes(signature)}"
 
 
-def _identity(subject: Subject) -> Row:
+def _identity(subject: Subject, provider: str = "") -> dict[str, Any]:
     return {
         "subject": subject.name,
         "maker": subject.maker,
         "format": subject.format,
         "precision": subject.precision,
         "runtime": subject.runtime,
-        "provider": subject.provider,
+        "provider": provider or subject.provider,
     }
 
 
@@ -189,7 +179,7 @@ def _footprints(
 
 
 def _choices(subject: Subject) -> list[tuple[str, ...]]:
-    """The choices of signatures whose memory is told: each alone, all of a .tflite file, and encoder with decoder."""
+    """The choices of signatures whose memory is measured: each alone, all of a .tflite file, and encoder with decoder."""
     if not OPENERS[subject.runtime].resident or subject.variant not in ("", ALONE):
         return []
     every = tuple(sorted(subject.files, key=lambda signature: signature != "reconstruct"))
@@ -199,171 +189,154 @@ def _choices(subject: Subject) -> list[tuple[str, ...]]:
     return [choice for choice in dict.fromkeys(choices) if choice]
 
 
-def _memory_rows(taken: Sequence[tuple[Subject, Load, Footprint]]) -> list[Row]:
-    rows = []
-    for subject, load, each in taken:
-        rows.append(
-            _identity(subject)
-            | {
-                "file": ", ".join(sorted({Path(run.path).name for run in load.runs})),
-                "signatures": [run.signature for run in load.runs],
-                "resident_bytes": each.memory,
-                "processes": each.processes,
-                "ratio": None,
-                "against": None,
-                "note": VARIANTS.get(subject.variant, ""),
-            }
+def _memory_rows(taken: Sequence[tuple[Subject, Load, Footprint]]) -> tuple[Memory, ...]:
+    rows = [
+        Memory(
+            **_identity(subject),
+            file=", ".join(sorted({Path(run.path).name for run in load.runs})),
+            signatures=tuple(run.signature for run in load.runs),
+            resident_bytes=each.memory,
+            processes=each.processes,
+            note=VARIANTS.get(subject.variant, ""),
         )
-    for row in rows:
-        peer = next((other for other in rows if row["maker"] == OURS and _same_choice(row, other)), None)
-        if peer and row["resident_bytes"] and peer["resident_bytes"]:
-            row |= {"ratio": row["resident_bytes"] / peer["resident_bytes"], "against": peer["subject"]}
-    return rows
+        for subject, load, each in taken
+    ]
+
+    def against_stock(row: Memory) -> Memory:
+        peer = next((other for other in rows if row.maker is Maker.TIEDAE and _same_choice(row, other)), None)
+        if peer is None or not row.resident_bytes or not peer.resident_bytes:
+            return row
+        return replace(row, ratio=row.resident_bytes / peer.resident_bytes, against=peer.subject)
+
+    return tuple(map(against_stock, rows))
 
 
-def _same_choice(row: Row, other: Row) -> bool:
+def _same_choice(row: Memory, other: Memory) -> bool:
     keys = ("format", "precision", "runtime", "signatures")
-    return other["maker"] == STOCK and all(row[key] == other[key] for key in keys)
+    return other.maker is Maker.STOCK and all(getattr(row, key) == getattr(other, key) for key in keys)
 
 
-def _startup_rows(taken: Sequence[tuple[Subject, Load, Footprint]]) -> list[Row]:
+def _startup_rows(taken: Sequence[tuple[Subject, Load, Footprint]]) -> tuple[Startup, ...]:
     """One row per subject and signature that came first."""
-    rows: dict[tuple[str, str], Row] = {}
+    rows: dict[tuple[str, str], Startup] = {}
     for subject, load, each in taken:
-        row = _identity(subject) | {
-            "file": Path(load.runs[0].path).name,
-            "signatures": [load.runs[0].signature],
-            "startup_ms": each.startup_ms,
-            "import_ms": each.import_ms,
-            "processes": each.processes,
-        }
-        rows.setdefault((subject.name, load.runs[0].signature), row)
-    return list(rows.values())
+        first, times = load.runs[0], {"startup_ms": each.startup_ms, "import_ms": each.import_ms}
+        of = {"file": Path(first.path).name, "signature": first.signature, "processes": each.processes}
+        rows.setdefault((subject.name, first.signature), Startup(**_identity(subject), **of, **times))
+    return tuple(rows.values())
 
 
-def _sizes(subjects: Sequence[Subject]) -> list[Row]:
+def _sizes(subjects: Sequence[Subject]) -> tuple[Size, ...]:
     """Bytes of every file, as it is and by gzip; what an encoder and a decoder share is a file of its own."""
-    rows: dict[Path, Row] = {}
+    rows: dict[Path, Size] = {}
     for subject in subjects:
-        if subject.maker == KERAS or subject.variant not in ("", ALONE):
+        if subject.maker is Maker.KERAS or subject.variant not in ("", ALONE):
             continue
         for path in dict.fromkeys(subject.files.values()):
             signatures = [signature for signature, file in subject.files.items() if file == path]
             rows.setdefault(path, _size(path, subject, signatures))
             for kernels in path.parent.glob(f"*.{subject.precision}.kernels.bin") if subject.format == "onnx" else ():
                 rows.setdefault(kernels, _size(kernels, subject, []))
-    sized = list(rows.values())
-    for row in sized:
-        peers = [r for r in sized if r["maker"] == STOCK and (r["format"], r["precision"]) == (row["format"], row["precision"])]
-        if peers and row["maker"] == OURS and "reconstruct" in row["signatures"]:
-            row |= {key: row[name] / peers[0][name] for key, name in {"ratio": "bytes", "gzip_ratio": "gzip_bytes"}.items()}
-            row["against"] = peers[0]["file"]
-    return sized
+
+    def against_stock(row: Size) -> Size:
+        kind = (Maker.STOCK, row.format, row.precision)
+        peers = [each for each in rows.values() if (each.maker, each.format, each.precision) == kind]
+        if not peers or row.maker is not Maker.TIEDAE or "reconstruct" not in row.signatures:
+            return row
+        ratios = {"ratio": row.bytes / peers[0].bytes, "gzip_ratio": row.gzip_bytes / peers[0].gzip_bytes}
+        return replace(row, against=peers[0].file, **ratios)
+
+    return tuple(map(against_stock, rows.values()))
 
 
-def _size(path: Path, subject: Subject, signatures: Sequence[str]) -> Row:
+def _size(path: Path, subject: Subject, signatures: Sequence[str]) -> Size:
     data = path.read_bytes()
-    return {
-        "file": path.name,
-        "maker": subject.maker,
-        "format": subject.format,
-        "precision": subject.precision,
-        "signatures": list(signatures),
-        "bytes": len(data),
-        "gzip_bytes": len(gzip.compress(data, compresslevel=9, mtime=0)),
-        "ratio": None,
-        "gzip_ratio": None,
-        "against": None,
-    }
+    of = (path.name, subject.maker, subject.format, subject.precision, tuple(signatures))
+    return Size(*of, len(data), len(gzip.compress(data, compresslevel=9, mtime=0)))
 
 
 def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def verdict(measured: Mapping[str, Any]) -> list[str]:
+def verdict(measured: Bench) -> list[str]:
     """One line per file of ours and runtime: latency of reconstruct (else what there is) at batch 1, and the stock file's."""
-    rows = [row for row in measured["latency"] if row["maker"] == OURS and (row["way"], row["threads"]) == ("invoke", 1)]
-    first = [row for row in rows if row["signature"] == rows[0]["signature"] and row["batch"] == rows[0]["batch"]]
-    return [f"{row['file']} in {row['runtime']}: {_latency_text(row)}" for row in first]
+    rows = [row for row in measured.latency if (row.maker, row.way, row.threads) == (Maker.TIEDAE, Way.INVOKE, 1)]
+    first = [row for row in rows if (row.signature, row.batch) == (rows[0].signature, rows[0].batch)]
+    return [f"{row.file} in {row.runtime}: {_latency_text(row)}" for row in first]
 
 
-def _latency_text(row: Row) -> str:
-    text = f"{row['median_us']:.1f} µs for {row['signature']} at batch {row['batch']}"
-    if not row["ratio"]:
-        return f"{text}; {row['note'] or 'nothing to compare with'}"
-    return f"{text}, {row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}] times {row['against']}"
+def _latency_text(row: Latency) -> str:
+    text = f"{row.median_us:.1f} µs for {row.signature} at batch {row.batch}"
+    if row.ratio is None:
+        return f"{text}; {row.note or 'nothing to compare with'}"
+    return f"{text}, {row.ratio.text} times {row.against}"
 
 
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 
 
-def tables(measured: Mapping[str, Any]) -> list[Table]:
+def tables(measured: Bench) -> list[Table]:
     """(title, header, rows) of what `bench_bundle` measured, as a person reads it."""
+    machine = plain(measured.machine)
+    keys = ("cpu", "cores", "governor", "system", "load_average", "warning")
     found = [
-        ("Files", ("file", "bytes", "gzip", "against stock", "gzip"), [_size_cells(row) for row in measured["sizes"]]),
-        *_latency_tables(measured["latency"]),
-        *_throughput_tables(measured["latency"]),
+        ("Files", ("file", "bytes", "gzip", "against stock", "gzip"), [_size_cells(row) for row in measured.sizes]),
+        *_latency_tables(measured.latency),
+        *_throughput_tables(measured.latency),
         (
             "Resident memory, MiB: from the imported runtime to every signature run once",
             ("subject", "signatures", "MiB", "against stock"),
-            [_memory_cells(row) for row in measured["memory"]],
+            [_memory_cells(row) for row in measured.memory],
         ),
         (
             "Start-up, ms: from opening the file to the first result",
             ("subject", "first signature", "ms", "import of the runtime"),
-            [
-                (r["subject"], r["signatures"][0], f"{r['startup_ms']:.3g}", f"{r['import_ms']:.0f}")
-                for r in measured["startup"]
-            ],
+            [(r.subject, r.signature, f"{r.startup_ms:.3g}", f"{r.import_ms:.0f}") for r in measured.startup],
         ),
-        ("Not measured", ("what", "why"), [(each["what"], each["reason"]) for each in measured["skipped"]]),
+        ("Not measured", ("what", "why"), [(each.what, each.reason) for each in measured.skipped]),
+        ("Machine", ("", ""), [(key, str(machine[key])) for key in keys if machine[key]]),
     ]
-    machine = measured["machine"]
-    keys = ("cpu", "cores", "governor", "system", "load_average", "warning")
-    found.append(("Machine", ("", ""), [(key, str(machine[key])) for key in keys if machine[key]]))
     return [table for table in found if table[2]]
 
 
-def _latency_tables(latency: Sequence[Row]) -> Iterator[Table]:
+def _latency_tables(latency: Sequence[Latency]) -> Iterator[Table]:
     """One per signature and way, at the smallest batch and one thread."""
-    for signature in dict.fromkeys(row["signature"] for row in latency):
-        for way, text in {"invoke": "the runtime's own call", "call": "a call from Python, numpy to numpy"}.items():
-            rows = [row for row in latency if (row["signature"], row["way"], row["threads"]) == (signature, way, 1)]
-            smallest = [row for row in rows if row["batch"] == min(each["batch"] for each in rows)]
+    for signature in dict.fromkeys(row.signature for row in latency):
+        for way, text in WAYS.items():
+            rows = [row for row in latency if (row.signature, row.way, row.threads) == (signature, way, 1)]
+            smallest = [row for row in rows if row.batch == min(each.batch for each in rows)]
             if smallest:
-                title = f"Latency of {signature}, batch {smallest[0]['batch']}, 1 thread, µs: {text}"
-                header = ("subject", "ports", "median", "p95", "ratio to stock, 95 %")
+                title = f"Latency of {signature}, batch {smallest[0].batch}, 1 thread, µs: {text}"
+                header = ("subject", "inputs and outputs", "median", "p95", "ratio to stock, 95 %")
                 yield title, header, [_latency_cells(row) for row in smallest]
 
 
-def _latency_cells(row: Row) -> tuple[str, ...]:
-    note = row["note"] if row["maker"] == OURS else ""
-    interval = f"{row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]" if row["ratio"] else note
-    if row["ratio"] and row["maker"] == KERAS:
-        interval += f", to {row['against']}"
-    return row["subject"], row["ports"], f"{row['median_us']:.1f}", f"{row['p95_us']:.1f}", interval
+def _latency_cells(row: Latency) -> tuple[str, ...]:
+    interval = row.ratio.text if row.ratio else row.note if row.maker is Maker.TIEDAE else ""
+    if row.ratio and row.maker is Maker.KERAS:
+        interval += f", to {row.against}"
+    return row.subject, row.dtypes, f"{row.median_us:.1f}", f"{row.p95_us:.1f}", interval
 
 
-def _throughput_tables(latency: Sequence[Row]) -> Iterator[Table]:
+def _throughput_tables(latency: Sequence[Latency]) -> Iterator[Table]:
     """One per signature: samples per second by batch and threads."""
-    for signature in dict.fromkeys(row["signature"] for row in latency):
-        rows = [row for row in latency if row["signature"] == signature and row["way"] == "invoke"]
-        columns = sorted({(row["threads"], row["batch"]) for row in rows})
-        cells = {(row["subject"], row["threads"], row["batch"]): f"{row['throughput']:,.0f}" for row in rows}
+    for signature in dict.fromkeys(row.signature for row in latency):
+        rows = [row for row in latency if (row.signature, row.way) == (signature, Way.INVOKE)]
+        columns = sorted({(row.threads, row.batch) for row in rows})
+        cells = {(row.subject, row.threads, row.batch): f"{row.throughput:,.0f}" for row in rows}
         header = tuple(f"batch {batch}, {_threads(threads)}" for threads, batch in columns)
         body = [
             (subject, *(cells.get((subject, *column), "") for column in columns))
-            for subject in dict.fromkeys(row["subject"] for row in rows)
+            for subject in dict.fromkeys(row.subject for row in rows)
         ]
         yield f"Throughput of {signature}, samples/s", ("subject", *header), body
 
 
-def _size_cells(row: Row) -> tuple[str, ...]:
-    ratios = [f"{row[key]:.3f}" if row[key] else "" for key in ("ratio", "gzip_ratio")]
-    return row["file"], f"{row['bytes']:,}", f"{row['gzip_bytes']:,}", *ratios
+def _size_cells(row: Size) -> tuple[str, ...]:
+    return row.file, f"{row.bytes:,}", f"{row.gzip_bytes:,}", *(f"{r:.3f}" if r else "" for r in (row.ratio, row.gzip_ratio))
 
 
-def _memory_cells(row: Row) -> tuple[str, ...]:
-    memory = "not told" if row["resident_bytes"] is None else f"{row['resident_bytes'] / 2**20:.2f}"
-    return row["subject"], ", ".join(row["signatures"]), memory, f"{row['ratio']:.3f}" if row["ratio"] else ""
+def _memory_cells(row: Memory) -> tuple[str, ...]:
+    memory = "not reported" if row.resident_bytes is None else f"{row.resident_bytes / 2**20:.2f}"
+    return row.subject, ", ".join(row.signatures), memory, f"{row.ratio:.3f}" if row.ratio else ""

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..results import Ratio, Way
 from .children import lines_of
 
 SAMPLE_NS = 200_000
@@ -48,15 +49,6 @@ class Timing:
     def p95_us(self) -> float:
         """95th percentile of the samples: of single calls only where `inner` is 1."""
         return float(np.percentile(self.samples, 95)) / 1e3
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of medians with its bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def ratio(subject: Timing, baseline: Timing, *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0) -> Ratio:
@@ -148,7 +140,7 @@ class Group:
 
     subjects: tuple[Timed, ...]
     batch: int
-    way: str
+    way: Way
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from msgspec.structs import replace
 
 from ...compress.errors import FormatError, InputError
 from .. import manifest as manifests
 from ..bundle import Bundle, describe_files, write_files
-from ..report.rendering import METRICS, render_bundle
+from ..report.rendering import render_bundle
+from ..results import FILE as METRICS
+from ..results import Bench, read_metrics, to_json
 
 STAGING = ".bench."
 """How the folder begins, inside the bundle, in which the new files are made."""
 
 
-def record(path: Path, key: str, measured: Mapping[str, Any]) -> list[Path]:
-    """Write `measured` into a bundle's metrics.json under `key` and render its pages anew; returns the files written.
+def record(path: Path, measured: Bench) -> list[Path]:
+    """Write `measured` into a bundle's metrics.json and render its pages anew; returns the files written.
 
     The rest of the metrics stays. Everything is made in a folder of its own before the first file is replaced. Raises
     FormatError where a file of the bundle is missing or not what the manifest states, InputError where it cannot be written to;
@@ -41,8 +43,8 @@ def record(path: Path, key: str, measured: Mapping[str, Any]) -> list[Path]:
         for name in (*bundle.manifest["files"], manifests.FILE):
             (staged / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(path / name, staged / name)
-        metrics = json.loads((staged / METRICS).read_bytes()) | {key: measured}
-        write_files(staged, {METRICS: manifests.dump(metrics)})
+        metrics = replace(read_metrics(staged / METRICS), bench=measured)
+        write_files(staged, {METRICS: to_json(metrics).encode()})
         manifest = {**bundle.manifest, "files": bundle.manifest["files"] | describe_files(staged, [METRICS])}
         write_files(staged, {manifests.FILE: manifests.dump(manifest)})
         pages = [page.name for page in render_bundle(staged)]

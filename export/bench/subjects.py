@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from ...compress.errors import FormatError, UnavailableError
-from ..bundle import PRECISIONS, Bundle
+from ..bundle import Bundle
 from ..formats.contents import Contents, Port
 from ..formats.tflite_writer import to_tflite
 from ..program import SIGNATURES
+from ..results import Kind, Maker, Precision, Skipped, Why
 from ..runtimes.table import RUNTIMES
 from ..targets import read_model
 from .openers import KERAS as KERAS_WAYS
@@ -27,7 +28,6 @@ STOCK_MAKERS = {
     ("onnx", "f32"): "tf2onnx",
     ("onnx", "int8"): "ORT quantizer",
 }
-OURS, STOCK, KERAS = "tiedae", "stock", "keras"
 ALONE, OUR_PORTS = "reconstruct alone", "our ports"
 VARIANTS: Mapping[str, str] = {
     ALONE: "written from the bundle's program for this measurement, with one signature",
@@ -47,17 +47,17 @@ class Subject:
     """
 
     name: str
-    maker: str
+    maker: Maker
     format: str
-    precision: str
+    precision: Precision
     runtime: str
     provider: str
     files: Mapping[str, Path]
     ports: Ports = field(repr=False)
     variant: str = ""
 
-    def port_text(self, signature: str) -> str:
-        """The dtypes of a signature's ports, such as `uint8 → uint8, uint8`."""
+    def dtypes(self, signature: str) -> str:
+        """The dtypes of a signature's inputs and outputs, such as `uint8 → uint8, uint8`."""
         inputs, outputs = self.ports[signature]
         return f"{', '.join(port.dtype for port in inputs)} → {', '.join(port.dtype for port in outputs)}"
 
@@ -75,10 +75,10 @@ class Cast:
     """All subjects, and why others are not among them."""
 
     subjects: list[Subject] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
 
     def skip(self, what: str, reason: str) -> None:
-        row = {"what": what, "reason": reason}
+        row = Skipped(Kind.BENCH, Why.UNAVAILABLE, what, reason)
         if row not in self.skipped:
             self.skipped.append(row)
 
@@ -91,15 +91,15 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
     """
     cast, name = Cast(), bundle.manifest["name"]
     contents = {each: read_model(bundle.path / each) for each in bundle.models}
-    for precision in PRECISIONS:
+    for precision in Precision:
         for form in ("tflite", "onnx"):
             ours = _by_signature(bundle, contents, form, precision)
             if not ours:
-                cast.skip(f"{OURS} {precision} {form}", "not in this bundle")
+                cast.skip(f"{Maker.TIEDAE} {precision} {form}", "not in this bundle")
                 continue
             ports = {signature: _ports(contents[file], signature) for signature, file in ours.items()}
             paths = {signature: bundle.path / file for signature, file in ours.items()}
-            _add(cast, OURS, form, precision, paths, ports)
+            _add(cast, Maker.TIEDAE, form, precision, paths, ports)
             _add_stock(cast, stock / f"{name}.stock.{precision}.{form}", form, precision, ports, folder)
     _add_single(cast, bundle, contents, folder)
     _add_keras(cast, keras, bundle.manifest["model"]["widths"])
@@ -121,9 +121,9 @@ def _ports(contents: Contents, signature: str) -> tuple[tuple[Port, ...], tuple[
     return each.inputs, each.outputs
 
 
-def _add(cast: Cast, maker: str, form: str, precision: str, files: Mapping[str, Path], ports: Ports, variant: str = "") -> None:
+def _add(cast: Cast, maker: Maker, form: str, precision: Precision, files: Mapping[str, Path], ports: Ports, variant: str = "") -> None:
     """A subject for every runtime that users of the format have."""
-    label = OURS if maker == OURS else STOCK_MAKERS[form, precision]
+    label = Maker.TIEDAE if maker == Maker.TIEDAE else STOCK_MAKERS[form, precision]
     for runtime, row in RUNTIMES.items():
         if row.format != form or not row.module:
             continue
@@ -140,7 +140,7 @@ def _add(cast: Cast, maker: str, form: str, precision: str, files: Mapping[str, 
         cast.subjects.append(Subject(name, maker, form, precision, runtime, provider, files, ports, variant))
 
 
-def _add_stock(cast: Cast, path: Path, form: str, precision: str, ours: Ports, folder: Path) -> None:
+def _add_stock(cast: Cast, path: Path, form: str, precision: Precision, ours: Ports, folder: Path) -> None:
     label = f"{STOCK_MAKERS[form, precision]} {precision} {form}"
     if not path.is_file():
         cast.skip(label, f"{path.name} is not in the folder {path.parent.name} beside the bundle; a run leaves it there")
@@ -153,26 +153,26 @@ def _add_stock(cast: Cast, path: Path, form: str, precision: str, ours: Ports, f
     signatures = SIGNATURES if form == "tflite" else ("reconstruct",)
     known = {each.name for each in contents.signatures} if form == "tflite" else {"reconstruct"}
     ports = {signature: _ports(contents, signature) for signature in signatures if signature in known}
-    _add(cast, STOCK, form, precision, dict.fromkeys(ports, path), ports)
+    _add(cast, Maker.STOCK, form, precision, dict.fromkeys(ports, path), ports)
     if form == "onnx" and precision == "int8" and "reconstruct" in ours:
         bytes_ = [port.name for ports in ours["reconstruct"] for port in ports if port.dtype != "float32"]
         changed = folder / f"{path.stem}.ports.onnx"
         changed.write_bytes(with_byte_ports(path.read_bytes(), bytes_))
         ports = {"reconstruct": _ports(read_model(changed), "reconstruct")}
-        _add(cast, STOCK, form, precision, {"reconstruct": changed}, ports, OUR_PORTS)
+        _add(cast, Maker.STOCK, form, precision, {"reconstruct": changed}, ports, OUR_PORTS)
 
 
 def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], folder: Path) -> None:
     """Ours with the signature reconstruct alone: what LiteRT packs for the others is then not there."""
-    whole = [each for each in cast.subjects if (each.maker, each.format, each.precision) == (OURS, "tflite", "int8")]
-    cast.skip(f"{OURS} f32 tflite, {ALONE}", "a bundle holds the integer program, not the float one")
+    whole = [each for each in cast.subjects if (each.maker, each.format, each.precision) == (Maker.TIEDAE, "tflite", "int8")]
+    cast.skip(f"{Maker.TIEDAE} f32 tflite, {ALONE}", "a bundle holds the integer program, not the float one")
     if not whole or "reconstruct" not in whole[0].files or len(whole[0].files) == 1:
         return
     (port,), _ = whole[0].ports["reconstruct"]
     path = folder / f"{bundle.manifest['name']}.reconstruct.int8.tflite"
     path.write_bytes(to_tflite(bundle.programs(contents).split, signatures=("reconstruct",), io=port.dtype))
     ports = {"reconstruct": _ports(read_model(path), "reconstruct")}
-    _add(cast, OURS, "tflite", "int8", {"reconstruct": path}, ports, ALONE)
+    _add(cast, Maker.TIEDAE, "tflite", Precision.INT8, {"reconstruct": path}, ports, ALONE)
 
 
 def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
@@ -182,4 +182,4 @@ def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
     x, code, y = (Port(name, "float32", (None, widths[place])) for name, place in {"x": 0, "code": -1, "y": 0}.items())
     ports = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
     for runtime, (name, _) in KERAS_WAYS.items():
-        cast.subjects.append(Subject(name, KERAS, "keras", "f32", runtime, "", dict.fromkeys(ports, archive), ports))
+        cast.subjects.append(Subject(name, Maker.KERAS, "keras", Precision.F32, runtime, "", dict.fromkeys(ports, archive), ports))

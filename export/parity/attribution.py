@@ -11,57 +11,48 @@ code that the reference gives to y. A layer that a runtime does not show has no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..expected import TRACED_SAMPLES, Expected, Floats, layer_outputs
+from ..results import LayerError, Lost, Precision
 from ..targets import TARGETS
 from .comparison import similarity
 from .findings import Measured
 
-Row = dict[str, Any]
 
-
-def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], floats: Floats | None) -> list[Row]:
-    """Rows for `errors` of metrics.json.
-
-    Each: `error` (one of the three), `layer`, `precision`, `runtime`, `file` (none where the program itself is measured, which
-    `form` then names: split for TFLite, fused for ONNX), `reference`, and of got − expected `count`, `rms`, `max_abs`,
-    `mean` (the bias), with `sqnr_db` and `cosine` where they exist. `expected` by target.
-    """
+def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], floats: Floats | None) -> list[LayerError]:
+    """`errors` of metrics.json; `expected` by target. The layout of the program is split for TFLite, fused for ONNX."""
     real = {} if floats is None else {"code": floats.code, "y": floats.y} | dict(floats.layers)
     reference = "" if floats is None else floats.layers_reference or floats.reference
     rows = []
     for target, each in expected.items():
-        identity = {"error": "quantization", "precision": "int8", "runtime": "program", "form": TARGETS[target].layout}
+        of = {"runtime": "program", "layout": TARGETS[target].layout, "reference": reference}
         for layer in layer_outputs(each.program):
             if layer in real:
                 got = _real(each, layer, each.traced[layer])
-                rows.append(_row({**identity, "layer": layer, "reference": reference}, real[layer], got))
+                rows.append(_row(Lost.QUANTIZATION, layer, Precision.INT8, real[layer], got, **of))
     for each in measured:
         rows += _of_files(each, real, reference)
     return rows
 
 
-def _of_files(measured: Measured, real: Mapping[str, np.ndarray], reference: str) -> list[Row]:
+def _of_files(measured: Measured, real: Mapping[str, np.ndarray], reference: str) -> list[LayerError]:
     subject, rows = measured.subject, []
     encoded = {operation.y for operation in subject.program.encoder}
     for layer, values in measured.layers.items():
         half = "encode" if layer in encoded else "decode"
         file = subject.files.get(half) or subject.files.get("reconstruct", "")
-        identity = {"layer": layer, "runtime": subject.runtime, "file": file}
+        of = {"runtime": subject.runtime, "file": file}
         if values.dtype == np.uint8:
             program = measured.expected
             assert program is not None
             got, exact = _real(program, layer, values), _real(program, layer, program.traced[layer])
-            rows.append(_row({"error": "conversion", "precision": "int8", **identity, "reference": "program"}, exact, got))
+            rows.append(_row(Lost.CONVERSION, layer, Precision.INT8, exact, got, **of, reference="program"))
             if layer in real:
-                rows.append(_row({"error": "total", "precision": "int8", **identity, "reference": reference}, real[layer], got))
+                rows.append(_row(Lost.TOTAL, layer, Precision.INT8, real[layer], got, **of, reference=reference))
         elif layer in real:
-            rows.append(
-                _row({"error": "conversion", "precision": "f32", **identity, "reference": reference}, real[layer], values)
-            )
+            rows.append(_row(Lost.CONVERSION, layer, Precision.F32, real[layer], values, **of, reference=reference))
     return rows
 
 
@@ -69,16 +60,19 @@ def _real(expected: Expected, layer: str, values: np.ndarray) -> np.ndarray:
     return expected.program.quantization(layer).dequantize(values)
 
 
-def _row(identity: Row, expected: np.ndarray, got: np.ndarray) -> Row:
+def _row(
+    error: Lost, layer: str, precision: Precision, expected: np.ndarray, got: np.ndarray, **identity: str
+) -> LayerError:
     expected = expected[:TRACED_SAMPLES].astype(np.float64)
     difference = got - expected
-    sqnr_db, cosine = similarity(expected, got)
-    measures = {"sqnr_db": sqnr_db, "cosine": cosine}
-    return {
+    return LayerError(
+        error=error,
+        layer=layer,
+        precision=precision,
         **identity,
-        "count": difference.size,
-        "rms": float(np.sqrt(np.mean(np.square(difference)))),
-        "max_abs": float(np.abs(difference).max(initial=0)),
-        "mean": float(difference.mean()),
-        **{key: value for key, value in measures.items() if value is not None},
-    }
+        count=difference.size,
+        rms=float(np.sqrt(np.mean(np.square(difference)))),
+        max_abs=float(np.abs(difference).max(initial=0)),
+        mean=float(difference.mean()),
+        **similarity(expected, got),
+    )

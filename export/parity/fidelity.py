@@ -20,6 +20,7 @@ import numpy as np
 
 from ...compress.data import Kind, Scaling, Splits, extremes
 from ...compress.errors import FormatError
+from ..results import Column, ColumnWarning, Fit, Quality, Stage
 
 Row = Mapping[str, Any]
 
@@ -64,52 +65,41 @@ class Fidelity:
             raise FormatError(f"the manifest is damaged: data: kind {kind!r}, columns {str(columns)[:40]}, peak {peak!r}")
         return cls(kind, Scaling.from_json(data["scaling"]), column_names(columns, data["inputs"]), peak)
 
-    def measure(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-        """The row of metrics.json: `measure`, `unit`, `value` (None: exact, or not defined), `mse` and, of tables, `columns`.
-
-        `x`: [n, inputs] in the user's unit. `y`: what came back, [n, inputs] in model units.
-        """
+    def measure(self, x: np.ndarray, y: np.ndarray) -> Fit:
+        """`x`: [n, inputs] in the user's unit. `y`: what came back, [n, inputs] in model units."""
         wanted = x.astype(np.float64)
         difference = self.scaling.invert(y, np.float64) - wanted
         error = np.square(difference).sum(axis=0)
         mse = float(error.sum() / max(x.size, 1))
         name, unit = MEASURES[self.kind]
-        row = {"measure": name, "unit": unit, "mse": mse}
         if self.kind == "images":
-            return row | {"value": 10 * math.log10(self.peak**2 / mse) if self.peak and mse > 0 else None}
+            return Fit(name, unit, mse, 10 * math.log10(self.peak**2 / mse) if self.peak and mse > 0 else None)
         if self.kind == "record":
             varies = wanted.size > 0 and wanted.max() > wanted.min()
             power = float(np.square(wanted - wanted.mean()).sum()) if varies else 0.0
-            return row | {"value": 100 * math.sqrt(error.sum() / power) if power > 0 else None}
+            return Fit(name, unit, mse, 100 * math.sqrt(error.sum() / power) if power > 0 else None)
         r2 = column_r2(wanted, error)
         known = [value for value in r2 if value is not None]
-        columns = [{"name": name, "r2": value} for name, value in zip(self.columns, r2, strict=True)]
-        return row | {"value": float(np.mean(known)) if known else None, "columns": columns}
+        columns = tuple(Column(name, value) for name, value in zip(self.columns, r2, strict=True))
+        return Fit(name, unit, mse, float(np.mean(known)) if known else None, columns)
 
 
-def fidelity_value(row: Row | None) -> str:
-    """The one figure of a measured fidelity: `PSNR 23.4 dB`, `R² 0.914`, `PRDN 12.6 %`."""
-    if row is None:
+def fit_value(fit: Fit | None) -> str:
+    """The one figure of a fit: `PSNR 23.4 dB`, `R² 0.914`, `PRDN 12.6 %`; nothing where it was not measured."""
+    if fit is None:
         return ""
-    if row["value"] is None:
-        return f"{row['measure']}: exact" if row["mse"] == 0 else f"{row['measure']} not defined"
-    return f"{row['measure']} {row['value']:.4g} {row['unit']}".rstrip()
+    if fit.value is None:
+        return f"{fit.measure}: exact" if fit.mse == 0 else f"{fit.measure} not defined"
+    return f"{fit.measure} {fit.value:.4g} {fit.unit}".rstrip()
 
 
-def fidelity_text(row: Row | None) -> str:
-    """A measured fidelity in words: `PSNR 23.4 dB, MSE 297.2`, `R² 0.914, worst -0.02 (humidity)`, `PRDN 12.6 %`."""
-    if row is None:
+def fit_text(fit: Fit | None) -> str:
+    """A fit in words: `PSNR 23.4 dB, MSE 297.2`, `R² 0.914, worst -0.02 (humidity)`, `PRDN 12.6 %`."""
+    if fit is None:
         return ""
-    text = fidelity_value(row)
-    if row["measure"] == "PSNR":
-        text += f", MSE {row['mse']:.4g}"
-    worst = worst_columns(row)
-    return text + (f", worst {worst[0]['r2']:.3g} ({worst[0]['name']})" if worst else "")
-
-
-def worst_columns(row: Row) -> list[Row]:
-    """The columns that have an R², the worst first."""
-    return sorted((each for each in row.get("columns") or () if each["r2"] is not None), key=lambda each: each["r2"])
+    mse = f", MSE {fit.mse:.4g}" if fit.measure == MEASURES["images"][0] else ""
+    worst = "".join(f", worst {r2:.3g} ({name})" for r2, name in fit.worst_columns[:1])
+    return fit_value(fit) + mse + worst
 
 
 def column_r2(x: np.ndarray, error: np.ndarray) -> list[float | None]:
@@ -129,25 +119,21 @@ def _range(splits: Splits) -> tuple[np.floating, np.floating]:
     return low.min(), high.max()
 
 
-def warnings_of(quality: Iterable[Row]) -> list[dict[str, str]]:
-    """The columns that no constant beats and those that never change, the worst first: `column` and `text`.
+def warnings_of(quality: Iterable[Quality]) -> tuple[ColumnWarning, ...]:
+    """The columns that no constant beats and those that never change, the worst first.
 
     By the worst of our exported files, or where none of them was measured by the last row that was.
     """
-    rows = [row for row in quality if row.get("fidelity", {}).get("columns") and not row.get("fault")]
-    rows = [row for row in rows if row["stage"] == "export"] or [row for row in rows if row["stage"] != "stock"][-1:]
+    rows = [row for row in quality if row.fit is not None and row.fit.columns and not row.fault]
+    rows = [row for row in rows if row.stage is Stage.EXPORT] or [row for row in rows if row.stage is not Stage.STOCK][-1:]
     worst: dict[str, tuple[float, str]] = {}
-    constant = []
+    constant: dict[str, None] = {}
     for row in rows:
-        where = row["row"] + (f" in {row['runtime']}" if row.get("runtime") else "")
-        for column in row["fidelity"]["columns"]:
-            if column["r2"] is None:
-                constant.append(column["name"])
-            elif column["r2"] < worst.get(column["name"], (math.inf, ""))[0]:
-                worst[column["name"]] = column["r2"], where
+        where = row.title + (f" in {row.runtime}" if row.runtime else "")
+        for column in row.fit.columns if row.fit else ():
+            if column.r2 is None:
+                constant[column.name] = None
+            elif column.r2 < worst.get(column.name, (math.inf, ""))[0]:
+                worst[column.name] = column.r2, where
     found = sorted((r2, name, where) for name, (r2, where) in worst.items() if r2 < 0)
-    poor = "{}: R² is {:.3g} in {}: its mean would be closer; try more epochs or units, or `per_feature = true`"
-    still = "{}: never changes in the samples that were measured, so it has no R²; leave it out, or get other samples"
-    return [{"column": name, "text": poor.format(name, r2, where)} for r2, name, where in found] + [
-        {"column": name, "text": still.format(name)} for name in dict.fromkeys(constant)
-    ]
+    return *(ColumnWarning(name, r2, where) for r2, name, where in found), *(ColumnWarning(name, None) for name in constant)

@@ -1,4 +1,4 @@
-"""What a verification finds, as the rows of metrics.json, and what it is measured on."""
+"""What a verification finds as it comes in, and what it is measured on."""
 
 from __future__ import annotations
 
@@ -7,32 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from ...compress.config import VerifyConfig
 from ...compress.errors import TiedaeError
 from ..expected import Expected, Floats
 from ..formats.contents import Contents
 from ..inputs import Conversion, program_input
 from ..program import Program
+from ..results import Check, Fit, Kind, LayerError, ModelFile, Parity, Proof, Quality, Skipped, Why, finite
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, rounds_as_program
-from .comparison import Parity
+from .comparison import compare
 from .fidelity import Fidelity
 
-SCHEMA = 1
-"""Of metrics.json."""
-
 Values = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that holds or does not; `limit` is what `value` had to satisfy."""
-
-    name: str
-    ok: bool
-    value: float | int | str
-    limit: str
-    text: str
 
 
 @dataclass
@@ -40,28 +29,26 @@ class Findings:
     """The rows of metrics.json as they come in."""
 
     checks: list[Check] = field(default_factory=list)
-    storage: list[dict[str, Any]] = field(default_factory=list)
-    parity: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    quality: list[dict[str, Any]] = field(default_factory=list)
-    files: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    storage: list[Proof] = field(default_factory=list)
+    parity: list[Parity] = field(default_factory=list)
+    errors: list[LayerError] = field(default_factory=list)
+    quality: list[Quality] = field(default_factory=list)
+    files: list[ModelFile] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
 
-    def check(self, name: str, ok: bool, value: float | int | str, limit: str, text: str) -> None:
-        self.checks.append(Check(name, bool(ok), value, limit, text))
+    def check(self, kind: Kind, ok: bool, value: float | int | str, limit: str, text: str, **of: str) -> None:
+        """`of`: file, signature, runtime, detail and peer of the check."""
+        self.checks.append(Check(kind, bool(ok), finite(value), limit, text, **of))
 
-    def same(self, name: str, stated: object, found: object) -> None:
+    def same(self, kind: Kind, stated: object, found: object, **of: str) -> None:
         """Check that what is stated is what was found."""
-        ok = stated == found
+        ok, name = stated == found, " ".join([kind, *of.values()])
         text = f"{name}: what is stated is what is there" if ok else f"{name}: says {stated}, but there is {found}"
-        self.check(name, ok, int(ok), "== 1", text[:400])
+        self.check(kind, ok, int(ok), "== 1", text[:400], **of)
 
-    def skip(self, what: str, reason: str, *, absent: str = "") -> None:
-        """One row, however often the same is skipped for the same reason.
-
-        `absent` names what this machine or call lacks, a package or an input, where that is why: no fault of the files.
-        """
-        row = {"what": what, "reason": reason} | ({"absent": absent} if absent else {})
+    def skip(self, kind: Kind, why: Why, what: str, reason: str, *, runtime: str = "") -> None:
+        """One row, however often the same is skipped for the same reason."""
+        row = Skipped(kind, why, what, reason, runtime)
         if row not in self.skipped:
             self.skipped.append(row)
 
@@ -82,19 +69,24 @@ class Evidence:
     measures_quality: bool
     fidelity: Fidelity | None = None
 
-    def in_user_units(self, y: np.ndarray) -> dict[str, Any]:
-        """What a row of `quality` says of `y`, [n, inputs] in model units, beside its error."""
-        return {} if self.fidelity is None else {"fidelity": self.fidelity.measure(self.x, y)}
+    def fit(self, y: np.ndarray) -> Fit | None:
+        """How well `y`, [n, inputs] in model units, is `x`; None where it is not known what the data are."""
+        return None if self.fidelity is None else self.fidelity.measure(self.x, y)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Files of one precision in one runtime: which file serves a signature, and the program that they were written from."""
+    """Files of one precision in one runtime: which file serves a signature, and the program that they were written from.
+
+    What is measured of them is held to `tolerances` and recorded in `findings`.
+    """
 
     session: Session
     files: Mapping[str, str]
     contents: Mapping[str, Contents]
     program: Program
+    tolerances: VerifyConfig
+    findings: Findings
 
     @property
     def runtime(self) -> str:
@@ -109,21 +101,36 @@ class Subject:
         """Whether the runtime rounds products as the program does."""
         return rounds_as_program(self.runtime)
 
-    def row(self, signature: str, parity: Parity, **more: str) -> dict[str, Any]:
-        """The comparison as a row of metrics.json."""
-        identity = {"runtime": self.runtime, "provider": self.session.provider, "signature": signature}
-        return {"file": self.files[signature], **identity, **more, **parity.to_json()}
+    def identity(self, signature: str) -> dict[str, str]:
+        """What a row says of this file and runtime."""
+        provider = self.session.provider
+        return {"file": self.files[signature], "runtime": self.runtime, "provider": provider, "signature": signature}
 
-    def name(self, kind: str, signature: str) -> str:
-        """The name of a check."""
-        return f"{kind} {self.files[signature]} {signature} {self.runtime}"
+    def compare(
+        self, kind: Kind, signature: str, tensor: str, expected: np.ndarray, got: np.ndarray, *, problem: str = "", **options: Any
+    ) -> Parity:
+        """Record a comparison; `options` as `comparison.compare` takes them, a `problem` that it does not see itself."""
+        row = compare(kind, tensor, expected, got, **self.identity(signature), **options)
+        row = replace(row, problem=row.problem or problem)
+        self.findings.parity.append(row)
+        return row
 
     def check(
-        self, findings: Findings, name: str, signature: str, ok: bool, value: float | int | str, limit: str, text: str
+        self, kind: Kind, signature: str, ok: bool, value: float | int | str, limit: str, text: str, **more: str
     ) -> None:
-        """Record a check of one signature; where it fails, beside a known fault of the runtime."""
-        told = text if ok else self.blamed(signature, text)
-        findings.check(name, ok, value, limit, f"{self.files[signature]} in {self.runtime}: {told}")
+        """Record a check of one signature; where it fails, beside a known fault of the runtime. `more`: detail and peer."""
+        file = self.files[signature]
+        text = f"{file} in {self.runtime}: {text if ok else self.blamed(signature, text)}"
+        self.findings.check(kind, ok, value, limit, text, file=file, signature=signature, runtime=self.runtime, **more)
+
+    def hold(self, row: Parity, most: int, **more: str) -> None:
+        """Record that an int8 comparison differs by at most so many LSB."""
+        self.check(row.kind, row.signature, row.within(max_lsb=most), row.max_lsb, f"<= {most} LSB", row.text, **more)
+
+    def hold_float(self, row: Parity, **more: str) -> None:
+        """Record that a comparison of floats is within its own tolerances."""
+        limit = f"<= {row.rtol or 0:g} of full scale"
+        self.check(row.kind, row.signature, row.close(), row.relative, limit, row.text, detail=row.tensor, **more)
 
     def blamed(self, signature: str, text: str) -> str:
         """The text, and what is known to be wrong with the runtime itself on such a file."""
@@ -133,12 +140,12 @@ class Subject:
         """What is known to be wrong with the runtime itself on such a file, else nothing."""
         return RUNTIMES[self.runtime].fault(self.program, signature)
 
-    def input(self, signature: str, evidence: Evidence) -> np.ndarray:
-        """The samples in the dtype of the signature's `x`."""
+    def input(self, signature: str, scaled: np.ndarray) -> np.ndarray:
+        """Samples in model units in the dtype of the signature's `x`."""
         dtype = self._input_dtype(signature)
         if dtype == "float32":
-            return evidence.scaled
-        return self.program.quantization("x").to_port(program_input(self.program, evidence.scaled), dtype)
+            return scaled
+        return self.program.quantization("x").to_port(program_input(self.program, scaled), dtype)
 
     @property
     def conversion(self) -> Conversion:
@@ -156,31 +163,32 @@ class Subject:
         halves = tuple(signature for signature in ("encode", "decode") if signature in self.files)
         return ("reconstruct",) if len(halves) < 2 and "reconstruct" in self.files else halves
 
-    def run(self, signature: str, x: np.ndarray, findings: Findings) -> dict[str, np.ndarray]:
+    def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs that the program has too; a refusal or a missing output is a failed check, never an exception."""
         try:
             got = self.session.run(signature, x)
         except TiedaeError as error:
-            self.check(findings, self.name("runs", signature), signature, False, "refused", "runs", str(error))
+            self.check(Kind.RUNS, signature, False, "refused", "runs", str(error))
             return {}
         outputs = self.program.part(signature)[2]
         missing = [name for name in outputs if name not in got]
         if missing:
             text = f"gives {', '.join(got)}, expected {', '.join(outputs)}"
-            self.check(findings, self.name("runs", signature), signature, False, "no " + missing[0], "runs", text)
+            self.check(Kind.RUNS, signature, False, "no " + missing[0], "runs", text)
         return {name: got[name] for name in outputs if name in got}
 
-    def trace(self, signature: str, x: np.ndarray, findings: Findings) -> dict[str, np.ndarray]:
+    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The program's tensors inside the file; nothing, and a skipped row, where the runtime shows none."""
         try:
             traced = self.session.trace(signature, x)
         except TiedaeError as error:
-            self.check(findings, self.name("traces", signature), signature, False, "refused", "traces", str(error))
+            self.check(Kind.TRACES, signature, False, "refused", "traces", str(error))
             return {}
         if not traced:
             files = dict.fromkeys(self.files[each] for each in self.traced_signatures())
             what = f"{self.runtime}: operations of {' and '.join(files)}"
-            findings.skip(what, "this runtime does not show what is inside; its outputs are compared")
+            reason = "this runtime does not show what is inside; its outputs are compared"
+            self.findings.skip(Kind.TRACES, Why.NOT_SHOWN, what, reason, runtime=self.runtime)
         return traced
 
 

@@ -10,12 +10,12 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..machine import describe_machine
 from ..quiet import quiet
+from ..results import Device, Kind, Skipped, Why
 from ..runtimes.session import first_line
 
 CPU = "/physical_device:CPU:0"
@@ -34,25 +34,9 @@ class Surroundings:
     cpu: str = "CPU"
 
 
-@dataclass(frozen=True)
-class Device:
-    """Where Keras runs: TensorFlow's name of the device and what it is.
-
-    `reason` says why it is not a GPU, else it is empty.
-    """
-
-    device: str
-    name: str
-    reason: str = ""
-    tf32: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """As `keras` in metrics.json."""
-        return {key: value for key, value in asdict(self).items() if value != ""}
-
-    def skipped(self) -> list[dict[str, str]]:
-        """The row of metrics.json where Keras does not run on a GPU."""
-        return [{"what": "Keras on a GPU", "reason": self.reason}] if self.reason else []
+def skipped(device: Device) -> tuple[Skipped, ...]:
+    """The row where Keras does not run on a GPU."""
+    return (Skipped(Kind.DEVICE, Why.UNAVAILABLE, "Keras on a GPU", device.reason),) if device.reason else ()
 
 
 def choose(found: Surroundings) -> Device:
@@ -102,7 +86,7 @@ def look_around() -> Surroundings:
         gpu_build=bool(build.get("is_cuda_build") or build.get("is_rocm_build")),
         driver=Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists() or shutil.which("nvidia-smi") is not None,
         visible=os.environ.get("CUDA_VISIBLE_DEVICES"),
-        cpu=describe_machine()["cpu"],
+        cpu=describe_machine().cpu,
     )
 
 

@@ -1,63 +1,59 @@
 """Measurements of exported files in one runtime: codes and operations in LSB, float outputs, quality.
 
-Everything ends as rows of `Findings`, which become metrics.json.
+Everything is recorded in the subject's `Findings`, which become metrics.json.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
 from ...compress.affine import Quantization
-from ...compress.config import VerifyConfig
 from ..expected import TRACED_SAMPLES, Expected, layer_outputs
-from .comparison import Parity, compare, compare_traced
-from .findings import Evidence, Findings, Measured, Subject
+from ..results import Kind, Parity, Precision, Quality, Stage, Why
+from .comparison import compare, compare_traced
+from .findings import Evidence, Measured, Subject
 
 ROUNDING = 0.01
 """What the arithmetic of a dequantized output may add to a difference, in steps."""
 
 
-def measure_int8(
-    subject: Subject, expected: Expected, evidence: Evidence, tolerances: VerifyConfig, findings: Findings
-) -> Measured:
+def measure_int8(subject: Subject, expected: Expected, evidence: Evidence) -> Measured:
     """Codes and outputs against the program, each operation on equal inputs, and the error of what comes out."""
     plain: dict[str, dict[str, np.ndarray]] = {}
     values: dict[str, np.ndarray] = {}
     for signature in ("reconstruct", "encode"):
         if signature in subject.files:
-            plain[signature] = got = subject.run(signature, subject.input(signature, evidence), findings)
-            if "code" in got:
-                row = _check_codes(subject, signature, expected.code, got["code"], tolerances, findings)
-                values |= {} if row.problem else {"code": got["code"]}
+            plain[signature] = got = subject.run(signature, subject.input(signature, evidence.scaled))
+            if "code" in got and not _check_codes(subject, signature, expected.code, got["code"]).problem:
+                values |= {"code": got["code"]}
             if "y" in got and "code" in values:
-                values |= check_output(subject, signature, values["code"], got["y"], expected, tolerances, findings)
+                values |= check_output(subject, signature, values["code"], got["y"], expected)
     if "decode" in subject.files:
-        plain["decode"] = got = subject.run("decode", expected.code, findings)
-        decoded = check_output(subject, "decode", expected.code, got["y"], expected, tolerances, findings) if got else {}
+        plain["decode"] = got = subject.run("decode", expected.code)
+        decoded = check_output(subject, "decode", expected.code, got["y"], expected) if got else {}
         if "y" not in values and "code" in values:
             own = np.array_equal(values["code"], expected.code)
-            values |= decoded if own else _output(subject, subject.run("decode", values["code"], findings), expected)
+            values |= decoded if own else _output(subject, subject.run("decode", values["code"]))
     layers = {name: each[:TRACED_SAMPLES] for name, each in values.items()}
     for signature in subject.traced_signatures():
-        source = expected.code if signature == "decode" else subject.input(signature, evidence)
+        source = expected.code if signature == "decode" else subject.input(signature, evidence.scaled)
         x = source[:TRACED_SAMPLES]
-        traced = subject.trace(signature, x, findings)
+        traced = subject.trace(signature, x)
         if traced:
             if "x" in traced and signature != "decode":
-                _check_integers(subject, signature, expected.x[:TRACED_SAMPLES], traced["x"], tolerances, findings)
-            _check_operations(subject, signature, x, traced, expected, tolerances, findings)
-            _check_tracing(subject, signature, plain.get(signature, {}), traced, tolerances, findings)
+                _check_integers(subject, signature, expected.x[:TRACED_SAMPLES], traced["x"])
+            _check_operations(subject, signature, x, traced, expected)
+            _check_tracing(subject, signature, plain.get(signature, {}), traced)
             written = {operation.y for operation in subject.program.part(signature)[0]}
             layers |= {name: traced[name] for name in layer_outputs(subject.program) if name in written & traced.keys()}
     outputs = {"y": subject.program.quantization("y").dequantize(values["y"])} if "y" in values else {}
-    _measure_quality(subject, "int8", outputs, evidence, findings)
+    _measure_quality(subject, Precision.INT8, outputs, evidence)
     return Measured(subject, values, layers, expected)
 
 
-def _output(subject: Subject, got: Mapping[str, np.ndarray], expected: Expected) -> dict[str, np.ndarray]:
+def _output(subject: Subject, got: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"y": as_bytes(got["y"], subject.program.quantization("y"))[0]} if "y" in got else {}
 
 
@@ -74,119 +70,78 @@ def as_bytes(values: np.ndarray, quantization: Quantization) -> tuple[np.ndarray
 
 
 def check_output(
-    subject: Subject,
-    signature: str,
-    codes: np.ndarray,
-    y: np.ndarray,
-    expected: Expected,
-    tolerances: VerifyConfig,
-    findings: Findings,
-    *,
-    kind: str = "output",
-    what: str = "y",
-    **more: str,
+    subject: Subject, signature: str, codes: np.ndarray, y: np.ndarray, expected: Expected, encoder: str = ""
 ) -> dict[str, np.ndarray]:
     """`y` as the file gives it, in steps, against the program's from the same codes; returns it as uint8 where it is one.
 
     Runtimes that round as the program does stay within `operation_max_lsb`. In others an LSB inside can grow on its way out:
     they are held to it on average. A dequantized `y` may lie between steps: ONNX Runtime leaves out the last of two
-    quantizations in a row.
+    quantizations in a row. `encoder` is the other runtime where the codes are its own.
     """
-    quantization = subject.program.quantization("y")
+    kind, quantization = Kind.CROSSING if encoder else Kind.OUTPUT, subject.program.quantization("y")
     q, problem = as_bytes(y, quantization)
     right = expected.decode(codes)
-    row = compare(f"{what} ({signature})", right, q, operation="y", quantization=quantization)
-    if problem and not row.problem:
-        row = replace(row, problem=f"{row.what}: {problem}")
-    findings.parity.append(subject.row(signature, row, **more))
+    row = subject.compare(kind, signature, "y", right, q, quantization=quantization, problem=problem, encoder=encoder)
     largest, mean = row.max_lsb, row.mean_lsb
     if y.dtype == np.float32 and not row.problem:
         steps = np.abs(y.astype(np.float64) - quantization.dequantize(right)) / quantization.scale
         largest, mean = float(steps.max(initial=0)), float(steps.mean())
-    value = largest if subject.rounds_alike else mean
-    limit = f"<= {tolerances.operation_max_lsb} LSB{'' if subject.rounds_alike else ' on average (rounds differently)'}"
-    ok = not row.problem and value <= tolerances.operation_max_lsb + ROUNDING
-    name = subject.name(kind, signature) + "".join(f" {each}" for each in more.values())
-    subject.check(findings, name, signature, ok, value, limit, row.text)
+    value, most = largest if subject.rounds_alike else mean, subject.tolerances.operation_max_lsb
+    limit = f"<= {most} LSB{'' if subject.rounds_alike else ' on average (rounds differently)'}"
+    subject.check(kind, signature, not row.problem and value <= most + ROUNDING, value, limit, row.text, peer=encoder)
     return {} if row.problem else {"y": q}
 
 
-def _check_codes(
-    subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray, tolerances: VerifyConfig, findings: Findings
-) -> Parity:
-    quantization = subject.program.quantization("code")
-    row = compare(f"codes ({signature})", expected, got, operation="code", quantization=quantization)
-    if not row.problem and got.max(initial=0) > quantization.top:
-        text = f"{row.what}: got {got.max()}, a code of {quantization.bits} bits is at most {quantization.top}"
-        row = replace(row, problem=text)
-    findings.parity.append(subject.row(signature, row))
+def _check_codes(subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray) -> Parity:
+    quantization, tolerances = subject.program.quantization("code"), subject.tolerances
+    high = got.dtype == np.uint8 and got.max(initial=0) > quantization.top
+    problem = f"got {got.max()}, a code of {quantization.bits} bits is at most {quantization.top}" if high else ""
+    row = subject.compare(Kind.CODES, signature, "code", expected, got, quantization=quantization, problem=problem)
     if subject.rounds_alike:
-        max_lsb, min_share = tolerances.codes_max_lsb, tolerances.codes_equal_share
-        limit = f">= {min_share}, <= {max_lsb} LSB"
+        max_lsb, least = tolerances.codes_max_lsb, tolerances.codes_equal_share
+        limit = f">= {least}, <= {max_lsb} LSB"
     else:
-        max_lsb, min_share = tolerances.codes_max_lsb * len(subject.program.kernels), 0.0
+        max_lsb, least = tolerances.codes_max_lsb * len(subject.program.kernels), 0.0
         limit = f"<= {max_lsb} LSB (rounds differently)"
-    ok = row.within(max_lsb=max_lsb, equal_share=min_share)
-    subject.check(findings, subject.name("codes", signature), signature, ok, row.equal_share, limit, row.text)
+    ok = row.within(max_lsb=max_lsb, equal_fraction=least)
+    subject.check(Kind.CODES, signature, ok, row.equal_fraction, limit, row.text)
     return row
 
 
-def _check_integers(
-    subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray, tolerances: VerifyConfig, findings: Findings
-) -> None:
+def _check_integers(subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray) -> None:
     """The integers that the runtime makes of its inputs are those from which the codes were expected."""
-    quantization = subject.program.quantization("x")
-    row = compare(f"x ({signature})", expected, got, operation="x", quantization=quantization)
-    findings.parity.append(subject.row(signature, row))
-    most = 0 if subject.rounds_alike else tolerances.operation_max_lsb
-    ok = row.within(max_lsb=most)
-    subject.check(findings, subject.name("inputs", signature), signature, ok, row.max_lsb, f"<= {most} LSB", row.text)
+    row = subject.compare(Kind.INPUTS, signature, "x", expected, got, quantization=subject.program.quantization("x"))
+    subject.hold(row, 0 if subject.rounds_alike else subject.tolerances.operation_max_lsb)
 
 
 def _check_operations(
-    subject: Subject,
-    signature: str,
-    x: np.ndarray,
-    traced: Mapping[str, np.ndarray],
-    expected: Expected,
-    tolerances: VerifyConfig,
-    findings: Findings,
+    subject: Subject, signature: str, x: np.ndarray, traced: Mapping[str, np.ndarray], expected: Expected
 ) -> None:
     """Every operation on equal inputs: whatever a runtime's rounding, it stays within the stated LSB."""
-    rows, hidden = compare_traced(traced, subject.program, signature, x, expected.traced)
-    findings.parity += [subject.row(signature, row) for row in rows]
-    none = Parity("none", "int8", problem="the runtime shows no operation")
-    worst = max(rows, key=lambda row: (bool(row.problem), row.max_lsb), default=none)
-    ok = worst.within(max_lsb=tolerances.operation_max_lsb)
-    text = f"{len(rows)} operations of {signature}, at most {worst.max_lsb} LSB on equal inputs ({worst.what})"
-    limit = f"<= {tolerances.operation_max_lsb} LSB"
-    name = subject.name("operations", signature)
-    subject.check(findings, name, signature, ok, worst.max_lsb, limit, text if ok else worst.text)
+    rows, hidden = compare_traced(traced, subject.program, signature, x, expected.traced, **subject.identity(signature))
+    subject.findings.parity += rows
+    none = Parity(Kind.OPERATIONS, Precision.INT8, "none", problem="the runtime shows no operation")
+    worst, most = max(rows, key=lambda row: row.badness, default=none), subject.tolerances.operation_max_lsb
+    ok = worst.within(max_lsb=most)
+    text = f"{len(rows)} operations of {signature}, at most {worst.max_lsb} LSB on equal inputs ({worst.label})"
+    subject.check(Kind.OPERATIONS, signature, ok, worst.max_lsb, f"<= {most} LSB", text if ok else worst.text)
     for operation in hidden:
-        reason = "the runtime shows no tensor of it"
-        findings.skip(f"{subject.runtime}: operation {operation} of {subject.files[signature]}", reason)
+        what = f"{subject.runtime}: operation {operation} of {subject.files[signature]}"
+        subject.findings.skip(Kind.OPERATIONS, Why.NOT_SHOWN, what, "the runtime shows no tensor of it", runtime=subject.runtime)
 
 
 def _check_tracing(
-    subject: Subject,
-    signature: str,
-    plain: Mapping[str, np.ndarray],
-    traced: Mapping[str, np.ndarray],
-    tolerances: VerifyConfig,
-    findings: Findings,
+    subject: Subject, signature: str, plain: Mapping[str, np.ndarray], traced: Mapping[str, np.ndarray]
 ) -> None:
     """What was seen inside is what the plain run computes: the outputs of both agree."""
     for name, values in plain.items():
         if name in traced:
-            quantization = subject.program.quantization(name)
-            q, _ = as_bytes(values[:TRACED_SAMPLES], quantization)
-            row = compare(f"{name} ({signature})", traced[name], q, reference="its own trace")
-            ok, limit = row.within(max_lsb=tolerances.operation_max_lsb), f"<= {tolerances.operation_max_lsb} LSB"
-            label = f"{subject.name('trace', signature)} {name}"
-            subject.check(findings, label, signature, ok, row.max_lsb, limit, row.text)
+            q, _ = as_bytes(values[:TRACED_SAMPLES], subject.program.quantization(name))
+            row = compare(Kind.TRACE, name, traced[name], q, reference="its own trace", signature=signature)
+            subject.hold(row, subject.tolerances.operation_max_lsb, detail=name)
 
 
-def measure_float(subject: Subject, evidence: Evidence, tolerances: VerifyConfig, findings: Findings) -> Measured:
+def measure_float(subject: Subject, evidence: Evidence) -> Measured:
     """Code and y of every signature and every layer against the float model, and the error of what comes out."""
     floats, values = evidence.floats, {}
     for signature in ("reconstruct", "encode", "decode"):
@@ -194,92 +149,66 @@ def measure_float(subject: Subject, evidence: Evidence, tolerances: VerifyConfig
         source = code if signature == "decode" else evidence.scaled
         if signature not in subject.files or source is None:
             continue
-        got = subject.run(signature, source, findings)
-        for name in got:
+        for name, got in subject.run(signature, source).items():
             if floats is None:
-                findings.skip(
-                    f"float {name} of {subject.files[signature]} in {subject.runtime}", "no float model to compare with"
-                )
-                values.setdefault(name, got[name])
+                what, reason = f"float {name} of {subject.files[signature]}", "no float model to compare with"
+                subject.findings.skip(Kind.FLOAT, Why.NO_KERAS, f"{what} in {subject.runtime}", reason)
+                values.setdefault(name, got)
                 continue
-            expected = {"code": floats.code, "y": floats.y}[name]
-            row = compare(
-                f"float {name} ({signature})",
-                expected,
-                got[name],
-                reference=floats.reference,
-                operation=name,
-                tolerance=tolerances.float_max_abs,
+            expected, tolerance = {"code": floats.code, "y": floats.y}[name], subject.tolerances.float_max_abs
+            row = subject.compare(
+                Kind.FLOAT, signature, name, expected, got, reference=floats.reference, tolerance=tolerance
             )
-            check_float(subject, signature, f"float {name}", row, findings)
+            subject.hold_float(row)
             if not row.problem:
-                values.setdefault(name, got[name])
-    layers = {name: each[:TRACED_SAMPLES] for name, each in values.items()} | _measure_layers(
-        subject, evidence, tolerances, findings
-    )
-    _measure_quality(subject, "f32", values, evidence, findings)
+                values.setdefault(name, got)
+    layers = {name: each[:TRACED_SAMPLES] for name, each in values.items()} | _measure_layers(subject, evidence)
+    _measure_quality(subject, Precision.F32, values, evidence)
     return Measured(subject, values, layers)
 
 
-def check_float(subject: Subject, signature: str, kind: str, row: Parity, findings: Findings, **more: str) -> None:
-    """Record a comparison of floats and hold it to its own tolerances."""
-    findings.parity.append(subject.row(signature, row, **more))
-    kind, _, name = kind.partition(" ")
-    label = " ".join(filter(None, (kind, name, subject.files[signature], signature, subject.runtime, *more.values())))
-    subject.check(findings, label, signature, row.close(), row.relative, _float_limit(row), row.text)
-
-
-def _float_limit(row: Parity) -> str:
-    return f"<= {row.rtol or 0:g} of full scale"
-
-
-def _measure_layers(
-    subject: Subject, evidence: Evidence, tolerances: VerifyConfig, findings: Findings
-) -> dict[str, np.ndarray]:
+def _measure_layers(subject: Subject, evidence: Evidence) -> dict[str, np.ndarray]:
     """The output of every layer inside the files, and its largest difference from the float model."""
-    floats, layers = evidence.floats, {}
+    floats, tolerance, layers = evidence.floats, subject.tolerances.float_max_abs, {}
     if floats is None or not floats.layers:
         return {}
     for signature in subject.traced_signatures():
-        x = (floats.code if signature == "decode" else evidence.scaled)[:TRACED_SAMPLES]
-        traced = subject.trace(signature, x, findings)
+        traced = subject.trace(signature, (floats.code if signature == "decode" else evidence.scaled)[:TRACED_SAMPLES])
         written = {operation.y for operation in subject.program.part(signature)[0]}
         rows = []
         for name, expected in floats.layers.items():
             if name in written & traced.keys():
-                what, reference = f"layer {name}", floats.layers_reference
-                got, tolerance = traced[name], tolerances.float_max_abs
-                rows.append(compare(what, expected, got, reference=reference, operation=name, tolerance=tolerance))
-                layers |= {} if rows[-1].problem else {name: got}
-        findings.parity += [subject.row(signature, row) for row in rows]
+                options = {"reference": floats.layers_reference, "tolerance": tolerance}
+                rows.append(subject.compare(Kind.LAYERS, signature, name, expected, traced[name], **options))
+                layers |= {} if rows[-1].problem else {name: traced[name]}
         if traced:
-            none = Parity("none", "float", problem="the runtime shows no layer")
-            worst = max(rows, key=lambda row: (bool(row.problem), row.relative), default=none)
-            limit, text = f"<= {tolerances.float_max_abs:g} of full scale", f"{len(rows)} layers, worst {worst.text}"
-            name = subject.name("layers", signature)
-            subject.check(findings, name, signature, worst.close(), worst.relative, limit, text)
+            none = Parity(Kind.LAYERS, Precision.F32, "none", problem="the runtime shows no layer")
+            worst = max(rows, key=lambda row: row.badness, default=none)
+            limit, text = f"<= {tolerance:g} of full scale", f"{len(rows)} layers, worst {worst.text}"
+            subject.check(Kind.LAYERS, signature, worst.close(), worst.relative, limit, text)
     return layers
 
 
 def _measure_quality(
-    subject: Subject, precision: str, outputs: Mapping[str, np.ndarray], evidence: Evidence, findings: Findings
+    subject: Subject, precision: Precision, outputs: Mapping[str, np.ndarray], evidence: Evidence
 ) -> None:
-    runtime = subject.runtime
+    runtime, findings = subject.runtime, subject.findings
     if not evidence.measures_quality:
         return
     if not ({"reconstruct"} <= subject.files.keys() or {"encode", "decode"} <= subject.files.keys()):
         what = f"quality of {', '.join(sorted(set(subject.files.values())))} in {runtime}"
-        findings.skip(what, "it takes the signature reconstruct, or encode and decode")
+        reason = "it takes the signature reconstruct, or encode and decode"
+        findings.skip(Kind.QUALITY, Why.NOT_IN_FILES, what, reason, runtime=runtime)
         return
-    file = subject.files.get("reconstruct", subject.files.get("decode", ""))
+    signature = "reconstruct" if "reconstruct" in subject.files else "decode"
+    file = subject.files[signature]
     if "y" not in outputs or not np.isfinite(error := squared_error(evidence.scaled, outputs["y"])):
         text = f"{file} in {runtime}: no finite y of the expected shape"
-        findings.check(f"quality {file} {runtime}", False, "no y", "finite", text)
+        findings.check(Kind.QUALITY, False, "no y", "finite", text, file=file, runtime=runtime)
         return
-    row = {"row": f"tiedae {file}", "stage": "export", "precision": precision, "runtime": runtime, "file": file}
-    fault = subject.fault("reconstruct" if "reconstruct" in subject.files else "decode")
-    in_user_units = evidence.in_user_units(outputs["y"])
-    findings.quality.append({**row, "error": error, **in_user_units} | ({"fault": fault} if fault else {}))
+    of = {"precision": precision, "file": file, "runtime": runtime, "provider": subject.session.provider}
+    fit, fault = evidence.fit(outputs["y"]), subject.fault(signature)
+    findings.quality.append(Quality(f"tiedae {file}", Stage.EXPORT, error, fit, **of, fault=fault))
 
 
 def squared_error(x: np.ndarray, y: np.ndarray) -> float:
