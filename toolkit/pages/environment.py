@@ -1,0 +1,42 @@
+"""The Jinja environment that every page comes from: escaped HTML, no name that nobody gave, nothing loaded, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from .numbers import FILTERS
+
+HERE = Path(__file__).parent
+HTML = ".html.j2"
+"""How the names of templates end whose values are escaped; what they give is safe in another one."""
+
+
+@cache
+def environment(folder: Path) -> Environment:
+    """The templates of `folder` beside those of this package (`base.html.j2`, `macros.html.j2`, `charts.html.j2`)."""
+    made = Environment(
+        loader=FileSystemLoader([folder, HERE]),
+        autoescape=lambda name: name is not None and name.endswith(HTML),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= FILTERS
+    return made
+
+
+def render(template: Path, /, **values: object) -> str:
+    """A template with its values; jinja2.UndefinedError where it reads one that is not there."""
+    text = environment(template.parent).get_template(template.name).render(values)
+    return Markup(text) if template.name.endswith(HTML) else text
+
+
+def macro(template: str, name: str) -> Callable[..., Markup]:
+    """A macro of this package's templates, for HTML that Python puts together."""
+    return getattr(environment(HERE).get_template(template).module, name)
