@@ -9,7 +9,7 @@ where the template extends `base.html.j2` (blocks `main` and `footer`) and takes
 """
 
 from .charts import Axis, Bar, BarChart, Frame, Line, LineChart, Plot, linear_ticks, log_ticks
-from .environment import macro, render
+from .environment import fragment, macro, render
 from .numbers import duration, exact, fraction, human_size, number, size, three_digits
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "duration",
     "exact",
     "fraction",
+    "fragment",
     "human_size",
     "linear_ticks",
     "log_ticks",

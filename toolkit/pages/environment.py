@@ -12,16 +12,14 @@ from markupsafe import Markup
 from .numbers import FILTERS
 
 HERE = Path(__file__).parent
-HTML = ".html.j2"
-"""How the names of templates end whose values are escaped; what they give is safe in another one."""
 
 
 @cache
 def environment(folder: Path) -> Environment:
-    """The templates of `folder` beside those of this package (`base.html.j2`, `macros.html.j2`, `charts.html.j2`)."""
+    """The templates of `folder` beside those of this package; values are escaped in every `.html.j2`."""
     made = Environment(
         loader=FileSystemLoader([folder, HERE]),
-        autoescape=lambda name: name is not None and name.endswith(HTML),
+        autoescape=lambda name: name is None or name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -32,9 +30,13 @@ def environment(folder: Path) -> Environment:
 
 
 def render(template: Path, /, **values: object) -> str:
-    """A template with its values; jinja2.UndefinedError where it reads one that is not there."""
-    text = environment(template.parent).get_template(template.name).render(values)
-    return Markup(text) if template.name.endswith(HTML) else text
+    """A whole document: a template with its values; jinja2.UndefinedError where it reads one that is not there."""
+    return environment(template.parent).get_template(template.name).render(values)
+
+
+def fragment(template: Path, /, **values: object) -> Markup:
+    """A part of a page, as `render`: other templates take it as it is."""
+    return Markup(render(template, **values))
 
 
 def macro(template: str, name: str) -> Callable[..., Markup]:
