@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
+    "toolkit.pages",
     "compress",
     "calibration",
     "export.quiet",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from .charts import Line, legend, line_chart
-from .figures import escape, number, page, table
+from tiedae.pages import Line, LineChart, render
+
 from .headline import Row, groups
 
 COLOURS = 8
@@ -38,34 +39,24 @@ def level_text(change: str, level: float) -> str:
 
 def render_sensitivity(measured: Mapping[str, Any]) -> str:
     """The page: what was measured, a chart and a table per change. `measured` is what `tiedae sensitivity --json` writes."""
-    sections = [
-        f"<section><h2>{escape(change.capitalize())}</h2>\n{_chart(change, rows)}\n{table(header, _cells(cells))}</section>"
+    changes = [
+        (change.capitalize(), *_chart(change, rows), header, cells)
         for ((change,), rows), (_, header, cells) in zip(
             groups(measured["rows"], "change").items(), sensitivity_tables(measured), strict=True
         )
     ]
-    name, reference = measured["name"], measured["rows"][0]["float_error"]
-    intro = (
-        f"One kernel or one activation alone is made coarser, all else stays in float, and nothing is trained. Curves show the "
-        f"squared error per sample over {measured['samples']:,} training samples, tables its increase against the float "
-        f"model's, {number(reference)}. A kernel is changed once for both directions."
-    )
-    head = f"<h1>{escape(name)}: sensitivity</h1>\n<p>{escape(intro)}</p>"
-    footer = f"Made by tiedae sensitivity; sha256 of the samples {measured['sha256']}."
-    return page(f"{name}: sensitivity · tiedae", f"<main>\n{head}\n{''.join(sections)}\n</main>\n<footer>{footer}</footer>")
+    title = f"{measured['name']}: sensitivity · tiedae"
+    return render(Path(__file__).with_suffix(".html.j2"), title=title, measured=measured, changes=changes)
 
 
-def _cells(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    return [tuple(map(escape, row)) for row in rows]
-
-
-def _chart(change: str, rows: list[Row]) -> str:
+def _chart(change: str, rows: list[Row]) -> tuple[list[tuple[str, str]], LineChart]:
+    """The legend, and the error over the levels: a curve per kernel or activation."""
+    sparsity = change == "kernel sparsity"
     lines, entries = [], []
-    for number_of, ((place,), of_place) in enumerate(groups(rows, "place").items()):
-        kind = f"layer{number_of % COLOURS}"
-        scale = 100 if change == "kernel sparsity" else 1
-        lines.append(Line(kind, [scale * row["level"] for row in of_place], [row["error"] for row in of_place]))
+    for i, ((place,), of_place) in enumerate(groups(rows, "place").items()):
+        kind = f"layer{i % COLOURS}"
+        levels = [100 * row["level"] if sparsity else row["level"] for row in of_place]
+        lines.append(Line(kind, levels, [row["error"] for row in of_place]))
         entries.append((kind, place))
-    unit = "zeros in percent" if change == "kernel sparsity" else "bits"
-    chart = line_chart(lines, title=f"Error by {change}", x=unit, y="squared error per sample, in model units")
-    return f"{legend(entries)}\n{chart}"
+    unit = "zeros in percent" if sparsity else "bits"
+    return entries, LineChart(lines, f"Error by {change}", unit, "squared error per sample, in model units")

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tiedae.export.report.charts import BELOW, TOP
+from tiedae.pages import Frame
 from tiedae.searching.front import HEADER, cells
 from tiedae.searching.page import HEIGHT, render
 
+TOP, BELOW = Frame.top, Frame.below
 GUTTER_LEFT, GUTTER_RIGHT, NARROWEST = 80, 35, 165
 """Pixels beside the frame (`.axes` in the style sheet), and the frame's width on a phone of 320 pixels."""
 CHARACTER = 7.0

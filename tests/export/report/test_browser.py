@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiedae.export.report.charts import Line, line_chart
-from tiedae.export.report.figures import page
 from tiedae.export.report.rendering import render_bundle
+from tiedae.pages import Line, LineChart, render
 from tiedae.searching.page import render as render_front
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -244,6 +243,17 @@ OUTSIDE = """(() => {
 """How many charts there are, and the marks and labels that lie outside of their drawing."""
 
 
+def chart_page(folder: Path, chart: LineChart) -> str:
+    """A page of one chart, from a template of its own."""
+    template = folder / "chart.html.j2"
+    template.write_text(
+        '{% extends "base.html.j2" %}{% from "charts.html.j2" import line_chart %}'
+        "{% block main %}{{ line_chart(chart) }}{% endblock %}{% block footer %}{% endblock %}",
+        encoding="utf-8",
+    )
+    return render(template, title="t", chart=chart)
+
+
 @pytest.mark.parametrize("width", [320, 360, 1280])
 @pytest.mark.parametrize(
     ("x", "y"),
@@ -258,9 +268,8 @@ OUTSIDE = """(() => {
 )
 def test_charts_stay_inside_their_drawing(browser, tmp_path, width, x, y):
     title = "squared error per validation sample, in model units"
-    drawn = line_chart([Line("train", x, y)], title="t", x="epoch", y=title, separators=[1.5])
     path = tmp_path / "chart.html"
-    path.write_text(page("t", f"<main>{drawn}</main>"), encoding="utf-8")
+    path.write_text(chart_page(tmp_path, LineChart([Line("train", x, y)], "t", "epoch", title, [1.5])), encoding="utf-8")
     browser.open(path, width=width)
     assert browser.evaluate(OUTSIDE) == [1, []]
 
@@ -297,8 +306,8 @@ def test_labels_of_a_report_stay_inside_on_a_phone(browser, reports):
 
 
 def test_a_label_outside_is_seen(browser, tmp_path):
-    drawn = line_chart([Line("train", [1, 2], [1.0, 2.0])], title="t", x="epoch", y="loss").replace('x="-8"', 'x="-90"', 1)
-    (tmp_path / "chart.html").write_text(page("t", f"<main>{drawn}</main>"), encoding="utf-8")
+    drawn = chart_page(tmp_path, LineChart([Line("train", [1, 2], [1.0, 2.0])], "t", "epoch", "loss"))
+    (tmp_path / "chart.html").write_text(drawn.replace('x="-8"', 'x="-90"', 1), encoding="utf-8")
     browser.open(tmp_path / "chart.html", width=360)
     assert len(browser.evaluate(OUTSIDE)[1]) == 1
 

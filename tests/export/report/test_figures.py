@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiedae.compress.interleaving import input_order
 from tiedae.export.manifest import program_to_json
-from tiedae.export.report.charts import Bar, bar_chart
 from tiedae.export.report.drawing import WIDTH, draw_program
 from tiedae.export.report.heatmap import LEVELS, error_cell, error_maps, parity_cell, parity_maps
 from tiedae.export.report.kernel_pictures import KERNEL_BYTES, PALETTE, PRUNED, render_kernels
 from tiedae.export.report.speed import HOW, leading_case, render_speed
+from tiedae.pages import Bar, BarChart, macro
 
 
 def elements(svg: str, kind: str) -> list[ElementTree.Element]:
@@ -221,7 +221,7 @@ def test_errors_of_quantization_and_conversion_are_columns():
 
 def test_whiskers_lie_around_the_end_of_their_bar_and_long_bars_are_broken():
     bars = [Bar("a", 50.0, "50", "ours", whisker=(45.0, 60.0)), Bar("b", 10.0, "10", "stock"), Bar("c", 900.0, "900", "keras")]
-    chart = bar_chart(bars, end=100.0)
+    chart = macro("charts.html.j2", "bar_chart")(BarChart(bars, 100.0))
     rows = re.findall(r"<tr>(.*?)</tr>", chart)
     assert 'width="50.00%"' in rows[0]
     assert re.findall(r'class="whisker" x1="(.*?)" x2="(.*?)"', rows[0]) == [

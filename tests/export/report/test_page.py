@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tiedae.compress.errors import FormatError
-from tiedae.export.report import charts, figures
 from tiedae.export.report.card import render_card
 from tiedae.export.report.page import render_report
 from tiedae.export.report.samples import is_picture
+from tiedae.pages import Line, LineChart, exact, fraction, macro
 
 from .html_tables import records, section
 
@@ -233,14 +233,14 @@ def test_which_shapes_are_pictures(shape, picture):
     [(300_000, 300_000, "100 %"), (2_999_999, 3_000_000, "99.999 %"), (1, 3, "33.333 %"), (1, 10**9, "0.001 %"), (0, 5, "0 %")],
 )
 def test_shares_never_round_to_everything_or_nothing(part, whole, text):
-    assert figures.share(part, whole) == text
+    assert fraction(part, whole) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0.9999999, "0.9999999"), (0.0123456789, "0.0123457"), (1.0, "1"), (3, "3"), ("x", "x")]
 )
 def test_a_value_never_rounds_onto_its_limit(value, text):
-    assert figures.exact(value) == text
+    assert exact(value) == text
 
 
 positive = st.floats(1e-7, 1e4)
@@ -249,7 +249,8 @@ positive = st.floats(1e-7, 1e4)
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(positive, st.floats(-50, 50)), min_size=1, max_size=30))
 def test_curves_stay_inside_their_frame(values):
-    chart = charts.line_chart([charts.Line("train", range(1, len(values) + 1), values)], title="loss", x="epoch", y="loss")
+    lines = [Line("train", range(1, len(values) + 1), values)]
+    chart = macro("charts.html.j2", "line_chart")(LineChart(lines, "loss", "epoch", "loss"))
     (points,) = [attrs["points"] for attrs in Page(chart).all("polyline")]
     at = np.array([[float(v) for v in point.split(",")] for point in points.split()])
     assert (at >= -1e-3).all() and (at <= 1000.001).all()

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from tiedae.export.report import figures
 from tiedae.export.report.page import render_report
+from tiedae.pages import duration, human_size
 
 FIDELITY = {"measure": "PSNR", "unit": "dB", "mse": 0.01}
 
@@ -79,14 +79,14 @@ def test_failed_checks_are_the_verdict(make_parts):
     [(0.953, "0.953 µs"), (15.2, "15.2 µs"), (486, "486 µs"), (999.6, "1 ms"), (1250, "1.25 ms"), (2_620_000, "2.62 s")],
 )
 def test_durations_are_read_in_their_own_unit(microseconds, text):
-    assert figures.duration(microseconds) == text
+    assert duration(microseconds) == text
 
 
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (999, "999 B"), (4016, "4.02 kB"), (999_600, "1 MB"), (2_170_004, "2.17 MB"), (3e9, "3 GB")]
 )
 def test_bytes_are_read_in_their_own_unit(count, text):
-    assert figures.human_size(count) == text
+    assert human_size(count) == text
 
 
 def test_memory_and_startup_are_folded(make_parts, make_bench):

@@ -1,0 +1,35 @@
+"""What every HTML page is made of: one environment, base page and style sheet, macros, charts, and numbers as text.
+
+A page is a function that computes plain values and a template beside it that has the markup:
+
+    render(Path(__file__).with_suffix(".html.j2"), title="a <title>", rows=[("kernel_0", "12 B")])
+
+where the template extends `base.html.j2` (blocks `main` and `footer`) and takes `table`, `details`, `region`, `verdict` from
+`macros.html.j2` and `bar_chart`, `line_chart`, `frame`, `plot`, `legend` from `charts.html.j2`.
+"""
+
+from .charts import Axis, Bar, BarChart, Frame, Line, LineChart, Plot, linear_ticks, log_ticks
+from .environment import fragment, macro, render
+from .numbers import duration, exact, fraction, human_size, number, size, three_digits
+
+__all__ = [
+    "Axis",
+    "Bar",
+    "BarChart",
+    "Frame",
+    "Line",
+    "LineChart",
+    "Plot",
+    "duration",
+    "exact",
+    "fraction",
+    "fragment",
+    "human_size",
+    "linear_ticks",
+    "log_ticks",
+    "macro",
+    "number",
+    "render",
+    "size",
+    "three_digits",
+]
