@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from .interpreter import execute
     from .lowering import lower
     from .parity.assertion import ParityError, ParityReport, assert_parity
-    from .parity.baseline import compare_metrics, read_baseline
+    from .parity.baseline import compare_metrics
     from .parity.comparison import compare, compare_operations
     from .program import Program
+    from .results import read_metrics
     from .runtimes.litert import open_litert
     from .runtimes.ort import open_ort
     from .sharing.share import share_file
@@ -43,7 +44,7 @@ __all__ = [
     "open_litert",
     "open_ort",
     "prove",
-    "read_baseline",
+    "read_metrics",
     "read_onnx",
     "read_tflite",
     "share_file",
@@ -72,7 +73,7 @@ _LAZY = {
     "open_litert": "runtimes.litert",
     "open_ort": "runtimes.ort",
     "prove": "formats.storage",
-    "read_baseline": "parity.baseline",
+    "read_metrics": "results",
     "read_onnx": "formats.onnx_reader",
     "read_tflite": "formats.tflite_reader",
     "share_file": "sharing.share",

@@ -1,7 +1,7 @@
 """What a verification and a benchmark find, as typed rows, and metrics.json, which holds them.
 
-Every row says by enums and names what it is of; its texts are for people and are never taken apart. A key of JSON is the field of
-that name. Schema 2; files of schema 1 are read through `schema1`.
+Every row says by enums and names what it is of; its texts are for people and are never taken apart. A key of JSON is the field
+of that name. Schema 2; files of schema 1 are read through `schema1`.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ WAYS: Mapping[Way, str] = {Way.INVOKE: "the runtime's own call", Way.CALL: "a ca
 class Check(Record, frozen=True):
     """One thing that holds or does not; `limit` is what `value` had to satisfy.
 
-    `file`, `signature` and `runtime` say of what, `detail` what else tells it from others of its kind, `peer` the other runtime.
+    `file`, `signature` and `runtime` say of what, `detail` what else tells it from others of its kind, `peer` the other
+    runtime.
     """
 
     kind: Kind
@@ -316,7 +317,7 @@ class Quality(Record, frozen=True):
     title: str
     stage: Stage
     error: Amount
-    fit: Fit | None = None
+    fidelity: Fit | None = None
     precision: Precision | None = None
     file: str = ""
     runtime: str = ""
@@ -359,7 +360,8 @@ class ColumnWarning(Record, frozen=True):
     @property
     def text(self) -> str:
         if self.r2 is None:
-            return f"{self.column}: never changes in the samples that were measured, so it has no R²; leave it out, or get other samples"
+            still = "never changes in the samples that were measured, so it has no R²"
+            return f"{self.column}: {still}; leave it out, or get other samples"
         advice = "its mean would be closer; try more epochs or units, or `per_feature = true`"
         return f"{self.column}: R² is {self.r2:.3g} in {self.where}: {advice}"
 
@@ -391,7 +393,7 @@ class Source(Record, frozen=True):
 
 
 class Baseline(Record, frozen=True):
-    """A comparison with earlier metrics, those of `file`: how many figures, and texts of what got better by more than `allow`."""
+    """A comparison with the earlier metrics of `file`: how many figures, and texts of what got better by more than `allow`."""
 
     file: str
     allow: float

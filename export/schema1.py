@@ -51,7 +51,7 @@ def upgraded(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if lacking:
         raise FormatError(f"{path}: not metrics of tiedae: lacks {', '.join(lacking)}")
     try:
-        runtimes = {row["runtime"] for row in found["parity"]} | {row["runtime"] for row in found["quality"] if "runtime" in row}
+        runtimes = {row["runtime"] for key in ("parity", "quality") for row in found[key] if "runtime" in row}
         tables: Mapping[str, Callable[[Any], Row]] = {
             "checks": lambda row: _check(row, {each["file"] for each in found["files"]}, runtimes),
             "storage": _proof,
@@ -115,7 +115,7 @@ def _parity(row: Row) -> Row:
 
 
 def _quality(row: Row) -> Row:
-    kept = _renamed(row, {"row": "title", "fidelity": "fit"})
+    kept = _renamed(row, {"row": "title"})
     return {"precision": "int8" if "int8." in row["row"] else None, **kept}
 
 

@@ -126,7 +126,7 @@ def _verify(
 def _metrics(bundle: Bundle, findings: Findings) -> Metrics:
     return Metrics(
         bundle.manifest["name"],
-        **{key: tuple(rows) for key, rows in vars(findings).items()},
+        **findings.rows(),
         warnings=warnings_of(findings.quality),
         versions=installed_versions(),
     )

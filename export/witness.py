@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def measure_stock(
         files.append(ModelFile(name, contents.size, contents.format, precision, Maker.STOCK, *copies))
         session = _open(path, usual(contents.format))
         outputs = _reconstruct(session, contents, test)
-        of = {"file": name, "runtime": session.runtime, "provider": session.provider}
+        of: dict[str, Any] = {"file": name, "runtime": session.runtime, "provider": session.provider}
         error, fit = errors(_port(contents, "y").dequantize(outputs["y"]))
         quality.append(Quality(f"stock {name}", Stage.STOCK, error, fit, precision, **of))
         of["signature"] = "reconstruct"
@@ -91,7 +92,7 @@ def _reconstruct(session: Session, contents: Contents, test: np.ndarray) -> dict
 
 
 def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, float | None]:
-    """How often each kernel is stored, and for int8 copies the fraction in which they still agree; Nones where it cannot be known.
+    """How often each kernel is stored, and for int8 copies the fraction in which they still agree; None each where unknown.
 
     `kernels` are the [inputs, units] of every layer. A converter's names tell nothing, so shapes have to: the matrices of a
     kernel's shape, in either orientation, are shared evenly among the kernels that have it. A kernel with an axis of 1 looks

@@ -7,9 +7,12 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .console import Console
+
+if TYPE_CHECKING:
+    from tiedae.export.results import Metrics
 
 FINE = 0
 TRAINING = ("tensorflow", "tf_keras", "tensorflow_model_optimization")
@@ -46,6 +49,7 @@ def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int
 
     recipe = load_recipe(path)
     from tiedae.export.report.summary import HEADER
+    from tiedae.export.results import Kind
 
     from .pipeline import run_recipe
 
@@ -54,9 +58,9 @@ def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int
     console.table(recipe.name, HEADER, result.table_rows)
     console.say("error: squared, summed over the values of a test sample, averaged over samples; in model units")
     _say_quality(result.metrics, console)
-    for skipped in result.metrics["skipped"]:
-        if skipped["what"].startswith("quality"):
-            console.say(f"{skipped['what']}: not measured, {skipped['reason']}")
+    for skipped in result.metrics.skipped:
+        if skipped.kind is Kind.QUALITY:
+            console.say(f"{skipped.what}: not measured, {skipped.reason}")
     console.say(f"bundle: {result.bundle}")
     _require_checks(result.bundle, result.metrics)
     return FINE
@@ -66,27 +70,26 @@ SHOWN = 5
 """How many warnings are listed."""
 
 
-def _say_quality(metrics: Mapping[str, Any], console: Console) -> None:
+def _say_quality(metrics: Metrics, console: Console) -> None:
     """What the quality is, in the user's unit, and a note for each of the worst columns that it warns of."""
     from tiedae.export.parity.fidelity import MEANINGS
 
-    measure = next((row["fidelity"]["measure"] for row in metrics["quality"] if row.get("fidelity")), None)
+    measure = next((row.fidelity.measure for row in metrics.quality if row.fidelity), None)
     if measure is not None:
         console.say(f"quality: {measure} = {MEANINGS[measure]}")
-    warnings = metrics.get("warnings") or ()
-    for warning in warnings[:SHOWN]:
-        console.note(f"warning: column {warning['text']}")
-    if len(warnings) > SHOWN:
-        console.note(f"warning: {len(warnings) - SHOWN} more columns, see `warnings` in metrics.json")
+    for warning in metrics.warnings[:SHOWN]:
+        console.note(f"warning: column {warning.text}")
+    if len(metrics.warnings) > SHOWN:
+        console.note(f"warning: {len(metrics.warnings) - SHOWN} more columns, see `warnings` in metrics.json")
 
 
-def _require_checks(bundle: Path, metrics: Mapping[str, Any]) -> None:
+def _require_checks(bundle: Path, metrics: Metrics) -> None:
     """Raise CheckError, exit code 1, naming the first check that failed."""
     from tiedae.compress.errors import CheckError
 
-    failed = [check["text"] for check in metrics["checks"] if not check["ok"]]
-    if failed:
-        raise CheckError(f"{bundle}: {len(failed)} of {len(metrics['checks'])} checks failed: {failed[0]}")
+    if metrics.failed:
+        counts = f"{len(metrics.failed)} of {len(metrics.checks)} checks failed"
+        raise CheckError(f"{bundle}: {counts}: {metrics.failed[0].text}")
 
 
 def search(arguments: argparse.Namespace, console: Console) -> int:
@@ -142,18 +145,18 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
         allow=arguments.allow,
         announce=console.note,
     )
-    for check in metrics["checks"]:
-        console.detail(f"{'ok' if check['ok'] else 'FAILED'}  {check['text']}")
+    for check in metrics.checks:
+        console.detail(f"{'ok' if check.ok else 'FAILED'}  {check.text}")
     for title, header, rows in overview(metrics):
         console.table(title, header, rows)
     _say_quality(metrics, console)
     _write_outcome(metrics, {"json": arguments.json, "junit": arguments.junit, "markdown": arguments.markdown})
     _require_checks(arguments.bundle, metrics)
-    console.say(f"{arguments.bundle}: all {len(metrics['checks'])} checks hold")
+    console.say(f"{arguments.bundle}: all {len(metrics.checks)} checks hold")
     return FINE
 
 
-def _write_outcome(metrics: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
+def _write_outcome(metrics: Metrics, paths: Mapping[str, Path | None]) -> None:
     from tiedae.compress.files import write_atomic
     from tiedae.export.report.outcome import OUTCOMES
 
@@ -165,6 +168,7 @@ def _write_outcome(metrics: Mapping[str, Any], paths: Mapping[str, Path | None])
 def bench(arguments: argparse.Namespace, console: Console) -> int:
     _require_for(arguments.bundle, arguments.model)
     from tiedae.compress.files import write_atomic
+    from tiedae.compress.records import encode
     from tiedae.export.bench.benchmark import QUICK, Plan, tables, verdict
 
     from .benchmarking import bench
@@ -176,7 +180,7 @@ def bench(arguments: argparse.Namespace, console: Console) -> int:
     for line in verdict(measured):
         console.say(line)
     if arguments.json:
-        write_atomic(arguments.json, (json.dumps(measured, indent=1, ensure_ascii=False) + "\n").encode())
+        write_atomic(arguments.json, encode(measured))
     return FINE
 
 

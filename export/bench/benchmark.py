@@ -220,9 +220,16 @@ def _startup_rows(taken: Sequence[tuple[Subject, Load, Footprint]]) -> tuple[Sta
     """One row per subject and signature that came first."""
     rows: dict[tuple[str, str], Startup] = {}
     for subject, load, each in taken:
-        first, times = load.runs[0], {"startup_ms": each.startup_ms, "import_ms": each.import_ms}
-        of = {"file": Path(first.path).name, "signature": first.signature, "processes": each.processes}
-        rows.setdefault((subject.name, first.signature), Startup(**_identity(subject), **of, **times))
+        first = load.runs[0]
+        row = Startup(
+            **_identity(subject),
+            file=Path(first.path).name,
+            signature=first.signature,
+            startup_ms=each.startup_ms,
+            import_ms=each.import_ms,
+            processes=each.processes,
+        )
+        rows.setdefault((subject.name, first.signature), row)
     return tuple(rows.values())
 
 

@@ -121,7 +121,9 @@ def _ports(contents: Contents, signature: str) -> tuple[tuple[Port, ...], tuple[
     return each.inputs, each.outputs
 
 
-def _add(cast: Cast, maker: Maker, form: str, precision: Precision, files: Mapping[str, Path], ports: Ports, variant: str = "") -> None:
+def _add(
+    cast: Cast, maker: Maker, form: str, precision: Precision, files: Mapping[str, Path], ports: Ports, variant: str = ""
+) -> None:
     """A subject for every runtime that users of the format have."""
     label = Maker.TIEDAE if maker == Maker.TIEDAE else STOCK_MAKERS[form, precision]
     for runtime, row in RUNTIMES.items():
@@ -182,4 +184,5 @@ def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
     x, code, y = (Port(name, "float32", (None, widths[place])) for name, place in {"x": 0, "code": -1, "y": 0}.items())
     ports = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
     for runtime, (name, _) in KERAS_WAYS.items():
-        cast.subjects.append(Subject(name, Maker.KERAS, "keras", Precision.F32, runtime, "", dict.fromkeys(ports, archive), ports))
+        of = (name, Maker.KERAS, "keras", Precision.F32, runtime, "")
+        cast.subjects.append(Subject(*of, dict.fromkeys(ports, archive), ports))

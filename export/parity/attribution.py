@@ -60,11 +60,10 @@ def _real(expected: Expected, layer: str, values: np.ndarray) -> np.ndarray:
     return expected.program.quantization(layer).dequantize(values)
 
 
-def _row(
-    error: Lost, layer: str, precision: Precision, expected: np.ndarray, got: np.ndarray, **identity: str
-) -> LayerError:
+def _row(error: Lost, layer: str, precision: Precision, expected: np.ndarray, got: np.ndarray, **identity: str) -> LayerError:
     expected = expected[:TRACED_SAMPLES].astype(np.float64)
     difference = got - expected
+    sqnr_db, cosine = similarity(expected, got)
     return LayerError(
         error=error,
         layer=layer,
@@ -74,5 +73,6 @@ def _row(
         rms=float(np.sqrt(np.mean(np.square(difference)))),
         max_abs=float(np.abs(difference).max(initial=0)),
         mean=float(difference.mean()),
-        **similarity(expected, got),
+        sqnr_db=sqnr_db,
+        cosine=cosine,
     )

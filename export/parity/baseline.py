@@ -41,8 +41,8 @@ class Comparison:
 class Figure:
     """One number of some metrics, the smaller the better.
 
-    An allowed fraction a lets `value` grow to value · (1 + a) + `whole` · a + `floor`. `over` says over how many values a figure
-    was taken that compares only with one over as many; 0 where that is no matter.
+    An allowed fraction a lets `value` grow to value · (1 + a) + `whole` · a + `floor`. `over` says over how many values a
+    figure was taken that compares only with one over as many; 0 where that is no matter.
     """
 
     value: float
@@ -194,9 +194,11 @@ def require_fraction(allow: float) -> None:
 
 def require_comparable(name: str, model: Model | None, before: Metrics) -> None:
     """Raise InputError where earlier metrics are not of the model of this name."""
-    known = model is not None and before.model is not None
-    if name != before.name or (known and model.widths != before.model.widths):
-        raise InputError(f"the baseline is of another model: {_named(before.name, before.model)}, must be {_named(name, model)}")
+    other = model is not None and before.model is not None and model.widths != before.model.widths
+    if name != before.name or other:
+        raise InputError(
+            f"the baseline is of another model: {_named(before.name, before.model)}, must be {_named(name, model)}"
+        )
 
 
 def _named(name: str, model: Model | None) -> str:
@@ -225,7 +227,8 @@ def _each_figure(metrics: Metrics) -> Iterator[tuple[Group, Key, Figure]]:
     for row in metrics.parity:
         if row.problem or row.file in stock:
             continue
-        group, label = Group("parity", row.file, row.runtime), f"{row.label} against {row.reference}"
+        own = row.kind is Kind.CROSSING and row.reference == row.runtime
+        group, label = Group("parity", row.file, row.runtime), row.label + (" against its own" if own else "")
         largest = label, "largest difference"
         if row.precision is Precision.INT8:
             fraction = 1 - row.equal_fraction

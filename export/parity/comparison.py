@@ -42,15 +42,16 @@ def compare(
     elif precision is Precision.INT8:
         row |= {"max_lsb": int(found.largest), "histogram": dict(found.histogram)}
         if quantization is not None:
-            row |= similarity(_centred(expected, quantization), _centred(got, quantization))
+            centred = _centred(expected, quantization), _centred(got, quantization)
+            row["sqnr_db"], row["cosine"] = similarity(*centred)
     else:
         row |= {"max_abs": found.largest, "mean_abs": found.mean, "full_scale": found.full_scale}
-        row |= similarity(expected, got)
+        row["sqnr_db"], row["cosine"] = similarity(expected, got)
     return Parity(kind=kind, precision=precision, tensor=tensor, **identity, **row)
 
 
-def similarity(expected: np.ndarray, got: np.ndarray) -> dict[str, float | None]:
-    """`sqnr_db` and `cosine` of real values against a reference, over all of them.
+def similarity(expected: np.ndarray, got: np.ndarray) -> tuple[float | None, float | None]:
+    """(SQNR in dB, cosine) of real values against a reference, over all of them.
 
     SQNR = 10 · log₁₀(Σ expected² / Σ (got − expected)²); None where there is no noise or no signal. The cosine of the angle
     between the two as vectors; None where one of them is zero.
@@ -58,12 +59,10 @@ def similarity(expected: np.ndarray, got: np.ndarray) -> dict[str, float | None]
     expected, got = expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()
     signal, power, noise = _product(expected, expected), _product(got, got), _product(got - expected, got - expected)
     if noise == 0:
-        return {"sqnr_db": None, "cosine": 1.0 if signal > 0 else None}
+        return None, 1.0 if signal > 0 else None
+    sqnr_db = float(10 * np.log10(signal / noise)) if signal > 0 else None
     cosine = _product(expected, got) / math.sqrt(signal) / math.sqrt(power) if signal > 0 and power > 0 else None
-    return {
-        "sqnr_db": float(10 * np.log10(signal / noise)) if signal > 0 else None,
-        "cosine": None if cosine is None else min(1.0, max(-1.0, cosine)),
-    }
+    return sqnr_db, None if cosine is None else min(1.0, max(-1.0, cosine))
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> float:
@@ -91,7 +90,6 @@ def compare_traced(
     signature: str,
     x: np.ndarray,
     known: Mapping[str, np.ndarray] | None = None,
-    **identity: str,
 ) -> tuple[list[Parity], list[str]]:
     """`compare_operations` of what a session's `trace` gave for `x`.
 
@@ -107,7 +105,7 @@ def compare_traced(
             same = operation.y in known and np.array_equal(source, known[operation.x])
             expected = known[operation.y] if same else apply(program, operation, source)
             meaning = program.quantization(operation.y)
-            comparisons.append(compare(Kind.OPERATIONS, operation.y, expected, got, quantization=meaning, **identity))
+            comparisons.append(compare(Kind.OPERATIONS, operation.y, expected, got, quantization=meaning))
         else:
             hidden.append(operation.y)
     return comparisons, hidden

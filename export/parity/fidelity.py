@@ -124,13 +124,13 @@ def warnings_of(quality: Iterable[Quality]) -> tuple[ColumnWarning, ...]:
 
     By the worst of our exported files, or where none of them was measured by the last row that was.
     """
-    rows = [row for row in quality if row.fit is not None and row.fit.columns and not row.fault]
+    rows = [row for row in quality if row.fidelity is not None and row.fidelity.columns and not row.fault]
     rows = [row for row in rows if row.stage is Stage.EXPORT] or [row for row in rows if row.stage is not Stage.STOCK][-1:]
     worst: dict[str, tuple[float, str]] = {}
     constant: dict[str, None] = {}
     for row in rows:
         where = row.title + (f" in {row.runtime}" if row.runtime else "")
-        for column in row.fit.columns if row.fit else ():
+        for column in row.fidelity.columns if row.fidelity else ():
             if column.r2 is None:
                 constant[column.name] = None
             elif column.r2 < worst.get(column.name, (math.inf, ""))[0]:

@@ -36,6 +36,10 @@ class Findings:
     files: list[ModelFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
+    def rows(self) -> dict[str, Any]:
+        """The tables of `Metrics`."""
+        return {table: tuple(rows) for table, rows in vars(self).items()}
+
     def check(self, kind: Kind, ok: bool, value: float | int | str, limit: str, text: str, **of: str) -> None:
         """`of`: file, signature, runtime, detail and peer of the check."""
         self.checks.append(Check(kind, bool(ok), finite(value), limit, text, **of))
@@ -101,13 +105,21 @@ class Subject:
         """Whether the runtime rounds products as the program does."""
         return rounds_as_program(self.runtime)
 
-    def identity(self, signature: str) -> dict[str, str]:
+    def identity(self, signature: str) -> dict[str, Any]:
         """What a row says of this file and runtime."""
         provider = self.session.provider
         return {"file": self.files[signature], "runtime": self.runtime, "provider": provider, "signature": signature}
 
     def compare(
-        self, kind: Kind, signature: str, tensor: str, expected: np.ndarray, got: np.ndarray, *, problem: str = "", **options: Any
+        self,
+        kind: Kind,
+        signature: str,
+        tensor: str,
+        expected: np.ndarray,
+        got: np.ndarray,
+        *,
+        problem: str = "",
+        **options: Any,
     ) -> Parity:
         """Record a comparison; `options` as `comparison.compare` takes them, a `problem` that it does not see itself."""
         row = compare(kind, tensor, expected, got, **self.identity(signature), **options)
@@ -115,9 +127,7 @@ class Subject:
         self.findings.parity.append(row)
         return row
 
-    def check(
-        self, kind: Kind, signature: str, ok: bool, value: float | int | str, limit: str, text: str, **more: str
-    ) -> None:
+    def check(self, kind: Kind, signature: str, ok: bool, value: float | int | str, limit: str, text: str, **more: str) -> None:
         """Record a check of one signature; where it fails, beside a known fault of the runtime. `more`: detail and peer."""
         file = self.files[signature]
         text = f"{file} in {self.runtime}: {text if ok else self.blamed(signature, text)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from msgspec.structs import replace
 
 from ...compress.affine import Quantization
 from ..expected import TRACED_SAMPLES, Expected, layer_outputs
@@ -118,7 +119,8 @@ def _check_operations(
     subject: Subject, signature: str, x: np.ndarray, traced: Mapping[str, np.ndarray], expected: Expected
 ) -> None:
     """Every operation on equal inputs: whatever a runtime's rounding, it stays within the stated LSB."""
-    rows, hidden = compare_traced(traced, subject.program, signature, x, expected.traced, **subject.identity(signature))
+    rows, hidden = compare_traced(traced, subject.program, signature, x, expected.traced)
+    rows = [replace(row, **subject.identity(signature)) for row in rows]
     subject.findings.parity += rows
     none = Parity(Kind.OPERATIONS, Precision.INT8, "none", problem="the runtime shows no operation")
     worst, most = max(rows, key=lambda row: row.badness, default=none), subject.tolerances.operation_max_lsb
@@ -127,12 +129,12 @@ def _check_operations(
     subject.check(Kind.OPERATIONS, signature, ok, worst.max_lsb, f"<= {most} LSB", text if ok else worst.text)
     for operation in hidden:
         what = f"{subject.runtime}: operation {operation} of {subject.files[signature]}"
-        subject.findings.skip(Kind.OPERATIONS, Why.NOT_SHOWN, what, "the runtime shows no tensor of it", runtime=subject.runtime)
+        subject.findings.skip(
+            Kind.OPERATIONS, Why.NOT_SHOWN, what, "the runtime shows no tensor of it", runtime=subject.runtime
+        )
 
 
-def _check_tracing(
-    subject: Subject, signature: str, plain: Mapping[str, np.ndarray], traced: Mapping[str, np.ndarray]
-) -> None:
+def _check_tracing(subject: Subject, signature: str, plain: Mapping[str, np.ndarray], traced: Mapping[str, np.ndarray]) -> None:
     """What was seen inside is what the plain run computes: the outputs of both agree."""
     for name, values in plain.items():
         if name in traced:
@@ -156,9 +158,7 @@ def measure_float(subject: Subject, evidence: Evidence) -> Measured:
                 values.setdefault(name, got)
                 continue
             expected, tolerance = {"code": floats.code, "y": floats.y}[name], subject.tolerances.float_max_abs
-            row = subject.compare(
-                Kind.FLOAT, signature, name, expected, got, reference=floats.reference, tolerance=tolerance
-            )
+            row = subject.compare(Kind.FLOAT, signature, name, expected, got, reference=floats.reference, tolerance=tolerance)
             subject.hold_float(row)
             if not row.problem:
                 values.setdefault(name, got)
@@ -189,9 +189,7 @@ def _measure_layers(subject: Subject, evidence: Evidence) -> dict[str, np.ndarra
     return layers
 
 
-def _measure_quality(
-    subject: Subject, precision: Precision, outputs: Mapping[str, np.ndarray], evidence: Evidence
-) -> None:
+def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[str, np.ndarray], evidence: Evidence) -> None:
     runtime, findings = subject.runtime, subject.findings
     if not evidence.measures_quality:
         return

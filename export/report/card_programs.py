@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..program import SIGNATURES
 from ..targets import TARGETS
-from .headline import Row
+from .key_figures import Row
 
 
 def render_programs(manifest: Row) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .figures import escape, size
-from .headline import Row
+from .key_figures import Row
 
 WIDTH, ENCODER, KERNEL, DECODER = 460, 70, 230, 390
 """The width of the drawing and the middles of its columns."""

@@ -6,24 +6,23 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..results import Kind, LayerError, Lost, Parity, Precision
 from ..targets import TARGETS, label_of
 from .figures import escape, number, region, share
-from .headline import Row
 
 LEVELS = 5
 """Shades beyond that of equality."""
 SHADES = (100, 60, 40, 20)
 """Signal-to-noise ratios in dB, from the lightest shade to darker ones."""
 MAPS = {
-    "operation": "Each operation on equal inputs: {kind} against {reference}",
-    "layer": "Each layer, end to end: {kind} against {reference}",
+    Kind.OPERATIONS: "Each operation on equal inputs: {} against {}",
+    Kind.LAYERS: "Each layer, end to end: {} against {}",
 }
-"""How `what` begins in the comparisons of single layers, and the title of their map."""
+"""The comparisons of single layers, and the title of their map."""
 
-ERRORS = ("quantization", "conversion")
 ERROR_TITLES = {
-    "int8": "Signal-to-noise ratio per layer in dB, int8, end to end: of quantization, and of each runtime against the program",
-    "f32": "Signal-to-noise ratio per layer in dB, float, end to end: of each runtime",
+    Precision.INT8: "Signal-to-noise ratio per layer in dB, int8, end to end: quantization, and runtimes against the program",
+    Precision.F32: "Signal-to-noise ratio per layer in dB, float, end to end: of each runtime",
 }
 
 Column = tuple[str, str]
@@ -40,28 +39,26 @@ class Cell:
     problem: bool = False
 
 
-def parity_maps(parity: Iterable[Row], order: Sequence[str]) -> str:
+def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> str:
     """`metrics["parity"]` of single layers, a map for each kind of comparison and reference; '' where there are none.
 
     `order` names the tensors of the program from `x` to `y`; other layers follow in the order of their rows.
     """
     maps: dict[str, list[tuple[str, Column, Cell]]] = {}
     for row in parity:
-        how, _, name = row["what"].partition(" ")
-        if how in MAPS and name:
-            title = MAPS[how].format(kind=row["kind"], reference=row.get("reference", "program"))
-            maps.setdefault(title, []).append((row.get("operation") or name, _column(row), parity_cell(row)))
+        if row.kind in MAPS:
+            title = MAPS[row.kind].format(row.precision.label, row.reference)
+            maps.setdefault(title, []).append((row.tensor, _column(row), parity_cell(row)))
     return "\n".join(_map(title, cells, order) for title, cells in maps.items())
 
 
-def error_maps(errors: Iterable[Row], order: Sequence[str]) -> str:
+def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> str:
     """`metrics["errors"]` per layer: what quantization and conversion cost, as signal-to-noise ratios; '' without rows."""
     maps: dict[str, list[tuple[str, Column, Cell]]] = {}
     for row in errors:
-        if row["error"] in ERRORS:
-            column = ("quantization", _of_layout(row.get("form"))) if row["error"] == "quantization" else _column(row)
-            title = ERROR_TITLES.get(row["precision"], f"Signal-to-noise ratio per layer in dB, {row['precision']}")
-            maps.setdefault(title, []).append((row["layer"], column, error_cell(row)))
+        if row.error is not Lost.TOTAL:
+            column = (row.error, _of_layout(row.layout)) if row.error is Lost.QUANTIZATION else _column(row)
+            maps.setdefault(ERROR_TITLES[row.precision], []).append((row.layer, column, error_cell(row)))
     return "\n".join(_map(title, cells, order) for title, cells in maps.items())
 
 
@@ -76,39 +73,39 @@ def _map(title: str, found: Sequence[tuple[str, Column, Cell]], order: Sequence[
     return heat_map(title, layers, list(dict.fromkeys(column for _, column, _ in found)), cells)
 
 
-def _column(row: Row) -> Column:
+def _column(row: Parity | LayerError) -> Column:
     """The files of an encoder and a decoder stand in one column."""
-    return row["runtime"], label_of(row.get("file", ""))
+    return row.runtime, label_of(row.file)
 
 
-def _of_layout(layout: object) -> str:
+def _of_layout(layout: str) -> str:
     """The formats whose decoder has this layout."""
     return ", ".join(target.label for target in TARGETS.values() if target.layout == layout)
 
 
-def parity_cell(row: Row) -> Cell:
+def parity_cell(row: Parity) -> Cell:
     """What a comparison looks like: int8 by the share of values that differ, float by its signal-to-noise ratio."""
-    if row.get("problem"):
-        return Cell(LEVELS, "", (str(row["problem"]),), problem=True)
-    decibels = row.get("sqnr_db")
+    if row.problem:
+        return Cell(LEVELS, "", (row.problem,), problem=True)
+    decibels = row.sqnr_db
     ratio = () if decibels is None else (f"{decibels:.0f} dB",)
-    if row["kind"] == "int8":
-        if not row["differing"]:
+    if row.precision is Precision.INT8:
+        if not row.differing:
             return Cell(0, "equal")
-        power = math.log10(row["differing"] / row["count"])
-        level = min(max(math.ceil(power) + 5, 1) + (row["max_lsb"] > 1), LEVELS)
-        return Cell(level, share(row["differing"], row["count"]), (f"≤ {row['max_lsb']} LSB", *ratio))
-    if not row["max_abs"]:
+        power = math.log10(row.differing / row.count)
+        level = min(max(math.ceil(power) + 5, 1) + (row.max_lsb > 1), LEVELS)
+        return Cell(level, share(row.differing, row.count), (f"≤ {row.max_lsb} LSB", *ratio))
+    if not row.max_abs:
         return Cell(0, "equal")
-    relative = row["max_abs"] / (row.get("full_scale") or 1.0)
-    return Cell(_shade(-20 * math.log10(relative) if decibels is None else decibels), number(row["max_abs"]), ratio)
+    relative = row.max_abs / (row.full_scale or 1.0)
+    return Cell(_shade(-20 * math.log10(relative) if decibels is None else decibels), number(row.max_abs), ratio)
 
 
-def error_cell(row: Row) -> Cell:
-    """An error of `metrics["errors"]` by its signal-to-noise ratio; equal where there is no noise."""
-    decibels = row.get("sqnr_db")
+def error_cell(row: LayerError) -> Cell:
+    """An error by its signal-to-noise ratio; equal where there is no noise."""
+    decibels = row.sqnr_db
     if decibels is None:
-        return Cell(0, "equal") if not row["rms"] else Cell(LEVELS, f"rms {number(row['rms'])}")
+        return Cell(0, "equal") if not row.rms else Cell(LEVELS, f"rms {number(row.rms)}")
     return Cell(_shade(decibels), f"{decibels:.0f} dB")
 
 

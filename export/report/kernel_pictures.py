@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..operations.interleave import interleaved
 from .figures import escape, number, share
-from .headline import Row
+from .key_figures import Row
 from .pictures import STEPS, diverging, indexed
 from .samples import is_picture
 

@@ -8,79 +8,52 @@ Markdown     a summary for the page of a CI job, verdict first (https://github.g
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from ..parity.fidelity import fidelity_text
+from ..parity.fidelity import fit_text
+from ..results import Check, Kind, Metrics, Precision, to_json
+from .key_figures import groups
 from .parity_tables import FORMAT_HEADER, cell_text, format_rows, parity_tables
 
-Metrics = Mapping[str, Any]
-Row = Mapping[str, Any]
-
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#&])")
 
 
-def to_json(metrics: Metrics) -> str:
-    """metrics.json. A number that JSON does not have (NaN, infinity) is written as its name, a string."""
-    text = json.dumps(_finite(metrics), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return _SURROGATES.sub("\ufffd", text)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def to_junit(metrics: Metrics) -> str:
-    """JUnit XML: a suite per kind of check (the first word of its name), and one of what was skipped, with the reasons.
+    """JUnit XML: a suite per kind of check, and one of what was skipped, with the reasons.
 
     Characters that XML does not have are written as their code point, such as `\\x1b`.
     """
-    root = ElementTree.Element("testsuites", _counts(f"tiedae verify {metrics['name']}", metrics["checks"]))
-    for kind, checks in _by_kind(metrics["checks"]).items():
+    root = ElementTree.Element("testsuites", _counts(f"tiedae verify {metrics.name}", metrics.checks))
+    for kind, checks in groups(metrics.checks, lambda check: check.kind).items():
         suite = ElementTree.SubElement(root, "testsuite", _counts(kind, checks) | {"skipped": "0"})
         for check in checks:
-            case = _case(suite, metrics, kind, check["name"])
-            if not check["ok"]:
-                limit = f"got {check['value']}, must be {check['limit']}"
-                failure = ElementTree.SubElement(case, "failure", {"type": kind, "message": _xml(check["text"])})
-                failure.text = _xml(f"{check['text']}\n{limit}")
-    if metrics["skipped"]:
-        total = str(len(metrics["skipped"]))
+            case = _case(suite, metrics, kind, check.name)
+            if not check.ok:
+                limit = f"got {check.value}, must be {check.limit}"
+                failure = ElementTree.SubElement(case, "failure", {"type": kind, "message": _xml(check.text)})
+                failure.text = _xml(f"{check.text}\n{limit}")
+    if metrics.skipped:
+        total = str(len(metrics.skipped))
         counts = {"name": "skipped", "tests": total, "failures": "0", "errors": "0", "skipped": total}
         suite = ElementTree.SubElement(root, "testsuite", counts)
-        for row in metrics["skipped"]:
-            case = _case(suite, metrics, "skipped", row["what"])
-            ElementTree.SubElement(case, "skipped", {"message": _xml(row["reason"])})
+        for row in metrics.skipped:
+            case = _case(suite, metrics, "skipped", row.what)
+            ElementTree.SubElement(case, "skipped", {"message": _xml(row.reason)})
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
 
-def _by_kind(checks: Iterable[Row]) -> dict[str, list[Row]]:
-    kinds: dict[str, list[Row]] = {}
-    for check in checks:
-        kinds.setdefault(check["name"].split(" ")[0], []).append(check)
-    return kinds
-
-
-def _counts(name: str, checks: Sequence[Row]) -> dict[str, str]:
-    failures = sum(not check["ok"] for check in checks)
+def _counts(name: str, checks: Sequence[Check]) -> dict[str, str]:
+    failures = sum(not check.ok for check in checks)
     return {"name": _xml(name), "tests": str(len(checks)), "failures": str(failures), "errors": "0"}
 
 
 def _case(suite: ElementTree.Element, metrics: Metrics, kind: str, name: str) -> ElementTree.Element:
-    return ElementTree.SubElement(
-        suite, "testcase", {"classname": _xml(f"tiedae.{metrics['name']}.{kind}"), "name": _xml(name)}
-    )
+    of = {"classname": _xml(f"tiedae.{metrics.name}.{kind}"), "name": _xml(name)}
+    return ElementTree.SubElement(suite, "testcase", of)
 
 
 def _xml(text: str) -> str:
@@ -89,33 +62,30 @@ def _xml(text: str) -> str:
 
 def to_markdown(metrics: Metrics) -> str:
     """A summary in GitHub's Markdown: verdict, failed checks, baseline, sizes, parity, quality, what was skipped, versions."""
-    checks, name = metrics["checks"], _escape(metrics["name"])
-    failed = [check for check in checks if not check["ok"]]
-    verdict = (
-        f"❌ {name}: {len(failed)} of {len(checks)} checks failed" if failed else f"✅ {name}: all {len(checks)} checks hold"
-    )
+    count, failed, name = len(metrics.checks), len(metrics.failed), _escape(metrics.name)
+    verdict = f"❌ {name}: {failed} of {count} checks failed" if failed else f"✅ {name}: all {count} checks hold"
     sections = [f"## {verdict}", *(section(metrics) for section in _SECTIONS)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _failed_section(metrics: Metrics) -> str:
-    rows = [(c["name"], c["text"], _number(c["value"]), c["limit"]) for c in metrics["checks"] if not c["ok"]]
+    rows = [(check.name, check.text, _number(check.value), check.limit) for check in metrics.failed]
     return _table("Failed checks", ("check", "what is wrong", "got", "must be"), rows)
 
 
 def _baseline_section(metrics: Metrics) -> str:
-    baseline = metrics.get("baseline")
+    baseline = metrics.baseline
     if baseline is None:
         return ""
-    worse = sum(not check["ok"] for check in metrics["checks"] if check["name"].startswith("baseline "))
-    counts = f"{baseline['compared']} figures compared, {worse} checks worse by more than {baseline['allow']:.2%}"
-    better = [f"- {_escape(text)}" for text in baseline["improved"]]
-    told = f"Against {_escape(baseline['file'])}: {counts}" + (", and better by more than that:" if better else ".")
-    return "\n\n".join(["### Baseline", told, *["\n".join(better)] * bool(better)])
+    worse = sum(check.kind is Kind.BASELINE for check in metrics.failed)
+    counts = f"{baseline.compared} figures compared, {worse} checks worse by more than {baseline.allow:.2%}"
+    better = "\n".join(f"- {_escape(text)}" for text in baseline.improved)
+    end = ", and better by more than that:" if better else "."
+    return "\n\n".join(filter(None, ("### Baseline", f"Against {_escape(baseline.file)}: {counts}{end}", better)))
 
 
 def _files_section(metrics: Metrics) -> str:
-    rows = [(f["file"], f"{f['bytes']:,}", str(f.get("kernel_copies", ""))) for f in metrics["files"]]
+    rows = [(file.file, f"{file.bytes:,}", str(file.kernel_copies or "")) for file in metrics.files]
     return _table("Files", ("file", "bytes", "times a kernel is stored"), rows, "lrr")
 
 
@@ -129,37 +99,36 @@ def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tupl
     for table in parity_tables(metrics):
         rows = []
         for (format_, runtime, _), cells in table.rows.items():
-            problem = next((str(row["problem"]) for row in cells if row and row.get("problem")), "")
+            problem = next((row.problem for row in cells if row and row.problem), "")
             rows.append((format_, runtime, *map(cell_text, cells), problem))
         header = ("files", "runtime", *table.columns, "problem")
         if not any(row[-1] for row in rows):
             header, rows = header[:-1], [row[:-1] for row in rows]
-        unit = "values that differ, and by how much" if table.kind == "int8" else "largest difference over full scale"
+        unit = (
+            "values that differ, and by how much" if table.precision is Precision.INT8 else "largest difference over full scale"
+        )
         tables.append((f"Parity: {table.title}, {unit}", header, rows))
-    formats = format_rows(metrics["parity"])
+    formats = format_rows(metrics.parity)
     return [*tables, ("Parity: formats against each other", FORMAT_HEADER, formats)] if formats else tables
 
 
 def _quality_section(metrics: Metrics) -> str:
-    rows = [
-        (str(q.get("row", q.get("file", ""))), str(q.get("runtime", "")), _number(q["error"]), fidelity_text(q.get("fidelity")))
-        for q in metrics["quality"]
-    ]
+    rows = [(row.title, row.runtime, _number(row.error), fit_text(row.fidelity)) for row in metrics.quality]
     header = ("model", "runtime", "test error", "quality")
     if not any(row[-1] for row in rows):
         header, rows = header[:-1], [row[:-1] for row in rows]
-    told = [f"- {_escape('column ' + warning['text'])}" for warning in metrics.get("warnings") or ()]
-    return "\n\n".join(filter(None, (_table("Quality", header, rows, "llrl"), "\n".join(told))))
+    warnings = "\n".join(f"- {_escape('column ' + warning.text)}" for warning in metrics.warnings)
+    return "\n\n".join(filter(None, (_table("Quality", header, rows, "llrl"), warnings)))
 
 
 def _skipped_section(metrics: Metrics) -> str:
-    return _table("Skipped", ("what", "why"), [(row["what"], row["reason"]) for row in metrics["skipped"]])
+    return _table("Skipped", ("what", "why"), [(row.what, row.reason) for row in metrics.skipped])
 
 
 def _versions_section(metrics: Metrics) -> str:
-    keras = metrics.get("keras")
-    device = f"\n\nKeras ran on {_escape(keras['name'])} ({_escape(keras['device'])})." if keras else ""
-    return "Versions: " + ", ".join(f"{_escape(k)} {_escape(v)}" for k, v in metrics["versions"].items()) + device
+    keras = metrics.keras
+    device = f"\n\nKeras ran on {_escape(keras.name)} ({_escape(keras.device)})." if keras else ""
+    return "Versions: " + ", ".join(f"{_escape(k)} {_escape(v)}" for k, v in metrics.versions.items()) + device
 
 
 _SECTIONS: Sequence[Callable[[Metrics], str]] = (
@@ -176,15 +145,13 @@ _SECTIONS: Sequence[Callable[[Metrics], str]] = (
 def overview(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
     """What a person reads of a verification, as (title, header, rows): checks by kind, parity, and one row per reason of what
     was skipped."""
-    kinds = [(kind, f"{sum(c['ok'] for c in each)} of {len(each)}") for kind, each in _by_kind(metrics["checks"]).items()]
-    reasons: dict[str, list[str]] = {}
-    for row in metrics["skipped"]:
-        reasons.setdefault(row["reason"], []).append(row["what"])
+    kinds = groups(metrics.checks, lambda check: check.kind)
+    reasons = groups(metrics.skipped, lambda row: row.reason)
     tables = [
         *_parity_tables(metrics),
-        ("Skipped", ("what", "why"), [(", ".join(whats), reason) for reason, whats in reasons.items()]),
-        ("Checks", ("kind", "hold"), kinds),
-        ("Failed", ("check", "what is wrong"), [(c["name"], c["text"]) for c in metrics["checks"] if not c["ok"]]),
+        ("Skipped", ("what", "why"), [(", ".join(row.what for row in rows), reason) for reason, rows in reasons.items()]),
+        ("Checks", ("kind", "hold"), [(kind, f"{sum(c.ok for c in each)} of {len(each)}") for kind, each in kinds.items()]),
+        ("Failed", ("check", "what is wrong"), [(check.name, check.text) for check in metrics.failed]),
     ]
     return [table for table in tables if table[2]]
 

@@ -6,39 +6,64 @@ they are ordered, are computed here. The same input gives the same bytes: there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
+from tiedae.pages import Bar, BarChart, Cell, Line, LineChart, exact, fraction, macros, number, render, size
 
 from ...compress.errors import FormatError
+from ...compress.records import decode
+from ..manifest import FILE
+from ..parity.fidelity import MEANINGS, fit_text
+from ..results import Maker, Metrics, Model, Parity, Precision, Proof, Stage
 from ..targets import TARGETS
 from .column_quality import render_columns
 from .drawing import draw_program
-from .figures import escape, page, share
-from .headline import Row
+from .heatmap import error_maps, parity_maps
 from .kernel_pictures import render_kernels
-from .proofs import render_checks, render_parity, render_storage
+from .key_figures import Row, change_text, compare_sizes, file_groups, groups, keras_float, kind_text
+from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, parity_tables
 from .samples import render_samples
-from .sections import (
-    Report,
-    keras_text,
-    render_error_per_stage,
-    render_model,
-    render_sizes,
-    render_skipped,
-    render_training,
-    render_versions,
-)
 from .speed import render_speed
-from .story import render_story
+from .story import alarms, facts, sentence
 
-REQUIRED = ("name", "quality", "files", "parity", "storage", "checks", "skipped", "versions")
+Values = Mapping[str, object] | None
+"""What the macro of a section draws; None where it has nothing to show."""
+
 GOLDEN = ("x", "y", "y.f32")
+TEMPLATES = Path(__file__).parent
+LATEST = {Stage.CLUSTER: "Keras clustered", Stage.PRUNE: "Keras pruned"}
+"""Float stages after training, the last first."""
+COLOURS = {Stage.EXPORT: "ours", Stage.STOCK: "stock"}
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What the sections read."""
+
+    manifest: Row
+    metrics: Metrics
+    golden: Mapping[str, np.ndarray]
+    kernels: Mapping[str, np.ndarray]
+    masks: Mapping[str, np.ndarray]
+
+    @property
+    def data(self) -> Row:
+        return {**self.manifest["data"], **self.metrics.data}
+
+    @property
+    def model(self) -> Model | None:
+        stated = self.manifest.get("model")
+        return self.metrics.model or (decode(Model, stated, FILE) if stated else None)
 
 
 def render_report(
     manifest: Row,
-    metrics: Row,
+    metrics: Metrics,
     golden: Mapping[str, np.ndarray],
     kernels: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
@@ -47,31 +72,40 @@ def render_report(
 
     `golden` by name as in the bundle: `x` [n, inputs] in the user's unit and dtype, `y` [n, inputs] of the reference
     program, `y.f32` float32 [n, inputs] of the Keras model in model units (`y` dequantizes to them by the manifest's
-    `tensors`). `kernels` int8 and `masks` bool, both [inputs, units], by the kernel's name. Raises
-    FormatError where the metrics or golden vectors lack something.
+    `tensors`). `kernels` int8 and `masks` bool, both [inputs, units], by the kernel's name. Raises FormatError where golden
+    vectors are missing.
     """
-    missing = [f"metrics: {key}" for key in REQUIRED if key not in metrics]
-    missing += [f"golden: {key}" for key in GOLDEN if key not in golden]
+    missing = [key for key in GOLDEN if key not in golden]
     if missing:
-        raise FormatError(f"report of {manifest.get('name')}: lacks {', '.join(missing)}")
+        raise FormatError(f"report of {manifest.get('name')}: lacks golden {', '.join(missing)}")
     report = Report(manifest, metrics, golden, kernels, masks)
-    sections = [(title, content) for title, render in SECTIONS.items() if (content := render(report))]
-    links = "".join(f'<a href="#{_anchor(title)}">{escape(title)}</a>' for title, _ in sections)
-    body = "\n".join(f'<section id="{_anchor(title)}"><h2>{escape(title)}</h2>\n{text}</section>' for title, text in sections)
-    name = metrics["name"]
-    footer = f"Made by {escape(manifest.get('created_by', 'tiedae'))} from metrics.json, manifest.json and golden/."
-    head = f"<h1>{escape(name)}</h1>\n{render_story(report)}\n<nav>{links}</nav>"
-    return page(f"{name} · tiedae", f"<main>\n{head}\n{body}\n</main>\n<footer>{footer}</footer>")
+    found = facts(report)
+    return render(
+        TEMPLATES / "report.html.j2",
+        title=f"{metrics.name} · tiedae",
+        name=metrics.name,
+        lead=sentence(report, found),
+        alarms=alarms(metrics),
+        facts=found,
+        sections=[(title, content) for title, draw in SECTIONS.items() if (content := draw(report))],
+        made_by=manifest.get("created_by", "tiedae"),
+    )
 
 
-def _anchor(title: str) -> str:
-    return title.lower().replace(" ", "-")
+def _section(values: Callable[[Report], Values]) -> Callable[[Report], Markup]:
+    """A section whose macro in sections.html.j2 has the name of the function that computes its values."""
+
+    def draw(report: Report) -> Markup:
+        found = values(report)
+        return Markup() if found is None else getattr(macros(TEMPLATES / "sections.html.j2"), values.__name__)(**found)
+
+    return draw
 
 
-def _graph(report: Report) -> str:
+def graph(report: Report) -> Values:
     manifest = report.manifest
     pruned = {
-        kernel["name"]: f"{share(kernel['pruned'], kernel['shape'][0] * kernel['shape'][1])} pruned"
+        kernel["name"]: f"{fraction(kernel['pruned'], math.prod(kernel['shape']))} pruned"
         for kernel in manifest["kernels"]
         if kernel.get("pruned")
     }
@@ -85,44 +119,218 @@ def _graph(report: Report) -> str:
         ]
         if program and files:
             file, stated = max(files, key=lambda each: "reconstruct" in each[1]["signatures"])
-            signatures = stated["signatures"].values()
-            dtypes = {port["name"]: port["dtype"] for each in signatures for port in (*each["inputs"], *each["outputs"])}
-            kernels = ", ".join(program["kernels"])
-            title = f"Graph of the int8 {target.label} files: encoder and decoder share {kernels}"
-            drawing = draw_program(program, dtypes, pruned, title)
-            drawn.append(f"<figure>{drawing}<figcaption>{_operations(file, stated)}</figcaption></figure>")
-    if not drawn:
+            signatures = stated["signatures"]
+            ports = [port for each in signatures.values() for port in (*each["inputs"], *each["outputs"])]
+            title = f"Graph of the int8 {target.label} files: encoder and decoder share {', '.join(program['kernels'])}"
+            drawing = draw_program(program, {port["name"]: port["dtype"] for port in ports}, pruned, title)
+            shown = "reconstruct" if "reconstruct" in signatures else next(iter(signatures))
+            operations = [f"{count} × {kind}" for kind, count in signatures[shown].get("operations", {}).items()]
+            drawn.append((Markup(drawing), file, f"{shown}: {', '.join(operations)}"))
+    return {"drawn": drawn} if drawn else None
+
+
+def error_per_stage(report: Report) -> Values:
+    quality, reference = report.metrics.quality, keras_float(report.metrics)
+    bars = []
+    for (title, stage), rows in groups(quality, lambda row: (row.title, row.stage)).items():
+        worst = max(rows, key=lambda row: row.error)
+        runtimes = ", ".join(f"{row.runtime} {number(row.error)}" for row in rows if row.runtime)
+        change = change_text(worst.error, reference) if stage is not Stage.TRAIN else ""
+        note = "; ".join(filter(None, (fit_text(worst.fidelity), runtimes)))
+        bars.append(Bar(title, worst.error, number(worst.error), COLOURS.get(stage, "keras"), note, change))
+    measure = next((row.fidelity.measure for row in quality if row.fidelity), None)
+    return {"chart": BarChart(bars), "measure": measure, "meaning": MEANINGS.get(measure or "")} if bars else None
+
+
+def sizes(report: Report) -> Values:
+    compared = {(each.ours.format, each.ours.precision): each.ratio for each in compare_sizes(report.metrics)}
+    charts = []
+    for key, rows in file_groups(report.metrics).items():
+        bars = []
+        for row in rows:
+            copies = f"kernels stored {row.kernel_copies} ×" if row.kernel_copies else ""
+            agreement = "" if row.agreement is None else f"the copies agree in {row.agreement:.1%} of their integers"
+            kind = "ours" if row.maker is Maker.TIEDAE else "stock"
+            bars.append(Bar(row.file, row.bytes, size(row.bytes), kind, ", ".join(filter(None, (copies, agreement)))))
+        ratio = compared.get(key)
+        title = kind_text(rows[0]) + (f": {number(ratio)} × the bytes of stock" if ratio else "")
+        charts.append((title, BarChart(bars)))
+    return {"charts": charts} if charts else None
+
+
+def training(report: Report) -> Values:
+    lines, separators, entries, start = [], [], [], 0
+    for stage, rows in groups(report.metrics.history, lambda row: row.stage).items():
+        x = range(start + 1, start + len(rows) + 1)
+        kind = stage if stage in ("train", "prune", "quantize") else "other"
+        lines.append(Line(kind, x, [row.loss for row in rows]))
+        seen = [(at, row.validation_loss) for at, row in zip(x, rows, strict=True) if row.validation_loss is not None]
+        if seen:
+            lines.append(Line(f"{kind} validation", *zip(*seen, strict=True)))
+        text = f"{stage}: {len(rows)} epochs, loss {number(rows[0].loss)} → {number(rows[-1].loss)}"
+        entries.append((kind, text + (f", validation {number(seen[-1][1])}" if seen else "")))
+        start += len(rows)
+        separators.append(start + 0.5)
+    if any("validation" in line.kind for line in lines):
+        entries.append(("other validation", "dotted: validation"))
+    chart = LineChart(lines, "Loss per epoch", "epoch", "loss", separators[:-1])
+    return {"entries": entries, "chart": chart} if lines else None
+
+
+def parity(report: Report) -> Values:
+    metrics, forms = report.metrics, report.manifest.get("operations", {}).values()
+    if not metrics.parity:
+        return None
+    order = ["x", *(operation["y"] for form in forms for part in ("encoder", "decoder") for operation in form[part])]
+    order = list(dict.fromkeys(order))
+    ours = {file.file for file in metrics.files if file.maker is Maker.TIEDAE}
+    errors = error_maps(metrics.errors, order)
+    shown = [row for row in metrics.parity if row.file in ours and (row.precision is Precision.INT8 or not errors)]
+    return {
+        "maps": parity_maps(shown, order) + errors,
+        "tables": [_parity_table(each) for each in parity_tables(metrics)],
+        "format_header": FORMAT_HEADER,
+        "formats": format_rows(metrics.parity),
+        "every": [
+            (row.file, row.runtime, row.label, f"{row.count:,}", f"{row.differing:,}", *_gap(row)) for row in metrics.parity
+        ],
+    }
+
+
+def _parity_table(table: ParityTable) -> tuple[str, tuple[str, ...], list[list[Cell | str]], Sequence[int]]:
+    """Title, header, rows and the columns of numbers."""
+    floats = table.precision is Precision.F32
+    kind = "largest difference over full scale" if floats else "values that are equal"
+    rows = [
+        [format_, Cell(runtime, provider), *map(_cell, compared)]
+        for (format_, runtime, provider), compared in table.rows.items()
+    ]
+    header = ("files", "runtime and what ran", *table.columns)
+    return f"{table.title[0].upper()}{table.title[1:]}: {kind}", header, rows, range(2, len(header)) if floats else ()
+
+
+def _cell(row: Parity | None) -> Cell:
+    """A comparison as its fraction of equal values or its largest difference over full scale; below it where, and how many."""
+    if row is None:
+        return Cell("—")
+    if row.problem:
+        return Cell("✗ not comparable", inside(row), "failed")
+    if row.precision is Precision.F32:
+        return Cell(f"{row.relative:.2g}", inside(row))
+    notes = (inside(row), f"of {row.count:,}", f"at most {row.max_lsb} LSB" if row.differing else "")
+    return Cell(fraction(row.count - row.differing, row.count), ", ".join(filter(None, notes)))
+
+
+def _gap(row: Parity) -> tuple[str, str]:
+    largest = f"{row.max_lsb} LSB" if row.precision is Precision.INT8 else f"{row.max_abs:.2g}"
+    histogram = (f"{int(lsb):+d}: {count:,}".replace("+0:", "0:") for lsb, count in row.histogram.items())
+    return row.problem or largest, " · ".join(histogram)
+
+
+def storage(report: Report) -> Values:
+    proofs, kernels = report.metrics.storage, report.manifest["kernels"]
+    rows = []
+    for file, group in groups(proofs, lambda row: row.file).items():
+        held, holds = sum(_held(group, kernel["name"]) for kernel in kernels), sum(row.ok for row in group)
+        rows.append((holds == len(group), file, f"{held} of {len(kernels)}", f"{holds} of {len(group)}"))
+    stated = [
+        (
+            kernel["name"],
+            " × ".join(map(str, kernel["shape"])),
+            number(kernel["scale"][0]) if len(kernel["scale"]) == 1 else f"{len(kernel['scale'])} scales",
+            fraction(kernel["pruned"], math.prod(kernel["shape"])) if "pruned" in kernel else "—",
+            Cell(kernel["sha256"], kind="code"),
+        )
+        for kernel in kernels
+    ]
+    statements = [(row.ok, row.file, row.kernel, row.statement, row.text) for row in proofs]
+    return {"failed": [row for row in proofs if not row.ok], "statements": statements, "rows": rows, "kernels": stated}
+
+
+def _held(proofs: Sequence[Proof], kernel: str) -> bool:
+    """Whether something was found of a kernel in a file, and all of it holds."""
+    found = [row.ok for row in proofs if row.kernel == kernel]
+    return bool(found) and all(found)
+
+
+def checks(report: Report) -> Values:
+    found = report.metrics.checks
+    kinds = [
+        (all(c.ok for c in each), kind, f"{sum(c.ok for c in each)} of {len(each)}")
+        for kind, each in groups(found, lambda check: check.kind).items()
+    ]
+    every = [(check.ok, check.name, exact(check.value), check.limit, check.text) for check in found]
+    return {"every": every, "failed": [row for row in every if not row[0]], "kinds": kinds} if found else None
+
+
+def skipped(report: Report) -> Values:
+    """One row per reason."""
+    rows = [([row.what for row in rows], why) for why, rows in groups(report.metrics.skipped, lambda row: row.reason).items()]
+    return {"rows": rows} if rows else None
+
+
+def row_order(model: Model | None) -> str:
+    """The order of the first kernel's rows, in words; nothing where it is that of the inputs."""
+    if model is None or model.interleave == 1:
         return ""
-    intro = (
-        "Data runs down the encoder and up the decoder. Each kernel stands between them once: both directions read the same "
-        "stored integers, the decoder as the transpose."
-    )
-    return f'<p>{intro}</p>\n<div class="graphs">\n' + "\n".join(drawn) + "\n</div>"
+    groups, stride = model.interleave, model.widths[0] // model.interleave
+    return f"taken in turn from {groups} equal parts of the inputs: row {groups}·i + j is input {stride}·j + i"
 
 
-def _operations(file: str, stated: Row) -> str:
-    """The operations that a runtime sees in a file, in the widest signature that it has."""
-    signature = "reconstruct" if "reconstruct" in stated["signatures"] else next(iter(stated["signatures"]))
-    counts = ", ".join(f"{count} × {kind}" for kind, count in stated["signatures"][signature].get("operations", {}).items())
-    return f"<b>{escape(file)}</b> {escape(signature)}: {escape(counts)}"
+def model_and_data(report: Report) -> Values:
+    model, data = report.model, report.data
+    scaling = data["scaling"]
+    wide = any(isinstance(scaling[key], Sequence) for key in ("offset", "scale"))
+    rule = scaling["rule"]
+    if rule != "none":
+        by = "one offset and scale per feature" if wide else f"(x − {number(scaling['offset'])}) / {number(scaling['scale'])}"
+        rule += f": {by}"
+    facts = {
+        "widths": " → ".join(map(str, model.widths)) + " and back over the same kernels" if model else None,
+        "activations": ", ".join(model.activations) if model else None,
+        "output activation": model.output_activation if model else None,
+        "rows of the first kernel": row_order(model),
+        "data": data.get("source"),
+        "licence of the data": data.get("licence"),
+        "origin of the data": data.get("origin"),
+        "samples": ", ".join(f"{data[k]:,} {k}" for k in ("train", "validation", "test") if data.get(k)),
+        "columns": ", ".join(data.get("columns") or ()),
+        "label, not trained on": data.get("label"),
+        "a sample": f"{data['dtype']} {' × '.join(map(str, data['shape']))}",
+        "scaling": rule,
+        "sha256 of the data": data.get("sha256"),
+    }
+    return {"facts": [(key, value) for key, value in facts.items() if value]}
 
 
-SECTIONS: Mapping[str, Callable[[Report], str]] = {
-    "Graph": _graph,
-    "Reconstructions": lambda report: render_samples(
-        report.manifest, report.golden, data=report.described("data"), keras=keras_text(report.metrics)
-    ),
-    "Error per stage": render_error_per_stage,
-    "Columns": lambda report: render_columns(report.metrics),
-    "Sizes": render_sizes,
-    "Speed": lambda report: render_speed(report.metrics.get("bench")),
-    "Training": render_training,
-    "Kernels": lambda report: render_kernels(report.manifest, report.kernels, report.masks),
-    "Parity": render_parity,
-    "Storage": render_storage,
-    "Checks": render_checks,
-    "Skipped": render_skipped,
-    "Model and data": render_model,
-    "Versions": render_versions,
+def versions(report: Report) -> Values:
+    return {"versions": report.metrics.versions.items()}
+
+
+def keras_text(metrics: Metrics) -> str:
+    """The Keras model that the float files and golden/y.f32 come from: the last one before quantization."""
+    stages = {*(row.stage for row in metrics.quality), *(row.stage for row in metrics.history)}
+    return next((name for stage, name in LATEST.items() if stage in stages), "Keras float")
+
+
+def reconstructions(report: Report) -> Markup:
+    return Markup(render_samples(report.manifest, report.golden, data=report.data, keras=keras_text(report.metrics)))
+
+
+SECTIONS: Mapping[str, Callable[[Report], Markup]] = {
+    "Graph": _section(graph),
+    "Reconstructions": reconstructions,
+    "Error per stage": _section(error_per_stage),
+    "Columns": lambda report: Markup(render_columns(report.metrics)),
+    "Sizes": _section(sizes),
+    "Speed": lambda report: Markup(render_speed(report.metrics.bench)),
+    "Training": _section(training),
+    "Kernels": lambda report: Markup(render_kernels(report.manifest, report.kernels, report.masks)),
+    "Parity": _section(parity),
+    "Storage": _section(storage),
+    "Checks": _section(checks),
+    "Skipped": _section(skipped),
+    "Model and data": _section(model_and_data),
+    "Versions": _section(versions),
 }
 """The page, in order. A section that has nothing to show is left out."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,19 +12,20 @@ from ...compress.errors import FormatError
 from .. import golden as vectors
 from ..bundle import PROGRAM_FILE, Bundle, write_files
 from ..manifest import FILE, dump
+from ..results import FILE as METRICS
+from ..results import Metrics, read_metrics
 from ..targets import read_model
 from .card import render_card
-from .headline import Row
+from .key_figures import Row
 from .page import render_report
 
-METRICS = "metrics.json"
 READ = (METRICS, PROGRAM_FILE)
 """What the pages are rendered from, beside the manifest and the kernels in the model files."""
 
 
 def render_pages(
     manifest: Row,
-    metrics: Row,
+    metrics: Metrics,
     golden: Mapping[str, np.ndarray],
     kernels: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
@@ -47,7 +46,7 @@ def render_bundle(path: Path) -> list[Path]:
     bundle = Bundle.open(path)
     try:
         _require_stated(bundle, [*READ, *(f"golden/{name}.npy" for name in vectors.names(bundle.manifest))])
-        metrics = _read_metrics(path / METRICS)
+        metrics = read_metrics(path / METRICS)
         names = [name for name in bundle.models if bundle.manifest["files"][name]["precision"] == "int8"]
         program = bundle.programs({name: read_model(path / name) for name in names}).reference
         pages = render_pages(bundle.manifest, metrics, bundle.golden(), program.constants, bundle.masks())
@@ -68,17 +67,3 @@ def _require_stated(bundle: Bundle, names: Iterable[str]) -> None:
         digest, stated = hashlib.sha256(path.read_bytes()).hexdigest(), bundle.manifest["files"].get(name, {}).get("sha256")
         if digest != stated:
             raise FormatError(f"{path}: sha256 is {digest[:12]}…, {FILE} states {str(stated)[:12]}…")
-
-
-def _read_metrics(path: Path) -> dict[str, Any]:
-    try:
-        metrics = json.loads(path.read_bytes(), parse_constant=_refuse)
-    except ValueError as error:
-        raise FormatError(f"{path}: damaged: {error}") from None
-    if not isinstance(metrics, dict):
-        raise FormatError(f"{path}: must hold an object, got {type(metrics).__name__}")
-    return metrics
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")

@@ -12,7 +12,7 @@ from ...compress.data import Scaling
 from .charts import legend, plot
 from .columns import render_column_errors
 from .figures import escape, number, region
-from .headline import Row
+from .key_figures import Row
 from .pictures import diverging, pictures
 
 WORST, SPREAD = 8, 16

@@ -8,7 +8,7 @@ from typing import Any
 
 from tiedae.pages import Line, LineChart, render
 
-from .headline import Row, groups
+from .key_figures import Row, groups
 
 COLOURS = 8
 """The style sheet's classes layer0, layer1 and so on; more layers begin again."""
@@ -19,10 +19,10 @@ Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 def sensitivity_tables(measured: Mapping[str, Any]) -> list[Table]:
     """A table per change: a row per kernel or activation, a column per level, the increase of the error in percent."""
     tables: list[Table] = []
-    for (change,), rows in groups(measured["rows"], "change").items():
+    for change, rows in groups(measured["rows"], lambda row: row["change"]).items():
         levels = list(dict.fromkeys(row["level"] for row in rows))
-        increases = groups(rows, "place")
-        cells = [(place, *(percent(row["increase"]) for row in of_place)) for (place,), of_place in increases.items()]
+        increases = groups(rows, lambda row: row["place"])
+        cells = [(place, *(percent(row["increase"]) for row in of_place)) for place, of_place in increases.items()]
         tables.append(
             (f"{change.capitalize()}: increase of the error", ("", *(level_text(change, level) for level in levels)), cells)
         )
@@ -41,8 +41,8 @@ def render_sensitivity(measured: Mapping[str, Any]) -> str:
     """The page: what was measured, a chart and a table per change. `measured` is what `tiedae sensitivity --json` writes."""
     changes = [
         (change.capitalize(), *_chart(change, rows), header, cells)
-        for ((change,), rows), (_, header, cells) in zip(
-            groups(measured["rows"], "change").items(), sensitivity_tables(measured), strict=True
+        for (change, rows), (_, header, cells) in zip(
+            groups(measured["rows"], lambda row: row["change"]).items(), sensitivity_tables(measured), strict=True
         )
     ]
     title = f"{measured['name']}: sensitivity · tiedae"
@@ -53,7 +53,7 @@ def _chart(change: str, rows: list[Row]) -> tuple[list[tuple[str, str]], LineCha
     """The legend, and the error over the levels: a curve per kernel or activation."""
     sparsity = change == "kernel sparsity"
     lines, entries = [], []
-    for i, ((place,), of_place) in enumerate(groups(rows, "place").items()):
+    for i, (place, of_place) in enumerate(groups(rows, lambda row: row["place"]).items()):
         kind = f"layer{i % COLOURS}"
         levels = [100 * row["level"] if sparsity else row["level"] for row in of_place]
         lines.append(Line(kind, levels, [row["error"] for row in of_place]))

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from tiedae.pages import duration, human_size, number, size, three_digits
 
-from ..parity.fidelity import fidelity_value
-from .figures import duration, escape, human_size, number, size, three_digits
-from .headline import (
-    Comparison,
-    Row,
+from ..parity.fidelity import fit_value
+from ..results import Latency, Maker, Metrics, Precision
+from .key_figures import (
+    SizeComparison,
+    change_text,
     codes_text,
     compare_sizes,
     keras_float,
+    kind_text,
     promised_codes,
     stored_once,
     worst_exported,
 )
-from .sections import Report, change_text, kind_text
 from .speed import leading_case
+
+if TYPE_CHECKING:
+    from .page import Report
 
 WARNINGS = 4
 """How many warnings the top of the page shows."""
@@ -36,34 +41,26 @@ class Fact:
     kind: str = ""
 
 
-def render_story(report: Report) -> str:
-    """A sentence, what is wrong, and a card per fact."""
-    facts = [fact for make in FACTS for fact in make(report)]
-    *first, last = (fact.phrase for fact in facts if fact.phrase)
-    sentence = f"{report.metrics['name']} {', '.join(first)}, and {last}."
-    cards = "".join(
-        f'<div class="card"><b class="{fact.kind}">{escape(fact.figure)}</b><span>{escape(fact.text)}</span></div>\n'
-        for fact in facts
-    )
-    return f'<p class="lead">{escape(sentence)}</p>\n{_alarm(report)}<div class="cards">\n{cards}</div>'
+def facts(report: Report) -> list[Fact]:
+    return [fact for make in FACTS for fact in make(report)]
 
 
-def _alarm(report: Report) -> str:
-    checks, warnings = report.rows("checks"), report.rows("warnings")
-    failed = [check["text"] for check in checks if not check["ok"]]
-    parts = [(f"{len(failed)} of {len(checks)} checks failed", failed, len(failed))] if failed else []
-    parts += [("Warnings", [warning["text"] for warning in warnings], WARNINGS)] if warnings else []
-    boxes = []
-    for title, texts, shown in parts:
-        left = [f"and {len(texts) - shown} more, in metrics.json"] if len(texts) > shown else []
-        items = "".join(f"<li>{escape(text)}</li>" for text in [*texts[:shown], *left])
-        boxes.append(f'<div class="alarm"><p class="failed">{title}</p><ul>{items}</ul></div>')
-    return "".join(boxes)
+def sentence(report: Report, found: list[Fact]) -> str:
+    *first, last = (fact.phrase for fact in found if fact.phrase)
+    return f"{report.metrics.name} {', '.join(first)}, and {last}."
+
+
+def alarms(metrics: Metrics) -> list[tuple[str, list[str]]]:
+    """(title, texts) of what is wrong: every failed check, and the first warnings."""
+    failed, warnings = [check.text for check in metrics.failed], [warning.text for warning in metrics.warnings]
+    left = [f"and {len(warnings) - WARNINGS} more, in metrics.json"] if len(warnings) > WARNINGS else []
+    found = [(f"{len(failed)} of {len(metrics.checks)} checks failed", failed), ("Warnings", [*warnings[:WARNINGS], *left])]
+    return [(title, texts) for title, texts in found if texts]
 
 
 def _compression(report: Report) -> Iterator[Fact]:
     """The ratio counts a sample in the dtype of the data, and a byte for each value of the code, as the files give it."""
-    data = report.described("data")
+    data = report.data
     inputs, units = report.manifest["kernels"][0]["shape"][0], report.manifest["kernels"][-1]["shape"][1]
     given = inputs * np.dtype(data["dtype"]).itemsize
     bits = report.manifest["tensors"]["code"].get("bits", 8)
@@ -75,88 +72,77 @@ def _compression(report: Report) -> Iterator[Fact]:
 
 
 def _quality(report: Report) -> Iterator[Fact]:
-    metrics, reference = report.metrics, keras_float(report.metrics)
-    name, row = "int8", worst_exported(metrics, "int8")
-    if row is None:
-        name, row = "float", worst_exported(metrics, "f32")
-    floating = next((each for each in metrics["quality"] if each["stage"] == "train"), None)
-    keras = f"Keras float {number(reference)}" if reference is not None else "Keras float was not measured"
-    if row is None:
+    reference = keras_float(report.metrics)
+    row = worst_exported(report.metrics, Precision.INT8) or worst_exported(report.metrics, Precision.F32)
+    keras = f"Keras float {number(reference.error)}" if reference else "Keras float was not measured"
+    if row is None or row.precision is None:
         yield Fact("—", f"the error of the exported files was not measured; {keras}", "")
         return
-    error = f"error {number(row['error'])} per sample in model units"
-    change = change_text(row["error"], reference)
+    name, error = row.precision.label, f"error {number(row.error)} per sample in model units"
+    change = change_text(row.error, reference)
     error += f", {change} against {keras}" if change else f", {keras}"
-    fidelity = fidelity_value(row.get("fidelity"))
-    if not fidelity:
-        phrase = f"gives them back with an error of {number(row['error'])} in {name} ({keras})"
-        yield Fact(f"error {number(row['error'])}", f"{name}, the worst file and runtime: {error}", phrase)
+    fit = fit_value(row.fidelity)
+    if not fit or row.fidelity is None:
+        phrase = f"gives them back with an error of {number(row.error)} in {name} ({keras})"
+        yield Fact(f"error {number(row.error)}", f"{name}, the worst file and runtime: {error}", phrase)
         return
-    of_keras = "" if floating is None else fidelity_value(floating.get("fidelity"))
+    of_keras = fit_value(reference.fidelity) if reference else ""
     beside = f" ({of_keras} in Keras float)" if of_keras else ""
-    columns = [each for each in row["fidelity"].get("columns") or () if each.get("r2") is not None]
-    lowest = min(columns, key=lambda each: each["r2"], default=None)
-    least = f"; the worst column, {lowest['name']}, has R² {number(lowest['r2'])}" if lowest else ""
-    yield Fact(
-        fidelity,
-        f"{name}, the worst file and runtime{beside}; {error}{least}",
-        f"gives them back with {fidelity} in {name}{beside}{least.replace(';', ',')}",
-    )
+    lowest = "".join(f"the worst column, {column}, has R² {number(r2)}" for r2, column in row.fidelity.worst_columns[:1])
+    text = "; ".join(filter(None, (f"{name}, the worst file and runtime{beside}", error, lowest)))
+    phrase = ", ".join(filter(None, (f"gives them back with {fit} in {name}{beside}", lowest)))
+    yield Fact(fit, text, phrase)
 
 
 def _size(report: Report) -> Iterator[Fact]:
     """The largest of the int8 files, else of all of ours, and the ratio of each to stock."""
     compared = compare_sizes(report.metrics)
-    leading = [each for each in compared if each.ours["precision"] == "int8"] or compared
-    if not leading:
-        return
-    largest = human_size(max(each.ours["bytes"] for each in leading))
-    text = "; ".join(map(_beside_stock, leading))
-    ratios = [f"{three_digits(each.ratio)} × ({kind_text(each.ours)})" for each in leading if each.ratio]
-    stock = f", {' and '.join(ratios)} the stock converters' bytes" if ratios else ""
-    yield Fact(largest, text, f"takes {largest}{stock}")
+    leading = [each for each in compared if each.ours.precision is Precision.INT8] or compared
+    if leading:
+        largest = human_size(max(each.ours.bytes for each in leading))
+        ratios = [f"{three_digits(each.ratio)} × ({kind_text(each.ours)})" for each in leading if each.ratio]
+        stock = f", {' and '.join(ratios)} the stock converters' bytes" if ratios else ""
+        yield Fact(largest, "; ".join(map(_beside_stock, leading)), f"takes {largest}{stock}")
 
 
-def _beside_stock(each: Comparison) -> str:
-    size_text = f"{kind_text(each.ours)} {human_size(each.ours['bytes'])}"
+def _beside_stock(each: SizeComparison) -> str:
+    size_text = f"{kind_text(each.ours)} {human_size(each.ours.bytes)}"
     if not each.ratio or each.stock is None:
         return f"{size_text}, no stock file to compare with"
-    return f"{size_text}, {three_digits(each.ratio)} × the {human_size(each.stock['bytes'])} of the stock converter"
+    return f"{size_text}, {three_digits(each.ratio)} × the {human_size(each.stock.bytes)} of the stock converter"
 
 
 def _latency(report: Report) -> Iterator[Fact]:
     """The first int8 file of each format in the case that leads; the slowest in large. Nothing before `tiedae bench` ran."""
-    latency = (report.metrics.get("bench") or {}).get("latency") or ()
-    title, rows = leading_case(latency) if latency else ("", [])
-    ours: dict[str, Row] = {}
+    bench = report.metrics.bench
+    title, rows = leading_case(bench.latency) if bench and bench.latency else ("", [])
+    ours: dict[str, Latency] = {}
     for row in rows:
-        if row.get("maker") == "tiedae" and row.get("precision") == "int8":
-            ours.setdefault(row.get("format", ""), row)
+        if (row.maker, row.precision) == (Maker.TIEDAE, Precision.INT8):
+            ours.setdefault(row.format, row)
     if ours:
-        slowest = duration(max(row["median_us"] for row in ours.values()))
-        each = "; ".join(f"{kind_text(row)} {duration(row['median_us'])} in {row['runtime']}" for row in ours.values())
+        slowest = duration(max(row.median_us for row in ours.values()))
+        each = "; ".join(f"{kind_text(row)} {duration(row.median_us)} in {row.runtime}" for row in ours.values())
         yield Fact(slowest, f"{title}: {each}", f"needs {slowest} for a sample")
 
 
 def _tie(report: Report) -> Iterator[Fact]:
     metrics, kernels = report.metrics, len(report.manifest["kernels"])
     once, rows = stored_once(metrics), promised_codes(metrics)
-    proofs = sum(row["ok"] for row in metrics["storage"])
     codes = codes_text(rows) if rows else "codes were not compared"
-    files = len({row["file"] for row in metrics["storage"]})
+    files = len({row.file for row in metrics.storage})
     text = f"of each of {kernels} kernels in each of {files} files" if once else "storage proofs hold"
     phrase = f"holds each of its {kernels} kernels once" if once else "is not shown to hold every kernel once"
-    figure = "1 copy" if once else f"{proofs} of {len(metrics['storage'])}"
+    figure = "1 copy" if once else f"{sum(row.ok for row in metrics.storage)} of {len(metrics.storage)}"
     yield Fact(figure, f"{text}; {codes}", phrase, "" if once else "failed")
 
 
 def _verdict(report: Report) -> Iterator[Fact]:
-    checks = report.rows("checks")
-    failed = sum(not check["ok"] for check in checks)
+    failed, count = len(report.metrics.failed), len(report.metrics.checks)
     if failed:
-        yield Fact(f"✗ {failed} failed", f"of {len(checks)} checks", f"fails {failed} of {len(checks)} checks", "failed")
-    elif checks:
-        yield Fact(f"✓ {len(checks)}", "checks hold, none failed", f"passes all {len(checks)} checks", "ok")
+        yield Fact(f"✗ {failed} failed", f"of {count} checks", f"fails {failed} of {count} checks", "failed")
+    elif count:
+        yield Fact(f"✓ {count}", "checks hold, none failed", f"passes all {count} checks", "ok")
 
 
 FACTS = (_compression, _quality, _size, _latency, _tie, _verdict)

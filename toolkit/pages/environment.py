@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -37,6 +38,11 @@ def render(template: Path, /, **values: object) -> str:
 def fragment(template: Path, /, **values: object) -> Markup:
     """A part of a page, as `render`: other templates take it as it is."""
     return Markup(render(template, **values))
+
+
+def macros(template: Path) -> Any:
+    """The macros of a template, as attributes: functions that return Markup."""
+    return environment(template.parent).get_template(template.name).module
 
 
 def macro(template: str, name: str) -> Callable[..., Markup]:

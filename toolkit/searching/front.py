@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
-from tiedae.export.parity.fidelity import fidelity_text
+from msgspec import convert
+from tiedae.compress.records import Record, plain
+from tiedae.export.parity.fidelity import fit_text
+from tiedae.export.results import Fit
 
 from .limits import Limits
 from .space import Space
@@ -16,14 +18,13 @@ from .trial import Outcome
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(Record, frozen=True):
     """The recipe's own float model: its validation error and fidelity, and its .tflite file's bytes and latency."""
 
     error: float
     bytes: int
     latency_us: float | None = None
-    fidelity: Mapping[str, Any] | None = None
+    fidelity: Fit | None = None
 
 
 NOISE = 0.05
@@ -71,7 +72,7 @@ def describe(
         "schema": SCHEMA,
         "limits": limits.to_json(),
         "size": counted,
-        "reference": asdict(reference),
+        "reference": plain(reference),
         "space": space.values,
         "chosen": min(met, key=lambda point: point[cost])["name"] if met else None,
         "closest": min(points, key=lambda point: point["excess"])["name"] if points else None,
@@ -89,7 +90,7 @@ def _row(outcome: Outcome, limits: Limits, reference: Reference, counted: str, l
         "state": outcome.state,
         "point": dict(outcome.point),
         "error": outcome.error,
-        "fidelity": outcome.fidelity,
+        "fidelity": plain(outcome.fidelity),
         "bytes": outcome.bytes,
         "gzip_bytes": outcome.gzip_bytes,
         "latency_us": latency_us,
@@ -121,7 +122,7 @@ def cells(row: Mapping[str, Any], front: Mapping[str, Any]) -> tuple[str, ...]:
         point_text(row["point"]),
         f"{row['error']:.4g}",
         f"{100 * row['error_increase']:+.1f} %",
-        fidelity_text(row.get("fidelity")),
+        fit_text(convert(row.get("fidelity"), Fit | None)),
         f"{row['bytes']:,}",
         f"{row['gzip_bytes']:,}",
         "" if row["latency_us"] is None else f"{row['latency_us']:.3g}",

@@ -20,7 +20,7 @@ from typing import Any
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
 from tiedae.compress.files import write_atomic
-from tiedae.export.parity.fidelity import fidelity_text
+from tiedae.export.parity.fidelity import fit_text
 
 from ..claims import Marker, alone_in, write_json
 from ..console import Console, Progress
@@ -131,7 +131,7 @@ class _Search:
     def trials(self, most: int, timeout: float | None) -> Trials:
         """Run trials until there are `most`, the time is over or the space is."""
         trials, begun = Trials(self.out / "study.db", self.space, self.excess), time.monotonic()
-        in_user_units = "" if self.reference.fidelity is None else f", {fidelity_text(self.reference.fidelity)}"
+        in_user_units = "" if self.reference.fidelity is None else f", {fit_text(self.reference.fidelity)}"
         self.console.note(f"float model of the recipe: error {self.reference.error:.4g}{in_user_units}")
         while trials.spent < most and (timeout is None or time.monotonic() - begun < timeout):
             proposal = trials.propose(self.limits.bytes)
@@ -197,7 +197,7 @@ class _Search:
             return f"{outcome.state}: {outcome.note}"
         change = 100 * (outcome.error / self.reference.error - 1)
         latency = "" if outcome.latency_us is None else f", {outcome.latency_us:.3g} µs"
-        quality = "" if outcome.fidelity is None else f", {fidelity_text(outcome.fidelity)}"
+        quality = "" if outcome.fidelity is None else f", {fit_text(outcome.fidelity)}"
         sizes = f"{outcome.bytes:,} B, {outcome.gzip_bytes:,} B gzip"
         return f"error {outcome.error:.4g} ({change:+.1f} %){quality}, {sizes}{latency}"
 

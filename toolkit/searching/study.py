@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tiedae.compress.errors import FormatError
 from tiedae.compress.packages import require_installed
+from tiedae.compress.records import decode, plain
 
 from .space import Axis, Point, Space, Value, key_of
 from .trial import Outcome
@@ -68,7 +69,7 @@ class Trials:
             storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"poolclass": NullPool})
             self.kept = optuna.create_study(storage=storage, study_name=NAME, directions=directions, load_if_exists=True)
             trials = self.kept.trials
-            self.outcomes = [Outcome(**trial.user_attrs[KEY]) for trial in trials]
+            self.outcomes = [decode(Outcome, trial.user_attrs[KEY], path) for trial in trials]
         self.memory = optuna.create_study(directions=directions)
         self.memory.add_trials(trials)
 
@@ -130,7 +131,7 @@ class Trials:
 
     def record(self, proposal: Proposal, outcome: Outcome) -> None:
         """Keep what became of a proposal."""
-        proposal.trial.set_user_attr(KEY, asdict(outcome))
+        proposal.trial.set_user_attr(KEY, plain(outcome))
         for limit, excess in self.excess(outcome).items():
             proposal.trial.set_constraint(limit, excess)
         size = outcome.size(self.counted)

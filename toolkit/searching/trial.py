@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 from tiedae.compress.affine import port_dtype
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
+from tiedae.compress.records import Record
 from tiedae.export.bench.latency import Group, Timed, time_groups
 from tiedae.export.bundle import npy
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
-from tiedae.export.parity.fidelity import Fidelity, worst_columns
+from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.parity.measure import squared_error
+from tiedae.export.results import Column, Fit, Way
 from tiedae.export.runtimes.table import RUNTIMES, usual
 
 from ..console import Progress
@@ -59,7 +62,7 @@ class Quality:
     values in the user's unit (see `Fidelity.measure`)."""
 
     error: float
-    fidelity: Mapping[str, Any]
+    fidelity: Fit
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ class Workshop:
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(self.samples, y)
-        return Quality(squared_error(self.x, y), measured | {"columns": worst_columns(measured)[:1]})
+        worst = tuple(Column(name, r2) for r2, name in measured.worst_columns[:1])
+        return Quality(squared_error(self.x, y), replace(measured, columns=worst))
 
 
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:
@@ -150,12 +154,11 @@ def latencies(files: Mapping[str, Made]) -> dict[str, float]:
             model.write_bytes(made.data)
             x.write_bytes(npy(made.x))
             timed.append(Timed(name, usual("tflite"), str(model), made.signature, str(x)))
-        (measured,) = time_groups([Group(tuple(timed), 1, "invoke")], threads=1, seconds=SECONDS)
+        (measured,) = time_groups([Group(tuple(timed), 1, Way.INVOKE)], threads=1, seconds=SECONDS)
     return {name: timing.median_us for name, timing in measured.timings.items()}
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(Record, frozen=True):
     """What became of one point; `number` counts those that trained a model, from 1.
 
     `state` is `complete`, `stopped` (hopeless, by `note`), `impossible` (its kernels alone are too large) or `refused` (no
@@ -173,7 +176,7 @@ class Outcome:
     gzip_bytes: int | None = None
     latency_us: float | None = None
     losses: Mapping[str, list[float]] | None = None
-    fidelity: Mapping[str, Any] | None = None
+    fidelity: Fit | None = None
 
     def size(self, counted: str) -> int | None:
         return {"file": self.bytes, "gzip": self.gzip_bytes}[counted]

@@ -1,0 +1,123 @@
+"""The figures that the report, the model card and the summary lead with, read from metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tiedae.pages import fraction
+
+from ..results import Kind, Latency, Maker, Metrics, ModelFile, Parity, Precision, Quality, Stage
+from ..runtimes.table import rounds_as_program
+from ..targets import TARGETS
+
+Row = Mapping[str, Any]
+"""A part of a manifest."""
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+def groups(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Rows of the same key, in the order of their first."""
+    found: dict[K, list[T]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
+
+
+def keras_float(metrics: Metrics) -> Quality | None:
+    """The Keras float model, the reference of every comparison; None where it was not measured."""
+    return next((row for row in metrics.quality if row.stage is Stage.TRAIN), None)
+
+
+def worst_exported(metrics: Metrics, precision: Precision) -> Quality | None:
+    """Of our exported files of one precision, the quality row with the largest error over all files and the runtimes that have
+    no known fault on them (those are failed checks); None where it was not measured."""
+    rows = (row for row in metrics.quality if (row.stage, row.precision) == (Stage.EXPORT, precision) and not row.fault)
+    return max(rows, key=lambda row: row.error, default=None)
+
+
+def change_text(value: float, reference: Quality | None) -> str:
+    """A signed change in percent against the reference's error; '' without one."""
+    return f"{value / reference.error - 1:+.1%}".replace("%", " %").replace("-", "−") if reference and reference.error else ""
+
+
+def file_groups(metrics: Metrics) -> dict[tuple[str, Precision], list[ModelFile]]:
+    """The model files by (format, precision), int8 before float and in the order of the targets, the whole model first."""
+    whole = {f"{metrics.name}.{row.precision}.{row.format}" for row in metrics.files}
+    found = groups(metrics.files, lambda row: (row.format, row.precision))
+    formats = list(TARGETS)
+    order = sorted(found, key=lambda key: (key[1] is not Precision.INT8, formats.index(key[0]) if key[0] in formats else 99))
+    return {key: sorted(found[key], key=lambda row: row.file not in whole) for key in order}
+
+
+@dataclass(frozen=True)
+class SizeComparison:
+    """Our file of one format and precision, and the smallest one of the stock converters (None where there is none)."""
+
+    ours: ModelFile
+    stock: ModelFile | None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.ours.bytes / self.stock.bytes if self.stock else None
+
+
+def compare_sizes(metrics: Metrics) -> list[SizeComparison]:
+    """One comparison per format and precision that we wrote, in the order of `file_groups`."""
+    compared = []
+    for rows in file_groups(metrics).values():
+        ours = [row for row in rows if row.maker is Maker.TIEDAE]
+        stock = [row for row in rows if row.maker is Maker.STOCK]
+        if ours:
+            compared.append(SizeComparison(ours[0], min(stock, key=lambda row: row.bytes, default=None)))
+    return compared
+
+
+def kind_text(row: ModelFile | Latency) -> str:
+    """What a file is: TFLite int8."""
+    target = TARGETS.get(row.format)
+    return f"{target.label if target else row.format} {row.precision}"
+
+
+def stored_once(metrics: Metrics) -> bool:
+    """True where every storage proof holds and none of our files has a second copy of a kernel."""
+    proven = bool(metrics.storage) and all(row.ok for row in metrics.storage)
+    return proven and all(row.kernel_copies == 1 for row in metrics.files if row.maker is Maker.TIEDAE)
+
+
+def promised_codes(metrics: Metrics) -> list[Parity]:
+    """The comparisons of our int8 files' codes with the program, in the runtimes that round as it does: there equality is
+    promised."""
+    ours = {row.file for row in metrics.files if row.maker is Maker.TIEDAE}
+    rows = (row for row in metrics.parity if row.kind is Kind.CODES and row.file in ours)
+    return [row for row in rows if rounds_as_program(row.runtime)]
+
+
+def codes_text(rows: Sequence[Parity]) -> str:
+    """How far codes are from the program in the comparison that is furthest apart. `rows` is not empty."""
+    row, runtimes = max(rows, key=lambda row: row.badness), list(dict.fromkeys(row.runtime for row in rows))
+    if row.problem:
+        return f"codes cannot be compared in {row.runtime}"
+    if not row.differing:
+        return f"all {row.count:,} codes equal in {' and '.join(runtimes)}"
+    equal = fraction(row.count - row.differing, row.count)
+    where = f"{row.runtime}, {row.signature}, the worst of {len(rows)} comparisons"
+    return f"{equal} of {row.count:,} codes equal, the rest at most {row.max_lsb} LSB off ({where})"
+
+
+def formats_text(metrics: Metrics) -> str | None:
+    """What the reconstructions of the int8 TFLite and ONNX files have in common; None where they were not compared."""
+    of = (Kind.FORMATS, "y", Precision.INT8)
+    rows = [row for row in metrics.parity if (row.kind, row.tensor, row.precision) == of]
+    row = max(rows, key=lambda row: row.badness, default=None)
+    if row is None or row.problem:
+        return None
+    if not row.differing:
+        return f"Reconstructions of the int8 TFLite and ONNX files were equal in all {row.count:,} values."
+    return (
+        f"Reconstructions of the int8 TFLite and ONNX files differ in {fraction(row.differing, row.count)} of their "
+        f"{row.count:,} values, by at most {row.max_lsb} of 255 steps, since their decoders round differently. Decode "
+        "in one format where reconstructions have to be equal."
+    )
