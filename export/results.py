@@ -221,9 +221,12 @@ class Parity(Record, frozen=True):
 
     @property
     def badness(self) -> tuple[bool, float, float]:
-        """Larger where further apart: a problem, then the largest difference, then the fraction of values that differ."""
+        """Larger where further apart: a problem (all alike: the first one led to the others), then the largest difference, then
+        the fraction of values that differ."""
+        if self.problem:
+            return True, 0.0, 0.0
         largest = self.max_lsb if self.precision is Precision.INT8 else self.relative
-        return bool(self.problem), largest, self.differing / (self.count or 1)
+        return False, largest, self.differing / (self.count or 1)
 
     @property
     def text(self) -> str:

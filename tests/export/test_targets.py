@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from tiedae.export.formats.contents import Constant, Contents, Port, Signature
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import program_from_json, program_to_json
 from tiedae.export.program import Program
+from tiedae.export.results import Kind, Precision, read_metrics
 from tiedae.export.runtimes.table import RUNTIMES, Runtime
 from tiedae.export.targets import TARGETS, Target, decoder_layout, label_of, read_model
 
@@ -98,20 +98,21 @@ def run(dummy: None, recipe_file: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_it_is_in_the_bundle_and_its_storage_is_proven(run: Path) -> None:
-    metrics = json.loads((run / "bundle" / "metrics.json").read_bytes())
-    ours = [row for row in metrics["files"] if row["format"] == "numpy"]
-    assert {row["precision"] for row in ours} == {"int8", "f32"} and {row["kernel_copies"] for row in ours} == {1}
-    assert all(row["ok"] for row in metrics["storage"] if row["file"].endswith(".program"))
-    assert any(row["file"].endswith(".int8.program") for row in metrics["storage"])
+    metrics = read_metrics(run / "bundle" / "metrics.json")
+    ours = [row for row in metrics.files if row.format == "numpy"]
+    assert {row.precision for row in ours} == {*Precision} and {row.kernel_copies for row in ours} == {1}
+    assert all(row.ok for row in metrics.storage if row.file.endswith(".program"))
+    assert any(row.file.endswith(".int8.program") for row in metrics.storage)
 
 
 def test_it_is_verified_in_its_runtime_from_the_files_alone(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "metrics.json"
     assert main(["verify", str(run / "bundle"), "-q", "--json", str(out)]) == 0
-    rows = [row for row in json.loads(out.read_bytes())["parity"] if row["runtime"] == "numpy-runtime"]
-    codes = [row for row in rows if row["what"].startswith("codes")]
-    assert codes and all(row["differing"] == 0 for row in codes)
-    assert any(row["what"] == "formats: y" for row in rows) or any("against" in row for row in rows)
+    rows = read_metrics(out).parity
+    own = [row for row in rows if row.runtime == "numpy-runtime"]
+    codes = [row for row in own if row.kind is Kind.CODES]
+    assert codes and all(row.differing == 0 for row in codes)
+    assert "numpy-runtime" in {name for row in rows if row.kind is Kind.FORMATS for name in (row.runtime, row.reference)}
 
 
 def test_a_damaged_file_of_it_is_found(run: Path, tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from tiedae.cli import main
 from tiedae.compress import FormatError
 from tiedae.export.bundle import Bundle
 from tiedae.export.formats.copies import copies
+from tiedae.export.results import Check, Kind, Lost, Precision, Stage, read_metrics, to_json
 from tiedae.export.targets import read_model
 from tiedae.export.verify import verify_bundle
 
@@ -26,24 +26,22 @@ def bundle(finished_run: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
 
 
-def failed(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The checks that do not hold."""
-    return [check for check in metrics["checks"] if not check["ok"]]
+def failures(bundle: Path) -> dict[str, Check]:
+    """The checks of a bundle that do not hold, by name."""
+    return {check.name: check for check in verify_bundle(bundle).failed}
 
 
 def test_a_fresh_bundle_holds(finished_run: Path) -> None:
     metrics = verify_bundle(finished_run / "bundle")
-    assert not failed(metrics)
-    runtimes = {row["runtime"] for row in metrics["parity"]}
+    assert not metrics.failed
+    runtimes = {row.runtime for row in metrics.parity}
     assert runtimes >= {"litert-xnnpack", "litert-builtin", "litert-reference", "ort-cpu"}
-    same = [
-        row for row in metrics["parity"] if row["what"].startswith("codes") and row["runtime"] in ("litert-xnnpack", "ort-cpu")
-    ]
-    assert len(same) == 4 and all(row["differing"] == 0 for row in same)
-    decoder = [row for row in metrics["parity"] if row["what"].startswith("operation ")]
-    assert decoder and max(row["max_lsb"] for row in decoder) <= 1
-    assert {row["kernel_copies"] for row in metrics["files"]} == {1}
-    assert any("ort-cuda" in row["what"] for row in metrics["skipped"]) or "ort-cuda" in runtimes
+    same = [row for row in metrics.parity if row.kind is Kind.CODES and row.runtime in ("litert-xnnpack", "ort-cpu")]
+    assert len(same) == 4 and all(row.differing == 0 for row in same)
+    operations = [row for row in metrics.parity if row.kind is Kind.OPERATIONS]
+    assert operations and max(row.max_lsb for row in operations) <= 1
+    assert {row.kernel_copies for row in metrics.files} == {1}
+    assert "ort-cuda" in runtimes | {row.runtime for row in metrics.skipped if row.kind is Kind.OPENS}
 
 
 def test_it_needs_no_tensorflow(finished_run: Path) -> None:
@@ -82,9 +80,9 @@ def integers(bundle: Path) -> np.ndarray:
 @pytest.mark.parametrize("name", ["mini.int8.tflite", "mini.int8.onnx", "mini.int8.kernels.bin"])
 def test_a_flipped_weight_is_found_and_named(bundle: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     flip(bundle / name, kernel_place(bundle / name, integers(bundle)))
-    rows = failed(verify_bundle(bundle))
-    assert any(row["name"] == f"sha256 {name}" for row in rows)
-    assert any(row["name"].startswith("storage") and "kernel_0" in row["text"] for row in rows)
+    found = failures(bundle)
+    assert f"sha256 {name}" in found
+    assert any(check.kind is Kind.STORAGE and "kernel_0" in check.text for check in found.values())
     assert main(["verify", str(bundle)]) == 1
     captured = capsys.readouterr()
     assert name in captured.out + captured.err
@@ -119,7 +117,7 @@ def test_a_hash_is_compared_to_its_last_digit(bundle: Path) -> None:
         stated["sha256"] = stated["sha256"][:-1] + ("0" if stated["sha256"][-1] != "0" else "1")
 
     rewrite(bundle, change_the_last_digit)
-    assert [row["name"] for row in failed(verify_bundle(bundle))] == ["sha256 mini.int8.tflite"]
+    assert [*failures(bundle)] == ["sha256 mini.int8.tflite"]
 
 
 def test_a_manifest_that_lies_about_a_kernel_does_not_pass(bundle: Path) -> None:
@@ -128,8 +126,8 @@ def test_a_manifest_that_lies_about_a_kernel_does_not_pass(bundle: Path) -> None
             form["constants"]["kernel_0"]["sha256"] = "0" * 64
 
     rewrite(bundle, lie)
-    rows = failed(verify_bundle(bundle))
-    assert [row["name"] for row in rows] == ["program"] and "kernel_0" in rows[0]["text"]
+    (check,) = verify_bundle(bundle).failed
+    assert check.name == "program" and "kernel_0" in check.text
 
 
 def first_input(manifest: dict, name: str) -> dict:
@@ -150,7 +148,7 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_every_statement_of_the_manifest_is_held_against_the_files(bundle: Path, lie: str) -> None:
     rewrite(bundle, LIES[lie])
-    assert f"manifest {lie.split()[0]}" in {row["name"] for row in failed(verify_bundle(bundle))}
+    assert f"manifest {lie.split()[0]}" in failures(bundle)
 
 
 def int8_models(bundle: Path) -> list[str]:
@@ -161,8 +159,8 @@ def int8_models(bundle: Path) -> list[str]:
 def test_a_pattern_that_the_files_do_not_have_is_found(bundle: Path) -> None:
     rewrite(bundle, lambda manifest: manifest["recipe"]["prune"].update(pattern="2:4"))
     metrics = verify_bundle(bundle)
-    assert {row["name"] for row in failed(metrics)} == {f"storage {name}" for name in int8_models(bundle)}
-    wrong = {row["text"] for row in metrics["storage"] if not row["ok"]}
+    assert {check.name for check in metrics.failed} == {f"storage {name}" for name in int8_models(bundle)}
+    wrong = {row.text for row in metrics.storage if not row.ok}
     assert any("of 4 values along its inputs are not zero, expected at most 2" in text for text in wrong)
 
 
@@ -189,7 +187,7 @@ def test_a_second_copy_in_a_float_file_is_found(bundle: Path) -> None:
     model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(kernel).T.copy(), "again"))
     onnx.save(model, path)
     consistent(bundle, path.name)
-    assert "storage mini.f32.onnx" in {row["name"] for row in failed(verify_bundle(bundle))}
+    assert "storage mini.f32.onnx" in failures(bundle)
 
 
 @pytest.mark.parametrize("name", ["mini.int8.onnx", "mini.decoder.int8.onnx"])
@@ -206,7 +204,7 @@ def test_an_output_that_is_changed_on_its_way_out_is_found(bundle: Path, name: s
     model.graph.initializer.append(numpy_helper.from_array(np.full(1, 200, np.uint8), "floor"))
     onnx.save(model, path)
     consistent(bundle, name)
-    assert any(row["name"].startswith(f"output {name}") for row in failed(verify_bundle(bundle)))
+    assert (Kind.OUTPUT, name) in {(check.kind, check.file) for check in failures(bundle).values()}
 
 
 def test_a_wrong_bias_is_a_parity_failure(bundle: Path) -> None:
@@ -224,7 +222,7 @@ def test_a_wrong_bias_is_a_parity_failure(bundle: Path) -> None:
             form["constants"]["code.bias"]["sha256"] = sha256_of(arrays["code.bias"])
 
     rewrite(bundle, consistent)
-    names = {row["name"] for row in failed(verify_bundle(bundle))}
+    names = failures(bundle)
     assert "codes mini.int8.tflite reconstruct litert-xnnpack" in names
     assert "operations mini.encoder.int8.onnx encode ort-cpu" in names
     assert "golden code" in names
@@ -256,12 +254,12 @@ def test_quality_is_measured_against_the_model_before_any_compression(finished_r
 
     bundle, data = finished_run / "bundle", str(recipe_file.parent / "samples.npy")
     metrics = verify(bundle, model=finished_run / "model", data=data, announce=lambda _text: None)
-    quality = [row for row in metrics["quality"] if row["precision"] == "int8"]
-    assert not failed(metrics) and {row["runtime"] for row in quality} >= {"litert-xnnpack", "ort-cpu"}
-    stages = {row["row"]: row["error"] for row in json.loads((bundle / "metrics.json").read_text())["quality"]}
-    gate = next(row for row in metrics["checks"] if row["name"] == "quality mini.int8.onnx ort-cpu")
-    error = next(row["error"] for row in quality if row["runtime"] == "ort-cpu")
-    assert gate["value"] == pytest.approx(error / stages["Keras float"] - 1)
+    quality = [row for row in metrics.quality if row.precision is Precision.INT8]
+    assert not metrics.failed and {row.runtime for row in quality} >= {"litert-xnnpack", "ort-cpu"}
+    stages = {row.stage: row.error for row in read_metrics(bundle / "metrics.json").quality}
+    gate = next(check for check in metrics.checks if check.name == "quality mini.int8.onnx ort-cpu")
+    error = next(row.error for row in quality if row.runtime == "ort-cpu")
+    assert gate.value == pytest.approx(error / stages[Stage.TRAIN] - 1)
 
 
 def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -> None:
@@ -271,9 +269,9 @@ def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -
 
     splits = load_splits(DataConfig(str(recipe_file.parent / "samples.npy")), "sigmoid")
     metrics = verify_bundle(finished_run / "bundle", uncompressed=lambda x: (x, x * np.float32(0.999)), test=splits.test)
-    rows = failed(metrics)
-    assert rows and all(row["name"].startswith("quality mini.int8") for row in rows)
-    assert "against Keras float" in rows[0]["text"]
+    assert metrics.failed and {check.kind for check in metrics.failed} == {Kind.QUALITY}
+    assert all(check.file.startswith("mini.int8") for check in metrics.failed)
+    assert "against Keras float" in metrics.failed[0].text
 
 
 def test_the_model_of_another_run_is_a_wrong_call(finished_run: Path, tmp_path: Path, capsys) -> None:
@@ -295,22 +293,23 @@ def test_a_stranger_finds_each_kernel_once(finished_run: Path) -> None:
     assert copies(read_model(stock))
 
 
-def test_metrics_say_where_quality_is_lost_and_are_json(finished_run: Path) -> None:
+def test_metrics_say_where_quality_is_lost_and_are_json(finished_run: Path, tmp_path: Path) -> None:
     """In what a run wrote, the layers are those of the Keras model; from the bundle alone, of the float program."""
-    written = json.loads((finished_run / "bundle" / "metrics.json").read_text())
-    alone = json.loads(json.dumps(verify_bundle(finished_run / "bundle"), allow_nan=False))
+    written = read_metrics(finished_run / "bundle" / "metrics.json")
+    alone = verify_bundle(finished_run / "bundle")
     for metrics, reference in ((written, "keras"), (alone, "float program")):
-        lost = [row for row in metrics["errors"] if row["error"] == "quantization"]
-        assert {(row["layer"], row["form"]) for row in lost} == {
-            (layer, form) for layer in ("encoder_0", "code", "decoder_1", "y") for form in ("split", "fused")
-        }
-        assert {row["reference"] for row in lost} == {reference} and all(row["sqnr_db"] > 10 for row in lost)
-        layers = [row for row in metrics["parity"] if row["what"].startswith("layer ") and row["runtime"] == "ort-cpu"]
-        assert {row["layer"] for row in layers} == {"encoder_0", "code", "decoder_1", "y"}
-        assert {row["reference"] for row in layers} == {reference}
-        crossed = {(row["encoder"], row["runtime"], row["kind"]) for row in metrics["parity"] if "encoder" in row}
+        lost = [row for row in metrics.errors if row.error is Lost.QUANTIZATION]
+        names = {"encoder_0", "code", "decoder_1", "y"}
+        assert {(row.layer, row.layout) for row in lost} == {(name, layout) for name in names for layout in ("split", "fused")}
+        assert {row.reference for row in lost} == {reference} and all(row.sqnr_db and row.sqnr_db > 10 for row in lost)
+        layers = [row for row in metrics.parity if row.kind is Kind.LAYERS and row.runtime == "ort-cpu"]
+        assert {row.tensor for row in layers} == names and {row.reference for row in layers} == {reference}
+        crossed = {(row.encoder, row.runtime, row.precision) for row in metrics.parity if row.encoder}
         pairs = (("litert-xnnpack", "ort-cpu"), ("ort-cpu", "litert-xnnpack"))
-        assert crossed == {(*pair, kind) for pair in pairs for kind in ("int8", "float")}
+        assert crossed == {(*pair, precision) for pair in pairs for precision in Precision}
+        path = tmp_path / "metrics.json"
+        path.write_text(to_json(metrics), encoding="utf-8")
+        assert read_metrics(path) == metrics
 
 
 @pytest.mark.parametrize("name", ["mini.f32.onnx", "mini.encoder.f32.onnx"])
@@ -326,12 +325,12 @@ def test_a_nan_in_a_float_bias_is_named_with_its_file_and_place(bundle: Path, na
     onnx.save(model, bundle / name)
     consistent(bundle, name)
     metrics = verify_bundle(bundle)
-    found = {row["name"]: row["text"] for row in failed(metrics)}
+    found = {check.name: check.text for check in metrics.failed}
     assert "1 of 4 values of code.bias are others, first at [2]: got nan, expected " in found[f"float constants {name}"]
-    assert [key for key in found if key.startswith("float constants")] == [f"float constants {name}"]
+    assert [check.file for check in metrics.failed if check.detail == "constants"] == [name]
     signature = "encode" if "encoder" in name else "reconstruct"
     assert "not finite, first at [0, 2]: got nan" in found[f"float code {name} {signature} ort-cpu"]
-    json.dumps(metrics, allow_nan=False)
+    to_json(metrics)
 
 
 def test_float_files_that_all_hold_another_bias_do_not_give_the_golden_vectors(bundle: Path) -> None:
@@ -340,9 +339,9 @@ def test_float_files_that_all_hold_another_bias_do_not_give_the_golden_vectors(b
     golden[3, 3] += 0.001
     np.save(path, golden)
     consistent(bundle, "golden/y.f32.npy")
-    found = {row["name"]: row["text"] for row in failed(verify_bundle(bundle))}
-    assert found["float program"] == "no float file holds constants that give the golden vectors of Keras"
-    assert "largest at [3, 3]: got" in found["float y mini.f32.onnx reconstruct ort-cpu"]
+    found = failures(bundle)
+    assert found["float program"].text == "no float file holds constants that give the golden vectors of Keras"
+    assert "largest at [3, 3]: got" in found["float y mini.f32.onnx reconstruct ort-cpu"].text
 
 
 @pytest.mark.parametrize(("name", "runtime"), [("mini.int8.tflite", "litert-xnnpack"), ("mini.encoder.int8.onnx", "ort-cpu")])
@@ -364,7 +363,7 @@ def test_a_file_that_a_runtime_refuses_is_a_failed_check(bundle: Path, name: str
         builder.Finish(model.Pack(builder), b"TFL3")
         (bundle / name).write_bytes(builder.Output())
     consistent(bundle, name)
-    found = {row["name"]: row["text"] for row in failed(verify_bundle(bundle))}
+    found = failures(bundle)
     target = "onnx" if name.endswith(".onnx") else "tflite"
-    assert f"in {runtime}: " in found[f"opens int8 {target} {runtime}"]
-    assert "opens f32 " not in " ".join(found)
+    assert f"in {runtime}: " in found[f"opens int8 {target} {runtime}"].text
+    assert not any(check.kind is Kind.OPENS and check.detail.startswith("f32") for check in found.values())

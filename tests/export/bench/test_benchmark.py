@@ -11,10 +11,12 @@ import numpy as np
 import onnx
 import pytest
 from tiedae.compress.data import Scaling
+from tiedae.compress.records import decode, encode
 from tiedae.export import Bundle, open_ort, read_onnx, stock_onnx_int8, to_onnx
 from tiedae.export.bench.benchmark import Plan, bench_bundle, tables
 from tiedae.export.bench.ports import with_byte_ports
 from tiedae.export.machine import cores, describe_machine
+from tiedae.export.results import Bench, Kind
 
 QUICK = Plan(batches=(2,), call_batches=(2,), threads=(1,), seconds=0.0, rounds=(3, 3), processes=1)
 
@@ -32,43 +34,41 @@ def measured(finished_run: Path):
 
 
 def test_every_file_is_timed_in_every_signature_it_has(measured):
-    rows = [row for row in measured["latency"] if row["maker"] == "tiedae" and row["runtime"] != "ort-cuda"]
-    found = {(row["format"], row["precision"], row["signature"], row["way"]) for row in rows}
+    rows = [row for row in measured.latency if row.maker == "tiedae" and row.runtime != "ort-cuda"]
+    found = {(row.format, row.precision, row.signature, row.way) for row in rows}
     forms, signatures = ("tflite", "onnx"), ("encode", "decode", "reconstruct")
     assert found == {(f, p, s, w) for f in forms for p in ("int8", "f32") for s in signatures for w in ("invoke", "call")}
-    for row in measured["latency"]:
-        assert row["median_us"] > 0 and row["p95_us"] >= row["median_us"] and row["rounds"] == 3 and row["provider"]
-        assert row["throughput"] == pytest.approx(2 / row["median_us"] * 1e6)
+    for row in measured.latency:
+        assert row.median_us > 0 and row.p95_us >= row.median_us and row.rounds == 3 and row.provider
+        assert row.throughput == pytest.approx(2 / row.median_us * 1e6)
 
 
 def test_ratios_are_of_equal_ports_and_every_other_row_says_why_not(measured):
-    rows = {(row["subject"], row["signature"], row["way"]): row for row in measured["latency"]}
-    compared = [row for row in rows.values() if row["ratio"] is not None]
-    assert {(row["maker"], row["format"], row["precision"]) for row in compared if row["maker"] == "tiedae"} == {
+    rows = {(row.subject, row.signature, row.way): row for row in measured.latency}
+    compared = [row for row in rows.values() if row.ratio is not None]
+    assert {(row.maker, row.format, row.precision) for row in compared if row.maker == "tiedae"} == {
         (maker, form, precision) for maker in ["tiedae"] for form in ("tflite", "onnx") for precision in ("int8", "f32")
     }
     for row in compared:
-        peer = rows[row["against"], row["signature"], row["way"]]
-        assert peer["ports"] == row["ports"] and peer["precision"] == row["precision"]
-        assert row["ratio"] == pytest.approx(row["median_us"] / peer["median_us"])
-        assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
-    assert all(row["note"] for row in rows.values() if row["maker"] == "tiedae" and row["ratio"] is None)
+        peer = rows[row.against, row.signature, row.way]
+        assert peer.dtypes == row.dtypes and peer.precision == row.precision
+        assert row.ratio is not None and row.ratio.value == pytest.approx(row.median_us / peer.median_us)
+        assert row.ratio.low <= row.ratio.value <= row.ratio.high
+    assert all(row.note for row in rows.values() if row.maker == "tiedae" and row.ratio is None)
     plain = rows["ORT quantizer int8 onnx", "reconstruct", "invoke"]
     changed = rows["ORT quantizer int8 onnx, our ports", "reconstruct", "invoke"]
-    assert (plain["ports"], changed["ports"]) == ("float32 → float32, float32", "uint8 → uint8, uint8")
-    assert changed["note"]
+    assert (plain.dtypes, changed.dtypes) == ("float32 → float32, float32", "uint8 → uint8, uint8")
+    assert changed.note
 
 
 def test_the_keras_original_is_timed_both_ways(measured):
-    keras = {
-        row["subject"]: row for row in measured["latency"] if row["maker"] == "keras" and row["signature"] == "reconstruct"
-    }
+    keras = {row.subject: row for row in measured.latency if row.maker == "keras" and row.signature == "reconstruct"}
     assert keras.keys() == {"Keras f32, eager call", "Keras f32, tf.function"}
-    assert all(row["provider"].startswith(("CPU", "GPU")) and row["against"] == "tiedae f32 tflite" for row in keras.values())
+    assert all(row.provider.startswith(("CPU", "GPU")) and row.against == "tiedae f32 tflite" for row in keras.values())
 
 
 def test_memory_is_told_per_choice_of_signatures(measured):
-    found = {(row["subject"], *row["signatures"]) for row in measured["memory"]}
+    found = {(row.subject, *row.signatures) for row in measured.memory}
     assert ("tiedae int8 tflite, reconstruct alone", "reconstruct") in found
     for maker in ("tiedae", "TFLiteConverter"):
         for precision in ("int8", "f32"):
@@ -80,25 +80,25 @@ def test_memory_is_told_per_choice_of_signatures(measured):
                 (name, "reconstruct", "encode", "decode"),
             } <= found
     assert {("tiedae int8 onnx", "encode", "decode"), ("tf2onnx f32 onnx", "reconstruct")} <= found
-    assert all(row["resident_bytes"] > 0 for row in measured["memory"])
-    assert all((row["against"] is None) == (row["ratio"] is None) for row in measured["memory"])
-    named = [row["subject"] for row in measured["startup"]]
-    assert "Keras f32, tf.function" in named and all(row["startup_ms"] > 0 for row in measured["startup"])
+    assert all(row.resident_bytes and row.resident_bytes > 0 for row in measured.memory)
+    assert all((row.against is None) == (row.ratio is None) for row in measured.memory)
+    named = [row.subject for row in measured.startup]
+    assert "Keras f32, tf.function" in named and all(row.startup_ms > 0 for row in measured.startup)
 
 
 def test_sizes_are_those_of_the_files(measured, finished_run: Path):
-    sizes = {row["file"]: row for row in measured["sizes"]}
+    sizes = {row.file: row for row in measured.sizes}
     for name in ("mini.int8.tflite", "mini.f32.onnx", "mini.int8.kernels.bin"):
         data = (finished_run / "bundle" / name).read_bytes()
-        assert sizes[name]["bytes"] == len(data)
-        assert sizes[name]["gzip_bytes"] == len(gzip.compress(data, 9, mtime=0))
+        assert sizes[name].bytes == len(data)
+        assert sizes[name].gzip_bytes == len(gzip.compress(data, 9, mtime=0))
     ours, stock = sizes["mini.f32.tflite"], sizes["mini.stock.f32.tflite"]
-    assert (ours["against"], ours["ratio"]) == (stock["file"], ours["bytes"] / stock["bytes"])
+    assert (ours.against, ours.ratio) == (stock.file, ours.bytes / stock.bytes)
     assert not any("ports" in name for name in sizes)
 
 
 def test_the_rows_are_json_and_a_table_has_as_many_cells_as_columns(measured):
-    assert json.loads(json.dumps(measured, allow_nan=False)).keys() == measured.keys()
+    assert decode(Bench, json.loads(encode(measured)), "bench") == measured
     titles = [title for title, _, _ in tables(measured)]
     assert titles[0] == "Files" and titles[-1] == "Machine" and "Not measured" in titles
     for _, header, rows in tables(measured):
@@ -111,21 +111,22 @@ def test_what_is_not_there_is_a_row_with_the_reason(finished_run: Path, tmp_path
     (stock / "mini.stock.f32.onnx").write_bytes(b"nonsense")
     plan = Plan(("reconstruct",), (1,), (), (1,), 0.0, (3, 3), processes=0)
     measured = measure(finished_run, plan, stock)
-    skipped = {row["what"]: row["reason"] for row in measured["skipped"]}
+    skipped = {row.what: row.reason for row in measured.skipped}
     assert "mini.stock.f32.tflite is not in" in skipped["TFLiteConverter f32 tflite"]
     assert "mini.stock.f32.onnx" in skipped["tf2onnx f32 onnx"]
     assert "--model" in skipped["Keras original"]
-    assert len(measured["skipped"]) == len({json.dumps(row) for row in measured["skipped"]})
-    ours = {row["subject"]: row for row in measured["latency"] if row["maker"] == "tiedae" and row["precision"] == "f32"}
-    assert {row["note"] for row in ours.values()} == {"no file to compare with"}
-    assert measured["memory"] == measured["startup"] == []
+    assert len(measured.skipped) == len(set(measured.skipped))
+    assert {row.kind for row in measured.skipped} == {Kind.BENCH}
+    ours = {row.subject: row for row in measured.latency if row.maker == "tiedae" and row.precision == "f32"}
+    assert {row.note for row in ours.values()} == {"no file to compare with"}
+    assert measured.memory == measured.startup == ()
     assert all(rows for _, _, rows in tables(measured))
 
 
 def test_the_machine_says_who_it_is():
     machine = describe_machine()
-    assert machine["cpu"] and machine["cores"] == cores() >= 1 and len(machine["load_average"]) == 3
-    assert bool(machine["warning"]) == (machine["load_average"][0] >= 0.25 * cores())
+    assert machine.cpu and machine.cores == cores() >= 1 and len(machine.load_average) == 3
+    assert bool(machine.warning) == (machine.load_average[0] >= 0.25 * cores())
 
 
 @pytest.mark.parametrize("names", [("x", "code", "y"), ("code",), ("x",)], ids=str)

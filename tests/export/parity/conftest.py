@@ -56,12 +56,12 @@ class Case:
             for target, runtime in runtimes.items():
                 files = {name: file for name, file in self.files(precision, target).items() if name in signatures}
                 session = RUNTIMES[runtime].open({signature: self.folder / file for signature, file in files.items()})
-                subject = Subject(session, files, contents, self.int8.form(target))
+                subject = Subject(session, files, contents, self.int8.form(target), tolerances, findings)
                 if precision == "int8":
-                    measured.append(measure_int8(subject, expected[target], evidence, tolerances, findings))
+                    measured.append(measure_int8(subject, expected[target], evidence))
                 else:
-                    measured.append(measure_float(subject, evidence, tolerances, findings))
-            measure_crossing(measured, expected if precision == "int8" else {}, evidence, tolerances, findings, precision)
+                    measured.append(measure_float(subject, evidence))
+            measure_crossing(measured, expected if precision == "int8" else {}, evidence, findings, precision)
             everything += measured
         findings.errors += attribute(everything, expected, evidence.floats)
         return findings

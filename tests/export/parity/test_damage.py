@@ -15,6 +15,7 @@ from tiedae.export.bundle import Programs, model_files, write_files
 from tiedae.export.expected import expect
 from tiedae.export.parity.findings import Evidence, Findings, Subject
 from tiedae.export.parity.measure import measure_int8
+from tiedae.export.results import Kind, Lost, Precision
 from tiedae.export.runtimes.session import Session
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import read_model
@@ -179,12 +180,13 @@ def read_as_float(model: onnx.ModelProto, name: str) -> None:
 def test_whatever_is_wrong_is_found_and_named(case, what: str) -> None:
     damage, named = DAMAGE[what]
     damage(case)
-    found = failed(case.measure())
+    findings = case.measure()
+    found = failed(findings)
     for name, text in named.items():
         assert text in found.get(name, ""), f"{name}: {text!r} not in {found}"
-    (file,) = {word for name in named if "formats" not in name for word in name.split() if word.startswith("toy.")}
-    innocent = [name for name in found if file not in name and not name.startswith("formats") and "own codes" not in name]
-    assert not innocent
+    checks = [check for check in findings.checks if not check.ok and check.kind is not Kind.FORMATS]
+    (file,) = {check.file for check in checks if check.name in named}
+    assert {check.file for check in checks if check.detail != "own codes"} == {file}
 
 
 def test_where_rounding_differs_a_wrong_operation_is_named_all_the_same(case) -> None:
@@ -197,7 +199,7 @@ def test_a_decoder_apart_is_held_to_the_whole_model(case) -> None:
     """The whole model reconstructs something else than the decoder alone makes of the same codes."""
     DAMAGE["a wrong scale in the whole ONNX model"][0](case)
     found = failed(case.measure())
-    text = found["crossing toy.decoder.int8.onnx decode ort-cpu litert-xnnpack own codes"]
+    text = found["crossing own codes toy.decoder.int8.onnx decode ort-cpu litert-xnnpack"]
     assert "y of litert-xnnpack's codes: " in text and "values differ from ort-cpu" in text
 
 
@@ -209,9 +211,9 @@ def test_the_error_of_a_code_is_the_encoders_not_what_a_decoder_was_fed(case) ->
     other = Programs(dataclasses.replace(program, tensors=tensors), case.int8.fused)
     write_files(case.folder, model_files({"int8": other}, ExportConfig(("tflite",)), "uint8"))
     findings = case.measure()
-    wanted = {"error": "conversion", "precision": "int8"}
-    rows = {(row["runtime"], row["layer"]): row for row in findings.errors if wanted.items() <= row.items()}
-    assert rows["litert-xnnpack", "code"]["max_abs"] == pytest.approx(code.quantization.scale, rel=1e-4)
+    of = (Lost.CONVERSION, Precision.INT8)
+    rows = {(row.runtime, row.layer): row for row in findings.errors if (row.error, row.precision) == of}
+    assert rows["litert-xnnpack", "code"].max_abs == pytest.approx(code.quantization.scale, rel=1e-4)
     assert "by at most 1 LSB" in failed(findings)["codes toy.int8.tflite encode litert-xnnpack"]
 
 
@@ -282,8 +284,8 @@ def test_what_is_seen_inside_is_what_the_plain_run_computes(case) -> None:
     files, program, findings = case.files("int8", "onnx"), case.int8.fused, Findings()
     session = RUNTIMES["ort-cpu"].open({"decode": case.folder / files["decode"]})
     contents = {files["decode"]: read_model(case.folder / files["decode"])}
-    subject = Subject(Unsteady(session), {"decode": files["decode"]}, contents, program)
+    subject = Subject(Unsteady(session), {"decode": files["decode"]}, contents, program, VerifyConfig(), findings)
     evidence = Evidence(case.samples, case.samples, None, None, False)
-    measure_int8(subject, expect(program, case.samples), evidence, VerifyConfig(), findings)
-    text = failed(findings)["trace toy.decoder.int8.onnx decode ort-cpu y"]
+    measure_int8(subject, expect(program, case.samples), evidence)
+    text = failed(findings)["trace y toy.decoder.int8.onnx decode ort-cpu"]
     assert "y (decode): 1 of 1,024 values differ from its own trace, by at most 128 LSB; largest at [1, 2]" in text

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.data import Samples, Scaling, Splits
 from tiedae.compress.errors import FormatError
-from tiedae.export.parity.fidelity import Fidelity, fidelity_text, warnings_of
+from tiedae.compress.records import plain
+from tiedae.export.parity.fidelity import Fidelity, fit_text, warnings_of
+from tiedae.export.results import Column, Fit, Quality, Stage
 
 RNG = np.random.default_rng(0)
 
@@ -29,9 +31,9 @@ def test_bytes_have_their_psnr_at_255() -> None:
     y = np.clip(flat.astype(np.int16) + RNG.integers(-9, 10, flat.shape), 0, 255).astype(np.uint8)
     row = fidelity.measure(flat, scaling.apply(y))
     mse = float(np.mean((flat.astype(float) - y) ** 2))
-    assert row["mse"] == pytest.approx(mse, rel=1e-6)
-    assert row["value"] == pytest.approx(20 * math.log10(255) - 10 * math.log10(mse), rel=1e-6)
-    assert (row["measure"], row["unit"], "columns" in row) == ("PSNR", "dB", False)
+    assert row.mse == pytest.approx(mse, rel=1e-6)
+    assert row.value == pytest.approx(20 * math.log10(255) - 10 * math.log10(mse), rel=1e-6)
+    assert (row.measure, row.unit, row.columns) == ("PSNR", "dB", ())
 
 
 def test_other_pictures_have_it_at_the_range_of_the_training_data() -> None:
@@ -41,7 +43,7 @@ def test_other_pictures_have_it_at_the_range_of_the_training_data() -> None:
     flat = x.reshape(20, -1)
     row = fidelity.measure(flat[:5], scaling.apply(flat[:5] + 0.5))
     assert fidelity.peak == 8
-    assert (row["mse"], row["value"]) == (pytest.approx(0.25, rel=1e-5), pytest.approx(10 * math.log10(64 / 0.25), rel=1e-5))
+    assert (row.mse, row.value) == (pytest.approx(0.25, rel=1e-5), pytest.approx(10 * math.log10(64 / 0.25), rel=1e-5))
 
 
 def test_a_table_has_r2_of_each_column_and_their_mean() -> None:
@@ -53,11 +55,11 @@ def test_a_table_has_r2_of_each_column_and_their_mean() -> None:
     y[:, 2] = x[:, 2].mean() - (x[:, 2] - x[:, 2].mean())
     row = fidelity.measure(x, (y - scaling.offset) / scaling.scale)
     r2 = [1 - ((y[:, i] - x[:, i]) ** 2).sum() / ((x[:, i] - x[:, i].mean()) ** 2).sum() for i in range(3)]
-    assert [column["r2"] for column in row["columns"]] == [*(pytest.approx(value, abs=1e-6) for value in r2), None]
-    assert [column["name"] for column in row["columns"]] == ["value 0", "value 1", "value 2", "value 3"]
-    assert row["value"] == pytest.approx(np.mean(r2), abs=1e-6)
-    assert (row["measure"], row["unit"]) == ("R²", "")
-    assert fidelity_text(row).endswith(", worst -3 (value 2)")
+    assert [column.r2 for column in row.columns] == [*(pytest.approx(value, abs=1e-6) for value in r2), None]
+    assert [column.name for column in row.columns] == ["value 0", "value 1", "value 2", "value 3"]
+    assert row.value == pytest.approx(np.mean(r2), abs=1e-6)
+    assert (row.measure, row.unit) == ("R²", "")
+    assert fit_text(row).endswith(", worst -3 (value 2)")
 
 
 def test_a_record_has_the_prdn_about_its_mean() -> None:
@@ -66,7 +68,7 @@ def test_a_record_has_the_prdn_about_its_mean() -> None:
     y = x + RNG.normal(0, 0.3, x.shape)
     row = fidelity.measure(x, (y - scaling.offset) / scaling.scale)
     expected = 100 * math.sqrt(((y - x) ** 2).sum() / ((x - x.mean()) ** 2).sum())
-    assert (row["measure"], row["unit"], row["value"]) == ("PRDN", "%", pytest.approx(expected, rel=1e-6))
+    assert (row.measure, row.unit, row.value) == ("PRDN", "%", pytest.approx(expected, rel=1e-6))
 
 
 @settings(max_examples=40, deadline=None)
@@ -77,10 +79,10 @@ def test_no_unit_of_the_data_changes_r2_and_prdn(scale: float, offset: float, ki
     noise = rng.normal(0, 0.1, x.shape)
 
     def value(values: np.ndarray) -> float:
-        return Fidelity(kind, Scaling(), ("a", "b", "c")).measure(values, values + noise * scale)["value"]
+        return Fidelity(kind, Scaling(), ("a", "b", "c")).measure(values, values + noise * scale).value
 
     assert value(x * scale + offset * scale) == pytest.approx(
-        Fidelity(kind, Scaling(), ("a", "b", "c")).measure(x, x + noise)["value"], rel=1e-7
+        Fidelity(kind, Scaling(), ("a", "b", "c")).measure(x, x + noise).value, rel=1e-7
     )
 
 
@@ -89,18 +91,18 @@ def test_what_never_changes_has_no_measure_though_its_mean_rounds(level: float) 
     x = np.full((7, 2), level)
     x[:, 1] = np.arange(7)
     row = Fidelity("table", Scaling(), ("still", "moves")).measure(x, x + 0.5)
-    assert row["columns"][0] == {"name": "still", "r2": None}
-    assert row["value"] == pytest.approx(row["columns"][1]["r2"])
+    assert row.columns[0] == Column("still", None)
+    assert row.value == pytest.approx(row.columns[1].r2)
     constant = Fidelity("table", Scaling(), ("a", "b")).measure(x[:, :1].repeat(2, 1), x[:, :1].repeat(2, 1) + 1)
-    assert constant["value"] is None and fidelity_text(constant) == "R² not defined"
-    assert Fidelity("record", Scaling()).measure(x[:, :1], x[:, :1] + 1)["value"] is None
+    assert constant.value is None and fit_text(constant) == "R² not defined"
+    assert Fidelity("record", Scaling()).measure(x[:, :1], x[:, :1] + 1).value is None
 
 
 def test_what_is_exact_says_so_and_is_json() -> None:
     x = np.arange(12, dtype=np.uint8).reshape(3, 4)
     row = Fidelity("images", Scaling(), peak=255.0).measure(x, x.astype(np.float32))
-    assert (row["value"], fidelity_text(row)) == (None, "PSNR: exact, MSE 0")
-    json.dumps(row, allow_nan=False)
+    assert (row.value, fit_text(row)) == (None, "PSNR: exact, MSE 0")
+    json.dumps(plain(row), allow_nan=False)
 
 
 DATA = {"kind": "table", "columns": ["a", "b"], "label": None, "peak": None, "inputs": 2, "scaling": Scaling().to_json()}
@@ -117,21 +119,22 @@ def test_a_damaged_one_is_named(change: dict) -> None:
         Fidelity.of_data(DATA | change)
 
 
-def row(stage: str, name: str, r2: dict[str, float | None], **more: str) -> dict:
-    columns = [{"name": column, "r2": value} for column, value in r2.items()]
-    return {"row": name, "stage": stage, "error": 1.0, "fidelity": {"columns": columns}, **more}
+def row(stage: Stage, name: str, r2: dict[str, float | None], **more: str) -> Quality:
+    columns = tuple(Column(column, value) for column, value in r2.items())
+    return Quality(name, stage, 1.0, Fit("R²", "", 1.0, None, columns), **more)
 
 
 def test_columns_that_no_constant_beats_are_warned_of_in_the_worst_file() -> None:
     rows = [
-        row("train", "Keras float", {"a": -9.0, "b": 0.5, "c": None}),
-        row("export", "tiedae t.onnx", {"a": 0.1, "b": -0.2, "c": None}, runtime="ort-cpu"),
-        row("export", "tiedae t.tflite", {"a": 0.2, "b": -0.3, "c": None}, runtime="litert-xnnpack"),
-        row("export", "tiedae t.onnx", {"a": -5.0, "b": -5.0, "c": None}, runtime="openvino-onnx", fault="known"),
-        row("stock", "stock t.tflite", {"a": -7.0, "b": -7.0, "c": None}),
+        row(Stage.TRAIN, "Keras float", {"a": -9.0, "b": 0.5, "c": None}),
+        row(Stage.EXPORT, "tiedae t.onnx", {"a": 0.1, "b": -0.2, "c": None}, runtime="ort-cpu"),
+        row(Stage.EXPORT, "tiedae t.tflite", {"a": 0.2, "b": -0.3, "c": None}, runtime="litert-xnnpack"),
+        row(Stage.EXPORT, "tiedae t.onnx", {"a": -5.0, "b": -5.0, "c": None}, runtime="openvino-onnx", fault="known"),
+        row(Stage.STOCK, "stock t.tflite", {"a": -7.0, "b": -7.0, "c": None}),
     ]
     poor, still = warnings_of(rows)
-    assert poor["column"] == "b" and poor["text"].startswith("b: R² is -0.3 in tiedae t.tflite in litert-xnnpack: its mean")
-    assert still["column"] == "c" and still["text"].startswith("c: never changes in the samples")
-    assert [each["column"] for each in warnings_of(rows[:1] + rows[-1:])] == ["a", "c"]
-    assert warnings_of([{"row": "Keras float", "stage": "train", "error": 1.0}]) == []
+    assert (poor.column, poor.r2, poor.where) == ("b", -0.3, "tiedae t.tflite in litert-xnnpack")
+    assert poor.text.startswith("b: R² is -0.3 in tiedae t.tflite in litert-xnnpack: its mean")
+    assert (still.column, still.r2) == ("c", None) and still.text.startswith("c: never changes in the samples")
+    assert [each.column for each in warnings_of(rows[:1] + rows[-1:])] == ["a", "c"]
+    assert warnings_of([Quality("Keras float", Stage.TRAIN, 1.0)]) == ()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiedae.export.parity.keras_device import CPU, Device, Surroundings, choose, keras_device, look_around, on_device, settle
+from tiedae.export.parity.keras_device import CPU, Surroundings, choose, keras_device, look_around, on_device, settle, skipped
+from tiedae.export.results import Device, Kind, Why, read_metrics
 
 GPU = "/physical_device:GPU:0"
 
@@ -32,7 +33,9 @@ def test_the_choice_follows_from_what_was_found(case: str) -> None:
     assert (device.name, device.tf32) == (name, False)
     assert reason in device.reason and bool(device.reason) == (device.device == CPU)
     assert device.reason.startswith("it fell back to the CPU") == fell
-    assert [row["reason"] for row in device.skipped()] == [device.reason] * bool(reason)
+    rows = skipped(device)
+    assert [row.reason for row in rows] == [device.reason] * bool(reason)
+    assert all((row.kind, row.why) == (Kind.DEVICE, Why.UNAVAILABLE) for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +51,8 @@ def test_a_gpu_that_is_listed_but_does_not_run_is_a_fall(ran: str, stays: bool) 
     chosen = Device(GPU, "NVIDIA H100")
     device = settle(chosen, ran, "EPYC")
     assert (device == chosen) == stays
-    assert stays or device.to_json() == {
-        "device": CPU,
-        "name": "EPYC",
-        "reason": f"it fell back to the CPU: TensorFlow lists NVIDIA H100, but a product ran on {ran}",
-        "tf32": False,
-    }
+    fell = f"it fell back to the CPU: TensorFlow lists NVIDIA H100, but a product ran on {ran}"
+    assert stays or device == Device(CPU, "EPYC", fell, tf32=False)
 
 
 def test_the_device_of_this_machine_is_the_one_that_ran() -> None:
@@ -101,12 +100,10 @@ def test_a_model_runs_there_in_exact_float32() -> None:
 
 
 def test_a_run_and_a_verification_with_the_model_name_the_device(finished_run: Path, recipe_file: Path) -> None:
-    import json
-
     from tiedae.verification import verify
 
-    stated = json.loads((finished_run / "bundle" / "metrics.json").read_text(encoding="utf-8"))
+    stated = read_metrics(finished_run / "bundle" / "metrics.json")
     metrics = verify(finished_run / "bundle", model=finished_run / "model", data=None, announce=lambda _text: None)
-    assert stated["keras"] == metrics["keras"] == keras_device().to_json()
+    assert stated.keras == metrics.keras == keras_device()
     for found in (stated, metrics):
-        assert [row for row in found["skipped"] if row["what"] == "Keras on a GPU"] == keras_device().skipped()
+        assert tuple(row for row in found.skipped if row.kind is Kind.DEVICE) == skipped(keras_device())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from tiedae.compress.affine import Quantization
 from tiedae.export.interpreter import execute
 from tiedae.export.parity.findings import Findings
 from tiedae.export.parity.measure import as_bytes
+from tiedae.export.results import Kind, LayerError, Lost, Precision, Skipped, Why
 
 
 def failed(findings: Findings) -> dict[str, str]:
@@ -19,52 +18,48 @@ def failed(findings: Findings) -> dict[str, str]:
 def test_files_as_written_hold_in_every_way(case) -> None:
     findings = case.measure()
     assert not failed(findings)
-    kinds = {check.name.split()[0] for check in findings.checks}
-    assert kinds == {"codes", "output", "inputs", "operations", "trace", "float", "layers", "formats", "crossing"}
-    int8 = [row for row in findings.parity if row["kind"] == "int8" and row["what"] != "formats: y"]
-    assert int8 and all(row["differing"] == 0 and row["cosine"] == 1.0 and "sqnr_db" not in row for row in int8)
-    operations = [row for row in int8 if row["what"].startswith("operation ")]
-    assert {row["operation"] for row in operations} == {*case.int8.split.tensors, *case.int8.fused.tensors} - {"x"}
-    assert all(row["layer"] == row["operation"].split(".")[0] for row in operations)
-    crossed = {(row["encoder"], row["runtime"]) for row in findings.parity if "encoder" in row}
-    assert crossed == {("ort-cpu", "litert-xnnpack"), ("litert-xnnpack", "ort-cpu")}
-    assert {row["reference"] for row in findings.parity} == {"program", "float program", "litert-xnnpack", "ort-cpu"}
+    kinds = {"codes", "output", "inputs", "operations", "trace", "float", "layers", "formats", "crossing"}
+    assert {check.kind for check in findings.checks} == kinds
+    int8 = [row for row in findings.parity if row.precision is Precision.INT8 and (row.kind, row.tensor) != (Kind.FORMATS, "y")]
+    assert int8 and all(row.differing == 0 and row.cosine == 1.0 and row.sqnr_db is None for row in int8)
+    operations = {row.tensor for row in int8 if row.kind is Kind.OPERATIONS}
+    assert operations == {*case.int8.split.tensors, *case.int8.fused.tensors} - {"x"}
+    crossed = [row for row in findings.parity if row.kind is Kind.CROSSING]
+    assert {(row.encoder, row.runtime) for row in crossed} == {("ort-cpu", "litert-xnnpack"), ("litert-xnnpack", "ort-cpu")}
+    assert not any(row.encoder for row in findings.parity if row not in crossed)
+    assert {row.reference for row in findings.parity} == {"program", "float program", "litert-xnnpack", "ort-cpu"}
 
 
 def test_errors_of_quantization_and_conversion_are_apart_for_every_layer(case) -> None:
     rows = case.measure(runtimes={"tflite": "litert-reference", "onnx": "ort-cpu"}).errors
     layers = {"encoder_0", "encoder_1", "code", "decoder_2", "decoder_1", "y"}
 
-    def of(**wanted: str) -> dict[str, dict[str, Any]]:
-        return {row["layer"]: row for row in rows if all(row.get(key) == value for key, value in wanted.items())}
+    def of(error: Lost, **wanted: str) -> dict[str, LayerError]:
+        wanted |= {"error": error}
+        return {row.layer: row for row in rows if all(getattr(row, key) == value for key, value in wanted.items())}
 
-    lost = of(error="quantization", form="fused")
+    lost = of(Lost.QUANTIZATION, layout="fused")
     assert lost.keys() == layers
     program, scaled = case.int8.fused, case.samples
     q = execute(program, "reconstruct", program.quantization("x").quantize(scaled))["y"]
     floats = execute(case.f32.fused, "reconstruct", scaled)["y"].astype(np.float64)
     error = program.quantization("y").dequantize(q) - floats
-    assert lost["y"]["rms"] == pytest.approx(np.sqrt(np.mean(error**2))) and lost["y"]["rms"] > 0
-    assert lost["y"]["sqnr_db"] == pytest.approx(10 * np.log10((floats**2).sum() / (error**2).sum()))
-    exact = of(error="conversion", precision="int8", runtime="ort-cpu")
-    assert exact.keys() == of(error="conversion", precision="f32", runtime="ort-cpu").keys() == layers
+    assert lost["y"].rms == pytest.approx(np.sqrt(np.mean(error**2))) and lost["y"].rms > 0
+    assert lost["y"].sqnr_db == pytest.approx(10 * np.log10((floats**2).sum() / (error**2).sum()))
+    exact = of(Lost.CONVERSION, precision="int8", runtime="ort-cpu")
+    assert exact.keys() == of(Lost.CONVERSION, precision="f32", runtime="ort-cpu").keys() == layers
     for layer, row in exact.items():
-        assert (
-            row["count"] == 64 * case.samples.shape[1]
-            and row["rms"] == 0
-            and "sqnr_db" not in row
-            and row["reference"] == "program"
-        )
-        assert of(error="total", runtime="ort-cpu")[layer]["rms"] == pytest.approx(lost[layer]["rms"])
-    assert max(row["rms"] for row in of(error="conversion", runtime="litert-reference").values()) > 0
-    for row in of(error="conversion", precision="f32").values():
-        assert row["max_abs"] < 1e-5 and row.get("sqnr_db", np.inf) > 100
+        assert (row.count, row.rms, row.sqnr_db, row.reference) == (64 * case.samples.shape[1], 0, None, "program")
+        assert of(Lost.TOTAL, runtime="ort-cpu")[layer].rms == pytest.approx(lost[layer].rms)
+    assert max(row.rms for row in of(Lost.CONVERSION, runtime="litert-reference").values()) > 0
+    for row in of(Lost.CONVERSION, precision="f32").values():
+        assert row.max_abs < 1e-5 and (row.sqnr_db is None or row.sqnr_db > 100)
 
 
 def test_a_runtime_that_rounds_differently_is_bounded_operation_by_operation(case) -> None:
     findings = case.measure(runtimes={"tflite": "litert-reference", "onnx": "ort-cpu"})
     assert not failed(findings)
-    limits = {check.limit for check in findings.checks if check.name.startswith("output toy.int8.tflite")}
+    limits = {check.limit for check in findings.checks if check.kind is Kind.OUTPUT and check.file == "toy.int8.tflite"}
     assert limits == {"<= 1 LSB on average (rounds differently)"}
 
 
@@ -72,9 +67,9 @@ def test_a_known_fault_of_a_runtime_is_told_beside_the_check_that_fails(case) ->
     """Every kernel of these files is square: OpenVINO reads them wrong where encoder and decoder are in one .onnx file."""
     pytest.importorskip("openvino")
     findings = case.measure(runtimes={"tflite": "litert-xnnpack", "onnx": "openvino-onnx"})
-    found = failed(findings)
-    assert {name.split()[0] for name in found} == {"output", "float", "formats", "crossing"}
-    assert all(text.endswith("the file is right if ort-cpu's checks of it hold") for text in found.values())
+    found = [check for check in findings.checks if not check.ok]
+    assert {check.kind for check in found} == {Kind.OUTPUT, Kind.FLOAT, Kind.FORMATS, Kind.CROSSING}
+    assert all(check.text.endswith("the file is right if ort-cpu's checks of it hold") for check in found)
     held = [check.text for check in findings.checks if check.ok]
     assert held and not any("known fault" in text for text in held)
 
@@ -82,9 +77,10 @@ def test_a_known_fault_of_a_runtime_is_told_beside_the_check_that_fails(case) ->
 def test_a_runtime_that_shows_nothing_inside_is_one_skipped_row(case) -> None:
     findings = case.measure(runtimes={"tflite": "litert-compiled", "onnx": "ort-cpu"})
     assert not failed(findings)
-    skipped = [row["what"] for row in findings.skipped]
+    assert {(row.kind, row.why, row.runtime) for row in findings.skipped} == {(Kind.TRACES, Why.NOT_SHOWN, "litert-compiled")}
+    skipped = [row.what for row in findings.skipped]
     assert skipped == [f"litert-compiled: operations of toy.{precision}.tflite" for precision in ("int8", "f32")]
-    layers = {row["layer"] for row in findings.errors if row["runtime"] == "litert-compiled"}
+    layers = {row.layer for row in findings.errors if row.runtime == "litert-compiled"}
     assert layers == {"code", "y"}
 
 
@@ -102,16 +98,14 @@ def test_any_choice_of_signatures_shows_every_operation_it_has(
 ) -> None:
     findings = case.measure(signatures=signatures)
     assert not failed(findings)
-    assert {row["signature"] for row in findings.parity if row["what"].startswith("operation ")} == operations
-    assert [row["what"].split()[1] for row in findings.skipped].count("codes") == skipped
+    assert {row.signature for row in findings.parity if row.kind is Kind.OPERATIONS} == operations
+    assert [row.kind for row in findings.skipped].count(Kind.CROSSING) == skipped
 
 
 def test_formats_are_compared_only_where_there_are_two(case) -> None:
     findings = case.measure(runtimes={"onnx": "ort-cpu"})
-    assert findings.skipped[0] == {
-        "what": "int8 formats against each other",
-        "reason": "onnx alone ran here, it takes two of tflite, onnx",
-    }
+    reason = "onnx alone ran here, it takes two of tflite, onnx"
+    assert findings.skipped[0] == Skipped(Kind.FORMATS, Why.NOT_IN_FILES, "int8 formats against each other", reason)
 
 
 STEP = Quantization(0.5, 10)

@@ -12,6 +12,10 @@ from tiedae.compress.data import Samples, Scaling
 RUNTIMES = {"litert-xnnpack": "XNNPACK", "litert-reference": "reference kernels", "ort-cpu": "CPUExecutionProvider"}
 
 
+def skipped_row(what: str, reason: str) -> dict[str, str]:
+    return {"kind": "opens", "why": "not installed", "what": what, "reason": reason}
+
+
 def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64, stock=True, seed=0):
     """(manifest, metrics, golden, kernels, masks) as a run writes them, around random samples."""
     rng = np.random.default_rng(seed)
@@ -50,52 +54,54 @@ def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64,
 
 def _metrics(data, stock):
     files = [
-        ("toy.int8.tflite", 552_352, "tflite", "int8", "tiedae", 1, ""),
-        ("toy.int8.onnx", 565_397, "onnx", "int8", "tiedae", 1, ""),
-        ("toy.f32.tflite", 2_170_004, "tflite", "f32", "tiedae", 1, ""),
+        ("toy.int8.tflite", 552_352, "tflite", "int8", "tiedae", 1),
+        ("toy.int8.onnx", 565_397, "onnx", "int8", "tiedae", 1),
+        ("toy.f32.tflite", 2_170_004, "tflite", "f32", "tiedae", 1),
     ]
     quality = [
-        {"row": "Keras float", "stage": "train", "error": 6.8214},
-        {"row": "Keras pruned", "stage": "prune", "error": 6.9127},
-        {"row": "Keras int8 simulation", "stage": "quantize", "error": 6.8931},
-        {"row": "tiedae toy.int8.tflite", "stage": "export", "error": 6.8955, "precision": "int8", "runtime": "litert-xnnpack"},
-        {
-            "row": "tiedae toy.int8.tflite",
-            "stage": "export",
-            "error": 6.9049,
-            "precision": "int8",
-            "runtime": "litert-reference",
-        },
-        {"row": "tiedae toy.int8.onnx", "stage": "export", "error": 6.8933, "precision": "int8", "runtime": "ort-cpu"},
-        {"row": "tiedae toy.f32.tflite", "stage": "export", "error": 6.9128, "precision": "f32", "runtime": "litert-xnnpack"},
+        {"title": "Keras float", "stage": "train", "error": 6.8214},
+        {"title": "Keras pruned", "stage": "prune", "error": 6.9127},
+        {"title": "Keras int8 simulation", "stage": "quantize", "error": 6.8931},
+        *(
+            {"title": f"tiedae {file}", "stage": "export", "error": error, "precision": precision, "runtime": runtime}
+            for file, error, precision, runtime in (
+                ("toy.int8.tflite", 6.8955, "int8", "litert-xnnpack"),
+                ("toy.int8.tflite", 6.9049, "int8", "litert-reference"),
+                ("toy.int8.onnx", 6.8933, "int8", "ort-cpu"),
+                ("toy.f32.tflite", 6.9128, "f32", "litert-xnnpack"),
+            )
+        ),
     ]
     if stock:
         files += [
-            ("toy.stock.int8.tflite", 1_149_792, "tflite", "int8", "stock", 2, "the copies agree in 7.9% of their integers"),
-            ("toy.stock.int8.onnx", 1_096_765, "onnx", "int8", "stock", 2, ""),
+            ("toy.stock.int8.tflite", 1_149_792, "tflite", "int8", "stock", 2, 0.079),
+            ("toy.stock.int8.onnx", 1_096_765, "onnx", "int8", "stock", 2),
         ]
-        quality += [{"row": "stock toy.stock.int8.tflite", "stage": "stock", "error": 8.0231, "precision": "int8"}]
-    keys = ("file", "bytes", "format", "precision", "maker", "kernel_copies", "note")
+        quality += [{"title": "stock toy.stock.int8.tflite", "stage": "stock", "error": 8.0231, "precision": "int8"}]
+    keys = ("file", "bytes", "format", "precision", "maker", "kernel_copies", "agreement")
     parity = []
     for (runtime, provider), differing in zip(RUNTIMES.items(), (0, 1, 0), strict=True):
         file = "toy.int8.onnx" if runtime == "ort-cpu" else "toy.int8.tflite"
-        identity = {"file": file, "runtime": runtime, "provider": provider, "kind": "int8"}
+        identity = {"file": file, "runtime": runtime, "provider": provider, "precision": "int8", "signature": "encode"}
         histogram = {"0": 300_000 - differing} | ({"1": differing} if differing else {})
         codes = {
-            "what": "codes (encode)",
+            "kind": "codes",
+            "tensor": "code",
             "count": 300_000,
             "differing": differing,
             "max_lsb": differing,
             "histogram": histogram,
         }
-        product = {"what": "operation y", "count": 200, "differing": 3, "max_lsb": 1, "histogram": {"-1": 3, "0": 197}}
+        product = {"kind": "operations", "tensor": "y", "count": 200, "differing": 3, "max_lsb": 1}
+        product |= {"histogram": {"-1": 3, "0": 197}}
         parity += [identity | codes, identity | product]
-    floats = {"runtime": "litert-xnnpack", "provider": "XNNPACK", "kind": "float", "count": 64, "differing": 9, "max_abs": 3e-7}
-    parity.append({"file": "toy.f32.tflite", "what": "float y (decode)"} | floats)
+    floats = {"kind": "float", "precision": "f32", "tensor": "y", "signature": "decode", "reference": "keras"}
+    floats |= {"file": "toy.f32.tflite", "runtime": "litert-xnnpack", "provider": "XNNPACK"}
+    parity.append(floats | {"count": 64, "differing": 9, "max_abs": 3e-7})
     stages = {"train": (24, 0.041), "prune": (8, 0.0102), "quantize": (8, 0.0094)}
     return {
-        "schema": 1,
         "name": "toy",
+        "errors": [],
         "data": data | {"sha256": "12" * 32},
         "model": {"widths": [64, 12, 5], "activations": ["relu", "linear"], "output_activation": "sigmoid"},
         "history": [
@@ -104,19 +110,21 @@ def _metrics(data, stock):
             for epoch in range(1, epochs + 1)
         ],
         "quality": quality,
-        "files": [dict(zip(keys, row, strict=True)) for row in files],
+        "files": [dict(zip(keys, row, strict=False)) for row in files],
         "parity": parity,
         "storage": [
-            {"file": row[0], "name": name, "ok": True, "text": "stored once, 768 integers equal"}
+            {"file": row[0], "kernel": name, "statement": "copies", "ok": True, "text": "stored once, 768 integers equal"}
             for row in files
             if row[4] == "tiedae"
             for name in ("kernel_0", "kernel_1")
         ],
         "checks": [
-            {"name": "codes toy.int8.tflite", "ok": True, "value": 0.99999, "limit": ">= 0.999", "text": "1 of 300000 differs"},
-            {"name": "storage toy.int8.onnx", "ok": True, "value": 0, "limit": "== 0", "text": "every kernel stored once"},
+            {"kind": "codes", "file": "toy.int8.tflite", "ok": True, "value": 0.99999, "limit": ">= 0.999"}
+            | {"text": "1 of 300000 differs"},
+            {"kind": "storage", "file": "toy.int8.onnx", "ok": True, "value": 0, "limit": "== 0"}
+            | {"text": "every kernel stored once"},
         ],
-        "skipped": [{"what": "ort-cuda on int8", "reason": "no CUDA device <here>"}],
+        "skipped": [skipped_row("ort-cuda on int8", "no CUDA device <here>")],
         "versions": {"tensorflow": "2.21.0", "numpy": "2.4.6"},
     }
 
@@ -128,7 +136,7 @@ def make_parts() -> Callable[..., tuple]:
 
 def bench(prefix: str = "") -> dict[str, Any]:
     """What `tiedae bench` adds to metrics.json: three cases of five subjects."""
-    ports = "uint8 → uint8"
+    dtypes = "uint8 → uint8"
     subjects = [
         ("tiedae int8 tflite", "tiedae", "tflite", "int8", "litert-xnnpack", 15.2, 0.953),
         ("TFLiteConverter int8 tflite", "stock", "tflite", "int8", "litert-xnnpack", 16.0, None),
@@ -149,27 +157,31 @@ def bench(prefix: str = "") -> dict[str, Any]:
             "way": way,
             "batch": batch,
             "threads": 1,
-            "ports": ports,
+            "dtypes": dtypes,
             "median_us": median * batch,
             "p95_us": 1.2 * median * batch,
             "throughput": 1e6 / median,
-            "ratio": ratio,
-            "ratio_low": ratio and 0.98 * ratio,
-            "ratio_high": ratio and 1.02 * ratio,
+            "rounds": 100,
+            "calls_per_sample": 1,
+            "ratio": ratio and {"value": ratio, "low": 0.98 * ratio, "high": 1.02 * ratio},
             "against": prefix + "TFLiteConverter int8 tflite" if ratio else None,
             "note": "",
         }
         for way, batch in (("call", 1), ("invoke", 32), ("invoke", 1))
         for subject, maker, format_, precision, runtime, median, ratio in subjects
     ]
-    owner = {"subject": prefix + "tiedae int8 tflite", "maker": "tiedae", "signatures": ["reconstruct"]}
+    owner = {"subject": prefix + "tiedae int8 tflite", "maker": "tiedae", "file": "toy.int8.tflite"}
+    owner |= {"format": "tflite", "precision": "int8", "runtime": "litert-xnnpack", "provider": "XNNPACK", "processes": 5}
+    memory = {"signatures": ["reconstruct"], "resident_bytes": 3 << 20, "ratio": 0.81, "against": "stock"}
+    machine = {"cpu": "A <CPU>", "cores": 2, "governor": "", "system": "Linux", "python": "3.12.0", "load_average": [0.9]}
     return {
         "latency": latency,
-        "memory": [owner | {"resident_bytes": 3 << 20, "ratio": 0.81, "against": "stock"}],
-        "startup": [owner | {"startup_ms": 1.25, "import_ms": 80.0}],
+        "memory": [owner | memory],
+        "startup": [owner | {"signature": "reconstruct", "startup_ms": 1.25, "import_ms": 80.0}],
         "sizes": [],
-        "machine": {"cpu": "A <CPU>", "cores": 2, "governor": "", "system": "Linux", "warning": "the machine is busy"},
-        "skipped": [{"what": "ort-cuda", "reason": "no GPU <here>"}],
+        "machine": machine | {"warning": "the machine is busy"},
+        "versions": {},
+        "skipped": [skipped_row("ort-cuda", "no GPU <here>")],
     }
 
 

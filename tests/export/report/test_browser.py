@@ -131,8 +131,9 @@ def reports(finished_run, tmp_path_factory, make_bench) -> dict[str, Path]:
     metrics = json.loads((folder / "metrics.json").read_bytes())
     manifest["data"]["shape"] = [4, 6]
     metrics["name"] = "a-name-without-any-end-" * 9
-    metrics["skipped"].append({"what": "w" * 300, "reason": "r" * 300})
-    metrics["checks"].append({"name": "c" * 200, "ok": False, "value": "v" * 90, "limit": "l" * 90, "text": "t" * 400})
+    metrics["skipped"].append({"kind": "opens", "why": "unavailable", "what": "w" * 300, "reason": "r" * 300})
+    long = {"file": "c" * 200, "value": "v" * 90, "limit": "l" * 90, "text": "t" * 400}
+    metrics["checks"].append(long | {"kind": "storage", "ok": False})
     metrics["parity"].append(metrics["parity"][0] | {"runtime": "q" * 120, "provider": "p" * 200})
     metrics["bench"] = make_bench("/".join(["a", "long", "subject", "x" * 90]))
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")

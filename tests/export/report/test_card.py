@@ -14,7 +14,8 @@ from tiedae.export.bundle import Programs, describe_files, model_files, write_fi
 from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import describe_kernels
-from tiedae.export.report.card import render_card
+
+from .drawn import render_card
 
 OFFSETS, SCALES = np.linspace(-1, 1, 20), np.linspace(1, 2, 20)
 
@@ -168,7 +169,9 @@ def test_card_admits_what_is_not_proved(make_parts):
     manifest, metrics, *_ = make_parts()
     assert "weights, each stored once" in render_card(manifest, metrics)
     metrics["storage"][0] |= {"ok": False}
-    metrics["skipped"] = [{"what": f"runtime {i}", "reason": "not here"} for i in range(5)]
+    metrics["skipped"] = [
+        {"what": f"runtime {i}", "reason": "not here", "kind": "opens", "why": "not installed"} for i in range(5)
+    ]
     card = render_card(manifest, metrics)
     assert "**not shown to be stored once**" in card
     assert "- Not measured: runtime 0; runtime 1; and 3 more (not here)" in card

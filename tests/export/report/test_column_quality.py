@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable
 
 import pytest
-from tiedae.export.report.card import render_card
 from tiedae.export.report.column_quality import render_columns
-from tiedae.export.report.headline import worst_exported
-from tiedae.export.report.page import render_report
+from tiedae.export.report.key_figures import worst_exported
 from tiedae.export.report.summary import HEADER, table_rows
+from tiedae.export.results import Precision
+
+from ...typed import typed
+from .drawn import render_card, render_report
 
 PSNR = {"measure": "PSNR", "unit": "dB", "value": 23.456, "mse": 293.4}
 PRDN = {"measure": "PRDN", "unit": "%", "value": 12.62, "mse": 77.0}
@@ -28,7 +30,7 @@ def with_fidelity(parts: tuple, fidelity: dict) -> tuple:
     manifest, metrics, *rest = copy.deepcopy(parts)
     for i, row in enumerate(metrics["quality"]):
         row["fidelity"] = fidelity | {"value": fidelity["value"] + i / 10, "mse": fidelity["mse"] + i}
-        row["file"] = row["row"].split()[-1]
+        row["file"] = row["title"].split()[-1]
     return manifest, metrics, *rest
 
 
@@ -56,7 +58,7 @@ def test_each_error_of_the_report_has_its_quality_beside_it(make_parts: Callable
 
 def test_the_final_table_gives_the_quality_of_the_row_with_the_shown_error(make_parts: Callable) -> None:
     _, metrics, *_ = with_fidelity(make_parts(), PSNR)
-    rows = {row[0]: dict(zip(HEADER, row, strict=True)) for row in table_rows(metrics)}
+    rows = {row[0]: dict(zip(HEADER, row, strict=True)) for row in table_rows(typed(metrics))}
     assert rows["Keras float"]["quality"] == "PSNR 23.46 dB, MSE 293.4"
     assert rows["tied int8 tflite"]["quality"] == "PSNR 23.86 dB, MSE 297.4"
     assert rows["tied int8 onnx"]["quality"] == "PSNR 23.96 dB, MSE 298.4"
@@ -65,33 +67,37 @@ def test_the_final_table_gives_the_quality_of_the_row_with_the_shown_error(make_
 
 def test_columns_come_worst_first_with_their_warnings(make_parts: Callable) -> None:
     manifest, metrics, *rest = with_fidelity(make_parts(), r2(0.9, -0.25, 0.1, None))
-    metrics["warnings"] = [{"column": "te<mp", "text": "te<mp: R² is -0.25 somewhere"}]
+    metrics["warnings"] = [{"column": "te<mp", "r2": -0.25, "where": "some file"}, {"column": "still", "r2": None}]
     page = render_report(manifest, metrics, *rest)
     section = page[page.index('<section id="columns">') :].split("</section>")[0]
     assert re.findall(r"<tr><th>(.*?)</th>", section) == ["te&lt;mp", "noise", "flow"]
     assert re.findall(r"<td class=n>(.*?)</td>", section) == ["-0.25", "0.1", "0.9"]
-    assert "<li>column te&lt;mp: R² is -0.25 somewhere</li>" in section and "in tiedae toy.int8.tflite in litert-ref" in section
-    assert "- Column te<mp: R² is -0.25 somewhere." in render_card(manifest, metrics)
+    advice = "its mean would be closer; try more epochs or units, or `per_feature = true`"
+    assert f"<li>column te&lt;mp: R² is -0.25 in some file: {advice}</li>" in section
+    assert "<li>column still: never changes in the samples" in section and "in tiedae toy.int8.tflite in litert-ref" in section
+    assert f"- Column te<mp: R² is -0.25 in some file: {advice}." in render_card(manifest, metrics)
 
 
 def test_many_columns_are_folded(make_parts: Callable) -> None:
     _, metrics, *_ = with_fidelity(make_parts(), r2(0.9, 0.5, 0.1, None))
     for row in metrics["quality"]:
         row["fidelity"]["columns"] = [{"name": f"c{i}", "r2": i / 100} for i in range(60)]
-    section = render_columns(metrics)
+    section = render_columns(typed(metrics))
     assert "36 more columns" in section and section.count("<tr>") == 60
     assert section.index("c23") < section.index("<details>") < section.index("c24")
 
 
 def test_a_page_leads_with_the_worst_int8_file_that_has_no_known_fault(make_parts: Callable) -> None:
     _, metrics, *_ = with_fidelity(make_parts(), PSNR)
-    assert worst_exported(metrics, "int8")["error"] == pytest.approx(6.9049)
+    row = worst_exported(typed(metrics), Precision.INT8)
+    assert row is not None and row.error == pytest.approx(6.9049)
     next(row for row in metrics["quality"] if row["error"] == 6.9049)["fault"] = "known"
-    assert worst_exported(metrics, "int8")["error"] == pytest.approx(6.8955)
+    row = worst_exported(typed(metrics), Precision.INT8)
+    assert row is not None and row.error == pytest.approx(6.8955)
 
 
 def test_metrics_from_before_have_no_quality_and_no_columns(make_parts: Callable) -> None:
     manifest, metrics, *rest = make_parts()
     page, card = render_report(manifest, metrics, *rest), render_card(manifest, metrics)
     assert 'id="columns"' not in page and "PSNR" not in page + card and "quality of" not in card
-    assert {row[2] for row in table_rows(metrics)} == {""}
+    assert {row[2] for row in table_rows(typed(metrics))} == {""}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from PIL import Image
 from tiedae.compress.interleaving import input_order
 from tiedae.export.manifest import program_to_json
@@ -18,7 +19,10 @@ from tiedae.export.report.drawing import WIDTH, draw_program
 from tiedae.export.report.heatmap import LEVELS, error_cell, error_maps, parity_cell, parity_maps
 from tiedae.export.report.kernel_pictures import KERNEL_BYTES, PALETTE, PRUNED, render_kernels
 from tiedae.export.report.speed import HOW, leading_case, render_speed
+from tiedae.export.results import Kind, LayerError, Lost, Parity, Precision
 from tiedae.pages import Bar, BarChart, macro
+
+from ...typed import typed_bench
 
 
 def elements(svg: str, kind: str) -> list[ElementTree.Element]:
@@ -163,9 +167,12 @@ def test_kernels_of_zeros_are_drawn(kept):
     assert (picture[..., :3] == ((247, 247, 247) if kept else PRUNED)).all()
 
 
-def int8_row(count, differing, lsb=1, **more):
-    row = {"file": "a.int8.tflite", "runtime": "r", "what": "operation y", "kind": "int8"}
-    return row | {"count": count, "differing": differing, "max_lsb": lsb, "max_abs": 0.0} | more
+def int8_row(count, differing, lsb=1, kind=Kind.OPERATIONS, tensor="y", file="a.int8.tflite", runtime="r", **more):
+    of = {"file": file, "runtime": runtime, "count": count, "differing": differing, "max_lsb": lsb}
+    return Parity(kind, Precision.INT8, tensor, **of, **more)
+
+
+NOISE = LayerError(Lost.QUANTIZATION, "y", Precision.INT8, "program", "keras", 64, 0.1, 0.3, 0.0, sqnr_db=27.4)
 
 
 @settings(deadline=None)
@@ -179,19 +186,19 @@ def test_the_more_values_differ_the_darker(count, data):
 @settings(deadline=None)
 @given(st.floats(-50, 300), st.floats(-50, 300))
 def test_the_more_noise_the_darker(a, b):
-    loud, quiet = (error_cell({"sqnr_db": decibels, "rms": 1.0}) for decibels in sorted((a, b)))
+    loud, quiet = (error_cell(replace(NOISE, sqnr_db=decibels, rms=1.0)) for decibels in sorted((a, b)))
     assert 1 <= quiet.level <= loud.level <= LEVELS
 
 
 def test_heat_maps_follow_the_program_and_show_the_worst():
     rows = [
-        int8_row(1000, 1, what="operation y", runtime="one"),
-        int8_row(1000, 0, what="operation code", runtime="one"),
-        int8_row(1000, 200, 3, what="operation code", runtime="two", file="a.encoder.int8.onnx", sqnr_db=41.2),
-        int8_row(1000, 0, what="operation code", runtime="two", file="a.int8.onnx"),
-        int8_row(1000, 1, what="operation <odd>", runtime="one"),
-        int8_row(1000, 900, what="codes (encode)", runtime="one"),
-        int8_row(0, 0, what="operation y", runtime="two", file="a.int8.onnx", problem="y: got <int8>"),
+        int8_row(1000, 1, runtime="one"),
+        int8_row(1000, 0, tensor="code", runtime="one"),
+        int8_row(1000, 200, 3, tensor="code", runtime="two", file="a.encoder.int8.onnx", sqnr_db=41.2),
+        int8_row(1000, 0, tensor="code", runtime="two", file="a.int8.onnx"),
+        int8_row(1000, 1, tensor="<odd>", runtime="one"),
+        int8_row(1000, 900, kind=Kind.CODES, signature="encode", runtime="one"),
+        int8_row(0, 0, runtime="two", file="a.int8.onnx", problem="y: got <int8>"),
     ]
     html = parity_maps(rows, ["code", "y"])
     heads = re.findall(r'<th scope="col">(.*?)<small>(.*?)</small>', html)
@@ -207,12 +214,12 @@ def test_heat_maps_follow_the_program_and_show_the_worst():
 
 
 def test_errors_of_quantization_and_conversion_are_columns():
-    stated = {"precision": "int8", "layer": "y", "runtime": "program", "rms": 0.1, "sqnr_db": 27.4}
+    converted = replace(NOISE, error=Lost.CONVERSION, runtime="ort-cpu", file="a.onnx")
     rows = [
-        stated | {"error": "quantization", "form": "split"},
-        stated | {"error": "conversion", "runtime": "ort-cpu", "file": "a.onnx", "rms": 0.0, "sqnr_db": None},
-        stated | {"error": "total", "runtime": "ort-cpu", "file": "a.onnx"},
-        stated | {"error": "conversion", "runtime": "ort-cpu", "file": "a.onnx", "precision": "f32", "sqnr_db": 131.8},
+        replace(NOISE, layout="split"),
+        replace(converted, rms=0.0, sqnr_db=None),
+        replace(converted, error=Lost.TOTAL),
+        replace(converted, precision=Precision.F32, sqnr_db=131.8),
     ]
     html = error_maps(rows, ["y"])
     assert re.findall(r'<td class="(heat.)">(.*?)</td>', html) == [("heat4", "27 dB"), ("heat0", "equal"), ("heat1", "132 dB")]
@@ -233,8 +240,8 @@ def test_whiskers_lie_around_the_end_of_their_bar_and_long_bars_are_broken():
 
 
 def test_speed_leads_with_one_call_of_the_whole_model(make_bench):
-    bench = make_bench()
-    title, rows = leading_case(bench["latency"])
+    bench = typed_bench(make_bench())
+    title, rows = leading_case(bench.latency)
     assert title == "reconstruct, batch 1, 1 thread, the runtime's own call" and len(rows) == 5
     html = render_speed(bench)
     chart = html.partition("<details>")[0]
@@ -245,12 +252,13 @@ def test_speed_leads_with_one_call_of_the_whole_model(make_bench):
     assert "3.0 MiB" in html and "1.25 ms" in html and "A &lt;CPU&gt;, 2 cores" in html and "no GPU &lt;here&gt;" in html
 
 
-@pytest.mark.parametrize("bench", [None, {}, {"latency": []}])
-def test_speed_says_how_to_get_it(bench):
-    assert HOW in render_speed(bench)
+def test_speed_says_how_to_get_it(make_bench):
+    assert HOW in render_speed(None) and HOW in render_speed(typed_bench(make_bench() | {"latency": []}))
 
 
-def test_speed_of_bare_rows():
-    """Rows of nothing but a subject and a median are drawn."""
-    html = render_speed({"latency": [{"subject": "a", "median_us": 3.0}, {"file": "b.onnx", "median_us": 5.0, "batch": 2}]})
-    assert "3 µs" in html and "b.onnx" in html and "None" not in html
+def test_speed_of_rows_that_compare_with_nothing(make_bench):
+    found = make_bench()
+    bare = found["latency"][0] | {"provider": "", "dtypes": "", "against": None, "ratio": None}
+    rows = [bare | {"subject": "a", "median_us": 3.0}, bare | {"subject": "b, onnx", "median_us": 5.0, "batch": 2}]
+    html = render_speed(typed_bench(found | {"latency": rows, "memory": [], "startup": []}))
+    assert "3 µs" in html and "b, onnx" in html and "None" not in html and "whisker" not in html

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.export.manifest import program_to_json
-from tiedae.export.report.card import render_card
-from tiedae.export.report.page import render_report
+
+from .conftest import bench
+from .drawn import render_card, render_report
 
 HUGE = "<b>&amp;\"'`|" + "name/" * 60
 
@@ -37,7 +38,7 @@ def described(name, signatures, format_):
 
 
 def no_float_error(manifest, metrics, arrays):
-    metrics["quality"] = [row for row in metrics["quality"] if row["row"] != "Keras float"]
+    metrics["quality"] = [row for row in metrics["quality"] if row["title"] != "Keras float"]
 
 
 def nothing_measured(manifest, metrics, arrays):
@@ -60,10 +61,10 @@ def huge_names(manifest, metrics, arrays):
     manifest["name"] = metrics["name"] = HUGE
     for key in ("files", "parity", "storage"):
         metrics[key] = [row | {"file": HUGE + row["file"]} for row in metrics[key]]
-    metrics["quality"] = [row | {"row": HUGE if row["stage"] == "export" else row["row"]} for row in metrics["quality"]]
-    metrics["skipped"] = [{"what": HUGE, "reason": HUGE}]
+    metrics["quality"] = [row | {"title": HUGE if row["stage"] == "export" else row["title"]} for row in metrics["quality"]]
+    metrics["skipped"] = [{"kind": "opens", "why": "unavailable", "what": HUGE, "reason": HUGE}]
     metrics["versions"] = {HUGE: HUGE}
-    metrics["checks"] = [{"name": HUGE, "ok": False, "value": HUGE, "limit": HUGE, "text": HUGE}]
+    metrics["checks"] = [{"kind": "storage", "file": HUGE, "ok": False, "value": HUGE, "limit": HUGE, "text": HUGE}]
 
 
 def all_checks_failed(manifest, metrics, arrays):
@@ -91,7 +92,10 @@ def one_epoch_of_an_unknown_stage(manifest, metrics, arrays):
 
 
 def a_bare_bench(manifest, metrics, arrays):
-    metrics["bench"] = {"latency": [{"subject": HUGE, "median_us": 1e-3}, {"file": "b", "median_us": 1e7, "maker": "tiedae"}]}
+    found = bench()
+    row = found["latency"][0] | {"provider": "", "dtypes": "", "against": None, "ratio": None}
+    rows = [row | {"subject": HUGE, "median_us": 1e-3, "maker": "stock"}, row | {"subject": "b", "median_us": 1e7}]
+    metrics["bench"] = found | {"latency": rows, "memory": [], "startup": [], "skipped": []}
 
 
 ODD = (

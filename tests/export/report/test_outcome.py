@@ -10,40 +10,67 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
+from tiedae.export.parity.fidelity import Fit
 from tiedae.export.report.outcome import OUTCOMES, overview, to_json, to_junit, to_markdown
+from tiedae.export.results import (
+    Check,
+    ColumnWarning,
+    Device,
+    Kind,
+    Maker,
+    Metrics,
+    ModelFile,
+    Parity,
+    Precision,
+    Quality,
+    Skipped,
+    Stage,
+    Why,
+    finite,
+)
+
+FILE = "a.int8.tflite"
+CODES = Parity(
+    Kind.CODES, Precision.INT8, "code", file=FILE, runtime="litert-xnnpack", provider="XNNPACK", signature="encode", count=100
+)
+MEASURED = Quality(f"tiedae {FILE}", Stage.EXPORT, 7.25, None, Precision.INT8, FILE, "litert-xnnpack")
+GOLDEN = Check(Kind.GOLDEN, True, 1, "== 1", "golden y", detail="y")
 
 
-def check(name: str, ok: bool, text: str = "", value: object = 1, limit: str = "== 1") -> dict[str, Any]:
-    return {"name": name, "ok": ok, "value": value, "limit": limit, "text": text or name}
+def skipped(what: str, reason: str) -> Skipped:
+    return Skipped(Kind.OPENS, Why.UNAVAILABLE, what, reason)
 
 
-def metrics(**changes: Any) -> dict[str, Any]:
-    parity = {"file": "a.int8.tflite", "runtime": "litert-xnnpack", "provider": "XNNPACK", "kind": "int8", "count": 100}
-    return {
-        "schema": 1,
-        "name": "toy",
-        "checks": [
-            check("sha256 a.int8.tflite", True),
-            check("codes a.int8.tflite encode ort-cpu", False, "3 of 100 differ", 0.97),
-        ],
-        "storage": [],
-        "parity": [
-            {**parity, "what": "codes (encode)", "differing": 3, "max_lsb": 2, "share": 0.03},
-            {**parity, "what": "operation y", "count": 200, "differing": 1, "max_lsb": 1, "share": 0.005},
-        ],
-        "quality": [{"row": "tiedae a.int8.tflite", "runtime": "litert-xnnpack", "file": "a.int8.tflite", "error": 7.25}],
-        "files": [{"file": "a.int8.tflite", "bytes": 1234567, "maker": "tiedae", "kernel_copies": 1}],
-        "skipped": [{"what": "ort-cuda on int8", "reason": "no GPU"}],
-        "versions": {"numpy": "2.4.6"},
+def metrics(**changes: Any) -> Metrics:
+    failed = {"file": FILE, "signature": "encode", "runtime": "ort-cpu"}
+    return replace(
+        Metrics(
+            name="toy",
+            checks=(
+                Check(Kind.SHA256, True, 1, "== 1", f"sha256 {FILE}", file=FILE),
+                Check(Kind.CODES, False, 0.97, "== 1", "3 of 100 differ", **failed),
+            ),
+            storage=(),
+            parity=(
+                replace(CODES, differing=3, max_lsb=2),
+                replace(CODES, kind=Kind.OPERATIONS, tensor="y", count=200, differing=1, max_lsb=1),
+            ),
+            errors=(),
+            quality=(MEASURED,),
+            files=(ModelFile(FILE, 1234567, "tflite", Precision.INT8, Maker.TIEDAE, 1),),
+            skipped=(skipped("ort-cuda on int8", "no GPU"),),
+            versions={"numpy": "2.4.6"},
+        ),
         **changes,
-    }
+    )
 
 
 SUITES = {"name", "tests", "failures", "errors", "skipped"}
 CASES = {"name", "classname"}
 
 
-def junit(found: dict[str, Any]) -> ElementTree.Element:
+def junit(found: Metrics) -> ElementTree.Element:
     """Parsed, and only of what junit-10.xsd allows, with counts that add up."""
     root = ElementTree.fromstring(to_junit(found).encode())
     assert root.tag == "testsuites" and set(root.attrib) == {"name", "tests", "failures", "errors"}
@@ -70,7 +97,8 @@ def test_junit_has_a_suite_per_kind_of_check_and_the_reasons_of_what_was_skipped
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_survives_in_every_form(text: str) -> None:
-    found = metrics(name=text, checks=[check(f"sha256 {text}", False, text)], skipped=[{"what": text, "reason": text}])
+    broken = Check(Kind.SHA256, False, 1, "== 1", text, file=text)
+    found = metrics(name=text, checks=(broken,), skipped=(skipped(text, text),))
     junit(found)
     assert json.loads(to_json(found).encode())["skipped"][0]["what"] == re.sub("[\ud800-\udfff]", "\ufffd", text)
     lines = to_markdown(found).encode().decode().split("\n")
@@ -79,13 +107,13 @@ def test_any_text_survives_in_every_form(text: str) -> None:
 
 
 def test_control_characters_show_as_their_code_point() -> None:
-    (failure,) = junit(metrics(checks=[check("golden y", False, "a\x1b[31m\x00b\ufffe")])).iter("failure")
+    (failure,) = junit(metrics(checks=(replace(GOLDEN, ok=False, text="a\x1b[31m\x00b\ufffe"),))).iter("failure")
     assert failure.attrib["message"] == r"a\x1b[31m\x00b\xfffe"
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_json_is_json_whatever_was_measured(number: float) -> None:
-    found = metrics(checks=[check("float y", False, value=number)])
+    found = metrics(checks=(Check(Kind.FLOAT, False, finite(number), "<= 1", "y", detail="y"),))
     read = json.loads(to_json(found), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert read["checks"][0]["value"] == str(number)
     assert OUTCOMES.keys() == {"json", "junit", "markdown"}
@@ -105,57 +133,46 @@ def test_the_summary_gives_the_verdict_first_then_what_failed() -> None:
 
 
 def test_a_summary_without_failures_says_so_and_leaves_empty_sections_out() -> None:
-    found = metrics(checks=[check("golden y", True)], parity=[], quality=[], files=[], skipped=[])
+    found = metrics(checks=(GOLDEN,), parity=(), quality=(), files=(), skipped=())
     assert to_markdown(found) == "## ✅ toy: all 1 checks hold\n\nVersions: numpy 2.4.6\n"
 
 
 def test_the_summary_gives_the_quality_in_the_users_unit_and_its_warnings() -> None:
-    fidelity = {"measure": "PRDN", "unit": "%", "value": 12.34, "mse": 5.0}
-    rows = [{"row": "tiedae a", "runtime": "ort-cpu", "error": 1.5, "fidelity": fidelity}, {"row": "b", "error": 2.5}]
-    text = to_markdown(metrics(quality=rows, warnings=[{"column": "flow", "text": "flow: never changes"}]))
+    fit = Fit("PRDN", "%", 5.0, 12.34)
+    rows = (replace(MEASURED, title="tiedae a", runtime="ort-cpu", error=1.5, fidelity=fit), Quality("b", Stage.TRAIN, 2.5))
+    text = to_markdown(metrics(quality=rows, warnings=(ColumnWarning("flow", None),)))
     assert "| tiedae a | ort-cpu | 1.5 | PRDN 12.34 % |" in text and "| b |  | 2.5 |  |" in text
     assert "- column flow: never changes" in text
     assert "| model | runtime | test error |\n" in to_markdown(metrics(quality=rows[1:]))
 
 
 def test_markup_in_names_is_text() -> None:
-    text = to_markdown(metrics(checks=[check("golden y", False, "a|b `c` <b>*d*</b>\n[e](f) _g_")]))
+    text = to_markdown(metrics(checks=(replace(GOLDEN, ok=False, text="a|b `c` <b>*d*</b>\n[e](f) _g_"),)))
     assert r"a\|b \`c\` \<b\>\*d\*\</b\> \[e\](f) \_g\_" in text
 
 
 def test_the_device_of_keras_and_a_problem_are_told() -> None:
-    problem = {"file": "a", "runtime": "ort-cpu", "what": "float y", "kind": "float", "problem": "got nan"}
-    keras = {"device": "/physical_device:GPU:0", "name": "NVIDIA H100", "tf32": False}
-    text = to_markdown(metrics(parity=[problem], keras=keras))
+    problem = Parity(Kind.FLOAT, Precision.F32, "y", "keras", "a", "ort-cpu", signature="decode", problem="got nan")
+    text = to_markdown(metrics(parity=(problem,), keras=Device("/physical_device:GPU:0", "NVIDIA H100")))
     assert "| a | ort-cpu | not comparable | got nan |" in text
     assert r"Keras ran on NVIDIA H100 (/physical\_device:GPU:0)." in text
 
 
 def test_the_overview_counts_by_kind_and_says_each_reason_once():
     found = metrics(
-        checks=[check("golden y", True), check("golden code", False, "others"), check("float y", True)],
-        skipped=[{"what": "a", "reason": "not here"}, {"what": "b", "reason": "not here"}],
+        checks=(GOLDEN, replace(GOLDEN, ok=False, text="others", detail="code"), replace(GOLDEN, kind=Kind.FLOAT)),
+        skipped=(skipped("a", "not here"), skipped("b", "not here")),
     )
     tables = {title: rows for title, _, rows in overview(found)}
     assert tables["Checks"] == [("golden", "1 of 2"), ("float", "1 of 1")]
     assert tables["Skipped"] == [("a, b", "not here")]
     assert tables["Failed"] == [("golden code", "others")]
-    assert "Failed" not in {title for title, _, _ in overview(metrics(checks=[check("golden y", True)]))}
+    assert "Failed" not in {title for title, _, _ in overview(metrics(checks=(GOLDEN,)))}
 
 
 def test_tflite_against_onnx_is_not_counted_into_a_file_s_own_y() -> None:
-    parity = {"file": "a.int8.onnx", "runtime": "ort-cpu", "kind": "int8", "reference": "program", "count": 1000}
-    rows = [
-        {**parity, "what": "y (reconstruct)", "differing": 0, "max_lsb": 0},
-        {
-            **parity,
-            "what": "formats: y",
-            "reference": "litert-xnnpack",
-            "against": "litert-xnnpack",
-            "differing": 310,
-            "max_lsb": 9,
-        },
-    ]
+    equal = Parity(Kind.OUTPUT, Precision.INT8, "y", file="a.int8.onnx", runtime="ort-cpu", signature="reconstruct", count=1000)
+    rows = (equal, replace(equal, kind=Kind.FORMATS, reference="litert-xnnpack", differing=310, max_lsb=9))
     tables = {title: rows for title, _, rows in overview(metrics(parity=rows))}
     own = tables["Parity: int8 files against the integer program, values that differ, and by how much"]
     assert own == [("ONNX", "ort-cpu", "equal")]

@@ -15,11 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tiedae.compress.errors import FormatError
-from tiedae.export.report.card import render_card
-from tiedae.export.report.page import render_report
 from tiedae.export.report.samples import is_picture
 from tiedae.pages import Line, LineChart, exact, fraction, macro
 
+from .drawn import render_card, render_report
 from .html_tables import records, section
 
 
@@ -135,7 +134,8 @@ def test_numbers_are_those_of_the_metrics(make_parts):
 
 def test_a_failed_check_is_told_first_and_in_words(make_parts):
     manifest, metrics, *arrays = make_parts()
-    metrics["checks"].append({"name": "storage x", "ok": False, "value": 1, "limit": "== 0", "text": "kernel_1 <b>twice</b>"})
+    twice = {"kind": "storage", "file": "x", "ok": False, "value": 1, "limit": "== 0", "text": "kernel_1 <b>twice</b>"}
+    metrics["checks"].append(twice)
     metrics["storage"][1] |= {"ok": False, "text": "2 copies"}
     metrics["parity"][0] |= {"problem": "codes: got int8 [3], expected uint8 [3]"}
     page = Page(render_report(manifest, metrics, *arrays))
@@ -150,10 +150,14 @@ def test_a_row_of_the_storage_table_says_what_was_proved(make_parts):
     manifest, metrics, *arrays = make_parts()
     aspects = ("copies", "values", "scales", "zeros")
     files = {
-        "toy.int8.onnx": [f"{k}.{a}" for k in ("kernel_0", "kernel_1") for a in aspects] + ["weights"],
-        "a.onnx": ["kernel_0"],
+        "toy.int8.onnx": [*itertools.product(("kernel_0", "kernel_1"), aspects), ("", "weights")],
+        "a.onnx": [("kernel_0", "copies")],
     }
-    metrics["storage"] = [{"file": f, "name": n, "ok": True, "text": "fine"} for f, names in files.items() for n in names]
+    metrics["storage"] = [
+        {"file": file, "kernel": kernel, "statement": statement, "ok": True, "text": "fine"}
+        for file, statements in files.items()
+        for kernel, statement in statements
+    ]
     metrics["storage"][5] |= {"ok": False, "text": "kernel_1: 3 values differ"}
     (section,) = re.findall(r'<section id="storage">.*?</section>', render_report(manifest, metrics, *arrays), re.S)
     first = section.partition("</table>")[0]
@@ -215,8 +219,8 @@ def test_same_input_same_bytes_and_input_untouched(make_parts):
 
 def test_what_is_lacking_is_named(make_parts):
     manifest, metrics, *arrays = make_parts()
-    del metrics["parity"], arrays[0]["y.f32"]
-    with pytest.raises(FormatError, match=r"^report of toy: lacks metrics: parity, golden: y.f32$"):
+    del arrays[0]["y"], arrays[0]["y.f32"]
+    with pytest.raises(FormatError, match=r"^report of toy: lacks golden y, y.f32$"):
         render_report(manifest, metrics, *arrays)
 
 
@@ -258,32 +262,37 @@ def test_curves_stay_inside_their_frame(values):
     assert (np.diff(at[order, 1]) <= 0.02).all()
 
 
-def parity_row(file, runtime, what, count, differing, **more):
-    row = {"file": file, "runtime": runtime, "provider": "p", "what": what, "kind": "int8", "reference": "program"}
+def parity_row(file, runtime, kind, tensor, signature, count, differing, **more):
+    row = {"kind": kind, "precision": "int8", "tensor": tensor, "signature": signature}
+    row |= {"file": file, "runtime": runtime, "provider": "p", "reference": "program"}
     return row | {"count": count, "differing": differing, "max_lsb": int(differing > 0)} | more
+
+
+FLOAT = {"precision": "f32", "reference": "keras", "full_scale": 2.0}
 
 
 def test_each_cell_of_the_parity_tables_is_one_comparison(make_parts):
     """The file equals its program in every y; that TFLite's y differs from ONNX's, and codes, are cells of their own."""
     manifest, metrics, *arrays = make_parts()
     metrics["parity"] = [
-        parity_row("toy.int8.tflite", "litert-xnnpack", "codes (encode)", 4000, 10),
-        parity_row("toy.int8.tflite", "litert-xnnpack", "codes (reconstruct)", 4000, 20, max_lsb=3),
-        parity_row("toy.int8.tflite", "litert-xnnpack", "y (decode)", 64_000, 0),
-        parity_row("toy.int8.tflite", "litert-xnnpack", "operation y", 640, 32, max_lsb=1),
-        parity_row("toy.int8.tflite", "litert-xnnpack", "operation code", 50, 1, max_lsb=2),
-        parity_row("toy.encoder.int8.onnx", "ort-cpu", "codes (encode)", 4000, 0),
-        parity_row("toy.decoder.int8.onnx", "ort-cpu", "y (decode)", 64_000, 0),
-        parity_row("toy.int8.onnx", "ort-cpu", "formats: y", 64_000, 19_200, max_lsb=9)
-        | {"against": "litert-xnnpack", "reference": "litert-xnnpack"},
-        parity_row("toy.decoder.int8.onnx", "ort-cpu", "y of litert-xnnpack's codes", 64_000, 640)
+        parity_row("toy.int8.tflite", "litert-xnnpack", "codes", "code", "encode", 4000, 10),
+        parity_row("toy.int8.tflite", "litert-xnnpack", "codes", "code", "reconstruct", 4000, 20, max_lsb=3),
+        parity_row("toy.int8.tflite", "litert-xnnpack", "output", "y", "decode", 64_000, 0),
+        parity_row("toy.int8.tflite", "litert-xnnpack", "operations", "y", "decode", 640, 32, max_lsb=1),
+        parity_row("toy.int8.tflite", "litert-xnnpack", "operations", "code", "encode", 50, 1, max_lsb=2),
+        parity_row("toy.encoder.int8.onnx", "ort-cpu", "codes", "code", "encode", 4000, 0),
+        parity_row("toy.decoder.int8.onnx", "ort-cpu", "output", "y", "decode", 64_000, 0),
+        parity_row("toy.int8.onnx", "ort-cpu", "formats", "y", "decode", 64_000, 19_200, max_lsb=9)
+        | {"reference": "litert-xnnpack"},
+        parity_row("toy.decoder.int8.onnx", "ort-cpu", "crossing", "y", "decode", 64_000, 640)
         | {"encoder": "litert-xnnpack", "reference": "ort-cpu"},
-        parity_row("toy.stock.int8.tflite", "litert-xnnpack", "codes against litert-reference", 4000, 2),
-        {**parity_row("toy.stock.f32.tflite", "litert-xnnpack", "float y", 64, 9), "kind": "float", "max_abs": 5e-7},
-        {**parity_row("toy.f32.tflite", "litert-xnnpack", "float y (decode)", 64, 9), "kind": "float", "max_abs": 3e-7},
-        {**parity_row("toy.f32.tflite", "litert-xnnpack", "layer z", 64, 9), "kind": "float", "max_abs": 4e-7},
+        parity_row("toy.stock.int8.tflite", "litert-xnnpack", "witness", "code", "reconstruct", 4000, 2)
+        | {"reference": "litert-reference"},
+        parity_row("toy.stock.f32.tflite", "litert-xnnpack", "float", "y", "reconstruct", 64, 9) | FLOAT | {"max_abs": 5e-7},
+        parity_row("toy.f32.tflite", "litert-xnnpack", "float", "y", "decode", 64, 9) | FLOAT | {"max_abs": 3e-7},
+        parity_row("toy.f32.tflite", "litert-xnnpack", "layers", "z", "decode", 64, 9) | FLOAT | {"max_abs": 4e-7},
     ]
-    metrics["files"].append(metrics["files"][-1] | {"file": "toy.stock.f32.tflite"})
+    metrics["files"].append(metrics["files"][-1] | {"file": "toy.stock.f32.tflite", "precision": "f32"})
     text = section(render_report(manifest, metrics, *arrays), "parity")
     titles = [re.sub(r"</?h3>", "", title) for title in re.findall(r"<h3>.*?</h3>", text)]
     assert [title.partition(":")[0] for title in titles[-5:]] == [
@@ -299,12 +308,12 @@ def test_each_cell_of_the_parity_tables_is_one_comparison(make_parts):
     assert tflite["y (decode)"] == "100 % of 64,000" and tflite["worst operation"] == "98 % code, of 50, at most 2 LSB"
     assert (onnx["codes (encode)"], onnx["codes (reconstruct)"]) == ("100 % of 4,000", "—")
     (floats,) = records(text, "files", "y (decode)", "worst layer")
-    assert (floats["y (decode)"], floats["worst layer"]) == ("3e-07", "4e-07 z")
+    assert (floats["y (decode)"], floats["worst layer"]) == ("1.5e-07", "2e-07 z")
     formats = {row["what"]: row for row in records(text, "what", "against")}
     assert formats["y"]["differ"] == "30 %, 9 LSB" and formats["y"]["against"] == "int8, litert-xnnpack"
     assert formats["y of litert-xnnpack's codes"]["differ"] == "1 %, 1 LSB"
-    (stock,) = records(text, "codes against litert-reference")
-    assert stock["codes against litert-reference"] == "99.95 % of 4,000, at most 1 LSB"
+    (stock,) = records(text.partition("<h3>Stock int8 files")[2].partition("<h3>")[0], "codes (reconstruct)")
+    assert stock["codes (reconstruct)"] == "99.95 % of 4,000, at most 1 LSB"
 
 
 @pytest.mark.parametrize(
@@ -313,15 +322,18 @@ def test_each_cell_of_the_parity_tables_is_one_comparison(make_parts):
 def test_the_card_says_how_far_the_formats_reconstructions_are_apart(make_parts, differing, text):
     manifest, metrics, *_ = make_parts()
     assert "Reconstructions of the int8 TFLite" not in render_card(manifest, metrics)
-    row = parity_row("toy.int8.onnx", "ort-cpu", "formats: y", 64_000, differing, max_lsb=9 if differing else 0)
-    other = parity_row("toy.int8.onnx", "ort-cpu", "y (reconstruct)", 64_000, 7)
-    floats = row | {"kind": "float", "max_abs": 1e-6, "differing": 64_000}
-    metrics["parity"] += [other, floats, row | {"against": "litert-xnnpack", "reference": "litert-xnnpack"}]
+    row = parity_row(
+        "toy.int8.onnx", "ort-cpu", "formats", "y", "reconstruct", 64_000, differing, max_lsb=9 if differing else 0
+    )
+    other = parity_row("toy.int8.onnx", "ort-cpu", "output", "y", "reconstruct", 64_000, 7)
+    floats = row | {"precision": "f32", "max_abs": 1e-6, "differing": 64_000}
+    metrics["parity"] += [other, floats, row | {"reference": "litert-xnnpack"}]
     assert text in render_card(manifest, metrics)
 
 
 def test_noise_is_called_a_signal_to_noise_ratio(make_parts):
     manifest, metrics, *arrays = make_parts()
-    stated = {"error": "quantization", "precision": "int8", "form": "split", "layer": "y", "runtime": "program", "rms": 0.1}
+    stated = {"error": "quantization", "precision": "int8", "layout": "split", "layer": "y", "runtime": "program"}
+    stated |= {"reference": "keras", "count": 64, "rms": 0.1, "max_abs": 0.3, "mean": 0.0}
     text = section(render_report(manifest, metrics | {"errors": [stated | {"sqnr_db": 27.4}]}, *arrays), "parity")
     assert "Signal-to-noise ratio per layer in dB, int8" in text and "27 dB" in text and "Noise" not in text

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
 from tiedae.export.bench.benchmark import tables
-from tiedae.export.report.card import render_card
-from tiedae.export.report.page import render_report
 from tiedae.export.report.summary import table_rows
 
+from ...typed import typed, typed_bench
+from .drawn import render_card, render_report
 from .html_tables import records, rows_of, section
 
-CODES = {"kind": "int8", "provider": "p", "reference": "program", "signature": "encode", "operation": "code"}
+CODES = {"kind": "codes", "precision": "int8", "tensor": "code", "provider": "p"}
 
 
-def codes(file: str, runtime: str, differing: int, *, lsb: int = 1, what: str = "codes (encode)", count: int = 4000):
-    return CODES | {"file": file, "runtime": runtime, "what": what, "count": count, "differing": differing, "max_lsb": lsb}
+def codes(file: str, runtime: str, differing: int, *, lsb: int = 1, signature: str = "encode", count: int = 4000):
+    of = {"file": file, "runtime": runtime, "signature": signature}
+    return CODES | of | {"count": count, "differing": differing, "max_lsb": lsb}
 
 
 def facts(card: str) -> dict[str, str]:
@@ -33,7 +35,7 @@ def test_card_says_that_all_codes_are_equal(make_parts):
 
 def test_card_says_how_many_codes_differ_in_the_worst_comparison(make_parts):
     manifest, metrics, *_ = make_parts()
-    other = codes("toy.int8.tflite", "litert-xnnpack", 30, lsb=2, what="codes (reconstruct)")
+    other = codes("toy.int8.tflite", "litert-xnnpack", 30, lsb=2, signature="reconstruct")
     metrics["parity"] = [codes("toy.int8.tflite", "litert-xnnpack", 0), other, codes("toy.int8.onnx", "ort-cpu", 1)]
     said = facts(render_card(manifest, metrics))["codes, against the integer program"]
     where = "litert-xnnpack, reconstruct, the worst of 3 comparisons"
@@ -44,12 +46,12 @@ def test_final_table_gives_the_fraction_of_equal_codes(make_parts):
     _, metrics, *_ = make_parts()
     metrics["parity"] = [
         codes("toy.int8.tflite", "litert-xnnpack", 0),
-        codes("toy.int8.tflite", "tflm", 2, lsb=1, what="codes (reconstruct)"),
+        codes("toy.int8.tflite", "tflm", 2, lsb=1, signature="reconstruct"),
         codes("toy.int8.tflite", "litert-builtin", 30, lsb=3),
         codes("toy.int8.onnx", "ort-cpu", 1),
-        codes("toy.stock.int8.tflite", "litert-xnnpack", 8, what="codes against litert-reference"),
+        codes("toy.stock.int8.tflite", "litert-xnnpack", 8) | {"kind": "witness", "reference": "litert-reference"},
     ]
-    rows = {row[0]: row[3:] for row in table_rows(metrics)}
+    rows = {row[0]: row[3:] for row in table_rows(typed(metrics))}
     assert rows["tied int8 tflite"] == (
         "552,352",
         "kernel stored once, codes equal in litert-xnnpack, 99.25 % of codes equal, at most 3 LSB off in litert-builtin, "
@@ -61,7 +63,7 @@ def test_final_table_gives_the_fraction_of_equal_codes(make_parts):
 
 def test_error_bar_is_that_of_the_worst_runtime(make_parts):
     manifest, metrics, *arrays = make_parts()
-    place = next(i for i, row in enumerate(metrics["quality"]) if row["row"].endswith("toy.int8.tflite"))
+    place = next(i for i, row in enumerate(metrics["quality"]) if row["title"].endswith("toy.int8.tflite"))
     worst = metrics["quality"][place] | {"runtime": "tflm", "error": 8.125}
     metrics["quality"].insert(place + 1, worst)
     (bars,) = rows_of(section(render_report(manifest, metrics, *arrays), "error-per-stage"))
@@ -74,7 +76,7 @@ def test_the_worst_runtime_has_the_longest_bar(make_parts):
     manifest, metrics, *arrays = make_parts()
     for row in metrics["quality"]:
         row["error"] = 1.0
-    place = next(i for i, row in enumerate(metrics["quality"]) if row["row"].endswith("toy.int8.tflite"))
+    place = next(i for i, row in enumerate(metrics["quality"]) if row["title"].endswith("toy.int8.tflite"))
     metrics["quality"].insert(place + 1, metrics["quality"][place] | {"runtime": "tflm", "error": 4.0})
     text = section(render_report(manifest, metrics, *arrays), "error-per-stage")
     assert sorted(re.findall(r'<rect class="ours" width="(.*?)%"', text)) == ["100.00", "25.00", "25.00"]
@@ -83,8 +85,11 @@ def test_the_worst_runtime_has_the_longest_bar(make_parts):
 def test_proof_table_by_its_headers(make_parts):
     manifest, metrics, *arrays = make_parts()
     aspects = ("copies", "values", "scales", "zeros")
-    names = [f"{kernel}.{aspect}" for kernel in ("kernel_0", "kernel_1") for aspect in aspects] + ["weights"]
-    metrics["storage"] = [{"file": "toy.int8.onnx", "name": name, "ok": True, "text": "fine"} for name in names]
+    proved = [*itertools.product(("kernel_0", "kernel_1"), aspects), ("", "weights")]
+    metrics["storage"] = [
+        {"file": "toy.int8.onnx", "kernel": kernel, "statement": statement, "ok": True, "text": "fine"}
+        for kernel, statement in proved
+    ]
     metrics["storage"][5] |= {"ok": False, "text": "kernel_1: 3 values differ"}
     (row,) = records(section(render_report(manifest, metrics, *arrays), "storage"), "kernels held", "statements proved")
     assert row == {"": "✗ failed", "file": "toy.int8.onnx", "kernels held": "1 of 2", "statements proved": "8 of 9"}
@@ -93,14 +98,14 @@ def test_proof_table_by_its_headers(make_parts):
 @pytest.fixture
 def measured(make_bench):
     bench = make_bench()
+    of = {"maker": "tiedae", "format": "tflite", "precision": "int8", "signatures": ["reconstruct"]}
     bench["sizes"] = [
-        {"file": "a.tflite", "bytes": 552_352, "gzip_bytes": 417_011, "ratio": 0.481, "gzip_ratio": 0.512},
-        {"file": "b.tflite", "bytes": 1_149_792, "gzip_bytes": 814_513, "ratio": None, "gzip_ratio": None},
+        of | {"file": "a.tflite", "bytes": 552_352, "gzip_bytes": 417_011, "ratio": 0.481, "gzip_ratio": 0.512},
+        of | {"file": "b.tflite", "bytes": 1_149_792, "gzip_bytes": 814_513},
     ]
-    bench["machine"] |= {"load_average": ""}
     for key in ("memory", "startup"):
         bench[key] = []
-    return bench
+    return typed_bench(bench)
 
 
 def test_bench_prints_median_and_p95_each_under_its_header(measured):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tiedae.compress.errors import FormatError
 from tiedae.export.report.rendering import render_bundle
+from tiedae.export.results import Kind, Maker, Precision, read_metrics
 from tiedae.export.verify import verify_bundle
 
 
@@ -41,13 +42,13 @@ def test_a_bundle_renders_to_the_bytes_that_the_run_wrote(bundle):
 
 def test_new_metrics_come_into_the_pages_and_verify_holds(bundle):
     metrics = json.loads((bundle / "metrics.json").read_bytes())
-    metrics["skipped"].append({"what": "a gpu", "reason": "nobody brought one"})
+    metrics["skipped"].append({"kind": "opens", "why": "unavailable", "what": "a gpu", "reason": "nobody brought one"})
     (bundle / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     restate(bundle, "metrics.json")
     for path in render_bundle(bundle):
         assert "nobody brought one" in path.read_text(encoding="utf-8")
-    hashes = [check for check in verify_bundle(bundle)["checks"] if check["name"].startswith("sha256")]
-    assert len(hashes) > 10 and all(check["ok"] for check in hashes)
+    hashes = [check for check in verify_bundle(bundle).checks if check.kind is Kind.SHA256]
+    assert len(hashes) > 10 and all(check.ok for check in hashes)
 
 
 DAMAGE = {
@@ -55,9 +56,12 @@ DAMAGE = {
     "no metrics": ("metrics.json", None, False, "metrics.json: no such file"),
     "metrics changed": ("metrics.json", b"{}", False, "metrics.json: sha256 is 44136fa355b3…, manifest.json states"),
     "metrics cut": ("metrics.json", b'{"name": ', True, "metrics.json: damaged"),
-    "metrics of another kind": ("metrics.json", b"[]", True, "must hold an object, got list"),
-    "metrics not finite": ("metrics.json", b'{"name": NaN}', True, "metrics.json: damaged: NaN is no number"),
-    "metrics empty": ("metrics.json", b"{}", True, "lacks metrics: name, metrics: quality, metrics: files"),
+    "metrics of another kind": ("metrics.json", b"[]", True, "metrics.json: not metrics of tiedae: it has no schema"),
+    "metrics not finite": ("metrics.json", b'{"name": NaN}', True, "metrics.json: damaged: not JSON (NaN is no number)"),
+    "metrics empty": ("metrics.json", b"{}", True, "metrics.json: not metrics of tiedae: it has no schema"),
+    "metrics without rows": ("metrics.json", b'{"schema": 2}', True, "damaged: Object missing required field `name`"),
+    "metrics of 0.1 without rows": ("metrics.json", b'{"schema": 1}', True, "lacks name, checks, storage, parity, quality"),
+    "metrics of tomorrow": ("metrics.json", b'{"schema": 3}', True, "metrics of schema 3, this tiedae reads schemas 1 and 2"),
     "no golden": ("golden/y.npy", None, False, "y.npy: no such file"),
     "golden cut": ("golden/x.npy", b"\x93NUMPY", True, "x.npy: missing or damaged"),
     "no masks": ("golden/program.npz", b"PK", True, "program.npz"),
@@ -102,7 +106,8 @@ def test_it_runs_without_tensorflow(bundle):
 
 
 def test_rows_of_stock_files_name_what_they_were_compared_with(finished_run):
-    metrics = json.loads((finished_run / "bundle" / "metrics.json").read_bytes())
-    stock = {file["file"] for file in metrics["files"] if file["maker"] == "stock"}
-    references = {(row["kind"], row["reference"]) for row in metrics["parity"] if row["file"] in stock}
-    assert ("float", "keras") in references and references <= {("float", "keras"), ("int8", "litert-reference")}
+    metrics = read_metrics(finished_run / "bundle" / "metrics.json")
+    stock = {file.file for file in metrics.files if file.maker is Maker.STOCK}
+    references = {(row.kind, row.precision, row.reference) for row in metrics.parity if row.file in stock}
+    floats, codes = (Kind.FLOAT, Precision.F32, "keras"), (Kind.WITNESS, Precision.INT8, "litert-reference")
+    assert floats in references and references <= {floats, codes}

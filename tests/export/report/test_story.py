@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from tiedae.export.report.page import render_report
 from tiedae.pages import duration, human_size
+
+from .drawn import render_report
 
 FIDELITY = {"measure": "PSNR", "unit": "dB", "mse": 0.01}
 
@@ -59,12 +60,12 @@ def test_a_code_of_few_bits_and_the_worst_column_are_named(make_parts):
     columns = [{"name": "ph", "r2": 0.5}, {"name": "<salt>", "r2": -1.25}, {"name": "never changes", "r2": None}]
     for row in metrics["quality"]:
         row["fidelity"] = {"measure": "R²", "unit": "", "value": 0.75, "mse": 1.0, "columns": columns}
-    metrics["warnings"] = [{"column": f"c{i}", "text": f"<c{i}> never changes"} for i in range(6)]
+    metrics["warnings"] = [{"column": f"<c{i}>", "r2": None} for i in range(6)]
     page = render_report(manifest, metrics, *arrays)
     (_, first), (figure, text) = cards(page)[:2]
     assert "bytes of its code of 5 bits: 51.2 to 1" in first
     assert figure == "R² 0.75" and text.endswith("the worst column, &lt;salt&gt;, has R² -1.25")
-    assert "&lt;c3&gt; never changes" in page and "and 2 more, in metrics.json" in page and "<c3>" not in page
+    assert "&lt;c3&gt;: never changes" in page and "and 2 more, in metrics.json" in page and "<c3>" not in page
 
 
 def test_failed_checks_are_the_verdict(make_parts):
