@@ -9,13 +9,14 @@ where the template extends `base.html.j2` (blocks `main` and `footer`) and takes
 """
 
 from .charts import Axis, Bar, BarChart, Frame, Line, LineChart, Plot, linear_ticks, log_ticks
-from .environment import fragment, macro, render
+from .environment import Cell, fragment, macro, render
 from .numbers import duration, exact, fraction, human_size, number, size, three_digits
 
 __all__ = [
     "Axis",
     "Bar",
     "BarChart",
+    "Cell",
     "Frame",
     "Line",
     "LineChart",

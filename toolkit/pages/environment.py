@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from markupsafe import Markup
 from .numbers import FILTERS
 
 HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table that is more than text: `kind` is its CSS class (`failed`, `ok`), `note` stands below in small type."""
+
+    text: str
+    note: str = ""
+    kind: str = ""
 
 
 @cache
