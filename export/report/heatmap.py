@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from tiedae.pages import fraction, fragment, number
 
 from ..targets import TARGETS, label_of
-from .figures import escape, number, region, share
 from .headline import Row
 
 LEVELS = 5
@@ -40,6 +42,30 @@ class Cell:
     problem: bool = False
 
 
+@dataclass(frozen=True)
+class HeatMap:
+    """A table of shaded cells, by (layer, column)."""
+
+    title: str
+    layers: Sequence[str]
+    columns: Sequence[Column]
+    cells: Mapping[tuple[str, Column], Cell]
+
+    @classmethod
+    def of(cls, title: str, found: Sequence[tuple[str, Column, Cell]], order: Sequence[str]) -> HeatMap:
+        """Of several comparisons in one place the worst is drawn."""
+        cells: dict[tuple[str, Column], Cell] = {}
+        for layer, column, cell in found:
+            known = cells.get((layer, column), cell)
+            cells[layer, column] = max(known, cell, key=lambda each: (each.problem, each.level))
+        layers = dict.fromkeys(layer for layer, _, _ in found)
+        ordered = sorted(layers, key=lambda name: order.index(name) if name in order else len(order))
+        return cls(title, ordered, list(dict.fromkeys(column for _, column, _ in found)), cells)
+
+    def row(self, layer: str) -> list[Cell | None]:
+        return [self.cells.get((layer, column)) for column in self.columns]
+
+
 def parity_maps(parity: Iterable[Row], order: Sequence[str]) -> str:
     """`metrics["parity"]` of single layers, a map for each kind of comparison and reference; '' where there are none.
 
@@ -51,7 +77,7 @@ def parity_maps(parity: Iterable[Row], order: Sequence[str]) -> str:
         if how in MAPS and name:
             title = MAPS[how].format(kind=row["kind"], reference=row.get("reference", "program"))
             maps.setdefault(title, []).append((row.get("operation") or name, _column(row), parity_cell(row)))
-    return "\n".join(_map(title, cells, order) for title, cells in maps.items())
+    return _drawn(maps, order)
 
 
 def error_maps(errors: Iterable[Row], order: Sequence[str]) -> str:
@@ -62,18 +88,13 @@ def error_maps(errors: Iterable[Row], order: Sequence[str]) -> str:
             column = ("quantization", _of_layout(row.get("form"))) if row["error"] == "quantization" else _column(row)
             title = ERROR_TITLES.get(row["precision"], f"Signal-to-noise ratio per layer in dB, {row['precision']}")
             maps.setdefault(title, []).append((row["layer"], column, error_cell(row)))
-    return "\n".join(_map(title, cells, order) for title, cells in maps.items())
+    return _drawn(maps, order)
 
 
-def _map(title: str, found: Sequence[tuple[str, Column, Cell]], order: Sequence[str]) -> str:
-    """Of several comparisons in one place the worst is drawn."""
-    cells: dict[tuple[str, Column], Cell] = {}
-    for layer, column, cell in found:
-        known = cells.get((layer, column), cell)
-        cells[layer, column] = max(known, cell, key=lambda each: (each.problem, each.level))
-    layers = list(dict.fromkeys(layer for layer, _, _ in found))
-    layers.sort(key=lambda name: order.index(name) if name in order else len(order))
-    return heat_map(title, layers, list(dict.fromkeys(column for _, column, _ in found)), cells)
+def _drawn(maps: Mapping[str, Sequence[tuple[str, Column, Cell]]], order: Sequence[str]) -> str:
+    """Maps by their title, layers in their `order`."""
+    drawn = [HeatMap.of(title, found, order) for title, found in maps.items()]
+    return fragment(Path(__file__).with_suffix(".html.j2"), maps=drawn)
 
 
 def _column(row: Row) -> Column:
@@ -87,7 +108,7 @@ def _of_layout(layout: object) -> str:
 
 
 def parity_cell(row: Row) -> Cell:
-    """What a comparison looks like: int8 by the share of values that differ, float by its signal-to-noise ratio."""
+    """What a comparison looks like: int8 by the fraction of values that differ, float by its signal-to-noise ratio."""
     if row.get("problem"):
         return Cell(LEVELS, "", (str(row["problem"]),), problem=True)
     decibels = row.get("sqnr_db")
@@ -97,7 +118,7 @@ def parity_cell(row: Row) -> Cell:
             return Cell(0, "equal")
         power = math.log10(row["differing"] / row["count"])
         level = min(max(math.ceil(power) + 5, 1) + (row["max_lsb"] > 1), LEVELS)
-        return Cell(level, share(row["differing"], row["count"]), (f"≤ {row['max_lsb']} LSB", *ratio))
+        return Cell(level, fraction(row["differing"], row["count"]), (f"≤ {row['max_lsb']} LSB", *ratio))
     if not row["max_abs"]:
         return Cell(0, "equal")
     relative = row["max_abs"] / (row.get("full_scale") or 1.0)
@@ -114,28 +135,3 @@ def error_cell(row: Row) -> Cell:
 
 def _shade(decibels: float) -> int:
     return 1 + sum(decibels < bound for bound in SHADES)
-
-
-def heat_map(
-    title: str,
-    layers: Sequence[str],
-    columns: Sequence[Column],
-    cells: Mapping[tuple[str, Column], Cell],
-) -> str:
-    """A table of shaded cells, by (layer, column); a column is a name and a note below it."""
-    heads = "".join(f'<th scope="col">{escape(name)}<small>{escape(note)}</small></th>' for name, note in columns)
-    rows = []
-    for layer in layers:
-        drawn = "".join(_drawn(cells.get((layer, column))) for column in columns)
-        rows.append(f'<tr><th scope="row">{escape(layer)}</th>{drawn}</tr>')
-    table = f'<table class="heat"><thead><tr><td></td>{heads}</tr></thead><tbody>\n' + "\n".join(rows) + "\n</tbody></table>"
-    return f"<h3>{escape(title)}</h3>\n{region(table, title)}"
-
-
-def _drawn(cell: Cell | None) -> str:
-    if cell is None:
-        return '<td class="soft">—</td>'
-    if cell.problem:
-        return f'<td class="heat{LEVELS} failed" title="{escape(cell.notes[0])}">✗ not comparable</td>'
-    notes = f"<small>{escape(', '.join(cell.notes))}</small>" if cell.notes else ""
-    return f'<td class="heat{cell.level}">{escape(cell.shown)}{notes}</td>'
