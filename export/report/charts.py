@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-from tiedae.pages import Bar, BarChart, Line, LineChart, Plot, macro
+from tiedae.pages import Bar, BarChart, Line, LineChart, macro
 
-__all__ = ["Bar", "Line", "bar_chart", "legend", "line_chart", "plot"]
+__all__ = ["Bar", "Line", "bar_chart", "legend", "line_chart"]
 
 
 def bar_chart(bars: Sequence[Bar], *, end: float | None = None) -> str:
@@ -18,11 +17,6 @@ def bar_chart(bars: Sequence[Bar], *, end: float | None = None) -> str:
 def line_chart(lines: Sequence[Line], *, title: str, x: str, y: str, separators: Sequence[float] = ()) -> str:
     """Curves over a common x, y logarithmic where every value is positive; `x` and `y` name the axes."""
     return str(macro("charts.html.j2", "line_chart")(LineChart(lines, title, x, y, separators)))
-
-
-def plot(curves: Mapping[str, np.ndarray], *, label: str) -> str:
-    """One-dimensional samples of equal length over each other: values by CSS class, in the order that they are drawn."""
-    return str(macro("charts.html.j2", "plot")(Plot(curves, label)))
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> str:

@@ -18,7 +18,6 @@ __all__ = [
     "human_size",
     "number",
     "page",
-    "region",
     "share",
     "size",
     "table",
@@ -38,11 +37,6 @@ def verdict(ok: bool) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Sequence[int] = ()) -> str:
     """A table; cells are HTML, columns of `numeric` stand on the right."""
     return str(macro("macros.html.j2", "table")(header, [map(Markup, row) for row in rows], numeric))
-
-
-def region(content: str, name: str) -> str:
-    """What may be wider than a phone: it scrolls by itself, by keyboard too."""
-    return str(macro("macros.html.j2", "region")(name, caller=lambda: Markup(content)))
 
 
 def details(summary: str, content: str) -> str:
