@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from tiedae.pages import Cell, number, render
@@ -13,14 +12,42 @@ from tiedae.pages import Cell, number, render
 from .artefact import CalibratedTensor, Calibration
 from .diagnosis import Diagnosis
 
+WIDTH, HEIGHT = 128, 100
+"""The viewBox of a histogram, and its bars at most."""
 HEADER = ("tensor", "values", "bits", "range", "step", "seen", "clipped", "dead units", "")
 FIXED = "the model fixes its range"
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A histogram from `left` to `right`: bars as CSS class, x, width, y and height; lines as CSS class and x."""
+
+    name: str
+    label: str
+    left: float
+    right: float
+    bars: Sequence[tuple[str, str, str, str, str]]
+    lines: Sequence[tuple[str, str]]
+    facts: Sequence[str]
+
+
 def render_page(name: str, calibration: Calibration, diagnosis: Diagnosis) -> str:
     """A self-contained page, light and dark; the same calibration gives the same bytes."""
-    flagged = {finding.tensor for finding in diagnosis.findings}
-    tensors = calibration.tensors.items()
+    flagged, tensors = {finding.tensor for finding in diagnosis.findings}, calibration.tensors.items()
+    rows = [
+        (
+            Cell(each, kind="failed" if each in flagged else ""),
+            f"{tensor.values:,}",
+            tensor.bits,
+            _span(*tensor.range),
+            f"{tensor.grid.parameters(tensor.range)[0]:.3g}",
+            _span(tensor.histogram.low, tensor.histogram.high),
+            f"{100 * tensor.clipped:.2g} %",
+            len(tensor.dead),
+            FIXED if each in diagnosis.fixed else "",
+        )
+        for each, tensor in tensors
+    ]
     return render(
         Path(__file__).with_suffix(".html.j2"),
         title=f"Calibration of {name}",
@@ -28,86 +55,33 @@ def render_page(name: str, calibration: Calibration, diagnosis: Diagnosis) -> st
         calibration=calibration,
         diagnosis=diagnosis,
         header=HEADER,
-        rows=[
-            _row(Cell(each, kind="failed" if each in flagged else ""), tensor, each in diagnosis.fixed)
-            for each, tensor in tensors
-        ],
-        histograms=[
-            HistogramFigure(each, tensor, each in diagnosis.fixed) for each, tensor in tensors if not each.endswith(".bias")
-        ],
+        rows=rows,
+        frame=(WIDTH, HEIGHT),
+        histograms=[_drawing(each, tensor, each in diagnosis.fixed) for each, tensor in tensors if not each.endswith(".bias")],
     )
 
 
-def _row(name: Cell, tensor: CalibratedTensor, fixed: bool) -> tuple[object, ...]:
-    """A tensor under `HEADER`."""
-    return (
-        name,
-        f"{tensor.values:,}",
-        tensor.bits,
-        _span(*tensor.range),
-        f"{tensor.grid.parameters(tensor.range)[0]:.3g}",
-        _span(tensor.histogram.low, tensor.histogram.high),
-        f"{100 * tensor.clipped:.2g} %",
-        len(tensor.dead),
-        FIXED if fixed else "",
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class HistogramFigure:
-    """A tensor's histogram in a viewBox of `WIDTH` × `HEIGHT`, and what is written around it."""
-
-    name: str
-    tensor: CalibratedTensor
-    fixed: bool
-
-    WIDTH: ClassVar = 128
-    HEIGHT: ClassVar = 100
-
-    @property
-    def left(self) -> float:
-        return min(self.tensor.histogram.low, 0.0)
-
-    @property
-    def right(self) -> float:
-        return max(self.tensor.histogram.high, 0.0)
-
-    @property
-    def label(self) -> str:
-        histogram = self.tensor.histogram
-        return f"histogram of {self.name}: seen {_span(histogram.low, histogram.high)}, range {_span(*self.tensor.range)}"
-
-    @property
-    def facts(self) -> list[str]:
-        zeros = self.tensor.histogram.zeros / max(self.tensor.histogram.total, 1)
-        shown = [f"{100 * self.tensor.clipped:.2g} % clipped", *([f"{100 * zeros:.3g} % exactly 0"] if zeros else [])]
-        return [*shown, FIXED if self.fixed else f"range {_span(*self.tensor.range)}"]
-
-    @property
-    def bars(self) -> Iterator[tuple[str, str, str, str, str]]:
-        """CSS class, x, width, y and height of each bin that holds something; bins are made coarser, by twos, until there are
-        no more than `WIDTH`."""
-        histogram = self.tensor.histogram
-        if self.right <= self.left:
-            return
-        while (self.right - self.left) / histogram.width > self.WIDTH:
-            histogram = histogram.coarse(len(histogram.counts) // 2)
-        low, high = self.tensor.range
-        unit = self.WIDTH / (self.right - self.left)
-        for index in np.flatnonzero(histogram.counts):
-            start = (index - len(histogram.counts) // 2) * histogram.width
-            height = 3 + (self.HEIGHT - 8) * np.log1p(histogram.counts[index]) / np.log1p(histogram.counts.max())
-            kind = "in" if low <= start + histogram.width / 2 <= high else "out"
-            x, width = (start - self.left) * unit, histogram.width * unit + 0.02
-            yield kind, f"{x:.2f}", f"{width:.2f}", f"{self.HEIGHT - height:.1f}", f"{height:.1f}"
-
-    @property
-    def lines(self) -> Iterator[tuple[str, str]]:
-        """CSS class and x of zero and of both ends of the range, where they are in the picture."""
-        low, high = self.tensor.range
-        for kind, value in (("zero", 0.0), ("end", low), ("end", high)):
-            if self.left <= value <= self.right and self.right > self.left:
-                yield kind, f"{(value - self.left) / (self.right - self.left) * self.WIDTH:.2f}"
+def _drawing(name: str, tensor: CalibratedTensor, fixed: bool) -> Drawing:
+    """A bar for each bin that holds something; bins are made coarser, by twos, until there are no more than `WIDTH`."""
+    histogram, (low, high) = tensor.histogram, tensor.range
+    left, right = min(histogram.low, 0.0), max(histogram.high, 0.0)
+    unit = WIDTH / (right - left) if right > left else 0.0
+    zeros = histogram.zeros / max(histogram.total, 1)
+    facts = [f"{100 * tensor.clipped:.2g} % clipped", *([f"{100 * zeros:.3g} % exactly 0"] if zeros else [])]
+    facts.append(FIXED if fixed else f"range {_span(low, high)}")
+    label = f"histogram of {name}: seen {_span(histogram.low, histogram.high)}, range {_span(low, high)}"
+    bars = []
+    while unit and (right - left) / histogram.width > WIDTH:
+        histogram = histogram.coarse(len(histogram.counts) // 2)
+    for index in np.flatnonzero(histogram.counts) if unit else ():
+        start = (index - len(histogram.counts) // 2) * histogram.width
+        height = 3 + (HEIGHT - 8) * np.log1p(histogram.counts[index]) / np.log1p(histogram.counts.max())
+        kind = "in" if low <= start + histogram.width / 2 <= high else "out"
+        x, width = (start - left) * unit, histogram.width * unit + 0.02
+        bars.append((kind, f"{x:.2f}", f"{width:.2f}", f"{HEIGHT - height:.1f}", f"{height:.1f}"))
+    marked = (("zero", 0.0), ("end", low), ("end", high))
+    lines = [(kind, f"{(at - left) * unit:.2f}") for kind, at in marked if unit and left <= at <= right]
+    return Drawing(name, label, left, right, bars, lines, facts)
 
 
 def _span(low: float, high: float) -> str:

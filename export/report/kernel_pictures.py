@@ -29,6 +29,8 @@ PRUNED = (58, 63, 71)
 PALETTE = np.concatenate([diverging(np.linspace(-1, 1, STEPS)), np.array([PRUNED, (255, 255, 255)], np.uint8)])
 PRUNED_INDEX, GAP_INDEX = STEPS, STEPS + 1
 """Dark gray for pruned weights; transparent between filters."""
+Picture = tuple[str, Sequence[int], str]
+"""A data URI, its rows and columns of dots, and what it shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +54,6 @@ class Kernel:
         return f"{inputs} × {units}, {pruned} pruned, full colour at ±{number(self.limit)}"
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A kernel as a data URI of `size` dots (rows, columns); `kind` is its CSS class (`filters`, `matrix`)."""
-
-    kind: str
-    name: str
-    facts: str
-    source: str
-    size: Sequence[int]
-
-
 def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
     """The section of the report: a picture per kernel of `manifest["kernels"]`, within a budget of bytes."""
     shape, ways = manifest["data"]["shape"], manifest.get("model", {}).get("interleave", 1)
@@ -74,7 +65,8 @@ def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapp
         if i == 0:
             kernel = Kernel(kernel.name, *(_by_input(each, ways) for each in (kernel.weights, kernel.mask)))
         filters = i == 0 and is_picture(shape) and math.prod(shape) == len(kernel.weights)
-        drawn.append(_filters(kernel, shape, budget) if filters else _matrix(kernel, budget))
+        picture = _filters(kernel, shape, budget) if filters else _matrix(kernel, budget)
+        drawn.append(("filters" if filters else "matrix", kernel, *picture))
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         pictures=drawn,
@@ -114,7 +106,7 @@ def _filters(kernel: Kernel, shape: Sequence[int], budget: int) -> Picture:
             break
         count //= 2
     which = f"the {count} of {len(order)} units with the largest norms" if count < len(order) else f"all {count} units"
-    return Picture("filters", kernel.name, f"{kernel.facts}; {which}, each drawn over the inputs", source, grid.shape)
+    return source, grid.shape, f"{which}, each drawn over the inputs"
 
 
 def _matrix(kernel: Kernel, budget: int) -> Picture:
@@ -127,7 +119,7 @@ def _matrix(kernel: Kernel, budget: int) -> Picture:
             break
     whole = size == kernel.weights.shape
     text = "inputs downwards, units across" + ("" if whole else "; a dot is the mean of the kept weights under it")
-    return Picture("matrix", kernel.name, f"{kernel.facts}; {text}", source, size)
+    return source, size, text
 
 
 def _indices(weights: np.ndarray, mask: np.ndarray, size: Sequence[int], limit: float) -> np.ndarray:

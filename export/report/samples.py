@@ -41,16 +41,6 @@ class Samples:
         return Plot({kind: values[i] for kind, values in self.values.items()}, f"sample {i}: input and outputs")
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a table, worst first and the `more` that are folded, and the `worst` samples under `header`."""
-
-    first: BarChart
-    more: BarChart
-    header: Sequence[str]
-    worst: Sequence[Sequence[object]]
-
-
 def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row, keras: str) -> str:
     """The section of the report: pictures, curves of records, or the columns of a table; `keras` names the model that y.f32
     comes from, `data` describes the samples (`kind` and `columns`, where they are known)."""
@@ -58,10 +48,7 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
     x = golden["x"].reshape(len(golden["x"]), -1)
     stated = manifest["tensors"]["y"]
     quantization = Quantization(stated["scale"], stated["zero_point"])
-    outputs = {
-        "keras": golden["y.f32"],
-        "ours": quantization.dequantize(quantization.from_port(golden["y"])),
-    }
+    outputs = {"keras": golden["y.f32"], "ours": quantization.dequantize(quantization.from_port(golden["y"]))}
     wanted = scaling.apply(x).astype(np.float64)
     samples = Samples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},
@@ -112,7 +99,7 @@ def _pictures(samples: Samples, indices: Iterable[int]) -> dict[tuple[int, str],
     return dict(zip(images, pictures(list(images.values()), PICTURE_BYTES), strict=True))
 
 
-def _columns(samples: Samples, names: Sequence[str] | None, worst: Sequence[int]) -> Columns:
+def _columns(samples: Samples, names: Sequence[str] | None, worst: Sequence[int]) -> dict[str, object]:
     """Each column's error in its own unit, as columns need not have anything in common; and where the worst samples are off.
 
     A column without a name is called by its place, from 0.
@@ -142,4 +129,4 @@ def _columns(samples: Samples, names: Sequence[str] | None, worst: Sequence[int]
         pair = f"{number(given[i, at])} → {number(ours[i, at])}"
         rows.append((i, number(errors["ours"][i]), number(errors["keras"][i]), called[at], pair))
     header = ("sample", f"error, {samples.labels['ours']}", f"error, {keras}", "column furthest off", "input → output")
-    return Columns(BarChart(bars[:SHOWN]), BarChart(bars[SHOWN:]), header, rows)
+    return {"first": BarChart(bars[:SHOWN]), "more": BarChart(bars[SHOWN:]), "header": header, "worst": rows}

@@ -8,8 +8,8 @@ where the template extends `base.html.j2` (blocks `main` and `footer`) and takes
 `macros.html.j2` and `bar_chart`, `line_chart`, `frame`, `plot`, `legend` from `charts.html.j2`.
 """
 
-from .charts import Axis, Bar, BarChart, Frame, Line, LineChart, Plot, linear_ticks, log_ticks
-from .environment import Cell, fragment, macro, render
+from .charts import Axis, Bar, BarChart, Cell, Frame, Line, LineChart, Plot, linear_ticks, log_ticks
+from .environment import fragment, macro, macros, render
 from .numbers import duration, exact, fraction, human_size, number, size, three_digits
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "linear_ticks",
     "log_ticks",
     "macro",
+    "macros",
     "number",
     "render",
     "size",

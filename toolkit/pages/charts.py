@@ -15,6 +15,15 @@ SMALLEST = 1e-300
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A cell of a table: a text of a CSS class, and a note below it."""
+
+    text: str
+    note: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
 class Bar:
     """One bar: `kind` is its colour (`keras`, `ours`, `stock`), `whisker` an interval around `value`, the rest is text."""
 

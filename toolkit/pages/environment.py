@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,15 +13,6 @@ from markupsafe import Markup
 from .numbers import FILTERS
 
 HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table that is more than text: `kind` is its CSS class (`failed`, `ok`), `note` stands below in small type."""
-
-    text: str
-    note: str = ""
-    kind: str = ""
 
 
 @cache
@@ -47,6 +38,11 @@ def render(template: Path, /, **values: object) -> str:
 def fragment(template: Path, /, **values: object) -> Markup:
     """A part of a page, as `render`: other templates take it as it is."""
     return Markup(render(template, **values))
+
+
+def macros(template: Path) -> Any:
+    """The macros of a template, as attributes: functions that return Markup."""
+    return environment(template.parent).get_template(template.name).module
 
 
 def macro(template: str, name: str) -> Callable[..., Markup]:

@@ -34,16 +34,6 @@ class Dot:
     label: str
 
 
-@dataclass(frozen=True)
-class Plot:
-    """Lines (CSS class, x1, y1, x2, y2) and dots, bytes across and errors up; `beyond` trials have an error above the axis."""
-
-    frame: Frame
-    lines: Sequence[tuple[str, float, float, float, float]]
-    dots: Sequence[Dot]
-    beyond: int
-
-
 def render(front: Mapping[str, Any], title: str) -> str:
     """A self-contained page of a front as `front.describe` gives it."""
     measured = [row for row in front["trials"] if row["error"] is not None]
@@ -64,8 +54,11 @@ def render(front: Mapping[str, Any], title: str) -> str:
     )
 
 
-def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> Plot:
-    """Error against bytes, bytes logarithmic; the front as steps, the limits as dashed lines."""
+def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> dict[str, object]:
+    """Error against bytes, bytes logarithmic; the front as steps, the limits as dashed lines.
+
+    Lines are CSS class, x1, y1, x2, y2 in bytes and errors; `beyond` trials have an error above the axis.
+    """
     key, best, limits, reference = COUNTED[front["size"]], front["front"], front["limits"], front["reference"]["error"]
     highest = max(HIGHEST * min(*(row["error"] for row in measured), reference), reference)
     allowed = None if limits["error_increase"] is None else reference * (1 + limits["error_increase"])
@@ -90,7 +83,7 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> Plot:
         for row in sorted(measured, key=lambda row: row["trial"] in names)
     ]
     frame = Frame(x, y, HEIGHT, "Error of validation samples against bytes of every trial")
-    return Plot(frame, lines, dots, sum(row["error"] > y.high for row in measured))
+    return {"frame": frame, "lines": lines, "dots": dots, "beyond": sum(row["error"] > y.high for row in measured)}
 
 
 def _dot(row: Row, key: str, name: str, chosen: str | None) -> Dot:
