@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tiedae.pages import Axis, Frame, linear_ticks, log_ticks, number, size
+from tiedae.pages import Axis, Frame, human_size, linear_ticks, log_ticks, number, size
 from tiedae.pages import render as render_template
 
 from .front import COUNTED, HEADER, cells, point_text
@@ -66,7 +67,9 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> dict[str, object
     errors += [allowed] if allowed is not None and allowed <= highest else []
     sizes = [row[key] for row in measured] + ([limits["bytes"]] if limits["bytes"] else [])
     across, up = _size_ticks(min(sizes), max(sizes)), linear_ticks(min(errors), max(errors))
-    x = Axis(AXES[front["size"]], across[0], across[-1], across, logarithmic=True, write=_kilo)
+    x = Axis(
+        AXES[front["size"]], across[0], across[-1], across, logarithmic=True, write=partial(human_size, write="{:g}".format)
+    )
     y = Axis("squared error per validation sample, in model units", up[0], up[-1], up)
 
     lines = [("separator", limits["bytes"], y.high, limits["bytes"], y.low)] if limits["bytes"] else []
@@ -98,11 +101,3 @@ def _size_ticks(low: float, high: float) -> list[float]:
     """Round numbers of bytes around [low, high]; evenly spaced ones where they are not many."""
     even = linear_ticks(low, high)
     return even if even[0] > 0 else log_ticks(low, high)
-
-
-def _kilo(count: float) -> str:
-    """Bytes of a tick: never rounded, so that neighbours differ."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:g} {unit}"
-    return f"{count:g} B"
