@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -136,6 +136,8 @@ class AddBias(Operation):
     bias: str
     quantization: Quantization | None
     activation: str
+
+    caption: ClassVar[str] = "Add bias"
 
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)

@@ -51,6 +51,8 @@ class Activate(Operation):
 
     function: str
 
+    caption: ClassVar[str] = "{function}"
+
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         return activation_table(self.function, program.quantization(self.x), program.quantization(self.y))[x]
 

@@ -28,6 +28,8 @@ class Operation(ABC):
     x: str
     y: str
 
+    caption: ClassVar[str] = ""
+    """What a drawing calls it, with its fields in braces; without one, its name in `OPERATIONS`."""
     integer_only: ClassVar[bool] = False
     """Whether only a quantization changes from `x` to `y`: the float program of the same layers has no such operation."""
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from .figures import escape, size
+from tiedae.pages import fragment, size
+
+from ..operations import OPERATIONS
 from .key_figures import Row
 
 WIDTH, ENCODER, KERNEL, DECODER = 460, 70, 230, 390
@@ -18,24 +21,69 @@ LONGEST = 18
 
 
 @dataclass(frozen=True)
-class Level:
-    """What belongs to one kernel, in the order that it runs."""
+class Box:
+    """A rectangle around `middle`, with its upper edge at `y`, and lines of text in it: y, text, CSS class."""
 
-    kernel: Row
-    encoder: tuple[Row, ...]
-    decoder: tuple[Row, ...]
+    kind: str
+    middle: float
+    y: float
+    lines: Sequence[tuple[float, str, str]]
+    title: str = ""
+    width: int = BOX
+    height: int = HEIGHT
+    radius: int = 5
 
     @property
-    def height(self) -> int:
-        return max(len(self.encoder) * STEP, len(self.decoder) * STEP, KERNEL_HEIGHT + 12)
+    def x(self) -> float:
+        return self.middle - self.width / 2
 
 
-def levels(program: Row) -> list[Level]:
-    """The operations of `manifest["operations"][form]` by the kernel that they belong to, from the data to the code."""
-    parts = {part: _by_kernel(program[part]) for part in ("encoder", "decoder")}
-    names = dict.fromkeys([*parts["encoder"], *reversed(parts["decoder"])])
-    of = {name: [tuple(parts[part].get(name, ())) for part in ("encoder", "decoder")] for name in names}
-    return [Level(program["kernels"][name], *operations) for name, operations in of.items()]
+@dataclass(frozen=True)
+class Arrow:
+    """An arrow: the data of the paths of its line and of its head."""
+
+    kind: str
+    line: str
+    head: str
+
+
+def draw_program(program: Row, dtypes: Mapping[str, str], pruned: Mapping[str, str], title: str) -> str:
+    """An SVG of a program as the manifest has it; `dtypes` of the file's ports x, code and y, `pruned` a text per kernel."""
+    sizes = {name: tensor["size"] for name, tensor in program["tensors"].items()}
+    encoder, decoder = _by_kernel(program["encoder"]), _by_kernel(program["decoder"])
+
+    def port(middle: float, y: float, name: str) -> Box:
+        text = f"{name} · {sizes[name]} {dtypes.get(name, '')}".rstrip()
+        return Box("port", middle, y - HEIGHT / 2, [(y + 4, text, "strong")], radius=14)
+
+    boxes, arrows, labels = [port(ENCODER, 18, "x"), port(DECODER, 18, "y")], [], []
+    at = {ENCODER: 32.0, DECODER: 32.0}
+    top = 32 + GAP
+    for name in dict.fromkeys([*encoder, *reversed(decoder)]):
+        columns = ((ENCODER, -1, "W", encoder.get(name, ())), (DECODER, 1, "Wᵀ", decoder.get(name, ())[::-1]))
+        height = max(STEP * max(len(operations) for *_, operations in columns), KERNEL_HEIGHT + 12)
+        middle = top + height / 2
+        for column, side, label, operations in columns:
+            for i, operation in enumerate(operations):
+                y = middle + STEP * (i - (len(operations) - 1) / 2)
+                start, end = sorted((at[column], y - HEIGHT / 2), reverse=column == DECODER)
+                arrows.append(_arrow("flow", f"M{column} {start}", column, end, down=-side))
+                boxes.append(_operation(column, y, operation, sizes[operation["y"]]))
+                at[column] = y + HEIGHT / 2
+                if "kernel" in operation:
+                    x, to_x = KERNEL + side * KERNEL_BOX / 2, column - side * BOX / 2
+                    bend = (x + to_x) / 2
+                    arrows.append(_arrow("use", f"M{x} {middle} H{bend} V{y}", to_x, y, across=side))
+                    labels.append((bend, min(middle, y) - 6, label))
+        kernel = program["kernels"][name]
+        boxes.append(_kernel(middle, kernel, pruned.get(kernel["name"], "")))
+        top += height + GAP
+    code = top + 14
+    boxes.append(port(KERNEL, code, "code"))
+    arrows.append(_arrow("flow", f"M{ENCODER} {at[ENCODER]} V{code}", KERNEL - BOX / 2, code, across=1))
+    arrows.append(_arrow("flow", f"M{KERNEL + BOX / 2} {code} H{DECODER}", DECODER, at[DECODER], down=-1))
+    template = Path(__file__).with_suffix(".html.j2")
+    return fragment(template, width=WIDTH, height=top + 34, title=title, boxes=boxes, arrows=arrows, labels=labels)
 
 
 def _by_kernel(operations: Sequence[Row]) -> dict[str, list[Row]]:
@@ -53,100 +101,27 @@ def _by_kernel(operations: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def draw_program(program: Row, dtypes: Mapping[str, str], pruned: Mapping[str, str], title: str) -> str:
-    """An SVG of a program as the manifest has it; `dtypes` of the file's ports x, code and y, `pruned` a text per kernel."""
-    stack = levels(program)
-    sizes = {name: tensor["size"] for name, tensor in program["tensors"].items()}
-    port = {name: f"{name} · {sizes[name]} {dtypes.get(name, '')}".rstrip() for name in ("x", "code", "y")}
-    parts = [_port(ENCODER, 18, port["x"]), _port(DECODER, 18, port["y"])]
-    at = {"encoder": 32.0, "decoder": 32.0}
-    top = 32 + GAP
-    for level in stack:
-        middle = top + level.height / 2
-        down = _column(level.encoder, middle)
-        up = _column(level.decoder[::-1], middle)
-        for place, operation in zip(down, level.encoder, strict=True):
-            parts += [_arrow(ENCODER, at["encoder"], place - HEIGHT / 2), _box(ENCODER, place, operation, sizes)]
-            at["encoder"] = place + HEIGHT / 2
-            if "kernel" in operation:
-                parts.append(_use(KERNEL - KERNEL_BOX / 2, middle, ENCODER + BOX / 2, place, "W"))
-        for place, operation in zip(up, level.decoder[::-1], strict=True):
-            parts += [_arrow(DECODER, place - HEIGHT / 2, at["decoder"]), _box(DECODER, place, operation, sizes)]
-            at["decoder"] = place + HEIGHT / 2
-            if "kernel" in operation:
-                parts.append(_use(KERNEL + KERNEL_BOX / 2, middle, DECODER - BOX / 2, place, "Wᵀ"))
-        parts.append(_kernel(middle, level.kernel, pruned.get(level.kernel["name"], "")))
-        top += level.height + GAP
-    code = top + 14
-    parts.append(_elbow(ENCODER, at["encoder"], KERNEL - BOX / 2, code))
-    parts.append(_port(KERNEL, code, port["code"]))
-    parts.append(_elbow_up(KERNEL + BOX / 2, code, DECODER, at["decoder"]))
-    frame = f'class="graph" viewBox="0 0 {WIDTH} {top + 34:g}" role="img" aria-label="{escape(title)}"'
-    return f"<svg {frame}>" + "".join(parts) + "</svg>"
-
-
-def _column(operations: Sequence[Row], middle: float) -> list[float]:
-    """The middles of the boxes from the top, centred at `middle`."""
-    first = middle - STEP * (len(operations) - 1) / 2
-    return [first + STEP * i for i in range(len(operations))]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-
-
-def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}">{escape(text)}</text>'
-
-
-def _port(x: float, y: float, text: str) -> str:
-    rect = f'<rect class="port" x="{x - BOX / 2:g}" y="{y - 14:g}" width="{BOX}" height="28" rx="14"/>'
-    return rect + _text(x, y + 4, text, "strong")
-
-
-def _box(x: float, y: float, operation: Row, sizes: Mapping[str, int]) -> str:
-    kind = "operation tied" if "kernel" in operation else "operation"
-    rect = f'<rect class="{kind}" x="{x - BOX / 2:g}" y="{y - HEIGHT / 2:g}" width="{BOX}" height="{HEIGHT}" rx="5"/>'
-    kind_of = {"Activate": operation.get("function"), "AddBias": "Add bias"}
+def _operation(middle: float, y: float, operation: Row, outputs: int) -> Box:
+    caption = (OPERATIONS[operation["op"]].caption or operation["op"]).format_map(operation)
     activation = operation.get("activation", "linear")
-    name = f"{kind_of.get(operation['op'], operation['op'])}{'' if activation == 'linear' else f', {activation}'}"
-    label = _text(x, y + 4, f"{name} → {sizes[operation['y']]}")
-    return f"<g><title>{escape(operation['y'])}</title>{rect}{label}</g>"
+    text = f"{caption}{'' if activation == 'linear' else f', {activation}'} → {outputs}"
+    kind = "operation tied" if "kernel" in operation else "operation"
+    return Box(kind, middle, y - HEIGHT / 2, [(y + 4, text, "")], operation["y"])
 
 
-def _kernel(y: float, kernel: Row, pruned: str) -> str:
-    x, half = KERNEL, KERNEL_HEIGHT / 2
-    count = kernel["inputs"] * kernel["units"]
-    width = f'width="{KERNEL_BOX}" height="{KERNEL_HEIGHT}"'
-    rect = f'<rect class="kernel" x="{x - KERNEL_BOX / 2:g}" y="{y - half:g}" {width} rx="6"/>'
-    lines = [_short(kernel["name"]), f"{kernel['inputs']} × {kernel['units']}", size(count if kernel["scales"] else 4 * count)]
-    first = y - 7 * len(lines) + 11 - (4 if pruned else 0)
-    shown = [_text(x, first + 14 * i, line, "on" if i else "on strong") for i, line in enumerate(lines)]
-    if pruned:
-        shown.append(_text(x, first + 14 * len(lines), pruned, "on small"))
-    return f"<g><title>{escape(kernel['name'])}</title>{rect}{''.join(shown)}</g>"
+def _kernel(y: float, kernel: Row, pruned: str) -> Box:
+    name, count = kernel["name"], kernel["inputs"] * kernel["units"]
+    stored = size(count if kernel["scales"] else 4 * count)
+    short = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    lines = [(short, "on strong"), (f"{kernel['inputs']} × {kernel['units']}", "on"), (stored, "on")]
+    lines += [(pruned, "on small")] if pruned else []
+    first = y - (14 if pruned else 10)
+    placed = [(first + 14 * i, *line) for i, line in enumerate(lines)]
+    return Box("kernel", KERNEL, y - KERNEL_HEIGHT / 2, placed, name, KERNEL_BOX, KERNEL_HEIGHT, 6)
 
 
-def _use(x: float, y: float, to_x: float, to_y: float, label: str) -> str:
-    """From the kernel to an operation that uses it."""
-    bend = (x + to_x) / 2
-    side = 1 if to_x > x else -1
-    line = f'<path class="use" d="M{x:g} {y:g} H{bend:g} V{to_y:g} H{to_x - 6 * side:g}"/>'
-    head = f'<path class="head" d="M{to_x:g} {to_y:g} l{-8 * side} -4.5 v9 z"/>'
-    return line + head + _text(bend, min(y, to_y) - 6, label, "label")
-
-
-def _arrow(x: float, start: float, end: float) -> str:
-    direction = 1 if end > start else -1
-    line = f'<path class="flow" d="M{x:g} {start:g} V{end - 6 * direction:g}"/>'
-    return line + f'<path class="tip" d="M{x:g} {end:g} l-4.5 {-8 * direction} h9 z"/>'
-
-
-def _elbow(x: float, y: float, to_x: float, to_y: float) -> str:
-    line = f'<path class="flow" d="M{x:g} {y:g} V{to_y:g} H{to_x - 6:g}"/>'
-    return line + f'<path class="tip" d="M{to_x:g} {to_y:g} l-8 -4.5 v9 z"/>'
-
-
-def _elbow_up(x: float, y: float, to_x: float, to_y: float) -> str:
-    line = f'<path class="flow" d="M{x:g} {y:g} H{to_x:g} V{to_y + 6:g}"/>'
-    return line + f'<path class="tip" d="M{to_x:g} {to_y:g} l-4.5 8 h9 z"/>'
+def _arrow(kind: str, start: str, x: float, y: float, *, across: int = 0, down: int = 0) -> Arrow:
+    """From the path `start` to (x, y), its last part `across` or `down` by 1 or −1."""
+    if across:
+        return Arrow(kind, f"{start} H{x - 6 * across}", f"M{x} {y} l{-8 * across} -4.5 v9 z")
+    return Arrow(kind, f"{start} V{y - 6 * down}", f"M{x} {y} l-4.5 {-8 * down} h9 z")

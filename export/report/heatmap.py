@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+from tiedae.pages import fraction, fragment, number
 
 from ..results import Kind, LayerError, Lost, Parity, Precision
 from ..targets import TARGETS, label_of
-from .figures import escape, number, region, share
 
 LEVELS = 5
 """Shades beyond that of equality."""
@@ -39,8 +42,32 @@ class Cell:
     problem: bool = False
 
 
-def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> str:
-    """`metrics["parity"]` of single layers, a map for each kind of comparison and reference; '' where there are none.
+@dataclass(frozen=True)
+class HeatMap:
+    """A table of shaded cells, by (layer, column)."""
+
+    title: str
+    layers: Sequence[str]
+    columns: Sequence[Column]
+    cells: Mapping[tuple[str, Column], Cell]
+
+    @classmethod
+    def of(cls, title: str, found: Sequence[tuple[str, Column, Cell]], order: Sequence[str]) -> HeatMap:
+        """Of several comparisons in one place the worst is drawn."""
+        cells: dict[tuple[str, Column], Cell] = {}
+        for layer, column, cell in found:
+            known = cells.get((layer, column), cell)
+            cells[layer, column] = max(known, cell, key=lambda each: (each.problem, each.level))
+        layers = dict.fromkeys(layer for layer, _, _ in found)
+        ordered = sorted(layers, key=lambda name: order.index(name) if name in order else len(order))
+        return cls(title, ordered, list(dict.fromkeys(column for _, column, _ in found)), cells)
+
+    def row(self, layer: str) -> list[Cell | None]:
+        return [self.cells.get((layer, column)) for column in self.columns]
+
+
+def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> Markup:
+    """`metrics["parity"]` of single layers, a map for each kind of comparison and reference; empty where there are none.
 
     `order` names the tensors of the program from `x` to `y`; other layers follow in the order of their rows.
     """
@@ -49,28 +76,23 @@ def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> str:
         if row.kind in MAPS:
             title = MAPS[row.kind].format(row.precision.label, row.reference)
             maps.setdefault(title, []).append((row.tensor, _column(row), parity_cell(row)))
-    return "\n".join(_map(title, cells, order) for title, cells in maps.items())
+    return _drawn(maps, order)
 
 
-def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> str:
-    """`metrics["errors"]` per layer: what quantization and conversion cost, as signal-to-noise ratios; '' without rows."""
+def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> Markup:
+    """`metrics["errors"]` per layer: what quantization and conversion cost, as signal-to-noise ratios; empty without rows."""
     maps: dict[str, list[tuple[str, Column, Cell]]] = {}
     for row in errors:
         if row.error is not Lost.TOTAL:
             column = (row.error, _of_layout(row.layout)) if row.error is Lost.QUANTIZATION else _column(row)
             maps.setdefault(ERROR_TITLES[row.precision], []).append((row.layer, column, error_cell(row)))
-    return "\n".join(_map(title, cells, order) for title, cells in maps.items())
+    return _drawn(maps, order)
 
 
-def _map(title: str, found: Sequence[tuple[str, Column, Cell]], order: Sequence[str]) -> str:
-    """Of several comparisons in one place the worst is drawn."""
-    cells: dict[tuple[str, Column], Cell] = {}
-    for layer, column, cell in found:
-        known = cells.get((layer, column), cell)
-        cells[layer, column] = max(known, cell, key=lambda each: (each.problem, each.level))
-    layers = list(dict.fromkeys(layer for layer, _, _ in found))
-    layers.sort(key=lambda name: order.index(name) if name in order else len(order))
-    return heat_map(title, layers, list(dict.fromkeys(column for _, column, _ in found)), cells)
+def _drawn(maps: Mapping[str, Sequence[tuple[str, Column, Cell]]], order: Sequence[str]) -> Markup:
+    """Maps by their title, layers in their `order`."""
+    drawn = [HeatMap.of(title, found, order) for title, found in maps.items()]
+    return fragment(Path(__file__).with_suffix(".html.j2"), maps=drawn)
 
 
 def _column(row: Parity | LayerError) -> Column:
@@ -94,7 +116,7 @@ def parity_cell(row: Parity) -> Cell:
             return Cell(0, "equal")
         power = math.log10(row.differing / row.count)
         level = min(max(math.ceil(power) + 5, 1) + (row.max_lsb > 1), LEVELS)
-        return Cell(level, share(row.differing, row.count), (f"≤ {row.max_lsb} LSB", *ratio))
+        return Cell(level, fraction(row.differing, row.count), (f"≤ {row.max_lsb} LSB", *ratio))
     if not row.max_abs:
         return Cell(0, "equal")
     relative = row.max_abs / (row.full_scale or 1.0)
@@ -111,28 +133,3 @@ def error_cell(row: LayerError) -> Cell:
 
 def _shade(decibels: float) -> int:
     return 1 + sum(decibels < bound for bound in SHADES)
-
-
-def heat_map(
-    title: str,
-    layers: Sequence[str],
-    columns: Sequence[Column],
-    cells: Mapping[tuple[str, Column], Cell],
-) -> str:
-    """A table of shaded cells, by (layer, column); a column is a name and a note below it."""
-    heads = "".join(f'<th scope="col">{escape(name)}<small>{escape(note)}</small></th>' for name, note in columns)
-    rows = []
-    for layer in layers:
-        drawn = "".join(_drawn(cells.get((layer, column))) for column in columns)
-        rows.append(f'<tr><th scope="row">{escape(layer)}</th>{drawn}</tr>')
-    table = f'<table class="heat"><thead><tr><td></td>{heads}</tr></thead><tbody>\n' + "\n".join(rows) + "\n</tbody></table>"
-    return f"<h3>{escape(title)}</h3>\n{region(table, title)}"
-
-
-def _drawn(cell: Cell | None) -> str:
-    if cell is None:
-        return '<td class="soft">—</td>'
-    if cell.problem:
-        return f'<td class="heat{LEVELS} failed" title="{escape(cell.notes[0])}">✗ not comparable</td>'
-    notes = f"<small>{escape(', '.join(cell.notes))}</small>" if cell.notes else ""
-    return f'<td class="heat{cell.level}">{escape(cell.shown)}{notes}</td>'

@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tiedae.pages import fraction, fragment, number
 
 from ..operations.interleave import interleaved
-from .figures import escape, number, share
 from .key_figures import Row
 from .pictures import STEPS, diverging, indexed
 from .samples import is_picture
@@ -23,11 +24,13 @@ FILTERS, FILTER_SIDE, COLUMNS = 128, 56, 16
 SIDES = (512, 384, 256, 128, 64, 32)
 """Sides that a matrix is shrunk to, each on its own, until it fits."""
 SATURATION = 0.99
-"""The share of kept weights whose magnitude the palette distinguishes; the largest ones saturate."""
+"""The fraction of kept weights whose magnitude the palette distinguishes; the largest ones saturate."""
 PRUNED = (58, 63, 71)
 PALETTE = np.concatenate([diverging(np.linspace(-1, 1, STEPS)), np.array([PRUNED, (255, 255, 255)], np.uint8)])
 PRUNED_INDEX, GAP_INDEX = STEPS, STEPS + 1
 """Dark gray for pruned weights; transparent between filters."""
+Picture = tuple[str, Sequence[int], str]
+"""A data URI, its rows and columns of dots, and what it shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +47,17 @@ class Kernel:
         kept = np.abs(self.weights[self.mask])
         return float(np.quantile(kept, SATURATION)) if kept.any() else 1.0
 
+    @property
+    def facts(self) -> str:
+        inputs, units = self.mask.shape
+        pruned = fraction(self.mask.size - int(np.count_nonzero(self.mask)), self.mask.size)
+        return f"{inputs} × {units}, {pruned} pruned, full colour at ±{number(self.limit)}"
+
 
 def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
     """The section of the report: a picture per kernel of `manifest["kernels"]`, within a budget of bytes."""
     shape, ways = manifest["data"]["shape"], manifest.get("model", {}).get("interleave", 1)
-    figures = []
+    drawn = []
     budget = KERNEL_BYTES // max(1, len(manifest["kernels"]))
     for i, stated in enumerate(manifest["kernels"]):
         scale = np.array(stated["scale"], np.float32)
@@ -56,15 +65,15 @@ def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapp
         if i == 0:
             kernel = Kernel(kernel.name, *(_by_input(each, ways) for each in (kernel.weights, kernel.mask)))
         filters = i == 0 and is_picture(shape) and math.prod(shape) == len(kernel.weights)
-        figures.append(_filters(kernel, shape, budget) if filters else _matrix(kernel, budget))
-    swatches = "".join(f'<i style="background: rgb({r}, {g}, {b})"></i>' for r, g, b in PALETTE[:STEPS].tolist())
-    pruned = '<i style="background: rgb({}, {}, {})"></i>'.format(*PRUNED)
-    key = f'<p class="key">negative {swatches} positive <span>{pruned} pruned</span></p>'
-    intro = (
-        "The integers of the int8 files times their scale: the one copy that encoder and decoder share. White is zero, "
-        f"full colour the magnitude that {SATURATION:.0%} of the kept weights stay below."
+        picture = _filters(kernel, shape, budget) if filters else _matrix(kernel, budget)
+        drawn.append(("filters" if filters else "matrix", kernel, *picture))
+    return fragment(
+        Path(__file__).with_suffix(".html.j2"),
+        pictures=drawn,
+        palette=PALETTE[:STEPS].tolist(),
+        pruned=PRUNED,
+        saturation=f"{SATURATION:.0%}",
     )
-    return f'<p>{intro}</p>\n{key}\n<div class="kernels">\n' + "\n".join(figures) + "\n</div>"
 
 
 def _by_input(rows: np.ndarray, ways: int) -> np.ndarray:
@@ -72,16 +81,7 @@ def _by_input(rows: np.ndarray, ways: int) -> np.ndarray:
     return interleaved(rows.T, len(rows) // ways).T
 
 
-def _figure(kernel: Kernel, source: str, kind: str, text: str, size: Sequence[int]) -> str:
-    inputs, units = kernel.weights.shape
-    pruned = kernel.mask.size - int(np.count_nonzero(kernel.mask))
-    facts = f"{inputs} × {units}, {share(pruned, kernel.mask.size)} pruned, full colour at ±{number(kernel.limit)}; {text}"
-    name = escape(kernel.name)
-    image = f'<img src="{source}" width="{size[1]}" height="{size[0]}" alt="weights of {name}, {escape(facts)}">'
-    return f'<figure class="{kind}">{image}<figcaption><b>{name}</b> {escape(facts)}</figcaption></figure>'
-
-
-def _filters(kernel: Kernel, shape: Sequence[int], budget: int) -> str:
+def _filters(kernel: Kernel, shape: Sequence[int], budget: int) -> Picture:
     """The units with the largest norms, each as a picture of the inputs; channels stand beside each other."""
     order = np.argsort(-np.square(kernel.weights, dtype=np.float64).sum(axis=0), kind="stable")
     height, width, channels = (*shape, 1)[:3]
@@ -106,10 +106,10 @@ def _filters(kernel: Kernel, shape: Sequence[int], budget: int) -> str:
             break
         count //= 2
     which = f"the {count} of {len(order)} units with the largest norms" if count < len(order) else f"all {count} units"
-    return _figure(kernel, source, "filters", f"{which}, each drawn over the inputs", grid.shape)
+    return source, grid.shape, f"{which}, each drawn over the inputs"
 
 
-def _matrix(kernel: Kernel, budget: int) -> str:
+def _matrix(kernel: Kernel, budget: int) -> Picture:
     size: tuple[int, ...] = kernel.weights.shape
     source = ""
     for side in SIDES:
@@ -119,7 +119,7 @@ def _matrix(kernel: Kernel, budget: int) -> str:
             break
     whole = size == kernel.weights.shape
     text = "inputs downwards, units across" + ("" if whole else "; a dot is the mean of the kept weights under it")
-    return _figure(kernel, source, "matrix", text, size)
+    return source, size, text
 
 
 def _indices(weights: np.ndarray, mask: np.ndarray, size: Sequence[int], limit: float) -> np.ndarray:

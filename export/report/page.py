@@ -125,7 +125,7 @@ def graph(report: Report) -> Values:
             drawing = draw_program(program, {port["name"]: port["dtype"] for port in ports}, pruned, title)
             shown = "reconstruct" if "reconstruct" in signatures else next(iter(signatures))
             operations = [f"{count} × {kind}" for kind, count in signatures[shown].get("operations", {}).items()]
-            drawn.append((Markup(drawing), file, f"{shown}: {', '.join(operations)}"))
+            drawn.append((drawing, file, f"{shown}: {', '.join(operations)}"))
     return {"drawn": drawn} if drawn else None
 
 
@@ -314,18 +314,18 @@ def keras_text(metrics: Metrics) -> str:
 
 
 def reconstructions(report: Report) -> Markup:
-    return Markup(render_samples(report.manifest, report.golden, data=report.data, keras=keras_text(report.metrics)))
+    return render_samples(report.manifest, report.golden, data=report.data, keras=keras_text(report.metrics))
 
 
 SECTIONS: Mapping[str, Callable[[Report], Markup]] = {
     "Graph": _section(graph),
     "Reconstructions": reconstructions,
     "Error per stage": _section(error_per_stage),
-    "Columns": lambda report: Markup(render_columns(report.metrics)),
+    "Columns": lambda report: render_columns(report.metrics),
     "Sizes": _section(sizes),
-    "Speed": lambda report: Markup(render_speed(report.metrics.bench)),
+    "Speed": lambda report: render_speed(report.metrics.bench),
     "Training": _section(training),
-    "Kernels": lambda report: Markup(render_kernels(report.manifest, report.kernels, report.masks)),
+    "Kernels": lambda report: render_kernels(report.manifest, report.kernels, report.masks),
     "Parity": _section(parity),
     "Storage": _section(storage),
     "Checks": _section(checks),

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from tiedae.pages import Bar, BarChart, Plot, fragment, number
 
 from ...compress.affine import Quantization
 from ...compress.data import Scaling
-from .charts import legend, plot
-from .columns import render_column_errors
-from .figures import escape, number, region
+from ..parity.fidelity import column_names
 from .key_figures import Row
 from .pictures import diverging, pictures
 
 WORST, SPREAD = 8, 16
 """How many samples are shown: those with the largest errors, and some from the best to those."""
 PICTURE_BYTES = 600_000
-ROW = 8
-"""Samples beside each other."""
+DIFFERENCE = "int8 − input"
+SHOWN = 16
+"""How many columns of a table are drawn, the worst first; the others are folded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,10 @@ class Samples:
     shape: tuple[int, ...]
     dtype: str
 
+    def plot(self, i: int) -> Plot:
+        """The reconstructions over the input."""
+        return Plot({kind: values[i] for kind, values in self.values.items()}, f"sample {i}: input and outputs")
+
 
 def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row, keras: str) -> str:
     """The section of the report: pictures, curves of records, or the columns of a table; `keras` names the model that y.f32
@@ -43,10 +48,7 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
     x = golden["x"].reshape(len(golden["x"]), -1)
     stated = manifest["tensors"]["y"]
     quantization = Quantization(stated["scale"], stated["zero_point"])
-    outputs = {
-        "keras": golden["y.f32"],
-        "ours": quantization.dequantize(quantization.from_port(golden["y"])),
-    }
+    outputs = {"keras": golden["y.f32"], "ours": quantization.dequantize(quantization.from_port(golden["y"]))}
     wanted = scaling.apply(x).astype(np.float64)
     samples = Samples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},
@@ -56,18 +58,18 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
         manifest["data"]["dtype"],
     )
     order = np.argsort(np.negative(samples.errors["ours"]), kind="stable")
-    worst, rest = order[:WORST], order[WORST:][::-1]
-    spread = rest[np.unique(np.linspace(0, len(rest) - 1, SPREAD).round().astype(int))] if len(rest) else rest
-    groups = {f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread}
-    if data_kind(data, manifest) == "table":
-        drawn = render_column_errors(samples.values, samples.errors, data.get("columns"), worst.tolist(), samples.labels)
-    else:
-        drawn = (_as_pictures if is_picture(samples.shape) else _as_plots)(groups, samples)
-    intro = (
-        f"{len(x)} test samples (golden/x.npy): what went in, what the model {escape(keras)} makes of it, and what the int8 "
-        "program makes of it. Errors are squared and summed over a sample, in model units."
+    worst, rest = order[:WORST].tolist(), order[WORST:][::-1]
+    spread = rest[np.unique(np.linspace(0, len(rest) - 1, SPREAD).round().astype(int))].tolist() if len(rest) else []
+    table = data_kind(data, manifest) == "table"
+    return fragment(
+        Path(__file__).with_suffix(".html.j2"),
+        count=len(x),
+        samples=samples,
+        groups={f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread},
+        rows=[*samples.labels.values(), DIFFERENCE],
+        columns=_columns(samples, data.get("columns"), worst) if table else None,
+        pictures=_pictures(samples, [*worst, *spread]) if is_picture(samples.shape) and not table else None,
     )
-    return f"<p>{intro}</p>\n{drawn}"
 
 
 def data_kind(data: Row, manifest: Row) -> str | None:
@@ -83,48 +85,48 @@ def is_picture(shape: Sequence[int]) -> bool:
     return (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))) and min(shape[:2]) >= 4
 
 
-def _as_pictures(groups: Mapping[str, np.ndarray], samples: Samples) -> str:
-    """Pictures of the samples in each group (title: indices), byte data black to white at 0…255."""
+def _pictures(samples: Samples, indices: Iterable[int]) -> dict[tuple[int, str], str]:
+    """Data URIs by sample and row, byte data black to white at 0…255."""
     shape = samples.shape[:2] if samples.shape[2:] == (1,) else samples.shape
     given = samples.values["input"]
     low, high = (0.0, 255.0) if samples.dtype == "uint8" else (given.min(), given.max())
-    span = (high - low) or 1.0
-    rows = [*samples.labels.values(), "int8 − input"]
-    images = []
-    for i in np.concatenate(list(groups.values())):
-        levels = [((values[i] - low) / span).reshape(shape) for values in samples.values.values()]
-        images += [np.rint(255 * np.clip(level, 0, 1)).astype(np.uint8) for level in levels]
-        difference = levels[-1] - levels[0]
-        images.append(diverging(2 * (difference.mean(axis=2) if difference.ndim == 3 else difference)))
-    sources = iter(pictures(images, PICTURE_BYTES))
-    first = "".join(f"<i>{escape(row)}</i>" for row in rows) + "<figcaption>error, int8<br>Keras</figcaption>"
-    parts = []
-    for title, indices in groups.items():
-        strips = []
-        for start in range(0, len(indices), ROW):
-            cells = [f"<figure>{first}</figure>"]
-            for i in indices[start : start + ROW]:
-                shown = "".join(f'<img src="{next(sources)}" alt="sample {i}, {escape(row)}">' for row in rows)
-                caption = f"{number(samples.errors['ours'][i])}<br>{number(samples.errors['keras'][i])}"
-                cells.append(f"<figure>{shown}<figcaption>{caption}</figcaption></figure>")
-            strips.append(f'<div class="samples" style="--ratio: {shape[1]} / {shape[0]}">\n' + "\n".join(cells) + "\n</div>")
-        drawn = "\n".join(region(strip, f"{title}, strip {n} of {len(strips)}") for n, strip in enumerate(strips, 1))
-        parts.append(f"<h3>{escape(title)}</h3>\n{drawn}" if strips else "")
-    note = "The last row is the difference: blue too bright, orange too dark, white equal; full colour at half the range."
-    return "\n".join(parts) + f'\n<p class="soft">{note}</p>'
+    images: dict[tuple[int, str], np.ndarray] = {}
+    for i in indices:
+        levels = {k: ((values[i] - low) / ((high - low) or 1.0)).reshape(shape) for k, values in samples.values.items()}
+        images |= {(i, samples.labels[k]): np.rint(255 * np.clip(at, 0, 1)).astype(np.uint8) for k, at in levels.items()}
+        difference = levels["ours"] - levels["input"]
+        images[i, DIFFERENCE] = diverging(2 * (difference.mean(axis=2) if difference.ndim == 3 else difference))
+    return dict(zip(images, pictures(list(images.values()), PICTURE_BYTES), strict=True))
 
 
-def _as_plots(groups: Mapping[str, np.ndarray], samples: Samples) -> str:
-    """Curves of the samples in each group, the reconstructions over the input."""
-    parts = [legend(list(samples.labels.items()))]
-    for title, indices in groups.items():
-        cells = []
-        for i in indices:
-            drawn = plot({kind: values[i] for kind, values in samples.values.items()}, label=f"sample {i}: input and outputs")
-            error = f"error {number(samples.errors['ours'][i])}, Keras {number(samples.errors['keras'][i])}"
-            given = samples.values["input"][i]
-            bounds = f"input from {number(given.min())} to {number(given.max())}"
-            cells.append(f"<figure>{drawn}<figcaption>{error}<br>{bounds}</figcaption></figure>")
-        if cells:
-            parts.append(f'<h3>{escape(title)}</h3>\n<div class="plots">\n' + "\n".join(cells) + "\n</div>")
-    return "\n".join(parts)
+def _columns(samples: Samples, names: Sequence[str] | None, worst: Sequence[int]) -> dict[str, object]:
+    """Each column's error in its own unit, as columns need not have anything in common; and where the worst samples are off.
+
+    A column without a name is called by its place, from 0.
+    """
+    given, ours, errors = samples.values["input"], samples.values["ours"], samples.errors
+    keras = samples.labels["keras"]
+    called = column_names(names, given.shape[1])
+    rmse = {kind: np.sqrt(np.square(samples.values[kind] - given).mean(axis=0)) for kind in ("keras", "ours")}
+    spread = given.std(axis=0)
+    relative = np.divide(rmse["ours"], spread, out=np.zeros_like(spread), where=spread > 0)
+    bars = [
+        Bar(
+            called[i],
+            relative[i],
+            f"{100 * relative[i]:.3g} %" if spread[i] > 0 else "never changes",
+            "ours",
+            f"error {number(rmse['ours'][i])}, {keras} {number(rmse['keras'][i])}; values from {number(given[:, i].min())} to "
+            f"{number(given[:, i].max())}",
+        )
+        for i in np.lexsort((-rmse["ours"], -relative))
+    ]
+    off = np.abs(ours - given)
+    furthest = np.divide(off, spread, out=off.copy(), where=spread > 0).argmax(axis=1)
+    rows = []
+    for i in worst:
+        at = furthest[i]
+        pair = f"{number(given[i, at])} → {number(ours[i, at])}"
+        rows.append((i, number(errors["ours"][i]), number(errors["keras"][i]), called[at], pair))
+    header = ("sample", f"error, {samples.labels['ours']}", f"error, {keras}", "column furthest off", "input → output")
+    return {"first": BarChart(bars[:SHOWN]), "more": BarChart(bars[SHOWN:]), "header": header, "worst": rows}

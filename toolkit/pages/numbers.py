@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,25 +26,25 @@ def size(count: int) -> str:
     return f"{count:,} B"
 
 
-def human_size(count: float) -> str:
+def three_digits(value: float) -> str:
+    """Three significant digits, never an exponent from 0.001 on: 0.953, 15.2, 486, 12,345."""
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
+
+
+def human_size(count: float, write: Callable[[float], str] = three_digits) -> str:
     """Bytes in the decimal unit that people use: 549 kB, 2.17 MB."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= 0.9995 * factor:
-            return f"{three_digits(count / factor)} {unit}"
-    return f"{count:g} B"
+    return _in_unit(count, (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1)), write)
 
 
 def duration(microseconds: float) -> str:
     """A time in the unit that people use: 15.2 µs, 1.25 ms, 2.62 s."""
-    for unit, factor in (("s", 1e6), ("ms", 1e3)):
-        if microseconds >= 0.9995 * factor:
-            return f"{three_digits(microseconds / factor)} {unit}"
-    return f"{three_digits(microseconds)} µs"
+    return _in_unit(microseconds, (("s", 1e6), ("ms", 1e3), ("µs", 1)), three_digits)
 
 
-def three_digits(value: float) -> str:
-    """Three significant digits, never an exponent from 0.001 on: 0.953, 15.2, 486, 12,345."""
-    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
+def _in_unit(value: float, units: Sequence[tuple[str, float]], write: Callable[[float], str]) -> str:
+    """The value in the largest unit in which it is 1 or more with three digits, else in the smallest."""
+    unit, factor = next((each for each in units if value >= 0.9995 * each[1]), units[-1])
+    return f"{write(value / factor)} {unit}"
 
 
 def fraction(part: int, whole: int) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tiedae.pages import Axis, Frame, linear_ticks, log_ticks, number, size
+from tiedae.pages import Axis, Frame, human_size, linear_ticks, log_ticks, number, size
 from tiedae.pages import render as render_template
 
 from .front import COUNTED, HEADER, cells, point_text
@@ -34,16 +35,6 @@ class Dot:
     label: str
 
 
-@dataclass(frozen=True)
-class Plot:
-    """Lines (CSS class, x1, y1, x2, y2) and dots, bytes across and errors up; `beyond` trials have an error above the axis."""
-
-    frame: Frame
-    lines: Sequence[tuple[str, float, float, float, float]]
-    dots: Sequence[Dot]
-    beyond: int
-
-
 def render(front: Mapping[str, Any], title: str) -> str:
     """A self-contained page of a front as `front.describe` gives it."""
     measured = [row for row in front["trials"] if row["error"] is not None]
@@ -64,8 +55,11 @@ def render(front: Mapping[str, Any], title: str) -> str:
     )
 
 
-def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> Plot:
-    """Error against bytes, bytes logarithmic; the front as steps, the limits as dashed lines."""
+def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> dict[str, object]:
+    """Error against bytes, bytes logarithmic; the front as steps, the limits as dashed lines.
+
+    Lines are CSS class, x1, y1, x2, y2 in bytes and errors; `beyond` trials have an error above the axis.
+    """
     key, best, limits, reference = COUNTED[front["size"]], front["front"], front["limits"], front["reference"]["error"]
     highest = max(HIGHEST * min(*(row["error"] for row in measured), reference), reference)
     allowed = None if limits["error_increase"] is None else reference * (1 + limits["error_increase"])
@@ -73,7 +67,9 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> Plot:
     errors += [allowed] if allowed is not None and allowed <= highest else []
     sizes = [row[key] for row in measured] + ([limits["bytes"]] if limits["bytes"] else [])
     across, up = _size_ticks(min(sizes), max(sizes)), linear_ticks(min(errors), max(errors))
-    x = Axis(AXES[front["size"]], across[0], across[-1], across, logarithmic=True, write=_kilo)
+    x = Axis(
+        AXES[front["size"]], across[0], across[-1], across, logarithmic=True, write=partial(human_size, write="{:g}".format)
+    )
     y = Axis("squared error per validation sample, in model units", up[0], up[-1], up)
 
     lines = [("separator", limits["bytes"], y.high, limits["bytes"], y.low)] if limits["bytes"] else []
@@ -90,7 +86,7 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> Plot:
         for row in sorted(measured, key=lambda row: row["trial"] in names)
     ]
     frame = Frame(x, y, HEIGHT, "Error of validation samples against bytes of every trial")
-    return Plot(frame, lines, dots, sum(row["error"] > y.high for row in measured))
+    return {"frame": frame, "lines": lines, "dots": dots, "beyond": sum(row["error"] > y.high for row in measured)}
 
 
 def _dot(row: Row, key: str, name: str, chosen: str | None) -> Dot:
@@ -105,11 +101,3 @@ def _size_ticks(low: float, high: float) -> list[float]:
     """Round numbers of bytes around [low, high]; evenly spaced ones where they are not many."""
     even = linear_ticks(low, high)
     return even if even[0] > 0 else log_ticks(low, high)
-
-
-def _kilo(count: float) -> str:
-    """Bytes of a tick: never rounded, so that neighbours differ."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:g} {unit}"
-    return f"{count:g} B"

@@ -1,0 +1,64 @@
+"""Templates of pages: nothing unescaped, nothing that nobody gave, nothing loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+from tiedae.pages import Axis, Bar, BarChart, Cell, Frame, Line, LineChart, render
+
+ODD = "<b>\"&'"
+SHOWN = "&lt;b&gt;&#34;&amp;&#39;"
+PAGE = """{% extends "base.html.j2" %}
+{% from "macros.html.j2" import details, table %}
+{% from "charts.html.j2" import bar_chart, frame, legend, line_chart %}
+{% block main %}MAIN{% endblock %}
+{% block footer %}{{ odd }}{% endblock %}
+"""
+
+
+def page(folder: Path, main: str, **values: object) -> str:
+    template = folder / "page.html.j2"
+    template.write_text(PAGE.replace("MAIN", main), encoding="utf-8")
+    return render(template, title=ODD, odd=ODD, **values)
+
+
+@pytest.mark.parametrize(
+    ("main", "values", "texts"),
+    [
+        ("{{ odd }}", {}, 1),
+        ("{{ table([odd, 'b'], [[odd, cell]]) }}", {"cell": Cell(ODD, ODD, "failed")}, 5),
+        ("{% call details(odd) %}{{ odd }}{% endcall %}", {}, 2),
+        ("{{ bar_chart(chart) }}", {"chart": BarChart([Bar(ODD, 1, ODD, "ours", ODD, ODD)])}, 4),
+        ("{{ line_chart(chart) }}", {"chart": LineChart([Line("ours", [1, 2], [1, 2])], ODD, ODD, "y")}, 2),
+        ("{{ legend([(odd, odd)]) }}", {}, 2),
+        (
+            "{% call frame(chart) %}{{ odd }}{% endcall %}",
+            {"chart": Frame(*[Axis(ODD, 0, 1, [0, 1], write=lambda _: ODD)] * 2, 10, ODD)},
+            8,
+        ),
+    ],
+)
+def test_every_text_is_escaped_and_nothing_is_loaded(tmp_path, main: str, values: dict, texts: int) -> None:
+    html = page(tmp_path, main, **values)
+    assert "<b>" not in html and html.count(SHOWN) == 2 + texts
+    (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', html)
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert not re.search(r"https?:|@import|url\(|<script|<link", html)
+
+
+def test_a_name_that_nobody_gave_is_an_error(tmp_path) -> None:
+    with pytest.raises(UndefinedError, match="'forgotten' is undefined"):
+        page(tmp_path, "{{ forgotten }}")
+
+
+def test_verdicts_and_numeric_columns(tmp_path) -> None:
+    html = page(tmp_path, "{{ table(['', 'n'], [[true, 1], [false, 2]], numeric=[1]) }}")
+    assert re.findall(r"<td.*?</td>", html) == [
+        '<td><span class="ok">✓ ok</span></td>',
+        "<td class=n>1</td>",
+        '<td><span class="failed">✗ failed</span></td>',
+        "<td class=n>2</td>",
+    ]
