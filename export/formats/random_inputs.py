@@ -12,9 +12,8 @@ import numpy as np
 
 from ...compress.errors import FormatError
 from .contents import Contents, Port
-from .tflite_graph import Graph, Type, scales_of, shape_of, zero_points_of
-from .tflite_objects import unpack_model
-from .tflite_schema import Op
+from .tflite_graph import Graph, scales_of, shape_of, zero_points_of
+from .tflite_schema import Op, Type, unpack_model
 
 BATCHES = (1, 3)
 """What free dimensions become, one run each."""

@@ -20,6 +20,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ...compress.errors import FormatError
 from .contents import Constant, Contents, Port, Signature, printable
 from .flatbuffer import Flatbuffer, Table
+from .tflite_schema import OPERATORS
 
 T = TypeVar("T")
 MAPPED = 1 << 26
@@ -28,12 +29,7 @@ MAX_AXES = 32
 """Axes of a tensor; more are a damaged shape."""
 
 
-def _names(enum: type) -> Mapping[int, str]:
-    return {value: name for name, value in vars(enum).items() if isinstance(value, int)}
-
-
-_OPERATORS = _names(schema.BuiltinOperator)
-_TYPES = _names(schema.TensorType)
+_TYPES: Mapping[int, str] = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 _DTYPES: Mapping[str, np.dtype] = {
     name: np.dtype(dtype)
     for name, dtype in {
@@ -131,7 +127,7 @@ class _Model:
 
 def _operator(code: Table) -> str:
     number = max(code.integer(0, "b"), code.integer(3))
-    return code.text(1) if number == schema.BuiltinOperator.CUSTOM else _OPERATORS.get(number, f"operator {number}")
+    return code.text(1) if number == schema.BuiltinOperator.CUSTOM else OPERATORS.get(number, f"operator {number}")
 
 
 def _buffer(file: Flatbuffer, table: Table) -> np.ndarray:

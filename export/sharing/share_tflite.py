@@ -19,7 +19,6 @@ import numpy as np
 from ..formats.copies import Copy, copies
 from ..formats.tflite_graph import (
     Graph,
-    Type,
     Use,
     has_scales,
     name_of,
@@ -29,8 +28,8 @@ from ..formats.tflite_graph import (
     swap_axes,
     zero_points_of,
 )
-from ..formats.tflite_objects import pack_model, unpack_model
 from ..formats.tflite_reader import read_tflite
+from ..formats.tflite_schema import Type, pack_model, unpack_model
 from .merging import Kept, Merged, Shared
 from .tflite_rewrite import Plan, View, plan_use
 

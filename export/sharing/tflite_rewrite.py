@@ -22,17 +22,15 @@ from ai_edge_litert import schema_py_generated as schema
 from ...compress.affine import quantize
 from ..formats.tflite_graph import (
     Graph,
-    Type,
     Use,
     has_scales,
     is_int8,
-    quantization,
     scales_of,
     shape_of,
     swap_axes,
     zero_points_of,
 )
-from ..formats.tflite_schema import Op, int32
+from ..formats.tflite_schema import Op, Type, int32, quantization
 
 Activation = schema.ActivationFunctionType
 INFINITY = float("inf")
@@ -134,7 +132,7 @@ def _take_scales(weights: Any, view: View) -> None:
     """The other's scales for weights that multiply floats, as many as there were: XNNPACK wants one per unit of these."""
     if view.scales is not None:
         scales = np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
-        weights.quantization = quantization(scales.tolist(), [0] * scales.size)
+        weights.quantization = quantization(scales)
 
 
 def _unfit(use: Use) -> str:
@@ -161,14 +159,12 @@ def _unfit_for_product(use: Use) -> str:
 
 def _product(graph: Graph, x: int, weights: int, y: int) -> Any:
     version = 2 if graph.tensor(weights).type == Type.INT8 else 1
-    kind = schema.BuiltinOptions.BatchMatMulOptions
-    return graph.operator(Op.BATCH_MATMUL, version, [x, weights], y, schema.BatchMatMulOptionsT(), kind)
+    return graph.operator(Op.BATCH_MATMUL, version, [x, weights], y)
 
 
 def _add(graph: Graph, x: int, bias: int, y: int, activation: int) -> Any:
     version = 2 if graph.tensor(y).type == Type.INT8 else 1
-    options = schema.AddOptionsT(fusedActivationFunction=activation)
-    return graph.operator(Op.ADD, version, [x, bias], y, options, schema.BuiltinOptions.AddOptions)
+    return graph.operator(Op.ADD, version, [x, bias], y, activation)
 
 
 def _to_product(use: Use, bias: int) -> None:
@@ -195,7 +191,7 @@ def _to_int8_product(use: Use, view: View, bias: int, scales: np.ndarray) -> Non
     if np.unique(scales).size > 1:
         before, x = _scaled_input(graph, x, scales)
     weights_scale = float(scales.max())
-    graph.tensor(weights).quantization = quantization([weights_scale], [0])
+    graph.tensor(weights).quantization = quantization([weights_scale])
     if _saturates(use, bias):
         graph.replace(operator, [*before, _product(graph, x, weights, y)])
         return
@@ -230,8 +226,7 @@ def _scaled_input(graph: Graph, x: int, scales: np.ndarray) -> tuple[list[Any], 
     stored = np.clip(np.rint(255 * factors) - 128, -128, 127).astype(np.int8)
     constant = graph.add_constant((tensor.name or b"") + b".factors", stored, quantization([1 / 255], [-128]))
     scaled = graph.add_like(x, b".scaled", float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0]))
-    options = schema.MulOptionsT()
-    return [graph.operator(Op.MUL, 2, [x, constant], scaled, options, schema.BuiltinOptions.MulOptions)], scaled
+    return [graph.operator(Op.MUL, 2, [x, constant], scaled)], scaled
 
 
 def _real_bias(graph: Graph, bias: int, units: int) -> np.ndarray:
@@ -265,12 +260,12 @@ def _rescale_bias(use: Use, view: View) -> None:
     if view.scales is None:
         return
     x, weights = (graph.tensor(int(index)) for index in operator.inputs[:2])
-    weights.quantization = quantization(view.scales.tolist(), [0] * view.scales.size)
+    weights.quantization = quantization(view.scales)
     bias = _bias_of(operator)
     if bias >= 0:
         units = scales_of(x)[0] * view.scales
         stored = np.rint(_real_bias(graph, bias, len(view.values)) / units.astype(np.float64)).astype(np.int32)
-        table = quantization(units.tolist(), [0] * units.size)
+        table = quantization(units)
         bias = graph.add_constant(graph.tensor(bias).name, stored, table, instead=bias)
         operator.inputs = int32([*operator.inputs[:2], bias])
 
@@ -289,7 +284,7 @@ def _batch_product(use: Use, view: View) -> Plan | str:
 
     def turn() -> None:
         if view.scales is not None:
-            weights.quantization = quantization(view.scales.tolist(), [0])
+            weights.quantization = quantization(view.scales)
         if not view.transposed:
             return
         options = use.operator.builtinOptions or schema.BatchMatMulOptionsT()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.export.formats.onnx_writer import to_onnx
-from tiedae.export.formats.tflite_schema import AddOptions, Op
+from tiedae.export.formats.tflite_schema import Op
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.sandbox import LINE, Job, _wait, run_apart
 
@@ -41,7 +41,7 @@ def endless() -> bytes:
     condition.ports([i], [goes_on])
     body = file.graph("body")
     i, same = body.tensor("i", (1,), "int32"), body.tensor("same", (1,), "int32")
-    body.add(Op.ADD, [i, body.constant("nothing", np.array([0], np.int32))], [same], AddOptions())
+    body.add(Op.ADD, [i, body.constant("nothing", np.array([0], np.int32))], [same], schema.AddOptionsT())
     body.ports([i], [same])
     return file.data()
 
@@ -98,7 +98,7 @@ def test_onnx_runtime_too(save, make_program):
 
 
 def test_a_file_without_signatures_takes_its_inputs_in_order(save):
-    from tiedae.export.formats.tflite_objects import pack_model, unpack_model
+    from tiedae.export.formats.tflite_schema import pack_model, unpack_model
 
     model = unpack_model(tied_pair())
     model.signatureDefs = None

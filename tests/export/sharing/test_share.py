@@ -15,8 +15,8 @@ from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.export.formats.copies import copies
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx
-from tiedae.export.formats.tflite_objects import pack_model, unpack_model
 from tiedae.export.formats.tflite_reader import read_tflite
+from tiedae.export.formats.tflite_schema import pack_model, unpack_model
 from tiedae.export.runtimes.sandbox import Answer, run_apart
 from tiedae.export.sharing import share as sharing
 from tiedae.export.sharing.share import render, share_file
