@@ -12,6 +12,7 @@ LAYERS = (
     "compress",
     "calibration",
     "export.quiet",
+    "export.children",
     "export.differences",
     "export.machine",
     "export.operations",

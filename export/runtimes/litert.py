@@ -9,7 +9,9 @@ What reads and writes files is imported where it is needed: the benchmark counts
 
 from __future__ import annotations
 
+import os
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
@@ -45,11 +47,15 @@ def open_litert(runtime: str, source: bytes | Path, *, threads: int = 1) -> Sess
 
 
 class LiteRTSession(Session):
-    """A .tflite file in one resolver. See `runtime.Session`."""
+    """A .tflite file in one resolver. See `runtime.Session`. What is loaded later is the file that was opened, by its descriptor."""
 
     def __init__(self, runtime: str, source: bytes | Path, threads: int) -> None:
-        self.runtime = runtime
-        self._source, self._threads = source, threads
+        self.runtime, self._threads = runtime, threads
+        if isinstance(source, Path):
+            descriptor = os.open(source, os.O_RDONLY)
+            weakref.finalize(self, os.close, descriptor)
+            source = Path(f"/dev/fd/{descriptor}")
+        self._source = source
         with _without_info():
             self._interpreter = self._load(source)
             names = self._interpreter.get_signature_list()

@@ -12,10 +12,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from ...compress.errors import DataError, FormatError, NotInstalledError, UnavailableError
 from ...compress.packages import INSTALL
+from ..children import limited
 from ..formats.onnx_reader import read_onnx
 from .ort import CHUNK, inner_names, instrumented
 from .session import Session, batches, joined, require_files, served
@@ -131,7 +131,7 @@ class _Process:
         """Send a request; its answer and the arrays that follow it. Raises UnavailableError where the process ended."""
         sink, source = self._child.stdin, self._child.stdout
         assert sink and source
-        with _limited(self._child, PATIENCE) as timer:
+        with limited(self._child, PATIENCE) as late:
             try:
                 sink.write(json.dumps({**request, "bytes": len(data)}).encode() + b"\n" + data)
                 sink.flush()
@@ -139,7 +139,7 @@ class _Process:
                 return answer, {output["name"]: _array(source, output) for output in answer.get("outputs", ())}
             except (BrokenPipeError, ValueError):
                 reason = self._reason()
-                reason = f"no answer in {PATIENCE:g} s" if timer.finished.is_set() else reason
+                reason = f"no answer in {PATIENCE:g} s" if late.is_set() else reason
                 raise UnavailableError(f"{PACKAGE} does not run: {reason}") from None
 
     def _reason(self) -> str:
@@ -154,17 +154,6 @@ class _Process:
 def _array(source: IO[bytes], output: Mapping[str, Any]) -> np.ndarray:
     dtype, shape = np.dtype(output["dtype"]), tuple(output["shape"])
     return np.frombuffer(source.read(dtype.itemsize * int(np.prod(shape))), dtype).reshape(shape)
-
-
-@contextmanager
-def _limited(child: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Timer]:
-    """End the process where the block takes longer, so that no read waits for ever; the timer is `finished` then."""
-    timer = threading.Timer(seconds, child.kill)
-    timer.start()
-    try:
-        yield timer
-    finally:
-        timer.cancel()
 
 
 def _end(child: subprocess.Popen[bytes], said: IO[bytes]) -> None:
