@@ -47,7 +47,10 @@ def open_litert(runtime: str, source: bytes | Path, *, threads: int = 1) -> Sess
 
 
 class LiteRTSession(Session):
-    """A .tflite file in one resolver. See `runtime.Session`. What is loaded later is the file that was opened, by its descriptor."""
+    """A .tflite file in one resolver. See `runtime.Session`.
+
+    What is loaded later is the file that was opened, by its descriptor, even if the path leads to another by then.
+    """
 
     def __init__(self, runtime: str, source: bytes | Path, threads: int) -> None:
         self.runtime, self._threads = runtime, threads

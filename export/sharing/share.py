@@ -18,7 +18,7 @@ from ..formats.random_inputs import random_inputs, ranges_of
 from ..runtimes.sandbox import MEMORY, Answer, Job, run_apart
 from ..runtimes.session import Values
 from ..runtimes.table import of_role
-from ..targets import read_model
+from ..targets import TARGETS, label_of, read_model
 from .merging import Kept, Shared
 from .trial import BOUNDS, Change, Comparison, compare_outputs
 
@@ -28,20 +28,20 @@ SHOWN = 24
 """How many rows of a kind the text lists; the rest is counted."""
 
 
-def _write_tflite(path: Path, _name: str, tolerance: float | None) -> Shared:
+def _share_tflite(path: Path, _name: str, tolerance: float | None) -> Shared:
     from .share_tflite import share_tflite
 
     return share_tflite(path.read_bytes(), tolerance=tolerance)
 
 
-def _write_onnx(path: Path, name: str, tolerance: float | None) -> Shared:
+def _share_onnx(path: Path, name: str, tolerance: float | None) -> Shared:
     from .share_onnx import share_onnx
 
     return share_onnx(path, name=name, tolerance=tolerance)
 
 
-_WRITERS: Mapping[str, Callable[[Path, str, float | None], Shared]] = {"tflite": _write_tflite, "onnx": _write_onnx}
-"""How files of one format are rewritten."""
+REWRITERS: Mapping[str, Callable[[Path, str, float | None], Shared]] = {"tflite": _share_tflite, "onnx": _share_onnx}
+"""By target: (file, name that the result will have, tolerance) → how files of it are rewritten."""
 
 
 def share_file(
@@ -67,7 +67,7 @@ def share_file(
     _check_call(path, out, tolerance, force=force)
     announce(f"reading {path}")
     contents = read_model(path)
-    shared = _WRITERS[contents.format](path, out.name, tolerance)
+    shared = REWRITERS[contents.format](path, out.name, tolerance)
     _require_free(path, out, contents, shared, force=force)
     compared, providers = [], {}
     with tempfile.TemporaryDirectory() as folder:
@@ -111,8 +111,12 @@ def _unchanged(path: Path, shared: Shared, size: int) -> Shared:
 
 
 def _check_call(path: Path, out: Path, tolerance: float | None, *, force: bool) -> None:
-    if path.is_file() and path.suffix not in (".tflite", ".onnx"):
-        raise FormatError(f"{path}: must end in .tflite or .onnx")
+    rows = [TARGETS[target] for target in REWRITERS]
+    if path.is_file() and path.suffix not in [row.suffix for row in rows]:
+        if label := label_of(path.name):
+            right = " or ".join(row.label for row in rows)
+            raise FormatError(f"{path}: a {label} file, must be a {right} file: no other is rewritten")
+        raise FormatError(f"{path}: must end in {' or '.join(row.suffix for row in rows)}")
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     if out.is_dir():

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ...compress.affine import quantize
+from ...compress.affine import BYTE, SIGNED_SHIFT, affine_parameters, quantize, representable, signed
 from ..formats.tflite_graph import (
     Graph,
     Use,
@@ -222,9 +222,8 @@ def _saturates(use: Use, bias: int) -> bool:
 def _scaled_input(graph: Graph, x: int, scales: np.ndarray) -> tuple[list[Any], int]:
     """MUL of the input by s_j / s_max, which moves scales along the summed axis out of the kernel."""
     tensor = graph.tensor(x)
-    factors = (scales / scales.max()).astype(np.float64)
-    stored = np.clip(np.rint(255 * factors) - 128, -128, 127).astype(np.int8)
-    constant = graph.add_constant((tensor.name or b"") + b".factors", stored, quantization([1 / 255], [-128]))
+    stored = signed(BYTE.quantize(scales / scales.max()))
+    constant = graph.add_constant((tensor.name or b"") + b".factors", stored, quantization([BYTE.scale], -SIGNED_SHIFT))
     scaled = graph.add_like(x, b".scaled", float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0]))
     return [graph.operator(Op.MUL, 2, [x, constant], scaled)], scaled
 
@@ -236,8 +235,7 @@ def _real_bias(graph: Graph, bias: int, units: int) -> np.ndarray:
 
 
 def _representable(tensor: Any) -> tuple[float, float]:
-    scale, zero_point = float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0])
-    return scale * (-128 - zero_point), scale * (127 - zero_point)
+    return representable(float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0]), "int8")
 
 
 def _reach(x: Any, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -249,9 +247,8 @@ def _reach(x: Any, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _affine(low: float, high: float, step: float) -> tuple[float, int]:
     """Scale and zero point of int8 for [low, high] and 0, no finer than `FINEST` of a `step`."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32(max((high - low) / 255, step * FINEST)))
-    return scale, int(np.clip(np.rint(-128 - low / scale), -128, 127))
+    scale, zero_point = affine_parameters(low, high, finest=step * FINEST)
+    return scale, zero_point - SIGNED_SHIFT
 
 
 def _rescale_bias(use: Use, view: View) -> None:
@@ -264,7 +261,7 @@ def _rescale_bias(use: Use, view: View) -> None:
     bias = _bias_of(operator)
     if bias >= 0:
         units = scales_of(x)[0] * view.scales
-        stored = np.rint(_real_bias(graph, bias, len(view.values)) / units.astype(np.float64)).astype(np.int32)
+        stored = quantize(_real_bias(graph, bias, len(view.values)), units.astype(np.float64), 0, "int32")
         table = quantization(units)
         bias = graph.add_constant(graph.tensor(bias).name, stored, table, instead=bias)
         operator.inputs = int32([*operator.inputs[:2], bias])

@@ -7,8 +7,10 @@ from typing import Any
 
 from tiedae.export.report.charts import TOP, Axis, chart, linear_ticks, log_ticks
 from tiedae.export.report.figures import details, escape, number, page, size, table
+from tiedae.export.targets import TARGETS
 
 from .front import COUNTED, HEADER, cells, point_text
+from .trial import TARGET
 
 Row = Mapping[str, Any]
 
@@ -57,7 +59,7 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> str:
     errors += [allowed] if allowed is not None and allowed <= highest else []
     sizes = [row[key] for row in measured] + ([limits["bytes"]] if limits["bytes"] else [])
     across, down = _size_ticks(min(sizes), max(sizes)), linear_ticks(min(errors), max(errors))
-    counted = {"file": "bytes of the int8 .tflite", "gzip": "bytes of the int8 .tflite after gzip"}[front["size"]]
+    counted = f"bytes of the int8 {TARGETS[TARGET].suffix}{' after gzip' if front['size'] == 'gzip' else ''}"
     right = Axis(counted, across[0], across[-1], across, logarithmic=True)
     up = Axis("squared error per validation sample, in model units", down[0], down[-1], down)
 
