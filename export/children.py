@@ -38,8 +38,9 @@ def limited(child: subprocess.Popen[Any], seconds: float | None) -> Iterator[thr
         child.kill()
 
     timer = threading.Timer(seconds or threading.TIMEOUT_MAX, end)
-    timer.start()
+    timer.daemon = True
     try:
+        timer.start()
         yield late
     finally:
         timer.cancel()

@@ -68,6 +68,11 @@ class Port:
     scale: float | None = None
     zero_point: int | None = None
 
+    @property
+    def sample(self) -> tuple[np.dtype, tuple[int, ...]]:
+        """dtype and size of one sample of a batch."""
+        return np.dtype(self.dtype), tuple(size or 1 for size in self.shape[1:])
+
     def quantize(self, real: np.ndarray) -> np.ndarray:
         """Real, finite values in the dtype, scale and zero point of a quantized port, saturating."""
         return quantize(real, self.scale or 1.0, self.zero_point or 0, self.dtype)
