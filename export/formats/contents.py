@@ -27,6 +27,13 @@ def printable(name: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
 
 
+def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Lines of the rows' cells for a terminal, each column as wide as its widest cell; `sides` has `<` or `>` per column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    kinds = [f"{side}{width}" for side, width in zip(sides, widths, strict=True)] if rows else []
+    return ["  ".join(map(format, row, kinds)).rstrip() for row in rows]
+
+
 @dataclass(frozen=True, eq=False)
 class Constant:
     """One use of stored data: several constants may be views of one `storage`.

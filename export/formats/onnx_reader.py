@@ -23,13 +23,9 @@ from ...compress.errors import FormatError
 from .contents import Constant, Contents, Port, Signature
 
 QUANTIZED_INPUTS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
-    "DequantizeLinear": ((0, 1, 2),),
-    "com.microsoft.DequantizeLinear": ((0, 1, 2),),
-    "QLinearMatMul": ((0, 1, 2), (3, 4, 5)),
-    "QLinearConv": ((0, 1, 2), (3, 4, 5)),
-    "com.microsoft.QGemm": ((0, 1, 2), (3, 4, 5)),
-    "com.microsoft.QLinearAdd": ((0, 1, 2), (3, 4, 5)),
-    "com.microsoft.QLinearMul": ((0, 1, 2), (3, 4, 5)),
+    **dict.fromkeys(("DequantizeLinear", "com.microsoft.DequantizeLinear"), ((0, 1, 2),)),
+    **dict.fromkeys(("QLinearMatMul", "QLinearConv"), ((0, 1, 2), (3, 4, 5))),
+    **dict.fromkeys((f"com.microsoft.{name}" for name in ("QGemm", "QLinearAdd", "QLinearMul")), ((0, 1, 2), (3, 4, 5))),
 }
 """Which inputs of an operation are integers with their scale and zero point."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .tflite_schema import OPERATORS, Type, buffer_of, int32, new_operator, quantization
+from .tflite_schema import OPERATORS, Type, buffer_of, int32, new_operator, quantization, vector
 
 DTYPES = {Type.FLOAT32: np.dtype("<f4"), Type.FLOAT16: np.dtype("<f2"), Type.INT8: np.dtype("i1"), Type.INT32: np.dtype("<i4")}
 """Element types whose constants are read as numbers here."""
@@ -50,13 +50,13 @@ class Graph:
 
     def uses(self, index: int) -> Iterator[Use]:
         for operator in self.table.operators or []:
-            for slot, read in enumerate(operator.inputs if operator.inputs is not None else ()):
+            for slot, read in enumerate(vector(operator.inputs)):
                 if read == index:
                     yield Use(self, operator, slot)
 
     def is_port(self, index: int) -> bool:
         """Whether a tensor is an input or output of the subgraph."""
-        return any(ports is not None and index in list(ports) for ports in (self.table.inputs, self.table.outputs))
+        return index in vector(self.table.inputs) + vector(self.table.outputs)
 
     def values(self, index: int) -> np.ndarray | None:
         """The numbers of a constant in its shape; None where the tensor is none or of another type."""
@@ -112,7 +112,7 @@ class Graph:
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:
-    return () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+    return tuple(vector(tensor.shape))
 
 
 def name_of(tensor: Any) -> str:

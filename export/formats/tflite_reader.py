@@ -36,29 +36,14 @@ MAX_AXES = 32
 
 
 _TYPES: Mapping[int, str] = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-_DTYPES: Mapping[str, np.dtype] = {
-    name: np.dtype(dtype)
-    for name, dtype in {
-        "FLOAT32": "<f4",
-        "FLOAT16": "<f2",
-        "FLOAT64": "<f8",
-        "BFLOAT16": ml_dtypes.bfloat16,
-        "FLOAT8_E4M3FN": ml_dtypes.float8_e4m3fn,
-        "FLOAT8_E5M2": ml_dtypes.float8_e5m2,
-        "COMPLEX64": "<c8",
-        "COMPLEX128": "<c16",
-        "INT8": "i1",
-        "UINT8": "u1",
-        "INT16": "<i2",
-        "UINT16": "<u2",
-        "INT32": "<i4",
-        "UINT32": "<u4",
-        "INT64": "<i8",
-        "UINT64": "<u8",
-        "BOOL": "?",
-    }.items()
+_DTYPES = {
+    name: np.dtype(name.lower())
+    for name in (
+        *("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16", "FLOAT8_E4M3FN", "FLOAT8_E5M2", "COMPLEX64", "COMPLEX128", "BOOL"),
+        *(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
+    )
 }
-_PACKED: Mapping[str, tuple[int, np.dtype]] = {
+_PACKED = {
     "INT4": (4, np.dtype(ml_dtypes.int4)),
     "UINT4": (4, np.dtype(ml_dtypes.uint4)),
     "INT2": (2, np.dtype(ml_dtypes.int2)),

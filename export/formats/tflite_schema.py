@@ -32,31 +32,21 @@ DAMAGED = (struct.error, ValueError, IndexError, TypeError, OverflowError, Attri
 Op = schema.BuiltinOperator
 Type = schema.TensorType
 OPERATORS: Mapping[int, str] = {number: name for name, number in vars(Op).items() if isinstance(number, int)}
-RUNTIME_VERSIONS: Mapping[tuple[int, int], str] = {
-    (Op.ADD, 1): "1.5.0",
-    (Op.ADD, 2): "1.14.0",
-    (Op.BATCH_MATMUL, 1): "2.3.0",
-    (Op.BATCH_MATMUL, 2): "2.3.0",
-    (Op.DEQUANTIZE, 1): "1.13.1",
-    (Op.DEQUANTIZE, 2): "1.14.0",
-    (Op.DEQUANTIZE, 6): "2.17.0",
-    (Op.FULLY_CONNECTED, 1): "1.5.0",
-    (Op.FULLY_CONNECTED, 4): "1.14.0",
-    (Op.FULLY_CONNECTED, 10): "2.11.0",
-    (Op.LOGISTIC, 1): "1.14.0",
-    (Op.LOGISTIC, 2): "1.14.0",
-    (Op.MUL, 2): "1.14.0",
-    (Op.MUL, 3): "1.15.0",
-    (Op.QUANTIZE, 1): "1.14.0",
-    (Op.RELU, 1): "1.5.0",
-    (Op.RELU6, 1): "1.5.0",
-    (Op.RESHAPE, 1): "1.5.0",
-    (Op.TANH, 1): "1.14.0",
-    (Op.TANH, 2): "1.14.0",
-    (Op.TRANSPOSE, 1): "1.6.0",
-    (Op.TRANSPOSE, 2): "1.14.0",
+RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
+    Op.ADD: {1: "1.5.0", 2: "1.14.0"},
+    Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0"},
+    Op.DEQUANTIZE: {1: "1.13.1", 2: "1.14.0", 6: "2.17.0"},
+    Op.FULLY_CONNECTED: {1: "1.5.0", 4: "1.14.0", 10: "2.11.0"},
+    Op.LOGISTIC: {1: "1.14.0", 2: "1.14.0"},
+    Op.MUL: {2: "1.14.0", 3: "1.15.0"},
+    Op.QUANTIZE: {1: "1.14.0"},
+    Op.RELU: {1: "1.5.0"},
+    Op.RELU6: {1: "1.5.0"},
+    Op.RESHAPE: {1: "1.5.0"},
+    Op.TANH: {1: "1.14.0", 2: "1.14.0"},
+    Op.TRANSPOSE: {1: "1.6.0", 2: "1.14.0"},
 }
-"""The first TensorFlow release whose runtime has this (operator, version), for what we write (`runtime_version.cc`)."""
+"""By operator and version, for what we write: the first TensorFlow release whose runtime has it (`runtime_version.cc`)."""
 OPTIONS: Mapping[int, type] = {
     Op.ADD: schema.AddOptionsT,
     Op.BATCH_MATMUL: schema.BatchMatMulOptionsT,
@@ -68,7 +58,8 @@ OPTIONS: Mapping[int, type] = {
 
 def new_operator(model: Any, code: int, version: int, inputs: Iterable[int], output: int, activation: int = 0) -> Any:
     """An operator of one output, with default options where it has some; `activation` is the one that it ends with."""
-    options, kind = None, 0
+    options: Any = None
+    kind = 0
     if code in OPTIONS:
         options, kind = OPTIONS[code](), getattr(schema.BuiltinOptions, OPTIONS[code].__name__.removesuffix("T"))
     if activation:
@@ -87,8 +78,8 @@ def _operator_code(model: Any, code: int, version: int) -> int:
     for entry in model.metadata or []:
         if entry.name == MIN_VERSION:
             stated = model.buffers[entry.buffer].data.tobytes().rstrip(b"\0").decode(errors="replace")
-            if not stated.replace(".", "").isdigit() or _order(stated) < _order(RUNTIME_VERSIONS[code, version]):
-                entry.buffer = version_buffer(model, RUNTIME_VERSIONS[code, version])
+            if not stated.replace(".", "").isdigit() or _order(stated) < _order(RUNTIME_VERSIONS[code][version]):
+                entry.buffer = version_buffer(model, RUNTIME_VERSIONS[code][version])
     return len(model.operatorCodes) - 1
 
 
@@ -102,7 +93,7 @@ def version_buffer(model: Any, version: str) -> int:
 
 def needed_version(model: Any) -> str:
     """The newest of the releases that first had the operators of a model of ours."""
-    return max((RUNTIME_VERSIONS[each.builtinCode, each.version] for each in model.operatorCodes), key=_order, default="")
+    return max((RUNTIME_VERSIONS[each.builtinCode][each.version] for each in model.operatorCodes), key=_order, default="")
 
 
 def buffer_of(model: Any, data: bytes) -> int:
@@ -259,15 +250,16 @@ def _require_indices(model: Any) -> None:
         for what, indices, count in (
             ("buffer", [tensor.buffer for tensor in tensors], len(model.buffers)),
             ("operator code", [operator.opcodeIndex for operator in operators], len(model.operatorCodes or [])),
-            ("tensor", [i for o in operators for each in (o.inputs, o.outputs) for i in _vector(each)], len(tensors)),
-            ("tensor", [i for each in (subgraph.inputs, subgraph.outputs) for i in _vector(each)], len(tensors)),
+            ("tensor", [i for o in operators for each in (o.inputs, o.outputs) for i in vector(each)], len(tensors)),
+            ("tensor", [i for each in (subgraph.inputs, subgraph.outputs) for i in vector(each)], len(tensors)),
         ):
             wrong = [index for index in indices if not -1 <= index < count]
             if wrong:
                 raise FormatError(f"damaged .tflite file: {what} {wrong[0]} of {count}")
 
 
-def _vector(values: np.ndarray | None) -> list[int]:
+def vector(values: np.ndarray | None) -> list[int]:
+    """A vector of a table, which may be absent."""
     return [] if values is None else np.asarray(values).tolist()
 
 

@@ -125,16 +125,8 @@ def library() -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _refusals() -> tuple[type[Exception], ...]:
-    state = library().capi.onnxruntime_pybind11_state
-    return (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NoSuchFile,
-        state.NotImplemented,
-        state.RuntimeException,
-    )
+    names = "Fail InvalidArgument InvalidGraph InvalidProtobuf NoSuchFile NotImplemented RuntimeException"
+    return tuple(getattr(library().capi.onnxruntime_pybind11_state, name) for name in names.split())
 
 
 def _open(path: Path, model: Path | bytes, providers: tuple[Any, ...], threads: int) -> Any:

@@ -19,11 +19,11 @@ import numpy as np
 from ..formats.copies import CANDIDATES, Copy, copies, tells
 from ..formats.onnx_reader import open_onnx
 from ..formats.reals import as_bits
-from .merging import Kept, Merged, Shared
 from .onnx_graph import Graph, Stored
 from .onnx_merge import detours, find_view, merge, promote
 from .onnx_switch import View
 from .share_onnx_near import merge_near
+from .trial import Kept, Merged, Shared
 
 
 def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shared:

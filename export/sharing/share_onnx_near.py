@@ -16,10 +16,10 @@ from onnx import TensorProto
 from ...compress.affine import SIGNED_SHIFT, quantize
 from ..formats.copies import Copy
 from ..formats.onnx_reader import attribute
-from .merging import Kept, Merged
 from .onnx_graph import Graph, Stored, Use
 from .onnx_merge import detours, merge, promote, views
 from .onnx_switch import View
+from .trial import Kept, Merged
 
 _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 

@@ -49,12 +49,11 @@ FINEST = 2.0**-9
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a constant of the file is to read instead: the buffer of another, its values in that order.
+    """What a constant of the file is to read instead: the values of another, in their order.
 
     `scales` replace the constant's own where they are given (the other's, for near copies): one, or one per row of `values`.
     """
 
-    buffer: int
     values: np.ndarray = field(repr=False)
     transposed: bool
     scales: np.ndarray | None = None
