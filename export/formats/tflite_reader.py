@@ -80,7 +80,8 @@ def read_tflite(data: bytes | mmap.mmap) -> Contents:
     if "min_runtime_version" in metadata:
         buffer = _at(model.buffers, metadata["min_runtime_version"], "buffer")
         details["min_runtime_version"] = buffer.tobytes().rstrip(b"\0").decode(errors="replace")
-    outside = _outside(model)
+    tensors = (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors)
+    outside = list(dict.fromkeys(tensor.text(3) for tensor in tensors if tensor.integer(10, "I")))
     if outside:
         names = ", ".join(outside[:3]) + (", …" if len(outside) > 3 else "")
         details["constants in other files, not read"] = f"{len(outside)} ({names})"
@@ -134,12 +135,6 @@ def _at(items: Sequence[T], index: int, what: str) -> T:
     if not 0 <= index < len(items):
         raise FormatError(f"damaged .tflite file: {what} {index} of {len(items)}")
     return items[index]
-
-
-def _outside(model: _Model) -> list[str]:
-    """Names of the tensors whose data is in another file."""
-    tensors = (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors)
-    return list(dict.fromkeys(tensor.text(3) for tensor in tensors if tensor.integer(10, "I")))
 
 
 def _constants(model: _Model) -> list[Constant]:

@@ -42,6 +42,7 @@ class Scope:
     opset: int
     nodes: Sequence[NodeProto] = field(init=False)
     defined: set[str] = field(init=False)
+    inputs: frozenset[str] = field(init=False)
     outputs: frozenset[str] = field(init=False)
     constants: dict[str, Stored] = field(default_factory=dict)
     types: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -53,15 +54,14 @@ class Scope:
 
     def __post_init__(self) -> None:
         self.nodes = tuple(self.proto.node)
+        self.inputs, self.outputs = (
+            frozenset(each if isinstance(each, str) else each.name for each in ports)
+            for ports in (self.proto.input, self.proto.output)
+        )
         self.defined = {name for node in self.nodes for name in node.output} | self.inputs
-        self.outputs = frozenset(each if isinstance(each, str) else each.name for each in self.proto.output)
         if isinstance(self.proto, GraphProto):
             self.defined |= {tensor.name for tensor in self.proto.initializer}
             self.defined |= {sparse.values.name for sparse in self.proto.sparse_initializer}
-
-    @property
-    def inputs(self) -> set[str]:
-        return {each if isinstance(each, str) else each.name for each in self.proto.input}
 
     @property
     def line(self) -> list[Scope]:

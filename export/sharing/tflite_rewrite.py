@@ -82,43 +82,87 @@ def _gather(use: Use, view: View) -> Plan | str:
     return "GATHER has the scale of its output" if view.scales is not None else Plan("GATHER on a view", lambda: None)
 
 
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A FULLY_CONNECTED by the indices of its tensors: x, weights [units, inputs], bias (-1 where it has none), y."""
+
+    graph: Graph
+    operator: Any
+    x: int
+    weights: int
+    bias: int
+    y: int
+
+    @classmethod
+    def of(cls, use: Use) -> _Layer:
+        x, weights, *bias = map(int, use.operator.inputs)
+        return cls(use.graph, use.operator, x, weights, bias[0] if bias else -1, int(use.operator.outputs[0]))
+
+    @property
+    def activation(self) -> int:
+        return self.operator.builtinOptions.fusedActivationFunction
+
+    @property
+    def tensors(self) -> tuple[Any, Any, Any]:
+        """Those of x, weights and y."""
+        return self.graph.tensor(self.x), self.graph.tensor(self.weights), self.graph.tensor(self.y)
+
+    @property
+    def real_bias(self) -> np.ndarray:
+        """float64 [units]; zeros where there is none."""
+        values = self.graph.values(self.bias) if self.bias >= 0 else None
+        if values is None:
+            return np.zeros(shape_of(self.graph.tensor(self.weights))[0])
+        return values.astype(np.float64) * scales_of(self.graph.tensor(self.bias)).astype(np.float64)
+
+    @property
+    def saturates(self) -> bool:
+        """Whether the product can be y: there is no bias, and the range of y does what the activation would."""
+        low, high = _representable(self.graph.tensor(self.y))
+        least, most = CLAMPS[self.activation]
+        values = self.graph.values(self.bias) if self.bias >= 0 else None
+        return (values is None or not values.any()) and least <= low and high <= most
+
+    def product(self, x: int, y: int) -> Any:
+        version = 2 if self.graph.tensor(self.weights).type == Type.INT8 else 1
+        return self.graph.operator(Op.BATCH_MATMUL, version, [x, self.weights], y)
+
+    def add(self, x: int, bias: int) -> Any:
+        """ADD of a bias, with the activation."""
+        version = 2 if self.graph.tensor(self.y).type == Type.INT8 else 1
+        return self.graph.operator(Op.ADD, version, [x, bias], self.y, self.activation)
+
+
 def _dense(use: Use, view: View) -> Plan | str:
-    """FULLY_CONNECTED: inputs (x, weights [units, inputs], bias)."""
-    graph, operator = use.graph, use.operator
     reason = _unfit(use)
     if reason:
         return reason
-    x, weights, y = (graph.tensor(int(index)) for index in (*operator.inputs[:2], operator.outputs[0]))
-    floats = all(tensor.type == Type.FLOAT32 for tensor in (x, weights, y))
+    layer = _Layer.of(use)
+    x, weights, y = layer.tensors
+    floats = all(tensor.type == Type.FLOAT32 for tensor in layer.tensors)
     if (x.type, weights.type, y.type) == (Type.FLOAT32, Type.INT8, Type.FLOAT32) and not view.transposed:
         return Plan("FULLY_CONNECTED with the other's scales", lambda: _take_scales(weights, view))
-    if not floats and not all(tensor.type == Type.INT8 for tensor in (x, weights, y)):
+    if not floats and not all(tensor.type == Type.INT8 for tensor in layer.tensors):
         return "FULLY_CONNECTED has inputs of several types (dynamic-range quantization), which BATCH_MATMUL rounds otherwise"
     if not floats and not (is_int8(x) and is_int8(y) and has_scales(weights)):
         return "FULLY_CONNECTED has no scales that int8 can be computed with"
-    bias = _bias_of(operator)
-    if not floats and bias >= 0 and not _is_bias(graph, bias, shape_of(weights)[0]):
+    if not floats and layer.bias >= 0 and not _is_bias(use.graph, layer.bias, shape_of(weights)[0]):
         return "the bias of FULLY_CONNECTED is no int32 constant with scales"
     if not view.transposed:
-        return Plan("FULLY_CONNECTED with the other's scales", lambda: _rescale_bias(use, view))
-    reason = _unfit_for_product(use)
+        return Plan("FULLY_CONNECTED with the other's scales", lambda: _rescale_bias(layer, view))
+    reason = _unfit_for_product(layer)
     if reason:
         return reason
     if floats:
-        return Plan("FULLY_CONNECTED → BATCH_MATMUL on a view", lambda: _to_product(use, bias))
+        return Plan("FULLY_CONNECTED → BATCH_MATMUL on a view", lambda: _to_product(layer))
     scales = scales_of(weights) if view.scales is None else view.scales
     if np.any(zero_points_of(weights)):
         return "its zero point is not 0"
     if view.scales is None and np.unique(scales).size != 1:
         return f"it has {scales.size} scales along the axis that is kept, BATCH_MATMUL takes one"
     before = "MUL + " if np.unique(scales).size > 1 else ""
-    after = "" if _saturates(use, bias) else " + ADD"
-    return Plan(f"FULLY_CONNECTED → {before}BATCH_MATMUL{after} on a view", lambda: _to_int8_product(use, view, bias, scales))
-
-
-def _bias_of(operator: Any) -> int:
-    """The index of the bias of FULLY_CONNECTED, -1 where it has none."""
-    return int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
+    after = "" if layer.saturates else " + ADD"
+    return Plan(f"FULLY_CONNECTED → {before}BATCH_MATMUL{after} on a view", lambda: _to_int8_product(layer, view, scales))
 
 
 def _is_bias(graph: Graph, index: int, units: int) -> bool:
@@ -145,77 +189,48 @@ def _unfit(use: Use) -> str:
     return ""
 
 
-def _unfit_for_product(use: Use) -> str:
-    graph, operator = use.graph, use.operator
-    x, weights, y = (shape_of(graph.tensor(index)) for index in (*operator.inputs[:2], operator.outputs[0]))
-    keeps = operator.builtinOptions.keepNumDims or len(x) == 2
+def _unfit_for_product(layer: _Layer) -> str:
+    x, weights, y = map(shape_of, layer.tensors)
+    keeps = layer.operator.builtinOptions.keepNumDims or len(x) == 2
     if not keeps or not 2 <= len(x) <= MAX_RANK or x[-1] != weights[1] or len(y) != len(x):
         return f"FULLY_CONNECTED flattens its input {list(x)}, BATCH_MATMUL keeps its axes"
-    if operator.builtinOptions.fusedActivationFunction not in (Activation.NONE, *ALONE) and _bias_of(operator) < 0:
+    if layer.activation not in (Activation.NONE, *ALONE) and layer.bias < 0:
         return "without a bias there is no ADD that could fuse the activation"
     return ""
 
 
-def _product(graph: Graph, x: int, weights: int, y: int) -> Any:
-    version = 2 if graph.tensor(weights).type == Type.INT8 else 1
-    return graph.operator(Op.BATCH_MATMUL, version, [x, weights], y)
-
-
-def _add(graph: Graph, x: int, bias: int, y: int, activation: int) -> Any:
-    version = 2 if graph.tensor(y).type == Type.INT8 else 1
-    return graph.operator(Op.ADD, version, [x, bias], y, activation)
-
-
-def _to_product(use: Use, bias: int) -> None:
-    graph, operator = use.graph, use.operator
-    (x, weights), y = map(int, operator.inputs[:2]), int(operator.outputs[0])
-    activation = operator.builtinOptions.fusedActivationFunction
-    if bias < 0 and activation == Activation.NONE:
-        graph.replace(operator, [_product(graph, x, weights, y)])
+def _to_product(layer: _Layer) -> None:
+    graph = layer.graph
+    if layer.bias < 0 and layer.activation == Activation.NONE:
+        graph.replace(layer.operator, [layer.product(layer.x, layer.y)])
         return
-    inner = graph.add_like(y, b".product")
-    after = graph.operator(ALONE[activation], 1, [inner], y) if bias < 0 else _add(graph, inner, bias, y, activation)
-    graph.replace(operator, [_product(graph, x, weights, inner), after])
+    inner = graph.add_like(layer.y, b".product")
+    alone = layer.bias < 0
+    after = graph.operator(ALONE[layer.activation], 1, [inner], layer.y) if alone else layer.add(inner, layer.bias)
+    graph.replace(layer.operator, [layer.product(layer.x, inner), after])
 
 
-def _to_int8_product(use: Use, view: View, bias: int, scales: np.ndarray) -> None:
+def _to_int8_product(layer: _Layer, view: View, scales: np.ndarray) -> None:
     """int8 FULLY_CONNECTED → [MUL by the scales of the summed axis] → BATCH_MATMUL → [ADD of an int8 bias]."""
-    graph, operator = use.graph, use.operator
-    (x, weights), y = map(int, operator.inputs[:2]), int(operator.outputs[0])
-    clamp = CLAMPS[operator.builtinOptions.fusedActivationFunction]
-    real_bias = _real_bias(graph, bias, shape_of(graph.tensor(weights))[0])
-    low, high = _representable(graph.tensor(y))
-    real = view.values.astype(np.float64) * np.broadcast_to(scales, len(view.values))[:, None]
-    before = []
+    graph, x, before = layer.graph, layer.x, []
     if np.unique(scales).size > 1:
         before, x = _scaled_input(graph, x, scales)
-    weights_scale = float(scales.max())
-    graph.tensor(weights).quantization = quantization([weights_scale])
-    if _saturates(use, bias):
-        graph.replace(operator, [*before, _product(graph, x, weights, y)])
+    graph.tensor(layer.weights).quantization = quantization([float(scales.max())])
+    if layer.saturates:
+        graph.replace(layer.operator, [*before, layer.product(x, layer.y)])
         return
-    reach = _reach(graph.tensor(x), real)
-    lows = np.maximum(max(low, clamp[0]) - real_bias, reach[0])
-    highs = np.minimum(min(high, clamp[1]) - real_bias, reach[1])
-    step = float(scales_of(graph.tensor(y))[0])
-    inner = graph.add_like(y, b".product", *_affine(lows.min(), highs.max(), step))
-    scale, zero_point = _affine(real_bias.min(), real_bias.max(), step)
-    stored = quantize(real_bias, scale, zero_point, "int8")
-    name = (graph.tensor(bias).name or b"") if bias >= 0 else (graph.tensor(y).name or b"") + b".bias"
-    constant = graph.add_constant(name, stored, quantization([scale], [zero_point]), instead=bias)
-    product = _product(graph, x, weights, inner)
-    graph.replace(
-        operator, [*before, product, _add(graph, inner, constant, y, operator.builtinOptions.fusedActivationFunction)]
-    )
-
-
-def _saturates(use: Use, bias: int) -> bool:
-    """Whether the product can be the output: there is no bias, and the range of the output does what the activation would."""
-    graph, operator = use.graph, use.operator
-    low, high = _representable(graph.tensor(int(operator.outputs[0])))
-    least, most = CLAMPS[operator.builtinOptions.fusedActivationFunction]
-    values = graph.values(bias) if bias >= 0 else None
-    return (values is None or not values.any()) and least <= low and high <= most
+    real = view.values.astype(np.float64) * np.broadcast_to(scales, len(view.values))[:, None]
+    reach, bias = _reach(graph.tensor(x), real), layer.real_bias
+    (low, high), clamp = _representable(graph.tensor(layer.y)), CLAMPS[layer.activation]
+    lows = np.maximum(max(low, clamp[0]) - bias, reach[0])
+    highs = np.minimum(min(high, clamp[1]) - bias, reach[1])
+    step = float(scales_of(graph.tensor(layer.y))[0])
+    inner = graph.add_like(layer.y, b".product", *_affine(lows.min(), highs.max(), step))
+    scale, zero_point = _affine(bias.min(), bias.max(), step)
+    stored, table = quantize(bias, scale, zero_point, "int8"), quantization([scale], zero_point)
+    name = (graph.tensor(layer.bias).name or b"") if layer.bias >= 0 else (graph.tensor(layer.y).name or b"") + b".bias"
+    constant = graph.add_constant(name, stored, table, instead=layer.bias)
+    graph.replace(layer.operator, [*before, layer.product(x, inner), layer.add(inner, constant)])
 
 
 def _scaled_input(graph: Graph, x: int, scales: np.ndarray) -> tuple[list[Any], int]:
@@ -225,12 +240,6 @@ def _scaled_input(graph: Graph, x: int, scales: np.ndarray) -> tuple[list[Any], 
     constant = graph.add_constant((tensor.name or b"") + b".factors", stored, quantization([BYTE.scale], -SIGNED_SHIFT))
     scaled = graph.add_like(x, b".scaled", float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0]))
     return [graph.operator(Op.MUL, 2, [x, constant], scaled)], scaled
-
-
-def _real_bias(graph: Graph, bias: int, units: int) -> np.ndarray:
-    """float64 [units]; zeros where there is none."""
-    values = graph.values(bias) if bias >= 0 else None
-    return np.zeros(units) if values is None else values.astype(np.float64) * scales_of(graph.tensor(bias)).astype(np.float64)
 
 
 def _representable(tensor: Any) -> tuple[float, float]:
@@ -250,20 +259,18 @@ def _affine(low: float, high: float, step: float) -> tuple[float, int]:
     return scale, zero_point - SIGNED_SHIFT
 
 
-def _rescale_bias(use: Use, view: View) -> None:
+def _rescale_bias(layer: _Layer, view: View) -> None:
     """Weights in the same order with other scales: the bias in the unit that they make with the input's."""
-    graph, operator = use.graph, use.operator
     if view.scales is None:
         return
-    x, weights = (graph.tensor(int(index)) for index in operator.inputs[:2])
+    x, weights, _ = layer.tensors
     weights.quantization = quantization(view.scales)
-    bias = _bias_of(operator)
-    if bias >= 0:
+    if layer.bias >= 0:
         units = scales_of(x)[0] * view.scales
-        stored = quantize(_real_bias(graph, bias, len(view.values)), units.astype(np.float64), 0, "int32")
-        table = quantization(units)
-        bias = graph.add_constant(graph.tensor(bias).name, stored, table, instead=bias)
-        operator.inputs = int32([*operator.inputs[:2], bias])
+        stored = quantize(layer.real_bias, units.astype(np.float64), 0, "int32")
+        name, table = layer.graph.tensor(layer.bias).name, quantization(units)
+        bias = layer.graph.add_constant(name, stored, table, instead=layer.bias)
+        layer.operator.inputs = int32([layer.x, layer.weights, bias])
 
 
 def _batch_product(use: Use, view: View) -> Plan | str:
