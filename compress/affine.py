@@ -19,16 +19,14 @@ IO = ("auto", "uint8", "int8", "float32")
 """Choices of the dtype of `x` and `y` in an int8 file."""
 
 
-def affine_parameters(low: float, high: float, bits: int = 8) -> tuple[float, int]:
+def affine_parameters(low: float, high: float, bits: int = 8, finest: float = 0.0) -> tuple[float, int]:
     """(scale, zero point) of [low, high], widened to contain 0 exactly (zero point rounded, then the scale kept).
 
-    The integers are 0…2^`bits` − 1, the scale is a float32 value.
+    The integers are 0…2^`bits` − 1, the scale is a float32 value of `finest` or more.
     """
-    low, high = min(float(low), 0.0), max(float(high), 0.0)
-    if high - low < SMALLEST_SPAN:
-        high = low + 1.0
-    top = 2**bits - 1
-    scale = float(np.float32((high - low) / top))
+    low, high, top = min(float(low), 0.0), max(float(high), 0.0), 2**bits - 1
+    span = max(high - low, finest * top)
+    scale = float(np.float32((span if span >= SMALLEST_SPAN else 1.0) / top))
     return scale, int(np.clip(np.rint(-low / scale), 0, top))
 
 
@@ -41,6 +39,12 @@ def quantize(real: np.ndarray, scale: float, zero_point: int, dtype: str) -> np.
     """Real, finite values → integers of `dtype`, saturating at its limits."""
     limits = np.iinfo(dtype)
     return np.clip(steps(real, scale, zero_point), limits.min, limits.max).astype(dtype)
+
+
+def representable(scale: float, zero_point: int, dtype: str) -> tuple[float, float]:
+    """The least and the greatest real number that integers of `dtype` stand for."""
+    limits = np.iinfo(dtype)
+    return scale * (int(limits.min) - zero_point), scale * (int(limits.max) - zero_point)
 
 
 def signed(q: np.ndarray) -> np.ndarray:

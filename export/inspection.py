@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .formats.columns import columns
-from .formats.contents import Constant, Contents, Port, printable
+from ..compress.records import plain
+from .formats.contents import Constant, Contents, Port, columns, printable
 from .formats.copies import SEARCHED, Copy, copies
 from .targets import read_model
 
@@ -52,15 +51,8 @@ def inspect_file(path: Path) -> dict[str, Any]:
 
 
 def _copy(copy: Copy) -> dict[str, Any]:
-    values = asdict(copy)
-    return {
-        **{key: values.pop(key) for key in ("name", "original", "relation", "by")},
-        "bytes": values.pop("size"),
-        **values,
-    } | {
-        "axes": None if copy.axes is None else list(copy.axes),
-        "text": copy.text,
-    }
+    values = plain(copy)
+    return values | {"bytes": values.pop("size"), "text": copy.text}
 
 
 def _by_size(contents: Contents) -> list[Constant]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..compress.config import ModelConfig
+from ..compress.config import ExportConfig, ModelConfig
 from ..compress.errors import ExportError
 from .program import SIGNATURES, require_signature
 from .quiet import quiet
+from .targets import TARGETS
 
 CALIBRATION_BATCH = 64
 
@@ -179,3 +181,102 @@ def _calibration(
     for signature in signatures:
         for x in _batches(representative):
             yield signature, {"code": np.asarray(model.encoder(x))} if signature == "decode" else {"x": x}
+
+
+def with_byte_ports(data: bytes, names: Collection[str]) -> bytes:
+    """A quantized ONNX model with the ports `names` in the integers behind them, uint8 or int8 as the file has it.
+
+    ONNX Runtime's quantizer leaves float32 at every port and converts behind it. Here these conversions go: the same kernels,
+    scales and integers, timed beside ours with equal inputs and outputs. An input is changed where it only feeds one
+    QuantizeLinear, an output where it comes from a DequantizeLinear; any other port stays as it is. A float reader of such an
+    output inside the graph keeps reading the dequantized values.
+    """
+    import onnx
+
+    model, uint8 = onnx.load_from_string(data), onnx.TensorProto.UINT8
+    graph = model.graph
+    zero_points = {each.name: each.data_type for each in graph.initializer}
+    for port in graph.input:
+        readers = [node for node in graph.node if port.name in node.input]
+        if port.name in names and len(readers) == 1 and readers[0].op_type == "QuantizeLinear":
+            (quantize,) = readers
+            _rename(graph, quantize.output[0], port.name)
+            port.type.tensor_type.elem_type = zero_points.get(quantize.input[2], uint8)
+            graph.node.remove(quantize)
+    for port in graph.output:
+        writer = next((node for node in graph.node if port.name in node.output), None)
+        if port.name in names and writer is not None and writer.op_type == "DequantizeLinear":
+            stored = writer.input[0]
+            _rename(graph, port.name, f"{port.name}.real")
+            _rename(graph, stored, port.name)
+            port.type.tensor_type.elem_type = zero_points.get(writer.input[2], uint8)
+            if not any(f"{port.name}.real" in node.input for node in graph.node):
+                graph.node.remove(writer)
+    del graph.value_info[:]
+    return model.SerializeToString()
+
+
+def _rename(graph: Any, old: str, new: str) -> None:
+    """Rename a tensor wherever a node writes or reads it; the ports keep their names."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is converted: a model, float32 inputs [samples, inputs] to calibrate on, and the dtype of x and y in int8 files."""
+
+    model: Autoencoder
+    calibration: np.ndarray
+    config: ExportConfig
+    io: str
+
+    def tflite(self, quantize: bool) -> bytes:
+        """The signatures of our file, and `reconstruct`, by which it is measured."""
+        signatures = tuple(dict.fromkeys((*self.config.signatures, "reconstruct")))
+        chosen = {"representative": self.calibration, "io_dtype": self.io} if quantize else {}
+        return stock_tflite(self.model, quantize=quantize, signatures=signatures, **chosen)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How a stock file of one format and precision is made.
+
+    `name`: the converter. `convert`: (source, files of the format that were made before, by precision) → the file.
+    `byte_ports`: (file, names of ports) → the file with these ports as integers, where the converter leaves them float32.
+    """
+
+    name: str
+    convert: Callable[[Source, Mapping[str, bytes]], bytes]
+    byte_ports: Callable[[bytes, Collection[str]], bytes] | None = None
+
+
+MAKERS: Mapping[str, Mapping[str, Maker]] = {
+    "tflite": {
+        "f32": Maker("TFLiteConverter", lambda source, _made: source.tflite(False)),
+        "int8": Maker("TFLiteConverter", lambda source, _made: source.tflite(True)),
+    },
+    "onnx": {
+        "f32": Maker("tf2onnx", lambda source, _made: stock_onnx(source.model, opset=source.config.opset)),
+        "int8": Maker("ORT quantizer", lambda source, made: stock_onnx_int8(made["f32"], source.calibration), with_byte_ports),
+    },
+}
+"""By target and precision. A target without a row has nothing to be compared with."""
+
+
+def stock_name(name: str, target: str, precision: str) -> str:
+    """The file of a stock converter, for the model `name`."""
+    return f"{name}.stock.{precision}{TARGETS[target].suffix}"
+
+
+def stock_files(name: str, source: Source) -> dict[str, bytes]:
+    """What the stock converters make for the targets of the export settings, by file name."""
+    files: dict[str, bytes] = {}
+    for target in (each for each in MAKERS if each in source.config.targets):
+        made: dict[str, bytes] = {}
+        for precision, maker in MAKERS[target].items():
+            files[stock_name(name, target, precision)] = made[precision] = maker.convert(source, made)
+    return files

@@ -12,12 +12,12 @@ import numpy as np
 
 from ..compress.config import Recipe
 from ..compress.files import write_atomic
-from .formats.contents import Contents, Port
+from .formats.contents import AXIS_ORDERS, Contents, Port
 from .parity.comparison import compare
 from .results import Fit, Kind, Maker, ModelFile, Parity, Precision, Quality, Stage
 from .runtimes.session import Session
 from .runtimes.table import RUNTIMES, of_role, usual
-from .stock import Autoencoder, stock_onnx, stock_onnx_int8, stock_tflite
+from .stock import Autoencoder, Source, stock_files
 from .targets import read_model
 
 
@@ -36,10 +36,10 @@ def measure_stock(
     `calibration` and `test` are float32 model inputs [n, inputs], `io` the dtype of x and y in our int8 files. `errors` says
     how far a `y` of the test samples, in model units, is from them.
     """
-    written = _convert(model, calibration, recipe, "uint8" if io == "uint8" else "float32")
+    source = Source(model, calibration, recipe.export, "uint8" if io == "uint8" else "float32")
     files, quality, parity = [], [], []
     floats = keras(test)
-    for name, data in written.items():
+    for name, data in stock_files(recipe.name, source).items():
         path = folder / name
         write_atomic(path, data)
         contents = read_model(path)
@@ -55,26 +55,10 @@ def measure_stock(
         if precision is Precision.F32:
             for key, values in zip(("code", "y"), floats, strict=True):
                 parity.append(compare(Kind.FLOAT, key, values, outputs[key], reference="keras", **of))
-        elif outputs["code"].dtype == np.uint8:
-            for witness in of_role(contents.format, "witness"):
-                reference = _reconstruct(_open(path, witness), contents, test)
-                parity.append(compare(Kind.WITNESS, "code", reference["code"], outputs["code"], reference=witness, **of))
+        for witness in of_role(contents.format, "witness") if outputs["code"].dtype == np.uint8 else ():
+            reference = _reconstruct(_open(path, witness), contents, test)
+            parity.append(compare(Kind.WITNESS, "code", reference["code"], outputs["code"], reference=witness, **of))
     return files, quality, parity
-
-
-def _convert(model: Autoencoder, calibration: np.ndarray, recipe: Recipe, io_dtype: str) -> dict[str, bytes]:
-    name, export = recipe.name, recipe.export
-    files: dict[str, bytes] = {}
-    if "tflite" in export.targets:
-        signatures = tuple(dict.fromkeys((*export.signatures, "reconstruct")))
-        files[f"{name}.stock.f32.tflite"] = stock_tflite(model, quantize=False, signatures=signatures)
-        files[f"{name}.stock.int8.tflite"] = stock_tflite(
-            model, quantize=True, representative=calibration, io_dtype=io_dtype, signatures=signatures
-        )
-    if "onnx" in export.targets:
-        files[f"{name}.stock.f32.onnx"] = stock_onnx(model, opset=export.opset)
-        files[f"{name}.stock.int8.onnx"] = stock_onnx_int8(files[f"{name}.stock.f32.onnx"], calibration)
-    return files
 
 
 def _open(path: Path, runtime: str) -> Session:
@@ -105,14 +89,11 @@ def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tup
         matrices = [values for values in stored.values() if tuple(sorted(values.shape)) == shape]
         counts.add(divmod(len(matrices), sharing))
         if sharing == 1 and all(values.dtype == np.int8 for values in matrices):
-            equal += sum(_agreeing(matrices[0], values) for values in matrices[1:])
+            for values in matrices[1:]:
+                turned = [values.transpose(order) for order in AXIS_ORDERS]
+                equal += max(int((matrices[0] == each).sum()) for each in turned if each.shape == matrices[0].shape)
             total += sum(values.size for values in matrices[1:])
     (copies, left), *others = counts or {(0, 0)}
     if others or left or copies == 0:
         return None, None
     return copies, equal / total if total else None
-
-
-def _agreeing(first: np.ndarray, second: np.ndarray) -> int:
-    """How many values two matrices have in common, in the orientation in which they have more."""
-    return max(int(np.count_nonzero(first == each)) for each in (second, second.T) if each.shape == first.shape)

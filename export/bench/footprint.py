@@ -9,17 +9,15 @@ the first result of the first signature; the runtime's import is told apart. The
 from __future__ import annotations
 
 import importlib
-import json
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .children import lines_of
+from ..children import lines_of, serve
 
 ROLLUP = Path("/proc/self/smaps_rollup")
 
@@ -80,11 +78,10 @@ def resident() -> int | None:
     return next(1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith("Rss:"))
 
 
-def main() -> None:
-    """The child: open and run what standard input says, and print what it took."""
+def main(load: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The child: open and run a `Load`, and answer what it took."""
     from .openers import OPENERS
 
-    load = json.load(sys.stdin)
     inputs = [np.load(run["x"], allow_pickle=False)[:1].copy() for run in load["runs"]]
     begun = time.perf_counter_ns()
     importlib.import_module(OPENERS[load["runtime"]].module)
@@ -100,13 +97,12 @@ def main() -> None:
         kept.append(models[path].bind(run["signature"], x))
         first = first or time.perf_counter_ns()
     after = resident()
-    line = {
+    yield {
         "memory": None if before is None or after is None else after - before,
         "startup_ms": (first - opened) / 1e6,
         "import_ms": (imported - begun) / 1e6,
     }
-    print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(main)

@@ -3,16 +3,13 @@
 One round times every call once, in an order that rotates, so that a slow moment of the machine meets all of them alike and a
 ratio of two calls can be taken round by round. A sample is the mean of so many calls that the clock's step does not matter.
 
-Run as a module it is the child: a plan as JSON on standard input, a line of JSON per group on standard output. A process of its
-own fixes the number of threads, which TensorFlow takes only before it starts.
+Run as a module it is the child: a process of its own fixes the number of threads, which TensorFlow takes only before it starts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from ..children import lines_of, serve
 from ..results import Ratio, Way
-from .children import lines_of
 
 SAMPLE_NS = 200_000
 """The least duration of a sample: calls shorter than it are repeated within one."""
@@ -165,11 +162,10 @@ def time_groups(
         yield Measured(group, timings, line["providers"])
 
 
-def main() -> None:
-    """The child: time every group of the plan and print one line of JSON for each."""
+def main(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The child: time every group of the plan, an answer for each."""
     from .openers import OPENERS
 
-    plan = json.load(sys.stdin)
     for group in plan["groups"]:
         sessions, calls = {}, {}
         for each in group["subjects"]:
@@ -179,12 +175,11 @@ def main() -> None:
             calls[name] = getattr(sessions[name].bind(signature, x), group["way"])
         providers = {name: session.provider for name, session in sessions.items()}
         timings = interleave(calls, seconds=plan["seconds"], rounds=tuple(plan["rounds"]))
-        line: dict[str, Any] = {
+        yield {
             "timings": {name: {"samples": t.samples.tolist(), "inner": t.inner} for name, t in timings.items()},
             "providers": providers,
         }
-        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(main)

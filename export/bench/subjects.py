@@ -11,23 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ...compress.config import ExportConfig
 from ...compress.errors import FormatError, UnavailableError
 from ..bundle import Bundle
 from ..formats.contents import Contents, Port
-from ..formats.tflite_writer import to_tflite
 from ..program import SIGNATURES
 from ..results import Kind, Maker, Precision, Skipped, Why
 from ..runtimes.table import RUNTIMES
-from ..targets import read_model
+from ..stock import MAKERS, stock_name
+from ..targets import TARGETS, read_model
 from .openers import KERAS as KERAS_WAYS
-from .ports import with_byte_ports
 
-STOCK_MAKERS = {
-    ("tflite", "f32"): "TFLiteConverter",
-    ("tflite", "int8"): "TFLiteConverter",
-    ("onnx", "f32"): "tf2onnx",
-    ("onnx", "int8"): "ORT quantizer",
-}
 ALONE, OUR_PORTS = "reconstruct alone", "our ports"
 VARIANTS: Mapping[str, str] = {
     ALONE: "written from the bundle's program for this measurement, with one signature",
@@ -92,7 +86,7 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
     cast, name = Cast(), bundle.manifest["name"]
     contents = {each: read_model(bundle.path / each) for each in bundle.models}
     for precision in Precision:
-        for form in ("tflite", "onnx"):
+        for form in TARGETS:
             ours = _by_signature(bundle, contents, form, precision)
             if not ours:
                 cast.skip(f"{Maker.TIEDAE} {precision} {form}", "not in this bundle")
@@ -100,7 +94,7 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
             ports = {signature: _ports(contents[file], signature) for signature, file in ours.items()}
             paths = {signature: bundle.path / file for signature, file in ours.items()}
             _add(cast, Maker.TIEDAE, form, precision, paths, ports)
-            _add_stock(cast, stock / f"{name}.stock.{precision}.{form}", form, precision, ports, folder)
+            _add_stock(cast, stock / stock_name(name, form, precision), form, precision, ports, folder)
     _add_single(cast, bundle, contents, folder)
     _add_keras(cast, keras, bundle.manifest["model"]["widths"])
     return cast
@@ -125,12 +119,13 @@ def _add(
     cast: Cast, maker: Maker, form: str, precision: Precision, files: Mapping[str, Path], ports: Ports, variant: str = ""
 ) -> None:
     """A subject for every runtime that users of the format have."""
-    label = Maker.TIEDAE if maker == Maker.TIEDAE else STOCK_MAKERS[form, precision]
-    for runtime, row in RUNTIMES.items():
-        if row.format != form or not row.module:
-            continue
-        name = f"{label} {precision} {form}{f', {variant}' if variant else ''}"
-        name += "" if row.device == "CPU" else f" on {row.device}"
+    label = Maker.TIEDAE if maker is Maker.TIEDAE else MAKERS[form][precision].name
+    subject = f"{label} {precision} {form}{f', {variant}' if variant else ''}"
+    timed = {runtime: row for runtime, row in RUNTIMES.items() if row.format == form and row.module}
+    if not timed:
+        cast.skip(subject, f"no runtime of {TARGETS[form].label} files is timed")
+    for runtime, row in timed.items():
+        name = subject + ("" if row.device == "CPU" else f" on {row.device}")
         try:
             provider = row.open(files).provider
         except FormatError as error:
@@ -143,7 +138,11 @@ def _add(
 
 
 def _add_stock(cast: Cast, path: Path, form: str, precision: Precision, ours: Ports, folder: Path) -> None:
-    label = f"{STOCK_MAKERS[form, precision]} {precision} {form}"
+    maker = MAKERS.get(form, {}).get(precision)
+    if maker is None:
+        cast.skip(f"{Maker.STOCK} {precision} {form}", f"there is no stock converter to {TARGETS[form].label}")
+        return
+    label = f"{maker.name} {precision} {form}"
     if not path.is_file():
         cast.skip(label, f"{path.name} is not in the folder {path.parent.name} beside the bundle; a run leaves it there")
         return
@@ -152,29 +151,32 @@ def _add_stock(cast: Cast, path: Path, form: str, precision: Precision, ours: Po
     except FormatError as error:
         cast.skip(label, str(error))
         return
-    signatures = SIGNATURES if form == "tflite" else ("reconstruct",)
-    known = {each.name for each in contents.signatures} if form == "tflite" else {"reconstruct"}
-    ports = {signature: _ports(contents, signature) for signature in signatures if signature in known}
+    known = {each.name for each in contents.signatures}
+    ports = {signature: _ports(contents, signature) for signature in SIGNATURES if signature in known}
+    ports = ports or {"reconstruct": _ports(contents, "reconstruct")}
     _add(cast, Maker.STOCK, form, precision, dict.fromkeys(ports, path), ports)
-    if form == "onnx" and precision == "int8" and "reconstruct" in ours:
+    if maker.byte_ports and "reconstruct" in ours:
         bytes_ = [port.name for ports in ours["reconstruct"] for port in ports if port.dtype != "float32"]
-        changed = folder / f"{path.stem}.ports.onnx"
-        changed.write_bytes(with_byte_ports(path.read_bytes(), bytes_))
+        changed = folder / f"{path.stem}.ports{path.suffix}"
+        changed.write_bytes(maker.byte_ports(path.read_bytes(), bytes_))
         ports = {"reconstruct": _ports(read_model(changed), "reconstruct")}
         _add(cast, Maker.STOCK, form, precision, {"reconstruct": changed}, ports, OUR_PORTS)
 
 
 def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], folder: Path) -> None:
-    """Ours with the signature reconstruct alone: what LiteRT packs for the others is then not there."""
-    whole = [each for each in cast.subjects if (each.maker, each.format, each.precision) == (Maker.TIEDAE, "tflite", "int8")]
-    cast.skip(f"{Maker.TIEDAE} f32 tflite, {ALONE}", "a bundle holds the integer program, not the float one")
-    if not whole or "reconstruct" not in whole[0].files or len(whole[0].files) == 1:
-        return
-    (port,), _ = whole[0].ports["reconstruct"]
-    path = folder / f"{bundle.manifest['name']}.reconstruct.int8.tflite"
-    path.write_bytes(to_tflite(bundle.programs(contents).split, signatures=("reconstruct",), io=port.dtype))
-    ports = {"reconstruct": _ports(read_model(path), "reconstruct")}
-    _add(cast, Maker.TIEDAE, "tflite", Precision.INT8, {"reconstruct": path}, ports, ALONE)
+    """Ours with the signature reconstruct alone, where a file has several: without what a runtime packs for the others."""
+    ours = {each.format: each for each in cast.subjects if (each.maker, each.precision) == (Maker.TIEDAE, Precision.INT8)}
+    for form, whole in ours.items():
+        if "reconstruct" not in whole.files or len(whole.files) == 1 or len(set(whole.files.values())) > 1:
+            continue
+        cast.skip(f"{Maker.TIEDAE} f32 {form}, {ALONE}", "a bundle holds the integer program, not the float one")
+        (port,), _ = whole.ports["reconstruct"]
+        stem, config = f"{bundle.manifest['name']}.reconstruct.int8", ExportConfig(signatures=("reconstruct",))
+        (written,) = TARGETS[form].write(bundle.programs(contents).form(form), stem, config, port.dtype).items()
+        path = folder / written[0]
+        path.write_bytes(written[1])
+        ports = {"reconstruct": _ports(read_model(path), "reconstruct")}
+        _add(cast, Maker.TIEDAE, form, Precision.INT8, {"reconstruct": path}, ports, ALONE)
 
 
 def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:

@@ -27,6 +27,13 @@ def printable(name: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
 
 
+def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Lines of the rows' cells for a terminal, each column as wide as its widest cell; `sides` has `<` or `>` per column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    kinds = [f"{side}{width}" for side, width in zip(sides, widths, strict=True)] if rows else []
+    return ["  ".join(map(format, row, kinds)).rstrip() for row in rows]
+
+
 @dataclass(frozen=True, eq=False)
 class Constant:
     """One use of stored data: several constants may be views of one `storage`.
@@ -67,6 +74,11 @@ class Port:
     shape: tuple[int | None, ...]
     scale: float | None = None
     zero_point: int | None = None
+
+    @property
+    def sample(self) -> tuple[np.dtype, tuple[int, ...]]:
+        """dtype and size of one sample of a batch."""
+        return np.dtype(self.dtype), tuple(size or 1 for size in self.shape[1:])
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
         """Real, finite values in the dtype, scale and zero point of a quantized port, saturating."""

@@ -35,7 +35,8 @@ MAX_GROUP = 4096
 FEW, PAIRED = 8, 128
 """How many samples are compared first with the constants that are near in one, and how many estimate chance by all pairs."""
 
-Relation = Literal["equal", "reshaped", "transposed", "near"]
+Order = Literal["equal", "reshaped", "transposed"]
+Relation = Literal[Order, "near"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Copy:
     relation: Relation
     by: Literal["bytes", "values"]
     size: int
-    order: Literal["equal", "reshaped", "transposed"] = "equal"
+    order: Order = "equal"
     axes: tuple[int, ...] | None = None
     largest: float = 0.0
     mean: float = 0.0
@@ -239,7 +240,7 @@ def _more_than_chance(original: Real, copy: Real, same: bool) -> bool:
 
 
 def _copy(original: Real, copy: Real, by: Literal["bytes", "values"], distance: _Distance | None) -> Copy:
-    order: Literal["equal", "reshaped", "transposed"] = "transposed"
+    order: Order = "transposed"
     if original.in_order and copy.in_order:
         order = "equal" if original.constant.values.shape == copy.constant.values.shape else "reshaped"
     exact = distance is None or distance.same

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,19 +17,15 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ...compress.errors import FormatError
 from .contents import Constant, Contents, Port, Signature
 
 QUANTIZED_INPUTS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
-    "DequantizeLinear": ((0, 1, 2),),
-    "com.microsoft.DequantizeLinear": ((0, 1, 2),),
-    "QLinearMatMul": ((0, 1, 2), (3, 4, 5)),
-    "QLinearConv": ((0, 1, 2), (3, 4, 5)),
-    "com.microsoft.QGemm": ((0, 1, 2), (3, 4, 5)),
-    "com.microsoft.QLinearAdd": ((0, 1, 2), (3, 4, 5)),
-    "com.microsoft.QLinearMul": ((0, 1, 2), (3, 4, 5)),
+    **dict.fromkeys(("DequantizeLinear", "com.microsoft.DequantizeLinear"), ((0, 1, 2),)),
+    **dict.fromkeys(("QLinearMatMul", "QLinearConv"), ((0, 1, 2), (3, 4, 5))),
+    **dict.fromkeys((f"com.microsoft.{name}" for name in ("QGemm", "QLinearAdd", "QLinearMul")), ((0, 1, 2), (3, 4, 5))),
 }
 """Which inputs of an operation are integers with their scale and zero point."""
 
@@ -56,30 +52,44 @@ def read_onnx(path: Path) -> Contents:
     Raises FormatError for a truncated, empty, damaged or foreign file, and for external data that is missing, too short or
     outside the file's folder.
     """
-    model = _parse(path)
-    folder = _External(path)
-    scopes = list(_scopes(model, folder))
-    root = scopes[0]
-    nodes = [node for scope in scopes for node in scope.nodes]
-    inputs = [value for value in model.graph.input if value.name not in root.stored]
-    return Contents(
-        format="onnx",
-        size=path.stat().st_size + sum(file.stat().st_size for file in folder.files.values()),
-        constants=tuple(_constants(scopes)),
-        signatures=(
-            Signature(
-                model.graph.name or "main",
-                tuple(_port(path, value, root) for value in inputs),
-                tuple(_port(path, value, root) for value in model.graph.output),
-                Counter(_kind(node) for node in nodes),
-            ),
-        ),
-        details={
+    return open_onnx(path).contents
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A parsed model, its graphs and functions in the order of `bodies`, and the bytes of the file and its external data."""
+
+    path: Path
+    model: onnx.ModelProto
+    scopes: Sequence[Scope]
+    size: int
+
+    @property
+    def contents(self) -> Contents:
+        model, root = self.model, self.scopes[0]
+        inputs, outputs = (
+            tuple(_port(self.path, value, root) for value in values)
+            for values in ((value for value in model.graph.input if value.name not in root.stored), model.graph.output)
+        )
+        operations = Counter(kind(node) for scope in self.scopes for node in scope.nodes)
+        details = {
             "opset": ", ".join(f"{entry.domain} {entry.version}".strip() for entry in model.opset_import),
             "ir_version": str(model.ir_version),
             "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        },
-    )
+        }
+        signature = Signature(model.graph.name or "main", inputs, outputs, operations)
+        return Contents("onnx", self.size, tuple(_constants(self.scopes)), (signature,), details)
+
+
+def open_onnx(path: Path) -> Opened:
+    """The model behind `read_onnx`, whose larger constants may be taken out. Raises what that raises."""
+    model, folder = _parse(path), _External(path)
+    scopes: list[Scope] = []
+    for proto, prefix, parent, _ in bodies(model):
+        around = None if parent is None else scopes[parent]
+        scopes.append(Scope(prefix, proto.node, _stored_in(proto, prefix, folder), around))
+    size = path.stat().st_size + sum(file.stat().st_size for file in folder.files.values())
+    return Opened(path, model, scopes, size)
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -163,71 +173,81 @@ class _External:
 
 
 @dataclass(frozen=True, eq=False)
-class _Scope:
+class Scope:
     """The nodes of one graph or function, and its constants by the name that they have inside: (values, storage)."""
 
     prefix: str
-    nodes: Sequence[onnx.NodeProto]
+    nodes: Sequence[NodeProto]
     stored: Mapping[str, tuple[np.ndarray, str]]
-    parent: _Scope | None
+    parent: Scope | None
 
-    def find(self, name: str) -> tuple[_Scope, str] | None:
+    def find(self, name: str) -> tuple[Scope, str] | None:
         """The scope that a name of a constant, seen from here, belongs to."""
         if name in self.stored:
             return self, name
         return self.parent.find(name) if self.parent else None
 
-    def integers(self, name: str) -> tuple[_Scope, str] | None:
+    def integers(self, name: str) -> tuple[Scope, str] | None:
         """The same, also where a Cast here widens the constant, as 4-bit integers need it."""
         return self.find(self.casts.get(name, name))
 
     @cached_property
     def casts(self) -> Mapping[str, str]:
         """What each Cast reads, by what it writes."""
-        return {output: node.input[0] for node in self.nodes if _kind(node) == "Cast" and node.input for output in node.output}
+        return {output: node.input[0] for node in self.nodes if kind(node) == "Cast" and node.input for output in node.output}
 
-    def value(self, node: onnx.NodeProto, index: int) -> tuple[float, ...]:
+    def value(self, node: NodeProto, index: int) -> tuple[float, ...]:
         """A constant input of a node, flat; empty where it has none."""
         found = self.find(node.input[index]) if index < len(node.input) else None
         return tuple(found[0].stored[found[1]][0].ravel().tolist()) if found else ()
 
 
-def _scopes(model: onnx.ModelProto, folder: _External) -> Iterator[_Scope]:
-    """The graph, then all graphs nested in it, then the local functions with theirs."""
-    yield from _nested("", model.graph.node, _initializers(model.graph), None, folder)
+def bodies(model: onnx.ModelProto) -> Iterator[tuple[GraphProto | FunctionProto, str, int | None, int]]:
+    """Every graph and function: itself, the prefix of its constants' names, the place of the one around it, its opset."""
+    place = -1
+
+    def nested(
+        proto: GraphProto | FunctionProto, prefix: str, parent: int | None, opset: int
+    ) -> Iterator[tuple[GraphProto | FunctionProto, str, int | None, int]]:
+        nonlocal place
+        place += 1
+        mine = place
+        yield proto, prefix, parent, opset
+        for node in proto.node:
+            for attribute in node.attribute:
+                graphs = [attribute.g] if attribute.type == AttributeProto.GRAPH else [*attribute.graphs]
+                for i, graph in enumerate(graphs):
+                    way = f"{prefix}{node.name or next(iter(node.output), node.op_type)}/{attribute.name}/"
+                    yield from nested(graph, way + (f"{i}/" if i else ""), mine, opset)
+
+    yield from nested(model.graph, "", None, _opset(model.opset_import))
     for function in model.functions:
-        yield from _nested(f"{function.domain}.{function.name}/", function.node, [], None, folder)
+        imports = function.opset_import or model.opset_import
+        yield from nested(function, f"{function.domain}.{function.name}/", None, _opset(imports))
 
 
-def _nested(
-    prefix: str,
-    nodes: Sequence[onnx.NodeProto],
-    tensors: Sequence[TensorProto],
-    parent: _Scope | None,
-    folder: _External,
-) -> Iterator[_Scope]:
-    for node in nodes:
+def _opset(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
+    return next((entry.version for entry in imports if entry.domain in ("", "ai.onnx")), 0)
+
+
+def _stored_in(proto: GraphProto | FunctionProto, prefix: str, folder: _External) -> dict[str, tuple[np.ndarray, str]]:
+    """The constants of one graph or function, whose names are text: (values, storage)."""
+    for node in proto.node:
         attributes = [attribute.name for attribute in node.attribute]
         _require_text(folder.path, node.name, node.op_type, node.domain, *node.input, *node.output, *attributes)
     stored: dict[str, tuple[np.ndarray, str]] = {}
-    for tensor in (*tensors, *(tensor for node in nodes if _kind(node) == "Constant" for tensor in _constant_node(node))):
+    tensors = _initializers(proto) if isinstance(proto, GraphProto) else []
+    for tensor in (*tensors, *(tensor for node in proto.node if kind(node) == "Constant" for tensor in _constant_node(node))):
         _require_text(folder.path, tensor.name, *(text for entry in tensor.external_data for text in (entry.key, entry.value)))
         if tensor.name in stored:
             raise FormatError(f"{folder.path}: two constants have the name {prefix + tensor.name!r}")
         external = tensor.data_location == TensorProto.EXTERNAL
         stored[tensor.name] = folder.load(tensor) if external else (_array(folder.path, tensor), prefix + tensor.name)
         stored[tensor.name][0].flags.writeable = False
-    scope = _Scope(prefix, nodes, stored, parent)
-    yield scope
-    for node in nodes:
-        for attribute in node.attribute:
-            graphs = [attribute.g] if attribute.type == AttributeProto.GRAPH else [*attribute.graphs]
-            for i, graph in enumerate(graphs):
-                way = f"{prefix}{node.name or next(iter(node.output), node.op_type)}/{attribute.name}/" + (f"{i}/" if i else "")
-                yield from _nested(way, graph.node, _initializers(graph), scope, folder)
+    return stored
 
 
-def _initializers(graph: onnx.GraphProto) -> list[TensorProto]:
+def _initializers(graph: GraphProto) -> list[TensorProto]:
     parts = [part for sparse in graph.sparse_initializer for part in (sparse.values, _indices(sparse))]
     return [*graph.initializer, *parts]
 
@@ -239,7 +259,7 @@ def _indices(sparse: onnx.SparseTensorProto, name: str = "") -> TensorProto:
     return indices
 
 
-def _constant_node(node: onnx.NodeProto) -> Iterator[TensorProto]:
+def _constant_node(node: NodeProto) -> Iterator[TensorProto]:
     """The tensors of a `Constant` node, in whichever attribute it keeps them."""
     if not node.output:
         return
@@ -263,12 +283,12 @@ def _constant_node(node: onnx.NodeProto) -> Iterator[TensorProto]:
         yield tensor
 
 
-def _constants(scopes: Sequence[_Scope]) -> Iterator[Constant]:
+def _constants(scopes: Sequence[Scope]) -> Iterator[Constant]:
     """One constant per stored tensor, or per way in which its integers are dequantized."""
     uses: dict[tuple[str, str], dict[tuple[Any, ...], None]] = {}
     for scope in scopes:
         for node in scope.nodes:
-            for data, scale, zero_point in QUANTIZED_INPUTS.get(_kind(node), ()):
+            for data, scale, zero_point in QUANTIZED_INPUTS.get(kind(node), ()):
                 found = scope.integers(node.input[data]) if data < len(node.input) else None
                 scales = scope.value(node, scale)
                 if found and scales:
@@ -282,17 +302,22 @@ def _constants(scopes: Sequence[_Scope]) -> Iterator[Constant]:
                 yield Constant(scope.prefix + name, values, storage, *quantization, stored=_stored(values))
 
 
-def _axis(node: onnx.NodeProto, rank: int) -> int:
+def _axis(node: NodeProto, rank: int) -> int:
     """The dimension that per-channel scales of a node's integers run along."""
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-    return int(axis) + rank if axis < 0 else min(int(axis), max(rank - 1, 0))
+    axis = attribute(node, "axis", 1)
+    return axis + rank if axis < 0 else min(axis, max(rank - 1, 0))
 
 
-def _kind(node: onnx.NodeProto) -> str:
+def kind(node: NodeProto) -> str:
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
-def _port(path: Path, value: onnx.ValueInfoProto, scope: _Scope) -> Port:
+def attribute(node: NodeProto, name: str, default: int) -> int:
+    """An integer attribute of a node."""
+    return next((each.i for each in node.attribute if each.name == name), default)
+
+
+def _port(path: Path, value: onnx.ValueInfoProto, scope: Scope) -> Port:
     if not value.type.HasField("tensor_type"):
         return Port(value.name, value.type.WhichOneof("value") or "unknown", ())
     tensor = value.type.tensor_type
@@ -301,12 +326,12 @@ def _port(path: Path, value: onnx.ValueInfoProto, scope: _Scope) -> Port:
     return Port(value.name, dtype, shape, *_port_quantization(value.name, scope))
 
 
-def _port_quantization(name: str, scope: _Scope) -> tuple[float | None, int | None]:
+def _port_quantization(name: str, scope: Scope) -> tuple[float | None, int | None]:
     """The scale and zero point of an integer input or output, from the node that dequantizes or has quantized it."""
     producers = {output: node for node in scope.nodes for output in node.output}
     around = [node for node in scope.nodes if node.op_type == "DequantizeLinear" and node.input[:1] == [name]]
     seen = {name}
-    while name in producers and _kind(producers[name]) in _KEPT and producers[name].input:
+    while name in producers and kind(producers[name]) in _KEPT and producers[name].input:
         name = producers[name].input[0]
         if name in seen:
             break

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...compress.affine import representable
 from ...compress.errors import FormatError
 from .contents import Contents, Port
-from .tflite_graph import Graph, Type, scales_of, shape_of, zero_points_of
-from .tflite_objects import unpack_model
-from .tflite_schema import Op
+from .tflite_graph import Graph, scales_of, shape_of, zero_points_of
+from .tflite_schema import Op, Type, unpack_model
 
 BATCHES = (1, 3)
 """What free dimensions become, one run each."""
@@ -35,10 +35,6 @@ _TABLES = {Op.GATHER: 0, Op.EMBEDDING_LOOKUP: 1}
 """Which input is the table whose rows are picked."""
 
 
-def ranges_of(path: Path, contents: Contents) -> Ranges:
-    return tflite_ranges(path.read_bytes()) if contents.format == "tflite" else onnx_ranges(path, contents)
-
-
 def tflite_ranges(data: bytes) -> Ranges:
     """Rows of the smallest table that the file gathers from; for float inputs that are quantized at once, the range of that."""
     model = unpack_model(data)
@@ -52,7 +48,8 @@ def tflite_ranges(data: bytes) -> Ranges:
                 quantized = graph.tensor(int(use.operator.outputs[0]))
                 if graph.code(use.operator) == Op.QUANTIZE and quantized.type in (Type.INT8, Type.UINT8):
                     names = definition.signatureKey.decode(), entry.name.decode()
-                    floats[names] = _range(quantized)
+                    dtype = "int8" if quantized.type == Type.INT8 else "uint8"
+                    floats[names] = representable(float(scales_of(quantized)[0]), int(zero_points_of(quantized)[0]), dtype)
     return Ranges(min(rows, default=FEW), floats)
 
 
@@ -63,12 +60,6 @@ def _rows(graph: Graph) -> Iterator[int]:
             tensor = graph.tensor(int(operator.inputs[slot]))
             if len(shape_of(tensor)) > 1 and graph.model.buffers[tensor.buffer].data.size:
                 yield shape_of(tensor)[0]
-
-
-def _range(tensor: Any) -> tuple[float, float]:
-    limits = np.iinfo(np.int8 if tensor.type == Type.INT8 else np.uint8)
-    scale, zero_point = float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0])
-    return scale * (limits.min - zero_point), scale * (limits.max - zero_point)
 
 
 def onnx_ranges(path: Path, contents: Contents) -> Ranges:
@@ -96,9 +87,19 @@ def _quantized_inputs(
         scale, zero_point = parameters
         if scale is None or zero_point is None or zero_point.size != 1 or zero_point.dtype.kind not in "iu":
             continue
-        limits, zero = np.iinfo(zero_point.dtype), int(zero_point.flat[0])
-        step = float(scale.flat[0])
-        yield (signature, node.input[0]), (step * (limits.min - zero), step * (limits.max - zero))
+        known = representable(float(scale.flat[0]), int(zero_point.flat[0]), zero_point.dtype.name)
+        yield (signature, node.input[0]), known
+
+
+_READERS: Mapping[str, Callable[[Path, Contents], Ranges]] = {
+    "tflite": lambda path, _contents: tflite_ranges(path.read_bytes()),
+    "onnx": onnx_ranges,
+}
+
+
+def ranges_of(path: Path, contents: Contents) -> Ranges:
+    """What the graph of a file says of its inputs; nothing in a format whose graphs are not read."""
+    return _READERS[contents.format](path, contents) if contents.format in _READERS else Ranges()
 
 
 def random_inputs(contents: Contents, ranges: Ranges, seed: int) -> list[tuple[str, dict[str, np.ndarray]]]:

@@ -13,6 +13,7 @@ from ...compress.integers import PAIR_LIMIT, exceeding_pairs
 from ...compress.patterns import HELD
 from ..program import Kernel, Program
 from .contents import Constant, Contents, oriented
+from .reals import as_bits
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def prove(
         found = matches[0] if matches else _nearest(constants, program, name)
         findings.append(_stored_once(name, matches, found))
         if found is None:
-            findings.append(Finding(f"{name}.values", False, f"{name}: {_absent(kernel, expected)}"))
+            findings.append(_finding(name, "values", False, _absent(kernel, expected)))
             continue
         values = _orient(found, expected)
         assert values is not None
@@ -64,14 +65,17 @@ def prove(
         if clusters is not None:
             findings.append(shared_values(name, values, clusters))
     for name in sorted(set(masks or {}) - set(program.kernels)):
-        findings.append(
-            Finding(f"{name}.zeros", False, f"{name}: has a mask, but the kernels are {', '.join(program.kernels)}")
-        )
+        findings.append(_finding(name, "zeros", False, f"has a mask, but the kernels are {', '.join(program.kernels)}"))
     return [*findings, _sum(constants, program)]
 
 
-def _bits(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+def _finding(kernel: str, what: str, ok: bool, text: str) -> Finding:
+    return Finding(f"{kernel}.{what}", ok, f"{kernel}: {text}")
+
+
+def _differ(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Where the bits of two arrays of one dtype are not the same."""
+    return as_bits(np.ascontiguousarray(values)) != as_bits(np.ascontiguousarray(expected))
 
 
 def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) -> np.ndarray | None:
@@ -83,7 +87,7 @@ def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) ->
     candidates = list(oriented(values, expected.shape)) if values.dtype == expected.dtype else []
     if not candidates:
         return None
-    wrong = [int(np.count_nonzero(_bits(candidate) != _bits(expected))) for candidate in candidates]
+    wrong = [int(np.count_nonzero(_differ(candidate, expected))) for candidate in candidates]
     best = wrong.index(min(wrong))
     return None if exact and wrong[best] else candidates[best]
 
@@ -104,13 +108,11 @@ def _nearest(stored: Sequence[Constant], program: Program, name: str) -> Constan
 
 
 def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None) -> Finding:
-    if len(matches) > 1:
-        names = ", ".join(constant.name for constant in matches)
-        return Finding(f"{name}.copies", False, f"{name}: stored {len(matches)} times ({names}), expected once")
-    if not matches:
-        near = f"; {found.name} comes nearest" if found is not None else ""
-        return Finding(f"{name}.copies", False, f"{name}: stored 0 times, expected once{near}")
-    return Finding(f"{name}.copies", True, f"{name}: stored once, {matches[0].nbytes:,} bytes")
+    if len(matches) == 1:
+        return _finding(name, "copies", True, f"stored once, {matches[0].nbytes:,} bytes")
+    names = f" ({', '.join(constant.name for constant in matches)})" if matches else ""
+    near = f"; {found.name} comes nearest" if found is not None and not matches else ""
+    return _finding(name, "copies", False, f"stored {len(matches)} times{names}, expected once{near}")
 
 
 def _absent(kernel: Kernel, expected: np.ndarray) -> str:
@@ -119,16 +121,16 @@ def _absent(kernel: Kernel, expected: np.ndarray) -> str:
 
 
 def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> Finding:
-    different = np.argwhere(_bits(values) != _bits(expected))
+    different = np.argwhere(_differ(values, expected))
     if not len(different):
-        return Finding(f"{name}.values", True, f"{name}: all {expected.size:,} values equal the program's")
-    row, column = different[0].tolist()
-    return Finding(
-        f"{name}.values",
-        False,
-        f"{name}: {len(different):,} of {expected.size:,} values of {found.name} differ from the program's, first at "
-        f"[{row}, {column}]: got {values[row, column]}, expected {expected[row, column]}",
-    )
+        return _finding(name, "values", True, f"all {expected.size:,} values equal the program's")
+    count = f"{len(different):,} of {expected.size:,} values of {found.name} differ from the program's"
+    return _finding(name, "values", False, f"{count}, {_first(different, values, expected)}")
+
+
+def _first(places: np.ndarray, values: np.ndarray, expected: np.ndarray) -> str:
+    at = tuple(places[0].tolist())
+    return f"first at {list(at)}: got {values[at]}, expected {expected[at]}"
 
 
 def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
@@ -137,24 +139,23 @@ def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
     for view in views:
         if view.scales not in allowed:
             got, right = _brief(view.scales), " or ".join(sorted(map(_brief, allowed)))
-            return Finding(f"{kernel.name}.scales", False, f"{kernel.name}: {view.name} has scales {got}, expected {right}")
+            return _finding(kernel.name, "scales", False, f"{view.name} has scales {got}, expected {right}")
         right = SIGNED_SHIFT if view.values.dtype == np.uint8 else 0
         wrong = [zero_point for zero_point in view.zero_points if zero_point != right]
         if wrong:
-            text = f"{kernel.name}: {view.name} has zero point {wrong[0]}, expected {right}"
-            return Finding(f"{kernel.name}.scales", False, text)
+            return _finding(kernel.name, "scales", False, f"{view.name} has zero point {wrong[0]}, expected {right}")
     uses = f"{len(views)} use{'s' if len(views) != 1 else ''}"
-    return Finding(f"{kernel.name}.scales", True, f"{kernel.name}: {uses} with the program's scales")
+    return _finding(kernel.name, "scales", True, f"{uses} with the program's scales")
 
 
 def _pairs(name: str, found: Constant, values: np.ndarray, file_format: str) -> Finding:
     """No runtime's int16 sums of two products can saturate, on any processor."""
     count, unsigned = exceeding_pairs(values), found.values.dtype == np.uint8
     if not count:
-        return Finding(f"{name}.pairs", True, f"{name}: no pair of neighbours adds to more than {PAIR_LIMIT}")
+        return _finding(name, "pairs", True, f"no pair of neighbours adds to more than {PAIR_LIMIT}")
     consequence = "stored as uint8, which is exact everywhere" if unsigned else "int8 saturates on x86-64 without VNNI"
-    text = f"{name}: {count:,} pairs of neighbours add to more than {PAIR_LIMIT}; {consequence}"
-    return Finding(f"{name}.pairs", unsigned or file_format != "onnx", text)
+    text = f"{count:,} pairs of neighbours add to more than {PAIR_LIMIT}; {consequence}"
+    return _finding(name, "pairs", unsigned or file_format != "onnx", text)
 
 
 def _brief(scales: Sequence[float]) -> str:
@@ -163,32 +164,27 @@ def _brief(scales: Sequence[float]) -> str:
 
 def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> Finding:
     if mask.shape != values.shape:
-        return Finding(f"{name}.zeros", False, f"{name}: its mask has shape {list(mask.shape)}, expected {list(values.shape)}")
+        return _finding(name, "zeros", False, f"its mask has shape {list(mask.shape)}, expected {list(values.shape)}")
     pruned = mask == 0
-    wrong = np.argwhere(pruned & (values != 0))
+    wrong, count = np.argwhere(pruned & (values != 0)), f"{np.count_nonzero(pruned):,} pruned places"
     if not len(wrong):
-        return Finding(f"{name}.zeros", True, f"{name}: zero at all {np.count_nonzero(pruned):,} pruned places")
-    row, column = wrong[0].tolist()
-    return Finding(
-        f"{name}.zeros",
-        False,
-        f"{name}: {len(wrong):,} of {np.count_nonzero(pruned):,} pruned places are not zero, first at "
-        f"[{row}, {column}]: got {values[row, column]}, expected 0",
+        return _finding(name, "zeros", True, f"zero at all {count}")
+    return _finding(
+        name, "zeros", False, f"{len(wrong):,} of {count} are not zero, {_first(wrong, values, np.zeros(mask.shape, int))}"
     )
 
 
 def shared_values(name: str, values: np.ndarray, clusters: int) -> Finding:
     """A clustered kernel holds few distinct values."""
     got = len(np.unique(values))
-    return Finding(f"{name}.clusters", got <= clusters, f"{name}: {got:,} distinct values, expected at most {clusters}")
+    return _finding(name, "clusters", got <= clusters, f"{got:,} distinct values, expected at most {clusters}")
 
 
 def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConfig) -> Finding:
     if mask.shape != values.shape or any(size % step for size, step in zip(values.shape, pruning.tile, strict=True)):
         shape, tile = list(values.shape), list(pruning.tile)
-        return Finding(f"{name}.pattern", False, f"{name}: has shape {shape}, expected tiles of {tile} and a mask alike")
-    ok, text = HELD[pruning.kind](values, mask, pruning)
-    return Finding(f"{name}.pattern", ok, f"{name}: {text}")
+        return _finding(name, "pattern", False, f"has shape {shape}, expected tiles of {tile} and a mask alike")
+    return _finding(name, "pattern", *HELD[pruning.kind](values, mask, pruning))
 
 
 def _sum(stored: Sequence[Constant], program: Program) -> Finding:

@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .tflite_schema import RUNTIME_VERSIONS, int32, version_key
+from .tflite_schema import OPERATORS, Type, buffer_of, int32, new_operator, quantization, vector
 
-Type = schema.TensorType
 DTYPES = {Type.FLOAT32: np.dtype("<f4"), Type.FLOAT16: np.dtype("<f2"), Type.INT8: np.dtype("i1"), Type.INT32: np.dtype("<i4")}
 """Element types whose constants are read as numbers here."""
-OPERATORS = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
 SMALLEST = 1e-20
 """Scales below this, or above its inverse, are damage."""
-MIN_VERSION = b"min_runtime_version"
 OPERATOR_INDICES = b"model_control_dependencies"
 """Metadata that names operators by their place in the graph, which new operators would shift."""
 
@@ -53,13 +50,13 @@ class Graph:
 
     def uses(self, index: int) -> Iterator[Use]:
         for operator in self.table.operators or []:
-            for slot, read in enumerate(operator.inputs if operator.inputs is not None else ()):
+            for slot, read in enumerate(vector(operator.inputs)):
                 if read == index:
                     yield Use(self, operator, slot)
 
     def is_port(self, index: int) -> bool:
         """Whether a tensor is an input or output of the subgraph."""
-        return any(ports is not None and index in list(ports) for ports in (self.table.inputs, self.table.outputs))
+        return index in vector(self.table.inputs) + vector(self.table.outputs)
 
     def values(self, index: int) -> np.ndarray | None:
         """The numbers of a constant in its shape; None where the tensor is none or of another type."""
@@ -104,14 +101,8 @@ class Graph:
         self.table.tensors[instead] = tensor
         return instead
 
-    def operator(self, code: int, version: int, inputs: Sequence[int], output: int, options: Any = None, kind: int = 0) -> Any:
-        return schema.OperatorT(
-            opcodeIndex=_operator_code(self.model, code, version),
-            inputs=int32(inputs),
-            outputs=int32([output]),
-            builtinOptionsType=kind,
-            builtinOptions=options,
-        )
+    def operator(self, code: int, version: int, inputs: Sequence[int], output: int, activation: int = 0) -> Any:
+        return new_operator(self.model, code, version, inputs, output, activation)
 
     def replace(self, old: Any, new: Sequence[Any]) -> None:
         """Put operators in the place of one; the last, which writes its output, keeps its debug metadata."""
@@ -121,7 +112,7 @@ class Graph:
 
 
 def shape_of(tensor: Any) -> tuple[int, ...]:
-    return () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+    return tuple(vector(tensor.shape))
 
 
 def name_of(tensor: Any) -> str:
@@ -132,12 +123,6 @@ def swap_axes(tensor: Any) -> None:
     """Swap the last two axes of a tensor's shape."""
     shape = shape_of(tensor)
     tensor.shape = int32((*shape[:-2], shape[-1], shape[-2]))
-
-
-def quantization(scales: Sequence[float], zero_points: Sequence[int], axis: int = 0) -> Any:
-    table = schema.QuantizationParametersT(scale=np.array(scales, np.float32), zeroPoint=np.array(zero_points, np.int64))
-    table.quantizedDimension = axis
-    return table
 
 
 def scales_of(tensor: Any) -> np.ndarray:
@@ -164,37 +149,9 @@ def has_scales(tensor: Any) -> bool:
     return bool(scales.size and np.all((scales > SMALLEST) & (scales < 1 / SMALLEST)))
 
 
-def buffer_of(model: Any, data: bytes) -> int:
-    """The index of a buffer of these bytes, a new one if there is none. Buffers keep their places."""
-    for index, buffer in enumerate(model.buffers):
-        if index and buffer.data.size == len(data) and buffer.data.tobytes() == data:
-            return index
-    model.buffers.append(schema.BufferT(data=np.frombuffer(data, np.uint8)))
-    return len(model.buffers) - 1
-
-
 def empty_buffer(model: Any) -> int:
     """The index of a buffer without data: 0 by the schema."""
     return 0 if not model.buffers[0].data.size else buffer_of(model, b"")
-
-
-def _operator_code(model: Any, code: int, version: int) -> int:
-    """The index of an operator code; what is new raises the minimum runtime version that the file states."""
-    deprecated = min(code, 127)
-    for index, found in enumerate(model.operatorCodes):
-        if (max(found.builtinCode, found.deprecatedBuiltinCode), found.version) == (code, version):
-            return index
-    model.operatorCodes.append(schema.OperatorCodeT(deprecatedBuiltinCode=deprecated, version=version, builtinCode=code))
-    _raise_min_version(model, RUNTIME_VERSIONS[code, version])
-    return len(model.operatorCodes) - 1
-
-
-def _raise_min_version(model: Any, needed: str) -> None:
-    for entry in model.metadata or []:
-        if entry.name == MIN_VERSION:
-            stated = model.buffers[entry.buffer].data.tobytes().rstrip(b"\0").decode(errors="replace")
-            if not stated.replace(".", "").isdigit() or version_key(stated) < version_key(needed):
-                entry.buffer = buffer_of(model, needed.encode().ljust(16, b"\0"))
 
 
 def names_operators(model: Any) -> bool:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import mmap
+import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,46 +19,31 @@ import ml_dtypes
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ...compress.errors import FormatError
+from ...compress.affine import unsigned
+from ...compress.errors import FormatError, InputError
 from .contents import Constant, Contents, Port, Signature, printable
 from .flatbuffer import Flatbuffer, Table
+from .tflite_schema import OPERATORS
+from .tflite_writer import INNER
 
 T = TypeVar("T")
+_SUBGRAPHS, _SIGNATURES = 2, 7
+"""Slots of the root table."""
 MAPPED = 1 << 26
 """From this size on a file is mapped into memory, not read."""
 MAX_AXES = 32
 """Axes of a tensor; more are a damaged shape."""
 
 
-def _names(enum: type) -> Mapping[int, str]:
-    return {value: name for name, value in vars(enum).items() if isinstance(value, int)}
-
-
-_OPERATORS = _names(schema.BuiltinOperator)
-_TYPES = _names(schema.TensorType)
-_DTYPES: Mapping[str, np.dtype] = {
-    name: np.dtype(dtype)
-    for name, dtype in {
-        "FLOAT32": "<f4",
-        "FLOAT16": "<f2",
-        "FLOAT64": "<f8",
-        "BFLOAT16": ml_dtypes.bfloat16,
-        "FLOAT8_E4M3FN": ml_dtypes.float8_e4m3fn,
-        "FLOAT8_E5M2": ml_dtypes.float8_e5m2,
-        "COMPLEX64": "<c8",
-        "COMPLEX128": "<c16",
-        "INT8": "i1",
-        "UINT8": "u1",
-        "INT16": "<i2",
-        "UINT16": "<u2",
-        "INT32": "<i4",
-        "UINT32": "<u4",
-        "INT64": "<i8",
-        "UINT64": "<u8",
-        "BOOL": "?",
-    }.items()
+_TYPES: Mapping[int, str] = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+_DTYPES = {
+    name: np.dtype(name.lower())
+    for name in (
+        *("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16", "FLOAT8_E4M3FN", "FLOAT8_E5M2", "COMPLEX64", "COMPLEX128", "BOOL"),
+        *(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
+    )
 }
-_PACKED: Mapping[str, tuple[int, np.dtype]] = {
+_PACKED = {
     "INT4": (4, np.dtype(ml_dtypes.int4)),
     "UINT4": (4, np.dtype(ml_dtypes.uint4)),
     "INT2": (2, np.dtype(ml_dtypes.int2)),
@@ -93,7 +80,8 @@ def read_tflite(data: bytes | mmap.mmap) -> Contents:
     if "min_runtime_version" in metadata:
         buffer = _at(model.buffers, metadata["min_runtime_version"], "buffer")
         details["min_runtime_version"] = buffer.tobytes().rstrip(b"\0").decode(errors="replace")
-    outside = _outside(model)
+    tensors = (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors)
+    outside = list(dict.fromkeys(tensor.text(3) for tensor in tensors if tensor.integer(10, "I")))
     if outside:
         names = ", ".join(outside[:3]) + (", …" if len(outside) > 3 else "")
         details["constants in other files, not read"] = f"{len(outside)} ({names})"
@@ -122,7 +110,7 @@ class _Model:
         root = file.root(b"TFL3")
         subgraphs = [
             _Subgraph(table.text(4), table.tables(0), table.numbers(1), table.numbers(2), table.tables(3))
-            for table in root.tables(2)
+            for table in root.tables(_SUBGRAPHS)
         ]
         if not subgraphs:
             raise FormatError("damaged .tflite file: it has no subgraph")
@@ -131,7 +119,7 @@ class _Model:
 
 def _operator(code: Table) -> str:
     number = max(code.integer(0, "b"), code.integer(3))
-    return code.text(1) if number == schema.BuiltinOperator.CUSTOM else _OPERATORS.get(number, f"operator {number}")
+    return code.text(1) if number == schema.BuiltinOperator.CUSTOM else OPERATORS.get(number, f"operator {number}")
 
 
 def _buffer(file: Flatbuffer, table: Table) -> np.ndarray:
@@ -147,12 +135,6 @@ def _at(items: Sequence[T], index: int, what: str) -> T:
     if not 0 <= index < len(items):
         raise FormatError(f"damaged .tflite file: {what} {index} of {len(items)}")
     return items[index]
-
-
-def _outside(model: _Model) -> list[str]:
-    """Names of the tensors whose data is in another file."""
-    tensors = (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors)
-    return list(dict.fromkeys(tensor.text(3) for tensor in tensors if tensor.integer(10, "I")))
 
 
 def _constants(model: _Model) -> list[Constant]:
@@ -227,7 +209,7 @@ def _unpack(data: np.ndarray, bits: int, dtype: np.dtype, count: int) -> np.ndar
 
 
 def _signatures(model: _Model) -> list[Signature]:
-    definitions = model.root.tables(7)
+    definitions = model.root.tables(_SIGNATURES)
     if not definitions:
         first = model.subgraphs[0]
         inputs, outputs = ([_port(first, index) for index in indices] for indices in (first.inputs, first.outputs))
@@ -272,3 +254,90 @@ def _operations(model: _Model, index: int) -> Mapping[str, int]:
             options = operator.table(4) if name in _NESTED else None
             waiting += [options.integer(slot) for slot in _NESTED[name]] if options else []
     return dict(counts)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One signature: the index of its subgraph, its one input, and its outputs in the order of that subgraph.
+
+    `sample`: dtype and size of one input sample. `tensors` are the names of the subgraph's tensors, by index; the batch of
+    those in `batched` is free.
+    """
+
+    subgraph: int
+    x: str
+    sample: tuple[np.dtype, tuple[int, ...]]
+    outputs: tuple[str, ...]
+    tensors: tuple[str, ...]
+    batched: frozenset[int]
+
+
+@lru_cache(maxsize=1)
+def read_entries(data: bytes) -> Mapping[str, Entry]:
+    """The signatures of a .tflite file by name; those of the last file are kept, one runtime after the other opens it.
+
+    Raises FormatError for a damaged file, InputError for one of several inputs.
+    """
+    contents, model = read_tflite(data), _Model.parse(Flatbuffer(data, ".tflite"))
+    definitions = {table.text(2): table for table in model.root.tables(_SIGNATURES)}
+    entries = {}
+    for signature in contents.signatures:
+        if len(signature.inputs) != 1:
+            raise InputError(f"signature {signature.name}: has {len(signature.inputs)} inputs, must have one")
+        (x,) = signature.inputs
+        definition = definitions.get(signature.name)
+        index = definition.integer(4, "I") if definition else 0
+        subgraph = model.subgraphs[index]
+        ports = {entry.integer(1, "I"): entry.text(0) for entry in definition.tables(1)} if definition else {}
+        names = tuple(tensor.text(3) for tensor in subgraph.tensors)
+        outputs = tuple(ports.get(place, names[place]) for place in subgraph.outputs)
+        batched = frozenset(i for i, tensor in enumerate(subgraph.tensors) if tensor.numbers(7)[:1] == (-1,))
+        entries[signature.name] = Entry(index, x.name, x.sample, outputs, names, batched)
+    return entries
+
+
+def with_primary(data: bytes, index: int) -> bytes:
+    """The file with subgraph `index` in the place of the first, the only one that some runtimes list or run.
+
+    Entries of a vector are offsets from their own place. The signatures, which no longer fit, are left out.
+    """
+    if index == 0:
+        return data
+    copy = bytearray(data)
+    root = Flatbuffer(data, ".tflite").root(b"TFL3")
+    subgraphs, _ = root.extent(_SUBGRAPHS, 4)
+    signatures, _ = root.extent(_SIGNATURES, 4)
+    (offset,) = struct.unpack_from("<I", copy, subgraphs + 4 * index)
+    struct.pack_into("<I", copy, subgraphs, offset + 4 * index)
+    struct.pack_into("<I", copy, signatures - 4, 0)
+    return bytes(copy)
+
+
+def only(data: bytes, index: int) -> bytes:
+    """The file with nothing but subgraph `index`, for runtimes that take the time to read the others; without signatures."""
+    copy = bytearray(with_primary(data, index))
+    root = Flatbuffer(data, ".tflite").root(b"TFL3")
+    for slot, count in ((_SUBGRAPHS, 1), (_SIGNATURES, 0)):
+        start, _ = root.extent(slot, 4)
+        struct.pack_into("<I", copy, start - 4, count)
+    return bytes(copy)
+
+
+def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Tensors by their names in a file → those of [batch, size] by the program's names, int8 as uint8 (+ 128).
+
+    Where a port of another dtype stands before an int8 tensor, that one is taken.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, array in values:
+        inner = name.removesuffix(INNER)
+        if array.ndim == 2 and array.dtype in (np.int8, np.uint8, np.float32) and (name != inner or name not in found):
+            found[inner] = unsigned(array)
+    return found
+
+
+def entry_of(entries: Mapping[str, Entry], signature: str) -> Entry:
+    """Raises InputError for a signature that the file has not."""
+    if signature not in entries:
+        raise InputError(f"signature: got {signature!r}, the file has {', '.join(entries) or 'none'}")
+    return entries[signature]

@@ -1,52 +1,119 @@
-"""The tables of a .tflite file, packed so that what is equal is written once.
+"""A .tflite file as the object API of its schema (tensorflow/compiler/mlir/lite/schema/schema.fbs), whole.
 
-The flatbuffer is built with the object API of the TFLite schema (tensorflow/compiler/mlir/lite/schema/schema.fbs). Tables,
-vectors and strings of a flatbuffer may be shared: a second reference costs four bytes. The classes here are the schema's
-own with a `Pack` that looks first whether an equal one has been written.
+Packed, what is equal is written once: tables, vectors and strings of a flatbuffer may be shared, a second reference costs four
+bytes. Unpacked, what cannot be carried over is refused instead of lost. Models are untyped, since the generated hints speak of
+lists of int where there are numpy vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import io
+import struct
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ...compress.errors import ExportError
+from ...compress.errors import ExportError, FormatError
 
 ALIGNMENT = 16
 """Bytes to which the schema aligns the data of a buffer, so that a mapped file can be used in place."""
 MAX_BYTES = 2**31 - 2**20
 """A flatbuffer has 31-bit offsets."""
+MIN_VERSION = b"min_runtime_version"
+"""The metadata entry of 16 bytes that states the oldest runtime."""
+DAMAGED = (struct.error, ValueError, IndexError, TypeError, OverflowError, AttributeError, RecursionError, MemoryError)
+"""What the generated code, which verifies nothing, raises on a damaged file."""
 
 Op = schema.BuiltinOperator
-RUNTIME_VERSIONS: Mapping[tuple[int, int], str] = {
-    (Op.ADD, 1): "1.5.0",
-    (Op.ADD, 2): "1.14.0",
-    (Op.BATCH_MATMUL, 1): "2.3.0",
-    (Op.BATCH_MATMUL, 2): "2.3.0",
-    (Op.DEQUANTIZE, 1): "1.13.1",
-    (Op.DEQUANTIZE, 2): "1.14.0",
-    (Op.DEQUANTIZE, 6): "2.17.0",
-    (Op.FULLY_CONNECTED, 1): "1.5.0",
-    (Op.FULLY_CONNECTED, 4): "1.14.0",
-    (Op.FULLY_CONNECTED, 10): "2.11.0",
-    (Op.LOGISTIC, 1): "1.14.0",
-    (Op.LOGISTIC, 2): "1.14.0",
-    (Op.MUL, 2): "1.14.0",
-    (Op.MUL, 3): "1.15.0",
-    (Op.QUANTIZE, 1): "1.14.0",
-    (Op.RELU, 1): "1.5.0",
-    (Op.RELU6, 1): "1.5.0",
-    (Op.RESHAPE, 1): "1.5.0",
-    (Op.TANH, 1): "1.14.0",
-    (Op.TANH, 2): "1.14.0",
-    (Op.TRANSPOSE, 1): "1.6.0",
-    (Op.TRANSPOSE, 2): "1.14.0",
+Type = schema.TensorType
+OPERATORS: Mapping[int, str] = {number: name for name, number in vars(Op).items() if isinstance(number, int)}
+RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
+    Op.ADD: {1: "1.5.0", 2: "1.14.0"},
+    Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0"},
+    Op.DEQUANTIZE: {1: "1.13.1", 2: "1.14.0", 6: "2.17.0"},
+    Op.FULLY_CONNECTED: {1: "1.5.0", 4: "1.14.0", 10: "2.11.0"},
+    Op.LOGISTIC: {1: "1.14.0", 2: "1.14.0"},
+    Op.MUL: {2: "1.14.0", 3: "1.15.0"},
+    Op.QUANTIZE: {1: "1.14.0"},
+    Op.RELU: {1: "1.5.0"},
+    Op.RELU6: {1: "1.5.0"},
+    Op.RESHAPE: {1: "1.5.0"},
+    Op.TANH: {1: "1.14.0", 2: "1.14.0"},
+    Op.TRANSPOSE: {1: "1.6.0", 2: "1.14.0"},
 }
-"""The first TensorFlow release whose runtime has this (operator, version), for what the writer emits (`runtime_version.cc`)."""
+"""By operator and version, for what we write: the first TensorFlow release whose runtime has it (`runtime_version.cc`)."""
+OPTIONS: Mapping[int, type] = {
+    Op.ADD: schema.AddOptionsT,
+    Op.BATCH_MATMUL: schema.BatchMatMulOptionsT,
+    Op.FULLY_CONNECTED: schema.FullyConnectedOptionsT,
+    Op.MUL: schema.MulOptionsT,
+}
+"""Of the operators that we write and that have some."""
+
+
+def new_operator(model: Any, code: int, version: int, inputs: Iterable[int], output: int, activation: int = 0) -> Any:
+    """An operator of one output, with default options where it has some; `activation` is the one that it ends with."""
+    options: Any = None
+    kind = 0
+    if code in OPTIONS:
+        options, kind = OPTIONS[code](), getattr(schema.BuiltinOptions, OPTIONS[code].__name__.removesuffix("T"))
+    if activation:
+        options.fusedActivationFunction = activation
+    place = _operator_code(model, code, version)
+    return schema.OperatorT(place, int32(inputs), int32([output]), builtinOptionsType=kind, builtinOptions=options)
+
+
+def _operator_code(model: Any, code: int, version: int) -> int:
+    """The index of an operator code; what is new raises the minimum runtime version that the file states."""
+    for index, found in enumerate(model.operatorCodes):
+        if (max(found.builtinCode, found.deprecatedBuiltinCode), found.version) == (code, version):
+            return index
+    # BuiltinCode is read by runtimes since 2.3, the deprecated byte by older ones; 127 there means "see the new field".
+    model.operatorCodes.append(schema.OperatorCodeT(min(code, 127), None, version, code))
+    for entry in model.metadata or []:
+        if entry.name == MIN_VERSION:
+            stated = model.buffers[entry.buffer].data.tobytes().rstrip(b"\0").decode(errors="replace")
+            if not stated.replace(".", "").isdigit() or _order(stated) < _order(RUNTIME_VERSIONS[code][version]):
+                entry.buffer = version_buffer(model, RUNTIME_VERSIONS[code][version])
+    return len(model.operatorCodes) - 1
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def version_buffer(model: Any, version: str) -> int:
+    return buffer_of(model, version.encode().ljust(16, b"\0"))
+
+
+def needed_version(model: Any) -> str:
+    """The newest of the releases that first had the operators of a model of ours."""
+    return max((RUNTIME_VERSIONS[each.builtinCode][each.version] for each in model.operatorCodes), key=_order, default="")
+
+
+def buffer_of(model: Any, data: bytes) -> int:
+    """The index of a buffer of these bytes, a new one if there is none. Buffers keep their places."""
+    for index, buffer in enumerate(model.buffers):
+        if index and buffer.data.size == len(data) and buffer.data.tobytes() == data:
+            return index
+    model.buffers.append(schema.BufferT(data=np.frombuffer(data, np.uint8)))
+    return len(model.buffers) - 1
+
+
+def quantization(scales: Sequence[float] | np.ndarray, zero_points: Sequence[int] | int = 0) -> Any:
+    """A table of float32 scales along the first axis, with a zero point for each or one for all."""
+    points = np.broadcast_to(np.array(zero_points, np.int64), len(scales))
+    return schema.QuantizationParametersT(scale=np.array(scales, np.float32), zeroPoint=np.array(points))
+
+
+def int32(values: Iterable[int]) -> np.ndarray:
+    """A vector of shape or indices as the schema types it."""
+    return np.array(tuple(values), np.int32)
 
 
 class Builder(flatbuffers.Builder):
@@ -81,60 +148,38 @@ def _key(value: Any) -> Any:
             return value
 
 
-class SharedTable:
+class _SharedTable:
     """Mixed into a table class of the schema: equal tables are packed once per builder."""
 
     def Pack(self, builder: Builder) -> int:
-        return builder.once(_key(self), lambda: super(SharedTable, self).Pack(builder))  # type: ignore[misc]
+        return builder.once(_key(self), lambda: super(_SharedTable, self).Pack(builder))  # type: ignore[misc]
 
 
-class Quantization(SharedTable, schema.QuantizationParametersT): ...
+@functools.cache
+def _shared(table: type) -> type:
+    return type(table.__name__, (_SharedTable, table), {})
 
 
-class Tensor(SharedTable, schema.TensorT): ...
+def _with_shared_tables(value: Any) -> Any:
+    """The same object whose tables, itself included, are packed once where they are equal."""
+    match value:
+        case list():
+            return [_with_shared_tables(item) for item in value]
+        case _ if hasattr(value, "Pack"):
+            return _shared(type(value))(**{name: _with_shared_tables(item) for name, item in vars(value).items()})
+        case _:
+            return value
 
 
-class Operator(SharedTable, schema.OperatorT): ...
-
-
-class TensorMap(SharedTable, schema.TensorMapT): ...
-
-
-class FullyConnectedOptions(SharedTable, schema.FullyConnectedOptionsT): ...
-
-
-class BatchMatMulOptions(SharedTable, schema.BatchMatMulOptionsT): ...
-
-
-class AddOptions(SharedTable, schema.AddOptionsT): ...
-
-
-class MulOptions(SharedTable, schema.MulOptionsT): ...
-
-
-OPTIONS: Mapping[str, type[SharedTable]] = {
-    "ADD": AddOptions,
-    "BATCH_MATMUL": BatchMatMulOptions,
-    "FULLY_CONNECTED": FullyConnectedOptions,
-    "MUL": MulOptions,
-}
-"""Of the operators that have some."""
-
-
-class Buffer(schema.BufferT):
-    """A buffer of these bytes, aligned as the schema demands, which the generated class does not do."""
-
-    def __init__(self, content: bytes | memoryview) -> None:
-        super().__init__()
-        self._content = content
+class _Buffer(schema.BufferT):
+    """A buffer whose data are aligned as the schema demands, which the generated class does not do."""
 
     def Pack(self, builder: Builder) -> int:
-        data = None
-        if self._content:
-            size = len(self._content)
-            builder.StartVector(1, size, ALIGNMENT)
-            builder.head -= size
-            builder.Bytes[builder.head : builder.head + size] = self._content
+        content, data = memoryview(self.data), None  # pyright: ignore[reportArgumentType]
+        if content:
+            builder.StartVector(1, len(content), ALIGNMENT)
+            builder.head -= len(content)
+            builder.Bytes[builder.head : builder.head + len(content)] = content
             data = builder.EndVector()
         schema.BufferStart(builder)
         if data is not None:
@@ -142,74 +187,121 @@ class Buffer(schema.BufferT):
         return schema.BufferEnd(builder)
 
 
-class Buffers:
-    """Buffers by content: equal bytes get one index. Buffer 0 is empty, as the schema demands."""
+def pack_model(model: Any, source: bytes = b"") -> bytes:
+    """The file of a model: equal tables once, buffers aligned; files appended to `source` (TFLite metadata) are appended again.
 
-    def __init__(self) -> None:
-        self._indices: dict[bytes, int] = {b"": 0}
-
-    def index(self, data: bytes) -> int:
-        return self._indices.setdefault(data, len(self._indices))
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self._indices))
-
-    def tables(self) -> list[Buffer]:
-        return [Buffer(data) for data in self._indices]
-
-
-class OperatorCodes:
-    """(operator, version) pairs by index, each once."""
-
-    def __init__(self) -> None:
-        self._indices: dict[tuple[int, int], int] = {}
-
-    def index(self, code: int, version: int) -> int:
-        return self._indices.setdefault((code, version), len(self._indices))
-
-    def tables(self) -> list[schema.OperatorCodeT]:
-        # BuiltinCode is read by runtimes since 2.3, the deprecated byte by older ones; 127 there means "see the new field".
-        return [
-            schema.OperatorCodeT(deprecatedBuiltinCode=min(code, 127), version=version, builtinCode=code)
-            for code, version in self._indices
-        ]
-
-    @property
-    def min_runtime_version(self) -> str:
-        """The newest of the releases that first had these operators."""
-        return max((RUNTIME_VERSIONS[pair] for pair in self._indices), key=version_key, default="")
+    Raises ExportError where it would pass the 2 GB of a flatbuffer.
+    """
+    size = sum(buffer.data.size for buffer in model.buffers)
+    if size > MAX_BYTES:
+        raise ExportError(f"the model has {size:,} bytes of constants, a .tflite file holds at most {MAX_BYTES:,}")
+    builder = Builder(size + 65536)
+    packed: Any = schema.ModelT(**vars(model))
+    packed.buffers = [_Buffer(buffer.data) for buffer in model.buffers]
+    packed.subgraphs, packed.signatureDefs = map(_with_shared_tables, (model.subgraphs, model.signatureDefs))
+    builder.Finish(packed.Pack(builder), b"TFL3")
+    return _append_files(bytes(builder.Output()), source)
 
 
-def version_key(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+def _append_files(data: bytes, source: bytes) -> bytes:
+    """TFLite metadata keeps label files and the like as a ZIP archive behind the flatbuffer."""
+    if not zipfile.is_zipfile(io.BytesIO(source)):
+        return data
+    target = io.BytesIO(data)
+    try:
+        with zipfile.ZipFile(io.BytesIO(source)) as old, zipfile.ZipFile(target, "a") as new:
+            if sum(entry.file_size for entry in old.infolist()) > len(source):
+                raise ExportError("share: the archive behind the model is larger than the file, which would be lost")
+            for entry in old.infolist():
+                new.writestr(entry, old.read(entry))
+    except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
+        raise FormatError(f"the archive behind the model is damaged: {error}") from None
+    return target.getvalue()
 
 
-def pack(
-    subgraphs: list[schema.SubGraphT],
-    signatures: list[schema.SignatureDefT],
-    buffers: Buffers,
-    codes: OperatorCodes,
-    description: str,
-) -> bytes:
-    """The file: its tables in one flatbuffer with identifier TFL3, and the minimum runtime version as 16 bytes of metadata."""
-    version = buffers.index(codes.min_runtime_version.encode().ljust(16, b"\0"))
-    model = schema.ModelT(
-        version=3,
-        operatorCodes=codes.tables(),
-        subgraphs=subgraphs,
-        description=description,
-        buffers=buffers.tables(),
-        metadata=[schema.MetadataT(name="min_runtime_version", buffer=version)],
-        signatureDefs=signatures,
-    )
-    if buffers.size > MAX_BYTES:
-        raise ExportError(f"the model has {buffers.size:,} bytes of constants, a .tflite file holds at most {MAX_BYTES:,}")
-    builder = Builder(buffers.size + 65536)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+def unpack_model(data: bytes) -> Any:
+    """The tables of a .tflite file, a `schema.ModelT`; the data of every buffer is uint8, those behind the tables included.
+
+    Raises FormatError for a damaged file and ExportError for one with parts that a rewritten file would lose: fields and
+    options that this schema does not know, custom options behind the flatbuffer.
+    """
+    try:
+        root: Any = schema.Model.GetRootAs(data, 0)
+        model: Any = schema.ModelT.InitFromObj(root)
+        _require_known(model, root)
+        for subgraph in model.subgraphs:
+            for operator in subgraph.operators or []:
+                if operator.largeCustomOptionsOffset > 1:
+                    raise ExportError("share: the file keeps custom options behind its tables, which would be lost")
+        for buffer in model.buffers:
+            if buffer.offset > 1 and buffer.size:
+                buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+            buffer.data = np.zeros(0, np.uint8) if buffer.data is None else np.asarray(buffer.data, np.uint8)
+            buffer.offset = buffer.size = 0
+        _require_indices(model)
+    except DAMAGED as error:
+        raise FormatError(f"damaged .tflite file: its tables do not unpack ({type(error).__name__})") from None
+    return model
 
 
-def int32(values: Iterable[int]) -> np.ndarray:
-    """A vector of shape or indices as the schema types it."""
-    return np.array(tuple(values), np.int32)
+def _require_indices(model: Any) -> None:
+    for subgraph in model.subgraphs:
+        tensors, operators = subgraph.tensors or [], subgraph.operators or []
+        for what, indices, count in (
+            ("buffer", [tensor.buffer for tensor in tensors], len(model.buffers)),
+            ("operator code", [operator.opcodeIndex for operator in operators], len(model.operatorCodes or [])),
+            ("tensor", [i for o in operators for each in (o.inputs, o.outputs) for i in vector(each)], len(tensors)),
+            ("tensor", [i for each in (subgraph.inputs, subgraph.outputs) for i in vector(each)], len(tensors)),
+        ):
+            wrong = [index for index in indices if not -1 <= index < count]
+            if wrong:
+                raise FormatError(f"damaged .tflite file: {what} {wrong[0]} of {count}")
+
+
+def vector(values: np.ndarray | None) -> list[int]:
+    """A vector of a table, which may be absent."""
+    return [] if values is None else np.asarray(values).tolist()
+
+
+class _Slots:
+    """Stands for a builder to learn how many fields a table has in this schema."""
+
+    count = 0
+
+    def StartObject(self, count: int) -> None:
+        self.count = count
+
+
+@functools.cache
+def _slots(table: str) -> int:
+    slots = _Slots()
+    getattr(schema, f"{table}Start")(slots)
+    return slots.count
+
+
+def _require_known(value: Any, reader: Any) -> None:
+    """Raise ExportError where a table, or one below it, has fields or options that this schema does not know."""
+    name = type(value).__name__.removesuffix("T")
+    table = reader._tab
+    vtable = table.Pos - struct.unpack_from("<i", table.Bytes, table.Pos)[0]
+    slots = (struct.unpack_from("<H", table.Bytes, vtable)[0] - 4) // 2
+    if any(struct.unpack_from(f"<{slots}H", table.Bytes, vtable + 4)[_slots(name) :]):
+        raise ExportError(f"share: the file has a field of {name} that this version does not know and would lose")
+    for field, item in vars(value).items():
+        read = getattr(reader, field[0].upper() + field[1:])
+        if isinstance(item, list) and item and hasattr(item[0], "Pack"):
+            for index, each in enumerate(item):
+                _require_known(each, read(index))
+        elif hasattr(item, "Pack"):
+            _require_known(item, _member(item, read()))
+        elif item is None and getattr(value, f"{field}Type", 0) and read() is not None:
+            raise ExportError(f"share: the file has {field} of a kind that this version does not know and would lose")
+
+
+def _member(item: Any, found: Any) -> Any:
+    """The reader of a table; a union gives it without its type."""
+    if hasattr(found, "_tab"):
+        return found
+    reader = getattr(schema, type(item).__name__.removesuffix("T"))()
+    reader.Init(found.Bytes, found.Pos)
+    return reader

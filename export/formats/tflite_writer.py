@@ -27,8 +27,17 @@ from ...compress.errors import ExportError
 from ..operations.arithmetic import FUNCTIONS
 from ..program import SIGNATURES, Program, require_signature
 from .packing import require_int4, stored_bytes, stored_kernel
-from .tflite_schema import OPTIONS, Buffers, Op, Operator, OperatorCodes, Tensor, TensorMap, int32, pack
-from .tflite_schema import Quantization as QuantizationTable
+from .tflite_schema import (
+    MIN_VERSION,
+    Op,
+    buffer_of,
+    int32,
+    needed_version,
+    new_operator,
+    pack_model,
+    quantization,
+    version_buffer,
+)
 
 INNER = ".int8"
 """Suffix of the int8 tensor behind a port of another dtype."""
@@ -52,29 +61,28 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
         raise ExportError(f"signatures: got {tuple(signatures)}, must be some of {', '.join(SIGNATURES)}, each once")
     edges = program.port_dtypes(io)
     require_int4(int4)
-    buffers, codes = Buffers(), OperatorCodes()
-    graphs = [Graph(program, edges, int4, buffers, codes).write(name) for name in signatures]
-    return pack(
-        [graph.table(name) for graph, name in zip(graphs, signatures, strict=True)],
-        [graph.signature(name, index) for index, (graph, name) in enumerate(zip(graphs, signatures, strict=True))],
-        buffers,
-        codes,
-        "tiedae",
-    )
+    empty = schema.BufferT(data=np.empty(0, np.uint8))
+    model: Any = schema.ModelT(3, [], [], "tiedae", [empty], signatureDefs=[])
+    for index, name in enumerate(signatures):
+        graph = Graph(program, edges, int4, model).write(name)
+        model.subgraphs.append(graph.table(name))
+        model.signatureDefs.append(graph.signature(name, index))
+    model.metadata = [schema.MetadataT(MIN_VERSION, version_buffer(model, needed_version(model)))]
+    return pack_model(model)
 
 
 class Graph:
     """One subgraph in the making: tensors by name, operators in order. `version` is that of most operators."""
 
-    def __init__(self, program: Program, edges: Mapping[str, str], int4: str, buffers: Buffers, codes: OperatorCodes) -> None:
+    def __init__(self, program: Program, edges: Mapping[str, str], int4: str, model: Any) -> None:
         self.program, self.edges, self.int4 = program, edges, int4
         self.dtype, self.version = ("int8", 2) if program.quantized else ("float32", 1)
         self.inputs: dict[str, int] = {}
         self.outputs: dict[str, int] = {}
-        self._buffers, self._codes = buffers, codes
-        self._tensors: list[Tensor] = []
+        self._model = model
+        self._tensors: list[Any] = []
         self._indices: dict[str, int] = {}
-        self._operators: list[Operator] = []
+        self._operators: list[Any] = []
 
     def port(self, name: str) -> int:
         """The tensor that a user sees under the name of a program tensor."""
@@ -88,11 +96,11 @@ class Graph:
     def _activation(self, name: str, label: str, dtype: str, shape: tuple[int, ...] = ()) -> int:
         tensor = self.program.tensors[name]
         shape = shape or tensor.shape
-        quantization = None
+        table = None
         if dtype != "float32" and tensor.quantization is not None:
             zero_point = tensor.quantization.zero_point - (SIGNED_SHIFT if dtype == "int8" else 0)
-            quantization = _quantization([tensor.quantization.scale], zero_point)
-        return self._tensor(label, (1, *shape), dtype, quantization, signature=(-1, *shape))
+            table = quantization([tensor.quantization.scale], zero_point)
+        return self._tensor(label, (1, *shape), dtype, table, signature=(-1, *shape))
 
     def unclamped(self, name: str) -> int:
         """The tensor that an operation writes for `name`; another one than `inner` where its integers have less than 8 bits.
@@ -103,7 +111,7 @@ class Graph:
         own = tensor.quantization
         if own is None or own.bits == 8:
             return self.inner(name)
-        shifted = _quantization([own.scale], own.zero_point + 127 - own.top)
+        shifted = quantization([own.scale], own.zero_point + 127 - own.top)
         return self._tensor(name + SHIFTED, (1, *tensor.shape), self.dtype, shifted, signature=(-1, *tensor.shape))
 
     def requantized(self, name: str) -> int:
@@ -125,23 +133,23 @@ class Graph:
 
     def constant(self, label: str, values: np.ndarray, scales: Sequence[float] | np.ndarray = (), zero_point: int = 0) -> int:
         """A tensor over the buffer of these bytes, whichever tensor brought them first; not quantized without `scales`."""
-        buffer = self._buffers.index(stored_bytes(values))
-        quantization = _quantization(scales, zero_point) if len(scales) else None
-        return self._tensor(label, values.shape, values.dtype.name, quantization, buffer=buffer)
+        buffer = buffer_of(self._model, stored_bytes(values))
+        table = quantization(scales, zero_point) if len(scales) else None
+        return self._tensor(label, values.shape, values.dtype.name, table, buffer=buffer)
 
-    def operand(self, name: str, quantization: Quantization | None) -> int:
+    def operand(self, name: str, own: Quantization | None) -> int:
         """A constant of an elementwise operation: uint8 of the program as int8, or float32."""
         values = self.program.constants[name]
-        if quantization is None:
+        if own is None:
             return self.constant(name, values)
-        return self.constant(name, signed(values), [quantization.scale], quantization.zero_point - SIGNED_SHIFT)
+        return self.constant(name, signed(values), [own.scale], own.zero_point - SIGNED_SHIFT)
 
     def is_packed(self, tensor: int) -> bool:
         return self._tensors[tensor].type == schema.TensorType.INT4
 
     def unpacked(self, packed: int) -> int:
         """An int8 tensor of the values of a packed constant."""
-        tensor: Any = self._tensors[packed]
+        tensor = self._tensors[packed]
         real = self._tensor(f"{tensor.name}.real", tensor.shape, "float32", None)
         integers = self._tensor(f"{tensor.name}{INNER}", tensor.shape, "int8", tensor.quantization)
         self.add("DEQUANTIZE", 6, [packed], real)
@@ -176,7 +184,7 @@ class Graph:
         label: str,
         shape: tuple[int, ...],
         dtype: str,
-        quantization: QuantizationTable | None,
+        table: Any,
         *,
         signature: tuple[int, ...] | None = None,
         buffer: int = 0,
@@ -184,12 +192,12 @@ class Graph:
         if label not in self._indices:
             self._indices[label] = len(self._tensors)
             self._tensors.append(
-                Tensor(
+                schema.TensorT(
                     shape=int32(shape),
                     type=getattr(schema.TensorType, dtype.upper()),
                     buffer=buffer,
                     name=label,
-                    quantization=quantization,
+                    quantization=table,
                     shapeSignature=None if signature is None else int32(signature),
                     hasRank=True,
                 )
@@ -198,21 +206,8 @@ class Graph:
 
     def add(self, kind: str, version: int, inputs: Sequence[int], output: int, activation: str = "") -> None:
         """Append an operator; `activation` is the one that it ends with, where it has such an option."""
-        options: Any = None
-        member = 0
-        if kind in OPTIONS:
-            options, member = OPTIONS[kind](), getattr(schema.BuiltinOptions, OPTIONS[kind].__name__)
-        if activation:
-            options.fusedActivationFunction = getattr(schema.ActivationFunctionType, FUNCTIONS[activation].tflite or "NONE")
-        self._operators.append(
-            Operator(
-                opcodeIndex=self._codes.index(getattr(Op, kind), version),
-                inputs=int32(inputs),
-                outputs=int32([output]),
-                builtinOptionsType=member,
-                builtinOptions=options,
-            )
-        )
+        ends = getattr(schema.ActivationFunctionType, FUNCTIONS[activation].tflite or "NONE") if activation else 0
+        self._operators.append(new_operator(self._model, getattr(Op, kind), version, inputs, output, ends))
 
     def table(self, name: str) -> schema.SubGraphT:
         return schema.SubGraphT(
@@ -225,12 +220,8 @@ class Graph:
 
     def signature(self, name: str, index: int) -> schema.SignatureDefT:
         return schema.SignatureDefT(
-            inputs=[TensorMap(name=port, tensorIndex=tensor) for port, tensor in self.inputs.items()],
-            outputs=[TensorMap(name=port, tensorIndex=tensor) for port, tensor in self.outputs.items()],
+            inputs=[schema.TensorMapT(name=port, tensorIndex=tensor) for port, tensor in self.inputs.items()],
+            outputs=[schema.TensorMapT(name=port, tensorIndex=tensor) for port, tensor in self.outputs.items()],
             signatureKey=name,
             subgraphIndex=index,
         )
-
-
-def _quantization(scales: Sequence[float] | np.ndarray, zero_point: int) -> QuantizationTable:
-    return QuantizationTable(scale=np.array(scales, np.float32), zeroPoint=np.full(len(scales), zero_point, np.int64))

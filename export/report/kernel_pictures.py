@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 from tiedae.pages import fraction, fragment, number
 
@@ -54,7 +55,7 @@ class Kernel:
         return f"{inputs} × {units}, {pruned} pruned, full colour at ±{number(self.limit)}"
 
 
-def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
+def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> Markup:
     """The section of the report: a picture per kernel of `manifest["kernels"]`, within a budget of bytes."""
     shape, ways = manifest["data"]["shape"], manifest.get("model", {}).get("interleave", 1)
     drawn = []

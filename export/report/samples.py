@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Plot, fragment, number
 
 from ...compress.affine import Quantization
@@ -41,7 +42,7 @@ class Samples:
         return Plot({kind: values[i] for kind, values in self.values.items()}, f"sample {i}: input and outputs")
 
 
-def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row, keras: str) -> str:
+def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row, keras: str) -> Markup:
     """The section of the report: pictures, curves of records, or the columns of a table; `keras` names the model that y.f32
     comes from, `data` describes the samples (`kind` and `columns`, where they are known)."""
     scaling = Scaling.from_json(manifest["data"]["scaling"])

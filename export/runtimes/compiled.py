@@ -9,7 +9,9 @@ import atexit
 import ctypes
 import os
 import weakref
+from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,25 +20,23 @@ from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.options import CpuOptions, Options
 
 from ...compress.errors import FormatError
-from ..formats.entries import entry_of, read_entries
+from ..formats.tflite_reader import entry_of, read_entries
 from ..quiet import quiet
 from .litert import CHUNK
-from .session import Session, batches, first_line, joined
-
-NAME = "litert-compiled"
+from .session import Session, first_line, in_batches, one_file
 
 
-def open_compiled(data: bytes, *, threads: int = 1) -> CompiledSession:
+def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> CompiledSession:
     """Load a .tflite file. Raises FormatError where LiteRT refuses it."""
-    return CompiledSession(data, threads)
+    return CompiledSession(one_file(runtime, files).read_bytes(), threads)
 
 
 class CompiledSession(Session):
     """A .tflite file as a CompiledModel. See `runtime.Session`; the tensors inside are not to be had."""
 
-    runtime = NAME
+    runtime = "litert-compiled"
 
-    def __init__(self, data: bytes, threads: int) -> None:
+    def __init__(self, data: bytes, threads: int = 1) -> None:
         self._entries = read_entries(data)
         options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=threads))
         with quiet():
@@ -51,7 +51,7 @@ class CompiledSession(Session):
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         entry = entry_of(self._entries, signature)
-        return joined([self._invoke(signature, chunk) for chunk in batches(signature, x, entry.dtype, entry.size, CHUNK)])
+        return in_batches(lambda chunk: self._invoke(signature, chunk), signature, x, entry.sample, CHUNK)
 
     def _invoke(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         name = self._entries[signature].x

@@ -9,8 +9,10 @@ What reads and writes files is imported where it is needed: the benchmark counts
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +21,9 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
 
 from ...compress.errors import FormatError, InputError
-from ..formats.entries import named_activations, with_primary
+from ..formats.tflite_reader import named_activations, with_primary
 from ..quiet import quiet
-from .session import Bound, Session, Values, batches, first_line, joined
+from .session import Bound, Sample, Session, Values, first_line, in_batches, one_file
 
 RESOLVERS: Mapping[str, OpResolverType] = {
     "litert-xnnpack": OpResolverType.AUTO,
@@ -44,12 +46,24 @@ def open_litert(runtime: str, source: bytes | Path, *, threads: int = 1) -> Sess
     return LiteRTSession(runtime, source, threads)
 
 
+def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> Session:
+    """Map the one file that serves every signature; see `open_litert`."""
+    return open_litert(runtime, one_file(runtime, files), threads=threads)
+
+
 class LiteRTSession(Session):
-    """A .tflite file in one resolver. See `runtime.Session`."""
+    """A .tflite file in one resolver. See `runtime.Session`.
+
+    What is loaded later is the file that was opened, by its descriptor, even if the path leads to another by then.
+    """
 
     def __init__(self, runtime: str, source: bytes | Path, threads: int) -> None:
-        self.runtime = runtime
-        self._source, self._threads = source, threads
+        self.runtime, self._threads = runtime, threads
+        if isinstance(source, Path):
+            descriptor = os.open(source, os.O_RDONLY)
+            weakref.finalize(self, os.close, descriptor)
+            source = Path(f"/dev/fd/{descriptor}")
+        self._source = source
         with _without_info():
             self._interpreter = self._load(source)
             names = self._interpreter.get_signature_list()
@@ -74,9 +88,8 @@ class LiteRTSession(Session):
         return f"XNNPACK: {', '.join(texts)} operations{rest}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        runner = self._runner(self._runners, signature)
-        parts = [_invoke(runner, chunk) for chunk in _chunks(runner, signature, x)]
-        return joined(parts)
+        runner = self._runner(signature)
+        return in_batches(lambda chunk: _invoke(runner, chunk), signature, x, _sample(runner), CHUNK)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The activations inside a file of ours by the program's names, [batch, size], uint8 or float32.
@@ -88,24 +101,25 @@ class LiteRTSession(Session):
             with _without_info(), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
                 self._tracer = self._load(self._source, preserve=True)
-        self._runner(self._runners, signature)
-        runner = self._tracer.get_signature_runner(signature)
-        parts = []
-        for chunk in _chunks(runner, signature, x):
+        self._runner(signature)
+        tracer, runner = self._tracer, self._tracer.get_signature_runner(signature)
+
+        def traced(chunk: np.ndarray) -> dict[str, np.ndarray]:
             _invoke(runner, chunk)
-            parts.append(_activations(self._tracer, runner._subgraph_index))
-        return joined(parts)
+            return _activations(tracer, runner._subgraph_index)
+
+        return in_batches(traced, signature, x, _sample(runner), CHUNK)
 
     def call(self, signature: str, inputs: Values) -> Values:
         try:
             if self._runners:
-                return self._runner(self._runners, signature)(**inputs)
+                return self._runner(signature)(**inputs)
             return _run_primary(self._interpreter, list(inputs.values()))
         except (ValueError, RuntimeError, TypeError) as error:
             raise FormatError(f"{self.runtime} refuses to run it: {first_line(error)}") from error
 
     def bind(self, signature: str, x: np.ndarray) -> Bound:
-        runner = self._runner(self._runners, signature)
+        runner = self._runner(signature)
         (name,) = runner.get_input_details()
         runner(**{name: x})
         wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
@@ -125,17 +139,15 @@ class LiteRTSession(Session):
             raise FormatError(f"LiteRT refuses the file: {first_line(error)}") from error
         return interpreter
 
-    @staticmethod
-    def _runner(runners: Mapping[str, SignatureRunner], signature: str) -> SignatureRunner:
-        if signature not in runners:
-            raise InputError(f"signature: got {signature!r}, the file has {', '.join(runners) or 'none'}")
-        return runners[signature]
+    def _runner(self, signature: str) -> SignatureRunner:
+        if signature not in self._runners:
+            raise InputError(f"signature: got {signature!r}, the file has {', '.join(self._runners) or 'none'}")
+        return self._runners[signature]
 
 
-def _chunks(runner: SignatureRunner, signature: str, x: np.ndarray) -> Iterator[np.ndarray]:
-    """The batch in pieces, checked against the one input of the signature."""
+def _sample(runner: SignatureRunner) -> Sample:
     (details,) = runner.get_input_details().values()
-    return batches(signature, x, np.dtype(details["dtype"]), tuple(details["shape"][1:].tolist()), CHUNK)
+    return np.dtype(details["dtype"]), tuple(details["shape"][1:].tolist())
 
 
 def _invoke(runner: SignatureRunner, x: np.ndarray) -> dict[str, np.ndarray]:

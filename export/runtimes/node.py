@@ -12,10 +12,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,9 +22,10 @@ import numpy as np
 
 from ...compress.errors import DataError, FormatError, NotInstalledError, UnavailableError
 from ...compress.packages import INSTALL
+from ..children import limited
 from ..formats.onnx_reader import read_onnx
 from .ort import CHUNK, inner_names, instrumented
-from .session import Session, batches, joined, require_files, served
+from .session import Session, in_batches, require_files, served
 
 NAME = "ort-node"
 VARIABLE = "TIEDAE_NODE_MODULES"
@@ -35,13 +35,13 @@ PATIENCE = 60.0
 """Seconds that Node.js may take for one answer before it is ended."""
 
 
-def open_node(files: Mapping[str, Path], *, threads: int = 1) -> NodeSession:
+def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> NodeSession:
     """Open one ONNX file per signature.
 
     Raises UnavailableError where Node.js or the package is not here or does not start, FormatError for a file that ONNX Runtime
     refuses.
     """
-    require_files(NAME, files)
+    require_files(runtime, files)
     node = shutil.which("node")
     if node is None:
         raise NotInstalledError("Node.js is not installed: no program `node` on the PATH")
@@ -67,7 +67,7 @@ class NodeSession(Session):
 
     def __init__(self, process: _Process, files: Mapping[str, Path], threads: int) -> None:
         self._process, self._files, self._threads = process, dict(files), threads
-        self._ports = {signature: _input(path) for signature, path in files.items()}
+        self._samples = {signature: read_onnx(path).signatures[0].inputs[0].sample for signature, path in files.items()}
         self._traced: set[str] = set()
         versions: Mapping[str, str] = {}
         for signature, path in files.items():
@@ -99,22 +99,15 @@ class NodeSession(Session):
 
     def _run(self, signature: str, key: str, x: np.ndarray) -> dict[str, np.ndarray]:
         path = served(NAME, signature, self._files)
-        dtype, size = self._ports[signature]
-        parts = []
-        for chunk in batches(signature, x, dtype, size, CHUNK):
+
+        def ask(chunk: np.ndarray) -> dict[str, np.ndarray]:
             request = {"command": "run", "key": key, "dtype": chunk.dtype.name, "shape": chunk.shape}
             answer, outputs = self._process.ask(request, chunk.tobytes())
             if "error" in answer:
                 raise DataError(f"{path}: {PACKAGE} refuses the samples: {answer['error'].strip().splitlines()[0]}")
-            parts.append(outputs)
-        return joined(parts)
+            return outputs
 
-
-def _input(path: Path) -> tuple[np.dtype, tuple[int, ...]]:
-    """dtype and size of one sample of the file's one input."""
-    (signature,) = read_onnx(path).signatures
-    (port,) = signature.inputs
-    return np.dtype(port.dtype), tuple(1 if extent is None else extent for extent in port.shape[1:])
+        return in_batches(ask, signature, x, self._samples[signature], CHUNK)
 
 
 class _Process:
@@ -131,7 +124,7 @@ class _Process:
         """Send a request; its answer and the arrays that follow it. Raises UnavailableError where the process ended."""
         sink, source = self._child.stdin, self._child.stdout
         assert sink and source
-        with _limited(self._child, PATIENCE) as timer:
+        with limited(self._child, PATIENCE) as late:
             try:
                 sink.write(json.dumps({**request, "bytes": len(data)}).encode() + b"\n" + data)
                 sink.flush()
@@ -139,7 +132,7 @@ class _Process:
                 return answer, {output["name"]: _array(source, output) for output in answer.get("outputs", ())}
             except (BrokenPipeError, ValueError):
                 reason = self._reason()
-                reason = f"no answer in {PATIENCE:g} s" if timer.finished.is_set() else reason
+                reason = f"no answer in {PATIENCE:g} s" if late.is_set() else reason
                 raise UnavailableError(f"{PACKAGE} does not run: {reason}") from None
 
     def _reason(self) -> str:
@@ -154,17 +147,6 @@ class _Process:
 def _array(source: IO[bytes], output: Mapping[str, Any]) -> np.ndarray:
     dtype, shape = np.dtype(output["dtype"]), tuple(output["shape"])
     return np.frombuffer(source.read(dtype.itemsize * int(np.prod(shape))), dtype).reshape(shape)
-
-
-@contextmanager
-def _limited(child: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Timer]:
-    """End the process where the block takes longer, so that no read waits for ever; the timer is `finished` then."""
-    timer = threading.Timer(seconds, child.kill)
-    timer.start()
-    try:
-        yield timer
-    finally:
-        timer.cancel()
 
 
 def _end(child: subprocess.Popen[bytes], said: IO[bytes]) -> None:

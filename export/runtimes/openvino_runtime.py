@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import FormatError
-from ..formats.entries import entry_of, read_entries, with_primary
+from ..formats.tflite_reader import entry_of, read_entries, with_primary
 from ..quiet import quiet
-from .session import Session, batches, first_line, joined, load, require_files, served
+from .session import Sample, Session, first_line, in_batches, load, require_files, served
 
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
@@ -78,7 +78,7 @@ def _same_signal_stack() -> Iterator[None]:
             library.sigaltstack(ctypes.byref(_Stack(None, SS_DISABLE, 0)), None)
 
 
-def open_openvino(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OpenVinoSession:
+def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OpenVinoSession:
     """Open the file of each signature, `.onnx` or `.tflite`.
 
     Raises UnavailableError where OpenVINO is not here, FormatError where it refuses a file.
@@ -108,11 +108,12 @@ class OpenVinoSession(Session):
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         model = served(self.runtime, signature, self._models)
-        parts = []
-        for chunk in batches(signature, x, model.dtype, model.size, CHUNK):
+
+        def infer(chunk: np.ndarray) -> dict[str, np.ndarray]:
             model.request.infer([chunk])
-            parts.append({name: model.request.get_output_tensor(i).data.copy() for i, name in enumerate(model.outputs)})
-        return joined(parts)
+            return {name: model.request.get_output_tensor(i).data.copy() for i, name in enumerate(model.outputs)}
+
+        return in_batches(infer, signature, x, model.sample, CHUNK)
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,7 @@ class _Served:
 
     request: Any
     outputs: tuple[str, ...]
-    dtype: np.dtype
-    size: tuple[int, ...]
+    sample: Sample
 
 
 def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) -> _Served:
@@ -131,13 +131,13 @@ def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) 
         (port,) = model.inputs
         size = tuple(extent.get_length() for extent in list(port.get_partial_shape())[1:])
         names = tuple(min(output.get_names()) for output in model.outputs)
-        return _Served(model.create_infer_request(), names, np.dtype(port.get_element_type().to_dtype()), size)
+        return _Served(model.create_infer_request(), names, (np.dtype(port.get_element_type().to_dtype()), size))
     data = path.read_bytes()
     entry = entry_of(read_entries(data), signature)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         copy.write_bytes(with_primary(data, entry.subgraph))
-        return _Served(_read(core, path, copy, options).create_infer_request(), entry.outputs, entry.dtype, entry.size)
+        return _Served(_read(core, path, copy, options).create_infer_request(), entry.outputs, entry.sample)
 
 
 def _read(core: Any, path: Path, source: Path, options: Mapping[str, Any]) -> Any:

@@ -104,6 +104,14 @@ def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> Or
     return OrtSession(runtime, provider, note, dict(paths), threads, sessions)
 
 
+def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OrtSession:
+    """`open_ort`, which must run what was asked for; else UnavailableError."""
+    session = open_ort(runtime, files, threads=threads)
+    if session.runtime != runtime:
+        raise UnavailableError(session.note)
+    return session
+
+
 @lru_cache(maxsize=1)
 def library() -> ModuleType:
     """onnxruntime, without the warnings that it prints while it looks for devices. Raises UnavailableError."""
@@ -117,16 +125,8 @@ def library() -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _refusals() -> tuple[type[Exception], ...]:
-    state = library().capi.onnxruntime_pybind11_state
-    return (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NoSuchFile,
-        state.NotImplemented,
-        state.RuntimeException,
-    )
+    names = "Fail InvalidArgument InvalidGraph InvalidProtobuf NoSuchFile NotImplemented RuntimeException"
+    return tuple(getattr(library().capi.onnxruntime_pybind11_state, name) for name in names.split())
 
 
 def _open(path: Path, model: Path | bytes, providers: tuple[Any, ...], threads: int) -> Any:

@@ -1,20 +1,12 @@
 """Runs model files in a process of their own, where a native runtime may crash, hang or eat memory without taking us along.
 
-The parent writes the inputs as .npy files and a plan as JSON into a temporary folder and starts this module on it as a script;
-the child answers each job with .npy files and a JSON file of its own. No pickle passes between them.
+Inputs and outputs cross as .npy files in a temporary folder. No pickle passes between the processes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import FormatError, InputError
+from ..children import Ended, lines_of, serve
 from .session import Values
 from .table import RUNTIMES
 
@@ -60,85 +53,44 @@ class Answer:
 def run_apart(jobs: Sequence[Job], *, seconds: float = SECONDS, memory: int = MEMORY) -> list[Answer]:
     """Run jobs one after the other in one child. A crash ends it: the job it was at says so, later ones were not reached."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        _write_plan(folder, jobs, memory)
-        end = _child(folder, seconds)
-        answers = []
-        for index, job in enumerate(jobs):
-            answer = _read_answer(folder, index) if (folder / f"{index}.json").is_file() else None
-            answers.append(answer or Answer(problem=f"{job.runtime} {end or 'gave no answer'}"))
-            end = "was not reached" if answer is None else end
-        return answers
-
-
-def _write_plan(folder: Path, jobs: Sequence[Job], memory: int) -> None:
-    plan: list[dict[str, Any]] = []
-    for i, job in enumerate(jobs):
-        runs = []
-        for j, (signature, inputs) in enumerate(job.runs):
-            files = {name: f"{i}.{j}.{k}.in.npy" for k, name in enumerate(inputs)}
-            for name, file in files.items():
-                np.save(folder / file, inputs[name], allow_pickle=False)
-            runs.append({"signature": signature, "inputs": files})
-        plan.append({"path": str(job.path.resolve()), "runtime": job.runtime, "runs": runs})
-    (folder / "plan.json").write_text(json.dumps({"memory": memory, "jobs": plan}), encoding="utf-8")
-
-
-def _child(folder: Path, seconds: float) -> str:
-    """Run the child to its end; how it ended where that was not well."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with (folder / "words").open("w+b") as words:
-        command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, str(folder)]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=words, stderr=words, env=environment)
+        folder, answers = Path(name), []
+        plan = {"memory": memory, "jobs": [_saved(folder, i, job) for i, job in enumerate(jobs)]}
         try:
-            code = _wait(child, folder, seconds)
-        finally:
-            child.kill()
-            child.wait()
-            assert child.stdin is not None
-            child.stdin.close()
-        words.seek(0)
-        said = words.read().decode(errors="replace").strip().splitlines()
-    if code is None:
-        return f"did not answer within {seconds:g} s"
-    if code < 0:
-        return f"crashed ({signal.Signals(-code).name})"
-    return f"failed: {said[-1] if said else f'exit code {code}'}" if code else ""
+            for found in lines_of(__spec__.name if __spec__ else __name__, plan, seconds):
+                runs = [run if isinstance(run, str) else _loaded(run) for run in found["runs"]]
+                answers.append(Answer(found["provider"], runs, found["problem"]))
+        except Ended as error:
+            answers.append(Answer(problem=f"{jobs[len(answers)].runtime} {error.how}"))
+        return [*answers, *(Answer(problem=f"{job.runtime} was not reached") for job in jobs[len(answers) :])]
 
 
-def _wait(child: subprocess.Popen[bytes], folder: Path, seconds: float) -> int | None:
-    """The exit code; None where `seconds` passed without another answer."""
-    before = None
-    while before != (answers := sorted(folder.glob("*.json"))):
-        before = answers
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return child.wait(seconds)
-    return None
-
-
-def _read_answer(folder: Path, index: int) -> Answer:
-    found = json.loads((folder / f"{index}.json").read_text(encoding="utf-8"))
+def _saved(folder: Path, index: int, job: Job) -> dict[str, Any]:
+    """A job as the plan has it; what its runs return goes to files that begin with `out`."""
     runs = [
-        run if isinstance(run, str) else {name: np.load(folder / file, allow_pickle=False) for name, file in run.items()}
-        for run in found["runs"]
+        {"signature": signature, "inputs": _save(inputs, folder / f"{index}.{i}.in"), "out": str(folder / f"{index}.{i}.out")}
+        for i, (signature, inputs) in enumerate(job.runs)
     ]
-    return Answer(found["provider"], runs, found["problem"])
+    return {"path": str(job.path.resolve()), "runtime": job.runtime, "runs": runs}
 
 
-def main(folder: Path) -> None:
+def _save(values: Values, stem: Path | str) -> dict[str, str]:
+    files = {name: f"{stem}.{i}.npy" for i, name in enumerate(values)}
+    for name, file in files.items():
+        np.save(file, np.asarray(values[name]), allow_pickle=False)
+    return files
+
+
+def _loaded(files: Mapping[str, str]) -> dict[str, np.ndarray]:
+    return {name: np.load(file, allow_pickle=False) for name, file in files.items()}
+
+
+def main(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The child: run the plan, an answer per job."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    with contextlib.suppress(KeyboardInterrupt):
-        _limit(plan["memory"])
-        for index, job in enumerate(plan["jobs"]):
-            answer = _answer(folder, index, job)
-            temporary = folder / f"{index}.tmp"
-            temporary.write_text(json.dumps(answer), encoding="utf-8")
-            temporary.rename(folder / f"{index}.json")
+    _limit(plan["memory"])
+    yield from map(_answer, plan["jobs"])
 
 
-def _answer(folder: Path, index: int, job: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(job["path"])
     try:
         session = RUNTIMES[job["runtime"]].open({each["signature"]: path for each in job["runs"]})
@@ -146,24 +98,12 @@ def _answer(folder: Path, index: int, job: Mapping[str, Any]) -> dict[str, Any]:
     except FormatError as error:
         return {"provider": "", "runs": [], "problem": str(error).removeprefix(f"{job['path']}: ")[:LINE]}
     runs: list[Any] = []
-    for j, each in enumerate(job["runs"]):
-        inputs = {name: np.load(folder / file, allow_pickle=False) for name, file in each["inputs"].items()}
+    for each in job["runs"]:
         try:
-            outputs = session.call(each["signature"], inputs)
+            runs.append(_save(session.call(each["signature"], _loaded(each["inputs"])), each["out"]))
         except (FormatError, InputError) as error:
             runs.append(str(error)[:LINE])
-            continue
-        files = {name: f"{index}.{j}.{k}.out.npy" for k, name in enumerate(outputs)}
-        for name, file in files.items():
-            np.save(folder / file, np.asarray(outputs[name]), allow_pickle=False)
-        runs.append(files)
     return {"provider": provider, "runs": runs, "problem": ""}
-
-
-def _end_with_parent() -> None:
-    """The parent holds our standard input open as long as it lives."""
-    sys.stdin.buffer.read()
-    os._exit(1)
 
 
 def _limit(memory: int) -> None:
@@ -178,4 +118,4 @@ def _limit(memory: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve(main)

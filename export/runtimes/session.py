@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -116,18 +116,28 @@ def served(runtime: str, signature: str, by_signature: Mapping[str, T]) -> T:
     return by_signature[signature]
 
 
-def batches(signature: str, x: np.ndarray, dtype: np.dtype, size: tuple[int, ...], most: int) -> Iterator[np.ndarray]:
-    """`x` in contiguous pieces of at most `most` samples.
+def one_file(runtime: str, files: Mapping[str, Path]) -> Path:
+    """The one file that serves every signature. Raises InputError for several, FormatError where it is missing."""
+    if len(set(files.values())) > 1:
+        raise InputError(f"{runtime}: got {len(set(files.values()))} files, must be one .tflite file with every signature")
+    require_files(runtime, files)
+    return next(iter(files.values()))
 
-    Raises DataError where it is not `dtype` [batch, *size] with a sample or more.
+
+Sample = tuple[np.dtype, tuple[int, ...]]
+"""dtype and size of one sample of a signature's input."""
+
+
+def in_batches(
+    call: Callable[[np.ndarray], dict[str, np.ndarray]], signature: str, x: np.ndarray, sample: Sample, most: int
+) -> dict[str, np.ndarray]:
+    """The outputs of `call` for contiguous pieces of `x` of at most `most` samples, as one batch.
+
+    Raises DataError where `x` is not [batch, *size] of the sample's dtype with a sample or more.
     """
+    dtype, size = sample
     if x.dtype != dtype or x.shape[1:] != size or len(x) == 0:
         right = f"{dtype} [batch, {', '.join(map(str, size))}], batch at least 1"
         raise DataError(f"{signature}: got {x.dtype} {list(x.shape)}, the file takes {right}")
-    for start in range(0, len(x), most):
-        yield np.ascontiguousarray(x[start : start + most])
-
-
-def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The outputs of consecutive batches as one batch."""
+    parts = [call(np.ascontiguousarray(x[start : start + most])) for start in range(0, len(x), most)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -6,13 +6,13 @@ that family are held to equality; others may be an LSB off in each operation, wh
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ...compress.errors import FormatError, InputError, UnavailableError
 from ..inputs import Conversion
 from ..program import Program
 from .session import Session, load
@@ -70,35 +70,16 @@ class Runtime:
 BOTH: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
 
 
-def _litert(name: str) -> Load:
+def _opens(module: str, name: str, *packages: str, library: bool = False) -> Load:
+    """`open_files` of a module of this folder for row `name`, once `packages` import, and what its `library` imports."""
+
     def loaded() -> Open:
-        load("ai_edge_litert.interpreter")
-        from .litert import open_litert
-
-        return lambda files, *, threads=1: open_litert(name, _only(name, files), threads=threads)
-
-    return loaded
-
-
-def _compiled() -> Open:
-    load("ai_edge_litert.compiled_model")
-    from .compiled import NAME, open_compiled
-
-    return lambda files, *, threads=1: open_compiled(_only(NAME, files).read_bytes(), threads=threads)
-
-
-def _tflm() -> Open:
-    """TFLM has one thread, whatever is asked for."""
-    from .tflm import NAME, open_tflm
-
-    return lambda files, *, threads=1: open_tflm(_only(NAME, files).read_bytes())
-
-
-def _openvino(name: str) -> Load:
-    def loaded() -> Open:
-        from .openvino_runtime import open_openvino
-
-        return partial(open_openvino, name)
+        for package in packages:
+            load(package)
+        found = importlib.import_module(f".{module}", __package__)
+        if library:
+            found.library()
+        return partial(found.open_files, name)
 
     return loaded
 
@@ -114,55 +95,35 @@ def _square_kernels(program: Program, signature: str) -> str:
     )
 
 
-def _ort(name: str) -> Load:
-    def loaded() -> Open:
-        from .ort import library, open_ort
-
-        library()
-
-        def open_files(files: Files, *, threads: int = 1) -> Session:
-            session = open_ort(name, files, threads=threads)
-            if session.runtime != name:
-                raise UnavailableError(session.note)
-            return session
-
-        return open_files
-
-    return loaded
-
-
-def _ort_node() -> Open:
-    from .node import open_node
-
-    return open_node
-
-
-def _only(name: str, files: Files) -> Path:
-    """The one file that serves every signature."""
-    paths = set(files.values())
-    if len(paths) != 1:
-        raise InputError(f"{name}: got {len(paths)} files, must be one .tflite file with every signature")
-    (path,) = paths
-    if not path.is_file():
-        raise FormatError(f"{path}: no such file")
-    return path
-
-
+LITERT = "ai_edge_litert.interpreter"
 RUNTIMES: dict[str, Runtime] = {
     "litert-xnnpack": Runtime(
-        "tflite", BOTH, "program", "multiply", _litert("litert-xnnpack"), role="usual", module="ai_edge_litert.interpreter"
+        "tflite", BOTH, "program", "multiply", _opens("litert", "litert-xnnpack", LITERT), role="usual", module=LITERT
     ),
-    "litert-compiled": Runtime("tflite", BOTH, "program", "multiply", _compiled),
-    "litert-builtin": Runtime("tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), role="foreign"),
-    "litert-reference": Runtime("tflite", BOTH, "litert", "away", _litert("litert-reference"), role="witness"),
-    "tflm": Runtime("tflite", BOTH, "tflm", "away", _tflm),
-    "openvino-tflite": Runtime("tflite", BOTH, "openvino", "divide", _openvino("openvino-tflite")),
-    "openvino-onnx": Runtime("onnx", BOTH, "openvino", "divide", _openvino("openvino-onnx"), _square_kernels),
-    "ort-cpu": Runtime("onnx", BOTH, "program", "divide", _ort("ort-cpu"), role="usual", module="onnxruntime"),
+    "litert-compiled": Runtime(
+        "tflite", BOTH, "program", "multiply", _opens("compiled", "litert-compiled", "ai_edge_litert.compiled_model")
+    ),
+    "litert-builtin": Runtime(
+        "tflite", ("int8",), "litert", "multiply", _opens("litert", "litert-builtin", LITERT), role="foreign"
+    ),
+    "litert-reference": Runtime("tflite", BOTH, "litert", "away", _opens("litert", "litert-reference", LITERT), role="witness"),
+    "tflm": Runtime("tflite", BOTH, "tflm", "away", _opens("tflm", "tflm")),
+    "openvino-tflite": Runtime("tflite", BOTH, "openvino", "divide", _opens("openvino_runtime", "openvino-tflite")),
+    "openvino-onnx": Runtime("onnx", BOTH, "openvino", "divide", _opens("openvino_runtime", "openvino-onnx"), _square_kernels),
+    "ort-cpu": Runtime(
+        "onnx", BOTH, "program", "divide", _opens("ort", "ort-cpu", library=True), role="usual", module="onnxruntime"
+    ),
     "ort-cuda": Runtime(
-        "onnx", BOTH, "program", "divide", _ort("ort-cuda"), role="foreign", module="onnxruntime", device="CUDA"
+        "onnx",
+        BOTH,
+        "program",
+        "divide",
+        _opens("ort", "ort-cuda", library=True),
+        role="foreign",
+        module="onnxruntime",
+        device="CUDA",
     ),
-    "ort-node": Runtime("onnx", BOTH, "program", "divide", _ort_node),
+    "ort-node": Runtime("onnx", BOTH, "program", "divide", _opens("node", "ort-node")),
 }
 
 

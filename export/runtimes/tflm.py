@@ -6,18 +6,19 @@ subgraph alone. The package tflite-micro has pre-releases only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ...compress.errors import FormatError, UnavailableError
-from ..formats.entries import Entry, entry_of, named_activations, only, read_entries
 from ..formats.packing import is_packed
-from ..formats.tflite_reader import read_tflite
+from ..formats.tflite_reader import Entry, entry_of, named_activations, only, read_entries, read_tflite
 from ..quiet import quiet
-from .session import Session, batches, first_line, joined, load
+from .session import Session, first_line, in_batches, load, one_file
 
 NAME = "tflm"
 SMALLEST_ARENA = 1 << 20
@@ -30,13 +31,13 @@ def library() -> ModuleType:
     return load("tflite_micro.python.tflite_micro.runtime")
 
 
-def open_tflm(data: bytes) -> TflmSession:
-    """Load a .tflite file.
+def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> TflmSession:
+    """Load a .tflite file. TFLM has one thread, whatever is asked for.
 
     Raises UnavailableError where TFLM is not here or the decoder reads packed kernels, FormatError where the file is damaged
     or TFLM has no kernel for one of its operations.
     """
-    return TflmSession(data)
+    return TflmSession(one_file(runtime, files).read_bytes())
 
 
 class TflmSession(Session):
@@ -57,13 +58,13 @@ class TflmSession(Session):
         self._tracers: dict[str, Any] = {}
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        entry = entry_of(self._entries, signature)
-        interpreter = self._interpreters[signature]
-        parts = []
-        for sample in batches(signature, x, entry.dtype, entry.size, 1):
+        entry, interpreter = entry_of(self._entries, signature), self._interpreters[signature]
+
+        def invoke(sample: np.ndarray) -> dict[str, np.ndarray]:
             _invoke(interpreter, sample)
-            parts.append({name: interpreter.get_output(place) for place, name in enumerate(entry.outputs)})
-        return joined(parts)
+            return {name: interpreter.get_output(place) for place, name in enumerate(entry.outputs)}
+
+        return in_batches(invoke, signature, x, entry.sample, 1)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The activations inside a file of ours by the program's names, [batch, size], float32 or uint8 (int8 + 128)."""
@@ -71,12 +72,13 @@ class TflmSession(Session):
         if signature not in self._tracers:
             self._tracers[signature] = _load(self._data, entry, "kPreserveAllTensors")
         interpreter = self._tracers[signature]
-        parts = []
-        for sample in batches(signature, x, entry.dtype, entry.size, 1):
+
+        def traced(sample: np.ndarray) -> dict[str, np.ndarray]:
             _invoke(interpreter, sample)
             values = {place: interpreter.GetTensor(place, 0)["tensor_data"] for place in sorted(entry.batched)}
-            parts.append(named_activations((entry.tensors[index], array) for index, array in values.items()))
-        return joined(parts)
+            return named_activations((entry.tensors[index], array) for index, array in values.items())
+
+        return in_batches(traced, signature, x, entry.sample, 1)
 
 
 def _unpacks(data: bytes) -> bool:

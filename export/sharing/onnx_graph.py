@@ -8,17 +8,16 @@ Specification: https://onnx.ai/onnx/repo-docs/IR.html and https://onnx.ai/onnx/r
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ...compress.errors import ExportError, FormatError
+from ..formats.onnx_reader import Opened, bodies, kind
 from ..formats.onnx_writer import PAGE
 
 HELD = 1024
@@ -43,6 +42,7 @@ class Scope:
     opset: int
     nodes: Sequence[NodeProto] = field(init=False)
     defined: set[str] = field(init=False)
+    inputs: frozenset[str] = field(init=False)
     outputs: frozenset[str] = field(init=False)
     constants: dict[str, Stored] = field(default_factory=dict)
     types: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -54,15 +54,14 @@ class Scope:
 
     def __post_init__(self) -> None:
         self.nodes = tuple(self.proto.node)
+        self.inputs, self.outputs = (
+            frozenset(each if isinstance(each, str) else each.name for each in ports)
+            for ports in (self.proto.input, self.proto.output)
+        )
         self.defined = {name for node in self.nodes for name in node.output} | self.inputs
-        self.outputs = frozenset(each if isinstance(each, str) else each.name for each in self.proto.output)
         if isinstance(self.proto, GraphProto):
             self.defined |= {tensor.name for tensor in self.proto.initializer}
             self.defined |= {sparse.values.name for sparse in self.proto.sparse_initializer}
-
-    @property
-    def inputs(self) -> set[str]:
-        return {each if isinstance(each, str) else each.name for each in self.proto.input}
 
     @property
     def line(self) -> list[Scope]:
@@ -121,24 +120,26 @@ class Use:
 class Graph:
     """A model under the knife."""
 
-    def __init__(self, path: Path) -> None:
-        """Open a file that `onnx_reader.read_onnx` has accepted.
+    def __init__(self, opened: Opened) -> None:
+        """Take over an opened model.
 
         Raises ExportError where a tensor that is not a constant has external data, FormatError where two operations give one
         name.
         """
-        self.model = onnx.load(path, load_external_data=False)
+        path, self.model = opened.path, opened.model
         self.external = False
         self.scopes: list[Scope] = []
-        for proto, prefix, parent, opset in bodies(self.model):
-            self.scopes.append(Scope(proto, prefix, None if parent is None else self.scopes[parent], opset))
-        for scope in self.scopes:
+        for (proto, prefix, parent, opset), read in zip(bodies(self.model), opened.scopes, strict=True):
+            scope = Scope(proto, prefix, None if parent is None else self.scopes[parent], opset)
             given = [name for node in scope.nodes for name in node.output if name]
             if len(set(given)) < len(given):
                 twice = next(name for name in given if given.count(name) > 1)
                 raise FormatError(f"{path}: damaged: two operations give {scope.prefix + twice!r}")
             for name, tensor, node in _tensors(scope):
-                scope.constants[name] = Stored(name, scope, self._load(path, tensor), tensor, node)
+                values = read.stored[name][0]
+                self._hold(tensor, values)
+                scope.constants[name] = Stored(name, scope, values, tensor, node)
+            self.scopes.append(scope)
         self._require_inline(path)
         _infer(self.model, self.scopes)
         self.moved: dict[str, str] = {}
@@ -149,26 +150,16 @@ class Graph:
             for node in scope.nodes:
                 self._index(scope, node)
 
-    def _load(self, path: Path, tensor: TensorProto) -> np.ndarray:
-        """The values of a tensor; larger ones leave the model."""
-        if tensor.data_location == TensorProto.EXTERNAL:
-            self.external = True
-            raw = _external_bytes(path, tensor)
-            dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
-            if raw.size >= HELD and raw.size == math.prod(tensor.dims) * dtype.itemsize:
-                values = raw.view(dtype.newbyteorder("<")).reshape(tuple(tensor.dims))
-            else:
-                values = numpy_helper.to_array(
-                    TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw.tobytes())
-                )
-                _inline(tensor, values)
-        else:
-            values = numpy_helper.to_array(tensor)
-        if values.nbytes >= HELD and tensor.HasField("raw_data"):
+    def _hold(self, tensor: TensorProto, values: np.ndarray) -> None:
+        """Take larger values out of the model, and smaller ones of external data in."""
+        external = tensor.data_location == TensorProto.EXTERNAL
+        self.external = self.external or external
+        if values.nbytes >= HELD and (external or tensor.HasField("raw_data")):
             _detach(tensor)
-        return values
+        elif external:
+            _inline(tensor, values)
 
-    def _require_inline(self, path: Path) -> None:
+    def _require_inline(self, path: object) -> None:
         constants = {id(stored.tensor) for scope in self.scopes for stored in scope.constants.values()}
         for scope in self.scopes:
             sparse = [] if isinstance(scope.proto, FunctionProto) else scope.proto.sparse_initializer
@@ -288,52 +279,15 @@ class Graph:
         return self.model.SerializeToString(), {f"{name}.data": b"".join(chunks)} if chunks else {}
 
 
-def bodies(model: onnx.ModelProto) -> Iterator[tuple[GraphProto | FunctionProto, str, int | None, int]]:
-    """Every graph and function: itself, the prefix of its constants' names, the place of the one around it, its opset."""
-    place = -1
-
-    def nested(
-        proto: GraphProto | FunctionProto, prefix: str, parent: int | None, opset: int
-    ) -> Iterator[tuple[GraphProto | FunctionProto, str, int | None, int]]:
-        nonlocal place
-        place += 1
-        mine = place
-        yield proto, prefix, parent, opset
-        for node in proto.node:
-            for attribute in node.attribute:
-                graphs = [attribute.g] if attribute.type == AttributeProto.GRAPH else [*attribute.graphs]
-                for i, graph in enumerate(graphs):
-                    way = f"{prefix}{node.name or next(iter(node.output), node.op_type)}/{attribute.name}/"
-                    yield from nested(graph, way + (f"{i}/" if i else ""), mine, opset)
-
-    yield from nested(model.graph, "", None, _opset(model.opset_import))
-    for function in model.functions:
-        imports = function.opset_import or model.opset_import
-        yield from nested(function, f"{function.domain}.{function.name}/", None, _opset(imports))
-
-
-def _opset(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
-    return next((entry.version for entry in imports if entry.domain in ("", "ai.onnx")), 0)
-
-
 def _tensors(scope: Scope) -> Iterator[tuple[str, TensorProto, NodeProto | None]]:
     """The dense constants of a scope: its initializers, and the `Constant` nodes that hold a tensor."""
     if isinstance(scope.proto, GraphProto):
         yield from ((tensor.name, tensor, None) for tensor in scope.proto.initializer)
     for node in scope.nodes:
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and len(node.output) == 1:
+        if kind(node) == "Constant" and len(node.output) == 1:
             for attribute in node.attribute:
                 if attribute.name == "value" and not attribute.ref_attr_name:
                     yield node.output[0], attribute.t, node
-
-
-def _external_bytes(path: Path, tensor: TensorProto) -> np.ndarray:
-    """External data as mapped bytes; `onnx_reader` has checked its place."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    file = path.parent / entries["location"]
-    offset = int(entries.get("offset", "0"))
-    length = int(entries.get("length", file.stat().st_size - offset))
-    return np.memmap(file, np.uint8, "r", offset, (length,)) if length else np.zeros(0, np.uint8)
 
 
 def _detach(tensor: TensorProto) -> None:

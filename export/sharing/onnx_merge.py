@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
+from ..formats.copies import Order
 from ..formats.reals import MAX_AXES, as_bits
-from .merging import Kept, Merged
 from .onnx_graph import Graph, Scope, Stored
 from .onnx_switch import View, plan
-
-Relation = Literal["equal", "reshaped", "transposed"]
+from .trial import Kept, Merged
 
 MOVABLE = frozenset(
     ("float16", "float32", "float64", "bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
@@ -49,7 +47,7 @@ def views(original: tuple[int, ...], copy: tuple[int, ...]) -> list[View]:
     return found
 
 
-def relation(view: View) -> Relation:
+def relation(view: View) -> Order:
     if view.same:
         return "equal"
     return "reshaped" if view.in_order else "transposed"

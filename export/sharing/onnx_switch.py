@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from onnx import NodeProto, TensorProto, helper
 
+from ..formats.onnx_reader import attribute, kind
 from .onnx_graph import Graph, Use
 
 
@@ -54,19 +55,10 @@ def plan(graph: Graph, use: Use, view: View, chain: int = CHAIN) -> Switch | Non
     """How this use can read the original instead of the copy that `view` describes; None if it cannot."""
     if view.same:
         return Switch("one initializer", lambda name: graph.connect(use, name))
-    rule = RULES.get(_kind(use.node))
+    rule = RULES.get(kind(use.node))
     if rule is None or view.shape is not None or len(use.node.output) != 1:
         return None
     return rule(graph, use, view, chain)
-
-
-def _kind(node: NodeProto) -> str:
-    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-
-
-def attribute(node: NodeProto, name: str, default: int) -> int:
-    """An integer attribute of a node."""
-    return next((each.i for each in node.attribute if each.name == name), default)
 
 
 def set_attribute(node: NodeProto, name: str, value: int) -> None:
@@ -135,7 +127,7 @@ def _bias(graph: Graph, use: Use) -> Use | None:
     scope, (product,) = use.scope, use.node.output
     uses = graph.uses(scope, product)
     kernel, other = scope.find(use.node.input[use.index]), scope.type_of(use.node.input[1 - use.index])
-    if len(uses) != 1 or _kind(uses[0].node) != "Add" or uses[0].scope is not scope or product in scope.outputs:
+    if len(uses) != 1 or kind(uses[0].node) != "Add" or uses[0].scope is not scope or product in scope.outputs:
         return None
     if len(uses[0].node.input) != 2 or len(uses[0].node.output) != 1:
         return None

@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...compress.errors import CheckError, FormatError, InputError
 from ...compress.files import write_atomic
-from ..formats.columns import columns
-from ..formats.contents import Contents, printable
+from ...compress.records import plain
+from ..formats.contents import Contents, columns, printable
 from ..formats.copies import SEARCHED, copies
 from ..formats.random_inputs import random_inputs, ranges_of
 from ..runtimes.sandbox import MEMORY, Answer, Job, run_apart
 from ..runtimes.session import Values
 from ..runtimes.table import of_role
-from ..targets import read_model
-from .merging import Kept, Shared
-from .trial import BOUNDS, Change, Comparison, compare_outputs
+from ..targets import TARGETS, label_of, read_model
+from .trial import BOUNDS, Change, Comparison, Kept, Shared, compare_outputs
 
 COPIES = 8
 """How often a runtime may hold a file in memory: as read, packed for its kernels, folded."""
@@ -28,20 +26,20 @@ SHOWN = 24
 """How many rows of a kind the text lists; the rest is counted."""
 
 
-def _write_tflite(path: Path, _name: str, tolerance: float | None) -> Shared:
+def _share_tflite(path: Path, _name: str, tolerance: float | None) -> Shared:
     from .share_tflite import share_tflite
 
     return share_tflite(path.read_bytes(), tolerance=tolerance)
 
 
-def _write_onnx(path: Path, name: str, tolerance: float | None) -> Shared:
+def _share_onnx(path: Path, name: str, tolerance: float | None) -> Shared:
     from .share_onnx import share_onnx
 
     return share_onnx(path, name=name, tolerance=tolerance)
 
 
-_WRITERS: Mapping[str, Callable[[Path, str, float | None], Shared]] = {"tflite": _write_tflite, "onnx": _write_onnx}
-"""How files of one format are rewritten."""
+REWRITERS: Mapping[str, Callable[[Path, str, float | None], Shared]] = {"tflite": _share_tflite, "onnx": _share_onnx}
+"""By target: (file, name that the result will have, tolerance) → how files of it are rewritten."""
 
 
 def share_file(
@@ -67,7 +65,7 @@ def share_file(
     _check_call(path, out, tolerance, force=force)
     announce(f"reading {path}")
     contents = read_model(path)
-    shared = _WRITERS[contents.format](path, out.name, tolerance)
+    shared = REWRITERS[contents.format](path, out.name, tolerance)
     _require_free(path, out, contents, shared, force=force)
     compared, providers = [], {}
     with tempfile.TemporaryDirectory() as folder:
@@ -89,8 +87,8 @@ def share_file(
         "bytes_before": contents.size,
         "bytes_after": after.size,
         "ratio": after.size / contents.size,
-        "merged": [asdict(merged) for merged in shared.merged],
-        "kept": [asdict(kept) for kept in shared.kept],
+        "merged": [*plain(shared.merged)],
+        "kept": [*plain(shared.kept)],
         "external": sorted(shared.external),
         "compared": [comparison.to_json() for comparison in compared],
         "providers": providers,
@@ -111,8 +109,12 @@ def _unchanged(path: Path, shared: Shared, size: int) -> Shared:
 
 
 def _check_call(path: Path, out: Path, tolerance: float | None, *, force: bool) -> None:
-    if path.is_file() and path.suffix not in (".tflite", ".onnx"):
-        raise FormatError(f"{path}: must end in .tflite or .onnx")
+    rows = [TARGETS[target] for target in REWRITERS]
+    if path.is_file() and path.suffix not in [row.suffix for row in rows]:
+        if label := label_of(path.name):
+            right = " or ".join(row.label for row in rows)
+            raise FormatError(f"{path}: a {label} file, must be a {right} file: no other is rewritten")
+        raise FormatError(f"{path}: must end in {' or '.join(row.suffix for row in rows)}")
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     if out.is_dir():
@@ -154,7 +156,7 @@ def _compare(path: Path, new: Path, contents: Contents, shared: Shared, seed: in
     runtimes = of_role(contents.format, "usual", "witness")
     jobs = [Job(file, runtime, runs) for runtime in runtimes for file in (path, new)]
     answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)
-    bound = BOUNDS[_change(shared), _is_quantized(contents)]
+    bound = BOUNDS[_change(shared), any(constant.scales for constant in contents.constants)]
     compared: list[Comparison] = []
     providers = {}
     for index, runtime in enumerate(runtimes):
@@ -190,10 +192,6 @@ def _change(shared: Shared) -> Change:
     return "operators" if "transposed" in relations else "views"
 
 
-def _is_quantized(contents: Contents) -> bool:
-    return any(constant.scales for constant in contents.constants)
-
-
 def render(found: dict[str, Any]) -> str:
     """The same as text for a terminal."""
     sizes = f"{found['bytes_before']:,} → {found['bytes_after']:,} bytes, {found['ratio']:.3f}"
@@ -202,8 +200,11 @@ def render(found: dict[str, Any]) -> str:
     if not (found["merged"] or found["kept"]):
         lines.append(f"no constant is stored twice ({SEARCHED})")
     for title, texts in (
-        ("stored once", _merged_texts(found)),
-        ("left as it is", _kept_texts(found)),
+        ("stored once", _grouped([(each["how"], _merged_text(each)) for each in found["merged"]])),
+        (
+            "left as it is",
+            _grouped([(each["reason"], f"{each['name']}, a copy of {each['original']}") for each in found["kept"]]),
+        ),
         ("both files on the same random inputs", _comparison_texts(found)),
     ):
         if texts:
@@ -211,18 +212,10 @@ def render(found: dict[str, Any]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _merged_texts(found: Mapping[str, Any]) -> list[str]:
-    return _grouped([(each["how"], _merged_text(each)) for each in found["merged"]])
-
-
 def _merged_text(merged: Mapping[str, Any]) -> str:
     moved = f", {merged['changed']:.1%} of the integers changed, values moved by up to {merged['steps']:.2f} of a step"
     text = f"{merged['name']} is {merged['relation']} to {merged['original']}: {merged['saved']:,} bytes"
     return text + (moved if merged["relation"] == "near" else "")
-
-
-def _kept_texts(found: Mapping[str, Any]) -> list[str]:
-    return _grouped([(each["reason"], f"{each['name']}, a copy of {each['original']}") for each in found["kept"]])
 
 
 def _grouped(rows: Sequence[tuple[str, str]]) -> list[str]:

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from ..formats.copies import CANDIDATES, Copy, copies, tells
-from ..formats.onnx_reader import read_onnx
+from ..formats.onnx_reader import open_onnx
 from ..formats.reals import as_bits
-from .merging import Kept, Merged, Shared
 from .onnx_graph import Graph, Stored
 from .onnx_merge import detours, find_view, merge, promote
 from .onnx_switch import View
 from .share_onnx_near import merge_near
+from .trial import Kept, Merged, Shared
 
 
 def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shared:
@@ -33,12 +33,12 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
     NAME.data. With `tolerance`, in quantization steps, kernels that are dequantized from nearly equal integers are merged too,
     if none of their values moves further (`share_onnx_near`).
 
-    Only constants of some size are merged (`copies.SEARCHED`). Raises FormatError for a file that `read_onnx` refuses,
+    Only constants of some size are merged (`copies.SEARCHED`). Raises FormatError for a file that `open_onnx` refuses,
     ExportError for external data of what is not a constant.
     """
-    contents = read_onnx(path)
-    found = copies(contents)
-    graph = Graph(path)
+    opened = open_onnx(path)
+    found = copies(opened.contents)
+    graph = Graph(opened)
     outcomes: list[Merged | Kept] = []
     if not graph.model.training_info:
         for group in _groups(graph):

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
+from ...compress.affine import SIGNED_SHIFT, quantize
 from ..formats.copies import Copy
-from .merging import Kept, Merged
+from ..formats.onnx_reader import attribute
 from .onnx_graph import Graph, Stored, Use
 from .onnx_merge import detours, merge, promote, views
-from .onnx_switch import View, attribute
+from .onnx_switch import View
+from .trial import Kept, Merged
 
 _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 
@@ -150,10 +152,10 @@ def _full(quantized: _Quantized) -> np.ndarray:
 def _quantize(real: np.ndarray, *quantized: _Quantized) -> tuple[np.ndarray, float, int]:
     """Integers of the first one's type, with the scale and zero point that they have."""
     dtype = quantized[0].stored.values.dtype
-    zero = 0 if dtype == np.int8 else 128
+    zero = 0 if dtype == np.int8 else SIGNED_SHIFT
     reach = min(127, max(int(np.abs(each.stored.values.astype(np.int64) - each.zeros).max()) for each in quantized))
     scale = float(np.float32(np.abs(real).max() / reach))
-    return (np.clip(np.rint(real / scale), -reach, reach) + zero).astype(dtype), scale, zero
+    return quantize(real, scale, zero, dtype.name), scale, zero
 
 
 def _requantize(graph: Graph, use: Use, held: Stored, scale: float, zero: int) -> None:
@@ -198,7 +200,7 @@ def _express(graph: Graph, bias: _Bias, scale: float) -> None:
     (node,) = (node for node in scope.nodes if old in node.output)
     step = np.float32(bias.input_scale * scale)
     new = graph.fresh(old)
-    integers = graph.add(scope, graph.fresh(f"{new}.quantized"), np.rint(bias.real / step).astype(np.int32))
+    integers = graph.add(scope, graph.fresh(f"{new}.quantized"), quantize(bias.real, float(step), 0, "int32"))
     inputs = [integers, graph.add(scope, graph.fresh(f"{new}.scale"), np.array(step, np.float32))]
     inputs.append(graph.add(scope, graph.fresh(f"{new}.zero_point"), np.array(0, np.int32)))
     graph.insert(scope, "DequantizeLinear", [each.name for each in inputs], new)

@@ -11,15 +11,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from ..formats.copies import Copy, copies
 from ..formats.tflite_graph import (
     Graph,
-    Type,
     Use,
     has_scales,
     name_of,
@@ -29,10 +28,10 @@ from ..formats.tflite_graph import (
     swap_axes,
     zero_points_of,
 )
-from ..formats.tflite_objects import pack_model, unpack_model
 from ..formats.tflite_reader import read_tflite
-from .merging import Kept, Merged, Shared
+from ..formats.tflite_schema import Type, pack_model, unpack_model, vector
 from .tflite_rewrite import Plan, View, plan_use
+from .trial import Kept, Merged, Shared
 
 MATRIX_BYTES = 64
 """Matrices from this size on are worth operators of another kind."""
@@ -87,12 +86,12 @@ class _Stored:
         return self.tensor.buffer != self.buffer
 
     @property
-    def matrix(self) -> np.ndarray | None:
-        """The values [rows, columns] of a constant whose other axes have length 1; None where it is of another kind."""
+    def matrix(self) -> np.ndarray:
+        """The values [rows, columns] of a constant whose other axes have length 1; [0, 0] where it is of another kind."""
         graph, index = self.views[0]
         values = graph.values(index)
         is_matrix = values is not None and values.ndim >= 2 and values.size == values.shape[-1] * values.shape[-2]
-        return values.reshape(values.shape[-2:]) if values is not None and is_matrix else None
+        return values.reshape(values.shape[-2:]) if values is not None and is_matrix else np.empty((0, 0))
 
 
 def _stored(graphs: Sequence[Graph]) -> list[_Stored]:
@@ -113,19 +112,13 @@ def _merge_equal(graphs: Sequence[Graph]) -> Iterator[Merged]:
         original = first.setdefault((data.size, _digest(data)), stored)
         if original is stored:
             continue
-        equal = shape_of(stored.tensor) == shape_of(original.tensor)
-        yield _merged(stored, original, "equal" if equal else "reshaped", "a second view of one buffer", data.size)
+        relation = "equal" if shape_of(stored.tensor) == shape_of(original.tensor) else "reshaped"
+        yield Merged(stored.name, original.name, relation, "a second view of one buffer", int(data.size))
         _move(stored, original.buffer)
 
 
 def _digest(values: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(values).data).digest()
-
-
-def _merged(
-    stored: _Stored, original: _Stored, relation: Literal["equal", "reshaped", "transposed", "near"], how: str, saved: int
-) -> Merged:
-    return Merged(stored.name, original.name, relation, how, int(saved))
 
 
 def _move(stored: _Stored, buffer: int) -> None:
@@ -137,13 +130,9 @@ def _move(stored: _Stored, buffer: int) -> None:
 def _empty_unread(model: Any, before: Iterable[int]) -> None:
     """Empty the buffers that had tensors before and have none now; they keep their places."""
     read = {tensor.buffer for table in model.subgraphs for tensor in table.tensors or []}
-    read |= {entry.buffer for entry in model.metadata or []} | set(_list(model.metadataBuffer))
+    read |= {entry.buffer for entry in model.metadata or []} | set(vector(model.metadataBuffer))
     for index in set(before) - read:
         model.buffers[index].data = np.zeros(0, np.uint8)
-
-
-def _list(values: Any) -> list[int]:
-    return [] if values is None else list(values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +150,6 @@ def _pairs(graphs: Sequence[Graph], tolerance: float | None) -> Iterator[_Pair]:
     seen: dict[Any, _Stored] = {}
     for stored in _matrices(graphs):
         values = stored.matrix
-        assert values is not None
         mark = values.dtype.str, _digest(values.T), values.shape[::-1]
         if mark in seen:
             yield _Pair(seen[mark], stored, True)
@@ -184,8 +172,7 @@ def _matrices(graphs: Sequence[Graph]) -> list[_Stored]:
 
     def fits(stored: _Stored) -> bool:
         shapes = {(shape_of(graph.tensor(index)), graph.tensor(index).type) for graph, index in stored.views}
-        matrix = stored.matrix
-        return len(shapes) == 1 and matrix is not None and matrix.nbytes >= MATRIX_BYTES and min(matrix.shape) > 1
+        return len(shapes) == 1 and stored.matrix.nbytes >= MATRIX_BYTES and min(stored.matrix.shape) > 1
 
     return [stored for stored in _stored(graphs) if fits(stored)]
 
@@ -193,18 +180,14 @@ def _matrices(graphs: Sequence[Graph]) -> list[_Stored]:
 def _is_kernel(stored: _Stored) -> bool:
     """int8 with scales along the first axis and zero points of 0, the same in every view."""
     views = [graph.tensor(index) for graph, index in stored.views]
-    scales = scales_of(views[0])
-    return (
-        views[0].type == Type.INT8
-        and all(map(has_scales, views))
-        and scales.size in (1, shape_of(views[0])[0])
-        and (scales.size == 1 or len(shape_of(views[0])) == 2)
-        and all(
-            np.allclose(scales_of(view), scales, rtol=1e-6, atol=0) for view in views if scales_of(view).size == scales.size
-        )
-        and all(scales_of(view).size == scales.size and not np.any(zero_points_of(view)) for view in views)
-        and (scales.size == 1 or not views[0].quantization.quantizedDimension)
-    )
+    scales, shape = scales_of(views[0]), shape_of(views[0])
+    per_row = scales.size > 1
+    if views[0].type != Type.INT8 or scales.size not in (1, shape[0]) or (per_row and len(shape) != 2):
+        return False
+    if per_row and views[0].quantization.quantizedDimension:
+        return False
+    alike = [scales_of(view).size == scales.size and np.allclose(scales_of(view), scales, rtol=1e-6, atol=0) for view in views]
+    return all(alike) and all(has_scales(view) and not np.any(zero_points_of(view)) for view in views)
 
 
 def _steps(first: _Stored, second: _Stored, transposed: bool, limit: float) -> float | None:
@@ -228,9 +211,7 @@ def _steps(first: _Stored, second: _Stored, transposed: bool, limit: float) -> f
 
 def _kernel(stored: _Stored) -> tuple[np.ndarray, np.ndarray]:
     """(integers, the float64 step of each), both [rows, columns]."""
-    values = stored.matrix
-    assert values is not None
-    return values, np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], values.shape)
+    return stored.matrix, np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], stored.matrix.shape)
 
 
 def _merge_pair(graphs: Sequence[Graph], pair: _Pair, originals: set[int], fixed_places: bool) -> Merged | Kept:
@@ -250,40 +231,24 @@ def _merge_pair(graphs: Sequence[Graph], pair: _Pair, originals: set[int], fixed
             reasons.append(plans)
             continue
         size = graphs[0].model.buffers[stored.buffer].data.size
-        relation = "transposed" if pair.steps is None else "near"
-        changed = 0.0 if pair.steps is None else _changed(stored, original, pair)
-        merged = Merged(stored.name, original.name, relation, _how(plans), int(size), pair.steps or 0.0, changed)
-        _apply(stored, original, pair, plans)
+        how = ", ".join(dict.fromkeys(plan.how for plan in plans)) or "a second view of one buffer"
+        merged = Merged(stored.name, original.name, "transposed", how, int(size))
+        if pair.steps is not None:
+            integers = original.matrix.T if pair.transposed else original.matrix
+            merged = replace(merged, relation="near", steps=pair.steps, changed=float(np.mean(stored.matrix != integers)))
+        for plan in plans:
+            plan.apply()
+        for graph, index in stored.views if pair.transposed else ():
+            swap_axes(graph.tensor(index))
+        _move(stored, original.buffer)
         originals.add(original.buffer)
         return merged
     return Kept(pair.second.name, pair.first.name, "; ".join(dict.fromkeys(reasons)) or "others are views of both")
 
 
-def _changed(stored: _Stored, original: _Stored, pair: _Pair) -> float:
-    """The share of integers of `stored` that are others in `original`."""
-    (one, _), (other, _) = _kernel(stored), _kernel(original)
-    return float(np.mean(one != (other.T if pair.transposed else other)))
-
-
-def _how(plans: Sequence[Plan]) -> str:
-    return ", ".join(dict.fromkeys(plan.how for plan in plans)) or "a second view of one buffer"
-
-
-def _apply(stored: _Stored, original: _Stored, pair: _Pair, plans: Sequence[Plan]) -> None:
-    for plan in plans:
-        plan.apply()
-    if pair.transposed:
-        for graph, index in stored.views:
-            swap_axes(graph.tensor(index))
-    _move(stored, original.buffer)
-
-
 def _plans(stored: _Stored, original: _Stored, pair: _Pair, fixed_places: bool) -> list[Plan] | str:
     """The change of every reader of `stored`; a text where one cannot: the reason."""
-    values = original.matrix
-    assert values is not None
-    scales = None if pair.steps is None else scales_of(original.tensor)
-    view = View(original.buffer, values, pair.transposed, scales)
+    view = View(original.matrix, pair.transposed, None if pair.steps is None else scales_of(original.tensor))
     plans = []
     for graph, index in stored.views:
         if graph.is_port(index):
@@ -314,7 +279,7 @@ def _runs_before(graphs: Sequence[Graph], one: _Stored, other: _Stored) -> bool:
 def _first_use(graph: Graph, stored: _Stored) -> int | None:
     indices = {index for owner, index in stored.views if owner is graph}
     for place, operator in enumerate(graph.table.operators or []):
-        if indices & set(_list(operator.inputs)):
+        if indices & set(vector(operator.inputs)):
             return place
     return None
 
@@ -339,7 +304,7 @@ def _reason(copy: Copy, graphs: Sequence[Graph]) -> str:
 
 def _readers(graphs: Sequence[Graph], name: str) -> str:
     """Why the operators that read a constant take it in its own order only."""
-    view = View(0, np.zeros((1, 1)), True)
+    view = View(np.zeros((1, 1)), True)
     uses: list[Use] = [
         use
         for graph in graphs

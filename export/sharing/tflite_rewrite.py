@@ -19,20 +19,18 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ...compress.affine import quantize
+from ...compress.affine import BYTE, SIGNED_SHIFT, affine_parameters, quantize, representable, signed
 from ..formats.tflite_graph import (
     Graph,
-    Type,
     Use,
     has_scales,
     is_int8,
-    quantization,
     scales_of,
     shape_of,
     swap_axes,
     zero_points_of,
 )
-from ..formats.tflite_schema import Op, int32
+from ..formats.tflite_schema import Op, Type, int32, quantization
 
 Activation = schema.ActivationFunctionType
 INFINITY = float("inf")
@@ -51,12 +49,11 @@ FINEST = 2.0**-9
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a constant of the file is to read instead: the buffer of another, its values in that order.
+    """What a constant of the file is to read instead: the values of another, in their order.
 
     `scales` replace the constant's own where they are given (the other's, for near copies): one, or one per row of `values`.
     """
 
-    buffer: int
     values: np.ndarray = field(repr=False)
     transposed: bool
     scales: np.ndarray | None = None
@@ -85,43 +82,87 @@ def _gather(use: Use, view: View) -> Plan | str:
     return "GATHER has the scale of its output" if view.scales is not None else Plan("GATHER on a view", lambda: None)
 
 
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A FULLY_CONNECTED by the indices of its tensors: x, weights [units, inputs], bias (-1 where it has none), y."""
+
+    graph: Graph
+    operator: Any
+    x: int
+    weights: int
+    bias: int
+    y: int
+
+    @classmethod
+    def of(cls, use: Use) -> _Layer:
+        x, weights, *bias = map(int, use.operator.inputs)
+        return cls(use.graph, use.operator, x, weights, bias[0] if bias else -1, int(use.operator.outputs[0]))
+
+    @property
+    def activation(self) -> int:
+        return self.operator.builtinOptions.fusedActivationFunction
+
+    @property
+    def tensors(self) -> tuple[Any, Any, Any]:
+        """Those of x, weights and y."""
+        return self.graph.tensor(self.x), self.graph.tensor(self.weights), self.graph.tensor(self.y)
+
+    @property
+    def real_bias(self) -> np.ndarray:
+        """float64 [units]; zeros where there is none."""
+        values = self.graph.values(self.bias) if self.bias >= 0 else None
+        if values is None:
+            return np.zeros(shape_of(self.graph.tensor(self.weights))[0])
+        return values.astype(np.float64) * scales_of(self.graph.tensor(self.bias)).astype(np.float64)
+
+    @property
+    def saturates(self) -> bool:
+        """Whether the product can be y: there is no bias, and the range of y does what the activation would."""
+        low, high = _representable(self.graph.tensor(self.y))
+        least, most = CLAMPS[self.activation]
+        values = self.graph.values(self.bias) if self.bias >= 0 else None
+        return (values is None or not values.any()) and least <= low and high <= most
+
+    def product(self, x: int, y: int) -> Any:
+        version = 2 if self.graph.tensor(self.weights).type == Type.INT8 else 1
+        return self.graph.operator(Op.BATCH_MATMUL, version, [x, self.weights], y)
+
+    def add(self, x: int, bias: int) -> Any:
+        """ADD of a bias, with the activation."""
+        version = 2 if self.graph.tensor(self.y).type == Type.INT8 else 1
+        return self.graph.operator(Op.ADD, version, [x, bias], self.y, self.activation)
+
+
 def _dense(use: Use, view: View) -> Plan | str:
-    """FULLY_CONNECTED: inputs (x, weights [units, inputs], bias)."""
-    graph, operator = use.graph, use.operator
     reason = _unfit(use)
     if reason:
         return reason
-    x, weights, y = (graph.tensor(int(index)) for index in (*operator.inputs[:2], operator.outputs[0]))
-    floats = all(tensor.type == Type.FLOAT32 for tensor in (x, weights, y))
+    layer = _Layer.of(use)
+    x, weights, y = layer.tensors
+    floats = all(tensor.type == Type.FLOAT32 for tensor in layer.tensors)
     if (x.type, weights.type, y.type) == (Type.FLOAT32, Type.INT8, Type.FLOAT32) and not view.transposed:
         return Plan("FULLY_CONNECTED with the other's scales", lambda: _take_scales(weights, view))
-    if not floats and not all(tensor.type == Type.INT8 for tensor in (x, weights, y)):
+    if not floats and not all(tensor.type == Type.INT8 for tensor in layer.tensors):
         return "FULLY_CONNECTED has inputs of several types (dynamic-range quantization), which BATCH_MATMUL rounds otherwise"
     if not floats and not (is_int8(x) and is_int8(y) and has_scales(weights)):
         return "FULLY_CONNECTED has no scales that int8 can be computed with"
-    bias = _bias_of(operator)
-    if not floats and bias >= 0 and not _is_bias(graph, bias, shape_of(weights)[0]):
+    if not floats and layer.bias >= 0 and not _is_bias(use.graph, layer.bias, shape_of(weights)[0]):
         return "the bias of FULLY_CONNECTED is no int32 constant with scales"
     if not view.transposed:
-        return Plan("FULLY_CONNECTED with the other's scales", lambda: _rescale_bias(use, view))
-    reason = _unfit_for_product(use)
+        return Plan("FULLY_CONNECTED with the other's scales", lambda: _rescale_bias(layer, view))
+    reason = _unfit_for_product(layer)
     if reason:
         return reason
     if floats:
-        return Plan("FULLY_CONNECTED → BATCH_MATMUL on a view", lambda: _to_product(use, bias))
+        return Plan("FULLY_CONNECTED → BATCH_MATMUL on a view", lambda: _to_product(layer))
     scales = scales_of(weights) if view.scales is None else view.scales
     if np.any(zero_points_of(weights)):
         return "its zero point is not 0"
     if view.scales is None and np.unique(scales).size != 1:
         return f"it has {scales.size} scales along the axis that is kept, BATCH_MATMUL takes one"
     before = "MUL + " if np.unique(scales).size > 1 else ""
-    after = "" if _saturates(use, bias) else " + ADD"
-    return Plan(f"FULLY_CONNECTED → {before}BATCH_MATMUL{after} on a view", lambda: _to_int8_product(use, view, bias, scales))
-
-
-def _bias_of(operator: Any) -> int:
-    """The index of the bias of FULLY_CONNECTED, -1 where it has none."""
-    return int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
+    after = "" if layer.saturates else " + ADD"
+    return Plan(f"FULLY_CONNECTED → {before}BATCH_MATMUL{after} on a view", lambda: _to_int8_product(layer, view, scales))
 
 
 def _is_bias(graph: Graph, index: int, units: int) -> bool:
@@ -134,7 +175,7 @@ def _take_scales(weights: Any, view: View) -> None:
     """The other's scales for weights that multiply floats, as many as there were: XNNPACK wants one per unit of these."""
     if view.scales is not None:
         scales = np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
-        weights.quantization = quantization(scales.tolist(), [0] * scales.size)
+        weights.quantization = quantization(scales)
 
 
 def _unfit(use: Use) -> str:
@@ -148,101 +189,61 @@ def _unfit(use: Use) -> str:
     return ""
 
 
-def _unfit_for_product(use: Use) -> str:
-    graph, operator = use.graph, use.operator
-    x, weights, y = (shape_of(graph.tensor(index)) for index in (*operator.inputs[:2], operator.outputs[0]))
-    keeps = operator.builtinOptions.keepNumDims or len(x) == 2
+def _unfit_for_product(layer: _Layer) -> str:
+    x, weights, y = map(shape_of, layer.tensors)
+    keeps = layer.operator.builtinOptions.keepNumDims or len(x) == 2
     if not keeps or not 2 <= len(x) <= MAX_RANK or x[-1] != weights[1] or len(y) != len(x):
         return f"FULLY_CONNECTED flattens its input {list(x)}, BATCH_MATMUL keeps its axes"
-    if operator.builtinOptions.fusedActivationFunction not in (Activation.NONE, *ALONE) and _bias_of(operator) < 0:
+    if layer.activation not in (Activation.NONE, *ALONE) and layer.bias < 0:
         return "without a bias there is no ADD that could fuse the activation"
     return ""
 
 
-def _product(graph: Graph, x: int, weights: int, y: int) -> Any:
-    version = 2 if graph.tensor(weights).type == Type.INT8 else 1
-    kind = schema.BuiltinOptions.BatchMatMulOptions
-    return graph.operator(Op.BATCH_MATMUL, version, [x, weights], y, schema.BatchMatMulOptionsT(), kind)
-
-
-def _add(graph: Graph, x: int, bias: int, y: int, activation: int) -> Any:
-    version = 2 if graph.tensor(y).type == Type.INT8 else 1
-    options = schema.AddOptionsT(fusedActivationFunction=activation)
-    return graph.operator(Op.ADD, version, [x, bias], y, options, schema.BuiltinOptions.AddOptions)
-
-
-def _to_product(use: Use, bias: int) -> None:
-    graph, operator = use.graph, use.operator
-    (x, weights), y = map(int, operator.inputs[:2]), int(operator.outputs[0])
-    activation = operator.builtinOptions.fusedActivationFunction
-    if bias < 0 and activation == Activation.NONE:
-        graph.replace(operator, [_product(graph, x, weights, y)])
+def _to_product(layer: _Layer) -> None:
+    graph = layer.graph
+    if layer.bias < 0 and layer.activation == Activation.NONE:
+        graph.replace(layer.operator, [layer.product(layer.x, layer.y)])
         return
-    inner = graph.add_like(y, b".product")
-    after = graph.operator(ALONE[activation], 1, [inner], y) if bias < 0 else _add(graph, inner, bias, y, activation)
-    graph.replace(operator, [_product(graph, x, weights, inner), after])
+    inner = graph.add_like(layer.y, b".product")
+    alone = layer.bias < 0
+    after = graph.operator(ALONE[layer.activation], 1, [inner], layer.y) if alone else layer.add(inner, layer.bias)
+    graph.replace(layer.operator, [layer.product(layer.x, inner), after])
 
 
-def _to_int8_product(use: Use, view: View, bias: int, scales: np.ndarray) -> None:
+def _to_int8_product(layer: _Layer, view: View, scales: np.ndarray) -> None:
     """int8 FULLY_CONNECTED → [MUL by the scales of the summed axis] → BATCH_MATMUL → [ADD of an int8 bias]."""
-    graph, operator = use.graph, use.operator
-    (x, weights), y = map(int, operator.inputs[:2]), int(operator.outputs[0])
-    clamp = CLAMPS[operator.builtinOptions.fusedActivationFunction]
-    real_bias = _real_bias(graph, bias, shape_of(graph.tensor(weights))[0])
-    low, high = _representable(graph.tensor(y))
-    real = view.values.astype(np.float64) * np.broadcast_to(scales, len(view.values))[:, None]
-    before = []
+    graph, x, before = layer.graph, layer.x, []
     if np.unique(scales).size > 1:
         before, x = _scaled_input(graph, x, scales)
-    weights_scale = float(scales.max())
-    graph.tensor(weights).quantization = quantization([weights_scale], [0])
-    if _saturates(use, bias):
-        graph.replace(operator, [*before, _product(graph, x, weights, y)])
+    graph.tensor(layer.weights).quantization = quantization([float(scales.max())])
+    if layer.saturates:
+        graph.replace(layer.operator, [*before, layer.product(x, layer.y)])
         return
-    reach = _reach(graph.tensor(x), real)
-    lows = np.maximum(max(low, clamp[0]) - real_bias, reach[0])
-    highs = np.minimum(min(high, clamp[1]) - real_bias, reach[1])
-    step = float(scales_of(graph.tensor(y))[0])
-    inner = graph.add_like(y, b".product", *_affine(lows.min(), highs.max(), step))
-    scale, zero_point = _affine(real_bias.min(), real_bias.max(), step)
-    stored = quantize(real_bias, scale, zero_point, "int8")
-    name = (graph.tensor(bias).name or b"") if bias >= 0 else (graph.tensor(y).name or b"") + b".bias"
-    constant = graph.add_constant(name, stored, quantization([scale], [zero_point]), instead=bias)
-    product = _product(graph, x, weights, inner)
-    graph.replace(
-        operator, [*before, product, _add(graph, inner, constant, y, operator.builtinOptions.fusedActivationFunction)]
-    )
-
-
-def _saturates(use: Use, bias: int) -> bool:
-    """Whether the product can be the output: there is no bias, and the range of the output does what the activation would."""
-    graph, operator = use.graph, use.operator
-    low, high = _representable(graph.tensor(int(operator.outputs[0])))
-    least, most = CLAMPS[operator.builtinOptions.fusedActivationFunction]
-    values = graph.values(bias) if bias >= 0 else None
-    return (values is None or not values.any()) and least <= low and high <= most
+    real = view.values.astype(np.float64) * np.broadcast_to(scales, len(view.values))[:, None]
+    reach, bias = _reach(graph.tensor(x), real), layer.real_bias
+    (low, high), clamp = _representable(graph.tensor(layer.y)), CLAMPS[layer.activation]
+    lows = np.maximum(max(low, clamp[0]) - bias, reach[0])
+    highs = np.minimum(min(high, clamp[1]) - bias, reach[1])
+    step = float(scales_of(graph.tensor(layer.y))[0])
+    inner = graph.add_like(layer.y, b".product", *_affine(lows.min(), highs.max(), step))
+    scale, zero_point = _affine(bias.min(), bias.max(), step)
+    stored, table = quantize(bias, scale, zero_point, "int8"), quantization([scale], zero_point)
+    name = (graph.tensor(layer.bias).name or b"") if layer.bias >= 0 else (graph.tensor(layer.y).name or b"") + b".bias"
+    constant = graph.add_constant(name, stored, table, instead=layer.bias)
+    graph.replace(layer.operator, [*before, layer.product(x, inner), layer.add(inner, constant)])
 
 
 def _scaled_input(graph: Graph, x: int, scales: np.ndarray) -> tuple[list[Any], int]:
     """MUL of the input by s_j / s_max, which moves scales along the summed axis out of the kernel."""
     tensor = graph.tensor(x)
-    factors = (scales / scales.max()).astype(np.float64)
-    stored = np.clip(np.rint(255 * factors) - 128, -128, 127).astype(np.int8)
-    constant = graph.add_constant((tensor.name or b"") + b".factors", stored, quantization([1 / 255], [-128]))
+    stored = signed(BYTE.quantize(scales / scales.max()))
+    constant = graph.add_constant((tensor.name or b"") + b".factors", stored, quantization([BYTE.scale], -SIGNED_SHIFT))
     scaled = graph.add_like(x, b".scaled", float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0]))
-    options = schema.MulOptionsT()
-    return [graph.operator(Op.MUL, 2, [x, constant], scaled, options, schema.BuiltinOptions.MulOptions)], scaled
-
-
-def _real_bias(graph: Graph, bias: int, units: int) -> np.ndarray:
-    """float64 [units]; zeros where there is none."""
-    values = graph.values(bias) if bias >= 0 else None
-    return np.zeros(units) if values is None else values.astype(np.float64) * scales_of(graph.tensor(bias)).astype(np.float64)
+    return [graph.operator(Op.MUL, 2, [x, constant], scaled)], scaled
 
 
 def _representable(tensor: Any) -> tuple[float, float]:
-    scale, zero_point = float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0])
-    return scale * (-128 - zero_point), scale * (127 - zero_point)
+    return representable(float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0]), "int8")
 
 
 def _reach(x: Any, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -254,25 +255,22 @@ def _reach(x: Any, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _affine(low: float, high: float, step: float) -> tuple[float, int]:
     """Scale and zero point of int8 for [low, high] and 0, no finer than `FINEST` of a `step`."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32(max((high - low) / 255, step * FINEST)))
-    return scale, int(np.clip(np.rint(-128 - low / scale), -128, 127))
+    scale, zero_point = affine_parameters(low, high, finest=step * FINEST)
+    return scale, zero_point - SIGNED_SHIFT
 
 
-def _rescale_bias(use: Use, view: View) -> None:
+def _rescale_bias(layer: _Layer, view: View) -> None:
     """Weights in the same order with other scales: the bias in the unit that they make with the input's."""
-    graph, operator = use.graph, use.operator
     if view.scales is None:
         return
-    x, weights = (graph.tensor(int(index)) for index in operator.inputs[:2])
-    weights.quantization = quantization(view.scales.tolist(), [0] * view.scales.size)
-    bias = _bias_of(operator)
-    if bias >= 0:
+    x, weights, _ = layer.tensors
+    weights.quantization = quantization(view.scales)
+    if layer.bias >= 0:
         units = scales_of(x)[0] * view.scales
-        stored = np.rint(_real_bias(graph, bias, len(view.values)) / units.astype(np.float64)).astype(np.int32)
-        table = quantization(units.tolist(), [0] * units.size)
-        bias = graph.add_constant(graph.tensor(bias).name, stored, table, instead=bias)
-        operator.inputs = int32([*operator.inputs[:2], bias])
+        stored = quantize(layer.real_bias, units.astype(np.float64), 0, "int32")
+        name, table = layer.graph.tensor(layer.bias).name, quantization(units)
+        bias = layer.graph.add_constant(name, stored, table, instead=layer.bias)
+        layer.operator.inputs = int32([layer.x, layer.weights, bias])
 
 
 def _batch_product(use: Use, view: View) -> Plan | str:
@@ -289,7 +287,7 @@ def _batch_product(use: Use, view: View) -> Plan | str:
 
     def turn() -> None:
         if view.scales is not None:
-            weights.quantization = quantization(view.scales.tolist(), [0])
+            weights.quantization = quantization(view.scales)
         if not view.transposed:
             return
         options = use.operator.builtinOptions or schema.BatchMatMulOptionsT()

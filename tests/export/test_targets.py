@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import pytest
 from tiedae.cli import main
 from tiedae.compress import ExportConfig, FormatError, RecipeError
 from tiedae.compress.archive import pack, unpack
+from tiedae.export.bench.subjects import find_subjects
+from tiedae.export.bundle import Bundle
 from tiedae.export.formats.contents import Constant, Contents, Port, Signature
+from tiedae.export.formats.random_inputs import Ranges, ranges_of
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import program_from_json, program_to_json
 from tiedae.export.program import Program
 from tiedae.export.results import Kind, Precision, read_metrics
 from tiedae.export.runtimes.table import RUNTIMES, Runtime
+from tiedae.export.sharing.share import share_file
 from tiedae.export.targets import TARGETS, Target, decoder_layout, label_of, read_model
 
 KIND = "numpy-program"
@@ -129,6 +134,26 @@ def test_report_and_card_show_it(run: Path) -> None:
     card = (run / "bundle" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "Graph of the int8 NumPy files" in report and ".int8.program" in report
     assert "NumPy, `reconstruct`, from the folder of the bundle" in card and "numpy_runtime.run(" in card
+
+
+def test_bench_takes_it_or_says_why_not(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = Bundle.open(run / "bundle")
+    found = find_subjects(bundle, run / "stock", None, tmp_path)
+    skipped = {row.what: row.reason for row in found.skipped}
+    assert skipped["tiedae int8 numpy"] == skipped["tiedae f32 numpy"] == "no runtime of NumPy files is timed"
+    assert skipped["stock int8 numpy"] == "there is no stock converter to NumPy"
+    assert "numpy" not in {each.format for each in found.subjects}
+    monkeypatch.setitem(RUNTIMES, "numpy-runtime", replace(RUNTIMES["numpy-runtime"], module="numpy"))
+    subjects = {each.name: each for each in find_subjects(bundle, run / "stock", None, tmp_path).subjects}
+    assert {name for name in subjects if name.endswith("numpy")} == {"tiedae int8 numpy", "tiedae f32 numpy"}
+    assert [*subjects["tiedae int8 numpy, reconstruct alone"].files] == ["reconstruct"]
+
+
+def test_it_cannot_be_shared_in_one_clear_line(run: Path, tmp_path: Path) -> None:
+    path = next((run / "bundle").glob("*.int8.program"))
+    with pytest.raises(FormatError, match=r"int8\.program: a NumPy file, must be a TFLite or ONNX file: no other is rewritten"):
+        share_file(path, tmp_path / "out.program")
+    assert ranges_of(path, read(path)) == Ranges()
 
 
 def test_without_its_row_it_is_no_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

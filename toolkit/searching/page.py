@@ -9,10 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tiedae.export.targets import TARGETS
 from tiedae.pages import Axis, Frame, human_size, linear_ticks, log_ticks, number, size
 from tiedae.pages import render as render_template
 
 from .front import COUNTED, HEADER, cells, point_text
+from .trial import TARGET
 
 Row = Mapping[str, Any]
 
@@ -20,7 +22,6 @@ HEIGHT = 330
 """Pixels of the plot's frame."""
 HIGHEST = 3.0
 """Trials whose error is so many times the lowest are drawn at the upper edge."""
-AXES = {"file": "bytes of the int8 .tflite", "gzip": "bytes of the int8 .tflite after gzip"}
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,8 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> dict[str, object
     errors += [allowed] if allowed is not None and allowed <= highest else []
     sizes = [row[key] for row in measured] + ([limits["bytes"]] if limits["bytes"] else [])
     across, up = _size_ticks(min(sizes), max(sizes)), linear_ticks(min(errors), max(errors))
-    x = Axis(
-        AXES[front["size"]], across[0], across[-1], across, logarithmic=True, write=partial(human_size, write="{:g}".format)
-    )
+    counted = f"bytes of the int8 {TARGETS[TARGET].suffix}{' after gzip' if front['size'] == 'gzip' else ''}"
+    x = Axis(counted, across[0], across[-1], across, logarithmic=True, write=partial(human_size, write="{:g}".format))
     y = Axis("squared error per validation sample, in model units", up[0], up[-1], up)
 
     lines = [("separator", limits["bytes"], y.high, limits["bytes"], y.low)] if limits["bytes"] else []

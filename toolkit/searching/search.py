@@ -21,6 +21,7 @@ from tiedae.compress.config import Recipe
 from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
 from tiedae.compress.files import write_atomic
 from tiedae.export.parity.fidelity import fit_text
+from tiedae.export.targets import TARGETS
 
 from ..claims import Marker, alone_in, write_json
 from ..console import Console, Progress
@@ -33,7 +34,7 @@ from .page import render
 from .space import Point, Space, key_of, space_of, with_validation
 from .stopping import Judge
 from .study import Trials, require_optuna
-from .trial import Made, Outcome, Workshop, latencies, losses
+from .trial import TARGET, Made, Outcome, Workshop, latencies, losses
 
 
 def search(
@@ -58,9 +59,9 @@ def search(
     if timeout is not None and not timeout > 0:
         raise InputError(f"--timeout: got {timeout:g}, must be seconds above 0")
     require_optuna()
-    if "tflite" not in recipe.export.targets:
+    if TARGET not in recipe.export.targets:
         raise RecipeError(
-            f'export.targets: got {list(recipe.export.targets)}, must hold "tflite": its file is what is measured'
+            f'export.targets: got {list(recipe.export.targets)}, must hold "{TARGET}": its file is what is measured'
         )
     if recipe.quantize.calibration is not None:
         raise RecipeError("quantize.calibration: must be left out: each model of a search is calibrated by itself")
@@ -222,7 +223,7 @@ class _Search:
             recipe = dataclasses.replace(self.portable(point.point), name=f"{self.space.recipe.name}-{row['name']}")
             text = f"Point {row['name']} of the search {self.out.name}: {self.text(point)}\nError on validation samples."
             write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
-            write_atomic(self.out / f"{row['name']}.tflite", made[point.number].data)
+            write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", made[point.number].data)
         write_json(self.out / "front.json", front)
         write_atomic(self.out / "front.html", render(front, f"Search: {self.space.recipe.name}").encode())
         return front

@@ -20,13 +20,13 @@ from tiedae.compress.data import Samples, Splits
 from tiedae.compress.records import Record
 from tiedae.export.bench.latency import Group, Timed, time_groups
 from tiedae.export.bundle import npy
-from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
 from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.parity.measure import squared_error
 from tiedae.export.results import Column, Fit, Way
 from tiedae.export.runtimes.table import RUNTIMES, usual
+from tiedae.export.targets import TARGETS
 
 from ..console import Progress
 from ..pipeline import Stages, load_model
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tiedae.compress.train import AfterEpoch
     from tiedae.export.program import Program
 
+TARGET = "tflite"
+"""The target whose int8 file a search makes and measures."""
 SAMPLES = 2000
 """The most validation samples that a file is measured on."""
 SECONDS = 2.0
@@ -112,15 +114,15 @@ class Workshop:
         """The .tflite file of a model, and its quality by the integer program that XNNPACK agrees with."""
         from tiedae.export.lowering import lower
 
-        program = lower(load_model(archive), recipe.name, form="split")
+        program = lower(load_model(archive), recipe.name, form=TARGETS[TARGET].layout)
         train = self.splits.train
         io = port_dtype(recipe.export.io, train.scaling.is_bytes(train.dtype.name)) if program.quantized else "float32"
-        data = to_tflite(program, signatures=recipe.export.signatures, io=io, int4=recipe.export.int4)
+        (data,) = TARGETS[TARGET].write(program, recipe.name, recipe.export, io).values()
         return Made(data, *_timed_input(program, recipe, io)), self.quality(program)
 
     def quality(self, program: Program) -> Quality:
         """The quality of a program by its own reconstructions of the validation samples."""
-        x = program_input(program, self.x, RUNTIMES[usual("tflite")].converts) if program.quantized else self.x
+        x = program_input(program, self.x, RUNTIMES[usual(TARGET)].converts) if program.quantized else self.x
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(self.samples, y)
@@ -150,10 +152,10 @@ def latencies(files: Mapping[str, Made]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         timed = []
         for index, (name, made) in enumerate(files.items()):
-            model, x = Path(folder) / f"{index}.tflite", Path(folder) / f"{index}.npy"
+            model, x = Path(folder) / f"{index}{TARGETS[TARGET].suffix}", Path(folder) / f"{index}.npy"
             model.write_bytes(made.data)
             x.write_bytes(npy(made.x))
-            timed.append(Timed(name, usual("tflite"), str(model), made.signature, str(x)))
+            timed.append(Timed(name, usual(TARGET), str(model), made.signature, str(x)))
         (measured,) = time_groups([Group(tuple(timed), 1, Way.INVOKE)], threads=1, seconds=SECONDS)
     return {name: timing.median_us for name, timing in measured.timings.items()}
 

@@ -62,6 +62,6 @@ def test_a_load_comes_back_with_its_times_and_what_cannot_be_opened_is_told(make
     ((same, found),) = footprints([load], processes=3)
     assert same == load and found.startup_ms > 0 and found.import_ms > 0 and found.processes == 3
     (tmp_path / "toy.tflite").write_bytes(b"nonsense")
-    with pytest.raises(UnavailableError, match=r"footprint: the measuring process ended with 1: .*LiteRT refuses the file"):
+    with pytest.raises(UnavailableError, match=r"footprint: the process failed: .*LiteRT refuses the file"):
         list(footprints([load], processes=1))
     assert list(footprints([], processes=3)) == []

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.interpreter import execute
-from tiedae.export.runtimes.compiled import open_compiled
+from tiedae.export.runtimes.compiled import CompiledSession
 from tiedae.export.runtimes.litert import CHUNK, open_litert
 
 from ...conftest import build_program
@@ -22,7 +22,7 @@ from ...conftest import build_program
 )
 def test_equals_the_program(widths, activation, granularity, counts):
     program = build_program(widths, (activation,) * (len(widths) - 1), form="split", granularity=granularity)
-    session = open_compiled(to_tflite(program))
+    session = CompiledSession(to_tflite(program))
     for count in counts:
         x = np.random.default_rng(count).integers(0, 256, (count, widths[0]), np.uint8)
         expected, got = execute(program, "reconstruct", x), session.run("reconstruct", x)
@@ -32,7 +32,7 @@ def test_equals_the_program(widths, activation, granularity, counts):
 
 def test_signatures_keep_batches_of_their_own():
     program = build_program(form="split")
-    session = open_compiled(to_tflite(program), threads=2)
+    session = CompiledSession(to_tflite(program), threads=2)
     x = np.random.default_rng(0).integers(0, 256, (CHUNK + 3, 20), np.uint8)
     expected = execute(program, "reconstruct", x)
     code = session.run("encode", x)["code"]
@@ -44,7 +44,7 @@ def test_signatures_keep_batches_of_their_own():
 def test_results_outlive_their_session(capfd):
     program = build_program(form="split")
     x = np.random.default_rng(0).integers(0, 256, (30, 20), np.uint8)
-    session = open_compiled(to_tflite(program))
+    session = CompiledSession(to_tflite(program))
     code = session.run("encode", x)["code"]
     del session
     gc.collect()
@@ -54,7 +54,7 @@ def test_results_outlive_their_session(capfd):
 
 def test_says_whether_all_is_accelerated():
     """A float file is taken whole; the edge of an int8 file is left to the builtin kernels, as the Interpreter counts."""
-    assert open_compiled(to_tflite(build_program(form="split", quantized=False))).provider.endswith("all operations")
+    assert CompiledSession(to_tflite(build_program(form="split", quantized=False))).provider.endswith("all operations")
     data = to_tflite(build_program(form="split"))
-    assert open_compiled(data).provider.endswith("the rest in builtin kernels")
+    assert CompiledSession(data).provider.endswith("the rest in builtin kernels")
     assert "builtin kernels: QUANTIZE" in open_litert("litert-xnnpack", data).provider

@@ -154,3 +154,17 @@ def test_wrong_calls_are_named():
 def test_foreign_bytes_are_refused(data):
     with pytest.raises(FormatError, match="LiteRT refuses the file: "):
         open_litert("litert-xnnpack", data)
+
+
+def test_what_is_loaded_later_is_the_file_that_was_opened(tmp_path):
+    program, other = split(), split(seed=1)
+    path = tmp_path / "file.tflite"
+    path.write_bytes(to_tflite(program, io="uint8"))
+    session = open_litert("litert-xnnpack", path)
+    (tmp_path / "new").write_bytes(to_tflite(other, io="uint8", signatures=("decode",)))
+    (tmp_path / "new").rename(path)
+    x = samples(program, 8)
+    np.testing.assert_array_equal(session.trace("reconstruct", x)["code"], execute(program, "reconstruct", x)["code"])
+    assert "reconstruct" in session.provider
+    path.unlink()
+    np.testing.assert_array_equal(session.run("reconstruct", x)["code"], execute(program, "reconstruct", x)["code"])

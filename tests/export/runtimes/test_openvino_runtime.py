@@ -10,7 +10,7 @@ import pytest
 from tiedae.compress.errors import FormatError
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.interpreter import execute
-from tiedae.export.runtimes.openvino_runtime import open_openvino
+from tiedae.export.runtimes.openvino_runtime import open_files
 
 from ...conftest import build_program
 from .test_table import SIGNATURES, opened, samples, toy, write
@@ -76,8 +76,8 @@ def test_reports_to_nobody(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     script = (
-        "import sys; from pathlib import Path; from tiedae.export.runtimes.openvino_runtime import open_openvino\n"
-        "open_openvino('openvino-onnx', {'encode': Path(sys.argv[1])})\n"
+        "import sys; from pathlib import Path; from tiedae.export.runtimes.openvino_runtime import open_files\n"
+        "open_files('openvino-onnx', {'encode': Path(sys.argv[1])})\n"
         "print('openvino_telemetry' in sys.modules)"
     )
     environment = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD", "JENKINS_URL")}
@@ -97,4 +97,4 @@ def test_a_file_that_it_refuses_is_named(tmp_path):
     path = files["reconstruct"]
     path.write_bytes(path.read_bytes().replace(b"Gemm", b"Gemx"))
     with pytest.raises(FormatError, match=r"reconstruct\.onnx: OpenVINO refuses it: .*Gemx"):
-        open_openvino("openvino-onnx", {"reconstruct": path})
+        open_files("openvino-onnx", {"reconstruct": path})

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.export.formats.onnx_writer import to_onnx
-from tiedae.export.formats.tflite_schema import AddOptions, Op
+from tiedae.export.formats.tflite_schema import Op
 from tiedae.export.runtimes.litert import open_litert
-from tiedae.export.runtimes.sandbox import LINE, Job, _wait, run_apart
+from tiedae.export.runtimes.sandbox import LINE, Job, run_apart
 
 from ..sharing.tflite_files import File, tied_pair
 
@@ -41,7 +41,7 @@ def endless() -> bytes:
     condition.ports([i], [goes_on])
     body = file.graph("body")
     i, same = body.tensor("i", (1,), "int32"), body.tensor("same", (1,), "int32")
-    body.add(Op.ADD, [i, body.constant("nothing", np.array([0], np.int32))], [same], AddOptions())
+    body.add(Op.ADD, [i, body.constant("nothing", np.array([0], np.int32))], [same], schema.AddOptionsT())
     body.ports([i], [same])
     return file.data()
 
@@ -98,7 +98,7 @@ def test_onnx_runtime_too(save, make_program):
 
 
 def test_a_file_without_signatures_takes_its_inputs_in_order(save):
-    from tiedae.export.formats.tflite_objects import pack_model, unpack_model
+    from tiedae.export.formats.tflite_schema import pack_model, unpack_model
 
     model = unpack_model(tied_pair())
     model.signatureDefs = None
@@ -137,25 +137,6 @@ def test_a_hang_ends_in_time(save):
     (answer,) = run_apart([job], seconds=1)
     assert answer.problem == "litert-reference did not answer within 1 s"
     assert time.monotonic() - start < 40
-
-
-@pytest.mark.parametrize(("answers", "code"), [((True, True), 0), ((True, False), None), ((False, True), None)])
-def test_the_time_is_that_of_one_job(tmp_path, answers, code):
-    """A child that took its time twice; `answers`: whether it finished a job meanwhile."""
-
-    class Child:
-        waits = 0
-
-        def wait(self, seconds):
-            if self.waits == len(answers):
-                return 0
-            if answers[self.waits]:
-                (tmp_path / f"{self.waits}.json").touch()
-            self.waits += 1
-            raise subprocess.TimeoutExpired("child", seconds)
-
-    (tmp_path / "plan.json").touch()
-    assert _wait(Child(), tmp_path, 1.0) == code
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited on Linux")

@@ -13,7 +13,7 @@ from ..formats.test_tflite_writer import PROGRAMS, split
 from .test_litert import samples
 
 pytest.importorskip("tflite_micro", reason="pip install 'tiedae[tflm]'")
-from tiedae.export.runtimes.tflm import open_tflm
+from tiedae.export.runtimes.tflm import TflmSession
 
 
 @pytest.mark.parametrize("options", PROGRAMS.values(), ids=PROGRAMS)
@@ -22,7 +22,7 @@ def test_runs_every_program_and_shows_its_tensors(options):
     data = to_tflite(program)
     x = samples(program, 40) if program.quantized else np.random.default_rng(0).random((40, 20), np.float32)
     given_x = program.quantization("x").dequantize(x) if options.get("byte_data") is False else x
-    session = open_tflm(data)
+    session = TflmSession(data)
     traced = session.trace("reconstruct", given_x)
     assert set(traced) == set(program.tensors)
     got = session.run("reconstruct", given_x)
@@ -43,7 +43,7 @@ def test_products_of_the_decoder_are_those_of_the_reference_kernels():
     data = to_tflite(program)
     code = np.random.default_rng(1).integers(0, 256, (200, 12), np.uint8)
     expected = open_litert("litert-reference", data).run("decode", code)["y"]
-    np.testing.assert_array_equal(open_tflm(data).run("decode", code)["y"], expected)
+    np.testing.assert_array_equal(TflmSession(data).run("decode", code)["y"], expected)
     assert not np.array_equal(expected, execute(program, "decode", code)["y"])
 
 
@@ -55,4 +55,4 @@ def test_an_operation_without_a_kernel_is_named():
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     with pytest.raises(FormatError, match=r"TFLM refuses the file: .*ATAN2"):
-        open_tflm(bytes(builder.Output()))
+        TflmSession(bytes(builder.Output()))

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from tiedae.export.sharing.merging import Shared
 from tiedae.export.sharing.share_onnx import share_onnx
+from tiedae.export.sharing.trial import Shared
 
 F32 = TensorProto.FLOAT
 

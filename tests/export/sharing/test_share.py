@@ -15,8 +15,8 @@ from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.export.formats.copies import copies
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx
-from tiedae.export.formats.tflite_objects import pack_model, unpack_model
 from tiedae.export.formats.tflite_reader import read_tflite
+from tiedae.export.formats.tflite_schema import pack_model, unpack_model
 from tiedae.export.runtimes.sandbox import Answer, run_apart
 from tiedae.export.sharing import share as sharing
 from tiedae.export.sharing.share import render, share_file
@@ -206,7 +206,7 @@ SPOILT = {
 
 @pytest.mark.parametrize(("change", "message"), SPOILT.values(), ids=SPOILT)
 def test_nothing_is_written_where_an_output_differs(tied, tmp_path, monkeypatch, change, message):
-    monkeypatch.setattr(sharing, "_WRITERS", {"tflite": spoil(change)})
+    monkeypatch.setattr(sharing, "REWRITERS", {"tflite": spoil(change)})
     with pytest.raises(CheckError, match="nothing is written") as caught:
         share_file(tied, tmp_path / "out.tflite")
     assert message in str(caught.value) and "\n" not in str(caught.value)
@@ -220,7 +220,7 @@ def test_what_was_merged_is_looked_for_in_the_written_bytes(tmp_path, monkeypatc
     def write(source, _name, _tolerance):
         return replace(share_tflite(source.read_bytes()), data=tied_pair())
 
-    monkeypatch.setattr(sharing, "_WRITERS", {"tflite": write})
+    monkeypatch.setattr(sharing, "REWRITERS", {"tflite": write})
     with pytest.raises(CheckError, match="in the rewritten file second is transposed to first: 384 bytes stored again"):
         share_file(path, out)
     assert not out.exists()

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from tiedae.compress.config import LayerConfig, ModelConfig
 from tiedae.compress.errors import FormatError, TiedaeError
 from tiedae.export.formats.copies import copies
-from tiedae.export.formats.tflite_objects import pack_model, unpack_model
 from tiedae.export.formats.tflite_reader import read_tflite
-from tiedae.export.formats.tflite_schema import FullyConnectedOptions, Op
+from tiedae.export.formats.tflite_schema import Op, pack_model, unpack_model
 from tiedae.export.quiet import quiet
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.sharing.share_tflite import share_tflite
@@ -191,7 +190,7 @@ def test_a_near_kernel_in_the_same_order_takes_the_scales_of_the_other():
         kernel = graph.constant(f"{name}.kernel", np.rint(real / step).astype(np.int8), step.ravel())
         unit = step.ravel() / 64
         bias = graph.constant(f"{name}.bias", np.rint(np.linspace(-20, 20, 24) / unit).astype(np.int32), unit)
-        graph.add(Op.FULLY_CONNECTED, [x, kernel, bias], [y], FullyConnectedOptions(), 4)
+        graph.add(Op.FULLY_CONNECTED, [x, kernel, bias], [y], schema.FullyConnectedOptionsT(), 4)
         graph.ports([x], [y])
     data = file.data()
     shared = share_tflite(data, tolerance=1.0)
@@ -283,13 +282,13 @@ def test_equal_constants_of_two_subgraphs_get_one_buffer():
     for name in ("one", "two"):
         graph = file.graph(name)
         x, y = graph.tensor("x", (-1, 12)), graph.tensor("y", (-1, 8))
-        graph.add(Op.FULLY_CONNECTED, [x, graph.constant(f"{name}.kernel", kernel), -1], [y], FullyConnectedOptions())
+        graph.add(Op.FULLY_CONNECTED, [x, graph.constant(f"{name}.kernel", kernel), -1], [y], schema.FullyConnectedOptionsT())
         graph.ports([x], [y])
     graph = file.graph("embed")
     ids, y = graph.tensor("ids", (-1,), "int32"), graph.tensor("y", (-1, 30))
     row = graph.tensor("row", (-1, 12))
     graph.add(Op.GATHER, [graph.constant("table", table), ids], [row], schema.GatherOptionsT())
-    graph.add(Op.FULLY_CONNECTED, [row, graph.constant("logits", table), -1], [y], FullyConnectedOptions())
+    graph.add(Op.FULLY_CONNECTED, [row, graph.constant("logits", table), -1], [y], schema.FullyConnectedOptionsT())
     graph.ports([ids], [y])
     data = file.data()
     shared = share_tflite(data)

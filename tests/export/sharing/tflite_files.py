@@ -6,26 +6,15 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from tiedae.export.formats.tflite_schema import (
-    AddOptions,
-    BatchMatMulOptions,
-    Buffer,
-    Builder,
-    FullyConnectedOptions,
-    Op,
-    Operator,
-    Quantization,
-    Tensor,
-    TensorMap,
-    int32,
-)
+from tiedae.export.formats.tflite_schema import int32, pack_model
 
+Op = schema.BuiltinOperator
 Activation = schema.ActivationFunctionType
 TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "bool": 6, "int8": 9}
 KINDS = {
-    FullyConnectedOptions: schema.BuiltinOptions.FullyConnectedOptions,
-    BatchMatMulOptions: schema.BuiltinOptions.BatchMatMulOptions,
-    AddOptions: schema.BuiltinOptions.AddOptions,
+    schema.FullyConnectedOptionsT: schema.BuiltinOptions.FullyConnectedOptions,
+    schema.BatchMatMulOptionsT: schema.BuiltinOptions.BatchMatMulOptions,
+    schema.AddOptionsT: schema.BuiltinOptions.AddOptions,
     schema.WhileOptionsT: schema.BuiltinOptions.WhileOptions,
     schema.GatherOptionsT: schema.BuiltinOptions.GatherOptions,
     schema.Conv2DOptionsT: schema.BuiltinOptions.Conv2DOptions,
@@ -55,18 +44,16 @@ class File:
             operatorCodes=[schema.OperatorCodeT(min(code, 127), None, version, code) for code, version in self.codes],
             subgraphs=self.graphs,
             description="of the tests",
-            buffers=[Buffer(data) for data in self.buffers],
+            buffers=[schema.BufferT(np.frombuffer(data, np.uint8)) for data in self.buffers],
             metadata=self.metadata,
             signatureDefs=[self._signature(index, graph) for index, graph in enumerate(self.graphs)],
             **fields,
         )
-        builder = Builder(1 << 16)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return pack_model(model)
 
     def _signature(self, index: int, graph: schema.SubGraphT) -> schema.SignatureDefT:
         inputs, outputs = (
-            [TensorMap(name=graph.tensors[i].name, tensorIndex=int(i)) for i in ports]
+            [schema.TensorMapT(name=graph.tensors[i].name, tensorIndex=int(i)) for i in ports]
             for ports in (graph.inputs, graph.outputs)
         )
         return schema.SignatureDefT(inputs=inputs, outputs=outputs, signatureKey=graph.name, subgraphIndex=index)
@@ -84,7 +71,7 @@ class Graph:
         kind = TYPES[dtype]
         fields = {"buffer": 0, "hasRank": True} | fields
         self.table.tensors.append(
-            Tensor(shape=int32(fixed), type=kind, name=name, quantization=table, shapeSignature=free, **fields)
+            schema.TensorT(shape=int32(fixed), type=kind, name=name, quantization=table, shapeSignature=free, **fields)
         )
         return len(self.table.tensors) - 1
 
@@ -99,18 +86,18 @@ class Graph:
         kind = KINDS[type(options)] if options is not None else 0
         index = self.file.codes.index((code, version))
         self.table.operators.append(
-            Operator(index, int32(inputs), int32(outputs), builtinOptionsType=kind, builtinOptions=options)
+            schema.OperatorT(index, int32(inputs), int32(outputs), builtinOptionsType=kind, builtinOptions=options)
         )
 
     def ports(self, inputs: list[int], outputs: list[int]) -> None:
         self.table.inputs, self.table.outputs = int32(inputs), int32(outputs)
 
 
-def _quantization(scale, zero_point) -> Quantization | None:
+def _quantization(scale, zero_point) -> schema.QuantizationParametersT | None:
     if scale is None:
         return None
     scales = np.atleast_1d(np.asarray(scale, np.float32))
-    return Quantization(scale=scales, zeroPoint=np.full(scales.size, zero_point, np.int64))
+    return schema.QuantizationParametersT(scale=scales, zeroPoint=np.full(scales.size, zero_point, np.int64))
 
 
 def tied_pair(*, bias=True, activation=Activation.NONE, rank=2, seed=0, metadata=(), sizes=(12, 8), **options) -> bytes:
@@ -124,9 +111,9 @@ def tied_pair(*, bias=True, activation=Activation.NONE, rank=2, seed=0, metadata
     first = graph.constant("first", kernel)
     second = graph.constant("second", np.ascontiguousarray(kernel.T))
     last = graph.constant("bias", rng.normal(size=inputs).astype(np.float32)) if bias else -1
-    graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], FullyConnectedOptions(keepNumDims=rank > 2))
+    graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], schema.FullyConnectedOptionsT(keepNumDims=rank > 2))
     options = {"keepNumDims": rank > 2, "fusedActivationFunction": activation} | options
-    graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], FullyConnectedOptions(**options))
+    graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], schema.FullyConnectedOptionsT(**options))
     graph.ports([x], [y])
     for name in metadata:
         file.note(name, b"notes")
@@ -153,7 +140,7 @@ def int8_pair(*, bias: float, activation=Activation.NONE, scales=1, noise=0.0, s
     unit = 0.15 * steps[1].ravel().astype(np.float32)
     offsets = np.rint(rng.normal(0, bias, inputs) / unit).astype(np.int32)
     last = graph.constant("bias", offsets, unit) if bias else -1
-    graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], FullyConnectedOptions(), 4)
-    graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], FullyConnectedOptions(fusedActivationFunction=activation), 4)
+    graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], schema.FullyConnectedOptionsT(), 4)
+    graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], schema.FullyConnectedOptionsT(fusedActivationFunction=activation), 4)
     graph.ports([x], [y])
     return file.data()

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import ExportError
-from tiedae.export.formats import tflite_objects
-from tiedae.export.formats.tflite_objects import pack_model, unpack_model
-from tiedae.export.formats.tflite_schema import Operator
+from tiedae.export.formats import tflite_schema
+from tiedae.export.formats.tflite_schema import pack_model, unpack_model
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.sharing.share_tflite import share_tflite
 
@@ -79,7 +78,7 @@ class _Behind(schema.BufferT):
 
 
 def _finish(model) -> bytes:
-    builder = tflite_objects.Builder(1 << 16)
+    builder = tflite_schema.Builder(1 << 16)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
@@ -93,7 +92,7 @@ class _FutureOptions(schema.FullyConnectedOptionsT):
         return builder.EndObject()
 
 
-class _FutureUnion(Operator):
+class _FutureUnion(schema.OperatorT):
     """An operator with options of a kind that the schema does not know."""
 
     def Pack(self, builder):
@@ -114,6 +113,6 @@ def test_parts_that_are_not_known_are_refused(what):
 
 
 def test_more_than_two_gigabytes_are_refused(monkeypatch):
-    monkeypatch.setattr(tflite_objects, "MAX_BYTES", 100)
+    monkeypatch.setattr(tflite_schema, "MAX_BYTES", 100)
     with pytest.raises(ExportError, match="at most 100"):
         share_tflite(tied_pair())
