@@ -43,7 +43,7 @@ def unit_scales(
     hidden = model.config.layers[:-1]
     own = [kernel.clusters is None for kernel in model.kernels]
     free = [layer.activation in HOMOGENEOUS and own[i] and own[i + 1] for i, layer in enumerate(hidden)]
-    values = [kernel.unquantized().numpy() for kernel in model.kernels]
+    values = [kernel.matrix for kernel in model.kernels]
     weights = [influence.kernels[kernel.name].diagonal() for kernel in model.kernels]
     starts = _start([np.abs(each) for each in values], free)
     steps = [

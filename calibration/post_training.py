@@ -52,7 +52,7 @@ def _equalize(model: TiedAutoencoder, reference: Reference) -> None:
 
 def _round(model: TiedAutoencoder, reference: Reference) -> None:
     for kernel in (kernel for kernel in model.kernels if kernel.clusters is None):
-        values, quadratic = kernel.unquantized().numpy(), reference.influence.kernels[kernel.name]
+        values, quadratic = kernel.matrix, reference.influence.kernels[kernel.name]
         scales = clipped_scales(
             values, quadratic, kernel.bounds, per_unit=kernel.granularity == "unit", limit=kernel.pair_limit
         )

@@ -1,24 +1,45 @@
-"""The tied autoencoder: a stack of tied dense layers and its mirror over the same kernels."""
+"""The tied autoencoder: a stack of tied layers and its mirror over the same kernels."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from . import archive
-from .config import Granularity, LayerConfig, ModelConfig, require
+from .config import Granularity, ModelConfig, require
 from .errors import FormatError, InputError, RecipeError
 from .files import write_atomic
 from .integers import UNPAIRED
 from .kernel import TiedKernel
-from .layers import SeededDropout, Tap, TiedDense, TiedDenseTranspose, activity_penalty, identity_tap, interleaved
+from .layers import (
+    LAYER_KINDS,
+    SeededDropout,
+    Tap,
+    TiedLayer,
+    activity_penalty,
+    identity_tap,
+    interleaved,
+    kind_of,
+    layer_from_json,
+    layer_to_json,
+    outputs_of,
+)
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
+
+
+def _stack(config: ModelConfig, kernels: Sequence[TiedKernel], direction: Literal["encode", "decode"]) -> list[TiedLayer]:
+    """The layers of one direction, by kernel."""
+    outputs = outputs_of(config)[direction == "decode"].items()
+    return [
+        getattr(LAYER_KINDS[kind_of(layer)], direction).of(layer, kernel, activation, name)
+        for layer, kernel, (name, activation) in zip(config.layers, kernels, outputs, strict=True)
+    ]
 
 
 class Encoder(tf_keras.Model):
@@ -27,12 +48,7 @@ class Encoder(tf_keras.Model):
     def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel], seed: int) -> None:
         super().__init__(name="encoder")
         self.config = config
-        last = len(kernels) - 1
-        names = ["code" if i == last else f"encoder_{i}" for i in range(len(kernels))]
-        self.stack = [
-            TiedDense(kernel, layer.activation, use_bias=layer.use_bias, name=name)
-            for kernel, layer, name in zip(kernels, config.layers, names, strict=True)
-        ]
+        self.stack = _stack(config, kernels, "encode")
         self.dropout = [
             SeededDropout(layer.dropout, seed=seed + i, name=f"dropout_{i}") if layer.dropout else None
             for i, layer in enumerate(config.layers)
@@ -56,15 +72,7 @@ class Decoder(tf_keras.Model):
     def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel]) -> None:
         super().__init__(name="decoder")
         self.config = config
-        self.stack = [
-            TiedDenseTranspose(
-                kernels[i],
-                config.decoder_activation(i),
-                use_bias=config.layers[i].use_bias,
-                name="y" if i == 0 else f"decoder_{i}",
-            )
-            for i in reversed(range(len(kernels)))
-        ]
+        self.stack = _stack(config, kernels, "decode")[::-1]
 
     def call(self, code: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
         for i, layer in zip(reversed(range(len(self.stack))), self.stack, strict=True):
@@ -104,6 +112,16 @@ class TiedAutoencoder(tf_keras.Model):
         return code, self.decoder(code, training=training, kernels=kernels)
 
     @property
+    def stack(self) -> tuple[TiedLayer, ...]:
+        """The layers of both halves, in the order in which a sample passes them."""
+        return (*self.encoder.stack, *self.decoder.stack)
+
+    @property
+    def pairs(self) -> tuple[tuple[TiedLayer, TiedLayer], ...]:
+        """(encoder layer, decoder layer) of each kernel."""
+        return tuple(zip(self.encoder.stack, reversed(self.decoder.stack), strict=True))
+
+    @property
     def quantized(self) -> bool:
         """Whether anything of it is fake-quantized."""
         return self.quantizers is not None or any(kernel.granularity is not None for kernel in self.kernels)
@@ -111,13 +129,13 @@ class TiedAutoencoder(tf_keras.Model):
     def set_tap(self, tap: Tap) -> None:
         """Let `tap` see, and replace, every tensor that an integer program quantizes."""
         self.encoder.tap = tap
-        for layer in (*self.encoder.stack, *self.decoder.stack):
+        for layer in self.stack:
             layer.tap = tap
 
     def prepare_kernels(self, bits: Sequence[int]) -> None:
         """Before anything is quantized to `bits`: zeros and shared values into the variables, clusters under the pair rule."""
         for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
-            kernel.settle()
+            kernel.write_back()
             if width == 8:
                 kernel.reassign_pairs()
 
@@ -140,8 +158,7 @@ class TiedAutoencoder(tf_keras.Model):
 
         Raises InputError where the kernels are quantized in another way than `spec` says.
         """
-        widths = spec.bits * len(self.kernels) if len(spec.bits) == 1 else spec.bits
-        for kernel, bits in zip(self.kernels, widths, strict=True):
+        for kernel, bits in zip(self.kernels, self.kernel_bits(spec.bits), strict=True):
             if (kernel.granularity, kernel.bits) != (spec.granularity, bits):
                 got = f"{kernel.bits} bits per {kernel.granularity}" if kernel.granularity else "not quantized"
                 raise InputError(f"{kernel.name}: got {got}, must be {bits} bits per {spec.granularity} as the spec says")
@@ -151,14 +168,14 @@ class TiedAutoencoder(tf_keras.Model):
     def settle(self) -> None:
         """After the last update of the weights: zeros and shared values into the variables, ranges to the final kernels."""
         for kernel in self.kernels:
-            kernel.settle()
-            kernel.follow()
+            kernel.write_back()
+            kernel.update_scales()
         self.follow_biases()
 
     def follow_biases(self) -> None:
         """Let the ranges of quantized biases be those of the biases."""
         if self.quantizers is not None:
-            for layer in (*self.encoder.stack, *self.decoder.stack):
+            for layer in self.stack:
                 name = f"{layer.tensor_name}.bias"
                 if name in self.quantizers.following:
                     self.quantizers(name, tf.convert_to_tensor(layer.bias), True)
@@ -167,14 +184,9 @@ class TiedAutoencoder(tf_keras.Model):
         """Every variable by a name that does not depend on Keras: what `save` writes and a checkpoint restores."""
         variables: dict[str, tf.Variable] = {}
         for kernel in self.kernels:
-            variables[kernel.name] = kernel.variable
-            if kernel.mask is not None:
-                variables[f"{kernel.name}.mask"] = kernel.mask
-            if kernel.clusters is not None:
-                variables[f"{kernel.name}.clusters"] = kernel.clusters
-            if kernel.largest is not None:
-                variables[f"{kernel.name}.largest"] = kernel.largest
-        for layer in (*self.encoder.stack, *self.decoder.stack):
+            parts = {"": kernel.variable, ".mask": kernel.mask, ".clusters": kernel.clusters, ".largest": kernel.largest}
+            variables |= {f"{kernel.name}{part}": variable for part, variable in parts.items() if variable is not None}
+        for layer in self.stack:
             if layer.bias is not None:
                 variables[f"{layer.tensor_name}.bias"] = layer.bias
         for dropout in self.encoder.dropout:
@@ -212,7 +224,7 @@ class TiedAutoencoder(tf_keras.Model):
         return {
             "format": archive.FORMAT,
             "version": archive.VERSION,
-            "model": dataclasses.asdict(self.config),
+            "model": dataclasses.asdict(self.config) | {"layers": [layer_to_json(layer) for layer in self.config.layers]},
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
@@ -222,7 +234,7 @@ class TiedAutoencoder(tf_keras.Model):
     def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TiedAutoencoder:
         """The model of a header from `describe`, with the variables of `state`."""
         config = dict(header["model"])
-        config["layers"] = tuple(LayerConfig(**layer) for layer in config["layers"])
+        config["layers"] = tuple(layer_from_json(layer) for layer in config["layers"])
         model = TiedAutoencoder(ModelConfig(**config))
         model.restore_places(arrays)
         masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
@@ -257,7 +269,4 @@ class TiedAutoencoder(tf_keras.Model):
 
     def masks(self) -> dict[str, np.ndarray]:
         """bool [inputs, units] by kernel name, True where the weight lives; all True where a kernel is not pruned."""
-        return {
-            kernel.name: np.ones(kernel.variable.shape, bool) if kernel.mask is None else kernel.mask.numpy() > 0
-            for kernel in self.kernels
-        }
+        return {kernel.name: kernel.live for kernel in self.kernels}

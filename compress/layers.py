@@ -1,14 +1,21 @@
-"""Layers over a tied kernel, with a tap at every tensor that an integer program quantizes."""
+"""Layers over a tied kernel, one kind per row of `LAYER_KINDS`, with a tap at every tensor that an integer program quantizes.
+
+A new kind is its own file, a row here and a row in `export.lowering.LOWERINGS`: a configuration record (a `LayerConfig` with
+more fields) and two directions, which say what their product with the kernel is. The kernel stays the matrix [inputs, units] of
+`TiedKernel`, which a kind reshapes as its product needs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import tensorflow as tf
 import tf_keras
 
 from .activations import RULES
-from .config import LayerConfig
+from .config import LayerConfig, ModelConfig, require
 from .errors import RecipeError
 from .kernel import TiedKernel
 
@@ -20,12 +27,11 @@ def identity_tap(_name: str, tensor: tf.Tensor, _training: bool) -> tf.Tensor:
     return tensor
 
 
-class TiedDense(tf_keras.layers.Layer):
-    """y = activation(x · W + b) over a kernel that it does not own; `TiedDenseTranspose` is the other direction.
+class TiedLayer(tf_keras.layers.Layer):
+    """y = activation(product of x and the kernel + bias) over a kernel that it does not own; the bias is its own.
 
-    x float32 [batch, inputs] → [batch, units]. The bias is its own.
-    `tap` is called for the tensors that a target quantizes, named as in the program: NAME (the output), NAME.linear (before
-    sigmoid or tanh) and, in `TiedDenseTranspose`, NAME.rescaled, NAME.product and NAME.bias.
+    A subclass says what the product is. `tap` is called for the tensors that a target quantizes, named as in the program: NAME
+    (the output), NAME.linear (before sigmoid or tanh) and, in a `TiedDecoderLayer`, NAME.rescaled, NAME.product and NAME.bias.
     """
 
     def __init__(self, kernel: TiedKernel, activation: str = "linear", *, use_bias: bool = True, name: str) -> None:
@@ -40,9 +46,19 @@ class TiedDense(tf_keras.layers.Layer):
         self.tap: Tap = identity_tap
         self.built = True
 
+    @classmethod
+    def of(cls, config: LayerConfig, kernel: TiedKernel, activation: str, name: str) -> Self:
+        """The layer of a configuration; a kind that reads more of it has its own."""
+        return cls(kernel, activation, use_bias=config.use_bias, name=name)
+
     @staticmethod
     def size(kernel: TiedKernel) -> int:
-        return kernel.units
+        """The number of biases."""
+        raise NotImplementedError
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """The linear map; `kernel` float32 [inputs, units]."""
+        raise NotImplementedError
 
     def call(self, x: tf.Tensor, training: bool = False, kernel: tf.Tensor | None = None) -> tf.Tensor:
         """`kernel` is the kernel's tensor where the caller has computed it already, for both directions at once."""
@@ -50,7 +66,7 @@ class TiedDense(tf_keras.layers.Layer):
         return self.activate(self.affine(x, kernel, training), training)
 
     def affine(self, x: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
-        y = tf.matmul(x, kernel)
+        y = self.product(x, kernel)
         return y if self.bias is None else tf.nn.bias_add(y, self.bias)
 
     def activate(self, y: tf.Tensor, training: bool) -> tf.Tensor:
@@ -60,12 +76,8 @@ class TiedDense(tf_keras.layers.Layer):
         return self.tap(self.tensor_name, rule.function(y), training)
 
 
-class TiedDenseTranspose(TiedDense):
-    """The other direction: y = activation(x · Wᵀ + b)."""
-
-    @staticmethod
-    def size(kernel: TiedKernel) -> int:
-        return kernel.inputs
+class TiedDecoderLayer(TiedLayer):
+    """A layer of the decoder as the split form computes it: scales of units come in as factors, the bias is added by itself."""
 
     def affine(self, x: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
         if self.kernel.granularity == "unit":
@@ -74,7 +86,7 @@ class TiedDenseTranspose(TiedDense):
             coarse = tf.maximum(tf.round(factors * 255.0), 1.0) / 255.0
             x = self.tap(f"{self.tensor_name}.rescaled", x * coarse, training)
             kernel = kernel / factors
-        y = tf.matmul(x, kernel, transpose_b=True)
+        y = self.product(x, kernel)
         if self.bias is None:
             return y
         if self.tap is not identity_tap:
@@ -82,6 +94,70 @@ class TiedDenseTranspose(TiedDense):
             y = tf.clip_by_value(y, low - tf.reduce_max(self.bias), high - tf.reduce_min(self.bias))
             y = self.tap(f"{self.tensor_name}.product", y, training)
         return y + self.tap(f"{self.tensor_name}.bias", tf.convert_to_tensor(self.bias), training)
+
+
+class TiedDense(TiedLayer):
+    """y = activation(x · W + b), x float32 [batch, inputs] → [batch, units]; `TiedDenseTranspose` is the other direction."""
+
+    @staticmethod
+    def size(kernel: TiedKernel) -> int:
+        return kernel.units
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(x, kernel)
+
+
+class TiedDenseTranspose(TiedDecoderLayer):
+    """y = activation(x · Wᵀ + b), x float32 [batch, units] → [batch, inputs]."""
+
+    @staticmethod
+    def size(kernel: TiedKernel) -> int:
+        return kernel.inputs
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(x, kernel, transpose_b=True)
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """A kind of layer: the record that configures it, which is of no other kind, and its two directions over one kernel."""
+
+    config: type[LayerConfig]
+    encode: type[TiedLayer]
+    decode: type[TiedDecoderLayer]
+
+
+LAYER_KINDS: Mapping[str, LayerKind] = {"dense": LayerKind(LayerConfig, TiedDense, TiedDenseTranspose)}
+
+
+def kind_of(layer: LayerConfig) -> str:
+    """The kind that a layer's configuration is of; RecipeError where no row of `LAYER_KINDS` has its type."""
+    for name, kind in LAYER_KINDS.items():
+        if type(layer) is kind.config:
+            return name
+    known = ", ".join(kind.config.__name__ for kind in LAYER_KINDS.values())
+    raise RecipeError(f"layers: got {type(layer).__name__}, must be one of {known}")
+
+
+def layer_to_json(layer: LayerConfig) -> dict[str, Any]:
+    """A layer's configuration as JSON can hold it; one without `kind` is dense."""
+    kind = kind_of(layer)
+    return asdict(layer) | ({} if kind == "dense" else {"kind": kind})
+
+
+def layer_from_json(written: Mapping[str, Any]) -> LayerConfig:
+    """The inverse of `layer_to_json`; RecipeError for a kind that is not in the table."""
+    kind = written.get("kind", "dense")
+    require(kind in LAYER_KINDS, "kind", kind, "one of " + ", ".join(LAYER_KINDS))
+    return LAYER_KINDS[kind].config(**{key: value for key, value in written.items() if key != "kind"})
+
+
+def outputs_of(config: ModelConfig) -> tuple[dict[str, str], dict[str, str]]:
+    """The activation that makes each layer's output, by tensor name: of the encoder and of the decoder, each by kernel."""
+    last = len(config.layers) - 1
+    encoder = {"code" if i == last else f"encoder_{i}": layer.activation for i, layer in enumerate(config.layers)}
+    decoder = {"y" if i == 0 else f"decoder_{i}": config.decoder_activation(i) for i in range(len(config.layers))}
+    return encoder, decoder
 
 
 def interleaved(x: tf.Tensor, ways: int) -> tf.Tensor:

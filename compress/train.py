@@ -80,11 +80,11 @@ class Optimizer:
             if self.decay:
                 kernel.variable.assign_sub(rate * self.decay * kernel.variable)
             if kernel.trains_scales and callable(self.rate):
-                kernel.approach(DAMPING * rate * (1 - rate / self.peak))
+                kernel.dampen(DAMPING * rate * (1 - rate / self.peak))
         self.keras.apply_gradients(zip(gradients, self.variables, strict=True))
         for kernel in self.kernels:
             if kernel.granularity is not None:
-                kernel.limit()
+                kernel.clip_outliers()
 
 
 @dataclass(frozen=True, eq=False)

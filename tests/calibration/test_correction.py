@@ -16,7 +16,7 @@ def means_of(model: TiedAutoencoder, x: np.ndarray) -> dict[str, np.ndarray]:
     """The mean of what each layer gives before its activation."""
     kernels = [kernel() for kernel in model.kernels]
     means = product_means(model, tensors_of(model, x, kernels), kernels)
-    layers = (*model.encoder.stack, *model.decoder.stack)
+    layers = model.stack
     return {layer.tensor_name: means[layer.tensor_name] + layer.bias.numpy() for layer in layers}
 
 
@@ -24,7 +24,7 @@ def test_means_come_back_in_both_directions(trained: Callable[[], TiedAutoencode
     model = trained()
     wanted = means_of(model, samples.inputs)
     products = {name: mean.copy() for name, mean in wanted.items()}
-    for layer in (*model.encoder.stack, *model.decoder.stack):
+    for layer in model.stack:
         products[layer.tensor_name] -= layer.bias.numpy()
     for kernel in model.kernels:  # coarse: 15 levels of one sign, shifted
         step = np.abs(kernel.variable.numpy()).max() / 15
@@ -54,7 +54,7 @@ def test_the_output_never_gets_worse(trained: Callable[[], TiedAutoencoder], sam
     before = np.square(model(x) - output).mean()
     correct_biases(model, x, wanted, output)
     assert np.square(model(x) - output).mean() <= before
-    biases = [layer.bias.numpy() for layer in (*model.encoder.stack, *model.decoder.stack)]
+    biases = [layer.bias.numpy() for layer in model.stack]
     correct_biases(model, x, wanted, model(x).numpy())
-    for layer, bias in zip((*model.encoder.stack, *model.decoder.stack), biases, strict=True):
+    for layer, bias in zip(model.stack, biases, strict=True):
         np.testing.assert_array_equal(layer.bias, bias)

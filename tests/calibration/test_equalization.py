@@ -63,7 +63,7 @@ def test_zeros_stay_zeros(trained: Callable[[], TiedAutoencoder], samples: Repre
     model = trained()
     mask = (np.random.default_rng(0).uniform(size=(20, 12)) < 0.5).astype(np.float32)
     model.kernels[1].set_mask(mask)
-    model.kernels[1].settle()
+    model.kernels[1].write_back()
     rescale_units(model, unit_scales(model, influence(model, samples.inputs), LEVELS))
     np.testing.assert_array_equal(model.kernels[1].variable.numpy() != 0, mask > 0)
 
