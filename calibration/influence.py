@@ -17,9 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from ..compress.activations import RULES
 from ..compress.autoencoder import TiedAutoencoder
-from ..compress.layers import TiedDense
+from ..compress.layers import RULES, TiedDense
 
 PROBES = 8
 """Random directions of the output along which gradients are taken."""

@@ -15,6 +15,8 @@ import numpy as np
 from .config import ModelConfig, PruneConfig, require
 
 Arrays = Sequence[np.ndarray]
+Scores = Callable[[], list[np.ndarray]]
+"""The scores of a model's kernels as they are now, float [inputs, units] each; what is larger stays."""
 ENUMERATED = 4
 """Up to this m the best mask of a tile is found by trying all."""
 EXCHANGES = 64

@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from .activations import RULES
 from .config import Granularity, ModelConfig, QuantizeConfig
 from .data import Scaling
 from .errors import RecipeError
-from .layers import outputs_of
+from .layers import RULES, outputs_of
 from .requirements import require_choice
 
 Range = tuple[float, float]

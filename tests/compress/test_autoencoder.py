@@ -22,7 +22,7 @@ from tiedae.compress import (
     TiedAutoencoder,
 )
 from tiedae.compress import archive as archives
-from tiedae.compress.activations import RULES
+from tiedae.compress.layers import RULES
 from tiedae.compress.quantizers import DecoderForm
 
 

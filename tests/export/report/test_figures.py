@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiedae.compress.interleaving import input_order
+from tiedae.compress.symmetries import input_order
 from tiedae.export.manifest import program_to_json
 from tiedae.export.report.charts import Bar, bar_chart
 from tiedae.export.report.drawing import WIDTH, draw_program
