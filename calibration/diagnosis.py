@@ -144,12 +144,8 @@ def compare_halves(
 
 def simulated_error(model: TiedAutoencoder, inputs: np.ndarray, ranges: Mapping[str, Range], spec: QuantizationSpec) -> float:
     """The squared error per sample of the reconstruction with fake-quantized activations; `model` stays as it is."""
-    before = model.encoder.tap
-    model.set_tap(ActivationQuantizers(model.config, spec, ranges))
-    try:
+    with model.tapped(ActivationQuantizers(model.config, spec, ranges)):
         return reconstruction_error(model, inputs)
-    finally:
-        model.set_tap(before)
 
 
 def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray) -> float:

@@ -108,12 +108,11 @@ def _activation_loss(watched: Watched, exponents: tf.Tensor, ends: tf.Tensor) ->
 
 def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
     """Scale the hidden units of a model in place, [units] per hidden layer, in both directions; its function stays."""
-    decoder = list(reversed(model.decoder.stack))
     for i, scale in enumerate(scales):
         kernel, following = model.kernels[i], model.kernels[i + 1]
         kernel.variable.assign(kernel.variable * scale)
         following.variable.assign(following.variable / scale[:, None])
-        for bias, factor in ((model.encoder.stack[i].bias, scale), (decoder[i + 1].bias, 1 / scale)):
+        for bias, factor in ((model.pairs[i][0].bias, scale), (model.pairs[i + 1][1].bias, 1 / scale)):
             if bias is not None:
                 bias.assign(bias * factor)
 

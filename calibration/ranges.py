@@ -67,15 +67,10 @@ def tensors_by_batch(model: TiedAutoencoder, inputs: np.ndarray) -> Iterator[dic
         batch[name] = values.numpy()
         return values
 
-    before = model.encoder.tap
-    try:
-        for start in range(0, len(inputs), BATCH):
-            model.set_tap(keep)
+    for start in range(0, len(inputs), BATCH):
+        with model.tapped(keep):
             model.encode_decode(inputs[start : start + BATCH])
-            model.set_tap(before)
-            yield dict(batch)
-    finally:
-        model.set_tap(before)
+        yield dict(batch)
 
 
 class _Seen:

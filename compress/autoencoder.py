@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,28 +19,17 @@ from .files import write_atomic
 from .integers import UNPAIRED
 from .kernel import TiedKernel
 from .layers import (
-    LAYER_KINDS,
     SeededDropout,
     Tap,
     TiedLayer,
     activity_penalty,
+    config_from_json,
+    config_to_json,
     identity_tap,
     interleaved,
-    kind_of,
-    layer_from_json,
-    layer_to_json,
-    outputs_of,
+    layers_of,
 )
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
-
-
-def _stack(config: ModelConfig, kernels: Sequence[TiedKernel], direction: Literal["encode", "decode"]) -> list[TiedLayer]:
-    """The layers of one direction, by kernel."""
-    outputs = outputs_of(config)[direction == "decode"].items()
-    return [
-        getattr(LAYER_KINDS[kind_of(layer)], direction).of(layer, kernel, activation, name)
-        for layer, kernel, (name, activation) in zip(config.layers, kernels, outputs, strict=True)
-    ]
 
 
 class Encoder(tf_keras.Model):
@@ -48,7 +38,7 @@ class Encoder(tf_keras.Model):
     def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel], seed: int) -> None:
         super().__init__(name="encoder")
         self.config = config
-        self.stack = _stack(config, kernels, "encode")
+        self.stack = layers_of(config, kernels, "encode")
         self.dropout = [
             SeededDropout(layer.dropout, seed=seed + i, name=f"dropout_{i}") if layer.dropout else None
             for i, layer in enumerate(config.layers)
@@ -72,7 +62,7 @@ class Decoder(tf_keras.Model):
     def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel]) -> None:
         super().__init__(name="decoder")
         self.config = config
-        self.stack = _stack(config, kernels, "decode")[::-1]
+        self.stack = layers_of(config, kernels, "decode")[::-1]
 
     def call(self, code: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
         for i, layer in zip(reversed(range(len(self.stack))), self.stack, strict=True):
@@ -131,6 +121,16 @@ class TiedAutoencoder(tf_keras.Model):
         self.encoder.tap = tap
         for layer in self.stack:
             layer.tap = tap
+
+    @contextmanager
+    def tapped(self, tap: Tap) -> Iterator[None]:
+        """Let `tap` see, and replace, those tensors in a `with` block; afterwards the taps are those from before."""
+        before = self.encoder.tap
+        self.set_tap(tap)
+        try:
+            yield
+        finally:
+            self.set_tap(before)
 
     def prepare_kernels(self, bits: Sequence[int]) -> None:
         """Before anything is quantized to `bits`: zeros and shared values into the variables, clusters under the pair rule."""
@@ -224,7 +224,7 @@ class TiedAutoencoder(tf_keras.Model):
         return {
             "format": archive.FORMAT,
             "version": archive.VERSION,
-            "model": dataclasses.asdict(self.config) | {"layers": [layer_to_json(layer) for layer in self.config.layers]},
+            "model": config_to_json(self.config),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
@@ -233,9 +233,7 @@ class TiedAutoencoder(tf_keras.Model):
     @staticmethod
     def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TiedAutoencoder:
         """The model of a header from `describe`, with the variables of `state`."""
-        config = dict(header["model"])
-        config["layers"] = tuple(layer_from_json(layer) for layer in config["layers"])
-        model = TiedAutoencoder(ModelConfig(**config))
+        model = TiedAutoencoder(config_from_json(header["model"]))
         model.restore_places(arrays)
         masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
         if masked != header["masked"]:

@@ -8,9 +8,9 @@ more fields) and two directions, which say what their product with the kernel is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import tensorflow as tf
@@ -179,17 +179,20 @@ def kind_of(layer: LayerConfig) -> str:
     raise RecipeError(f"layers: got {type(layer).__name__}, must be one of {known}")
 
 
-def layer_to_json(layer: LayerConfig) -> dict[str, Any]:
-    """A layer's configuration as JSON can hold it; one without `kind` is dense."""
-    kind = kind_of(layer)
-    return asdict(layer) | ({} if kind == "dense" else {"kind": kind})
+def config_to_json(config: ModelConfig) -> dict[str, Any]:
+    """A model's configuration as JSON can hold it; a layer without `kind` is dense."""
+    kinds = [{} if kind == "dense" else {"kind": kind} for kind in map(kind_of, config.layers)]
+    return asdict(config) | {"layers": [asdict(layer) | kind for layer, kind in zip(config.layers, kinds, strict=True)]}
 
 
-def layer_from_json(written: Mapping[str, Any]) -> LayerConfig:
-    """The inverse of `layer_to_json`; RecipeError for a kind that is not in the table."""
-    kind = written.get("kind", "dense")
-    require(kind in LAYER_KINDS, "kind", kind, "one of " + ", ".join(LAYER_KINDS))
-    return LAYER_KINDS[kind].config(**{key: value for key, value in written.items() if key != "kind"})
+def config_from_json(written: Mapping[str, Any]) -> ModelConfig:
+    """The inverse of `config_to_json`; RecipeError for a kind that is not in the table."""
+    layers = []
+    for each in map(dict, written["layers"]):
+        kind = each.pop("kind", "dense")
+        require(kind in LAYER_KINDS, "kind", kind, "one of " + ", ".join(LAYER_KINDS))
+        layers.append(LAYER_KINDS[kind].config(**each))
+    return ModelConfig(**{**written, "layers": tuple(layers)})
 
 
 def outputs_of(config: ModelConfig) -> tuple[dict[str, str], dict[str, str]]:
@@ -198,6 +201,15 @@ def outputs_of(config: ModelConfig) -> tuple[dict[str, str], dict[str, str]]:
     encoder = {"code" if i == last else f"encoder_{i}": layer.activation for i, layer in enumerate(config.layers)}
     decoder = {"y" if i == 0 else f"decoder_{i}": config.decoder_activation(i) for i in range(len(config.layers))}
     return encoder, decoder
+
+
+def layers_of(config: ModelConfig, kernels: Sequence[TiedKernel], direction: Literal["encode", "decode"]) -> list[TiedLayer]:
+    """The layers of one direction, by kernel."""
+    outputs = outputs_of(config)[direction == "decode"].items()
+    return [
+        getattr(LAYER_KINDS[kind_of(layer)], direction).of(layer, kernel, activation, name)
+        for layer, kernel, (name, activation) in zip(config.layers, kernels, outputs, strict=True)
+    ]
 
 
 def interleaved(x: tf.Tensor, ways: int) -> tf.Tensor:

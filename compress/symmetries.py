@@ -108,12 +108,11 @@ def exchanged(scores: np.ndarray, n: int, m: int, rng: np.random.Generator) -> n
 def move_units(model: TiedAutoencoder, layer: int, order: np.ndarray) -> None:
     """Give the units of a hidden layer another order, in place: unit j is then what unit `order`[j] was, in both directions."""
     kernel, following = model.kernels[layer], model.kernels[layer + 1]
-    mirrored = list(reversed(model.decoder.stack))[layer + 1]
     for each, axis in ((kernel, 1), (following, 0)):
         each.variable.assign(each.variable.numpy().take(order, axis))
         if each.mask is not None:
             each.set_mask(each.mask.numpy().take(order, axis))
-    for bias in (model.encoder.stack[layer].bias, mirrored.bias):
+    for bias in (model.pairs[layer][0].bias, model.pairs[layer + 1][1].bias):
         if bias is not None:
             bias.assign(bias.numpy()[order])
 
@@ -173,7 +172,7 @@ def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
         if not mask[rest].all():
             kernel.set_mask(mask[rest])
         places |= {kernel.name: rest, f"{kernel.name}.mask": rest}
-    for i, (encode, decode) in enumerate(zip(smaller.encoder.stack, reversed(smaller.decoder.stack), strict=True)):
+    for i, (encode, decode) in enumerate(smaller.pairs):
         places |= {f"{encode.tensor_name}.bias": (along[i + 1],), f"{decode.tensor_name}.bias": (along[i],)}
     state = model.state()
     for name, variable in smaller.state().items():
