@@ -12,10 +12,9 @@ from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import require
 from ..compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
 from .artefact import Calibration, Fingerprint
-from .observers import Distribution
+from .histogram import Histogram, Range
 from .ranges import BATCH, calibrate, tensors_by_batch
 from .representative import MINIMUM, Representative
-from .selection import Range
 
 SHOWN_UNITS = 8
 """How many dead units a line names."""
@@ -98,18 +97,15 @@ def diagnose(
     limits = limits or Limits()
     calibration.require_model(Fingerprint.of(model), spec)
     fixed = tuple(name for name in fixed_ranges(model.config, spec) if name in calibration.tensors)
-    halves, skipped = None, ""
     count = len(data.inputs)
     held_out = count // 4
     half = (count - held_out) // 2
+    findings = (*_dead(calibration), *_clipping(calibration, fixed, limits))
     if half < MINIMUM:
-        skipped = f"{count} samples are too few to halve what is not held out, must be {MINIMUM * 8 // 3} or more"
-    else:
-        halves = compare_halves(model, data, calibration, spec, held_out, half)
-    findings = [*_dead(calibration), *_clipping(calibration, fixed, limits)]
-    if halves is not None:
-        findings = [*_worse(halves, fixed, limits), *findings]
-    return Diagnosis(tuple(findings), fixed, halves, skipped)
+        reason = f"{count} samples are too few to halve what is not held out, must be {MINIMUM * 8 // 3} or more"
+        return Diagnosis(findings, fixed, None, reason)
+    halves = compare_halves(model, data, calibration, spec, held_out, half)
+    return Diagnosis((*_worse(halves, fixed, limits), *findings), fixed, halves)
 
 
 def compare_halves(
@@ -126,19 +122,20 @@ def compare_halves(
     parts = [data.take(np.sort(order[held_out : held_out + half])), data.take(np.sort(order[held_out:]))]
     bits = {name: tensor.bits for name, tensor in calibration.tensors.items()}
     ranges = [calibrate(model, part, calibration.observer, bits=bits).ranges for part in parts]
-    seen: dict[str, Distribution] = {}
+    seen: dict[str, Histogram] = {}
     for batch in tensors_by_batch(model, unseen):
         for name, values in batch.items():
-            seen.setdefault(name, Distribution()).update(values)
-    names = [name for name in seen if not name.endswith(".bias")]
-    errors = [{n: calibration.tensors[n].grid.error(seen[n].histogram, spans[n]) for n in names} for spans in ranges]
+            seen[name] = seen.get(name, Histogram.empty()).merged(Histogram.of(values))
+    few, many = ranges
+    spans = {name: (few[name], many[name]) for name in seen if not name.endswith(".bias")}
+    grids = {name: calibration.tensors[name].grid for name in spans}
     return Halves(
         held_out,
         half,
         len(parts[1].inputs),
-        (simulated_error(model, unseen, ranges[0], spec), simulated_error(model, unseen, ranges[1], spec)),
-        {name: (errors[0][name], errors[1][name]) for name in names},
-        {name: (ranges[0][name], ranges[1][name]) for name in names},
+        (simulated_error(model, unseen, few, spec), simulated_error(model, unseen, many, spec)),
+        {name: (grids[name].error(seen[name], few[name]), grids[name].error(seen[name], many[name])) for name in spans},
+        spans,
     )
 
 

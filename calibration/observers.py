@@ -5,14 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
 from ..compress.config import require
 from ..compress.errors import DataError, InputError
-from .histogram import BINS, Histogram, extremes, pieces
-from .selection import Grid, Range, best_range, divergence, percentile_range, squared_error
+from .histogram import (
+    BINS,
+    Grid,
+    Histogram,
+    Loss,
+    Range,
+    best_range,
+    divergence,
+    extremes,
+    percentile_range,
+    pieces,
+    squared_error,
+)
 
 GRID = Grid()
 
@@ -43,7 +54,7 @@ class MinMax:
             low, high = extremes(piece)
             self.low, self.high = min(self.low, low), max(self.high, high)
 
-    def merge(self, other: MinMax) -> None:
+    def merge(self, other: Self) -> None:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
     def range(self, grid: Grid = GRID) -> Range:
@@ -51,15 +62,13 @@ class MinMax:
 
 
 @dataclass
-class MovingAverage:
+class MovingAverage(MinMax):
     """The moving average of each batch's extremes (Jacob et al. 2018, training); the first batch starts it.
 
     It weighs by order, so it depends on how the stream is cut into batches, and two of them cannot be merged.
     """
 
     decay: float = 0.9
-    low: float = field(default=np.inf, init=False)
-    high: float = field(default=-np.inf, init=False)
 
     def __post_init__(self) -> None:
         require(0 <= self.decay < 1, "decay", self.decay, "in [0, 1)")
@@ -73,17 +82,15 @@ class MovingAverage:
             self.low += (1 - self.decay) * (batch.low - self.low)
             self.high += (1 - self.decay) * (batch.high - self.high)
 
-    def merge(self, other: MovingAverage) -> None:
+    def merge(self, other: Self) -> None:
         raise InputError("moving-average: cannot be merged, it depends on the order of batches; use minmax or a percentile")
-
-    def range(self, grid: Grid = GRID) -> Range:
-        return _seen(self.low, self.high)
 
 
 @dataclass
 class Distribution:
-    """A histogram of everything seen; those that follow choose the range from it. `bins` is a power of two."""
+    """A histogram of everything seen; the range is the one whose grid has the least `loss` on it. `bins` is a power of two."""
 
+    loss: ClassVar[Loss]
     bins: int = BINS
     histogram: Histogram = field(init=False)
 
@@ -97,6 +104,10 @@ class Distribution:
     def merge(self, other: Self) -> None:
         require(other.bins == self.bins, "bins", other.bins, f"{self.bins}, as in the observer that it is merged into")
         self.histogram = self.histogram.merged(other.histogram)
+
+    def range(self, grid: Grid = GRID) -> Range:
+        _seen(self.histogram.low, self.histogram.high)
+        return best_range(self.histogram, grid, self.loss)
 
 
 @dataclass
@@ -117,9 +128,7 @@ class Percentile(Distribution):
 class MeanSquared(Distribution):
     """The range whose grid has the least mean squared error, rounding and clipping together (Nagel et al. 2021)."""
 
-    def range(self, grid: Grid = GRID) -> Range:
-        _seen(self.histogram.low, self.histogram.high)
-        return best_range(self.histogram, grid, squared_error)
+    loss = staticmethod(squared_error)
 
 
 class Entropy(Distribution):
@@ -128,9 +137,7 @@ class Entropy(Distribution):
     It judges the shape of the distribution, not the size of errors, and likes to clip.
     """
 
-    def range(self, grid: Grid = GRID) -> Range:
-        _seen(self.histogram.low, self.histogram.high)
-        return best_range(self.histogram, grid, divergence)
+    loss = staticmethod(divergence)
 
 
 def _seen(low: float, high: float) -> Range:

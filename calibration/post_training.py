@@ -85,7 +85,9 @@ def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
     """
     kernels = [kernel() for kernel in model.kernels]
     least = reference.error(model)
-    for layer in (layer for layer in model.stack if layer.bias is not None):
+    for layer in model.stack:
+        if layer.bias is None:
+            continue
         before = layer.bias.numpy()
         found = product_means(model, tensors_of(model, reference.x, kernels), kernels)
         layer.bias.assign_add(reference.products[layer.tensor_name] - found[layer.tensor_name])

@@ -12,10 +12,9 @@ from ..compress.config import QuantizeConfig, require
 from ..compress.errors import DataError
 from ..compress.quantizers import linear_windows
 from .artefact import CalibratedTensor, Calibration, Fingerprint
-from .histogram import Histogram
+from .histogram import Grid, Histogram
 from .observers import OBSERVERS, MinMax, Observer, PerUnit, settings_of
 from .representative import Representative
-from .selection import Grid
 
 if TYPE_CHECKING:
     import tensorflow as tf

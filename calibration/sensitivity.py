@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.errors import DataError, InputError
+from .histogram import Grid
 from .representative import Representative
-from .selection import Grid
 
 Change = Callable[[np.ndarray, float], np.ndarray]
 """change(values, level) → values of the same shape, made coarser."""

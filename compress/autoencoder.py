@@ -240,13 +240,12 @@ class TiedAutoencoder(tf_keras.Model):
             raise ValueError(f"masks of {masked}, the configuration says {header['masked']}")
         if header["quantization"] is not None:
             names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
-            ranges = {name: (0.0, 0.0) for name in names if f"range.{name}.min_var" in arrays}
             spec = QuantizationSpec.from_json(header["quantization"])
             pairs = header.get("pairs", {})
             model.quantize_kernels(spec.granularity, spec.bits)
             for kernel in model.kernels:
                 kernel.pair_limit, kernel.headroom = pairs.get(kernel.name, (UNPAIRED, 1.0))
-            model.quantize_activations(spec, ranges)
+            model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0)))
         model.restore(arrays)
         return model
 

@@ -113,11 +113,10 @@ class TiedKernel(tf_keras.layers.Layer):
         """bool [inputs, units]: where a weight lives; everywhere in a kernel that is not pruned."""
         return np.ones(self.variable.shape, bool) if self.mask is None else self.mask.numpy() > 0
 
-    def _assigned(self, variable: tf.Variable | None, name: str, values: np.ndarray, dtype: tf.DType) -> tf.Variable:
-        """A variable of the kernel's shape that is not trained, made where there is none yet, with these values."""
-        if variable is None:
-            shape = self.variable.shape
-            variable = self.add_weight(name=name, shape=shape, dtype=dtype, initializer="zeros", trainable=False)
+    def _assigned(self, given: tf.Variable | None, name: str, values: np.ndarray, dtype: tf.DType) -> tf.Variable:
+        """A variable of the kernel's shape that is not trained, made where none is given, with these values."""
+        settings: dict = {"dtype": dtype, "initializer": "zeros", "trainable": False}
+        variable: tf.Variable = self.add_weight(name=name, shape=self.variable.shape, **settings) if given is None else given
         variable.assign(values)
         return variable
 

@@ -13,7 +13,7 @@ import tf_keras
 from .config import Granularity, ModelConfig, QuantizeConfig
 from .data import Scaling
 from .errors import RecipeError
-from .layers import RULES, outputs_of
+from .layers import RULES, ActivationRule, outputs_of
 from .requirements import require_choice
 
 Range = tuple[float, float]
@@ -67,8 +67,8 @@ class QuantizationSpec:
 
 def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple[Range, ...]]:
     """Ranges that follow from the model, by tensor name: one quantization after the other where there are two."""
-    outputs = {name: RULES[activation].output for part in outputs_of(config) for name, activation in part.items()}
-    fixed: dict[str, tuple[Range, ...]] = {name: (output,) for name, output in outputs.items() if output is not None}
+    rules = _rules(config).items()
+    fixed: dict[str, tuple[Range, ...]] = {name: (rule.output,) for name, rule in rules if rule.output is not None}
     if spec.byte_data:
         byte = (0.0, 1.0)
         fixed["x"] = (byte,)
@@ -78,8 +78,11 @@ def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple
 
 def linear_windows(config: ModelConfig) -> dict[str, Range]:
     """Where the input of each activation that is a table matters, by tensor name; values beyond are clipped."""
-    rules = {name: RULES[activation] for part in outputs_of(config) for name, activation in part.items()}
-    return {f"{name}.linear": rule.window for name, rule in rules.items() if not rule.fused}
+    return {f"{name}.linear": rule.window for name, rule in _rules(config).items() if not rule.fused}
+
+
+def _rules(config: ModelConfig) -> dict[str, ActivationRule]:
+    return {name: RULES[activation] for outputs in outputs_of(config) for name, activation in outputs.items()}
 
 
 class ActivationQuantizers(tf_keras.layers.Layer):

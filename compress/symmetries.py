@@ -13,7 +13,7 @@ import numpy as np
 from .autoencoder import TiedAutoencoder
 from .config import PruneConfig
 from .errors import InputError
-from .patterns import ENUMERATED, Scores, kept
+from .patterns import ENUMERATED, Scores, kept, unit_scores
 
 TOLERANCE = 1e-3
 """Of the mean of the diagonal: how different the mean squares of a balanced code may be."""
@@ -148,10 +148,7 @@ def interleave(model: TiedAutoencoder, ways: int) -> TiedAutoencoder:
 
 def live_units(model: TiedAutoencoder) -> list[np.ndarray]:
     """bool [units] of each layer: False where all weights that make a unit and all that read it are masked."""
-    masks = list(model.masks().values())
-    made = [mask.any(axis=0) for mask in masks]
-    read = [*(mask.any(axis=1) for mask in masks[1:]), np.zeros_like(made[-1])]
-    return [np.logical_or(unit, after) for unit, after in zip(made, read, strict=True)]
+    return [count > 0 for count in unit_scores([kernel.live for kernel in model.kernels])]
 
 
 def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
@@ -167,10 +164,10 @@ def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
     smaller = TiedAutoencoder(replace(model.config, layers=layers))
     along = [np.ones(model.config.inputs, bool), *live]
     places: dict[str, tuple[np.ndarray, ...]] = {}
-    for i, (kernel, mask) in enumerate(zip(smaller.kernels, model.masks().values(), strict=True)):
+    for i, (kernel, whole) in enumerate(zip(smaller.kernels, model.kernels, strict=True)):
         rest = np.ix_(along[i], along[i + 1])
-        if not mask[rest].all():
-            kernel.set_mask(mask[rest])
+        if not whole.live[rest].all():
+            kernel.set_mask(whole.live[rest])
         places |= {kernel.name: rest, f"{kernel.name}.mask": rest}
     for i, (encode, decode) in enumerate(smaller.pairs):
         places |= {f"{encode.tensor_name}.bias": (along[i + 1],), f"{decode.tensor_name}.bias": (along[i],)}
