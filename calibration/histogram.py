@@ -1,4 +1,4 @@
-"""Histograms of streams, and the ranges that are chosen on them by what a grid makes of the values.
+"""Histograms of streams, and what the grid over a range makes of them.
 
 The memory of a histogram is fixed, and two of them merge into exactly that of both streams together.
 Bins are a power of two wide and zero is an edge. Where a value lies outside, the width doubles and pairs of bins become one:
@@ -8,7 +8,7 @@ Bins are a power of two wide and zero is an edge. Where a value lies outside, th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,10 +25,6 @@ EMPTY = -200
 """The exponent of a histogram that has seen no value but zero: below that of every float32."""
 PIECE = 1 << 18
 """How many values of an array are looked at together."""
-COARSE = np.geomspace(1.0, 1 / 128, 57).tolist()
-FINE = np.geomspace(1.08, 1 / 1.08, 17).tolist()
-"""The shares of an extreme at which a range may end, then what moves it there by less than a coarse step."""
-ROUNDS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,74 +188,6 @@ class Grid:
         return float(counts[(steps < 0) | (steps > 2**self.bits - 1)].sum()) / max(histogram.total, 1)
 
 
-Loss = Callable[[np.ndarray, np.ndarray, Range, Grid], float]
-"""loss(values, counts, range, grid): how bad a range is; values float64 ascending, counts int64, both [n]."""
-
-
 def squared_error(values: np.ndarray, counts: np.ndarray, span: Range, grid: Grid) -> float:
     """The sum of squared rounding and clipping errors (Banner et al. 2019, ACIQ, measured rather than modelled)."""
     return float(counts @ np.square(grid.rounded(values, span) - values))
-
-
-def divergence(values: np.ndarray, counts: np.ndarray, span: Range, grid: Grid) -> float:
-    """KL(P‖Q) in nats of the clipped distribution P and what the grid leaves of it, Q (Migacz 2017, TensorRT).
-
-    P has what lies outside in its outermost bins; Q spreads what falls on one integer evenly over that integer's bins, and
-    lacks what lies outside, so that clipping costs too.
-    """
-    steps = grid.steps(values, span)
-    inside = (steps >= 0) & (steps <= 2**grid.bits - 1)
-    if not inside.any():
-        return math.inf
-    first, end = int(np.argmax(inside)), len(inside) - int(np.argmax(inside[::-1]))
-    kept = counts[first:end].astype(np.float64)
-    integers = steps[first:end].astype(np.int64)
-    of_integer = np.bincount(integers, weights=kept)
-    q = (of_integer / np.maximum(np.bincount(integers), 1))[integers]
-    p = kept.copy()
-    p[0] += counts[:first].sum()
-    p[-1] += counts[end:].sum()
-    p, q = p / p.sum(), q / q.sum()
-    return float(p @ np.log(p / q))
-
-
-def best_range(histogram: Histogram, grid: Grid, loss: Loss) -> Range:
-    """The range with the least loss: its ends are tried in turn at shares of the extremes, coarse then fine."""
-    values, counts = histogram.occupied()
-    values = values.clip(*grid.window)
-    ends = np.clip((min(histogram.low, 0.0), max(histogram.high, 0.0)), *grid.window)
-
-    def span(shares: Range) -> Range:
-        return float(shares[0] * ends[0]), float(shares[1] * ends[1])
-
-    def descend(shares: Range, candidates: Callable[[float], list[float]]) -> Range:
-        for _ in range(ROUNDS):
-            before = shares
-            for side in np.flatnonzero(ends)[::-1]:
-                tried = [(share, shares[1]) if side == 0 else (shares[0], share) for share in candidates(shares[side])]
-                shares = min((shares, *tried), key=lambda each: loss(values, counts, span(each), grid))
-            if shares == before:
-                break
-        return shares
-
-    coarse = descend((1.0, 1.0), lambda _: COARSE)
-    return span(descend(coarse, lambda share: [min(share * factor, 1.0) for factor in FINE]))
-
-
-def percentile_range(histogram: Histogram, share: float) -> Range:
-    """The range that leaves out the share 1 − `share` of the values at either end, to within a bin (Wu et al. 2020)."""
-    values, counts = histogram.occupied()
-    position = int(np.searchsorted(values, 0.0))
-    values, counts = np.insert(values, position, 0.0), np.insert(counts, position, histogram.zeros)
-    cumulative = np.cumsum(counts)
-    total = histogram.total
-    left_out = math.floor((1 - share) * total)
-    low = values[np.searchsorted(cumulative, left_out, side="right")]
-    high = values[np.searchsorted(cumulative, total - left_out, side="left")]
-    return _outer(histogram, low, -1), _outer(histogram, high, 1)
-
-
-def _outer(histogram: Histogram, middle: float, side: int) -> float:
-    """The outer edge of the bin around `middle`, within the extremes; an exact zero has no bin."""
-    edge = middle + side * histogram.width / 2 if middle else 0.0
-    return float(np.clip(edge, histogram.low, histogram.high))

@@ -18,17 +18,7 @@ from .errors import FormatError, InputError, RecipeError
 from .files import write_atomic
 from .integers import UNPAIRED
 from .kernel import TiedKernel
-from .layers import (
-    SeededDropout,
-    Tap,
-    TiedLayer,
-    activity_penalty,
-    config_from_json,
-    config_to_json,
-    identity_tap,
-    interleaved,
-    layers_of,
-)
+from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
 
 
@@ -43,7 +33,11 @@ class Encoder(tf_keras.Model):
             SeededDropout(layer.dropout, seed=seed + i, name=f"dropout_{i}") if layer.dropout else None
             for i, layer in enumerate(config.layers)
         ]
-        self.tap: Tap = identity_tap
+
+    @property
+    def tap(self) -> Tap:
+        """What sees the tensors, see `TiedLayer`; `x` too."""
+        return self.stack[0].tap
 
     def call(self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
         x = self.tap("x", interleaved(x, self.config.interleave), training)
@@ -118,7 +112,6 @@ class TiedAutoencoder(tf_keras.Model):
 
     def set_tap(self, tap: Tap) -> None:
         """Let `tap` see, and replace, every tensor that an integer program quantizes."""
-        self.encoder.tap = tap
         for layer in self.stack:
             layer.tap = tap
 

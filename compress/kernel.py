@@ -83,10 +83,10 @@ class TiedKernel(tf_keras.layers.Layer):
         kernel = self.unquantized()
         if self.largest is None:
             return kernel
-        if training and not self.trains_scales:
-            self.largest.assign(self._magnitude(kernel))
         if self.trains_scales:
             return self._rounded(kernel, tf.convert_to_tensor(self.largest))
+        if training:
+            self.largest.assign(self._magnitude(kernel))
         return self._paired(self._rounded(kernel, tf.stop_gradient(self.largest)))
 
     def masked(self) -> tf.Tensor:
