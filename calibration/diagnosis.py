@@ -22,7 +22,7 @@ SHOWN_UNITS = 8
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on something is told: `clipping` is a share of a tensor's values, `worse` one of an error."""
+    """Reporting thresholds. `clipping`: fraction of a tensor's values clipped; `worse`: relative increase of an error."""
 
     clipping: float = 0.01
     worse: float = 0.01

@@ -19,7 +19,7 @@ HEADROOMS = tuple(1 + i / 32 for i in range(33))
 SMALLEST = 1e-8
 """Below it a range holds nothing but zero."""
 FACTOR_STEPS = 255
-"""The decoder brings a unit's scale as a byte, in so many steps of the kernel's largest; no unit's is below one step."""
+"""The decoder's factors: scales per unit are stored as uint8 multiples of max(scale) / 255, at least 1."""
 
 
 class TiedKernel(tf_keras.layers.Layer):

@@ -213,7 +213,7 @@ def layers_of(config: ModelConfig, kernels: Sequence[TiedKernel], direction: Lit
 
 
 def interleaved(x: tf.Tensor, ways: int) -> tf.Tensor:
-    """[batch, n] with the n values taken in turn from so many equal parts; n / ways of them undo it."""
+    """[batch, n] reshaped to (ways, n / ways) per sample, transposed and flattened. Inverse: n / ways ways."""
     if ways in (1, x.shape[1]):
         return x
     parts = tf.reshape(x, (-1, ways, x.shape[1] // ways))

@@ -1,5 +1,4 @@
-"""From a trained model to its program, one kind of layer per row of `LOWERINGS`: the only place where Keras variables become
-constants."""
+"""From a trained model to its program, a kind of layer per row of `LOWERINGS`: the only place where variables become constants."""
 
 from __future__ import annotations
 
