@@ -1,4 +1,4 @@
-"""From a trained model to its program, a kind of layer per row of `LOWERINGS`: the only place where variables become constants."""
+"""From a trained model to its program, a kind of layer per row of `LOWERINGS`: the only place that makes constants of variables."""
 
 from __future__ import annotations
 
