@@ -1,4 +1,4 @@
-"""From a trained model to its program, a kind of layer per row of `LOWERINGS`: the only place that makes constants of variables."""
+"""From a trained model to its program, a kind of layer per row of `LOWERINGS`: only here do variables become constants."""
 
 from __future__ import annotations
 
