@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -154,44 +154,38 @@ def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray) -> float:
     return total / len(inputs)
 
 
-def _worse(halves: Halves, fixed: tuple[str, ...], limits: Limits) -> list[Finding]:
+def _worse(halves: Halves, fixed: tuple[str, ...], limits: Limits) -> Iterator[Finding]:
     counts = f"all {halves.whole} samples than with half of them, on {halves.held_out} held out"
-    found = []
     before, after = halves.error
     if after > before * (1 + limits.worse):
         text = f"worse: the error is {_more(before, after)} with {counts} ({after:.4g} against {before:.4g})"
-        found.append(Finding("more samples", "", f"{text}; another observer or fewer outliers in the data would help"))
+        yield Finding("more samples", "", f"{text}; another observer or fewer outliers in the data would help")
     for name, (before, after) in halves.tensors.items():
         if name not in fixed and after > before * (1 + limits.worse):
             few, many = (f"{low:.4g}…{high:.4g}" for low, high in halves.ranges[name])
             text = f"{name}: worse, the error of its grid is {_more(before, after)} with {counts} (range {many} against {few})"
-            found.append(Finding("more samples", name, text))
-    return found
+            yield Finding("more samples", name, text)
 
 
 def _more(before: float, after: float) -> str:
     return f"{100 * (after / before - 1):.1f} % higher" if before else "no longer 0"
 
 
-def _dead(calibration: Calibration) -> list[Finding]:
+def _dead(calibration: Calibration) -> Iterator[Finding]:
     """Units of a layer that gave one value for every sample. Values of x and y are the data's, not units."""
-    found = []
     for name, tensor in calibration.tensors.items():
         if not tensor.dead or name in ("x", "y") or "." in name:
             continue
         shown = ", ".join(map(str, tensor.dead[:SHOWN_UNITS])) + (", …" if len(tensor.dead) > SHOWN_UNITS else "")
         units = f"{len(tensor.dead)} of {tensor.values // calibration.samples} units"
         text = f"{name}: {units} gave one value for all {calibration.samples} samples ({shown}); they could be pruned"
-        found.append(Finding("dead units", name, text))
-    return found
+        yield Finding("dead units", name, text)
 
 
-def _clipping(calibration: Calibration, fixed: tuple[str, ...], limits: Limits) -> list[Finding]:
-    found = []
+def _clipping(calibration: Calibration, fixed: tuple[str, ...], limits: Limits) -> Iterator[Finding]:
     for name, tensor in calibration.tensors.items():
         if name not in fixed and tensor.clipped > limits.clipping:
             low, high = tensor.range
             seen = f"{tensor.histogram.low:.4g}…{tensor.histogram.high:.4g}"
             text = f"{name}: {100 * tensor.clipped:.2g} % of its values are clipped, more than {100 * limits.clipping:g} %"
-            found.append(Finding("clipping", name, f"{text} (range {low:.4g}…{high:.4g}, seen {seen})"))
-    return found
+            yield Finding("clipping", name, f"{text} (range {low:.4g}…{high:.4g}, seen {seen})")

@@ -106,17 +106,6 @@ def _activation_loss(watched: Watched, exponents: tf.Tensor, ends: tf.Tensor) ->
     return tf.reduce_sum(watched.gains / tf.square(scale) * (noise + tf.reduce_mean(cut, 0)))
 
 
-def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
-    """Scale the hidden units of a model in place, [units] per hidden layer, in both directions; its function stays."""
-    for i, scale in enumerate(scales):
-        kernel, following = model.kernels[i], model.kernels[i + 1]
-        kernel.variable.assign(kernel.variable * scale)
-        following.variable.assign(following.variable / scale[:, None])
-        for bias, factor in ((model.pairs[i][0].bias, scale), (model.pairs[i + 1][1].bias, 1 / scale)):
-            if bias is not None:
-                bias.assign(bias * factor)
-
-
 def _start(magnitudes: Sequence[np.ndarray], free: Sequence[bool]) -> list[np.ndarray]:
     """Logarithms of the scales that give every unit of a kernel the same largest magnitude, from the first kernel on."""
     logs: list[np.ndarray] = []

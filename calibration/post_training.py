@@ -15,8 +15,9 @@ from ..compress.config import QuantizeConfig
 from ..compress.errors import InputError
 from ..compress.integers import kernel_bounds
 from ..compress.quantizers import DecoderForm, QuantizationSpec
+from ..compress.symmetries import rescale_units
 from .artefact import Calibration, Fingerprint
-from .equalization import rescale_units, unit_scales
+from .equalization import unit_scales
 from .influence import Influence, influence, pairs, tensors_of
 from .ranges import calibrate, observer_of
 from .representative import Representative

@@ -190,10 +190,13 @@ class TiedAutoencoder(tf_keras.Model):
                 variables |= {f"range.{name}.{key}": variable for key, variable in pair.items()}
         return variables
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The values of `state`, which `restore` assigns."""
+        return {name: variable.numpy() for name, variable in self.state().items()}
+
     def save(self, path: str | Path) -> None:  # type: ignore[override]
         """Write one archive (.npz of arrays and a JSON configuration); written whole or not at all."""
-        arrays = {name: variable.numpy() for name, variable in self.state().items()}
-        write_atomic(Path(path), archive.pack(self.describe(), arrays))
+        write_atomic(Path(path), archive.pack(self.describe(), self.arrays()))
 
     @staticmethod
     def load(path: str | Path) -> TiedAutoencoder:

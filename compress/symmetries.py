@@ -1,4 +1,4 @@
-"""Changes of a tied model that leave its function: a rotated code, units and inputs in another order, empty units taken out.
+"""Changes of a tied model that leave its function: the code rotated, units scaled, moved or taken out, inputs interleaved.
 
 The order of hidden units is free: columns of one kernel and rows of the next move together, in both directions of the tie. What
 stands side by side decides which weights compete for the places of a tile of a pattern (Pool & Yu 2021).
@@ -6,6 +6,7 @@ stands side by side decides which weights compete for the places of a tile of a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -117,6 +118,17 @@ def move_units(model: TiedAutoencoder, layer: int, order: np.ndarray) -> None:
             bias.assign(bias.numpy()[order])
 
 
+def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
+    """Scale the hidden units of a model in place, [units] per hidden layer, in both directions; its function stays."""
+    for i, scale in enumerate(scales):
+        kernel, following = model.kernels[i], model.kernels[i + 1]
+        kernel.variable.assign(kernel.variable * scale)
+        following.variable.assign(following.variable / scale[:, None])
+        for bias, factor in ((model.pairs[i][0].bias, scale), (model.pairs[i + 1][1].bias, 1 / scale)):
+            if bias is not None:
+                bias.assign(bias * factor)
+
+
 def input_order(inputs: int, ways: int) -> np.ndarray:
     """Which input each row of the first kernel belongs to, int [inputs]: in turn one of each of `ways` equal parts."""
     return np.arange(inputs).reshape(ways, -1).T.ravel()
@@ -136,13 +148,9 @@ def interleave(model: TiedAutoencoder, ways: int) -> TiedAutoencoder:
     other = TiedAutoencoder(replace(model.config, interleave=ways))
     inputs = model.config.inputs
     moved = np.argsort(input_order(inputs, model.config.interleave))[input_order(inputs, ways)]
-    for kernel, mine in zip(other.kernels, model.kernels, strict=True):
-        if mine.mask is not None:
-            kernel.set_mask(mine.mask.numpy())
-    state = model.state()
-    for name, variable in other.state().items():
-        values = state[name].numpy()
-        variable.assign(values[moved] if name in BY_INPUT else values)
+    arrays = {name: values[moved] if name in BY_INPUT else values for name, values in model.arrays().items()}
+    other.restore_places(arrays)
+    other.restore(arrays)
     return other
 
 
@@ -171,7 +179,6 @@ def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
         places |= {kernel.name: rest, f"{kernel.name}.mask": rest}
     for i, (encode, decode) in enumerate(smaller.pairs):
         places |= {f"{encode.tensor_name}.bias": (along[i + 1],), f"{decode.tensor_name}.bias": (along[i],)}
-    state = model.state()
-    for name, variable in smaller.state().items():
-        variable.assign(state[name].numpy()[places.get(name, ())])
+    arrays = model.arrays()
+    smaller.restore({name: arrays[name][places.get(name, ())] for name in smaller.state()})
     return smaller

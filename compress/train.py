@@ -309,15 +309,14 @@ class _Run:
             entry["validation_loss"] = validation
         self.history.append(entry)
         if validation is not None and self.best_epoch == len(self.history) - 1:
-            self.best = {name: variable.numpy() for name, variable in self.model.state().items()}
+            self.best = self.model.arrays()
 
     def restore_best(self) -> None:
         if self.best is not None:
             self.model.restore(self.best)
 
     def pack(self) -> bytes:
-        arrays = {name: variable.numpy() for name, variable in self.model.state().items()}
-        arrays |= {name: variable.numpy() for name, variable in self.optimizer.slots.items()}
+        arrays = self.model.arrays() | {name: variable.numpy() for name, variable in self.optimizer.slots.items()}
         if self.best is not None:
             arrays |= {f"best.{name}": values for name, values in self.best.items()}
         header = {"format": CHECKPOINT, "version": archive.VERSION, "stage": self.stage, "history": self.history}
