@@ -7,10 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .artefact import CalibratedTensor, Calibration, Fingerprint, read_calibration, write_calibration
-from .histogram import Histogram
+from .histogram import Grid, Histogram
 from .observers import OBSERVERS, Entropy, MeanSquared, MinMax, MovingAverage, Observer, Percentile, PerUnit
 from .representative import Representative, representative
-from .selection import Grid
 
 if TYPE_CHECKING:
     from .post_training import quantize_post_training

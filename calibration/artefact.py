@@ -17,9 +17,8 @@ from ..compress.config import require
 from ..compress.data import Scaling
 from ..compress.errors import FormatError, InputError
 from ..compress.files import write_atomic
-from .histogram import Histogram
+from .histogram import Grid, Histogram, Range
 from .observers import OBSERVERS
-from .selection import Grid, Range
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,10 +12,9 @@ from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import require
 from ..compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
 from .artefact import Calibration, Fingerprint
-from .observers import Distribution
+from .histogram import Histogram, Range
 from .ranges import BATCH, calibrate, tensors_by_batch
 from .representative import MINIMUM, Representative
-from .selection import Range
 
 SHOWN_UNITS = 8
 """How many dead units a line names."""
@@ -23,7 +22,7 @@ SHOWN_UNITS = 8
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on something is told: `clipping` is a share of a tensor's values, `worse` one of an error."""
+    """Reporting thresholds. `clipping`: fraction of a tensor's values clipped; `worse`: relative increase of an error."""
 
     clipping: float = 0.01
     worse: float = 0.01
@@ -98,18 +97,15 @@ def diagnose(
     limits = limits or Limits()
     calibration.require_model(Fingerprint.of(model), spec)
     fixed = tuple(name for name in fixed_ranges(model.config, spec) if name in calibration.tensors)
-    halves, skipped = None, ""
     count = len(data.inputs)
     held_out = count // 4
     half = (count - held_out) // 2
+    findings = (*_dead(calibration), *_clipping(calibration, fixed, limits))
     if half < MINIMUM:
-        skipped = f"{count} samples are too few to halve what is not held out, must be {MINIMUM * 8 // 3} or more"
-    else:
-        halves = compare_halves(model, data, calibration, spec, held_out, half)
-    findings = [*_dead(calibration), *_clipping(calibration, fixed, limits)]
-    if halves is not None:
-        findings = [*_worse(halves, fixed, limits), *findings]
-    return Diagnosis(tuple(findings), fixed, halves, skipped)
+        reason = f"{count} samples are too few to halve what is not held out, must be {MINIMUM * 8 // 3} or more"
+        return Diagnosis(findings, fixed, None, reason)
+    halves = compare_halves(model, data, calibration, spec, held_out, half)
+    return Diagnosis((*_worse(halves, fixed, limits), *findings), fixed, halves)
 
 
 def compare_halves(
@@ -126,30 +122,27 @@ def compare_halves(
     parts = [data.take(np.sort(order[held_out : held_out + half])), data.take(np.sort(order[held_out:]))]
     bits = {name: tensor.bits for name, tensor in calibration.tensors.items()}
     ranges = [calibrate(model, part, calibration.observer, bits=bits).ranges for part in parts]
-    seen: dict[str, Distribution] = {}
+    seen: dict[str, Histogram] = {}
     for batch in tensors_by_batch(model, unseen):
         for name, values in batch.items():
-            seen.setdefault(name, Distribution()).update(values)
-    names = [name for name in seen if not name.endswith(".bias")]
-    errors = [{n: calibration.tensors[n].grid.error(seen[n].histogram, spans[n]) for n in names} for spans in ranges]
+            seen[name] = seen.get(name, Histogram.empty()).merged(Histogram.of(values))
+    few, many = ranges
+    spans = {name: (few[name], many[name]) for name in seen if not name.endswith(".bias")}
+    grids = {name: calibration.tensors[name].grid for name in spans}
     return Halves(
         held_out,
         half,
         len(parts[1].inputs),
-        (simulated_error(model, unseen, ranges[0], spec), simulated_error(model, unseen, ranges[1], spec)),
-        {name: (errors[0][name], errors[1][name]) for name in names},
-        {name: (ranges[0][name], ranges[1][name]) for name in names},
+        (simulated_error(model, unseen, few, spec), simulated_error(model, unseen, many, spec)),
+        {name: (grids[name].error(seen[name], few[name]), grids[name].error(seen[name], many[name])) for name in spans},
+        spans,
     )
 
 
 def simulated_error(model: TiedAutoencoder, inputs: np.ndarray, ranges: Mapping[str, Range], spec: QuantizationSpec) -> float:
     """The squared error per sample of the reconstruction with fake-quantized activations; `model` stays as it is."""
-    before = model.encoder.tap
-    model.set_tap(ActivationQuantizers(model.config, spec, ranges))
-    try:
+    with model.tapped(ActivationQuantizers(model.config, spec, ranges)):
         return reconstruction_error(model, inputs)
-    finally:
-        model.set_tap(before)
 
 
 def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray) -> float:
@@ -161,44 +154,38 @@ def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray) -> float:
     return total / len(inputs)
 
 
-def _worse(halves: Halves, fixed: tuple[str, ...], limits: Limits) -> list[Finding]:
+def _worse(halves: Halves, fixed: tuple[str, ...], limits: Limits) -> Iterator[Finding]:
     counts = f"all {halves.whole} samples than with half of them, on {halves.held_out} held out"
-    found = []
     before, after = halves.error
     if after > before * (1 + limits.worse):
         text = f"worse: the error is {_more(before, after)} with {counts} ({after:.4g} against {before:.4g})"
-        found.append(Finding("more samples", "", f"{text}; another observer or fewer outliers in the data would help"))
+        yield Finding("more samples", "", f"{text}; another observer or fewer outliers in the data would help")
     for name, (before, after) in halves.tensors.items():
         if name not in fixed and after > before * (1 + limits.worse):
             few, many = (f"{low:.4g}…{high:.4g}" for low, high in halves.ranges[name])
             text = f"{name}: worse, the error of its grid is {_more(before, after)} with {counts} (range {many} against {few})"
-            found.append(Finding("more samples", name, text))
-    return found
+            yield Finding("more samples", name, text)
 
 
 def _more(before: float, after: float) -> str:
     return f"{100 * (after / before - 1):.1f} % higher" if before else "no longer 0"
 
 
-def _dead(calibration: Calibration) -> list[Finding]:
+def _dead(calibration: Calibration) -> Iterator[Finding]:
     """Units of a layer that gave one value for every sample. Values of x and y are the data's, not units."""
-    found = []
     for name, tensor in calibration.tensors.items():
         if not tensor.dead or name in ("x", "y") or "." in name:
             continue
         shown = ", ".join(map(str, tensor.dead[:SHOWN_UNITS])) + (", …" if len(tensor.dead) > SHOWN_UNITS else "")
         units = f"{len(tensor.dead)} of {tensor.values // calibration.samples} units"
         text = f"{name}: {units} gave one value for all {calibration.samples} samples ({shown}); they could be pruned"
-        found.append(Finding("dead units", name, text))
-    return found
+        yield Finding("dead units", name, text)
 
 
-def _clipping(calibration: Calibration, fixed: tuple[str, ...], limits: Limits) -> list[Finding]:
-    found = []
+def _clipping(calibration: Calibration, fixed: tuple[str, ...], limits: Limits) -> Iterator[Finding]:
     for name, tensor in calibration.tensors.items():
         if name not in fixed and tensor.clipped > limits.clipping:
             low, high = tensor.range
             seen = f"{tensor.histogram.low:.4g}…{tensor.histogram.high:.4g}"
             text = f"{name}: {100 * tensor.clipped:.2g} % of its values are clipped, more than {100 * limits.clipping:g} %"
-            found.append(Finding("clipping", name, f"{text} (range {low:.4g}…{high:.4g}, seen {seen})"))
-    return found
+            yield Finding("clipping", name, f"{text} (range {low:.4g}…{high:.4g}, seen {seen})")

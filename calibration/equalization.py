@@ -43,7 +43,7 @@ def unit_scales(
     hidden = model.config.layers[:-1]
     own = [kernel.clusters is None for kernel in model.kernels]
     free = [layer.activation in HOMOGENEOUS and own[i] and own[i + 1] for i, layer in enumerate(hidden)]
-    values = [kernel.unquantized().numpy() for kernel in model.kernels]
+    values = [kernel.matrix for kernel in model.kernels]
     weights = [influence.kernels[kernel.name].diagonal() for kernel in model.kernels]
     starts = _start([np.abs(each) for each in values], free)
     steps = [
@@ -104,18 +104,6 @@ def _activation_loss(watched: Watched, exponents: tf.Tensor, ends: tf.Tensor) ->
     cut = tf.square(scaled - tf.clip_by_value(scaled, -low, high))
     noise = tf.square((low + high) / ACTIVATION_STEPS) / 12
     return tf.reduce_sum(watched.gains / tf.square(scale) * (noise + tf.reduce_mean(cut, 0)))
-
-
-def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
-    """Scale the hidden units of a model in place, [units] per hidden layer, in both directions; its function stays."""
-    decoder = list(reversed(model.decoder.stack))
-    for i, scale in enumerate(scales):
-        kernel, following = model.kernels[i], model.kernels[i + 1]
-        kernel.variable.assign(kernel.variable * scale)
-        following.variable.assign(following.variable / scale[:, None])
-        for bias, factor in ((model.encoder.stack[i].bias, scale), (decoder[i + 1].bias, 1 / scale)):
-            if bias is not None:
-                bias.assign(bias * factor)
 
 
 def _start(magnitudes: Sequence[np.ndarray], free: Sequence[bool]) -> list[np.ndarray]:

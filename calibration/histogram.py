@@ -1,5 +1,6 @@
-"""A histogram of a stream: its memory is fixed, and two of them merge into exactly that of both streams together.
+"""Histograms of streams, and what the grid over a range makes of them.
 
+The memory of a histogram is fixed, and two of them merge into exactly that of both streams together.
 Bins are a power of two wide and zero is an edge. Where a value lies outside, the width doubles and pairs of bins become one:
 ⌊⌊x/w⌋/2⌋ = ⌊x/2w⌋, so nothing is moved to a neighbour, and the result does not depend on how the stream was cut.
 """
@@ -13,7 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ..compress.affine import affine_parameters, steps
+from ..compress.config import require
 from ..compress.errors import DataError
+
+Range = tuple[float, float]
 
 BINS = 8192
 EMPTY = -200
@@ -143,3 +148,46 @@ def pieces(values: np.ndarray) -> Iterator[np.ndarray]:
 def extremes(values: np.ndarray) -> tuple[float, float]:
     """Least and greatest value; a zero is +0."""
     return float(values.min()) + 0.0, float(values.max()) + 0.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The integers that a range is chosen for: 0…2^`bits` − 1, real = (q − zero point) · scale, with 0 held exactly.
+
+    Values outside of `window` act as its ends do (the linear input of a sigmoid): they are clipped before anything is measured.
+    """
+
+    bits: int = 8
+    window: Range = (-math.inf, math.inf)
+
+    def __post_init__(self) -> None:
+        require(2 <= self.bits <= 16, "bits", self.bits, "in 2…16")
+
+    def parameters(self, span: Range) -> tuple[float, int]:
+        """(scale, zero point) of a range, widened to contain 0, as the exported program has them: scale a float32 value."""
+        return affine_parameters(*span, self.bits)
+
+    def steps(self, values: np.ndarray, span: Range) -> np.ndarray:
+        """float64 integers of real values before they saturate, of the same shape."""
+        return steps(values, *self.parameters(span))
+
+    def rounded(self, values: np.ndarray, span: Range) -> np.ndarray:
+        """float64 real values that the grid over `span` makes of real values, of the same shape."""
+        scale, zero_point = self.parameters(span)
+        return (self.steps(values, span).clip(0, 2**self.bits - 1) - zero_point) * scale
+
+    def error(self, histogram: Histogram, span: Range) -> float:
+        """The mean squared error of the grid over `span` on what a histogram has seen."""
+        values, counts = histogram.occupied()
+        return squared_error(values.clip(*self.window), counts, span, self) / max(histogram.total, 1)
+
+    def clipped(self, histogram: Histogram, span: Range) -> float:
+        """The share of values that saturate: they lie more than half a step outside of `span`."""
+        values, counts = histogram.occupied()
+        steps = self.steps(values.clip(*self.window), span)
+        return float(counts[(steps < 0) | (steps > 2**self.bits - 1)].sum()) / max(histogram.total, 1)
+
+
+def squared_error(values: np.ndarray, counts: np.ndarray, span: Range, grid: Grid) -> float:
+    """The sum of squared rounding and clipping errors (Banner et al. 2019, ACIQ, measured rather than modelled)."""
+    return float(counts @ np.square(grid.rounded(values, span) - values))

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from ..compress.activations import RULES
 from ..compress.autoencoder import TiedAutoencoder
-from ..compress.layers import TiedDense
+from ..compress.layers import RULES, TiedLayer
 
 PROBES = 8
 """Random directions of the output along which gradients are taken."""
@@ -71,11 +70,8 @@ def tensors_of(model: TiedAutoencoder, x: np.ndarray, kernels: Sequence[tf.Tenso
         seen[name] = before(name, tensor, training)
         return seen[name]
 
-    model.set_tap(keep)
-    try:
+    with model.tapped(keep):
         model.decoder(model.encoder(x, kernels=kernels), kernels=kernels)
-    finally:
-        model.set_tap(before)
     return seen
 
 
@@ -102,22 +98,21 @@ def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influe
     return Influence(kernels, {name: Watched(values[name], gains[name]) for name in names})
 
 
-def pairs(model: TiedAutoencoder) -> list[tuple[TiedDense, str, TiedDense, str]]:
+def pairs(model: TiedAutoencoder) -> list[tuple[TiedLayer, str, TiedLayer, str]]:
     """(encoder layer, the tensor that it reads, decoder layer over the same kernel, the tensor that it reads)."""
-    encoder, decoder = model.encoder.stack, model.decoder.stack
-    sources = ["x", *(layer.tensor_name for layer in encoder)]
-    codes = ["code", *(layer.tensor_name for layer in decoder)]
-    return list(zip(encoder, sources[:-1], reversed(decoder), reversed(codes[:-1]), strict=True))
+    names = ["x", *(layer.tensor_name for layer in model.stack)]
+    sources = zip(names, reversed(names[:-1]), strict=False)
+    return [(encode, x, decode, z) for (encode, decode), (x, z) in zip(model.pairs, sources, strict=False)]
 
 
-def _product(layer: TiedDense) -> str:
+def _product(layer: TiedLayer) -> str:
     """The tensor whose gradient is that of the layer's product."""
     return layer.tensor_name if RULES[layer.activation].fused else f"{layer.tensor_name}.linear"
 
 
 def _moves(model: TiedAutoencoder, name: str, values: np.ndarray) -> np.ndarray:
     """1 where a small change of the tensor is one of the product, 0 where an activation has cut it off."""
-    activation = {layer.tensor_name: layer.activation for layer in (*model.encoder.stack, *model.decoder.stack)}.get(name)
+    activation = {layer.tensor_name: layer.activation for layer in model.stack}.get(name)
     if activation not in ("relu", "relu6"):
         return np.ones((), np.float32)
     low, high = RULES[activation].window

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
 from ..compress.config import require
 from ..compress.errors import DataError, InputError
-from .histogram import BINS, Histogram, extremes, pieces
-from .selection import Grid, Range, best_range, divergence, percentile_range, squared_error
+from .histogram import BINS, Grid, Histogram, Range, extremes, pieces, squared_error
 
 GRID = Grid()
+
+Loss = Callable[[np.ndarray, np.ndarray, Range, Grid], float]
+"""loss(values, counts, range, grid): how bad a range is; values float64 ascending, counts int64, both [n]."""
+
+COARSE = np.geomspace(1.0, 1 / 128, 57).tolist()
+FINE = np.geomspace(1.08, 1 / 1.08, 17).tolist()
+"""The shares of an extreme at which a range may end, then what moves it there by less than a coarse step."""
+ROUNDS = 8
 
 
 class Observer(Protocol):
@@ -43,7 +51,7 @@ class MinMax:
             low, high = extremes(piece)
             self.low, self.high = min(self.low, low), max(self.high, high)
 
-    def merge(self, other: MinMax) -> None:
+    def merge(self, other: Self) -> None:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
     def range(self, grid: Grid = GRID) -> Range:
@@ -51,15 +59,13 @@ class MinMax:
 
 
 @dataclass
-class MovingAverage:
+class MovingAverage(MinMax):
     """The moving average of each batch's extremes (Jacob et al. 2018, training); the first batch starts it.
 
     It weighs by order, so it depends on how the stream is cut into batches, and two of them cannot be merged.
     """
 
     decay: float = 0.9
-    low: float = field(default=np.inf, init=False)
-    high: float = field(default=-np.inf, init=False)
 
     def __post_init__(self) -> None:
         require(0 <= self.decay < 1, "decay", self.decay, "in [0, 1)")
@@ -73,17 +79,37 @@ class MovingAverage:
             self.low += (1 - self.decay) * (batch.low - self.low)
             self.high += (1 - self.decay) * (batch.high - self.high)
 
-    def merge(self, other: MovingAverage) -> None:
+    def merge(self, other: Self) -> None:
         raise InputError("moving-average: cannot be merged, it depends on the order of batches; use minmax or a percentile")
 
-    def range(self, grid: Grid = GRID) -> Range:
-        return _seen(self.low, self.high)
+
+def divergence(values: np.ndarray, counts: np.ndarray, span: Range, grid: Grid) -> float:
+    """KL(P‖Q) in nats of the clipped distribution P and what the grid leaves of it, Q (Migacz 2017, TensorRT).
+
+    P has what lies outside in its outermost bins; Q spreads what falls on one integer evenly over that integer's bins, and
+    lacks what lies outside, so that clipping costs too.
+    """
+    steps = grid.steps(values, span)
+    inside = (steps >= 0) & (steps <= 2**grid.bits - 1)
+    if not inside.any():
+        return math.inf
+    first, end = int(np.argmax(inside)), len(inside) - int(np.argmax(inside[::-1]))
+    kept = counts[first:end].astype(np.float64)
+    integers = steps[first:end].astype(np.int64)
+    of_integer = np.bincount(integers, weights=kept)
+    q = (of_integer / np.maximum(np.bincount(integers), 1))[integers]
+    p = kept.copy()
+    p[0] += counts[:first].sum()
+    p[-1] += counts[end:].sum()
+    p, q = p / p.sum(), q / q.sum()
+    return float(p @ np.log(p / q))
 
 
 @dataclass
 class Distribution:
-    """A histogram of everything seen; those that follow choose the range from it. `bins` is a power of two."""
+    """A histogram of everything seen; the range is the one whose grid has the least `loss` on it. `bins` is a power of two."""
 
+    loss: ClassVar[Loss]
     bins: int = BINS
     histogram: Histogram = field(init=False)
 
@@ -97,6 +123,10 @@ class Distribution:
     def merge(self, other: Self) -> None:
         require(other.bins == self.bins, "bins", other.bins, f"{self.bins}, as in the observer that it is merged into")
         self.histogram = self.histogram.merged(other.histogram)
+
+    def range(self, grid: Grid = GRID) -> Range:
+        _seen(self.histogram.low, self.histogram.high)
+        return best_range(self.histogram, grid, self.loss)
 
 
 @dataclass
@@ -117,9 +147,7 @@ class Percentile(Distribution):
 class MeanSquared(Distribution):
     """The range whose grid has the least mean squared error, rounding and clipping together (Nagel et al. 2021)."""
 
-    def range(self, grid: Grid = GRID) -> Range:
-        _seen(self.histogram.low, self.histogram.high)
-        return best_range(self.histogram, grid, squared_error)
+    loss = staticmethod(squared_error)
 
 
 class Entropy(Distribution):
@@ -128,9 +156,49 @@ class Entropy(Distribution):
     It judges the shape of the distribution, not the size of errors, and likes to clip.
     """
 
-    def range(self, grid: Grid = GRID) -> Range:
-        _seen(self.histogram.low, self.histogram.high)
-        return best_range(self.histogram, grid, divergence)
+    loss = staticmethod(divergence)
+
+
+def best_range(histogram: Histogram, grid: Grid, loss: Loss) -> Range:
+    """The range with the least loss: its ends are tried in turn at shares of the extremes, coarse then fine."""
+    values, counts = histogram.occupied()
+    values = values.clip(*grid.window)
+    ends = np.clip((min(histogram.low, 0.0), max(histogram.high, 0.0)), *grid.window)
+
+    def span(shares: Range) -> Range:
+        return float(shares[0] * ends[0]), float(shares[1] * ends[1])
+
+    def descend(shares: Range, candidates: Callable[[float], list[float]]) -> Range:
+        for _ in range(ROUNDS):
+            before = shares
+            for side in np.flatnonzero(ends)[::-1]:
+                tried = [(share, shares[1]) if side == 0 else (shares[0], share) for share in candidates(shares[side])]
+                shares = min((shares, *tried), key=lambda each: loss(values, counts, span(each), grid))
+            if shares == before:
+                break
+        return shares
+
+    coarse = descend((1.0, 1.0), lambda _: COARSE)
+    return span(descend(coarse, lambda share: [min(share * factor, 1.0) for factor in FINE]))
+
+
+def percentile_range(histogram: Histogram, share: float) -> Range:
+    """The range that leaves out the share 1 − `share` of the values at either end, to within a bin (Wu et al. 2020)."""
+    values, counts = histogram.occupied()
+    position = int(np.searchsorted(values, 0.0))
+    values, counts = np.insert(values, position, 0.0), np.insert(counts, position, histogram.zeros)
+    cumulative = np.cumsum(counts)
+    total = histogram.total
+    left_out = math.floor((1 - share) * total)
+    low = values[np.searchsorted(cumulative, left_out, side="right")]
+    high = values[np.searchsorted(cumulative, total - left_out, side="left")]
+    return _outer(histogram, low, -1), _outer(histogram, high, 1)
+
+
+def _outer(histogram: Histogram, middle: float, side: int) -> float:
+    """The outer edge of the bin around `middle`, within the extremes; an exact zero has no bin."""
+    edge = middle + side * histogram.width / 2 if middle else 0.0
+    return float(np.clip(edge, histogram.low, histogram.high))
 
 
 def _seen(low: float, high: float) -> Range:

@@ -8,20 +8,23 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import tensorflow as tf
 
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig
 from ..compress.errors import InputError
 from ..compress.integers import kernel_bounds
 from ..compress.quantizers import DecoderForm, QuantizationSpec
+from ..compress.symmetries import rescale_units
 from .artefact import Calibration, Fingerprint
-from .clipping import clip_ranges
-from .correction import correct_biases, product_means
-from .equalization import rescale_units, unit_scales
-from .influence import Influence, influence, tensors_of
+from .equalization import unit_scales
+from .influence import Influence, influence, pairs, tensors_of
 from .ranges import calibrate, observer_of
 from .representative import Representative
 from .rounding import clipped_scales, rounded
+
+SHARES = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
+"""Of an end of a range; tried from the mildest as long as the output gets better."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,34 +48,81 @@ class Reference:
         tensors = tensors_of(model, x, kernels)
         return cls(x, model(x).numpy(), product_means(model, tensors, kernels), influence(model, x), levels, per_unit)
 
+    def error(self, model: TiedAutoencoder) -> float:
+        """The mean squared difference of a model's output from `output`."""
+        return float(tf.reduce_mean(tf.square(model(self.x) - self.output)))
 
-def _equalize(model: TiedAutoencoder, reference: Reference) -> None:
+
+def product_means(
+    model: TiedAutoencoder, tensors: Mapping[str, tf.Tensor], kernels: Sequence[tf.Tensor]
+) -> dict[str, np.ndarray]:
+    """The mean of each layer's product, before bias and activation, float32 [units of the layer] by its tensor's name."""
+    means = {}
+    for (layer, source, mirrored, z), kernel in zip(pairs(model), kernels, strict=True):
+        means[layer.tensor_name] = tensors[source].numpy().mean(0) @ kernel.numpy()
+        means[mirrored.tensor_name] = kernel.numpy() @ tensors[z].numpy().mean(0)
+    return means
+
+
+def equalize(model: TiedAutoencoder, reference: Reference) -> None:
+    """Scale the hidden units of a float model so that one step serves them all."""
     rescale_units(model, unit_scales(model, reference.influence, reference.levels, per_unit=reference.per_unit))
 
 
-def _round(model: TiedAutoencoder, reference: Reference) -> None:
+def round_kernels(model: TiedAutoencoder, reference: Reference) -> None:
+    """Give each quantized kernel, unless it is clustered, the integers that serve both directions best."""
     for kernel in (kernel for kernel in model.kernels if kernel.clusters is None):
-        values, quadratic = kernel.unquantized().numpy(), reference.influence.kernels[kernel.name]
-        scales = clipped_scales(
-            values, quadratic, kernel.bounds, per_unit=kernel.granularity == "unit", limit=kernel.pair_limit
-        )
-        kernel.set_integers(rounded(values, scales, kernel.bounds, quadratic, limit=kernel.pair_limit), scales)
+        values, quadratic, limit = kernel.matrix, reference.influence.kernels[kernel.name], kernel.pair_limit
+        scales = clipped_scales(values, quadratic, kernel.bounds, per_unit=kernel.granularity == "unit", limit=limit)
+        kernel.set_integers(rounded(values, scales, kernel.bounds, quadratic, limit=limit), scales)
 
 
-def _correct(model: TiedAutoencoder, reference: Reference) -> None:
-    correct_biases(model, reference.x, reference.products, reference.output)
+def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
+    """Shift the biases of a quantized model, layer by layer, so that each product with its bias keeps its mean: what
+    quantization shifts on average goes back into the biases of both directions (Nagel et al. 2019).
+
+    A layer without bias stays, and so does one whose shift does not bring the output nearer: the mean of what a sigmoid or relu
+    cuts off says little. So the error over the samples never rises.
+    """
+    kernels = [kernel() for kernel in model.kernels]
+    least = reference.error(model)
+    for layer in model.stack:
+        if layer.bias is None:
+            continue
+        before = layer.bias.numpy()
+        found = product_means(model, tensors_of(model, reference.x, kernels), kernels)
+        layer.bias.assign_add(reference.products[layer.tensor_name] - found[layer.tensor_name])
+        model.follow_biases()
+        shifted = reference.error(model)
+        if shifted >= least:
+            layer.bias.assign(before)
+            model.follow_biases()
+        least = min(least, shifted)
 
 
-def _ranges(model: TiedAutoencoder, reference: Reference) -> None:
-    clip_ranges(model, reference.x, reference.output)
+def clip_ranges(model: TiedAutoencoder, reference: Reference) -> None:
+    """Draw the ranges of a quantized model in, one end after the other, where that serves the output of the whole simulated
+    model. The error over the samples never rises."""
+    quantizers = model.quantizers
+    assert quantizers is not None
+    least = reference.error(model)
+    for end in (end for name, ends in quantizers.variables_of.items() if not name.endswith(".bias") for end in ends.values()):
+        start = kept = end.numpy()
+        for share in SHARES:
+            end.assign(start * share)
+            found = reference.error(model)
+            if found >= least:
+                break
+            least, kept = found, end.numpy()
+        end.assign(kept)
 
 
 Phase = Literal["float", "kernels", "activations"]
 
 STEPS: Mapping[Phase, Mapping[str, Callable[[TiedAutoencoder, Reference], None]]] = {
-    "float": {"equalize": _equalize},
-    "kernels": {"round": _round},
-    "activations": {"correct": _correct, "ranges": _ranges},
+    "float": {"equalize": equalize},
+    "kernels": {"round": round_kernels},
+    "activations": {"correct": correct_biases, "ranges": clip_ranges},
 }
 """Each step by its name in a recipe, under what is quantized when it comes: nothing yet, the kernels, the activations too.
 

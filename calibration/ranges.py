@@ -12,10 +12,9 @@ from ..compress.config import QuantizeConfig, require
 from ..compress.errors import DataError
 from ..compress.quantizers import linear_windows
 from .artefact import CalibratedTensor, Calibration, Fingerprint
-from .histogram import Histogram
+from .histogram import Grid, Histogram
 from .observers import OBSERVERS, MinMax, Observer, PerUnit, settings_of
 from .representative import Representative
-from .selection import Grid
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -67,15 +66,10 @@ def tensors_by_batch(model: TiedAutoencoder, inputs: np.ndarray) -> Iterator[dic
         batch[name] = values.numpy()
         return values
 
-    before = model.encoder.tap
-    try:
-        for start in range(0, len(inputs), BATCH):
-            model.set_tap(keep)
+    for start in range(0, len(inputs), BATCH):
+        with model.tapped(keep):
             model.encode_decode(inputs[start : start + BATCH])
-            model.set_tap(before)
-            yield dict(batch)
-    finally:
-        model.set_tap(before)
+        yield dict(batch)
 
 
 class _Seen:

@@ -21,7 +21,7 @@ REACH = 1
 LEAST_GAIN = 1e-4
 """Below it, in units of the loss of one step of that weight alone, a change is no gain but float32's noise."""
 DAMPING = 0.1
-"""The share of each moment's mean diagonal that is added to its diagonal: few samples don't see every direction."""
+"""Damping of each moment, as a fraction of its mean diagonal (GPTQ's `percdamp`)."""
 CLIPS = tuple(np.linspace(1.0, 0.3, 36))
 """Shares of a kernel's largest magnitude that are tried as the largest integer's value."""
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.errors import DataError, InputError
+from .histogram import Grid
 from .representative import Representative
-from .selection import Grid
 
 Change = Callable[[np.ndarray, float], np.ndarray]
 """change(values, level) → values of the same shape, made coarser."""
@@ -114,11 +114,7 @@ def _error(model: TiedAutoencoder, x: np.ndarray, watch: Watch) -> float:
     def tap(name: str, values: tf.Tensor, _training: bool) -> tf.Tensor:
         return tf.convert_to_tensor(watch(name, values.numpy()))
 
-    before = model.encoder.tap
-    model.set_tap(tap)
-    try:
+    with model.tapped(tap):
         kernels = [tap(kernel.name, kernel(), False) for kernel in model.kernels]
         y = model.decoder(model.encoder(x, kernels=kernels), kernels=kernels).numpy()
-    finally:
-        model.set_tap(before)
     return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))

@@ -25,15 +25,12 @@ from .errors import CheckError, DataError, ExportError, FormatError, InputError,
 if TYPE_CHECKING:
     from .autoencoder import TiedAutoencoder
     from .clustering import cluster
-    from .interleaving import interleave
     from .kernel import TiedKernel
     from .layers import TiedDense, TiedDenseTranspose
     from .pruning import prune
-    from .quantize import train_quantized
     from .quantizers import QuantizationSpec
-    from .rotation import balance_code
-    from .structured import shrink
-    from .train import Training, fit
+    from .symmetries import balance_code, interleave, shrink
+    from .train import Training, fit, train_quantized
 
 __all__ = [
     "CheckError",
@@ -79,13 +76,13 @@ _LAZY = {
     "TiedDenseTranspose": "layers",
     "TiedKernel": "kernel",
     "Training": "train",
-    "balance_code": "rotation",
+    "balance_code": "symmetries",
     "cluster": "clustering",
     "fit": "train",
-    "interleave": "interleaving",
+    "interleave": "symmetries",
     "prune": "pruning",
-    "shrink": "structured",
-    "train_quantized": "quantize",
+    "shrink": "symmetries",
+    "train_quantized": "train",
 }
 
 

@@ -1,9 +1,10 @@
-"""The tied autoencoder: a stack of tied dense layers and its mirror over the same kernels."""
+"""The tied autoencoder: a stack of tied layers and its mirror over the same kernels."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import tensorflow as tf
 import tf_keras
 
 from . import archive
-from .config import Granularity, LayerConfig, ModelConfig, require
+from .config import Granularity, ModelConfig, require
 from .errors import FormatError, InputError, RecipeError
 from .files import write_atomic
 from .integers import UNPAIRED
 from .kernel import TiedKernel
-from .layers import SeededDropout, Tap, TiedDense, TiedDenseTranspose, activity_penalty, identity_tap, interleaved
+from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
 
 
@@ -27,17 +28,16 @@ class Encoder(tf_keras.Model):
     def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel], seed: int) -> None:
         super().__init__(name="encoder")
         self.config = config
-        last = len(kernels) - 1
-        names = ["code" if i == last else f"encoder_{i}" for i in range(len(kernels))]
-        self.stack = [
-            TiedDense(kernel, layer.activation, use_bias=layer.use_bias, name=name)
-            for kernel, layer, name in zip(kernels, config.layers, names, strict=True)
-        ]
+        self.stack = layers_of(config, kernels, "encode")
         self.dropout = [
             SeededDropout(layer.dropout, seed=seed + i, name=f"dropout_{i}") if layer.dropout else None
             for i, layer in enumerate(config.layers)
         ]
-        self.tap: Tap = identity_tap
+
+    @property
+    def tap(self) -> Tap:
+        """What sees the tensors, see `TiedLayer`; `x` too."""
+        return self.stack[0].tap
 
     def call(self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
         x = self.tap("x", interleaved(x, self.config.interleave), training)
@@ -56,15 +56,7 @@ class Decoder(tf_keras.Model):
     def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel]) -> None:
         super().__init__(name="decoder")
         self.config = config
-        self.stack = [
-            TiedDenseTranspose(
-                kernels[i],
-                config.decoder_activation(i),
-                use_bias=config.layers[i].use_bias,
-                name="y" if i == 0 else f"decoder_{i}",
-            )
-            for i in reversed(range(len(kernels)))
-        ]
+        self.stack = layers_of(config, kernels, "decode")[::-1]
 
     def call(self, code: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
         for i, layer in zip(reversed(range(len(self.stack))), self.stack, strict=True):
@@ -104,20 +96,39 @@ class TiedAutoencoder(tf_keras.Model):
         return code, self.decoder(code, training=training, kernels=kernels)
 
     @property
+    def stack(self) -> tuple[TiedLayer, ...]:
+        """The layers of both halves, in the order in which a sample passes them."""
+        return (*self.encoder.stack, *self.decoder.stack)
+
+    @property
+    def pairs(self) -> tuple[tuple[TiedLayer, TiedLayer], ...]:
+        """(encoder layer, decoder layer) of each kernel."""
+        return tuple(zip(self.encoder.stack, reversed(self.decoder.stack), strict=True))
+
+    @property
     def quantized(self) -> bool:
         """Whether anything of it is fake-quantized."""
         return self.quantizers is not None or any(kernel.granularity is not None for kernel in self.kernels)
 
     def set_tap(self, tap: Tap) -> None:
         """Let `tap` see, and replace, every tensor that an integer program quantizes."""
-        self.encoder.tap = tap
-        for layer in (*self.encoder.stack, *self.decoder.stack):
+        for layer in self.stack:
             layer.tap = tap
+
+    @contextmanager
+    def tapped(self, tap: Tap) -> Iterator[None]:
+        """Let `tap` see, and replace, those tensors in a `with` block; afterwards the taps are those from before."""
+        before = self.encoder.tap
+        self.set_tap(tap)
+        try:
+            yield
+        finally:
+            self.set_tap(before)
 
     def prepare_kernels(self, bits: Sequence[int]) -> None:
         """Before anything is quantized to `bits`: zeros and shared values into the variables, clusters under the pair rule."""
         for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
-            kernel.settle()
+            kernel.write_back()
             if width == 8:
                 kernel.reassign_pairs()
 
@@ -140,8 +151,7 @@ class TiedAutoencoder(tf_keras.Model):
 
         Raises InputError where the kernels are quantized in another way than `spec` says.
         """
-        widths = spec.bits * len(self.kernels) if len(spec.bits) == 1 else spec.bits
-        for kernel, bits in zip(self.kernels, widths, strict=True):
+        for kernel, bits in zip(self.kernels, self.kernel_bits(spec.bits), strict=True):
             if (kernel.granularity, kernel.bits) != (spec.granularity, bits):
                 got = f"{kernel.bits} bits per {kernel.granularity}" if kernel.granularity else "not quantized"
                 raise InputError(f"{kernel.name}: got {got}, must be {bits} bits per {spec.granularity} as the spec says")
@@ -151,14 +161,14 @@ class TiedAutoencoder(tf_keras.Model):
     def settle(self) -> None:
         """After the last update of the weights: zeros and shared values into the variables, ranges to the final kernels."""
         for kernel in self.kernels:
-            kernel.settle()
-            kernel.follow()
+            kernel.write_back()
+            kernel.update_scales()
         self.follow_biases()
 
     def follow_biases(self) -> None:
         """Let the ranges of quantized biases be those of the biases."""
         if self.quantizers is not None:
-            for layer in (*self.encoder.stack, *self.decoder.stack):
+            for layer in self.stack:
                 name = f"{layer.tensor_name}.bias"
                 if name in self.quantizers.following:
                     self.quantizers(name, tf.convert_to_tensor(layer.bias), True)
@@ -167,14 +177,9 @@ class TiedAutoencoder(tf_keras.Model):
         """Every variable by a name that does not depend on Keras: what `save` writes and a checkpoint restores."""
         variables: dict[str, tf.Variable] = {}
         for kernel in self.kernels:
-            variables[kernel.name] = kernel.variable
-            if kernel.mask is not None:
-                variables[f"{kernel.name}.mask"] = kernel.mask
-            if kernel.clusters is not None:
-                variables[f"{kernel.name}.clusters"] = kernel.clusters
-            if kernel.largest is not None:
-                variables[f"{kernel.name}.largest"] = kernel.largest
-        for layer in (*self.encoder.stack, *self.decoder.stack):
+            parts = {"": kernel.variable, ".mask": kernel.mask, ".clusters": kernel.clusters, ".largest": kernel.largest}
+            variables |= {f"{kernel.name}{part}": variable for part, variable in parts.items() if variable is not None}
+        for layer in self.stack:
             if layer.bias is not None:
                 variables[f"{layer.tensor_name}.bias"] = layer.bias
         for dropout in self.encoder.dropout:
@@ -185,10 +190,13 @@ class TiedAutoencoder(tf_keras.Model):
                 variables |= {f"range.{name}.{key}": variable for key, variable in pair.items()}
         return variables
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The values of `state`, which `restore` assigns."""
+        return {name: variable.numpy() for name, variable in self.state().items()}
+
     def save(self, path: str | Path) -> None:  # type: ignore[override]
         """Write one archive (.npz of arrays and a JSON configuration); written whole or not at all."""
-        arrays = {name: variable.numpy() for name, variable in self.state().items()}
-        write_atomic(Path(path), archive.pack(self.describe(), arrays))
+        write_atomic(Path(path), archive.pack(self.describe(), self.arrays()))
 
     @staticmethod
     def load(path: str | Path) -> TiedAutoencoder:
@@ -212,7 +220,7 @@ class TiedAutoencoder(tf_keras.Model):
         return {
             "format": archive.FORMAT,
             "version": archive.VERSION,
-            "model": dataclasses.asdict(self.config),
+            "model": config_to_json(self.config),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
@@ -221,22 +229,19 @@ class TiedAutoencoder(tf_keras.Model):
     @staticmethod
     def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TiedAutoencoder:
         """The model of a header from `describe`, with the variables of `state`."""
-        config = dict(header["model"])
-        config["layers"] = tuple(LayerConfig(**layer) for layer in config["layers"])
-        model = TiedAutoencoder(ModelConfig(**config))
+        model = TiedAutoencoder(config_from_json(header["model"]))
         model.restore_places(arrays)
         masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
         if masked != header["masked"]:
             raise ValueError(f"masks of {masked}, the configuration says {header['masked']}")
         if header["quantization"] is not None:
             names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
-            ranges = {name: (0.0, 0.0) for name in names if f"range.{name}.min_var" in arrays}
             spec = QuantizationSpec.from_json(header["quantization"])
             pairs = header.get("pairs", {})
             model.quantize_kernels(spec.granularity, spec.bits)
             for kernel in model.kernels:
                 kernel.pair_limit, kernel.headroom = pairs.get(kernel.name, (UNPAIRED, 1.0))
-            model.quantize_activations(spec, ranges)
+            model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0)))
         model.restore(arrays)
         return model
 
@@ -257,7 +262,4 @@ class TiedAutoencoder(tf_keras.Model):
 
     def masks(self) -> dict[str, np.ndarray]:
         """bool [inputs, units] by kernel name, True where the weight lives; all True where a kernel is not pruned."""
-        return {
-            kernel.name: np.ones(kernel.variable.shape, bool) if kernel.mask is None else kernel.mask.numpy() > 0
-            for kernel in self.kernels
-        }
+        return {kernel.name: kernel.live for kernel in self.kernels}

@@ -28,7 +28,7 @@ def cluster(model: TiedAutoencoder, splits: Splits, config: ClusterConfig, train
 def share_values(kernel: TiedKernel, count: int) -> None:
     """Move every live weight of a kernel to the nearest of at most `count` values, the zero of pruned places among them."""
     values = kernel.masked().numpy()
-    live = np.ones(values.shape, bool) if kernel.mask is None else kernel.mask.numpy() > 0
+    live = kernel.live
     reserved = int(not live.all())
     clusters = np.zeros(values.shape, np.uint8)
     if live.any():
@@ -37,7 +37,7 @@ def share_values(kernel: TiedKernel, count: int) -> None:
         kernel.variable.scatter_nd_update(np.argwhere(live), centroids[nearest].astype(np.float32))
         clusters[live] = nearest + reserved
     kernel.set_clusters(clusters)
-    kernel.settle()
+    kernel.write_back()
 
 
 def k_means(values: np.ndarray, count: int) -> np.ndarray:

@@ -19,13 +19,15 @@ HEADROOMS = tuple(1 + i / 32 for i in range(33))
 SMALLEST = 1e-8
 """Below it a range holds nothing but zero."""
 FACTOR_STEPS = 255
-"""The decoder brings a unit's scale as a byte, in so many steps of the kernel's largest; no unit's is below one step."""
+"""The decoder's factors: scales per unit are stored as uint8 multiples of max(scale) / 255, at least 1."""
 
 
 class TiedKernel(tf_keras.layers.Layer):
     """The only place where a kernel is transformed: variable → mask → clusters → fake quantization → both directions' tensor.
 
-    Calling it gives that tensor, float32 [inputs, units]. Encoder and decoder layers hold a reference to this object.
+    Calling it gives that tensor, float32 [inputs, units]. Encoder and decoder layers hold a reference to this object. That
+    matrix is the one shape of a kernel, whatever the kind of its layers: `matrix` is what pruning, clusters, post-training
+    quantization and the pair rule work on, `live` where it has weights, `integers` what becomes of it.
 
     Attributes
         variable     float32 [inputs, units], trainable
@@ -81,13 +83,14 @@ class TiedKernel(tf_keras.layers.Layer):
         kernel = self.unquantized()
         if self.largest is None:
             return kernel
-        if training and not self.trains_scales:
-            self.largest.assign(self._magnitude(kernel))
         if self.trains_scales:
             return self._rounded(kernel, tf.convert_to_tensor(self.largest))
+        if training:
+            self.largest.assign(self._magnitude(kernel))
         return self._paired(self._rounded(kernel, tf.stop_gradient(self.largest)))
 
     def masked(self) -> tf.Tensor:
+        """The variable, zero in pruned places."""
         return tf.convert_to_tensor(self.variable) if self.mask is None else self.variable * self.mask
 
     def unquantized(self) -> tf.Tensor:
@@ -100,13 +103,26 @@ class TiedKernel(tf_keras.layers.Layer):
             return kernel
         return tf.gather(tf.gather_nd(kernel, self.first), tf.cast(self.clusters, tf.int32))
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """float32 [inputs, units]: the kernel before quantization, with its zeros and shared values."""
+        return self.unquantized().numpy()
+
+    @property
+    def live(self) -> np.ndarray:
+        """bool [inputs, units]: where a weight lives; everywhere in a kernel that is not pruned."""
+        return np.ones(self.variable.shape, bool) if self.mask is None else self.mask.numpy() > 0
+
+    def _assigned(self, given: tf.Variable | None, name: str, values: np.ndarray, dtype: tf.DType) -> tf.Variable:
+        """A variable of the kernel's shape that is not trained, made where none is given, with these values."""
+        settings: dict = {"dtype": dtype, "initializer": "zeros", "trainable": False}
+        variable: tf.Variable = self.add_weight(name=name, shape=self.variable.shape, **settings) if given is None else given
+        variable.assign(values)
+        return variable
+
     def set_mask(self, mask: np.ndarray) -> None:
         """Use a mask of 0 and 1, [inputs, units]; it replaces an earlier one."""
-        variable = self.mask
-        if variable is None:
-            variable = self.add_weight(name="mask", shape=self.variable.shape, initializer="ones", trainable=False)
-            self.mask = variable
-        variable.assign(mask)
+        self.mask = self._assigned(self.mask, "mask", mask, tf.float32)
 
     def set_clusters(self, clusters: np.ndarray) -> None:
         """Let the weights of equal number, uint8 [inputs, units] in 0…k − 1, hold one value from now on: their first one's.
@@ -116,20 +132,13 @@ class TiedKernel(tf_keras.layers.Layer):
         numbers, first = np.unique(clusters, return_index=True)
         if not np.array_equal(numbers, np.arange(len(numbers))):
             raise ValueError(f"{self.name}: clusters are numbered {numbers.tolist()}, must be 0 to {len(numbers) - 1}")
-        if self.mask is not None:
-            pruned = self.mask.numpy() == 0
-            if set(clusters[pruned].tolist()) & set(clusters[~pruned].tolist()):
-                raise ValueError(f"{self.name}: pruned places share a cluster with weights")
-        variable = self.clusters
-        if variable is None:
-            shape = self.variable.shape
-            variable = self.add_weight(name="clusters", shape=shape, dtype=tf.uint8, initializer="zeros", trainable=False)
-            self.clusters = variable
-        variable.assign(clusters)
+        if np.isin(clusters[~self.live], clusters[self.live]).any():
+            raise ValueError(f"{self.name}: pruned places share a cluster with weights")
+        self.clusters = self._assigned(self.clusters, "clusters", clusters, tf.uint8)
         self.first = np.stack(np.unravel_index(first, clusters.shape), axis=1)
 
-    def settle(self) -> None:
-        """Write the mask's zeros and the clusters' values into the variable."""
+    def write_back(self) -> None:
+        """Write the mask's zeros and the clusters' shared values into the variable, so that it holds `matrix` itself."""
         if self.mask is not None or self.clusters is not None:
             self.variable.assign(self.unquantized())
 
@@ -151,8 +160,8 @@ class TiedKernel(tf_keras.layers.Layer):
             largest.assign(self._magnitude(self.unquantized()))
         self.largest = largest
 
-    def follow(self) -> None:
-        """Let the scales follow the current weights, unless they are trained."""
+    def update_scales(self) -> None:
+        """Take the scales anew from the current weights, unless they are trained or there are none."""
         if self.largest is not None and not self.trains_scales:
             self.largest.assign(self._magnitude(self.unquantized()))
 
@@ -174,9 +183,9 @@ class TiedKernel(tf_keras.layers.Layer):
         """
         if self.clusters is None:
             return
-        values, clusters = self.unquantized().numpy(), self.clusters.numpy()
+        values, clusters = self.matrix, self.clusters.numpy()
         codebook = np.array([values[clusters == number][0] for number in range(clusters.max() + 1)])
-        live = np.unique(clusters if self.mask is None else clusters[self.mask.numpy() > 0])
+        live = np.unique(clusters[self.live])
 
         def reassigned(headroom: float) -> tuple[float, np.ndarray]:
             limit = headroom * np.abs(codebook).max()
@@ -188,15 +197,15 @@ class TiedKernel(tf_keras.layers.Layer):
         self.variable.assign(codebook[held])
         self.set_clusters(np.unique(held, return_inverse=True)[1].reshape(held.shape).astype(np.uint8))
 
-    def approach(self, share: tf.Tensor | float) -> None:
-        """Move each weight by this share of the way to the integer that it rounds to, in the end of training: there weights
-        that lie between two integers would go on jumping from one to the other (dampening, Nagel et al. 2022)."""
+    def dampen(self, share: tf.Tensor | float) -> None:
+        """Move each weight by this share of the way to the integer that it rounds to (Nagel et al. 2022): late in training,
+        weights that lie between two integers would else go on jumping from one to the other."""
         assert self.largest is not None
         low, high = self.bounds
         reached = tf.clip_by_value(self.unquantized(), low / high * self.largest, self.largest)
         self.variable.assign_sub(share * (reached - self(training=False)))
 
-    def limit(self) -> None:
+    def clip_outliers(self) -> None:
         """Clip the variable to `OUTLIER` times the root mean square of its live weights: a few outliers would set the step."""
         live = self.unquantized()
         count = tf.math.count_nonzero(live, dtype=tf.float32)
@@ -221,7 +230,7 @@ class TiedKernel(tf_keras.layers.Layer):
 
     def _least_error(self) -> np.ndarray:
         """The share of the largest magnitude, per scale, at which rounding the weights costs the least squared error."""
-        kernel = self.unquantized().numpy()
+        kernel = self.matrix
         largest = self._magnitude(kernel).numpy()
         ranges = np.stack([np.float32(share) * largest for share in SHARES])
         errors = [np.square(self._rounded(kernel, each) - kernel).sum(self._axis) for each in ranges]
@@ -230,7 +239,7 @@ class TiedKernel(tf_keras.layers.Layer):
 
     def _least_headroom(self) -> float:
         """The headroom at which rounding the weights and holding the pair rule cost the least squared error."""
-        kernel = self.unquantized().numpy()
+        kernel = self.matrix
         scales = self._magnitude(kernel).numpy() / self.bounds[1]
 
         def integers(headroom: float) -> np.ndarray:

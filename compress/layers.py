@@ -1,14 +1,22 @@
-"""Layers over a tied kernel, with a tap at every tensor that an integer program quantizes."""
+"""Layers over a tied kernel, one kind per row of `LAYER_KINDS`, with a tap at every tensor that an integer program quantizes.
+
+A new kind is its own file, a row here and a row in `export.lowering.LOWERINGS`: a configuration record (a `LayerConfig` with
+more fields) and two directions, which say what their product with the kernel is. The kernel stays the matrix [inputs, units] of
+`TiedKernel`, which a kind reshapes as its product needs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from .activations import RULES
-from .config import LayerConfig
+from .config import LayerConfig, ModelConfig, require
 from .errors import RecipeError
 from .kernel import TiedKernel
 
@@ -20,12 +28,50 @@ def identity_tap(_name: str, tensor: tf.Tensor, _training: bool) -> tf.Tensor:
     return tensor
 
 
-class TiedDense(tf_keras.layers.Layer):
-    """y = activation(x · W + b) over a kernel that it does not own; `TiedDenseTranspose` is the other direction.
+MARGIN = 1e-3
+"""Nearer to the ends of their range sigmoid and tanh hardly learn."""
 
-    x float32 [batch, inputs] → [batch, units]. The bias is its own.
-    `tap` is called for the tensors that a target quantizes, named as in the program: NAME (the output), NAME.linear (before
-    sigmoid or tanh) and, in `TiedDenseTranspose`, NAME.rescaled, NAME.product and NAME.bias.
+
+def _logit(y: np.ndarray) -> np.ndarray:
+    y = np.clip(y, MARGIN, 1 - MARGIN)
+    return np.log(y / (1 - y))
+
+
+def _arctanh(y: np.ndarray) -> np.ndarray:
+    return np.arctanh(np.clip(y, MARGIN - 1, 1 - MARGIN))
+
+
+@dataclass(frozen=True)
+class ActivationRule:
+    """How an activation behaves.
+
+    `fused` ones are a clamp of the integer product, the others a table over a quantized input. Outside of `window` the input
+    changes the output by nothing, or less than half a step of int8: ranges are cut off there. `output` is the range that
+    TFLite fixes for the int8 result (LOGISTIC: scale 1/256, TANH: 1/128). `inverse` takes an output to the input that gives it,
+    as far as there is one; of sigmoid and tanh it stays `MARGIN` away from the ends of the range.
+    """
+
+    function: Callable[[tf.Tensor], tf.Tensor]
+    fused: bool
+    window: tuple[float, float] = (-math.inf, math.inf)
+    output: tuple[float, float] | None = None
+    inverse: Callable[[np.ndarray], np.ndarray] = field(default=lambda y: y, repr=False)
+
+
+RULES: Mapping[str, ActivationRule] = {
+    "linear": ActivationRule(tf.identity, fused=True),
+    "relu": ActivationRule(tf.nn.relu, fused=True, window=(0.0, math.inf)),
+    "relu6": ActivationRule(tf.nn.relu6, fused=True, window=(0.0, 6.0)),
+    "sigmoid": ActivationRule(tf.nn.sigmoid, fused=False, window=(-6.5, 6.5), output=(0.0, 255 / 256), inverse=_logit),
+    "tanh": ActivationRule(tf.nn.tanh, fused=False, window=(-3.2, 3.2), output=(-1.0, 127 / 128), inverse=_arctanh),
+}
+
+
+class TiedLayer(tf_keras.layers.Layer):
+    """y = activation(product of x and the kernel + bias) over a kernel that it does not own; the bias is its own.
+
+    A subclass says what the product is. `tap` is called for the tensors that a target quantizes, named as in the program: NAME
+    (the output), NAME.linear (before sigmoid or tanh) and, in a `TiedDecoderLayer`, NAME.rescaled, NAME.product and NAME.bias.
     """
 
     def __init__(self, kernel: TiedKernel, activation: str = "linear", *, use_bias: bool = True, name: str) -> None:
@@ -40,9 +86,19 @@ class TiedDense(tf_keras.layers.Layer):
         self.tap: Tap = identity_tap
         self.built = True
 
+    @classmethod
+    def of(cls, config: LayerConfig, kernel: TiedKernel, activation: str, name: str) -> Self:
+        """The layer of a configuration; a kind that reads more of it has its own."""
+        return cls(kernel, activation, use_bias=config.use_bias, name=name)
+
     @staticmethod
     def size(kernel: TiedKernel) -> int:
-        return kernel.units
+        """The number of biases."""
+        raise NotImplementedError
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """The linear map; `kernel` float32 [inputs, units]."""
+        raise NotImplementedError
 
     def call(self, x: tf.Tensor, training: bool = False, kernel: tf.Tensor | None = None) -> tf.Tensor:
         """`kernel` is the kernel's tensor where the caller has computed it already, for both directions at once."""
@@ -50,7 +106,7 @@ class TiedDense(tf_keras.layers.Layer):
         return self.activate(self.affine(x, kernel, training), training)
 
     def affine(self, x: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
-        y = tf.matmul(x, kernel)
+        y = self.product(x, kernel)
         return y if self.bias is None else tf.nn.bias_add(y, self.bias)
 
     def activate(self, y: tf.Tensor, training: bool) -> tf.Tensor:
@@ -60,12 +116,8 @@ class TiedDense(tf_keras.layers.Layer):
         return self.tap(self.tensor_name, rule.function(y), training)
 
 
-class TiedDenseTranspose(TiedDense):
-    """The other direction: y = activation(x · Wᵀ + b)."""
-
-    @staticmethod
-    def size(kernel: TiedKernel) -> int:
-        return kernel.inputs
+class TiedDecoderLayer(TiedLayer):
+    """A layer of the decoder as the split form computes it: scales of units come in as factors, the bias is added by itself."""
 
     def affine(self, x: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
         if self.kernel.granularity == "unit":
@@ -74,7 +126,7 @@ class TiedDenseTranspose(TiedDense):
             coarse = tf.maximum(tf.round(factors * 255.0), 1.0) / 255.0
             x = self.tap(f"{self.tensor_name}.rescaled", x * coarse, training)
             kernel = kernel / factors
-        y = tf.matmul(x, kernel, transpose_b=True)
+        y = self.product(x, kernel)
         if self.bias is None:
             return y
         if self.tap is not identity_tap:
@@ -84,8 +136,84 @@ class TiedDenseTranspose(TiedDense):
         return y + self.tap(f"{self.tensor_name}.bias", tf.convert_to_tensor(self.bias), training)
 
 
+class TiedDense(TiedLayer):
+    """y = activation(x · W + b), x float32 [batch, inputs] → [batch, units]; `TiedDenseTranspose` is the other direction."""
+
+    @staticmethod
+    def size(kernel: TiedKernel) -> int:
+        return kernel.units
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(x, kernel)
+
+
+class TiedDenseTranspose(TiedDecoderLayer):
+    """y = activation(x · Wᵀ + b), x float32 [batch, units] → [batch, inputs]."""
+
+    @staticmethod
+    def size(kernel: TiedKernel) -> int:
+        return kernel.inputs
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(x, kernel, transpose_b=True)
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """A kind of layer: the record that configures it, which is of no other kind, and its two directions over one kernel."""
+
+    config: type[LayerConfig]
+    encode: type[TiedLayer]
+    decode: type[TiedDecoderLayer]
+
+
+LAYER_KINDS: Mapping[str, LayerKind] = {"dense": LayerKind(LayerConfig, TiedDense, TiedDenseTranspose)}
+
+
+def kind_of(layer: LayerConfig) -> str:
+    """The kind that a layer's configuration is of; RecipeError where no row of `LAYER_KINDS` has its type."""
+    for name, kind in LAYER_KINDS.items():
+        if type(layer) is kind.config:
+            return name
+    known = ", ".join(kind.config.__name__ for kind in LAYER_KINDS.values())
+    raise RecipeError(f"layers: got {type(layer).__name__}, must be one of {known}")
+
+
+def config_to_json(config: ModelConfig) -> dict[str, Any]:
+    """A model's configuration as JSON can hold it; a layer without `kind` is dense."""
+    kinds = [{} if kind == "dense" else {"kind": kind} for kind in map(kind_of, config.layers)]
+    return asdict(config) | {"layers": [asdict(layer) | kind for layer, kind in zip(config.layers, kinds, strict=True)]}
+
+
+def config_from_json(written: Mapping[str, Any]) -> ModelConfig:
+    """The inverse of `config_to_json`; RecipeError for a kind that is not in the table."""
+    layers = []
+    for each in map(dict, written["layers"]):
+        kind = each.pop("kind", "dense")
+        require(kind in LAYER_KINDS, "kind", kind, "one of " + ", ".join(LAYER_KINDS))
+        layers.append(LAYER_KINDS[kind].config(**each))
+    return ModelConfig(**{**written, "layers": tuple(layers)})
+
+
+def outputs_of(config: ModelConfig) -> tuple[dict[str, str], dict[str, str]]:
+    """The activation that makes each layer's output, by tensor name: of the encoder and of the decoder, each by kernel."""
+    last = len(config.layers) - 1
+    encoder = {"code" if i == last else f"encoder_{i}": layer.activation for i, layer in enumerate(config.layers)}
+    decoder = {"y" if i == 0 else f"decoder_{i}": config.decoder_activation(i) for i in range(len(config.layers))}
+    return encoder, decoder
+
+
+def layers_of(config: ModelConfig, kernels: Sequence[TiedKernel], direction: Literal["encode", "decode"]) -> list[TiedLayer]:
+    """The layers of one direction, by kernel."""
+    outputs = outputs_of(config)[direction == "decode"].items()
+    return [
+        getattr(LAYER_KINDS[kind_of(layer)], direction).of(layer, kernel, activation, name)
+        for layer, kernel, (name, activation) in zip(config.layers, kernels, outputs, strict=True)
+    ]
+
+
 def interleaved(x: tf.Tensor, ways: int) -> tf.Tensor:
-    """[batch, n] with the n values taken in turn from so many equal parts; n / ways of them undo it."""
+    """[batch, n] reshaped to (ways, n / ways) per sample, transposed and flattened. Inverse: n / ways ways."""
     if ways in (1, x.shape[1]):
         return x
     parts = tf.reshape(x, (-1, ways, x.shape[1] // ways))

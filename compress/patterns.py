@@ -15,6 +15,8 @@ import numpy as np
 from .config import ModelConfig, PruneConfig, require
 
 Arrays = Sequence[np.ndarray]
+Scores = Callable[[], list[np.ndarray]]
+"""The scores of a model's kernels as they are now, float [inputs, units] each; what is larger stays."""
 ENUMERATED = 4
 """Up to this m the best mask of a tile is found by trying all."""
 EXCHANGES = 64
@@ -124,9 +126,8 @@ def spread(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 def unit_scores(scores: Arrays) -> list[np.ndarray]:
     """The score of each unit of each layer: the sum over the weights that make it and those that read it."""
-    made = [each.sum(axis=0) for each in scores]
-    read = [each.sum(axis=1) for each in scores[1:]]
-    return [unit + after for unit, after in zip(made, [*read, np.zeros_like(made[-1])], strict=True)]
+    read = [*(each.sum(axis=1) for each in scores[1:]), 0]
+    return [each.sum(axis=0) + after for each, after in zip(scores, read, strict=True)]
 
 
 def transposable(scores: np.ndarray, n: int, m: int) -> np.ndarray:
@@ -135,7 +136,11 @@ def transposable(scores: np.ndarray, n: int, m: int) -> np.ndarray:
     The best of all masks up to m = 4; for a larger m greedy, then improved by exchanges.
     """
     each = tiles(scores.astype(np.float64), m, m).swapaxes(1, 2).reshape(-1, m, m)
-    masks = _best(each, n, m) if m <= ENUMERATED else _improved(each, _greedy(each, n))
+    if m <= ENUMERATED:
+        every = _every_mask(n, m)
+        masks = every[np.argmax(each.reshape(-1, m * m) @ every.reshape(-1, m * m).T.astype(np.float64), axis=1)]
+    else:
+        masks = _improved(each, _greedy(each, n))
     inputs, units = scores.shape
     return masks.reshape(inputs // m, units // m, m, m).swapaxes(1, 2).reshape(inputs, units)
 
@@ -143,17 +148,9 @@ def transposable(scores: np.ndarray, n: int, m: int) -> np.ndarray:
 @cache
 def _every_mask(n: int, m: int) -> np.ndarray:
     """All masks of m × m with n in each row and column, bool [count, m, m]: 90 for 2:4."""
-    rows = np.zeros((0, m), bool)
-    for places in combinations(range(m), n):
-        rows = np.vstack([rows, np.isin(np.arange(m), places)])
-    masks = np.array([rows[list(choice)] for choice in product(range(len(rows)), repeat=m)])
+    rows = np.array([np.isin(np.arange(m), places) for places in combinations(range(m), n)])
+    masks = np.array(list(product(rows, repeat=m)))
     return masks[(masks.sum(axis=1) == n).all(axis=1)]
-
-
-def _best(scores: np.ndarray, n: int, m: int) -> np.ndarray:
-    masks = _every_mask(n, m)
-    totals = scores.reshape(-1, m * m) @ masks.reshape(-1, m * m).T.astype(np.float64)
-    return masks[np.argmax(totals, axis=1)]
 
 
 def kept(scores: np.ndarray, groups: np.ndarray, n: int, m: int) -> np.ndarray:

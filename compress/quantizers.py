@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from .activations import RULES
 from .config import Granularity, ModelConfig, QuantizeConfig
 from .data import Scaling
 from .errors import RecipeError
+from .layers import RULES, ActivationRule, outputs_of
 from .requirements import require_choice
 
 Range = tuple[float, float]
@@ -67,8 +67,8 @@ class QuantizationSpec:
 
 def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple[Range, ...]]:
     """Ranges that follow from the model, by tensor name: one quantization after the other where there are two."""
-    outputs = {name: RULES[activation].output for name, activation in _outputs(config).items()}
-    fixed: dict[str, tuple[Range, ...]] = {name: (output,) for name, output in outputs.items() if output is not None}
+    rules = _rules(config).items()
+    fixed: dict[str, tuple[Range, ...]] = {name: (rule.output,) for name, rule in rules if rule.output is not None}
     if spec.byte_data:
         byte = (0.0, 1.0)
         fixed["x"] = (byte,)
@@ -78,8 +78,11 @@ def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple
 
 def linear_windows(config: ModelConfig) -> dict[str, Range]:
     """Where the input of each activation that is a table matters, by tensor name; values beyond are clipped."""
-    outputs = _outputs(config).items()
-    return {f"{name}.linear": RULES[activation].window for name, activation in outputs if not RULES[activation].fused}
+    return {f"{name}.linear": rule.window for name, rule in _rules(config).items() if not rule.fused}
+
+
+def _rules(config: ModelConfig) -> dict[str, ActivationRule]:
+    return {name: RULES[activation] for outputs in outputs_of(config) for name, activation in outputs.items()}
 
 
 class ActivationQuantizers(tf_keras.layers.Layer):
@@ -135,11 +138,3 @@ class ActivationQuantizers(tf_keras.layers.Layer):
             name: (float(variables["min_var"].numpy()), float(variables["max_var"].numpy()))
             for name, variables in self.variables_of.items()
         }
-
-
-def _outputs(config: ModelConfig) -> dict[str, str]:
-    """The activation that makes each layer's output, by tensor name."""
-    last = len(config.layers) - 1
-    encoder = {"code" if i == last else f"encoder_{i}": layer.activation for i, layer in enumerate(config.layers)}
-    decoder = {"y" if i == 0 else f"decoder_{i}": config.decoder_activation(i) for i in range(len(config.layers))}
-    return encoder | decoder

@@ -1,4 +1,4 @@
-"""The training loop of every stage: float, pruning and quantization-aware."""
+"""The training loop of every stage: float, pruning and quantization-aware, where it starts and what it is held to."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import tf_keras
 
 from . import archive
 from .autoencoder import TiedAutoencoder
-from .config import FineTuning, TrainConfig, fine_tuning, require
-from .data import Samples, Splits, epoch_order
-from .distillation import Loss, distilled
+from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
+from .data import Samples, Splits, epoch_order, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
-from .start import start_at_mean
+from .layers import RULES
+from .symmetries import input_order
 
 Progress = Callable[[str, int, int, int, int, float], None]
 """progress(stage, epoch from 1, epochs, step from 1, steps, loss so far in the epoch)."""
@@ -29,6 +29,9 @@ AfterEpoch = Callable[[Mapping[str, Any]], None]
 
 History = list[dict[str, Any]]
 """One record an epoch: stage, epoch, loss and, where there is a validation set, validation_loss."""
+
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""loss(what is wanted, what came out), float32 [batch, inputs] each → float32 [batch]."""
 
 CHECKPOINT = "tiedae-checkpoint"
 
@@ -41,6 +44,9 @@ LOSSES: dict[str, Loss] = {
 
 WARM_UP = 0.03
 """The share of all steps in which the learning rate rises to its peak."""
+
+OBSERVED = 0.6
+"""The share of quantization-aware epochs in which activation ranges follow."""
 
 DAMPING = 3.0
 """How fast weights of few bits approach their integers, times the learning rate and the share that it is below its peak."""
@@ -80,11 +86,11 @@ class Optimizer:
             if self.decay:
                 kernel.variable.assign_sub(rate * self.decay * kernel.variable)
             if kernel.trains_scales and callable(self.rate):
-                kernel.approach(DAMPING * rate * (1 - rate / self.peak))
+                kernel.dampen(DAMPING * rate * (1 - rate / self.peak))
         self.keras.apply_gradients(zip(gradients, self.variables, strict=True))
         for kernel in self.kernels:
             if kernel.granularity is not None:
-                kernel.limit()
+                kernel.clip_outliers()
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +199,46 @@ def fit(
     return run.history
 
 
+def train_quantized(model: TiedAutoencoder, splits: Splits, config: QuantizeConfig, train: TrainConfig | Training) -> History:
+    """Fine-tune a model whose kernels and activations are fake-quantized (Jacob et al. 2018), masks held.
+
+    Activation ranges follow for the first part of the epochs and stand still for the rest, so that the weights settle on
+    the ranges that are exported. Raises what `fit` raises, InputError where the model is not quantized, RecipeError where it
+    was quantized by another configuration or for data of another scaling.
+    """
+    if model.quantizers is None:
+        raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
+    model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
+    training = Training.fine_tuning(train, config, model, splits)
+    return fit(model, splits, training, stage="quantize", observed_epochs=max(1, math.ceil(config.epochs * OBSERVED)))
+
+
+def start_at_mean(model: TiedAutoencoder, splits: Splits) -> bool:
+    """Set the bias of the output so that a code of zeros gives the mean training sample of a table.
+
+    A skewed column is near 0 after scaling to 0…1, where a sigmoid begins at ½: a net that trains for a few hundred steps would
+    spend them on the means. Returns False, and changes nothing, where the data are no table, the output has no bias, or the
+    bias has been trained.
+    """
+    bias = model.decoder.stack[-1].bias
+    if splits.kind != "table" or bias is None or np.any(bias.numpy()):
+        return False
+    mean = mean_input(splits.train)[input_order(model.config.inputs, model.config.interleave)]
+    bias.assign(RULES[model.config.output_activation].inverse(mean))
+    return True
+
+
+def distilled(loss: Loss, teacher: Callable[[tf.Tensor], tf.Tensor], share: float) -> Loss:
+    """(1 − share) · loss(x, y) + share · loss(teacher's y, y), what Hinton et al. 2015 make of a regression; no gradient flows
+    back into the teacher."""
+
+    def mixture(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        taught = tf.stop_gradient(teacher(x))
+        return (1 - share) * loss(x, y) + share * loss(taught, y)
+
+    return mixture
+
+
 def validation_loss(model: TiedAutoencoder, samples: Samples | None, config: TrainConfig) -> float | None:
     """The mean loss over held-out samples, without dropout and penalties; None without samples."""
     if samples is None:
@@ -263,15 +309,14 @@ class _Run:
             entry["validation_loss"] = validation
         self.history.append(entry)
         if validation is not None and self.best_epoch == len(self.history) - 1:
-            self.best = {name: variable.numpy() for name, variable in self.model.state().items()}
+            self.best = self.model.arrays()
 
     def restore_best(self) -> None:
         if self.best is not None:
             self.model.restore(self.best)
 
     def pack(self) -> bytes:
-        arrays = {name: variable.numpy() for name, variable in self.model.state().items()}
-        arrays |= {name: variable.numpy() for name, variable in self.optimizer.slots.items()}
+        arrays = self.model.arrays() | {name: variable.numpy() for name, variable in self.optimizer.slots.items()}
         if self.best is not None:
             arrays |= {f"best.{name}": values for name, values in self.best.items()}
         header = {"format": CHECKPOINT, "version": archive.VERSION, "stage": self.stage, "history": self.history}

@@ -1,9 +1,9 @@
-"""From a trained model to its program: the only place where Keras variables become constants."""
+"""From a trained model to its program, a kind of layer per row of `LOWERINGS`: only here do variables become constants."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from .program import Kernel, Program, Tensor
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
     from ..compress.kernel import TiedKernel
-    from ..compress.layers import TiedDense
+    from ..compress.layers import TiedLayer
 
 Form = Literal["fused", "split"]
 RATIOS = (2.0**-9, 2.0**7)
@@ -30,18 +30,23 @@ def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
     """The program of a model: integers where it has quantizers, else floats.
 
     `form` is the shape of the decoder (see `program`). Kernels, encoder and code are the same in both forms.
-    Raises ExportError where an accumulator could leave int32, a kernel breaks the pair rule that it was quantized by, or the
-    kernels are quantized and the activations are not.
+    Raises ExportError where an accumulator could leave int32, a kernel breaks the pair rule that it was quantized by, the
+    kernels are quantized and the activations are not, or a kind of layer has no row in `LOWERINGS`.
     """
     if model.quantized and model.quantizers is None:
         raise ExportError("the model has quantized kernels but float activations; must be float, or quantized as a whole")
-    lowering = _Lowering(model, form)
+    lowering = Lowering(model, form)
     program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
     config = model.config
     return program if config.interleave in (1, config.inputs) else interleave(program, config.interleave)
 
 
-class _Lowering:
+class Lowering:
+    """A program in the making: what a kind's row adds its tensors and constants to, while it gives its operations.
+
+    `tensors`, `kernels` and `constants` are those of the program; the kernels are there before the first layer.
+    """
+
     def __init__(self, model: TiedAutoencoder, form: Form) -> None:
         self.model, self.form = model, form
         self.quantized = model.quantizers is not None
@@ -60,9 +65,9 @@ class _Lowering:
             if self.quantized:
                 written = replace(written, scales=tuple(float(scale) for scale in kernel.scales()), bits=kernel.bits)
             self.kernels[kernel.name] = written
-            self.constants[kernel.name] = self.integers(kernel) if self.quantized else kernel.unquantized().numpy()
+            self.constants[kernel.name] = self._integers(kernel) if self.quantized else kernel.matrix
 
-    def integers(self, kernel: TiedKernel) -> np.ndarray:
+    def _integers(self, kernel: TiedKernel) -> np.ndarray:
         integers = kernel.integers()
         count = exceeding_pairs(integers, kernel.pair_limit) if kernel.bits == 8 else 0
         if count:
@@ -70,23 +75,34 @@ class _Lowering:
         return integers
 
     def operations(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        self.tensor("x", self.model.config.inputs)
-        encoder, source = [], "x"
-        for layer in self.model.encoder.stack:
-            encoder += self.encoder_layer(layer, source)
+        """Those of the encoder and of the decoder, layer by layer."""
+        from ..compress.layers import kind_of
+
+        kinds = [kind_of(layer) for layer in self.model.config.layers]
+        for kind in kinds:
+            if kind not in LOWERINGS:
+                raise ExportError(f"layers of kind {kind} have no lowering, must be one of {', '.join(LOWERINGS)}")
+        encoder, decoder, source = [], [], self.tensor("x", self.model.config.inputs)
+        for kind, layer in zip(kinds, self.model.encoder.stack, strict=True):
+            encoder += LOWERINGS[kind].encode(self, layer, source)
             source = layer.tensor_name
-        decoder = []
-        for layer in self.model.decoder.stack:
-            decoder += self.decoder_layer(layer, source)
+        for kind, layer in zip(reversed(kinds), self.model.decoder.stack, strict=True):
+            decoder += LOWERINGS[kind].decode(self, layer, source)
             source = layer.tensor_name
         return tuple(encoder), tuple(decoder)
 
     def tensor(self, name: str, size: int, quantization: Quantization | None = None) -> str:
+        """Add a tensor of `size` values, quantized over the model's range of it unless `quantization` says how; its name."""
         quantizers = self.model.quantizers
         if quantization is None and quantizers is not None:
             quantization = Quantization.from_range(*self.ranges[name], quantizers.spec.bits_of(name))
         self.tensors[name] = Tensor(name, (size,), quantization)
         return name
+
+    def scale(self, name: str) -> float:
+        """That of a tensor; 0 in a float program."""
+        quantization = self.tensors[name].quantization
+        return 0.0 if quantization is None else quantization.scale
 
     def coarsen(self, name: str, least: float) -> None:
         """Let no step of a tensor be finer than `least`: ranges of dead layers vanish, which no runtime can express."""
@@ -94,81 +110,11 @@ class _Lowering:
         if tensor.quantization is not None and name not in self.fixed:
             self.tensors[name] = replace(tensor, quantization=_at_least(tensor.quantization, least))
 
-    def accumulator_step(self, x: str, kernel: Kernel) -> float:
-        """The real value of one integer of a product, the coarsest unit's; 0 in a float program."""
-        return self.scale(x) * kernel.decode_scales[0] if self.quantized else 0.0
+    def output(self, layer: TiedLayer, x: str, size: int) -> tuple[str, list[Operation]]:
+        """The tensor that the layer's products with `x` are written to, and the operations from there to its output.
 
-    def encoder_layer(self, layer: TiedDense, x: str) -> list[Operation]:
-        kernel = self.kernels[layer.kernel.name]
-        linear, rest = self.activation(layer, kernel.units)
-        self.coarsen(linear, self.accumulator_step(x, kernel))
-        return [self.dense(layer, x, linear, transposed=False), *rest]
-
-    def decoder_layer(self, layer: TiedDense, x: str) -> list[Operation]:
-        kernel = self.kernels[layer.kernel.name]
-        operations: list[Operation] = []
-        if len(kernel.scales) > 1:
-            factors = f"{layer.tensor_name}.factors"
-            scales = np.array(kernel.scales, np.float32)
-            self.constants[factors] = np.maximum(BYTE.quantize(scales / scales.max()), 1)
-            rescaled = self.tensor(f"{layer.tensor_name}.rescaled", kernel.units)
-            operations.append(Rescale(x, rescaled, factors, BYTE))
-            x = rescaled
-        linear, rest = self.activation(layer, kernel.inputs)
-        self.coarsen(linear, self.accumulator_step(x, kernel))
-        if self.form == "fused":
-            return [*operations, self.dense(layer, x, linear, transposed=True), *rest]
-        return [*operations, *self.split_layer(layer, x, linear), *rest]
-
-    def split_layer(self, layer: TiedDense, x: str, y: str) -> list[Operation]:
-        kernel, activation = self.kernels[layer.kernel.name], _fused(layer)
-        if layer.bias is None and (self.quantized or activation == "linear"):
-            return [Product(x, y, kernel.name)]  # y's range ends where relu and relu6 do: saturation is the activation
-        product = self.tensor(f"{layer.tensor_name}.product", kernel.inputs)
-        self.coarsen(product, self.accumulator_step(x, kernel))
-        operations: list[Operation] = [Product(x, product, kernel.name)]
-        if layer.bias is None:
-            return [*operations, Activate(product, y, activation)]
-        name = f"{layer.tensor_name}.bias8"
-        quantization = self.bias8(layer, product, y) if self.quantized else None
-        bias = layer.bias.numpy()
-        self.constants[name] = bias if quantization is None else quantization.quantize(bias)
-        return [*operations, AddBias(product, y, name, quantization, activation)]
-
-    def bias8(self, layer: TiedDense, product: str, y: str) -> Quantization:
-        """The quantization of an 8-bit bias; scales of the sum and its terms are kept within the ratios of an addition."""
-        bias = Quantization.from_range(*self.ranges[f"{layer.tensor_name}.bias"])
-        least, most = RATIOS
-        self.coarsen(y, max(bias.scale, self.scale(product)) / most)
-        self.coarsen(product, self.scale(y) * least)
-        return _at_least(bias, self.scale(y) * least)
-
-    def scale(self, name: str) -> float:
-        quantization = self.tensors[name].quantization
-        return 0.0 if quantization is None else quantization.scale
-
-    def dense(self, layer: TiedDense, x: str, y: str, *, transposed: bool) -> Dense:
-        kernel = self.kernels[layer.kernel.name]
-        bias = None
-        if layer.bias is not None:
-            bias = f"{layer.tensor_name}.bias"
-            self.constants[bias] = self.bias(layer.bias.numpy(), layer.tensor_name, kernel, x, transposed=transposed)
-        return Dense(x, y, kernel.name, transposed, bias, _fused(layer))
-
-    def bias(self, real: np.ndarray, name: str, kernel: Kernel, x: str, *, transposed: bool) -> np.ndarray:
-        """float32, or int32 in steps of the product: scale of x · scale of the kernel."""
-        if not self.quantized:
-            return real
-        scales = np.array(kernel.decode_scales if transposed else kernel.encode_scales, np.float32)
-        steps = np.rint(real.astype(np.float64) / (np.float32(self.scale(x)) * scales))
-        terms = kernel.units if transposed else kernel.inputs
-        room = 2**31 - 1 - terms * 255 * 127
-        if np.abs(steps).max(initial=0) > room:
-            raise ExportError(f"layer {name}: {terms} products and the bias can leave a 32-bit accumulator")
-        return steps.astype(np.int32)
-
-    def activation(self, layer: TiedDense, size: int) -> tuple[str, list[Operation]]:
-        """The tensor that the layer's products are written to, and the operations from there to its output."""
+        No step of it is finer than one integer of a product, the coarsest unit's.
+        """
         name = layer.tensor_name
         chain = [Quantization.from_range(*span) for span in self.fixed.get(name, ())]
         rest: list[Operation] = []
@@ -181,12 +127,93 @@ class _Lowering:
             else:
                 rest = [Activate(linear, name, layer.activation)]
         self.tensor(name, size, chain[-1] if chain else None)
+        self.coarsen(linear, self.accumulator_step(layer, x))
         return linear, rest
+
+    def accumulator_step(self, layer: TiedLayer, x: str) -> float:
+        """The real value of one integer of a product, the coarsest unit's; 0 in a float program."""
+        return self.scale(x) * self.kernels[layer.kernel.name].decode_scales[0] if self.quantized else 0.0
+
+    def rescaled(self, layer: TiedLayer, x: str) -> tuple[str, list[Operation]]:
+        """What a decoder layer's kernel is multiplied by: `x`, times the factors of the kernel's units where it has several
+        scales."""
+        kernel = self.kernels[layer.kernel.name]
+        if len(kernel.scales) <= 1:
+            return x, []
+        factors = f"{layer.tensor_name}.factors"
+        scales = np.array(kernel.scales, np.float32)
+        self.constants[factors] = np.maximum(BYTE.quantize(scales / scales.max()), 1)
+        rescaled = self.tensor(f"{layer.tensor_name}.rescaled", kernel.units)
+        return rescaled, [Rescale(x, rescaled, factors, BYTE)]
+
+    def bias(self, layer: TiedLayer, x: str, scales: tuple[float, ...], terms: int) -> str | None:
+        """Add the bias of a sum of `terms` products, float32, or int32 in steps of the scale of x times `scales`; its name."""
+        if layer.bias is None:
+            return None
+        bias, real = f"{layer.tensor_name}.bias", layer.bias.numpy()
+        self.constants[bias] = real
+        if self.quantized:
+            steps = np.rint(real.astype(np.float64) / (np.float32(self.scale(x)) * np.array(scales, np.float32)))
+            if np.abs(steps).max(initial=0) > 2**31 - 1 - terms * 255 * 127:
+                text = f"{terms} products and the bias can leave a 32-bit accumulator"
+                raise ExportError(f"layer {layer.tensor_name}: {text}")
+            self.constants[bias] = steps.astype(np.int32)
+        return bias
+
+    def bias8(self, layer: TiedLayer, product: str, y: str) -> Quantization:
+        """The quantization of an 8-bit bias; scales of the sum and its terms are kept within the ratios of an addition."""
+        bias = Quantization.from_range(*self.ranges[f"{layer.tensor_name}.bias"])
+        least, most = RATIOS
+        self.coarsen(y, max(bias.scale, self.scale(product)) / most)
+        self.coarsen(product, self.scale(y) * least)
+        return _at_least(bias, self.scale(y) * least)
+
+
+def encode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
+    """x · W + b and its activation."""
+    kernel = lowering.kernels[layer.kernel.name]
+    y, rest = lowering.output(layer, x, kernel.units)
+    bias = lowering.bias(layer, x, kernel.encode_scales, kernel.inputs)
+    return [Dense(x, y, kernel.name, False, bias, _fused(layer)), *rest]
+
+
+def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
+    """x · Wᵀ + b and its activation: one operation in the fused form, a product and what is added to it in the split form."""
+    kernel, activation = lowering.kernels[layer.kernel.name], _fused(layer)
+    x, rescale = lowering.rescaled(layer, x)
+    y, rest = lowering.output(layer, x, kernel.inputs)
+    if lowering.form == "fused":
+        bias = lowering.bias(layer, x, kernel.decode_scales, kernel.units)
+        return [*rescale, Dense(x, y, kernel.name, True, bias, activation), *rest]
+    if layer.bias is None and (lowering.quantized or activation == "linear"):
+        return [*rescale, Product(x, y, kernel.name), *rest]  # y's range ends where relu and relu6 do: saturation activates
+    product = lowering.tensor(f"{layer.tensor_name}.product", kernel.inputs)
+    lowering.coarsen(product, lowering.accumulator_step(layer, x))
+    multiply = Product(x, product, kernel.name)
+    if layer.bias is None:
+        return [*rescale, multiply, Activate(product, y, activation), *rest]
+    name, bias = f"{layer.tensor_name}.bias8", layer.bias.numpy()
+    quantization = lowering.bias8(layer, product, y) if lowering.quantized else None
+    lowering.constants[name] = bias if quantization is None else quantization.quantize(bias)
+    return [*rescale, multiply, AddBias(product, y, name, quantization, activation), *rest]
+
+
+@dataclass(frozen=True)
+class LayerLowering:
+    """Both directions of a kind of layer as operations: (program in the making, layer, the tensor that it reads) → operations,
+    the last of which writes the layer's output, named as the layer."""
+
+    encode: Callable[[Lowering, TiedLayer, str], list[Operation]]
+    decode: Callable[[Lowering, TiedLayer, str], list[Operation]]
+
+
+LOWERINGS: Mapping[str, LayerLowering] = {"dense": LayerLowering(encode_dense, decode_dense)}
+"""One row per row of `compress.layers.LAYER_KINDS`."""
 
 
 def _at_least(quantization: Quantization, scale: float) -> Quantization:
     return replace(quantization, scale=float(np.float32(max(quantization.scale, scale))))
 
 
-def _fused(layer: TiedDense) -> str:
+def _fused(layer: TiedLayer) -> str:
     return layer.activation if FUNCTIONS[layer.activation].fused else "linear"

@@ -242,7 +242,7 @@ def load_model(path: Path) -> TiedAutoencoder:
 
 def _train(run: Stages, _: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.compress.rotation import balance_code
+    from tiedae.compress.symmetries import balance_code
     from tiedae.compress.train import fit
 
     seed = training.config.seed
@@ -254,7 +254,7 @@ def _train(run: Stages, _: TiedAutoencoder | None, training: Training) -> tuple[
 
 def _prune(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.pruning import prune
-    from tiedae.compress.structured import shrink
+    from tiedae.compress.symmetries import shrink
 
     config = run.recipe.prune
     assert model is not None and config is not None
@@ -271,7 +271,7 @@ def _cluster(run: Stages, model: TiedAutoencoder | None, training: Training) -> 
 
 def _quantize(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.calibration.post_training import quantize_post_training
-    from tiedae.compress.quantize import train_quantized
+    from tiedae.compress.train import train_quantized
 
     assert model is not None
     config = run.recipe.quantize

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tiedae.calibration import Representative, calibrate
-from tiedae.calibration.correction import correct_biases, product_means
 from tiedae.calibration.influence import tensors_of
+from tiedae.calibration.post_training import Reference, correct_biases, product_means
 from tiedae.compress import QuantizationSpec, TiedAutoencoder
 
 
@@ -16,23 +17,23 @@ def means_of(model: TiedAutoencoder, x: np.ndarray) -> dict[str, np.ndarray]:
     """The mean of what each layer gives before its activation."""
     kernels = [kernel() for kernel in model.kernels]
     means = product_means(model, tensors_of(model, x, kernels), kernels)
-    layers = (*model.encoder.stack, *model.decoder.stack)
-    return {layer.tensor_name: means[layer.tensor_name] + layer.bias.numpy() for layer in layers}
+    return {layer.tensor_name: means[layer.tensor_name] + layer.bias.numpy() for layer in model.stack}
+
+
+def reference_of(model: TiedAutoencoder, x: np.ndarray) -> Reference:
+    return Reference.of(model, x, (127,) * len(model.kernels), per_unit=False)
 
 
 def test_means_come_back_in_both_directions(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
     model = trained()
     wanted = means_of(model, samples.inputs)
-    products = {name: mean.copy() for name, mean in wanted.items()}
-    for layer in (*model.encoder.stack, *model.decoder.stack):
-        products[layer.tensor_name] -= layer.bias.numpy()
     for kernel in model.kernels:  # coarse: 15 levels of one sign, shifted
         step = np.abs(kernel.variable.numpy()).max() / 15
         kernel.variable.assign(np.ceil(kernel.variable.numpy() / step) * step)
     model.quantize_kernels("tensor")
     model.quantize_activations(QuantizationSpec(), calibrate(model, samples).ranges)
     shifted = means_of(model, samples.inputs)
-    correct_biases(model, samples.inputs, products, trained()(samples.inputs).numpy())
+    correct_biases(model, reference_of(trained(), samples.inputs))
     corrected = means_of(model, samples.inputs)
     parted = {name: np.abs(shifted[name] - mean).max() for name, mean in wanted.items()}
     back = {name for name, mean in wanted.items() if np.abs(corrected[name] - mean).max() < 0.02 * parted[name] + 1e-3}
@@ -46,15 +47,13 @@ def test_means_come_back_in_both_directions(trained: Callable[[], TiedAutoencode
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_the_output_never_gets_worse(trained: Callable[[], TiedAutoencoder], samples: Representative, bits: int) -> None:
     """Means that few bits have moved far are not all worth their correction; what no shift helps stays as it was."""
-    floating, model, x = trained(), trained(), samples.inputs
-    kernels = [kernel.unquantized() for kernel in floating.kernels]
-    wanted, output = product_means(floating, tensors_of(floating, x, kernels), kernels), floating(x).numpy()
+    model, reference = trained(), reference_of(trained(), samples.inputs)
     model.quantize_kernels("tensor", (bits,))
     model.quantize_activations(QuantizationSpec(bits=(bits,)), calibrate(model, samples).ranges)
-    before = np.square(model(x) - output).mean()
-    correct_biases(model, x, wanted, output)
-    assert np.square(model(x) - output).mean() <= before
-    biases = [layer.bias.numpy() for layer in (*model.encoder.stack, *model.decoder.stack)]
-    correct_biases(model, x, wanted, model(x).numpy())
-    for layer, bias in zip((*model.encoder.stack, *model.decoder.stack), biases, strict=True):
+    before = reference.error(model)
+    correct_biases(model, reference)
+    assert reference.error(model) <= before
+    biases = [layer.bias.numpy() for layer in model.stack]
+    correct_biases(model, replace(reference, output=model(samples.inputs).numpy()))
+    for layer, bias in zip(model.stack, biases, strict=True):
         np.testing.assert_array_equal(layer.bias, bias)

@@ -22,7 +22,7 @@ from tiedae.compress import (
     TiedAutoencoder,
 )
 from tiedae.compress import archive as archives
-from tiedae.compress.activations import RULES
+from tiedae.compress.layers import RULES
 from tiedae.compress.quantizers import DecoderForm
 
 
@@ -56,7 +56,7 @@ def test_it_computes_what_keras_layers_with_transposed_kernels_compute(activatio
     x = np.random.default_rng(0).uniform(size=(9, 24)).astype(np.float32)
     twin(x)
     first, second = (kernel.variable.numpy() for kernel in model.kernels)
-    biases = [layer.bias.numpy() if use_bias else None for layer in (*model.encoder.stack, *model.decoder.stack)]
+    biases = [layer.bias.numpy() if use_bias else None for layer in model.stack]
     for layer, kernel, bias in zip(twin.layers, (first, second, second.T, first.T), biases, strict=True):
         layer.set_weights([kernel] if bias is None else [kernel, bias])
     np.testing.assert_allclose(model(x), twin(x), rtol=1e-5, atol=1e-6)

@@ -237,7 +237,7 @@ def test_weights_of_a_pair_that_saturates_move_to_near_values_of_the_codebook(pr
     values[5, 5], values[4, 5], values[5, 4] = 124, -3, -3
     kernel = clustered(values, values != 0 if pruned else None)
     assert exceeding_pairs(kernel.integers()) == 0
-    moved = kernel.unquantized().numpy() != values
+    moved = kernel.matrix != values
     assert 1 <= moved.sum() <= 3 and not moved[2:].any()
     assert set(np.unique(kernel.unquantized())) <= set(np.unique(values))
     assert kernel.largest.numpy() <= 127
@@ -250,7 +250,7 @@ def test_a_codebook_without_smaller_values_gets_a_wider_range(seed: int):
     integers = kernel.integers()
     assert exceeding_pairs(integers) == 0
     assert len(np.unique(integers)) == len(np.unique(kernel.unquantized())) <= 3
-    assert np.abs(kernel() - kernel.unquantized().numpy()).max() < 0.01
+    assert np.abs(kernel() - kernel.matrix).max() < 0.01
 
 
 def test_clusters_of_opposite_signs_need_no_wider_range():
@@ -263,7 +263,7 @@ def test_clusters_of_opposite_signs_need_no_wider_range():
 def test_a_pair_moves_where_that_costs_less_than_the_rounding_of_a_wider_range(second: int, near: int, first: int):
     lone = [value for number in range(1, 101, 2) for value in (number, 0)]
     kernel = clustered(np.array([127, second, near, 0, *lone], np.float32)[:, None] / np.float32(127))
-    assert kernel.unquantized().numpy()[0, 0] * 127 == pytest.approx(first)
+    assert kernel.matrix[0, 0] * 127 == pytest.approx(first)
 
 
 CODEBOOK = np.array([0, 4, 7, 9, 10, -3, -5, -8], np.float32)

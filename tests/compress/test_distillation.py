@@ -24,8 +24,7 @@ from tiedae.compress import (
     prune,
     train_quantized,
 )
-from tiedae.compress.distillation import distilled
-from tiedae.compress.train import LOSSES
+from tiedae.compress.train import LOSSES, distilled
 
 TRAIN = TrainConfig(epochs=3, batch_size=32)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress import InputError, LayerConfig, ModelConfig, RecipeError, TiedAutoencoder, interleave, shrink
-from tiedae.compress.interleaving import input_order
+from tiedae.compress.symmetries import input_order
 
 LAYERS = (LayerConfig(8, "relu"), LayerConfig(3))
 X = np.random.default_rng(0).random((7, 12)).astype(np.float32)

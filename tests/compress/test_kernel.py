@@ -102,10 +102,10 @@ def test_ranges_of_few_bits_are_trained_and_do_not_follow() -> None:
     np.testing.assert_array_equal(into_weights, inside)
     expected = np.where(inside, np.rint(values * 7) / 7 - values, np.where(values > 0, 1, -8 / 7)).sum(axis=0)
     np.testing.assert_allclose(into_range, expected, atol=1e-5)
-    kernel.follow()
+    kernel.update_scales()
     np.testing.assert_array_equal(kernel.largest, np.ones(4))
     kernel.largest.assign(np.full(4, -1.0))
-    kernel.limit()
+    kernel.clip_outliers()
     assert (kernel.scales() > 0).all()
 
 
@@ -135,7 +135,7 @@ def test_weights_approach_the_integers_that_they_round_to(granularity: str) -> N
     assert kernel.largest is not None
     kernel.largest.assign(0.5 * kernel.largest)
     before, integers, scales = kernel.variable.numpy(), kernel.integers(), kernel.scales()
-    kernel.approach(0.25)
+    kernel.dampen(0.25)
     low, high = kernel.bounds
     cut = np.clip(before, low * scales, high * scales) != before
     assert 0 < cut.sum() < cut.size
@@ -154,7 +154,7 @@ def test_no_unit_is_finer_than_the_decoders_factor_can_say(bits: int) -> None:
     np.testing.assert_allclose(kernel.scales()[1:3], least, rtol=1e-6)
     if kernel.trains_scales:
         kernel.largest.assign([3.0, 1e-9, -1.0, 1.0])
-        kernel.limit()
+        kernel.clip_outliers()
         np.testing.assert_allclose(kernel.largest.numpy(), [3, 3 / 255, 3 / 255, 1], rtol=1e-6)
 
 
@@ -197,7 +197,7 @@ def test_the_headroom_is_found_at_which_pairs_and_lone_weights_are_integers_up_t
 def test_a_pair_at_its_limit_trains_by_the_difference_of_its_gradients():
     kernel = quantized_kernel(np.array([[1.0], [0.9], [0.4], [0.2]], np.float32))
     kernel.headroom = 1.0
-    kernel.follow()
+    kernel.update_scales()
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(kernel() * [[3.0], [1.0], [5.0], [7.0]])
     assert kernel.integers().ravel().tolist() == [70, 58, 51, 25]
@@ -209,7 +209,7 @@ def test_a_pair_at_its_limit_trains_by_the_difference_of_its_gradients():
 def test_a_pair_of_either_sign_moves_from_one_above_its_limit(second: int, held: list[int], sign: int):
     kernel = quantized_kernel(sign * np.array([[100], [second], [127], [0]], np.float32))
     kernel.headroom = 1.0
-    kernel.follow()
+    kernel.update_scales()
     assert (sign * kernel.integers()).ravel().tolist() == [*held, 127, 0]
 
 
@@ -223,7 +223,7 @@ def test_integers_that_are_set_obey_and_are_held_as_the_weights():
 def test_a_kernel_quantized_before_there_was_a_rule_keeps_its_integers():
     kernel = quantized_kernel(np.ones((2, 2), np.float32))
     kernel.pair_limit, kernel.headroom = UNPAIRED, 1.0
-    kernel.follow()
+    kernel.update_scales()
     assert kernel.integers().tolist() == [[127, 127], [127, 127]]
 
 
@@ -245,14 +245,14 @@ NUMBERS = np.arange(28, dtype=np.uint8).reshape(SHAPE) // 4
 def test_a_cluster_holds_the_value_of_its_first_weight_in_the_variable_too_once_settled() -> None:
     kernel, values = TiedKernel(*SHAPE, name="kernel"), np.arange(28, dtype=np.float32).reshape(SHAPE)
     kernel.variable.assign(values)
-    kernel.settle()
+    kernel.write_back()
     np.testing.assert_array_equal(kernel.variable, values)
     for numbers in (NUMBERS, NUMBERS[::-1]):  # the second replaces the first
         kernel.variable.assign(values)
         kernel.set_clusters(numbers)
         first = [values[numbers == number][0] for number in range(7)]
         np.testing.assert_array_equal(kernel(), np.array(first)[numbers])
-        kernel.settle()
+        kernel.write_back()
         np.testing.assert_array_equal(kernel.variable, np.array(first)[numbers])
 
 
@@ -261,7 +261,7 @@ def test_a_settled_mask_is_zero_in_the_variable() -> None:
     kernel.variable.assign(np.ones(SHAPE))
     kernel.set_mask(mask)
     np.testing.assert_array_equal(kernel.variable, np.ones(SHAPE))
-    kernel.settle()
+    kernel.write_back()
     np.testing.assert_array_equal(kernel.variable, mask)
 
 
@@ -293,7 +293,7 @@ def test_the_scales_follow_only_when_they_are_asked_to() -> None:
     kernel()
     kernel.integers()
     assert kernel.scales()[0] == np.float32(1) / np.float32(127)
-    kernel.follow()
+    kernel.update_scales()
     assert kernel.scales()[0] == np.float32(2) / np.float32(127)
 
 
@@ -305,9 +305,9 @@ def test_an_outlier_is_cut_at_eight_root_mean_squares_of_the_live_weights() -> N
     mask[20:] = 0
     kernel.variable.assign(values)
     kernel.set_mask(mask)
-    kernel.limit()
+    kernel.clip_outliers()
     bound = 8 * np.sqrt((2 * 100**2 + 198) / 200)
     np.testing.assert_allclose(kernel.variable.numpy()[0, :3], [bound, -bound, 1], rtol=1e-5)
     kernel.set_mask(np.zeros((40, 10)))
-    kernel.limit()
+    kernel.clip_outliers()
     assert not kernel.variable.numpy().any()

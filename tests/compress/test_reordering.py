@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, TiedAutoencoder, TrainConfig, prune
 from tiedae.compress.patterns import kept, transposable
-from tiedae.compress.reordering import exchanged, reorder_units
+from tiedae.compress.symmetries import exchanged, reorder_units
 
 X = np.random.default_rng(0).random((9, 16)).astype(np.float32)
 LAYERS = (LayerConfig(12, "relu"), LayerConfig(8, "tanh"), LayerConfig(4))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder, balance_code
-from tiedae.compress.rotation import TOLERANCE, equalizing_rotation
+from tiedae.compress.symmetries import TOLERANCE, equalizing_rotation
 
 
 @settings(max_examples=50, deadline=None)

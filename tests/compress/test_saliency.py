@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, TiedAutoencoder, TrainConfig, fit, prune
-from tiedae.compress.saliency import BATCH, SALIENCIES, Scores
+from tiedae.compress.pruning import BATCH, SALIENCIES, Scores
 
 from .conftest import sparsity_of
 

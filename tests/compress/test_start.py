@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiedae.compress import LayerConfig, ModelConfig, Splits, TiedAutoencoder, TrainConfig, fit
 from tiedae.compress.data import mean_input
-from tiedae.compress.start import start_at_mean
+from tiedae.compress.train import start_at_mean
 
 
 def skewed(rows: int = 500) -> np.ndarray:

@@ -38,7 +38,7 @@ def quantized(
     rng = np.random.default_rng(2)
     for kernel in model.kernels:  # with few large weights, as trained ones
         kernel.variable.assign(rng.laplace(0, 0.2, kernel.variable.shape))
-    for layer in (*model.encoder.stack, *model.decoder.stack):
+    for layer in model.stack:
         if layer.bias is not None:
             layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
     x = (BYTES / np.float32(255)).astype(np.float32)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from PIL import Image
-from tiedae.compress.interleaving import input_order
+from tiedae.compress.symmetries import input_order
 from tiedae.export.manifest import program_to_json
 from tiedae.export.report.drawing import WIDTH, draw_program
 from tiedae.export.report.heatmap import LEVELS, error_cell, error_maps, parity_cell, parity_maps

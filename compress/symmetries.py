@@ -1,0 +1,184 @@
+"""Changes of a tied model that leave its function: the code rotated, units scaled, moved or taken out, inputs interleaved.
+
+The order of hidden units is free: columns of one kernel and rows of the next move together, in both directions of the tie. What
+stands side by side decides which weights compete for the places of a tile of a pattern (Pool & Yu 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .autoencoder import TiedAutoencoder
+from .config import PruneConfig
+from .errors import InputError
+from .patterns import ENUMERATED, Scores, kept, unit_scores
+
+TOLERANCE = 1e-3
+"""Of the mean of the diagonal: how different the mean squares of a balanced code may be."""
+ROUNDS = 500
+"""How often the groups of units are paired at random, each pair then trying one exchange."""
+LEAST_GAIN = 1e-8
+"""Of the sum of all scores; below it an exchange gains nothing but float32's noise."""
+BY_INPUT = ("kernel_0", "kernel_0.mask", "y.bias")
+"""The variables of a model that have an entry or a row per input."""
+
+
+def equalizing_rotation(moments: np.ndarray) -> np.ndarray:
+    """The rotation R, float64 [n, n], for which RᵀMR has a constant diagonal; M = `moments`, symmetric [n, n].
+
+    It exists by the Schur–Horn theorem; found by plane rotations (Bendel & Mickey 1978).
+    """
+    moments = moments.astype(np.float64).copy()
+    n = len(moments)
+    rotation, target = np.eye(n), np.trace(moments) / n
+    for _ in range(n):
+        diagonal = np.diag(moments)
+        low, high = int(np.argmin(diagonal)), int(np.argmax(diagonal))
+        if diagonal[high] - diagonal[low] <= TOLERANCE * target:
+            break
+        a, b, c = diagonal[low] - target, moments[low, high], diagonal[high] - target
+        t = (-b + np.sqrt(b * b - a * c)) / c
+        cosine = 1 / np.sqrt(1 + t * t)
+        plane = np.eye(n)
+        plane[low, low] = plane[high, high] = cosine
+        plane[high, low], plane[low, high] = cosine * t, -cosine * t
+        moments = plane.T @ moments @ plane
+        rotation = rotation @ plane
+    return rotation
+
+
+def balance_code(model: TiedAutoencoder, x: np.ndarray) -> bool:
+    """Rotate the code of a float model in place so that its units have the same mean square over `x` [n, inputs].
+
+    A code tensor has one scale, so its loudest unit decides how coarse all are. Where the code is linear, its kernel W and bias
+    b may be rotated, W → WR, b → bR: the code becomes zR, and the decoder, tied to the same WR, computes zR·(WR)ᵀ = zWᵀ.
+    Distances between codes stay too.
+    Returns False, and changes nothing, where the last layer ties the code to its axes, by an activation other than linear,
+    `l1` on its kernel, `activity_l1` or `dropout`, or has a single unit. `l2` and `activity_l2` do not change under a
+    rotation and do not block it.
+    """
+    layer = model.config.layers[-1]
+    if layer.activation != "linear" or layer.l1 or layer.activity_l1 or layer.dropout or layer.units == 1:
+        return False
+    codes = model.encoder(x).numpy().astype(np.float64)
+    rotation = equalizing_rotation(codes.T @ codes / len(codes))
+    encode = model.encoder.stack[-1]
+    encode.kernel.variable.assign(encode.kernel.variable.numpy() @ rotation)
+    if encode.bias is not None:
+        encode.bias.assign(encode.bias.numpy() @ rotation)
+    return True
+
+
+def reorder_units(model: TiedAutoencoder, scores_of: Scores, config: PruneConfig, *, seed: int) -> None:
+    """Reorder the hidden units of a float model in place, so that N:M masks keep more of its scores.
+
+    The function of the model stays. Nothing happens where the masks of a tile are too many to try them all.
+    """
+    if config.n_of_m[1] > ENUMERATED or len(model.kernels) == 1:
+        return
+    rng = np.random.default_rng(seed)
+    scores = scores_of()
+    for i in range(len(model.kernels) - 1):
+        sides = [side for k, side in ((i, scores[i].T), (i + 1, scores[i + 1])) if k not in config.skip]
+        if sides:
+            order = exchanged(np.concatenate(sides, axis=1), *config.n_of_m, rng)
+            scores[i], scores[i + 1] = scores[i][:, order], scores[i + 1][order]
+            move_units(model, i, order)
+
+
+def exchanged(scores: np.ndarray, n: int, m: int, rng: np.random.Generator) -> np.ndarray:
+    """An order of rows in which n:m masks keep more of `scores`, float [rows, columns], both multiples of m: int [rows]."""
+    scores = (scores / max(scores.sum(), 1e-30)).astype(np.float32)
+    groups = np.arange(len(scores)).reshape(-1, m)
+    sums = kept(scores, groups, n, m)
+    for _ in range(ROUNDS if len(groups) > 1 else 0):
+        first, second = rng.permutation(len(groups))[: len(groups) // 2 * 2].reshape(2, -1)
+        a, b = groups[first], groups[second]
+        pair, (i, j) = np.arange(len(a)), rng.integers(0, m, (2, len(a)))
+        a[pair, i], b[pair, j] = b[pair, j], a[pair, i]
+        of_a, of_b = kept(scores, a, n, m), kept(scores, b, n, m)
+        better = of_a + of_b > sums[first] + sums[second] + LEAST_GAIN
+        for where, group, total in ((first, a, of_a), (second, b, of_b)):
+            groups[where[better]], sums[where[better]] = group[better], total[better]
+    return groups.ravel()
+
+
+def move_units(model: TiedAutoencoder, layer: int, order: np.ndarray) -> None:
+    """Give the units of a hidden layer another order, in place: unit j is then what unit `order`[j] was, in both directions."""
+    kernel, following = model.kernels[layer], model.kernels[layer + 1]
+    for each, axis in ((kernel, 1), (following, 0)):
+        each.variable.assign(each.variable.numpy().take(order, axis))
+        if each.mask is not None:
+            each.set_mask(each.mask.numpy().take(order, axis))
+    for bias in (model.pairs[layer][0].bias, model.pairs[layer + 1][1].bias):
+        if bias is not None:
+            bias.assign(bias.numpy()[order])
+
+
+def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
+    """Scale the hidden units of a model in place, [units] per hidden layer, in both directions; its function stays."""
+    for i, scale in enumerate(scales):
+        kernel, following = model.kernels[i], model.kernels[i + 1]
+        kernel.variable.assign(kernel.variable * scale)
+        following.variable.assign(following.variable / scale[:, None])
+        for bias, factor in ((model.pairs[i][0].bias, scale), (model.pairs[i + 1][1].bias, 1 / scale)):
+            if bias is not None:
+                bias.assign(bias * factor)
+
+
+def input_order(inputs: int, ways: int) -> np.ndarray:
+    """Which input each row of the first kernel belongs to, int [inputs]: in turn one of each of `ways` equal parts."""
+    return np.arange(inputs).reshape(ways, -1).T.ravel()
+
+
+def interleave(model: TiedAutoencoder, ways: int) -> TiedAutoencoder:
+    """A float model of the same function whose first kernel has its rows in the order of so many interleaved parts.
+
+    Neighbouring inputs, the pixels of a picture or the samples of a signal, have similar weights: in a tile of four neighbours
+    all of a unit's weights matter or none does. This permutation is one that a transposition does, so no order is stored.
+    Masks move with their rows: do it before pruning by a pattern of tiles, which another order of rows does not have.
+    Raises RecipeError where `ways` does not divide the inputs, InputError where a kernel is quantized or clustered.
+    """
+    for kernel in model.kernels:
+        if kernel.granularity is not None or kernel.clusters is not None:
+            raise InputError(f"{kernel.name} is quantized or clustered; interleave the inputs before")
+    other = TiedAutoencoder(replace(model.config, interleave=ways))
+    inputs = model.config.inputs
+    moved = np.argsort(input_order(inputs, model.config.interleave))[input_order(inputs, ways)]
+    arrays = {name: values[moved] if name in BY_INPUT else values for name, values in model.arrays().items()}
+    other.restore_places(arrays)
+    other.restore(arrays)
+    return other
+
+
+def live_units(model: TiedAutoencoder) -> list[np.ndarray]:
+    """bool [units] of each layer: False where all weights that make a unit and all that read it are masked."""
+    return [count > 0 for count in unit_scores([kernel.live for kernel in model.kernels])]
+
+
+def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
+    """A float model without the units that its masks have emptied; `model` itself where there are none.
+
+    An emptied unit adds nothing to what reads it, whatever its bias: column j of kernel k and row j of kernel k + 1 are zero,
+    and the decoder reads the same two. What remains keeps its masks, and the ties.
+    """
+    live = live_units(model)
+    if all(units.all() for units in live):
+        return model
+    layers = tuple(replace(layer, units=int(units.sum())) for layer, units in zip(model.config.layers, live, strict=True))
+    smaller = TiedAutoencoder(replace(model.config, layers=layers))
+    along = [np.ones(model.config.inputs, bool), *live]
+    places: dict[str, tuple[np.ndarray, ...]] = {}
+    for i, (kernel, whole) in enumerate(zip(smaller.kernels, model.kernels, strict=True)):
+        rest = np.ix_(along[i], along[i + 1])
+        if not whole.live[rest].all():
+            kernel.set_mask(whole.live[rest])
+        places |= {kernel.name: rest, f"{kernel.name}.mask": rest}
+    for i, (encode, decode) in enumerate(smaller.pairs):
+        places |= {f"{encode.tensor_name}.bias": (along[i + 1],), f"{decode.tensor_name}.bias": (along[i],)}
+    arrays = model.arrays()
+    smaller.restore({name: arrays[name][places.get(name, ())] for name in smaller.state()})
+    return smaller
