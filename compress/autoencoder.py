@@ -19,6 +19,7 @@ from .integers import UNPAIRED
 from .kernel import TiedKernel
 from .layers import SeededDropout, Tap, TiedDense, TiedDenseTranspose, activity_penalty, identity_tap, interleaved
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
+from .records import plain
 
 
 class Encoder(tf_keras.Model):
@@ -186,7 +187,7 @@ class TiedAutoencoder(tf_keras.Model):
         return variables
 
     def save(self, path: str | Path) -> None:  # type: ignore[override]
-        """Write one archive (.npz of arrays and a JSON configuration); written whole or not at all."""
+        """Write one archive (.safetensors, the configuration in its metadata); written whole or not at all."""
         arrays = {name: variable.numpy() for name, variable in self.state().items()}
         write_atomic(Path(path), archive.pack(self.describe(), arrays))
 
@@ -212,7 +213,7 @@ class TiedAutoencoder(tf_keras.Model):
         return {
             "format": archive.FORMAT,
             "version": archive.VERSION,
-            "model": dataclasses.asdict(self.config),
+            "model": plain(self.config),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},

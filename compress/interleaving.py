@@ -8,9 +8,8 @@ does, so that no order has to be stored.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from .autoencoder import TiedAutoencoder
 from .errors import InputError

@@ -6,12 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from tiedae.compress.archive import archive_path
 from tiedae.compress.errors import InputError
 
 from .recipe import load_recipe
 from .sources import load_splits
-
-ARCHIVE = "train.npz"
 
 
 def sense(path: Path, model: Path | None, samples: int | None) -> dict[str, Any]:
@@ -23,9 +22,9 @@ def sense(path: Path, model: Path | None, samples: int | None) -> dict[str, Any]
     recipe = load_recipe(path)
     if samples is not None and samples < 1:
         raise InputError(f"--samples: got {samples}, must be at least 1")
-    archive = (model or Path("runs") / recipe.name / "model") / ARCHIVE
+    archive = archive_path(model or Path("runs") / recipe.name / "model", "train")
     if not archive.is_file():
-        raise InputError(f"{archive.parent}: holds no {ARCHIVE}; must be the folder OUT/model of a run")
+        raise InputError(f"{archive.parent}: holds no {archive.name}; must be the folder OUT/model of a run")
     splits = load_splits(recipe.data, recipe.model.output_activation, base=path.parent)
     from tiedae.calibration.representative import representative
     from tiedae.calibration.sensitivity import sensitivity

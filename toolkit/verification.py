@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
+from msgspec import structs
 from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import InputError, RecipeError
+from tiedae.compress.errors import InputError
+from tiedae.compress.records import checked, require, within
 from tiedae.export.parity.baseline import read_baseline, require_comparable, require_share, with_baseline
 from tiedae.export.parity.keras_device import Device, keras_device
 from tiedae.export.verify import verify_bundle
@@ -59,26 +60,12 @@ def parse_tolerances(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig
 
     Raises RecipeError for what is no KEY=VALUE, an unknown key, or a value of the wrong type or out of range.
     """
-    kinds, given = get_type_hints(VerifyConfig), {}
+    given = {}
     for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise RecipeError(f"--tolerance: got {text!r}, must be KEY=VALUE, such as max_quality_loss=0.02")
-        if key not in kinds:
-            raise RecipeError(f"--tolerance {key}: unknown key; must be one of {', '.join(kinds)}")
-        try:
-            given[key] = kinds[key](value)
-        except ValueError:
-            raise RecipeError(f"--tolerance {key}: got {value!r}, must be {_KINDS[kinds[key]]}") from None
-        if not math.isfinite(given[key]):
-            raise RecipeError(f"--tolerance {key}: got {value!r}, must be {_KINDS[kinds[key]]}")
-    try:
-        return dataclasses.replace(stated, **given)
-    except RecipeError as error:
-        raise RecipeError(f"--tolerance {error}") from None
-
-
-_KINDS: Mapping[type, str] = {int: "an integer", float: "a finite number"}
+        key, equals, given[key] = text.partition("=")
+        require(bool(equals), "--tolerance", text, "KEY=VALUE, such as max_quality_loss=0.02")
+    with within("--tolerance "):
+        return checked(VerifyConfig, structs.asdict(stated) | given, strict=False)
 
 
 def _read_baseline(path: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
 from tiedae.compress.files import write_atomic
@@ -219,7 +220,7 @@ class _Search:
         for old in self.out.glob("point-*.*"):
             old.unlink()
         for point, row in zip(points, front["front"], strict=True):
-            recipe = dataclasses.replace(self.portable(point.point), name=f"{self.space.recipe.name}-{row['name']}")
+            recipe = structs.replace(self.portable(point.point), name=f"{self.space.recipe.name}-{row['name']}")
             text = f"Point {row['name']} of the search {self.out.name}: {self.text(point)}\nError on validation samples."
             write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
             write_atomic(self.out / f"{row['name']}.tflite", made[point.number].data)
@@ -238,7 +239,7 @@ class _Search:
         source = recipe.data.source
         if source not in DATA_SETS:
             source = str((self.base / Path(source).expanduser()).resolve())
-        return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=source), search=None)
+        return structs.replace(recipe, data=structs.replace(recipe.data, source=source), search=None)
 
 
 def require_found(front: Mapping[str, Any], limits: Limits, out: Path) -> None:
