@@ -1,8 +1,7 @@
 """Records: frozen values that cross JSON and TOML by their types, and one line where a value is not what its type says.
 
 A record refuses keys that it does not have, at every level. Its field types say what is right, bounds in `msgspec.Meta`;
-`check` and `__post_init__` say more, with `require`. Tuples cross as lists. A type that is no record crosses by its `to_json`
-and `from_json`.
+`check` and `__post_init__` say more, with `require`. Tuples cross as lists.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ def checked(kind: type[T] | Any, value: object, key: str = "", *, strict: bool =
     Raises RecipeError with the full key, what it got and what would be right.
     """
     try:
-        return msgspec.convert(value, kind, strict=strict, dec_hook=lambda kind, value: kind.from_json(value))
+        return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise RecipeError(_explained(error, kind, value, key)) from None
 
@@ -94,9 +93,21 @@ def decode(kind: type[T], value: object, where: object) -> T:
         raise FormatError(f"{where}: damaged: {error}") from None
 
 
+def load_json(text: str | bytes, where: object) -> Any:
+    """What JSON holds; FormatError, which starts with `where`, where it is damaged or has a number that is none."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{where}: damaged: {error}") from None
+
+
 def plain(value: object) -> Any:
     """A record as dictionaries, lists and numbers, every key included."""
-    return msgspec.to_builtins(value, str_keys=True, enc_hook=lambda value: value.to_json())
+    return msgspec.to_builtins(value, str_keys=True)
 
 
 def encode(value: object) -> bytes:

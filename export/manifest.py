@@ -14,6 +14,7 @@ import numpy as np
 
 from ..compress.affine import Quantization
 from ..compress.errors import FormatError
+from ..compress.records import load_json
 from .operations import OPERATIONS, Operation
 from .program import Kernel, Program, Tensor
 from .targets import is_model
@@ -99,11 +100,9 @@ def read(bundle: Path) -> dict[str, Any]:
     """The manifest of a bundle; FormatError where there is none, or it is damaged or of a later schema."""
     path = bundle / FILE
     try:
-        manifest = json.loads(path.read_bytes(), parse_constant=_refuse)
+        manifest = load_json(path.read_bytes(), path)
     except (FileNotFoundError, NotADirectoryError):
         raise FormatError(f"{bundle}: not a bundle, it has no {FILE}") from None
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: damaged: {error}") from None
     if not isinstance(manifest, dict) or "schema" not in manifest:
         raise FormatError(f"{path}: not a tiedae manifest")
     if manifest["schema"] != SCHEMA:
@@ -121,10 +120,6 @@ def read(bundle: Path) -> dict[str, Any]:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise FormatError(f"{path}: names a file outside of the bundle: {name}")
     return manifest
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
 
 
 def _lacking(name: str, stated: object) -> list[str]:

@@ -33,7 +33,7 @@ from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.targets import decoder_layout, require_targets
 
-from .claims import Marker, alone_in, read_json, write_json
+from .claims import alone_in, claim, read_json, write_json
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest, recipe_to_dict
 from .sources import data_text, load_splits, provenance
@@ -151,15 +151,14 @@ class _Run:
 
     def claim(self, *, force: bool, resume: bool) -> None:
         """Make `out` this recipe's, or refuse."""
-        calibration = None if self.calibration is None else self.calibration.sha256
         mine = {
             "recipe_sha256": recipe_digest(self.recipe),
             "data_sha256": data_digest(self.splits),
-            "calibration_sha256": calibration,
+            "calibration_sha256": None if self.calibration is None else self.calibration.sha256,
+            "recipe": recipe_to_dict(self.recipe),
         }
         ours = [self.out / name for name in ("bundle", "model", "stock")]
-        marker = Marker(self.out / "run.json", mine, OWNERS, ours)
-        if marker.claim({"recipe": recipe_to_dict(self.recipe)}, force=force):
+        if claim(self.out / "run.json", mine, OWNERS, ours, force=force):
             for leftover in (self.out / "model").glob(".*.*.*"):
                 leftover.unlink()
         elif resume:

@@ -1,4 +1,4 @@
-"""Verification of a bundle beside what it was made from: the Keras model of a run and a source's test set."""
+"""Verification and benchmark of a bundle beside what it was made from: the models of a run and a source's test set."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from msgspec import structs
 from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import InputError
+from tiedae.compress.data import Scaling
+from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.records import checked, require, within
+from tiedae.export.bench.benchmark import Plan, bench_bundle
+from tiedae.export.bench.recording import record
+from tiedae.export.bundle import Bundle
 from tiedae.export.parity.baseline import read_baseline, require_comparable, require_share, with_baseline
 from tiedae.export.parity.keras_device import Device, keras_device
 from tiedae.export.verify import verify_bundle
@@ -100,3 +105,31 @@ def _original(folder: Path, widths: list[int]) -> _Original:
         "uncompressed": keras_function(models[0], device),
     }
     return _Original(functions, device)
+
+
+SAMPLES = 256
+"""How many test samples are used: they are repeated where a batch is larger."""
+
+
+def bench(
+    path: Path, *, model: Path | None, data: str | None, announce: Callable[[str], None], plan: Plan | None = None
+) -> dict[str, Any]:
+    """Measure a bundle and record the rows in its metrics.json under `bench`; returns them.
+
+    `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says; the golden
+    samples stand in for it. The stock files are those of the run, in `stock` beside the bundle. Where the bundle is damaged or
+    cannot be written to, that is announced and the bundle stays as it is.
+    """
+    manifest = read_manifest(path)
+    bundle = Bundle(path, manifest)
+    golden = bundle.golden()
+    test = None if data is None else load_test(path, manifest, data)
+    x = golden["x"] if test is None else test.take(np.arange(min(len(test), SAMPLES)))
+    real = {"x": Scaling.from_json(manifest["data"]["scaling"]).apply(x), "code": golden["code.f32"]}
+    archive = None if model is None else find_archives(model, manifest["model"]["widths"])[-1]
+    measured = bench_bundle(bundle, real, stock=path.resolve().parent / "stock", keras=archive, plan=plan, announce=announce)
+    try:
+        record(path, "bench", measured)
+    except (FormatError, InputError, OSError) as error:
+        announce(f"not recorded in the bundle: {error}")
+    return measured

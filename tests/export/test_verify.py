@@ -211,13 +211,13 @@ def test_an_output_that_is_changed_on_its_way_out_is_found(bundle: Path, name: s
 
 def test_a_wrong_bias_is_a_parity_failure(bundle: Path) -> None:
     """Consistent hashes do not help where the numbers differ: the program and the files must agree."""
-    from tiedae.compress.archive import pack, unpack
+    from tiedae.compress.archive import pack_npz, unpack
     from tiedae.export.bundle import PROGRAM_FILE, PROGRAM_KIND
     from tiedae.export.manifest import sha256_of
 
     _, arrays = unpack(bundle / PROGRAM_FILE, PROGRAM_KIND)
     arrays["code.bias"] = arrays["code.bias"] + 5000
-    (bundle / PROGRAM_FILE).write_bytes(pack({"format": PROGRAM_KIND, "version": 1}, arrays))
+    (bundle / PROGRAM_FILE).write_bytes(pack_npz({"format": PROGRAM_KIND, "version": 1}, arrays))
 
     def consistent(manifest: dict) -> None:
         for form in manifest["operations"].values():

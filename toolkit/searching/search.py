@@ -23,7 +23,7 @@ from tiedae.compress.errors import CheckError, DataError, ExportError, FormatErr
 from tiedae.compress.files import write_atomic
 from tiedae.export.parity.fidelity import fidelity_text
 
-from ..claims import Marker, alone_in, write_json
+from ..claims import alone_in, claim, write_json
 from ..console import Console, Progress
 from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_dict, recipe_to_toml
@@ -85,7 +85,7 @@ def search(
 
 def _claim(out: Path, space: Space, limits: Limits, data_sha256: str, *, resume: bool, force: bool, console: Console) -> None:
     mine = {"recipe_sha256": recipe_digest(space.recipe), "data_sha256": data_sha256}
-    mine |= {"space": space.values, "limits": limits.to_json()}
+    mine |= {"space": space.values, "limits": limits.to_json(), "recipe": recipe_to_dict(space.recipe)}
     words = {
         "recipe_sha256": "a search of another recipe",
         "data_sha256": "a search on other data",
@@ -93,8 +93,7 @@ def _claim(out: Path, space: Space, limits: Limits, data_sha256: str, *, resume:
         "limits": "a search for other limits",
     }
     ours = [out / name for name in ("study.db", "models", "front.json", "front.html")]
-    marker = Marker(out / "search.json", mine, words, [*ours, *out.glob("point-*.*")])
-    if not marker.claim({"recipe": recipe_to_dict(space.recipe)}, force=force) and resume:
+    if not claim(out / "search.json", mine, words, [*ours, *out.glob("point-*.*")], force=force) and resume:
         console.note(f"{out}: nothing to resume, starting")
 
 
