@@ -11,7 +11,6 @@ from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
-from tiedae.export.bundle import Bundle
 
 from .readers import read_headings
 from .recipe import parse_recipe
@@ -19,18 +18,6 @@ from .sources import load_splits
 
 STAGES = ("train", "prune", "cluster")
 """The float models of a run, in order; the float files come from the last that is there."""
-
-
-def read_manifest(path: Path) -> Mapping[str, Any]:
-    """The manifest of a bundle; FormatError where what the commands read of it is damaged."""
-    manifest = Bundle.open(path).manifest
-    kinds = {"name": str, "recipe": dict, "model": dict, "data": dict}
-    for key, kind in kinds.items():
-        if not isinstance(manifest[key], kind):
-            raise FormatError(f"{path}: the manifest is damaged: {key} is {manifest[key]!r:.60}")
-    if not isinstance(manifest["model"].get("widths"), list) or not isinstance(manifest["data"].get("inputs"), int):
-        raise FormatError(f"{path}: the manifest is damaged: model.widths must be a list, data.inputs a number")
-    return manifest
 
 
 def recipe_of(path: Path, manifest: Mapping[str, Any]) -> Recipe:

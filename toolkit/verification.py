@@ -20,7 +20,7 @@ from tiedae.export.parity.baseline import read_baseline, require_comparable, req
 from tiedae.export.parity.keras_device import Device, keras_device
 from tiedae.export.verify import verify_bundle
 
-from .originals import find_archives, load_test, read_manifest, recipe_of
+from .originals import find_archives, load_test, recipe_of
 
 
 def verify(
@@ -40,7 +40,7 @@ def verify(
     share `allow` is a failed check as well. Raises InputError where one of them is wrong.
     """
     require_share(allow)
-    manifest = read_manifest(path)
+    manifest = Bundle.open(path).manifest
     limits = parse_tolerances(tolerances, recipe_of(path, manifest).verify)
     before = None if baseline is None else _read_baseline(baseline, manifest)
     test = None if data is None else load_test(path, manifest, data)
@@ -120,9 +120,8 @@ def bench(
     samples stand in for it. The stock files are those of the run, in `stock` beside the bundle. Where the bundle is damaged or
     cannot be written to, that is announced and the bundle stays as it is.
     """
-    manifest = read_manifest(path)
-    bundle = Bundle(path, manifest)
-    golden = bundle.golden()
+    bundle = Bundle.open(path)
+    manifest, golden = bundle.manifest, bundle.golden()
     test = None if data is None else load_test(path, manifest, data)
     x = golden["x"] if test is None else test.take(np.arange(min(len(test), SAMPLES)))
     real = {"x": Scaling.from_json(manifest["data"]["scaling"]).apply(x), "code": golden["code.f32"]}

@@ -237,7 +237,10 @@ def test_a_wrong_bias_is_a_parity_failure(bundle: Path) -> None:
         (lambda path: (path / "manifest.json").write_text("{"), "manifest.json: damaged"),
         (lambda path: (path / "manifest.json").write_text("[]"), "not a tiedae manifest"),
         (lambda path: rewrite(path, lambda manifest: manifest.update(schema=99)), "schema 99, this tiedae reads schema 1"),
-        (lambda path: rewrite(path, lambda manifest: manifest.pop("kernels")), "lacks kernels"),
+        (
+            lambda path: rewrite(path, lambda manifest: manifest.pop("kernels")),
+            "manifest.json: damaged: kernels: is missing, must be a list",
+        ),
     ],
 )
 def test_what_is_no_bundle_is_a_wrong_call(
