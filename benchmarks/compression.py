@@ -8,7 +8,6 @@ after gzip -9. Minutes on one core.
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import json
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from rows import arguments_of
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
@@ -56,10 +56,10 @@ def main() -> int:
     splits = load_splits(RECIPE.data, RECIPE.model.output_activation)
     recipe = check_inputs(RECIPE, splits.inputs)
     with tempfile.TemporaryDirectory() as folder, Console() as console:
-        starts = [trained(recipe, splits, seed, Path(folder) / f"{seed}.npz", console) for seed in SEEDS]
+        starts = [trained(recipe, splits, seed, Path(folder) / f"{seed}.safetensors", console) for seed in SEEDS]
         measured = {
             "distillation": list(distillation(recipe, splits, starts, console)),
-            "clustering": list(clustering(recipe, splits, starts[0], Path(folder) / "pruned.npz", console)),
+            "clustering": list(clustering(recipe, splits, starts[0], Path(folder) / "pruned.safetensors", console)),
         }
         for title, rows in measured.items():
             console.table(title, tuple(rows[0]), [tuple(map(shown, row.values())) for row in rows])
@@ -75,7 +75,7 @@ def shown(value: object) -> str:
 def trained(recipe: Recipe, splits: Splits, seed: int, path: Path, console: Console) -> Path:
     """The archive of a float model with balanced code, as the pipeline makes it."""
     model = TiedAutoencoder(recipe.model, seed=seed)
-    fit(model, splits, Training(dataclasses.replace(recipe.train, seed=seed), progress=console.progress))
+    fit(model, splits, Training(structs.replace(recipe.train, seed=seed), progress=console.progress))
     balance_code(model, representative(splits.train, 4096, seed=seed).inputs)
     model.save(path)
     return path
@@ -84,8 +84,8 @@ def trained(recipe: Recipe, splits: Splits, seed: int, path: Path, console: Cons
 def distillation(recipe: Recipe, splits: Splits, starts: Sequence[Path], console: Console) -> Iterator[dict[str, Any]]:
     """A row per share of the teacher: the int8 error, dense and pruned, averaged over the starts, and how far they part."""
     for share in SHARES:
-        pruning = dataclasses.replace(PRUNE, distill=share)
-        config = dataclasses.replace(recipe, quantize=dataclasses.replace(recipe.quantize, distill=share))
+        pruning = structs.replace(PRUNE, distill=share)
+        config = structs.replace(recipe, quantize=structs.replace(recipe.quantize, distill=share))
         errors: dict[str, list[float]] = {"dense int8": [], "75 % pruned int8": []}
         for start in starts:
             teacher = TiedAutoencoder.load(start)

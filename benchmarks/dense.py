@@ -7,7 +7,6 @@ Every row is measured in this run. It trains about 85 epochs: a quarter of an ho
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from rows import Row, arguments_of, report
 from tiedae.compress import (
     CheckError,
@@ -52,9 +52,9 @@ def main() -> int:
 def measure(out: Path, console: Console) -> list[Row]:
     splits = load_splits(RECIPE.data, "sigmoid")
     quantized = run_recipe(RECIPE, base=Path(), out=out / "qat", resume=False, force=False, console=console)
-    pruned_recipe = dataclasses.replace(RECIPE, prune=PRUNE)
+    pruned_recipe = structs.replace(RECIPE, prune=PRUNE)
     pruned = run_recipe(pruned_recipe, base=Path(), out=out / "pruned", resume=False, force=False, console=console)
-    start = out / "qat" / "model" / "train.npz"
+    start = out / "qat" / "model" / "train.safetensors"
     twins = {
         "quantize": twin_errors(splits, start, [RECIPE.quantize], console),
         "pruned": twin_errors(splits, start, [PRUNE, RECIPE.quantize], console),
@@ -157,8 +157,8 @@ def twin_errors(splits: Splits, start: Path, phases: list[PruneConfig | Quantize
     from tiedae.compress import TiedAutoencoder, Training, fit
 
     total = RECIPE.train.epochs + sum(phase.epochs for phase in phases)
-    fresh = TiedAutoencoder(dataclasses.replace(RECIPE.model, inputs=splits.inputs), seed=RECIPE.train.seed)
-    config = dataclasses.replace(RECIPE.train, epochs=total)
+    fresh = TiedAutoencoder(structs.replace(RECIPE.model, inputs=splits.inputs), seed=RECIPE.train.seed)
+    config = structs.replace(RECIPE.train, epochs=total)
     fit(fresh, splits, Training(config, progress=console.progress), stage=f"twin {total}")
     return {"continued": continued_error(splits, start, phases, console), "fresh": test_error(fresh, splits)}
 

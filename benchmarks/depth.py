@@ -13,10 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from exported import Exported, Variant, compressed, exported, float_errors, latencies, trained
+from msgspec.structs import replace
 from observers import rows as observer_rows
 from pruning import PATTERNS
 from rows import Row, arguments_of, report
@@ -63,7 +63,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
 
         def measure(console: Console) -> list[Row]:
-            start = arguments.start or trained(Path(folder) / "train.npz", splits, console)
+            start = arguments.start or trained(Path(folder) / "train.safetensors", splits, console)
             variants = {name: variant for name, variant in VARIANTS.items() if name in chosen}
             return [*rows(start, variants, splits, console), *observer_rows()]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from dense import RECIPE, continued_error
+from msgspec.structs import replace
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     ModelConfig,

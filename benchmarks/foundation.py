@@ -72,7 +72,7 @@ class Inputs:
     def floating(self) -> Path:
         if self.start is None:
             splits = load_splits(DataConfig("fashion-mnist"), "sigmoid")
-            self.start = trained(self.folder / "train.npz", splits, self.console)
+            self.start = trained(self.folder / "train.safetensors", splits, self.console)
         return self.start
 
 

@@ -42,7 +42,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
 
         def measure(console: Console) -> list[Row]:
-            start = arguments.start or trained(Path(folder) / "train.npz", splits, console)
+            start = arguments.start or trained(Path(folder) / "train.safetensors", splits, console)
             return rows(start, splits, console)
 
         return report("784-512-256-30, Fashion-MNIST, post-training quantization", measure, arguments.json)

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from dense import RECIPE
+from msgspec import structs
 from rows import Row, arguments_of, report
 from tiedae.compress import CheckError
 from tiedae.compress.data import Scaling
@@ -31,6 +32,7 @@ from tiedae.export.bench.footprint import Load, Run, footprints
 from tiedae.export.bench.latency import Group, Ratio, Timed, Timing, ratio, time_groups
 from tiedae.export.sharing.share import share_file
 from tiedae.export.targets import read_model
+from tiedae.originals import float_archives
 from tiedae.pipeline import run_recipe
 
 SECONDS, ROUNDS = 6.0, (60, 1000)
@@ -90,10 +92,10 @@ def measure(out: Path | None, folder: Path, console: Console) -> list[Row]:
 
 def train(out: Path, console: Console) -> Path:
     """A run of three epochs: bytes and times are those of any other."""
-    recipe = dataclasses.replace(
+    recipe = structs.replace(
         RECIPE,
-        train=dataclasses.replace(RECIPE.train, epochs=2),
-        quantize=dataclasses.replace(RECIPE.quantize, epochs=1),
+        train=structs.replace(RECIPE.train, epochs=2),
+        quantize=structs.replace(RECIPE.quantize, epochs=1),
     )
     run_recipe(recipe, base=Path(), out=out, resume=False, force=False, console=console)
     return out
@@ -103,7 +105,7 @@ def open_run(out: Path, folder: Path) -> Finished:
     bundle = Bundle.open(out / "bundle")
     golden = bundle.golden()
     scaled = Scaling.from_json(bundle.manifest["data"]["scaling"]).apply(golden["x"])
-    archive = next(file for file in (out / "model" / "prune.npz", out / "model" / "train.npz") if file.is_file())
+    archive = float_archives(out / "model")[-1]
     return Finished(bundle, out / "stock", archive, {"x": scaled, "code": golden["code.f32"]}, folder)
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from exported import Variant, compressed, exported, float_errors, latencies, trained
+from msgspec.structs import replace
 from rows import Row, arguments_of, report
 from tiedae.compress import PruneConfig, Splits
 from tiedae.compress.config import DataConfig
@@ -48,7 +48,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
 
         def measure(console: Console) -> list[Row]:
-            start = arguments.start or trained(Path(folder) / "train.npz", splits, console)
+            start = arguments.start or trained(Path(folder) / "train.safetensors", splits, console)
             return rows(start, chosen, splits, console)
 
         return report(f"784-512-256-30, {arguments.data}", measure, arguments.json)

@@ -6,18 +6,19 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from msgspec import Meta, field
 
-from ..compress.config import require
+from ..compress.config import Count, Fraction
 from ..compress.data import Scaling
 from ..compress.errors import FormatError, InputError
 from ..compress.files import write_atomic
-from .histogram import Grid, Histogram, Range
+from ..compress.records import Record, decode, load_json, plain, require
+from .histogram import Grid, Histogram, Range, WrittenHistogram
 from .observers import OBSERVERS
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ SCHEMA = 1
 PACKAGES = ("tiedae", "numpy", "tensorflow")
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(Record, frozen=True):
     """Which model a calibration is of: `kernels` and `biases` are the sha256 of float32 values, little-endian, by name."""
 
     widths: tuple[int, ...]
@@ -73,71 +73,60 @@ class Fingerprint:
         return ""
 
 
-@dataclass(frozen=True, eq=False)
-class CalibratedTensor:
+class CalibratedTensor(Record, frozen=True, eq=False):
     """One tensor: its chosen `range` (low, high), over `values` observed values of which the share `clipped` lies outside.
 
-    `bits` is the grid's, `window` where values count (see `Grid`), `dead` the units that never changed.
+    `bits` is the grid's, `window` where values count (None: everywhere; see `Grid`), `dead` the units that never changed.
     """
 
     range: Range
-    values: int
-    clipped: float
-    histogram: Histogram = field(repr=False)
-    bits: int = 8
-    window: Range = (-math.inf, math.inf)
-    dead: tuple[int, ...] = ()
+    values: Annotated[int, Meta(ge=0)]
+    clipped: Fraction
+    bits: int
+    window: Range | None
+    dead: tuple[Count, ...]
+    seen: WrittenHistogram = field(name="histogram")
+
+    def __post_init__(self) -> None:
+        for key, span in {"range": self.range, "window": self.window or self.range}.items():
+            require(math.isfinite(span[1] - span[0]) and span[0] <= span[1], key, span, "(low, high), both finite")
+        assert self.grid
+
+    @property
+    def histogram(self) -> Histogram:
+        return self.seen.read()
 
     @property
     def grid(self) -> Grid:
-        return Grid(self.bits, self.window)
-
-    def to_json(self) -> dict[str, Any]:
-        window = None if math.isinf(self.window[0]) else list(self.window)
-        return {
-            "range": list(self.range),
-            "values": self.values,
-            "clipped": self.clipped,
-            "bits": self.bits,
-            "window": window,
-            "dead": list(self.dead),
-            "histogram": self.histogram.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, written: Mapping[str, Any]) -> CalibratedTensor:
-        window = (-math.inf, math.inf) if written["window"] is None else _span(written["window"])
-        return cls(
-            _span(written["range"]),
-            int(written["values"]),
-            float(written["clipped"]),
-            Histogram.from_json(written["histogram"]),
-            int(written["bits"]),
-            window,
-            tuple(int(unit) for unit in written["dead"]),
-        )
-
-    def __post_init__(self) -> None:
-        Grid(self.bits, self.window)
+        return Grid(self.bits, self.window or Grid.window)
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
+class CalibrationData(Record, frozen=True):
+    """Which samples a calibration has seen: their digest (see `Representative`) and how they were scaled."""
+
+    sha256: str
+    scaling: Scaling
+
+
+class Calibration(Record, frozen=True, eq=False, kw_only=True, tag_field="kind", tag=KIND):
     """Ranges of every tensor that a program quantizes, by name, and what they come from.
 
-    `observer` and its `settings` chose them from `samples` samples, drawn with `seed` and scaled by `scaling`;
-    `data_sha256` is the digest of those (see `Representative`), `versions` the packages that computed.
+    `observer` and its `settings` chose them from `samples` samples of `data`, drawn with `seed`; `versions` are the packages
+    that computed.
     """
 
+    schema: int = SCHEMA
     observer: str
     settings: Mapping[str, Any]
     samples: int
     seed: int
-    data_sha256: str
-    scaling: Scaling
+    data: CalibrationData
     model: Fingerprint
     tensors: Mapping[str, CalibratedTensor]
     versions: Mapping[str, str] = field(default_factory=lambda: {name: version(name) for name in PACKAGES})
+
+    def __post_init__(self) -> None:
+        require(self.observer in OBSERVERS, "observer", self.observer, "one of " + ", ".join(OBSERVERS))
 
     @property
     def ranges(self) -> dict[str, Range]:
@@ -155,8 +144,8 @@ class Calibration:
 
     def require_scaling(self, scaling: Scaling, *, source: str = "calibration") -> None:
         """Raise InputError, naming `source`, unless the data were scaled as `scaling` does."""
-        if self.scaling != scaling:
-            mine, theirs = (_scaling(each) for each in (self.scaling, scaling))
+        if self.data.scaling != scaling:
+            mine, theirs = (_scaling(each) for each in (self.data.scaling, scaling))
             theirs = theirs if mine != theirs else "by other offsets and scales"
             raise InputError(f"{source}: on data scaled by {mine}, must be {theirs}")
 
@@ -167,7 +156,7 @@ class Calibration:
             "settings": dict(self.settings),
             "samples": self.samples,
             "seed": self.seed,
-            "sha256": self.data_sha256,
+            "sha256": self.data.sha256,
             "file_sha256": self.sha256,
         }
 
@@ -178,55 +167,18 @@ class Calibration:
 
     def to_json(self) -> str:
         """The text of the file; equal calibrations give equal text."""
-        written = {
-            "kind": KIND,
-            "schema": SCHEMA,
-            "observer": self.observer,
-            "settings": dict(self.settings),
-            "samples": self.samples,
-            "seed": self.seed,
-            "data": {"sha256": self.data_sha256, "scaling": self.scaling.to_json()},
-            "model": asdict(self.model),
-            "tensors": {name: tensor.to_json() for name, tensor in self.tensors.items()},
-            "versions": dict(self.versions),
-        }
-        return json.dumps(written, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace('},"', '},\n"') + "\n"
+        text = json.dumps(plain(self), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.replace('},"', '},\n"') + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Calibration:
-        """The inverse of `to_json`; FormatError, in words that follow a file's name, for anything else."""
-        try:
-            written = json.loads(text, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"damaged: {error}") from None
+    def from_json(cls, text: str | bytes, source: object = "calibration") -> Calibration:
+        """The inverse of `to_json`; FormatError, naming `source`, for anything else."""
+        written = load_json(text, source)
         if not isinstance(written, dict) or written.get("kind") != KIND:
-            raise FormatError("not a calibration of tiedae")
+            raise FormatError(f"{source}: not a calibration of tiedae")
         if written.get("schema") != SCHEMA:
-            raise FormatError(f"schema {written.get('schema')!r}, this tiedae reads schema {SCHEMA}")
-        try:
-            return cls._from_mapping(written)
-        except KeyError as error:
-            raise FormatError(f"damaged: lacks {error.args[0]}") from None
-        except (AttributeError, InputError, OverflowError, TypeError, ValueError) as error:
-            raise FormatError(f"damaged: {error}") from None
-
-    @classmethod
-    def _from_mapping(cls, written: Mapping[str, Any]) -> Calibration:
-        require(written["observer"] in OBSERVERS, "observer", written["observer"], "one of " + ", ".join(OBSERVERS))
-        model, data = dict(written["model"]), written["data"]
-        for key in ("widths", "activations", "bits"):
-            model[key] = tuple(model[key])
-        return cls(
-            str(written["observer"]),
-            dict(written["settings"]),
-            int(written["samples"]),
-            int(written["seed"]),
-            str(data["sha256"]),
-            Scaling.from_json(data["scaling"]),
-            Fingerprint(**model),
-            _tensors(written["tensors"]),
-            dict(written["versions"]),
-        )
+            raise FormatError(f"{source}: schema {written.get('schema')!r}, this tiedae reads schema {SCHEMA}")
+        return decode(cls, written, source)
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
@@ -237,27 +189,11 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
 def read_calibration(path: Path) -> Calibration:
     """The calibration that `write_calibration` wrote; FormatError, naming the file, where it is missing or damaged."""
     try:
-        return Calibration.from_json(path.read_bytes())
+        return Calibration.from_json(path.read_bytes(), path)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such calibration; `tiedae calibrate` makes one") from None
     except IsADirectoryError:
         raise FormatError(f"{path}: is a folder, must be a calibration in JSON") from None
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from None
-
-
-def _tensors(written: Any) -> dict[str, CalibratedTensor]:
-    if not isinstance(written, dict):
-        raise ValueError(f"tensors is a {type(written).__name__}, must be an object")
-    tensors = {}
-    for name, tensor in written.items():
-        try:
-            tensors[name] = CalibratedTensor.from_json(tensor)
-        except KeyError as error:
-            raise ValueError(f"{name}: lacks {error.args[0]}") from None
-        except (InputError, OverflowError, TypeError, ValueError) as error:
-            raise ValueError(f"{name}: {error}") from None
-    return tensors
 
 
 def _sha256(values: np.ndarray) -> str:
@@ -272,14 +208,3 @@ def _scaling(scaling: Scaling) -> str:
     if isinstance(scaling.scale, tuple):
         return f"{scaling.rule} of each value"
     return f"{scaling.rule} (− {scaling.offset:g}) / {scaling.scale:g}"
-
-
-def _span(written: Any) -> Range:
-    low, high = (float(value) for value in written)
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise ValueError(f"a range of {written!r}")
-    return low, high
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")

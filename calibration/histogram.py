@@ -8,19 +8,21 @@ Bins are a power of two wide and zero is an edge. Where a value lies outside, th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
 from ..compress.affine import affine_parameters, steps
-from ..compress.config import require
 from ..compress.errors import DataError
+from ..compress.records import Record, require
 
 Range = tuple[float, float]
 
 BINS = 8192
+Count = Annotated[int, Meta(ge=0)]
 EMPTY = -200
 """The exponent of a histogram that has seen no value but zero: below that of every float32."""
 PIECE = 1 << 18
@@ -105,31 +107,34 @@ class Histogram:
         middles = (indices - len(self.counts) // 2 + 0.5) * self.width
         return middles.clip(self.low, self.high), self.counts[indices]
 
-    def to_json(self) -> dict[str, Any]:
+    def written(self) -> WrittenHistogram:
         """As JSON can hold it: the counts from the first bin that holds something to the last."""
         indices = np.flatnonzero(self.counts)
         first, end = (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)
-        return {
-            "exponent": self.exponent,
-            "bins": len(self.counts),
-            "first": first,
-            "counts": self.counts[first:end].tolist(),
-            "zeros": self.zeros,
-            "low": self.low,
-            "high": self.high,
-        }
+        counts = tuple(self.counts[first:end].tolist())
+        return WrittenHistogram(self.exponent, len(self.counts), first, counts, self.zeros, self.low, self.high)
 
-    @classmethod
-    def from_json(cls, written: Mapping[str, Any]) -> Histogram:
-        """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
-        bins, first, given = int(written["bins"]), int(written["first"]), written["counts"]
-        if not (2 <= bins <= BINS and bins.bit_count() == 1 and 0 <= first <= bins - len(given)):
-            raise ValueError(f"{len(given)} counts from bin {first} of {bins}")
-        if not all(type(count) is int and count >= 0 for count in (*given, written["zeros"])):
-            raise ValueError("counts must be integers from 0")
-        counts = np.zeros(bins, np.int64)
-        counts[first : first + len(given)] = given
-        return cls(int(written["exponent"]), counts, written["zeros"], float(written["low"]), float(written["high"]))
+
+class WrittenHistogram(Record, frozen=True):
+    """A histogram in JSON: `counts` of the bins from `first` on, the others are 0."""
+
+    exponent: int
+    bins: Annotated[int, Meta(ge=2, le=BINS)]
+    first: Count
+    counts: tuple[Count, ...]
+    zeros: Count
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        fits = self.bins.bit_count() == 1 and self.first + len(self.counts) <= self.bins
+        require(fits, "bins", self.bins, f"a power of two, {self.first + len(self.counts)} or more")
+
+    def read(self) -> Histogram:
+        """The inverse of `Histogram.written`."""
+        counts = np.zeros(self.bins, np.int64)
+        counts[self.first : self.first + len(self.counts)] = self.counts
+        return Histogram(self.exponent, counts, self.zeros, self.low, self.high)
 
 
 def pieces(values: np.ndarray) -> Iterator[np.ndarray]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
+from msgspec import structs
 
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig
@@ -176,7 +177,7 @@ def quantize_post_training(
 
     model.prepare_kernels(spec.bits)
     if calibration is not None:
-        intended = replace(Fingerprint.of(model), granularity=spec.granularity, bits=widths)
+        intended = structs.replace(Fingerprint.of(model), granularity=spec.granularity, bits=widths)
         calibration.require_model(intended, spec)
         calibration.require_scaling(data.scaling)
     run("float", refer("float"))

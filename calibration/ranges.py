@@ -11,7 +11,7 @@ from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig, require
 from ..compress.errors import DataError
 from ..compress.quantizers import linear_windows
-from .artefact import CalibratedTensor, Calibration, Fingerprint
+from .artefact import CalibratedTensor, Calibration, CalibrationData, Fingerprint
 from .histogram import Grid, Histogram
 from .observers import OBSERVERS, MinMax, Observer, PerUnit, settings_of
 from .representative import Representative
@@ -47,14 +47,13 @@ def calibrate(
                 raise DataError(f"calibration: {name}: {error}") from None
     grids = {name: Grid(widths.get(name, 8), windows.get(name, Grid.window)) for name in seen}
     return Calibration(
-        observer,
-        settings_of(OBSERVERS[observer]()),
-        len(data.inputs),
-        data.seed,
-        data.sha256,
-        data.scaling,
-        Fingerprint.of(model),
-        {name: each.calibrated(grids[name], varies=not name.endswith(".bias")) for name, each in seen.items()},
+        observer=observer,
+        settings=settings_of(OBSERVERS[observer]()),
+        samples=len(data.inputs),
+        seed=data.seed,
+        data=CalibrationData(data.sha256, data.scaling),
+        model=Fingerprint.of(model),
+        tensors={name: each.calibrated(grids[name], varies=not name.endswith(".bias")) for name, each in seen.items()},
     )
 
 
@@ -92,10 +91,10 @@ class _Seen:
             (low, high),
             self.histogram.total,
             grid.clipped(self.histogram, (low, high)),
-            self.histogram.coarse(SHOWN_BINS),
             grid.bits,
-            grid.window,
+            None if np.isinf(grid.window[0]) else grid.window,
             tuple(dead) if varies else (),
+            self.histogram.coarse(SHOWN_BINS).written(),
         )
 
 

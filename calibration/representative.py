@@ -9,7 +9,7 @@ import numpy as np
 
 from ..compress.data import Samples, Scaling
 from ..compress.errors import DataError
-from ..compress.requirements import require
+from ..compress.records import require
 
 MINIMUM = 8
 """Ranges of fewer samples say nothing about the next one."""

@@ -74,7 +74,9 @@ def sensitivity(
     do not fit it, or it reconstructs them without any error to compare with.
     """
     if model.quantized:
-        raise InputError("sensitivity: the model is quantized already; must be a float model, such as OUT/model/train.npz")
+        raise InputError(
+            "sensitivity: the model is quantized already; must be a float one, such as OUT/model/train.safetensors"
+        )
     x = data.inputs
     if x.shape[1:] != (model.config.inputs,) or not len(x):
         raise DataError(f"sensitivity: samples have shape {list(x.shape)}, must be [samples, {model.config.inputs}]")

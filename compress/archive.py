@@ -1,7 +1,8 @@
-"""Archives: an .npz of plain arrays with a header as JSON. No pickle, no code."""
+"""Archives: arrays and a header in JSON, as .safetensors, or in bundles and by earlier versions .npz. No pickle, no code."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import lzma
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 
 from .errors import FormatError
 
 FORMAT = "tiedae-model"
 VERSION = 1
+SUFFIX = ".safetensors"
 _HEADER = "header.json"
+_METADATA = "tiedae"
 
 DAMAGE = (
     EOFError,
@@ -38,28 +42,62 @@ DAMAGE = (
 """What numpy and zipfile raise, besides ValueError, where the bytes of an .npy or .npz are damaged or encrypted."""
 
 
+def archive_path(folder: Path, name: str) -> Path:
+    """Where an archive is, or is to be written; one of an earlier version, .npz, where that alone is there."""
+    path = folder / f"{name}{SUFFIX}"
+    earlier = path.with_suffix(".npz")
+    return earlier if earlier.is_file() and not path.is_file() else path
+
+
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays and a JSON header as the bytes of an .npz, equal for equal content."""
-    text = json.dumps(header).encode()
+    """Arrays and a JSON header as the bytes of a .safetensors file, equal for equal content; the metadata hold the header."""
+    whole = {name: np.asarray(values, order="C") for name, values in arrays.items()}  # else a transposed one is scrambled
+    text = json.dumps(dict(header) | {"sha256": _sha256(whole)})
+    return safetensors.numpy.save(whole, {_METADATA: text})
+
+
+def pack_npz(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The same as the bytes of an .npz, which numpy alone reads."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{_HEADER: np.frombuffer(text, np.uint8), **dict(sorted(arrays.items()))})
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(buffer, allow_pickle=False, **{_HEADER: text, **dict(sorted(arrays.items()))})
     return buffer.getvalue()
 
 
 def unpack(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the arrays of `pack`; FormatError where the file is missing, damaged or of another kind."""
+    """The header and the arrays of `pack` or `pack_npz`; FormatError where the file is missing, damaged or of another kind."""
     try:
-        file = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise FormatError(f"{path}: not a {kind} file, but a .npy of one array")
-        arrays = {name: np.asarray(file[name]) for name in file.files}
-        header = json.loads(arrays.pop(_HEADER).tobytes())
+        data = path.read_bytes()
+        header, arrays = _npz(data) if data[:2] == b"PK" else _safetensors(data)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
-    except (ValueError, KeyError, *DAMAGE) as error:
+    except (ValueError, KeyError, safetensors.SafetensorError, *DAMAGE) as error:
         raise FormatError(f"{path}: not a {kind} file, or damaged ({type(error).__name__})") from error
     if not isinstance(header, dict) or header.get("format") != kind:
         raise FormatError(f"{path}: not a {kind} file")
     if header.get("version") != VERSION:
         raise FormatError(f"{path}: {kind} version {header.get('version')}, this tiedae reads version {VERSION}")
+    if header.pop("sha256", None) not in (None, _sha256(arrays)):
+        raise FormatError(f"{path}: damaged: its arrays are not those that were written")
     return header, arrays
+
+
+def _npz(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
+    file = np.load(io.BytesIO(data), allow_pickle=False)
+    arrays = {name: np.asarray(file[name]) for name in file.files}
+    return json.loads(arrays.pop(_HEADER).tobytes()), arrays
+
+
+def _safetensors(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
+    arrays = safetensors.numpy.load(data)
+    written = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return json.loads(written["__metadata__"][_METADATA]), arrays
+
+
+def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    """One digest over names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype.name} {values.shape}\n".encode())
+        digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()

@@ -18,8 +18,9 @@ from .errors import FormatError, InputError, RecipeError
 from .files import write_atomic
 from .integers import UNPAIRED
 from .kernel import TiedKernel
-from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
+from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, interleaved, layers_of
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
+from .records import plain
 
 
 class Encoder(tf_keras.Model):
@@ -195,7 +196,7 @@ class TiedAutoencoder(tf_keras.Model):
         return {name: variable.numpy() for name, variable in self.state().items()}
 
     def save(self, path: str | Path) -> None:  # type: ignore[override]
-        """Write one archive (.npz of arrays and a JSON configuration); written whole or not at all."""
+        """Write one archive (.safetensors, the configuration in its metadata); written whole or not at all."""
         write_atomic(Path(path), archive.pack(self.describe(), self.arrays()))
 
     @staticmethod
@@ -220,7 +221,7 @@ class TiedAutoencoder(tf_keras.Model):
         return {
             "format": archive.FORMAT,
             "version": archive.VERSION,
-            "model": config_to_json(self.config),
+            "model": plain(self.config),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},

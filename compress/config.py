@@ -1,17 +1,18 @@
-"""Configuration of the model and of each stage, and the recipe that holds it with that of the run; validated on construction.
+"""Configuration of the model, of each stage and of what is around the training, and the recipe that holds all of it.
 
-Nothing here imports TensorFlow, so a recipe is checked before anything heavy is loaded.
+All of it is checked on construction (see `records.Checked`). Nothing here imports TensorFlow, so that a recipe is checked
+before anything heavy is loaded.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from .requirements import require, require_choice
-from .run_config import DataConfig, ExportConfig, VerifyConfig
+from msgspec import Meta
+from msgspec.structs import replace
+
+from .records import FINITE, LARGEST, Checked, require
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """The activations whose int8 kernels agree in every runtime that we export to."""
@@ -20,37 +21,44 @@ Granularity = Literal["tensor", "unit"]
 Saliency = Literal["magnitude", "gradient", "movement"]
 Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
 PostTrainingStep = Literal["equalize", "round", "correct", "ranges"]
+Signature = Literal["encode", "decode", "reconstruct"]
+
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+Bits = Annotated[int, Meta(ge=2, le=8)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+ProperFraction = Annotated[float, Meta(ge=0, lt=1)]
+Penalty = Annotated[float, Meta(ge=0, le=FINITE)]
+Rate = Annotated[float, Meta(gt=0, le=FINITE)]
 
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
 
-@dataclass(frozen=True)
-class LayerConfig:
+def _require_different(config: Checked, *keys: str) -> None:
+    """Raise RecipeError where one of these lists has a value twice."""
+    for key in keys:
+        values = list(getattr(config, key))
+        require(len(set(values)) == len(values), key, values, "a list of different values")
+
+
+class LayerConfig(Checked, frozen=True):
     """One encoder layer and, mirrored, one decoder layer over the same kernel.
 
     `dropout` is applied to the layer's output in training. `l1`, `l2` penalize the kernel (once, although two layers use
     it), `activity_l1`, `activity_l2` the layer's output, summed over units and averaged over the batch.
     """
 
-    units: int
+    units: Positive
     activation: Activation = "linear"
     use_bias: bool = True
-    dropout: float = 0.0
-    l1: float = 0.0
-    l2: float = 0.0
-    activity_l1: float = 0.0
-    activity_l2: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(self.units >= 1, "units", self.units, "at least 1")
-        require_choice("activation", self.activation, Activation)
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
-        for key in ("l1", "l2", "activity_l1", "activity_l2"):
-            require(0 <= getattr(self, key) < math.inf, key, getattr(self, key), "0 or more")
+    dropout: ProperFraction = 0.0
+    l1: Penalty = 0.0
+    l2: Penalty = 0.0
+    activity_l1: Penalty = 0.0
+    activity_l2: Penalty = 0.0
 
 
-@dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked, frozen=True):
     """A stack of tied dense layers: inputs → layers[0].units → … → layers[-1].units (the code) and back.
 
     Decoder layer i carries the activation of encoder layer i − 1, the last one `output_activation`.
@@ -59,16 +67,12 @@ class ModelConfig:
     pattern wants where neighbouring inputs are alike. Samples and reconstructions keep their order.
     """
 
-    layers: tuple[LayerConfig, ...]
+    layers: Annotated[tuple[LayerConfig, ...], Meta(min_length=1)]
     output_activation: Activation = "sigmoid"
-    inputs: int = 0
-    interleave: int = 1
+    inputs: Count = 0
+    interleave: Positive = 1
 
-    def __post_init__(self) -> None:
-        require(len(self.layers) >= 1, "layers", self.layers, "one layer or more")
-        require_choice("output_activation", self.output_activation, Activation)
-        require(self.inputs >= 0, "inputs", self.inputs, "the number of values per sample")
-        require(self.interleave >= 1, "interleave", self.interleave, "1 (inputs in their own order) or more")
+    def check(self) -> None:
         divisor = f"a divisor of the {self.inputs} inputs"
         require(self.inputs % self.interleave == 0, "interleave", self.interleave, divisor)
 
@@ -82,8 +86,7 @@ class ModelConfig:
         return self.output_activation if index == 0 else self.layers[index - 1].activation
 
 
-@dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked, frozen=True):
     """Float training: Adam with warm-up and cosine decay to zero over all epochs, or a constant rate.
 
     `patience` epochs without a better validation loss stop it (0: never); the best weights are kept where there is a
@@ -91,31 +94,14 @@ class TrainConfig:
     the initial weights, the order of samples and dropout.
     """
 
-    epochs: int = 15
-    batch_size: int = 64
-    learning_rate: float = 3e-3
+    epochs: Count = 15
+    batch_size: Positive = 64
+    learning_rate: Rate = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     loss: Loss = "mse"
-    weight_decay: float = 0.1
-    patience: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
-        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "positive")
-        require_choice("schedule", self.schedule, Literal["cosine", "constant"])
-        require_choice("loss", self.loss, Loss)
-        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "0 or more")
-        require(self.patience >= 0, "patience", self.patience, "0 (never stop) or more")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
-
-
-def _require_fine_tuning(config: FineTuning) -> None:
-    require(config.epochs >= 1, "epochs", config.epochs, "at least 1")
-    require(0 < config.learning_rate < math.inf, "learning_rate", config.learning_rate, "positive")
-    require(0 <= config.weight_decay < math.inf, "weight_decay", config.weight_decay, "0 or more")
-    require(0 <= config.distill <= 1, "distill", config.distill, "in [0, 1]")
+    weight_decay: Penalty = 0.1
+    patience: Count = 0
+    seed: Count = 0
 
 
 def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
@@ -123,8 +109,7 @@ def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
     return replace(train, epochs=config.epochs, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
 
 
-@dataclass(frozen=True)
-class PruneConfig:
+class PruneConfig(Checked, frozen=True):
     """Pruning on the one mask of each kernel, then fine-tuning with the mask held.
 
     `pattern`: `unstructured`, single weights; `block`, blocks of `block` = [rows, columns]; "N:M", such as "2:4", N of every M
@@ -137,22 +122,21 @@ class PruneConfig:
     """
 
     pattern: str = "unstructured"
-    sparsity: float = 0.5
-    block: tuple[int, int] = (1, 1)
+    sparsity: ProperFraction = 0.5
+    block: tuple[Positive, Positive] = (1, 1)
     code: bool = False
     saliency: Saliency = "magnitude"
-    samples: int = 1024
-    skip: tuple[int, ...] = ()
+    samples: Positive = 1024
+    skip: tuple[Count, ...] = ()
     schedule: Literal["polynomial", "constant"] = "polynomial"
     scope: Literal["layer", "global"] = "layer"
-    ramp: float = 0.4
-    epochs: int = 5
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.02
-    distill: float = 0.0
+    ramp: Annotated[float, Meta(gt=0, le=1)] = 0.4
+    epochs: Positive = 5
+    learning_rate: Rate = 2e-3
+    weight_decay: Penalty = 0.02
+    distill: Fraction = 0.0
 
-    def __post_init__(self) -> None:
-        require(0 <= self.sparsity < 1, "sparsity", self.sparsity, "in [0, 1)")
+    def check(self) -> None:
         require(self.kind in PATTERN_KINDS, "pattern", self.pattern, "unstructured, block, structured or N:M such as 2:4")
         if self.kind == "n:m":
             n, m = self.n_of_m
@@ -163,21 +147,13 @@ class PruneConfig:
             )
             require(self.scope == "layer", "scope", self.scope, f"layer: {self.pattern} holds in every kernel")
         if self.kind == "block":
-            sizes = len(self.block) == 2 and min(self.block) >= 1 and max(self.block) > 1
-            require(sizes, "block", list(self.block), "[rows, columns] of more than one weight")
+            require(max(self.block) > 1, "block", list(self.block), "[rows, columns] of more than one weight")
         else:
             require(self.block == (1, 1), "block", list(self.block), "left out, or pattern block")
         require(self.kind == "structured" or not self.code, "code", self.code, "false, or pattern structured")
         require(self.kind != "structured" or not self.skip, "skip", list(self.skip), "left out with pattern structured")
-        require(all(index >= 0 for index in self.skip), "skip", list(self.skip), "the indices of kernels, from 0")
-        require_choice("saliency", self.saliency, Saliency)
-        require(self.samples >= 1, "samples", self.samples, "at least 1")
-        require_choice("schedule", self.schedule, Literal["polynomial", "constant"])
         moving = self.saliency != "movement" or self.schedule == "polynomial"
         require(moving, "schedule", self.schedule, "polynomial with saliency movement: at once nothing has moved")
-        require_choice("scope", self.scope, Literal["layer", "global"])
-        require(0 < self.ramp <= 1, "ramp", self.ramp, "in (0, 1]")
-        _require_fine_tuning(self)
 
     @property
     def kind(self) -> str:
@@ -195,8 +171,7 @@ class PruneConfig:
         return (self.n_of_m[1], self.n_of_m[1]) if self.kind == "n:m" else self.block
 
 
-@dataclass(frozen=True)
-class QuantizeConfig:
+class QuantizeConfig(Checked, frozen=True):
     """Quantization to int8: aware training (`qat`), or post-training quantization (`ptq`).
 
     `granularity` is one scale per kernel (`tensor`) or per unit (`unit`). `bits` of the kernels, in 2…8: one width for all or
@@ -208,55 +183,39 @@ class QuantizeConfig:
 
     method: Literal["qat", "ptq"] = "qat"
     granularity: Granularity = "tensor"
-    bits: tuple[int, ...] = (8,)
-    code_bits: int = 8
-    samples: int = 512
+    bits: Annotated[tuple[Bits, ...], Meta(min_length=1)] = (8,)
+    code_bits: Annotated[int, Meta(ge=4, le=8)] = 8
+    samples: Annotated[int, Meta(ge=8, le=LARGEST)] = 512
     observer: Observer = "auto"
     calibration: str | None = None
     steps: tuple[PostTrainingStep, ...] = get_args(PostTrainingStep)
-    epochs: int = 5
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.02
-    distill: float = 0.0
+    epochs: Positive = 5
+    learning_rate: Rate = 1e-3
+    weight_decay: Penalty = 0.02
+    distill: Fraction = 0.0
 
-    def __post_init__(self) -> None:
-        require_choice("method", self.method, Literal["qat", "ptq"])
-        require_choice("granularity", self.granularity, Granularity)
-        allowed = len(self.bits) > 0 and all(2 <= bits <= 8 for bits in self.bits)
-        require(allowed, "bits", self.bits, "one width in 2…8, or one per kernel")
-        require(4 <= self.code_bits <= 8, "code_bits", self.code_bits, "in 4…8")
-        require(self.samples >= 8, "samples", self.samples, "at least 8")
-        require_choice("observer", self.observer, Observer)
+    def check(self) -> None:
         if self.calibration is not None:
             require(bool(self.calibration), "calibration", self.calibration, "the path of a file of `tiedae calibrate`")
             require(self.observer == "auto", "observer", self.observer, "left out beside `calibration`, whose file states it")
-        for step in self.steps:
-            require_choice("steps", step, PostTrainingStep)
-        require(len(set(self.steps)) == len(self.steps), "steps", self.steps, "each step once")
-        _require_fine_tuning(self)
+        _require_different(self, "steps")
 
 
-@dataclass(frozen=True)
-class ClusterConfig:
-    """Weight clustering: each kernel shares at most `clusters` values, which fine-tuning moves; `distill` as in pruning."""
+class ClusterConfig(Checked, frozen=True):
+    """Weight clustering: each kernel shares at most `clusters` values, which fine-tuning moves; int8 tells 255 apart."""
 
-    clusters: int = 16
-    epochs: int = 5
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.0
-    distill: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(2 <= self.clusters <= 255, "clusters", self.clusters, "in 2…255, as many values as int8 tells apart")
-        _require_fine_tuning(self)
+    clusters: Annotated[int, Meta(ge=2, le=255)] = 16
+    epochs: Positive = 5
+    learning_rate: Rate = 3e-3
+    weight_decay: Penalty = 0.0
+    distill: Fraction = 0.0
 
 
 FineTuning = PruneConfig | QuantizeConfig | ClusterConfig
 """The stages that go on training a model; each has `epochs`, `learning_rate`, `weight_decay` and `distill`."""
 
 
-@dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(Checked, frozen=True):
     """What `tiedae search` looks over. An empty list stands for the recipe's own value; of `code` for ½, ¾, 1, 1¼ and 1½ of it.
 
     `code` are sizes of the code, `hidden` factors on the units of hidden layers, each layer by itself. `patterns` are those of
@@ -265,51 +224,112 @@ class SearchConfig:
     where the recipe holds none out. `seed` is the sampler's.
     """
 
-    code: tuple[int, ...] = ()
-    hidden: tuple[float, ...] = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
+    code: tuple[Positive, ...] = ()
+    hidden: tuple[Rate, ...] = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
     patterns: tuple[str, ...] = ()
-    sparsity: tuple[float, ...] = ()
-    bits: tuple[int, ...] = (4, 8)
+    sparsity: tuple[ProperFraction, ...] = ()
+    bits: tuple[Bits, ...] = (4, 8)
     granularity: tuple[Granularity, ...] = ()
     size: Literal["file", "gzip"] = "file"
-    validation: float = 0.1
-    seed: int = 0
+    validation: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    seed: Count = 0
 
-    def __post_init__(self) -> None:
-        for key in ("code", "hidden", "patterns", "sparsity", "bits", "granularity"):
-            values = getattr(self, key)
-            require(len(set(values)) == len(values), key, list(values), "a list of different values")
-        require(all(units >= 1 for units in self.code), "code", list(self.code), "sizes of 1 or more")
-        require(all(0 < factor < math.inf for factor in self.hidden), "hidden", list(self.hidden), "positive factors")
+    def check(self) -> None:
+        _require_different(self, "code", "hidden", "patterns", "sparsity", "bits", "granularity")
         for pattern in self.patterns:
             n, _, m = pattern.partition(":")
             shaped = 1 <= int(n) < int(m) <= 16 if n.isdecimal() and m.isdecimal() else pattern in PATTERN_KINDS and not m
             require(shaped, "patterns", pattern, "unstructured, block, structured or N:M with 1 ≤ N < M ≤ 16")
-        require(all(0 <= share < 1 for share in self.sparsity), "sparsity", list(self.sparsity), "shares in [0, 1)")
-        require(all(2 <= bits <= 8 for bits in self.bits), "bits", list(self.bits), "widths in 2…8")
-        for granularity in self.granularity:
-            require_choice("granularity", granularity, Granularity)
-        require_choice("size", self.size, Literal["file", "gzip"])
-        require(0 < self.validation < 1, "validation", self.validation, "in (0, 1)")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
 
 
-@dataclass(frozen=True)
-class Recipe:
+class DataConfig(Checked, frozen=True):
+    """Where samples come from and how they become float32 model inputs.
+
+    `source` is a known name or a path. `window` cuts a one-dimensional record into samples. `scaling` auto: bytes by 255;
+    floats by the rule that the output activation suggests. `per_feature` true: each value of a sample has an offset and scale
+    of its own; false: one for all; auto: of its own for the columns of a table (see `data.kind_of`).
+    `test` and `validation` are the shares split off by `seed` (`split` tail: the last samples, for records in time) where
+    the source has no test set of its own.
+
+    Of a .csv file `columns` are the only ones that are read, in this order, and `drop` those that are not. `label` names the
+    column of the labels; auto: the one named label, class, target or y (y not beside a column x), if there is one; empty:
+    none, every column is a feature. Of a folder of pictures `resize` is (height, width), `grayscale` makes them gray.
+    """
+
+    source: str
+    window: Count = 0
+    columns: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    label: str = "auto"
+    resize: tuple[Positive, ...] = ()
+    grayscale: bool = False
+    scaling: Literal["auto", "none", "byte", "minmax", "standard"] = "auto"
+    per_feature: bool | Literal["auto"] = "auto"
+    test: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    validation: ProperFraction = 0.0
+    split: Literal["auto", "random", "tail"] = "auto"
+    seed: Count = 0
+
+    def check(self) -> None:
+        require(bool(self.source), "source", self.source, "a known name or a path")
+        _require_different(self, "columns", "drop")
+        both = [name for name in self.columns if name in (*self.drop, self.label)]
+        require(not both, "columns", both, "names that neither `drop` nor `label` has")
+        require(self.label == "" or self.label not in self.drop, "label", self.label, "a name that `drop` does not have")
+        require(len(self.resize) in (0, 2), "resize", list(self.resize), "[height, width]")
+        require(self.test + self.validation < 1, "validation", self.validation, "less than 1 − test")
+
+
+class ExportConfig(Checked, frozen=True):
+    """Which files are written. `io` is the dtype of x and y; auto: uint8 for uint8 data scaled by `byte`, else float32.
+
+    `targets` are names of `export.targets.TARGETS`, which whoever writes files checks.
+
+    `int4` is how kernels of 4 bits or fewer are stored: packed, two values a byte, or bytes. `opset` is 21 or later in .onnx
+    files with packed kernels.
+    """
+
+    targets: Annotated[tuple[str, ...], Meta(min_length=1)] = ("tflite", "onnx")
+    signatures: Annotated[tuple[Signature, ...], Meta(min_length=1)] = get_args(Signature)
+    io: Literal["auto", "uint8", "int8", "float32"] = "auto"
+    opset: Annotated[int, Meta(ge=13, le=23)] = 17
+    int4: Literal["packed", "bytes"] = "packed"
+
+    def check(self) -> None:
+        _require_different(self, "targets", "signatures")
+
+
+class VerifyConfig(Checked, frozen=True):
+    """Tolerances of the checks.
+
+    `max_quality_loss` is relative to the Keras float model's test error. `codes_equal_share` and `codes_max_lsb` hold for the
+    codes of int8 files in runtimes that round as the integer program does, from the same integers; in others `codes_max_lsb`
+    holds per kernel. `operation_max_lsb` holds for each operation on equal inputs. `float_max_abs` bounds the largest
+    difference of a float tensor, relative to its full scale (its largest magnitude; at least 0.1).
+    """
+
+    max_quality_loss: Penalty = 0.05
+    codes_equal_share: Fraction = 1.0
+    codes_max_lsb: Count = 1
+    operation_max_lsb: Count = 1
+    float_max_abs: Rate = 1e-5
+
+
+class Recipe(Checked, frozen=True):
     """Everything that a run depends on."""
 
     name: str
     data: DataConfig
     model: ModelConfig
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig = TrainConfig()
     prune: PruneConfig | None = None
     cluster: ClusterConfig | None = None
-    quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
-    export: ExportConfig = field(default_factory=ExportConfig)
-    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    quantize: QuantizeConfig = QuantizeConfig()
+    export: ExportConfig = ExportConfig()
+    verify: VerifyConfig = VerifyConfig()
     search: SearchConfig | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         allowed = self.name.replace("-", "").replace("_", "").isalnum() and self.name.isascii()
         require(allowed, "name", self.name, "ASCII letters, digits, - and _")
         if self.train.loss == "bce":

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .config import Activation, DataConfig, require_choice
+from .config import Activation, DataConfig
 from .errors import DataError
+from .records import Record, checked, decode, plain, require
 
 Rule = Literal["none", "byte", "minmax", "standard"]
 Kind = Literal["images", "table", "record"]
@@ -39,8 +40,7 @@ OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
 """Where `minmax` scales data to, by the activation that has to reproduce them; [0, 1] for a linear output."""
 
 
-@dataclass(frozen=True)
-class Scaling:
+class Scaling(Record, frozen=True):
     """model value = (x − offset) / scale, with one offset and scale for all features or one per feature.
 
     `rule` says how they came about: `none` (0, 1), `byte` (0, 255), `minmax` or `standard` (mean, standard deviation).
@@ -49,6 +49,12 @@ class Scaling:
     rule: Rule = "none"
     offset: float | tuple[float, ...] = 0.0
     scale: float | tuple[float, ...] = 1.0
+
+    def __post_init__(self) -> None:
+        got = (self.offset, self.scale)
+        right = {"none": (0.0, 1.0), "byte": (0.0, 255.0)}.get(self.rule, got)
+        require(got == right, "offset and scale", got, f"{right} with rule {self.rule}")
+        require(np.shape(self.offset) == np.shape(self.scale), "offset and scale", got, "one number each, or one per feature")
 
     def is_bytes(self, dtype: str) -> bool:
         """Whether data of `dtype` are bytes to the model too: uint8 in steps of 1/255."""
@@ -82,20 +88,12 @@ class Scaling:
 
     def to_json(self) -> dict[str, Any]:
         """`{"rule", "offset", "scale"}` for the manifest; numbers, or lists of one number per feature."""
-
-        def plain(value: float | tuple[float, ...]) -> float | list[float]:
-            return list(value) if isinstance(value, tuple) else value
-
-        return {"rule": self.rule, "offset": plain(self.offset), "scale": plain(self.scale)}
+        return plain(self)
 
     @classmethod
-    def from_json(cls, written: Mapping[str, Any]) -> Scaling:
-        """The inverse of `to_json`, to the bit."""
-
-        def frozen(value: float | list[float]) -> float | tuple[float, ...]:
-            return tuple(value) if isinstance(value, list) else value
-
-        return cls(written["rule"], frozen(written["offset"]), frozen(written["scale"]))
+    def from_json(cls, written: object) -> Scaling:
+        """The inverse of `to_json`, to the bit; FormatError for anything else."""
+        return decode(cls, written, "scaling")
 
     @classmethod
     def fit(
@@ -162,7 +160,7 @@ class Samples:
 
     values: np.ndarray = field(repr=False)
     labels: np.ndarray | None = field(default=None, repr=False)
-    scaling: Scaling = Scaling()
+    scaling: Scaling = field(default=Scaling())
     rows: np.ndarray | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -284,7 +282,7 @@ class Splits:
         train on, all values equal), RecipeError for an option outside its range.
         """
         DataConfig("array", test=test, validation=validation, seed=seed, scaling=scaling, per_feature=per_feature)
-        require_choice("output_activation", output_activation, Activation)
+        checked(Activation, output_activation, "output_activation")
         try:
             whole = Samples(np.asanyarray(x), None if labels is None else np.asarray(labels))
         except ValueError:

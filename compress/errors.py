@@ -20,8 +20,8 @@ class InputError(TiedaeError):
     """What the user gave is wrong."""
 
 
-class RecipeError(InputError):
-    """A key or value of a recipe or configuration is wrong."""
+class RecipeError(InputError, ValueError):
+    """A key or value of a recipe or configuration is wrong; a ValueError too, to which msgspec adds where it was."""
 
 
 class DataError(InputError):

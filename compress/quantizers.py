@@ -14,7 +14,7 @@ from .config import Granularity, ModelConfig, QuantizeConfig
 from .data import Scaling
 from .errors import RecipeError
 from .layers import RULES, ActivationRule, outputs_of
-from .requirements import require_choice
+from .records import checked
 
 Range = tuple[float, float]
 DecoderForm = Literal["split", "fused"]
@@ -42,7 +42,7 @@ class QuantizationSpec:
 
         Raises RecipeError for another layout.
         """
-        require_choice("layout", layout, DecoderForm)
+        checked(DecoderForm, layout, "layout")
         return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits)
 
     def require_from(self, config: QuantizeConfig, scaling: Scaling, layout: DecoderForm | None = None, *, source: str) -> None:

@@ -1,34 +1,107 @@
-"""Records: frozen values that are checked on construction and cross JSON by their types.
+"""Records: frozen values that cross JSON and TOML by their types, and one line where a value is not what its type says.
 
-A record refuses keys that it does not have, at every level. Its field types say what JSON holds; `__post_init__` says more,
-with `requirements.require`. Enums cross as their values, tuples as lists.
+A record refuses keys that it does not have, at every level. Its field types say what is right, bounds in `msgspec.Meta`;
+`check` and `__post_init__` say more, with `require`. Tuples cross as lists.
 """
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import functools
 import json
+import re
+import sys
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
+from msgspec import inspect
 
 from .errors import FormatError, RecipeError
+
+T = TypeVar("T")
+LARGEST = 2**31 - 1
+"""The greatest integer of a configuration, so that every library can take it."""
+FINITE = sys.float_info.max
+"""The bound of a number that has none but to be finite."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The base of every record; subclasses repeat `frozen=True`, which type checkers want to see."""
 
 
-T = TypeVar("T")
+class Checked(Record, frozen=True):
+    """A record whose types and bounds hold however it is made: lists become tuples, numpy's numbers Python's.
+
+    Raises RecipeError with the key, such as `layers[1].units: got 0, must be …`.
+    """
+
+    def __post_init__(self) -> None:
+        for name, kind in _types(type(self)):
+            msgspec.structs.force_setattr(self, name, checked(kind, _native(getattr(self, name)), name))
+        self.check()
+
+    def check(self) -> None:
+        """Raise RecipeError, by `require`, for what no type can say."""
+
+
+def _native(value: Any) -> Any:
+    """Python's numbers in place of numpy's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return [_native(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@functools.cache
+def _types(kind: type[Record]) -> list[tuple[str, Any]]:
+    return [(field.name, field.type) for field in msgspec.structs.fields(kind)]
+
+
+def require(condition: bool, key: str, got: object, right: str) -> None:
+    """Raise RecipeError naming the key, what it got and what would be right, unless the condition holds."""
+    if not condition:
+        raise RecipeError(f"{key}: got {got!r}, must be {right}")
+
+
+@contextlib.contextmanager
+def within(prefix: str) -> Iterator[None]:
+    """Put `prefix`, such as `model.` or the name of a file, before the text of a RecipeError."""
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError(f"{prefix}{error}") from None
+
+
+def checked(kind: type[T] | Any, value: object, key: str = "", *, strict: bool = True) -> T:
+    """A value of a type from plain values; an integer may stand for a float, and where not `strict` text for any number.
+
+    Raises RecipeError with the full key, what it got and what would be right.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        raise RecipeError(_explained(error, kind, value, key)) from None
 
 
 def decode(kind: type[T], value: object, where: object) -> T:
-    """A record (or another typed value) from what JSON or TOML gave; an integer may stand for a float, nothing else converts.
-
-    Raises FormatError, which starts with `where` and ends with the key, such as `$.layers[1].units`.
-    """
+    """A record (or another typed value) from what JSON gave; FormatError, which starts with `where`, for anything else."""
     try:
-        return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, RecipeError) as error:
+        return checked(kind, value)
+    except RecipeError as error:
+        raise FormatError(f"{where}: damaged: {error}") from None
+
+
+def load_json(text: str | bytes, where: object) -> Any:
+    """What JSON holds; FormatError, which starts with `where`, where it is damaged or has a number that is none."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{where}: damaged: {error}") from None
 
 
@@ -40,3 +113,85 @@ def plain(value: object) -> Any:
 def encode(value: object) -> bytes:
     """JSON that a person can read, one key a line. Raises ValueError for a number that is not finite."""
     return (json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) -> str:
+    """One line for what msgspec refused: `$.layers[1].units` is followed to the value and its type."""
+    text, _, path = str(error).rpartition(" - at `$")
+    node = inspect.type_info(kind)
+    for name, index in re.findall(r"\.([^.\[`]+)|\[([0-9.]+)\]", path if text else ""):
+        node, step = _inside(node, value, name or index)
+        value, key = value[step], f"{key}[{step}]" if isinstance(step, int) else _joined(key, step)
+    if error.__cause__ is not None:
+        return _joined(key, str(error.__cause__)) if isinstance(error.__cause__, RecipeError) else f"{key}: {error.__cause__}"
+    found = re.match(r"Object (missing required|contains unknown) field `(.*)`", text or str(error), re.DOTALL)
+    if found is None:
+        return f"{key}: got {value!r:.60}, must be {_right(node)}"
+    fields = {field.encode_name: field.type for field in _member(node, inspect.StructType).fields}
+    if found[1] == "missing required":
+        return f"{_joined(key, found[2])}: is missing, must be {_right(fields[found[2]])}"
+    close = difflib.get_close_matches(found[2], fields, 1)
+    right = f"did you mean {close[0]}?" if close else "the keys here are " + ", ".join(fields)
+    return f"{_joined(key, found[2])}: unknown key; {right}"
+
+
+def _joined(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _member(node: Any, *kinds: type) -> Any:
+    """The node itself, or of a union the member of one of these kinds."""
+    return next(each for each in getattr(node, "types", (node,)) if isinstance(each, kinds))
+
+
+def _inside(node: Any, value: Any, step: str) -> tuple[Any, str | int]:
+    """The type and the key of what lies one step inside; msgspec does not name a mapping's key, so each one is tried."""
+    node = _member(node, inspect.StructType, inspect.DictType, inspect.VarTupleType, inspect.ListType, inspect.TupleType)
+    if isinstance(node, inspect.StructType):
+        return next((field.type, step) for field in node.fields if field.encode_name == step)
+    if isinstance(node, inspect.DictType):
+        return node.value_type, next(key for key, each in value.items() if not _fits(node.value_type, each))
+    return node.item_types[int(step)] if isinstance(node, inspect.TupleType) else node.item_type, int(step)
+
+
+def _fits(node: Any, value: object) -> bool:
+    """Whether a mapping's value is of its type, a record or a plain value."""
+    plain = {inspect.StrType: str, inspect.IntType: int, inspect.FloatType: float, inspect.BoolType: bool}
+    try:
+        checked(getattr(node, "cls", plain.get(type(node), Any)), value)
+    except RecipeError:
+        return False
+    return True
+
+
+def _right(node: Any) -> str:
+    """What a value of a type has to be, in words."""
+    match node:
+        case inspect.UnionType():
+            return " or ".join(_right(each) for each in node.types if not isinstance(each, inspect.NoneType))
+        case inspect.LiteralType():
+            return ("one of " if len(node.values) > 1 else "") + ", ".join(map(str, node.values))
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.StrType():
+            return "a string"
+        case inspect.IntType():
+            return _bounded("an integer", node, "(below 2³¹)" if node.le == LARGEST else "")
+        case inspect.FloatType():
+            return _bounded("a finite number" if node.le == FINITE else "a number", node, "")
+        case inspect.VarTupleType() | inspect.ListType():
+            return f"a list{f' of {node.min_length} or more' if node.min_length else ''}, each {_right(node.item_type)}"
+        case inspect.TupleType():
+            return f"a list of {len(node.item_types)}: " + ", ".join(map(_right, node.item_types))
+        case inspect.StructType():
+            return "a table of " + ", ".join(field.encode_name for field in node.fields)
+    return "a table"
+
+
+def _bounded(name: str, node: inspect.IntType | inspect.FloatType, more: str) -> str:
+    low = node.ge if node.gt is None else node.gt
+    high = node.le if node.lt is None else node.lt
+    if low is not None and high not in (None, LARGEST, FINITE):
+        return f"{name} in {'[' if node.gt is None else '('}{low:g}, {high:g}{']' if node.lt is None else ')'}"
+    least = "" if low is None else f"{low:g} or more" if node.gt is None else f"above {low:g}"
+    return f"{name}{f', {least}' if least else ''}{f' {more}' if more else ''}"

@@ -7,9 +7,9 @@ stands side by side decides which weights compete for the places of a tile of a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from .autoencoder import TiedAutoencoder
 from .config import PruneConfig

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compress.archive import pack, unpack
+from ..compress.archive import pack_npz, unpack
 from ..compress.config import ExportConfig
 from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
@@ -56,7 +56,7 @@ def program_file(programs: Programs, masks: Mapping[str, np.ndarray]) -> bytes:
     constants = dict(programs.fused.constants) | dict(programs.split.constants)
     kept = {name: values for name, values in constants.items() if name not in programs.fused.kernels}
     bits = {f"mask.{name}": np.packbits(mask) for name, mask in masks.items()}
-    return pack({"format": PROGRAM_KIND, "version": 1}, kept | bits)
+    return pack_npz({"format": PROGRAM_KIND, "version": 1}, kept | bits)
 
 
 def npy(values: np.ndarray) -> bytes:

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..compress.affine import Quantization
 from ..compress.errors import FormatError
+from ..compress.records import checked, decode, load_json
 from .operations import OPERATIONS, Operation
 from .program import Kernel, Program, Tensor
 from .targets import is_model
@@ -63,7 +65,10 @@ def program_from_json(name: str, written: Mapping[str, Any], constants: Mapping[
     """
     return Program(
         name,
-        {key: Tensor(key, (value["size"],), _quantization(value["quantization"])) for key, value in written["tensors"].items()},
+        {
+            key: Tensor(key, (value["size"],), checked(Quantization | None, value["quantization"]))
+            for key, value in written["tensors"].items()
+        },
         {key: Kernel(**{**value, "scales": tuple(value["scales"])}) for key, value in written["kernels"].items()},
         tuple(_parse_operation(operation) for operation in written["encoder"]),
         tuple(_parse_operation(operation) for operation in written["decoder"]),
@@ -76,10 +81,6 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
     return {"size": math.prod(tensor.shape), "quantization": None if quantization is None else dataclasses.asdict(quantization)}
 
 
-def _quantization(written: Mapping[str, Any] | None) -> Quantization | None:
-    return None if written is None else Quantization(written["scale"], written["zero_point"], written.get("bits", 8))
-
-
 def _operation(operation: Operation) -> dict[str, Any]:
     return {"op": type(operation).__name__, **dataclasses.asdict(operation)}
 
@@ -87,7 +88,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _parse_operation(written: Mapping[str, Any]) -> Operation:
     fields = {key: value for key, value in written.items() if key != "op"}
     if "quantization" in fields:
-        fields["quantization"] = _quantization(fields["quantization"])
+        fields["quantization"] = checked(Quantization | None, fields["quantization"])
     return OPERATIONS[written["op"]](**fields)
 
 
@@ -99,42 +100,33 @@ def read(bundle: Path) -> dict[str, Any]:
     """The manifest of a bundle; FormatError where there is none, or it is damaged or of a later schema."""
     path = bundle / FILE
     try:
-        manifest = json.loads(path.read_bytes(), parse_constant=_refuse)
+        manifest = load_json(path.read_bytes(), path)
     except (FileNotFoundError, NotADirectoryError):
         raise FormatError(f"{bundle}: not a bundle, it has no {FILE}") from None
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: damaged: {error}") from None
     if not isinstance(manifest, dict) or "schema" not in manifest:
         raise FormatError(f"{path}: not a tiedae manifest")
     if manifest["schema"] != SCHEMA:
         raise FormatError(f"{path}: schema {manifest['schema']}, this tiedae reads schema {SCHEMA}")
-    missing = [key for key in REQUIRED if key not in manifest]
-    if missing:
-        raise FormatError(f"{path}: lacks {', '.join(missing)}")
-    for key in ("files", "operations"):
-        if not isinstance(manifest[key], dict):
-            raise FormatError(f"{path}: damaged: {key} is {manifest[key]!r:.60}")
+    decode(_Manifest, manifest, path)
     for name, stated in manifest["files"].items():
-        lacking = _lacking(name, stated)
-        if lacking:
-            raise FormatError(f"{path}: damaged: {name} has no {' and '.join(lacking)}")
+        decode(_ModelFile if is_model(name) else _File, stated, f"{path}: {name}")
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise FormatError(f"{path}: names a file outside of the bundle: {name}")
     return manifest
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
-
-
-def _lacking(name: str, stated: object) -> list[str]:
-    """What is not said of a file, or is of the wrong kind."""
-    kinds = {**OF_FILE, **(OF_MODEL if is_model(name) else {})}
-    return [key for key, kind in kinds.items() if not (isinstance(stated, dict) and isinstance(stated.get(key), kind))]
-
-
-OF_FILE: Mapping[str, type] = {"sha256": str, "bytes": int}
-OF_MODEL: Mapping[str, type] = {"format": str, "precision": str, "signatures": dict}
-"""What a manifest says of every file, and of a model file."""
-REQUIRED = ("name", "created_by", "seed", "recipe", "data", "model", "kernels", "tensors", "files", "operations", "versions")
-"""The keys that every manifest of this schema has."""
+_File = msgspec.defstruct("_File", [("sha256", str), ("bytes", int)])
+_ModelFile = msgspec.defstruct("_ModelFile", [("format", str), ("precision", str), ("signatures", dict)], bases=(_File,))
+"""What a manifest says of every file, and of a model file; there may be more."""
+_Manifest = msgspec.defstruct(
+    "_Manifest",
+    [
+        *((key, str) for key in ("name", "created_by")),
+        ("seed", int),
+        *((key, dict) for key in ("recipe", "tensors", "files", "operations", "versions")),
+        ("kernels", list[dict]),
+        ("data", msgspec.defstruct("_Data", [("inputs", int)])),
+        ("model", msgspec.defstruct("_Model", [("widths", list[int])])),
+    ],
+)
+"""What every manifest of this schema has."""

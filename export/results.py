@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from ..compress.errors import FormatError, InputError
-from ..compress.records import Record, decode, plain
+from ..compress.records import Record, decode, load_json, plain
 from . import schema1
 from .differences import Sample, place
 from .machine import Machine
@@ -539,10 +539,7 @@ def read_metrics(path: Path) -> Metrics:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file, must be metrics of a verification")
-    try:
-        found = json.loads(path.read_bytes().decode(), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: damaged: not JSON ({str(error).splitlines()[0]})") from None
+    found = load_json(path.read_bytes(), path)
     if not isinstance(found, dict) or "schema" not in found:
         raise FormatError(f"{path}: not metrics of tiedae: it has no schema")
     schema = found.pop("schema")
@@ -551,10 +548,6 @@ def read_metrics(path: Path) -> Metrics:
     elif schema != SCHEMA:
         raise FormatError(f"{path}: metrics of schema {schema!r}, this tiedae reads schemas {schema1.SCHEMA} and {SCHEMA}")
     return decode(Metrics, found, path)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
 
 
 def finite(value: float | int | str) -> float | int | str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from tiedae.calibration.artefact import Calibration
 from tiedae.calibration.diagnosis import Diagnosis, Limits, diagnose, reconstruction_error, simulated_error
 from tiedae.calibration.ranges import calibrate as calibrate_model
@@ -16,8 +16,9 @@ from tiedae.calibration.ranges import observer_of
 from tiedae.calibration.representative import representative
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import Recipe
-from tiedae.compress.errors import InputError, RecipeError
+from tiedae.compress.errors import InputError
 from tiedae.compress.quantizers import QuantizationSpec
+from tiedae.compress.records import within
 from tiedae.export.targets import decoder_layout
 
 from .originals import float_archives
@@ -70,14 +71,9 @@ def recipe_for(path: Path, *, observer: str | None, samples: int | None) -> Reci
     Raises RecipeError for a wrong one. A calibration that the recipe names is left out: this is how it is made anew.
     """
     recipe = load_recipe(path)
-    given = {"calibration": None, "observer": observer, "samples": samples}
-    try:
-        quantize = dataclasses.replace(
-            recipe.quantize, **{key: value for key, value in given.items() if value is not None or key == "calibration"}
-        )
-    except RecipeError as error:
-        raise RecipeError(f"--{error}") from None
-    return dataclasses.replace(recipe, quantize=quantize)
+    given = {key: value for key, value in {"observer": observer, "samples": samples}.items() if value is not None}
+    with within("--"):
+        return replace(recipe, quantize=replace(recipe.quantize, calibration=None, **given))
 
 
 def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01) -> Calibrated:
@@ -86,10 +82,8 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
     `base` is the folder that the recipe's paths start from, `clipping` the share of clipped values from which on a tensor is a
     finding. Raises InputError where the model or the data cannot be used.
     """
-    try:
+    with within("--max-"):
         limits = Limits(clipping=clipping)
-    except RecipeError as error:
-        raise RecipeError(f"--max-{error}") from None
     archive = float_archives(model)[-1]
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     recipe = check_inputs(recipe, splits.inputs)

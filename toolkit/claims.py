@@ -7,46 +7,35 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import write_atomic
+from tiedae.compress.records import encode
 
 
-@dataclass(frozen=True)
-class Marker:
-    """What a folder is for: `mine` is written to `path`, `words` say what it is where a value of it differs.
+def claim(marker: Path, mine: Mapping[str, Any], words: Mapping[str, str], ours: Sequence[Path], *, force: bool) -> bool:
+    """Write `mine` to the marker of a folder; True where it is there already.
 
-    `ours` are the files and folders that go when another one's work is replaced.
+    Raises InputError where the folder holds another one's work, by `words` of what differs in its marker, unless `force`, which
+    replaces `ours`: its files and folders.
     """
-
-    path: Path
-    mine: Mapping[str, Any]
-    words: Mapping[str, str]
-    ours: Sequence[Path]
-
-    def claim(self, also: Mapping[str, Any], *, force: bool) -> bool:
-        """Make the folder ours, with `also` beside the marker's values; True where it was already.
-
-        Raises InputError where it holds another one's work, unless `force`, which replaces that.
-        """
-        folder = self.path.parent
-        if self.path.exists() and not force:
-            theirs = read_json(self.path)
-            for key, what in self.words.items():
-                if theirs.get(key) != self.mine[key]:
-                    raise InputError(f"{folder}: holds {what}; choose another --out, or --force to replace it")
-            return True
-        there = [path for path in self.ours if path.exists()]
-        if there and not force:
-            raise InputError(f"{folder}: holds {', '.join(path.name for path in there)} of unknown origin; use --force")
-        self.path.unlink(missing_ok=True)
-        for path in there:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        write_json(self.path, dict(self.mine) | dict(also))
-        return False
+    folder = marker.parent
+    if marker.exists() and not force:
+        theirs = read_json(marker)
+        for key, what in words.items():
+            if theirs.get(key) != mine[key]:
+                raise InputError(f"{folder}: holds {what}; choose another --out, or --force to replace it")
+        return True
+    there = [path for path in ours if path.exists()]
+    if there and not force:
+        raise InputError(f"{folder}: holds {', '.join(path.name for path in there)} of unknown origin; use --force")
+    marker.unlink(missing_ok=True)
+    for path in there:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_json(marker, mine)
+    return False
 
 
 @contextlib.contextmanager
@@ -68,4 +57,4 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: object) -> None:
-    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_atomic(path, encode(value))

@@ -167,11 +167,10 @@ def _write_outcome(metrics: Metrics, paths: Mapping[str, Path | None]) -> None:
 
 def bench(arguments: argparse.Namespace, console: Console) -> int:
     _require_for(arguments.bundle, arguments.model)
-    from tiedae.compress.files import write_atomic
-    from tiedae.compress.records import encode
     from tiedae.export.bench.benchmark import QUICK, Plan, tables, verdict
 
-    from .benchmarking import bench
+    from .claims import write_json
+    from .verification import bench
 
     plan = QUICK if arguments.quick else Plan()
     measured = bench(arguments.bundle, model=arguments.model, data=arguments.data, plan=plan, announce=console.note)
@@ -180,23 +179,51 @@ def bench(arguments: argparse.Namespace, console: Console) -> int:
     for line in verdict(measured):
         console.say(line)
     if arguments.json:
-        write_atomic(arguments.json, encode(measured))
+        write_json(arguments.json, measured)
     return FINE
 
 
 def sensitivity(arguments: argparse.Namespace, console: Console) -> int:
     _require(*TRAINING)
+    from dataclasses import asdict
+
+    from tiedae.compress.archive import archive_path
+    from tiedae.compress.errors import InputError
     from tiedae.compress.files import write_atomic
     from tiedae.export.report.sensitivity_page import render_sensitivity, sensitivity_tables
 
-    from .sensing import sense
+    from .claims import write_json
+    from .recipe import load_recipe
+    from .sources import load_splits
 
-    measured = sense(arguments.recipe, arguments.model, arguments.samples)
+    recipe = load_recipe(arguments.recipe)
+    samples = recipe.quantize.samples if arguments.samples is None else arguments.samples
+    if samples < 1:
+        raise InputError(f"--samples: got {samples}, must be at least 1")
+    archive = archive_path(arguments.model or Path("runs") / recipe.name / "model", "train")
+    if not archive.is_file():
+        raise InputError(f"{archive.parent}: holds no {archive.name}; must be the folder OUT/model of a run")
+    splits = load_splits(recipe.data, recipe.model.output_activation, base=arguments.recipe.parent)
+    from tiedae.calibration.representative import representative
+    from tiedae.calibration.sensitivity import sensitivity
+    from tiedae.compress.autoencoder import TiedAutoencoder
+
+    model = TiedAutoencoder.load(archive)
+    data = representative(splits.train, samples, seed=recipe.data.seed)
+    measured = {
+        "schema": 1,
+        "name": recipe.name,
+        "widths": list(model.config.widths),
+        "samples": len(data.inputs),
+        "sha256": data.sha256,
+        "seed": data.seed,
+        "rows": [asdict(row) | {"increase": row.increase} for row in sensitivity(model, data)],
+    }
     for title, header, rows in sensitivity_tables(measured):
         console.table(title, header, rows)
     console.say(f"float error {measured['rows'][0]['float_error']:.4g} over {measured['samples']:,} training samples")
     if arguments.json:
-        write_atomic(arguments.json, (json.dumps(measured, indent=1, ensure_ascii=False) + "\n").encode())
+        write_json(arguments.json, measured)
     if arguments.html:
         write_atomic(arguments.html, render_sensitivity(measured).encode())
     return FINE

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tiedae.compress.archive import FORMAT, unpack
+from msgspec.structs import replace
+from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
-from tiedae.export.bundle import Bundle
 
 from .readers import read_headings
 from .recipe import parse_recipe
 from .sources import load_splits
 
-STAGES = ("train.npz", "prune.npz", "cluster.npz")
+STAGES = ("train", "prune", "cluster")
 """The float models of a run, in order; the float files come from the last that is there."""
-
-
-def read_manifest(path: Path) -> Mapping[str, Any]:
-    """The manifest of a bundle; FormatError where what the commands read of it is damaged."""
-    manifest = Bundle.open(path).manifest
-    kinds = {"name": str, "recipe": dict, "model": dict, "data": dict}
-    for key, kind in kinds.items():
-        if not isinstance(manifest[key], kind):
-            raise FormatError(f"{path}: the manifest is damaged: {key} is {manifest[key]!r:.60}")
-    if not isinstance(manifest["model"].get("widths"), list) or not isinstance(manifest["data"].get("inputs"), int):
-        raise FormatError(f"{path}: the manifest is damaged: model.widths must be a list, data.inputs a number")
-    return manifest
 
 
 def recipe_of(path: Path, manifest: Mapping[str, Any]) -> Recipe:
@@ -48,15 +35,15 @@ def load_test(path: Path, manifest: Mapping[str, Any], source: str) -> Samples:
     """
     recipe, data = recipe_of(path, manifest), manifest["data"]
     table = Path(source).suffix.lower() == ".csv"
-    chosen = dataclasses.replace(recipe.data, source=source)
+    chosen = replace(recipe.data, source=source)
     if not Path(source).is_dir():
-        chosen = dataclasses.replace(chosen, resize=(), grayscale=False)
+        chosen = replace(chosen, resize=(), grayscale=False)
     if table and "kind" not in data and Path(source).is_file():  # written when `label` alone was a label
         label = next((name for name in read_headings(Path(source)) if name.lower() == "label"), "")
-        chosen = dataclasses.replace(chosen, label=label)
+        chosen = replace(chosen, label=label)
     if data.get("columns"):
         columns, label = (tuple(data["columns"]), "") if table else ((), "auto")
-        chosen = dataclasses.replace(chosen, columns=columns, drop=(), label=label)
+        chosen = replace(chosen, columns=columns, drop=(), label=label)
     test = load_splits(chosen, recipe.model.output_activation).test
     if test.inputs != data["inputs"]:
         raise DataError(f"{source}: has {test.inputs} values per sample, must be {data['inputs']} as in {path}")
@@ -65,9 +52,10 @@ def load_test(path: Path, manifest: Mapping[str, Any], source: str) -> Samples:
 
 def float_archives(folder: Path) -> list[Path]:
     """The float models in OUT/model of a run, in the order of its stages; InputError where there is none."""
-    archives = [folder / name for name in STAGES if (folder / name).is_file()]
+    archives = [path for path in (archive_path(folder, name) for name in STAGES) if path.is_file()]
     if not archives:
-        raise InputError(f"{folder}: holds no model ({' or '.join(STAGES)}); must be the folder OUT/model of a run")
+        names = ", ".join(f"{name}{SUFFIX}" for name in STAGES)
+        raise InputError(f"{folder}: holds no model (none of {names}); must be the folder OUT/model of a run")
     return archives
 
 

@@ -1,11 +1,13 @@
 """A run: from a recipe to a verified bundle, stage by stage, each left on disk so that the next call goes on from there.
 
 OUT/run.json                 the recipe and the data's sha256: who this folder belongs to
-OUT/model/STAGE.npz          the model after a stage (train, prune, cluster, quantize), STAGE.json its history
-OUT/model/calibration.json   what the ranges of quantization start from
-OUT/model/checkpoint.npz     the stage that is being trained
-OUT/stock/                   what the stock converters make of the same model
-OUT/bundle/                  the result; it appears whole
+OUT/model/STAGE.safetensors       the model after a stage (train, prune, cluster, quantize), STAGE.json its history
+OUT/model/calibration.json        what the ranges of quantization start from
+OUT/model/checkpoint.safetensors  the stage that is being trained
+OUT/stock/                        what the stock converters make of the same model
+OUT/bundle/                       the result; it appears whole
+
+Archives of earlier versions, .npz, are read as well: an earlier run goes on from them.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 from tiedae.calibration.artefact import Calibration, read_calibration, write_calibration
 from tiedae.calibration.representative import representative
+from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
@@ -31,7 +35,7 @@ from tiedae.export.results import FILE as METRICS
 from tiedae.export.results import Metrics, read_metrics
 from tiedae.export.targets import decoder_layout, require_targets
 
-from .claims import Marker, alone_in, read_json, write_json
+from .claims import alone_in, claim, read_json, write_json
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest, recipe_to_dict
 from .sources import data_text, load_splits, provenance
@@ -149,16 +153,15 @@ class _Run:
 
     def claim(self, *, force: bool, resume: bool) -> None:
         """Make `out` this recipe's, or refuse."""
-        calibration = None if self.calibration is None else self.calibration.sha256
         mine = {
             "recipe_sha256": recipe_digest(self.recipe),
             "data_sha256": data_digest(self.splits),
-            "calibration_sha256": calibration,
+            "calibration_sha256": None if self.calibration is None else self.calibration.sha256,
+            "recipe": recipe_to_dict(self.recipe),
         }
         ours = [self.out / name for name in ("bundle", "model", "stock")]
-        marker = Marker(self.out / "run.json", mine, OWNERS, ours)
-        if marker.claim({"recipe": recipe_to_dict(self.recipe)}, force=force):
-            for leftover in (self.out / "model").glob(".*.npz.*"):
+        if claim(self.out / "run.json", mine, OWNERS, ours, force=force):
+            for leftover in (self.out / "model").glob(".*.*.*"):
                 leftover.unlink()
         elif resume:
             self.console.note(f"{self.out}: nothing to resume, starting")
@@ -218,12 +221,12 @@ class Stages:
         """The archive of the model after a stage; trained here unless it is there already."""
         from tiedae.compress.train import Training
 
-        path = self.folder(name) / f"{name}.npz"
+        path = archive_path(self.folder(name), name)
         if not path.exists():
-            checkpoint = self.folder(name) / "checkpoint.npz"
+            checkpoint = archive_path(self.folder(name), "checkpoint")
             model, teacher = None, None
             if source is not None:
-                model, teacher = load_model(source), load_model(self.folder("train") / "train.npz")
+                model, teacher = load_model(source), load_model(archive_path(self.folder("train"), "train"))
             training = Training(
                 self.recipe.train, teacher, checkpoint=checkpoint, progress=self.progress, after_epoch=self.after_epoch
             )

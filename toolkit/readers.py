@@ -13,11 +13,12 @@ import math
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
+from msgspec.structs import fields
 from tiedae.compress.archive import DAMAGE
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError

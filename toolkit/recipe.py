@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import hashlib
 import json
-import math
 import re
 import tomllib
-import types
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from tiedae.compress.config import LayerConfig, Recipe
+import msgspec
+from msgspec import structs
+from tiedae.compress.config import Positive, QuantizeConfig, Recipe
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.patterns import check_pattern
+from tiedae.compress.records import checked, plain, require, within
 from tiedae.export.targets import require_targets
-
-LARGEST = 2**31
-"""Integers of a recipe stay below it, so that every library can take them."""
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -39,10 +35,8 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: is not UTF-8 text (byte {error.start}), must be a recipe in TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
-    try:
+    with within(f"{path}: "):
         return parse_recipe(mapping, _slug(path.stem))
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
 
 
 def _slug(stem: str) -> str:
@@ -56,17 +50,52 @@ def parse_recipe(mapping: Mapping[str, Any], default_name: str) -> Recipe:
 
     Raises RecipeError with the full key, such as `model.layers[1].units`.
     """
-    recipe: Recipe = _record(Recipe, {"name": default_name, **mapping}, "")
-    try:
+    tables = _without_false(Recipe, {"name": default_name, **mapping})
+    quantize, model = tables.get("quantize"), tables.get("model")
+    if isinstance(quantize, Mapping):
+        tables["quantize"] = _without_false(QuantizeConfig, quantize)
+    if isinstance(model, Mapping) and isinstance(model.get("layers"), list | tuple):
+        tables["model"] = {**model, "layers": _layers(model["layers"])}
+    recipe: Recipe = checked(Recipe, tables)
+    with within("export."):
         require_targets(recipe.export.targets)
-    except RecipeError as error:
-        raise RecipeError(_join("export", str(error))) from None
     return recipe
+
+
+def _without_false(kind: type[msgspec.Struct], table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table without keys that are `false`, TOML's word for what may be absent."""
+    optional = {field.name for field in structs.fields(kind) if field.default is None}
+    return {key: value for key, value in table.items() if value is not False or key not in optional}
+
+
+def _layers(items: Sequence[object]) -> list[object]:
+    """`[256, 16]` as tables: a bare number is the units of a layer, relu where it is hidden, linear where it is the code."""
+    last = len(items) - 1
+    return [
+        {"units": item, "activation": "relu" if i < last else "linear"} if type(item) is int else item
+        for i, item in enumerate(items)
+    ]
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe file, by which an editor completes and checks it.
+
+    It allows what TOML files may say beside the records' types: bare numbers as layers, and `false` for what may be absent.
+    """
+    schema = msgspec.json.schema(Recipe)
+    tables = schema["$defs"]
+    tables["Recipe"]["required"].remove("name")
+    layers = tables["ModelConfig"]["properties"]["layers"]
+    layers["items"] = {"anyOf": [msgspec.json.schema(Positive), layers["items"]]}
+    for table in tables.values():
+        for choices in (key["anyOf"] for key in table["properties"].values() if {"type": "null"} in key.get("anyOf", ())):
+            choices.append({"const": False})
+    return schema
 
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     """Every key with its value, defaults included, as JSON can hold it; a stage that is left out is None."""
-    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+    return json.loads(json.dumps(plain(recipe)))
 
 
 def recipe_to_toml(recipe: Recipe, comment: str = "") -> str:
@@ -79,15 +108,11 @@ def recipe_to_toml(recipe: Recipe, comment: str = "") -> str:
     return "\n".join(parts)
 
 
-def _changed(record: Any) -> dict[str, Any]:
-    """The fields of a dataclass that are not as they are by default, records in them as well."""
-    changed = {}
-    for each in dataclasses.fields(record):
-        value = getattr(record, each.name)
-        default = each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
-        if value != default:
-            changed[each.name] = _changed(value) if dataclasses.is_dataclass(value) else value
-    return changed
+def _changed(record: msgspec.Struct) -> dict[str, Any]:
+    """The fields of a record that are not as they are by default, records in them as well."""
+    values = structs.asdict(record)
+    changed = {field.name: values[field.name] for field in structs.fields(record) if values[field.name] != field.default}
+    return {key: _changed(value) if isinstance(value, msgspec.Struct) else value for key, value in changed.items()}
 
 
 def _keys(table: Mapping[str, Any]) -> str:
@@ -96,123 +121,27 @@ def _keys(table: Mapping[str, Any]) -> str:
 
 def _toml(value: Any) -> str:
     """A value in TOML; its basic strings are JSON's, but for DEL."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    if dataclasses.is_dataclass(value):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, msgspec.Struct):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in _changed(value).items()) + " }"
-    return repr(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def recipe_digest(recipe: Recipe) -> str:
     """sha256 (hex) of the whole recipe: equal exactly where every value is."""
-    return hashlib.sha256(json.dumps(recipe_to_dict(recipe), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(plain(recipe), sort_keys=True).encode()).hexdigest()
 
 
 def check_inputs(recipe: Recipe, inputs: int) -> Recipe:
     """The recipe with `model.inputs` filled in from the data; RecipeError where it states another number, or where the
     kernels that then follow cannot have the pattern of `[prune]`."""
-    if recipe.model.inputs not in (0, inputs):
-        raise RecipeError(
-            f"model.inputs: got {recipe.model.inputs}, must be {inputs}, "
-            f"the number of values per sample of {recipe.data.source} (or left out)"
-        )
-    try:
-        model = dataclasses.replace(recipe.model, inputs=inputs)
-    except RecipeError as error:
-        raise RecipeError(_join("model", str(error))) from None
+    stated, source = recipe.model.inputs, recipe.data.source
+    right = f"{inputs}, the number of values per sample of {source} (or left out)"
+    require(stated in (0, inputs), "model.inputs", stated, right)
+    with within("model."):
+        model = structs.replace(recipe.model, inputs=inputs)
     if recipe.prune is not None:
-        try:
+        with within("prune."):
             check_pattern(recipe.prune, model)
-        except RecipeError as error:
-            raise RecipeError(_join("prune", str(error))) from None
-    return dataclasses.replace(recipe, model=model)
-
-
-def _record(kind: Any, value: object, key: str) -> Any:
-    """A frozen dataclass from a mapping of its fields."""
-    if not isinstance(value, Mapping):
-        raise RecipeError(f"{key}: got {value!r}, must be a table such as [{key}]")
-    hints, fields = get_type_hints(kind), {f.name: f for f in dataclasses.fields(kind)}
-    for name in value:
-        if name not in fields:
-            close = difflib.get_close_matches(str(name), fields, 1)
-            right = f"did you mean {close[0]}?" if close else "the keys here are " + ", ".join(fields)
-            raise RecipeError(f"{_join(key, name)}: unknown key; {right}")
-    for name, f in fields.items():
-        if name not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise RecipeError(f"{_join(key, name)}: is missing, must be {_expected(hints[name])}")
-    built = {name: _build(hints[name], item, _join(key, name)) for name, item in value.items()}
-    try:
-        return kind(**built)
-    except RecipeError as error:
-        raise RecipeError(_join(key, str(error))) from None
-
-
-def _build(hint: Any, value: object, key: str) -> Any:
-    """A value of the hinted type, or RecipeError. An integer may stand for a float, nothing else is converted."""
-    origin = get_origin(hint)
-    if origin in (types.UnionType, Union):
-        choices = [choice for choice in get_args(hint) if choice is not type(None)]
-        if len(choices) < len(get_args(hint)) and (value is None or value is False):
-            return None
-        if len(choices) == 1:
-            return _build(choices[0], value, key)
-        if not any(_fits(choice, value) for choice in choices):
-            raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
-        if get_args(hint)[0] is LayerConfig:
-            value = _layers(value)
-        return tuple(_build(get_args(hint)[0], item, f"{key}[{i}]") for i, item in enumerate(value))
-    if dataclasses.is_dataclass(hint):
-        return _record(hint, value, key)
-    if not _fits(hint, value):
-        raise RecipeError(f"{key}: got {value!r}, must be {_expected(hint)}")
-    return float(value) if type(value) is int and hint is float else value
-
-
-def _fits(hint: Any, value: object) -> bool:
-    """Whether a plain value is of the hinted type; an integer is a number too."""
-    if get_origin(hint) is Literal:
-        return isinstance(value, str) and value in get_args(hint)
-    if type(value) is int:
-        return hint in (int, float) and abs(value) < LARGEST
-    if type(value) is float:
-        return hint is float and math.isfinite(value)
-    return type(value) is hint
-
-
-def _layers(items: Sequence[object]) -> list[object]:
-    """`[256, 16]` as tables: a bare number is the units of a layer, relu where it is hidden, linear where it is the code."""
-    last = len(items) - 1
-    activations = ["relu" if i < last else "linear" for i in range(len(items))]
-    return [
-        {"units": item, "activation": activation} if type(item) is int else item
-        for item, activation in zip(items, activations, strict=True)
-    ]
-
-
-_NAMES: Mapping[Any, str] = {int: "an integer (below 2³¹)", float: "a finite number", str: "a string", bool: "true or false"}
-
-
-def _expected(hint: Any) -> str:
-    """What a key of this type has to hold, in words."""
-    if get_origin(hint) is Literal:
-        several = "one of " if len(get_args(hint)) > 1 else ""
-        return several + ", ".join(get_args(hint))
-    if get_origin(hint) in (types.UnionType, Union):
-        *others, last = (_expected(choice) for choice in get_args(hint))
-        return f"{', '.join(others)} or {last}"
-    if get_origin(hint) is tuple:
-        return f"a list, each {_expected(get_args(hint)[0])}"
-    return _NAMES.get(hint, "a table")
-
-
-def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
+    return structs.replace(recipe, model=model)

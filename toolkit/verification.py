@@ -1,23 +1,27 @@
-"""Verification of a bundle beside what it was made from: the Keras model of a run and a source's test set."""
+"""Verification and benchmark of a bundle beside what it was made from: the models of a run and a source's test set."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from msgspec.structs import replace
+import numpy as np
+from msgspec import structs
 from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import InputError, RecipeError
-from tiedae.compress.records import decode
+from tiedae.compress.data import Scaling
+from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.records import checked, decode, require, within
+from tiedae.export.bench.benchmark import Plan, bench_bundle
+from tiedae.export.bench.recording import record
+from tiedae.export.bundle import Bundle
 from tiedae.export.parity.baseline import require_comparable, require_fraction, with_baseline
 from tiedae.export.parity.keras_device import keras_device, skipped
-from tiedae.export.results import Device, Metrics, Model, Source, read_metrics
+from tiedae.export.results import Bench, Device, Metrics, Model, Source, read_metrics
 from tiedae.export.verify import verify_bundle
 
-from .originals import find_archives, load_test, read_manifest, recipe_of
+from .originals import find_archives, load_test, recipe_of
 
 
 def verify(
@@ -37,7 +41,7 @@ def verify(
     fraction `allow` is a failed check as well. Raises InputError where one of them is wrong.
     """
     require_fraction(allow)
-    manifest = read_manifest(path)
+    manifest = Bundle.open(path).manifest
     limits = parse_tolerances(tolerances, recipe_of(path, manifest).verify)
     model_of = decode(Model, manifest["model"], path)
     before = None if baseline is None else _read_baseline(baseline, manifest["name"], model_of)
@@ -50,9 +54,9 @@ def verify(
         tolerances=limits,
         announce=announce,
     )
-    metrics = replace(metrics, model=model_of, samples=None if test is None else Source(str(data), test.sha256))
+    metrics = structs.replace(metrics, model=model_of, samples=None if test is None else Source(str(data), test.sha256))
     if original is not None:
-        metrics = replace(metrics, keras=original.device, skipped=metrics.skipped + skipped(original.device))
+        metrics = structs.replace(metrics, keras=original.device, skipped=metrics.skipped + skipped(original.device))
     return metrics if before is None else with_baseline(metrics, before, name=str(baseline), allow=allow)
 
 
@@ -61,26 +65,12 @@ def parse_tolerances(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig
 
     Raises RecipeError for what is no KEY=VALUE, an unknown key, or a value of the wrong type or out of range.
     """
-    kinds, given = get_type_hints(VerifyConfig), {}
+    given = {}
     for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise RecipeError(f"--tolerance: got {text!r}, must be KEY=VALUE, such as max_quality_loss=0.02")
-        if key not in kinds:
-            raise RecipeError(f"--tolerance {key}: unknown key; must be one of {', '.join(kinds)}")
-        try:
-            given[key] = kinds[key](value)
-        except ValueError:
-            raise RecipeError(f"--tolerance {key}: got {value!r}, must be {_KINDS[kinds[key]]}") from None
-        if not math.isfinite(given[key]):
-            raise RecipeError(f"--tolerance {key}: got {value!r}, must be {_KINDS[kinds[key]]}")
-    try:
-        return dataclasses.replace(stated, **given)
-    except RecipeError as error:
-        raise RecipeError(f"--tolerance {error}") from None
-
-
-_KINDS: Mapping[type, str] = {int: "an integer", float: "a finite number"}
+        key, equals, given[key] = text.partition("=")
+        require(bool(equals), "--tolerance", text, "KEY=VALUE, such as max_quality_loss=0.02")
+    with within("--tolerance "):
+        return checked(VerifyConfig, structs.asdict(stated) | given, strict=False)
 
 
 def _read_baseline(path: Path, name: str, model: Model) -> Metrics:
@@ -115,3 +105,30 @@ def _original(folder: Path, widths: list[int]) -> _Original:
         "uncompressed": keras_function(models[0], device),
     }
     return _Original(functions, device)
+
+
+SAMPLES = 256
+"""How many test samples are used: they are repeated where a batch is larger."""
+
+
+def bench(
+    path: Path, *, model: Path | None, data: str | None, announce: Callable[[str], None], plan: Plan | None = None
+) -> Bench:
+    """Measure a bundle and record the rows in its metrics.json under `bench`; returns them.
+
+    `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says; the golden
+    samples stand in for it. The stock files are those of the run, in `stock` beside the bundle. Where the bundle is damaged or
+    cannot be written to, that is announced and the bundle stays as it is.
+    """
+    bundle = Bundle.open(path)
+    manifest, golden = bundle.manifest, bundle.golden()
+    test = None if data is None else load_test(path, manifest, data)
+    x = golden["x"] if test is None else test.take(np.arange(min(len(test), SAMPLES)))
+    real = {"x": Scaling.from_json(manifest["data"]["scaling"]).apply(x), "code": golden["code.f32"]}
+    archive = None if model is None else find_archives(model, manifest["model"]["widths"])[-1]
+    measured = bench_bundle(bundle, real, stock=path.resolve().parent / "stock", keras=archive, plan=plan, announce=announce)
+    try:
+        record(path, measured)
+    except (FormatError, InputError, OSError) as error:
+        announce(f"not recorded in the bundle: {error}")
+    return measured

@@ -56,7 +56,7 @@ def test_a_file_holds_all_of_a_calibration(calibration: Calibration, data: Repre
     assert again.to_json() == calibration.to_json() and again.sha256 == calibration.sha256
     assert again.ranges == calibration.ranges and again.model == calibration.model
     assert (again.observer, again.settings, again.samples) == ("mse", {"bins": 8192}, 150)
-    assert (again.seed, again.data_sha256, again.scaling) == (0, data.sha256, SCALING)
+    assert (again.seed, again.data.sha256, again.data.scaling) == (0, data.sha256, SCALING)
     assert again.tensors["encoder_0"].values == 150 * 8 == again.tensors["encoder_0"].histogram.total
     assert again.tensors["y.linear"].window == (-6.5, 6.5)
 
@@ -175,16 +175,33 @@ def changed(change: Callable[[dict], object]) -> Callable[[str], str]:
         (lambda text: "[" * 100_000, "damaged: "),
         (lambda text: text.replace('"values":1200', '"values":NaN'), "damaged: NaN is no number"),
         (changed(lambda c: c.update(schema=2)), "schema 2, this tiedae reads schema 1"),
-        (changed(lambda c: c.pop("model")), "damaged: lacks model"),
-        (changed(lambda c: c["model"].pop("widths")), "damaged: lacks widths"),
-        (changed(lambda c: c["model"].update(depth=3)), "damaged: .*unexpected keyword argument 'depth'"),
-        (changed(lambda c: c["tensors"]["code"].update(range=[1, -1])), r"damaged: code: a range of \[1, -1\]"),
-        (changed(lambda c: c["tensors"]["code"].update(bits=40)), "damaged: code: bits: got 40, must be in 2…16"),
-        (changed(lambda c: c["tensors"]["code"]["histogram"].update(bins=500)), "damaged: code: .* counts from bin"),
-        (changed(lambda c: c["tensors"]["code"]["histogram"]["counts"].append(-1)), "damaged: code: counts must be integers"),
-        (changed(lambda c: c.update(tensors=[])), "damaged: tensors is a list, must be an object"),
+        (changed(lambda c: c.pop("model")), "damaged: model: is missing, must be a table of widths"),
+        (changed(lambda c: c["model"].pop("widths")), "damaged: model.widths: is missing, must be a list"),
+        (changed(lambda c: c["model"].update(depth=3)), "damaged: model.depth: unknown key"),
+        (
+            changed(lambda c: c["tensors"]["code"].update(range=[1, -1])),
+            r"damaged: tensors.code.range: got \(1.0, -1.0\), must be \(low, high\)",
+        ),
+        (changed(lambda c: c["tensors"]["code"].update(bits=40)), "damaged: tensors.code.bits: got 40, must be in 2…16"),
+        (
+            changed(lambda c: c["tensors"]["code"]["histogram"].update(bins=500)),
+            "damaged: tensors.code.histogram.bins: got 500, must be a power of two",
+        ),
+        (
+            changed(lambda c: c["tensors"]["code"]["histogram"]["counts"].append(-1)),
+            r"damaged: tensors.code.histogram.counts\[[0-9]+\]: got -1, must be an integer",
+        ),
+        (changed(lambda c: c.update(tensors=[])), r"damaged: tensors: got \[\], must be a table"),
+        (changed(lambda c: c["tensors"]["code"].pop("histogram")), "damaged: tensors.code.histogram: is missing"),
+        (
+            changed(lambda c: c["model"]["kernels"].update(kernel_0=3)),
+            "damaged: model.kernels.kernel_0: got 3, must be a string",
+        ),
         (changed(lambda c: c.update(observer="median")), "damaged: observer: got 'median', must be one of"),
-        (changed(lambda c: c["data"].update(scaling={"rule": "byte"})), "damaged: lacks offset"),
+        (
+            changed(lambda c: c["data"].update(scaling={"rule": "byte"})),
+            r"damaged: data.scaling.offset and scale: got \(0.0, 1.0\), must be \(0.0, 255.0\) with rule byte",
+        ),
     ],
 )
 def test_a_damaged_file_is_one_line_that_names_it(

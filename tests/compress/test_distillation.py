@@ -107,5 +107,5 @@ def test_a_share_without_a_fitting_teacher_is_refused(make_splits, stage: str) -
 @pytest.mark.parametrize("config", [PruneConfig, QuantizeConfig])
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_is_a_share(config: type, share: float) -> None:
-    with pytest.raises(RecipeError, match=r"distill: got .*, must be in \[0, 1\]"):
+    with pytest.raises(RecipeError, match=r"distill: got .*, must be a number in \[0, 1\]"):
         config(distill=share)

@@ -209,18 +209,18 @@ def test_a_live_value_in_a_block_that_is_left_out_is_seen() -> None:
         ({"pattern": "1:4"}, "sparsity: got 0.5, must be 0.75, the share that 1:4 leaves out"),
         ({"pattern": "2:4", "scope": "global"}, "scope: got 'global', must be layer: 2:4 holds in every kernel"),
         ({"pattern": "block"}, "block: got [1, 1], must be [rows, columns] of more than one weight"),
-        ({"pattern": "block", "block": (4,)}, "block: got [4], must be [rows, columns]"),
-        ({"pattern": "block", "block": (0, 4)}, "block: got [0, 4], must be [rows, columns]"),
+        ({"pattern": "block", "block": (4,)}, "block: got [4], must be a list of 2: an integer, 1 or more"),
+        ({"pattern": "block", "block": (0, 4)}, "block[0]: got 0, must be an integer, 1 or more"),
         ({"block": (4, 4)}, "block: got [4, 4], must be left out, or pattern block"),
         ({"code": True}, "code: got True, must be false, or pattern structured"),
         ({"pattern": "structured", "skip": (0,)}, "skip: got [0], must be left out with pattern structured"),
-        ({"skip": (-1,)}, "skip: got [-1], must be the indices of kernels, from 0"),
-        ({"saliency": "luck"}, "saliency: got 'luck', must be one of magnitude, gradient, movement"),
+        ({"skip": (-1,)}, "skip[0]: got -1, must be an integer, 0 or more"),
+        ({"saliency": "luck"}, "saliency: got 'luck', must be one of gradient, magnitude, movement"),
         (
             {"saliency": "movement", "schedule": "constant"},
             "schedule: got 'constant', must be polynomial with saliency movement",
         ),
-        ({"samples": 0}, "samples: got 0, must be at least 1"),
+        ({"samples": 0}, "samples: got 0, must be an integer, 1 or more"),
     ],
 )
 def test_a_setting_that_contradicts_the_pattern_is_refused(settings_of: dict, text: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     DataError,
@@ -195,7 +196,9 @@ def test_early_stopping_waits_and_keeps_the_best_weights(make_splits) -> None:
     losses = [record["validation_loss"] for record in history]
     assert len(history) < 40
     assert len(losses) - 1 - int(np.argmin(losses)) == 2
-    again = fit(model_of(), splits, TrainConfig(**{**vars(config), "epochs": int(np.argmin(losses)) + 1, "patience": 0}))
+    again = fit(
+        model_of(), splits, TrainConfig(**{**structs.asdict(config), "epochs": int(np.argmin(losses)) + 1, "patience": 0})
+    )
     assert again[-1]["validation_loss"] == min(losses)
 
 

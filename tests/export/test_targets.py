@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiedae.cli import main
 from tiedae.compress import ExportConfig, FormatError, RecipeError
-from tiedae.compress.archive import pack, unpack
+from tiedae.compress.archive import pack_npz, unpack
 from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.bundle import Bundle
 from tiedae.export.formats.contents import Constant, Contents, Port, Signature
@@ -31,7 +31,7 @@ KIND = "numpy-program"
 def write(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
     assert io in ("uint8", "auto")
     header = {"format": KIND, "version": 1, "program": program_to_json(program), "signatures": list(config.signatures)}
-    return {f"{stem}.program": pack(header, program.constants)}
+    return {f"{stem}.program": pack_npz(header, program.constants)}
 
 
 def parsed(path: Path) -> tuple[Program, list[str]]:
@@ -125,7 +125,7 @@ def test_a_damaged_file_of_it_is_found(run: Path, tmp_path: Path) -> None:
     path = next(bundle.glob("*.int8.program"))
     header, arrays = unpack(path, KIND)
     arrays["kernel_0"] = arrays["kernel_0"] + np.int8(1)
-    path.write_bytes(pack(header, arrays))
+    path.write_bytes(pack_npz(header, arrays))
     assert main(["verify", str(bundle), "-q"]) == 1
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from tiedae.compress import (
     ClusterConfig,
     DataConfig,
@@ -18,6 +18,7 @@ from tiedae.compress import (
     Recipe,
     TrainConfig,
 )
+from tiedae.compress.archive import FORMAT, archive_path, pack_npz, unpack
 from tiedae.console import Console
 from tiedae.pipeline import run_recipe
 
@@ -46,14 +47,19 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
+def keep(name: str, folder: Path, stage: str) -> None:
+    """Keep a stage's model as .npz: what `test_gate` looks for, and archives of earlier versions are read with it."""
+    (HERE / f"{name}.npz").write_bytes(pack_npz(*unpack(archive_path(folder, stage), FORMAT)))
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Console() as console:
         for name, recipe in RECIPES.items():
             out = Path(folder) / name
             run_recipe(replace(recipe, name=name), base=Path(), out=out, resume=False, force=False, console=console)
-            (HERE / f"{name}.npz").write_bytes((out / "model" / "quantize.npz").read_bytes())
+            keep(name, out / "model", "quantize")
             if name == "plain":
-                (HERE / "float.npz").write_bytes((out / "model" / "train.npz").read_bytes())
+                keep("float", out / "model", "train")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiedae.benchmarking import bench
 from tiedae.cli import main
 from tiedae.compress import InputError
 from tiedae.compress.errors import DataError, FormatError
 from tiedae.export import verify_bundle
 from tiedae.export.bench.benchmark import Plan
 from tiedae.export.bench.recording import record
+from tiedae.verification import bench
 
 QUICK = Plan(("reconstruct",), (1,), (), (1,), 0.0, (3, 3), processes=0)
 KEYS = {"latency", "memory", "startup", "sizes", "machine", "skipped"}
@@ -114,6 +114,7 @@ REPLACING = """
 import signal, sys
 from pathlib import Path
 from tiedae.export.bench.recording import record
+from tiedae.verification import bench
 replace = Path.replace
 def interrupted(self, target):
     if self.parent.name.startswith(".bench.") and target.parent.name == "bundle":

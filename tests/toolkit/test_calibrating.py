@@ -35,7 +35,7 @@ def test_calibrate_writes_ranges_a_page_and_what_it_found(finished_run: Path, fo
     assert run(*call, "--out", files["json"], "--html", files["html"]) == 0
     shown = capsys.readouterr().out
     calibration = read_calibration(files["json"])
-    assert (calibration.observer, calibration.samples, calibration.scaling.rule) == ("mse", 96, "byte")
+    assert (calibration.observer, calibration.samples, calibration.data.scaling.rule) == ("mse", 96, "byte")
     assert "Calibration of mini" in files["html"].read_text()
     assert f"calibration: {files['json']}" in shown and "with ranges of 72 samples" in shown
     before = files["json"].read_bytes()
@@ -45,7 +45,7 @@ def test_calibrate_writes_ranges_a_page_and_what_it_found(finished_run: Path, fo
     assert found["calibration"]["file_sha256"] == hashlib.sha256(before).hexdigest()
     assert found["tensors"].keys() == calibration.tensors.keys()
     assert found["error"]["float"] < found["error"]["int8 simulation"] < 1.5 * found["error"]["float"]
-    assert found["model"].endswith("prune.npz") and found["halves"]["held_out"] == 24
+    assert found["model"].endswith("prune.safetensors") and found["halves"]["held_out"] == 24
 
 
 def test_the_file_that_a_run_leaves_is_what_calibrate_makes(finished_run: Path, folder: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_recipe_states_its_observer_or_a_file_that_does(folder: Path, tmp_path
     ("data", "text"),
     [
         (np.eye(8, 24), "calibration data: 7 samples, must be 8 or more"),
-        (np.eye(40, 20), "prune.npz: a model of 24 inputs, samples.npy has 20"),
+        (np.eye(40, 20), "prune.safetensors: a model of 24 inputs, samples.npy has 20"),
         (np.full((40, 24), 3.0), "samples.npy: every value to train on is 3.0"),
         (np.where(np.eye(40, 24) > 0, np.nan, 1), "samples.npy: sample 0, value 0 is nan, must be finite"),
     ],

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.cli import main
+from tiedae.compress.archive import FORMAT, pack_npz, unpack
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -49,7 +50,7 @@ def test_a_run_leaves_the_bundle_of_the_contract(finished_run: Path) -> None:
     assert set(manifest["files"]) == files - {"manifest.json"}
     x, code, y = (np.load(finished_run / "bundle" / "golden" / f"{name}.npy") for name in ("x", "code", "y"))
     assert (x.dtype, code.dtype, y.dtype) == (np.uint8,) * 3 and (x.shape, code.shape) == ((40, 24), (40, 4))
-    stages = {f"{stage}.{ending}" for stage in ("train", "prune", "quantize") for ending in ("npz", "json")}
+    stages = {f"{stage}.{ending}" for stage in ("train", "prune", "quantize") for ending in ("safetensors", "json")}
     assert {path.name for path in (finished_run / "model").iterdir()} == stages | {"calibration.json"}
     metrics = json.loads((finished_run / "bundle" / "metrics.json").read_text())
     for data in (manifest["data"], metrics["data"]):
@@ -104,7 +105,7 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
     models = Stages(with_inputs, splits, lambda _: tmp_path / "again", lambda *_: None).run()
     assert list(models) == ["train", "prune", "cluster", "quantize"]
     for stage, model in models.items():
-        assert model.read_bytes() == (tmp_path / "run" / "model" / f"{stage}.npz").read_bytes()
+        assert model.read_bytes() == (tmp_path / "run" / "model" / f"{stage}.safetensors").read_bytes()
 
 
 def changed(recipe_file: Path, old: str, new: str) -> Path:
@@ -163,11 +164,29 @@ def test_a_killed_run_resumes_to_the_same_bundle(recipe_file: Path, tmp_path: Pa
     assert code == (-signal.SIGKILL if kill == signal.SIGKILL else 130)
     if kill == signal.SIGINT:
         assert "interrupted; the same command with --resume goes on" in rest and "Traceback" not in rest
-    assert not (killed / "bundle").exists() and (killed / "model" / "checkpoint.npz").exists()
+    assert not (killed / "bundle").exists() and (killed / "model" / "checkpoint.safetensors").exists()
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "epoch 60/60" in done.stderr and "epoch 2/60" not in done.stderr
     assert_same_run(whole / "bundle", killed / "bundle")
+
+
+def test_a_run_of_an_earlier_version_goes_on_from_its_npz_archives(
+    finished_run: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished_run, tmp_path / "run")
+    shutil.rmtree(out / "bundle")
+    (out / "model" / "quantize.safetensors").unlink()
+    for path in (out / "model").glob("*.safetensors"):
+        path.with_suffix(".npz").write_bytes(pack_npz(*unpack(path, FORMAT)))
+        path.unlink()
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "model").glob("*.npz")}
+    assert sorted(before) == ["prune.npz", "train.npz"]
+    assert main(["run", str(recipe_file), "--out", str(out), "--resume", "-q"]) == 0
+    assert_same_run(finished_run / "bundle", out / "bundle")
+    assert {path.name: path.stat().st_mtime_ns for path in (out / "model").glob("*.npz")} == before
+    assert [path.name for path in (out / "model").glob("*.safetensors")] == ["quantize.safetensors"]
+    assert main(["verify", str(out / "bundle"), "--model", str(out / "model"), "-q"]) == 0
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
@@ -187,9 +206,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
 def test_a_damaged_stage_is_said(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:
     out = shutil.copytree(finished_run, tmp_path / "run")
     shutil.rmtree(out / "bundle")
-    (out / "model" / "quantize.npz").write_bytes(b"PK damaged")
+    (out / "model" / "quantize.safetensors").write_bytes(b"PK damaged")
     assert main(["run", str(recipe_file), "--out", str(out)]) == 2
-    assert "quantize.npz: not a tiedae-model file, or damaged" in capsys.readouterr().err
+    assert "quantize.safetensors: not a tiedae-model file, or damaged" in capsys.readouterr().err
 
 
 FLOATS = """
@@ -311,7 +330,7 @@ def test_a_run_that_takes_units_out_ends_in_a_smaller_model(recipe_file: Path, t
     assert main(["verify", str(out / "bundle"), "--model", str(out / "model"), "--data", samples]) == 0
     shutil.copytree(out, killed)
     shutil.rmtree(killed / "bundle")
-    (killed / "model" / "quantize.npz").unlink()
+    (killed / "model" / "quantize.safetensors").unlink()
     assert main(["run", str(smaller), "--out", str(killed), "--resume", "-q"]) == 0
     assert_same_run(out / "bundle", killed / "bundle")
 

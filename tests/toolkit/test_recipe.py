@@ -1,10 +1,12 @@
-import dataclasses
+import json
 import tomllib
 from typing import get_args
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tiedae.compress.config import (
     Activation,
     DataConfig,
@@ -17,7 +19,7 @@ from tiedae.compress.config import (
     TrainConfig,
 )
 from tiedae.compress.errors import RecipeError
-from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_to_dict, recipe_to_toml
+from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_schema, recipe_to_dict, recipe_to_toml
 from tiedae.sources import ASSETS, DATA_SETS
 
 SMALL = {"data": {"source": "x.npy"}, "model": {"layers": [{"units": 8, "activation": "relu"}, {"units": 3}]}}
@@ -78,7 +80,7 @@ def test_bare_numbers_are_layers_relu_where_hidden_and_linear_where_they_are_the
 
 
 @pytest.mark.parametrize(
-    ("layer", "text"), [(0, "model.layers[0].units: got 0, must be at least 1"), (True, "model.layers[0]")]
+    ("layer", "text"), [(0, "model.layers[0].units: got 0, must be an integer, 1 or more"), (True, "model.layers[0]")]
 )
 def test_a_bare_number_that_is_no_layer_is_named(layer, text):
     with pytest.raises(RecipeError) as raised:
@@ -96,9 +98,60 @@ def test_a_recipe_without_a_name_has_one_from_its_file(tmp_path, file, name):
     assert load_recipe(path).name == name
 
 
+DIGESTS = {
+    "fc6a4e563561e627628bfa53413280d7249c8adfd5ef1edbd5d37be40f3683a0": {},
+    "58e6c2acfcd53356d2ec611c6fe27d82c1acc7b54f1dcfd50df312facbf2be1f": {
+        "prune": {"sparsity": 0.25},
+        "search": {},
+        "verify": {"max_quality_loss": 1},
+    },
+}
+"""What OUT/run.json of tiedae 0.1 says of two recipes."""
+
+
+@pytest.mark.parametrize("digest", DIGESTS)
+def test_runs_of_earlier_versions_are_known_by_their_digest(digest):
+    assert recipe_digest(parse_recipe(SMALL | DIGESTS[digest], "small")) == digest
+
+
+def test_a_configuration_is_checked_however_it_is_made():
+    made = QuantizeConfig(bits=[np.int64(4), 8], distill=np.float32(0.5), epochs=np.int32(3))
+    assert made == QuantizeConfig(bits=(4, 8), distill=0.5, epochs=3)
+    assert [type(value) for value in (made.bits, made.distill, made.epochs)] == [tuple, float, int]
+    assert type(TrainConfig(learning_rate=1).learning_rate) is float
+    with pytest.raises(RecipeError, match=r"^epochs: got -1, must be an integer, 0 or more"):
+        TrainConfig(epochs=-1)
+    with pytest.raises(RecipeError, match=r"^layers\[0\]: got 8, must be a table of units"):
+        ModelConfig((8,))
+    with pytest.raises(RecipeError, match=r"^activation: got 'elu', must be one of linear, relu"):
+        replace(LayerConfig(3), activation="elu")
+
+
+def test_the_schema_says_what_a_recipe_file_may_hold():
+    schema = recipe_schema()
+    json.dumps(schema, allow_nan=False)
+    tables = schema["$defs"]
+    assert schema["$ref"] == "#/$defs/Recipe" and tables["Recipe"]["required"] == ["data", "model"]
+    assert all(table["additionalProperties"] is False for table in tables.values())
+    assert set(tables["PruneConfig"]["properties"]) == set(PruneConfig.__struct_fields__)
+    assert tables["LayerConfig"]["properties"]["dropout"] == {
+        "type": "number",
+        "minimum": 0,
+        "exclusiveMaximum": 1,
+        "default": 0.0,
+    }
+    assert [sorted(each) for each in tables["ModelConfig"]["properties"]["layers"]["items"]["anyOf"]] == [
+        ["maximum", "minimum", "type"],
+        ["$ref"],
+    ]
+    for table, key in {"Recipe": "prune", "QuantizeConfig": "calibration"}.items():
+        assert {"const": False} in tables[table]["properties"][key]["anyOf"]
+
+
 def test_pruning_is_left_out_by_default_and_by_false():
     assert parse_recipe(SMALL | {"prune": {}}, "small").prune == PruneConfig()
-    assert parse_recipe(SMALL | {"prune": False}, "small") == parse_recipe(SMALL, "small")
+    absent = {"prune": False, "cluster": False, "search": False, "quantize": {"calibration": False}}
+    assert parse_recipe(SMALL | absent, "small") == parse_recipe(SMALL, "small")
     assert parse_recipe(SMALL, "small").prune is None
 
 
@@ -142,32 +195,46 @@ def changed(**tables):
         (changed(verify={"zzz": 3}), "verify.zzz: unknown key; the keys here are max_quality_loss, "),
         (changed(model={"layers": [{"units": 8}, {"unit": 3}]}), "model.layers[1].unit: unknown key; did you mean units?"),
         (changed(model={"layers": [{"units": 8}, {"units": "3"}]}), "model.layers[1].units: got '3', must be an integer"),
-        (changed(model={"layers": [{"units": 8}, {"units": 0}]}), "model.layers[1].units: got 0, must be at least 1"),
+        (
+            changed(model={"layers": [{"units": 8}, {"units": 0}]}),
+            "model.layers[1].units: got 0, must be an integer, 1 or more",
+        ),
         (changed(model={"layers": [{"units": 8}, {}]}), "model.layers[1].units: is missing, must be an integer"),
         (
             changed(model={"layers": [{"units": 8, "activation": "elu"}]}),
             "model.layers[0].activation: got 'elu', must be one of",
         ),
-        (changed(model={"layers": {"units": 8}}), "model.layers: got {'units': 8}, must be a list, each a table"),
-        (changed(model={"layers": []}), "model.layers: got (), must be one layer or more"),
+        (
+            changed(model={"layers": {"units": 8}}),
+            "model.layers: got {'units': 8}, must be a list of 1 or more, each a table of units,",
+        ),
+        (changed(model={"layers": []}), "model.layers: got [], must be a list of 1 or more, each a table of units, activation"),
         (changed(model={"layers": ["8"]}), "model.layers[0]: got '8', must be a table"),
         (changed(train={"epochs": True}), "train.epochs: got True, must be an integer"),
         (changed(train={"epochs": 3.0}), "train.epochs: got 3.0, must be an integer"),
-        (changed(train={"epochs": 10**12}), "train.epochs: got 1000000000000, must be an integer (below 2³¹)"),
-        (changed(train={"seed": -1}), "train.seed: got -1, must be 0 or more"),
+        (changed(train={"epochs": 10**12}), "train.epochs: got 1000000000000, must be an integer, 0 or more (below 2³¹)"),
+        (changed(train={"seed": -1}), "train.seed: got -1, must be an integer, 0 or more"),
         (changed(train={"learning_rate": True}), "train.learning_rate: got True, must be a finite number"),
         (changed(train={"learning_rate": float("nan")}), "train.learning_rate: got nan, must be a finite number"),
         (changed(train={"learning_rate": 10**400}), "train.learning_rate: got 1000"),
-        (changed(prune={"sparsity": 1}), "prune.sparsity: got 1.0, must be in [0, 1)"),
-        (changed(prune={"sparsity": -0.1}), "prune.sparsity: got -0.1, must be in [0, 1)"),
-        (changed(prune=True), "prune: got True, must be a table such as [prune]"),
-        (changed(export={"targets": "tflite"}), "export.targets: got 'tflite', must be a list, each a string"),
+        (changed(prune={"sparsity": 1}), "prune.sparsity: got 1, must be a number in [0, 1)"),
+        (changed(prune={"sparsity": -0.1}), "prune.sparsity: got -0.1, must be a number in [0, 1)"),
+        (changed(train={"learning_rate": float("inf")}), "train.learning_rate: got inf, must be a finite number, above 0"),
+        (changed(prune={"block": [4]}), "prune.block: got [4], must be a list of 2: an integer, 1 or more"),
+        (changed(prune={"block": [4, 4]}), "prune.block: got [4, 4], must be left out, or pattern block"),
+        (changed(quantize={"calibration": True}), "quantize.calibration: got True, must be a string"),
+        (
+            changed(export={"signatures": ["encode", "encode"]}),
+            "export.signatures: got ['encode', 'encode'], must be a list of",
+        ),
+        (changed(prune=True), "prune: got True, must be a table of pattern, sparsity, block"),
+        (changed(export={"targets": "tflite"}), "export.targets: got 'tflite', must be a list of 1 or more, each a string"),
         (changed(export={"targets": ["tflit"]}), "export.targets[0]: got 'tflit', must be one of tflite, onnx"),
-        (changed(quantize={"bits": [4, 9]}), "quantize.bits: got (4, 9), must be one width in 2…8, or one per kernel"),
-        (changed(quantize={"bits": []}), "quantize.bits: got (), must be one width in 2…8"),
+        (changed(quantize={"bits": [4, 9]}), "quantize.bits[1]: got 9, must be an integer in [2, 8]"),
+        (changed(quantize={"bits": []}), "quantize.bits: got [], must be a list of 1 or more, each an integer in [2, 8]"),
         (changed(quantize={"bits": [4, 8, 8]}), "quantize.bits: got (4, 8, 8), must be one width, or 2, one per kernel"),
-        (changed(quantize={"bits": 4}), "quantize.bits: got 4, must be a list, each an integer"),
-        (changed(quantize={"code_bits": 3}), "quantize.code_bits: got 3, must be in 4…8"),
+        (changed(quantize={"bits": 4}), "quantize.bits: got 4, must be a list of 1 or more, each an integer in [2, 8]"),
+        (changed(quantize={"code_bits": 3}), "quantize.code_bits: got 3, must be an integer in [4, 8]"),
         (
             changed(model={"layers": [{"units": 3, "activation": "tanh"}]}, quantize={"code_bits": 4}),
             "quantize.code_bits: got 4, must be 8, since tanh fixes the scale of the code",
@@ -175,7 +242,10 @@ def changed(**tables):
         (changed(data={"source": "x", "per_feature": "no"}), "data.per_feature: got 'no', must be true or false or auto"),
         (changed(data={"source": "x", "per_feature": 1}), "data.per_feature: got 1, must be true or false or auto"),
         (changed(data={"source": "x", "columns": "a"}), "data.columns: got 'a', must be a list, each a string"),
-        (changed(data={"source": "x", "columns": ["a", "a"]}), "data.columns: got ['a', 'a'], must be each name once"),
+        (
+            changed(data={"source": "x", "columns": ["a", "a"]}),
+            "data.columns: got ['a', 'a'], must be a list of different values",
+        ),
         (
             changed(data={"source": "x", "columns": ["a"], "drop": ["a"]}),
             "data.columns: got ['a'], must be names that neither `drop` nor `label` has",
@@ -184,11 +254,11 @@ def changed(**tables):
             changed(data={"source": "x", "label": "b", "drop": ["b"]}),
             "data.label: got 'b', must be a name that `drop` does not",
         ),
-        (changed(data={"source": "x", "resize": [4]}), "data.resize: got [4], must be [height, width], each 1 or more"),
-        (changed(data={"source": "x", "resize": [4, 0]}), "data.resize: got [4, 0], must be [height, width], each 1 or more"),
+        (changed(data={"source": "x", "resize": [4]}), "data.resize: got [4], must be [height, width]"),
+        (changed(data={"source": "x", "resize": [4, 0]}), "data.resize[1]: got 0, must be an integer, 1 or more"),
         (changed(data={"source": "x", "grayscale": 1}), "data.grayscale: got 1, must be true or false"),
         (changed(data={}), "data.source: is missing, must be a string"),
-        (changed(data="x.npy"), "data: got 'x.npy', must be a table such as [data]"),
+        (changed(data="x.npy"), "data: got 'x.npy', must be a table of source, window, columns"),
         (changed(name="a b"), "name: got 'a b', must be ASCII letters, digits, - and _"),
         ({"data": {"source": "x.npy"}}, "model: is missing, must be a table"),
     ],
@@ -225,7 +295,7 @@ def test_a_folder_is_no_recipe(tmp_path):
 
 def test_every_value_of_a_recipe_is_written_out():
     written = recipe_to_dict(parse_recipe(SMALL, "small"))
-    assert set(written) == {field.name for field in dataclasses.fields(Recipe)}
+    assert set(written) == set(Recipe.__struct_fields__)
     assert written["prune"] is None
     assert written["train"]["seed"] == 0
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tiedae.cli import main
 from tiedae.compress.config import (
     DataConfig,
@@ -136,7 +137,7 @@ def test_an_interrupted_search_goes_on_to_the_same_front(
         patched.setattr(Judge, "verdict", interrupt)
         assert main(call) == 130
     assert "interrupted; the same command with --resume goes on" in capsys.readouterr().err
-    assert list(out.rglob("checkpoint.npz")) and not (out / "front.json").exists()
+    assert list(out.rglob("checkpoint.safetensors")) and not (out / "front.json").exists()
     assert main([*call, "--resume"]) == 0
     assert "trial 1/2" not in capsys.readouterr().err
     assert front_of(out) == front_of(searched)
@@ -339,8 +340,8 @@ def test_the_same_seed_proposes_the_same_points_interrupted_or_not_and_another_d
 )
 def test_stages_are_shared_by_recipes_that_agree_so_far(tmp_path: Path, change: dict, shared: list[str]) -> None:
     workshop = Workshop(None, tmp_path, "0")
-    recipe = replace(whole_recipe(), prune=PruneConfig())
-    folders = [workshop.stages(each, lambda *_: None).folder for each in (recipe, replace(recipe, **change))]
+    recipe = structs.replace(whole_recipe(), prune=PruneConfig())
+    folders = [workshop.stages(each, lambda *_: None).folder for each in (recipe, structs.replace(recipe, **change))]
     assert [stage for stage in ("train", "prune", "quantize") if folders[0](stage) == folders[1](stage)] == shared
 
 

@@ -32,11 +32,14 @@ def test_a_wrong_call_is_one_line_and_writes_nothing(finished_run: Path, recipe_
     other = tmp_path / "model"
     other.mkdir()
     damaged = shutil.copytree(finished_run / "model", tmp_path / "damaged")
-    (damaged / "train.npz").write_bytes(b"PK")
+    (damaged / "train.safetensors").write_bytes(b"PK")
     wide = recipe_file.with_name("wide.toml")
     wide.write_text(recipe_file.read_text().replace('"samples.npy"', '"fashion"'))
     cases = [
-        ([str(recipe_file), "--model", str(other)], f"{other}: holds no train.npz; must be the folder OUT/model of a run"),
+        (
+            [str(recipe_file), "--model", str(other)],
+            f"{other}: holds no train.safetensors; must be the folder OUT/model of a run",
+        ),
         ([str(recipe_file), "--model", str(damaged)], "not a tiedae-model file, or damaged"),
         ([str(recipe_file), "--model", str(finished_run / "model"), "--samples", "0"], "--samples: got 0, must be at least 1"),
         ([str(wide), "--model", str(finished_run / "model")], "samples have shape [64, 784], must be [samples, 24]"),

@@ -1,9 +1,9 @@
-import dataclasses
 import gzip
 import struct
 
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
@@ -159,7 +159,7 @@ def test_splits_are_disjoint_complete_and_fixed_by_the_seed(tmp_path, validation
     every = np.concatenate([part.take(slice(None)) for part in parts])
     assert sorted(map(tuple, every)) == sorted(map(tuple, PIXELS.reshape(20, -1)))
     assert splits.train.sha256 == again.train.sha256
-    assert splits.train.sha256 != load_splits(dataclasses.replace(config, seed=1), "sigmoid", base=tmp_path).train.sha256
+    assert splits.train.sha256 != load_splits(structs.replace(config, seed=1), "sigmoid", base=tmp_path).train.sha256
     pixels, labels = splits.test.take(slice(None)), splits.test.labels
     assert labels is not None
     rows = [np.flatnonzero((PIXELS.reshape(20, -1) == pixel).all(axis=1))[0] for pixel in pixels]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from tiedae.cli import main
 from tiedae.compress.errors import DataError
 from tiedae.originals import load_test
@@ -181,7 +181,7 @@ def test_a_bundle_from_before_the_label_rule_finds_its_features(schema1: Path, t
 def test_one_scale_for_all_loses_the_small_columns_and_says_which(plant: Path, tmp_path: Path, capsys) -> None:
     """What every table did before scales were per column."""
     recipe = load_recipe(plant / "plant.toml")
-    assert dataclasses.replace(recipe.data, per_feature=False) != recipe.data
+    assert structs.replace(recipe.data, per_feature=False) != recipe.data
     (plant / "one.toml").write_text(RECIPE.replace("[model]", "per_feature = false\n[model]").replace("5.0", "1e9"))
     assert main(["run", str(plant / "one.toml"), "--out", str(tmp_path / "one")]) == 0
     metrics = json.loads((tmp_path / "one" / "bundle" / "metrics.json").read_text())

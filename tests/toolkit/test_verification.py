@@ -42,12 +42,12 @@ def test_tolerances_replace_those_of_the_recipe_the_last_one_of_a_key() -> None:
     ("text", "message"),
     [
         ("max_quality_loss", "--tolerance: got 'max_quality_loss', must be KEY=VALUE, such as max_quality_loss=0.02"),
-        ("max_loss=1", "--tolerance max_loss: unknown key; must be one of max_quality_loss, codes_equal_share, codes_max_lsb"),
+        ("max_loss=1", "--tolerance max_loss: unknown key; did you mean max_quality_loss?"),
         ("max_quality_loss=much", "--tolerance max_quality_loss: got 'much', must be a finite number"),
         ("max_quality_loss=inf", "--tolerance max_quality_loss: got 'inf', must be a finite number"),
         ("codes_max_lsb=1.5", "--tolerance codes_max_lsb: got '1.5', must be an integer"),
         ("codes_max_lsb=", "--tolerance codes_max_lsb: got '', must be an integer"),
-        ("codes_equal_share=2", "--tolerance codes_equal_share: got 2.0, must be in [0, 1]"),
+        ("codes_equal_share=2", "--tolerance codes_equal_share: got '2', must be a number in [0, 1]"),
     ],
 )
 def test_a_wrong_tolerance_is_one_line(text: str, message: str) -> None:

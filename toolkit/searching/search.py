@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
 from tiedae.compress.files import write_atomic
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.export.targets import TARGETS
 
-from ..claims import Marker, alone_in, write_json
+from ..claims import alone_in, claim, write_json
 from ..console import Console, Progress
 from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_dict, recipe_to_toml
@@ -85,7 +86,7 @@ def search(
 
 def _claim(out: Path, space: Space, limits: Limits, data_sha256: str, *, resume: bool, force: bool, console: Console) -> None:
     mine = {"recipe_sha256": recipe_digest(space.recipe), "data_sha256": data_sha256}
-    mine |= {"space": space.values, "limits": limits.to_json()}
+    mine |= {"space": space.values, "limits": limits.to_json(), "recipe": recipe_to_dict(space.recipe)}
     words = {
         "recipe_sha256": "a search of another recipe",
         "data_sha256": "a search on other data",
@@ -93,8 +94,7 @@ def _claim(out: Path, space: Space, limits: Limits, data_sha256: str, *, resume:
         "limits": "a search for other limits",
     }
     ours = [out / name for name in ("study.db", "models", "front.json", "front.html")]
-    marker = Marker(out / "search.json", mine, words, [*ours, *out.glob("point-*.*")])
-    if not marker.claim({"recipe": recipe_to_dict(space.recipe)}, force=force) and resume:
+    if not claim(out / "search.json", mine, words, [*ours, *out.glob("point-*.*")], force=force) and resume:
         console.note(f"{out}: nothing to resume, starting")
 
 
@@ -220,7 +220,7 @@ class _Search:
         for old in self.out.glob("point-*.*"):
             old.unlink()
         for point, row in zip(points, front["front"], strict=True):
-            recipe = dataclasses.replace(self.portable(point.point), name=f"{self.space.recipe.name}-{row['name']}")
+            recipe = structs.replace(self.portable(point.point), name=f"{self.space.recipe.name}-{row['name']}")
             text = f"Point {row['name']} of the search {self.out.name}: {self.text(point)}\nError on validation samples."
             write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
             write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", made[point.number].data)
@@ -239,7 +239,7 @@ class _Search:
         source = recipe.data.source
         if source not in DATA_SETS:
             source = str((self.base / Path(source).expanduser()).resolve())
-        return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=source), search=None)
+        return structs.replace(recipe, data=structs.replace(recipe.data, source=source), search=None)
 
 
 def require_found(front: Mapping[str, Any], limits: Limits, out: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from msgspec.structs import replace
 from tiedae.compress.config import PruneConfig, Recipe, SearchConfig
 from tiedae.compress.errors import RecipeError
+from tiedae.compress.records import within
 
 Value = int | float | str
 Point = Mapping[str, Value]
@@ -86,10 +88,8 @@ def with_validation(recipe: Recipe) -> Recipe:
     config = recipe.search or SearchConfig()
     if recipe.data.validation:
         return replace(recipe, search=config)
-    try:
+    with within("search."):
         return replace(recipe, data=replace(recipe.data, validation=config.validation), search=config)
-    except RecipeError as error:
-        raise RecipeError(f"search.{error}") from None
 
 
 def space_of(recipe: Recipe) -> Space:
@@ -166,10 +166,8 @@ def _prunings(base: PruneConfig, config: SearchConfig) -> dict[str, PruneConfig 
     for pattern in config.patterns or (base.pattern,):
         shares = [_left_out(pattern)] if ":" in pattern else [share for share in config.sparsity or (base.sparsity,) if share]
         for share in shares:
-            try:
+            with within(f"search.patterns: {pattern}, with the rest of [prune]: "):
                 choices[_pruning_name(pattern, share)] = _patterned(base, pattern, share)
-            except RecipeError as error:
-                raise RecipeError(f"search.patterns: {pattern}, with the rest of [prune]: {error}") from None
     return choices
 
 

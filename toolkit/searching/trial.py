@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec.structs import replace
 from tiedae.compress.affine import port_dtype
+from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
 from tiedae.compress.records import Record
@@ -99,7 +100,7 @@ class Workshop:
 
     def _key(self, recipe: Recipe, stage: str) -> str:
         """A digest of all that a stage depends on: the data, and the recipe's tables up to its own."""
-        names = [each.name for each in fields(Recipe)]
+        names = list(Recipe.__struct_fields__)
         tables = names[1 : names.index(stage) + 1] + (["export"] if stage == "quantize" else [])
         whole = recipe_to_dict(recipe)
         text = json.dumps([self.data_sha256, *(whole[name] for name in tables)], sort_keys=True)
@@ -107,7 +108,7 @@ class Workshop:
 
     def float_losses(self, recipe: Recipe) -> list[float]:
         """The validation losses of a recipe's float model, where it was trained earlier; else nothing."""
-        archive = self.folder / self._key(recipe, "train") / "train.npz"
+        archive = archive_path(self.folder / self._key(recipe, "train"), "train")
         return losses({"train": archive})["train"] if archive.exists() else []
 
     def make(self, recipe: Recipe, archive: Path) -> tuple[Made, Quality]:

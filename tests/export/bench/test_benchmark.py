@@ -30,7 +30,7 @@ def measure(run: Path, plan: Plan, stock: Path, keras: Path | None = None):
 
 @pytest.fixture(scope="module")
 def measured(finished_run: Path):
-    return measure(finished_run, QUICK, finished_run / "stock", finished_run / "model" / "prune.npz")
+    return measure(finished_run, QUICK, finished_run / "stock", finished_run / "model" / "prune.safetensors")
 
 
 def test_every_file_is_timed_in_every_signature_it_has(measured):

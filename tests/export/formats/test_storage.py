@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from msgspec import structs
 from tiedae.compress.config import PruneConfig
 from tiedae.compress.patterns import PATTERNS
 from tiedae.export.formats.contents import Constant, Contents
@@ -240,7 +241,7 @@ def test_our_files_hold(options):
 def test_the_pattern_is_found_in_the_stored_integers(pruning, text):
     program = split(widths=(40, 24, 6))
     kernel = program.constants["kernel_0"]
-    dividing = dataclasses.replace(pruning, skip=(1,))
+    dividing = structs.replace(pruning, skip=(1,))
     (mask,) = PATTERNS[pruning.kind]([np.abs(kernel.astype(float))], pruning.sparsity, dividing)
     masks = {"kernel_0": mask, "kernel_1": np.ones((24, 6), bool)}
     held = dataclasses.replace(program, constants={**program.constants, "kernel_0": kernel * mask})

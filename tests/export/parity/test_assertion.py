@@ -247,7 +247,7 @@ def test_keras_2_models_with_several_ports_and_our_own(file: Path, finished_run:
     dense.set_weights([KERNEL.T.reshape(4, 5)])
     with pytest.raises(ParityError, match="product: "):
         assert_parity(model, file)
-    tied = TiedAutoencoder.load(finished_run / "model" / "prune.npz")
+    tied = TiedAutoencoder.load(finished_run / "model" / "prune.safetensors")
     for name, signature in (("mini.f32.onnx", None), ("mini.decoder.f32.onnx", None), ("mini.f32.tflite", "encode")):
         assert_parity(tied, finished_run / "bundle" / name, signature=signature)
 

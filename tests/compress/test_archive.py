@@ -1,0 +1,64 @@
+"""Archives: arrays come back in their shapes, types and order in memory, equal content is equal bytes, .npz stays readable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae.compress.archive import FORMAT, VERSION, archive_path, pack, pack_npz, unpack
+from tiedae.compress.errors import FormatError
+
+HEADER = {"format": FORMAT, "version": VERSION, "more": [1, "é"]}
+ARRAYS = {
+    "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+    "every_other": np.arange(12, dtype=np.int8)[::-2],
+    "big_endian": np.arange(3, dtype=">i4"),
+    "scalar": np.int64(7),
+    "empty": np.zeros((0, 3)),
+    "bool": np.eye(2, dtype=bool),
+}
+
+
+@pytest.mark.parametrize("write", [pack, pack_npz])
+def test_arrays_come_back_as_they_were(tmp_path: Path, write: Callable[..., bytes]) -> None:
+    path = tmp_path / "any"
+    path.write_bytes(write(HEADER, ARRAYS))
+    header, arrays = unpack(path, FORMAT)
+    assert header == HEADER
+    assert list(arrays) == sorted(ARRAYS) or set(arrays) == set(ARRAYS)
+    for name, values in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], values, err_msg=name, strict=name != "big_endian")
+
+
+@pytest.mark.parametrize("write", [pack, pack_npz])
+def test_equal_content_is_equal_bytes(write: Callable[..., bytes]) -> None:
+    assert write(HEADER, ARRAYS) == write(HEADER, dict(reversed(ARRAYS.items())))
+
+
+@pytest.mark.parametrize("values", ARRAYS.values(), ids=ARRAYS)
+def test_a_changed_bit_is_seen(tmp_path: Path, values: np.ndarray) -> None:
+    whole = bytearray(pack(HEADER, {"a": np.ones(5, np.float32), "z": values}))
+    whole[-1] ^= 1
+    (tmp_path / "any").write_bytes(whole)
+    with pytest.raises(FormatError, match="any: damaged: its arrays are not those that were written"):
+        unpack(tmp_path / "any", FORMAT)
+
+
+def test_an_archive_of_an_earlier_version_is_found_where_it_is_alone(tmp_path: Path) -> None:
+    new, earlier = tmp_path / "train.safetensors", tmp_path / "train.npz"
+    assert archive_path(tmp_path, "train") == new
+    earlier.touch()
+    assert archive_path(tmp_path, "train") == earlier
+    new.touch()
+    assert archive_path(tmp_path, "train") == new
+
+
+def test_another_kind_or_version_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "any"
+    path.write_bytes(pack(HEADER | {"version": 9}, {}))
+    with pytest.raises(FormatError, match="tiedae-model version 9, this tiedae reads version 1"):
+        unpack(path, FORMAT)
+    with pytest.raises(FormatError, match="not a tiedae-checkpoint file"):
+        unpack(path, "tiedae-checkpoint")
