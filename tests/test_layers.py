@@ -15,6 +15,8 @@ LAYERS = (
     "export.quiet",
     "export.differences",
     "export.machine",
+    "export.schema1",
+    "export.results",
     "export.operations",
     "export.program",
     "export.interpreter",

@@ -6,9 +6,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 from tiedae.pages import fraction
 
-from ..results import Kind, Latency, Maker, Metrics, ModelFile, Parity, Precision, Quality, Stage
+from ...compress.records import decode
+from ..manifest import FILE
+from ..results import Kind, Latency, Maker, Metrics, Model, ModelFile, Parity, Precision, Quality, Stage
 from ..runtimes.table import rounds_as_program
 from ..targets import TARGETS
 
@@ -16,6 +19,26 @@ Row = Mapping[str, Any]
 """A part of a manifest."""
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What the sections of report.html read, as `render_report` takes it."""
+
+    manifest: Row
+    metrics: Metrics
+    golden: Mapping[str, np.ndarray]
+    kernels: Mapping[str, np.ndarray]
+    masks: Mapping[str, np.ndarray]
+
+    @property
+    def data(self) -> Row:
+        return {**self.manifest["data"], **self.metrics.data}
+
+    @property
+    def model(self) -> Model | None:
+        stated = self.manifest.get("model")
+        return self.metrics.model or (decode(Model, stated, FILE) if stated else None)
 
 
 def groups(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,6 @@ from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Cell, Line, LineChart, exact, fraction, macros, number, render, size
 
 from ...compress.errors import FormatError
-from ...compress.records import decode
-from ..manifest import FILE
 from ..parity.fidelity import MEANINGS, fit_text
 from ..results import Maker, Metrics, Model, Parity, Precision, Proof, Stage
 from ..targets import TARGETS
@@ -25,7 +22,7 @@ from .column_quality import render_columns
 from .drawing import draw_program
 from .heatmap import error_maps, parity_maps
 from .kernel_pictures import render_kernels
-from .key_figures import Row, change_text, compare_sizes, file_groups, groups, keras_float, kind_text
+from .key_figures import Report, Row, change_text, compare_sizes, file_groups, groups, keras_float, kind_text
 from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, parity_tables
 from .samples import render_samples
 from .speed import render_speed
@@ -39,26 +36,6 @@ TEMPLATES = Path(__file__).parent
 LATEST = {Stage.CLUSTER: "Keras clustered", Stage.PRUNE: "Keras pruned"}
 """Float stages after training, the last first."""
 COLOURS = {Stage.EXPORT: "ours", Stage.STOCK: "stock"}
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """What the sections read."""
-
-    manifest: Row
-    metrics: Metrics
-    golden: Mapping[str, np.ndarray]
-    kernels: Mapping[str, np.ndarray]
-    masks: Mapping[str, np.ndarray]
-
-    @property
-    def data(self) -> Row:
-        return {**self.manifest["data"], **self.metrics.data}
-
-    @property
-    def model(self) -> Model | None:
-        stated = self.manifest.get("model")
-        return self.metrics.model or (decode(Model, stated, FILE) if stated else None)
 
 
 def render_report(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tiedae.pages import duration, human_size, number, size, three_digits
@@ -12,6 +11,7 @@ from tiedae.pages import duration, human_size, number, size, three_digits
 from ..parity.fidelity import fit_value
 from ..results import Latency, Maker, Metrics, Precision
 from .key_figures import (
+    Report,
     SizeComparison,
     change_text,
     codes_text,
@@ -23,9 +23,6 @@ from .key_figures import (
     worst_exported,
 )
 from .speed import leading_case
-
-if TYPE_CHECKING:
-    from .page import Report
 
 WARNINGS = 4
 """How many warnings the top of the page shows."""

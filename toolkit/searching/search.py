@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
 from tiedae.compress.files import write_atomic
@@ -214,7 +215,7 @@ class _Search:
             self.console.note(f"latency: not measured, {error}")
             times = {}
         latency = {number: times.get(str(number)) for number in made}
-        reference = dataclasses.replace(self.reference, latency_us=times.get("float"))
+        reference = structs.replace(self.reference, latency_us=times.get("float"))
         front = describe(points, trials.outcomes, latency, self.limits, reference, self.space)
         for old in self.out.glob("point-*.*"):
             old.unlink()

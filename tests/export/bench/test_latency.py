@@ -14,6 +14,7 @@ from tiedae.compress.errors import UnavailableError
 from tiedae.export import to_onnx, to_tflite
 from tiedae.export.bench.children import lines_of
 from tiedae.export.bench.latency import WARM_UP, Group, Timed, Timing, interleave, ratio, time_groups
+from tiedae.export.results import Way
 
 
 class Calls:
@@ -107,7 +108,7 @@ def subjects(make_program, tmp_path: Path) -> dict[str, Timed]:
 
 
 def test_a_child_times_real_runtimes_and_tells_the_provider(subjects):
-    groups = [Group(tuple(subjects.values()), batch, way) for batch, way in ((1, "invoke"), (4, "call"))]
+    groups = [Group(tuple(subjects.values()), batch, way) for batch, way in ((1, Way.INVOKE), (4, Way.CALL))]
     measured = list(time_groups(groups, threads=1, seconds=0, rounds=(3, 3)))
     assert [each.group for each in measured] == groups
     for each in measured:
@@ -119,7 +120,7 @@ def test_a_child_times_real_runtimes_and_tells_the_provider(subjects):
 def test_a_child_that_fails_is_named_with_its_last_words(subjects, tmp_path: Path):
     Path(subjects["toy.onnx"].path).write_bytes(b"nonsense")
     with pytest.raises(UnavailableError, match=r"latency: the measuring process ended with 1: .*toy\.onnx"):
-        list(time_groups([Group(tuple(subjects.values()), 1, "invoke")], threads=1, seconds=0, rounds=(3, 3)))
+        list(time_groups([Group(tuple(subjects.values()), 1, Way.INVOKE)], threads=1, seconds=0, rounds=(3, 3)))
     with pytest.raises(UnavailableError, match="No module named"):
         list(lines_of("tiedae.no_such_module", {}))
 
