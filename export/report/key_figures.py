@@ -23,7 +23,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What the sections read."""
+    """What the sections of report.html read, as `render_report` takes it."""
 
     manifest: Row
     metrics: Metrics

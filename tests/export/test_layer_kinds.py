@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -35,8 +34,7 @@ X = np.random.default_rng(0).uniform(-1, 1, (256, 12)).astype(np.float32)
 DATA = Representative(np.arange(len(X)), X, 0, Scaling())
 
 
-@dataclass(frozen=True)
-class RampConfig(LayerConfig):
+class RampConfig(LayerConfig, frozen=True):
     """y = activation(relu(x · W)) without bias, W `gain` times the identity at first."""
 
     use_bias: bool = False

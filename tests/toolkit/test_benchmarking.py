@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.compress import InputError
 from tiedae.compress.errors import DataError, FormatError
 from tiedae.export import verify_bundle
 from tiedae.export.bench.benchmark import Plan
 from tiedae.export.bench.recording import record
+from tiedae.export.machine import describe_machine
+from tiedae.export.results import Bench, Maker, Metrics, read_metrics
 from tiedae.verification import bench
 
 QUICK = Plan(("reconstruct",), (1,), (), (1,), 0.0, (3, 3), processes=0)
-KEYS = {"latency", "memory", "startup", "sizes", "machine", "skipped"}
 
 
 @pytest.fixture
@@ -35,21 +37,24 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def measure(run: Path, **options: Any) -> tuple[dict[str, Any], list[str]]:
+def metrics_of(run: Path) -> Metrics:
+    return read_metrics(run / "bundle" / "metrics.json")
+
+
+def measure(run: Path, **options: Any) -> tuple[Bench, list[str]]:
     said: list[str] = []
     return bench(run / "bundle", **{"model": None, "data": None, "plan": QUICK, "announce": said.append, **options}), said
 
 
 def test_the_rows_go_into_a_bundle_that_still_verifies(run: Path):
-    before = json.loads((run / "bundle" / "metrics.json").read_text())
+    before = metrics_of(run)
     files = digests(run / "bundle")
     measured, _ = measure(run)
-    after = json.loads((run / "bundle" / "metrics.json").read_text())
-    assert after.pop("bench") == json.loads(json.dumps(measured)) and measured.keys() == KEYS
-    assert {**before, "bench": None} == {**after, "bench": None}
+    assert before.bench is None and measured.latency
+    assert metrics_of(run) == replace(before, bench=measured)
     changed = {name for name, digest in digests(run / "bundle").items() if files.get(name) != digest}
     assert changed - {"MODEL_CARD.md"} == {"metrics.json", "manifest.json", "report.html"}
-    assert all(check["ok"] for check in verify_bundle(run / "bundle")["checks"])
+    assert not verify_bundle(run / "bundle").failed
     assert "tiedae int8 tflite" in (run / "bundle" / "report.html").read_text()
 
 
@@ -57,17 +62,19 @@ def test_quiet_and_quick_say_the_verdict_only(run: Path, capsys: pytest.CaptureF
     assert main(["bench", str(run / "bundle"), "--quick", "-q"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mini.")]
     assert lines[0].startswith("mini.int8.tflite in litert-xnnpack: ") and " times TFLiteConverter int8 tflite" in lines[0]
-    bench = json.loads((run / "bundle" / "metrics.json").read_bytes())["bench"]
-    ours = [row for row in bench["latency"] if row["maker"] == "tiedae"]
-    assert len(lines) == len(ours) and {row["signature"] for row in ours} == {"reconstruct"} and not bench["memory"]
+    bench = metrics_of(run).bench
+    assert bench is not None
+    ours = [row for row in bench.latency if row.maker is Maker.TIEDAE]
+    assert len(lines) == len(ours) and {row.signature for row in ours} == {"reconstruct"} and not bench.memory
     for row, line in zip(ours, lines, strict=True):
-        assert f"{row['median_us']:.1f} µs for reconstruct at batch 1, {row['ratio']:.3f} [" in line
+        assert row.ratio and f"{row.median_us:.1f} µs for reconstruct at batch 1, {row.ratio.value:.3f} [" in line
 
 
 def test_a_second_measurement_replaces_the_first(run: Path):
-    record(run / "bundle", "bench", {"latency": []})
-    record(run / "bundle", "bench", {"latency": [], "skipped": []})
-    assert json.loads((run / "bundle" / "metrics.json").read_text())["bench"] == {"latency": [], "skipped": []}
+    for versions in ({"a": "1"}, {"a": "2"}):
+        nothing = Bench((), (), (), (), describe_machine(), versions, ())
+        record(run / "bundle", nothing)
+        assert metrics_of(run).bench == nothing
 
 
 def test_a_damaged_bundle_is_measured_but_stays_as_it_is(run: Path):
@@ -75,7 +82,7 @@ def test_a_damaged_bundle_is_measured_but_stays_as_it_is(run: Path):
     page.write_text("changed")
     before = digests(run / "bundle")
     measured, said = measure(run)
-    assert measured["latency"] and digests(run / "bundle") == before
+    assert measured.latency and digests(run / "bundle") == before
     assert f"not recorded in the bundle: {page}: missing or changed since the manifest was written" in said
 
 
@@ -114,21 +121,22 @@ REPLACING = """
 import signal, sys
 from pathlib import Path
 from tiedae.export.bench.recording import record
-from tiedae.verification import bench
+from tiedae.export.machine import describe_machine
+from tiedae.export.results import Bench
 replace = Path.replace
 def interrupted(self, target):
     if self.parent.name.startswith(".bench.") and target.parent.name == "bundle":
         signal.raise_signal(signal.SIGINT)
     return replace(self, target)
 Path.replace = interrupted
-record(Path(sys.argv[1]), "bench", {"latency": []})
+record(Path(sys.argv[1]), Bench((), (), (), (), describe_machine(), {}, ()))
 """
 
 
 def test_ctrl_c_while_files_are_replaced_waits_until_all_are(run: Path):
     done = subprocess.run([sys.executable, "-c", REPLACING, str(run / "bundle")], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
-    assert "bench" in json.loads((run / "bundle" / "metrics.json").read_text())
+    assert metrics_of(run).bench is not None
     manifest = json.loads((run / "bundle" / "manifest.json").read_text())
     found = digests(run / "bundle")
     assert {name: found[name] for name in manifest["files"]} == {n: each["sha256"] for n, each in manifest["files"].items()}

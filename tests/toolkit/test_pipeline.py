@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.compress.archive import FORMAT, pack_npz, unpack
+from tiedae.export.results import Maker, Metrics, Precision, Stage, read_metrics
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -31,12 +33,14 @@ def assert_same_run(first: Path, second: Path) -> None:
     mine, theirs = tree(first), tree(second)
     assert mine.keys() == theirs.keys()
     assert [name for name in mine if mine[name] != theirs[name] and name not in RENDERED] == []
-    metrics = [json.loads(files["metrics.json"]) for files in (mine, theirs)]
-    for each in metrics:
-        for file in each["files"]:
-            if file["maker"] == "stock":
-                file.pop("bytes")
-    assert metrics[0] == metrics[1]
+    first_metrics, second_metrics = (without_stock_bytes(read_metrics(folder / "metrics.json")) for folder in (first, second))
+    assert first_metrics == second_metrics
+
+
+def without_stock_bytes(metrics: Metrics) -> Metrics:
+    return replace(
+        metrics, files=tuple(replace(file, bytes=0) if file.maker is Maker.STOCK else file for file in metrics.files)
+    )
 
 
 def test_a_run_leaves_the_bundle_of_the_contract(finished_run: Path) -> None:
@@ -52,12 +56,12 @@ def test_a_run_leaves_the_bundle_of_the_contract(finished_run: Path) -> None:
     assert (x.dtype, code.dtype, y.dtype) == (np.uint8,) * 3 and (x.shape, code.shape) == ((40, 24), (40, 4))
     stages = {f"{stage}.{ending}" for stage in ("train", "prune", "quantize") for ending in ("safetensors", "json")}
     assert {path.name for path in (finished_run / "model").iterdir()} == stages | {"calibration.json"}
-    metrics = json.loads((finished_run / "bundle" / "metrics.json").read_text())
-    for data in (manifest["data"], metrics["data"]):
+    metrics = read_metrics(finished_run / "bundle" / "metrics.json")
+    for data in (manifest["data"], metrics.data):
         assert (data["kind"], data["columns"], data["label"], data["peak"]) == ("images", None, None, 255.0)
-    for row in metrics["quality"]:
-        assert row["fidelity"]["mse"] == pytest.approx(row["error"] * 255**2 / 24, rel=1e-5), "bytes: the same unit, times 255"
-    assert metrics["warnings"] == []
+    for row in metrics.quality:
+        assert row.fidelity and row.fidelity.mse == pytest.approx(row.error * 255**2 / 24, rel=1e-5), "the same, times 255"
+    assert metrics.warnings == ()
     file = (finished_run / "model" / "calibration.json").read_bytes()
     assert manifest["calibration"]["file_sha256"] == hashlib.sha256(file).hexdigest()
     assert manifest["calibration"] | {"observer": "moving-average", "samples": 64} == manifest["calibration"]
@@ -89,14 +93,15 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
     text = recipe_file.read_text().replace("epochs = 2\n", "epochs = 2\ndistill = 0.5\n")
     path.write_text(text + "[cluster]\nclusters = 9\nepochs = 2\ndistill = 0.5\n")
     assert main(["run", str(path), "--out", str(tmp_path / "run"), "-q"]) == 0
-    metrics = json.loads((tmp_path / "run" / "bundle" / "metrics.json").read_text())
+    metrics = read_metrics(tmp_path / "run" / "bundle" / "metrics.json")
     rows = ["Keras float", "Keras pruned", "Keras clustered", "Keras int8 simulation"]
-    assert [row["row"] for row in metrics["quality"]][:4] == rows
-    found = [row for row in metrics["storage"] if row["name"].endswith(".clusters")]
-    assert {row["name"] for row in found if "encoder" not in row["file"]} == {"kernel_0.clusters", "kernel_1.clusters"}
-    assert all(row["ok"] and "expected at most 9" in row["text"] for row in found)
-    files = {row["file"] for row in metrics["files"] if row["maker"] == "tiedae"}
-    assert {row["file"] for row in found} == files
+    assert [row.title for row in metrics.quality][:4] == rows
+    assert [row.stage for row in metrics.quality][:4] == [Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER, Stage.QUANTIZE]
+    found = [row for row in metrics.storage if row.statement == "clusters"]
+    assert {row.kernel for row in found if "encoder" not in row.file} == {"kernel_0", "kernel_1"}
+    assert all(row.ok and "expected at most 9" in row.text for row in found)
+    files = {row.file for row in metrics.files if row.maker is Maker.TIEDAE}
+    assert {row.file for row in found} == files
     assert "Keras clustered" in (tmp_path / "run" / "bundle" / "report.html").read_text()
     assert main(["verify", str(tmp_path / "run" / "bundle"), "--model", str(tmp_path / "run" / "model"), "-q"]) == 0
     recipe = load_recipe(path)
@@ -133,9 +138,9 @@ def test_a_run_whose_checks_fail_exits_1_and_names_the_first_each_time(recipe_fi
     bundle = tmp_path / "run" / "bundle"
     for _ in range(2):
         assert main(["run", str(impossible), "--out", str(bundle.parent), "-q"]) == 1
-        checks = json.loads((bundle / "metrics.json").read_text())["checks"]
-        wrong = [check["text"] for check in checks if not check["ok"]]
-        assert capsys.readouterr().err == f"tiedae: {bundle}: {len(wrong)} of {len(checks)} checks failed: {wrong[0]}\n"
+        metrics = read_metrics(bundle / "metrics.json")
+        counts = f"{len(metrics.failed)} of {len(metrics.checks)} checks failed"
+        assert capsys.readouterr().err == f"tiedae: {bundle}: {counts}: {metrics.failed[0].text}\n"
 
 
 def test_other_data_under_the_same_name_are_refused(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:
@@ -299,8 +304,9 @@ def test_the_newest_opset_and_a_pair_without_the_whole(recipe_file: Path, tmp_pa
     """tf2onnx knows fewer opsets than we write; encode and decode chained are measured too."""
     export = '[export]\nopset = 23\nsignatures = ["encode", "decode"]\n[verify]'
     assert main(["run", str(changed(recipe_file, "[verify]", export)), "--out", str(tmp_path / "run")]) == 0
-    metrics = json.loads((tmp_path / "run" / "bundle" / "metrics.json").read_text())
-    measured = {row["runtime"] for row in metrics["quality"] if row.get("precision") == "int8" and row["stage"] == "export"}
+    metrics = read_metrics(tmp_path / "run" / "bundle" / "metrics.json")
+    exported = (Precision.INT8, Stage.EXPORT)
+    measured = {row.runtime for row in metrics.quality if (row.precision, row.stage) == exported}
     assert measured >= {"litert-xnnpack", "ort-cpu"}
     out = capsys.readouterr().out
     assert "tied int8 tflite" in out and "tied int8 onnx decoder" in out
@@ -345,8 +351,8 @@ def test_a_run_that_takes_units_out_ends_in_a_smaller_model(recipe_file: Path, t
 )
 def test_the_pattern_of_a_run_is_proven(recipe_file: Path, tmp_path: Path, pattern: str, text: str) -> None:
     assert main(["run", str(changed(recipe_file, "[prune]", f"[prune]\n{pattern}")), "--out", str(tmp_path / "o"), "-q"]) == 0
-    metrics = json.loads((tmp_path / "o" / "bundle" / "metrics.json").read_text())
-    found = [row["text"] for row in metrics["storage"] if row["name"] == "kernel_1.pattern"]
+    metrics = read_metrics(tmp_path / "o" / "bundle" / "metrics.json")
+    found = [row.text for row in metrics.storage if (row.kernel, row.statement) == ("kernel_1", "pattern")]
     assert found and set(found) == {text}
 
 
@@ -360,10 +366,10 @@ def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_p
     assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0
     assert json.loads((out / "bundle" / "manifest.json").read_text())["model"]["interleave"] == 4
     assert "Rows of the first kernel are taken in turn from 4 equal parts" in (out / "bundle" / "MODEL_CARD.md").read_text()
-    metrics = json.loads((out / "bundle" / "metrics.json").read_text())
-    assert [check for check in metrics["checks"] if not check["ok"]] == []
+    metrics = read_metrics(out / "bundle" / "metrics.json")
+    assert metrics.failed == []
     text = "kernel_0: at most 2 of every 4 values are not zero, along inputs and along units"
-    assert {row["text"] for row in metrics["storage"] if row["name"] == "kernel_0.pattern"} == {text}
+    assert {row.text for row in metrics.storage if (row.kernel, row.statement) == ("kernel_0", "pattern")} == {text}
     assert "row 4·i + j is input 6·j + i" in (out / "bundle" / "report.html").read_text()
     samples = str(recipe_file.parent / "samples.npy")
     assert main(["verify", str(out / "bundle"), "--model", str(out / "model"), "--data", samples]) == 0
@@ -372,9 +378,9 @@ def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_p
 def test_layers_of_one_shape_are_told_apart(recipe_file: Path, tmp_path: Path) -> None:
     square = changed(recipe_file, "{units = 4}", '{units = 12, activation = "relu"}, {units = 12}')
     main(["run", str(square), "--out", str(tmp_path / "run"), "-q"])
-    metrics = json.loads((tmp_path / "run" / "bundle" / "metrics.json").read_text())
-    wrong = [check["name"] for check in metrics["checks"] if not check["ok"]]
-    assert all(name.endswith("openvino-onnx") for name in wrong), "the one runtime that takes a square W for its transpose"
+    metrics = read_metrics(tmp_path / "run" / "bundle" / "metrics.json")
+    wrong = {check.peer or check.runtime for check in metrics.failed}
+    assert wrong <= {"openvino-onnx"}, "the one runtime that takes a square W for its transpose"
 
 
 def test_a_bundle_that_was_changed_is_no_answer(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from tiedae.compress.config import (
 )
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.export.parity.fidelity import fidelity_text
+from tiedae.export.parity.fidelity import fit_text
 from tiedae.recipe import load_recipe
 from tiedae.searching import stopping
 from tiedae.searching.front import pareto
@@ -263,7 +263,7 @@ def test_no_trial_beats_a_point_of_the_front_and_every_other_is_beaten(costs: li
 
 def test_latency_makes_a_point_where_it_is_more_than_noise() -> None:
     times = {1: 10.0, 2: 9.8, 3: 8.0}
-    trials = [replace(outcome(number, 10 * number, float(number)), latency_us=time) for number, time in times.items()]
+    trials = [structs.replace(outcome(number, 10 * number, float(number)), latency_us=time) for number, time in times.items()]
     assert [point.number for point in pareto(trials, "file", timed=True)] == [1, 3]
     assert [point.number for point in pareto(trials, "file", timed=False)] == [1]
 
@@ -295,8 +295,8 @@ def test_the_estimate_takes_the_best_that_was_seen_of_each_part() -> None:
     """Half the loss goes in what remains of float training, half the error in what comes after."""
     judge = Judge(FINISHED, 0, "file", Limits(bytes=9), float_error=2.0, float_losses=[3.0, 2.0])
     assert judge.estimate(1, 8.0) == pytest.approx(stopping.FLATTERY * 8.0 * 0.5 * 0.5)
-    costly = [replace(trial, error=5.0) for trial in FINISHED]
-    assert replace(judge, finished=costly).estimate(2, 8.0) == pytest.approx(stopping.FLATTERY * 8.0), (
+    costly = [structs.replace(trial, error=5.0) for trial in FINISHED]
+    assert dataclasses.replace(judge, finished=costly).estimate(2, 8.0) == pytest.approx(stopping.FLATTERY * 8.0), (
         "at worst it costs nothing"
     )
 
@@ -398,6 +398,6 @@ def test_a_table_names_its_worst_column(tmp_path: Path) -> None:
     table = np.random.default_rng(0).normal(size=(200, 20)).astype(np.float32)
     splits = Splits.from_array(table, validation=0.2)
     quality = Workshop(splits, tmp_path, "").quality(build_program(byte_data=False))
-    (worst,) = quality.fidelity["columns"]
-    assert worst["r2"] < quality.fidelity["value"]
-    assert fidelity_text(quality.fidelity).endswith(f"worst {worst['r2']:.3g} ({worst['name']})")
+    (worst,) = quality.fidelity.columns
+    assert worst.r2 is not None and quality.fidelity.value is not None and worst.r2 < quality.fidelity.value
+    assert fit_text(quality.fidelity).endswith(f"worst {worst.r2:.3g} ({worst.name})")

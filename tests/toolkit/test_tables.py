@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 from tiedae.cli import main
 from tiedae.compress.errors import DataError
+from tiedae.export.results import ColumnWarning, Stage, read_metrics
 from tiedae.originals import load_test
 from tiedae.recipe import load_recipe
 
@@ -77,8 +78,8 @@ def bundle(plant: Path, said: str) -> Path:
 def test_what_was_chosen_is_said_and_written(bundle: Path, said: str) -> None:
     chosen = f"plant.csv: 6 columns ({', '.join(NAMES)}), scaled each by itself (minmax); label: Class, not trained on"
     assert chosen in said
-    manifest, metrics = (json.loads((bundle / f"{name}.json").read_text()) for name in ("manifest", "metrics"))
-    for data in (manifest["data"], metrics["data"]):
+    manifest, metrics = json.loads((bundle / "manifest.json").read_text()), read_metrics(bundle / "metrics.json")
+    for data in (manifest["data"], metrics.data):
         assert (data["kind"], data["columns"], data["label"], data["peak"]) == ("table", list(NAMES), "Class", None)
         assert len(data["scaling"]["scale"]) == 6
     card, report = ((bundle / name).read_text() for name in ("MODEL_CARD.md", "report.html"))
@@ -91,9 +92,9 @@ def test_every_row_of_quality_has_r2_of_the_test_samples_in_the_users_unit(bundl
     """That of Keras float follows from what the bundle's float file gives for the same samples."""
     from ai_edge_litert.interpreter import Interpreter
 
-    metrics, manifest = (json.loads((bundle / f"{name}.json").read_text()) for name in ("metrics", "manifest"))
-    assert all(len(row["fidelity"]["columns"]) == 6 for row in metrics["quality"])
-    assert {row["stage"] for row in metrics["quality"]} == {"train", "quantize", "export", "stock"}
+    manifest, metrics = json.loads((bundle / "manifest.json").read_text()), read_metrics(bundle / "metrics.json")
+    assert all(row.fidelity and len(row.fidelity.columns) == 6 for row in metrics.quality)
+    assert {row.stage for row in metrics.quality} == {Stage.TRAIN, Stage.QUANTIZE, Stage.EXPORT, Stage.STOCK}
     test = load_test(bundle, manifest, str(plant / "plant.csv"))
     x = test.take(slice(None)).astype(np.float64)
     offset, scale = (np.array(manifest["data"]["scaling"][key]) for key in ("offset", "scale"))
@@ -101,18 +102,19 @@ def test_every_row_of_quality_has_r2_of_the_test_samples_in_the_users_unit(bundl
     y = reconstruct(x=((x - offset) / scale).astype(np.float32))["y"].astype(np.float64) * scale + offset
     varies = [0, 1, 2, 4, 5]
     r2 = 1 - np.square(y - x).sum(axis=0)[varies] / np.square(x - x.mean(axis=0)).sum(axis=0)[varies]
-    (row,) = [row for row in metrics["quality"] if row.get("file") == "plant.f32.tflite" and row["runtime"] == "litert-xnnpack"]
-    found = {column["name"]: column["r2"] for column in row["fidelity"]["columns"]}
+    of = ("plant.f32.tflite", "litert-xnnpack")
+    (fit,) = [row.fidelity for row in metrics.quality if (row.file, row.runtime) == of]
+    assert fit is not None
+    found = {column.name: column.r2 for column in fit.columns}
     assert found["still"] is None
     np.testing.assert_allclose([found[NAMES[i]] for i in varies], r2, atol=1e-4)
     assert r2.min() > 0.9
-    assert row["fidelity"]["value"] == pytest.approx(r2.mean(), abs=1e-4)
-    assert row["fidelity"]["mse"] == pytest.approx(np.square(y - x).mean(), rel=1e-3)
+    assert fit.value == pytest.approx(r2.mean(), abs=1e-4)
+    assert fit.mse == pytest.approx(np.square(y - x).mean(), rel=1e-3)
 
 
 def test_a_column_that_never_changes_comes_back_and_is_warned_of(bundle: Path, said: str) -> None:
-    metrics = json.loads((bundle / "metrics.json").read_text())
-    assert [warning["column"] for warning in metrics["warnings"]] == ["still"]
+    assert read_metrics(bundle / "metrics.json").warnings == (ColumnWarning("still", None),)
     assert "warning: column still: never changes in the samples that were measured" in said
     for page in ("MODEL_CARD.md", "report.html"):
         assert "still: never changes in the samples" in (bundle / page).read_text().replace("Column still", "still")
@@ -123,10 +125,11 @@ def test_a_column_that_never_changes_comes_back_and_is_warned_of(bundle: Path, s
 
 
 def test_the_final_table_and_the_summary_give_r2_and_the_worst_column(bundle: Path, said: str, tmp_path: Path) -> None:
-    metrics = json.loads((bundle / "metrics.json").read_text())
-    first = next(row for row in metrics["quality"] if row["row"] == "Keras float")["fidelity"]
-    worst = min((column for column in first["columns"] if column["r2"] is not None), key=lambda column: column["r2"])
-    expected = f"R² {first['value']:.4g}, worst {worst['r2']:.3g} ({worst['name']})"
+    metrics = read_metrics(bundle / "metrics.json")
+    fit = next(row for row in metrics.quality if row.stage is Stage.TRAIN).fidelity
+    assert fit is not None
+    r2, name = min((column.r2, column.name) for column in fit.columns if column.r2 is not None)
+    expected = f"R² {fit.value:.4g}, worst {r2:.3g} ({name})"
     (line,) = [line for line in said.splitlines() if line.startswith("  Keras float ")]
     assert expected in line
     assert "quality: R² = 1 − squared error / squared distance from the column's mean" in said
@@ -136,10 +139,10 @@ def test_a_verification_finds_the_columns_by_name_in_any_order(bundle: Path, tmp
     write_csv(tmp_path / "plant.csv", ("huge", "Class", "tiny", "when", "still", "noise", "flow", "pressure"))
     out = tmp_path / "metrics.json"
     assert main(["verify", str(bundle), "--data", str(tmp_path / "plant.csv"), "--json", str(out)]) == 0
-    mine, theirs = (json.loads(path.read_text()) for path in (out, bundle / "metrics.json"))
-    known = {(row.get("file"), row.get("runtime")): row["fidelity"] for row in theirs["quality"]}
-    assert mine["quality"] and all(row["fidelity"] == known[row["file"], row["runtime"]] for row in mine["quality"])
-    assert mine["warnings"] == theirs["warnings"]
+    mine, theirs = read_metrics(out), read_metrics(bundle / "metrics.json")
+    known = {(row.file, row.runtime): row.fidelity for row in theirs.quality}
+    assert mine.quality and all(row.fidelity == known[row.file, row.runtime] for row in mine.quality)
+    assert mine.warnings == theirs.warnings
     assert "warning: column still" in capsys.readouterr().err
     write_csv(tmp_path / "plant.csv", ("huge", "Class", "tiny", "when", "still", "noise", "flow"))
     assert main(["verify", str(bundle), "--data", str(tmp_path / "plant.csv")]) == 2
@@ -184,8 +187,7 @@ def test_one_scale_for_all_loses_the_small_columns_and_says_which(plant: Path, t
     assert structs.replace(recipe.data, per_feature=False) != recipe.data
     (plant / "one.toml").write_text(RECIPE.replace("[model]", "per_feature = false\n[model]").replace("5.0", "1e9"))
     assert main(["run", str(plant / "one.toml"), "--out", str(tmp_path / "one")]) == 0
-    metrics = json.loads((tmp_path / "one" / "bundle" / "metrics.json").read_text())
-    lost = {warning["column"] for warning in metrics["warnings"]}
+    lost = {warning.column for warning in read_metrics(tmp_path / "one" / "bundle" / "metrics.json").warnings}
     assert {"flow", "tiny", "still"} <= lost
     err = capsys.readouterr().err
     assert "warning: column tiny: R² is" in err or "more columns, see `warnings`" in err

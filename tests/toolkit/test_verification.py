@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tiedae import cli
 from tiedae.compress import VerifyConfig
 from tiedae.compress.errors import RecipeError
+from tiedae.export.results import Kind, Source, Why, read_metrics, to_json
 from tiedae.verification import parse_tolerances, verify
 
 ROOT = Path(__file__).parents[2]
@@ -68,8 +70,7 @@ def test_every_form_is_written_even_where_checks_fail(bundle: Path, tmp_path: Pa
     (bundle / "report.html").unlink()
     outcomes = {"json": tmp_path / "m.json", "junit": tmp_path / "v.xml", "markdown": tmp_path / "new" / "s.md"}
     assert call("verify", bundle, "-q", *(part for kind, path in outcomes.items() for part in (f"--{kind}", path))) == 1
-    metrics = json.loads(outcomes["json"].read_text(encoding="utf-8"))
-    failed = [check["text"] for check in metrics["checks"] if not check["ok"]]
+    failed = [check.text for check in read_metrics(outcomes["json"]).failed]
     assert failed == ["report.html is missing"]
     (failure,) = ElementTree.parse(outcomes["junit"]).getroot().iter("failure")
     assert failure.attrib["message"] == failed[0]
@@ -92,9 +93,9 @@ def test_a_baseline_is_the_bundle_s_own_metrics_or_earlier_ones(
     bundle = finished_run / "bundle"
     now = tmp_path / "now.json"
     assert call("verify", bundle, "-q", "--baseline", bundle / "metrics.json", "--json", now) == 0
-    metrics = json.loads(now.read_text(encoding="utf-8"))
-    assert metrics["baseline"]["compared"] > 20 and metrics["baseline"]["improved"] == []
-    names = {check["name"] for check in metrics["checks"]}
+    metrics = read_metrics(now)
+    assert metrics.baseline and metrics.baseline.compared > 20 and metrics.baseline.improved == ()
+    names = {check.name for check in metrics.checks}
     assert {"baseline bytes mini.int8.tflite", "baseline parity mini.int8.onnx ort-cpu", "baseline checks"} <= names
     assert call("verify", bundle, "-q", "--baseline", now, "--allow", 0) == 0
     capsys.readouterr()
@@ -109,20 +110,19 @@ def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
     finished_run: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
     bundle, data = finished_run / "bundle", str(recipe_file.parent / "samples.npy")
-    stated = json.loads((bundle / "metrics.json").read_text(encoding="utf-8"))
-    for row in stated["quality"]:
-        row["error"] *= 0.9
+    stated = read_metrics(bundle / "metrics.json")
+    stated = replace(stated, quality=tuple(replace(row, error=0.9 * row.error) for row in stated.quality))
     better = tmp_path / "better.json"
-    better.write_text(json.dumps(stated), encoding="utf-8")
+    better.write_text(to_json(stated), encoding="utf-8")
     arguments: dict[str, Any] = {"model": None, "data": data, "announce": lambda _text: None}
     metrics = verify(bundle, baseline=better, **arguments)
-    failed = [check["name"] for check in metrics["checks"] if not check["ok"]]
+    failed = [check.name for check in metrics.failed]
     assert "baseline quality mini.int8.tflite litert-xnnpack" in failed
     assert all(name.startswith("baseline quality ") for name in failed)
-    better.write_text(json.dumps(stated | {"samples": {"sha256": "0", "source": "others"}}), encoding="utf-8")
+    better.write_text(to_json(replace(stated, samples=Source("others", "0"))), encoding="utf-8")
     metrics = verify(bundle, baseline=better, **arguments)
-    assert all(check["ok"] for check in metrics["checks"])
-    assert any("in the baseline on other samples (others)" in row["reason"] for row in metrics["skipped"])
+    assert not metrics.failed
+    assert any("in the baseline on other samples (others)" in row.reason for row in metrics.skipped)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
             0.01,
             "better.json: the baseline is of another model: mini 24-3, must be mini 24-12-4",
         ),
-        ({"schema": 7}, 0.01, "better.json: metrics of schema 7, this tiedae reads schema 1"),
+        ({"schema": 7}, 0.01, "better.json: metrics of schema 7, this tiedae reads schemas 1 and 2"),
         ({"checks": 3}, 0.01, "better.json: damaged: "),
-        ({}, -1, "tiedae: allow: got -1, must be a share of 0 or more, such as 0.01"),
-        (None, 0.01, "better.json: no such file, must be metrics of an earlier verification"),
+        ({}, -1, "tiedae: allow: got -1, must be a fraction of 0 or more, such as 0.01"),
+        (None, 0.01, "better.json: no such file, must be metrics of a verification"),
     ],
 )
 def test_a_wrong_baseline_is_a_wrong_call(
@@ -177,18 +177,19 @@ def test_a_damaged_manifest_is_one_line(bundle: Path, capsys: pytest.CaptureFixt
 def test_a_missing_runtime_is_no_regression_however_its_reason_reads(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = json.loads((bundle / "metrics.json").read_bytes())
-    for table, key in (("parity", "runtime"), ("checks", "name")):
-        rows = [row for row in before[table] if "ort-cpu" in row[key]]
-        before[table] += [{**row, key: row[key].replace("ort-cpu", "ort-node")} for row in rows]
-    (tmp_path / "before.json").write_text(json.dumps(before), encoding="utf-8")
+    before = read_metrics(bundle / "metrics.json")
+    checks = tuple(replace(check, runtime="ort-node") for check in before.checks if check.runtime == "ort-cpu")
+    parity = tuple(replace(row, runtime="ort-node") for row in before.parity if row.runtime == "ort-cpu")
+    assert checks and parity
+    before = replace(before, checks=before.checks + checks, parity=before.parity + parity)
+    (tmp_path / "before.json").write_text(to_json(before), encoding="utf-8")
     (tmp_path / "node").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("TIEDAE_NODE_MODULES", str(tmp_path))
     out = tmp_path / "now.json"
     assert call("verify", bundle, "-q", "--baseline", tmp_path / "before.json", "--json", out) == 0, capsys.readouterr().err
-    (row,) = [row for row in json.loads(out.read_bytes())["skipped"] if row["what"] == "baseline ort-node"]
-    assert "TIEDAE_NODE_MODULES names" in row["reason"]
+    (row,) = [row for row in read_metrics(out).skipped if row.kind is Kind.BASELINE and row.what == "baseline ort-node"]
+    assert row.why is Why.NOT_COMPARABLE and "TIEDAE_NODE_MODULES names" in row.reason
 
 
 def test_all_of_it_needs_no_tensorflow(finished_run: Path, tmp_path: Path) -> None:

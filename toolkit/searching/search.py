@@ -9,7 +9,6 @@ DIR/point-NN.*         the recipe and the int8 .tflite file of each point of the
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -215,7 +214,7 @@ class _Search:
             self.console.note(f"latency: not measured, {error}")
             times = {}
         latency = {number: times.get(str(number)) for number in made}
-        reference = dataclasses.replace(self.reference, latency_us=times.get("float"))
+        reference = structs.replace(self.reference, latency_us=times.get("float"))
         front = describe(points, trials.outcomes, latency, self.limits, reference, self.space)
         for old in self.out.glob("point-*.*"):
             old.unlink()
