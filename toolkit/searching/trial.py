@@ -17,6 +17,7 @@ from tiedae.compress.affine import port_dtype
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
+from tiedae.compress.records import plain
 from tiedae.export.bench.latency import Group, Timed, time_groups
 from tiedae.export.bundle import npy
 from tiedae.export.formats.tflite_writer import to_tflite
@@ -28,7 +29,6 @@ from tiedae.export.runtimes.table import RUNTIMES, usual
 
 from ..console import Progress
 from ..pipeline import Stages, load_model
-from ..recipe import recipe_to_dict
 
 if TYPE_CHECKING:
     from tiedae.compress.train import AfterEpoch
@@ -97,7 +97,7 @@ class Workshop:
         """A digest of all that a stage depends on: the data, and the recipe's tables up to its own."""
         names = list(Recipe.__struct_fields__)
         tables = names[1 : names.index(stage) + 1] + (["export"] if stage == "quantize" else [])
-        whole = recipe_to_dict(recipe)
+        whole = plain(recipe)
         text = json.dumps([self.data_sha256, *(whole[name] for name in tables)], sort_keys=True)
         return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
