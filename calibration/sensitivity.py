@@ -75,7 +75,7 @@ def sensitivity(
     """
     if model.quantized:
         raise InputError(
-            "sensitivity: the model is quantized already; must be a float one, such as OUT/model/train.safetensors"
+            "sensitivity: the model is quantized already; must be a float model, as train.safetensors in OUT/model"
         )
     x = data.inputs
     if x.shape[1:] != (model.config.inputs,) or not len(x):

@@ -28,8 +28,8 @@ Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
 Bits = Annotated[int, Meta(ge=2, le=8)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 ProperFraction = Annotated[float, Meta(ge=0, lt=1)]
-Penalty = Annotated[float, Meta(ge=0, le=FINITE)]
-Rate = Annotated[float, Meta(gt=0, le=FINITE)]
+NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
+AboveZero = Annotated[float, Meta(gt=0, le=FINITE)]
 
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
@@ -52,10 +52,10 @@ class LayerConfig(Checked, frozen=True):
     activation: Activation = "linear"
     use_bias: bool = True
     dropout: ProperFraction = 0.0
-    l1: Penalty = 0.0
-    l2: Penalty = 0.0
-    activity_l1: Penalty = 0.0
-    activity_l2: Penalty = 0.0
+    l1: NonNegative = 0.0
+    l2: NonNegative = 0.0
+    activity_l1: NonNegative = 0.0
+    activity_l2: NonNegative = 0.0
 
 
 class ModelConfig(Checked, frozen=True):
@@ -96,10 +96,10 @@ class TrainConfig(Checked, frozen=True):
 
     epochs: Count = 15
     batch_size: Positive = 64
-    learning_rate: Rate = 3e-3
+    learning_rate: AboveZero = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     loss: Loss = "mse"
-    weight_decay: Penalty = 0.1
+    weight_decay: NonNegative = 0.1
     patience: Count = 0
     seed: Count = 0
 
@@ -132,8 +132,8 @@ class PruneConfig(Checked, frozen=True):
     scope: Literal["layer", "global"] = "layer"
     ramp: Annotated[float, Meta(gt=0, le=1)] = 0.4
     epochs: Positive = 5
-    learning_rate: Rate = 2e-3
-    weight_decay: Penalty = 0.02
+    learning_rate: AboveZero = 2e-3
+    weight_decay: NonNegative = 0.02
     distill: Fraction = 0.0
 
     def check(self) -> None:
@@ -190,8 +190,8 @@ class QuantizeConfig(Checked, frozen=True):
     calibration: str | None = None
     steps: tuple[PostTrainingStep, ...] = get_args(PostTrainingStep)
     epochs: Positive = 5
-    learning_rate: Rate = 1e-3
-    weight_decay: Penalty = 0.02
+    learning_rate: AboveZero = 1e-3
+    weight_decay: NonNegative = 0.02
     distill: Fraction = 0.0
 
     def check(self) -> None:
@@ -206,8 +206,8 @@ class ClusterConfig(Checked, frozen=True):
 
     clusters: Annotated[int, Meta(ge=2, le=255)] = 16
     epochs: Positive = 5
-    learning_rate: Rate = 3e-3
-    weight_decay: Penalty = 0.0
+    learning_rate: AboveZero = 3e-3
+    weight_decay: NonNegative = 0.0
     distill: Fraction = 0.0
 
 
@@ -225,7 +225,7 @@ class SearchConfig(Checked, frozen=True):
     """
 
     code: tuple[Positive, ...] = ()
-    hidden: tuple[Rate, ...] = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
+    hidden: tuple[AboveZero, ...] = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
     patterns: tuple[str, ...] = ()
     sparsity: tuple[ProperFraction, ...] = ()
     bits: tuple[Bits, ...] = (4, 8)
@@ -308,11 +308,11 @@ class VerifyConfig(Checked, frozen=True):
     difference of a float tensor, relative to its full scale (its largest magnitude; at least 0.1).
     """
 
-    max_quality_loss: Penalty = 0.05
+    max_quality_loss: NonNegative = 0.05
     codes_equal_share: Fraction = 1.0
     codes_max_lsb: Count = 1
     operation_max_lsb: Count = 1
-    float_max_abs: Rate = 1e-5
+    float_max_abs: AboveZero = 1e-5
 
 
 class Recipe(Checked, frozen=True):

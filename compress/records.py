@@ -107,7 +107,7 @@ def load_json(text: str | bytes, where: object) -> Any:
 
 def plain(value: object) -> Any:
     """A record as dictionaries, lists and numbers, every key included."""
-    return msgspec.to_builtins(value, str_keys=True)
+    return json.loads(json.dumps(msgspec.to_builtins(value, str_keys=True)))
 
 
 def encode(value: object) -> bytes:
@@ -123,11 +123,11 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
         node, step = _inside(node, value, name or index)
         value, key = value[step], f"{key}[{step}]" if isinstance(step, int) else _joined(key, step)
     if error.__cause__ is not None:
-        return _joined(key, str(error.__cause__)) if isinstance(error.__cause__, RecipeError) else f"{key}: {error.__cause__}"
+        return (_joined if isinstance(error.__cause__, RecipeError) else _about)(key, str(error.__cause__))
     found = re.match(r"Object (missing required|contains unknown) field `(.*)`", text or str(error), re.DOTALL)
     if found is None:
-        return f"{key}: got {value!r:.60}, must be {_right(node)}"
-    fields = {field.encode_name: field.type for field in _member(node, inspect.StructType).fields}
+        return _about(key, f"got {value!r:.60}, must be {_right(node)}")
+    fields = {field.encode_name: field.type for field in _member(node, *_TABLES).fields}
     if found[1] == "missing required":
         return f"{_joined(key, found[2])}: is missing, must be {_right(fields[found[2]])}"
     close = difflib.get_close_matches(found[2], fields, 1)
@@ -135,8 +135,15 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
     return f"{_joined(key, found[2])}: unknown key; {right}"
 
 
+_TABLES = (inspect.StructType, inspect.DataclassType)
+
+
 def _joined(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
+
+
+def _about(key: str, text: str) -> str:
+    return f"{key}: {text}" if key else text
 
 
 def _member(node: Any, *kinds: type) -> Any:
@@ -146,8 +153,8 @@ def _member(node: Any, *kinds: type) -> Any:
 
 def _inside(node: Any, value: Any, step: str) -> tuple[Any, str | int]:
     """The type and the key of what lies one step inside; msgspec does not name a mapping's key, so each one is tried."""
-    node = _member(node, inspect.StructType, inspect.DictType, inspect.VarTupleType, inspect.ListType, inspect.TupleType)
-    if isinstance(node, inspect.StructType):
+    node = _member(node, *_TABLES, inspect.DictType, inspect.VarTupleType, inspect.ListType, inspect.TupleType)
+    if isinstance(node, _TABLES):
         return next((field.type, step) for field in node.fields if field.encode_name == step)
     if isinstance(node, inspect.DictType):
         return node.value_type, next(key for key, each in value.items() if not _fits(node.value_type, each))
@@ -183,7 +190,7 @@ def _right(node: Any) -> str:
             return f"a list{f' of {node.min_length} or more' if node.min_length else ''}, each {_right(node.item_type)}"
         case inspect.TupleType():
             return f"a list of {len(node.item_types)}: " + ", ".join(map(_right, node.item_types))
-        case inspect.StructType():
+        case inspect.StructType() | inspect.DataclassType():
             return "a table of " + ", ".join(field.encode_name for field in node.fields)
     return "a table"
 

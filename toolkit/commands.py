@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,14 +99,9 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
     from .searching.limits import Limits, parse_bytes, parse_latency, parse_share
     from .searching.search import require_found, search
 
-    def given(text: str | None, parse: Callable[[str], float]) -> float:
-        return math.inf if text is None else parse(text)
-
-    limits = Limits(
-        given(arguments.max_bytes, parse_bytes),
-        given(arguments.max_error_increase, parse_share),
-        given(arguments.max_latency_us, parse_latency),
-    )
+    asked = (arguments.max_bytes, arguments.max_error_increase, arguments.max_latency_us)
+    parsers = (parse_bytes, parse_share, parse_latency)
+    limits = Limits(*(math.inf if text is None else parse(text) for text, parse in zip(asked, parsers, strict=True)))
     recipe = load_recipe(arguments.recipe)
     out = arguments.out or Path("runs") / f"{recipe.name}-search"
     front = search(

@@ -31,13 +31,14 @@ from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.records import plain
 from tiedae.export.results import FILE as METRICS
 from tiedae.export.results import Metrics, read_metrics
 from tiedae.export.targets import decoder_layout, require_targets
 
 from .claims import alone_in, claim, read_json, write_json
 from .console import Console, Progress
-from .recipe import check_inputs, recipe_digest, recipe_to_dict
+from .recipe import check_inputs, recipe_digest
 from .sources import data_text, load_splits, provenance
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class _Run:
             "recipe_sha256": recipe_digest(self.recipe),
             "data_sha256": data_digest(self.splits),
             "calibration_sha256": None if self.calibration is None else self.calibration.sha256,
-            "recipe": recipe_to_dict(self.recipe),
+            "recipe": plain(self.recipe),
         }
         ours = [self.out / name for name in ("bundle", "model", "stock")]
         if claim(self.out / "run.json", mine, OWNERS, ours, force=force):
@@ -180,7 +181,7 @@ class _Run:
             {name: load_model(path) for name, path in models.items()},
             self.splits,
             self.recipe,
-            recipe_to_dict(self.recipe),
+            plain(self.recipe),
             history,
             calibration=read_calibration(folder / CALIBRATION),
             provenance=provenance(self.recipe.data.source),

@@ -277,7 +277,7 @@ def _place(path: Path, names: Sequence[str], key: str, name: str) -> int:
 
 
 SHOWN = 12
-"""How many names an error lists."""
+"""How many names a line lists."""
 
 
 def _labels(cells: list[str]) -> np.ndarray:

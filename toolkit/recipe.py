@@ -46,7 +46,7 @@ def _slug(stem: str) -> str:
 
 
 def parse_recipe(mapping: Mapping[str, Any], default_name: str) -> Recipe:
-    """Build a recipe from the tables of a TOML file (or of `recipe_to_dict`).
+    """Build a recipe from the tables of a TOML file (or of `plain` of a recipe).
 
     Raises RecipeError with the full key, such as `model.layers[1].units`.
     """
@@ -91,11 +91,6 @@ def recipe_schema() -> dict[str, Any]:
         for choices in (key["anyOf"] for key in table["properties"].values() if {"type": "null"} in key.get("anyOf", ())):
             choices.append({"const": False})
     return schema
-
-
-def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
-    """Every key with its value, defaults included, as JSON can hold it; a stage that is left out is None."""
-    return json.loads(json.dumps(plain(recipe)))
 
 
 def recipe_to_toml(recipe: Recipe, comment: str = "") -> str:

@@ -14,7 +14,7 @@ from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Samples, Scaling, Splits, check_samples, check_varies, kind_of, scales_per_feature, split
 from tiedae.compress.errors import DataError
 
-from .readers import Arrays, read, read_idx, read_npy, require_keys
+from .readers import SHOWN, Arrays, read, read_idx, read_npy, require_keys
 
 ASSETS = Path(__file__).parent / "assets"
 VARIABLE = "TIEDAE_DATA"
@@ -130,10 +130,6 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
     fitted = Scaling.fit(config.scaling, train, per_feature=each, output_activation=output_activation, source=source)
     splits = Splits.scaled(train, validation, test, fitted)
     return dataclasses.replace(splits, windows=window > 0, columns=columns, label=label)
-
-
-SHOWN = 12
-"""How many column names a line shows."""
 
 
 def data_text(config: DataConfig, splits: Splits) -> str:

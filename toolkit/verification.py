@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +45,17 @@ def verify(
     model_of = decode(Model, manifest["model"], path)
     before = None if baseline is None else _read_baseline(baseline, manifest["name"], model_of)
     test = None if data is None else load_test(path, manifest, data)
-    original = None if model is None else _original(model, manifest["model"]["widths"])
+    functions, device = ({}, None) if model is None else _original(model, manifest["model"]["widths"])
     metrics = verify_bundle(
         path,
-        **({} if original is None else original.functions),
+        **functions,
         test=test,
         tolerances=limits,
         announce=announce,
     )
     metrics = structs.replace(metrics, model=model_of, samples=None if test is None else Source(str(data), test.sha256))
-    if original is not None:
-        metrics = structs.replace(metrics, keras=original.device, skipped=metrics.skipped + skipped(original.device))
+    if device is not None:
+        metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))
     return metrics if before is None else with_baseline(metrics, before, name=str(baseline), allow=allow)
 
 
@@ -82,16 +81,8 @@ def _read_baseline(path: Path, name: str, model: Model) -> Metrics:
     return before
 
 
-@dataclasses.dataclass(frozen=True)
-class _Original:
-    """The Keras models of a run as `verify_bundle` takes them, and the device that they run on."""
-
-    functions: Mapping[str, Any]
-    device: Device
-
-
-def _original(folder: Path, widths: list[int]) -> _Original:
-    """The float models of a run: after training and, where there was pruning, after that."""
+def _original(folder: Path, widths: list[int]) -> tuple[dict[str, Any], Device]:
+    """The float models of a run, after training and, where there was pruning, after that; and the device that they run on."""
     archives = find_archives(folder, widths)
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.export.assemble import keras_function
@@ -104,7 +95,7 @@ def _original(folder: Path, widths: list[int]) -> _Original:
         "layers": keras_layers(models[-1], device),
         "uncompressed": keras_function(models[0], device),
     }
-    return _Original(functions, device)
+    return functions, device
 
 
 SAMPLES = 256

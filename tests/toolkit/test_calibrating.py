@@ -120,9 +120,9 @@ def test_a_wrong_calibration_file_is_told_before_anything_is_trained(
     [
         (
             ["--observer", "median"],
-            "--observer: got 'median', must be one of auto, minmax, moving-average, percentile, mse, kl",
+            "--observer: got 'median', must be one of auto, kl, minmax, moving-average, mse, percentile",
         ),
-        (["--samples", "3"], "--samples: got 3, must be at least 8"),
+        (["--samples", "3"], "--samples: got 3, must be an integer, 8 or more"),
         (["--samples", "some"], "argument --samples: invalid int value: 'some'"),
         (["--max-clipping", "1.5"], "--max-clipping: got 1.5, must be a share in [0, 1)"),
         (["--model", "nowhere"], "nowhere: holds no model"),

@@ -179,9 +179,9 @@ def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Pat
         (["--max-bytes", "1k", "--trials", "0"], "", "", "--trials: got 0, must be 1 or more"),
         (["--max-bytes", "1k", "--timeout", "0"], "", "", "--timeout: got 0, must be seconds above 0"),
         (["--max-bytes", "1k"], "hidden", "hiden", "search.hiden: unknown key; did you mean hidden?"),
-        (["--max-bytes", "1k"], "[0.5, 1.0]", "[-0.5]", "search.hidden: got [-0.5], must be positive factors"),
+        (["--max-bytes", "1k"], "[0.5, 1.0]", "[-0.5]", "search.hidden[0]: got -0.5, must be a finite number, above 0"),
         (["--max-bytes", "1k"], "[2, 4]", "[2, 2]", "search.code: got [2, 2], must be a list of different values"),
-        (["--max-bytes", "1k"], "[2, 4]", "[0]", "search.code: got [0], must be sizes of 1 or more"),
+        (["--max-bytes", "1k"], "[2, 4]", "[0]", "search.code[0]: got 0, must be an integer, 1 or more"),
         (
             ["--max-bytes", "1k"],
             "[0.5, 1.0]",
@@ -194,7 +194,7 @@ def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Pat
             str([*range(1, 40_000)]),
             "search: holds 79,998 combinations, must be 50,000 or fewer",
         ),
-        (["--max-bytes", "1k"], "bits = [8]", "bits = [9]", "search.bits: got [9], must be widths in 2…8"),
+        (["--max-bytes", "1k"], "bits = [8]", "bits = [9]", "search.bits[0]: got 9, must be an integer in [2, 8]"),
         (
             ["--max-bytes", "1k"],
             "bits =",

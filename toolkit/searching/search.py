@@ -20,13 +20,14 @@ from msgspec import structs
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
 from tiedae.compress.files import write_atomic
+from tiedae.compress.records import plain
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.export.targets import TARGETS
 
 from ..claims import alone_in, claim, write_json
 from ..console import Console, Progress
 from ..pipeline import data_digest, resources
-from ..recipe import check_inputs, recipe_digest, recipe_to_dict, recipe_to_toml
+from ..recipe import check_inputs, recipe_digest, recipe_to_toml
 from ..sources import DATA_SETS, data_text, load_splits
 from .front import COUNTED, Reference, describe, pareto, point_text
 from .limits import Limits
@@ -85,7 +86,7 @@ def search(
 
 def _claim(out: Path, space: Space, limits: Limits, data_sha256: str, *, resume: bool, force: bool, console: Console) -> None:
     mine = {"recipe_sha256": recipe_digest(space.recipe), "data_sha256": data_sha256}
-    mine |= {"space": space.values, "limits": limits.to_json(), "recipe": recipe_to_dict(space.recipe)}
+    mine |= {"space": space.values, "limits": limits.to_json(), "recipe": plain(space.recipe)}
     words = {
         "recipe_sha256": "a search of another recipe",
         "data_sha256": "a search on other data",

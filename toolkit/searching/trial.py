@@ -18,7 +18,7 @@ from tiedae.compress.affine import port_dtype
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
-from tiedae.compress.records import Record
+from tiedae.compress.records import Record, plain
 from tiedae.export.bench.latency import Group, Timed, time_groups
 from tiedae.export.bundle import npy
 from tiedae.export.inputs import program_input
@@ -31,7 +31,6 @@ from tiedae.export.targets import TARGETS
 
 from ..console import Progress
 from ..pipeline import Stages, load_model
-from ..recipe import recipe_to_dict
 
 if TYPE_CHECKING:
     from tiedae.compress.train import AfterEpoch
@@ -102,7 +101,7 @@ class Workshop:
         """A digest of all that a stage depends on: the data, and the recipe's tables up to its own."""
         names = list(Recipe.__struct_fields__)
         tables = names[1 : names.index(stage) + 1] + (["export"] if stage == "quantize" else [])
-        whole = recipe_to_dict(recipe)
+        whole = plain(recipe)
         text = json.dumps([self.data_sha256, *(whole[name] for name in tables)], sort_keys=True)
         return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
