@@ -7,6 +7,7 @@ Every row is measured in this run. It trains about 85 epochs: a quarter of an ho
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -30,7 +31,7 @@ from tiedae.compress import (
 )
 from tiedae.compress.config import fine_tuning
 from tiedae.console import Console
-from tiedae.export.parity.comparison import relative
+from tiedae.export.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
 from tiedae.pipeline import run_recipe
 from tiedae.sources import load_splits
 
@@ -60,7 +61,7 @@ def measure(out: Path, console: Console) -> list[Row]:
         "pruned": twin_errors(splits, start, [PRUNE, RECIPE.quantize], console),
     }
     for run in (quantized, pruned):
-        if any(row.get("problem") for row in run.metrics["parity"]):
+        if any(row.problem for row in run.metrics.parity):
             raise CheckError(f"{run.bundle}: a comparison could not be made; see metrics.json")
     return [
         *byte_rows(quantized.metrics),
@@ -70,65 +71,64 @@ def measure(out: Path, console: Console) -> list[Row]:
     ]
 
 
-def byte_rows(metrics: dict[str, Any]) -> list[Row]:
-    sizes = {(file["maker"], file["format"], file["precision"]): file["bytes"] for file in whole_files(metrics)}
+def byte_rows(metrics: Metrics) -> list[Row]:
+    sizes = {(file.maker, file.format, file.precision): file.bytes for file in whole_files(metrics)}
 
-    def ratio(name: str, form: str, precision: str, reach: str, stretch: str) -> Row:
-        ours, stock = sizes["tiedae", form, precision], sizes["stock", form, precision]
+    def ratio(form: str, precision: Precision, reach: str, stretch: str) -> Row:
+        name = f"{form}_{precision}_bytes_ratio"
+        ours, stock = sizes[Maker.TIEDAE, form, precision], sizes[Maker.STOCK, form, precision]
         return Row(name, ours / stock, "x", reach, stretch, f"{ours:,} B against {stock:,} B")
 
-    copies = [file["kernel_copies"] for file in metrics["files"] if file["maker"] == "tiedae"]
+    copies = [
+        math.inf if file.kernel_copies is None else file.kernel_copies for file in metrics.files if file.maker is Maker.TIEDAE
+    ]
     return [
-        ratio("tflite_int8_bytes_ratio", "tflite", "int8", "<= 0.50", "<= 0.482"),
-        ratio("onnx_int8_bytes_ratio", "onnx", "int8", "<= 0.515", "<= 0.505"),
-        ratio("tflite_f32_bytes_ratio", "tflite", "f32", "<= 0.51", "<= 0.502"),
-        ratio("onnx_f32_bytes_ratio", "onnx", "f32", "<= 0.51", "<= 0.502"),
+        ratio("tflite", Precision.INT8, "<= 0.50", "<= 0.482"),
+        ratio("onnx", Precision.INT8, "<= 0.515", "<= 0.505"),
+        ratio("tflite", Precision.F32, "<= 0.51", "<= 0.502"),
+        ratio("onnx", Precision.F32, "<= 0.51", "<= 0.502"),
         Row("kernel_copies_max", max(copies), "copies", "== 1", "", f"over {len(copies)} files"),
     ]
 
 
-def whole_files(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+def whole_files(metrics: Metrics) -> list[ModelFile]:
     """The files that hold the whole model, without the encoder and decoder of their own."""
-    return [file for file in metrics["files"] if not {"encoder", "decoder"} & set(file["file"].split("."))]
+    return [file for file in metrics.files if not {"encoder", "decoder"} & set(file.file.split("."))]
 
 
-def parity_rows(metrics: dict[str, Any]) -> list[Row]:
-    ours = [row for row in metrics["parity"] if ".stock." not in row["file"]]
-    codes = [r for r in ours if r["what"].startswith("codes") and r["runtime"] in ("litert-xnnpack", "ort-cpu")]
-    operations = [r for r in ours if r["what"].startswith("operation ")]
-    floats = [r for r in ours if r["what"].startswith("float ")]
-    every_code = [r for r in ours if r["what"].startswith("codes")]
-    runtimes = ", ".join(sorted({row["runtime"] for row in every_code}))
+def parity_rows(metrics: Metrics) -> list[Row]:
+    mine = {file.file for file in metrics.files if file.maker is Maker.TIEDAE}
+    ours = [row for row in metrics.parity if row.file in mine]
+    every_code = [row for row in ours if row.kind is Kind.CODES]
+    codes = [row for row in every_code if row.runtime in ("litert-xnnpack", "ort-cpu")]
+    operations = [row for row in ours if row.kind is Kind.OPERATIONS]
+    floats = [row for row in ours if row.kind is Kind.FLOAT]
+    runtimes = ", ".join(sorted({row.runtime for row in every_code}))
     return [
         Row(
             "codes_equal_share",
-            min(1 - row["differing"] / row["count"] for row in codes),
+            min(row.equal_fraction for row in codes),
             "share",
             ">= 0.999",
             "== 1",
-            f"{sum(r['differing'] for r in codes)} of {sum(r['count'] for r in codes):,} differ from the program",
+            f"{sum(row.differing for row in codes)} of {sum(row.count for row in codes):,} differ from the program",
         ),
-        Row("codes_max_lsb", max(r["max_lsb"] for r in every_code), "LSB", "<= 1", "", runtimes),
-        Row("decoder_op_max_lsb", max(r["max_lsb"] for r in operations), "LSB", "<= 1", "", f"{len(operations)} comparisons"),
-        Row("float_max_abs", max(map(of_full_scale, floats)), "of full scale", "<= 1e-6", "", float_detail(floats)),
+        Row("codes_max_lsb", max(row.max_lsb for row in every_code), "LSB", "<= 1", "", runtimes),
+        Row("decoder_op_max_lsb", max(row.max_lsb for row in operations), "LSB", "<= 1", "", f"{len(operations)} comparisons"),
+        Row("float_max_abs", max(row.relative for row in floats), "of full scale", "<= 1e-6", "", float_detail(floats)),
     ]
 
 
-def float_detail(rows: list[dict[str, Any]]) -> str:
+def float_detail(rows: list[Parity]) -> str:
     parts = []
     for name in ("code", "y"):
-        named = [row for row in rows if row["what"].startswith(f"float {name}")]
-        worst = max(named, key=of_full_scale)
-        parts.append(f"{name} {worst['max_abs']:.2g} at full scale {worst['full_scale']:.3g} in {worst['runtime']}")
+        worst = max((row for row in rows if row.tensor == name), key=lambda row: row.relative)
+        parts.append(f"{name} {worst.max_abs:.2g} at full scale {worst.full_scale:.3g} in {worst.runtime}")
     return ", ".join(parts)
 
 
-def of_full_scale(row: dict[str, Any]) -> float:
-    return relative(row["max_abs"], row["full_scale"])
-
-
-def error_rows(metrics: dict[str, Any], pruned: dict[str, Any], twins: dict[str, dict[str, float]]) -> list[Row]:
-    start = next(row["error"] for row in metrics["quality"] if row["stage"] == "train")
+def error_rows(metrics: Metrics, pruned: Metrics, twins: dict[str, dict[str, float]]) -> list[Row]:
+    start = next(row.error for row in metrics.quality if row.stage is Stage.TRAIN)
     worst, worst_pruned = worst_int8(metrics), worst_int8(pruned)
 
     def against(name: str, error: float, twin: dict[str, float], reach: str, stretch: str) -> Row:
@@ -143,10 +143,10 @@ def error_rows(metrics: dict[str, Any], pruned: dict[str, Any], twins: dict[str,
     ]
 
 
-def worst_int8(metrics: dict[str, Any]) -> float:
+def worst_int8(metrics: Metrics) -> float:
     """The larger error of the exported int8 files, in the runtimes as users get them."""
-    rows = [row for row in metrics["quality"] if row["stage"] == "export" and row["precision"] == "int8"]
-    return max(row["error"] for row in rows if row["runtime"] in ("litert-xnnpack", "ort-cpu"))
+    rows = [row for row in metrics.quality if (row.stage, row.precision) == (Stage.EXPORT, Precision.INT8)]
+    return max(row.error for row in rows if row.runtime in ("litert-xnnpack", "ort-cpu"))
 
 
 def twin_errors(splits: Splits, start: Path, phases: list[PruneConfig | QuantizeConfig], console: Console) -> dict[str, float]:

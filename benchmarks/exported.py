@@ -33,6 +33,7 @@ from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.export.bench.latency import Group, Timed, ratio, time_groups
 from tiedae.export.inputs import program_input
 from tiedae.export.parity.measure import squared_error
+from tiedae.export.results import Way
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.ort import open_ort
 
@@ -136,6 +137,6 @@ def latencies(files: Mapping[str, bytes], against: str) -> dict[str, tuple[float
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)
         subjects = tuple(Timed(name, "litert-xnnpack", f"{folder}/{name}", "reconstruct", str(x)) for name in files)
-        (measured,) = time_groups([Group(subjects, 1, "invoke")], threads=1, seconds=SECONDS)
+        (measured,) = time_groups([Group(subjects, 1, Way.INVOKE)], threads=1, seconds=SECONDS)
     base = measured.timings[against]
     return {name: (each.median_us, ratio(each, base).value) for name, each in measured.timings.items()}

@@ -28,6 +28,7 @@ from tiedae.console import Console
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.inputs import program_input
 from tiedae.export.interpreter import execute
+from tiedae.export.results import Precision
 from tiedae.export.targets import read_model
 from tiedae.sources import load_splits
 
@@ -81,18 +82,18 @@ def onnx_rows(inputs: Inputs) -> list[Row]:
     run = inputs.run()
     measured = bench_bundle(run.bundle, run.real, stock=run.stock, plan=PLAN, announce=inputs.console.note)
     found = {
-        row["batch"]: row
-        for row in measured["latency"]
-        if row["ratio"] and (row["format"], row["precision"]) == ("onnx", "int8")
+        row.batch: (row, row.ratio)
+        for row in measured.latency
+        if row.ratio and (row.format, row.precision) == ("onnx", Precision.INT8)
     }
     if set(found) != set(BATCHES):
         raise CheckError(f"onnx_batch_ratio: nothing to compare at batches {sorted(set(BATCHES) - set(found))}")
     rows = []
-    for batch, row in found.items():
-        stock = next(r for r in measured["latency"] if r["subject"] == row["against"] and r["batch"] == batch)
-        interval = f"95 % [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
-        detail = f"{row['median_us']:.2f} against {stock['median_us']:.2f} µs, {interval}, {row['provider']}, {vnni()}"
-        rows.append(Row(f"onnx_batch{batch}_ratio", row["ratio"], "x", "<= 1.05", "<= 1.00", detail))
+    for batch, (row, ratio) in found.items():
+        stock = next(each for each in measured.latency if (each.subject, each.batch) == (row.against, batch))
+        interval = f"95 % [{ratio.low:.3f}, {ratio.high:.3f}]"
+        detail = f"{row.median_us:.2f} against {stock.median_us:.2f} µs, {interval}, {row.provider}, {vnni()}"
+        rows.append(Row(f"onnx_batch{batch}_ratio", ratio.value, "x", "<= 1.05", "<= 1.00", detail))
     return rows
 
 

@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from dense import RECIPE
@@ -29,7 +28,9 @@ from tiedae.console import Console
 from tiedae.export import Bundle, inspect_file, stock_onnx_int8, stock_tflite, to_tflite
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.footprint import Load, Run, footprints
-from tiedae.export.bench.latency import Group, Ratio, Timed, Timing, ratio, time_groups
+from tiedae.export.bench.latency import Group, Timed, Timing, ratio, time_groups
+from tiedae.export.bench.subjects import ALONE
+from tiedae.export.results import Bench, Maker, Memory, Precision, Ratio, Way
 from tiedae.export.sharing.share import share_file
 from tiedae.export.targets import read_model
 from tiedae.originals import float_archives
@@ -111,41 +112,42 @@ def open_run(out: Path, folder: Path) -> Finished:
 
 def bench_rows(run: Finished, console: Console) -> list[Row]:
     measured = bench_bundle(run.bundle, run.real, stock=run.stock, plan=PLAN, announce=console.note)
-    latency = {(row["format"], row["precision"]): row for row in measured["latency"] if row["ratio"]}
-    names = {"tflite_int8": ("tflite", "int8"), "onnx_int8": ("onnx", "int8")}
-    names |= {"tflite_f32": ("tflite", "f32"), "onnx_f32": ("onnx", "f32")}
+    latency = {(row.format, row.precision): (row, row.ratio) for row in measured.latency if row.ratio}
+    names = {f"{form}_{precision}": (form, precision) for precision in Precision for form in ("tflite", "onnx")}
     rows = []
     for name, kind in names.items():
-        row = latency.get(kind)
-        if row is None:
-            raise CheckError(f"{name}_latency_ratio: nothing to compare, {measured['skipped']}")
-        stock = next(r for r in measured["latency"] if r["subject"] == row["against"])
-        interval = f"[{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
-        times = f"{row['median_us']:.2f} against {stock['median_us']:.2f} µs"
-        detail = (
-            f"{times}, 95 % {interval}, {row['rounds']} rounds, {row['provider']}, {row['ports']}; against {row['against']}"
-        )
-        rows.append(Row(f"{name}_latency_ratio", row["ratio"], "x", "<= 1.10", "<= 1.00", detail))
+        if kind not in latency:
+            raise CheckError(f"{name}_latency_ratio: nothing to compare, {measured.skipped}")
+        row, found = latency[kind]
+        stock = next(each for each in measured.latency if each.subject == row.against)
+        interval = f"95 % [{found.low:.3f}, {found.high:.3f}]"
+        times = f"{row.median_us:.2f} against {stock.median_us:.2f} µs"
+        detail = f"{times}, {interval}, {row.rounds} rounds, {row.provider}, {row.dtypes}; against {row.against}"
+        rows.append(Row(f"{name}_latency_ratio", found.value, "x", "<= 1.10", "<= 1.00", detail))
     return [*rows, memory_row(run, measured)]
 
 
-def memory_row(run: Finished, measured: Mapping[str, Any]) -> Row:
+def memory_row(run: Finished, measured: Bench) -> Row:
     """Ours with the one signature reconstruct against the stock file; the stock file of one signature is told beside it."""
-    alone = next(row for row in measured["memory"] if row["subject"].endswith("alone") and row["ratio"])
-    memory = {(row["maker"], *row["signatures"]): row["resident_bytes"] for row in measured["memory"][::-1] if int8_tflite(row)}
-    whole, stock = memory["tiedae", "reconstruct", "encode", "decode"], memory["stock", "reconstruct", "encode", "decode"]
+    alone, ratio_to_stock = next((row, row.ratio) for row in measured.memory if row.subject.endswith(ALONE) and row.ratio)
+    memory = {(row.maker, *row.signatures): row.resident_bytes or 0 for row in measured.memory[::-1] if int8_tflite(row)}
     single = run.folder / "stock.reconstruct.tflite"
     single.write_bytes(converted(run, signatures=("reconstruct",)))
     load = Load("stock", "litert-xnnpack", (Run(str(single), "reconstruct", run.samples("uint8")),))
     ((_, beside),) = footprints([load], processes=PROCESSES)
-    texts = {"ours, one signature": alone["resident_bytes"], "stock file as it is": alone["resident_bytes"] / alone["ratio"]}
-    texts |= {"stock of one signature": beside.memory or 0, "ours with all three": whole, "stock with all three run": stock}
+    texts = {
+        "ours, one signature": alone.resident_bytes or 0,
+        "stock file as it is": memory[Maker.STOCK, "reconstruct"],
+        "stock of one signature": beside.memory or 0,
+        "ours with all three": memory[Maker.TIEDAE, "reconstruct", "encode", "decode"],
+        "stock with all three run": memory[Maker.STOCK, "reconstruct", "encode", "decode"],
+    }
     detail = ", ".join(f"{name} {value / 2**20:.2f} MiB" for name, value in texts.items())
-    return Row("rss_ratio_one_signature", alone["ratio"], "x", "<= 1.0", "<= 0.8", f"LiteRT, int8, reconstruct: {detail}")
+    return Row("rss_ratio_one_signature", ratio_to_stock, "x", "<= 1.0", "<= 0.8", f"LiteRT, int8, reconstruct: {detail}")
 
 
-def int8_tflite(row: Mapping[str, Any]) -> bool:
-    return (row["format"], row["precision"]) == ("tflite", "int8") and not row["note"]
+def int8_tflite(row: Memory) -> bool:
+    return (row.format, row.precision) == ("tflite", Precision.INT8) and not row.note
 
 
 def converted(run: Finished, *, signatures: tuple[str, ...]) -> bytes:
@@ -166,12 +168,12 @@ def keras_row(run: Finished, console: Console) -> Row:
         Timed("ours", "litert-xnnpack", str(ours), "reconstruct", x),
         Timed("keras", "keras-function", str(run.archive), "reconstruct", x),
     )
-    found, timings, providers = timed_ratio(subjects, way="call")
+    found, timings, providers = timed_ratio(subjects, way=Way.CALL)
     detail = f"{described(timings, found)}; Keras on {providers['keras']}, float32 x and y for both, calls from Python"
     return Row("tflite_int8_vs_keras_latency", found.value, "x", "<= 0.10", "<= 0.03", detail)
 
 
-def timed_ratio(subjects: tuple[Timed, Timed], *, way: str) -> tuple[Ratio, Mapping[str, Timing], Mapping[str, str]]:
+def timed_ratio(subjects: tuple[Timed, Timed], *, way: Way) -> tuple[Ratio, Mapping[str, Timing], Mapping[str, str]]:
     """The first subject's latency in the second's, batch 1, one thread."""
     (measured,) = time_groups([Group(subjects, 1, way)], threads=1, seconds=SECONDS, rounds=ROUNDS)
     first, second = (measured.timings[subject.subject] for subject in subjects)
@@ -194,7 +196,7 @@ def share_rows(run: Finished, console: Console) -> list[Row]:
         rows.append(Row(f"share_{form}_bytes_ratio", value, "x", "<= 0.51", "<= 0.502", detail))
         x = run.samples("float32")
         shared = Timed("shared", runtime, str(out), "reconstruct", x)
-        found, timings, _ = timed_ratio((shared, Timed("stock", runtime, str(stock), "reconstruct", x)), way="invoke")
+        found, timings, _ = timed_ratio((shared, Timed("stock", runtime, str(stock), "reconstruct", x)), way=Way.INVOKE)
         ratios[form] = (found.value, f"{form}: {described(timings, found)}")
     worst = max(value for value, _ in ratios.values())
     detail = "; ".join(text for _, text in ratios.values())

@@ -12,11 +12,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rows import Row, arguments_of, report
 from tiedae.console import Console
+from tiedae.export.results import Metrics, Precision, Stage
 from tiedae.pipeline import run_recipe
 from tiedae.recipe import parse_recipe
 
@@ -42,17 +42,17 @@ def row(console: Console) -> Row:
     return Row("table_columns_negative", found, "columns", "== 0", "", "; ".join(details))
 
 
-def run(source: Path, console: Console) -> Mapping[str, Any]:
+def run(source: Path, console: Console) -> Metrics:
     """The metrics of the shortest recipe on a file."""
     recipe = parse_recipe({"data": {"source": source.name}, "model": {"layers": list(LAYERS)}}, source.stem)
     out = source.with_suffix("")
     return run_recipe(recipe, base=source.parent, out=out, resume=False, force=False, console=console).metrics
 
 
-def worst_r2(metrics: Mapping[str, Any]) -> Sequence[float]:
+def worst_r2(metrics: Metrics) -> Sequence[float]:
     """R² of each column in the worst of our int8 files."""
-    ours = [each for each in metrics["quality"] if (each["stage"], each.get("precision")) == ("export", "int8")]
-    values = np.array([[column["r2"] for column in each["fidelity"]["columns"]] for each in ours], np.float64)
+    ours = [row for row in metrics.quality if (row.stage, row.precision) == (Stage.EXPORT, Precision.INT8)]
+    values = np.array([[column.r2 for column in row.fidelity.columns] for row in ours if row.fidelity], np.float64)
     return values.min(axis=0).tolist()
 
 

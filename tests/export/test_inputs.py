@@ -16,6 +16,7 @@ from tiedae.export.parity.crossing import measure_crossing
 from tiedae.export.parity.findings import Evidence, Findings, Measured, Subject
 from tiedae.export.parity.measure import measure_int8
 from tiedae.export.program import Program
+from tiedae.export.results import Kind, Why
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import read_model
 
@@ -39,9 +40,9 @@ def measure(programs: Programs, folder: Path, runtime: str, x: np.ndarray, findi
     except UnavailableError as error:
         pytest.skip(str(error))
     contents = {name: read_model(folder / name) for name in files.values()}
-    subject = Subject(session, files, contents, programs.form(form))
+    subject = Subject(session, files, contents, programs.form(form), VerifyConfig(), findings)
     expected = expect(subject.program, x, subject.conversion)
-    return measure_int8(subject, expected, Evidence(x, x, None, None, False), VerifyConfig(), findings)
+    return measure_int8(subject, expected, Evidence(x, x, None, None, False))
 
 
 @pytest.mark.parametrize("runtime", [name for name, row in RUNTIMES.items() if row.rounding != "openvino"])
@@ -49,11 +50,11 @@ def test_codes_of_ties_are_the_programs_for_the_same_integers(runtime: str, prog
     findings = Findings()
     measure(programs, tmp_path, runtime, ties(programs.fused, 200), findings)
     assert all(check.ok for check in findings.checks), [check.text for check in findings.checks if not check.ok]
-    rows = {row["what"]: row for row in findings.parity}
+    rows = {(row.kind, row.signature): row for row in findings.parity}
     if RUNTIMES[runtime].rounding == "program":
-        assert rows["codes (encode)"]["differing"] == 0
-    if "x (encode)" in rows:
-        assert rows["x (encode)"]["differing"] == 0
+        assert rows[Kind.CODES, "encode"].differing == 0
+    if (Kind.INPUTS, "encode") in rows:
+        assert rows[Kind.INPUTS, "encode"].differing == 0
 
 
 def test_the_two_formats_are_compared_where_their_integers_are_the_same(programs: Programs, tmp_path: Path) -> None:
@@ -62,23 +63,23 @@ def test_the_two_formats_are_compared_where_their_integers_are_the_same(programs
     findings = Findings()
     both = [measure(programs, tmp_path, runtime, x, findings) for runtime in ("litert-xnnpack", "ort-cpu")]
     expected = {"tflite": expect(programs.split, x), "onnx": expect(programs.fused, x)}
-    measure_crossing(both, expected, Evidence(x, x, None, None, False), VerifyConfig(), findings, "int8")
+    measure_crossing(both, expected, Evidence(x, x, None, None, False), findings, "int8")
     assert all(check.ok for check in findings.checks), [check.text for check in findings.checks if not check.ok]
-    (row,) = [row for row in findings.parity if row["what"] == "formats: code"]
+    (row,) = [row for row in findings.parity if (row.kind, row.tensor) == (Kind.FORMATS, "code")]
     apart = int((program_input(programs.split, x, "multiply") != program_input(programs.fused, x)).any(axis=1).sum())
-    assert row["count"] == (200 - apart) * 5 and 0 < apart <= 100
-    (skipped,) = [row for row in findings.skipped if row["what"].startswith("formats against each other on")]
-    assert skipped["what"].endswith(f"on {apart} of 200 samples") and "tie" in skipped["reason"]
+    assert row.count == (200 - apart) * 5 and 0 < apart <= 100
+    (skipped,) = [row for row in findings.skipped if row.kind is Kind.FORMATS]
+    assert skipped.why is Why.NOT_COMPARABLE
+    assert skipped.what.endswith(f"on {apart} of 200 samples") and "tie" in skipped.reason
 
 
 def test_a_runtime_that_converts_inputs_another_way_fails_by_name(programs: Programs, tmp_path: Path) -> None:
     x, findings = ties(programs.fused, 50), Findings()
     contents = {"toy.int8.tflite": read_model(tmp_path / "toy.int8.tflite")}
     session = RUNTIMES["litert-xnnpack"].open({"encode": tmp_path / "toy.int8.tflite"})
-    subject = Subject(session, {"encode": "toy.int8.tflite"}, contents, programs.split)
-    measure_int8(subject, expect(programs.split, x, "away"), Evidence(x, x, None, None, False), VerifyConfig(), findings)
-    failed = {check.name.split(" ")[0] for check in findings.checks if not check.ok}
-    assert "inputs" in failed
+    subject = Subject(session, {"encode": "toy.int8.tflite"}, contents, programs.split, VerifyConfig(), findings)
+    measure_int8(subject, expect(programs.split, x, "away"), Evidence(x, x, None, None, False))
+    assert Kind.INPUTS in {check.kind for check in findings.checks if not check.ok}
 
 
 def test_conversions_at_a_tie(make_program: Callable[..., Program]) -> None:

@@ -107,7 +107,7 @@ def test_every_row_of_quality_has_r2_of_the_test_samples_in_the_users_unit(bundl
     assert fit is not None
     found = {column.name: column.r2 for column in fit.columns}
     assert found["still"] is None
-    np.testing.assert_allclose([found[NAMES[i]] for i in varies], r2, atol=1e-4)
+    assert [found[NAMES[i]] for i in varies] == pytest.approx(r2.tolist(), abs=1e-4)
     assert r2.min() > 0.9
     assert fit.value == pytest.approx(r2.mean(), abs=1e-4)
     assert fit.mse == pytest.approx(np.square(y - x).mean(), rel=1e-3)

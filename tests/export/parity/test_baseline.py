@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from tiedae.export.parity.baseline import compare_metrics, with_baseline
 from tiedae.export.report.outcome import to_markdown
 from tiedae.export.results import Kind, read_metrics, to_json
 
-from ...typed import typed
+from ...typed import changed_somewhere, typed
 from ..report.conftest import bench
 
 
@@ -248,15 +247,7 @@ def test_no_change_of_a_value_makes_a_baseline_crash(data: st.DataObject) -> Non
     """Whatever stands at one place of the file, it is a baseline or a damaged one."""
     import tempfile
 
-    found = copy.deepcopy({"schema": 2} | metrics())
-    holder: Any = found
-    while True:
-        key = data.draw(st.sampled_from(list(holder) if isinstance(holder, dict) else range(len(holder))))
-        if not isinstance(holder[key], dict | list) or not holder[key] or data.draw(st.booleans()):
-            break
-        holder = holder[key]
-    junk = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.just([]), st.just({}), st.just([1]))
-    holder[key] = data.draw(junk)
+    found = changed_somewhere({"schema": 2} | metrics(), data)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "old.json"
         path.write_text(json.dumps(found))

@@ -78,7 +78,7 @@ def test_no_unit_of_the_data_changes_r2_and_prdn(scale: float, offset: float, ki
     x = rng.normal(0, 1, (40, 3))
     noise = rng.normal(0, 0.1, x.shape)
 
-    def value(values: np.ndarray) -> float:
+    def value(values: np.ndarray) -> float | None:
         return Fidelity(kind, Scaling(), ("a", "b", "c")).measure(values, values + noise * scale).value
 
     assert value(x * scale + offset * scale) == pytest.approx(
