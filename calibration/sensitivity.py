@@ -74,9 +74,7 @@ def sensitivity(
     do not fit it, or it reconstructs them without any error to compare with.
     """
     if model.quantized:
-        raise InputError(
-            "sensitivity: the model is quantized already; must be a float model, as train.safetensors in OUT/model"
-        )
+        raise InputError("sensitivity: the model is quantized already; must be a float model, such as train.safetensors")
     x = data.inputs
     if x.shape[1:] != (model.config.inputs,) or not len(x):
         raise DataError(f"sensitivity: samples have shape {list(x.shape)}, must be [samples, {model.config.inputs}]")
