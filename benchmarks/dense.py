@@ -31,7 +31,7 @@ from tiedae.compress import (
 )
 from tiedae.compress.config import fine_tuning
 from tiedae.console import Console
-from tiedae.export.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
+from tiedae.export.verify.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
 from tiedae.pipeline import run_recipe
 from tiedae.sources import load_splits
 
@@ -175,7 +175,7 @@ def continued_error(splits: Splits, start: Path, phases: Sequence[PruneConfig | 
 
 def test_error(model: Any, splits: Splits) -> float:
     from tiedae.export.assemble import keras_function
-    from tiedae.export.parity.measure import squared_error
+    from tiedae.export.verify.measurement import squared_error
 
     x = splits.scaling.apply(splits.test.take(np.arange(len(splits.test))))
     return squared_error(x, keras_function(model)(x)[1])

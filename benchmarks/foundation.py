@@ -26,10 +26,9 @@ from tables import row as tables_row
 from tiedae.compress import CheckError, DataConfig, QuantizeConfig
 from tiedae.console import Console
 from tiedae.export.bench.benchmark import Plan, bench_bundle
-from tiedae.export.inputs import program_input
-from tiedae.export.interpreter import execute
-from tiedae.export.results import Precision
+from tiedae.export.interpreter import execute, program_input
 from tiedae.export.targets import read_model
+from tiedae.export.verify.results import Precision
 from tiedae.sources import load_splits
 
 BATCHES = (1, 32, 256)

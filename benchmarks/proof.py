@@ -30,11 +30,11 @@ from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.footprint import Load, Run, footprints
 from tiedae.export.bench.latency import Group, Timed, Timing, ratio, time_groups
 from tiedae.export.bench.subjects import ALONE
-from tiedae.export.results import Bench, Maker, Memory, Precision, Ratio, Way
-from tiedae.export.sharing.share import share_file
+from tiedae.export.deduplicate.share import share_file
 from tiedae.export.targets import read_model
-from tiedae.originals import float_archives
+from tiedae.export.verify.results import Bench, Maker, Memory, Precision, Ratio, Way
 from tiedae.pipeline import run_recipe
+from tiedae.run_artifacts import float_archives
 
 SECONDS, ROUNDS = 6.0, (60, 1000)
 """Per comparison: at least so many rounds, and about so long."""

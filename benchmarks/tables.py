@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from rows import Row, arguments_of, report
 from tiedae.console import Console
-from tiedae.export.results import Metrics, Precision, Stage
+from tiedae.export.verify.results import Metrics, Precision, Stage
 from tiedae.pipeline import run_recipe
 from tiedae.recipe import parse_recipe
 

@@ -6,7 +6,7 @@ Names load when they are used: observers and artefacts need no TensorFlow, calib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .artefact import CalibratedTensor, Calibration, Fingerprint, read_calibration, write_calibration
+from .calibration_file import CalibratedTensor, Calibration, Fingerprint, read_calibration, write_calibration
 from .histogram import Grid, Histogram
 from .observers import OBSERVERS, Entropy, MeanSquared, MinMax, MovingAverage, Observer, Percentile, PerUnit
 from .representative import Representative, representative

@@ -11,7 +11,7 @@ import numpy as np
 from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import require
 from ..compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
-from .artefact import Calibration, Fingerprint
+from .calibration_file import Calibration, Fingerprint
 from .histogram import Histogram, Range
 from .ranges import BATCH, calibrate, tensors_by_batch
 from .representative import MINIMUM, Representative

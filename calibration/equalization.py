@@ -19,7 +19,7 @@ import tensorflow as tf
 import tf_keras
 
 from ..compress.autoencoder import TiedAutoencoder
-from .influence import Influence, Watched
+from .curvature import Influence, Watched
 
 HOMOGENEOUS = ("linear", "relu")
 """Activations f with f(a·x) = a·f(x) for every a > 0."""

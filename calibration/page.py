@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tiedae.pages import Cell, number, render
 
-from .artefact import CalibratedTensor, Calibration
+from .calibration_file import CalibratedTensor, Calibration
 from .diagnosis import Diagnosis
 
 WIDTH, HEIGHT = 128, 100

@@ -17,9 +17,9 @@ from ..compress.errors import InputError
 from ..compress.integers import kernel_bounds
 from ..compress.quantizers import DecoderForm, QuantizationSpec
 from ..compress.symmetries import rescale_units
-from .artefact import Calibration, Fingerprint
+from .calibration_file import Calibration, Fingerprint
+from .curvature import Influence, influence, pairs, tensors_of
 from .equalization import unit_scales
-from .influence import Influence, influence, pairs, tensors_of
 from .ranges import calibrate, observer_of
 from .representative import Representative
 from .rounding import clipped_scales, rounded

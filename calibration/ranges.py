@@ -11,7 +11,7 @@ from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig, require
 from ..compress.errors import DataError
 from ..compress.quantizers import linear_windows
-from .artefact import CalibratedTensor, Calibration, CalibrationData, Fingerprint
+from .calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
 from .histogram import Grid, Histogram
 from .observers import OBSERVERS, MinMax, Observer, PerUnit, settings_of
 from .representative import Representative

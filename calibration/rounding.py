@@ -13,7 +13,7 @@ import numpy as np
 
 from ..compress.integers import UNPAIRED, Bounds, exceeding_pairs, within_pairs
 from ..compress.kernel import FACTOR_STEPS, HEADROOMS
-from .influence import Quadratic
+from .curvature import Quadratic
 
 SWEEPS = 3
 REACH = 1

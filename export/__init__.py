@@ -7,26 +7,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .baselines.converters import stock_onnx, stock_onnx_int8, stock_tflite
     from .bundle import Bundle
-    from .formats.copies import copies
+    from .deduplicate.share import share_file
+    from .formats.duplicates import copies
     from .formats.onnx_reader import read_onnx
     from .formats.onnx_writer import to_onnx, to_onnx_pair
-    from .formats.storage import prove
+    from .formats.storage_check import prove
     from .formats.tflite_reader import read_tflite
     from .formats.tflite_writer import to_tflite
     from .inspection import inspect_file
     from .interpreter import execute
     from .lowering import lower
     from .parity.assertion import ParityError, ParityReport, assert_parity
-    from .parity.baseline import compare_metrics
     from .parity.comparison import compare, compare_operations
     from .program import Program
-    from .results import read_metrics
     from .runtimes.litert import open_litert
     from .runtimes.ort import open_ort
-    from .sharing.share import share_file
-    from .stock import stock_onnx, stock_onnx_int8, stock_tflite
-    from .verify import verify_bundle
+    from .verify.baseline import compare_metrics
+    from .verify.results import read_metrics
+    from .verify.verify import verify_bundle
 
 __all__ = [
     "Bundle",
@@ -64,26 +64,26 @@ _LAZY = {
     "Program": "program",
     "assert_parity": "parity.assertion",
     "compare": "parity.comparison",
-    "compare_metrics": "parity.baseline",
+    "compare_metrics": "verify.baseline",
     "compare_operations": "parity.comparison",
-    "copies": "formats.copies",
+    "copies": "formats.duplicates",
     "execute": "interpreter",
     "inspect_file": "inspection",
     "lower": "lowering",
     "open_litert": "runtimes.litert",
     "open_ort": "runtimes.ort",
-    "prove": "formats.storage",
-    "read_metrics": "results",
+    "prove": "formats.storage_check",
+    "read_metrics": "verify.results",
     "read_onnx": "formats.onnx_reader",
     "read_tflite": "formats.tflite_reader",
-    "share_file": "sharing.share",
-    "stock_onnx": "stock",
-    "stock_onnx_int8": "stock",
-    "stock_tflite": "stock",
+    "share_file": "deduplicate.share",
+    "stock_onnx": "baselines.converters",
+    "stock_onnx_int8": "baselines.converters",
+    "stock_tflite": "baselines.converters",
     "to_onnx": "formats.onnx_writer",
     "to_onnx_pair": "formats.onnx_writer",
     "to_tflite": "formats.tflite_writer",
-    "verify_bundle": "verify",
+    "verify_bundle": "verify.verify",
 }
 
 

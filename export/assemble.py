@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec.structs import replace
 
-from ..calibration.artefact import Calibration
+from ..calibration.calibration_file import Calibration
 from ..calibration.representative import representative
 from ..compress.affine import port_dtype
 from ..compress.config import ModelConfig, Recipe
@@ -22,18 +22,17 @@ from . import golden
 from . import manifest as manifests
 from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, program_file, write_files
 from .lowering import lower
-from .machine import installed_versions
 from .manifest import dump
 from .operations.interleave import interleaved_parts
 from .parity.fidelity import Fidelity, warnings_of
-from .parity.keras_device import keras_device, on_device, skipped
-from .parity.keras_layers import keras_layers
-from .parity.measure import squared_error
+from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .report.rendering import render_pages
-from .results import FILE as METRICS
-from .results import Device, Epoch, Fit, Metrics, Model, Quality, Source, Stage, to_json
+from .runtimes.machine import installed_versions
 from .targets import is_model
-from .verify import MAX_SAMPLES, verify_bundle
+from .verify.measurement import squared_error
+from .verify.results import FILE as METRICS
+from .verify.results import Device, Epoch, Fit, Metrics, Model, Quality, Source, Stage, to_json
+from .verify.verify import MAX_SAMPLES, verify_bundle
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
@@ -106,7 +105,7 @@ def assemble(
         tolerances=recipe.verify,
         announce=lambda text: announce(f"verify: {text}"),
     )
-    from .witness import measure_stock
+    from .baselines.measurement import measure_stock
 
     announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
     measured = splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES)))

@@ -25,7 +25,7 @@ from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
-from .formats.contents import Contents, Port, oriented
+from .formats.model_file import Contents, Port, oriented
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
 
 PRECISIONS = ("int8", "f32")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..compress.errors import FormatError
-from .expected import Expected, expect
+from .parity.reference_outputs import Expected, expect
 from .runtimes.table import RUNTIMES, usual
 from .targets import TARGETS, Programs
 

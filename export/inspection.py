@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..compress.records import plain
-from .formats.contents import Constant, Contents, Port, columns, printable
-from .formats.copies import SEARCHED, Copy, copies
+from .formats.duplicates import SEARCHED, Copy, copies
+from .formats.model_file import Constant, Contents, Port, columns, printable
 from .targets import read_model
 
 SHOWN = 24

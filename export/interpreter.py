@@ -5,8 +5,12 @@ Integer programs use integer arithmetic only, with one stated rounding per opera
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Literal
+
 import numpy as np
 
+from ..compress.affine import require_real
 from .operations import Operation
 from .program import Program
 
@@ -35,3 +39,26 @@ def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.nda
 def apply(program: Program, operation: Operation, x: np.ndarray) -> np.ndarray:
     """Run one operation on its input, [batch, size] uint8 or float32 → the same dtype."""
     return operation.integers(program, x) if program.quantized else operation.reals(program, x)
+
+
+Conversion = Literal["divide", "multiply", "away"]
+
+
+def program_input(program: Program, scaled: np.ndarray, conversion: Conversion = "divide") -> np.ndarray:
+    """Model-unit float32 samples → what the integer program reads, uint8 [samples, inputs]; DataError for integers and NaN."""
+    quantization = program.quantization("x")
+    x = require_real(scaled).astype(np.float32, copy=False)
+    steps = _STEPS[conversion](x, np.float32(quantization.scale))
+    return np.clip(steps + np.float32(quantization.zero_point), 0, quantization.top).astype(np.uint8)
+
+
+def _away(steps: np.ndarray) -> np.ndarray:
+    whole = np.trunc(steps)
+    return whole + np.where(np.abs(steps - whole) >= 0.5, np.copysign(np.float32(1), steps), np.float32(0))
+
+
+_STEPS: Mapping[Conversion, Callable[[np.ndarray, np.float32], np.ndarray]] = {
+    "divide": lambda x, scale: np.rint(x / scale),
+    "multiply": lambda x, scale: np.rint(x * (np.float32(1) / scale)),
+    "away": lambda x, scale: _away(x / scale),
+}

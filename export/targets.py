@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..compress.config import ExportConfig
 from ..compress.errors import FormatError, RecipeError
-from .formats.contents import Contents
+from .formats.model_file import Contents
 from .program import Program
 
 if TYPE_CHECKING:

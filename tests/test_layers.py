@@ -12,30 +12,28 @@ LAYERS = (
     "toolkit.pages",
     "compress",
     "calibration",
-    "export.quiet",
-    "export.children",
+    "export.runtimes.native_output",
+    "export.runtimes.child_process",
+    "export.runtimes.machine",
     "export.differences",
-    "export.machine",
-    "export.schema1",
-    "export.results",
+    "export.verify.schema1",
+    "export.verify.results",
     "export.operations",
     "export.program",
     "export.interpreter",
-    "export.inputs",
     "export.lowering",
     "export.formats",
     "export.runtimes",
     "export.targets",
     "export.inspection",
     "export.manifest",
-    "export.expected",
+    "export.parity.reference_outputs",
     "export.golden",
     "export.bundle",
-    "export.stock",
     "export.parity",
-    "export.witness",
+    "export.baselines",
     "export.verify",
-    "export.sharing",
+    "export.deduplicate",
     "export.report",
     "export.bench",
     "export.assemble",
@@ -113,7 +111,8 @@ def test_imports_are_found_wherever_they_are(tmp_path: Path) -> None:
         "from typing import TYPE_CHECKING\n"
         "import tiedae.compress.kernel\n"
         "if TYPE_CHECKING:\n    from ..compress.data import Splits\n"
-        "def late():\n    from . import golden\n    from .parity.measure import check_float\n    from tiedae import recipe\n"
+        "def late():\n    from . import golden\n"
+        "    from .verify.measurement import measure_int8\n    from tiedae import recipe\n"
     )
     found = {each for each in imported("export.module", path) if each}
-    assert found == {"compress.kernel", "compress.data", "export.golden", "export.parity.measure", "toolkit.recipe"}
+    assert found == {"compress.kernel", "compress.data", "export.golden", "export.verify.measurement", "toolkit.recipe"}

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiedae.calibration.artefact import read_calibration
+from tiedae.calibration.calibration_file import read_calibration
 from tiedae.cli import main
 from tiedae.compress import FormatError
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.export.bundle import Bundle
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import lower
-from tiedae.export.results import Kind, Lost, Maker, Precision, read_metrics
-from tiedae.export.schema1 import _COMPARED, _SKIPPED, _matched, upgraded
 from tiedae.export.targets import read_model
+from tiedae.export.verify.results import Kind, Lost, Maker, Precision, read_metrics
+from tiedae.export.verify.schema1 import _COMPARED, _SKIPPED, _matched, upgraded
 from tiedae.recipe import load_recipe
 
 from .typed import changed_somewhere, typed

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("compress", "calibration", "export", "toolkit")
 SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
-READER = "export/schema1.py"
+READER = "export/verify/schema1.py"
 """It reads the files of earlier versions, which had nothing but sentences."""
 _SENTENCE = r"(?:\.(?:what|reason|text|title)\b(?!\()|\[[\"'](?:what|reason|text|title|row)[\"']\])"
 _TAKEN_APART = r"\.(?:startswith|endswith|partition|rpartition|split|rsplit|removeprefix|removesuffix|find|index|match)\("

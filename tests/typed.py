@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from tiedae.compress.records import decode
-from tiedae.export.results import Bench, Metrics
+from tiedae.export.verify.results import Bench, Metrics
 
 
 def typed(found: Mapping[str, Any]) -> Metrics:

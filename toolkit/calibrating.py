@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.calibration.artefact import Calibration
+from tiedae.calibration.calibration_file import Calibration
 from tiedae.calibration.diagnosis import Diagnosis, Limits, diagnose, reconstruction_error, simulated_error
 from tiedae.calibration.ranges import calibrate as calibrate_model
 from tiedae.calibration.ranges import observer_of
@@ -21,8 +21,8 @@ from tiedae.compress.quantizers import QuantizationSpec
 from tiedae.compress.records import within
 from tiedae.export.targets import decoder_layout
 
-from .originals import float_archives
 from .recipe import check_inputs, load_recipe
+from .run_artifacts import float_archives
 from .sources import load_splits
 
 MAX_TEST = 10_000

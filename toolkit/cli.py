@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tiedae.export.quiet import kept_back
+from tiedae.export.runtimes.native_output import kept_back
 
 from . import __version__, commands
 from .console import Console

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .console import Console
 
 if TYPE_CHECKING:
-    from tiedae.export.results import Metrics
+    from tiedae.export.verify.results import Metrics
 
 FINE = 0
 TRAINING = ("tensorflow", "tf_keras", "tensorflow_model_optimization")
@@ -49,7 +49,7 @@ def _execute(path: Path, arguments: argparse.Namespace, console: Console) -> int
 
     recipe = load_recipe(path)
     from tiedae.export.report.summary import HEADER
-    from tiedae.export.results import Kind
+    from tiedae.export.verify.results import Kind
 
     from .pipeline import run_recipe
 
@@ -95,8 +95,8 @@ def _require_checks(bundle: Path, metrics: Metrics) -> None:
 def search(arguments: argparse.Namespace, console: Console) -> int:
     _require("optuna", *TRAINING)
     from .recipe import load_recipe
+    from .searching.constraints import Limits, parse_bytes, parse_latency, parse_share
     from .searching.front import HEADER, cells
-    from .searching.limits import Limits, parse_bytes, parse_latency, parse_share
     from .searching.search import require_found, search
 
     asked = (arguments.max_bytes, arguments.max_error_increase, arguments.max_latency_us)
@@ -127,7 +127,7 @@ def search(arguments: argparse.Namespace, console: Console) -> int:
 
 def verify(arguments: argparse.Namespace, console: Console) -> int:
     _require_for(arguments.bundle, arguments.model)
-    from tiedae.export.report.outcome import overview
+    from tiedae.export.report.result_writers import overview
 
     from .verification import verify
 
@@ -153,7 +153,7 @@ def verify(arguments: argparse.Namespace, console: Console) -> int:
 
 def _write_outcome(metrics: Metrics, paths: Mapping[str, Path | None]) -> None:
     from tiedae.compress.files import write_atomic
-    from tiedae.export.report.outcome import OUTCOMES
+    from tiedae.export.report.result_writers import OUTCOMES
 
     for kind, path in paths.items():
         if path is not None:
@@ -164,7 +164,7 @@ def bench(arguments: argparse.Namespace, console: Console) -> int:
     _require_for(arguments.bundle, arguments.model)
     from tiedae.export.bench.benchmark import QUICK, Plan, tables, verdict
 
-    from .claims import write_json
+    from .run_directory import write_json
     from .verification import bench
 
     plan = QUICK if arguments.quick else Plan()
@@ -187,8 +187,8 @@ def sensitivity(arguments: argparse.Namespace, console: Console) -> int:
     from tiedae.compress.files import write_atomic
     from tiedae.export.report.sensitivity_page import render_sensitivity, sensitivity_tables
 
-    from .claims import write_json
     from .recipe import load_recipe
+    from .run_directory import write_json
     from .sources import load_splits
 
     recipe = load_recipe(arguments.recipe)
@@ -275,7 +275,7 @@ def inspect(arguments: argparse.Namespace, console: Console) -> int:
 
 def share(arguments: argparse.Namespace, console: Console) -> int:
     _require(*(("onnxruntime",) if arguments.file.suffix == ".onnx" else ()))
-    from tiedae.export.sharing.share import render, share_file
+    from tiedae.export.deduplicate.share import render, share_file
 
     options = {"tolerance": arguments.tolerance, "force": arguments.force}
     shared = share_file(arguments.file, arguments.out, **options, announce=console.note)

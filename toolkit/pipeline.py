@@ -25,20 +25,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.calibration.artefact import Calibration, read_calibration, write_calibration
+from tiedae.calibration.calibration_file import Calibration, read_calibration, write_calibration
 from tiedae.calibration.representative import representative
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.records import plain
-from tiedae.export.results import FILE as METRICS
-from tiedae.export.results import Metrics, read_metrics
 from tiedae.export.targets import decoder_layout, require_targets
+from tiedae.export.verify.results import FILE as METRICS
+from tiedae.export.verify.results import Metrics, read_metrics
 
-from .claims import alone_in, claim, read_json, write_json
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest
+from .run_directory import alone_in, claim, read_json, write_json
 from .sources import data_text, load_splits, provenance
 
 if TYPE_CHECKING:

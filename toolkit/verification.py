@@ -15,12 +15,12 @@ from tiedae.compress.records import checked, decode, require, within
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.recording import record
 from tiedae.export.bundle import Bundle
-from tiedae.export.parity.baseline import require_comparable, require_fraction, with_baseline
 from tiedae.export.parity.keras_device import keras_device, skipped
-from tiedae.export.results import Bench, Device, Metrics, Model, Source, read_metrics
-from tiedae.export.verify import verify_bundle
+from tiedae.export.verify.baseline import require_comparable, require_fraction, with_baseline
+from tiedae.export.verify.results import Bench, Device, Metrics, Model, Source, read_metrics
+from tiedae.export.verify.verify import verify_bundle
 
-from .originals import find_archives, load_test, recipe_of
+from .run_artifacts import find_archives, load_test, recipe_of
 
 
 def verify(
@@ -86,7 +86,7 @@ def _original(folder: Path, widths: list[int]) -> tuple[dict[str, Any], Device]:
     archives = find_archives(folder, widths)
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.export.assemble import keras_function
-    from tiedae.export.parity.keras_layers import keras_layers
+    from tiedae.export.parity.keras_device import keras_layers
 
     models = [TiedAutoencoder.load(archive) for archive in archives]
     device = keras_device()

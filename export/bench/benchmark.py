@@ -18,10 +18,10 @@ from msgspec.structs import replace
 
 from ...compress.records import plain
 from ..bundle import Bundle
-from ..machine import cores, describe_machine, installed_versions
 from ..program import SIGNATURES
-from ..results import WAYS, Bench, Latency, Maker, Memory, Size, Startup, Way
+from ..runtimes.machine import cores, describe_machine, installed_versions
 from ..runtimes.table import RUNTIMES, usual
+from ..verify.results import WAYS, Bench, Latency, Maker, Memory, Size, Startup, Way
 from .footprint import Footprint, Load, Run, footprints
 from .latency import ROUNDS, Group, Measured, Timed, ratio, time_groups
 from .openers import OPENERS

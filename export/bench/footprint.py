@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..children import lines_of, serve
+from ..runtimes.child_process import lines_of, serve
 
 ROLLUP = Path("/proc/self/smaps_rollup")
 

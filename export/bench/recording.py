@@ -18,8 +18,8 @@ from ...compress.errors import FormatError, InputError
 from .. import manifest as manifests
 from ..bundle import Bundle, describe_files, write_files
 from ..report.rendering import render_bundle
-from ..results import FILE as METRICS
-from ..results import Bench, read_metrics, to_json
+from ..verify.results import FILE as METRICS
+from ..verify.results import Bench, read_metrics, to_json
 
 STAGING = ".bench."
 """How the folder begins, inside the bundle, in which the new files are made."""

@@ -13,13 +13,13 @@ import numpy as np
 
 from ...compress.config import ExportConfig
 from ...compress.errors import FormatError, UnavailableError
+from ..baselines.converters import MAKERS, stock_name
 from ..bundle import Bundle
-from ..formats.contents import Contents, Port
+from ..formats.model_file import Contents, Port
 from ..program import SIGNATURES
-from ..results import Kind, Maker, Precision, Skipped, Why
 from ..runtimes.table import RUNTIMES
-from ..stock import MAKERS, stock_name
 from ..targets import TARGETS, read_model
+from ..verify.results import Kind, Maker, Precision, Skipped, Why
 from .openers import KERAS as KERAS_WAYS
 
 ALONE, OUR_PORTS = "reconstruct alone", "our ports"

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ...compress.errors import FormatError
-from .contents import Constant, Contents, Port, Signature
+from .model_file import Constant, Contents, Port, Signature
 
 QUANTIZED_INPUTS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
     **dict.fromkeys(("DequantizeLinear", "com.microsoft.DequantizeLinear"), ((0, 1, 2),)),

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...compress.affine import representable
 from ...compress.errors import FormatError
-from .contents import Contents, Port
+from .model_file import Contents, Port
 from .tflite_graph import Graph, scales_of, shape_of, zero_points_of
 from .tflite_schema import Op, Type, unpack_model
 

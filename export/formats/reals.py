@@ -13,7 +13,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from .contents import Constant
+from .model_file import Constant
 
 MAX_AXES = 5
 """Constants of more axes (of more than one value) are compared in their stored order only."""

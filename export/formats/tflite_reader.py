@@ -21,8 +21,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.affine import unsigned
 from ...compress.errors import FormatError, InputError
-from .contents import Constant, Contents, Port, Signature, printable
 from .flatbuffer import Flatbuffer, Table
+from .model_file import Constant, Contents, Port, Signature, printable
 from .tflite_schema import OPERATORS
 from .tflite_writer import INNER
 

@@ -11,12 +11,21 @@ import numpy as np
 
 from ...compress.errors import CheckError, InputError
 from ..differences import Differences, differences, place, sample_at
-from ..formats.contents import Contents, Port, Signature
+from ..formats.model_file import Contents, Port, Signature
 from ..formats.random_inputs import random_values, ranges_of
 from ..runtimes.table import of_role, usual
 from ..targets import read_model
-from .answers import answer_of, choose_signature, needs_inputs, own_inputs, run_file
-from .port_values import Values, name_inputs, to_real, to_stored
+from .reference_models import (
+    Values,
+    answer_of,
+    choose_signature,
+    name_inputs,
+    needs_inputs,
+    own_inputs,
+    run_file,
+    to_real,
+    to_stored,
+)
 
 
 class ParityError(CheckError, AssertionError):

@@ -12,8 +12,8 @@ from ...compress.affine import Quantization
 from ..differences import differences
 from ..interpreter import apply
 from ..program import Program
-from ..results import LEAST_SCALE, Kind, Parity, Precision
 from ..runtimes.session import Session
+from ..verify.results import LEAST_SCALE, Kind, Parity, Precision
 
 
 def compare(

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...compress.data import Kind, Scaling, Splits, extremes
 from ...compress.errors import FormatError
-from ..results import Column, ColumnWarning, Fit, Quality, Stage
+from ..verify.results import Column, ColumnWarning, Fit, Quality, Stage
 
 Row = Mapping[str, Any]
 

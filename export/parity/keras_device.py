@@ -12,11 +12,18 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..machine import describe_machine
-from ..quiet import quiet
-from ..results import Device, Kind, Skipped, Why
+import numpy as np
+
+from ..runtimes.machine import describe_machine
+from ..runtimes.native_output import quiet
 from ..runtimes.session import first_line
+from ..verify.results import Device, Kind, Skipped, Why
+from .reference_outputs import Layers
+
+if TYPE_CHECKING:
+    from ...compress.autoencoder import TiedAutoencoder
 
 CPU = "/physical_device:CPU:0"
 GUIDE = "pip install 'tensorflow[and-cuda]' brings its libraries"
@@ -122,3 +129,22 @@ def on_device(device: Device) -> Iterator[None]:
             yield
     finally:
         experimental.enable_tensor_float_32_execution(before)
+
+
+def keras_layers(model: TiedAutoencoder, device: Device) -> Layers:
+    """The layers of both halves in order, each fed with what the one before it gave; on `device`, for one batch of samples."""
+    from ...compress.layers import interleaved
+
+    inputs, ways = model.config.inputs, model.config.interleave
+
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+        outputs: dict[str, np.ndarray] = {}
+        with on_device(device):
+            values = interleaved(x, ways)
+            for layer in (*model.encoder.stack, *model.decoder.stack):
+                values = layer(values)
+                outputs[layer.tensor_name] = values.numpy()
+            outputs["y"] = interleaved(values, inputs // ways).numpy()
+        return outputs
+
+    return run

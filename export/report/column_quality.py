@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, fragment, number
 
-from ..results import Metrics, Precision
+from ..verify.results import Metrics, Precision
 from .key_figures import worst_exported
 
 SHOWN = 24

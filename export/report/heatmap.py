@@ -10,8 +10,8 @@ from pathlib import Path
 from markupsafe import Markup
 from tiedae.pages import fraction, fragment, number
 
-from ..results import Kind, LayerError, Lost, Parity, Precision
 from ..targets import TARGETS, label_of
+from ..verify.results import Kind, LayerError, Lost, Parity, Precision
 
 LEVELS = 5
 """Shades beyond that of equality."""

@@ -11,9 +11,9 @@ from tiedae.pages import fraction
 
 from ...compress.records import decode
 from ..manifest import FILE
-from ..results import Kind, Latency, Maker, Metrics, Model, ModelFile, Parity, Precision, Quality, Stage
 from ..runtimes.table import rounds_as_program
 from ..targets import TARGETS
+from ..verify.results import Kind, Latency, Maker, Metrics, Model, ModelFile, Parity, Precision, Quality, Stage
 
 Row = Mapping[str, Any]
 """A part of a manifest."""

@@ -16,12 +16,12 @@ from tiedae.pages import Bar, BarChart, Cell, Line, LineChart, exact, fraction, 
 
 from ...compress.errors import FormatError
 from ..parity.fidelity import MEANINGS, fit_text
-from ..results import Maker, Metrics, Model, Parity, Precision, Proof, Stage
 from ..targets import TARGETS
+from ..verify.results import Maker, Metrics, Model, Parity, Precision, Proof, Stage
 from .column_quality import render_columns
-from .drawing import draw_program
+from .graph_svg import draw_program
 from .heatmap import error_maps, parity_maps
-from .kernel_pictures import render_kernels
+from .kernel_images import render_kernels
 from .key_figures import Report, Row, change_text, compare_sizes, file_groups, groups, keras_float, kind_text
 from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, parity_tables
 from .samples import render_samples

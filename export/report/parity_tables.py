@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from tiedae.pages import fraction
 
-from ..results import REFERENCES, Kind, Maker, Metrics, Parity, Precision
 from ..targets import label_of
+from ..verify.results import REFERENCES, Kind, Maker, Metrics, Parity, Precision
 from .key_figures import groups
 
 Subject = tuple[str, str, str]

@@ -12,9 +12,9 @@ from ...compress.errors import FormatError
 from .. import golden as vectors
 from ..bundle import PROGRAM_FILE, Bundle, write_files
 from ..manifest import FILE, dump
-from ..results import FILE as METRICS
-from ..results import Metrics, read_metrics
 from ..targets import read_model
+from ..verify.results import FILE as METRICS
+from ..verify.results import Metrics, read_metrics
 from .card import render_card
 from .key_figures import Row
 from .page import render_report

@@ -13,8 +13,8 @@ from tiedae.pages import Bar, BarChart, Plot, fragment, number
 from ...compress.affine import Quantization
 from ...compress.data import Scaling
 from ..parity.fidelity import column_names
+from .images import diverging, pictures
 from .key_figures import Row
-from .pictures import diverging, pictures
 
 WORST, SPREAD = 8, 16
 """How many samples are shown: those with the largest errors, and some from the best to those."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, duration, fragment
 
-from ..results import WAYS, Bench, Latency, Maker, Measurement, Way
+from ..verify.results import WAYS, Bench, Latency, Maker, Measurement, Way
 from .key_figures import groups
 
 KINDS = {Maker.TIEDAE: "ours", Maker.STOCK: "stock", Maker.KERAS: "keras"}

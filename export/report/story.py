@@ -9,7 +9,7 @@ import numpy as np
 from tiedae.pages import duration, human_size, number, size, three_digits
 
 from ..parity.fidelity import fit_value
-from ..results import Latency, Maker, Metrics, Precision
+from ..verify.results import Latency, Maker, Metrics, Precision
 from .key_figures import (
     Report,
     SizeComparison,

@@ -8,8 +8,8 @@ from pathlib import Path
 from tiedae.pages import fraction
 
 from ..parity.fidelity import fit_text
-from ..results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
 from ..runtimes.table import rounds_as_program
+from ..verify.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
 from .key_figures import groups
 from .parity_tables import cell_text
 

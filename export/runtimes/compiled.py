@@ -21,8 +21,8 @@ from ai_edge_litert.options import CpuOptions, Options
 
 from ...compress.errors import FormatError
 from ..formats.tflite_reader import entry_of, read_entries
-from ..quiet import quiet
 from .litert import CHUNK
+from .native_output import quiet
 from .session import Session, first_line, in_batches, one_file
 
 

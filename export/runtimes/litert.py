@@ -22,7 +22,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRun
 
 from ...compress.errors import FormatError, InputError
 from ..formats.tflite_reader import named_activations, with_primary
-from ..quiet import quiet
+from .native_output import quiet
 from .session import Bound, Sample, Session, Values, first_line, in_batches, one_file
 
 RESOLVERS: Mapping[str, OpResolverType] = {

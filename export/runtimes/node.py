@@ -22,8 +22,8 @@ import numpy as np
 
 from ...compress.errors import DataError, FormatError, NotInstalledError, UnavailableError
 from ...compress.packages import INSTALL
-from ..children import limited
 from ..formats.onnx_reader import read_onnx
+from .child_process import limited
 from .ort import CHUNK, inner_names, instrumented
 from .session import Session, in_batches, require_files, served
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from ...compress.errors import FormatError
 from ..formats.tflite_reader import entry_of, read_entries, with_primary
-from ..quiet import quiet
+from .native_output import quiet
 from .session import Sample, Session, first_line, in_batches, load, require_files, served
 
 CHUNK = 1024

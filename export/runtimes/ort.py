@@ -19,7 +19,7 @@ import numpy as np
 
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.packages import require_one_build
-from ..quiet import quiet
+from .native_output import quiet
 from .session import Bound, Session, Values, first_line, load, require_files, served
 
 PROVIDERS: Mapping[str, tuple[Any, ...]] = {

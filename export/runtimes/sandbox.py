@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import FormatError, InputError
-from ..children import Ended, lines_of, serve
+from .child_process import Ended, lines_of, serve
 from .session import Values
 from .table import RUNTIMES
 

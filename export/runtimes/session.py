@@ -14,7 +14,7 @@ import numpy as np
 
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.packages import INSTALL, missing
-from ..quiet import quiet
+from .native_output import quiet
 
 BROKEN = (ImportError, OSError, RuntimeError, AttributeError, TypeError, ValueError)
 """What the import of a package raises whose library, or a package under it, is missing or of another version."""

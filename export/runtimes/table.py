@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ..inputs import Conversion
+from ..interpreter import Conversion
 from ..program import Program
 from .session import Session, load
 

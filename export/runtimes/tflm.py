@@ -17,7 +17,7 @@ import numpy as np
 from ...compress.errors import FormatError, UnavailableError
 from ..formats.packing import is_packed
 from ..formats.tflite_reader import Entry, entry_of, named_activations, only, read_entries, read_tflite
-from ..quiet import quiet
+from .native_output import quiet
 from .session import Session, first_line, in_batches, load, one_file
 
 NAME = "tflm"

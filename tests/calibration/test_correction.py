@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tiedae.calibration import Representative, calibrate
-from tiedae.calibration.influence import tensors_of
+from tiedae.calibration.curvature import tensors_of
 from tiedae.calibration.post_training import Reference, correct_biases, product_means
 from tiedae.compress import QuantizationSpec, TiedAutoencoder
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from tiedae.calibration import Representative
+from tiedae.calibration.curvature import influence
 from tiedae.calibration.equalization import unit_scales
-from tiedae.calibration.influence import influence
 from tiedae.calibration.rounding import clipped_scales, nearest
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
 from tiedae.compress.symmetries import rescale_units

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiedae.calibration.influence import Quadratic
+from tiedae.calibration.curvature import Quadratic
 from tiedae.calibration.rounding import REACH, clipped_scales, damped, nearest, rounded
 from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED, Bounds, exceeding_pairs
 

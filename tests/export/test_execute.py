@@ -10,9 +10,9 @@ from tiedae.compress import DataError, InputError
 from tiedae.compress.affine import BYTE
 from tiedae.export import execute, to_onnx, to_tflite
 from tiedae.export import interpreter as interpreting
-from tiedae.export.inputs import program_input
+from tiedae.export.baselines.converters import stock_tflite
+from tiedae.export.interpreter import program_input
 from tiedae.export.program import Program, Tensor
-from tiedae.export.stock import stock_tflite
 
 from ..conftest import build_program
 

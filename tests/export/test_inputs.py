@@ -10,15 +10,15 @@ import pytest
 from tiedae.compress import ExportConfig, VerifyConfig
 from tiedae.compress.errors import UnavailableError
 from tiedae.export.bundle import Programs, model_files, write_files
-from tiedae.export.expected import expect
-from tiedae.export.inputs import program_input
-from tiedae.export.parity.crossing import measure_crossing
-from tiedae.export.parity.findings import Evidence, Findings, Measured, Subject
-from tiedae.export.parity.measure import measure_int8
+from tiedae.export.interpreter import program_input
+from tiedae.export.parity.reference_outputs import expect
 from tiedae.export.program import Program
-from tiedae.export.results import Kind, Why
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import read_model
+from tiedae.export.verify.cross_format import measure_crossing
+from tiedae.export.verify.findings import Evidence, Findings, Measured, Subject
+from tiedae.export.verify.measurement import measure_int8
+from tiedae.export.verify.results import Kind, Why
 
 from .test_golden import ties
 

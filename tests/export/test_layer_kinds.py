@@ -26,9 +26,8 @@ from tiedae.compress.layers import LAYER_KINDS, LayerKind, TiedDecoderLayer, Tie
 from tiedae.export.interpreter import execute
 from tiedae.export.lowering import LOWERINGS, LayerLowering, Lowering, lower
 from tiedae.export.operations import Activate, Dense, Operation, Product
-from tiedae.export.parity.float_program import float_program
-from tiedae.export.parity.keras_device import CPU, Device
-from tiedae.export.parity.keras_layers import keras_layers
+from tiedae.export.parity.keras_device import CPU, Device, keras_layers
+from tiedae.export.parity.reference_outputs import float_program
 
 X = np.random.default_rng(0).uniform(-1, 1, (256, 12)).astype(np.float32)
 DATA = Representative(np.arange(len(X)), X, 0, Scaling())

@@ -16,7 +16,7 @@ from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import program_from_json, program_to_json
 from tiedae.export.operations import OPERATIONS, Activate, AddBias, Operation, Product
-from tiedae.export.parity.float_program import float_program
+from tiedae.export.parity.reference_outputs import float_program
 from tiedae.export.program import Kernel, Program, Tensor
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.ort import open_ort

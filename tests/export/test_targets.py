@@ -15,15 +15,15 @@ from tiedae.compress import ExportConfig, FormatError, RecipeError
 from tiedae.compress.archive import pack_npz, unpack
 from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.bundle import Bundle
-from tiedae.export.formats.contents import Constant, Contents, Port, Signature
+from tiedae.export.deduplicate.share import share_file
+from tiedae.export.formats.model_file import Constant, Contents, Port, Signature
 from tiedae.export.formats.random_inputs import Ranges, ranges_of
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import program_from_json, program_to_json
 from tiedae.export.program import Program
-from tiedae.export.results import Kind, Precision, read_metrics
 from tiedae.export.runtimes.table import RUNTIMES, Runtime
-from tiedae.export.sharing.share import share_file
 from tiedae.export.targets import TARGETS, Target, decoder_layout, label_of, read_model
+from tiedae.export.verify.results import Kind, Precision, read_metrics
 
 KIND = "numpy-program"
 

@@ -19,8 +19,8 @@ from tiedae.compress.errors import DataError, FormatError
 from tiedae.export import verify_bundle
 from tiedae.export.bench.benchmark import Plan
 from tiedae.export.bench.recording import record
-from tiedae.export.machine import describe_machine
-from tiedae.export.results import Bench, Maker, Metrics, read_metrics
+from tiedae.export.runtimes.machine import describe_machine
+from tiedae.export.verify.results import Bench, Maker, Metrics, read_metrics
 from tiedae.verification import bench
 
 QUICK = Plan(("reconstruct",), (1,), (), (1,), 0.0, (3, 3), processes=0)
@@ -121,8 +121,8 @@ REPLACING = """
 import signal, sys
 from pathlib import Path
 from tiedae.export.bench.recording import record
-from tiedae.export.machine import describe_machine
-from tiedae.export.results import Bench
+from tiedae.export.runtimes.machine import describe_machine
+from tiedae.export.verify.results import Bench
 replace = Path.replace
 def interrupted(self, target):
     if self.parent.name.startswith(".bench.") and target.parent.name == "bundle":

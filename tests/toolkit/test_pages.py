@@ -10,6 +10,7 @@ from jinja2 import UndefinedError
 from tiedae.pages import Axis, Bar, BarChart, Cell, Frame, Line, LineChart, render
 
 ODD = "<b>\"&'"
+AXIS = Axis(ODD, 0, 1, [0, 1], write=lambda _: ODD)
 SHOWN = "&lt;b&gt;&#34;&amp;&#39;"
 PAGE = """{% extends "base.html.j2" %}
 {% from "macros.html.j2" import details, table %}
@@ -36,7 +37,7 @@ def page(folder: Path, main: str, **values: object) -> str:
         ("{{ legend([(odd, odd)]) }}", {}, 2),
         (
             "{% call frame(chart) %}{{ odd }}{% endcall %}",
-            {"chart": Frame(*[Axis(ODD, 0, 1, [0, 1], write=lambda _: ODD)] * 2, 10, ODD)},
+            {"chart": Frame(AXIS, AXIS, 10, ODD)},
             8,
         ),
     ],

@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.compress.archive import FORMAT, pack_npz, unpack
-from tiedae.export.results import Maker, Metrics, Precision, Stage, read_metrics
+from tiedae.export.verify.results import Maker, Metrics, Precision, Stage, read_metrics
 
 
 def tree(folder: Path) -> dict[str, bytes]:

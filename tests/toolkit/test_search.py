@@ -30,11 +30,11 @@ from tiedae.compress.data import Splits
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.recipe import load_recipe
-from tiedae.searching import stopping
+from tiedae.searching import early_stopping as stopping
+from tiedae.searching.constraints import Limits, parse_bytes, parse_share
+from tiedae.searching.early_stopping import Judge
 from tiedae.searching.front import pareto
-from tiedae.searching.limits import Limits, parse_bytes, parse_share
 from tiedae.searching.space import key_of, space_of
-from tiedae.searching.stopping import Judge
 from tiedae.searching.study import Trials
 from tiedae.searching.trial import Outcome, Workshop
 

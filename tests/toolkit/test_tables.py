@@ -12,9 +12,9 @@ import pytest
 from msgspec import structs
 from tiedae.cli import main
 from tiedae.compress.errors import DataError
-from tiedae.export.results import ColumnWarning, Stage, read_metrics
-from tiedae.originals import load_test
+from tiedae.export.verify.results import ColumnWarning, Stage, read_metrics
 from tiedae.recipe import load_recipe
+from tiedae.run_artifacts import load_test
 
 NAMES = ("pressure", "flow", "noise", "still", "tiny", "huge")
 

@@ -9,9 +9,9 @@ from typing import Any
 from msgspec import convert
 from tiedae.compress.records import Record, plain
 from tiedae.export.parity.fidelity import fit_text
-from tiedae.export.results import Fit
+from tiedae.export.verify.results import Fit
 
-from .limits import Limits
+from .constraints import Limits
 from .space import Space
 from .trial import Outcome
 

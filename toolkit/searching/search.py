@@ -24,16 +24,16 @@ from tiedae.compress.records import plain
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.export.targets import TARGETS
 
-from ..claims import alone_in, claim, write_json
 from ..console import Console, Progress
 from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_toml
+from ..run_directory import alone_in, claim, write_json
 from ..sources import DATA_SETS, data_text, load_splits
+from .constraints import Limits
+from .early_stopping import Judge
 from .front import COUNTED, Reference, describe, pareto, point_text
-from .limits import Limits
 from .page import render
 from .space import Point, Space, key_of, space_of, with_validation
-from .stopping import Judge
 from .study import Trials, require_optuna
 from .trial import TARGET, Made, Outcome, Workshop, latencies, losses
 

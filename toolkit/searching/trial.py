@@ -21,13 +21,12 @@ from tiedae.compress.data import Samples, Splits
 from tiedae.compress.records import Record, plain
 from tiedae.export.bench.latency import Group, Timed, time_groups
 from tiedae.export.bundle import npy
-from tiedae.export.inputs import program_input
-from tiedae.export.interpreter import execute
+from tiedae.export.interpreter import execute, program_input
 from tiedae.export.parity.fidelity import Fidelity
-from tiedae.export.parity.measure import squared_error
-from tiedae.export.results import Column, Fit, Way
 from tiedae.export.runtimes.table import RUNTIMES, usual
 from tiedae.export.targets import TARGETS
+from tiedae.export.verify.measurement import squared_error
+from tiedae.export.verify.results import Column, Fit, Way
 
 from ..console import Progress
 from ..pipeline import Stages, load_model

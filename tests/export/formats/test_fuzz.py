@@ -26,7 +26,7 @@ from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.inspection import inspect_file, render
 
 from ...conftest import build_program
-from .test_copies import stock_files
+from .test_duplicates import stock_files
 from .test_onnx_reader import nested_model
 from .test_tflite_writer import split
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import FormatError
-from tiedae.export.formats.contents import Contents, Port
+from tiedae.export.formats.model_file import Contents, Port
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx, to_onnx_pair
 from tiedae.export.program import Tensor

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from tiedae.compress.errors import FormatError
-from tiedae.export.formats.contents import Contents, Port, Signature
+from tiedae.export.formats.model_file import Contents, Port, Signature
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.random_inputs import BATCHES, Ranges, onnx_ranges, random_inputs, tflite_ranges
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_schema import Op
 
-from ..sharing.tflite_files import File, schema
+from ..deduplicate.tflite_files import File, schema
 
 
 def test_what_reads_a_table_gets_indices_of_its_rows():

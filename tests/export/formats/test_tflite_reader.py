@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.errors import FormatError
 from tiedae.export.formats import flatbuffer, tflite_reader
-from tiedae.export.formats.contents import Port
+from tiedae.export.formats.model_file import Port
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_writer import to_tflite
 

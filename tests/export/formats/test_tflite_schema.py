@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import ExportError
+from tiedae.export.deduplicate.share_tflite import share_tflite
 from tiedae.export.formats import tflite_schema
 from tiedae.export.formats.tflite_schema import pack_model, unpack_model
 from tiedae.export.formats.tflite_writer import to_tflite
-from tiedae.export.sharing.share_tflite import share_tflite
 
+from ..deduplicate.tflite_files import tied_pair
 from ..formats.test_tflite_writer import PROGRAMS, split
-from ..sharing.tflite_files import tied_pair
 
 
 def plain(value):

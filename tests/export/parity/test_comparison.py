@@ -15,7 +15,7 @@ from tiedae.compress.affine import Quantization
 from tiedae.compress.records import plain
 from tiedae.export.interpreter import apply, execute
 from tiedae.export.parity.comparison import compare, compare_traced, similarity
-from tiedae.export.results import LEAST_SCALE, Kind, Parity, Precision
+from tiedae.export.verify.results import LEAST_SCALE, Kind, Parity, Precision
 
 IT = Kind.OPERATIONS
 """What is compared here: operation t."""

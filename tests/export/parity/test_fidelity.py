@@ -13,7 +13,7 @@ from tiedae.compress.data import Samples, Scaling, Splits
 from tiedae.compress.errors import FormatError
 from tiedae.compress.records import plain
 from tiedae.export.parity.fidelity import Fidelity, fit_text, warnings_of
-from tiedae.export.results import Column, Fit, Quality, Stage
+from tiedae.export.verify.results import Column, Fit, Quality, Stage
 
 RNG = np.random.default_rng(0)
 

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from tiedae.compress import ExportConfig
 from tiedae.export.bundle import Programs, model_files, write_files
-from tiedae.export.expected import layer_outputs
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import sha256_of
 from tiedae.export.operations import AddBias
-from tiedae.export.parity.float_program import read_float_program
+from tiedae.export.parity.reference_outputs import layer_outputs, read_float_program
 from tiedae.export.program import Program
 from tiedae.export.targets import read_model
 

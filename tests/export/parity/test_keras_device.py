@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.export.parity.keras_device import CPU, Surroundings, choose, keras_device, look_around, on_device, settle, skipped
-from tiedae.export.results import Device, Kind, Why, read_metrics
+from tiedae.export.verify.results import Device, Kind, Why, read_metrics
 
 GPU = "/physical_device:GPU:0"
 

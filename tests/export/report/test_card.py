@@ -11,8 +11,7 @@ import pytest
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.data import Scaling
 from tiedae.export.bundle import Programs, describe_files, model_files, write_files
-from tiedae.export.inputs import program_input
-from tiedae.export.interpreter import execute
+from tiedae.export.interpreter import execute, program_input
 from tiedae.export.manifest import describe_kernels
 
 from .drawn import render_card

@@ -10,7 +10,7 @@ import pytest
 from tiedae.export.report.column_quality import render_columns
 from tiedae.export.report.key_figures import worst_exported
 from tiedae.export.report.summary import HEADER, table_rows
-from tiedae.export.results import Precision
+from tiedae.export.verify.results import Precision
 
 from ...typed import typed
 from .drawn import render_card, render_report

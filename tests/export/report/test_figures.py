@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from PIL import Image
 from tiedae.compress.symmetries import input_order
 from tiedae.export.manifest import program_to_json
-from tiedae.export.report.drawing import WIDTH, draw_program
+from tiedae.export.report.graph_svg import WIDTH, draw_program
 from tiedae.export.report.heatmap import LEVELS, error_cell, error_maps, parity_cell, parity_maps
-from tiedae.export.report.kernel_pictures import KERNEL_BYTES, PALETTE, PRUNED, render_kernels
+from tiedae.export.report.kernel_images import KERNEL_BYTES, PALETTE, PRUNED, render_kernels
 from tiedae.export.report.speed import leading_case, render_speed
-from tiedae.export.results import Kind, LayerError, Lost, Parity, Precision
+from tiedae.export.verify.results import Kind, LayerError, Lost, Parity, Precision
 from tiedae.pages import Bar, BarChart, macro
 
 from ...typed import typed_bench

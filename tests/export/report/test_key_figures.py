@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 from tiedae.export.report.key_figures import worst_exported
 from tiedae.export.report.summary import table_rows
-from tiedae.export.results import Maker, Metrics, ModelFile, Precision, Quality, Stage
+from tiedae.export.verify.results import Maker, Metrics, ModelFile, Precision, Quality, Stage
 
 FAULTLESS = Quality("tiedae toy.int8.onnx", Stage.EXPORT, 16.0, None, Precision.INT8, "toy.int8.onnx", "ort-cpu")
 FAULTY = replace(FAULTLESS, error=134.0, runtime="openvino-onnx", fault="a known one")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tiedae.compress.errors import FormatError
 from tiedae.export.report.rendering import render_bundle
-from tiedae.export.results import Kind, Maker, Precision, read_metrics
-from tiedae.export.verify import verify_bundle
+from tiedae.export.verify.results import Kind, Maker, Precision, read_metrics
+from tiedae.export.verify.verify import verify_bundle
 
 
 @pytest.fixture

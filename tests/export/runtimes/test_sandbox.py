@@ -16,7 +16,7 @@ from tiedae.export.formats.tflite_schema import Op
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.sandbox import LINE, Job, run_apart
 
-from ..sharing.tflite_files import File, tied_pair
+from ..deduplicate.tflite_files import File, tied_pair
 
 X = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
 

@@ -1,0 +1,1 @@
+"""The stock converters: their files of the same model, and how they are measured."""

@@ -1,0 +1,282 @@
+"""What the stock tools make of the same model: the files to beat, and an independent check of the float numbers.
+
+TFLiteConverter, tf2onnx and ONNX Runtime's quantizer are called with their defaults and the inputs, outputs and signatures of
+our own files, as far as they can. TensorFlow is imported inside the functions that convert a model.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...compress.config import ExportConfig, ModelConfig
+from ...compress.errors import ExportError
+from ..program import SIGNATURES, require_signature
+from ..runtimes.native_output import quiet
+from ..targets import TARGETS
+
+CALIBRATION_BATCH = 64
+
+
+class Autoencoder(Protocol):
+    """What is converted: `TiedAutoencoder`, or any `tf.Module` or Keras model with these attributes.
+
+    `encoder` takes float32 [batch, inputs] to [batch, units], `decoder` back; `config.widths` has both sizes.
+    """
+
+    config: ModelConfig
+
+    @property
+    def variables(self) -> Sequence[Any]: ...
+
+    @property
+    def encoder(self) -> Callable[[Any], Any]: ...
+
+    @property
+    def decoder(self) -> Callable[[Any], Any]: ...
+
+
+def stock_tflite(
+    model: Autoencoder,
+    *,
+    quantize: bool,
+    representative: np.ndarray | None = None,
+    io_dtype: str = "float32",
+    signatures: Sequence[str] = SIGNATURES,
+) -> bytes:
+    """Convert with tf.lite.TFLiteConverter, through a SavedModel with our signatures and a dynamic batch.
+
+    `quantize` asks for full-integer int8 calibrated on `representative`, float32 [samples, inputs]; the decoder is calibrated
+    on their codes. `io_dtype` uint8 or float32 then holds for every input and output, `code` included: the converter knows one
+    dtype for all, so unlike ours `code` is float32 where `x` is, and its scale may differ between encode and decode. A float
+    file is float32. Raises InputError for another signature, ExportError for a dtype or representative data that does not fit.
+    """
+    _check(signatures, io_dtype, quantize, representative)
+    with _unheard():
+        import tensorflow as tf
+
+        with tempfile.TemporaryDirectory() as folder:
+            functions = _signatures(model)
+            module: Any = tf.Module()
+            module.held = list(model.variables)
+            module.functions = {name: functions[name] for name in signatures}
+            tf.saved_model.save(module, folder, signatures=module.functions)
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
+            if quantize:
+                assert representative is not None
+                inputs = _calibration(model, representative, signatures)
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.representative_dataset = lambda: inputs
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+                converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(io_dtype)
+            return converter.convert()
+
+
+def stock_onnx(model: Autoencoder, *, opset: int = 17) -> bytes:
+    """Convert the float model `x` → `code`, `y` with tf2onnx; float32, dynamic batch; its newest opset at most."""
+    with _unheard():
+        import tensorflow as tf
+        import tf2onnx
+
+        function = _signatures(model)["reconstruct"]
+        x = tf.TensorSpec([None, model.config.widths[0]], tf.float32, name="x")
+        newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
+        converted, _ = tf2onnx.convert.from_function(function, input_signature=[x], opset=min(opset, newest))
+    return converted.SerializeToString()
+
+
+def stock_onnx_int8(float_onnx: bytes, representative: np.ndarray, *, per_channel: bool = False) -> bytes:
+    """Quantize a float model with onnxruntime.quantization.quantize_static: QDQ, uint8 activations, int8 weights.
+
+    `representative` is float32 [samples, inputs]. The quantizer leaves inputs and outputs float32, `code` too, where ours are
+    uint8. The model goes through the quantizer's own pre-processing first.
+    """
+    _check((), "float32", True, representative)
+    with _unheard(), tempfile.TemporaryDirectory() as folder:
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        class Samples(CalibrationDataReader):
+            def __init__(self) -> None:
+                self.batches = iter(_batches(representative))
+
+            def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+                batch = next(self.batches, None)
+                return None if batch is None else {"x": batch}
+
+        source, prepared, target = (Path(folder) / name for name in ("float.onnx", "prepared.onnx", "int8.onnx"))
+        source.write_bytes(float_onnx)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            target,
+            Samples(),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=per_channel,
+        )
+        return target.read_bytes()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Without what the converters print, and without warnings of code that is not ours."""
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _check(signatures: Sequence[str], io_dtype: str, quantize: bool, representative: np.ndarray | None) -> None:
+    for signature in signatures:
+        require_signature(signature)
+    if io_dtype not in ("uint8", "float32") or (io_dtype == "uint8" and not quantize):
+        right = "uint8 or float32" if quantize else "float32 in a float file"
+        raise ExportError(f"io_dtype: got {io_dtype!r}, must be {right}")
+    if quantize and (representative is None or representative.ndim != 2 or len(representative) == 0):
+        got = None if representative is None else representative.shape
+        raise ExportError(f"representative: got {got}, must be float32 [samples, inputs] with one sample or more")
+
+
+def _signatures(model: Autoencoder) -> Mapping[str, Any]:
+    """The three signatures of our files as tf.functions over the model's variables."""
+    import tensorflow as tf
+
+    widths = model.config.widths
+    x = tf.TensorSpec([None, widths[0]], tf.float32, name="x")
+    code = tf.TensorSpec([None, widths[-1]], tf.float32, name="code")
+
+    @tf.function(input_signature=[x])
+    def encode(x: Any) -> dict[str, Any]:
+        return {"code": model.encoder(x)}
+
+    @tf.function(input_signature=[code])
+    def decode(code: Any) -> dict[str, Any]:
+        return {"y": model.decoder(code)}
+
+    @tf.function(input_signature=[x])
+    def reconstruct(x: Any) -> dict[str, Any]:
+        code = model.encoder(x)
+        return {"code": code, "y": model.decoder(code)}
+
+    return {"encode": encode, "decode": decode, "reconstruct": reconstruct}
+
+
+def _batches(samples: np.ndarray) -> list[np.ndarray]:
+    samples = np.asarray(samples, np.float32)
+    return [samples[start : start + CALIBRATION_BATCH] for start in range(0, len(samples), CALIBRATION_BATCH)]
+
+
+def _calibration(
+    model: Autoencoder, representative: np.ndarray, signatures: Sequence[str]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The inputs of every signature, batch by batch, as the converter wants them."""
+    for signature in signatures:
+        for x in _batches(representative):
+            yield signature, {"code": np.asarray(model.encoder(x))} if signature == "decode" else {"x": x}
+
+
+def with_byte_ports(data: bytes, names: Collection[str]) -> bytes:
+    """A quantized ONNX model with the ports `names` in the integers behind them, uint8 or int8 as the file has it.
+
+    ONNX Runtime's quantizer leaves float32 at every port and converts behind it. Here these conversions go: the same kernels,
+    scales and integers, timed beside ours with equal inputs and outputs. An input is changed where it only feeds one
+    QuantizeLinear, an output where it comes from a DequantizeLinear; any other port stays as it is. A float reader of such an
+    output inside the graph keeps reading the dequantized values.
+    """
+    import onnx
+
+    model, uint8 = onnx.load_from_string(data), onnx.TensorProto.UINT8
+    graph = model.graph
+    zero_points = {each.name: each.data_type for each in graph.initializer}
+    for port in graph.input:
+        readers = [node for node in graph.node if port.name in node.input]
+        if port.name in names and len(readers) == 1 and readers[0].op_type == "QuantizeLinear":
+            (quantize,) = readers
+            _rename(graph, quantize.output[0], port.name)
+            port.type.tensor_type.elem_type = zero_points.get(quantize.input[2], uint8)
+            graph.node.remove(quantize)
+    for port in graph.output:
+        writer = next((node for node in graph.node if port.name in node.output), None)
+        if port.name in names and writer is not None and writer.op_type == "DequantizeLinear":
+            stored = writer.input[0]
+            _rename(graph, port.name, f"{port.name}.real")
+            _rename(graph, stored, port.name)
+            port.type.tensor_type.elem_type = zero_points.get(writer.input[2], uint8)
+            if not any(f"{port.name}.real" in node.input for node in graph.node):
+                graph.node.remove(writer)
+    del graph.value_info[:]
+    return model.SerializeToString()
+
+
+def _rename(graph: Any, old: str, new: str) -> None:
+    """Rename a tensor wherever a node writes or reads it; the ports keep their names."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is converted: a model, float32 inputs [samples, inputs] to calibrate on, and the dtype of x and y in int8 files."""
+
+    model: Autoencoder
+    calibration: np.ndarray
+    config: ExportConfig
+    io: str
+
+    def tflite(self, quantize: bool) -> bytes:
+        """The signatures of our file, and `reconstruct`, by which it is measured."""
+        signatures = tuple(dict.fromkeys((*self.config.signatures, "reconstruct")))
+        chosen = {"representative": self.calibration, "io_dtype": self.io} if quantize else {}
+        return stock_tflite(self.model, quantize=quantize, signatures=signatures, **chosen)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """How a stock file of one format and precision is made.
+
+    `name`: the converter. `convert`: (source, files of the format that were made before, by precision) → the file.
+    `byte_ports`: (file, names of ports) → the file with these ports as integers, where the converter leaves them float32.
+    """
+
+    name: str
+    convert: Callable[[Source, Mapping[str, bytes]], bytes]
+    byte_ports: Callable[[bytes, Collection[str]], bytes] | None = None
+
+
+MAKERS: Mapping[str, Mapping[str, Maker]] = {
+    "tflite": {
+        "f32": Maker("TFLiteConverter", lambda source, _made: source.tflite(False)),
+        "int8": Maker("TFLiteConverter", lambda source, _made: source.tflite(True)),
+    },
+    "onnx": {
+        "f32": Maker("tf2onnx", lambda source, _made: stock_onnx(source.model, opset=source.config.opset)),
+        "int8": Maker("ORT quantizer", lambda source, made: stock_onnx_int8(made["f32"], source.calibration), with_byte_ports),
+    },
+}
+"""By target and precision. A target without a row has nothing to be compared with."""
+
+
+def stock_name(name: str, target: str, precision: str) -> str:
+    """The file of a stock converter, for the model `name`."""
+    return f"{name}.stock.{precision}{TARGETS[target].suffix}"
+
+
+def stock_files(name: str, source: Source) -> dict[str, bytes]:
+    """What the stock converters make for the targets of the export settings, by file name."""
+    files: dict[str, bytes] = {}
+    for target in (each for each in MAKERS if each in source.config.targets):
+        made: dict[str, bytes] = {}
+        for precision, maker in MAKERS[target].items():
+            files[stock_name(name, target, precision)] = made[precision] = maker.convert(source, made)
+    return files

@@ -1,0 +1,99 @@
+"""The stock converters' files of the same model, measured like ours: the rows to beat, and a witness of the float numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...compress.config import Recipe
+from ...compress.files import write_atomic
+from ..formats.model_file import AXIS_ORDERS, Contents, Port
+from ..parity.comparison import compare
+from ..runtimes.session import Session
+from ..runtimes.table import RUNTIMES, of_role, usual
+from ..targets import read_model
+from ..verify.results import Fit, Kind, Maker, ModelFile, Parity, Precision, Quality, Stage
+from .converters import Autoencoder, Source, stock_files
+
+
+def measure_stock(
+    model: Autoencoder,
+    io: str,
+    calibration: np.ndarray,
+    test: np.ndarray,
+    errors: Callable[[np.ndarray], tuple[float, Fit]],
+    keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    recipe: Recipe,
+    folder: Path,
+) -> tuple[list[ModelFile], list[Quality], list[Parity]]:
+    """Convert, run and measure. The files stay in `folder`.
+
+    `calibration` and `test` are float32 model inputs [n, inputs], `io` the dtype of x and y in our int8 files. `errors` says
+    how far a `y` of the test samples, in model units, is from them.
+    """
+    source = Source(model, calibration, recipe.export, "uint8" if io == "uint8" else "float32")
+    files, quality, parity = [], [], []
+    floats = keras(test)
+    for name, data in stock_files(recipe.name, source).items():
+        path = folder / name
+        write_atomic(path, data)
+        contents = read_model(path)
+        precision = Precision(path.suffixes[-2].removeprefix("."))
+        copies = kernel_copies(contents, list(pairwise(model.config.widths)))
+        files.append(ModelFile(name, contents.size, contents.format, precision, Maker.STOCK, *copies))
+        session = _open(path, usual(contents.format))
+        outputs = _reconstruct(session, contents, test)
+        of: dict[str, Any] = {"file": name, "runtime": session.runtime, "provider": session.provider}
+        error, fit = errors(_port(contents, "y").dequantize(outputs["y"]))
+        quality.append(Quality(f"stock {name}", Stage.STOCK, error, fit, precision, **of))
+        of["signature"] = "reconstruct"
+        if precision is Precision.F32:
+            for key, values in zip(("code", "y"), floats, strict=True):
+                parity.append(compare(Kind.FLOAT, key, values, outputs[key], reference="keras", **of))
+        for witness in of_role(contents.format, "witness") if outputs["code"].dtype == np.uint8 else ():
+            reference = _reconstruct(_open(path, witness), contents, test)
+            parity.append(compare(Kind.WITNESS, "code", reference["code"], outputs["code"], reference=witness, **of))
+    return files, quality, parity
+
+
+def _open(path: Path, runtime: str) -> Session:
+    return RUNTIMES[runtime].open({"reconstruct": path})
+
+
+def _port(contents: Contents, name: str) -> Port:
+    ports = [port for signature in contents.signatures for port in (*signature.inputs, *signature.outputs)]
+    return next(port for port in ports if port.name == name)
+
+
+def _reconstruct(session: Session, contents: Contents, test: np.ndarray) -> dict[str, np.ndarray]:
+    port = _port(contents, "x")
+    return session.run("reconstruct", test if port.scale is None else port.quantize(test))
+
+
+def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, float | None]:
+    """How often each kernel is stored, and for int8 copies the fraction in which they still agree; None each where unknown.
+
+    `kernels` are the [inputs, units] of every layer. A converter's names tell nothing, so shapes have to: the matrices of a
+    kernel's shape, in either orientation, are shared evenly among the kernels that have it. A kernel with an axis of 1 looks
+    like a bias and is left out. Copies are compared where one kernel alone has the shape.
+    """
+    stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim == 2}
+    counts: set[tuple[int, int]] = set()
+    equal = total = 0
+    for shape, sharing in Counter(tuple(sorted(kernel)) for kernel in kernels if min(kernel) > 1).items():
+        matrices = [values for values in stored.values() if tuple(sorted(values.shape)) == shape]
+        counts.add(divmod(len(matrices), sharing))
+        if sharing == 1 and all(values.dtype == np.int8 for values in matrices):
+            for values in matrices[1:]:
+                turned = [values.transpose(order) for order in AXIS_ORDERS]
+                equal += max(int((matrices[0] == each).sum()) for each in turned if each.shape == matrices[0].shape)
+            total += sum(values.size for values in matrices[1:])
+    (copies, left), *others = counts or {(0, 0)}
+    if others or left or copies == 0:
+        return None, None
+    return copies, equal / total if total else None

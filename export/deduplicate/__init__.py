@@ -1,0 +1,1 @@
+"""`tiedae share`: duplicate constants of any .tflite or .onnx file, stored once."""

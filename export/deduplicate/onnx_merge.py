@@ -1,0 +1,151 @@
+"""One constant read instead of another: how two relate, what stands in the way, and the edit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..formats.duplicates import Order
+from ..formats.reals import MAX_AXES, as_bits
+from .equivalence import Kept, Merged
+from .onnx_graph import Graph, Scope, Stored
+from .transpose_rules import View, plan
+
+MOVABLE = frozenset(
+    ("float16", "float32", "float64", "bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+)
+"""Types that every version of `Transpose` and `Reshape` takes."""
+
+
+def find_view(original: np.ndarray, copy: np.ndarray) -> View | None:
+    """The order and shape in which the original's values are those of the copy, byte for byte; None if there is none."""
+    for view in views(original.shape, copy.shape):
+        if np.array_equal(as_bits(original).transpose(view.perm).reshape(copy.shape), as_bits(copy)):
+            return view
+    return None
+
+
+def views(original: tuple[int, ...], copy: tuple[int, ...]) -> list[View]:
+    """Every view of one shape that has the other, the plainest first."""
+    identity = tuple(range(len(original)))
+    found = [View(identity, None if original == copy else copy)]
+    axes = [axis for axis in identity if original[axis] != 1]
+    lengths = tuple(length for length in copy if length != 1)
+    if len(axes) > MAX_AXES or len(axes) != len(lengths):
+        return found
+    units = [axis for axis in identity if original[axis] == 1]
+    for order in itertools.permutations(axes):
+        if list(order) == axes or tuple(original[axis] for axis in order) != lengths:
+            continue
+        if len(original) == len(copy):
+            wide, narrow = iter(order), iter(units)
+            found.append(View(tuple(next(narrow) if length == 1 else next(wide) for length in copy)))
+        else:
+            found.append(View((*order, *units), copy))
+    return found
+
+
+def relation(view: View) -> Order:
+    if view.same:
+        return "equal"
+    return "reshaped" if view.in_order else "transposed"
+
+
+def detours(graph: Graph, copy: Stored, view: View) -> int:
+    """How many uses of a copy could read the original only through a `Transpose` or `Reshape`."""
+    given = copy.name in copy.scope.outputs and not view.same
+    return given + sum(plan(graph, use, view) is None for use in graph.uses(copy.scope, copy.name))
+
+
+def merge(graph: Graph, original: Stored, copy: Stored, view: View) -> Merged | Kept:
+    """Make everything that reads `copy` read `original` as `view` says, and take the copy out; or say why not.
+
+    The original must be where the copy's readers see it (`promote`).
+    """
+    obstacle = _obstacle(graph, copy, view)
+    if obstacle:
+        return Kept(copy.label, original.label, obstacle)
+    hows: dict[str, None] = {}
+    for use in graph.uses(copy.scope, copy.name):
+        switch = plan(graph, use, view)
+        if switch is None:
+            hows[_folded(view)] = None
+            graph.connect(use, _derived(graph, original, view))
+        else:
+            hows[switch.how] = None
+            switch.apply(original.name)
+    graph.discard(copy)
+    graph.moved[copy.label] = original.label
+    if view.same:
+        copy.scope.renamed[copy.name] = original.name
+    if copy.name in copy.scope.outputs:
+        hows["an output of the graph: Identity of the original"] = None
+        graph.insert(copy.scope, "Identity", [_derived(graph, original, view)], copy.name)
+        copy.scope.stale.discard(copy.name)
+    return Merged(copy.label, original.label, relation(view), "; ".join(hows) or "nothing reads it", copy.values.nbytes)
+
+
+def _folded(view: View) -> str:
+    operation = "Reshape" if view.in_order else "Transpose"
+    return f"{operation} of the original, folded at load (from ORT_ENABLE_BASIC on): in memory twice"
+
+
+def _obstacle(graph: Graph, copy: Stored, view: View) -> str:
+    """Why a copy has to stay, or nothing."""
+    uses = graph.uses(copy.scope, copy.name)
+    if any(use.node.device_configurations for use in uses):
+        return "its place on devices is configured for it by name"
+    needs_node = copy.name in copy.scope.outputs or any(plan(graph, use, view) is None for use in uses)
+    if needs_node and not copy.scope.opset:
+        return "the file imports no ONNX operators that could turn it"
+    if needs_node and not view.same and copy.values.dtype.name not in MOVABLE:
+        return f"no operation transposes or reshapes {copy.values.dtype.name} everywhere"
+    if needs_node and view.shape is not None and copy.scope.opset < 5:
+        return f"Reshape to a constant shape needs opset 5, the file has {copy.scope.opset}"
+    return ""
+
+
+def promote(graph: Graph, stored: Stored, readers: Sequence[Scope]) -> Stored:
+    """The constant where all these scopes, of one graph or function, can read it: an initializer, or the first of the nodes."""
+    scope = next(each for each in stored.scope.line if all(each in reader.line for reader in readers))
+    hidden = any(stored.name in each.defined for each in graph.scopes if each is not stored.scope and scope in each.line)
+    if stored.scope is scope and stored.node is None and not hidden:
+        return stored
+    uses = graph.uses(stored.scope, stored.name)
+    output = stored.name in stored.scope.outputs
+    stays = stored.scope is scope and not hidden and not output
+    graph.discard(stored)
+    name = stored.name if stays else graph.fresh(stored.name)
+    new = graph.add(scope, name, stored.values)
+    new.tensor.doc_string = stored.tensor.doc_string
+    new.tensor.metadata_props.extend(stored.tensor.metadata_props)
+    for use in uses:
+        graph.connect(use, name)
+    if stays:
+        stored.scope.stale.discard(name)
+    else:
+        stored.scope.renamed[stored.name] = name
+        graph.moved[stored.label] = new.label
+    if output:
+        graph.insert(stored.scope, "Identity", [name], stored.name)
+        stored.scope.stale.discard(stored.name)
+    return new
+
+
+def _derived(graph: Graph, original: Stored, view: View) -> str:
+    """The original's values as `view` has them, computed once in front of its graph."""
+    if view.same:
+        return original.name
+    key = original.label, view.perm, view.shape
+    if key not in graph.derived:
+        name = graph.fresh(f"{original.name}.{'reshaped' if view.in_order else 'transposed'}")
+        if view.shape is None:
+            graph.insert(original.scope, "Transpose", [original.name], name, perm=view.perm)
+        else:
+            source = original.name if view.in_order else _derived(graph, original, View(view.perm))
+            shape = graph.add(original.scope, graph.fresh(f"{name}.shape"), np.array(view.shape, np.int64))
+            graph.insert(original.scope, "Reshape", [source, shape.name], name)
+        graph.derived[key] = name
+    return graph.derived[key]

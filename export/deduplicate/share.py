@@ -1,0 +1,245 @@
+"""`tiedae share`: a model file of anyone, rewritten so that each constant is stored once, and compared before it is written."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...compress.errors import CheckError, FormatError, InputError
+from ...compress.files import write_atomic
+from ...compress.records import plain
+from ..formats.duplicates import SEARCHED, copies
+from ..formats.model_file import Contents, columns, printable
+from ..formats.random_inputs import random_inputs, ranges_of
+from ..runtimes.sandbox import MEMORY, Answer, Job, run_apart
+from ..runtimes.session import Values
+from ..runtimes.table import of_role
+from ..targets import TARGETS, label_of, read_model
+from .equivalence import BOUNDS, Change, Comparison, Kept, Shared, compare_outputs
+
+COPIES = 8
+"""How often a runtime may hold a file in memory: as read, packed for its kernels, folded."""
+SHOWN = 24
+"""How many rows of a kind the text lists; the rest is counted."""
+
+
+def _share_tflite(path: Path, _name: str, tolerance: float | None) -> Shared:
+    from .share_tflite import share_tflite
+
+    return share_tflite(path.read_bytes(), tolerance=tolerance)
+
+
+def _share_onnx(path: Path, name: str, tolerance: float | None) -> Shared:
+    from .share_onnx import share_onnx
+
+    return share_onnx(path, name=name, tolerance=tolerance)
+
+
+REWRITERS: Mapping[str, Callable[[Path, str, float | None], Shared]] = {"tflite": _share_tflite, "onnx": _share_onnx}
+"""By target: (file, name that the result will have, tolerance) → how files of it are rewritten."""
+
+
+def share_file(
+    path: Path,
+    out: Path,
+    *,
+    tolerance: float | None = None,
+    force: bool = False,
+    seed: int = 0,
+    announce: Callable[[str], None] = lambda _text: None,
+) -> dict[str, Any]:
+    """Write `path`, a .tflite or .onnx file, to `out` with its equal and transposed-equal constants stored once.
+
+    `tolerance`, in quantization steps, also merges near copies of a kernel. Both files run on random inputs of `seed` in a
+    process of their own, and nothing is written unless the outputs are within the bounds of `trial.BOUNDS`; a further runtime
+    that refuses the file, or takes too long for it, is told as such. Where nothing can be stored once, `out` is a copy of the
+    file. A file that is there already is replaced only with `force`.
+
+    Returns what was merged and kept, bytes before and after, and the comparison per output, as JSON. Raises InputError for a
+    call that is wrong, FormatError for a damaged file or one that a runtime refuses, ExportError for one that cannot be
+    rewritten without a loss, CheckError where an output would differ.
+    """
+    _check_call(path, out, tolerance, force=force)
+    announce(f"reading {path}")
+    contents = read_model(path)
+    shared = REWRITERS[contents.format](path, out.name, tolerance)
+    _require_free(path, out, contents, shared, force=force)
+    compared, providers = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        new = Path(folder) / out.name
+        _write(new, shared)
+        after = read_model(new)
+        if not shared.external and after.size >= contents.size:
+            shared, after = _unchanged(path, shared, after.size), contents
+        if shared.merged or shared.external:
+            announce("comparing both files on random inputs")
+            _require_gone(path, after, shared)
+            compared, providers = _compare(path, new, contents, shared, seed)
+    _write(out, shared)
+    return {
+        "file": path.name,
+        "out": str(out),
+        "format": contents.format,
+        "tolerance": tolerance,
+        "bytes_before": contents.size,
+        "bytes_after": after.size,
+        "ratio": after.size / contents.size,
+        "merged": [*plain(shared.merged)],
+        "kept": [*plain(shared.kept)],
+        "external": sorted(shared.external),
+        "compared": [comparison.to_json() for comparison in compared],
+        "providers": providers,
+    }
+
+
+def _write(out: Path, shared: Shared) -> None:
+    for name, data in shared.external.items():
+        write_atomic(out.parent / name, data)
+    write_atomic(out, shared.data)
+
+
+def _unchanged(path: Path, shared: Shared, size: int) -> Shared:
+    """The file as it is, for constants so small that the operators that read them turned take more bytes than they do."""
+    reason = f"with it stored once, the file would have {size:,} bytes, not fewer"
+    kept = [Kept(merged.name, merged.original, reason) for merged in shared.merged]
+    return Shared(path.read_bytes(), (), (*kept, *shared.kept))
+
+
+def _check_call(path: Path, out: Path, tolerance: float | None, *, force: bool) -> None:
+    rows = [TARGETS[target] for target in REWRITERS]
+    if path.is_file() and path.suffix not in [row.suffix for row in rows]:
+        if label := label_of(path.name):
+            right = " or ".join(row.label for row in rows)
+            raise FormatError(f"{path}: a {label} file, must be a {right} file: no other is rewritten")
+        raise FormatError(f"{path}: must end in {' or '.join(row.suffix for row in rows)}")
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder, must be a file")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.parent}")
+    if out.suffix != path.suffix:
+        raise InputError(f"--out {out}: must end in {path.suffix} as the file does")
+    if out.exists() and out.samefile(path):
+        raise InputError(f"--out {out}: is the file itself, must be another")
+    if out.exists() and not force:
+        raise InputError(f"--out {out}: is there already, must be a new file; --force replaces it")
+    if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
+        raise InputError(f"--tolerance: got {tolerance:g}, must be a number of steps, 0 or more")
+
+
+def _require_free(path: Path, out: Path, contents: Contents, shared: Shared, *, force: bool) -> None:
+    """The new external data must not be written over the file's own, nor without `force` over any other."""
+    own = {(path.parent / constant.storage.rpartition(":")[0]).resolve() for constant in contents.constants}
+    for name in shared.external:
+        if (out.parent / name).resolve() in own:
+            raise InputError(f"--out {out}: its data {name} would replace that of {path.name}, must have another name")
+        if (out.parent / name).exists() and not force:
+            raise InputError(f"--out {out}: its data {name} are there already; --force replaces them")
+
+
+def _require_gone(path: Path, after: Contents, shared: Shared) -> None:
+    """The proof on the written bytes: what was merged is no copy any more."""
+    kept = {(each.name, each.original) for each in shared.kept}
+    merged = {(each.name, each.original) for each in shared.merged} - kept
+    for copy in copies(after):
+        if merged & {(copy.name, copy.original), (copy.original, copy.name)}:
+            raise CheckError(f"{path}: nothing is written: in the rewritten file {copy.text}")
+
+
+def _compare(path: Path, new: Path, contents: Contents, shared: Shared, seed: int) -> tuple[list[Comparison], dict[str, str]]:
+    """Every output of both files in every runtime, and what ran the new one. Raises CheckError where one is out of bounds."""
+    runs = random_inputs(contents, ranges_of(path, contents), seed)
+    runtimes = of_role(contents.format, "usual", "witness")
+    jobs = [Job(file, runtime, runs) for runtime in runtimes for file in (path, new)]
+    answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)
+    bound = BOUNDS[_change(shared), any(constant.scales for constant in contents.constants)]
+    compared: list[Comparison] = []
+    providers = {}
+    for index, runtime in enumerate(runtimes):
+        before, after = answers[2 * index : 2 * index + 2]
+        if before.problem and compared:
+            providers[runtime] = f"not compared: {before.problem}"
+            continue
+        _require_answer(path, runtime, runs, before, after)
+        compared += compare_outputs(runtime, runs, before.runs, after.runs, bound)
+        providers[runtime] = after.provider
+    for comparison in compared:
+        if comparison.problem:
+            raise CheckError(f"{path}: nothing is written: {printable(comparison.text)}")
+    return compared, providers
+
+
+def _require_answer(path: Path, runtime: str, runs: Sequence[tuple[str, Values]], before: Answer, after: Answer) -> None:
+    """Every signature of the file ran, and the rewritten file opens."""
+    if before.problem:
+        raise FormatError(f"{path}: {before.problem}")
+    ran = {signature for (signature, _), got in zip(runs, before.runs, strict=True) if not isinstance(got, str)}
+    for (signature, _), got in zip(runs, before.runs, strict=True):
+        if signature not in ran:
+            raise FormatError(f"{path}: {printable(signature)}: {got}")
+    if after.problem:
+        raise CheckError(f"{path}: nothing is written: {runtime} runs the file but not the rewritten one: {after.problem}")
+
+
+def _change(shared: Shared) -> Change:
+    relations = {merged.relation for merged in shared.merged}
+    if "near" in relations:
+        return "near"
+    return "operators" if "transposed" in relations else "views"
+
+
+def render(found: dict[str, Any]) -> str:
+    """The same as text for a terminal."""
+    sizes = f"{found['bytes_before']:,} → {found['bytes_after']:,} bytes, {found['ratio']:.3f}"
+    outcome = sizes if found["merged"] or found["external"] else "unchanged"
+    lines = [f"{found['file']} → {found['out']}: {outcome}"]
+    if not (found["merged"] or found["kept"]):
+        lines.append(f"no constant is stored twice ({SEARCHED})")
+    for title, texts in (
+        ("stored once", _grouped([(each["how"], _merged_text(each)) for each in found["merged"]])),
+        (
+            "left as it is",
+            _grouped([(each["reason"], f"{each['name']}, a copy of {each['original']}") for each in found["kept"]]),
+        ),
+        ("both files on the same random inputs", _comparison_texts(found)),
+    ):
+        if texts:
+            lines += ["", title, *(f"  {text}" for text in texts)]
+    return "\n".join(map(printable, lines))
+
+
+def _merged_text(merged: Mapping[str, Any]) -> str:
+    moved = f", {merged['changed']:.1%} of the integers changed, values moved by up to {merged['steps']:.2f} of a step"
+    text = f"{merged['name']} is {merged['relation']} to {merged['original']}: {merged['saved']:,} bytes"
+    return text + (moved if merged["relation"] == "near" else "")
+
+
+def _grouped(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Up to SHOWN texts below what they have in common."""
+    groups: dict[str, list[str]] = {}
+    for common, text in rows[:SHOWN]:
+        groups.setdefault(common, []).append(f"  {text}")
+    rest = [f"and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
+    return [line for common, texts in groups.items() for line in (common, *texts)] + rest
+
+
+def _comparison_texts(found: Mapping[str, Any]) -> list[str]:
+    if not found["compared"]:
+        return []
+    header = ("output", "runtime", "values", "differ", "at most", "on average", "allowed")
+    rows = [header, *map(_comparison_row, found["compared"][:SHOWN])]
+    rest = [f"and {len(found['compared']) - SHOWN} more"] if len(found["compared"]) > SHOWN else []
+    return [*columns(rows, "<<>>>><"), *rest, *(f"{runtime}: {name}" for runtime, name in found["providers"].items())]
+
+
+def _comparison_row(compared: Mapping[str, Any]) -> tuple[str, ...]:
+    output, count = f"{compared['signature']} {compared['output']}", f"{compared['count']:,}"
+    if not compared["differing"]:
+        return output, compared["runtime"], count, "none", "", "", compared["allowed"]
+    unit = " LSB" if compared["histogram"] else ""
+    sizes = (f"{compared[key]:.3g}{unit}" for key in ("largest", "mean"))
+    return output, compared["runtime"], count, f"{compared['share']:.2%}", *sizes, compared["allowed"]

@@ -1,0 +1,316 @@
+"""Stores each constant of a .tflite file once: of TFLiteConverter, of Keras' export, of anyone.
+
+Tensors of a .tflite file are views of its buffers, each with a shape and quantization of its own. Equal bytes become one
+buffer, across subgraphs; a matrix that is another's transpose becomes a view of it where every operator that reads it can be
+turned (`tflite_rewrite`). With a tolerance, so do int8 kernels that stand for nearly the same values, which is what converters
+make of a tied kernel when they quantize its two directions apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..formats.duplicates import Copy, copies
+from ..formats.tflite_graph import (
+    Graph,
+    Use,
+    has_scales,
+    name_of,
+    names_operators,
+    scales_of,
+    shape_of,
+    swap_axes,
+    zero_points_of,
+)
+from ..formats.tflite_reader import read_tflite
+from ..formats.tflite_schema import Type, pack_model, unpack_model, vector
+from .equivalence import Kept, Merged, Shared
+from .tflite_rewrite import Plan, View, plan_use
+
+MATRIX_BYTES = 64
+"""Matrices from this size on are worth operators of another kind."""
+
+
+def share_tflite(data: bytes, *, tolerance: float | None = None) -> Shared:
+    """Rewrite a .tflite file so that equal and transposed-equal constants are stored once.
+
+    `tolerance`, in quantization steps (the larger of the two scales), also merges int8 kernels that are that close.
+    Signatures, metadata, variables, custom operators and the places of tensors and buffers stay as they are. Raises FormatError
+    for a damaged file, ExportError for one that cannot be rewritten without a loss.
+    """
+    read_tflite(data)
+    model = unpack_model(data)
+    graphs = [Graph(model, table) for table in model.subgraphs]
+    before = {stored.buffer for stored in _stored(graphs)}
+    merged = [*_merge_equal(graphs)]
+    reasons: dict[frozenset[str], str] = {}
+    originals: set[int] = set()
+    for found in _pairs(graphs, tolerance):
+        result = _merge_pair(graphs, found, originals, names_operators(model))
+        if isinstance(result, Merged):
+            merged.append(result)
+        else:
+            reasons[frozenset((result.name, result.original))] = result.reason
+    if not merged:
+        return Shared(data, (), _kept(data, graphs, reasons))
+    _empty_unread(model, before)
+    rewritten = pack_model(model, data)
+    return Shared(rewritten, tuple(merged), _kept(rewritten, graphs, reasons))
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """A buffer with the tensors that view it, in the order of the file."""
+
+    buffer: int
+    views: list[tuple[Graph, int]] = field(default_factory=list)
+
+    @property
+    def tensor(self) -> Any:
+        graph, index = self.views[0]
+        return graph.tensor(index)
+
+    @property
+    def name(self) -> str:
+        return name_of(self.tensor)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether its tensors are views of another buffer by now."""
+        return self.tensor.buffer != self.buffer
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The values [rows, columns] of a constant whose other axes have length 1; [0, 0] where it is of another kind."""
+        graph, index = self.views[0]
+        values = graph.values(index)
+        is_matrix = values is not None and values.ndim >= 2 and values.size == values.shape[-1] * values.shape[-2]
+        return values.reshape(values.shape[-2:]) if values is not None and is_matrix else np.empty((0, 0))
+
+
+def _stored(graphs: Sequence[Graph]) -> list[_Stored]:
+    """The constants of the file by their buffers."""
+    found: dict[int, _Stored] = {}
+    for graph in graphs:
+        for index, tensor in enumerate(graph.table.tensors or []):
+            if graph.model.buffers[tensor.buffer].data.size and not tensor.isVariable:
+                found.setdefault(tensor.buffer, _Stored(tensor.buffer)).views.append((graph, index))
+    return list(found.values())
+
+
+def _merge_equal(graphs: Sequence[Graph]) -> Iterator[Merged]:
+    """One buffer for equal bytes. A buffer that loses its tensors stays in its place, empty."""
+    first: dict[tuple[int, bytes], _Stored] = {}
+    for stored in _stored(graphs):
+        data = graphs[0].model.buffers[stored.buffer].data
+        original = first.setdefault((data.size, _digest(data)), stored)
+        if original is stored:
+            continue
+        relation = "equal" if shape_of(stored.tensor) == shape_of(original.tensor) else "reshaped"
+        yield Merged(stored.name, original.name, relation, "a second view of one buffer", int(data.size))
+        _move(stored, original.buffer)
+
+
+def _digest(values: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(values).data).digest()
+
+
+def _move(stored: _Stored, buffer: int) -> None:
+    """Let the views of a buffer be views of another."""
+    for graph, index in stored.views:
+        graph.tensor(index).buffer = buffer
+
+
+def _empty_unread(model: Any, before: Iterable[int]) -> None:
+    """Empty the buffers that had tensors before and have none now; they keep their places."""
+    read = {tensor.buffer for table in model.subgraphs for tensor in table.tensors or []}
+    read |= {entry.buffer for entry in model.metadata or []} | set(vector(model.metadataBuffer))
+    for index in set(before) - read:
+        model.buffers[index].data = np.zeros(0, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Two matrices of which one could be a view of the other. `steps`: how far apart the values of near ones are, else None."""
+
+    first: _Stored
+    second: _Stored
+    transposed: bool
+    steps: float | None = None
+
+
+def _pairs(graphs: Sequence[Graph], tolerance: float | None) -> Iterator[_Pair]:
+    """Transposed pairs, then near ones. What has become a view of another by the time of the next pair is not met again."""
+    seen: dict[Any, _Stored] = {}
+    for stored in _matrices(graphs):
+        values = stored.matrix
+        mark = values.dtype.str, _digest(values.T), values.shape[::-1]
+        if mark in seen:
+            yield _Pair(seen[mark], stored, True)
+        seen.setdefault((values.dtype.str, _digest(values), values.shape), stored)
+    if tolerance is None:
+        return
+    waiting = [stored for stored in _matrices(graphs) if _is_kernel(stored)]
+    while waiting:
+        first = waiting.pop(0)
+        for second in waiting:
+            for transposed in (False, True):
+                steps = _steps(first, second, transposed, tolerance)
+                if steps is not None and not (first.is_moved or second.is_moved):
+                    yield _Pair(first, second, transposed, steps)
+        waiting = [stored for stored in waiting if not stored.is_moved]
+
+
+def _matrices(graphs: Sequence[Graph]) -> list[_Stored]:
+    """Constants that are matrices, in one shape and type wherever they are read."""
+
+    def fits(stored: _Stored) -> bool:
+        shapes = {(shape_of(graph.tensor(index)), graph.tensor(index).type) for graph, index in stored.views}
+        return len(shapes) == 1 and stored.matrix.nbytes >= MATRIX_BYTES and min(stored.matrix.shape) > 1
+
+    return [stored for stored in _stored(graphs) if fits(stored)]
+
+
+def _is_kernel(stored: _Stored) -> bool:
+    """int8 with scales along the first axis and zero points of 0, the same in every view."""
+    views = [graph.tensor(index) for graph, index in stored.views]
+    scales, shape = scales_of(views[0]), shape_of(views[0])
+    per_row = scales.size > 1
+    if views[0].type != Type.INT8 or scales.size not in (1, shape[0]) or (per_row and len(shape) != 2):
+        return False
+    if per_row and views[0].quantization.quantizedDimension:
+        return False
+    alike = [scales_of(view).size == scales.size and np.allclose(scales_of(view), scales, rtol=1e-6, atol=0) for view in views]
+    return all(alike) and all(has_scales(view) and not np.any(zero_points_of(view)) for view in views)
+
+
+def _steps(first: _Stored, second: _Stored, transposed: bool, limit: float) -> float | None:
+    """The greatest distance of what two kernels stand for, in steps of the coarser.
+
+    None where it passes the limit, which the first rows of unrelated kernels show, or their shapes differ.
+    """
+    (one, one_steps), (other, other_steps) = (_kernel(stored) for stored in (first, second))
+    if transposed:
+        other, other_steps = other.T, other_steps.T
+    if one.shape != other.shape:
+        return None
+    largest = 0.0
+    for row in range(len(one)):
+        gap = np.abs(one[row] * one_steps[row] - other[row] * other_steps[row])
+        largest = max(largest, float((gap / np.maximum(one_steps[row], other_steps[row])).max()))
+        if largest > limit:
+            return None
+    return largest
+
+
+def _kernel(stored: _Stored) -> tuple[np.ndarray, np.ndarray]:
+    """(integers, the float64 step of each), both [rows, columns]."""
+    return stored.matrix, np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], stored.matrix.shape)
+
+
+def _merge_pair(graphs: Sequence[Graph], pair: _Pair, originals: set[int], fixed_places: bool) -> Merged | Kept:
+    """Make one of a pair a view of the other: the one whose readers can be turned; of two such, the later in the data's way.
+
+    `originals` are the buffers that have views of others; they stay, and the pair's joins them.
+    """
+    attempts = [(pair.second, pair.first), (pair.first, pair.second)]
+    if _runs_before(graphs, pair.second, pair.first):
+        attempts.reverse()
+    reasons = []
+    for stored, original in attempts:
+        if stored.buffer in originals:
+            continue
+        plans = _plans(stored, original, pair, fixed_places)
+        if isinstance(plans, str):
+            reasons.append(plans)
+            continue
+        size = graphs[0].model.buffers[stored.buffer].data.size
+        how = ", ".join(dict.fromkeys(plan.how for plan in plans)) or "a second view of one buffer"
+        merged = Merged(stored.name, original.name, "transposed", how, int(size))
+        if pair.steps is not None:
+            integers = original.matrix.T if pair.transposed else original.matrix
+            merged = replace(merged, relation="near", steps=pair.steps, changed=float(np.mean(stored.matrix != integers)))
+        for plan in plans:
+            plan.apply()
+        for graph, index in stored.views if pair.transposed else ():
+            swap_axes(graph.tensor(index))
+        _move(stored, original.buffer)
+        originals.add(original.buffer)
+        return merged
+    return Kept(pair.second.name, pair.first.name, "; ".join(dict.fromkeys(reasons)) or "others are views of both")
+
+
+def _plans(stored: _Stored, original: _Stored, pair: _Pair, fixed_places: bool) -> list[Plan] | str:
+    """The change of every reader of `stored`; a text where one cannot: the reason."""
+    view = View(original.matrix, pair.transposed, None if pair.steps is None else scales_of(original.tensor))
+    plans = []
+    for graph, index in stored.views:
+        if graph.is_port(index):
+            return "it is an input or output of its subgraph"
+        for use in graph.uses(index):
+            plan = plan_use(use, view)
+            if isinstance(plan, str):
+                return plan
+            if fixed_places:
+                return "metadata names operators by their place, which new ones would shift"
+            plans.append(plan)
+    return plans
+
+
+def _runs_before(graphs: Sequence[Graph], one: _Stored, other: _Stored) -> bool:
+    """Whether the first reader of `one` comes before that of `other` in the first subgraph that reads both.
+
+    Where there is none: whether `one` has fewer rows than columns, which is how an encoder narrows and a decoder widens.
+    """
+    for graph in graphs:
+        first = [_first_use(graph, stored) for stored in (one, other)]
+        if None not in first:
+            return first[0] < first[1]  # type: ignore[operator]
+    rows, columns = shape_of(one.tensor)[-2:]
+    return rows < columns
+
+
+def _first_use(graph: Graph, stored: _Stored) -> int | None:
+    indices = {index for owner, index in stored.views if owner is graph}
+    for place, operator in enumerate(graph.table.operators or []):
+        if indices & set(vector(operator.inputs)):
+            return place
+    return None
+
+
+def _kept(data: bytes, graphs: Sequence[Graph], reasons: Mapping[frozenset[str], str]) -> tuple[Kept, ...]:
+    """The copies that the written file still has, with the reason that was found, or that their readers give."""
+    kept = []
+    for copy in copies(read_tflite(data)):
+        reason = reasons.get(frozenset((copy.name, copy.original)))
+        kept.append(Kept(copy.name, copy.original, reason or _reason(copy, graphs)))
+    return tuple(kept)
+
+
+def _reason(copy: Copy, graphs: Sequence[Graph]) -> str:
+    if copy.relation == "near":
+        steps = f"{math.ceil(100 * copy.largest) / 100:g}"
+        return f"near, up to {steps} of a step apart: --tolerance {steps} would allow that"
+    if copy.by == "values":
+        return "only the values are equal, the stored bytes are not"
+    return _readers(graphs, copy.name)
+
+
+def _readers(graphs: Sequence[Graph], name: str) -> str:
+    """Why the operators that read a constant take it in its own order only."""
+    view = View(np.zeros((1, 1)), True)
+    uses: list[Use] = [
+        use
+        for graph in graphs
+        for index, tensor in enumerate(graph.table.tensors or [])
+        if name_of(tensor) == name
+        for use in graph.uses(index)
+    ]
+    texts = [text for text in (plan_use(use, view) for use in uses) if isinstance(text, str)]
+    return "; ".join(dict.fromkeys(texts)) or "the order of its axes is another"

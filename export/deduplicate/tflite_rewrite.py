@@ -1,0 +1,324 @@
+"""Operators of a .tflite file that read a constant the other way round: over the buffer that holds its transpose.
+
+FULLY_CONNECTED reads weights [units, inputs]. Over the transposed buffer it becomes BATCH_MATMUL with `adj_y` false, then ADD
+of the bias with the fused activation; XNNPACK packs either order as it loads, so the speed is that of FULLY_CONNECTED.
+BATCH_MATMUL itself only has its `adj_y` turned.
+
+In int8 the product has a quantization of its own. Its range is as narrow as the output allows: the output saturates at the
+ends [lo, hi] of its own range, which a fused activation narrows, so channel j of the product matters within
+[lo − bias_j, hi − bias_j], and no further than inputs and kernel reach. Where there is no bias, the product takes the output's
+quantization and saturates as the activation would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from ...compress.affine import BYTE, SIGNED_SHIFT, affine_parameters, quantize, representable, signed
+from ..formats.tflite_graph import Graph, Use, has_scales, is_int8, scales_of, shape_of, swap_axes, zero_points_of
+from ..formats.tflite_schema import Op, Type, int32, quantization
+
+Activation = schema.ActivationFunctionType
+INFINITY = float("inf")
+CLAMPS = {
+    Activation.NONE: (-INFINITY, INFINITY),
+    Activation.RELU: (0.0, INFINITY),
+    Activation.RELU6: (0.0, 6.0),
+    Activation.RELU_N1_TO_1: (-1.0, 1.0),
+}
+"""What the activations that ADD can fuse leave through."""
+ALONE = {Activation.RELU: Op.RELU, Activation.RELU6: Op.RELU6}
+MAX_RANK = 4
+FINEST = 2.0**-9
+"""Of the output's step: a finer step of a constant says nothing, and XNNPACK leaves ADD where the steps lie 2¹⁰ apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a constant of the file is to read instead: the values of another, in their order.
+
+    `scales` replace the constant's own where they are given (the other's, for near copies): one, or one per row of `values`.
+    """
+
+    values: np.ndarray = field(repr=False)
+    transposed: bool
+    scales: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A change that can be made: what it is, in a few words, and the function that makes it."""
+
+    how: str
+    apply: Callable[[], None]
+
+
+def plan_use(use: Use, view: View) -> Plan | str:
+    """How one reader of a constant takes the view; a text where it cannot: the reason."""
+    name = use.graph.operator_name(use.operator)
+    planner = _PLANNERS.get(use.graph.code(use.operator))
+    if planner is None:
+        return _REASONS.get(name, f"{name} reads it as it is stored")
+    return planner(use, view)
+
+
+def _gather(use: Use, view: View) -> Plan | str:
+    if view.transposed:
+        return "GATHER reads its rows"
+    return "GATHER has the scale of its output" if view.scales is not None else Plan("GATHER on a view", lambda: None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A FULLY_CONNECTED by the indices of its tensors: x, weights [units, inputs], bias (-1 where it has none), y."""
+
+    graph: Graph
+    operator: Any
+    x: int
+    weights: int
+    bias: int
+    y: int
+
+    @classmethod
+    def of(cls, use: Use) -> _Layer:
+        x, weights, *bias = map(int, use.operator.inputs)
+        return cls(use.graph, use.operator, x, weights, bias[0] if bias else -1, int(use.operator.outputs[0]))
+
+    @property
+    def activation(self) -> int:
+        return self.operator.builtinOptions.fusedActivationFunction
+
+    @property
+    def tensors(self) -> tuple[Any, Any, Any]:
+        """Those of x, weights and y."""
+        return self.graph.tensor(self.x), self.graph.tensor(self.weights), self.graph.tensor(self.y)
+
+    @property
+    def real_bias(self) -> np.ndarray:
+        """float64 [units]; zeros where there is none."""
+        values = self.graph.values(self.bias) if self.bias >= 0 else None
+        if values is None:
+            return np.zeros(shape_of(self.graph.tensor(self.weights))[0])
+        return values.astype(np.float64) * scales_of(self.graph.tensor(self.bias)).astype(np.float64)
+
+    @property
+    def saturates(self) -> bool:
+        """Whether the product can be y: there is no bias, and the range of y does what the activation would."""
+        low, high = _representable(self.graph.tensor(self.y))
+        least, most = CLAMPS[self.activation]
+        values = self.graph.values(self.bias) if self.bias >= 0 else None
+        return (values is None or not values.any()) and least <= low and high <= most
+
+    def product(self, x: int, y: int) -> Any:
+        version = 2 if self.graph.tensor(self.weights).type == Type.INT8 else 1
+        return self.graph.operator(Op.BATCH_MATMUL, version, [x, self.weights], y)
+
+    def add(self, x: int, bias: int) -> Any:
+        """ADD of a bias, with the activation."""
+        version = 2 if self.graph.tensor(self.y).type == Type.INT8 else 1
+        return self.graph.operator(Op.ADD, version, [x, bias], self.y, self.activation)
+
+
+def _dense(use: Use, view: View) -> Plan | str:
+    reason = _unfit(use)
+    if reason:
+        return reason
+    layer = _Layer.of(use)
+    x, weights, y = layer.tensors
+    floats = all(tensor.type == Type.FLOAT32 for tensor in layer.tensors)
+    if (x.type, weights.type, y.type) == (Type.FLOAT32, Type.INT8, Type.FLOAT32) and not view.transposed:
+        return Plan("FULLY_CONNECTED with the other's scales", lambda: _take_scales(weights, view))
+    if not floats and not all(tensor.type == Type.INT8 for tensor in layer.tensors):
+        return "FULLY_CONNECTED has inputs of several types (dynamic-range quantization), which BATCH_MATMUL rounds otherwise"
+    if not floats and not (is_int8(x) and is_int8(y) and has_scales(weights)):
+        return "FULLY_CONNECTED has no scales that int8 can be computed with"
+    if not floats and layer.bias >= 0 and not _is_bias(use.graph, layer.bias, shape_of(weights)[0]):
+        return "the bias of FULLY_CONNECTED is no int32 constant with scales"
+    if not view.transposed:
+        return Plan("FULLY_CONNECTED with the other's scales", lambda: _rescale_bias(layer, view))
+    reason = _unfit_for_product(layer)
+    if reason:
+        return reason
+    if floats:
+        return Plan("FULLY_CONNECTED → BATCH_MATMUL on a view", lambda: _to_product(layer))
+    scales = scales_of(weights) if view.scales is None else view.scales
+    if np.any(zero_points_of(weights)):
+        return "its zero point is not 0"
+    if view.scales is None and np.unique(scales).size != 1:
+        return f"it has {scales.size} scales along the axis that is kept, BATCH_MATMUL takes one"
+    before = "MUL + " if np.unique(scales).size > 1 else ""
+    after = "" if layer.saturates else " + ADD"
+    return Plan(f"FULLY_CONNECTED → {before}BATCH_MATMUL{after} on a view", lambda: _to_int8_product(layer, view, scales))
+
+
+def _is_bias(graph: Graph, index: int, units: int) -> bool:
+    tensor, values = graph.tensor(index), graph.values(index)
+    sizes = values is not None and values.size == units and scales_of(tensor).size in (1, units)
+    return sizes and tensor.type == Type.INT32 and has_scales(tensor)
+
+
+def _take_scales(weights: Any, view: View) -> None:
+    """The other's scales for weights that multiply floats, as many as there were: XNNPACK wants one per unit of these."""
+    if view.scales is not None:
+        scales = np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
+        weights.quantization = quantization(scales)
+
+
+def _unfit(use: Use) -> str:
+    options = use.operator.builtinOptions
+    if use.slot != 1 or use.operator.inputs[0] < 0 or len(use.operator.outputs) != 1:
+        return "FULLY_CONNECTED reads it as something else than weights"
+    if options is None or options.weightsFormat != schema.FullyConnectedOptionsWeightsFormat.DEFAULT:
+        return "FULLY_CONNECTED has its weights shuffled"
+    if options.fusedActivationFunction not in CLAMPS:
+        return "ADD cannot fuse the activation of FULLY_CONNECTED"
+    return ""
+
+
+def _unfit_for_product(layer: _Layer) -> str:
+    x, weights, y = map(shape_of, layer.tensors)
+    keeps = layer.operator.builtinOptions.keepNumDims or len(x) == 2
+    if not keeps or not 2 <= len(x) <= MAX_RANK or x[-1] != weights[1] or len(y) != len(x):
+        return f"FULLY_CONNECTED flattens its input {list(x)}, BATCH_MATMUL keeps its axes"
+    if layer.activation not in (Activation.NONE, *ALONE) and layer.bias < 0:
+        return "without a bias there is no ADD that could fuse the activation"
+    return ""
+
+
+def _to_product(layer: _Layer) -> None:
+    graph = layer.graph
+    if layer.bias < 0 and layer.activation == Activation.NONE:
+        graph.replace(layer.operator, [layer.product(layer.x, layer.y)])
+        return
+    inner = graph.add_like(layer.y, b".product")
+    alone = layer.bias < 0
+    after = graph.operator(ALONE[layer.activation], 1, [inner], layer.y) if alone else layer.add(inner, layer.bias)
+    graph.replace(layer.operator, [layer.product(layer.x, inner), after])
+
+
+def _to_int8_product(layer: _Layer, view: View, scales: np.ndarray) -> None:
+    """int8 FULLY_CONNECTED → [MUL by the scales of the summed axis] → BATCH_MATMUL → [ADD of an int8 bias]."""
+    graph, x, before = layer.graph, layer.x, []
+    if np.unique(scales).size > 1:
+        before, x = _scaled_input(graph, x, scales)
+    graph.tensor(layer.weights).quantization = quantization([float(scales.max())])
+    if layer.saturates:
+        graph.replace(layer.operator, [*before, layer.product(x, layer.y)])
+        return
+    real = view.values.astype(np.float64) * np.broadcast_to(scales, len(view.values))[:, None]
+    reach, bias = _reach(graph.tensor(x), real), layer.real_bias
+    (low, high), clamp = _representable(graph.tensor(layer.y)), CLAMPS[layer.activation]
+    lows = np.maximum(max(low, clamp[0]) - bias, reach[0])
+    highs = np.minimum(min(high, clamp[1]) - bias, reach[1])
+    step = float(scales_of(graph.tensor(layer.y))[0])
+    inner = graph.add_like(layer.y, b".product", *_affine(lows.min(), highs.max(), step))
+    scale, zero_point = _affine(bias.min(), bias.max(), step)
+    stored, table = quantize(bias, scale, zero_point, "int8"), quantization([scale], zero_point)
+    name = (graph.tensor(layer.bias).name or b"") if layer.bias >= 0 else (graph.tensor(layer.y).name or b"") + b".bias"
+    constant = graph.add_constant(name, stored, table, instead=layer.bias)
+    graph.replace(layer.operator, [*before, layer.product(x, inner), layer.add(inner, constant)])
+
+
+def _scaled_input(graph: Graph, x: int, scales: np.ndarray) -> tuple[list[Any], int]:
+    """MUL of the input by s_j / s_max, which moves scales along the summed axis out of the kernel."""
+    tensor = graph.tensor(x)
+    stored = signed(BYTE.quantize(scales / scales.max()))
+    constant = graph.add_constant((tensor.name or b"") + b".factors", stored, quantization([BYTE.scale], -SIGNED_SHIFT))
+    scaled = graph.add_like(x, b".scaled", float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0]))
+    return [graph.operator(Op.MUL, 2, [x, constant], scaled)], scaled
+
+
+def _representable(tensor: Any) -> tuple[float, float]:
+    return representable(float(scales_of(tensor)[0]), int(zero_points_of(tensor)[0]), "int8")
+
+
+def _reach(x: Any, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and greatest product per channel that inputs of the range of `x` can give; `kernel` is [inputs, units]."""
+    low, high = _representable(x)
+    ends = np.stack([low * kernel, high * kernel])
+    return ends.min(0).sum(0), ends.max(0).sum(0)
+
+
+def _affine(low: float, high: float, step: float) -> tuple[float, int]:
+    """Scale and zero point of int8 for [low, high] and 0, no finer than `FINEST` of a `step`."""
+    scale, zero_point = affine_parameters(low, high, finest=step * FINEST)
+    return scale, zero_point - SIGNED_SHIFT
+
+
+def _rescale_bias(layer: _Layer, view: View) -> None:
+    """Weights in the same order with other scales: the bias in the unit that they make with the input's."""
+    if view.scales is None:
+        return
+    x, weights, _ = layer.tensors
+    weights.quantization = quantization(view.scales)
+    if layer.bias >= 0:
+        units = scales_of(x)[0] * view.scales
+        stored = quantize(layer.real_bias, units.astype(np.float64), 0, "int32")
+        name, table = layer.graph.tensor(layer.bias).name, quantization(units)
+        bias = layer.graph.add_constant(name, stored, table, instead=layer.bias)
+        layer.operator.inputs = int32([layer.x, layer.weights, bias])
+
+
+def _batch_product(use: Use, view: View) -> Plan | str:
+    """BATCH_MATMUL: inputs (x, y), where `adj_y` says that y is [units, inputs]."""
+    if not view.transposed and view.scales is None:
+        return Plan("BATCH_MATMUL on a view", lambda: None)
+    weights = use.graph.tensor(int(use.operator.inputs[use.slot]))
+    if view.scales is not None and (view.scales.size > 1 or not is_int8(weights)):
+        return f"BATCH_MATMUL takes one scale, the other has {view.scales.size}"
+    if use.slot != 1:
+        return "BATCH_MATMUL reads it on its left side, where XNNPACK does not take a transpose"
+    if scales_of(weights).size > 1:
+        return "BATCH_MATMUL has several scales along an axis"
+
+    def turn() -> None:
+        if view.scales is not None:
+            weights.quantization = quantization(view.scales)
+        if not view.transposed:
+            return
+        options = use.operator.builtinOptions or schema.BatchMatMulOptionsT()
+        use.operator.builtinOptions = schema.BatchMatMulOptionsT(**{**vars(options), "adjY": not options.adjY})
+        use.operator.builtinOptionsType = schema.BuiltinOptions.BatchMatMulOptions
+
+    return Plan("BATCH_MATMUL with adj_y turned, on a view" if view.transposed else "BATCH_MATMUL on a view", turn)
+
+
+def _dequantize(use: Use, view: View) -> Plan | str:
+    """DEQUANTIZE of float16: what reads its output has to take the other order."""
+    graph, output = use.graph, int(use.operator.outputs[0])
+    tensor = graph.tensor(output)
+    if not view.transposed and view.scales is None:
+        return Plan("DEQUANTIZE on a view", lambda: None)
+    if graph.tensor(int(use.operator.inputs[0])).type != Type.FLOAT16 or tensor.type != Type.FLOAT32:
+        return "DEQUANTIZE of integers has their scales"
+    if graph.is_port(output):
+        return "it is dequantized for an output of its subgraph"
+    plans = [plan_use(reader, view) for reader in graph.uses(output)]
+    refused = [plan for plan in plans if isinstance(plan, str)]
+
+    def turn() -> None:
+        for plan in plans:
+            assert isinstance(plan, Plan)
+            plan.apply()
+        swap_axes(tensor)
+
+    return refused[0] if refused else Plan(f"DEQUANTIZE on a view, {'; '.join(sorted(p.how for p in plans))}", turn)  # type: ignore[union-attr]
+
+
+_PLANNERS: Mapping[int, Callable[[Use, View], Plan | str]] = {
+    Op.FULLY_CONNECTED: _dense,
+    Op.BATCH_MATMUL: _batch_product,
+    Op.GATHER: _gather,
+    Op.DEQUANTIZE: _dequantize,
+}
+_CONVOLUTION = "reads its kernel in one order of the axes; a TRANSPOSE at run time would take it off XNNPACK"
+_REASONS = {
+    "EMBEDDING_LOOKUP": "EMBEDDING_LOOKUP reads its rows",
+    **{name: f"{name} {_CONVOLUTION}" for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D")},
+    "TRANSPOSE": "TRANSPOSE of a constant at run time is slow and leaves XNNPACK",
+}

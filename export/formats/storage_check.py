@@ -1,0 +1,206 @@
+"""The proof that our files store each kernel once. Works on parsed contents of any format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...compress.affine import SIGNED_SHIFT
+from ...compress.config import PruneConfig
+from ...compress.integers import PAIR_LIMIT, exceeding_pairs
+from ...compress.patterns import HELD
+from ..program import Kernel, Program
+from .model_file import Constant, Contents, oriented
+from .reals import as_bits
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement of the proof: whether it holds, and in one line what was got and what was expected."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+def prove(
+    contents: Contents,
+    program: Program,
+    masks: Mapping[str, np.ndarray] | None = None,
+    clusters: int | None = None,
+    pruning: PruneConfig | None = None,
+) -> list[Finding]:
+    """Check a file of ours against the program that it was written from.
+
+    Each kernel is stored once, its values equal the program's bit for bit in one of `AXIS_ORDERS`, it is used with its own
+    scales, it is zero where its mask is, and the weights of the file add up to the kernels' values and no more.
+    `masks`: by kernel name, [inputs, units], nonzero where a weight is kept; kernels without one are not checked for zeros.
+    `clusters`: how many distinct values a clustered kernel may hold.
+    With `pruning`, the stored integers have its pattern along both axes. Int8 kernels of an .onnx file obey the pair rule.
+    """
+    stored: dict[str, Constant] = {}
+    for constant in contents.constants:
+        stored.setdefault(constant.storage, constant)
+    constants, findings = tuple(stored.values()), []
+    for index, (name, kernel) in enumerate(program.kernels.items()):
+        expected = program.constants[name]
+        matches = [constant for constant in constants if _orient(constant, expected, exact=True) is not None]
+        found = matches[0] if matches else _nearest(constants, program, name)
+        findings.append(_stored_once(name, matches, found))
+        if found is None:
+            findings.append(_finding(name, "values", False, _absent(kernel, expected)))
+            continue
+        values = _orient(found, expected)
+        assert values is not None
+        views = [constant for constant in contents.constants if constant.storage in {m.storage for m in matches or [found]}]
+        findings += [_same_values(name, found, values, expected), _scales(kernel, views)]
+        if kernel.scales and kernel.bits == 8:
+            findings.append(_pairs(name, found, values, contents.format))
+        if masks is not None and name in masks:
+            findings.append(_zeros(name, values, masks[name]))
+            if pruning is not None and pruning.kind in HELD and index not in pruning.skip:
+                findings.append(_pattern(name, values, masks[name], pruning))
+        if clusters is not None:
+            findings.append(shared_values(name, values, clusters))
+    for name in sorted(set(masks or {}) - set(program.kernels)):
+        findings.append(_finding(name, "zeros", False, f"has a mask, but the kernels are {', '.join(program.kernels)}"))
+    return [*findings, _sum(constants, program)]
+
+
+def _finding(kernel: str, what: str, ok: bool, text: str) -> Finding:
+    return Finding(f"{kernel}.{what}", ok, f"{kernel}: {text}")
+
+
+def _differ(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Where the bits of two arrays of one dtype are not the same."""
+    return as_bits(np.ascontiguousarray(values)) != as_bits(np.ascontiguousarray(expected))
+
+
+def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) -> np.ndarray | None:
+    """A constant in the kernel's orientation, the one that agrees better; None where dtype or size forbid it.
+
+    With `exact`, None too where it is not equal bit for bit.
+    """
+    values = constant.integers
+    candidates = list(oriented(values, expected.shape)) if values.dtype == expected.dtype else []
+    if not candidates:
+        return None
+    wrong = [int(np.count_nonzero(_differ(candidate, expected))) for candidate in candidates]
+    best = wrong.index(min(wrong))
+    return None if exact and wrong[best] else candidates[best]
+
+
+def _nearest(stored: Sequence[Constant], program: Program, name: str) -> Constant | None:
+    """The constant that was most likely meant to be a kernel that is not in the file exactly: one of its size, with its name
+    if there is, which is no other kernel."""
+    expected = program.constants[name]
+    others = [program.constants[other] for other in program.kernels if other != name]
+    candidates = [
+        constant
+        for constant in stored
+        if _orient(constant, expected) is not None
+        and constant.values.ndim >= 2
+        and all(_orient(constant, other, exact=True) is None for other in others)
+    ]
+    return min(candidates, key=lambda constant: constant.name != name, default=None)
+
+
+def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None) -> Finding:
+    if len(matches) == 1:
+        return _finding(name, "copies", True, f"stored once, {matches[0].nbytes:,} bytes")
+    names = f" ({', '.join(constant.name for constant in matches)})" if matches else ""
+    near = f"; {found.name} comes nearest" if found is not None and not matches else ""
+    return _finding(name, "copies", False, f"stored {len(matches)} times{names}, expected once{near}")
+
+
+def _absent(kernel: Kernel, expected: np.ndarray) -> str:
+    shapes = f"[{kernel.inputs}, {kernel.units}] or [{kernel.units}, {kernel.inputs}]"
+    return f"no constant holds {expected.size:,} {expected.dtype} values of shape {shapes}"
+
+
+def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> Finding:
+    different = np.argwhere(_differ(values, expected))
+    if not len(different):
+        return _finding(name, "values", True, f"all {expected.size:,} values equal the program's")
+    count = f"{len(different):,} of {expected.size:,} values of {found.name} differ from the program's"
+    return _finding(name, "values", False, f"{count}, {_first(different, values, expected)}")
+
+
+def _first(places: np.ndarray, values: np.ndarray, expected: np.ndarray) -> str:
+    at = tuple(places[0].tolist())
+    return f"first at {list(at)}: got {values[at]}, expected {expected[at]}"
+
+
+def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
+    """Every use of the kernel has its scales or the decoder's one, and stands for the program's integers as they are."""
+    allowed = {kernel.encode_scales, kernel.decode_scales}
+    for view in views:
+        if view.scales not in allowed:
+            got, right = _brief(view.scales), " or ".join(sorted(map(_brief, allowed)))
+            return _finding(kernel.name, "scales", False, f"{view.name} has scales {got}, expected {right}")
+        right = SIGNED_SHIFT if view.values.dtype == np.uint8 else 0
+        wrong = [zero_point for zero_point in view.zero_points if zero_point != right]
+        if wrong:
+            return _finding(kernel.name, "scales", False, f"{view.name} has zero point {wrong[0]}, expected {right}")
+    uses = f"{len(views)} use{'s' if len(views) != 1 else ''}"
+    return _finding(kernel.name, "scales", True, f"{uses} with the program's scales")
+
+
+def _pairs(name: str, found: Constant, values: np.ndarray, file_format: str) -> Finding:
+    """No runtime's int16 sums of two products can saturate, on any processor."""
+    count, unsigned = exceeding_pairs(values), found.values.dtype == np.uint8
+    if not count:
+        return _finding(name, "pairs", True, f"no pair of neighbours adds to more than {PAIR_LIMIT}")
+    consequence = "stored as uint8, which is exact everywhere" if unsigned else "int8 saturates on x86-64 without VNNI"
+    text = f"{count:,} pairs of neighbours add to more than {PAIR_LIMIT}; {consequence}"
+    return _finding(name, "pairs", unsigned or file_format != "onnx", text)
+
+
+def _brief(scales: Sequence[float]) -> str:
+    return f"[{', '.join(f'{scale:.9g}' for scale in scales[:2])}{', …' if len(scales) > 2 else ''}]"
+
+
+def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> Finding:
+    if mask.shape != values.shape:
+        return _finding(name, "zeros", False, f"its mask has shape {list(mask.shape)}, expected {list(values.shape)}")
+    pruned = mask == 0
+    wrong, count = np.argwhere(pruned & (values != 0)), f"{np.count_nonzero(pruned):,} pruned places"
+    if not len(wrong):
+        return _finding(name, "zeros", True, f"zero at all {count}")
+    return _finding(
+        name, "zeros", False, f"{len(wrong):,} of {count} are not zero, {_first(wrong, values, np.zeros(mask.shape, int))}"
+    )
+
+
+def shared_values(name: str, values: np.ndarray, clusters: int) -> Finding:
+    """A clustered kernel holds few distinct values."""
+    got = len(np.unique(values))
+    return _finding(name, "clusters", got <= clusters, f"{got:,} distinct values, expected at most {clusters}")
+
+
+def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConfig) -> Finding:
+    if mask.shape != values.shape or any(size % step for size, step in zip(values.shape, pruning.tile, strict=True)):
+        shape, tile = list(values.shape), list(pruning.tile)
+        return _finding(name, "pattern", False, f"has shape {shape}, expected tiles of {tile} and a mask alike")
+    return _finding(name, "pattern", *HELD[pruning.kind](values, mask, pruning))
+
+
+def _sum(stored: Sequence[Constant], program: Program) -> Finding:
+    """Every constant that could hold weights: of two axes or more, or longer than any bias and as large as a kernel."""
+    kernels = program.kernels.values()
+    expected = sum(kernel.inputs * kernel.units for kernel in kernels)
+    longest = max(max(kernel.inputs, kernel.units) for kernel in kernels)
+    smallest = min(kernel.inputs * kernel.units for kernel in kernels)
+    weights = [c for c in stored if c.values.ndim >= 2 or c.values.size >= max(smallest, longest + 1)]
+    got = sum(constant.values.size for constant in weights)
+    if got == expected:
+        return Finding("weights", True, f"weights: {got:,} in the file, as many as the kernels have")
+    extra = [f"{c.name} {list(c.values.shape)}" for c in weights if not _is_kernel(c, program)]
+    more = f"; not a kernel: {', '.join(sorted(extra)[:3])}" if extra else ""
+    return Finding("weights", False, f"weights: {got:,} in the file, expected {expected:,}{more}")
+
+
+def _is_kernel(constant: Constant, program: Program) -> bool:
+    return any(_orient(constant, program.constants[name], exact=True) is not None for name in program.kernels)

@@ -1,0 +1,246 @@
+"""The values at the ports of a file: stored ones in the file's dtype, and the real ones that they stand for."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...compress.data import Scaling
+from ...compress.errors import FormatError, InputError
+from ..bundle import Bundle
+from ..formats.model_file import Contents, Port, Signature
+from ..interpreter import execute, program_input
+from ..program import SIGNATURES, require_signature
+from ..runtimes.table import RUNTIMES, usual
+from ..targets import read_model
+
+Values = Mapping[str, np.ndarray]
+
+
+def name_inputs(signature: Signature, given: object) -> dict[str, np.ndarray]:
+    """Arrays by the names of a signature's inputs, from a mapping, a sequence in the file's order, or the one array.
+
+    Raises InputError where names, number or shapes are not those of the file.
+    """
+    ports = {port.name: port for port in signature.inputs}
+    if isinstance(given, Mapping):
+        named = {str(name): np.asarray(values) for name, values in given.items()}
+    else:
+        arrays = given if isinstance(given, list | tuple) and len(ports) > 1 else [given]
+        if len(arrays) != len(ports):
+            raise InputError(f"inputs: got {len(arrays)}, the file takes {len(ports)}: {', '.join(ports)}")
+        named = {name: np.asarray(values) for name, values in zip(ports, arrays, strict=True)}
+    if named.keys() != ports.keys():
+        raise InputError(f"inputs: got {', '.join(named) or 'none'}, the file takes {', '.join(ports) or 'none'}")
+    for name, values in named.items():
+        _require_shape(ports[name], values)
+    return {name: named[name] for name in ports}
+
+
+def _require_shape(port: Port, values: np.ndarray) -> None:
+    """Of the port's rank and sizes; the first axis, the batch, may have any size."""
+    fits = len(values.shape) == len(port.shape) and all(
+        want is None or got == want for got, want in zip(values.shape[1:], port.shape[1:], strict=True)
+    )
+    if port.shape and not fits:
+        shape = ", ".join("any" if size is None else str(size) for size in port.shape)
+        raise InputError(f"input {port.name}: got {list(values.shape)}, the file takes [{shape}]")
+
+
+def to_stored(port: Port, values: np.ndarray) -> np.ndarray:
+    """What the file takes: real values are quantized by the port's own scale, values in the port's dtype stay.
+
+    Raises InputError for a dtype that the port cannot hold.
+    """
+    if values.dtype.name == port.dtype:
+        return np.ascontiguousarray(values)
+    if values.dtype.kind == "f" and port.dtype.startswith("float"):
+        return values.astype(port.dtype)
+    if values.dtype.kind == "f" and port.scale is not None:
+        return port.quantize(values)
+    raise InputError(f"input {port.name}: got {values.dtype.name}, the file takes {port.dtype}")
+
+
+def to_real(port: Port, values: np.ndarray) -> np.ndarray:
+    """What stored values stand for, float32 where the port is quantized; real ones in the port's float dtype, else float32."""
+    if values.dtype.kind == "f":
+        return values.astype(port.dtype if port.dtype.startswith("float") else np.float32)
+    return port.dequantize(values)
+
+
+Answer = Callable[[str, Signature, Values], Any]
+"""(format and signature of the file, real inputs by name) → outputs by name, in the file's order, or the only one."""
+
+
+def choose_signature(path: Path, contents: Contents, name: str | None) -> Signature:
+    """The signature of a name, or the only one; InputError where there is no such one, or several and no name."""
+    names = [each.name for each in contents.signatures]
+    if name is None and len(names) == 1:
+        return contents.signatures[0]
+    if name not in names:
+        raise InputError(f"signature: got {name!r}, must be one of {', '.join(names)} for {path.name}")
+    return contents.signatures[names.index(name)]
+
+
+def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple[str, dict[str, np.ndarray]]:
+    """(what really ran, outputs by name) of a file, for inputs in its dtypes; of a fixed batch, as often as that takes.
+
+    Raises FormatError where the runtime refuses the file or the inputs, UnavailableError where the runtime is not here.
+    """
+    try:
+        session = RUNTIMES[runtime].open({signature.name: path})
+        outputs = [session.call(signature.name, piece) for piece in _pieces(signature, x)]
+    except FormatError as error:
+        raise FormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    if len(outputs) == 1:
+        return session.provider, {name: np.array(values) for name, values in outputs[0].items()}
+    return session.provider, {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+
+
+def _pieces(signature: Signature, x: Values) -> Iterator[Values]:
+    """The inputs as they are, or cut into pieces of the batch that the file has fixed."""
+    fixed = {port.shape[0] for port in signature.inputs if port.shape and port.shape[0] is not None}
+    sizes = {values.shape[0] for values in x.values() if values.ndim}
+    if len(fixed) != 1 or len(sizes) != 1 or fixed == sizes:
+        yield x
+        return
+    (batch,), (count,) = fixed, sizes
+    if not batch or count % batch:
+        raise InputError(f"inputs: got {count} samples, the file takes {batch} at a time: must be a multiple of it")
+    for start in range(0, count, batch):
+        yield {name: values[start : start + batch] for name, values in x.items()}
+
+
+def answer_of(reference: Any) -> Answer:
+    """How a reference answers; InputError for what is none."""
+    for fits, make in _KINDS:
+        if fits(reference):
+            return make(reference)
+    kinds = "a Keras model, a callable, arrays, a Bundle, or the path of a bundle, a .tflite or an .onnx file"
+    raise InputError(f"reference: got {type(reference).__name__}, must be {kinds}")
+
+
+def needs_inputs(reference: Any) -> bool:
+    """Whether the reference is answers already, which belong to inputs that only the caller knows."""
+    return isinstance(reference, np.ndarray | Mapping | list | tuple)
+
+
+def own_inputs(reference: Any, signature: Signature) -> dict[str, np.ndarray] | None:
+    """The golden samples of a bundle as real values, where the reference is one and the signature is of its kind."""
+    bundle = _bundle(reference)
+    if bundle is None or signature.name not in SIGNATURES or len(signature.inputs) != 1:
+        return None
+    golden, manifest = bundle.golden(), bundle.manifest
+    if signature.name == "decode":
+        stated = manifest["tensors"]["code"]
+        real = ((golden["code"].astype(np.float64) - stated["zero_point"]) * stated["scale"]).astype(np.float32)
+    else:
+        real = Scaling.from_json(manifest["data"]["scaling"]).apply(golden["x"])
+    return {signature.inputs[0].name: real}
+
+
+def _is_folder(reference: Any) -> bool:
+    return isinstance(reference, str | Path) and Path(reference).is_dir()
+
+
+def _bundle(reference: Any) -> Bundle | None:
+    if _is_folder(reference):
+        return Bundle.open(Path(reference))
+    return reference if isinstance(reference, Bundle) else None
+
+
+def _of_bundle(reference: Any) -> Answer:
+    """Its integer program, in the form for the file's format, in real values."""
+    bundle = _bundle(reference)
+    assert bundle is not None
+    programs = bundle.programs({name: read_model(bundle.path / name) for name in bundle.models})
+
+    def answer(form: str, signature: Signature, x: Values) -> dict[str, np.ndarray]:
+        require_signature(signature.name)
+        (real,), program = x.values(), programs.form(form)
+        decodes = signature.name == "decode"
+        converts = RUNTIMES[usual(form)].converts
+        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, converts)
+        values = execute(program, signature.name, q)
+        return {port.name: program.quantization(port.name).dequantize(values[port.name]) for port in signature.outputs}
+
+    return answer
+
+
+def _of_file(reference: str | Path) -> Answer:
+    """Another file, in its default runtime; its ports in real values."""
+    path = Path(reference)
+    contents = read_model(path)
+
+    def answer(_format: str, signature: Signature, x: Values) -> Any:
+        several = len(contents.signatures) > 1
+        own = choose_signature(path, contents, signature.name if several else None)
+        same = {port.name for port in own.inputs} == x.keys()
+        named = name_inputs(own, x if same else list(x.values()) if len(x) > 1 else next(iter(x.values())))
+        stored = {port.name: to_stored(port, named[port.name]) for port in own.inputs}
+        _, outputs = run_file(path, own, usual(contents.format), stored)
+        real = {port.name: to_real(port, outputs[port.name]) for port in own.outputs}
+        return real if real.keys() == {port.name for port in signature.outputs} else list(real.values())
+
+    return answer
+
+
+def _of_tied(model: Any) -> Answer:
+    """A `TiedAutoencoder`: both halves, by the names of our ports."""
+
+    def answer(_format: str, signature: Signature, x: Values) -> dict[str, Any]:
+        names = [port.name for port in signature.outputs]
+        with _exact():
+            if "code" in x:
+                return {"y": model.decoder(x["code"])}
+            code, y = model.encode_decode(x["x"])
+        return {name: value for name, value in (("code", code), ("y", y)) if name in names}
+
+    return answer
+
+
+def _of_keras(model: Any) -> Answer:
+    """A Keras model, its inputs by name where it has the file's names, else in the file's order."""
+
+    def answer(_format: str, signature: Signature, x: Values) -> Any:
+        names = set(getattr(model, "input_names", None) or [])
+        arrays = list(x.values())
+        with _exact():
+            return model(
+                dict(x) if names == x.keys() and len(names) > 1 else arrays if len(arrays) > 1 else arrays[0], training=False
+            )
+
+    return answer
+
+
+@contextlib.contextmanager
+def _exact() -> Iterator[None]:
+    """On the device that `keras_device` finds and without TF32, where it is TensorFlow that runs."""
+    if "tensorflow" not in sys.modules:
+        yield
+        return
+    from .keras_device import keras_device, on_device
+
+    with on_device(keras_device()):
+        yield
+
+
+def _is_keras(reference: Any) -> bool:
+    packages = {kind.__module__.partition(".")[0] for kind in type(reference).__mro__}
+    return bool(packages & {"keras", "tf_keras"}) and callable(reference)
+
+
+_KINDS: Sequence[tuple[Callable[[Any], bool], Callable[[Any], Answer]]] = (
+    (lambda reference: _bundle(reference) is not None, _of_bundle),
+    (lambda reference: isinstance(reference, str | Path), _of_file),
+    (needs_inputs, lambda reference: lambda _format, _signature, _x: reference),
+    (lambda reference: _is_keras(reference) and hasattr(reference, "encode_decode"), _of_tied),
+    (_is_keras, _of_keras),
+    (callable, lambda reference: lambda _format, _signature, x: reference(*x.values())),
+)
+"""Kinds of reference: (whether it is one, how it answers); the first that fits."""

@@ -1,0 +1,137 @@
+"""Kernels as pictures with their masks: first-layer kernels of picture data as filters, others as matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+from tiedae.pages import fraction, fragment, number
+
+from ..operations.interleave import interleaved
+from .images import STEPS, diverging, indexed
+from .key_figures import Row
+from .samples import is_picture
+
+KERNEL_BYTES = 500_000
+"""What all pictures of kernels may take in the page."""
+FILTERS, FILTER_SIDE, COLUMNS = 128, 56, 16
+"""How many units are drawn as filters, their longest side in dots, and how many stand beside each other."""
+SIDES = (512, 384, 256, 128, 64, 32)
+"""Sides that a matrix is shrunk to, each on its own, until it fits."""
+SATURATION = 0.99
+"""The fraction of kept weights whose magnitude the palette distinguishes; the largest ones saturate."""
+PRUNED = (58, 63, 71)
+PALETTE = np.concatenate([diverging(np.linspace(-1, 1, STEPS)), np.array([PRUNED, (255, 255, 255)], np.uint8)])
+PRUNED_INDEX, GAP_INDEX = STEPS, STEPS + 1
+"""Dark gray for pruned weights; transparent between filters."""
+Picture = tuple[str, Sequence[int], str]
+"""A data URI, its rows and columns of dots, and what it shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Weights float32 and their mask bool, both [inputs, units]."""
+
+    name: str
+    weights: np.ndarray
+    mask: np.ndarray
+
+    @cached_property
+    def limit(self) -> float:
+        """The magnitude in full colour, in real units."""
+        kept = np.abs(self.weights[self.mask])
+        return float(np.quantile(kept, SATURATION)) if kept.any() else 1.0
+
+    @property
+    def facts(self) -> str:
+        inputs, units = self.mask.shape
+        pruned = fraction(self.mask.size - int(np.count_nonzero(self.mask)), self.mask.size)
+        return f"{inputs} × {units}, {pruned} pruned, full colour at ±{number(self.limit)}"
+
+
+def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> Markup:
+    """The section of the report: a picture per kernel of `manifest["kernels"]`, within a budget of bytes."""
+    shape, ways = manifest["data"]["shape"], manifest.get("model", {}).get("interleave", 1)
+    drawn = []
+    budget = KERNEL_BYTES // max(1, len(manifest["kernels"]))
+    for i, stated in enumerate(manifest["kernels"]):
+        scale = np.array(stated["scale"], np.float32)
+        kernel = Kernel(stated["name"], kernels[stated["name"]] * scale, masks[stated["name"]])
+        if i == 0:
+            kernel = Kernel(kernel.name, *(_by_input(each, ways) for each in (kernel.weights, kernel.mask)))
+        filters = i == 0 and is_picture(shape) and math.prod(shape) == len(kernel.weights)
+        picture = _filters(kernel, shape, budget) if filters else _matrix(kernel, budget)
+        drawn.append(("filters" if filters else "matrix", kernel, *picture))
+    return fragment(
+        Path(__file__).with_suffix(".html.j2"),
+        pictures=drawn,
+        palette=PALETTE[:STEPS].tolist(),
+        pruned=PRUNED,
+        saturation=f"{SATURATION:.0%}",
+    )
+
+
+def _by_input(rows: np.ndarray, ways: int) -> np.ndarray:
+    """The rows of the first kernel in the order of the inputs."""
+    return interleaved(rows.T, len(rows) // ways).T
+
+
+def _filters(kernel: Kernel, shape: Sequence[int], budget: int) -> Picture:
+    """The units with the largest norms, each as a picture of the inputs; channels stand beside each other."""
+    order = np.argsort(-np.square(kernel.weights, dtype=np.float64).sum(axis=0), kind="stable")
+    height, width, channels = (*shape, 1)[:3]
+    ratio = min(1.0, FILTER_SIDE / max(height, width))
+    rows, columns = max(1, round(height * ratio)), max(1, round(width * ratio)) * channels
+
+    def tile(unit: int) -> np.ndarray:
+        weights, mask = (
+            each[:, unit].reshape(height, width, channels).transpose(0, 2, 1).reshape(height, -1)
+            for each in (kernel.weights, kernel.mask)
+        )
+        return np.pad(_indices(weights, mask, (rows, columns), kernel.limit), 1, constant_values=GAP_INDEX)
+
+    count = min(FILTERS, len(order))
+    while True:
+        beside = min(COLUMNS, count)
+        tiles = [tile(unit) for unit in order[:count]]
+        tiles += [np.full_like(tiles[0], GAP_INDEX)] * (-count % beside)
+        grid = np.block([tiles[start : start + beside] for start in range(0, len(tiles), beside)])
+        source = indexed(grid, PALETTE, transparent=GAP_INDEX)
+        if len(source) <= budget or count <= COLUMNS:
+            break
+        count //= 2
+    which = f"the {count} of {len(order)} units with the largest norms" if count < len(order) else f"all {count} units"
+    return source, grid.shape, f"{which}, each drawn over the inputs"
+
+
+def _matrix(kernel: Kernel, budget: int) -> Picture:
+    size: tuple[int, ...] = kernel.weights.shape
+    source = ""
+    for side in SIDES:
+        size = tuple(min(n, side) for n in kernel.weights.shape)
+        source = indexed(_indices(kernel.weights, kernel.mask, size, kernel.limit), PALETTE, transparent=GAP_INDEX)
+        if len(source) <= budget:
+            break
+    whole = size == kernel.weights.shape
+    text = "inputs downwards, units across" + ("" if whole else "; a dot is the mean of the kept weights under it")
+    return source, size, text
+
+
+def _indices(weights: np.ndarray, mask: np.ndarray, size: Sequence[int], limit: float) -> np.ndarray:
+    """Palette indices of a picture of `size` rows and columns; a dot is dark where most of the weights under it are pruned."""
+    kept, sums = _shrink(mask, size), _shrink(weights * mask, size)
+    level = np.clip(sums / np.maximum(kept, 1e-6) / limit, -1, 1)
+    colour = np.rint((level + 1) / 2 * (STEPS - 1)).astype(np.uint8)
+    return np.where(kept < 0.5, np.uint8(PRUNED_INDEX), colour)
+
+
+def _shrink(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The mean of the values under each dot."""
+    image = Image.fromarray(np.ascontiguousarray(values, np.float32), "F")
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BOX))

@@ -1,1 +1,0 @@
-"""`tiedae share`: files of anyone, rewritten so that each constant is stored once."""

@@ -1,0 +1,103 @@
+"""Formats against each other: TFLite's numbers beside ONNX's, and what one encodes decoded by the other.
+
+A code is stored or sent by one runtime and read by another. So the codes of both are compared directly, and each file decodes
+the other's codes; the result is held to the program's `y` of the same codes (float files: to the float model's), and to what
+the decoding runtime makes of its own codes. One runtime stands for each format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations, permutations
+
+import numpy as np
+
+from ..parity.reference_outputs import Expected
+from ..runtimes.table import RUNTIMES
+from ..targets import TARGETS
+from .findings import Evidence, Findings, Measured
+from .measurement import check_output
+from .results import Kind, Precision, Why
+
+
+def measure_crossing(
+    measured: Sequence[Measured], expected: Mapping[str, Expected], evidence: Evidence, findings: Findings, precision: str
+) -> None:
+    """Compare a runtime of each format, the usual one where it is here; a skipped row where there are not two formats.
+
+    `expected` by format, for int8 files.
+    """
+    first: dict[str, Measured] = {}
+    for each in sorted(measured, key=lambda each: RUNTIMES[each.subject.runtime].role != "usual"):
+        first.setdefault(each.subject.format, each)
+    if len(first) < 2:
+        reason = f"{' and '.join(first) or 'no format'} alone ran here, it takes two of {', '.join(TARGETS)}"
+        findings.skip(Kind.FORMATS, Why.NOT_IN_FILES, f"{precision} formats against each other", reason)
+        return
+    each_format = [first[target] for target in TARGETS if target in first]
+    for one, other in combinations(each_format, 2):
+        _compare_values(one, other)
+    for encoder, decoder in permutations(each_format, 2):
+        missing = "code to decode" if "code" not in encoder.values else "file with the signature decode"
+        if "code" in encoder.values and "decode" in decoder.subject.files:
+            _cross(encoder, decoder, expected.get(decoder.subject.format), evidence)
+        else:
+            what = f"{precision} codes of {encoder.subject.runtime} decoded in {decoder.subject.runtime}"
+            findings.skip(Kind.CROSSING, Why.NOT_IN_FILES, what, f"there is no {missing}")
+
+
+def _compare_values(one: Measured, other: Measured) -> None:
+    """Codes and y directly. The two int8 decoders round at other places, so their `y` is a row without a limit."""
+    subject, reference, tolerances = other.subject, one.subject.runtime, other.subject.tolerances
+    signature = next(name for name in ("reconstruct", "encode", "decode") if name in subject.files)
+    alike = _same_integers(one, other)
+    if not alike.all():
+        what = f"formats against each other on {int((~alike).sum()):,} of {len(alike):,} samples"
+        reason = f"an input lies at a tie between two integers, where {reference} and {subject.runtime} round apart"
+        subject.findings.skip(Kind.FORMATS, Why.NOT_COMPARABLE, what, reason)
+    for name in ("code", "y") if alike.any() else ():
+        if name not in one.values or name not in other.values:
+            continue
+        first, second = one.values[name][alike], other.values[name][alike]
+        quantization = subject.program.quantization(name) if first.dtype == np.uint8 else None
+        options = {"reference": reference, "quantization": quantization, "tolerance": 2 * tolerances.float_max_abs}
+        row = subject.compare(Kind.FORMATS, signature, name, first, second, **options)
+        if row.precision is Precision.F32:
+            subject.hold_float(row, peer=reference)
+        elif name == "code":
+            exact = one.subject.rounds_alike and subject.rounds_alike
+            max_lsb = tolerances.codes_max_lsb * (1 if exact else 2 * len(subject.program.kernels))
+            least = tolerances.codes_equal_share if exact else 0.0
+            ok, limit = row.within(max_lsb=max_lsb, equal_fraction=least), f">= {least}, <= {max_lsb} LSB"
+            of = {"detail": name, "peer": reference}
+            subject.check(Kind.FORMATS, signature, ok, row.equal_fraction, limit, row.text, **of)
+
+
+def _same_integers(one: Measured, other: Measured) -> np.ndarray:
+    """bool [samples]: whether both runtimes make the same integers of a sample's inputs."""
+    if one.expected is None or other.expected is None:
+        return np.ones(len(next(iter(one.values.values()), ())), bool)
+    return (one.expected.x == other.expected.x).all(axis=1)
+
+
+def _cross(encoder: Measured, decoder: Measured, expected: Expected | None, evidence: Evidence) -> None:
+    subject, source = decoder.subject, encoder.subject.runtime
+    codes = encoder.values["code"]
+    got = subject.run("decode", codes)
+    if "y" not in got:
+        return
+    if expected is None:
+        if evidence.floats is not None:
+            options = {"reference": evidence.floats.reference, "tolerance": subject.tolerances.float_max_abs}
+            row = subject.compare(Kind.CROSSING, "decode", "y", evidence.floats.y, got["y"], encoder=source, **options)
+            subject.hold_float(row, peer=source)
+        return
+    decoded, own = check_output(subject, "decode", codes, got["y"], expected, encoder=source), decoder.values
+    if decoded and "y" in own and np.array_equal(own.get("code", codes), codes):
+        options = {"reference": subject.runtime, "quantization": subject.program.quantization("y"), "encoder": source}
+        row = subject.compare(Kind.CROSSING, "decode", "y", own["y"], decoded["y"], **options)
+        most = 0 if subject.rounds_alike else subject.tolerances.operation_max_lsb
+        ok, read = row.within(max_lsb=most), "reconstruct" if "reconstruct" in subject.files else "decode"
+        text = row.text if ok else subject.blamed(read, row.text)
+        of = {"detail": "own codes", "peer": source}
+        subject.check(Kind.CROSSING, "decode", ok, row.max_lsb, f"<= {most} LSB", text, **of)

@@ -1,0 +1,78 @@
+"""Where quality is lost, layer by layer: the error of quantization apart from the error of conversion.
+
+quantization   the integer program (exact integers) against the float model: what 8 bits, and training for them, change
+conversion     a file in a runtime against what it was written from: the integer program, or for a float file the float model
+total          an int8 file in a runtime against the float model
+
+All in real values of the layer's output, for the first `TRACED_SAMPLES` samples, end to end: from x to the code, and from the
+code that the reference gives to y. A layer that a runtime does not show has no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..parity.comparison import similarity
+from ..parity.reference_outputs import TRACED_SAMPLES, Expected, Floats, layer_outputs
+from ..targets import TARGETS
+from .findings import Measured
+from .results import LayerError, Lost, Precision
+
+
+def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], floats: Floats | None) -> list[LayerError]:
+    """`errors` of metrics.json; `expected` by target. The layout of the program is split for TFLite, fused for ONNX."""
+    real = {} if floats is None else {"code": floats.code, "y": floats.y} | dict(floats.layers)
+    reference = "" if floats is None else floats.layers_reference or floats.reference
+    rows = []
+    for target, each in expected.items():
+        of = {"runtime": "program", "layout": TARGETS[target].layout, "reference": reference}
+        for layer in layer_outputs(each.program):
+            if layer in real:
+                got = _real(each, layer, each.traced[layer])
+                rows.append(_row(Lost.QUANTIZATION, layer, Precision.INT8, real[layer], got, **of))
+    for each in measured:
+        rows += _of_files(each, real, reference)
+    return rows
+
+
+def _of_files(measured: Measured, real: Mapping[str, np.ndarray], reference: str) -> list[LayerError]:
+    subject, rows = measured.subject, []
+    encoded = {operation.y for operation in subject.program.encoder}
+    for layer, values in measured.layers.items():
+        half = "encode" if layer in encoded else "decode"
+        file = subject.files.get(half) or subject.files.get("reconstruct", "")
+        of = {"runtime": subject.runtime, "file": file}
+        if values.dtype == np.uint8:
+            program = measured.expected
+            assert program is not None
+            got, exact = _real(program, layer, values), _real(program, layer, program.traced[layer])
+            rows.append(_row(Lost.CONVERSION, layer, Precision.INT8, exact, got, **of, reference="program"))
+            if layer in real:
+                rows.append(_row(Lost.TOTAL, layer, Precision.INT8, real[layer], got, **of, reference=reference))
+        elif layer in real:
+            rows.append(_row(Lost.CONVERSION, layer, Precision.F32, real[layer], values, **of, reference=reference))
+    return rows
+
+
+def _real(expected: Expected, layer: str, values: np.ndarray) -> np.ndarray:
+    return expected.program.quantization(layer).dequantize(values)
+
+
+def _row(error: Lost, layer: str, precision: Precision, expected: np.ndarray, got: np.ndarray, **identity: str) -> LayerError:
+    expected = expected[:TRACED_SAMPLES].astype(np.float64)
+    difference = got - expected
+    sqnr_db, cosine = similarity(expected, got)
+    return LayerError(
+        error=error,
+        layer=layer,
+        precision=precision,
+        **identity,
+        count=difference.size,
+        rms=float(np.sqrt(np.mean(np.square(difference)))),
+        max_abs=float(np.abs(difference).max(initial=0)),
+        mean=float(difference.mean()),
+        sqnr_db=sqnr_db,
+        cosine=cosine,
+    )

@@ -1,0 +1,214 @@
+"""Measurements of exported files in one runtime: codes and operations in LSB, float outputs, quality.
+
+Everything is recorded in the subject's `Findings`, which become metrics.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from msgspec.structs import replace
+
+from ...compress.affine import Quantization
+from ..parity.comparison import compare, compare_traced
+from ..parity.reference_outputs import TRACED_SAMPLES, Expected, layer_outputs
+from .findings import Evidence, Measured, Subject
+from .results import Kind, Parity, Precision, Quality, Stage, Why
+
+ROUNDING = 0.01
+"""What the arithmetic of a dequantized output may add to a difference, in steps."""
+
+
+def measure_int8(subject: Subject, expected: Expected, evidence: Evidence) -> Measured:
+    """Codes and outputs against the program, each operation on equal inputs, and the error of what comes out."""
+    plain: dict[str, dict[str, np.ndarray]] = {}
+    values: dict[str, np.ndarray] = {}
+    for signature in ("reconstruct", "encode"):
+        if signature in subject.files:
+            plain[signature] = got = subject.run(signature, subject.input(signature, evidence.scaled))
+            if "code" in got and not _check_codes(subject, signature, expected.code, got["code"]).problem:
+                values |= {"code": got["code"]}
+            if "y" in got and "code" in values:
+                values |= check_output(subject, signature, values["code"], got["y"], expected)
+    if "decode" in subject.files:
+        plain["decode"] = got = subject.run("decode", expected.code)
+        decoded = check_output(subject, "decode", expected.code, got["y"], expected) if got else {}
+        if "y" not in values and "code" in values:
+            own = np.array_equal(values["code"], expected.code)
+            values |= decoded if own else _output(subject, subject.run("decode", values["code"]))
+    layers = {name: each[:TRACED_SAMPLES] for name, each in values.items()}
+    for signature in subject.traced_signatures():
+        source = expected.code if signature == "decode" else subject.input(signature, evidence.scaled)
+        x = source[:TRACED_SAMPLES]
+        traced = subject.trace(signature, x)
+        if traced:
+            if "x" in traced and signature != "decode":
+                _check_integers(subject, signature, expected.x[:TRACED_SAMPLES], traced["x"])
+            _check_operations(subject, signature, x, traced, expected)
+            _check_tracing(subject, signature, plain.get(signature, {}), traced)
+            written = {operation.y for operation in subject.program.part(signature)[0]}
+            layers |= {name: traced[name] for name in layer_outputs(subject.program) if name in written & traced.keys()}
+    outputs = {"y": subject.program.quantization("y").dequantize(values["y"])} if "y" in values else {}
+    _measure_quality(subject, Precision.INT8, outputs, evidence)
+    return Measured(subject, values, layers, expected)
+
+
+def _output(subject: Subject, got: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {"y": as_bytes(got["y"], subject.program.quantization("y"))[0]} if "y" in got else {}
+
+
+def as_bytes(values: np.ndarray, quantization: Quantization) -> tuple[np.ndarray, str]:
+    """A file's `y` as the program's uint8, to the nearest step; and where it is not finite, a text that says so."""
+    if values.dtype != np.float32:
+        return quantization.from_port(values), ""
+    broken = ~np.isfinite(values)
+    q = quantization.quantize(np.where(broken, np.float32(0), values))
+    if not broken.any():
+        return q, ""
+    at = tuple(np.argwhere(broken)[0].tolist())
+    return q, f"{int(broken.sum()):,} of {values.size:,} values are not finite, first at {list(at)}: got {values[at]}"
+
+
+def check_output(
+    subject: Subject, signature: str, codes: np.ndarray, y: np.ndarray, expected: Expected, encoder: str = ""
+) -> dict[str, np.ndarray]:
+    """`y` as the file gives it, in steps, against the program's from the same codes; returns it as uint8 where it is one.
+
+    Runtimes that round as the program does stay within `operation_max_lsb`. In others an LSB inside can grow on its way out:
+    they are held to it on average. A dequantized `y` may lie between steps: ONNX Runtime leaves out the last of two
+    quantizations in a row. `encoder` is the other runtime where the codes are its own.
+    """
+    kind, quantization = Kind.CROSSING if encoder else Kind.OUTPUT, subject.program.quantization("y")
+    q, problem = as_bytes(y, quantization)
+    right = expected.decode(codes)
+    row = subject.compare(kind, signature, "y", right, q, quantization=quantization, problem=problem, encoder=encoder)
+    largest, mean = row.max_lsb, row.mean_lsb
+    if y.dtype == np.float32 and not row.problem:
+        steps = np.abs(y.astype(np.float64) - quantization.dequantize(right)) / quantization.scale
+        largest, mean = float(steps.max(initial=0)), float(steps.mean())
+    value, most = largest if subject.rounds_alike else mean, subject.tolerances.operation_max_lsb
+    limit = f"<= {most} LSB{'' if subject.rounds_alike else ' on average (rounds differently)'}"
+    subject.check(kind, signature, not row.problem and value <= most + ROUNDING, value, limit, row.text, peer=encoder)
+    return {} if row.problem else {"y": q}
+
+
+def _check_codes(subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray) -> Parity:
+    quantization, tolerances = subject.program.quantization("code"), subject.tolerances
+    high = got.dtype == np.uint8 and got.max(initial=0) > quantization.top
+    problem = f"got {got.max()}, a code of {quantization.bits} bits is at most {quantization.top}" if high else ""
+    row = subject.compare(Kind.CODES, signature, "code", expected, got, quantization=quantization, problem=problem)
+    if subject.rounds_alike:
+        max_lsb, least = tolerances.codes_max_lsb, tolerances.codes_equal_share
+        limit = f">= {least}, <= {max_lsb} LSB"
+    else:
+        max_lsb, least = tolerances.codes_max_lsb * len(subject.program.kernels), 0.0
+        limit = f"<= {max_lsb} LSB (rounds differently)"
+    ok = row.within(max_lsb=max_lsb, equal_fraction=least)
+    subject.check(Kind.CODES, signature, ok, row.equal_fraction, limit, row.text)
+    return row
+
+
+def _check_integers(subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray) -> None:
+    """The integers that the runtime makes of its inputs are those from which the codes were expected."""
+    row = subject.compare(Kind.INPUTS, signature, "x", expected, got, quantization=subject.program.quantization("x"))
+    subject.hold(row, 0 if subject.rounds_alike else subject.tolerances.operation_max_lsb)
+
+
+def _check_operations(
+    subject: Subject, signature: str, x: np.ndarray, traced: Mapping[str, np.ndarray], expected: Expected
+) -> None:
+    """Every operation on equal inputs: whatever a runtime's rounding, it stays within the stated LSB."""
+    rows, hidden = compare_traced(traced, subject.program, signature, x, expected.traced)
+    rows = [replace(row, **subject.identity(signature)) for row in rows]
+    subject.findings.parity += rows
+    none = Parity(Kind.OPERATIONS, Precision.INT8, "none", problem="the runtime shows no operation")
+    worst, most = max(rows, key=lambda row: row.badness, default=none), subject.tolerances.operation_max_lsb
+    ok = worst.within(max_lsb=most)
+    text = f"{len(rows)} operations of {signature}, at most {worst.max_lsb} LSB on equal inputs ({worst.label})"
+    subject.check(Kind.OPERATIONS, signature, ok, worst.max_lsb, f"<= {most} LSB", text if ok else worst.text)
+    for operation in hidden:
+        what = f"{subject.runtime}: operation {operation} of {subject.files[signature]}"
+        subject.findings.skip(
+            Kind.OPERATIONS, Why.NOT_SHOWN, what, "the runtime shows no tensor of it", runtime=subject.runtime
+        )
+
+
+def _check_tracing(subject: Subject, signature: str, plain: Mapping[str, np.ndarray], traced: Mapping[str, np.ndarray]) -> None:
+    """What was seen inside is what the plain run computes: the outputs of both agree."""
+    for name, values in plain.items():
+        if name in traced:
+            q, _ = as_bytes(values[:TRACED_SAMPLES], subject.program.quantization(name))
+            row = compare(Kind.TRACE, name, traced[name], q, reference="its own trace", signature=signature)
+            subject.hold(row, subject.tolerances.operation_max_lsb, detail=name)
+
+
+def measure_float(subject: Subject, evidence: Evidence) -> Measured:
+    """Code and y of every signature and every layer against the float model, and the error of what comes out."""
+    floats, values = evidence.floats, {}
+    for signature in ("reconstruct", "encode", "decode"):
+        code = values.get("code") if floats is None else floats.code
+        source = code if signature == "decode" else evidence.scaled
+        if signature not in subject.files or source is None:
+            continue
+        for name, got in subject.run(signature, source).items():
+            if floats is None:
+                what, reason = f"float {name} of {subject.files[signature]}", "no float model to compare with"
+                subject.findings.skip(Kind.FLOAT, Why.NO_KERAS, f"{what} in {subject.runtime}", reason)
+                values.setdefault(name, got)
+                continue
+            expected, tolerance = {"code": floats.code, "y": floats.y}[name], subject.tolerances.float_max_abs
+            row = subject.compare(Kind.FLOAT, signature, name, expected, got, reference=floats.reference, tolerance=tolerance)
+            subject.hold_float(row)
+            if not row.problem:
+                values.setdefault(name, got)
+    layers = {name: each[:TRACED_SAMPLES] for name, each in values.items()} | _measure_layers(subject, evidence)
+    _measure_quality(subject, Precision.F32, values, evidence)
+    return Measured(subject, values, layers)
+
+
+def _measure_layers(subject: Subject, evidence: Evidence) -> dict[str, np.ndarray]:
+    """The output of every layer inside the files, and its largest difference from the float model."""
+    floats, tolerance, layers = evidence.floats, subject.tolerances.float_max_abs, {}
+    if floats is None or not floats.layers:
+        return {}
+    for signature in subject.traced_signatures():
+        traced = subject.trace(signature, (floats.code if signature == "decode" else evidence.scaled)[:TRACED_SAMPLES])
+        written = {operation.y for operation in subject.program.part(signature)[0]}
+        rows = []
+        for name, expected in floats.layers.items():
+            if name in written & traced.keys():
+                options = {"reference": floats.layers_reference, "tolerance": tolerance}
+                rows.append(subject.compare(Kind.LAYERS, signature, name, expected, traced[name], **options))
+                layers |= {} if rows[-1].problem else {name: traced[name]}
+        if traced:
+            none = Parity(Kind.LAYERS, Precision.F32, "none", problem="the runtime shows no layer")
+            worst = max(rows, key=lambda row: row.badness, default=none)
+            limit, text = f"<= {tolerance:g} of full scale", f"{len(rows)} layers, worst {worst.text}"
+            subject.check(Kind.LAYERS, signature, worst.close(), worst.relative, limit, text)
+    return layers
+
+
+def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[str, np.ndarray], evidence: Evidence) -> None:
+    runtime, findings = subject.runtime, subject.findings
+    if not evidence.measures_quality:
+        return
+    if not ({"reconstruct"} <= subject.files.keys() or {"encode", "decode"} <= subject.files.keys()):
+        what = f"quality of {', '.join(sorted(set(subject.files.values())))} in {runtime}"
+        reason = "it takes the signature reconstruct, or encode and decode"
+        findings.skip(Kind.QUALITY, Why.NOT_IN_FILES, what, reason, runtime=runtime)
+        return
+    signature = "reconstruct" if "reconstruct" in subject.files else "decode"
+    file = subject.files[signature]
+    if "y" not in outputs or not np.isfinite(error := squared_error(evidence.scaled, outputs["y"])):
+        text = f"{file} in {runtime}: no finite y of the expected shape"
+        findings.check(Kind.QUALITY, False, "no y", "finite", text, file=file, runtime=runtime)
+        return
+    of = {"precision": precision, "file": file, "runtime": runtime, "provider": subject.session.provider}
+    fit, fault = evidence.fit(outputs["y"]), subject.fault(signature)
+    findings.quality.append(Quality(f"tiedae {file}", Stage.EXPORT, error, fit, **of, fault=fault))
+
+
+def squared_error(x: np.ndarray, y: np.ndarray) -> float:
+    """Σ (y − x)² over the values of a sample, averaged over samples; model units."""
+    return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))

@@ -1,0 +1,374 @@
+"""Verification of a bundle: hashes, storage, parity of every runtime, and quality through the exported files.
+
+Works from the files alone (golden vectors, no TensorFlow). With the Keras model and test samples it measures on those, as a
+run does. Everything ends as rows of `Metrics`; nothing is skipped without a row that says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...compress.affine import port_dtype
+from ...compress.config import ExportConfig, PruneConfig, VerifyConfig
+from ...compress.data import Samples, Scaling
+from ...compress.errors import FormatError, InputError, NotInstalledError, RecipeError, UnavailableError
+from .. import golden as vectors
+from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names
+from ..formats.duplicates import copies
+from ..formats.model_file import Contents
+from ..formats.storage_check import Finding, prove, shared_values
+from ..interpreter import execute
+from ..manifest import describe_kernels, sha256_of
+from ..operations.interleave import interleaved_parts
+from ..parity.comparison import compare
+from ..parity.fidelity import Fidelity, warnings_of
+from ..parity.reference_outputs import Expected, Keras, Layers, Original, best_floats, expect, read_float_program
+from ..program import Program
+from ..runtimes.machine import installed_versions
+from ..runtimes.session import Session
+from ..runtimes.table import RUNTIMES
+from ..targets import TARGETS, read_model
+from .cross_format import measure_crossing
+from .error_breakdown import attribute
+from .findings import Evidence, Findings, Measured, Subject
+from .measurement import measure_float, measure_int8, squared_error
+from .results import Kind, Maker, Metrics, ModelFile, Precision, Proof, Why
+
+MAX_SAMPLES = 10_000
+"""How many test samples are run through every runtime."""
+
+Announce = Callable[[str], None]
+
+
+def verify_bundle(
+    path: Path,
+    *,
+    keras: Keras | None = None,
+    layers: Layers | None = None,
+    uncompressed: Keras | None = None,
+    test: Samples | None = None,
+    tolerances: VerifyConfig | None = None,
+    announce: Announce = lambda _text: None,
+) -> Metrics:
+    """Check a bundle and return its metrics; `checks` in it say what failed.
+
+    `keras` is the model that the float files come from, `layers` gives the outputs of its layers, `uncompressed` is the float
+    model before pruning, against which quality is measured (else `keras`). Without them, or without `test` samples, the golden
+    vectors stand in, and the float program read from the float files for the layers. Raises FormatError where `path` is no
+    bundle, or its manifest is unreadable.
+    """
+    bundle = Bundle.open(path)
+    try:
+        return _verify(bundle, Original(keras, layers, uncompressed), test, tolerances, announce)
+    except RecipeError as error:
+        raise FormatError(f"{path}: the manifest is damaged: recipe: {error}") from error
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise FormatError(f"{path}: the manifest is damaged: {error!r}") from error
+
+
+def _verify(
+    bundle: Bundle,
+    original: Original,
+    test: Samples | None,
+    tolerances: VerifyConfig | None,
+    announce: Announce,
+) -> Metrics:
+    tolerances = tolerances or VerifyConfig(**bundle.manifest["recipe"]["verify"])
+    findings = Findings()
+    announce("hashes")
+    intact = _check_hashes(bundle, findings)
+    contents = _read_models(bundle, findings)
+    announce("storage")
+    try:
+        programs, masks = bundle.programs(contents), bundle.masks()
+        golden = bundle.golden()
+    except FormatError as error:
+        findings.check(Kind.PROGRAM, False, "damaged", "readable", str(error))
+        return _metrics(bundle, findings)
+    _check_storage(bundle, contents, programs, masks, findings)
+    _check_manifest(bundle, contents, programs, masks, golden, findings)
+    scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
+    answered = _check_golden(bundle, programs, golden, scaling, findings)
+    floating = _check_float_program(bundle, contents, programs.fused, golden, scaling, tolerances, findings)
+    fidelity = Fidelity.of_data(bundle.manifest["data"])
+    evidence = _evidence(scaling, fidelity, golden, original, floating, test, findings)
+    expected: dict[str, Expected] = {}
+    measured: list[Measured] = []
+    for precision in PRECISIONS:
+        of_precision: list[Measured] = []
+        for session, files, target in _sessions(bundle, precision, intact, findings):
+            announce(f"{precision} {session.runtime}")
+            subject = Subject(session, files, contents, programs.form(target), tolerances, findings)
+            if precision == "int8":
+                if target not in expected:
+                    known = answered.get(target) if test is None else None
+                    expected[target] = expect(subject.program, evidence.scaled, known=known)
+                own = expect(subject.program, evidence.scaled, subject.conversion, expected[target])
+                of_precision.append(measure_int8(subject, own, evidence))
+            else:
+                of_precision.append(measure_float(subject, evidence))
+        against = expected if precision == "int8" else {}
+        measure_crossing(of_precision, against, evidence, findings, precision)
+        measured += of_precision
+    findings.errors += attribute(measured, expected, evidence.floats)
+    _check_quality(findings, tolerances, evidence)
+    return _metrics(bundle, findings)
+
+
+def _metrics(bundle: Bundle, findings: Findings) -> Metrics:
+    return Metrics(
+        bundle.manifest["name"],
+        **findings.rows(),
+        warnings=warnings_of(findings.quality),
+        versions=installed_versions(),
+    )
+
+
+def _check_hashes(bundle: Bundle, findings: Findings) -> set[str]:
+    """The names of the files whose sha256 is the manifest's."""
+    intact = set()
+    for name, stated in bundle.manifest["files"].items():
+        path = bundle.path / name
+        if not path.is_file():
+            findings.check(Kind.SHA256, False, "missing", stated["sha256"][:12], f"{name} is missing", file=name)
+            continue
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        ok = digest == stated["sha256"]
+        text = f"{name}: sha256 is the manifest's" if ok else f"{name} was changed: its sha256 is not the manifest's"
+        findings.check(Kind.SHA256, ok, digest[:12], stated["sha256"][:12], text, file=name)
+        if ok:
+            intact.add(name)
+    return intact
+
+
+def _read_models(bundle: Bundle, findings: Findings) -> dict[str, Contents]:
+    contents = {}
+    for name in bundle.models:
+        try:
+            contents[name] = read_model(bundle.path / name)
+        except FormatError as error:
+            findings.check(Kind.FORMAT, False, "damaged", "readable", str(error), file=name)
+    return contents
+
+
+def _check_storage(
+    bundle: Bundle, contents: Mapping[str, Contents], programs: Programs, masks: Mapping[str, np.ndarray], findings: Findings
+) -> None:
+    recipe = bundle.manifest["recipe"].get("prune")
+    pruning = None if recipe is None else PruneConfig(**_tuples(recipe))
+    clusters = _clusters(bundle)
+    for name, each in contents.items():
+        precision = Precision(bundle.manifest["files"][name]["precision"])
+        stored = 1 + max(Counter(copy.original for copy in copies(each)).values(), default=0)
+        findings.files.append(ModelFile(name, each.size, each.format, precision, Maker.TIEDAE, stored))
+        int8 = precision is Precision.INT8
+        rows = prove(each, programs.fused, masks, clusters, pruning) if int8 else _prove_float(each, bundle, masks, clusters)
+        for row in rows:
+            kernel, _, statement = row.name.rpartition(".")
+            findings.storage.append(Proof(name, kernel, statement, row.ok, row.text))
+        wrong = [row for row in rows if not row.ok]
+        text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
+        findings.check(Kind.STORAGE, not wrong, len(wrong), "== 0", f"{name}: {text}", file=name)
+
+
+def _clusters(bundle: Bundle) -> int | None:
+    """How many values a kernel may hold by the recipe, None where it is not clustered."""
+    stated = bundle.manifest["recipe"].get("cluster")
+    return None if stated is None else stated["clusters"]
+
+
+def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndarray], clusters: int | None) -> list[Finding]:
+    """Each float kernel is in exactly one storage of the file, in either orientation, and no other matrix is there."""
+    stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim >= 2}
+    digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
+    rows = []
+    for kernel in bundle.manifest["kernels"]:
+        name, found = kernel["name"], [values for values, both in digests if kernel["sha256_f32"] in both]
+        text = f"{name}: stored {len(found)} times with the manifest's values, expected once"
+        rows.append(Finding(f"{name}.copies", len(found) == 1, text))
+        for values in found:
+            oriented = values if sha256_of(values) == kernel["sha256_f32"] else values.T
+            live = int(np.count_nonzero(oriented.reshape(kernel["shape"])[~masks[name]]))
+            rows.append(Finding(f"{name}.zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
+            if clusters is not None:
+                rows.append(shared_values(name, values, clusters))
+    total = sum(values.size for values in stored.values())
+    expected = sum(kernel["shape"][0] * kernel["shape"][1] for kernel in bundle.manifest["kernels"])
+    rows.append(Finding("weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}"))
+    return rows
+
+
+def _check_manifest(
+    bundle: Bundle,
+    contents: Mapping[str, Contents],
+    programs: Programs,
+    masks: Mapping[str, np.ndarray],
+    golden: Mapping[str, np.ndarray],
+    findings: Findings,
+) -> None:
+    """What the manifest says of kernels, tensors, ports and files is what is there."""
+    manifest, reference = bundle.manifest, programs.reference
+    said = [{key: kernel[key] for key in kernel if key != "sha256_f32"} for kernel in manifest["kernels"]]
+    found = [{**kernel} for kernel in describe_kernels(reference, masks)]
+    findings.same(Kind.MANIFEST, said, found, detail="kernels")
+    tensors = {name: asdict(reference.quantization(name)) for name in ("x", "code", "y")}
+    findings.same(Kind.MANIFEST, manifest["tensors"], tensors, detail="tensors")
+    findings.same(Kind.MANIFEST, manifest["model"].get("interleave", 1), interleaved_parts(reference), detail="interleave")
+    described = describe_files(bundle.path, list(contents), contents)
+    for name, found_file in described.items():
+        stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}
+        there = {key: value for key, value in found_file.items() if key != "sha256"}
+        findings.same(Kind.MANIFEST, stated, there, file=name)
+    if "golden" in manifest:
+        models = {name: manifest["files"][name] for name in bundle.models}
+        findings.same(Kind.MANIFEST, manifest["golden"], vectors.describe(golden, models), detail="golden")
+    config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
+    required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
+    missing = sorted(required - set(manifest["files"]))
+    text = (
+        f"the manifest does not list {', '.join(missing)}"
+        if missing
+        else "the manifest lists every file that the recipe implies"
+    )
+    findings.check(Kind.MANIFEST, not missing, len(missing), "== 0", text, detail="files")
+
+
+def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of a recipe as JSON has it, with tuples for its lists."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+def _check_golden(
+    bundle: Bundle, programs: Programs, golden: Mapping[str, np.ndarray], scaling: Scaling, findings: Findings
+) -> Mapping[str, Expected]:
+    """The golden vectors are the programs' own; an earlier bundle has those of the reference, x divided in float64.
+
+    Returns what the programs make of them, by target.
+    """
+    manifest, scaled = bundle.manifest, scaling.apply(golden["x"])
+    answered: Mapping[str, Expected] = {}
+    if "golden" in manifest:
+        config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
+        dtype = port_dtype(config.io, scaling.is_bytes(manifest["data"]["dtype"]))
+        answered = vectors.expectations(programs, config.targets, scaled, dtype)
+        expected = vectors.answers(answered, dtype)
+        findings.same(Kind.GOLDEN, sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected), detail="arrays")
+    else:
+        x = programs.reference.quantization("x").quantize(scaled)
+        values = execute(programs.reference, "reconstruct", x)
+        expected = {name: values[name] for name in ("code", "y")}
+    for name in [name for name in expected if name in golden]:
+        row = compare(Kind.GOLDEN, name, golden[name], expected[name])
+        ok = not row.problem and row.differing == 0
+        text = row.problem or f"{row.differing} of {row.count} values differ from the program's"
+        findings.check(Kind.GOLDEN, ok, row.differing, "== 0", f"golden/{name}.npy: {text}", detail=name)
+    return answered
+
+
+def _check_float_program(
+    bundle: Bundle,
+    contents: Mapping[str, Contents],
+    integer: Program,
+    golden: Mapping[str, np.ndarray],
+    scaling: Scaling,
+    tolerances: VerifyConfig,
+    findings: Findings,
+) -> Program | None:
+    """The float program, each bias the same in every float file; None where they do not give the golden vectors."""
+    signatures = set(bundle.manifest["recipe"]["export"]["signatures"])
+    if "reconstruct" not in signatures and not {"encode", "decode"} <= signatures:
+        reason = f"the float files hold {' and '.join(sorted(signatures))} only, not the whole model"
+        findings.skip(Kind.LAYERS, Why.NOT_IN_FILES, "float layers", reason)
+        return None
+    files = {name: each for name, each in contents.items() if bundle.manifest["files"][name]["precision"] == "f32"}
+    vectors = {**golden, "x": scaling.apply(golden["x"])}
+    program, wrong = read_float_program(integer, files, bundle.manifest["kernels"], vectors, tolerances.float_max_abs)
+    if program is None:
+        text = "no float file holds constants that give the golden vectors of Keras"
+        findings.check(Kind.FLOAT, False, "none", "golden vectors", text, detail="program")
+        return None
+    for name in files:
+        texts = [each.text for each in wrong if each.file == name]
+        text = "; ".join(texts) or "its biases are those of the float program"
+        findings.check(Kind.FLOAT, not texts, len(texts), "== 0", f"{name}: {text}", file=name, detail="constants")
+    return program
+
+
+def _evidence(
+    scaling: Scaling,
+    fidelity: Fidelity | None,
+    golden: Mapping[str, np.ndarray],
+    original: Original,
+    floating: Program | None,
+    test: Samples | None,
+    findings: Findings,
+) -> Evidence:
+    x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
+    scaled = scaling.apply(x)
+    if test is None:
+        reason = "no test samples given; the golden vectors serve parity only"
+        findings.skip(Kind.QUALITY, Why.NO_SAMPLES, "quality", reason)
+    elif len(test) > MAX_SAMPLES:
+        what, reason = f"{len(test) - MAX_SAMPLES:,} test samples", f"the first {MAX_SAMPLES:,} are measured"
+        findings.skip(Kind.SAMPLES, Why.LIMITED, what, reason)
+    known = (golden["code.f32"], golden["y.f32"]) if test is None else None
+    floats = best_floats(scaled, original, known, floating)
+    reference = original.keras if original.uncompressed is None else original.uncompressed
+    float_error = None if reference is None else squared_error(scaled, reference(scaled)[1])
+    return Evidence(x, scaled, floats, float_error, measures_quality=test is not None, fidelity=fidelity)
+
+
+def _sessions(
+    bundle: Bundle, precision: str, usable: set[str], findings: Findings
+) -> Iterator[tuple[Session, Mapping[str, str], str]]:
+    """(session, file name by signature, target) for every runtime that can run files of this precision."""
+    by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
+    for name in bundle.models:
+        stated = bundle.manifest["files"][name]
+        if stated["precision"] != precision:
+            continue
+        companions = TARGETS[stated["format"]].companions(f"{bundle.manifest['name']}.{precision}", stated["signatures"])
+        if {name} | (companions & set(bundle.manifest["files"])) <= usable:
+            by_signature[stated["format"]] |= dict.fromkeys(stated["signatures"], name)
+        else:
+            findings.skip(Kind.RUNS, Why.REFUSED, f"running {name}", "it is damaged")
+    for name, runtime in RUNTIMES.items():
+        files = by_signature[runtime.format]
+        if not files or precision not in runtime.precisions:
+            continue
+        try:
+            session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
+        except UnavailableError as error:
+            why = Why.NOT_INSTALLED if isinstance(error, NotInstalledError) else Why.UNAVAILABLE
+            findings.skip(Kind.OPENS, why, f"{name} on {precision}", str(error), runtime=name)
+        except InputError as error:
+            text = f"{' and '.join(sorted(set(files.values())))} in {name}: {error}"
+            of = {"detail": f"{precision} {runtime.format}", "runtime": name}
+            findings.check(Kind.OPENS, False, "refused", "opens", text, **of)
+        else:
+            yield session, files, runtime.format
+
+
+def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:
+    """The int8 files' error against Keras float's, in every runtime."""
+    if not evidence.measures_quality:
+        return
+    if evidence.float_error is None:
+        reason = "no Keras model given for these samples"
+        findings.skip(Kind.QUALITY, Why.NO_KERAS, "quality against Keras float", reason)
+        return
+    reference, most = evidence.float_error, tolerances.max_quality_loss
+    for row in findings.quality:
+        if row.precision is not Precision.INT8:
+            continue
+        loss = row.error / reference - 1 if reference > 0 else float(row.error > 0)
+        text = f"{row.file} in {row.runtime}: error {row.error:.4g}, {loss:+.2%} against Keras float {reference:.4g}"
+        text = text if loss <= most else "; ".join(filter(None, (text, row.fault)))
+        findings.check(Kind.QUALITY, loss <= most, loss, f"<= {most:g}", text, file=row.file, runtime=row.runtime)

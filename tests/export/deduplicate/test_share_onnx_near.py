@@ -1,0 +1,171 @@
+"""`share --tolerance` on .onnx files: kernels that a quantizer has stored twice become one set of integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper
+from tiedae.export.baselines.converters import stock_onnx_int8
+from tiedae.export.formats.duplicates import copies
+from tiedae.export.formats.onnx_reader import read_onnx
+
+from .onnx_models import graph, model, node, operations, require_same, run, share, weights
+
+UNFUSED = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+"""As the file says, in floats: fused, int8 kernels of 8 bits saturate on x86-64 without VNNI."""
+SPREAD = np.linspace(0.2, 2, 16, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def floating():
+    """32-16-32 as tf2onnx writes it, with units of different size, so that scales per channel matter."""
+    kernel = weights(32, 16) / 6 * SPREAD
+    nodes = [
+        node("MatMul", "x W", "a"),
+        node("Add", "a b", "c"),
+        node("Relu", "c", "h"),
+        node("MatMul", "h C", "d"),
+        node("Add", "d e", "y"),
+    ]
+    constants = {"W": kernel, "C": kernel.T, "b": weights(16, seed=3), "e": weights(32, seed=4)}
+    return model(graph(nodes, constants, {"x": ("batch", 32)})).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def stock(floating):
+    """ONNX Runtime's quantizer on that model: per tensor, and per channel of either direction."""
+    samples = weights(256, 32, seed=9)
+    return {each: onnx.load_from_string(stock_onnx_int8(floating, samples, per_channel=each)) for each in (False, True)}
+
+
+def kernels(path):
+    """The matrices of a file and how they are dequantized, by name."""
+    found = [each for each in read_onnx(path).constants if each.values.ndim == 2]
+    return {each.name: each for each in found}
+
+
+def test_per_tensor_copies_are_equal_and_stay_exact(stock, tmp_path):
+    shared, source, out = share(tmp_path, stock[False])
+    assert [each.relation for each in shared.merged] == ["transposed"]
+    assert operations(out).count("QGemm") == 2
+    require_same(source, out)
+
+
+def test_without_a_tolerance_near_copies_stay(stock, tmp_path):
+    shared, source, _ = share(tmp_path, stock[True])
+    assert not shared.merged and shared.data == source.read_bytes()
+    (kept,) = shared.kept
+    assert kept.reason == "near, not equal: --tolerance STEPS would merge it"
+    (kept,) = share(tmp_path, stock[True], tolerance=0.1)[0].kept
+    assert kept.reason.startswith("its values would move by up to 0.") and kept.reason.endswith("--tolerance is 0.1")
+
+
+def test_per_channel_copies_become_one_kernel(stock, floating, tmp_path):
+    """Within a step of both, close to the float kernel, fused as before, biases on the scale of the products."""
+    shared, source, out = share(tmp_path, stock[True], tolerance=1.0)
+    (merged,) = shared.merged
+    assert (merged.relation, merged.saved, not shared.kept) == ("near", 512, True)
+    assert 0.1 < merged.steps <= 1.0
+    (after,) = kernels(out).values()
+    ((scale,), (zero,)) = after.scales, after.zero_points
+    float_kernel = next(
+        numpy_helper.to_array(each) for each in onnx.load_from_string(floating).graph.initializer if each.name == "W"
+    )
+    real = (after.values.astype(np.float32) - zero) * scale
+    real = real if real.shape == (32, 16) else real.T
+    assert np.abs(real - float_kernel).max() <= 0.76 * scale
+    assert not copies(read_onnx(out))
+    assert operations(out) == operations(source)
+    expected, got = (run(path, batch=200, level=UNFUSED)["y"] for path in (source, out))
+    step = np.diff(np.unique(expected)).min()
+    assert np.abs(got - expected).max() <= 4 * step
+    assert np.abs(got - expected).mean() <= 1.0 * step
+
+
+def pair(one, other, *, scales=(0.01, 0.0101), dtype=np.int8, zero=0, biases=None, width=24):
+    """x → Gemm with `one` → Gemm with `other`, transposed, both dequantized; each with scales of its own."""
+    nodes, constants = [], {"xs": np.float32(0.05), "xz": np.uint8(128)}
+    value = "x"
+    for i, (values, scale) in enumerate(zip((one, other), scales, strict=True)):
+        constants |= {f"Q{i}": values.astype(dtype), f"s{i}": np.asarray(scale, np.float32)}
+        constants[f"z{i}"] = np.full(np.shape(scale), zero, dtype)
+        nodes += [node("QuantizeLinear", f"{value} xs xz", f"q{i}"), node("DequantizeLinear", f"q{i} xs xz", f"d{i}")]
+        nodes.append(node("DequantizeLinear", f"Q{i} s{i} z{i}", f"w{i}", axis=1))
+        bias = ""
+        if biases is not None:
+            constants |= {f"b{i}": biases[i], f"t{i}": np.asarray(0.05 * scale, np.float32)}
+            nodes.append(node("DequantizeLinear", f"b{i} t{i}", f"c{i}", axis=0))
+            bias = f" c{i}"
+        nodes.append(node("Gemm", f"d{i} w{i}{bias}", f"g{i}"))
+        value = f"g{i}"
+    nodes += [node("QuantizeLinear", f"{value} xs xz", "q"), node("DequantizeLinear", "q xs xz", "y")]
+    return model(graph(nodes, constants, {"x": ("batch", width)}))
+
+
+def rounded(reach=127, zero=0):
+    """A kernel [24, 12], quantized per tensor and, transposed, per channel."""
+    kernel = weights(24, 12) * np.linspace(0.05, 0.4, 24, dtype=np.float32)[:, None]
+    one, rows = np.abs(kernel).max() / reach, np.abs(kernel).max(axis=1) / reach
+    return np.rint(kernel / one) + zero, np.rint(kernel / rows[:, None]).T + zero, (one, rows)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_one_scale_per_tensor_stays(first, tmp_path):
+    one, other, scales = rounded()
+    made = pair(other, one, scales=scales[::-1], width=12) if first else pair(one, other, scales=scales)
+    shared, _, out = share(tmp_path, made, tolerance=1.0)
+    assert [each.relation for each in shared.merged] == ["near"]
+    (kernel,) = kernels(out).values()
+    np.testing.assert_array_equal(kernel.values, one.astype(np.int8))
+    assert kernel.scales == (float(np.float32(scales[0])),)
+
+
+@pytest.mark.parametrize(("dtype", "zero"), [(np.int8, 0), (np.uint8, 128)])
+@pytest.mark.parametrize("reach", [127, 63])
+def test_types_and_bits_remain(reach, dtype, zero, tmp_path):
+    """Seven bits stay seven bits (they keep old CPUs from saturating), uint8 stays uint8 with its zero point."""
+    kernel = weights(24, 12) * np.linspace(0.05, 0.4, 24, dtype=np.float32)[:, None]
+    columns, rows = (np.abs(kernel).max(axis=axis) / reach for axis in (0, 1))
+    made = pair(
+        np.rint(kernel / columns) + zero,
+        np.rint(kernel / rows[:, None]).T + zero,
+        scales=(columns, rows),
+        dtype=dtype,
+        zero=zero,
+    )
+    shared, _, out = share(tmp_path, made, tolerance=1.0)
+    assert [each.relation for each in shared.merged] == ["near"]
+    (after,) = kernels(out).values()
+    assert after.values.dtype == dtype and after.zero_points == (zero,)
+    assert np.abs(after.values.astype(int) - zero).max() == reach
+    assert {"QGemm"} == {each for each in operations(out) if "Gemm" in each}
+
+
+def test_biases_follow_the_scale(tmp_path):
+    """A runtime adds the int32 bias to the products: left as it was, it would count by another scale."""
+    one, other, scales = rounded()
+    biases = np.arange(12, dtype=np.int32) * 1000, np.arange(24, dtype=np.int32) * 700
+    shared, source, out = share(tmp_path, pair(one, other, scales=scales, biases=biases), tolerance=1.0)
+    assert "one scale, biases in the new one" in shared.merged[0].how
+    before, after = (run(path, batch=64, level=UNFUSED)["y"] for path in (source, out))
+    assert np.ptp(before) > 3
+    assert np.abs(before - after).max() <= 4 * 0.05
+
+
+def test_a_bias_that_would_overflow_keeps_the_copy(tmp_path):
+    one, other, scales = rounded()
+    biases = np.zeros(12, np.int32), np.full(24, 2**31 - 1, np.int32)
+    made = pair(one, other, scales=scales, biases=biases)
+    for tensor in made.graph.initializer:
+        if tensor.name == "t1":
+            tensor.CopyFrom(numpy_helper.from_array(np.full(24, 1, np.float32), "t1"))
+    (kept,) = share(tmp_path, made, tolerance=1.0)[0].kept
+    assert kept.reason == "a bias would not fit int32 in the new scale"
+
+
+def test_unrelated_kernels_of_one_shape_stay(tmp_path):
+    made = pair(weights(24, 12, dtype=np.int8), weights(12, 24, seed=4, dtype=np.int8))
+    shared, *_ = share(tmp_path, made, tolerance=1e6)
+    assert not shared.merged and not shared.kept

@@ -1,0 +1,353 @@
+"""Sharing in .tflite files: what is merged, what is kept and why, and that the file computes the same and loses nothing."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiedae.compress.config import LayerConfig, ModelConfig
+from tiedae.compress.errors import FormatError, TiedaeError
+from tiedae.export.baselines.converters import stock_tflite
+from tiedae.export.deduplicate.share_tflite import share_tflite
+from tiedae.export.formats.duplicates import copies
+from tiedae.export.formats.tflite_reader import read_tflite
+from tiedae.export.formats.tflite_schema import Op, pack_model, unpack_model
+from tiedae.export.runtimes.litert import open_litert
+from tiedae.export.runtimes.native_output import quiet
+
+from .tflite_files import Activation, File, int8_pair, tied_pair
+
+WIDTHS = (40, 24, 12, 6)
+
+
+def run(data: bytes, signature: str, x: np.ndarray, runtime: str = "litert-xnnpack") -> dict[str, np.ndarray]:
+    return open_litert(runtime, data).run(signature, x)
+
+
+@pytest.fixture(scope="module")
+def autoencoder():
+    """Three layers of plain TensorFlow; `kernels` serve both directions, `others` only the decoder of an untied one."""
+    with quiet():
+        import tensorflow as tf
+
+        class Model(tf.Module):
+            def __init__(self, tied: bool) -> None:
+                super().__init__()
+                rng = np.random.default_rng(5)
+                layers = (LayerConfig(24, "relu"), LayerConfig(12, "relu"), LayerConfig(6))
+                self.config = ModelConfig(layers, "sigmoid", WIDTHS[0])
+
+                def variables(shapes, deviation):
+                    return [tf.Variable(tf.constant(rng.normal(0, deviation, shape), tf.float32)) for shape in shapes]
+
+                self.kernels = variables(itertools.pairwise(WIDTHS), 0.3)
+                self.others = self.kernels if tied else variables(itertools.pairwise(WIDTHS), 0.3)
+                self.biases = variables([(24,), (12,), (6,), (12,), (24,), (40,)], 0.1)
+
+            def encoder(self, x):
+                for kernel, bias in zip(self.kernels[:2], self.biases[:2], strict=True):
+                    x = tf.nn.relu(x @ kernel + bias)
+                return x @ self.kernels[2] + self.biases[2]
+
+            def decoder(self, code):
+                for kernel, bias in zip(self.others[:0:-1], self.biases[3:5], strict=True):
+                    code = tf.nn.relu(tf.matmul(code, kernel, transpose_b=True) + bias)
+                return tf.sigmoid(tf.matmul(code, self.others[0], transpose_b=True) + self.biases[5])
+
+        return Model
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return np.random.default_rng(6).uniform(size=(100, WIDTHS[0])).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def stock_float(autoencoder):
+    return stock_tflite(autoencoder(tied=True), quantize=False)
+
+
+@pytest.fixture(scope="module")
+def stock_int8(autoencoder, samples):
+    return stock_tflite(autoencoder(tied=True), quantize=True, representative=samples, io_dtype="uint8")
+
+
+def test_a_tied_float_file_stores_each_kernel_once(stock_float, samples):
+    shared = share_tflite(stock_float)
+    contents, rewritten = read_tflite(stock_float), read_tflite(shared.data)
+    assert [(m.relation, m.how, m.steps) for m in shared.merged] == 3 * [
+        ("transposed", "FULLY_CONNECTED → BATCH_MATMUL on a view", 0.0)
+    ]
+    assert sum(merged.saved for merged in shared.merged) == 4 * sum(a * b for a, b in itertools.pairwise(WIDTHS))
+    assert len(shared.data) < len(stock_float) - sum(merged.saved for merged in shared.merged)
+    assert shared.kept == () and copies(rewritten) == [] and len(copies(contents)) == 3
+    ports = [[(each.name, each.inputs, each.outputs) for each in file.signatures] for file in (contents, rewritten)]
+    assert ports[0] == ports[1]
+    assert rewritten.details["min_runtime_version"] == "2.3.0" != contents.details["min_runtime_version"]
+    for runtime in ("litert-xnnpack", "litert-reference"):
+        codes = [run(data, "encode", samples, runtime)["code"] for data in (stock_float, shared.data)]
+        np.testing.assert_array_equal(*codes)
+        for signature, x in (("reconstruct", samples), ("decode", codes[0])):
+            before, after = (run(data, signature, x, runtime)["y"] for data in (stock_float, shared.data))
+            np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_xnnpack_takes_every_operation_that_it_took(stock_float, stock_int8):
+    for data, tolerance, taken in ((stock_float, None, "7 of 7"), (stock_int8, 1.0, "10 of 12")):
+        provider = open_litert("litert-xnnpack", share_tflite(data, tolerance=tolerance).data).provider
+        assert f"decode {taken} operations" in provider.replace(",", " operations,")
+
+
+def test_a_tied_int8_file_needs_a_tolerance(stock_int8, samples):
+    strict = share_tflite(stock_int8)
+    assert strict.data == stock_int8 and strict.merged == ()
+    assert all("of a step apart" in kept.reason for kept in strict.kept) and len(strict.kept) == 3
+    shared = share_tflite(stock_int8, tolerance=1.0)
+    assert {merged.relation for merged in shared.merged} == {"near"} and len(shared.merged) == 3
+    assert all(0.5 < merged.steps <= 1 for merged in shared.merged)
+    assert copies(read_tflite(shared.data)) == []
+    x = np.rint(255 * samples).astype(np.uint8)
+    for runtime in ("litert-xnnpack", "litert-reference"):
+        before, after = (run(data, "reconstruct", x, runtime) for data in (stock_int8, shared.data))
+        np.testing.assert_array_equal(before["code"], after["code"])
+        gap = np.abs(before["y"].astype(int) - after["y"])
+        assert 0 < gap.mean() < 2
+
+
+def test_an_untied_file_stays_as_it_is(autoencoder):
+    data = stock_tflite(autoencoder(tied=False), quantize=False)
+    shared = share_tflite(data, tolerance=1.0)
+    assert shared.data == data and shared.merged == shared.kept == ()
+
+
+INT8 = {
+    "plain": (dict(bias=0), "FULLY_CONNECTED → BATCH_MATMUL on a view", 0),
+    "relu": (dict(bias=0, activation=Activation.RELU), "FULLY_CONNECTED → BATCH_MATMUL on a view", 0),
+    "relu above a wider range": (
+        dict(bias=0, activation=Activation.RELU, low=-1),
+        "FULLY_CONNECTED → BATCH_MATMUL + ADD on a view",
+        1,
+    ),
+    "bias": (dict(bias=2.0), "FULLY_CONNECTED → BATCH_MATMUL + ADD on a view", 1),
+    "large bias": (dict(bias=20.0), "FULLY_CONNECTED → BATCH_MATMUL + ADD on a view", 2),
+    "bias and relu": (dict(bias=2.0, activation=Activation.RELU), "FULLY_CONNECTED → BATCH_MATMUL + ADD on a view", 1),
+}
+
+
+@pytest.mark.parametrize(("options", "how", "lsb"), INT8.values(), ids=INT8)
+def test_an_int8_kernel_of_one_scale_needs_no_tolerance(options, how, lsb):
+    data = int8_pair(**options)
+    shared = share_tflite(data)
+    assert [(merged.relation, merged.how) for merged in shared.merged] == [("transposed", how)]
+    x = np.random.default_rng(3).integers(-128, 128, (500, 40)).astype(np.int8)
+    before, after = (run(each, "main", x)["y"].astype(int) for each in (data, shared.data))
+    assert len(np.unique(before)) > 100 and np.abs(before - after).max() <= lsb
+
+
+@pytest.mark.parametrize(
+    ("noise", "tolerance", "merges"), [(0, 1.0, True), (0, 0.3, False), (0.2, 1.0, False), (0.2, 60.0, True)]
+)
+def test_near_kernels_merge_within_the_tolerance(noise, tolerance, merges):
+    shared = share_tflite(int8_pair(bias=2.0, scales=2, noise=noise), tolerance=tolerance)
+    assert [merged.how for merged in shared.merged] == merges * ["FULLY_CONNECTED → MUL + BATCH_MATMUL + ADD on a view"]
+    assert all(merged.steps <= tolerance and merged.changed > 0.1 for merged in shared.merged)
+
+
+def test_of_four_near_kernels_one_is_stored():
+    data = int8_pair(bias=2.0, scales=2)
+    model = unpack_model(data)
+    # A subgraph more, both of whose kernels are near to the first two.
+    third = unpack_model(int8_pair(bias=2.0, scales=2, noise=0.004))
+    first = third.buffers[1].data = third.buffers[1].data.copy()
+    first[0] ^= 1
+    for tensor in third.subgraphs[0].tensors:
+        tensor.buffer += len(model.buffers)
+    third.signatureDefs[0].subgraphIndex, third.signatureDefs[0].signatureKey = 1, b"other"
+    model.buffers += third.buffers
+    model.subgraphs += third.subgraphs
+    model.signatureDefs += third.signatureDefs
+    data = pack_model(model, b"")
+    shared = share_tflite(data, tolerance=1.5)
+    kernels = [c for c in read_tflite(shared.data).constants if c.values.size == 40 * 24]
+    assert len({constant.storage for constant in kernels}) == 1 and len(shared.merged) == 3
+    x = np.random.default_rng(3).integers(-128, 128, (500, 40)).astype(np.int8)
+    for signature in ("main", "other"):
+        before, after = (run(each, signature, x)["y"].astype(int) for each in (data, shared.data))
+        assert np.abs(before - after).mean() < 2
+
+
+def test_a_near_kernel_in_the_same_order_takes_the_scales_of_the_other():
+    """A layer of two subgraphs, quantized per unit in one and per tensor in the other, with a bias that matters."""
+    file, rng = File(), np.random.default_rng(0)
+    real = rng.normal(size=(24, 40)) * rng.uniform(0.7, 1, (24, 1))
+    for name, axis in (("unit", 1), ("tensor", None)):
+        graph = file.graph(name)
+        x, y = graph.tensor("x", (-1, 40), "int8", 1 / 64, 3), graph.tensor("y", (-1, 24), "int8", 0.25, 0)
+        step = (np.abs(real).max(axis, keepdims=True) / 127).astype(np.float32)
+        kernel = graph.constant(f"{name}.kernel", np.rint(real / step).astype(np.int8), step.ravel())
+        unit = step.ravel() / 64
+        bias = graph.constant(f"{name}.bias", np.rint(np.linspace(-20, 20, 24) / unit).astype(np.int32), unit)
+        graph.add(Op.FULLY_CONNECTED, [x, kernel, bias], [y], schema.FullyConnectedOptionsT(), 4)
+        graph.ports([x], [y])
+    data = file.data()
+    shared = share_tflite(data, tolerance=1.0)
+    assert [merged.how for merged in shared.merged] == ["FULLY_CONNECTED with the other's scales"]
+    x = rng.integers(-128, 128, (200, 40)).astype(np.int8)
+    for name in ("unit", "tensor"):
+        before, after = (run(each, name, x)["y"].astype(int) for each in (data, shared.data))
+        assert np.abs(before - after).max() <= 1
+
+
+KEPT = {
+    "flattened": (dict(rank=3, keepNumDims=False), "flattens its input"),
+    "shuffled": (dict(weightsFormat=1), "weights shuffled"),
+    "tanh": (dict(activation=Activation.TANH), "cannot fuse the activation"),
+    "relu1 alone": (dict(bias=False, activation=Activation.RELU_N1_TO_1), "without a bias"),
+    "places": (dict(metadata=["model_control_dependencies"]), "by their place"),
+}
+
+
+@pytest.mark.parametrize(("options", "reason"), KEPT.values(), ids=KEPT)
+def test_what_cannot_be_turned_is_kept_with_the_reason(options, reason):
+    data = _with_fixed_first(options)
+    shared = share_tflite(data)
+    assert shared.data == data and shared.merged == ()
+    assert [(kept.name, kept.original) for kept in shared.kept] == [("second", "first")]
+    assert reason in shared.kept[0].reason
+
+
+def _given_out(model) -> None:
+    model.subgraphs[0].outputs = np.append(model.subgraphs[0].outputs, 4).astype(np.int32)
+
+
+def _off_zero(model) -> None:
+    for tensor in model.subgraphs[0].tensors[3:5]:
+        tensor.quantization.zeroPoint = np.ones(1, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [(_given_out, "it is an input or output of its subgraph"), (_off_zero, "its zero point is not 0")]
+)
+def test_int8_kernels_that_have_to_stay(change, reason):
+    model = unpack_model(int8_pair(bias=0))
+    assert [tensor.name for tensor in model.subgraphs[0].tensors[3:5]] == [b"first", b"second"]
+    model.subgraphs[0].operators[0].builtinOptions.fusedActivationFunction = Activation.SIGN_BIT
+    change(model)
+    shared = share_tflite(pack_model(model, b""))
+    assert shared.merged == () and reason in shared.kept[0].reason
+
+
+def test_variables_keep_their_state():
+    model = unpack_model(tied_pair())
+    model.subgraphs[0].tensors[4].isVariable = True
+    assert share_tflite(pack_model(model, b"")).merged == ()
+
+
+def _with_fixed_first(options) -> bytes:
+    """The file whose second layer has the options, and whose first cannot be turned."""
+    model = unpack_model(tied_pair(**options))
+    first = model.subgraphs[0].operators[0]
+    first.builtinOptions.fusedActivationFunction = Activation.SIGN_BIT
+    return pack_model(model, b"")
+
+
+TURNED = {
+    "float": dict(),
+    "no bias": dict(bias=False),
+    "relu alone": dict(bias=False, activation=Activation.RELU),
+    "relu6": dict(activation=Activation.RELU6),
+    "relu1": dict(activation=Activation.RELU_N1_TO_1),
+    "rank 3": dict(rank=3),
+    "rank 4": dict(rank=4, activation=Activation.RELU),
+}
+
+
+@pytest.mark.parametrize("options", TURNED.values(), ids=TURNED)
+def test_float_layers_turn(options):
+    data = tied_pair(**options)
+    shared = share_tflite(data)
+    assert len(shared.merged) == 1 and copies(read_tflite(shared.data)) == []
+    x = np.random.default_rng(1).normal(size=(5, *(2,) * (options.get("rank", 2) - 2), 12)).astype(np.float32)
+    before, after = (run(each, "main", x)["y"] for each in (data, shared.data))
+    np.testing.assert_allclose(after, before, atol=1e-5)
+    assert np.ptp(before) > 0.5
+
+
+def test_equal_constants_of_two_subgraphs_get_one_buffer():
+    file, rng = File(), np.random.default_rng(0)
+    kernel, table = (rng.normal(size=shape).astype(np.float32) for shape in ((8, 12), (30, 12)))
+    for name in ("one", "two"):
+        graph = file.graph(name)
+        x, y = graph.tensor("x", (-1, 12)), graph.tensor("y", (-1, 8))
+        graph.add(Op.FULLY_CONNECTED, [x, graph.constant(f"{name}.kernel", kernel), -1], [y], schema.FullyConnectedOptionsT())
+        graph.ports([x], [y])
+    graph = file.graph("embed")
+    ids, y = graph.tensor("ids", (-1,), "int32"), graph.tensor("y", (-1, 30))
+    row = graph.tensor("row", (-1, 12))
+    graph.add(Op.GATHER, [graph.constant("table", table), ids], [row], schema.GatherOptionsT())
+    graph.add(Op.FULLY_CONNECTED, [row, graph.constant("logits", table), -1], [y], schema.FullyConnectedOptionsT())
+    graph.ports([ids], [y])
+    data = file.data()
+    shared = share_tflite(data)
+    assert [(m.name, m.original, m.relation, m.saved) for m in shared.merged] == [
+        ("two.kernel", "one.kernel", "equal", 384),
+        ("logits", "table", "equal", 1440),
+    ]
+    for name, x in (("one", np.ones((2, 12), np.float32)), ("embed", np.array([3, 29], np.int32))):
+        np.testing.assert_array_equal(*(run(each, name, x)["y"] for each in (data, shared.data)))
+
+
+def test_a_convolution_kernel_is_kept():
+    file, rng = File(), np.random.default_rng(0)
+    kernel = rng.normal(size=(4, 3, 3, 5)).astype(np.float32)
+    graph = file.graph("main")
+    x, y = graph.tensor("x", (1, 8, 8, 5)), graph.tensor("y", (1, 6, 6, 4))
+    z = graph.tensor("z", (1, 4, 4, 5))
+    bias = [graph.constant(f"bias {size}", rng.normal(size=size).astype(np.float32)) for size in (4, 5)]
+    graph.add(Op.CONV_2D, [x, graph.constant("ahead", kernel), bias[0]], [y], _convolution())
+    back = graph.constant("back", np.ascontiguousarray(kernel.transpose(3, 1, 2, 0)))
+    graph.add(Op.CONV_2D, [y, back, bias[1]], [z], _convolution())
+    graph.ports([x], [z])
+    (kept,) = share_tflite(file.data()).kept
+    assert (kept.name, kept.original) == ("back", "ahead")
+    assert kept.reason.startswith("CONV_2D reads its kernel in one order of the axes")
+
+
+def _convolution():
+    options = schema.Conv2DOptionsT()
+    options.padding, options.strideW, options.strideH = schema.Padding.VALID, 1, 1
+    return options
+
+
+@pytest.mark.parametrize("size", [0, 3, 8])
+def test_a_truncated_file_is_refused(size):
+    with pytest.raises(FormatError):
+        share_tflite(tied_pair()[:size])
+
+
+def test_mutated_files_are_rewritten_or_refused():
+    sources = [tied_pair(), int8_pair(bias=2.0), int8_pair(bias=2.0, scales=2)]
+    outcomes = {"shared": 0, "refused": 0}
+    for seed in range(300):
+        rng = random.Random(seed)
+        data = bytearray(sources[seed % 3])
+        for _ in range(rng.choice([1, 2, 4, 16])):
+            data[rng.randrange(len(data))] = rng.choice([0, 1, 127, 128, 255])
+        try:
+            share_tflite(bytes(data[: rng.randrange(len(data))] if seed % 10 == 0 else data), tolerance=1.0)
+            outcomes["shared"] += 1
+        except TiedaeError as error:
+            assert "\n" not in str(error)
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 50
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(4, 24), st.integers(4, 24), st.sampled_from([0, 1, 3]))
+def test_sharing_twice_is_sharing_once(seed, inputs, units, activation):
+    shared = share_tflite(tied_pair(seed=seed, sizes=(inputs, units), activation=activation))
+    again = share_tflite(shared.data)
+    assert len(shared.merged) == 1 and again.data == shared.data and again.merged == ()
