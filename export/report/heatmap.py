@@ -40,7 +40,7 @@ class Cell:
 
 
 def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> str:
-    """`metrics["parity"]` of single layers, a map for each kind of comparison and reference; '' where there are none.
+    """`Metrics.parity` of single layers, a map for each kind of comparison and reference; '' where there are none.
 
     `order` names the tensors of the program from `x` to `y`; other layers follow in the order of their rows.
     """
@@ -53,7 +53,7 @@ def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> str:
 
 
 def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> str:
-    """`metrics["errors"]` per layer: what quantization and conversion cost, as signal-to-noise ratios; '' without rows."""
+    """`Metrics.errors` per layer: what quantization and conversion cost, as signal-to-noise ratios; '' without rows."""
     maps: dict[str, list[tuple[str, Column, Cell]]] = {}
     for row in errors:
         if row.error is not Lost.TOTAL:
