@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -40,11 +40,19 @@ class Checked(Record, frozen=True):
 
     def __post_init__(self) -> None:
         for name, kind in _types(type(self)):
-            msgspec.structs.force_setattr(self, name, checked(kind, _native(getattr(self, name)), name))
+            value = getattr(self, name)
+            made = tuple(value) if _records_of(kind, value) else checked(kind, _native(value), name)
+            msgspec.structs.force_setattr(self, name, made)
         self.check()
 
     def check(self) -> None:
         """Raise RecipeError, by `require`, for what no type can say."""
+
+
+def _records_of(kind: Any, value: Any) -> bool:
+    """Whether a list holds records of the type that `kind` is a tuple of, subclasses included, which msgspec does not take."""
+    items = get_args(kind)[:1] if get_origin(kind) is tuple and isinstance(value, list | tuple) else ()
+    return bool(items) and all(isinstance(each, Record) and isinstance(each, items[0]) for each in value)
 
 
 def _native(value: Any) -> Any:
@@ -102,7 +110,7 @@ def load_json(text: str | bytes, where: object) -> Any:
     try:
         return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{where}: damaged: {error}") from None
+        raise FormatError(f"{where}: damaged: not JSON ({str(error).splitlines()[0]})") from None
 
 
 def plain(value: object) -> Any:
@@ -178,6 +186,8 @@ def _right(node: Any) -> str:
             return " or ".join(_right(each) for each in node.types if not isinstance(each, inspect.NoneType))
         case inspect.LiteralType():
             return ("one of " if len(node.values) > 1 else "") + ", ".join(map(str, node.values))
+        case inspect.EnumType():
+            return "one of " + ", ".join(each.value for each in node.cls)
         case inspect.BoolType():
             return "true or false"
         case inspect.StrType():

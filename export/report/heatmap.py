@@ -67,7 +67,7 @@ class HeatMap:
 
 
 def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> Markup:
-    """`metrics["parity"]` of single layers, a map for each kind of comparison and reference; empty where there are none.
+    """`Metrics.parity` of single layers, a map for each kind of comparison and reference; empty where there are none.
 
     `order` names the tensors of the program from `x` to `y`; other layers follow in the order of their rows.
     """
@@ -80,7 +80,7 @@ def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> Markup:
 
 
 def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> Markup:
-    """`metrics["errors"]` per layer: what quantization and conversion cost, as signal-to-noise ratios; empty without rows."""
+    """`Metrics.errors` per layer: what quantization and conversion cost, as signal-to-noise ratios; empty without rows."""
     maps: dict[str, list[tuple[str, Column, Cell]]] = {}
     for row in errors:
         if row.error is not Lost.TOTAL:
