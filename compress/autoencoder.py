@@ -18,9 +18,8 @@ from .errors import FormatError, InputError, RecipeError
 from .files import write_atomic
 from .integers import UNPAIRED
 from .kernel import TiedKernel
-from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, interleaved, layers_of
+from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
-from .records import plain
 
 
 class Encoder(tf_keras.Model):
@@ -221,7 +220,7 @@ class TiedAutoencoder(tf_keras.Model):
         return {
             "format": archive.FORMAT,
             "version": archive.VERSION,
-            "model": plain(self.config),
+            "model": config_to_json(self.config),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},

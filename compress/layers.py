@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -19,6 +19,7 @@ import tf_keras
 from .config import LayerConfig, ModelConfig, require
 from .errors import RecipeError
 from .kernel import TiedKernel
+from .records import plain
 
 Tap = Callable[[str, tf.Tensor, bool], tf.Tensor]
 """tap(name, tensor, training) → the tensor that goes on: identity, an observer or a fake quantizer."""
@@ -182,7 +183,7 @@ def kind_of(layer: LayerConfig) -> str:
 def config_to_json(config: ModelConfig) -> dict[str, Any]:
     """A model's configuration as JSON can hold it; a layer without `kind` is dense."""
     kinds = [{} if kind == "dense" else {"kind": kind} for kind in map(kind_of, config.layers)]
-    return asdict(config) | {"layers": [asdict(layer) | kind for layer, kind in zip(config.layers, kinds, strict=True)]}
+    return plain(config) | {"layers": [plain(layer) | kind for layer, kind in zip(config.layers, kinds, strict=True)]}
 
 
 def config_from_json(written: Mapping[str, Any]) -> ModelConfig:

@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -51,7 +51,8 @@ class Checked(Record, frozen=True):
 
 def _records_of(kind: Any, value: Any) -> bool:
     """Whether a list holds records of the type that `kind` is a tuple of, subclasses included, which msgspec does not take."""
-    items = get_args(kind)[:1] if get_origin(kind) is tuple and isinstance(value, list | tuple) else ()
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    items = get_args(kind)[:1] if get_origin(kind) is tuple and isinstance(value, list | tuple) and value else ()
     return bool(items) and all(isinstance(each, Record) and isinstance(each, items[0]) for each in value)
 
 

@@ -59,7 +59,7 @@ DAMAGE = {
     "metrics of another kind": ("metrics.json", b"[]", True, "metrics.json: not metrics of tiedae: it has no schema"),
     "metrics not finite": ("metrics.json", b'{"name": NaN}', True, "metrics.json: damaged: not JSON (NaN is no number)"),
     "metrics empty": ("metrics.json", b"{}", True, "metrics.json: not metrics of tiedae: it has no schema"),
-    "metrics without rows": ("metrics.json", b'{"schema": 2}', True, "damaged: Object missing required field `name`"),
+    "metrics without rows": ("metrics.json", b'{"schema": 2}', True, "damaged: name: is missing, must be a string"),
     "metrics of 0.1 without rows": ("metrics.json", b'{"schema": 1}', True, "lacks name, checks, storage, parity, quality"),
     "metrics of tomorrow": ("metrics.json", b'{"schema": 3}', True, "metrics of schema 3, this tiedae reads schemas 1 and 2"),
     "no golden": ("golden/y.npy", None, False, "y.npy: no such file"),
