@@ -6,11 +6,13 @@ A new target is one row. Recipes, bundles, verification, the report and the mode
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..compress.config import ExportConfig
+from msgspec.structs import replace
+
+from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.errors import FormatError, RecipeError
 from .formats.model_file import Contents
 from .program import Program
@@ -31,7 +33,8 @@ class Target:
     `label` is the format's name for people, `suffix` ends the name of its model files, `layout` is that of the decoder.
     `write` gives the files of a program, `read` parses a model file. `package` is the runtime that users take, by its name for
     people, `snippet` a program of the model card. `names`: the names of the written files by stem and signatures, one file by
-    default. `companions`: those that are no model files, which a file of these signatures needs.
+    default. `companions`: those that are no model files, which a file of these signatures needs. `tolerances` of the checks
+    hold for its files where the recipe keeps the default.
     """
 
     label: str
@@ -43,6 +46,7 @@ class Target:
     snippet: Snippet
     names: Callable[[str, Collection[str]], set[str]] | None = None
     companions: Callable[[str, Collection[str]], set[str]] = lambda _stem, _signatures: set()
+    tolerances: Mapping[str, float] = field(default_factory=dict)
 
     def file_names(self, stem: str, signatures: Collection[str]) -> set[str]:
         """The names of the files that `write` gives."""
@@ -165,6 +169,12 @@ def decoder_layout(names: Sequence[str]) -> DecoderForm:
     """The layout of the decoder that training simulates: split where a target has it, since it rounds once more a layer."""
     require_targets(names)
     return "split" if any(TARGETS[name].layout == "split" for name in names) else "fused"
+
+
+def tolerances_of(target: str, stated: VerifyConfig) -> VerifyConfig:
+    """The stated tolerances; those that are the default give way to the target's own."""
+    own = TARGETS[target].tolerances
+    return replace(stated, **{key: own[key] for key in own if getattr(stated, key) == getattr(VerifyConfig(), key)})
 
 
 def label_of(file: str) -> str:

@@ -21,6 +21,7 @@ from ..bundle import Bundle
 from ..program import SIGNATURES
 from ..runtimes.machine import cores, describe_machine, installed_versions
 from ..runtimes.table import RUNTIMES, usual
+from ..targets import TARGETS
 from ..verify.results import WAYS, Bench, Latency, Maker, Memory, Size, Startup, Way
 from .footprint import Footprint, Load, Run, footprints
 from .latency import ROUNDS, Group, Measured, Timed, ratio, time_groups
@@ -142,7 +143,7 @@ def _baseline(subject: Subject, present: Sequence[Subject], signature: str) -> t
     """(the subject that this one is compared with, why there is none): ours with stock of its kind, Keras with ours."""
     if subject.maker is Maker.STOCK:
         return None, VARIANTS.get(subject.variant, "")
-    maker, form = (Maker.STOCK, subject.format) if subject.maker is Maker.TIEDAE else (Maker.TIEDAE, "tflite")
+    maker, form = (Maker.STOCK, subject.format) if subject.maker is Maker.TIEDAE else (Maker.TIEDAE, next(iter(TARGETS)))
     runtime = subject.runtime if subject.maker is Maker.TIEDAE else usual(form)
     wanted = (maker, form, subject.precision, runtime)
     peers = [each for each in present if (each.maker, each.format, each.precision, each.runtime) == wanted]
@@ -184,7 +185,7 @@ def _choices(subject: Subject) -> list[tuple[str, ...]]:
         return []
     every = tuple(sorted(subject.files, key=lambda signature: signature != "reconstruct"))
     pair = ("encode", "decode") if {"encode", "decode"} <= set(every) else ()
-    together = {"tflite": every, "onnx": pair}.get(subject.format, ())
+    together = () if subject.maker is Maker.KERAS else every if len(set(subject.files.values())) == 1 else pair
     choices = [*((signature,) for signature in every), together]
     return [choice for choice in dict.fromkeys(choices) if choice]
 
@@ -242,8 +243,9 @@ def _sizes(subjects: Sequence[Subject]) -> tuple[Size, ...]:
         for path in dict.fromkeys(subject.files.values()):
             signatures = [signature for signature, file in subject.files.items() if file == path]
             rows.setdefault(path, _size(path, subject, signatures))
-            for kernels in path.parent.glob(f"*.{subject.precision}.kernels.bin") if subject.format == "onnx" else ():
-                rows.setdefault(kernels, _size(kernels, subject, []))
+            for companion in TARGETS[subject.format].companions(f"*.{subject.precision}", subject.files):
+                for shared in path.parent.glob(companion):
+                    rows.setdefault(shared, _size(shared, subject, []))
 
     def against_stock(row: Size) -> Size:
         kind = (Maker.STOCK, row.format, row.precision)

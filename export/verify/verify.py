@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ from ..program import Program
 from ..runtimes.machine import installed_versions
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES
-from ..targets import TARGETS, read_model
+from ..targets import TARGETS, read_model, tolerances_of
 from .cross_format import measure_crossing
 from .error_breakdown import attribute
 from .findings import Evidence, Findings, Measured, Subject
@@ -105,7 +104,7 @@ def _verify(
         of_precision: list[Measured] = []
         for session, files, target in _sessions(bundle, precision, intact, findings):
             announce(f"{precision} {session.runtime}")
-            subject = Subject(session, files, contents, programs.form(target), tolerances, findings)
+            subject = Subject(session, files, contents, programs.form(target), tolerances_of(target, tolerances), findings)
             if precision == "int8":
                 if target not in expected:
                     known = answered.get(target) if test is None else None
@@ -162,7 +161,7 @@ def _check_storage(
     bundle: Bundle, contents: Mapping[str, Contents], programs: Programs, masks: Mapping[str, np.ndarray], findings: Findings
 ) -> None:
     recipe = bundle.manifest["recipe"].get("prune")
-    pruning = None if recipe is None else PruneConfig(**_tuples(recipe))
+    pruning = None if recipe is None else PruneConfig(**recipe)
     clusters = _clusters(bundle)
     for name, each in contents.items():
         precision = Precision(bundle.manifest["files"][name]["precision"])
@@ -229,7 +228,7 @@ def _check_manifest(
     if "golden" in manifest:
         models = {name: manifest["files"][name] for name in bundle.models}
         findings.same(Kind.MANIFEST, manifest["golden"], vectors.describe(golden, models), detail="golden")
-    config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
+    config = ExportConfig(**manifest["recipe"]["export"])
     required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
     missing = sorted(required - set(manifest["files"]))
     text = (
@@ -238,11 +237,6 @@ def _check_manifest(
         else "the manifest lists every file that the recipe implies"
     )
     findings.check(Kind.MANIFEST, not missing, len(missing), "== 0", text, detail="files")
-
-
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of a recipe as JSON has it, with tuples for its lists."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def _check_golden(
@@ -255,7 +249,7 @@ def _check_golden(
     manifest, scaled = bundle.manifest, scaling.apply(golden["x"])
     answered: Mapping[str, Expected] = {}
     if "golden" in manifest:
-        config = ExportConfig(**_tuples(manifest["recipe"]["export"]))
+        config = ExportConfig(**manifest["recipe"]["export"])
         dtype = port_dtype(config.io, scaling.is_bytes(manifest["data"]["dtype"]))
         answered = vectors.expectations(programs, config.targets, scaled, dtype)
         expected = vectors.answers(answered, dtype)

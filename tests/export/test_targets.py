@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiedae.cli import main
-from tiedae.compress import ExportConfig, FormatError, RecipeError
+from tiedae.compress import ExportConfig, FormatError, RecipeError, VerifyConfig
 from tiedae.compress.archive import pack_npz, unpack
 from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.bundle import Bundle
@@ -22,7 +22,7 @@ from tiedae.export.interpreter import execute
 from tiedae.export.manifest import program_from_json, program_to_json
 from tiedae.export.program import Program
 from tiedae.export.runtimes.table import RUNTIMES, Runtime
-from tiedae.export.targets import TARGETS, Target, decoder_layout, label_of, read_model
+from tiedae.export.targets import TARGETS, Target, decoder_layout, label_of, read_model, tolerances_of
 from tiedae.export.verify.results import Kind, Precision, read_metrics
 
 KIND = "numpy-program"
@@ -81,10 +81,14 @@ def snippet(file: str, signature: str, _ports: Mapping[str, Any], x: str) -> lis
     return ["import numpy_runtime", f"result = numpy_runtime.run({file!r}, {signature!r}, {x})"]
 
 
+EXACT = {"operation_max_lsb": 0, "codes_max_lsb": 0}
+"""The tolerances of the row: numpy is the program's own arithmetic."""
+
+
 @pytest.fixture(scope="module")
 def dummy() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        row = Target("NumPy", ".program", "fused", write, read, "NumPy", snippet)
+        row = Target("NumPy", ".program", "fused", write, read, "NumPy", snippet, tolerances=EXACT)
         patch.setitem(TARGETS, "numpy", row)
         runtime = Runtime("numpy", ("int8", "f32"), "program", "divide", lambda: Numpy, role="usual")
         patch.setitem(RUNTIMES, "numpy-runtime", runtime)
@@ -164,3 +168,14 @@ def test_without_its_row_it_is_no_target(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "a.program").write_bytes(b"")
     with pytest.raises(FormatError, match=r"must end in \.tflite or \.onnx"):
         read_model(tmp_path / "a.program")
+
+
+def test_its_own_tolerances_hold_where_the_recipe_keeps_the_default(run: Path) -> None:
+    checks = read_metrics(run / "bundle" / "metrics.json").checks
+    limits = {(check.runtime, check.kind): check.limit for check in checks}
+    assert limits["numpy-runtime", "operations"] == limits["numpy-runtime", "output"] == "<= 0 LSB"
+    assert limits["numpy-runtime", "codes"].endswith("<= 0 LSB")
+    assert limits["litert-xnnpack", "operations"] == "<= 1 LSB"
+    stated = VerifyConfig(operation_max_lsb=2)
+    assert tolerances_of("numpy", stated).operation_max_lsb == 2 and tolerances_of("numpy", stated).codes_max_lsb == 0
+    assert tolerances_of("tflite", stated) == stated
