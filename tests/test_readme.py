@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""What the README shows works as it is written, and documents point to files that exist."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.recipe import parse_recipe
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = ("compress", "calibration", "export", "toolkit", "tests", "benchmarks", "mutation", "docs", "examples")
+LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
+MENTION = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`")
+"""A path of the repository in code style, such as `export/program.py`."""
+
+
+def names(document: Path) -> str:
+    return str(document.relative_to(ROOT))
 
 
 def block(language: str) -> str:
@@ -34,3 +45,22 @@ def test_the_example_runs_and_its_last_line_is_true(tmp_path: Path) -> None:
     session = open_litert("litert-xnnpack", (tmp_path / "clothes.tflite").read_bytes())
     got = session.run("encode", np.load(tmp_path / "x.npy"))["code"]
     np.testing.assert_array_equal(got, np.load(tmp_path / "codes.npy"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_relative_links_point_to_files(document: Path) -> None:
+    missing = [link for link in LINK.findall(document.read_text(encoding="utf-8")) if not (document.parent / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each.parent.name != "decisions"], ids=names)
+def test_paths_in_code_style_exist(document: Path) -> None:
+    """Not in decision notes, which name the files of their day."""
+    missing = [path for path in MENTION.findall(document.read_text(encoding="utf-8")) if not (ROOT / path).exists()]
+    assert not missing
+
+
+def test_links_and_paths_are_found() -> None:
+    text = "[a](b.md), [c](d/e.png#f 'g'), [h](https://i.org/j), [k](#l), `export/m.py`, `runs/n`, `docs/`"
+    assert LINK.findall(text) == ["b.md", "d/e.png"] and MENTION.findall(text) == ["export/m.py", "docs/"]
+    assert all(any(find(each.read_text(encoding="utf-8")) for each in DOCUMENTS) for find in (LINK.findall, MENTION.findall))

@@ -1,0 +1,56 @@
+"""The examples of docs/architecture.md run as they are written, and leave no row behind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiedae.compress.layers import LAYER_KINDS
+from tiedae.export.lowering import LOWERINGS
+from tiedae.export.operations import OPERATIONS
+from tiedae.export.runtimes.table import RUNTIMES
+from tiedae.export.targets import TARGETS
+
+TEXT = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+TITLES = {title: section for title, section in re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL)}
+TABLES: dict[str, tuple[Any, ...]] = {
+    "A target": (TARGETS,),
+    "An operation": (OPERATIONS,),
+    "A layer kind": (LAYER_KINDS, LOWERINGS),
+    "A runtime": (RUNTIMES,),
+}
+"""The tables that the example of a section adds one row to."""
+
+
+def blocks(section: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def tables() -> Iterator[dict[int, int]]:
+    """The number of rows of each table by its identity; afterwards the tables are as they were."""
+    kept = [(table, dict(table)) for rows in TABLES.values() for table in rows]
+    yield {id(table): len(rows) for table, rows in kept}
+    for table, rows in kept:
+        table.clear()
+        table.update(rows)
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_an_example_runs_and_adds_its_row(
+    title: str, tables: dict[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "example"}
+    for block in blocks(TITLES[title]):
+        exec(compile(block, f"docs/architecture.md, {title}", "exec"), names)
+    more = {id(table): len(table) - tables[id(table)] for rows in TABLES.values() for table in rows}
+    assert more == {id(table): int(table in TABLES[title]) for rows in TABLES.values() for table in rows}
+
+
+def test_every_section_with_code_is_run() -> None:
+    assert {title for title, section in TITLES.items() if blocks(section)} == set(TABLES)
+    assert sum(len(blocks(section)) for section in TITLES.values()) == len(blocks(TEXT)) == 9
