@@ -11,6 +11,7 @@ from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
+from tiedae.compress.records import decode
 
 from .readers import read_headings
 from .recipe import parse_recipe
@@ -78,6 +79,7 @@ def find_archives(folder: Path, widths: Sequence[int]) -> list[Path]:
 def _widths(archive: Path) -> list[int]:
     header, _ = unpack(archive, FORMAT)
     try:
-        return [header["model"]["inputs"], *(layer["units"] for layer in header["model"]["layers"])]
+        found = [header["model"]["inputs"], *(layer["units"] for layer in header["model"]["layers"])]
     except (KeyError, TypeError) as error:
         raise FormatError(f"{archive}: its configuration is damaged ({error!r})") from None
+    return decode(list[int], found, archive)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import write_atomic
-from tiedae.compress.records import encode
+from tiedae.compress.records import decode, encode
 
 
 def claim(marker: Path, mine: Mapping[str, Any], words: Mapping[str, str], ours: Sequence[Path], *, force: bool) -> bool:
@@ -23,7 +23,7 @@ def claim(marker: Path, mine: Mapping[str, Any], words: Mapping[str, str], ours:
     """
     folder = marker.parent
     if marker.exists() and not force:
-        theirs = read_json(marker)
+        theirs = decode(dict[str, Any], read_json(marker), marker)
         for key, what in words.items():
             if theirs.get(key) != mine[key]:
                 raise InputError(f"{folder}: holds {what}; choose another --out, or --force to replace it")

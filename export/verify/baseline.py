@@ -117,8 +117,11 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Compariso
     held = (check for check in before.checks if check.ok and check.kind is not Kind.BASELINE)
     lost = [check for check in held if check.key not in made and not {check.runtime, check.peer} & set(gone)]
     names = [check.name for check in lost if not _excuse(now, check.kind, check.runtime)]
-    text = f"held in the baseline, not checked now: {', '.join(names[:3])}{', …' * (len(names) > 3)}"
-    checks.append(_check("checks", len(names), text if names else "every check of the baseline is still made"))
+    lacking = f"held in the baseline, not checked now: {', '.join(names[:3])}{', …' * (len(names) > 3)}"
+    text = lacking if names else "every check of the baseline that this call can make is still made"
+    checks.append(
+        _check("checks", len(names), text if names else "every check of the baseline that this call can make is still made")
+    )
     improved = tuple(text for verdict in verdicts for text in verdict.improved)
     return Comparison(sum(verdict.compared for verdict in verdicts), tuple(checks), tuple(skipped), improved)
 

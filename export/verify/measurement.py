@@ -154,7 +154,7 @@ def measure_float(subject: Subject, evidence: Evidence) -> Measured:
         for name, got in subject.run(signature, source).items():
             if floats is None:
                 what, reason = f"float {name} of {subject.files[signature]}", "no float model to compare with"
-                subject.findings.skip(Kind.FLOAT, Why.NO_KERAS, f"{what} in {subject.runtime}", reason)
+                subject.findings.skip(Kind.FLOAT, Why.NOT_COMPARABLE, f"{what} in {subject.runtime}", reason)
                 values.setdefault(name, got)
                 continue
             expected, tolerance = {"code": floats.code, "y": floats.y}[name], subject.tolerances.float_max_abs

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from ...compress.errors import FormatError, InputError
-from ...compress.records import Record, decode, load_json, plain
+from ...compress.records import Record, decode, load_json, plain, require
 from ..differences import Sample, place
 from ..runtimes.machine import Machine
 from . import schema1
@@ -199,6 +199,9 @@ class Parity(Record, frozen=True):
     histogram: Mapping[str, int] = {}
     samples: tuple[Sample, ...] = ()
     problem: str = ""
+
+    def __post_init__(self) -> None:
+        require(self.kind in LABELS, "kind", self.kind.value, "one of " + ", ".join(LABELS))
 
     @property
     def label(self) -> str:

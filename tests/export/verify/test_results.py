@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from msgspec import inspect
 from msgspec.structs import replace
 from tiedae.compress import FormatError, InputError
-from tiedae.export.verify.results import SCHEMA, Check, Kind, Metrics, finite, read_metrics, to_json
+from tiedae.compress.records import decode
+from tiedae.export.verify.results import SCHEMA, Check, Kind, Metrics, Parity, finite, read_metrics, to_json
 
 TEXTS = st.text(max_size=8)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -107,3 +108,8 @@ def test_metrics_of_no_file_are_a_wrong_call(tmp_path: Path) -> None:
 def test_rows_are_frozen() -> None:
     with pytest.raises(AttributeError, match="immutable"):
         EMPTY.name = "other"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_comparison_of_a_kind_that_nothing_compares_is_refused() -> None:
+    with pytest.raises(FormatError, match="kind: got 'sha256', must be one of golden, codes"):
+        decode(Parity, {"kind": "sha256", "precision": "int8", "tensor": "y"}, "metrics.json")
