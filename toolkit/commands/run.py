@@ -1,6 +1,6 @@
 """Train, compress, export and check what a recipe describes."""
 
-from .command import RUNS, TRAINING, Call, Parser, require_packages, require_checks, say_quality
+from .command import RUNS, TRAINING, Call, Parser, require_checks, require_packages, say_quality
 
 RECIPE_HELP = """\
 the smallest recipe; every other key has a default, and an error names the key and what would be right:
@@ -23,9 +23,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    require_packages(
-        *TRAINING, "tf2onnx", "onnxruntime"
-    )  # stock converters too, and every runtime that its files are checked in
+    require_packages(*TRAINING, "tf2onnx", "onnxruntime")  # stock converters too, and the runtimes of all checks
     from ..recipe import load_recipe
 
     recipe = load_recipe(call.recipe)
