@@ -60,13 +60,13 @@ def measure(out: Path, console: Console) -> list[Row]:
         "quantize": twin_errors(splits, start, [RECIPE.quantize], console),
         "pruned": twin_errors(splits, start, [PRUNE, RECIPE.quantize], console),
     }
-    for run in (quantized, pruned):
-        if any(row.problem for row in run.metrics.parity):
-            raise CheckError(f"{run.bundle}: a comparison could not be made; see metrics.json")
+    for name, metrics in (("qat", quantized), ("pruned", pruned)):
+        if any(row.problem for row in metrics.parity):
+            raise CheckError(f"{out / name / 'bundle'}: a comparison could not be made; see metrics.json")
     return [
-        *byte_rows(quantized.metrics),
-        *parity_rows(quantized.metrics),
-        *error_rows(quantized.metrics, pruned.metrics, twins),
+        *byte_rows(quantized),
+        *parity_rows(quantized),
+        *error_rows(quantized, pruned, twins),
         step_row(),
     ]
 

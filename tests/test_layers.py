@@ -39,6 +39,9 @@ LAYERS = (
     "export.assemble",
     "export",
     "toolkit",
+    "toolkit.commands",
+    "toolkit.cli",
+    "toolkit.__main__",
 )
 """Folders and modules of the product, lowest first; `export` is its public namespace."""
 FOLDERS = ("compress", "calibration", "export", "toolkit")

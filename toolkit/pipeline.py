@@ -56,22 +56,8 @@ OWNERS = {
 """What OUT/run.json tells runs apart by, and what a run is that differs in it."""
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """What a run leaves: the bundle, its metrics, and the rows of the table that a person reads."""
-
-    bundle: Path
-    metrics: Metrics
-
-    @property
-    def table_rows(self) -> list[tuple[str, ...]]:
-        from tiedae.export.report.summary import table_rows
-
-        return list(table_rows(self.metrics))
-
-
-def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bool, console: Console) -> RunResult:
-    """Run a recipe into `out`, or go on with, or answer from, what it already holds.
+def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bool, console: Console) -> Metrics:
+    """Run a recipe into `out`, or go on with, or answer from, what it already holds; returns the metrics of its `bundle`.
 
     `base` is the folder that a relative path in the recipe starts from. Raises InputError where `out` holds another recipe's
     run (unless `force`, which replaces it), RecipeError for an unknown target. A failed check is no error here: the metrics
@@ -94,7 +80,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
         else:
             with resources():
                 run.build(bundle)
-    return RunResult(bundle, read_metrics(bundle / METRICS))
+    return read_metrics(bundle / METRICS)
 
 
 def _calibration(recipe: Recipe, splits: Splits, base: Path) -> Calibration | None:

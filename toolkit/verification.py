@@ -46,13 +46,7 @@ def verify(
     before = None if baseline is None else _read_baseline(baseline, manifest["name"], model_of)
     test = None if data is None else load_test(path, manifest, data)
     functions, device = ({}, None) if model is None else _original(model, manifest["model"]["widths"])
-    metrics = verify_bundle(
-        path,
-        **functions,
-        test=test,
-        tolerances=limits,
-        announce=announce,
-    )
+    metrics = verify_bundle(path, **functions, test=test, tolerances=limits, announce=announce)
     metrics = structs.replace(metrics, model=model_of, samples=None if test is None else Source(str(data), test.sha256))
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))

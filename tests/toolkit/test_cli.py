@@ -110,10 +110,10 @@ def test_a_wrong_call_is_one_line(tmp_path, monkeypatch, capsys, call, text):
     ],
 )
 def test_every_way_out_has_its_code_and_its_line(monkeypatch, capsys, error, code, text):
-    def fail(arguments, console):
+    def fail(call):
         raise error
 
-    monkeypatch.setattr(commands, "demo", fail)
+    monkeypatch.setattr(commands.demo, "run", fail)
     assert main(["demo"]) == code
     assert one_line(capsys) == text
 
@@ -127,7 +127,7 @@ def test_help_needs_nothing_heavy_and_answers_at_once():
         assert command in done.stdout
 
 
-COMMANDS = ("demo", "run", "search", "verify", "bench", "sensitivity", "calibrate", "report", "inspect", "share", "data")
+COMMANDS = [command.__name__.rpartition(".")[2] for command in commands.COMMANDS]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -135,6 +135,33 @@ def test_help_points_to_nothing_that_is_not_installed(command, capsys):
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])
     assert not re.findall(r"docs/|https?:|README|CONTRIBUTING", capsys.readouterr().out)
+
+
+class dummy:
+    """Repeat a word."""
+
+    @staticmethod
+    def add_arguments(parser):
+        parser.add_argument("word", nargs="?", default="hello")
+
+    @staticmethod
+    def run(call):
+        if call.word == "wrong":
+            raise CheckError("no such word")
+        call.console.say(call.word)
+
+
+def test_a_command_is_one_row(monkeypatch, capsys):
+    assert main(["dummy"]) == 2
+    assert "invalid choice: 'dummy'" in one_line(capsys)
+    monkeypatch.setattr(commands, "COMMANDS", (*commands.COMMANDS, dummy))
+    assert main(["dummy"]) == 0
+    assert capsys.readouterr().out == "hello\n"
+    assert main(["dummy", "wrong"]) == 1
+    assert one_line(capsys) == "no such word"
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert re.search(r"data +List the data sets .*\n +dummy +Repeat a word\.\n", capsys.readouterr().out, re.DOTALL)
 
 
 def test_version():
@@ -173,10 +200,10 @@ def test_a_reader_that_leaves_early_is_no_error_worth_a_word():
 INTERRUPTED = """
 import sys, time
 from tiedae import cli, commands
-def wait(arguments, console):
+def wait(call):
     print("ready", flush=True)
     time.sleep(30)
-commands.run = wait
+commands.run.run = wait
 sys.exit(cli.main(["run", "x.toml"]))
 """
 

@@ -1,0 +1,14 @@
+"""Render report.html and MODEL_CARD.md of a bundle from its metrics."""
+
+from .command import Call, Parser
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_path("bundle", "BUNDLE")
+
+
+def run(call: Call) -> None:
+    from tiedae.export.report.rendering import render_bundle
+
+    for path in render_bundle(call.bundle):
+        call.console.say(str(path))
