@@ -170,7 +170,7 @@ def fit(
     training.require_fitting(model, splits)
     config, checkpoint, progress = training.config, training.checkpoint, training.progress
     steps = -(-len(splits.train) // config.batch_size)
-    run = _Run(model, training, Optimizer(model, config, steps), stage, settled_epochs)
+    run = _StageTraining(model, training, Optimizer(model, config, steps), stage, settled_epochs)
     start_at_mean(model, splits)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
@@ -270,7 +270,7 @@ def training_step(
     return step
 
 
-class _Run:
+class _StageTraining:
     """The state of one stage's training, which a checkpoint holds whole."""
 
     def __init__(

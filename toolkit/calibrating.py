@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 from tiedae.calibration.calibration_file import Calibration
-from tiedae.calibration.diagnosis import Diagnosis, Limits, diagnose, reconstruction_error, simulated_error
+from tiedae.calibration.diagnosis import Diagnosis, DiagnosisLimits, diagnose, reconstruction_error, simulated_error
 from tiedae.calibration.ranges import calibrate as calibrate_model
 from tiedae.calibration.ranges import observer_of
 from tiedae.calibration.representative import representative
@@ -83,7 +83,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
     finding. Raises InputError where the model or the data cannot be used.
     """
     with within("--max-"):
-        limits = Limits(clipping=clipping)
+        limits = DiagnosisLimits(clipping=clipping)
     archive = float_archives(model)[-1]
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     recipe = check_inputs(recipe, splits.inputs)

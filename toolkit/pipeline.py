@@ -80,7 +80,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     require_targets(recipe.export.targets)
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     recipe = replace(check_inputs(recipe, splits.inputs), search=None)
-    run = _Run(recipe, splits, out, console, _calibration(recipe, splits, base))
+    run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")
     out.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def resources() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _PipelineRun:
     recipe: Recipe
     splits: Splits
     out: Path

@@ -103,7 +103,7 @@ def stock_onnx_int8(float_onnx: bytes, representative: np.ndarray, *, per_channe
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        class Samples(CalibrationDataReader):
+        class BatchReader(CalibrationDataReader):
             def __init__(self) -> None:
                 self.batches = iter(_batches(representative))
 
@@ -117,7 +117,7 @@ def stock_onnx_int8(float_onnx: bytes, representative: np.ndarray, *, per_channe
         quantize_static(
             prepared,
             target,
-            Samples(),
+            BatchReader(),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -226,7 +226,7 @@ def _rename(graph: Any, old: str, new: str) -> None:
 
 
 @dataclass(frozen=True)
-class Source:
+class ConversionSource:
     """What is converted: a model, float32 inputs [samples, inputs] to calibrate on, and the dtype of x and y in int8 files."""
 
     model: Autoencoder
@@ -242,7 +242,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Maker:
+class StockConverter:
     """How a stock file of one format and precision is made.
 
     `name`: the converter. `convert`: (source, files of the format that were made before, by precision) → the file.
@@ -250,18 +250,20 @@ class Maker:
     """
 
     name: str
-    convert: Callable[[Source, Mapping[str, bytes]], bytes]
+    convert: Callable[[ConversionSource, Mapping[str, bytes]], bytes]
     byte_ports: Callable[[bytes, Collection[str]], bytes] | None = None
 
 
-MAKERS: Mapping[str, Mapping[str, Maker]] = {
+MAKERS: Mapping[str, Mapping[str, StockConverter]] = {
     "tflite": {
-        "f32": Maker("TFLiteConverter", lambda source, _made: source.tflite(False)),
-        "int8": Maker("TFLiteConverter", lambda source, _made: source.tflite(True)),
+        "f32": StockConverter("TFLiteConverter", lambda source, _made: source.tflite(False)),
+        "int8": StockConverter("TFLiteConverter", lambda source, _made: source.tflite(True)),
     },
     "onnx": {
-        "f32": Maker("tf2onnx", lambda source, _made: stock_onnx(source.model, opset=source.config.opset)),
-        "int8": Maker("ORT quantizer", lambda source, made: stock_onnx_int8(made["f32"], source.calibration), with_byte_ports),
+        "f32": StockConverter("tf2onnx", lambda source, _made: stock_onnx(source.model, opset=source.config.opset)),
+        "int8": StockConverter(
+            "ORT quantizer", lambda source, made: stock_onnx_int8(made["f32"], source.calibration), with_byte_ports
+        ),
     },
 }
 """By target and precision. A target without a row has nothing to be compared with."""
@@ -272,7 +274,7 @@ def stock_name(name: str, target: str, precision: str) -> str:
     return f"{name}.stock.{precision}{TARGETS[target].suffix}"
 
 
-def stock_files(name: str, source: Source) -> dict[str, bytes]:
+def stock_files(name: str, source: ConversionSource) -> dict[str, bytes]:
     """What the stock converters make for the targets of the export settings, by file name."""
     files: dict[str, bytes] = {}
     for target in (each for each in MAKERS if each in source.config.targets):

@@ -18,7 +18,7 @@ from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, of_role, usual
 from ..targets import read_model
 from ..verify.results import Fit, Kind, Maker, ModelFile, Parity, Precision, Quality, Stage
-from .converters import Autoencoder, Source, stock_files
+from .converters import Autoencoder, ConversionSource, stock_files
 
 
 def measure_stock(
@@ -36,7 +36,7 @@ def measure_stock(
     `calibration` and `test` are float32 model inputs [n, inputs], `io` the dtype of x and y in our int8 files. `errors` says
     how far a `y` of the test samples, in model units, is from them.
     """
-    source = Source(model, calibration, recipe.export, "uint8" if io == "uint8" else "float32")
+    source = ConversionSource(model, calibration, recipe.export, "uint8" if io == "uint8" else "float32")
     files, quality, parity = [], [], []
     floats = keras(test)
     for name, data in stock_files(recipe.name, source).items():

@@ -34,7 +34,7 @@ Ports = Mapping[str, tuple[tuple[Port, ...], tuple[Port, ...]]]
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchSubject:
     """A model in one runtime. `files` by signature; `name` is unique and names it in every row.
 
     `variant` tells apart what is otherwise the same file: the ports or signatures that were changed for a fair comparison.
@@ -68,7 +68,7 @@ class Subject:
 class Cast:
     """All subjects, and why others are not among them."""
 
-    subjects: list[Subject] = field(default_factory=list)
+    subjects: list[BenchSubject] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     def skip(self, what: str, reason: str) -> None:
@@ -134,7 +134,7 @@ def _add(
         except UnavailableError as error:
             cast.skip(runtime, str(error))
             continue
-        cast.subjects.append(Subject(name, maker, form, precision, runtime, provider, files, ports, variant))
+        cast.subjects.append(BenchSubject(name, maker, form, precision, runtime, provider, files, ports, variant))
 
 
 def _add_stock(cast: Cast, path: Path, form: str, precision: Precision, ours: Ports, folder: Path) -> None:
@@ -187,4 +187,4 @@ def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
     ports = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
     for runtime, (name, _) in KERAS_WAYS.items():
         of = (name, Maker.KERAS, "keras", Precision.F32, runtime, "")
-        cast.subjects.append(Subject(*of, dict.fromkeys(ports, archive), ports))
+        cast.subjects.append(BenchSubject(*of, dict.fromkeys(ports, archive), ports))

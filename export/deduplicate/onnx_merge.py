@@ -10,7 +10,7 @@ import numpy as np
 from ..formats.duplicates import Order
 from ..formats.reals import MAX_AXES, as_bits
 from .equivalence import Kept, Merged
-from .onnx_graph import Graph, Scope, Stored
+from .onnx_graph import OnnxGraph, Scope, Stored
 from .transpose_rules import View, plan
 
 MOVABLE = frozenset(
@@ -53,13 +53,13 @@ def relation(view: View) -> Order:
     return "reshaped" if view.in_order else "transposed"
 
 
-def detours(graph: Graph, copy: Stored, view: View) -> int:
+def detours(graph: OnnxGraph, copy: Stored, view: View) -> int:
     """How many uses of a copy could read the original only through a `Transpose` or `Reshape`."""
     given = copy.name in copy.scope.outputs and not view.same
     return given + sum(plan(graph, use, view) is None for use in graph.uses(copy.scope, copy.name))
 
 
-def merge(graph: Graph, original: Stored, copy: Stored, view: View) -> Merged | Kept:
+def merge(graph: OnnxGraph, original: Stored, copy: Stored, view: View) -> Merged | Kept:
     """Make everything that reads `copy` read `original` as `view` says, and take the copy out; or say why not.
 
     The original must be where the copy's readers see it (`promote`).
@@ -92,7 +92,7 @@ def _folded(view: View) -> str:
     return f"{operation} of the original, folded at load (from ORT_ENABLE_BASIC on): in memory twice"
 
 
-def _obstacle(graph: Graph, copy: Stored, view: View) -> str:
+def _obstacle(graph: OnnxGraph, copy: Stored, view: View) -> str:
     """Why a copy has to stay, or nothing."""
     uses = graph.uses(copy.scope, copy.name)
     if any(use.node.device_configurations for use in uses):
@@ -107,7 +107,7 @@ def _obstacle(graph: Graph, copy: Stored, view: View) -> str:
     return ""
 
 
-def promote(graph: Graph, stored: Stored, readers: Sequence[Scope]) -> Stored:
+def promote(graph: OnnxGraph, stored: Stored, readers: Sequence[Scope]) -> Stored:
     """The constant where all these scopes, of one graph or function, can read it: an initializer, or the first of the nodes."""
     scope = next(each for each in stored.scope.line if all(each in reader.line for reader in readers))
     hidden = any(stored.name in each.defined for each in graph.scopes if each is not stored.scope and scope in each.line)
@@ -134,7 +134,7 @@ def promote(graph: Graph, stored: Stored, readers: Sequence[Scope]) -> Stored:
     return new
 
 
-def _derived(graph: Graph, original: Stored, view: View) -> str:
+def _derived(graph: OnnxGraph, original: Stored, view: View) -> str:
     """The original's values as `view` has them, computed once in front of its graph."""
     if view.same:
         return original.name

@@ -18,7 +18,7 @@ from ..runtimes.sandbox import MEMORY, Answer, Job, run_apart
 from ..runtimes.session import Values
 from ..runtimes.table import of_role
 from ..targets import TARGETS, label_of, read_model
-from .equivalence import BOUNDS, Change, Comparison, Kept, Shared, compare_outputs
+from .equivalence import BOUNDS, Change, Kept, OutputComparison, Shared, compare_outputs
 
 COPIES = 8
 """How often a runtime may hold a file in memory: as read, packed for its kernels, folded."""
@@ -150,14 +150,16 @@ def _require_gone(path: Path, after: Contents, shared: Shared) -> None:
             raise CheckError(f"{path}: nothing is written: in the rewritten file {copy.text}")
 
 
-def _compare(path: Path, new: Path, contents: Contents, shared: Shared, seed: int) -> tuple[list[Comparison], dict[str, str]]:
+def _compare(
+    path: Path, new: Path, contents: Contents, shared: Shared, seed: int
+) -> tuple[list[OutputComparison], dict[str, str]]:
     """Every output of both files in every runtime, and what ran the new one. Raises CheckError where one is out of bounds."""
     runs = random_inputs(contents, ranges_of(path, contents), seed)
     runtimes = of_role(contents.format, "usual", "witness")
     jobs = [Job(file, runtime, runs) for runtime in runtimes for file in (path, new)]
     answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)
     bound = BOUNDS[_change(shared), any(constant.scales for constant in contents.constants)]
-    compared: list[Comparison] = []
+    compared: list[OutputComparison] = []
     providers = {}
     for index, runtime in enumerate(runtimes):
         before, after = answers[2 * index : 2 * index + 2]

@@ -20,7 +20,7 @@ from ..formats.duplicates import CANDIDATES, Copy, copies, tells
 from ..formats.onnx_reader import open_onnx
 from ..formats.reals import as_bits
 from .equivalence import Kept, Merged, Shared
-from .onnx_graph import Graph, Stored
+from .onnx_graph import OnnxGraph, Stored
 from .onnx_merge import detours, find_view, merge, promote
 from .share_onnx_near import merge_near
 from .transpose_rules import View
@@ -38,7 +38,7 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
     """
     opened = open_onnx(path)
     found = copies(opened.contents)
-    graph = Graph(opened)
+    graph = OnnxGraph(opened)
     outcomes: list[Merged | Kept] = []
     if not graph.model.training_info:
         for group in _groups(graph):
@@ -57,7 +57,7 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
     return Shared(data, merged, tuple(kept), external)
 
 
-def _groups(graph: Graph) -> Iterator[list[Stored]]:
+def _groups(graph: OnnxGraph) -> Iterator[list[Stored]]:
     """Constants that may be copies of each other: of one graph or function, of equal type, with equal bits in some order."""
     groups: dict[tuple[int, int, int, int], list[Stored]] = defaultdict(list)
     for stored in graph.constants:
@@ -78,7 +78,7 @@ def _groups(graph: Graph) -> Iterator[list[Stored]]:
                 yield group
 
 
-def _merge_group(graph: Graph, group: Sequence[Stored]) -> Iterator[Merged | Kept]:
+def _merge_group(graph: OnnxGraph, group: Sequence[Stored]) -> Iterator[Merged | Kept]:
     """Merge constants of equal values, up to the order of axes, into the one that the fewest uses would need turned."""
     originals = sorted(group, key=lambda stored: (stored.node is not None, len(stored.scope.line)))
     candidates: list[Stored] = []
@@ -101,7 +101,7 @@ def _view(original: Stored, copy: Stored) -> View:
     return view
 
 
-def _reason(graph: Graph, copy: Copy, tolerance: float | None) -> str:
+def _reason(graph: OnnxGraph, copy: Copy, tolerance: float | None) -> str:
     """Why a copy that the search finds was not merged."""
     pair = [stored for stored in map(graph.resolve, (copy.name, copy.original)) if stored]
     if graph.model.training_info:

@@ -17,7 +17,7 @@ from ...compress.affine import SIGNED_SHIFT, quantize
 from ..formats.duplicates import Copy
 from ..formats.onnx_reader import attribute
 from .equivalence import Kept, Merged
-from .onnx_graph import Graph, Stored, Use
+from .onnx_graph import OnnxGraph, OnnxUse, Stored
 from .onnx_merge import detours, merge, promote, views
 from .transpose_rules import View
 
@@ -33,7 +33,7 @@ class _Quantized:
     """A kernel that is only dequantized, always in the same way. `scales` and `zeros` broadcast against the integers."""
 
     stored: Stored
-    uses: tuple[Use, ...]
+    uses: tuple[OnnxUse, ...]
     scales: np.ndarray
     zeros: np.ndarray
 
@@ -46,12 +46,12 @@ class _Quantized:
 class _Bias:
     """An int32 bias of a Gemm: the runtime takes its scale for that of the products, whatever the file says."""
 
-    use: Use
+    use: OnnxUse
     real: np.ndarray
     input_scale: float
 
 
-def merge_near(graph: Graph, near: Iterable[Copy], tolerance: float) -> Iterator[Merged | Kept]:
+def merge_near(graph: OnnxGraph, near: Iterable[Copy], tolerance: float) -> Iterator[Merged | Kept]:
     """Merge near copies whose values then move by `tolerance` steps at most, of the coarser of old and new quantization.
 
     Where one of both has one scale per tensor, its integers stay and the other follows. Else the mean of both, either of which
@@ -67,7 +67,7 @@ def merge_near(graph: Graph, near: Iterable[Copy], tolerance: float) -> Iterator
                 yield Kept(copy.name, copy.original, str(obstacle))
 
 
-def _merge(graph: Graph, one: Stored, other: Stored, tolerance: float) -> Merged | Kept:
+def _merge(graph: OnnxGraph, one: Stored, other: Stored, tolerance: float) -> Merged | Kept:
     if one.scope.line[-1] is not other.scope.line[-1]:
         raise _Obstacle("a local function reads no constant from outside")
     original, copy, view = _orient(graph, _quantized(graph, one), _quantized(graph, other))
@@ -102,7 +102,7 @@ def _merge(graph: Graph, one: Stored, other: Stored, tolerance: float) -> Merged
     return dataclasses.replace(outcome, relation="near", how=how, steps=steps, changed=share)
 
 
-def _quantized(graph: Graph, stored: Stored) -> _Quantized:
+def _quantized(graph: OnnxGraph, stored: Stored) -> _Quantized:
     uses = graph.uses(stored.scope, stored.name)
     if stored.overridable or stored.name in stored.scope.outputs or stored.tensor.data_type not in _INTEGERS:
         raise _Obstacle(f"{stored.label} is no constant kernel of 8-bit integers")
@@ -127,7 +127,7 @@ def _quantized(graph: Graph, stored: Stored) -> _Quantized:
     return _Quantized(stored, tuple(uses), *found[0])
 
 
-def _orient(graph: Graph, one: _Quantized, other: _Quantized) -> tuple[_Quantized, _Quantized, View]:
+def _orient(graph: OnnxGraph, one: _Quantized, other: _Quantized) -> tuple[_Quantized, _Quantized, View]:
     """Which of both stays, and how the other is read from it: one scale per tensor first, then fewer detours."""
     choices = []
     for original, copy in ((one, other), (other, one)):
@@ -158,7 +158,7 @@ def _quantize(real: np.ndarray, *quantized: _Quantized) -> tuple[np.ndarray, flo
     return quantize(real, scale, zero, dtype.name), scale, zero
 
 
-def _requantize(graph: Graph, use: Use, held: Stored, scale: float, zero: int) -> None:
+def _requantize(graph: OnnxGraph, use: OnnxUse, held: Stored, scale: float, zero: int) -> None:
     """Give a DequantizeLinear one scale and zero point."""
     old = [use.scope.find(name) for name in use.node.input[1:3]]
     assert old[0] is not None
@@ -167,13 +167,13 @@ def _requantize(graph: Graph, use: Use, held: Stored, scale: float, zero: int) -
     use.node.input.extend(("", ""))
     for index, (kind, values) in enumerate(zip(("scale", "zero_point"), parameters, strict=True), start=1):
         new = graph.add(held.scope, graph.fresh(f"{held.name}.{kind}"), values)
-        graph.connect(Use(use.scope, use.node, index), new.name)
+        graph.connect(OnnxUse(use.scope, use.node, index), new.name)
     for each in [each for each in use.node.attribute if each.name == "axis"]:
         use.node.attribute.remove(each)
     _sweep(graph, old)
 
 
-def _biases(graph: Graph, kernel: Use) -> Iterator[_Bias]:
+def _biases(graph: OnnxGraph, kernel: OnnxUse) -> Iterator[_Bias]:
     """The int32 biases of the Gemms that multiply dequantized values with this dequantized kernel."""
     for use in graph.uses(kernel.scope, kernel.node.output[0]):
         if use.node.op_type != "Gemm" or use.index != 1 or len(use.node.input) < 3:
@@ -191,10 +191,10 @@ def _biases(graph: Graph, kernel: Use) -> Iterator[_Bias]:
             if sizes[1] not in (1, sizes[0]) or not 0 < input_scale < np.inf:
                 raise _Obstacle("a bias is dequantized with scales that do not fit it")
             real = parts[0].values.ravel().astype(np.float64) * parts[1].values.ravel().astype(np.float64)
-            yield _Bias(Use(use.scope, use.node, 2), real.reshape(parts[0].values.shape), input_scale)
+            yield _Bias(OnnxUse(use.scope, use.node, 2), real.reshape(parts[0].values.shape), input_scale)
 
 
-def _express(graph: Graph, bias: _Bias, scale: float) -> None:
+def _express(graph: OnnxGraph, bias: _Bias, scale: float) -> None:
     """Let a Gemm read its bias in the scale of its products now."""
     scope, old = bias.use.scope, bias.use.node.input[bias.use.index]
     (node,) = (node for node in scope.nodes if old in node.output)
@@ -210,7 +210,7 @@ def _express(graph: Graph, bias: _Bias, scale: float) -> None:
         _sweep(graph, [scope.find(name) for name in node.input])
 
 
-def _sweep(graph: Graph, constants: Iterable[Stored | None]) -> None:
+def _sweep(graph: OnnxGraph, constants: Iterable[Stored | None]) -> None:
     """Take out the constants that nothing reads any more."""
     for stored in constants:
         if stored and not (stored.overridable or stored.name in stored.scope.outputs or graph.uses(stored.scope, stored.name)):

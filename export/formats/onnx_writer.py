@@ -76,7 +76,7 @@ def to_onnx(
     require_int4(int4)
     if int4 == "packed" and program.quantized and any(kernel.bits <= INT4_BITS for kernel in program.kernels.values()):
         opset = max(opset, PACKED_OPSET)
-    graph = Graph(program, program.port_dtypes(io), int4)
+    graph = OnnxGraphBuilder(program, program.port_dtypes(io), int4)
     operations, source, results = program.part(signature)
     graph.enter(source)
     for operation in operations:
@@ -133,7 +133,7 @@ def _places(program: Program, int4: str) -> dict[str, tuple[int, int]]:
     return places
 
 
-class Graph:
+class OnnxGraphBuilder:
     """The nodes and constants of one model while it is written; a constant is stored once per name.
 
     `edges` are the dtypes of `x`, `code` and `y`.

@@ -64,14 +64,14 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
     empty = schema.BufferT(data=np.empty(0, np.uint8))
     model: Any = schema.ModelT(3, [], [], "tiedae", [empty], signatureDefs=[])
     for index, name in enumerate(signatures):
-        graph = Graph(program, edges, int4, model).write(name)
+        graph = TfliteGraphBuilder(program, edges, int4, model).write(name)
         model.subgraphs.append(graph.table(name))
         model.signatureDefs.append(graph.signature(name, index))
     model.metadata = [schema.MetadataT(MIN_VERSION, version_buffer(model, needed_version(model)))]
     return pack_model(model)
 
 
-class Graph:
+class TfliteGraphBuilder:
     """One subgraph in the making: tensors by name, operators in order. `version` is that of most operators."""
 
     def __init__(self, program: Program, edges: Mapping[str, str], int4: str, model: Any) -> None:
@@ -156,7 +156,7 @@ class Graph:
         self.add("QUANTIZE", 1, [real], integers)
         return integers
 
-    def write(self, signature: str) -> Graph:
+    def write(self, signature: str) -> TfliteGraphBuilder:
         """The operations of a signature between the conversions at its ports."""
         operations, source, results = self.program.part(signature)
         self.enter(source)

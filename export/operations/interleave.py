@@ -12,7 +12,7 @@ from .elementwise import Requantize
 from .operation import Operation
 
 if TYPE_CHECKING:
-    from .operation import OnnxGraph, Program, TFLiteGraph
+    from .operation import OnnxGraphBuilder, Program, TfliteGraphBuilder
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Interleave(Operation):
 
     reals = integers
 
-    def to_tflite(self, graph: TFLiteGraph) -> None:
+    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         (size,) = graph.program.tensors[self.x].shape
         split, turned = (self.ways, size // self.ways), (size // self.ways, self.ways)
         parts = graph.between(f"{self.y}.split", self.x, split)
@@ -43,7 +43,7 @@ class Interleave(Operation):
         graph.add("TRANSPOSE", graph.version, [parts, axes], rows)
         graph.reshape(rows, graph.inner(self.y), (size,))
 
-    def to_onnx(self, graph: OnnxGraph) -> None:
+    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         (size,) = graph.program.tensors[self.x].shape
         shapes = {"parts": (0, self.ways, size // self.ways), "row": (0, size)}  # 0: the batch as it is
         parts, row = (graph.constant(f"{self.y}.{end}", shape, np.int64) for end, shape in shapes.items())

@@ -35,7 +35,7 @@ Picture = tuple[str, Sequence[int], str]
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel:
+class MaskedWeights:
     """Weights float32 and their mask bool, both [inputs, units]."""
 
     name: str
@@ -62,9 +62,9 @@ def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapp
     budget = KERNEL_BYTES // max(1, len(manifest["kernels"]))
     for i, stated in enumerate(manifest["kernels"]):
         scale = np.array(stated["scale"], np.float32)
-        kernel = Kernel(stated["name"], kernels[stated["name"]] * scale, masks[stated["name"]])
+        kernel = MaskedWeights(stated["name"], kernels[stated["name"]] * scale, masks[stated["name"]])
         if i == 0:
-            kernel = Kernel(kernel.name, *(_by_input(each, ways) for each in (kernel.weights, kernel.mask)))
+            kernel = MaskedWeights(kernel.name, *(_by_input(each, ways) for each in (kernel.weights, kernel.mask)))
         filters = i == 0 and is_picture(shape) and math.prod(shape) == len(kernel.weights)
         picture = _filters(kernel, shape, budget) if filters else _matrix(kernel, budget)
         drawn.append(("filters" if filters else "matrix", kernel, *picture))
@@ -82,7 +82,7 @@ def _by_input(rows: np.ndarray, ways: int) -> np.ndarray:
     return interleaved(rows.T, len(rows) // ways).T
 
 
-def _filters(kernel: Kernel, shape: Sequence[int], budget: int) -> Picture:
+def _filters(kernel: MaskedWeights, shape: Sequence[int], budget: int) -> Picture:
     """The units with the largest norms, each as a picture of the inputs; channels stand beside each other."""
     order = np.argsort(-np.square(kernel.weights, dtype=np.float64).sum(axis=0), kind="stable")
     height, width, channels = (*shape, 1)[:3]
@@ -110,7 +110,7 @@ def _filters(kernel: Kernel, shape: Sequence[int], budget: int) -> Picture:
     return source, grid.shape, f"{which}, each drawn over the inputs"
 
 
-def _matrix(kernel: Kernel, budget: int) -> Picture:
+def _matrix(kernel: MaskedWeights, budget: int) -> Picture:
     size: tuple[int, ...] = kernel.weights.shape
     source = ""
     for side in SIDES:

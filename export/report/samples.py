@@ -25,7 +25,7 @@ SHOWN = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class DrawnSamples:
     """What is drawn: `values` by kind (`input`, `keras`, `ours`), [n, inputs] in the user's unit.
 
     `errors`, n numbers, of the latter two; `labels` by kind; `shape` and `dtype` of a sample.
@@ -51,7 +51,7 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
     quantization = Quantization(stated["scale"], stated["zero_point"])
     outputs = {"keras": golden["y.f32"], "ours": quantization.dequantize(quantization.from_port(golden["y"]))}
     wanted = scaling.apply(x).astype(np.float64)
-    samples = Samples(
+    samples = DrawnSamples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},
         {kind: np.square(y - wanted).sum(axis=1).tolist() for kind, y in outputs.items()},
         {"input": "input", "keras": keras, "ours": "int8 program"},
@@ -86,7 +86,7 @@ def is_picture(shape: Sequence[int]) -> bool:
     return (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))) and min(shape[:2]) >= 4
 
 
-def _pictures(samples: Samples, indices: Iterable[int]) -> dict[tuple[int, str], str]:
+def _pictures(samples: DrawnSamples, indices: Iterable[int]) -> dict[tuple[int, str], str]:
     """Data URIs by sample and row, byte data black to white at 0…255."""
     shape = samples.shape[:2] if samples.shape[2:] == (1,) else samples.shape
     given = samples.values["input"]
@@ -100,7 +100,7 @@ def _pictures(samples: Samples, indices: Iterable[int]) -> dict[tuple[int, str],
     return dict(zip(images, pictures(list(images.values()), PICTURE_BYTES), strict=True))
 
 
-def _columns(samples: Samples, names: Sequence[str] | None, worst: Sequence[int]) -> dict[str, object]:
+def _columns(samples: DrawnSamples, names: Sequence[str] | None, worst: Sequence[int]) -> dict[str, object]:
     """Each column's error in its own unit, as columns need not have anything in common; and where the worst samples are off.
 
     A column without a name is called by its place, from 0.

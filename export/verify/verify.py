@@ -23,7 +23,7 @@ from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
-from ..formats.storage_check import Finding, prove, shared_values
+from ..formats.storage_check import StorageFinding, prove, shared_values
 from ..interpreter import execute
 from ..manifest import describe_kernels, sha256_of
 from ..operations.interleave import interleaved_parts
@@ -184,7 +184,9 @@ def _clusters(bundle: Bundle) -> int | None:
     return None if stated is None else stated["clusters"]
 
 
-def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndarray], clusters: int | None) -> list[Finding]:
+def _prove_float(
+    contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndarray], clusters: int | None
+) -> list[StorageFinding]:
     """Each float kernel is in exactly one storage of the file, in either orientation, and no other matrix is there."""
     stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim >= 2}
     digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
@@ -192,16 +194,16 @@ def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndar
     for kernel in bundle.manifest["kernels"]:
         name, found = kernel["name"], [values for values, both in digests if kernel["sha256_f32"] in both]
         text = f"{name}: stored {len(found)} times with the manifest's values, expected once"
-        rows.append(Finding(f"{name}.copies", len(found) == 1, text))
+        rows.append(StorageFinding(f"{name}.copies", len(found) == 1, text))
         for values in found:
             oriented = values if sha256_of(values) == kernel["sha256_f32"] else values.T
             live = int(np.count_nonzero(oriented.reshape(kernel["shape"])[~masks[name]]))
-            rows.append(Finding(f"{name}.zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
+            rows.append(StorageFinding(f"{name}.zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
             if clusters is not None:
                 rows.append(shared_values(name, values, clusters))
     total = sum(values.size for values in stored.values())
     expected = sum(kernel["shape"][0] * kernel["shape"][1] for kernel in bundle.manifest["kernels"])
-    rows.append(Finding("weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}"))
+    rows.append(StorageFinding("weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}"))
     return rows
 
 

@@ -40,7 +40,7 @@ def parse_latency(text: str) -> float:
 
 
 @dataclass(frozen=True)
-class Limits:
+class SearchLimits:
     """The most bytes, the largest increase of the error over the recipe's float model (a share), the most microseconds.
 
     Infinity where a limit is not asked for; at least one is.

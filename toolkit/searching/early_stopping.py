@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .constraints import Limits
+from .constraints import SearchLimits
 from .trial import Outcome
 
 WITNESSES = 3
@@ -32,7 +32,7 @@ class Judge:
     finished: Sequence[Outcome]
     least_bytes: int
     counted: str
-    limits: Limits
+    limits: SearchLimits
     float_error: float
     float_losses: Sequence[float]
 

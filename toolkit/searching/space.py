@@ -24,7 +24,7 @@ CODE_FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5)
 
 
 @dataclass(frozen=True)
-class Axis:
+class SearchAxis:
     """What can be chosen: `values` in their order (`ordered`: a neighbour is alike), the recipe's `own`, and what one does."""
 
     name: str
@@ -39,7 +39,7 @@ class Space:
     """A recipe and the axes along which it may change."""
 
     recipe: Recipe
-    axes: tuple[Axis, ...]
+    axes: tuple[SearchAxis, ...]
 
     def __post_init__(self) -> None:
         count = math.prod(len(axis.values) for axis in self.axes)
@@ -130,21 +130,21 @@ def _scaled(units: int, factors: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(units * factor)) for factor in factors}))
 
 
-def _code(recipe: Recipe, config: SearchConfig) -> list[Axis]:
+def _code(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
     own = recipe.model.layers[-1].units
     values = tuple(sorted(config.code)) or _scaled(own, CODE_FACTORS)
-    return [Axis("code", values, own, lambda recipe, units: _with_units(recipe, -1, units))]
+    return [SearchAxis("code", values, own, lambda recipe, units: _with_units(recipe, -1, units))]
 
 
-def _hidden(recipe: Recipe, config: SearchConfig) -> list[Axis]:
-    def axis(index: int, own: int) -> Axis:
+def _hidden(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
+    def axis(index: int, own: int) -> SearchAxis:
         values = _scaled(own, config.hidden or (1.0,))
-        return Axis(f"hidden_{index}", values, own, lambda recipe, units: _with_units(recipe, index, units))
+        return SearchAxis(f"hidden_{index}", values, own, lambda recipe, units: _with_units(recipe, index, units))
 
     return [axis(index, layer.units) for index, layer in enumerate(recipe.model.layers[:-1])]
 
 
-def _pruning(recipe: Recipe, config: SearchConfig) -> list[Axis]:
+def _pruning(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
     """`none`, or a pattern and its share of zeros. Kernels that a pattern does not divide stay whole, unless none is left."""
     base = recipe.prune or PruneConfig()
     own = NONE if recipe.prune is None else _pruning_name(base.pattern, base.sparsity)
@@ -154,7 +154,7 @@ def _pruning(recipe: Recipe, config: SearchConfig) -> list[Axis]:
         prune = choices[name]
         return replace(recipe, prune=prune if prune is None else _fitting(prune, recipe))
 
-    return [Axis("pruning", tuple(choices), own, apply, ordered=False)]
+    return [SearchAxis("pruning", tuple(choices), own, apply, ordered=False)]
 
 
 NONE = "none"
@@ -201,24 +201,24 @@ def _fitting(prune: PruneConfig, recipe: Recipe) -> PruneConfig:
     return replace(prune, skip=skip if len(skip) < len(recipe.model.layers) else prune.skip)
 
 
-def _granularity(recipe: Recipe, config: SearchConfig) -> list[Axis]:
+def _granularity(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
     own = recipe.quantize.granularity
 
     def apply(recipe: Recipe, granularity: Any) -> Recipe:
         return replace(recipe, quantize=replace(recipe.quantize, granularity=granularity))
 
-    return [Axis("granularity", config.granularity or (own,), own, apply, ordered=False)]
+    return [SearchAxis("granularity", config.granularity or (own,), own, apply, ordered=False)]
 
 
-def _bits(recipe: Recipe, config: SearchConfig) -> list[Axis]:
+def _bits(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
     own = " ".join(map(str, recipe.quantize.bits))
 
     def apply(recipe: Recipe, bits: str) -> Recipe:
         return replace(recipe, quantize=replace(recipe.quantize, bits=tuple(map(int, bits.split()))))
 
     values = tuple(map(str, sorted(config.bits))) or (own,)
-    return [Axis("bits", values, own, apply)]
+    return [SearchAxis("bits", values, own, apply)]
 
 
-AXES: tuple[Callable[[Recipe, SearchConfig], list[Axis]], ...] = (_code, _hidden, _pruning, _bits, _granularity)
+AXES: tuple[Callable[[Recipe, SearchConfig], list[SearchAxis]], ...] = (_code, _hidden, _pruning, _bits, _granularity)
 """What a search can change."""
