@@ -28,8 +28,8 @@ class DiagnosisLimits:
     worse: float = 0.01
 
     def __post_init__(self) -> None:
-        require(0 <= self.clipping < 1, "clipping", self.clipping, "a share in [0, 1)")
-        require(self.worse >= 0, "worse", self.worse, "a share from 0")
+        require(0 <= self.clipping < 1, "clipping", self.clipping, "a fraction in [0, 1)")
+        require(self.worse >= 0, "worse", self.worse, "a fraction from 0")
 
 
 @dataclass(frozen=True)

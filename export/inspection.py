@@ -17,7 +17,7 @@ SHOWN = 24
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
-    """Everything about a file as JSON: constants with their storage, copies, operations, ports, bytes.
+    """Everything about a file as JSON: constants with their storage, duplicates, operations, inputs, outputs, bytes.
 
     Several constants over one `storage` are views of the same bytes: those count once. Small constants are not searched for
     copies (`copies.copies`). `bytes_if_shared` estimates the file with exact copies stored once, `bytes_if_merged` with near

@@ -79,8 +79,8 @@ def recipe_for(path: Path, *, observer: str | None, samples: int | None) -> Reci
 def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01) -> Calibrated:
     """Calibrate the last float model in the folder `model` as the recipe says; nothing is written.
 
-    `base` is the folder that the recipe's paths start from, `clipping` the share of clipped values from which on a tensor is a
-    finding. Raises InputError where the model or the data cannot be used.
+    `base` is the folder that the recipe's paths start from, `clipping` the fraction of clipped values above which a tensor is
+    reported. Raises InputError where the model or the data cannot be used.
     """
     with within("--max-"):
         limits = DiagnosisLimits(clipping=clipping)
@@ -103,7 +103,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
 
 
 def table_rows(found: Calibrated) -> list[tuple[str, str, str, str, str]]:
-    """A row per tensor: name, range, step, share clipped, dead units."""
+    """A row per tensor: name, range, step, fraction clipped, dead units."""
     return [
         (
             name,

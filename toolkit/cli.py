@@ -159,7 +159,7 @@ def _parser() -> _Parser:
     search = command("search", commands.search, "Look for sizes, sparsities and bits that keep within limits.", SEARCH_HELP)
     search.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     search.add_argument("--max-bytes", metavar="SIZE", help="the int8 .tflite file: 60000, 60k, 64Ki, 1.5M")
-    search.add_argument("--max-error-increase", metavar="SHARE", help="over the recipe's float model: 2%% or 0.02")
+    search.add_argument("--max-error-increase", metavar="FRACTION", help="over the recipe's float model: 2%% or 0.02")
     search.add_argument("--max-latency-us", metavar="N", help="a call in XNNPACK, one thread, batch 1, median")
     search.add_argument("--trials", type=int, default=30, metavar="N", help="models to train at most (default: 30)")
     search.add_argument("--timeout", type=float, metavar="S", help="no trial begins after so many seconds")
@@ -178,7 +178,7 @@ def _parser() -> _Parser:
     verify.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary in Markdown, for a job's page")
     verify.add_argument("--baseline", type=Path, metavar="FILE", help="fail where these earlier metrics were better")
     verify.add_argument(
-        "--allow", type=float, default=0.01, metavar="SHARE", help="how much worse than the baseline is fine (default: 0.01)"
+        "--allow", type=float, default=0.01, metavar="FRACTION", help="how much worse than the baseline is fine (default: 0.01)"
     )
     verify.add_argument(
         "--tolerance", action="append", default=[], metavar="KEY=VALUE", help="replace a tolerance of the recipe's [verify]"
@@ -208,7 +208,7 @@ def _parser() -> _Parser:
     )
     calibrate.add_argument("--samples", type=int, metavar="N", help="how many training samples (default: the recipe's)")
     calibrate.add_argument(
-        "--max-clipping", type=float, default=0.01, metavar="SHARE", help="tell tensors clipped more (default: 0.01)"
+        "--max-clipping", type=float, default=0.01, metavar="FRACTION", help="report tensors clipped more (default: 0.01)"
     )
     calibrate.add_argument("--out", type=Path, metavar="FILE", help="where to (default: calibration.json beside DIR)")
     calibrate.add_argument("--html", type=Path, metavar="FILE", help="draw the histograms with the chosen ranges here")

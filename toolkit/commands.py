@@ -95,12 +95,12 @@ def _require_checks(bundle: Path, metrics: Metrics) -> None:
 def search(arguments: argparse.Namespace, console: Console) -> int:
     _require("optuna", *TRAINING)
     from .recipe import load_recipe
-    from .searching.constraints import SearchLimits, parse_bytes, parse_latency, parse_share
+    from .searching.constraints import SearchLimits, parse_bytes, parse_fraction, parse_latency
     from .searching.front import HEADER, cells
     from .searching.search import require_found, search
 
     asked = (arguments.max_bytes, arguments.max_error_increase, arguments.max_latency_us)
-    parsers = (parse_bytes, parse_share, parse_latency)
+    parsers = (parse_bytes, parse_fraction, parse_latency)
     limits = SearchLimits(*(math.inf if text is None else parse(text) for text, parse in zip(asked, parsers, strict=True)))
     recipe = load_recipe(arguments.recipe)
     out = arguments.out or Path("runs") / f"{recipe.name}-search"

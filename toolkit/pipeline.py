@@ -53,7 +53,7 @@ OWNERS = {
     "data_sha256": "a run on other data",
     "calibration_sha256": "a run with another calibration",
 }
-"""What OUT/run.json tells runs apart by, and what a run is that differs in it."""
+"""What distinguishes runs in OUT/run.json, and what a run is that differs in it."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     """Run a recipe into `out`, or go on with, or answer from, what it already holds.
 
     `base` is the folder that a relative path in the recipe starts from. Raises InputError where `out` holds another recipe's
-    run (unless `force`, which replaces it), RecipeError for an unknown target. A failed check is no error here: the metrics
-    tell.
+    run (unless `force`, which replaces it), RecipeError for an unknown target. A failed check is no error here: the
+    metrics report it.
     """
     require_targets(recipe.export.targets)
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)

@@ -184,11 +184,11 @@ def _calibration(
 
 
 def with_byte_ports(data: bytes, names: Collection[str]) -> bytes:
-    """A quantized ONNX model with the ports `names` in the integers behind them, uint8 or int8 as the file has it.
+    """A quantized ONNX model with the inputs and outputs `names` in the integers behind them, uint8 or int8 as the file has it.
 
-    ONNX Runtime's quantizer leaves float32 at every port and converts behind it. Here these conversions go: the same kernels,
-    scales and integers, timed beside ours with equal inputs and outputs. An input is changed where it only feeds one
-    QuantizeLinear, an output where it comes from a DequantizeLinear; any other port stays as it is. A float reader of such an
+    ONNX Runtime's quantizer leaves inputs and outputs float32 and converts behind them. Here these conversions go: the same
+    kernels, scales and integers, timed beside ours with equal inputs and outputs. An input is changed where it only feeds one
+    QuantizeLinear, an output where it comes from a DequantizeLinear; any other stays as it is. A float reader of such an
     output inside the graph keeps reading the dequantized values.
     """
     import onnx
@@ -217,7 +217,7 @@ def with_byte_ports(data: bytes, names: Collection[str]) -> bytes:
 
 
 def _rename(graph: Any, old: str, new: str) -> None:
-    """Rename a tensor wherever a node writes or reads it; the ports keep their names."""
+    """Rename a tensor wherever a node writes or reads it; inputs and outputs keep their names."""
     for node in graph.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
@@ -246,7 +246,7 @@ class StockConverter:
     """How a stock file of one format and precision is made.
 
     `name`: the converter. `convert`: (source, files of the format that were made before, by precision) → the file.
-    `byte_ports`: (file, names of ports) → the file with these ports as integers, where the converter leaves them float32.
+    `byte_ports`: (file, names of inputs and outputs) → the file with these as integers, where the converter leaves float32.
     """
 
     name: str

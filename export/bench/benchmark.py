@@ -84,7 +84,7 @@ def bench_bundle(
 def _inputs(
     subjects: Sequence[BenchSubject], real: Mapping[str, np.ndarray], count: int, folder: Path
 ) -> dict[tuple[str, str], Path]:
-    """A .npy of `count` samples by (subject, signature), in the port's dtype."""
+    """A .npy of `count` samples by (subject, signature), in its input's dtype."""
     paths = {}
     for i, subject in enumerate(subjects):
         for signature in subject.files:
@@ -142,9 +142,9 @@ def _baseline(subject: BenchSubject, present: Sequence[BenchSubject], signature:
     """(the subject that this one is compared with, why there is none): ours with stock of its kind, Keras with ours."""
     if subject.maker is Maker.STOCK:
         return None, VARIANTS.get(subject.variant, "")
-    maker, form = (Maker.STOCK, subject.format) if subject.maker is Maker.TIEDAE else (Maker.TIEDAE, "tflite")
-    runtime = subject.runtime if subject.maker is Maker.TIEDAE else usual(form)
-    wanted = (maker, form, subject.precision, runtime)
+    maker, file_format = (Maker.STOCK, subject.format) if subject.maker is Maker.TIEDAE else (Maker.TIEDAE, "tflite")
+    runtime = subject.runtime if subject.maker is Maker.TIEDAE else usual(file_format)
+    wanted = (maker, file_format, subject.precision, runtime)
     peers = [each for each in present if (each.maker, each.format, each.precision, each.runtime) == wanted]
     equal = [each for each in peers if each.dtypes(signature) == subject.dtypes(signature)]
     if equal:

@@ -122,7 +122,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Timed:
-    """What a child times: one signature of a file in a runtime. `x` is a .npy with the largest batch, in the port's dtype."""
+    """What a child times: one signature of a file in a runtime. `x` is a .npy with the largest batch, in its input's dtype."""
 
     subject: str
     runtime: str

@@ -20,7 +20,7 @@ class Merged:
     """A constant that no longer has storage of its own.
 
     `how` is one line, such as "FULLY_CONNECTED → BATCH_MATMUL on a view". `saved` in bytes of stored data, 0 where another view
-    of the same storage counts them. `steps`: how far its values moved, in quantization steps, and `changed`: the share of
+    of the same storage counts them. `steps`: how far its values moved, in quantization steps, and `changed`: the fraction of
     integers that became others; both 0 unless `relation` is near.
     """
 
@@ -54,8 +54,8 @@ class Shared:
 
 @dataclass(frozen=True)
 class DifferenceBound:
-    """Differences that are allowed: the largest and the mean as shares of the range (of a float its largest value, of an 8-bit
-    integer 255), and of other integers the share of values that differ."""
+    """Allowed differences: the largest and the mean as fractions of the range (of a float its largest value, of an 8-bit
+    integer 255), and of other integers the fraction of values that differ."""
 
     largest: float
     mean: float

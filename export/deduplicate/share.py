@@ -55,7 +55,7 @@ def share_file(
 
     `tolerance`, in quantization steps, also merges near copies of a kernel. Both files run on random inputs of `seed` in a
     process of their own, and nothing is written unless the outputs are within the bounds of `trial.BOUNDS`; a further runtime
-    that refuses the file, or takes too long for it, is told as such. Where nothing can be stored once, `out` is a copy of the
+    that refuses the file, or takes too long for it, is reported so. Where nothing can be stored once, `out` is a copy of the
     file. A file that is there already is replaced only with `force`.
 
     Returns what was merged and kept, bytes before and after, and the comparison per output, as JSON. Raises InputError for a

@@ -47,9 +47,9 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
             outcomes += merge_near(graph, [copy for copy in found if copy.relation == "near"], tolerance)
     merged = tuple(each for each in outcomes if isinstance(each, Merged))
     kept = [each for each in outcomes if isinstance(each, Kept)]
-    told = {each.name for each in outcomes}
+    reported = {each.name for each in outcomes}
     for copy in found:
-        if not told & {copy.name, copy.original}:
+        if not reported & {copy.name, copy.original}:
             kept.append(Kept(copy.name, copy.original, _reason(graph, copy, tolerance)))
     if not merged and not graph.external:
         return Shared(path.read_bytes(), merged, tuple(kept))

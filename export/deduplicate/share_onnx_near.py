@@ -89,7 +89,7 @@ def _merge(graph: OnnxGraph, one: Stored, other: Stored, tolerance: float) -> Me
             raise _Obstacle("a bias would not fit int32 in the new scale")
     held = promote(graph, original.stored, [copy.stored.scope])
     old = held.values, _back(copy.stored.values, values.shape, view)
-    share = float(np.mean([each != values for each in old]))
+    fraction = float(np.mean([each != values for each in old]))
     graph.set_values(held, values)
     for use in (*original.uses, *copy.uses):
         _requantize(graph, use, held, scale, zero)
@@ -99,7 +99,7 @@ def _merge(graph: OnnxGraph, one: Stored, other: Stored, tolerance: float) -> Me
     if isinstance(outcome, Kept):
         raise AssertionError(f"{outcome.name}: {outcome.reason}")
     how = f"{outcome.how}; one scale{', biases in the new one' if biases else ''}"
-    return dataclasses.replace(outcome, relation="near", how=how, steps=steps, changed=share)
+    return dataclasses.replace(outcome, relation="near", how=how, steps=steps, changed=fraction)
 
 
 def _quantized(graph: OnnxGraph, stored: Stored) -> _Quantized:

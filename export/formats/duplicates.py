@@ -48,7 +48,7 @@ class Copy:
     the original's axes in which its values follow each other as the copy's do; None where only the copy's axes have one.
     `by`: the stored bytes agree, or only the values that they stand for, such as int8 against uint8 or a dequantized copy.
     `size` in bytes. `largest` and `mean` are differences in steps of the coarser of both quantizations (of a float's last
-    place), `equal` is the share of integers, less the zero point, that agree; of float32 values where one is not quantized.
+    place), `equal` is the fraction of integers, less the zero point, that agree; of float32 values where one is not quantized.
     """
 
     name: str

@@ -24,7 +24,7 @@ FEW = 8
 
 @dataclass(frozen=True)
 class Ranges:
-    """What the graph says of its inputs: `ids`, the fewest rows of a table that integers index; `floats` by (signature, port),
+    """What the graph says of its inputs: `ids`, the fewest rows of a table that integers index; `floats` by (signature, input),
     (least, greatest)."""
 
     ids: int = FEW
@@ -117,7 +117,7 @@ def random_inputs(contents: Contents, ranges: Ranges, seed: int) -> list[tuple[s
 
 
 def random_values(port: Port, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Values of one input of `signature`, of the port's shape and dtype, with `size` for its free dimensions."""
+    """Values of one input of `signature`, of its shape and dtype, with `size` for its free dimensions."""
     shape = tuple(size if length is None else length for length in port.shape)
     try:
         dtype = np.dtype(port.dtype)

@@ -326,7 +326,7 @@ def only(data: bytes, index: int) -> bytes:
 def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Tensors by their names in a file → those of [batch, size] by the program's names, int8 as uint8 (+ 128).
 
-    Where a port of another dtype stands before an int8 tensor, that one is taken.
+    Where an input or output of another dtype stands before an int8 tensor, that one is taken.
     """
     found: dict[str, np.ndarray] = {}
     for name, array in values:

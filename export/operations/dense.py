@@ -1,4 +1,4 @@
-"""Products with a tied kernel: whole layers (`Dense`), or the two halves of a decoder layer in the split form."""
+"""Products with a tied kernel: whole layers (`Dense`), or the two halves of a decoder layer in the split layout."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Dense(Operation):
     def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         program = graph.program
         if self.transposed:
-            form = "TFLite needs the decoder in the split form (Product and AddBias)"
-            raise ExportError(f"{self.y}: {form}, got a transposed Dense")
+            right = "TFLite needs the decoder in the split layout (Product and AddBias)"
+            raise ExportError(f"{self.y}: {right}, got a transposed Dense")
         inputs = [graph.inner(self.x), graph.kernel(self.kernel, self.kernel, self.scales(program))]
         bias = -1
         if self.bias is not None:
@@ -108,7 +108,7 @@ class Dense(Operation):
 
 @dataclass(frozen=True)
 class Product(Operation):
-    """y = x · Wᵀ, requantized: the first half of a decoder layer in the split form."""
+    """y = x · Wᵀ, requantized: the first half of a decoder layer in the split layout."""
 
     kernel: str
 

@@ -60,4 +60,4 @@ class Operation(ABC):
     def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         """Append its nodes; ExportError where the ONNX writer does not take it."""
         got = f"got {type(self).__name__} writing {self.y!r}"
-        raise ExportError(f"program {graph.program.name}: the ONNX writer takes a decoder in the fused form, {got}")
+        raise ExportError(f"program {graph.program.name}: the ONNX writer takes a decoder in the fused layout, {got}")

@@ -106,7 +106,7 @@ def _of_layout(layout: str) -> str:
 
 
 def parity_cell(row: Parity) -> HeatCell:
-    """What a comparison looks like: int8 by the share of values that differ, float by its signal-to-noise ratio."""
+    """What a comparison looks like: int8 by the fraction of values that differ, float by its signal-to-noise ratio."""
     if row.problem:
         return HeatCell(LEVELS, "", (row.problem,), problem=True)
     decibels = row.sqnr_db

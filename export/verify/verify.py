@@ -105,7 +105,7 @@ def _verify(
         of_precision: list[Measured] = []
         for session, files, target in _sessions(bundle, precision, intact, findings):
             announce(f"{precision} {session.runtime}")
-            subject = Subject(session, files, contents, programs.form(target), tolerances, findings)
+            subject = Subject(session, files, contents, programs.of(target), tolerances, findings)
             if precision == "int8":
                 if target not in expected:
                     known = answered.get(target) if test is None else None
@@ -215,7 +215,7 @@ def _check_manifest(
     golden: Mapping[str, np.ndarray],
     findings: Findings,
 ) -> None:
-    """What the manifest says of kernels, tensors, ports and files is what is there."""
+    """What the manifest says of kernels, tensors, inputs, outputs and files is what is there."""
     manifest, reference = bundle.manifest, programs.reference
     said = [{key: kernel[key] for key in kernel if key != "sha256_f32"} for kernel in manifest["kernels"]]
     found = [{**kernel} for kernel in describe_kernels(reference, masks)]

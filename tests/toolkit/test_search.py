@@ -31,7 +31,7 @@ from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.recipe import load_recipe
 from tiedae.searching import early_stopping as stopping
-from tiedae.searching.constraints import SearchLimits, parse_bytes, parse_share
+from tiedae.searching.constraints import SearchLimits, parse_bytes, parse_fraction
 from tiedae.searching.early_stopping import Judge
 from tiedae.searching.front import pareto
 from tiedae.searching.space import key_of, space_of
@@ -173,8 +173,8 @@ def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Pat
         ([], "", "", "nothing to search for: give --max-bytes, --max-error-increase or --max-latency-us"),
         (["--max-bytes", "60x"], "", "", "--max-bytes: got '60x', must be a size such as 60000, 60k, 64Ki or 1.5M"),
         (["--max-bytes", "0"], "", "", "--max-bytes: got '0'"),
-        (["--max-error-increase=-5 %"], "", "", "--max-error-increase: got '-5 %', must be a share of 0 or more"),
-        (["--max-error-increase", "5"], "", "", "--max-error-increase: got '5', must be 5% or, as a share, at most 1"),
+        (["--max-error-increase=-5 %"], "", "", "--max-error-increase: got '-5 %', must be a fraction of 0 or more"),
+        (["--max-error-increase", "5"], "", "", "--max-error-increase: got '5', must be 5% or, as a fraction, at most 1"),
         (["--max-latency-us", "0"], "", "", "--max-latency-us: got '0', must be microseconds above 0"),
         (["--max-bytes", "1k", "--trials", "0"], "", "", "--trials: got 0, must be 1 or more"),
         (["--max-bytes", "1k", "--timeout", "0"], "", "", "--timeout: got 0, must be seconds above 0"),
@@ -234,10 +234,10 @@ def test_sizes(text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "share"), [("2%", 0.02), ("0.02", 0.02), ("12.5 %", 0.125), ("0", 0.0), ("1", 1.0), ("150%", 1.5)]
+    ("text", "fraction"), [("2%", 0.02), ("0.02", 0.02), ("12.5 %", 0.125), ("0", 0.0), ("1", 1.0), ("150%", 1.5)]
 )
-def test_shares(text: str, share: float) -> None:
-    assert parse_share(text) == share
+def test_fractions(text: str, fraction: float) -> None:
+    assert parse_fraction(text) == fraction
 
 
 @pytest.mark.parametrize("text", ["k60", "-1", "nan", "inf", "1e3", "", "6 0k"])

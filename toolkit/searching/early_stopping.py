@@ -17,7 +17,7 @@ from .trial import Outcome
 WITNESSES = 3
 """So many finished trials have to be there before one is judged by them."""
 GRACE = 0.25
-"""The share of the float epochs that every trial gets."""
+"""The fraction of the float epochs that every trial gets."""
 FLATTERY = 0.97
 """What is taken off the estimate, so that a trial is not stopped for a hair's breadth."""
 

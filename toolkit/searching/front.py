@@ -28,7 +28,7 @@ class FloatBaseline(Record, frozen=True):
 
 
 NOISE = 0.05
-"""Latencies that differ by no more than this share are not told apart."""
+"""Latencies that differ by no more than this fraction count as equal."""
 
 
 def pareto(outcomes: Sequence[Outcome], counted: str, *, timed: bool) -> list[Outcome]:

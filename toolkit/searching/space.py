@@ -84,7 +84,7 @@ def key_of(point: Point) -> tuple[tuple[str, Value], ...]:
 
 
 def with_validation(recipe: Recipe) -> Recipe:
-    """The recipe with validation samples, of the share that [search] says where it holds none out itself."""
+    """The recipe with validation samples, of the fraction that [search] says where it holds none out itself."""
     config = recipe.search or SearchConfig()
     if recipe.data.validation:
         return replace(recipe, search=config)
@@ -145,7 +145,7 @@ def _hidden(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
 
 
 def _pruning(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
-    """`none`, or a pattern and its share of zeros. Kernels that a pattern does not divide stay whole, unless none is left."""
+    """`none`, or a pattern and its fraction of zeros. Kernels that a pattern does not divide stay whole, unless all do."""
     base = recipe.prune or PruneConfig()
     own = NONE if recipe.prune is None else _pruning_name(base.pattern, base.sparsity)
     choices = _prunings(base, config) if config.patterns or config.sparsity else {own: recipe.prune}
@@ -164,28 +164,32 @@ def _prunings(base: PruneConfig, config: SearchConfig) -> dict[str, PruneConfig 
     """Every pattern with every sparsity, by name."""
     choices: dict[str, PruneConfig | None] = {NONE: None} if 0 in config.sparsity else {}
     for pattern in config.patterns or (base.pattern,):
-        shares = [_left_out(pattern)] if ":" in pattern else [share for share in config.sparsity or (base.sparsity,) if share]
-        for share in shares:
+        fractions = (
+            [_left_out(pattern)]
+            if ":" in pattern
+            else [fraction for fraction in config.sparsity or (base.sparsity,) if fraction]
+        )
+        for fraction in fractions:
             with within(f"search.patterns: {pattern}, with the rest of [prune]: "):
-                choices[_pruning_name(pattern, share)] = _patterned(base, pattern, share)
+                choices[_pruning_name(pattern, fraction)] = _patterned(base, pattern, fraction)
     return choices
 
 
 def _left_out(pattern: str) -> float:
-    """The share that N:M leaves out."""
+    """The fraction that N:M leaves out."""
     n, m = (int(part) for part in pattern.split(":"))
     return 1 - n / m
 
 
-def _pruning_name(pattern: str, share: float) -> str:
-    return pattern if ":" in pattern else f"{pattern} {share:g}"
+def _pruning_name(pattern: str, fraction: float) -> str:
+    return pattern if ":" in pattern else f"{pattern} {fraction:g}"
 
 
-def _patterned(base: PruneConfig, pattern: str, share: float) -> PruneConfig:
+def _patterned(base: PruneConfig, pattern: str, fraction: float) -> PruneConfig:
     """The recipe's pruning with another pattern: what only its own pattern takes goes back to the default."""
     if pattern == base.pattern:
-        return replace(base, sparsity=share)
-    return replace(base, pattern=pattern, sparsity=share, block=BLOCK if pattern == "block" else (1, 1), code=False, skip=())
+        return replace(base, sparsity=fraction)
+    return replace(base, pattern=pattern, sparsity=fraction, block=BLOCK if pattern == "block" else (1, 1), code=False, skip=())
 
 
 BLOCK = (4, 4)

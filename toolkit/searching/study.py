@@ -86,7 +86,7 @@ class Trials:
         """A point that was not tried yet; None where none is left whose kernels fit into `most_bytes`.
 
         The recipe as it is comes first. Where nothing fits at all the smallest point is proposed, so that there is something
-        to tell.
+        to report.
         """
         known = {key_of(outcome.point) for outcome in self.outcomes}
         left = [key for key, least in self.space.least.items() if least <= most_bytes and key not in known]
