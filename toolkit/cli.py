@@ -217,11 +217,15 @@ def _parser() -> _Parser:
     report = command("report", commands.report, "Render report.html and MODEL_CARD.md of a bundle from its metrics.")
     report.add_argument("bundle", type=Path, metavar="BUNDLE")
 
-    inspect = command("inspect", commands.inspect, "Show constants, copies, operations and bytes of a .tflite or .onnx file.")
+    inspect = command(
+        "inspect", commands.inspect, "Show constants, duplicates, operations and bytes of a .tflite or .onnx file."
+    )
     inspect.add_argument("files", type=Path, metavar="FILE", nargs="+")
     inspect.add_argument("--json", action="store_true", help="as JSON: one object, of several files a list")
     inspect.add_argument(
-        "--fail-on-copies", action="store_true", help="exit 1 where a constant is stored more than once, near copies included"
+        "--fail-on-copies",
+        action="store_true",
+        help="exit 1 where a constant is stored more than once, near duplicates included",
     )
 
     share = command("share", commands.share, "Store equal and transposed-equal constants of a .tflite or .onnx file once.")
@@ -229,7 +233,7 @@ def _parser() -> _Parser:
     share.add_argument("--out", type=Path, metavar="FILE", required=True, help="where to")
     share.add_argument("--force", action="store_true", help="replace FILE where it is there already")
     share.add_argument(
-        "--tolerance", type=float, metavar="STEPS", help="also merge copies that are this close, in quantization steps"
+        "--tolerance", type=float, metavar="STEPS", help="also merge duplicates that are this close, in quantization steps"
     )
     share.add_argument("--json", action="store_true", help="as JSON")
 

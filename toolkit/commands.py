@@ -266,7 +266,9 @@ def inspect(arguments: argparse.Namespace, console: Console) -> int:
     rows = list(found.values())
     console.say(json.dumps(rows if len(rows) > 1 else rows[0], indent=2) if arguments.json else "\n\n".join(map(render, rows)))
     copied = [
-        f"{path}: {len(row['copies'])} of its constants are copies of others" for path, row in found.items() if row["copies"]
+        f"{path}: {len(row['copies'])} of its constants are duplicates of others"
+        for path, row in found.items()
+        if row["copies"]
     ]
     if arguments.fail_on_copies and copied:
         raise CheckError("; ".join(copied))

@@ -76,11 +76,11 @@ def _reconstruct(session: Session, contents: Contents, test: np.ndarray) -> dict
 
 
 def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, float | None]:
-    """How often each kernel is stored, and for int8 copies the fraction in which they still agree; None each where unknown.
+    """How often each kernel is stored, and for int8 duplicates the fraction in which they still agree; None each where unknown.
 
     `kernels` are the [inputs, units] of every layer. A converter's names say nothing, so shapes have to: the matrices of a
     kernel's shape, in either orientation, are shared evenly among the kernels that have it. A kernel with an axis of 1 looks
-    like a bias and is left out. Copies are compared where one kernel alone has the shape.
+    like a bias and is left out. Duplicates are compared where one kernel alone has the shape.
     """
     stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim == 2}
     counts: set[tuple[int, int]] = set()

@@ -35,7 +35,7 @@ class Merged:
 
 @dataclass(frozen=True)
 class Kept:
-    """A copy that stays stored, and in one line why."""
+    """A duplicate that stays stored, and in one line why."""
 
     name: str
     original: str

@@ -53,8 +53,8 @@ def share_file(
 ) -> dict[str, Any]:
     """Write `path`, a .tflite or .onnx file, to `out` with its equal and transposed-equal constants stored once.
 
-    `tolerance`, in quantization steps, also merges near copies of a kernel. Both files run on random inputs of `seed` in a
-    process of their own, and nothing is written unless the outputs are within the bounds of `trial.BOUNDS`; a further runtime
+    `tolerance`, in quantization steps, also merges near duplicates of a kernel. Both files run on random inputs of `seed` in a
+    process of their own, and nothing is written unless the outputs are within `equivalence.BOUNDS`; a further runtime
     that refuses the file, or takes too long for it, is reported so. Where nothing can be stored once, `out` is a copy of the
     file. A file that is there already is replaced only with `force`.
 
@@ -142,12 +142,12 @@ def _require_free(path: Path, out: Path, contents: Contents, shared: Shared, *, 
 
 
 def _require_gone(path: Path, after: Contents, shared: Shared) -> None:
-    """The proof on the written bytes: what was merged is no copy any more."""
+    """The proof on the written bytes: what was merged is no duplicate any more."""
     kept = {(each.name, each.original) for each in shared.kept}
     merged = {(each.name, each.original) for each in shared.merged} - kept
-    for copy in copies(after):
-        if merged & {(copy.name, copy.original), (copy.original, copy.name)}:
-            raise CheckError(f"{path}: nothing is written: in the rewritten file {copy.text}")
+    for duplicate in copies(after):
+        if merged & {(duplicate.name, duplicate.original), (duplicate.original, duplicate.name)}:
+            raise CheckError(f"{path}: nothing is written: in the rewritten file {duplicate.text}")
 
 
 def _compare(
@@ -205,7 +205,7 @@ def render(found: dict[str, Any]) -> str:
         ("stored once", _grouped([(each["how"], _merged_text(each)) for each in found["merged"]])),
         (
             "left as it is",
-            _grouped([(each["reason"], f"{each['name']}, a copy of {each['original']}") for each in found["kept"]]),
+            _grouped([(each["reason"], f"{each['name']}, a duplicate of {each['original']}") for each in found["kept"]]),
         ),
         ("both files on the same random inputs", _comparison_texts(found)),
     ):

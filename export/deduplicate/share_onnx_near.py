@@ -1,6 +1,6 @@
 """Merges kernels of an .onnx file that a quantizer has stored twice with different integers.
 
-Quantizers treat a kernel and its transposed copy as strangers: per channel, each gets scales along another axis. Merged, both
+Quantizers treat a kernel and its transpose as unrelated: per channel, each gets scales along another axis. Merged, both
 are the same integers with one scale per tensor, which is what ONNX Runtime fuses in either direction.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from onnx import TensorProto
 
 from ...compress.affine import SIGNED_SHIFT, quantize
-from ..formats.duplicates import Copy
+from ..formats.duplicates import Duplicate
 from ..formats.onnx_reader import attribute
 from .equivalence import Kept, Merged
 from .onnx_graph import OnnxGraph, OnnxUse, Stored
@@ -25,7 +25,7 @@ _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 
 
 class _Obstacle(Exception):
-    """Why a near copy stays as it is."""
+    """Why a near duplicate stays as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,51 +51,51 @@ class _Bias:
     input_scale: float
 
 
-def merge_near(graph: OnnxGraph, near: Iterable[Copy], tolerance: float) -> Iterator[Merged | Kept]:
-    """Merge near copies whose values then move by `tolerance` steps at most, of the coarser of old and new quantization.
+def merge_near(graph: OnnxGraph, near: Iterable[Duplicate], tolerance: float) -> Iterator[Merged | Kept]:
+    """Merge near duplicates whose values then move by `tolerance` steps at most, of the coarser of old and new quantization.
 
     Where one of both has one scale per tensor, its integers stay and the other follows. Else the mean of both, either of which
     is a rounding of the same kernel, is quantized anew: symmetric, one scale per tensor, over as many steps as before (7 bits
     remain 7 bits). Biases are expressed in the new scale.
     """
-    for copy in near:
-        one, other = graph.resolve(copy.original), graph.resolve(copy.name)
+    for duplicate in near:
+        one, other = graph.resolve(duplicate.original), graph.resolve(duplicate.name)
         if one and other and one is not other:
             try:
                 yield _merge(graph, one, other, tolerance)
             except _Obstacle as obstacle:
-                yield Kept(copy.name, copy.original, str(obstacle))
+                yield Kept(duplicate.name, duplicate.original, str(obstacle))
 
 
 def _merge(graph: OnnxGraph, one: Stored, other: Stored, tolerance: float) -> Merged | Kept:
     if one.scope.line[-1] is not other.scope.line[-1]:
         raise _Obstacle("a local function reads no constant from outside")
-    original, copy, view = _orient(graph, _quantized(graph, one), _quantized(graph, other))
-    mirrored = _back(copy.real, original.stored.values.shape, view)
+    original, duplicate, view = _orient(graph, _quantized(graph, one), _quantized(graph, other))
+    mirrored = _back(duplicate.real, original.stored.values.shape, view)
     if original.scales.size == 1:
         values, scale, zero = original.stored.values, float(original.scales.flat[0]), int(original.zeros.flat[0])
     else:
-        values, scale, zero = _quantize((original.real + mirrored) / 2, original, copy)
+        values, scale, zero = _quantize((original.real + mirrored) / 2, original, duplicate)
     new = (values.astype(np.float64) - zero) * scale
     steps = max(
         float((np.abs(new - original.real) / np.maximum(original.scales, scale)).max()),
-        float((np.abs(new - mirrored) / np.maximum(_back(_full(copy), values.shape, view), scale)).max()),
+        float((np.abs(new - mirrored) / np.maximum(_back(_full(duplicate), values.shape, view), scale)).max()),
     )
     if steps > tolerance:
         raise _Obstacle(f"its values would move by up to {steps:.2f} steps, --tolerance is {tolerance:g}")
-    biases = [bias for each in (original, copy) for use in each.uses for bias in _biases(graph, use)]
+    biases = [bias for each in (original, duplicate) for use in each.uses for bias in _biases(graph, use)]
     for bias in biases:
         if not (np.abs(bias.real / (bias.input_scale * scale)) < 2**31).all():
             raise _Obstacle("a bias would not fit int32 in the new scale")
-    held = promote(graph, original.stored, [copy.stored.scope])
-    old = held.values, _back(copy.stored.values, values.shape, view)
+    held = promote(graph, original.stored, [duplicate.stored.scope])
+    old = held.values, _back(duplicate.stored.values, values.shape, view)
     fraction = float(np.mean([each != values for each in old]))
     graph.set_values(held, values)
-    for use in (*original.uses, *copy.uses):
+    for use in (*original.uses, *duplicate.uses):
         _requantize(graph, use, held, scale, zero)
     for bias in biases:
         _express(graph, bias, scale)
-    outcome = merge(graph, held, copy.stored, view)
+    outcome = merge(graph, held, duplicate.stored, view)
     if isinstance(outcome, Kept):
         raise AssertionError(f"{outcome.name}: {outcome.reason}")
     how = f"{outcome.how}; one scale{', biases in the new one' if biases else ''}"
@@ -130,17 +130,17 @@ def _quantized(graph: OnnxGraph, stored: Stored) -> _Quantized:
 def _orient(graph: OnnxGraph, one: _Quantized, other: _Quantized) -> tuple[_Quantized, _Quantized, View]:
     """Which of both stays, and how the other is read from it: one scale per tensor first, then fewer detours."""
     choices = []
-    for original, copy in ((one, other), (other, one)):
+    for original, duplicate in ((one, other), (other, one)):
         shape = original.stored.values.shape
-        candidates = views(shape, copy.stored.values.shape)
-        view = min(candidates, key=lambda view: float(np.abs(_back(copy.real, shape, view) - original.real).max()))
-        choices.append((original.scales.size > 1, detours(graph, copy.stored, view), original, copy, view))
-    _, _, original, copy, view = min(choices, key=lambda choice: choice[:2])
-    return original, copy, view
+        candidates = views(shape, duplicate.stored.values.shape)
+        view = min(candidates, key=lambda view: float(np.abs(_back(duplicate.real, shape, view) - original.real).max()))
+        choices.append((original.scales.size > 1, detours(graph, duplicate.stored, view), original, duplicate, view))
+    _, _, original, duplicate, view = min(choices, key=lambda choice: choice[:2])
+    return original, duplicate, view
 
 
 def _back(values: np.ndarray, shape: tuple[int, ...], view: View) -> np.ndarray:
-    """What lies as the copy does, as the original does."""
+    """What lies as the duplicate does, as the original does."""
     ordered = tuple(shape[axis] for axis in view.perm)
     return values.reshape(ordered).transpose(np.argsort(view.perm))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..formats.duplicates import Copy, copies
+from ..formats.duplicates import Duplicate, copies
 from ..formats.tflite_graph import (
     TfliteGraph,
     TfliteUse,
@@ -285,21 +285,21 @@ def _first_use(graph: TfliteGraph, stored: _SharedBuffer) -> int | None:
 
 
 def _kept(data: bytes, graphs: Sequence[TfliteGraph], reasons: Mapping[frozenset[str], str]) -> tuple[Kept, ...]:
-    """The copies that the written file still has, with the reason that was found, or that their readers give."""
+    """The duplicates that the written file still has, with the reason that was found, or that their readers give."""
     kept = []
-    for copy in copies(read_tflite(data)):
-        reason = reasons.get(frozenset((copy.name, copy.original)))
-        kept.append(Kept(copy.name, copy.original, reason or _reason(copy, graphs)))
+    for duplicate in copies(read_tflite(data)):
+        reason = reasons.get(frozenset((duplicate.name, duplicate.original)))
+        kept.append(Kept(duplicate.name, duplicate.original, reason or _reason(duplicate, graphs)))
     return tuple(kept)
 
 
-def _reason(copy: Copy, graphs: Sequence[TfliteGraph]) -> str:
-    if copy.relation == "near":
-        steps = f"{math.ceil(100 * copy.largest) / 100:g}"
+def _reason(duplicate: Duplicate, graphs: Sequence[TfliteGraph]) -> str:
+    if duplicate.relation == "near":
+        steps = f"{math.ceil(100 * duplicate.largest) / 100:g}"
         return f"near, up to {steps} of a step apart: --tolerance {steps} would allow that"
-    if copy.by == "values":
+    if duplicate.by == "values":
         return "only the values are equal, the stored bytes are not"
-    return _readers(graphs, copy.name)
+    return _readers(graphs, duplicate.name)
 
 
 def _readers(graphs: Sequence[TfliteGraph], name: str) -> str:

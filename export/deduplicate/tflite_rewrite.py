@@ -42,7 +42,7 @@ FINEST = 2.0**-9
 class Replacement:
     """What a constant of the file is to read instead: the values of another, in their order.
 
-    `scales` replace the constant's own where they are given (the other's, for near copies): one, or one per row of `values`.
+    `scales` replace the constant's own where they are given (the other's, for near duplicates): one, or one per row.
     """
 
     values: np.ndarray = field(repr=False)

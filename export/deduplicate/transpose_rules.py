@@ -1,4 +1,4 @@
-"""How an operation can read a constant's copy from the original, where that lies in another order of its axes.
+"""How an operation can read a constant's duplicate from the original, where that lies in another order of its axes.
 
 Each rule answers for one input of one operation: how, and what to change; or None, and the constant needs a `Transpose`.
 
@@ -19,7 +19,7 @@ from .onnx_graph import OnnxGraph, OnnxUse
 
 @dataclass(frozen=True)
 class View:
-    """A copy as the original's axes in the order `perm`, then, where it is not None, reshaped to `shape`."""
+    """A duplicate as the original's axes in the order `perm`, then, where it is not None, reshaped to `shape`."""
 
     perm: tuple[int, ...]
     shape: tuple[int, ...] | None = None
@@ -52,7 +52,7 @@ CHAIN = 4
 
 
 def plan(graph: OnnxGraph, use: OnnxUse, view: View, chain: int = CHAIN) -> Switch | None:
-    """How this use can read the original instead of the copy that `view` describes; None if it cannot."""
+    """How this use can read the original instead of the duplicate that `view` describes; None if it cannot."""
     if view.same:
         return Switch("one initializer", lambda name: graph.connect(use, name))
     rule = RULES.get(kind(use.node))
@@ -140,7 +140,7 @@ def _bias(graph: OnnxGraph, use: OnnxUse) -> OnnxUse | None:
 
 
 def _transpose(graph: OnnxGraph, use: OnnxUse, view: View, _chain: int) -> Switch | None:
-    """A `Transpose` of the copy becomes another one of the original, or none."""
+    """A `Transpose` of the duplicate becomes another one of the original, or none."""
     node, scope = use.node, use.scope
     order = next((tuple(each.ints) for each in node.attribute if each.name == "perm"), tuple(reversed(range(len(view.perm)))))
     if sorted(order) != list(range(len(view.perm))):

@@ -331,7 +331,7 @@ class Quality(Record, frozen=True):
 class ModelFile(Record, frozen=True):
     """A model file with its external data. `kernel_copies`: how often a kernel is stored, None where that cannot be known.
 
-    `agreement`: the fraction of their integers in which the copies of a kernel still agree.
+    `agreement`: the fraction of their integers in which the duplicates of a kernel still agree.
     """
 
     file: str

@@ -166,7 +166,7 @@ def _check_storage(
     clusters = _clusters(bundle)
     for name, each in contents.items():
         precision = Precision(bundle.manifest["files"][name]["precision"])
-        stored = 1 + max(Counter(copy.original for copy in copies(each)).values(), default=0)
+        stored = 1 + max(Counter(duplicate.original for duplicate in copies(each)).values(), default=0)
         findings.files.append(ModelFile(name, each.size, each.format, precision, Maker.TIEDAE, stored))
         int8 = precision is Precision.INT8
         rows = prove(each, programs.fused, masks, clusters, pruning) if int8 else _prove_float(each, bundle, masks, clusters)

@@ -208,7 +208,7 @@ def test_inspect_counts_copies_and_fails_on_them_where_asked(tmp_path, capsys, n
     assert main(["inspect", str(tmp_path / "x.onnx"), "--fail-on-copies"]) == code
     captured = capsys.readouterr()
     assert "64×64" in captured.out
-    assert (f"{copies} of its constants are copies" in captured.err) == (copies > 0)
+    assert (f"{copies} of its constants are duplicates" in captured.err) == (copies > 0)
 
 
 @pytest.mark.parametrize(
