@@ -173,7 +173,7 @@ def changed(change: Callable[[dict], object]) -> Callable[[str], str]:
         (lambda text: text[: len(text) // 2], "damaged: "),
         (lambda text: "{}", "not a calibration of tiedae"),
         (lambda text: "[" * 100_000, "damaged: "),
-        (lambda text: text.replace('"values":1200', '"values":NaN'), "damaged: not JSON (NaN is no number)"),
+        (lambda text: text.replace('"values":1200', '"values":NaN'), r"damaged: not JSON \(NaN is no number\)"),
         (changed(lambda c: c.update(schema=2)), "schema 2, this tiedae reads schema 1"),
         (changed(lambda c: c.pop("model")), "damaged: model: is missing, must be a table of widths"),
         (changed(lambda c: c["model"].pop("widths")), "damaged: model.widths: is missing, must be a list"),
