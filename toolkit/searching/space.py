@@ -164,11 +164,7 @@ def _prunings(base: PruneConfig, config: SearchConfig) -> dict[str, PruneConfig 
     """Every pattern with every sparsity, by name."""
     choices: dict[str, PruneConfig | None] = {NONE: None} if 0 in config.sparsity else {}
     for pattern in config.patterns or (base.pattern,):
-        fractions = (
-            [_left_out(pattern)]
-            if ":" in pattern
-            else [fraction for fraction in config.sparsity or (base.sparsity,) if fraction]
-        )
+        fractions = [_left_out(pattern)] if ":" in pattern else [each for each in config.sparsity or (base.sparsity,) if each]
         for fraction in fractions:
             with within(f"search.patterns: {pattern}, with the rest of [prune]: "):
                 choices[_pruning_name(pattern, fraction)] = _patterned(base, pattern, fraction)
