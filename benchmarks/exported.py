@@ -30,7 +30,7 @@ from tiedae.compress.affine import BYTE
 from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED
 from tiedae.console import Console
 from tiedae.export import lower, to_onnx, to_tflite
-from tiedae.export.bench.latency import Group, Timed, ratio, time_groups
+from tiedae.export.bench.latency import Timed, TimedGroup, ratio, time_groups
 from tiedae.export.interpreter import program_input
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.ort import open_ort
@@ -137,6 +137,6 @@ def latencies(files: Mapping[str, bytes], against: str) -> dict[str, tuple[float
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)
         subjects = tuple(Timed(name, "litert-xnnpack", f"{folder}/{name}", "reconstruct", str(x)) for name in files)
-        (measured,) = time_groups([Group(subjects, 1, Way.INVOKE)], threads=1, seconds=SECONDS)
+        (measured,) = time_groups([TimedGroup(subjects, 1, Way.INVOKE)], threads=1, seconds=SECONDS)
     base = measured.timings[against]
     return {name: (each.median_us, ratio(each, base).value) for name, each in measured.timings.items()}

@@ -28,7 +28,7 @@ from tiedae.console import Console
 from tiedae.export import Bundle, inspect_file, stock_onnx_int8, stock_tflite, to_tflite
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.footprint import Load, Run, footprints
-from tiedae.export.bench.latency import Group, Timed, Timing, ratio, time_groups
+from tiedae.export.bench.latency import Timed, TimedGroup, Timing, ratio, time_groups
 from tiedae.export.bench.subjects import ALONE
 from tiedae.export.deduplicate.share import share_file
 from tiedae.export.targets import read_model
@@ -175,7 +175,7 @@ def keras_row(run: Finished, console: Console) -> Row:
 
 def timed_ratio(subjects: tuple[Timed, Timed], *, way: Way) -> tuple[Ratio, Mapping[str, Timing], Mapping[str, str]]:
     """The first subject's latency in the second's, batch 1, one thread."""
-    (measured,) = time_groups([Group(subjects, 1, way)], threads=1, seconds=SECONDS, rounds=ROUNDS)
+    (measured,) = time_groups([TimedGroup(subjects, 1, way)], threads=1, seconds=SECONDS, rounds=ROUNDS)
     first, second = (measured.timings[subject.subject] for subject in subjects)
     return ratio(first, second), measured.timings, measured.providers
 

@@ -1,7 +1,7 @@
-"""Whether the structure of the product holds: exported bytes, what a new target touches, prose that code reads, lines.
+"""Whether the structure of the product holds: exported bytes, what a new target touches, prose that code reads, names, lines.
 
-The gate is tests/export/test_gate.py, the dummy target that of tests/export/test_targets.py, and tests/test_sentences.py finds
-where code reads prose.
+The gate is tests/export/test_gate.py, the dummy target that of tests/export/test_targets.py. tests/test_sentences.py finds
+where code reads prose, tests/test_names.py the names that several classes have.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def structure_rows() -> list[Row]:
     sentences = runpy.run_path(str(ROOT / "tests" / "test_sentences.py"))
     prose, reader = sentences["places"](), sentences["READER"]
     found = ", ".join(prose) or "nowhere"
+    names = runpy.run_path(str(ROOT / "tests" / "test_names.py"))["duplicate_names"]()
     lines = sum(text.count("\n") for text in texts.values())
     changed, compared = changed_hashes()
     touched = [str(path) for path, text in texts.items() if DUMMY in text]
@@ -38,6 +39,7 @@ def structure_rows() -> list[Row]:
             "dummy_target_files", len(touched), "files", "== 0", "", ", ".join(touched) or "tests/export/test_targets.py alone"
         ),
         Row("prose_parsed", len(prose), "places", "== 0", "", f"PROSE of tests/test_sentences.py, without {reader}: {found}"),
+        Row("duplicate_class_names", len(names), "names", "== 0", "", ", ".join(sorted(names)) or "each class has its own"),
         Row("product_lines_ratio", ratio, "x", "<= 0.92", "<= 0.85", f"{lines:,} lines against {BEFORE:,}"),
     ]
 

@@ -74,7 +74,7 @@ class Fingerprint(Record, frozen=True):
 
 
 class CalibratedTensor(Record, frozen=True, eq=False):
-    """One tensor: its chosen `range` (low, high), over `values` observed values of which the share `clipped` lies outside.
+    """One tensor: its chosen `range` (low, high), over `values` observed values of which the fraction `clipped` lies outside.
 
     `bits` is the grid's, `window` where values count (None: everywhere; see `Grid`), `dead` the units that never changed.
     """

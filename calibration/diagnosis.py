@@ -21,19 +21,19 @@ SHOWN_UNITS = 8
 
 
 @dataclass(frozen=True)
-class Limits:
+class DiagnosisLimits:
     """Reporting thresholds. `clipping`: fraction of a tensor's values clipped; `worse`: relative increase of an error."""
 
     clipping: float = 0.01
     worse: float = 0.01
 
     def __post_init__(self) -> None:
-        require(0 <= self.clipping < 1, "clipping", self.clipping, "a share in [0, 1)")
-        require(self.worse >= 0, "worse", self.worse, "a share from 0")
+        require(0 <= self.clipping < 1, "clipping", self.clipping, "a fraction in [0, 1)")
+        require(self.worse >= 0, "worse", self.worse, "a fraction from 0")
 
 
 @dataclass(frozen=True)
-class Finding:
+class CalibrationFinding:
     """One thing to look at: `kind` is `more samples`, `dead units` or `clipping`; `tensor` is empty for the whole model."""
 
     kind: str
@@ -72,7 +72,7 @@ class Halves:
 class Diagnosis:
     """Findings, worst kind first; `fixed` tensors have a range that the model fixes; `skipped` is why there are no halves."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[CalibrationFinding, ...]
     fixed: tuple[str, ...]
     halves: Halves | None
     skipped: str = ""
@@ -87,14 +87,14 @@ def diagnose(
     data: Representative,
     calibration: Calibration,
     spec: QuantizationSpec,
-    limits: Limits | None = None,
+    limits: DiagnosisLimits | None = None,
 ) -> Diagnosis:
     """Look into a calibration that `calibrate` made of `model` and `data`; the kernels are quantized already.
 
     A quarter of the samples, drawn by the data's seed, is held out; ranges of half of the others and of all of them are
     compared on it. Raises InputError where the calibration is of another model.
     """
-    limits = limits or Limits()
+    limits = limits or DiagnosisLimits()
     calibration.require_model(Fingerprint.of(model), spec)
     fixed = tuple(name for name in fixed_ranges(model.config, spec) if name in calibration.tensors)
     count = len(data.inputs)
@@ -154,24 +154,24 @@ def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray) -> float:
     return total / len(inputs)
 
 
-def _worse(halves: Halves, fixed: tuple[str, ...], limits: Limits) -> Iterator[Finding]:
+def _worse(halves: Halves, fixed: tuple[str, ...], limits: DiagnosisLimits) -> Iterator[CalibrationFinding]:
     counts = f"all {halves.whole} samples than with half of them, on {halves.held_out} held out"
     before, after = halves.error
     if after > before * (1 + limits.worse):
         text = f"worse: the error is {_more(before, after)} with {counts} ({after:.4g} against {before:.4g})"
-        yield Finding("more samples", "", f"{text}; another observer or fewer outliers in the data would help")
+        yield CalibrationFinding("more samples", "", f"{text}; another observer or fewer outliers in the data would help")
     for name, (before, after) in halves.tensors.items():
         if name not in fixed and after > before * (1 + limits.worse):
             few, many = (f"{low:.4g}…{high:.4g}" for low, high in halves.ranges[name])
             text = f"{name}: worse, the error of its grid is {_more(before, after)} with {counts} (range {many} against {few})"
-            yield Finding("more samples", name, text)
+            yield CalibrationFinding("more samples", name, text)
 
 
 def _more(before: float, after: float) -> str:
     return f"{100 * (after / before - 1):.1f} % higher" if before else "no longer 0"
 
 
-def _dead(calibration: Calibration) -> Iterator[Finding]:
+def _dead(calibration: Calibration) -> Iterator[CalibrationFinding]:
     """Units of a layer that gave one value for every sample. Values of x and y are the data's, not units."""
     for name, tensor in calibration.tensors.items():
         if not tensor.dead or name in ("x", "y") or "." in name:
@@ -179,13 +179,13 @@ def _dead(calibration: Calibration) -> Iterator[Finding]:
         shown = ", ".join(map(str, tensor.dead[:SHOWN_UNITS])) + (", …" if len(tensor.dead) > SHOWN_UNITS else "")
         units = f"{len(tensor.dead)} of {tensor.values // calibration.samples} units"
         text = f"{name}: {units} gave one value for all {calibration.samples} samples ({shown}); they could be pruned"
-        yield Finding("dead units", name, text)
+        yield CalibrationFinding("dead units", name, text)
 
 
-def _clipping(calibration: Calibration, fixed: tuple[str, ...], limits: Limits) -> Iterator[Finding]:
+def _clipping(calibration: Calibration, fixed: tuple[str, ...], limits: DiagnosisLimits) -> Iterator[CalibrationFinding]:
     for name, tensor in calibration.tensors.items():
         if name not in fixed and tensor.clipped > limits.clipping:
             low, high = tensor.range
             seen = f"{tensor.histogram.low:.4g}…{tensor.histogram.high:.4g}"
             text = f"{name}: {100 * tensor.clipped:.2g} % of its values are clipped, more than {100 * limits.clipping:g} %"
-            yield Finding("clipping", name, f"{text} (range {low:.4g}…{high:.4g}, seen {seen})")
+            yield CalibrationFinding("clipping", name, f"{text} (range {low:.4g}…{high:.4g}, seen {seen})")

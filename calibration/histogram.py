@@ -187,7 +187,7 @@ class Grid:
         return squared_error(values.clip(*self.window), counts, span, self) / max(histogram.total, 1)
 
     def clipped(self, histogram: Histogram, span: Range) -> float:
-        """The share of values that saturate: they lie more than half a step outside of `span`."""
+        """The fraction of values that saturate: they lie more than half a step outside of `span`."""
         values, counts = histogram.occupied()
         steps = self.steps(values.clip(*self.window), span)
         return float(counts[(steps < 0) | (steps > 2**self.bits - 1)].sum()) / max(histogram.total, 1)

@@ -21,7 +21,7 @@ Loss = Callable[[np.ndarray, np.ndarray, Range, Grid], float]
 
 COARSE = np.geomspace(1.0, 1 / 128, 57).tolist()
 FINE = np.geomspace(1.08, 1 / 1.08, 17).tolist()
-"""The shares of an extreme at which a range may end, then what moves it there by less than a coarse step."""
+"""The fractions of an extreme at which a range may end, then what moves it there by less than a coarse step."""
 ROUNDS = 8
 
 
@@ -131,17 +131,17 @@ class Distribution:
 
 @dataclass
 class Percentile(Distribution):
-    """What holds all but the share 1 − `share` of the values at either end (Wu et al. 2020, arXiv:2004.09602)."""
+    """What holds all but the fraction 1 − `fraction` of the values at either end (Wu et al. 2020, arXiv:2004.09602)."""
 
-    share: float = 0.9999
+    fraction: float = 0.9999
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0.5 < self.share <= 1, "share", self.share, "in (0.5, 1]")
+        require(0.5 < self.fraction <= 1, "fraction", self.fraction, "in (0.5, 1]")
 
     def range(self, grid: Grid = GRID) -> Range:
         _seen(self.histogram.low, self.histogram.high)
-        return percentile_range(self.histogram, self.share)
+        return percentile_range(self.histogram, self.fraction)
 
 
 class MeanSquared(Distribution):
@@ -160,36 +160,39 @@ class Entropy(Distribution):
 
 
 def best_range(histogram: Histogram, grid: Grid, loss: Loss) -> Range:
-    """The range with the least loss: its ends are tried in turn at shares of the extremes, coarse then fine."""
+    """The range with the least loss: its ends are tried in turn at fractions of the extremes, coarse then fine."""
     values, counts = histogram.occupied()
     values = values.clip(*grid.window)
     ends = np.clip((min(histogram.low, 0.0), max(histogram.high, 0.0)), *grid.window)
 
-    def span(shares: Range) -> Range:
-        return float(shares[0] * ends[0]), float(shares[1] * ends[1])
+    def span(fractions: Range) -> Range:
+        return float(fractions[0] * ends[0]), float(fractions[1] * ends[1])
 
-    def descend(shares: Range, candidates: Callable[[float], list[float]]) -> Range:
+    def descend(fractions: Range, candidates: Callable[[float], list[float]]) -> Range:
         for _ in range(ROUNDS):
-            before = shares
+            before = fractions
             for side in np.flatnonzero(ends)[::-1]:
-                tried = [(share, shares[1]) if side == 0 else (shares[0], share) for share in candidates(shares[side])]
-                shares = min((shares, *tried), key=lambda each: loss(values, counts, span(each), grid))
-            if shares == before:
+                tried = [
+                    (fraction, fractions[1]) if side == 0 else (fractions[0], fraction)
+                    for fraction in candidates(fractions[side])
+                ]
+                fractions = min((fractions, *tried), key=lambda each: loss(values, counts, span(each), grid))
+            if fractions == before:
                 break
-        return shares
+        return fractions
 
     coarse = descend((1.0, 1.0), lambda _: COARSE)
-    return span(descend(coarse, lambda share: [min(share * factor, 1.0) for factor in FINE]))
+    return span(descend(coarse, lambda fraction: [min(fraction * factor, 1.0) for factor in FINE]))
 
 
-def percentile_range(histogram: Histogram, share: float) -> Range:
-    """The range that leaves out the share 1 − `share` of the values at either end, to within a bin (Wu et al. 2020)."""
+def percentile_range(histogram: Histogram, fraction: float) -> Range:
+    """The range that leaves out the fraction 1 − `fraction` of the values at either end, to within a bin (Wu et al. 2020)."""
     values, counts = histogram.occupied()
     position = int(np.searchsorted(values, 0.0))
     values, counts = np.insert(values, position, 0.0), np.insert(counts, position, histogram.zeros)
     cumulative = np.cumsum(counts)
     total = histogram.total
-    left_out = math.floor((1 - share) * total)
+    left_out = math.floor((1 - fraction) * total)
     low = values[np.searchsorted(cumulative, left_out, side="right")]
     high = values[np.searchsorted(cumulative, total - left_out, side="left")]
     return _outer(histogram, low, -1), _outer(histogram, high, 1)

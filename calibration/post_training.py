@@ -15,7 +15,7 @@ from ..compress.autoencoder import TiedAutoencoder
 from ..compress.config import QuantizeConfig
 from ..compress.errors import InputError
 from ..compress.integers import kernel_bounds
-from ..compress.quantizers import DecoderForm, QuantizationSpec
+from ..compress.quantizers import DecoderLayout, QuantizationSpec
 from ..compress.symmetries import rescale_units
 from .calibration_file import Calibration, Fingerprint
 from .curvature import Influence, influence, pairs, tensors_of
@@ -24,7 +24,7 @@ from .ranges import calibrate, observer_of
 from .representative import Representative
 from .rounding import clipped_scales, rounded
 
-SHARES = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
+FRACTIONS = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
 """Of an end of a range; tried from the mildest as long as the output gets better."""
 
 
@@ -109,8 +109,8 @@ def clip_ranges(model: TiedAutoencoder, reference: Reference) -> None:
     least = reference.error(model)
     for end in (end for name, ends in quantizers.variables_of.items() if not name.endswith(".bias") for end in ends.values()):
         start = kept = end.numpy()
-        for share in SHARES:
-            end.assign(start * share)
+        for fraction in FRACTIONS:
+            end.assign(start * fraction)
             found = reference.error(model)
             if found >= least:
                 break
@@ -137,7 +137,7 @@ def quantize_post_training(
     config: QuantizeConfig,
     spec: QuantizationSpec | None = None,
     *,
-    layout: DecoderForm = "split",
+    layout: DecoderLayout = "split",
     calibration: Calibration | None = None,
 ) -> Calibration:
     """Quantize a trained model in place without training.

@@ -23,7 +23,7 @@ LEAST_GAIN = 1e-4
 DAMPING = 0.1
 """Damping of each moment, as a fraction of its mean diagonal (GPTQ's `percdamp`)."""
 CLIPS = tuple(np.linspace(1.0, 0.3, 36))
-"""Shares of a kernel's largest magnitude that are tried as the largest integer's value."""
+"""Fractions of a kernel's largest magnitude that are tried as the largest integer's value."""
 
 
 def clipped_scales(

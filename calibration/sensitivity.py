@@ -44,9 +44,9 @@ def symmetric(values: np.ndarray, bits: float) -> np.ndarray:
     return np.rint(values / step) * step
 
 
-def sparse(values: np.ndarray, share: float) -> np.ndarray:
-    """Zero the `share` of values with the smallest magnitudes."""
-    drop = min(int(np.rint(share * values.size)), values.size - 1)
+def sparse(values: np.ndarray, fraction: float) -> np.ndarray:
+    """Zero the `fraction` of values with the smallest magnitudes."""
+    drop = min(int(np.rint(fraction * values.size)), values.size - 1)
     flat = values.ravel().copy()
     flat[np.argsort(np.abs(flat), kind="stable")[:drop]] = 0
     return flat.reshape(values.shape)

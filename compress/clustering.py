@@ -52,8 +52,8 @@ def k_means(values: np.ndarray, count: int) -> np.ndarray:
         return distinct
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     density, edges = np.histogram(ordered, BINS)
-    share = np.concatenate([[0.0], np.cumsum(np.cbrt(density))])
-    centroids = np.interp((np.arange(count) + 0.5) / count, share / share[-1], edges)
+    cumulative = np.concatenate([[0.0], np.cumsum(np.cbrt(density))])
+    centroids = np.interp((np.arange(count) + 0.5) / count, cumulative / cumulative[-1], edges)
     for _ in range(ITERATIONS):
         cuts = np.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2)
         cuts = np.unique([0, *cuts, len(ordered)])

@@ -90,8 +90,8 @@ class TrainConfig(Checked, frozen=True):
     """Float training: Adam with warm-up and cosine decay to zero over all epochs, or a constant rate.
 
     `patience` epochs without a better validation loss stop it (0: never); the best weights are kept where there is a
-    validation set. `weight_decay` is decoupled: a step takes that share, times its learning rate, off the kernels. `seed` fixes
-    the initial weights, the order of samples and dropout.
+    validation set. `weight_decay` is decoupled: a step takes that fraction, times its learning rate, off the kernels. `seed`
+    fixes the initial weights, the order of samples and dropout.
     """
 
     epochs: Count = 15
@@ -114,11 +114,11 @@ class PruneConfig(Checked, frozen=True):
 
     `pattern`: `unstructured`, single weights; `block`, blocks of `block` = [rows, columns]; "N:M", such as "2:4", N of every M
     weights along both axes; `structured`, whole hidden units (and those of the code where `code`), which leave the model.
-    `sparsity` is the final share of zeros, or of units, in each kernel or over all together (`scope` global); N:M has 1 − N/M.
+    `sparsity`: the final fraction of zeros, or of units, in each kernel or over all together (`scope` global); N:M has 1 − N/M.
     `saliency` says what stays: the largest `magnitude`, the weights that the loss feels (`gradient`, on `samples` training
     samples), or those that grow while fine-tuning (`movement`). Kernels in `skip`, by index, stay whole.
     The polynomial schedule ramps over the first `ramp` of the epochs, the constant one prunes at once. `distill` is
-    the share of the loss that is taken against the uncompressed model's output instead of the sample.
+    the fraction of the loss that is taken against the uncompressed model's output instead of the sample.
     """
 
     pattern: str = "unstructured"
@@ -143,7 +143,10 @@ class PruneConfig(Checked, frozen=True):
             require(1 <= n < m <= 16, "pattern", self.pattern, "N:M with 1 ≤ N < M ≤ 16")
             fixed = f"{1 - n / m:.3g}"
             require(
-                f"{self.sparsity:.3g}" == fixed, "sparsity", self.sparsity, f"{fixed}, the share that {self.pattern} leaves out"
+                f"{self.sparsity:.3g}" == fixed,
+                "sparsity",
+                self.sparsity,
+                f"{fixed}, the fraction that {self.pattern} leaves out",
             )
             require(self.scope == "layer", "scope", self.scope, f"layer: {self.pattern} holds in every kernel")
         if self.kind == "block":
@@ -220,7 +223,7 @@ class SearchConfig(Checked, frozen=True):
 
     `code` are sizes of the code, `hidden` factors on the units of hidden layers, each layer by itself. `patterns` are those of
     pruning, each with every `sparsity`, where 0 stands for no pruning. `bits` are those of all kernels. `size` is what counts
-    as bytes: the .tflite file as it is, or after gzip. `validation` is the share of the samples that trials are measured on,
+    as bytes: the .tflite file as it is, or after gzip. `validation` is the fraction of the samples that trials are measured on,
     where the recipe holds none out. `seed` is the sampler's.
     """
 
@@ -248,12 +251,12 @@ class DataConfig(Checked, frozen=True):
     `source` is a known name or a path. `window` cuts a one-dimensional record into samples. `scaling` auto: bytes by 255;
     floats by the rule that the output activation suggests. `per_feature` true: each value of a sample has an offset and scale
     of its own; false: one for all; auto: of its own for the columns of a table (see `data.kind_of`).
-    `test` and `validation` are the shares split off by `seed` (`split` tail: the last samples, for records in time) where
+    `test` and `validation` are the fractions split off by `seed` (`split` tail: the last samples, for records in time) where
     the source has no test set of its own.
 
     Of a .csv file `columns` are the only ones that are read, in this order, and `drop` those that are not. `label` names the
     column of the labels; auto: the one named label, class, target or y (y not beside a column x), if there is one; empty:
-    none, every column is a feature. Of a folder of pictures `resize` is (height, width), `grayscale` makes them gray.
+    none, every column is a feature. Of a folder of images `resize` is (height, width), `grayscale` makes them gray.
     """
 
     source: str
@@ -348,4 +351,4 @@ class Recipe(Checked, frozen=True):
             right = f"8, since {activation} fixes the scale of the code, or the code's activation linear, relu or relu6"
             require(free, "quantize.code_bits", self.quantize.code_bits, right)
         if self.train.patience and self.data.validation == 0:
-            require(False, "train.patience", self.train.patience, "0, or data.validation a share to wait for")
+            require(False, "train.patience", self.train.patience, "0, or data.validation a fraction to wait for")

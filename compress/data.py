@@ -273,7 +273,7 @@ class Splits:
         """Samples drawn into training, validation and test by the seed, scaled by the rule that fits the training samples.
 
         `x`: shape [n, ...], samples first, any real dtype, in the user's unit; a memory map is not loaded. `labels`: shape
-        [n] or None. `test`, `validation`: their shares of n, rounded, at least one sample each (no validation at 0).
+        [n] or None. `test`, `validation`: their fractions of n, rounded, at least one sample each (no validation at 0).
         `scaling` is the rule of `Scaling.fit`, which asks the model's `output_activation` for the range to scale to.
         `per_feature` gives each value of a sample an offset and scale of its own; auto: where they are a table's columns,
         [n, k] of another dtype than uint8.
@@ -302,18 +302,18 @@ class Splits:
         return cls(replace(train, scaling=scaling), validation, replace(test, scaling=scaling), scaling)
 
 
-def split(samples: Samples, shares: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
-    """The samples to train on, then one part per share: drawn by the seed, or without one the last samples in their order.
+def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
+    """The samples to train on, then one part per fraction: drawn by the seed, or without one the last samples in their order.
 
-    Every share above 0 gets at least one sample, a share of 0 is None. Raises DataError where none is left to train on.
+    Every fraction above 0 gets at least one sample, a fraction of 0 is None. Raises DataError where none is left to train on.
     """
     n = len(samples)
-    counts = [max(1, round(n * share)) if share else 0 for share in shares]
+    counts = [max(1, round(n * fraction)) if fraction else 0 for fraction in fractions]
     bounds = np.cumsum([0, n - sum(counts), *counts])
     if bounds[1] < 1:
         raise DataError(f"{source}: holds {n} samples; with {sum(counts)} split off none is left to train on")
     if bounds[1] == n:
-        return [samples, *(None for _ in shares)]
+        return [samples, *(None for _ in fractions)]
     order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
     parts: list[Samples | None] = []
     for first, end in itertools.pairwise(bounds):

@@ -10,7 +10,7 @@ from .config import Granularity
 from .errors import RecipeError
 from .integers import PAIR_LIMIT, Bounds, exceeding_pairs, kernel_bounds, neighbours, within_pairs
 
-SHARES = tuple(i / 50 for i in range(5, 51))
+FRACTIONS = tuple(i / 50 for i in range(5, 51))
 """Of the largest magnitude: where the range of a kernel of less than 8 bits may start."""
 OUTLIER = 8.0
 """In quantization-aware training no weight grows beyond so many root mean squares."""
@@ -197,13 +197,13 @@ class TiedKernel(tf_keras.layers.Layer):
         self.variable.assign(codebook[held])
         self.set_clusters(np.unique(held, return_inverse=True)[1].reshape(held.shape).astype(np.uint8))
 
-    def dampen(self, share: tf.Tensor | float) -> None:
-        """Move each weight by this share of the way to the integer that it rounds to (Nagel et al. 2022): late in training,
+    def dampen(self, fraction: tf.Tensor | float) -> None:
+        """Move each weight by this fraction of the way to the integer that it rounds to (Nagel et al. 2022): late in training,
         weights that lie between two integers would else go on jumping from one to the other."""
         assert self.largest is not None
         low, high = self.bounds
         reached = tf.clip_by_value(self.unquantized(), low / high * self.largest, self.largest)
-        self.variable.assign_sub(share * (reached - self(training=False)))
+        self.variable.assign_sub(fraction * (reached - self(training=False)))
 
     def clip_outliers(self) -> None:
         """Clip the variable to `OUTLIER` times the root mean square of its live weights: a few outliers would set the step."""
@@ -229,10 +229,10 @@ class TiedKernel(tf_keras.layers.Layer):
         return tf.maximum(largest, tf.maximum(tf.reduce_max(largest) / FACTOR_STEPS, SMALLEST))
 
     def _least_error(self) -> np.ndarray:
-        """The share of the largest magnitude, per scale, at which rounding the weights costs the least squared error."""
+        """The fraction of the largest magnitude, per scale, at which rounding the weights costs the least squared error."""
         kernel = self.matrix
         largest = self._magnitude(kernel).numpy()
-        ranges = np.stack([np.float32(share) * largest for share in SHARES])
+        ranges = np.stack([np.float32(fraction) * largest for fraction in FRACTIONS])
         errors = [np.square(self._rounded(kernel, each) - kernel).sum(self._axis) for each in ranges]
         best = np.argmin(errors, axis=0)
         return self._at_least_a_factor(np.take_along_axis(ranges, best[None], axis=0)[0]).numpy()

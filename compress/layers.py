@@ -118,7 +118,7 @@ class TiedLayer(tf_keras.layers.Layer):
 
 
 class TiedDecoderLayer(TiedLayer):
-    """A layer of the decoder as the split form computes it: scales of units come in as factors, the bias is added by itself."""
+    """A decoder layer as the split layout computes it: scales of units come in as factors, the bias is added by itself."""
 
     def affine(self, x: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
         if self.kernel.granularity == "unit":
@@ -213,11 +213,11 @@ def layers_of(config: ModelConfig, kernels: Sequence[TiedKernel], direction: Lit
     ]
 
 
-def interleaved(x: tf.Tensor, ways: int) -> tf.Tensor:
-    """[batch, n] reshaped to (ways, n / ways) per sample, transposed and flattened. Inverse: n / ways ways."""
-    if ways in (1, x.shape[1]):
+def interleaved(x: tf.Tensor, groups: int) -> tf.Tensor:
+    """[batch, n] reshaped to (groups, n / groups) per sample, transposed and flattened. Inverse: n / groups groups."""
+    if groups in (1, x.shape[1]):
         return x
-    parts = tf.reshape(x, (-1, ways, x.shape[1] // ways))
+    parts = tf.reshape(x, (-1, groups, x.shape[1] // groups))
     return tf.reshape(tf.transpose(parts, (0, 2, 1)), (-1, x.shape[1]))
 
 

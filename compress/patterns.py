@@ -23,13 +23,13 @@ EXCHANGES = 64
 """How many exchanges a larger tile is improved by, at most."""
 
 
-def largest(scores: Arrays, share: float, scope: str) -> list[np.ndarray]:
-    """Which scores stay, bool in their shapes, where `share` of them go: the smallest of each array (`layer`) or of all
+def largest(scores: Arrays, fraction: float, scope: str) -> list[np.ndarray]:
+    """Which scores stay, bool in their shapes, where `fraction` of them go: the smallest of each array (`layer`) or of all
     together (`global`). The largest of each array always stays."""
     if scope == "layer":
-        masks = [_largest(each.ravel(), share).reshape(each.shape) for each in scores]
+        masks = [_largest(each.ravel(), fraction).reshape(each.shape) for each in scores]
     else:
-        kept = _largest(np.concatenate([each.ravel() for each in scores]), share)
+        kept = _largest(np.concatenate([each.ravel() for each in scores]), fraction)
         ends = np.cumsum([each.size for each in scores])[:-1]
         masks = [part.reshape(each.shape) for part, each in zip(np.split(kept, ends), scores, strict=True)]
     for mask, each in zip(masks, scores, strict=True):
@@ -37,40 +37,40 @@ def largest(scores: Arrays, share: float, scope: str) -> list[np.ndarray]:
     return masks
 
 
-def _largest(scores: np.ndarray, share: float) -> np.ndarray:
+def _largest(scores: np.ndarray, fraction: float) -> np.ndarray:
     kept = np.ones(scores.size, bool)
-    kept[np.argsort(scores, kind="stable")[: round(share * scores.size)]] = False
+    kept[np.argsort(scores, kind="stable")[: round(fraction * scores.size)]] = False
     return kept
 
 
-def unstructured(scores: Arrays, share: float, config: PruneConfig) -> list[np.ndarray]:
+def unstructured(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.ndarray]:
     """Single weights."""
-    return largest(scores, share, config.scope)
+    return largest(scores, fraction, config.scope)
 
 
-def block(scores: Arrays, share: float, config: PruneConfig) -> list[np.ndarray]:
+def block(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.ndarray]:
     """Whole blocks of `config.block` rows and columns, by the sum of their scores."""
     sums = [tiles(each, *config.block).sum(axis=(1, 3)) for each in scores]
-    return [spread(kept, *config.block) for kept in largest(sums, share, config.scope)]
+    return [spread(kept, *config.block) for kept in largest(sums, fraction, config.scope)]
 
 
-def n_of_m(scores: Arrays, share: float, config: PruneConfig) -> list[np.ndarray]:
+def n_of_m(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.ndarray]:
     """n of every m weights along both axes (a transposable mask, Hubara et al. 2021, arXiv:2102.08124).
 
     While a ramp is below the pattern's own sparsity, only the least salient of what the pattern leaves out go.
     """
     n, m = config.n_of_m
-    ramped = min(share / config.sparsity, 1) * (1 - n / m)
+    ramped = min(fraction / config.sparsity, 1) * (1 - n / m)
     masks = [transposable(each, n, m) for each in scores]
     out = [np.where(mask, np.inf, each) for mask, each in zip(masks, scores, strict=True)]
     return [mask | kept for mask, kept in zip(masks, largest(out, ramped, "layer"), strict=True)]
 
 
-def structured(scores: Arrays, share: float, config: PruneConfig) -> list[np.ndarray]:
+def structured(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.ndarray]:
     """Whole units: column j of the kernel that computes unit j and row j of the next. The code's only where `config.code`."""
     layers = len(scores) if config.code else len(scores) - 1
     masks = [np.ones(each.shape, bool) for each in scores]
-    for i, kept in enumerate(largest(unit_scores(scores)[:layers], share, config.scope)):
+    for i, kept in enumerate(largest(unit_scores(scores)[:layers], fraction, config.scope)):
         masks[i] &= kept
         if i + 1 < len(masks):
             masks[i + 1] &= kept[:, None]
@@ -83,7 +83,7 @@ PATTERNS: Mapping[str, Callable[[Arrays, float, PruneConfig], list[np.ndarray]]]
     "n:m": n_of_m,
     "structured": structured,
 }
-"""(scores float [inputs, units] of each kernel, the share that goes, configuration) → masks, bool in the same shapes."""
+"""(scores float [inputs, units] of each kernel, the fraction that goes, configuration) → masks, bool in the same shapes."""
 
 
 def blocks_held(values: np.ndarray, mask: np.ndarray, config: PruneConfig) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""Pruning on the one mask of each kernel: a saliency ranks, a pattern chooses, a schedule raises the share."""
+"""Pruning on the one mask of each kernel: a saliency ranks, a pattern chooses, a schedule raises the fraction."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def prune(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: Tr
         return [value for i, value in enumerate(each) if i not in config.skip]
 
     def before_step(step: int) -> None:
-        due, share = schedule(tf.constant(step, tf.int64))
+        due, fraction = schedule(tf.constant(step, tf.int64))
         if bool(due):
-            for kernel, mask in zip(pruned(model.kernels), pattern(pruned(scores()), float(share), config), strict=True):
+            for kernel, mask in zip(pruned(model.kernels), pattern(pruned(scores()), float(fraction), config), strict=True):
                 kernel.set_mask(mask)
 
     return fit(model, splits, training, stage="prune", before_step=before_step, settled_epochs=settled)

@@ -17,7 +17,7 @@ from .layers import RULES, ActivationRule, outputs_of
 from .records import checked
 
 Range = tuple[float, float]
-DecoderForm = Literal["split", "fused"]
+DecoderLayout = Literal["split", "fused"]
 
 
 @dataclass(frozen=True)
@@ -25,27 +25,30 @@ class QuantizationSpec:
     """What is quantized and how the targets compute the decoder: what a quantized model and its archive hold.
 
     `of` derives it; nobody else states what the configuration, the data and the targets say already.
-    `form` split: the product is requantized and an 8-bit bias added (TFLite); fused: a 32-bit bias inside the product (ONNX).
-    Training simulates this form; ranges for both are kept. `byte_data`: inputs and outputs are bytes of scale 1/255.
+    `form`: the decoder's layout, which training simulates; ranges for both are kept. split: the product is requantized, an
+    8-bit bias added (TFLite); fused: a 32-bit bias inside the product (ONNX). `byte_data`: inputs and outputs are bytes of
+    scale 1/255.
     `bits` of the kernels: one width, or one per kernel; `code_bits` of the code.
     """
 
     granularity: Granularity = "tensor"
-    form: DecoderForm = "split"
+    form: DecoderLayout = "split"
     byte_data: bool = True
     bits: tuple[int, ...] = (8,)
     code_bits: int = 8
 
     @classmethod
-    def of(cls, config: QuantizeConfig, scaling: Scaling, layout: DecoderForm = "split") -> QuantizationSpec:
+    def of(cls, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout = "split") -> QuantizationSpec:
         """The one that follows: `x` is bytes where `scaling` is by `byte`; the decoder's `layout` is that of the targets.
 
         Raises RecipeError for another layout.
         """
-        checked(DecoderForm, layout, "layout")
+        checked(DecoderLayout, layout, "layout")
         return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits)
 
-    def require_from(self, config: QuantizeConfig, scaling: Scaling, layout: DecoderForm | None = None, *, source: str) -> None:
+    def require_from(
+        self, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout | None = None, *, source: str
+    ) -> None:
         """Raise RecipeError, naming `source` and both sides, where `of` gives another; `layout` None: of any layout."""
         derived = QuantizationSpec.of(config, scaling, layout or self.form)
         sides = {"byte_data": f"data scaled by {scaling.rule!r}", "form": "the layout of the targets"}

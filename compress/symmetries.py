@@ -129,25 +129,25 @@ def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
                 bias.assign(bias * factor)
 
 
-def input_order(inputs: int, ways: int) -> np.ndarray:
-    """Which input each row of the first kernel belongs to, int [inputs]: in turn one of each of `ways` equal parts."""
-    return np.arange(inputs).reshape(ways, -1).T.ravel()
+def input_order(inputs: int, groups: int) -> np.ndarray:
+    """Which input each row of the first kernel belongs to, int [inputs]: one of each of `groups` equal groups in turn."""
+    return np.arange(inputs).reshape(groups, -1).T.ravel()
 
 
-def interleave(model: TiedAutoencoder, ways: int) -> TiedAutoencoder:
+def interleave(model: TiedAutoencoder, groups: int) -> TiedAutoencoder:
     """A float model of the same function whose first kernel has its rows in the order of so many interleaved parts.
 
-    Neighbouring inputs, the pixels of a picture or the samples of a signal, have similar weights: in a tile of four neighbours
+    Neighbouring inputs, the pixels of an image or the samples of a signal, have similar weights: in a tile of four neighbours
     all of a unit's weights matter or none does. This permutation is one that a transposition does, so no order is stored.
     Masks move with their rows: do it before pruning by a pattern of tiles, which another order of rows does not have.
-    Raises RecipeError where `ways` does not divide the inputs, InputError where a kernel is quantized or clustered.
+    Raises RecipeError where `groups` does not divide the inputs, InputError where a kernel is quantized or clustered.
     """
     for kernel in model.kernels:
         if kernel.granularity is not None or kernel.clusters is not None:
             raise InputError(f"{kernel.name} is quantized or clustered; interleave the inputs before")
-    other = TiedAutoencoder(replace(model.config, interleave=ways))
+    other = TiedAutoencoder(replace(model.config, interleave=groups))
     inputs = model.config.inputs
-    moved = np.argsort(input_order(inputs, model.config.interleave))[input_order(inputs, ways)]
+    moved = np.argsort(input_order(inputs, model.config.interleave))[input_order(inputs, groups)]
     arrays = {name: values[moved] if name in BY_INPUT else values for name, values in model.arrays().items()}
     other.restore_places(arrays)
     other.restore(arrays)

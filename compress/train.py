@@ -43,13 +43,13 @@ LOSSES: dict[str, Loss] = {
 }
 
 WARM_UP = 0.03
-"""The share of all steps in which the learning rate rises to its peak."""
+"""The fraction of all steps in which the learning rate rises to its peak."""
 
 OBSERVED = 0.6
-"""The share of quantization-aware epochs in which activation ranges follow."""
+"""The fraction of quantization-aware epochs in which activation ranges follow."""
 
 DAMPING = 3.0
-"""How fast weights of few bits approach their integers, times the learning rate and the share that it is below its peak."""
+"""How fast weights of few bits approach their integers, times the learning rate and the fraction that it is below its peak."""
 
 
 def _rate(config: TrainConfig, steps: int) -> Any:
@@ -170,7 +170,7 @@ def fit(
     training.require_fitting(model, splits)
     config, checkpoint, progress = training.config, training.checkpoint, training.progress
     steps = -(-len(splits.train) // config.batch_size)
-    run = _Run(model, training, Optimizer(model, config, steps), stage, settled_epochs)
+    run = _StageTraining(model, training, Optimizer(model, config, steps), stage, settled_epochs)
     start_at_mean(model, splits)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
@@ -228,13 +228,13 @@ def start_at_mean(model: TiedAutoencoder, splits: Splits) -> bool:
     return True
 
 
-def distilled(loss: Loss, teacher: Callable[[tf.Tensor], tf.Tensor], share: float) -> Loss:
-    """(1 − share) · loss(x, y) + share · loss(teacher's y, y), what Hinton et al. 2015 make of a regression; no gradient flows
-    back into the teacher."""
+def distilled(loss: Loss, teacher: Callable[[tf.Tensor], tf.Tensor], fraction: float) -> Loss:
+    """(1 − fraction) · loss(x, y) + fraction · loss(teacher's y, y), what Hinton et al. 2015 make of a regression; no gradient
+    flows back into the teacher."""
 
     def mixture(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         taught = tf.stop_gradient(teacher(x))
-        return (1 - share) * loss(x, y) + share * loss(taught, y)
+        return (1 - fraction) * loss(x, y) + fraction * loss(taught, y)
 
     return mixture
 
@@ -270,7 +270,7 @@ def training_step(
     return step
 
 
-class _Run:
+class _StageTraining:
     """The state of one stage's training, which a checkpoint holds whole."""
 
     def __init__(

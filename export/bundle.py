@@ -3,7 +3,7 @@
 NAME.{int8,f32}.tflite                  every signature over one buffer
 NAME.{int8,f32}.onnx                    x → code, y
 NAME.{encoder,decoder}.{int8,f32}.onnx  over one NAME.{int8,f32}.kernels.bin
-manifest.json                           hashes, kernels, ports, operations, versions, recipe
+manifest.json                           hashes, kernels, inputs, outputs, operations, versions, recipe
 golden/                                 what the files must give, see `golden`; program (biases and masks)
 metrics.json, report.html, MODEL_CARD.md
 """
@@ -39,7 +39,7 @@ def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: str)
     files: dict[str, bytes] = {}
     for precision, pair in programs.items():
         for target in config.targets:
-            program = pair.form(target)
+            program = pair.of(target)
             stem = f"{program.name}.{precision}"
             files |= TARGETS[target].write(program, stem, config, io if precision == "int8" else "auto")
     return files

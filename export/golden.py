@@ -40,8 +40,8 @@ def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray,
     found = {REFERENCE: expect(programs.reference, scaled)}
     for target in targets:
         conversion = RUNTIMES[usual(target)].converts if dtype == "float32" else "divide"
-        same = programs.form(target) is programs.reference and conversion == "divide"
-        found[target] = found[REFERENCE] if same else expect(programs.form(target), scaled, conversion)
+        same = programs.of(target) is programs.reference and conversion == "divide"
+        found[target] = found[REFERENCE] if same else expect(programs.of(target), scaled, conversion)
     return found
 
 
@@ -60,7 +60,7 @@ def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarra
 
 
 def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """`golden` of the manifest: shape, dtype and unit of each array, and for each model file which array each port has.
+    """`golden` of the manifest: shape, dtype and unit of each array, and which array each input and output of a model file has.
 
     `arrays` by name; `models` are the manifest's descriptions of the model files.
     """
@@ -84,7 +84,7 @@ def _unit(name: str, dtype: np.dtype) -> str:
 
 
 def _ports(stated: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """The array of each port of a model file."""
+    """The array of each input and output of a model file."""
     own = "f32" if stated["precision"] == "f32" else stated["format"]
     names = {
         port["name"] for signature in stated["signatures"].values() for port in (*signature["inputs"], *signature["outputs"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compress.records import plain
-from .formats.duplicates import SEARCHED, Copy, copies
+from .formats.duplicates import SEARCHED, Duplicate, copies
 from .formats.model_file import Constant, Contents, Port, columns, printable
 from .targets import read_model
 
@@ -17,24 +17,24 @@ SHOWN = 24
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
-    """Everything about a file as JSON: constants with their storage, copies, operations, ports, bytes.
+    """Everything about a file as JSON: constants with their storage, duplicates, operations, inputs, outputs, bytes.
 
     Several constants over one `storage` are views of the same bytes: those count once. Small constants are not searched for
-    copies (`copies.copies`). `bytes_if_shared` estimates the file with exact copies stored once, `bytes_if_merged` with near
-    ones made equal and stored once too. Raises FormatError for a file that is missing, damaged or of another kind.
+    duplicates (`duplicates.copies`). `bytes_if_shared` estimates the file with exact ones stored once, `bytes_if_merged` with
+    near ones made equal and stored once too. Raises FormatError for a file that is missing, damaged or of another kind.
     """
     contents = read_model(path)
     found = copies(contents)
     stored = {constant.storage: constant.nbytes for constant in contents.constants}
     views = Counter(constant.storage for constant in contents.constants)
-    exact = sum(copy.size for copy in found if copy.relation != "near")
+    exact = sum(duplicate.size for duplicate in found if duplicate.relation != "near")
     return {
         "file": path.name,
         "format": contents.format,
         "bytes": contents.size,
         "constant_bytes": sum(stored.values()),
         "bytes_if_shared": contents.size - exact,
-        "bytes_if_merged": contents.size - sum(copy.size for copy in found),
+        "bytes_if_merged": contents.size - sum(duplicate.size for duplicate in found),
         "details": dict(contents.details),
         "signatures": [
             {
@@ -46,13 +46,13 @@ def inspect_file(path: Path) -> dict[str, Any]:
             for signature in contents.signatures
         ],
         "constants": [_constant(constant, views[constant.storage]) for constant in _by_size(contents)],
-        "copies": [_copy(copy) for copy in found],
+        "copies": [_copy(duplicate) for duplicate in found],
     }
 
 
-def _copy(copy: Copy) -> dict[str, Any]:
-    values = plain(copy)
-    return values | {"bytes": values.pop("size"), "text": copy.text}
+def _copy(duplicate: Duplicate) -> dict[str, Any]:
+    values = plain(duplicate)
+    return values | {"bytes": values.pop("size"), "text": duplicate.text}
 
 
 def _by_size(contents: Contents) -> list[Constant]:
@@ -112,7 +112,7 @@ def render(found: dict[str, Any]) -> str:
         lines.append(f"  and {len(rest)} smaller ones, {sum(each['bytes'] for each in rest):,} bytes")
     lines.append("")
     if found["copies"]:
-        lines += ["copies", *(f"  {copy['text']}" for copy in found["copies"])]
+        lines += ["duplicates", *(f"  {duplicate['text']}" for duplicate in found["copies"])]
         lines += _estimates(found)
     else:
         lines.append(f"no constant is stored twice ({SEARCHED})")
@@ -120,9 +120,9 @@ def render(found: dict[str, Any]) -> str:
 
 
 def _estimates(found: dict[str, Any]) -> list[str]:
-    relations = {copy["relation"] == "near" for copy in found["copies"]}
+    relations = {duplicate["relation"] == "near" for duplicate in found["copies"]}
     shared = f"stored once, the file would have about {found['bytes_if_shared']:,} bytes"
-    merged = f"with near copies made equal and stored once, about {found['bytes_if_merged']:,} bytes"
+    merged = f"with near duplicates made equal and stored once, about {found['bytes_if_merged']:,} bytes"
     return [text for text, wanted in ((shared, False in relations), (merged, True in relations)) if wanted]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
     from ..compress.kernel import TiedKernel
     from ..compress.layers import TiedLayer
+    from ..compress.quantizers import DecoderLayout
 
-Form = Literal["fused", "split"]
 RATIOS = (2.0**-9, 2.0**7)
 """Between which the scale of a term over that of the sum stays; int8 additions take ratios of 2⁻¹⁰ to 2⁸."""
 
 
-def lower(model: TiedAutoencoder, name: str, *, form: Form) -> Program:
+def lower(model: TiedAutoencoder, name: str, *, form: DecoderLayout) -> Program:
     """The program of a model: integers where it has quantizers, else floats.
 
-    `form` is the shape of the decoder (see `program`). Kernels, encoder and code are the same in both forms.
+    `form` is the layout of the decoder (see `program`). Kernels, encoder and code are the same in both.
     Raises ExportError where an accumulator could leave int32, a kernel breaks the pair rule that it was quantized by, the
     kernels are quantized and the activations are not, or a kind of layer has no row in `LOWERINGS`.
     """
@@ -47,15 +47,15 @@ class Lowering:
     `tensors`, `kernels` and `constants` are those of the program; the kernels are there before the first layer.
     """
 
-    def __init__(self, model: TiedAutoencoder, form: Form) -> None:
-        self.model, self.form = model, form
+    def __init__(self, model: TiedAutoencoder, layout: DecoderLayout) -> None:
+        self.model, self.layout = model, layout
         self.quantized = model.quantizers is not None
         self.fixed: Mapping[str, tuple[tuple[float, float], ...]] = {}
         self.ranges: Mapping[str, tuple[float, float]] = {}
         if model.quantizers is not None:
             from ..compress.quantizers import fixed_ranges
 
-            self.fixed = fixed_ranges(model.config, replace(model.quantizers.spec, form=form))
+            self.fixed = fixed_ranges(model.config, replace(model.quantizers.spec, form=layout))
             self.ranges = {name: chain[-1] for name, chain in self.fixed.items()} | model.quantizers.ranges()
         self.tensors: dict[str, Tensor] = {}
         self.kernels: dict[str, Kernel] = {}
@@ -178,11 +178,11 @@ def encode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation
 
 
 def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
-    """x · Wᵀ + b and its activation: one operation in the fused form, a product and what is added to it in the split form."""
+    """x · Wᵀ + b and its activation: one operation in the fused layout, a product and what is added to it in the split one."""
     kernel, activation = lowering.kernels[layer.kernel.name], _fused(layer)
     x, rescale = lowering.rescaled(layer, x)
     y, rest = lowering.output(layer, x, kernel.inputs)
-    if lowering.form == "fused":
+    if lowering.layout == "fused":
         bias = lowering.bias(layer, x, kernel.decode_scales, kernel.units)
         return [*rescale, Dense(x, y, kernel.name, True, bias, activation), *rest]
     if layer.bias is None and (lowering.quantized or activation == "linear"):

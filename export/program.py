@@ -13,7 +13,7 @@ Conventions
     real value    (q − zero_point) · scale
 Scales are float32 values: the same bits in the program, in the manifest and in every file.
 
-Two forms of the decoder exist, since targets differ: `fused` has the bias inside `Dense` (ONNX Gemm), `split` is a `Product`
+Two layouts of the decoder exist, since targets differ: `fused` has the bias inside `Dense` (ONNX Gemm), `split` is a `Product`
 followed by `AddBias` (TFLite BATCH_MATMUL and ADD). Kernels, the encoder and the codes are the same in both.
 """
 

@@ -18,7 +18,7 @@ from .formats.model_file import Contents
 from .program import Program
 
 if TYPE_CHECKING:
-    from ..compress.quantizers import DecoderForm
+    from ..compress.quantizers import DecoderLayout
 
 Write = Callable[[Program, str, ExportConfig, str], dict[str, bytes]]
 """(program, stem of the file names, export settings, dtype of x and y) → the files by name."""
@@ -39,7 +39,7 @@ class Target:
 
     label: str
     suffix: str
-    layout: DecoderForm
+    layout: DecoderLayout
     write: Write
     read: Callable[[Path], Contents]
     package: str
@@ -153,7 +153,7 @@ class Programs:
         """The program that defines `y`: a 32-bit bias inside the product, one rounding a layer."""
         return self.fused
 
-    def form(self, target: str) -> Program:
+    def of(self, target: str) -> Program:
         """The program that the files of a target hold."""
         return getattr(self, TARGETS[target].layout)
 
@@ -165,7 +165,7 @@ def require_targets(names: Sequence[str]) -> None:
             raise RecipeError(f"targets[{i}]: got {name!r}, must be one of {', '.join(TARGETS)}")
 
 
-def decoder_layout(names: Sequence[str]) -> DecoderForm:
+def decoder_layout(names: Sequence[str]) -> DecoderLayout:
     """The layout of the decoder that training simulates: split where a target has it, since it rounds once more a layer."""
     require_targets(names)
     return "split" if any(TARGETS[name].layout == "split" for name in names) else "fused"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 from tiedae.calibration.calibration_file import Calibration
-from tiedae.calibration.diagnosis import Diagnosis, Limits, diagnose, reconstruction_error, simulated_error
+from tiedae.calibration.diagnosis import Diagnosis, DiagnosisLimits, diagnose, reconstruction_error, simulated_error
 from tiedae.calibration.ranges import calibrate as calibrate_model
 from tiedae.calibration.ranges import observer_of
 from tiedae.calibration.representative import representative
@@ -79,11 +79,11 @@ def recipe_for(path: Path, *, observer: str | None, samples: int | None) -> Reci
 def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01) -> Calibrated:
     """Calibrate the last float model in the folder `model` as the recipe says; nothing is written.
 
-    `base` is the folder that the recipe's paths start from, `clipping` the share of clipped values from which on a tensor is a
-    finding. Raises InputError where the model or the data cannot be used.
+    `base` is the folder that the recipe's paths start from, `clipping` the fraction of clipped values above which a tensor is
+    reported. Raises InputError where the model or the data cannot be used.
     """
     with within("--max-"):
-        limits = Limits(clipping=clipping)
+        limits = DiagnosisLimits(clipping=clipping)
     archive = float_archives(model)[-1]
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     recipe = check_inputs(recipe, splits.inputs)
@@ -103,7 +103,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
 
 
 def table_rows(found: Calibrated) -> list[tuple[str, str, str, str, str]]:
-    """A row per tensor: name, range, step, share clipped, dead units."""
+    """A row per tensor: name, range, step, fraction clipped, dead units."""
     return [
         (
             name,

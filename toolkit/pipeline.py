@@ -53,20 +53,20 @@ OWNERS = {
     "data_sha256": "a run on other data",
     "calibration_sha256": "a run with another calibration",
 }
-"""What OUT/run.json tells runs apart by, and what a run is that differs in it."""
+"""What distinguishes runs in OUT/run.json, and what a run is that differs in it."""
 
 
 def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bool, console: Console) -> Metrics:
     """Run a recipe into `out`, or go on with, or answer from, what it already holds; returns the metrics of its `bundle`.
 
     `base` is the folder that a relative path in the recipe starts from. Raises InputError where `out` holds another recipe's
-    run (unless `force`, which replaces it), RecipeError for an unknown target. A failed check is no error here: the metrics
-    tell.
+    run (unless `force`, which replaces it), RecipeError for an unknown target. A failed check is no error here: the
+    metrics report it.
     """
     require_targets(recipe.export.targets)
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     recipe = replace(check_inputs(recipe, splits.inputs), search=None)
-    run = _Run(recipe, splits, out, console, _calibration(recipe, splits, base))
+    run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")
     out.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def resources() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _PipelineRun:
     recipe: Recipe
     splits: Splits
     out: Path

@@ -48,14 +48,14 @@ class Arrays:
 
 
 TABLE_KEYS, IMAGE_KEYS = ("columns", "drop", "label"), ("resize", "grayscale")
-"""The keys of [data] that are for .csv files alone, and for folders of pictures alone."""
+"""The keys of [data] that are for .csv files alone, and for folders of images alone."""
 
 
 def require_keys(config: DataConfig, source: object, mine: Sequence[str]) -> None:
     """Raise DataError, naming `source`, where the configuration gives a key of another kind of source than `mine`."""
     for key in fields(config):
         if key.name in {*TABLE_KEYS, *IMAGE_KEYS} - {*mine} and getattr(config, key.name) != key.default:
-            which = "a .csv file" if key.name in TABLE_KEYS else "a folder of pictures"
+            which = "a .csv file" if key.name in TABLE_KEYS else "a folder of images"
             got = getattr(config, key.name)
             got = list(got) if isinstance(got, tuple) else got
             raise DataError(f"{source}: `{key.name}` in [data] is for {which}; got {got!r}, must be left out")
@@ -75,7 +75,7 @@ def read(path: Path, config: DataConfig | None = None) -> Arrays:
     name = path.name.removesuffix(".gz")
     kind = ".idx" if name.endswith(("ubyte", ".idx")) else path.suffix.lower()
     if kind not in READERS:
-        raise DataError(f"{path}: cannot tell its kind; must be {', '.join(READERS)}, .idx.gz or a folder of images")
+        raise DataError(f"{path}: unknown kind; must be {', '.join(READERS)}, .idx.gz or a folder of images")
     if kind == ".csv":
         require_keys(config, path, TABLE_KEYS)
         return read_csv(path, config.columns, drop=config.drop, label=config.label)

@@ -103,7 +103,7 @@ def stock_onnx_int8(float_onnx: bytes, representative: np.ndarray, *, per_channe
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        class Samples(CalibrationDataReader):
+        class BatchReader(CalibrationDataReader):
             def __init__(self) -> None:
                 self.batches = iter(_batches(representative))
 
@@ -117,7 +117,7 @@ def stock_onnx_int8(float_onnx: bytes, representative: np.ndarray, *, per_channe
         quantize_static(
             prepared,
             target,
-            Samples(),
+            BatchReader(),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -184,11 +184,11 @@ def _calibration(
 
 
 def with_byte_ports(data: bytes, names: Collection[str]) -> bytes:
-    """A quantized ONNX model with the ports `names` in the integers behind them, uint8 or int8 as the file has it.
+    """A quantized ONNX model with the inputs and outputs `names` in the integers behind them, uint8 or int8 as the file has it.
 
-    ONNX Runtime's quantizer leaves float32 at every port and converts behind it. Here these conversions go: the same kernels,
-    scales and integers, timed beside ours with equal inputs and outputs. An input is changed where it only feeds one
-    QuantizeLinear, an output where it comes from a DequantizeLinear; any other port stays as it is. A float reader of such an
+    ONNX Runtime's quantizer leaves inputs and outputs float32 and converts behind them. Here these conversions go: the same
+    kernels, scales and integers, timed beside ours with equal inputs and outputs. An input is changed where it only feeds one
+    QuantizeLinear, an output where it comes from a DequantizeLinear; any other stays as it is. A float reader of such an
     output inside the graph keeps reading the dequantized values.
     """
     import onnx
@@ -217,7 +217,7 @@ def with_byte_ports(data: bytes, names: Collection[str]) -> bytes:
 
 
 def _rename(graph: Any, old: str, new: str) -> None:
-    """Rename a tensor wherever a node writes or reads it; the ports keep their names."""
+    """Rename a tensor wherever a node writes or reads it; inputs and outputs keep their names."""
     for node in graph.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
@@ -226,7 +226,7 @@ def _rename(graph: Any, old: str, new: str) -> None:
 
 
 @dataclass(frozen=True)
-class Source:
+class ConversionSource:
     """What is converted: a model, float32 inputs [samples, inputs] to calibrate on, and the dtype of x and y in int8 files."""
 
     model: Autoencoder
@@ -242,26 +242,28 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Maker:
+class StockConverter:
     """How a stock file of one format and precision is made.
 
     `name`: the converter. `convert`: (source, files of the format that were made before, by precision) → the file.
-    `byte_ports`: (file, names of ports) → the file with these ports as integers, where the converter leaves them float32.
+    `byte_ports`: (file, names of inputs and outputs) → the file with these as integers, where the converter leaves float32.
     """
 
     name: str
-    convert: Callable[[Source, Mapping[str, bytes]], bytes]
+    convert: Callable[[ConversionSource, Mapping[str, bytes]], bytes]
     byte_ports: Callable[[bytes, Collection[str]], bytes] | None = None
 
 
-MAKERS: Mapping[str, Mapping[str, Maker]] = {
+MAKERS: Mapping[str, Mapping[str, StockConverter]] = {
     "tflite": {
-        "f32": Maker("TFLiteConverter", lambda source, _made: source.tflite(False)),
-        "int8": Maker("TFLiteConverter", lambda source, _made: source.tflite(True)),
+        "f32": StockConverter("TFLiteConverter", lambda source, _made: source.tflite(False)),
+        "int8": StockConverter("TFLiteConverter", lambda source, _made: source.tflite(True)),
     },
     "onnx": {
-        "f32": Maker("tf2onnx", lambda source, _made: stock_onnx(source.model, opset=source.config.opset)),
-        "int8": Maker("ORT quantizer", lambda source, made: stock_onnx_int8(made["f32"], source.calibration), with_byte_ports),
+        "f32": StockConverter("tf2onnx", lambda source, _made: stock_onnx(source.model, opset=source.config.opset)),
+        "int8": StockConverter(
+            "ORT quantizer", lambda source, made: stock_onnx_int8(made["f32"], source.calibration), with_byte_ports
+        ),
     },
 }
 """By target and precision. A target without a row has nothing to be compared with."""
@@ -272,7 +274,7 @@ def stock_name(name: str, target: str, precision: str) -> str:
     return f"{name}.stock.{precision}{TARGETS[target].suffix}"
 
 
-def stock_files(name: str, source: Source) -> dict[str, bytes]:
+def stock_files(name: str, source: ConversionSource) -> dict[str, bytes]:
     """What the stock converters make for the targets of the export settings, by file name."""
     files: dict[str, bytes] = {}
     for target in (each for each in MAKERS if each in source.config.targets):

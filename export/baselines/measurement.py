@@ -18,7 +18,7 @@ from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, of_role, usual
 from ..targets import read_model
 from ..verify.results import Fit, Kind, Maker, ModelFile, Parity, Precision, Quality, Stage
-from .converters import Autoencoder, Source, stock_files
+from .converters import Autoencoder, ConversionSource, stock_files
 
 
 def measure_stock(
@@ -36,7 +36,7 @@ def measure_stock(
     `calibration` and `test` are float32 model inputs [n, inputs], `io` the dtype of x and y in our int8 files. `errors` says
     how far a `y` of the test samples, in model units, is from them.
     """
-    source = Source(model, calibration, recipe.export, "uint8" if io == "uint8" else "float32")
+    source = ConversionSource(model, calibration, recipe.export, "uint8" if io == "uint8" else "float32")
     files, quality, parity = [], [], []
     floats = keras(test)
     for name, data in stock_files(recipe.name, source).items():
@@ -76,11 +76,11 @@ def _reconstruct(session: Session, contents: Contents, test: np.ndarray) -> dict
 
 
 def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, float | None]:
-    """How often each kernel is stored, and for int8 copies the fraction in which they still agree; None each where unknown.
+    """How often each kernel is stored, and for int8 duplicates the fraction in which they still agree; None each where unknown.
 
-    `kernels` are the [inputs, units] of every layer. A converter's names tell nothing, so shapes have to: the matrices of a
+    `kernels` are the [inputs, units] of every layer. A converter's names say nothing, so shapes have to: the matrices of a
     kernel's shape, in either orientation, are shared evenly among the kernels that have it. A kernel with an axis of 1 looks
-    like a bias and is left out. Copies are compared where one kernel alone has the shape.
+    like a bias and is left out. Duplicates are compared where one kernel alone has the shape.
     """
     stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim == 2}
     counts: set[tuple[int, int]] = set()

@@ -24,9 +24,9 @@ from ..runtimes.table import RUNTIMES, usual
 from ..targets import TARGETS
 from ..verify.results import WAYS, Bench, Latency, Maker, Memory, Size, Startup, Way
 from .footprint import Footprint, Load, Run, footprints
-from .latency import ROUNDS, Group, Measured, Timed, ratio, time_groups
+from .latency import ROUNDS, GroupTimings, Timed, TimedGroup, ratio, time_groups
 from .openers import OPENERS
-from .subjects import ALONE, VARIANTS, Subject, find_subjects
+from .subjects import ALONE, VARIANTS, BenchSubject, find_subjects
 
 Announce = Callable[[str], None]
 
@@ -83,9 +83,9 @@ def bench_bundle(
 
 
 def _inputs(
-    subjects: Sequence[Subject], real: Mapping[str, np.ndarray], count: int, folder: Path
+    subjects: Sequence[BenchSubject], real: Mapping[str, np.ndarray], count: int, folder: Path
 ) -> dict[tuple[str, str], Path]:
-    """A .npy of `count` samples by (subject, signature), in the port's dtype."""
+    """A .npy of `count` samples by (subject, signature), in its input's dtype."""
     paths = {}
     for i, subject in enumerate(subjects):
         for signature in subject.files:
@@ -95,7 +95,7 @@ def _inputs(
 
 
 def _latency(
-    subjects: Sequence[Subject], inputs: Mapping[tuple[str, str], Path], plan: Plan, announce: Announce
+    subjects: Sequence[BenchSubject], inputs: Mapping[tuple[str, str], Path], plan: Plan, announce: Announce
 ) -> Iterator[Latency]:
     timed = [subject for subject in subjects if subject.variant != ALONE]
     for threads in dict.fromkeys(each or cores() for each in plan.threads):
@@ -107,14 +107,14 @@ def _latency(
                 if signature in s.files
             )
             ways = [(Way.INVOKE, batch) for batch in plan.batches] + [(Way.CALL, batch) for batch in plan.call_batches]
-            groups += [Group(those, batch, way) for way, batch in ways if those]
+            groups += [TimedGroup(those, batch, way) for way, batch in ways if those]
         for measured in time_groups(groups, threads=threads, seconds=plan.seconds, rounds=plan.rounds):
             group = measured.group
             announce(f"latency: {group.subjects[0].signature}, batch {group.batch}, {_threads(threads)}, {group.way}")
             yield from _latency_rows(measured, {subject.name: subject for subject in timed}, threads)
 
 
-def _latency_rows(measured: Measured, subjects: Mapping[str, Subject], threads: int) -> Iterator[Latency]:
+def _latency_rows(measured: GroupTimings, subjects: Mapping[str, BenchSubject], threads: int) -> Iterator[Latency]:
     signature, batch = measured.group.subjects[0].signature, measured.group.batch
     present = [subjects[name] for name in measured.timings]
     for subject in present:
@@ -139,13 +139,13 @@ def _latency_rows(measured: Measured, subjects: Mapping[str, Subject], threads: 
         )
 
 
-def _baseline(subject: Subject, present: Sequence[Subject], signature: str) -> tuple[str | None, str]:
+def _baseline(subject: BenchSubject, present: Sequence[BenchSubject], signature: str) -> tuple[str | None, str]:
     """(the subject that this one is compared with, why there is none): ours with stock of its kind, Keras with ours."""
     if subject.maker is Maker.STOCK:
         return None, VARIANTS.get(subject.variant, "")
-    maker, form = (Maker.STOCK, subject.format) if subject.maker is Maker.TIEDAE else (Maker.TIEDAE, next(iter(TARGETS)))
-    runtime = subject.runtime if subject.maker is Maker.TIEDAE else usual(form)
-    wanted = (maker, form, subject.precision, runtime)
+    maker, file_format = (Maker.STOCK, subject.format) if subject.maker is Maker.TIEDAE else (Maker.TIEDAE, next(iter(TARGETS)))
+    runtime = subject.runtime if subject.maker is Maker.TIEDAE else usual(file_format)
+    wanted = (maker, file_format, subject.precision, runtime)
     peers = [each for each in present if (each.maker, each.format, each.precision, each.runtime) == wanted]
     equal = [each for each in peers if each.dtypes(signature) == subject.dtypes(signature)]
     if equal:
@@ -155,7 +155,7 @@ def _baseline(subject: Subject, present: Sequence[Subject], signature: str) -> t
     return None, f"not compared: the inputs and outputs of {peers[0].name} are {peers[0].dtypes(signature)}"
 
 
-def _identity(subject: Subject, provider: str = "") -> dict[str, Any]:
+def _identity(subject: BenchSubject, provider: str = "") -> dict[str, Any]:
     return {
         "subject": subject.name,
         "maker": subject.maker,
@@ -167,8 +167,8 @@ def _identity(subject: Subject, provider: str = "") -> dict[str, Any]:
 
 
 def _footprints(
-    subjects: Sequence[Subject], inputs: Mapping[tuple[str, str], Path], plan: Plan, announce: Announce
-) -> Iterator[tuple[Subject, Load, Footprint]]:
+    subjects: Sequence[BenchSubject], inputs: Mapping[tuple[str, str], Path], plan: Plan, announce: Announce
+) -> Iterator[tuple[BenchSubject, Load, Footprint]]:
     loads, owners = [], []
     for subject in subjects if plan.processes else ():
         for signatures in _choices(subject):
@@ -179,7 +179,7 @@ def _footprints(
     yield from ((subject, load, each) for subject, (load, each) in zip(owners, found, strict=True))
 
 
-def _choices(subject: Subject) -> list[tuple[str, ...]]:
+def _choices(subject: BenchSubject) -> list[tuple[str, ...]]:
     """The choices of signatures whose memory is measured: each alone, all of a .tflite file, and encoder with decoder."""
     if not OPENERS[subject.runtime].resident or subject.variant not in ("", ALONE):
         return []
@@ -190,7 +190,7 @@ def _choices(subject: Subject) -> list[tuple[str, ...]]:
     return [choice for choice in dict.fromkeys(choices) if choice]
 
 
-def _memory_rows(taken: Sequence[tuple[Subject, Load, Footprint]]) -> tuple[Memory, ...]:
+def _memory_rows(taken: Sequence[tuple[BenchSubject, Load, Footprint]]) -> tuple[Memory, ...]:
     rows = [
         Memory(
             **_identity(subject),
@@ -217,7 +217,7 @@ def _same_choice(row: Memory, other: Memory) -> bool:
     return other.maker is Maker.STOCK and all(getattr(row, key) == getattr(other, key) for key in keys)
 
 
-def _startup_rows(taken: Sequence[tuple[Subject, Load, Footprint]]) -> tuple[Startup, ...]:
+def _startup_rows(taken: Sequence[tuple[BenchSubject, Load, Footprint]]) -> tuple[Startup, ...]:
     """One row per subject and signature that came first."""
     rows: dict[tuple[str, str], Startup] = {}
     for subject, load, each in taken:
@@ -234,7 +234,7 @@ def _startup_rows(taken: Sequence[tuple[Subject, Load, Footprint]]) -> tuple[Sta
     return tuple(rows.values())
 
 
-def _sizes(subjects: Sequence[Subject]) -> tuple[Size, ...]:
+def _sizes(subjects: Sequence[BenchSubject]) -> tuple[Size, ...]:
     """Bytes of every file, as it is and by gzip; what an encoder and a decoder share is a file of its own."""
     rows: dict[Path, Size] = {}
     for subject in subjects:
@@ -258,7 +258,7 @@ def _sizes(subjects: Sequence[Subject]) -> tuple[Size, ...]:
     return tuple(map(against_stock, rows.values()))
 
 
-def _size(path: Path, subject: Subject, signatures: Sequence[str]) -> Size:
+def _size(path: Path, subject: BenchSubject, signatures: Sequence[str]) -> Size:
     data = path.read_bytes()
     of = (path.name, subject.maker, subject.format, subject.precision, tuple(signatures))
     return Size(*of, len(data), len(gzip.compress(data, compresslevel=9, mtime=0)))

@@ -3,7 +3,7 @@
 Memory is the growth of the resident set (Rss in /proc/self/smaps_rollup) from the moment when the runtime's module is imported
 to the moment when every signature in question has run at batch 1, each file opened once: the file as far as it is mapped,
 packed kernels, activations, and the runtime's own code as far as it was touched. Start-up is the time from opening the file to
-the first result of the first signature; the runtime's import is told apart. The file is in the page cache.
+the first result of the first signature; the runtime's import is measured separately. The file is in the page cache.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROLLUP = Path("/proc/self/smaps_rollup")
 
 @dataclass(frozen=True)
 class Run:
-    """One signature to run: the file that holds it, and a .npy with a sample or more in its port's dtype."""
+    """One signature to run: the file that holds it, and a .npy with a sample or more in its input's dtype."""
 
     path: str
     signature: str
@@ -43,7 +43,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Medians over processes: bytes of resident memory, and milliseconds; `memory` None where the system does not tell."""
+    """Medians over processes: bytes of resident memory, and milliseconds; `memory` None where the system does not report it."""
 
     memory: int | None
     startup_ms: float
@@ -70,7 +70,7 @@ def footprints(
 
 
 def resident() -> int | None:
-    """Bytes of this process's resident set, None where the system does not tell."""
+    """Bytes of this process's resident set, None where the system does not report it."""
     try:
         text = ROLLUP.read_text()
     except OSError:

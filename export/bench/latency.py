@@ -122,7 +122,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Timed:
-    """What a child times: one signature of a file in a runtime. `x` is a .npy with the largest batch, in the port's dtype."""
+    """What a child times: one signature of a file in a runtime. `x` is a .npy with the largest batch, in its input's dtype."""
 
     subject: str
     runtime: str
@@ -132,7 +132,7 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Group:
+class TimedGroup:
     """Subjects that are timed in turns: of one signature, at one batch, in one `way`, a call of `session.Bound`."""
 
     subjects: tuple[Timed, ...]
@@ -141,17 +141,17 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class GroupTimings:
     """The timings of a group by subject, and the device or provider that each reported."""
 
-    group: Group
+    group: TimedGroup
     timings: Mapping[str, Timing]
     providers: Mapping[str, str] = field(default_factory=dict)
 
 
 def time_groups(
-    groups: Sequence[Group], *, threads: int, seconds: float, rounds: tuple[int, int] = ROUNDS
-) -> Iterator[Measured]:
+    groups: Sequence[TimedGroup], *, threads: int, seconds: float, rounds: tuple[int, int] = ROUNDS
+) -> Iterator[GroupTimings]:
     """Time groups in a child process whose runtimes have `threads` threads; yields each as it is done.
 
     Raises UnavailableError, with the reason, where the child fails.
@@ -159,7 +159,7 @@ def time_groups(
     plan = {"groups": [asdict(group) for group in groups], "threads": threads, "seconds": seconds, "rounds": rounds}
     for group, line in zip(groups, lines_of(__name__, plan), strict=True):
         timings = {name: Timing(np.array(each["samples"]), each["inner"]) for name, each in line["timings"].items()}
-        yield Measured(group, timings, line["providers"])
+        yield GroupTimings(group, timings, line["providers"])
 
 
 def main(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Who is measured: our files of a bundle, what the stock converters made of the same model, and the Keras original.
 
-A subject that cannot take part is told with the reason.
+A subject that cannot take part is reported with the reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .openers import KERAS as KERAS_WAYS
 ALONE, OUR_PORTS = "reconstruct alone", "our ports"
 VARIANTS: Mapping[str, str] = {
     ALONE: "written from the bundle's program for this measurement, with one signature",
-    OUR_PORTS: "the stock file without the conversions at its ports, so that they have the dtypes of ours",
+    OUR_PORTS: "the stock file without the conversions at its inputs and outputs, which so have the dtypes of ours",
 }
 """What is measured beside the files as they are."""
 
@@ -34,10 +34,10 @@ Ports = Mapping[str, tuple[tuple[Port, ...], tuple[Port, ...]]]
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchSubject:
     """A model in one runtime. `files` by signature; `name` is unique and names it in every row.
 
-    `variant` tells apart what is otherwise the same file: the ports or signatures that were changed for a fair comparison.
+    `variant` distinguishes files of one name: the inputs, outputs or signatures that were changed for a fair comparison.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Subject:
         return f"{', '.join(port.dtype for port in inputs)} → {', '.join(port.dtype for port in outputs)}"
 
     def input(self, signature: str, real: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """`count` samples for the one input of a signature in its port's dtype, from real values by port name, repeated."""
+        """`count` samples for the one input of a signature in the input's dtype, from real values by name, repeated."""
         (port,), _ = self.ports[signature]
         values = np.resize(real[port.name], (count, real[port.name].shape[1]))
         if port.dtype == "float32":
@@ -68,7 +68,7 @@ class Subject:
 class Cast:
     """All subjects, and why others are not among them."""
 
-    subjects: list[Subject] = field(default_factory=list)
+    subjects: list[BenchSubject] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     def skip(self, what: str, reason: str) -> None:
@@ -81,31 +81,31 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
     """Everything that can be measured of a bundle.
 
     `stock` is the folder of the stock converters' files, `keras` the archive of the float model or None, `folder` takes what is
-    written for comparisons: files of one signature, stock files with our ports.
+    written for comparisons: files of one signature, stock files with our dtypes.
     """
     cast, name = Cast(), bundle.manifest["name"]
     contents = {each: read_model(bundle.path / each) for each in bundle.models}
     for precision in Precision:
-        for form in TARGETS:
-            ours = _by_signature(bundle, contents, form, precision)
+        for target in TARGETS:
+            ours = _by_signature(bundle, contents, target, precision)
             if not ours:
-                cast.skip(f"{Maker.TIEDAE} {precision} {form}", "not in this bundle")
+                cast.skip(f"{Maker.TIEDAE} {precision} {target}", "not in this bundle")
                 continue
             ports = {signature: _ports(contents[file], signature) for signature, file in ours.items()}
             paths = {signature: bundle.path / file for signature, file in ours.items()}
-            _add(cast, Maker.TIEDAE, form, precision, paths, ports)
-            _add_stock(cast, stock / stock_name(name, form, precision), form, precision, ports, folder)
+            _add(cast, Maker.TIEDAE, target, precision, paths, ports)
+            _add_stock(cast, stock / stock_name(name, target, precision), target, precision, ports, folder)
     _add_single(cast, bundle, contents, folder)
     _add_keras(cast, keras, bundle.manifest["model"]["widths"])
     return cast
 
 
-def _by_signature(bundle: Bundle, contents: Mapping[str, Contents], form: str, precision: str) -> dict[str, str]:
+def _by_signature(bundle: Bundle, contents: Mapping[str, Contents], target: str, precision: str) -> dict[str, str]:
     """The file of ours that serves each signature."""
     found = {}
     for name in bundle.models:
         stated = bundle.manifest["files"][name]
-        if (stated["format"], stated["precision"]) == (form, precision):
+        if (stated["format"], stated["precision"]) == (target, precision):
             found |= {signature.name: name for signature in contents[name].signatures}
     return {signature: found[signature] for signature in SIGNATURES if signature in found}
 
@@ -116,14 +116,14 @@ def _ports(contents: Contents, signature: str) -> tuple[tuple[Port, ...], tuple[
 
 
 def _add(
-    cast: Cast, maker: Maker, form: str, precision: Precision, files: Mapping[str, Path], ports: Ports, variant: str = ""
+    cast: Cast, maker: Maker, target: str, precision: Precision, files: Mapping[str, Path], ports: Ports, variant: str = ""
 ) -> None:
     """A subject for every runtime that users of the format have."""
-    label = Maker.TIEDAE if maker is Maker.TIEDAE else MAKERS[form][precision].name
-    subject = f"{label} {precision} {form}{f', {variant}' if variant else ''}"
-    timed = {runtime: row for runtime, row in RUNTIMES.items() if row.format == form and row.module}
+    label = Maker.TIEDAE if maker is Maker.TIEDAE else MAKERS[target][precision].name
+    subject = f"{label} {precision} {target}{f', {variant}' if variant else ''}"
+    timed = {runtime: row for runtime, row in RUNTIMES.items() if row.format == target and row.module}
     if not timed:
-        cast.skip(subject, f"no runtime of {TARGETS[form].label} files is timed")
+        cast.skip(subject, f"no runtime of {TARGETS[target].label} files is timed")
     for runtime, row in timed.items():
         name = subject + ("" if row.device == "CPU" else f" on {row.device}")
         try:
@@ -134,15 +134,15 @@ def _add(
         except UnavailableError as error:
             cast.skip(runtime, str(error))
             continue
-        cast.subjects.append(Subject(name, maker, form, precision, runtime, provider, files, ports, variant))
+        cast.subjects.append(BenchSubject(name, maker, target, precision, runtime, provider, files, ports, variant))
 
 
-def _add_stock(cast: Cast, path: Path, form: str, precision: Precision, ours: Ports, folder: Path) -> None:
-    maker = MAKERS.get(form, {}).get(precision)
+def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: Ports, folder: Path) -> None:
+    maker = MAKERS.get(target, {}).get(precision)
     if maker is None:
-        cast.skip(f"{Maker.STOCK} {precision} {form}", f"there is no stock converter to {TARGETS[form].label}")
+        cast.skip(f"{Maker.STOCK} {precision} {target}", f"there is no stock converter to {TARGETS[target].label}")
         return
-    label = f"{maker.name} {precision} {form}"
+    label = f"{maker.name} {precision} {target}"
     if not path.is_file():
         cast.skip(label, f"{path.name} is not in the folder {path.parent.name} beside the bundle; a run leaves it there")
         return
@@ -154,29 +154,29 @@ def _add_stock(cast: Cast, path: Path, form: str, precision: Precision, ours: Po
     known = {each.name for each in contents.signatures}
     ports = {signature: _ports(contents, signature) for signature in SIGNATURES if signature in known}
     ports = ports or {"reconstruct": _ports(contents, "reconstruct")}
-    _add(cast, Maker.STOCK, form, precision, dict.fromkeys(ports, path), ports)
+    _add(cast, Maker.STOCK, target, precision, dict.fromkeys(ports, path), ports)
     if maker.byte_ports and "reconstruct" in ours:
         bytes_ = [port.name for ports in ours["reconstruct"] for port in ports if port.dtype != "float32"]
         changed = folder / f"{path.stem}.ports{path.suffix}"
         changed.write_bytes(maker.byte_ports(path.read_bytes(), bytes_))
         ports = {"reconstruct": _ports(read_model(changed), "reconstruct")}
-        _add(cast, Maker.STOCK, form, precision, {"reconstruct": changed}, ports, OUR_PORTS)
+        _add(cast, Maker.STOCK, target, precision, {"reconstruct": changed}, ports, OUR_PORTS)
 
 
 def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], folder: Path) -> None:
     """Ours with the signature reconstruct alone, where a file has several: without what a runtime packs for the others."""
     ours = {each.format: each for each in cast.subjects if (each.maker, each.precision) == (Maker.TIEDAE, Precision.INT8)}
-    for form, whole in ours.items():
+    for target, whole in ours.items():
         if "reconstruct" not in whole.files or len(whole.files) == 1 or len(set(whole.files.values())) > 1:
             continue
-        cast.skip(f"{Maker.TIEDAE} f32 {form}, {ALONE}", "a bundle holds the integer program, not the float one")
+        cast.skip(f"{Maker.TIEDAE} f32 {target}, {ALONE}", "a bundle holds the integer program, not the float one")
         (port,), _ = whole.ports["reconstruct"]
         stem, config = f"{bundle.manifest['name']}.reconstruct.int8", ExportConfig(signatures=("reconstruct",))
-        (written,) = TARGETS[form].write(bundle.programs(contents).form(form), stem, config, port.dtype).items()
+        (written,) = TARGETS[target].write(bundle.programs(contents).of(target), stem, config, port.dtype).items()
         path = folder / written[0]
         path.write_bytes(written[1])
         ports = {"reconstruct": _ports(read_model(path), "reconstruct")}
-        _add(cast, Maker.TIEDAE, form, Precision.INT8, {"reconstruct": path}, ports, ALONE)
+        _add(cast, Maker.TIEDAE, target, Precision.INT8, {"reconstruct": path}, ports, ALONE)
 
 
 def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
@@ -187,4 +187,4 @@ def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
     ports = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
     for runtime, (name, _) in KERAS_WAYS.items():
         of = (name, Maker.KERAS, "keras", Precision.F32, runtime, "")
-        cast.subjects.append(Subject(*of, dict.fromkeys(ports, archive), ports))
+        cast.subjects.append(BenchSubject(*of, dict.fromkeys(ports, archive), ports))

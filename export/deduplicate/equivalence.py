@@ -20,7 +20,7 @@ class Merged:
     """A constant that no longer has storage of its own.
 
     `how` is one line, such as "FULLY_CONNECTED → BATCH_MATMUL on a view". `saved` in bytes of stored data, 0 where another view
-    of the same storage counts them. `steps`: how far its values moved, in quantization steps, and `changed`: the share of
+    of the same storage counts them. `steps`: how far its values moved, in quantization steps, and `changed`: the fraction of
     integers that became others; both 0 unless `relation` is near.
     """
 
@@ -35,7 +35,7 @@ class Merged:
 
 @dataclass(frozen=True)
 class Kept:
-    """A copy that stays stored, and in one line why."""
+    """A duplicate that stays stored, and in one line why."""
 
     name: str
     original: str
@@ -53,27 +53,27 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Bound:
-    """Differences that are allowed: the largest and the mean as shares of the range (of a float its largest value, of an 8-bit
-    integer 255), and of other integers the share of values that differ."""
+class DifferenceBound:
+    """Allowed differences: the largest and the mean as fractions of the range (of a float its largest value, of an 8-bit
+    integer 255), and of other integers the fraction of values that differ."""
 
     largest: float
     mean: float
     differing: float
 
 
-BOUNDS: Mapping[tuple[Change, bool], Bound] = {
-    ("views", False): Bound(1e-5, 1e-5, 0.0),
-    ("operators", False): Bound(1e-4, 1e-5, 0.02),
-    ("views", True): Bound(1e-5, 0.0, 0.0),
-    ("operators", True): Bound(1.0, 0.01, 0.1),
-    ("near", True): Bound(1.0, 0.02, 0.1),
+BOUNDS: Mapping[tuple[Change, bool], DifferenceBound] = {
+    ("views", False): DifferenceBound(1e-5, 1e-5, 0.0),
+    ("operators", False): DifferenceBound(1e-4, 1e-5, 0.02),
+    ("views", True): DifferenceBound(1e-5, 0.0, 0.0),
+    ("operators", True): DifferenceBound(1.0, 0.01, 0.1),
+    ("near", True): DifferenceBound(1.0, 0.02, 0.1),
 }
 """By change, and whether the operators are quantized: their roundings grow on the way out, so they are held on average."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OutputComparison:
     """One output of one signature in one runtime, over all runs.
 
     Integers: differences in LSB (steps of the integer). Floats: absolute. `allowed` says the bounds, `problem` what breaks
@@ -107,8 +107,8 @@ def compare_outputs(
     runs: Sequence[tuple[str, Any]],
     expected: Sequence[Mapping[str, np.ndarray] | str],
     got: Sequence[Mapping[str, np.ndarray] | str],
-    bound: Bound,
-) -> Iterator[Comparison]:
+    bound: DifferenceBound,
+) -> Iterator[OutputComparison]:
     """The outputs of every signature; runs that the runtime refuses with the first file, such as a batch, are left out."""
     pairs: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray | str]]] = {}
     for (signature, _), one, other in zip(runs, expected, got, strict=True):
@@ -125,10 +125,10 @@ def compare_outputs(
 
 
 def _compare(
-    runtime: str, signature: str, output: str, pairs: Sequence[tuple[np.ndarray, np.ndarray | str]], bound: Bound
-) -> Comparison:
-    def failed(problem: str) -> Comparison:
-        return Comparison(runtime, signature, output, str(pairs[0][0].dtype), 0, 0, 0.0, 0.0, 0.0, {}, "", problem)
+    runtime: str, signature: str, output: str, pairs: Sequence[tuple[np.ndarray, np.ndarray | str]], bound: DifferenceBound
+) -> OutputComparison:
+    def failed(problem: str) -> OutputComparison:
+        return OutputComparison(runtime, signature, output, str(pairs[0][0].dtype), 0, 0, 0.0, 0.0, 0.0, {}, "", problem)
 
     for expected, got in pairs:
         if problem := got if isinstance(got, str) else mismatch(expected, got):
@@ -152,4 +152,4 @@ def _compare(
         if found.differing > bound.differing * found.count:
             problem = f"{found.differing} of {found.count} values differ, allowed {allowed}"
     measured = found.count, found.differing, found.largest, found.mean, scale, found.histogram
-    return Comparison(runtime, signature, output, str(expected.dtype), *measured, allowed, problem)
+    return OutputComparison(runtime, signature, output, str(expected.dtype), *measured, allowed, problem)

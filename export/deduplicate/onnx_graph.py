@@ -109,7 +109,7 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class Use:
+class OnnxUse:
     """One input of a node."""
 
     scope: Scope
@@ -117,7 +117,7 @@ class Use:
     index: int
 
 
-class Graph:
+class OnnxGraph:
     """A model under the knife."""
 
     def __init__(self, opened: Opened) -> None:
@@ -186,15 +186,15 @@ class Graph:
             label = self.moved[label]
         return next((stored for stored in self.constants if stored.label == label), None)
 
-    def uses(self, owner: Scope, name: str) -> list[Use]:
+    def uses(self, owner: Scope, name: str) -> list[OnnxUse]:
         """Every input of a node, in this scope and inside it, that reads what `owner` defines as `name`."""
-        found: dict[tuple[int, int], Use] = {}
+        found: dict[tuple[int, int], OnnxUse] = {}
         for scope, node in self.readers.get(name, ()):
             if id(node) not in scope.gone and scope.sees(owner, name):
-                found |= {(id(node), i): Use(scope, node, i) for i, each in enumerate(node.input) if each == name}
+                found |= {(id(node), i): OnnxUse(scope, node, i) for i, each in enumerate(node.input) if each == name}
         return list(found.values())
 
-    def connect(self, use: Use, name: str) -> None:
+    def connect(self, use: OnnxUse, name: str) -> None:
         """Make an input read `name`."""
         use.node.input[use.index] = name
         self.readers.setdefault(name, []).append((use.scope, use.node))

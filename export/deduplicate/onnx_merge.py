@@ -10,7 +10,7 @@ import numpy as np
 from ..formats.duplicates import Order
 from ..formats.reals import MAX_AXES, as_bits
 from .equivalence import Kept, Merged
-from .onnx_graph import Graph, Scope, Stored
+from .onnx_graph import OnnxGraph, Scope, Stored
 from .transpose_rules import View, plan
 
 MOVABLE = frozenset(
@@ -19,31 +19,31 @@ MOVABLE = frozenset(
 """Types that every version of `Transpose` and `Reshape` takes."""
 
 
-def find_view(original: np.ndarray, copy: np.ndarray) -> View | None:
-    """The order and shape in which the original's values are those of the copy, byte for byte; None if there is none."""
-    for view in views(original.shape, copy.shape):
-        if np.array_equal(as_bits(original).transpose(view.perm).reshape(copy.shape), as_bits(copy)):
+def find_view(original: np.ndarray, duplicate: np.ndarray) -> View | None:
+    """The order and shape in which the original's values are those of the duplicate, byte for byte; None if there is none."""
+    for view in views(original.shape, duplicate.shape):
+        if np.array_equal(as_bits(original).transpose(view.perm).reshape(duplicate.shape), as_bits(duplicate)):
             return view
     return None
 
 
-def views(original: tuple[int, ...], copy: tuple[int, ...]) -> list[View]:
+def views(original: tuple[int, ...], duplicate: tuple[int, ...]) -> list[View]:
     """Every view of one shape that has the other, the plainest first."""
     identity = tuple(range(len(original)))
-    found = [View(identity, None if original == copy else copy)]
+    found = [View(identity, None if original == duplicate else duplicate)]
     axes = [axis for axis in identity if original[axis] != 1]
-    lengths = tuple(length for length in copy if length != 1)
+    lengths = tuple(length for length in duplicate if length != 1)
     if len(axes) > MAX_AXES or len(axes) != len(lengths):
         return found
     units = [axis for axis in identity if original[axis] == 1]
     for order in itertools.permutations(axes):
         if list(order) == axes or tuple(original[axis] for axis in order) != lengths:
             continue
-        if len(original) == len(copy):
+        if len(original) == len(duplicate):
             wide, narrow = iter(order), iter(units)
-            found.append(View(tuple(next(narrow) if length == 1 else next(wide) for length in copy)))
+            found.append(View(tuple(next(narrow) if length == 1 else next(wide) for length in duplicate)))
         else:
-            found.append(View((*order, *units), copy))
+            found.append(View((*order, *units), duplicate))
     return found
 
 
@@ -53,22 +53,22 @@ def relation(view: View) -> Order:
     return "reshaped" if view.in_order else "transposed"
 
 
-def detours(graph: Graph, copy: Stored, view: View) -> int:
-    """How many uses of a copy could read the original only through a `Transpose` or `Reshape`."""
-    given = copy.name in copy.scope.outputs and not view.same
-    return given + sum(plan(graph, use, view) is None for use in graph.uses(copy.scope, copy.name))
+def detours(graph: OnnxGraph, duplicate: Stored, view: View) -> int:
+    """How many uses of a duplicate could read the original only through a `Transpose` or `Reshape`."""
+    given = duplicate.name in duplicate.scope.outputs and not view.same
+    return given + sum(plan(graph, use, view) is None for use in graph.uses(duplicate.scope, duplicate.name))
 
 
-def merge(graph: Graph, original: Stored, copy: Stored, view: View) -> Merged | Kept:
-    """Make everything that reads `copy` read `original` as `view` says, and take the copy out; or say why not.
+def merge(graph: OnnxGraph, original: Stored, duplicate: Stored, view: View) -> Merged | Kept:
+    """Make everything that reads `duplicate` read `original` as `view` says, and take the duplicate out; or say why not.
 
-    The original must be where the copy's readers see it (`promote`).
+    The original must be where the duplicate's readers see it (`promote`).
     """
-    obstacle = _obstacle(graph, copy, view)
+    obstacle = _obstacle(graph, duplicate, view)
     if obstacle:
-        return Kept(copy.label, original.label, obstacle)
+        return Kept(duplicate.label, original.label, obstacle)
     hows: dict[str, None] = {}
-    for use in graph.uses(copy.scope, copy.name):
+    for use in graph.uses(duplicate.scope, duplicate.name):
         switch = plan(graph, use, view)
         if switch is None:
             hows[_folded(view)] = None
@@ -76,15 +76,17 @@ def merge(graph: Graph, original: Stored, copy: Stored, view: View) -> Merged | 
         else:
             hows[switch.how] = None
             switch.apply(original.name)
-    graph.discard(copy)
-    graph.moved[copy.label] = original.label
+    graph.discard(duplicate)
+    graph.moved[duplicate.label] = original.label
     if view.same:
-        copy.scope.renamed[copy.name] = original.name
-    if copy.name in copy.scope.outputs:
+        duplicate.scope.renamed[duplicate.name] = original.name
+    if duplicate.name in duplicate.scope.outputs:
         hows["an output of the graph: Identity of the original"] = None
-        graph.insert(copy.scope, "Identity", [_derived(graph, original, view)], copy.name)
-        copy.scope.stale.discard(copy.name)
-    return Merged(copy.label, original.label, relation(view), "; ".join(hows) or "nothing reads it", copy.values.nbytes)
+        graph.insert(duplicate.scope, "Identity", [_derived(graph, original, view)], duplicate.name)
+        duplicate.scope.stale.discard(duplicate.name)
+    return Merged(
+        duplicate.label, original.label, relation(view), "; ".join(hows) or "nothing reads it", duplicate.values.nbytes
+    )
 
 
 def _folded(view: View) -> str:
@@ -92,22 +94,22 @@ def _folded(view: View) -> str:
     return f"{operation} of the original, folded at load (from ORT_ENABLE_BASIC on): in memory twice"
 
 
-def _obstacle(graph: Graph, copy: Stored, view: View) -> str:
-    """Why a copy has to stay, or nothing."""
-    uses = graph.uses(copy.scope, copy.name)
+def _obstacle(graph: OnnxGraph, duplicate: Stored, view: View) -> str:
+    """Why a duplicate has to stay, or nothing."""
+    uses = graph.uses(duplicate.scope, duplicate.name)
     if any(use.node.device_configurations for use in uses):
         return "its place on devices is configured for it by name"
-    needs_node = copy.name in copy.scope.outputs or any(plan(graph, use, view) is None for use in uses)
-    if needs_node and not copy.scope.opset:
+    needs_node = duplicate.name in duplicate.scope.outputs or any(plan(graph, use, view) is None for use in uses)
+    if needs_node and not duplicate.scope.opset:
         return "the file imports no ONNX operators that could turn it"
-    if needs_node and not view.same and copy.values.dtype.name not in MOVABLE:
-        return f"no operation transposes or reshapes {copy.values.dtype.name} everywhere"
-    if needs_node and view.shape is not None and copy.scope.opset < 5:
-        return f"Reshape to a constant shape needs opset 5, the file has {copy.scope.opset}"
+    if needs_node and not view.same and duplicate.values.dtype.name not in MOVABLE:
+        return f"no operation transposes or reshapes {duplicate.values.dtype.name} everywhere"
+    if needs_node and view.shape is not None and duplicate.scope.opset < 5:
+        return f"Reshape to a constant shape needs opset 5, the file has {duplicate.scope.opset}"
     return ""
 
 
-def promote(graph: Graph, stored: Stored, readers: Sequence[Scope]) -> Stored:
+def promote(graph: OnnxGraph, stored: Stored, readers: Sequence[Scope]) -> Stored:
     """The constant where all these scopes, of one graph or function, can read it: an initializer, or the first of the nodes."""
     scope = next(each for each in stored.scope.line if all(each in reader.line for reader in readers))
     hidden = any(stored.name in each.defined for each in graph.scopes if each is not stored.scope and scope in each.line)
@@ -134,7 +136,7 @@ def promote(graph: Graph, stored: Stored, readers: Sequence[Scope]) -> Stored:
     return new
 
 
-def _derived(graph: Graph, original: Stored, view: View) -> str:
+def _derived(graph: OnnxGraph, original: Stored, view: View) -> str:
     """The original's values as `view` has them, computed once in front of its graph."""
     if view.same:
         return original.name

@@ -18,7 +18,7 @@ from ..runtimes.sandbox import MEMORY, Answer, Job, run_apart
 from ..runtimes.session import Values
 from ..runtimes.table import of_role
 from ..targets import TARGETS, label_of, read_model
-from .equivalence import BOUNDS, Change, Comparison, Kept, Shared, compare_outputs
+from .equivalence import BOUNDS, Change, Kept, OutputComparison, Shared, compare_outputs
 
 COPIES = 8
 """How often a runtime may hold a file in memory: as read, packed for its kernels, folded."""
@@ -53,9 +53,9 @@ def share_file(
 ) -> dict[str, Any]:
     """Write `path`, a .tflite or .onnx file, to `out` with its equal and transposed-equal constants stored once.
 
-    `tolerance`, in quantization steps, also merges near copies of a kernel. Both files run on random inputs of `seed` in a
-    process of their own, and nothing is written unless the outputs are within the bounds of `trial.BOUNDS`; a further runtime
-    that refuses the file, or takes too long for it, is told as such. Where nothing can be stored once, `out` is a copy of the
+    `tolerance`, in quantization steps, also merges near duplicates of a kernel. Both files run on random inputs of `seed` in a
+    process of their own, and nothing is written unless the outputs are within `equivalence.BOUNDS`; a further runtime
+    that refuses the file, or takes too long for it, is reported so. Where nothing can be stored once, `out` is a copy of the
     file. A file that is there already is replaced only with `force`.
 
     Returns what was merged and kept, bytes before and after, and the comparison per output, as JSON. Raises InputError for a
@@ -142,22 +142,24 @@ def _require_free(path: Path, out: Path, contents: Contents, shared: Shared, *, 
 
 
 def _require_gone(path: Path, after: Contents, shared: Shared) -> None:
-    """The proof on the written bytes: what was merged is no copy any more."""
+    """The proof on the written bytes: what was merged is no duplicate any more."""
     kept = {(each.name, each.original) for each in shared.kept}
     merged = {(each.name, each.original) for each in shared.merged} - kept
-    for copy in copies(after):
-        if merged & {(copy.name, copy.original), (copy.original, copy.name)}:
-            raise CheckError(f"{path}: nothing is written: in the rewritten file {copy.text}")
+    for duplicate in copies(after):
+        if merged & {(duplicate.name, duplicate.original), (duplicate.original, duplicate.name)}:
+            raise CheckError(f"{path}: nothing is written: in the rewritten file {duplicate.text}")
 
 
-def _compare(path: Path, new: Path, contents: Contents, shared: Shared, seed: int) -> tuple[list[Comparison], dict[str, str]]:
+def _compare(
+    path: Path, new: Path, contents: Contents, shared: Shared, seed: int
+) -> tuple[list[OutputComparison], dict[str, str]]:
     """Every output of both files in every runtime, and what ran the new one. Raises CheckError where one is out of bounds."""
     runs = random_inputs(contents, ranges_of(path, contents), seed)
     runtimes = of_role(contents.format, "usual", "witness")
     jobs = [Job(file, runtime, runs) for runtime in runtimes for file in (path, new)]
     answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)
     bound = BOUNDS[_change(shared), any(constant.scales for constant in contents.constants)]
-    compared: list[Comparison] = []
+    compared: list[OutputComparison] = []
     providers = {}
     for index, runtime in enumerate(runtimes):
         before, after = answers[2 * index : 2 * index + 2]
@@ -203,7 +205,7 @@ def render(found: dict[str, Any]) -> str:
         ("stored once", _grouped([(each["how"], _merged_text(each)) for each in found["merged"]])),
         (
             "left as it is",
-            _grouped([(each["reason"], f"{each['name']}, a copy of {each['original']}") for each in found["kept"]]),
+            _grouped([(each["reason"], f"{each['name']}, a duplicate of {each['original']}") for each in found["kept"]]),
         ),
         ("both files on the same random inputs", _comparison_texts(found)),
     ):

@@ -1,8 +1,8 @@
 """Stores equal and transposed-equal constants of an .onnx file once, whoever wrote it.
 
-Equal constants become one initializer that all read. A transposed copy goes where its operation can read the original: `Gemm`
+Equal constants become one initializer that all read. A transposed one goes where its operation can read the original: `Gemm`
 and its relatives have a flag for it, a `MatMul` of matrices becomes a `Gemm`, a dequantized kernel keeps a `DequantizeLinear`
-of its own over the same integers, so that ONNX Runtime fuses it as before. Whatever else reads a copy gets it through a
+of its own over the same integers, so that ONNX Runtime fuses it as before. Whatever else reads a duplicate gets it through a
 `Transpose` or `Reshape` of the original, which ONNX Runtime folds when it loads the file (from ORT_ENABLE_BASIC on): the file
 shrinks, the memory does not.
 """
@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..formats.duplicates import CANDIDATES, Copy, copies, tells
+from ..formats.duplicates import CANDIDATES, Duplicate, copies, tells
 from ..formats.onnx_reader import open_onnx
 from ..formats.reals import as_bits
 from .equivalence import Kept, Merged, Shared
-from .onnx_graph import Graph, Stored
+from .onnx_graph import OnnxGraph, Stored
 from .onnx_merge import detours, find_view, merge, promote
 from .share_onnx_near import merge_near
 from .transpose_rules import View
@@ -33,32 +33,32 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
     NAME.data. With `tolerance`, in quantization steps, kernels that are dequantized from nearly equal integers are merged too,
     if none of their values moves further (`share_onnx_near`).
 
-    Only constants of some size are merged (`copies.SEARCHED`). Raises FormatError for a file that `open_onnx` refuses,
+    Only constants of some size are merged (`duplicates.SEARCHED`). Raises FormatError for a file that `open_onnx` refuses,
     ExportError for external data of what is not a constant.
     """
     opened = open_onnx(path)
     found = copies(opened.contents)
-    graph = Graph(opened)
+    graph = OnnxGraph(opened)
     outcomes: list[Merged | Kept] = []
     if not graph.model.training_info:
         for group in _groups(graph):
             outcomes += _merge_group(graph, group)
         if tolerance is not None:
-            outcomes += merge_near(graph, [copy for copy in found if copy.relation == "near"], tolerance)
+            outcomes += merge_near(graph, [duplicate for duplicate in found if duplicate.relation == "near"], tolerance)
     merged = tuple(each for each in outcomes if isinstance(each, Merged))
     kept = [each for each in outcomes if isinstance(each, Kept)]
-    told = {each.name for each in outcomes}
-    for copy in found:
-        if not told & {copy.name, copy.original}:
-            kept.append(Kept(copy.name, copy.original, _reason(graph, copy, tolerance)))
+    reported = {each.name for each in outcomes}
+    for duplicate in found:
+        if not reported & {duplicate.name, duplicate.original}:
+            kept.append(Kept(duplicate.name, duplicate.original, _reason(graph, duplicate, tolerance)))
     if not merged and not graph.external:
         return Shared(path.read_bytes(), merged, tuple(kept))
     data, external = graph.to_bytes(name)
     return Shared(data, merged, tuple(kept), external)
 
 
-def _groups(graph: Graph) -> Iterator[list[Stored]]:
-    """Constants that may be copies of each other: of one graph or function, of equal type, with equal bits in some order."""
+def _groups(graph: OnnxGraph) -> Iterator[list[Stored]]:
+    """Constants that may be duplicates: of one graph or function, of equal type, with equal bits in some order."""
     groups: dict[tuple[int, int, int, int], list[Stored]] = defaultdict(list)
     for stored in graph.constants:
         if not stored.overridable and tells(stored.values) and stored.values.dtype.itemsize <= 8:
@@ -78,7 +78,7 @@ def _groups(graph: Graph) -> Iterator[list[Stored]]:
                 yield group
 
 
-def _merge_group(graph: Graph, group: Sequence[Stored]) -> Iterator[Merged | Kept]:
+def _merge_group(graph: OnnxGraph, group: Sequence[Stored]) -> Iterator[Merged | Kept]:
     """Merge constants of equal values, up to the order of axes, into the one that the fewest uses would need turned."""
     originals = sorted(group, key=lambda stored: (stored.node is not None, len(stored.scope.line)))
     candidates: list[Stored] = []
@@ -87,7 +87,9 @@ def _merge_group(graph: Graph, group: Sequence[Stored]) -> Iterator[Merged | Kep
             candidates.append(stored)
     original = min(
         candidates,
-        key=lambda stored: sum(detours(graph, copy, _view(stored, copy)) for copy in group if copy is not stored),
+        key=lambda stored: sum(
+            detours(graph, duplicate, _view(stored, duplicate)) for duplicate in group if duplicate is not stored
+        ),
     )
     copied = [stored for stored in group if stored is not original]
     original = promote(graph, original, [stored.scope for stored in copied])
@@ -95,15 +97,15 @@ def _merge_group(graph: Graph, group: Sequence[Stored]) -> Iterator[Merged | Kep
         yield merge(graph, original, stored, _view(original, stored))
 
 
-def _view(original: Stored, copy: Stored) -> View:
-    view = find_view(original.values, copy.values)
-    assert view is not None, f"{copy.name} is a copy of {original.name}"
+def _view(original: Stored, duplicate: Stored) -> View:
+    view = find_view(original.values, duplicate.values)
+    assert view is not None, f"{duplicate.name} is a duplicate of {original.name}"
     return view
 
 
-def _reason(graph: Graph, copy: Copy, tolerance: float | None) -> str:
-    """Why a copy that the search finds was not merged."""
-    pair = [stored for stored in map(graph.resolve, (copy.name, copy.original)) if stored]
+def _reason(graph: OnnxGraph, duplicate: Duplicate, tolerance: float | None) -> str:
+    """Why a duplicate that the search finds was not merged."""
+    pair = [stored for stored in map(graph.resolve, (duplicate.name, duplicate.original)) if stored]
     if graph.model.training_info:
         return "the file holds training information, which names its constants"
     for stored in pair:
@@ -113,8 +115,8 @@ def _reason(graph: Graph, copy: Copy, tolerance: float | None) -> str:
         return "a local function reads no constant from outside"
     if len(pair) < 2:
         return "it is no dense initializer or Constant tensor"
-    if copy.relation == "near" and tolerance is None:
+    if duplicate.relation == "near" and tolerance is None:
         return "near, not equal: --tolerance STEPS would merge it"
-    if copy.by == "values":
+    if duplicate.by == "values":
         return "equal in value, stored as other bytes"
     return "its values are in no order that Transpose or Reshape gives"

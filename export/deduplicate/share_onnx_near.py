@@ -1,6 +1,6 @@
 """Merges kernels of an .onnx file that a quantizer has stored twice with different integers.
 
-Quantizers treat a kernel and its transposed copy as strangers: per channel, each gets scales along another axis. Merged, both
+Quantizers treat a kernel and its transpose as unrelated: per channel, each gets scales along another axis. Merged, both
 are the same integers with one scale per tensor, which is what ONNX Runtime fuses in either direction.
 """
 
@@ -14,10 +14,10 @@ import numpy as np
 from onnx import TensorProto
 
 from ...compress.affine import SIGNED_SHIFT, quantize
-from ..formats.duplicates import Copy
+from ..formats.duplicates import Duplicate
 from ..formats.onnx_reader import attribute
 from .equivalence import Kept, Merged
-from .onnx_graph import Graph, Stored, Use
+from .onnx_graph import OnnxGraph, OnnxUse, Stored
 from .onnx_merge import detours, merge, promote, views
 from .transpose_rules import View
 
@@ -25,7 +25,7 @@ _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 
 
 class _Obstacle(Exception):
-    """Why a near copy stays as it is."""
+    """Why a near duplicate stays as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class _Quantized:
     """A kernel that is only dequantized, always in the same way. `scales` and `zeros` broadcast against the integers."""
 
     stored: Stored
-    uses: tuple[Use, ...]
+    uses: tuple[OnnxUse, ...]
     scales: np.ndarray
     zeros: np.ndarray
 
@@ -46,63 +46,63 @@ class _Quantized:
 class _Bias:
     """An int32 bias of a Gemm: the runtime takes its scale for that of the products, whatever the file says."""
 
-    use: Use
+    use: OnnxUse
     real: np.ndarray
     input_scale: float
 
 
-def merge_near(graph: Graph, near: Iterable[Copy], tolerance: float) -> Iterator[Merged | Kept]:
-    """Merge near copies whose values then move by `tolerance` steps at most, of the coarser of old and new quantization.
+def merge_near(graph: OnnxGraph, near: Iterable[Duplicate], tolerance: float) -> Iterator[Merged | Kept]:
+    """Merge near duplicates whose values then move by `tolerance` steps at most, of the coarser of old and new quantization.
 
     Where one of both has one scale per tensor, its integers stay and the other follows. Else the mean of both, either of which
     is a rounding of the same kernel, is quantized anew: symmetric, one scale per tensor, over as many steps as before (7 bits
     remain 7 bits). Biases are expressed in the new scale.
     """
-    for copy in near:
-        one, other = graph.resolve(copy.original), graph.resolve(copy.name)
+    for duplicate in near:
+        one, other = graph.resolve(duplicate.original), graph.resolve(duplicate.name)
         if one and other and one is not other:
             try:
                 yield _merge(graph, one, other, tolerance)
             except _Obstacle as obstacle:
-                yield Kept(copy.name, copy.original, str(obstacle))
+                yield Kept(duplicate.name, duplicate.original, str(obstacle))
 
 
-def _merge(graph: Graph, one: Stored, other: Stored, tolerance: float) -> Merged | Kept:
+def _merge(graph: OnnxGraph, one: Stored, other: Stored, tolerance: float) -> Merged | Kept:
     if one.scope.line[-1] is not other.scope.line[-1]:
         raise _Obstacle("a local function reads no constant from outside")
-    original, copy, view = _orient(graph, _quantized(graph, one), _quantized(graph, other))
-    mirrored = _back(copy.real, original.stored.values.shape, view)
+    original, duplicate, view = _orient(graph, _quantized(graph, one), _quantized(graph, other))
+    mirrored = _back(duplicate.real, original.stored.values.shape, view)
     if original.scales.size == 1:
         values, scale, zero = original.stored.values, float(original.scales.flat[0]), int(original.zeros.flat[0])
     else:
-        values, scale, zero = _quantize((original.real + mirrored) / 2, original, copy)
+        values, scale, zero = _quantize((original.real + mirrored) / 2, original, duplicate)
     new = (values.astype(np.float64) - zero) * scale
     steps = max(
         float((np.abs(new - original.real) / np.maximum(original.scales, scale)).max()),
-        float((np.abs(new - mirrored) / np.maximum(_back(_full(copy), values.shape, view), scale)).max()),
+        float((np.abs(new - mirrored) / np.maximum(_back(_full(duplicate), values.shape, view), scale)).max()),
     )
     if steps > tolerance:
         raise _Obstacle(f"its values would move by up to {steps:.2f} steps, --tolerance is {tolerance:g}")
-    biases = [bias for each in (original, copy) for use in each.uses for bias in _biases(graph, use)]
+    biases = [bias for each in (original, duplicate) for use in each.uses for bias in _biases(graph, use)]
     for bias in biases:
         if not (np.abs(bias.real / (bias.input_scale * scale)) < 2**31).all():
             raise _Obstacle("a bias would not fit int32 in the new scale")
-    held = promote(graph, original.stored, [copy.stored.scope])
-    old = held.values, _back(copy.stored.values, values.shape, view)
-    share = float(np.mean([each != values for each in old]))
+    held = promote(graph, original.stored, [duplicate.stored.scope])
+    old = held.values, _back(duplicate.stored.values, values.shape, view)
+    fraction = float(np.mean([each != values for each in old]))
     graph.set_values(held, values)
-    for use in (*original.uses, *copy.uses):
+    for use in (*original.uses, *duplicate.uses):
         _requantize(graph, use, held, scale, zero)
     for bias in biases:
         _express(graph, bias, scale)
-    outcome = merge(graph, held, copy.stored, view)
+    outcome = merge(graph, held, duplicate.stored, view)
     if isinstance(outcome, Kept):
         raise AssertionError(f"{outcome.name}: {outcome.reason}")
     how = f"{outcome.how}; one scale{', biases in the new one' if biases else ''}"
-    return dataclasses.replace(outcome, relation="near", how=how, steps=steps, changed=share)
+    return dataclasses.replace(outcome, relation="near", how=how, steps=steps, changed=fraction)
 
 
-def _quantized(graph: Graph, stored: Stored) -> _Quantized:
+def _quantized(graph: OnnxGraph, stored: Stored) -> _Quantized:
     uses = graph.uses(stored.scope, stored.name)
     if stored.overridable or stored.name in stored.scope.outputs or stored.tensor.data_type not in _INTEGERS:
         raise _Obstacle(f"{stored.label} is no constant kernel of 8-bit integers")
@@ -127,20 +127,20 @@ def _quantized(graph: Graph, stored: Stored) -> _Quantized:
     return _Quantized(stored, tuple(uses), *found[0])
 
 
-def _orient(graph: Graph, one: _Quantized, other: _Quantized) -> tuple[_Quantized, _Quantized, View]:
+def _orient(graph: OnnxGraph, one: _Quantized, other: _Quantized) -> tuple[_Quantized, _Quantized, View]:
     """Which of both stays, and how the other is read from it: one scale per tensor first, then fewer detours."""
     choices = []
-    for original, copy in ((one, other), (other, one)):
+    for original, duplicate in ((one, other), (other, one)):
         shape = original.stored.values.shape
-        candidates = views(shape, copy.stored.values.shape)
-        view = min(candidates, key=lambda view: float(np.abs(_back(copy.real, shape, view) - original.real).max()))
-        choices.append((original.scales.size > 1, detours(graph, copy.stored, view), original, copy, view))
-    _, _, original, copy, view = min(choices, key=lambda choice: choice[:2])
-    return original, copy, view
+        candidates = views(shape, duplicate.stored.values.shape)
+        view = min(candidates, key=lambda view: float(np.abs(_back(duplicate.real, shape, view) - original.real).max()))
+        choices.append((original.scales.size > 1, detours(graph, duplicate.stored, view), original, duplicate, view))
+    _, _, original, duplicate, view = min(choices, key=lambda choice: choice[:2])
+    return original, duplicate, view
 
 
 def _back(values: np.ndarray, shape: tuple[int, ...], view: View) -> np.ndarray:
-    """What lies as the copy does, as the original does."""
+    """What lies as the duplicate does, as the original does."""
     ordered = tuple(shape[axis] for axis in view.perm)
     return values.reshape(ordered).transpose(np.argsort(view.perm))
 
@@ -158,7 +158,7 @@ def _quantize(real: np.ndarray, *quantized: _Quantized) -> tuple[np.ndarray, flo
     return quantize(real, scale, zero, dtype.name), scale, zero
 
 
-def _requantize(graph: Graph, use: Use, held: Stored, scale: float, zero: int) -> None:
+def _requantize(graph: OnnxGraph, use: OnnxUse, held: Stored, scale: float, zero: int) -> None:
     """Give a DequantizeLinear one scale and zero point."""
     old = [use.scope.find(name) for name in use.node.input[1:3]]
     assert old[0] is not None
@@ -167,13 +167,13 @@ def _requantize(graph: Graph, use: Use, held: Stored, scale: float, zero: int) -
     use.node.input.extend(("", ""))
     for index, (kind, values) in enumerate(zip(("scale", "zero_point"), parameters, strict=True), start=1):
         new = graph.add(held.scope, graph.fresh(f"{held.name}.{kind}"), values)
-        graph.connect(Use(use.scope, use.node, index), new.name)
+        graph.connect(OnnxUse(use.scope, use.node, index), new.name)
     for each in [each for each in use.node.attribute if each.name == "axis"]:
         use.node.attribute.remove(each)
     _sweep(graph, old)
 
 
-def _biases(graph: Graph, kernel: Use) -> Iterator[_Bias]:
+def _biases(graph: OnnxGraph, kernel: OnnxUse) -> Iterator[_Bias]:
     """The int32 biases of the Gemms that multiply dequantized values with this dequantized kernel."""
     for use in graph.uses(kernel.scope, kernel.node.output[0]):
         if use.node.op_type != "Gemm" or use.index != 1 or len(use.node.input) < 3:
@@ -191,10 +191,10 @@ def _biases(graph: Graph, kernel: Use) -> Iterator[_Bias]:
             if sizes[1] not in (1, sizes[0]) or not 0 < input_scale < np.inf:
                 raise _Obstacle("a bias is dequantized with scales that do not fit it")
             real = parts[0].values.ravel().astype(np.float64) * parts[1].values.ravel().astype(np.float64)
-            yield _Bias(Use(use.scope, use.node, 2), real.reshape(parts[0].values.shape), input_scale)
+            yield _Bias(OnnxUse(use.scope, use.node, 2), real.reshape(parts[0].values.shape), input_scale)
 
 
-def _express(graph: Graph, bias: _Bias, scale: float) -> None:
+def _express(graph: OnnxGraph, bias: _Bias, scale: float) -> None:
     """Let a Gemm read its bias in the scale of its products now."""
     scope, old = bias.use.scope, bias.use.node.input[bias.use.index]
     (node,) = (node for node in scope.nodes if old in node.output)
@@ -210,7 +210,7 @@ def _express(graph: Graph, bias: _Bias, scale: float) -> None:
         _sweep(graph, [scope.find(name) for name in node.input])
 
 
-def _sweep(graph: Graph, constants: Iterable[Stored | None]) -> None:
+def _sweep(graph: OnnxGraph, constants: Iterable[Stored | None]) -> None:
     """Take out the constants that nothing reads any more."""
     for stored in constants:
         if stored and not (stored.overridable or stored.name in stored.scope.outputs or graph.uses(stored.scope, stored.name)):

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ..formats.duplicates import Copy, copies
+from ..formats.duplicates import Duplicate, copies
 from ..formats.tflite_graph import (
-    Graph,
-    Use,
+    TfliteGraph,
+    TfliteUse,
     has_scales,
     name_of,
     names_operators,
@@ -31,7 +31,7 @@ from ..formats.tflite_graph import (
 from ..formats.tflite_reader import read_tflite
 from ..formats.tflite_schema import Type, pack_model, unpack_model, vector
 from .equivalence import Kept, Merged, Shared
-from .tflite_rewrite import Plan, View, plan_use
+from .tflite_rewrite import Replacement, Rewrite, plan_use
 
 MATRIX_BYTES = 64
 """Matrices from this size on are worth operators of another kind."""
@@ -46,7 +46,7 @@ def share_tflite(data: bytes, *, tolerance: float | None = None) -> Shared:
     """
     read_tflite(data)
     model = unpack_model(data)
-    graphs = [Graph(model, table) for table in model.subgraphs]
+    graphs = [TfliteGraph(model, table) for table in model.subgraphs]
     before = {stored.buffer for stored in _stored(graphs)}
     merged = [*_merge_equal(graphs)]
     reasons: dict[frozenset[str], str] = {}
@@ -65,11 +65,11 @@ def share_tflite(data: bytes, *, tolerance: float | None = None) -> Shared:
 
 
 @dataclass(frozen=True, eq=False)
-class _Stored:
+class _SharedBuffer:
     """A buffer with the tensors that view it, in the order of the file."""
 
     buffer: int
-    views: list[tuple[Graph, int]] = field(default_factory=list)
+    views: list[tuple[TfliteGraph, int]] = field(default_factory=list)
 
     @property
     def tensor(self) -> Any:
@@ -94,19 +94,19 @@ class _Stored:
         return values.reshape(values.shape[-2:]) if values is not None and is_matrix else np.empty((0, 0))
 
 
-def _stored(graphs: Sequence[Graph]) -> list[_Stored]:
+def _stored(graphs: Sequence[TfliteGraph]) -> list[_SharedBuffer]:
     """The constants of the file by their buffers."""
-    found: dict[int, _Stored] = {}
+    found: dict[int, _SharedBuffer] = {}
     for graph in graphs:
         for index, tensor in enumerate(graph.table.tensors or []):
             if graph.model.buffers[tensor.buffer].data.size and not tensor.isVariable:
-                found.setdefault(tensor.buffer, _Stored(tensor.buffer)).views.append((graph, index))
+                found.setdefault(tensor.buffer, _SharedBuffer(tensor.buffer)).views.append((graph, index))
     return list(found.values())
 
 
-def _merge_equal(graphs: Sequence[Graph]) -> Iterator[Merged]:
+def _merge_equal(graphs: Sequence[TfliteGraph]) -> Iterator[Merged]:
     """One buffer for equal bytes. A buffer that loses its tensors stays in its place, empty."""
-    first: dict[tuple[int, bytes], _Stored] = {}
+    first: dict[tuple[int, bytes], _SharedBuffer] = {}
     for stored in _stored(graphs):
         data = graphs[0].model.buffers[stored.buffer].data
         original = first.setdefault((data.size, _digest(data)), stored)
@@ -121,7 +121,7 @@ def _digest(values: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(values).data).digest()
 
 
-def _move(stored: _Stored, buffer: int) -> None:
+def _move(stored: _SharedBuffer, buffer: int) -> None:
     """Let the views of a buffer be views of another."""
     for graph, index in stored.views:
         graph.tensor(index).buffer = buffer
@@ -139,15 +139,15 @@ def _empty_unread(model: Any, before: Iterable[int]) -> None:
 class _Pair:
     """Two matrices of which one could be a view of the other. `steps`: how far apart the values of near ones are, else None."""
 
-    first: _Stored
-    second: _Stored
+    first: _SharedBuffer
+    second: _SharedBuffer
     transposed: bool
     steps: float | None = None
 
 
-def _pairs(graphs: Sequence[Graph], tolerance: float | None) -> Iterator[_Pair]:
+def _pairs(graphs: Sequence[TfliteGraph], tolerance: float | None) -> Iterator[_Pair]:
     """Transposed pairs, then near ones. What has become a view of another by the time of the next pair is not met again."""
-    seen: dict[Any, _Stored] = {}
+    seen: dict[Any, _SharedBuffer] = {}
     for stored in _matrices(graphs):
         values = stored.matrix
         mark = values.dtype.str, _digest(values.T), values.shape[::-1]
@@ -167,17 +167,17 @@ def _pairs(graphs: Sequence[Graph], tolerance: float | None) -> Iterator[_Pair]:
         waiting = [stored for stored in waiting if not stored.is_moved]
 
 
-def _matrices(graphs: Sequence[Graph]) -> list[_Stored]:
+def _matrices(graphs: Sequence[TfliteGraph]) -> list[_SharedBuffer]:
     """Constants that are matrices, in one shape and type wherever they are read."""
 
-    def fits(stored: _Stored) -> bool:
+    def fits(stored: _SharedBuffer) -> bool:
         shapes = {(shape_of(graph.tensor(index)), graph.tensor(index).type) for graph, index in stored.views}
         return len(shapes) == 1 and stored.matrix.nbytes >= MATRIX_BYTES and min(stored.matrix.shape) > 1
 
     return [stored for stored in _stored(graphs) if fits(stored)]
 
 
-def _is_kernel(stored: _Stored) -> bool:
+def _is_kernel(stored: _SharedBuffer) -> bool:
     """int8 with scales along the first axis and zero points of 0, the same in every view."""
     views = [graph.tensor(index) for graph, index in stored.views]
     scales, shape = scales_of(views[0]), shape_of(views[0])
@@ -190,7 +190,7 @@ def _is_kernel(stored: _Stored) -> bool:
     return all(alike) and all(has_scales(view) and not np.any(zero_points_of(view)) for view in views)
 
 
-def _steps(first: _Stored, second: _Stored, transposed: bool, limit: float) -> float | None:
+def _steps(first: _SharedBuffer, second: _SharedBuffer, transposed: bool, limit: float) -> float | None:
     """The greatest distance of what two kernels stand for, in steps of the coarser.
 
     None where it passes the limit, which the first rows of unrelated kernels show, or their shapes differ.
@@ -209,12 +209,12 @@ def _steps(first: _Stored, second: _Stored, transposed: bool, limit: float) -> f
     return largest
 
 
-def _kernel(stored: _Stored) -> tuple[np.ndarray, np.ndarray]:
+def _kernel(stored: _SharedBuffer) -> tuple[np.ndarray, np.ndarray]:
     """(integers, the float64 step of each), both [rows, columns]."""
     return stored.matrix, np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], stored.matrix.shape)
 
 
-def _merge_pair(graphs: Sequence[Graph], pair: _Pair, originals: set[int], fixed_places: bool) -> Merged | Kept:
+def _merge_pair(graphs: Sequence[TfliteGraph], pair: _Pair, originals: set[int], fixed_places: bool) -> Merged | Kept:
     """Make one of a pair a view of the other: the one whose readers can be turned; of two such, the later in the data's way.
 
     `originals` are the buffers that have views of others; they stay, and the pair's joins them.
@@ -246,9 +246,9 @@ def _merge_pair(graphs: Sequence[Graph], pair: _Pair, originals: set[int], fixed
     return Kept(pair.second.name, pair.first.name, "; ".join(dict.fromkeys(reasons)) or "others are views of both")
 
 
-def _plans(stored: _Stored, original: _Stored, pair: _Pair, fixed_places: bool) -> list[Plan] | str:
+def _plans(stored: _SharedBuffer, original: _SharedBuffer, pair: _Pair, fixed_places: bool) -> list[Rewrite] | str:
     """The change of every reader of `stored`; a text where one cannot: the reason."""
-    view = View(original.matrix, pair.transposed, None if pair.steps is None else scales_of(original.tensor))
+    view = Replacement(original.matrix, pair.transposed, None if pair.steps is None else scales_of(original.tensor))
     plans = []
     for graph, index in stored.views:
         if graph.is_port(index):
@@ -263,7 +263,7 @@ def _plans(stored: _Stored, original: _Stored, pair: _Pair, fixed_places: bool) 
     return plans
 
 
-def _runs_before(graphs: Sequence[Graph], one: _Stored, other: _Stored) -> bool:
+def _runs_before(graphs: Sequence[TfliteGraph], one: _SharedBuffer, other: _SharedBuffer) -> bool:
     """Whether the first reader of `one` comes before that of `other` in the first subgraph that reads both.
 
     Where there is none: whether `one` has fewer rows than columns, which is how an encoder narrows and a decoder widens.
@@ -276,7 +276,7 @@ def _runs_before(graphs: Sequence[Graph], one: _Stored, other: _Stored) -> bool:
     return rows < columns
 
 
-def _first_use(graph: Graph, stored: _Stored) -> int | None:
+def _first_use(graph: TfliteGraph, stored: _SharedBuffer) -> int | None:
     indices = {index for owner, index in stored.views if owner is graph}
     for place, operator in enumerate(graph.table.operators or []):
         if indices & set(vector(operator.inputs)):
@@ -284,28 +284,28 @@ def _first_use(graph: Graph, stored: _Stored) -> int | None:
     return None
 
 
-def _kept(data: bytes, graphs: Sequence[Graph], reasons: Mapping[frozenset[str], str]) -> tuple[Kept, ...]:
-    """The copies that the written file still has, with the reason that was found, or that their readers give."""
+def _kept(data: bytes, graphs: Sequence[TfliteGraph], reasons: Mapping[frozenset[str], str]) -> tuple[Kept, ...]:
+    """The duplicates that the written file still has, with the reason that was found, or that their readers give."""
     kept = []
-    for copy in copies(read_tflite(data)):
-        reason = reasons.get(frozenset((copy.name, copy.original)))
-        kept.append(Kept(copy.name, copy.original, reason or _reason(copy, graphs)))
+    for duplicate in copies(read_tflite(data)):
+        reason = reasons.get(frozenset((duplicate.name, duplicate.original)))
+        kept.append(Kept(duplicate.name, duplicate.original, reason or _reason(duplicate, graphs)))
     return tuple(kept)
 
 
-def _reason(copy: Copy, graphs: Sequence[Graph]) -> str:
-    if copy.relation == "near":
-        steps = f"{math.ceil(100 * copy.largest) / 100:g}"
+def _reason(duplicate: Duplicate, graphs: Sequence[TfliteGraph]) -> str:
+    if duplicate.relation == "near":
+        steps = f"{math.ceil(100 * duplicate.largest) / 100:g}"
         return f"near, up to {steps} of a step apart: --tolerance {steps} would allow that"
-    if copy.by == "values":
+    if duplicate.by == "values":
         return "only the values are equal, the stored bytes are not"
-    return _readers(graphs, copy.name)
+    return _readers(graphs, duplicate.name)
 
 
-def _readers(graphs: Sequence[Graph], name: str) -> str:
+def _readers(graphs: Sequence[TfliteGraph], name: str) -> str:
     """Why the operators that read a constant take it in its own order only."""
-    view = View(np.zeros((1, 1)), True)
-    uses: list[Use] = [
+    view = Replacement(np.zeros((1, 1)), True)
+    uses: list[TfliteUse] = [
         use
         for graph in graphs
         for index, tensor in enumerate(graph.table.tensors or [])

@@ -20,7 +20,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.affine import BYTE, SIGNED_SHIFT, affine_parameters, quantize, representable, signed
-from ..formats.tflite_graph import Graph, Use, has_scales, is_int8, scales_of, shape_of, swap_axes, zero_points_of
+from ..formats.tflite_graph import TfliteGraph, TfliteUse, has_scales, is_int8, scales_of, shape_of, swap_axes, zero_points_of
 from ..formats.tflite_schema import Op, Type, int32, quantization
 
 Activation = schema.ActivationFunctionType
@@ -39,10 +39,10 @@ FINEST = 2.0**-9
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class Replacement:
     """What a constant of the file is to read instead: the values of another, in their order.
 
-    `scales` replace the constant's own where they are given (the other's, for near copies): one, or one per row of `values`.
+    `scales` replace the constant's own where they are given (the other's, for near duplicates): one, or one per row.
     """
 
     values: np.ndarray = field(repr=False)
@@ -51,14 +51,14 @@ class View:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Rewrite:
     """A change that can be made: what it is, in a few words, and the function that makes it."""
 
     how: str
     apply: Callable[[], None]
 
 
-def plan_use(use: Use, view: View) -> Plan | str:
+def plan_use(use: TfliteUse, view: Replacement) -> Rewrite | str:
     """How one reader of a constant takes the view; a text where it cannot: the reason."""
     name = use.graph.operator_name(use.operator)
     planner = _PLANNERS.get(use.graph.code(use.operator))
@@ -67,17 +67,17 @@ def plan_use(use: Use, view: View) -> Plan | str:
     return planner(use, view)
 
 
-def _gather(use: Use, view: View) -> Plan | str:
+def _gather(use: TfliteUse, view: Replacement) -> Rewrite | str:
     if view.transposed:
         return "GATHER reads its rows"
-    return "GATHER has the scale of its output" if view.scales is not None else Plan("GATHER on a view", lambda: None)
+    return "GATHER has the scale of its output" if view.scales is not None else Rewrite("GATHER on a view", lambda: None)
 
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
     """A FULLY_CONNECTED by the indices of its tensors: x, weights [units, inputs], bias (-1 where it has none), y."""
 
-    graph: Graph
+    graph: TfliteGraph
     operator: Any
     x: int
     weights: int
@@ -85,7 +85,7 @@ class _Layer:
     y: int
 
     @classmethod
-    def of(cls, use: Use) -> _Layer:
+    def of(cls, use: TfliteUse) -> _Layer:
         x, weights, *bias = map(int, use.operator.inputs)
         return cls(use.graph, use.operator, x, weights, bias[0] if bias else -1, int(use.operator.outputs[0]))
 
@@ -124,7 +124,7 @@ class _Layer:
         return self.graph.operator(Op.ADD, version, [x, bias], self.y, self.activation)
 
 
-def _dense(use: Use, view: View) -> Plan | str:
+def _dense(use: TfliteUse, view: Replacement) -> Rewrite | str:
     reason = _unfit(use)
     if reason:
         return reason
@@ -132,7 +132,7 @@ def _dense(use: Use, view: View) -> Plan | str:
     x, weights, y = layer.tensors
     floats = all(tensor.type == Type.FLOAT32 for tensor in layer.tensors)
     if (x.type, weights.type, y.type) == (Type.FLOAT32, Type.INT8, Type.FLOAT32) and not view.transposed:
-        return Plan("FULLY_CONNECTED with the other's scales", lambda: _take_scales(weights, view))
+        return Rewrite("FULLY_CONNECTED with the other's scales", lambda: _take_scales(weights, view))
     if not floats and not all(tensor.type == Type.INT8 for tensor in layer.tensors):
         return "FULLY_CONNECTED has inputs of several types (dynamic-range quantization), which BATCH_MATMUL rounds otherwise"
     if not floats and not (is_int8(x) and is_int8(y) and has_scales(weights)):
@@ -140,12 +140,12 @@ def _dense(use: Use, view: View) -> Plan | str:
     if not floats and layer.bias >= 0 and not _is_bias(use.graph, layer.bias, shape_of(weights)[0]):
         return "the bias of FULLY_CONNECTED is no int32 constant with scales"
     if not view.transposed:
-        return Plan("FULLY_CONNECTED with the other's scales", lambda: _rescale_bias(layer, view))
+        return Rewrite("FULLY_CONNECTED with the other's scales", lambda: _rescale_bias(layer, view))
     reason = _unfit_for_product(layer)
     if reason:
         return reason
     if floats:
-        return Plan("FULLY_CONNECTED → BATCH_MATMUL on a view", lambda: _to_product(layer))
+        return Rewrite("FULLY_CONNECTED → BATCH_MATMUL on a view", lambda: _to_product(layer))
     scales = scales_of(weights) if view.scales is None else view.scales
     if np.any(zero_points_of(weights)):
         return "its zero point is not 0"
@@ -153,23 +153,23 @@ def _dense(use: Use, view: View) -> Plan | str:
         return f"it has {scales.size} scales along the axis that is kept, BATCH_MATMUL takes one"
     before = "MUL + " if np.unique(scales).size > 1 else ""
     after = "" if layer.saturates else " + ADD"
-    return Plan(f"FULLY_CONNECTED → {before}BATCH_MATMUL{after} on a view", lambda: _to_int8_product(layer, view, scales))
+    return Rewrite(f"FULLY_CONNECTED → {before}BATCH_MATMUL{after} on a view", lambda: _to_int8_product(layer, view, scales))
 
 
-def _is_bias(graph: Graph, index: int, units: int) -> bool:
+def _is_bias(graph: TfliteGraph, index: int, units: int) -> bool:
     tensor, values = graph.tensor(index), graph.values(index)
     sizes = values is not None and values.size == units and scales_of(tensor).size in (1, units)
     return sizes and tensor.type == Type.INT32 and has_scales(tensor)
 
 
-def _take_scales(weights: Any, view: View) -> None:
+def _take_scales(weights: Any, view: Replacement) -> None:
     """The other's scales for weights that multiply floats, as many as there were: XNNPACK wants one per unit of these."""
     if view.scales is not None:
         scales = np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
         weights.quantization = quantization(scales)
 
 
-def _unfit(use: Use) -> str:
+def _unfit(use: TfliteUse) -> str:
     options = use.operator.builtinOptions
     if use.slot != 1 or use.operator.inputs[0] < 0 or len(use.operator.outputs) != 1:
         return "FULLY_CONNECTED reads it as something else than weights"
@@ -201,7 +201,7 @@ def _to_product(layer: _Layer) -> None:
     graph.replace(layer.operator, [layer.product(layer.x, inner), after])
 
 
-def _to_int8_product(layer: _Layer, view: View, scales: np.ndarray) -> None:
+def _to_int8_product(layer: _Layer, view: Replacement, scales: np.ndarray) -> None:
     """int8 FULLY_CONNECTED → [MUL by the scales of the summed axis] → BATCH_MATMUL → [ADD of an int8 bias]."""
     graph, x, before = layer.graph, layer.x, []
     if np.unique(scales).size > 1:
@@ -224,7 +224,7 @@ def _to_int8_product(layer: _Layer, view: View, scales: np.ndarray) -> None:
     graph.replace(layer.operator, [*before, layer.product(x, inner), layer.add(inner, constant)])
 
 
-def _scaled_input(graph: Graph, x: int, scales: np.ndarray) -> tuple[list[Any], int]:
+def _scaled_input(graph: TfliteGraph, x: int, scales: np.ndarray) -> tuple[list[Any], int]:
     """MUL of the input by s_j / s_max, which moves scales along the summed axis out of the kernel."""
     tensor = graph.tensor(x)
     stored = signed(BYTE.quantize(scales / scales.max()))
@@ -250,7 +250,7 @@ def _affine(low: float, high: float, step: float) -> tuple[float, int]:
     return scale, zero_point - SIGNED_SHIFT
 
 
-def _rescale_bias(layer: _Layer, view: View) -> None:
+def _rescale_bias(layer: _Layer, view: Replacement) -> None:
     """Weights in the same order with other scales: the bias in the unit that they make with the input's."""
     if view.scales is None:
         return
@@ -264,10 +264,10 @@ def _rescale_bias(layer: _Layer, view: View) -> None:
         layer.operator.inputs = int32([layer.x, layer.weights, bias])
 
 
-def _batch_product(use: Use, view: View) -> Plan | str:
+def _batch_product(use: TfliteUse, view: Replacement) -> Rewrite | str:
     """BATCH_MATMUL: inputs (x, y), where `adj_y` says that y is [units, inputs]."""
     if not view.transposed and view.scales is None:
-        return Plan("BATCH_MATMUL on a view", lambda: None)
+        return Rewrite("BATCH_MATMUL on a view", lambda: None)
     weights = use.graph.tensor(int(use.operator.inputs[use.slot]))
     if view.scales is not None and (view.scales.size > 1 or not is_int8(weights)):
         return f"BATCH_MATMUL takes one scale, the other has {view.scales.size}"
@@ -285,15 +285,15 @@ def _batch_product(use: Use, view: View) -> Plan | str:
         use.operator.builtinOptions = schema.BatchMatMulOptionsT(**{**vars(options), "adjY": not options.adjY})
         use.operator.builtinOptionsType = schema.BuiltinOptions.BatchMatMulOptions
 
-    return Plan("BATCH_MATMUL with adj_y turned, on a view" if view.transposed else "BATCH_MATMUL on a view", turn)
+    return Rewrite("BATCH_MATMUL with adj_y turned, on a view" if view.transposed else "BATCH_MATMUL on a view", turn)
 
 
-def _dequantize(use: Use, view: View) -> Plan | str:
+def _dequantize(use: TfliteUse, view: Replacement) -> Rewrite | str:
     """DEQUANTIZE of float16: what reads its output has to take the other order."""
     graph, output = use.graph, int(use.operator.outputs[0])
     tensor = graph.tensor(output)
     if not view.transposed and view.scales is None:
-        return Plan("DEQUANTIZE on a view", lambda: None)
+        return Rewrite("DEQUANTIZE on a view", lambda: None)
     if graph.tensor(int(use.operator.inputs[0])).type != Type.FLOAT16 or tensor.type != Type.FLOAT32:
         return "DEQUANTIZE of integers has their scales"
     if graph.is_port(output):
@@ -303,14 +303,14 @@ def _dequantize(use: Use, view: View) -> Plan | str:
 
     def turn() -> None:
         for plan in plans:
-            assert isinstance(plan, Plan)
+            assert isinstance(plan, Rewrite)
             plan.apply()
         swap_axes(tensor)
 
-    return refused[0] if refused else Plan(f"DEQUANTIZE on a view, {'; '.join(sorted(p.how for p in plans))}", turn)  # type: ignore[union-attr]
+    return refused[0] if refused else Rewrite(f"DEQUANTIZE on a view, {'; '.join(sorted(p.how for p in plans))}", turn)  # type: ignore[union-attr]
 
 
-_PLANNERS: Mapping[int, Callable[[Use, View], Plan | str]] = {
+_PLANNERS: Mapping[int, Callable[[TfliteUse, Replacement], Rewrite | str]] = {
     Op.FULLY_CONNECTED: _dense,
     Op.BATCH_MATMUL: _batch_product,
     Op.GATHER: _gather,

@@ -1,4 +1,4 @@
-"""How an operation can read a constant's copy from the original, where that lies in another order of its axes.
+"""How an operation can read a constant's duplicate from the original, where that lies in another order of its axes.
 
 Each rule answers for one input of one operation: how, and what to change; or None, and the constant needs a `Transpose`.
 
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from onnx import NodeProto, TensorProto, helper
 
 from ..formats.onnx_reader import attribute, kind
-from .onnx_graph import Graph, Use
+from .onnx_graph import OnnxGraph, OnnxUse
 
 
 @dataclass(frozen=True)
 class View:
-    """A copy as the original's axes in the order `perm`, then, where it is not None, reshaped to `shape`."""
+    """A duplicate as the original's axes in the order `perm`, then, where it is not None, reshaped to `shape`."""
 
     perm: tuple[int, ...]
     shape: tuple[int, ...] | None = None
@@ -46,13 +46,13 @@ class Switch:
     apply: Callable[[str], None]
 
 
-Rule = Callable[[Graph, Use, View, int], Switch | None]
+Rule = Callable[[OnnxGraph, OnnxUse, View, int], Switch | None]
 CHAIN = 4
 """How many operations that pass a constant on are followed."""
 
 
-def plan(graph: Graph, use: Use, view: View, chain: int = CHAIN) -> Switch | None:
-    """How this use can read the original instead of the copy that `view` describes; None if it cannot."""
+def plan(graph: OnnxGraph, use: OnnxUse, view: View, chain: int = CHAIN) -> Switch | None:
+    """How this use can read the original instead of the duplicate that `view` describes; None if it cannot."""
     if view.same:
         return Switch("one initializer", lambda name: graph.connect(use, name))
     rule = RULES.get(kind(use.node))
@@ -73,7 +73,7 @@ def set_attribute(node: NodeProto, name: str, value: int) -> None:
 def _toggle(flags: Mapping[int, str]) -> Rule:
     """Operations with a flag that says that a matrix is read transposed, by the input that it belongs to."""
 
-    def rule(graph: Graph, use: Use, view: View, _chain: int) -> Switch | None:
+    def rule(graph: OnnxGraph, use: OnnxUse, view: View, _chain: int) -> Switch | None:
         flag = flags.get(use.index)
         if flag is None or not view.swapped:
             return None
@@ -91,7 +91,7 @@ _GEMM_ELEMENTS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 """What ONNX Runtime multiplies in both `MatMul` and `Gemm`."""
 
 
-def _matmul(graph: Graph, use: Use, view: View, _chain: int) -> Switch | None:
+def _matmul(graph: OnnxGraph, use: OnnxUse, view: View, _chain: int) -> Switch | None:
     """A product of two matrices is a `Gemm`. A bias that is added to it goes along: runtimes fuse it with `MatMul` too."""
     node = use.node
     other = use.scope.type_of(node.input[1 - use.index]) if len(node.input) == 2 else None
@@ -119,7 +119,7 @@ def _matmul(graph: Graph, use: Use, view: View, _chain: int) -> Switch | None:
     return Switch(f"MatMul{' + Add' if bias else ''} → Gemm {flag}", apply)
 
 
-def _bias(graph: Graph, use: Use) -> Use | None:
+def _bias(graph: OnnxGraph, use: OnnxUse) -> OnnxUse | None:
     """Where the product goes: the one `Add` of a constant that fits a Gemm's bias, seen from its input for the product.
 
     A dequantized kernel keeps its `Add`: only with an int32 bias would the product be an integer one.
@@ -139,8 +139,8 @@ def _bias(graph: Graph, use: Use) -> Use | None:
     return uses[0] if fits and bias.values.ndim <= 2 else None
 
 
-def _transpose(graph: Graph, use: Use, view: View, _chain: int) -> Switch | None:
-    """A `Transpose` of the copy becomes another one of the original, or none."""
+def _transpose(graph: OnnxGraph, use: OnnxUse, view: View, _chain: int) -> Switch | None:
+    """A `Transpose` of the duplicate becomes another one of the original, or none."""
     node, scope = use.node, use.scope
     order = next((tuple(each.ints) for each in node.attribute if each.name == "perm"), tuple(reversed(range(len(view.perm)))))
     if sorted(order) != list(range(len(view.perm))):
@@ -166,7 +166,7 @@ def _transpose(graph: Graph, use: Use, view: View, _chain: int) -> Switch | None
     return Switch("its own Transpose", apply)
 
 
-def _through(graph: Graph, use: Use, view: View, chain: int) -> Switch | None:
+def _through(graph: OnnxGraph, use: OnnxUse, view: View, chain: int) -> Switch | None:
     """An operation on each value alone, such as DequantizeLinear: all that read its result have to switch."""
     node, scope = use.node, use.scope
     if (

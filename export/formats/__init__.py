@@ -1,1 +1,1 @@
-"""The files: what they hold, read and written; copies in them and the proof of storage."""
+"""The files: what they hold, read and written; duplicates in them and the proof of storage."""

@@ -1,8 +1,8 @@
-"""What a file stores more than once: equal, reshaped, transposed, and *near* copies, such as a converter makes that quantizes
-one kernel twice. Works on parsed contents of any format.
+"""What a file stores more than once: equal, reshaped, transposed and *near* duplicates, such as a converter makes that
+quantizes one kernel twice. Works on parsed contents of any format.
 
 Values at a few hundred places pick the candidates, in every order of the axes; only candidates are read in full, tile by tile.
-So a file costs time and memory by the number of its constants, and by their bytes only where there are copies.
+So a file costs time and memory by the number of its constants, and by their bytes only where there are duplicates.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from .model_file import Constant, Contents, printable
 from .reals import Real, aligned, as_bits, axes_of, sample_places
 
 TINY, TINY_MATRIX = 64, 16
-"""Constants of fewer values are not searched for copies, since scalars and short vectors agree by chance: those of one axis
+"""Constants of fewer values are not searched for duplicates, since scalars and short vectors agree by chance: those of one axis
 longer than 1, and those of two or more."""
 UNIFORM = 1024
 """From how many values on a constant counts whose values are all the same, such as biases of zeros: below, it says nothing."""
 SEARCHED = f"searched: {TINY} values or more, matrices from {TINY_MATRIX}, one value repeated from {UNIFORM:,}"
 WITHIN = 1.001
-"""How far apart the values of near copies may be, in steps of the coarser quantization: both are within half a step of the
+"""How far apart the values of near duplicates may be, in steps of the coarser quantization: both are within half a step of the
 value that was quantized; the rest is the rounding of scales."""
 CHANCE_BITS = 32
-"""Near copies must be that unlikely among unrelated values of the same distribution: at most 2⁻³² per pair."""
+"""Near duplicates must be that unlikely among unrelated values of the same distribution: at most 2⁻³² per pair."""
 CANDIDATES = 64
 """With how many constants of the same values at the sampled places one is compared in full."""
 MAX_GROUP = 4096
-"""Of more constants than this with one number of values, only exact copies are found."""
+"""Of more constants than this with one number of values, only exact duplicates are found."""
 FEW, PAIRED = 8, 128
 """How many samples are compared first with the constants that are near in one, and how many estimate chance by all pairs."""
 
@@ -40,15 +40,15 @@ Relation = Literal[Order, "near"]
 
 
 @dataclass(frozen=True)
-class Copy:
+class Duplicate:
     """A constant whose values another storage holds already.
 
     `relation`: equal, reshaped (the same order, another shape), transposed (any other order of the axes), or near: the
-    dequantized values are within a step of each other. `order` says the first three of a near copy too. `axes` is the order of
-    the original's axes in which its values follow each other as the copy's do; None where only the copy's axes have one.
-    `by`: the stored bytes agree, or only the values that they stand for, such as int8 against uint8 or a dequantized copy.
+    dequantized values are within a step of each other. `order`: the first three of a near one too. `axes` is the order of
+    the original's axes in which its values follow each other as the duplicate's do; None where only the duplicate has one.
+    `by`: the stored bytes agree, or only the values that they stand for, such as int8 against uint8 or a dequantized duplicate.
     `size` in bytes. `largest` and `mean` are differences in steps of the coarser of both quantizations (of a float's last
-    place), `equal` is the share of integers, less the zero point, that agree; of float32 values where one is not quantized.
+    place), `equal` is the fraction of integers, less the zero point, that agree; of float32 values where one is not quantized.
     """
 
     name: str
@@ -77,20 +77,20 @@ class Copy:
         return f"{name} is {self.relation}{same} to {original}: {again}"
 
 
-def copies(contents: Contents) -> list[Copy]:
+def copies(contents: Contents) -> list[Duplicate]:
     """Constants that are stored more than once, in the order of the file; each extra storage counts once.
 
     Only constants of some size are searched (`TINY`, `TINY_MATRIX`, `UNIFORM`). Shapes alone never count, nor does what
-    unrelated values could look like by chance (`CHANCE_BITS`). A constant that is a view of storage already seen is no copy.
+    unrelated values could look like by chance (`CHANCE_BITS`). A view of storage already seen is no duplicate.
     Both constants may be memory maps larger than memory.
     """
     groups: dict[int, dict[str, list[Constant]]] = defaultdict(dict)
     for constant in contents.constants:
         if tells(constant.values):
             groups[constant.values.size].setdefault(constant.storage, []).append(constant)
-    found = [copy for storages in groups.values() if len(storages) > 1 for copy in _copies_among(storages)]
+    found = [duplicate for storages in groups.values() if len(storages) > 1 for duplicate in _copies_among(storages)]
     place = {constant.storage: i for i, constant in enumerate(contents.constants)}
-    return sorted(found, key=lambda copy: place[copy.storage])
+    return sorted(found, key=lambda duplicate: place[duplicate.storage])
 
 
 def tells(values: np.ndarray) -> bool:
@@ -103,15 +103,15 @@ def tells(values: np.ndarray) -> bool:
     return values.size >= UNIFORM or bool((values != values.flat[0]).any())
 
 
-def _copies_among(storages: Mapping[str, Sequence[Constant]]) -> Iterator[Copy]:
-    """Copies among storages of as many values: first by their bytes, then what is left by the values that they stand for."""
+def _copies_among(storages: Mapping[str, Sequence[Constant]]) -> Iterator[Duplicate]:
+    """Duplicates among storages of as many values: first by bytes, then what is left by the values that they stand for."""
     seen: dict[bytes, list[Real]] = defaultdict(list)
     left: list[Real] = []
     for views in storages.values():
         reals = [Real.of(view) for view in views]
-        copy = _by_bytes(reals, seen)
-        if copy:
-            yield copy
+        duplicate = _by_bytes(reals, seen)
+        if duplicate:
+            yield duplicate
         else:
             left += [real for real in _distinct(reals) if real.has_steps]
             for real in reals:
@@ -130,11 +130,11 @@ def _distinct(reals: Sequence[Real]) -> list[Real]:
 
 
 def _mark(real: Real) -> bytes:
-    """What copies by bytes have in common: dtype and the bits at the sampled places."""
+    """What duplicates by bytes have in common: dtype and the bits at the sampled places."""
     return real.values.dtype.name.encode() + as_bits(real.values)[sample_places(real.values.shape)].tobytes()
 
 
-def _by_bytes(reals: Sequence[Real], seen: Mapping[bytes, Sequence[Real]]) -> Copy | None:
+def _by_bytes(reals: Sequence[Real], seen: Mapping[bytes, Sequence[Real]]) -> Duplicate | None:
     matches = [
         (original, ordered)
         for real in reals
@@ -143,9 +143,9 @@ def _by_bytes(reals: Sequence[Real], seen: Mapping[bytes, Sequence[Real]]) -> Co
         for original in seen.get(_mark(ordered), ())
         if ordered.in_order or original.in_order
     ]
-    for original, copy in sorted(matches, key=lambda match: not (match[0].in_order and match[1].in_order)):
-        if all(np.array_equal(as_bits(a.values[i]), as_bits(b.values[j])) for a, i, b, j in aligned(original, copy)):
-            return _copy(original, copy, "bytes", None)
+    for original, duplicate in sorted(matches, key=lambda match: not (match[0].in_order and match[1].in_order)):
+        if all(np.array_equal(as_bits(a.values[i]), as_bits(b.values[j])) for a, i, b, j in aligned(original, duplicate)):
+            return _copy(original, duplicate, "bytes", None)
     return None
 
 
@@ -159,28 +159,28 @@ class _Distance:
     equal: float
 
 
-def _by_values(reals: Sequence[Real]) -> Iterator[Copy]:
-    """Copies by value and near copies among views of several storages, in their order; a copy is no original."""
+def _by_values(reals: Sequence[Real]) -> Iterator[Duplicate]:
+    """Duplicates by value and near duplicates among views of several storages, in their order; a duplicate is no original."""
     candidates = _candidates(reals)
     copied: set[str] = set()
     for second in sorted(candidates):
         storage = reals[second].constant.storage
         if storage in copied:
             continue
-        best: tuple[tuple[bool, bool, float], Copy] | None = None
-        for original, copy in candidates[second][:CANDIDATES]:
-            if original.constant.storage in copied or not (distance := _distance(original, copy)):
+        best: tuple[tuple[bool, bool, float], Duplicate] | None = None
+        for original, duplicate in candidates[second][:CANDIDATES]:
+            if original.constant.storage in copied or not (distance := _distance(original, duplicate)):
                 continue
-            rank = not distance.same, not (original.in_order and copy.in_order), distance.largest
+            rank = not distance.same, not (original.in_order and duplicate.in_order), distance.largest
             if best is None or rank < best[0]:
-                best = rank, _copy(original, copy, "values", distance)
+                best = rank, _copy(original, duplicate, "values", distance)
         if best:
             copied.add(storage)
             yield best[1]
 
 
 def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
-    """(original, copy), one of them in another order of its axes, by the index of the copy: within a step at all samples."""
+    """(original, duplicate), one in another order of its axes, by the index of the second: within a step at all samples."""
     samples = [real.at(sample_places(real.values.shape)) for real in reals]
     values, steps = (np.stack([each[part] for each in samples]) for part in (0, 1))
     by_first = np.argsort(values[:, 0], kind="stable")
@@ -204,11 +204,11 @@ def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
     return found
 
 
-def _distance(original: Real, copy: Real) -> _Distance | None:
-    """None where they are no copies: somewhere further than a step apart, or alike as unrelated values would be."""
+def _distance(original: Real, duplicate: Real) -> _Distance | None:
+    """None where they are no duplicates: somewhere further than a step apart, or alike as unrelated values would be."""
     total, largest, equal, same = 0.0, 0.0, 0, True
-    integers = original.quantized and copy.quantized
-    for a, i, b, j in aligned(original, copy):
+    integers = original.quantized and duplicate.quantized
+    for a, i, b, j in aligned(original, duplicate):
         (first, first_steps), (second, second_steps) = a.at(i), b.at(j)
         steps = np.maximum(first_steps, second_steps)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -220,15 +220,15 @@ def _distance(original: Real, copy: Real) -> _Distance | None:
         same = same and bool(as_float.all())
         equal += int(np.count_nonzero(a.integers(i) == b.integers(j) if integers else as_float))
         largest, total = max(largest, float(apart.max())), total + float(apart.sum())
-    if not _more_than_chance(original, copy, same):
+    if not _more_than_chance(original, duplicate, same):
         return None
     return _Distance(same, largest, total / original.values.size, equal / original.values.size)
 
 
-def _more_than_chance(original: Real, copy: Real, same: bool) -> bool:
+def _more_than_chance(original: Real, duplicate: Real, same: bool) -> bool:
     """Whether unrelated values of the same distribution would hardly ever agree like that, were each paired with any other."""
     (first, first_steps), (second, second_steps) = (
-        [part[:PAIRED] for part in real.at(sample_places(real.values.shape))] for real in (original, copy)
+        [part[:PAIRED] for part in real.at(sample_places(real.values.shape))] for real in (original, duplicate)
     )
     size = original.values.size
     if same and (size >= UNIFORM or (first != first[0]).any()):
@@ -239,20 +239,20 @@ def _more_than_chance(original: Real, copy: Real, same: bool) -> bool:
     return -np.log2(max(np.count_nonzero(within), 1) / pairs) * size >= CHANCE_BITS
 
 
-def _copy(original: Real, copy: Real, by: Literal["bytes", "values"], distance: _Distance | None) -> Copy:
+def _copy(original: Real, duplicate: Real, by: Literal["bytes", "values"], distance: _Distance | None) -> Duplicate:
     order: Order = "transposed"
-    if original.in_order and copy.in_order:
-        order = "equal" if original.constant.values.shape == copy.constant.values.shape else "reshaped"
+    if original.in_order and duplicate.in_order:
+        order = "equal" if original.constant.values.shape == duplicate.constant.values.shape else "reshaped"
     exact = distance is None or distance.same
     measured = {} if distance is None else {"largest": distance.largest, "mean": distance.mean, "equal": distance.equal}
-    return Copy(
-        copy.constant.name,
+    return Duplicate(
+        duplicate.constant.name,
         original.constant.name,
         order if exact else "near",
         by,
-        copy.constant.nbytes,
+        duplicate.constant.nbytes,
         order,
-        axes_of(original, copy),
+        axes_of(original, duplicate),
         **measured,
-        storage=copy.constant.storage,
+        storage=duplicate.constant.storage,
     )

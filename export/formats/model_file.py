@@ -81,7 +81,7 @@ class Port:
         return np.dtype(self.dtype), tuple(size or 1 for size in self.shape[1:])
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
-        """Real, finite values in the dtype, scale and zero point of a quantized port, saturating."""
+        """Real, finite values in the dtype, scale and zero point of a quantized input or output, saturating."""
         return quantize(real, self.scale or 1.0, self.zero_point or 0, self.dtype)
 
     def dequantize(self, values: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Signature:
-    """One entry point: its ports and how often each kind of operation occurs in it, nested graphs included."""
+    """One entry point: its inputs and outputs, and how often each kind of operation occurs in it, nested graphs included."""
 
     name: str
     inputs: tuple[Port, ...]

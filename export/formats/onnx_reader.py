@@ -61,7 +61,7 @@ class Opened:
 
     path: Path
     model: onnx.ModelProto
-    scopes: Sequence[Scope]
+    scopes: Sequence[ReadScope]
     size: int
 
     @property
@@ -84,10 +84,10 @@ class Opened:
 def open_onnx(path: Path) -> Opened:
     """The model behind `read_onnx`, whose larger constants may be taken out. Raises what that raises."""
     model, folder = _parse(path), _External(path)
-    scopes: list[Scope] = []
+    scopes: list[ReadScope] = []
     for proto, prefix, parent, _ in bodies(model):
         around = None if parent is None else scopes[parent]
-        scopes.append(Scope(prefix, proto.node, _stored_in(proto, prefix, folder), around))
+        scopes.append(ReadScope(prefix, proto.node, _stored_in(proto, prefix, folder), around))
     size = path.stat().st_size + sum(file.stat().st_size for file in folder.files.values())
     return Opened(path, model, scopes, size)
 
@@ -173,21 +173,21 @@ class _External:
 
 
 @dataclass(frozen=True, eq=False)
-class Scope:
+class ReadScope:
     """The nodes of one graph or function, and its constants by the name that they have inside: (values, storage)."""
 
     prefix: str
     nodes: Sequence[NodeProto]
     stored: Mapping[str, tuple[np.ndarray, str]]
-    parent: Scope | None
+    parent: ReadScope | None
 
-    def find(self, name: str) -> tuple[Scope, str] | None:
+    def find(self, name: str) -> tuple[ReadScope, str] | None:
         """The scope that a name of a constant, seen from here, belongs to."""
         if name in self.stored:
             return self, name
         return self.parent.find(name) if self.parent else None
 
-    def integers(self, name: str) -> tuple[Scope, str] | None:
+    def integers(self, name: str) -> tuple[ReadScope, str] | None:
         """The same, also where a Cast here widens the constant, as 4-bit integers need it."""
         return self.find(self.casts.get(name, name))
 
@@ -283,7 +283,7 @@ def _constant_node(node: NodeProto) -> Iterator[TensorProto]:
         yield tensor
 
 
-def _constants(scopes: Sequence[Scope]) -> Iterator[Constant]:
+def _constants(scopes: Sequence[ReadScope]) -> Iterator[Constant]:
     """One constant per stored tensor, or per way in which its integers are dequantized."""
     uses: dict[tuple[str, str], dict[tuple[Any, ...], None]] = {}
     for scope in scopes:
@@ -317,7 +317,7 @@ def attribute(node: NodeProto, name: str, default: int) -> int:
     return next((each.i for each in node.attribute if each.name == name), default)
 
 
-def _port(path: Path, value: onnx.ValueInfoProto, scope: Scope) -> Port:
+def _port(path: Path, value: onnx.ValueInfoProto, scope: ReadScope) -> Port:
     if not value.type.HasField("tensor_type"):
         return Port(value.name, value.type.WhichOneof("value") or "unknown", ())
     tensor = value.type.tensor_type
@@ -326,7 +326,7 @@ def _port(path: Path, value: onnx.ValueInfoProto, scope: Scope) -> Port:
     return Port(value.name, dtype, shape, *_port_quantization(value.name, scope))
 
 
-def _port_quantization(name: str, scope: Scope) -> tuple[float | None, int | None]:
+def _port_quantization(name: str, scope: ReadScope) -> tuple[float | None, int | None]:
     """The scale and zero point of an integer input or output, from the node that dequantizes or has quantized it."""
     producers = {output: node for node in scope.nodes for output in node.output}
     around = [node for node in scope.nodes if node.op_type == "DequantizeLinear" and node.input[:1] == [name]]

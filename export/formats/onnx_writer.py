@@ -2,7 +2,7 @@
 
 A kernel is one initializer [units, inputs] that both directions read: `Gemm` with transB 1 encodes, with transB 0 decodes.
 (ONNX Runtime is equally fast with the transposed layout; this one is the layout of the TFLite file.) Integer programs are
-written as QuantizeLinear / DequantizeLinear pairs around float operations, the form that ONNX Runtime fuses to QGemm,
+written as QuantizeLinear / DequantizeLinear pairs around float operations, the pattern that ONNX Runtime fuses to QGemm,
 QLinearSigmoid and QLinearMul. That fusion wants uint8 activations, and an explicit zero point of every kernel.
 Kernels are int8. On x86-64 without VNNI, ONNX Runtime adds products of uint8 and int8 in pairs that saturate at int16: kernels
 that obey the pair rule (`compress.integers`) cannot reach that. One of 8 bits that breaks the rule is uint8, 128 more than the
@@ -63,7 +63,7 @@ def to_onnx(
     fewer are stored, packed (two values a byte; the opset is then 21 or later) or bytes.
 
     Warns where a kernel breaks the pair rule, which costs speed. Raises InputError for another signature, ExportError for
-    another option out of its range or a decoder in the split form.
+    another option out of its range or a decoder in the split layout.
     """
     require_signature(signature)
     for name, count in program.exceeding_pairs.items():
@@ -76,7 +76,7 @@ def to_onnx(
     require_int4(int4)
     if int4 == "packed" and program.quantized and any(kernel.bits <= INT4_BITS for kernel in program.kernels.values()):
         opset = max(opset, PACKED_OPSET)
-    graph = Graph(program, program.port_dtypes(io), int4)
+    graph = OnnxGraphBuilder(program, program.port_dtypes(io), int4)
     operations, source, results = program.part(signature)
     graph.enter(source)
     for operation in operations:
@@ -133,7 +133,7 @@ def _places(program: Program, int4: str) -> dict[str, tuple[int, int]]:
     return places
 
 
-class Graph:
+class OnnxGraphBuilder:
     """The nodes and constants of one model while it is written; a constant is stored once per name.
 
     `edges` are the dtypes of `x`, `code` and `y`.

@@ -13,7 +13,7 @@ import numpy as np
 from ...compress.affine import representable
 from ...compress.errors import FormatError
 from .model_file import Contents, Port
-from .tflite_graph import Graph, scales_of, shape_of, zero_points_of
+from .tflite_graph import TfliteGraph, scales_of, shape_of, zero_points_of
 from .tflite_schema import Op, Type, unpack_model
 
 BATCHES = (1, 3)
@@ -24,7 +24,7 @@ FEW = 8
 
 @dataclass(frozen=True)
 class Ranges:
-    """What the graph says of its inputs: `ids`, the fewest rows of a table that integers index; `floats` by (signature, port),
+    """What the graph says of its inputs: `ids`, the fewest rows of a table that integers index; `floats` by (signature, input),
     (least, greatest)."""
 
     ids: int = FEW
@@ -38,7 +38,7 @@ _TABLES = {Op.GATHER: 0, Op.EMBEDDING_LOOKUP: 1}
 def tflite_ranges(data: bytes) -> Ranges:
     """Rows of the smallest table that the file gathers from; for float inputs that are quantized at once, the range of that."""
     model = unpack_model(data)
-    graphs = [Graph(model, table) for table in model.subgraphs]
+    graphs = [TfliteGraph(model, table) for table in model.subgraphs]
     rows = [size for graph in graphs for size in _rows(graph)]
     floats = {}
     for definition in model.signatureDefs or []:
@@ -53,7 +53,7 @@ def tflite_ranges(data: bytes) -> Ranges:
     return Ranges(min(rows, default=FEW), floats)
 
 
-def _rows(graph: Graph) -> Iterator[int]:
+def _rows(graph: TfliteGraph) -> Iterator[int]:
     for operator in graph.table.operators or []:
         slot = _TABLES.get(graph.code(operator))
         if slot is not None:
@@ -117,7 +117,7 @@ def random_inputs(contents: Contents, ranges: Ranges, seed: int) -> list[tuple[s
 
 
 def random_values(port: Port, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Values of one input of `signature`, of the port's shape and dtype, with `size` for its free dimensions."""
+    """Values of one input of `signature`, of its shape and dtype, with `size` for its free dimensions."""
     shape = tuple(size if length is None else length for length in port.shape)
     try:
         dtype = np.dtype(port.dtype)

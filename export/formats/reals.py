@@ -174,12 +174,12 @@ def _release(*arrays: np.ndarray) -> None:
             base.madvise(mmap.MADV_DONTNEED)
 
 
-def axes_of(original: Real, copy: Real) -> tuple[int, ...] | None:
-    """The order of all axes of the original, those of length 1 last, in which its values follow each other as the copy's do."""
+def axes_of(original: Real, duplicate: Real) -> tuple[int, ...] | None:
+    """The order of the original's axes, those of length 1 last, in which its values follow each other as the duplicate's do."""
     shape = original.constant.values.shape
     long, short = ([i for i, length in enumerate(shape) if (length > 1) == wanted] for wanted in (True, False))
-    if copy.in_order:
+    if duplicate.in_order:
         return tuple([*(long[axis] for axis in original.axes), *short])
-    if original.values.shape != copy.values.shape:
+    if original.values.shape != duplicate.values.shape:
         return None
-    return tuple([*(long[axis] for axis in np.argsort(copy.axes)), *short])
+    return tuple([*(long[axis] for axis in np.argsort(duplicate.axes)), *short])

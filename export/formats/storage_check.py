@@ -17,7 +17,7 @@ from .reals import as_bits
 
 
 @dataclass(frozen=True)
-class Finding:
+class StorageFinding:
     """One statement of the proof: whether it holds, and in one line what was got and what was expected."""
 
     name: str
@@ -31,7 +31,7 @@ def prove(
     masks: Mapping[str, np.ndarray] | None = None,
     clusters: int | None = None,
     pruning: PruneConfig | None = None,
-) -> list[Finding]:
+) -> list[StorageFinding]:
     """Check a file of ours against the program that it was written from.
 
     Each kernel is stored once, its values equal the program's bit for bit in one of `AXIS_ORDERS`, it is used with its own
@@ -69,8 +69,8 @@ def prove(
     return [*findings, _sum(constants, program)]
 
 
-def _finding(kernel: str, what: str, ok: bool, text: str) -> Finding:
-    return Finding(f"{kernel}.{what}", ok, f"{kernel}: {text}")
+def _finding(kernel: str, what: str, ok: bool, text: str) -> StorageFinding:
+    return StorageFinding(f"{kernel}.{what}", ok, f"{kernel}: {text}")
 
 
 def _differ(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def _nearest(stored: Sequence[Constant], program: Program, name: str) -> Constan
     return min(candidates, key=lambda constant: constant.name != name, default=None)
 
 
-def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None) -> Finding:
+def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None) -> StorageFinding:
     if len(matches) == 1:
         return _finding(name, "copies", True, f"stored once, {matches[0].nbytes:,} bytes")
     names = f" ({', '.join(constant.name for constant in matches)})" if matches else ""
@@ -120,7 +120,7 @@ def _absent(kernel: Kernel, expected: np.ndarray) -> str:
     return f"no constant holds {expected.size:,} {expected.dtype} values of shape {shapes}"
 
 
-def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> Finding:
+def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> StorageFinding:
     different = np.argwhere(_differ(values, expected))
     if not len(different):
         return _finding(name, "values", True, f"all {expected.size:,} values equal the program's")
@@ -133,7 +133,7 @@ def _first(places: np.ndarray, values: np.ndarray, expected: np.ndarray) -> str:
     return f"first at {list(at)}: got {values[at]}, expected {expected[at]}"
 
 
-def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
+def _scales(kernel: Kernel, views: Sequence[Constant]) -> StorageFinding:
     """Every use of the kernel has its scales or the decoder's one, and stands for the program's integers as they are."""
     allowed = {kernel.encode_scales, kernel.decode_scales}
     for view in views:
@@ -148,7 +148,7 @@ def _scales(kernel: Kernel, views: Sequence[Constant]) -> Finding:
     return _finding(kernel.name, "scales", True, f"{uses} with the program's scales")
 
 
-def _pairs(name: str, found: Constant, values: np.ndarray, file_format: str) -> Finding:
+def _pairs(name: str, found: Constant, values: np.ndarray, file_format: str) -> StorageFinding:
     """No runtime's int16 sums of two products can saturate, on any processor."""
     count, unsigned = exceeding_pairs(values), found.values.dtype == np.uint8
     if not count:
@@ -162,7 +162,7 @@ def _brief(scales: Sequence[float]) -> str:
     return f"[{', '.join(f'{scale:.9g}' for scale in scales[:2])}{', …' if len(scales) > 2 else ''}]"
 
 
-def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> Finding:
+def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> StorageFinding:
     if mask.shape != values.shape:
         return _finding(name, "zeros", False, f"its mask has shape {list(mask.shape)}, expected {list(values.shape)}")
     pruned = mask == 0
@@ -174,20 +174,20 @@ def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> Finding:
     )
 
 
-def shared_values(name: str, values: np.ndarray, clusters: int) -> Finding:
+def shared_values(name: str, values: np.ndarray, clusters: int) -> StorageFinding:
     """A clustered kernel holds few distinct values."""
     got = len(np.unique(values))
     return _finding(name, "clusters", got <= clusters, f"{got:,} distinct values, expected at most {clusters}")
 
 
-def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConfig) -> Finding:
+def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConfig) -> StorageFinding:
     if mask.shape != values.shape or any(size % step for size, step in zip(values.shape, pruning.tile, strict=True)):
         shape, tile = list(values.shape), list(pruning.tile)
         return _finding(name, "pattern", False, f"has shape {shape}, expected tiles of {tile} and a mask alike")
     return _finding(name, "pattern", *HELD[pruning.kind](values, mask, pruning))
 
 
-def _sum(stored: Sequence[Constant], program: Program) -> Finding:
+def _sum(stored: Sequence[Constant], program: Program) -> StorageFinding:
     """Every constant that could hold weights: of two axes or more, or longer than any bias and as large as a kernel."""
     kernels = program.kernels.values()
     expected = sum(kernel.inputs * kernel.units for kernel in kernels)
@@ -196,10 +196,10 @@ def _sum(stored: Sequence[Constant], program: Program) -> Finding:
     weights = [c for c in stored if c.values.ndim >= 2 or c.values.size >= max(smallest, longest + 1)]
     got = sum(constant.values.size for constant in weights)
     if got == expected:
-        return Finding("weights", True, f"weights: {got:,} in the file, as many as the kernels have")
+        return StorageFinding("weights", True, f"weights: {got:,} in the file, as many as the kernels have")
     extra = [f"{c.name} {list(c.values.shape)}" for c in weights if not _is_kernel(c, program)]
     more = f"; not a kernel: {', '.join(sorted(extra)[:3])}" if extra else ""
-    return Finding("weights", False, f"weights: {got:,} in the file, expected {expected:,}{more}")
+    return StorageFinding("weights", False, f"weights: {got:,} in the file, expected {expected:,}{more}")
 
 
 def _is_kernel(constant: Constant, program: Program) -> bool:

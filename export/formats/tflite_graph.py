@@ -20,16 +20,16 @@ OPERATOR_INDICES = b"model_control_dependencies"
 
 
 @dataclass(frozen=True, eq=False)
-class Use:
+class TfliteUse:
     """One place where a tensor is read: input `slot` of `operator` in `graph`."""
 
-    graph: Graph
+    graph: TfliteGraph
     operator: Any
     slot: int
 
 
 @dataclass(frozen=True, eq=False)
-class Graph:
+class TfliteGraph:
     """A subgraph of a model in the making."""
 
     model: Any
@@ -48,11 +48,11 @@ class Graph:
         is_custom = number == schema.BuiltinOperator.CUSTOM and custom
         return custom.decode(errors="replace") if is_custom else OPERATORS.get(number, f"operator {number}")
 
-    def uses(self, index: int) -> Iterator[Use]:
+    def uses(self, index: int) -> Iterator[TfliteUse]:
         for operator in self.table.operators or []:
             for slot, read in enumerate(vector(operator.inputs)):
                 if read == index:
-                    yield Use(self, operator, slot)
+                    yield TfliteUse(self, operator, slot)
 
     def is_port(self, index: int) -> bool:
         """Whether a tensor is an input or output of the subgraph."""

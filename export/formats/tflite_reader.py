@@ -70,7 +70,7 @@ def read_tflite(data: bytes | mmap.mmap) -> Contents:
     has one, of its first subgraph. Constants that lie in another file (`Tensor.external_buffer`) are not read but named in
     `details`. Raises FormatError for a truncated, empty, damaged or foreign file.
     """
-    model = _Model.parse(Flatbuffer(data, ".tflite"))
+    model = _TfliteModel.parse(Flatbuffer(data, ".tflite"))
     metadata = {entry.text(0): entry.integer(1, "I") for entry in model.root.tables(6)}
     details = {
         "schema version": str(model.root.integer(0, "I")),
@@ -98,7 +98,7 @@ class _Subgraph:
 
 
 @dataclass(frozen=True)
-class _Model:
+class _TfliteModel:
     root: Table
     operators: Sequence[str]
     """Names of the operator codes, in the order of the file."""
@@ -106,7 +106,7 @@ class _Model:
     buffers: Sequence[np.ndarray]
 
     @classmethod
-    def parse(cls, file: Flatbuffer) -> _Model:
+    def parse(cls, file: Flatbuffer) -> _TfliteModel:
         root = file.root(b"TFL3")
         subgraphs = [
             _Subgraph(table.text(4), table.tables(0), table.numbers(1), table.numbers(2), table.tables(3))
@@ -137,7 +137,7 @@ def _at(items: Sequence[T], index: int, what: str) -> T:
     return items[index]
 
 
-def _constants(model: _Model) -> list[Constant]:
+def _constants(model: _TfliteModel) -> list[Constant]:
     constants, read = {}, {}
     for subgraph in model.subgraphs:
         for tensor in subgraph.tensors:
@@ -145,7 +145,7 @@ def _constants(model: _Model) -> list[Constant]:
             data = _at(model.buffers, index, "buffer")
             if data.size == 0:
                 continue
-            name, stored, quantization = tensor.text(3), _Stored.of(tensor), _quantization(tensor)
+            name, stored, quantization = tensor.text(3), _TensorEncoding.of(tensor), _quantization(tensor)
             if (name, index, stored, quantization) in constants:
                 continue
             if (index, stored) not in read:
@@ -164,7 +164,7 @@ def _quantization(tensor: Table) -> tuple[tuple[float, ...], tuple[int, ...], in
 
 
 @dataclass(frozen=True)
-class _Stored:
+class _TensorEncoding:
     """How a tensor's bytes are to be read."""
 
     shape: tuple[int, ...]
@@ -173,7 +173,7 @@ class _Stored:
     """Whether they are its values: not those of a sparse tensor or of strings."""
 
     @classmethod
-    def of(cls, tensor: Table) -> _Stored:
+    def of(cls, tensor: Table) -> _TensorEncoding:
         kind = _TYPES.get(tensor.integer(1, "b"), "")
         return cls(_shape(tensor, 0), kind, tensor.place(6) is None and (kind in _DTYPES or kind in _PACKED))
 
@@ -208,7 +208,7 @@ def _unpack(data: np.ndarray, bits: int, dtype: np.dtype, count: int) -> np.ndar
     return values.astype(dtype)
 
 
-def _signatures(model: _Model) -> list[Signature]:
+def _signatures(model: _TfliteModel) -> list[Signature]:
     definitions = model.root.tables(_SIGNATURES)
     if not definitions:
         first = model.subgraphs[0]
@@ -239,7 +239,7 @@ def _port(subgraph: _Subgraph, index: int, name: str | None = None) -> Port:
     )
 
 
-def _operations(model: _Model, index: int) -> Mapping[str, int]:
+def _operations(model: _TfliteModel, index: int) -> Mapping[str, int]:
     """How often each kind of operator occurs in a subgraph and in those that it runs, each subgraph once."""
     counts: Counter[str] = Counter()
     waiting, seen = [index], set()
@@ -278,7 +278,7 @@ def read_entries(data: bytes) -> Mapping[str, Entry]:
 
     Raises FormatError for a damaged file, InputError for one of several inputs.
     """
-    contents, model = read_tflite(data), _Model.parse(Flatbuffer(data, ".tflite"))
+    contents, model = read_tflite(data), _TfliteModel.parse(Flatbuffer(data, ".tflite"))
     definitions = {table.text(2): table for table in model.root.tables(_SIGNATURES)}
     entries = {}
     for signature in contents.signatures:
@@ -326,7 +326,7 @@ def only(data: bytes, index: int) -> bytes:
 def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Tensors by their names in a file → those of [batch, size] by the program's names, int8 as uint8 (+ 128).
 
-    Where a port of another dtype stands before an int8 tensor, that one is taken.
+    Where an input or output of another dtype stands before an int8 tensor, that one is taken.
     """
     found: dict[str, np.ndarray] = {}
     for name, array in values:

@@ -5,7 +5,7 @@ tensor each over that one buffer index: tensors of a .tflite file are views with
 one signature per entry point; buffers belong to the file, so all signatures share them.
 
 Activations of an int8 file are int8 inside: the program's uint8 value and zero point, less 128. A tensor carries the name that
-it has in the program; where a port needs another dtype, the port has the name and the int8 tensor behind it is `NAME.int8`.
+it has in the program; an input or output of another dtype has the name, and the int8 tensor behind it is `NAME.int8`.
 
 Kernels of 4 bits or fewer are packed, two values a byte. FULLY_CONNECTED reads them so; BATCH_MATMUL does not, before it
 stand DEQUANTIZE and QUANTIZE to int8. A kernel with an odd number of inputs, whose rows would begin inside a byte, stays bytes:
@@ -40,14 +40,14 @@ from .tflite_schema import (
 )
 
 INNER = ".int8"
-"""Suffix of the int8 tensor behind a port of another dtype."""
+"""Suffix of the int8 tensor behind an input or output of another dtype."""
 
 SHIFTED = ".shifted"
 """Suffix of the int8 tensor before the shift that clamps a tensor of less than 8 bits."""
 
 
 def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: str = "auto", int4: str = "packed") -> bytes:
-    """Write a program whose decoder is in the split form as a .tflite file.
+    """Write a program whose decoder is in the split layout as a .tflite file.
 
     `signatures`: which of encode, decode, reconstruct, in this order; the first is the file's primary subgraph.
     `io`: dtype of `x` and `y` in an int8 file, uint8, int8 or float32; auto is uint8 where `x` is bytes (`affine.BYTE`), else
@@ -64,14 +64,14 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
     empty = schema.BufferT(data=np.empty(0, np.uint8))
     model: Any = schema.ModelT(3, [], [], "tiedae", [empty], signatureDefs=[])
     for index, name in enumerate(signatures):
-        graph = Graph(program, edges, int4, model).write(name)
+        graph = TfliteGraphBuilder(program, edges, int4, model).write(name)
         model.subgraphs.append(graph.table(name))
         model.signatureDefs.append(graph.signature(name, index))
     model.metadata = [schema.MetadataT(MIN_VERSION, version_buffer(model, needed_version(model)))]
     return pack_model(model)
 
 
-class Graph:
+class TfliteGraphBuilder:
     """One subgraph in the making: tensors by name, operators in order. `version` is that of most operators."""
 
     def __init__(self, program: Program, edges: Mapping[str, str], int4: str, model: Any) -> None:
@@ -156,8 +156,8 @@ class Graph:
         self.add("QUANTIZE", 1, [real], integers)
         return integers
 
-    def write(self, signature: str) -> Graph:
-        """The operations of a signature between the conversions at its ports."""
+    def write(self, signature: str) -> TfliteGraphBuilder:
+        """The operations of a signature between the conversions at its inputs and outputs."""
         operations, source, results = self.program.part(signature)
         self.enter(source)
         for operation in operations:
@@ -168,13 +168,13 @@ class Graph:
         return self
 
     def enter(self, name: str) -> None:
-        """Make a program tensor an input, and convert it where the dtype of its port is another."""
+        """Make a program tensor an input, and convert it where the file's dtype is another."""
         self.inputs[name] = self.port(name)
         if self.edges[name] != self.dtype:
             self.add("QUANTIZE", 1, [self.port(name)], self.inner(name))
 
     def leave(self, name: str) -> None:
-        """Convert an output where the dtype of its port is another, unless an operation wrote the port itself."""
+        """Convert an output where the file's dtype is another, unless an operation wrote it itself."""
         if name + INNER in self._indices:
             code, version = ("DEQUANTIZE", 2) if self.edges[name] == "float32" else ("QUANTIZE", 1)
             self.add(code, version, [self.inner(name)], self.port(name))

@@ -1,4 +1,4 @@
-"""Products with a tied kernel: whole layers (`Dense`), or the two halves of a decoder layer in the split form."""
+"""Products with a tied kernel: whole layers (`Dense`), or the two halves of a decoder layer in the split layout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .arithmetic import FUNCTIONS, add_parameters, clamp, product_multiplier, re
 from .operation import Operation
 
 if TYPE_CHECKING:
-    from .operation import OnnxGraph, Program, TFLiteGraph
+    from .operation import OnnxGraphBuilder, Program, TfliteGraphBuilder
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Dense(Operation):
             y = y + program.constants[self.bias]
         return FUNCTIONS[self.activation].real(y).astype(np.float32)
 
-    def to_tflite(self, graph: TFLiteGraph) -> None:
+    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         program = graph.program
         if self.transposed:
-            form = "TFLite needs the decoder in the split form (Product and AddBias)"
-            raise ExportError(f"{self.y}: {form}, got a transposed Dense")
+            right = "TFLite needs the decoder in the split layout (Product and AddBias)"
+            raise ExportError(f"{self.y}: {right}, got a transposed Dense")
         inputs = [graph.inner(self.x), graph.kernel(self.kernel, self.kernel, self.scales(program))]
         bias = -1
         if self.bias is not None:
@@ -71,7 +71,7 @@ class Dense(Operation):
         if output != graph.inner(self.y):
             graph.add("QUANTIZE", 1, [output], graph.inner(self.y))
 
-    def to_onnx(self, graph: OnnxGraph) -> None:
+    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         if graph.program.quantized:
             self._quantized_onnx(graph)
             return
@@ -83,7 +83,7 @@ class Dense(Operation):
         if not linear:
             graph.function(self.activation, total, self.y)
 
-    def _quantized_onnx(self, graph: OnnxGraph) -> None:
+    def _quantized_onnx(self, graph: OnnxGraphBuilder) -> None:
         program, scales, units = graph.program, self.scales(graph.program), self.bias_scales(graph.program)
         suffix, axis = ".unit", {"axis": 0}
         if len(scales) == 1:
@@ -108,7 +108,7 @@ class Dense(Operation):
 
 @dataclass(frozen=True)
 class Product(Operation):
-    """y = x · Wᵀ, requantized: the first half of a decoder layer in the split form."""
+    """y = x · Wᵀ, requantized: the first half of a decoder layer in the split layout."""
 
     kernel: str
 
@@ -122,7 +122,7 @@ class Product(Operation):
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return self.dense.reals(program, x)
 
-    def to_tflite(self, graph: TFLiteGraph) -> None:
+    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         right = graph.kernel(self.kernel, f"{self.kernel}.decode", self.dense.scales(graph.program))
         if graph.is_packed(right):
             right = graph.unpacked(right)
@@ -152,6 +152,6 @@ class AddBias(Operation):
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.activation].real(x + program.constants[self.bias])
 
-    def to_tflite(self, graph: TFLiteGraph) -> None:
+    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         bias = graph.operand(self.bias, self.quantization)
         graph.add("ADD", graph.version, [graph.inner(self.x), bias], graph.inner(self.y), self.activation)

@@ -13,7 +13,7 @@ from .arithmetic import FUNCTIONS, activation_table, product_multiplier, requant
 from .operation import Operation
 
 if TYPE_CHECKING:
-    from .operation import OnnxGraph, Program, TFLiteGraph
+    from .operation import OnnxGraphBuilder, Program, TfliteGraphBuilder
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Rescale(Operation):
         multiplier = product_multiplier(source, self.quantization.scale, target)
         return requantize(product, multiplier, target.zero_point, 0, target.top)
 
-    def to_tflite(self, graph: TFLiteGraph) -> None:
+    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         source, target = graph.program.quantization(self.x), graph.program.quantization(self.y)
         factors = graph.operand(self.factors, self.quantization)
         version = 3 if source.scale * self.quantization.scale / target.scale >= 1 else 2
         graph.add("MUL", version, [graph.inner(self.x), factors], graph.inner(self.y))
 
-    def to_onnx(self, graph: OnnxGraph) -> None:
+    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         name, quantization = self.factors, self.quantization
         inputs = [graph.constant(name, graph.program.constants[name], np.uint8)]
         inputs += graph.affine(name, quantization.scale, quantization.zero_point)
@@ -59,7 +59,7 @@ class Activate(Operation):
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.function].real(x).astype(np.float32)
 
-    def to_tflite(self, graph: TFLiteGraph) -> None:
+    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         function, tensors = FUNCTIONS[self.function], graph.program.tensors
         target = tensors[self.y].quantization
         if target is not None and function.output is not None and target != function.output:
@@ -72,7 +72,7 @@ class Activate(Operation):
         else:
             graph.add(function.tflite, graph.version, [graph.inner(self.x)], graph.inner(self.y))
 
-    def to_onnx(self, graph: OnnxGraph) -> None:
+    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         if graph.program.quantized:
             graph.quantize(graph.function(self.function, graph.dequantize(self.x), f"{self.y}.function"), self.y)
         else:
@@ -90,8 +90,8 @@ class Requantize(Operation):
         multiplier = np.float32(source.scale) / np.float32(target.scale)
         return requantize(x.astype(np.int64) - source.zero_point, multiplier, target.zero_point, 0, target.top)
 
-    def to_tflite(self, graph: TFLiteGraph) -> None:
+    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         graph.add("QUANTIZE", 1, [graph.inner(self.x)], graph.requantized(self.y))
 
-    def to_onnx(self, graph: OnnxGraph) -> None:
+    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         graph.quantize(graph.dequantize(self.x), self.y)

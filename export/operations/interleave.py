@@ -12,19 +12,19 @@ from .elementwise import Requantize
 from .operation import Operation
 
 if TYPE_CHECKING:
-    from .operation import OnnxGraph, Program, TFLiteGraph
+    from .operation import OnnxGraphBuilder, Program, TfliteGraphBuilder
 
 
 @dataclass(frozen=True)
 class Interleave(Operation):
-    """y = x reshaped to (ways, size / ways), transposed, flattened; the same quantization. Inverse: ways = size / ways."""
+    """y = x reshaped to (ways, size / ways), transposed, flattened; the same quantization. Inverse: size / ways groups."""
 
     ways: int
 
     def check(self, program: Program) -> None:
         x, y = program.tensors[self.x], program.tensors[self.y]
         if not isinstance(self.ways, int) or self.ways < 1 or x.shape[0] % self.ways:
-            raise ExportError(f"interleave to {y.name}: got {self.ways!r} parts, must be a divisor of {x.shape[0]}")
+            raise ExportError(f"interleave to {y.name}: got {self.ways!r} groups, must be a divisor of {x.shape[0]}")
         if (x.shape, x.quantization) != (y.shape, y.quantization):
             raise ExportError(f"interleave to {y.name}: its size and quantization must be those of {x.name}")
 
@@ -33,7 +33,7 @@ class Interleave(Operation):
 
     reals = integers
 
-    def to_tflite(self, graph: TFLiteGraph) -> None:
+    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         (size,) = graph.program.tensors[self.x].shape
         split, turned = (self.ways, size // self.ways), (size // self.ways, self.ways)
         parts = graph.between(f"{self.y}.split", self.x, split)
@@ -43,7 +43,7 @@ class Interleave(Operation):
         graph.add("TRANSPOSE", graph.version, [parts, axes], rows)
         graph.reshape(rows, graph.inner(self.y), (size,))
 
-    def to_onnx(self, graph: OnnxGraph) -> None:
+    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         (size,) = graph.program.tensors[self.x].shape
         shapes = {"parts": (0, self.ways, size // self.ways), "row": (0, size)}  # 0: the batch as it is
         parts, row = (graph.constant(f"{self.y}.{end}", shape, np.int64) for end, shape in shapes.items())
@@ -52,9 +52,9 @@ class Interleave(Operation):
         graph.node("Reshape", [turned, row], graph.inner(self.y))
 
 
-def interleaved(x: np.ndarray, ways: int) -> np.ndarray:
-    """[batch, n] with the n values taken in turn from so many equal parts; n / ways of them undo it."""
-    return x.reshape(len(x), ways, x.shape[1] // ways).swapaxes(1, 2).reshape(x.shape)
+def interleaved(x: np.ndarray, groups: int) -> np.ndarray:
+    """[batch, n] reshaped to (groups, n / groups) per sample, transposed and flattened. Inverse: n / groups groups."""
+    return x.reshape(len(x), groups, x.shape[1] // groups).swapaxes(1, 2).reshape(x.shape)
 
 
 def interleaved_parts(program: Program) -> int:
@@ -63,20 +63,20 @@ def interleaved_parts(program: Program) -> int:
     return first.ways if isinstance(first, Interleave) else 1
 
 
-def interleave(program: Program, ways: int) -> Program:
+def interleave(program: Program, groups: int) -> Program:
     """The same with its samples in their own order; before, they had that of the first kernel's rows.
 
-    The output is put back before a last `Requantize`, which a file may join with the conversion at its port.
+    The output is put back before a last `Requantize`, which a file may join with the conversion of its output.
     """
     ahead = -1 if isinstance(program.decoder[-1], Requantize) else len(program.decoder)
     body, tail = program.decoder[:ahead], program.decoder[ahead:]
     renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
     encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
     body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
-    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].shape[0] // ways)
+    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].shape[0] // groups)
     return replace(
         program,
         tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},
-        encoder=(Interleave("x", renamed["x"], ways), *encoder),
+        encoder=(Interleave("x", renamed["x"], groups), *encoder),
         decoder=(*body, back, *tail),
     )

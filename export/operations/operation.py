@@ -12,8 +12,8 @@ from ...compress.errors import ExportError
 from .arithmetic import FUNCTIONS
 
 if TYPE_CHECKING:
-    from ..formats.onnx_writer import Graph as OnnxGraph
-    from ..formats.tflite_writer import Graph as TFLiteGraph
+    from ..formats.onnx_writer import OnnxGraphBuilder
+    from ..formats.tflite_writer import TfliteGraphBuilder
     from ..program import Program
 
 
@@ -54,10 +54,10 @@ class Operation(ABC):
         return x
 
     @abstractmethod
-    def to_tflite(self, graph: TFLiteGraph) -> None:
+    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         """Append its operators to a subgraph; ExportError where TFLite cannot express it."""
 
-    def to_onnx(self, graph: OnnxGraph) -> None:
+    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         """Append its nodes; ExportError where the ONNX writer does not take it."""
         got = f"got {type(self).__name__} writing {self.y!r}"
-        raise ExportError(f"program {graph.program.name}: the ONNX writer takes a decoder in the fused form, {got}")
+        raise ExportError(f"program {graph.program.name}: the ONNX writer takes a decoder in the fused layout, {got}")

@@ -95,10 +95,10 @@ def assert_parity(
 
     `reference` is a Keras 2 or 3 model, a callable on arrays in the order of the file's inputs, a `Bundle` or the path of one
     (its integer program answers), the path of another file, or the outputs themselves. Several outputs are a mapping with the
-    file's names or a sequence in the file's order. It gets and gives real values; where a port of the file is quantized, these
-    are converted by that port's own scale, and compared in LSB.
+    file's names or a sequence in the file's order. It gets and gives real values; where an input or output is quantized, these
+    are converted by its own scale, and compared in LSB.
 
-    `inputs` is an array, a sequence in the file's order or a mapping by name, [batch, …], real or in the port's dtype. Left
+    `inputs` is an array, a sequence in the file's order or a mapping by name, [batch, …], real or in the input's dtype. Left
     out, they are a bundle's golden samples, else `samples` random ones by `seed`: give real ones for quantized files, whose
     ranges random values may leave.
 

@@ -38,7 +38,7 @@ MEANINGS: Mapping[str, str] = {
 @dataclass(frozen=True)
 class Fidelity:
     """The measure of one data set: its `kind`, the `scaling` into model units, the `columns` of a table by name, and the
-    `peak` of pictures in the user's unit."""
+    `peak` of images in the user's unit."""
 
     kind: Kind
     scaling: Scaling

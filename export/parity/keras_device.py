@@ -135,16 +135,16 @@ def keras_layers(model: TiedAutoencoder, device: Device) -> Layers:
     """The layers of both halves in order, each fed with what the one before it gave; on `device`, for one batch of samples."""
     from ...compress.layers import interleaved
 
-    inputs, ways = model.config.inputs, model.config.interleave
+    inputs, groups = model.config.inputs, model.config.interleave
 
     def run(x: np.ndarray) -> dict[str, np.ndarray]:
         outputs: dict[str, np.ndarray] = {}
         with on_device(device):
-            values = interleaved(x, ways)
+            values = interleaved(x, groups)
             for layer in (*model.encoder.stack, *model.decoder.stack):
                 values = layer(values)
                 outputs[layer.tensor_name] = values.numpy()
-            outputs["y"] = interleaved(values, inputs // ways).numpy()
+            outputs["y"] = interleaved(values, inputs // groups).numpy()
         return outputs
 
     return run

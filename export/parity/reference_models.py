@@ -1,4 +1,4 @@
-"""The values at the ports of a file: stored ones in the file's dtype, and the real ones that they stand for."""
+"""The values at the inputs and outputs of a file: stored ones in the file's dtype, and the real ones that they stand for."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def name_inputs(signature: Signature, given: object) -> dict[str, np.ndarray]:
 
 
 def _require_shape(port: Port, values: np.ndarray) -> None:
-    """Of the port's rank and sizes; the first axis, the batch, may have any size."""
+    """Of the input's rank and sizes; the first axis, the batch, may have any size."""
     fits = len(values.shape) == len(port.shape) and all(
         want is None or got == want for got, want in zip(values.shape[1:], port.shape[1:], strict=True)
     )
@@ -53,9 +53,9 @@ def _require_shape(port: Port, values: np.ndarray) -> None:
 
 
 def to_stored(port: Port, values: np.ndarray) -> np.ndarray:
-    """What the file takes: real values are quantized by the port's own scale, values in the port's dtype stay.
+    """What the file takes: real values are quantized by the input's own scale, values in its dtype stay.
 
-    Raises InputError for a dtype that the port cannot hold.
+    Raises InputError for a dtype that the input cannot hold.
     """
     if values.dtype.name == port.dtype:
         return np.ascontiguousarray(values)
@@ -67,7 +67,7 @@ def to_stored(port: Port, values: np.ndarray) -> np.ndarray:
 
 
 def to_real(port: Port, values: np.ndarray) -> np.ndarray:
-    """What stored values stand for, float32 where the port is quantized; real ones in the port's float dtype, else float32."""
+    """What stored values stand for, float32 where they are quantized; real ones in the file's float dtype, else float32."""
     if values.dtype.kind == "f":
         return values.astype(port.dtype if port.dtype.startswith("float") else np.float32)
     return port.dequantize(values)
@@ -155,16 +155,16 @@ def _bundle(reference: Any) -> Bundle | None:
 
 
 def _of_bundle(reference: Any) -> Answer:
-    """Its integer program, in the form for the file's format, in real values."""
+    """Its integer program, in the layout of the file's format, in real values."""
     bundle = _bundle(reference)
     assert bundle is not None
     programs = bundle.programs({name: read_model(bundle.path / name) for name in bundle.models})
 
-    def answer(form: str, signature: Signature, x: Values) -> dict[str, np.ndarray]:
+    def answer(target: str, signature: Signature, x: Values) -> dict[str, np.ndarray]:
         require_signature(signature.name)
-        (real,), program = x.values(), programs.form(form)
+        (real,), program = x.values(), programs.of(target)
         decodes = signature.name == "decode"
-        converts = RUNTIMES[usual(form)].converts
+        converts = RUNTIMES[usual(target)].converts
         q = program.quantization("code").quantize(real) if decodes else program_input(program, real, converts)
         values = execute(program, signature.name, q)
         return {port.name: program.quantization(port.name).dequantize(values[port.name]) for port in signature.outputs}
@@ -173,7 +173,7 @@ def _of_bundle(reference: Any) -> Answer:
 
 
 def _of_file(reference: str | Path) -> Answer:
-    """Another file, in its default runtime; its ports in real values."""
+    """Another file, in its default runtime; inputs and outputs in real values."""
     path = Path(reference)
     contents = read_model(path)
 
@@ -191,7 +191,7 @@ def _of_file(reference: str | Path) -> Answer:
 
 
 def _of_tied(model: Any) -> Answer:
-    """A `TiedAutoencoder`: both halves, by the names of our ports."""
+    """A `TiedAutoencoder`: both halves, by the names of our inputs and outputs."""
 
     def answer(_format: str, signature: Signature, x: Values) -> dict[str, Any]:
         names = [port.name for port in signature.outputs]

@@ -133,7 +133,7 @@ class Disagreement:
 
 
 def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Program:
-    """An integer program in the fused form as the float program of the same layers.
+    """An integer program in the fused layout as the float program of the same layers.
 
     `constants`: float32 kernels [inputs, units] and biases [size] by the program's names. Raises KeyError where one is missing.
     """
@@ -174,7 +174,7 @@ def read_float_program(
 ) -> tuple[Program | None, list[Disagreement]]:
     """The float program, and every bias of a float file that is not its own; (None, []) where no file gives the golden vectors.
 
-    `integer` in the fused form; `contents` of the float files by name; `kernels` as the manifest states them; `golden`: `x`
+    `integer` in the fused layout; `contents` of the float files by name; `kernels` as the manifest states them; `golden`: `x`
     scaled to model units, `code.f32` and `y.f32`; `tolerance` is relative to the full scale, see `compare`.
     """
     held = {name: _named(integer, each) for name, each in contents.items()}

@@ -281,7 +281,7 @@ def _affine(name: str, quantization: Row) -> str:
 
 
 def _input(port: Row, manifest: Row) -> str:
-    """An expression for the golden samples in the dtype and unit of a file's first port."""
+    """An expression for the golden samples in the dtype and unit of a file's first input."""
     scaling, dtype = manifest["data"]["scaling"], port["dtype"]
     if port["name"] == "code":
         return 'np.load("golden/code.npy")' if dtype == "uint8" else 'np.load("golden/code.f32.npy")'

@@ -48,7 +48,7 @@ class Arrow:
 
 
 def draw_program(program: Row, dtypes: Mapping[str, str], pruned: Mapping[str, str], title: str) -> str:
-    """An SVG of a program as the manifest has it; `dtypes` of the file's ports x, code and y, `pruned` a text per kernel."""
+    """An SVG of a program as the manifest has it; `dtypes` of the file's x, code and y, `pruned` a text per kernel."""
     sizes = {name: tensor["size"] for name, tensor in program["tensors"].items()}
     encoder, decoder = _by_kernel(program["encoder"]), _by_kernel(program["decoder"])
 

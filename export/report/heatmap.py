@@ -33,7 +33,7 @@ Column = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Cell:
+class HeatCell:
     """One comparison: `level` is its shade, 0 (equal) to LEVELS; `shown` leads, `notes` explain; a problem is no number."""
 
     level: int
@@ -49,12 +49,12 @@ class HeatMap:
     title: str
     layers: Sequence[str]
     columns: Sequence[Column]
-    cells: Mapping[tuple[str, Column], Cell]
+    cells: Mapping[tuple[str, Column], HeatCell]
 
     @classmethod
-    def of(cls, title: str, found: Sequence[tuple[str, Column, Cell]], order: Sequence[str]) -> HeatMap:
+    def of(cls, title: str, found: Sequence[tuple[str, Column, HeatCell]], order: Sequence[str]) -> HeatMap:
         """Of several comparisons in one place the worst is drawn."""
-        cells: dict[tuple[str, Column], Cell] = {}
+        cells: dict[tuple[str, Column], HeatCell] = {}
         for layer, column, cell in found:
             known = cells.get((layer, column), cell)
             cells[layer, column] = max(known, cell, key=lambda each: (each.problem, each.level))
@@ -62,7 +62,7 @@ class HeatMap:
         ordered = sorted(layers, key=lambda name: order.index(name) if name in order else len(order))
         return cls(title, ordered, list(dict.fromkeys(column for _, column, _ in found)), cells)
 
-    def row(self, layer: str) -> list[Cell | None]:
+    def row(self, layer: str) -> list[HeatCell | None]:
         return [self.cells.get((layer, column)) for column in self.columns]
 
 
@@ -71,7 +71,7 @@ def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> Markup:
 
     `order` names the tensors of the program from `x` to `y`; other layers follow in the order of their rows.
     """
-    maps: dict[str, list[tuple[str, Column, Cell]]] = {}
+    maps: dict[str, list[tuple[str, Column, HeatCell]]] = {}
     for row in parity:
         if row.kind in MAPS:
             title = MAPS[row.kind].format(row.precision.label, row.reference)
@@ -81,7 +81,7 @@ def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> Markup:
 
 def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> Markup:
     """`Metrics.errors` per layer: what quantization and conversion cost, as signal-to-noise ratios; empty without rows."""
-    maps: dict[str, list[tuple[str, Column, Cell]]] = {}
+    maps: dict[str, list[tuple[str, Column, HeatCell]]] = {}
     for row in errors:
         if row.error is not Lost.TOTAL:
             column = (row.error, _of_layout(row.layout)) if row.error is Lost.QUANTIZATION else _column(row)
@@ -89,7 +89,7 @@ def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> Markup:
     return _drawn(maps, order)
 
 
-def _drawn(maps: Mapping[str, Sequence[tuple[str, Column, Cell]]], order: Sequence[str]) -> Markup:
+def _drawn(maps: Mapping[str, Sequence[tuple[str, Column, HeatCell]]], order: Sequence[str]) -> Markup:
     """Maps by their title, layers in their `order`."""
     drawn = [HeatMap.of(title, found, order) for title, found in maps.items()]
     return fragment(Path(__file__).with_suffix(".html.j2"), maps=drawn)
@@ -105,30 +105,30 @@ def _of_layout(layout: str) -> str:
     return ", ".join(target.label for target in TARGETS.values() if target.layout == layout)
 
 
-def parity_cell(row: Parity) -> Cell:
-    """What a comparison looks like: int8 by the share of values that differ, float by its signal-to-noise ratio."""
+def parity_cell(row: Parity) -> HeatCell:
+    """What a comparison looks like: int8 by the fraction of values that differ, float by its signal-to-noise ratio."""
     if row.problem:
-        return Cell(LEVELS, "", (row.problem,), problem=True)
+        return HeatCell(LEVELS, "", (row.problem,), problem=True)
     decibels = row.sqnr_db
     ratio = () if decibels is None else (f"{decibels:.0f} dB",)
     if row.precision is Precision.INT8:
         if not row.differing:
-            return Cell(0, "equal")
+            return HeatCell(0, "equal")
         power = math.log10(row.differing / row.count)
         level = min(max(math.ceil(power) + 5, 1) + (row.max_lsb > 1), LEVELS)
-        return Cell(level, fraction(row.differing, row.count), (f"≤ {row.max_lsb} LSB", *ratio))
+        return HeatCell(level, fraction(row.differing, row.count), (f"≤ {row.max_lsb} LSB", *ratio))
     if not row.max_abs:
-        return Cell(0, "equal")
+        return HeatCell(0, "equal")
     relative = row.max_abs / (row.full_scale or 1.0)
-    return Cell(_shade(-20 * math.log10(relative) if decibels is None else decibels), number(row.max_abs), ratio)
+    return HeatCell(_shade(-20 * math.log10(relative) if decibels is None else decibels), number(row.max_abs), ratio)
 
 
-def error_cell(row: LayerError) -> Cell:
+def error_cell(row: LayerError) -> HeatCell:
     """An error by its signal-to-noise ratio; equal where there is no noise."""
     decibels = row.sqnr_db
     if decibels is None:
-        return Cell(0, "equal") if not row.rms else Cell(LEVELS, f"rms {number(row.rms)}")
-    return Cell(_shade(decibels), f"{decibels:.0f} dB")
+        return HeatCell(0, "equal") if not row.rms else HeatCell(LEVELS, f"rms {number(row.rms)}")
+    return HeatCell(_shade(decibels), f"{decibels:.0f} dB")
 
 
 def _shade(decibels: float) -> int:

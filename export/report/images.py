@@ -1,4 +1,4 @@
-"""Arrays as PNG pictures inside the page, and the palette of signed values."""
+"""Arrays as PNG images inside the page, and the palette of signed values."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 SIDES = (128, 96, 64, 48, 32, 16)
-"""Longest sides that pictures are shrunk to, until they fit into the report."""
+"""Longest sides that images are shrunk to, until they fit into the report."""
 STEPS = 13
 """Colours from the most negative to the most positive value; odd, so that zero has one of its own."""
 NEGATIVE, ZERO, POSITIVE = (166, 74, 0), (247, 247, 247), (8, 81, 168)
-"""Orange, white and blue: told apart with every kind of colour vision."""
+"""Orange, white and blue: distinguishable with every kind of colour vision."""
 
 
 def diverging(levels: np.ndarray) -> np.ndarray:
@@ -24,21 +24,21 @@ def diverging(levels: np.ndarray) -> np.ndarray:
     return np.rint(ZERO + (end - np.array(ZERO)) * np.abs(level)).astype(np.uint8)
 
 
-def pictures(images: Sequence[np.ndarray], budget: int) -> list[str]:
-    """Pictures, uint8 [h, w] or [h, w, 3], as data URIs of PNG: shrunk together until they take `budget` bytes or less."""
+def encode_images(arrays: Sequence[np.ndarray], budget: int) -> list[str]:
+    """Images, uint8 [h, w] or [h, w, 3], as data URIs of PNG: shrunk together until they take `budget` bytes or less."""
     for side in SIDES:
         encoded, left = [], budget
-        for image in images:
-            encoded.append(_picture(image, side))
+        for array in arrays:
+            encoded.append(_encode_image(array, side))
             left -= len(encoded[-1])
             if left < 0:
                 break
         if left >= 0:
             return encoded
-    return [_picture(image, SIDES[-1]) for image in images]
+    return [_encode_image(array, SIDES[-1]) for array in arrays]
 
 
-def _picture(values: np.ndarray, side: int) -> str:
+def _encode_image(values: np.ndarray, side: int) -> str:
     image = Image.fromarray(np.ascontiguousarray(values))
     ratio = side / max(image.size)
     if ratio < 1:
@@ -48,7 +48,7 @@ def _picture(values: np.ndarray, side: int) -> str:
 
 
 def indexed(indices: np.ndarray, palette: np.ndarray, *, transparent: int) -> str:
-    """A picture of few colours: uint8 [h, w] into a `palette` RGB uint8 [n, 3] with n up to 16, four bits a dot."""
+    """An image of few colours: uint8 [h, w] into a `palette` RGB uint8 [n, 3] with n up to 16, four bits a dot."""
     image = Image.fromarray(indices, "L")
     image.putpalette(palette.tobytes())
     return _uri(image, transparency=transparent, bits=4)

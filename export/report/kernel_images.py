@@ -1,4 +1,4 @@
-"""Kernels as pictures with their masks: first-layer kernels of picture data as filters, others as matrices."""
+"""Kernels as images with their masks: first-layer kernels of image data as filters, others as matrices."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tiedae.pages import fraction, fragment, number
 from ..operations.interleave import interleaved
 from .images import STEPS, diverging, indexed
 from .key_figures import Row
-from .samples import is_picture
+from .samples import is_image
 
 KERNEL_BYTES = 500_000
-"""What all pictures of kernels may take in the page."""
+"""What all images of kernels may take in the page."""
 FILTERS, FILTER_SIDE, COLUMNS = 128, 56, 16
 """How many units are drawn as filters, their longest side in dots, and how many stand beside each other."""
 SIDES = (512, 384, 256, 128, 64, 32)
@@ -30,12 +30,12 @@ PRUNED = (58, 63, 71)
 PALETTE = np.concatenate([diverging(np.linspace(-1, 1, STEPS)), np.array([PRUNED, (255, 255, 255)], np.uint8)])
 PRUNED_INDEX, GAP_INDEX = STEPS, STEPS + 1
 """Dark gray for pruned weights; transparent between filters."""
-Picture = tuple[str, Sequence[int], str]
+KernelImage = tuple[str, Sequence[int], str]
 """A data URI, its rows and columns of dots, and what it shows."""
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel:
+class MaskedWeights:
     """Weights float32 and their mask bool, both [inputs, units]."""
 
     name: str
@@ -56,34 +56,34 @@ class Kernel:
 
 
 def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> Markup:
-    """The section of the report: a picture per kernel of `manifest["kernels"]`, within a budget of bytes."""
-    shape, ways = manifest["data"]["shape"], manifest.get("model", {}).get("interleave", 1)
+    """The section of the report: an image per kernel of `manifest["kernels"]`, within a budget of bytes."""
+    shape, groups = manifest["data"]["shape"], manifest.get("model", {}).get("interleave", 1)
     drawn = []
     budget = KERNEL_BYTES // max(1, len(manifest["kernels"]))
     for i, stated in enumerate(manifest["kernels"]):
         scale = np.array(stated["scale"], np.float32)
-        kernel = Kernel(stated["name"], kernels[stated["name"]] * scale, masks[stated["name"]])
+        kernel = MaskedWeights(stated["name"], kernels[stated["name"]] * scale, masks[stated["name"]])
         if i == 0:
-            kernel = Kernel(kernel.name, *(_by_input(each, ways) for each in (kernel.weights, kernel.mask)))
-        filters = i == 0 and is_picture(shape) and math.prod(shape) == len(kernel.weights)
-        picture = _filters(kernel, shape, budget) if filters else _matrix(kernel, budget)
-        drawn.append(("filters" if filters else "matrix", kernel, *picture))
+            kernel = MaskedWeights(kernel.name, *(_by_input(each, groups) for each in (kernel.weights, kernel.mask)))
+        filters = i == 0 and is_image(shape) and math.prod(shape) == len(kernel.weights)
+        image = _filters(kernel, shape, budget) if filters else _matrix(kernel, budget)
+        drawn.append(("filters" if filters else "matrix", kernel, *image))
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
-        pictures=drawn,
+        images=drawn,
         palette=PALETTE[:STEPS].tolist(),
         pruned=PRUNED,
         saturation=f"{SATURATION:.0%}",
     )
 
 
-def _by_input(rows: np.ndarray, ways: int) -> np.ndarray:
+def _by_input(rows: np.ndarray, groups: int) -> np.ndarray:
     """The rows of the first kernel in the order of the inputs."""
-    return interleaved(rows.T, len(rows) // ways).T
+    return interleaved(rows.T, len(rows) // groups).T
 
 
-def _filters(kernel: Kernel, shape: Sequence[int], budget: int) -> Picture:
-    """The units with the largest norms, each as a picture of the inputs; channels stand beside each other."""
+def _filters(kernel: MaskedWeights, shape: Sequence[int], budget: int) -> KernelImage:
+    """The units with the largest norms, each as an image of the inputs; channels stand beside each other."""
     order = np.argsort(-np.square(kernel.weights, dtype=np.float64).sum(axis=0), kind="stable")
     height, width, channels = (*shape, 1)[:3]
     ratio = min(1.0, FILTER_SIDE / max(height, width))
@@ -110,7 +110,7 @@ def _filters(kernel: Kernel, shape: Sequence[int], budget: int) -> Picture:
     return source, grid.shape, f"{which}, each drawn over the inputs"
 
 
-def _matrix(kernel: Kernel, budget: int) -> Picture:
+def _matrix(kernel: MaskedWeights, budget: int) -> KernelImage:
     size: tuple[int, ...] = kernel.weights.shape
     source = ""
     for side in SIDES:
@@ -124,7 +124,7 @@ def _matrix(kernel: Kernel, budget: int) -> Picture:
 
 
 def _indices(weights: np.ndarray, mask: np.ndarray, size: Sequence[int], limit: float) -> np.ndarray:
-    """Palette indices of a picture of `size` rows and columns; a dot is dark where most of the weights under it are pruned."""
+    """Palette indices of an image of `size` rows and columns; a dot is dark where most of the weights under it are pruned."""
     kept, sums = _shrink(mask, size), _shrink(weights * mask, size)
     level = np.clip(sums / np.maximum(kept, 1e-6) / limit, -1, 1)
     colour = np.rint((level + 1) / 2 * (STEPS - 1)).astype(np.uint8)

@@ -105,7 +105,7 @@ def kind_text(row: ModelFile | Latency) -> str:
 
 
 def stored_once(metrics: Metrics) -> bool:
-    """True where every storage proof holds and none of our files has a second copy of a kernel."""
+    """True where every storage proof holds and none of our files stores a kernel twice."""
     proven = bool(metrics.storage) and all(row.ok for row in metrics.storage)
     return proven and all(row.kernel_copies == 1 for row in metrics.files if row.maker is Maker.TIEDAE)
 

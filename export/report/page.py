@@ -126,7 +126,7 @@ def sizes(report: Report) -> Values:
         bars = []
         for row in rows:
             copies = f"kernels stored {row.kernel_copies} ×" if row.kernel_copies else ""
-            agreement = "" if row.agreement is None else f"the copies agree in {row.agreement:.1%} of their integers"
+            agreement = "" if row.agreement is None else f"the duplicates agree in {row.agreement:.1%} of their integers"
             kind = "ours" if row.maker is Maker.TIEDAE else "stock"
             bars.append(Bar(row.file, row.bytes, size(row.bytes), kind, ", ".join(filter(None, (copies, agreement)))))
         ratio = compared.get(key)

@@ -14,7 +14,7 @@ from ..targets import label_of
 from ..verify.results import REFERENCES, Kind, Maker, Metrics, Parity, Precision
 from .key_figures import groups
 
-Subject = tuple[str, str, str]
+ParityKey = tuple[str, str, str]
 """Format, runtime and what ran in it. One file of a format has a signature, and the label of an output names that."""
 INNER = {Kind.OPERATIONS: "worst operation", Kind.LAYERS: "worst layer"}
 """Comparisons inside a file, and the column of the worst of them."""
@@ -33,7 +33,7 @@ class ParityTable:
     title: str
     precision: Precision
     columns: tuple[str, ...]
-    rows: Mapping[Subject, tuple[Parity | None, ...]]
+    rows: Mapping[ParityKey, tuple[Parity | None, ...]]
 
 
 def parity_tables(metrics: Metrics) -> list[ParityTable]:

@@ -13,19 +13,19 @@ from tiedae.pages import Bar, BarChart, Plot, fragment, number
 from ...compress.affine import Quantization
 from ...compress.data import Scaling
 from ..parity.fidelity import column_names
-from .images import diverging, pictures
+from .images import diverging, encode_images
 from .key_figures import Row
 
 WORST, SPREAD = 8, 16
 """How many samples are shown: those with the largest errors, and some from the best to those."""
-PICTURE_BYTES = 600_000
+IMAGE_BYTES = 600_000
 DIFFERENCE = "int8 − input"
 SHOWN = 16
 """How many columns of a table are drawn, the worst first; the others are folded."""
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class DrawnSamples:
     """What is drawn: `values` by kind (`input`, `keras`, `ours`), [n, inputs] in the user's unit.
 
     `errors`, n numbers, of the latter two; `labels` by kind; `shape` and `dtype` of a sample.
@@ -43,7 +43,7 @@ class Samples:
 
 
 def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row, keras: str) -> Markup:
-    """The section of the report: pictures, curves of records, or the columns of a table; `keras` names the model that y.f32
+    """The section of the report: images, curves of records, or the columns of a table; `keras` names the model that y.f32
     comes from, `data` describes the samples (`kind` and `columns`, where they are known)."""
     scaling = Scaling.from_json(manifest["data"]["scaling"])
     x = golden["x"].reshape(len(golden["x"]), -1)
@@ -51,7 +51,7 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
     quantization = Quantization(stated["scale"], stated["zero_point"])
     outputs = {"keras": golden["y.f32"], "ours": quantization.dequantize(quantization.from_port(golden["y"]))}
     wanted = scaling.apply(x).astype(np.float64)
-    samples = Samples(
+    samples = DrawnSamples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},
         {kind: np.square(y - wanted).sum(axis=1).tolist() for kind, y in outputs.items()},
         {"input": "input", "keras": keras, "ours": "int8 program"},
@@ -69,24 +69,24 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
         groups={f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread},
         rows=[*samples.labels.values(), DIFFERENCE],
         columns=_columns(samples, data.get("columns"), worst) if table else None,
-        pictures=_pictures(samples, [*worst, *spread]) if is_picture(samples.shape) and not table else None,
+        images=_images(samples, [*worst, *spread]) if is_image(samples.shape) and not table else None,
     )
 
 
 def data_kind(data: Row, manifest: Row) -> str | None:
     """`images`, `table` or `record`, as `data` says; what earlier manifests leave open follows from their recipe, else None."""
-    if "kind" in data or is_picture(data["shape"]):
+    if "kind" in data or is_image(data["shape"]):
         return data.get("kind", "images")
     recipe = manifest.get("recipe", {}).get("data")
     return None if recipe is None else "record" if recipe.get("window") or data["dtype"] == "uint8" else "table"
 
 
-def is_picture(shape: Sequence[int]) -> bool:
-    """(h, w), (h, w, 1) and (h, w, 3) from four pixels a side are pictures; everything else is drawn as curves."""
+def is_image(shape: Sequence[int]) -> bool:
+    """(h, w), (h, w, 1) and (h, w, 3) from four pixels a side are images; everything else is drawn as curves."""
     return (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))) and min(shape[:2]) >= 4
 
 
-def _pictures(samples: Samples, indices: Iterable[int]) -> dict[tuple[int, str], str]:
+def _images(samples: DrawnSamples, indices: Iterable[int]) -> dict[tuple[int, str], str]:
     """Data URIs by sample and row, byte data black to white at 0…255."""
     shape = samples.shape[:2] if samples.shape[2:] == (1,) else samples.shape
     given = samples.values["input"]
@@ -97,10 +97,10 @@ def _pictures(samples: Samples, indices: Iterable[int]) -> dict[tuple[int, str],
         images |= {(i, samples.labels[k]): np.rint(255 * np.clip(at, 0, 1)).astype(np.uint8) for k, at in levels.items()}
         difference = levels["ours"] - levels["input"]
         images[i, DIFFERENCE] = diverging(2 * (difference.mean(axis=2) if difference.ndim == 3 else difference))
-    return dict(zip(images, pictures(list(images.values()), PICTURE_BYTES), strict=True))
+    return dict(zip(images, encode_images(list(images.values()), IMAGE_BYTES), strict=True))
 
 
-def _columns(samples: Samples, names: Sequence[str] | None, worst: Sequence[int]) -> dict[str, object]:
+def _columns(samples: DrawnSamples, names: Sequence[str] | None, worst: Sequence[int]) -> dict[str, object]:
     """Each column's error in its own unit, as columns need not have anything in common; and where the worst samples are off.
 
     A column without a name is called by its place, from 0.

@@ -52,7 +52,7 @@ def _file_row(metrics: Metrics, file: ModelFile) -> Row:
 def _parity(metrics: Metrics, file: ModelFile) -> list[str]:
     parts = [COPIES.get(file.kernel_copies, f"{file.kernel_copies} copies")]
     if file.agreement is not None:
-        parts.append(f"the copies agree in {file.agreement:.1%} of their integers")
+        parts.append(f"the duplicates agree in {file.agreement:.1%} of their integers")
     rows = [row for row in metrics.parity if row.file == file.file]
     for same in (True, False):
         group = [row for row in rows if row.kind is Kind.CODES and rounds_as_program(row.runtime) == same]

@@ -72,7 +72,7 @@ class LiteRTSession(Session):
 
     @cached_property
     def provider(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Which share of each signature's operations XNNPACK took, and what stayed outside; else the kind of kernels."""
+        """Which fraction of each signature's operations XNNPACK took, and what stayed outside; else the kind of kernels."""
         if self.runtime != "litert-xnnpack":
             return f"{self.runtime.removeprefix('litert-')} kernels"
 
@@ -94,8 +94,8 @@ class LiteRTSession(Session):
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The activations inside a file of ours by the program's names, [batch, size], uint8 or float32.
 
-        An int8 tensor is given as uint8 (+ 128). A tensor that only a port has (such as `y` after one QUANTIZE to uint8) is
-        the port's; where there is an int8 tensor behind the port, it is that one.
+        An int8 tensor is given as uint8 (+ 128). Of an input or output (such as `y` after one QUANTIZE to uint8) it
+        is the int8 tensor behind it, where there is one.
         """
         if self._tracer is None:
             with _without_info(), warnings.catch_warnings():

@@ -76,7 +76,7 @@ def _cpu_name() -> str:
 
 
 def _read(path: str) -> str:
-    """A line that the system tells about itself, or nothing."""
+    """A line that the system reports about itself, or nothing."""
     try:
         return Path(path).read_text().strip()
     except OSError:

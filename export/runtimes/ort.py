@@ -169,7 +169,7 @@ def _run(session: Any, path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def inner_names(values: Values) -> dict[str, np.ndarray]:
-    """Traced values by the program's names: behind a port of another dtype it is the uint8 tensor that counts."""
+    """Traced values by the program's names: behind an input or output of another dtype it is the uint8 tensor that counts."""
     from ..formats.onnx_writer import EDGE
 
     ports = {name: each for name, each in values.items() if not name.endswith(EDGE)}

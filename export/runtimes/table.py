@@ -47,7 +47,7 @@ Load = Callable[[], Open]
 class Runtime:
     """One row of the table.
 
-    `converts` is how float32 inputs become integers, see `inputs`. `fault` is told beside a check that failed. `role`: the
+    `converts` is how float32 inputs become integers, see `inputs`. `fault` is reported beside a check that failed. `role`: the
     `usual` runtime of a format serves where one is enough, a `witness` is held beside it; they and `foreign` ones run files of
     anyone. `module` is the Python module of a runtime that the benchmark times; `device` is where it runs.
     """

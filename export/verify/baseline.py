@@ -28,7 +28,7 @@ FLOAT_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BaselineComparison:
     """`compared` figures gave `checks` that hold or not, `skipped` rows, and texts of what `improved`."""
 
     compared: int
@@ -57,7 +57,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Group:
+class FigureGroup:
     """The figures of one check: of what `kind`, of a file (or a layout of the program), in a runtime."""
 
     kind: str
@@ -83,7 +83,7 @@ def with_baseline(metrics: Metrics, before: Metrics, *, name: str, allow: float)
     )
 
 
-def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Comparison:
+def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> BaselineComparison:
     """Hold every figure of `before` against `now`: one check per file and runtime, and one per runtime that is gone.
 
     Raises InputError where the two are of different models, or `allow` is not a finite fraction of 0 or more.
@@ -123,7 +123,7 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> Compariso
         _check("checks", len(names), text if names else "every check of the baseline that this call can make is still made")
     )
     improved = tuple(text for verdict in verdicts for text in verdict.improved)
-    return Comparison(sum(verdict.compared for verdict in verdicts), tuple(checks), tuple(skipped), improved)
+    return BaselineComparison(sum(verdict.compared for verdict in verdicts), tuple(checks), tuple(skipped), improved)
 
 
 def _check(detail: str, worse: int, text: str) -> Check:
@@ -139,7 +139,7 @@ class _Verdict:
     """A group of figures: how many were compared, and how many are `unlike`, taken over another number of values; texts of
     those that are worse or better; the reasons of those that this call could not measure."""
 
-    group: Group
+    group: FigureGroup
     compared: int
     unlike: int
     worse: list[str]
@@ -153,7 +153,7 @@ class _Verdict:
 
 
 def _compare_group(
-    now: Metrics, group: Group, earlier: Mapping[Key, Figure], current: Mapping[Key, Figure], allow: float
+    now: Metrics, group: FigureGroup, earlier: Mapping[Key, Figure], current: Mapping[Key, Figure], allow: float
 ) -> _Verdict:
     worse, improved, excused, compared, unlike = [], [], set(), 0, 0
     for key, old in earlier.items():
@@ -208,30 +208,30 @@ def _named(name: str, model: Model | None) -> str:
     return name if model is None else f"{name} {'-'.join(map(str, model.widths))}"
 
 
-def _figures(metrics: Metrics) -> dict[Group, dict[Key, Figure]]:
+def _figures(metrics: Metrics) -> dict[FigureGroup, dict[Key, Figure]]:
     """Every comparable number of our files by group and by what it is within that group."""
-    found: dict[Group, dict[Key, Figure]] = {}
+    found: dict[FigureGroup, dict[Key, Figure]] = {}
     for group, key, figure in _each_figure(metrics):
         found.setdefault(group, {})[key] = figure
     return found
 
 
-def _each_figure(metrics: Metrics) -> Iterator[tuple[Group, Key, Figure]]:
+def _each_figure(metrics: Metrics) -> Iterator[tuple[FigureGroup, Key, Figure]]:
     stock = {file.file for file in metrics.files if file.maker is Maker.STOCK}
     for file in metrics.files:
         if file.file not in stock:
-            yield Group("bytes", file.file), (), Figure(file.bytes, f"{file.bytes:,.0f} bytes")
+            yield FigureGroup("bytes", file.file), (), Figure(file.bytes, f"{file.bytes:,.0f} bytes")
     for row in metrics.quality:
         if row.file and row.file not in stock:
-            yield Group(Kind.QUALITY, row.file, row.runtime), (), Figure(row.error, f"error {row.error:.6g}")
+            yield FigureGroup(Kind.QUALITY, row.file, row.runtime), (), Figure(row.error, f"error {row.error:.6g}")
     for row in metrics.errors:
         if row.error is Lost.QUANTIZATION and row.layer == "y":
-            yield Group(row.error, row.layout), ("y",), Figure(row.rms, f"{row.rms:.6g} RMS", over=row.count)
+            yield FigureGroup(row.error, row.layout), ("y",), Figure(row.rms, f"{row.rms:.6g} RMS", over=row.count)
     for row in metrics.parity:
         if row.problem or row.file in stock:
             continue
         own = row.kind is Kind.CROSSING and row.reference == row.runtime
-        group, label = Group("parity", row.file, row.runtime), row.label + (" against its own" if own else "")
+        group, label = FigureGroup("parity", row.file, row.runtime), row.label + (" against its own" if own else "")
         largest = label, "largest difference"
         if row.precision is Precision.INT8:
             fraction = 1 - row.equal_fraction

@@ -131,7 +131,7 @@ WAYS: Mapping[Way, str] = {Way.INVOKE: "the runtime's own call", Way.CALL: "a ca
 class Check(Record, frozen=True):
     """One thing that holds or does not; `limit` is what `value` had to satisfy.
 
-    `file`, `signature` and `runtime` say of what, `detail` what else tells it from others of its kind, `peer` the other
+    `file`, `signature` and `runtime` say of what, `detail` what else distinguishes it from others of its kind, `peer` the other
     runtime.
     """
 
@@ -334,7 +334,7 @@ class Quality(Record, frozen=True):
 class ModelFile(Record, frozen=True):
     """A model file with its external data. `kernel_copies`: how often a kernel is stored, None where that cannot be known.
 
-    `agreement`: the fraction of their integers in which the copies of a kernel still agree.
+    `agreement`: the fraction of their integers in which the duplicates of a kernel still agree.
     """
 
     file: str

@@ -22,7 +22,7 @@ from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
-from ..formats.storage_check import Finding, prove, shared_values
+from ..formats.storage_check import StorageFinding, prove, shared_values
 from ..interpreter import execute
 from ..manifest import describe_kernels, sha256_of
 from ..operations.interleave import interleaved_parts
@@ -104,7 +104,7 @@ def _verify(
         of_precision: list[Measured] = []
         for session, files, target in _sessions(bundle, precision, intact, findings):
             announce(f"{precision} {session.runtime}")
-            subject = Subject(session, files, contents, programs.form(target), tolerances_of(target, tolerances), findings)
+            subject = Subject(session, files, contents, programs.of(target), tolerances_of(target, tolerances), findings)
             if precision == "int8":
                 if target not in expected:
                     known = answered.get(target) if test is None else None
@@ -165,7 +165,7 @@ def _check_storage(
     clusters = _clusters(bundle)
     for name, each in contents.items():
         precision = Precision(bundle.manifest["files"][name]["precision"])
-        stored = 1 + max(Counter(copy.original for copy in copies(each)).values(), default=0)
+        stored = 1 + max(Counter(duplicate.original for duplicate in copies(each)).values(), default=0)
         findings.files.append(ModelFile(name, each.size, each.format, precision, Maker.TIEDAE, stored))
         int8 = precision is Precision.INT8
         rows = prove(each, programs.fused, masks, clusters, pruning) if int8 else _prove_float(each, bundle, masks, clusters)
@@ -183,7 +183,9 @@ def _clusters(bundle: Bundle) -> int | None:
     return None if stated is None else stated["clusters"]
 
 
-def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndarray], clusters: int | None) -> list[Finding]:
+def _prove_float(
+    contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndarray], clusters: int | None
+) -> list[StorageFinding]:
     """Each float kernel is in exactly one storage of the file, in either orientation, and no other matrix is there."""
     stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim >= 2}
     digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
@@ -191,16 +193,16 @@ def _prove_float(contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndar
     for kernel in bundle.manifest["kernels"]:
         name, found = kernel["name"], [values for values, both in digests if kernel["sha256_f32"] in both]
         text = f"{name}: stored {len(found)} times with the manifest's values, expected once"
-        rows.append(Finding(f"{name}.copies", len(found) == 1, text))
+        rows.append(StorageFinding(f"{name}.copies", len(found) == 1, text))
         for values in found:
             oriented = values if sha256_of(values) == kernel["sha256_f32"] else values.T
             live = int(np.count_nonzero(oriented.reshape(kernel["shape"])[~masks[name]]))
-            rows.append(Finding(f"{name}.zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
+            rows.append(StorageFinding(f"{name}.zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
             if clusters is not None:
                 rows.append(shared_values(name, values, clusters))
     total = sum(values.size for values in stored.values())
     expected = sum(kernel["shape"][0] * kernel["shape"][1] for kernel in bundle.manifest["kernels"])
-    rows.append(Finding("weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}"))
+    rows.append(StorageFinding("weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}"))
     return rows
 
 
@@ -212,7 +214,7 @@ def _check_manifest(
     golden: Mapping[str, np.ndarray],
     findings: Findings,
 ) -> None:
-    """What the manifest says of kernels, tensors, ports and files is what is there."""
+    """What the manifest says of kernels, tensors, inputs, outputs and files is what is there."""
     manifest, reference = bundle.manifest, programs.reference
     said = [{key: kernel[key] for key in kernel if key != "sha256_f32"} for kernel in manifest["kernels"]]
     found = [{**kernel} for kernel in describe_kernels(reference, masks)]

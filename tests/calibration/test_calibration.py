@@ -18,8 +18,8 @@ def test_classes_are_represented_in_proportion(counts: list[int], count: int, se
     chosen = representative(samples, count, seed=seed)
     assert len(chosen.indices) == min(count, labels.size) == len(set(chosen.indices.tolist()))
     for label, size in enumerate(counts):
-        share = len(chosen.indices) * size / labels.size
-        assert abs(np.count_nonzero(labels[chosen.indices] == label) - share) <= len(counts)
+        fraction = len(chosen.indices) * size / labels.size
+        assert abs(np.count_nonzero(labels[chosen.indices] == label) - fraction) <= len(counts)
 
 
 def test_the_choice_follows_from_the_seed_and_is_recorded_by_hash() -> None:

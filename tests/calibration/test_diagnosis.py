@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from tiedae.calibration import Calibration, Representative, calibrate, representative
-from tiedae.calibration.diagnosis import Diagnosis, Halves, Limits, diagnose, reconstruction_error, simulated_error
+from tiedae.calibration.diagnosis import Diagnosis, DiagnosisLimits, Halves, diagnose, reconstruction_error, simulated_error
 from tiedae.calibration.page import render_page
 from tiedae.compress import LayerConfig, ModelConfig, QuantizationSpec, RecipeError, Samples, Scaling, TiedAutoencoder
 from tiedae.compress.errors import InputError
@@ -27,7 +27,7 @@ def drawn(values: np.ndarray) -> Representative:
 
 
 def looked_into(model: TiedAutoencoder, data: Representative, observer: str = "minmax", **limits) -> Diagnosis:
-    return diagnose(model, data, calibrate(model, data, observer), SPEC, Limits(**limits))
+    return diagnose(model, data, calibrate(model, data, observer), SPEC, DiagnosisLimits(**limits))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_clipping_beyond_the_stated_share_is_told(normal: Representative) -> Non
 def test_ranges_that_the_model_fixes_are_not_judged() -> None:
     samples = Samples(np.random.default_rng(0).integers(0, 256, (60, 6)).astype(np.uint8), scaling=Scaling("byte", 0.0, 255.0))
     data, model = representative(samples, 60), tiny("sigmoid")
-    diagnosis = diagnose(model, data, calibrate(model, data, "moving-average"), QuantizationSpec(), Limits(0.0, 0.0))
+    diagnosis = diagnose(model, data, calibrate(model, data, "moving-average"), QuantizationSpec(), DiagnosisLimits(0.0, 0.0))
     assert set(diagnosis.fixed) == {"x", "y"}
     assert not {"x", "y"} & {finding.tensor for finding in diagnosis.findings}
 
@@ -139,7 +139,7 @@ def test_a_calibration_of_another_model_is_not_looked_into(normal: Representativ
 @pytest.mark.parametrize(("limits", "text"), [({"clipping": 1.0}, "clipping: got 1.0"), ({"worse": -1.0}, "worse: got -1.0")])
 def test_wrong_limits_are_told(limits: dict[str, float], text: str) -> None:
     with pytest.raises(RecipeError, match=text):
-        Limits(**limits)
+        DiagnosisLimits(**limits)
 
 
 class _Balanced(HTMLParser):
@@ -162,7 +162,7 @@ class _Balanced(HTMLParser):
 def test_the_page_draws_every_tensor_and_loads_nothing(normal: Representative) -> None:
     model = tiny()
     calibration = calibrate(model, normal, "moving-average")
-    diagnosis = diagnose(model, normal, calibration, SPEC, Limits(clipping=0.0))
+    diagnosis = diagnose(model, normal, calibration, SPEC, DiagnosisLimits(clipping=0.0))
     page = render_page("<odd> & name", calibration, diagnosis)
     parser = _Balanced()
     parser.feed(page)

@@ -152,13 +152,13 @@ def test_kl_clips_a_far_outlier_and_keeps_what_is_evenly_spread() -> None:
     assert even.range() == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("share", [0.9, 0.99, 1.0])
-def test_a_percentile_leaves_out_its_share_at_either_end(share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.9, 0.99, 1.0])
+def test_a_percentile_leaves_out_its_fraction_at_either_end(fraction: float) -> None:
     values = np.random.default_rng(3).normal(0, 1, 20_000).astype(np.float32)
-    observer = Percentile(share=share)
+    observer = Percentile(fraction=fraction)
     observer.update(values)
     bin_width = observer.histogram.width
-    np.testing.assert_allclose(observer.range(), np.quantile(values, (1 - share, share)), atol=2 * bin_width)
+    np.testing.assert_allclose(observer.range(), np.quantile(values, (1 - fraction, fraction)), atol=2 * bin_width)
 
 
 def test_a_window_is_what_counts_of_values_beyond_it() -> None:
@@ -221,7 +221,7 @@ def test_a_constant_has_a_range_that_holds_it(name: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: Percentile(share=0.2), "share: got 0.2, must be in"),
+        (lambda: Percentile(fraction=0.2), "fraction: got 0.2, must be in"),
         (lambda: MovingAverage(decay=1.0), "decay: got 1.0, must be in"),
         (lambda: MeanSquared(bins=100), "bins: got 100, must be a power of two in 16…8192"),
         (lambda: PerUnit(MinMax, 0), "units: got 0, must be at least 1"),

@@ -21,7 +21,7 @@ from tiedae.compress import (
     fit,
     train_quantized,
 )
-from tiedae.compress.quantizers import DecoderForm
+from tiedae.compress.quantizers import DecoderLayout
 from tiedae.export import execute, lower
 from tiedae.export.interpreter import program_input
 
@@ -66,7 +66,7 @@ def test_bits_and_granularity_are_those_of_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("scaling", "bytes_in"), [(BYTES_BY_255, True), (Scaling("minmax", 0.0, 255.0), False), (Scaling(), False)]
 )
-def test_the_rest_follows_from_scaling_and_layout(layout: DecoderForm, scaling: Scaling, bytes_in: bool) -> None:
+def test_the_rest_follows_from_scaling_and_layout(layout: DecoderLayout, scaling: Scaling, bytes_in: bool) -> None:
     assert QuantizationSpec.of(QuantizeConfig(), scaling, layout) == QuantizationSpec("tensor", layout, bytes_in)
 
 

@@ -62,12 +62,12 @@ def test_affine_levels_are_few_hold_zero_and_are_within_a_step(values: np.ndarra
 
 
 @settings(max_examples=60, deadline=None)
-@given(values=VALUES, share=st.floats(0, 1))
-def test_sparse_zeroes_its_share_of_the_smallest(values: np.ndarray, share: float) -> None:
-    kept = sparse(values, share)
+@given(values=VALUES, fraction=st.floats(0, 1))
+def test_sparse_zeroes_its_fraction_of_the_smallest(values: np.ndarray, fraction: float) -> None:
+    kept = sparse(values, fraction)
     dropped = np.abs(kept - values) > 0
-    assert dropped.sum() <= min(round(share * values.size), values.size - 1)
-    assert np.count_nonzero(kept == 0) >= min(round(share * values.size), values.size - 1)
+    assert dropped.sum() <= min(round(fraction * values.size), values.size - 1)
+    assert np.count_nonzero(kept == 0) >= min(round(fraction * values.size), values.size - 1)
     assert np.abs(values[dropped]).max(initial=0) <= np.abs(kept[kept != 0]).min(initial=np.inf)
 
 

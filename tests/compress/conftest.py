@@ -28,5 +28,5 @@ def make_splits() -> Callable[..., Splits]:
 
 
 def sparsity_of(model: TiedAutoencoder) -> dict[str, float]:
-    """The share of zeros in each kernel's mask, by kernel name."""
+    """The fraction of zeros in each kernel's mask, by kernel name."""
     return {name: float(1 - mask.mean()) for name, mask in model.masks().items()}

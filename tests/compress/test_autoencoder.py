@@ -24,7 +24,7 @@ from tiedae.compress import (
 )
 from tiedae.compress import archive as archives
 from tiedae.compress.layers import RULES
-from tiedae.compress.quantizers import DecoderForm
+from tiedae.compress.quantizers import DecoderLayout
 
 
 def config(**changes: object) -> ModelConfig:
@@ -32,7 +32,7 @@ def config(**changes: object) -> ModelConfig:
     return ModelConfig(**{"layers": layers, "inputs": 24, **changes})
 
 
-def finished(make_splits, layout: DecoderForm = "split", **options: object) -> TiedAutoencoder:
+def finished(make_splits, layout: DecoderLayout = "split", **options: object) -> TiedAutoencoder:
     """A model that is masked and quantized."""
     model = TiedAutoencoder(config(), seed=3)
     rng = np.random.default_rng(0)

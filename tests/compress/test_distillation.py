@@ -1,4 +1,4 @@
-"""Knowledge distillation: the share of the loss that comes from the uncompressed model, and what it leaves alone."""
+"""Knowledge distillation: the fraction of the loss that comes from the uncompressed model, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def weights(model: TiedAutoencoder) -> dict[str, bytes]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(share=st.floats(0, 1, exclude_min=True), name=st.sampled_from(sorted(LOSSES)), seed=st.integers(0, 9))
-def test_the_objective_is_the_stated_mixture(share: float, name: str, seed: int) -> None:
+@given(fraction=st.floats(0, 1, exclude_min=True), name=st.sampled_from(sorted(LOSSES)), seed=st.integers(0, 9))
+def test_the_objective_is_the_stated_mixture(fraction: float, name: str, seed: int) -> None:
     x, y = np.random.default_rng(seed).uniform(0.01, 0.99, (2, 5, 24)).astype(np.float32)
     teacher, loss = model_of(seed=1), LOSSES[name]
-    expected = (1 - share) * loss(x, y).numpy() + share * loss(teacher(x), y).numpy()
-    np.testing.assert_allclose(distilled(loss, teacher, share)(x, y), expected, rtol=1e-5, atol=1e-7)
+    expected = (1 - fraction) * loss(x, y).numpy() + fraction * loss(teacher(x), y).numpy()
+    np.testing.assert_allclose(distilled(loss, teacher, fraction)(x, y), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -105,7 +105,7 @@ def test_a_share_without_a_fitting_teacher_is_refused(make_splits, stage: str) -
 
 
 @pytest.mark.parametrize("config", [PruneConfig, QuantizeConfig])
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_a_share_is_a_share(config: type, share: float) -> None:
+@pytest.mark.parametrize("fraction", [-0.1, 1.1])
+def test_a_fraction_is_a_fraction(config: type, fraction: float) -> None:
     with pytest.raises(RecipeError, match=r"distill: got .*, must be a number in \[0, 1\]"):
-        config(distill=share)
+        config(distill=fraction)

@@ -13,22 +13,22 @@ LAYERS = (LayerConfig(8, "relu"), LayerConfig(3))
 X = np.random.default_rng(0).random((7, 12)).astype(np.float32)
 
 
-def model(ways: int = 1) -> TiedAutoencoder:
-    made = TiedAutoencoder(ModelConfig(LAYERS, "sigmoid", 12, ways), seed=3)
+def model(groups: int = 1) -> TiedAutoencoder:
+    made = TiedAutoencoder(ModelConfig(LAYERS, "sigmoid", 12, groups), seed=3)
     rng = np.random.default_rng(4)
     for variable in made.trainable_variables:
         variable.assign(rng.normal(0, 0.5, variable.shape))
     return made
 
 
-@pytest.mark.parametrize("ways", [1, 2, 3, 4, 12])
+@pytest.mark.parametrize("groups", [1, 2, 3, 4, 12])
 @pytest.mark.parametrize("before", [1, 4])
-def test_the_function_stays_and_comes_back(before: int, ways: int) -> None:
+def test_the_function_stays_and_comes_back(before: int, groups: int) -> None:
     start = model(before)
     mask = np.random.default_rng(1).random((12, 8)) < 0.5
     start.kernels[0].set_mask(mask)
-    other = interleave(start, ways)
-    assert other.config.interleave == ways
+    other = interleave(start, groups)
+    assert other.config.interleave == groups
     for got, expected in zip(other.encode_decode(X), start.encode_decode(X), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
     again = interleave(other, before).state()
@@ -44,10 +44,10 @@ def test_rows_of_a_tile_are_inputs_of_different_parts() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(rows=st.integers(1, 9), ways=st.integers(1, 9))
-def test_so_many_parts_undo_what_the_others_did(rows: int, ways: int) -> None:
-    order, back = input_order(rows * ways, ways), input_order(rows * ways, rows)
-    np.testing.assert_array_equal(order[back], np.arange(rows * ways))
+@given(rows=st.integers(1, 9), groups=st.integers(1, 9))
+def test_so_many_parts_undo_what_the_others_did(rows: int, groups: int) -> None:
+    order, back = input_order(rows * groups, groups), input_order(rows * groups, rows)
+    np.testing.assert_array_equal(order[back], np.arange(rows * groups))
 
 
 def test_what_cannot_be_interleaved_is_named() -> None:

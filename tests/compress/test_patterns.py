@@ -22,16 +22,16 @@ def kernels(shape: tuple[int, int], count: int = 2, seed: int = 0) -> list[np.nd
 
 
 @settings(max_examples=25, deadline=None)
-@given(data=st.data(), scope=st.sampled_from(["layer", "global"]), share=st.floats(0, 0.99))
-def test_the_smallest_go_and_each_kernel_keeps_one(data: st.DataObject, scope: str, share: float) -> None:
+@given(data=st.data(), scope=st.sampled_from(["layer", "global"]), fraction=st.floats(0, 0.99))
+def test_the_smallest_go_and_each_kernel_keeps_one(data: st.DataObject, scope: str, fraction: float) -> None:
     scores = [data.draw(arrays(np.float32, shape, elements=SCORES)) for shape in ((6, 4), (4, 3))]
-    masks = largest(scores, share, scope)
+    masks = largest(scores, fraction, scope)
     groups = list(zip(scores, masks, strict=True))
     if scope == "global":
         groups = [(np.concatenate([s.ravel() for s in scores]), np.concatenate([m.ravel() for m in masks]))]
     for values, stays in groups:
         forgiven = len(scores) if scope == "global" else 1
-        assert round(share * values.size) - forgiven <= (~stays).sum() <= round(share * values.size)
+        assert round(fraction * values.size) - forgiven <= (~stays).sum() <= round(fraction * values.size)
         assert stays.all() or values[~stays].max() <= np.sort(values[stays])[min(forgiven, stays.sum()) - 1]
     assert all(stays.flat[np.argmax(values)] for values, stays in zip(scores, masks, strict=True))
 
@@ -101,14 +101,14 @@ def test_exchanges_improve_what_the_greedy_choice_leaves() -> None:
 @settings(max_examples=15, deadline=None)
 @given(
     blocks=st.sampled_from([(2, 2), (1, 4), (4, 1), (4, 2)]),
-    share=st.floats(0, 0.9),
+    fraction=st.floats(0, 0.9),
     scope=st.sampled_from(["layer", "global"]),
     seed=st.integers(0, 99),
 )
-def test_blocks_stay_or_go_whole(blocks: tuple[int, int], share: float, scope: str, seed: int) -> None:
-    config = PruneConfig("block", share, block=blocks, scope=scope)
+def test_blocks_stay_or_go_whole(blocks: tuple[int, int], fraction: float, scope: str, seed: int) -> None:
+    config = PruneConfig("block", fraction, block=blocks, scope=scope)
     scores = kernels((16, 8), seed=seed)
-    masks = PATTERNS["block"](scores, share, config)
+    masks = PATTERNS["block"](scores, fraction, config)
     for each, mask in zip(scores, masks, strict=True):
         parts = tiles(mask, *blocks)
         np.testing.assert_array_equal(parts.any(axis=(1, 3)), parts.all(axis=(1, 3)))
@@ -120,11 +120,11 @@ def test_blocks_stay_or_go_whole(blocks: tuple[int, int], share: float, scope: s
 
 
 @settings(max_examples=15, deadline=None)
-@given(code=st.booleans(), share=st.floats(0, 0.9), scope=st.sampled_from(["layer", "global"]), seed=st.integers(0, 99))
-def test_a_unit_goes_with_its_column_and_its_row(code: bool, share: float, scope: str, seed: int) -> None:
+@given(code=st.booleans(), fraction=st.floats(0, 0.9), scope=st.sampled_from(["layer", "global"]), seed=st.integers(0, 99))
+def test_a_unit_goes_with_its_column_and_its_row(code: bool, fraction: float, scope: str, seed: int) -> None:
     scores = kernels((10, 9), 3, seed)
-    config = PruneConfig("structured", share, code=code, scope=scope)
-    masks = PATTERNS["structured"](scores, share, config)
+    config = PruneConfig("structured", fraction, code=code, scope=scope)
+    masks = PATTERNS["structured"](scores, fraction, config)
     for i, total in enumerate(unit_scores(scores)):
         made = masks[i].any(axis=0)
         read = masks[i + 1].any(axis=1) if i + 1 < len(masks) else made
@@ -132,7 +132,7 @@ def test_a_unit_goes_with_its_column_and_its_row(code: bool, share: float, scope
         if i + 1 == len(masks) and not code:
             assert made.all()
         elif scope == "layer":
-            assert (~made).sum() == min(round(share * len(made)), len(made) - 1)
+            assert (~made).sum() == min(round(fraction * len(made)), len(made) - 1)
             assert made.all() or total[~made].max() <= total[made].min()
 
 
@@ -156,10 +156,10 @@ def test_a_ramp_leaves_out_ever_more_of_what_the_pattern_does(pattern: str) -> N
     scores = [np.random.default_rng(0).random((24, 24))]
     final = transposable(scores[0], n, m)
     before = np.ones_like(final)
-    for share in np.linspace(0, config.sparsity, 5, dtype=np.float32):
-        (mask,) = PATTERNS["n:m"](scores, float(share), config)
+    for fraction in np.linspace(0, config.sparsity, 5, dtype=np.float32):
+        (mask,) = PATTERNS["n:m"](scores, float(fraction), config)
         assert (mask <= before).all() and (mask >= final).all()
-        assert 1 - mask.mean() == pytest.approx(share, abs=1e-3)
+        assert 1 - mask.mean() == pytest.approx(fraction, abs=1e-3)
         before = mask
     np.testing.assert_array_equal(before, final)
 
@@ -206,7 +206,7 @@ def test_a_live_value_in_a_block_that_is_left_out_is_seen() -> None:
         ({"pattern": "4:4"}, "pattern: got '4:4', must be N:M with 1 ≤ N < M ≤ 16"),
         ({"pattern": "0:4"}, "pattern: got '0:4', must be N:M with"),
         ({"pattern": "8:32"}, "pattern: got '8:32', must be N:M with"),
-        ({"pattern": "1:4"}, "sparsity: got 0.5, must be 0.75, the share that 1:4 leaves out"),
+        ({"pattern": "1:4"}, "sparsity: got 0.5, must be 0.75, the fraction that 1:4 leaves out"),
         ({"pattern": "2:4", "scope": "global"}, "scope: got 'global', must be layer: 2:4 holds in every kernel"),
         ({"pattern": "block"}, "block: got [1, 1], must be [rows, columns] of more than one weight"),
         ({"pattern": "block", "block": (4,)}, "block: got [4], must be a list of 2: an integer, 1 or more"),

@@ -43,18 +43,18 @@ def model_of(use_bias: bool = True, seed: int = 0) -> TiedAutoencoder:
 
 @settings(max_examples=12, deadline=None)
 @given(
-    share=st.sampled_from([0.1, 0.5, 0.9]),
+    fraction=st.sampled_from([0.1, 0.5, 0.9]),
     scope=st.sampled_from(["layer", "global"]),
     code=st.booleans(),
     use_bias=st.booleans(),
     seed=st.integers(0, 50),
 )
 def test_without_its_emptied_units_a_model_is_the_same_function_both_ways(
-    share: float, scope: str, code: bool, use_bias: bool, seed: int
+    fraction: float, scope: str, code: bool, use_bias: bool, seed: int
 ) -> None:
     model = model_of(use_bias, seed)
     scores = [np.abs(kernel.variable.numpy()) for kernel in model.kernels]
-    masks = PATTERNS["structured"](scores, share, PruneConfig("structured", share, code=code, scope=scope))
+    masks = PATTERNS["structured"](scores, fraction, PruneConfig("structured", fraction, code=code, scope=scope))
     for kernel, mask in zip(model.kernels, masks, strict=True):
         kernel.set_mask(mask)
     smaller = shrink(model)

@@ -40,7 +40,7 @@ def measure(programs: Programs, folder: Path, runtime: str, x: np.ndarray, findi
     except UnavailableError as error:
         pytest.skip(str(error))
     contents = {name: read_model(folder / name) for name in files.values()}
-    subject = Subject(session, files, contents, programs.form(form), VerifyConfig(), findings)
+    subject = Subject(session, files, contents, programs.of(form), VerifyConfig(), findings)
     expected = expect(subject.program, x, subject.conversion)
     return measure_int8(subject, expected, Evidence(x, x, None, None, False))
 

@@ -192,7 +192,7 @@ def test_copies_are_found_wherever_they_hide(make, relation, order, size, tmp_pa
     assert (found["bytes_if_shared"], found["bytes_if_merged"]) == (found["bytes"] - exact, found["bytes"] - size)
     text = render(found)
     assert ("stored once, the file would have about" in text) == (relation != "near")
-    assert ("with near copies made equal and stored once, about" in text) == (relation == "near")
+    assert ("with near duplicates made equal and stored once, about" in text) == (relation == "near")
 
 
 # --- the command ---
@@ -223,7 +223,7 @@ def test_fail_on_copies_of_any_file(tmp_path, capsys):
     assert run(capsys, near)[0] == 0
     code, out, err = run(capsys, once, near, "--fail-on-copies")
     assert code == 1 and "b.onnx" in out and "a.onnx" in out
-    assert err.strip() == f"tiedae: {near}: 1 of its constants are copies of others"
+    assert err.strip() == f"tiedae: {near}: 1 of its constants are duplicates of others"
 
 
 def test_the_pre_commit_hook_is_a_command_that_we_have():

@@ -1,4 +1,4 @@
-"""The reference: its stated roundings, and that both forms of a program give the same codes."""
+"""The reference: its stated roundings, and that both layouts of a program give the same codes."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def test_a_program_that_contradicts_itself_is_refused(make_program) -> None:
         constants = {name: values for name, values in program.constants.items() if name != "encoder_0.bias"}
         Program("p", program.tensors, program.kernels, program.encoder, program.decoder, constants)
     turned = make_program(interleave=4)
-    for ways, said in ((3, "got 3 parts, must be a divisor of 20"), (0, "got 0 parts"), ("2", "got '2' parts")):
+    for ways, said in ((3, "got 3 groups, must be a divisor of 20"), (0, "got 0 groups"), ("2", "got '2' groups")):
         with pytest.raises(ExportError, match=rf"interleave to x\.interleaved: {said}"):
             dataclasses.replace(turned, encoder=(dataclasses.replace(turned.encoder[0], ways=ways), *turned.encoder[1:]))
     other = dataclasses.replace(turned.tensors["x.interleaved"], quantization=turned.tensors["code"].quantization)

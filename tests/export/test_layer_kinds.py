@@ -73,7 +73,7 @@ def decode_ramp(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]
     kernel = lowering.kernels[layer.kernel.name]
     x, rescale = lowering.rescaled(layer, x)
     y, rest = lowering.output(layer, x, kernel.inputs)
-    if lowering.form == "fused":
+    if lowering.layout == "fused":
         return [*rescale, Dense(x, y, kernel.name, True, None, "relu"), *rest]
     if lowering.quantized:
         return [*rescale, Product(x, y, kernel.name), *rest]  # the range of y starts at 0

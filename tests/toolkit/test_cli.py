@@ -45,7 +45,7 @@ def one_line(capsys):
         ),
         (RECIPE + "[prune]\nsparsity = 1.0", "prune.sparsity: got 1.0, must be a number in [0, 1)"),
         (RECIPE + "[prune]\nsparsity = -0.5", "prune.sparsity: got -0.5, must be a number in [0, 1)"),
-        (RECIPE + "[prune]\npattern = '1:4'", "prune.sparsity: got 0.5, must be 0.75, the share that 1:4 leaves out"),
+        (RECIPE + "[prune]\npattern = '1:4'", "prune.sparsity: got 0.5, must be 0.75, the fraction that 1:4 leaves out"),
         (RECIPE + "[prune]\nblock = [4, 4]", "prune.block: got [4, 4], must be left out, or pattern block"),
         (
             RECIPE + "[prune]\npattern = '2:4'",
@@ -235,7 +235,7 @@ def test_inspect_counts_copies_and_fails_on_them_where_asked(tmp_path, capsys, n
     assert main(["inspect", str(tmp_path / "x.onnx"), "--fail-on-copies"]) == code
     captured = capsys.readouterr()
     assert "64×64" in captured.out
-    assert (f"{copies} of its constants are copies" in captured.err) == (copies > 0)
+    assert (f"{copies} of its constants are duplicates" in captured.err) == (copies > 0)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.recipe import load_recipe
 from tiedae.searching import early_stopping as stopping
-from tiedae.searching.constraints import Limits, parse_bytes, parse_share
+from tiedae.searching.constraints import SearchLimits, parse_bytes, parse_fraction
 from tiedae.searching.early_stopping import Judge
 from tiedae.searching.front import pareto
 from tiedae.searching.space import key_of, space_of
@@ -173,8 +173,8 @@ def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Pat
         ([], "", "", "nothing to search for: give --max-bytes, --max-error-increase or --max-latency-us"),
         (["--max-bytes", "60x"], "", "", "--max-bytes: got '60x', must be a size such as 60000, 60k, 64Ki or 1.5M"),
         (["--max-bytes", "0"], "", "", "--max-bytes: got '0'"),
-        (["--max-error-increase=-5 %"], "", "", "--max-error-increase: got '-5 %', must be a share of 0 or more"),
-        (["--max-error-increase", "5"], "", "", "--max-error-increase: got '5', must be 5% or, as a share, at most 1"),
+        (["--max-error-increase=-5 %"], "", "", "--max-error-increase: got '-5 %', must be a fraction of 0 or more"),
+        (["--max-error-increase", "5"], "", "", "--max-error-increase: got '5', must be 5% or, as a fraction, at most 1"),
         (["--max-latency-us", "0"], "", "", "--max-latency-us: got '0', must be microseconds above 0"),
         (["--max-bytes", "1k", "--trials", "0"], "", "", "--trials: got 0, must be 1 or more"),
         (["--max-bytes", "1k", "--timeout", "0"], "", "", "--timeout: got 0, must be seconds above 0"),
@@ -234,10 +234,10 @@ def test_sizes(text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "share"), [("2%", 0.02), ("0.02", 0.02), ("12.5 %", 0.125), ("0", 0.0), ("1", 1.0), ("150%", 1.5)]
+    ("text", "fraction"), [("2%", 0.02), ("0.02", 0.02), ("12.5 %", 0.125), ("0", 0.0), ("1", 1.0), ("150%", 1.5)]
 )
-def test_shares(text: str, share: float) -> None:
-    assert parse_share(text) == share
+def test_fractions(text: str, fraction: float) -> None:
+    assert parse_fraction(text) == fraction
 
 
 @pytest.mark.parametrize("text", ["k60", "-1", "nan", "inf", "1e3", "", "6 0k"])
@@ -275,14 +275,14 @@ FINISHED = [outcome(n, size, error, losses=[4.0, 2.0]) for n, (size, error) in e
 @pytest.mark.parametrize(
     ("finished", "least", "limits", "epoch", "loss", "stopped"),
     [
-        (FINISHED, 20, Limits(bytes=99), 2, 4.0, True),
-        (FINISHED, 19, Limits(bytes=99), 2, 3.0, False),
-        (FINISHED, 20, Limits(bytes=99), 2, 2.4, False),
-        (FINISHED[:2], 20, Limits(bytes=99), 2, 9.0, False),
-        (FINISHED, 9, Limits(bytes=99), 2, 9.0, False),
-        (FINISHED, 9, Limits(bytes=99, error_increase=0.5), 2, 9.0, True),
-        (FINISHED, 9, Limits(bytes=9, error_increase=0.5), 2, 9.0, False),
-        (FINISHED, 20, Limits(bytes=99), 1, 80.0, False),
+        (FINISHED, 20, SearchLimits(bytes=99), 2, 4.0, True),
+        (FINISHED, 19, SearchLimits(bytes=99), 2, 3.0, False),
+        (FINISHED, 20, SearchLimits(bytes=99), 2, 2.4, False),
+        (FINISHED[:2], 20, SearchLimits(bytes=99), 2, 9.0, False),
+        (FINISHED, 9, SearchLimits(bytes=99), 2, 9.0, False),
+        (FINISHED, 9, SearchLimits(bytes=99, error_increase=0.5), 2, 9.0, True),
+        (FINISHED, 9, SearchLimits(bytes=9, error_increase=0.5), 2, 9.0, False),
+        (FINISHED, 20, SearchLimits(bytes=99), 1, 80.0, False),
     ],
     ids=["beaten", "larger ones only", "may still win", "too few to tell", "small", "limit", "limit nothing meets", "grace"],
 )
@@ -293,7 +293,7 @@ def test_a_trial_is_stopped_where_even_a_flattering_estimate_is_beaten(finished,
 
 def test_the_estimate_takes_the_best_that_was_seen_of_each_part() -> None:
     """Half the loss goes in what remains of float training, half the error in what comes after."""
-    judge = Judge(FINISHED, 0, "file", Limits(bytes=9), float_error=2.0, float_losses=[3.0, 2.0])
+    judge = Judge(FINISHED, 0, "file", SearchLimits(bytes=9), float_error=2.0, float_losses=[3.0, 2.0])
     assert judge.estimate(1, 8.0) == pytest.approx(stopping.FLATTERY * 8.0 * 0.5 * 0.5)
     costly = [structs.replace(trial, error=5.0) for trial in FINISHED]
     assert dataclasses.replace(judge, finished=costly).estimate(2, 8.0) == pytest.approx(stopping.FLATTERY * 8.0), (

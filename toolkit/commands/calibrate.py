@@ -8,7 +8,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_path("--model", "DIR", "the folder OUT/model of a run (default: runs/NAME/model)")
     parser.add_value("--observer", "NAME", "minmax, moving-average, percentile, mse or kl (default: the recipe's)")
     parser.add_value("--samples", "N", "how many training samples (default: the recipe's)", type=int)
-    parser.add_value("--max-clipping", "SHARE", "tell tensors clipped more (default: 0.01)", type=float, default=0.01)
+    parser.add_value("--max-clipping", "FRACTION", "report tensors clipped more (default: 0.01)", type=float, default=0.01)
     parser.add_path("--out", "FILE", "where to (default: calibration.json beside DIR)")
     parser.add_path("--html", "FILE", "draw the histograms with the chosen ranges here")
     parser.add_flag("--json", "the diagnosis as JSON")

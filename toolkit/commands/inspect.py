@@ -1,4 +1,4 @@
-"""Show constants, copies, operations and bytes of a .tflite or .onnx file."""
+"""Show constants, duplicates, operations and bytes of a .tflite or .onnx file."""
 
 from .command import Call, Parser, as_json
 
@@ -6,7 +6,7 @@ from .command import Call, Parser, as_json
 def add_arguments(parser: Parser) -> None:
     parser.add_path("files", "FILE", nargs="+")
     parser.add_flag("--json", "as JSON: one object, of several files a list")
-    parser.add_flag("--fail-on-copies", "exit 1 where a constant is stored more than once, near copies included")
+    parser.add_flag("--fail-on-copies", "exit 1 where a constant is stored more than once, near duplicates included")
 
 
 def run(call: Call) -> None:
@@ -19,4 +19,6 @@ def run(call: Call) -> None:
     call.console.say(text)
     copies = {path: len(row["copies"]) for path, row in found.items() if row["copies"]}
     if call.fail_on_copies and copies:
-        raise CheckError("; ".join(f"{path}: {count} of its constants are copies of others" for path, count in copies.items()))
+        raise CheckError(
+            "; ".join(f"{path}: {count} of its constants are duplicates of others" for path, count in copies.items())
+        )

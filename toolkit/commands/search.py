@@ -32,13 +32,13 @@ def add_arguments(parser: Parser) -> None:
 def run(call: Call) -> None:
     require_packages("optuna", *TRAINING)
     from ..recipe import load_recipe
-    from ..searching.constraints import Limits, parse_bytes, parse_latency, parse_share
+    from ..searching.constraints import SearchLimits, parse_bytes, parse_fraction, parse_latency
     from ..searching.front import HEADER, cells
     from ..searching.search import require_found, search
 
-    parsers = {"bytes": parse_bytes, "error_increase": parse_share, "latency_us": parse_latency}
+    parsers = {"bytes": parse_bytes, "error_increase": parse_fraction, "latency_us": parse_latency}
     asked = {name: text for name in parsers if (text := getattr(call, f"max_{name}")) is not None}
-    limits = Limits(**{name: parsers[name](text) for name, text in asked.items()})
+    limits = SearchLimits(**{name: parsers[name](text) for name, text in asked.items()})
     recipe = load_recipe(call.recipe)
     out = call.out or RUNS / f"{recipe.name}-search"
     options = {"trials": call.trials, "timeout": call.timeout, "resume": call.resume, "force": call.force}

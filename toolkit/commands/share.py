@@ -7,7 +7,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_path("file", "FILE")
     parser.add_path("--out", "FILE", "where to", required=True)
     parser.add_flag("--force", "replace FILE where it is there already")
-    parser.add_value("--tolerance", "STEPS", "also merge copies that are this close, in quantization steps", type=float)
+    parser.add_value("--tolerance", "STEPS", "also merge duplicates that are this close, in quantization steps", type=float)
     parser.add_flag("--json", "as JSON")
 
 

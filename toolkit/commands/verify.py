@@ -11,7 +11,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_path("--junit", "FILE", "write the checks as JUnit XML, for CI")
     parser.add_path("--markdown", "FILE", "write a summary in Markdown, for a job's page")
     parser.add_path("--baseline", "FILE", "fail where these earlier metrics were better")
-    parser.add_value("--allow", "SHARE", "how much worse than the baseline is fine (default: 0.01)", type=float, default=0.01)
+    parser.add_value(
+        "--allow", "FRACTION", "how much worse than the baseline is fine (default: 0.01)", type=float, default=0.01
+    )
     parser.add_value("--tolerance", "KEY=VALUE", "replace a tolerance of the recipe's [verify]", action="append", default=[])
 
 

@@ -20,13 +20,13 @@ def parse_bytes(text: str) -> int:
     return count
 
 
-def parse_share(text: str) -> float:
+def parse_fraction(text: str) -> float:
     """`2%` or `0.02` → 0.02; InputError for anything else, below 0, or above 1 without %, which is easily meant as percent."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)", text.strip())
     if not found:
-        raise InputError(f"--max-error-increase: got {text!r}, must be a share of 0 or more, such as 2% or 0.02")
+        raise InputError(f"--max-error-increase: got {text!r}, must be a fraction of 0 or more, such as 2% or 0.02")
     if not found[2] and float(found[1]) > 1:
-        raise InputError(f"--max-error-increase: got {text!r}, must be {found[1]}% or, as a share, at most 1")
+        raise InputError(f"--max-error-increase: got {text!r}, must be {found[1]}% or, as a fraction, at most 1")
     return float(found[1]) / (100 if found[2] else 1)
 
 
@@ -40,8 +40,8 @@ def parse_latency(text: str) -> float:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The most bytes, the largest increase of the error over the recipe's float model (a share), the most microseconds.
+class SearchLimits:
+    """The most bytes, the largest increase of the error over the recipe's float model (a fraction), the most microseconds.
 
     Infinity where a limit is not asked for; at least one is.
     """

@@ -11,13 +11,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .constraints import Limits
+from .constraints import SearchLimits
 from .trial import Outcome
 
 WITNESSES = 3
 """So many finished trials have to be there before one is judged by them."""
 GRACE = 0.25
-"""The share of the float epochs that every trial gets."""
+"""The fraction of the float epochs that every trial gets."""
 FLATTERY = 0.97
 """What is taken off the estimate, so that a trial is not stopped for a hair's breadth."""
 
@@ -32,7 +32,7 @@ class Judge:
     finished: Sequence[Outcome]
     least_bytes: int
     counted: str
-    limits: Limits
+    limits: SearchLimits
     float_error: float
     float_losses: Sequence[float]
 

@@ -11,14 +11,14 @@ from tiedae.compress.records import Record, plain
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.export.verify.results import Fit
 
-from .constraints import Limits
+from .constraints import SearchLimits
 from .space import Space
 from .trial import Outcome
 
 SCHEMA = 1
 
 
-class Reference(Record, frozen=True):
+class FloatBaseline(Record, frozen=True):
     """The recipe's own float model: its validation error and fidelity, and its .tflite file's bytes and latency."""
 
     error: float
@@ -28,7 +28,7 @@ class Reference(Record, frozen=True):
 
 
 NOISE = 0.05
-"""Latencies that differ by no more than this share are not told apart."""
+"""Latencies that differ by no more than this fraction count as equal."""
 
 
 def pareto(outcomes: Sequence[Outcome], counted: str, *, timed: bool) -> list[Outcome]:
@@ -51,8 +51,8 @@ def describe(
     front: Sequence[Outcome],
     trials: Sequence[Outcome],
     latency_us: Mapping[int | None, float | None],
-    limits: Limits,
-    reference: Reference,
+    limits: SearchLimits,
+    reference: FloatBaseline,
     space: Space,
 ) -> dict[str, Any]:
     """The front as JSON: limits, reference, space, the chosen point and the closest, the points and all trials.
@@ -84,7 +84,9 @@ def describe(
 COUNTED = {"file": "bytes", "gzip": "gzip_bytes"}
 
 
-def _row(outcome: Outcome, limits: Limits, reference: Reference, counted: str, latency_us: float | None) -> dict[str, Any]:
+def _row(
+    outcome: Outcome, limits: SearchLimits, reference: FloatBaseline, counted: str, latency_us: float | None
+) -> dict[str, Any]:
     row = {
         "trial": outcome.number,
         "state": outcome.state,

@@ -29,9 +29,9 @@ from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_toml
 from ..run_directory import alone_in, claim, write_json
 from ..sources import DATA_SETS, data_text, load_splits
-from .constraints import Limits
+from .constraints import SearchLimits
 from .early_stopping import Judge
-from .front import COUNTED, Reference, describe, pareto, point_text
+from .front import COUNTED, FloatBaseline, describe, pareto, point_text
 from .page import render
 from .space import Point, Space, key_of, space_of, with_validation
 from .study import Trials, require_optuna
@@ -43,7 +43,7 @@ def search(
     *,
     base: Path,
     out: Path,
-    limits: Limits,
+    limits: SearchLimits,
     trials: int,
     timeout: float | None,
     resume: bool,
@@ -79,12 +79,14 @@ def search(
         workshop = Workshop(splits, out / "models", data_sha256)
         archive = workshop.stages(space.recipe, _shown(console, "float")).floating()
         float_file, quality = workshop.make(space.recipe, archive)
-        reference = Reference(quality.error, len(float_file.data), fidelity=quality.fidelity)
+        reference = FloatBaseline(quality.error, len(float_file.data), fidelity=quality.fidelity)
         run = _Search(space, workshop, limits, reference, float_file, losses({"train": archive})["train"], out, base, console)
         return run.finish(run.trials(trials, timeout))
 
 
-def _claim(out: Path, space: Space, limits: Limits, data_sha256: str, *, resume: bool, force: bool, console: Console) -> None:
+def _claim(
+    out: Path, space: Space, limits: SearchLimits, data_sha256: str, *, resume: bool, force: bool, console: Console
+) -> None:
     mine = {"recipe_sha256": recipe_digest(space.recipe), "data_sha256": data_sha256}
     mine |= {"space": space.values, "limits": limits.to_json(), "recipe": plain(space.recipe)}
     words = {
@@ -116,8 +118,8 @@ class _Hopeless(Exception):
 class _Search:
     space: Space
     workshop: Workshop
-    limits: Limits
-    reference: Reference
+    limits: SearchLimits
+    reference: FloatBaseline
     float_file: Made
     float_losses: Sequence[float]
     out: Path
@@ -242,7 +244,7 @@ class _Search:
         return structs.replace(recipe, data=structs.replace(recipe.data, source=source), search=None)
 
 
-def require_found(front: Mapping[str, Any], limits: Limits, out: Path) -> None:
+def require_found(front: Mapping[str, Any], limits: SearchLimits, out: Path) -> None:
     """Raise CheckError, exit code 1, saying what came closest, where no point is within the limits."""
     if front["chosen"] is not None:
         return

@@ -24,7 +24,7 @@ CODE_FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5)
 
 
 @dataclass(frozen=True)
-class Axis:
+class SearchAxis:
     """What can be chosen: `values` in their order (`ordered`: a neighbour is alike), the recipe's `own`, and what one does."""
 
     name: str
@@ -39,7 +39,7 @@ class Space:
     """A recipe and the axes along which it may change."""
 
     recipe: Recipe
-    axes: tuple[Axis, ...]
+    axes: tuple[SearchAxis, ...]
 
     def __post_init__(self) -> None:
         count = math.prod(len(axis.values) for axis in self.axes)
@@ -84,7 +84,7 @@ def key_of(point: Point) -> tuple[tuple[str, Value], ...]:
 
 
 def with_validation(recipe: Recipe) -> Recipe:
-    """The recipe with validation samples, of the share that [search] says where it holds none out itself."""
+    """The recipe with validation samples, of the fraction that [search] says where it holds none out itself."""
     config = recipe.search or SearchConfig()
     if recipe.data.validation:
         return replace(recipe, search=config)
@@ -130,22 +130,22 @@ def _scaled(units: int, factors: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(units * factor)) for factor in factors}))
 
 
-def _code(recipe: Recipe, config: SearchConfig) -> list[Axis]:
+def _code(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
     own = recipe.model.layers[-1].units
     values = tuple(sorted(config.code)) or _scaled(own, CODE_FACTORS)
-    return [Axis("code", values, own, lambda recipe, units: _with_units(recipe, -1, units))]
+    return [SearchAxis("code", values, own, lambda recipe, units: _with_units(recipe, -1, units))]
 
 
-def _hidden(recipe: Recipe, config: SearchConfig) -> list[Axis]:
-    def axis(index: int, own: int) -> Axis:
+def _hidden(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
+    def axis(index: int, own: int) -> SearchAxis:
         values = _scaled(own, config.hidden or (1.0,))
-        return Axis(f"hidden_{index}", values, own, lambda recipe, units: _with_units(recipe, index, units))
+        return SearchAxis(f"hidden_{index}", values, own, lambda recipe, units: _with_units(recipe, index, units))
 
     return [axis(index, layer.units) for index, layer in enumerate(recipe.model.layers[:-1])]
 
 
-def _pruning(recipe: Recipe, config: SearchConfig) -> list[Axis]:
-    """`none`, or a pattern and its share of zeros. Kernels that a pattern does not divide stay whole, unless none is left."""
+def _pruning(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
+    """`none`, or a pattern and its fraction of zeros. Kernels that a pattern does not divide stay whole, unless all do."""
     base = recipe.prune or PruneConfig()
     own = NONE if recipe.prune is None else _pruning_name(base.pattern, base.sparsity)
     choices = _prunings(base, config) if config.patterns or config.sparsity else {own: recipe.prune}
@@ -154,7 +154,7 @@ def _pruning(recipe: Recipe, config: SearchConfig) -> list[Axis]:
         prune = choices[name]
         return replace(recipe, prune=prune if prune is None else _fitting(prune, recipe))
 
-    return [Axis("pruning", tuple(choices), own, apply, ordered=False)]
+    return [SearchAxis("pruning", tuple(choices), own, apply, ordered=False)]
 
 
 NONE = "none"
@@ -164,28 +164,28 @@ def _prunings(base: PruneConfig, config: SearchConfig) -> dict[str, PruneConfig 
     """Every pattern with every sparsity, by name."""
     choices: dict[str, PruneConfig | None] = {NONE: None} if 0 in config.sparsity else {}
     for pattern in config.patterns or (base.pattern,):
-        shares = [_left_out(pattern)] if ":" in pattern else [share for share in config.sparsity or (base.sparsity,) if share]
-        for share in shares:
+        fractions = [_left_out(pattern)] if ":" in pattern else [each for each in config.sparsity or (base.sparsity,) if each]
+        for fraction in fractions:
             with within(f"search.patterns: {pattern}, with the rest of [prune]: "):
-                choices[_pruning_name(pattern, share)] = _patterned(base, pattern, share)
+                choices[_pruning_name(pattern, fraction)] = _patterned(base, pattern, fraction)
     return choices
 
 
 def _left_out(pattern: str) -> float:
-    """The share that N:M leaves out."""
+    """The fraction that N:M leaves out."""
     n, m = (int(part) for part in pattern.split(":"))
     return 1 - n / m
 
 
-def _pruning_name(pattern: str, share: float) -> str:
-    return pattern if ":" in pattern else f"{pattern} {share:g}"
+def _pruning_name(pattern: str, fraction: float) -> str:
+    return pattern if ":" in pattern else f"{pattern} {fraction:g}"
 
 
-def _patterned(base: PruneConfig, pattern: str, share: float) -> PruneConfig:
+def _patterned(base: PruneConfig, pattern: str, fraction: float) -> PruneConfig:
     """The recipe's pruning with another pattern: what only its own pattern takes goes back to the default."""
     if pattern == base.pattern:
-        return replace(base, sparsity=share)
-    return replace(base, pattern=pattern, sparsity=share, block=BLOCK if pattern == "block" else (1, 1), code=False, skip=())
+        return replace(base, sparsity=fraction)
+    return replace(base, pattern=pattern, sparsity=fraction, block=BLOCK if pattern == "block" else (1, 1), code=False, skip=())
 
 
 BLOCK = (4, 4)
@@ -201,24 +201,24 @@ def _fitting(prune: PruneConfig, recipe: Recipe) -> PruneConfig:
     return replace(prune, skip=skip if len(skip) < len(recipe.model.layers) else prune.skip)
 
 
-def _granularity(recipe: Recipe, config: SearchConfig) -> list[Axis]:
+def _granularity(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
     own = recipe.quantize.granularity
 
     def apply(recipe: Recipe, granularity: Any) -> Recipe:
         return replace(recipe, quantize=replace(recipe.quantize, granularity=granularity))
 
-    return [Axis("granularity", config.granularity or (own,), own, apply, ordered=False)]
+    return [SearchAxis("granularity", config.granularity or (own,), own, apply, ordered=False)]
 
 
-def _bits(recipe: Recipe, config: SearchConfig) -> list[Axis]:
+def _bits(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
     own = " ".join(map(str, recipe.quantize.bits))
 
     def apply(recipe: Recipe, bits: str) -> Recipe:
         return replace(recipe, quantize=replace(recipe.quantize, bits=tuple(map(int, bits.split()))))
 
     values = tuple(map(str, sorted(config.bits))) or (own,)
-    return [Axis("bits", values, own, apply)]
+    return [SearchAxis("bits", values, own, apply)]
 
 
-AXES: tuple[Callable[[Recipe, SearchConfig], list[Axis]], ...] = (_code, _hidden, _pruning, _bits, _granularity)
+AXES: tuple[Callable[[Recipe, SearchConfig], list[SearchAxis]], ...] = (_code, _hidden, _pruning, _bits, _granularity)
 """What a search can change."""

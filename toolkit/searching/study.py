@@ -17,7 +17,7 @@ from tiedae.compress.errors import FormatError
 from tiedae.compress.packages import require_installed
 from tiedae.compress.records import decode, plain
 
-from .space import Axis, Point, Space, Value, key_of
+from .space import Point, SearchAxis, Space, Value, key_of
 from .trial import Outcome
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Trials:
         """A point that was not tried yet; None where none is left whose kernels fit into `most_bytes`.
 
         The recipe as it is comes first. Where nothing fits at all the smallest point is proposed, so that there is something
-        to tell.
+        to report.
         """
         known = {key_of(outcome.point) for outcome in self.outcomes}
         left = [key for key, least in self.space.least.items() if least <= most_bytes and key not in known]
@@ -122,7 +122,7 @@ class Trials:
     def _distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         import optuna
 
-        def one(axis: Axis) -> optuna.distributions.BaseDistribution:
+        def one(axis: SearchAxis) -> optuna.distributions.BaseDistribution:
             if axis.ordered:
                 return optuna.distributions.IntDistribution(0, len(axis.values) - 1)
             return optuna.distributions.CategoricalDistribution(axis.values)
@@ -150,11 +150,11 @@ def _states() -> Any:
     return optuna.trial.TrialState
 
 
-def _parameter(axis: Axis, value: Value) -> Value:
+def _parameter(axis: SearchAxis, value: Value) -> Value:
     return axis.values.index(value) if axis.ordered else value
 
 
-def _value(axis: Axis, parameter: Any) -> Value:
+def _value(axis: SearchAxis, parameter: Any) -> Value:
     return axis.values[parameter] if axis.ordered else parameter
 
 

@@ -19,7 +19,7 @@ from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
 from tiedae.compress.records import Record, plain
-from tiedae.export.bench.latency import Group, Timed, time_groups
+from tiedae.export.bench.latency import Timed, TimedGroup, time_groups
 from tiedae.export.bundle import npy
 from tiedae.export.interpreter import execute, program_input
 from tiedae.export.parity.fidelity import Fidelity
@@ -58,7 +58,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Quality:
+class ValidationQuality:
     """How well a file does on validation samples: the squared `error` per sample in model units, and the `fidelity` of all
     values in the user's unit (see `Fidelity.measure`)."""
 
@@ -109,7 +109,7 @@ class Workshop:
         archive = archive_path(self.folder / self._key(recipe, "train"), "train")
         return losses({"train": archive})["train"] if archive.exists() else []
 
-    def make(self, recipe: Recipe, archive: Path) -> tuple[Made, Quality]:
+    def make(self, recipe: Recipe, archive: Path) -> tuple[Made, ValidationQuality]:
         """The .tflite file of a model, and its quality by the integer program that XNNPACK agrees with."""
         from tiedae.export.lowering import lower
 
@@ -119,14 +119,14 @@ class Workshop:
         (data,) = TARGETS[TARGET].write(program, recipe.name, recipe.export, io).values()
         return Made(data, *_timed_input(program, recipe, io)), self.quality(program)
 
-    def quality(self, program: Program) -> Quality:
+    def quality(self, program: Program) -> ValidationQuality:
         """The quality of a program by its own reconstructions of the validation samples."""
         x = program_input(program, self.x, RUNTIMES[usual(TARGET)].converts) if program.quantized else self.x
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(self.samples, y)
         worst = tuple(Column(name, r2) for r2, name in measured.worst_columns[:1])
-        return Quality(squared_error(self.x, y), replace(measured, columns=worst))
+        return ValidationQuality(squared_error(self.x, y), replace(measured, columns=worst))
 
 
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:
@@ -155,7 +155,7 @@ def latencies(files: Mapping[str, Made]) -> dict[str, float]:
             model.write_bytes(made.data)
             x.write_bytes(npy(made.x))
             timed.append(Timed(name, usual(TARGET), str(model), made.signature, str(x)))
-        (measured,) = time_groups([Group(tuple(timed), 1, Way.INVOKE)], threads=1, seconds=SECONDS)
+        (measured,) = time_groups([TimedGroup(tuple(timed), 1, Way.INVOKE)], threads=1, seconds=SECONDS)
     return {name: timing.median_us for name, timing in measured.timings.items()}
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.errors import UnavailableError
 from tiedae.export import to_onnx, to_tflite
-from tiedae.export.bench.latency import WARM_UP, Group, Timed, Timing, interleave, ratio, time_groups
+from tiedae.export.bench.latency import WARM_UP, Timed, TimedGroup, Timing, interleave, ratio, time_groups
 from tiedae.export.verify.results import Way
 
 
@@ -107,7 +107,7 @@ def subjects(make_program, tmp_path: Path) -> dict[str, Timed]:
 
 
 def test_a_child_times_real_runtimes_and_tells_the_provider(subjects):
-    groups = [Group(tuple(subjects.values()), batch, way) for batch, way in ((1, Way.INVOKE), (4, Way.CALL))]
+    groups = [TimedGroup(tuple(subjects.values()), batch, way) for batch, way in ((1, Way.INVOKE), (4, Way.CALL))]
     measured = list(time_groups(groups, threads=1, seconds=0, rounds=(3, 3)))
     assert [each.group for each in measured] == groups
     for each in measured:
@@ -119,4 +119,4 @@ def test_a_child_times_real_runtimes_and_tells_the_provider(subjects):
 def test_a_child_that_fails_is_named_with_its_last_words(subjects, tmp_path: Path):
     Path(subjects["toy.onnx"].path).write_bytes(b"nonsense")
     with pytest.raises(UnavailableError, match=r"latency: the process failed: .*toy\.onnx"):
-        list(time_groups([Group(tuple(subjects.values()), 1, Way.INVOKE)], threads=1, seconds=0, rounds=(3, 3)))
+        list(time_groups([TimedGroup(tuple(subjects.values()), 1, Way.INVOKE)], threads=1, seconds=0, rounds=(3, 3)))

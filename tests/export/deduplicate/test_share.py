@@ -94,7 +94,7 @@ def test_a_file_that_would_grow_is_copied(tmp_path):
     assert share_tflite(path.read_bytes()).merged
     found = share_file(path, out)
     assert out.read_bytes() == path.read_bytes() and found["merged"] == [] and found["ratio"] == 1
-    assert "unchanged" in render(found) and "not fewer\n    second, a copy of first" in render(found)
+    assert "unchanged" in render(found) and "not fewer\n    second, a duplicate of first" in render(found)
 
 
 def test_lines_of_text_hold_no_control_characters(tied, tmp_path):

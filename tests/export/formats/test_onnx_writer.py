@@ -272,8 +272,8 @@ def test_clipped_integers_have_a_name_of_their_own():
 @pytest.mark.parametrize(
     ("options", "arguments", "text"),
     [
-        ({"form": "split"}, {}, r"program toy: .* fused form, got Product writing 'decoder_1.product'"),
-        ({"form": "split", "quantized": False}, {}, "fused form, got Product"),
+        ({"form": "split"}, {}, r"program toy: .* fused layout, got Product writing 'decoder_1.product'"),
+        ({"form": "split", "quantized": False}, {}, "fused layout, got Product"),
         ({}, {"opset": 12}, "opset: got 12, must be in 13…23"),
         ({}, {"opset": 24}, "opset: got 24, must be in 13…23"),
         ({}, {"io": "int16"}, "io: got 'int16', must be one of auto, uint8, int8, float32"),

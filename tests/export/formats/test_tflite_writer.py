@@ -192,7 +192,7 @@ def test_the_same_program_gives_the_same_bytes():
 
 
 def test_fused_decoder_is_refused():
-    with pytest.raises(ExportError, match="split form"):
+    with pytest.raises(ExportError, match="split layout"):
         to_tflite(build_program(form="fused"))
 
 

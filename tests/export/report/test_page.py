@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tiedae.compress.errors import FormatError
-from tiedae.export.report.samples import is_picture
+from tiedae.export.report.samples import is_image
 from tiedae.pages import Line, LineChart, exact, fraction, macro
 
 from .drawn import render_card, render_report
@@ -229,7 +229,7 @@ def test_what_is_lacking_is_named(make_parts):
     [((28, 28), True), ((9, 5, 3), True), ((9, 5, 1), True), ((256,), False), ((9, 5, 2), False), ((100, 3), False)],
 )
 def test_which_shapes_are_pictures(shape, picture):
-    assert is_picture(shape) is picture
+    assert is_image(shape) is picture
 
 
 @pytest.mark.parametrize(

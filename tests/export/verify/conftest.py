@@ -49,14 +49,14 @@ class Case:
         scaled = self.samples
         evidence = Evidence(scaled, scaled, best_floats(scaled, Original(), None, self.f32.fused), None, False)
         contents = {path.name: read_model(path) for path in self.folder.glob("toy*.*") if path.suffix in (".tflite", ".onnx")}
-        expected = {target: expect(self.int8.form(target), scaled) for target in runtimes}
+        expected = {target: expect(self.int8.of(target), scaled) for target in runtimes}
         everything: list[Measured] = []
         for precision in ("int8", "f32"):
             measured = []
             for target, runtime in runtimes.items():
                 files = {name: file for name, file in self.files(precision, target).items() if name in signatures}
                 session = RUNTIMES[runtime].open({signature: self.folder / file for signature, file in files.items()})
-                subject = Subject(session, files, contents, self.int8.form(target), tolerances, findings)
+                subject = Subject(session, files, contents, self.int8.of(target), tolerances, findings)
                 if precision == "int8":
                     measured.append(measure_int8(subject, expected[target], evidence))
                 else:

@@ -14,7 +14,7 @@ from msgspec import inspect
 from msgspec.structs import replace
 from tiedae.compress import FormatError, InputError
 from tiedae.compress.records import decode
-from tiedae.export.verify.results import SCHEMA, Check, Kind, Metrics, Parity, finite, read_metrics, to_json
+from tiedae.export.verify.results import LABELS, SCHEMA, Check, Kind, Metrics, Parity, finite, read_metrics, to_json
 
 TEXTS = st.text(max_size=8)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -33,7 +33,9 @@ def values(kind: inspect.Type) -> st.SearchStrategy:
     """Values of a type that a record may have, within its bounds."""
     match kind:
         case inspect.StructType():
-            return st.builds(kind.cls, **{field.name: values(field.type) for field in kind.fields})
+            fields = {field.name: values(field.type) for field in kind.fields}
+            compared = {"kind": st.sampled_from([*LABELS])} if kind.cls is Parity else {}
+            return st.builds(kind.cls, **fields | compared)
         case inspect.UnionType():
             return st.one_of([values(each) for each in kind.types])
         case inspect.VarTupleType():
