@@ -6,6 +6,7 @@ where code reads prose, tests/test_names.py the names that several classes have.
 
 from __future__ import annotations
 
+import re
 import runpy
 import subprocess
 import sys
@@ -18,6 +19,11 @@ PRODUCT = ("compress", "calibration", "export", "toolkit")
 SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
 BEFORE = 24_900
 """Lines of the product in commit eff9aa1, before operations, targets and runtimes became tables."""
+TAGS = (
+    "p|div|span|table|t[drh]|thead|tbody|ul|li|h[1-6]|b|i|br|small|code|svg|rect|line|text|g|path|circle|a|img|figure|section"
+)
+MARKUP = re.compile(rf"</?(?:{TAGS})[ >/]")
+"""An HTML or SVG tag in a line of Python."""
 DUMMY = "numpy-runtime"
 """The runtime of the target that only a test knows."""
 
@@ -32,6 +38,8 @@ def structure_rows() -> list[Row]:
     lines = sum(text.count("\n") for text in texts.values())
     changed, compared = changed_hashes()
     touched = [str(path) for path, text in texts.items() if DUMMY in text]
+    python = ((path, text.splitlines()) for path, text in texts.items() if path.suffix == ".py")
+    markup = [f"{path}:{i}" for path, each in python for i, line in enumerate(each, 1) if MARKUP.search(line)]
     ratio = lines / BEFORE
     return [
         Row("files_changed", changed, "hashes", "== 0", "", f"of {compared}, eight archives"),
@@ -40,6 +48,7 @@ def structure_rows() -> list[Row]:
         ),
         Row("prose_parsed", len(prose), "places", "== 0", "", f"PROSE of tests/test_sentences.py, without {reader}: {found}"),
         Row("duplicate_class_names", len(names), "names", "== 0", "", ", ".join(sorted(names)) or "each class has its own"),
+        Row("html_in_python_lines", len(markup), "lines", "<= 50", "== 0", ", ".join(markup) or f"none of {TAGS}"),
         Row("product_lines_ratio", ratio, "x", "<= 0.92", "<= 0.85", f"{lines:,} lines against {BEFORE:,}"),
     ]
 

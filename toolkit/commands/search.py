@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
     parser.epilog = f"{SEARCH_HELP}{parser.epilog}"
     parser.add_path("recipe", "RECIPE.toml")
     parser.add_value("--max-bytes", "SIZE", "the int8 .tflite file: 60000, 60k, 64Ki, 1.5M")
-    parser.add_value("--max-error-increase", "SHARE", "over the recipe's float model: 2%% or 0.02")
+    parser.add_value("--max-error-increase", "FRACTION", "over the recipe's float model: 2%% or 0.02")
     parser.add_value("--max-latency-us", "N", "a call in XNNPACK, one thread, batch 1, median")
     parser.add_value("--trials", "N", "models to train at most (default: 30)", type=int, default=30)
     parser.add_value("--timeout", "S", "no trial begins after so many seconds", type=float)
