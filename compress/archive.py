@@ -52,7 +52,7 @@ def archive_path(folder: Path, name: str) -> Path:
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
     """Arrays and a JSON header as the bytes of a .safetensors file, equal for equal content; the metadata hold the header."""
     whole = {name: np.asarray(values, order="C") for name, values in arrays.items()}  # else a transposed one is scrambled
-    text = json.dumps(dict(header) | {"sha256": _sha256(whole)})
+    text = json.dumps(dict(header) | {"sha256": _sha256(header, whole)})
     return safetensors.numpy.save(whole, {_METADATA: text})
 
 
@@ -77,8 +77,8 @@ def unpack(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]
         raise FormatError(f"{path}: not a {kind} file")
     if header.get("version") != VERSION:
         raise FormatError(f"{path}: {kind} version {header.get('version')}, this tiedae reads version {VERSION}")
-    if header.pop("sha256", None) not in (None, _sha256(arrays)):
-        raise FormatError(f"{path}: damaged: its arrays are not those that were written")
+    if header.pop("sha256", None) not in (None, _sha256(header, arrays)):
+        raise FormatError(f"{path}: damaged: its header or arrays are not those that were written")
     return header, arrays
 
 
@@ -94,9 +94,9 @@ def _safetensors(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     return json.loads(written["__metadata__"][_METADATA]), arrays
 
 
-def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
-    """One digest over names, types, shapes and values."""
-    digest = hashlib.sha256()
+def _sha256(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """One digest over the header and the names, types, shapes and values of the arrays."""
+    digest = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
     for name, values in sorted(arrays.items()):
         digest.update(f"{name} {values.dtype.name} {values.shape}\n".encode())
         digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).data)

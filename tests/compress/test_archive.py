@@ -42,7 +42,7 @@ def test_a_changed_bit_is_seen(tmp_path: Path, values: np.ndarray) -> None:
     whole = bytearray(pack(HEADER, {"a": np.ones(5, np.float32), "z": values}))
     whole[-1] ^= 1
     (tmp_path / "any").write_bytes(whole)
-    with pytest.raises(FormatError, match="any: damaged: its arrays are not those that were written"):
+    with pytest.raises(FormatError, match="any: damaged: its header or arrays are not those that were written"):
         unpack(tmp_path / "any", FORMAT)
 
 
@@ -62,3 +62,10 @@ def test_another_kind_or_version_is_named(tmp_path: Path) -> None:
         unpack(path, FORMAT)
     with pytest.raises(FormatError, match="not a tiedae-checkpoint file"):
         unpack(path, "tiedae-checkpoint")
+
+
+def test_a_changed_header_is_seen(tmp_path: Path) -> None:
+    whole = pack({**HEADER, "units": 128}, ARRAYS)
+    (tmp_path / "any").write_bytes(whole.replace(b"128", b"129"))
+    with pytest.raises(FormatError, match="any: damaged: its header or arrays are not those that were written"):
+        unpack(tmp_path / "any", HEADER["format"])

@@ -9,7 +9,7 @@ where the template extends `base.html.j2` (blocks `main` and `footer`) and takes
 """
 
 from .charts import Axis, Bar, BarChart, Cell, Frame, Line, LineChart, Plot, linear_ticks, log_ticks
-from .environment import fragment, macro, macros, render
+from .environment import fragment, macros, render
 from .numbers import duration, exact, fraction, human_size, number, size, three_digits
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "human_size",
     "linear_ticks",
     "log_ticks",
-    "macro",
     "macros",
     "number",
     "render",

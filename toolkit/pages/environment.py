@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,3 @@ def fragment(template: Path, /, **values: object) -> Markup:
 def macros(template: Path) -> Any:
     """The macros of a template, as attributes: functions that return Markup."""
     return environment(template.parent).get_template(template.name).module
-
-
-def macro(template: str, name: str) -> Callable[..., Markup]:
-    """A macro of this package's templates, for HTML that Python puts together."""
-    return getattr(environment(HERE).get_template(template).module, name)

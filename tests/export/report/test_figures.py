@@ -20,7 +20,8 @@ from tiedae.export.report.heatmap import LEVELS, error_cell, error_maps, parity_
 from tiedae.export.report.kernel_images import KERNEL_BYTES, PALETTE, PRUNED, render_kernels
 from tiedae.export.report.speed import leading_case, render_speed
 from tiedae.export.verify.results import Kind, LayerError, Lost, Parity, Precision
-from tiedae.pages import Bar, BarChart, macro
+from tiedae.pages import Bar, BarChart, macros
+from tiedae.pages.environment import HERE
 
 from ...typed import typed_bench
 
@@ -228,7 +229,7 @@ def test_errors_of_quantization_and_conversion_are_columns():
 
 def test_whiskers_lie_around_the_end_of_their_bar_and_long_bars_are_broken():
     bars = [Bar("a", 50.0, "50", "ours", whisker=(45.0, 60.0)), Bar("b", 10.0, "10", "stock"), Bar("c", 900.0, "900", "keras")]
-    chart = macro("charts.html.j2", "bar_chart")(BarChart(bars, 100.0))
+    chart = macros(HERE / "charts.html.j2").bar_chart(BarChart(bars, 100.0))
     rows = re.findall(r"<tr>(.*?)</tr>", chart)
     assert 'width="50.00%"' in rows[0]
     assert re.findall(r'class="whisker" x1="(.*?)" x2="(.*?)"', rows[0]) == [

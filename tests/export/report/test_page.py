@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiedae.compress.errors import FormatError
 from tiedae.export.report.samples import is_image
-from tiedae.pages import Line, LineChart, exact, fraction, macro
+from tiedae.pages import Line, LineChart, exact, fraction, macros
+from tiedae.pages.environment import HERE
 
 from .drawn import render_card, render_report
 from .html_tables import records, section
@@ -254,7 +255,7 @@ positive = st.floats(1e-7, 1e4)
 @given(st.lists(st.one_of(positive, st.floats(-50, 50)), min_size=1, max_size=30))
 def test_curves_stay_inside_their_frame(values):
     lines = [Line("train", range(1, len(values) + 1), values)]
-    chart = macro("charts.html.j2", "line_chart")(LineChart(lines, "loss", "epoch", "loss"))
+    chart = macros(HERE / "charts.html.j2").line_chart(LineChart(lines, "loss", "epoch", "loss"))
     (points,) = [attrs["points"] for attrs in Page(chart).all("polyline")]
     at = np.array([[float(v) for v in point.split(",")] for point in points.split()])
     assert (at >= -1e-3).all() and (at <= 1000.001).all()
