@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,34 @@ class Bundle:
     @property
     def models(self) -> list[str]:
         return [name for name in self.manifest["files"] if is_model(name)]
+
+    def files_of(self, target: str, precision: str) -> dict[str, str]:
+        """The model file that serves each signature, of one target and precision."""
+        stated = {name: self.manifest["files"][name] for name in self.models}
+        mine = {n: each for n, each in stated.items() if (each["format"], each["precision"]) == (target, precision)}
+        return {signature: name for name, each in mine.items() for signature in each["signatures"]}
+
+    def companions(self, target: str, precision: str) -> set[str]:
+        """The files that those of `files_of` need beside them."""
+        stem = f"{self.manifest['name']}.{precision}"
+        needed = TARGETS[target].companions(stem, self.files_of(target, precision))
+        return needed & set(self.manifest["files"])
+
+    def io_dtype(self, target: str, precision: str) -> str:
+        """The dtype of `x` and `y` in those files."""
+        for signature, name in self.files_of(target, precision).items():
+            written = self.manifest["files"][name]["signatures"][signature]
+            for each in (*written["inputs"], *written["outputs"]):
+                if each["name"] in ("x", "y"):
+                    return each["dtype"]
+        raise FormatError(f"{self.path}: no {precision} file of {target} has x or y")
+
+    def require_intact(self, names: Iterable[str] | None = None) -> None:
+        """Raise FormatError unless these files (all of them by default) are as the manifest says."""
+        for name in self.manifest["files"] if names is None else names:
+            path = self.path / name
+            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != self.manifest["files"][name]["sha256"]:
+                raise FormatError(f"{path}: missing or changed, its sha256 is not the manifest's")
 
     def golden(self) -> dict[str, np.ndarray]:
         """The golden arrays by name, as they are stored; FormatError where one is missing, damaged or of another shape."""

@@ -47,9 +47,13 @@ class Tensor:
     shape: tuple[int, ...]
     quantization: Quantization | None = None
 
+    @property
+    def dtype(self) -> str:
+        return "float32" if self.quantization is None else "uint8"
+
     def require(self, values: np.ndarray, source: str) -> None:
         """Raise DataError, naming `source`, unless these are values of this tensor: [batch, *shape], of its dtype and range."""
-        dtype = "float32" if self.quantization is None else "uint8"
+        dtype = self.dtype
         right = f"{source}: {self.name} must be {dtype} [batch, {', '.join(map(str, self.shape))}]"
         if not isinstance(values, np.ndarray):
             raise DataError(f"{right}, got {type(values).__name__}")

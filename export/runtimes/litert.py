@@ -14,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ RESOLVERS: Mapping[str, OpResolverType] = {
     "litert-builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     "litert-reference": OpResolverType.BUILTIN_REF,
 }
-CHUNK = 512
+CHUNK = 1024
 """Samples per invocation: large enough to be fast, small enough for the activations to stay in memory."""
 
 
@@ -68,6 +68,9 @@ class LiteRTSession(Session):
             self._interpreter = self._load(source)
             names = self._interpreter.get_signature_list()
             self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
+            self._places = {name: _places(runner) for name, runner in self._runners.items()}
+            self._samples = {name: _sample(runner) for name, runner in self._runners.items() if len(self._places[name][0]) == 1}
+            self._allocated: dict[str, int] = {}
             self._tracer: Interpreter | None = None
 
     @cached_property
@@ -88,8 +91,21 @@ class LiteRTSession(Session):
         return f"XNNPACK: {', '.join(texts)} operations{rest}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        runner = self._runner(signature)
-        return in_batches(lambda chunk: _invoke(runner, chunk), signature, x, _sample(runner), CHUNK)
+        self._runner(signature)
+        return in_batches(partial(self._invoke, signature), signature, x, self._samples[signature], CHUNK)
+
+    def _invoke(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Run a batch; where the last one had its size, without the allocations of a signature runner's call."""
+        runner = self._runners[signature]
+        inputs, outputs = self._places[signature]
+        if self._allocated.get(signature) != len(x):
+            self._allocated[signature] = len(x)
+            return runner(**{name: x for name in inputs})
+        wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
+        for index in inputs.values():
+            wrapper.SetTensor(index, x, subgraph)
+        wrapper.Invoke(subgraph)
+        return {name: wrapper.GetTensor(index, subgraph) for name, index in outputs.items()}
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The activations inside a file of ours by the program's names, [batch, size], uint8 or float32.
@@ -103,9 +119,10 @@ class LiteRTSession(Session):
                 self._tracer = self._load(self._source, preserve=True)
         self._runner(signature)
         tracer, runner = self._tracer, self._tracer.get_signature_runner(signature)
+        (name,) = runner.get_input_details()
 
         def traced(chunk: np.ndarray) -> dict[str, np.ndarray]:
-            _invoke(runner, chunk)
+            runner(**{name: chunk})
             return _activations(tracer, runner._subgraph_index)
 
         return in_batches(traced, signature, x, _sample(runner), CHUNK)
@@ -113,6 +130,7 @@ class LiteRTSession(Session):
     def call(self, signature: str, inputs: Values) -> Values:
         try:
             if self._runners:
+                self._allocated.pop(signature, None)
                 return self._runner(signature)(**inputs)
             return _run_primary(self._interpreter, list(inputs.values()))
         except (ValueError, RuntimeError, TypeError) as error:
@@ -121,9 +139,14 @@ class LiteRTSession(Session):
     def bind(self, signature: str, x: np.ndarray) -> Bound:
         runner = self._runner(signature)
         (name,) = runner.get_input_details()
-        runner(**{name: x})
         wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
-        return Bound(lambda: wrapper.Invoke(subgraph), lambda: runner(**{name: x}))
+
+        def call() -> object:
+            self._allocated.pop(signature, None)
+            return runner(**{name: x})
+
+        call()
+        return Bound(lambda: wrapper.Invoke(subgraph), call)
 
     def _load(self, source: bytes | Path, *, preserve: bool = False) -> Interpreter:
         try:
@@ -145,14 +168,15 @@ class LiteRTSession(Session):
         return self._runners[signature]
 
 
+def _places(runner: SignatureRunner) -> tuple[dict[str, int], dict[str, int]]:
+    """The index of each input and output tensor by its name."""
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    return {name: each["index"] for name, each in inputs.items()}, {name: each["index"] for name, each in outputs.items()}
+
+
 def _sample(runner: SignatureRunner) -> Sample:
     (details,) = runner.get_input_details().values()
     return np.dtype(details["dtype"]), tuple(details["shape"][1:].tolist())
-
-
-def _invoke(runner: SignatureRunner, x: np.ndarray) -> dict[str, np.ndarray]:
-    (name,) = runner.get_input_details()
-    return runner(**{name: x})
 
 
 def _run_primary(interpreter: Interpreter, inputs: Sequence[np.ndarray]) -> Values:

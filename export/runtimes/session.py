@@ -139,5 +139,7 @@ def in_batches(
     if x.dtype != dtype or x.shape[1:] != size or len(x) == 0:
         right = f"{dtype} [batch, {', '.join(map(str, size))}], batch at least 1"
         raise DataError(f"{signature}: got {x.dtype} {list(x.shape)}, the file takes {right}")
+    if len(x) <= most:
+        return call(np.ascontiguousarray(x))
     parts = [call(np.ascontiguousarray(x[start : start + most])) for start in range(0, len(x), most)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,86 @@
+"""The shape, dtype, columns and scaling of the samples that a model takes, and the check that an array has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .data import Kind, Scaling
+from .errors import DataError
+from .records import Record
+
+NAMED = 5
+"""Maximum number of column names in a message."""
+
+
+class SampleSpec(Record, frozen=True):
+    """What one sample is, in the data's own unit.
+
+    `shape`: before it is flattened, such as (28, 28). `dtype`: uint8, or a float dtype. `columns`: the names of a table's
+    values, or None. `scaling`: to model units.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    scaling: Scaling = Scaling()
+    kind: Kind = "images"
+    columns: tuple[str, ...] | None = None
+
+    @property
+    def inputs(self) -> int:
+        """The number of values per sample."""
+        return math.prod(self.shape)
+
+    def flatten(self, x: Any) -> tuple[np.ndarray, bool]:
+        """(samples [n, inputs] in the dtype given, whether `x` was one sample without a batch axis).
+
+        `x`: one sample of `shape`, or a batch [n, *shape] or [n, inputs]. uint8 where the data are uint8, else floats or
+        integers of 16 bits or more. A data frame is read by its column names. A memory map is not loaded.
+
+        Raises DataError for another shape or dtype, and for missing columns.
+        """
+        values = np.asarray(self._named(x) if self.columns and hasattr(x, "columns") else x)
+        single = values.shape in (self.shape, (self.inputs,))
+        if not single and values.shape[1:] not in (self.shape, (self.inputs,)):
+            flat = f" or [n, {self.inputs}]" if len(self.shape) > 1 else ""
+            right = f"a sample {list(self.shape)} or a batch [n, {', '.join(map(str, self.shape))}]{flat}"
+            raise DataError(f"samples: got shape {list(values.shape)}, must be {right}")
+        if not self._takes(values.dtype):
+            right = "uint8" if self.dtype == "uint8" else f"{self.dtype}, or numbers that convert to it"
+            raise DataError(f"samples: got {values.dtype}, must be {right}, in the unit of the training data")
+        return values.reshape(1 if single else len(values), self.inputs), single
+
+    def require_finite(self, x: np.ndarray, first: int = 0) -> None:
+        """Raise DataError, with the index, where a value is NaN or infinite; `first` is the index of the first sample."""
+        if x.dtype.kind != "f" or _is_finite(x):
+            return
+        row, column = np.argwhere(~np.isfinite(x))[0].tolist()
+        name = f"column {self.columns[column]}" if self.columns else f"value {column}"
+        raise DataError(f"samples: {name} of sample {first + row} is {x[row, column]}, must be finite")
+
+    def shaped(self, y: np.ndarray, single: bool) -> np.ndarray:
+        """Samples [n, inputs] as [n, *shape], or as one sample."""
+        return y.reshape(self.shape if single else (len(y), *self.shape))
+
+    def _takes(self, dtype: np.dtype) -> bool:
+        return dtype == np.uint8 if self.dtype == "uint8" else dtype.kind in "fiu" and dtype != np.uint8
+
+    def _named(self, frame: Any) -> Any:
+        """The values of a data frame, [n, columns] in the order of training."""
+        missing = [name for name in self.columns or () if name not in list(frame.columns)]
+        if missing:
+            raise DataError(f"samples: no column {_listed(missing)}; the columns must be {_listed(self.columns or ())}")
+        return frame[list(self.columns or ())].to_numpy()
+
+
+def _is_finite(x: np.ndarray) -> bool:
+    """A dot product with itself is finite only where every value is, and takes one pass; a large value is looked at again."""
+    flat = x.ravel()
+    return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(x).all())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f", … ({len(names)})" if len(names) > NAMED else "")

@@ -1,0 +1,1 @@
+"""The codec: samples to codes and back, and the files that hold them."""
