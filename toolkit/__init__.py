@@ -1,3 +1,69 @@
-"""The front door of tiedae: command line, recipes, data sources and the pipeline that joins the other packages."""
+"""Tied autoencoders, from Keras to a verified codec on the device. The public names, each loaded when it is first used.
+
+    import tiedae as ta
+
+    data = ta.load_data("fashion")
+    model = ta.TiedAutoencoder([128, 16])
+    model.fit(data, epochs=5)
+    small = ta.quantize(model, data, epochs=2)
+    bundle = ta.export_bundle(small, "clothes", data=data)
+    bundle.verify(data).raise_for_failures()
+    codec = ta.load("clothes")
+    codes = codec.encode(data.test.take(slice(10)))
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.compress.data import Dataset
+    from tiedae.compress.errors import CheckError, TiedaeError
+    from tiedae.export.bundle import Bundle
+    from tiedae.export.codec.codec import Codec, load
+
+    from .exporting import export_bundle
+    from .sources import load_data
+    from .stages import cluster, prune, quantize
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Bundle": "export.bundle",
+    "CheckError": "compress.errors",
+    "Codec": "export.codec.codec",
+    "Dataset": "compress.data",
+    "TiedAutoencoder": "compress.autoencoder",
+    "TiedaeError": "compress.errors",
+    "cluster": "stages",
+    "export_bundle": "exporting",
+    "load": "export.codec.codec",
+    "load_data": "sources",
+    "prune": "stages",
+    "quantize": "stages",
+}
+
+__all__ = [
+    "Bundle",
+    "CheckError",
+    "Codec",
+    "Dataset",
+    "TiedAutoencoder",
+    "TiedaeError",
+    "cluster",
+    "export_bundle",
+    "load",
+    "load_data",
+    "prune",
+    "quantize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

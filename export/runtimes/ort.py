@@ -46,10 +46,14 @@ class OrtSession(Session):
     threads: int
     sessions: dict[str, Any] = field(repr=False)
     traced: dict[str, Any] = field(default_factory=dict, repr=False)
+    names: dict[str, tuple[str, list[str]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.names = {signature: _names(session) for signature, session in self.sessions.items()}
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         path = served(self.runtime, signature, self.paths)
-        return _run(self.sessions[signature], path, x)
+        return _run(self.sessions[signature], self.names[signature], path, x)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The tensors inside the file by the program's names, for the same batch.
@@ -60,7 +64,7 @@ class OrtSession(Session):
         path = served(self.runtime, signature, self.paths)
         if signature not in self.traced:
             self.traced[signature] = _open(path, instrumented(path), PROVIDERS[self.runtime], self.threads)
-        return inner_names(_run(self.traced[signature], path, x))
+        return inner_names(_run(self.traced[signature], _names(self.traced[signature]), path, x))
 
     def call(self, signature: str, inputs: Values) -> Values:
         session = served(self.runtime, signature, self.sessions)
@@ -157,12 +161,19 @@ def _cuda_problem(path: Path, threads: int) -> str:
     return f"CUDA was asked for, but {provider} ran" + (f": {next(filter(None, reason.groups()))}" if reason else "")
 
 
-def _run(session: Any, path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
-    (port,) = session.get_inputs()
-    names = [output.name for output in session.get_outputs()]
-    starts = range(0, max(len(x), 1), CHUNK)
+def _names(session: Any) -> tuple[str, list[str]]:
+    """The name of a session's input, and those of its outputs."""
+    (taken,) = session.get_inputs()
+    return taken.name, [output.name for output in session.get_outputs()]
+
+
+def _run(session: Any, io: tuple[str, list[str]], path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
+    source, names = io
     try:
-        chunks = [session.run(names, {port.name: np.ascontiguousarray(x[start : start + CHUNK])}) for start in starts]
+        if len(x) <= CHUNK:
+            return dict(zip(names, session.run(names, {source: np.ascontiguousarray(x)}), strict=True))
+        starts = range(0, len(x), CHUNK)
+        chunks = [session.run(names, {source: np.ascontiguousarray(x[start : start + CHUNK])}) for start in starts]
     except _refusals() as error:
         raise DataError(f"{path}: ONNX Runtime refuses the samples: {_line(error)}") from error
     return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}

@@ -1,0 +1,202 @@
+"""Training and inference of a Keras model on samples in the data's own unit, beside Keras' own on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from msgspec.structs import replace
+
+from .config import ModelConfig, TrainConfig
+from .data import Samples, Splits
+from .errors import DataError, InputError
+from .lineage import Lineage, stage_of
+from .sample_spec import SampleSpec
+
+Verbosity = Literal["auto", 0, 1, 2]
+BATCH = 1000
+"""Samples per call in `predict` and `encode`."""
+
+
+class DatasetModel(tf_keras.Model):
+    """A model whose `fit`, `predict` and `encode` take a Dataset, in the data's unit, or arrays, in model units.
+
+    `spec` says what one sample is, once a Dataset was seen; `lineage` what the model has been through.
+    """
+
+    config: ModelConfig
+    spec: SampleSpec | None
+    lineage: Lineage
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        train: TrainConfig | None = None,
+        verbose: Verbosity = "auto",
+        **keras: Any,
+    ) -> tf_keras.callbacks.History:
+        """Train in place; masks, clusters and quantizers hold. Returns Keras' History: `history["loss"]`, `["val_loss"]`.
+
+        On a Dataset: with Adam and the settings of `train`, of which `epochs`, `batch_size` and `learning_rate` replace their
+        own. With validation samples the best epoch is kept. The model is built for its samples if it is not yet.
+
+        On arrays, float32 [n, inputs] in model units (see `Scaling`), after `compile`: Keras' own loop with its arguments, one
+        epoch unless told otherwise. Without `y` the target is `x`.
+
+        Raises InputError for a Dataset on a compiled model, for Keras' arguments beside a Dataset, and where the loss is not
+        finite; DataError for samples that do not fit the model, and for arrays of integers.
+        """
+        if isinstance(x, Splits):
+            given = [name for name, value in {"y": y, **keras}.items() if value is not None]
+            if given:
+                raise InputError(f"fit: {', '.join(given)} beside a Dataset; the arguments are epochs, batch_size, learning_rate, train")
+            settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+            return self._fit_dataset(x, with_given(train or self._settings(), settings), verbose)
+        if learning_rate is not None or train is not None:
+            raise InputError("fit: learning_rate and train are for a Dataset; for arrays, compile(optimizer=…) sets the rate")
+        self._require_real(x)
+        self.build_for(_last_axis(x))
+        y = x if y is None and hasattr(x, "shape") else y
+        callbacks = [*keras.pop("callbacks", None) or (), _Finalize()]
+        return super().fit(
+            x, y, epochs=epochs or 1, batch_size=batch_size, verbose=verbose, callbacks=callbacks, **keras
+        )
+
+    def train_step(self, data: Any) -> Any:
+        """Keras' step, with `x` as the target where none is given, and what quantized kernels ask for after an update."""
+        x, y, weight = tf_keras.utils.unpack_x_y_sample_weight(data)
+        logs = super().train_step((x, x if y is None else y, weight))
+        self.after_update()
+        return logs
+
+    def predict(self, x: Any, *arguments: Any, **keras: Any) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Reconstructions. Of samples, or the test samples of a Dataset: [n, *shape] in their own unit and dtype.
+
+        Of arrays: Keras' own `predict`, in model units.
+        """
+        samples = self._samples(x)
+        if samples is None:
+            self._require_real(x)
+            return super().predict(x, *arguments, **keras)
+        spec = self.require_spec(samples)
+        parts = [spec.scaling.invert(self(batch).numpy(), spec.dtype) for batch in _batches(samples)]
+        return spec.shaped(np.concatenate(parts), single=False)
+
+    def encode(self, x: Any) -> np.ndarray:
+        """Codes, float32 [n, units], of samples, of the test samples of a Dataset, or of float32 [n, inputs] in model units."""
+        samples = self._samples(x)
+        if samples is None:
+            self._require_real(x)
+            values = np.asarray(x, np.float32)
+            batches: Any = (values[start : start + BATCH] for start in range(0, len(values), BATCH))
+        else:
+            self.require_spec(samples)
+            batches = _batches(samples)
+        return np.concatenate([self.encoder(batch).numpy() for batch in batches])
+
+    def build_for(self, inputs: int) -> None:
+        """Create the variables of a model that was configured without a number of inputs."""
+        raise NotImplementedError
+
+    def after_update(self) -> None:
+        """Called after each update of Keras' own loop."""
+
+    def finalize(self) -> None:
+        """Called after each epoch of it."""
+
+    def require_spec(self, samples: Samples) -> SampleSpec:
+        """The model's `spec`, or that of the samples; DataError where the two differ."""
+        found = samples.spec
+        if self.spec is not None and (found.inputs, found.scaling) != (self.spec.inputs, self.spec.scaling):
+            raise DataError(
+                f"samples have {found.inputs} values scaled by {found.scaling.rule}, the model was trained on "
+                f"{self.spec.inputs} scaled by {self.spec.scaling.rule} with its own offset and scale; "
+                "use data.with_scaling(model.spec.scaling)"
+            )
+        return self.spec or found
+
+    def _fit_dataset(self, data: Splits, config: TrainConfig, verbose: Verbosity) -> tf_keras.callbacks.History:
+        from .train import Training, fit, train_float
+
+        if self.optimizer is not None:
+            raise InputError("fit: the model is compiled; a Dataset is trained without compile, or pass arrays in model units")
+        self.build_for(data.inputs)
+        self.require_spec(data.train)
+        stage = stage_of(self)
+        training = Training(config, progress=epoch_progress(verbose))
+        records = train_float(self, data, training) if stage == "train" else fit(self, data, training, stage=stage)
+        self.spec = data.spec
+        self.lineage = self.lineage.trained(stage, config if stage == "train" else None, records)
+        return _history(self, records)
+
+    def _settings(self) -> TrainConfig:
+        known = self.lineage.configs.get("train")
+        return known if isinstance(known, TrainConfig) else TrainConfig()
+
+    @staticmethod
+    def _samples(x: Any) -> Samples | None:
+        return x.test if isinstance(x, Splits) else x if isinstance(x, Samples) else None
+
+    @staticmethod
+    def _require_real(x: Any) -> None:
+        """Raise DataError for integers: they are samples in their own unit, and Keras would take them as they are."""
+        dtype = getattr(x, "dtype", None)
+        if dtype is not None and not tf.as_dtype(dtype).is_floating:
+            raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 in model units; a Dataset takes samples in their own")
+
+
+class _Finalize(tf_keras.callbacks.Callback):
+    """Zeros of masks into the variables, and scales to the kernels, after every epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.finalize()
+
+
+def with_given(config: Any, given: dict[str, Any]) -> Any:
+    """A configuration with the values that are not None in place of its own."""
+    return replace(config, **{key: value for key, value in given.items() if value is not None})
+
+
+def epoch_progress(verbose: Verbosity) -> Callable[[str, int, int, int, int, float], None] | None:
+    """Keras' progress bar per epoch (1, auto), one line per epoch (2), or none (0)."""
+    if verbose == 0:
+        return None
+    bars: dict[tuple[str, int], Any] = {}
+
+    def progress(stage: str, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
+        if (stage, epoch) not in bars:
+            print(f"{stage}: epoch {epoch}/{epochs}")
+            bars[stage, epoch] = tf_keras.utils.Progbar(steps, verbose=2 if verbose == 2 else 1, stateful_metrics=["loss"])
+        bars[stage, epoch].update(step, [("loss", loss)])
+
+    return progress
+
+
+def _history(model: tf_keras.Model, records: Sequence[Any]) -> tf_keras.callbacks.History:
+    history = tf_keras.callbacks.History()
+    history.set_model(model)
+    history.epoch = [record["epoch"] - 1 for record in records]
+    history.history = {"loss": [record["loss"] for record in records]}
+    if records and "validation_loss" in records[0]:
+        history.history["val_loss"] = [record["validation_loss"] for record in records]
+    return history
+
+
+def _batches(samples: Samples) -> Any:
+    return samples.batches(np.arange(len(samples)), BATCH)
+
+
+def _last_axis(x: Any) -> int:
+    """The number of values per sample of arrays, or of a tf.data pipeline; 0 where it is not known."""
+    spec = getattr(x, "element_spec", x)
+    spec = spec[0] if isinstance(spec, tuple) else spec
+    shape = getattr(spec, "shape", None) or (0,)
+    return int(shape[-1] or 0)

@@ -1,0 +1,131 @@
+"""Pruning, clustering and quantization as functions: each returns a new model, and leaves the one it is given as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tiedae.calibration.representative import representative
+from tiedae.compress.config import ClusterConfig, Granularity, PruneConfig, QuantizeConfig, TrainConfig
+from tiedae.compress.data import Splits
+from tiedae.compress.errors import InputError
+from tiedae.export.targets import TARGETS, decoder_layout
+
+if TYPE_CHECKING:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.compress.dataset_model import Verbosity
+    from tiedae.compress.train import History, Training
+
+
+def prune(
+    model: TiedAutoencoder,
+    data: Splits,
+    *,
+    sparsity: float | None = None,
+    pattern: str | None = None,
+    epochs: int | None = None,
+    config: PruneConfig = PruneConfig(),
+    train: TrainConfig | None = None,
+    verbose: Verbosity = "auto",
+) -> TiedAutoencoder:
+    """A pruned copy of a float model, fine-tuned with its mask held.
+
+    `sparsity`: fraction of zeros in each kernel. `pattern`: unstructured, block, structured (units leave the model) or N:M,
+    whose sparsity follows. They and `epochs` replace those of `config`; `train` has the batch size and the loss, those of the
+    model's own training by default. Raises what `compress.prune` raises.
+    """
+    from tiedae.compress.dataset_model import with_given
+    from tiedae.compress.pruning import prune as prune_in_place
+    from tiedae.compress.symmetries import shrink
+
+    n, colon, m = (pattern or "").partition(":")
+    if colon and sparsity is None and n.isdecimal() and m.isdecimal() and int(m):
+        sparsity = 1 - int(n) / int(m)
+    config = with_given(config, {"sparsity": sparsity, "pattern": pattern, "epochs": epochs})
+    other, training = _begin(model, data, train, verbose)
+    history = prune_in_place(other, data, config, training)
+    result = shrink(other) if config.pattern == "structured" else other
+    return _end(model, result, data, "prune", config, history)
+
+
+def cluster(
+    model: TiedAutoencoder,
+    data: Splits,
+    *,
+    clusters: int | None = None,
+    epochs: int | None = None,
+    config: ClusterConfig = ClusterConfig(),
+    train: TrainConfig | None = None,
+    verbose: Verbosity = "auto",
+) -> TiedAutoencoder:
+    """A copy of a float model whose kernels hold `clusters` values each, which are then fine-tuned.
+
+    `clusters` and `epochs` replace those of `config`. Raises what `compress.cluster` raises.
+    """
+    from tiedae.compress.clustering import cluster as cluster_in_place
+    from tiedae.compress.dataset_model import with_given
+
+    config = with_given(config, {"clusters": clusters, "epochs": epochs})
+    other, training = _begin(model, data, train, verbose)
+    return _end(model, other, data, "cluster", config, cluster_in_place(other, data, config, training))
+
+
+def quantize(
+    model: TiedAutoencoder,
+    data: Splits,
+    *,
+    bits: int | Sequence[int] | None = None,
+    granularity: Granularity | None = None,
+    epochs: int | None = None,
+    config: QuantizeConfig = QuantizeConfig(),
+    targets: Sequence[str] = tuple(TARGETS),
+    train: TrainConfig | None = None,
+    verbose: Verbosity = "auto",
+) -> TiedAutoencoder:
+    """A quantized copy of a float model: post-training quantization, then `epochs` of quantization-aware training.
+
+    `bits` of the kernels: 2 to 8, one width or one per kernel. `granularity`: a scale per tensor or per unit. `epochs` 0 is
+    post-training quantization alone. They replace those of `config`. `targets`: what it will be exported to. Raises what
+    `quantize_post_training` and `train_quantized` raise, InputError for a model that is quantized already.
+    """
+    from tiedae.calibration.post_training import quantize_post_training
+    from tiedae.compress.dataset_model import with_given
+    from tiedae.compress.train import train_quantized
+
+    if epochs == 0:
+        config, epochs = with_given(config, {"method": "ptq"}), None
+    widths = None if bits is None else (bits,) if isinstance(bits, int) else tuple(bits)
+    config = with_given(config, {"bits": widths, "granularity": granularity, "epochs": epochs})
+    if model.quantized:
+        raise InputError("quantize: got a quantized model; quantize its float model anew, or train it on with fit")
+    other, training = _begin(model, data, train, verbose)
+    chosen = representative(data.train, config.samples, seed=training.config.seed)
+    calibration = quantize_post_training(other, chosen, config, layout=decoder_layout(targets))
+    history = [] if config.method == "ptq" else train_quantized(other, data, config, training)
+    return _end(model, other, data, "quantize", config, history, calibration)
+
+
+def _begin(model: TiedAutoencoder, data: Splits, train: TrainConfig | None, verbose: Verbosity) -> tuple[TiedAutoencoder, Training]:
+    """A copy to work on, and its training, with the source as the teacher."""
+    from tiedae.compress.dataset_model import epoch_progress
+    from tiedae.compress.train import Training
+
+    other = model.copy()
+    other.require_spec(data.train)
+    settings = train or model.lineage.configs.get("train") or TrainConfig()
+    return other, Training(settings, model, progress=epoch_progress(verbose))
+
+
+def _end(
+    source: TiedAutoencoder,
+    result: TiedAutoencoder,
+    data: Splits,
+    stage: str,
+    config: Any,
+    history: History,
+    calibration: Any = None,
+) -> TiedAutoencoder:
+    result.spec = data.spec
+    result.lineage = source.lineage.followed(source, calibration).trained(stage, config, history)
+    return result
