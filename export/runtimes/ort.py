@@ -46,13 +46,12 @@ class OrtSession(Session):
     threads: int
     sessions: dict[str, Any] = field(repr=False)
     traced: dict[str, Any] = field(default_factory=dict, repr=False)
-    names: dict[str, tuple[str, list[str]]] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self.names = {signature: _names(session) for signature, session in self.sessions.items()}
+    names: dict[str, tuple[str, list[str]]] = field(default_factory=dict, repr=False)
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         path = served(self.runtime, signature, self.paths)
+        if signature not in self.names:
+            self.names[signature] = _names(self.sessions[signature])
         return _run(self.sessions[signature], self.names[signature], path, x)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
