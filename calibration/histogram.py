@@ -15,7 +15,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from ..compress.affine import affine_parameters, steps
+from ..compress.affine import affine_parameters, nearest_integers
 from ..compress.errors import DataError
 from ..compress.records import Record, require
 
@@ -174,7 +174,7 @@ class Grid:
 
     def steps(self, values: np.ndarray, span: Range) -> np.ndarray:
         """float64 integers of real values before they saturate, of the same shape."""
-        return steps(values, *self.parameters(span))
+        return nearest_integers(values, *self.parameters(span))
 
     def rounded(self, values: np.ndarray, span: Range) -> np.ndarray:
         """float64 real values that the grid over `span` makes of real values, of the same shape."""

@@ -93,11 +93,11 @@ def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
         before = layer.bias.numpy()
         found = product_means(model, tensors_of(model, reference.x, kernels), kernels)
         layer.bias.assign_add(reference.products[layer.tensor_name] - found[layer.tensor_name])
-        model.follow_biases()
+        model.update_bias_ranges()
         shifted = reference.error(model)
         if shifted >= least:
             layer.bias.assign(before)
-            model.follow_biases()
+            model.update_bias_ranges()
         least = min(least, shifted)
 
 
@@ -107,7 +107,9 @@ def clip_ranges(model: TiedAutoencoder, reference: Reference) -> None:
     quantizers = model.quantizers
     assert quantizers is not None
     least = reference.error(model)
-    for end in (end for name, ends in quantizers.variables_of.items() if not name.endswith(".bias") for end in ends.values()):
+    for end in (
+        end for name, ends in quantizers.range_variables.items() if not name.endswith(".bias") for end in ends.values()
+    ):
         start = kept = end.numpy()
         for fraction in FRACTIONS:
             end.assign(start * fraction)
@@ -187,6 +189,6 @@ def quantize_post_training(
     if calibration is None:
         calibration = calibrate(model, data, observer_of(config), bits={"code": spec.code_bits})
     model.quantize_activations(spec, calibration.ranges)
-    model.follow_biases()
+    model.update_bias_ranges()
     run("activations", reference)
     return calibration

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..compress.integers import UNPAIRED, Bounds, exceeding_pairs, within_pairs
-from ..compress.kernel import FACTOR_STEPS, HEADROOMS
+from ..compress.kernel import FACTOR_LEVELS, HEADROOMS
 from .curvature import Quadratic
 
 SWEEPS = 3
@@ -44,7 +44,7 @@ def clipped_scales(
     scales = np.stack([largest * np.float32(clip / bounds[1]) for clip in CLIPS])
     clipped = np.stack([losses(each, UNPAIRED, axis) for each in scales])
     best = np.take_along_axis(scales, np.argmin(clipped, axis=0, keepdims=True), axis=0)[0]
-    best = np.maximum(best, best.max() / np.float32(FACTOR_STEPS))
+    best = np.maximum(best, best.max() / np.float32(FACTOR_LEVELS))
     if not exceeding_pairs(nearest(kernel, best, bounds), limit):
         return best
     return min((np.float32(headroom) * best for headroom in HEADROOMS), key=lambda each: losses(each, limit, None))

@@ -1,6 +1,6 @@
-"""Affine arithmetic: real = (q − zero point) · scale.
+"""Affine quantization: real = (q − zero point) · scale.
 
-Activations of a program are uint8. A file of int8 activations holds each integer, and each zero point, less 128.
+Activations of a program are uint8; files with int8 activations store integers and zero points minus 128.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import numpy as np
 from .errors import DataError, ExportError
 
 SMALLEST_SPAN = 1e-30
-"""A range below it holds nothing but zero."""
+"""A range of a smaller span gets scale 1 / (2^bits − 1)."""
 SIGNED_SHIFT = 128
 """uint8 value minus the int8 value of the same real number."""
 IO = ("auto", "uint8", "int8", "float32")
-"""Choices of the dtype of `x` and `y` in an int8 file."""
+"""Dtypes of `x` and `y` in an int8 file."""
 
 
 def affine_parameters(low: float, high: float, bits: int = 8, finest: float = 0.0) -> tuple[float, int]:
-    """(scale, zero point) of [low, high], widened to contain 0 exactly (zero point rounded, then the scale kept).
+    """(scale, zero point) of [low, high], widened to contain 0; the zero point is rounded, the scale is not adjusted.
 
-    The integers are 0…2^`bits` − 1, the scale is a float32 value of `finest` or more.
+    The integers are 0…2^`bits` − 1; the scale is a float32 value, at least `finest`.
     """
     low, high, top = min(float(low), 0.0), max(float(high), 0.0), 2**bits - 1
     span = max(high - low, finest * top)
@@ -30,37 +30,37 @@ def affine_parameters(low: float, high: float, bits: int = 8, finest: float = 0.
     return scale, int(np.clip(np.rint(-low / scale), 0, top))
 
 
-def steps(real: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
-    """The nearest integers, float64, ties to even, before they saturate."""
+def nearest_integers(real: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """Quantized integers before saturation, float64, ties to even."""
     return np.rint(real.astype(np.float64) / scale) + zero_point
 
 
 def quantize(real: np.ndarray, scale: float, zero_point: int, dtype: str) -> np.ndarray:
-    """Real, finite values → integers of `dtype`, saturating at its limits."""
+    """Finite real values → integers of `dtype`, saturating at its limits."""
     limits = np.iinfo(dtype)
-    return np.clip(steps(real, scale, zero_point), limits.min, limits.max).astype(dtype)
+    return np.clip(nearest_integers(real, scale, zero_point), limits.min, limits.max).astype(dtype)
 
 
 def representable(scale: float, zero_point: int, dtype: str) -> tuple[float, float]:
-    """The least and the greatest real number that integers of `dtype` stand for."""
+    """Smallest and largest real value that integers of `dtype` represent."""
     limits = np.iinfo(dtype)
     return scale * (int(limits.min) - zero_point), scale * (int(limits.max) - zero_point)
 
 
 def signed(q: np.ndarray) -> np.ndarray:
-    """uint8 → the int8 that is 128 less."""
+    """uint8 → int8, minus 128."""
     return (q ^ np.uint8(SIGNED_SHIFT)).view(np.int8)
 
 
 def unsigned(q: np.ndarray) -> np.ndarray:
-    """int8 → the uint8 that is 128 more; values of another dtype as they are."""
+    """int8 → uint8, plus 128; other dtypes unchanged."""
     return q.view(np.uint8) ^ np.uint8(SIGNED_SHIFT) if q.dtype == np.int8 else q
 
 
-def port_dtype(io: str, is_bytes: bool, *, quantized: bool = True) -> str:
-    """The dtype of `x` and `y` in a file: `io`, where auto is uint8 for bytes and float32 for other data.
+def io_dtype(io: str, is_bytes: bool, *, quantized: bool = True) -> str:
+    """The dtype of `x` and `y` in a file; auto is uint8 for bytes, else float32.
 
-    Raises ExportError for another `io`, and for integers in a float file.
+    Raises ExportError for an unknown `io`, and for integers in a float file.
     """
     if io not in IO:
         raise ExportError(f"io: got {io!r}, must be one of {', '.join(IO)}")
@@ -73,7 +73,7 @@ def port_dtype(io: str, is_bytes: bool, *, quantized: bool = True) -> str:
 class Quantization:
     """Affine quantization of a uint8 tensor: real = (q − zero_point) · scale.
 
-    `scale` is a positive float32 value, `zero_point` an integer in 0…`top`, the largest integer of `bits`.
+    `scale`: a positive float32 value. `zero_point`: in 0…`top` = 2^`bits` − 1.
     """
 
     scale: float
@@ -94,33 +94,31 @@ class Quantization:
 
     @classmethod
     def from_range(cls, low: float, high: float, bits: int = 8) -> Quantization:
-        """The quantization of [low, high], as `affine_parameters` has it."""
+        """The quantization of [low, high], see `affine_parameters`."""
         return cls(*affine_parameters(low, high, bits), bits)
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
-        """Real values → uint8, rounding half to even, saturating.
-
-        Raises DataError for integers, which are raw or quantized values, and for NaN, which no integer represents.
-        """
-        return np.clip(steps(require_real(real), self.scale, self.zero_point), 0, self.top).astype(np.uint8)
+        """Real values → uint8, rounding half to even, saturating; DataError for integers and NaN."""
+        real = require_real(real)
+        return np.clip(nearest_integers(real, self.scale, self.zero_point), 0, self.top).astype(np.uint8)
 
     def dequantize(self, q: np.ndarray) -> np.ndarray:
-        """uint8 → float32 real values; DataError for another dtype, such as the int8 of a file, which is 128 less."""
+        """uint8 → float32 real values; DataError for another dtype, such as a file's int8."""
         if q.dtype != np.uint8:
             raise DataError(f"dequantize: got {q.dtype}, must be uint8")
         return (q.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
 
-    def to_port(self, q: np.ndarray, dtype: str) -> np.ndarray:
-        """uint8 as an input or output of `dtype` has it: uint8, int8 or float32."""
+    def to_io(self, q: np.ndarray, dtype: str) -> np.ndarray:
+        """uint8 → values of an input or output of dtype uint8, int8 or float32."""
         return self.dequantize(q) if dtype == "float32" else signed(q) if dtype == "int8" else q
 
-    def from_port(self, values: np.ndarray) -> np.ndarray:
-        """The uint8 behind uint8, int8 or float32 values of an input or output, to the nearest step."""
+    def from_io(self, values: np.ndarray) -> np.ndarray:
+        """uint8, int8 or float32 values of an input or output → uint8."""
         return self.quantize(values) if values.dtype == np.float32 else unsigned(values)
 
 
 def require_real(values: np.ndarray) -> np.ndarray:
-    """The values, which must be floats and no NaN; DataError for others."""
+    """The values as an array; DataError unless they are floats without NaN."""
     values = np.asarray(values)
     if not np.issubdtype(values.dtype, np.floating):
         raise DataError(f"quantize: got {values.dtype}, must be floats in model units, as `Scaling.apply` makes them")
@@ -131,6 +129,6 @@ def require_real(values: np.ndarray) -> np.ndarray:
 
 
 BYTE = Quantization(float(np.float32(1 / 255)), 0)
-"""Pixels: byte b means b / 255."""
+"""Bytes: real = b / 255."""
 SIGMOID_OUTPUT = Quantization(1 / 256, 0)
 TANH_OUTPUT = Quantization(1 / 128, 128)

@@ -1,4 +1,4 @@
-"""Archives: arrays and a header in JSON, as .safetensors, or in bundles and by earlier versions .npz. No pickle, no code."""
+"""Archives: arrays and a JSON header in .safetensors; .npz in bundles and earlier versions. No pickle."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What numpy and zipfile raise, besides ValueError, where the bytes of an .npy or .npz are damaged or encrypted."""
+"""Exceptions, besides ValueError, that NumPy and zipfile raise for a damaged or encrypted .npy or .npz."""
 
 
 def archive_path(folder: Path, name: str) -> Path:
-    """Where an archive is, or is to be written; one of an earlier version, .npz, where that alone is there."""
+    """The path of an archive: .safetensors, or the .npz of an earlier version if only that exists."""
     path = folder / f"{name}{SUFFIX}"
     earlier = path.with_suffix(".npz")
     return earlier if earlier.is_file() and not path.is_file() else path
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays and a JSON header as the bytes of a .safetensors file, equal for equal content; the metadata hold the header."""
-    whole = {name: np.asarray(values, order="C") for name, values in arrays.items()}  # else a transposed one is scrambled
+    """The deterministic bytes of a .safetensors file with the header in its metadata."""
+    whole = {name: np.asarray(values, order="C") for name, values in arrays.items()}  # safetensors ignores strides
     text = json.dumps(dict(header) | {"sha256": _sha256(header, whole)})
     return safetensors.numpy.save(whole, {_METADATA: text})
 
 
 def pack_npz(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The same as the bytes of an .npz, which numpy alone reads."""
+    """The bytes of an .npz, for readers with NumPy alone."""
     buffer = io.BytesIO()
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     np.savez(buffer, allow_pickle=False, **{_HEADER: text, **dict(sorted(arrays.items()))})
@@ -65,7 +65,7 @@ def pack_npz(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> byt
 
 
 def unpack(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the arrays of `pack` or `pack_npz`; FormatError where the file is missing, damaged or of another kind."""
+    """Header and arrays of a file by `pack` or `pack_npz`; FormatError if it is missing, damaged or of another kind."""
     try:
         data = path.read_bytes()
         header, arrays = _npz(data) if data[:2] == b"PK" else _safetensors(data)
@@ -95,7 +95,7 @@ def _safetensors(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def _sha256(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """One digest over the header and the names, types, shapes and values of the arrays."""
+    """Digest of the header and of the names, dtypes, shapes and values of the arrays."""
     digest = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
     for name, values in sorted(arrays.items()):
         digest.update(f"{name} {values.dtype.name} {values.shape}\n".encode())

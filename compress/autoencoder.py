@@ -1,4 +1,4 @@
-"""The tied autoencoder: a stack of tied layers and its mirror over the same kernels."""
+"""The tied autoencoder: a stack of encoder layers, mirrored by decoder layers over the same kernels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Encoder(tf_keras.Model):
 
     @property
     def tap(self) -> Tap:
-        """What sees the tensors, see `TiedLayer`; `x` too."""
+        """The tap of all layers and of `x`, see `TiedLayer`."""
         return self.stack[0].tap
 
     def call(self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
@@ -67,10 +67,8 @@ class Decoder(tf_keras.Model):
 class TiedAutoencoder(tf_keras.Model):
     """A tied autoencoder: `model(x)` reconstructs x, `model.encoder(x)` and `model.decoder(code)` are its halves.
 
-    x float32 [batch, inputs] in model units (see `Scaling`). Every kernel exists once, in `model.kernels`; both directions,
-    pruning and quantization refer to it.
-
-    Raises RecipeError where the configuration has no number of inputs.
+    x: float32 [batch, inputs] in model units (see `Scaling`). `model.kernels` holds every kernel once, for both directions,
+    pruning and quantization. Raises RecipeError if `config.inputs` is 0.
     """
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
@@ -97,7 +95,7 @@ class TiedAutoencoder(tf_keras.Model):
 
     @property
     def stack(self) -> tuple[TiedLayer, ...]:
-        """The layers of both halves, in the order in which a sample passes them."""
+        """All layers in forward order."""
         return (*self.encoder.stack, *self.decoder.stack)
 
     @property
@@ -107,17 +105,17 @@ class TiedAutoencoder(tf_keras.Model):
 
     @property
     def quantized(self) -> bool:
-        """Whether anything of it is fake-quantized."""
+        """Whether kernels or activations are fake-quantized."""
         return self.quantizers is not None or any(kernel.granularity is not None for kernel in self.kernels)
 
     def set_tap(self, tap: Tap) -> None:
-        """Let `tap` see, and replace, every tensor that an integer program quantizes."""
+        """Pass every tensor that the integer program quantizes through `tap`."""
         for layer in self.stack:
             layer.tap = tap
 
     @contextmanager
     def tapped(self, tap: Tap) -> Iterator[None]:
-        """Let `tap` see, and replace, those tensors in a `with` block; afterwards the taps are those from before."""
+        """Set `tap` inside a `with` block, then restore the previous one."""
         before = self.encoder.tap
         self.set_tap(tap)
         try:
@@ -126,30 +124,31 @@ class TiedAutoencoder(tf_keras.Model):
             self.set_tap(before)
 
     def prepare_kernels(self, bits: Sequence[int]) -> None:
-        """Before anything is quantized to `bits`: zeros and shared values into the variables, clusters under the pair rule."""
+        """Prepare the kernels for quantization to `bits`: apply masks and clusters to the variables, and the pair rule to
+        clusters."""
         for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
             kernel.write_back()
             if width == 8:
                 kernel.reassign_pairs()
 
     def quantize_kernels(self, granularity: Granularity, bits: Sequence[int] = (8,)) -> None:
-        """Fake-quantize the kernels from now on; calibration then sees the activations that these integers give.
+        """Fake-quantize the kernels from now on; calibrate the activations afterwards.
 
-        `bits`: one width for all kernels, or one per kernel. Raises RecipeError for another number of widths.
+        `bits`: one width for all kernels, or one per kernel; RecipeError for another number of widths.
         """
         for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
             kernel.attach_quantizer(granularity, width)
 
     def kernel_bits(self, bits: Sequence[int]) -> tuple[int, ...]:
-        """One width per kernel, from those or from one for all; RecipeError for another number of widths."""
+        """One width per kernel from one per kernel or one for all; RecipeError for another number of widths."""
         count = len(self.kernels)
         require(len(bits) in (1, count), "bits", tuple(bits), f"one width, or {count}, one per kernel")
         return tuple(bits) * count if len(bits) == 1 else tuple(bits)
 
     def quantize_activations(self, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
-        """Fake-quantize the activations too; `ranges` by tensor name come from calibration with quantized kernels.
+        """Fake-quantize the activations from now on; `ranges` by tensor name, calibrated with quantized kernels.
 
-        Raises InputError where the kernels are quantized in another way than `spec` says.
+        Raises InputError if the bits or the granularity of the kernels differ from `spec`.
         """
         for kernel, bits in zip(self.kernels, self.kernel_bits(spec.bits), strict=True):
             if (kernel.granularity, kernel.bits) != (spec.granularity, bits):
@@ -158,23 +157,23 @@ class TiedAutoencoder(tf_keras.Model):
         self.quantizers = ActivationQuantizers(self.config, spec, ranges)
         self.set_tap(self.quantizers)
 
-    def settle(self) -> None:
-        """After the last update of the weights: zeros and shared values into the variables, ranges to the final kernels."""
+    def finalize(self) -> None:
+        """Apply masks and clusters to the variables, and compute scales and bias ranges from the final weights."""
         for kernel in self.kernels:
             kernel.write_back()
             kernel.update_scales()
-        self.follow_biases()
+        self.update_bias_ranges()
 
-    def follow_biases(self) -> None:
-        """Let the ranges of quantized biases be those of the biases."""
+    def update_bias_ranges(self) -> None:
+        """Compute the ranges of quantized biases from their current values."""
         if self.quantizers is not None:
             for layer in self.stack:
                 name = f"{layer.tensor_name}.bias"
-                if name in self.quantizers.following:
+                if name in self.quantizers.tracked:
                     self.quantizers(name, tf.convert_to_tensor(layer.bias), True)
 
     def state(self) -> dict[str, tf.Variable]:
-        """Every variable by a name that does not depend on Keras: what `save` writes and a checkpoint restores."""
+        """Every variable by a name that does not depend on Keras, as archives and checkpoints store them."""
         variables: dict[str, tf.Variable] = {}
         for kernel in self.kernels:
             parts = {"": kernel.variable, ".mask": kernel.mask, ".clusters": kernel.clusters, ".largest": kernel.largest}
@@ -186,23 +185,23 @@ class TiedAutoencoder(tf_keras.Model):
             if dropout is not None:
                 variables[f"{dropout.name}.counter"] = dropout.counter
         if self.quantizers is not None:
-            for name, pair in self.quantizers.variables_of.items():
+            for name, pair in self.quantizers.range_variables.items():
                 variables |= {f"range.{name}.{key}": variable for key, variable in pair.items()}
         return variables
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The values of `state`, which `restore` assigns."""
+        """The values of `state` by name; the inverse of `restore`."""
         return {name: variable.numpy() for name, variable in self.state().items()}
 
     def save(self, path: str | Path) -> None:  # type: ignore[override]
-        """Write one archive (.safetensors, the configuration in its metadata); written whole or not at all."""
+        """Write a .safetensors archive atomically, with the configuration in its metadata."""
         write_atomic(Path(path), archive.pack(self.describe(), self.arrays()))
 
     @staticmethod
     def load(path: str | Path) -> TiedAutoencoder:
-        """Rebuild a model from `save`'s archive, ties, masks, quantizers and ranges included.
+        """Rebuild a model from `save`'s archive, including ties, masks, quantizers and ranges.
 
-        Raises FormatError where the file is missing, damaged or something else.
+        Raises FormatError for a missing or damaged file, or one of another kind.
         """
         header, arrays = archive.unpack(Path(path), archive.FORMAT)
         try:
@@ -216,7 +215,7 @@ class TiedAutoencoder(tf_keras.Model):
             raise FormatError(f"{path}: the archive contradicts itself: {error}") from error
 
     def describe(self) -> dict[str, Any]:
-        """The configuration from which `rebuild` makes the model again, as JSON."""
+        """The archive's header, which `rebuild` reads; JSON-compatible."""
         return {
             "format": archive.FORMAT,
             "version": archive.VERSION,
@@ -228,9 +227,9 @@ class TiedAutoencoder(tf_keras.Model):
 
     @staticmethod
     def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TiedAutoencoder:
-        """The model of a header from `describe`, with the variables of `state`."""
+        """The model of a header from `describe` and of arrays from `arrays`."""
         model = TiedAutoencoder(config_from_json(header["model"]))
-        model.restore_places(arrays)
+        model.restore_structure(arrays)
         masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
         if masked != header["masked"]:
             raise ValueError(f"masks of {masked}, the configuration says {header['masked']}")
@@ -245,8 +244,8 @@ class TiedAutoencoder(tf_keras.Model):
         model.restore(arrays)
         return model
 
-    def restore_places(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """The masks and clusters of `state`, as far as `arrays` has them."""
+    def restore_structure(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set the masks and clusters that `arrays` holds."""
         for kernel in self.kernels:
             if f"{kernel.name}.mask" in arrays:
                 kernel.set_mask(arrays[f"{kernel.name}.mask"])
@@ -254,12 +253,12 @@ class TiedAutoencoder(tf_keras.Model):
                 kernel.set_clusters(arrays[f"{kernel.name}.clusters"])
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Assign the variables of `state` from arrays of the same names."""
+        """Assign `arrays` to the variables of `state`, by name; ValueError for another shape."""
         for name, variable in self.state().items():
             if arrays[name].shape != tuple(variable.shape):
                 raise ValueError(f"{name}: shape {arrays[name].shape}, the configuration says {tuple(variable.shape)}")
             variable.assign(arrays[name])
 
     def masks(self) -> dict[str, np.ndarray]:
-        """bool [inputs, units] by kernel name, True where the weight lives; all True where a kernel is not pruned."""
+        """Which weights are kept, bool [inputs, units] by kernel name."""
         return {kernel.name: kernel.live for kernel in self.kernels}

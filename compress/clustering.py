@@ -1,4 +1,4 @@
-"""Weight clustering: each kernel shares a few values, which go on being trained (Han et al. 2016)."""
+"""Weight clustering: each kernel shares a few values, which stay trainable (Han et al. 2016)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ITERATIONS, BINS = 1000, 4096
 
 
 def cluster(model: TiedAutoencoder, splits: Splits, config: ClusterConfig, train: TrainConfig | Training) -> History:
-    """Let each kernel of `model` share at most `config.clusters` values, then fine-tune the values.
+    """Cluster each kernel of `model` into at most `config.clusters` values, then fine-tune the values.
 
-    Each weight keeps its cluster in every later stage. Where a kernel is pruned, zero is one of the values and only the pruned
-    places hold it. Raises what `fit` raises, before the kernels change.
+    Weights keep their cluster in every later stage. In a pruned kernel zero is a cluster of its own, for pruned weights only.
+    Raises the errors of `fit`, before the kernels change.
     """
     training = Training.fine_tuning(train, config, model, splits)
     for kernel in model.kernels:
@@ -26,7 +26,7 @@ def cluster(model: TiedAutoencoder, splits: Splits, config: ClusterConfig, train
 
 
 def share_values(kernel: TiedKernel, count: int) -> None:
-    """Move every live weight of a kernel to the nearest of at most `count` values, the zero of pruned places among them."""
+    """Move every kept weight of a kernel to the nearest of at most `count` values, including the zero of pruned weights."""
     values = kernel.masked().numpy()
     live = kernel.live
     reserved = int(not live.all())
@@ -41,10 +41,9 @@ def share_values(kernel: TiedKernel, count: int) -> None:
 
 
 def k_means(values: np.ndarray, count: int) -> np.ndarray:
-    """Centroids float64 [count or fewer], ascending, of `values` [n]: Lloyd's iteration on the sorted values.
+    """Centroids of `values` [n], float64 ascending, by Lloyd's algorithm; fewer than `count` if cells are empty or values few.
 
-    It starts from the density of best quantizers, the cube root of the values' (Panter & Dite 1951). Fewer where the values are
-    fewer, or a cell ran empty.
+    Initialized by the asymptotically optimal density, the cube root of the values' density (Panter & Dite 1951).
     """
     ordered = np.sort(values.astype(np.float64))
     distinct = np.unique(ordered)

@@ -1,7 +1,6 @@
-"""Configuration of the model, of each stage and of what is around the training, and the recipe that holds all of it.
+"""Configuration of the model, each stage, data, export and verification, and the recipe that holds all of them.
 
-All of it is checked on construction (see `records.Checked`). Nothing here imports TensorFlow, so that a recipe is checked
-before anything heavy is loaded.
+Validated on construction (see `records.Checked`). Imports no TensorFlow, so that recipes are validated without it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from msgspec.structs import replace
 from .records import FINITE, LARGEST, Checked, require
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
-"""The activations whose int8 kernels agree in every runtime that we export to."""
+"""Activations whose int8 kernels agree in every supported runtime."""
 Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]
 Saliency = Literal["magnitude", "gradient", "movement"]
@@ -35,17 +34,17 @@ PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
 
 def _require_different(config: Checked, *keys: str) -> None:
-    """Raise RecipeError where one of these lists has a value twice."""
+    """Raise RecipeError for duplicate values in one of these lists."""
     for key in keys:
         values = list(getattr(config, key))
         require(len(set(values)) == len(values), key, values, "a list of different values")
 
 
 class LayerConfig(Checked, frozen=True):
-    """One encoder layer and, mirrored, one decoder layer over the same kernel.
+    """One encoder layer and its mirrored decoder layer over the same kernel.
 
-    `dropout` is applied to the layer's output in training. `l1`, `l2` penalize the kernel (once, although two layers use
-    it), `activity_l1`, `activity_l2` the layer's output, summed over units and averaged over the batch.
+    `dropout`: rate on the layer's output in training. `l1`, `l2`: penalties of the kernel, added once for both layers.
+    `activity_l1`, `activity_l2`: penalties of the layer's output, summed over units and averaged over the batch.
     """
 
     units: Positive
@@ -61,10 +60,9 @@ class LayerConfig(Checked, frozen=True):
 class ModelConfig(Checked, frozen=True):
     """A stack of tied dense layers: inputs → layers[0].units → … → layers[-1].units (the code) and back.
 
-    Decoder layer i carries the activation of encoder layer i − 1, the last one `output_activation`.
-    `inputs` is the number of values per sample; a recipe may leave it out (0), it then comes from the data.
-    `interleave` n lays the first kernel's rows so that n neighbours are inputs from n equal parts of the sample: what an N:M
-    pattern wants where neighbouring inputs are alike. Samples and reconstructions keep their order.
+    Decoder layer i has the activation of encoder layer i − 1, the last one `output_activation`.
+    `inputs`: values per sample; 0 takes it from the data. `interleave` n: n neighbouring rows of the first kernel are inputs
+    from n equal parts of the sample, for N:M patterns over data with similar neighbours; samples keep their order.
     """
 
     layers: Annotated[tuple[LayerConfig, ...], Meta(min_length=1)]
@@ -89,9 +87,9 @@ class ModelConfig(Checked, frozen=True):
 class TrainConfig(Checked, frozen=True):
     """Float training: Adam with warm-up and cosine decay to zero over all epochs, or a constant rate.
 
-    `patience` epochs without a better validation loss stop it (0: never); the best weights are kept where there is a
-    validation set. `weight_decay` is decoupled: a step takes that fraction, times its learning rate, off the kernels. `seed`
-    fixes the initial weights, the order of samples and dropout.
+    `patience`: epochs without a better validation loss before early stopping (0: never); a validation set keeps the best
+    weights. `weight_decay`: decoupled; each step subtracts this fraction of the kernels times the learning rate. `seed`:
+    of initial weights, sample order and dropout.
     """
 
     epochs: Count = 15
@@ -105,20 +103,20 @@ class TrainConfig(Checked, frozen=True):
 
 
 def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
-    """The training of a later stage: what it sets itself, the rest as in float training."""
+    """Float training with the settings of a later stage."""
     return replace(train, epochs=config.epochs, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
 
 
 class PruneConfig(Checked, frozen=True):
-    """Pruning on the one mask of each kernel, then fine-tuning with the mask held.
+    """Pruning of each kernel's mask, then fine-tuning with fixed masks.
 
     `pattern`: `unstructured`, single weights; `block`, blocks of `block` = [rows, columns]; "N:M", such as "2:4", N of every M
-    weights along both axes; `structured`, whole hidden units (and those of the code where `code`), which leave the model.
-    `sparsity`: the final fraction of zeros, or of units, in each kernel or over all together (`scope` global); N:M has 1 − N/M.
-    `saliency` says what stays: the largest `magnitude`, the weights that the loss feels (`gradient`, on `samples` training
-    samples), or those that grow while fine-tuning (`movement`). Kernels in `skip`, by index, stay whole.
-    The polynomial schedule ramps over the first `ramp` of the epochs, the constant one prunes at once. `distill` is
-    the fraction of the loss that is taken against the uncompressed model's output instead of the sample.
+    weights along both axes; `structured`, whole hidden units (with `code` those of the code too), removed from the model.
+    `sparsity`: the final fraction of zeros or units, per kernel or over all (`scope` global); 1 − N/M for N:M.
+    `saliency`: score of the kept weights: `magnitude`, `gradient` (first-order change of the loss, on `samples` training
+    samples) or `movement` (growth while fine-tuning). `skip`: indices of kernels that are not pruned.
+    `schedule`: polynomial ramps over the fraction `ramp` of the epochs, constant prunes at once. `distill`: fraction of the
+    loss against the uncompressed model's output instead of the sample.
     """
 
     pattern: str = "unstructured"
@@ -142,12 +140,8 @@ class PruneConfig(Checked, frozen=True):
             n, m = self.n_of_m
             require(1 <= n < m <= 16, "pattern", self.pattern, "N:M with 1 ≤ N < M ≤ 16")
             fixed = f"{1 - n / m:.3g}"
-            require(
-                f"{self.sparsity:.3g}" == fixed,
-                "sparsity",
-                self.sparsity,
-                f"{fixed}, the fraction that {self.pattern} leaves out",
-            )
+            matches = f"{self.sparsity:.3g}" == fixed
+            require(matches, "sparsity", self.sparsity, f"{fixed}, the fraction that {self.pattern} prunes")
             require(self.scope == "layer", "scope", self.scope, f"layer: {self.pattern} holds in every kernel")
         if self.kind == "block":
             require(max(self.block) > 1, "block", list(self.block), "[rows, columns] of more than one weight")
@@ -170,18 +164,18 @@ class PruneConfig(Checked, frozen=True):
 
     @property
     def tile(self) -> tuple[int, int]:
-        """[rows, columns] that have to divide every kernel."""
+        """[rows, columns] that must divide every kernel."""
         return (self.n_of_m[1], self.n_of_m[1]) if self.kind == "n:m" else self.block
 
 
 class QuantizeConfig(Checked, frozen=True):
-    """Quantization to int8: aware training (`qat`), or post-training quantization (`ptq`).
+    """Quantization: quantization-aware training (`qat`) or post-training quantization (`ptq`).
 
-    `granularity` is one scale per kernel (`tensor`) or per unit (`unit`). `bits` of the kernels, in 2…8: one width for all or
-    one per kernel; `code_bits` of the code, in 4…8. `samples` calibration samples start the ranges, which `observer` takes
-    from them; auto: minmax for `ptq`, moving-average for `qat`. `calibration` is a file of `tiedae calibrate` to take them from
-    instead, relative to the recipe. `distill` as in pruning. `steps` are what `ptq` does beyond rounding to nearest over the
-    extremes; without any it is plain. With kernels of fewer than 8 bits `qat` starts from equalized units too.
+    `granularity`: one scale per kernel (`tensor`) or per unit (`unit`). `bits`: of the kernels, 2…8, one width for all or one
+    per kernel. `code_bits`: of the code, 4…8. `samples`: calibration samples, from which `observer` chooses initial ranges;
+    auto: minmax for `ptq`, moving-average for `qat`. `calibration`: a file of `tiedae calibrate` with the ranges instead, its
+    path relative to the recipe. `steps`: refinements of `ptq` over rounding to nearest with extremes as ranges; below 8 bits
+    `qat` equalizes units too. `distill`: as in pruning.
     """
 
     method: Literal["qat", "ptq"] = "qat"
@@ -205,7 +199,7 @@ class QuantizeConfig(Checked, frozen=True):
 
 
 class ClusterConfig(Checked, frozen=True):
-    """Weight clustering: each kernel shares at most `clusters` values, which fine-tuning moves; int8 tells 255 apart."""
+    """Weight clustering: each kernel shares at most `clusters` values, which fine-tuning updates; int8 has 255."""
 
     clusters: Annotated[int, Meta(ge=2, le=255)] = 16
     epochs: Positive = 5
@@ -215,16 +209,15 @@ class ClusterConfig(Checked, frozen=True):
 
 
 FineTuning = PruneConfig | QuantizeConfig | ClusterConfig
-"""The stages that go on training a model; each has `epochs`, `learning_rate`, `weight_decay` and `distill`."""
+"""Stages that fine-tune a model; each has `epochs`, `learning_rate`, `weight_decay` and `distill`."""
 
 
 class SearchConfig(Checked, frozen=True):
-    """What `tiedae search` looks over. An empty list stands for the recipe's own value; of `code` for ½, ¾, 1, 1¼ and 1½ of it.
+    """The search space of `tiedae search`. An empty list is the recipe's value; for `code` ½, ¾, 1, 1¼ and 1½ of it.
 
-    `code` are sizes of the code, `hidden` factors on the units of hidden layers, each layer by itself. `patterns` are those of
-    pruning, each with every `sparsity`, where 0 stands for no pruning. `bits` are those of all kernels. `size` is what counts
-    as bytes: the .tflite file as it is, or after gzip. `validation` is the fraction of the samples that trials are measured on,
-    where the recipe holds none out. `seed` is the sampler's.
+    `code`: sizes of the code. `hidden`: factors on the units of each hidden layer, independently. `patterns`: pruning
+    patterns, each with every `sparsity`; 0 is no pruning. `bits`: of all kernels. `size`: bytes of the .tflite file, or of its
+    gzip. `validation`: fraction of samples to evaluate trials on if the recipe holds none out. `seed`: of the sampler.
     """
 
     code: tuple[Positive, ...] = ()
@@ -246,17 +239,16 @@ class SearchConfig(Checked, frozen=True):
 
 
 class DataConfig(Checked, frozen=True):
-    """Where samples come from and how they become float32 model inputs.
+    """The source of samples and their conversion to float32 model inputs.
 
-    `source` is a known name or a path. `window` cuts a one-dimensional record into samples. `scaling` auto: bytes by 255;
-    floats by the rule that the output activation suggests. `per_feature` true: each value of a sample has an offset and scale
-    of its own; false: one for all; auto: of its own for the columns of a table (see `data.kind_of`).
-    `test` and `validation` are the fractions split off by `seed` (`split` tail: the last samples, for records in time) where
-    the source has no test set of its own.
+    `source`: a known data set or a path. `window`: values per sample of a one-dimensional record. `scaling`: see
+    `Scaling.fit`. `per_feature`: an offset and scale per feature; auto: for tables (see `data.kind_of`). `test`, `validation`:
+    fractions split off by `seed`, or the last samples (`split` tail, auto for records); `test` only if the source has no test
+    set.
 
-    Of a .csv file `columns` are the only ones that are read, in this order, and `drop` those that are not. `label` names the
-    column of the labels; auto: the one named label, class, target or y (y not beside a column x), if there is one; empty:
-    none, every column is a feature. Of a folder of images `resize` is (height, width), `grayscale` makes them gray.
+    .csv files: `columns`, the features in this order; `drop`, the columns to ignore; `label`, the column of the labels (auto:
+    the one named label, class, target or y, except y beside a column x; empty: none). Folders of images: `resize`, (height,
+    width); `grayscale`, conversion to gray.
     """
 
     source: str
@@ -284,12 +276,10 @@ class DataConfig(Checked, frozen=True):
 
 
 class ExportConfig(Checked, frozen=True):
-    """Which files are written. `io` is the dtype of x and y; auto: uint8 for uint8 data scaled by `byte`, else float32.
+    """Files to write. `io`: dtype of x and y; auto: uint8 for uint8 data scaled by `byte`, else float32.
 
-    `targets` are names of `export.targets.TARGETS`, which whoever writes files checks.
-
-    `int4` is how kernels of 4 bits or fewer are stored: packed, two values a byte, or bytes. `opset` is 21 or later in .onnx
-    files with packed kernels.
+    `targets`: names of `export.targets.TARGETS`, validated on export. `int4`: storage of kernels of 4 bits or fewer: packed,
+    two values per byte, or bytes. `opset`: raised to 21 for .onnx files with packed kernels.
     """
 
     targets: Annotated[tuple[str, ...], Meta(min_length=1)] = ("tflite", "onnx")
@@ -305,10 +295,10 @@ class ExportConfig(Checked, frozen=True):
 class VerifyConfig(Checked, frozen=True):
     """Tolerances of the checks.
 
-    `max_quality_loss` is relative to the Keras float model's test error. `codes_equal_share` and `codes_max_lsb` hold for the
-    codes of int8 files in runtimes that round as the integer program does, from the same integers; in others `codes_max_lsb`
-    holds per kernel. `operation_max_lsb` holds for each operation on equal inputs. `float_max_abs` bounds the largest
-    difference of a float tensor, relative to its full scale (its largest magnitude; at least 0.1).
+    `max_quality_loss`: relative to the Keras float model's test error. `codes_equal_share` (fraction of equal codes) and
+    `codes_max_lsb`: for int8 codes from equal inputs in runtimes that round as the integer program; in others
+    `codes_max_lsb` applies per kernel. `operation_max_lsb`: for each operation on equal inputs. `float_max_abs`: largest
+    difference of a float tensor, relative to its full scale (largest magnitude, at least 0.1).
     """
 
     max_quality_loss: NonNegative = 0.05
@@ -340,9 +330,8 @@ class Recipe(Checked, frozen=True):
             require(sigmoid, "train.loss", "bce", "another loss, or model.output_activation sigmoid over data in 0…1")
         if self.cluster is not None:
             granularity = self.quantize.granularity
-            require(
-                granularity == "tensor", "quantize.granularity", granularity, "tensor with [cluster]: units share its values"
-            )
+            right = "tensor with [cluster]: units share its values"
+            require(granularity == "tensor", "quantize.granularity", granularity, right)
         bits, kernels = self.quantize.bits, len(self.model.layers)
         require(len(bits) in (1, kernels), "quantize.bits", bits, f"one width, or {kernels}, one per kernel")
         if self.quantize.code_bits < 8:

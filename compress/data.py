@@ -1,6 +1,6 @@
-"""Samples on their way into a model: checked, scaled by a written rule, and read in an order that fits where they lie.
+"""Samples, their scaling to model units, splits, validation of input data, and the order of samples in an epoch.
 
-Arrays may be memory maps larger than memory: everything here walks them in chunks of about `CHUNK_BYTES`.
+Arrays may be memory maps larger than memory: everything here reads chunks of about `CHUNK_BYTES`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ Rule = Literal["none", "byte", "minmax", "standard"]
 Kind = Literal["images", "table", "record"]
 
 CHUNK_BYTES = 8 << 20
-"""How much of an array is looked at together."""
 BLOCK_BYTES = 1 << 20
-"""Neighbouring samples of a memory map that are read together."""
+"""Size of a block of neighbouring samples, the unit of reading a memory map."""
 WINDOW_BLOCKS = 64
-"""How many of those blocks are shuffled into each other."""
-SMALLEST = float(np.finfo(np.float32).tiny)
-"""A feature whose values span less than float32's smallest normal number never changes."""
+"""Blocks per shuffle window."""
+MIN_SPAN = float(np.finfo(np.float32).tiny)
+"""A feature of a smaller span is constant: float32's smallest normal number."""
 
 OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
     "sigmoid": (0.0, 1.0),
@@ -37,13 +36,13 @@ OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
     "relu": (0.0, 1.0),
     "relu6": (0.0, 1.0),
 }
-"""Where `minmax` scales data to, by the activation that has to reproduce them; [0, 1] for a linear output."""
+"""Target range of `minmax`, by output activation; [0, 1] for a linear output."""
 
 
 class Scaling(Record, frozen=True):
     """model value = (x − offset) / scale, with one offset and scale for all features or one per feature.
 
-    `rule` says how they came about: `none` (0, 1), `byte` (0, 255), `minmax` or `standard` (mean, standard deviation).
+    `rule` is their origin: `none` (0, 1), `byte` (0, 255), `minmax` or `standard` (mean, standard deviation).
     """
 
     rule: Rule = "none"
@@ -57,11 +56,11 @@ class Scaling(Record, frozen=True):
         require(np.shape(self.offset) == np.shape(self.scale), "offset and scale", got, "one number each, or one per feature")
 
     def is_bytes(self, dtype: str) -> bool:
-        """Whether data of `dtype` are bytes to the model too: uint8 in steps of 1/255."""
+        """Whether model inputs of `dtype` are bytes of scale 1/255: uint8 with rule `byte`."""
         return dtype == "uint8" and self.rule == "byte"
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        """Values in the user's unit, shape [..., inputs] → float32 model values of the same shape; DataError for another."""
+        """User's unit, shape [..., inputs] → model units, float32, same shape; DataError for another number of features."""
         self._require_features(x)
         wide = x.astype(np.result_type(x.dtype, np.float32), copy=False)
         if self.rule == "none":
@@ -70,7 +69,7 @@ class Scaling(Record, frozen=True):
         return ((wide - offset) / scale).astype(np.float32, copy=False)
 
     def invert(self, values: np.ndarray, dtype: np.dtype | type | str) -> np.ndarray:
-        """Model values, shape [..., inputs] → the user's unit in `dtype`; integers are rounded half to even and saturated."""
+        """Model units, shape [..., inputs] → the user's unit in `dtype`; integers round half to even and saturate."""
         wide = np.asarray(values, np.float64)
         self._require_features(wide)
         if self.rule != "none":
@@ -82,7 +81,7 @@ class Scaling(Record, frozen=True):
         return wide.astype(dtype)
 
     def _require_features(self, x: np.ndarray) -> None:
-        """Raise DataError unless each feature meets the offset and scale that are its own: one value would meet them all."""
+        """Raise DataError unless the last axis has one entry per scale: a single one would broadcast."""
         if isinstance(self.scale, tuple) and x.shape[-1:] != (len(self.scale),):
             raise DataError(f"scaling: got values of shape {list(x.shape)}, must be [..., {len(self.scale)}], one per feature")
 
@@ -92,7 +91,7 @@ class Scaling(Record, frozen=True):
 
     @classmethod
     def from_json(cls, written: object) -> Scaling:
-        """The inverse of `to_json`, to the bit; FormatError for anything else."""
+        """The exact inverse of `to_json`; FormatError for anything else."""
         return decode(cls, written, "scaling")
 
     @classmethod
@@ -105,15 +104,14 @@ class Scaling(Record, frozen=True):
         output_activation: str = "sigmoid",
         source: str = "samples",
     ) -> Scaling:
-        """The scaling that `rule` gives on these samples, in one or two passes over chunks.
+        """Fit a scaling to samples, in one or two passes over chunks.
 
-        `auto` is `byte` for uint8. Other data are scaled to the range of the output activation by `minmax` where it is bounded
-        below, and by `standard` for a linear output; without `per_feature` they stay as they are where the output activation
-        can already produce them. `per_feature` gives every feature an offset and a scale of its own. A feature that never
-        changes is the middle of that range, which every output activation reaches, and its scale is its magnitude (1 for 0):
-        a small error of the model stays small beside it.
+        `auto` is `byte` for uint8, `standard` for a linear output, else `minmax` to the range of the output activation;
+        without `per_feature`, data that are already within that range stay unscaled. `per_feature` fits an offset and scale
+        per feature. A constant feature maps to the middle of the range, which every output activation reaches, with its
+        magnitude (1 for 0) as scale, so that a small model error stays small relative to it.
 
-        Raises DataError, naming `source`, where `byte` is asked for and a value lies outside 0…255.
+        Raises DataError, naming `source`, if `byte` is given for values outside 0…255.
         """
         if rule == "auto" and samples.dtype == np.uint8:
             rule = "byte"
@@ -142,8 +140,8 @@ class Scaling(Record, frozen=True):
             middle = (bottom + top) / 2
             scale = (high - low) / (top - bottom)
             offset = low - bottom * scale
-        constant = high - low < SMALLEST
-        scale = np.where(constant, np.where(np.abs(low) < SMALLEST, 1.0, np.abs(low)), scale)
+        constant = high - low < MIN_SPAN
+        scale = np.where(constant, np.where(np.abs(low) < MIN_SPAN, 1.0, np.abs(low)), scale)
         offset = np.where(constant, low - middle * scale, offset)
         if per_feature:
             return cls(rule, tuple(offset.tolist()), tuple(scale.tolist()))
@@ -152,10 +150,10 @@ class Scaling(Record, frozen=True):
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Samples as the user gave them and the scaling that turns them into model inputs.
+    """Samples in the user's unit and their scaling to model inputs.
 
-    `values` has shape [n, ...], in memory or memory-mapped; `rows` (int64, ascending) picks this split's samples from it, None
-    means all. `labels` is None or has one entry per sample of this split.
+    `values`: shape [n, ...], in memory or memory-mapped. `rows`: int64 ascending, the samples of this split; None for all.
+    `labels`: None or one entry per sample of this split.
     """
 
     values: np.ndarray = field(repr=False)
@@ -168,7 +166,7 @@ class Samples:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one sample before it was flattened, such as (28, 28)."""
+        """The shape of one sample before flattening, such as (28, 28)."""
         return self.values.shape[1:]
 
     @property
@@ -178,35 +176,35 @@ class Samples:
 
     @property
     def dtype(self) -> np.dtype:
-        """The user's dtype: uint8 and floats as they are (in native byte order), other numbers float32."""
+        """uint8 and floats as stored, in native byte order; float32 for other numbers."""
         stored = self.values.dtype.newbyteorder("=")
         return stored if stored == np.uint8 or np.issubdtype(stored, np.floating) else np.dtype(np.float32)
 
     @property
     def block(self) -> int:
-        """How many neighbouring samples are best read together; 0 where the array lies in memory."""
+        """Samples per block of a memory map; 0 for an array in memory."""
         return max(1, BLOCK_BYTES // self._sample_bytes) if _is_mapped(self.values) else 0
 
     def take(self, indices: np.ndarray | slice) -> np.ndarray:
-        """The chosen samples, shape [len(indices), inputs], in the user's unit and dtype."""
+        """The samples at `indices`, shape [len(indices), inputs], in the user's unit and `dtype`."""
         chosen = indices if self.rows is None else self.rows[indices]
         values = np.asarray(self.values[chosen])
         return np.ascontiguousarray(values.reshape(len(values), -1), self.dtype)
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-        """float32 model inputs, shape [up to batch_size, inputs], in the given order of sample indices."""
+        """Model inputs in the given order of sample indices, float32 [up to batch_size, inputs]."""
         for start in range(0, len(order), batch_size):
             yield self.scaling.apply(self.take(order[start : start + batch_size]))
 
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(index of the first sample, samples as `take` gives them), in order."""
+        """(index of the first sample, samples as returned by `take`), in order."""
         step = max(1, CHUNK_BYTES // self._sample_bytes)
         for start in range(0, len(self), step):
             yield start, self.take(slice(start, start + step))
 
     @cached_property
     def sha256(self) -> str:
-        """Hex digest of dtype, shape and little-endian values in sample order; computed on first use, in chunks."""
+        """Hex digest of dtype, shape and little-endian values in sample order, cached."""
         digest = hashlib.sha256(f"{self.dtype.name} {len(self)} {self.inputs}\n".encode())
         for _, chunk in self.chunks():
             digest.update(np.ascontiguousarray(chunk, chunk.dtype.newbyteorder("<")).data)
@@ -218,10 +216,10 @@ class Samples:
 
 
 def kind_of(samples: Samples, *, windows: bool = False) -> Kind:
-    """What the values of a sample are to each other; it decides the unit of the error, and whether `auto` scales per feature.
+    """The kind of data, which determines the unit of the error and whether `auto` scales per feature.
 
-    `record`: neighbours in time, in `windows` that were cut from one record. `table`: columns of their own unit, one axis.
-    `images`: pixels and bytes, samples of two axes or more, or uint8.
+    `record`: `windows` of neighbours in time. `table`: one axis of columns, each with its own unit. `images`: pixels or bytes,
+    samples of two or more axes, or uint8.
     """
     if windows:
         return "record"
@@ -229,16 +227,15 @@ def kind_of(samples: Samples, *, windows: bool = False) -> Kind:
 
 
 def scales_per_feature(chosen: bool | Literal["auto"], kind: Kind) -> bool:
-    """Whether each feature has an offset and scale of its own, by `per_feature` of `DataConfig`."""
+    """Resolve `DataConfig.per_feature`: auto scales a table per feature."""
     return kind == "table" if chosen == "auto" else chosen
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Training, validation (or None) and test samples of one source, all read with the scaling fitted on the first.
+    """Training, validation (or None) and test samples of one source, with the scaling fitted on the training samples.
 
-    `windows`: they are neighbouring values of one record. `columns` are the names of a sample's values where the source has
-    them, `label` that of the labels.
+    `windows`: samples are windows of one record. `columns`: names of the features, `label`: name of the labels, if known.
     """
 
     train: Samples
@@ -270,13 +267,12 @@ class Splits:
         per_feature: bool | Literal["auto"] = "auto",
         output_activation: Activation = "sigmoid",
     ) -> Splits:
-        """Samples drawn into training, validation and test by the seed, scaled by the rule that fits the training samples.
+        """Split an array at random by the seed and fit a scaling to the training samples.
 
-        `x`: shape [n, ...], samples first, any real dtype, in the user's unit; a memory map is not loaded. `labels`: shape
-        [n] or None. `test`, `validation`: their fractions of n, rounded, at least one sample each (no validation at 0).
-        `scaling` is the rule of `Scaling.fit`, which asks the model's `output_activation` for the range to scale to.
-        `per_feature` gives each value of a sample an offset and scale of its own; auto: where they are a table's columns,
-        [n, k] of another dtype than uint8.
+        `x`: shape [n, ...], any real dtype, in the user's unit; a memory map is not loaded. `labels`: shape [n] or None.
+        `test`, `validation`: fractions of n, rounded, at least one sample each (no validation at 0). `scaling`,
+        `output_activation`: as in `Scaling.fit`. `per_feature`: an offset and scale per feature; auto: for tables, [n, k]
+        not of uint8.
 
         Raises DataError for samples or labels that cannot be used (shape, dtype, not finite, fewer than two, none left to
         train on, all values equal), RecipeError for an option outside its range.
@@ -297,15 +293,15 @@ class Splits:
 
     @classmethod
     def scaled(cls, train: Samples, validation: Samples | None, test: Samples, scaling: Scaling) -> Splits:
-        """The same samples, all read with this scaling."""
+        """Splits of these samples with `scaling`."""
         validation = None if validation is None else replace(validation, scaling=scaling)
         return cls(replace(train, scaling=scaling), validation, replace(test, scaling=scaling), scaling)
 
 
 def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
-    """The samples to train on, then one part per fraction: drawn by the seed, or without one the last samples in their order.
+    """The training samples, then one part per fraction: drawn by the seed, or the last samples in order without a seed.
 
-    Every fraction above 0 gets at least one sample, a fraction of 0 is None. Raises DataError where none is left to train on.
+    A fraction above 0 gets at least one sample; 0 gives None. Raises DataError if no training sample is left.
     """
     n = len(samples)
     counts = [max(1, round(n * fraction)) if fraction else 0 for fraction in fractions]
@@ -324,17 +320,14 @@ def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: 
 
 
 def check_varies(samples: Samples, source: str) -> None:
-    """Raise DataError, naming the source, where every value of every sample is the same: there is nothing to learn."""
+    """Raise DataError, naming the source, if all values of all samples are equal."""
     constant = samples.take(slice(0, 1))[0, 0]
     if all((chunk == constant).all() for _, chunk in samples.chunks()):
         raise DataError(f"{source}: every value to train on is {constant}; there is nothing to learn, must vary")
 
 
 def check_samples(samples: Samples, source: str) -> None:
-    """Raise DataError, naming the source, unless these are two or more numeric, finite samples of one feature or more.
-
-    Labels, where there are any, must have shape [n].
-    """
+    """Raise DataError, naming the source, unless there are two or more finite numeric samples, with no labels or [n]."""
     values = samples.values
     if values.dtype.hasobject:
         raise DataError(f"{source}: samples differ in length or are not numbers; all need the same number of numeric values")
@@ -363,10 +356,10 @@ def check_samples(samples: Samples, source: str) -> None:
 
 
 def epoch_order(n: int, seed: int, epoch: int, block: int = 0) -> np.ndarray:
-    """The order of n samples in one epoch, int64, the same for the same seed and epoch on every machine.
+    """The order of n samples in one epoch, int64; deterministic in seed and epoch on every machine.
 
-    Without `block` it is a permutation of all samples. With it, blocks of so many neighbours are permuted, and samples
-    shuffled within each window of `WINDOW_BLOCKS` blocks: reads from a disk stay local.
+    `block` 0: a permutation of all samples. Otherwise blocks of `block` neighbours are permuted and samples are shuffled
+    within each window of `WINDOW_BLOCKS` blocks, so that disk reads stay local.
     """
     rng = np.random.default_rng([seed, epoch])
     if block == 0:
@@ -390,7 +383,7 @@ def _is_mapped(values: np.ndarray | None) -> bool:
 
 
 def extremes(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest value of each feature in the user's unit, float64 [inputs]."""
+    """Minimum and maximum of each feature in the user's unit, float64 [inputs] each."""
     low, high = np.full(samples.inputs, np.inf), np.full(samples.inputs, -np.inf)
     for _, chunk in samples.chunks():
         low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
@@ -406,7 +399,7 @@ def mean_input(samples: Samples) -> np.ndarray:
 
 
 def _moments(samples: Samples, per_feature: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, float64 [inputs] or [1], from two passes, which no offset of the data can spoil."""
+    """Mean and standard deviation, float64 [inputs] or [1], in two passes, which are stable under large offsets."""
 
     def average(of: Any) -> np.ndarray:
         total = np.zeros(samples.inputs)

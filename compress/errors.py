@@ -1,35 +1,35 @@
-"""Every error that tiedae raises on purpose, as one tree.
+"""The exception hierarchy of tiedae.
 
 TiedaeError
-├── InputError        what the user gave is wrong: exit code 2
+├── InputError        invalid input: exit code 2
 │   ├── RecipeError   a key or value of a recipe or configuration
-│   ├── DataError     samples that cannot be trained or measured on
+│   ├── DataError     samples that cannot be used for training or measurement
 │   └── FormatError   a file that is damaged or of another kind
 ├── ExportError       a model that a target cannot express: exit code 2
-├── UnavailableError  a runtime or device that is not here: a row with the reason, else exit code 2
-│   └── NotInstalledError  the package or program is not installed here
+├── UnavailableError  a missing runtime or device: a skipped row with the reason, else exit code 2
+│   └── NotInstalledError  a package or program that is not installed
 └── CheckError        a check ran and failed: exit code 1
 """
 
 
 class TiedaeError(Exception):
-    """Root of the tree; its text is one line that a user can act on."""
+    """Base class; the text is one line that a user can act on."""
 
 
 class InputError(TiedaeError):
-    """What the user gave is wrong."""
+    """Invalid input."""
 
 
 class RecipeError(InputError, ValueError):
-    """A key or value of a recipe or configuration is wrong; a ValueError too, to which msgspec adds where it was."""
+    """An invalid key or value of a recipe or configuration; a ValueError, so that msgspec adds the path."""
 
 
 class DataError(InputError):
-    """The samples cannot be used: empty, ragged, not numeric, not finite, or of another shape."""
+    """Samples that cannot be used: empty, ragged, not numeric, not finite, or of another shape."""
 
 
 class FormatError(InputError):
-    """A file is damaged, truncated or not of the kind that its name says."""
+    """A file that is damaged, truncated or of another kind than its name."""
 
 
 class ExportError(TiedaeError):
@@ -37,11 +37,11 @@ class ExportError(TiedaeError):
 
 
 class UnavailableError(TiedaeError):
-    """A runtime or device that is not installed here, or does not come up."""
+    """A runtime or device that is not installed or fails to start."""
 
 
 class NotInstalledError(UnavailableError):
-    """A package or program that is not installed here."""
+    """A package or program that is not installed."""
 
 
 class CheckError(TiedaeError):

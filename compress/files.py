@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write bytes to a temporary file beside `path`, then rename it into place; on any failure `path` is as it was.
+    """Write bytes to a temporary file beside `path`, then rename it; a failure leaves `path` unchanged.
 
-    A link stays and what it points to is replaced; a device or a pipe, such as /dev/stdout, is written to. Raises OSError,
-    which names `path`.
+    Replaces the target of a symbolic link. Writes directly to a device or pipe, such as /dev/stdout. Raises OSError with
+    `path`.
     """
     try:
         if path.exists() and not path.is_file():

@@ -1,8 +1,8 @@
-"""Layers over a tied kernel, one kind per row of `LAYER_KINDS`, with a tap at every tensor that an integer program quantizes.
+"""Layers over a tied kernel, one kind per row of `LAYER_KINDS`, with a tap at every tensor that the integer program quantizes.
 
-A new kind is its own file, a row here and a row in `export.lowering.LOWERINGS`: a configuration record (a `LayerConfig` with
-more fields) and two directions, which say what their product with the kernel is. The kernel stays the matrix [inputs, units] of
-`TiedKernel`, which a kind reshapes as its product needs.
+A new kind is its own file, a row in `LAYER_KINDS` and one in `export.lowering.LOWERINGS`: a configuration record (a
+`LayerConfig` with more fields) and two layers, which define their product with the kernel. The kernel stays the matrix
+[inputs, units] of `TiedKernel`; a kind reshapes it for its product.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .kernel import TiedKernel
 from .records import plain
 
 Tap = Callable[[str, tf.Tensor, bool], tf.Tensor]
-"""tap(name, tensor, training) → the tensor that goes on: identity, an observer or a fake quantizer."""
+"""tap(name, tensor, training) → the tensor for the next operation: identity, an observer or a fake quantizer."""
 
 
 def identity_tap(_name: str, tensor: tf.Tensor, _training: bool) -> tf.Tensor:
@@ -30,7 +30,7 @@ def identity_tap(_name: str, tensor: tf.Tensor, _training: bool) -> tf.Tensor:
 
 
 MARGIN = 1e-3
-"""Nearer to the ends of their range sigmoid and tanh hardly learn."""
+"""Inverses of sigmoid and tanh clip their argument this far from the ends, where gradients vanish."""
 
 
 def _logit(y: np.ndarray) -> np.ndarray:
@@ -44,12 +44,11 @@ def _arctanh(y: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ActivationRule:
-    """How an activation behaves.
+    """Properties of an activation.
 
-    `fused` ones are a clamp of the integer product, the others a table over a quantized input. Outside of `window` the input
-    changes the output by nothing, or less than half a step of int8: ranges are cut off there. `output` is the range that
-    TFLite fixes for the int8 result (LOGISTIC: scale 1/256, TANH: 1/128). `inverse` takes an output to the input that gives it,
-    as far as there is one; of sigmoid and tanh it stays `MARGIN` away from the ends of the range.
+    `fused`: a clamp of the integer product; otherwise a table over a quantized input. `window`: the inputs outside of which
+    the output changes by less than half an LSB of int8; ranges are clipped to it. `output`: the range that TFLite fixes for
+    the int8 result (LOGISTIC: scale 1/256, TANH: 1/128). `inverse`: output → input; for sigmoid and tanh within `MARGIN`.
     """
 
     function: Callable[[tf.Tensor], tf.Tensor]
@@ -69,10 +68,10 @@ RULES: Mapping[str, ActivationRule] = {
 
 
 class TiedLayer(tf_keras.layers.Layer):
-    """y = activation(product of x and the kernel + bias) over a kernel that it does not own; the bias is its own.
+    """y = activation(product(x, kernel) + bias); the layer owns its bias, not the kernel. Subclasses define the product.
 
-    A subclass says what the product is. `tap` is called for the tensors that a target quantizes, named as in the program: NAME
-    (the output), NAME.linear (before sigmoid or tanh) and, in a `TiedDecoderLayer`, NAME.rescaled, NAME.product and NAME.bias.
+    `tap` is called with each tensor that a target quantizes, named as in the program: NAME (the output), NAME.linear (before
+    sigmoid or tanh) and, in a `TiedDecoderLayer`, NAME.rescaled, NAME.product and NAME.bias.
     """
 
     def __init__(self, kernel: TiedKernel, activation: str = "linear", *, use_bias: bool = True, name: str) -> None:
@@ -89,7 +88,7 @@ class TiedLayer(tf_keras.layers.Layer):
 
     @classmethod
     def of(cls, config: LayerConfig, kernel: TiedKernel, activation: str, name: str) -> Self:
-        """The layer of a configuration; a kind that reads more of it has its own."""
+        """The layer of a configuration; a kind with more fields overrides it."""
         return cls(kernel, activation, use_bias=config.use_bias, name=name)
 
     @staticmethod
@@ -102,7 +101,7 @@ class TiedLayer(tf_keras.layers.Layer):
         raise NotImplementedError
 
     def call(self, x: tf.Tensor, training: bool = False, kernel: tf.Tensor | None = None) -> tf.Tensor:
-        """`kernel` is the kernel's tensor where the caller has computed it already, for both directions at once."""
+        """`kernel`: the kernel's tensor if the caller has already computed it for both directions."""
         kernel = self.kernel(training) if kernel is None else kernel
         return self.activate(self.affine(x, kernel, training), training)
 
@@ -118,7 +117,7 @@ class TiedLayer(tf_keras.layers.Layer):
 
 
 class TiedDecoderLayer(TiedLayer):
-    """A decoder layer as the split layout computes it: scales of units come in as factors, the bias is added by itself."""
+    """A decoder layer in the split layout: scales per unit multiply the input as factors, the bias is a separate ADD."""
 
     def affine(self, x: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
         if self.kernel.granularity == "unit":
@@ -161,7 +160,7 @@ class TiedDenseTranspose(TiedDecoderLayer):
 
 @dataclass(frozen=True)
 class LayerKind:
-    """A kind of layer: the record that configures it, which is of no other kind, and its two directions over one kernel."""
+    """A kind of layer: its configuration record, which no other kind has, and its two layers over one kernel."""
 
     config: type[LayerConfig]
     encode: type[TiedLayer]
@@ -172,7 +171,7 @@ LAYER_KINDS: Mapping[str, LayerKind] = {"dense": LayerKind(LayerConfig, TiedDens
 
 
 def kind_of(layer: LayerConfig) -> str:
-    """The kind that a layer's configuration is of; RecipeError where no row of `LAYER_KINDS` has its type."""
+    """The kind of a layer's configuration; RecipeError for a type that is not in `LAYER_KINDS`."""
     for name, kind in LAYER_KINDS.items():
         if type(layer) is kind.config:
             return name
@@ -181,7 +180,7 @@ def kind_of(layer: LayerConfig) -> str:
 
 
 def config_to_json(config: ModelConfig) -> dict[str, Any]:
-    """A model's configuration as JSON can hold it; a layer without `kind` is dense."""
+    """A model's configuration in JSON types; a layer without `kind` is dense."""
     kinds = [{} if kind == "dense" else {"kind": kind} for kind in map(kind_of, config.layers)]
     return plain(config) | {"layers": [plain(layer) | kind for layer, kind in zip(config.layers, kinds, strict=True)]}
 
@@ -197,7 +196,7 @@ def config_from_json(written: Mapping[str, Any]) -> ModelConfig:
 
 
 def outputs_of(config: ModelConfig) -> tuple[dict[str, str], dict[str, str]]:
-    """The activation that makes each layer's output, by tensor name: of the encoder and of the decoder, each by kernel."""
+    """Tensor name → activation of each layer's output, in the order of the kernels: of the encoder and of the decoder."""
     last = len(config.layers) - 1
     encoder = {"code" if i == last else f"encoder_{i}": layer.activation for i, layer in enumerate(config.layers)}
     decoder = {"y" if i == 0 else f"decoder_{i}": config.decoder_activation(i) for i in range(len(config.layers))}
@@ -205,7 +204,7 @@ def outputs_of(config: ModelConfig) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def layers_of(config: ModelConfig, kernels: Sequence[TiedKernel], direction: Literal["encode", "decode"]) -> list[TiedLayer]:
-    """The layers of one direction, by kernel."""
+    """The layers of one direction, in the order of the kernels."""
     outputs = outputs_of(config)[direction == "decode"].items()
     return [
         getattr(LAYER_KINDS[kind_of(layer)], direction).of(layer, kernel, activation, name)
@@ -222,7 +221,7 @@ def interleaved(x: tf.Tensor, groups: int) -> tf.Tensor:
 
 
 class SeededDropout(tf_keras.layers.Layer):
-    """Dropout whose masks follow from a seed and a saved counter, so that a resumed run drops the same values."""
+    """Dropout with masks from a seed and a saved counter, so that a resumed run drops the same values."""
 
     def __init__(self, rate: float, *, seed: int, name: str) -> None:
         super().__init__(name=name)

@@ -1,7 +1,4 @@
-"""Packages that not every install of tiedae has: what brings each one, and one line where it is missing.
-
-Nothing is imported to find out.
-"""
+"""Optional packages: install commands, and errors for missing ones; nothing is imported."""
 
 from __future__ import annotations
 
@@ -28,14 +25,14 @@ INSTALL: Mapping[str, str] = {
     "tf_keras": _TRAIN,
     "tflite_micro": "pip install 'tiedae[tflm]'",
 }
-"""The command that brings a module, for every one that may be missing."""
+"""Install command of each optional module."""
 
 ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
-"""Builds of ONNX Runtime: packages that all install the module `onnxruntime`."""
+"""Builds of ONNX Runtime: packages that install the same module, `onnxruntime`."""
 
 
 def missing(module: str) -> NotInstalledError:
-    """The error for a module of INSTALL, or of no extra, that is not installed."""
+    """The error for a module that is not installed, with its install command."""
     install = INSTALL.get(module, f"pip install {module}")
     if "train" in install and _train_has_gpu_build() and list(_builds()) == ["onnxruntime"]:
         install = f"pip uninstall -y onnxruntime && {install}"
@@ -43,7 +40,7 @@ def missing(module: str) -> NotInstalledError:
 
 
 def require_installed(*modules: str) -> None:
-    """Raise UnavailableError for the first of these modules that is not installed, and for two builds of ONNX Runtime."""
+    """Raise UnavailableError for the first missing module, and for several builds of ONNX Runtime."""
     for module in modules:
         if find_spec(module) is None:
             raise missing(module)
@@ -52,7 +49,7 @@ def require_installed(*modules: str) -> None:
 
 
 def require_one_build() -> None:
-    """Raise UnavailableError, with the commands that mend it, where several builds of ONNX Runtime are installed."""
+    """Raise UnavailableError, with the commands that fix it, if several builds of ONNX Runtime are installed."""
     builds = _builds()
     if len(builds) > 1:
         kept = "onnxruntime-gpu" if "onnxruntime-gpu" in builds else next(iter(builds))
@@ -64,7 +61,7 @@ def require_one_build() -> None:
 
 
 def _builds() -> Mapping[str, str]:
-    """The version of each build of ONNX Runtime that is installed."""
+    """Installed builds of ONNX Runtime with their versions."""
     found = {}
     for name in ONNX_RUNTIMES:
         try:
@@ -75,5 +72,5 @@ def _builds() -> Mapping[str, str]:
 
 
 def _train_has_gpu_build() -> bool:
-    """Whether tiedae[train] brings onnxruntime-gpu here: the marker in pyproject.toml."""
+    """Whether tiedae[train] installs onnxruntime-gpu on this machine, as the marker in pyproject.toml."""
     return sys.platform == "linux" and machine() == "x86_64"

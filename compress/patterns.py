@@ -1,7 +1,7 @@
-"""Patterns of pruning on the one mask of a kernel: which weights stay, given how salient each is.
+"""Sparsity patterns: masks from saliency scores, and checks that a kernel has its pattern.
 
-A tied kernel is read along both axes, so a pattern has to hold along both: W by the encoder, Wᵀ by the decoder.
-Nothing here imports TensorFlow: the proof of a written file reads patterns too.
+The encoder reads W and the decoder Wᵀ, so a pattern must hold along both axes.
+Imports no TensorFlow, because verification checks patterns too.
 """
 
 from __future__ import annotations
@@ -16,31 +16,24 @@ from .config import ModelConfig, PruneConfig, require
 
 Arrays = Sequence[np.ndarray]
 Scores = Callable[[], list[np.ndarray]]
-"""The scores of a model's kernels as they are now, float [inputs, units] each; what is larger stays."""
+"""Current scores of a model's kernels, float [inputs, units] each; larger scores are kept."""
 ENUMERATED = 4
-"""Up to this m the best mask of a tile is found by trying all."""
-EXCHANGES = 64
-"""How many exchanges a larger tile is improved by, at most."""
+"""Largest m of N:M for which all masks of a tile are compared."""
+SWAPS = 64
+"""Maximum number of swaps that improve a larger tile."""
 
 
 def largest(scores: Arrays, fraction: float, scope: str) -> list[np.ndarray]:
-    """Which scores stay, bool in their shapes, where `fraction` of them go: the smallest of each array (`layer`) or of all
-    together (`global`). The largest of each array always stays."""
-    if scope == "layer":
-        masks = [_largest(each.ravel(), fraction).reshape(each.shape) for each in scores]
-    else:
-        kept = _largest(np.concatenate([each.ravel() for each in scores]), fraction)
-        ends = np.cumsum([each.size for each in scores])[:-1]
-        masks = [part.reshape(each.shape) for part, each in zip(np.split(kept, ends), scores, strict=True)]
-    for mask, each in zip(masks, scores, strict=True):
-        mask.flat[np.argmax(each)] = True
-    return masks
-
-
-def _largest(scores: np.ndarray, fraction: float) -> np.ndarray:
-    kept = np.ones(scores.size, bool)
-    kept[np.argsort(scores, kind="stable")[: round(fraction * scores.size)]] = False
-    return kept
+    """Masks that prune the smallest `fraction` of scores, bool in their shapes: of each array (`layer`) or of all together
+    (`global`). The largest score of each array is always kept."""
+    flat = [each.ravel() for each in scores] if scope == "layer" else [np.concatenate([each.ravel() for each in scores])]
+    masks = [np.ones(each.size, bool) for each in flat]
+    for mask, each in zip(masks, flat, strict=True):
+        mask[np.argsort(each, kind="stable")[: round(fraction * each.size)]] = False
+    parts = np.split(np.concatenate(masks), np.cumsum([each.size for each in scores])[:-1])
+    for mask, each in zip(parts, scores, strict=True):
+        mask[np.argmax(each)] = True
+    return [mask.reshape(each.shape) for mask, each in zip(parts, scores, strict=True)]
 
 
 def unstructured(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.ndarray]:
@@ -51,13 +44,13 @@ def unstructured(scores: Arrays, fraction: float, config: PruneConfig) -> list[n
 def block(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.ndarray]:
     """Whole blocks of `config.block` rows and columns, by the sum of their scores."""
     sums = [tiles(each, *config.block).sum(axis=(1, 3)) for each in scores]
-    return [spread(kept, *config.block) for kept in largest(sums, fraction, config.scope)]
+    return [np.kron(kept, np.ones(config.block, bool)) for kept in largest(sums, fraction, config.scope)]
 
 
 def n_of_m(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.ndarray]:
     """n of every m weights along both axes (a transposable mask, Hubara et al. 2021, arXiv:2102.08124).
 
-    While a ramp is below the pattern's own sparsity, only the least salient of what the pattern leaves out go.
+    Below the pattern's own sparsity, a ramp prunes only the least salient of the weights outside the pattern.
     """
     n, m = config.n_of_m
     ramped = min(fraction / config.sparsity, 1) * (1 - n / m)
@@ -67,7 +60,7 @@ def n_of_m(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.ndar
 
 
 def structured(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.ndarray]:
-    """Whole units: column j of the kernel that computes unit j and row j of the next. The code's only where `config.code`."""
+    """Whole units: column j of the kernel that computes unit j and row j of the next. The code only if `config.code`."""
     layers = len(scores) if config.code else len(scores) - 1
     masks = [np.ones(each.shape, bool) for each in scores]
     for i, kept in enumerate(largest(unit_scores(scores)[:layers], fraction, config.scope)):
@@ -83,11 +76,11 @@ PATTERNS: Mapping[str, Callable[[Arrays, float, PruneConfig], list[np.ndarray]]]
     "n:m": n_of_m,
     "structured": structured,
 }
-"""(scores float [inputs, units] of each kernel, the fraction that goes, configuration) → masks, bool in the same shapes."""
+"""(scores of each kernel, float [inputs, units]; fraction to prune; configuration) → masks, bool in the same shapes."""
 
 
 def blocks_held(values: np.ndarray, mask: np.ndarray, config: PruneConfig) -> tuple[bool, str]:
-    """Whether every block is kept or left out whole, and zero where it is left out."""
+    """Whether every block is kept whole or pruned whole, and pruned blocks are zero."""
     rows, columns = config.block
     kept = tiles(mask != 0, rows, columns).any(axis=(1, 3))
     zero = ~tiles(values != 0, rows, columns).any(axis=(1, 3))
@@ -97,7 +90,7 @@ def blocks_held(values: np.ndarray, mask: np.ndarray, config: PruneConfig) -> tu
 
 
 def n_of_m_held(values: np.ndarray, mask: np.ndarray, config: PruneConfig) -> tuple[bool, str]:
-    """Whether at most n of every m values are not zero, along both axes."""
+    """Whether at most n of every m values are nonzero, along both axes."""
     n, m = config.n_of_m
     for axis, name in ((1, "inputs"), (3, "units")):
         most = int(tiles(values != 0, m, m).sum(axis=axis).max())
@@ -110,58 +103,53 @@ HELD: Mapping[str, Callable[[np.ndarray, np.ndarray, PruneConfig], tuple[bool, s
     "block": blocks_held,
     "n:m": n_of_m_held,
 }
-"""(values of a kernel, its mask, configuration) → whether they have the pattern, and in words what was found."""
+"""(values of a kernel, its mask, configuration) → (whether they have the pattern, a description of the result)."""
 
 
 def tiles(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """[inputs, units] as [inputs / rows, rows, units / columns, columns]."""
+    """Reshape [inputs, units] to [inputs / rows, rows, units / columns, columns]."""
     inputs, units = values.shape
     return values.reshape(inputs // rows, rows, units // columns, columns)
 
 
-def spread(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Each value as a block of `rows` × `columns`."""
-    return values.repeat(rows, axis=0).repeat(columns, axis=1)
-
-
 def unit_scores(scores: Arrays) -> list[np.ndarray]:
-    """The score of each unit of each layer: the sum over the weights that make it and those that read it."""
+    """The score of each unit of each layer: the sum over its incoming and outgoing weights."""
     read = [*(each.sum(axis=1) for each in scores[1:]), 0]
     return [each.sum(axis=0) + after for each, after in zip(scores, read, strict=True)]
 
 
 def transposable(scores: np.ndarray, n: int, m: int) -> np.ndarray:
-    """The mask, bool [inputs, units], that keeps n in every row and n in every column of each m × m tile.
+    """The mask, bool [inputs, units], that keeps n weights in every row and column of each m × m tile.
 
-    The best of all masks up to m = 4; for a larger m greedy, then improved by exchanges.
+    Optimal up to m = `ENUMERATED`; for larger m greedy, then improved by swaps.
     """
     each = tiles(scores.astype(np.float64), m, m).swapaxes(1, 2).reshape(-1, m, m)
     if m <= ENUMERATED:
         every = _every_mask(n, m)
         masks = every[np.argmax(each.reshape(-1, m * m) @ every.reshape(-1, m * m).T.astype(np.float64), axis=1)]
     else:
-        masks = _improved(each, _greedy(each, n))
+        masks = _swap(each, _greedy(each, n))
     inputs, units = scores.shape
     return masks.reshape(inputs // m, units // m, m, m).swapaxes(1, 2).reshape(inputs, units)
 
 
 @cache
 def _every_mask(n: int, m: int) -> np.ndarray:
-    """All masks of m × m with n in each row and column, bool [count, m, m]: 90 for 2:4."""
+    """All m × m masks with n in each row and column, bool [count, m, m]: 90 for 2:4."""
     rows = np.array([np.isin(np.arange(m), places) for places in combinations(range(m), n)])
     masks = np.array(list(product(rows, repeat=m)))
     return masks[(masks.sum(axis=1) == n).all(axis=1)]
 
 
 def kept(scores: np.ndarray, groups: np.ndarray, n: int, m: int) -> np.ndarray:
-    """What the best n:m masks keep of `scores`, float32 [rows, columns], per group of m rows, int [groups, m] → [groups]."""
+    """The sum of `scores`, float32 [rows, columns], that optimal n:m masks keep, per group of m rows, int [groups, m]."""
     each = tiles(scores[groups.ravel()], m, m).swapaxes(1, 2).reshape(-1, m * m)
     best = (each @ _every_mask(n, m).reshape(-1, m * m).T.astype(np.float32)).max(axis=1)
     return best.reshape(len(groups), -1).sum(axis=1)
 
 
 def _greedy(scores: np.ndarray, n: int) -> np.ndarray:
-    """The largest scores first, as rows and columns have room; then what is missing, through one exchange each."""
+    """Keep the largest scores first, up to n per row and column, then fill incomplete rows and columns by one swap each."""
     count, m, _ = scores.shape
     every = np.arange(count)
     masks = np.zeros(scores.shape, bool)
@@ -178,10 +166,10 @@ def _greedy(scores: np.ndarray, n: int) -> np.ndarray:
     return masks
 
 
-def _improved(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Exchange two kept weights (a, c), (b, d) for (a, d), (b, c) where that gains, the most gainful of each tile first."""
+def _swap(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Replace two kept weights (a, c), (b, d) by (a, d), (b, c) while that raises a tile's score, by the largest gain first."""
     count, m, _ = scores.shape
-    for _ in range(EXCHANGES):
+    for _ in range(SWAPS):
         best, chosen = np.zeros(count), np.zeros((count, 4), int)
         for a, b in combinations(range(m), 2):
             leave, enter = masks[:, a, :, None] & masks[:, b, None, :], ~masks[:, a, None, :] & ~masks[:, b, :, None]
@@ -202,7 +190,7 @@ def _improved(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def check_pattern(config: PruneConfig, model: ModelConfig) -> None:
-    """Raise RecipeError where the kernels of `model` cannot have the pattern."""
+    """Raise RecipeError if the kernels of `model` cannot have the pattern."""
     kernels = list(zip(model.widths[:-1], model.widths[1:], strict=True))
     for index in config.skip:
         require(index < len(kernels), "skip", index, f"below {len(kernels)}, the number of kernels")

@@ -1,4 +1,4 @@
-"""Pruning on the one mask of each kernel: a saliency ranks, a pattern chooses, a schedule raises the fraction."""
+"""Pruning by masks: a saliency scores the weights, a pattern selects them, a schedule ramps the sparsity."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .symmetries import reorder_units
 from .train import LOSSES, History, Training, fit
 
 UPDATES = 20
-"""How many times a polynomial ramp raises the sparsity."""
+"""Mask updates of a polynomial ramp."""
 BATCH = 64
-"""Samples of which gradients are taken together."""
+"""Samples per batch of gradients."""
 
 
 def magnitude(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: TrainConfig) -> Scores:
@@ -27,8 +27,8 @@ def magnitude(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train
 
 
 def gradient(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: TrainConfig) -> Scores:
-    """(w · ∂L/∂w)², averaged over batches: what the loss feels where a weight goes, to first order (Molchanov et al. 2019,
-    arXiv:1906.10771). The gradient is that of the kernel both directions read, so that of both counts."""
+    """(w · ∂L/∂w)², averaged over batches: the first-order change of the loss if a weight is pruned (Molchanov et al. 2019,
+    arXiv:1906.10771). The gradient sums both directions of the tie."""
     chosen = np.random.default_rng(train.seed).permutation(len(splits.train))[: config.samples]
     loss = LOSSES[train.loss]
 
@@ -50,7 +50,7 @@ def gradient(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train:
 
 
 def movement(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: TrainConfig) -> Scores:
-    """w² − w₀², from the weights at the start of the stage: positive for those that grow, negative for those that shrink.
+    """w² − w₀², with w₀ from the start of the stage: positive for weights that grow, negative for those that shrink.
 
     Movement pruning (Sanh et al. 2020, arXiv:2005.07683) sums −w · ∂L/∂w over the updates; along a gradient flow, where
     dw = −∂L/∂w dt, that sum is (w² − w₀²) / 2.
@@ -64,16 +64,16 @@ SALIENCIES: Mapping[str, Callable[[TiedAutoencoder, Splits, PruneConfig, TrainCo
     "gradient": gradient,
     "movement": movement,
 }
-"""How much each weight matters, as the patterns rank it: (model, samples, configuration, float training) → scores."""
+"""(model, samples, configuration, float training) → saliency scores of all weights."""
 
 
 def prune(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: TrainConfig | Training) -> History:
-    """Ramp the masks of `model` up to `config.sparsity` while fine-tuning, then fine-tune with them held.
+    """Ramp the masks of `model` up to `config.sparsity` while fine-tuning, then fine-tune with fixed masks.
 
-    Zeros of the final mask are exactly zero in the variables, and stay so in every later stage. A mask position may come
-    back while the ramp runs, where others have become less salient. N:M first puts hidden units into an order in which less is
-    lost. `shrink` then takes out the units that `structured` has emptied.
-    Raises what `fit` raises, RecipeError where the kernels cannot have the pattern, InputError where they are clustered or
+    Weights may return during the ramp if others become less salient. Masked weights are exactly zero in the variables, in
+    this and every later stage. N:M first reorders hidden units so that masks keep more of the scores. After `structured`,
+    `shrink` removes the pruned units.
+    Raises the errors of `fit`, RecipeError if the kernels cannot have the pattern, InputError if they are clustered or
     quantized; all before the model changes.
     """
     check_pattern(config, model.config)
@@ -87,12 +87,12 @@ def prune(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: Tr
     steps = -(-len(splits.train) // settings.batch_size)
     end = min(int(steps * config.epochs * config.ramp), steps * config.epochs - 1)
     if config.schedule == "polynomial" and end >= 1:
-        settled, frequency = end // steps, max(1, end // UPDATES)
+        ramp_epochs, frequency = end // steps, max(1, end // UPDATES)
         schedule = sparsity.PolynomialDecay(0.0, config.sparsity, 0, end - end % frequency, frequency=frequency)
     else:
-        settled, schedule = 0, sparsity.ConstantSparsity(config.sparsity, 0, 0, frequency=1)
+        ramp_epochs, schedule = 0, sparsity.ConstantSparsity(config.sparsity, 0, 0, frequency=1)
     if config.kind == "n:m":
-        start = "magnitude" if config.saliency == "movement" else config.saliency  # nothing has moved yet
+        start = "magnitude" if config.saliency == "movement" else config.saliency  # movement is zero at the start
         reorder_units(model, SALIENCIES[start](model, splits, config, settings), config, seed=settings.seed)
     scores, pattern = SALIENCIES[config.saliency](model, splits, config, settings), PATTERNS[config.kind]
 
@@ -105,4 +105,4 @@ def prune(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: Tr
             for kernel, mask in zip(pruned(model.kernels), pattern(pruned(scores()), float(fraction), config), strict=True):
                 kernel.set_mask(mask)
 
-    return fit(model, splits, training, stage="prune", before_step=before_step, settled_epochs=settled)
+    return fit(model, splits, training, stage="prune", before_step=before_step, ramp_epochs=ramp_epochs)

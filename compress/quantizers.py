@@ -1,4 +1,4 @@
-"""Fake quantization of activations: tensorflow-model-optimization's quantizers behind the layers' tap."""
+"""Fake quantization of activations: tensorflow-model-optimization's quantizers in the layers' taps."""
 
 from __future__ import annotations
 
@@ -22,13 +22,11 @@ DecoderLayout = Literal["split", "fused"]
 
 @dataclass(frozen=True)
 class QuantizationSpec:
-    """What is quantized and how the targets compute the decoder: what a quantized model and its archive hold.
+    """The quantization that a model and its archive hold; `of` derives it from the configuration, the data and the targets.
 
-    `of` derives it; nobody else states what the configuration, the data and the targets say already.
-    `form`: the decoder's layout, which training simulates; ranges for both are kept. split: the product is requantized, an
-    8-bit bias added (TFLite); fused: a 32-bit bias inside the product (ONNX). `byte_data`: inputs and outputs are bytes of
-    scale 1/255.
-    `bits` of the kernels: one width, or one per kernel; `code_bits` of the code.
+    `form`: the decoder layout that training simulates. split: requantized product plus 8-bit bias (TFLite); fused: 32-bit
+    bias inside the product (ONNX). Ranges for both are kept. `byte_data`: inputs and outputs are bytes of scale 1/255.
+    `bits`: of the kernels, one width or one per kernel. `code_bits`: of the code.
     """
 
     granularity: Granularity = "tensor"
@@ -39,9 +37,9 @@ class QuantizationSpec:
 
     @classmethod
     def of(cls, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout = "split") -> QuantizationSpec:
-        """The one that follows: `x` is bytes where `scaling` is by `byte`; the decoder's `layout` is that of the targets.
+        """Derive the specification: `byte_data` if `scaling` is `byte`; `layout` is that of the targets.
 
-        Raises RecipeError for another layout.
+        Raises RecipeError for an unknown layout.
         """
         checked(DecoderLayout, layout, "layout")
         return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits)
@@ -49,7 +47,7 @@ class QuantizationSpec:
     def require_from(
         self, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout | None = None, *, source: str
     ) -> None:
-        """Raise RecipeError, naming `source` and both sides, where `of` gives another; `layout` None: of any layout."""
+        """Raise RecipeError, naming `source` and both sides, unless `of` derives the same; `layout` None accepts any."""
         derived = QuantizationSpec.of(config, scaling, layout or self.form)
         sides = {"byte_data": f"data scaled by {scaling.rule!r}", "form": "the layout of the targets"}
         for key in (field.name for field in fields(self)):
@@ -60,16 +58,16 @@ class QuantizationSpec:
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> QuantizationSpec:
-        """The one that `dataclasses.asdict` made JSON of."""
+        """The inverse of `dataclasses.asdict`."""
         return cls(**{**written, "bits": tuple(written.get("bits", (8,)))})
 
     def bits_of(self, tensor: str) -> int:
-        """How many bits an activation has, by its name in the program."""
+        """Bits of an activation, by tensor name."""
         return self.code_bits if tensor == "code" else 8
 
 
 def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple[Range, ...]]:
-    """Ranges that follow from the model, by tensor name: one quantization after the other where there are two."""
+    """Ranges that the model fixes, by tensor name: those of successive quantizations."""
     rules = _rules(config).items()
     fixed: dict[str, tuple[Range, ...]] = {name: (rule.output,) for name, rule in rules if rule.output is not None}
     if spec.byte_data:
@@ -80,7 +78,7 @@ def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple
 
 
 def linear_windows(config: ModelConfig) -> dict[str, Range]:
-    """Where the input of each activation that is a table matters, by tensor name; values beyond are clipped."""
+    """Input window of each sigmoid and tanh, by tensor name; inputs are clipped to it."""
     return {f"{name}.linear": rule.window for name, rule in _rules(config).items() if not rule.fused}
 
 
@@ -91,8 +89,8 @@ def _rules(config: ModelConfig) -> dict[str, ActivationRule]:
 class ActivationQuantizers(tf_keras.layers.Layer):
     """The tap of a quantized model: fake quantization of every tensor that the integer program quantizes.
 
-    Ranges follow the data as moving averages while training, until `frozen`; bias ranges are those of the bias. Fixed ranges
-    never move. `ranges` gives the start, by tensor name.
+    Training tracks ranges as moving averages until `frozen`; bias ranges are the extremes of the bias; fixed ranges never
+    change. `ranges`: initial ranges by tensor name.
     """
 
     def __init__(self, config: ModelConfig, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
@@ -108,20 +106,20 @@ class ActivationQuantizers(tf_keras.layers.Layer):
         }
         affine = {"per_axis": False, "symmetric": False, "narrow_range": False}
         last = quantizers.LastValueQuantizer(8, **affine)
-        self.following = {
+        self.tracked = {
             name: last if name.endswith(".bias") else quantizers.MovingAverageQuantizer(spec.bits_of(name), **affine)
             for name in ranges
             if name not in self.fixed
         }
-        self.variables_of = {
-            name: quantizer.build(None, name.replace(".", "_"), self) for name, quantizer in self.following.items()
+        self.range_variables = {
+            name: quantizer.build(None, name.replace(".", "_"), self) for name, quantizer in self.tracked.items()
         }
         self.built = True
         for name, (low, high) in ranges.items():
-            if name in self.following:
-                least, most = self.windows.get(name, (-np.inf, np.inf))
-                self.variables_of[name]["min_var"].assign(min(max(low, least), 0.0))
-                self.variables_of[name]["max_var"].assign(max(min(high, most), 1e-6))
+            if name in self.tracked:
+                minimum, maximum = self.windows.get(name, (-np.inf, np.inf))
+                self.range_variables[name]["min_var"].assign(min(max(low, minimum), 0.0))
+                self.range_variables[name]["max_var"].assign(max(min(high, maximum), 1e-6))
 
     def __call__(self, name: str, x: tf.Tensor, training: bool) -> tf.Tensor:
         if name in self.fixed:
@@ -131,13 +129,13 @@ class ActivationQuantizers(tf_keras.layers.Layer):
         if name in self.windows:
             x = tf.clip_by_value(x, *self.windows[name])
         observe = training and not self.frozen
-        quantized = self.following[name](x, observe, self.variables_of[name])
+        quantized = self.tracked[name](x, observe, self.range_variables[name])
         simulated = self.spec.form == "split" or not name.endswith((".product", ".bias"))
         return quantized if simulated else x
 
     def ranges(self) -> dict[str, Range]:
-        """The ranges that follow data, by tensor name, as float32 values."""
+        """The tracked ranges, by tensor name, as float32 values."""
         return {
             name: (float(variables["min_var"].numpy()), float(variables["max_var"].numpy()))
-            for name, variables in self.variables_of.items()
+            for name, variables in self.range_variables.items()
         }

@@ -1,7 +1,7 @@
-"""Records: frozen values that cross JSON and TOML by their types, and one line where a value is not what its type says.
+"""Records: frozen, typed values that convert to and from JSON and TOML, with one-line validation errors.
 
-A record refuses keys that it does not have, at every level. Its field types say what is right, bounds in `msgspec.Meta`;
-`check` and `__post_init__` say more, with `require`. Tuples cross as lists.
+Records reject unknown keys at every level. Field types and bounds (`msgspec.Meta`) validate values; `check` and
+`__post_init__` add conditions with `require`. Tuples convert to lists.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from .errors import FormatError, RecipeError
 
 T = TypeVar("T")
 LARGEST = 2**31 - 1
-"""The greatest integer of a configuration, so that every library can take it."""
+"""Largest integer of a configuration, accepted by every library."""
 FINITE = sys.float_info.max
-"""The bound of a number that has none but to be finite."""
+"""Bound of a number that must only be finite."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The base of every record; subclasses repeat `frozen=True`, which type checkers want to see."""
+    """Base of every record; subclasses repeat `frozen=True` for type checkers."""
 
 
 class Checked(Record, frozen=True):
-    """A record whose types and bounds hold however it is made: lists become tuples, numpy's numbers Python's.
+    """A record that is validated on construction too; lists become tuples, NumPy numbers Python numbers.
 
     Raises RecipeError with the key, such as `layers[1].units: got 0, must be …`.
     """
@@ -46,18 +46,18 @@ class Checked(Record, frozen=True):
         self.check()
 
     def check(self) -> None:
-        """Raise RecipeError, by `require`, for what no type can say."""
+        """Raise RecipeError, by `require`, for conditions beyond types and bounds."""
 
 
 def _records_of(kind: Any, value: Any) -> bool:
-    """Whether a list holds records of the type that `kind` is a tuple of, subclasses included, which msgspec does not take."""
+    """Whether `value` lists records of the item type of `kind`, including subclasses, which msgspec rejects."""
     kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     items = get_args(kind)[:1] if get_origin(kind) is tuple and isinstance(value, list | tuple) and value else ()
     return bool(items) and all(isinstance(each, Record) and isinstance(each, items[0]) for each in value)
 
 
 def _native(value: Any) -> Any:
-    """Python's numbers in place of numpy's."""
+    """The value with Python numbers instead of NumPy's."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return [_native(each) for each in value] if isinstance(value, list | tuple) else value
@@ -69,14 +69,14 @@ def _types(kind: type[Record]) -> list[tuple[str, Any]]:
 
 
 def require(condition: bool, key: str, got: object, right: str) -> None:
-    """Raise RecipeError naming the key, what it got and what would be right, unless the condition holds."""
+    """Raise RecipeError with the key, the value and the expected value unless the condition holds."""
     if not condition:
         raise RecipeError(f"{key}: got {got!r}, must be {right}")
 
 
 @contextlib.contextmanager
 def within(prefix: str) -> Iterator[None]:
-    """Put `prefix`, such as `model.` or the name of a file, before the text of a RecipeError."""
+    """Prefix the text of a RecipeError with `prefix`, such as `model.` or a file name."""
     try:
         yield
     except RecipeError as error:
@@ -84,9 +84,9 @@ def within(prefix: str) -> Iterator[None]:
 
 
 def checked(kind: type[T] | Any, value: object, key: str = "", *, strict: bool = True) -> T:
-    """A value of a type from plain values; an integer may stand for a float, and where not `strict` text for any number.
+    """Convert plain values to a type: integers to floats and, unless `strict`, text to numbers.
 
-    Raises RecipeError with the full key, what it got and what would be right.
+    Raises RecipeError with the full key, the value and the expected value.
     """
     try:
         return msgspec.convert(value, kind, strict=strict)
@@ -95,7 +95,7 @@ def checked(kind: type[T] | Any, value: object, key: str = "", *, strict: bool =
 
 
 def decode(kind: type[T], value: object, where: object) -> T:
-    """A record (or another typed value) from what JSON gave; FormatError, which starts with `where`, for anything else."""
+    """Convert parsed JSON to a record or another type; FormatError, prefixed with `where`, for invalid values."""
     try:
         return checked(kind, value)
     except RecipeError as error:
@@ -103,7 +103,7 @@ def decode(kind: type[T], value: object, where: object) -> T:
 
 
 def load_json(text: str | bytes, where: object) -> Any:
-    """What JSON holds; FormatError, which starts with `where`, where it is damaged or has a number that is none."""
+    """Parse JSON; FormatError, prefixed with `where`, for invalid JSON, NaN and infinities."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number")
@@ -115,17 +115,17 @@ def load_json(text: str | bytes, where: object) -> Any:
 
 
 def plain(value: object) -> Any:
-    """A record as dictionaries, lists and numbers, every key included."""
+    """A record as dictionaries, lists and numbers, with every key."""
     return json.loads(json.dumps(msgspec.to_builtins(value, str_keys=True)))
 
 
 def encode(value: object) -> bytes:
-    """JSON that a person can read, one key a line. Raises ValueError for a number that is not finite."""
+    """Indented JSON; ValueError for a number that is not finite."""
     return (json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) -> str:
-    """One line for what msgspec refused: `$.layers[1].units` is followed to the value and its type."""
+    """One line for a validation error: follows the path `$.layers[1].units` to the value and its type."""
     text, _, path = str(error).rpartition(" - at `$")
     node = inspect.type_info(kind)
     for name, index in re.findall(r"\.([^.\[`]+)|\[([0-9.]+)\]", path if text else ""):
@@ -156,12 +156,12 @@ def _about(key: str, text: str) -> str:
 
 
 def _member(node: Any, *kinds: type) -> Any:
-    """The node itself, or of a union the member of one of these kinds."""
+    """The node, or the member of a union, of one of these kinds."""
     return next(each for each in getattr(node, "types", (node,)) if isinstance(each, kinds))
 
 
 def _inside(node: Any, value: Any, step: str) -> tuple[Any, str | int]:
-    """The type and the key of what lies one step inside; msgspec does not name a mapping's key, so each one is tried."""
+    """The type and key of a child. msgspec does not report the key of a mapping, so all its values are checked."""
     node = _member(node, *_TABLES, inspect.DictType, inspect.VarTupleType, inspect.ListType, inspect.TupleType)
     if isinstance(node, _TABLES):
         return next((field.type, step) for field in node.fields if field.encode_name == step)
@@ -171,7 +171,7 @@ def _inside(node: Any, value: Any, step: str) -> tuple[Any, str | int]:
 
 
 def _fits(node: Any, value: object) -> bool:
-    """Whether a mapping's value is of its type, a record or a plain value."""
+    """Whether a mapping's value converts to its type, a record or a plain value."""
     plain = {inspect.StrType: str, inspect.IntType: int, inspect.FloatType: float, inspect.BoolType: bool}
     try:
         checked(getattr(node, "cls", plain.get(type(node), Any)), value)
@@ -181,7 +181,7 @@ def _fits(node: Any, value: object) -> bool:
 
 
 def _right(node: Any) -> str:
-    """What a value of a type has to be, in words."""
+    """The values that a type accepts, in words."""
     match node:
         case inspect.UnionType():
             return " or ".join(_right(each) for each in node.types if not isinstance(each, inspect.NoneType))

@@ -1,7 +1,7 @@
-"""Changes of a tied model that leave its function: the code rotated, units scaled, moved or taken out, inputs interleaved.
+"""Transformations that preserve a tied model's function: rotate the code, scale, permute or remove units, interleave inputs.
 
-The order of hidden units is free: columns of one kernel and rows of the next move together, in both directions of the tie. What
-stands side by side decides which weights compete for the places of a tile of a pattern (Pool & Yu 2021).
+Permuting hidden units permutes the columns of one kernel and the rows of the next, in both directions of the tie. The order
+decides which weights compete within a tile of a sparsity pattern (Pool & Yu 2021).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from .errors import InputError
 from .patterns import ENUMERATED, Scores, kept, unit_scores
 
 TOLERANCE = 1e-3
-"""Of the mean of the diagonal: how different the mean squares of a balanced code may be."""
+"""Maximum difference of the mean squares of a balanced code, as a fraction of their mean."""
 ROUNDS = 500
-"""How often the groups of units are paired at random, each pair then trying one exchange."""
-LEAST_GAIN = 1e-8
-"""Of the sum of all scores; below it an exchange gains nothing but float32's noise."""
+"""Random pairings of the groups of units; each pair tries one swap."""
+MIN_GAIN = 1e-8
+"""Minimum gain of a swap, as a fraction of the sum of all scores: above float32's rounding."""
 BY_INPUT = ("kernel_0", "kernel_0.mask", "y.bias")
-"""The variables of a model that have an entry or a row per input."""
+"""Variables with one row or entry per input."""
 
 
 def equalizing_rotation(moments: np.ndarray) -> np.ndarray:
-    """The rotation R, float64 [n, n], for which RᵀMR has a constant diagonal; M = `moments`, symmetric [n, n].
+    """A rotation R, float64 [n, n], such that RᵀMR has a constant diagonal; M = `moments`, symmetric [n, n].
 
-    It exists by the Schur–Horn theorem; found by plane rotations (Bendel & Mickey 1978).
+    R exists by the Schur–Horn theorem; plane rotations find it (Bendel & Mickey 1978).
     """
     moments = moments.astype(np.float64).copy()
     n = len(moments)
@@ -53,12 +53,11 @@ def equalizing_rotation(moments: np.ndarray) -> np.ndarray:
 def balance_code(model: TiedAutoencoder, x: np.ndarray) -> bool:
     """Rotate the code of a float model in place so that its units have the same mean square over `x` [n, inputs].
 
-    A code tensor has one scale, so its loudest unit decides how coarse all are. Where the code is linear, its kernel W and bias
-    b may be rotated, W → WR, b → bR: the code becomes zR, and the decoder, tied to the same WR, computes zR·(WR)ᵀ = zWᵀ.
-    Distances between codes stay too.
-    Returns False, and changes nothing, where the last layer ties the code to its axes, by an activation other than linear,
-    `l1` on its kernel, `activity_l1` or `dropout`, or has a single unit. `l2` and `activity_l2` do not change under a
-    rotation and do not block it.
+    The code has one scale, so its unit of the largest range determines the resolution of all. With a linear code, kernel W
+    and bias b may be rotated, W → WR, b → bR: the code becomes zR, and the tied decoder computes zR·(WR)ᵀ = zWᵀ. Distances
+    between codes are preserved.
+    Returns False, without changes, for a code of one unit or with an activation other than linear, `l1` on its kernel,
+    `activity_l1` or `dropout`, which are not invariant under rotation as `l2` and `activity_l2` are.
     """
     layer = model.config.layers[-1]
     if layer.activation != "linear" or layer.l1 or layer.activity_l1 or layer.dropout or layer.units == 1:
@@ -73,9 +72,9 @@ def balance_code(model: TiedAutoencoder, x: np.ndarray) -> bool:
 
 
 def reorder_units(model: TiedAutoencoder, scores_of: Scores, config: PruneConfig, *, seed: int) -> None:
-    """Reorder the hidden units of a float model in place, so that N:M masks keep more of its scores.
+    """Permute the hidden units of a float model in place so that N:M masks keep more of its scores.
 
-    The function of the model stays. Nothing happens where the masks of a tile are too many to try them all.
+    No effect for m above `ENUMERATED`.
     """
     if config.n_of_m[1] > ENUMERATED or len(model.kernels) == 1:
         return
@@ -84,13 +83,13 @@ def reorder_units(model: TiedAutoencoder, scores_of: Scores, config: PruneConfig
     for i in range(len(model.kernels) - 1):
         sides = [side for k, side in ((i, scores[i].T), (i + 1, scores[i + 1])) if k not in config.skip]
         if sides:
-            order = exchanged(np.concatenate(sides, axis=1), *config.n_of_m, rng)
+            order = row_order(np.concatenate(sides, axis=1), *config.n_of_m, rng)
             scores[i], scores[i + 1] = scores[i][:, order], scores[i + 1][order]
-            move_units(model, i, order)
+            permute_units(model, i, order)
 
 
-def exchanged(scores: np.ndarray, n: int, m: int, rng: np.random.Generator) -> np.ndarray:
-    """An order of rows in which n:m masks keep more of `scores`, float [rows, columns], both multiples of m: int [rows]."""
+def row_order(scores: np.ndarray, n: int, m: int, rng: np.random.Generator) -> np.ndarray:
+    """A permutation of rows, int [rows], with which n:m masks keep more of `scores`, float [rows, columns], multiples of m."""
     scores = (scores / max(scores.sum(), 1e-30)).astype(np.float32)
     groups = np.arange(len(scores)).reshape(-1, m)
     sums = kept(scores, groups, n, m)
@@ -100,14 +99,14 @@ def exchanged(scores: np.ndarray, n: int, m: int, rng: np.random.Generator) -> n
         pair, (i, j) = np.arange(len(a)), rng.integers(0, m, (2, len(a)))
         a[pair, i], b[pair, j] = b[pair, j], a[pair, i]
         of_a, of_b = kept(scores, a, n, m), kept(scores, b, n, m)
-        better = of_a + of_b > sums[first] + sums[second] + LEAST_GAIN
+        better = of_a + of_b > sums[first] + sums[second] + MIN_GAIN
         for where, group, total in ((first, a, of_a), (second, b, of_b)):
             groups[where[better]], sums[where[better]] = group[better], total[better]
     return groups.ravel()
 
 
-def move_units(model: TiedAutoencoder, layer: int, order: np.ndarray) -> None:
-    """Give the units of a hidden layer another order, in place: unit j is then what unit `order`[j] was, in both directions."""
+def permute_units(model: TiedAutoencoder, layer: int, order: np.ndarray) -> None:
+    """Permute the units of a hidden layer in place, in both directions: new unit j is the former unit `order`[j]."""
     kernel, following = model.kernels[layer], model.kernels[layer + 1]
     for each, axis in ((kernel, 1), (following, 0)):
         each.variable.assign(each.variable.numpy().take(order, axis))
@@ -119,7 +118,7 @@ def move_units(model: TiedAutoencoder, layer: int, order: np.ndarray) -> None:
 
 
 def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
-    """Scale the hidden units of a model in place, [units] per hidden layer, in both directions; its function stays."""
+    """Scale the hidden units of a model in place, in both directions, by `scales` [units] per hidden layer."""
     for i, scale in enumerate(scales):
         kernel, following = model.kernels[i], model.kernels[i + 1]
         kernel.variable.assign(kernel.variable * scale)
@@ -130,17 +129,16 @@ def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
 
 
 def input_order(inputs: int, groups: int) -> np.ndarray:
-    """Which input each row of the first kernel belongs to, int [inputs]: one of each of `groups` equal groups in turn."""
+    """The input of each row of the first kernel, int [inputs]: round-robin over `groups` equal groups of inputs."""
     return np.arange(inputs).reshape(groups, -1).T.ravel()
 
 
 def interleave(model: TiedAutoencoder, groups: int) -> TiedAutoencoder:
-    """A float model of the same function whose first kernel has its rows in the order of so many interleaved parts.
+    """A float model of the same function with the rows of its first kernel interleaved from `groups` groups of inputs.
 
-    Neighbouring inputs, the pixels of an image or the samples of a signal, have similar weights: in a tile of four neighbours
-    all of a unit's weights matter or none does. This permutation is one that a transposition does, so no order is stored.
-    Masks move with their rows: do it before pruning by a pattern of tiles, which another order of rows does not have.
-    Raises RecipeError where `groups` does not divide the inputs, InputError where a kernel is quantized or clustered.
+    Neighbouring pixels or samples of a signal have similar weights, so a tile of four neighbours is all salient or not at
+    all. The permutation is a transpose, so none is stored. Masks move with their rows: interleave before pruning by tiles.
+    Raises RecipeError if `groups` does not divide the inputs, InputError if a kernel is quantized or clustered.
     """
     for kernel in model.kernels:
         if kernel.granularity is not None or kernel.clusters is not None:
@@ -149,36 +147,31 @@ def interleave(model: TiedAutoencoder, groups: int) -> TiedAutoencoder:
     inputs = model.config.inputs
     moved = np.argsort(input_order(inputs, model.config.interleave))[input_order(inputs, groups)]
     arrays = {name: values[moved] if name in BY_INPUT else values for name, values in model.arrays().items()}
-    other.restore_places(arrays)
+    other.restore_structure(arrays)
     other.restore(arrays)
     return other
 
 
-def live_units(model: TiedAutoencoder) -> list[np.ndarray]:
-    """bool [units] of each layer: False where all weights that make a unit and all that read it are masked."""
-    return [count > 0 for count in unit_scores([kernel.live for kernel in model.kernels])]
-
-
 def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
-    """A float model without the units that its masks have emptied; `model` itself where there are none.
+    """A float model without the units that its masks prune entirely; `model` itself if there are none.
 
-    An emptied unit adds nothing to what reads it, whatever its bias: column j of kernel k and row j of kernel k + 1 are zero,
-    and the decoder reads the same two. What remains keeps its masks, and the ties.
+    Column j of kernel k and row j of kernel k + 1 are zero, so a pruned unit contributes nothing in either direction,
+    whatever its bias. Masks and ties of the other units are kept.
     """
-    live = live_units(model)
+    live = [count > 0 for count in unit_scores([kernel.live for kernel in model.kernels])]
     if all(units.all() for units in live):
         return model
     layers = tuple(replace(layer, units=int(units.sum())) for layer, units in zip(model.config.layers, live, strict=True))
     smaller = TiedAutoencoder(replace(model.config, layers=layers))
     along = [np.ones(model.config.inputs, bool), *live]
-    places: dict[str, tuple[np.ndarray, ...]] = {}
+    kept_indices: dict[str, tuple[np.ndarray, ...]] = {}
     for i, (kernel, whole) in enumerate(zip(smaller.kernels, model.kernels, strict=True)):
         rest = np.ix_(along[i], along[i + 1])
         if not whole.live[rest].all():
             kernel.set_mask(whole.live[rest])
-        places |= {kernel.name: rest, f"{kernel.name}.mask": rest}
+        kept_indices |= {kernel.name: rest, f"{kernel.name}.mask": rest}
     for i, (encode, decode) in enumerate(smaller.pairs):
-        places |= {f"{encode.tensor_name}.bias": (along[i + 1],), f"{decode.tensor_name}.bias": (along[i],)}
+        kept_indices |= {f"{encode.tensor_name}.bias": (along[i + 1],), f"{decode.tensor_name}.bias": (along[i],)}
     arrays = model.arrays()
-    smaller.restore({name: arrays[name][places.get(name, ())] for name in smaller.state()})
+    smaller.restore({name: arrays[name][kept_indices.get(name, ())] for name in smaller.state()})
     return smaller

@@ -1,4 +1,4 @@
-"""The training loop of every stage: float, pruning and quantization-aware, where it starts and what it is held to."""
+"""The training loop of every stage: float training, pruning, clustering and quantization-aware training."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .layers import RULES
 from .symmetries import input_order
 
 Progress = Callable[[str, int, int, int, int, float], None]
-"""progress(stage, epoch from 1, epochs, step from 1, steps, loss so far in the epoch)."""
+"""progress(stage, epoch from 1, epochs, step from 1, steps, mean loss of the epoch so far)."""
 
 AfterEpoch = Callable[[Mapping[str, Any]], None]
-"""Sees the record of each epoch once it is over; what it raises ends the training, and the checkpoint stays."""
+"""Callback with the record of each finished epoch; an exception ends the training and keeps the checkpoint."""
 
 History = list[dict[str, Any]]
-"""One record an epoch: stage, epoch, loss and, where there is a validation set, validation_loss."""
+"""One record per epoch: stage, epoch, loss and, with a validation set, validation_loss."""
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""loss(what is wanted, what came out), float32 [batch, inputs] each → float32 [batch]."""
+"""loss(target, output), float32 [batch, inputs] each → float32 [batch]."""
 
 CHECKPOINT = "tiedae-checkpoint"
 
@@ -43,17 +43,15 @@ LOSSES: dict[str, Loss] = {
 }
 
 WARM_UP = 0.03
-"""The fraction of all steps in which the learning rate rises to its peak."""
-
-OBSERVED = 0.6
-"""The fraction of quantization-aware epochs in which activation ranges follow."""
-
+"""Fraction of all steps with a rising learning rate."""
+RANGE_FRACTION = 0.6
+"""Fraction of quantization-aware epochs that update activation ranges."""
 DAMPING = 3.0
-"""How fast weights of few bits approach their integers, times the learning rate and the fraction that it is below its peak."""
+"""Dampening of weights of fewer than 8 bits, in units of rate · (1 − rate / peak rate)."""
 
 
-def _rate(config: TrainConfig, steps: int) -> Any:
-    """A float, or Keras' schedule."""
+def _learning_rate(config: TrainConfig, steps: int) -> Any:
+    """A constant, or a Keras schedule."""
     if config.schedule == "constant":
         return config.learning_rate
     warm_up = int(steps * WARM_UP)
@@ -64,11 +62,11 @@ def _rate(config: TrainConfig, steps: int) -> Any:
 
 
 class Optimizer:
-    """Keras' Adam (the legacy one: a single fused operation per variable on a CPU) with its state by name."""
+    """Keras' legacy Adam, one fused operation per variable on a CPU, with its state by name."""
 
     def __init__(self, model: TiedAutoencoder, config: TrainConfig, steps: int) -> None:
         self.peak = config.learning_rate
-        self.rate = _rate(config, steps * config.epochs)
+        self.rate = _learning_rate(config, steps * config.epochs)
         self.keras = tf_keras.optimizers.legacy.Adam(self.rate)
         self.kernels = model.kernels
         self.decay = config.weight_decay
@@ -80,7 +78,7 @@ class Optimizer:
             self.slots |= {f"adam.{slot}.{name}": self.keras.add_slot(variable, slot) for name, variable in named.items()}
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
-        """One update: decoupled weight decay (Loshchilov & Hutter 2019), Adam, and what quantized kernels ask for."""
+        """One update: decoupled weight decay (Loshchilov & Hutter 2019), Adam, dampening and outlier clipping."""
         rate: Any = self.rate(self.keras.iterations) if callable(self.rate) else self.rate
         for kernel in self.kernels:
             if self.decay:
@@ -95,12 +93,12 @@ class Optimizer:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What every stage is trained with: the optimizer's settings, a teacher, callbacks, and a checkpoint to resume from.
+    """Training settings of a stage: optimizer, teacher, callbacks and checkpoint.
 
-    `teacher` is the uncompressed model; `distill` is the fraction of the loss that is taken against its output, and a later
-    stage's configuration sets it. `checkpoint` is written after each epoch; where it exists, training resumes from it, and the
-    weights at the end are those of an uninterrupted run.
-    Raises RecipeError where `distill` is no fraction or has no teacher.
+    `teacher`: the uncompressed model; `distill`: the fraction of the loss against its output, set by the stage's
+    configuration. `checkpoint`: written after each epoch; training resumes from an existing one, with the final weights of
+    an uninterrupted run.
+    Raises RecipeError if `distill` is not in [0, 1] or lacks a teacher.
     """
 
     config: TrainConfig
@@ -117,19 +115,20 @@ class Training:
 
     @classmethod
     def of(cls, train: TrainConfig | Training) -> Training:
-        """`train` itself, or bare settings with nothing beside them."""
+        """`train` as a `Training`."""
         return train if isinstance(train, Training) else cls(train)
 
     @classmethod
     def fine_tuning(cls, train: TrainConfig | Training, config: FineTuning, model: TiedAutoencoder, splits: Splits) -> Training:
-        """The training of a later stage, checked as `fit` does before the stage changes `model`."""
+        """The training of a later stage, checked before the stage changes `model`."""
         base = cls.of(train)
         training = replace(base, config=fine_tuning(base.config, config), distill=config.distill)
-        training.require_fitting(model, splits)
+        training.require_compatible(model, splits)
         return training
 
-    def require_fitting(self, model: TiedAutoencoder, splits: Splits) -> None:
-        """Raise DataError where samples or teacher don't fit the model, RecipeError for patience without validation samples."""
+    def require_compatible(self, model: TiedAutoencoder, splits: Splits) -> None:
+        """Raise DataError if samples or teacher differ from the model in their inputs, RecipeError for patience without
+        validation samples."""
         if not isinstance(splits, Splits):
             made = "Splits.from_array makes them of an array"
             raise DataError(f"splits: got {type(splits).__name__}, must be Splits; {made}")
@@ -143,7 +142,7 @@ class Training:
 
     @property
     def objective(self) -> Loss:
-        """The loss of a batch, without penalties."""
+        """The loss of a batch, without regularization."""
         loss = LOSSES[self.config.loss]
         return distilled(loss, self.teacher, self.distill) if self.distill and self.teacher is not None else loss
 
@@ -155,29 +154,29 @@ def fit(
     *,
     stage: str = "train",
     before_step: Callable[[int], None] | None = None,
-    observed_epochs: int | None = None,
-    settled_epochs: int = 0,
+    range_epochs: int | None = None,
+    ramp_epochs: int = 0,
 ) -> History:
-    """Train `model` in place on `splits.train`; returns the history. An untrained one starts at the mean of a table.
+    """Train `model` in place on `splits.train` and return the history. Initializes the output bias, see `init_output_bias`.
 
-    `before_step(step)` runs before each update. After `observed_epochs` the activation ranges of a quantized model stand still.
-    With a validation set the best epoch's weights are kept, and training stops after `patience` epochs without a better one;
-    the first `settled_epochs` do not compete.
+    `before_step(step)` runs before each update. The activation ranges of a quantized model freeze after `range_epochs`.
+    With a validation set, the weights of the best epoch after the first `ramp_epochs` are kept, and training stops after
+    `patience` epochs without a better one.
 
-    Raises what `Training.require_fitting` raises, and InputError where the loss is no longer finite.
+    Raises the errors of `Training.require_compatible`, and InputError if the loss is not finite.
     """
     training = Training.of(train)
-    training.require_fitting(model, splits)
+    training.require_compatible(model, splits)
     config, checkpoint, progress = training.config, training.checkpoint, training.progress
     steps = -(-len(splits.train) // config.batch_size)
-    run = _StageTraining(model, training, Optimizer(model, config, steps), stage, settled_epochs)
-    start_at_mean(model, splits)
+    run = _StageTraining(model, training, Optimizer(model, config, steps), stage, ramp_epochs)
+    init_output_bias(model, splits)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     while not run.finished:
         epoch = len(run.history)
-        if model.quantizers is not None and observed_epochs is not None:
-            model.quantizers.frozen = epoch >= observed_epochs
+        if model.quantizers is not None and range_epochs is not None:
+            model.quantizers.frozen = epoch >= range_epochs
         order = epoch_order(len(splits.train), seed=config.seed, epoch=epoch, block=splits.train.block)
         total = 0.0
         step_function = run.step_function()
@@ -189,36 +188,36 @@ def fit(
                 raise InputError(f"{stage}: the loss is {total} in epoch {epoch + 1}, step {step + 1}; lower the learning rate")
             if progress is not None:
                 progress(stage, epoch + 1, config.epochs, step + 1, steps, total / (step + 1))
-        model.settle()
+        model.finalize()
         run.record(total / steps, validation_loss(model, splits.validation, config))
         if checkpoint is not None:
             write_atomic(checkpoint, run.pack())
         if training.after_epoch is not None:
             training.after_epoch(run.history[-1])
-    run.restore_best()
+    if run.best is not None:
+        model.restore(run.best)
     return run.history
 
 
 def train_quantized(model: TiedAutoencoder, splits: Splits, config: QuantizeConfig, train: TrainConfig | Training) -> History:
-    """Fine-tune a model whose kernels and activations are fake-quantized (Jacob et al. 2018), masks held.
+    """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018) and fixed masks.
 
-    Activation ranges follow for the first part of the epochs and stand still for the rest, so that the weights settle on
-    the ranges that are exported. Raises what `fit` raises, InputError where the model is not quantized, RecipeError where it
-    was quantized by another configuration or for data of another scaling.
+    Activation ranges freeze after `RANGE_FRACTION` of the epochs, so that the weights adapt to the exported ranges. Raises
+    the errors of `fit`, InputError for a float model, RecipeError if the model was quantized with another configuration or
+    scaling.
     """
     if model.quantizers is None:
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     training = Training.fine_tuning(train, config, model, splits)
-    return fit(model, splits, training, stage="quantize", observed_epochs=max(1, math.ceil(config.epochs * OBSERVED)))
+    return fit(model, splits, training, stage="quantize", range_epochs=max(1, math.ceil(config.epochs * RANGE_FRACTION)))
 
 
-def start_at_mean(model: TiedAutoencoder, splits: Splits) -> bool:
-    """Set the bias of the output so that a code of zeros gives the mean training sample of a table.
+def init_output_bias(model: TiedAutoencoder, splits: Splits) -> bool:
+    """Initialize the output bias so that a code of zeros decodes to the mean training sample of a table.
 
-    A skewed column is near 0 after scaling to 0…1, where a sigmoid begins at ½: a net that trains for a few hundred steps would
-    spend them on the means. Returns False, and changes nothing, where the data are no table, the output has no bias, or the
-    bias has been trained.
+    A skewed column scaled to 0…1 has a mean near 0, while a sigmoid starts at ½; a short training would spend its steps on
+    the means. Returns False, without changes, for data other than tables, an output without bias or a trained bias.
     """
     bias = model.decoder.stack[-1].bias
     if splits.kind != "table" or bias is None or np.any(bias.numpy()):
@@ -229,18 +228,13 @@ def start_at_mean(model: TiedAutoencoder, splits: Splits) -> bool:
 
 
 def distilled(loss: Loss, teacher: Callable[[tf.Tensor], tf.Tensor], fraction: float) -> Loss:
-    """(1 − fraction) · loss(x, y) + fraction · loss(teacher's y, y), what Hinton et al. 2015 make of a regression; no gradient
-    flows back into the teacher."""
-
-    def mixture(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        taught = tf.stop_gradient(teacher(x))
-        return (1 - fraction) * loss(x, y) + fraction * loss(taught, y)
-
-    return mixture
+    """(1 − fraction) · loss(x, y) + fraction · loss(teacher(x), y): distillation (Hinton et al. 2015) of a regression, without
+    gradient into the teacher."""
+    return lambda x, y: (1 - fraction) * loss(x, y) + fraction * loss(tf.stop_gradient(teacher(x)), y)
 
 
 def validation_loss(model: TiedAutoencoder, samples: Samples | None, config: TrainConfig) -> float | None:
-    """The mean loss over held-out samples, without dropout and penalties; None without samples."""
+    """The mean loss over held-out samples, without dropout and regularization; None without samples."""
     if samples is None:
         return None
     loss = LOSSES[config.loss]
@@ -253,9 +247,9 @@ def validation_loss(model: TiedAutoencoder, samples: Samples | None, config: Tra
 def training_step(
     model: tf_keras.Model, apply: Callable[[list[tf.Tensor]], None], inputs: int, loss_of: Callable[..., tf.Tensor]
 ) -> Callable[[np.ndarray], tf.Tensor]:
-    """One update of an autoencoder as a graph: float32 [batch, inputs] → the loss without penalties.
+    """One update of an autoencoder as a graph: float32 [batch, inputs] → the loss without regularization.
 
-    `apply` takes the gradients of `model.trainable_variables`.
+    `apply` receives the gradients of `model.trainable_variables`.
     """
     variables = model.trainable_variables
 
@@ -271,22 +265,20 @@ def training_step(
 
 
 class _StageTraining:
-    """The state of one stage's training, which a checkpoint holds whole."""
+    """The state of one stage's training, as a checkpoint stores it."""
 
-    def __init__(
-        self, model: TiedAutoencoder, training: Training, optimizer: Optimizer, stage: str, settled_epochs: int
-    ) -> None:
+    def __init__(self, model: TiedAutoencoder, training: Training, optimizer: Optimizer, stage: str, ramp_epochs: int) -> None:
         self.model, self.training, self.optimizer = model, training, optimizer
-        self.stage, self.settled_epochs = stage, settled_epochs
+        self.stage, self.ramp_epochs = stage, ramp_epochs
         self.history: History = []
         self.best: dict[str, np.ndarray] | None = None
         self._compiled: dict[bool, Callable[[np.ndarray], tf.Tensor]] = {}
 
     @property
     def best_epoch(self) -> int:
-        """The index of the epoch with the lowest validation loss, the last one where there is none."""
-        losses = [record["validation_loss"] for record in self.history[self.settled_epochs :] if "validation_loss" in record]
-        return self.settled_epochs + int(np.argmin(losses)) if losses else len(self.history) - 1
+        """The index of the epoch with the lowest validation loss; the last epoch without validation."""
+        losses = [record["validation_loss"] for record in self.history[self.ramp_epochs :] if "validation_loss" in record]
+        return self.ramp_epochs + int(np.argmin(losses)) if losses else len(self.history) - 1
 
     @property
     def finished(self) -> bool:
@@ -295,7 +287,7 @@ class _StageTraining:
         return len(self.history) >= config.epochs or 0 < config.patience <= waited
 
     def step_function(self) -> Callable[[np.ndarray], tf.Tensor]:
-        """One update as a graph; another graph once the quantizers are frozen."""
+        """One update as a graph, compiled again once the ranges are frozen."""
         quantizers = self.model.quantizers
         frozen = quantizers is not None and quantizers.frozen
         if frozen not in self._compiled:
@@ -311,10 +303,6 @@ class _StageTraining:
         if validation is not None and self.best_epoch == len(self.history) - 1:
             self.best = self.model.arrays()
 
-    def restore_best(self) -> None:
-        if self.best is not None:
-            self.model.restore(self.best)
-
     def pack(self) -> bytes:
         arrays = self.model.arrays() | {name: variable.numpy() for name, variable in self.optimizer.slots.items()}
         if self.best is not None:
@@ -329,7 +317,7 @@ class _StageTraining:
         self.history = header["history"]
         best = {name.removeprefix("best."): values for name, values in arrays.items() if name.startswith("best.")}
         self.best = best or None
-        self.model.restore_places(arrays)
+        self.model.restore_structure(arrays)
         self.model.restore(arrays)
         for name, variable in self.optimizer.slots.items():
             variable.assign(arrays[name])

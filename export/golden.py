@@ -47,7 +47,7 @@ def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray,
 
 def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarray]:
     """What the int8 files must give, by the names of golden/; `expected` as `expectations` has it."""
-    arrays = {target: (each.code, each.program.quantization("y").to_port(each.y, dtype)) for target, each in expected.items()}
+    arrays = {target: (each.code, each.program.quantization("y").to_io(each.y, dtype)) for target, each in expected.items()}
     code, y = arrays.pop(REFERENCE)
     found = {"code": code, "y": y}
     for target, (own_code, own_y) in arrays.items():

@@ -206,7 +206,7 @@ def test_a_live_value_in_a_block_that_is_left_out_is_seen() -> None:
         ({"pattern": "4:4"}, "pattern: got '4:4', must be N:M with 1 ≤ N < M ≤ 16"),
         ({"pattern": "0:4"}, "pattern: got '0:4', must be N:M with"),
         ({"pattern": "8:32"}, "pattern: got '8:32', must be N:M with"),
-        ({"pattern": "1:4"}, "sparsity: got 0.5, must be 0.75, the fraction that 1:4 leaves out"),
+        ({"pattern": "1:4"}, "sparsity: got 0.5, must be 0.75, the fraction that 1:4 prunes"),
         ({"pattern": "2:4", "scope": "global"}, "scope: got 'global', must be layer: 2:4 holds in every kernel"),
         ({"pattern": "block"}, "block: got [1, 1], must be [rows, columns] of more than one weight"),
         ({"pattern": "block", "block": (4,)}, "block: got [4], must be a list of 2: an integer, 1 or more"),

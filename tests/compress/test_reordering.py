@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, TiedAutoencoder, TrainConfig, prune
 from tiedae.compress.patterns import kept, transposable
-from tiedae.compress.symmetries import exchanged, reorder_units
+from tiedae.compress.symmetries import reorder_units, row_order
 
 X = np.random.default_rng(0).random((9, 16)).astype(np.float32)
 LAYERS = (LayerConfig(12, "relu"), LayerConfig(8, "tanh"), LayerConfig(4))
@@ -63,7 +63,7 @@ def test_pruning_by_tiles_reorders_whatever_ranks_the_weights(make_splits, salie
 @given(seed=st.integers(0, 999), groups=st.integers(1, 5), n=st.integers(1, 3))
 def test_an_order_holds_every_row_once_and_is_never_worse(seed: int, groups: int, n: int) -> None:
     scores = np.random.default_rng(seed).random((4 * groups, 8)).astype(np.float32)
-    order = exchanged(scores, n, 4, np.random.default_rng(seed))
+    order = row_order(scores, n, 4, np.random.default_rng(seed))
     assert sorted(order) == list(range(4 * groups))
     plain = np.arange(4 * groups).reshape(-1, 4)
     start, found = (kept(scores, each, n, 4) for each in (plain, order.reshape(-1, 4)))

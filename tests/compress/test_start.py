@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiedae.compress import LayerConfig, ModelConfig, Splits, TiedAutoencoder, TrainConfig, fit
 from tiedae.compress.data import mean_input
-from tiedae.compress.train import start_at_mean
+from tiedae.compress.train import init_output_bias
 
 
 def skewed(rows: int = 500) -> np.ndarray:
@@ -21,7 +21,7 @@ def skewed(rows: int = 500) -> np.ndarray:
 def test_a_code_of_zeros_gives_the_mean_sample(output, interleave) -> None:
     splits = Splits.from_array(skewed(), output_activation=output)
     model = TiedAutoencoder(ModelConfig((LayerConfig(5, "relu"), LayerConfig(2)), output, 8, interleave))
-    assert start_at_mean(model, splits)
+    assert init_output_bias(model, splits)
     y = model.decoder(np.zeros((1, 2), np.float32)).numpy()[0]
     rows = splits.train.take(slice(None))
     np.testing.assert_allclose(mean_input(splits.train), splits.scaling.apply(rows).mean(axis=0, dtype=np.float64), rtol=1e-5)
@@ -31,11 +31,11 @@ def test_a_code_of_zeros_gives_the_mean_sample(output, interleave) -> None:
 def test_pictures_records_and_trained_models_keep_their_start() -> None:
     config = ModelConfig((LayerConfig(2),), "sigmoid", 8)
     table = Splits.from_array(skewed())
-    assert not start_at_mean(TiedAutoencoder(config), Splits.from_array(skewed().reshape(-1, 2, 4)))
-    assert not start_at_mean(TiedAutoencoder(ModelConfig((LayerConfig(2, use_bias=False),), "sigmoid", 8)), table)
+    assert not init_output_bias(TiedAutoencoder(config), Splits.from_array(skewed().reshape(-1, 2, 4)))
+    assert not init_output_bias(TiedAutoencoder(ModelConfig((LayerConfig(2, use_bias=False),), "sigmoid", 8)), table)
     trained = TiedAutoencoder(config)
     trained.decoder.stack[-1].bias.assign(np.full(8, 0.25, np.float32))
-    assert not start_at_mean(trained, table) and (trained.decoder.stack[-1].bias.numpy() == 0.25).all()
+    assert not init_output_bias(trained, table) and (trained.decoder.stack[-1].bias.numpy() == 0.25).all()
 
 
 def test_a_short_training_of_a_skewed_table_learns_more_than_means() -> None:

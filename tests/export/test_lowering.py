@@ -157,8 +157,8 @@ def test_an_accumulator_may_be_as_large_as_32_bits_hold(
 )
 def test_scales_of_a_sum_and_its_terms_keep_to_the_ratios_of_an_addition(wide: str, scales: dict[str, float]) -> None:
     model = quantized("relu", "sigmoid")
-    model.quantizers.variables_of[wide]["min_var"].assign(0)
-    model.quantizers.variables_of[wide]["max_var"].assign(1e9)
+    model.quantizers.range_variables[wide]["min_var"].assign(0)
+    model.quantizers.range_variables[wide]["max_var"].assign(1e9)
     program = lower(model, "p", form="split")
     (sum_,) = (operation for operation in program.decoder if isinstance(operation, AddBias) and operation.y == "decoder_1")
     got = {"decoder_1.bias": sum_.quantization.scale} | {name: program.quantization(name).scale for name in (sum_.x, sum_.y)}

@@ -45,7 +45,7 @@ def one_line(capsys):
         ),
         (RECIPE + "[prune]\nsparsity = 1.0", "prune.sparsity: got 1.0, must be a number in [0, 1)"),
         (RECIPE + "[prune]\nsparsity = -0.5", "prune.sparsity: got -0.5, must be a number in [0, 1)"),
-        (RECIPE + "[prune]\npattern = '1:4'", "prune.sparsity: got 0.5, must be 0.75, the fraction that 1:4 leaves out"),
+        (RECIPE + "[prune]\npattern = '1:4'", "prune.sparsity: got 0.5, must be 0.75, the fraction that 1:4 prunes"),
         (RECIPE + "[prune]\nblock = [4, 4]", "prune.block: got [4, 4], must be left out, or pattern block"),
         (
             RECIPE + "[prune]\npattern = '2:4'",
