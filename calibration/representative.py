@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..compress.data import Samples, Scaling
+from ..compress.data import Samples, choose
 from ..compress.errors import DataError
 from ..compress.records import require
+from ..compress.scaling import Scaling
 
 MINIMUM = 8
 """Ranges of fewer samples say nothing about the next one."""
@@ -72,17 +73,6 @@ def representative(samples: Samples, count: int, *, seed: int = 0) -> Representa
         made = "such as `splits.train`, since they know their scaling; Splits.from_array makes Splits of an array"
         raise DataError(f"representative: got {type(samples).__name__}, must be Samples {made}")
     require(count >= 1, "count", count, "at least 1")
-    rng = np.random.default_rng(seed)
     count = min(count, len(samples))
-    indices = rng.permutation(len(samples)) if samples.labels is None else _stratified_order(samples.labels, rng)
-    indices = np.sort(indices[:count])
+    indices = choose(samples, count, seed)
     return Representative(indices, next(samples.batches(indices, count)), seed, samples.scaling)
-
-
-def _stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """All indices in an order whose every prefix holds the classes in proportion, to within one sample each."""
-    position = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        position[members] = (np.arange(len(members)) + rng.uniform()) / len(members)
-    return np.argsort(position, kind="stable")

@@ -11,15 +11,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from msgspec.structs import replace
 
 from . import archive
-from .config import Granularity, ModelConfig, require
-from .errors import FormatError, InputError, RecipeError
+from .config import Activation, Granularity, LayerConfig, ModelConfig, layer_configs, require
+from .dataset_model import DatasetModel
+from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
 from .integers import UNPAIRED
 from .kernel import TiedKernel
 from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
+from .lineage import Lineage
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
+from .records import checked, plain
+from .sample_spec import SampleSpec
+
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5", ".tf")
 
 
 class Encoder(tf_keras.Model):
@@ -64,24 +71,66 @@ class Decoder(tf_keras.Model):
         return interleaved(code, self.config.inputs // self.config.interleave)
 
 
-class TiedAutoencoder(tf_keras.Model):
+class TiedAutoencoder(DatasetModel):
     """A tied autoencoder: `model(x)` reconstructs x, `model.encoder(x)` and `model.decoder(code)` are its halves.
 
+    `layers`: units or configurations of the encoder's layers, the code last, such as [128, 16]; or a whole `ModelConfig`, which
+    the other options then belong to. `activation`: of the hidden layers given as units; the code is linear.
+    `output_activation`: of the reconstruction. `inputs`: values per sample; with 0 the model is built when it first sees data.
+    `seed`: of the initial weights and dropout.
+
     x: float32 [batch, inputs] in model units (see `Scaling`). `model.kernels` holds every kernel once, for both directions,
-    pruning and quantization. Raises RecipeError if `config.inputs` is 0.
+    pruning and quantization. Raises RecipeError for values out of range.
     """
 
-    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        layers: ModelConfig | Sequence[int | LayerConfig],
+        *,
+        activation: Activation = "relu",
+        output_activation: Activation = "sigmoid",
+        inputs: int = 0,
+        seed: int = 0,
+    ) -> None:
         super().__init__(name="tied_autoencoder")
-        require(config.inputs >= 1, "inputs", config.inputs, "the number of values per sample, at least 1")
-        self.config = config
+        if isinstance(layers, ModelConfig):
+            self.config = layers
+        else:
+            self.config = ModelConfig(layer_configs(layers, activation), output_activation, inputs)
+        self.seed = seed
+        self.spec: SampleSpec | None = None
+        self.lineage = Lineage()
+        self.quantizers: ActivationQuantizers | None = None
+        if self.config.inputs:
+            self._create()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("kernels", "encoder", "decoder"):
+            raise NotBuiltError(f"{name}: the model is not built; state inputs=, or let fit see data first")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name}")
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether the number of inputs is known."""
+        return self.config.inputs > 0
+
+    def build_for(self, inputs: int) -> None:
+        """Create the variables; nothing where they are there. Raises InputError where `inputs` is 0 and not known before."""
+        if self.has_variables:
+            return
+        if not inputs:
+            raise InputError("the model is not built, and the data do not say how many values a sample has; state inputs=")
+        self.config = replace(self.config, inputs=inputs)
+        self._create()
+
+    def _create(self) -> None:
+        config, seed = self.config, self.seed
         self.kernels = [
             TiedKernel(inputs, layer.units, name=f"kernel_{i}", seed=seed + i, l1=layer.l1, l2=layer.l2)
             for i, (inputs, layer) in enumerate(zip(config.widths[:-1], config.layers, strict=True))
         ]
         self.encoder = Encoder(config, self.kernels, seed)
         self.decoder = Decoder(config, self.kernels)
-        self.quantizers: ActivationQuantizers | None = None
         self(tf.zeros((1, config.inputs)))
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -193,8 +242,34 @@ class TiedAutoencoder(tf_keras.Model):
         """The values of `state` by name; the inverse of `restore`."""
         return {name: variable.numpy() for name, variable in self.state().items()}
 
+    def copy(self) -> TiedAutoencoder:
+        """An independent model of equal variables."""
+        other = TiedAutoencoder.rebuild(self.describe(), self.arrays())
+        other.lineage = self.lineage
+        return other
+
+    def __reduce__(self) -> Any:
+        return TiedAutoencoder.rebuild, (self.describe(), self.arrays()), {"lineage": self.lineage}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.lineage = state["lineage"]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TiedAutoencoder:
+        memo[id(self)] = other = self.copy()
+        return other
+
+    def after_update(self) -> None:
+        for kernel in self.kernels:
+            if kernel.granularity is not None:
+                kernel.clip_outliers()
+
     def save(self, path: str | Path) -> None:  # type: ignore[override]
-        """Write a .safetensors archive atomically, with the configuration in its metadata."""
+        """Write a .safetensors archive atomically, with configuration and `spec` in its metadata; `load` reads it.
+
+        Keras' own formats are refused: they do not keep masks, quantizers and the tie. Raises InputError for their endings.
+        """
+        if Path(path).suffix in KERAS_SUFFIXES:
+            raise InputError(f"{path}: must end in {archive.SUFFIX}; Keras' formats lose masks, quantizers and the tie")
         write_atomic(Path(path), archive.pack(self.describe(), self.arrays()))
 
     @staticmethod
@@ -220,6 +295,8 @@ class TiedAutoencoder(tf_keras.Model):
             "format": archive.FORMAT,
             "version": archive.VERSION,
             "model": config_to_json(self.config),
+            "seed": self.seed,
+            "spec": None if self.spec is None else plain(self.spec),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
@@ -228,7 +305,7 @@ class TiedAutoencoder(tf_keras.Model):
     @staticmethod
     def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TiedAutoencoder:
         """The model of a header from `describe` and of arrays from `arrays`."""
-        model = TiedAutoencoder(config_from_json(header["model"]))
+        model = TiedAutoencoder(config_from_json(header["model"]), seed=header.get("seed", 0))
         model.restore_structure(arrays)
         masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
         if masked != header["masked"]:
@@ -242,6 +319,8 @@ class TiedAutoencoder(tf_keras.Model):
                 kernel.pair_limit, kernel.headroom = pairs.get(kernel.name, (UNPAIRED, 1.0))
             model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0)))
         model.restore(arrays)
+        if header.get("spec") is not None:
+            model.spec = checked(SampleSpec, header["spec"])
         return model
 
     def restore_structure(self, arrays: Mapping[str, np.ndarray]) -> None:

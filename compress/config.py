@@ -6,6 +6,7 @@ Validated on construction (see `records.Checked`). Imports no TensorFlow, so tha
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
@@ -55,6 +56,15 @@ class LayerConfig(Checked, frozen=True):
     l2: NonNegative = 0.0
     activity_l1: NonNegative = 0.0
     activity_l2: NonNegative = 0.0
+
+
+def layer_configs(layers: Sequence[object], activation: Activation = "relu") -> tuple[LayerConfig, ...]:
+    """The layers of [128, 16]: a number is the units of a layer; the last, the code, is linear."""
+    last = len(layers) - 1
+    return tuple(
+        each if isinstance(each, LayerConfig) else LayerConfig(each, activation if i < last else "linear")  # type: ignore[arg-type]
+        for i, each in enumerate(layers)
+    )
 
 
 class ModelConfig(Checked, frozen=True):
@@ -242,7 +252,7 @@ class DataConfig(Checked, frozen=True):
     """The source of samples and their conversion to float32 model inputs.
 
     `source`: a known data set or a path. `window`: values per sample of a one-dimensional record. `scaling`: see
-    `Scaling.fit`. `per_feature`: an offset and scale per feature; auto: for tables (see `data.kind_of`). `test`, `validation`:
+    `fit_scaling`. `per_feature`: an offset and scale per feature; auto: for tables (see `data.kind_of`). `test`, `validation`:
     fractions split off by `seed`, or the last samples (`split` tail, auto for records); `test` only if the source has no test
     set.
 

@@ -13,14 +13,14 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from msgspec.structs import replace as replace_record
 from numpy.typing import ArrayLike
 
 from .config import Activation, DataConfig
 from .errors import DataError
-from .records import Record, checked, decode, plain, require
-
-Rule = Literal["none", "byte", "minmax", "standard"]
-Kind = Literal["images", "table", "record"]
+from .records import checked
+from .sample_spec import Kind, SampleSpec
+from .scaling import Rule, Scaling
 
 CHUNK_BYTES = 8 << 20
 BLOCK_BYTES = 1 << 20
@@ -37,115 +37,6 @@ OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
     "relu6": (0.0, 1.0),
 }
 """Target range of `minmax`, by output activation; [0, 1] for a linear output."""
-
-
-class Scaling(Record, frozen=True):
-    """model value = (x − offset) / scale, with one offset and scale for all features or one per feature.
-
-    `rule` is their origin: `none` (0, 1), `byte` (0, 255), `minmax` or `standard` (mean, standard deviation).
-    """
-
-    rule: Rule = "none"
-    offset: float | tuple[float, ...] = 0.0
-    scale: float | tuple[float, ...] = 1.0
-
-    def __post_init__(self) -> None:
-        got = (self.offset, self.scale)
-        right = {"none": (0.0, 1.0), "byte": (0.0, 255.0)}.get(self.rule, got)
-        require(got == right, "offset and scale", got, f"{right} with rule {self.rule}")
-        require(np.shape(self.offset) == np.shape(self.scale), "offset and scale", got, "one number each, or one per feature")
-
-    def is_bytes(self, dtype: str) -> bool:
-        """Whether model inputs of `dtype` are bytes of scale 1/255: uint8 with rule `byte`."""
-        return dtype == "uint8" and self.rule == "byte"
-
-    def apply(self, x: np.ndarray) -> np.ndarray:
-        """User's unit, shape [..., inputs] → model units, float32, same shape; DataError for another number of features."""
-        self._require_features(x)
-        wide = x.astype(np.result_type(x.dtype, np.float32), copy=False)
-        if self.rule == "none":
-            return wide.astype(np.float32, copy=False)
-        offset, scale = np.asarray(self.offset, wide.dtype), np.asarray(self.scale, wide.dtype)
-        return ((wide - offset) / scale).astype(np.float32, copy=False)
-
-    def invert(self, values: np.ndarray, dtype: np.dtype | type | str) -> np.ndarray:
-        """Model units, shape [..., inputs] → the user's unit in `dtype`; integers round half to even and saturate."""
-        wide = np.asarray(values, np.float64)
-        self._require_features(wide)
-        if self.rule != "none":
-            wide = wide * np.asarray(self.scale) + np.asarray(self.offset)
-        dtype = np.dtype(dtype)
-        if np.issubdtype(dtype, np.integer):
-            limits = np.iinfo(dtype)
-            wide = np.clip(np.rint(wide), limits.min, limits.max)
-        return wide.astype(dtype)
-
-    def _require_features(self, x: np.ndarray) -> None:
-        """Raise DataError unless the last axis has one entry per scale: a single one would broadcast."""
-        if isinstance(self.scale, tuple) and x.shape[-1:] != (len(self.scale),):
-            raise DataError(f"scaling: got values of shape {list(x.shape)}, must be [..., {len(self.scale)}], one per feature")
-
-    def to_json(self) -> dict[str, Any]:
-        """`{"rule", "offset", "scale"}` for the manifest; numbers, or lists of one number per feature."""
-        return plain(self)
-
-    @classmethod
-    def from_json(cls, written: object) -> Scaling:
-        """The exact inverse of `to_json`; FormatError for anything else."""
-        return decode(cls, written, "scaling")
-
-    @classmethod
-    def fit(
-        cls,
-        rule: Rule | Literal["auto"],
-        samples: Samples,
-        *,
-        per_feature: bool = False,
-        output_activation: str = "sigmoid",
-        source: str = "samples",
-    ) -> Scaling:
-        """Fit a scaling to samples, in one or two passes over chunks.
-
-        `auto` is `byte` for uint8, `standard` for a linear output, else `minmax` to the range of the output activation;
-        without `per_feature`, data that are already within that range stay unscaled. `per_feature` fits an offset and scale
-        per feature. A constant feature maps to the middle of the range, which every output activation reaches, with its
-        magnitude (1 for 0) as scale, so that a small model error stays small relative to it.
-
-        Raises DataError, naming `source`, if `byte` is given for values outside 0…255.
-        """
-        if rule == "auto" and samples.dtype == np.uint8:
-            rule = "byte"
-        if rule == "none":
-            return cls()
-        if rule == "byte" and samples.dtype == np.uint8:
-            return cls("byte", 0.0, 255.0)
-        low, high = extremes(samples)
-        if rule == "byte":
-            if low.min() < 0 or high.max() > 255:
-                got = f"has values from {low.min():g} to {high.max():g}"
-                raise DataError(f'{source}: {got}; scaling "byte" divides by 255, they must lie in 0…255')
-            return cls("byte", 0.0, 255.0)
-        if rule == "auto":
-            target = OUTPUT_RANGES.get(output_activation)
-            if not per_feature and target is not None and target[0] <= low.min() and high.max() <= target[1]:
-                return cls()
-            rule = "standard" if target is None else "minmax"
-        if not per_feature:
-            low, high = low.min(keepdims=True), high.max(keepdims=True)
-        if rule == "standard":
-            middle = 0.0
-            offset, scale = _moments(samples, per_feature)
-        else:
-            bottom, top = OUTPUT_RANGES.get(output_activation, (0.0, 1.0))
-            middle = (bottom + top) / 2
-            scale = (high - low) / (top - bottom)
-            offset = low - bottom * scale
-        constant = high - low < MIN_SPAN
-        scale = np.where(constant, np.where(np.abs(low) < MIN_SPAN, 1.0, np.abs(low)), scale)
-        offset = np.where(constant, low - middle * scale, offset)
-        if per_feature:
-            return cls(rule, tuple(offset.tolist()), tuple(scale.tolist()))
-        return cls(rule, float(offset[0]), float(scale[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +70,11 @@ class Samples:
         """uint8 and floats as stored, in native byte order; float32 for other numbers."""
         stored = self.values.dtype.newbyteorder("=")
         return stored if stored == np.uint8 or np.issubdtype(stored, np.floating) else np.dtype(np.float32)
+
+    @property
+    def spec(self) -> SampleSpec:
+        """Shape, dtype and scaling of a sample."""
+        return SampleSpec(self.shape, self.dtype.name, self.scaling, kind_of(self))
 
     @property
     def block(self) -> int:
@@ -215,6 +111,58 @@ class Samples:
         return max(1, self.inputs * max(self.values.dtype.itemsize, self.dtype.itemsize))
 
 
+def fit_scaling(
+    rule: Rule | Literal["auto"],
+    samples: Samples,
+    *,
+    per_feature: bool = False,
+    output_activation: str = "sigmoid",
+    source: str = "samples",
+) -> Scaling:
+    """Fit a scaling to samples, in one or two passes over chunks.
+
+    `auto` is `byte` for uint8, `standard` for a linear output, else `minmax` to the range of the output activation;
+    without `per_feature`, data that are already within that range stay unscaled. `per_feature` fits an offset and scale
+    per feature. A constant feature maps to the middle of the range, which every output activation reaches, with its
+    magnitude (1 for 0) as scale, so that a small model error stays small relative to it.
+
+    Raises DataError, naming `source`, if `byte` is given for values outside 0…255.
+    """
+    if rule == "auto" and samples.dtype == np.uint8:
+        rule = "byte"
+    if rule == "none":
+        return Scaling()
+    if rule == "byte" and samples.dtype == np.uint8:
+        return Scaling("byte", 0.0, 255.0)
+    low, high = extremes(samples)
+    if rule == "byte":
+        if low.min() < 0 or high.max() > 255:
+            got = f"has values from {low.min():g} to {high.max():g}"
+            raise DataError(f'{source}: {got}; scaling "byte" divides by 255, they must lie in 0…255')
+        return Scaling("byte", 0.0, 255.0)
+    if rule == "auto":
+        target = OUTPUT_RANGES.get(output_activation)
+        if not per_feature and target is not None and target[0] <= low.min() and high.max() <= target[1]:
+            return Scaling()
+        rule = "standard" if target is None else "minmax"
+    if not per_feature:
+        low, high = low.min(keepdims=True), high.max(keepdims=True)
+    if rule == "standard":
+        middle = 0.0
+        offset, scale = _moments(samples, per_feature)
+    else:
+        bottom, top = OUTPUT_RANGES.get(output_activation, (0.0, 1.0))
+        middle = (bottom + top) / 2
+        scale = (high - low) / (top - bottom)
+        offset = low - bottom * scale
+    constant = high - low < MIN_SPAN
+    scale = np.where(constant, np.where(np.abs(low) < MIN_SPAN, 1.0, np.abs(low)), scale)
+    offset = np.where(constant, low - middle * scale, offset)
+    if per_feature:
+        return Scaling(rule, tuple(offset.tolist()), tuple(scale.tolist()))
+    return Scaling(rule, float(offset[0]), float(scale[0]))
+
+
 def kind_of(samples: Samples, *, windows: bool = False) -> Kind:
     """The kind of data, which determines the unit of the error and whether `auto` scales per feature.
 
@@ -245,10 +193,22 @@ class Splits:
     windows: bool = False
     columns: tuple[str, ...] | None = None
     label: str | None = None
+    config: DataConfig = DataConfig("array")
 
     @property
     def kind(self) -> Kind:
         return kind_of(self.train, windows=self.windows)
+
+    @property
+    def spec(self) -> SampleSpec:
+        """Shape, dtype, columns and scaling of a sample."""
+        return replace_record(self.train.spec, kind=self.kind, columns=self.columns)
+
+    def with_scaling(self, scaling: Scaling) -> Splits:
+        """The same samples, read with another scaling, such as that of a trained model."""
+        validation = None if self.validation is None else replace(self.validation, scaling=scaling)
+        train, test = replace(self.train, scaling=scaling), replace(self.test, scaling=scaling)
+        return replace(self, train=train, validation=validation, test=test, scaling=scaling)
 
     @property
     def inputs(self) -> int:
@@ -271,13 +231,13 @@ class Splits:
 
         `x`: shape [n, ...], any real dtype, in the user's unit; a memory map is not loaded. `labels`: shape [n] or None.
         `test`, `validation`: fractions of n, rounded, at least one sample each (no validation at 0). `scaling`,
-        `output_activation`: as in `Scaling.fit`. `per_feature`: an offset and scale per feature; auto: for tables, [n, k]
+        `output_activation`: as in `fit_scaling`. `per_feature`: an offset and scale per feature; auto: for tables, [n, k]
         not of uint8.
 
         Raises DataError for samples or labels that cannot be used (shape, dtype, not finite, fewer than two, none left to
         train on, all values equal), RecipeError for an option outside its range.
         """
-        DataConfig("array", test=test, validation=validation, seed=seed, scaling=scaling, per_feature=per_feature)
+        config = DataConfig("array", test=test, validation=validation, seed=seed, scaling=scaling, per_feature=per_feature)
         checked(Activation, output_activation, "output_activation")
         try:
             whole = Samples(np.asanyarray(x), None if labels is None else np.asarray(labels))
@@ -288,14 +248,8 @@ class Splits:
         assert train is not None and kept is not None
         check_varies(train, "array")
         each = scales_per_feature(per_feature, kind_of(train))
-        fitted = Scaling.fit(scaling, train, per_feature=each, output_activation=output_activation)
-        return cls.scaled(train, held_out, kept, fitted)
-
-    @classmethod
-    def scaled(cls, train: Samples, validation: Samples | None, test: Samples, scaling: Scaling) -> Splits:
-        """Splits of these samples with `scaling`."""
-        validation = None if validation is None else replace(validation, scaling=scaling)
-        return cls(replace(train, scaling=scaling), validation, replace(test, scaling=scaling), scaling)
+        fitted = fit_scaling(scaling, train, per_feature=each, output_activation=output_activation)
+        return cls(train, held_out, kept, fitted, config=config).with_scaling(fitted)
 
 
 def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
@@ -317,6 +271,22 @@ def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: 
         labels = None if samples.labels is None else samples.labels[rows]
         parts.append(Samples(samples.values, labels, rows=rows) if len(rows) else None)
     return parts
+
+
+def choose(samples: Samples, count: int, seed: int) -> np.ndarray:
+    """Indices of `count` samples drawn by the seed, int64 ascending; with labels each class in proportion."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(samples)) if samples.labels is None else _stratified_order(samples.labels, rng)
+    return np.sort(order[:count])
+
+
+def _stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """All indices in an order whose every prefix holds the classes in proportion, to within one sample each."""
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        position[members] = (np.arange(len(members)) + rng.uniform()) / len(members)
+    return np.argsort(position, kind="stable")
 
 
 def check_varies(samples: Samples, source: str) -> None:
@@ -410,3 +380,6 @@ def _moments(samples: Samples, per_feature: bool) -> tuple[np.ndarray, np.ndarra
 
     mean = average(lambda x: x)
     return mean, np.sqrt(average(lambda x: np.square(x - mean)))
+
+
+Dataset = Splits

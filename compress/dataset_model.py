@@ -57,7 +57,7 @@ class DatasetModel(tf_keras.Model):
         if isinstance(x, Splits):
             given = [name for name, value in {"y": y, **keras}.items() if value is not None]
             if given:
-                raise InputError(f"fit: {', '.join(given)} beside a Dataset; the arguments are epochs, batch_size, learning_rate, train")
+                raise InputError(f"fit: {', '.join(given)} beside a Dataset; it takes epochs, batch_size, learning_rate, train")
             settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
             return self._fit_dataset(x, with_given(train or self._settings(), settings), verbose)
         if learning_rate is not None or train is not None:
@@ -65,10 +65,8 @@ class DatasetModel(tf_keras.Model):
         self._require_real(x)
         self.build_for(_last_axis(x))
         y = x if y is None and hasattr(x, "shape") else y
-        callbacks = [*keras.pop("callbacks", None) or (), _Finalize()]
-        return super().fit(
-            x, y, epochs=epochs or 1, batch_size=batch_size, verbose=verbose, callbacks=callbacks, **keras
-        )
+        callbacks = [*(keras.pop("callbacks", None) or ()), _Finalize()]
+        return super().fit(x, y, epochs=epochs or 1, batch_size=batch_size, verbose=verbose, callbacks=callbacks, **keras)
 
     def train_step(self, data: Any) -> Any:
         """Keras' step, with `x` as the target where none is given, and what quantized kernels ask for after an update."""
@@ -150,7 +148,7 @@ class DatasetModel(tf_keras.Model):
         """Raise DataError for integers: they are samples in their own unit, and Keras would take them as they are."""
         dtype = getattr(x, "dtype", None)
         if dtype is not None and not tf.as_dtype(dtype).is_floating:
-            raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 in model units; a Dataset takes samples in their own")
+            raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 in model units; a Dataset takes raw samples")
 
 
 class _Finalize(tf_keras.callbacks.Callback):

@@ -4,6 +4,7 @@ TiedaeError
 ├── InputError        invalid input: exit code 2
 │   ├── RecipeError   a key or value of a recipe or configuration
 │   ├── DataError     samples that cannot be used for training or measurement
+│   ├── NotBuiltError a model that has no variables yet
 │   └── FormatError   a file that is damaged or of another kind
 ├── ExportError       a model that a target cannot express: exit code 2
 ├── UnavailableError  a missing runtime or device: a skipped row with the reason, else exit code 2
@@ -26,6 +27,10 @@ class RecipeError(InputError, ValueError):
 
 class DataError(InputError):
     """Samples that cannot be used: empty, ragged, not numeric, not finite, or of another shape."""
+
+
+class NotBuiltError(InputError, AttributeError):
+    """A model that has not seen data yet has no variables; an AttributeError too, which Keras expects."""
 
 
 class FormatError(InputError):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from .data import Kind, Scaling
 from .errors import DataError
 from .records import Record
+from .scaling import Scaling
+
+Kind = Literal["images", "table", "record"]
 
 NAMED = 5
 """Maximum number of column names in a message."""
@@ -79,7 +81,8 @@ class SampleSpec(Record, frozen=True):
 def _is_finite(x: np.ndarray) -> bool:
     """A dot product with itself is finite only where every value is, and takes one pass; a large value is looked at again."""
     flat = x.ravel()
-    return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(x).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(x).all())
 
 
 def _listed(names: Sequence[str]) -> str:

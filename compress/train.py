@@ -15,11 +15,11 @@ import tf_keras
 from . import archive
 from .autoencoder import TiedAutoencoder
 from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
-from .data import Samples, Splits, epoch_order, mean_input
+from .data import OUTPUT_RANGES, Samples, Splits, choose, epoch_order, extremes, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
-from .symmetries import input_order
+from .symmetries import balance_code, input_order
 
 Progress = Callable[[str, int, int, int, int, float], None]
 """progress(stage, epoch from 1, epochs, step from 1, steps, mean loss of the epoch so far)."""
@@ -34,6 +34,7 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """loss(target, output), float32 [batch, inputs] each → float32 [batch]."""
 
 CHECKPOINT = "tiedae-checkpoint"
+BALANCE_SAMPLES = 4096
 
 LOSSES: dict[str, Loss] = {
     "mse": tf_keras.losses.mean_squared_error,
@@ -137,6 +138,7 @@ class Training:
         inputs = model.config.inputs
         if splits.train.inputs != inputs:
             raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {inputs}")
+        _require_reachable(splits, model.config.output_activation)
         if self.distill and self.teacher is not None and self.teacher.config.inputs != inputs:
             raise DataError(f"the teacher's inputs are {self.teacher.config.inputs}, the model's are {inputs}")
 
@@ -145,6 +147,21 @@ class Training:
         """The loss of a batch, without regularization."""
         loss = LOSSES[self.config.loss]
         return distilled(loss, self.teacher, self.distill) if self.distill and self.teacher is not None else loss
+
+
+def _require_reachable(splits: Splits, activation: str) -> None:
+    """Raise DataError where the output cannot give the samples: standardized ones, or unscaled ones outside its range."""
+    if activation not in OUTPUT_RANGES or splits.scaling.rule in ("byte", "minmax"):
+        return
+    low, high = OUTPUT_RANGES[activation]
+    if splits.scaling.rule == "standard":
+        got = "samples are standardized to mean 0"
+    else:
+        least, most = (float(each.min() if i == 0 else each.max()) for i, each in enumerate(extremes(splits.train)))
+        if low <= least and (most <= high or activation == "relu"):
+            return
+        got = f"unscaled samples lie in {least:g}…{most:g}"
+    raise DataError(f'{got}, the output_activation {activation} gives {low:g}…{high:g}; use linear, or scaling "auto"')
 
 
 def fit(
@@ -197,6 +214,18 @@ def fit(
     if run.best is not None:
         model.restore(run.best)
     return run.history
+
+
+def train_float(model: TiedAutoencoder, splits: Splits, train: TrainConfig | Training) -> History:
+    """Train a float model, then rotate its code so that the units are of one size, see `symmetries.balance_code`.
+
+    Raises the errors of `fit`.
+    """
+    training = Training.of(train)
+    history = fit(model, splits, training)
+    seed = training.config.seed
+    balance_code(model, next(splits.train.batches(choose(splits.train, BALANCE_SAMPLES, seed), BALANCE_SAMPLES)))
+    return history
 
 
 def train_quantized(model: TiedAutoencoder, splits: Splits, config: QuantizeConfig, train: TrainConfig | Training) -> History:

@@ -12,21 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..compress.archive import pack_npz, unpack
 from ..compress.config import ExportConfig
+from ..compress.data import Dataset, Samples
 from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
 from .formats.model_file import Contents, Port, oriented
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
+
+if TYPE_CHECKING:
+    from .verify.results import Metrics
 
 PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"
@@ -178,6 +182,16 @@ class Bundle:
                 raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
             constants[name] = match[0]
         return constants
+
+    def verify(self, data: Dataset | Samples | None = None, *, announce: Callable[[str], None] = lambda _text: None) -> Metrics:
+        """Check the bundle, on these samples (the test samples of a Dataset) or on its golden vectors alone.
+
+        `raise_for_failures` of what it returns raises CheckError. Raises DataError where the samples are not the bundle's.
+        """
+        from .verify.verify import verify_bundle
+
+        test = data.test if isinstance(data, Dataset) else data
+        return verify_bundle(self.path, test=test, announce=announce)
 
     def masks(self) -> dict[str, np.ndarray]:
         """bool [inputs, units] by kernel name, from golden/."""

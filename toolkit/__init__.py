@@ -1,15 +1,15 @@
 """Tied autoencoders, from Keras to a verified codec on the device. The public names, each loaded when it is first used.
 
-    import tiedae as ta
+import tiedae as ta
 
-    data = ta.load_data("fashion")
-    model = ta.TiedAutoencoder([128, 16])
-    model.fit(data, epochs=5)
-    small = ta.quantize(model, data, epochs=2)
-    bundle = ta.export_bundle(small, "clothes", data=data)
-    bundle.verify(data).raise_for_failures()
-    codec = ta.load("clothes")
-    codes = codec.encode(data.test.take(slice(10)))
+data = ta.load_data("fashion")
+model = ta.TiedAutoencoder([128, 16])
+model.fit(data, epochs=5)
+small = ta.quantize(model, data, epochs=2)
+bundle = ta.export_bundle(small, "clothes", data=data)
+bundle.verify(data).raise_for_failures()
+codec = ta.load("clothes")
+codes = codec.encode(data.test.take(slice(10)))
 """
 
 from importlib import import_module

@@ -36,10 +36,10 @@ def load_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     with within(f"{path}: "):
-        return parse_recipe(mapping, _slug(path.stem))
+        return parse_recipe(mapping, slug(path.stem))
 
 
-def _slug(stem: str) -> str:
+def slug(stem: str) -> str:
     """A name for a recipe file: `my recipe` is my-recipe, `a.b` a-b."""
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-_") or "recipe"

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from tiedae.compress.config import DataConfig
-from tiedae.compress.data import Samples, Scaling, Splits, check_samples, check_varies, kind_of, scales_per_feature, split
+from tiedae.compress.config import Activation, DataConfig
+from tiedae.compress.data import (
+    Samples,
+    Splits,
+    check_samples,
+    check_varies,
+    fit_scaling,
+    kind_of,
+    scales_per_feature,
+    split,
+)
 from tiedae.compress.errors import DataError
+from tiedae.compress.records import checked
 
 from .readers import SHOWN, Arrays, read, read_idx, read_npy, require_keys
 
@@ -98,6 +108,46 @@ def provenance(source: str) -> dict[str, str]:
     return {} if known is None else {"licence": known.licence, "origin": known.origin}
 
 
+def load_data(
+    source: str | Path,
+    *,
+    output_activation: Activation = "sigmoid",
+    scaling: Literal["auto", "none", "byte", "minmax", "standard"] = "auto",
+    per_feature: bool | Literal["auto"] = "auto",
+    test: float = 0.1,
+    validation: float = 0.0,
+    split: Literal["auto", "random", "tail"] = "auto",
+    seed: int = 0,
+    window: int = 0,
+    columns: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    label: str = "auto",
+    resize: Sequence[int] = (),
+    grayscale: bool = False,
+) -> Splits:
+    """Read, check, split and scale the samples of a known data set (`tiedae data`), a file or a folder of images.
+
+    `output_activation`: the model's; `auto` scales to its range. The other options are the keys of `[data]` in a recipe
+    (docs/recipe.md). Raises DataError or FormatError, naming the source, RecipeError for an option out of its range.
+    """
+    config = DataConfig(
+        str(source),
+        window,
+        tuple(columns),
+        tuple(drop),
+        label,
+        tuple(resize),
+        grayscale,
+        scaling,
+        per_feature,
+        test,
+        validation,
+        split,
+        seed,
+    )
+    return load_splits(config, checked(Activation, output_activation, "output_activation"))
+
+
 def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path()) -> Splits:
     """Read, check, split and scale the samples of a source; `base` is the folder that a relative path starts from.
 
@@ -127,9 +177,9 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
     assert train is not None and test is not None
     check_varies(train, source)
     each = scales_per_feature(config.per_feature, kind_of(train, windows=window > 0))
-    fitted = Scaling.fit(config.scaling, train, per_feature=each, output_activation=output_activation, source=source)
-    splits = Splits.scaled(train, validation, test, fitted)
-    return dataclasses.replace(splits, windows=window > 0, columns=columns, label=label)
+    fitted = fit_scaling(config.scaling, train, per_feature=each, output_activation=output_activation, source=source)
+    splits = Splits(train, validation, test, fitted, window > 0, columns, label, config)
+    return splits.with_scaling(fitted)
 
 
 def data_text(config: DataConfig, splits: Splits) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tiedae.calibration.representative import representative
@@ -106,7 +105,9 @@ def quantize(
     return _end(model, other, data, "quantize", config, history, calibration)
 
 
-def _begin(model: TiedAutoencoder, data: Splits, train: TrainConfig | None, verbose: Verbosity) -> tuple[TiedAutoencoder, Training]:
+def _begin(
+    model: TiedAutoencoder, data: Splits, train: TrainConfig | None, verbose: Verbosity
+) -> tuple[TiedAutoencoder, Training]:
     """A copy to work on, and its training, with the source as the teacher."""
     from tiedae.compress.dataset_model import epoch_progress
     from tiedae.compress.train import Training

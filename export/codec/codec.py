@@ -76,7 +76,7 @@ class FileBackend:
 
     def model_units(self, y: np.ndarray) -> np.ndarray:
         if y.dtype != np.float32:
-            return self.y.dequantize(self.y.from_port(y))
+            return self.y.dequantize(self.y.from_io(y))
         return self.spec.scaling.apply(y) if self.units == "data" else y
 
     def _input(self, x: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ class FileBackend:
             return x.astype(np.float32, copy=False) if self.units == "data" else self.spec.scaling.apply(x)
         if self.io == "uint8" and self._is_bytes:
             return x
-        return self.x.to_port(self.x.quantize(self.spec.scaling.apply(x)), self.io)
+        return self.x.to_io(self.x.quantize(self.spec.scaling.apply(x)), self.io)
 
     @property
     def _is_bytes(self) -> bool:

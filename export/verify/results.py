@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from ...compress.errors import FormatError, InputError
+from ...compress.errors import CheckError, FormatError, InputError
 from ...compress.records import Record, decode, load_json, plain, require
 from ..differences import Sample, place
 from ..runtimes.machine import Machine
@@ -527,6 +527,11 @@ class Metrics(Record, frozen=True):
     @property
     def failed(self) -> list[Check]:
         return [check for check in self.checks if not check.ok]
+
+    def raise_for_failures(self) -> None:
+        """Raise CheckError, which names the first failed check, if there is one."""
+        if self.failed:
+            raise CheckError(f"{self.name}: {len(self.failed)} of {len(self.checks)} checks failed: {self.failed[0].text}")
 
 
 def to_json(metrics: Metrics) -> str:

@@ -13,6 +13,7 @@ from tiedae.compress.data import (
     Splits,
     check_samples,
     epoch_order,
+    fit_scaling,
     kind_of,
     scales_per_feature,
 )
@@ -27,7 +28,7 @@ OUTPUTS = st.sampled_from(["linear", "relu", "relu6", "tanh", "sigmoid"])
 @settings(max_examples=40, deadline=None)
 @given(BYTES, RULES, st.booleans(), OUTPUTS)
 def test_bytes_come_back_exactly(x, rule, per_feature, output):
-    scaling = Scaling.fit(rule, Samples(x), per_feature=per_feature, output_activation=output)
+    scaling = fit_scaling(rule, Samples(x), per_feature=per_feature, output_activation=output)
     assert scaling.apply(x).dtype == np.float32
     np.testing.assert_array_equal(scaling.invert(scaling.apply(x), np.uint8), x)
 
@@ -37,7 +38,7 @@ def test_bytes_come_back_exactly(x, rule, per_feature, output):
 def test_floats_come_back_and_the_written_rule_is_the_rule(x, rule, per_feature, output):
     if rule == "byte":
         x = np.clip(x, 0, 255)
-    scaling = Scaling.fit(rule, Samples(x), per_feature=per_feature, output_activation=output)
+    scaling = fit_scaling(rule, Samples(x), per_feature=per_feature, output_activation=output)
     back = scaling.invert(scaling.apply(x), np.float32)
     np.testing.assert_allclose(back, x, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(x).max()))
     assert Scaling.from_json(json.loads(json.dumps(scaling.to_json()))) == scaling
@@ -57,14 +58,14 @@ def test_floats_come_back_and_the_written_rule_is_the_rule(x, rule, per_feature,
     ],
 )
 def test_auto_follows_the_data_and_the_output(x, output, rule, low, high):
-    scaling = Scaling.fit("auto", Samples(x), output_activation=output)
+    scaling = fit_scaling("auto", Samples(x), output_activation=output)
     scaled = scaling.apply(x)
     assert (scaling.rule, scaled.min(), scaled.max()) == (rule, low, high)
 
 
 def test_standard_measures_mean_and_deviation_despite_a_large_offset():
     x = np.random.default_rng(0).normal([1e7, -3.0], [0.5, 20.0], (5000, 2))
-    scaling = Scaling.fit("standard", Samples(x), per_feature=True)
+    scaling = fit_scaling("standard", Samples(x), per_feature=True)
     np.testing.assert_allclose(scaling.offset, x.mean(axis=0))
     np.testing.assert_allclose(scaling.scale, x.std(axis=0))
     np.testing.assert_allclose(scaling.apply(x).std(axis=0), 1, rtol=1e-5)
@@ -74,10 +75,10 @@ def test_standard_measures_mean_and_deviation_despite_a_large_offset():
 def test_byte_is_for_values_of_a_byte(values, fits):
     samples = Samples(np.array([values, values]))
     if fits:
-        assert Scaling.fit("byte", samples) == Scaling("byte", 0.0, 255.0)
+        assert fit_scaling("byte", samples) == Scaling("byte", 0.0, 255.0)
     else:
         with pytest.raises(DataError, match=r'samples: has values from .*; scaling "byte" divides by 255'):
-            Scaling.fit("byte", samples)
+            fit_scaling("byte", samples)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e-4, 5e7, 1e-39])
@@ -87,7 +88,7 @@ def test_byte_is_for_values_of_a_byte(values, fits):
 def test_a_feature_that_never_changes_is_where_the_model_reaches_it(rule, output, middle, constant):
     """An error of a hundredth in model units is a hundredth of the feature, however small it is."""
     x = np.array([[constant, 1.0], [constant, 3.0], [constant, 2.0]], np.float32)
-    scaling = Scaling.fit(rule, Samples(x), per_feature=True, output_activation=output)
+    scaling = fit_scaling(rule, Samples(x), per_feature=True, output_activation=output)
     scaled = scaling.apply(x)
     np.testing.assert_allclose(scaled[:, 0], middle, atol=1e-6)
     np.testing.assert_allclose(scaling.invert(scaled, np.float64), x, rtol=1e-6, atol=1e-8)
@@ -260,7 +261,7 @@ def test_a_memory_map_is_walked_without_being_loaded(tmp_path):
     assert samples.block == 262
     tracemalloc.start()
     check_samples(samples, "x")
-    scaling = Scaling.fit("minmax", samples)
+    scaling = fit_scaling("minmax", samples)
     first = next(samples.batches(epoch_order(len(samples), 0, 0, samples.block), 64))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

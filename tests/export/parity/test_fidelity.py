@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiedae.compress.data import Samples, Scaling, Splits
+from tiedae.compress.data import Samples, Scaling, Splits, fit_scaling
 from tiedae.compress.errors import FormatError
 from tiedae.compress.records import plain
 from tiedae.export.parity.fidelity import Fidelity, fit_text, warnings_of
@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 
 
 def fitted(x: np.ndarray, *, windows: bool = False, **options) -> tuple[Fidelity, Scaling]:
-    scaling = Scaling.fit("auto", Samples(x), **options)
+    scaling = fit_scaling("auto", Samples(x), **options)
     samples = Samples(x, scaling=scaling)
     return Fidelity.of_splits(Splits(samples, None, samples, scaling, windows)), scaling
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiedae.compress.data import Samples, Scaling
+from tiedae.compress.data import Samples, fit_scaling
 
 RUNTIMES = {"litert-xnnpack": "XNNPACK", "litert-reference": "reference kernels", "ort-cpu": "CPUExecutionProvider"}
 
@@ -24,7 +24,7 @@ def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64,
         x = rng.integers(0, 256, (samples, inputs)).astype(np.uint8)
     else:
         x = (rng.normal(size=(samples, inputs)).cumsum(axis=1) * 40).astype(dtype)
-    scaling = Scaling.fit(rule, Samples(x))
+    scaling = fit_scaling(rule, Samples(x))
     y = scaling.apply(x) + rng.normal(0, 0.05, x.shape).astype(np.float32)
     quantization = {"scale": float(np.float32(1 / 255)), "zero_point": 0}
     golden = {

@@ -1,0 +1,68 @@
+"""The scaling of samples between the user's unit and model units."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import DataError
+from .records import Record, decode, plain, require
+
+Rule = Literal["none", "byte", "minmax", "standard"]
+
+
+class Scaling(Record, frozen=True):
+    """model value = (x − offset) / scale, with one offset and scale for all features or one per feature.
+
+    `rule` is their origin: `none` (0, 1), `byte` (0, 255), `minmax` or `standard` (mean, standard deviation).
+    """
+
+    rule: Rule = "none"
+    offset: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
+
+    def __post_init__(self) -> None:
+        got = (self.offset, self.scale)
+        right = {"none": (0.0, 1.0), "byte": (0.0, 255.0)}.get(self.rule, got)
+        require(got == right, "offset and scale", got, f"{right} with rule {self.rule}")
+        require(np.shape(self.offset) == np.shape(self.scale), "offset and scale", got, "one number each, or one per feature")
+
+    def is_bytes(self, dtype: str) -> bool:
+        """Whether model inputs of `dtype` are bytes of scale 1/255: uint8 with rule `byte`."""
+        return dtype == "uint8" and self.rule == "byte"
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """User's unit, shape [..., inputs] → model units, float32, same shape; DataError for another number of features."""
+        self._require_features(x)
+        wide = x.astype(np.result_type(x.dtype, np.float32), copy=False)
+        if self.rule == "none":
+            return wide.astype(np.float32, copy=False)
+        offset, scale = np.asarray(self.offset, wide.dtype), np.asarray(self.scale, wide.dtype)
+        return ((wide - offset) / scale).astype(np.float32, copy=False)
+
+    def invert(self, values: np.ndarray, dtype: np.dtype | type | str) -> np.ndarray:
+        """Model units, shape [..., inputs] → the user's unit in `dtype`; integers round half to even and saturate."""
+        wide = np.asarray(values, np.float64)
+        self._require_features(wide)
+        if self.rule != "none":
+            wide = wide * np.asarray(self.scale) + np.asarray(self.offset)
+        dtype = np.dtype(dtype)
+        if np.issubdtype(dtype, np.integer):
+            limits = np.iinfo(dtype)
+            wide = np.clip(np.rint(wide), limits.min, limits.max)
+        return wide.astype(dtype)
+
+    def _require_features(self, x: np.ndarray) -> None:
+        """Raise DataError unless the last axis has one entry per scale: a single one would broadcast."""
+        if isinstance(self.scale, tuple) and x.shape[-1:] != (len(self.scale),):
+            raise DataError(f"scaling: got values of shape {list(x.shape)}, must be [..., {len(self.scale)}], one per feature")
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"rule", "offset", "scale"}` for the manifest; numbers, or lists of one number per feature."""
+        return plain(self)
+
+    @classmethod
+    def from_json(cls, written: object) -> Scaling:
+        """The exact inverse of `to_json`; FormatError for anything else."""
+        return decode(cls, written, "scaling")
