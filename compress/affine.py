@@ -57,7 +57,7 @@ def unsigned(q: np.ndarray) -> np.ndarray:
     return q.view(np.uint8) ^ np.uint8(SIGNED_SHIFT) if q.dtype == np.int8 else q
 
 
-def port_dtype(io: str, is_bytes: bool, *, quantized: bool = True) -> str:
+def io_dtype(io: str, is_bytes: bool, *, quantized: bool = True) -> str:
     """The dtype of `x` and `y` in a file: `io`, where auto is uint8 for bytes and float32 for other data.
 
     Raises ExportError for another `io`, and for integers in a float file.
@@ -110,11 +110,11 @@ class Quantization:
             raise DataError(f"dequantize: got {q.dtype}, must be uint8")
         return (q.astype(np.int32) - self.zero_point).astype(np.float32) * np.float32(self.scale)
 
-    def to_port(self, q: np.ndarray, dtype: str) -> np.ndarray:
+    def to_io(self, q: np.ndarray, dtype: str) -> np.ndarray:
         """uint8 as an input or output of `dtype` has it: uint8, int8 or float32."""
         return self.dequantize(q) if dtype == "float32" else signed(q) if dtype == "int8" else q
 
-    def from_port(self, values: np.ndarray) -> np.ndarray:
+    def from_io(self, values: np.ndarray) -> np.ndarray:
         """The uint8 behind uint8, int8 or float32 values of an input or output, to the nearest step."""
         return self.quantize(values) if values.dtype == np.float32 else unsigned(values)
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ..calibration.calibration_file import Calibration
 from ..calibration.representative import representative
-from ..compress.affine import port_dtype
+from ..compress.affine import io_dtype
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
 from ..compress.records import decode
@@ -74,7 +74,7 @@ def assemble(
     keras = keras_function(floating, device)
     masks = quantized.masks()
     shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
-    io = port_dtype(recipe.export.io, splits.scaling.is_bytes(splits.train.dtype.name))
+    io = io_dtype(recipe.export.io, splits.scaling.is_bytes(splits.train.dtype.name))
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
         files = model_files(programs, recipe.export, io)

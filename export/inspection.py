@@ -9,7 +9,7 @@ from typing import Any
 
 from ..compress.records import plain
 from .formats.duplicates import SEARCHED, Duplicate, copies
-from .formats.model_file import Constant, Contents, Port, columns, printable
+from .formats.model_file import Constant, Contents, TensorInfo, columns, printable
 from .targets import read_model
 
 SHOWN = 24
@@ -39,8 +39,8 @@ def inspect_file(path: Path) -> dict[str, Any]:
         "signatures": [
             {
                 "name": signature.name,
-                "inputs": [_port(port) for port in signature.inputs],
-                "outputs": [_port(port) for port in signature.outputs],
+                "inputs": [_described(tensor) for tensor in signature.inputs],
+                "outputs": [_described(tensor) for tensor in signature.outputs],
                 "operations": dict(signature.operations),
             }
             for signature in contents.signatures
@@ -59,9 +59,15 @@ def _by_size(contents: Contents) -> list[Constant]:
     return sorted(contents.constants, key=lambda constant: -constant.nbytes)
 
 
-def _port(port: Port) -> dict[str, Any]:
-    shape = ["batch" if size is None else size for size in port.shape]
-    return {"name": port.name, "dtype": port.dtype, "shape": shape, "scale": _number(port.scale), "zero_point": port.zero_point}
+def _described(tensor: TensorInfo) -> dict[str, Any]:
+    shape = ["batch" if size is None else size for size in tensor.shape]
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": shape,
+        "scale": _number(tensor.scale),
+        "zero_point": tensor.zero_point,
+    }
 
 
 def _number(scale: float | None) -> float | None:
@@ -91,9 +97,9 @@ def render(found: dict[str, Any]) -> str:
         ", ".join(f"{key} {value}" for key, value in found["details"].items()),
     ]
     for signature in found["signatures"]:
-        ports = " → ".join(", ".join(_port_text(port) for port in signature[side]) for side in ("inputs", "outputs"))
+        tensors = " → ".join(", ".join(_tensor_text(tensor) for tensor in signature[side]) for side in ("inputs", "outputs"))
         operations = ", ".join(f"{count} {name}" for name, count in signature["operations"].items())
-        lines += ["", f"{signature['name']}: {ports}", f"  {operations}"]
+        lines += ["", f"{signature['name']}: {tensors}", f"  {operations}"]
     lines += ["", "constants (views of one storage count once)"]
     rows = [
         (
@@ -126,9 +132,9 @@ def _estimates(found: dict[str, Any]) -> list[str]:
     return [text for text, wanted in ((shared, False in relations), (merged, True in relations)) if wanted]
 
 
-def _port_text(port: dict[str, Any]) -> str:
-    scale = "" if port["scale"] is None else f", scale {port['scale']:.6g}, zero point {port['zero_point']}"
-    return f"{port['name']} {port['dtype']} [{', '.join(map(str, port['shape']))}]{scale}"
+def _tensor_text(tensor: dict[str, Any]) -> str:
+    scale = "" if tensor["scale"] is None else f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}"
+    return f"{tensor['name']} {tensor['dtype']} [{', '.join(map(str, tensor['shape']))}]{scale}"
 
 
 def _scale_text(constant: dict[str, Any]) -> str:

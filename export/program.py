@@ -25,7 +25,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..compress.affine import BYTE, Quantization, port_dtype
+from ..compress.affine import BYTE, Quantization, io_dtype
 from ..compress.errors import DataError, ExportError, InputError
 from ..compress.integers import Bounds, exceeding_pairs, kernel_bounds
 from .operations import Operation
@@ -159,9 +159,9 @@ class Program:
             raise ExportError(f"program {self.name}: tensor {tensor} is not quantized")
         return quantization
 
-    def port_dtypes(self, io: str) -> dict[str, str]:
-        """The dtypes of `x`, `code` and `y` in a file; `io` as in `affine.port_dtype`."""
-        edge = port_dtype(io, self.tensors["x"].quantization == BYTE, quantized=self.quantized)
+    def io_dtypes(self, io: str) -> dict[str, str]:
+        """The dtypes of `x`, `code` and `y` in a file; `io` as in `affine.io_dtype`."""
+        edge = io_dtype(io, self.tensors["x"].quantization == BYTE, quantized=self.quantized)
         return {"x": edge, "code": "uint8" if self.quantized else "float32", "y": edge}
 
     def part(self, signature: str) -> tuple[tuple[Operation, ...], str, tuple[str, ...]]:

@@ -55,8 +55,8 @@ class Scope:
     def __post_init__(self) -> None:
         self.nodes = tuple(self.proto.node)
         self.inputs, self.outputs = (
-            frozenset(each if isinstance(each, str) else each.name for each in ports)
-            for ports in (self.proto.input, self.proto.output)
+            frozenset(each if isinstance(each, str) else each.name for each in values)
+            for values in (self.proto.input, self.proto.output)
         )
         self.defined = {name for node in self.nodes for name in node.output} | self.inputs
         if isinstance(self.proto, GraphProto):

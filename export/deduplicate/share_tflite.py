@@ -251,7 +251,7 @@ def _plans(stored: _SharedBuffer, original: _SharedBuffer, pair: _Pair, fixed_pl
     view = Replacement(original.matrix, pair.transposed, None if pair.steps is None else scales_of(original.tensor))
     plans = []
     for graph, index in stored.views:
-        if graph.is_port(index):
+        if graph.is_input_or_output(index):
             return "it is an input or output of its subgraph"
         for use in graph.uses(index):
             plan = plan_use(use, view)

@@ -296,7 +296,7 @@ def _dequantize(use: TfliteUse, view: Replacement) -> Rewrite | str:
         return Rewrite("DEQUANTIZE on a view", lambda: None)
     if graph.tensor(int(use.operator.inputs[0])).type != Type.FLOAT16 or tensor.type != Type.FLOAT32:
         return "DEQUANTIZE of integers has their scales"
-    if graph.is_port(output):
+    if graph.is_input_or_output(output):
         return "it is dequantized for an output of its subgraph"
     plans = [plan_use(reader, view) for reader in graph.uses(output)]
     refused = [plan for plan in plans if isinstance(plan, str)]

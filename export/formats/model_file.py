@@ -66,7 +66,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Port:
+class TensorInfo:
     """An input or output of a signature. A dimension of None is free (the batch)."""
 
     name: str
@@ -96,8 +96,8 @@ class Signature:
     """One entry point: its inputs and outputs, and how often each kind of operation occurs in it, nested graphs included."""
 
     name: str
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     operations: Mapping[str, int]
 
 

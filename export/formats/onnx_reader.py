@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ...compress.errors import FormatError
-from .model_file import Constant, Contents, Port, Signature
+from .model_file import Constant, Contents, Signature, TensorInfo
 
 QUANTIZED_INPUTS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
     **dict.fromkeys(("DequantizeLinear", "com.microsoft.DequantizeLinear"), ((0, 1, 2),)),
@@ -68,7 +68,7 @@ class Opened:
     def contents(self) -> Contents:
         model, root = self.model, self.scopes[0]
         inputs, outputs = (
-            tuple(_port(self.path, value, root) for value in values)
+            tuple(_tensor_info(self.path, value, root) for value in values)
             for values in ((value for value in model.graph.input if value.name not in root.stored), model.graph.output)
         )
         operations = Counter(kind(node) for scope in self.scopes for node in scope.nodes)
@@ -109,10 +109,10 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one: it has no graph")
     if model.ir_version >= 3 and not model.opset_import:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one: it names no operator set")
-    ports = [value.name for value in (*model.graph.input, *model.graph.output)]
+    names = [value.name for value in (*model.graph.input, *model.graph.output)]
     functions = [text for function in model.functions for text in (function.domain, function.name)]
     operators = [entry.domain for entry in model.opset_import]
-    _require_text(path, model.producer_name, model.producer_version, model.graph.name, *ports, *functions, *operators)
+    _require_text(path, model.producer_name, model.producer_version, model.graph.name, *names, *functions, *operators)
     return model
 
 
@@ -317,16 +317,16 @@ def attribute(node: NodeProto, name: str, default: int) -> int:
     return next((each.i for each in node.attribute if each.name == name), default)
 
 
-def _port(path: Path, value: onnx.ValueInfoProto, scope: ReadScope) -> Port:
+def _tensor_info(path: Path, value: onnx.ValueInfoProto, scope: ReadScope) -> TensorInfo:
     if not value.type.HasField("tensor_type"):
-        return Port(value.name, value.type.WhichOneof("value") or "unknown", ())
+        return TensorInfo(value.name, value.type.WhichOneof("value") or "unknown", ())
     tensor = value.type.tensor_type
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
     dtype = "string" if tensor.elem_type == TensorProto.STRING else _dtype(path, tensor.elem_type).name
-    return Port(value.name, dtype, shape, *_port_quantization(value.name, scope))
+    return TensorInfo(value.name, dtype, shape, *_value_quantization(value.name, scope))
 
 
-def _port_quantization(name: str, scope: ReadScope) -> tuple[float | None, int | None]:
+def _value_quantization(name: str, scope: ReadScope) -> tuple[float | None, int | None]:
     """The scale and zero point of an integer input or output, from the node that dequantizes or has quantized it."""
     producers = {output: node for node in scope.nodes for output in node.output}
     around = [node for node in scope.nodes if node.op_type == "DequantizeLinear" and node.input[:1] == [name]]

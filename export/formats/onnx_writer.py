@@ -76,7 +76,7 @@ def to_onnx(
     require_int4(int4)
     if int4 == "packed" and program.quantized and any(kernel.bits <= INT4_BITS for kernel in program.kernels.values()):
         opset = max(opset, PACKED_OPSET)
-    graph = OnnxGraphBuilder(program, program.port_dtypes(io), int4)
+    graph = OnnxGraphBuilder(program, program.io_dtypes(io), int4)
     operations, source, results = program.part(signature)
     graph.enter(source)
     for operation in operations:
@@ -85,7 +85,11 @@ def to_onnx(
         graph.leave(name)
     model = helper.make_model(
         helper.make_graph(
-            graph.nodes, signature, [graph.port(source)], [graph.port(name) for name in results], graph.initializers(external)
+            graph.nodes,
+            signature,
+            [graph.value_info(source)],
+            [graph.value_info(name) for name in results],
+            graph.initializers(external),
         ),
         producer_name="tiedae",
         producer_version=version("tiedae"),
@@ -152,7 +156,7 @@ class OnnxGraphBuilder:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def port(self, name: str) -> onnx.ValueInfoProto:
+    def value_info(self, name: str) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, _ELEMENTS[self.edges[name]], ["batch", *self.program.tensors[name].shape])
 
     def inner(self, name: str) -> str:

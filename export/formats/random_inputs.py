@@ -12,7 +12,7 @@ import numpy as np
 
 from ...compress.affine import representable
 from ...compress.errors import FormatError
-from .model_file import Contents, Port
+from .model_file import Contents, TensorInfo
 from .tflite_graph import TfliteGraph, scales_of, shape_of, zero_points_of
 from .tflite_schema import Op, Type, unpack_model
 
@@ -79,7 +79,7 @@ def onnx_ranges(path: Path, contents: Contents) -> Ranges:
 def _quantized_inputs(
     graph: Any, stored: dict[str, np.ndarray], signature: str
 ) -> Iterator[tuple[tuple[str, str], tuple[float, float]]]:
-    inputs = {port.name for port in graph.input}
+    inputs = {tensor.name for tensor in graph.input}
     for node in graph.node:
         parameters = [stored.get(name) for name in node.input[1:3]]
         if node.op_type != "QuantizeLinear" or node.input[0] not in inputs or len(parameters) < 2:
@@ -110,23 +110,23 @@ def random_inputs(contents: Contents, ranges: Ranges, seed: int) -> list[tuple[s
     """
     rng = np.random.default_rng(seed)
     return [
-        (signature.name, {port.name: random_values(port, ranges, signature.name, size, rng) for port in signature.inputs})
+        (signature.name, {tensor.name: random_values(tensor, ranges, signature.name, size, rng) for tensor in signature.inputs})
         for signature in contents.signatures
         for size in BATCHES
     ]
 
 
-def random_values(port: Port, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
+def random_values(tensor: TensorInfo, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
     """Values of one input of `signature`, of its shape and dtype, with `size` for its free dimensions."""
-    shape = tuple(size if length is None else length for length in port.shape)
+    shape = tuple(size if length is None else length for length in tensor.shape)
     try:
-        dtype = np.dtype(port.dtype)
+        dtype = np.dtype(tensor.dtype)
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "fiub" or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > 1 << 30:
-        raise FormatError(f"{signature}: no random values for the input {port.name} of {port.dtype} {list(shape)}")
+        raise FormatError(f"{signature}: no random values for the input {tensor.name} of {tensor.dtype} {list(shape)}")
     if dtype.kind == "f":
-        low, high = ranges.floats.get((signature, port.name), (-1.0, 1.0))
+        low, high = ranges.floats.get((signature, tensor.name), (-1.0, 1.0))
         return rng.uniform(low, high, shape).astype(dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(bool)

@@ -54,7 +54,7 @@ class TfliteGraph:
                 if read == index:
                     yield TfliteUse(self, operator, slot)
 
-    def is_port(self, index: int) -> bool:
+    def is_input_or_output(self, index: int) -> bool:
         """Whether a tensor is an input or output of the subgraph."""
         return index in vector(self.table.inputs) + vector(self.table.outputs)
 

@@ -22,7 +22,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ...compress.affine import unsigned
 from ...compress.errors import FormatError, InputError
 from .flatbuffer import Flatbuffer, Table
-from .model_file import Constant, Contents, Port, Signature, printable
+from .model_file import Constant, Contents, Signature, TensorInfo, printable
 from .tflite_schema import OPERATORS
 from .tflite_writer import INNER
 
@@ -212,25 +212,26 @@ def _signatures(model: _TfliteModel) -> list[Signature]:
     definitions = model.root.tables(_SIGNATURES)
     if not definitions:
         first = model.subgraphs[0]
-        inputs, outputs = ([_port(first, index) for index in indices] for indices in (first.inputs, first.outputs))
+        inputs, outputs = ([_tensor_info(first, index) for index in indices] for indices in (first.inputs, first.outputs))
         return [Signature(first.name or "main", tuple(inputs), tuple(outputs), _operations(model, 0))]
     signatures = []
     for definition in definitions:
         index = definition.integer(4, "I")
         subgraph = _at(model.subgraphs, index, "subgraph")
         inputs, outputs = (
-            tuple(_port(subgraph, entry.integer(1, "I"), entry.text(0)) for entry in definition.tables(slot)) for slot in (0, 1)
+            tuple(_tensor_info(subgraph, entry.integer(1, "I"), entry.text(0)) for entry in definition.tables(slot))
+            for slot in (0, 1)
         )
         signatures.append(Signature(definition.text(2), inputs, outputs, _operations(model, index)))
     return signatures
 
 
-def _port(subgraph: _Subgraph, index: int, name: str | None = None) -> Port:
+def _tensor_info(subgraph: _Subgraph, index: int, name: str | None = None) -> TensorInfo:
     tensor = _at(subgraph.tensors, index, "tensor")
     shape = _shape(tensor, 7) or _shape(tensor, 0)
     scales, zero_points, _ = _quantization(tensor)
     single = len(scales) == 1 and len(zero_points) == 1
-    return Port(
+    return TensorInfo(
         tensor.text(3) if name is None else name,
         _TYPES.get(tensor.integer(1, "b"), "unknown").lower(),
         tuple(None if size < 0 else size for size in shape),
@@ -288,9 +289,9 @@ def read_entries(data: bytes) -> Mapping[str, Entry]:
         definition = definitions.get(signature.name)
         index = definition.integer(4, "I") if definition else 0
         subgraph = model.subgraphs[index]
-        ports = {entry.integer(1, "I"): entry.text(0) for entry in definition.tables(1)} if definition else {}
+        named = {entry.integer(1, "I"): entry.text(0) for entry in definition.tables(1)} if definition else {}
         names = tuple(tensor.text(3) for tensor in subgraph.tensors)
-        outputs = tuple(ports.get(place, names[place]) for place in subgraph.outputs)
+        outputs = tuple(named.get(place, names[place]) for place in subgraph.outputs)
         batched = frozenset(i for i, tensor in enumerate(subgraph.tensors) if tensor.numbers(7)[:1] == (-1,))
         entries[signature.name] = Entry(index, x.name, x.sample, outputs, names, batched)
     return entries

@@ -59,7 +59,7 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
         require_signature(signature)
     if not signatures or len(set(signatures)) != len(signatures):
         raise ExportError(f"signatures: got {tuple(signatures)}, must be some of {', '.join(SIGNATURES)}, each once")
-    edges = program.port_dtypes(io)
+    edges = program.io_dtypes(io)
     require_int4(int4)
     empty = schema.BufferT(data=np.empty(0, np.uint8))
     model: Any = schema.ModelT(3, [], [], "tiedae", [empty], signatureDefs=[])
@@ -84,14 +84,14 @@ class TfliteGraphBuilder:
         self._indices: dict[str, int] = {}
         self._operators: list[Any] = []
 
-    def port(self, name: str) -> int:
+    def outer(self, name: str) -> int:
         """The tensor that a user sees under the name of a program tensor."""
         return self._activation(name, name, self.edges[name])
 
     def inner(self, name: str) -> int:
         """The tensor that the operations read and write under the name of a program tensor."""
-        behind_port = self.edges.get(name, self.dtype) != self.dtype
-        return self._activation(name, name + INNER if behind_port else name, self.dtype)
+        converted = self.edges.get(name, self.dtype) != self.dtype
+        return self._activation(name, name + INNER if converted else name, self.dtype)
 
     def _activation(self, name: str, label: str, dtype: str, shape: tuple[int, ...] = ()) -> int:
         tensor = self.program.tensors[name]
@@ -116,7 +116,7 @@ class TfliteGraphBuilder:
 
     def requantized(self, name: str) -> int:
         """The tensor that a QUANTIZE writes for `name`: `y` itself where it is uint8."""
-        return self.port(name) if name == "y" and self.edges["y"] == "uint8" else self.inner(name)
+        return self.outer(name) if name == "y" and self.edges["y"] == "uint8" else self.inner(name)
 
     def kernel(self, name: str, label: str, scales: Sequence[float] | np.ndarray) -> int:
         """A tensor of a kernel, [units, inputs]."""
@@ -164,20 +164,20 @@ class TfliteGraphBuilder:
             operation.to_tflite(self)
             if operation.y in results:
                 self.leave(operation.y)
-        self.outputs.update((name, self.port(name)) for name in results)
+        self.outputs.update((name, self.outer(name)) for name in results)
         return self
 
     def enter(self, name: str) -> None:
         """Make a program tensor an input, and convert it where the file's dtype is another."""
-        self.inputs[name] = self.port(name)
+        self.inputs[name] = self.outer(name)
         if self.edges[name] != self.dtype:
-            self.add("QUANTIZE", 1, [self.port(name)], self.inner(name))
+            self.add("QUANTIZE", 1, [self.outer(name)], self.inner(name))
 
     def leave(self, name: str) -> None:
         """Convert an output where the file's dtype is another, unless an operation wrote it itself."""
         if name + INNER in self._indices:
             code, version = ("DEQUANTIZE", 2) if self.edges[name] == "float32" else ("QUANTIZE", 1)
-            self.add(code, version, [self.inner(name)], self.port(name))
+            self.add(code, version, [self.inner(name)], self.outer(name))
 
     def _tensor(
         self,
@@ -218,10 +218,10 @@ class TfliteGraphBuilder:
             name=name,
         )
 
-    def signature(self, name: str, index: int) -> schema.SignatureDefT:
+    def signature(self, key: str, index: int) -> schema.SignatureDefT:
         return schema.SignatureDefT(
-            inputs=[schema.TensorMapT(name=port, tensorIndex=tensor) for port, tensor in self.inputs.items()],
-            outputs=[schema.TensorMapT(name=port, tensorIndex=tensor) for port, tensor in self.outputs.items()],
-            signatureKey=name,
+            inputs=[schema.TensorMapT(name=name, tensorIndex=tensor) for name, tensor in self.inputs.items()],
+            outputs=[schema.TensorMapT(name=name, tensorIndex=tensor) for name, tensor in self.outputs.items()],
+            signatureKey=key,
             subgraphIndex=index,
         )

@@ -49,7 +49,7 @@ def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row
     x = golden["x"].reshape(len(golden["x"]), -1)
     stated = manifest["tensors"]["y"]
     quantization = Quantization(stated["scale"], stated["zero_point"])
-    outputs = {"keras": golden["y.f32"], "ours": quantization.dequantize(quantization.from_port(golden["y"]))}
+    outputs = {"keras": golden["y.f32"], "ours": quantization.dequantize(quantization.from_io(golden["y"]))}
     wanted = scaling.apply(x).astype(np.float64)
     samples = DrawnSamples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},

@@ -155,7 +155,7 @@ class Subject:
         dtype = self._input_dtype(signature)
         if dtype == "float32":
             return scaled
-        return self.program.quantization("x").to_port(program_input(self.program, scaled), dtype)
+        return self.program.quantization("x").to_io(program_input(self.program, scaled), dtype)
 
     @property
     def conversion(self) -> Conversion:

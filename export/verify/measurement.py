@@ -61,7 +61,7 @@ def _output(subject: Subject, got: Mapping[str, np.ndarray]) -> dict[str, np.nda
 def as_bytes(values: np.ndarray, quantization: Quantization) -> tuple[np.ndarray, str]:
     """A file's `y` as the program's uint8, to the nearest step; and where it is not finite, a text that says so."""
     if values.dtype != np.float32:
-        return quantization.from_port(values), ""
+        return quantization.from_io(values), ""
     broken = ~np.isfinite(values)
     q = quantization.quantize(np.where(broken, np.float32(0), values))
     if not broken.any():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...compress.affine import port_dtype
+from ...compress.affine import io_dtype
 from ...compress.config import ExportConfig, PruneConfig, VerifyConfig
 from ...compress.data import Samples, Scaling
 from ...compress.errors import FormatError, InputError, NotInstalledError, RecipeError, UnavailableError
@@ -252,7 +252,7 @@ def _check_golden(
     answered: Mapping[str, Expected] = {}
     if "golden" in manifest:
         config = ExportConfig(**manifest["recipe"]["export"])
-        dtype = port_dtype(config.io, scaling.is_bytes(manifest["data"]["dtype"]))
+        dtype = io_dtype(config.io, scaling.is_bytes(manifest["data"]["dtype"]))
         answered = vectors.expectations(programs, config.targets, scaled, dtype)
         expected = vectors.answers(answered, dtype)
         findings.same(Kind.GOLDEN, sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected), detail="arrays")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiedae.compress.affine import Quantization, affine_parameters, port_dtype, quantize, signed, unsigned
+from tiedae.compress.affine import Quantization, affine_parameters, io_dtype, quantize, signed, unsigned
 from tiedae.compress.errors import ExportError
 
 ALL = np.arange(256).astype(np.uint8)
@@ -15,11 +15,11 @@ def test_int8_is_128_less() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
-def test_values_of_a_port_come_back(dtype: str) -> None:
+def test_values_of_an_input_or_output_come_back(dtype: str) -> None:
     quantization = Quantization.from_range(-0.7, 2.1)
-    values = quantization.to_port(ALL, dtype)
+    values = quantization.to_io(ALL, dtype)
     assert values.dtype == dtype
-    np.testing.assert_array_equal(quantization.from_port(values), ALL)
+    np.testing.assert_array_equal(quantization.from_io(values), ALL)
 
 
 def test_integers_of_any_type_saturate_and_agree() -> None:
@@ -39,11 +39,11 @@ def test_integers_of_any_type_saturate_and_agree() -> None:
         ("float32", False, False, "float32"),
     ],
 )
-def test_the_dtype_of_a_port(io: str, is_bytes: bool, quantized: bool, wanted: str) -> None:
-    assert port_dtype(io, is_bytes, quantized=quantized) == wanted
+def test_the_dtype_of_an_input_or_output(io: str, is_bytes: bool, quantized: bool, wanted: str) -> None:
+    assert io_dtype(io, is_bytes, quantized=quantized) == wanted
 
 
 @pytest.mark.parametrize(("io", "said"), [("int4", "must be one of auto, uint8"), ("int8", "a float program has float32")])
-def test_another_dtype_of_a_port_is_an_error(io: str, said: str) -> None:
+def test_another_dtype_of_an_input_or_output_is_an_error(io: str, said: str) -> None:
     with pytest.raises(ExportError, match=said):
-        port_dtype(io, False, quantized=False)
+        io_dtype(io, False, quantized=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.compress.affine import port_dtype
+from tiedae.compress.affine import io_dtype
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
@@ -115,7 +115,7 @@ class Workshop:
 
         program = lower(load_model(archive), recipe.name, form=TARGETS[TARGET].layout)
         train = self.splits.train
-        io = port_dtype(recipe.export.io, train.scaling.is_bytes(train.dtype.name)) if program.quantized else "float32"
+        io = io_dtype(recipe.export.io, train.scaling.is_bytes(train.dtype.name)) if program.quantized else "float32"
         (data,) = TARGETS[TARGET].write(program, recipe.name, recipe.export, io).values()
         return Made(data, *_timed_input(program, recipe, io)), self.quality(program)
 
@@ -132,9 +132,9 @@ class Workshop:
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:
     """The signature that is timed, the whole model where the file has it, and zeros as its input at batch 1."""
     signature = max(recipe.export.signatures, key=("decode", "encode", "reconstruct").index)
-    port = program.part(signature)[1]
-    dtype = {"x": io, "code": "uint8" if program.quantized else "float32"}[port]
-    return signature, np.zeros((1, *program.tensors[port].shape), dtype)
+    tensor = program.part(signature)[1]
+    dtype = {"x": io, "code": "uint8" if program.quantized else "float32"}[tensor]
+    return signature, np.zeros((1, *program.tensors[tensor].shape), dtype)
 
 
 def losses(archives: Mapping[str, Path]) -> dict[str, list[float]]:

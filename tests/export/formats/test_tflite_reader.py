@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.errors import FormatError
 from tiedae.export.formats import flatbuffer, tflite_reader
-from tiedae.export.formats.model_file import Port
+from tiedae.export.formats.model_file import TensorInfo
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_writer import to_tflite
 
@@ -101,7 +101,7 @@ def test_a_stock_file():
     for constant in stored:
         np.testing.assert_array_equal(constant.values, kernel if constant.values.shape == kernel.shape else kernel.T)
     (signature,) = contents.signatures
-    assert [port.shape for port in signature.inputs] == [(None, 20)]
+    assert [tensor.shape for tensor in signature.inputs] == [(None, 20)]
     assert signature.operations == {"FULLY_CONNECTED": 2, "LOGISTIC": 1}
     assert contents.details["min_runtime_version"].count(".") == 2
 
@@ -148,7 +148,7 @@ def test_a_file_without_signatures_has_one():
     builder.Finish(schema.ModelT(version=3, subgraphs=[graph], buffers=[schema.BufferT()]).Pack(builder), b"TFL3")
     (signature,) = read_tflite(bytes(builder.Output())).signatures
     assert signature.name == "main"
-    assert signature.inputs == signature.outputs == (Port("in", "int8", (None, 3)),)
+    assert signature.inputs == signature.outputs == (TensorInfo("in", "int8", (None, 3)),)
 
 
 def test_operations_of_nested_subgraphs_count_once():
