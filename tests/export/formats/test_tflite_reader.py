@@ -278,7 +278,7 @@ def test_packed_values_count_their_bytes_and_are_unpacked_once():
 @pytest.mark.parametrize(
     ("tensors", "text"),
     [
-        ([tensor("t", (1,) * 99, schema.TensorType.INT8)], "tensor t has 99 axes, at most 32 can be"),
+        ([tensor("t", (1,) * 99, schema.TensorType.INT8)], "tensor t has 99 axes, must have at most 32"),
         ([tensor("t", (2**31 - 1,) * 8, schema.TensorType.INT4)], "tensor t of shape"),
         ([tensor("two\nlines", (4,), schema.TensorType.INT8)], r"tensor two\\nlines of shape"),
         ([tensor(b"\xff\xfe", (4,), schema.TensorType.INT8)], "tensor �� of shape"),
