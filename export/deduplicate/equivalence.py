@@ -19,8 +19,8 @@ Change = Literal["views", "operators", "near"]
 class Merged:
     """A constant that no longer has its own storage.
 
-    `how`: one line, such as "FULLY_CONNECTED → BATCH_MATMUL on a view". `saved`: bytes of stored data. `steps`: largest change of
-    a value, in quantization steps; `changed`: fraction of integers changed; both 0 unless `relation` is near.
+    `how`: one line, such as "FULLY_CONNECTED → BATCH_MATMUL on a view". `saved`: bytes of stored data. `steps`: largest change
+    of a value, in quantization steps; `changed`: fraction of integers changed; both 0 unless `relation` is near.
     """
 
     name: str

@@ -23,7 +23,7 @@ from ..formats.onnx_writer import PAGE
 HELD = 1024
 """Minimum size, in bytes, of detached constants and of constants in external data: ONNX's own threshold."""
 PAGED, ALIGNED = 16 * PAGE, 64
-"""Minimum size of constants that start at a page in external data, for memory-mapping; alignment of the others. Bytes."""
+"""Minimum size of constants that start at a page in external data, for memory-mapping; alignment of the others."""
 
 _DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "external_data", "data_location")
 
@@ -32,8 +32,8 @@ _DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "u
 class Scope:
     """One graph or function body. `types`: known (element type, rank) of its tensors.
 
-    `front`: new nodes, inserted before the others in this order. Removed at the end: nodes by identity (`gone`), initializers by
-    name (`dropped`), and annotations of values that no longer exist or changed shape (`stale`).
+    `front`: new nodes, inserted before the others in this order. Removed at the end: nodes by identity (`gone`), initializers
+    by name (`dropped`), and annotations of values that no longer exist or changed shape (`stale`).
     """
 
     proto: GraphProto | FunctionProto

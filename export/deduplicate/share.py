@@ -53,9 +53,9 @@ def share_file(
 ) -> dict[str, Any]:
     """Rewrite a .tflite or .onnx file with equal and transposed constants stored once.
 
-    `tolerance`, in quantization steps, also merges near-duplicate kernels. Both files run on random inputs in a separate process;
-    nothing is written unless all outputs are within `equivalence.BOUNDS`. A second runtime that rejects the file or times out is
-    only reported. If there is nothing to merge, `out` is a copy. `force` replaces an existing file.
+    `tolerance`, in quantization steps, also merges near-duplicate kernels. Both files run on random inputs in a separate
+    process; nothing is written unless all outputs are within `equivalence.BOUNDS`. A second runtime that rejects the file or
+    times out is only reported. If there is nothing to merge, `out` is a copy. `force` replaces an existing file.
 
     Returns merged and kept constants, sizes in bytes and the comparison per output, as JSON. Raises InputError for a wrong
     argument, FormatError for a file that is damaged or rejected by the runtime, ExportError for one that cannot be rewritten
@@ -157,7 +157,9 @@ def _compare(
     runtimes = of_role(contents.format, "usual", "witness")
     jobs = [Job(file, runtime, runs) for runtime in runtimes for file in (path, new)]
     answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)
-    bound = BOUNDS[_change(shared), any(constant.scales for constant in contents.constants)]
+    relations = {merged.relation for merged in shared.merged}
+    change: Change = "near" if "near" in relations else "operators" if "transposed" in relations else "views"
+    bound = BOUNDS[change, any(constant.scales for constant in contents.constants)]
     compared: list[OutputComparison] = []
     providers = {}
     for index, runtime in enumerate(runtimes):
@@ -184,13 +186,6 @@ def _require_answer(path: Path, runtime: str, runs: Sequence[tuple[str, Values]]
             raise FormatError(f"{path}: {printable(signature)}: {got}")
     if after.problem:
         raise CheckError(f"{path}: nothing is written: {runtime} runs the file but not the rewritten one: {after.problem}")
-
-
-def _change(shared: Shared) -> Change:
-    relations = {merged.relation for merged in shared.merged}
-    if "near" in relations:
-        return "near"
-    return "operators" if "transposed" in relations else "views"
 
 
 def render(found: dict[str, Any]) -> str:

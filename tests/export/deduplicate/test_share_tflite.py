@@ -206,7 +206,7 @@ KEPT = {
     "shuffled": (dict(weightsFormat=1), "weights shuffled"),
     "tanh": (dict(activation=Activation.TANH), "cannot fuse the activation"),
     "relu1 alone": (dict(bias=False, activation=Activation.RELU_N1_TO_1), "without a bias"),
-    "places": (dict(metadata=["model_control_dependencies"]), "by their place"),
+    "places": (dict(metadata=["model_control_dependencies"]), "by index"),
 }
 
 
