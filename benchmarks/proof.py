@@ -63,7 +63,7 @@ class Finished:
         return self.stock / f"{self.bundle.manifest['name']}.stock.{precision}.{form}"
 
     def samples(self, dtype: str) -> str:
-        """A .npy of the golden samples for a port of x: float32 as the model takes them, uint8 as bytes."""
+        """A .npy of the golden samples for an input x: float32 as the model takes them, uint8 as bytes."""
         path = self.folder / f"x.{dtype}.npy"
         x = self.real["x"]
         np.save(path, x.astype(np.float32) if dtype == "float32" else np.rint(255 * x).astype(np.uint8))
@@ -151,7 +151,7 @@ def int8_tflite(row: Memory) -> bool:
 
 
 def converted(run: Finished, *, signatures: tuple[str, ...]) -> bytes:
-    """TFLiteConverter's int8 file of the run's float model, with uint8 ports."""
+    """TFLiteConverter's int8 file of the run's float model, with uint8 inputs and outputs."""
     from tiedae.compress import TiedAutoencoder
 
     model = TiedAutoencoder.load(run.archive)
@@ -161,7 +161,7 @@ def converted(run: Finished, *, signatures: tuple[str, ...]) -> bytes:
 def keras_row(run: Finished, console: Console) -> Row:
     """A call from Python, numpy to numpy. Ours is written with float32 x and y here, as Keras has them; its code is uint8."""
     console.note("latency: against tf.function")
-    ours, x = run.folder / "float-ports.int8.tflite", run.samples("float32")
+    ours, x = run.folder / "float-io.int8.tflite", run.samples("float32")
     contents = {name: read_model(run.bundle.path / name) for name in run.bundle.models}
     ours.write_bytes(to_tflite(run.bundle.programs(contents).split, signatures=("reconstruct",), io="float32"))
     subjects = (

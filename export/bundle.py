@@ -26,7 +26,7 @@ from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
-from .formats.model_file import Contents, Port, oriented
+from .formats.model_file import Contents, TensorInfo, oriented
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def describe_files(directory: Path, names: list[str], read: Mapping[str, Content
                 "precision": Path(name).suffixes[-2].removeprefix("."),
                 "signatures": {
                     signature.name: {
-                        "inputs": [_port(port) for port in signature.inputs],
-                        "outputs": [_port(port) for port in signature.outputs],
+                        "inputs": [_described(tensor) for tensor in signature.inputs],
+                        "outputs": [_described(tensor) for tensor in signature.outputs],
                         "operations": dict(signature.operations),
                     }
                     for signature in contents.signatures
@@ -96,13 +96,13 @@ def describe_files(directory: Path, names: list[str], read: Mapping[str, Content
     return described
 
 
-def _port(port: Port) -> dict[str, Any]:
+def _described(tensor: TensorInfo) -> dict[str, Any]:
     return {
-        "name": port.name,
-        "dtype": port.dtype,
-        "shape": ["batch" if size is None else size for size in port.shape],
-        "scale": port.scale,
-        "zero_point": port.zero_point,
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": ["batch" if size is None else size for size in tensor.shape],
+        "scale": tensor.scale,
+        "zero_point": tensor.zero_point,
     }
 
 

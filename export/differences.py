@@ -1,4 +1,4 @@
-"""How far apart two arrays are: the one comparison by which parity, `share` and `assert_parity` judge."""
+"""Elementwise comparison of two arrays, used by the parity checks, `share` and `assert_parity`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 
 SHOWN = 3
-"""How many differing values are shown."""
+"""Maximum number of differing values reported."""
 
 Sample = tuple[list[int], int | float | str, int | float | str]
-"""(index, expected, got); a value that is not finite as text."""
+"""(index, expected, got); NaN and infinity as text."""
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How `got` differs from `expected`: integers in LSB (steps of the integer), floats by the absolute difference.
+    """Differences between `got` and `expected`: integers in LSB, floats as absolute differences.
 
-    `differing` of `count` values differ; `largest` and `mean` are over all of them. `full_scale` is the largest expected
-    magnitude of floats. `histogram` counts the differences (got − expected) of 8-bit integers. `samples` are the largest
-    differences. `problem` says why the arrays do not compare: another dtype or shape, or values that are not finite; those, or
-    all, then count as differing.
+    `differing` of `count` values differ; `largest` and `mean` are taken over all values. `full_scale` is the largest expected
+    magnitude of floats. `histogram` counts got − expected of 8-bit integers. `samples` are the largest differences. `problem`
+    is the reason if the arrays cannot be compared: a dtype or shape mismatch (every value counts as differing), or values that
+    are not finite (these count).
     """
 
     count: int = 0
@@ -36,7 +36,7 @@ class Differences:
 
 
 def differences(expected: np.ndarray, got: np.ndarray) -> Differences:
-    """Compare two arrays of one dtype and shape; anything else and NaN are a problem, never a number."""
+    """Compare two arrays of equal dtype and shape. A mismatch, NaN or infinity becomes `problem`, never a number."""
     if problem := mismatch(expected, got):
         return Differences(got.size, got.size, problem=problem)
     if got.dtype.kind not in "fiub":
@@ -70,7 +70,7 @@ def differences(expected: np.ndarray, got: np.ndarray) -> Differences:
 
 
 def mismatch(expected: np.ndarray, got: np.ndarray) -> str:
-    """What is wrong with dtype or shape, or nothing."""
+    """Describe a mismatch of dtype or shape; empty if there is none."""
     if (expected.dtype, expected.shape) == (got.dtype, got.shape):
         return ""
     shapes = f"got {got.dtype} {list(got.shape)}, expected {expected.dtype} {list(expected.shape)}"
@@ -78,19 +78,19 @@ def mismatch(expected: np.ndarray, got: np.ndarray) -> str:
 
 
 def sample_at(index: Any, expected: np.ndarray, got: np.ndarray) -> Sample:
-    """The values at a flat index."""
+    """Index and values at a flat index."""
     at = np.unravel_index(int(index), got.shape)
     return [int(i) for i in at], _plain(expected[at]), _plain(got[at])
 
 
 def place(sample: Sample) -> str:
-    """Where a difference is, and both values."""
+    """A sample as text."""
     index, expected, got = sample
     return f"{index}: got {_brief(got)}, expected {_brief(expected)}"
 
 
 def _largest(size: np.ndarray, expected: np.ndarray, got: np.ndarray) -> tuple[Sample, ...]:
-    """Where `size` is largest, largest first and then in order; places where it is zero are left out."""
+    """The `SHOWN` samples of largest nonzero `size`, in descending order, ties by index."""
     flat = size.ravel()
     places = np.flatnonzero(flat)
     if len(places) > SHOWN:

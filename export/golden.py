@@ -70,24 +70,26 @@ def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, Mapping[str,
             for name, values in arrays.items()
         },
         "ports": {
-            file: {port: f"golden/{name}.npy" for port, name in _ports(stated, arrays).items()}
+            file: {io: f"golden/{name}.npy" for io, name in _arrays_of(stated, arrays).items()}
             for file, stated in models.items()
         },
     }
 
 
 def _unit(name: str, dtype: np.dtype) -> str:
-    port = name.partition(".")[0]
-    if port == "y" and dtype != np.uint8:
+    tensor = name.partition(".")[0]
+    if tensor == "y" and dtype != np.uint8:
         return MODEL_UNIT if dtype == np.float32 else SIGNED_UNIT
-    return "the code's real values" if name == "code.f32" else UNITS[port]
+    return "the code's real values" if name == "code.f32" else UNITS[tensor]
 
 
-def _ports(stated: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _arrays_of(stated: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
     """The array of each input and output of a model file."""
     own = "f32" if stated["precision"] == "f32" else stated["format"]
     names = {
-        port["name"] for signature in stated["signatures"].values() for port in (*signature["inputs"], *signature["outputs"])
+        tensor["name"]
+        for signature in stated["signatures"].values()
+        for tensor in (*signature["inputs"], *signature["outputs"])
     }
     return {name: f"{name}.{own}" if f"{name}.{own}" in arrays else name for name in ALWAYS[:3] if name in names}
 

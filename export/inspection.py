@@ -1,27 +1,28 @@
-"""What `tiedae inspect` shows of any .tflite or .onnx file."""
+"""`tiedae inspect`: the contents of any .tflite or .onnx file."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..compress.records import plain
 from .formats.duplicates import SEARCHED, Duplicate, copies
-from .formats.model_file import Constant, Contents, Port, columns, printable
+from .formats.model_file import Constant, TensorInfo, columns, printable
 from .targets import read_model
 
 SHOWN = 24
-"""How many constants are listed; the rest is summed up."""
+"""Maximum number of constants listed; the others are summarized."""
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
-    """Everything about a file as JSON: constants with their storage, duplicates, operations, inputs, outputs, bytes.
+    """Describe a file as JSON: constants and their storage, duplicates, operations, inputs, outputs, sizes in bytes.
 
-    Several constants over one `storage` are views of the same bytes: those count once. Small constants are not searched for
-    duplicates (`duplicates.copies`). `bytes_if_shared` estimates the file with exact ones stored once, `bytes_if_merged` with
-    near ones made equal and stored once too. Raises FormatError for a file that is missing, damaged or of another kind.
+    Constants with the same `storage` are views of the same bytes, which count once. Small constants are not searched for
+    duplicates (`duplicates.copies`). `bytes_if_shared` estimates the file size with exact duplicates stored once,
+    `bytes_if_merged` with near ones merged too. Raises FormatError if the file is missing, damaged or of an unknown format.
     """
     contents = read_model(path)
     found = copies(contents)
@@ -39,13 +40,16 @@ def inspect_file(path: Path) -> dict[str, Any]:
         "signatures": [
             {
                 "name": signature.name,
-                "inputs": [_port(port) for port in signature.inputs],
-                "outputs": [_port(port) for port in signature.outputs],
+                "inputs": [_described(tensor) for tensor in signature.inputs],
+                "outputs": [_described(tensor) for tensor in signature.outputs],
                 "operations": dict(signature.operations),
             }
             for signature in contents.signatures
         ],
-        "constants": [_constant(constant, views[constant.storage]) for constant in _by_size(contents)],
+        "constants": [
+            _constant(constant, views[constant.storage])
+            for constant in sorted(contents.constants, key=lambda constant: -constant.nbytes)
+        ],
         "copies": [_copy(duplicate) for duplicate in found],
     }
 
@@ -55,17 +59,15 @@ def _copy(duplicate: Duplicate) -> dict[str, Any]:
     return values | {"bytes": values.pop("size"), "text": duplicate.text}
 
 
-def _by_size(contents: Contents) -> list[Constant]:
-    return sorted(contents.constants, key=lambda constant: -constant.nbytes)
-
-
-def _port(port: Port) -> dict[str, Any]:
-    shape = ["batch" if size is None else size for size in port.shape]
-    return {"name": port.name, "dtype": port.dtype, "shape": shape, "scale": _number(port.scale), "zero_point": port.zero_point}
+def _described(tensor: TensorInfo) -> dict[str, Any]:
+    return asdict(tensor) | {
+        "shape": ["batch" if size is None else size for size in tensor.shape],
+        "scale": _number(tensor.scale),
+    }
 
 
 def _number(scale: float | None) -> float | None:
-    """JSON has no NaN and no infinity."""
+    """None for NaN and infinity, which JSON lacks."""
     return scale if scale is not None and math.isfinite(scale) else None
 
 
@@ -85,15 +87,15 @@ def _constant(constant: Constant, views: int) -> dict[str, Any]:
 
 
 def render(found: dict[str, Any]) -> str:
-    """The same as text for a terminal."""
+    """Format the result of `inspect_file` for a terminal."""
     lines = [
         f"{found['file']}: {found['format']}, {found['bytes']:,} bytes, of which constants {found['constant_bytes']:,}",
         ", ".join(f"{key} {value}" for key, value in found["details"].items()),
     ]
     for signature in found["signatures"]:
-        ports = " → ".join(", ".join(_port_text(port) for port in signature[side]) for side in ("inputs", "outputs"))
+        tensors = " → ".join(", ".join(_tensor_text(tensor) for tensor in signature[side]) for side in ("inputs", "outputs"))
         operations = ", ".join(f"{count} {name}" for name, count in signature["operations"].items())
-        lines += ["", f"{signature['name']}: {ports}", f"  {operations}"]
+        lines += ["", f"{signature['name']}: {tensors}", f"  {operations}"]
     lines += ["", "constants (views of one storage count once)"]
     rows = [
         (
@@ -126,9 +128,9 @@ def _estimates(found: dict[str, Any]) -> list[str]:
     return [text for text, wanted in ((shared, False in relations), (merged, True in relations)) if wanted]
 
 
-def _port_text(port: dict[str, Any]) -> str:
-    scale = "" if port["scale"] is None else f", scale {port['scale']:.6g}, zero point {port['zero_point']}"
-    return f"{port['name']} {port['dtype']} [{', '.join(map(str, port['shape']))}]{scale}"
+def _tensor_text(tensor: dict[str, Any]) -> str:
+    scale = "" if tensor["scale"] is None else f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}"
+    return f"{tensor['name']} {tensor['dtype']} [{', '.join(map(str, tensor['shape']))}]{scale}"
 
 
 def _scale_text(constant: dict[str, Any]) -> str:

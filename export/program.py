@@ -163,7 +163,7 @@ class Program:
             raise ExportError(f"program {self.name}: tensor {tensor} is not quantized")
         return quantization
 
-    def port_dtypes(self, io: str) -> dict[str, str]:
+    def io_dtypes(self, io: str) -> dict[str, str]:
         """The dtypes of `x`, `code` and `y` in a file; `io` as in `affine.io_dtype`."""
         edge = io_dtype(io, self.tensors["x"].quantization == BYTE, quantized=self.quantized)
         return {"x": edge, "code": "uint8" if self.quantized else "float32", "y": edge}

@@ -68,13 +68,13 @@ def _read_tflite(path: Path) -> Contents:
         raise FormatError(f"{path}: {error}") from error
 
 
-def _litert(file: str, signature: str, ports: Mapping[str, Any], x: str) -> list[str]:
-    name = ports["inputs"][0]["name"]
+def _litert(file: str, signature: str, io: Mapping[str, Any], x: str) -> list[str]:
+    name = io["inputs"][0]["name"]
     return [
         "from ai_edge_litert.interpreter import Interpreter",
-        f"{name} = {x}  # {_shapes(ports['inputs'])}",
+        f"{name} = {x}  # {_shapes(io['inputs'])}",
         f'{signature} = Interpreter("{file}").get_signature_runner("{signature}")',
-        f"result = {signature}({name}={name})  # {_shapes(ports['outputs'])}",
+        f"result = {signature}({name}={name})  # {_shapes(io['outputs'])}",
     ]
 
 
@@ -120,19 +120,19 @@ def _read_onnx(path: Path) -> Contents:
     return read_onnx(path)
 
 
-def _onnxruntime(file: str, signature: str, ports: Mapping[str, Any], x: str) -> list[str]:
-    name = ports["inputs"][0]["name"]
+def _onnxruntime(file: str, signature: str, io: Mapping[str, Any], x: str) -> list[str]:
+    name = io["inputs"][0]["name"]
     return [
         "import onnxruntime",
-        f"{name} = {x}  # {_shapes(ports['inputs'])}",
+        f"{name} = {x}  # {_shapes(io['inputs'])}",
         f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
-        f"{', '.join(port['name'] for port in ports['outputs'])}{',' if len(ports['outputs']) == 1 else ''} = "
-        f'session.run({[port["name"] for port in ports["outputs"]]!r}, {{"{name}": {name}}})  # {_shapes(ports["outputs"])}',
+        f"{', '.join(tensor['name'] for tensor in io['outputs'])}{',' if len(io['outputs']) == 1 else ''} = "
+        f'session.run({[tensor["name"] for tensor in io["outputs"]]!r}, {{"{name}": {name}}})  # {_shapes(io["outputs"])}',
     ]
 
 
-def _shapes(ports: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{port['name']}: {port['dtype']} [{', '.join(map(str, port['shape']))}]" for port in ports)
+def _shapes(io: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{tensor['name']}: {tensor['dtype']} [{', '.join(map(str, tensor['shape']))}]" for tensor in io)
 
 
 TARGETS: dict[str, Target] = {

@@ -183,7 +183,7 @@ def _calibration(
             yield signature, {"code": np.asarray(model.encoder(x))} if signature == "decode" else {"x": x}
 
 
-def with_byte_ports(data: bytes, names: Collection[str]) -> bytes:
+def with_integer_io(data: bytes, names: Collection[str]) -> bytes:
     """A quantized ONNX model with the inputs and outputs `names` in the integers behind them, uint8 or int8 as the file has it.
 
     ONNX Runtime's quantizer leaves inputs and outputs float32 and converts behind them. Here these conversions go: the same
@@ -196,21 +196,21 @@ def with_byte_ports(data: bytes, names: Collection[str]) -> bytes:
     model, uint8 = onnx.load_from_string(data), onnx.TensorProto.UINT8
     graph = model.graph
     zero_points = {each.name: each.data_type for each in graph.initializer}
-    for port in graph.input:
-        readers = [node for node in graph.node if port.name in node.input]
-        if port.name in names and len(readers) == 1 and readers[0].op_type == "QuantizeLinear":
+    for value in graph.input:
+        readers = [node for node in graph.node if value.name in node.input]
+        if value.name in names and len(readers) == 1 and readers[0].op_type == "QuantizeLinear":
             (quantize,) = readers
-            _rename(graph, quantize.output[0], port.name)
-            port.type.tensor_type.elem_type = zero_points.get(quantize.input[2], uint8)
+            _rename(graph, quantize.output[0], value.name)
+            value.type.tensor_type.elem_type = zero_points.get(quantize.input[2], uint8)
             graph.node.remove(quantize)
-    for port in graph.output:
-        writer = next((node for node in graph.node if port.name in node.output), None)
-        if port.name in names and writer is not None and writer.op_type == "DequantizeLinear":
+    for value in graph.output:
+        writer = next((node for node in graph.node if value.name in node.output), None)
+        if value.name in names and writer is not None and writer.op_type == "DequantizeLinear":
             stored = writer.input[0]
-            _rename(graph, port.name, f"{port.name}.real")
-            _rename(graph, stored, port.name)
-            port.type.tensor_type.elem_type = zero_points.get(writer.input[2], uint8)
-            if not any(f"{port.name}.real" in node.input for node in graph.node):
+            _rename(graph, value.name, f"{value.name}.real")
+            _rename(graph, stored, value.name)
+            value.type.tensor_type.elem_type = zero_points.get(writer.input[2], uint8)
+            if not any(f"{value.name}.real" in node.input for node in graph.node):
                 graph.node.remove(writer)
     del graph.value_info[:]
     return model.SerializeToString()
@@ -246,12 +246,12 @@ class StockConverter:
     """How a stock file of one format and precision is made.
 
     `name`: the converter. `convert`: (source, files of the format that were made before, by precision) → the file.
-    `byte_ports`: (file, names of inputs and outputs) → the file with these as integers, where the converter leaves float32.
+    `integer_io`: (file, names of inputs and outputs) → the file with these as integers, where the converter leaves float32.
     """
 
     name: str
     convert: Callable[[ConversionSource, Mapping[str, bytes]], bytes]
-    byte_ports: Callable[[bytes, Collection[str]], bytes] | None = None
+    integer_io: Callable[[bytes, Collection[str]], bytes] | None = None
 
 
 MAKERS: Mapping[str, Mapping[str, StockConverter]] = {
@@ -262,7 +262,7 @@ MAKERS: Mapping[str, Mapping[str, StockConverter]] = {
     "onnx": {
         "f32": StockConverter("tf2onnx", lambda source, _made: stock_onnx(source.model, opset=source.config.opset)),
         "int8": StockConverter(
-            "ORT quantizer", lambda source, made: stock_onnx_int8(made["f32"], source.calibration), with_byte_ports
+            "ORT quantizer", lambda source, made: stock_onnx_int8(made["f32"], source.calibration), with_integer_io
         ),
     },
 }

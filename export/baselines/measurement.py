@@ -12,7 +12,7 @@ import numpy as np
 
 from ...compress.config import Recipe
 from ...compress.files import write_atomic
-from ..formats.model_file import AXIS_ORDERS, Contents, Port
+from ..formats.model_file import AXIS_ORDERS, Contents, TensorInfo
 from ..parity.comparison import compare
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, of_role, usual
@@ -49,7 +49,7 @@ def measure_stock(
         session = _open(path, usual(contents.format))
         outputs = _reconstruct(session, contents, test)
         of: dict[str, Any] = {"file": name, "runtime": session.runtime, "provider": session.provider}
-        error, fit = errors(_port(contents, "y").dequantize(outputs["y"]))
+        error, fit = errors(_tensor_info(contents, "y").dequantize(outputs["y"]))
         quality.append(Quality(f"stock {name}", Stage.STOCK, error, fit, precision, **of))
         of["signature"] = "reconstruct"
         if precision is Precision.F32:
@@ -65,14 +65,14 @@ def _open(path: Path, runtime: str) -> Session:
     return RUNTIMES[runtime].open({"reconstruct": path})
 
 
-def _port(contents: Contents, name: str) -> Port:
-    ports = [port for signature in contents.signatures for port in (*signature.inputs, *signature.outputs)]
-    return next(port for port in ports if port.name == name)
+def _tensor_info(contents: Contents, name: str) -> TensorInfo:
+    tensors = [tensor for signature in contents.signatures for tensor in (*signature.inputs, *signature.outputs)]
+    return next(tensor for tensor in tensors if tensor.name == name)
 
 
 def _reconstruct(session: Session, contents: Contents, test: np.ndarray) -> dict[str, np.ndarray]:
-    port = _port(contents, "x")
-    return session.run("reconstruct", test if port.scale is None else port.quantize(test))
+    tensor = _tensor_info(contents, "x")
+    return session.run("reconstruct", test if tensor.scale is None else tensor.quantize(test))
 
 
 def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, float | None]:

@@ -15,21 +15,21 @@ from ...compress.config import ExportConfig
 from ...compress.errors import FormatError, UnavailableError
 from ..baselines.converters import MAKERS, stock_name
 from ..bundle import Bundle
-from ..formats.model_file import Contents, Port
+from ..formats.model_file import Contents, TensorInfo
 from ..program import SIGNATURES
 from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS, read_model
 from ..verify.results import Kind, Maker, Precision, Skipped, Why
 from .openers import KERAS as KERAS_WAYS
 
-ALONE, OUR_PORTS = "reconstruct alone", "our ports"
+ALONE, OUR_DTYPES = "reconstruct alone", "our dtypes"
 VARIANTS: Mapping[str, str] = {
     ALONE: "written from the bundle's program for this measurement, with one signature",
-    OUR_PORTS: "the stock file without the conversions at its inputs and outputs, which so have the dtypes of ours",
+    OUR_DTYPES: "the stock file without the conversions at its inputs and outputs, which so have the dtypes of ours",
 }
 """What is measured beside the files as they are."""
 
-Ports = Mapping[str, tuple[tuple[Port, ...], tuple[Port, ...]]]
+Interfaces = Mapping[str, tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]]
 """(inputs, outputs) by signature."""
 
 
@@ -47,21 +47,21 @@ class BenchSubject:
     runtime: str
     provider: str
     files: Mapping[str, Path]
-    ports: Ports = field(repr=False)
+    interface: Interfaces = field(repr=False)
     variant: str = ""
 
     def dtypes(self, signature: str) -> str:
         """The dtypes of a signature's inputs and outputs, such as `uint8 → uint8, uint8`."""
-        inputs, outputs = self.ports[signature]
-        return f"{', '.join(port.dtype for port in inputs)} → {', '.join(port.dtype for port in outputs)}"
+        inputs, outputs = self.interface[signature]
+        return f"{', '.join(tensor.dtype for tensor in inputs)} → {', '.join(tensor.dtype for tensor in outputs)}"
 
     def input(self, signature: str, real: Mapping[str, np.ndarray], count: int) -> np.ndarray:
         """`count` samples for the one input of a signature in the input's dtype, from real values by name, repeated."""
-        (port,), _ = self.ports[signature]
-        values = np.resize(real[port.name], (count, real[port.name].shape[1]))
-        if port.dtype == "float32":
+        (tensor,), _ = self.interface[signature]
+        values = np.resize(real[tensor.name], (count, real[tensor.name].shape[1]))
+        if tensor.dtype == "float32":
             return np.ascontiguousarray(values, np.float32)
-        return port.quantize(values)
+        return tensor.quantize(values)
 
 
 @dataclass
@@ -91,10 +91,10 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
             if not ours:
                 cast.skip(f"{Maker.TIEDAE} {precision} {target}", "not in this bundle")
                 continue
-            ports = {signature: _ports(contents[file], signature) for signature, file in ours.items()}
+            interface = {signature: _interface(contents[file], signature) for signature, file in ours.items()}
             paths = {signature: bundle.path / file for signature, file in ours.items()}
-            _add(cast, Maker.TIEDAE, target, precision, paths, ports)
-            _add_stock(cast, stock / stock_name(name, target, precision), target, precision, ports, folder)
+            _add(cast, Maker.TIEDAE, target, precision, paths, interface)
+            _add_stock(cast, stock / stock_name(name, target, precision), target, precision, interface, folder)
     _add_single(cast, bundle, contents, folder)
     _add_keras(cast, keras, bundle.manifest["model"]["widths"])
     return cast
@@ -110,13 +110,19 @@ def _by_signature(bundle: Bundle, contents: Mapping[str, Contents], target: str,
     return {signature: found[signature] for signature in SIGNATURES if signature in found}
 
 
-def _ports(contents: Contents, signature: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+def _interface(contents: Contents, signature: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     each = next((each for each in contents.signatures if each.name == signature), contents.signatures[0])
     return each.inputs, each.outputs
 
 
 def _add(
-    cast: Cast, maker: Maker, target: str, precision: Precision, files: Mapping[str, Path], ports: Ports, variant: str = ""
+    cast: Cast,
+    maker: Maker,
+    target: str,
+    precision: Precision,
+    files: Mapping[str, Path],
+    interface: Interfaces,
+    variant: str = "",
 ) -> None:
     """A subject for every runtime that users of the format have."""
     label = Maker.TIEDAE if maker is Maker.TIEDAE else MAKERS[target][precision].name
@@ -134,10 +140,10 @@ def _add(
         except UnavailableError as error:
             cast.skip(runtime, str(error))
             continue
-        cast.subjects.append(BenchSubject(name, maker, target, precision, runtime, provider, files, ports, variant))
+        cast.subjects.append(BenchSubject(name, maker, target, precision, runtime, provider, files, interface, variant))
 
 
-def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: Ports, folder: Path) -> None:
+def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: Interfaces, folder: Path) -> None:
     maker = MAKERS.get(target, {}).get(precision)
     if maker is None:
         cast.skip(f"{Maker.STOCK} {precision} {target}", f"there is no stock converter to {TARGETS[target].label}")
@@ -152,15 +158,15 @@ def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: 
         cast.skip(label, str(error))
         return
     known = {each.name for each in contents.signatures}
-    ports = {signature: _ports(contents, signature) for signature in SIGNATURES if signature in known}
-    ports = ports or {"reconstruct": _ports(contents, "reconstruct")}
-    _add(cast, Maker.STOCK, target, precision, dict.fromkeys(ports, path), ports)
-    if maker.byte_ports and "reconstruct" in ours:
-        bytes_ = [port.name for ports in ours["reconstruct"] for port in ports if port.dtype != "float32"]
-        changed = folder / f"{path.stem}.ports{path.suffix}"
-        changed.write_bytes(maker.byte_ports(path.read_bytes(), bytes_))
-        ports = {"reconstruct": _ports(read_model(changed), "reconstruct")}
-        _add(cast, Maker.STOCK, target, precision, {"reconstruct": changed}, ports, OUR_PORTS)
+    interface = {signature: _interface(contents, signature) for signature in SIGNATURES if signature in known}
+    interface = interface or {"reconstruct": _interface(contents, "reconstruct")}
+    _add(cast, Maker.STOCK, target, precision, dict.fromkeys(interface, path), interface)
+    if maker.integer_io and "reconstruct" in ours:
+        bytes_ = [tensor.name for side in ours["reconstruct"] for tensor in side if tensor.dtype != "float32"]
+        changed = folder / f"{path.stem}.io{path.suffix}"
+        changed.write_bytes(maker.integer_io(path.read_bytes(), bytes_))
+        interface = {"reconstruct": _interface(read_model(changed), "reconstruct")}
+        _add(cast, Maker.STOCK, target, precision, {"reconstruct": changed}, interface, OUR_DTYPES)
 
 
 def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], folder: Path) -> None:
@@ -170,21 +176,21 @@ def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], fo
         if "reconstruct" not in whole.files or len(whole.files) == 1 or len(set(whole.files.values())) > 1:
             continue
         cast.skip(f"{Maker.TIEDAE} f32 {target}, {ALONE}", "a bundle holds the integer program, not the float one")
-        (port,), _ = whole.ports["reconstruct"]
+        (tensor,), _ = whole.interface["reconstruct"]
         stem, config = f"{bundle.manifest['name']}.reconstruct.int8", ExportConfig(signatures=("reconstruct",))
-        (written,) = TARGETS[target].write(bundle.programs(contents).of(target), stem, config, port.dtype).items()
+        (written,) = TARGETS[target].write(bundle.programs(contents).of(target), stem, config, tensor.dtype).items()
         path = folder / written[0]
         path.write_bytes(written[1])
-        ports = {"reconstruct": _ports(read_model(path), "reconstruct")}
-        _add(cast, Maker.TIEDAE, target, Precision.INT8, {"reconstruct": path}, ports, ALONE)
+        interface = {"reconstruct": _interface(read_model(path), "reconstruct")}
+        _add(cast, Maker.TIEDAE, target, Precision.INT8, {"reconstruct": path}, interface, ALONE)
 
 
 def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
     if archive is None:
         cast.skip("Keras original", "no model given: --model OUT/model")
         return
-    x, code, y = (Port(name, "float32", (None, widths[place])) for name, place in {"x": 0, "code": -1, "y": 0}.items())
-    ports = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
+    x, code, y = (TensorInfo(name, "float32", (None, widths[place])) for name, place in {"x": 0, "code": -1, "y": 0}.items())
+    interface = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
     for runtime, (name, _) in KERAS_WAYS.items():
         of = (name, Maker.KERAS, "keras", Precision.F32, runtime, "")
-        cast.subjects.append(BenchSubject(*of, dict.fromkeys(ports, archive), ports))
+        cast.subjects.append(BenchSubject(*of, dict.fromkeys(interface, archive), interface))

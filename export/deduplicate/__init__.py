@@ -1,1 +1,1 @@
-"""`tiedae share`: duplicate constants of any .tflite or .onnx file, stored once."""
+"""`tiedae share`: rewrites any .tflite or .onnx file so that duplicate constants are stored once."""

@@ -1,4 +1,4 @@
-"""What a rewriting did, and whether both files compute the same: outputs on random inputs, within stated bounds."""
+"""The result of a rewrite, and the comparison of both files' outputs on random inputs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from ..differences import differences, mismatch
 from ..formats.duplicates import Relation
 
 Change = Literal["views", "operators", "near"]
-"""What a rewriting did: another place for the bytes, other operators on the same values, or other values."""
+"""Kinds of rewrite: shared bytes, other operators on the same values, or changed values."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """A constant that no longer has storage of its own.
+    """A constant that no longer has its own storage.
 
-    `how` is one line, such as "FULLY_CONNECTED → BATCH_MATMUL on a view". `saved` in bytes of stored data, 0 where another view
-    of the same storage counts them. `steps`: how far its values moved, in quantization steps, and `changed`: the fraction of
-    integers that became others; both 0 unless `relation` is near.
+    `how`: one line, such as "FULLY_CONNECTED → BATCH_MATMUL on a view". `saved`: bytes of stored data. `steps`: largest change
+    of a value, in quantization steps; `changed`: fraction of integers changed; both 0 unless `relation` is near.
     """
 
     name: str
@@ -35,7 +34,7 @@ class Merged:
 
 @dataclass(frozen=True)
 class Kept:
-    """A duplicate that stays stored, and in one line why."""
+    """A duplicate that stays stored, with a one-line reason."""
 
     name: str
     original: str
@@ -44,7 +43,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Shared:
-    """The rewritten file. `external`: bytes of the files that lie beside it, by file name (external data of ONNX)."""
+    """The rewritten file. `external`: ONNX external data by file name."""
 
     data: bytes = field(repr=False)
     merged: tuple[Merged, ...]
@@ -54,8 +53,8 @@ class Shared:
 
 @dataclass(frozen=True)
 class DifferenceBound:
-    """Allowed differences: the largest and the mean as fractions of the range (of a float its largest value, of an 8-bit
-    integer 255), and of other integers the fraction of values that differ."""
+    """Allowed differences. `largest`, `mean`: fractions of the full scale (largest expected float, 255 for 8-bit integers);
+    `differing`: fraction of other integers that may differ."""
 
     largest: float
     mean: float
@@ -69,15 +68,14 @@ BOUNDS: Mapping[tuple[Change, bool], DifferenceBound] = {
     ("operators", True): DifferenceBound(1.0, 0.01, 0.1),
     ("near", True): DifferenceBound(1.0, 0.02, 0.1),
 }
-"""By change, and whether the operators are quantized: their roundings grow on the way out, so they are held on average."""
+"""By kind of rewrite, and whether the operators are quantized: rounding errors accumulate, so the mean is bounded."""
 
 
 @dataclass(frozen=True)
 class OutputComparison:
     """One output of one signature in one runtime, over all runs.
 
-    Integers: differences in LSB (steps of the integer). Floats: absolute. `allowed` says the bounds, `problem` what breaks
-    them, if anything does.
+    Differences are in LSB for integers, absolute for floats. `allowed` states the bounds, `problem` how they are exceeded.
     """
 
     runtime: str
@@ -95,7 +93,7 @@ class OutputComparison:
 
     @property
     def text(self) -> str:
-        """The failure."""
+        """The failure in one line."""
         return f"{self.signature} {self.output} in {self.runtime}: {self.problem}"
 
     def to_json(self) -> dict[str, Any]:
@@ -109,17 +107,17 @@ def compare_outputs(
     got: Sequence[Mapping[str, np.ndarray] | str],
     bound: DifferenceBound,
 ) -> Iterator[OutputComparison]:
-    """The outputs of every signature; runs that the runtime refuses with the first file, such as a batch, are left out."""
+    """Compare the outputs of all signatures, except runs that the runtime rejects for the original, such as a batch size."""
     pairs: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray | str]]] = {}
     for (signature, _), one, other in zip(runs, expected, got, strict=True):
         if isinstance(one, str):
             continue
         others = {} if isinstance(other, str) else other
-        missing = other if isinstance(other, str) else "the rewritten file does not give it"
+        missing = other if isinstance(other, str) else "missing from the rewritten file"
         for name, values in one.items():
             pairs.setdefault((signature, name), []).append((values, others.get(name, missing)))
         for name in others.keys() - one.keys():
-            pairs.setdefault((signature, name), []).append((np.empty(0), "only the rewritten file gives it"))
+            pairs.setdefault((signature, name), []).append((np.empty(0), "only in the rewritten file"))
     for (signature, output), values in pairs.items():
         yield _compare(runtime, signature, output, values, bound)
 

@@ -1,7 +1,7 @@
-"""An ONNX model opened for rewriting: its graphs and functions, their constants, who reads them, and the way back to bytes.
+"""An ONNX model opened for rewriting: graphs, functions, constants, their readers, and serialization.
 
-The values of larger constants are held apart from the model while it is rewritten, so that neither shape inference nor the
-edits copy them. Edits keep everything that they do not name: metadata, functions, annotations, unknown fields.
+Larger constants are detached from the model during the rewrite, so that neither shape inference nor edits copy them. Everything
+that is not edited stays: metadata, functions, annotations, unknown fields.
 
 Specification: https://onnx.ai/onnx/repo-docs/IR.html and https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
@@ -21,19 +21,19 @@ from ..formats.onnx_reader import Opened, bodies, kind
 from ..formats.onnx_writer import PAGE
 
 HELD = 1024
-"""Constants of as many bytes are held apart, and lie in external data where there is any: ONNX's own threshold."""
+"""Minimum size, in bytes, of detached constants and of constants in external data: ONNX's own threshold."""
 PAGED, ALIGNED = 16 * PAGE, 64
-"""From how many bytes on a constant starts at a page in external data, so that it can be mapped; where the others start."""
+"""Minimum size of constants that start at a page in external data, for memory-mapping; alignment of the others."""
 
 _DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "external_data", "data_location")
 
 
 @dataclass(eq=False)
 class Scope:
-    """One graph or function body. `types`: element type and rank of its tensors, as far as they are known.
+    """One graph or function body. `types`: known (element type, rank) of its tensors.
 
-    `front` are new nodes, to stand before the others in this order. Taken out at the end: nodes by identity (`gone`),
-    initializers by name (`dropped`), and what is noted of values that no longer exist or have another shape (`stale`).
+    `front`: new nodes, inserted before the others in this order. Removed at the end: nodes by identity (`gone`), initializers
+    by name (`dropped`), and annotations of values that no longer exist or changed shape (`stale`).
     """
 
     proto: GraphProto | FunctionProto
@@ -55,8 +55,8 @@ class Scope:
     def __post_init__(self) -> None:
         self.nodes = tuple(self.proto.node)
         self.inputs, self.outputs = (
-            frozenset(each if isinstance(each, str) else each.name for each in ports)
-            for ports in (self.proto.input, self.proto.output)
+            frozenset(each if isinstance(each, str) else each.name for each in values)
+            for values in (self.proto.input, self.proto.output)
         )
         self.defined = {name for node in self.nodes for name in node.output} | self.inputs
         if isinstance(self.proto, GraphProto):
@@ -65,11 +65,11 @@ class Scope:
 
     @property
     def line(self) -> list[Scope]:
-        """This scope and those around it, outwards."""
+        """This scope and the enclosing ones, innermost first."""
         return [self, *(self.parent.line if self.parent else ())]
 
     def sees(self, owner: Scope, name: str) -> bool:
-        """Whether `name`, read here, is what `owner` defines."""
+        """Whether `name`, read here, resolves to the definition in `owner`."""
         for scope in self.line:
             if scope is owner:
                 return True
@@ -78,7 +78,7 @@ class Scope:
         return False
 
     def find(self, name: str) -> Stored | None:
-        """The constant that a name read here stands for."""
+        """The constant that a name resolves to here."""
         owner = next((scope for scope in self.line if name in scope.defined), None)
         return owner.constants.get(name) if owner else None
 
@@ -99,12 +99,12 @@ class Stored:
 
     @property
     def label(self) -> str:
-        """The name that `onnx_reader` gives it."""
+        """Its name in `onnx_reader`."""
         return self.scope.prefix + self.name
 
     @property
     def overridable(self) -> bool:
-        """Whether the caller may give another value."""
+        """Whether it is also a graph input, so that the caller may pass another value."""
         return self.node is None and self.name in self.scope.inputs
 
 
@@ -118,13 +118,12 @@ class OnnxUse:
 
 
 class OnnxGraph:
-    """A model under the knife."""
+    """A model that is being rewritten."""
 
     def __init__(self, opened: Opened) -> None:
         """Take over an opened model.
 
-        Raises ExportError where a tensor that is not a constant has external data, FormatError where two operations give one
-        name.
+        Raises ExportError if a tensor that is not a constant has external data, FormatError if two nodes have one output name.
         """
         path, self.model = opened.path, opened.model
         self.external = False
@@ -134,7 +133,7 @@ class OnnxGraph:
             given = [name for node in scope.nodes for name in node.output if name]
             if len(set(given)) < len(given):
                 twice = next(name for name in given if given.count(name) > 1)
-                raise FormatError(f"{path}: damaged: two operations give {scope.prefix + twice!r}")
+                raise FormatError(f"{path}: damaged: two nodes have the output {scope.prefix + twice!r}")
             for name, tensor, node in _tensors(scope):
                 values = read.stored[name][0]
                 self._hold(tensor, values)
@@ -151,7 +150,7 @@ class OnnxGraph:
                 self._index(scope, node)
 
     def _hold(self, tensor: TensorProto, values: np.ndarray) -> None:
-        """Take larger values out of the model, and smaller ones of external data in."""
+        """Detach larger constants; move smaller ones from external data into the model."""
         external = tensor.data_location == TensorProto.EXTERNAL
         self.external = self.external or external
         if values.nbytes >= HELD and (external or tensor.HasField("raw_data")):
@@ -181,13 +180,13 @@ class OnnxGraph:
         return [stored for scope in self.scopes for stored in scope.constants.values()]
 
     def resolve(self, label: str) -> Stored | None:
-        """The constant that the file's constant of this label is now."""
+        """The current constant for a label of the file."""
         while label in self.moved:
             label = self.moved[label]
         return next((stored for stored in self.constants if stored.label == label), None)
 
     def uses(self, owner: Scope, name: str) -> list[OnnxUse]:
-        """Every input of a node, in this scope and inside it, that reads what `owner` defines as `name`."""
+        """All node inputs, nested scopes included, that read `name` as `owner` defines it."""
         found: dict[tuple[int, int], OnnxUse] = {}
         for scope, node in self.readers.get(name, ()):
             if id(node) not in scope.gone and scope.sees(owner, name):
@@ -200,7 +199,7 @@ class OnnxGraph:
         self.readers.setdefault(name, []).append((use.scope, use.node))
 
     def replace(self, scope: Scope, node: NodeProto, new: NodeProto) -> None:
-        """Put another node in the place of `node`."""
+        """Replace the content of `node`."""
         node.CopyFrom(new)
         self._index(scope, node)
 
@@ -209,13 +208,13 @@ class OnnxGraph:
         scope.stale |= set(node.output)
 
     def set_values(self, stored: Stored, values: np.ndarray) -> None:
-        """Give a constant other values of the same type and shape."""
+        """Replace a constant's values by others of the same type and shape."""
         stored.values = values
         if stored.tensor.data_location != TensorProto.EXTERNAL:
             _inline(stored.tensor, values)
 
     def discard(self, stored: Stored) -> None:
-        """Take out a constant that nothing reads any more."""
+        """Remove a constant without readers."""
         del stored.scope.constants[stored.name]
         stored.scope.stale.add(stored.name)
         if stored.node is None:
@@ -224,7 +223,7 @@ class OnnxGraph:
             stored.scope.gone.add(id(stored.node))
 
     def fresh(self, name: str) -> str:
-        """A name that the model does not have, like this one."""
+        """A new name derived from this one."""
         taken = iter(range(2, len(self.names) + 3))
         new = name
         while new in self.names:
@@ -233,7 +232,7 @@ class OnnxGraph:
         return new
 
     def add(self, scope: Scope, name: str, values: np.ndarray) -> Stored:
-        """A new constant: an initializer, or a `Constant` node in front where a scope cannot have one (functions, IR < 4)."""
+        """Add a constant: an initializer, or a `Constant` node if the scope cannot have one (functions, IR < 4)."""
         tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
         node = None
         if isinstance(scope.proto, GraphProto) and self.model.ir_version >= 4:
@@ -250,7 +249,7 @@ class OnnxGraph:
         return scope.constants[name]
 
     def insert(self, scope: Scope, operation: str, inputs: Sequence[str], output: str, **attributes: Sequence[int]) -> None:
-        """A new node in front of the others."""
+        """Add a node before the others."""
         node = helper.make_node(operation, list(inputs), [output], name=output)
         node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
         scope.front.append(node)
@@ -258,7 +257,7 @@ class OnnxGraph:
         self._index(scope, node)
 
     def to_bytes(self, name: str) -> tuple[bytes, dict[str, bytes]]:
-        """The model, and its external data by file name where the source has some."""
+        """Serialize the model; external data by file name if the source has some."""
         held = [stored for stored in self.constants if stored.tensor.data_location == TensorProto.EXTERNAL]
         chunks, offset = [], 0
         for stored in held:
@@ -280,7 +279,7 @@ class OnnxGraph:
 
 
 def _tensors(scope: Scope) -> Iterator[tuple[str, TensorProto, NodeProto | None]]:
-    """The dense constants of a scope: its initializers, and the `Constant` nodes that hold a tensor."""
+    """The dense constants of a scope: initializers and `Constant` nodes with a tensor."""
     if isinstance(scope.proto, GraphProto):
         yield from ((tensor.name, tensor, None) for tensor in scope.proto.initializer)
     for node in scope.nodes:
@@ -294,7 +293,7 @@ def _detach(tensor: TensorProto) -> None:
     for name in _DATA:
         tensor.ClearField(name)
     tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="held apart")
+    tensor.external_data.add(key="location", value="detached")
 
 
 def _inline(tensor: TensorProto, values: np.ndarray) -> None:
@@ -304,7 +303,7 @@ def _inline(tensor: TensorProto, values: np.ndarray) -> None:
 
 
 def _infer(model: onnx.ModelProto, scopes: Sequence[Scope]) -> None:
-    """Fill in the types of tensors: what the model states, and what shape inference adds where it succeeds."""
+    """Fill in the types of tensors from the model and, if it succeeds, from shape inference."""
     try:
         inferred = onnx.shape_inference.infer_shapes(model)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError):
@@ -322,7 +321,7 @@ def _infer(model: onnx.ModelProto, scopes: Sequence[Scope]) -> None:
 
 
 def _finish(scope: Scope) -> None:
-    """Bring the edits of a scope into the model, those inside it first."""
+    """Apply the edits of a scope to the model."""
     proto = scope.proto
     for i in reversed(range(len(scope.nodes))):
         if id(scope.nodes[i]) in scope.gone:
@@ -340,7 +339,7 @@ def _finish(scope: Scope) -> None:
 
 
 def _drop(entries: Any, key: str, names: Set[str]) -> None:
-    """Remove the messages of a repeated field that carry one of these names."""
+    """Remove the messages of a repeated field with one of these names."""
     for i in reversed(range(len(entries))):
         if getattr(entries[i], key) in names:
             del entries[i]

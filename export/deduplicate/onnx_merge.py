@@ -1,4 +1,4 @@
-"""One constant read instead of another: how two relate, what stands in the way, and the edit."""
+"""Merges one constant into another: their relation, obstacles, and the edit."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .transpose_rules import View, plan
 MOVABLE = frozenset(
     ("float16", "float32", "float64", "bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 )
-"""Types that every version of `Transpose` and `Reshape` takes."""
+"""Types that every version of `Transpose` and `Reshape` supports."""
 
 
 def find_view(original: np.ndarray, duplicate: np.ndarray) -> View | None:
-    """The order and shape in which the original's values are those of the duplicate, byte for byte; None if there is none."""
+    """The view of the original that equals the duplicate byte for byte; None if there is none."""
     for view in views(original.shape, duplicate.shape):
         if np.array_equal(as_bits(original).transpose(view.perm).reshape(duplicate.shape), as_bits(duplicate)):
             return view
@@ -28,7 +28,7 @@ def find_view(original: np.ndarray, duplicate: np.ndarray) -> View | None:
 
 
 def views(original: tuple[int, ...], duplicate: tuple[int, ...]) -> list[View]:
-    """Every view of one shape that has the other, the plainest first."""
+    """All views of one shape that have the other shape, simplest first."""
     identity = tuple(range(len(original)))
     found = [View(identity, None if original == duplicate else duplicate)]
     axes = [axis for axis in identity if original[axis] != 1]
@@ -54,15 +54,15 @@ def relation(view: View) -> Order:
 
 
 def detours(graph: OnnxGraph, duplicate: Stored, view: View) -> int:
-    """How many uses of a duplicate could read the original only through a `Transpose` or `Reshape`."""
+    """Number of uses of a duplicate that need a `Transpose` or `Reshape` of the original."""
     given = duplicate.name in duplicate.scope.outputs and not view.same
     return given + sum(plan(graph, use, view) is None for use in graph.uses(duplicate.scope, duplicate.name))
 
 
 def merge(graph: OnnxGraph, original: Stored, duplicate: Stored, view: View) -> Merged | Kept:
-    """Make everything that reads `duplicate` read `original` as `view` says, and take the duplicate out; or say why not.
+    """Let all readers of `duplicate` read `original` through `view`, and remove the duplicate; or return why not.
 
-    The original must be where the duplicate's readers see it (`promote`).
+    The original must be visible to the duplicate's readers (`promote`).
     """
     obstacle = _obstacle(graph, duplicate, view)
     if obstacle:
@@ -95,22 +95,22 @@ def _folded(view: View) -> str:
 
 
 def _obstacle(graph: OnnxGraph, duplicate: Stored, view: View) -> str:
-    """Why a duplicate has to stay, or nothing."""
+    """Reason why a duplicate must stay; empty if none."""
     uses = graph.uses(duplicate.scope, duplicate.name)
     if any(use.node.device_configurations for use in uses):
-        return "its place on devices is configured for it by name"
+        return "a device configuration refers to it by name"
     needs_node = duplicate.name in duplicate.scope.outputs or any(plan(graph, use, view) is None for use in uses)
     if needs_node and not duplicate.scope.opset:
-        return "the file imports no ONNX operators that could turn it"
+        return "the file imports no ONNX operators that could transpose it"
     if needs_node and not view.same and duplicate.values.dtype.name not in MOVABLE:
-        return f"no operation transposes or reshapes {duplicate.values.dtype.name} everywhere"
+        return f"Transpose and Reshape do not support {duplicate.values.dtype.name} in every version"
     if needs_node and view.shape is not None and duplicate.scope.opset < 5:
         return f"Reshape to a constant shape needs opset 5, the file has {duplicate.scope.opset}"
     return ""
 
 
 def promote(graph: OnnxGraph, stored: Stored, readers: Sequence[Scope]) -> Stored:
-    """The constant where all these scopes, of one graph or function, can read it: an initializer, or the first of the nodes."""
+    """Move a constant to a scope that all readers see, as an initializer or a node before the others."""
     scope = next(each for each in stored.scope.line if all(each in reader.line for reader in readers))
     hidden = any(stored.name in each.defined for each in graph.scopes if each is not stored.scope and scope in each.line)
     if stored.scope is scope and stored.node is None and not hidden:
@@ -137,7 +137,7 @@ def promote(graph: OnnxGraph, stored: Stored, readers: Sequence[Scope]) -> Store
 
 
 def _derived(graph: OnnxGraph, original: Stored, view: View) -> str:
-    """The original's values as `view` has them, computed once in front of its graph."""
+    """Name of the original's values in a view, computed once at the start of its graph."""
     if view.same:
         return original.name
     key = original.label, view.perm, view.shape

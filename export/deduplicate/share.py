@@ -1,4 +1,4 @@
-"""`tiedae share`: a model file of anyone, rewritten so that each constant is stored once, and compared before it is written."""
+"""`tiedae share`: rewrites a model file so that each constant is stored once, and compares both before it is written."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ..targets import TARGETS, label_of, read_model
 from .equivalence import BOUNDS, Change, Kept, OutputComparison, Shared, compare_outputs
 
 COPIES = 8
-"""How often a runtime may hold a file in memory: as read, packed for its kernels, folded."""
+"""Copies of a file that a runtime may hold in memory: as read, packed for its kernels, folded."""
 SHOWN = 24
-"""How many rows of a kind the text lists; the rest is counted."""
+"""Maximum number of rows listed per section; the others are counted."""
 
 
 def _share_tflite(path: Path, _name: str, tolerance: float | None) -> Shared:
@@ -39,7 +39,7 @@ def _share_onnx(path: Path, name: str, tolerance: float | None) -> Shared:
 
 
 REWRITERS: Mapping[str, Callable[[Path, str, float | None], Shared]] = {"tflite": _share_tflite, "onnx": _share_onnx}
-"""By target: (file, name that the result will have, tolerance) → how files of it are rewritten."""
+"""Rewriter by target: (file, name of the result, tolerance) → rewritten file."""
 
 
 def share_file(
@@ -51,16 +51,15 @@ def share_file(
     seed: int = 0,
     announce: Callable[[str], None] = lambda _text: None,
 ) -> dict[str, Any]:
-    """Write `path`, a .tflite or .onnx file, to `out` with its equal and transposed-equal constants stored once.
+    """Rewrite a .tflite or .onnx file with equal and transposed constants stored once.
 
-    `tolerance`, in quantization steps, also merges near duplicates of a kernel. Both files run on random inputs of `seed` in a
-    process of their own, and nothing is written unless the outputs are within `equivalence.BOUNDS`; a further runtime
-    that refuses the file, or takes too long for it, is reported so. Where nothing can be stored once, `out` is a copy of the
-    file. A file that is there already is replaced only with `force`.
+    `tolerance`, in quantization steps, also merges near-duplicate kernels. Both files run on random inputs in a separate
+    process; nothing is written unless all outputs are within `equivalence.BOUNDS`. A second runtime that rejects the file or
+    times out is only reported. If there is nothing to merge, `out` is a copy. `force` replaces an existing file.
 
-    Returns what was merged and kept, bytes before and after, and the comparison per output, as JSON. Raises InputError for a
-    call that is wrong, FormatError for a damaged file or one that a runtime refuses, ExportError for one that cannot be
-    rewritten without a loss, CheckError where an output would differ.
+    Returns merged and kept constants, sizes in bytes and the comparison per output, as JSON. Raises InputError for a wrong
+    argument, FormatError for a file that is damaged or rejected by the runtime, ExportError for one that cannot be rewritten
+    without loss, CheckError if an output would differ.
     """
     _check_call(path, out, tolerance, force=force)
     announce(f"reading {path}")
@@ -102,7 +101,7 @@ def _write(out: Path, shared: Shared) -> None:
 
 
 def _unchanged(path: Path, shared: Shared, size: int) -> Shared:
-    """The file as it is, for constants so small that the operators that read them turned take more bytes than they do."""
+    """The original file, if the operators that the rewrite adds take more bytes than it saves."""
     reason = f"with it stored once, the file would have {size:,} bytes, not fewer"
     kept = [Kept(merged.name, merged.original, reason) for merged in shared.merged]
     return Shared(path.read_bytes(), (), (*kept, *shared.kept))
@@ -132,7 +131,7 @@ def _check_call(path: Path, out: Path, tolerance: float | None, *, force: bool) 
 
 
 def _require_free(path: Path, out: Path, contents: Contents, shared: Shared, *, force: bool) -> None:
-    """The new external data must not be written over the file's own, nor without `force` over any other."""
+    """New external data must not replace the file's own, nor any other file without `force`."""
     own = {(path.parent / constant.storage.rpartition(":")[0]).resolve() for constant in contents.constants}
     for name in shared.external:
         if (out.parent / name).resolve() in own:
@@ -142,7 +141,7 @@ def _require_free(path: Path, out: Path, contents: Contents, shared: Shared, *, 
 
 
 def _require_gone(path: Path, after: Contents, shared: Shared) -> None:
-    """The proof on the written bytes: what was merged is no duplicate any more."""
+    """Check the written bytes: merged constants are no longer duplicates."""
     kept = {(each.name, each.original) for each in shared.kept}
     merged = {(each.name, each.original) for each in shared.merged} - kept
     for duplicate in copies(after):
@@ -153,12 +152,14 @@ def _require_gone(path: Path, after: Contents, shared: Shared) -> None:
 def _compare(
     path: Path, new: Path, contents: Contents, shared: Shared, seed: int
 ) -> tuple[list[OutputComparison], dict[str, str]]:
-    """Every output of both files in every runtime, and what ran the new one. Raises CheckError where one is out of bounds."""
+    """Compare all outputs in all runtimes; also returns their providers. Raises CheckError if a bound is exceeded."""
     runs = random_inputs(contents, ranges_of(path, contents), seed)
     runtimes = of_role(contents.format, "usual", "witness")
     jobs = [Job(file, runtime, runs) for runtime in runtimes for file in (path, new)]
     answers = run_apart(jobs, memory=MEMORY + COPIES * contents.size)
-    bound = BOUNDS[_change(shared), any(constant.scales for constant in contents.constants)]
+    relations = {merged.relation for merged in shared.merged}
+    change: Change = "near" if "near" in relations else "operators" if "transposed" in relations else "views"
+    bound = BOUNDS[change, any(constant.scales for constant in contents.constants)]
     compared: list[OutputComparison] = []
     providers = {}
     for index, runtime in enumerate(runtimes):
@@ -176,7 +177,7 @@ def _compare(
 
 
 def _require_answer(path: Path, runtime: str, runs: Sequence[tuple[str, Values]], before: Answer, after: Answer) -> None:
-    """Every signature of the file ran, and the rewritten file opens."""
+    """Raise unless every signature of the original ran and the rewritten file opens."""
     if before.problem:
         raise FormatError(f"{path}: {before.problem}")
     ran = {signature for (signature, _), got in zip(runs, before.runs, strict=True) if not isinstance(got, str)}
@@ -187,15 +188,8 @@ def _require_answer(path: Path, runtime: str, runs: Sequence[tuple[str, Values]]
         raise CheckError(f"{path}: nothing is written: {runtime} runs the file but not the rewritten one: {after.problem}")
 
 
-def _change(shared: Shared) -> Change:
-    relations = {merged.relation for merged in shared.merged}
-    if "near" in relations:
-        return "near"
-    return "operators" if "transposed" in relations else "views"
-
-
 def render(found: dict[str, Any]) -> str:
-    """The same as text for a terminal."""
+    """Format the result of `share_file` for a terminal."""
     sizes = f"{found['bytes_before']:,} → {found['bytes_after']:,} bytes, {found['ratio']:.3f}"
     outcome = sizes if found["merged"] or found["external"] else "unchanged"
     lines = [f"{found['file']} → {found['out']}: {outcome}"]
@@ -221,7 +215,7 @@ def _merged_text(merged: Mapping[str, Any]) -> str:
 
 
 def _grouped(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Up to SHOWN texts below what they have in common."""
+    """Up to SHOWN texts, grouped under their common heading."""
     groups: dict[str, list[str]] = {}
     for common, text in rows[:SHOWN]:
         groups.setdefault(common, []).append(f"  {text}")

@@ -1,10 +1,9 @@
-"""Stores equal and transposed-equal constants of an .onnx file once, whoever wrote it.
+"""Stores equal and transposed constants of any .onnx file once.
 
-Equal constants become one initializer that all read. A transposed one goes where its operation can read the original: `Gemm`
-and its relatives have a flag for it, a `MatMul` of matrices becomes a `Gemm`, a dequantized kernel keeps a `DequantizeLinear`
-of its own over the same integers, so that ONNX Runtime fuses it as before. Whatever else reads a duplicate gets it through a
-`Transpose` or `Reshape` of the original, which ONNX Runtime folds when it loads the file (from ORT_ENABLE_BASIC on): the file
-shrinks, the memory does not.
+Equal constants become one initializer. A transposed duplicate is removed if its operation can read the original: `Gemm` and its
+variants have a flag, a `MatMul` of matrices becomes a `Gemm`, a dequantized kernel keeps its own `DequantizeLinear` over the
+shared integers, so that ONNX Runtime fuses it as before. Other readers get a `Transpose` or `Reshape` of the original, which
+ONNX Runtime folds at load (from ORT_ENABLE_BASIC on): the file shrinks, the memory does not.
 """
 
 from __future__ import annotations
@@ -27,14 +26,12 @@ from .transpose_rules import View
 
 
 def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shared:
-    """Rewrite an .onnx file so that what it stores twice is stored once.
+    """Rewrite an .onnx file so that each constant is stored once.
 
-    `name` is the file name that the result will have: external data, which it has where the source has some, lies beside it as
-    NAME.data. With `tolerance`, in quantization steps, kernels that are dequantized from nearly equal integers are merged too,
-    if none of their values moves further (`share_onnx_near`).
-
-    Only constants of some size are merged (`duplicates.SEARCHED`). Raises FormatError for a file that `open_onnx` refuses,
-    ExportError for external data of what is not a constant.
+    `name`: file name of the result; external data, if the source has some, is NAME.data. `tolerance`, in quantization steps,
+    also merges kernels whose dequantized values differ by no more (`share_onnx_near`). Small constants are skipped
+    (`duplicates.SEARCHED`). Raises FormatError as `open_onnx` does, ExportError for external data of a tensor that is no
+    constant.
     """
     opened = open_onnx(path)
     found = copies(opened.contents)
@@ -58,28 +55,28 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
 
 
 def _groups(graph: OnnxGraph) -> Iterator[list[Stored]]:
-    """Constants that may be duplicates: of one graph or function, of equal type, with equal bits in some order."""
+    """Groups of duplicates: in one graph or function, of equal type, with equal bits in some axis order."""
     groups: dict[tuple[int, int, int, int], list[Stored]] = defaultdict(list)
     for stored in graph.constants:
         if not stored.overridable and tells(stored.values) and stored.values.dtype.itemsize <= 8:
             total = int(as_bits(stored.values).sum(dtype=np.uint64))
             key = id(stored.scope.line[-1]), stored.tensor.data_type, stored.values.size, total
             groups[key].append(stored)
-    for alike in groups.values():
+    for candidates in groups.values():
         layouts: dict[bytes, list[Stored]] = defaultdict(list)
-        for stored in alike if len(alike) > 1 else ():
+        for stored in candidates if len(candidates) > 1 else ():
             layouts[hashlib.blake2b(np.ascontiguousarray(as_bits(stored.values)).data).digest()].append(stored)
         left = list(layouts.values())[:CANDIDATES]
         while left:
-            turned = [find_view(left[0][0].values, each[0].values) is not None for each in left]
-            group = [stored for each, same in zip(left, turned, strict=True) if same for stored in each]
-            left = [each for each, same in zip(left, turned, strict=True) if not same]
+            equal = [find_view(left[0][0].values, each[0].values) is not None for each in left]
+            group = [stored for each, same in zip(left, equal, strict=True) if same for stored in each]
+            left = [each for each, same in zip(left, equal, strict=True) if not same]
             if len(group) > 1:
                 yield group
 
 
 def _merge_group(graph: OnnxGraph, group: Sequence[Stored]) -> Iterator[Merged | Kept]:
-    """Merge constants of equal values, up to the order of axes, into the one that the fewest uses would need turned."""
+    """Merge duplicates into the constant that needs the fewest `Transpose` and `Reshape` nodes."""
     originals = sorted(group, key=lambda stored: (stored.node is not None, len(stored.scope.line)))
     candidates: list[Stored] = []
     for stored in originals:
@@ -104,13 +101,13 @@ def _view(original: Stored, duplicate: Stored) -> View:
 
 
 def _reason(graph: OnnxGraph, duplicate: Duplicate, tolerance: float | None) -> str:
-    """Why a duplicate that the search finds was not merged."""
+    """Reason why a duplicate was not merged."""
     pair = [stored for stored in map(graph.resolve, (duplicate.name, duplicate.original)) if stored]
     if graph.model.training_info:
-        return "the file holds training information, which names its constants"
+        return "the file has training information, which refers to its constants by name"
     for stored in pair:
         if stored.overridable:
-            return f"{stored.label} is an input of the graph too: the caller may give another value"
+            return f"{stored.label} is also a graph input: the caller may pass another value"
     if len({id(stored.scope.line[-1]) for stored in pair}) > 1:
         return "a local function reads no constant from outside"
     if len(pair) < 2:
@@ -119,4 +116,4 @@ def _reason(graph: OnnxGraph, duplicate: Duplicate, tolerance: float | None) -> 
         return "near, not equal: --tolerance STEPS would merge it"
     if duplicate.by == "values":
         return "equal in value, stored as other bytes"
-    return "its values are in no order that Transpose or Reshape gives"
+    return "no Transpose or Reshape gives the order of its values"

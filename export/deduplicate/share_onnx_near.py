@@ -1,7 +1,7 @@
-"""Merges kernels of an .onnx file that a quantizer has stored twice with different integers.
+"""Merges kernels of an .onnx file that a quantizer stored twice with different integers.
 
-Quantizers treat a kernel and its transpose as unrelated: per channel, each gets scales along another axis. Merged, both
-are the same integers with one scale per tensor, which is what ONNX Runtime fuses in either direction.
+Quantizers treat a kernel and its transpose as unrelated: per channel, each has scales along another axis. Merged, both are the
+same integers with one scale per tensor, which ONNX Runtime fuses in either direction.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
 
 
 class _Obstacle(Exception):
-    """Why a near duplicate stays as it is."""
+    """The reason why a near duplicate stays stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Quantized:
-    """A kernel that is only dequantized, always in the same way. `scales` and `zeros` broadcast against the integers."""
+    """A kernel whose only readers dequantize it with one quantization. `scales` and `zeros` broadcast against the integers."""
 
     stored: Stored
     uses: tuple[OnnxUse, ...]
@@ -44,7 +44,7 @@ class _Quantized:
 
 @dataclass(frozen=True, eq=False)
 class _Bias:
-    """An int32 bias of a Gemm: the runtime takes its scale for that of the products, whatever the file says."""
+    """An int32 bias of a Gemm. The runtime assumes its scale to be that of the products, whatever the file states."""
 
     use: OnnxUse
     real: np.ndarray
@@ -52,11 +52,10 @@ class _Bias:
 
 
 def merge_near(graph: OnnxGraph, near: Iterable[Duplicate], tolerance: float) -> Iterator[Merged | Kept]:
-    """Merge near duplicates whose values then move by `tolerance` steps at most, of the coarser of old and new quantization.
+    """Merge near duplicates if no value changes by more than `tolerance` steps of the coarser quantization, old or new.
 
-    Where one of both has one scale per tensor, its integers stay and the other follows. Else the mean of both, either of which
-    is a rounding of the same kernel, is quantized anew: symmetric, one scale per tensor, over as many steps as before (7 bits
-    remain 7 bits). Biases are expressed in the new scale.
+    If one kernel has one scale per tensor, both use its integers. Otherwise the mean of both is requantized: symmetric, one
+    scale per tensor, with the same number of levels (7 bits remain 7 bits). Biases are requantized to the new scale.
     """
     for duplicate in near:
         one, other = graph.resolve(duplicate.original), graph.resolve(duplicate.name)
@@ -77,12 +76,13 @@ def _merge(graph: OnnxGraph, one: Stored, other: Stored, tolerance: float) -> Me
     else:
         values, scale, zero = _quantize((original.real + mirrored) / 2, original, duplicate)
     new = (values.astype(np.float64) - zero) * scale
+    scales = np.broadcast_to(duplicate.scales, duplicate.stored.values.shape)
     steps = max(
         float((np.abs(new - original.real) / np.maximum(original.scales, scale)).max()),
-        float((np.abs(new - mirrored) / np.maximum(_back(_full(duplicate), values.shape, view), scale)).max()),
+        float((np.abs(new - mirrored) / np.maximum(_back(scales, values.shape, view), scale)).max()),
     )
     if steps > tolerance:
-        raise _Obstacle(f"its values would move by up to {steps:.2f} steps, --tolerance is {tolerance:g}")
+        raise _Obstacle(f"its values would change by up to {steps:.2f} steps, --tolerance is {tolerance:g}")
     biases = [bias for each in (original, duplicate) for use in each.uses for bias in _biases(graph, use)]
     for bias in biases:
         if not (np.abs(bias.real / (bias.input_scale * scale)) < 2**31).all():
@@ -123,12 +123,12 @@ def _quantized(graph: OnnxGraph, stored: Stored) -> _Quantized:
         zero = zeros[0].astype(np.int64).ravel() if zeros else np.zeros(1, np.int64)
         found.append((scales.astype(np.float64).reshape(shape), np.broadcast_to(zero, scales.size).reshape(shape)))
     if not found or any(not np.array_equal(a, b) for each in found for a, b in zip(found[0], each, strict=True)):
-        raise _Obstacle(f"{stored.label} is not dequantized, or in two ways")
+        raise _Obstacle(f"{stored.label} is not dequantized, or with two quantizations")
     return _Quantized(stored, tuple(uses), *found[0])
 
 
 def _orient(graph: OnnxGraph, one: _Quantized, other: _Quantized) -> tuple[_Quantized, _Quantized, View]:
-    """Which of both stays, and how the other is read from it: one scale per tensor first, then fewer detours."""
+    """Choose (original, duplicate, view): prefer one scale per tensor, then fewer Transpose and Reshape nodes."""
     choices = []
     for original, duplicate in ((one, other), (other, one)):
         shape = original.stored.values.shape
@@ -140,17 +140,13 @@ def _orient(graph: OnnxGraph, one: _Quantized, other: _Quantized) -> tuple[_Quan
 
 
 def _back(values: np.ndarray, shape: tuple[int, ...], view: View) -> np.ndarray:
-    """What lies as the duplicate does, as the original does."""
+    """Reorder an array from the duplicate's layout to the original's."""
     ordered = tuple(shape[axis] for axis in view.perm)
     return values.reshape(ordered).transpose(np.argsort(view.perm))
 
 
-def _full(quantized: _Quantized) -> np.ndarray:
-    return np.broadcast_to(quantized.scales, quantized.stored.values.shape)
-
-
 def _quantize(real: np.ndarray, *quantized: _Quantized) -> tuple[np.ndarray, float, int]:
-    """Integers of the first one's type, with the scale and zero point that they have."""
+    """(integers of the first kernel's dtype, scale, zero point)."""
     dtype = quantized[0].stored.values.dtype
     zero = 0 if dtype == np.int8 else SIGNED_SHIFT
     reach = min(127, max(int(np.abs(each.stored.values.astype(np.int64) - each.zeros).max()) for each in quantized))
@@ -159,7 +155,7 @@ def _quantize(real: np.ndarray, *quantized: _Quantized) -> tuple[np.ndarray, flo
 
 
 def _requantize(graph: OnnxGraph, use: OnnxUse, held: Stored, scale: float, zero: int) -> None:
-    """Give a DequantizeLinear one scale and zero point."""
+    """Set one scale and zero point for a DequantizeLinear."""
     old = [use.scope.find(name) for name in use.node.input[1:3]]
     assert old[0] is not None
     parameters = np.array(scale, old[0].values.dtype), np.array(zero, held.values.dtype)
@@ -174,7 +170,7 @@ def _requantize(graph: OnnxGraph, use: OnnxUse, held: Stored, scale: float, zero
 
 
 def _biases(graph: OnnxGraph, kernel: OnnxUse) -> Iterator[_Bias]:
-    """The int32 biases of the Gemms that multiply dequantized values with this dequantized kernel."""
+    """The int32 biases of the Gemms that multiply dequantized values by this kernel."""
     for use in graph.uses(kernel.scope, kernel.node.output[0]):
         if use.node.op_type != "Gemm" or use.index != 1 or len(use.node.input) < 3:
             continue
@@ -195,7 +191,7 @@ def _biases(graph: OnnxGraph, kernel: OnnxUse) -> Iterator[_Bias]:
 
 
 def _express(graph: OnnxGraph, bias: _Bias, scale: float) -> None:
-    """Let a Gemm read its bias in the scale of its products now."""
+    """Requantize a Gemm's bias to the new scale of its products."""
     scope, old = bias.use.scope, bias.use.node.input[bias.use.index]
     (node,) = (node for node in scope.nodes if old in node.output)
     step = np.float32(bias.input_scale * scale)
@@ -211,7 +207,7 @@ def _express(graph: OnnxGraph, bias: _Bias, scale: float) -> None:
 
 
 def _sweep(graph: OnnxGraph, constants: Iterable[Stored | None]) -> None:
-    """Take out the constants that nothing reads any more."""
+    """Remove the constants without readers."""
     for stored in constants:
         if stored and not (stored.overridable or stored.name in stored.scope.outputs or graph.uses(stored.scope, stored.name)):
             graph.discard(stored)

@@ -1,9 +1,9 @@
-"""Stores each constant of a .tflite file once: of TFLiteConverter, of Keras' export, of anyone.
+"""Stores each constant of any .tflite file once.
 
-Tensors of a .tflite file are views of its buffers, each with a shape and quantization of its own. Equal bytes become one
-buffer, across subgraphs; a matrix that is another's transpose becomes a view of it where every operator that reads it can be
-turned (`tflite_rewrite`). With a tolerance, so do int8 kernels that stand for nearly the same values, which is what converters
-make of a tied kernel when they quantize its two directions apart.
+Tensors of a .tflite file are views of its buffers, each with its own shape and quantization. Equal bytes become one buffer,
+across subgraphs. A matrix becomes a view of its transpose if all operators that read it can be rewritten (`tflite_rewrite`).
+With a tolerance, so do int8 kernels with nearly equal real values, which converters create when they quantize the two
+directions of a tied kernel separately.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from .equivalence import Kept, Merged, Shared
 from .tflite_rewrite import Replacement, Rewrite, plan_use
 
 MATRIX_BYTES = 64
-"""Matrices from this size on are worth operators of another kind."""
+"""Minimum size of a matrix that is worth rewriting its operators."""
 
 
 def share_tflite(data: bytes, *, tolerance: float | None = None) -> Shared:
-    """Rewrite a .tflite file so that equal and transposed-equal constants are stored once.
+    """Rewrite a .tflite file so that equal and transposed constants are stored once.
 
-    `tolerance`, in quantization steps (the larger of the two scales), also merges int8 kernels that are that close.
-    Signatures, metadata, variables, custom operators and the places of tensors and buffers stay as they are. Raises FormatError
-    for a damaged file, ExportError for one that cannot be rewritten without a loss.
+    `tolerance`, in steps of the larger scale, also merges int8 kernels that differ by no more. Signatures, metadata, variables,
+    custom operators and the indices of tensors and buffers do not change. Raises FormatError for a damaged file, ExportError
+    for one that cannot be rewritten without loss.
     """
     read_tflite(data)
     model = unpack_model(data)
@@ -66,7 +66,7 @@ def share_tflite(data: bytes, *, tolerance: float | None = None) -> Shared:
 
 @dataclass(frozen=True, eq=False)
 class _SharedBuffer:
-    """A buffer with the tensors that view it, in the order of the file."""
+    """A buffer and the tensors that view it, in file order."""
 
     buffer: int
     views: list[tuple[TfliteGraph, int]] = field(default_factory=list)
@@ -82,12 +82,12 @@ class _SharedBuffer:
 
     @property
     def is_moved(self) -> bool:
-        """Whether its tensors are views of another buffer by now."""
+        """Whether its tensors view another buffer now."""
         return self.tensor.buffer != self.buffer
 
     @property
     def matrix(self) -> np.ndarray:
-        """The values [rows, columns] of a constant whose other axes have length 1; [0, 0] where it is of another kind."""
+        """Values [rows, columns] of a constant whose other axes have length 1; shape [0, 0] for others."""
         graph, index = self.views[0]
         values = graph.values(index)
         is_matrix = values is not None and values.ndim >= 2 and values.size == values.shape[-1] * values.shape[-2]
@@ -95,7 +95,7 @@ class _SharedBuffer:
 
 
 def _stored(graphs: Sequence[TfliteGraph]) -> list[_SharedBuffer]:
-    """The constants of the file by their buffers."""
+    """The constants of the file, one per buffer."""
     found: dict[int, _SharedBuffer] = {}
     for graph in graphs:
         for index, tensor in enumerate(graph.table.tensors or []):
@@ -105,7 +105,7 @@ def _stored(graphs: Sequence[TfliteGraph]) -> list[_SharedBuffer]:
 
 
 def _merge_equal(graphs: Sequence[TfliteGraph]) -> Iterator[Merged]:
-    """One buffer for equal bytes. A buffer that loses its tensors stays in its place, empty."""
+    """Merge buffers of equal bytes. A buffer without tensors keeps its index."""
     first: dict[tuple[int, bytes], _SharedBuffer] = {}
     for stored in _stored(graphs):
         data = graphs[0].model.buffers[stored.buffer].data
@@ -122,13 +122,13 @@ def _digest(values: np.ndarray) -> bytes:
 
 
 def _move(stored: _SharedBuffer, buffer: int) -> None:
-    """Let the views of a buffer be views of another."""
+    """Let all tensors of a buffer view another buffer."""
     for graph, index in stored.views:
         graph.tensor(index).buffer = buffer
 
 
 def _empty_unread(model: Any, before: Iterable[int]) -> None:
-    """Empty the buffers that had tensors before and have none now; they keep their places."""
+    """Empty the buffers that lost their tensors; they keep their indices."""
     read = {tensor.buffer for table in model.subgraphs for tensor in table.tensors or []}
     read |= {entry.buffer for entry in model.metadata or []} | set(vector(model.metadataBuffer))
     for index in set(before) - read:
@@ -137,7 +137,7 @@ def _empty_unread(model: Any, before: Iterable[int]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Two matrices of which one could be a view of the other. `steps`: how far apart the values of near ones are, else None."""
+    """Two matrices, of which one could view the other. `steps`: distance of near duplicates; None for exact ones."""
 
     first: _SharedBuffer
     second: _SharedBuffer
@@ -146,7 +146,7 @@ class _Pair:
 
 
 def _pairs(graphs: Sequence[TfliteGraph], tolerance: float | None) -> Iterator[_Pair]:
-    """Transposed pairs, then near ones. What has become a view of another by the time of the next pair is not met again."""
+    """Transposed pairs, then near ones. A matrix that was merged meanwhile is skipped."""
     seen: dict[Any, _SharedBuffer] = {}
     for stored in _matrices(graphs):
         values = stored.matrix
@@ -168,7 +168,7 @@ def _pairs(graphs: Sequence[TfliteGraph], tolerance: float | None) -> Iterator[_
 
 
 def _matrices(graphs: Sequence[TfliteGraph]) -> list[_SharedBuffer]:
-    """Constants that are matrices, in one shape and type wherever they are read."""
+    """Constants that are matrices, with one shape and type in all views."""
 
     def fits(stored: _SharedBuffer) -> bool:
         shapes = {(shape_of(graph.tensor(index)), graph.tensor(index).type) for graph, index in stored.views}
@@ -178,7 +178,7 @@ def _matrices(graphs: Sequence[TfliteGraph]) -> list[_SharedBuffer]:
 
 
 def _is_kernel(stored: _SharedBuffer) -> bool:
-    """int8 with scales along the first axis and zero points of 0, the same in every view."""
+    """Whether all views are int8 with the same scales, per tensor or first axis, and zero points of 0."""
     views = [graph.tensor(index) for graph, index in stored.views]
     scales, shape = scales_of(views[0]), shape_of(views[0])
     per_row = scales.size > 1
@@ -186,14 +186,14 @@ def _is_kernel(stored: _SharedBuffer) -> bool:
         return False
     if per_row and views[0].quantization.quantizedDimension:
         return False
-    alike = [scales_of(view).size == scales.size and np.allclose(scales_of(view), scales, rtol=1e-6, atol=0) for view in views]
-    return all(alike) and all(has_scales(view) and not np.any(zero_points_of(view)) for view in views)
+    same = [scales_of(view).size == scales.size and np.allclose(scales_of(view), scales, rtol=1e-6, atol=0) for view in views]
+    return all(same) and all(has_scales(view) and not np.any(zero_points_of(view)) for view in views)
 
 
 def _steps(first: _SharedBuffer, second: _SharedBuffer, transposed: bool, limit: float) -> float | None:
-    """The greatest distance of what two kernels stand for, in steps of the coarser.
+    """Maximum distance of the real values of two kernels, in steps of the coarser scale.
 
-    None where it passes the limit, which the first rows of unrelated kernels show, or their shapes differ.
+    None if it exceeds the limit (unrelated kernels do so in the first rows), or if the shapes differ.
     """
     (one, one_steps), (other, other_steps) = (_kernel(stored) for stored in (first, second))
     if transposed:
@@ -210,14 +210,14 @@ def _steps(first: _SharedBuffer, second: _SharedBuffer, transposed: bool, limit:
 
 
 def _kernel(stored: _SharedBuffer) -> tuple[np.ndarray, np.ndarray]:
-    """(integers, the float64 step of each), both [rows, columns]."""
+    """(integers, float64 steps), both [rows, columns]."""
     return stored.matrix, np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], stored.matrix.shape)
 
 
 def _merge_pair(graphs: Sequence[TfliteGraph], pair: _Pair, originals: set[int], fixed_places: bool) -> Merged | Kept:
-    """Make one of a pair a view of the other: the one whose readers can be turned; of two such, the later in the data's way.
+    """Make one of a pair a view of the other: the one whose readers can be rewritten, preferably the one read later.
 
-    `originals` are the buffers that have views of others; they stay, and the pair's joins them.
+    `originals`: buffers that have merged views; they stay, and the pair's original joins them.
     """
     attempts = [(pair.second, pair.first), (pair.first, pair.second)]
     if _runs_before(graphs, pair.second, pair.first):
@@ -247,26 +247,26 @@ def _merge_pair(graphs: Sequence[TfliteGraph], pair: _Pair, originals: set[int],
 
 
 def _plans(stored: _SharedBuffer, original: _SharedBuffer, pair: _Pair, fixed_places: bool) -> list[Rewrite] | str:
-    """The change of every reader of `stored`; a text where one cannot: the reason."""
+    """Plan the rewrite of all readers of `stored`; the reason as text if one cannot be rewritten."""
     view = Replacement(original.matrix, pair.transposed, None if pair.steps is None else scales_of(original.tensor))
     plans = []
     for graph, index in stored.views:
-        if graph.is_port(index):
+        if graph.is_input_or_output(index):
             return "it is an input or output of its subgraph"
         for use in graph.uses(index):
             plan = plan_use(use, view)
             if isinstance(plan, str):
                 return plan
             if fixed_places:
-                return "metadata names operators by their place, which new ones would shift"
+                return "metadata refers to operators by index, which new operators would shift"
             plans.append(plan)
     return plans
 
 
 def _runs_before(graphs: Sequence[TfliteGraph], one: _SharedBuffer, other: _SharedBuffer) -> bool:
-    """Whether the first reader of `one` comes before that of `other` in the first subgraph that reads both.
+    """Whether `one` is read before `other` in the first subgraph that reads both.
 
-    Where there is none: whether `one` has fewer rows than columns, which is how an encoder narrows and a decoder widens.
+    Without such a subgraph: whether `one` has fewer rows than columns, as in an encoder.
     """
     for graph in graphs:
         first = [_first_use(graph, stored) for stored in (one, other)]
@@ -285,12 +285,11 @@ def _first_use(graph: TfliteGraph, stored: _SharedBuffer) -> int | None:
 
 
 def _kept(data: bytes, graphs: Sequence[TfliteGraph], reasons: Mapping[frozenset[str], str]) -> tuple[Kept, ...]:
-    """The duplicates that the written file still has, with the reason that was found, or that their readers give."""
-    kept = []
-    for duplicate in copies(read_tflite(data)):
-        reason = reasons.get(frozenset((duplicate.name, duplicate.original)))
-        kept.append(Kept(duplicate.name, duplicate.original, reason or _reason(duplicate, graphs)))
-    return tuple(kept)
+    """The duplicates that remain in the written file, each with a reason."""
+    return tuple(
+        Kept(each.name, each.original, reasons.get(frozenset((each.name, each.original))) or _reason(each, graphs))
+        for each in copies(read_tflite(data))
+    )
 
 
 def _reason(duplicate: Duplicate, graphs: Sequence[TfliteGraph]) -> str:
@@ -303,7 +302,7 @@ def _reason(duplicate: Duplicate, graphs: Sequence[TfliteGraph]) -> str:
 
 
 def _readers(graphs: Sequence[TfliteGraph], name: str) -> str:
-    """Why the operators that read a constant take it in its own order only."""
+    """Why the operators that read a constant cannot read its transpose."""
     view = Replacement(np.zeros((1, 1)), True)
     uses: list[TfliteUse] = [
         use

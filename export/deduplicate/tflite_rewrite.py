@@ -1,13 +1,13 @@
-"""Operators of a .tflite file that read a constant the other way round: over the buffer that holds its transpose.
+"""Rewrites operators of a .tflite file to read a constant from the buffer that holds its transpose.
 
 FULLY_CONNECTED reads weights [units, inputs]. Over the transposed buffer it becomes BATCH_MATMUL with `adj_y` false, then ADD
-of the bias with the fused activation; XNNPACK packs either order as it loads, so the speed is that of FULLY_CONNECTED.
-BATCH_MATMUL itself only has its `adj_y` turned.
+of the bias with the fused activation. XNNPACK packs either layout at load, so the speed is that of FULLY_CONNECTED. For
+BATCH_MATMUL only `adj_y` is toggled.
 
-In int8 the product has a quantization of its own. Its range is as narrow as the output allows: the output saturates at the
-ends [lo, hi] of its own range, which a fused activation narrows, so channel j of the product matters within
-[lo − bias_j, hi − bias_j], and no further than inputs and kernel reach. Where there is no bias, the product takes the output's
-quantization and saturates as the activation would.
+In int8 the product needs its own quantization, with the narrowest range that the output allows: the output saturates at
+[lo, hi], its range narrowed by the fused activation, so channel j of the product matters only within [lo − bias_j, hi − bias_j]
+and the range of inputs times kernel. Without a bias, the product has the output's quantization and saturates like the
+activation.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ CLAMPS = {
     Activation.RELU6: (0.0, 6.0),
     Activation.RELU_N1_TO_1: (-1.0, 1.0),
 }
-"""What the activations that ADD can fuse leave through."""
+"""Output range of the activations that ADD can fuse."""
 ALONE = {Activation.RELU: Op.RELU, Activation.RELU6: Op.RELU6}
 MAX_RANK = 4
 FINEST = 2.0**-9
-"""Of the output's step: a finer step of a constant says nothing, and XNNPACK leaves ADD where the steps lie 2¹⁰ apart."""
+"""Minimum step of a constant relative to the output's: XNNPACK does not take an ADD whose scales differ by 2¹⁰."""
 
 
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """What a constant of the file is to read instead: the values of another, in their order.
+    """The constant that replaces another: its values, in its own layout.
 
-    `scales` replace the constant's own where they are given (the other's, for near duplicates): one, or one per row.
+    `scales`, one or one per row, replace the other's scales (for near duplicates) unless None.
     """
 
     values: np.ndarray = field(repr=False)
@@ -52,18 +52,18 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A change that can be made: what it is, in a few words, and the function that makes it."""
+    """A planned change: a short description and the function that applies it."""
 
     how: str
     apply: Callable[[], None]
 
 
 def plan_use(use: TfliteUse, view: Replacement) -> Rewrite | str:
-    """How one reader of a constant takes the view; a text where it cannot: the reason."""
+    """Plan how a reader takes the replacement; the reason as text if it cannot."""
     name = use.graph.operator_name(use.operator)
     planner = _PLANNERS.get(use.graph.code(use.operator))
     if planner is None:
-        return _REASONS.get(name, f"{name} reads it as it is stored")
+        return _REASONS.get(name, f"{name} reads it as stored")
     return planner(use, view)
 
 
@@ -75,7 +75,7 @@ def _gather(use: TfliteUse, view: Replacement) -> Rewrite | str:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A FULLY_CONNECTED by the indices of its tensors: x, weights [units, inputs], bias (-1 where it has none), y."""
+    """A FULLY_CONNECTED and the indices of its tensors: x, weights [units, inputs], bias (-1 if none), y."""
 
     graph: TfliteGraph
     operator: Any
@@ -95,12 +95,12 @@ class _Layer:
 
     @property
     def tensors(self) -> tuple[Any, Any, Any]:
-        """Those of x, weights and y."""
+        """x, weights and y."""
         return self.graph.tensor(self.x), self.graph.tensor(self.weights), self.graph.tensor(self.y)
 
     @property
     def real_bias(self) -> np.ndarray:
-        """float64 [units]; zeros where there is none."""
+        """float64 [units]; zeros without a bias."""
         values = self.graph.values(self.bias) if self.bias >= 0 else None
         if values is None:
             return np.zeros(shape_of(self.graph.tensor(self.weights))[0])
@@ -108,7 +108,7 @@ class _Layer:
 
     @property
     def saturates(self) -> bool:
-        """Whether the product can be y: there is no bias, and the range of y does what the activation would."""
+        """Whether the product can be y: there is no bias, and the range of y already applies the activation."""
         low, high = _representable(self.graph.tensor(self.y))
         least, most = CLAMPS[self.activation]
         values = self.graph.values(self.bias) if self.bias >= 0 else None
@@ -119,7 +119,7 @@ class _Layer:
         return self.graph.operator(Op.BATCH_MATMUL, version, [x, self.weights], y)
 
     def add(self, x: int, bias: int) -> Any:
-        """ADD of a bias, with the activation."""
+        """ADD of a bias with the fused activation."""
         version = 2 if self.graph.tensor(self.y).type == Type.INT8 else 1
         return self.graph.operator(Op.ADD, version, [x, bias], self.y, self.activation)
 
@@ -163,7 +163,7 @@ def _is_bias(graph: TfliteGraph, index: int, units: int) -> bool:
 
 
 def _take_scales(weights: Any, view: Replacement) -> None:
-    """The other's scales for weights that multiply floats, as many as there were: XNNPACK wants one per unit of these."""
+    """Set the other's scales for weights of a float product, keeping their number: XNNPACK requires one per unit."""
     if view.scales is not None:
         scales = np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
         weights.quantization = quantization(scales)
@@ -172,7 +172,7 @@ def _take_scales(weights: Any, view: Replacement) -> None:
 def _unfit(use: TfliteUse) -> str:
     options = use.operator.builtinOptions
     if use.slot != 1 or use.operator.inputs[0] < 0 or len(use.operator.outputs) != 1:
-        return "FULLY_CONNECTED reads it as something else than weights"
+        return "FULLY_CONNECTED does not read it as weights"
     if options is None or options.weightsFormat != schema.FullyConnectedOptionsWeightsFormat.DEFAULT:
         return "FULLY_CONNECTED has its weights shuffled"
     if options.fusedActivationFunction not in CLAMPS:
@@ -202,7 +202,7 @@ def _to_product(layer: _Layer) -> None:
 
 
 def _to_int8_product(layer: _Layer, view: Replacement, scales: np.ndarray) -> None:
-    """int8 FULLY_CONNECTED → [MUL by the scales of the summed axis] → BATCH_MATMUL → [ADD of an int8 bias]."""
+    """int8 FULLY_CONNECTED → [MUL by scales along the summed axis] → BATCH_MATMUL → [ADD of an int8 bias]."""
     graph, x, before = layer.graph, layer.x, []
     if np.unique(scales).size > 1:
         before, x = _scaled_input(graph, x, scales)
@@ -225,7 +225,7 @@ def _to_int8_product(layer: _Layer, view: Replacement, scales: np.ndarray) -> No
 
 
 def _scaled_input(graph: TfliteGraph, x: int, scales: np.ndarray) -> tuple[list[Any], int]:
-    """MUL of the input by s_j / s_max, which moves scales along the summed axis out of the kernel."""
+    """MUL of the input by s_j / s_max, which replaces kernel scales along the summed axis."""
     tensor = graph.tensor(x)
     stored = signed(BYTE.quantize(scales / scales.max()))
     constant = graph.add_constant((tensor.name or b"") + b".factors", stored, quantization([BYTE.scale], -SIGNED_SHIFT))
@@ -238,20 +238,20 @@ def _representable(tensor: Any) -> tuple[float, float]:
 
 
 def _reach(x: Any, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The least and greatest product per channel that inputs of the range of `x` can give; `kernel` is [inputs, units]."""
+    """Least and greatest product per channel for inputs in the range of `x`; `kernel` is [inputs, units]."""
     low, high = _representable(x)
     ends = np.stack([low * kernel, high * kernel])
     return ends.min(0).sum(0), ends.max(0).sum(0)
 
 
 def _affine(low: float, high: float, step: float) -> tuple[float, int]:
-    """Scale and zero point of int8 for [low, high] and 0, no finer than `FINEST` of a `step`."""
+    """Int8 scale and zero point for [low, high] and 0, with a scale of at least `FINEST` · `step`."""
     scale, zero_point = affine_parameters(low, high, finest=step * FINEST)
     return scale, zero_point - SIGNED_SHIFT
 
 
 def _rescale_bias(layer: _Layer, view: Replacement) -> None:
-    """Weights in the same order with other scales: the bias in the unit that they make with the input's."""
+    """Set the other's scales, and requantize the bias to the input's scale times these."""
     if view.scales is None:
         return
     x, weights, _ = layer.tensors
@@ -265,7 +265,7 @@ def _rescale_bias(layer: _Layer, view: Replacement) -> None:
 
 
 def _batch_product(use: TfliteUse, view: Replacement) -> Rewrite | str:
-    """BATCH_MATMUL: inputs (x, y), where `adj_y` says that y is [units, inputs]."""
+    """BATCH_MATMUL of (x, y); with `adj_y`, y is [units, inputs]."""
     if not view.transposed and view.scales is None:
         return Rewrite("BATCH_MATMUL on a view", lambda: None)
     weights = use.graph.tensor(int(use.operator.inputs[use.slot]))
@@ -276,7 +276,7 @@ def _batch_product(use: TfliteUse, view: Replacement) -> Rewrite | str:
     if scales_of(weights).size > 1:
         return "BATCH_MATMUL has several scales along an axis"
 
-    def turn() -> None:
+    def transpose() -> None:
         if view.scales is not None:
             weights.quantization = quantization(view.scales)
         if not view.transposed:
@@ -285,29 +285,29 @@ def _batch_product(use: TfliteUse, view: Replacement) -> Rewrite | str:
         use.operator.builtinOptions = schema.BatchMatMulOptionsT(**{**vars(options), "adjY": not options.adjY})
         use.operator.builtinOptionsType = schema.BuiltinOptions.BatchMatMulOptions
 
-    return Rewrite("BATCH_MATMUL with adj_y turned, on a view" if view.transposed else "BATCH_MATMUL on a view", turn)
+    return Rewrite("BATCH_MATMUL with adj_y toggled, on a view" if view.transposed else "BATCH_MATMUL on a view", transpose)
 
 
 def _dequantize(use: TfliteUse, view: Replacement) -> Rewrite | str:
-    """DEQUANTIZE of float16: what reads its output has to take the other order."""
+    """DEQUANTIZE of float16: all readers of its output must take the transpose."""
     graph, output = use.graph, int(use.operator.outputs[0])
     tensor = graph.tensor(output)
     if not view.transposed and view.scales is None:
         return Rewrite("DEQUANTIZE on a view", lambda: None)
     if graph.tensor(int(use.operator.inputs[0])).type != Type.FLOAT16 or tensor.type != Type.FLOAT32:
         return "DEQUANTIZE of integers has their scales"
-    if graph.is_port(output):
+    if graph.is_input_or_output(output):
         return "it is dequantized for an output of its subgraph"
     plans = [plan_use(reader, view) for reader in graph.uses(output)]
     refused = [plan for plan in plans if isinstance(plan, str)]
 
-    def turn() -> None:
+    def transpose() -> None:
         for plan in plans:
             assert isinstance(plan, Rewrite)
             plan.apply()
         swap_axes(tensor)
 
-    return refused[0] if refused else Rewrite(f"DEQUANTIZE on a view, {'; '.join(sorted(p.how for p in plans))}", turn)  # type: ignore[union-attr]
+    return refused[0] if refused else Rewrite(f"DEQUANTIZE on a view, {'; '.join(sorted(p.how for p in plans))}", transpose)  # type: ignore[union-attr]
 
 
 _PLANNERS: Mapping[int, Callable[[TfliteUse, Replacement], Rewrite | str]] = {

@@ -1,6 +1,6 @@
-"""How an operation can read a constant's duplicate from the original, where that lies in another order of its axes.
+"""Rules by which an operation reads a constant through a view with another axis order.
 
-Each rule answers for one input of one operation: how, and what to change; or None, and the constant needs a `Transpose`.
+A rule plans the edit for one input of one operation, or returns None if the constant needs a `Transpose`.
 
 Specification: https://onnx.ai/onnx/operators and
 https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
@@ -19,7 +19,7 @@ from .onnx_graph import OnnxGraph, OnnxUse
 
 @dataclass(frozen=True)
 class View:
-    """A duplicate as the original's axes in the order `perm`, then, where it is not None, reshaped to `shape`."""
+    """A duplicate as a view of the original: transposed by `perm`, then reshaped to `shape` unless that is None."""
 
     perm: tuple[int, ...]
     shape: tuple[int, ...] | None = None
@@ -40,7 +40,7 @@ class View:
 
 @dataclass(frozen=True)
 class Switch:
-    """A way for one use: what it is called, and the edit, given the name that the input is to read."""
+    """An edit of one use. `how`: its description. `apply`: the edit, given the name of the new input."""
 
     how: str
     apply: Callable[[str], None]
@@ -48,11 +48,11 @@ class Switch:
 
 Rule = Callable[[OnnxGraph, OnnxUse, View, int], Switch | None]
 CHAIN = 4
-"""How many operations that pass a constant on are followed."""
+"""Maximum number of pass-through operations that are followed."""
 
 
 def plan(graph: OnnxGraph, use: OnnxUse, view: View, chain: int = CHAIN) -> Switch | None:
-    """How this use can read the original instead of the duplicate that `view` describes; None if it cannot."""
+    """Plan how a use can read the original through `view`; None if it cannot."""
     if view.same:
         return Switch("one initializer", lambda name: graph.connect(use, name))
     rule = RULES.get(kind(use.node))
@@ -71,7 +71,7 @@ def set_attribute(node: NodeProto, name: str, value: int) -> None:
 
 
 def _toggle(flags: Mapping[int, str]) -> Rule:
-    """Operations with a flag that says that a matrix is read transposed, by the input that it belongs to."""
+    """Rule for operations with a transpose flag; `flags` by input index."""
 
     def rule(graph: OnnxGraph, use: OnnxUse, view: View, _chain: int) -> Switch | None:
         flag = flags.get(use.index)
@@ -88,11 +88,11 @@ def _toggle(flags: Mapping[int, str]) -> Rule:
 
 
 _GEMM_ELEMENTS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
-"""What ONNX Runtime multiplies in both `MatMul` and `Gemm`."""
+"""Element types that ONNX Runtime supports in both `MatMul` and `Gemm`."""
 
 
 def _matmul(graph: OnnxGraph, use: OnnxUse, view: View, _chain: int) -> Switch | None:
-    """A product of two matrices is a `Gemm`. A bias that is added to it goes along: runtimes fuse it with `MatMul` too."""
+    """`MatMul` of two matrices → `Gemm`, together with a following bias `Add`, which runtimes fuse with `MatMul` too."""
     node = use.node
     other = use.scope.type_of(node.input[1 - use.index]) if len(node.input) == 2 else None
     if not view.swapped or other is None or other[1] != 2 or other[0] not in _GEMM_ELEMENTS or use.scope.opset < 7:
@@ -120,9 +120,9 @@ def _matmul(graph: OnnxGraph, use: OnnxUse, view: View, _chain: int) -> Switch |
 
 
 def _bias(graph: OnnxGraph, use: OnnxUse) -> OnnxUse | None:
-    """Where the product goes: the one `Add` of a constant that fits a Gemm's bias, seen from its input for the product.
+    """The only reader of the product if it is an `Add` of a constant that fits a Gemm's bias.
 
-    A dequantized kernel keeps its `Add`: only with an int32 bias would the product be an integer one.
+    A dequantized kernel keeps its `Add`: integer products need an int32 bias.
     """
     scope, (product,) = use.scope, use.node.output
     uses = graph.uses(scope, product)
@@ -140,7 +140,7 @@ def _bias(graph: OnnxGraph, use: OnnxUse) -> OnnxUse | None:
 
 
 def _transpose(graph: OnnxGraph, use: OnnxUse, view: View, _chain: int) -> Switch | None:
-    """A `Transpose` of the duplicate becomes another one of the original, or none."""
+    """A `Transpose` of the duplicate becomes another `Transpose` of the original, or none."""
     node, scope = use.node, use.scope
     order = next((tuple(each.ints) for each in node.attribute if each.name == "perm"), tuple(reversed(range(len(view.perm)))))
     if sorted(order) != list(range(len(view.perm))):
@@ -167,7 +167,7 @@ def _transpose(graph: OnnxGraph, use: OnnxUse, view: View, _chain: int) -> Switc
 
 
 def _through(graph: OnnxGraph, use: OnnxUse, view: View, chain: int) -> Switch | None:
-    """An operation on each value alone, such as DequantizeLinear: all that read its result have to switch."""
+    """An elementwise operation, such as DequantizeLinear: all readers of its result must switch."""
     node, scope = use.node, use.scope
     if (
         not chain
@@ -215,4 +215,4 @@ RULES: Mapping[str, Rule] = {
     "com.microsoft.FusedGemm": _toggle({0: "transA", 1: "transB"}),
     "com.microsoft.FusedMatMul": _toggle({1: "transB"}),
 }
-"""Operations that can read a matrix in its other order at no cost, or pass on that they do."""
+"""Operations that can read a transposed matrix at no cost, or pass it on."""

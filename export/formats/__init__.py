@@ -1,1 +1,1 @@
-"""The files: what they hold, read and written; duplicates in them and the proof of storage."""
+"""TFLite and ONNX: readers, writers, the duplicate search and the storage check."""

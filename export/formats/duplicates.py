@@ -1,8 +1,8 @@
-"""What a file stores more than once: equal, reshaped, transposed and *near* duplicates, such as a converter makes that
-quantizes one kernel twice. Works on parsed contents of any format.
+"""Finds duplicate constants in a parsed file of any format: equal, reshaped, transposed, and *near* duplicates, which a
+converter creates when it quantizes one kernel twice.
 
-Values at a few hundred places pick the candidates, in every order of the axes; only candidates are read in full, tile by tile.
-So a file costs time and memory by the number of its constants, and by their bytes only where there are duplicates.
+A few hundred sampled values per constant, in every axis order, select the candidates; only candidates are read in full, tile by
+tile. Time and memory grow with the number of constants, and with their bytes only if there are duplicates.
 """
 
 from __future__ import annotations
@@ -18,22 +18,20 @@ from .model_file import Constant, Contents, printable
 from .reals import Real, aligned, as_bits, axes_of, sample_places
 
 TINY, TINY_MATRIX = 64, 16
-"""Constants of fewer values are not searched for duplicates, since scalars and short vectors agree by chance: those of one axis
-longer than 1, and those of two or more."""
+"""Minimum number of values, of vectors and of constants with several axes longer than 1. Smaller ones agree by chance."""
 UNIFORM = 1024
-"""From how many values on a constant counts whose values are all the same, such as biases of zeros: below, it says nothing."""
+"""Minimum number of values of a constant that repeats one value, such as a zero bias."""
 SEARCHED = f"searched: {TINY} values or more, matrices from {TINY_MATRIX}, one value repeated from {UNIFORM:,}"
 WITHIN = 1.001
-"""How far apart the values of near duplicates may be, in steps of the coarser quantization: both are within half a step of the
-value that was quantized; the rest is the rounding of scales."""
+"""Maximum distance of near duplicates, in steps of the coarser quantization: half a step each, plus rounding of scales."""
 CHANCE_BITS = 32
-"""Near duplicates must be that unlikely among unrelated values of the same distribution: at most 2⁻³² per pair."""
+"""Near duplicates must have a probability of at most 2⁻³² among unrelated values of the same distribution."""
 CANDIDATES = 64
-"""With how many constants of the same values at the sampled places one is compared in full."""
+"""Maximum number of full comparisons per constant."""
 MAX_GROUP = 4096
-"""Of more constants than this with one number of values, only exact duplicates are found."""
+"""Maximum number of constants of equal size that are searched for near duplicates; larger groups for exact ones only."""
 FEW, PAIRED = 8, 128
-"""How many samples are compared first with the constants that are near in one, and how many estimate chance by all pairs."""
+"""Number of samples compared first, and of those whose pairs estimate the chance of a match."""
 
 Order = Literal["equal", "reshaped", "transposed"]
 Relation = Literal[Order, "near"]
@@ -41,14 +39,14 @@ Relation = Literal[Order, "near"]
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A constant whose values another storage holds already.
+    """A constant whose values are stored elsewhere too.
 
-    `relation`: equal, reshaped (the same order, another shape), transposed (any other order of the axes), or near: the
-    dequantized values are within a step of each other. `order`: the first three of a near one too. `axes` is the order of
-    the original's axes in which its values follow each other as the duplicate's do; None where only the duplicate has one.
-    `by`: the stored bytes agree, or only the values that they stand for, such as int8 against uint8 or a dequantized duplicate.
-    `size` in bytes. `largest` and `mean` are differences in steps of the coarser of both quantizations (of a float's last
-    place), `equal` is the fraction of integers, less the zero point, that agree; of float32 values where one is not quantized.
+    `relation`: equal, reshaped (same order, other shape), transposed (any other axis order), or near (dequantized values within
+    one step). `order`: equal, reshaped or transposed, for near duplicates too. `axes`: the original's axes in the duplicate's
+    order; None if only the duplicate can be permuted. `by`: `bytes` if the stored bytes agree, `values` if only the real values
+    do (int8 and uint8, or a dequantized duplicate). `size` in bytes. `largest` and `mean`: differences in steps of the coarser
+    quantization, for floats in units in the last place. `equal`: fraction of equal integers, zero points subtracted; of equal
+    float32 values if one constant is not quantized.
     """
 
     name: str
@@ -78,11 +76,10 @@ class Duplicate:
 
 
 def copies(contents: Contents) -> list[Duplicate]:
-    """Constants that are stored more than once, in the order of the file; each extra storage counts once.
+    """Find the constants that are stored more than once, in file order; each extra storage is reported once.
 
-    Only constants of some size are searched (`TINY`, `TINY_MATRIX`, `UNIFORM`). Shapes alone never count, nor does what
-    unrelated values could look like by chance (`CHANCE_BITS`). A view of storage already seen is no duplicate.
-    Both constants may be memory maps larger than memory.
+    Small constants are skipped (`TINY`, `TINY_MATRIX`, `UNIFORM`), and matches that chance could explain (`CHANCE_BITS`). A
+    second view of one storage is no duplicate. Constants may be memory maps larger than memory.
     """
     groups: dict[int, dict[str, list[Constant]]] = defaultdict(dict)
     for constant in contents.constants:
@@ -94,7 +91,7 @@ def copies(contents: Contents) -> list[Duplicate]:
 
 
 def tells(values: np.ndarray) -> bool:
-    """Whether a constant is so large and varied that an equal one is more than chance (`TINY`, `TINY_MATRIX`, `UNIFORM`)."""
+    """Whether a constant is large and varied enough to be searched (`TINY`, `TINY_MATRIX`, `UNIFORM`)."""
     if values.dtype.kind == "O":
         return False
     axes = sum(length > 1 for length in values.shape)
@@ -104,7 +101,7 @@ def tells(values: np.ndarray) -> bool:
 
 
 def _copies_among(storages: Mapping[str, Sequence[Constant]]) -> Iterator[Duplicate]:
-    """Duplicates among storages of as many values: first by bytes, then what is left by the values that they stand for."""
+    """Duplicates among storages of equal size: first by bytes, then the rest by real values."""
     seen: dict[bytes, list[Real]] = defaultdict(list)
     left: list[Real] = []
     for views in storages.values():
@@ -124,13 +121,13 @@ def _copies_among(storages: Mapping[str, Sequence[Constant]]) -> Iterator[Duplic
 
 
 def _distinct(reals: Sequence[Real]) -> list[Real]:
-    """Views of one storage that stand for different values or have different axes."""
+    """Views of one storage with different real values or axes."""
     keys = [(c.values.shape, c.values.dtype, c.scales, c.zero_points, c.axis) for c in (real.constant for real in reals)]
     return list(dict(zip(reversed(keys), reversed(reals), strict=True)).values())[::-1]
 
 
 def _mark(real: Real) -> bytes:
-    """What duplicates by bytes have in common: dtype and the bits at the sampled places."""
+    """Hash key of exact duplicates: dtype and sampled bits."""
     return real.values.dtype.name.encode() + as_bits(real.values)[sample_places(real.values.shape)].tobytes()
 
 
@@ -151,7 +148,7 @@ def _by_bytes(reals: Sequence[Real], seen: Mapping[bytes, Sequence[Real]]) -> Du
 
 @dataclass(frozen=True)
 class _Distance:
-    """How far two constants are apart, in steps; `same` where all float32 values are equal."""
+    """Distance of two constants in steps; `same` if all float32 values are equal."""
 
     same: bool
     largest: float
@@ -160,7 +157,7 @@ class _Distance:
 
 
 def _by_values(reals: Sequence[Real]) -> Iterator[Duplicate]:
-    """Duplicates by value and near duplicates among views of several storages, in their order; a duplicate is no original."""
+    """Duplicates by value and near duplicates, in order; a duplicate never serves as an original."""
     candidates = _candidates(reals)
     copied: set[str] = set()
     for second in sorted(candidates):
@@ -180,7 +177,7 @@ def _by_values(reals: Sequence[Real]) -> Iterator[Duplicate]:
 
 
 def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
-    """(original, duplicate), one in another order of its axes, by the index of the second: within a step at all samples."""
+    """(original, duplicate) pairs within a step at all samples, one of them permuted, by the index of the later constant."""
     samples = [real.at(sample_places(real.values.shape)) for real in reals]
     values, steps = (np.stack([each[part] for each in samples]) for part in (0, 1))
     by_first = np.argsort(values[:, 0], kind="stable")
@@ -205,7 +202,7 @@ def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
 
 
 def _distance(original: Real, duplicate: Real) -> _Distance | None:
-    """None where they are no duplicates: somewhere further than a step apart, or alike as unrelated values would be."""
+    """The distance of two duplicates; None if a value differs by more than a step, or if chance explains the match."""
     total, largest, equal, same = 0.0, 0.0, 0, True
     integers = original.quantized and duplicate.quantized
     for a, i, b, j in aligned(original, duplicate):
@@ -226,7 +223,7 @@ def _distance(original: Real, duplicate: Real) -> _Distance | None:
 
 
 def _more_than_chance(original: Real, duplicate: Real, same: bool) -> bool:
-    """Whether unrelated values of the same distribution would hardly ever agree like that, were each paired with any other."""
+    """Whether chance cannot explain a match, estimated by pairing every sample with every other."""
     (first, first_steps), (second, second_steps) = (
         [part[:PAIRED] for part in real.at(sample_places(real.values.shape))] for real in (original, duplicate)
     )

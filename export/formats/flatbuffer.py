@@ -1,8 +1,7 @@
-"""Reading a flatbuffer that may be damaged: every offset, length and extent is checked before it is followed.
+"""A verifying flatbuffer reader: every offset and length is checked first, unlike in the `flatbuffers` package.
 
-The Python package of flatbuffers reads without verifying. The layout is that of its specification, "FlatBuffer Internals": a
-table starts with the signed distance to its vtable, the vtable gives the table's size and the place of each field; vectors and
-strings start with a 32-bit length; everything is little-endian.
+Layout ("FlatBuffer Internals"): a table starts with the signed distance to its vtable; the vtable holds the table's size and
+the offset of each field; vectors and strings start with a 32-bit length; everything is little-endian.
 """
 
 from __future__ import annotations
@@ -17,33 +16,33 @@ import numpy as np
 from ...compress.errors import FormatError
 
 MAX_TABLES = 250_000
-"""Tables that are visited before a file counts as damaged: shared tables can make a small file endless."""
+"""Maximum number of visited tables: shared tables let a small file expand without limit."""
 NUMBERS_OF_A_TABLE = 16
-"""How many numbers of a vector count as one more table, since vectors can be shared too."""
+"""Vector elements that count as one table, since vectors can be shared too."""
 
 
 @dataclass
 class Flatbuffer:
-    """The bytes of a file and how many of its tables were visited. `kind` names the format in errors."""
+    """The bytes of a file and the number of tables visited. `kind` names the format in errors."""
 
     data: bytes | mmap.mmap
     kind: str
     visited: int = field(default=0, repr=False)
 
     def root(self, identifier: bytes) -> Table:
-        """The root table. Raises FormatError where the file is empty or its four-byte identifier is another."""
+        """The root table. Raises FormatError if the file is empty or has another four-byte identifier."""
         if len(self.data) < 8 or self.data[4:8] != identifier:
             got = repr(self.data[4:8]) if self.data else "an empty file"
             raise FormatError(f"not a {self.kind} file: bytes 4…7 must be {identifier!r}, got {got}")
         return Table(self, self.follow(0))
 
     def read(self, code: str, position: int) -> int | float:
-        """One little-endian scalar, by its `struct` format character."""
+        """Read a little-endian scalar of a `struct` format character."""
         self.check(position, struct.calcsize(code))
         return struct.unpack_from("<" + code, self.data, position)[0]
 
     def follow(self, position: int) -> int:
-        """Where the offset that is stored at `position` leads."""
+        """Target of the offset stored at `position`."""
         return position + int(self.read("I", position))
 
     def visit(self, tables: int = 1) -> None:
@@ -59,7 +58,7 @@ class Flatbuffer:
 
 
 class Table:
-    """A table at a position; fields are read by their slot in the schema, absent ones have their default."""
+    """A table. Fields are read by their slot in the schema; absent fields have their default."""
 
     def __init__(self, file: Flatbuffer, position: int) -> None:
         file.visit()
@@ -71,7 +70,7 @@ class Table:
         file.check(position, self._size)
 
     def place(self, slot: int) -> int | None:
-        """The position of a field, None where it is absent."""
+        """Position of a field; None if absent."""
         offset = int(self._file.read("H", self._vtable + 4 + 2 * slot)) if slot < self._slots else 0
         return self._position + offset if offset else None
 
@@ -80,14 +79,14 @@ class Table:
         return default if place is None else int(self._file.read(code, place))
 
     def vector(self, slot: int, dtype: str = "<i4") -> np.ndarray:
-        """A vector of scalars as a read-only view; empty where it is absent."""
+        """A vector of scalars as a read-only view; empty if absent."""
         start, length = self.extent(slot, np.dtype(dtype).itemsize)
         values = np.frombuffer(self._file.data, dtype, length, start) if length else np.empty(0, dtype)
         values.flags.writeable = False
         return values
 
     def numbers(self, slot: int, dtype: str = "<i4") -> tuple[Any, ...]:
-        """A vector of scalars as Python numbers, which count as tables do; empty where it is absent."""
+        """A vector of scalars as Python numbers, counted against `MAX_TABLES`; empty if absent."""
         values = self.vector(slot, dtype)
         self._file.visit(values.size // NUMBERS_OF_A_TABLE)
         return tuple(values.tolist())
@@ -102,14 +101,14 @@ class Table:
         return None if place is None else Table(self._file, self._file.follow(place))
 
     def tables(self, slot: int) -> list[Table]:
-        """A vector of tables; empty where it is absent."""
+        """A vector of tables; empty if absent."""
         start, length = self.extent(slot, 4)
         if length > MAX_TABLES:
             self._file.visit(length)
         return [Table(self._file, self._file.follow(start + 4 * index)) for index in range(length)]
 
     def extent(self, slot: int, item_size: int) -> tuple[int, int]:
-        """(position of the first item, number of items) of a vector; (0, 0) where it is absent."""
+        """(position of the first item, number of items) of a vector; (0, 0) if absent."""
         place = self.place(slot)
         if place is None:
             return 0, 0

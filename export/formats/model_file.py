@@ -1,4 +1,4 @@
-"""What a model file holds, whatever its format: the shape that inspection, the storage proof and the report read."""
+"""Contents of a model file, independent of its format."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ import numpy as np
 from ...compress.affine import SIGNED_SHIFT, quantize, signed
 
 AXIS_ORDERS = ((0, 1), (1, 0))
-"""The orders in which a file may hold the axes of a kernel, [inputs, units]."""
+"""Axis orders in which a file may store a kernel [inputs, units]."""
+MAX_AXES = 32
+"""Maximum rank of a constant; a higher one is damage."""
 
 
 def oriented(values: np.ndarray, shape: Sequence[int]) -> Iterator[np.ndarray]:
-    """Stored values as a kernel of `shape`, read in each of `AXIS_ORDERS`; nothing where their number is another."""
+    """Yield stored values as a kernel of `shape`, for each of `AXIS_ORDERS`; nothing if the sizes differ."""
     if values.size == math.prod(shape):
         for order in AXIS_ORDERS:
             yield values.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
 
 
 def printable(name: str) -> str:
-    """A name of a foreign file for one line of text: control characters are escaped."""
+    """Escape the control characters of a name."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
 
 
 def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-    """Lines of the rows' cells for a terminal, each column as wide as its widest cell; `sides` has `<` or `>` per column."""
+    """Align rows of cells for a terminal; `sides` has `<` or `>` per column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     kinds = [f"{side}{width}" for side, width in zip(sides, widths, strict=True)] if rows else []
     return ["  ".join(map(format, row, kinds)).rstrip() for row in rows]
@@ -36,12 +38,12 @@ def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """One use of stored data: several constants may be views of one `storage`.
+    """A constant; several may be views of one `storage`.
 
-    `values` is the array as stored, in the orientation of the file (read-only; may be a memory map). `storage` identifies the
-    bytes: equal for two views of one buffer. `scales` and `zero_points` are empty where the constant is not quantized
-    (int8 values of a TFLite file have zero points in −128…127), `axis` is the quantized dimension of per-channel scales.
-    `stored` is the number of bytes in the file where `values` are unpacked ones, such as 4-bit integers.
+    `values`: the array as stored, in the file's orientation (read-only, possibly a memory map). `storage` identifies the bytes
+    and is equal for two views of one buffer. `scales` and `zero_points` (−128…127 for int8 of TFLite) are empty if the constant
+    is not quantized; `axis` is the dimension of per-channel scales. `stored`: bytes in the file if `values` are unpacked, such
+    as 4-bit integers.
     """
 
     name: str
@@ -54,7 +56,7 @@ class Constant:
 
     @property
     def integers(self) -> np.ndarray:
-        """`values`, 4-bit integers and uint8 of zero point 128 as int8."""
+        """`values`; 4-bit integers, and uint8 with zero point 128, as int8."""
         if self.values.dtype == np.uint8 and set(self.zero_points) == {SIGNED_SHIFT}:
             return signed(self.values)
         return self.values.astype(np.int8) if self.values.dtype == ml_dtypes.int4 else self.values
@@ -66,8 +68,8 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Port:
-    """An input or output of a signature. A dimension of None is free (the batch)."""
+class TensorInfo:
+    """An input or output of a signature. A dimension of None is dynamic (the batch)."""
 
     name: str
     dtype: str
@@ -77,15 +79,15 @@ class Port:
 
     @property
     def sample(self) -> tuple[np.dtype, tuple[int, ...]]:
-        """dtype and size of one sample of a batch."""
+        """dtype and shape of one sample."""
         return np.dtype(self.dtype), tuple(size or 1 for size in self.shape[1:])
 
     def quantize(self, real: np.ndarray) -> np.ndarray:
-        """Real, finite values in the dtype, scale and zero point of a quantized input or output, saturating."""
+        """Real, finite values → integers of this tensor, saturating."""
         return quantize(real, self.scale or 1.0, self.zero_point or 0, self.dtype)
 
     def dequantize(self, values: np.ndarray) -> np.ndarray:
-        """The float32 values that integers stand for; other values, and integers without a scale, as they are."""
+        """Integers → float32 real values; floats, and integers without a scale, are returned unchanged."""
         if values.dtype.kind == "f" or self.scale is None:
             return values
         return ((values.astype(np.float64) - (self.zero_point or 0)) * self.scale).astype(np.float32)
@@ -93,11 +95,11 @@ class Port:
 
 @dataclass(frozen=True)
 class Signature:
-    """One entry point: its inputs and outputs, and how often each kind of operation occurs in it, nested graphs included."""
+    """An entry point: inputs, outputs, and the number of operations by kind, nested graphs included."""
 
     name: str
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     operations: Mapping[str, int]
 
 
@@ -105,8 +107,7 @@ class Signature:
 class Contents:
     """A parsed model file.
 
-    `size` counts the bytes of the file and of its external data. `details` are facts of the format worth showing, such as the
-    opset or the minimum runtime version.
+    `size` in bytes includes external data. `details`: facts specific to the format, such as opset or minimum runtime version.
     """
 
     format: str

@@ -1,4 +1,4 @@
-"""Reads what an .onnx file holds, ours or anyone's, without running it. A damaged file is a FormatError.
+"""Reads any .onnx file without running it. A damaged file raises FormatError.
 
 Specification: https://onnx.ai/onnx/repo-docs/IR.html and https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
@@ -20,34 +20,32 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ...compress.errors import FormatError
-from .model_file import Constant, Contents, Port, Signature
+from .model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo
 
 QUANTIZED_INPUTS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
     **dict.fromkeys(("DequantizeLinear", "com.microsoft.DequantizeLinear"), ((0, 1, 2),)),
     **dict.fromkeys(("QLinearMatMul", "QLinearConv"), ((0, 1, 2), (3, 4, 5))),
     **dict.fromkeys((f"com.microsoft.{name}" for name in ("QGemm", "QLinearAdd", "QLinearMul")), ((0, 1, 2), (3, 4, 5))),
 }
-"""Which inputs of an operation are integers with their scale and zero point."""
+"""Indices of an operation's (integers, scale, zero point) inputs."""
 
 MAX_BYTES = 2**31
-"""A message of protobuf is shorter; larger models keep their constants in external data."""
-MAX_AXES = 32
-"""Axes of a constant; more are a damaged shape."""
+"""Upper bound of a protobuf message; larger models use external data."""
 
 _PACKED: Mapping[str, int] = {"int4": 4, "int2": 2, "float4": 4}
-"""Types of several values per byte, by what is in their names: bits of a value."""
+"""Bits per value of packed types, by a part of their names."""
 
 _KEPT = ("Clip", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 """Operations whose output has the quantization of their first input."""
 
 
 def read_onnx(path: Path) -> Contents:
-    """Parse an .onnx file and the external data that it refers to.
+    """Parse an .onnx file and its external data.
 
-    Constants are the initializers and `Constant` nodes of the graph, of nested graphs and of local functions, those inside
-    with the names of the way to them in front; values have the stored dtype and shape, and are memory maps where the data is
-    external. `storage` is the constant's own name, or FILE:OFFSET in external data. An integer constant that is dequantized in
-    two ways is two constants over one storage. The one signature carries the graph's name.
+    Constants are the initializers and `Constant` nodes of the graph, of nested graphs and of local functions; names of the
+    inner ones are prefixed with their path. Values have the stored dtype and shape; external data is memory-mapped. `storage`
+    is the constant's name, or FILE:OFFSET in external data. An integer constant that is dequantized with two quantizations
+    yields two constants over one storage. The only signature has the graph's name.
 
     Raises FormatError for a truncated, empty, damaged or foreign file, and for external data that is missing, too short or
     outside the file's folder.
@@ -57,7 +55,7 @@ def read_onnx(path: Path) -> Contents:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A parsed model, its graphs and functions in the order of `bodies`, and the bytes of the file and its external data."""
+    """A parsed model; `scopes` in the order of `bodies`, `size` in bytes including external data."""
 
     path: Path
     model: onnx.ModelProto
@@ -68,7 +66,7 @@ class Opened:
     def contents(self) -> Contents:
         model, root = self.model, self.scopes[0]
         inputs, outputs = (
-            tuple(_port(self.path, value, root) for value in values)
+            tuple(_tensor_info(self.path, value, root) for value in values)
             for values in ((value for value in model.graph.input if value.name not in root.stored), model.graph.output)
         )
         operations = Counter(kind(node) for scope in self.scopes for node in scope.nodes)
@@ -82,7 +80,7 @@ class Opened:
 
 
 def open_onnx(path: Path) -> Opened:
-    """The model behind `read_onnx`, whose larger constants may be taken out. Raises what that raises."""
+    """Open a model for editing. Raises the errors of `read_onnx`."""
     model, folder = _parse(path), _External(path)
     scopes: list[ReadScope] = []
     for proto, prefix, parent, _ in bodies(model):
@@ -99,7 +97,7 @@ def _parse(path: Path) -> onnx.ModelProto:
     if not size:
         raise FormatError(f"{path}: the file is empty")
     if size >= MAX_BYTES:
-        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, less than {MAX_BYTES:,} are possible")
+        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, must be fewer than {MAX_BYTES:,}")
     data = path.read_bytes()
     try:
         model = onnx.load_from_string(data)
@@ -109,15 +107,15 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one: it has no graph")
     if model.ir_version >= 3 and not model.opset_import:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one: it names no operator set")
-    ports = [value.name for value in (*model.graph.input, *model.graph.output)]
+    names = [value.name for value in (*model.graph.input, *model.graph.output)]
     functions = [text for function in model.functions for text in (function.domain, function.name)]
     operators = [entry.domain for entry in model.opset_import]
-    _require_text(path, model.producer_name, model.producer_version, model.graph.name, *ports, *functions, *operators)
+    _require_text(path, model.producer_name, model.producer_version, model.graph.name, *names, *functions, *operators)
     return model
 
 
 def _require_text(path: Path, *texts: str) -> None:
-    """Names that are not UTF-8 reach Python as bytes."""
+    """Raise FormatError for names that are not UTF-8, which protobuf returns as bytes."""
     for text in texts:
         if not isinstance(text, str):
             raise FormatError(f"{path}: damaged: the name {text!r} is not text")
@@ -125,13 +123,13 @@ def _require_text(path: Path, *texts: str) -> None:
 
 @dataclass
 class _External:
-    """The external data beside a model; `files` are those met so far, by the location that the model gives."""
+    """The external data of a model; `files` read so far, by location."""
 
     path: Path
     files: dict[str, Path] = field(default_factory=dict)
 
     def load(self, tensor: TensorProto) -> tuple[np.ndarray, str]:
-        """The values, mapped into memory where their elements are whole bytes, and their storage."""
+        """(values, storage); memory-mapped unless the type is packed."""
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         file = self._file(tensor, location)
@@ -174,7 +172,7 @@ class _External:
 
 @dataclass(frozen=True, eq=False)
 class ReadScope:
-    """The nodes of one graph or function, and its constants by the name that they have inside: (values, storage)."""
+    """The nodes of a graph or function; `stored`: its constants by local name, (values, storage)."""
 
     prefix: str
     nodes: Sequence[NodeProto]
@@ -182,28 +180,28 @@ class ReadScope:
     parent: ReadScope | None
 
     def find(self, name: str) -> tuple[ReadScope, str] | None:
-        """The scope that a name of a constant, seen from here, belongs to."""
+        """Resolve a constant's name to (defining scope, name)."""
         if name in self.stored:
             return self, name
         return self.parent.find(name) if self.parent else None
 
     def integers(self, name: str) -> tuple[ReadScope, str] | None:
-        """The same, also where a Cast here widens the constant, as 4-bit integers need it."""
+        """Like `find`, through a Cast, which widens 4-bit integers."""
         return self.find(self.casts.get(name, name))
 
     @cached_property
     def casts(self) -> Mapping[str, str]:
-        """What each Cast reads, by what it writes."""
+        """Input of each Cast, by its output."""
         return {output: node.input[0] for node in self.nodes if kind(node) == "Cast" and node.input for output in node.output}
 
     def value(self, node: NodeProto, index: int) -> tuple[float, ...]:
-        """A constant input of a node, flat; empty where it has none."""
+        """Flat values of a node's constant input; empty if it has none."""
         found = self.find(node.input[index]) if index < len(node.input) else None
         return tuple(found[0].stored[found[1]][0].ravel().tolist()) if found else ()
 
 
 def bodies(model: onnx.ModelProto) -> Iterator[tuple[GraphProto | FunctionProto, str, int | None, int]]:
-    """Every graph and function: itself, the prefix of its constants' names, the place of the one around it, its opset."""
+    """Yield (graph or function, prefix of its constants' names, index of its parent, opset), parents first."""
     place = -1
 
     def nested(
@@ -231,7 +229,7 @@ def _opset(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
 
 
 def _stored_in(proto: GraphProto | FunctionProto, prefix: str, folder: _External) -> dict[str, tuple[np.ndarray, str]]:
-    """The constants of one graph or function, whose names are text: (values, storage)."""
+    """The constants of a graph or function by name: (values, storage)."""
     for node in proto.node:
         attributes = [attribute.name for attribute in node.attribute]
         _require_text(folder.path, node.name, node.op_type, node.domain, *node.input, *node.output, *attributes)
@@ -260,7 +258,7 @@ def _indices(sparse: onnx.SparseTensorProto, name: str = "") -> TensorProto:
 
 
 def _constant_node(node: NodeProto) -> Iterator[TensorProto]:
-    """The tensors of a `Constant` node, in whichever attribute it keeps them."""
+    """The tensors of a `Constant` node, from any of its attributes."""
     if not node.output:
         return
     name = node.output[0]
@@ -284,7 +282,7 @@ def _constant_node(node: NodeProto) -> Iterator[TensorProto]:
 
 
 def _constants(scopes: Sequence[ReadScope]) -> Iterator[Constant]:
-    """One constant per stored tensor, or per way in which its integers are dequantized."""
+    """One constant per stored tensor and quantization."""
     uses: dict[tuple[str, str], dict[tuple[Any, ...], None]] = {}
     for scope in scopes:
         for node in scope.nodes:
@@ -303,7 +301,7 @@ def _constants(scopes: Sequence[ReadScope]) -> Iterator[Constant]:
 
 
 def _axis(node: NodeProto, rank: int) -> int:
-    """The dimension that per-channel scales of a node's integers run along."""
+    """Dimension of a node's per-channel scales."""
     axis = attribute(node, "axis", 1)
     return axis + rank if axis < 0 else min(axis, max(rank - 1, 0))
 
@@ -317,17 +315,17 @@ def attribute(node: NodeProto, name: str, default: int) -> int:
     return next((each.i for each in node.attribute if each.name == name), default)
 
 
-def _port(path: Path, value: onnx.ValueInfoProto, scope: ReadScope) -> Port:
+def _tensor_info(path: Path, value: onnx.ValueInfoProto, scope: ReadScope) -> TensorInfo:
     if not value.type.HasField("tensor_type"):
-        return Port(value.name, value.type.WhichOneof("value") or "unknown", ())
+        return TensorInfo(value.name, value.type.WhichOneof("value") or "unknown", ())
     tensor = value.type.tensor_type
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
     dtype = "string" if tensor.elem_type == TensorProto.STRING else _dtype(path, tensor.elem_type).name
-    return Port(value.name, dtype, shape, *_port_quantization(value.name, scope))
+    return TensorInfo(value.name, dtype, shape, *_value_quantization(value.name, scope))
 
 
-def _port_quantization(name: str, scope: ReadScope) -> tuple[float | None, int | None]:
-    """The scale and zero point of an integer input or output, from the node that dequantizes or has quantized it."""
+def _value_quantization(name: str, scope: ReadScope) -> tuple[float | None, int | None]:
+    """Scale and zero point of an integer input or output, from the node that dequantizes or quantizes it."""
     producers = {output: node for node in scope.nodes for output in node.output}
     around = [node for node in scope.nodes if node.op_type == "DequantizeLinear" and node.input[:1] == [name]]
     seen = {name}
@@ -346,12 +344,12 @@ def _port_quantization(name: str, scope: ReadScope) -> tuple[float | None, int |
 
 
 def _real(path: Path) -> Path:
-    """Without symbolic links; unlike `Path.resolve` no error for those that lead in a circle."""
+    """Resolve symbolic links; unlike `Path.resolve`, a loop is no error."""
     return Path(os.path.realpath(path))
 
 
 def _is_file(path: Path) -> bool:
-    """Unlike `Path.is_file` no error for a name that is too long."""
+    """`Path.is_file`; False for a name that is too long."""
     try:
         return path.is_file()
     except OSError:
@@ -359,7 +357,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _bits(dtype: np.dtype) -> int:
-    """How many bits a value takes in the file."""
+    """Bits per value in the file."""
     return next((bits for name, bits in _PACKED.items() if name in dtype.name), 8 * dtype.itemsize)
 
 
@@ -368,7 +366,7 @@ def _packed_bytes(count: int, dtype: np.dtype) -> int:
 
 
 def _stored(values: np.ndarray) -> int | None:
-    """Bytes in the file where those of the array are others."""
+    """Bytes in the file if they differ from `nbytes`."""
     if values.dtype.kind == "O":
         return sum(len(text) for text in values.ravel().tolist())
     size = _packed_bytes(values.size, values.dtype)
@@ -390,7 +388,7 @@ def _dtype(path: Path, element: int) -> np.dtype:
 
 
 def _array(path: Path, tensor: TensorProto) -> np.ndarray:
-    """The values that a model holds itself."""
+    """Values of a tensor that is stored in the model."""
     _shape(path, tensor)
     _dtype(path, tensor.data_type)
     try:

@@ -1,16 +1,16 @@
 """Writes a program as ONNX, every kernel stored once.
 
-A kernel is one initializer [units, inputs] that both directions read: `Gemm` with transB 1 encodes, with transB 0 decodes.
-(ONNX Runtime is equally fast with the transposed layout; this one is the layout of the TFLite file.) Integer programs are
-written as QuantizeLinear / DequantizeLinear pairs around float operations, the pattern that ONNX Runtime fuses to QGemm,
-QLinearSigmoid and QLinearMul. That fusion wants uint8 activations, and an explicit zero point of every kernel.
-Kernels are int8. On x86-64 without VNNI, ONNX Runtime adds products of uint8 and int8 in pairs that saturate at int16: kernels
-that obey the pair rule (`compress.integers`) cannot reach that. One of 8 bits that breaks the rule is uint8, 128 more than the
-program's integers: exact everywhere, and slower with VNNI. Kernels of 4 bits or fewer are packed, two values a byte, and go
-through one Cast to int8, which ONNX Runtime does at load.
+A kernel is one initializer [units, inputs]: the encoder reads it by `Gemm` with transB 1, the decoder with transB 0, in the
+layout of the TFLite file (ONNX Runtime is equally fast with either). Integer programs are written as QuantizeLinear /
+DequantizeLinear pairs around float operations, which ONNX Runtime fuses to QGemm, QLinearSigmoid and QLinearMul. The fusion
+needs uint8 activations and an explicit zero point for every kernel.
 
-The fused activation of a `Dense` needs no operation where its bounds are those of uint8; elsewhere it is a `Clip` of the
-integers, which is exact. The graph carries the signature's name, its uint8 tensors the names of the program's tensors.
+Kernels are int8. On x86-64 without VNNI, ONNX Runtime adds uint8 × int8 products in pairs that saturate at int16; kernels that
+obey the pair rule (`compress.integers`) stay below that. An 8-bit kernel that breaks the rule is stored as uint8 (+ 128): exact
+everywhere, slower with VNNI. Kernels of 4 bits or fewer are packed and cast to int8, which ONNX Runtime folds at load.
+
+The fused activation of a `Dense` needs no operation if its bounds are those of uint8; else it is an exact integer `Clip`. The
+graph has the signature's name; its uint8 tensors have the names of the program's tensors.
 
 Specification: https://onnx.ai/onnx/operators and, for external data, https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
@@ -35,12 +35,12 @@ from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_ke
 
 OPSETS = range(13, 24)
 PACKED_OPSET = 21
-"""The first that has 4-bit integers."""
+"""The first opset with 4-bit integers."""
 PAGE = 4096
-"""Kernels start at multiples of this in external data, so that a runtime can map them into memory."""
+"""Alignment of kernels in external data, in bytes, for memory-mapping."""
 
 EDGE = ".quantized"
-"""Ends the name of the uint8 tensor behind an input or output of another dtype."""
+"""Suffix of the uint8 tensor behind an input or output of another dtype."""
 
 _ELEMENTS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": TensorProto.FLOAT}
 
@@ -57,13 +57,13 @@ def to_onnx(
     """Serialize one signature of a program as an ONNX model.
 
     Inputs and outputs are `x` [batch, inputs], `code` [batch, units] and `y` [batch, inputs], batch dynamic. In an integer
-    program `code` is uint8 and `io` is the dtype of `x` and `y`: uint8, int8 (uint8 − 128, zero point too), float32, or auto:
-    uint8 where the program's `x` is bytes, else float32. A float program is float32 throughout. With `external`, a file name,
-    the kernels are left out and referred to at their place in that file, `external_kernels`. `int4`: how kernels of 4 bits or
-    fewer are stored, packed (two values a byte; the opset is then 21 or later) or bytes.
+    program `code` is uint8 and `io` is the dtype of `x` and `y`: uint8, int8 (uint8 − 128, zero point too), float32, or auto
+    (uint8 if the program's `x` is bytes, else float32). A float program is float32 throughout. `external`: file name of the
+    external data that holds the kernels (`external_kernels`). `int4`: storage of kernels of 4 bits or fewer, packed (two values
+    per byte, raises the opset to 21 or later) or bytes.
 
-    Warns where a kernel breaks the pair rule, which costs speed. Raises InputError for another signature, ExportError for
-    another option out of its range or a decoder in the split layout.
+    Warns if a kernel breaks the pair rule, which costs speed. Raises InputError for an unknown signature, ExportError for an
+    option out of range or a decoder in the split layout.
     """
     require_signature(signature)
     for name, count in program.exceeding_pairs.items():
@@ -76,7 +76,7 @@ def to_onnx(
     require_int4(int4)
     if int4 == "packed" and program.quantized and any(kernel.bits <= INT4_BITS for kernel in program.kernels.values()):
         opset = max(opset, PACKED_OPSET)
-    graph = OnnxGraphBuilder(program, program.port_dtypes(io), int4)
+    graph = OnnxGraphBuilder(program, program.io_dtypes(io), int4)
     operations, source, results = program.part(signature)
     graph.enter(source)
     for operation in operations:
@@ -85,7 +85,11 @@ def to_onnx(
         graph.leave(name)
     model = helper.make_model(
         helper.make_graph(
-            graph.nodes, signature, [graph.port(source)], [graph.port(name) for name in results], graph.initializers(external)
+            graph.nodes,
+            signature,
+            [graph.value_info(source)],
+            [graph.value_info(name) for name in results],
+            graph.initializers(external),
         ),
         producer_name="tiedae",
         producer_version=version("tiedae"),
@@ -98,9 +102,9 @@ def to_onnx(
 def to_onnx_pair(
     program: Program, *, io: str = "auto", opset: int = 17, int4: str = "packed", kernels_file: str
 ) -> tuple[bytes, bytes, bytes]:
-    """Serialize encoder and decoder as two models over one file of kernels.
+    """Serialize encoder and decoder as two models that share external data.
 
-    Returns the encoder model, the decoder model and the content of `kernels_file`, which must lie beside both.
+    Returns the encoder, the decoder and the content of `kernels_file`, which must be in their folder. Options as in `to_onnx`.
     """
     encoder, decoder = (
         to_onnx(program, signature=signature, io=io, opset=opset, int4=int4, external=kernels_file)
@@ -110,13 +114,13 @@ def to_onnx_pair(
 
 
 def _stored(program: Program, name: str, int4: str) -> np.ndarray:
-    """A kernel as the file holds it, [units, inputs]: float32, int8, int4, or uint8 of zero point 128."""
+    """A kernel as stored, [units, inputs]: float32, int8, int4, or uint8 with zero point 128."""
     values = stored_kernel(program, name, int4)
     return unsigned(values) if name in program.exceeding_pairs else values
 
 
 def external_kernels(program: Program, *, int4: str = "packed") -> bytes:
-    """All kernels, [units, inputs] each, little-endian and in the program's order, each from the start of a page."""
+    """Serialize all kernels, [units, inputs] each: little-endian, in the program's order, aligned to `PAGE`."""
     data = bytearray()
     for name, (offset, _) in _places(program, int4).items():
         data += bytes(offset - len(data)) + stored_bytes(_stored(program, name, int4))
@@ -124,7 +128,7 @@ def external_kernels(program: Program, *, int4: str = "packed") -> bytes:
 
 
 def _places(program: Program, int4: str) -> dict[str, tuple[int, int]]:
-    """Offset and length of each kernel in external data."""
+    """(offset, length) of each kernel in external data, in bytes."""
     places, end = {}, 0
     for name in program.kernels:
         offset, length = -(-end // PAGE) * PAGE, len(stored_bytes(_stored(program, name, int4)))
@@ -152,37 +156,37 @@ class OnnxGraphBuilder:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def port(self, name: str) -> onnx.ValueInfoProto:
+    def value_info(self, name: str) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, _ELEMENTS[self.edges[name]], ["batch", *self.program.tensors[name].shape])
 
     def inner(self, name: str) -> str:
-        """The name, in the file, of a tensor of the program in the program's own dtype."""
+        """Name, in the file, of a program tensor in the program's dtype."""
         converted = self.program.quantized and self.edges.get(name, "uint8") != "uint8"
         return name + EDGE if converted else name
 
     def affine(self, label: str, scale: Any, zero_point: Any, dtype: Any = np.uint8) -> list[str]:
-        """The constants of a scale and a zero point, or of one per unit."""
+        """Constants of a scale and a zero point, per tensor or per unit."""
         return [self.constant(f"{label}.scale", scale, np.float32), self.constant(f"{label}.zero", zero_point, dtype)]
 
     def parameters(self, name: str) -> list[str]:
-        """The constants of a tensor's scale and zero point."""
+        """Constants of a tensor's scale and zero point."""
         quantization = self.program.quantization(name)
         return self.affine(name, quantization.scale, quantization.zero_point)
 
     def signed_parameters(self, name: str) -> list[str]:
-        """The same for the int8 tensor that is 128 less."""
+        """The same for the tensor as int8 (uint8 − 128)."""
         zero_point = self.program.quantization(name).zero_point - SIGNED_SHIFT
         return [self.parameters(name)[0], self.constant(f"{name}.signed.zero", zero_point, np.int8)]
 
     def dequantize(self, name: str) -> str:
-        """The real values of a uint8 tensor, for one consumer."""
+        """Dequantize a uint8 tensor, for one consumer."""
         return self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], f"{name}.real")
 
     def quantize(self, real: str, name: str, output: str = "") -> str:
         return self.node("QuantizeLinear", [real, *self.parameters(name)], output or self.inner(name))
 
     def enter(self, name: str) -> None:
-        """Convert the model's input to the program's tensor, where their dtypes differ."""
+        """Convert the model's input to the program's dtype, if they differ."""
         if self.inner(name) != name:
             real = name
             if self.edges[name] == "int8":
@@ -190,7 +194,7 @@ class OnnxGraphBuilder:
             self.quantize(real, name)
 
     def leave(self, name: str) -> None:
-        """Convert the program's tensor to the model's output, where their dtypes differ."""
+        """Convert a program tensor to the model's output dtype, if they differ."""
         if self.inner(name) != name:
             signed = self.edges[name] == "int8"
             inputs = [self.inner(name), *self.parameters(name)]
@@ -199,7 +203,7 @@ class OnnxGraphBuilder:
                 self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
 
     def kernel(self, name: str) -> str:
-        """The values of a kernel, float32, uint8 or int8, for any number of consumers."""
+        """A kernel as float32, uint8 or int8, for any number of consumers."""
         values = _stored(self.program, name, self.int4)
         first = name not in self.constants
         self.constant(name, values, values.dtype)
@@ -208,11 +212,11 @@ class OnnxGraphBuilder:
         return self.node("Cast", [name], f"{name}.int8", to=TensorProto.INT8) if first else f"{name}.int8"
 
     def zero_point(self, kernel: str) -> int:
-        """Of a kernel's values: 128 where they are uint8."""
+        """Zero point of a kernel: 128 if it is uint8, else 0."""
         return SIGNED_SHIFT if kernel in self.program.exceeding_pairs else 0
 
     def function(self, name: str, x: str, y: str) -> str:
-        """A node of an elementwise function."""
+        """Add a node of an elementwise function."""
         ends = {"relu6.low": 0, "relu6.high": 6} if name == "relu6" else {}
         bounds = [self.constant(label, value, np.float32) for label, value in ends.items()]
         return self.node(FUNCTIONS[name].onnx, [x, *bounds], y)

@@ -1,4 +1,4 @@
-"""How files hold a kernel: float32, int8, or 4-bit integers, two a byte."""
+"""Storage of a kernel in a file: float32, int8, or packed 4-bit integers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ...compress.errors import ExportError
 from ..program import Program
 
 INT4 = ("packed", "bytes")
-"""How kernels of 4 bits or fewer are stored: two values a byte, or one."""
+"""Storage of kernels of 4 bits or fewer: two values per byte, or one."""
 INT4_BITS = 4
 
 
 def stored_kernel(program: Program, name: str, int4: str) -> np.ndarray:
-    """A kernel as files hold it, [units, inputs]: float32, int8, or int4 of ml_dtypes where it is to be packed."""
+    """A kernel as stored, [units, inputs]: float32, int8, or int4 of ml_dtypes if it is packed."""
     values = np.ascontiguousarray(program.constants[name].T)
     packed = int4 == "packed" and program.quantized and program.kernels[name].bits <= INT4_BITS
     return values.astype(ml_dtypes.int4) if packed else values
@@ -25,10 +25,10 @@ def is_packed(values: np.ndarray) -> bool:
 
 
 def stored_bytes(values: np.ndarray) -> bytes:
-    """The bytes of an array in a file: little-endian, in C order, int4 packed.
+    """Serialize an array: little-endian, C order, int4 packed.
 
-    The first of two 4-bit integers is in the lower half of their byte, and the half that an odd number leaves is 0, as
-    TensorType.INT4 of TFLite and TensorProto.INT4 of ONNX demand.
+    The first of two 4-bit integers is in the low half of the byte, and an unused half is 0 (TensorType.INT4 of TFLite,
+    TensorProto.INT4 of ONNX).
     """
     values = np.ascontiguousarray(values)
     if not is_packed(values):

@@ -1,4 +1,4 @@
-"""Random inputs of a file, and what its graph says of the values that they may have."""
+"""Random inputs for a file, within the ranges that its graph implies."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import numpy as np
 
 from ...compress.affine import representable
 from ...compress.errors import FormatError
-from .model_file import Contents, Port
+from .model_file import Contents, TensorInfo
 from .tflite_graph import TfliteGraph, scales_of, shape_of, zero_points_of
 from .tflite_schema import Op, Type, unpack_model
 
 BATCHES = (1, 3)
-"""What free dimensions become, one run each."""
+"""Sizes of dynamic dimensions, one run each."""
 FEW = 8
-"""Integers below this are fed where nothing says what they index."""
+"""Upper bound of integer inputs if the graph has no table that they index."""
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """What the graph says of its inputs: `ids`, the fewest rows of a table that integers index; `floats` by (signature, input),
-    (least, greatest)."""
+    """Value ranges of inputs. `ids`: rows of the smallest table that integers index. `floats`: (least, greatest) by (signature,
+    input)."""
 
     ids: int = FEW
     floats: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
 
 _TABLES = {Op.GATHER: 0, Op.EMBEDDING_LOOKUP: 1}
-"""Which input is the table whose rows are picked."""
+"""Index of the input that is the table."""
 
 
 def tflite_ranges(data: bytes) -> Ranges:
-    """Rows of the smallest table that the file gathers from; for float inputs that are quantized at once, the range of that."""
+    """Rows of the smallest gathered table, and the quantized range of float inputs that feed a QUANTIZE."""
     model = unpack_model(data)
     graphs = [TfliteGraph(model, table) for table in model.subgraphs]
     rows = [size for graph in graphs for size in _rows(graph)]
@@ -63,7 +63,7 @@ def _rows(graph: TfliteGraph) -> Iterator[int]:
 
 
 def onnx_ranges(path: Path, contents: Contents) -> Ranges:
-    """The same of an ONNX file: Gather from a constant, QuantizeLinear with constant parameters of one value."""
+    """The same for an ONNX file: Gather from a constant, QuantizeLinear with a constant scale and zero point."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
@@ -79,7 +79,7 @@ def onnx_ranges(path: Path, contents: Contents) -> Ranges:
 def _quantized_inputs(
     graph: Any, stored: dict[str, np.ndarray], signature: str
 ) -> Iterator[tuple[tuple[str, str], tuple[float, float]]]:
-    inputs = {port.name for port in graph.input}
+    inputs = {tensor.name for tensor in graph.input}
     for node in graph.node:
         parameters = [stored.get(name) for name in node.input[1:3]]
         if node.op_type != "QuantizeLinear" or node.input[0] not in inputs or len(parameters) < 2:
@@ -98,35 +98,35 @@ _READERS: Mapping[str, Callable[[Path, Contents], Ranges]] = {
 
 
 def ranges_of(path: Path, contents: Contents) -> Ranges:
-    """What the graph of a file says of its inputs; nothing in a format whose graphs are not read."""
+    """Input ranges of a file; the defaults for a format without a reader."""
     return _READERS[contents.format](path, contents) if contents.format in _READERS else Ranges()
 
 
 def random_inputs(contents: Contents, ranges: Ranges, seed: int) -> list[tuple[str, dict[str, np.ndarray]]]:
-    """(signature, inputs by name), each signature once per size of its free dimensions.
+    """(signature, inputs by name), one per signature and size in `BATCHES`.
 
-    8-bit integers have their full range, wider ones stay below `ranges.ids`, floats are in their known range or −1…1. Raises
-    FormatError for an input of a type that has no random values.
+    8-bit integers use their full range, wider ones stay below `ranges.ids`, floats use their known range or −1…1. Raises
+    FormatError for an unsupported input type.
     """
     rng = np.random.default_rng(seed)
     return [
-        (signature.name, {port.name: random_values(port, ranges, signature.name, size, rng) for port in signature.inputs})
+        (signature.name, {tensor.name: random_values(tensor, ranges, signature.name, size, rng) for tensor in signature.inputs})
         for signature in contents.signatures
         for size in BATCHES
     ]
 
 
-def random_values(port: Port, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Values of one input of `signature`, of its shape and dtype, with `size` for its free dimensions."""
-    shape = tuple(size if length is None else length for length in port.shape)
+def random_values(tensor: TensorInfo, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Random values of one input of `signature`; dynamic dimensions have `size`."""
+    shape = tuple(size if length is None else length for length in tensor.shape)
     try:
-        dtype = np.dtype(port.dtype)
+        dtype = np.dtype(tensor.dtype)
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "fiub" or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > 1 << 30:
-        raise FormatError(f"{signature}: no random values for the input {port.name} of {port.dtype} {list(shape)}")
+        raise FormatError(f"{signature}: no random values for the input {tensor.name} of {tensor.dtype} {list(shape)}")
     if dtype.kind == "f":
-        low, high = ranges.floats.get((signature, port.name), (-1.0, 1.0))
+        low, high = ranges.floats.get((signature, tensor.name), (-1.0, 1.0))
         return rng.uniform(low, high, shape).astype(dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(bool)

@@ -1,5 +1,4 @@
-"""The values that constants stand for, in any order of their axes and a tile at a time, so that a file larger than memory can
-be read."""
+"""Real values of constants, in any axis order and tile by tile, so that files larger than memory can be compared."""
 
 from __future__ import annotations
 
@@ -16,21 +15,21 @@ import numpy as np
 from .model_file import Constant
 
 MAX_AXES = 5
-"""Constants of more axes (of more than one value) are compared in their stored order only."""
+"""Constants with more axes longer than 1 are compared in their stored order only."""
 SAMPLES = 256
-"""At how many places candidates are compared first."""
+"""Number of sampled values."""
 TILE = 1 << 18
-"""Values that are compared at a time."""
+"""Values compared at a time."""
 Index = tuple[Any, ...]
-"""What indexes an array: slices of a tile, or arrays of places."""
+"""Index of an array: slices of a tile, or integer arrays."""
 
 
 @dataclass(frozen=True, eq=False)
 class Real:
-    """A constant without its axes of length 1, in an order of the others.
+    """A constant squeezed and permuted.
 
-    `scales` and `zero_points` are views of the same shape, None where the constant is not quantized, or by scales that are not
-    finite or do not fit its shape. `axes` is the order, among the axes of more than one value.
+    `scales` and `zero_points` are views of the same shape; None if the constant is not quantized, or if its scales are not
+    finite or do not fit its shape. `axes` is the permutation of the axes longer than 1.
     """
 
     constant: Constant
@@ -53,7 +52,7 @@ class Real:
 
     @property
     def has_steps(self) -> bool:
-        """Whether it is known what the values stand for and how fine they are: quantized integers, floats."""
+        """Whether the real values and their resolution are known: quantized integers, floats."""
         return self.quantized or (not self.constant.scales and _last_place(self.values.dtype) is not None)
 
     @property
@@ -61,7 +60,7 @@ class Real:
         return self.axes == tuple(range(self.values.ndim))
 
     def orders(self) -> Iterator[tuple[int, ...]]:
-        """Every order of the axes, the stored one first."""
+        """All permutations of the axes, the stored order first."""
         return itertools.permutations(self.axes) if self.values.ndim <= MAX_AXES else iter([self.axes])
 
     def ordered(self, axes: tuple[int, ...]) -> Real:
@@ -75,12 +74,12 @@ class Real:
         return Real(self.constant, change(self.values), scales, zero_points, axes)
 
     def integers(self, index: Index) -> np.ndarray:
-        """The integers less their zero point, float64."""
+        """Integers minus their zero point, float64."""
         assert self.zero_points is not None
         return self.values[index].astype(np.float64) - self.zero_points[index]
 
     def at(self, index: Index) -> tuple[np.ndarray, np.ndarray]:
-        """The values that an index stands for, float64, and how large a step is there: the scale, or the last place."""
+        """Real values at an index, float64, and the step there: the scale, or one unit in the last place."""
         with np.errstate(invalid="ignore", over="ignore"):
             if self.scales is not None:
                 scales = self.scales[index]
@@ -91,7 +90,7 @@ class Real:
 
 
 def _spread(constant: Constant, numbers: tuple[float, ...]) -> np.ndarray | None:
-    """Scales or zero points as a view of the values' shape, without axes of length 1; None where they cannot be."""
+    """Broadcast scales or zero points to the values' squeezed shape; None if that is impossible."""
     shape = constant.values.shape
     if len(numbers) == 1:
         place = [1] * len(shape)
@@ -106,7 +105,7 @@ def _spread(constant: Constant, numbers: tuple[float, ...]) -> np.ndarray | None
 
 @functools.cache
 def _last_place(dtype: np.dtype) -> tuple[float, float] | None:
-    """(distance from 1 to the next value, smallest normal value) of a real float type, else None."""
+    """(machine epsilon, smallest normal value) of a real float type, else None."""
     try:
         info = ml_dtypes.finfo(dtype)
     except ValueError:
@@ -115,13 +114,13 @@ def _last_place(dtype: np.dtype) -> tuple[float, float] | None:
 
 
 def as_bits(values: np.ndarray) -> np.ndarray:
-    """Integers with the same bits; what is longer than eight bytes stays as it is."""
+    """View as unsigned integers of the same bits; values longer than 8 bytes unchanged."""
     return values.view(f"u{values.dtype.itemsize}") if values.dtype.itemsize <= 8 else values
 
 
 @functools.lru_cache(maxsize=256)
 def sample_places(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """An index of up to SAMPLES places: those of the same positions in flat order for all shapes of one size."""
+    """Index of up to SAMPLES values, at the same flat positions for all shapes of one size."""
     size = int(np.prod(shape))
     rng = np.random.default_rng(size)
     flat = rng.permutation(size) if size <= SAMPLES else rng.integers(0, size, SAMPLES)
@@ -129,7 +128,7 @@ def sample_places(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
 
 
 def aligned(first: Real, second: Real) -> Iterator[tuple[Real, Index, Real, Index]]:
-    """Indices of both that lead through all of their values in flat order of each, tile by tile."""
+    """Yield matching indices of both constants that cover all values, tile by tile."""
     shape = _refined(first.values.shape, second.values.shape)
     if shape is None:
         size = first.values.size
@@ -145,7 +144,7 @@ def aligned(first: Real, second: Real) -> Iterator[tuple[Real, Index, Real, Inde
 
 
 def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The coarsest shape that both are, once axes are split, which needs no copy; None where there is none."""
+    """The coarsest common refinement of two shapes, reached by splitting axes without a copy; None if there is none."""
     ends = {end for shape in (first, second) for end in itertools.accumulate(reversed(shape), int.__mul__)} | {1}
     ordered = sorted(ends)
     if any(larger % smaller for smaller, larger in itertools.pairwise(ordered)):
@@ -154,7 +153,7 @@ def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Parts of at most TILE values, of similar length along every axis: near each other in memory in any order of the axes."""
+    """Tiles of at most TILE values with similar lengths along all axes, which keeps memory access local in any axis order."""
     tile = list(shape)
     while np.prod(tile, dtype=np.float64) > TILE:
         longest = tile.index(max(tile))
@@ -165,7 +164,7 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
 
 
 def _release(*arrays: np.ndarray) -> None:
-    """Give the pages of memory maps back, which would count as the process's memory until someone needs it."""
+    """Release the pages of memory maps, which would otherwise count as resident memory."""
     for array in arrays:
         base: Any = array
         while isinstance(base, np.ndarray | memoryview):
@@ -175,7 +174,7 @@ def _release(*arrays: np.ndarray) -> None:
 
 
 def axes_of(original: Real, duplicate: Real) -> tuple[int, ...] | None:
-    """The order of the original's axes, those of length 1 last, in which its values follow each other as the duplicate's do."""
+    """The original's axes in the duplicate's order, axes of length 1 last; None if there is no such order."""
     shape = original.constant.values.shape
     long, short = ([i for i, length in enumerate(shape) if (length > 1) == wanted] for wanted in (True, False))
     if duplicate.in_order:

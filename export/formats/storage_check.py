@@ -1,4 +1,4 @@
-"""The proof that our files store each kernel once. Works on parsed contents of any format."""
+"""The storage proof: our files store each kernel once. Works on parsed files of any format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .reals import as_bits
 
 @dataclass(frozen=True)
 class StorageFinding:
-    """One statement of the proof: whether it holds, and in one line what was got and what was expected."""
+    """One check of the proof; `text` states in one line what was found and expected."""
 
     name: str
     ok: bool
@@ -32,13 +32,12 @@ def prove(
     clusters: int | None = None,
     pruning: PruneConfig | None = None,
 ) -> list[StorageFinding]:
-    """Check a file of ours against the program that it was written from.
+    """Check a file against the program that it was written from.
 
-    Each kernel is stored once, its values equal the program's bit for bit in one of `AXIS_ORDERS`, it is used with its own
-    scales, it is zero where its mask is, and the weights of the file add up to the kernels' values and no more.
-    `masks`: by kernel name, [inputs, units], nonzero where a weight is kept; kernels without one are not checked for zeros.
-    `clusters`: how many distinct values a clustered kernel may hold.
-    With `pruning`, the stored integers have its pattern along both axes. Int8 kernels of an .onnx file obey the pair rule.
+    Each kernel is stored once, equals the program's bit for bit in one of `AXIS_ORDERS`, is used with its own scales and is
+    zero where its mask is; the file holds no other weights. Int8 kernels of an .onnx file obey the pair rule.
+    `masks`: by kernel name, [inputs, units], nonzero for kept weights; kernels without a mask are not checked for zeros.
+    `clusters`: maximum number of distinct values of a kernel. `pruning`: the pattern that the integers must have on both axes.
     """
     stored: dict[str, Constant] = {}
     for constant in contents.constants:
@@ -74,14 +73,14 @@ def _finding(kernel: str, what: str, ok: bool, text: str) -> StorageFinding:
 
 
 def _differ(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Where the bits of two arrays of one dtype are not the same."""
+    """Mask of the elements whose bits differ."""
     return as_bits(np.ascontiguousarray(values)) != as_bits(np.ascontiguousarray(expected))
 
 
 def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) -> np.ndarray | None:
-    """A constant in the kernel's orientation, the one that agrees better; None where dtype or size forbid it.
+    """A constant in the kernel's orientation that agrees best; None if its dtype or size differ.
 
-    With `exact`, None too where it is not equal bit for bit.
+    With `exact`, also None unless all bits are equal.
     """
     values = constant.integers
     candidates = list(oriented(values, expected.shape)) if values.dtype == expected.dtype else []
@@ -93,8 +92,7 @@ def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) ->
 
 
 def _nearest(stored: Sequence[Constant], program: Program, name: str) -> Constant | None:
-    """The constant that was most likely meant to be a kernel that is not in the file exactly: one of its size, with its name
-    if there is, which is no other kernel."""
+    """The most likely constant for a kernel without an exact match: of its size, preferably its name, and no other kernel."""
     expected = program.constants[name]
     others = [program.constants[other] for other in program.kernels if other != name]
     candidates = [
@@ -134,7 +132,7 @@ def _first(places: np.ndarray, values: np.ndarray, expected: np.ndarray) -> str:
 
 
 def _scales(kernel: Kernel, views: Sequence[Constant]) -> StorageFinding:
-    """Every use of the kernel has its scales or the decoder's one, and stands for the program's integers as they are."""
+    """Every view has the kernel's scales or the decoder's, and the right zero point."""
     allowed = {kernel.encode_scales, kernel.decode_scales}
     for view in views:
         if view.scales not in allowed:
@@ -149,7 +147,7 @@ def _scales(kernel: Kernel, views: Sequence[Constant]) -> StorageFinding:
 
 
 def _pairs(name: str, found: Constant, values: np.ndarray, file_format: str) -> StorageFinding:
-    """No runtime's int16 sums of two products can saturate, on any processor."""
+    """Int16 sums of two products cannot saturate on any processor."""
     count, unsigned = exceeding_pairs(values), found.values.dtype == np.uint8
     if not count:
         return _finding(name, "pairs", True, f"no pair of neighbours adds to more than {PAIR_LIMIT}")
@@ -175,7 +173,7 @@ def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> StorageFinding:
 
 
 def shared_values(name: str, values: np.ndarray, clusters: int) -> StorageFinding:
-    """A clustered kernel holds few distinct values."""
+    """Check the number of distinct values of a clustered kernel."""
     got = len(np.unique(values))
     return _finding(name, "clusters", got <= clusters, f"{got:,} distinct values, expected at most {clusters}")
 
@@ -183,12 +181,12 @@ def shared_values(name: str, values: np.ndarray, clusters: int) -> StorageFindin
 def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConfig) -> StorageFinding:
     if mask.shape != values.shape or any(size % step for size, step in zip(values.shape, pruning.tile, strict=True)):
         shape, tile = list(values.shape), list(pruning.tile)
-        return _finding(name, "pattern", False, f"has shape {shape}, expected tiles of {tile} and a mask alike")
+        return _finding(name, "pattern", False, f"has shape {shape}, expected tiles of {tile} and a mask of the same shape")
     return _finding(name, "pattern", *HELD[pruning.kind](values, mask, pruning))
 
 
 def _sum(stored: Sequence[Constant], program: Program) -> StorageFinding:
-    """Every constant that could hold weights: of two axes or more, or longer than any bias and as large as a kernel."""
+    """Count all constants that could hold weights: of rank 2 or more, or longer than any bias and as large as a kernel."""
     kernels = program.kernels.values()
     expected = sum(kernel.inputs * kernel.units for kernel in kernels)
     longest = max(max(kernel.inputs, kernel.units) for kernel in kernels)

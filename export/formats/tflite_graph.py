@@ -1,4 +1,4 @@
-"""Editing the tables of a .tflite file: who reads a constant, and operators that take the place of others."""
+"""Edits the tables of a .tflite file: finds the readers of a constant and replaces operators."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ai_edge_litert import schema_py_generated as schema
 from .tflite_schema import OPERATORS, Type, buffer_of, int32, new_operator, quantization, vector
 
 DTYPES = {Type.FLOAT32: np.dtype("<f4"), Type.FLOAT16: np.dtype("<f2"), Type.INT8: np.dtype("i1"), Type.INT32: np.dtype("<i4")}
-"""Element types whose constants are read as numbers here."""
+"""Element types that `TfliteGraph.values` reads."""
 SMALLEST = 1e-20
-"""Scales below this, or above its inverse, are damage."""
+"""Scales below this or above its inverse count as damage."""
 OPERATOR_INDICES = b"model_control_dependencies"
-"""Metadata that names operators by their place in the graph, which new operators would shift."""
+"""Metadata that refers to operators by index, which new operators would shift."""
 
 
 @dataclass(frozen=True, eq=False)
 class TfliteUse:
-    """One place where a tensor is read: input `slot` of `operator` in `graph`."""
+    """One read of a tensor: input `slot` of `operator`."""
 
     graph: TfliteGraph
     operator: Any
@@ -30,7 +30,7 @@ class TfliteUse:
 
 @dataclass(frozen=True, eq=False)
 class TfliteGraph:
-    """A subgraph of a model in the making."""
+    """A subgraph of a model that is being edited."""
 
     model: Any
     table: Any
@@ -54,12 +54,12 @@ class TfliteGraph:
                 if read == index:
                     yield TfliteUse(self, operator, slot)
 
-    def is_port(self, index: int) -> bool:
+    def is_input_or_output(self, index: int) -> bool:
         """Whether a tensor is an input or output of the subgraph."""
         return index in vector(self.table.inputs) + vector(self.table.outputs)
 
     def values(self, index: int) -> np.ndarray | None:
-        """The numbers of a constant in its shape; None where the tensor is none or of another type."""
+        """Values of a constant; None for an activation or an unsupported type."""
         tensor = self.tensor(index)
         data = self.model.buffers[tensor.buffer].data
         if tensor.type not in DTYPES or tensor.sparsity is not None or not data.size:
@@ -71,7 +71,7 @@ class TfliteGraph:
         return len(self.table.tensors) - 1
 
     def add_like(self, index: int, suffix: bytes, scale: float | None = None, zero_point: int = 0) -> int:
-        """An activation of the shape and type of tensor `index`, with a quantization of its own."""
+        """Add an activation with the shape and type of tensor `index`, and its quantization unless `scale` is given."""
         like = self.tensor(index)
         return self.add_tensor(
             schema.TensorT(
@@ -86,8 +86,7 @@ class TfliteGraph:
         )
 
     def add_constant(self, name: bytes, values: np.ndarray, table: Any, *, instead: int = -1) -> int:
-        """A constant of int8 or int32 `values` with the quantization `table`, in the place of `instead` where no other operator
-        reads that, else as a new tensor."""
+        """Add an int8 or int32 constant with quantization `table`, replacing tensor `instead` if it has no other reader."""
         tensor = schema.TensorT(
             shape=int32(values.shape),
             type=Type.INT8 if values.dtype == np.int8 else Type.INT32,
@@ -105,7 +104,7 @@ class TfliteGraph:
         return new_operator(self.model, code, version, inputs, output, activation)
 
     def replace(self, old: Any, new: Sequence[Any]) -> None:
-        """Put operators in the place of one; the last, which writes its output, keeps its debug metadata."""
+        """Replace one operator by several; the last one keeps its debug metadata."""
         at = self.table.operators.index(old)
         new[-1].debugMetadataIndex = old.debugMetadataIndex
         self.table.operators[at : at + 1] = new
@@ -126,7 +125,7 @@ def swap_axes(tensor: Any) -> None:
 
 
 def scales_of(tensor: Any) -> np.ndarray:
-    """float32 [1] or [channels]; empty where the tensor is not quantized."""
+    """float32 [1] or [channels]; empty if the tensor is not quantized."""
     found = tensor.quantization
     return np.empty(0, np.float32) if found is None or found.scale is None else np.asarray(found.scale, np.float32)
 
@@ -137,20 +136,20 @@ def zero_points_of(tensor: Any) -> np.ndarray:
 
 
 def is_int8(tensor: Any) -> bool:
-    """Whether the tensor is int8 with a scale and zero point per tensor: what an activation of an int8 operator is."""
+    """Whether the tensor is int8 with one valid scale and zero point, as activations of int8 operators are."""
     zero_points = zero_points_of(tensor)
     fits = zero_points.size == 1 and -128 <= zero_points[0] <= 127
     return tensor.type == Type.INT8 and scales_of(tensor).size == 1 and fits and has_scales(tensor)
 
 
 def has_scales(tensor: Any) -> bool:
-    """Whether the tensor has scales that are numbers an int8 operator can work with."""
+    """Whether the tensor has scales, all in range."""
     scales = scales_of(tensor)
     return bool(scales.size and np.all((scales > SMALLEST) & (scales < 1 / SMALLEST)))
 
 
 def empty_buffer(model: Any) -> int:
-    """The index of a buffer without data: 0 by the schema."""
+    """Index of a buffer without data: 0 by the schema."""
     return 0 if not model.buffers[0].data.size else buffer_of(model, b"")
 
 

@@ -1,4 +1,4 @@
-"""Reads what a .tflite file holds, ours or anyone's, without running it. A damaged file is a FormatError.
+"""Reads any .tflite file without running it. A damaged file raises FormatError.
 
 Slot numbers are those of the TFLite schema (tensorflow/compiler/mlir/lite/schema/schema.fbs, version 3).
 """
@@ -22,7 +22,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ...compress.affine import unsigned
 from ...compress.errors import FormatError, InputError
 from .flatbuffer import Flatbuffer, Table
-from .model_file import Constant, Contents, Port, Signature, printable
+from .model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, printable
 from .tflite_schema import OPERATORS
 from .tflite_writer import INNER
 
@@ -30,10 +30,7 @@ T = TypeVar("T")
 _SUBGRAPHS, _SIGNATURES = 2, 7
 """Slots of the root table."""
 MAPPED = 1 << 26
-"""From this size on a file is mapped into memory, not read."""
-MAX_AXES = 32
-"""Axes of a tensor; more are a damaged shape."""
-
+"""Minimum size, in bytes, of a file that is memory-mapped."""
 
 _TYPES: Mapping[int, str] = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 _DTYPES = {
@@ -48,13 +45,13 @@ _PACKED = {
     "UINT4": (4, np.dtype(ml_dtypes.uint4)),
     "INT2": (2, np.dtype(ml_dtypes.int2)),
 }
-"""Types of several values per byte, the first in the lowest bits: (bits, dtype of the unpacked values)."""
+"""Packed types, first value in the lowest bits: (bits, dtype of the unpacked values)."""
 _NESTED: Mapping[str, tuple[int, ...]] = {"CALL": (0,), "CALL_ONCE": (0,), "IF": (0, 1), "WHILE": (0, 1)}
-"""Which fields of an operator's options are indices of subgraphs that it runs."""
+"""Option fields that are indices of subgraphs."""
 
 
 def read_tflite_file(path: Path) -> Contents:
-    """`read_tflite` of a file, whose constants are views of a memory map where it is large (`MAPPED`)."""
+    """Parse a .tflite file, memory-mapped if it is large (`MAPPED`); see `read_tflite`."""
     with path.open("rb") as file:
         if path.stat().st_size < MAPPED:
             return read_tflite(file.read())
@@ -64,11 +61,11 @@ def read_tflite_file(path: Path) -> Contents:
 def read_tflite(data: bytes | mmap.mmap) -> Contents:
     """Parse a .tflite file.
 
-    One `Constant` per tensor with data; views that agree in name, shape, buffer and quantization in several subgraphs are one.
-    `storage` is the buffer's index. Values have the file's dtype and shape; 2- and 4-bit ones are unpacked (dtype int4, uint4,
-    int2 of ml_dtypes); those of sparse tensors and of strings are the stored bytes, in one dimension. A file without signatures
-    has one, of its first subgraph. Constants that lie in another file (`Tensor.external_buffer`) are not read but named in
-    `details`. Raises FormatError for a truncated, empty, damaged or foreign file.
+    Returns one `Constant` per tensor with data; tensors of equal name, shape, buffer and quantization in several subgraphs are
+    one. `storage` is the buffer's index. Values have the file's dtype and shape; 2- and 4-bit values are unpacked (int4, uint4,
+    int2 of ml_dtypes); sparse tensors and strings are returned as their stored bytes. A file without signatures gets one for
+    its first subgraph. Constants in other files (`Tensor.external_buffer`) are not read but named in `details`. Raises
+    FormatError for a truncated, empty, damaged or foreign file.
     """
     model = _TfliteModel.parse(Flatbuffer(data, ".tflite"))
     metadata = {entry.text(0): entry.integer(1, "I") for entry in model.root.tables(6)}
@@ -101,7 +98,7 @@ class _Subgraph:
 class _TfliteModel:
     root: Table
     operators: Sequence[str]
-    """Names of the operator codes, in the order of the file."""
+    """Names of the operator codes, in file order."""
     subgraphs: Sequence[_Subgraph]
     buffers: Sequence[np.ndarray]
 
@@ -123,7 +120,7 @@ def _operator(code: Table) -> str:
 
 
 def _buffer(file: Flatbuffer, table: Table) -> np.ndarray:
-    """The bytes of a buffer: inside the flatbuffer, or behind it by offset and size."""
+    """The bytes of a buffer, inside the flatbuffer or appended to it."""
     offset, size = table.integer(1, "Q"), table.integer(2, "Q")
     if offset <= 1 or size == 0:
         return table.vector(0, "u1")
@@ -165,12 +162,12 @@ def _quantization(tensor: Table) -> tuple[tuple[float, ...], tuple[int, ...], in
 
 @dataclass(frozen=True)
 class _TensorEncoding:
-    """How a tensor's bytes are to be read."""
+    """Encoding of a tensor's bytes."""
 
     shape: tuple[int, ...]
     kind: str
     plain: bool
-    """Whether they are its values: not those of a sparse tensor or of strings."""
+    """Whether the bytes are the values; False for sparse tensors and strings."""
 
     @classmethod
     def of(cls, tensor: Table) -> _TensorEncoding:
@@ -195,7 +192,7 @@ def _shape(tensor: Table, slot: int) -> tuple[int, ...]:
     shape = tensor.numbers(slot)
     if len(shape) > MAX_AXES:
         raise FormatError(
-            f"damaged .tflite file: tensor {printable(tensor.text(3))} has {len(shape)} axes, at most {MAX_AXES} can be"
+            f"damaged .tflite file: tensor {printable(tensor.text(3))} has {len(shape)} axes, must have at most {MAX_AXES}"
         )
     return shape
 
@@ -212,25 +209,26 @@ def _signatures(model: _TfliteModel) -> list[Signature]:
     definitions = model.root.tables(_SIGNATURES)
     if not definitions:
         first = model.subgraphs[0]
-        inputs, outputs = ([_port(first, index) for index in indices] for indices in (first.inputs, first.outputs))
+        inputs, outputs = ([_tensor_info(first, index) for index in indices] for indices in (first.inputs, first.outputs))
         return [Signature(first.name or "main", tuple(inputs), tuple(outputs), _operations(model, 0))]
     signatures = []
     for definition in definitions:
         index = definition.integer(4, "I")
         subgraph = _at(model.subgraphs, index, "subgraph")
         inputs, outputs = (
-            tuple(_port(subgraph, entry.integer(1, "I"), entry.text(0)) for entry in definition.tables(slot)) for slot in (0, 1)
+            tuple(_tensor_info(subgraph, entry.integer(1, "I"), entry.text(0)) for entry in definition.tables(slot))
+            for slot in (0, 1)
         )
         signatures.append(Signature(definition.text(2), inputs, outputs, _operations(model, index)))
     return signatures
 
 
-def _port(subgraph: _Subgraph, index: int, name: str | None = None) -> Port:
+def _tensor_info(subgraph: _Subgraph, index: int, name: str | None = None) -> TensorInfo:
     tensor = _at(subgraph.tensors, index, "tensor")
     shape = _shape(tensor, 7) or _shape(tensor, 0)
     scales, zero_points, _ = _quantization(tensor)
     single = len(scales) == 1 and len(zero_points) == 1
-    return Port(
+    return TensorInfo(
         tensor.text(3) if name is None else name,
         _TYPES.get(tensor.integer(1, "b"), "unknown").lower(),
         tuple(None if size < 0 else size for size in shape),
@@ -240,7 +238,7 @@ def _port(subgraph: _Subgraph, index: int, name: str | None = None) -> Port:
 
 
 def _operations(model: _TfliteModel, index: int) -> Mapping[str, int]:
-    """How often each kind of operator occurs in a subgraph and in those that it runs, each subgraph once."""
+    """Number of operators by kind in a subgraph and the subgraphs that it calls, each counted once."""
     counts: Counter[str] = Counter()
     waiting, seen = [index], set()
     while waiting:
@@ -258,10 +256,10 @@ def _operations(model: _TfliteModel, index: int) -> Mapping[str, int]:
 
 @dataclass(frozen=True)
 class Entry:
-    """One signature: the index of its subgraph, its one input, and its outputs in the order of that subgraph.
+    """A signature with one input: subgraph index, input name, output names in the subgraph's order.
 
-    `sample`: dtype and size of one input sample. `tensors` are the names of the subgraph's tensors, by index; the batch of
-    those in `batched` is free.
+    `sample`: dtype and shape of one input sample. `tensors`: names of the subgraph's tensors by index. `batched`: indices of
+    the tensors with a dynamic batch.
     """
 
     subgraph: int
@@ -274,9 +272,9 @@ class Entry:
 
 @lru_cache(maxsize=1)
 def read_entries(data: bytes) -> Mapping[str, Entry]:
-    """The signatures of a .tflite file by name; those of the last file are kept, one runtime after the other opens it.
+    """The signatures of a .tflite file by name, cached for the last file.
 
-    Raises FormatError for a damaged file, InputError for one of several inputs.
+    Raises FormatError for a damaged file, InputError for a signature with several inputs.
     """
     contents, model = read_tflite(data), _TfliteModel.parse(Flatbuffer(data, ".tflite"))
     definitions = {table.text(2): table for table in model.root.tables(_SIGNATURES)}
@@ -288,18 +286,18 @@ def read_entries(data: bytes) -> Mapping[str, Entry]:
         definition = definitions.get(signature.name)
         index = definition.integer(4, "I") if definition else 0
         subgraph = model.subgraphs[index]
-        ports = {entry.integer(1, "I"): entry.text(0) for entry in definition.tables(1)} if definition else {}
+        named = {entry.integer(1, "I"): entry.text(0) for entry in definition.tables(1)} if definition else {}
         names = tuple(tensor.text(3) for tensor in subgraph.tensors)
-        outputs = tuple(ports.get(place, names[place]) for place in subgraph.outputs)
+        outputs = tuple(named.get(place, names[place]) for place in subgraph.outputs)
         batched = frozenset(i for i, tensor in enumerate(subgraph.tensors) if tensor.numbers(7)[:1] == (-1,))
         entries[signature.name] = Entry(index, x.name, x.sample, outputs, names, batched)
     return entries
 
 
 def with_primary(data: bytes, index: int) -> bytes:
-    """The file with subgraph `index` in the place of the first, the only one that some runtimes list or run.
+    """Copy of a file with subgraph `index` first, the only one that some runtimes list or run; without signatures.
 
-    Entries of a vector are offsets from their own place. The signatures, which no longer fit, are left out.
+    Vector entries are offsets relative to their own position.
     """
     if index == 0:
         return data
@@ -314,7 +312,7 @@ def with_primary(data: bytes, index: int) -> bytes:
 
 
 def only(data: bytes, index: int) -> bytes:
-    """The file with nothing but subgraph `index`, for runtimes that take the time to read the others; without signatures."""
+    """Copy of a file with subgraph `index` only, which some runtimes load faster; without signatures."""
     copy = bytearray(with_primary(data, index))
     root = Flatbuffer(data, ".tflite").root(b"TFL3")
     for slot, count in ((_SUBGRAPHS, 1), (_SIGNATURES, 0)):
@@ -324,9 +322,9 @@ def only(data: bytes, index: int) -> bytes:
 
 
 def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Tensors by their names in a file → those of [batch, size] by the program's names, int8 as uint8 (+ 128).
+    """Rename a file's [batch, size] tensors to the program's names, int8 as uint8 (+ 128).
 
-    Where an input or output of another dtype stands before an int8 tensor, that one is taken.
+    An input or output of another dtype is replaced by the int8 tensor behind it.
     """
     found: dict[str, np.ndarray] = {}
     for name, array in values:
@@ -337,7 +335,7 @@ def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.
 
 
 def entry_of(entries: Mapping[str, Entry], signature: str) -> Entry:
-    """Raises InputError for a signature that the file has not."""
+    """The entry of a signature; InputError if the file has none of that name."""
     if signature not in entries:
         raise InputError(f"signature: got {signature!r}, the file has {', '.join(entries) or 'none'}")
     return entries[signature]

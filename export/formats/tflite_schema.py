@@ -1,8 +1,7 @@
-"""A .tflite file as the object API of its schema (tensorflow/compiler/mlir/lite/schema/schema.fbs), whole.
+"""Packs and unpacks .tflite files by the object API of their schema (tensorflow/compiler/mlir/lite/schema/schema.fbs).
 
-Packed, what is equal is written once: tables, vectors and strings of a flatbuffer may be shared, a second reference costs four
-bytes. Unpacked, what cannot be carried over is refused instead of lost. Models are untyped, since the generated hints speak of
-lists of int where there are numpy vectors.
+Packing writes equal tables, vectors and strings once: a second reference costs four bytes. Unpacking refuses a file with parts
+that repacking would lose. Models are typed Any: the generated hints claim lists of int for numpy vectors.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from ai_edge_litert import schema_py_generated as schema
 from ...compress.errors import ExportError, FormatError
 
 ALIGNMENT = 16
-"""Bytes to which the schema aligns the data of a buffer, so that a mapped file can be used in place."""
+"""Alignment of buffer data in the schema, in bytes, so that a mapped file can be used in place."""
 MAX_BYTES = 2**31 - 2**20
-"""A flatbuffer has 31-bit offsets."""
+"""Maximum size of a file: flatbuffers have 31-bit offsets."""
 MIN_VERSION = b"min_runtime_version"
-"""The metadata entry of 16 bytes that states the oldest runtime."""
+"""Metadata entry of 16 bytes: the oldest runtime that can run the file."""
 DAMAGED = (struct.error, ValueError, IndexError, TypeError, OverflowError, AttributeError, RecursionError, MemoryError)
-"""What the generated code, which verifies nothing, raises on a damaged file."""
+"""Errors of the generated code, which verifies nothing, on a damaged file."""
 
 Op = schema.BuiltinOperator
 Type = schema.TensorType
@@ -46,18 +45,18 @@ RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
     Op.TANH: {1: "1.14.0", 2: "1.14.0"},
     Op.TRANSPOSE: {1: "1.6.0", 2: "1.14.0"},
 }
-"""By operator and version, for what we write: the first TensorFlow release whose runtime has it (`runtime_version.cc`)."""
+"""The first TensorFlow release that supports each operator version that we write (`runtime_version.cc`)."""
 OPTIONS: Mapping[int, type] = {
     Op.ADD: schema.AddOptionsT,
     Op.BATCH_MATMUL: schema.BatchMatMulOptionsT,
     Op.FULLY_CONNECTED: schema.FullyConnectedOptionsT,
     Op.MUL: schema.MulOptionsT,
 }
-"""Of the operators that we write and that have some."""
+"""Options of the operators that we write."""
 
 
 def new_operator(model: Any, code: int, version: int, inputs: Iterable[int], output: int, activation: int = 0) -> Any:
-    """An operator of one output, with default options where it has some; `activation` is the one that it ends with."""
+    """An operator with one output, default options and a fused `activation`."""
     options: Any = None
     kind = 0
     if code in OPTIONS:
@@ -69,11 +68,11 @@ def new_operator(model: Any, code: int, version: int, inputs: Iterable[int], out
 
 
 def _operator_code(model: Any, code: int, version: int) -> int:
-    """The index of an operator code; what is new raises the minimum runtime version that the file states."""
+    """Index of an operator code; adding one may raise the file's minimum runtime version."""
     for index, found in enumerate(model.operatorCodes):
         if (max(found.builtinCode, found.deprecatedBuiltinCode), found.version) == (code, version):
             return index
-    # BuiltinCode is read by runtimes since 2.3, the deprecated byte by older ones; 127 there means "see the new field".
+    # Runtimes before 2.3 read the deprecated byte; 127 there refers to the new field.
     model.operatorCodes.append(schema.OperatorCodeT(min(code, 127), None, version, code))
     for entry in model.metadata or []:
         if entry.name == MIN_VERSION:
@@ -92,12 +91,12 @@ def version_buffer(model: Any, version: str) -> int:
 
 
 def needed_version(model: Any) -> str:
-    """The newest of the releases that first had the operators of a model of ours."""
+    """The oldest release that supports all operators of a model of ours."""
     return max((RUNTIME_VERSIONS[each.builtinCode][each.version] for each in model.operatorCodes), key=_order, default="")
 
 
 def buffer_of(model: Any, data: bytes) -> int:
-    """The index of a buffer of these bytes, a new one if there is none. Buffers keep their places."""
+    """Index of a buffer with these bytes, appended if there is none."""
     for index, buffer in enumerate(model.buffers):
         if index and buffer.data.size == len(data) and buffer.data.tobytes() == data:
             return index
@@ -106,13 +105,13 @@ def buffer_of(model: Any, data: bytes) -> int:
 
 
 def quantization(scales: Sequence[float] | np.ndarray, zero_points: Sequence[int] | int = 0) -> Any:
-    """A table of float32 scales along the first axis, with a zero point for each or one for all."""
+    """Quantization table of float32 scales along the first axis, with one zero point or one per scale."""
     points = np.broadcast_to(np.array(zero_points, np.int64), len(scales))
     return schema.QuantizationParametersT(scale=np.array(scales, np.float32), zeroPoint=np.array(points))
 
 
 def int32(values: Iterable[int]) -> np.ndarray:
-    """A vector of shape or indices as the schema types it."""
+    """A shape or index vector, int32 as in the schema."""
     return np.array(tuple(values), np.int32)
 
 
@@ -130,7 +129,7 @@ class Builder(flatbuffers.Builder):
         return self.once(_key(x), lambda: super(Builder, self).CreateNumpyVector(x))
 
     def once(self, key: Any, write: Any) -> int:
-        """The offset of what `key` stands for, written now if it is the first time."""
+        """Offset of the object with this key, written on first use."""
         if key not in self.written:
             self.written[key] = write()
         return self.written[key]
@@ -161,7 +160,7 @@ def _shared(table: type) -> type:
 
 
 def _with_shared_tables(value: Any) -> Any:
-    """The same object whose tables, itself included, are packed once where they are equal."""
+    """Copy of an object in which equal tables, itself included, are packed once."""
     match value:
         case list():
             return [_with_shared_tables(item) for item in value]
@@ -172,7 +171,7 @@ def _with_shared_tables(value: Any) -> Any:
 
 
 class _Buffer(schema.BufferT):
-    """A buffer whose data are aligned as the schema demands, which the generated class does not do."""
+    """A buffer with aligned data, which the schema requires and the generated class omits."""
 
     def Pack(self, builder: Builder) -> int:
         content, data = memoryview(self.data), None  # pyright: ignore[reportArgumentType]
@@ -188,9 +187,9 @@ class _Buffer(schema.BufferT):
 
 
 def pack_model(model: Any, source: bytes = b"") -> bytes:
-    """The file of a model: equal tables once, buffers aligned; files appended to `source` (TFLite metadata) are appended again.
+    """Serialize a model. The ZIP archive at the end of `source` (TFLite metadata) is appended again.
 
-    Raises ExportError where it would pass the 2 GB of a flatbuffer.
+    Raises ExportError for a file above the 2 GB limit of flatbuffers.
     """
     size = sum(buffer.data.size for buffer in model.buffers)
     if size > MAX_BYTES:
@@ -204,7 +203,7 @@ def pack_model(model: Any, source: bytes = b"") -> bytes:
 
 
 def _append_files(data: bytes, source: bytes) -> bytes:
-    """TFLite metadata keeps label files and the like as a ZIP archive behind the flatbuffer."""
+    """Append the ZIP archive behind the source's flatbuffer, which TFLite metadata uses for label files."""
     if not zipfile.is_zipfile(io.BytesIO(source)):
         return data
     target = io.BytesIO(data)
@@ -220,10 +219,10 @@ def _append_files(data: bytes, source: bytes) -> bytes:
 
 
 def unpack_model(data: bytes) -> Any:
-    """The tables of a .tflite file, a `schema.ModelT`; the data of every buffer is uint8, those behind the tables included.
+    """Unpack a .tflite file to a `schema.ModelT`; the data of every buffer is uint8, appended buffers included.
 
-    Raises FormatError for a damaged file and ExportError for one with parts that a rewritten file would lose: fields and
-    options that this schema does not know, custom options behind the flatbuffer.
+    Raises FormatError for a damaged file, ExportError for parts that repacking would lose: unknown fields and options, custom
+    options behind the flatbuffer.
     """
     try:
         root: Any = schema.Model.GetRootAs(data, 0)
@@ -259,12 +258,12 @@ def _require_indices(model: Any) -> None:
 
 
 def vector(values: np.ndarray | None) -> list[int]:
-    """A vector of a table, which may be absent."""
+    """A vector as a list; empty if absent."""
     return [] if values is None else np.asarray(values).tolist()
 
 
 class _Slots:
-    """Stands for a builder to learn how many fields a table has in this schema."""
+    """A fake builder that records the number of fields of a table."""
 
     count = 0
 
@@ -280,7 +279,7 @@ def _slots(table: str) -> int:
 
 
 def _require_known(value: Any, reader: Any) -> None:
-    """Raise ExportError where a table, or one below it, has fields or options that this schema does not know."""
+    """Raise ExportError if a table or a nested one has fields or options that this schema lacks."""
     name = type(value).__name__.removesuffix("T")
     table = reader._tab
     vtable = table.Pos - struct.unpack_from("<i", table.Bytes, table.Pos)[0]
@@ -299,7 +298,7 @@ def _require_known(value: Any, reader: Any) -> None:
 
 
 def _member(item: Any, found: Any) -> Any:
-    """The reader of a table; a union gives it without its type."""
+    """The typed reader of a table; unions return an untyped one."""
     if hasattr(found, "_tab"):
         return found
     reader = getattr(schema, type(item).__name__.removesuffix("T"))()

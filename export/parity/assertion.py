@@ -11,7 +11,7 @@ import numpy as np
 
 from ...compress.errors import CheckError, InputError
 from ..differences import Differences, differences, place, sample_at
-from ..formats.model_file import Contents, Port, Signature
+from ..formats.model_file import Contents, Signature, TensorInfo
 from ..formats.random_inputs import random_values, ranges_of
 from ..runtimes.table import of_role, usual
 from ..targets import read_model
@@ -118,11 +118,11 @@ def assert_parity(
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(possible)} for {path.name}")
     answer = answer_of(reference)
     given = _inputs(reference, inputs, path, contents, chosen, samples, seed)
-    stored = {port.name: to_stored(port, given[port.name]) for port in chosen.inputs}
-    real = {port.name: to_real(port, given[port.name]) for port in chosen.inputs}
+    stored = {tensor.name: to_stored(tensor, given[tensor.name]) for tensor in chosen.inputs}
+    real = {tensor.name: to_real(tensor, given[tensor.name]) for tensor in chosen.inputs}
     provider, got = run_file(path, chosen, runtime, stored)
     expected = _named(chosen, answer(contents.format, chosen, real), path)
-    outputs = tuple(_agreement(port, expected[port.name], got[port.name], tolerance) for port in chosen.outputs)
+    outputs = tuple(_agreement(tensor, expected[tensor.name], got[tensor.name], tolerance) for tensor in chosen.outputs)
     problems = [f"  {each.output}: {each.problem}" for each in outputs if each.problem]
     if problems:
         where = f"{path.name}, {chosen.name} in {runtime}"
@@ -144,12 +144,12 @@ def _inputs(
         raise InputError(f"samples: got {samples}, must be at least 1")
     rng = np.random.default_rng(seed)
     ranges = ranges_of(path, contents)
-    return {port.name: random_values(port, ranges, signature.name, samples, rng) for port in signature.inputs}
+    return {tensor.name: random_values(tensor, ranges, signature.name, samples, rng) for tensor in signature.inputs}
 
 
 def _named(signature: Signature, outputs: Any, path: Path) -> dict[str, np.ndarray]:
     """The reference's outputs by the file's names; ParityError where they are not as many, or other ones."""
-    names = [port.name for port in signature.outputs]
+    names = [tensor.name for tensor in signature.outputs]
     if isinstance(outputs, Mapping):
         if outputs.keys() != set(names):
             got = ", ".join(map(str, outputs)) or "none"
@@ -167,23 +167,23 @@ def _array(values: Any) -> np.ndarray:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
-def _agreement(port: Port, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
-    is_quantized = port.scale is not None and got.dtype.kind in "iu"
+def _agreement(tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
+    is_quantized = tensor.scale is not None and got.dtype.kind in "iu"
     if is_quantized and expected.dtype.kind == "f":
         finite = np.isfinite(expected).all()
-        expected, got = (port.quantize(expected), got) if finite else (expected.astype(np.float32), to_real(port, got))
+        expected, got = (tensor.quantize(expected), got) if finite else (expected.astype(np.float32), to_real(tensor, got))
     found = differences(expected, got)
-    beyond = "" if found.problem else (_quantized if is_quantized else _plain)(port, expected, got, found, tolerance)
+    beyond = "" if found.problem else (_quantized if is_quantized else _plain)(tensor, expected, got, found, tolerance)
     unit = "LSB" if is_quantized else "" if got.dtype.kind == "f" else "exact"
-    return Agreement(port.name, unit, found.count, found.differing, found.largest, found.problem or beyond)
+    return Agreement(tensor.name, unit, found.count, found.differing, found.largest, found.problem or beyond)
 
 
-def _quantized(port: Port, expected: np.ndarray, got: np.ndarray, found: Differences, tolerance: Tolerance) -> str:
+def _quantized(tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, found: Differences, tolerance: Tolerance) -> str:
     """What is beyond the tolerance, or nothing."""
     if found.largest <= tolerance.max_lsb and found.differing <= (1 - tolerance.equal_share) * found.count:
         return ""
     index, *pair = found.samples[0]
-    one, other = (f"{value} ({float(to_real(port, np.asarray(value, got.dtype))):.6g})" for value in pair[::-1])
+    one, other = (f"{value} ({float(to_real(tensor, np.asarray(value, got.dtype))):.6g})" for value in pair[::-1])
     allowed = f"allowed {tolerance.max_lsb} LSB, and {1 - tolerance.equal_share:.3g} of the values"
     return (
         f"{found.differing} of {found.count} values differ, by up to {int(found.largest)} LSB, at {index}: got {one}, "
@@ -191,7 +191,7 @@ def _quantized(port: Port, expected: np.ndarray, got: np.ndarray, found: Differe
     )
 
 
-def _plain(_port: Port, expected: np.ndarray, got: np.ndarray, found: Differences, tolerance: Tolerance) -> str:
+def _plain(_tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, found: Differences, tolerance: Tolerance) -> str:
     """Floats by the tolerance; other numbers, which no scale makes steps of anything, have to be equal."""
     if got.dtype.kind != "f":
         count, worst, bound = found.differing, found.samples[:1], "they have to be equal"

@@ -13,7 +13,7 @@ import numpy as np
 from ...compress.data import Scaling
 from ...compress.errors import FormatError, InputError
 from ..bundle import Bundle
-from ..formats.model_file import Contents, Port, Signature
+from ..formats.model_file import Contents, Signature, TensorInfo
 from ..interpreter import execute, program_input
 from ..program import SIGNATURES, require_signature
 from ..runtimes.table import RUNTIMES, usual
@@ -27,50 +27,50 @@ def name_inputs(signature: Signature, given: object) -> dict[str, np.ndarray]:
 
     Raises InputError where names, number or shapes are not those of the file.
     """
-    ports = {port.name: port for port in signature.inputs}
+    inputs = {tensor.name: tensor for tensor in signature.inputs}
     if isinstance(given, Mapping):
         named = {str(name): np.asarray(values) for name, values in given.items()}
     else:
-        arrays = given if isinstance(given, list | tuple) and len(ports) > 1 else [given]
-        if len(arrays) != len(ports):
-            raise InputError(f"inputs: got {len(arrays)}, the file takes {len(ports)}: {', '.join(ports)}")
-        named = {name: np.asarray(values) for name, values in zip(ports, arrays, strict=True)}
-    if named.keys() != ports.keys():
-        raise InputError(f"inputs: got {', '.join(named) or 'none'}, the file takes {', '.join(ports) or 'none'}")
+        arrays = given if isinstance(given, list | tuple) and len(inputs) > 1 else [given]
+        if len(arrays) != len(inputs):
+            raise InputError(f"inputs: got {len(arrays)}, the file takes {len(inputs)}: {', '.join(inputs)}")
+        named = {name: np.asarray(values) for name, values in zip(inputs, arrays, strict=True)}
+    if named.keys() != inputs.keys():
+        raise InputError(f"inputs: got {', '.join(named) or 'none'}, the file takes {', '.join(inputs) or 'none'}")
     for name, values in named.items():
-        _require_shape(ports[name], values)
-    return {name: named[name] for name in ports}
+        _require_shape(inputs[name], values)
+    return {name: named[name] for name in inputs}
 
 
-def _require_shape(port: Port, values: np.ndarray) -> None:
+def _require_shape(tensor: TensorInfo, values: np.ndarray) -> None:
     """Of the input's rank and sizes; the first axis, the batch, may have any size."""
-    fits = len(values.shape) == len(port.shape) and all(
-        want is None or got == want for got, want in zip(values.shape[1:], port.shape[1:], strict=True)
+    fits = len(values.shape) == len(tensor.shape) and all(
+        want is None or got == want for got, want in zip(values.shape[1:], tensor.shape[1:], strict=True)
     )
-    if port.shape and not fits:
-        shape = ", ".join("any" if size is None else str(size) for size in port.shape)
-        raise InputError(f"input {port.name}: got {list(values.shape)}, the file takes [{shape}]")
+    if tensor.shape and not fits:
+        shape = ", ".join("any" if size is None else str(size) for size in tensor.shape)
+        raise InputError(f"input {tensor.name}: got {list(values.shape)}, the file takes [{shape}]")
 
 
-def to_stored(port: Port, values: np.ndarray) -> np.ndarray:
+def to_stored(tensor: TensorInfo, values: np.ndarray) -> np.ndarray:
     """What the file takes: real values are quantized by the input's own scale, values in its dtype stay.
 
     Raises InputError for a dtype that the input cannot hold.
     """
-    if values.dtype.name == port.dtype:
+    if values.dtype.name == tensor.dtype:
         return np.ascontiguousarray(values)
-    if values.dtype.kind == "f" and port.dtype.startswith("float"):
-        return values.astype(port.dtype)
-    if values.dtype.kind == "f" and port.scale is not None:
-        return port.quantize(values)
-    raise InputError(f"input {port.name}: got {values.dtype.name}, the file takes {port.dtype}")
+    if values.dtype.kind == "f" and tensor.dtype.startswith("float"):
+        return values.astype(tensor.dtype)
+    if values.dtype.kind == "f" and tensor.scale is not None:
+        return tensor.quantize(values)
+    raise InputError(f"input {tensor.name}: got {values.dtype.name}, the file takes {tensor.dtype}")
 
 
-def to_real(port: Port, values: np.ndarray) -> np.ndarray:
+def to_real(tensor: TensorInfo, values: np.ndarray) -> np.ndarray:
     """What stored values stand for, float32 where they are quantized; real ones in the file's float dtype, else float32."""
     if values.dtype.kind == "f":
-        return values.astype(port.dtype if port.dtype.startswith("float") else np.float32)
-    return port.dequantize(values)
+        return values.astype(tensor.dtype if tensor.dtype.startswith("float") else np.float32)
+    return tensor.dequantize(values)
 
 
 Answer = Callable[[str, Signature, Values], Any]
@@ -104,7 +104,7 @@ def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple
 
 def _pieces(signature: Signature, x: Values) -> Iterator[Values]:
     """The inputs as they are, or cut into pieces of the batch that the file has fixed."""
-    fixed = {port.shape[0] for port in signature.inputs if port.shape and port.shape[0] is not None}
+    fixed = {tensor.shape[0] for tensor in signature.inputs if tensor.shape and tensor.shape[0] is not None}
     sizes = {values.shape[0] for values in x.values() if values.ndim}
     if len(fixed) != 1 or len(sizes) != 1 or fixed == sizes:
         yield x
@@ -167,7 +167,7 @@ def _of_bundle(reference: Any) -> Answer:
         converts = RUNTIMES[usual(target)].converts
         q = program.quantization("code").quantize(real) if decodes else program_input(program, real, converts)
         values = execute(program, signature.name, q)
-        return {port.name: program.quantization(port.name).dequantize(values[port.name]) for port in signature.outputs}
+        return {tensor.name: program.quantization(tensor.name).dequantize(values[tensor.name]) for tensor in signature.outputs}
 
     return answer
 
@@ -180,12 +180,12 @@ def _of_file(reference: str | Path) -> Answer:
     def answer(_format: str, signature: Signature, x: Values) -> Any:
         several = len(contents.signatures) > 1
         own = choose_signature(path, contents, signature.name if several else None)
-        same = {port.name for port in own.inputs} == x.keys()
+        same = {tensor.name for tensor in own.inputs} == x.keys()
         named = name_inputs(own, x if same else list(x.values()) if len(x) > 1 else next(iter(x.values())))
-        stored = {port.name: to_stored(port, named[port.name]) for port in own.inputs}
+        stored = {tensor.name: to_stored(tensor, named[tensor.name]) for tensor in own.inputs}
         _, outputs = run_file(path, own, usual(contents.format), stored)
-        real = {port.name: to_real(port, outputs[port.name]) for port in own.outputs}
-        return real if real.keys() == {port.name for port in signature.outputs} else list(real.values())
+        real = {tensor.name: to_real(tensor, outputs[tensor.name]) for tensor in own.outputs}
+        return real if real.keys() == {tensor.name for tensor in signature.outputs} else list(real.values())
 
     return answer
 
@@ -194,7 +194,7 @@ def _of_tied(model: Any) -> Answer:
     """A `TiedAutoencoder`: both halves, by the names of our inputs and outputs."""
 
     def answer(_format: str, signature: Signature, x: Values) -> dict[str, Any]:
-        names = [port.name for port in signature.outputs]
+        names = [tensor.name for tensor in signature.outputs]
         with _exact():
             if "code" in x:
                 return {"y": model.decoder(x["code"])}

@@ -224,8 +224,8 @@ def render_programs(manifest: Row) -> str:
     load = ['scaling = json.loads(Path("manifest.json").read_bytes())["data"]["scaling"]'] if per_feature(scaling) else []
     for format_, target in TARGETS.items():
         for signature, file in _shown(manifest, format_):
-            ports = manifest["files"][file]["signatures"][signature]
-            first, *rest = target.snippet(file, signature, ports, _input(ports["inputs"][0], manifest))
+            tensors = manifest["files"][file]["signatures"][signature]
+            first, *rest = target.snippet(file, signature, tensors, _input(tensors["inputs"][0], manifest))
             code = "\n".join([*imports, first, *load, *rest])
             parts.append(f"{target.package}, `{signature}`, from the folder of the bundle:\n\n```python\n{code}\n```")
     parts += filter(None, (_meaning(manifest),))
@@ -251,27 +251,27 @@ def _shown(manifest: Row, format_: str) -> list[tuple[str, str]]:
 
 def _meaning(manifest: Row) -> str:
     """What the numbers at the outputs stand for, of the dtypes that the files have."""
-    ports = {
-        (port["name"], port["dtype"]): port
+    tensors = {
+        (tensor["name"], tensor["dtype"]): tensor
         for _, stated in model_files_of(manifest)
         for signature in stated["signatures"].values()
-        for port in (*signature["inputs"], *signature["outputs"])
+        for tensor in (*signature["inputs"], *signature["outputs"])
     }
     sentences = []
-    if ("code", "uint8") in ports:
+    if ("code", "uint8") in tensors:
         sentences.append(f"A uint8 `code` means {_affine('code', manifest['tensors']['code'])} in the unit of a float one.")
-    quantized = {"uint8": manifest["tensors"]["y"], "int8": ports.get(("y", "int8"), {})}
+    quantized = {"uint8": manifest["tensors"]["y"], "int8": tensors.get(("y", "int8"), {})}
     for dtype, quantization in quantized.items():
-        if ("y", dtype) in ports:
+        if ("y", dtype) in tensors:
             sentences.append(
                 f"{'An' if dtype == 'int8' else 'A'} {dtype} `y` means {_affine('y', quantization)} in model units."
             )
-    if ("y", "float32") in ports:
+    if ("y", "float32") in tensors:
         sentences.append("A float32 `y` is in model units.")
     rule = manifest["data"]["scaling"]["rule"]
-    if rule == "byte" and ("y", "uint8") in ports:
+    if rule == "byte" and ("y", "uint8") in tensors:
         sentences.append("`x` and `y` are the bytes themselves where a file takes bytes.")
-    elif rule != "none" and any(name == "y" for name, _ in ports):
+    elif rule != "none" and any(name == "y" for name, _ in tensors):
         sentences.append("Model units times `scale` plus `offset` (manifest.json, data.scaling) are the units of the samples.")
     return " ".join(sentences)
 
@@ -280,10 +280,10 @@ def _affine(name: str, quantization: Row) -> str:
     return f"({name} − {quantization['zero_point']}) · {quantization['scale']!r}"
 
 
-def _input(port: Row, manifest: Row) -> str:
+def _input(tensor: Row, manifest: Row) -> str:
     """An expression for the golden samples in the dtype and unit of a file's first input."""
-    scaling, dtype = manifest["data"]["scaling"], port["dtype"]
-    if port["name"] == "code":
+    scaling, dtype = manifest["data"]["scaling"], tensor["dtype"]
+    if tensor["name"] == "code":
         return 'np.load("golden/code.npy")' if dtype == "uint8" else 'np.load("golden/code.f32.npy")'
     samples = 'np.load("golden/x.npy")'
     if dtype == manifest["data"]["dtype"] and (scaling["rule"] == "none" or (scaling["rule"], dtype) == ("byte", "uint8")):
@@ -292,7 +292,7 @@ def _input(port: Row, manifest: Row) -> str:
     if dtype == "float32":
         return f"({expression}).astype(np.float32)"
     low, high = (0, 255) if dtype == "uint8" else (-128, 127)
-    return f"np.clip(np.rint(({expression}) / {port['scale']!r}) + {port['zero_point']}, {low}, {high}).astype(np.{dtype})"
+    return f"np.clip(np.rint(({expression}) / {tensor['scale']!r}) + {tensor['zero_point']}, {low}, {high}).astype(np.{dtype})"
 
 
 def scaled(x: str, scaling: Row) -> str:

@@ -52,11 +52,11 @@ def draw_program(program: Row, dtypes: Mapping[str, str], pruned: Mapping[str, s
     sizes = {name: tensor["size"] for name, tensor in program["tensors"].items()}
     encoder, decoder = _by_kernel(program["encoder"]), _by_kernel(program["decoder"])
 
-    def port(middle: float, y: float, name: str) -> Box:
+    def io(middle: float, y: float, name: str) -> Box:
         text = f"{name} · {sizes[name]} {dtypes.get(name, '')}".rstrip()
-        return Box("port", middle, y - HEIGHT / 2, [(y + 4, text, "strong")], radius=14)
+        return Box("io", middle, y - HEIGHT / 2, [(y + 4, text, "strong")], radius=14)
 
-    boxes, arrows, labels = [port(ENCODER, 18, "x"), port(DECODER, 18, "y")], [], []
+    boxes, arrows, labels = [io(ENCODER, 18, "x"), io(DECODER, 18, "y")], [], []
     at = {ENCODER: 32.0, DECODER: 32.0}
     top = 32 + GAP
     for name in dict.fromkeys([*encoder, *reversed(decoder)]):
@@ -79,7 +79,7 @@ def draw_program(program: Row, dtypes: Mapping[str, str], pruned: Mapping[str, s
         boxes.append(_kernel(middle, kernel, pruned.get(kernel["name"], "")))
         top += height + GAP
     code = top + 14
-    boxes.append(port(KERNEL, code, "code"))
+    boxes.append(io(KERNEL, code, "code"))
     arrows.append(_arrow("flow", f"M{ENCODER} {at[ENCODER]} V{code}", KERNEL - BOX / 2, code, across=1))
     arrows.append(_arrow("flow", f"M{KERNEL + BOX / 2} {code} H{DECODER}", DECODER, at[DECODER], down=-1))
     template = Path(__file__).with_suffix(".html.j2")

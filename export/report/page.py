@@ -97,9 +97,9 @@ def graph(report: Report) -> Values:
         if program and files:
             file, stated = max(files, key=lambda each: "reconstruct" in each[1]["signatures"])
             signatures = stated["signatures"]
-            ports = [port for each in signatures.values() for port in (*each["inputs"], *each["outputs"])]
+            tensors = [tensor for each in signatures.values() for tensor in (*each["inputs"], *each["outputs"])]
             title = f"Graph of the int8 {target.label} files: encoder and decoder share {', '.join(program['kernels'])}"
-            drawing = draw_program(program, {port["name"]: port["dtype"] for port in ports}, pruned, title)
+            drawing = draw_program(program, {tensor["name"]: tensor["dtype"] for tensor in tensors}, pruned, title)
             shown = "reconstruct" if "reconstruct" in signatures else next(iter(signatures))
             operations = [f"{count} × {kind}" for kind, count in signatures[shown].get("operations", {}).items()]
             drawn.append((drawing, file, f"{shown}: {', '.join(operations)}"))

@@ -128,10 +128,10 @@ class _Served:
 def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) -> _Served:
     if path.suffix != ".tflite":
         model = _read(core, path, path, options)
-        (port,) = model.inputs
-        size = tuple(extent.get_length() for extent in list(port.get_partial_shape())[1:])
+        (source,) = model.inputs
+        size = tuple(extent.get_length() for extent in list(source.get_partial_shape())[1:])
         names = tuple(min(output.get_names()) for output in model.outputs)
-        return _Served(model.create_infer_request(), names, (np.dtype(port.get_element_type().to_dtype()), size))
+        return _Served(model.create_infer_request(), names, (np.dtype(source.get_element_type().to_dtype()), size))
     data = path.read_bytes()
     entry = entry_of(read_entries(data), signature)
     with tempfile.TemporaryDirectory() as folder:

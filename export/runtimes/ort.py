@@ -75,10 +75,10 @@ class OrtSession(Session):
 
     def bind(self, signature: str, x: np.ndarray) -> Bound:
         session, device = served(self.runtime, signature, self.sessions), "cuda" if self.runtime == "ort-cuda" else "cpu"
-        (port,) = session.get_inputs()
+        (source,) = session.get_inputs()
         names = [output.name for output in session.get_outputs()]
-        value, feed, binding = library().OrtValue.ortvalue_from_numpy, {port.name: x}, session.io_binding()
-        binding.bind_ortvalue_input(port.name, value(x, device, 0))
+        value, feed, binding = library().OrtValue.ortvalue_from_numpy, {source.name: x}, session.io_binding()
+        binding.bind_ortvalue_input(source.name, value(x, device, 0))
         for name, y in zip(names, session.run(names, feed), strict=True):
             binding.bind_ortvalue_output(name, value(np.asarray(y), device, 0))
 
@@ -182,8 +182,8 @@ def inner_names(values: Values) -> dict[str, np.ndarray]:
     """Traced values by the program's names: behind an input or output of another dtype it is the uint8 tensor that counts."""
     from ..formats.onnx_writer import EDGE
 
-    ports = {name: each for name, each in values.items() if not name.endswith(EDGE)}
-    return ports | {name.removesuffix(EDGE): each for name, each in values.items() if name.endswith(EDGE)}
+    given = {name: each for name, each in values.items() if not name.endswith(EDGE)}
+    return given | {name.removesuffix(EDGE): each for name, each in values.items() if name.endswith(EDGE)}
 
 
 def instrumented(path: Path) -> bytes:

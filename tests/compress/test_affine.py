@@ -15,7 +15,7 @@ def test_int8_is_128_less() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
-def test_values_of_a_port_come_back(dtype: str) -> None:
+def test_values_of_an_input_or_output_come_back(dtype: str) -> None:
     quantization = Quantization.from_range(-0.7, 2.1)
     values = quantization.to_io(ALL, dtype)
     assert values.dtype == dtype
@@ -39,11 +39,11 @@ def test_integers_of_any_type_saturate_and_agree() -> None:
         ("float32", False, False, "float32"),
     ],
 )
-def test_the_dtype_of_a_port(io: str, is_bytes: bool, quantized: bool, wanted: str) -> None:
+def test_the_dtype_of_an_input_or_output(io: str, is_bytes: bool, quantized: bool, wanted: str) -> None:
     assert io_dtype(io, is_bytes, quantized=quantized) == wanted
 
 
 @pytest.mark.parametrize(("io", "said"), [("int4", "must be one of auto, uint8"), ("int8", "a float program has float32")])
-def test_another_dtype_of_a_port_is_an_error(io: str, said: str) -> None:
+def test_another_dtype_of_an_input_or_output_is_an_error(io: str, said: str) -> None:
     with pytest.raises(ExportError, match=said):
         io_dtype(io, False, quantized=False)

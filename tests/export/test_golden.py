@@ -104,16 +104,17 @@ def test_a_user_runs_every_file_with_golden(run: str, dtype: str, request: pytes
     for name, stated in manifest["golden"]["arrays"].items():
         array = np.load(bundle / name)
         assert [stated["shape"], stated["dtype"]] == [list(array.shape), array.dtype.name]
-    for file, ports in manifest["golden"]["ports"].items():
-        arrays = {port: np.load(bundle / name) for port, name in ports.items()}
+    for file, tensors in manifest["golden"]["ports"].items():
+        arrays = {tensor: np.load(bundle / name) for tensor, name in tensors.items()}
         for signature, described in manifest["files"][file]["signatures"].items():
-            (port,) = described["inputs"]
-            x = arrays[port["name"]]
-            if port["name"] == "x" and port["dtype"] == "float32":
+            (tensor,) = described["inputs"]
+            name = tensor["name"]
+            x = arrays[name]
+            if name == "x" and tensor["dtype"] == "float32":
                 wide = x.astype(np.float32)
                 x = ((wide - np.float32(scaling["offset"])) / np.float32(scaling["scale"])).astype(np.float32)
             path = bundle / file
-            got = run_tflite(path, signature, port["name"], x) if file.endswith(".tflite") else run_onnx(path, port["name"], x)
+            got = run_tflite(path, signature, name, x) if file.endswith(".tflite") else run_onnx(path, name, x)
             for name, values in got.items():
                 if ".f32." in file:
                     np.testing.assert_allclose(values, arrays[name], rtol=0, atol=1e-5 * np.abs(arrays[name]).max())

@@ -67,7 +67,7 @@ def test_our_files_store_nothing_twice(tmp_path, widths):
             assert found["copies"] == [] and found["bytes_if_shared"] == found["bytes"]
 
 
-def test_views_scales_and_ports_of_a_tflite_file(tmp_path):
+def test_views_scales_inputs_and_outputs_of_a_tflite_file(tmp_path):
     path = tmp_path / "toy.tflite"
     path.write_bytes(to_tflite(split(widths=(40, 24, 6), granularity="unit")))
     found = inspect_file(path)

@@ -16,7 +16,7 @@ from tiedae.compress.archive import pack_npz, unpack
 from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.bundle import Bundle
 from tiedae.export.deduplicate.share import share_file
-from tiedae.export.formats.model_file import Constant, Contents, Port, Signature
+from tiedae.export.formats.model_file import Constant, Contents, Signature, TensorInfo
 from tiedae.export.formats.random_inputs import Ranges, ranges_of
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import program_from_json, program_to_json
@@ -46,17 +46,17 @@ def read(path: Path) -> Contents:
         for name, values in program.constants.items()
     ]
 
-    def port(name: str) -> Port:
+    def info(name: str) -> TensorInfo:
         tensor = program.tensors[name]
         affine = tensor.quantization
         dtype, numbers = ("float32", ()) if affine is None else ("uint8", (affine.scale, affine.zero_point))
-        return Port(name, dtype, (None, *tensor.shape), *numbers)
+        return TensorInfo(name, dtype, (None, *tensor.shape), *numbers)
 
     found = []
     for signature in signatures:
         operations, source, outputs = program.part(signature)
         counts = {type(operation).__name__: 1 for operation in operations}
-        found.append(Signature(signature, (port(source),), tuple(map(port, outputs)), counts))
+        found.append(Signature(signature, (info(source),), tuple(map(info, outputs)), counts))
     return Contents("numpy", path.stat().st_size, tuple(constants), tuple(found))
 
 
@@ -77,7 +77,7 @@ class Numpy:
         return execute(self.programs[signature], signature, x)
 
 
-def snippet(file: str, signature: str, _ports: Mapping[str, Any], x: str) -> list[str]:
+def snippet(file: str, signature: str, _io: Mapping[str, Any], x: str) -> list[str]:
     return ["import numpy_runtime", f"result = numpy_runtime.run({file!r}, {signature!r}, {x})"]
 
 

@@ -222,8 +222,8 @@ def weights(*names):
     values = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
     inputs = ["x", *(f"y{i}" for i in range(len(names)))]
     nodes = [helper.make_node("MatMul", [x, name], [y]) for x, name, y in zip(inputs, names, inputs[1:], strict=False)]
-    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 64]) for name in (inputs[0], inputs[len(names)])]
-    graph = helper.make_graph(nodes, "twice", ports[:1], ports[1:], [numpy_helper.from_array(values, name) for name in names])
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 64]) for name in (inputs[0], inputs[len(names)])]
+    graph = helper.make_graph(nodes, "twice", infos[:1], infos[1:], [numpy_helper.from_array(values, name) for name in names])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 

@@ -132,9 +132,9 @@ class Workshop:
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:
     """The signature that is timed, the whole model where the file has it, and zeros as its input at batch 1."""
     signature = max(recipe.export.signatures, key=("decode", "encode", "reconstruct").index)
-    port = program.part(signature)[1]
-    dtype = {"x": io, "code": "uint8" if program.quantized else "float32"}[port]
-    return signature, np.zeros((1, *program.tensors[port].shape), dtype)
+    tensor = program.part(signature)[1]
+    dtype = {"x": io, "code": "uint8" if program.quantized else "float32"}[tensor]
+    return signature, np.zeros((1, *program.tensors[tensor].shape), dtype)
 
 
 def losses(archives: Mapping[str, Path]) -> dict[str, list[float]]:

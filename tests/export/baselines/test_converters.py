@@ -92,14 +92,14 @@ def test_the_int8_tflite_file(io_dtype, model, representative, capfd):
     assert capfd.readouterr() == ("", "")
     contents = read_tflite(data)
     assert kernels_in(contents) == TWICE
-    ports = {port.name: port for signature in contents.signatures for port in (*signature.inputs, *signature.outputs)}
-    assert {(name, port.dtype) for name, port in ports.items()} == {(name, io_dtype) for name in ("x", "code", "y")}
+    tensors = {tensor.name: tensor for signature in contents.signatures for tensor in (*signature.inputs, *signature.outputs)}
+    assert {(name, tensor.dtype) for name, tensor in tensors.items()} == {(name, io_dtype) for name in ("x", "code", "y")}
     x = representative
     if io_dtype == "uint8":
-        x = np.rint(x / np.float32(ports["x"].scale) + np.float32(ports["x"].zero_point)).clip(0, 255).astype(np.uint8)
+        x = np.rint(x / np.float32(tensors["x"].scale) + np.float32(tensors["x"].zero_point)).clip(0, 255).astype(np.uint8)
     y = run_tflite(data, "reconstruct", x=x)["y"].astype(np.float32)
     if io_dtype == "uint8":
-        y = (y - np.float32(ports["y"].zero_point)) * np.float32(ports["y"].scale)
+        y = (y - np.float32(tensors["y"].zero_point)) * np.float32(tensors["y"].scale)
     np.testing.assert_allclose(y, model.decoder(model.encoder(representative)), atol=0.03)
 
 

@@ -1,4 +1,4 @@
-"""What `tiedae bench` measures: every file beside its stock twin, and never a ratio between unequal ports."""
+"""`tiedae bench` measures every file beside its stock twin; ratios are of equal input and output dtypes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tiedae.compress.data import Scaling
 from tiedae.compress.records import decode, encode
 from tiedae.export import Bundle, open_ort, read_onnx, stock_onnx_int8, to_onnx
-from tiedae.export.baselines.converters import with_byte_ports
+from tiedae.export.baselines.converters import with_integer_io
 from tiedae.export.bench.benchmark import Plan, bench_bundle, tables
 from tiedae.export.runtimes.machine import cores, describe_machine
 from tiedae.export.verify.results import Bench, Kind
@@ -43,7 +43,7 @@ def test_every_file_is_timed_in_every_signature_it_has(measured):
         assert row.throughput == pytest.approx(2 / row.median_us * 1e6)
 
 
-def test_ratios_are_of_equal_ports_and_every_other_row_says_why_not(measured):
+def test_ratios_are_of_equal_dtypes_and_every_other_row_says_why_not(measured):
     rows = {(row.subject, row.signature, row.way): row for row in measured.latency}
     compared = [row for row in rows.values() if row.ratio is not None]
     assert {(row.maker, row.format, row.precision) for row in compared if row.maker == "tiedae"} == {
@@ -56,7 +56,7 @@ def test_ratios_are_of_equal_ports_and_every_other_row_says_why_not(measured):
         assert row.ratio.low <= row.ratio.value <= row.ratio.high
     assert all(row.note for row in rows.values() if row.maker == "tiedae" and row.ratio is None)
     plain = rows["ORT quantizer int8 onnx", "reconstruct", "invoke"]
-    changed = rows["ORT quantizer int8 onnx, our ports", "reconstruct", "invoke"]
+    changed = rows["ORT quantizer int8 onnx, our dtypes", "reconstruct", "invoke"]
     assert (plain.dtypes, changed.dtypes) == ("float32 → float32, float32", "uint8 → uint8, uint8")
     assert changed.note
 
@@ -94,7 +94,7 @@ def test_sizes_are_those_of_the_files(measured, finished_run: Path):
         assert sizes[name].gzip_bytes == len(gzip.compress(data, 9, mtime=0))
     ours, stock = sizes["mini.f32.tflite"], sizes["mini.stock.f32.tflite"]
     assert (ours.against, ours.ratio) == (stock.file, ours.bytes / stock.bytes)
-    assert not any("ports" in name for name in sizes)
+    assert not any("our dtypes" in name for name in sizes)
 
 
 def test_the_rows_are_json_and_a_table_has_as_many_cells_as_columns(measured):
@@ -130,20 +130,20 @@ def test_the_machine_says_who_it_is():
 
 
 @pytest.mark.parametrize("names", [("x", "code", "y"), ("code",), ("x",)], ids=str)
-def test_byte_ports_change_nothing_but_the_ports(make_program, tmp_path: Path, names):
+def test_integer_inputs_and_outputs_change_nothing_else(make_program, tmp_path: Path, names):
     x = np.random.default_rng(0).uniform(size=(64, 20)).astype(np.float32)
     data = stock_onnx_int8(to_onnx(make_program(quantized=False), signature="reconstruct"), x)
     paths = {"plain": tmp_path / "plain.onnx", "bytes": tmp_path / "bytes.onnx"}
     paths["plain"].write_bytes(data)
-    paths["bytes"].write_bytes(with_byte_ports(data, names))
+    paths["bytes"].write_bytes(with_integer_io(data, names))
     onnx.checker.check_model(paths["bytes"])
-    ports = {port.name: port for each in read_onnx(paths["bytes"]).signatures for port in (*each.inputs, *each.outputs)}
-    assert {name for name, port in ports.items() if port.dtype == "uint8"} == set(names)
-    q = np.clip(np.rint(x / np.float32(ports["x"].scale or 1)) + (ports["x"].zero_point or 0), 0, 255).astype(np.uint8)
+    tensors = {tensor.name: tensor for each in read_onnx(paths["bytes"]).signatures for tensor in (*each.inputs, *each.outputs)}
+    assert {name for name, tensor in tensors.items() if tensor.dtype == "uint8"} == set(names)
+    q = np.clip(np.rint(x / np.float32(tensors["x"].scale or 1)) + (tensors["x"].zero_point or 0), 0, 255).astype(np.uint8)
     plain = open_ort("ort-cpu", {"reconstruct": paths["plain"]}).run("reconstruct", x)
     found = open_ort("ort-cpu", {"reconstruct": paths["bytes"]}).run("reconstruct", q if "x" in names else x)
     for name, values in found.items():
-        port = ports[name]
+        tensor = tensors[name]
         if name in names:
-            values = (values.astype(np.float32) - (port.zero_point or 0)) * np.float32(port.scale or 1)
+            values = (values.astype(np.float32) - (tensor.zero_point or 0)) * np.float32(tensor.scale or 1)
         np.testing.assert_array_equal(values, plain[name])

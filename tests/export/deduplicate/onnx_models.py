@@ -29,7 +29,7 @@ def graph(
     outputs: Mapping[str, Sequence[Any] | None] = {"y": None},
     element: int = F32,
 ) -> GraphProto:
-    """A graph; shapes by port."""
+    """A graph; shapes by input or output."""
     return helper.make_graph(
         list(nodes),
         "main",
@@ -77,16 +77,16 @@ def run(path: Path, seed: int = 1, batch: int = 5, level: Any = LEVELS[0]) -> di
     options.log_severity_level = 4
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     rng, feeds = np.random.default_rng(seed), {}
-    for port in session.get_inputs():
-        shape = [size if isinstance(size, int) else batch for size in port.shape]
-        kind = str(port.type).removeprefix("tensor(").removesuffix(")")
+    for tensor in session.get_inputs():
+        shape = [size if isinstance(size, int) else batch for size in tensor.shape]
+        kind = str(tensor.type).removeprefix("tensor(").removesuffix(")")
         dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
         if dtype == "bool":
-            feeds[port.name] = np.array(seed % 2 == 0)
+            feeds[tensor.name] = np.array(seed % 2 == 0)
         else:
             values = rng.normal(size=shape) if "float" in dtype else rng.integers(0, 24, shape)
-            feeds[port.name] = np.asarray(values).astype(dtype)
-    names = [port.name for port in session.get_outputs()]
+            feeds[tensor.name] = np.asarray(values).astype(dtype)
+    names = [tensor.name for tensor in session.get_outputs()]
     return {name: np.asarray(values) for name, values in zip(names, session.run(names, feeds), strict=True)}
 
 

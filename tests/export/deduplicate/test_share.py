@@ -199,7 +199,7 @@ def _no_operator(model) -> None:
 SPOILT = {
     "values": (_other_bias, "main y in litert-xnnpack: largest difference 0.1"),
     "nan": (_not_a_number, "main y in litert-xnnpack: 4 of 1024 values are not finite, first at [0]: got nan"),
-    "output": (_other_output, "main y in litert-xnnpack: the rewritten file does not give it"),
+    "output": (_other_output, "main y in litert-xnnpack: missing from the rewritten file"),
     "refused": (_no_operator, "litert-xnnpack runs the file but not the rewritten one"),
 }
 

@@ -57,7 +57,7 @@ def embeddings(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "tolerance", "how"),
     [
-        ("folded", None, "BATCH_MATMUL with adj_y turned, on a view"),
+        ("folded", None, "BATCH_MATMUL with adj_y toggled, on a view"),
         ("tied", 1.0, "FULLY_CONNECTED with the other's scales"),
     ],
 )

@@ -72,8 +72,8 @@ def test_a_tied_embedding_of_keras_3(tmp_path):
 def tied(*nodes, inputs=None, outputs=None, opset=17, **constants):
     """A model whose first operation multiplies with W and whose others get `h` and the constants."""
     first = node("MatMul", "x W", "h")
-    ports = {"inputs": inputs or {"x": ("batch", 24)}, "outputs": outputs or {"y": None}}
-    return model(graph([first, *nodes], {"W": W} | constants, **ports), opset)
+    ends = {"inputs": inputs or {"x": ("batch", 24)}, "outputs": outputs or {"y": None}}
+    return model(graph([first, *nodes], {"W": W} | constants, **ends), opset)
 
 
 CASES = {
@@ -191,7 +191,7 @@ def test_element_types(dtype, how, tmp_path):
     require_same(source, out)
 
 
-def quantized(*nodes, ports=None, **constants):
+def quantized(*nodes, ends=None, **constants):
     """x → uint8 `q` → `h` through the int8 kernel Q, → the other nodes with `p`, h in uint8."""
     first = [
         node("QuantizeLinear", "x s z", "q"),
@@ -202,7 +202,7 @@ def quantized(*nodes, ports=None, **constants):
         node("DequantizeLinear", "p r z", "hq"),
     ]
     parameters = {"s": np.float32(0.02), "z": np.uint8(128), "t": np.float32(0.01), "n": np.int8(0), "r": np.float32(0.1)}
-    return model(graph([*first, *nodes], {"Q": Q} | parameters | constants, outputs=ports or {"y": None}))
+    return model(graph([*first, *nodes], {"Q": Q} | parameters | constants, outputs=ends or {"y": None}))
 
 
 Q = weights(24, 12, dtype=np.int8)
@@ -247,7 +247,7 @@ QUANTIZED = {
         "DequantizeLinear of its own, Gemm transB",
         ["QGemm", "QLinearMatMul"],
     ),
-    "QGemm": (quantized(QGEMM, LAST[1], C=Q.T, ports={"y": ("batch", 24)}), "QGemm transB", ["QGemm", "QGemm"]),
+    "QGemm": (quantized(QGEMM, LAST[1], C=Q.T, ends={"y": ("batch", 24)}), "QGemm transB", ["QGemm", "QGemm"]),
 }
 
 

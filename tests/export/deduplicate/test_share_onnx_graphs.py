@@ -123,7 +123,7 @@ def test_kept_and_why(tmp_path):
     shared, *_ = share(tmp_path, model(made))
     (kept,) = shared.kept
     assert (kept.name, kept.original) == ("C", "W")
-    assert kept.reason == "C is an input of the graph too: the caller may give another value"
+    assert kept.reason == "C is also a graph input: the caller may pass another value"
     assert shared.data == (tmp_path / "source.onnx").read_bytes()
 
     function = local(W, weights(24, 24, seed=6))
@@ -136,7 +136,7 @@ def test_kept_and_why(tmp_path):
     source = tmp_path / "training.onnx"
     source.write_bytes(training.SerializeToString())
     (kept,) = share_onnx(source, name="shared.onnx").kept
-    assert kept.reason == "the file holds training information, which names its constants"
+    assert kept.reason == "the file has training information, which refers to its constants by name"
 
     nodes = [node("MatMul", "x W", "y"), node("DequantizeLinear", "Q s", "q"), node("Neg", "q", "z")]
     made = graph(nodes, {"W": W}, outputs={"y": None, "z": None})
@@ -146,7 +146,7 @@ def test_kept_and_why(tmp_path):
     made.node.extend([node("DequantizeLinear", "P s", "p"), node("Neg", "p", "v")])
     made.output.append(helper.make_tensor_value_info("v", F32, (4, 24)))
     (kept,) = share(tmp_path, model(made, 21, 10))[0].kept
-    assert kept.reason == "no operation transposes or reshapes int4 everywhere"
+    assert kept.reason == "Transpose and Reshape do not support int4 in every version"
 
 
 def test_a_name_inside_hides_the_one_outside(tmp_path):
@@ -240,7 +240,7 @@ def test_nothing_else_is_lost(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        (lambda m: m.graph.node[1].output.__setitem__(0, "h"), FormatError, "two operations give 'h'"),
+        (lambda m: m.graph.node[1].output.__setitem__(0, "h"), FormatError, "two nodes have the output 'h'"),
         (lambda m: m.graph.initializer[0].ClearField("raw_data"), FormatError, "damaged"),
         (
             lambda m: m.graph.node.append(node("Mystery", "x", "m", table=TensorProto(name="far", data_location=1))),

@@ -59,7 +59,7 @@ def test_without_a_tolerance_near_copies_stay(stock, tmp_path):
     (kept,) = shared.kept
     assert kept.reason == "near, not equal: --tolerance STEPS would merge it"
     (kept,) = share(tmp_path, stock[True], tolerance=0.1)[0].kept
-    assert kept.reason.startswith("its values would move by up to 0.") and kept.reason.endswith("--tolerance is 0.1")
+    assert kept.reason.startswith("its values would change by up to 0.") and kept.reason.endswith("--tolerance is 0.1")
 
 
 def test_per_channel_copies_become_one_kernel(stock, floating, tmp_path):

@@ -84,8 +84,8 @@ def test_a_tied_float_file_stores_each_kernel_once(stock_float, samples):
     assert sum(merged.saved for merged in shared.merged) == 4 * sum(a * b for a, b in itertools.pairwise(WIDTHS))
     assert len(shared.data) < len(stock_float) - sum(merged.saved for merged in shared.merged)
     assert shared.kept == () and copies(rewritten) == [] and len(copies(contents)) == 3
-    ports = [[(each.name, each.inputs, each.outputs) for each in file.signatures] for file in (contents, rewritten)]
-    assert ports[0] == ports[1]
+    signatures = [[(each.name, each.inputs, each.outputs) for each in file.signatures] for file in (contents, rewritten)]
+    assert signatures[0] == signatures[1]
     assert rewritten.details["min_runtime_version"] == "2.3.0" != contents.details["min_runtime_version"]
     for runtime in ("litert-xnnpack", "litert-reference"):
         codes = [run(data, "encode", samples, runtime)["code"] for data in (stock_float, shared.data)]
@@ -191,7 +191,7 @@ def test_a_near_kernel_in_the_same_order_takes_the_scales_of_the_other():
         unit = step.ravel() / 64
         bias = graph.constant(f"{name}.bias", np.rint(np.linspace(-20, 20, 24) / unit).astype(np.int32), unit)
         graph.add(Op.FULLY_CONNECTED, [x, kernel, bias], [y], schema.FullyConnectedOptionsT(), 4)
-        graph.ports([x], [y])
+        graph.set_io([x], [y])
     data = file.data()
     shared = share_tflite(data, tolerance=1.0)
     assert [merged.how for merged in shared.merged] == ["FULLY_CONNECTED with the other's scales"]
@@ -206,7 +206,7 @@ KEPT = {
     "shuffled": (dict(weightsFormat=1), "weights shuffled"),
     "tanh": (dict(activation=Activation.TANH), "cannot fuse the activation"),
     "relu1 alone": (dict(bias=False, activation=Activation.RELU_N1_TO_1), "without a bias"),
-    "places": (dict(metadata=["model_control_dependencies"]), "by their place"),
+    "places": (dict(metadata=["model_control_dependencies"]), "by index"),
 }
 
 
@@ -283,13 +283,13 @@ def test_equal_constants_of_two_subgraphs_get_one_buffer():
         graph = file.graph(name)
         x, y = graph.tensor("x", (-1, 12)), graph.tensor("y", (-1, 8))
         graph.add(Op.FULLY_CONNECTED, [x, graph.constant(f"{name}.kernel", kernel), -1], [y], schema.FullyConnectedOptionsT())
-        graph.ports([x], [y])
+        graph.set_io([x], [y])
     graph = file.graph("embed")
     ids, y = graph.tensor("ids", (-1,), "int32"), graph.tensor("y", (-1, 30))
     row = graph.tensor("row", (-1, 12))
     graph.add(Op.GATHER, [graph.constant("table", table), ids], [row], schema.GatherOptionsT())
     graph.add(Op.FULLY_CONNECTED, [row, graph.constant("logits", table), -1], [y], schema.FullyConnectedOptionsT())
-    graph.ports([ids], [y])
+    graph.set_io([ids], [y])
     data = file.data()
     shared = share_tflite(data)
     assert [(m.name, m.original, m.relation, m.saved) for m in shared.merged] == [
@@ -310,7 +310,7 @@ def test_a_convolution_kernel_is_kept():
     graph.add(Op.CONV_2D, [x, graph.constant("ahead", kernel), bias[0]], [y], _convolution())
     back = graph.constant("back", np.ascontiguousarray(kernel.transpose(3, 1, 2, 0)))
     graph.add(Op.CONV_2D, [y, back, bias[1]], [z], _convolution())
-    graph.ports([x], [z])
+    graph.set_io([x], [z])
     (kept,) = share_tflite(file.data()).kept
     assert (kept.name, kept.original) == ("back", "ahead")
     assert kept.reason.startswith("CONV_2D reads its kernel in one order of the axes")

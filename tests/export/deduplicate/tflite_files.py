@@ -53,8 +53,8 @@ class File:
 
     def _signature(self, index: int, graph: schema.SubGraphT) -> schema.SignatureDefT:
         inputs, outputs = (
-            [schema.TensorMapT(name=graph.tensors[i].name, tensorIndex=int(i)) for i in ports]
-            for ports in (graph.inputs, graph.outputs)
+            [schema.TensorMapT(name=graph.tensors[i].name, tensorIndex=int(i)) for i in indices]
+            for indices in (graph.inputs, graph.outputs)
         )
         return schema.SignatureDefT(inputs=inputs, outputs=outputs, signatureKey=graph.name, subgraphIndex=index)
 
@@ -89,7 +89,7 @@ class Graph:
             schema.OperatorT(index, int32(inputs), int32(outputs), builtinOptionsType=kind, builtinOptions=options)
         )
 
-    def ports(self, inputs: list[int], outputs: list[int]) -> None:
+    def set_io(self, inputs: list[int], outputs: list[int]) -> None:
         self.table.inputs, self.table.outputs = int32(inputs), int32(outputs)
 
 
@@ -114,7 +114,7 @@ def tied_pair(*, bias=True, activation=Activation.NONE, rank=2, seed=0, metadata
     graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], schema.FullyConnectedOptionsT(keepNumDims=rank > 2))
     options = {"keepNumDims": rank > 2, "fusedActivationFunction": activation} | options
     graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], schema.FullyConnectedOptionsT(**options))
-    graph.ports([x], [y])
+    graph.set_io([x], [y])
     for name in metadata:
         file.note(name, b"notes")
     return file.data()
@@ -142,5 +142,5 @@ def int8_pair(*, bias: float, activation=Activation.NONE, scales=1, noise=0.0, s
     last = graph.constant("bias", offsets, unit) if bias else -1
     graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], schema.FullyConnectedOptionsT(), 4)
     graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], schema.FullyConnectedOptionsT(fusedActivationFunction=activation), 4)
-    graph.ports([x], [y])
+    graph.set_io([x], [y])
     return file.data()

@@ -393,5 +393,5 @@ def test_an_onnx_file_of_2_gib_is_refused_unread(tmp_path):
     path = tmp_path / "zeros.onnx"
     path.touch()
     os.truncate(path, 2 * GIB)
-    with pytest.raises(FormatError, match="2,147,483,648 bytes, less than 2,147,483,648 are possible"):
+    with pytest.raises(FormatError, match="2,147,483,648 bytes, must be fewer than 2,147,483,648"):
         read_model(path)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import FormatError
-from tiedae.export.formats.model_file import Contents, Port
+from tiedae.export.formats.model_file import Contents, TensorInfo
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx, to_onnx_pair
 from tiedae.export.program import Tensor
@@ -60,21 +60,21 @@ def test_our_file_gives_back_the_program(options, tmp_path):
             assert not constant.values.flags.writeable
 
 
-def test_ports_and_operations(tmp_path):
+def test_inputs_outputs_and_operations(tmp_path):
     program = build_program(output_activation="tanh", byte_data=False)
     (signature,) = read(tmp_path, to_onnx(program, io="int8")).signatures
     x, code, y = (program.tensors[name].quantization for name in ("x", "code", "y"))
     assert signature.name == "reconstruct"
-    assert signature.inputs == (Port("x", "int8", (None, 20), x.scale, x.zero_point - 128),)
+    assert signature.inputs == (TensorInfo("x", "int8", (None, 20), x.scale, x.zero_point - 128),)
     assert signature.outputs == (
-        Port("code", "uint8", (None, 5), code.scale, code.zero_point),
-        Port("y", "int8", (None, 20), y.scale, y.zero_point - 128),
+        TensorInfo("code", "uint8", (None, 5), code.scale, code.zero_point),
+        TensorInfo("y", "int8", (None, 20), y.scale, y.zero_point - 128),
     )
     assert signature.operations["Gemm"] == 4
     assert signature.operations["Tanh"] == 1
     (signature,) = read(tmp_path, to_onnx(program, signature="decode")).signatures
-    assert signature.inputs == (Port("code", "uint8", (None, 5), code.scale, code.zero_point),)
-    assert signature.outputs == (Port("y", "float32", (None, 20)),)
+    assert signature.inputs == (TensorInfo("code", "uint8", (None, 5), code.scale, code.zero_point),)
+    assert signature.outputs == (TensorInfo("y", "float32", (None, 20)),)
 
 
 def test_a_clipped_output_has_the_quantization_of_what_is_clipped(tmp_path):
@@ -83,7 +83,7 @@ def test_a_clipped_output_has_the_quantization_of_what_is_clipped(tmp_path):
     data = to_onnx(dataclasses.replace(program, tensors=tensors), signature="encode")
     (signature,) = read(tmp_path, data).signatures
     assert signature.operations["Clip"] == 1
-    assert signature.outputs == (Port("code", "uint8", (None, 5), 1 / 64, 30),)
+    assert signature.outputs == (TensorInfo("code", "uint8", (None, 5), 1 / 64, 30),)
 
 
 @pytest.mark.parametrize("quantized", [True, False])

@@ -56,8 +56,8 @@ def session(model: bytes, optimized: str = "") -> onnxruntime.InferenceSession:
 
 def run(model: bytes, x: np.ndarray) -> dict[str, np.ndarray]:
     opened = session(model)
-    (port,) = opened.get_inputs()
-    values = map(np.asarray, opened.run(None, {port.name: x}))
+    (tensor,) = opened.get_inputs()
+    values = map(np.asarray, opened.run(None, {tensor.name: x}))
     return dict(zip([output.name for output in opened.get_outputs()], values, strict=True))
 
 
@@ -149,7 +149,7 @@ def test_io_is_the_dtype_of_x_and_y(io, byte_data):
     opened = session(model)
     x, code, y = *opened.get_inputs(), *opened.get_outputs()
     real = io if io != "auto" else "uint8" if byte_data else "float32"
-    assert [(port.name, port.type, port.shape) for port in (x, code, y)] == [
+    assert [(tensor.name, tensor.type, tensor.shape) for tensor in (x, code, y)] == [
         ("x", DTYPES[real], ["batch", 20]),
         ("code", DTYPES["uint8"], ["batch", 5]),
         ("y", DTYPES[real], ["batch", 20]),

@@ -1,9 +1,9 @@
-"""Random inputs are of their port, and within what the graph says of them."""
+"""Random inputs fit their input, and within what the graph says of them."""
 
 import numpy as np
 import pytest
 from tiedae.compress.errors import FormatError
-from tiedae.export.formats.model_file import Contents, Port, Signature
+from tiedae.export.formats.model_file import Contents, Signature, TensorInfo
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.random_inputs import BATCHES, Ranges, onnx_ranges, random_inputs, tflite_ranges
@@ -20,7 +20,7 @@ def test_what_reads_a_table_gets_indices_of_its_rows():
     row, q = graph.tensor("row", (-1, 4)), graph.tensor("q", (-1, 4), "int8", 0.5, -28)
     graph.add(Op.GATHER, [graph.constant("table", np.zeros((5, 4), np.float32)), ids], [row], schema.GatherOptionsT())
     graph.add(Op.QUANTIZE, [x], [q])
-    graph.ports([ids, x], [row, q])
+    graph.set_io([ids, x], [row, q])
     data = file.data()
     ranges = tflite_ranges(data)
     assert ranges == Ranges(5, {("embed", "x"): (-50.0, 77.5)})
@@ -39,30 +39,32 @@ def test_ranges_of_an_onnx_file(tmp_path, make_program):
     assert (low, high) == (0.0, pytest.approx(1.0))
 
 
-PORTS = {
-    "uint8": (Port("p", "uint8", (None, 200)), 0, 255),
-    "int8": (Port("p", "int8", (None, 200)), -128, 127),
-    "bool": (Port("p", "bool", (None, 200)), 0, 1),
-    "int64": (Port("p", "int64", (None, 200)), 0, 6),
-    "float32": (Port("p", "float32", (None, 200)), -1, 1),
-    "scalar": (Port("p", "float32", ()), -1, 1),
+TENSORS = {
+    "uint8": (TensorInfo("p", "uint8", (None, 200)), 0, 255),
+    "int8": (TensorInfo("p", "int8", (None, 200)), -128, 127),
+    "bool": (TensorInfo("p", "bool", (None, 200)), 0, 1),
+    "int64": (TensorInfo("p", "int64", (None, 200)), 0, 6),
+    "float32": (TensorInfo("p", "float32", (None, 200)), -1, 1),
+    "scalar": (TensorInfo("p", "float32", ()), -1, 1),
 }
 
 
-@pytest.mark.parametrize(("port", "low", "high"), PORTS.values(), ids=PORTS)
-def test_random_inputs_are_of_their_port(port, low, high):
-    contents = Contents("tflite", 0, (), (Signature("s", (port,), (), {}),))
+@pytest.mark.parametrize(("tensor", "low", "high"), TENSORS.values(), ids=TENSORS)
+def test_random_inputs_fit_their_input(tensor, low, high):
+    contents = Contents("tflite", 0, (), (Signature("s", (tensor,), (), {}),))
     runs = random_inputs(contents, Ranges(ids=7), 3)
     for size, (signature, inputs) in zip(BATCHES, runs, strict=True):
         values = inputs["p"]
-        assert signature == "s" and values.dtype == port.dtype
-        assert values.shape == tuple(size if length is None else length for length in port.shape)
+        assert signature == "s" and values.dtype == tensor.dtype
+        assert values.shape == tuple(size if length is None else length for length in tensor.shape)
         assert low <= values.min() and values.max() <= high and (values.size == 1 or len(np.unique(values)) > 1)
     again = random_inputs(contents, Ranges(ids=7), 3)
     np.testing.assert_array_equal(again[0][1]["p"], runs[0][1]["p"])
 
 
-@pytest.mark.parametrize("port", [Port("p", "string", (1,)), Port("p", "resource", ()), Port("p", "float32", (1 << 30,))])
-def test_inputs_without_random_values_are_refused(port):
+@pytest.mark.parametrize(
+    "tensor", [TensorInfo("p", "string", (1,)), TensorInfo("p", "resource", ()), TensorInfo("p", "float32", (1 << 30,))]
+)
+def test_inputs_without_random_values_are_refused(tensor):
     with pytest.raises(FormatError, match="no random values for the input p"):
-        random_inputs(Contents("tflite", 0, (), (Signature("s", (port,), (), {}),)), Ranges(), 0)
+        random_inputs(Contents("tflite", 0, (), (Signature("s", (tensor,), (), {}),)), Ranges(), 0)

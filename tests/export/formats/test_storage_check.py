@@ -234,7 +234,7 @@ def test_our_files_hold(options):
     [
         (PruneConfig("2:4", skip=(1,)), "kernel_0: at most 2 of every 4 values are not zero, along inputs and along units"),
         (PruneConfig("block", block=(4, 2), skip=(1,)), "kernel_0: 60 of 120 blocks of 4 × 2 are zero"),
-        (PruneConfig("2:8", 0.75), "kernel_1: has shape [24, 6], expected tiles of [8, 8] and a mask alike"),
+        (PruneConfig("2:8", 0.75), "kernel_1: has shape [24, 6], expected tiles of [8, 8] and a mask of the same shape"),
     ],
     ids=["2:4", "block", "of another model"],
 )

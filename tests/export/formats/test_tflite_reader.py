@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.errors import FormatError
 from tiedae.export.formats import flatbuffer, tflite_reader
-from tiedae.export.formats.model_file import Port
+from tiedae.export.formats.model_file import TensorInfo
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_writer import to_tflite
 
@@ -101,7 +101,7 @@ def test_a_stock_file():
     for constant in stored:
         np.testing.assert_array_equal(constant.values, kernel if constant.values.shape == kernel.shape else kernel.T)
     (signature,) = contents.signatures
-    assert [port.shape for port in signature.inputs] == [(None, 20)]
+    assert [tensor.shape for tensor in signature.inputs] == [(None, 20)]
     assert signature.operations == {"FULLY_CONNECTED": 2, "LOGISTIC": 1}
     assert contents.details["min_runtime_version"].count(".") == 2
 
@@ -148,7 +148,7 @@ def test_a_file_without_signatures_has_one():
     builder.Finish(schema.ModelT(version=3, subgraphs=[graph], buffers=[schema.BufferT()]).Pack(builder), b"TFL3")
     (signature,) = read_tflite(bytes(builder.Output())).signatures
     assert signature.name == "main"
-    assert signature.inputs == signature.outputs == (Port("in", "int8", (None, 3)),)
+    assert signature.inputs == signature.outputs == (TensorInfo("in", "int8", (None, 3)),)
 
 
 def test_operations_of_nested_subgraphs_count_once():
@@ -278,7 +278,7 @@ def test_packed_values_count_their_bytes_and_are_unpacked_once():
 @pytest.mark.parametrize(
     ("tensors", "text"),
     [
-        ([tensor("t", (1,) * 99, schema.TensorType.INT8)], "tensor t has 99 axes, at most 32 can be"),
+        ([tensor("t", (1,) * 99, schema.TensorType.INT8)], "tensor t has 99 axes, must have at most 32"),
         ([tensor("t", (2**31 - 1,) * 8, schema.TensorType.INT4)], "tensor t of shape"),
         ([tensor("two\nlines", (4,), schema.TensorType.INT8)], r"tensor two\\nlines of shape"),
         ([tensor(b"\xff\xfe", (4,), schema.TensorType.INT8)], "tensor �� of shape"),

@@ -112,7 +112,7 @@ def test_buffers_are_aligned_to_16_bytes(options):
         ({"quantized": False}, "float32", ("float32", "float32", "float32")),
     ],
 )
-def test_ports(options, io, dtypes):
+def test_inputs_and_outputs(options, io, dtypes):
     program = split(**options)
     signatures = {signature.name: signature for signature in read_tflite(to_tflite(program, io=io)).signatures}
     assert {name: ([p.name for p in s.inputs], [p.name for p in s.outputs]) for name, s in signatures.items()} == {
@@ -122,14 +122,14 @@ def test_ports(options, io, dtypes):
     }
     right = dict(zip(("x", "code", "y"), dtypes, strict=True))
     for signature in signatures.values():
-        for port in (*signature.inputs, *signature.outputs):
-            tensor = program.tensors[port.name]
-            assert (port.dtype, port.shape) == (right[port.name], (None, *tensor.shape))
-            if port.dtype == "float32":
-                assert (port.scale, port.zero_point) == (None, None)
+        for info in (*signature.inputs, *signature.outputs):
+            tensor = program.tensors[info.name]
+            assert (info.dtype, info.shape) == (right[info.name], (None, *tensor.shape))
+            if info.dtype == "float32":
+                assert (info.scale, info.zero_point) == (None, None)
             else:
-                shift = 128 if port.dtype == "int8" else 0
-                assert (port.scale, port.zero_point) == (tensor.quantization.scale, tensor.quantization.zero_point - shift)
+                shift = 128 if info.dtype == "int8" else 0
+                assert (info.scale, info.zero_point) == (tensor.quantization.scale, tensor.quantization.zero_point - shift)
 
 
 def test_requantize_and_edge_are_one_operation():
@@ -209,7 +209,7 @@ def test_wrong_options_are_named(keywords, text):
         to_tflite(split(), **keywords)
 
 
-def test_float_program_has_float_ports_only():
+def test_float_program_has_float_inputs_and_outputs_only():
     with pytest.raises(ExportError, match="float program"):
         to_tflite(split(quantized=False), io="uint8")
 

@@ -27,7 +27,7 @@ def foreign(path: Path, *, batch: int | None = None, kernel: np.ndarray = KERNEL
     """Two inputs of rank 3 and 2; outputs: a product of rank 3, a ReLU, and the places of the largest values, int64."""
     free = "batch" if batch is None else batch
 
-    def port(name: str, kind: int, *sizes: int) -> Any:
+    def value_info(name: str, kind: int, *sizes: int) -> Any:
         return helper.make_tensor_value_info(name, kind, [free, *sizes])
 
     graph = helper.make_graph(
@@ -37,8 +37,12 @@ def foreign(path: Path, *, batch: int | None = None, kernel: np.ndarray = KERNEL
             helper.make_node("ArgMax", ["b"], ["largest"], axis=1, keepdims=0),
         ],
         "stranger",
-        [port("a", TensorProto.FLOAT, 3, 4), port("b", TensorProto.FLOAT, 4)],
-        [port("product", TensorProto.FLOAT, 3, 5), port("positive", TensorProto.FLOAT, 4), port("largest", TensorProto.INT64)],
+        [value_info("a", TensorProto.FLOAT, 3, 4), value_info("b", TensorProto.FLOAT, 4)],
+        [
+            value_info("product", TensorProto.FLOAT, 3, 5),
+            value_info("positive", TensorProto.FLOAT, 4),
+            value_info("largest", TensorProto.INT64),
+        ],
         [numpy_helper.from_array(kernel, "kernel")],
     )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
@@ -142,7 +146,7 @@ def test_a_file_that_gives_nan_fails_even_where_it_is_expected(tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def integers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A program with the .tflite and .onnx of its form, ports int8."""
+    """A program with the .tflite and .onnx of its form, inputs and outputs int8."""
     folder = tmp_path_factory.mktemp("integers")
     found: dict[str, Any] = {}
     for suffix, form in {"tflite": "split", "onnx": "fused"}.items():
@@ -163,7 +167,7 @@ def program_in_reals(program: Any) -> Callable:
 
 
 @pytest.mark.parametrize("suffix", ["tflite", "onnx"])
-def test_quantized_ports_are_converted_by_their_own_scale_and_compared_in_lsb(integers: dict, suffix: str) -> None:
+def test_quantized_inputs_and_outputs_are_converted_by_their_own_scale_and_compared_in_lsb(integers: dict, suffix: str) -> None:
     program, path = integers[suffix]
     report = assert_parity(program_in_reals(program), path, signature="reconstruct", equal_share=0.95)
     assert {row.unit for row in report.outputs} == {"LSB"} and {row.output for row in report.outputs} == {"code", "y"}
@@ -233,7 +237,7 @@ def test_what_is_no_reference_or_no_file_is_told(file: Path, tmp_path: Path) -> 
         assert_parity(truth, tmp_path / "gone.tflite")
 
 
-def test_keras_2_models_with_several_ports_and_our_own(file: Path, finished_run: Path) -> None:
+def test_keras_2_models_with_several_inputs_and_outputs_and_our_own(file: Path, finished_run: Path) -> None:
     import tensorflow as tf
     import tf_keras
     from tiedae.compress import TiedAutoencoder

@@ -47,7 +47,7 @@ def test_the_drawing_has_every_kernel_once_with_an_arrow_each_way(make_program, 
     kernels = elements(svg, "kernel")
     assert len(kernels) == len(program.kernels) and len(elements(svg, "use")) == 2 * len(program.kernels)
     operations = [*program.operations]
-    assert len(elements(svg, "operation")) == len(operations) and len(elements(svg, "port")) == 3
+    assert len(elements(svg, "operation")) == len(operations) and len(elements(svg, "io")) == 3
     uses = sum("kernel" in vars(operation) for operation in operations)
     assert sum("tied" in each.get("class", "") for each in elements(svg, "operation")) == uses == 2 * len(kernels)
     frame = [float(n) for n in ElementTree.fromstring(svg).get("viewBox", "").split()]

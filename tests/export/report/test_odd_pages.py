@@ -19,17 +19,17 @@ HUGE = "<b>&amp;\"'`|" + "name/" * 60
 
 def described(name, signatures, format_):
     """A model file as the manifest describes it."""
-    ports = {"x": (64, "uint8"), "code": (5, "uint8"), "y": (64, "uint8")}
+    infos = {"x": (64, "uint8"), "code": (5, "uint8"), "y": (64, "uint8")}
     sides = {"encode": (["x"], ["code"]), "decode": (["code"], ["y"]), "reconstruct": (["x"], ["code", "y"])}
 
-    def port(name):
-        size, dtype = ports[name]
+    def described(name):
+        size, dtype = infos[name]
         return {"name": name, "dtype": dtype, "shape": ["batch", size], "scale": 0.5, "zero_point": 3}
 
     stated = {
         signature: {
-            "inputs": [port(each) for each in sides[signature][0]],
-            "outputs": [port(each) for each in sides[signature][1]],
+            "inputs": [described(each) for each in sides[signature][0]],
+            "outputs": [described(each) for each in sides[signature][1]],
             "operations": {"GEMM": 2},
         }
         for signature in signatures

@@ -32,17 +32,17 @@ def endless() -> bytes:
     graph = file.graph("main")
     i, out = (graph.tensor(name, (1,), "int32") for name in ("i", "out"))
     graph.add(Op.WHILE, [i], [out], schema.WhileOptionsT(condSubgraphIndex=1, bodySubgraphIndex=2))
-    graph.ports([i], [out])
+    graph.set_io([i], [out])
     for name in ("once", "again"):
         graph.constant(name, np.arange(100, dtype=np.float32))
     condition = file.graph("condition")
     i, goes_on = condition.tensor("i", (1,), "int32"), condition.tensor("goes on", (1,), "bool")
     condition.add(Op.LESS, [i, condition.constant("limit", np.array([1 << 30], np.int32))], [goes_on])
-    condition.ports([i], [goes_on])
+    condition.set_io([i], [goes_on])
     body = file.graph("body")
     i, same = body.tensor("i", (1,), "int32"), body.tensor("same", (1,), "int32")
     body.add(Op.ADD, [i, body.constant("nothing", np.array([0], np.int32))], [same], schema.AddOptionsT())
-    body.ports([i], [same])
+    body.set_io([i], [same])
     return file.data()
 
 
@@ -52,7 +52,7 @@ def crashing() -> bytes:
     graph = file.graph("main")
     x, y = graph.tensor("x", (-1, 40), "uint8", 0.5, 0), graph.tensor("y", (-1, 40), "int8", 0.5, -(2**31))
     graph.add(Op.QUANTIZE, [x], [y])
-    graph.ports([x], [y])
+    graph.set_io([x], [y])
     return file.data()
 
 
@@ -63,7 +63,7 @@ def greedy() -> bytes:
     x, y = graph.tensor("x", (1, 1, 1)), graph.tensor("y", (1 << 12, 1 << 8, 1 << 8))
     shape = graph.constant("shape", np.array([1 << 12, 1 << 8, 1 << 8], np.int32))
     graph.add(Op.BROADCAST_TO, [x, shape], [y], version=2)
-    graph.ports([x], [y])
+    graph.set_io([x], [y])
     return file.data()
 
 

@@ -54,7 +54,7 @@ def swap(one: str, other: str) -> Callable[[onnx.ModelProto], None]:
     return apply
 
 
-def port(name: str, node: str, element: int, **attributes: object) -> Callable[[onnx.ModelProto], None]:
+def output(name: str, node: str, element: int, **attributes: object) -> Callable[[onnx.ModelProto], None]:
     """The output goes through one more operation and leaves with another dtype or shape."""
 
     def apply(model: onnx.ModelProto) -> None:
@@ -143,22 +143,22 @@ DAMAGE: dict[str, tuple[Callable[[Any], None], dict[str, str]]] = {
         {"layers toy.f32.tflite encode litert-xnnpack": "layer encoder_1: 64 of 1024 values are not finite, first at [0, 4]"},
     ),
     "codes of another dtype": (
-        onnx_file(port("code", "Cast", onnx.TensorProto.FLOAT, to=onnx.TensorProto.FLOAT), "toy.encoder.int8.onnx"),
+        onnx_file(output("code", "Cast", onnx.TensorProto.FLOAT, to=onnx.TensorProto.FLOAT), "toy.encoder.int8.onnx"),
         {"codes toy.encoder.int8.onnx encode ort-cpu": f"got float32 [64, {SIZE}], expected uint8 [64, {SIZE}]"},
     ),
     "y of another dtype": (
-        onnx_file(port("y", "Cast", onnx.TensorProto.INT32, to=onnx.TensorProto.INT32), "toy.decoder.int8.onnx"),
+        onnx_file(output("y", "Cast", onnx.TensorProto.INT32, to=onnx.TensorProto.INT32), "toy.decoder.int8.onnx"),
         {"output toy.decoder.int8.onnx decode ort-cpu": f"got int32 [64, {SIZE}], expected uint8 [64, {SIZE}]"},
     ),
     "a float y of another shape": (
-        onnx_file(port("y", "Transpose", onnx.TensorProto.FLOAT, perm=[1, 0]), "toy.decoder.f32.onnx"),
+        onnx_file(output("y", "Transpose", onnx.TensorProto.FLOAT, perm=[1, 0]), "toy.decoder.f32.onnx"),
         {"float y toy.decoder.f32.onnx decode ort-cpu": f"got float32 [{SIZE}, 64], expected float32 [64, {SIZE}]"},
     ),
     "an output of another name": (
         onnx_file(lambda model: rename_output(model, "y", "z"), "toy.decoder.int8.onnx"),
         {"runs toy.decoder.int8.onnx decode ort-cpu": "gives z, expected y"},
     ),
-    "a port that takes another dtype": (
+    "an input that takes another dtype": (
         onnx_file(lambda model: read_as_float(model, "code"), "toy.decoder.int8.onnx"),
         {"runs toy.decoder.int8.onnx decode ort-cpu": "refuses the samples"},
     ),

@@ -192,7 +192,7 @@ def test_a_second_copy_in_a_float_file_is_found(bundle: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mini.int8.onnx", "mini.decoder.int8.onnx"])
 def test_an_output_that_is_changed_on_its_way_out_is_found(bundle: Path, name: str) -> None:
-    """Everything inside is right but the last step to the port: only the port's own values show it."""
+    """Everything inside is right but the conversion at the output: only the output's own values show it."""
     import onnx
     from onnx import helper, numpy_helper
 
