@@ -10,12 +10,10 @@ metrics.json, report.html, MODEL_CARD.md
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +23,9 @@ from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
-from .formats.model_file import Contents, Port, oriented
+from .file_info import FileInfo, ModelFileInfo
+from .formats.model_file import Contents, oriented
+from .manifest import ConstantInfo, Manifest
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
 
 PRECISIONS = ("int8", "f32")
@@ -65,57 +65,35 @@ def npy(values: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def describe_files(directory: Path, names: list[str], read: Mapping[str, Contents] | None = None) -> dict[str, Any]:
-    """sha256 and bytes of each file, and for a model file its format, precision, signatures and details.
-
-    `read` holds what was read of model files before.
-    """
-    described: dict[str, Any] = {}
+def describe_files(directory: Path, names: Iterable[str], read: Mapping[str, Contents] | None = None) -> dict[str, FileInfo]:
+    """The manifest's record of each file, sorted by name; `read` holds model files that were already parsed."""
+    described = {}
     for name in sorted(names):
         data = (directory / name).read_bytes()
-        described[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         if is_model(name):
             contents = read[name] if read is not None and name in read else read_model(directory / name)
-            described[name] |= {
-                "format": contents.format,
-                "precision": Path(name).suffixes[-2].removeprefix("."),
-                "signatures": {
-                    signature.name: {
-                        "inputs": [_port(port) for port in signature.inputs],
-                        "outputs": [_port(port) for port in signature.outputs],
-                        "operations": dict(signature.operations),
-                    }
-                    for signature in contents.signatures
-                },
-                "details": dict(contents.details),
-            }
+            described[name] = ModelFileInfo.of_model(data, name, contents)
+        else:
+            described[name] = FileInfo.of(data)
     return described
-
-
-def _port(port: Port) -> dict[str, Any]:
-    return {
-        "name": port.name,
-        "dtype": port.dtype,
-        "shape": ["batch" if size is None else size for size in port.shape],
-        "scale": port.scale,
-        "zero_point": port.zero_point,
-    }
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk, its text parsed."""
+    """A bundle on disk and its manifest."""
 
     path: Path
-    manifest: Mapping[str, Any] = field(repr=False)
+    manifest: Manifest = field(repr=False)
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
+        """Raises FormatError as `manifest.read` does."""
         return cls(path, manifests.read(path))
 
     @property
     def models(self) -> list[str]:
-        return [name for name in self.manifest["files"] if is_model(name)]
+        """The names of the model files."""
+        return list(self.manifest.models)
 
     def golden(self) -> dict[str, np.ndarray]:
         """The golden arrays by name, as they are stored; FormatError where one is missing, damaged or of another shape."""
@@ -124,47 +102,39 @@ class Bundle:
     def programs(self, contents: Mapping[str, Contents]) -> Programs:
         """The integer programs: operations from the manifest, biases from golden/, kernels from whichever file holds them.
 
-        Raises FormatError where a constant is nowhere to be found with the sha256 that the manifest states.
+        Raises FormatError where no file holds a constant with the manifest's sha256, or operations and constants do not fit.
         """
         _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
+        texts = self.manifest.operations
+        stated = {**texts.split.constants, **texts.fused.constants}
+        constants = {name: self._constant(name, each, arrays, contents) for name, each in stated.items()}
         try:
-            constants = self._constants(arrays, contents)
-            forms = {
-                form: manifests.program_from_json(self.manifest["name"], written, constants)
-                for form, written in self.manifest["operations"].items()
-            }
-            return Programs(**forms)
+            return Programs(*(text.program(self.manifest.name, constants) for text in (texts.split, texts.fused)))
         except ExportError as error:
             raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error!r}") from error
 
-    def _constants(self, arrays: Mapping[str, np.ndarray], contents: Mapping[str, Contents]) -> dict[str, np.ndarray]:
-        """Every constant of the manifest's operations by name, from `arrays` or a model file."""
-        stated = {k: v for form in self.manifest["operations"].values() for k, v in form["constants"].items()}
-        constants = {}
-        for name, description in stated.items():
-            candidates = [arrays[name]] if name in arrays else _stored(contents, description["shape"])
-            match = [each for each in candidates if manifests.sha256_of(each) == description["sha256"]]
-            if not match:
-                raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
-            constants[name] = match[0]
-        return constants
+    def _constant(
+        self, name: str, stated: ConstantInfo, arrays: Mapping[str, np.ndarray], contents: Mapping[str, Contents]
+    ) -> np.ndarray:
+        candidates = [arrays[name]] if name in arrays else _stored(contents, stated.shape)
+        for values in candidates:
+            if (values.shape, manifests.sha256_of(values)) == (stated.shape, stated.sha256):
+                return values
+        raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
 
     def masks(self) -> dict[str, np.ndarray]:
-        """bool [inputs, units] by kernel name, from golden/."""
+        """bool [inputs, units] by kernel name, from golden/; FormatError where one is missing or of another size."""
         _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
         masks = {}
-        for kernel in self.manifest["kernels"]:
-            name, shape = kernel["name"], kernel["shape"]
-            packed = arrays.get(f"mask.{name}")
-            if packed is None or packed.dtype != np.uint8 or packed.size != -(-shape[0] * shape[1] // 8):
-                raise FormatError(f"{self.path / PROGRAM_FILE}: holds no mask of {name} [{shape[0]}, {shape[1]}]")
-            masks[name] = np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+        for kernel in self.manifest.kernels:
+            packed = arrays.get(f"mask.{kernel.name}")
+            if packed is None or packed.dtype != np.uint8 or packed.size != -(-kernel.size // 8):
+                raise FormatError(f"{self.path / PROGRAM_FILE}: holds no mask of {kernel.name} {list(kernel.shape)}")
+            masks[kernel.name] = np.unpackbits(packed, count=kernel.size).reshape(kernel.shape).astype(bool)
         return masks
 
 
-def _stored(contents: Mapping[str, Contents], shape: list[int]) -> list[np.ndarray]:
+def _stored(contents: Mapping[str, Contents], shape: Sequence[int]) -> list[np.ndarray]:
     """What every stored int8 or int4 array of this many values holds in the program's orientation, int8."""
     stored = (constant.integers for each in contents.values() for constant in each.constants)
     return [np.ascontiguousarray(view) for values in stored if values.dtype == np.int8 for view in oriented(values, shape)]
