@@ -36,7 +36,7 @@ def overhead_rows(bundle: Path) -> list[Row]:
     bare = Interpreter(model_path=str(file), num_threads=1).get_signature_runner("encode")
     x = _samples(codec)
     one = x[0]
-    inputs = codec.backend_input(x)
+    inputs = codec.backend.input(x)
     first = np.ascontiguousarray(inputs[:1])
     codes = codec.encode(x)
     if not np.array_equal(codes, np.concatenate([bare(x=inputs[i : i + 512])["code"] for i in range(0, len(x), 512)])):

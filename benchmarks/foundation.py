@@ -111,7 +111,7 @@ def haswell_rows(inputs: Inputs) -> list[Row]:
         raise CheckError(f"haswell_values_different: {EMULATOR} is not installed (Debian's qemu-user)")
     run = inputs.run()
     splits = load_splits(DataConfig("fashion-mnist"), "sigmoid")
-    name = f"{run.bundle.manifest['name']}.int8.onnx"
+    name = f"{run.bundle.manifest.name}.int8.onnx"
     contents = {each: read_model(run.bundle.path / each) for each in run.bundle.models}
     program = run.bundle.programs(contents).fused
     q = program_input(program, splits.scaling.apply(splits.test.take(np.arange(EMULATED_SAMPLES))))

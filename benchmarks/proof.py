@@ -23,7 +23,6 @@ from dense import RECIPE
 from msgspec import structs
 from rows import Row, arguments_of, report
 from tiedae.compress import CheckError
-from tiedae.compress.data import Scaling
 from tiedae.console import Console
 from tiedae.export import Bundle, inspect_file, stock_onnx_int8, stock_tflite, to_tflite
 from tiedae.export.bench.benchmark import Plan, bench_bundle
@@ -60,7 +59,7 @@ class Finished:
     folder: Path
 
     def stock_file(self, precision: str, form: str) -> Path:
-        return self.stock / f"{self.bundle.manifest['name']}.stock.{precision}.{form}"
+        return self.stock / f"{self.bundle.manifest.name}.stock.{precision}.{form}"
 
     def samples(self, dtype: str) -> str:
         """A .npy of the golden samples for an input x: float32 as the model takes them, uint8 as bytes."""
@@ -105,7 +104,7 @@ def train(out: Path, console: Console) -> Path:
 def open_run(out: Path, folder: Path) -> Finished:
     bundle = Bundle.open(out / "bundle")
     golden = bundle.golden()
-    scaled = Scaling.from_json(bundle.manifest["data"]["scaling"]).apply(golden["x"])
+    scaled = bundle.manifest.data.scaling.apply(golden["x"])
     archive = float_archives(out / "model")[-1]
     return Finished(bundle, out / "stock", archive, {"x": scaled, "code": golden["code.f32"]}, folder)
 
@@ -225,7 +224,7 @@ def embedding_row(folder: Path, console: Console) -> Row:
 def inspect_row(run: Finished, console: Console) -> Row:
     """The stock int8 files of the tied model: a second copy of every kernel has to be named, though no byte of it is equal."""
     console.note("inspect: the stock int8 files")
-    widths = run.bundle.manifest["model"]["widths"]
+    widths = run.bundle.manifest.model.widths
     kernels = sorted(inputs * units for inputs, units in itertools.pairwise(widths))
     found = {}
     for name, data in red_files(run).items():

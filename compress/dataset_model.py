@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import tensorflow as tf
@@ -66,7 +66,8 @@ class DatasetModel(tf_keras.Model):
         self.build_for(_last_axis(x))
         y = x if y is None and hasattr(x, "shape") else y
         callbacks = [*(keras.pop("callbacks", None) or ()), _Finalize()]
-        return super().fit(x, y, epochs=epochs or 1, batch_size=batch_size, verbose=verbose, callbacks=callbacks, **keras)
+        settings = {"epochs": 1 if epochs is None else epochs, "batch_size": batch_size, "verbose": verbose}
+        return cast(tf_keras.callbacks.History, super().fit(x, y, callbacks=callbacks, **settings, **keras))
 
     def train_step(self, data: Any) -> Any:
         """Keras' step, with `x` as the target where none is given, and what quantized kernels ask for after an update."""
@@ -155,7 +156,7 @@ class _Finalize(tf_keras.callbacks.Callback):
     """Zeros of masks into the variables, and scales to the kernels, after every epoch."""
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.finalize()
+        cast(DatasetModel, self.model).finalize()
 
 
 def with_given(config: Any, given: dict[str, Any]) -> Any:

@@ -41,7 +41,7 @@ class Lineage:
     `calibration`: the ranges that quantization started from (`calibration.Calibration`).
     """
 
-    configs: Mapping[str, Checked] = field(default_factory=dict)
+    configs: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     earlier: Mapping[str, Snapshot] = field(default_factory=dict, repr=False)
     calibration: Any = field(default=None, repr=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -17,18 +16,17 @@ from ..calibration.representative import representative
 from ..compress.affine import io_dtype
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
-from ..compress.records import decode
+from ..compress.records import encode, plain
 from . import golden
 from . import manifest as manifests
 from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, program_file, write_files
 from .lowering import lower
-from .manifest import dump
+from .manifest import CalibrationInfo, Data, Manifest, ProgramText, ProgramTexts, Tensors
 from .operations.interleave import interleaved_parts
 from .parity.fidelity import Fidelity, warnings_of
 from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
-from .targets import is_model
 from .verify.measurement import squared_error
 from .verify.results import FILE as METRICS
 from .verify.results import Device, Epoch, Fit, Metrics, Model, Quality, Source, Stage, to_json
@@ -48,7 +46,6 @@ def assemble(
     models: Mapping[str, TiedAutoencoder],
     splits: Splits,
     recipe: Recipe,
-    recipe_json: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     *,
     calibration: Calibration,
@@ -89,12 +86,10 @@ def assemble(
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
     write_files(directory, files)
     fidelity = Fidelity.of_splits(splits)
-    manifest = _manifest(programs, splits, fidelity, recipe, recipe_json, quantized.config, calibration, masks)
-    manifest["data"] |= provenance
-    manifest["files"] = describe_files(directory, list(files))
-    described = {name: stated for name, stated in manifest["files"].items() if is_model(name)}
-    manifest["golden"] = golden.describe(arrays, described)
-    write_files(directory, {manifests.FILE: dump(manifest)})
+    manifest = _manifest(programs, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
+    manifest = replace(manifest, files=describe_files(directory, files))
+    manifest = replace(manifest, golden=golden.describe(arrays, manifest.models))
+    write_files(directory, {manifests.FILE: encode(manifest)})
 
     metrics = verify_bundle(
         directory,
@@ -126,8 +121,8 @@ def assemble(
         keras=device,
         skipped=metrics.skipped + skipped(device),
         samples=Source(recipe.data.source, splits.test.sha256),
-        data=manifest["data"],
-        model=decode(Model, manifest["model"], directory),
+        data=plain(manifest.data),
+        model=manifest.model,
         history=tuple(Epoch(**record) for record in history),
         quality=quality,
         warnings=warnings_of(quality),
@@ -139,8 +134,7 @@ def assemble(
         **render_pages(manifest, metrics, arrays, programs["int8"].reference.constants, masks),
     }
     write_files(directory, rendered)
-    manifest["files"] = describe_files(directory, [*files, *rendered])
-    write_files(directory, {manifests.FILE: dump(manifest)})
+    write_files(directory, {manifests.FILE: encode(replace(manifest, files=describe_files(directory, files | rendered)))})
     return metrics
 
 
@@ -163,47 +157,45 @@ def _manifest(
     splits: Splits,
     fidelity: Fidelity,
     recipe: Recipe,
-    recipe_json: Mapping[str, Any],
     model: ModelConfig,
     calibration: Calibration,
     masks: Mapping[str, np.ndarray],
-) -> dict[str, Any]:
+    provenance: Mapping[str, str],
+) -> Manifest:
+    """The manifest without `files` and `golden`."""
     integer = programs["int8"].reference
-    validation = splits.validation
-    return {
-        "schema": manifests.SCHEMA,
-        "created_by": f"tiedae {version('tiedae')}",
-        "name": recipe.name,
-        "seed": recipe.train.seed,
-        "recipe": dict(recipe_json),
-        "data": {
-            "source": recipe.data.source,
-            "kind": splits.kind,
-            "columns": None if splits.columns is None else list(splits.columns),
-            "label": splits.label,
-            "peak": fidelity.peak,
-            "inputs": splits.inputs,
-            "shape": list(splits.train.shape),
-            "dtype": splits.train.dtype.name,
-            "train": len(splits.train),
-            "validation": 0 if validation is None else len(validation),
-            "test": len(splits.test),
-            "sha256": splits.train.sha256,
-            "scaling": splits.scaling.to_json(),
-        },
-        "calibration": calibration.summary(),
-        "model": {
-            "widths": list(model.widths),
-            "activations": [layer.activation for layer in model.layers],
-            "output_activation": model.output_activation,
-            "interleave": interleaved_parts(integer),
-            "sparsity": {name: float(1 - mask.mean()) for name, mask in masks.items()},
-        },
-        "kernels": [
-            {**kernel, "sha256_f32": manifests.sha256_of(programs["f32"].reference.constants[kernel["name"]])}
-            for kernel in manifests.describe_kernels(integer, masks)
-        ],
-        "tensors": {name: dataclasses.asdict(integer.quantization(name)) for name in ("x", "code", "y")},
-        "operations": {form: manifests.program_to_json(getattr(programs["int8"], form)) for form in ("split", "fused")},
-        "versions": installed_versions(),
-    }
+    train, validation = splits.train, splits.validation
+    return Manifest(
+        created_by=f"tiedae {version('tiedae')}",
+        name=recipe.name,
+        seed=recipe.train.seed,
+        recipe=recipe,
+        data=Data(
+            source=recipe.data.source,
+            kind=splits.kind,
+            columns=None if splits.columns is None else tuple(splits.columns),
+            label=splits.label,
+            peak=fidelity.peak,
+            inputs=splits.inputs,
+            shape=train.shape,
+            dtype=train.dtype.name,
+            train=len(train),
+            validation=0 if validation is None else len(validation),
+            test=len(splits.test),
+            sha256=train.sha256,
+            scaling=splits.scaling,
+            **provenance,
+        ),
+        calibration=CalibrationInfo(**calibration.summary()),
+        model=Model(
+            model.widths,
+            tuple(layer.activation for layer in model.layers),
+            model.output_activation,
+            interleaved_parts(integer),
+            {name: float(1 - mask.mean()) for name, mask in masks.items()},
+        ),
+        kernels=manifests.describe_kernels(integer, masks, programs["f32"].reference.constants),
+        tensors=Tensors(*(integer.quantization(name) for name in ("x", "code", "y"))),
+        operations=ProgramTexts(ProgramText.of(programs["int8"].split), ProgramText.of(programs["int8"].fused)),
+        versions=installed_versions(),
+    )

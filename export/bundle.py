@@ -10,12 +10,11 @@ metrics.json, report.html, MODEL_CARD.md
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,7 +25,9 @@ from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
-from .formats.model_file import Contents, TensorInfo, oriented
+from .file_info import FileInfo, ModelFileInfo
+from .formats.model_file import Contents, oriented
+from .manifest import ConstantInfo, Manifest
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
 
 if TYPE_CHECKING:
@@ -69,84 +70,61 @@ def npy(values: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def describe_files(directory: Path, names: list[str], read: Mapping[str, Contents] | None = None) -> dict[str, Any]:
-    """sha256 and bytes of each file, and for a model file its format, precision, signatures and details.
-
-    `read` holds what was read of model files before.
-    """
-    described: dict[str, Any] = {}
+def describe_files(directory: Path, names: Iterable[str], read: Mapping[str, Contents] | None = None) -> dict[str, FileInfo]:
+    """The manifest's record of each file, sorted by name; `read` holds model files that were already parsed."""
+    described = {}
     for name in sorted(names):
         data = (directory / name).read_bytes()
-        described[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         if is_model(name):
             contents = read[name] if read is not None and name in read else read_model(directory / name)
-            described[name] |= {
-                "format": contents.format,
-                "precision": Path(name).suffixes[-2].removeprefix("."),
-                "signatures": {
-                    signature.name: {
-                        "inputs": [_described(tensor) for tensor in signature.inputs],
-                        "outputs": [_described(tensor) for tensor in signature.outputs],
-                        "operations": dict(signature.operations),
-                    }
-                    for signature in contents.signatures
-                },
-                "details": dict(contents.details),
-            }
+            described[name] = ModelFileInfo.of_model(data, name, contents)
+        else:
+            described[name] = FileInfo.of(data)
     return described
-
-
-def _described(tensor: TensorInfo) -> dict[str, Any]:
-    return {
-        "name": tensor.name,
-        "dtype": tensor.dtype,
-        "shape": ["batch" if size is None else size for size in tensor.shape],
-        "scale": tensor.scale,
-        "zero_point": tensor.zero_point,
-    }
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk, its text parsed."""
+    """A bundle on disk and its manifest."""
 
     path: Path
-    manifest: Mapping[str, Any] = field(repr=False)
+    manifest: Manifest = field(repr=False)
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
+        """Raises FormatError as `manifest.read` does."""
         return cls(path, manifests.read(path))
 
     @property
     def models(self) -> list[str]:
-        return [name for name in self.manifest["files"] if is_model(name)]
+        """The names of the model files."""
+        return list(self.manifest.models)
 
     def files_of(self, target: str, precision: str) -> dict[str, str]:
         """The model file that serves each signature, of one target and precision."""
-        stated = {name: self.manifest["files"][name] for name in self.models}
-        mine = {n: each for n, each in stated.items() if (each["format"], each["precision"]) == (target, precision)}
-        return {signature: name for name, each in mine.items() for signature in each["signatures"]}
+        models = self.manifest.models.items()
+        chosen = [(name, info) for name, info in models if (info.format, info.precision) == (target, precision)]
+        return {signature: name for name, info in chosen for signature in info.signatures}
 
     def companions(self, target: str, precision: str) -> set[str]:
         """The files that those of `files_of` need beside them."""
-        stem = f"{self.manifest['name']}.{precision}"
-        needed = TARGETS[target].companions(stem, self.files_of(target, precision))
-        return needed & set(self.manifest["files"])
+        needed = TARGETS[target].companions(f"{self.manifest.name}.{precision}", self.files_of(target, precision))
+        return needed & self.manifest.files.keys()
 
     def io_dtype(self, target: str, precision: str) -> str:
-        """The dtype of `x` and `y` in those files."""
-        for signature, name in self.files_of(target, precision).items():
-            written = self.manifest["files"][name]["signatures"][signature]
-            for each in (*written["inputs"], *written["outputs"]):
-                if each["name"] in ("x", "y"):
-                    return each["dtype"]
+        """The dtype of `x` and `y` in those files; FormatError where none has them."""
+        for name in self.files_of(target, precision).values():
+            for signature in self.manifest.models[name].signatures.values():
+                for value in signature.values:
+                    if value.name in ("x", "y"):
+                        return value.dtype
         raise FormatError(f"{self.path}: no {precision} file of {target} has x or y")
 
     def require_intact(self, names: Iterable[str] | None = None) -> None:
         """Raise FormatError unless these files (all of them by default) are as the manifest says."""
-        for name in self.manifest["files"] if names is None else names:
+        for name in self.manifest.files if names is None else names:
             path = self.path / name
-            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != self.manifest["files"][name]["sha256"]:
+            if not path.is_file() or FileInfo.of(path.read_bytes()).sha256 != self.manifest.files[name].sha256:
                 raise FormatError(f"{path}: missing or changed, its sha256 is not the manifest's")
 
     def golden(self) -> dict[str, np.ndarray]:
@@ -156,32 +134,25 @@ class Bundle:
     def programs(self, contents: Mapping[str, Contents]) -> Programs:
         """The integer programs: operations from the manifest, biases from golden/, kernels from whichever file holds them.
 
-        Raises FormatError where a constant is nowhere to be found with the sha256 that the manifest states.
+        Raises FormatError where no file holds a constant with the manifest's sha256, or operations and constants do not fit.
         """
         _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
+        texts = self.manifest.operations
+        stated = {**texts.split.constants, **texts.fused.constants}
+        constants = {name: self._constant(name, each, arrays, contents) for name, each in stated.items()}
         try:
-            constants = self._constants(arrays, contents)
-            forms = {
-                form: manifests.program_from_json(self.manifest["name"], written, constants)
-                for form, written in self.manifest["operations"].items()
-            }
-            return Programs(**forms)
+            return Programs(*(text.program(self.manifest.name, constants) for text in (texts.split, texts.fused)))
         except ExportError as error:
             raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error!r}") from error
 
-    def _constants(self, arrays: Mapping[str, np.ndarray], contents: Mapping[str, Contents]) -> dict[str, np.ndarray]:
-        """Every constant of the manifest's operations by name, from `arrays` or a model file."""
-        stated = {k: v for form in self.manifest["operations"].values() for k, v in form["constants"].items()}
-        constants = {}
-        for name, description in stated.items():
-            candidates = [arrays[name]] if name in arrays else _stored(contents, description["shape"])
-            match = [each for each in candidates if manifests.sha256_of(each) == description["sha256"]]
-            if not match:
-                raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
-            constants[name] = match[0]
-        return constants
+    def _constant(
+        self, name: str, stated: ConstantInfo, arrays: Mapping[str, np.ndarray], contents: Mapping[str, Contents]
+    ) -> np.ndarray:
+        candidates = [arrays[name]] if name in arrays else _stored(contents, stated.shape)
+        for values in candidates:
+            if (values.shape, manifests.sha256_of(values)) == (stated.shape, stated.sha256):
+                return values
+        raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
 
     def verify(self, data: Dataset | Samples | None = None, *, announce: Callable[[str], None] = lambda _text: None) -> Metrics:
         """Check the bundle, on these samples (the test samples of a Dataset) or on its golden vectors alone.
@@ -194,19 +165,18 @@ class Bundle:
         return verify_bundle(self.path, test=test, announce=announce)
 
     def masks(self) -> dict[str, np.ndarray]:
-        """bool [inputs, units] by kernel name, from golden/."""
+        """bool [inputs, units] by kernel name, from golden/; FormatError where one is missing or of another size."""
         _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
         masks = {}
-        for kernel in self.manifest["kernels"]:
-            name, shape = kernel["name"], kernel["shape"]
-            packed = arrays.get(f"mask.{name}")
-            if packed is None or packed.dtype != np.uint8 or packed.size != -(-shape[0] * shape[1] // 8):
-                raise FormatError(f"{self.path / PROGRAM_FILE}: holds no mask of {name} [{shape[0]}, {shape[1]}]")
-            masks[name] = np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).astype(bool)
+        for kernel in self.manifest.kernels:
+            packed = arrays.get(f"mask.{kernel.name}")
+            if packed is None or packed.dtype != np.uint8 or packed.size != -(-kernel.size // 8):
+                raise FormatError(f"{self.path / PROGRAM_FILE}: holds no mask of {kernel.name} {list(kernel.shape)}")
+            masks[kernel.name] = np.unpackbits(packed, count=kernel.size).reshape(kernel.shape).astype(bool)
         return masks
 
 
-def _stored(contents: Mapping[str, Contents], shape: list[int]) -> list[np.ndarray]:
+def _stored(contents: Mapping[str, Contents], shape: Sequence[int]) -> list[np.ndarray]:
     """What every stored int8 or int4 array of this many values holds in the program's orientation, int8."""
     stored = (constant.integers for each in contents.values() for constant in each.constants)
     return [np.ascontiguousarray(view) for values in stored if values.dtype == np.int8 for view in oriented(values, shape)]

@@ -15,14 +15,16 @@ from __future__ import annotations
 import tokenize
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..compress.errors import FormatError
+from .file_info import ModelFileInfo
+from .manifest import ArrayInfo, Golden, Manifest
 from .parity.reference_outputs import Expected, expect
 from .runtimes.table import RUNTIMES, usual
 from .targets import TARGETS, Programs
+from .verify.results import Precision
 
 FLOATS = ("code.f32", "y.f32")
 ALWAYS = ("x", "code", "y", *FLOATS)
@@ -59,55 +61,45 @@ def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarra
     return found
 
 
-def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """`golden` of the manifest: shape, dtype and unit of each array, and which array each input and output of a model file has.
-
-    `arrays` by name; `models` are the manifest's descriptions of the model files.
-    """
-    return {
-        "arrays": {
-            f"golden/{name}.npy": {"shape": list(values.shape), "dtype": values.dtype.name, "unit": _unit(name, values.dtype)}
+def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, ModelFileInfo]) -> Golden:
+    """The manifest's record of the arrays, by name, for these model files."""
+    return Golden(
+        {
+            f"golden/{name}.npy": ArrayInfo(values.shape, values.dtype.name, _unit(name, values.dtype))
             for name, values in arrays.items()
         },
-        "ports": {
-            file: {io: f"golden/{name}.npy" for io, name in _arrays_of(stated, arrays).items()}
-            for file, stated in models.items()
+        {
+            file: {value: f"golden/{name}.npy" for value, name in _arrays_of(info, arrays).items()}
+            for file, info in models.items()
         },
-    }
+    )
 
 
 def _unit(name: str, dtype: np.dtype) -> str:
-    tensor = name.partition(".")[0]
-    if tensor == "y" and dtype != np.uint8:
+    value = name.partition(".")[0]
+    if value == "y" and dtype != np.uint8:
         return MODEL_UNIT if dtype == np.float32 else SIGNED_UNIT
-    return "the code's real values" if name == "code.f32" else UNITS[tensor]
+    return "the code's real values" if name == "code.f32" else UNITS[value]
 
 
-def _arrays_of(stated: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _arrays_of(info: ModelFileInfo, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
     """The array of each input and output of a model file."""
-    own = "f32" if stated["precision"] == "f32" else stated["format"]
-    names = {
-        tensor["name"]
-        for signature in stated["signatures"].values()
-        for tensor in (*signature["inputs"], *signature["outputs"])
-    }
+    own = "f32" if info.precision is Precision.F32 else info.format
+    names = {value.name for signature in info.signatures.values() for value in signature.values}
     return {name: f"{name}.{own}" if f"{name}.{own}" in arrays else name for name in ALWAYS[:3] if name in names}
 
 
-def names(manifest: Mapping[str, Any]) -> Sequence[str]:
-    """The arrays of a bundle: what every one has, and what its manifest describes. FormatError where that is damaged."""
-    if "golden" not in manifest:
+def names(manifest: Manifest) -> Sequence[str]:
+    """The names of a bundle's arrays: those of every bundle, and those of its targets that the manifest lists."""
+    if manifest.golden is None:
         return ALWAYS
-    stated = manifest["golden"].get("arrays") if isinstance(manifest["golden"], Mapping) else None
-    if not isinstance(stated, Mapping):
-        raise FormatError(f"the manifest is damaged: golden is {manifest['golden']!r:.60}")
-    own = [f"{name}.{target}" for target in TARGETS for name in ("code", "y")]
-    return [name for name in (*ALWAYS, *own) if name in ALWAYS or f"golden/{name}.npy" in stated]
+    own = (f"{name}.{target}" for target in TARGETS for name in ("code", "y"))
+    return *ALWAYS, *(name for name in own if f"golden/{name}.npy" in manifest.golden.arrays)
 
 
-def read(bundle: Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def read(bundle: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     """The arrays by name; FormatError where one is missing, damaged, or of another shape or dtype."""
-    widths, arrays = manifest["model"]["widths"], {}
+    widths, arrays = manifest.model.widths, {}
     for name in names(manifest):
         path = bundle / "golden" / f"{name}.npy"
         try:
@@ -123,9 +115,9 @@ def read(bundle: Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _dtypes(name: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+def _dtypes(name: str, manifest: Manifest) -> tuple[str, ...]:
     if name in FLOATS:
         return ("float32",)
     if name == "x":
-        return (manifest["data"]["dtype"],)
-    return ("uint8", "int8", "float32") if name.startswith("y") and "golden" in manifest else ("uint8",)
+        return (manifest.data.dtype,)
+    return ("uint8", "int8", "float32") if name.startswith("y") and manifest.golden else ("uint8",)

@@ -1,132 +1,302 @@
-"""manifest.json: everything about a bundle that can be written as text, the program's operations included."""
+"""manifest.json as records: everything about a bundle that is text, including the operations of its programs."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import replace
 
 from ..compress.affine import Quantization
-from ..compress.errors import FormatError
-from ..compress.records import checked, decode, load_json
+from ..compress.config import Count, Positive, Recipe
+from ..compress.errors import ExportError, FormatError, RecipeError
+from ..compress.records import Record, checked, decode, encode, load_json, plain, require, within
+from ..compress.sample_spec import Kind, SampleSpec
+from ..compress.scaling import Scaling
+from .file_info import FileInfo, ModelFileInfo
 from .operations import OPERATIONS, Operation
 from .program import Kernel, Program, Tensor
-from .targets import is_model
+from .targets import is_model, require_targets
+from .verify.results import Model
 
 SCHEMA = 1
 FILE = "manifest.json"
 
 
+class TensorText(Record, frozen=True):
+    """A tensor of a program: values per sample, and its quantization (None in a float program)."""
+
+    size: Positive
+    quantization: Quantization | None
+
+
+class ConstantInfo(Record, frozen=True):
+    """A constant of a program; its values are in another file, found by their sha256."""
+
+    dtype: str
+    shape: tuple[Count, ...]
+    sha256: str
+
+
+class ProgramText(Record, frozen=True):
+    """A program without its arrays. An operation is a table of its fields and `op`, its name in `OPERATIONS`."""
+
+    tensors: Mapping[str, TensorText]
+    kernels: Mapping[str, Kernel]
+    encoder: tuple[Mapping[str, Any], ...]
+    decoder: tuple[Mapping[str, Any], ...]
+    constants: Mapping[str, ConstantInfo]
+
+    def __post_init__(self) -> None:
+        self.operations  # noqa: B018 - raises RecipeError for a damaged one
+
+    @classmethod
+    def of(cls, program: Program) -> ProgramText:
+        encoder, decoder = (
+            tuple({"op": type(operation).__name__, **dataclasses.asdict(operation)} for operation in part)
+            for part in (program.encoder, program.decoder)
+        )
+        return cls(
+            {name: TensorText(math.prod(tensor.shape), tensor.quantization) for name, tensor in program.tensors.items()},
+            program.kernels,
+            encoder,
+            decoder,
+            {
+                name: ConstantInfo(values.dtype.name, values.shape, sha256_of(values))
+                for name, values in program.constants.items()
+            },
+        )
+
+    @property
+    def operations(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+        """Those of the encoder and of the decoder."""
+        encoder, decoder = (
+            tuple(_operation(written, f"{part}[{i}]") for i, written in enumerate(getattr(self, part)))
+            for part in ("encoder", "decoder")
+        )
+        return encoder, decoder
+
+    def program(self, name: str, constants: Mapping[str, np.ndarray]) -> Program:
+        """The program with its constants by name. Raises ExportError where operations, tensors and constants do not fit."""
+        tensors = {key: Tensor(key, (tensor.size,), tensor.quantization) for key, tensor in self.tensors.items()}
+        return Program(name, tensors, self.kernels, *self.operations, {key: constants[key] for key in self.constants})
+
+
+def _operation(written: Mapping[str, Any], key: str) -> Operation:
+    kind = OPERATIONS.get(str(written.get("op")))
+    if kind is None:
+        raise RecipeError(f"{key}.op: got {written.get('op')!r:.60}, must be one of {', '.join(OPERATIONS)}")
+    operation = checked(kind, {name: value for name, value in written.items() if name != "op"}, key)
+    _require_known(written, {"op": "", **dataclasses.asdict(operation)}, key)
+    return operation
+
+
+class ProgramTexts(Record, frozen=True):
+    """The integer program in both layouts of the decoder."""
+
+    split: ProgramText
+    fused: ProgramText
+
+
+class KernelInfo(Record, frozen=True, kw_only=True):
+    """A tied kernel: [inputs, units], one scale or one per unit, sha256 of its int8 and float32 values in C order.
+
+    `pruned` is the number of pruned positions.
+    """
+
+    name: str
+    shape: tuple[Positive, Positive]
+    bits: int = 8
+    scale: Annotated[tuple[float, ...], Meta(min_length=1)]
+    sha256: str
+    pruned: Count
+    sha256_f32: str = ""
+
+    @property
+    def size(self) -> int:
+        """The number of weights."""
+        return math.prod(self.shape)
+
+
+class Data(Record, frozen=True, kw_only=True):
+    """The training data: `shape` and `dtype` of a sample in the user's unit, samples per split, sha256 of the training split.
+
+    `peak` is that of images (see `fidelity`). Bundles before 2026-11-26 have no `kind`, `columns`, `label` and `peak`.
+    """
+
+    source: str
+    kind: Kind | None = None
+    columns: tuple[str, ...] | None = None
+    label: str | None = None
+    peak: float | None = None
+    inputs: Positive
+    shape: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+    dtype: str
+    train: Count
+    validation: Count
+    test: Count
+    sha256: str
+    scaling: Scaling
+    licence: str | UnsetType = UNSET
+    origin: str | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        require(self.columns is None or len(self.columns) == self.inputs, "columns", self.columns, f"{self.inputs} names")
+        require(math.prod(self.shape) == self.inputs, "shape", list(self.shape), f"the shape of {self.inputs} values")
+
+    @property
+    def spec(self) -> SampleSpec:
+        """Shape, dtype, columns and scaling of a sample."""
+        return SampleSpec(self.shape, self.dtype, self.scaling, self.kind or "images", self.columns)
+
+
+class Tensors(Record, frozen=True):
+    """The quantization of the tensors that files read and write."""
+
+    x: Quantization
+    code: Quantization
+    y: Quantization
+
+
+class CalibrationInfo(Record, frozen=True):
+    """The source of the activation ranges: `sha256` of the calibration samples, `file_sha256` of the calibration file."""
+
+    observer: str
+    settings: Mapping[str, Any]
+    samples: Positive
+    seed: Count
+    sha256: str
+    file_sha256: str
+
+
+class ArrayInfo(Record, frozen=True):
+    """A golden array: shape, dtype and the unit of its values."""
+
+    shape: tuple[Count, ...]
+    dtype: str
+    unit: str
+
+
+class Golden(Record, frozen=True):
+    """Golden arrays by file, and the array of each input and output, by name, of each model file."""
+
+    arrays: Mapping[str, ArrayInfo]
+    values: Mapping[str, Mapping[str, str]] = msgspec.field(name="ports")
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """Everything about a bundle that is text.
+
+    `kernels` and `tensors` are those of the int8 files, `operations` the integer programs, `files` every file but the manifest.
+    Bundles before 2026-11-26 have no `golden`.
+    """
+
+    schema: int = SCHEMA
+    created_by: str
+    name: str
+    seed: Count
+    recipe: Recipe
+    data: Data
+    calibration: CalibrationInfo | None = None
+    model: Model
+    kernels: Annotated[tuple[KernelInfo, ...], Meta(min_length=1)]
+    tensors: Tensors
+    operations: ProgramTexts
+    versions: Mapping[str, str]
+    files: Mapping[str, FileInfo] = {}
+    golden: Golden | None = None
+
+    def __post_init__(self) -> None:
+        with within("recipe.export."):
+            require_targets(self.recipe.export.targets)
+        widths = (self.kernels[0].shape[0], *(kernel.shape[1] for kernel in self.kernels))
+        require(self.model.widths == widths, "model.widths", list(self.model.widths), f"{list(widths)} as in kernels")
+        require(self.data.inputs == widths[0], "data.inputs", self.data.inputs, f"{widths[0]} as in kernels")
+
+    @property
+    def models(self) -> dict[str, ModelFileInfo]:
+        """The model files by name."""
+        return {name: file for name, file in self.files.items() if isinstance(file, ModelFileInfo)}
+
+
 def sha256_of(values: np.ndarray) -> str:
-    """The digest of an array's values, little-endian, in C order; a kernel is [inputs, units]."""
+    """sha256 (hex) of an array's values, little-endian, in C order; a kernel is [inputs, units]."""
     return hashlib.sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
-def describe_kernels(program: Program, masks: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """What the integer files must hold: shape, scales and sha256 of each kernel, and how many positions are pruned."""
-    return [
-        {
-            "name": kernel.name,
-            "shape": [kernel.inputs, kernel.units],
-            "bits": kernel.bits,
-            "scale": list(kernel.scales),
-            "sha256": sha256_of(program.constants[kernel.name]),
-            "pruned": int(np.count_nonzero(~masks[kernel.name])),
-        }
+def describe_kernels(
+    program: Program, masks: Mapping[str, np.ndarray], floats: Mapping[str, np.ndarray] | None = None
+) -> tuple[KernelInfo, ...]:
+    """The kernels of an integer program with their masks, and their float32 values where known."""
+    return tuple(
+        KernelInfo(
+            name=kernel.name,
+            shape=(kernel.inputs, kernel.units),
+            bits=kernel.bits,
+            scale=kernel.scales,
+            sha256=sha256_of(program.constants[kernel.name]),
+            pruned=int(np.count_nonzero(~masks[kernel.name])),
+            sha256_f32="" if floats is None else sha256_of(floats[kernel.name]),
+        )
         for kernel in program.kernels.values()
-    ]
-
-
-def program_to_json(program: Program) -> dict[str, Any]:
-    """A program without its arrays: of those the name, dtype, shape and sha256."""
-    return {
-        "tensors": {name: _tensor(tensor) for name, tensor in program.tensors.items()},
-        "kernels": {name: dataclasses.asdict(kernel) for name, kernel in program.kernels.items()},
-        "encoder": [_operation(operation) for operation in program.encoder],
-        "decoder": [_operation(operation) for operation in program.decoder],
-        "constants": {
-            name: {"dtype": values.dtype.name, "shape": list(values.shape), "sha256": sha256_of(values)}
-            for name, values in program.constants.items()
-        },
-    }
-
-
-def program_from_json(name: str, written: Mapping[str, Any], constants: Mapping[str, np.ndarray]) -> Program:
-    """The program of `program_to_json`, with arrays found elsewhere by name.
-
-    Raises KeyError, TypeError or ValueError where the text is not such a program: `read` turns them into a FormatError.
-    """
-    return Program(
-        name,
-        {
-            key: Tensor(key, (value["size"],), checked(Quantization | None, value["quantization"]))
-            for key, value in written["tensors"].items()
-        },
-        {key: Kernel(**{**value, "scales": tuple(value["scales"])}) for key, value in written["kernels"].items()},
-        tuple(_parse_operation(operation) for operation in written["encoder"]),
-        tuple(_parse_operation(operation) for operation in written["decoder"]),
-        {key: constants[key] for key in written["constants"]},
     )
 
 
-def _tensor(tensor: Tensor) -> dict[str, Any]:
-    quantization = tensor.quantization
-    return {"size": math.prod(tensor.shape), "quantization": None if quantization is None else dataclasses.asdict(quantization)}
-
-
-def _operation(operation: Operation) -> dict[str, Any]:
-    return {"op": type(operation).__name__, **dataclasses.asdict(operation)}
-
-
-def _parse_operation(written: Mapping[str, Any]) -> Operation:
-    fields = {key: value for key, value in written.items() if key != "op"}
-    if "quantization" in fields:
-        fields["quantization"] = checked(Quantization | None, fields["quantization"])
-    return OPERATIONS[written["op"]](**fields)
-
-
-def dump(manifest: Mapping[str, Any]) -> bytes:
-    return (json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def read(bundle: Path) -> dict[str, Any]:
+def read(bundle: Path) -> Manifest:
     """The manifest of a bundle; FormatError where there is none, or it is damaged or of a later schema."""
     path = bundle / FILE
+    return parse(_load(bundle), path)
+
+
+def _load(bundle: Path) -> Any:
     try:
-        manifest = load_json(path.read_bytes(), path)
+        return load_json((bundle / FILE).read_bytes(), bundle / FILE)
     except (FileNotFoundError, NotADirectoryError):
         raise FormatError(f"{bundle}: not a bundle, it has no {FILE}") from None
-    if not isinstance(manifest, dict) or "schema" not in manifest:
-        raise FormatError(f"{path}: not a tiedae manifest")
-    if manifest["schema"] != SCHEMA:
-        raise FormatError(f"{path}: schema {manifest['schema']}, this tiedae reads schema {SCHEMA}")
-    decode(_Manifest, manifest, path)
-    for name, stated in manifest["files"].items():
-        decode(_ModelFile if is_model(name) else _File, stated, f"{path}: {name}")
+
+
+def parse(written: Any, where: object) -> Manifest:
+    """A manifest from what JSON gave; FormatError, which starts with `where`, as in `read`."""
+    if not isinstance(written, dict) or "schema" not in written:
+        raise FormatError(f"{where}: not a tiedae manifest")
+    if written["schema"] != SCHEMA:
+        raise FormatError(f"{where}: schema {written['schema']}, this tiedae reads schema {SCHEMA}")
+    try:
+        rows = decode(dict[str, dict[str, Any]], written.get("files"), f"{where}: files")
+        manifest = decode(Manifest, written | {"files": {}}, where)
+        files = {
+            name: decode(ModelFileInfo if is_model(name) else FileInfo, row, f"{where}: files.{name}")
+            for name, row in rows.items()
+        }
+        _require_known(written, plain(replace(manifest, files=files)))
+    except (ExportError, RecipeError) as error:
+        raise FormatError(f"{where}: damaged: {error}") from None
+    for name in files:
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise FormatError(f"{path}: names a file outside of the bundle: {name}")
-    return manifest
+            raise FormatError(f"{where}: names a file outside of the bundle: {name}")
+    return replace(manifest, files=files)
 
 
-_File = msgspec.defstruct("_File", [("sha256", str), ("bytes", int)])
-_ModelFile = msgspec.defstruct("_ModelFile", [("format", str), ("precision", str), ("signatures", dict)], bases=(_File,))
-"""What a manifest says of every file, and of a model file; there may be more."""
-_Manifest = msgspec.defstruct(
-    "_Manifest",
-    [
-        *((key, str) for key in ("name", "created_by")),
-        ("seed", int),
-        *((key, dict) for key in ("recipe", "tensors", "files", "operations", "versions")),
-        ("kernels", list[dict]),
-        ("data", msgspec.defstruct("_Data", [("inputs", int)])),
-        ("model", msgspec.defstruct("_Model", [("widths", list[int])])),
-    ],
-)
-"""What every manifest of this schema has."""
+def _require_known(written: Any, kept: Any, key: str = "") -> None:
+    """Raise RecipeError for a key that decoding dropped: msgspec ignores unknown keys of dataclasses."""
+    if isinstance(kept, dict):
+        for name, value in written.items():
+            require(name in kept, f"{key}.{name}".lstrip("."), value, "left out")
+            _require_known(value, kept[name], f"{key}.{name}")
+    elif isinstance(kept, list | tuple):
+        for i, value in enumerate(written):
+            _require_known(value, kept[i], f"{key}[{i}]")
+
+
+def with_files(bundle: Path, files: Mapping[str, FileInfo]) -> bytes:
+    """The text of a bundle's manifest with new records of some files; the rest stays as it was written."""
+    written = _load(bundle)
+    written["files"] = dict(sorted({**written["files"], **plain(files)}.items()))
+    return encode(written)

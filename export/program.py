@@ -128,8 +128,11 @@ class Program:
             raise ExportError(f"program {self.name}: tensors {sorted(self.tensors)} but operations use {sorted(known)}")
         if not {"x", "code", "y"} <= known:
             raise ExportError(f"program {self.name}: needs tensors x, code and y, got {sorted(known)}")
-        for operation in self.operations:
-            operation.check(self)
+        if len({tensor.quantization is None for tensor in self.tensors.values()}) > 1:
+            raise ExportError(f"program {self.name}: some tensors are quantized, must be all or none")
+        lost = self.kernels.keys() - self.constants.keys()
+        if lost:
+            raise ExportError(f"program {self.name}: there are no constants of {', '.join(sorted(lost))}")
         for name, kernel in self.kernels.items():
             values = self.constants[name]
             if values.shape != (kernel.inputs, kernel.units):
@@ -139,6 +142,8 @@ class Program:
                 raise ExportError(f"kernel {name}: {len(kernel.scales)} scales, must be {right}")
             if kernel.scales:
                 _require_integers(kernel, values)
+        for operation in self.operations:
+            operation.check(self)
 
     @property
     def operations(self) -> Iterator[Operation]:

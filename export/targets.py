@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.errors import FormatError, RecipeError
+from .file_info import SignatureInfo, ValueInfo
 from .formats.model_file import Contents
 from .program import Program
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 Write = Callable[[Program, str, ExportConfig, str], dict[str, bytes]]
 """(program, stem of the file names, export settings, dtype of x and y) → the files by name."""
-Snippet = Callable[[str, str, Mapping[str, Any], str], list[str]]
-"""(file, signature, its inputs and outputs by the manifest, expression of x) → lines of Python that run it, imports first."""
+Snippet = Callable[[str, str, SignatureInfo, str], list[str]]
+"""(file, name of the signature, its record, expression of x) → lines of Python that run it, imports first."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ def _read_tflite(path: Path) -> Contents:
         raise FormatError(f"{path}: {error}") from error
 
 
-def _litert(file: str, signature: str, io: Mapping[str, Any], x: str) -> list[str]:
-    name = io["inputs"][0]["name"]
+def _litert(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]:
+    name = info.inputs[0].name
     return [
         "from ai_edge_litert.interpreter import Interpreter",
-        f"{name} = {x}  # {_shapes(io['inputs'])}",
+        f"{name} = {x}  # {_shapes(info.inputs)}",
         f'{signature} = Interpreter("{file}").get_signature_runner("{signature}")',
-        f"result = {signature}({name}={name})  # {_shapes(io['outputs'])}",
+        f"result = {signature}({name}={name})  # {_shapes(info.outputs)}",
     ]
 
 
@@ -120,19 +121,19 @@ def _read_onnx(path: Path) -> Contents:
     return read_onnx(path)
 
 
-def _onnxruntime(file: str, signature: str, io: Mapping[str, Any], x: str) -> list[str]:
-    name = io["inputs"][0]["name"]
+def _onnxruntime(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]:
+    name, outputs = info.inputs[0].name, [value.name for value in info.outputs]
     return [
         "import onnxruntime",
-        f"{name} = {x}  # {_shapes(io['inputs'])}",
+        f"{name} = {x}  # {_shapes(info.inputs)}",
         f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
-        f"{', '.join(tensor['name'] for tensor in io['outputs'])}{',' if len(io['outputs']) == 1 else ''} = "
-        f'session.run({[tensor["name"] for tensor in io["outputs"]]!r}, {{"{name}": {name}}})  # {_shapes(io["outputs"])}',
+        f"{', '.join(outputs)}{',' if len(outputs) == 1 else ''} = "
+        f'session.run({outputs!r}, {{"{name}": {name}}})  # {_shapes(info.outputs)}',
     ]
 
 
-def _shapes(io: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{tensor['name']}: {tensor['dtype']} [{', '.join(map(str, tensor['shape']))}]" for tensor in io)
+def _shapes(values: Sequence[ValueInfo]) -> str:
+    return ", ".join(f"{value.name}: {value.dtype} [{', '.join(map(str, value.shape))}]" for value in values)
 
 
 TARGETS: dict[str, Target] = {

@@ -24,6 +24,7 @@ LAYERS = (
     "export.lowering",
     "export.formats",
     "export.runtimes",
+    "export.file_info",
     "export.targets",
     "export.inspection",
     "export.manifest",

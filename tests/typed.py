@@ -1,4 +1,4 @@
-"""Metrics and benchmarks that a test writes and changes as dictionaries, as the records that the product reads."""
+"""Manifests, metrics and benchmarks that a test writes and changes as dictionaries, as the records that the product reads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 from tiedae.compress.records import decode
+from tiedae.export.manifest import Manifest, parse
 from tiedae.export.verify.results import Bench, Metrics
 
 
 def typed(found: Mapping[str, Any]) -> Metrics:
     return decode(Metrics, found, "test")
+
+
+def typed_manifest(found: Mapping[str, Any]) -> Manifest:
+    return parse(found, "test")
 
 
 def changed_somewhere(found: dict[str, Any], data: st.DataObject) -> dict[str, Any]:

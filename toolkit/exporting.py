@@ -13,7 +13,6 @@ from tiedae.compress.data import Splits
 from tiedae.compress.errors import InputError
 from tiedae.compress.layers import config_from_json
 from tiedae.compress.lineage import STAGES, Snapshot
-from tiedae.compress.records import plain
 from tiedae.export.bundle import Bundle
 from tiedae.export.manifest import FILE as MANIFEST
 from tiedae.export.targets import require_targets
@@ -77,7 +76,6 @@ def export_bundle(
             {stage: earlier[stage].model() for stage in STAGES if stage in earlier} | {"quantize": model},
             data,
             recipe,
-            plain(recipe),
             lineage.history,
             calibration=lineage.calibration,
             provenance=provenance(recipe.data.source),

@@ -109,9 +109,9 @@ def _require_intact(bundle: Path) -> None:
     """Raise FormatError unless every file of a finished bundle is as its manifest says."""
     from tiedae.export.manifest import read
 
-    for name, stated in read(bundle)["files"].items():
+    for name, stated in read(bundle).files.items():
         path = bundle / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != stated["sha256"]:
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != stated.sha256:
             raise FormatError(f"{path}: missing or changed; delete {bundle} and run again to write it anew")
 
 
@@ -167,7 +167,6 @@ class _PipelineRun:
             {name: load_model(path) for name, path in models.items()},
             self.splits,
             self.recipe,
-            plain(self.recipe),
             history,
             calibration=read_calibration(folder / CALIBRATION),
             provenance=provenance(self.recipe.data.source),

@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
-from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples
-from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
+from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.records import decode
+from tiedae.export.manifest import Manifest
 
 from .readers import read_headings
-from .recipe import parse_recipe
 from .sources import load_splits
 
 STAGES = ("train", "prune", "cluster")
 """The float models of a run, in order; the float files come from the last that is there."""
 
 
-def recipe_of(path: Path, manifest: Mapping[str, Any]) -> Recipe:
-    """The recipe in a manifest; FormatError where it is none."""
-    try:
-        return parse_recipe(manifest["recipe"], manifest["name"])
-    except RecipeError as error:
-        raise FormatError(f"{path}: the manifest is damaged: recipe: {error}") from None
-
-
-def load_test(path: Path, manifest: Mapping[str, Any], source: str) -> Samples:
+def load_test(path: Path, manifest: Manifest, source: str) -> Samples:
     """The test samples of a source, split as the bundle's recipe says; DataError where they are of another size.
 
     Of a .csv file they are the bundle's columns, by their names.
     """
-    recipe, data = recipe_of(path, manifest), manifest["data"]
+    recipe, data = manifest.recipe, manifest.data
     table = Path(source).suffix.lower() == ".csv"
     chosen = replace(recipe.data, source=source)
     if not Path(source).is_dir():
         chosen = replace(chosen, resize=(), grayscale=False)
-    if table and "kind" not in data and Path(source).is_file():  # written when `label` alone was a label
+    if table and data.kind is None and Path(source).is_file():  # written when `label` alone was a label
         label = next((name for name in read_headings(Path(source)) if name.lower() == "label"), "")
         chosen = replace(chosen, label=label)
-    if data.get("columns"):
-        columns, label = (tuple(data["columns"]), "") if table else ((), "auto")
+    if data.columns:
+        columns, label = (data.columns, "") if table else ((), "auto")
         chosen = replace(chosen, columns=columns, drop=(), label=label)
     test = load_splits(chosen, recipe.model.output_activation).test
-    if test.inputs != data["inputs"]:
-        raise DataError(f"{source}: has {test.inputs} values per sample, must be {data['inputs']} as in {path}")
+    if test.inputs != data.inputs:
+        raise DataError(f"{source}: has {test.inputs} values per sample, must be {data.inputs} as in {path}")
     return test
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 from tiedae.compress.config import VerifyConfig
-from tiedae.compress.data import Scaling
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.records import checked, decode, require, within
+from tiedae.compress.records import checked, require, within
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.recording import record
 from tiedae.export.bundle import Bundle
@@ -20,7 +19,7 @@ from tiedae.export.verify.baseline import require_comparable, require_fraction, 
 from tiedae.export.verify.results import Bench, Device, Metrics, Model, Source, read_metrics
 from tiedae.export.verify.verify import verify_bundle
 
-from .run_artifacts import find_archives, load_test, recipe_of
+from .run_artifacts import find_archives, load_test
 
 
 def verify(
@@ -41,13 +40,12 @@ def verify(
     """
     require_fraction(allow)
     manifest = Bundle.open(path).manifest
-    limits = parse_tolerances(tolerances, recipe_of(path, manifest).verify)
-    model_of = decode(Model, manifest["model"], path)
-    before = None if baseline is None else _read_baseline(baseline, manifest["name"], model_of)
+    limits = parse_tolerances(tolerances, manifest.recipe.verify)
+    before = None if baseline is None else _read_baseline(baseline, manifest.name, manifest.model)
     test = None if data is None else load_test(path, manifest, data)
-    functions, device = ({}, None) if model is None else _original(model, manifest["model"]["widths"])
+    functions, device = ({}, None) if model is None else _original(model, manifest.model.widths)
     metrics = verify_bundle(path, **functions, test=test, tolerances=limits, announce=announce)
-    metrics = structs.replace(metrics, model=model_of, samples=None if test is None else Source(str(data), test.sha256))
+    metrics = structs.replace(metrics, model=manifest.model, samples=None if test is None else Source(str(data), test.sha256))
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))
     return metrics if before is None else with_baseline(metrics, before, name=str(baseline), allow=allow)
@@ -75,7 +73,7 @@ def _read_baseline(path: Path, name: str, model: Model) -> Metrics:
     return before
 
 
-def _original(folder: Path, widths: list[int]) -> tuple[dict[str, Any], Device]:
+def _original(folder: Path, widths: Sequence[int]) -> tuple[dict[str, Any], Device]:
     """The float models of a run, after training and, where there was pruning, after that; and the device that they run on."""
     archives = find_archives(folder, widths)
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -109,8 +107,8 @@ def bench(
     manifest, golden = bundle.manifest, bundle.golden()
     test = None if data is None else load_test(path, manifest, data)
     x = golden["x"] if test is None else test.take(np.arange(min(len(test), SAMPLES)))
-    real = {"x": Scaling.from_json(manifest["data"]["scaling"]).apply(x), "code": golden["code.f32"]}
-    archive = None if model is None else find_archives(model, manifest["model"]["widths"])[-1]
+    real = {"x": manifest.data.scaling.apply(x), "code": golden["code.f32"]}
+    archive = None if model is None else find_archives(model, manifest.model.widths)[-1]
     measured = bench_bundle(bundle, real, stock=path.resolve().parent / "stock", keras=archive, plan=plan, announce=announce)
     try:
         record(path, measured)

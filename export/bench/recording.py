@@ -34,19 +34,18 @@ def record(path: Path, measured: Bench) -> list[Path]:
     """
     bundle = Bundle.open(path)
     _require_intact(bundle)
-    if METRICS not in bundle.manifest["files"]:
+    if METRICS not in bundle.manifest.files:
         raise FormatError(f"{path}: its manifest lists no {METRICS}")
     if not os.access(path, os.W_OK):
         raise InputError(f"{path}: cannot be written to")
     with tempfile.TemporaryDirectory(prefix=STAGING, dir=path) as temporary:
         staged = Path(temporary)
-        for name in (*bundle.manifest["files"], manifests.FILE):
+        for name in (*bundle.manifest.files, manifests.FILE):
             (staged / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(path / name, staged / name)
         metrics = replace(read_metrics(staged / METRICS), bench=measured)
         write_files(staged, {METRICS: to_json(metrics).encode()})
-        manifest = {**bundle.manifest, "files": bundle.manifest["files"] | describe_files(staged, [METRICS])}
-        write_files(staged, {manifests.FILE: manifests.dump(manifest)})
+        write_files(staged, {manifests.FILE: manifests.with_files(staged, describe_files(staged, [METRICS]))})
         pages = [page.name for page in render_bundle(staged)]
         changed = [METRICS, *pages, manifests.FILE]
         with _uninterrupted():
@@ -56,9 +55,9 @@ def record(path: Path, measured: Bench) -> list[Path]:
 
 
 def _require_intact(bundle: Bundle) -> None:
-    for name, stated in bundle.manifest["files"].items():
+    for name, stated in bundle.manifest.files.items():
         path = bundle.path / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != stated["sha256"]:
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != stated.sha256:
             raise FormatError(f"{path}: missing or changed since the manifest was written")
 
 

@@ -83,7 +83,7 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
     `stock` is the folder of the stock converters' files, `keras` the archive of the float model or None, `folder` takes what is
     written for comparisons: files of one signature, stock files with our dtypes.
     """
-    cast, name = Cast(), bundle.manifest["name"]
+    cast, name = Cast(), bundle.manifest.name
     contents = {each: read_model(bundle.path / each) for each in bundle.models}
     for precision in Precision:
         for target in TARGETS:
@@ -96,16 +96,15 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
             _add(cast, Maker.TIEDAE, target, precision, paths, interface)
             _add_stock(cast, stock / stock_name(name, target, precision), target, precision, interface, folder)
     _add_single(cast, bundle, contents, folder)
-    _add_keras(cast, keras, bundle.manifest["model"]["widths"])
+    _add_keras(cast, keras, bundle.manifest.model.widths)
     return cast
 
 
 def _by_signature(bundle: Bundle, contents: Mapping[str, Contents], target: str, precision: str) -> dict[str, str]:
     """The file of ours that serves each signature."""
     found = {}
-    for name in bundle.models:
-        stated = bundle.manifest["files"][name]
-        if (stated["format"], stated["precision"]) == (target, precision):
+    for name, info in bundle.manifest.models.items():
+        if (info.format, info.precision) == (target, precision):
             found |= {signature.name: name for signature in contents[name].signatures}
     return {signature: found[signature] for signature in SIGNATURES if signature in found}
 
@@ -177,7 +176,7 @@ def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], fo
             continue
         cast.skip(f"{Maker.TIEDAE} f32 {target}, {ALONE}", "a bundle holds the integer program, not the float one")
         (tensor,), _ = whole.interface["reconstruct"]
-        stem, config = f"{bundle.manifest['name']}.reconstruct.int8", ExportConfig(signatures=("reconstruct",))
+        stem, config = f"{bundle.manifest.name}.reconstruct.int8", ExportConfig(signatures=("reconstruct",))
         (written,) = TARGETS[target].write(bundle.programs(contents).of(target), stem, config, tensor.dtype).items()
         path = folder / written[0]
         path.write_bytes(written[1])

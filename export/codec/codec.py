@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ...compress.affine import Quantization
-from ...compress.data import Scaling
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.sample_spec import SampleSpec
 from ..bundle import Bundle
@@ -30,11 +29,15 @@ PRECISION = "int8"
 class Backend(Protocol):
     """Runs a model on flat samples: [n, inputs] in the data's unit to codes [n, units], and codes to `y` in model units."""
 
-    runtime: str
-
+    @property
+    def runtime(self) -> str: ...
     def encode(self, x: np.ndarray) -> np.ndarray: ...
     def decode(self, codes: np.ndarray) -> np.ndarray: ...
     def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+    def input(self, x: np.ndarray) -> np.ndarray:
+        """Samples [n, inputs] as the model's `x`."""
+        ...
+
     def samples(self, y: np.ndarray) -> np.ndarray:
         """`y` as `decode` and `reconstruct` give it, in the data's unit and dtype."""
         ...
@@ -60,13 +63,13 @@ class FileBackend:
         return self.session.runtime
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        return self.session.run("encode", self._input(x))["code"]
+        return self.session.run("encode", self.input(x))["code"]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         return self.session.run("decode", codes)["y"]
 
     def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        got = self.session.run("reconstruct", self._input(x))
+        got = self.session.run("reconstruct", self.input(x))
         return got["code"], got["y"]
 
     def samples(self, y: np.ndarray) -> np.ndarray:
@@ -79,7 +82,7 @@ class FileBackend:
             return self.y.dequantize(self.y.from_io(y))
         return self.spec.scaling.apply(y) if self.units == "data" else y
 
-    def _input(self, x: np.ndarray) -> np.ndarray:
+    def input(self, x: np.ndarray) -> np.ndarray:
         if self.io == "float32":
             return x.astype(np.float32, copy=False) if self.units == "data" else self.spec.scaling.apply(x)
         if self.io == "uint8" and self._is_bytes:
@@ -100,13 +103,13 @@ class ProgramBackend:
     runtime: str = PROGRAM
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        return execute(self.program, "encode", self._input(x))["code"]
+        return execute(self.program, "encode", self.input(x))["code"]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         return execute(self.program, "decode", codes)["y"]
 
     def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        got = execute(self.program, "reconstruct", self._input(x))
+        got = execute(self.program, "reconstruct", self.input(x))
         return got["code"], got["y"]
 
     def samples(self, y: np.ndarray) -> np.ndarray:
@@ -115,7 +118,7 @@ class ProgramBackend:
     def model_units(self, y: np.ndarray) -> np.ndarray:
         return self.program.quantization("y").dequantize(y) if self.program.quantized else y
 
-    def _input(self, x: np.ndarray) -> np.ndarray:
+    def input(self, x: np.ndarray) -> np.ndarray:
         scaled = self.spec.scaling.apply(x)
         return program_input(self.program, scaled) if self.program.quantized else scaled
 
@@ -251,29 +254,20 @@ def _open_archive(path: Path, runtime: str) -> Codec:
 
 def _open_bundle(bundle: Bundle, runtime: str) -> Codec:
     manifest = bundle.manifest
-    data, tensors = manifest["data"], manifest["tensors"]
-    columns = data.get("columns")
-    spec = SampleSpec(
-        tuple(data["shape"]),
-        data["dtype"],
-        Scaling.from_json(data["scaling"]),
-        data.get("kind", "images"),
-        None if columns is None else tuple(columns),
-    )
-    code = Tensor("code", (manifest["model"]["widths"][-1],), Quantization(**tensors["code"]))
+    spec, tensors = manifest.data.spec, manifest.tensors
+    code = Tensor("code", (manifest.model.widths[-1],), tensors.code)
     if runtime == PROGRAM:
-        return Codec(manifest["name"], spec, code, ProgramBackend(_program(bundle), spec))
+        return Codec(manifest.name, spec, code, ProgramBackend(_program(bundle), spec))
     session = _session(bundle, runtime)
-    x, y = (Quantization(**tensors[name]) for name in ("x", "y"))
     io = bundle.io_dtype(RUNTIMES[session.runtime].format, PRECISION)
-    return Codec(manifest["name"], spec, code, FileBackend(session, spec, io, "model", x, y))
+    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, "model", tensors.x, tensors.y))
 
 
 def _program(bundle: Bundle) -> Program:
     """The fused program, its kernels from the first int8 file that is whole."""
     problem = FormatError(f"{bundle.path}: holds no int8 model file")
     for name in bundle.models:
-        if bundle.manifest["files"][name]["precision"] == PRECISION:
+        if bundle.manifest.models[name].precision == PRECISION:
             try:
                 return bundle.programs({name: read_model(bundle.path / name)}).reference
             except FormatError as error:

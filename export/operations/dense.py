@@ -10,7 +10,7 @@ import numpy as np
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
 from .arithmetic import FUNCTIONS, add_parameters, clamp, product_multiplier, requantize
-from .operation import Operation
+from .operation import Elementwise, Operation
 
 if TYPE_CHECKING:
     from .operation import OnnxGraphBuilder, Program, TfliteGraphBuilder
@@ -24,6 +24,13 @@ class Dense(Operation):
     transposed: bool
     bias: str | None
     activation: str
+
+    constant_dtype: ClassVar[str] = "int32"
+
+    def shapes(self, program: Program) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        kernel = program.kernels[self.kernel]
+        inputs, units = (kernel.inputs,), (kernel.units,)
+        return (units, inputs) if self.transposed else (inputs, units)
 
     def scales(self, program: Program) -> np.ndarray:
         """Those of the kernel in this direction, float32 [1] or [units]."""
@@ -112,6 +119,9 @@ class Product(Operation):
 
     kernel: str
 
+    def shapes(self, program: Program) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return self.dense.shapes(program)
+
     @property
     def dense(self) -> Dense:
         return Dense(self.x, self.y, self.kernel, transposed=True, bias=None, activation="linear")
@@ -130,7 +140,7 @@ class Product(Operation):
 
 
 @dataclass(frozen=True)
-class AddBias(Operation):
+class AddBias(Elementwise):
     """y = activation(x + bias): the second half. `quantization` is that of the uint8 bias; None in a float program."""
 
     bias: str
@@ -138,6 +148,12 @@ class AddBias(Operation):
     activation: str
 
     caption: ClassVar[str] = "Add bias"
+
+    def check(self, program: Program) -> None:
+        super().check(program)
+        if (self.quantization is None) == program.quantized:
+            right = "a quantization in an integer program, none in a float program"
+            raise ExportError(f"{self.bias}: got {self.quantization}, must have {right}")
 
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)

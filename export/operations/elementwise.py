@@ -10,14 +10,14 @@ import numpy as np
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
 from .arithmetic import FUNCTIONS, activation_table, product_multiplier, requantize
-from .operation import Operation
+from .operation import Elementwise
 
 if TYPE_CHECKING:
     from .operation import OnnxGraphBuilder, Program, TfliteGraphBuilder
 
 
 @dataclass(frozen=True)
-class Rescale(Operation):
+class Rescale(Elementwise):
     """y = x · factors, one uint8 factor per unit: s_j / max(s) before a decoder product with a scale per unit."""
 
     integer_only: ClassVar[bool] = True
@@ -46,7 +46,7 @@ class Rescale(Operation):
 
 
 @dataclass(frozen=True)
-class Activate(Operation):
+class Activate(Elementwise):
     """y = function(x), elementwise: sigmoid or tanh (a table of 256 entries in an integer program), relu or relu6."""
 
     function: str
@@ -80,7 +80,7 @@ class Activate(Operation):
 
 
 @dataclass(frozen=True)
-class Requantize(Operation):
+class Requantize(Elementwise):
     """y = x in another quantization."""
 
     integer_only: ClassVar[bool] = True

@@ -14,15 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
 
 import numpy as np
 
 from ...compress.data import Kind, Scaling, Splits, extremes
-from ...compress.errors import FormatError
+from ..manifest import Data
 from ..verify.results import Column, ColumnWarning, Fit, Quality, Stage
-
-Row = Mapping[str, Any]
 
 MEASURES: Mapping[Kind, tuple[str, str]] = {"images": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
 """The measure of each kind of data, and its unit."""
@@ -55,15 +52,11 @@ class Fidelity:
         return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak)
 
     @classmethod
-    def of_data(cls, data: Row) -> Fidelity | None:
-        """That of a manifest's `data`; None where it was written before data had a kind. FormatError where it is damaged."""
-        if "kind" not in data:
+    def of_data(cls, data: Data) -> Fidelity | None:
+        """That of a manifest's data; None where it was written before data had a kind."""
+        if data.kind is None:
             return None
-        kind, columns, peak = data["kind"], data.get("columns"), data.get("peak")
-        named = columns is None or (isinstance(columns, list) and len(columns) == data["inputs"])
-        if kind not in get_args(Kind) or not named or not isinstance(peak, float | int | None):
-            raise FormatError(f"the manifest is damaged: data: kind {kind!r}, columns {str(columns)[:40]}, peak {peak!r}")
-        return cls(kind, Scaling.from_json(data["scaling"]), column_names(columns, data["inputs"]), peak)
+        return cls(data.kind, data.scaling, column_names(data.columns, data.inputs), data.peak)
 
     def measure(self, x: np.ndarray, y: np.ndarray) -> Fit:
         """`x`: [n, inputs] in the user's unit. `y`: what came back, [n, inputs] in model units."""

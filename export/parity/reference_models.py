@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ...compress.data import Scaling
 from ...compress.errors import FormatError, InputError
 from ..bundle import Bundle
 from ..formats.model_file import Contents, Signature, TensorInfo
@@ -137,10 +136,10 @@ def own_inputs(reference: Any, signature: Signature) -> dict[str, np.ndarray] | 
         return None
     golden, manifest = bundle.golden(), bundle.manifest
     if signature.name == "decode":
-        stated = manifest["tensors"]["code"]
-        real = ((golden["code"].astype(np.float64) - stated["zero_point"]) * stated["scale"]).astype(np.float32)
+        code = manifest.tensors.code
+        real = ((golden["code"].astype(np.float64) - code.zero_point) * code.scale).astype(np.float32)
     else:
-        real = Scaling.from_json(manifest["data"]["scaling"]).apply(golden["x"])
+        real = manifest.data.scaling.apply(golden["x"])
     return {signature.inputs[0].name: real}
 
 

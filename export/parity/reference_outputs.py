@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -168,14 +167,14 @@ def _biases(program: Program) -> dict[str, str]:
 def read_float_program(
     integer: Program,
     contents: Mapping[str, Contents],
-    kernels: Sequence[Mapping[str, Any]],
+    kernels: Mapping[str, str],
     golden: Mapping[str, np.ndarray],
     tolerance: float,
 ) -> tuple[Program | None, list[Disagreement]]:
     """The float program, and every bias of a float file that is not its own; (None, []) where no file gives the golden vectors.
 
-    `integer` in the fused layout; `contents` of the float files by name; `kernels` as the manifest states them; `golden`: `x`
-    scaled to model units, `code.f32` and `y.f32`; `tolerance` is relative to the full scale, see `compare`.
+    `integer` in the fused layout; `contents` of the float files by name; `kernels` gives the sha256 of each kernel's float32
+    values; `golden`: `x` scaled to model units, `code.f32` and `y.f32`; `tolerance` is relative to full scale, see `compare`.
     """
     held = {name: _named(integer, each) for name, each in contents.items()}
     found = _kernels(integer, contents, kernels)
@@ -196,13 +195,12 @@ def _named(program: Program, contents: Contents) -> dict[str, np.ndarray]:
     return {names[each.name]: each.values for each in contents.constants if each.name in names}
 
 
-def _kernels(integer: Program, contents: Mapping[str, Contents], kernels: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    wanted = {kernel["name"]: kernel["sha256_f32"] for kernel in kernels}
+def _kernels(integer: Program, contents: Mapping[str, Contents], kernels: Mapping[str, str]) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for constant in (constant for each in contents.values() for constant in each.constants):
         for name, kernel in integer.kernels.items():
             for values in oriented(constant.values, (kernel.inputs, kernel.units)) if name not in found else ():
-                if sha256_of(values) == wanted.get(name):
+                if sha256_of(values) == kernels.get(name):
                     found[name] = np.ascontiguousarray(values)
     return found
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tiedae.pages import fragment, size
 
-from ..operations import OPERATIONS
-from .key_figures import Row
+from ..manifest import ProgramText
+from ..operations import Operation
+from ..program import Kernel
 
 WIDTH, ENCODER, KERNEL, DECODER = 460, 70, 230, 390
 """The width of the drawing and the middles of its columns."""
@@ -47,10 +48,10 @@ class Arrow:
     head: str
 
 
-def draw_program(program: Row, dtypes: Mapping[str, str], pruned: Mapping[str, str], title: str) -> str:
+def draw_program(program: ProgramText, dtypes: Mapping[str, str], pruned: Mapping[str, str], title: str) -> str:
     """An SVG of a program as the manifest has it; `dtypes` of the file's x, code and y, `pruned` a text per kernel."""
-    sizes = {name: tensor["size"] for name, tensor in program["tensors"].items()}
-    encoder, decoder = _by_kernel(program["encoder"]), _by_kernel(program["decoder"])
+    sizes = {name: tensor.size for name, tensor in program.tensors.items()}
+    encoder, decoder = map(_by_kernel, program.operations)
 
     def io(middle: float, y: float, name: str) -> Box:
         text = f"{name} · {sizes[name]} {dtypes.get(name, '')}".rstrip()
@@ -68,15 +69,14 @@ def draw_program(program: Row, dtypes: Mapping[str, str], pruned: Mapping[str, s
                 y = middle + STEP * (i - (len(operations) - 1) / 2)
                 start, end = sorted((at[column], y - HEIGHT / 2), reverse=column == DECODER)
                 arrows.append(_arrow("flow", f"M{column} {start}", column, end, down=-side))
-                boxes.append(_operation(column, y, operation, sizes[operation["y"]]))
+                boxes.append(_operation(column, y, operation, sizes[operation.y]))
                 at[column] = y + HEIGHT / 2
-                if "kernel" in operation:
+                if hasattr(operation, "kernel"):
                     x, to_x = KERNEL + side * KERNEL_BOX / 2, column - side * BOX / 2
                     bend = (x + to_x) / 2
                     arrows.append(_arrow("use", f"M{x} {middle} H{bend} V{y}", to_x, y, across=side))
                     labels.append((bend, min(middle, y) - 6, label))
-        kernel = program["kernels"][name]
-        boxes.append(_kernel(middle, kernel, pruned.get(kernel["name"], "")))
+        boxes.append(_kernel(middle, program.kernels[name], pruned.get(name, "")))
         top += height + GAP
     code = top + 14
     boxes.append(io(KERNEL, code, "code"))
@@ -86,34 +86,35 @@ def draw_program(program: Row, dtypes: Mapping[str, str], pruned: Mapping[str, s
     return fragment(template, width=WIDTH, height=top + 34, title=title, boxes=boxes, arrows=arrows, labels=labels)
 
 
-def _by_kernel(operations: Sequence[Row]) -> dict[str, list[Row]]:
-    """An operation belongs to the kernel before it; factors, and what comes before all kernels, to the one after it."""
-    found: dict[str, list[Row]] = {}
-    waiting: list[Row] = []
+def _by_kernel(operations: Sequence[Operation]) -> dict[str, list[Operation]]:
+    """Operations by kernel: each belongs to the kernel before it, but a `Rescale` and those before all kernels to the next."""
+    found: dict[str, list[Operation]] = {}
+    waiting: list[Operation] = []
     for operation in operations:
-        if "factors" in operation or not (found or "kernel" in operation):
-            waiting.append(operation)
-            continue
-        if "kernel" in operation:
-            found[operation["kernel"]] = waiting
+        kernel = getattr(operation, "kernel", None)
+        if kernel is not None:
+            found[kernel] = [*waiting, operation]
             waiting = []
-        next(reversed(found.values())).append(operation)
+        elif found and not hasattr(operation, "factors"):
+            next(reversed(found.values())).append(operation)
+        else:
+            waiting.append(operation)
     return found
 
 
-def _operation(middle: float, y: float, operation: Row, outputs: int) -> Box:
-    caption = (OPERATIONS[operation["op"]].caption or operation["op"]).format_map(operation)
-    activation = operation.get("activation", "linear")
+def _operation(middle: float, y: float, operation: Operation, outputs: int) -> Box:
+    caption = (operation.caption or type(operation).__name__).format(**vars(operation))
+    activation = getattr(operation, "activation", "linear")
     text = f"{caption}{'' if activation == 'linear' else f', {activation}'} → {outputs}"
-    kind = "operation tied" if "kernel" in operation else "operation"
-    return Box(kind, middle, y - HEIGHT / 2, [(y + 4, text, "")], operation["y"])
+    kind = "operation tied" if hasattr(operation, "kernel") else "operation"
+    return Box(kind, middle, y - HEIGHT / 2, [(y + 4, text, "")], operation.y)
 
 
-def _kernel(y: float, kernel: Row, pruned: str) -> Box:
-    name, count = kernel["name"], kernel["inputs"] * kernel["units"]
-    stored = size(count if kernel["scales"] else 4 * count)
+def _kernel(y: float, kernel: Kernel, pruned: str) -> Box:
+    name, count = kernel.name, kernel.inputs * kernel.units
+    stored = size(count if kernel.scales else 4 * count)
     short = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-    lines = [(short, "on strong"), (f"{kernel['inputs']} × {kernel['units']}", "on"), (stored, "on")]
+    lines = [(short, "on strong"), (f"{kernel.inputs} × {kernel.units}", "on"), (stored, "on")]
     lines += [(pruned, "on small")] if pruned else []
     first = y - (14 if pruned else 10)
     placed = [(first + 14 * i, *line) for i, line in enumerate(lines)]

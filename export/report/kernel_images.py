@@ -13,9 +13,9 @@ from markupsafe import Markup
 from PIL import Image
 from tiedae.pages import fraction, fragment, number
 
+from ..manifest import Manifest
 from ..operations.interleave import interleaved
 from .images import STEPS, diverging, indexed
-from .key_figures import Row
 from .samples import is_image
 
 KERNEL_BYTES = 500_000
@@ -55,16 +55,16 @@ class MaskedWeights:
         return f"{inputs} × {units}, {pruned} pruned, full colour at ±{number(self.limit)}"
 
 
-def render_kernels(manifest: Row, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> Markup:
-    """The section of the report: an image per kernel of `manifest["kernels"]`, within a budget of bytes."""
-    shape, groups = manifest["data"]["shape"], manifest.get("model", {}).get("interleave", 1)
+def render_kernels(manifest: Manifest, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> Markup:
+    """The section of the report: an image per kernel of the manifest, `KERNEL_BYTES` in all."""
+    shape, groups = manifest.data.shape, manifest.model.interleave
     drawn = []
-    budget = KERNEL_BYTES // max(1, len(manifest["kernels"]))
-    for i, stated in enumerate(manifest["kernels"]):
-        scale = np.array(stated["scale"], np.float32)
-        kernel = MaskedWeights(stated["name"], kernels[stated["name"]] * scale, masks[stated["name"]])
+    budget = KERNEL_BYTES // len(manifest.kernels)
+    for i, info in enumerate(manifest.kernels):
+        weights, mask = kernels[info.name] * np.array(info.scale, np.float32), masks[info.name]
         if i == 0:
-            kernel = MaskedWeights(kernel.name, *(_by_input(each, groups) for each in (kernel.weights, kernel.mask)))
+            weights, mask = _by_input(weights, groups), _by_input(mask, groups)
+        kernel = MaskedWeights(info.name, weights, mask)
         filters = i == 0 and is_image(shape) and math.prod(shape) == len(kernel.weights)
         image = _filters(kernel, shape, budget) if filters else _matrix(kernel, budget)
         drawn.append(("filters" if filters else "matrix", kernel, *image))

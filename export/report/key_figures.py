@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from tiedae.pages import fraction
 
-from ...compress.records import decode
-from ..manifest import FILE
+from ..manifest import Data, Manifest
 from ..runtimes.table import rounds_as_program
 from ..targets import TARGETS
-from ..verify.results import Kind, Latency, Maker, Metrics, Model, ModelFile, Parity, Precision, Quality, Stage
+from ..verify.results import Kind, Latency, Maker, Metrics, ModelFile, Parity, Precision, Quality, Stage
 
-Row = Mapping[str, Any]
-"""A part of a manifest."""
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
@@ -25,20 +22,11 @@ K = TypeVar("K", bound=Hashable)
 class Report:
     """What the sections of report.html read, as `render_report` takes it."""
 
-    manifest: Row
+    manifest: Manifest
     metrics: Metrics
     golden: Mapping[str, np.ndarray]
     kernels: Mapping[str, np.ndarray]
     masks: Mapping[str, np.ndarray]
-
-    @property
-    def data(self) -> Row:
-        return {**self.manifest["data"], **self.metrics.data}
-
-    @property
-    def model(self) -> Model | None:
-        stated = self.manifest.get("model")
-        return self.metrics.model or (decode(Model, stated, FILE) if stated else None)
 
 
 def groups(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -47,6 +35,12 @@ def groups(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     for row in rows:
         found.setdefault(key(row), []).append(row)
     return found
+
+
+def samples_text(data: Data) -> str:
+    """The samples of each split: `9,000 train, 1,000 test`."""
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    return ", ".join(f"{count:,} {part}" for part, count in parts.items() if count)
 
 
 def keras_float(metrics: Metrics) -> Quality | None:

@@ -6,7 +6,6 @@ they are ordered, are computed here. The same input gives the same bytes: there 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Cell, Line, LineChart, exact, fraction, macros, number, render, size
 
 from ...compress.errors import FormatError
+from ..manifest import Manifest
 from ..parity.fidelity import MEANINGS, fit_text
 from ..targets import TARGETS
 from ..verify.results import Maker, Metrics, Model, Parity, Precision, Proof, Stage
@@ -22,7 +22,7 @@ from .column_quality import render_columns
 from .graph_svg import draw_program
 from .heatmap import error_maps, parity_maps
 from .kernel_images import render_kernels
-from .key_figures import Report, Row, change_text, compare_sizes, file_groups, groups, keras_float, kind_text
+from .key_figures import Report, change_text, compare_sizes, file_groups, groups, keras_float, kind_text, samples_text
 from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, parity_tables
 from .samples import render_samples
 from .speed import render_speed
@@ -39,7 +39,7 @@ COLOURS = {Stage.EXPORT: "ours", Stage.STOCK: "stock"}
 
 
 def render_report(
-    manifest: Row,
+    manifest: Manifest,
     metrics: Metrics,
     golden: Mapping[str, np.ndarray],
     kernels: Mapping[str, np.ndarray],
@@ -54,7 +54,7 @@ def render_report(
     """
     missing = [key for key in GOLDEN if key not in golden]
     if missing:
-        raise FormatError(f"report of {manifest.get('name')}: lacks golden {', '.join(missing)}")
+        raise FormatError(f"report of {manifest.name}: lacks golden {', '.join(missing)}")
     report = Report(manifest, metrics, golden, kernels, masks)
     found = facts(report)
     return render(
@@ -65,7 +65,7 @@ def render_report(
         alarms=alarms(metrics),
         facts=found,
         sections=[(title, content) for title, draw in SECTIONS.items() if (content := draw(report))],
-        made_by=manifest.get("created_by", "tiedae"),
+        made_by=manifest.created_by,
     )
 
 
@@ -80,29 +80,22 @@ def _section(values: Callable[[Report], Values]) -> Callable[[Report], Markup]:
 
 
 def graph(report: Report) -> Values:
-    manifest = report.manifest
-    pruned = {
-        kernel["name"]: f"{fraction(kernel['pruned'], math.prod(kernel['shape']))} pruned"
-        for kernel in manifest["kernels"]
-        if kernel.get("pruned")
-    }
-    drawn = []
+    manifest, drawn = report.manifest, []
+    pruned = {kernel.name: f"{fraction(kernel.pruned, kernel.size)} pruned" for kernel in manifest.kernels if kernel.pruned}
     for format_, target in TARGETS.items():
-        program = manifest.get("operations", {}).get(target.layout)
+        program = getattr(manifest.operations, target.layout)
         files = [
-            (name, stated)
-            for name, stated in manifest["files"].items()
-            if (stated.get("format"), stated.get("precision")) == (format_, "int8") and stated.get("signatures")
+            (name, info.signatures)
+            for name, info in manifest.models.items()
+            if (info.format, info.precision) == (format_, Precision.INT8)
         ]
-        if program and files:
-            file, stated = max(files, key=lambda each: "reconstruct" in each[1]["signatures"])
-            signatures = stated["signatures"]
-            tensors = [tensor for each in signatures.values() for tensor in (*each["inputs"], *each["outputs"])]
-            title = f"Graph of the int8 {target.label} files: encoder and decoder share {', '.join(program['kernels'])}"
-            drawing = draw_program(program, {tensor["name"]: tensor["dtype"] for tensor in tensors}, pruned, title)
+        if files:
+            file, signatures = max(files, key=lambda each: "reconstruct" in each[1])
+            dtypes = {value.name: value.dtype for signature in signatures.values() for value in signature.values}
+            title = f"Graph of the int8 {target.label} files: encoder and decoder share {', '.join(program.kernels)}"
             shown = "reconstruct" if "reconstruct" in signatures else next(iter(signatures))
-            operations = [f"{count} × {kind}" for kind, count in signatures[shown].get("operations", {}).items()]
-            drawn.append((drawing, file, f"{shown}: {', '.join(operations)}"))
+            operations = ", ".join(f"{count} × {kind}" for kind, count in signatures[shown].operations.items())
+            drawn.append((draw_program(program, dtypes, pruned, title), file, f"{shown}: {operations}"))
     return {"drawn": drawn} if drawn else None
 
 
@@ -155,11 +148,11 @@ def training(report: Report) -> Values:
 
 
 def parity(report: Report) -> Values:
-    metrics, forms = report.metrics, report.manifest.get("operations", {}).values()
+    metrics, texts = report.metrics, report.manifest.operations
     if not metrics.parity:
         return None
-    order = ["x", *(operation["y"] for form in forms for part in ("encoder", "decoder") for operation in form[part])]
-    order = list(dict.fromkeys(order))
+    layouts = (texts.split, texts.fused)
+    order = list(dict.fromkeys(["x", *(operation.y for text in layouts for part in text.operations for operation in part)]))
     ours = {file.file for file in metrics.files if file.maker is Maker.TIEDAE}
     errors = error_maps(metrics.errors, order)
     shown = [row for row in metrics.parity if row.file in ours and (row.precision is Precision.INT8 or not errors)]
@@ -205,18 +198,18 @@ def _gap(row: Parity) -> tuple[str, str]:
 
 
 def storage(report: Report) -> Values:
-    proofs, kernels = report.metrics.storage, report.manifest["kernels"]
+    proofs, kernels = report.metrics.storage, report.manifest.kernels
     rows = []
     for file, group in groups(proofs, lambda row: row.file).items():
-        held, holds = sum(_held(group, kernel["name"]) for kernel in kernels), sum(row.ok for row in group)
+        held, holds = sum(_held(group, kernel.name) for kernel in kernels), sum(row.ok for row in group)
         rows.append((holds == len(group), file, f"{held} of {len(kernels)}", f"{holds} of {len(group)}"))
     stated = [
         (
-            kernel["name"],
-            " × ".join(map(str, kernel["shape"])),
-            number(kernel["scale"][0]) if len(kernel["scale"]) == 1 else f"{len(kernel['scale'])} scales",
-            fraction(kernel["pruned"], math.prod(kernel["shape"])) if "pruned" in kernel else "—",
-            Cell(kernel["sha256"], kind="code"),
+            kernel.name,
+            " × ".join(map(str, kernel.shape)),
+            number(kernel.scale[0]) if len(kernel.scale) == 1 else f"{len(kernel.scale)} scales",
+            fraction(kernel.pruned, kernel.size),
+            Cell(kernel.sha256, kind="code"),
         )
         for kernel in kernels
     ]
@@ -246,36 +239,35 @@ def skipped(report: Report) -> Values:
     return {"rows": rows} if rows else None
 
 
-def row_order(model: Model | None) -> str:
+def row_order(model: Model) -> str:
     """The order of the first kernel's rows, in words; nothing where it is that of the inputs."""
-    if model is None or model.interleave == 1:
+    if model.interleave == 1:
         return ""
     groups, stride = model.interleave, model.widths[0] // model.interleave
     return f"taken in turn from {groups} equal parts of the inputs: row {groups}·i + j is input {stride}·j + i"
 
 
 def model_and_data(report: Report) -> Values:
-    model, data = report.model, report.data
-    scaling = data["scaling"]
-    wide = any(isinstance(scaling[key], Sequence) for key in ("offset", "scale"))
-    rule = scaling["rule"]
-    if rule != "none":
-        by = "one offset and scale per feature" if wide else f"(x − {number(scaling['offset'])}) / {number(scaling['scale'])}"
-        rule += f": {by}"
+    model, data = report.manifest.model, report.manifest.data
+    rule, offset, scale = data.scaling.rule, data.scaling.offset, data.scaling.scale
+    if isinstance(offset, tuple) or isinstance(scale, tuple):
+        rule += ": one offset and scale per feature"
+    elif rule != "none":
+        rule += f": (x − {number(offset)}) / {number(scale)}"
     facts = {
-        "widths": " → ".join(map(str, model.widths)) + " and back over the same kernels" if model else None,
-        "activations": ", ".join(model.activations) if model else None,
-        "output activation": model.output_activation if model else None,
+        "widths": " → ".join(map(str, model.widths)) + " and back over the same kernels",
+        "activations": ", ".join(model.activations),
+        "output activation": model.output_activation,
         "rows of the first kernel": row_order(model),
-        "data": data.get("source"),
-        "licence of the data": data.get("licence"),
-        "origin of the data": data.get("origin"),
-        "samples": ", ".join(f"{data[k]:,} {k}" for k in ("train", "validation", "test") if data.get(k)),
-        "columns": ", ".join(data.get("columns") or ()),
-        "label, not trained on": data.get("label"),
-        "a sample": f"{data['dtype']} {' × '.join(map(str, data['shape']))}",
+        "data": data.source,
+        "licence of the data": data.licence,
+        "origin of the data": data.origin,
+        "samples": samples_text(data),
+        "columns": ", ".join(data.columns or ()),
+        "label, not trained on": data.label,
+        "a sample": f"{data.dtype} {' × '.join(map(str, data.shape))}",
         "scaling": rule,
-        "sha256 of the data": data.get("sha256"),
+        "sha256 of the data": data.sha256,
     }
     return {"facts": [(key, value) for key, value in facts.items() if value]}
 
@@ -291,7 +283,7 @@ def keras_text(metrics: Metrics) -> str:
 
 
 def reconstructions(report: Report) -> Markup:
-    return render_samples(report.manifest, report.golden, data=report.data, keras=keras_text(report.metrics))
+    return render_samples(report.manifest, report.golden, keras=keras_text(report.metrics))
 
 
 SECTIONS: Mapping[str, Callable[[Report], Markup]] = {

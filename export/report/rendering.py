@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import numpy as np
 from ...compress.errors import FormatError
 from .. import golden as vectors
 from ..bundle import PROGRAM_FILE, Bundle, write_files
-from ..manifest import FILE, dump
+from ..file_info import FileInfo
+from ..manifest import FILE, Manifest, with_files
 from ..targets import read_model
 from ..verify.results import FILE as METRICS
-from ..verify.results import Metrics, read_metrics
+from ..verify.results import Metrics, Precision, read_metrics
 from .card import render_card
-from .key_figures import Row
 from .page import render_report
 
 READ = (METRICS, PROGRAM_FILE)
@@ -24,7 +23,7 @@ READ = (METRICS, PROGRAM_FILE)
 
 
 def render_pages(
-    manifest: Row,
+    manifest: Manifest,
     metrics: Metrics,
     golden: Mapping[str, np.ndarray],
     kernels: Mapping[str, np.ndarray],
@@ -44,17 +43,12 @@ def render_bundle(path: Path) -> list[Path]:
     `path` is no bundle, or a part that the pages are rendered from is missing, damaged or not what the manifest states.
     """
     bundle = Bundle.open(path)
-    try:
-        _require_stated(bundle, [*READ, *(f"golden/{name}.npy" for name in vectors.names(bundle.manifest))])
-        metrics = read_metrics(path / METRICS)
-        names = [name for name in bundle.models if bundle.manifest["files"][name]["precision"] == "int8"]
-        program = bundle.programs({name: read_model(path / name) for name in names}).reference
-        pages = render_pages(bundle.manifest, metrics, bundle.golden(), program.constants, bundle.masks())
-        stated = {name: {"sha256": hashlib.sha256(page).hexdigest(), "bytes": len(page)} for name, page in pages.items()}
-        files = dict(sorted({**bundle.manifest["files"], **stated}.items()))
-        manifest = dump({**bundle.manifest, "files": files})
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise FormatError(f"{path}: {FILE} or {METRICS} is damaged: {error!r}") from error
+    _require_stated(bundle, [*READ, *(f"golden/{name}.npy" for name in vectors.names(bundle.manifest))])
+    metrics = read_metrics(path / METRICS)
+    names = [name for name, info in bundle.manifest.models.items() if info.precision is Precision.INT8]
+    program = bundle.programs({name: read_model(path / name) for name in names}).reference
+    pages = render_pages(bundle.manifest, metrics, bundle.golden(), program.constants, bundle.masks())
+    manifest = with_files(path, {name: FileInfo.of(page) for name, page in pages.items()})
     write_files(path, {**pages, FILE: manifest})
     return [path / name for name in pages]
 
@@ -64,6 +58,7 @@ def _require_stated(bundle: Bundle, names: Iterable[str]) -> None:
         path = bundle.path / name
         if not path.is_file():
             raise FormatError(f"{path}: no such file, and the report is rendered from it")
-        digest, stated = hashlib.sha256(path.read_bytes()).hexdigest(), bundle.manifest["files"].get(name, {}).get("sha256")
-        if digest != stated:
-            raise FormatError(f"{path}: sha256 is {digest[:12]}…, {FILE} states {str(stated)[:12]}…")
+        digest, stated = FileInfo.of(path.read_bytes()).sha256, bundle.manifest.files.get(name)
+        if stated is None or digest != stated.sha256:
+            right = f"states {stated.sha256[:12]}…" if stated else "does not list it"
+            raise FormatError(f"{path}: sha256 is {digest[:12]}…, {FILE} {right}")

@@ -10,11 +10,10 @@ import numpy as np
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Plot, fragment, number
 
-from ...compress.affine import Quantization
-from ...compress.data import Scaling
+from ...compress.data import Kind
+from ..manifest import Manifest
 from ..parity.fidelity import column_names
 from .images import diverging, encode_images
-from .key_figures import Row
 
 WORST, SPREAD = 8, 16
 """How many samples are shown: those with the largest errors, and some from the best to those."""
@@ -42,43 +41,41 @@ class DrawnSamples:
         return Plot({kind: values[i] for kind, values in self.values.items()}, f"sample {i}: input and outputs")
 
 
-def render_samples(manifest: Row, golden: Mapping[str, np.ndarray], *, data: Row, keras: str) -> Markup:
+def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, keras: str) -> Markup:
     """The section of the report: images, curves of records, or the columns of a table; `keras` names the model that y.f32
-    comes from, `data` describes the samples (`kind` and `columns`, where they are known)."""
-    scaling = Scaling.from_json(manifest["data"]["scaling"])
-    x = golden["x"].reshape(len(golden["x"]), -1)
-    stated = manifest["tensors"]["y"]
-    quantization = Quantization(stated["scale"], stated["zero_point"])
+    comes from."""
+    data, quantization = manifest.data, manifest.tensors.y
+    scaling, x = data.scaling, golden["x"].reshape(len(golden["x"]), -1)
     outputs = {"keras": golden["y.f32"], "ours": quantization.dequantize(quantization.from_io(golden["y"]))}
     wanted = scaling.apply(x).astype(np.float64)
     samples = DrawnSamples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},
         {kind: np.square(y - wanted).sum(axis=1).tolist() for kind, y in outputs.items()},
         {"input": "input", "keras": keras, "ours": "int8 program"},
-        tuple(manifest["data"]["shape"]),
-        manifest["data"]["dtype"],
+        data.shape,
+        data.dtype,
     )
     order = np.argsort(np.negative(samples.errors["ours"]), kind="stable")
     worst, rest = order[:WORST].tolist(), order[WORST:][::-1]
     spread = rest[np.unique(np.linspace(0, len(rest) - 1, SPREAD).round().astype(int))].tolist() if len(rest) else []
-    table = data_kind(data, manifest) == "table"
+    table = data_kind(manifest) == "table"
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         count=len(x),
         samples=samples,
         groups={f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread},
         rows=[*samples.labels.values(), DIFFERENCE],
-        columns=_columns(samples, data.get("columns"), worst) if table else None,
+        columns=_columns(samples, data.columns, worst) if table else None,
         images=_images(samples, [*worst, *spread]) if is_image(samples.shape) and not table else None,
     )
 
 
-def data_kind(data: Row, manifest: Row) -> str | None:
-    """`images`, `table` or `record`, as `data` says; what earlier manifests leave open follows from their recipe, else None."""
-    if "kind" in data or is_image(data["shape"]):
-        return data.get("kind", "images")
-    recipe = manifest.get("recipe", {}).get("data")
-    return None if recipe is None else "record" if recipe.get("window") or data["dtype"] == "uint8" else "table"
+def data_kind(manifest: Manifest) -> Kind:
+    """The kind of the data; for manifests without one it follows from shape, dtype and recipe."""
+    data = manifest.data
+    if data.kind is not None or is_image(data.shape):
+        return data.kind or "images"
+    return "record" if manifest.recipe.data.window or data.dtype == "uint8" else "table"
 
 
 def is_image(shape: Sequence[int]) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tiedae.pages import Line, LineChart, render
 
-from .key_figures import Row, groups
+from .key_figures import groups
 
 COLOURS = 8
 """The style sheet's classes layer0, layer1 and so on; more layers begin again."""
@@ -49,7 +49,7 @@ def render_sensitivity(measured: Mapping[str, Any]) -> str:
     return render(Path(__file__).with_suffix(".html.j2"), title=title, measured=measured, changes=changes)
 
 
-def _chart(change: str, rows: list[Row]) -> tuple[list[tuple[str, str]], LineChart]:
+def _chart(change: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str]], LineChart]:
     """The legend, and the error over the levels: a curve per kernel or activation."""
     sparsity = change == "kernel sparsity"
     lines, entries = [], []

@@ -57,14 +57,14 @@ def alarms(metrics: Metrics) -> list[tuple[str, list[str]]]:
 
 def _compression(report: Report) -> Iterator[Fact]:
     """The ratio counts a sample in the dtype of the data, and a byte for each value of the code, as the files give it."""
-    data = report.data
-    inputs, units = report.manifest["kernels"][0]["shape"][0], report.manifest["kernels"][-1]["shape"][1]
-    given = inputs * np.dtype(data["dtype"]).itemsize
-    bits = report.manifest["tensors"]["code"].get("bits", 8)
+    manifest = report.manifest
+    inputs, units, dtype = manifest.data.inputs, manifest.model.widths[-1], manifest.data.dtype
+    given = inputs * np.dtype(dtype).itemsize
+    bits = manifest.tensors.code.bits
     few = f" of {bits} bits" if bits < 8 else ""
     ratio = f"{three_digits(given / units)} to 1"
-    text = f"values of a sample ({data['dtype']}, {size(given)}) to bytes of its code{few}: {ratio}"
-    phrase = f"turns {inputs:,} {data['dtype']} values into a code of {units:,} bytes ({ratio})"
+    text = f"values of a sample ({dtype}, {size(given)}) to bytes of its code{few}: {ratio}"
+    phrase = f"turns {inputs:,} {dtype} values into a code of {units:,} bytes ({ratio})"
     yield Fact(f"{inputs:,} → {units:,}", text, phrase)
 
 
@@ -124,7 +124,7 @@ def _latency(report: Report) -> Iterator[Fact]:
 
 
 def _tie(report: Report) -> Iterator[Fact]:
-    metrics, kernels = report.metrics, len(report.manifest["kernels"])
+    metrics, kernels = report.metrics, len(report.manifest.kernels)
     once, rows = stored_once(metrics), promised_codes(metrics)
     codes = codes_text(rows) if rows else "codes were not compared"
     files = len({row.file for row in metrics.storage})

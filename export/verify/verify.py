@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from ...compress.affine import io_dtype
-from ...compress.config import ExportConfig, PruneConfig, VerifyConfig
+from ...compress.config import VerifyConfig
 from ...compress.data import Samples, Scaling
-from ...compress.errors import FormatError, InputError, NotInstalledError, RecipeError, UnavailableError
+from ...compress.errors import FormatError, InputError, NotInstalledError, UnavailableError
 from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
 from ..formats.storage_check import StorageFinding, prove, shared_values
 from ..interpreter import execute
-from ..manifest import describe_kernels, sha256_of
+from ..manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
 from ..operations.interleave import interleaved_parts
 from ..parity.comparison import compare
 from ..parity.fidelity import Fidelity, warnings_of
@@ -63,24 +63,9 @@ def verify_bundle(
     vectors stand in, and the float program read from the float files for the layers. Raises FormatError where `path` is no
     bundle, or its manifest is unreadable.
     """
-    bundle = Bundle.open(path)
-    try:
-        return _verify(bundle, Original(keras, layers, uncompressed), test, tolerances, announce)
-    except RecipeError as error:
-        raise FormatError(f"{path}: the manifest is damaged: recipe: {error}") from error
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise FormatError(f"{path}: the manifest is damaged: {error!r}") from error
-
-
-def _verify(
-    bundle: Bundle,
-    original: Original,
-    test: Samples | None,
-    tolerances: VerifyConfig | None,
-    announce: Announce,
-) -> Metrics:
-    tolerances = tolerances or VerifyConfig(**bundle.manifest["recipe"]["verify"])
-    findings = Findings()
+    bundle, original, findings = Bundle.open(path), Original(keras, layers, uncompressed), Findings()
+    manifest = bundle.manifest
+    tolerances, scaling = tolerances or manifest.recipe.verify, manifest.data.scaling
     announce("hashes")
     intact = _check_hashes(bundle, findings)
     contents = _read_models(bundle, findings)
@@ -91,12 +76,11 @@ def _verify(
     except FormatError as error:
         findings.check(Kind.PROGRAM, False, "damaged", "readable", str(error))
         return _metrics(bundle, findings)
-    _check_storage(bundle, contents, programs, masks, findings)
+    _check_storage(manifest, contents, programs, masks, findings)
     _check_manifest(bundle, contents, programs, masks, golden, findings)
-    scaling = Scaling.from_json(bundle.manifest["data"]["scaling"])
-    answered = _check_golden(bundle, programs, golden, scaling, findings)
-    floating = _check_float_program(bundle, contents, programs.fused, golden, scaling, tolerances, findings)
-    fidelity = Fidelity.of_data(bundle.manifest["data"])
+    answered = _check_golden(manifest, programs, golden, findings)
+    floating = _check_float_program(manifest, contents, programs.fused, golden, tolerances, findings)
+    fidelity = Fidelity.of_data(manifest.data)
     evidence = _evidence(scaling, fidelity, golden, original, floating, test, findings)
     expected: dict[str, Expected] = {}
     measured: list[Measured] = []
@@ -123,7 +107,7 @@ def _verify(
 
 def _metrics(bundle: Bundle, findings: Findings) -> Metrics:
     return Metrics(
-        bundle.manifest["name"],
+        bundle.manifest.name,
         **findings.rows(),
         warnings=warnings_of(findings.quality),
         versions=installed_versions(),
@@ -133,15 +117,15 @@ def _metrics(bundle: Bundle, findings: Findings) -> Metrics:
 def _check_hashes(bundle: Bundle, findings: Findings) -> set[str]:
     """The names of the files whose sha256 is the manifest's."""
     intact = set()
-    for name, stated in bundle.manifest["files"].items():
+    for name, stated in bundle.manifest.files.items():
         path = bundle.path / name
         if not path.is_file():
-            findings.check(Kind.SHA256, False, "missing", stated["sha256"][:12], f"{name} is missing", file=name)
+            findings.check(Kind.SHA256, False, "missing", stated.sha256[:12], f"{name} is missing", file=name)
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        ok = digest == stated["sha256"]
+        ok = digest == stated.sha256
         text = f"{name}: sha256 is the manifest's" if ok else f"{name} was changed: its sha256 is not the manifest's"
-        findings.check(Kind.SHA256, ok, digest[:12], stated["sha256"][:12], text, file=name)
+        findings.check(Kind.SHA256, ok, digest[:12], stated.sha256[:12], text, file=name)
         if ok:
             intact.add(name)
     return intact
@@ -158,17 +142,24 @@ def _read_models(bundle: Bundle, findings: Findings) -> dict[str, Contents]:
 
 
 def _check_storage(
-    bundle: Bundle, contents: Mapping[str, Contents], programs: Programs, masks: Mapping[str, np.ndarray], findings: Findings
+    manifest: Manifest,
+    contents: Mapping[str, Contents],
+    programs: Programs,
+    masks: Mapping[str, np.ndarray],
+    findings: Findings,
 ) -> None:
-    recipe = bundle.manifest["recipe"].get("prune")
-    pruning = None if recipe is None else PruneConfig(**recipe)
-    clusters = _clusters(bundle)
+    recipe = manifest.recipe
+    clusters = None if recipe.cluster is None else recipe.cluster.clusters
     for name, each in contents.items():
-        precision = Precision(bundle.manifest["files"][name]["precision"])
+        precision = manifest.models[name].precision
         stored = 1 + max(Counter(duplicate.original for duplicate in copies(each)).values(), default=0)
         findings.files.append(ModelFile(name, each.size, each.format, precision, Maker.TIEDAE, stored))
         int8 = precision is Precision.INT8
-        rows = prove(each, programs.fused, masks, clusters, pruning) if int8 else _prove_float(each, bundle, masks, clusters)
+        rows = (
+            prove(each, programs.fused, masks, clusters, recipe.prune)
+            if int8
+            else _prove_float(each, manifest.kernels, masks, clusters)
+        )
         for row in rows:
             kernel, _, statement = row.name.rpartition(".")
             findings.storage.append(Proof(name, kernel, statement, row.ok, row.text))
@@ -177,31 +168,25 @@ def _check_storage(
         findings.check(Kind.STORAGE, not wrong, len(wrong), "== 0", f"{name}: {text}", file=name)
 
 
-def _clusters(bundle: Bundle) -> int | None:
-    """How many values a kernel may hold by the recipe, None where it is not clustered."""
-    stated = bundle.manifest["recipe"].get("cluster")
-    return None if stated is None else stated["clusters"]
-
-
 def _prove_float(
-    contents: Contents, bundle: Bundle, masks: Mapping[str, np.ndarray], clusters: int | None
+    contents: Contents, kernels: Sequence[KernelInfo], masks: Mapping[str, np.ndarray], clusters: int | None
 ) -> list[StorageFinding]:
     """Each float kernel is in exactly one storage of the file, in either orientation, and no other matrix is there."""
     stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim >= 2}
     digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
     rows = []
-    for kernel in bundle.manifest["kernels"]:
-        name, found = kernel["name"], [values for values, both in digests if kernel["sha256_f32"] in both]
+    for kernel in kernels:
+        name, found = kernel.name, [values for values, both in digests if kernel.sha256_f32 in both]
         text = f"{name}: stored {len(found)} times with the manifest's values, expected once"
         rows.append(StorageFinding(f"{name}.copies", len(found) == 1, text))
         for values in found:
-            oriented = values if sha256_of(values) == kernel["sha256_f32"] else values.T
-            live = int(np.count_nonzero(oriented.reshape(kernel["shape"])[~masks[name]]))
+            oriented = values if sha256_of(values) == kernel.sha256_f32 else values.T
+            live = int(np.count_nonzero(oriented.reshape(kernel.shape)[~masks[name]]))
             rows.append(StorageFinding(f"{name}.zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
             if clusters is not None:
                 rows.append(shared_values(name, values, clusters))
     total = sum(values.size for values in stored.values())
-    expected = sum(kernel["shape"][0] * kernel["shape"][1] for kernel in bundle.manifest["kernels"])
+    expected = sum(kernel.size for kernel in kernels)
     rows.append(StorageFinding("weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}"))
     return rows
 
@@ -216,23 +201,18 @@ def _check_manifest(
 ) -> None:
     """What the manifest says of kernels, tensors, inputs, outputs and files is what is there."""
     manifest, reference = bundle.manifest, programs.reference
-    said = [{key: kernel[key] for key in kernel if key != "sha256_f32"} for kernel in manifest["kernels"]]
-    found = [{**kernel} for kernel in describe_kernels(reference, masks)]
-    findings.same(Kind.MANIFEST, said, found, detail="kernels")
-    tensors = {name: asdict(reference.quantization(name)) for name in ("x", "code", "y")}
-    findings.same(Kind.MANIFEST, manifest["tensors"], tensors, detail="tensors")
-    findings.same(Kind.MANIFEST, manifest["model"].get("interleave", 1), interleaved_parts(reference), detail="interleave")
-    described = describe_files(bundle.path, list(contents), contents)
-    for name, found_file in described.items():
-        stated = {key: value for key, value in manifest["files"][name].items() if key != "sha256"}
-        there = {key: value for key, value in found_file.items() if key != "sha256"}
-        findings.same(Kind.MANIFEST, stated, there, file=name)
-    if "golden" in manifest:
-        models = {name: manifest["files"][name] for name in bundle.models}
-        findings.same(Kind.MANIFEST, manifest["golden"], vectors.describe(golden, models), detail="golden")
-    config = ExportConfig(**manifest["recipe"]["export"])
-    required = model_names(manifest["name"], config) | {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
-    missing = sorted(required - set(manifest["files"]))
+    stated = tuple(replace(kernel, sha256_f32="") for kernel in manifest.kernels)
+    findings.same(Kind.MANIFEST, stated, describe_kernels(reference, masks), detail="kernels")
+    tensors = Tensors(*(reference.quantization(name) for name in ("x", "code", "y")))
+    findings.same(Kind.MANIFEST, manifest.tensors, tensors, detail="tensors")
+    findings.same(Kind.MANIFEST, manifest.model.interleave, interleaved_parts(reference), detail="interleave")
+    for name, found in describe_files(bundle.path, contents, contents).items():
+        findings.same(Kind.MANIFEST, replace(manifest.files[name], sha256=""), replace(found, sha256=""), file=name)
+    if manifest.golden is not None:
+        findings.same(Kind.MANIFEST, manifest.golden, vectors.describe(golden, manifest.models), detail="golden")
+    required = model_names(manifest.name, manifest.recipe.export)
+    required |= {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
+    missing = sorted(required - set(manifest.files))
     text = (
         f"the manifest does not list {', '.join(missing)}"
         if missing
@@ -242,17 +222,17 @@ def _check_manifest(
 
 
 def _check_golden(
-    bundle: Bundle, programs: Programs, golden: Mapping[str, np.ndarray], scaling: Scaling, findings: Findings
+    manifest: Manifest, programs: Programs, golden: Mapping[str, np.ndarray], findings: Findings
 ) -> Mapping[str, Expected]:
     """The golden vectors are the programs' own; an earlier bundle has those of the reference, x divided in float64.
 
     Returns what the programs make of them, by target.
     """
-    manifest, scaled = bundle.manifest, scaling.apply(golden["x"])
+    data, config = manifest.data, manifest.recipe.export
+    scaled = data.scaling.apply(golden["x"])
     answered: Mapping[str, Expected] = {}
-    if "golden" in manifest:
-        config = ExportConfig(**manifest["recipe"]["export"])
-        dtype = io_dtype(config.io, scaling.is_bytes(manifest["data"]["dtype"]))
+    if manifest.golden is not None:
+        dtype = io_dtype(config.io, data.scaling.is_bytes(data.dtype))
         answered = vectors.expectations(programs, config.targets, scaled, dtype)
         expected = vectors.answers(answered, dtype)
         findings.same(Kind.GOLDEN, sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected), detail="arrays")
@@ -269,23 +249,23 @@ def _check_golden(
 
 
 def _check_float_program(
-    bundle: Bundle,
+    manifest: Manifest,
     contents: Mapping[str, Contents],
     integer: Program,
     golden: Mapping[str, np.ndarray],
-    scaling: Scaling,
     tolerances: VerifyConfig,
     findings: Findings,
 ) -> Program | None:
     """The float program, each bias the same in every float file; None where they do not give the golden vectors."""
-    signatures = set(bundle.manifest["recipe"]["export"]["signatures"])
+    signatures = set(manifest.recipe.export.signatures)
     if "reconstruct" not in signatures and not {"encode", "decode"} <= signatures:
         reason = f"the float files hold {' and '.join(sorted(signatures))} only, not the whole model"
         findings.skip(Kind.LAYERS, Why.NOT_IN_FILES, "float layers", reason)
         return None
-    files = {name: each for name, each in contents.items() if bundle.manifest["files"][name]["precision"] == "f32"}
-    vectors = {**golden, "x": scaling.apply(golden["x"])}
-    program, wrong = read_float_program(integer, files, bundle.manifest["kernels"], vectors, tolerances.float_max_abs)
+    files = {name: each for name, each in contents.items() if manifest.models[name].precision is Precision.F32}
+    vectors = {**golden, "x": manifest.data.scaling.apply(golden["x"])}
+    kernels = {kernel.name: kernel.sha256_f32 for kernel in manifest.kernels}
+    program, wrong = read_float_program(integer, files, kernels, vectors, tolerances.float_max_abs)
     if program is None:
         text = "no float file holds constants that give the golden vectors of Keras"
         findings.check(Kind.FLOAT, False, "none", "golden vectors", text, detail="program")
@@ -326,13 +306,12 @@ def _sessions(
 ) -> Iterator[tuple[Session, Mapping[str, str], str]]:
     """(session, file name by signature, target) for every runtime that can run files of this precision."""
     by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
-    for name in bundle.models:
-        stated = bundle.manifest["files"][name]
-        if stated["precision"] != precision:
+    for name, info in bundle.manifest.models.items():
+        if info.precision != precision:
             continue
-        companions = TARGETS[stated["format"]].companions(f"{bundle.manifest['name']}.{precision}", stated["signatures"])
-        if {name} | (companions & set(bundle.manifest["files"])) <= usable:
-            by_signature[stated["format"]] |= dict.fromkeys(stated["signatures"], name)
+        companions = TARGETS[info.format].companions(f"{bundle.manifest.name}.{precision}", info.signatures)
+        if {name} | (companions & set(bundle.manifest.files)) <= usable:
+            by_signature[info.format] |= dict.fromkeys(info.signatures, name)
         else:
             findings.skip(Kind.RUNS, Why.REFUSED, f"running {name}", "it is damaged")
     for name, runtime in RUNTIMES.items():

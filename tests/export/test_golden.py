@@ -13,9 +13,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from tiedae.cli import main
 from tiedae.compress import ExportConfig
+from tiedae.compress.records import encode
 from tiedae.export.bundle import Programs, model_files, npy
 from tiedae.export.golden import answers, expectations
-from tiedae.export.manifest import dump
 from tiedae.export.program import Program
 
 FLOAT_RECIPE = """
@@ -135,6 +135,6 @@ def test_another_value_in_golden_is_found_though_its_hash_is_right(
     path.write_bytes(npy(y))
     manifest = json.loads((bundle / "manifest.json").read_bytes())
     manifest["files"]["golden/y.tflite.npy"]["sha256"] = hashlib.sha256(npy(y)).hexdigest()
-    (bundle / "manifest.json").write_bytes(dump(manifest))
+    (bundle / "manifest.json").write_bytes(encode(manifest))
     assert main(["verify", str(bundle), "-q"]) == 1
     assert "golden/y.tflite.npy: 1 of" in capsys.readouterr().err

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError
+from tiedae.compress.records import decode, encode
 from tiedae.export import operations
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.interpreter import execute
-from tiedae.export.manifest import program_from_json, program_to_json
+from tiedae.export.manifest import ProgramText
 from tiedae.export.operations import OPERATIONS, Activate, AddBias, Operation, Product
 from tiedae.export.parity.reference_outputs import float_program
 from tiedae.export.program import Kernel, Program, Tensor
@@ -64,8 +65,8 @@ def test_a_new_operation_is_one_row(quantized: bool, tmp_path: Path, monkeypatch
     x = x if quantized else SCALE.dequantize(x)
     wanted = execute(program, "reconstruct", x)
     assert not np.array_equal(wanted["code"], x) and np.array_equal(wanted["y"], x)
-    written = json.loads(json.dumps(program_to_json(program)))
-    assert program_from_json("p", written, {}).encoder == program.encoder
+    written = json.loads(encode(ProgramText.of(program)))
+    assert decode(ProgramText, written, "p").program("p", {}).encoder == program.encoder
     io = "uint8" if quantized else "float32"
     (tmp_path / "p.onnx").write_bytes(to_onnx(program, io=io))
     for session in (

@@ -13,13 +13,14 @@ import pytest
 from tiedae.cli import main
 from tiedae.compress import ExportConfig, FormatError, RecipeError, VerifyConfig
 from tiedae.compress.archive import pack_npz, unpack
+from tiedae.compress.records import decode, plain
 from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.bundle import Bundle
 from tiedae.export.deduplicate.share import share_file
 from tiedae.export.formats.model_file import Constant, Contents, Signature, TensorInfo
 from tiedae.export.formats.random_inputs import Ranges, ranges_of
 from tiedae.export.interpreter import execute
-from tiedae.export.manifest import program_from_json, program_to_json
+from tiedae.export.manifest import ProgramText
 from tiedae.export.program import Program
 from tiedae.export.runtimes.table import RUNTIMES, Runtime
 from tiedae.export.targets import TARGETS, Target, decoder_layout, label_of, read_model, tolerances_of
@@ -30,13 +31,13 @@ KIND = "numpy-program"
 
 def write(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
     assert io in ("uint8", "auto")
-    header = {"format": KIND, "version": 1, "program": program_to_json(program), "signatures": list(config.signatures)}
+    header = {"format": KIND, "version": 1, "program": plain(ProgramText.of(program)), "signatures": list(config.signatures)}
     return {f"{stem}.program": pack_npz(header, program.constants)}
 
 
 def parsed(path: Path) -> tuple[Program, list[str]]:
     header, arrays = unpack(path, KIND)
-    return program_from_json("numpy", header["program"], arrays), header["signatures"]
+    return decode(ProgramText, header["program"], path).program("numpy", arrays), header["signatures"]
 
 
 def read(path: Path) -> Contents:

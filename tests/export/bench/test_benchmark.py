@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tiedae.compress.data import Scaling
 from tiedae.compress.records import decode, encode
 from tiedae.export import Bundle, open_ort, read_onnx, stock_onnx_int8, to_onnx
 from tiedae.export.baselines.converters import with_integer_io
@@ -24,7 +23,7 @@ QUICK = Plan(batches=(2,), call_batches=(2,), threads=(1,), seconds=0.0, rounds=
 def measure(run: Path, plan: Plan, stock: Path, keras: Path | None = None):
     bundle = Bundle.open(run / "bundle")
     golden = bundle.golden()
-    x = Scaling.from_json(bundle.manifest["data"]["scaling"]).apply(golden["x"])
+    x = bundle.manifest.data.scaling.apply(golden["x"])
     return bench_bundle(bundle, {"x": x, "code": golden["code.f32"]}, stock=stock, keras=keras, plan=plan)
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.data import Samples, Scaling, Splits, fit_scaling
 from tiedae.compress.errors import FormatError
-from tiedae.compress.records import plain
+from tiedae.compress.records import decode, plain
+from tiedae.export.manifest import Data
 from tiedae.export.parity.fidelity import Fidelity, fit_text, warnings_of
 from tiedae.export.verify.results import Column, Fit, Quality, Stage
 
@@ -106,17 +107,20 @@ def test_what_is_exact_says_so_and_is_json() -> None:
 
 
 DATA = {"kind": "table", "columns": ["a", "b"], "label": None, "peak": None, "inputs": 2, "scaling": Scaling().to_json()}
+DATA |= {"source": "a.csv", "shape": [2], "dtype": "float32", "train": 8, "validation": 0, "test": 2, "sha256": "0"}
 
 
 def test_a_manifest_gives_the_measure_that_its_data_have() -> None:
-    assert Fidelity.of_data(DATA) == Fidelity("table", Scaling(), ("a", "b"))
-    assert Fidelity.of_data({key: value for key, value in DATA.items() if key != "kind"}) is None
+    assert Fidelity.of_data(decode(Data, DATA, "data")) == Fidelity("table", Scaling(), ("a", "b"))
+    assert Fidelity.of_data(decode(Data, {key: DATA[key] for key in DATA if key != "kind"}, "data")) is None
 
 
-@pytest.mark.parametrize("change", [{"kind": "text"}, {"columns": ["a"]}, {"columns": "ab"}, {"peak": "255"}])
-def test_a_damaged_one_is_named(change: dict) -> None:
-    with pytest.raises(FormatError, match="the manifest is damaged: data: kind"):
-        Fidelity.of_data(DATA | change)
+@pytest.mark.parametrize(
+    "change", [{"kind": "text"}, {"columns": ["a"]}, {"columns": "ab"}, {"peak": "255"}, {"shape": [3]}, {"speed": 1}]
+)
+def test_damaged_data_are_named_by_their_key(change: dict) -> None:
+    with pytest.raises(FormatError, match=f"data: damaged: {next(iter(change))}: "):
+        decode(Data, DATA | change, "data")
 
 
 def row(stage: Stage, name: str, r2: dict[str, float | None], **more: str) -> Quality:

@@ -54,7 +54,7 @@ def test_it_is_read_back_from_any_float_files(
     x = np.random.default_rng(1).uniform(0, 1, (16, *fused.tensors["x"].shape)).astype(np.float32)
     values = execute(fused, "reconstruct", x)
     golden = {"x": x, "code.f32": values["code"], "y.f32": values["y"]}
-    kernels = [{"name": name, "sha256_f32": sha256_of(fused.constants[name])} for name in fused.kernels]
+    kernels = {name: sha256_of(fused.constants[name]) for name in fused.kernels}
     files = model_files({"f32": Programs(as_lowered(split), fused)}, EXPORTS[export], "auto")
     write_files(tmp_path, files)
     contents = {name: read_model(tmp_path / name) for name in files if not name.endswith(".bin")}
@@ -77,5 +77,5 @@ def test_files_of_another_model_give_none(make_program: Callable[..., Program], 
     write_files(tmp_path, files)
     contents = {name: read_model(tmp_path / name) for name in files}
     for source in (fused, other):
-        kernels = [{"name": name, "sha256_f32": sha256_of(source.constants[name])} for name in source.kernels]
+        kernels = {name: sha256_of(source.constants[name]) for name in source.kernels}
         assert read_float_program(make_program(), contents, kernels, golden, 1e-6) == (None, [])

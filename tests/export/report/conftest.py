@@ -16,6 +16,27 @@ def skipped_row(what: str, reason: str) -> dict[str, str]:
     return {"kind": "opens", "why": "not installed", "what": what, "reason": reason}
 
 
+RECIPE = {"model": {"layers": [{"units": 12, "activation": "relu"}, {"units": 5}]}, "prune": {}}
+
+
+def program_text(inputs: int) -> dict[str, Any]:
+    """A float program of two layers, as the manifest has it."""
+    sizes = {"x": inputs, "encoder_0": 12, "code": 5, "decoder_1": 12, "y": inputs}
+    kernels = {"kernel_0": (inputs, 12), "kernel_1": (12, 5)}
+    steps = [("x", "encoder_0", 0), ("encoder_0", "code", 1), ("code", "decoder_1", 1), ("decoder_1", "y", 0)]
+    operations = [
+        {"op": "Dense", "x": x, "y": y, "kernel": f"kernel_{i}", "transposed": at > 1, "bias": None, "activation": "linear"}
+        for at, (x, y, i) in enumerate(steps)
+    ]
+    return {
+        "tensors": {name: {"size": size, "quantization": None} for name, size in sizes.items()},
+        "kernels": {name: {"name": name, "inputs": n, "units": m, "scales": [], "bits": 8} for name, (n, m) in kernels.items()},
+        "encoder": operations[:2],
+        "decoder": operations[2:],
+        "constants": {},
+    }
+
+
 def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64, stock=True, seed=0):
     """(manifest, metrics, golden, kernels, masks) as a run writes them, around random samples."""
     rng = np.random.default_rng(seed)
@@ -26,7 +47,7 @@ def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64,
         x = (rng.normal(size=(samples, inputs)).cumsum(axis=1) * 40).astype(dtype)
     scaling = fit_scaling(rule, Samples(x))
     y = scaling.apply(x) + rng.normal(0, 0.05, x.shape).astype(np.float32)
-    quantization = {"scale": float(np.float32(1 / 255)), "zero_point": 0}
+    quantization = {"scale": float(np.float32(1 / 255)), "zero_point": 0, "bits": 8}
     golden = {
         "x": x,
         "code": rng.integers(0, 256, (samples, 5)).astype(np.uint8),
@@ -34,12 +55,19 @@ def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64,
         "code.f32": rng.normal(size=(samples, 5)).astype(np.float32),
         "y.f32": y.astype(np.float32),
     }
-    data = {"shape": list(shape), "dtype": dtype, "scaling": scaling.to_json()}
+    data = {"source": "toy.npy", "inputs": inputs, "shape": list(shape), "dtype": dtype, "scaling": scaling.to_json()}
+    data |= {"train": 9000, "validation": 0, "test": 1000, "sha256": "12" * 32}
     manifest = {
-        "name": "toy",
+        "schema": 1,
         "created_by": "tiedae 0.1.0",
+        "name": "toy",
+        "seed": 7,
+        "recipe": {"name": "toy", "data": {"source": "toy.npy", "window": 0 if dtype == "uint8" else 256}} | RECIPE,
         "data": data,
-        "tensors": {"x": quantization, "code": quantization, "y": quantization},
+        "model": {"widths": [inputs, 12, 5], "activations": ["relu", "linear"], "output_activation": "sigmoid"},
+        "tensors": {name: dict(quantization) for name in ("x", "code", "y")},
+        "operations": dict.fromkeys(("split", "fused"), program_text(inputs)),
+        "versions": {},
         "kernels": [
             {"name": "kernel_0", "shape": [inputs, 12], "scale": [0.01], "sha256": "ab" * 32, "pruned": inputs * 6},
             {"name": "kernel_1", "shape": [12, 5], "scale": [0.01] * 5, "sha256": "cd" * 32, "pruned": 0},
@@ -48,7 +76,6 @@ def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64,
     }
     masks = {"kernel_0": np.arange(inputs * 12).reshape(inputs, 12) % 2 == 1, "kernel_1": np.ones((12, 5), bool)}
     kernels = {name: (rng.integers(-127, 128, mask.shape) * mask).astype(np.int8) for name, mask in masks.items()}
-    data |= {"source": "toy.npy", "train": 9000, "validation": 0, "test": 1000}
     return manifest, _metrics(data, stock), golden, kernels, masks
 
 
@@ -102,8 +129,7 @@ def _metrics(data, stock):
     return {
         "name": "toy",
         "errors": [],
-        "data": data | {"sha256": "12" * 32},
-        "model": {"widths": [64, 12, 5], "activations": ["relu", "linear"], "output_activation": "sigmoid"},
+        "data": data,
         "history": [
             {"stage": stage, "epoch": epoch, "loss": loss / epoch**0.5, "validation_loss": 1.1 * loss / epoch**0.5}
             for stage, (epochs, loss) in stages.items()

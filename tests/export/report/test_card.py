@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.data import Scaling
+from tiedae.compress.records import plain
 from tiedae.export.bundle import Programs, describe_files, model_files, write_files
 from tiedae.export.interpreter import execute, program_input
 from tiedae.export.manifest import describe_kernels
@@ -74,12 +75,11 @@ def written_bundle(make_parts, make_program, folder, dtype, scaling, signatures,
     files = model_files({"int8": programs, "f32": floats}, ExportConfig(signatures=signatures), io)
     x = scaling.invert(np.random.default_rng(1).uniform(0, 1, (64, 20)), dtype)
     masks = {name: np.ones((kernel.inputs, kernel.units), bool) for name, kernel in programs.fused.kernels.items()}
-    kernels = describe_kernels(programs.fused, masks)
-    manifest |= {"kernels": kernels, "data": {"shape": [20], "dtype": x.dtype.name, "scaling": scaling.to_json()}}
-    quantized = {name: programs.fused.quantization(name) for name in ("x", "code", "y")}
-    manifest["tensors"] = {name: {"scale": q.scale, "zero_point": q.zero_point} for name, q in quantized.items()}
+    manifest |= {"kernels": plain(describe_kernels(programs.fused, masks))}
+    manifest["data"] |= {"shape": [20], "dtype": x.dtype.name, "scaling": scaling.to_json()}
+    manifest["tensors"] = plain({name: programs.fused.quantization(name) for name in ("x", "code", "y")})
     write_files(folder, files | {"manifest.json": json.dumps(manifest).encode()})
-    manifest["files"] = describe_files(folder, list(files))
+    manifest["files"] = plain(describe_files(folder, files))
     (folder / "golden").mkdir()
     np.save(folder / "golden/x.npy", x)
     return manifest, metrics, programs
@@ -131,7 +131,8 @@ def test_card_sections_and_numbers(make_parts):
     manifest, metrics, *_ = make_parts()
     x, code = ({"name": name, "dtype": "uint8", "shape": ["batch", size]} for name, size in (("x", 64), ("code", 5)))
     signatures = {"encode": {"inputs": [x], "outputs": [code]}}
-    manifest["files"]["toy.encoder.int8.onnx"] = {"format": "onnx", "precision": "int8", "signatures": signatures, "bytes": 9}
+    info = {"format": "onnx", "precision": "int8", "signatures": signatures, "bytes": 9, "sha256": "0" * 64}
+    manifest["files"]["toy.encoder.int8.onnx"] = info
     card = render_card(manifest, metrics)
     titles = re.findall(r"^## (.*)$", card, re.M)
     assert titles == [
@@ -178,11 +179,12 @@ def test_card_admits_what_is_not_proved(make_parts):
 
 def test_card_tells_the_procedure_and_cites_what_it_follows(make_parts):
     manifest, metrics, *_ = make_parts()
-    recipe = {"prune": {"sparsity": 0.5, "schedule": "polynomial", "learning_rate": 0.002}, "train": {"loss": ""}}
-    card = render_card(manifest | {"recipe": recipe, "seed": 7}, metrics)
-    assert "| prune | 8 | learning rate 0.002, schedule polynomial, sparsity 0.5 | 0.0102 → 0.003606 |" in card
-    assert "| train | 24 | not recorded |" in card and "Seed 7." in card
-    assert "Training took 40 epochs of 9,000 samples." in card and "arXiv:1710.01878" in card
+    metrics["history"].append({"stage": "dream", "epoch": 1, "loss": 0.25})
+    card = render_card(manifest, metrics)
+    prune = "schedule polynomial, weight decay 0.02, pattern unstructured, saliency magnitude, sparsity 0.5"
+    assert f"| prune | 8 | learning rate 0.002, {prune}, distilled fraction 0.0, scope layer | 0.0102 → 0.003606 |" in card
+    assert "| dream | 1 | not recorded | 0.25 → 0.25 |" in card and "Seed 7." in card
+    assert "Training took 41 epochs of 9,000 samples." in card and "arXiv:1710.01878" in card
     metrics["history"] = [row for row in metrics["history"] if row["stage"] == "train"]
     assert "arXiv:1710.01878" not in render_card(manifest, metrics)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 import xml.etree.ElementTree as ElementTree
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from PIL import Image
 from tiedae.compress.symmetries import input_order
-from tiedae.export.manifest import program_to_json
+from tiedae.export.manifest import ProgramText
 from tiedae.export.report.graph_svg import WIDTH, draw_program
 from tiedae.export.report.heatmap import LEVELS, error_cell, error_maps, parity_cell, parity_maps
 from tiedae.export.report.kernel_images import KERNEL_BYTES, PALETTE, PRUNED, render_kernels
@@ -23,7 +24,8 @@ from tiedae.export.verify.results import Kind, LayerError, Lost, Parity, Precisi
 from tiedae.pages import Bar, BarChart, macros
 from tiedae.pages.environment import HERE
 
-from ...typed import typed_bench
+from ...typed import typed_bench, typed_manifest
+from .conftest import bundle_parts
 
 
 def elements(svg: str, kind: str) -> list[ElementTree.Element]:
@@ -43,7 +45,7 @@ NETS = {
 @pytest.mark.parametrize(("form", "granularity"), [("split", "tensor"), ("split", "unit"), ("fused", "unit")])
 def test_the_drawing_has_every_kernel_once_with_an_arrow_each_way(make_program, widths, activations, output, form, granularity):
     program = make_program(widths, activations, output, form=form, granularity=granularity)
-    svg = draw_program(program_to_json(program), {"x": "uint8"}, {"kernel_0": "50 % pruned"}, "a <title>")
+    svg = draw_program(ProgramText.of(program), {"x": "uint8"}, {"kernel_0": "50 % pruned"}, "a <title>")
     kernels = elements(svg, "kernel")
     assert len(kernels) == len(program.kernels) and len(elements(svg, "use")) == 2 * len(program.kernels)
     operations = [*program.operations]
@@ -70,7 +72,7 @@ def test_the_drawing_has_every_kernel_once_with_an_arrow_each_way(make_program, 
 def test_the_drawing_shows_the_order_of_the_program(make_program, interleave):
     """Down the encoder, up the decoder: the boxes of a column are where the data passes."""
     program = make_program((20, 12, 5), form="split", granularity="unit", interleave=interleave)
-    svg = draw_program(program_to_json(program), {}, {}, "t")
+    svg = draw_program(ProgramText.of(program), {}, {}, "t")
     at = {}
     for group in ElementTree.fromstring(svg).iter("g"):
         title, rect = group.find("title"), group.find("rect")
@@ -81,8 +83,9 @@ def test_the_drawing_shows_the_order_of_the_program(make_program, interleave):
 
 
 def test_long_names_of_kernels_are_cut_and_kept_in_a_title(make_program):
-    program = program_to_json(make_program())
-    program["kernels"]["kernel_0"]["name"] = "<kernel>" * 20
+    program = ProgramText.of(make_program())
+    named = dataclasses.replace(program.kernels["kernel_0"], name="<kernel>" * 20)
+    program = replace(program, kernels={**program.kernels, "kernel_0": named})
     svg = draw_program(program, {}, {}, "t")
     texts = [each.text for each in ElementTree.fromstring(svg).iter("text")]
     assert "<kernel><kernel><…" in texts
@@ -93,12 +96,11 @@ def kernel_parts(shape, inputs, units, *, scale=(0.01,), seed=0):
     rng = np.random.default_rng(seed)
     mask = rng.uniform(size=(inputs, units)) < 0.5
     values = (rng.integers(-127, 128, (inputs, units)) * mask).astype(np.int8)
-    manifest = {
-        "data": {"shape": list(shape)},
-        "model": {},
-        "kernels": [{"name": "kernel_0", "shape": [inputs, units], "scale": list(scale)}],
-    }
-    return manifest, {"kernel_0": values}, {"kernel_0": mask}
+    manifest = bundle_parts((4, 4))[0]
+    kernel = manifest["kernels"][0] | {"shape": [inputs, units], "scale": list(scale)}
+    manifest |= {"kernels": [kernel], "model": manifest["model"] | {"widths": [inputs, units]}}
+    manifest["data"] |= {"inputs": inputs, "shape": list(shape)}
+    return typed_manifest(manifest), {"kernel_0": values}, {"kernel_0": mask}
 
 
 def pictures(html: str) -> list[np.ndarray]:
@@ -136,7 +138,7 @@ def test_filters_show_inputs_in_their_own_order_where_the_kernel_has_another():
     order = input_order(30, 3)
     interleaved = [{"kernel_0": each["kernel_0"][order]} for each in (kernels, masks)]
     (picture,) = pictures(render_kernels(manifest, kernels, masks))
-    (other,) = pictures(render_kernels(manifest | {"model": {"interleave": 3}}, *interleaved))
+    (other,) = pictures(render_kernels(replace(manifest, model=replace(manifest.model, interleave=3)), *interleaved))
     assert np.array_equal(picture, other)
 
 
@@ -155,8 +157,9 @@ def test_pictures_of_kernels_stay_within_their_budget(shape, inputs, units):
 def test_many_kernels_share_the_budget(shape):
     manifest, kernels, masks = kernel_parts(shape, 4096, 512)
     names = [f"kernel_{i}" for i in range(9)]
-    manifest["kernels"] = [manifest["kernels"][0] | {"name": name} for name in names]
-    every = [dict.fromkeys(names, each["kernel_0"]) for each in (kernels, masks)]
+    chain = [replace(manifest.kernels[0], name=name, shape=(n, 512)) for name, n in zip(names, (4096, *[512] * 8), strict=True)]
+    manifest = replace(manifest, kernels=tuple(chain), model=replace(manifest.model, widths=(4096, *[512] * 9)))
+    every = [{name: each["kernel_0"][: 4096 if name == names[0] else 512] for name in names} for each in (kernels, masks)]
     html = render_kernels(manifest, *every)
     assert len(html) <= KERNEL_BYTES + 9 * 500 and len(pictures(html)) == 9
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiedae.export.manifest import program_to_json
+from tiedae.compress.records import plain
+from tiedae.export.manifest import ProgramText
 
 from .conftest import bench
 from .drawn import render_card, render_report
@@ -157,7 +158,7 @@ def require_whole(manifest, metrics, arrays):
 def test_odd_bundles_render(make_parts, make_program, change, shape):
     manifest, metrics, *arrays = make_parts(shape)
     manifest["files"] = described("toy.int8.tflite", ["encode", "decode", "reconstruct"], "tflite")
-    manifest["operations"] = {form: program_to_json(make_program((64, 12, 5), form=form)) for form in ("split", "fused")}
+    manifest["operations"] = {form: plain(ProgramText.of(make_program((64, 12, 5), form=form))) for form in ("split", "fused")}
     change(manifest, metrics, arrays)
     page, card = require_whole(manifest, metrics, arrays)
     assert 'id="graph"' in page and "<b>&amp;\"'" not in page

@@ -166,7 +166,7 @@ def test_a_pattern_that_the_files_do_not_have_is_found(bundle: Path) -> None:
 
 def test_a_pattern_that_is_none_is_a_damaged_manifest(bundle: Path) -> None:
     rewrite(bundle, lambda manifest: manifest["recipe"]["prune"].update(pattern="zigzag"))
-    with pytest.raises(FormatError, match=r"the manifest is damaged: recipe: pattern: got 'zigzag'"):
+    with pytest.raises(FormatError, match=r"manifest.json: damaged: recipe.prune.pattern: got 'zigzag'"):
         verify_bundle(bundle)
 
 

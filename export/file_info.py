@@ -1,0 +1,73 @@
+"""Records of the files of a bundle, as manifest.json holds them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from ..compress.records import Record
+from .formats.model_file import Contents
+from .verify.results import Precision
+
+
+class ValueInfo(Record, frozen=True):
+    """An input or output of a signature. A dimension is a size or `batch`; `scale` and `zero_point` are None for floats."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | Literal["batch"], ...]
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class SignatureInfo(Record, frozen=True):
+    """A signature: its inputs and outputs, and the number of operators by kind."""
+
+    inputs: Annotated[tuple[ValueInfo, ...], Meta(min_length=1)]
+    outputs: tuple[ValueInfo, ...]
+    operations: Mapping[str, int] = {}
+
+    @property
+    def values(self) -> tuple[ValueInfo, ...]:
+        """Inputs, then outputs."""
+        return self.inputs + self.outputs
+
+
+class FileInfo(Record, frozen=True):
+    """sha256 (hex) and size of a file."""
+
+    sha256: str
+    bytes: Annotated[int, Meta(ge=0)]
+
+    @classmethod
+    def of(cls, data: bytes) -> FileInfo:
+        return FileInfo(hashlib.sha256(data).hexdigest(), len(data))
+
+
+class ModelFileInfo(FileInfo, frozen=True):
+    """A model file: its target, precision, signatures by name, and facts of its format such as the opset."""
+
+    format: str
+    precision: Precision
+    signatures: Annotated[Mapping[str, SignatureInfo], Meta(min_length=1)]
+    details: Mapping[str, str] = {}
+
+    @classmethod
+    def of_model(cls, data: bytes, name: str, contents: Contents) -> ModelFileInfo:
+        """The record of a parsed file; its name ends in `.PRECISION.SUFFIX`."""
+        signatures = {}
+        for each in contents.signatures:
+            inputs, outputs = (
+                tuple(
+                    ValueInfo(v.name, v.dtype, tuple(size or "batch" for size in v.shape), v.scale, v.zero_point)
+                    for v in values
+                )
+                for values in (each.inputs, each.outputs)
+            )
+            signatures[each.name] = SignatureInfo(inputs, outputs, dict(each.operations))
+        file, precision = FileInfo.of(data), Precision(Path(name).suffixes[-2].removeprefix("."))
+        return cls(file.sha256, file.bytes, contents.format, precision, signatures, dict(contents.details))
