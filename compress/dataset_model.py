@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +30,10 @@ class DatasetModel(tf_keras.Model):
     config: ModelConfig
     spec: SampleSpec | None
     lineage: Lineage
+
+    if TYPE_CHECKING:  # else a type checker takes Keras' functional model for what the constructor gives
+
+        def __new__(cls, *arguments: Any, **options: Any) -> Self: ...
 
     def fit(
         self,
