@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Calibrated:
             "model": str(self.archive),
             "calibration": self.calibration.summary(),
             "tensors": tensors,
-            **self.diagnosis.to_json(),
+            **asdict(self.diagnosis),
             "test_samples": self.test_samples,
             "error": dict(self.error),
         }
