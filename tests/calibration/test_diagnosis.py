@@ -115,9 +115,7 @@ def test_ranges_that_the_model_fixes_are_not_judged() -> None:
 def test_too_few_samples_to_halve_are_told(normal: Representative, count: int, compared: bool) -> None:
     diagnosis = looked_into(tiny(), normal.take(slice(count)))
     assert (diagnosis.halves is not None) == compared
-    assert diagnosis.skipped == (
-        "" if compared else f"{count} samples are too few to compare halves, must be 21 or more"
-    )
+    assert diagnosis.skipped == ("" if compared else f"{count} samples are too few to compare halves, must be 21 or more")
 
 
 def test_simulation_leaves_the_model_as_it_was(normal: Representative) -> None:
