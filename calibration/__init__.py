@@ -1,6 +1,6 @@
-"""Representative data, the observers that watch it, and the ranges that quantization starts from.
+"""Representative data, observers, calibration and post-training quantization.
 
-Names load when they are used: observers and artefacts need no TensorFlow, calibration of a model does.
+Names are imported on first use: observers and calibration files need no TensorFlow, calibrating a model does.
 """
 
 from importlib import import_module

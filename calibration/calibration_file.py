@@ -1,4 +1,4 @@
-"""A calibration as a value and as a file: what was seen, which ranges follow, and which model and data they are of."""
+"""A calibration and its file: observed values, chosen ranges, and fingerprints of the model and the data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..compress.data import Scaling
 from ..compress.errors import FormatError, InputError
 from ..compress.files import write_atomic
 from ..compress.records import Record, decode, load_json, plain, require
-from .histogram import Grid, Histogram, Range, WrittenHistogram
+from .histogram import Grid, Histogram, PackedHistogram, Range
 from .observers import OBSERVERS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ PACKAGES = ("tiedae", "numpy", "tensorflow")
 
 
 class Fingerprint(Record, frozen=True):
-    """Which model a calibration is of: `kernels` and `biases` are the sha256 of float32 values, little-endian, by name."""
+    """Identifies a model; `kernels` and `biases`: name → sha256 of the little-endian float32 values."""
 
     widths: tuple[int, ...]
     activations: tuple[str, ...]
@@ -57,7 +57,7 @@ class Fingerprint(Record, frozen=True):
         )
 
     def difference(self, other: Fingerprint) -> str:
-        """The first thing in which `other` is not this model, in words; empty where they are the same."""
+        """The first difference from `other`, in words; empty if they are equal."""
         for key in ("widths", "interleave", "activations", "output_activation"):
             mine, theirs = getattr(self, key), getattr(other, key)
             if mine != theirs:
@@ -74,9 +74,9 @@ class Fingerprint(Record, frozen=True):
 
 
 class CalibratedTensor(Record, frozen=True, eq=False):
-    """One tensor: its chosen `range` (low, high), over `values` observed values of which the fraction `clipped` lies outside.
+    """One tensor: the chosen `range` (low, high), the number of observed `values` and the fraction `clipped` by the range.
 
-    `bits` is the grid's, `window` where values count (None: everywhere; see `Grid`), `dead` the units that never changed.
+    `bits`, `window`: of the `Grid`; None is no window. `dead`: indices of units with one value for all samples.
     """
 
     range: Range
@@ -85,7 +85,7 @@ class CalibratedTensor(Record, frozen=True, eq=False):
     bits: int
     window: Range | None
     dead: tuple[Count, ...]
-    seen: WrittenHistogram = field(name="histogram")
+    packed: PackedHistogram = field(name="histogram")
 
     def __post_init__(self) -> None:
         for key, span in {"range": self.range, "window": self.window or self.range}.items():
@@ -94,7 +94,7 @@ class CalibratedTensor(Record, frozen=True, eq=False):
 
     @property
     def histogram(self) -> Histogram:
-        return self.seen.read()
+        return self.packed.unpack()
 
     @property
     def grid(self) -> Grid:
@@ -102,17 +102,16 @@ class CalibratedTensor(Record, frozen=True, eq=False):
 
 
 class CalibrationData(Record, frozen=True):
-    """Which samples a calibration has seen: their digest (see `Representative`) and how they were scaled."""
+    """The samples of a calibration: their digest (see `Representative`) and scaling."""
 
     sha256: str
     scaling: Scaling
 
 
 class Calibration(Record, frozen=True, eq=False, kw_only=True, tag_field="kind", tag=KIND):
-    """Ranges of every tensor that a program quantizes, by name, and what they come from.
+    """Ranges of every tensor that the program quantizes, by name, and their origin.
 
-    `observer` and its `settings` chose them from `samples` samples of `data`, drawn with `seed`; `versions` are the packages
-    that computed.
+    `observer` with `settings` chose the ranges from `samples` samples of `data`, drawn with `seed`. `versions`: of packages.
     """
 
     schema: int = SCHEMA
@@ -134,7 +133,7 @@ class Calibration(Record, frozen=True, eq=False, kw_only=True, tag_field="kind",
         return {name: tensor.range for name, tensor in self.tensors.items()}
 
     def require_model(self, model: Fingerprint, spec: QuantizationSpec, *, source: str = "calibration") -> None:
-        """Raise InputError, naming `source` and what differs, unless this is one of `model` with tensors of `spec`."""
+        """Raise InputError, naming `source` and the difference, unless this calibration is of `model` and `spec`."""
         different = self.model.difference(model)
         if different:
             raise InputError(f"{source}: {different}")
@@ -143,14 +142,14 @@ class Calibration(Record, frozen=True, eq=False, kw_only=True, tag_field="kind",
                 raise InputError(f"{source}: {name} of {tensor.bits} bits, must be {spec.bits_of(name)}")
 
     def require_scaling(self, scaling: Scaling, *, source: str = "calibration") -> None:
-        """Raise InputError, naming `source`, unless the data were scaled as `scaling` does."""
+        """Raise InputError, naming `source`, unless the calibration data have this scaling."""
         if self.data.scaling != scaling:
             mine, theirs = (_scaling(each) for each in (self.data.scaling, scaling))
             theirs = theirs if mine != theirs else "by other offsets and scales"
             raise InputError(f"{source}: on data scaled by {mine}, must be {theirs}")
 
     def summary(self) -> dict[str, Any]:
-        """What a manifest says of it: `sha256` is the digest of the samples, `file_sha256` that of the file."""
+        """The entry of a manifest: `sha256` is the digest of the samples, `file_sha256` that of the file."""
         return {
             "observer": self.observer,
             "settings": dict(self.settings),
@@ -166,7 +165,7 @@ class Calibration(Record, frozen=True, eq=False, kw_only=True, tag_field="kind",
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The text of the file; equal calibrations give equal text."""
+        """The text of the file, deterministic."""
         text = json.dumps(plain(self), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.replace('},"', '},\n"') + "\n"
 
@@ -182,12 +181,12 @@ class Calibration(Record, frozen=True, eq=False, kw_only=True, tag_field="kind",
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
-    """Write a calibration as JSON, whole or not at all."""
+    """Write a calibration as JSON, atomically."""
     write_atomic(path, calibration.to_json().encode())
 
 
 def read_calibration(path: Path) -> Calibration:
-    """The calibration that `write_calibration` wrote; FormatError, naming the file, where it is missing or damaged."""
+    """Read a calibration; FormatError, naming the file, if it is missing or damaged."""
     try:
         return Calibration.from_json(path.read_bytes(), path)
     except FileNotFoundError:

@@ -1,12 +1,12 @@
-"""Influence: how much the output changes where a kernel or an activation does, to second order.
+"""Second-order influence of kernels and activations on the output.
 
 The loss of quantization is the squared change of the output. To second order (Gauss–Newton) a change ΔW of a tied kernel costs
 
     tr(ΔWᵀ · E[xxᵀ] · ΔW · E[ggᵀ])  in the encoder, x → xW, and
     tr(ΔW · E[zzᵀ] · ΔWᵀ · E[hhᵀ])  in the decoder, z → zWᵀ,
 
-where g and h are the output's gradients at the two products (moments taken apart, as by Martens & Grosse 2015). Gradients along
-random signs give the moments without the whole Jacobian (Hutchinson 1989).
+where g and h are the output's gradients at the two products, with factored moments (Martens & Grosse 2015). Gradients along
+random signs estimate the moments without the full Jacobian (Hutchinson 1989).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from ..compress.autoencoder import TiedAutoencoder
 from ..compress.layers import RULES, TiedLayer
 
 PROBES = 8
-"""Random directions of the output along which gradients are taken."""
+"""Number of random directions of the output."""
 
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
     """The loss of a change Δ of a kernel, Σ tr(Δᵀ · A · Δ · B) over `terms` (A, B), one per direction of the tie.
 
-    A is float32 [inputs, inputs], B float32 [units, units], both symmetric and positive semidefinite; the loss is a sample's
-    mean squared change of the output.
+    A: float32 [inputs, inputs]; B: float32 [units, units]; both symmetric positive semidefinite. The loss is the mean squared
+    change of the output per sample.
     """
 
     terms: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     def diagonal(self) -> np.ndarray:
-        """The loss of a change by 1 of each weight alone, [inputs, units]."""
+        """The loss of changing one weight by 1, for each weight, [inputs, units]."""
         return sum((np.outer(np.diag(a), np.diag(b)) for a, b in self.terms), np.zeros((), np.float32))
 
     def loss(self, change: np.ndarray) -> float:
@@ -43,10 +43,10 @@ class Quadratic:
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
-    """An activation over the samples: `values` float32 [n, units], `gains` [units], the mean square of the output's gradient.
+class ActivationInfluence:
+    """An activation over the samples: `values` float32 [n, units]; `gains` [units], the mean squared gradient of the output.
 
-    A value that an activation has cut to 0 stays exact in any quantization: its gradient counts as 0.
+    The gradient of a clamped value counts as 0: quantization keeps it exact.
     """
 
     values: np.ndarray
@@ -55,28 +55,28 @@ class Watched:
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """`kernels` by kernel name; `activations` by the tensor's name in the program."""
+    """`kernels`: by kernel name; `activations`: by tensor name."""
 
     kernels: Mapping[str, Quadratic]
-    activations: Mapping[str, Watched]
+    activations: Mapping[str, ActivationInfluence]
 
 
 def tensors_of(model: TiedAutoencoder, x: np.ndarray, kernels: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-    """What passes each tap of the model, by name, for samples `x` and these kernels; fake-quantized where the model is."""
-    seen: dict[str, tf.Tensor] = {}
-    before = model.encoder.tap
+    """The tensor after each tap of the model, by name, for samples `x` and these kernels."""
+    tensors: dict[str, tf.Tensor] = {}
+    tap = model.encoder.tap
 
-    def keep(name: str, tensor: tf.Tensor, training: bool) -> tf.Tensor:
-        seen[name] = before(name, tensor, training)
-        return seen[name]
+    def record(name: str, tensor: tf.Tensor, training: bool) -> tf.Tensor:
+        tensors[name] = tap(name, tensor, training)
+        return tensors[name]
 
-    with model.tapped(keep):
+    with model.tapped(record):
         model.decoder(model.encoder(x, kernels=kernels), kernels=kernels)
-    return seen
+    return tensors
 
 
 def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influence:
-    """Influence in a float model over samples `x`, float32 [n, inputs]; `model` is left as it was."""
+    """The influence of a float model's kernels and activations over samples `x`, float32 [n, inputs]."""
     with tf.GradientTape(persistent=True) as tape:
         tensors = tensors_of(model, x, [kernel.unquantized() for kernel in model.kernels])
     names = [name for name in tensors if name != "x" and not name.endswith(".bias")]
@@ -88,30 +88,30 @@ def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influe
         for name, gradient in zip(names, found, strict=True):
             probed[name].append(gradient.numpy())
     values = {name: tensor.numpy() for name, tensor in tensors.items()}
-    gradients = {name: np.stack(each) * _moves(model, name, values[name]) for name, each in probed.items()}
+    gradients = {name: np.stack(each) * _unclamped(model, name, values[name]) for name, each in probed.items()}
     kernels = {}
     for layer, source, mirrored, z in pairs(model):
         encoder = _moment(values[source]), _moment(gradients[_product(layer)])
         decoder = _moment(gradients[_product(mirrored)]), _moment(values[z])
         kernels[layer.kernel.name] = Quadratic((encoder, decoder))
     gains = {name: np.square(each).mean((0, 1)) for name, each in gradients.items()}
-    return Influence(kernels, {name: Watched(values[name], gains[name]) for name in names})
+    return Influence(kernels, {name: ActivationInfluence(values[name], gains[name]) for name in names})
 
 
 def pairs(model: TiedAutoencoder) -> list[tuple[TiedLayer, str, TiedLayer, str]]:
-    """(encoder layer, the tensor that it reads, decoder layer over the same kernel, the tensor that it reads)."""
+    """(encoder layer, name of its input, decoder layer over the same kernel, name of its input) of each kernel."""
     names = ["x", *(layer.tensor_name for layer in model.stack)]
     sources = zip(names, reversed(names[:-1]), strict=False)
     return [(encode, x, decode, z) for (encode, decode), (x, z) in zip(model.pairs, sources, strict=False)]
 
 
 def _product(layer: TiedLayer) -> str:
-    """The tensor whose gradient is that of the layer's product."""
+    """Name of the tensor whose gradient is that of the layer's product."""
     return layer.tensor_name if RULES[layer.activation].fused else f"{layer.tensor_name}.linear"
 
 
-def _moves(model: TiedAutoencoder, name: str, values: np.ndarray) -> np.ndarray:
-    """1 where a small change of the tensor is one of the product, 0 where an activation has cut it off."""
+def _unclamped(model: TiedAutoencoder, name: str, values: np.ndarray) -> np.ndarray:
+    """0 for values that a relu or relu6 clamps, else 1."""
     activation = {layer.tensor_name: layer.activation for layer in model.stack}.get(name)
     if activation not in ("relu", "relu6"):
         return np.ones((), np.float32)
@@ -120,6 +120,6 @@ def _moves(model: TiedAutoencoder, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _moment(rows: np.ndarray) -> np.ndarray:
-    """The mean of rᵀr over all rows r, [..., size] → [size, size]."""
+    """The mean of rᵀr over rows r, [..., size] → [size, size]."""
     rows = rows.reshape(-1, rows.shape[-1])
     return rows.T @ rows / np.float32(len(rows))

@@ -1,10 +1,9 @@
-"""What a calibration says about itself: whether more samples helped, which units are dead, where values are clipped."""
+"""Diagnosis of a calibration: the effect of more samples, dead units and clipping."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,8 +15,8 @@ from .histogram import Histogram, Range
 from .ranges import BATCH, calibrate, tensors_by_batch
 from .representative import MINIMUM, Representative
 
-SHOWN_UNITS = 8
-"""How many dead units a line names."""
+LISTED_UNITS = 8
+"""Maximum number of dead units that a finding lists."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class DiagnosisLimits:
 
 @dataclass(frozen=True)
 class CalibrationFinding:
-    """One thing to look at: `kind` is `more samples`, `dead units` or `clipping`; `tensor` is empty for the whole model."""
+    """A finding; `kind`: `more samples`, `dead units` or `clipping`; `tensor`: empty for the whole model."""
 
     kind: str
     tensor: str
@@ -43,10 +42,10 @@ class CalibrationFinding:
 
 @dataclass(frozen=True)
 class Halves:
-    """Errors on `held_out` samples with ranges of `half` and of `whole` the others, counted in samples.
+    """Errors on `held_out` samples after calibrating on `half` and on `whole`, all other samples; all three are counts.
 
-    `error` is the pair of squared errors per sample of the simulated reconstruction, `tensors` the pair of mean squared errors
-    of each tensor's grid, `ranges` the pair of its ranges.
+    Pairs for (half, whole): `error`, squared errors per sample of the simulated reconstruction; `tensors`, mean squared
+    errors of each tensor's grid; `ranges`.
     """
 
     held_out: int
@@ -58,28 +57,24 @@ class Halves:
 
     @property
     def text(self) -> str:
-        """Whether more samples were better or worse, and by how much."""
+        """The effect of more samples in one sentence."""
         before, after = self.error
         verdict = "no better and no worse" if after == before else "better" if after < before else "worse"
         change = f", {100 * (after / before - 1):+.2f} %".replace("-", "−") if before else ""
         return (
             f"More samples were {verdict}: an error of {after:.4g} with ranges of {self.whole} samples, {before:.4g} with "
-            f"those of {self.half}{change} (squared, per sample, simulated on {self.held_out} held out)"
+            f"those of {self.half}{change} (squared error per sample, simulated on {self.held_out} held-out samples)"
         )
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Findings, worst kind first; `fixed` tensors have a range that the model fixes; `skipped` is why there are no halves."""
+    """Findings, worst kind first; `fixed`: tensors whose range the model fixes; `skipped`: the reason for missing halves."""
 
     findings: tuple[CalibrationFinding, ...]
     fixed: tuple[str, ...]
     halves: Halves | None
     skipped: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return asdict(self)
 
 
 def diagnose(
@@ -89,10 +84,10 @@ def diagnose(
     spec: QuantizationSpec,
     limits: DiagnosisLimits | None = None,
 ) -> Diagnosis:
-    """Look into a calibration that `calibrate` made of `model` and `data`; the kernels are quantized already.
+    """Diagnose the calibration of `model`, with quantized kernels, on `data`.
 
-    A quarter of the samples, drawn by the data's seed, is held out; ranges of half of the others and of all of them are
-    compared on it. Raises InputError where the calibration is of another model.
+    Compares ranges from half and from all of three quarters of the samples on the held-out quarter, drawn by the data's seed.
+    Raises InputError for a calibration of another model.
     """
     limits = limits or DiagnosisLimits()
     calibration.require_model(Fingerprint.of(model), spec)
@@ -102,45 +97,37 @@ def diagnose(
     half = (count - held_out) // 2
     findings = (*_dead(calibration), *_clipping(calibration, fixed, limits))
     if half < MINIMUM:
-        reason = f"{count} samples are too few to halve what is not held out, must be {MINIMUM * 8 // 3} or more"
+        reason = f"{count} samples are too few to compare halves, must be {MINIMUM * 8 // 3} or more"
         return Diagnosis(findings, fixed, None, reason)
     halves = compare_halves(model, data, calibration, spec, held_out, half)
     return Diagnosis((*_worse(halves, fixed, limits), *findings), fixed, halves)
 
 
 def compare_halves(
-    model: TiedAutoencoder,
-    data: Representative,
-    calibration: Calibration,
-    spec: QuantizationSpec,
-    held_out: int,
-    half: int,
+    model: TiedAutoencoder, data: Representative, calibration: Calibration, spec: QuantizationSpec, held_out: int, half: int
 ) -> Halves:
-    """Calibrate as `calibration` was, on `half` and on all of the samples that are not held out; measure both on the rest."""
+    """Calibrate with the observer of `calibration` on `half` and on all samples but `held_out`; measure both on those."""
     order = np.random.default_rng(data.seed).permutation(len(data.inputs))
-    unseen = data.take(np.sort(order[:held_out])).inputs
+    test = data.take(np.sort(order[:held_out])).inputs
     parts = [data.take(np.sort(order[held_out : held_out + half])), data.take(np.sort(order[held_out:]))]
     bits = {name: tensor.bits for name, tensor in calibration.tensors.items()}
     ranges = [calibrate(model, part, calibration.observer, bits=bits).ranges for part in parts]
-    seen: dict[str, Histogram] = {}
-    for batch in tensors_by_batch(model, unseen):
+    histograms: dict[str, Histogram] = {}
+    for batch in tensors_by_batch(model, test):
         for name, values in batch.items():
-            seen[name] = seen.get(name, Histogram.empty()).merged(Histogram.of(values))
+            histograms[name] = histograms.get(name, Histogram.empty()).merged(Histogram.of(values))
     few, many = ranges
-    spans = {name: (few[name], many[name]) for name in seen if not name.endswith(".bias")}
-    grids = {name: calibration.tensors[name].grid for name in spans}
-    return Halves(
-        held_out,
-        half,
-        len(parts[1].inputs),
-        (simulated_error(model, unseen, few, spec), simulated_error(model, unseen, many, spec)),
-        {name: (grids[name].error(seen[name], few[name]), grids[name].error(seen[name], many[name])) for name in spans},
-        spans,
-    )
+    spans = {name: (few[name], many[name]) for name in histograms if not name.endswith(".bias")}
+    error = simulated_error(model, test, few, spec), simulated_error(model, test, many, spec)
+    tensors: dict[str, tuple[float, float]] = {}
+    for name, (first, second) in spans.items():
+        grid = calibration.tensors[name].grid
+        tensors[name] = grid.error(histograms[name], first), grid.error(histograms[name], second)
+    return Halves(held_out, half, len(parts[1].inputs), error, tensors, spans)
 
 
 def simulated_error(model: TiedAutoencoder, inputs: np.ndarray, ranges: Mapping[str, Range], spec: QuantizationSpec) -> float:
-    """The squared error per sample of the reconstruction with fake-quantized activations; `model` stays as it is."""
+    """The squared error per sample of the reconstruction with fake-quantized activations; `model` is not changed."""
     with model.tapped(ActivationQuantizers(model.config, spec, ranges)):
         return reconstruction_error(model, inputs)
 
@@ -155,15 +142,15 @@ def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray) -> float:
 
 
 def _worse(halves: Halves, fixed: tuple[str, ...], limits: DiagnosisLimits) -> Iterator[CalibrationFinding]:
-    counts = f"all {halves.whole} samples than with half of them, on {halves.held_out} held out"
+    counts = f"all {halves.whole} samples than with half of them, on {halves.held_out} held-out samples"
     before, after = halves.error
     if after > before * (1 + limits.worse):
-        text = f"worse: the error is {_more(before, after)} with {counts} ({after:.4g} against {before:.4g})"
-        yield CalibrationFinding("more samples", "", f"{text}; another observer or fewer outliers in the data would help")
+        text = f"worse: the error is {_more(before, after)} with {counts} ({after:.4g} instead of {before:.4g})"
+        yield CalibrationFinding("more samples", "", f"{text}; try another observer, or fewer outliers in the data")
     for name, (before, after) in halves.tensors.items():
         if name not in fixed and after > before * (1 + limits.worse):
             few, many = (f"{low:.4g}…{high:.4g}" for low, high in halves.ranges[name])
-            text = f"{name}: worse, the error of its grid is {_more(before, after)} with {counts} (range {many} against {few})"
+            text = f"{name}: worse, its quantization error is {_more(before, after)} with {counts} (range {many}, not {few})"
             yield CalibrationFinding("more samples", name, text)
 
 
@@ -172,13 +159,13 @@ def _more(before: float, after: float) -> str:
 
 
 def _dead(calibration: Calibration) -> Iterator[CalibrationFinding]:
-    """Units of a layer that gave one value for every sample. Values of x and y are the data's, not units."""
+    """Units of a layer with one value for all samples; x and y have features, not units."""
     for name, tensor in calibration.tensors.items():
         if not tensor.dead or name in ("x", "y") or "." in name:
             continue
-        shown = ", ".join(map(str, tensor.dead[:SHOWN_UNITS])) + (", …" if len(tensor.dead) > SHOWN_UNITS else "")
+        listed = ", ".join(map(str, tensor.dead[:LISTED_UNITS])) + (", …" if len(tensor.dead) > LISTED_UNITS else "")
         units = f"{len(tensor.dead)} of {tensor.values // calibration.samples} units"
-        text = f"{name}: {units} gave one value for all {calibration.samples} samples ({shown}); they could be pruned"
+        text = f"{name}: {units} have one value for all {calibration.samples} samples ({listed}); they could be pruned"
         yield CalibrationFinding("dead units", name, text)
 
 
@@ -186,6 +173,6 @@ def _clipping(calibration: Calibration, fixed: tuple[str, ...], limits: Diagnosi
     for name, tensor in calibration.tensors.items():
         if name not in fixed and tensor.clipped > limits.clipping:
             low, high = tensor.range
-            seen = f"{tensor.histogram.low:.4g}…{tensor.histogram.high:.4g}"
+            observed = f"{tensor.histogram.low:.4g}…{tensor.histogram.high:.4g}"
             text = f"{name}: {100 * tensor.clipped:.2g} % of its values are clipped, more than {100 * limits.clipping:g} %"
-            yield CalibrationFinding("clipping", name, f"{text} (range {low:.4g}…{high:.4g}, seen {seen})")
+            yield CalibrationFinding("clipping", name, f"{text} (range {low:.4g}…{high:.4g}, observed {observed})")

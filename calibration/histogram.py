@@ -1,8 +1,7 @@
-"""Histograms of streams, and what the grid over a range makes of them.
+"""Mergeable histograms of streams, and quantization grids.
 
-The memory of a histogram is fixed, and two of them merge into exactly that of both streams together.
-Bins are a power of two wide and zero is an edge. Where a value lies outside, the width doubles and pairs of bins become one:
-⌊⌊x/w⌋/2⌋ = ⌊x/2w⌋, so nothing is moved to a neighbour, and the result does not depend on how the stream was cut.
+Memory is fixed. Bins are a power of two wide and zero is an edge. For a value outside, the width doubles and pairs of bins
+merge exactly, ⌊⌊x/w⌋/2⌋ = ⌊x/2w⌋, so merging is exact and independent of how the stream is batched.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ Range = tuple[float, float]
 BINS = 8192
 Count = Annotated[int, Meta(ge=0)]
 EMPTY = -200
-"""The exponent of a histogram that has seen no value but zero: below that of every float32."""
+"""Exponent of a histogram without nonzero values, below that of every float32."""
 PIECE = 1 << 18
-"""How many values of an array are looked at together."""
+"""Values of an array that are processed at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """How many float32 values fell into [i·2ᵉ, (i + 1)·2ᵉ), i = −n/2 … n/2 − 1, and the extremes of all.
+    """Counts of float32 values in [i·2ᵉ, (i + 1)·2ᵉ), i = −n/2 … n/2 − 1, and their extremes.
 
-    `counts` int64 [n], n a power of two; `exponent` is e; `zeros` counts values that are exactly 0, which every affine grid
-    holds, apart from `counts`. `low`, `high` are ±inf while nothing was seen.
+    `exponent`: e. `counts`: int64 [n], n a power of two, without `zeros`, the count of exact zeros, which every affine grid
+    represents. `low`, `high`: extremes; ±inf if empty.
     """
 
     exponent: int
@@ -49,7 +48,7 @@ class Histogram:
 
     @classmethod
     def of(cls, values: np.ndarray, bins: int = BINS) -> Histogram:
-        """The histogram of an array of any shape and length; DataError where a value is not finite in float32."""
+        """The histogram of an array of any shape; DataError for a value that is not finite in float32."""
         histogram = cls.empty(bins)
         for piece in pieces(values):
             histogram = histogram.merged(cls._of_piece(piece, bins))
@@ -65,7 +64,7 @@ class Histogram:
         return cls(exponent, np.bincount(indices, minlength=bins), len(values) - len(live), low, high)
 
     def merged(self, other: Histogram) -> Histogram:
-        """The histogram of both streams together; both have the same number of bins."""
+        """The histogram of both streams; both have the same number of bins."""
         exponent = max(self.exponent, other.exponent)
         return Histogram(
             exponent,
@@ -76,7 +75,7 @@ class Histogram:
         )
 
     def _widened(self, exponent: int) -> np.ndarray:
-        """The counts in bins 2^`exponent` wide."""
+        """The counts in bins of width 2^`exponent`."""
         bins = len(self.counts)
         doublings = min(exponent - self.exponent, bins.bit_length() - 2)
         if doublings == 0:
@@ -86,14 +85,14 @@ class Histogram:
         return np.pad(groups, margin)
 
     def coarse(self, bins: int) -> Histogram:
-        """The same span in fewer bins, a power of two."""
+        """The histogram in fewer bins, a power of two."""
         factor = len(self.counts) // bins
         exponent = self.exponent + factor.bit_length() - 1
         return Histogram(exponent, self.counts.reshape(bins, factor).sum(axis=1), self.zeros, self.low, self.high)
 
     @property
     def total(self) -> int:
-        """How many values were seen."""
+        """The number of values."""
         return int(self.counts.sum()) + self.zeros
 
     @property
@@ -102,21 +101,21 @@ class Histogram:
         return math.ldexp(1.0, self.exponent)
 
     def occupied(self) -> tuple[np.ndarray, np.ndarray]:
-        """(float64 middles, int64 counts) of the bins that hold something, ascending; exact zeros are in none of them."""
+        """(float64 centers, int64 counts) of nonempty bins, ascending, without exact zeros."""
         indices = np.flatnonzero(self.counts)
         middles = (indices - len(self.counts) // 2 + 0.5) * self.width
         return middles.clip(self.low, self.high), self.counts[indices]
 
-    def written(self) -> WrittenHistogram:
-        """As JSON can hold it: the counts from the first bin that holds something to the last."""
+    def pack(self) -> PackedHistogram:
+        """The record for JSON: counts from the first to the last nonempty bin."""
         indices = np.flatnonzero(self.counts)
         first, end = (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)
         counts = tuple(self.counts[first:end].tolist())
-        return WrittenHistogram(self.exponent, len(self.counts), first, counts, self.zeros, self.low, self.high)
+        return PackedHistogram(self.exponent, len(self.counts), first, counts, self.zeros, self.low, self.high)
 
 
-class WrittenHistogram(Record, frozen=True):
-    """A histogram in JSON: `counts` of the bins from `first` on, the others are 0."""
+class PackedHistogram(Record, frozen=True):
+    """A histogram in JSON: `counts` of the bins from index `first`; other bins are 0."""
 
     exponent: int
     bins: Annotated[int, Meta(ge=2, le=BINS)]
@@ -130,15 +129,15 @@ class WrittenHistogram(Record, frozen=True):
         fits = self.bins.bit_count() == 1 and self.first + len(self.counts) <= self.bins
         require(fits, "bins", self.bins, f"a power of two, {self.first + len(self.counts)} or more")
 
-    def read(self) -> Histogram:
-        """The inverse of `Histogram.written`."""
+    def unpack(self) -> Histogram:
+        """The inverse of `Histogram.pack`."""
         counts = np.zeros(self.bins, np.int64)
         counts[self.first : self.first + len(self.counts)] = self.counts
         return Histogram(self.exponent, counts, self.zeros, self.low, self.high)
 
 
 def pieces(values: np.ndarray) -> Iterator[np.ndarray]:
-    """An array's values, float32 and flat, in pieces of `PIECE`; DataError where one is not finite."""
+    """The values of an array, flat float32, in pieces of `PIECE`; DataError if one is not finite."""
     flat = np.asarray(values).reshape(-1)
     for start in range(0, flat.size, PIECE):
         with np.errstate(over="ignore"):
@@ -151,15 +150,15 @@ def pieces(values: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def extremes(values: np.ndarray) -> tuple[float, float]:
-    """Least and greatest value; a zero is +0."""
+    """Minimum and maximum; zeros are +0."""
     return float(values.min()) + 0.0, float(values.max()) + 0.0
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The integers that a range is chosen for: 0…2^`bits` − 1, real = (q − zero point) · scale, with 0 held exactly.
+    """An affine grid of the integers 0…2^`bits` − 1, real = (q − zero point) · scale, with an exact zero.
 
-    Values outside of `window` act as its ends do (the linear input of a sigmoid): they are clipped before anything is measured.
+    Values are clipped to `window`, outside of which they have no effect (the input of a sigmoid).
     """
 
     bits: int = 8
@@ -169,30 +168,30 @@ class Grid:
         require(2 <= self.bits <= 16, "bits", self.bits, "in 2…16")
 
     def parameters(self, span: Range) -> tuple[float, int]:
-        """(scale, zero point) of a range, widened to contain 0, as the exported program has them: scale a float32 value."""
+        """(scale, zero point) of a range, as in the exported program, see `affine_parameters`."""
         return affine_parameters(*span, self.bits)
 
-    def steps(self, values: np.ndarray, span: Range) -> np.ndarray:
-        """float64 integers of real values before they saturate, of the same shape."""
+    def integers(self, values: np.ndarray, span: Range) -> np.ndarray:
+        """Quantized integers before saturation, float64, same shape."""
         return nearest_integers(values, *self.parameters(span))
 
     def rounded(self, values: np.ndarray, span: Range) -> np.ndarray:
-        """float64 real values that the grid over `span` makes of real values, of the same shape."""
+        """Quantized and dequantized values, float64, same shape."""
         scale, zero_point = self.parameters(span)
-        return (self.steps(values, span).clip(0, 2**self.bits - 1) - zero_point) * scale
+        return (self.integers(values, span).clip(0, 2**self.bits - 1) - zero_point) * scale
 
     def error(self, histogram: Histogram, span: Range) -> float:
-        """The mean squared error of the grid over `span` on what a histogram has seen."""
+        """The mean squared quantization error over a histogram."""
         values, counts = histogram.occupied()
         return squared_error(values.clip(*self.window), counts, span, self) / max(histogram.total, 1)
 
     def clipped(self, histogram: Histogram, span: Range) -> float:
-        """The fraction of values that saturate: they lie more than half a step outside of `span`."""
+        """The fraction of values that saturate, more than half a step outside of `span`."""
         values, counts = histogram.occupied()
-        steps = self.steps(values.clip(*self.window), span)
-        return float(counts[(steps < 0) | (steps > 2**self.bits - 1)].sum()) / max(histogram.total, 1)
+        integers = self.integers(values.clip(*self.window), span)
+        return float(counts[(integers < 0) | (integers > 2**self.bits - 1)].sum()) / max(histogram.total, 1)
 
 
 def squared_error(values: np.ndarray, counts: np.ndarray, span: Range, grid: Grid) -> float:
-    """The sum of squared rounding and clipping errors (Banner et al. 2019, ACIQ, measured rather than modelled)."""
+    """The sum of squared rounding and clipping errors (ACIQ's criterion, Banner et al. 2019, measured, not modelled)."""
     return float(counts @ np.square(grid.rounded(values, span) - values))

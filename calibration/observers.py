@@ -1,4 +1,4 @@
-"""Range estimators: what they see, batch by batch, becomes the range that a tensor is quantized over."""
+"""Observers: estimate a tensor's quantization range from its values, batch by batch."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .histogram import BINS, Grid, Histogram, Range, extremes, pieces, squared_e
 GRID = Grid()
 
 Loss = Callable[[np.ndarray, np.ndarray, Range, Grid], float]
-"""loss(values, counts, range, grid): how bad a range is; values float64 ascending, counts int64, both [n]."""
+"""loss(values, counts, range, grid); values float64 ascending, counts int64, both [n]."""
 
 COARSE = np.geomspace(1.0, 1 / 128, 57).tolist()
 FINE = np.geomspace(1.08, 1 / 1.08, 17).tolist()
-"""The fractions of an extreme at which a range may end, then what moves it there by less than a coarse step."""
+"""Range search: fractions of an extreme, then factors that refine the best one."""
 ROUNDS = 8
 
 
 class Observer(Protocol):
-    """Sees arrays of any shape and length, gives (low, high). Its memory does not grow with what it sees.
+    """Estimates a range (low, high) from arrays of any shape, with bounded memory.
 
-    `update` raises DataError where a value is not finite in float32, `range` where nothing was seen. `merge` makes it as if it
-    had seen what another of its kind and settings has seen too; InputError where the method knows no such thing.
+    `update` raises DataError for a value that is not finite in float32, `range` without any value. `merge` adds the values of
+    another observer of equal kind and settings; InputError if the method depends on their order.
     """
 
     def update(self, values: np.ndarray) -> None: ...
@@ -41,7 +41,7 @@ class Observer(Protocol):
 
 @dataclass
 class MinMax:
-    """The extremes of everything seen (Jacob et al. 2018, post-training)."""
+    """The extremes of all values (Jacob et al. 2018, post-training)."""
 
     low: float = field(default=np.inf, init=False)
     high: float = field(default=-np.inf, init=False)
@@ -55,14 +55,16 @@ class MinMax:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
     def range(self, grid: Grid = GRID) -> Range:
-        return _seen(self.low, self.high)
+        if self.low > self.high:
+            raise DataError("no values were observed, so there is no range")
+        return self.low, self.high
 
 
 @dataclass
 class MovingAverage(MinMax):
-    """The moving average of each batch's extremes (Jacob et al. 2018, training); the first batch starts it.
+    """The exponential moving average of each batch's extremes (Jacob et al. 2018, training), from the first batch.
 
-    It weighs by order, so it depends on how the stream is cut into batches, and two of them cannot be merged.
+    Depends on the order and size of batches, so observers cannot be merged.
     """
 
     decay: float = 0.9
@@ -84,21 +86,19 @@ class MovingAverage(MinMax):
 
 
 def divergence(values: np.ndarray, counts: np.ndarray, span: Range, grid: Grid) -> float:
-    """KL(P‖Q) in nats of the clipped distribution P and what the grid leaves of it, Q (Migacz 2017, TensorRT).
+    """KL(P‖Q) in nats of the clipped distribution P and its quantization Q (Migacz 2017, TensorRT).
 
-    P has what lies outside in its outermost bins; Q spreads what falls on one integer evenly over that integer's bins, and
-    lacks what lies outside, so that clipping costs too.
+    P adds clipped counts to its outermost bins. Q distributes the count of an integer evenly over its bins and drops clipped
+    counts, so that clipping increases the divergence.
     """
-    steps = grid.steps(values, span)
-    inside = (steps >= 0) & (steps <= 2**grid.bits - 1)
+    integers = grid.integers(values, span)
+    inside = (integers >= 0) & (integers <= 2**grid.bits - 1)
     if not inside.any():
         return math.inf
     first, end = int(np.argmax(inside)), len(inside) - int(np.argmax(inside[::-1]))
-    kept = counts[first:end].astype(np.float64)
-    integers = steps[first:end].astype(np.int64)
-    of_integer = np.bincount(integers, weights=kept)
-    q = (of_integer / np.maximum(np.bincount(integers), 1))[integers]
-    p = kept.copy()
+    p = counts[first:end].astype(np.float64)
+    integers = integers[first:end].astype(np.int64)
+    q = (np.bincount(integers, weights=p) / np.maximum(np.bincount(integers), 1))[integers]
     p[0] += counts[:first].sum()
     p[-1] += counts[end:].sum()
     p, q = p / p.sum(), q / q.sum()
@@ -107,7 +107,7 @@ def divergence(values: np.ndarray, counts: np.ndarray, span: Range, grid: Grid) 
 
 @dataclass
 class Distribution:
-    """A histogram of everything seen; the range is the one whose grid has the least `loss` on it. `bins` is a power of two."""
+    """Observes a histogram and chooses the range with the least `loss`. `bins`: a power of two."""
 
     loss: ClassVar[Loss]
     bins: int = BINS
@@ -125,13 +125,39 @@ class Distribution:
         self.histogram = self.histogram.merged(other.histogram)
 
     def range(self, grid: Grid = GRID) -> Range:
-        _seen(self.histogram.low, self.histogram.high)
-        return best_range(self.histogram, grid, self.loss)
+        if not self.histogram.total:
+            raise DataError("no values were observed, so there is no range")
+        return self.search(grid)
+
+    def search(self, grid: Grid) -> Range:
+        """The range of the histogram with the least loss: coordinate descent over its ends, coarse then fine."""
+        values, counts = self.histogram.occupied()
+        values = values.clip(*grid.window)
+        ends = np.clip((min(self.histogram.low, 0.0), max(self.histogram.high, 0.0)), *grid.window)
+
+        def span(fractions: Range) -> Range:
+            return float(fractions[0] * ends[0]), float(fractions[1] * ends[1])
+
+        def descend(fractions: Range, candidates: Callable[[float], list[float]]) -> Range:
+            for _ in range(ROUNDS):
+                before = fractions
+                for side in np.flatnonzero(ends)[::-1]:
+                    tried = [
+                        (fraction, fractions[1]) if side == 0 else (fractions[0], fraction)
+                        for fraction in candidates(fractions[side])
+                    ]
+                    fractions = min((fractions, *tried), key=lambda each: self.loss(values, counts, span(each), grid))
+                if fractions == before:
+                    break
+            return fractions
+
+        coarse = descend((1.0, 1.0), lambda _: COARSE)
+        return span(descend(coarse, lambda fraction: [min(fraction * factor, 1.0) for factor in FINE]))
 
 
 @dataclass
 class Percentile(Distribution):
-    """What holds all but the fraction 1 − `fraction` of the values at either end (Wu et al. 2020, arXiv:2004.09602)."""
+    """The range that clips the fraction 1 − `fraction` at either end, to within a bin (Wu et al. 2020, arXiv:2004.09602)."""
 
     fraction: float = 0.9999
 
@@ -139,82 +165,42 @@ class Percentile(Distribution):
         super().__post_init__()
         require(0.5 < self.fraction <= 1, "fraction", self.fraction, "in (0.5, 1]")
 
-    def range(self, grid: Grid = GRID) -> Range:
-        _seen(self.histogram.low, self.histogram.high)
-        return percentile_range(self.histogram, self.fraction)
+    def search(self, grid: Grid) -> Range:
+        centers, counts = self.histogram.occupied()
+        position = int(np.searchsorted(centers, 0.0))
+        centers, counts = np.insert(centers, position, 0.0), np.insert(counts, position, self.histogram.zeros)
+        cumulative = np.cumsum(counts)
+        clipped = math.floor((1 - self.fraction) * self.histogram.total)
+        low = centers[np.searchsorted(cumulative, clipped, side="right")]
+        high = centers[np.searchsorted(cumulative, self.histogram.total - clipped, side="left")]
+        return self._outer_edge(low, -1), self._outer_edge(high, 1)
+
+    def _outer_edge(self, center: float, side: int) -> float:
+        """The outer edge of the bin at `center`, within the extremes; an exact zero has no bin."""
+        edge = center + side * self.histogram.width / 2 if center else 0.0
+        return float(np.clip(edge, self.histogram.low, self.histogram.high))
 
 
 class MeanSquared(Distribution):
-    """The range whose grid has the least mean squared error, rounding and clipping together (Nagel et al. 2021)."""
+    """The range with the least mean squared error of rounding and clipping (Nagel et al. 2021)."""
 
     loss = staticmethod(squared_error)
 
 
 class Entropy(Distribution):
-    """The range whose grid loses the least information, by the Kullback–Leibler divergence (Migacz 2017, TensorRT).
+    """The range with the least Kullback–Leibler divergence (Migacz 2017, TensorRT).
 
-    It judges the shape of the distribution, not the size of errors, and likes to clip.
+    The divergence compares distributions, not the size of errors, and favours clipping.
     """
 
     loss = staticmethod(divergence)
 
 
-def best_range(histogram: Histogram, grid: Grid, loss: Loss) -> Range:
-    """The range with the least loss: its ends are tried in turn at fractions of the extremes, coarse then fine."""
-    values, counts = histogram.occupied()
-    values = values.clip(*grid.window)
-    ends = np.clip((min(histogram.low, 0.0), max(histogram.high, 0.0)), *grid.window)
-
-    def span(fractions: Range) -> Range:
-        return float(fractions[0] * ends[0]), float(fractions[1] * ends[1])
-
-    def descend(fractions: Range, candidates: Callable[[float], list[float]]) -> Range:
-        for _ in range(ROUNDS):
-            before = fractions
-            for side in np.flatnonzero(ends)[::-1]:
-                tried = [
-                    (fraction, fractions[1]) if side == 0 else (fractions[0], fraction)
-                    for fraction in candidates(fractions[side])
-                ]
-                fractions = min((fractions, *tried), key=lambda each: loss(values, counts, span(each), grid))
-            if fractions == before:
-                break
-        return fractions
-
-    coarse = descend((1.0, 1.0), lambda _: COARSE)
-    return span(descend(coarse, lambda fraction: [min(fraction * factor, 1.0) for factor in FINE]))
-
-
-def percentile_range(histogram: Histogram, fraction: float) -> Range:
-    """The range that leaves out the fraction 1 − `fraction` of the values at either end, to within a bin (Wu et al. 2020)."""
-    values, counts = histogram.occupied()
-    position = int(np.searchsorted(values, 0.0))
-    values, counts = np.insert(values, position, 0.0), np.insert(counts, position, histogram.zeros)
-    cumulative = np.cumsum(counts)
-    total = histogram.total
-    left_out = math.floor((1 - fraction) * total)
-    low = values[np.searchsorted(cumulative, left_out, side="right")]
-    high = values[np.searchsorted(cumulative, total - left_out, side="left")]
-    return _outer(histogram, low, -1), _outer(histogram, high, 1)
-
-
-def _outer(histogram: Histogram, middle: float, side: int) -> float:
-    """The outer edge of the bin around `middle`, within the extremes; an exact zero has no bin."""
-    edge = middle + side * histogram.width / 2 if middle else 0.0
-    return float(np.clip(edge, histogram.low, histogram.high))
-
-
-def _seen(low: float, high: float) -> Range:
-    if low > high:
-        raise DataError("nothing was observed, so there is no range")
-    return low, high
-
-
 @dataclass
 class PerUnit:
-    """An observer for each of `units` along the last axis; `range` holds all of them, `ranges` gives each.
+    """One observer per unit of the last axis; `ranges` returns each range, `range` the union of all.
 
-    A histogram takes 8 bytes a bin for each unit: give `make` fewer, such as `partial(MeanSquared, bins=512)`.
+    A histogram takes 8 bytes per bin and unit; reduce its bins by `make`, such as `partial(MeanSquared, bins=512)`.
     """
 
     make: Callable[[], Observer]
@@ -226,7 +212,7 @@ class PerUnit:
         self.each = [self.make() for _ in range(self.units)]
 
     def update(self, values: np.ndarray) -> None:
-        """`values` [..., units]; DataError where the last axis is another."""
+        """`values`: [..., units]; DataError for another last axis."""
         if values.shape[-1:] != (self.units,):
             raise DataError(f"values of shape {list(values.shape)}, must be [..., {self.units}]")
         for unit, column in zip(self.each, values.reshape(-1, self.units).T, strict=True):
@@ -254,5 +240,5 @@ OBSERVERS: Mapping[str, Callable[[], Observer]] = {
 
 
 def settings_of(observer: Observer) -> dict[str, Any]:
-    """What an observer was made with, by name, as JSON can hold it."""
+    """The constructor arguments of an observer, by name, as JSON types."""
     return {f.name: getattr(observer, f.name) for f in dataclasses.fields(observer) if f.init}  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A calibration as one HTML page that loads nothing: what was found, and each tensor's histogram with the chosen range."""
+"""A self-contained HTML page of a calibration: its findings, and each tensor's histogram with the chosen range."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .calibration_file import CalibratedTensor, Calibration
 from .diagnosis import Diagnosis
 
 WIDTH, HEIGHT = 128, 100
-"""The viewBox of a histogram, and its bars at most."""
-HEADER = ("tensor", "values", "bits", "range", "step", "seen", "clipped", "dead units", "")
+"""The viewBox of a histogram; `WIDTH` is also its maximum number of bars."""
+HEADER = ("tensor", "values", "bits", "range", "scale", "observed", "clipped", "dead units", "")
 FIXED = "the model fixes its range"
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A histogram from `left` to `right`: bars as CSS class, x, width, y and height; lines as CSS class and x."""
+    """A histogram over `left`…`right`; bars: (CSS class, x, width, y, height); lines: (CSS class, x)."""
 
     name: str
     label: str
@@ -32,7 +32,7 @@ class Drawing:
 
 
 def render_page(name: str, calibration: Calibration, diagnosis: Diagnosis) -> str:
-    """A self-contained page, light and dark; the same calibration gives the same bytes."""
+    """The page as HTML; deterministic."""
     flagged, tensors = {finding.tensor for finding in diagnosis.findings}, calibration.tensors.items()
     rows = [
         (
@@ -62,14 +62,14 @@ def render_page(name: str, calibration: Calibration, diagnosis: Diagnosis) -> st
 
 
 def _drawing(name: str, tensor: CalibratedTensor, fixed: bool) -> Drawing:
-    """A bar for each bin that holds something; bins are made coarser, by twos, until there are no more than `WIDTH`."""
+    """One bar per nonempty bin; pairs of bins merge until there are at most `WIDTH`."""
     histogram, (low, high) = tensor.histogram, tensor.range
     left, right = min(histogram.low, 0.0), max(histogram.high, 0.0)
     unit = WIDTH / (right - left) if right > left else 0.0
     zeros = histogram.zeros / max(histogram.total, 1)
     facts = [f"{100 * tensor.clipped:.2g} % clipped", *([f"{100 * zeros:.3g} % exactly 0"] if zeros else [])]
     facts.append(FIXED if fixed else f"range {_span(low, high)}")
-    label = f"histogram of {name}: seen {_span(histogram.low, histogram.high)}, range {_span(low, high)}"
+    label = f"histogram of {name}: observed {_span(histogram.low, histogram.high)}, range {_span(low, high)}"
     bars = []
     while unit and (right - left) / histogram.width > WIDTH:
         histogram = histogram.coarse(len(histogram.counts) // 2)

@@ -1,4 +1,4 @@
-"""Post-training quantization: from a trained model to integers by a few samples, without labels and without training."""
+"""Post-training quantization: quantize a trained model with a few samples, without labels and without training."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .ranges import calibrate, observer_of
 from .representative import Representative
 from .rounding import clipped_scales, rounded
 
-FRACTIONS = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
-"""Of an end of a range; tried from the mildest as long as the output gets better."""
+CLIP_FRACTIONS = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
+"""Candidates for a range end as fractions of it, tried in this order while the output error falls."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What the float model does with samples `x`, float32 [n, inputs], as is its `output`.
+    """The float model on samples `x`, float32 [n, inputs], with its `output`, float32 [n, inputs].
 
-    `products` holds the mean of each product by layer, `influence` that of whatever will be rounded, `levels` the largest
-    integer of each kernel, `per_unit` whether each of its units has a scale.
+    `products`: mean of each layer's product; `influence`: of the quantized tensors; `levels`: largest integer of each kernel;
+    `per_unit`: one scale per unit.
     """
 
     x: np.ndarray
@@ -50,14 +50,14 @@ class Reference:
         return cls(x, model(x).numpy(), product_means(model, tensors, kernels), influence(model, x), levels, per_unit)
 
     def error(self, model: TiedAutoencoder) -> float:
-        """The mean squared difference of a model's output from `output`."""
+        """The mean squared error of a model's output relative to `output`."""
         return float(tf.reduce_mean(tf.square(model(self.x) - self.output)))
 
 
 def product_means(
     model: TiedAutoencoder, tensors: Mapping[str, tf.Tensor], kernels: Sequence[tf.Tensor]
 ) -> dict[str, np.ndarray]:
-    """The mean of each layer's product, before bias and activation, float32 [units of the layer] by its tensor's name."""
+    """The mean of each layer's product before bias and activation, float32 [units of the layer], by tensor name."""
     means = {}
     for (layer, source, mirrored, z), kernel in zip(pairs(model), kernels, strict=True):
         means[layer.tensor_name] = tensors[source].numpy().mean(0) @ kernel.numpy()
@@ -66,12 +66,12 @@ def product_means(
 
 
 def equalize(model: TiedAutoencoder, reference: Reference) -> None:
-    """Scale the hidden units of a float model so that one step serves them all."""
+    """Scale the hidden units of a float model so that they share a scale with less error, see `equalization`."""
     rescale_units(model, unit_scales(model, reference.influence, reference.levels, per_unit=reference.per_unit))
 
 
 def round_kernels(model: TiedAutoencoder, reference: Reference) -> None:
-    """Give each quantized kernel, unless it is clustered, the integers that serve both directions best."""
+    """Round each quantized kernel, unless clustered, by the loss of both directions, see `rounding`."""
     for kernel in (kernel for kernel in model.kernels if kernel.clusters is None):
         values, quadratic, limit = kernel.matrix, reference.influence.kernels[kernel.name], kernel.pair_limit
         scales = clipped_scales(values, quadratic, kernel.bounds, per_unit=kernel.granularity == "unit", limit=limit)
@@ -79,11 +79,10 @@ def round_kernels(model: TiedAutoencoder, reference: Reference) -> None:
 
 
 def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
-    """Shift the biases of a quantized model, layer by layer, so that each product with its bias keeps its mean: what
-    quantization shifts on average goes back into the biases of both directions (Nagel et al. 2019).
+    """Correct the biases of a quantized model, layer by layer, by the mean shift of each product (Nagel et al. 2019).
 
-    A layer without bias stays, and so does one whose shift does not bring the output nearer: the mean of what a sigmoid or relu
-    cuts off says little. So the error over the samples never rises.
+    Corrections that do not reduce the output error are dropped: the mean of values that a sigmoid or relu clips says little.
+    So the error over the samples never rises.
     """
     kernels = [kernel() for kernel in model.kernels]
     least = reference.error(model)
@@ -102,8 +101,7 @@ def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
 
 
 def clip_ranges(model: TiedAutoencoder, reference: Reference) -> None:
-    """Draw the ranges of a quantized model in, one end after the other, where that serves the output of the whole simulated
-    model. The error over the samples never rises."""
+    """Shrink the ranges of a quantized model, one end at a time, while the simulated model's output error falls."""
     quantizers = model.quantizers
     assert quantizers is not None
     least = reference.error(model)
@@ -111,7 +109,7 @@ def clip_ranges(model: TiedAutoencoder, reference: Reference) -> None:
         end for name, ends in quantizers.range_variables.items() if not name.endswith(".bias") for end in ends.values()
     ):
         start = kept = end.numpy()
-        for fraction in FRACTIONS:
+        for fraction in CLIP_FRACTIONS:
             end.assign(start * fraction)
             found = reference.error(model)
             if found >= least:
@@ -127,10 +125,8 @@ STEPS: Mapping[Phase, Mapping[str, Callable[[TiedAutoencoder, Reference], None]]
     "kernels": {"round": round_kernels},
     "activations": {"correct": correct_biases, "ranges": clip_ranges},
 }
-"""Each step by its name in a recipe, under what is quantized when it comes: nothing yet, the kernels, the activations too.
-
-A step changes the model in place.
-"""
+"""Steps by their name in a recipe, grouped by when they run: on the float model, after quantizing kernels, after quantizing
+activations too. A step modifies the model in place."""
 
 
 def quantize_post_training(
@@ -142,17 +138,15 @@ def quantize_post_training(
     layout: DecoderLayout = "split",
     calibration: Calibration | None = None,
 ) -> Calibration:
-    """Quantize a trained model in place without training.
+    """Quantize a trained model in place without training; deterministic. Returns the calibration.
 
-    `config` says all that is chosen. The rest follows: `x` is bytes where the data's scaling is by `byte`, and `layout` is
-    that of the decoder that is simulated, see `export.targets`: split where TFLite is a target, else fused.
-    Plainly, kernels take their extremes and the nearest integers, activations what calibration sees: the start of
-    quantization-aware training (`qat`). `ptq` adds the steps that `config.steps` names; `qat` those of them that come before
-    anything is quantized, where a kernel has fewer than 8 bits. Equal samples give equal integers.
-    Returns the calibration, `calibration` where it is given; hidden units are then not equalized, since its ranges are theirs
-    as they are. InputError, and the model stays a float model, unless it is a calibration of this model.
-    Raises InputError for a model that is quantized already, DataError for samples that cannot be used, RecipeError for a
-    `spec` (deprecated, it is derived) that contradicts the others.
+    `layout`: of the simulated decoder: split if TFLite is a target, else fused (see `export.targets`). `x` is bytes if the
+    data's scaling is `byte`.
+    Kernels are rounded to nearest over their extremes, activations get calibrated ranges. `ptq` adds `config.steps`; `qat`,
+    with kernels of fewer than 8 bits, only those of the float model. A given `calibration` replaces calibrating and excludes
+    equalizing hidden units, which would invalidate its ranges.
+    Raises InputError for a quantized model or a calibration of another model, which stays a float model; DataError for
+    samples that cannot be used; RecipeError for a `spec` (deprecated: it is derived) that contradicts the other arguments.
     """
     if model.quantized:
         raise InputError("quantize_post_training: the model is quantized already; must be a float model")

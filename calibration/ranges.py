@@ -1,4 +1,4 @@
-"""Calibration of a model: run representative data through it and observe every tensor that will be quantized."""
+"""Calibration of a model: run representative data and observe every tensor that the program quantizes."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 BATCH = 64
-SHOWN_BINS = 512
-"""Bins of a histogram in a calibration; ranges are chosen on finer ones."""
+STORED_BINS = 512
+"""Bins of a histogram in a calibration; observers use more."""
 
 
 def calibrate(
     model: TiedAutoencoder, data: Representative, observer: str = "minmax", *, bits: Mapping[str, int] | None = None
 ) -> Calibration:
-    """Observe each tensor that a program quantizes over representative samples; `model` is left as it was.
+    """Calibrate each tensor that the program quantizes on representative samples; `model` is not changed.
 
-    `observer` is a name of `OBSERVERS`. Biases do not vary and are taken by their extremes. `bits` gives grids other than 8
-    bits by tensor name. Raises RecipeError for another name, DataError where the samples cannot be used or a tensor, which
-    it names, is not finite.
+    `observer`: a name of `OBSERVERS`; biases use minmax. `bits`: by tensor name, 8 if absent. Raises RecipeError for an
+    unknown observer, DataError for samples that cannot be used or a tensor that is not finite.
     """
     require(observer in OBSERVERS, "observer", observer, "one of " + ", ".join(OBSERVERS))
     data.require_usable(model.config.inputs)
     windows, widths = linear_windows(model.config), bits or {}
-    seen: dict[str, _Seen] = {}
+    observed: dict[str, _ObservedTensor] = {}
     for batch in tensors_by_batch(model, data.inputs):
         for name, values in batch.items():
-            if name not in seen:
-                seen[name] = _Seen(OBSERVERS["minmax" if name.endswith(".bias") else observer](), values.shape[-1])
+            if name not in observed:
+                method = "minmax" if name.endswith(".bias") else observer
+                observed[name] = _ObservedTensor(OBSERVERS[method](), values.shape[-1])
             try:
-                seen[name].update(values)
+                observed[name].update(values)
             except DataError as error:
                 raise DataError(f"calibration: {name}: {error}") from None
-    grids = {name: Grid(widths.get(name, 8), windows.get(name, Grid.window)) for name in seen}
+    grids = {name: Grid(widths.get(name, 8), windows.get(name, Grid.window)) for name in observed}
     return Calibration(
         observer=observer,
         settings=settings_of(OBSERVERS[observer]()),
@@ -53,26 +53,26 @@ def calibrate(
         seed=data.seed,
         data=CalibrationData(data.sha256, data.scaling),
         model=Fingerprint.of(model),
-        tensors={name: each.calibrated(grids[name], varies=not name.endswith(".bias")) for name, each in seen.items()},
+        tensors={name: each.calibrated(grids[name], varies=not name.endswith(".bias")) for name, each in observed.items()},
     )
 
 
 def tensors_by_batch(model: TiedAutoencoder, inputs: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    """Every tensor that an integer program quantizes, float32 [batch, units] by name, of one batch after the other."""
+    """Every tensor that the program quantizes, float32 [batch, units], by name, for each batch."""
     batch: dict[str, np.ndarray] = {}
 
-    def keep(name: str, values: tf.Tensor, _training: bool) -> tf.Tensor:
+    def record(name: str, values: tf.Tensor, _training: bool) -> tf.Tensor:
         batch[name] = values.numpy()
         return values
 
     for start in range(0, len(inputs), BATCH):
-        with model.tapped(keep):
+        with model.tapped(record):
             model.encode_decode(inputs[start : start + BATCH])
         yield dict(batch)
 
 
-class _Seen:
-    """What is watched of one tensor: for its range, for its picture, and each unit's extremes."""
+class _ObservedTensor:
+    """The observer, the histogram and the extremes per unit of one tensor."""
 
     def __init__(self, observer: Observer, units: int) -> None:
         self.observer = observer
@@ -94,7 +94,7 @@ class _Seen:
             grid.bits,
             None if np.isinf(grid.window[0]) else grid.window,
             tuple(dead) if varies else (),
-            self.histogram.coarse(SHOWN_BINS).written(),
+            self.histogram.coarse(STORED_BINS).pack(),
         )
 
 
@@ -102,5 +102,5 @@ OBSERVER_OF_METHOD = {"ptq": "minmax", "qat": "moving-average"}
 
 
 def observer_of(config: QuantizeConfig) -> str:
-    """The observer that a configuration asks for, by name: its own, or that of its method."""
+    """The name of a configuration's observer; auto depends on its method."""
     return OBSERVER_OF_METHOD[config.method] if config.observer == "auto" else config.observer

@@ -1,4 +1,4 @@
-"""Representative data: which samples calibration sees, chosen by seed and recorded by hash."""
+"""Representative data: calibration samples, drawn by a seed and identified by a digest."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..compress.records import require
 from ..compress.scaling import Scaling
 
 MINIMUM = 8
-"""Ranges of fewer samples say nothing about the next one."""
+"""Minimum number of calibration samples."""
 
 
 @dataclass(frozen=True, eq=False)
 class Representative:
-    """Chosen samples: `indices` int64 ascending into the training samples, `inputs` float32 [n, inputs] in model units.
+    """Calibration samples: `inputs` float32 [n, inputs] in model units, by `scaling`, at int64 ascending `indices`.
 
-    `scaling` made them from the user's values. `sha256` is the digest of `inputs`, by which a calibration is recognized.
+    `sha256`: digest of `inputs`, which a calibration records.
     """
 
     indices: np.ndarray = field(repr=False)
@@ -39,14 +39,11 @@ class Representative:
         return hashlib.sha256(np.ascontiguousarray(self.inputs, "<f4").tobytes()).hexdigest()
 
     def take(self, positions: np.ndarray | slice) -> Representative:
-        """Some of these samples, by their position among them."""
+        """The samples at these positions."""
         return replace(self, indices=self.indices[positions], inputs=self.inputs[positions])
 
     def require_usable(self, inputs: int) -> None:
-        """Raise DataError unless ranges can be taken from these samples: enough, of `inputs` values, finite, not all equal.
-
-        Samples scaled by `byte` lie in 0…1.
-        """
+        """Raise DataError unless there are enough samples, of `inputs` values, finite, not all equal, and 0…1 if `byte`."""
         shape = self.inputs.shape
         if len(shape) != 2 or shape[1] != inputs:
             raise DataError(f"calibration data: shape {list(shape)}, must be [samples, {inputs}] as the model takes them")
@@ -61,11 +58,11 @@ class Representative:
         if self.scaling.rule == "byte" and (low < 0 or high > 1):
             raise DataError(f"calibration data: values from {low:g} to {high:g}, must be 0…1, bytes / 255, with scaling 'byte'")
         if (self.inputs == self.inputs[0]).all():
-            raise DataError(f"calibration data: all {shape[0]} samples are equal; no range follows from them, must vary")
+            raise DataError(f"calibration data: all {shape[0]} samples are equal; must vary")
 
 
 def representative(samples: Samples, count: int, *, seed: int = 0) -> Representative:
-    """`count` samples, or all where there are fewer; with labels each class in proportion, so that none is left out.
+    """Draw `count` samples, or all if there are fewer; stratified by class if there are labels.
 
     Raises DataError for anything but `Samples`, RecipeError for a `count` below 1.
     """

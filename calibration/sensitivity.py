@@ -1,4 +1,4 @@
-"""Sensitivity: what the reconstruction loses where one kernel or one activation alone is made coarser, without any training."""
+"""Sensitivity analysis: the reconstruction error with a single kernel or activation quantized or pruned, without training."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from .histogram import Grid
 from .representative import Representative
 
 Change = Callable[[np.ndarray, float], np.ndarray]
-"""change(values, level) → values of the same shape, made coarser."""
+"""change(values, level) → quantized or pruned values of the same shape."""
 
 
 @dataclass(frozen=True)
 class SensitivityRow:
-    """One measurement: `place` (a kernel, or a tensor as in the program) under one change at one level, all else in float.
+    """One measurement: a `change` of one kernel or tensor, `place`, at one `level`; all others stay float.
 
-    `error` and `float_error` (nothing changed) are squared errors summed over the values of a sample, averaged over samples, in
-    model units.
+    `error` and `float_error` (without change): squared error per sample, summed over its values, in model units.
     """
 
     change: str
@@ -33,12 +32,12 @@ class SensitivityRow:
 
     @property
     def increase(self) -> float:
-        """Of the error, relative."""
+        """Relative increase of the error."""
         return self.error / self.float_error - 1
 
 
 def symmetric(values: np.ndarray, bits: float) -> np.ndarray:
-    """Round to 2^bits − 1 levels around zero that reach the largest magnitude: a kernel of one scale."""
+    """Quantize symmetrically to 2^bits − 1 levels over the largest magnitude, as a kernel of one scale."""
     levels = 2 ** (int(bits) - 1) - 1
     step = np.abs(values).max(initial=0) / levels or 1.0
     return np.rint(values / step) * step
@@ -53,7 +52,7 @@ def sparse(values: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def affine(values: np.ndarray, bits: float) -> np.ndarray:
-    """Round to 2^bits levels over the range of the values, zero one of them: an activation."""
+    """Quantize to 2^bits levels over the range of the values, with an exact zero, as an activation."""
     return Grid(int(bits)).rounded(values, (values.min(), values.max())).astype(values.dtype)
 
 
@@ -68,10 +67,10 @@ LEVELS: Mapping[str, Sequence[float]] = {
 def sensitivity(
     model: TiedAutoencoder, data: Representative, levels: Mapping[str, Sequence[float]] = LEVELS
 ) -> tuple[SensitivityRow, ...]:
-    """Measure every kernel and every activation of a float model under every change and level; `model` stays as it was.
+    """Measure every kernel and activation of a float model under every change and level; `model` is not changed.
 
-    A kernel is changed once for both directions. Raises InputError where the model is quantized, DataError where the samples
-    do not fit it, or it reconstructs them without any error to compare with.
+    A change of a kernel applies to both directions. Raises InputError for a quantized model, DataError for samples of another
+    shape or not finite, or an exact reconstruction, whose error cannot be compared.
     """
     if model.quantized:
         raise InputError("sensitivity: the model is quantized already; must be a float model, such as train.safetensors")
@@ -80,17 +79,17 @@ def sensitivity(
         raise DataError(f"sensitivity: samples have shape {list(x.shape)}, must be [samples, {model.config.inputs}]")
     if not np.isfinite(x).all():
         raise DataError("sensitivity: the samples hold values that are not finite")
-    seen: list[str] = []
+    names: list[str] = []
 
-    def see(name: str, values: np.ndarray) -> np.ndarray:
-        seen.append(name)
+    def record(name: str, values: np.ndarray) -> np.ndarray:
+        names.append(name)
         return values
 
-    reference = _error(model, x, see)
+    reference = _error(model, x, record)
     if reference == 0:
         raise DataError("sensitivity: the float model reconstructs these samples exactly; there is no error to compare with")
     kernels = [kernel.name for kernel in model.kernels]
-    activations = [name for name in seen if "." not in name and name not in kernels]
+    activations = [name for name in names if "." not in name and name not in kernels]
     rows = []
     for change, each in levels.items():
         for place in activations if change == "activation bits" else kernels:
@@ -100,19 +99,15 @@ def sensitivity(
     return tuple(rows)
 
 
-Watch = Callable[[str, np.ndarray], np.ndarray]
-"""watch(name of a kernel or tensor, its values) → the values that go on."""
-
-
-def _only(place: str, change: Change, level: float) -> Watch:
+def _only(place: str, change: Change, level: float) -> Callable[[str, np.ndarray], np.ndarray]:
     return lambda name, values: change(values, level).astype(np.float32) if name == place else values
 
 
-def _error(model: TiedAutoencoder, x: np.ndarray, watch: Watch) -> float:
-    """The error over samples where `watch` sees, and may replace, every kernel and every tensor by its name."""
+def _error(model: TiedAutoencoder, x: np.ndarray, replace: Callable[[str, np.ndarray], np.ndarray]) -> float:
+    """The error over samples with `replace(name, values)` in place of the values of every kernel and tensor."""
 
     def tap(name: str, values: tf.Tensor, _training: bool) -> tf.Tensor:
-        return tf.convert_to_tensor(watch(name, values.numpy()))
+        return tf.convert_to_tensor(replace(name, values.numpy()))
 
     with model.tapped(tap):
         kernels = [tap(kernel.name, kernel(), False) for kernel in model.kernels]

@@ -1,6 +1,6 @@
-"""The tied kernel, the layers that use it in both directions, the autoencoder, its training, pruning and quantization.
+"""The tied kernel and its layers, the autoencoder, training, pruning, clustering and quantization.
 
-Names load when they are used: configuration and data need no TensorFlow, the model does.
+Names are imported on first use: configuration and data need no TensorFlow, the model does.
 """
 
 from importlib import import_module

@@ -1,9 +1,9 @@
-"""Calibration of a run's float model on its recipe's data, and what there is to say about it."""
+"""Calibration of a run's float model on its recipe's data, with a diagnosis."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from .run_artifacts import float_archives
 from .sources import load_splits
 
 MAX_TEST = 10_000
-"""So many test samples, at most, the error is measured on."""
+"""Maximum number of test samples."""
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A calibration, its diagnosis, and the `error` per test sample: Keras float, and int8 simulated with these ranges."""
+    """A calibration, its diagnosis, and the squared `error` per test sample of Keras float and of the int8 simulation."""
 
     archive: Path
     calibration: Calibration
@@ -41,14 +41,12 @@ class Calibrated:
 
     @property
     def summary(self) -> list[str]:
-        """What a person reads below the table."""
-        halves, error = self.diagnosis.halves, self.error
+        """The lines below the table."""
+        halves, (floating, simulated) = self.diagnosis.halves, self.error.values()
         more = f"More samples: not compared, {self.diagnosis.skipped}" if halves is None else halves.text
-        ratio = error["int8 simulation"] / error["float"] if error["float"] else 1.0
-        test = (
-            f"error on {self.test_samples:,} test samples: {error['float']:.4f} float, {error['int8 simulation']:.4f} simulated"
-        )
-        return [more, f"{test} without training ({ratio:.4f} x)"]
+        ratio = simulated / floating if floating else 1.0
+        errors = f"{floating:.4f} float, {simulated:.4f} simulated without training ({ratio:.4f} x)"
+        return [more, f"error on {self.test_samples:,} test samples: {errors}"]
 
     def to_json(self) -> dict[str, Any]:
         tensors = {
@@ -59,16 +57,16 @@ class Calibrated:
             "model": str(self.archive),
             "calibration": self.calibration.summary(),
             "tensors": tensors,
-            **self.diagnosis.to_json(),
+            **asdict(self.diagnosis),
             "test_samples": self.test_samples,
             "error": dict(self.error),
         }
 
 
 def recipe_for(path: Path, *, observer: str | None, samples: int | None) -> Recipe:
-    """The recipe with an observer and a number of samples that the call gives in place of its own.
+    """The recipe with the given observer and number of samples, and without its calibration file, which is to be replaced.
 
-    Raises RecipeError for a wrong one. A calibration that the recipe names is left out: this is how it is made anew.
+    Raises RecipeError for an invalid value.
     """
     recipe = load_recipe(path)
     given = {key: value for key, value in {"observer": observer, "samples": samples}.items() if value is not None}
@@ -77,10 +75,10 @@ def recipe_for(path: Path, *, observer: str | None, samples: int | None) -> Reci
 
 
 def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01) -> Calibrated:
-    """Calibrate the last float model in the folder `model` as the recipe says; nothing is written.
+    """Calibrate the last float model in the folder `model` by the recipe; writes nothing.
 
-    `base` is the folder that the recipe's paths start from, `clipping` the fraction of clipped values above which a tensor is
-    reported. Raises InputError where the model or the data cannot be used.
+    `base`: folder of the recipe's relative paths. `clipping`: fraction of clipped values above which a tensor is reported.
+    Raises InputError if the model or the data cannot be used.
     """
     with within("--max-"):
         limits = DiagnosisLimits(clipping=clipping)
@@ -103,7 +101,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
 
 
 def table_rows(found: Calibrated) -> list[tuple[str, str, str, str, str]]:
-    """A row per tensor: name, range, step, fraction clipped, dead units."""
+    """A row per tensor: name, range, scale, fraction clipped, dead units."""
     return [
         (
             name,

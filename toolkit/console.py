@@ -1,4 +1,4 @@
-"""What the user sees: results on standard output, progress and notes on standard error."""
+"""Console output: results on standard output, progress and notes on standard error."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 PLAIN_WIDTH = 128
-"""Columns of a table where there is no terminal to ask."""
-
+"""Width of a table without a terminal."""
 
 NUMBER = re.compile(r"[-+−]?[0-9][0-9.,]*(e[-+]?[0-9]+)?( ?[%×A-Za-z]{1,3})?")
-"""A cell that belongs to the right: a number, perhaps with a unit."""
+"""A right-aligned cell: a number, optionally with a unit."""
 
 
 class Progress(Protocol):
-    """How long work reports where it stands; a plain function will do.
+    """Callback for the progress of long work.
 
-    `stage` names the work; `epoch` of `epochs` and `step` of `steps` count what is done, from 1; `loss` is that of the epoch so
-    far, NaN where there is none.
+    `stage`: name of the work; `epoch` of `epochs` and `step` of `steps`: from 1; `loss`: mean of the epoch so far, or NaN.
     """
 
     def __call__(self, stage: str, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None: ...
@@ -34,25 +32,23 @@ class Progress(Protocol):
 
 @dataclass
 class Pace:
-    """The time that the rest of one stage takes, judged by the part of it that was watched."""
+    """Estimates the remaining time of a stage from the steps since `first`, seen at time `begun` in seconds."""
 
     total: int
     first: int
     begun: float
 
     def left(self, done: int, now: float) -> float | None:
-        """Seconds left after `done` of `total` steps; None before there is anything to judge by."""
-        if done <= self.first:
-            return None
-        return (now - self.begun) / (done - self.first) * (self.total - done)
+        """Seconds left after `done` of `total` steps; None before the second call."""
+        return None if done <= self.first else (now - self.begun) / (done - self.first) * (self.total - done)
 
 
 @dataclass
 class Console:
-    """A person's view of a command: use it as a context manager, so that a progress bar never outlives the work.
+    """Console output of a command; a context manager that stops the progress bar on exit.
 
-    `verbosity` is −1 (results and errors only), 0 or 1 (details as well). On a terminal progress is a bar per stage, elsewhere
-    one line per epoch, each written out at once.
+    `verbosity`: −1 (results and errors only), 0 or 1 (with details). Progress is a bar per stage on a terminal, otherwise one
+    flushed line per epoch.
     """
 
     verbosity: int = 0
@@ -72,30 +68,30 @@ class Console:
 
     @property
     def live(self) -> bool:
-        """Whether there is a screen to draw progress on."""
+        """Whether progress bars are drawn."""
         return self.verbosity >= 0 and self.err.isatty()
 
     def say(self, text: str) -> None:
-        """A result, on standard output, whatever the verbosity."""
+        """Print a result on standard output at any verbosity."""
         self.finish()
         print(text, file=self.out, flush=True)
 
     def note(self, text: str) -> None:
-        """What a person may like to know while waiting, unless -q was given."""
+        """Print a note on standard error, unless -q."""
         if self.verbosity >= 0:
             self._write(text)
 
     def detail(self, text: str) -> None:
-        """What helps to find out why, with -v."""
+        """Print a detail on standard error, with -v."""
         if self.verbosity > 0:
             self._write(text)
 
     def error(self, text: str) -> None:
-        """One line about what went wrong, whatever the verbosity."""
+        """Print an error as one line at any verbosity."""
         self._write(f"tiedae: {' '.join(text.split())}")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A result as a table: the first column to the left, numbers to the right."""
+        """Print a result as a table; columns of numbers, except the first, are right-aligned."""
         from rich.box import SIMPLE_HEAD
         from rich.console import Console as Screen
         from rich.table import Table
@@ -113,7 +109,7 @@ class Console:
         self.say("\n".join(line.rstrip() for line in drawn.get().rstrip().splitlines()))
 
     def progress(self, stage: str, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
-        """Show where the work stands (see `Progress`)."""
+        """Show the progress of work (see `Progress`)."""
         if self.verbosity < 0:
             return
         done, now = (epoch - 1) * steps + step, self.clock()
@@ -128,7 +124,7 @@ class Console:
             print("  ".join(part for part in parts if part), file=self.err, flush=True)
 
     def finish(self) -> None:
-        """Leave the bar of the stage that ran last as it stands."""
+        """Stop the progress bar of the last stage."""
         if self._bars is not None:
             self._bars.stop()
         self._stage, self._pace, self._bars, self._task = "", None, None, None
@@ -156,7 +152,7 @@ def _place(epoch: int, epochs: int, loss: float) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    """Time left as a person reads it, such as `1:05 left`."""
+    """Remaining time as text, such as `1:05 left`."""
     if seconds is None:
         return ""
     minutes, rest = divmod(max(0, round(seconds)), 60)

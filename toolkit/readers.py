@@ -1,7 +1,7 @@
-"""Sample files and folders, by kind: what is read, how it is checked, and one clear line where it cannot be.
+"""Readers of sample files and folders, by kind.
 
-Every reader raises FormatError for a file that is damaged or of another kind than its name says, DataError for contents that
-are no table of numbers; both name the file.
+Every reader raises FormatError for a file that is damaged or of another kind than its name, DataError for contents other than
+numeric arrays; both name the file.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from PIL import ImageFile
 
 MAPPED_FROM = 256 << 20
-"""Array files of so many bytes or more are memory-mapped instead of loaded."""
+"""Minimum size in bytes of a memory-mapped file; smaller ones are loaded."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """What a source holds: samples first, [n, ...]; labels [n] or None; a test set of its own or None.
+    """The contents of a source: samples [n, ...], labels [n] or None, and its own test set or None.
 
-    `columns` are the names of a sample's values and `label` that of the labels, where the source has names.
+    `columns`: names of the features, `label`: name of the labels, if the source has names.
     """
 
     values: np.ndarray
@@ -48,13 +48,13 @@ class Arrays:
 
 
 TABLE_KEYS, IMAGE_KEYS = ("columns", "drop", "label"), ("resize", "grayscale")
-"""The keys of [data] that are for .csv files alone, and for folders of images alone."""
+"""Keys of [data] for .csv files only, and for folders of images only."""
 
 
-def require_keys(config: DataConfig, source: object, mine: Sequence[str]) -> None:
-    """Raise DataError, naming `source`, where the configuration gives a key of another kind of source than `mine`."""
+def require_keys(config: DataConfig, source: object, allowed: Sequence[str]) -> None:
+    """Raise DataError, naming `source`, for a key of another kind of source that is not in `allowed`."""
     for key in fields(config):
-        if key.name in {*TABLE_KEYS, *IMAGE_KEYS} - {*mine} and getattr(config, key.name) != key.default:
+        if key.name in {*TABLE_KEYS, *IMAGE_KEYS} - {*allowed} and getattr(config, key.name) != key.default:
             which = "a .csv file" if key.name in TABLE_KEYS else "a folder of images"
             got = getattr(config, key.name)
             got = list(got) if isinstance(got, tuple) else got
@@ -62,9 +62,9 @@ def require_keys(config: DataConfig, source: object, mine: Sequence[str]) -> Non
 
 
 def read(path: Path, config: DataConfig | None = None) -> Arrays:
-    """Read a file or folder by the kind that its name says, and of it what `config` chooses.
+    """Read a file or folder by its extension, with the columns or images that `config` selects.
 
-    A missing path is a DataError, another kind too, and a choice that such a source does not have.
+    Raises DataError for a missing path, an unknown kind and keys of another kind of source.
     """
     config = config or DataConfig(str(path))
     if path.is_dir():
@@ -84,7 +84,7 @@ def read(path: Path, config: DataConfig | None = None) -> Arrays:
 
 
 def read_npy(path: Path) -> Arrays:
-    """One array; memory-mapped where it is large."""
+    """One array, memory-mapped from `MAPPED_FROM` bytes."""
     with path.open("rb") as file:
         if file.read(6) != b"\x93NUMPY":
             raise FormatError(f"{path}: is not a .npy file")
@@ -92,7 +92,7 @@ def read_npy(path: Path) -> Arrays:
         try:
             version = np.lib.format.read_magic(file)
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            with warnings.catch_warnings(action="ignore"):  # of Python 2, or of what a damaged header looks like
+            with warnings.catch_warnings(action="ignore"):  # of headers by Python 2, and of damaged ones
                 shape, _, dtype = header(file)
         except (ValueError, *DAMAGE) as error:
             raise FormatError(f"{path}: its header is damaged ({error})") from None
@@ -123,10 +123,10 @@ def read_npz(path: Path) -> Arrays:
     except DAMAGE as error:
         raise FormatError(f"{path}: is damaged or not a .npz file ({error})") from None
     except ValueError as error:
-        raise DataError(f"{path}: holds something else than arrays of numbers ({error})") from None
+        raise DataError(f"{path}: must hold arrays of numbers only ({error})") from None
     for name, values in arrays.items():
         if not isinstance(values, np.ndarray):
-            raise FormatError(f"{path}: {name} is no array; a .npz holds .npy files alone")
+            raise FormatError(f"{path}: {name} is not an array; a .npz holds .npy files only")
     labels = arrays.get("labels", arrays.get("y"))
     if "x_train" in arrays:
         y_test = arrays.get("y_test", arrays.get("labels_test"))
@@ -140,20 +140,19 @@ def read_npz(path: Path) -> Arrays:
 
 
 LABELS = ("label", "class", "target", "y")
-"""Headings, in any case, of the column that holds the labels where no name is given."""
+"""Headings that `label` auto recognizes, in any case."""
 
 
 def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (), label: str = "auto") -> Arrays:
-    """Rows of numbers, separated by comma, semicolon or tab. Line 1 is a heading where none of its cells is a number.
+    """Rows of numbers separated by comma, semicolon or tab; line 1 is a heading if none of its cells is a number.
 
-    `columns` are the features, in this order; without them all are, but those of `drop` and the label. `label` names the
-    column that becomes the labels; auto: the one whose heading is among `LABELS`, if it is not among `columns`; empty: none.
-    A `y` beside a column `x` is a coordinate. Labels are float64 [n]; where one of them is text all are names, and the labels
-    are integers: each name's place in sorted order. What is neither feature nor label may hold anything.
+    `columns`: the features, in this order; default: all columns except `drop` and the label. `label`: the column of the
+    labels; auto: the one with a heading in `LABELS` that is not in `columns` (y beside x is a coordinate); empty: none.
+    Labels are float64 [n], or int64 indices into the sorted names if one is text. Other columns may hold anything.
     """
     labels = list[str]()
 
-    def keep(cell: str) -> float:
+    def add_label(cell: str) -> float:
         if not cell.strip():
             raise ValueError("no label")
         labels.append(cell.strip())
@@ -169,32 +168,34 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (
             chosen = _choose(path, [name.strip() for name in names] if heading else None, columns, drop, label)
             converters: dict[int | str, Callable[[str], float]] = dict.fromkeys(chosen.ignored, lambda _: 0.0)
             if chosen.label is not None:
-                converters[chosen.label] = keep
+                converters[chosen.label] = add_label
             try:
-                with warnings.catch_warnings(action="ignore", category=UserWarning):  # no row of numbers: named below
+                with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file, see below
                     values = np.loadtxt(file, comments=None, delimiter=delimiter, converters=converters, ndmin=2, quotechar='"')
             except ValueError:
                 _explain_csv(path, delimiter, heading, chosen)
     except UnicodeDecodeError:
         raise FormatError(f"{path}: is not text in UTF-8, must be .csv") from None
     except csv.Error as error:
-        raise FormatError(f"{path}: is damaged or no table of numbers ({error})") from None
+        raise FormatError(f"{path}: is damaged or not a table of numbers ({error})") from None
     if values.size == 0:
         raise DataError(f"{path}: holds no row of numbers")
     if not heading:
         return Arrays(values)
     if len(names) != values.shape[1]:
         raise DataError(f"{path}: line 1 has {len(names)} values, line 2 has {values.shape[1]}; must be the same number")
-    features = [chosen.names[i] for i in chosen.features]
-    label_name = None if chosen.label is None else chosen.names[chosen.label]
-    return Arrays(
-        values[:, chosen.features], _labels(labels) if label_name else None, columns=tuple(features), label=label_name
-    )
+    features, label_name = tuple(chosen.names[i] for i in chosen.features), None
+    encoded: np.ndarray | None = None
+    if chosen.label is not None:
+        label_name, numbers = chosen.names[chosen.label], [_number(cell) for cell in labels]
+        is_text = None in numbers
+        encoded = np.unique(labels, return_inverse=True)[1] if is_text else np.array(numbers, np.float64)
+    return Arrays(values[:, chosen.features], encoded, columns=features, label=label_name)
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """The headings of a .csv file, and the places of its features and its label among them."""
+class _Columns:
+    """The headings of a .csv file, and the indices of its features and its label."""
 
     names: Sequence[str]
     features: Sequence[int]
@@ -206,7 +207,7 @@ class _Chosen:
 
 
 def read_headings(path: Path) -> list[str]:
-    """The headings of a .csv file, [] where line 1 is none."""
+    """The headings of a .csv file, [] without a heading."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         names = [name.strip() for name in _cells(file.readline())]
     return names if _is_heading(names) else []
@@ -224,29 +225,31 @@ def _is_heading(names: Sequence[str]) -> bool:
     return bool(names) and all(_number(cell) is None for cell in names)
 
 
-def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], drop: Sequence[str], label: str) -> _Chosen:
-    """What is a feature and what the label; DataError for a name that is not there, or a choice that is not clear."""
+def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], drop: Sequence[str], label: str) -> _Columns:
+    """Select the features and the label; DataError for unknown names and ambiguous selections."""
     if names is None:
         asked = {"columns": columns, "drop": drop, "label": "" if label == "auto" else label}
         for key, value in asked.items():
             if value:
-                raise DataError(f"{path}: line 1 is no heading, which `{key}` in [data] would need; write one, or leave it out")
-        return _Chosen((), ())
-    place = _place(path, names, "label", label) if label not in ("", "auto") else None
-    dropped = {_place(path, names, "drop", name) for name in drop}
+                raise DataError(f"{path}: line 1 is not a heading, which `{key}` in [data] requires; add one, or leave it out")
+        return _Columns((), ())
+    index = _index(path, names, "label", label) if label not in ("", "auto") else None
+    dropped = {_index(path, names, "drop", name) for name in drop}
     if columns:
-        features = [_place(path, names, "columns", name) for name in columns]
+        features = [_index(path, names, "columns", name) for name in columns]
     else:
-        features = [i for i in range(len(names)) if i != place and i not in dropped]
+        features = [i for i in range(len(names)) if i != index and i not in dropped]
     if label == "auto":
-        candidates = [i for i in range(len(names)) if _reads_as_label(names, i) and i not in dropped]
+        lower = [name.lower() for name in names]
+        known = {*LABELS} - ({"y"} if "x" in lower else set())
+        candidates = [i for i, name in enumerate(lower) if name in known and i not in dropped]
         found = [i for i in candidates if not columns or i not in features]
         if len(found) > 1 and not columns:
             named = " and ".join(names[i] for i in found)
             right = 'name one as `label` in [data], or `label = ""` to train on all'
             raise DataError(f"{path}: {named} are named like labels; {right}")
-        place = found[0] if len(found) == 1 else None
-        features = [i for i in features if i != place]
+        index = found[0] if len(found) == 1 else None
+        features = [i for i in features if i != index]
     for i in features:
         if not names[i]:
             right = 'must have a name, be left out of `columns`, or be dropped (`drop = [""]` in [data])'
@@ -255,38 +258,28 @@ def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], dro
             raise DataError(f"{path}: {names.count(names[i])} columns are named {names[i]!r}; must be each name once")
     if not features:
         raise DataError(f"{path}: no column of {len(names)} is left to train on")
-    return _Chosen(names, features, place)
+    return _Columns(names, features, index)
 
 
-def _reads_as_label(names: Sequence[str], i: int) -> bool:
-    name = names[i].lower()
-    return name in LABELS and not (name == "y" and "x" in {each.lower() for each in names})
-
-
-def _place(path: Path, names: Sequence[str], key: str, name: str) -> int:
-    """Where a heading stands; DataError with the nearest one where it does not, or stands twice."""
+def _index(path: Path, names: Sequence[str], key: str, name: str) -> int:
+    """The index of a heading; DataError, with the closest match, if it is missing or a duplicate."""
     if names.count(name) == 1:
         return names.index(name)
     if name in names:
         raise DataError(f"{path}: {names.count(name)} columns are named {name!r}; must be one for `{key}` in [data]")
     folded = {each.lower(): each for each in reversed(names)}
     close = difflib.get_close_matches(name.lower(), folded, 1)
-    listed = ", ".join([*names[:SHOWN], *["…"] * (len(names) > SHOWN)])
+    listed = ", ".join([*names[:MAX_LISTED], *["…"] * (len(names) > MAX_LISTED)])
     right = f"did you mean {folded[close[0]]}?" if close else f"there are {listed}"
-    raise DataError(f"{path}: no column {name!r}, as `{key}` in [data] has it; {right}")
+    raise DataError(f"{path}: no column {name!r}, which `{key}` in [data] names; {right}")
 
 
-SHOWN = 12
-"""How many names a line lists."""
+MAX_LISTED = 12
+"""Maximum number of names in an error message."""
 
 
-def _labels(cells: list[str]) -> np.ndarray:
-    numbers = [_number(cell) for cell in cells]
-    return np.unique(cells, return_inverse=True)[1] if None in numbers else np.array(numbers, np.float64)
-
-
-def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Chosen) -> NoReturn:
-    """Find and name the first cell or row that is wrong."""
+def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) -> NoReturn:
+    """Raise DataError for the first invalid cell or row."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, delimiter=delimiter)
         names = next(rows) if heading else []
@@ -299,12 +292,12 @@ def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Chosen) -> 
                 got = f"line {rows.line_num} has {len(row)} values, line {width_line} has {width}"
                 raise DataError(f"{path}: {got}; must be the same number")
             for column, cell in enumerate(row):
-                place = f"line {rows.line_num}, column {column + 1}" + (f" ({names[column]})" if heading else "")
+                where = f"line {rows.line_num}, column {column + 1}" + (f" ({names[column]})" if heading else "")
                 if column == chosen.label and not cell.strip():
-                    raise DataError(f"{path}: {place} is empty, must be a label")
+                    raise DataError(f"{path}: {where} is empty, must be a label")
                 if column != chosen.label and column not in chosen.ignored and _number(cell) is None:
-                    raise DataError(f"{path}: {place}: {cell!r} is not a number")
-    raise DataError(f"{path}: is no table of numbers")
+                    raise DataError(f"{path}: {where}: {cell!r} is not a number")
+    raise DataError(f"{path}: is not a table of numbers")
 
 
 def _number(cell: str) -> float | None:
@@ -318,7 +311,7 @@ IDX_TYPES: Mapping[int, str] = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4"
 
 
 def read_idx(path: Path) -> Arrays:
-    """An idx file, gzip or not, as MNIST's page describes it; labels from the file beside it that is named like MNIST's."""
+    """An idx file of MNIST's format, optionally gzip; labels from the file beside it that follows MNIST's names."""
     labels = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     return Arrays(_idx(path), _idx(labels) if labels != path and labels.exists() else None)
 
@@ -349,12 +342,11 @@ def _idx(path: Path) -> np.ndarray:
 def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = False) -> Arrays:
     """The images of a folder and its subfolders in order of their paths, [n, height, width] or [n, height, width, 3].
 
-    `resize` is their (height, width): each pixel the mean of those that it stands for, or between them where the image grows.
-    `grayscale` turns colors into luminance (ITU-R 601-2). Then all have to be of one size and kind: gray of 8 bits (uint8;
-    black and white too), gray with more (uint16, int32 or float32, as stored) or RGB (uint8; palettes and other color spaces
-    become RGB). Of a file with several images the first is read. An alpha channel that is opaque everywhere is left out;
-    transparent pixels and colors of 16 bits are refused. Where the images lie in subfolders, the subfolder is the label: its
-    place in sorted order.
+    `resize`: (height, width), bilinear with antialiasing. `grayscale`: conversion to luminance (ITU-R 601-2). All images must
+    then have one size and kind: 8-bit gray or black and white (uint8), deeper gray (uint16, int32 or float32, as stored) or
+    RGB (uint8; palettes and other color spaces are converted). Reads the first image of a file. Drops an opaque alpha
+    channel; transparent pixels and 16-bit colors are errors. With several subfolders, the label is the index of the sorted
+    subfolder.
     """
     from PIL import Image
 
@@ -368,7 +360,7 @@ def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = F
                 pixels = _pixels(image, path, grayscale=grayscale)
             pixels = _resized(pixels, resize) if resize else pixels
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise FormatError(f"{path}: is no image or is damaged ({error})") from None
+            raise FormatError(f"{path}: is not an image or is damaged ({error})") from None
         if i == 0:
             values = np.empty((len(paths), *pixels.shape), pixels.dtype.newbyteorder("="))
         if pixels.shape != values.shape[1:] or pixels.dtype != values.dtype:
@@ -382,14 +374,14 @@ def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = F
 
 
 def _remedy(pixels: np.ndarray, first: np.ndarray) -> str:
-    """The keys of [data] that make two images alike."""
+    """The keys of [data] that convert both images to one size and kind."""
     keys = ["`grayscale = true`"] if pixels.ndim != first.ndim else []
     keys += ["`resize = [height, width]`"] if pixels.shape[:2] != first.shape[:2] else []
     return f"{' and '.join(keys)} in [data]" if keys else "convert them"
 
 
 def _resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """The image with (height, width), in its dtype."""
+    """The image resized to (height, width), in its dtype."""
     from PIL import Image
 
     height, width = size

@@ -1,4 +1,4 @@
-"""Where samples come from: the data sets that tiedae knows by name, files and folders; and how they are split."""
+"""Data sources: data sets by name, files and folders, and their splits."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tiedae.compress.data import (
 from tiedae.compress.errors import DataError
 from tiedae.compress.records import checked
 
-from .readers import SHOWN, Arrays, read, read_idx, read_npy, require_keys
+from .readers import MAX_LISTED, Arrays, read, read_idx, read_npy, require_keys
 
 ASSETS = Path(__file__).parent / "assets"
 VARIABLE = "TIEDAE_DATA"
-"""Environment variable: the folder with data sets that do not ship with the package."""
+"""Environment variable with the folder of data sets that do not ship with the package."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set that a recipe can name. `files` lie in `folder`; `window` cuts a record where the recipe does not say how."""
+    """A data set that a recipe can name. `files` are in `folder`; `window`: default values per sample of a record."""
 
     name: str
     description: str
@@ -103,7 +103,7 @@ DATA_SETS: Mapping[str, DataSet] = {
 
 
 def provenance(source: str) -> dict[str, str]:
-    """Licence and origin of a data set that is known by name, for manifest and model card; empty for the user's own data."""
+    """Licence and origin of a named data set, for manifest and model card; empty for other sources."""
     known = DATA_SETS.get(source)
     return {} if known is None else {"licence": known.licence, "origin": known.origin}
 
@@ -149,9 +149,9 @@ def load_data(
 
 
 def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path()) -> Splits:
-    """Read, check, split and scale the samples of a source; `base` is the folder that a relative path starts from.
+    """Read, validate, split and scale the samples of a source; `base`: folder of a relative path.
 
-    Raises DataError or FormatError, naming the source, for anything that cannot be trained on.
+    Raises DataError or FormatError, naming the source, for data that cannot be used for training.
     """
     source = config.source
     arrays, window = _load(config, base)
@@ -159,8 +159,8 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
     columns, label = None if window else arrays.columns, arrays.label
     if window:
         test_record = arrays.test_values
-        test_values = None if test_record is None else _cut(test_record, window, f"{source}, test set")
-        arrays = Arrays(_cut(arrays.values, window, source), test_values=test_values)
+        test_values = None if test_record is None else _windows(test_record, window, f"{source}, test set")
+        arrays = Arrays(_windows(arrays.values, window, source), test_values=test_values)
     whole = Samples(arrays.values, arrays.labels)
     check_samples(whole, source)
     tail = config.split == "tail" or (config.split == "auto" and window > 0)
@@ -183,9 +183,13 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
 
 
 def data_text(config: DataConfig, splits: Splits) -> str:
-    """What was chosen of a source and how it is scaled, in one line."""
+    """The features, label and scaling of a source, in one line."""
     scaling, what = splits.scaling, {"images": "values", "table": "columns", "record": "neighbouring values"}[splits.kind]
-    names = f" ({', '.join(splits.columns[:SHOWN])}{', …' if len(splits.columns) > SHOWN else ''})" if splits.columns else ""
+    names = (
+        f" ({', '.join(splits.columns[:MAX_LISTED])}{', …' if len(splits.columns) > MAX_LISTED else ''})"
+        if splits.columns
+        else ""
+    )
     label = f"; label: {splits.label}, not trained on" if splits.label else ""
     by = "each by itself" if isinstance(scaling.scale, tuple) else "by one scale"
     scaled = "as they are" if scaling.rule == "none" else f"scaled {by} ({scaling.rule})"
@@ -193,7 +197,7 @@ def data_text(config: DataConfig, splits: Splits) -> str:
 
 
 def _load(config: DataConfig, base: Path) -> tuple[Arrays, int]:
-    """The arrays of a source and the window that it is cut with by default."""
+    """The arrays of a source and its default window."""
     source = config.source
     known = DATA_SETS.get(source)
     if known is None:
@@ -214,8 +218,8 @@ def _load(config: DataConfig, base: Path) -> tuple[Arrays, int]:
     return known.load([folder / file for file in known.files]), known.window
 
 
-def _cut(record: np.ndarray, window: int, source: str) -> np.ndarray:
-    """A record, shape [n] or [n, 1], as samples of `window` neighbouring values; a rest shorter than that is left out."""
+def _windows(record: np.ndarray, window: int, source: str) -> np.ndarray:
+    """Reshape a record, [n] or [n, 1], to [n // window, window]; drops an incomplete last window."""
     if record.shape[:1] != (record.size,):
         raise DataError(f"{source}: has shape {list(record.shape)}; `window` in [data] is for one long record, shape [n]")
     if window > len(record):

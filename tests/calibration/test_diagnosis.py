@@ -46,7 +46,7 @@ def normal() -> Representative:
 )
 def test_more_samples_are_better_or_worse_in_words(error: tuple[float, float], text: str) -> None:
     halves = Halves(32, 48, 96, error, {}, {})
-    assert halves.text.startswith(text) and halves.text.endswith("simulated on 32 held out)")
+    assert halves.text.startswith(text) and halves.text.endswith("simulated on 32 held-out samples)")
 
 
 def test_well_spread_data_have_nothing_to_tell(normal: Representative) -> None:
@@ -64,7 +64,7 @@ def test_an_outlier_that_only_the_second_half_has_makes_more_samples_worse(norma
     assert {"", "x", "encoder_0", "code"} <= worse
     assert diagnosis.halves.error[1] > 1.05 * diagnosis.halves.error[0]
     (text,) = (f.text for f in diagnosis.findings if f.tensor == "x" and f.kind == "more samples")
-    grid = r"x: worse, the error of its grid is \d+\.\d % higher with all 96 samples than with half of them, on 32 held"
+    grid = r"x: worse, its quantization error is \d+\.\d % higher with all 96 samples than with half of them, on 32 held-out"
     assert re.search(grid, text)
     (whole,) = (f.text for f in diagnosis.findings if not f.tensor)
     assert whole.startswith("worse: the error is ")
@@ -82,7 +82,7 @@ def test_a_unit_that_never_changes_is_dead(normal: Representative, value: float)
     assert calibration.tensors["encoder_0"].dead == (5,)
     found = [f for f in diagnose(model, normal, calibration, SPEC).findings if f.kind == "dead units"]
     assert found[0].tensor == "encoder_0"
-    assert found[0].text.startswith("encoder_0: 1 of 8 units gave one value for all 128 samples (5)")
+    assert found[0].text.startswith("encoder_0: 1 of 8 units have one value for all 128 samples (5)")
 
 
 def test_a_constant_value_of_the_data_is_no_dead_unit(normal: Representative) -> None:
@@ -115,9 +115,7 @@ def test_ranges_that_the_model_fixes_are_not_judged() -> None:
 def test_too_few_samples_to_halve_are_told(normal: Representative, count: int, compared: bool) -> None:
     diagnosis = looked_into(tiny(), normal.take(slice(count)))
     assert (diagnosis.halves is not None) == compared
-    assert diagnosis.skipped == (
-        "" if compared else f"{count} samples are too few to halve what is not held out, must be 21 or more"
-    )
+    assert diagnosis.skipped == ("" if compared else f"{count} samples are too few to compare halves, must be 21 or more")
 
 
 def test_simulation_leaves_the_model_as_it_was(normal: Representative) -> None:

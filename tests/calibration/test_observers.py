@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.calibration import OBSERVERS, Entropy, Grid, Histogram, MeanSquared, MinMax, MovingAverage, Percentile, PerUnit
-from tiedae.calibration.histogram import WrittenHistogram
+from tiedae.calibration.histogram import PackedHistogram
 from tiedae.calibration.observers import Distribution
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import DataError, InputError, RecipeError
@@ -61,7 +61,7 @@ def test_a_bin_holds_what_lies_in_it(values: np.ndarray) -> None:
 @given(values=VALUES)
 def test_a_histogram_survives_json_and_keeps_its_span_when_coarse(values: np.ndarray) -> None:
     histogram = Histogram.of(values, 64)
-    assert same(decode(WrittenHistogram, json.loads(json.dumps(plain(histogram.written()))), "it").read(), histogram)
+    assert same(decode(PackedHistogram, json.loads(json.dumps(plain(histogram.pack()))), "it").unpack(), histogram)
     coarse = histogram.coarse(16)
     assert (coarse.total, coarse.width * 16) == (histogram.total, histogram.width * 64)
     assert same(coarse, Histogram.of(values, 16)) or not values.any()
@@ -207,7 +207,7 @@ def test_what_is_not_finite_is_refused_and_not_counted(name: str, bad: float) ->
 
 @pytest.mark.parametrize("name", OBSERVERS)
 def test_an_empty_stream_has_no_range(name: str) -> None:
-    with pytest.raises(DataError, match="nothing was observed"):
+    with pytest.raises(DataError, match="no values were observed"):
         observed(name, np.zeros(0)).range()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.calibration.curvature import Quadratic
-from tiedae.calibration.rounding import REACH, clipped_scales, damped, nearest, rounded
+from tiedae.calibration.rounding import MAX_SHIFT, clipped_scales, damped, nearest, rounded
 from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED, Bounds, exceeding_pairs
 
 
@@ -45,7 +45,7 @@ def test_never_worse_than_nearest_close_to_it_and_zero_where_the_kernel_is(
     plain, chosen = nearest(kernel, scales, bounds, limit), rounded(kernel, scales, bounds, quadratic, limit=limit)
     loss = damped(quadratic).loss
     assert loss(chosen * scales - kernel) <= loss(plain * scales - kernel) * (1 + 1e-5)
-    assert np.abs(chosen - plain).max() <= REACH and bounds[0] <= chosen.min() and chosen.max() <= bounds[1]
+    assert np.abs(chosen - plain).max() <= MAX_SHIFT and bounds[0] <= chosen.min() and chosen.max() <= bounds[1]
     assert exceeding_pairs(chosen, limit) == 0
     assert np.all(chosen == np.rint(chosen)) and np.all(chosen[kernel == 0] == 0)
 

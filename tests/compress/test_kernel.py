@@ -271,7 +271,7 @@ def test_clusters_that_leave_out_a_number_or_mix_zeros_with_weights_are_refused(
         kernel.set_clusters(NUMBERS + 1)
     kernel.set_mask(NUMBERS > 2)
     kernel.set_clusters(NUMBERS)
-    with pytest.raises(ValueError, match="kernel: pruned places share a cluster with weights"):
+    with pytest.raises(ValueError, match="kernel: a cluster holds both pruned and kept weights"):
         kernel.set_clusters(NUMBERS // 2)
 
 

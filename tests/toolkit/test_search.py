@@ -32,11 +32,11 @@ from tiedae.export.parity.fidelity import fit_text
 from tiedae.recipe import load_recipe
 from tiedae.searching import early_stopping as stopping
 from tiedae.searching.constraints import SearchLimits, parse_bytes, parse_fraction
-from tiedae.searching.early_stopping import Judge
+from tiedae.searching.early_stopping import EarlyStopping
 from tiedae.searching.front import pareto
 from tiedae.searching.space import key_of, space_of
 from tiedae.searching.study import Trials
-from tiedae.searching.trial import Outcome, Workshop
+from tiedae.searching.trial import Outcome, TrialBuilder
 
 from ..conftest import build_program
 
@@ -127,14 +127,14 @@ def test_an_interrupted_search_goes_on_to_the_same_front(
 ) -> None:
     out = tmp_path / "out"
 
-    def interrupt(_judge: Judge, epoch: int, *_: object) -> str:
+    def interrupt(_stopping: EarlyStopping, epoch: int, *_: object) -> str:
         if epoch == 2:
             raise KeyboardInterrupt
         return ""
 
     call = ["search", str(tiny), *WANTED, "--trials", "2", "--out", str(out)]
     with monkeypatch.context() as patched:
-        patched.setattr(Judge, "verdict", interrupt)
+        patched.setattr(EarlyStopping, "verdict", interrupt)
         assert main(call) == 130
     assert "interrupted; the same command with --resume goes on" in capsys.readouterr().err
     assert list(out.rglob("checkpoint.safetensors")) and not (out / "front.json").exists()
@@ -207,7 +207,7 @@ def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Pat
             'patterns = ["n:m"]\nbits =',
             "search.patterns: got 'n:m', must be unstructured, block,",
         ),
-        (["--max-bytes", "1k"], '["tflite"]', '["onnx"]', "export.targets: got ['onnx'], must hold \"tflite\""),
+        (["--max-bytes", "1k"], '["tflite"]', '["onnx"]', "export.targets: got ['onnx'], must include \"tflite\""),
         (["--max-bytes", "1k"], "samples.npy", "sample.npy", "sample.npy: no such file or folder"),
     ],
 )
@@ -287,16 +287,16 @@ FINISHED = [outcome(n, size, error, losses=[4.0, 2.0]) for n, (size, error) in e
     ids=["beaten", "larger ones only", "may still win", "too few to tell", "small", "limit", "limit nothing meets", "grace"],
 )
 def test_a_trial_is_stopped_where_even_a_flattering_estimate_is_beaten(finished, least, limits, epoch, loss, stopped) -> None:
-    judge = Judge(finished, least, "file", limits, float_error=2.0, float_losses=[3.0, 2.0])
-    assert bool(judge.verdict(epoch, 8, loss)) == stopped
+    stopping_rule = EarlyStopping(finished, least, "file", limits, float_error=2.0, float_losses=[3.0, 2.0])
+    assert bool(stopping_rule.stop_reason(epoch, 8, loss)) == stopped
 
 
 def test_the_estimate_takes_the_best_that_was_seen_of_each_part() -> None:
     """Half the loss goes in what remains of float training, half the error in what comes after."""
-    judge = Judge(FINISHED, 0, "file", SearchLimits(bytes=9), float_error=2.0, float_losses=[3.0, 2.0])
-    assert judge.estimate(1, 8.0) == pytest.approx(stopping.FLATTERY * 8.0 * 0.5 * 0.5)
+    stopping_rule = EarlyStopping(FINISHED, 0, "file", SearchLimits(bytes=9), float_error=2.0, float_losses=[3.0, 2.0])
+    assert stopping_rule.estimate(1, 8.0) == pytest.approx(stopping.OPTIMISM * 8.0 * 0.5 * 0.5)
     costly = [structs.replace(trial, error=5.0) for trial in FINISHED]
-    assert dataclasses.replace(judge, finished=costly).estimate(2, 8.0) == pytest.approx(stopping.FLATTERY * 8.0), (
+    assert dataclasses.replace(stopping_rule, finished=costly).estimate(2, 8.0) == pytest.approx(stopping.OPTIMISM * 8.0), (
         "at worst it costs nothing"
     )
 
@@ -310,8 +310,8 @@ def play(path: Path, recipe: Recipe, count: int, most_bytes: float = math.inf) -
     """Trials of a made-up objective, gone on from what the file holds: the larger the net, the lower its error."""
     space = space_of(recipe)
     trials = Trials(path, space, lambda outcome: {"bytes": (outcome.number or 0) % 2 - 0.5})
-    while trials.spent < count and (proposal := trials.propose(most_bytes)) is not None:
-        size, number = space.least[key_of(proposal.point)], trials.spent + 1
+    while trials.trained < count and (proposal := trials.propose(most_bytes)) is not None:
+        size, number = space.min_bytes[key_of(proposal.point)], trials.trained + 1
         error, state = (1e4 / size, "complete") if proposal.fits else (None, "impossible")
         trials.record(proposal, Outcome(number, proposal.point, state, "", error, size, size))
     return [(each.state, *each.point.values()) for each in trials.outcomes]
@@ -339,16 +339,16 @@ def test_the_same_seed_proposes_the_same_points_interrupted_or_not_and_another_d
     ids=["name", "bits", "targets", "sparsity", "epochs", "seed of the data"],
 )
 def test_stages_are_shared_by_recipes_that_agree_so_far(tmp_path: Path, change: dict, shared: list[str]) -> None:
-    workshop = Workshop(None, tmp_path, "0")
+    builder = TrialBuilder(None, tmp_path, "0")
     recipe = structs.replace(whole_recipe(), prune=PruneConfig())
-    folders = [workshop.stages(each, lambda *_: None).folder for each in (recipe, structs.replace(recipe, **change))]
+    folders = [builder.stages(each, lambda *_: None).folder for each in (recipe, structs.replace(recipe, **change))]
     assert [stage for stage in ("train", "prune", "quantize") if folders[0](stage) == folders[1](stage)] == shared
 
 
 @pytest.mark.parametrize("most_bytes", [1200, 2000])
 def test_impossible_points_cost_no_trial_and_every_possible_one_comes_in_the_end(tmp_path: Path, most_bytes: int) -> None:
     recipe = whole_recipe(code=[8, 16], hidden=[0.125, 0.25, 0.5], bits=[8])
-    possible = sum(least <= most_bytes for least in space_of(recipe).least.values())
+    possible = sum(least <= most_bytes for least in space_of(recipe).min_bytes.values())
     states = [state for state, *_ in play(tmp_path / "a.db", recipe, 99, most_bytes)]
     assert 0 < possible < 18 and states.count("complete") == possible and len(states) <= 18
 
@@ -365,7 +365,7 @@ def test_a_study_is_open_only_while_it_is_read_or_written(tmp_path: Path) -> Non
 
 def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(FormatError, match=r"study\.db: damaged .*--force starts afresh"):
+    with pytest.raises(FormatError, match=r"study\.db: damaged .*--force starts a new search"):
         Trials(tmp_path / "study.db", space_of(whole_recipe()), lambda _: {})
 
 
@@ -391,13 +391,13 @@ def test_a_point_becomes_a_recipe_whose_kernels_take_known_bytes(search: dict, p
     whole = {axis.name: axis.own if axis.own in axis.values else axis.values[0] for axis in space.axes} | point
     recipe = space.recipe_of(whole)
     assert (None if recipe.prune is None else (recipe.prune.pattern, recipe.prune.sparsity, recipe.prune.skip)) == prune
-    assert space.least[key_of(whole)] == least
+    assert space.min_bytes[key_of(whole)] == least
 
 
 def test_a_table_names_its_worst_column(tmp_path: Path) -> None:
     table = np.random.default_rng(0).normal(size=(200, 20)).astype(np.float32)
     splits = Splits.from_array(table, validation=0.2)
-    quality = Workshop(splits, tmp_path, "").quality(build_program(byte_data=False))
+    quality = TrialBuilder(splits, tmp_path, "").quality(build_program(byte_data=False))
     (worst,) = quality.fidelity.columns
     assert worst.r2 is not None and quality.fidelity.value is not None and worst.r2 < quality.fidelity.value
     assert fit_text(quality.fidelity).endswith(f"worst {worst.r2:.3g} ({worst.name})")

@@ -146,7 +146,7 @@ def test_a_verification_finds_the_columns_by_name_in_any_order(bundle: Path, tmp
     assert "warning: column still" in capsys.readouterr().err
     write_csv(tmp_path / "plant.csv", ("huge", "Class", "tiny", "when", "still", "noise", "flow"))
     assert main(["verify", str(bundle), "--data", str(tmp_path / "plant.csv")]) == 2
-    assert "no column 'pressure', as `columns` in [data] has it" in capsys.readouterr().err
+    assert "no column 'pressure', which `columns` in [data] names" in capsys.readouterr().err
 
 
 def test_a_calibration_belongs_to_its_scales_of_each_column(bundle: Path, plant: Path, tmp_path: Path, capsys) -> None:

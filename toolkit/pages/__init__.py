@@ -1,10 +1,10 @@
-"""What every HTML page is made of: one environment, base page and style sheet, macros, charts, and numbers as text.
+"""Building blocks of HTML pages: template environment, base page, style sheet, macros, charts and number formats.
 
-A page is a function that computes plain values and a template beside it that has the markup:
+A page is a function that computes plain values, and a template beside it:
 
     render(Path(__file__).with_suffix(".html.j2"), title="a <title>", rows=[("kernel_0", "12 B")])
 
-where the template extends `base.html.j2` (blocks `main` and `footer`) and takes `table`, `details`, `region`, `verdict` from
+The template extends `base.html.j2` (blocks `main` and `footer`) and imports `table`, `details`, `region`, `verdict` from
 `macros.html.j2` and `bar_chart`, `line_chart`, `frame`, `plot`, `legend` from `charts.html.j2`.
 """
 

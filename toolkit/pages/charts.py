@@ -1,4 +1,4 @@
-"""The geometry of charts: plain values that `charts.html.j2` draws."""
+"""The geometry of charts, drawn by `charts.html.j2`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import ClassVar
 import numpy as np
 
 SMALLEST = 1e-300
-"""A span below it is none: its ticks would be no numbers."""
+"""Minimum span of an axis: ticks of a smaller one would not be finite."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: a text of a CSS class, and a note below it."""
+    """A table cell: text, a note below it, and a CSS class (`kind`)."""
 
     text: str
     note: str = ""
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: `kind` is its colour (`keras`, `ours`, `stock`), `whisker` an interval around `value`, the rest is text."""
+    """One bar: `kind` is its CSS class (`keras`, `ours`, `stock`), `whisker` an interval around `value`."""
 
     label: str
     value: float
@@ -42,13 +42,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarChart:
-    """Horizontal bars from zero on one scale that ends at `limit`, else at the longest; bars beyond it are drawn broken."""
+    """Horizontal bars from zero to `limit` or the longest bar; longer bars are drawn broken."""
 
     bars: Sequence[Bar]
     limit: float | None = None
 
     BROKEN: ClassVar = ((0, 93), (94, 2), (97, 3))
-    """The start and the width, in percent, of each piece of a broken bar."""
+    """(start, width) in percent of each piece of a broken bar."""
 
     @property
     def end(self) -> float:
@@ -62,7 +62,7 @@ class BarChart:
         return f"{100 * min(value, self.end) / self.end:.2f}%"
 
     def whisker(self, bar: Bar) -> Iterator[tuple[str, str, int, int]]:
-        """The lines of an interval and of its two ends: x1, x2, y1, y2."""
+        """The lines of an interval and its two ends: (x1, x2, y1, y2)."""
         if bar.whisker:
             low, high = map(self.across, bar.whisker)
             yield from ((low, high, 7, 7), (low, low, 3, 11), (high, high, 3, 11))
@@ -78,14 +78,14 @@ class Line:
 
     @property
     def points(self) -> str:
-        """In the coordinates of a viewBox; a single point twice, so that it is drawn as a dot."""
+        """SVG points; a single point twice, so that it is drawn as a dot."""
         points = [f"{x:.5g},{y:.5g}" for x, y in zip(self.x, self.y, strict=True)]
         return " ".join(points * 2 if len(points) == 1 else points)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from `low` to `high` with its `ticks`, which `write` turns into text; a logarithmic one says so in its title."""
+    """An axis from `low` to `high` with `ticks`, formatted by `write`."""
 
     name: str
     low: float
@@ -99,7 +99,7 @@ class Axis:
         return f"{self.name} (logarithmic)" if self.logarithmic else self.name
 
     def at(self, value: float) -> float:
-        """Where a value lies, 0…1 from `low`; what lies beyond an end is drawn there."""
+        """The position of a value in 0…1, clipped to the ends."""
         value, low, high = min(max(value, self.low), self.high), self.low, self.high
         if self.logarithmic:
             value, low, high = math.log(value), math.log(low), math.log(high)
@@ -108,7 +108,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where values lie in a drawing of `height` pixels between two axes: across in percent, down in pixels."""
+    """A drawing area of `height` pixels with two axes; x in percent, y in pixels."""
 
     x: Axis
     y: Axis
@@ -117,9 +117,9 @@ class Frame:
 
     top: ClassVar = 12
     below: ClassVar = 26
-    """Pixels above the frame, and below it for the labels of the ticks. Labels of y lie left of it, see `.axes`."""
+    """Pixels above the frame, and below it for tick labels; labels of y are left of it, see `.axes`."""
     labels: ClassVar = 5
-    """How many ticks of x have a label, at most: more would overlap on a phone."""
+    """Maximum number of labelled ticks of x: more would overlap on a phone."""
 
     @property
     def bottom(self) -> int:
@@ -142,9 +142,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Curves over a common x (whole numbers, such as epochs), y logarithmic where every value is positive.
+    """Curves over integers x, such as epochs; y is logarithmic if all values are positive.
 
-    `x` and `y` name the axes; a separator is a dashed upright line.
+    `x`, `y`: titles of the axes. `separators`: positions of dashed vertical lines.
     """
 
     lines: Sequence[Line]
@@ -175,7 +175,7 @@ class LineChart:
 
 @dataclass(frozen=True, eq=False)
 class Plot:
-    """One-dimensional samples of equal length over each other: values by CSS class, in the order that they are drawn."""
+    """Overlaid one-dimensional samples of equal length: values by CSS class, in drawing order."""
 
     curves: Mapping[str, np.ndarray]
     label: str
@@ -192,7 +192,7 @@ class Plot:
 
 
 def _thin(values: np.ndarray, bins: int = 256) -> np.ndarray:
-    """A long curve as the lowest and highest value of each of `bins` stretches, in their order."""
+    """Downsample a long curve to the minimum and maximum of each of `bins` parts, in order."""
     if len(values) <= 2 * bins:
         return values
     parts = np.array_split(values, bins)
@@ -200,7 +200,7 @@ def _thin(values: np.ndarray, bins: int = 256) -> np.ndarray:
 
 
 def linear_ticks(low: float, high: float) -> list[float]:
-    """Round numbers that enclose [low, high], about five; over 1 % of the larger one at least."""
+    """About five round numbers that enclose [low, high], over a span of at least 1 % of the larger magnitude."""
     span = max((high - low) or abs(high), 1e-2 * max(abs(low), abs(high)))
     span = span if span > SMALLEST else 1.0
     power = 10 ** math.floor(math.log10(span / 4))
@@ -210,7 +210,7 @@ def linear_ticks(low: float, high: float) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 · 10ⁿ around [low, high]; powers of ten alone where there are many."""
+    """1, 2, 5 · 10ⁿ around [low, high]; powers of ten only, from a ratio of 1000."""
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if high / low < 1000 else (1,)
     ticks = [float(f"{factor}e{decade}") for decade in decades for factor in factors]

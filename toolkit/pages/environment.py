@@ -1,4 +1,4 @@
-"""The Jinja environment that every page comes from: escaped HTML, no name that nobody gave, nothing loaded, no script."""
+"""The Jinja environment of all pages: escapes HTML, rejects undefined names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 @cache
 def environment(folder: Path) -> Environment:
-    """The templates of `folder` beside those of this package; values are escaped in every `.html.j2`."""
+    """Templates of `folder` and of this package; `.html.j2` files escape values."""
     made = Environment(
         loader=FileSystemLoader([folder, HERE]),
         autoescape=lambda name: name is None or name.endswith(".html.j2"),
@@ -30,15 +30,15 @@ def environment(folder: Path) -> Environment:
 
 
 def render(template: Path, /, **values: object) -> str:
-    """A whole document: a template with its values; jinja2.UndefinedError where it reads one that is not there."""
+    """Render a document; jinja2.UndefinedError for a missing value."""
     return environment(template.parent).get_template(template.name).render(values)
 
 
 def fragment(template: Path, /, **values: object) -> Markup:
-    """A part of a page, as `render`: other templates take it as it is."""
+    """Render a part of a page, which other templates do not escape again."""
     return Markup(render(template, **values))
 
 
 def macros(template: Path) -> Any:
-    """The macros of a template, as attributes: functions that return Markup."""
+    """The macros of a template as attributes, functions that return Markup."""
     return environment(template.parent).get_template(template.name).module

@@ -1,1 +1,1 @@
-"""`tiedae search`: which sizes, sparsities and widths of integers fit into given bytes, error and latency."""
+"""`tiedae search`: searches layer sizes, sparsity and bit widths within limits of bytes, error and latency."""

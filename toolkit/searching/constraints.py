@@ -1,4 +1,4 @@
-"""What a search has to reach, and how far a measurement is from it."""
+"""The limits of a search, and how far measurements exceed them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_fraction(text: str) -> float:
-    """`2%` or `0.02` → 0.02; InputError for anything else, below 0, or above 1 without %, which is easily meant as percent."""
+    """`2%` or `0.02` → 0.02; InputError for anything else, including numbers above 1 without %, which could mean percent."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)", text.strip())
     if not found:
         raise InputError(f"--max-error-increase: got {text!r}, must be a fraction of 0 or more, such as 2% or 0.02")
@@ -41,10 +41,7 @@ def parse_latency(text: str) -> float:
 
 @dataclass(frozen=True)
 class SearchLimits:
-    """The most bytes, the largest increase of the error over the recipe's float model (a fraction), the most microseconds.
-
-    Infinity where a limit is not asked for; at least one is.
-    """
+    """Maximum bytes, error increase (fraction of the float model's error) and latency; inf: no limit. At least one is given."""
 
     bytes: float = math.inf
     error_increase: float = math.inf
@@ -55,7 +52,7 @@ class SearchLimits:
             raise InputError("nothing to search for: give --max-bytes, --max-error-increase or --max-latency-us")
 
     def excess(self, size: float, error_increase: float, latency_us: float | None) -> dict[str, float]:
-        """How far each is beyond the limit that was asked for, relative to what is allowed; 0 or less where the limit holds."""
+        """The relative excess over each given limit; 0 or less if the limit holds."""
         beyond = {
             "bytes": size / self.bytes - 1,
             "error_increase": (1 + error_increase) / (1 + self.error_increase) - 1,
@@ -64,7 +61,7 @@ class SearchLimits:
         return {name: beyond[name] for name, limit in self.to_json().items() if limit is not None}
 
     def texts(self) -> list[str]:
-        """The limits that were asked for, as the command line has them."""
+        """The given limits as command-line options."""
         asked = {
             f"--max-bytes {self.bytes:,.0f}": self.bytes,
             f"--max-error-increase {100 * self.error_increase:g}%": self.error_increase,

@@ -1,8 +1,8 @@
-"""When a trial is hopeless: an estimate that flatters it is still worse than what is there already.
+"""Early stopping of trials: stop a trial when even its optimistic error estimate is dominated.
 
-Optuna's pruners judge one objective; here a small model may be worse and still be wanted. So a trial only competes with
-finished ones that take no more bytes than its own kernels, and with the limit of the error. Only float training is judged:
-what pruning and quantization will cost is not known before, so nothing is taken for it.
+Optuna's pruners handle one objective, but a smaller model may have a larger error and still be on the front. So a trial is
+compared only with finished trials of no more bytes than its kernels, and with the error limit. Only float training is
+judged, because the cost of pruning and quantization is not known before.
 """
 
 from __future__ import annotations
@@ -14,56 +14,56 @@ from dataclasses import dataclass
 from .constraints import SearchLimits
 from .trial import Outcome
 
-WITNESSES = 3
-"""So many finished trials have to be there before one is judged by them."""
+MIN_TRIALS = 3
+"""Minimum number of finished trials for an estimate."""
 GRACE = 0.25
-"""The fraction of the float epochs that every trial gets."""
-FLATTERY = 0.97
-"""What is taken off the estimate, so that a trial is not stopped for a hair's breadth."""
+"""Fraction of the float epochs before a trial may stop."""
+OPTIMISM = 0.97
+"""Factor on the estimate: a margin against stopping close trials."""
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Judges a trial of at least `least_bytes` by its float training and by the trials that are finished.
+class EarlyStopping:
+    """Decides on a trial of at least `min_bytes` by its float training and the finished trials.
 
-    `float_error` and `float_losses`, by epoch, are those of the recipe's own float model.
+    `float_error`, `float_losses` by epoch: of the recipe's float model.
     """
 
     finished: Sequence[Outcome]
-    least_bytes: int
+    min_bytes: int
     counted: str
     limits: SearchLimits
     float_error: float
     float_losses: Sequence[float]
 
     def estimate(self, epoch: int, loss: float) -> float:
-        """The error at the end if float training gains as much from here on as the one that gained most, and what follows too.
+        """The final error if float training and the later stages improve as much as in the best finished trial.
 
-        What follows costs nothing at worst. `loss` is the validation loss after `epoch`, from 1; the error is taken to be
-        proportional to it, which it is for `mse`. 0 without witnesses.
+        The later stages are assumed not to increase the error. `loss`: validation loss after `epoch`, from 1, assumed
+        proportional to the error, as `mse` is. 0 with fewer than `MIN_TRIALS` finished trials.
         """
         finished = [(trial.error, trial.losses["train"]) for trial in self.finished if trial.error and trial.losses]
-        if len(finished) < WITNESSES:
+        if len(finished) < MIN_TRIALS:
             return 0.0
         curves = [self.float_losses, *(losses for _, losses in finished)]
         gain = min(min(losses) / losses[epoch - 1] for losses in curves if len(losses) >= epoch)
         unit = self.float_error / min(self.float_losses)
         after = min(error / (unit * min(losses)) for error, losses in finished)
-        return FLATTERY * unit * loss * gain * min(1.0, after)
+        return OPTIMISM * unit * loss * gain * min(1.0, after)
 
-    def verdict(self, epoch: int, epochs: int, loss: float) -> str:
-        """Why the trial is hopeless after `epoch` of `epochs` of float training, or nothing."""
+    def stop_reason(self, epoch: int, epochs: int, loss: float) -> str:
+        """The reason to stop the trial after `epoch` of `epochs` of float training; empty to continue."""
         if epoch < math.ceil(GRACE * epochs):
             return ""
         estimate = self.estimate(epoch, loss)
         at_best = f"epoch {epoch}: error {estimate:.4g} at best"
         for trial in self.finished:
             size = trial.size(self.counted)
-            if trial.error is not None and size is not None and size <= self.least_bytes and trial.error <= estimate:
-                return f"{at_best}; trial {trial.number} has {trial.error:.4g} in less"
+            if trial.error is not None and size is not None and size <= self.min_bytes and trial.error <= estimate:
+                return f"{at_best}; trial {trial.number} has {trial.error:.4g} in fewer bytes"
         allowed = self.float_error * (1 + self.limits.error_increase)
         if estimate > allowed and any(self._meets(trial) for trial in self.finished):
-            return f"{at_best}; {allowed:.4g} is allowed, which others meet"
+            return f"{at_best}; above the limit of {allowed:.4g}, which other trials meet"
         return ""
 
     def _meets(self, trial: Outcome) -> bool:

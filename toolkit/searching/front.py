@@ -1,4 +1,4 @@
-"""The result of a search: the points that no other beats, and the one that is chosen."""
+"""The result of a search: the Pareto front and the chosen point."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEMA = 1
 
 
 class FloatBaseline(Record, frozen=True):
-    """The recipe's own float model: its validation error and fidelity, and its .tflite file's bytes and latency."""
+    """The recipe's float model: validation error and fidelity, bytes and latency of its .tflite file."""
 
     error: float
     bytes: int
@@ -28,11 +28,11 @@ class FloatBaseline(Record, frozen=True):
 
 
 NOISE = 0.05
-"""Latencies that differ by no more than this fraction count as equal."""
+"""Latencies within this fraction count as equal."""
 
 
 def pareto(outcomes: Sequence[Outcome], counted: str, *, timed: bool) -> list[Outcome]:
-    """The finished outcomes that none beats in error and size (and latency, where `timed`), by size."""
+    """The finished outcomes that no other dominates in error and size, and in latency if `timed`, by size."""
 
     def costs(outcome: Outcome) -> tuple[float, float, float]:
         size = outcome.size(counted)
@@ -55,9 +55,9 @@ def describe(
     reference: FloatBaseline,
     space: Space,
 ) -> dict[str, Any]:
-    """The front as JSON: limits, reference, space, the chosen point and the closest, the points and all trials.
+    """The front as JSON: limits, reference, space, chosen and closest point, all points and all trials.
 
-    Chosen is the lowest error within the limits where bytes are limited, else the smallest file.
+    The chosen point has the lowest error within the limits if bytes are limited, else the smallest file.
     """
     assert space.recipe.search is not None
     counted = space.recipe.search.size
@@ -110,15 +110,15 @@ def _row(
 
 
 def point_text(point: Mapping[str, Any]) -> str:
-    """A point in words, such as `code 30, hidden_0 128`."""
+    """A point as text, such as `code 30, hidden_0 128`."""
     return ", ".join(f"{name} {value}" for name, value in point.items())
 
 
-HEADER = ("point", "what", "error", "increase", "quality", "bytes", "gzip", "µs", "within the limits")
+HEADER = ("point", "values", "error", "increase", "quality", "bytes", "gzip", "µs", "within limits")
 
 
 def cells(row: Mapping[str, Any], front: Mapping[str, Any]) -> tuple[str, ...]:
-    """A row of the front as text, under `HEADER`."""
+    """A row of the front as text, in the columns of `HEADER`."""
     return (
         row["name"],
         point_text(row["point"]),

@@ -1,4 +1,4 @@
-"""front.html: the trials of a search as a plot of error against bytes, and the front as a table; no date, no script."""
+"""front.html: a plot of error against bytes of all trials, and a table of the front; deterministic, without scripts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .trial import TARGET
 Row = Mapping[str, Any]
 
 HEIGHT = 330
-"""Pixels of the plot's frame."""
-HIGHEST = 3.0
-"""Trials whose error is so many times the lowest are drawn at the upper edge."""
+"""Height of the plot's frame in pixels."""
+MAX_ERROR = 3.0
+"""Upper end of the plot, in multiples of the lowest error; larger errors are drawn at the edge."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A trial: `text` is its title, `label` what is written beside it."""
+    """A trial: `text` is the tooltip, `label` the text beside it."""
 
     kind: str
     x: float
@@ -37,7 +37,7 @@ class Dot:
 
 
 def render(front: Mapping[str, Any], title: str) -> str:
-    """A self-contained page of a front as `front.describe` gives it."""
+    """A self-contained page of a front from `front.describe`."""
     measured = [row for row in front["trials"] if row["error"] is not None]
     others = {
         state: [(row["trial"] or "", point_text(row["point"]), row["note"]) for row in front["trials"] if row["state"] == state]
@@ -57,12 +57,12 @@ def render(front: Mapping[str, Any], title: str) -> str:
 
 
 def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> dict[str, object]:
-    """Error against bytes, bytes logarithmic; the front as steps, the limits as dashed lines.
+    """Error against bytes (logarithmic), with the front as steps and the limits as dashed lines.
 
-    Lines are CSS class, x1, y1, x2, y2 in bytes and errors; `beyond` trials have an error above the axis.
+    Lines: (CSS class, x1, y1, x2, y2) in bytes and errors. `beyond`: number of trials with an error above the axis.
     """
     key, best, limits, reference = COUNTED[front["size"]], front["front"], front["limits"], front["reference"]["error"]
-    highest = max(HIGHEST * min(*(row["error"] for row in measured), reference), reference)
+    highest = max(MAX_ERROR * min(*(row["error"] for row in measured), reference), reference)
     allowed = None if limits["error_increase"] is None else reference * (1 + limits["error_increase"])
     errors = [*(min(row["error"], highest) for row in measured), reference]
     errors += [allowed] if allowed is not None and allowed <= highest else []
@@ -90,7 +90,7 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> dict[str, object
 
 
 def _dot(row: Row, key: str, name: str, chosen: str | None) -> Dot:
-    """A trial, which has a `name` where it is on the front."""
+    """A trial; `name` is its point on the front, or empty."""
     called = name or f"trial {row['trial']}"
     text = f"{called}: {point_text(row['point'])}; error {number(row['error'])}, {size(row[key])}"
     radius = 4 if not name else 8 if name == chosen else 5
@@ -98,6 +98,6 @@ def _dot(row: Row, key: str, name: str, chosen: str | None) -> Dot:
 
 
 def _size_ticks(low: float, high: float) -> list[float]:
-    """Round numbers of bytes around [low, high]; evenly spaced ones where they are not many."""
+    """Round numbers of bytes around [low, high], evenly spaced unless they would start at 0."""
     even = linear_ticks(low, high)
     return even if even[0] > 0 else log_ticks(low, high)

@@ -1,8 +1,8 @@
-"""A search: trials one after the other, each kept once it is over, and the front that they make.
+"""A search: runs trials one by one, stores each finished one, and writes the Pareto front.
 
-DIR/search.json        what the search is for
+DIR/search.json        recipe, data digest, space and limits of the search
 DIR/study.db           the trials, an Optuna study in SQLite
-DIR/models/            trained stages, kept by what they depend on; may be deleted once the search is over
+DIR/models/            cache of trained stages; may be deleted after the search
 DIR/front.json, .html  the front and all trials
 DIR/point-NN.*         the recipe and the int8 .tflite file of each point of the front
 """
@@ -30,12 +30,12 @@ from ..recipe import check_inputs, recipe_digest, recipe_to_toml
 from ..run_directory import alone_in, claim, write_json
 from ..sources import DATA_SETS, data_text, load_splits
 from .constraints import SearchLimits
-from .early_stopping import Judge
+from .early_stopping import EarlyStopping
 from .front import COUNTED, FloatBaseline, describe, pareto, point_text
 from .page import render
 from .space import Point, Space, key_of, space_of, with_validation
 from .study import Trials, require_optuna
-from .trial import TARGET, Made, Outcome, Workshop, latencies, losses
+from .trial import TARGET, Outcome, TrialBuilder, TrialFile, latencies, losses
 
 
 def search(
@@ -50,10 +50,11 @@ def search(
     force: bool,
     console: Console,
 ) -> dict[str, Any]:
-    """Search into `out`, or go on with, or answer from, what it already holds; returns the front (see `front.describe`).
+    """Search into `out`, or resume the search there; returns the front (see `front.describe`), even if no point is within the
+    limits.
 
-    `trials` models are trained at most, and none begins after `timeout` seconds. Raises InputError where `out` holds another
-    search (unless `force`, which replaces it), UnavailableError without Optuna. Limits that nothing meets are no error here.
+    Trains at most `trials` models and starts none after `timeout` seconds. Raises InputError if `out` holds another search
+    (unless `force`, which replaces it), UnavailableError without Optuna.
     """
     if trials < 1:
         raise InputError(f"--trials: got {trials}, must be 1 or more")
@@ -61,11 +62,9 @@ def search(
         raise InputError(f"--timeout: got {timeout:g}, must be seconds above 0")
     require_optuna()
     if TARGET not in recipe.export.targets:
-        raise RecipeError(
-            f'export.targets: got {list(recipe.export.targets)}, must hold "{TARGET}": its file is what is measured'
-        )
+        raise RecipeError(f'export.targets: got {list(recipe.export.targets)}, must include "{TARGET}", which it measures')
     if recipe.quantize.calibration is not None:
-        raise RecipeError("quantize.calibration: must be left out: each model of a search is calibrated by itself")
+        raise RecipeError("quantize.calibration: must be left out: each model of a search needs its own calibration")
     recipe = with_validation(recipe)
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
     space = space_of(check_inputs(recipe, splits.inputs))
@@ -76,11 +75,11 @@ def search(
     with alone_in(out), resources():
         _claim(out, space, limits, data_sha256, resume=resume, force=force, console=console)
         console.note(data_text(recipe.data, splits))
-        workshop = Workshop(splits, out / "models", data_sha256)
-        archive = workshop.stages(space.recipe, _shown(console, "float")).floating()
-        float_file, quality = workshop.make(space.recipe, archive)
+        builder = TrialBuilder(splits, out / "models", data_sha256)
+        archive = builder.stages(space.recipe, _live_progress(console, "float")).floating()
+        float_file, quality = builder.build(space.recipe, archive)
         reference = FloatBaseline(quality.error, len(float_file.data), fidelity=quality.fidelity)
-        run = _Search(space, workshop, limits, reference, float_file, losses({"train": archive})["train"], out, base, console)
+        run = _Search(space, builder, limits, reference, float_file, losses({"train": archive})["train"], out, base, console)
         return run.finish(run.trials(trials, timeout))
 
 
@@ -100,8 +99,8 @@ def _claim(
         console.note(f"{out}: nothing to resume, starting")
 
 
-def _shown(console: Console, title: str) -> Progress:
-    """Progress of one training, on a screen only: elsewhere a line per trial is enough."""
+def _live_progress(console: Console, title: str) -> Progress:
+    """Progress of one training, on terminals only: elsewhere each trial prints one line."""
 
     def show(stage: str, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
         if console.live:
@@ -110,17 +109,17 @@ def _shown(console: Console, title: str) -> Progress:
     return show
 
 
-class _Hopeless(Exception):
-    """A trial ends here: its text says why."""
+class _TrialStopped(Exception):
+    """A trial was stopped early; the text is the reason."""
 
 
 @dataclass(frozen=True)
 class _Search:
     space: Space
-    workshop: Workshop
+    builder: TrialBuilder
     limits: SearchLimits
     reference: FloatBaseline
-    float_file: Made
+    float_file: TrialFile
     float_losses: Sequence[float]
     out: Path
     base: Path
@@ -131,68 +130,67 @@ class _Search:
         assert self.space.recipe.search is not None
         return self.space.recipe.search.size
 
-    def trials(self, most: int, timeout: float | None) -> Trials:
-        """Run trials until there are `most`, the time is over or the space is."""
+    def trials(self, count: int, timeout: float | None) -> Trials:
+        """Run trials until there are `count`, `timeout` seconds have passed or the space is exhausted."""
         trials, begun = Trials(self.out / "study.db", self.space, self.excess), time.monotonic()
         in_user_units = "" if self.reference.fidelity is None else f", {fit_text(self.reference.fidelity)}"
         self.console.note(f"float model of the recipe: error {self.reference.error:.4g}{in_user_units}")
-        while trials.spent < most and (timeout is None or time.monotonic() - begun < timeout):
+        while trials.trained < count and (timeout is None or time.monotonic() - begun < timeout):
             proposal = trials.propose(self.limits.bytes)
             if proposal is None:
-                self.console.note("no point of the space is left that fits")
+                self.console.note("no untried point of the space fits the limits")
                 break
-            number, least = trials.spent + 1, self.space.least[key_of(proposal.point)]
+            number, min_bytes = trials.trained + 1, self.space.min_bytes[key_of(proposal.point)]
             if not proposal.fits:
-                trials.record(proposal, Outcome(None, proposal.point, "impossible", f"its kernels take {least:,} B"))
+                trials.record(proposal, Outcome(None, proposal.point, "impossible", f"its kernels take {min_bytes:,} B"))
                 continue
-            judge = Judge(trials.finished, least, self.counted, self.limits, self.reference.error, self.float_losses)
-            outcome = self.trial(number, proposal.point, judge, f"trial {number}/{most}")
+            reference = self.reference.error, self.float_losses
+            stopping = EarlyStopping(trials.finished, min_bytes, self.counted, self.limits, *reference)
+            outcome = self.trial(number, proposal.point, stopping, f"trial {number}/{count}")
             trials.record(proposal, outcome)
-            self.console.note(f"trial {number}/{most}  {point_text(outcome.point)}: {self.text(outcome)}")
+            self.console.note(f"trial {number}/{count}  {point_text(outcome.point)}: {self.text(outcome)}")
         return trials
 
     def excess(self, outcome: Outcome) -> dict[str, float]:
-        """How far an outcome is beyond each limit, as far as that is known."""
+        """The relative excess of an outcome over each limit; only those that are known."""
         size = outcome.size(self.counted)
         if outcome.error is not None and size is not None:
             return self.limits.excess(size, outcome.error / self.reference.error - 1, outcome.latency_us)
         if outcome.state == "impossible":
-            return {"bytes": self.space.least[key_of(outcome.point)] / self.limits.bytes - 1}
+            return {"bytes": self.space.min_bytes[key_of(outcome.point)] / self.limits.bytes - 1}
         return {}
 
-    def trial(self, number: int, point: Point, judge: Judge, title: str) -> Outcome:
+    def trial(self, number: int, point: Point, stopping: EarlyStopping, title: str) -> Outcome:
         recipe = self.space.recipe_of(point)
+
+        def check(epoch: int, loss: float) -> None:
+            reason = stopping.stop_reason(epoch, recipe.train.epochs, loss)
+            if reason:
+                raise _TrialStopped(reason)
 
         def after_epoch(record: Mapping[str, Any]) -> None:
             if record["stage"] == "train":
-                require_hope(record["epoch"], record["validation_loss"])
-
-        def require_hope(epoch: int, loss: float) -> None:
-            reason = judge.verdict(epoch, recipe.train.epochs, loss)
-            if reason:
-                raise _Hopeless(reason)
+                check(record["epoch"], record["validation_loss"])
 
         try:
             check_inputs(recipe, recipe.model.inputs)
-            known = self.workshop.float_losses(recipe)
+            known = self.builder.float_losses(recipe)
             if known:
-                require_hope(len(known), known[-1])
-            archives = self.workshop.stages(recipe, _shown(self.console, title), after_epoch).run()
-            made, quality = self.workshop.make(recipe, archives["quantize"])
-        except _Hopeless as stopped:
+                check(len(known), known[-1])
+            archives = self.builder.stages(recipe, _live_progress(self.console, title), after_epoch).run()
+            file, quality = self.builder.build(recipe, archives["quantize"])
+        except _TrialStopped as stopped:
             return Outcome(number, point, "stopped", str(stopped))
         except (InputError, ExportError) as error:
             if isinstance(error, DataError | FormatError):
                 raise
             return Outcome(number, point, "refused", str(error))
-        latency = None if self.limits.latency_us == math.inf else self.latencies({"trial": made})["trial"]
-        sizes = len(made.data), made.gzip_bytes
-        return Outcome(
-            number, point, "complete", "", quality.error, *sizes, latency, losses(archives), fidelity=quality.fidelity
-        )
+        latency = None if self.limits.latency_us == math.inf else self.latencies({"trial": file})["trial"]
+        measured = quality.error, len(file.data), file.gzip_bytes, latency, losses(archives), quality.fidelity
+        return Outcome(number, point, "complete", "", *measured)
 
-    def latencies(self, files: Mapping[str, Made]) -> dict[str, float]:
-        """Microseconds of each file, timed in turns with the recipe's float file (`float`)."""
+    def latencies(self, files: Mapping[str, TrialFile]) -> dict[str, float]:
+        """Latency of each file in µs, timed in turns with the recipe's float file (`float`)."""
         return latencies({"float": self.float_file, **files})
 
     def text(self, outcome: Outcome) -> str:
@@ -205,38 +203,39 @@ class _Search:
         return f"error {outcome.error:.4g} ({change:+.1f} %){quality}, {sizes}{latency}"
 
     def finish(self, trials: Trials) -> dict[str, Any]:
-        """Write the front: its points as recipes and files, timed side by side, then front.json and front.html."""
+        """Write the front: recipes and files of its points, timed together, then front.json and front.html."""
         timed = self.limits.latency_us < math.inf
         points = pareto(trials.outcomes, self.counted, timed=timed)
-        made = {point.number: self.remade(point) for point in points}
+        files = {point.number: self.rebuild(point) for point in points}
         try:
-            times = self.latencies({str(number): each for number, each in made.items()})
+            times = self.latencies({str(number): each for number, each in files.items()})
         except UnavailableError as error:
             if timed:
                 raise
             self.console.note(f"latency: not measured, {error}")
             times = {}
-        latency = {number: times.get(str(number)) for number in made}
+        latency = {number: times.get(str(number)) for number in files}
         reference = structs.replace(self.reference, latency_us=times.get("float"))
         front = describe(points, trials.outcomes, latency, self.limits, reference, self.space)
         for old in self.out.glob("point-*.*"):
             old.unlink()
         for point, row in zip(points, front["front"], strict=True):
-            recipe = structs.replace(self.portable(point.point), name=f"{self.space.recipe.name}-{row['name']}")
+            recipe = structs.replace(self.standalone_recipe(point.point), name=f"{self.space.recipe.name}-{row['name']}")
             text = f"Point {row['name']} of the search {self.out.name}: {self.text(point)}\nError on validation samples."
             write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
-            write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", made[point.number].data)
+            write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", files[point.number].data)
         write_json(self.out / "front.json", front)
         write_atomic(self.out / "front.html", render(front, f"Search: {self.space.recipe.name}").encode())
         return front
 
-    def remade(self, outcome: Outcome) -> Made:
-        """The file of a finished outcome, from its model."""
+    def rebuild(self, outcome: Outcome) -> TrialFile:
+        """The file of a finished outcome, from its cached model."""
         recipe = self.space.recipe_of(outcome.point)
-        return self.workshop.make(recipe, self.workshop.stages(recipe, _shown(self.console, "front")).run()["quantize"])[0]
+        archives = self.builder.stages(recipe, _live_progress(self.console, "front")).run()
+        return self.builder.build(recipe, archives["quantize"])[0]
 
-    def portable(self, point: Point) -> Recipe:
-        """The recipe of a point as a file of its own has it: the path of its data in full, and no [search]."""
+    def standalone_recipe(self, point: Point) -> Recipe:
+        """The recipe of a point for its own file: with the absolute path of its data and without [search]."""
         recipe = self.space.recipe_of(point)
         source = recipe.data.source
         if source not in DATA_SETS:
@@ -245,7 +244,7 @@ class _Search:
 
 
 def require_found(front: Mapping[str, Any], limits: SearchLimits, out: Path) -> None:
-    """Raise CheckError, exit code 1, saying what came closest, where no point is within the limits."""
+    """Raise CheckError (exit code 1), with the closest point, if no point is within the limits."""
     if front["chosen"] is not None:
         return
     asked = " and ".join(limits.texts())

@@ -1,4 +1,4 @@
-"""The space of a search: axes of a few values each, and what a value does to the recipe."""
+"""The search space: axes with their values, and how a value changes the recipe."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tiedae.compress.records import within
 
 Value = int | float | str
 Point = Mapping[str, Value]
-"""One value on each axis, by the axis' name."""
+"""One value per axis, by the axis' name."""
 
-MOST = 50_000
-"""The most points of a space: all of them are looked through where few are left."""
+MAX_POINTS = 50_000
+"""Maximum number of points of a space, all of which are enumerated."""
 CODE_FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5)
 
 
 @dataclass(frozen=True)
 class SearchAxis:
-    """What can be chosen: `values` in their order (`ordered`: a neighbour is alike), the recipe's `own`, and what one does."""
+    """`values` to choose from (`ordered`: ordinal, else categorical), the recipe's `own` one, and how to `apply` one."""
 
     name: str
     values: tuple[Value, ...]
@@ -36,15 +36,15 @@ class SearchAxis:
 
 @dataclass(frozen=True)
 class Space:
-    """A recipe and the axes along which it may change."""
+    """A recipe and the axes that vary it."""
 
     recipe: Recipe
     axes: tuple[SearchAxis, ...]
 
     def __post_init__(self) -> None:
         count = math.prod(len(axis.values) for axis in self.axes)
-        if count > MOST:
-            raise RecipeError(f"search: holds {count:,} combinations, must be {MOST:,} or fewer; make its lists shorter")
+        if count > MAX_POINTS:
+            raise RecipeError(f"search: holds {count:,} combinations, must be {MAX_POINTS:,} or fewer; make its lists shorter")
         for axis in self.axes:
             for value in axis.values:
                 axis.apply(self.recipe, value)
@@ -55,17 +55,14 @@ class Space:
 
     @property
     def own(self) -> Point | None:
-        """The recipe as it is, where the space holds it."""
+        """The recipe's own point, if the space contains it."""
         if all(axis.own in axis.values for axis in self.axes):
             return {axis.name: axis.own for axis in self.axes}
         return None
 
     @cached_property
-    def least(self) -> Mapping[tuple[tuple[str, Value], ...], int]:
-        """What the file of every point takes at least, by its key: its kernels.
-
-        0 where bytes are counted after gzip: how small that makes kernels is not known before.
-        """
+    def min_bytes(self) -> Mapping[tuple[tuple[str, Value], ...], int]:
+        """A lower bound of the file size of every point, by key: its kernels, or 0 if gzip counts, which is unknown."""
         assert self.recipe.search is not None
         gzipped = self.recipe.search.size == "gzip"
         names = [axis.name for axis in self.axes]
@@ -84,7 +81,7 @@ def key_of(point: Point) -> tuple[tuple[str, Value], ...]:
 
 
 def with_validation(recipe: Recipe) -> Recipe:
-    """The recipe with validation samples, of the fraction that [search] says where it holds none out itself."""
+    """The recipe with validation samples: its own fraction, or that of [search]."""
     config = recipe.search or SearchConfig()
     if recipe.data.validation:
         return replace(recipe, search=config)
@@ -93,9 +90,9 @@ def with_validation(recipe: Recipe) -> Recipe:
 
 
 def space_of(recipe: Recipe) -> Space:
-    """The space of a recipe whose `model.inputs` is known: what its [search] says, or the defaults.
+    """The space of a recipe with known `model.inputs`, from its [search] or the defaults.
 
-    Raises RecipeError, naming the key, where a value makes no recipe or the space is too large.
+    Raises RecipeError, naming the key, for a value that gives an invalid recipe, or a space that is too large.
     """
     recipe = with_validation(recipe)
     assert recipe.search is not None
@@ -104,15 +101,15 @@ def space_of(recipe: Recipe) -> Space:
 
 
 def kernel_bytes(recipe: Recipe) -> int:
-    """What the kernels' integers take at least: a byte each, half a byte where they are packed."""
-    shapes = list(itertools.pairwise(_widths_left(recipe)))
+    """A lower bound of the kernels' size in bytes: one byte per integer, half a byte if packed."""
+    shapes = list(itertools.pairwise(_pruned_widths(recipe)))
     bits = recipe.quantize.bits * (len(shapes) if len(recipe.quantize.bits) == 1 else 1)
     packed = recipe.export.int4 == "packed"
     return sum(inputs * units // (2 if packed and each <= 4 else 1) for (inputs, units), each in zip(shapes, bits, strict=True))
 
 
-def _widths_left(recipe: Recipe) -> list[int]:
-    """The widths once structured pruning has taken its units out; over all layers together, one of each may be left."""
+def _pruned_widths(recipe: Recipe) -> list[int]:
+    """The widths after structured pruning; global pruning may leave one unit per layer."""
     widths, prune = list(recipe.model.widths), recipe.prune
     if prune is not None and prune.kind == "structured":
         for i in range(1, len(widths) - (not prune.code)):
@@ -145,14 +142,14 @@ def _hidden(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
 
 
 def _pruning(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
-    """`none`, or a pattern and its fraction of zeros. Kernels that a pattern does not divide stay whole, unless all do."""
+    """`none`, or a pattern and its sparsity. Kernels whose shape a pattern does not divide are skipped, unless all are."""
     base = recipe.prune or PruneConfig()
     own = NONE if recipe.prune is None else _pruning_name(base.pattern, base.sparsity)
     choices = _prunings(base, config) if config.patterns or config.sparsity else {own: recipe.prune}
 
     def apply(recipe: Recipe, name: str) -> Recipe:
         prune = choices[name]
-        return replace(recipe, prune=prune if prune is None else _fitting(prune, recipe))
+        return replace(recipe, prune=prune if prune is None else _skip_indivisible(prune, recipe))
 
     return [SearchAxis("pruning", tuple(choices), own, apply, ordered=False)]
 
@@ -164,40 +161,37 @@ def _prunings(base: PruneConfig, config: SearchConfig) -> dict[str, PruneConfig 
     """Every pattern with every sparsity, by name."""
     choices: dict[str, PruneConfig | None] = {NONE: None} if 0 in config.sparsity else {}
     for pattern in config.patterns or (base.pattern,):
-        fractions = [_left_out(pattern)] if ":" in pattern else [each for each in config.sparsity or (base.sparsity,) if each]
+        fractions = [each for each in config.sparsity or (base.sparsity,) if each]
+        if ":" in pattern:
+            n, m = map(int, pattern.split(":"))
+            fractions = [1 - n / m]
         for fraction in fractions:
             with within(f"search.patterns: {pattern}, with the rest of [prune]: "):
-                choices[_pruning_name(pattern, fraction)] = _patterned(base, pattern, fraction)
+                choices[_pruning_name(pattern, fraction)] = _with_pattern(base, pattern, fraction)
     return choices
-
-
-def _left_out(pattern: str) -> float:
-    """The fraction that N:M leaves out."""
-    n, m = (int(part) for part in pattern.split(":"))
-    return 1 - n / m
 
 
 def _pruning_name(pattern: str, fraction: float) -> str:
     return pattern if ":" in pattern else f"{pattern} {fraction:g}"
 
 
-def _patterned(base: PruneConfig, pattern: str, fraction: float) -> PruneConfig:
-    """The recipe's pruning with another pattern: what only its own pattern takes goes back to the default."""
+def _with_pattern(base: PruneConfig, pattern: str, fraction: float) -> PruneConfig:
+    """The recipe's pruning with another pattern; settings of its former pattern return to their defaults."""
     if pattern == base.pattern:
         return replace(base, sparsity=fraction)
     return replace(base, pattern=pattern, sparsity=fraction, block=BLOCK if pattern == "block" else (1, 1), code=False, skip=())
 
 
 BLOCK = (4, 4)
-"""Rows and columns of blocks where the recipe does not prune by blocks."""
+"""Default rows and columns of a block."""
 
 
-def _fitting(prune: PruneConfig, recipe: Recipe) -> PruneConfig:
+def _skip_indivisible(prune: PruneConfig, recipe: Recipe) -> PruneConfig:
     if prune.kind not in ("block", "n:m"):
         return prune
-    shapes = itertools.pairwise(recipe.model.widths)
-    torn = {i for i, shape in enumerate(shapes) if any(size % step for size, step in zip(shape, prune.tile, strict=True))}
-    skip = tuple(sorted({*prune.skip, *torn}))
+    (rows, columns), shapes = prune.tile, itertools.pairwise(recipe.model.widths)
+    indivisible = {i for i, (inputs, units) in enumerate(shapes) if inputs % rows or units % columns}
+    skip = tuple(sorted({*prune.skip, *indivisible}))
     return replace(prune, skip=skip if len(skip) < len(recipe.model.layers) else prune.skip)
 
 
@@ -221,4 +215,4 @@ def _bits(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
 
 
 AXES: tuple[Callable[[Recipe, SearchConfig], list[SearchAxis]], ...] = (_code, _hidden, _pruning, _bits, _granularity)
-"""What a search can change."""
+"""Constructors of the axes."""

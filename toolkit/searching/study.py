@@ -1,7 +1,7 @@
-"""The trials of a search: Optuna proposes, a file in SQLite keeps.
+"""The trials of a search: proposed by Optuna, stored in SQLite.
 
-The sampler reads a copy of the trials in memory; the file gets a trial once it is over, in one transaction. A search that is
-killed loses the trial that was running, and proposes it again: the seed of a proposal is its place in the file.
+The sampler works on an in-memory copy; each finished trial is stored in one transaction. A killed search loses its running
+trial and proposes the same one again, since the number of stored trials seeds each proposal.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 NAME = "tiedae"
 KEY = "outcome"
-"""The attribute of a kept trial that holds what became of it."""
+"""User attribute of a stored trial that holds its outcome."""
 STARTUP = 8
-"""Trials drawn at random before the sampler learns from them."""
-ASKS = 20
-"""Proposals in a row that may be known or impossible; then the next one is drawn from all that are left."""
+"""Random trials before the sampler uses their results."""
+MAX_ATTEMPTS = 20
+"""Proposals in a row that may be known or impossible before drawing from all remaining points."""
 
 
 def require_optuna() -> None:
-    """Raise UnavailableError, with the command that brings it, where Optuna is not installed."""
+    """Raise UnavailableError, with the install command, without Optuna."""
     require_installed("optuna")
     import optuna
 
@@ -42,7 +42,7 @@ def require_optuna() -> None:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A point to try, as Optuna's trial; `fits` is False where its kernels alone are too large."""
+    """A point to try and its Optuna trial; `fits` is False if its kernels alone exceed the byte limit."""
 
     trial: optuna.Trial
     point: Point
@@ -50,10 +50,9 @@ class Proposal:
 
 
 class Trials:
-    """The trials so far, by number, and the next point to try.
+    """The stored trials and the next proposal, with error and bytes as objectives.
 
-    Objectives are the error and the bytes; `excess` of an outcome is how far it is beyond the limits. Raises FormatError where
-    the file is damaged.
+    `excess`: outcome → relative excess over each limit. Raises FormatError for a damaged file.
     """
 
     def __init__(self, path: Path, space: Space, excess: Callable[[Outcome], Mapping[str, float]]) -> None:
@@ -65,10 +64,10 @@ class Trials:
         self.space, self.counted, self.seed = space, space.recipe.search.size, space.recipe.search.seed
         directions = (optuna.study.StudyDirection.MINIMIZE,) * 2
         with _readable(path):
-            # Without a pool each connection is closed once its transaction is over.
+            # NullPool closes each connection after its transaction.
             storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"poolclass": NullPool})
-            self.kept = optuna.create_study(storage=storage, study_name=NAME, directions=directions, load_if_exists=True)
-            trials = self.kept.trials
+            self.stored = optuna.create_study(storage=storage, study_name=NAME, directions=directions, load_if_exists=True)
+            trials = self.stored.trials
             self.outcomes = [decode(Outcome, trial.user_attrs[KEY], path) for trial in trials]
         self.memory = optuna.create_study(directions=directions)
         self.memory.add_trials(trials)
@@ -78,28 +77,29 @@ class Trials:
         return [outcome for outcome in self.outcomes if outcome.state == "complete"]
 
     @property
-    def spent(self) -> int:
-        """Trials that count: those that trained a model."""
+    def trained(self) -> int:
+        """The number of trials that trained a model."""
         return sum(outcome.state != "impossible" for outcome in self.outcomes)
 
-    def propose(self, most_bytes: float) -> Proposal | None:
-        """A point that was not tried yet; None where none is left whose kernels fit into `most_bytes`.
+    def propose(self, max_bytes: float) -> Proposal | None:
+        """An untried point; None if none is left whose kernels fit into `max_bytes`.
 
-        The recipe as it is comes first. Where nothing fits at all the smallest point is proposed, so that there is something
-        to report.
+        The recipe's own point comes first. If no point fits at all, the smallest one is proposed, so that the search reports
+        a result.
         """
         known = {key_of(outcome.point) for outcome in self.outcomes}
-        left = [key for key, least in self.space.least.items() if least <= most_bytes and key not in known]
+        sizes = self.space.min_bytes
+        left = [key for key, size in sizes.items() if size <= max_bytes and key not in known]
         if not left:
-            smallest = dict(min(self.space.least, key=self.space.least.__getitem__))
-            return None if self.spent else self._enqueued(smallest)
+            return None if self.trained else self._enqueued(dict(min(sizes, key=sizes.__getitem__)))
         if self.space.own is not None and key_of(self.space.own) in left:
             return self._enqueued(self.space.own)
-        if not all(outcome.state == "impossible" for outcome in self.outcomes[-ASKS:]) or len(self.outcomes) < ASKS:
-            for attempt in range(ASKS):
+        recent = self.outcomes[-MAX_ATTEMPTS:]
+        if len(recent) < MAX_ATTEMPTS or any(outcome.state != "impossible" for outcome in recent):
+            for attempt in range(MAX_ATTEMPTS):
                 trial, point = self._ask(attempt)
                 if key_of(point) not in known:
-                    return Proposal(trial, point, self.space.least[key_of(point)] <= most_bytes)
+                    return Proposal(trial, point, sizes[key_of(point)] <= max_bytes)
                 self.memory.tell(trial, state=_states().FAIL)
         return self._enqueued(dict(left[np.random.default_rng([self.seed, len(self.outcomes)]).integers(len(left))]))
 
@@ -122,15 +122,12 @@ class Trials:
     def _distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         import optuna
 
-        def one(axis: SearchAxis) -> optuna.distributions.BaseDistribution:
-            if axis.ordered:
-                return optuna.distributions.IntDistribution(0, len(axis.values) - 1)
-            return optuna.distributions.CategoricalDistribution(axis.values)
-
-        return {axis.name: one(axis) for axis in self.space.axes}
+        integer, categorical = optuna.distributions.IntDistribution, optuna.distributions.CategoricalDistribution
+        axes = self.space.axes
+        return {axis.name: integer(0, len(axis.values) - 1) if axis.ordered else categorical(axis.values) for axis in axes}
 
     def record(self, proposal: Proposal, outcome: Outcome) -> None:
-        """Keep what became of a proposal."""
+        """Store the outcome of a proposal."""
         proposal.trial.set_user_attr(KEY, plain(outcome))
         for limit, excess in self.excess(outcome).items():
             proposal.trial.set_constraint(limit, excess)
@@ -140,7 +137,7 @@ class Trials:
         else:
             self.memory.tell(proposal.trial, state=_states().PRUNED)
         with _readable(self.path):
-            self.kept.add_trial(self.memory.trials[-1])
+            self.stored.add_trial(self.memory.trials[-1])
         self.outcomes.append(outcome)
 
 
@@ -160,7 +157,7 @@ def _value(axis: SearchAxis, parameter: Any) -> Value:
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """What Optuna and SQLite raise over a damaged file, as an error of ours."""
+    """Raise FormatError for the exceptions of Optuna and SQLite on a damaged file."""
     import optuna
     import sqlalchemy.exc
 
@@ -168,4 +165,4 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except damaged as error:
-        raise FormatError(f"{path}: damaged ({type(error).__name__}); --force starts afresh") from error
+        raise FormatError(f"{path}: damaged ({type(error).__name__}); --force starts a new search") from error

@@ -1,4 +1,4 @@
-"""One trial: a recipe trained, compressed and written as the int8 .tflite file that it would ship, and measured."""
+"""One trial: train, compress and export a recipe as its int8 .tflite file, and measure it."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     from tiedae.export.program import Program
 
 TARGET = "tflite"
-"""The target whose int8 file a search makes and measures."""
+"""The target whose int8 file a search measures."""
 SAMPLES = 2000
-"""The most validation samples that a file is measured on."""
+"""Maximum number of validation samples."""
 SECONDS = 2.0
-"""How long files are timed side by side."""
+"""Duration of timing a group of files."""
 GZIP_LEVEL = 9
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """A file of a trial: its bytes, and what its signature for timing reads."""
+class TrialFile:
+    """A trial's file: its bytes, and the signature to time with its input `x`."""
 
     data: bytes
     signature: str
@@ -59,16 +59,15 @@ class Made:
 
 @dataclass(frozen=True)
 class ValidationQuality:
-    """How well a file does on validation samples: the squared `error` per sample in model units, and the `fidelity` of all
-    values in the user's unit (see `Fidelity.measure`)."""
+    """Squared `error` per validation sample in model units, and `fidelity` in the user's unit (see `Fidelity.measure`)."""
 
     error: float
     fidelity: Fit
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where recipes become models: `folder` keeps each stage by what it depends on, so that equal stages are trained once."""
+class TrialBuilder:
+    """Trains and exports recipes; `folder` caches stages by a digest of their dependencies, so that equal ones train once."""
 
     splits: Splits
     folder: Path
@@ -81,12 +80,12 @@ class Workshop:
 
     @cached_property
     def samples(self) -> np.ndarray:
-        """[n, inputs]: the validation samples that files are measured on, in the user's unit."""
+        """The measured validation samples, [n, inputs], in the user's unit."""
         return self.validation.take(np.arange(min(len(self.validation), SAMPLES)))
 
     @cached_property
     def x(self) -> np.ndarray:
-        """The same in model units, float32."""
+        """The measured validation samples, float32 [n, inputs], in model units."""
         return self.splits.scaling.apply(self.samples)
 
     @cached_property
@@ -97,7 +96,7 @@ class Workshop:
         return Stages(recipe, self.splits, lambda stage: self.folder / self._key(recipe, stage), progress, after_epoch)
 
     def _key(self, recipe: Recipe, stage: str) -> str:
-        """A digest of all that a stage depends on: the data, and the recipe's tables up to its own."""
+        """A digest of the dependencies of a stage: the data, and the recipe's tables up to its own."""
         names = list(Recipe.__struct_fields__)
         tables = names[1 : names.index(stage) + 1] + (["export"] if stage == "quantize" else [])
         whole = plain(recipe)
@@ -105,22 +104,22 @@ class Workshop:
         return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def float_losses(self, recipe: Recipe) -> list[float]:
-        """The validation losses of a recipe's float model, where it was trained earlier; else nothing."""
+        """The validation losses of a recipe's float model if it is cached, else []."""
         archive = archive_path(self.folder / self._key(recipe, "train"), "train")
         return losses({"train": archive})["train"] if archive.exists() else []
 
-    def make(self, recipe: Recipe, archive: Path) -> tuple[Made, ValidationQuality]:
-        """The .tflite file of a model, and its quality by the integer program that XNNPACK agrees with."""
+    def build(self, recipe: Recipe, archive: Path) -> tuple[TrialFile, ValidationQuality]:
+        """The .tflite file of a model and its quality by the integer program, which XNNPACK matches."""
         from tiedae.export.lowering import lower
 
         program = lower(load_model(archive), recipe.name, form=TARGETS[TARGET].layout)
         train = self.splits.train
         io = io_dtype(recipe.export.io, train.scaling.is_bytes(train.dtype.name)) if program.quantized else "float32"
         (data,) = TARGETS[TARGET].write(program, recipe.name, recipe.export, io).values()
-        return Made(data, *_timed_input(program, recipe, io)), self.quality(program)
+        return TrialFile(data, *_timed_input(program, recipe, io)), self.quality(program)
 
     def quality(self, program: Program) -> ValidationQuality:
-        """The quality of a program by its own reconstructions of the validation samples."""
+        """The quality of a program's reconstructions of the validation samples."""
         x = program_input(program, self.x, RUNTIMES[usual(TARGET)].converts) if program.quantized else self.x
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
@@ -130,7 +129,7 @@ class Workshop:
 
 
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:
-    """The signature that is timed, the whole model where the file has it, and zeros as its input at batch 1."""
+    """The signature to time, the whole model if the file has it, and a zero input of batch 1."""
     signature = max(recipe.export.signatures, key=("decode", "encode", "reconstruct").index)
     tensor = program.part(signature)[1]
     dtype = {"x": io, "code": "uint8" if program.quantized else "float32"}[tensor]
@@ -138,34 +137,33 @@ def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.nda
 
 
 def losses(archives: Mapping[str, Path]) -> dict[str, list[float]]:
-    """The validation loss after each epoch of each stage, from the histories beside the archives."""
+    """The validation loss after each epoch, by stage, from the histories beside the archives."""
     histories = {stage: json.loads(path.with_suffix(".json").read_bytes()) for stage, path in archives.items()}
     return {stage: [record["validation_loss"] for record in history] for stage, history in histories.items()}
 
 
-def latencies(files: Mapping[str, Made]) -> dict[str, float]:
-    """Microseconds a call in the usual runtime, one thread, batch 1: medians of files timed in turns in a process of their own.
+def latencies(files: Mapping[str, TrialFile]) -> dict[str, float]:
+    """Median latency per call in µs in the default runtime, one thread, batch 1; files alternate in one child process.
 
-    Raises UnavailableError where the runtime does not come up.
+    Raises UnavailableError if the runtime does not start.
     """
     with tempfile.TemporaryDirectory() as folder:
         timed = []
-        for index, (name, made) in enumerate(files.items()):
+        for index, (name, file) in enumerate(files.items()):
             model, x = Path(folder) / f"{index}{TARGETS[TARGET].suffix}", Path(folder) / f"{index}.npy"
-            model.write_bytes(made.data)
-            x.write_bytes(npy(made.x))
-            timed.append(Timed(name, usual(TARGET), str(model), made.signature, str(x)))
+            model.write_bytes(file.data)
+            x.write_bytes(npy(file.x))
+            timed.append(Timed(name, usual(TARGET), str(model), file.signature, str(x)))
         (measured,) = time_groups([TimedGroup(tuple(timed), 1, Way.INVOKE)], threads=1, seconds=SECONDS)
     return {name: timing.median_us for name, timing in measured.timings.items()}
 
 
 class Outcome(Record, frozen=True):
-    """What became of one point; `number` counts those that trained a model, from 1.
+    """The outcome of one point; `number` counts points that trained a model, from 1.
 
-    `state` is `complete`, `stopped` (hopeless, by `note`), `impossible` (its kernels alone are too large) or `refused` (no
-    model, by `note`). `error` is the squared error per validation sample, `fidelity` the same in the user's unit, `bytes` and
-    `gzip_bytes` those of the int8 .tflite, `latency_us` None where nothing asked for it. `losses` by stage are those after
-    each epoch.
+    `state`: `complete`, `stopped` (early), `impossible` (kernels alone exceed the bytes) or `refused` (an error); `note`: the
+    reason. `error`: squared error per validation sample in model units; `fidelity`: quality in the user's unit; `bytes`,
+    `gzip_bytes`: of the int8 .tflite; `latency_us`: None if not limited; `losses`: validation loss per epoch, by stage.
     """
 
     number: int | None
