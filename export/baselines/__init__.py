@@ -1,1 +1,1 @@
-"""The stock converters: their files of the same model, and how they are measured."""
+"""Stock converters: their files of the same model, and the measurement of these."""

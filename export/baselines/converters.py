@@ -1,7 +1,7 @@
-"""What the stock tools make of the same model: the files to beat, and an independent check of the float numbers.
+"""Stock converters on the same model: the baseline, and an independent check of the float outputs.
 
-TFLiteConverter, tf2onnx and ONNX Runtime's quantizer are called with their defaults and the inputs, outputs and signatures of
-our own files, as far as they can. TensorFlow is imported inside the functions that convert a model.
+TFLiteConverter, tf2onnx and ONNX Runtime's quantizer run with their defaults and, if supported, the inputs, outputs and
+signatures of our files. TensorFlow is imported inside the functions that convert a model.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ CALIBRATION_BATCH = 64
 
 
 class Autoencoder(Protocol):
-    """What is converted: `TiedAutoencoder`, or any `tf.Module` or Keras model with these attributes.
+    """The model to convert: a `TiedAutoencoder`, or any `tf.Module` or Keras model with these attributes.
 
-    `encoder` takes float32 [batch, inputs] to [batch, units], `decoder` back; `config.widths` has both sizes.
+    `encoder` maps float32 [batch, inputs] to [batch, units], `decoder` back; `config.widths` has both sizes.
     """
 
     config: ModelConfig
@@ -51,12 +51,12 @@ def stock_tflite(
     io_dtype: str = "float32",
     signatures: Sequence[str] = SIGNATURES,
 ) -> bytes:
-    """Convert with tf.lite.TFLiteConverter, through a SavedModel with our signatures and a dynamic batch.
+    """Convert with tf.lite.TFLiteConverter, from a SavedModel with our signatures and a dynamic batch.
 
-    `quantize` asks for full-integer int8 calibrated on `representative`, float32 [samples, inputs]; the decoder is calibrated
-    on their codes. `io_dtype` uint8 or float32 then holds for every input and output, `code` included: the converter knows one
-    dtype for all, so unlike ours `code` is float32 where `x` is, and its scale may differ between encode and decode. A float
-    file is float32. Raises InputError for another signature, ExportError for a dtype or representative data that does not fit.
+    `quantize`: full-integer int8, calibrated on `representative`, float32 [samples, inputs]; the decoder on the codes of these.
+    `io_dtype`, uint8 or float32, then applies to all inputs and outputs: the converter has one dtype for all, so unlike in our
+    files `code` has the dtype of `x`, and its scale may differ between encode and decode. A float file is float32. Raises
+    InputError for an unknown signature, ExportError for an unsupported dtype or representative data of a wrong shape.
     """
     _check(signatures, io_dtype, quantize, representative)
     with _unheard():
@@ -80,7 +80,7 @@ def stock_tflite(
 
 
 def stock_onnx(model: Autoencoder, *, opset: int = 17) -> bytes:
-    """Convert the float model `x` → `code`, `y` with tf2onnx; float32, dynamic batch; its newest opset at most."""
+    """Convert the float model `x` → `code`, `y` with tf2onnx: float32, dynamic batch, `opset` capped at its newest."""
     with _unheard():
         import tensorflow as tf
         import tf2onnx
@@ -95,8 +95,8 @@ def stock_onnx(model: Autoencoder, *, opset: int = 17) -> bytes:
 def stock_onnx_int8(float_onnx: bytes, representative: np.ndarray, *, per_channel: bool = False) -> bytes:
     """Quantize a float model with onnxruntime.quantization.quantize_static: QDQ, uint8 activations, int8 weights.
 
-    `representative` is float32 [samples, inputs]. The quantizer leaves inputs and outputs float32, `code` too, where ours are
-    uint8. The model goes through the quantizer's own pre-processing first.
+    `representative` is float32 [samples, inputs]. Inputs and outputs stay float32, unlike in our files. The quantizer's own
+    pre-processing runs first.
     """
     _check((), "float32", True, representative)
     with _unheard(), tempfile.TemporaryDirectory() as folder:
@@ -128,7 +128,7 @@ def stock_onnx_int8(float_onnx: bytes, representative: np.ndarray, *, per_channe
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Without what the converters print, and without warnings of code that is not ours."""
+    """Suppress the output and warnings of the converters."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -146,7 +146,7 @@ def _check(signatures: Sequence[str], io_dtype: str, quantize: bool, representat
 
 
 def _signatures(model: Autoencoder) -> Mapping[str, Any]:
-    """The three signatures of our files as tf.functions over the model's variables."""
+    """Our three signatures as tf.functions over the model's variables."""
     import tensorflow as tf
 
     widths = model.config.widths
@@ -177,19 +177,18 @@ def _batches(samples: np.ndarray) -> list[np.ndarray]:
 def _calibration(
     model: Autoencoder, representative: np.ndarray, signatures: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The inputs of every signature, batch by batch, as the converter wants them."""
+    """Calibration inputs of all signatures in batches, in the converter's format."""
     for signature in signatures:
         for x in _batches(representative):
             yield signature, {"code": np.asarray(model.encoder(x))} if signature == "decode" else {"x": x}
 
 
 def with_integer_io(data: bytes, names: Collection[str]) -> bytes:
-    """A quantized ONNX model with the inputs and outputs `names` in the integers behind them, uint8 or int8 as the file has it.
+    """Change inputs and outputs `names` of a quantized ONNX model from float32 to the integers behind them, uint8 or int8.
 
-    ONNX Runtime's quantizer leaves inputs and outputs float32 and converts behind them. Here these conversions go: the same
-    kernels, scales and integers, timed beside ours with equal inputs and outputs. An input is changed where it only feeds one
-    QuantizeLinear, an output where it comes from a DequantizeLinear; any other stays as it is. A float reader of such an
-    output inside the graph keeps reading the dequantized values.
+    ONNX Runtime's quantizer leaves inputs and outputs float32 and converts behind them. Without these conversions, the file can
+    be timed against ours. An input is changed if its only reader is a QuantizeLinear, an output if a DequantizeLinear writes
+    it. Other readers of the output inside the graph keep the dequantized values.
     """
     import onnx
 
@@ -217,7 +216,7 @@ def with_integer_io(data: bytes, names: Collection[str]) -> bytes:
 
 
 def _rename(graph: Any, old: str, new: str) -> None:
-    """Rename a tensor wherever a node writes or reads it; inputs and outputs keep their names."""
+    """Rename a tensor in all nodes; graph inputs and outputs keep their names."""
     for node in graph.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
@@ -227,7 +226,7 @@ def _rename(graph: Any, old: str, new: str) -> None:
 
 @dataclass(frozen=True)
 class ConversionSource:
-    """What is converted: a model, float32 inputs [samples, inputs] to calibrate on, and the dtype of x and y in int8 files."""
+    """A model, float32 calibration inputs [samples, inputs], export settings, and the dtype of x and y in int8 files."""
 
     model: Autoencoder
     calibration: np.ndarray
@@ -235,7 +234,7 @@ class ConversionSource:
     io: str
 
     def tflite(self, quantize: bool) -> bytes:
-        """The signatures of our file, and `reconstruct`, by which it is measured."""
+        """Convert with the signatures of our file, and `reconstruct` for the measurement."""
         signatures = tuple(dict.fromkeys((*self.config.signatures, "reconstruct")))
         chosen = {"representative": self.calibration, "io_dtype": self.io} if quantize else {}
         return stock_tflite(self.model, quantize=quantize, signatures=signatures, **chosen)
@@ -243,10 +242,10 @@ class ConversionSource:
 
 @dataclass(frozen=True)
 class StockConverter:
-    """How a stock file of one format and precision is made.
+    """A stock converter for one format and precision.
 
-    `name`: the converter. `convert`: (source, files of the format that were made before, by precision) → the file.
-    `integer_io`: (file, names of inputs and outputs) → the file with these as integers, where the converter leaves float32.
+    `convert`: (source, earlier files of the format by precision) → file. `integer_io`: (file, names of inputs and outputs) →
+    file with these as integers, if the converter leaves them float32.
     """
 
     name: str
@@ -266,16 +265,16 @@ MAKERS: Mapping[str, Mapping[str, StockConverter]] = {
         ),
     },
 }
-"""By target and precision. A target without a row has nothing to be compared with."""
+"""Converters by target and precision. A target without a row has no baseline."""
 
 
 def stock_name(name: str, target: str, precision: str) -> str:
-    """The file of a stock converter, for the model `name`."""
+    """File name of a stock converter's file for the model `name`."""
     return f"{name}.stock.{precision}{TARGETS[target].suffix}"
 
 
 def stock_files(name: str, source: ConversionSource) -> dict[str, bytes]:
-    """What the stock converters make for the targets of the export settings, by file name."""
+    """Run the stock converters for the targets in the export settings; files by name."""
     files: dict[str, bytes] = {}
     for target in (each for each in MAKERS if each in source.config.targets):
         made: dict[str, bytes] = {}

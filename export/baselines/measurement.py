@@ -1,4 +1,4 @@
-"""The stock converters' files of the same model, measured like ours: the rows to beat, and a witness of the float numbers."""
+"""Measures the stock converters' files of the same model like ours."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def measure_stock(
     recipe: Recipe,
     folder: Path,
 ) -> tuple[list[ModelFile], list[Quality], list[Parity]]:
-    """Convert, run and measure. The files stay in `folder`.
+    """Convert, run and measure a model; the files stay in `folder`.
 
-    `calibration` and `test` are float32 model inputs [n, inputs], `io` the dtype of x and y in our int8 files. `errors` says
-    how far a `y` of the test samples, in model units, is from them.
+    `calibration`, `test`: float32 model inputs [n, inputs]. `io`: dtype of x and y in our int8 files. `errors` measures a `y`
+    of the test samples, in model units. `keras`: model inputs → (code, y).
     """
     source = ConversionSource(model, calibration, recipe.export, "uint8" if io == "uint8" else "float32")
     files, quality, parity = [], [], []
@@ -76,11 +76,11 @@ def _reconstruct(session: Session, contents: Contents, test: np.ndarray) -> dict
 
 
 def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tuple[int | None, float | None]:
-    """How often each kernel is stored, and for int8 duplicates the fraction in which they still agree; None each where unknown.
+    """(copies of each kernel, fraction of equal values in int8 duplicates); None if unknown.
 
-    `kernels` are the [inputs, units] of every layer. A converter's names say nothing, so shapes have to: the matrices of a
-    kernel's shape, in either orientation, are shared evenly among the kernels that have it. A kernel with an axis of 1 looks
-    like a bias and is left out. Duplicates are compared where one kernel alone has the shape.
+    `kernels`: [inputs, units] of each layer. Converters do not keep names, so matrices are matched by shape, in either
+    orientation, and divided evenly among kernels of equal shape. Kernels with an axis of 1 look like biases and are skipped.
+    Duplicates are compared if only one kernel has the shape.
     """
     stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim == 2}
     counts: set[tuple[int, int]] = set()
@@ -90,8 +90,8 @@ def kernel_copies(contents: Contents, kernels: Sequence[tuple[int, int]]) -> tup
         counts.add(divmod(len(matrices), sharing))
         if sharing == 1 and all(values.dtype == np.int8 for values in matrices):
             for values in matrices[1:]:
-                turned = [values.transpose(order) for order in AXIS_ORDERS]
-                equal += max(int((matrices[0] == each).sum()) for each in turned if each.shape == matrices[0].shape)
+                views = [values.transpose(order) for order in AXIS_ORDERS]
+                equal += max(int((matrices[0] == each).sum()) for each in views if each.shape == matrices[0].shape)
             total += sum(values.size for values in matrices[1:])
     (copies, left), *others = counts or {(0, 0)}
     if others or left or copies == 0:

@@ -1,1 +1,1 @@
-"""Latency, memory, start-up and bytes, measured side by side."""
+"""Benchmark: latency, memory, start-up time and file size."""

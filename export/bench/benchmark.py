@@ -1,7 +1,7 @@
-"""`tiedae bench`: latency, throughput, memory, start-up and bytes of a bundle beside the stock converters' files and Keras.
+"""`tiedae bench`: latency, throughput, memory, start-up and file size of a bundle, the stock converters' files and Keras.
 
-Everything ends as rows of `results.Bench`. A ratio is given only between subjects of equal dtypes on the way in
-and out (`dtypes`), precision and runtime; where there is no such pair, `note` says why.
+Results are rows of `results.Bench`. Ratios compare only subjects with equal input and output dtypes, precision and runtime;
+otherwise `note` is the reason.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Announce = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. `seconds` per comparison; `call_batches`: where the way of a user's call is timed as well;
-    `threads` of 0 means all cores; `processes` per footprint, none where 0."""
+    """Extent of a benchmark. `seconds`: per comparison. `call_batches`: batch sizes at which user calls are timed too.
+    `threads`: 0 for all cores. `processes`: per footprint, 0 for none."""
 
     signatures: tuple[str, ...] = SIGNATURES[::-1]
     batches: tuple[int, ...] = (1, 32, 256)
@@ -46,7 +46,7 @@ class Plan:
 
 
 QUICK = Plan(("reconstruct",), (1,), (), (1,), 0.2, (21, 60), 0)
-"""A first look: the whole model at batch 1 with one thread, neither memory nor start-up."""
+"""Latency of the whole model at batch 1 with one thread only."""
 
 
 def bench_bundle(
@@ -60,9 +60,9 @@ def bench_bundle(
 ) -> Bench:
     """Measure a bundle.
 
-    `real` has samples in model units: `x` float32 [n, inputs] and `code` float32 [n, units]; they are repeated to fill a batch.
-    `stock` is the folder of the stock converters' files, `keras` the archive of the float model. Raises FormatError for a
-    damaged bundle, UnavailableError where a measuring process fails.
+    `real`: samples in model units, `x` float32 [n, inputs] and `code` float32 [n, units], repeated to fill a batch. `stock`:
+    folder of the stock converters' files. `keras`: archive of the float model. Raises FormatError for a damaged bundle,
+    UnavailableError if a measuring process fails.
     """
     plan, machine = plan or Plan(), describe_machine()
     if machine.warning:
@@ -75,7 +75,7 @@ def bench_bundle(
         taken = list(_footprints(cast.subjects, inputs, plan, announce))
         sizes = _sizes(cast.subjects)
     for device in {RUNTIMES[each.runtime].device for each in cast.subjects if each.maker is not Maker.KERAS} - {"CPU"}:
-        cast.skip(f"memory and start-up on {device}", "the resident set does not show the memory of the device")
+        cast.skip(f"memory and start-up on {device}", "the resident set does not include device memory")
     if cores() == 1:
         cast.skip("latency with all threads", "there is one core")
     memory, startup = _memory_rows(taken), _startup_rows(taken)
@@ -85,7 +85,7 @@ def bench_bundle(
 def _inputs(
     subjects: Sequence[BenchSubject], real: Mapping[str, np.ndarray], count: int, folder: Path
 ) -> dict[tuple[str, str], Path]:
-    """A .npy of `count` samples by (subject, signature), in its input's dtype."""
+    """Save `count` samples as .npy for each (subject, signature), in the input's dtype."""
     paths = {}
     for i, subject in enumerate(subjects):
         for signature in subject.files:
@@ -140,7 +140,7 @@ def _latency_rows(measured: GroupTimings, subjects: Mapping[str, BenchSubject], 
 
 
 def _baseline(subject: BenchSubject, present: Sequence[BenchSubject], signature: str) -> tuple[str | None, str]:
-    """(the subject that this one is compared with, why there is none): ours with stock of its kind, Keras with ours."""
+    """(baseline, reason if there is none): ours is compared with the stock file, Keras with ours."""
     if subject.maker is Maker.STOCK:
         return None, VARIANTS.get(subject.variant, "")
     maker, file_format = (Maker.STOCK, subject.format) if subject.maker is Maker.TIEDAE else (Maker.TIEDAE, next(iter(TARGETS)))
@@ -180,7 +180,7 @@ def _footprints(
 
 
 def _choices(subject: BenchSubject) -> list[tuple[str, ...]]:
-    """The choices of signatures whose memory is measured: each alone, all of a .tflite file, and encoder with decoder."""
+    """Sets of signatures whose memory is measured: each alone, all of a .tflite file, and encoder with decoder."""
     if not OPENERS[subject.runtime].resident or subject.variant not in ("", ALONE):
         return []
     every = tuple(sorted(subject.files, key=lambda signature: signature != "reconstruct"))
@@ -218,7 +218,7 @@ def _same_choice(row: Memory, other: Memory) -> bool:
 
 
 def _startup_rows(taken: Sequence[tuple[BenchSubject, Load, Footprint]]) -> tuple[Startup, ...]:
-    """One row per subject and signature that came first."""
+    """One row per subject and first signature."""
     rows: dict[tuple[str, str], Startup] = {}
     for subject, load, each in taken:
         first = load.runs[0]
@@ -235,7 +235,7 @@ def _startup_rows(taken: Sequence[tuple[BenchSubject, Load, Footprint]]) -> tupl
 
 
 def _sizes(subjects: Sequence[BenchSubject]) -> tuple[Size, ...]:
-    """Bytes of every file, as it is and by gzip; what an encoder and a decoder share is a file of its own."""
+    """Size of every file, plain and gzipped, shared external data included."""
     rows: dict[Path, Size] = {}
     for subject in subjects:
         if subject.maker is Maker.KERAS or subject.variant not in ("", ALONE):
@@ -269,7 +269,7 @@ def _threads(count: int) -> str:
 
 
 def verdict(measured: Bench) -> list[str]:
-    """One line per file of ours and runtime: latency of reconstruct (else what there is) at batch 1, and the stock file's."""
+    """One line per file of ours and runtime: latency of the first signature at the smallest batch, and the ratio to stock."""
     rows = [row for row in measured.latency if (row.maker, row.way, row.threads) == (Maker.TIEDAE, Way.INVOKE, 1)]
     first = [row for row in rows if (row.signature, row.batch) == (rows[0].signature, rows[0].batch)]
     return [f"{row.file} in {row.runtime}: {_latency_text(row)}" for row in first]
@@ -286,7 +286,7 @@ Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 
 
 def tables(measured: Bench) -> list[Table]:
-    """(title, header, rows) of what `bench_bundle` measured, as a person reads it."""
+    """Format a benchmark as tables: (title, header, rows)."""
     machine = plain(measured.machine)
     keys = ("cpu", "cores", "governor", "system", "load_average", "warning")
     found = [
@@ -310,7 +310,7 @@ def tables(measured: Bench) -> list[Table]:
 
 
 def _latency_tables(latency: Sequence[Latency]) -> Iterator[Table]:
-    """One per signature and way, at the smallest batch and one thread."""
+    """One table per signature and kind of call, at the smallest batch with one thread."""
     for signature in dict.fromkeys(row.signature for row in latency):
         for way, text in WAYS.items():
             rows = [row for row in latency if (row.signature, row.way, row.threads) == (signature, way, 1)]
@@ -329,7 +329,7 @@ def _latency_cells(row: Latency) -> tuple[str, ...]:
 
 
 def _throughput_tables(latency: Sequence[Latency]) -> Iterator[Table]:
-    """One per signature: samples per second by batch and threads."""
+    """One table per signature: samples per second by batch and threads."""
     for signature in dict.fromkeys(row.signature for row in latency):
         rows = [row for row in latency if (row.signature, row.way) == (signature, Way.INVOKE)]
         columns = sorted({(row.threads, row.batch) for row in rows})

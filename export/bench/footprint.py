@@ -1,9 +1,9 @@
-"""Resident memory and start-up, each taken in a fresh process.
+"""Resident memory and start-up time, each measured in a fresh process.
 
-Memory is the growth of the resident set (Rss in /proc/self/smaps_rollup) from the moment when the runtime's module is imported
-to the moment when every signature in question has run at batch 1, each file opened once: the file as far as it is mapped,
-packed kernels, activations, and the runtime's own code as far as it was touched. Start-up is the time from opening the file to
-the first result of the first signature; the runtime's import is measured separately. The file is in the page cache.
+Memory is the growth of the resident set (Rss in /proc/self/smaps_rollup) from the import of the runtime's module until every
+signature has run at batch 1, each file opened once. It includes mapped pages of the file, packed kernels, activations, and
+pages of the runtime's code that were touched. Start-up is the time from opening the file to the first result of the first
+signature; the import is measured separately. The file is in the page cache.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROLLUP = Path("/proc/self/smaps_rollup")
 
 @dataclass(frozen=True)
 class Run:
-    """One signature to run: the file that holds it, and a .npy with a sample or more in its input's dtype."""
+    """A signature to run: its file, and a .npy with one or more samples in the input's dtype."""
 
     path: str
     signature: str
@@ -33,7 +33,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Load:
-    """What one process opens and runs, in this order."""
+    """Files that one process opens and runs, in order."""
 
     subject: str
     runtime: str
@@ -43,7 +43,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Medians over processes: bytes of resident memory, and milliseconds; `memory` None where the system does not report it."""
+    """Medians over processes. `memory`: resident bytes, None if the system does not report it."""
 
     memory: int | None
     startup_ms: float
@@ -54,9 +54,9 @@ class Footprint:
 def footprints(
     loads: Sequence[Load], *, processes: int, announce: Callable[[str], None] = lambda _text: None
 ) -> Iterator[tuple[Load, Footprint]]:
-    """Measure each load in `processes` processes, in turns; yields them when all are done.
+    """Measure each load in `processes` processes, interleaved; yields the results at the end.
 
-    Raises UnavailableError, with the reason, where a child fails.
+    Raises UnavailableError, with the reason, if a child fails.
     """
     taken: list[list[dict[str, Any]]] = [[] for _ in loads]
     for i in range(processes if loads else 0):
@@ -70,7 +70,7 @@ def footprints(
 
 
 def resident() -> int | None:
-    """Bytes of this process's resident set, None where the system does not report it."""
+    """This process's resident set in bytes; None if the system does not report it."""
     try:
         text = ROLLUP.read_text()
     except OSError:
@@ -79,7 +79,7 @@ def resident() -> int | None:
 
 
 def main(load: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The child: open and run a `Load`, and answer what it took."""
+    """Open, run and measure a `Load` in the child."""
     from .openers import OPENERS
 
     inputs = [np.load(run["x"], allow_pickle=False)[:1].copy() for run in load["runs"]]

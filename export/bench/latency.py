@@ -1,9 +1,9 @@
-"""Times calls side by side: warmed up, in turns, in a process of their own, with intervals for the ratios.
+"""Interleaved latency measurement: warm-up, rounds over all subjects in a child process, confidence intervals of ratios.
 
-One round times every call once, in an order that rotates, so that a slow moment of the machine meets all of them alike and a
-ratio of two calls can be taken round by round. A sample is the mean of so many calls that the clock's step does not matter.
+Each round times every subject once, in rotating order, so that noise affects all subjects equally and ratios can be taken per
+round. A sample is the mean of enough calls to make the clock's resolution negligible.
 
-Run as a module it is the child: a process of its own fixes the number of threads, which TensorFlow takes only before it starts.
+This module is also the child process, which fixes the number of threads: TensorFlow accepts it only before initialization.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ..runtimes.child_process import lines_of, serve
 from ..verify.results import Ratio, Way
 
 SAMPLE_NS = 200_000
-"""The least duration of a sample: calls shorter than it are repeated within one."""
+"""Minimum duration of a sample, in ns; shorter calls are repeated."""
 ROUNDS = (21, 200)
-"""The fewest and the most rounds of a comparison."""
+"""Minimum and maximum number of rounds."""
 WARM_UP = 3
-"""Calls before anything is timed."""
+"""Number of untimed calls at the start."""
 
 Call = Callable[[], object]
 
 
 @dataclass(frozen=True, eq=False)
 class Timing:
-    """Times of one call: `samples` float64 [rounds], nanoseconds per call, each the mean of `inner` calls."""
+    """Latency of a call. `samples`: float64 [rounds], ns per call, each the mean of `inner` calls."""
 
     samples: np.ndarray
     inner: int
@@ -44,15 +44,14 @@ class Timing:
 
     @property
     def p95_us(self) -> float:
-        """95th percentile of the samples: of single calls only where `inner` is 1."""
+        """95th percentile of the samples, which are single calls only if `inner` is 1."""
         return float(np.percentile(self.samples, 95)) / 1e3
 
 
 def ratio(subject: Timing, baseline: Timing, *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0) -> Ratio:
-    """median(subject) / median(baseline) and its percentile bootstrap interval (Efron, 1979).
+    """median(subject) / median(baseline) with its percentile bootstrap interval (Efron, 1979).
 
-    Rounds are resampled, not samples: both timings come from the same rounds, whose common noise then cancels. Raises
-    ValueError where they do not.
+    Rounds are resampled, since both timings share the noise of their rounds. Raises ValueError if the numbers of rounds differ.
     """
     pairs = np.stack([subject.samples, baseline.samples])
     rounds = pairs.shape[1]
@@ -72,10 +71,9 @@ def interleave(
     sample_ns: int = SAMPLE_NS,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> dict[str, Timing]:
-    """Time `calls` in turns for about `seconds`, and `rounds` (fewest, most) in any case.
+    """Time `calls` in rounds for about `seconds`, within `rounds` (minimum, maximum).
 
-    Every call has to be complete when it returns. A sample begins after one call that is not timed: it brings back into the
-    caches what the subject before it drove out. The garbage collector is off meanwhile.
+    Calls must be synchronous. An untimed call before each sample refills the caches. Garbage collection is off.
     """
     with _no_garbage_collection():
         for call in calls.values():
@@ -93,7 +91,7 @@ def interleave(
 
 
 def _repeats(call: Call, sample_ns: int, clock: Callable[[], int]) -> int:
-    """How many calls take `sample_ns` or more together, even when they are quick: a power of two."""
+    """Number of calls per sample, a power of two, so that a fast sample takes at least `sample_ns`."""
     inner = 1
     while min(_sample(call, inner, clock) for _ in range(WARM_UP)) * inner < sample_ns:
         inner *= 2
@@ -122,7 +120,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Timed:
-    """What a child times: one signature of a file in a runtime. `x` is a .npy with the largest batch, in its input's dtype."""
+    """A signature of a file in a runtime. `x`: a .npy with the largest batch, in the input's dtype."""
 
     subject: str
     runtime: str
@@ -133,7 +131,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class TimedGroup:
-    """Subjects that are timed in turns: of one signature, at one batch, in one `way`, a call of `session.Bound`."""
+    """Subjects that are timed in turns: one signature, one batch, one `way` (a call of `session.Bound`)."""
 
     subjects: tuple[Timed, ...]
     batch: int
@@ -142,7 +140,7 @@ class TimedGroup:
 
 @dataclass(frozen=True, eq=False)
 class GroupTimings:
-    """The timings of a group by subject, and the device or provider that each reported."""
+    """Timings and reported providers of a group, by subject."""
 
     group: TimedGroup
     timings: Mapping[str, Timing]
@@ -152,9 +150,9 @@ class GroupTimings:
 def time_groups(
     groups: Sequence[TimedGroup], *, threads: int, seconds: float, rounds: tuple[int, int] = ROUNDS
 ) -> Iterator[GroupTimings]:
-    """Time groups in a child process whose runtimes have `threads` threads; yields each as it is done.
+    """Time groups in a child process whose runtimes have `threads` threads; yields each when done.
 
-    Raises UnavailableError, with the reason, where the child fails.
+    Raises UnavailableError, with the reason, if the child fails.
     """
     plan = {"groups": [asdict(group) for group in groups], "threads": threads, "seconds": seconds, "rounds": rounds}
     for group, line in zip(groups, lines_of(__name__, plan), strict=True):
@@ -163,7 +161,7 @@ def time_groups(
 
 
 def main(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The child: time every group of the plan, an answer for each."""
+    """Time each group of the plan in the child; yields an answer per group."""
     from .openers import OPENERS
 
     for group in plan["groups"]:

@@ -1,4 +1,4 @@
-"""What the benchmark opens: the runtimes of the table that are timed, and the Keras original."""
+"""Openers of the benchmark: the timed runtimes of the table, and the Keras model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..runtimes.table import RUNTIMES, Files
 
 
 class Bindable(Protocol):
-    """What is timed of a loaded model; see `session.Session`."""
+    """The part of `session.Session` that is timed."""
 
     provider: str
 
@@ -24,7 +24,7 @@ class Bindable(Protocol):
 
 @dataclass(frozen=True)
 class Opener:
-    """How models are opened. `module`: its import is timed alone; `resident`: whether this process's memory is the model's."""
+    """Opens models. `module`: timed import. `resident`: whether the process's memory is measured."""
 
     load: Callable[[], Callable[..., Bindable]]
     module: str
@@ -32,7 +32,7 @@ class Opener:
 
 
 class KerasModel:
-    """The Keras original, as a call or as a graph: `wrap` makes what is called of its methods."""
+    """The Keras model, called eagerly or as a graph, as `wrap` makes of its methods."""
 
     def __init__(self, wrap: Callable[[Any], Any], files: Files, *, threads: int = 1) -> None:
         (path,) = set(files.values())
@@ -47,7 +47,7 @@ class KerasModel:
         run, tensor = self._wrap(run), tf.constant(x)
 
         def fetch(outputs: Any) -> list[np.ndarray]:
-            """Every output in the memory of the host: waits for the device."""
+            """Copy all outputs to the host, which waits for the device."""
             return [each.numpy() for each in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
         fetch(run(tensor))
@@ -56,7 +56,7 @@ class KerasModel:
 
 @lru_cache(maxsize=1)
 def _loaded(path: Path, threads: int) -> tuple[Any, str]:
-    """The Keras model and the device that TensorFlow puts it on: a GPU where it finds one. Fixes the process's threads."""
+    """(Keras model, device: a GPU if TensorFlow finds one). Fixes the process's threads."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -81,7 +81,7 @@ KERAS: Mapping[str, tuple[str, Opener]] = {
     ),
     "keras-function": ("Keras f32, tf.function", Opener(lambda: partial(KerasModel, _graph), "tensorflow")),
 }
-"""The ways to call Keras: its name in the rows, and how it is opened. Their memory is the same: it is taken once."""
+"""(name, opener) of the ways to call Keras. Their memory is equal and measured once."""
 
 OPENERS: Mapping[str, Opener] = {
     **{name: Opener(row.load, row.module, row.device == "CPU") for name, row in RUNTIMES.items() if row.module},

@@ -1,4 +1,4 @@
-"""Adds measurements to a bundle: metrics.json, the pages rendered from it and the manifest change together or not at all."""
+"""Adds measurements to a bundle: metrics.json, the rendered pages and the manifest are replaced together or not at all."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ from ..verify.results import FILE as METRICS
 from ..verify.results import Bench, read_metrics, to_json
 
 STAGING = ".bench."
-"""How the folder begins, inside the bundle, in which the new files are made."""
+"""Prefix of the staging folder inside the bundle."""
 
 
 def record(path: Path, measured: Bench) -> list[Path]:
-    """Write `measured` into a bundle's metrics.json and render its pages anew; returns the files written.
+    """Write `measured` to a bundle's metrics.json and render its pages again; returns the files written.
 
-    The rest of the metrics stays. Everything is made in a folder of its own before the first file is replaced. Raises
-    FormatError where a file of the bundle is missing or not what the manifest states, InputError where it cannot be written to;
-    the bundle is then as it was.
+    Other metrics stay. All files are staged before the first one is replaced. Raises FormatError if a file of the bundle is
+    missing or differs from the manifest, InputError if the bundle is not writable; the bundle is then unchanged.
     """
     bundle = Bundle.open(path)
     _require_intact(bundle)
@@ -63,7 +62,7 @@ def _require_intact(bundle: Bundle) -> None:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C and SIGTERM until the block is done; only the main thread receives them."""
+    """Defer Ctrl-C and SIGTERM to the end of the block; only the main thread receives them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

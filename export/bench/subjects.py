@@ -1,6 +1,6 @@
-"""Who is measured: our files of a bundle, what the stock converters made of the same model, and the Keras original.
+"""Subjects of the benchmark: our files of a bundle, the stock converters' files of the same model, and the Keras model.
 
-A subject that cannot take part is reported with the reason.
+A subject that cannot be measured is reported with the reason.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...compress.config import ExportConfig
 from ...compress.errors import FormatError, UnavailableError
 from ..baselines.converters import MAKERS, stock_name
 from ..bundle import Bundle
-from ..formats.model_file import Contents, TensorInfo
+from ..formats.model_file import Contents, Signature, TensorInfo
 from ..program import SIGNATURES
 from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS, read_model
@@ -25,19 +25,16 @@ from .openers import KERAS as KERAS_WAYS
 ALONE, OUR_DTYPES = "reconstruct alone", "our dtypes"
 VARIANTS: Mapping[str, str] = {
     ALONE: "written from the bundle's program for this measurement, with one signature",
-    OUR_DTYPES: "the stock file without the conversions at its inputs and outputs, which so have the dtypes of ours",
+    OUR_DTYPES: "the stock file without the conversions at its inputs and outputs, so that their dtypes equal ours",
 }
-"""What is measured beside the files as they are."""
-
-Interfaces = Mapping[str, tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]]
-"""(inputs, outputs) by signature."""
+"""Modified files that are measured too."""
 
 
 @dataclass(frozen=True)
 class BenchSubject:
-    """A model in one runtime. `files` by signature; `name` is unique and names it in every row.
+    """A model in one runtime. `name` is unique; `files` and `signatures` by signature name.
 
-    `variant` distinguishes files of one name: the inputs, outputs or signatures that were changed for a fair comparison.
+    `variant`: a key of `VARIANTS` if inputs, outputs or signatures were changed for a fair comparison, else empty.
     """
 
     name: str
@@ -47,17 +44,17 @@ class BenchSubject:
     runtime: str
     provider: str
     files: Mapping[str, Path]
-    interface: Interfaces = field(repr=False)
+    signatures: Mapping[str, Signature] = field(repr=False)
     variant: str = ""
 
     def dtypes(self, signature: str) -> str:
         """The dtypes of a signature's inputs and outputs, such as `uint8 → uint8, uint8`."""
-        inputs, outputs = self.interface[signature]
-        return f"{', '.join(tensor.dtype for tensor in inputs)} → {', '.join(tensor.dtype for tensor in outputs)}"
+        sides = self.signatures[signature].inputs, self.signatures[signature].outputs
+        return " → ".join(", ".join(tensor.dtype for tensor in side) for side in sides)
 
     def input(self, signature: str, real: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """`count` samples for the one input of a signature in the input's dtype, from real values by name, repeated."""
-        (tensor,), _ = self.interface[signature]
+        """`count` samples for a signature's input, in its dtype, repeated from real values by name."""
+        (tensor,) = self.signatures[signature].inputs
         values = np.resize(real[tensor.name], (count, real[tensor.name].shape[1]))
         if tensor.dtype == "float32":
             return np.ascontiguousarray(values, np.float32)
@@ -66,7 +63,7 @@ class BenchSubject:
 
 @dataclass
 class Cast:
-    """All subjects, and why others are not among them."""
+    """The subjects, and the reasons why others were skipped."""
 
     subjects: list[BenchSubject] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -78,10 +75,9 @@ class Cast:
 
 
 def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path) -> Cast:
-    """Everything that can be measured of a bundle.
+    """Find everything that can be measured of a bundle.
 
-    `stock` is the folder of the stock converters' files, `keras` the archive of the float model or None, `folder` takes what is
-    written for comparisons: files of one signature, stock files with our dtypes.
+    `stock`: folder of the stock converters' files. `keras`: archive of the float model. `folder`: for the files of `VARIANTS`.
     """
     cast, name = Cast(), bundle.manifest.name
     contents = {each: read_model(bundle.path / each) for each in bundle.models}
@@ -91,17 +87,17 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
             if not ours:
                 cast.skip(f"{Maker.TIEDAE} {precision} {target}", "not in this bundle")
                 continue
-            interface = {signature: _interface(contents[file], signature) for signature, file in ours.items()}
+            signatures = {signature: _signature(contents[file], signature) for signature, file in ours.items()}
             paths = {signature: bundle.path / file for signature, file in ours.items()}
-            _add(cast, Maker.TIEDAE, target, precision, paths, interface)
-            _add_stock(cast, stock / stock_name(name, target, precision), target, precision, interface, folder)
+            _add(cast, Maker.TIEDAE, target, precision, paths, signatures)
+            _add_stock(cast, stock / stock_name(name, target, precision), target, precision, signatures, folder)
     _add_single(cast, bundle, contents, folder)
     _add_keras(cast, keras, bundle.manifest.model.widths)
     return cast
 
 
 def _by_signature(bundle: Bundle, contents: Mapping[str, Contents], target: str, precision: str) -> dict[str, str]:
-    """The file of ours that serves each signature."""
+    """Our file for each signature."""
     found = {}
     for name, info in bundle.manifest.models.items():
         if (info.format, info.precision) == (target, precision):
@@ -109,9 +105,8 @@ def _by_signature(bundle: Bundle, contents: Mapping[str, Contents], target: str,
     return {signature: found[signature] for signature in SIGNATURES if signature in found}
 
 
-def _interface(contents: Contents, signature: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    each = next((each for each in contents.signatures if each.name == signature), contents.signatures[0])
-    return each.inputs, each.outputs
+def _signature(contents: Contents, name: str) -> Signature:
+    return next((each for each in contents.signatures if each.name == name), contents.signatures[0])
 
 
 def _add(
@@ -120,10 +115,10 @@ def _add(
     target: str,
     precision: Precision,
     files: Mapping[str, Path],
-    interface: Interfaces,
+    signatures: Mapping[str, Signature],
     variant: str = "",
 ) -> None:
-    """A subject for every runtime that users of the format have."""
+    """Add a subject for each timed runtime of the format."""
     label = Maker.TIEDAE if maker is Maker.TIEDAE else MAKERS[target][precision].name
     subject = f"{label} {precision} {target}{f', {variant}' if variant else ''}"
     timed = {runtime: row for runtime, row in RUNTIMES.items() if row.format == target and row.module}
@@ -139,10 +134,10 @@ def _add(
         except UnavailableError as error:
             cast.skip(runtime, str(error))
             continue
-        cast.subjects.append(BenchSubject(name, maker, target, precision, runtime, provider, files, interface, variant))
+        cast.subjects.append(BenchSubject(name, maker, target, precision, runtime, provider, files, signatures, variant))
 
 
-def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: Interfaces, folder: Path) -> None:
+def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: Mapping[str, Signature], folder: Path) -> None:
     maker = MAKERS.get(target, {}).get(precision)
     if maker is None:
         cast.skip(f"{Maker.STOCK} {precision} {target}", f"there is no stock converter to {TARGETS[target].label}")
@@ -156,32 +151,31 @@ def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: 
     except FormatError as error:
         cast.skip(label, str(error))
         return
-    known = {each.name for each in contents.signatures}
-    interface = {signature: _interface(contents, signature) for signature in SIGNATURES if signature in known}
-    interface = interface or {"reconstruct": _interface(contents, "reconstruct")}
-    _add(cast, Maker.STOCK, target, precision, dict.fromkeys(interface, path), interface)
+    known = {each.name: each for each in contents.signatures}
+    signatures = {name: known[name] for name in SIGNATURES if name in known} or {"reconstruct": contents.signatures[0]}
+    _add(cast, Maker.STOCK, target, precision, dict.fromkeys(signatures, path), signatures)
     if maker.integer_io and "reconstruct" in ours:
-        bytes_ = [tensor.name for side in ours["reconstruct"] for tensor in side if tensor.dtype != "float32"]
+        tensors = (*ours["reconstruct"].inputs, *ours["reconstruct"].outputs)
         changed = folder / f"{path.stem}.io{path.suffix}"
-        changed.write_bytes(maker.integer_io(path.read_bytes(), bytes_))
-        interface = {"reconstruct": _interface(read_model(changed), "reconstruct")}
-        _add(cast, Maker.STOCK, target, precision, {"reconstruct": changed}, interface, OUR_DTYPES)
+        changed.write_bytes(maker.integer_io(path.read_bytes(), [each.name for each in tensors if each.dtype != "float32"]))
+        signatures = {"reconstruct": _signature(read_model(changed), "reconstruct")}
+        _add(cast, Maker.STOCK, target, precision, {"reconstruct": changed}, signatures, OUR_DTYPES)
 
 
 def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], folder: Path) -> None:
-    """Ours with the signature reconstruct alone, where a file has several: without what a runtime packs for the others."""
+    """Add our files with `reconstruct` only, without the kernels that a runtime packs for other signatures."""
     ours = {each.format: each for each in cast.subjects if (each.maker, each.precision) == (Maker.TIEDAE, Precision.INT8)}
     for target, whole in ours.items():
         if "reconstruct" not in whole.files or len(whole.files) == 1 or len(set(whole.files.values())) > 1:
             continue
         cast.skip(f"{Maker.TIEDAE} f32 {target}, {ALONE}", "a bundle holds the integer program, not the float one")
-        (tensor,), _ = whole.interface["reconstruct"]
+        (tensor,) = whole.signatures["reconstruct"].inputs
         stem, config = f"{bundle.manifest.name}.reconstruct.int8", ExportConfig(signatures=("reconstruct",))
         (written,) = TARGETS[target].write(bundle.programs(contents).of(target), stem, config, tensor.dtype).items()
         path = folder / written[0]
         path.write_bytes(written[1])
-        interface = {"reconstruct": _interface(read_model(path), "reconstruct")}
-        _add(cast, Maker.TIEDAE, target, Precision.INT8, {"reconstruct": path}, interface, ALONE)
+        signatures = {"reconstruct": _signature(read_model(path), "reconstruct")}
+        _add(cast, Maker.TIEDAE, target, Precision.INT8, {"reconstruct": path}, signatures, ALONE)
 
 
 def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
@@ -189,7 +183,8 @@ def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
         cast.skip("Keras original", "no model given: --model OUT/model")
         return
     x, code, y = (TensorInfo(name, "float32", (None, widths[place])) for name, place in {"x": 0, "code": -1, "y": 0}.items())
-    interface = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
+    sides = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
+    signatures = {name: Signature(name, *each, {}) for name, each in sides.items()}
     for runtime, (name, _) in KERAS_WAYS.items():
         of = (name, Maker.KERAS, "keras", Precision.F32, runtime, "")
-        cast.subjects.append(BenchSubject(*of, dict.fromkeys(interface, archive), interface))
+        cast.subjects.append(BenchSubject(*of, dict.fromkeys(signatures, archive), signatures))

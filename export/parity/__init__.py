@@ -1,1 +1,1 @@
-"""Numbers against numbers: the parity engine, what it is held against, and what CI reads of it."""
+"""Parity: comparison of outputs with Keras, the integer program and other files."""

@@ -1,4 +1,4 @@
-"""`assert_parity`: a model file against what it was made from, in anyone's test suite."""
+"""`assert_parity`: compares a model file with its source, for use in test suites."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from .reference_models import (
 
 
 class ParityError(CheckError, AssertionError):
-    """A file does not compute what its reference does: a failed check, and a failed assertion to pytest."""
+    """A file's outputs differ from its reference; also an AssertionError for pytest."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What may differ: floats by atol + rtol · |expected|; a quantized output by `max_lsb` steps of its own scale, and in at
-    most 1 − `equal_share` of its values. Other integers and booleans have to be equal."""
+    """Floats may differ by atol + rtol · |expected|, quantized outputs by `max_lsb`, in at most 1 − `equal_share` of their
+    values. Other integers and booleans must be equal."""
 
     atol: float
     rtol: float
@@ -52,10 +52,10 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one output compares.
+    """Comparison of one output.
 
-    `differing` of `count` values differ at all; `largest` is the largest difference, in LSB where `unit` says so. `problem`
-    says in one line what is beyond the tolerance, else it is empty.
+    `differing` of `count` values differ at all; `largest` is the largest difference, in LSB if `unit` is LSB. `problem`: one
+    line on what exceeds the tolerance, else empty.
     """
 
     output: str
@@ -68,7 +68,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What was compared, and where: `provider` is what the runtime says that it ran on."""
+    """The result of `assert_parity`. `provider`: what actually ran, as reported by the runtime."""
 
     file: str
     signature: str
@@ -91,23 +91,22 @@ def assert_parity(
     samples: int = 64,
     seed: int = 0,
 ) -> ParityReport:
-    """Run a .tflite or .onnx file and hold its outputs against a reference, output by output.
+    """Run a .tflite or .onnx file and compare its outputs with a reference.
 
-    `reference` is a Keras 2 or 3 model, a callable on arrays in the order of the file's inputs, a `Bundle` or the path of one
-    (its integer program answers), the path of another file, or the outputs themselves. Several outputs are a mapping with the
-    file's names or a sequence in the file's order. It gets and gives real values; where an input or output is quantized, these
-    are converted by its own scale, and compared in LSB.
+    `reference`: a Keras 2 or 3 model, a callable on arrays in the order of the file's inputs, a `Bundle` or its path (its
+    integer program answers), the path of another file, or the outputs themselves. Several outputs are a mapping by the file's
+    names or a sequence in the file's order. References take and return real values; for quantized inputs and outputs these
+    are converted with the tensor's scale, and compared in LSB.
 
-    `inputs` is an array, a sequence in the file's order or a mapping by name, [batch, …], real or in the input's dtype. Left
-    out, they are a bundle's golden samples, else `samples` random ones by `seed`: give real ones for quantized files, whose
-    ranges random values may leave.
+    `inputs`: an array, a sequence in the file's order or a mapping by name, [batch, …], real or in the input's dtype. Default:
+    a bundle's golden samples, else `samples` random ones. Pass real samples for quantized files: random values may be out of
+    range.
 
-    `runtime` is litert-xnnpack (default), litert-builtin or litert-reference for .tflite, ort-cpu (default) or ort-cuda for
-    .onnx. `atol`, `rtol`, `max_lsb`, `equal_share` see `Tolerance`. Another dtype or shape, and values that are not finite, are
-    failures whatever the tolerance.
+    `runtime`: litert-xnnpack (default), litert-builtin or litert-reference for .tflite; ort-cpu (default) or ort-cuda for
+    .onnx. `atol`, `rtol`, `max_lsb`, `equal_share`: see `Tolerance`. A wrong dtype or shape, NaN and infinity always fail.
 
-    Raises ParityError, an AssertionError, with the outputs that differ, how many of their values, and the worst of them;
-    InputError, FormatError, UnavailableError where nothing could be compared.
+    Raises ParityError, an AssertionError, with the outputs that differ, the number of differing values and the worst one;
+    InputError, FormatError or UnavailableError if nothing could be compared.
     """
     tolerance = Tolerance(atol, rtol, max_lsb, equal_share)
     path = Path(file)
@@ -126,7 +125,9 @@ def assert_parity(
     problems = [f"  {each.output}: {each.problem}" for each in outputs if each.problem]
     if problems:
         where = f"{path.name}, {chosen.name} in {runtime}"
-        raise ParityError("\n".join([f"{where}: {len(problems)} of {len(outputs)} outputs are not the reference's", *problems]))
+        raise ParityError(
+            "\n".join([f"{where}: {len(problems)} of {len(outputs)} outputs differ from the reference", *problems])
+        )
     return ParityReport(str(path), chosen.name, runtime, provider, outputs)
 
 
@@ -136,7 +137,7 @@ def _inputs(
     if inputs is not None:
         return name_inputs(signature, inputs)
     if needs_inputs(reference):
-        raise InputError("inputs: got none, must be those that the arrays of the reference belong to")
+        raise InputError("inputs: got none, must be the inputs of the reference's arrays")
     own = own_inputs(reference, signature)
     if own is not None:
         return name_inputs(signature, own)
@@ -148,7 +149,7 @@ def _inputs(
 
 
 def _named(signature: Signature, outputs: Any, path: Path) -> dict[str, np.ndarray]:
-    """The reference's outputs by the file's names; ParityError where they are not as many, or other ones."""
+    """The reference's outputs by the file's names; ParityError if their names or number differ."""
     names = [tensor.name for tensor in signature.outputs]
     if isinstance(outputs, Mapping):
         if outputs.keys() != set(names):
@@ -163,7 +164,7 @@ def _named(signature: Signature, outputs: Any, path: Path) -> dict[str, np.ndarr
 
 
 def _array(values: Any) -> np.ndarray:
-    """numpy's, of a tensor of any Keras backend."""
+    """Convert a tensor of any Keras backend."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
@@ -179,7 +180,7 @@ def _agreement(tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, tolera
 
 
 def _quantized(tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, found: Differences, tolerance: Tolerance) -> str:
-    """What is beyond the tolerance, or nothing."""
+    """What exceeds the tolerance; empty if nothing does."""
     if found.largest <= tolerance.max_lsb and found.differing <= (1 - tolerance.equal_share) * found.count:
         return ""
     index, *pair = found.samples[0]
@@ -192,9 +193,9 @@ def _quantized(tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, found:
 
 
 def _plain(_tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, found: Differences, tolerance: Tolerance) -> str:
-    """Floats by the tolerance; other numbers, which no scale makes steps of anything, have to be equal."""
+    """What exceeds the tolerance of floats, or differs in numbers without a scale."""
     if got.dtype.kind != "f":
-        count, worst, bound = found.differing, found.samples[:1], "they have to be equal"
+        count, worst, bound = found.differing, found.samples[:1], "must be equal"
     else:
         wide = expected.astype(np.float64)
         excess = np.abs(got.astype(np.float64) - wide) - (tolerance.atol + tolerance.rtol * np.abs(wide))

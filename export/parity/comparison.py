@@ -1,4 +1,4 @@
-"""The parity engine: how far apart two runtimes' numbers are, int8 in LSB, float in absolute difference."""
+"""Comparison of two runtimes' outputs: integers in LSB, floats by absolute difference."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ def compare(
     tolerance: float | None = None,
     **identity: str,
 ) -> Parity:
-    """Compare uint8 arrays in LSB or float32 arrays by absolute difference; dtype, shape and NaN are failures, not numbers.
+    """Compare uint8 arrays in LSB or float32 arrays by absolute difference. Mismatches and NaN are failures, not numbers.
 
-    `quantization` says what uint8 values mean, for SQNR and cosine. `tolerance` of floats is relative to the full scale, the
-    largest expected magnitude, which counts as `LEAST_SCALE` at least. `identity` are further fields of the row, such as
-    `reference` and `file`.
+    `quantization` of uint8 values, for SQNR and cosine. `tolerance` of floats is relative to full scale, the largest expected
+    magnitude, at least `LEAST_SCALE`. `identity`: further fields of the row, such as `reference` and `file`.
     """
     found = differences(expected, got)
     precision = Precision.INT8 if expected.dtype == np.uint8 else Precision.F32
@@ -51,10 +50,9 @@ def compare(
 
 
 def similarity(expected: np.ndarray, got: np.ndarray) -> tuple[float | None, float | None]:
-    """(SQNR in dB, cosine) of real values against a reference, over all of them.
+    """(SQNR in dB, cosine similarity) of real values against a reference.
 
-    SQNR = 10 · log₁₀(Σ expected² / Σ (got − expected)²); None where there is no noise or no signal. The cosine of the angle
-    between the two as vectors; None where one of them is zero.
+    SQNR = 10 · log₁₀(Σ expected² / Σ (got − expected)²); None without noise or signal. The cosine is None if one array is zero.
     """
     expected, got = expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()
     signal, power, noise = _product(expected, expected), _product(got, got), _product(got - expected, got - expected)
@@ -66,20 +64,20 @@ def similarity(expected: np.ndarray, got: np.ndarray) -> tuple[float | None, flo
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> float:
-    """Σ a · b, in one thread: matrices for which it pays to start more are not compared here."""
+    """Σ a · b in one thread; the arrays are too small for more."""
     return float(np.einsum("i,i->", a, b))
 
 
 def _centred(q: np.ndarray, quantization: Quantization) -> np.ndarray:
-    """The real values up to their scale, which cancels."""
+    """Real values up to the scale, which cancels."""
     return q.astype(np.int16) - quantization.zero_point
 
 
 def compare_operations(session: Session, program: Program, signature: str, x: np.ndarray) -> tuple[list[Parity], list[str]]:
-    """Each operation of one signature of an integer file against the program, on the inputs that the runtime itself computed.
+    """Compare each operation of an integer file with the program, on the inputs that the runtime computed.
 
-    `x` is the signature's input in the file's dtype, [batch, size]. Returns the comparisons and the names of operations whose
-    tensors the runtime does not show.
+    `x`: the signature's input in the file's dtype, [batch, size]. Returns the comparisons, and the operations whose tensors the
+    runtime does not expose.
     """
     return compare_traced(session.trace(signature, x), program, signature, x)
 
@@ -91,9 +89,9 @@ def compare_traced(
     x: np.ndarray,
     known: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[list[Parity], list[str]]:
-    """`compare_operations` of what a session's `trace` gave for `x`.
+    """`compare_operations` for the result of a session's `trace`.
 
-    `known`: tensors of the program for some input; where an operation reads the same, what it writes is known.
+    `known`: the program's tensors for some input, reused for operations with the same input.
     """
     known = known or {}
     operations, start, _ = program.part(signature)

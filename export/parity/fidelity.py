@@ -1,4 +1,4 @@
-"""How well samples come back, in the user's unit, so that it compares across scalings.
+"""Reconstruction quality in the user's unit, comparable across scalings.
 
 images   PSNR = 10 · log₁₀(peak² / MSE) in dB; peak is 255 for uint8, else the range of the training data (ITU-T J.340)
 table    R² = 1 − Σ (x − x̂)² / Σ (x − mean x)² of each column, and its mean over the columns that change (coefficient of
@@ -6,7 +6,7 @@ table    R² = 1 − Σ (x − x̂)² / Σ (x − mean x)² of each column, and 
 record   PRDN = 100 · √(Σ (x − x̂)² / Σ (x − mean x)²) in %, the mean removed (Blanco-Velasco et al., "On the use of PRD and
          CR parameters for ECG compression", Medical Engineering & Physics 27, 2005)
 
-MSE, the mean of (x − x̂)² over all values, stands beside each. Everything is computed in float64.
+MSE, the mean of (x − x̂)² over all values, is reported with each. Everything is computed in float64.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ MEANINGS: Mapping[str, str] = {
     "R²": "1 − squared error / squared distance from the column's mean, averaged over columns; below 0 the mean is closer",
     "PRDN": "100 · √(squared error / squared distance from the mean), over the test samples",
 }
-"""Each measure in words."""
+"""Definition of each measure in words."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The measure of one data set: its `kind`, the `scaling` into model units, the `columns` of a table by name, and the
-    `peak` of images in the user's unit."""
+    """Measures reconstruction quality. `scaling` to model units, `columns` of a table, `peak` of images in the user's unit."""
 
     kind: Kind
     scaling: Scaling
@@ -44,11 +43,11 @@ class Fidelity:
 
     @classmethod
     def of_splits(cls, splits: Splits) -> Fidelity:
-        """That of samples; the peak comes from those to train on."""
+        """Create it for samples; the peak is the range of the training data."""
         peak = None
         if splits.kind == "images":
-            low, high = (0, 255) if splits.train.dtype == np.uint8 else (float(e) for e in _range(splits))
-            peak = float(high - low)
+            low, high = (0, 255) if splits.train.dtype == np.uint8 else extremes(splits.train)
+            peak = float(np.max(high)) - float(np.min(low))
         return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak)
 
     @classmethod
@@ -59,7 +58,7 @@ class Fidelity:
         return cls(data.kind, data.scaling, column_names(data.columns, data.inputs), data.peak)
 
     def measure(self, x: np.ndarray, y: np.ndarray) -> Fit:
-        """`x`: [n, inputs] in the user's unit. `y`: what came back, [n, inputs] in model units."""
+        """Measure `y`, [n, inputs] in model units, against `x`, [n, inputs] in the user's unit."""
         wanted = x.astype(np.float64)
         difference = self.scaling.invert(y, np.float64) - wanted
         error = np.square(difference).sum(axis=0)
@@ -78,7 +77,7 @@ class Fidelity:
 
 
 def fit_value(fit: Fit | None) -> str:
-    """The one figure of a fit: `PSNR 23.4 dB`, `R² 0.914`, `PRDN 12.6 %`; nothing where it was not measured."""
+    """A fit as text: `PSNR 23.4 dB`, `R² 0.914`, `PRDN 12.6 %`; empty without one."""
     if fit is None:
         return ""
     if fit.value is None:
@@ -87,7 +86,7 @@ def fit_value(fit: Fit | None) -> str:
 
 
 def fit_text(fit: Fit | None) -> str:
-    """A fit in words: `PSNR 23.4 dB, MSE 297.2`, `R² 0.914, worst -0.02 (humidity)`, `PRDN 12.6 %`."""
+    """A fit with details: `PSNR 23.4 dB, MSE 297.2`, `R² 0.914, worst -0.02 (humidity)`, `PRDN 12.6 %`."""
     if fit is None:
         return ""
     mse = f", MSE {fit.mse:.4g}" if fit.measure == MEASURES["images"][0] else ""
@@ -96,26 +95,21 @@ def fit_text(fit: Fit | None) -> str:
 
 
 def column_r2(x: np.ndarray, error: np.ndarray) -> list[float | None]:
-    """R² of each column of `x`, float64 [n, k], by its summed squared `error`, [k]; None for a column that never changes."""
+    """R² of each column of `x`, float64 [n, k], from its summed squared `error` [k]; None for a constant column."""
     changes = x.max(axis=0) > x.min(axis=0)
     power = np.square(x - x.mean(axis=0)).sum(axis=0)
     return [float(1 - e / p) if c and p > 0 else None for c, p, e in zip(changes, power, error, strict=True)]
 
 
 def column_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    """The names, or where there are none the places, from 0: `value 7`."""
+    """The names, or by default the indices: `value 7`."""
     return tuple(names) if names else tuple(f"value {i}" for i in range(count))
 
 
-def _range(splits: Splits) -> tuple[np.floating, np.floating]:
-    low, high = extremes(splits.train)
-    return low.min(), high.max()
-
-
 def warnings_of(quality: Iterable[Quality]) -> tuple[ColumnWarning, ...]:
-    """The columns that no constant beats and those that never change, the worst first.
+    """Columns with negative R², worst first, and constant columns.
 
-    By the worst of our exported files, or where none of them was measured by the last row that was.
+    Taken from the worst of our exported files, or if none was measured from the last measured stage.
     """
     rows = [row for row in quality if row.fidelity is not None and row.fidelity.columns and not row.fault]
     rows = [row for row in rows if row.stage is Stage.EXPORT] or [row for row in rows if row.stage is not Stage.STOCK][-1:]

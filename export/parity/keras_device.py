@@ -1,7 +1,7 @@
-"""Where the Keras original runs: on the GPU where TensorFlow finds one, with TensorFloat-32 off, and never unsaid elsewhere.
+"""The device of the Keras model: the GPU that TensorFlow finds, with TensorFloat-32 off, else the CPU with a reason.
 
-A TensorFlow without its CUDA libraries, or built without CUDA, imports on a machine with a GPU and runs on the CPU without an
-error. So what was found is held against what should have been. The choice is a function of values; the finding is apart.
+A TensorFlow without CUDA support or libraries silently runs on the CPU of a machine with a GPU, so its device list is checked
+against the driver and the environment. `choose` is a pure function of what `look_around` finds.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ GUIDE = "pip install 'tensorflow[and-cuda]' brings its libraries"
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What there is: `gpus` that TensorFlow lists, with their names; whether it is built for GPUs (CUDA or ROCm); whether a
-    driver for NVIDIA GPUs is here; CUDA_VISIBLE_DEVICES, None where it is not set; the name of the CPU."""
+    """`gpus`: names by device, as TensorFlow lists them. `gpu_build`: whether it is built for CUDA or ROCm. `driver`: whether
+    an NVIDIA driver is installed. `visible`: CUDA_VISIBLE_DEVICES, None if unset. `cpu`: the CPU's name."""
 
     gpus: Mapping[str, str] = field(default_factory=dict)
     gpu_build: bool = True
@@ -42,33 +42,31 @@ class Surroundings:
 
 
 def skipped(device: Device) -> tuple[Skipped, ...]:
-    """The row where Keras does not run on a GPU."""
+    """A row if Keras does not run on a GPU."""
     return (Skipped(Kind.DEVICE, Why.UNAVAILABLE, "Keras on a GPU", device.reason),) if device.reason else ()
 
 
 def choose(found: Surroundings) -> Device:
-    """The first GPU that TensorFlow lists; else the CPU, and why."""
+    """The first GPU that TensorFlow lists, else the CPU with a reason."""
     if found.gpus:
         device, name = next(iter(found.gpus.items()))
         return Device(device, name)
-    hidden = found.visible is not None and found.visible.strip() in ("", "-1")
-    if hidden:
-        return Device(CPU, found.cpu, f"CUDA_VISIBLE_DEVICES={found.visible!r} hides the GPUs")
-    asked = f" and CUDA_VISIBLE_DEVICES={found.visible!r} asks for one" if found.visible is not None else ""
-    if found.driver and not found.gpu_build:
-        reason = f"it fell back to the CPU: an NVIDIA driver is here{asked}, but this TensorFlow is built without GPU support"
-        return Device(CPU, found.cpu, reason)
-    if found.driver:
-        reason = f"it fell back to the CPU: an NVIDIA driver is here{asked}, but TensorFlow lists no GPU; {GUIDE}"
-        return Device(CPU, found.cpu, reason)
-    if asked:
-        reason = f"it fell back to the CPU: CUDA_VISIBLE_DEVICES={found.visible!r} asks for a GPU, but no NVIDIA driver is here"
-        return Device(CPU, found.cpu, reason)
-    return Device(CPU, found.cpu, "no GPU here: TensorFlow lists none and there is no NVIDIA driver")
+    setting = f"CUDA_VISIBLE_DEVICES={found.visible!r}"
+    if found.visible is not None and found.visible.strip() in ("", "-1"):
+        reason = f"{setting} hides the GPUs"
+    elif found.driver:
+        asked = "" if found.visible is None else f" and {setting} asks for one"
+        problem = f"TensorFlow lists no GPU; {GUIDE}" if found.gpu_build else "this TensorFlow is built without GPU support"
+        reason = f"it fell back to the CPU: an NVIDIA driver is here{asked}, but {problem}"
+    elif found.visible is not None:
+        reason = f"it fell back to the CPU: {setting} asks for a GPU, but no NVIDIA driver is here"
+    else:
+        reason = "no GPU here: TensorFlow lists none and there is no NVIDIA driver"
+    return Device(CPU, found.cpu, reason)
 
 
 def settle(chosen: Device, ran: str, cpu: str = "CPU") -> Device:
-    """The chosen device, or the CPU where a product that was put there `ran` elsewhere, by TensorFlow's full name of it."""
+    """The chosen device, or the CPU if a product placed there `ran` elsewhere (TensorFlow's full device name)."""
     if ran.endswith(_logical(chosen)):
         return chosen
     reason = f"it fell back to the CPU: TensorFlow lists {chosen.name}, but a product ran on {ran}"
@@ -81,7 +79,7 @@ def _logical(device: Device) -> str:
 
 
 def look_around() -> Surroundings:
-    """What TensorFlow, the machine and the environment say here and now."""
+    """Query TensorFlow, the machine and the environment."""
     with quiet():
         import tensorflow as tf
 
@@ -98,7 +96,7 @@ def look_around() -> Surroundings:
 
 
 def keras_device() -> Device:
-    """The device that Keras runs on here: where one product really ran, not only what is listed."""
+    """The device that Keras runs on, verified by running a matrix product."""
     import tensorflow as tf
 
     found = look_around()
@@ -114,10 +112,10 @@ def keras_device() -> Device:
 
 @contextlib.contextmanager
 def on_device(device: Device) -> Iterator[None]:
-    """Run what TensorFlow does in the block on this device, with TensorFloat-32 off.
+    """Run TensorFlow on this device during the block, with TensorFloat-32 off.
 
-    TF32 keeps 10 bits of a float32's 23 in products on a GPU: with it, a parity figure would be the GPU's. The setting is the
-    process's, and is as it was afterwards.
+    TF32 keeps 10 of the 23 mantissa bits in GPU products, which would dominate parity errors. The process-wide setting is
+    restored afterwards.
     """
     import tensorflow as tf
 
@@ -132,7 +130,7 @@ def on_device(device: Device) -> Iterator[None]:
 
 
 def keras_layers(model: TiedAutoencoder, device: Device) -> Layers:
-    """The layers of both halves in order, each fed with what the one before it gave; on `device`, for one batch of samples."""
+    """Function from model inputs to the outputs of all layers of both halves, computed on `device`."""
     from ...compress.layers import interleaved
 
     inputs, groups = model.config.inputs, model.config.interleave

@@ -1,4 +1,4 @@
-"""The values at the inputs and outputs of a file: stored ones in the file's dtype, and the real ones that they stand for."""
+"""References for `assert_parity`: Keras models, callables, bundles, files and arrays; their inputs and real values."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Values = Mapping[str, np.ndarray]
 
 
 def name_inputs(signature: Signature, given: object) -> dict[str, np.ndarray]:
-    """Arrays by the names of a signature's inputs, from a mapping, a sequence in the file's order, or the one array.
+    """Arrays by input name, from a mapping, a sequence in the file's order, or a single array.
 
-    Raises InputError where names, number or shapes are not those of the file.
+    Raises InputError if names, number or shapes differ from the file's.
     """
     inputs = {tensor.name: tensor for tensor in signature.inputs}
     if isinstance(given, Mapping):
@@ -42,7 +42,7 @@ def name_inputs(signature: Signature, given: object) -> dict[str, np.ndarray]:
 
 
 def _require_shape(tensor: TensorInfo, values: np.ndarray) -> None:
-    """Of the input's rank and sizes; the first axis, the batch, may have any size."""
+    """Raise InputError unless rank and sizes match the input; the batch may have any size."""
     fits = len(values.shape) == len(tensor.shape) and all(
         want is None or got == want for got, want in zip(values.shape[1:], tensor.shape[1:], strict=True)
     )
@@ -52,9 +52,9 @@ def _require_shape(tensor: TensorInfo, values: np.ndarray) -> None:
 
 
 def to_stored(tensor: TensorInfo, values: np.ndarray) -> np.ndarray:
-    """What the file takes: real values are quantized by the input's own scale, values in its dtype stay.
+    """Convert to the input's dtype: real values are quantized with its scale, values in its dtype stay.
 
-    Raises InputError for a dtype that the input cannot hold.
+    Raises InputError for an unsupported dtype.
     """
     if values.dtype.name == tensor.dtype:
         return np.ascontiguousarray(values)
@@ -66,18 +66,18 @@ def to_stored(tensor: TensorInfo, values: np.ndarray) -> np.ndarray:
 
 
 def to_real(tensor: TensorInfo, values: np.ndarray) -> np.ndarray:
-    """What stored values stand for, float32 where they are quantized; real ones in the file's float dtype, else float32."""
+    """Convert to real values: quantized ones to float32, floats to the file's float dtype, else float32."""
     if values.dtype.kind == "f":
         return values.astype(tensor.dtype if tensor.dtype.startswith("float") else np.float32)
     return tensor.dequantize(values)
 
 
 Answer = Callable[[str, Signature, Values], Any]
-"""(format and signature of the file, real inputs by name) → outputs by name, in the file's order, or the only one."""
+"""(format, signature, real inputs by name) → outputs by name, in the file's order, or a single one."""
 
 
 def choose_signature(path: Path, contents: Contents, name: str | None) -> Signature:
-    """The signature of a name, or the only one; InputError where there is no such one, or several and no name."""
+    """The named signature, or the only one; InputError if there is none, or several without a name."""
     names = [each.name for each in contents.signatures]
     if name is None and len(names) == 1:
         return contents.signatures[0]
@@ -87,9 +87,9 @@ def choose_signature(path: Path, contents: Contents, name: str | None) -> Signat
 
 
 def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple[str, dict[str, np.ndarray]]:
-    """(what really ran, outputs by name) of a file, for inputs in its dtypes; of a fixed batch, as often as that takes.
+    """(provider, outputs by name) of a file for inputs in its dtypes; run repeatedly if its batch is fixed.
 
-    Raises FormatError where the runtime refuses the file or the inputs, UnavailableError where the runtime is not here.
+    Raises FormatError if the runtime rejects the file or the inputs, UnavailableError if the runtime is missing.
     """
     try:
         session = RUNTIMES[runtime].open({signature.name: path})
@@ -102,7 +102,7 @@ def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple
 
 
 def _pieces(signature: Signature, x: Values) -> Iterator[Values]:
-    """The inputs as they are, or cut into pieces of the batch that the file has fixed."""
+    """The inputs, split into chunks of the file's batch if that is fixed."""
     fixed = {tensor.shape[0] for tensor in signature.inputs if tensor.shape and tensor.shape[0] is not None}
     sizes = {values.shape[0] for values in x.values() if values.ndim}
     if len(fixed) != 1 or len(sizes) != 1 or fixed == sizes:
@@ -116,7 +116,7 @@ def _pieces(signature: Signature, x: Values) -> Iterator[Values]:
 
 
 def answer_of(reference: Any) -> Answer:
-    """How a reference answers; InputError for what is none."""
+    """The answer function of a reference; InputError for an unsupported type."""
     for fits, make in _KINDS:
         if fits(reference):
             return make(reference)
@@ -125,12 +125,12 @@ def answer_of(reference: Any) -> Answer:
 
 
 def needs_inputs(reference: Any) -> bool:
-    """Whether the reference is answers already, which belong to inputs that only the caller knows."""
+    """Whether the reference is the outputs themselves, so that the caller must pass their inputs."""
     return isinstance(reference, np.ndarray | Mapping | list | tuple)
 
 
 def own_inputs(reference: Any, signature: Signature) -> dict[str, np.ndarray] | None:
-    """The golden samples of a bundle as real values, where the reference is one and the signature is of its kind."""
+    """A bundle's golden samples as real values; None for other references and signatures."""
     bundle = _bundle(reference)
     if bundle is None or signature.name not in SIGNATURES or len(signature.inputs) != 1:
         return None
@@ -143,18 +143,14 @@ def own_inputs(reference: Any, signature: Signature) -> dict[str, np.ndarray] | 
     return {signature.inputs[0].name: real}
 
 
-def _is_folder(reference: Any) -> bool:
-    return isinstance(reference, str | Path) and Path(reference).is_dir()
-
-
 def _bundle(reference: Any) -> Bundle | None:
-    if _is_folder(reference):
+    if isinstance(reference, str | Path) and Path(reference).is_dir():
         return Bundle.open(Path(reference))
     return reference if isinstance(reference, Bundle) else None
 
 
 def _of_bundle(reference: Any) -> Answer:
-    """Its integer program, in the layout of the file's format, in real values."""
+    """A bundle's integer program in the layout of the file's format, in real values."""
     bundle = _bundle(reference)
     assert bundle is not None
     programs = bundle.programs({name: read_model(bundle.path / name) for name in bundle.models})
@@ -172,7 +168,7 @@ def _of_bundle(reference: Any) -> Answer:
 
 
 def _of_file(reference: str | Path) -> Answer:
-    """Another file, in its default runtime; inputs and outputs in real values."""
+    """Another file in its default runtime, in real values."""
     path = Path(reference)
     contents = read_model(path)
 
@@ -190,7 +186,7 @@ def _of_file(reference: str | Path) -> Answer:
 
 
 def _of_tied(model: Any) -> Answer:
-    """A `TiedAutoencoder`: both halves, by the names of our inputs and outputs."""
+    """A `TiedAutoencoder`, by the names of our inputs and outputs."""
 
     def answer(_format: str, signature: Signature, x: Values) -> dict[str, Any]:
         names = [tensor.name for tensor in signature.outputs]
@@ -204,7 +200,7 @@ def _of_tied(model: Any) -> Answer:
 
 
 def _of_keras(model: Any) -> Answer:
-    """A Keras model, its inputs by name where it has the file's names, else in the file's order."""
+    """A Keras model; inputs by name if it has the file's names, else in the file's order."""
 
     def answer(_format: str, signature: Signature, x: Values) -> Any:
         names = set(getattr(model, "input_names", None) or [])
@@ -219,7 +215,7 @@ def _of_keras(model: Any) -> Answer:
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """On the device that `keras_device` finds and without TF32, where it is TensorFlow that runs."""
+    """Use the device that `keras_device` finds, without TF32, if TensorFlow is loaded."""
     if "tensorflow" not in sys.modules:
         yield
         return
@@ -242,4 +238,4 @@ _KINDS: Sequence[tuple[Callable[[Any], bool], Callable[[Any], Answer]]] = (
     (_is_keras, _of_keras),
     (callable, lambda reference: lambda _format, _signature, x: reference(*x.values())),
 )
-"""Kinds of reference: (whether it is one, how it answers); the first that fits."""
+"""Kinds of reference: (predicate, factory of its answer function); the first match applies."""

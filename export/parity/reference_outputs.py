@@ -1,9 +1,8 @@
-"""What the files must give: the outputs of the integer program, of the float model, and of the float program of a bundle.
+"""Reference outputs of the files: from the integer program, the Keras model, or the float program of a bundle.
 
-The float program is read back from the float files; it stands in for Keras where no model is given. Its operations are those
-of the integer program without quantization, its kernels those whose sha256 the manifest states, and its biases come from the
-files. The first file whose program gives Keras' golden vectors defines it; every other file must hold the same biases bit for
-bit.
+The float program replaces Keras if no model is given. It has the integer program's operations without quantization, the kernels
+with the sha256 in the manifest, and biases from the float files. The first file whose program reproduces Keras' golden vectors
+defines it; all others must hold the same biases bit for bit.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ..program import Program
 from ..verify.results import LEAST_SCALE
 
 TRACED_SAMPLES = 256
-"""How many samples are compared operation by operation, and layer by layer."""
+"""Number of samples compared per operation and per layer."""
 
 Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """float32 model inputs [batch, inputs] → (code, y) of a Keras model."""
@@ -31,10 +30,9 @@ Layers = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Original:
-    """The Keras models that a bundle was made from, as far as they are given.
+    """The Keras models of a bundle, None if not given.
 
-    `keras` is the model that the float files come from, `layers` gives the outputs of its layers, `uncompressed` is the float
-    model before pruning.
+    `keras`: the model of the float files. `layers`: the outputs of its layers. `uncompressed`: the float model before pruning.
     """
 
     keras: Keras | None = None
@@ -44,10 +42,10 @@ class Original:
 
 @dataclass(frozen=True, eq=False)
 class Floats:
-    """What the float model makes of the samples, and who says so: `keras`, or the `float program` read from the float files.
+    """Outputs of the float model. `reference`: `keras`, or `float program` if read from the float files.
 
-    `code` and `y` for all samples, float32 [samples, size]. `layers`: the output of every layer for the first `TRACED_SAMPLES`,
-    by the program's names, encoded from `x` and decoded from `code`.
+    `code` and `y` for all samples, float32 [samples, size]. `layers`: output of each layer for the first `TRACED_SAMPLES`, by
+    the program's names, encoded from `x` and decoded from `code`.
     """
 
     reference: str
@@ -59,10 +57,8 @@ class Floats:
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What an integer program makes of the samples.
-
-    `x`, `code` and `y` for all of them, uint8 [samples, size]; `traced` every tensor for the first `TRACED_SAMPLES`.
-    """
+    """Outputs of an integer program: `x`, `code`, `y`, uint8 [samples, size]; `traced`: all tensors of the first
+    `TRACED_SAMPLES`."""
 
     program: Program
     x: np.ndarray
@@ -77,9 +73,9 @@ class Expected:
 
 
 def expect(program: Program, scaled: np.ndarray, conversion: Conversion = "divide", known: Expected | None = None) -> Expected:
-    """Run an integer program on float32 model inputs [samples, inputs], which become integers by `conversion`.
+    """Run an integer program on float32 model inputs [samples, inputs], quantized by `conversion`.
 
-    `known` is returned where it is the same program's for the same integers.
+    Returns `known`, results of the same program, if its integers are the same.
     """
     x = program_input(program, scaled, conversion)
     if known is not None and np.array_equal(x, known.x):
@@ -91,9 +87,9 @@ def expect(program: Program, scaled: np.ndarray, conversion: Conversion = "divid
 def best_floats(
     scaled: np.ndarray, original: Original, golden: tuple[np.ndarray, np.ndarray] | None, program: Program | None
 ) -> Floats | None:
-    """The best float reference that there is: a Keras model, its golden vectors, the float program; for layers likewise.
+    """The best available float reference: the Keras model, its golden vectors, or the float program.
 
-    `golden` is Keras' (code, y) where `scaled` are the golden samples.
+    `golden`: Keras' (code, y) if `scaled` are the golden samples.
     """
     floats = None
     if original.keras is not None:
@@ -113,18 +109,18 @@ def best_floats(
 
 
 def layer_outputs(program: Program) -> tuple[str, ...]:
-    """The tensors that layers end in, by the program's names, in order: `encoder_0`, `code`, `decoder_1`, `y`."""
+    """Output tensors of the layers, by the program's names, in order: `encoder_0`, `code`, `decoder_1`, `y`."""
     names = dict.fromkeys(operation.y.split(".")[0] for operation in program.operations)
     return tuple(name for name in names if name != "x")
 
 
 BIAS8 = "8"
-"""The end of a bias' name where it is added on its own: `y.bias8`."""
+"""Suffix of a bias that is added separately: `y.bias8`."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A bias that another float file holds with other values."""
+    """A bias whose values differ in another float file."""
 
     file: str
     name: str
@@ -132,9 +128,9 @@ class Disagreement:
 
 
 def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Program:
-    """An integer program in the fused layout as the float program of the same layers.
+    """Convert an integer program in the fused layout to the float program of the same layers.
 
-    `constants`: float32 kernels [inputs, units] and biases [size] by the program's names. Raises KeyError where one is missing.
+    `constants`: float32 kernels [inputs, units] and biases [size] by the program's names. Raises KeyError for a missing one.
     """
     renamed: dict[str, str] = {}
 
@@ -144,7 +140,7 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
             source = renamed.get(operation.x, operation.x)
             if not operation.integer_only:
                 kept.append(replace(operation, x=source))
-            elif "." not in operation.y:  # a layer's output, whatever number it has
+            elif "." not in operation.y:  # the output of a layer
                 kept[-1] = replace(kept[-1], y=operation.y)
             else:
                 renamed[operation.y] = source
@@ -159,7 +155,7 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
 
 
 def _biases(program: Program) -> dict[str, str]:
-    """The tensor that each bias is added to, by the bias' name."""
+    """Output tensor of each bias, by the bias' name."""
     biases = ((getattr(operation, "bias", None), operation.y) for operation in program.operations)
     return {bias: y for bias, y in biases if bias is not None}
 
@@ -171,7 +167,7 @@ def read_float_program(
     golden: Mapping[str, np.ndarray],
     tolerance: float,
 ) -> tuple[Program | None, list[Disagreement]]:
-    """The float program, and every bias of a float file that is not its own; (None, []) where no file gives the golden vectors.
+    """The float program and all deviating biases; (None, []) if no file reproduces the golden vectors.
 
     `integer` in the fused layout; `contents` of the float files by name; `kernels` gives the sha256 of each kernel's float32
     values; `golden`: `x` scaled to model units, `code.f32` and `y.f32`; `tolerance` is relative to full scale, see `compare`.
@@ -225,6 +221,6 @@ def _disagreements(file: str, held: Mapping[str, np.ndarray], program: Program) 
         differing = np.flatnonzero(values.view(np.uint32) != expected.view(np.uint32))
         if len(differing):
             at = int(differing[0])
-            text = f"{len(differing)} of {values.size} values of {name} are others, first at [{at}]: got {values[at]}"
+            text = f"{len(differing)} of {values.size} values of {name} differ, first at [{at}]: got {values[at]}"
             wrong.append(Disagreement(file, name, f"{text}, expected {expected[at]}"))
     return wrong

@@ -1,1 +1,1 @@
-"""Every runtime as one row of a table, behind one protocol."""
+"""Runtimes: one table, one protocol."""

@@ -1,7 +1,7 @@
-"""Work in processes of their own, which start with nothing loaded, may crash, and end with their parent.
+"""Child processes, which start with nothing loaded, may crash, and end with their parent.
 
-The plan crosses as one line of JSON on the child's standard input, which then stays open as long as the parent lives; the
-answers come back as a line of JSON each. What the child prints besides is kept for the reason of a failure.
+The plan is one line of JSON on the child's standard input, which stays open while the parent lives; each answer is one line of
+JSON on its standard output. All other output is kept to explain a failure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...compress.errors import UnavailableError
 
 
 class Ended(UnavailableError):
-    """A child ended before its work was done; `how` says in which way, such as `crashed (SIGSEGV)`."""
+    """A child ended early; `how` is such as `crashed (SIGSEGV)`."""
 
     def __init__(self, module: str, how: str) -> None:
         super().__init__(f"{module}: the process {how}")
@@ -30,7 +30,7 @@ class Ended(UnavailableError):
 
 @contextlib.contextmanager
 def limited(child: subprocess.Popen[Any], seconds: float | None) -> Iterator[threading.Event]:
-    """End the process where the block takes longer, so that no read waits for ever; the event is set then."""
+    """Kill the process if the block takes longer, so that no read blocks forever; the event is then set."""
     late = threading.Event()
 
     def end() -> None:
@@ -47,9 +47,9 @@ def limited(child: subprocess.Popen[Any], seconds: float | None) -> Iterator[thr
 
 
 def lines_of(module: str, plan: object, seconds: float | None = None) -> Generator[Any, None, None]:
-    """Run `python -m module`, which calls `serve`, with a plan; yields its answers as they come, each within `seconds`.
+    """Run `python -m module`, which calls `serve`, with a plan; yields each answer within `seconds`.
 
-    The child ends with the iteration, however that ends. Raises Ended where it fails or takes too long.
+    The child ends with the iteration. Raises Ended if it fails or times out.
     """
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
     command, pipe = [sys.executable, "-m", module], subprocess.PIPE
@@ -84,7 +84,7 @@ def lines_of(module: str, plan: object, seconds: float | None = None) -> Generat
 
 
 def serve(answer: Callable[[Any], Iterable[object]]) -> None:
-    """The child's side: take the plan and print its answers. Whatever else is printed goes to standard error."""
+    """The child's side: read the plan and print the answers; other output goes to standard error."""
     with contextlib.suppress(KeyboardInterrupt), os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)
         plan = json.loads(sys.stdin.readline())
@@ -94,7 +94,7 @@ def serve(answer: Callable[[Any], Iterable[object]]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Standard input ends with the parent. Not read through Python's stream, whose lock would be held when Python ends."""
+    """Exit when standard input closes. Python's own stream is not used: its lock would be held at interpreter exit."""
     while os.read(0, 1 << 12):
         pass
     os._exit(1)

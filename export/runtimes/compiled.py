@@ -1,6 +1,6 @@
-"""Runs .tflite files in LiteRT's CompiledModel on the CPU, the interface that follows its Interpreter.
+"""Runs .tflite files in LiteRT's CompiledModel on the CPU, the successor of its Interpreter.
 
-Input and output buffers belong to a batch size, so they are kept until another one comes.
+Input and output buffers are kept until the batch size changes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from .session import Session, first_line, in_batches, one_file
 
 
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> CompiledSession:
-    """Load a .tflite file. Raises FormatError where LiteRT refuses it."""
+    """Load a .tflite file. Raises FormatError if LiteRT rejects it."""
     return CompiledSession(one_file(runtime, files).read_bytes(), threads)
 
 
 class CompiledSession(Session):
-    """A .tflite file as a CompiledModel. See `runtime.Session`; the tensors inside are not to be had."""
+    """A .tflite file as a CompiledModel; see `Session`. Inner tensors are not accessible."""
 
     runtime = "litert-compiled"
 
@@ -66,7 +66,7 @@ class CompiledSession(Session):
         return {output: _read(results[output], details[output]) for output in results}
 
     def _prepare(self, signature: str, name: str, x: np.ndarray) -> tuple[int, Any, dict[str, Any]]:
-        """Buffers for batches like `x`. The first write of the process makes LiteRT set up an environment of its own."""
+        """Allocate buffers for the shape of `x`. The first write of the process initializes LiteRT's environment."""
         self._model.resize_input_tensor_by_name(signature, name, x.shape)
         source = self._model.create_input_buffer_by_name(signature, name)
         outputs = self._model.get_output_tensor_details(signature)
@@ -83,9 +83,9 @@ def _read(buffer: Any, details: dict[str, Any]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _quiet_at_exit() -> None:
-    """Keep what native code writes to C's `stderr` after Python's end off the terminal; Python's own lines pass.
+    """Discard what native code writes to C's `stderr` at exit, where LiteRT logs the release of its environment.
 
-    LiteRT frees its environment then, and says so. Without a C library of that form nothing is done.
+    Python's own output is not affected. Does nothing if the C library has no such symbol.
     """
     libc = ctypes.CDLL(None)
     try:
@@ -99,7 +99,7 @@ def _quiet_at_exit() -> None:
 
 
 def _close(model: CompiledModel, buffers: dict[str, Any]) -> None:
-    """Free buffers, model and environment in the order in which they need each other, without what LiteRT says to it."""
+    """Free buffers, model and environment in order of dependency, without LiteRT's log."""
     with quiet():
         buffers.clear()
         model.close()

@@ -1,17 +1,13 @@
-"""Runs .tflite files in LiteRT, by three of its op resolvers.
+"""Runs .tflite files in LiteRT with three of its op resolvers.
 
-litert-xnnpack     as a user gets it: XNNPACK takes what it can, the builtin kernels do the rest
-litert-builtin     the optimized builtin kernels, no delegate
-litert-reference   the plain reference kernels, no delegate
-
-What reads and writes files is imported where it is needed: the benchmark counts the memory of the runtime alone.
+litert-xnnpack     LiteRT's default: the XNNPACK delegate, and builtin kernels for the rest
+litert-builtin     optimized builtin kernels, no delegate
+litert-reference   reference kernels, no delegate
 """
 
 from __future__ import annotations
 
-import os
 import warnings
-import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
@@ -23,7 +19,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRun
 from ...compress.errors import FormatError, InputError
 from ..formats.tflite_reader import named_activations, with_primary
 from .native_output import quiet
-from .session import Bound, Sample, Session, Values, first_line, in_batches, one_file
+from .session import Bound, HeldFile, Sample, Session, Values, first_line, in_batches, one_file
 
 RESOLVERS: Mapping[str, OpResolverType] = {
     "litert-xnnpack": OpResolverType.AUTO,
@@ -31,13 +27,13 @@ RESOLVERS: Mapping[str, OpResolverType] = {
     "litert-reference": OpResolverType.BUILTIN_REF,
 }
 CHUNK = 1024
-"""Samples per invocation: large enough to be fast, small enough for the activations to stay in memory."""
+"""Samples per call, which bounds the memory of the activations."""
 
 
 def open_litert(runtime: str, source: bytes | Path, *, threads: int = 1) -> Session:
-    """Load a .tflite file, by its bytes or its path, which maps it; `runtime` is a key of `RESOLVERS`.
+    """Load a .tflite file from its bytes, or memory-mapped from its path; `runtime` is a key of `RESOLVERS`.
 
-    Raises InputError for another runtime and FormatError where LiteRT refuses the file.
+    Raises InputError for an unknown runtime, FormatError if LiteRT rejects the file.
     """
     if runtime not in RESOLVERS:
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RESOLVERS)}")
@@ -47,25 +43,19 @@ def open_litert(runtime: str, source: bytes | Path, *, threads: int = 1) -> Sess
 
 
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> Session:
-    """Map the one file that serves every signature; see `open_litert`."""
+    """Memory-map one file for all signatures; see `open_litert`."""
     return open_litert(runtime, one_file(runtime, files), threads=threads)
 
 
 class LiteRTSession(Session):
-    """A .tflite file in one resolver. See `runtime.Session`.
-
-    What is loaded later is the file that was opened, by its descriptor, even if the path leads to another by then.
-    """
+    """A .tflite file with one op resolver; see `Session`. Later loads read the file that was opened (`HeldFile`)."""
 
     def __init__(self, runtime: str, source: bytes | Path, threads: int) -> None:
         self.runtime, self._threads = runtime, threads
-        if isinstance(source, Path):
-            descriptor = os.open(source, os.O_RDONLY)
-            weakref.finalize(self, os.close, descriptor)
-            source = Path(f"/dev/fd/{descriptor}")
-        self._source = source
+        self._held = HeldFile(source) if isinstance(source, Path) else None
+        self._source = self._held.path if self._held else source
         with _without_info():
-            self._interpreter = self._load(source)
+            self._interpreter = self._load(self._source)
             names = self._interpreter.get_signature_list()
             self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
             self._places = {name: _places(runner) for name, runner in self._runners.items()}
@@ -75,10 +65,9 @@ class LiteRTSession(Session):
 
     @cached_property
     def provider(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Which fraction of each signature's operations XNNPACK took, and what stayed outside; else the kind of kernels."""
+        """The operations of each signature that XNNPACK runs and those left to builtin kernels; else the kind of kernels."""
         if self.runtime != "litert-xnnpack":
             return f"{self.runtime.removeprefix('litert-')} kernels"
-
         data = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
         indices = {name: runner._subgraph_index for name, runner in self._runners.items()} or {"main": 0}
         texts, outside = [], set()
@@ -108,11 +97,7 @@ class LiteRTSession(Session):
         return {name: wrapper.GetTensor(index, subgraph) for name, index in outputs.items()}
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The activations inside a file of ours by the program's names, [batch, size], uint8 or float32.
-
-        An int8 tensor is given as uint8 (+ 128). Of an input or output (such as `y` after one QUANTIZE to uint8) it
-        is the int8 tensor behind it, where there is one.
-        """
+        """See `Session.trace`. For an input or output of another dtype, the int8 tensor behind it is returned."""
         if self._tracer is None:
             with _without_info(), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
@@ -180,7 +165,7 @@ def _sample(runner: SignatureRunner) -> Sample:
 
 
 def _run_primary(interpreter: Interpreter, inputs: Sequence[np.ndarray]) -> Values:
-    """A file without signatures takes its inputs in order."""
+    """Run the first subgraph of a file without signatures, inputs in order."""
     details = interpreter.get_input_details()
     for each, values in zip(details, inputs, strict=True):
         interpreter.resize_tensor_input(each["index"], values.shape)
@@ -192,20 +177,20 @@ def _run_primary(interpreter: Interpreter, inputs: Sequence[np.ndarray]) -> Valu
 
 
 def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarray]:
-    """Every tensor [batch, size] that still holds its values after an invocation, by the program's names."""
+    """All [batch, size] tensors that hold values after an invocation, by the program's names."""
     held = []
     for details in interpreter.get_tensor_details(subgraph):
         if len(details["shape_signature"]) == 2 and details["shape_signature"][0] == -1:
-            with suppress(ValueError):  # no data: the runtime fused the tensor away
+            with suppress(ValueError):  # raised for a tensor that was fused away
                 held.append((details["name"], interpreter.get_tensor(details["index"], subgraph)))
     return named_activations(held)
 
 
 def _outside_delegate(interpreter: Interpreter) -> tuple[list[str], int]:
-    """(names of the operators of the first subgraph that a delegate left, number of all its operators).
+    """(operators of the first subgraph that no delegate runs, total number of its operators).
 
-    LiteRT lists the original nodes and then the delegate's. What still runs is what the outputs need, where a tensor comes
-    from the delegate if the delegate writes it.
+    LiteRT lists the original nodes, then the delegates. The nodes that run are found from the outputs backwards; a delegate
+    takes precedence as the producer of a tensor.
     """
     nodes = interpreter._get_ops_details()
     originals = [node for node in nodes if node["op_name"] != "DELEGATE"]
@@ -222,8 +207,5 @@ def _outside_delegate(interpreter: Interpreter) -> tuple[list[str], int]:
 
 
 def _without_info() -> AbstractContextManager[object]:
-    """Keep LiteRT's INFO lines, for which the Python API has no switch, off the terminal; any other line passes.
-
-    They come when a delegate is applied the first time.
-    """
+    """Hide the INFO lines that LiteRT logs when it applies a delegate, for which the Python API has no switch."""
     return quiet(passes=lambda line: not line.startswith(b"INFO:"))

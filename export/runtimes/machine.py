@@ -1,4 +1,4 @@
-"""The machine that a measurement ran on, and the packages on it."""
+"""The machine of a measurement, and its installed packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from ...compress.records import Record
 
 BUSY = 0.25
-"""From this load average per core on, other work is competing."""
+"""Load average per core from which the machine counts as busy."""
 
 PACKAGES = (
     "tiedae",
@@ -28,12 +28,12 @@ PACKAGES = (
 
 
 def cores() -> int:
-    """How many CPU cores this process may use."""
+    """Number of CPU cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Machine(Record, frozen=True):
-    """Name of the CPU, cores, frequency governor and load averages; `warning` where other work competes, else empty."""
+    """CPU name, cores, frequency governor and load averages; `warning` if other work competes, else empty."""
 
     cpu: str
     cores: int
@@ -45,7 +45,7 @@ class Machine(Record, frozen=True):
 
 
 def describe_machine() -> Machine:
-    """This machine, now. Ask before measuring: afterwards the load is the measurement's own."""
+    """Describe this machine. Call before measuring, which adds load itself."""
     load = [round(each, 2) for each in os.getloadavg()]
     busy = load[0] >= BUSY * cores()
     text = f"the machine is busy (load average {load[0]:g} on {cores()} cores): absolute times are too high" if busy else ""
@@ -61,7 +61,7 @@ def describe_machine() -> Machine:
 
 
 def installed_versions() -> dict[str, str]:
-    """The versions of the packages that train, convert and run, here and now, by name."""
+    """Versions of the installed packages that train, convert and run, by name."""
     found = {}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
@@ -76,7 +76,7 @@ def _cpu_name() -> str:
 
 
 def _read(path: str) -> str:
-    """A line that the system reports about itself, or nothing."""
+    """Content of a system file; empty if it cannot be read."""
     try:
         return Path(path).read_text().strip()
     except OSError:

@@ -1,6 +1,6 @@
-"""What native libraries print stays out of the user's terminal.
+"""Keeps the output of native libraries off the terminal.
 
-TensorFlow, LiteRT and ONNX Runtime write to the file descriptors before any of their own switches can be set.
+TensorFlow, LiteRT and ONNX Runtime write to the file descriptors before their log levels can be set.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from typing import BinaryIO, TextIO
 
 @contextlib.contextmanager
 def quiet(descriptors: Sequence[int] = (1, 2), *, passes: Callable[[bytes], bool] = lambda _line: False) -> Iterator[BinaryIO]:
-    """Send standard output and standard error, C++ libraries included, to a temporary file while the block runs.
+    """Redirect standard output and standard error, of native code too, to a temporary file during the block.
 
-    Yields that file, so that the reason of a failure can be read from it. Exceptions pass through. Lines that `passes` go to
-    standard error afterwards. The redirection is of the whole process: nothing else should write to the terminal at the same
-    time.
+    Yields that file, to explain a failure. Lines for which `passes` is true go to standard error afterwards. The redirection
+    affects the whole process: no other thread should write to the terminal.
     """
     streams = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
     with tempfile.TemporaryFile() as sink:
@@ -46,10 +45,10 @@ def quiet(descriptors: Sequence[int] = (1, 2), *, passes: Callable[[bytes], bool
 
 @contextlib.contextmanager
 def kept_back(shown: bool = False) -> Iterator[TextIO]:
-    """A stream to the real standard error, while whatever else is written there is kept back.
+    """Yield a stream to the real standard error, and hold back all other output to it during the block.
 
-    What was kept back comes out when an exception leaves the block, since it may explain it. A process that dies inside still
-    shows its Python stack. Nothing is kept back where it is to be `shown`, or where standard error is not descriptor 2.
+    The output appears if an exception leaves the block, since it may explain it. A crash still shows the Python stack. Nothing
+    is held back with `shown`, or if standard error is not descriptor 2.
     """
     if shown or not _is_descriptor_2(sys.stderr):
         yield sys.stderr

@@ -1,7 +1,7 @@
-"""Runs ONNX files in onnxruntime-node, through one Node.js process per session and pipes.
+"""Runs ONNX files in onnxruntime-node, in one Node.js process per session.
 
-The npm package is looked for in the folder that TIEDAE_NODE_MODULES names, else in node_modules of the working directory and
-of the folders above it. Its install script, which downloads GPU builds, is not needed.
+The npm package is searched for in the folder TIEDAE_NODE_MODULES, or in node_modules of the working directory and its parents.
+Its install script, which downloads GPU builds, is not needed.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from ...compress.packages import INSTALL
 from ..formats.onnx_reader import read_onnx
 from .child_process import limited
 from .ort import CHUNK, inner_names, instrumented
-from .session import Session, in_batches, require_files, served
+from .session import HeldFile, Session, in_batches, require_files, served
 
 NAME = "ort-node"
 VARIABLE = "TIEDAE_NODE_MODULES"
 PACKAGE = "onnxruntime-node"
 SCRIPT = Path(__file__).with_name("node_session.mjs")
 PATIENCE = 60.0
-"""Seconds that Node.js may take for one answer before it is ended."""
+"""Timeout of one answer, in seconds."""
 
 
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> NodeSession:
     """Open one ONNX file per signature.
 
-    Raises UnavailableError where Node.js or the package is not here or does not start, FormatError for a file that ONNX Runtime
-    refuses.
+    Raises UnavailableError if Node.js or the package is missing or does not start, FormatError for a file that ONNX Runtime
+    rejects.
     """
     require_files(runtime, files)
     node = shutil.which("node")
@@ -49,7 +49,7 @@ def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> 
 
 
 def find_package() -> Path:
-    """The folder of onnxruntime-node. Raises UnavailableError where it is nowhere."""
+    """The folder of onnxruntime-node. Raises UnavailableError if it is not found."""
     named, here = os.environ.get(VARIABLE), Path.cwd()
     folders = [Path(named)] if named else [folder / "node_modules" for folder in (here, *here.parents)]
     for folder in folders:
@@ -61,12 +61,13 @@ def find_package() -> Path:
 
 
 class NodeSession(Session):
-    """ONNX files in onnxruntime-node, one per signature. See `runtime.Session`."""
+    """ONNX files in onnxruntime-node, one per signature; see `Session`."""
 
     runtime = NAME
 
     def __init__(self, process: _Process, files: Mapping[str, Path], threads: int) -> None:
         self._process, self._files, self._threads = process, dict(files), threads
+        self._held = {signature: HeldFile(path) for signature, path in files.items()}
         self._samples = {signature: read_onnx(path).signatures[0].inputs[0].sample for signature, path in files.items()}
         self._traced: set[str] = set()
         versions: Mapping[str, str] = {}
@@ -78,13 +79,13 @@ class NodeSession(Session):
         return self._run(signature, signature, x)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The tensors inside the file by the program's names, from a copy that has them as outputs; see `ort.OrtSession`."""
+        """See `OrtSession.trace`."""
         key = f"{signature} traced"
         if key not in self._traced:
             path = served(NAME, signature, self._files)
             with tempfile.TemporaryDirectory() as folder:
                 copy = Path(folder) / path.name
-                copy.write_bytes(instrumented(path))
+                copy.write_bytes(instrumented(path, self._held[signature]))
                 self._open(key, path, copy)
             self._traced.add(key)
         return inner_names(self._run(signature, key, x))
@@ -111,7 +112,7 @@ class NodeSession(Session):
 
 
 class _Process:
-    """Node.js with the package loaded, which answers one request after another. It ends with the object."""
+    """A Node.js process with the package loaded; it ends with the object."""
 
     def __init__(self, node: str, package: Path) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `_end`)
@@ -121,7 +122,7 @@ class _Process:
         weakref.finalize(self, _end, self._child, self._said)
 
     def ask(self, request: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Send a request; its answer and the arrays that follow it. Raises UnavailableError where the process ended."""
+        """Send a request; returns the answer and its arrays. Raises UnavailableError if the process ended."""
         sink, source = self._child.stdin, self._child.stdout
         assert sink and source
         with limited(self._child, PATIENCE) as late:
@@ -136,7 +137,7 @@ class _Process:
                 raise UnavailableError(f"{PACKAGE} does not run: {reason}") from None
 
     def _reason(self) -> str:
-        """The line of Node.js' standard error that names the error, else how it ended."""
+        """The line of standard error that names the error, else the exit code."""
         code = self._child.wait()
         self._said.seek(0)
         lines = [line.strip() for line in self._said.read().decode(errors="replace").splitlines() if line.strip()]

@@ -1,9 +1,8 @@
-"""Runs .onnx and .tflite files in OpenVINO on the CPU, in float32 and with accuracy before speed: its int8 products saturate on
-x86-64 without VNNI.
+"""Runs .onnx and .tflite files in OpenVINO on the CPU, in float32 and in accuracy mode: its int8 products saturate on x86-64
+without VNNI.
 
-OpenVINO reads the first subgraph of a .tflite file only. So each signature is read from a copy in which its subgraph is the
-first. On import OpenVINO reports its use over the network and writes into the home folder, unless the package that
-does so is absent: it is kept absent during the import.
+OpenVINO reads only the first subgraph of a .tflite file, so each signature is read from a copy with its subgraph first. On
+import, OpenVINO's telemetry package reports over the network and writes to the home folder; it is hidden during the import.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
 REPORTER = "openvino_telemetry"
 SS_DISABLE = 2
-"""No stack of their own for signal handlers (Linux's signal.h)."""
+"""Flag for no alternate signal stack (Linux's signal.h)."""
 
 
 @lru_cache(maxsize=1)
 def library() -> ModuleType:
-    """openvino, imported without its reports. Raises UnavailableError."""
+    """Import openvino without its telemetry. Raises UnavailableError."""
     with _absent(REPORTER):
         return load("openvino")
 
 
 @contextmanager
 def _absent(package: str) -> Iterator[None]:
-    """Let the import of a package that is not loaded yet fail while the block runs."""
+    """Let the import of a package fail during the block, unless it is loaded already."""
     if package in sys.modules:
         yield
         return
@@ -61,10 +60,10 @@ class _Stack(ctypes.Structure):
 
 @contextmanager
 def _same_signal_stack() -> Iterator[None]:
-    """Give the thread back the stack that its signal handlers run on, or none.
+    """Restore the thread's alternate signal stack after the block.
 
-    Where OpenVINO compiles a model it sets a stack of its own (AMX wants a large one), which is gone with the model while the
-    thread still points to it: the next signal, such as Ctrl-C, would end the process.
+    OpenVINO sets its own when it compiles a model (AMX needs a large one) and frees it with the model without a reset: the next
+    signal, such as Ctrl-C, would crash the process.
     """
     if sys.platform != "linux":
         yield
@@ -81,14 +80,14 @@ def _same_signal_stack() -> Iterator[None]:
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OpenVinoSession:
     """Open the file of each signature, `.onnx` or `.tflite`.
 
-    Raises UnavailableError where OpenVINO is not here, FormatError where it refuses a file.
+    Raises UnavailableError if OpenVINO is missing, FormatError if it rejects a file.
     """
     require_files(runtime, files)
     return OpenVinoSession(runtime, files, threads)
 
 
 class OpenVinoSession(Session):
-    """Model files in OpenVINO, one compiled model per signature. See `runtime.Session`; the tensors inside are fused away."""
+    """Model files in OpenVINO, one compiled model per signature; see `Session`. Inner tensors are fused away."""
 
     def __init__(self, runtime: str, files: Mapping[str, Path], threads: int) -> None:
         self.runtime = runtime
@@ -118,7 +117,7 @@ class OpenVinoSession(Session):
 
 @dataclass(frozen=True)
 class _Served:
-    """A compiled model's request, its outputs by their place, and what one sample of its input is."""
+    """A compiled model: request, output names in order, dtype and shape of one input sample."""
 
     request: Any
     outputs: tuple[str, ...]
@@ -148,7 +147,7 @@ def _read(core: Any, path: Path, source: Path, options: Mapping[str, Any]) -> An
 
 
 def _reason(error: RuntimeError) -> str:
-    """The line of OpenVINO's report that names an operation that it lacks, else the first that is no place in its source."""
+    """The line that names an unsupported operation, else the first line that is no source location."""
     lines = [line.strip("- ") for line in str(error).splitlines()]
     said = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "FrontEnd API"))]
     named = [line for line in said if line.startswith("No conversion rule")]

@@ -1,8 +1,7 @@
-"""Runs ONNX files in ONNX Runtime, and says which provider really ran.
+"""Runs ONNX files in ONNX Runtime and reports the provider that ran.
 
-A build of ONNX Runtime with CUDA imports without a GPU, lists CUDA as available and then runs on the CPU without an error. So
-the provider is read from the opened session, never from the list of what is available. What reads and writes files is imported
-where it is needed: the benchmark counts the memory of the runtime alone.
+A CUDA build of ONNX Runtime without a GPU still lists CUDA as available and silently runs on the CPU, so the provider is read
+from the opened session. `onnx` is imported only for tracing: the benchmark measures the memory of the runtime alone.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ import numpy as np
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.packages import require_one_build
 from .native_output import quiet
-from .session import Bound, Session, Values, first_line, load, require_files, served
+from .session import Bound, HeldFile, Session, Values, first_line, load, require_files, served
 
 PROVIDERS: Mapping[str, tuple[Any, ...]] = {
     "ort-cpu": ("CPUExecutionProvider",),
     "ort-cuda": (("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"),
 }
-"""The providers that each runtime asks for. TensorFloat-32 is off: with it, float parity means nothing."""
+"""The providers that each runtime requests. TensorFloat-32 is off, since it would break float parity."""
 
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
@@ -34,15 +33,16 @@ CHUNK = 1024
 
 @dataclass(eq=False)
 class OrtSession(Session):
-    """ONNX files opened in ONNX Runtime, one per signature; fulfils `runtime.Session`.
+    """ONNX files in ONNX Runtime, one per signature; see `Session`.
 
-    `runtime` and `provider` are what really runs; `note` says why where that is not what was asked for, else it is empty.
+    `runtime` and `provider` are what actually runs; `note` is the reason if that was not requested, else empty.
     """
 
     runtime: str
     provider: str
     note: str
     paths: Mapping[str, Path]
+    held: Mapping[str, HeldFile]
     threads: int
     sessions: dict[str, Any] = field(repr=False)
     traced: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -55,14 +55,15 @@ class OrtSession(Session):
         return _run(self.sessions[signature], self.names[signature], path, x)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The tensors inside the file by the program's names, for the same batch.
+        """See `Session.trace`. The tensors come from a copy of the file with all of them as outputs.
 
-        They come from a copy of the file that has them as outputs. In an integer file all are uint8, `x` and `y` too where the
-        file's edge has another dtype; in a float file all are float32. `x` itself is given back only where it is converted.
+        All are uint8 in an integer file, `x` and `y` too, and float32 in a float file. `x` is returned only if it is converted.
         """
         path = served(self.runtime, signature, self.paths)
         if signature not in self.traced:
-            self.traced[signature] = _open(path, instrumented(path), PROVIDERS[self.runtime], self.threads)
+            self.traced[signature] = _open(
+                path, instrumented(path, self.held[signature]), PROVIDERS[self.runtime], self.threads
+            )
         return inner_names(_run(self.traced[signature], _names(self.traced[signature]), path, x))
 
     def call(self, signature: str, inputs: Values) -> Values:
@@ -92,8 +93,8 @@ class OrtSession(Session):
 def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> OrtSession:
     """Open one ONNX file per signature (`{"reconstruct": path}`, `encode`, `decode`) in `ort-cpu` or `ort-cuda`.
 
-    Where CUDA does not come up, the session's runtime is `ort-cpu` and its note says why. Raises FormatError for a file that
-    ONNX Runtime refuses, InputError for another runtime or no file at all.
+    If CUDA fails, the session's runtime is `ort-cpu` and `note` is the reason. Raises FormatError for a file that ONNX Runtime
+    rejects, InputError for an unknown runtime or without files.
     """
     if runtime not in PROVIDERS:
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(PROVIDERS)}")
@@ -102,13 +103,14 @@ def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> Or
     if runtime == "ort-cuda":
         note = _cuda_problem(next(iter(paths.values())), threads)
         runtime = "ort-cpu" if note else runtime
+    held = {signature: HeldFile(path) for signature, path in paths.items()}
     sessions = {signature: _open(path, path, PROVIDERS[runtime], threads) for signature, path in paths.items()}
     provider = next(iter(sessions.values())).get_providers()[0]
-    return OrtSession(runtime, provider, note, dict(paths), threads, sessions)
+    return OrtSession(runtime, provider, note, dict(paths), held, threads, sessions)
 
 
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OrtSession:
-    """`open_ort`, which must run what was asked for; else UnavailableError."""
+    """`open_ort`; raises UnavailableError if another runtime than requested would run."""
     session = open_ort(runtime, files, threads=threads)
     if session.runtime != runtime:
         raise UnavailableError(session.note)
@@ -117,7 +119,7 @@ def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> 
 
 @lru_cache(maxsize=1)
 def library() -> ModuleType:
-    """onnxruntime, without the warnings that it prints while it looks for devices. Raises UnavailableError."""
+    """Import onnxruntime without its warnings from device discovery. Raises UnavailableError."""
     require_one_build()
     found = load("onnxruntime")
     if not hasattr(found, "InferenceSession"):
@@ -137,7 +139,7 @@ def _open(path: Path, model: Path | bytes, providers: tuple[Any, ...], threads: 
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Idle threads of this session would otherwise spin into the time of the next one that is timed.
+    # Idle threads would otherwise spin while the next session is timed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return library().InferenceSession(model, options, providers=list(providers))
@@ -146,9 +148,9 @@ def _open(path: Path, model: Path | bytes, providers: tuple[Any, ...], threads: 
 
 
 def _cuda_problem(path: Path, threads: int) -> str:
-    """Why CUDA does not run this file, or nothing."""
+    """Reason why CUDA does not run this file; empty if it does."""
     if "CUDAExecutionProvider" not in library().get_available_providers():
-        return "CUDA was asked for, but this build of ONNX Runtime has no CUDA provider; it ran on the CPU"
+        return "CUDA was requested, but this build of ONNX Runtime has no CUDA provider; it ran on the CPU"
     with quiet() as chatter:
         library().preload_dlls()
         provider = _open(path, path, PROVIDERS["ort-cuda"], threads).get_providers()[0]
@@ -157,7 +159,7 @@ def _cuda_problem(path: Path, threads: int) -> str:
     if provider == "CUDAExecutionProvider":
         return ""
     reason = re.search(r"with error: ([^\n]+)|(CUDA failure [^\n;]+)", text)
-    return f"CUDA was asked for, but {provider} ran" + (f": {next(filter(None, reason.groups()))}" if reason else "")
+    return f"CUDA was requested, but {provider} ran" + (f": {next(filter(None, reason.groups()))}" if reason else "")
 
 
 def _names(session: Any) -> tuple[str, list[str]]:
@@ -179,18 +181,23 @@ def _run(session: Any, io: tuple[str, list[str]], path: Path, x: np.ndarray) -> 
 
 
 def inner_names(values: Values) -> dict[str, np.ndarray]:
-    """Traced values by the program's names: behind an input or output of another dtype it is the uint8 tensor that counts."""
+    """Rename traced values to the program's names; the uint8 tensor replaces an input or output of another dtype."""
     from ..formats.onnx_writer import EDGE
 
     given = {name: each for name, each in values.items() if not name.endswith(EDGE)}
     return given | {name.removesuffix(EDGE): each for name, each in values.items() if name.endswith(EDGE)}
 
 
-def instrumented(path: Path) -> bytes:
-    """The model with its inner tensors [batch, size] as outputs: the uint8 ones of an integer file, all of a float file."""
+def instrumented(path: Path, held: HeldFile) -> bytes:
+    """The opened model with its inner [batch, size] tensors as outputs, uint8 in an integer file, float32 in a float file.
+
+    External data is read from the folder of `path`.
+    """
     import onnx
 
-    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    model = onnx.load(held.path, load_external_data=False)
+    onnx.load_external_data_for_model(model, str(path.parent))
+    model = onnx.shape_inference.infer_shapes(model)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     element = onnx.TensorProto.UINT8 if quantized else onnx.TensorProto.FLOAT
     types = ((value, value.type.tensor_type) for value in model.graph.value_info)
@@ -199,5 +206,5 @@ def instrumented(path: Path) -> bytes:
 
 
 def _line(error: Exception) -> str:
-    """The first line of ONNX Runtime's message, without its numbers."""
+    """The first line of ONNX Runtime's message, without its error code."""
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip().splitlines()[0]

@@ -1,6 +1,6 @@
-"""Runs model files in a process of their own, where a native runtime may crash, hang or eat memory without taking us along.
+"""Runs model files in a child process, since a native runtime may crash, hang or exhaust memory.
 
-Inputs and outputs cross as .npy files in a temporary folder. No pickle passes between the processes.
+Inputs and outputs are passed as .npy files in a temporary folder, without pickle.
 """
 
 from __future__ import annotations
@@ -19,19 +19,16 @@ from .session import Values
 from .table import RUNTIMES
 
 SECONDS = 60.0
-"""How long the child may go without finishing a job."""
+"""Timeout of a job, in seconds."""
 MEMORY = 4 << 30
-"""Bytes that a child may have beyond what it starts with, where the system can limit them."""
+"""Memory limit of the child beyond its initial size, in bytes, if the system supports one."""
 LINE = 200
-"""Characters of a message that are kept: native runtimes put all that they have to say into one line."""
+"""Maximum length of a message, since native runtimes write long lines."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A file in one runtime that runs files of anyone, and its runs, one or more: (signature, inputs by name).
-
-    A file without signatures takes its inputs in the order of the mapping.
-    """
+    """A file, a runtime, and one or more runs: (signature, inputs by name; in order for a file without signatures)."""
 
     path: Path
     runtime: str
@@ -40,9 +37,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a job: outputs by name for each of its runs, or a run's refusal as text; what really ran.
+    """The result of a job. `runs`: outputs by name, or the error text of a run that was rejected.
 
-    `problem` is not empty where nothing ran: the runtime refused the file, crashed, or did not answer in time.
+    `problem`: the reason if nothing ran (the runtime rejected the file, crashed or timed out), else empty.
     """
 
     provider: str = ""
@@ -51,7 +48,7 @@ class Answer:
 
 
 def run_apart(jobs: Sequence[Job], *, seconds: float = SECONDS, memory: int = MEMORY) -> list[Answer]:
-    """Run jobs one after the other in one child. A crash ends it: the job it was at says so, later ones were not reached."""
+    """Run jobs in sequence in one child. After a crash, that job reports it and the later ones were not reached."""
     with tempfile.TemporaryDirectory() as name:
         folder, answers = Path(name), []
         plan = {"memory": memory, "jobs": [_saved(folder, i, job) for i, job in enumerate(jobs)]}
@@ -65,7 +62,7 @@ def run_apart(jobs: Sequence[Job], *, seconds: float = SECONDS, memory: int = ME
 
 
 def _saved(folder: Path, index: int, job: Job) -> dict[str, Any]:
-    """A job as the plan has it; what its runs return goes to files that begin with `out`."""
+    """A job as JSON; its outputs go to files that start with `out`."""
     runs = [
         {"signature": signature, "inputs": _save(inputs, folder / f"{index}.{i}.in"), "out": str(folder / f"{index}.{i}.out")}
         for i, (signature, inputs) in enumerate(job.runs)
@@ -85,7 +82,7 @@ def _loaded(files: Mapping[str, str]) -> dict[str, np.ndarray]:
 
 
 def main(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The child: run the plan, an answer per job."""
+    """Run the plan in the child; yields an answer per job."""
     _limit(plan["memory"])
     yield from map(_answer, plan["jobs"])
 
@@ -107,7 +104,7 @@ def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _limit(memory: int) -> None:
-    """Bound the address space to what is mapped now and `memory` bytes more, where the system knows such a bound."""
+    """Limit the address space to its current size plus `memory` bytes, if the system supports it."""
     try:
         import resource
 

@@ -1,8 +1,10 @@
-"""What every runtime offers, and what its rows have in common."""
+"""The protocol of runtime sessions, and helpers shared by the runtimes."""
 
 from __future__ import annotations
 
 import importlib
+import os
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,18 +19,17 @@ from ...compress.packages import INSTALL, missing
 from .native_output import quiet
 
 BROKEN = (ImportError, OSError, RuntimeError, AttributeError, TypeError, ValueError)
-"""What the import of a package raises whose library, or a package under it, is missing or of another version."""
-
+"""Errors on import of a package whose native library or dependency is missing or of a wrong version."""
 
 Values = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A signature with its input, run once: two calls that repeat it, both complete when they return.
+    """Two calls that repeat a signature on one input; both are complete when they return.
 
-    `invoke`: the runtime alone, its input already set and its outputs left where they are (fetched, where Keras ran).
-    `call`: what a user writes in Python, from a numpy array to numpy arrays.
+    `invoke`: the runtime alone, with its input set and its outputs not fetched (except for Keras).
+    `call`: as in user code, from a numpy array to numpy arrays.
     """
 
     invoke: Callable[[], object]
@@ -41,43 +42,50 @@ class Session(Protocol):
     runtime: str
     """Name of the row, such as `litert-xnnpack`."""
     provider: str
-    """What really ran, as the runtime reports it."""
+    """What actually ran, as reported by the runtime."""
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's input dtype, batch ≥ 1.
+        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's dtype, batch ≥ 1.
 
-        Raises InputError for a signature without a file, DataError for samples of another dtype or size.
+        Raises InputError for an unknown signature, DataError for samples of a wrong dtype or size.
         """
         ...
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The program's tensors inside the file, by the program's names, for the same batch.
+        """Inner tensors by the program's names, [batch, size], uint8 (int8 of a file + 128) or float32.
 
-        Quantized ones are uint8 (int8 of a file + 128). Tensors that the runtime fused away are absent; a runtime that shows
-        none gives an empty dictionary.
+        Tensors that the runtime fused away are absent; a runtime without access to any returns an empty dictionary.
         """
         return {}
 
     def call(self, signature: str, inputs: Values) -> Values:
-        """One call of any file: inputs by name, of any number and shape where the row is `foreign`; outputs by name.
+        """Run a file once: inputs and outputs by name, of any number and shape unless the runtime's role is `ours`.
 
-        Raises FormatError where the runtime refuses them, InputError for a signature without a file.
+        Raises FormatError if the runtime rejects the inputs, InputError for an unknown signature.
         """
         (x,) = inputs.values()
         return self.run(signature, x)
 
     def bind(self, signature: str, x: np.ndarray) -> Bound:
-        """Set the one input of a signature, in the file's own dtype, for calls that are timed."""
+        """Set the input of a signature, in the file's dtype, for timed calls."""
         call = partial(self.run, signature, x)
         call()
         return Bound(call, call)
 
 
-def load(module: str) -> ModuleType:
-    """Import a runtime's Python module; what it prints is kept back.
+class HeldFile:
+    """An open file: `path` keeps leading to it when the original path is replaced or removed."""
 
-    Raises UnavailableError where it is not installed, or where it does not import, with the reason and the command that brings
-    it.
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, descriptor)
+        self.path = Path(f"/dev/fd/{descriptor}")
+
+
+def load(module: str) -> ModuleType:
+    """Import a runtime's Python module, without its output.
+
+    Raises UnavailableError with the reason and the install command if it is missing or does not import.
     """
     package = module.partition(".")[0]
     install = INSTALL.get(package, f"pip install {package}")
@@ -93,12 +101,12 @@ def load(module: str) -> ModuleType:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text that says something, else its kind."""
+    """The first nonempty line of an error's text, else its class."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def require_files(runtime: str, files: Mapping[str, Path]) -> None:
-    """Raise InputError for no file at all, FormatError for one that is missing."""
+    """Raise InputError without files, FormatError for a missing one."""
     if not files:
         raise InputError(f"{runtime}: no file to open")
     for path in files.values():
@@ -110,14 +118,14 @@ T = TypeVar("T")
 
 
 def served(runtime: str, signature: str, by_signature: Mapping[str, T]) -> T:
-    """What serves a signature. Raises InputError where nothing does."""
+    """The item of a signature. Raises InputError if there is none."""
     if signature not in by_signature:
         raise InputError(f"{runtime}: no file for the signature {signature!r}, only for {', '.join(by_signature)}")
     return by_signature[signature]
 
 
 def one_file(runtime: str, files: Mapping[str, Path]) -> Path:
-    """The one file that serves every signature. Raises InputError for several, FormatError where it is missing."""
+    """The one file of all signatures. Raises InputError for several files, FormatError for a missing one."""
     if len(set(files.values())) > 1:
         raise InputError(f"{runtime}: got {len(set(files.values()))} files, must be one .tflite file with every signature")
     require_files(runtime, files)
@@ -125,15 +133,15 @@ def one_file(runtime: str, files: Mapping[str, Path]) -> Path:
 
 
 Sample = tuple[np.dtype, tuple[int, ...]]
-"""dtype and size of one sample of a signature's input."""
+"""dtype and shape of one sample of a signature's input."""
 
 
 def in_batches(
     call: Callable[[np.ndarray], dict[str, np.ndarray]], signature: str, x: np.ndarray, sample: Sample, most: int
 ) -> dict[str, np.ndarray]:
-    """The outputs of `call` for contiguous pieces of `x` of at most `most` samples, as one batch.
+    """Call a function on contiguous chunks of `x` of at most `most` samples; returns the concatenated outputs.
 
-    Raises DataError where `x` is not [batch, *size] of the sample's dtype with a sample or more.
+    Raises DataError unless `x` is [batch, *shape] of the sample's dtype with batch ≥ 1.
     """
     dtype, size = sample
     if x.dtype != dtype or x.shape[1:] != size or len(x) == 0:

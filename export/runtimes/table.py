@@ -1,7 +1,7 @@
-"""The table of runtimes: what each one runs, how it rounds, and how it is opened or why it cannot be.
+"""The table of runtimes: format, rounding, and how each is opened.
 
-A rounding family is a way of requantizing a product of integers. `program` is the way of the integer program, so runtimes of
-that family are held to equality; others may be an LSB off in each operation, which what follows can amplify.
+`rounding` is how a runtime requantizes integer products. `program` is the rounding of the integer program: these runtimes must
+be exactly equal. Others may differ by 1 LSB per operation, which later operations can amplify.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ..program import Program
 from .session import Session, load
 
 Files = Mapping[str, Path]
-"""The file that serves each signature."""
+"""File by signature."""
 
 
 class Open(Protocol):
-    """Opens the file of each signature with a number of threads.
+    """Opens the file of each signature.
 
-    Raises UnavailableError, with the reason, where the runtime is not here; FormatError where it refuses a file.
+    Raises UnavailableError, with the reason, if the runtime is missing, FormatError if it rejects a file.
     """
 
     def __call__(self, files: Files, *, threads: int = 1) -> Session: ...
@@ -32,24 +32,20 @@ class Open(Protocol):
 
 Role = Literal["usual", "witness", "foreign", "ours"]
 Fault = Callable[[Program, str], str]
-"""(program, signature) → a known fault of the runtime that a file of them meets, or nothing."""
-
-
-def _none(_program: Program, _signature: str) -> str:
-    return ""
+"""(program, signature) → a known fault of the runtime that affects them; empty if none."""
 
 
 Load = Callable[[], Open]
-"""Brings a runtime into this process, and gives what opens its files. Raises UnavailableError where it is not here."""
+"""Imports a runtime and returns its `Open`. Raises UnavailableError if it is missing."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """One row of the table.
+    """A row of the table.
 
-    `converts` is how float32 inputs become integers, see `inputs`. `fault` is reported beside a check that failed. `role`: the
-    `usual` runtime of a format serves where one is enough, a `witness` is held beside it; they and `foreign` ones run files of
-    anyone. `module` is the Python module of a runtime that the benchmark times; `device` is where it runs.
+    `converts`: how float32 inputs are quantized (`interpreter.Conversion`). `fault`: reported with a failed check. `role`:
+    `usual` is a format's default runtime and `witness` its cross-check; these and `foreign` ones run any file, `ours` only our
+    own. `module`: the Python module of a runtime that the benchmark times. `device`: where it runs.
     """
 
     format: str
@@ -57,7 +53,7 @@ class Runtime:
     rounding: Literal["program", "litert", "tflm", "openvino"]
     converts: Conversion
     load: Load
-    fault: Fault = _none
+    fault: Fault = lambda _program, _signature: ""
     role: Role = "ours"
     module: str = ""
     device: Literal["CPU", "CUDA"] = "CPU"
@@ -71,7 +67,7 @@ BOTH: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
 
 
 def _opens(module: str, name: str, *packages: str, library: bool = False) -> Load:
-    """`open_files` of a module of this folder for row `name`, once `packages` import, and what its `library` imports."""
+    """Loader of `open_files` in a module of this folder; `packages`, and with `library` its library, are imported first."""
 
     def loaded() -> Open:
         for package in packages:
@@ -85,13 +81,13 @@ def _opens(module: str, name: str, *packages: str, library: bool = False) -> Loa
 
 
 def _square_kernels(program: Program, signature: str) -> str:
-    """Measured with OpenVINO 2026.4."""
+    """A fault measured with OpenVINO 2026.4."""
     square = [name for name, kernel in program.kernels.items() if kernel.inputs == kernel.units]
     if signature != "reconstruct" or not square:
         return ""
     return (
         "a known fault of OpenVINO's CPU plugin: in an .onnx file that reads a square kernel both ways "
-        f"({', '.join(square)}) it takes the kernel for its transpose; the file is right if ort-cpu's checks of it hold"
+        f"({', '.join(square)}) it confuses the kernel with its transpose; the file is right if ort-cpu's checks of it hold"
     )
 
 
@@ -128,15 +124,15 @@ RUNTIMES: dict[str, Runtime] = {
 
 
 def rounds_as_program(name: str) -> bool:
-    """Whether a runtime of this name rounds products as the program states."""
+    """Whether a runtime rounds integer products as the program does."""
     return name in RUNTIMES and RUNTIMES[name].rounding == "program"
 
 
 def of_role(format: str, *roles: Role) -> list[str]:
-    """The runtimes of a format that have one of these roles, in the order of the table."""
+    """Runtimes of a format with one of these roles, in table order."""
     return [name for name, runtime in RUNTIMES.items() if runtime.format == format and runtime.role in roles]
 
 
 def usual(format: str) -> str:
-    """The runtime that serves where one of a format is enough."""
+    """The default runtime of a format."""
     return of_role(format, "usual")[0]

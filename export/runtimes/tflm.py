@@ -1,7 +1,7 @@
-"""Runs .tflite files in TensorFlow Lite Micro, the interpreter of microcontrollers, built for this machine.
+"""Runs .tflite files in TensorFlow Lite Micro, the interpreter for microcontrollers, built for this machine.
 
-It runs the first subgraph of a file, a sample at a time. So each signature is opened from a copy of the file that has its
-subgraph alone. The package tflite-micro has pre-releases only.
+It runs the first subgraph of a file, one sample at a time, so each signature is opened from a copy with its subgraph only. The
+package tflite-micro has pre-releases only.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from .session import Session, first_line, in_batches, load, one_file
 
 NAME = "tflm"
 SMALLEST_ARENA = 1 << 20
-"""Bytes for activations and for the transposed kernels that BATCH_MATMUL keeps; more for larger files."""
+"""Minimum arena size in bytes, for activations and the transposed kernels of BATCH_MATMUL."""
 
 
 @lru_cache(maxsize=1)
 def library() -> ModuleType:
-    """TFLM's Python runtime. Raises UnavailableError."""
+    """Import TFLM's Python runtime. Raises UnavailableError."""
     return load("tflite_micro.python.tflite_micro.runtime")
 
 
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> TflmSession:
-    """Load a .tflite file. TFLM has one thread, whatever is asked for.
+    """Load a .tflite file. TFLM always has one thread.
 
-    Raises UnavailableError where TFLM is not here or the decoder reads packed kernels, FormatError where the file is damaged
-    or TFLM has no kernel for one of its operations.
+    Raises UnavailableError if TFLM is missing or the decoder reads packed kernels, FormatError if the file is damaged or TFLM
+    lacks one of its operations.
     """
     return TflmSession(one_file(runtime, files).read_bytes())
 
 
 class TflmSession(Session):
-    """A .tflite file in TFLM, one interpreter per signature. See `runtime.Session`.
+    """A .tflite file in TFLM, one interpreter per signature; see `Session`.
 
-    The file is read by `read_tflite` first: TFLM itself does not check it, and a damaged one could end the process.
+    `read_tflite` checks the file first: TFLM itself does not, and could crash.
     """
 
     runtime = NAME
-    provider = "reference kernels, one sample a call"
+    provider = "reference kernels, one sample per call"
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -67,7 +67,6 @@ class TflmSession(Session):
         return in_batches(invoke, signature, x, entry.sample, 1)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The activations inside a file of ours by the program's names, [batch, size], float32 or uint8 (int8 + 128)."""
         entry = entry_of(self._entries, signature)
         if signature not in self._tracers:
             self._tracers[signature] = _load(self._data, entry, "kPreserveAllTensors")
@@ -82,14 +81,14 @@ class TflmSession(Session):
 
 
 def _unpacks(data: bytes) -> bool:
-    """Whether a decoder of the file has to unpack its kernels."""
+    """Whether a decoder in the file reads packed kernels."""
     contents = read_tflite(data)
     decodes = any("BATCH_MATMUL" in signature.operations for signature in contents.signatures)
     return decodes and any(is_packed(constant.values) for constant in contents.constants)
 
 
 def _load(data: bytes, entry: Entry, config: str) -> Any:
-    """An interpreter of one signature; `config` is a name of TFLM's InterpreterConfig."""
+    """Load the interpreter of a signature; `config` is a member of TFLM's InterpreterConfig."""
     chosen = getattr(library().InterpreterConfig, config)
     arena = max(SMALLEST_ARENA, 10 * len(data))
     with quiet() as sink:

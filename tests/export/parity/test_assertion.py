@@ -74,7 +74,7 @@ def test_a_callable_answers_by_name_or_in_order(file: Path, reference: Callable,
 def test_arrays_are_a_reference_for_inputs_that_are_given(file: Path) -> None:
     assert_parity(truth(A, B), file, inputs=(A, B))
     assert_parity(list(in_order(A, B)), file, inputs=(A, B))
-    with pytest.raises(InputError, match="inputs: got none, must be those that the arrays"):
+    with pytest.raises(InputError, match="inputs: got none, must be the inputs of"):
         assert_parity(truth(A, B), file)
 
 

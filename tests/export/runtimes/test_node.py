@@ -114,6 +114,15 @@ def test_large_batches_cross_the_pipes_whole(tmp_path):
         np.testing.assert_array_equal(values, expected[name])
 
 
+def test_what_is_traced_is_the_file_that_was_opened(files, tmp_path):
+    program = toy("onnx")
+    session = opened("ort-node", files)
+    (tmp_path / "new").write_bytes(files["decode"].read_bytes())
+    (tmp_path / "new").rename(files["encode"])
+    x = samples(program, "encode")
+    np.testing.assert_array_equal(session.trace("encode", x)["code"], execute(program, "encode", x)["code"])
+
+
 def test_a_refused_file_does_not_end_the_process(files, tmp_path):
     opened("ort-node", files)
     path = tmp_path / "broken.onnx"

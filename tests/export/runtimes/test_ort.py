@@ -72,6 +72,17 @@ def test_float_files_trace_floats(tmp_path):
         np.testing.assert_allclose(values[name], expected, atol=1e-5)
 
 
+def test_what_is_traced_is_the_file_that_was_opened(tmp_path):
+    program = build_program()
+    session = open_ort("ort-cpu", files := write(tmp_path, program))
+    (tmp_path / "new").write_bytes(to_onnx(build_program(seed=1)))
+    (tmp_path / "new").rename(files["reconstruct"])
+    x = samples(program, "reconstruct")
+    np.testing.assert_array_equal(session.trace("reconstruct", x)["code"], execute(program, "reconstruct", x)["code"])
+    files["encode"].unlink()
+    np.testing.assert_array_equal(session.trace("encode", x)["code"], execute(program, "encode", x)["code"])
+
+
 @pytest.mark.parametrize("count", [0, 1, CHUNK, 2 * CHUNK + 7])
 def test_batches_of_any_size(count, tmp_path):
     program = build_program()
@@ -89,7 +100,7 @@ def test_cuda_is_named_only_where_it_ran(tmp_path):
         assert (session.runtime, session.note) == ("ort-cuda", "")
     else:
         assert (session.runtime, session.provider) == ("ort-cpu", "CPUExecutionProvider")
-        assert session.note.startswith("CUDA was asked for, but ")
+        assert session.note.startswith("CUDA was requested, but ")
         assert "\n" not in session.note
 
 

@@ -329,7 +329,7 @@ def test_a_nan_in_a_float_bias_is_named_with_its_file_and_place(bundle: Path, na
     consistent(bundle, name)
     metrics = verify_bundle(bundle)
     found = {check.name: check.text for check in metrics.failed}
-    assert "1 of 4 values of code.bias are others, first at [2]: got nan, expected " in found[f"float constants {name}"]
+    assert "1 of 4 values of code.bias differ, first at [2]: got nan, expected " in found[f"float constants {name}"]
     assert [check.file for check in metrics.failed if check.detail == "constants"] == [name]
     signature = "encode" if "encoder" in name else "reconstruct"
     assert "not finite, first at [0, 2]: got nan" in found[f"float code {name} {signature} ort-cpu"]
