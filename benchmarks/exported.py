@@ -31,11 +31,11 @@ from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED
 from tiedae.console import Console
 from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.export.bench.latency import Timed, TimedGroup, ratio, time_groups
+from tiedae.export.bench.results import Way
 from tiedae.export.interpreter import program_input
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.ort import open_ort
 from tiedae.export.verify.measurement import squared_error
-from tiedae.export.verify.results import Way
 
 SECONDS = 10
 

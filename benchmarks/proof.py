@@ -28,10 +28,11 @@ from tiedae.export import Bundle, inspect_file, stock_onnx_int8, stock_tflite, t
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.footprint import Load, Run, footprints
 from tiedae.export.bench.latency import Timed, TimedGroup, Timing, ratio, time_groups
+from tiedae.export.bench.results import Bench, Memory, Ratio, Way
 from tiedae.export.bench.subjects import ALONE
 from tiedae.export.deduplicate.share import share_file
 from tiedae.export.targets import read_model
-from tiedae.export.verify.results import Bench, Maker, Memory, Precision, Ratio, Way
+from tiedae.export.verify.results import Maker, Precision
 from tiedae.pipeline import run_recipe
 from tiedae.run_artifacts import float_archives
 

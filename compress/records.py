@@ -171,7 +171,9 @@ def _inside(node: Any, value: Any, step: str) -> tuple[Any, str | int]:
 
 
 def _fits(node: Any, value: object) -> bool:
-    """Whether a mapping's value converts to its type, a record or a plain value."""
+    """Whether a mapping's value is of its type, a record, a mapping of such or a plain value."""
+    if isinstance(node, inspect.DictType):
+        return isinstance(value, dict) and all(_fits(node.value_type, each) for each in value.values())
     plain = {inspect.StrType: str, inspect.IntType: int, inspect.FloatType: float, inspect.BoolType: bool}
     try:
         checked(getattr(node, "cls", plain.get(type(node), Any)), value)

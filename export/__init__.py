@@ -1,6 +1,6 @@
-"""The integer program, a writer per target, and the proof: storage, parity, the verified bundle.
+"""The integer program, one writer per target, verification, benchmark, report and bundle.
 
-Names load when they are used: none of them needs TensorFlow but `lower`, which takes a Keras model, and the stock converters.
+Names load lazily. Only `lower` and the stock converters need TensorFlow.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Assembling a bundle: lower, write, compare with the stock converters, verify, render."""
+"""Assemble a bundle: lower, write, verify, compare with the stock converters, render."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ from .parity.fidelity import Fidelity, warnings_of
 from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
+from .verify.kinds import Stage
 from .verify.measurement import squared_error
 from .verify.results import FILE as METRICS
-from .verify.results import Device, Epoch, Fit, Metrics, Model, Quality, Source, Stage, to_json
+from .verify.results import Device, Epoch, Fit, Metrics, Model, Quality, Source, to_json
 from .verify.verify import MAX_SAMPLES, verify_bundle
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ def assemble(
 ) -> Metrics:
     """Write a bundle into `directory` and return its metrics.
 
-    `models` by stage: `train`, `prune` and `cluster` if there were, `quantize`, in this order; the float files come from the
-    last float stage, and the stock converters turn the same model into files in the folder `stock`. `calibration` is where the
-    ranges of the quantized model started. `provenance` (licence, origin) goes into the manifest's data. Raises ExportError
-    where a target cannot express the model.
+    `models` by stage in order: `train`, optionally `prune` and `cluster`, `quantize`. The float files and the stock converters'
+    files (in the folder `stock`) come from the last float stage. `calibration` holds the initial activation ranges of the
+    quantized model. `provenance` (licence, origin) goes into the manifest's data. Raises ExportError if a target cannot express
+    the model.
     """
     *_, floating = (model for stage, model in models.items() if stage != "quantize")
     quantized = models["quantize"]
@@ -141,7 +142,7 @@ def assemble(
 def keras_function(
     model: TiedAutoencoder, device: Device | None = None
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """float32 [n, inputs] → (code, y) of the Keras model, in batches, on `device` (the one that `keras_device` finds)."""
+    """A function float32 [n, inputs] → (code, y) that runs the Keras model in batches, on `keras_device()` by default."""
     device = keras_device() if device is None else device
 
     def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

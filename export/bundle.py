@@ -1,10 +1,10 @@
-"""The bundle: the files that a user ships, hands to CI, or verifies years later.
+"""The bundle: the files that a user ships or verifies in CI.
 
 NAME.{int8,f32}.tflite                  every signature over one buffer
 NAME.{int8,f32}.onnx                    x → code, y
 NAME.{encoder,decoder}.{int8,f32}.onnx  over one NAME.{int8,f32}.kernels.bin
 manifest.json                           hashes, kernels, inputs, outputs, operations, versions, recipe
-golden/                                 what the files must give, see `golden`; program (biases and masks)
+golden/                                 samples and expected outputs, see `golden`; program.npz (biases and masks)
 metrics.json, report.html, MODEL_CARD.md
 """
 
@@ -39,7 +39,7 @@ PROGRAM_KIND = "tiedae-program"
 
 
 def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: str) -> dict[str, bytes]:
-    """The model files by name; `programs` by precision, `int8` and `f32`. `io` is the dtype of x and y in the int8 files."""
+    """The model files by name. `programs` by precision, `int8` and `f32`; `io` is the dtype of x and y in the int8 files."""
     require_targets(config.targets)
     files: dict[str, bytes] = {}
     for precision, pair in programs.items():
@@ -57,7 +57,7 @@ def model_names(name: str, config: ExportConfig) -> set[str]:
 
 
 def program_file(programs: Programs, masks: Mapping[str, np.ndarray]) -> bytes:
-    """golden/program.npz: the constants that are no kernels, and the bits of the masks."""
+    """golden/program.npz: every constant but the kernels, and the packed masks."""
     constants = dict(programs.fused.constants) | dict(programs.split.constants)
     kept = {name: values for name, values in constants.items() if name not in programs.fused.kernels}
     bits = {f"mask.{name}": np.packbits(mask) for name, mask in masks.items()}
@@ -128,13 +128,13 @@ class Bundle:
                 raise FormatError(f"{path}: missing or changed, its sha256 is not the manifest's")
 
     def golden(self) -> dict[str, np.ndarray]:
-        """The golden arrays by name, as they are stored; FormatError where one is missing, damaged or of another shape."""
+        """The golden arrays by name, as stored; FormatError if one is missing, damaged or of another shape."""
         return golden.read(self.path, self.manifest)
 
     def programs(self, contents: Mapping[str, Contents]) -> Programs:
-        """The integer programs: operations from the manifest, biases from golden/, kernels from whichever file holds them.
+        """The integer programs: operations from the manifest, biases from golden/, kernels from the model files.
 
-        Raises FormatError where no file holds a constant with the manifest's sha256, or operations and constants do not fit.
+        Raises FormatError if no file holds a constant of the manifest, or operations and constants do not fit.
         """
         _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
         texts = self.manifest.operations
@@ -165,7 +165,7 @@ class Bundle:
         return verify_bundle(self.path, test=test, announce=announce)
 
     def masks(self) -> dict[str, np.ndarray]:
-        """bool [inputs, units] by kernel name, from golden/; FormatError where one is missing or of another size."""
+        """The masks by kernel name, bool [inputs, units]; FormatError if one is missing or of another size."""
         _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
         masks = {}
         for kernel in self.manifest.kernels:
@@ -177,7 +177,7 @@ class Bundle:
 
 
 def _stored(contents: Mapping[str, Contents], shape: Sequence[int]) -> list[np.ndarray]:
-    """What every stored int8 or int4 array of this many values holds in the program's orientation, int8."""
+    """Every stored int8 or int4 array of this size as int8, in each orientation of a kernel of this shape."""
     stored = (constant.integers for each in contents.values() for constant in each.constants)
     return [np.ascontiguousarray(view) for values in stored if values.dtype == np.int8 for view in oriented(values, shape)]
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from ..compress.records import Record
 from .formats.model_file import Contents
-from .verify.results import Precision
+from .verify.kinds import Precision
 
 
 class ValueInfo(Record, frozen=True):

@@ -1,13 +1,13 @@
-"""golden/: samples and what the files of a bundle must give for them, in the files' own dtype and unit.
+"""golden/: samples, and the outputs that the files of a bundle must give for them, in the files' own dtype and unit.
 
-x.npy          samples in the user's unit and dtype
-code.npy       uint8, what the int8 files encode them to
-y.npy          what the fused program decodes that to, as the int8 .onnx files give it: uint8, int8, or float32 in model units
-y.tflite.npy   likewise what the split program decodes to, as the int8 .tflite file gives it
-code.tflite.npy  where they differ: the codes of TFLite, which rounds a float input at a tie another way, see `inputs`
-code.f32.npy, y.f32.npy   Keras' float32 outputs in model units, which the float files give up to rounding
+x.npy            samples in the user's unit and dtype
+code.npy         codes of the int8 files, uint8
+y.npy            output of the fused program, as in the int8 .onnx files: uint8, int8, or float32 in model units
+y.tflite.npy     output of the split program, as in the int8 .tflite file
+code.tflite.npy  TFLite's codes if they differ: it rounds ties of float inputs differently, see `interpreter.program_input`
+code.f32.npy, y.f32.npy   Keras' float32 outputs in model units; float files agree up to rounding
 
-Bundles written before 2026-11-26 have uint8 in y.npy, whatever their files give, and nothing of TFLite's own.
+Bundles written before 2026-11-26 have a uint8 y.npy whatever the dtype of their files, and no arrays for TFLite.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ from .manifest import ArrayInfo, Golden, Manifest
 from .parity.reference_outputs import Expected, expect
 from .runtimes.table import RUNTIMES, usual
 from .targets import TARGETS, Programs
-from .verify.results import Precision
+from .verify.kinds import Precision
 
 FLOATS = ("code.f32", "y.f32")
 ALWAYS = ("x", "code", "y", *FLOATS)
 """The arrays that every bundle has."""
 REFERENCE = "reference"
-"""The key of the fused program beside the targets: it gives code.npy and y.npy."""
+"""The key of the fused program, which gives code.npy and y.npy."""
 UNITS = {"x": "the data's", "code": "integers of tensors.code", "y": "integers of tensors.y"}
 MODEL_UNIT = "model: (data − offset) / scale of data.scaling"
 SIGNED_UNIT = "integers of tensors.y, less 128"
 
 
 def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray, dtype: str) -> dict[str, Expected]:
-    """What the programs make of float32 model inputs [samples, inputs], by target, and the reference; `dtype` is that of the
-    files' x and y."""
+    """The programs' results for float32 model inputs [samples, inputs], by target and for `REFERENCE`.
+
+    `dtype` is that of x and y in the files.
+    """
     found = {REFERENCE: expect(programs.reference, scaled)}
     for target in targets:
         conversion = RUNTIMES[usual(target)].converts if dtype == "float32" else "divide"
@@ -48,7 +50,7 @@ def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray,
 
 
 def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarray]:
-    """What the int8 files must give, by the names of golden/; `expected` as `expectations` has it."""
+    """The expected outputs of the int8 files by golden name; `expected` comes from `expectations`."""
     arrays = {target: (each.code, each.program.quantization("y").to_io(each.y, dtype)) for target, each in expected.items()}
     code, y = arrays.pop(REFERENCE)
     found = {"code": code, "y": y}
@@ -98,7 +100,7 @@ def names(manifest: Manifest) -> Sequence[str]:
 
 
 def read(bundle: Path, manifest: Manifest) -> dict[str, np.ndarray]:
-    """The arrays by name; FormatError where one is missing, damaged, or of another shape or dtype."""
+    """The arrays by name; FormatError if one is missing, damaged, or of another shape or dtype."""
     widths, arrays = manifest.model.widths, {}
     for name in names(manifest):
         path = bundle / "golden" / f"{name}.npy"
@@ -111,7 +113,7 @@ def read(bundle: Path, manifest: Manifest) -> dict[str, np.ndarray]:
         right = len(arrays["x"]) if arrays["x"].ndim else 0, size
         if arrays[name].shape != right or right[0] == 0 or arrays[name].dtype.name not in dtypes:
             got = f"{arrays[name].dtype} {list(arrays[name].shape)}"
-            raise FormatError(f"{path}: got {got}, must be {' or '.join(dtypes)} {list(right)} with a sample or more")
+            raise FormatError(f"{path}: got {got}, must be {' or '.join(dtypes)} {list(right)}, at least one sample")
     return arrays
 
 

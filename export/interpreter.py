@@ -1,6 +1,6 @@
-"""The reference: executes a program with numpy.
+"""The reference interpreter: executes a program with numpy.
 
-Integer programs use integer arithmetic only, with one stated rounding per operation, see `operations.arithmetic`.
+Integer programs use integer arithmetic only, with one defined rounding per operation, see `operations.arithmetic`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from .operations import Operation
 from .program import Program
 
 ROWS = 256
-"""Rows executed together, few enough that their integers stay in the processor's cache."""
+"""Rows executed at once; few enough to stay in the cache."""
 
 
 def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
     """Run one signature on a batch.
 
-    `x` has shape [batch, size] of the signature's input tensor: uint8 for an integer program, float32 for a float one.
-    Returns every tensor on the way by name, input included, in the same dtype. Raises InputError for another signature,
-    DataError where `x` has another dtype or shape, a code more bits than its tensor, or a float is not finite.
+    `x` has shape [batch, size]: uint8 for an integer program, float32 for a float program. Returns every tensor by name,
+    input and intermediates included, in the same dtype. Raises InputError for an unknown signature, DataError if `x` has
+    another dtype or shape, exceeds the tensor's bits, or is not finite.
     """
     operations, source, _ = program.part(signature)
     program.tensors[source].require(x, f"program {program.name}, {signature}")
@@ -37,7 +37,7 @@ def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.nda
 
 
 def apply(program: Program, operation: Operation, x: np.ndarray) -> np.ndarray:
-    """Run one operation on its input, [batch, size] uint8 or float32 → the same dtype."""
+    """Run one operation on its input, uint8 or float32 [batch, size]; the output has the same dtype."""
     return operation.integers(program, x) if program.quantized else operation.reals(program, x)
 
 
@@ -45,7 +45,11 @@ Conversion = Literal["divide", "multiply", "away"]
 
 
 def program_input(program: Program, scaled: np.ndarray, conversion: Conversion = "divide") -> np.ndarray:
-    """Model-unit float32 samples → what the integer program reads, uint8 [samples, inputs]; DataError for integers and NaN."""
+    """Quantize float32 samples in model units to the program's input, uint8 [samples, inputs]; DataError for integers and NaN.
+
+    `conversion` is the runtime's way: `divide` by the scale (ties to even), `multiply` by its reciprocal (ties to even), or
+    divide with ties `away` from zero.
+    """
     quantization = program.quantization("x")
     x = require_real(scaled).astype(np.float32, copy=False)
     steps = _STEPS[conversion](x, np.float32(quantization.scale))

@@ -1,4 +1,4 @@
-"""From a trained model to its program, a kind of layer per row of `LOWERINGS`: only here do variables become constants."""
+"""Lowering: from a trained model to its program, one row of `LOWERINGS` per kind of layer."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from ..compress.quantizers import DecoderLayout
 
 RATIOS = (2.0**-9, 2.0**7)
-"""Between which the scale of a term over that of the sum stays; int8 additions take ratios of 2⁻¹⁰ to 2⁸."""
+"""Allowed range of a term's scale over the sum's scale; int8 additions support 2⁻¹⁰ to 2⁸."""
 
 
 def lower(model: TiedAutoencoder, name: str, *, form: DecoderLayout) -> Program:
-    """The program of a model: integers where it has quantizers, else floats.
+    """The program of a model: an integer program if it has quantizers, else a float program.
 
-    `form` is the layout of the decoder (see `program`). Kernels, encoder and code are the same in both.
-    Raises ExportError where an accumulator could leave int32, a kernel breaks the pair rule that it was quantized by, the
-    kernels are quantized and the activations are not, or a kind of layer has no row in `LOWERINGS`.
+    `form` is the layout of the decoder (see `program`). Kernels, encoder and code are the same in both layouts.
+    Raises ExportError if an int32 accumulator could overflow, a kernel breaks its pair limit, kernels are quantized but
+    activations are not, or a kind of layer has no row in `LOWERINGS`.
     """
     if model.quantized and model.quantizers is None:
-        raise ExportError("the model has quantized kernels but float activations; must be float, or quantized as a whole")
+        raise ExportError("the model has quantized kernels but float activations, must have both quantized or both float")
     lowering = Lowering(model, form)
     program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
     config = model.config
@@ -42,9 +42,9 @@ def lower(model: TiedAutoencoder, name: str, *, form: DecoderLayout) -> Program:
 
 
 class Lowering:
-    """A program in the making: what a kind's row adds its tensors and constants to, while it gives its operations.
+    """A program under construction. The functions of `LOWERINGS` add tensors and constants and return operations.
 
-    `tensors`, `kernels` and `constants` are those of the program; the kernels are there before the first layer.
+    `tensors`, `kernels` and `constants` become those of the program; all kernels exist from the start.
     """
 
     def __init__(self, model: TiedAutoencoder, layout: DecoderLayout) -> None:
@@ -71,11 +71,11 @@ class Lowering:
         integers = kernel.integers()
         count = exceeding_pairs(integers, kernel.pair_limit) if kernel.bits == 8 else 0
         if count:
-            raise ExportError(f"{kernel.name}: {count} pairs of neighbours add to more than {kernel.pair_limit}")
+            raise ExportError(f"{kernel.name}: {count} pairs of neighbours add to more than {kernel.pair_limit}, must be none")
         return integers
 
     def operations(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        """Those of the encoder and of the decoder, layer by layer."""
+        """The operations of the encoder and of the decoder."""
         from ..compress.layers import kind_of
 
         kinds = [kind_of(layer) for layer in self.model.config.layers]
@@ -92,7 +92,7 @@ class Lowering:
         return tuple(encoder), tuple(decoder)
 
     def tensor(self, name: str, size: int, quantization: Quantization | None = None) -> str:
-        """Add a tensor of `size` values, quantized over the model's range of it unless `quantization` says how; its name."""
+        """Add a tensor of `size` values and return its name; its quantization defaults to the model's range of the tensor."""
         quantizers = self.model.quantizers
         if quantization is None and quantizers is not None:
             quantization = Quantization.from_range(*self.ranges[name], quantizers.spec.bits_of(name))
@@ -100,20 +100,20 @@ class Lowering:
         return name
 
     def scale(self, name: str) -> float:
-        """That of a tensor; 0 in a float program."""
+        """The scale of a tensor; 0 in a float program."""
         quantization = self.tensors[name].quantization
         return 0.0 if quantization is None else quantization.scale
 
     def coarsen(self, name: str, least: float) -> None:
-        """Let no step of a tensor be finer than `least`: ranges of dead layers vanish, which no runtime can express."""
+        """Raise a tensor's scale to at least `least`: dead layers have vanishing ranges, which no runtime can express."""
         tensor = self.tensors[name]
         if tensor.quantization is not None and name not in self.fixed:
             self.tensors[name] = replace(tensor, quantization=_at_least(tensor.quantization, least))
 
     def output(self, layer: TiedLayer, x: str, size: int) -> tuple[str, list[Operation]]:
-        """The tensor that the layer's products with `x` are written to, and the operations from there to its output.
+        """The tensor that holds the layer's linear output, and the operations from it to the layer's output.
 
-        No step of it is finer than one integer of a product, the coarsest unit's.
+        Its scale is at least the accumulator's, see `accumulator_step`.
         """
         name = layer.tensor_name
         chain = [Quantization.from_range(*span) for span in self.fixed.get(name, ())]
@@ -131,12 +131,11 @@ class Lowering:
         return linear, rest
 
     def accumulator_step(self, layer: TiedLayer, x: str) -> float:
-        """The real value of one integer of a product, the coarsest unit's; 0 in a float program."""
+        """The largest scale of the accumulator, over all units; 0 in a float program."""
         return self.scale(x) * self.kernels[layer.kernel.name].decode_scales[0] if self.quantized else 0.0
 
     def rescaled(self, layer: TiedLayer, x: str) -> tuple[str, list[Operation]]:
-        """What a decoder layer's kernel is multiplied by: `x`, times the factors of the kernel's units where it has several
-        scales."""
+        """The input of a decoder product; for a kernel with a scale per unit, `x` times one factor per unit by a `Rescale`."""
         kernel = self.kernels[layer.kernel.name]
         if len(kernel.scales) <= 1:
             return x, []
@@ -147,21 +146,21 @@ class Lowering:
         return rescaled, [Rescale(x, rescaled, factors, BYTE)]
 
     def bias(self, layer: TiedLayer, x: str, scales: tuple[float, ...], terms: int) -> str | None:
-        """Add the bias of a sum of `terms` products, float32, or int32 in steps of the scale of x times `scales`; its name."""
+        """Add the bias of a sum of `terms` products and return its name: float32, or int32 with scale of x · `scales`."""
         if layer.bias is None:
             return None
         bias, real = f"{layer.tensor_name}.bias", layer.bias.numpy()
         self.constants[bias] = real
         if self.quantized:
-            steps = np.rint(real.astype(np.float64) / (np.float32(self.scale(x)) * np.array(scales, np.float32)))
-            if np.abs(steps).max(initial=0) > 2**31 - 1 - terms * 255 * 127:
-                text = f"{terms} products and the bias can leave a 32-bit accumulator"
+            integers = np.rint(real.astype(np.float64) / (np.float32(self.scale(x)) * np.array(scales, np.float32)))
+            if np.abs(integers).max(initial=0) > 2**31 - 1 - terms * 255 * 127:
+                text = f"{terms} products and the bias can overflow a 32-bit accumulator"
                 raise ExportError(f"layer {layer.tensor_name}: {text}")
-            self.constants[bias] = steps.astype(np.int32)
+            self.constants[bias] = integers.astype(np.int32)
         return bias
 
     def bias8(self, layer: TiedLayer, product: str, y: str) -> Quantization:
-        """The quantization of an 8-bit bias; scales of the sum and its terms are kept within the ratios of an addition."""
+        """The quantization of an 8-bit bias. Keeps the scales of the sum and its terms within `RATIOS`."""
         bias = Quantization.from_range(*self.ranges[f"{layer.tensor_name}.bias"])
         least, most = RATIOS
         self.coarsen(y, max(bias.scale, self.scale(product)) / most)
@@ -170,7 +169,7 @@ class Lowering:
 
 
 def encode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
-    """x · W + b and its activation."""
+    """activation(x · W + b)."""
     kernel = lowering.kernels[layer.kernel.name]
     y, rest = lowering.output(layer, x, kernel.units)
     bias = lowering.bias(layer, x, kernel.encode_scales, kernel.inputs)
@@ -178,7 +177,7 @@ def encode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation
 
 
 def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
-    """x · Wᵀ + b and its activation: one operation in the fused layout, a product and what is added to it in the split one."""
+    """activation(x · Wᵀ + b): one `Dense` in the fused layout, a `Product` and an `AddBias` in the split one."""
     kernel, activation = lowering.kernels[layer.kernel.name], _fused(layer)
     x, rescale = lowering.rescaled(layer, x)
     y, rest = lowering.output(layer, x, kernel.inputs)
@@ -186,7 +185,7 @@ def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation
         bias = lowering.bias(layer, x, kernel.decode_scales, kernel.units)
         return [*rescale, Dense(x, y, kernel.name, True, bias, activation), *rest]
     if layer.bias is None and (lowering.quantized or activation == "linear"):
-        return [*rescale, Product(x, y, kernel.name), *rest]  # y's range ends where relu and relu6 do: saturation activates
+        return [*rescale, Product(x, y, kernel.name), *rest]  # saturation computes relu and relu6: y's range ends there
     product = lowering.tensor(f"{layer.tensor_name}.product", kernel.inputs)
     lowering.coarsen(product, lowering.accumulator_step(layer, x))
     multiply = Product(x, product, kernel.name)
@@ -200,8 +199,10 @@ def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation
 
 @dataclass(frozen=True)
 class LayerLowering:
-    """Both directions of a kind of layer as operations: (program in the making, layer, the tensor that it reads) → operations,
-    the last of which writes the layer's output, named as the layer."""
+    """Both directions of a kind of layer: (lowering, layer, input tensor) → operations.
+
+    The last operation writes the layer's output, named `layer.tensor_name`.
+    """
 
     encode: Callable[[Lowering, TiedLayer, str], list[Operation]]
     decode: Callable[[Lowering, TiedLayer, str], list[Operation]]

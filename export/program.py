@@ -1,20 +1,19 @@
-"""The program: the one description of a model that every writer reads.
+"""The program: the description of a model that every writer reads.
 
-A program is two short lists of operations, the encoder (`x` → `code`) and the decoder (`code` → `y`), over named tensors and
-constants. Operations are small frozen records that hold names only; arrays live in `Program.constants`. With quantization
-parameters it is the exact integer program; without, the float program.
+A program is two lists of operations, the encoder (`x` → `code`) and the decoder (`code` → `y`), over named tensors and
+constants. Operations are frozen records of names; arrays live in `Program.constants`. With quantization parameters it is the
+exact integer program, without them the float program.
 
 Conventions
-    activations   uint8 with a scale and a zero point in 0…255 (a target of int8 activations subtracts 128 from both); a code of
-                  fewer bits keeps to 0…2ᵇ − 1
-    kernels       int8 in −127…127, or −2ᵇ⁻¹…2ᵇ⁻¹ − 1 where they have fewer bits, [inputs, units], no zero point: one scale, or
-                  one per unit
+    activations   uint8 with a scale and a zero point in 0…255 (for int8 activations a target subtracts 128 from both); a code
+                  of b < 8 bits lies in 0…2ᵇ − 1
+    kernels       int8 [inputs, units] in −127…127, or −2ᵇ⁻¹…2ᵇ⁻¹ − 1 for b < 8 bits; no zero point, one scale or one per unit
     biases        int32 in `Dense` (scale = scale of x · scale of the kernel), uint8 with their own quantization in `AddBias`
     real value    (q − zero_point) · scale
-Scales are float32 values: the same bits in the program, in the manifest and in every file.
+Scales are float32 values, bit for bit the same in the program, the manifest and every file.
 
-Two layouts of the decoder exist, since targets differ: `fused` has the bias inside `Dense` (ONNX Gemm), `split` is a `Product`
-followed by `AddBias` (TFLite BATCH_MATMUL and ADD). Kernels, the encoder and the codes are the same in both.
+The decoder has two layouts: `fused` has the bias inside `Dense` (ONNX Gemm), `split` is a `Product` followed by `AddBias`
+(TFLite BATCH_MATMUL and ADD). Kernels, encoder and codes are the same in both.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def require_signature(signature: str) -> None:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An activation, one array of `shape` per sample; float32 where `quantization` is None, else uint8."""
+    """An activation of `shape` per sample; uint8, or float32 if `quantization` is None."""
 
     name: str
     shape: tuple[int, ...]
@@ -52,27 +51,27 @@ class Tensor:
         return "float32" if self.quantization is None else "uint8"
 
     def require(self, values: np.ndarray, source: str) -> None:
-        """Raise DataError, naming `source`, unless these are values of this tensor: [batch, *shape], of its dtype and range."""
-        dtype = self.dtype
+        """Raise DataError, starting with `source`, unless values are [batch, *shape] of the tensor's dtype and range."""
+        dtype = "float32" if self.quantization is None else "uint8"
         right = f"{source}: {self.name} must be {dtype} [batch, {', '.join(map(str, self.shape))}]"
         if not isinstance(values, np.ndarray):
             raise DataError(f"{right}, got {type(values).__name__}")
         if values.dtype != dtype or values.shape[1:] != self.shape:
-            hint = f"; program.quantization({self.name!r}).quantize makes it of real values" if dtype == "uint8" else ""
+            hint = f"; program.quantization({self.name!r}).quantize converts real values" if dtype == "uint8" else ""
             raise DataError(f"{right}, got {values.dtype} {list(values.shape)}{hint if values.dtype != dtype else ''}")
         if self.quantization is None:
             if not np.isfinite(values).all():
                 raise DataError(f"{right} and finite, got {values[~np.isfinite(values)][0]}")
         elif self.quantization.bits < 8 and values.max(initial=0) > self.quantization.top:
             top, bits = self.quantization.top, self.quantization.bits
-            raise DataError(f"{right} in 0…{top}, of {bits} bits, got {values.max()}")
+            raise DataError(f"{right} in 0…{top} ({bits} bits), got {values.max()}")
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A tied kernel, [inputs, units]. `scales` has one float32 value, or one per unit; empty in a float program.
+    """A tied kernel, [inputs, units]. `scales` has one float32 value or one per unit; it is empty in a float program.
 
-    Its values are `Program.constants[name]`, int8 within `bounds` (of so many `bits`) or float32.
+    Its values are `Program.constants[name]`: int8 within `bounds`, or float32.
     """
 
     name: str
@@ -94,18 +93,18 @@ class Kernel:
 
     @property
     def encode_scales(self) -> tuple[float, ...]:
-        """The scales of the integers where the encoder consumes them."""
+        """The scales of the encoder's product."""
         return self.scales
 
     @property
     def decode_scales(self) -> tuple[float, ...]:
-        """Those where the decoder does: one, the largest (the rest of a unit's scale is in `Rescale`)."""
+        """The scale of the decoder's product: the largest (`Rescale` holds the factors per unit)."""
         return (max(self.scales),) if self.scales else ()
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A tied autoencoder as operations.
+    """A tied autoencoder as operations. Raises ExportError if operations, tensors, kernels and constants do not fit.
 
     `tensors` and `kernels` are keyed by name; the tensors `x`, `code` and `y` always exist. `constants` holds the kernels
     ([inputs, units]), biases and factors.
@@ -156,13 +155,13 @@ class Program:
 
     @cached_property
     def exceeding_pairs(self) -> Mapping[str, int]:
-        """How many pairs of each kernel of 8 bits break the pair rule of `compress.integers`, where any does."""
+        """Pairs that break the pair rule (see `compress.integers`), by kernel; only 8-bit kernels that have any."""
         kernels = [name for name, kernel in self.kernels.items() if self.quantized and kernel.bits == 8]
         counts = {name: exceeding_pairs(self.constants[name]) for name in kernels}
         return {name: count for name, count in counts.items() if count}
 
     def quantization(self, tensor: str) -> Quantization:
-        """The quantization of a tensor; ExportError in a float program."""
+        """The quantization of a tensor; ExportError if it has none."""
         quantization = self.tensors[tensor].quantization
         if quantization is None:
             raise ExportError(f"program {self.name}: tensor {tensor} is not quantized")
@@ -174,7 +173,7 @@ class Program:
         return {"x": edge, "code": "uint8" if self.quantized else "float32", "y": edge}
 
     def part(self, signature: str) -> tuple[tuple[Operation, ...], str, tuple[str, ...]]:
-        """The operations, input and outputs of a signature: `encode`, `decode` or `reconstruct`; InputError for another."""
+        """The operations, the input and the outputs of a signature of `SIGNATURES`; InputError for another."""
         require_signature(signature)
         return {
             "encode": (self.encoder, "x", ("code",)),

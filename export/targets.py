@@ -1,6 +1,6 @@
-"""The table of export targets: a format of model files, how it is written and read, and how its users run it.
+"""The table of export targets: how a format of model files is written, read and run.
 
-A new target is one row. Recipes, bundles, verification, the report and the model card iterate the table.
+A new target is one row. Recipes, bundles, verification, report and model card iterate the table.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ Snippet = Callable[[str, str, SignatureInfo, str], list[str]]
 class Target:
     """One row of the table.
 
-    `label` is the format's name for people, `suffix` ends the name of its model files, `layout` is that of the decoder.
-    `write` gives the files of a program, `read` parses a model file. `package` is the runtime that users take, by its name for
-    people, `snippet` a program of the model card. `names`: the names of the written files by stem and signatures, one file by
-    default. `companions`: those that are no model files, which a file of these signatures needs. `tolerances` of the checks
-    hold for its files where the recipe keeps the default.
+    `label` is the display name of the format, `suffix` that of its model files, `layout` that of the decoder. `write` returns
+    the files of a program, `read` parses a model file. `package` is the display name of the usual runtime, `snippet` writes an
+    example program for the model card. `names`: the written files by stem and signatures, one file by default. `companions`:
+    files without a model that files with these signatures need. `tolerances` replace the defaults of `VerifyConfig`.
     """
 
     label: str
@@ -50,7 +49,7 @@ class Target:
     tolerances: Mapping[str, float] = field(default_factory=dict)
 
     def file_names(self, stem: str, signatures: Collection[str]) -> set[str]:
-        """The names of the files that `write` gives."""
+        """The names of the files that `write` returns."""
         return {f"{stem}{self.suffix}"} if self.names is None else self.names(stem, signatures)
 
 
@@ -80,7 +79,7 @@ def _litert(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]
 
 
 ONNX_PARTS = {"reconstruct": "", "encode": "encoder.", "decode": "decoder."}
-"""What stands between name and precision in the file of a signature."""
+"""The part of a file name between model name and precision, by signature."""
 HALVES = {"encode", "decode"}
 
 
@@ -90,7 +89,7 @@ def _onnx_name(stem: str, signature: str) -> str:
 
 
 def _onnx_kernels(stem: str, signatures: Collection[str]) -> set[str]:
-    """Encoder and decoder share a file of kernels."""
+    """The file of kernels that encoder and decoder share."""
     return {f"{stem}.kernels.bin"} if HALVES & set(signatures) else set()
 
 
@@ -151,45 +150,45 @@ class Programs:
 
     @property
     def reference(self) -> Program:
-        """The program that defines `y`: a 32-bit bias inside the product, one rounding a layer."""
+        """The program that defines `y`: 32-bit biases, one rounding per layer."""
         return self.fused
 
     def of(self, target: str) -> Program:
-        """The program that the files of a target hold."""
+        """The program in the layout of a target."""
         return getattr(self, TARGETS[target].layout)
 
 
 def require_targets(names: Sequence[str]) -> None:
-    """Raise RecipeError unless all are names of the table."""
+    """Raise RecipeError unless every name is a target."""
     for i, name in enumerate(names):
         if name not in TARGETS:
             raise RecipeError(f"targets[{i}]: got {name!r}, must be one of {', '.join(TARGETS)}")
 
 
 def decoder_layout(names: Sequence[str]) -> DecoderLayout:
-    """The layout of the decoder that training simulates: split where a target has it, since it rounds once more a layer."""
+    """The decoder layout that training simulates: split if any target has it, since it rounds once more per layer."""
     require_targets(names)
     return "split" if any(TARGETS[name].layout == "split" for name in names) else "fused"
 
 
 def tolerances_of(target: str, stated: VerifyConfig) -> VerifyConfig:
-    """The stated tolerances; those that are the default give way to the target's own."""
+    """The tolerances with defaults replaced by those of the target."""
     own = TARGETS[target].tolerances
     return replace(stated, **{key: own[key] for key in own if getattr(stated, key) == getattr(VerifyConfig(), key)})
 
 
 def label_of(file: str) -> str:
-    """The name of a file's format for people, by its ending; '' for a file of no target."""
+    """The display name of a file's format, by its suffix; '' if no target has it."""
     return next((target.label for target in TARGETS.values() if file.endswith(target.suffix)), "")
 
 
 def is_model(name: str) -> bool:
-    """Whether a file is a model file, by its ending."""
+    """Whether a file is a model file, by its suffix."""
     return bool(label_of(name))
 
 
 def read_model(path: Path) -> Contents:
-    """Parse a model file by its ending; FormatError where it is missing, damaged or of no target."""
+    """Parse a model file by its suffix; FormatError if it is missing, damaged or of no target."""
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     for target in TARGETS.values():

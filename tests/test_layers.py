@@ -17,6 +17,8 @@ LAYERS = (
     "export.runtimes.machine",
     "export.differences",
     "export.verify.schema1",
+    "export.verify.kinds",
+    "export.bench.results",
     "export.verify.results",
     "export.operations",
     "export.program",

@@ -7,8 +7,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 from tiedae.compress.records import decode
+from tiedae.export.bench.results import Bench
 from tiedae.export.manifest import Manifest, parse
-from tiedae.export.verify.results import Bench, Metrics
+from tiedae.export.verify.results import Metrics
 
 
 def typed(found: Mapping[str, Any]) -> Metrics:

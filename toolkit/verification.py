@@ -13,10 +13,11 @@ from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.records import checked, require, within
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.recording import record
+from tiedae.export.bench.results import Bench
 from tiedae.export.bundle import Bundle
 from tiedae.export.parity.keras_device import keras_device, skipped
 from tiedae.export.verify.baseline import require_comparable, require_fraction, with_baseline
-from tiedae.export.verify.results import Bench, Device, Metrics, Model, Source, read_metrics
+from tiedae.export.verify.results import Device, Metrics, Model, Source, read_metrics
 from tiedae.export.verify.verify import verify_bundle
 
 from .run_artifacts import find_archives, load_test

@@ -22,10 +22,11 @@ from ..program import SIGNATURES
 from ..runtimes.machine import cores, describe_machine, installed_versions
 from ..runtimes.table import RUNTIMES, usual
 from ..targets import TARGETS
-from ..verify.results import WAYS, Bench, Latency, Maker, Memory, Size, Startup, Way
+from ..verify.results import Maker
 from .footprint import Footprint, Load, Run, footprints
 from .latency import ROUNDS, GroupTimings, Timed, TimedGroup, ratio, time_groups
 from .openers import OPENERS
+from .results import WAYS, Bench, Latency, Memory, Size, Startup, Way
 from .subjects import ALONE, VARIANTS, BenchSubject, find_subjects
 
 Announce = Callable[[str], None]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..runtimes.child_process import lines_of, serve
-from ..verify.results import Ratio, Way
+from .results import Ratio, Way
 
 SAMPLE_NS = 200_000
 """Minimum duration of a sample, in ns; shorter calls are repeated."""

@@ -19,7 +19,8 @@ from .. import manifest as manifests
 from ..bundle import Bundle, describe_files, write_files
 from ..report.rendering import render_bundle
 from ..verify.results import FILE as METRICS
-from ..verify.results import Bench, read_metrics, to_json
+from ..verify.results import read_metrics, to_json
+from .results import Bench
 
 STAGING = ".bench."
 """Prefix of the staging folder inside the bundle."""

@@ -19,7 +19,7 @@ from ..formats.model_file import Contents, Signature, TensorInfo
 from ..program import SIGNATURES
 from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS, read_model
-from ..verify.results import Kind, Maker, Precision, Skipped, Why
+from ..verify.kinds import Kind, Maker, Precision, Skipped, Why
 from .openers import KERAS as KERAS_WAYS
 
 ALONE, OUR_DTYPES = "reconstruct alone", "our dtypes"

@@ -18,11 +18,17 @@ from .reals import as_bits
 
 @dataclass(frozen=True)
 class StorageFinding:
-    """One check of the proof; `text` states in one line what was found and expected."""
+    """One statement of the proof, about a kernel or (empty) the whole file, and in one line what was found and expected."""
 
-    name: str
+    kernel: str
+    statement: str
     ok: bool
     text: str
+
+    @property
+    def name(self) -> str:
+        """`kernel_0.values`, or the statement alone."""
+        return f"{self.kernel}.{self.statement}".removeprefix(".")
 
 
 def prove(
@@ -69,7 +75,7 @@ def prove(
 
 
 def _finding(kernel: str, what: str, ok: bool, text: str) -> StorageFinding:
-    return StorageFinding(f"{kernel}.{what}", ok, f"{kernel}: {text}")
+    return StorageFinding(kernel, what, ok, f"{kernel}: {text}")
 
 
 def _differ(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -194,10 +200,10 @@ def _sum(stored: Sequence[Constant], program: Program) -> StorageFinding:
     weights = [c for c in stored if c.values.ndim >= 2 or c.values.size >= max(smallest, longest + 1)]
     got = sum(constant.values.size for constant in weights)
     if got == expected:
-        return StorageFinding("weights", True, f"weights: {got:,} in the file, as many as the kernels have")
+        return StorageFinding("", "weights", True, f"weights: {got:,} in the file, as many as the kernels have")
     extra = [f"{c.name} {list(c.values.shape)}" for c in weights if not _is_kernel(c, program)]
     more = f"; not a kernel: {', '.join(sorted(extra)[:3])}" if extra else ""
-    return StorageFinding("weights", False, f"weights: {got:,} in the file, expected {expected:,}{more}")
+    return StorageFinding("", "weights", False, f"weights: {got:,} in the file, expected {expected:,}{more}")
 
 
 def _is_kernel(constant: Constant, program: Program) -> bool:

@@ -1,6 +1,6 @@
-"""The operations of a program. One row per operation holds its record, both interpreters and both writers.
+"""The operations of a program: one class per operation, with its record, both interpreters and both writers.
 
-A new operation is a file with a subclass of `Operation`, and its name in `OPERATIONS`.
+A new operation is a subclass of `Operation` in a file of this folder, and a row of `OPERATIONS`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ from .operation import Operation
 OPERATIONS: Mapping[str, type[Operation]] = {
     operation.__name__: operation for operation in (Dense, Product, AddBias, Rescale, Activate, Requantize, Interleave)
 }
-"""By the name that the manifest has."""
+"""Operations by name, as in the manifest."""
 
 __all__ = ["OPERATIONS", "Activate", "AddBias", "Dense", "Interleave", "Operation", "Product", "Requantize", "Rescale"]

@@ -1,12 +1,12 @@
-"""Elementwise functions, and the integer interpreter's arithmetic with one stated rounding per operation.
+"""Elementwise functions, and the arithmetic of the integer interpreter with one defined rounding per operation.
 
-Dense, Product, Rescale, Requantize   `requantize`: the product with the multiplier is rounded to 24 significant bits and
-                                      then to an integer, ties to even both times, as a binary32 multiply and
-                                      round-to-nearest do. XNNPACK and MLAS round so.
-AddBias                               both terms times a multiplier of at most 21 bits, summed, shifted; ties upwards, as
-                                      XNNPACK adds.
-Activate                              a table of 256 entries, each the nearest value, ties to even.
-Interleave                            none.
+Dense, Product, Rescale, Requantize   `requantize`: accumulator · multiplier, rounded to 24 significant bits and then to an
+                                      integer, ties to even, as a binary32 multiplication and round-to-nearest do; so round
+                                      XNNPACK and MLAS
+AddBias                               each term times a multiplier of at most 21 bits, summed, shifted; ties upwards, as in
+                                      XNNPACK
+Activate                              a table of 256 entries, rounded to nearest, ties to even
+Interleave                            no rounding
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ...compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 
 @dataclass(frozen=True)
 class Function:
-    """`real` in floats, and the operators `tflite` and `onnx`.
+    """An elementwise function: `real` computes it in floats, `tflite` and `onnx` name its operators.
 
-    `fused`: a product or an addition may end with it. `output` is the quantization that TFLite fixes for its int8 result.
+    `fused`: products and additions can include it. `output` is the quantization that TFLite fixes for its int8 output.
     """
 
     real: Callable[[np.ndarray], np.ndarray]
@@ -50,13 +50,13 @@ FUNCTIONS: Mapping[str, Function] = {
 def requantize(
     accumulator: np.ndarray, multiplier: np.ndarray | np.float32, zero_point: int, low: int, high: int
 ) -> np.ndarray:
-    """Integers → uint8: accumulator · multiplier + zero_point, saturated to low…high.
+    """accumulator · multiplier + zero_point as uint8, saturated to low…high.
 
     `accumulator` int64 below 2⁵³ in magnitude; `multiplier` positive float32, a scalar or one per column.
     """
     mantissa, exponent = np.frexp(np.asarray(multiplier, np.float64))
     mantissa = np.rint(mantissa * 2**24).astype(np.int64)
-    shift = np.maximum(24 - exponent.astype(np.int64), 0)  # a multiplier beyond 2²⁴ saturates as it is
+    shift = np.maximum(24 - exponent.astype(np.int64), 0)  # above 2²⁴ every nonzero value saturates anyway
     product = _round_significant(_round_significant(accumulator) * mantissa)
     return np.clip(_shift_half_even(product, shift) + zero_point, low, high).astype(np.uint8)
 
@@ -88,12 +88,12 @@ def clamp(activation: str, quantization: Quantization) -> tuple[int, int]:
 
 
 def product_multiplier(x: Quantization, scales: Sequence[float] | np.ndarray | float, y: Quantization) -> np.ndarray:
-    """The float32 multiplier (s_x · s_w) / s_y, in the order in which the runtimes compute it."""
+    """The float32 multiplier (s_x · s_w) / s_y, computed in the runtimes' order."""
     return np.float32(x.scale) * np.asarray(scales, np.float32) / np.float32(y.scale)
 
 
 def add_parameters(x: Quantization, bias: Quantization, y: Quantization) -> tuple[int, int, int]:
-    """The multipliers of x and of the bias, and the shift, of an int8 addition as XNNPACK computes them."""
+    """(multiplier of x, multiplier of the bias, shift) of an int8 addition, as XNNPACK computes them."""
     ratios = np.float32(x.scale) / np.float32(y.scale), np.float32(bias.scale) / np.float32(y.scale)
     _, exponent = np.frexp(max(ratios))
     shift = 21 - int(exponent)
@@ -102,6 +102,6 @@ def add_parameters(x: Quantization, bias: Quantization, y: Quantization) -> tupl
 
 @lru_cache(maxsize=64)
 def activation_table(function: str, x: Quantization, y: Quantization) -> np.ndarray:
-    """The 256 uint8 outputs of an elementwise function, indexed by its uint8 input."""
+    """The outputs of an elementwise function, uint8 [256], indexed by its uint8 input."""
     real = (np.arange(256) - x.zero_point) * np.float64(x.scale)
     return y.quantize(FUNCTIONS[function].real(real))

@@ -1,4 +1,4 @@
-"""Products with a tied kernel: whole layers (`Dense`), or the two halves of a decoder layer in the split layout."""
+"""Products with a tied kernel: whole layers (`Dense`), or a decoder layer in the split layout (`Product`, `AddBias`)."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ class Dense(Operation):
         return (units, inputs) if self.transposed else (inputs, units)
 
     def scales(self, program: Program) -> np.ndarray:
-        """Those of the kernel in this direction, float32 [1] or [units]."""
+        """The kernel's scales in this direction, float32 [1] or [units]."""
         kernel = program.kernels[self.kernel]
         return np.array(kernel.decode_scales if self.transposed else kernel.encode_scales, np.float32)
 
     def bias_scales(self, program: Program) -> np.ndarray:
-        """Those of the int32 bias: the scale of x times the kernel's."""
+        """The scales of the int32 bias: scale of x · scales of the kernel."""
         return np.float32(program.quantization(self.x).scale) * self.scales(program)
 
     def matrix(self, program: Program) -> np.ndarray:
-        """The kernel's values as `x` is multiplied by them."""
+        """The right operand of the product: the kernel or its transpose."""
         values = program.constants[self.kernel]
         return values.T if self.transposed else values
 
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
-        # BLAS in float64 is exact for integers below 2⁵³.
+        # float64 BLAS is exact for integers below 2⁵³
         product = np.matmul(x.astype(np.float64) - source.zero_point, self.matrix(program).astype(np.float64))
         accumulator = product.astype(np.int64)
         if self.bias is not None:
@@ -115,7 +115,7 @@ class Dense(Operation):
 
 @dataclass(frozen=True)
 class Product(Operation):
-    """y = x · Wᵀ, requantized: the first half of a decoder layer in the split layout."""
+    """y = x · Wᵀ, requantized: the first operation of a decoder layer in the split layout."""
 
     kernel: str
 
@@ -141,7 +141,7 @@ class Product(Operation):
 
 @dataclass(frozen=True)
 class AddBias(Elementwise):
-    """y = activation(x + bias): the second half. `quantization` is that of the uint8 bias; None in a float program."""
+    """y = activation(x + bias): the second operation. `quantization` is that of the uint8 bias; None in a float program."""
 
     bias: str
     quantization: Quantization | None

@@ -1,4 +1,4 @@
-"""Operations on each value by itself: factors, activations, another quantization."""
+"""Elementwise operations: factors per unit, activations, requantization."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Activate(Elementwise):
             raise ExportError(f"{self.y}: TFLite fixes the output of {self.function} to {function.output}, got {target}")
         source = tensors[self.x].quantization
         if source is not None and function.fused:
-            # XNNPACK has no int8 RELU of its own and would hand it back to the builtin kernels; fused into ADD it has.
+            # XNNPACK does not support int8 RELU alone, only fused into ADD
             zero = graph.constant(f"{self.x}.zero", np.zeros(1, np.int8), [source.scale])
             graph.add("ADD", graph.version, [graph.inner(self.x), zero], graph.inner(self.y), self.function)
         else:

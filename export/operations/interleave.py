@@ -1,4 +1,4 @@
-"""Interleaving: reshape to (groups, n / groups), transpose, flatten. Inverse: n / groups groups."""
+"""Interleaving the inputs of the first kernel, so that neighbouring rows come from different parts of a sample."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interleave(Operation):
-    """y = x reshaped to (ways, size / ways), transposed, flattened; the same quantization. Inverse: size / ways groups."""
+    """y = x reshaped to (ways, size / ways), transposed, flattened. Its inverse has size / ways groups."""
 
     ways: int
 
@@ -45,7 +45,7 @@ class Interleave(Operation):
 
     def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         (size,) = graph.program.tensors[self.x].shape
-        shapes = {"parts": (0, self.ways, size // self.ways), "row": (0, size)}  # 0: the batch as it is
+        shapes = {"parts": (0, self.ways, size // self.ways), "row": (0, size)}  # 0 keeps the batch dimension
         parts, row = (graph.constant(f"{self.y}.{end}", shape, np.int64) for end, shape in shapes.items())
         split = graph.node("Reshape", [graph.inner(self.x), parts], f"{self.y}.split")
         turned = graph.node("Transpose", [split], f"{self.y}.turned", perm=(0, 2, 1))
@@ -53,20 +53,20 @@ class Interleave(Operation):
 
 
 def interleaved(x: np.ndarray, groups: int) -> np.ndarray:
-    """[batch, n] reshaped to (groups, n / groups) per sample, transposed and flattened. Inverse: n / groups groups."""
+    """[batch, n], each sample reshaped to (groups, n / groups), transposed and flattened. The inverse has n / groups groups."""
     return x.reshape(len(x), groups, x.shape[1] // groups).swapaxes(1, 2).reshape(x.shape)
 
 
 def interleaved_parts(program: Program) -> int:
-    """From how many parts of x the first kernel takes its rows in turn; 1 where their order is that of x."""
+    """The groups of the first kernel's interleaving; 1 if its rows are in the order of x."""
     first = program.encoder[0]
     return first.ways if isinstance(first, Interleave) else 1
 
 
 def interleave(program: Program, groups: int) -> Program:
-    """The same with its samples in their own order; before, they had that of the first kernel's rows.
+    """A program for interleaved samples as a program for samples in their own order.
 
-    The output is put back before a last `Requantize`, which a file may join with the conversion of its output.
+    The output's order is restored before a final `Requantize`, which a file can merge with the conversion of its output.
     """
     ahead = -1 if isinstance(program.decoder[-1], Requantize) else len(program.decoder)
     body, tail = program.decoder[:ahead], program.decoder[ahead:]

@@ -1,4 +1,4 @@
-"""What an operation of a program is: a frozen record of names, and what every interpreter and writer does with it."""
+"""The base of operations: a frozen record of names, and its methods for interpreters and writers."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Operation(ABC):
-    """One step of a program, from tensor `x` to tensor `y`.
+    """One operation of a program, from tensor `x` to tensor `y`.
 
-    A subclass is one row of `OPERATIONS`. Its fields name tensors and constants or are small values; arrays live in
-    `Program.constants`. The manifest holds the fields as they are.
+    A subclass is one row of `OPERATIONS`. Its fields are names of tensors and constants, or small values; arrays live in
+    `Program.constants`. The manifest stores the fields.
     """
 
     x: str
     y: str
 
     caption: ClassVar[str] = ""
-    """What a drawing calls it, with its fields in braces; without one, its name in `OPERATIONS`."""
+    """Label in the drawing of the graph, a format string of the fields; defaults to the class name."""
     integer_only: ClassVar[bool] = False
-    """Whether only a quantization changes from `x` to `y`: the float program of the same layers has no such operation."""
+    """Whether it changes only the quantization: a float program has no such operation."""
     constant_dtype: ClassVar[str] = "uint8"
-    """dtype of its bias or factors in an integer program."""
+    """dtype of the bias or factors in an integer program."""
 
     def check(self, program: Program) -> None:
-        """Raise ExportError where the program lacks a constant, there is no such function, or the tensors do not fit."""
+        """Raise ExportError if a constant is missing or of the wrong type, a function is unknown, or the shapes do not fit."""
         for key in ("kernel", "bias", "factors"):
             name = getattr(self, key, None)
             if name is not None and (name not in program.constants or (key == "kernel" and name not in program.kernels)):
@@ -55,29 +55,29 @@ class Operation(ABC):
                 raise ExportError(f"{name}: got {values.dtype} {list(values.shape)}, must be {dtype} {list(right[1])}")
 
     def shapes(self, program: Program) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The shapes per sample that x and y must have; any, unless a subclass says more."""
+        """The required shapes of x and y per sample; unconstrained by default."""
         return program.tensors[self.x].shape, program.tensors[self.y].shape
 
     @abstractmethod
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
-        """Run it in an integer program: uint8 [batch, *shape of x] → uint8 [batch, *shape of y]."""
+        """Run in an integer program: uint8 [batch, *shape of x] → uint8 [batch, *shape of y]."""
 
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
-        """Run it in a float program: float32 → float32."""
+        """Run in a float program: float32 [batch, *shape of x] → float32 [batch, *shape of y]."""
         return x
 
     @abstractmethod
     def to_tflite(self, graph: TfliteGraphBuilder) -> None:
-        """Append its operators to a subgraph; ExportError where TFLite cannot express it."""
+        """Append the operators to a subgraph; ExportError if TFLite cannot express them."""
 
     def to_onnx(self, graph: OnnxGraphBuilder) -> None:
-        """Append its nodes; ExportError where the ONNX writer does not take it."""
+        """Append the nodes; ExportError if the ONNX writer does not support the operation."""
         got = f"got {type(self).__name__} writing {self.y!r}"
-        raise ExportError(f"program {graph.program.name}: the ONNX writer takes a decoder in the fused layout, {got}")
+        raise ExportError(f"program {graph.program.name}: the ONNX writer needs the decoder in the fused layout, {got}")
 
 
 class Elementwise(Operation):
-    """An operation on each value by itself: x and y have the same shape."""
+    """An operation on each value: x and y have the same shape."""
 
     def shapes(self, program: Program) -> tuple[tuple[int, ...], tuple[int, ...]]:
         shape = program.tensors[self.y].shape

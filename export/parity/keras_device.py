@@ -19,7 +19,8 @@ import numpy as np
 from ..runtimes.machine import describe_machine
 from ..runtimes.native_output import quiet
 from ..runtimes.session import first_line
-from ..verify.results import Device, Kind, Skipped, Why
+from ..verify.kinds import Kind, Skipped, Why
+from ..verify.results import Device
 from .reference_outputs import Layers
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from ..manifest import Data, Manifest
 from ..parity.fidelity import MEANINGS, fit_text
 from ..program import SIGNATURES
 from ..targets import TARGETS
-from ..verify.results import Metrics, Precision
+from ..verify.kinds import Precision
+from ..verify.results import Metrics
 from .key_figures import (
     change_text,
     codes_text,

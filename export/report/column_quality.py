@@ -7,7 +7,8 @@ from pathlib import Path
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, fragment, number
 
-from ..verify.results import Metrics, Precision
+from ..verify.kinds import Precision
+from ..verify.results import Metrics
 from .key_figures import worst_exported
 
 SHOWN = 24

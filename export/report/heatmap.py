@@ -11,7 +11,8 @@ from markupsafe import Markup
 from tiedae.pages import fraction, fragment, number
 
 from ..targets import TARGETS, label_of
-from ..verify.results import Kind, LayerError, Lost, Parity, Precision
+from ..verify.kinds import Kind, Lost, Precision
+from ..verify.results import LayerError, Parity
 
 LEVELS = 5
 """Shades beyond that of equality."""

@@ -9,10 +9,12 @@ from typing import TypeVar
 import numpy as np
 from tiedae.pages import fraction
 
+from ..bench.results import Latency
 from ..manifest import Data, Manifest
 from ..runtimes.table import rounds_as_program
 from ..targets import TARGETS
-from ..verify.results import Kind, Latency, Maker, Metrics, ModelFile, Parity, Precision, Quality, Stage
+from ..verify.kinds import Kind, Maker, Precision, Stage
+from ..verify.results import Metrics, ModelFile, Parity, Quality
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)

@@ -17,7 +17,8 @@ from ...compress.errors import FormatError
 from ..manifest import Manifest
 from ..parity.fidelity import MEANINGS, fit_text
 from ..targets import TARGETS
-from ..verify.results import Maker, Metrics, Model, Parity, Precision, Proof, Stage
+from ..verify.kinds import Maker, Precision, Stage
+from ..verify.results import Metrics, Model, Parity, Proof
 from .column_quality import render_columns
 from .graph_svg import draw_program
 from .heatmap import error_maps, parity_maps

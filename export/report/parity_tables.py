@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from tiedae.pages import fraction
 
 from ..targets import label_of
-from ..verify.results import REFERENCES, Kind, Maker, Metrics, Parity, Precision
+from ..verify.kinds import Kind, Maker, Precision
+from ..verify.results import REFERENCES, Metrics, Parity
 from .key_figures import groups
 
 ParityKey = tuple[str, str, str]

@@ -13,8 +13,9 @@ from ..bundle import PROGRAM_FILE, Bundle, write_files
 from ..file_info import FileInfo
 from ..manifest import FILE, Manifest, with_files
 from ..targets import read_model
+from ..verify.kinds import Precision
 from ..verify.results import FILE as METRICS
-from ..verify.results import Metrics, Precision, read_metrics
+from ..verify.results import Metrics, read_metrics
 from .card import render_card
 from .page import render_report
 

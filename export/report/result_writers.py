@@ -13,7 +13,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
 
 from ..parity.fidelity import fit_text
-from ..verify.results import Check, Kind, Metrics, Precision, to_json
+from ..verify.kinds import Kind, Precision
+from ..verify.results import Check, Metrics, to_json
 from .key_figures import groups
 from .parity_tables import FORMAT_HEADER, cell_text, format_rows, parity_tables
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, duration, fragment
 
-from ..verify.results import WAYS, Bench, Latency, Maker, Measurement, Way
+from ..bench.results import WAYS, Bench, Latency, Measurement, Way
+from ..verify.kinds import Maker
 from .key_figures import groups
 
 KINDS = {Maker.TIEDAE: "ours", Maker.STOCK: "stock", Maker.KERAS: "keras"}

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from tiedae.pages import duration, human_size, number, size, three_digits
 
+from ..bench.results import Latency
 from ..parity.fidelity import fit_value
-from ..verify.results import Latency, Maker, Metrics, Precision
+from ..verify.kinds import Maker, Precision
+from ..verify.results import Metrics
 from .key_figures import (
     Report,
     SizeComparison,

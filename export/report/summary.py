@@ -9,7 +9,8 @@ from tiedae.pages import fraction
 
 from ..parity.fidelity import fit_text
 from ..runtimes.table import rounds_as_program
-from ..verify.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
+from ..verify.kinds import Kind, Maker, Precision, Stage
+from ..verify.results import Metrics, ModelFile, Parity
 from .key_figures import groups
 from .parity_tables import cell_text
 

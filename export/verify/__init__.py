@@ -1,1 +1,1 @@
-"""`tiedae verify`: what is measured of a bundle, held to limits and compared with a baseline."""
+"""`tiedae verify`: measurements of a bundle, checked against limits and a baseline."""

@@ -1,13 +1,12 @@
-"""Today's metrics against earlier ones: what got worse by more than an allowed fraction is a check that failed.
+"""Compare metrics with earlier ones: a figure that is worse by more than an allowed fraction is a failed check.
 
-Compared are the bytes of each file, its test error in each runtime, the quantization error of `y`, and the parity rows. Parity
-has floors, since a fraction of almost nothing is noise: the fraction of values that differ may grow by `allow` itself, float
-differences by `allow` and by `FLOAT_FLOOR` of the full scale. Largest LSB and the quantization error are compared where both
-were taken over as many values. Latency never is.
+The figures are the bytes of each file, its test error in each runtime, the quantization error of `y`, and the parity rows.
+Parity figures near zero are noise, so they have floors: the fraction of differing values may grow by `allow` itself, float
+differences by `allow` and `FLOAT_FLOOR` of full scale. The largest LSB and the quantization error are compared only between
+equal numbers of values. Latency and the stock converters' files are not compared.
 
-What was checked and no longer is, counts as worse, except where a skipped row excuses it: a runtime is not installed here, or
-this call gave no model or samples. Those are skipped, with the reason. The stock converters' files, which only a run has, are
-left out.
+A check or figure that is missing now counts as worse, unless a skipped row excuses it: a runtime is not installed, or the call
+gave no model or samples. Those are skipped with the reason.
 """
 
 from __future__ import annotations
@@ -19,17 +18,18 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from ...compress.errors import InputError
-from .results import Baseline, Check, Kind, Lost, Maker, Metrics, Model, Precision, Skipped, Why
+from .kinds import Kind, Lost, Maker, Precision, Skipped, Why
+from .results import Baseline, Check, Metrics, Model
 
 Key = tuple[str, ...]
 
 FLOAT_FLOOR = 1e-6
-"""How much float outputs of magnitude 1 may drift without being worse: engines differ by as much (8e-7 were measured)."""
+"""Allowed growth of float differences, as a fraction of full scale; engines were measured to differ by 8e-7."""
 
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """`compared` figures gave `checks` that hold or not, `skipped` rows, and texts of what `improved`."""
+    """The number of compared figures, the resulting checks, skipped rows, and texts of improvements."""
 
     compared: int
     checks: tuple[Check, ...]
@@ -39,10 +39,10 @@ class BaselineComparison:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of some metrics, the smaller the better.
+    """One number of some metrics; smaller is better.
 
-    An allowed fraction a lets `value` grow to value · (1 + a) + `whole` · a + `floor`. `over` says over how many values a
-    figure was taken that compares only with one over as many; 0 where that is no matter.
+    With an allowed fraction a, `value` may grow to value · (1 + a) + `whole` · a + `floor`. A figure over `over` values is only
+    compared with one over equally many; 0 if the count does not matter.
     """
 
     value: float
@@ -52,13 +52,13 @@ class Figure:
     over: int = 0
 
     def bound(self, allow: float) -> float:
-        """The largest value that is no worse."""
+        """The largest value that is not worse."""
         return self.value * (1 + allow) + self.whole * allow + self.floor
 
 
 @dataclass(frozen=True)
 class FigureGroup:
-    """The figures of one check: of what `kind`, of a file (or a layout of the program), in a runtime."""
+    """The figures of one check: their kind, file (or layout of the program) and runtime."""
 
     kind: str
     file: str
@@ -70,10 +70,7 @@ class FigureGroup:
 
 
 def with_baseline(metrics: Metrics, before: Metrics, *, name: str, allow: float) -> Metrics:
-    """The metrics with the rows of their comparison, and under `baseline` what they were compared with, by its `name`.
-
-    Raises InputError as `compare_metrics` does.
-    """
+    """The metrics with the rows of the comparison and a `baseline` of this name; raises as `compare_metrics` does."""
     found = compare_metrics(metrics, before, allow=allow)
     return replace(
         metrics,
@@ -84,9 +81,9 @@ def with_baseline(metrics: Metrics, before: Metrics, *, name: str, allow: float)
 
 
 def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> BaselineComparison:
-    """Hold every figure of `before` against `now`: one check per file and runtime, and one per runtime that is gone.
+    """Compare every figure of `before`: one check per file and runtime, and one per missing runtime.
 
-    Raises InputError where the two are of different models, or `allow` is not a finite fraction of 0 or more.
+    Raises InputError if the models differ, or `allow` is not a finite fraction of 0 or more.
     """
     require_fraction(allow)
     require_comparable(now.name, now.model, before)
@@ -118,10 +115,7 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> BaselineC
     lost = [check for check in held if check.key not in made and not {check.runtime, check.peer} & set(gone)]
     names = [check.name for check in lost if not _excuse(now, check.kind, check.runtime)]
     lacking = f"held in the baseline, not checked now: {', '.join(names[:3])}{', …' * (len(names) > 3)}"
-    text = lacking if names else "every check of the baseline that this call can make is still made"
-    checks.append(
-        _check("checks", len(names), text if names else "every check of the baseline that this call can make is still made")
-    )
+    checks.append(_check("checks", len(names), lacking if names else "all of the baseline's checks were made again"))
     improved = tuple(text for verdict in verdicts for text in verdict.improved)
     return BaselineComparison(sum(verdict.compared for verdict in verdicts), tuple(checks), tuple(skipped), improved)
 
@@ -136,8 +130,8 @@ def _skipped(what: str, reason: str) -> Skipped:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """A group of figures: how many were compared, and how many are `unlike`, taken over another number of values; texts of
-    those that are worse or better; the reasons of those that this call could not measure."""
+    """The comparison of a group: figures compared, figures `unlike` (over another number of values), texts of worse and
+    improved ones, and reasons why others could not be measured."""
 
     group: FigureGroup
     compared: int
@@ -177,26 +171,26 @@ def _compare_group(
 
 
 def _excuse(now: Metrics, kind: str = "", runtime: str = "") -> str:
-    """The reason by which something of this kind or runtime may be absent, or nothing."""
+    """The reason that excuses the absence of this kind or runtime; '' if there is none."""
     excuses = (row for row in now.skipped if row.why.excuses)
     return next((row.reason for row in excuses if row.kind == kind or (row.runtime and row.runtime == runtime)), "")
 
 
 def _other_samples(now: Metrics, before: Metrics) -> str:
-    """Why errors do not compare, or nothing."""
+    """The reason why errors are not comparable; '' if they are."""
     if now.samples is None or before.samples is None or now.samples.sha256 == before.samples.sha256:
         return ""
     return f"measured on {now.samples.source}, in the baseline on other samples ({before.samples.source})"
 
 
 def require_fraction(allow: float) -> None:
-    """Raise InputError where `allow` is not a finite fraction of 0 or more."""
+    """Raise InputError unless `allow` is a finite fraction of 0 or more."""
     if not 0 <= allow < math.inf:
         raise InputError(f"allow: got {allow:g}, must be a fraction of 0 or more, such as 0.01")
 
 
 def require_comparable(name: str, model: Model | None, before: Metrics) -> None:
-    """Raise InputError where earlier metrics are not of the model of this name."""
+    """Raise InputError unless earlier metrics are of this model."""
     other = model is not None and before.model is not None and model.widths != before.model.widths
     if name != before.name or other:
         raise InputError(
@@ -209,7 +203,7 @@ def _named(name: str, model: Model | None) -> str:
 
 
 def _figures(metrics: Metrics) -> dict[FigureGroup, dict[Key, Figure]]:
-    """Every comparable number of our files by group and by what it is within that group."""
+    """Every comparable number of our files, by group and by its key within the group."""
     found: dict[FigureGroup, dict[Key, Figure]] = {}
     for group, key, figure in _each_figure(metrics):
         found.setdefault(group, {})[key] = figure

@@ -1,8 +1,8 @@
-"""Formats against each other: TFLite's numbers beside ONNX's, and what one encodes decoded by the other.
+"""Parity between formats: TFLite's codes and outputs compared with ONNX's, and each format decoding the other's codes.
 
-A code is stored or sent by one runtime and read by another. So the codes of both are compared directly, and each file decodes
-the other's codes; the result is held to the program's `y` of the same codes (float files: to the float model's), and to what
-the decoding runtime makes of its own codes. One runtime stands for each format.
+One runtime may store or send a code that another one decodes. Decoded codes of the other format are compared with the program's
+`y` of the same codes (float files: with the float model's), and with the output for the runtime's own codes. One runtime
+represents each format.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ..parity.reference_outputs import Expected
 from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS
 from .findings import Evidence, Findings, Measured
+from .kinds import Kind, Precision, Why
 from .measurement import check_output
-from .results import Kind, Precision, Why
 
 
 def measure_crossing(
     measured: Sequence[Measured], expected: Mapping[str, Expected], evidence: Evidence, findings: Findings, precision: str
 ) -> None:
-    """Compare a runtime of each format, the usual one where it is here; a skipped row where there are not two formats.
+    """Compare one runtime of each format, the usual one if it ran; adds a skipped row if fewer than two formats ran.
 
     `expected` by format, for int8 files.
     """
@@ -31,7 +31,7 @@ def measure_crossing(
     for each in sorted(measured, key=lambda each: RUNTIMES[each.subject.runtime].role != "usual"):
         first.setdefault(each.subject.format, each)
     if len(first) < 2:
-        reason = f"{' and '.join(first) or 'no format'} alone ran here, it takes two of {', '.join(TARGETS)}"
+        reason = f"{' and '.join(first) or 'no format'} alone ran here, must be two of {', '.join(TARGETS)}"
         findings.skip(Kind.FORMATS, Why.NOT_IN_FILES, f"{precision} formats against each other", reason)
         return
     each_format = [first[target] for target in TARGETS if target in first]
@@ -47,18 +47,18 @@ def measure_crossing(
 
 
 def _compare_values(one: Measured, other: Measured) -> None:
-    """Codes and y directly. The two int8 decoders round at other places, so their `y` is a row without a limit."""
+    """Compare codes and y directly. The int8 decoders round at different places, so their `y` has no limit."""
     subject, reference, tolerances = other.subject, one.subject.runtime, other.subject.tolerances
     signature = next(name for name in ("reconstruct", "encode", "decode") if name in subject.files)
-    alike = _same_integers(one, other)
-    if not alike.all():
-        what = f"formats against each other on {int((~alike).sum()):,} of {len(alike):,} samples"
-        reason = f"an input lies at a tie between two integers, where {reference} and {subject.runtime} round apart"
+    same = _same_integers(one, other)
+    if not same.all():
+        what = f"formats against each other on {int((~same).sum()):,} of {len(same):,} samples"
+        reason = f"an input lies at a tie between two integers, where {reference} and {subject.runtime} round differently"
         subject.findings.skip(Kind.FORMATS, Why.NOT_COMPARABLE, what, reason)
-    for name in ("code", "y") if alike.any() else ():
+    for name in ("code", "y") if same.any() else ():
         if name not in one.values or name not in other.values:
             continue
-        first, second = one.values[name][alike], other.values[name][alike]
+        first, second = one.values[name][same], other.values[name][same]
         quantization = subject.program.quantization(name) if first.dtype == np.uint8 else None
         options = {"reference": reference, "quantization": quantization, "tolerance": 2 * tolerances.float_max_abs}
         row = subject.compare(Kind.FORMATS, signature, name, first, second, **options)
@@ -74,7 +74,7 @@ def _compare_values(one: Measured, other: Measured) -> None:
 
 
 def _same_integers(one: Measured, other: Measured) -> np.ndarray:
-    """bool [samples]: whether both runtimes make the same integers of a sample's inputs."""
+    """bool [samples]: whether both runtimes quantize a sample's inputs to the same integers."""
     if one.expected is None or other.expected is None:
         return np.ones(len(next(iter(one.values.values()), ())), bool)
     return (one.expected.x == other.expected.x).all(axis=1)

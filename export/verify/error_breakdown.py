@@ -1,11 +1,11 @@
-"""Where quality is lost, layer by layer: the error of quantization apart from the error of conversion.
+"""Error per layer, split into quantization and conversion.
 
-quantization   the integer program (exact integers) against the float model: what 8 bits, and training for them, change
-conversion     a file in a runtime against what it was written from: the integer program, or for a float file the float model
-total          an int8 file in a runtime against the float model
+quantization   integer program against float model
+conversion     file in a runtime against its source: the integer program, or the float model for a float file
+total          int8 file in a runtime against float model
 
-All in real values of the layer's output, for the first `TRACED_SAMPLES` samples, end to end: from x to the code, and from the
-code that the reference gives to y. A layer that a runtime does not show has no row.
+Errors are in real values of the layer's output over the first `TRACED_SAMPLES` samples, end to end: from x to the code, and
+from the reference's code to y. A layer that a runtime does not expose has no row.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from ..parity.comparison import similarity
 from ..parity.reference_outputs import TRACED_SAMPLES, Expected, Floats, layer_outputs
 from ..targets import TARGETS
 from .findings import Measured
-from .results import LayerError, Lost, Precision
+from .kinds import Lost, Precision
+from .results import LayerError
 
 
 def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], floats: Floats | None) -> list[LayerError]:
-    """`errors` of metrics.json; `expected` by target. The layout of the program is split for TFLite, fused for ONNX."""
+    """The rows `errors` of metrics.json; `expected` by target."""
     real = {} if floats is None else {"code": floats.code, "y": floats.y} | dict(floats.layers)
     reference = "" if floats is None else floats.layers_reference or floats.reference
     rows = []

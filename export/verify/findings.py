@@ -1,4 +1,4 @@
-"""What a verification finds as it comes in, and what it is measured on."""
+"""The state of a verification: rows found so far, the samples, and the files under test."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from ..parity.reference_outputs import Expected, Floats
 from ..program import Program
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, rounds_as_program
-from .results import Check, Fit, Kind, LayerError, ModelFile, Parity, Proof, Quality, Skipped, Why, finite
+from .kinds import Kind, Skipped, Why
+from .results import Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, finite
 
 Values = Mapping[str, np.ndarray]
 
 
 @dataclass
 class Findings:
-    """The rows of metrics.json as they come in."""
+    """The rows of metrics.json found so far."""
 
     checks: list[Check] = field(default_factory=list)
     storage: list[Proof] = field(default_factory=list)
@@ -37,21 +38,21 @@ class Findings:
     skipped: list[Skipped] = field(default_factory=list)
 
     def rows(self) -> dict[str, Any]:
-        """The tables of `Metrics`."""
+        """The rows as fields of `Metrics`."""
         return {table: tuple(rows) for table, rows in vars(self).items()}
 
     def check(self, kind: Kind, ok: bool, value: float | int | str, limit: str, text: str, **of: str) -> None:
-        """`of`: file, signature, runtime, detail and peer of the check."""
+        """Add a check; `of` are its file, signature, runtime, detail and peer."""
         self.checks.append(Check(kind, bool(ok), finite(value), limit, text, **of))
 
     def same(self, kind: Kind, stated: object, found: object, **of: str) -> None:
-        """Check that what is stated is what was found."""
+        """Check that a stated value equals the found one."""
         ok, name = stated == found, " ".join([kind, *of.values()])
-        text = f"{name}: what is stated is what is there" if ok else f"{name}: says {stated}, but there is {found}"
+        text = f"{name}: as stated" if ok else f"{name}: states {stated}, found {found}"
         self.check(kind, ok, int(ok), "== 1", text[:400], **of)
 
     def skip(self, kind: Kind, why: Why, what: str, reason: str, *, runtime: str = "") -> None:
-        """One row, however often the same is skipped for the same reason."""
+        """Add a skipped row, once per reason."""
         row = Skipped(kind, why, what, reason, runtime)
         if row not in self.skipped:
             self.skipped.append(row)
@@ -59,11 +60,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is measured on: `x` in the user's unit and `scaled` to model units; what the float model answers, where it is known.
+    """The samples: `x` in the user's unit, `scaled` in model units; and the float model's outputs, if known.
 
-    `floats` are those of the last float stage, from which the float files come; `float_error` is the test error of the float
-    model before any compression, which quality is measured against. `fidelity` measures in the user's unit, where the manifest
-    says what the data are.
+    `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
+    float model before compression, the reference of quality. `fidelity` measures in the user's unit, if the kind of data is
+    known.
     """
 
     x: np.ndarray
@@ -74,15 +75,15 @@ class Evidence:
     fidelity: Fidelity | None = None
 
     def fit(self, y: np.ndarray) -> Fit | None:
-        """How well `y`, [n, inputs] in model units, is `x`; None where it is not known what the data are."""
+        """The fidelity of reconstructions `y`, [n, inputs] in model units; None if the kind of data is unknown."""
         return None if self.fidelity is None else self.fidelity.measure(self.x, y)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Files of one precision in one runtime: which file serves a signature, and the program that they were written from.
+    """Files of one precision in one runtime: the file of each signature, and their program.
 
-    What is measured of them is held to `tolerances` and recorded in `findings`.
+    Measurements are checked against `tolerances` and recorded in `findings`.
     """
 
     session: Session
@@ -106,7 +107,7 @@ class Subject:
         return rounds_as_program(self.runtime)
 
     def identity(self, signature: str) -> dict[str, Any]:
-        """What a row says of this file and runtime."""
+        """The fields of a row that identify file and runtime."""
         provider = self.session.provider
         return {"file": self.files[signature], "runtime": self.runtime, "provider": provider, "signature": signature}
 
@@ -121,33 +122,33 @@ class Subject:
         problem: str = "",
         **options: Any,
     ) -> Parity:
-        """Record a comparison; `options` as `comparison.compare` takes them, a `problem` that it does not see itself."""
+        """Record a comparison; `options` are those of `comparison.compare`, `problem` one that it does not detect."""
         row = compare(kind, tensor, expected, got, **self.identity(signature), **options)
         row = replace(row, problem=row.problem or problem)
         self.findings.parity.append(row)
         return row
 
     def check(self, kind: Kind, signature: str, ok: bool, value: float | int | str, limit: str, text: str, **more: str) -> None:
-        """Record a check of one signature; where it fails, beside a known fault of the runtime. `more`: detail and peer."""
+        """Record a check of one signature; a failure mentions a known fault of the runtime. `more`: detail and peer."""
         file = self.files[signature]
         text = f"{file} in {self.runtime}: {text if ok else self.blamed(signature, text)}"
         self.findings.check(kind, ok, value, limit, text, file=file, signature=signature, runtime=self.runtime, **more)
 
     def hold(self, row: Parity, most: int, **more: str) -> None:
-        """Record that an int8 comparison differs by at most so many LSB."""
+        """Check that an int8 comparison differs by at most `most` LSB."""
         self.check(row.kind, row.signature, row.within(max_lsb=most), row.max_lsb, f"<= {most} LSB", row.text, **more)
 
     def hold_float(self, row: Parity, **more: str) -> None:
-        """Record that a comparison of floats is within its own tolerances."""
+        """Check that a float comparison is within its tolerances."""
         limit = f"<= {row.rtol or 0:g} of full scale"
         self.check(row.kind, row.signature, row.close(), row.relative, limit, row.text, detail=row.tensor, **more)
 
     def blamed(self, signature: str, text: str) -> str:
-        """The text, and what is known to be wrong with the runtime itself on such a file."""
+        """The text, followed by a known fault of the runtime on such a file."""
         return "; ".join(filter(None, (text, self.fault(signature))))
 
     def fault(self, signature: str) -> str:
-        """What is known to be wrong with the runtime itself on such a file, else nothing."""
+        """A known fault of the runtime on such a file; '' if there is none."""
         return RUNTIMES[self.runtime].fault(self.program, signature)
 
     def input(self, signature: str, scaled: np.ndarray) -> np.ndarray:
@@ -159,7 +160,7 @@ class Subject:
 
     @property
     def conversion(self) -> Conversion:
-        """How the samples become integers: as the runtime does it where the files take floats, else as the program does."""
+        """How inputs are quantized: by the runtime if the files take floats, else by the program."""
         signature = next((name for name in ("reconstruct", "encode") if name in self.files), None)
         converts = signature is not None and self._input_dtype(signature) == "float32"
         return RUNTIMES[self.runtime].converts if converts else "divide"
@@ -169,12 +170,12 @@ class Subject:
         return found.inputs[0].dtype
 
     def traced_signatures(self) -> tuple[str, ...]:
-        """The signatures that show every operation: encode and decode, else reconstruct, else the half that there is."""
+        """The signatures that cover every operation: encode and decode, else reconstruct, else the only half."""
         halves = tuple(signature for signature in ("encode", "decode") if signature in self.files)
         return ("reconstruct",) if len(halves) < 2 and "reconstruct" in self.files else halves
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs that the program has too; a refusal or a missing output is a failed check, never an exception."""
+        """The outputs by name. A refusal or a missing output is a failed check, not an exception."""
         try:
             got = self.session.run(signature, x)
         except TiedaeError as error:
@@ -188,7 +189,7 @@ class Subject:
         return {name: got[name] for name in outputs if name in got}
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The program's tensors inside the file; nothing, and a skipped row, where the runtime shows none."""
+        """The program's tensors inside the file; empty, with a skipped row, if the runtime exposes none."""
         try:
             traced = self.session.trace(signature, x)
         except TiedaeError as error:
@@ -197,18 +198,18 @@ class Subject:
         if not traced:
             files = dict.fromkeys(self.files[each] for each in self.traced_signatures())
             what = f"{self.runtime}: operations of {' and '.join(files)}"
-            reason = "this runtime does not show what is inside; its outputs are compared"
+            reason = "the runtime exposes no inner tensors; only its outputs are compared"
             self.findings.skip(Kind.TRACES, Why.NOT_SHOWN, what, reason, runtime=self.runtime)
         return traced
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A subject after its measurement, as far as others compare with it; what it could not give is absent.
+    """The outputs of a subject, for comparison with other subjects; outputs that it did not give are absent.
 
-    `expected`: what the program makes of the integers that the runtime makes of the samples; None for float files.
-    `values`: `code` and `y` (reconstructed from that code) for all samples; uint8 in int8 files, else float32.
-    `layers`: the output of every layer for the first samples, likewise; codes and y at least.
+    `values`: `code` and `y` (decoded from that code) for all samples; uint8 in int8 files, else float32.
+    `layers`: the outputs of the layers for the first `TRACED_SAMPLES` samples, with the same dtypes.
+    `expected`: the program's results for the inputs as the runtime quantizes them; None for float files.
     """
 
     subject: Subject

@@ -1,6 +1,6 @@
 """Measurements of exported files in one runtime: codes and operations in LSB, float outputs, quality.
 
-Everything is recorded in the subject's `Findings`, which become metrics.json.
+All of them are recorded in the subject's `Findings`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from ...compress.affine import Quantization
 from ..parity.comparison import compare, compare_traced
 from ..parity.reference_outputs import TRACED_SAMPLES, Expected, layer_outputs
 from .findings import Evidence, Measured, Subject
-from .results import Kind, Parity, Precision, Quality, Stage, Why
+from .kinds import Kind, Precision, Stage, Why
+from .results import Parity, Quality
 
 ROUNDING = 0.01
-"""What the arithmetic of a dequantized output may add to a difference, in steps."""
+"""Rounding error of a dequantized output, in LSB."""
 
 
 def measure_int8(subject: Subject, expected: Expected, evidence: Evidence) -> Measured:
-    """Codes and outputs against the program, each operation on equal inputs, and the error of what comes out."""
+    """Compare codes, outputs and every operation (on equal inputs) with the program, and measure the test error."""
     plain: dict[str, dict[str, np.ndarray]] = {}
     values: dict[str, np.ndarray] = {}
     for signature in ("reconstruct", "encode"):
@@ -59,7 +60,7 @@ def _output(subject: Subject, got: Mapping[str, np.ndarray]) -> dict[str, np.nda
 
 
 def as_bytes(values: np.ndarray, quantization: Quantization) -> tuple[np.ndarray, str]:
-    """A file's `y` as the program's uint8, to the nearest step; and where it is not finite, a text that says so."""
+    """A file's `y` as the program's nearest uint8, and a text if it is not finite."""
     if values.dtype != np.float32:
         return quantization.from_io(values), ""
     broken = ~np.isfinite(values)
@@ -73,11 +74,11 @@ def as_bytes(values: np.ndarray, quantization: Quantization) -> tuple[np.ndarray
 def check_output(
     subject: Subject, signature: str, codes: np.ndarray, y: np.ndarray, expected: Expected, encoder: str = ""
 ) -> dict[str, np.ndarray]:
-    """`y` as the file gives it, in steps, against the program's from the same codes; returns it as uint8 where it is one.
+    """Compare a file's `y` with the program's for the same codes; returns {"y": uint8}, empty if they are not comparable.
 
-    Runtimes that round as the program does stay within `operation_max_lsb`. In others an LSB inside can grow on its way out:
-    they are held to it on average. A dequantized `y` may lie between steps: ONNX Runtime leaves out the last of two
-    quantizations in a row. `encoder` is the other runtime where the codes are its own.
+    Runtimes that round as the program does must stay within `operation_max_lsb`. In others an inner LSB can grow towards the
+    output, so the mean difference must. A dequantized `y` may lie between integers: ONNX Runtime drops the second of two
+    consecutive quantizations. `encoder` is the runtime that encoded the codes, if it is another one.
     """
     kind, quantization = Kind.CROSSING if encoder else Kind.OUTPUT, subject.program.quantization("y")
     q, problem = as_bytes(y, quantization)
@@ -110,7 +111,7 @@ def _check_codes(subject: Subject, signature: str, expected: np.ndarray, got: np
 
 
 def _check_integers(subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray) -> None:
-    """The integers that the runtime makes of its inputs are those from which the codes were expected."""
+    """Check that the runtime quantizes its inputs as expected."""
     row = subject.compare(Kind.INPUTS, signature, "x", expected, got, quantization=subject.program.quantization("x"))
     subject.hold(row, 0 if subject.rounds_alike else subject.tolerances.operation_max_lsb)
 
@@ -118,11 +119,11 @@ def _check_integers(subject: Subject, signature: str, expected: np.ndarray, got:
 def _check_operations(
     subject: Subject, signature: str, x: np.ndarray, traced: Mapping[str, np.ndarray], expected: Expected
 ) -> None:
-    """Every operation on equal inputs: whatever a runtime's rounding, it stays within the stated LSB."""
+    """Check every operation on equal inputs, whatever the runtime's rounding."""
     rows, hidden = compare_traced(traced, subject.program, signature, x, expected.traced)
     rows = [replace(row, **subject.identity(signature)) for row in rows]
     subject.findings.parity += rows
-    none = Parity(Kind.OPERATIONS, Precision.INT8, "none", problem="the runtime shows no operation")
+    none = Parity(Kind.OPERATIONS, Precision.INT8, "none", problem="the runtime exposes no operation")
     worst, most = max(rows, key=lambda row: row.badness, default=none), subject.tolerances.operation_max_lsb
     ok = worst.within(max_lsb=most)
     text = f"{len(rows)} operations of {signature}, at most {worst.max_lsb} LSB on equal inputs ({worst.label})"
@@ -130,12 +131,12 @@ def _check_operations(
     for operation in hidden:
         what = f"{subject.runtime}: operation {operation} of {subject.files[signature]}"
         subject.findings.skip(
-            Kind.OPERATIONS, Why.NOT_SHOWN, what, "the runtime shows no tensor of it", runtime=subject.runtime
+            Kind.OPERATIONS, Why.NOT_SHOWN, what, "the runtime does not expose its output", runtime=subject.runtime
         )
 
 
 def _check_tracing(subject: Subject, signature: str, plain: Mapping[str, np.ndarray], traced: Mapping[str, np.ndarray]) -> None:
-    """What was seen inside is what the plain run computes: the outputs of both agree."""
+    """Check that the outputs of a traced and a plain run agree."""
     for name, values in plain.items():
         if name in traced:
             q, _ = as_bytes(values[:TRACED_SAMPLES], subject.program.quantization(name))
@@ -144,7 +145,7 @@ def _check_tracing(subject: Subject, signature: str, plain: Mapping[str, np.ndar
 
 
 def measure_float(subject: Subject, evidence: Evidence) -> Measured:
-    """Code and y of every signature and every layer against the float model, and the error of what comes out."""
+    """Compare code, y and every layer with the float model, and measure the test error."""
     floats, values = evidence.floats, {}
     for signature in ("reconstruct", "encode", "decode"):
         code = values.get("code") if floats is None else floats.code
@@ -168,7 +169,7 @@ def measure_float(subject: Subject, evidence: Evidence) -> Measured:
 
 
 def _measure_layers(subject: Subject, evidence: Evidence) -> dict[str, np.ndarray]:
-    """The output of every layer inside the files, and its largest difference from the float model."""
+    """Compare every layer inside the files with the float model; returns the layers' outputs."""
     floats, tolerance, layers = evidence.floats, subject.tolerances.float_max_abs, {}
     if floats is None or not floats.layers:
         return {}
@@ -182,7 +183,7 @@ def _measure_layers(subject: Subject, evidence: Evidence) -> dict[str, np.ndarra
                 rows.append(subject.compare(Kind.LAYERS, signature, name, expected, traced[name], **options))
                 layers |= {} if rows[-1].problem else {name: traced[name]}
         if traced:
-            none = Parity(Kind.LAYERS, Precision.F32, "none", problem="the runtime shows no layer")
+            none = Parity(Kind.LAYERS, Precision.F32, "none", problem="the runtime exposes no layer")
             worst = max(rows, key=lambda row: row.badness, default=none)
             limit, text = f"<= {tolerance:g} of full scale", f"{len(rows)} layers, worst {worst.text}"
             subject.check(Kind.LAYERS, signature, worst.close(), worst.relative, limit, text)
@@ -195,7 +196,7 @@ def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[st
         return
     if not ({"reconstruct"} <= subject.files.keys() or {"encode", "decode"} <= subject.files.keys()):
         what = f"quality of {', '.join(sorted(set(subject.files.values())))} in {runtime}"
-        reason = "it takes the signature reconstruct, or encode and decode"
+        reason = "there is no signature reconstruct, nor both encode and decode"
         findings.skip(Kind.QUALITY, Why.NOT_IN_FILES, what, reason, runtime=runtime)
         return
     signature = "reconstruct" if "reconstruct" in subject.files else "decode"
@@ -210,5 +211,5 @@ def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[st
 
 
 def squared_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Σ (y − x)² over the values of a sample, averaged over samples; model units."""
+    """Σ (y − x)² over the values of a sample, averaged over samples; `x` and `y` [n, inputs] in model units."""
     return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))

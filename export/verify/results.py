@@ -1,7 +1,7 @@
-"""What a verification and a benchmark find, as typed rows, and metrics.json, which holds them.
+"""Results of a verification as records, and metrics.json, which holds them.
 
-Every row says by enums and names what it is of; its texts are for people and are never taken apart. A key of JSON is the field
-of that name. Schema 2; files of schema 1 are read through `schema1`.
+Enums and names identify a row; its texts are for people and never parsed. JSON keys are the field names. Schema 2; files of
+schema 1 are converted by `schema1`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,120 +18,27 @@ from msgspec import Meta
 
 from ...compress.errors import CheckError, FormatError, InputError
 from ...compress.records import Record, decode, load_json, plain, require
+from ..bench.results import Bench
 from ..differences import Sample, place
-from ..runtimes.machine import Machine
 from . import schema1
+from .kinds import Kind, Lost, Maker, Precision, Skipped, Stage
 
 SCHEMA = 2
 FILE = "metrics.json"
 
 LEAST_SCALE = 0.1
-"""A full scale counts as this at least: an activation may leave little of sums that were rounded at their own magnitude."""
+"""Lower bound of a full scale: an activation may shrink sums that were rounded at their own magnitude."""
 REFERENCES: Mapping[str, str] = {"program": "the integer program", "keras": "Keras", "float program": "the float program"}
-"""How texts call a reference; a runtime goes by its name."""
+"""Display names of references; a runtime's is its own name."""
 Count = Annotated[int, Meta(ge=0)]
 Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-class Precision(StrEnum):
-    INT8 = "int8"
-    F32 = "f32"
-
-    @property
-    def label(self) -> str:
-        return "float" if self is Precision.F32 else "int8"
-
-
-class Maker(StrEnum):
-    """Who wrote a file."""
-
-    TIEDAE = "tiedae"
-    STOCK = "stock"
-    KERAS = "keras"
-
-
-class Stage(StrEnum):
-    """What an error is of: the model after a stage of training, our exported files, the stock converters'."""
-
-    TRAIN = "train"
-    PRUNE = "prune"
-    CLUSTER = "cluster"
-    QUANTIZE = "quantize"
-    EXPORT = "export"
-    STOCK = "stock"
-
-
-class Kind(StrEnum):
-    """What a row compares, a check holds, or what was skipped."""
-
-    SHA256 = "sha256"
-    FORMAT = "format"
-    PROGRAM = "program"
-    STORAGE = "storage"
-    MANIFEST = "manifest"
-    GOLDEN = "golden"
-    OPENS = "opens"
-    RUNS = "runs"
-    TRACES = "traces"
-    CODES = "codes"
-    INPUTS = "inputs"
-    OUTPUT = "output"
-    OPERATIONS = "operations"
-    TRACE = "trace"
-    FLOAT = "float"
-    LAYERS = "layers"
-    FORMATS = "formats"
-    CROSSING = "crossing"
-    WITNESS = "witness"
-    QUALITY = "quality"
-    SAMPLES = "samples"
-    DEVICE = "device"
-    BENCH = "bench"
-    BASELINE = "baseline"
-
-
-class Why(StrEnum):
-    """Why something was skipped. Of the first three this machine or call is the reason, not the files."""
-
-    NOT_INSTALLED = "not installed"
-    NO_SAMPLES = "no samples"
-    NO_KERAS = "no Keras model"
-    UNAVAILABLE = "unavailable"
-    NOT_SHOWN = "not shown"
-    NOT_IN_FILES = "not in the files"
-    REFUSED = "refused"
-    LIMITED = "limited"
-    NOT_COMPARABLE = "not comparable"
-
-    @property
-    def excuses(self) -> bool:
-        return self in (Why.NOT_INSTALLED, Why.NO_SAMPLES, Why.NO_KERAS)
-
-
-class Lost(StrEnum):
-    """Where a layer's error comes from, see `error_breakdown`."""
-
-    QUANTIZATION = "quantization"
-    CONVERSION = "conversion"
-    TOTAL = "total"
-
-
-class Way(StrEnum):
-    """How a call is timed, see `session.Bound`."""
-
-    INVOKE = "invoke"
-    CALL = "call"
-
-
-WAYS: Mapping[Way, str] = {Way.INVOKE: "the runtime's own call", Way.CALL: "a call from Python, numpy to numpy"}
-
-
 class Check(Record, frozen=True):
-    """One thing that holds or does not; `limit` is what `value` had to satisfy.
+    """A check: `value` had to satisfy `limit`.
 
-    `file`, `signature` and `runtime` say of what, `detail` what else distinguishes it from others of its kind, `peer` the other
-    runtime.
+    `file`, `signature` and `runtime` identify its subject, `peer` a second runtime; `detail` distinguishes checks of one kind.
     """
 
     kind: Kind
@@ -152,12 +58,12 @@ class Check(Record, frozen=True):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes two checks the same one."""
+        """The identity of a check."""
         return tuple(filter(None, (self.kind, self.detail, self.file, self.signature, self.runtime, self.peer)))
 
 
 class Proof(Record, frozen=True):
-    """One statement about what a file stores; `kernel` is empty where it is about the whole file."""
+    """One statement about the storage of a kernel in a file; `kernel` is empty for the whole file."""
 
     file: str
     kernel: str
@@ -167,13 +73,13 @@ class Proof(Record, frozen=True):
 
 
 class Parity(Record, frozen=True):
-    """One comparison. `problem` is not empty where dtype or shape differ or a value is not finite: always a failure.
+    """One comparison of a tensor of the program. `problem` tells of another dtype or shape or a non-finite value: a failure.
 
-    `tensor` is what was compared, by its name in the program. `reference` names what was expected: `program`, `keras`, `float
-    program`, or another runtime; `encoder` the runtime whose codes were decoded.
+    `reference` is the source of the expected values: `program`, `keras`, `float program` or another runtime; `encoder` the
+    runtime whose codes were decoded.
     int8: `differing` of `count` values differ, by at most `max_lsb`; `histogram` counts the differences (got − expected).
-    float: `max_abs` and `mean_abs` of the differences, `full_scale` the largest expected magnitude; `atol` and `rtol` are the
-    tolerances that it was held to: |got − expected| ≤ max(atol, rtol · full_scale).
+    float: `max_abs` and `mean_abs` of the differences, `full_scale` the largest expected magnitude; the tolerances are
+    |got − expected| ≤ max(`atol`, `rtol` · `full_scale`).
     `sqnr_db` and `cosine` compare real values, see `comparison.similarity`. `samples` are the largest differences.
     """
 
@@ -205,7 +111,7 @@ class Parity(Record, frozen=True):
 
     @property
     def label(self) -> str:
-        """What was compared, in words: `codes (encode)`, `operation y.product`."""
+        """The compared tensor: `codes (encode)`, `operation y.product`."""
         return LABELS[self.kind].format(**plain(self))
 
     @property
@@ -214,18 +120,18 @@ class Parity(Record, frozen=True):
 
     @property
     def mean_lsb(self) -> float:
-        """The mean magnitude of int8 differences, over all values."""
+        """The mean magnitude of the int8 differences over all values."""
         return sum(abs(int(lsb)) * count for lsb, count in self.histogram.items()) / max(self.count, 1)
 
     @property
     def relative(self) -> float:
-        """The largest float difference over the full scale, which counts as `LEAST_SCALE` at least."""
+        """The largest float difference as a fraction of full scale (at least `LEAST_SCALE`)."""
         return self.max_abs / max(self.full_scale, LEAST_SCALE)
 
     @property
     def badness(self) -> tuple[bool, float, float]:
-        """Larger where further apart: a problem (all alike: the first one led to the others), then the largest difference, then
-        the fraction of values that differ."""
+        """Sort key, largest for the worst: problems (all equal, the first caused the rest), largest difference, fraction of
+        differing values."""
         if self.problem:
             return True, 0.0, 0.0
         largest = self.max_lsb if self.precision is Precision.INT8 else self.relative
@@ -233,7 +139,7 @@ class Parity(Record, frozen=True):
 
     @property
     def text(self) -> str:
-        """What was found, in one line: the problem, or how many values differ, by how much and where most."""
+        """One line: the problem, or the differing values, the largest difference and its place."""
         if self.problem:
             return f"{self.label}: {self.problem}"
         whose = "the program" if self.reference == "program" else REFERENCES.get(self.reference, self.reference)
@@ -247,11 +153,11 @@ class Parity(Record, frozen=True):
         return f"{self.label}: {gap}; largest at {place(self.samples[0])}"
 
     def within(self, *, max_lsb: int, equal_fraction: float = 0.0) -> bool:
-        """Whether an int8 comparison holds: no problem, few values differ, none by more."""
+        """Whether an int8 comparison is within these limits."""
         return not self.problem and self.max_lsb <= max_lsb and self.equal_fraction >= equal_fraction
 
     def close(self) -> bool:
-        """Whether a float comparison holds its own tolerances."""
+        """Whether a float comparison is within its tolerances."""
         return not self.problem and self.max_abs <= max(self.atol or 0.0, (self.rtol or 0.0) * self.full_scale)
 
 
@@ -268,13 +174,13 @@ LABELS: Mapping[Kind, str] = {
     Kind.CROSSING: "y of {encoder}'s codes",
     Kind.WITNESS: "codes against {reference}",
 }
-"""How each kind of comparison is called."""
+"""Format of a label by kind of comparison."""
 
 
 class LayerError(Record, frozen=True):
-    """The error of one layer's output in real values, got − expected: `mean` is the bias. See `error_breakdown`.
+    """The error (got − expected) of one layer's output in real values, see `error_breakdown`; `mean` is the bias.
 
-    Where the program itself is measured, `layout` says in which layout of its decoder, and there is no file.
+    For the program itself `layout` is that of its decoder, and there is no file.
     """
 
     error: Lost
@@ -293,14 +199,14 @@ class LayerError(Record, frozen=True):
 
 
 class Column(Record, frozen=True):
-    """R² of one column of a table; None where it never changes."""
+    """R² of one column of a table; None if it is constant."""
 
     name: str
     r2: float | None
 
 
 class Fit(Record, frozen=True):
-    """How well samples come back, in the user's unit, see `fidelity`; `value` is None where it is exact or not defined."""
+    """The fidelity of reconstructions in the user's unit, see `fidelity`; `value` is None if it is exact or undefined."""
 
     measure: str
     unit: str
@@ -310,12 +216,12 @@ class Fit(Record, frozen=True):
 
     @property
     def worst_columns(self) -> list[tuple[float, str]]:
-        """(R², name) of the columns that have one, the worst first."""
+        """(R², name) of every column that has one, worst first."""
         return sorted((each.r2, each.name) for each in self.columns if each.r2 is not None)
 
 
 class Quality(Record, frozen=True):
-    """The squared `error` per test sample in model units, and the same in the user's unit.
+    """The squared `error` per test sample in model units, and the fidelity in the user's unit.
 
     `fault` is a known fault of the runtime on such a file.
     """
@@ -332,9 +238,9 @@ class Quality(Record, frozen=True):
 
 
 class ModelFile(Record, frozen=True):
-    """A model file with its external data. `kernel_copies`: how often a kernel is stored, None where that cannot be known.
+    """A model file and its external data. `kernel_copies`: how often a kernel is stored; None if unknown.
 
-    `agreement`: the fraction of their integers in which the duplicates of a kernel still agree.
+    `agreement`: the fraction of integers that are equal in the duplicates of a kernel.
     """
 
     file: str
@@ -346,18 +252,8 @@ class ModelFile(Record, frozen=True):
     agreement: float | None = None
 
 
-class Skipped(Record, frozen=True):
-    """What was not done, and the reason. `runtime` where it is one that did not take part."""
-
-    kind: Kind
-    why: Why
-    what: str
-    reason: str
-    runtime: str = ""
-
-
 class ColumnWarning(Record, frozen=True):
-    """A column that its mean beats (`r2` below 0, in the file and runtime of `where`), or that never changes (None)."""
+    """A column that is reconstructed worse than by its mean (`r2` below 0, file and runtime in `where`), or constant (None)."""
 
     column: str
     r2: float | None
@@ -366,14 +262,13 @@ class ColumnWarning(Record, frozen=True):
     @property
     def text(self) -> str:
         if self.r2 is None:
-            still = "never changes in the samples that were measured, so it has no R²"
-            return f"{self.column}: {still}; leave it out, or get other samples"
+            return f"{self.column}: never changes in the measured samples, so it has no R²; drop it, or measure other samples"
         advice = "its mean would be closer; try more epochs or units, or `per_feature = true`"
         return f"{self.column}: R² is {self.r2:.3g} in {self.where}: {advice}"
 
 
 class Device(Record, frozen=True):
-    """Where Keras ran: TensorFlow's name of the device and what it is. `reason` says why it is not a GPU, else it is empty."""
+    """The device that Keras ran on: TensorFlow's name and the model. `reason` says why it is not a GPU; else empty."""
 
     device: str
     name: str
@@ -382,7 +277,7 @@ class Device(Record, frozen=True):
 
 
 class Model(Record, frozen=True):
-    """`widths`: (inputs, units of each layer, units of the code); `sparsity` by kernel, in 0…1."""
+    """A model: `widths` are (inputs, units of every layer, the code last); `sparsity` by kernel, in 0…1."""
 
     widths: tuple[int, ...]
     activations: tuple[str, ...] = ()
@@ -392,14 +287,14 @@ class Model(Record, frozen=True):
 
 
 class Source(Record, frozen=True):
-    """The test samples that were measured on."""
+    """The test samples of a measurement."""
 
     source: str
     sha256: str
 
 
 class Baseline(Record, frozen=True):
-    """A comparison with the earlier metrics of `file`: how many figures, and texts of what got better by more than `allow`."""
+    """The comparison with metrics of `file`: number of figures, and texts of those better by more than the fraction `allow`."""
 
     file: str
     allow: float
@@ -414,97 +309,8 @@ class Epoch(Record, frozen=True):
     validation_loss: float | None = None
 
 
-class Ratio(Record, frozen=True):
-    """A ratio of medians with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def text(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-class Measurement(Record, frozen=True):
-    """Who was measured: a model in one runtime, whose name is unique."""
-
-    subject: str
-    maker: Maker
-    format: str
-    precision: Precision
-    runtime: str
-    provider: str
-
-
-class Latency(Measurement, frozen=True):
-    """`ratio` to the subject `against`, None where there is none of equal inputs and outputs (`note` says why)."""
-
-    file: str
-    signature: str
-    way: Way
-    batch: int
-    threads: int
-    dtypes: str
-    median_us: float
-    p95_us: float
-    rounds: int
-    calls_per_sample: int
-    throughput: float
-    against: str | None = None
-    ratio: Ratio | None = None
-    note: str = ""
-
-
-class Memory(Measurement, frozen=True):
-    """Resident bytes, None where the system does not report them."""
-
-    file: str
-    signatures: tuple[str, ...]
-    resident_bytes: int | None
-    processes: int
-    against: str | None = None
-    ratio: float | None = None
-    note: str = ""
-
-
-class Startup(Measurement, frozen=True):
-    file: str
-    signature: str
-    startup_ms: float
-    import_ms: float
-    processes: int
-
-
-class Size(Record, frozen=True):
-    """A file's bytes as it is and by gzip, and both against the smallest stock file of its kind."""
-
-    file: str
-    maker: Maker
-    format: str
-    precision: Precision
-    signatures: tuple[str, ...]
-    bytes: int
-    gzip_bytes: int
-    against: str | None = None
-    ratio: float | None = None
-    gzip_ratio: float | None = None
-
-
-class Bench(Record, frozen=True):
-    """What `tiedae bench` measured."""
-
-    latency: tuple[Latency, ...]
-    memory: tuple[Memory, ...]
-    startup: tuple[Startup, ...]
-    sizes: tuple[Size, ...]
-    machine: Machine
-    versions: Mapping[str, str]
-    skipped: tuple[Skipped, ...]
-
-
 class Metrics(Record, frozen=True):
-    """Everything that is known of a bundle; `data` as in its manifest."""
+    """All results of a bundle; `data` is that of its manifest."""
 
     name: str
     checks: tuple[Check, ...]
@@ -535,15 +341,15 @@ class Metrics(Record, frozen=True):
 
 
 def to_json(metrics: Metrics) -> str:
-    """metrics.json. Raises ValueError for a number that JSON does not have."""
+    """The text of metrics.json; ValueError for a number that is not finite."""
     text = json.dumps({"schema": SCHEMA, **plain(metrics)}, indent=1, ensure_ascii=False, allow_nan=False)
     return _SURROGATES.sub("\ufffd", text) + "\n"
 
 
 def read_metrics(path: Path) -> Metrics:
-    """The metrics of a file: metrics.json of a bundle, or what `tiedae verify --json` wrote.
+    """The metrics of a file: metrics.json of a bundle, or the output of `tiedae verify --json`.
 
-    Raises InputError where the file is missing, FormatError where it is damaged, something else or of a later schema.
+    Raises InputError if the file is missing, FormatError if it is damaged, of another kind or of a later schema.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file, must be metrics of a verification")
@@ -559,5 +365,5 @@ def read_metrics(path: Path) -> Metrics:
 
 
 def finite(value: float | int | str) -> float | int | str:
-    """A value of a check; a number that JSON does not have as its name."""
+    """The value of a check; NaN and infinity as text, since JSON has neither."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,6 +1,6 @@
-"""metrics.json of schema 1, whose rows said in sentences what they are of, as the rows of schema 2.
+"""Converts metrics.json of schema 1 to schema 2.
 
-This is the only place where those sentences are read.
+Rows of schema 1 identify themselves by sentences; only this module parses them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COMPARED: Sequence[tuple[str, str]] = (
     (r"y of (?P<encoder>.+)'s codes(?: \(decode\))?", "crossing"),
     (r"codes against (?P<reference>.+)", "witness"),
 )
-"""`what` of a comparison, and its kind."""
+"""(pattern of `what`, kind) of comparisons."""
 _TENSORS = {"codes": "code", "output": "y", "inputs": "x", "crossing": "y", "witness": "code"}
 _SKIPPED: Sequence[tuple[str, str]] = (
     (r"quality\b.*", "quality"),
@@ -46,7 +46,7 @@ _ABSENT = {"samples": "no samples", "Keras model": "no Keras model"}
 
 
 def upgraded(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The object of a file of schema 1, without its `schema`, as that of schema 2. Raises FormatError where it is damaged."""
+    """Metrics of schema 1 as schema 2, both without `schema`; FormatError if they are damaged."""
     lacking = [key for key in ("name", *TABLES) if key not in found]
     if lacking:
         raise FormatError(f"{path}: not metrics of tiedae: lacks {', '.join(lacking)}")
@@ -70,12 +70,12 @@ def upgraded(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _renamed(row: Row, names: Mapping[str, str], *gone: str) -> Row:
-    """The row without what is gone or None, keys by their new names."""
+    """The row with renamed keys, without the keys of `gone` and without None."""
     return {names.get(key, key): value for key, value in row.items() if key not in gone and value is not None}
 
 
 def _check(row: Row, files: set[str], runtimes: set[str]) -> Row:
-    """The words of a name are a kind, then a file, a signature and runtimes in this order, and what is left."""
+    """Parse the name of a check: a kind, then words in any order: a file, a signature, runtimes and the rest."""
     kind, *words = row["name"].split(" ")
     of = {"detail": [], "file": [], "signature": [], "runtime": [], "peer": []}
     for word in words:

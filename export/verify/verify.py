@@ -1,7 +1,7 @@
-"""Verification of a bundle: hashes, storage, parity of every runtime, and quality through the exported files.
+"""Verify a bundle: hashes, storage, parity in every runtime, and quality of the exported files.
 
-Works from the files alone (golden vectors, no TensorFlow). With the Keras model and test samples it measures on those, as a
-run does. Everything ends as rows of `Metrics`; nothing is skipped without a row that says why.
+Needs only the files of the bundle, no TensorFlow. Given the Keras model and test samples, it measures those, as a run does. All
+results are rows of `Metrics`; a skipped measurement has a row with the reason.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ from ..targets import TARGETS, read_model, tolerances_of
 from .cross_format import measure_crossing
 from .error_breakdown import attribute
 from .findings import Evidence, Findings, Measured, Subject
+from .kinds import Kind, Maker, Precision, Why
 from .measurement import measure_float, measure_int8, squared_error
-from .results import Kind, Maker, Metrics, ModelFile, Precision, Proof, Why
+from .results import Metrics, ModelFile, Proof
 
 MAX_SAMPLES = 10_000
-"""How many test samples are run through every runtime."""
+"""Maximum number of test samples."""
 
 Announce = Callable[[str], None]
 
@@ -56,12 +57,12 @@ def verify_bundle(
     tolerances: VerifyConfig | None = None,
     announce: Announce = lambda _text: None,
 ) -> Metrics:
-    """Check a bundle and return its metrics; `checks` in it say what failed.
+    """Verify a bundle and return its metrics; `Metrics.failed` has the failed checks.
 
-    `keras` is the model that the float files come from, `layers` gives the outputs of its layers, `uncompressed` is the float
-    model before pruning, against which quality is measured (else `keras`). Without them, or without `test` samples, the golden
-    vectors stand in, and the float program read from the float files for the layers. Raises FormatError where `path` is no
-    bundle, or its manifest is unreadable.
+    `keras` is the source of the float files, `layers` gives the outputs of its layers, `uncompressed` is the float model before
+    pruning, the reference of quality (default: `keras`). Without `test` samples the golden vectors are used; without a model,
+    the float program of the float files. `tolerances` default to the recipe's. Raises FormatError if `path` is no bundle or its
+    manifest is damaged.
     """
     bundle, original, findings = Bundle.open(path), Original(keras, layers, uncompressed), Findings()
     manifest = bundle.manifest
@@ -115,7 +116,7 @@ def _metrics(bundle: Bundle, findings: Findings) -> Metrics:
 
 
 def _check_hashes(bundle: Bundle, findings: Findings) -> set[str]:
-    """The names of the files whose sha256 is the manifest's."""
+    """The names of the files that have the manifest's sha256."""
     intact = set()
     for name, stated in bundle.manifest.files.items():
         path = bundle.path / name
@@ -161,8 +162,7 @@ def _check_storage(
             else _prove_float(each, manifest.kernels, masks, clusters)
         )
         for row in rows:
-            kernel, _, statement = row.name.rpartition(".")
-            findings.storage.append(Proof(name, kernel, statement, row.ok, row.text))
+            findings.storage.append(Proof(name, row.kernel, row.statement, row.ok, row.text))
         wrong = [row for row in rows if not row.ok]
         text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
         findings.check(Kind.STORAGE, not wrong, len(wrong), "== 0", f"{name}: {text}", file=name)
@@ -171,23 +171,25 @@ def _check_storage(
 def _prove_float(
     contents: Contents, kernels: Sequence[KernelInfo], masks: Mapping[str, np.ndarray], clusters: int | None
 ) -> list[StorageFinding]:
-    """Each float kernel is in exactly one storage of the file, in either orientation, and no other matrix is there."""
+    """Prove that a float file stores every kernel once, in either orientation, and no other matrix."""
     stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim >= 2}
     digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
     rows = []
     for kernel in kernels:
         name, found = kernel.name, [values for values, both in digests if kernel.sha256_f32 in both]
         text = f"{name}: stored {len(found)} times with the manifest's values, expected once"
-        rows.append(StorageFinding(f"{name}.copies", len(found) == 1, text))
+        rows.append(StorageFinding(name, "copies", len(found) == 1, text))
         for values in found:
             oriented = values if sha256_of(values) == kernel.sha256_f32 else values.T
             live = int(np.count_nonzero(oriented.reshape(kernel.shape)[~masks[name]]))
-            rows.append(StorageFinding(f"{name}.zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
+            rows.append(StorageFinding(name, "zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
             if clusters is not None:
                 rows.append(shared_values(name, values, clusters))
     total = sum(values.size for values in stored.values())
     expected = sum(kernel.size for kernel in kernels)
-    rows.append(StorageFinding("weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}"))
+    rows.append(
+        StorageFinding("", "weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}")
+    )
     return rows
 
 
@@ -199,7 +201,7 @@ def _check_manifest(
     golden: Mapping[str, np.ndarray],
     findings: Findings,
 ) -> None:
-    """What the manifest says of kernels, tensors, inputs, outputs and files is what is there."""
+    """Check that the manifest's kernels, tensors, inputs, outputs and files are the actual ones."""
     manifest, reference = bundle.manifest, programs.reference
     stated = tuple(replace(kernel, sha256_f32="") for kernel in manifest.kernels)
     findings.same(Kind.MANIFEST, stated, describe_kernels(reference, masks), detail="kernels")
@@ -224,9 +226,9 @@ def _check_manifest(
 def _check_golden(
     manifest: Manifest, programs: Programs, golden: Mapping[str, np.ndarray], findings: Findings
 ) -> Mapping[str, Expected]:
-    """The golden vectors are the programs' own; an earlier bundle has those of the reference, x divided in float64.
+    """Check that the golden vectors are the programs' outputs; returns those outputs by target.
 
-    Returns what the programs make of them, by target.
+    Bundles without `golden` in the manifest have the reference program's, from inputs quantized in float64; they return {}.
     """
     data, config = manifest.data, manifest.recipe.export
     scaled = data.scaling.apply(golden["x"])
@@ -256,7 +258,7 @@ def _check_float_program(
     tolerances: VerifyConfig,
     findings: Findings,
 ) -> Program | None:
-    """The float program, each bias the same in every float file; None where they do not give the golden vectors."""
+    """Check that all float files hold the same biases; returns the float program, or None without one of the golden vectors."""
     signatures = set(manifest.recipe.export.signatures)
     if "reconstruct" not in signatures and not {"encode", "decode"} <= signatures:
         reason = f"the float files hold {' and '.join(sorted(signatures))} only, not the whole model"
@@ -304,7 +306,7 @@ def _evidence(
 def _sessions(
     bundle: Bundle, precision: str, usable: set[str], findings: Findings
 ) -> Iterator[tuple[Session, Mapping[str, str], str]]:
-    """(session, file name by signature, target) for every runtime that can run files of this precision."""
+    """(session, file by signature, target) of every runtime that runs files of this precision."""
     by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
     for name, info in bundle.manifest.models.items():
         if info.precision != precision:
@@ -332,7 +334,7 @@ def _sessions(
 
 
 def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:
-    """The int8 files' error against Keras float's, in every runtime."""
+    """Check the int8 files' error against Keras float's, in every runtime."""
     if not evidence.measures_quality:
         return
     if evidence.float_error is None:

@@ -17,8 +17,8 @@ from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import read_model
 from tiedae.export.verify.cross_format import measure_crossing
 from tiedae.export.verify.findings import Evidence, Findings, Measured, Subject
+from tiedae.export.verify.kinds import Kind, Why
 from tiedae.export.verify.measurement import measure_int8
-from tiedae.export.verify.results import Kind, Why
 
 from .test_golden import ties
 

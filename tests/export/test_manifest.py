@@ -46,8 +46,8 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "target": (lambda m: m["recipe"]["export"].update(targets=["abc"]), "recipe.export.targets[0]: got 'abc', must be one of"),
     "file": (lambda m: m["files"]["metrics.json"].update(speed=1), "files.metrics.json: damaged: speed: unknown key"),
     "value": (
-        lambda m: m["files"]["mini.int8.onnx"]["signatures"]["encode"]["inputs"][0].update(speed=1),
-        "unknown key",
+        lambda m: m["files"]["mini.int8.onnx"]["signatures"]["reconstruct"]["inputs"][0].update(speed=1),
+        "files.mini.int8.onnx: damaged: signatures.reconstruct.inputs[0].speed: unknown key",
     ),
     "quantization": (lambda m: m["tensors"]["code"].update(speed=1), "tensors.code.speed: got 1, must be left out"),
     "tensor": (lambda m: m["tensors"].pop("y"), "tensors.y: is missing"),

@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 from tiedae.cli import main
 from tiedae.compress.errors import DataError
+from tiedae.export.manifest import read
 from tiedae.export.verify.results import ColumnWarning, Stage, read_metrics
 from tiedae.recipe import load_recipe
 from tiedae.run_artifacts import load_test
@@ -95,7 +96,7 @@ def test_every_row_of_quality_has_r2_of_the_test_samples_in_the_users_unit(bundl
     manifest, metrics = json.loads((bundle / "manifest.json").read_text()), read_metrics(bundle / "metrics.json")
     assert all(row.fidelity and len(row.fidelity.columns) == 6 for row in metrics.quality)
     assert {row.stage for row in metrics.quality} == {Stage.TRAIN, Stage.QUANTIZE, Stage.EXPORT, Stage.STOCK}
-    test = load_test(bundle, manifest, str(plant / "plant.csv"))
+    test = load_test(bundle, read(bundle), str(plant / "plant.csv"))
     x = test.take(slice(None)).astype(np.float64)
     offset, scale = (np.array(manifest["data"]["scaling"][key]) for key in ("offset", "scale"))
     reconstruct = Interpreter(str(bundle / "plant.f32.tflite")).get_signature_runner("reconstruct")
@@ -115,9 +116,9 @@ def test_every_row_of_quality_has_r2_of_the_test_samples_in_the_users_unit(bundl
 
 def test_a_column_that_never_changes_comes_back_and_is_warned_of(bundle: Path, said: str) -> None:
     assert read_metrics(bundle / "metrics.json").warnings == (ColumnWarning("still", None),)
-    assert "warning: column still: never changes in the samples that were measured" in said
+    assert "warning: column still: never changes in the measured samples" in said
     for page in ("MODEL_CARD.md", "report.html"):
-        assert "still: never changes in the samples" in (bundle / page).read_text().replace("Column still", "still")
+        assert "still: never changes in the measured samples" in (bundle / page).read_text().replace("Column still", "still")
     manifest = json.loads((bundle / "manifest.json").read_text())
     y = np.load(bundle / "golden" / "y.f32.npy")[:, 3].astype(np.float64)
     scaling = manifest["data"]["scaling"]
@@ -166,8 +167,8 @@ def test_a_calibration_belongs_to_its_scales_of_each_column(bundle: Path, plant:
 def test_a_bundle_from_before_the_label_rule_finds_its_features(schema1: Path, tmp_path: Path) -> None:
     """There `class` was trained on: four columns with it, so a source with such a heading has as many now."""
     bundle = schema1 / "table" / "bundle"
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    inputs = manifest["data"]["inputs"]
+    manifest = read(bundle)
+    inputs = manifest.data.inputs
     names = [f"c{i}" for i in range(inputs - 1)]
     np.savetxt(tmp_path / "t.csv", np.eye(60)[:, :inputs], delimiter=",", header=",".join([*names, "class"]), comments="")
     assert load_test(bundle, manifest, str(tmp_path / "t.csv")).inputs == inputs

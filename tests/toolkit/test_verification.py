@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from tiedae import cli
 from tiedae.compress import VerifyConfig
 from tiedae.compress.errors import RecipeError
-from tiedae.export.verify.results import Kind, Source, Why, read_metrics, to_json
+from tiedae.export.verify.kinds import Kind, Why
+from tiedae.export.verify.results import Source, read_metrics, to_json
 from tiedae.verification import parse_tolerances, verify
 
 ROOT = Path(__file__).parents[2]

@@ -20,13 +20,14 @@ from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
 from tiedae.compress.records import Record, plain
 from tiedae.export.bench.latency import Timed, TimedGroup, time_groups
+from tiedae.export.bench.results import Way
 from tiedae.export.bundle import npy
 from tiedae.export.interpreter import execute, program_input
 from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.runtimes.table import RUNTIMES, usual
 from tiedae.export.targets import TARGETS
 from tiedae.export.verify.measurement import squared_error
-from tiedae.export.verify.results import Column, Fit, Way
+from tiedae.export.verify.results import Column, Fit
 
 from ..console import Progress
 from ..pipeline import Stages, load_model

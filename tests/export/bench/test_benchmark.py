@@ -14,8 +14,9 @@ from tiedae.compress.records import decode, encode
 from tiedae.export import Bundle, open_ort, read_onnx, stock_onnx_int8, to_onnx
 from tiedae.export.baselines.converters import with_integer_io
 from tiedae.export.bench.benchmark import Plan, bench_bundle, tables
+from tiedae.export.bench.results import Bench
 from tiedae.export.runtimes.machine import cores, describe_machine
-from tiedae.export.verify.results import Bench, Kind
+from tiedae.export.verify.results import Kind
 
 QUICK = Plan(batches=(2,), call_batches=(2,), threads=(1,), seconds=0.0, rounds=(3, 3), processes=1)
 

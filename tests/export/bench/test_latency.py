@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiedae.compress.errors import UnavailableError
 from tiedae.export import to_onnx, to_tflite
 from tiedae.export.bench.latency import WARM_UP, Timed, TimedGroup, Timing, interleave, ratio, time_groups
-from tiedae.export.verify.results import Way
+from tiedae.export.bench.results import Way
 
 
 class Calls:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.export.parity.keras_device import CPU, Surroundings, choose, keras_device, look_around, on_device, settle, skipped
-from tiedae.export.verify.results import Device, Kind, Why, read_metrics
+from tiedae.export.verify.kinds import Kind, Why
+from tiedae.export.verify.results import Device, read_metrics
 
 GPU = "/physical_device:GPU:0"
 

@@ -13,22 +13,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tiedae.export.parity.fidelity import Fit
 from tiedae.export.report.result_writers import OUTCOMES, overview, to_json, to_junit, to_markdown
-from tiedae.export.verify.results import (
-    Check,
-    ColumnWarning,
-    Device,
-    Kind,
-    Maker,
-    Metrics,
-    ModelFile,
-    Parity,
-    Precision,
-    Quality,
-    Skipped,
-    Stage,
-    Why,
-    finite,
-)
+from tiedae.export.verify.kinds import Kind, Maker, Precision, Skipped, Stage, Why
+from tiedae.export.verify.results import Check, ColumnWarning, Device, Metrics, ModelFile, Parity, Quality, finite
 
 FILE = "a.int8.tflite"
 CODES = Parity(

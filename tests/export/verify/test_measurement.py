@@ -7,8 +7,9 @@ import pytest
 from tiedae.compress.affine import Quantization
 from tiedae.export.interpreter import execute
 from tiedae.export.verify.findings import Findings
+from tiedae.export.verify.kinds import Kind, Lost, Precision, Skipped, Why
 from tiedae.export.verify.measurement import as_bytes
-from tiedae.export.verify.results import Kind, LayerError, Lost, Precision, Skipped, Why
+from tiedae.export.verify.results import LayerError
 
 
 def failed(findings: Findings) -> dict[str, str]:
@@ -104,7 +105,7 @@ def test_any_choice_of_signatures_shows_every_operation_it_has(
 
 def test_formats_are_compared_only_where_there_are_two(case) -> None:
     findings = case.measure(runtimes={"onnx": "ort-cpu"})
-    reason = "onnx alone ran here, it takes two of tflite, onnx"
+    reason = "onnx alone ran here, must be two of tflite, onnx"
     assert findings.skipped[0] == Skipped(Kind.FORMATS, Why.NOT_IN_FILES, "int8 formats against each other", reason)
 
 
