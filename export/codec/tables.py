@@ -1,0 +1,215 @@
+"""Static frequency tables, one per code unit: what the entropy stage codes with. docs/format.md specifies their bytes."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ...compress.errors import DataError, FormatError, InputError
+
+SUM_BITS = 14
+SUM = 1 << SUM_BITS
+"""What the frequencies of a unit add up to."""
+RAW_BITS = 8
+"""Bits of the raw value behind an escape."""
+CODE_BITS = range(4, 9)
+
+MAGIC = b"TAEC"
+VERSION = 1
+_HEADER = struct.Struct("<4sBBH")
+_CHECKSUM = struct.Struct("<I")
+_NO_CODES = (1, 0)
+"""First and last code of a unit that escapes every code."""
+_WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Standard deviations that `fit` chooses among, in codes."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrequencyTables:
+    """How often each code of each unit is expected, in parts of 2¹⁴.
+
+    `bits`: of a code, 4…8. `frequencies`: uint16 [units, 2**bits + 1], the last column the escape's, which is 1 or more. Each row
+    adds up to 2¹⁴. A code of frequency 0 is written as the escape and its raw value. Raises InputError for other frequencies.
+    """
+
+    bits: int
+    frequencies: np.ndarray
+
+    def __post_init__(self) -> None:
+        found = self.frequencies
+        if self.bits not in CODE_BITS:
+            raise InputError(f"tables: bits: got {self.bits!r}, must lie in {CODE_BITS[0]}…{CODE_BITS[-1]}")
+        if found.dtype != np.uint16 or found.shape != (len(found), self.escape + 1) or not 0 < len(found) < 1 << 16:
+            right = f"uint16 [units, {self.escape + 1}] of 1…65,535 units"
+            raise InputError(f"tables: frequencies: got {found.dtype} {list(found.shape)}, must be {right}")
+        sums = found.sum(axis=1, dtype=np.int64)
+        if (sums != SUM).any():
+            unit = int((sums != SUM).argmax())
+            raise InputError(f"tables: unit {unit}: frequencies add up to {sums[unit]}, must be {SUM}")
+        if not found[:, -1].all():
+            raise InputError(f"tables: unit {int(found[:, -1].argmin())}: the escape's frequency is 0, must be 1 or more")
+        found.setflags(write=False)
+
+    @property
+    def units(self) -> int:
+        return len(self.frequencies)
+
+    @property
+    def escape(self) -> int:
+        """The symbol behind the last code, 2**bits."""
+        return 1 << self.bits
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The sum of the frequencies before each symbol, int64 [units, symbols]: its first slot."""
+        return np.cumsum(self.frequencies, axis=1, dtype=np.int64) - self.frequencies
+
+    @cached_property
+    def symbols(self) -> np.ndarray:
+        """The symbol of each slot, uint16 [units, 2¹⁴]."""
+        numbers = np.arange(self.escape + 1, dtype=np.uint16)
+        return np.stack([np.repeat(numbers, row) for row in self.frequencies])
+
+    @cached_property
+    def advances(self) -> np.ndarray:
+        """What decoding a slot does to a state, x ← frequency · (x >> 14) + offset: int64 [units, 2¹⁴, (frequency, offset)]."""
+        units = np.arange(self.units)[:, None]
+        offsets = np.arange(SUM) - self.starts[units, self.symbols]
+        return np.stack([self.frequencies[units, self.symbols], offsets], axis=-1)
+
+    @cached_property
+    def information(self) -> np.ndarray:
+        """Bits that each code costs, float64 [units, 2**bits]; the raw value of an escape included."""
+        codes, escapes = self.frequencies[:, :-1], self.frequencies[:, -1:]
+        escaped = SUM_BITS - np.log2(escapes) + RAW_BITS
+        return np.where(codes > 0, SUM_BITS - np.log2(np.maximum(codes, 1)), escaped)
+
+    def require(self, codes: np.ndarray, source: str) -> None:
+        """Raise DataError, naming `source`, unless these are codes of these units: uint8 [samples, units] in 0…2**bits − 1."""
+        right = f"{source}: codes must be uint8 [samples, {self.units}]"
+        if codes.dtype != np.uint8 or codes.shape != (len(codes), self.units):
+            raise DataError(f"{right}, got {codes.dtype} {list(codes.shape)}")
+        if codes.max(initial=0) >= self.escape:
+            raise DataError(f"{right} in 0…{self.escape - 1}, of {self.bits} bits, got {codes.max()}")
+
+    def cross_entropy(self, codes: np.ndarray) -> float:
+        """Bits that codes, uint8 [samples, units], cost under these tables, escapes and their raw values included."""
+        self.require(codes, "cross-entropy")
+        return float(np.take_along_axis(self.information, codes.T.astype(np.intp), axis=1).sum())
+
+    def to_bytes(self) -> bytes:
+        """The content of `NAME.codec`, equal for equal tables."""
+        body = _HEADER.pack(MAGIC, VERSION, self.bits, self.units) + b"".join(map(_pack_unit, self.frequencies[:, :-1]))
+        return body + _CHECKSUM.pack(zlib.crc32(body))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, source: object) -> FrequencyTables:
+        """The tables that `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
+        if data[: len(MAGIC)] != MAGIC or len(data) < _HEADER.size + _CHECKSUM.size:
+            raise FormatError(f"{source}: not a file of frequency tables")
+        _, version, bits, units = _HEADER.unpack_from(data)
+        if version != VERSION:
+            raise FormatError(f"{source}: frequency tables of version {version}, this tiedae reads version {VERSION}")
+        body, (checksum,) = data[: -_CHECKSUM.size], _CHECKSUM.unpack(data[-_CHECKSUM.size :])
+        if checksum != zlib.crc32(body):
+            raise FormatError(f"{source}: damaged: the checksum is not that of its bytes")
+        if bits not in CODE_BITS or len(body) - _HEADER.size < units * len(_NO_CODES):
+            raise FormatError(f"{source}: damaged: {units} units of {bits} bits in {len(data)} bytes")
+        try:
+            tables = cls(bits, _unpack_units(memoryview(body)[_HEADER.size :], units, 1 << bits))
+        except (InputError, IndexError):
+            raise FormatError(f"{source}: damaged: its frequencies are not those of {units} units of {bits} bits") from None
+        if tables.to_bytes() != data:
+            raise FormatError(f"{source}: damaged: not the shortest bytes of its frequencies")
+        return tables
+
+
+def _pack_unit(frequencies: np.ndarray) -> bytes:
+    used = np.flatnonzero(frequencies).tolist()
+    first, last = (used[0], used[-1]) if used else _NO_CODES
+    numbers = frequencies[first : last + 1].tolist()
+    return bytes((first, last)) + b"".join(bytes((n,) if n < 128 else (n & 127 | 128, n >> 7)) for n in numbers)
+
+
+def _unpack_units(data: memoryview, units: int, codes: int) -> np.ndarray:
+    """Frequencies, uint16 [units, codes + 1]; IndexError where the bytes end early or name a code that is none."""
+    frequencies = np.zeros((units, codes + 1), np.uint16)
+    at = 0
+    for row in frequencies:
+        first, last = data[at], data[at + 1]
+        at += 2
+        for code in range(first, last + 1):
+            low = data[at]
+            number = low if low < 128 else low & 127 | data[at + 1] << 7
+            row[:codes][code] = min(number, SUM)
+            at += 1 if low < 128 else 2
+        row[codes] = max(SUM - int(row.sum(dtype=np.int64)), 0)
+    return frequencies
+
+
+def fit(codes: np.ndarray, bits: int = 8) -> FrequencyTables:
+    """Tables for codes like these training codes, uint8 [samples, units] of `bits` bits.
+
+    Each unit's histogram is smoothed by the Gaussian under which the codes, each left out in turn, are likeliest
+    (likelihood cross-validation: Habbema et al. 1974, Duin 1976); the escape counts as one code more. Of the integers that add
+    up to 2¹⁴, the frequencies are those of the least cross-entropy.
+
+    Raises DataError without a sample, or for codes of another dtype, shape or range.
+    """
+    if codes.ndim != 2 or codes.dtype != np.uint8 or not codes.size or codes.max() >> bits:
+        most = f", at most {codes.max()}" if codes.size else ""
+        raise DataError(
+            f"training codes: got {codes.dtype} {list(codes.shape)}{most}, must be uint8 [samples, units] in 0…{2**bits - 1}"
+        )
+    counts = np.stack([np.bincount(unit, minlength=1 << bits) for unit in codes.T]).astype(np.float64)
+    expected = _smoothed(counts, len(codes))
+    escape, worth = len(codes) / (len(codes) + 1), SUM / len(codes)
+    slots, escape_slots = np.maximum(expected * worth, 1), max(escape * worth, 1)
+    # Without its frequency a code costs RAW_BITS more, and the slots of its own go to the others.
+    rare = expected * worth * (RAW_BITS + np.log2(slots / escape_slots)) < slots * np.log2(np.e)
+    escapes = escape + np.where(rare, expected, 0.0).sum(axis=1, keepdims=True)
+    return FrequencyTables(bits, allot(np.concatenate([np.where(rare, 0.0, expected), escapes], axis=1)))
+
+
+def _smoothed(counts: np.ndarray, samples: int) -> np.ndarray:
+    """Expected counts, float64 [units, codes], by the likeliest of `_WIDTHS` for each unit."""
+    distances = np.subtract.outer(np.arange(counts.shape[1]), np.arange(counts.shape[1]))
+    unseen = 1 / (samples + 1)
+    best, likelihood = counts, np.full((len(counts), 1), -np.inf)
+    for width in _WIDTHS:
+        kernel = np.exp(-0.5 * np.square(distances / width)) if width else (distances == 0).astype(np.float64)
+        kernel /= kernel.sum(axis=1, keepdims=True)
+        expected = counts @ kernel
+        others = np.maximum(expected - kernel.diagonal(), 0.0) / max(samples - 1, 1)
+        found = (counts * np.log((1 - unseen) * others + unseen / counts.shape[1])).sum(axis=1, keepdims=True)
+        best, likelihood = np.where(found > likelihood, expected, best), np.maximum(found, likelihood)
+    return best
+
+
+def allot(weights: np.ndarray) -> np.ndarray:
+    """The frequencies of least cross-entropy, uint16, for weights, float64 [units, symbols]; 0 where a weight is 0, else 1 or more.
+
+    The cost −Σ w·log f is separable and convex. So the optimum gives each slot in turn to the symbol that gains most by it,
+    w·log(1 + 1/f). Bisection finds the gain down to which all symbols are served; ties share the slots that are left.
+    """
+    used = weights > 0
+
+    def served(gain: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.where(used, np.clip(np.ceil(1 / np.expm1(gain / weights)), 1, SUM), 0)
+
+    high = weights.sum(axis=1, keepdims=True)
+    low = high / (2 * SUM)
+    for _ in range(60):
+        middle = (low + high) / 2
+        fits = served(middle).sum(axis=1, keepdims=True) <= SUM
+        low, high = np.where(fits, low, middle), np.where(fits, middle, high)
+    frequencies, units = served(high), np.arange(len(weights))
+    while (left := SUM - frequencies.sum(axis=1)).any():
+        gains = np.where(used, weights * np.log1p(1 / np.maximum(frequencies, 1)), -1)
+        frequencies[units, gains.argmax(axis=1)] += left > 0
+    return frequencies.astype(np.uint16)
