@@ -77,7 +77,7 @@ def test_tf32_is_off_inside_and_as_it_was_outside() -> None:
     assert enabled()
 
 
-def test_a_model_runs_there_in_exact_float32() -> None:
+def test_a_model_runs_there_in_exact_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
     from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
     from tiedae.export.assemble import keras_function
@@ -91,7 +91,7 @@ def test_a_model_runs_there_in_exact_float32() -> None:
         seen.append(tf.config.experimental.tensor_float_32_execution_enabled())
         return inner(batch)
 
-    model.encode_decode = watched
+    monkeypatch.setattr(model, "encode_decode", watched)
     code, y = keras_function(model)(x)
     assert code.shape == (1003, 3) and y.shape == (1003, 8) and code.dtype == y.dtype == np.float32
     assert seen == [False, False]
