@@ -96,7 +96,7 @@ def assemble(
         directory,
         keras=keras,
         layers=keras_layers(floating, device),
-        uncompressed=keras_function(models["train"], device),
+        uncompressed=keras_function(next(iter(models.values())), device),
         test=splits.test,
         tolerances=recipe.verify,
         announce=lambda text: announce(f"verify: {text}"),

@@ -47,6 +47,15 @@ def test_the_example_runs_and_its_last_line_is_true(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got, np.load(tmp_path / "codes.npy"))
 
 
+def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    program = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    program += "\nassert (codes_again == codes).all() and codes.shape == (100, 16) and codes.dtype == 'uint8'"
+    program += "\nassert y.shape == x.shape and y.dtype == 'uint8' and errors.shape == (100,) and errors.max() < 0.2"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=names)
 def test_relative_links_point_to_files(document: Path) -> None:
     missing = [link for link in LINK.findall(document.read_text(encoding="utf-8")) if not (document.parent / link).exists()]

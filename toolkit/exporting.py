@@ -12,7 +12,7 @@ from tiedae.compress.config import ExportConfig, QuantizeConfig, Recipe, TrainCo
 from tiedae.compress.data import Splits
 from tiedae.compress.errors import InputError
 from tiedae.compress.layers import config_from_json
-from tiedae.compress.lineage import STAGES, Snapshot
+from tiedae.compress.lineage import STAGES
 from tiedae.export.bundle import Bundle
 from tiedae.export.manifest import FILE as MANIFEST
 from tiedae.export.targets import require_targets
@@ -31,7 +31,6 @@ def export_bundle(
     data: Splits,
     name: str | None = None,
     targets: Sequence[str] | None = None,
-    reference: TiedAutoencoder | None = None,
     export: ExportConfig = ExportConfig(),
     verify: VerifyConfig = VerifyConfig(),
     overwrite: bool = False,
@@ -40,10 +39,9 @@ def export_bundle(
     """Write the bundle of a quantized model into the folder `path`, which appears whole, and return it.
 
     `data`: what the model was trained on; golden vectors and the quality are those of its test samples. `name` of the files, by
-    default that of the folder. `targets` replace those of `export`. `reference`: the float model that the float files hold and
-    the int8 files are measured against; by default the one that was quantized. A model from an archive does not know it.
+    default that of the folder. `targets` replace those of `export`.
 
-    Raises InputError for a float model, a missing reference, or a folder that exists, unless `overwrite`; ExportError where a
+    Raises InputError for a float model, one from an archive, or a folder that exists, unless `overwrite`; ExportError where a
     target cannot express the model. A check that fails is no error here: `bundle.verify(data)` reports it.
     """
     from tiedae.export.assemble import assemble
@@ -60,11 +58,10 @@ def export_bundle(
         raise InputError(f"{path}: is no bundle, so it is not overwritten; choose another folder")
     model.require_spec(data.train)
     lineage = model.lineage
-    earlier = lineage.earlier if reference is None else {"train": Snapshot.of(reference)}
-    if not earlier or lineage.calibration is None:
+    if not lineage.earlier or lineage.calibration is None:
         raise InputError(
-            "export_bundle: the model does not know the float model it was quantized from, since it comes from an archive; "
-            "quantize the float model again, or run the recipe"
+            "export_bundle: the model comes from an archive, which does not hold the float model it was quantized from; "
+            "quantize the float model again"
         )
     recipe = _recipe(model, data, name or slug(path.resolve().name), export, verify)
     announce = _say if verbose else _ignore
@@ -73,7 +70,7 @@ def export_bundle(
         partial = Path(folder) / "bundle"
         assemble(
             partial,
-            {stage: earlier[stage].model() for stage in STAGES if stage in earlier} | {"quantize": model},
+            {stage: lineage.earlier[stage].model() for stage in STAGES if stage in lineage.earlier} | {"quantize": model},
             data,
             recipe,
             lineage.history,
