@@ -116,7 +116,7 @@ def _reason(graph: OnnxGraph, duplicate: Duplicate, tolerance: float | None) -> 
     if len(pair) < 2:
         return "it is no dense initializer or Constant tensor"
     if duplicate.relation == "near" and tolerance is None:
-        return "near, not equal: --tolerance STEPS would merge it"
+        return "near, not equal: --near STEPS would merge it"
     if duplicate.by == "values":
         return "equal in value, stored as other bytes"
     return "its values are in no order that Transpose or Reshape gives"

@@ -3,10 +3,12 @@
 from . import run as recipes
 from .command import Call, Parser
 
+FAILS = recipes.FAILS
+
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", choices=("fashion", "ecg"), default="fashion", help="which data (default: fashion)")
-    parser.add_run_folder("NAME", "run", "recipe's run")
+    recipes.add_results(parser)
 
 
 def run(call: Call) -> None:
