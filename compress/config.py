@@ -76,7 +76,7 @@ class ModelConfig(Checked, frozen=True):
     layers: Annotated[
         tuple[LayerConfig, ...],
         Meta(min_length=1),
-        means("encoder layers, the code last; a number is the units of a layer, relu where hidden, linear as code", [256, 16]),
+        means("encoder layers, the code last; a number is a layer's units, relu if hidden", [256, 16]),
     ]
     output_activation: Annotated[Activation, means("of the last decoder layer")] = "sigmoid"
     inputs: Annotated[Count, means("values per sample; 0: as the data have")] = 0
@@ -131,7 +131,7 @@ class PruneConfig(Checked, frozen=True):
     block: Annotated[tuple[Positive, Positive], means("[rows, columns] of a block, with pattern block")] = (1, 1)
     code: Annotated[bool, means("with pattern structured: units of the code leave too")] = False
     saliency: Annotated[
-        Saliency, means("what stays: the largest weights; gradient: those the loss feels; movement: those that grow")
+        Saliency, means("what stays: the largest weights; gradient: those the loss feels; movement: that grow")
     ] = "magnitude"
     samples: Annotated[Positive, means("training samples for saliency gradient")] = 1024
     skip: Annotated[tuple[Count, ...], means("kernels, by index, that stay whole")] = ()

@@ -102,24 +102,17 @@ HEADER = """\
 def recipe_text() -> str:
     """A recipe file of every key with its default (an example where it has none), what it means and what is right."""
     parts = [HEADER]
-    for field in _fields(msgspec.inspect.type_info(Recipe)):
+    recipe: Any = msgspec.inspect.type_info(Recipe)
+    for field in recipe.fields:
         table = next((each for each in getattr(field.type, "types", (field.type,)) if hasattr(each, "fields")), None)
         if table is None:
             parts.append(_key_text(field, "#"))
             continue
         mark = "#" if field.default is None else ""
-        keys = "".join(_key_text(key, mark) for key in _fields(table))
-        parts.append(f"# {_about(table)}\n{mark}[{field.name}]\n{keys}")
+        keys = "".join(_key_text(key, mark) for key in table.fields)
+        about = table.cls.__doc__.partition("\n")[0]
+        parts.append(f"# {about}\n{mark}[{field.name}]\n{keys}")
     return "\n".join(parts)
-
-
-def _fields(table: Any) -> tuple[msgspec.inspect.Field, ...]:
-    return table.fields
-
-
-def _about(table: Any) -> str:
-    """The first line of a record's documentation."""
-    return (table.cls.__doc__ or "").partition("\n")[0]
 
 
 def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
@@ -128,7 +121,7 @@ def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
     schema = node.extra_json_schema
     value = schema["examples"][0] if field.required else field.default
     table = getattr(node.type, "item_type", None)
-    tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in _fields(table))
+    tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in table.fields)
     right = "a list of numbers, or of tables of the keys below" if tables else right_of(node).replace(" (below 2³¹)", "")
     text = f"# {schema['description']} | {right}\n{mark}{field.name} = {_toml(value)}\n"
     return text + "".join(f"#    {line}\n" for line in tables.splitlines())
