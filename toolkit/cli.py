@@ -38,8 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     verbose, quiet = getattr(arguments, "verbose", False), getattr(arguments, "quiet", False)
     resume = RESUME if "resume" in arguments else ""
-    call = Call(**vars(arguments))
-    with _terminated_as_interrupted(), kept_back() as err, Console(verbose - quiet, err=err) as console:
+    call = Call(**vars(arguments), stdout=sys.stdout)
+    aside = contextlib.redirect_stdout(sys.stderr) if call.to_stdout else contextlib.nullcontext()
+    with _terminated_as_interrupted(), kept_back() as err, aside, Console(verbose - quiet, err=err) as console:
         try:
             call.console = console
             console.out = err if call.to_stdout else console.out

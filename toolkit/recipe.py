@@ -95,7 +95,8 @@ def recipe_schema() -> dict[str, Any]:
 
 HEADER = """\
 # A recipe of tiedae: every key with its default, below what it means | what it may be.
-# Only data.source and model.layers are required. A key or table behind # is left out by default.
+# Only data.source and model.layers are required. What is behind # is left out by default;
+# to set a key of such a table, remove the # before the table's [name] too.
 """
 
 

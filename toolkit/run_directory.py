@@ -30,7 +30,9 @@ def claim(
             if theirs.get(key) != mine[key]:
                 raise InputError(f"{folder}: holds {what}; choose another --out, or --force to replace it")
         if not resume:
-            raise InputError(f"{folder}: holds this work already; --resume goes on with it, or shows it, --force replaces it")
+            raise InputError(
+                f"{folder}: holds this {marker.stem} already; --resume goes on with it or shows it, --force replaces it"
+            )
         return True
     there = [path for path in ours if path.exists()]
     if there and not force:

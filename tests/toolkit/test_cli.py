@@ -156,7 +156,9 @@ def test_data_lists_what_ships_and_what_is_missing(monkeypatch, capsys):
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert set(rows) == set(DATA_SETS)
     assert rows["fashion-mnist"]["found"] is None
-    assert all((Path(rows[name]["found"]) / file).exists() for name in ("fashion", "ecg") for file in rows[name]["files"])
+    assert all(
+        (Path(rows[name]["found"]) / file).exists() for name in ("fashion", "ecg", "ecg-table") for file in rows[name]["files"]
+    )
     assert main(["data"]) == 0
     table = capsys.readouterr().out
     for text in ("fashion-mnist", "MIT", "ODC-By 1.0", "ships with tiedae", VARIABLE):

@@ -118,7 +118,7 @@ def test_the_recipe_of_a_point_makes_the_file_that_was_measured(searched: Path, 
 
 def test_the_same_call_answers_from_what_is_done(searched: Path, tiny: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("tiedae.compress.train.fit", None)
-    assert main(["search", str(tiny), *WANTED, "--trials", "2", "--out", str(searched), "--json"]) == 0
+    assert main(["search", str(tiny), *WANTED, "--trials", "2", "--out", str(searched), "--resume", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["trials"][1]["state"] == "complete"
 
 

@@ -226,7 +226,7 @@ def test_the_commands_of_the_example_and_the_guide_parse(command: str) -> None:
 def test_the_example_uses_what_the_guide_tells() -> None:
     (copies, verification) = commands_of(EXAMPLE)
     assert "--fail-on-copies" in copies
-    for option in ("--json", "--junit", "--markdown", "--limit", "--baseline", "--allow"):
+    for option in ("--json", "--junit", "--markdown", "--limit", "--baseline", "--allow", "--force"):
         assert option in verification and f"`{option}" in GUIDE
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
 
 from ..console import Console
 
@@ -41,7 +40,7 @@ class WrongCall(Exception):
 
 class _Renamed(Action):
     def __call__(self, _parser: object, _namespace: object, _values: object, option_string: str | None = None) -> NoReturn:
-        raise WrongCall(f"{option_string}: is {self.const} now")
+        raise WrongCall(f"{option_string}: is called {self.const} now")
 
 
 class Parser(ArgumentParser):
@@ -98,6 +97,7 @@ class Call(Namespace):
 
     console: Console
     parser: Parser
+    stdout: TextIO
 
     def given(self, names: list[str]) -> dict[str, Path]:
         """The paths among some arguments, by option; none where an argument was left out."""
@@ -149,8 +149,7 @@ class Call(Namespace):
             written = form(value)
             text = written.encode() if isinstance(written, str) else written
             if path == STDOUT:
-                sys.stdout.write(text.decode())
-                sys.stdout.flush()
+                print(text.decode(), end="", file=self.stdout, flush=True)
                 continue
             try:
                 write_atomic(path, text, replace=self.force)

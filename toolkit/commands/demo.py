@@ -7,7 +7,8 @@ FAILS = recipes.FAILS
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("--data", choices=("fashion", "ecg"), default="fashion", help="which data (default: fashion)")
+    names = ("fashion", "ecg", "ecg-table")
+    parser.add_argument("--data", choices=names, default=names[0], help=f"which data (default: {names[0]})")
     recipes.add_results(parser)
 
 

@@ -3,7 +3,7 @@
 from .command import STDOUT, Call, Parser, as_json
 
 FAILS = ""
-STARTERS = {"images": "fashion", "record": "ecg", "table": "table"}
+STARTERS = {"images": "fashion", "record": "ecg", "table": "ecg-table"}
 """The recipe in `assets` to start from, by the kind of data."""
 
 
