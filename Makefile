@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY)
-	$(BIN)/tiedae demo
+	$(BIN)/tiedae demo --resume
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -52,9 +52,9 @@ def main() -> int:
 
 def measure(out: Path, console: Console) -> list[Row]:
     splits = load_splits(RECIPE.data, "sigmoid")
-    quantized = run_recipe(RECIPE, base=Path(), out=out / "qat", resume=False, force=False, console=console)
+    quantized = run_recipe(RECIPE, base=Path(), out=out / "qat", resume=True, force=False, console=console)
     pruned_recipe = structs.replace(RECIPE, prune=PRUNE)
-    pruned = run_recipe(pruned_recipe, base=Path(), out=out / "pruned", resume=False, force=False, console=console)
+    pruned = run_recipe(pruned_recipe, base=Path(), out=out / "pruned", resume=True, force=False, console=console)
     start = out / "qat" / "model" / "train.safetensors"
     twins = {
         "quantize": twin_errors(splits, start, [RECIPE.quantize], console),

@@ -98,7 +98,7 @@ def train(out: Path, console: Console) -> Path:
         train=structs.replace(RECIPE.train, epochs=2),
         quantize=structs.replace(RECIPE.quantize, epochs=1),
     )
-    run_recipe(recipe, base=Path(), out=out, resume=False, force=False, console=console)
+    run_recipe(recipe, base=Path(), out=out, resume=True, force=False, console=console)
     return out
 
 

@@ -46,7 +46,7 @@ def run(source: Path, console: Console) -> Metrics:
     """The metrics of the shortest recipe on a file."""
     recipe = parse_recipe({"data": {"source": source.name}, "model": {"layers": list(LAYERS)}}, source.stem)
     out = source.with_suffix("")
-    return run_recipe(recipe, base=source.parent, out=out, resume=False, force=False, console=console)
+    return run_recipe(recipe, base=source.parent, out=out, resume=True, force=False, console=console)
 
 
 def worst_r2(metrics: Metrics) -> Sequence[float]:

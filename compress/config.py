@@ -31,6 +31,12 @@ ProperFraction = Annotated[float, Meta(ge=0, lt=1)]
 NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
 AboveZero = Annotated[float, Meta(gt=0, le=FINITE)]
 
+
+def means(text: str, *examples: object) -> Meta:
+    """What a key of a recipe means, for `tiedae recipe` and editors; and an example of one that has no default."""
+    return Meta(description=text, examples=list(examples) or None)
+
+
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
 
@@ -41,21 +47,23 @@ def _require_different(config: Checked, *keys: str) -> None:
         require(len(set(values)) == len(values), key, values, "a list of different values")
 
 
+EPOCHS = means("passes over the training samples")
+LEARNING_RATE = means("largest step size of Adam")
+WEIGHT_DECAY = means("decoupled: each step takes this fraction, times its learning rate, off the kernels")
+DISTILL = means("fraction of the loss that is taken against the uncompressed model's output instead of the sample")
+
+
 class LayerConfig(Checked, frozen=True):
-    """One encoder layer and its mirrored decoder layer over the same kernel.
+    """One encoder layer and, mirrored, one decoder layer over the same kernel."""
 
-    `dropout`: rate on the layer's output in training. `l1`, `l2`: penalties of the kernel, added once for both layers.
-    `activity_l1`, `activity_l2`: penalties of the layer's output, summed over units and averaged over the batch.
-    """
-
-    units: Positive
-    activation: Activation = "linear"
-    use_bias: bool = True
-    dropout: ProperFraction = 0.0
-    l1: NonNegative = 0.0
-    l2: NonNegative = 0.0
-    activity_l1: NonNegative = 0.0
-    activity_l2: NonNegative = 0.0
+    units: Annotated[Positive, means("outputs of the encoder layer, inputs of its decoder layer", 256)]
+    activation: Annotated[Activation, means("of these units, where they are encoded and where they are decoded")] = "linear"
+    use_bias: Annotated[bool, means("a bias in both layers")] = True
+    dropout: Annotated[ProperFraction, means("fraction of the layer's outputs that training drops")] = 0.0
+    l1: Annotated[NonNegative, means("L1 penalty on the kernel, once, although two layers use it")] = 0.0
+    l2: Annotated[NonNegative, means("L2 penalty on the kernel, once")] = 0.0
+    activity_l1: Annotated[NonNegative, means("L1 penalty on the layer's output: summed over units, mean over the batch")] = 0.0
+    activity_l2: Annotated[NonNegative, means("L2 penalty on the layer's output, likewise")] = 0.0
 
 
 def layer_configs(layers: Sequence[object], activation: Activation = "relu") -> tuple[LayerConfig, ...]:
@@ -70,15 +78,20 @@ def layer_configs(layers: Sequence[object], activation: Activation = "relu") -> 
 class ModelConfig(Checked, frozen=True):
     """A stack of tied dense layers: inputs → layers[0].units → … → layers[-1].units (the code) and back.
 
-    Decoder layer i has the activation of encoder layer i − 1, the last one `output_activation`.
-    `inputs`: values per sample; 0 takes it from the data. `interleave` n: n neighbouring rows of the first kernel are inputs
-    from n equal parts of the sample, for N:M patterns over data with similar neighbours; samples keep their order.
+    Decoder layer i carries the activation of encoder layer i − 1, the last one `output_activation`.
+    `interleave` is what an N:M pattern wants where neighbouring inputs are similar; samples keep their order.
     """
 
-    layers: Annotated[tuple[LayerConfig, ...], Meta(min_length=1)]
-    output_activation: Activation = "sigmoid"
-    inputs: Count = 0
-    interleave: Positive = 1
+    layers: Annotated[
+        tuple[LayerConfig, ...],
+        Meta(min_length=1),
+        means("encoder layers, the code last; a number is a layer's units, relu if hidden", [256, 16]),
+    ]
+    output_activation: Annotated[Activation, means("of the last decoder layer")] = "sigmoid"
+    inputs: Annotated[Count, means("values per sample; 0: as the data have")] = 0
+    interleave: Annotated[
+        Positive, means("n: n neighbouring rows of the first kernel are inputs from n equal parts of a sample")
+    ] = 1
 
     def check(self) -> None:
         divisor = f"a divisor of the {self.inputs} inputs"
@@ -95,21 +108,16 @@ class ModelConfig(Checked, frozen=True):
 
 
 class TrainConfig(Checked, frozen=True):
-    """Float training: Adam with warm-up and cosine decay to zero over all epochs, or a constant rate.
+    """Float training, by Adam; the best weights are kept where there is a validation set."""
 
-    `patience`: epochs without a better validation loss before early stopping (0: never); a validation set keeps the best
-    weights. `weight_decay`: decoupled; each step subtracts this fraction of the kernels times the learning rate. `seed`:
-    of initial weights, sample order and dropout.
-    """
-
-    epochs: Count = 15
-    batch_size: Positive = 64
-    learning_rate: AboveZero = 3e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
-    loss: Loss = "mse"
-    weight_decay: NonNegative = 0.1
-    patience: Count = 0
-    seed: Count = 0
+    epochs: Annotated[Count, EPOCHS] = 15
+    batch_size: Annotated[Positive, means("samples per step, in every stage")] = 64
+    learning_rate: Annotated[AboveZero, LEARNING_RATE] = 3e-3
+    schedule: Annotated[Literal["cosine", "constant"], means("cosine: warm-up, then decay to zero over all epochs")] = "cosine"
+    loss: Annotated[Loss, means("of every stage")] = "mse"
+    weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.1
+    patience: Annotated[Count, means("epochs without a better validation loss after which training stops; 0: never")] = 0
+    seed: Annotated[Count, means("of the initial weights, the order of samples and dropout")] = 0
 
 
 def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
@@ -118,31 +126,33 @@ def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
 
 
 class PruneConfig(Checked, frozen=True):
-    """Pruning of each kernel's mask, then fine-tuning with fixed masks.
+    """Pruning on the one mask of each kernel, then fine-tuning with the mask held; without the table, every weight stays.
 
-    `pattern`: `unstructured`, single weights; `block`, blocks of `block` = [rows, columns]; "N:M", such as "2:4", N of every M
-    weights along both axes; `structured`, whole hidden units (with `code` those of the code too), removed from the model.
-    `sparsity`: the final fraction of zeros or units, per kernel or over all (`scope` global); 1 − N/M for N:M.
-    `saliency`: score of the kept weights: `magnitude`, `gradient` (first-order change of the loss, on `samples` training
-    samples) or `movement` (growth while fine-tuning). `skip`: indices of kernels that are not pruned.
-    `schedule`: polynomial ramps over the fraction `ramp` of the epochs, constant prunes at once. `distill`: fraction of the
-    loss against the uncompressed model's output instead of the sample.
+    Patterns: `unstructured`, single weights; `block`, blocks of weights; "N:M", N of every M weights along both axes;
+    `structured`, whole units, which leave the model. Saliencies: the largest `magnitude`, the weights that the loss feels
+    (`gradient`), or those that grow while fine-tuning (`movement`).
     """
 
-    pattern: str = "unstructured"
-    sparsity: ProperFraction = 0.5
-    block: tuple[Positive, Positive] = (1, 1)
-    code: bool = False
-    saliency: Saliency = "magnitude"
-    samples: Positive = 1024
-    skip: tuple[Count, ...] = ()
-    schedule: Literal["polynomial", "constant"] = "polynomial"
-    scope: Literal["layer", "global"] = "layer"
-    ramp: Annotated[float, Meta(gt=0, le=1)] = 0.4
-    epochs: Positive = 5
-    learning_rate: AboveZero = 2e-3
-    weight_decay: NonNegative = 0.02
-    distill: Fraction = 0.0
+    pattern: Annotated[str, means('unstructured: single weights; block; N:M, such as "2:4"; structured: whole units')] = (
+        "unstructured"
+    )
+    sparsity: Annotated[ProperFraction, means("final fraction of zeros, or of units that leave; 1 − N/M for N:M")] = 0.5
+    block: Annotated[tuple[Positive, Positive], means("[rows, columns] of a block, with pattern block")] = (1, 1)
+    code: Annotated[bool, means("with pattern structured: units of the code leave too")] = False
+    saliency: Annotated[
+        Saliency, means("what stays: the largest weights; gradient: those the loss feels; movement: that grow")
+    ] = "magnitude"
+    samples: Annotated[Positive, means("training samples for saliency gradient")] = 1024
+    skip: Annotated[tuple[Count, ...], means("kernels, by index, that stay whole")] = ()
+    schedule: Annotated[
+        Literal["polynomial", "constant"], means("polynomial: a ramp up to the sparsity; constant: at once")
+    ] = "polynomial"
+    scope: Annotated[Literal["layer", "global"], means("layer: each kernel has the sparsity; global: all together")] = "layer"
+    ramp: Annotated[float, Meta(gt=0, le=1), means("fraction of the epochs over which the polynomial schedule ramps")] = 0.4
+    epochs: Annotated[Positive, EPOCHS] = 5
+    learning_rate: Annotated[AboveZero, LEARNING_RATE] = 2e-3
+    weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.02
+    distill: Annotated[Fraction, DISTILL] = 0.0
 
     def check(self) -> None:
         require(self.kind in PATTERN_KINDS, "pattern", self.pattern, "unstructured, block, structured or N:M such as 2:4")
@@ -179,27 +189,29 @@ class PruneConfig(Checked, frozen=True):
 
 
 class QuantizeConfig(Checked, frozen=True):
-    """Quantization: quantization-aware training (`qat`) or post-training quantization (`ptq`).
+    """Quantization to int8: training with fake quantization (`qat`), or without training (`ptq`).
 
-    `granularity`: one scale per kernel (`tensor`) or per unit (`unit`). `bits`: of the kernels, 2…8, one width for all or one
-    per kernel. `code_bits`: of the code, 4…8. `samples`: calibration samples, from which `observer` chooses initial ranges;
-    auto: minmax for `ptq`, moving-average for `qat`. `calibration`: a file of `tiedae calibrate` with the ranges instead, its
-    path relative to the recipe. `steps`: refinements of `ptq` over rounding to nearest with extremes as ranges; below 8 bits
-    `qat` equalizes units too. `distill`: as in pruning.
+    With kernels of fewer than 8 bits `qat` starts from equalized units too.
     """
 
-    method: Literal["qat", "ptq"] = "qat"
-    granularity: Granularity = "tensor"
-    bits: Annotated[tuple[Bits, ...], Meta(min_length=1)] = (8,)
-    code_bits: Annotated[int, Meta(ge=4, le=8)] = 8
-    samples: Annotated[int, Meta(ge=8, le=LARGEST)] = 512
-    observer: Observer = "auto"
-    calibration: str | None = None
-    steps: tuple[PostTrainingStep, ...] = get_args(PostTrainingStep)
-    epochs: Positive = 5
-    learning_rate: AboveZero = 1e-3
-    weight_decay: NonNegative = 0.02
-    distill: Fraction = 0.0
+    method: Annotated[
+        Literal["qat", "ptq"], means("qat: training with fake quantization; ptq: from samples, without training")
+    ] = "qat"
+    granularity: Annotated[Granularity, means("tensor: a scale per kernel; unit: a scale per unit")] = "tensor"
+    bits: Annotated[tuple[Bits, ...], Meta(min_length=1), means("of the kernels: one width, or one per kernel")] = (8,)
+    code_bits: Annotated[int, Meta(ge=4, le=8), means("of the code")] = 8
+    samples: Annotated[int, Meta(ge=8, le=LARGEST), means("calibration samples, which the ranges start from")] = 512
+    observer: Annotated[Observer, means("how ranges are taken; auto: minmax for ptq, moving-average for qat")] = "auto"
+    calibration: Annotated[
+        str | None, means("file of `tiedae calibrate`, relative to the recipe, to take the ranges from; false: none")
+    ] = None
+    steps: Annotated[tuple[PostTrainingStep, ...], means("what ptq does beyond rounding to nearest over the extremes")] = (
+        get_args(PostTrainingStep)
+    )
+    epochs: Annotated[Positive, EPOCHS] = 5
+    learning_rate: Annotated[AboveZero, LEARNING_RATE] = 1e-3
+    weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.02
+    distill: Annotated[Fraction, DISTILL] = 0.0
 
     def check(self) -> None:
         if self.calibration is not None:
@@ -209,13 +221,13 @@ class QuantizeConfig(Checked, frozen=True):
 
 
 class ClusterConfig(Checked, frozen=True):
-    """Weight clustering: each kernel shares at most `clusters` values, which fine-tuning updates; int8 has 255."""
+    """Weight clustering: each kernel shares a few values, which fine-tuning moves; without the table there is none."""
 
-    clusters: Annotated[int, Meta(ge=2, le=255)] = 16
-    epochs: Positive = 5
-    learning_rate: AboveZero = 3e-3
-    weight_decay: NonNegative = 0.0
-    distill: Fraction = 0.0
+    clusters: Annotated[int, Meta(ge=2, le=255), means("values per kernel at most; int8 tells 255 apart")] = 16
+    epochs: Annotated[Positive, EPOCHS] = 5
+    learning_rate: Annotated[AboveZero, LEARNING_RATE] = 3e-3
+    weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.0
+    distill: Annotated[Fraction, DISTILL] = 0.0
 
 
 FineTuning = PruneConfig | QuantizeConfig | ClusterConfig
@@ -223,22 +235,26 @@ FineTuning = PruneConfig | QuantizeConfig | ClusterConfig
 
 
 class SearchConfig(Checked, frozen=True):
-    """The search space of `tiedae search`. An empty list is the recipe's value; for `code` ½, ¾, 1, 1¼ and 1½ of it.
+    """What `tiedae search` looks over; an empty list stands for the recipe's own value."""
 
-    `code`: sizes of the code. `hidden`: factors on the units of each hidden layer, independently. `patterns`: pruning
-    patterns, each with every `sparsity`; 0 is no pruning. `bits`: of all kernels. `size`: bytes of the .tflite file, or of its
-    gzip. `validation`: fraction of samples to evaluate trials on if the recipe holds none out. `seed`: of the sampler.
-    """
-
-    code: tuple[Positive, ...] = ()
-    hidden: tuple[AboveZero, ...] = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
-    patterns: tuple[str, ...] = ()
-    sparsity: tuple[ProperFraction, ...] = ()
-    bits: tuple[Bits, ...] = (4, 8)
-    granularity: tuple[Granularity, ...] = ()
-    size: Literal["file", "gzip"] = "file"
-    validation: Annotated[float, Meta(gt=0, lt=1)] = 0.1
-    seed: Count = 0
+    code: Annotated[tuple[Positive, ...], means("sizes of the code; empty: ½, ¾, 1, 1¼ and 1½ of the recipe's")] = ()
+    hidden: Annotated[tuple[AboveZero, ...], means("factors on the units of hidden layers, each layer by itself")] = (
+        0.125,
+        0.25,
+        0.375,
+        0.5,
+        0.75,
+        1.0,
+    )
+    patterns: Annotated[tuple[str, ...], means('as in [prune], such as "structured" or "2:4", each with every sparsity')] = ()
+    sparsity: Annotated[tuple[ProperFraction, ...], means("fractions for each pattern, 0 for no pruning")] = ()
+    bits: Annotated[tuple[Bits, ...], means("of all kernels")] = (4, 8)
+    granularity: Annotated[tuple[Granularity, ...], means("as in [quantize]")] = ()
+    size: Annotated[Literal["file", "gzip"], means("what counts as bytes: the .tflite file as it is, or after gzip")] = "file"
+    validation: Annotated[
+        float, Meta(gt=0, lt=1), means("fraction of the samples that trials are measured on, where [data] holds none out")
+    ] = 0.1
+    seed: Annotated[Count, means("the sampler's")] = 0
 
     def check(self) -> None:
         _require_different(self, "code", "hidden", "patterns", "sparsity", "bits", "granularity")
@@ -249,31 +265,39 @@ class SearchConfig(Checked, frozen=True):
 
 
 class DataConfig(Checked, frozen=True):
-    """The source of samples and their conversion to float32 model inputs.
+    """Where samples come from and how they become float32 model inputs."""
 
-    `source`: a known data set or a path. `window`: values per sample of a one-dimensional record. `scaling`: see
-    `fit_scaling`. `per_feature`: an offset and scale per feature; auto: for tables (see `data.kind_of`). `test`, `validation`:
-    fractions split off by `seed`, or the last samples (`split` tail, auto for records); `test` only if the source has no test
-    set.
-
-    .csv files: `columns`, the features in this order; `drop`, the columns to ignore; `label`, the column of the labels (auto:
-    the one named label, class, target or y, except y beside a column x; empty: none). Folders of images: `resize`, (height,
-    width); `grayscale`, conversion to gray.
-    """
-
-    source: str
-    window: Count = 0
-    columns: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
-    label: str = "auto"
-    resize: tuple[Positive, ...] = ()
-    grayscale: bool = False
-    scaling: Literal["auto", "none", "byte", "minmax", "standard"] = "auto"
-    per_feature: bool | Literal["auto"] = "auto"
-    test: Annotated[float, Meta(gt=0, lt=1)] = 0.1
-    validation: ProperFraction = 0.0
-    split: Literal["auto", "random", "tail"] = "auto"
-    seed: Count = 0
+    source: Annotated[
+        str,
+        means(
+            "a name of `tiedae data`, or the path of .npy, .npz, .csv, idx(.gz) or a folder of images; samples first",
+            "samples.npy",
+        ),
+    ]
+    window: Annotated[Count, means("values per sample that a record in time is cut into; 0: it is cut already")] = 0
+    columns: Annotated[tuple[str, ...], means("of a .csv file: the only columns that are read, in this order; empty: all")] = ()
+    drop: Annotated[tuple[str, ...], means("of a .csv file: columns that are not read")] = ()
+    label: Annotated[
+        str,
+        means(
+            'of a .csv file: the column of labels; auto: label, class, target or y (not beside x); "": none, all are features'
+        ),
+    ] = "auto"
+    resize: Annotated[tuple[Positive, ...], means("of a folder of images: [height, width]; empty: as they are")] = ()
+    grayscale: Annotated[bool, means("of a folder of images: make them gray")] = False
+    scaling: Annotated[
+        Literal["auto", "none", "byte", "minmax", "standard"],
+        means("auto: bytes by 255, floats as output_activation suggests"),
+    ] = "auto"
+    per_feature: Annotated[
+        bool | Literal["auto"], means("an offset and scale for each value of a sample; auto: for the columns of a table")
+    ] = "auto"
+    test: Annotated[float, Meta(gt=0, lt=1), means("fraction for the test set, where the source has none of its own")] = 0.1
+    validation: Annotated[ProperFraction, means("fraction for the validation set")] = 0.0
+    split: Annotated[
+        Literal["auto", "random", "tail"], means("tail: the last samples are held out; auto: tail for records in time")
+    ] = "auto"
+    seed: Annotated[Count, means("of the random split")] = 0
 
     def check(self) -> None:
         require(bool(self.source), "source", self.source, "a known name or a path")
@@ -286,42 +310,45 @@ class DataConfig(Checked, frozen=True):
 
 
 class ExportConfig(Checked, frozen=True):
-    """Files to write. `io`: dtype of x and y; auto: uint8 for uint8 data scaled by `byte`, else float32.
+    """Which files are written.
 
-    `targets`: names of `export.targets.TARGETS`, validated on export. `int4`: storage of kernels of 4 bits or fewer: packed,
-    two values per byte, or bytes. `opset`: raised to 21 for .onnx files with packed kernels.
+    `targets` are names of `export.targets.TARGETS`, which whoever writes files checks.
     """
 
-    targets: Annotated[tuple[str, ...], Meta(min_length=1)] = ("tflite", "onnx")
-    signatures: Annotated[tuple[Signature, ...], Meta(min_length=1)] = get_args(Signature)
-    io: Literal["auto", "uint8", "int8", "float32"] = "auto"
-    opset: Annotated[int, Meta(ge=13, le=23)] = 17
-    int4: Literal["packed", "bytes"] = "packed"
+    targets: Annotated[tuple[str, ...], Meta(min_length=1), means("formats: tflite, onnx")] = ("tflite", "onnx")
+    signatures: Annotated[tuple[Signature, ...], Meta(min_length=1), means("what the files compute")] = get_args(Signature)
+    io: Annotated[
+        Literal["auto", "uint8", "int8", "float32"],
+        means("dtype of x and y in int8 files; auto: uint8 for bytes, else float32"),
+    ] = "auto"
+    opset: Annotated[int, Meta(ge=13, le=23), means("of .onnx files; at least 21 where kernels are packed")] = 17
+    int4: Annotated[Literal["packed", "bytes"], means("kernels of 4 bits or fewer: packed, two values a byte")] = "packed"
 
     def check(self) -> None:
         _require_different(self, "targets", "signatures")
 
 
 class VerifyConfig(Checked, frozen=True):
-    """Tolerances of the checks.
+    """Limits of the checks; `tiedae verify --limit KEY=VALUE` replaces one.
 
-    `max_quality_loss`: relative to the Keras float model's test error. `codes_equal_share` (fraction of equal codes) and
-    `codes_max_lsb`: for int8 codes from equal inputs in runtimes that round as the integer program; in others
-    `codes_max_lsb` applies per kernel. `operation_max_lsb`: for each operation on equal inputs. `float_max_abs`: largest
-    difference of a float tensor, relative to its full scale (largest magnitude, at least 0.1).
+    `codes_equal_share` and `codes_max_lsb` hold for the codes of int8 files in runtimes that round as the integer program does,
+    from the same integers; in others `codes_max_lsb` holds per kernel. Full scale is the largest magnitude of a tensor; at
+    least 0.1.
     """
 
-    max_quality_loss: NonNegative = 0.05
-    codes_equal_share: Fraction = 1.0
-    codes_max_lsb: Count = 1
-    operation_max_lsb: Count = 1
-    float_max_abs: AboveZero = 1e-5
+    max_quality_loss: Annotated[NonNegative, means("fraction by which the int8 files' test error may exceed Keras float's")] = (
+        0.05
+    )
+    codes_equal_share: Annotated[Fraction, means("least fraction of codes that equal the integer program's")] = 1.0
+    codes_max_lsb: Annotated[Count, means("largest difference of a code; in runtimes that round otherwise, per kernel")] = 1
+    operation_max_lsb: Annotated[Count, means("largest difference of an operation's output, on equal inputs")] = 1
+    float_max_abs: Annotated[AboveZero, means("largest difference of a float tensor, relative to its full scale")] = 1e-5
 
 
 class Recipe(Checked, frozen=True):
     """Everything that a run depends on."""
 
-    name: str
+    name: Annotated[str, means("of the files, and of the folder in runs/; by default that of the recipe file", "recipe")]
     data: DataConfig
     model: ModelConfig
     train: TrainConfig = TrainConfig()

@@ -135,10 +135,10 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
         return (_joined if isinstance(error.__cause__, RecipeError) else _about)(key, str(error.__cause__))
     found = re.match(r"Object (missing required|contains unknown) field `(.*)`", text or str(error), re.DOTALL)
     if found is None:
-        return _about(key, f"got {value!r:.60}, must be {_right(node)}")
+        return _about(key, f"got {value!r:.60}, must be {right_of(node)}")
     fields = {field.encode_name: field.type for field in _member(node, *_TABLES).fields}
     if found[1] == "missing required":
-        return f"{_joined(key, found[2])}: is missing, must be {_right(fields[found[2]])}"
+        return f"{_joined(key, found[2])}: is missing, must be {right_of(fields[found[2]])}"
     close = difflib.get_close_matches(found[2], fields, 1)
     right = f"did you mean {close[0]}?" if close else "the keys here are " + ", ".join(fields)
     return f"{_joined(key, found[2])}: unknown key; {right}"
@@ -156,7 +156,8 @@ def _about(key: str, text: str) -> str:
 
 
 def _member(node: Any, *kinds: type) -> Any:
-    """The node, or the member of a union, of one of these kinds."""
+    """The node itself, or of a union the member of one of these kinds."""
+    node = node.type if isinstance(node, inspect.Metadata) else node
     return next(each for each in getattr(node, "types", (node,)) if isinstance(each, kinds))
 
 
@@ -182,11 +183,13 @@ def _fits(node: Any, value: object) -> bool:
     return True
 
 
-def _right(node: Any) -> str:
-    """The values that a type accepts, in words."""
+def right_of(node: Any) -> str:
+    """What a value of a type has to be, in words."""
     match node:
+        case inspect.Metadata():
+            return right_of(node.type)
         case inspect.UnionType():
-            return " or ".join(_right(each) for each in node.types if not isinstance(each, inspect.NoneType))
+            return " or ".join(right_of(each) for each in node.types if not isinstance(each, inspect.NoneType))
         case inspect.LiteralType():
             return ("one of " if len(node.values) > 1 else "") + ", ".join(map(str, node.values))
         case inspect.EnumType():
@@ -200,9 +203,9 @@ def _right(node: Any) -> str:
         case inspect.FloatType():
             return _bounded("a finite number" if node.le == FINITE else "a number", node, "")
         case inspect.VarTupleType() | inspect.ListType():
-            return f"a list{f' of {node.min_length} or more' if node.min_length else ''}, each {_right(node.item_type)}"
+            return f"a list{f' of {node.min_length} or more' if node.min_length else ''}, each {right_of(node.item_type)}"
         case inspect.TupleType():
-            return f"a list of {len(node.item_types)}: " + ", ".join(map(_right, node.item_types))
+            return f"a list of {len(node.item_types)}: " + ", ".join(map(right_of, node.item_types))
         case inspect.StructType() | inspect.DataclassType():
             return "a table of " + ", ".join(field.encode_name for field in node.fields)
     return "a table"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiedae.commands import COMMANDS
 from tiedae.compress.layers import LAYER_KINDS
 from tiedae.export.lowering import LOWERINGS
 from tiedae.export.operations import OPERATIONS
@@ -21,6 +22,7 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "An operation": (OPERATIONS,),
     "A layer kind": (LAYER_KINDS, LOWERINGS),
     "A runtime": (RUNTIMES,),
+    "A command": (COMMANDS,),
 }
 """The tables that the example of a section adds one row to."""
 
@@ -53,4 +55,4 @@ def test_an_example_runs_and_adds_its_row(
 
 def test_every_section_with_code_is_run() -> None:
     assert {title for title, section in TITLES.items() if blocks(section)} == set(TABLES)
-    assert sum(len(blocks(section)) for section in TITLES.values()) == len(blocks(TEXT)) == 9
+    assert sum(len(blocks(section)) for section in TITLES.values()) == len(blocks(TEXT)) == 11

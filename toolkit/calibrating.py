@@ -21,7 +21,7 @@ from tiedae.compress.quantizers import QuantizationSpec
 from tiedae.compress.records import within
 from tiedae.export.targets import decoder_layout
 
-from .recipe import check_inputs, load_recipe
+from .recipe import check_inputs
 from .run_artifacts import float_archives
 from .sources import load_splits
 
@@ -63,12 +63,11 @@ class Calibrated:
         }
 
 
-def recipe_for(path: Path, *, observer: str | None, samples: int | None) -> Recipe:
-    """The recipe with the given observer and number of samples, and without its calibration file, which is to be replaced.
+def recipe_for(recipe: Recipe, *, observer: str | None, samples: int | None) -> Recipe:
+    """The recipe with an observer and a number of samples that the call gives in place of its own.
 
     Raises RecipeError for an invalid value.
     """
-    recipe = load_recipe(path)
     given = {key: value for key, value in {"observer": observer, "samples": samples}.items() if value is not None}
     with within("--"):
         return replace(recipe, quantize=replace(recipe.quantize, calibration=None, **given))

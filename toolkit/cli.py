@@ -21,7 +21,8 @@ from .console import Console
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RESUME = "; the same command with --resume goes on"
 FINE, FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
-EPILOG = "Exit codes: 0 fine; 1 a check failed, or nothing was found; 2 the input or the call is wrong; 130 interrupted."
+FAILS = "a check failed, data are damaged, or nothing was found"
+"""What exit code 1 means for all commands together; each has words of its own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,9 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     verbose, quiet = getattr(arguments, "verbose", False), getattr(arguments, "quiet", False)
     resume = RESUME if "resume" in arguments else ""
-    with _terminated_as_interrupted(), kept_back(shown=verbose) as err, Console(verbose - quiet, err=err) as console:
+    call = Call(**vars(arguments), stdout=sys.stdout)
+    aside = contextlib.redirect_stdout(sys.stderr) if call.to_stdout else contextlib.nullcontext()
+    with _terminated_as_interrupted(), kept_back() as err, aside, Console(verbose - quiet, err=err) as console:
         try:
-            arguments.command.run(Call(**vars(arguments), console=console))
+            call.console = console
+            console.out = err if call.to_stdout else console.out
+            call.check_outputs()
+            call.command.run(call)
             return FINE
         except TiedaeError as error:
             console.error(str(error))
@@ -88,24 +94,27 @@ def _parser() -> Parser:
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     volume = common.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="results and errors only")
-    volume.add_argument("-v", "--verbose", action="store_true", help="details, and what the libraries have to say")
+    volume.add_argument("-v", "--verbose", action="store_true", help="details, such as every check")
     parser = Parser(
         "tiedae",
         description="Trains tied autoencoders, compresses them without breaking the tie, exports them, and proves the export.",
-        epilog=EPILOG,
+        epilog=_exit_codes(FAILS),
         parents=[common],
     )
     parser.add_argument("--version", action="version", version=f"tiedae {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in commands.COMMANDS:
+    for name, command in commands.COMMANDS.items():
         added = subparsers.add_parser(
-            command.__name__.rpartition(".")[2],
+            name,
             help=command.__doc__,
             description=command.__doc__,
             parents=[common],
-            epilog=EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=_exit_codes(command.FAILS),
         )
         command.add_arguments(added)
-        added.set_defaults(command=command)
+        added.set_defaults(command=command, parser=added)
     return parser
+
+
+def _exit_codes(fails: str) -> str:
+    return f"Exit codes: 0 fine; {f'1 {fails}; ' if fails else ''}2 the input or the call is wrong; 130 interrupted."

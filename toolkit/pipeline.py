@@ -57,11 +57,11 @@ OWNERS = {
 
 
 def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bool, console: Console) -> Metrics:
-    """Run a recipe into `out`, or go on with, or answer from, what it already holds; returns the metrics of its `bundle`.
+    """Run a recipe into `out`; returns the metrics of its `bundle`.
 
-    `base` is the folder that a relative path in the recipe starts from. Raises InputError where `out` holds another recipe's
-    run (unless `force`, which replaces it), RecipeError for an unknown target. A failed check is no error here: the
-    metrics report it.
+    `base` is the folder that a relative path in the recipe starts from. `resume` goes on with this recipe's run in `out`, or
+    answers from it where it is done; `force` replaces what run `out` holds. Raises InputError where `out` holds a run that
+    neither allows, RecipeError for an unknown target. A failed check is no error here: the metrics report it.
     """
     require_targets(recipe.export.targets)
     splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
@@ -147,7 +147,7 @@ class _PipelineRun:
             "recipe": plain(self.recipe),
         }
         ours = [self.out / name for name in ("bundle", "model", "stock")]
-        if claim(self.out / "run.json", mine, OWNERS, ours, force=force):
+        if claim(self.out / "run.json", mine, OWNERS, ours, resume=resume, force=force):
             for leftover in (self.out / "model").glob(".*.*.*"):
                 leftover.unlink()
         elif resume:

@@ -16,7 +16,7 @@ from msgspec import structs
 from tiedae.compress.config import Positive, QuantizeConfig, Recipe
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.patterns import check_pattern
-from tiedae.compress.records import checked, plain, require, within
+from tiedae.compress.records import checked, plain, require, right_of, within
 from tiedae.export.targets import require_targets
 
 
@@ -93,6 +93,41 @@ def recipe_schema() -> dict[str, Any]:
     return schema
 
 
+HEADER = """\
+# A recipe of tiedae: every key with its default, below what it means | what it may be.
+# Only data.source and model.layers are required. What is behind # is left out by default;
+# to set a key of such a table, remove the # before the table's [name] too.
+"""
+
+
+def recipe_text() -> str:
+    """A recipe file of every key with its default (an example where it has none), what it means and what is right."""
+    parts = [HEADER]
+    recipe: Any = msgspec.inspect.type_info(Recipe)
+    for field in recipe.fields:
+        table = next((each for each in getattr(field.type, "types", (field.type,)) if hasattr(each, "fields")), None)
+        if table is None:
+            parts.append(_key_text(field, "#"))
+            continue
+        mark = "#" if field.default is None else ""
+        keys = "".join(_key_text(key, mark) for key in table.fields)
+        about = table.cls.__doc__.partition("\n")[0]
+        parts.append(f"# {about}\n{mark}[{field.name}]\n{keys}")
+    return "\n".join(parts)
+
+
+def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
+    """A key with a comment above it; `mark` before it leaves it out. The keys of a list of tables follow as a comment."""
+    node: Any = field.type
+    schema = node.extra_json_schema
+    value = schema["examples"][0] if field.required else field.default
+    table = getattr(node.type, "item_type", None)
+    tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in table.fields)
+    right = "a list of numbers, or of tables of the keys below" if tables else right_of(node).replace(" (below 2³¹)", "")
+    text = f"# {schema['description']} | {right}\n{mark}{field.name} = {_toml(value)}\n"
+    return text + "".join(f"#    {line}\n" for line in tables.splitlines())
+
+
 def recipe_to_toml(recipe: Recipe, comment: str = "") -> str:
     """A recipe file that reads as this recipe: every value that is not the default; `comment` lines come first."""
     changed = _changed(recipe)
@@ -115,12 +150,12 @@ def _keys(table: Mapping[str, Any]) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value in TOML; its basic strings are JSON's, but for DEL."""
-    if isinstance(value, tuple):
+    """A value in TOML; its basic strings are JSON's, but for DEL, and false stands for None."""
+    if isinstance(value, tuple | list):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, msgspec.Struct):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in _changed(value).items()) + " }"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value is not None and value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def recipe_digest(recipe: Recipe) -> str:

@@ -15,11 +15,13 @@ from tiedae.compress.files import write_atomic
 from tiedae.compress.records import decode, encode
 
 
-def claim(marker: Path, mine: Mapping[str, Any], words: Mapping[str, str], ours: Sequence[Path], *, force: bool) -> bool:
-    """Write `mine` to the marker of a folder; True where it is there already.
+def claim(
+    marker: Path, mine: Mapping[str, Any], words: Mapping[str, str], ours: Sequence[Path], *, resume: bool, force: bool
+) -> bool:
+    """Write `mine` to the marker of a folder; True where it is there already, and this call goes on with it.
 
-    Raises InputError where the folder holds another one's work, by `words` of what differs in its marker, unless `force`, which
-    replaces `ours`: its files and folders.
+    Raises InputError where the folder holds another one's work, by `words` of what differs in its marker, or this one's and
+    not `resume`; unless `force`, which replaces `ours`: its files and folders.
     """
     folder = marker.parent
     if marker.exists() and not force:
@@ -27,6 +29,10 @@ def claim(marker: Path, mine: Mapping[str, Any], words: Mapping[str, str], ours:
         for key, what in words.items():
             if theirs.get(key) != mine[key]:
                 raise InputError(f"{folder}: holds {what}; choose another --out, or --force to replace it")
+        if not resume:
+            raise InputError(
+                f"{folder}: holds this {marker.stem} already; --resume goes on with it or shows it, --force replaces it"
+            )
         return True
     there = [path for path in ours if path.exists()]
     if there and not force:

@@ -62,6 +62,23 @@ def _fashion_mnist(paths: list[Path]) -> Arrays:
     return Arrays(train.values, train.labels, test.values, test.labels)
 
 
+def _ecg_table(paths: list[Path]) -> Arrays:
+    """A row for each half second of the record: what its 180 values are like."""
+    windows = read_npy(paths[0]).values.reshape(-1, 180).astype(np.float32)
+    slopes = np.diff(windows, axis=1)
+    columns = {
+        "mean": windows.mean(1),
+        "deviation": windows.std(1),
+        "lowest": windows.min(1),
+        "highest": windows.max(1),
+        "steepest_fall": slopes.min(1),
+        "steepest_rise": slopes.max(1),
+        "mean_slope": np.abs(slopes).mean(1),
+        "time_of_highest": windows.argmax(1) / 360,
+    }
+    return Arrays(np.stack([*columns.values()], 1).astype(np.float32), columns=tuple(columns))
+
+
 DATA_SETS: Mapping[str, DataSet] = {
     known.name: known
     for known in (
@@ -87,6 +104,17 @@ DATA_SETS: Mapping[str, DataSet] = {
             lambda paths: read_npy(paths[0]),
             ships=True,
             window=256,
+        ),
+        DataSet(
+            "ecg-table",
+            "the same record as a table: level, spread, slopes and time of the peak of each half second",
+            "600 × 8 float32",
+            "ODC-By 1.0",
+            "PhysioNet; Moody & Mark 2001, Goldberger et al. 2000",
+            ("mitbih208.npy",),
+            "ecg",
+            _ecg_table,
+            ships=True,
         ),
         DataSet(
             "fashion-mnist",

@@ -28,40 +28,40 @@ def verify(
     *,
     model: Path | None,
     data: str | None,
-    tolerances: Sequence[str] = (),
+    limits: Sequence[str] = (),
     baseline: Path | None = None,
     allow: float = 0.01,
     announce: Callable[[str], None],
 ) -> Metrics:
     """The metrics of a bundle, as `verify_bundle` gives them; its golden vectors stand in for a model or data not given.
 
-    `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says. `tolerances`
-    are KEY=VALUE and replace those of the recipe. With `baseline`, a file of earlier metrics, what got worse by more than the
-    fraction `allow` is a failed check as well. Raises InputError where one of them is wrong.
+    `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says. `limits`
+    are KEY=VALUE and replace those of the recipe's [verify]. With `baseline`, a file of earlier metrics, what got worse by more
+    than the fraction `allow` is a failed check as well. Raises InputError where one of them is wrong.
     """
     require_fraction(allow)
     manifest = Bundle.open(path).manifest
-    limits = parse_tolerances(tolerances, manifest.recipe.verify)
+    held = parse_limits(limits, manifest.recipe.verify)
     before = None if baseline is None else _read_baseline(baseline, manifest.name, manifest.model)
     test = None if data is None else load_test(path, manifest, data)
     functions, device = ({}, None) if model is None else _original(model, manifest.model.widths)
-    metrics = verify_bundle(path, **functions, test=test, tolerances=limits, announce=announce)
+    metrics = verify_bundle(path, **functions, test=test, tolerances=held, announce=announce)
     metrics = structs.replace(metrics, model=manifest.model, samples=None if test is None else Source(str(data), test.sha256))
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))
     return metrics if before is None else with_baseline(metrics, before, name=str(baseline), allow=allow)
 
 
-def parse_tolerances(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig:
-    """The stated tolerances with those of KEY=VALUE texts in their place, the last one of a key.
+def parse_limits(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig:
+    """The stated limits with those of KEY=VALUE texts in their place, the last one of a key.
 
     Raises RecipeError for what is no KEY=VALUE, an unknown key, or a value of the wrong type or out of range.
     """
     given = {}
     for text in texts:
         key, equals, given[key] = text.partition("=")
-        require(bool(equals), "--tolerance", text, "KEY=VALUE, such as max_quality_loss=0.02")
-    with within("--tolerance "):
+        require(bool(equals), "--limit", text, "KEY=VALUE, such as max_quality_loss=0.02")
+    with within("--limit "):
         return checked(VerifyConfig, structs.asdict(stated) | given, strict=False)
 
 

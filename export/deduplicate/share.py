@@ -69,7 +69,7 @@ def share_file(
     compared, providers = [], {}
     with tempfile.TemporaryDirectory() as folder:
         new = Path(folder) / out.name
-        _write(new, shared)
+        _write(new, shared, force=False)
         after = read_model(new)
         if not shared.external and after.size >= contents.size:
             shared, after = _unchanged(path, shared, after.size), contents
@@ -77,7 +77,7 @@ def share_file(
             announce("comparing both files on random inputs")
             _require_gone(path, after, shared)
             compared, providers = _compare(path, new, contents, shared, seed)
-    _write(out, shared)
+    _write(out, shared, force=force)
     return {
         "file": path.name,
         "out": str(out),
@@ -94,10 +94,12 @@ def share_file(
     }
 
 
-def _write(out: Path, shared: Shared) -> None:
-    for name, data in shared.external.items():
-        write_atomic(out.parent / name, data)
-    write_atomic(out, shared.data)
+def _write(out: Path, shared: Shared, *, force: bool) -> None:
+    for name, data in (shared.external | {out.name: shared.data}).items():
+        try:
+            write_atomic(out.parent / name, data, replace=force)
+        except FileExistsError:
+            raise InputError(f"--out {out}: {name} is there already; --force replaces it") from None
 
 
 def _unchanged(path: Path, shared: Shared, size: int) -> Shared:
@@ -127,7 +129,7 @@ def _check_call(path: Path, out: Path, tolerance: float | None, *, force: bool) 
     if out.exists() and not force:
         raise InputError(f"--out {out}: is there already, must be a new file; --force replaces it")
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
-        raise InputError(f"--tolerance: got {tolerance:g}, must be a number of steps, 0 or more")
+        raise InputError(f"--near: got {tolerance:g}, must be a number of steps, 0 or more")
 
 
 def _require_free(path: Path, out: Path, contents: Contents, shared: Shared, *, force: bool) -> None:

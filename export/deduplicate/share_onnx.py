@@ -113,7 +113,7 @@ def _reason(graph: OnnxGraph, duplicate: Duplicate, tolerance: float | None) -> 
     if len(pair) < 2:
         return "it is no dense initializer or Constant tensor"
     if duplicate.relation == "near" and tolerance is None:
-        return "near, not equal: --tolerance STEPS would merge it"
+        return "near, not equal: --near STEPS would merge it"
     if duplicate.by == "values":
         return "equal in value, stored as other bytes"
     return "no Transpose or Reshape gives the order of its values"

@@ -82,7 +82,7 @@ def _merge(graph: OnnxGraph, one: Stored, other: Stored, tolerance: float) -> Me
         float((np.abs(new - mirrored) / np.maximum(_back(scales, values.shape, view), scale)).max()),
     )
     if steps > tolerance:
-        raise _Obstacle(f"its values would change by up to {steps:.2f} steps, --tolerance is {tolerance:g}")
+        raise _Obstacle(f"its values would change by up to {steps:.2f} steps, --near is {tolerance:g}")
     biases = [bias for each in (original, duplicate) for use in each.uses for bias in _biases(graph, use)]
     for bias in biases:
         if not (np.abs(bias.real / (bias.input_scale * scale)) < 2**31).all():

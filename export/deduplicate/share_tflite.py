@@ -295,7 +295,7 @@ def _kept(data: bytes, graphs: Sequence[TfliteGraph], reasons: Mapping[frozenset
 def _reason(duplicate: Duplicate, graphs: Sequence[TfliteGraph]) -> str:
     if duplicate.relation == "near":
         steps = f"{math.ceil(100 * duplicate.largest) / 100:g}"
-        return f"near, up to {steps} of a step apart: --tolerance {steps} would allow that"
+        return f"near, up to {steps} of a step apart: --near {steps} would allow that"
     if duplicate.by == "values":
         return "only the values are equal, the stored bytes are not"
     return _readers(graphs, duplicate.name)

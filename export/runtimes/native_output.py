@@ -44,13 +44,13 @@ def quiet(descriptors: Sequence[int] = (1, 2), *, passes: Callable[[bytes], bool
 
 
 @contextlib.contextmanager
-def kept_back(shown: bool = False) -> Iterator[TextIO]:
-    """Yield a stream to the real standard error, and hold back all other output to it during the block.
+def kept_back() -> Iterator[TextIO]:
+    """A stream to the real standard error, while whatever else is written there is kept back.
 
-    The output appears if an exception leaves the block, since it may explain it. A crash still shows the Python stack. Nothing
-    is held back with `shown`, or if standard error is not descriptor 2.
+    What was kept back comes out when an exception leaves the block, since it may explain it. A process that dies inside still
+    shows its Python stack. Nothing is kept back where standard error is not descriptor 2.
     """
-    if shown or not _is_descriptor_2(sys.stderr):
+    if not _is_descriptor_2(sys.stderr):
         yield sys.stderr
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -207,13 +207,13 @@ def run(capsys, *arguments):
 def test_json_of_one_file_is_an_object_and_of_several_a_list(tmp_path, capsys):
     first = in_int4_and_int8(tmp_path)
     second = saved(tmp_path / "b.onnx", {"m": MATRIX})
-    code, out, _ = run(capsys, first, "--json")
+    code, out, _ = run(capsys, first, "--json", "-")
     found = json.loads(out)
     (copy,) = found["copies"]
     assert code == 0 and copy["axes"] == [1, 0] and 0 < copy["mean"] < copy["largest"] <= 1.001 and 0 <= copy["equal"] < 1
     integers = next(each for each in found["constants"] if each["name"] == "v")
     assert (integers["dtype"], integers["bytes"], integers["scale"], integers["zero_point"]) == ("int8", 240, float(SCALE), 0)
-    code, out, _ = run(capsys, first, second, "--json")
+    code, out, _ = run(capsys, first, second, "--json", "-")
     assert [each["file"] for each in json.loads(out)] == ["a.onnx", "b.onnx"] and code == 0
 
 

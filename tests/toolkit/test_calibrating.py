@@ -39,7 +39,9 @@ def test_calibrate_writes_ranges_a_page_and_what_it_found(finished_run: Path, fo
     assert "Calibration of mini" in files["html"].read_text()
     assert f"calibration: {files['json']}" in shown and "with ranges of 72 samples" in shown
     before = files["json"].read_bytes()
-    assert run(*call, "--out", files["json"], "--json") == 0
+    assert run(*call, "--out", files["json"], "--json", files["html"]) == 2
+    assert told(capsys) == f"tiedae: --out {files['json']}: is there already, must be a new file; --force replaces it"
+    assert run(*call, "--out", files["json"], "--json", "-", "--force") == 0
     found = json.loads(capsys.readouterr().out)
     assert files["json"].read_bytes() == before
     assert found["calibration"]["file_sha256"] == hashlib.sha256(before).hexdigest()
@@ -75,7 +77,7 @@ def test_a_run_starts_from_the_calibration_that_its_recipe_names(
     manifest = json.loads((out / "bundle" / "manifest.json").read_text())
     assert manifest["calibration"]["observer"] == "percentile"
     assert manifest["calibration"]["file_sha256"] == hashlib.sha256(made.read_bytes()).hexdigest()
-    assert run("calibrate", recipe, "--model", out / "model", "--observer", "kl", "--out", made, "-q") == 0
+    assert run("calibrate", recipe, "--model", out / "model", "--observer", "kl", "--out", made, "-q", "--force") == 0
     capsys.readouterr()
     assert run("run", recipe, "--out", out, "-q") == 2
     assert "holds a run with another calibration; choose another --out, or --force to replace it" in told(capsys)

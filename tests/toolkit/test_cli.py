@@ -16,6 +16,7 @@ from tiedae.compress.errors import CheckError, ExportError, FormatError
 from tiedae.sources import DATA_SETS, VARIABLE
 
 COMMAND = [sys.executable, "-m", "tiedae"]
+PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 
 RECIPE = """
 [data]
@@ -127,41 +128,21 @@ def test_help_needs_nothing_heavy_and_answers_at_once():
         assert command in done.stdout
 
 
-COMMANDS = [command.__name__.rpartition(".")[2] for command in commands.COMMANDS]
-
-
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("command", ["", *commands.COMMANDS])
 def test_help_points_to_nothing_that_is_not_installed(command, capsys):
     with pytest.raises(SystemExit):
         main([*command.split(), "--help"])
     assert not re.findall(r"docs/|https?:|README|CONTRIBUTING", capsys.readouterr().out)
 
 
-class dummy:
-    """Repeat a word."""
-
-    @staticmethod
-    def add_arguments(parser):
-        parser.add_argument("word", nargs="?", default="hello")
-
-    @staticmethod
-    def run(call):
-        if call.word == "wrong":
-            raise CheckError("no such word")
-        call.console.say(call.word)
-
-
-def test_a_command_is_one_row(monkeypatch, capsys):
-    assert main(["dummy"]) == 2
-    assert "invalid choice: 'dummy'" in one_line(capsys)
-    monkeypatch.setattr(commands, "COMMANDS", (*commands.COMMANDS, dummy))
-    assert main(["dummy"]) == 0
-    assert capsys.readouterr().out == "hello\n"
-    assert main(["dummy", "wrong"]) == 1
-    assert one_line(capsys) == "no such word"
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_help_says_what_each_exit_code_means(name, capsys):
     with pytest.raises(SystemExit):
-        main(["--help"])
-    assert re.search(r"data +List the data sets .*\n +dummy +Repeat a word\.\n", capsys.readouterr().out, re.DOTALL)
+        main([name, "--help"])
+    (shown,) = re.findall(r"Exit codes: (.*)", " ".join(capsys.readouterr().out.split()))
+    fails = commands.COMMANDS[name].FAILS
+    assert shown == f"0 fine; {f'1 {fails}; ' if fails else ''}2 the input or the call is wrong; 130 interrupted."
+    assert f"| `tiedae {name}` | {fails or 'not used'} |" in PAGE
 
 
 def test_version():
@@ -171,11 +152,13 @@ def test_version():
 
 def test_data_lists_what_ships_and_what_is_missing(monkeypatch, capsys):
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert main(["data", "--json"]) == 0
+    assert main(["data", "--json", "-"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert set(rows) == set(DATA_SETS)
     assert rows["fashion-mnist"]["found"] is None
-    assert all((Path(rows[name]["found"]) / file).exists() for name in ("fashion", "ecg") for file in rows[name]["files"])
+    assert all(
+        (Path(rows[name]["found"]) / file).exists() for name in ("fashion", "ecg", "ecg-table") for file in rows[name]["files"]
+    )
     assert main(["data"]) == 0
     table = capsys.readouterr().out
     for text in ("fashion-mnist", "MIT", "ODC-By 1.0", "ships with tiedae", VARIABLE):
@@ -230,7 +213,7 @@ def weights(*names):
 @pytest.mark.parametrize(("names", "copies", "code"), [(("a",), 0, 0), (("a", "b"), 1, 1), (("a", "b", "c"), 2, 1)])
 def test_inspect_counts_copies_and_fails_on_them_where_asked(tmp_path, capsys, names, copies, code):
     (tmp_path / "x.onnx").write_bytes(weights(*names))
-    assert main(["inspect", str(tmp_path / "x.onnx"), "--json"]) == 0
+    assert main(["inspect", str(tmp_path / "x.onnx"), "--json", "-"]) == 0
     assert len(json.loads(capsys.readouterr().out)["copies"]) == copies
     assert main(["inspect", str(tmp_path / "x.onnx"), "--fail-on-copies"]) == code
     captured = capsys.readouterr()

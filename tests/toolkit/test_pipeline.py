@@ -75,8 +75,12 @@ def test_the_same_recipe_gives_the_same_bytes(finished_run: Path, recipe_file: P
 def test_the_same_recipe_in_the_same_place_answers_from_what_is_done(
     finished_run: Path, recipe_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    call = ["run", str(recipe_file), "--out", str(finished_run)]
+    assert main(call) == 2
+    line = f"{finished_run}: holds this run already; --resume goes on with it or shows it, --force replaces it"
+    assert capsys.readouterr().err == f"tiedae: {line}\n"
     begun = time.monotonic()
-    assert main(["run", str(recipe_file), "--out", str(finished_run)]) == 0
+    assert main([*call, "--resume"]) == 0
     captured = capsys.readouterr()
     assert time.monotonic() - begun < 5
     assert "done earlier" in captured.err and "epoch" not in captured.err
@@ -137,7 +141,7 @@ def test_a_run_whose_checks_fail_exits_1_and_names_the_first_each_time(recipe_fi
     impossible = changed(recipe_file, "max_quality_loss = 20.0", "max_quality_loss = 20.0\nfloat_max_abs = 1e-12")
     bundle = tmp_path / "run" / "bundle"
     for _ in range(2):
-        assert main(["run", str(impossible), "--out", str(bundle.parent), "-q"]) == 1
+        assert main(["run", str(impossible), "--out", str(bundle.parent), "-q", "--resume"]) == 1
         metrics = read_metrics(bundle / "metrics.json")
         counts = f"{len(metrics.failed)} of {len(metrics.checks)} checks failed"
         assert capsys.readouterr().err == f"tiedae: {bundle}: {counts}: {metrics.failed[0].text}\n"
@@ -212,7 +216,7 @@ def test_a_damaged_stage_is_said(finished_run: Path, recipe_file: Path, tmp_path
     out = shutil.copytree(finished_run, tmp_path / "run")
     shutil.rmtree(out / "bundle")
     (out / "model" / "quantize.safetensors").write_bytes(b"PK damaged")
-    assert main(["run", str(recipe_file), "--out", str(out)]) == 2
+    assert main(["run", str(recipe_file), "--out", str(out), "--resume"]) == 2
     assert "quantize.safetensors: not a tiedae-model file, or damaged" in capsys.readouterr().err
 
 
@@ -287,7 +291,7 @@ def test_training_that_cannot_go_on_says_why(recipe_file: Path, tmp_path: Path, 
 
 def test_quiet_counts_before_and_after_the_command(finished_run: Path, recipe_file: Path, capsys) -> None:
     for call in (["-q", "run"], ["run", "-q"]):
-        assert main([*call, str(recipe_file), "--out", str(finished_run)]) == 0
+        assert main([*call, str(recipe_file), "--out", str(finished_run), "--resume"]) == 0
         assert capsys.readouterr().err == ""
 
 
@@ -386,5 +390,5 @@ def test_layers_of_one_shape_are_told_apart(recipe_file: Path, tmp_path: Path) -
 def test_a_bundle_that_was_changed_is_no_answer(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:
     out = shutil.copytree(finished_run, tmp_path / "run")
     (out / "bundle" / "mini.int8.onnx").unlink()
-    assert main(["run", str(recipe_file), "--out", str(out)]) == 2
+    assert main(["run", str(recipe_file), "--out", str(out), "--resume"]) == 2
     assert "mini.int8.onnx: missing or changed; delete" in capsys.readouterr().err

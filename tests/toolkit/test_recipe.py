@@ -136,6 +136,7 @@ def test_the_schema_says_what_a_recipe_file_may_hold():
     assert all(table["additionalProperties"] is False for table in tables.values())
     assert set(tables["PruneConfig"]["properties"]) == set(PruneConfig.__struct_fields__)
     assert tables["LayerConfig"]["properties"]["dropout"] == {
+        "description": "fraction of the layer's outputs that training drops",
         "type": "number",
         "minimum": 0,
         "exclusiveMaximum": 1,
@@ -161,7 +162,7 @@ def test_an_integer_may_stand_for_a_number():
     assert recipe_digest(whole) == recipe_digest(parse_recipe(SMALL | {"verify": {"max_quality_loss": 1.0}}, "small"))
 
 
-@pytest.mark.parametrize("name", ["fashion", "ecg"])
+@pytest.mark.parametrize("name", ["fashion", "ecg", "ecg-table"])
 def test_the_recipes_of_the_demo_name_data_that_ships(name):
     recipe = load_recipe(ASSETS / f"{name}.toml")
     assert recipe.name == name

@@ -61,7 +61,7 @@ code = [2, 4]
 hidden = [0.5, 1.0]
 bits = [8]
 """
-WANTED = ["--max-bytes", "60k", "--max-error-increase", "900%"]
+WANTED = ["--max-bytes", "60k", "--max-quality-loss", "900%"]
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_the_recipe_of_a_point_makes_the_file_that_was_measured(searched: Path, 
 
 def test_the_same_call_answers_from_what_is_done(searched: Path, tiny: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("tiedae.compress.train.fit", None)
-    assert main(["search", str(tiny), *WANTED, "--trials", "2", "--out", str(searched), "--json"]) == 0
+    assert main(["search", str(tiny), *WANTED, "--trials", "2", "--out", str(searched), "--resume", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["trials"][1]["state"] == "complete"
 
 
@@ -170,11 +170,11 @@ def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Pat
 @pytest.mark.parametrize(
     ("options", "old", "new", "text"),
     [
-        ([], "", "", "nothing to search for: give --max-bytes, --max-error-increase or --max-latency-us"),
+        ([], "", "", "nothing to search for: give --max-bytes, --max-quality-loss or --max-latency-us"),
         (["--max-bytes", "60x"], "", "", "--max-bytes: got '60x', must be a size such as 60000, 60k, 64Ki or 1.5M"),
         (["--max-bytes", "0"], "", "", "--max-bytes: got '0'"),
-        (["--max-error-increase=-5 %"], "", "", "--max-error-increase: got '-5 %', must be a fraction of 0 or more"),
-        (["--max-error-increase", "5"], "", "", "--max-error-increase: got '5', must be 5% or, as a fraction, at most 1"),
+        (["--max-quality-loss=-5 %"], "", "", "--max-quality-loss: got '-5 %', must be a fraction of 0 or more"),
+        (["--max-quality-loss", "5"], "", "", "--max-quality-loss: got '5', must be 5% or, as a fraction, at most 1"),
         (["--max-latency-us", "0"], "", "", "--max-latency-us: got '0', must be microseconds above 0"),
         (["--max-bytes", "1k", "--trials", "0"], "", "", "--trials: got 0, must be 1 or more"),
         (["--max-bytes", "1k", "--timeout", "0"], "", "", "--timeout: got 0, must be seconds above 0"),

@@ -24,7 +24,7 @@ def test_tables_json_and_a_page(finished_run: Path, recipe_file: Path, tmp_path:
     page = files["html"].read_text()
     assert page.count('<svg class="chart"') == 3 and "http" not in page.replace("http-equiv", "")
     first = files["json"].read_bytes()
-    assert main([*call, "--json", str(files["json"]), "--samples", "64", "-q"]) == 0
+    assert main([*call, "--json", str(files["json"]), "--samples", "64", "-q", "--force"]) == 0
     assert files["json"].read_bytes() == first
 
 

@@ -197,7 +197,7 @@ def test_large_arrays_are_mapped_and_small_ones_loaded(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "train", "test", "inputs", "dtype"),
-    [("fashion", 9000, 1000, 784, np.uint8), ("ecg", 337, 84, 256, np.float32)],
+    [("fashion", 9000, 1000, 784, np.uint8), ("ecg", 337, 84, 256, np.float32), ("ecg-table", 480, 120, 8, np.float32)],
 )
 def test_the_data_that_ships(monkeypatch, name, train, test, inputs, dtype):
     monkeypatch.delenv(VARIABLE, raising=False)

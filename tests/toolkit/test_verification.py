@@ -19,7 +19,7 @@ from tiedae.compress import VerifyConfig
 from tiedae.compress.errors import RecipeError
 from tiedae.export.verify.kinds import Kind, Why
 from tiedae.export.verify.results import Source, read_metrics, to_json
-from tiedae.verification import parse_tolerances, verify
+from tiedae.verification import parse_limits, verify
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "examples" / "github-actions.yml").read_text(encoding="utf-8")
@@ -37,34 +37,34 @@ def bundle(finished_run: Path, tmp_path: Path) -> Path:
 
 def test_tolerances_replace_those_of_the_recipe_the_last_one_of_a_key() -> None:
     stated = VerifyConfig(max_quality_loss=0.5, codes_max_lsb=3)
-    found = parse_tolerances(["max_quality_loss=0.02", "operation_max_lsb=4", "max_quality_loss=0.03"], stated)
+    found = parse_limits(["max_quality_loss=0.02", "operation_max_lsb=4", "max_quality_loss=0.03"], stated)
     assert found == VerifyConfig(max_quality_loss=0.03, codes_max_lsb=3, operation_max_lsb=4)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("max_quality_loss", "--tolerance: got 'max_quality_loss', must be KEY=VALUE, such as max_quality_loss=0.02"),
-        ("max_loss=1", "--tolerance max_loss: unknown key; did you mean max_quality_loss?"),
-        ("max_quality_loss=much", "--tolerance max_quality_loss: got 'much', must be a finite number"),
-        ("max_quality_loss=inf", "--tolerance max_quality_loss: got 'inf', must be a finite number"),
-        ("codes_max_lsb=1.5", "--tolerance codes_max_lsb: got '1.5', must be an integer"),
-        ("codes_max_lsb=", "--tolerance codes_max_lsb: got '', must be an integer"),
-        ("codes_equal_share=2", "--tolerance codes_equal_share: got '2', must be a number in [0, 1]"),
+        ("max_quality_loss", "--limit: got 'max_quality_loss', must be KEY=VALUE, such as max_quality_loss=0.02"),
+        ("max_loss=1", "--limit max_loss: unknown key; did you mean max_quality_loss?"),
+        ("max_quality_loss=much", "--limit max_quality_loss: got 'much', must be a finite number"),
+        ("max_quality_loss=inf", "--limit max_quality_loss: got 'inf', must be a finite number"),
+        ("codes_max_lsb=1.5", "--limit codes_max_lsb: got '1.5', must be an integer"),
+        ("codes_max_lsb=", "--limit codes_max_lsb: got '', must be an integer"),
+        ("codes_equal_share=2", "--limit codes_equal_share: got '2', must be a number in [0, 1]"),
     ],
 )
 def test_a_wrong_tolerance_is_one_line(text: str, message: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        parse_tolerances([text], VerifyConfig())
+        parse_limits([text], VerifyConfig())
     assert str(caught.value).startswith(message)
 
 
 def test_tolerances_and_wrong_ones_reach_the_checks(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = finished_run / "bundle"
-    assert call("verify", bundle, "-q", "--tolerance", "float_max_abs=1e-12") == 1
+    assert call("verify", bundle, "-q", "--limit", "float_max_abs=1e-12") == 1
     assert "checks failed: " in capsys.readouterr().err
-    assert call("verify", bundle, "--tolerance", "speed=1") == 2
-    assert capsys.readouterr().err.startswith("tiedae: --tolerance speed: unknown key")
+    assert call("verify", bundle, "--limit", "speed=1") == 2
+    assert capsys.readouterr().err.startswith("tiedae: --limit speed: unknown key")
 
 
 def test_every_form_is_written_even_where_checks_fail(bundle: Path, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_missing_runtime_is_no_regression_however_its_reason_reads(
 def test_all_of_it_needs_no_tensorflow(finished_run: Path, tmp_path: Path) -> None:
     bundle = finished_run / "bundle"
     outcomes = [part for kind in ("json", "junit", "markdown") for part in (f"--{kind}", str(tmp_path / kind))]
-    command = ["verify", str(bundle), "-q", "--baseline", str(bundle / "metrics.json"), "--tolerance", "codes_max_lsb=2"]
+    command = ["verify", str(bundle), "-q", "--baseline", str(bundle / "metrics.json"), "--limit", "codes_max_lsb=2"]
     program = (
         "import sys\n"
         "class Block:\n"
@@ -221,13 +221,13 @@ def test_the_commands_of_the_example_and_the_guide_parse(command: str) -> None:
     arguments = cli._parser().parse_args(shlex.split(command)[1:])
     assert callable(arguments.command.run)
     if command.startswith("tiedae verify"):
-        parse_tolerances(arguments.tolerance, VerifyConfig())
+        parse_limits(arguments.limit, VerifyConfig())
 
 
 def test_the_example_uses_what_the_guide_tells() -> None:
     (copies, verification) = commands_of(EXAMPLE)
     assert "--fail-on-copies" in copies
-    for option in ("--json", "--junit", "--markdown", "--tolerance", "--baseline", "--allow"):
+    for option in ("--json", "--junit", "--markdown", "--limit", "--baseline", "--allow", "--force"):
         assert option in verification and f"`{option}" in GUIDE
 
 

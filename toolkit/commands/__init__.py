@@ -1,6 +1,19 @@
 """The commands of `tiedae`: a file for each, whose docstring is its help, and a row in COMMANDS, in the order of `--help`."""
 
-from . import bench, calibrate, data, demo, inspect, report, run, search, sensitivity, share, verify
+from . import bench, calibrate, data, demo, inspect, recipe, report, run, search, sensitivity, share, verify
 from .command import Command
 
-COMMANDS: tuple[Command, ...] = (demo, run, search, verify, bench, sensitivity, calibrate, report, inspect, share, data)
+COMMANDS: dict[str, Command] = {
+    "demo": demo,
+    "recipe": recipe,
+    "run": run,
+    "search": search,
+    "verify": verify,
+    "bench": bench,
+    "sensitivity": sensitivity,
+    "calibrate": calibrate,
+    "report": report,
+    "inspect": inspect,
+    "share": share,
+    "data": data,
+}

@@ -1,19 +1,20 @@
-"""Measure latency, memory, start-up and bytes of a bundle's files."""
+"""Measure latency, memory, start-up and bytes of a bundle's files, and record them in the bundle."""
 
 from .command import Call, Parser, require_for
+
+FAILS = ""
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE")
     parser.add_path("--model", "DIR", "also the Keras original, OUT/model")
-    parser.add_value("--data", "SOURCE", "samples to run on (default: the bundle's golden ones)")
+    parser.add_path("--data", "SOURCE", "samples to run on (default: the bundle's golden ones)", type=str)
     parser.add_flag("--quick", "reconstruct at batch 1 only, in seconds; intervals are wider")
-    parser.add_path("--json", "FILE", "write the rows here")
+    parser.add_json("the rows")
 
 
 def run(call: Call) -> None:
     require_for(call.bundle, call.model)
-    from tiedae.compress.records import encode
     from tiedae.export.bench.benchmark import QUICK, Plan, tables, verdict
 
     from ..verification import bench
@@ -24,4 +25,4 @@ def run(call: Call) -> None:
         call.console.table(*table)
     for line in verdict(measured):
         call.console.say(line)
-    call.write(measured, {"json": encode})
+    call.write(measured)

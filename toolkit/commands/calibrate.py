@@ -2,35 +2,42 @@
 
 from .command import RUNS, TRAINING, Call, Parser, as_json, require_packages
 
+FAILS = ""
+
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("recipe", "RECIPE.toml")
     parser.add_path("--model", "DIR", "the folder OUT/model of a run (default: runs/NAME/model)")
-    parser.add_value("--observer", "NAME", "minmax, moving-average, percentile, mse or kl (default: the recipe's)")
+    parser.add_value("--observer", "NAME", "in place of the recipe's, as in its [quantize]")
     parser.add_value("--samples", "N", "how many training samples (default: the recipe's)", type=int)
-    parser.add_value("--max-clipping", "FRACTION", "report tensors clipped more (default: 0.01)", type=float, default=0.01)
-    parser.add_path("--out", "FILE", "where to (default: calibration.json beside DIR)")
-    parser.add_path("--html", "FILE", "draw the histograms with the chosen ranges here")
-    parser.add_flag("--json", "the diagnosis as JSON")
+    text = "report tensors clipped more (default: 0.01)"
+    parser.add_value("--max-clipping", "FRACTION", text, type=float, default=0.01)
+    parser.add_file("-o", "--out", text="where to (default: calibration.json beside DIR)")
+    parser.add_file("--html", text="draw the histograms with the chosen ranges here")
+    parser.add_json("the diagnosis")
 
 
 def run(call: Call) -> None:
     require_packages(*TRAINING)
+    from ..recipe import load_recipe
+
+    stated = load_recipe(call.recipe)
+    model = call.model or RUNS / stated.name / "model"
+    call.out = call.out or model.parent / "calibration.json"
+    call.check_outputs(call.recipe.parent / stated.data.source)
     from tiedae.calibration.page import render_page
-    from tiedae.compress.files import write_atomic
 
     from ..calibrating import calibrate, recipe_for, table_rows
 
-    recipe = recipe_for(call.recipe, observer=call.observer, samples=call.samples)
-    model = call.model or RUNS / recipe.name / "model"
-    out = call.out or model.parent / "calibration.json"
+    recipe = recipe_for(stated, observer=call.observer, samples=call.samples)
     found = calibrate(recipe, base=call.recipe.parent, model=model, clipping=call.max_clipping)
-    call.write(found, {"html": lambda found: render_page(recipe.name, found.calibration, found.diagnosis)})
-    write_atomic(out, found.calibration.to_json().encode())
-    if call.json:
-        call.console.say(as_json(found.to_json()))
-        return
+    forms = {
+        "out": lambda found: found.calibration.to_json(),
+        "json": lambda found: as_json(found.to_json()),
+        "html": lambda found: render_page(recipe.name, found.calibration, found.diagnosis),
+    }
+    call.write(found, forms)
     call.console.table(recipe.name, ("tensor", "range", "step", "clipped", "dead units"), table_rows(found))
     findings = [f"{finding.kind}: {finding.text}" for finding in found.diagnosis.findings]
-    for line in (*findings, *found.summary, f"calibration: {out}"):
+    for line in (*findings, *found.summary, f"calibration: {call.out}"):
         call.console.say(line)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
 
 from ..console import Console
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 """Where the folders of runs are by default."""
+STDOUT = Path("-")
+"""An output file of this name is standard output."""
 TRAINING = ("tensorflow", "tf_keras", "tensorflow_model_optimization")
 """What trains a model, or loads one."""
 SHOWN = 5
@@ -22,10 +24,11 @@ SHOWN = 5
 
 
 class Command(Protocol):
-    """A module that is a command: its name, its help, its arguments, and what it does, which a TiedaeError ends."""
+    """A module that is a command: its help, when it exits with 1, its arguments, and what it does, which a TiedaeError ends."""
 
-    __name__: str
     __doc__: str | None
+    FAILS: str
+    """What exit code 1 means here; empty where the command does not use it."""
 
     def add_arguments(self, parser: Parser, /) -> None: ...
     def run(self, call: Call, /) -> None: ...
@@ -35,46 +38,138 @@ class WrongCall(Exception):
     """The command line does not parse."""
 
 
+class _Renamed(Action):
+    def __call__(self, _parser: object, _namespace: object, _values: object, option_string: str | None = None) -> NoReturn:
+        raise WrongCall(f"{option_string}: is called {self.const} now")
+
+
 class Parser(ArgumentParser):
-    """Reports a wrong call as one line, like every other error."""
+    """Reports a wrong call as one line, like every other error. Knows which arguments are inputs, and which are outputs."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.inputs: list[str] = []
+        self.files: list[str] = []
+        self.folders: list[str] = []
 
     def error(self, message: str) -> NoReturn:
+        message = message.replace("argument --json: expected one argument", "--json: needs a FILE, or - for standard output")
         raise WrongCall(f"{message}; see `{self.prog} --help`")
 
     def add_value(self, name: str, metavar: str, text: str | None = None, **options: Any) -> None:
         self.add_argument(name, metavar=metavar, help=text, **options)
 
-    def add_path(self, name: str, metavar: str, text: str | None = None, **options: Any) -> None:
-        self.add_value(name, metavar, text, type=Path, **options)
-
     def add_flag(self, name: str, text: str) -> None:
         self.add_argument(name, action="store_true", help=text)
 
+    def add_path(self, name: str, metavar: str, text: str | None = None, **options: Any) -> None:
+        """A file or folder that the command reads."""
+        self.inputs.append(self.add_argument(name, metavar=metavar, help=text, **{"type": Path} | options).dest)
+
+    def add_file(self, *names: str, text: str, **options: Any) -> None:
+        """A file that the command writes."""
+        if not self.files and not self.folders:
+            self.add_flag("--force", "replace files that are there already")
+        self.files.append(self.add_argument(*names, metavar="FILE", help=text, type=Path, **options).dest)
+
+    def add_json(self, what: str) -> None:
+        self.add_file(
+            "--json", text=f"write {what} as JSON; - for standard output, everything else then goes to standard error"
+        )
+
     def add_run_folder(self, default: str, work: str, other: str) -> None:
         """The folder of a command that can go on with the `work` in it, or replace an `other` one."""
-        self.add_path("--out", "DIR", f"where to (default: {RUNS}/{default})")
+        text = f"where to (default: {RUNS}/{default})"
+        self.folders.append(self.add_argument("-o", "--out", metavar="DIR", help=text, type=Path).dest)
         existing = self.add_mutually_exclusive_group()
         existing.add_argument("--resume", action="store_true", help=f"go on with the {work} that DIR holds")
-        existing.add_argument("--force", action="store_true", help=f"replace another {other} in DIR")
+        existing.add_argument(
+            "--force", action="store_true", help=f"replace the {work}, or another {other}, that DIR holds, and FILE"
+        )
+
+    def add_renamed(self, old: str, new: str) -> None:
+        """An option that has another name now: whoever uses the old one is told so."""
+        self.add_argument(old, action=_Renamed, const=new, nargs="?", help=SUPPRESS)
 
 
 class Call(Namespace):
     """The arguments of a call, each by its name, and the console that it speaks on."""
 
     console: Console
+    parser: Parser
+    stdout: TextIO
 
-    def write(self, value: Any, forms: Mapping[str, Callable[[Any], str | bytes]]) -> None:
-        """Write a value to the FILE of every option that was given, in that option's form."""
+    def given(self, names: list[str]) -> dict[str, Path]:
+        """The paths among some arguments, by option; none where an argument was left out."""
+        return {f"--{name}": path for name in names if (path := getattr(self, name)) is not None}
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether an output is standard output, so that nothing else may be written there."""
+        return STDOUT in self.given(self.parser.files).values()
+
+    def check_outputs(self, *read: Path) -> None:
+        """Raise InputError where an output is read too (`read`: what the arguments do not name), is another output as well, or
+        is there already and not to be replaced."""
+        from tiedae.compress.errors import InputError
+
+        files, inputs = self.given(self.parser.files), list(read)
+        for value in self.given(self.parser.inputs).values():
+            inputs += map(Path, value if isinstance(value, list) else [value])
+        options: dict[Path, str] = {}
+        for option, path in (self.given(self.parser.folders) | files).items():
+            other = options.setdefault(path if path == STDOUT else path.resolve(), option)
+            if other != option:
+                raise InputError(f"{option} {path}: is {other} too, must be another")
+            if option not in files or path == STDOUT:
+                continue
+            for source in inputs:
+                if _holds(source, path):
+                    raise InputError(
+                        f"{option} {path}: is {'in ' if source.is_dir() else ''}the input {source}, must be another"
+                    )
+            if path.is_dir():
+                raise InputError(f"{option} {path}: is a folder, must be a file")
+            if path.is_file() and not self.force:
+                raise InputError(f"{option} {path}: {self.there}")
+
+    @property
+    def there(self) -> str:
+        """What is said of an output file that is there already; where --force replaces a whole run, it isn't advised."""
+        return "is there already, must be a new file" + ("" if self.parser.folders else "; --force replaces it")
+
+    def write(self, value: Any, forms: Mapping[str, Callable[[Any], str | bytes]] | None = None) -> None:
+        """Write a value to the FILE of --json, and of every other option of `forms`, that was given, in that option's form."""
+        from tiedae.compress.errors import InputError
         from tiedae.compress.files import write_atomic
 
-        for option, form in forms.items():
-            if path := getattr(self, option):
-                written = form(value)
-                write_atomic(path, written.encode() if isinstance(written, str) else written)
+        for option, form in ({"json": as_json} | dict(forms or {})).items():
+            if (path := getattr(self, option, None)) is None:
+                continue
+            written = form(value)
+            text = written.encode() if isinstance(written, str) else written
+            if path == STDOUT:
+                print(text.decode(), end="", file=self.stdout, flush=True)
+                continue
+            try:
+                write_atomic(path, text, replace=self.force)
+            except FileExistsError:
+                if not path.exists():
+                    raise
+                raise InputError(f"--{option} {path}: {self.there}") from None
 
 
-def as_json(value: object, *, ascii: bool = False) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=ascii)
+def _holds(source: Path, path: Path) -> bool:
+    """Whether a path is the source, also by another name, or lies in it."""
+    same = source.exists() and path.exists() and source.samefile(path)
+    return same or path.resolve().is_relative_to(source.resolve())
+
+
+def as_json(value: object) -> str:
+    """A record or plain value as JSON; in ASCII, since names in files of other tools may be no text."""
+    from tiedae.compress.records import plain
+
+    return json.dumps(plain(value), indent=1, allow_nan=False) + "\n"
 
 
 def require_packages(*modules: str) -> None:
@@ -97,10 +192,12 @@ def require_checks(bundle: Path, metrics: Metrics) -> None:
         raise CheckError(f"{bundle}: {len(metrics.failed)} of {len(metrics.checks)} checks failed: {metrics.failed[0].text}")
 
 
-def say_quality(metrics: Metrics, console: Console) -> None:
-    """What the quality is, in the user's unit, and a note for each of the worst columns that it warns of."""
+def say_checks(metrics: Metrics, console: Console) -> None:
+    """The quality in the user's unit, a note for each of the worst columns that it warns of, and every check with -v."""
     from tiedae.export.parity.fidelity import MEANINGS
 
+    for check in metrics.checks:
+        console.detail(f"{'ok' if check.ok else 'FAILED'}  {check.text}")
     measure = next((row.fidelity.measure for row in metrics.quality if row.fidelity), None)
     if measure is not None:
         console.say(f"quality: {measure} = {MEANINGS[measure]}")

@@ -3,10 +3,13 @@
 from . import run as recipes
 from .command import Call, Parser
 
+FAILS = recipes.FAILS
+
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("--data", choices=("fashion", "ecg"), default="fashion", help="which data (default: fashion)")
-    parser.add_run_folder("NAME", "run", "recipe's run")
+    names = ("fashion", "ecg", "ecg-table")
+    parser.add_argument("--data", choices=names, default=names[0], help=f"which data (default: {names[0]})")
+    recipes.add_results(parser)
 
 
 def run(call: Call) -> None:

@@ -1,11 +1,13 @@
 """Show constants, duplicates, operations and bytes of a .tflite or .onnx file."""
 
-from .command import Call, Parser, as_json
+from .command import Call, Parser
+
+FAILS = "with --fail-on-copies, a constant is stored more than once"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("files", "FILE", nargs="+")
-    parser.add_flag("--json", "as JSON: one object, of several files a list")
+    parser.add_json("what was found (one object, of several files a list)")
     parser.add_flag("--fail-on-copies", "exit 1 where a constant is stored more than once, near duplicates included")
 
 
@@ -15,8 +17,8 @@ def run(call: Call) -> None:
 
     found = {path: inspect_file(path) for path in call.files}
     rows = list(found.values())
-    text = as_json(rows if len(rows) > 1 else rows[0], ascii=True) if call.json else "\n\n".join(map(render, rows))
-    call.console.say(text)
+    call.console.say("\n\n".join(map(render, rows)))
+    call.write(rows if len(rows) > 1 else rows[0])
     copies = {path: len(row["copies"]) for path, row in found.items() if row["copies"]}
     if call.fail_on_copies and copies:
         raise CheckError(

@@ -2,26 +2,29 @@
 
 from .command import RUNS, TRAINING, Call, Parser, require_packages
 
+FAILS = ""
+
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("recipe", "RECIPE")
+    parser.add_path("recipe", "RECIPE.toml")
     parser.add_path("--model", "DIR", "OUT/model of the recipe's run (default: runs/NAME/model)")
     parser.add_value("--samples", "N", "training samples (default: quantize.samples)", type=int)
-    parser.add_path("--json", "FILE", "write the rows here")
-    parser.add_path("--html", "FILE", "write a page with curves here")
+    parser.add_file("--html", text="write a page with curves here")
+    parser.add_json("the rows")
 
 
 def run(call: Call) -> None:
     require_packages(*TRAINING)
     from tiedae.compress.archive import archive_path
     from tiedae.compress.errors import InputError
-    from tiedae.compress.records import encode, plain, require
+    from tiedae.compress.records import plain, require
     from tiedae.export.report.sensitivity_page import render_sensitivity, sensitivity_tables
 
     from ..recipe import load_recipe
     from ..sources import load_splits
 
     recipe = load_recipe(call.recipe)
+    call.check_outputs(call.recipe.parent / recipe.data.source)
     samples = recipe.quantize.samples if call.samples is None else call.samples
     require(samples >= 1, "--samples", samples, "at least 1")
     archive = archive_path(call.model or RUNS / recipe.name / "model", "train")
@@ -46,4 +49,4 @@ def run(call: Call) -> None:
     for table in sensitivity_tables(measured):
         call.console.table(*table)
     call.console.say(f"float error {measured['rows'][0]['float_error']:.4g} over {measured['samples']:,} training samples")
-    call.write(measured, {"json": encode, "html": render_sensitivity})
+    call.write(measured, {"html": render_sensitivity})

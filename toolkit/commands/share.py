@@ -1,19 +1,23 @@
 """Store equal and transposed-equal constants of a .tflite or .onnx file once."""
 
-from .command import Call, Parser, as_json, require_packages
+from .command import Call, Parser, require_packages
+
+FAILS = "an output of the rewritten file would differ (nothing is written)"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("file", "FILE")
-    parser.add_path("--out", "FILE", "where to", required=True)
-    parser.add_flag("--force", "replace FILE where it is there already")
-    parser.add_value("--tolerance", "STEPS", "also merge duplicates that are this close, in quantization steps", type=float)
-    parser.add_flag("--json", "as JSON")
+    parser.add_file("-o", "--out", text="where to", required=True)
+    text = "also merge near duplicates: values that are this close, in quantization steps"
+    parser.add_value("--near", "STEPS", text, type=float)
+    parser.add_renamed("--tolerance", "--near")
+    parser.add_json("what was merged and compared")
 
 
 def run(call: Call) -> None:
     require_packages(*(("onnxruntime",) if call.file.suffix == ".onnx" else ()))
     from tiedae.export.deduplicate.share import render, share_file
 
-    shared = share_file(call.file, call.out, tolerance=call.tolerance, force=call.force, announce=call.console.note)
-    call.console.say(as_json(shared, ascii=True) if call.json else render(shared))
+    shared = share_file(call.file, call.out, tolerance=call.near, force=call.force, announce=call.console.note)
+    call.console.say(render(shared))
+    call.write(shared)

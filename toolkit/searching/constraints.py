@@ -24,9 +24,9 @@ def parse_fraction(text: str) -> float:
     """`2%` or `0.02` → 0.02; InputError for anything else, including numbers above 1 without %, which could mean percent."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(%?)", text.strip())
     if not found:
-        raise InputError(f"--max-error-increase: got {text!r}, must be a fraction of 0 or more, such as 2% or 0.02")
+        raise InputError(f"--max-quality-loss: got {text!r}, must be a fraction of 0 or more, such as 2% or 0.02")
     if not found[2] and float(found[1]) > 1:
-        raise InputError(f"--max-error-increase: got {text!r}, must be {found[1]}% or, as a fraction, at most 1")
+        raise InputError(f"--max-quality-loss: got {text!r}, must be {found[1]}% or, as a fraction, at most 1")
     return float(found[1]) / (100 if found[2] else 1)
 
 
@@ -49,7 +49,7 @@ class SearchLimits:
 
     def __post_init__(self) -> None:
         if min(self.bytes, self.error_increase, self.latency_us) == math.inf:
-            raise InputError("nothing to search for: give --max-bytes, --max-error-increase or --max-latency-us")
+            raise InputError("nothing to search for: give --max-bytes, --max-quality-loss or --max-latency-us")
 
     def excess(self, size: float, error_increase: float, latency_us: float | None) -> dict[str, float]:
         """The relative excess over each given limit; 0 or less if the limit holds."""
@@ -64,7 +64,7 @@ class SearchLimits:
         """The given limits as command-line options."""
         asked = {
             f"--max-bytes {self.bytes:,.0f}": self.bytes,
-            f"--max-error-increase {100 * self.error_increase:g}%": self.error_increase,
+            f"--max-quality-loss {100 * self.error_increase:g}%": self.error_increase,
             f"--max-latency-us {self.latency_us:g}": self.latency_us,
         }
         return [text for text, value in asked.items() if value < math.inf]

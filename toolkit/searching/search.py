@@ -50,11 +50,11 @@ def search(
     force: bool,
     console: Console,
 ) -> dict[str, Any]:
-    """Search into `out`, or resume the search there; returns the front (see `front.describe`), even if no point is within the
-    limits.
+    """Search into `out`; returns the front (see `front.describe`).
 
-    Trains at most `trials` models and starts none after `timeout` seconds. Raises InputError if `out` holds another search
-    (unless `force`, which replaces it), UnavailableError without Optuna.
+    `trials` models are trained at most, and none begins after `timeout` seconds. `resume` goes on with this search in `out`, or
+    answers from it where it is over; `force` replaces what search `out` holds. Raises InputError where `out` holds one that
+    neither allows, UnavailableError without Optuna. Limits that nothing meets are no error here.
     """
     if trials < 1:
         raise InputError(f"--trials: got {trials}, must be 1 or more")
@@ -95,7 +95,8 @@ def _claim(
         "limits": "a search for other limits",
     }
     ours = [out / name for name in ("study.db", "models", "front.json", "front.html")]
-    if not claim(out / "search.json", mine, words, [*ours, *out.glob("point-*.*")], force=force) and resume:
+    ours += out.glob("point-*.*")
+    if not claim(out / "search.json", mine, words, ours, resume=resume, force=force) and resume:
         console.note(f"{out}: nothing to resume, starting")
 
 

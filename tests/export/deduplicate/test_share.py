@@ -256,7 +256,7 @@ def test_mutated_files_end_in_one_line(tmp_path, capfd):
         for _ in range(rng.choice([1, 2, 4])):
             data[rng.randrange(len(data))] = rng.choice([0, 1, 127, 128, 255])
         path.write_bytes(data[: rng.randrange(len(data))] if seed % 4 == 0 else data)
-        code = main(["share", str(path), "--out", str(out), "--tolerance", "1", "-q"])
+        code = main(["share", str(path), "--out", str(out), "--near", "1", "-q"])
         error = capfd.readouterr().err
         assert code in (0, 1, 2) and error.count("\n") == (code > 0) and "Traceback" not in error
         assert out.exists() == (code == 0)
@@ -276,7 +276,7 @@ def test_a_file_that_is_there_is_replaced_only_with_force(tied, tmp_path, capsys
 
 
 def test_the_command_prints_json(tied, tmp_path, capsys):
-    assert main(["share", str(tied), "--out", str(tmp_path / "out.tflite"), "--json", "-q"]) == 0
+    assert main(["share", str(tied), "--out", str(tmp_path / "out.tflite"), "--json", "-", "-q"]) == 0
     assert json.loads(capsys.readouterr().out)["merged"][0]["original"] == "first"
 
 

@@ -1,4 +1,4 @@
-"""`share --tolerance` on .onnx files: kernels that a quantizer has stored twice become one set of integers."""
+"""`share --near` on .onnx files: kernels that a quantizer has stored twice become one set of integers."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_without_a_tolerance_near_copies_stay(stock, tmp_path):
     shared, source, _ = share(tmp_path, stock[True])
     assert not shared.merged and shared.data == source.read_bytes()
     (kept,) = shared.kept
-    assert kept.reason == "near, not equal: --tolerance STEPS would merge it"
+    assert kept.reason == "near, not equal: --near STEPS would merge it"
     (kept,) = share(tmp_path, stock[True], tolerance=0.1)[0].kept
-    assert kept.reason.startswith("its values would change by up to 0.") and kept.reason.endswith("--tolerance is 0.1")
+    assert kept.reason.startswith("its values would change by up to 0.") and kept.reason.endswith("--near is 0.1")
 
 
 def test_per_channel_copies_become_one_kernel(stock, floating, tmp_path):

@@ -1,0 +1,103 @@
+"""`tiedae recipe`: a recipe of every key, its schema, and the short ones to start from."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from tiedae.cli import main
+from tiedae.commands.recipe import STARTERS
+from tiedae.compress.config import (
+    ClusterConfig,
+    DataConfig,
+    ExportConfig,
+    LayerConfig,
+    ModelConfig,
+    PruneConfig,
+    QuantizeConfig,
+    Recipe,
+    SearchConfig,
+    TrainConfig,
+    VerifyConfig,
+)
+from tiedae.recipe import load_recipe, parse_recipe, recipe_schema, recipe_text
+from tiedae.sources import ASSETS, load_splits
+
+TABLES = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "prune": PruneConfig,
+    "cluster": ClusterConfig,
+    "quantize": QuantizeConfig,
+    "export": ExportConfig,
+    "verify": VerifyConfig,
+    "search": SearchConfig,
+}
+DEFAULTS = parse_recipe({"data": {"source": "samples.npy"}, "model": {"layers": [256, 16]}}, "recipe")
+PAGE = (Path(__file__).parents[2] / "docs" / "recipe.md").read_text(encoding="utf-8")
+
+
+def test_the_printed_recipe_is_the_defaults() -> None:
+    assert parse_recipe(tomllib.loads(recipe_text()), "recipe") == DEFAULTS
+
+
+def test_what_it_leaves_out_is_the_defaults_too() -> None:
+    everything = re.sub(r"^#(?=[\w\[])", "", recipe_text(), flags=re.MULTILINE)
+    left_out = {"prune": PruneConfig(), "cluster": ClusterConfig(), "search": SearchConfig()}
+    assert parse_recipe(tomllib.loads(everything), "another") == structs.replace(DEFAULTS, **left_out)
+    layer = re.findall(r"^#    (\w.*)$", recipe_text(), re.MULTILINE)
+    model = {"layers": [256, tomllib.loads("\n".join(layer))]}
+    assert parse_recipe(tomllib.loads(everything) | {"model": model}, "x").model.layers[1] == LayerConfig(256)
+
+
+def test_every_key_has_one_line_of_meaning_and_what_it_may_be() -> None:
+    lines = recipe_text().splitlines()
+    assert all(len(line) <= 128 for line in lines)
+    sections = {found[1]: i for i, line in enumerate(lines) if (found := re.fullmatch(r"#?\[(\w+)\]", line))}
+    assert list(sections) == list(TABLES) == [name for name in Recipe.__struct_fields__ if name != "name"]
+    ends = [*sections.values(), len(lines)][1:]
+    for (table, begin), end in zip(sections.items(), ends, strict=True):
+        keys = [i for i in range(begin + 1, end) if re.match(r"#?\w+ = ", lines[i])]
+        assert tuple(re.findall(r"\w+", lines[i])[0] for i in keys) == TABLES[table].__struct_fields__
+        assert all(re.fullmatch(r"# .{2,} \| .+", lines[i - 1]) for i in keys)
+    assert (
+        "# final fraction of zeros, or of units that leave; 1 − N/M for N:M | a number in [0, 1)\n#sparsity = 0.5"
+        in recipe_text()
+    )
+    assert "| one of constant, cosine\nschedule" in recipe_text()
+
+
+def test_the_schema_has_the_same_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema == json.loads(json.dumps(recipe_schema()))
+    for kind in (*TABLES.values(), LayerConfig):
+        for name, key in schema["$defs"][kind.__name__]["properties"].items():
+            assert f"# {key['description']} | " in recipe_text(), (kind, name)
+
+
+def test_the_page_shows_what_the_command_prints() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert block == recipe_text(), "put what `tiedae recipe` prints into docs/recipe.md"
+
+
+@pytest.mark.parametrize("kind", STARTERS)
+def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(kind: str, tmp_path: Path, capsys) -> None:
+    assert main(["recipe", "--for", kind]) == 0
+    path = tmp_path / "mine.toml"
+    path.write_text(capsys.readouterr().out)
+    recipe = load_recipe(path)
+    assert recipe.name == "mine", "the name is the file's"
+    assert path.read_bytes() == (ASSETS / f"{STARTERS[kind]}.toml").read_bytes()
+    splits = load_splits(recipe.data, recipe.model.output_activation, base=tmp_path)
+    assert splits.kind == kind and recipe.model.layers[-1].units < splits.inputs
+
+
+def test_one_of_a_kind_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "--for", "images", "--schema"]) == 2
+    assert "not allowed with argument" in capsys.readouterr().err
