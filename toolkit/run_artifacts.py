@@ -7,13 +7,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
+from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
 
 from .readers import read_headings
-from .sources import load_splits
+from .sources import load_all, load_splits
 
 STAGES = ("train", "prune", "cluster")
 """The float models of a run, in order; the float files come from the last that is there."""
@@ -24,6 +25,19 @@ def load_test(path: Path, manifest: Manifest, source: str) -> Samples:
 
     Of a .csv file they are the bundle's columns, by their names.
     """
+    test = load_splits(_config_of(manifest, source), manifest.recipe.model.output_activation).test
+    if test.inputs != manifest.data.inputs:
+        raise DataError(f"{source}: has {test.inputs} values per sample, must be {manifest.data.inputs} as in {path}")
+    return test
+
+
+def load_source(manifest: Manifest, source: str) -> Samples:
+    """Every sample of a source, read and cut into windows as the bundle's recipe says; their values are not checked."""
+    return load_all(_config_of(manifest, source))
+
+
+def _config_of(manifest: Manifest, source: str) -> DataConfig:
+    """How the recipe's data are read, for another source."""
     recipe, data = manifest.recipe, manifest.data
     table = Path(source).suffix.lower() == ".csv"
     chosen = replace(recipe.data, source=source)
@@ -35,10 +49,7 @@ def load_test(path: Path, manifest: Manifest, source: str) -> Samples:
     if data.columns:
         columns, label = (data.columns, "") if table else ((), "auto")
         chosen = replace(chosen, columns=columns, drop=(), label=label)
-    test = load_splits(chosen, recipe.model.output_activation).test
-    if test.inputs != data.inputs:
-        raise DataError(f"{source}: has {test.inputs} values per sample, must be {data.inputs} as in {path}")
-    return test
+    return chosen
 
 
 def float_archives(folder: Path) -> list[Path]:

@@ -183,12 +183,7 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
     """
     source = config.source
     arrays, window = _load(config, base)
-    window = config.window or window
     columns, label = None if window else arrays.columns, arrays.label
-    if window:
-        test_record = arrays.test_values
-        test_values = None if test_record is None else _windows(test_record, window, f"{source}, test set")
-        arrays = Arrays(_windows(arrays.values, window, source), test_values=test_values)
     whole = Samples(arrays.values, arrays.labels)
     check_samples(whole, source)
     tail = config.split == "tail" or (config.split == "auto" and window > 0)
@@ -210,6 +205,19 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
     return splits.with_scaling(fitted)
 
 
+def load_all(config: DataConfig, *, base: Path = Path()) -> Samples:
+    """Every sample of a source, unscaled; their values are not checked. A test set of its own comes last.
+
+    Raises DataError or FormatError, naming the source, for what cannot be read.
+    """
+    arrays, _ = _load(config, base)
+    if arrays.test_values is None:
+        return Samples(arrays.values, arrays.labels)
+    labels = None if arrays.labels is None or arrays.test_labels is None else (arrays.labels, arrays.test_labels)
+    both = None if labels is None else np.concatenate(labels)
+    return Samples(np.concatenate([arrays.values, arrays.test_values]), both)
+
+
 def data_text(config: DataConfig, splits: Splits) -> str:
     """The features, label and scaling of a source, in one line."""
     scaling, what = splits.scaling, {"images": "values", "table": "columns", "record": "neighbouring values"}[splits.kind]
@@ -225,6 +233,17 @@ def data_text(config: DataConfig, splits: Splits) -> str:
 
 
 def _load(config: DataConfig, base: Path) -> tuple[Arrays, int]:
+    """The arrays of a source, a record cut into windows, and the window (0: none)."""
+    arrays, window = _read(config, base)
+    window = config.window or window
+    if window:
+        test = arrays.test_values
+        tests = None if test is None else _windows(test, window, f"{config.source}, test set")
+        arrays = Arrays(_windows(arrays.values, window, config.source), test_values=tests)
+    return arrays, window
+
+
+def _read(config: DataConfig, base: Path) -> tuple[Arrays, int]:
     """The arrays of a source and its default window."""
     source = config.source
     known = DATA_SETS.get(source)

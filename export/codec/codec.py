@@ -227,11 +227,14 @@ def load(path: str | Path, *, runtime: str = AUTO) -> Codec:
     not the manifest's, UnavailableError where the runtime is not installed.
     """
     path = Path(path)
-    if path.is_file():
-        return _open_archive(path, runtime)
+    return _open_archive(path, runtime) if path.is_file() else open_bundle(bundle_of(path), runtime)
+
+
+def bundle_of(path: Path) -> Bundle:
+    """The bundle that a folder is, or holds as OUT of a run; InputError where it is neither."""
     for folder in (path, path / "bundle"):
         if (folder / FILE).is_file():
-            return _open_bundle(Bundle.open(folder), runtime)
+            return Bundle.open(folder)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if (path / "run.json").is_file():
@@ -252,7 +255,8 @@ def _open_archive(path: Path, runtime: str) -> Codec:
     return Codec(path.stem, model.spec, program.tensors["code"], ProgramBackend(program, model.spec))
 
 
-def _open_bundle(bundle: Bundle, runtime: str) -> Codec:
+def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
+    """The codec of a bundle; see `load`."""
     manifest = bundle.manifest
     spec, tensors = manifest.data.spec, manifest.tensors
     code = Tensor("code", (manifest.model.widths[-1],), tensors.code)

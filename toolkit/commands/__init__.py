@@ -1,6 +1,22 @@
 """The commands of `tiedae`: a file for each, whose docstring is its help, and a row in COMMANDS, in the order of `--help`."""
 
-from . import bench, calibrate, data, demo, inspect, recipe, report, run, search, sensitivity, share, verify
+from . import (
+    bench,
+    calibrate,
+    data,
+    decode,
+    demo,
+    encode,
+    inspect,
+    recipe,
+    report,
+    run,
+    score,
+    search,
+    sensitivity,
+    share,
+    verify,
+)
 from .command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -9,6 +25,9 @@ COMMANDS: dict[str, Command] = {
     "run": run,
     "search": search,
     "verify": verify,
+    "encode": encode,
+    "decode": decode,
+    "score": score,
     "bench": bench,
     "sensitivity": sensitivity,
     "calibrate": calibrate,

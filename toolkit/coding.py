@@ -1,0 +1,125 @@
+"""Encoding, decoding and scoring of files with a bundle: samples are read and results written in pieces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiedae.compress.errors import DataError, FormatError
+from tiedae.compress.files import atomic
+from tiedae.compress.records import Record
+from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
+
+from .console import Progress
+from .run_artifacts import load_source
+
+PIECE = 8192
+"""Samples that are read, run and written together."""
+
+
+class Coded(Record, frozen=True):
+    """What was written: samples, bytes of a sample before and after, the runtime that ran."""
+
+    samples: int
+    sample_bytes: int
+    code_bytes: int
+    runtime: str
+
+    @property
+    def ratio(self) -> float:
+        return self.sample_bytes / self.code_bytes
+
+
+class Scores(Record, frozen=True):
+    """The mean squared error of each sample in model units, in brief."""
+
+    samples: int
+    mean: float
+    median: float
+    p95: float
+    largest: float
+    largest_at: int
+    runtime: str
+
+
+def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
+    """Write the codes of every sample of a source as .npy, uint8 [n, units]. Raises what `Codec.encode` raises."""
+    codec, samples = _opened(path, source, runtime)
+    _written(out, samples, codec.encode, codec.code.shape, codec.code.dtype, replace, _steps(progress, "encode"), source)
+    return Coded(len(samples), codec.spec.inputs * samples.itemsize, math.prod(codec.code.shape), codec.runtime)
+
+
+def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
+    """Write the samples that a .npy of codes decodes to, [n, *shape] in the data's unit and dtype."""
+    codec = open_bundle(bundle_of(path), runtime)
+    try:
+        values = np.load(codes, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise FormatError(f"{codes}: not a .npy file of codes ({type(error).__name__})") from None
+    if values.ndim != 2:
+        raise DataError(f"{codes}: got {values.dtype} {list(values.shape)}, must be codes [n, {codec.code.shape[0]}]")
+    shape, dtype = codec.spec.shape, codec.spec.dtype
+    _written(out, values, codec.decode, shape, dtype, replace, _steps(progress, "decode"), str(codes))
+    return Coded(len(values), codec.spec.inputs * np.dtype(dtype).itemsize, math.prod(codec.code.shape), codec.runtime)
+
+
+def score(path: Path, source: str, *, runtime: str, progress: Progress) -> tuple[np.ndarray, Scores]:
+    """The score of every sample of a source, float64 [n], and what there is to say in brief."""
+    codec, samples = _opened(path, source, runtime)
+    report = _steps(progress, "score")
+    scores = np.empty(len(samples))
+    for start, part in _pieces(samples, report):
+        scores[start : start + len(part)] = _named(source, start, lambda part=part: codec.score(part))
+    middle, high = np.quantile(scores, [0.5, 0.95])
+    worst = int(scores.argmax())
+    return scores, Scores(
+        len(scores), float(scores.mean()), float(middle), float(high), float(scores.max()), worst, codec.runtime
+    )
+
+
+def _opened(path: Path, source: str, runtime: str) -> tuple[Codec, np.ndarray]:
+    bundle = bundle_of(path)
+    samples = load_source(bundle.manifest, source).values
+    if not len(samples):
+        raise DataError(f"{source}: holds no samples")
+    return open_bundle(bundle, runtime), samples
+
+
+def _written(
+    out: Path,
+    values: np.ndarray,
+    function: Callable[[np.ndarray], np.ndarray],
+    shape: tuple[int, ...],
+    dtype: str,
+    replace: bool,
+    report: Callable[[int, int], None],
+    source: str,
+) -> None:
+    with atomic(out, replace=replace) as temporary:
+        whole = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), (len(values), *shape))
+        for start, part in _pieces(values, report):
+            whole[start : start + len(part)] = _named(source, start, lambda part=part: function(part))
+        whole.flush()
+
+
+def _pieces(values: np.ndarray, report: Callable[[int, int], None]) -> Any:
+    for start in range(0, len(values), PIECE):
+        part = values[start : start + PIECE]
+        yield start, part
+        report(start + len(part), len(values))
+
+
+def _named(source: str, start: int, work: Callable[[], np.ndarray]) -> np.ndarray:
+    """The result of a piece; an error about its samples names the source, and the place of the piece."""
+    try:
+        return work()
+    except DataError as error:
+        place = f", samples from {start}" if start else ""
+        raise DataError(f"{source}{place}: {error}") from None
+
+
+def _steps(progress: Progress, name: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(name, 1, 1, done, total, math.nan)
