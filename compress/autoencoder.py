@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from .integers import UNPAIRED
 from .kernel import TiedKernel
 from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
+from .records import checked, plain
 
 
 class Encoder(tf_keras.Model):
@@ -221,7 +221,7 @@ class TiedAutoencoder(tf_keras.Model):
             "version": archive.VERSION,
             "model": config_to_json(self.config),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
-            "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
+            "quantization": None if self.quantizers is None else plain(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
         }
 
@@ -235,7 +235,7 @@ class TiedAutoencoder(tf_keras.Model):
             raise ValueError(f"masks of {masked}, the configuration says {header['masked']}")
         if header["quantization"] is not None:
             names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
-            spec = QuantizationSpec.from_json(header["quantization"])
+            spec = checked(QuantizationSpec, header["quantization"], "quantization")
             pairs = header.get("pairs", {})
             model.quantize_kernels(spec.granularity, spec.bits)
             for kernel in model.kernels:

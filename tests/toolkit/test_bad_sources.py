@@ -148,8 +148,8 @@ BAD_SOURCES = [
     (text_npz, FormatError, "x.npz: notes.txt is not an array"),
     (content("x.csv", b"1.0,,3.0\n4,5,6\n7,8,9\n"), DataError, "x.csv: line 1, column 2: '' is not a number"),
     (content("x.csv", b"1.0,oops,3.0\n4,5,6\n7,8,9\n"), DataError, "x.csv: line 1, column 2: 'oops' is not a number"),
-    (content("x.csv", b"a,b\n1,x" + b"9" * 140_000 + b"\n"), FormatError, "x.csv: is damaged or no table .*field larger"),
-    (content("x.csv", b"9" * 140_000 + b",2\n"), FormatError, "x.csv: is damaged or no table .*field larger"),
+    (content("x.csv", b"a,b\n1,x" + b"9" * 140_000 + b"\n"), FormatError, "x.csv: is damaged or not a table .*field larger"),
+    (content("x.csv", b"9" * 140_000 + b",2\n"), FormatError, "x.csv: is damaged or not a table .*field larger"),
     (
         content("x.csv.gz", b""),
         DataError,
@@ -269,8 +269,8 @@ TABLE = "temperature,humidity,class\n" + "\n".join(f"{i},{2 * i},{i % 3}" for i 
             "no column 'temprature', as `columns` in .* has it; did you mean temperature",
         ),
         ("t.csv", TABLE, {"columns": ("Humidity",)}, "no column 'Humidity', .*; did you mean humidity?"),
-        ("t.csv", TABLE, {"drop": ("zzz",)}, "no column 'zzz', as `drop` .*; there are temperature, humidity, class"),
-        ("t.csv", TABLE, {"label": "clas"}, "no column 'clas', as `label` .*; did you mean class"),
+        ("t.csv", TABLE, {"drop": ("zzz",)}, "no column 'zzz', which `drop` .*; there are temperature, humidity, class"),
+        ("t.csv", TABLE, {"label": "clas"}, "no column 'clas', which `label` .*; did you mean class"),
         ("t.csv", TABLE, {"drop": ("temperature", "humidity")}, "no column of 3 is left to train on"),
         (
             "t.csv",
