@@ -266,7 +266,7 @@ TABLE = "temperature,humidity,class\n" + "\n".join(f"{i},{2 * i},{i % 3}" for i 
             "t.csv",
             TABLE,
             {"columns": ("temprature",)},
-            "no column 'temprature', as `columns` in .* has it; did you mean temperature",
+            "no column 'temprature', which `columns` in .* names; did you mean temperature",
         ),
         ("t.csv", TABLE, {"columns": ("Humidity",)}, "no column 'Humidity', .*; did you mean humidity?"),
         ("t.csv", TABLE, {"drop": ("zzz",)}, "no column 'zzz', which `drop` .*; there are temperature, humidity, class"),
