@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..compress.autoencoder import TiedAutoencoder
-from ..compress.config import require
+from ..compress.config import NonNegative, ProperFraction
 from ..compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
+from ..compress.records import Checked
 from .calibration_file import Calibration, Fingerprint
 from .histogram import Histogram, Range
 from .ranges import BATCH, calibrate, tensors_by_batch
@@ -19,16 +20,11 @@ LISTED_UNITS = 8
 """Maximum number of dead units that a finding lists."""
 
 
-@dataclass(frozen=True)
-class DiagnosisLimits:
+class DiagnosisLimits(Checked, frozen=True):
     """Reporting thresholds. `clipping`: fraction of a tensor's values clipped; `worse`: relative increase of an error."""
 
-    clipping: float = 0.01
-    worse: float = 0.01
-
-    def __post_init__(self) -> None:
-        require(0 <= self.clipping < 1, "clipping", self.clipping, "a fraction in [0, 1)")
-        require(self.worse >= 0, "worse", self.worse, "a fraction from 0")
+    clipping: ProperFraction = 0.01
+    worse: NonNegative = 0.01
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -298,7 +297,7 @@ class TiedAutoencoder(DatasetModel):
             "seed": self.seed,
             "spec": None if self.spec is None else plain(self.spec),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
-            "quantization": None if self.quantizers is None else dataclasses.asdict(self.quantizers.spec),
+            "quantization": None if self.quantizers is None else plain(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
         }
 
@@ -312,7 +311,7 @@ class TiedAutoencoder(DatasetModel):
             raise ValueError(f"masks of {masked}, the configuration says {header['masked']}")
         if header["quantization"] is not None:
             names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
-            spec = QuantizationSpec.from_json(header["quantization"])
+            spec = checked(QuantizationSpec, header["quantization"], "quantization")
             pairs = header.get("pairs", {})
             model.quantize_kernels(spec.granularity, spec.bits)
             for kernel in model.kernels:

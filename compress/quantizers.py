@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -55,11 +55,6 @@ class QuantizationSpec:
             if mine != right and not (key == "bits" and set(mine) == set(right) and len(set(mine)) == 1):
                 side = sides.get(key, "QuantizeConfig")
                 raise RecipeError(f"{source}: {key} {mine!r}, but {side} says {right!r}; the two must agree")
-
-    @classmethod
-    def from_json(cls, written: Mapping[str, Any]) -> QuantizationSpec:
-        """The inverse of `dataclasses.asdict`."""
-        return cls(**{**written, "bits": tuple(written.get("bits", (8,)))})
 
     def bits_of(self, tensor: str) -> int:
         """Bits of an activation, by tensor name."""

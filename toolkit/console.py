@@ -31,19 +31,6 @@ class Progress(Protocol):
 
 
 @dataclass
-class Pace:
-    """Estimates the remaining time of a stage from the steps since `first`, seen at time `begun` in seconds."""
-
-    total: int
-    first: int
-    begun: float
-
-    def left(self, done: int, now: float) -> float | None:
-        """Seconds left after `done` of `total` steps; None before the second call."""
-        return None if done <= self.first else (now - self.begun) / (done - self.first) * (self.total - done)
-
-
-@dataclass
 class Console:
     """Console output of a command; a context manager that stops the progress bar on exit.
 
@@ -56,7 +43,7 @@ class Console:
     err: TextIO = field(default_factory=lambda: sys.stderr)
     clock: Callable[[], float] = time.monotonic
     _stage: str = field(default="", init=False)
-    _pace: Pace | None = field(default=None, init=False)
+    _start: tuple[int, float] = field(default=(0, 0.0), init=False)
     _bars: Bars | None = field(default=None, init=False)
     _task: TaskID | None = field(default=None, init=False)
 
@@ -112,13 +99,14 @@ class Console:
         """Show the progress of work (see `Progress`)."""
         if self.verbosity < 0:
             return
-        done, now = (epoch - 1) * steps + step, self.clock()
-        if stage != self._stage or self._pace is None:
+        done, total, now = (epoch - 1) * steps + step, epochs * steps, self.clock()
+        if stage != self._stage:
             self.finish()
-            self._stage, self._pace = stage, Pace(epochs * steps, done, now)
-        left = _duration(self._pace.left(done, now))
+            self._stage, self._start = stage, (done, now)
+        first, begun = self._start
+        left = _duration((now - begun) / (done - first) * (total - done)) if done > first else ""
         if self.err.isatty():
-            self._draw(stage, done, epochs * steps, _place(epoch, epochs, loss), left)
+            self._draw(stage, done, total, _place(epoch, epochs, loss), left)
         elif step == steps:
             parts = (f"{stage:<12}", _place(epoch, epochs, loss), left)
             print("  ".join(part for part in parts if part), file=self.err, flush=True)
@@ -127,7 +115,7 @@ class Console:
         """Stop the progress bar of the last stage."""
         if self._bars is not None:
             self._bars.stop()
-        self._stage, self._pace, self._bars, self._task = "", None, None, None
+        self._stage, self._bars, self._task = "", None, None
 
     def _draw(self, stage: str, done: int, total: int, place: str, left: str) -> None:
         if self._bars is None or self._task is None:
@@ -151,10 +139,8 @@ def _place(epoch: int, epochs: int, loss: float) -> str:
     return "  ".join([*parts, *([] if math.isnan(loss) else [f"loss {loss:.4g}"])])
 
 
-def _duration(seconds: float | None) -> str:
+def _duration(seconds: float) -> str:
     """Remaining time as text, such as `1:05 left`."""
-    if seconds is None:
-        return ""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     clock = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

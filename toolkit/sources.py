@@ -221,14 +221,12 @@ def load_all(config: DataConfig, *, base: Path = Path()) -> Samples:
 def data_text(config: DataConfig, splits: Splits) -> str:
     """The features, label and scaling of a source, in one line."""
     scaling, what = splits.scaling, {"images": "values", "table": "columns", "record": "neighbouring values"}[splits.kind]
-    names = (
-        f" ({', '.join(splits.columns[:MAX_LISTED])}{', …' if len(splits.columns) > MAX_LISTED else ''})"
-        if splits.columns
-        else ""
-    )
+    columns = splits.columns or ()
+    listed = ", ".join([*columns[:MAX_LISTED], *["…"] * (len(columns) > MAX_LISTED)])
+    names = f" ({listed})" if listed else ""
     label = f"; label: {splits.label}, not trained on" if splits.label else ""
-    by = "each by itself" if isinstance(scaling.scale, tuple) else "by one scale"
-    scaled = "as they are" if scaling.rule == "none" else f"scaled {by} ({scaling.rule})"
+    by = "per feature" if isinstance(scaling.scale, tuple) else "with one scale"
+    scaled = "unscaled" if scaling.rule == "none" else f"scaled {by} ({scaling.rule})"
     return f"{config.source}: {splits.inputs:,} {what}{names}, {scaled}{label}"
 
 

@@ -126,7 +126,7 @@ def test_a_wrong_calibration_file_is_told_before_anything_is_trained(
         ),
         (["--samples", "3"], "--samples: got 3, must be an integer, 8 or more"),
         (["--samples", "some"], "argument --samples: invalid int value: 'some'"),
-        (["--max-clipping", "1.5"], "--max-clipping: got 1.5, must be a fraction in [0, 1)"),
+        (["--max-clipping", "1.5"], "--max-clipping: got 1.5, must be a number in [0, 1)"),
         (["--model", "nowhere"], "nowhere: holds no model"),
     ],
 )

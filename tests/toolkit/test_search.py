@@ -134,7 +134,7 @@ def test_an_interrupted_search_goes_on_to_the_same_front(
 
     call = ["search", str(tiny), *WANTED, "--trials", "2", "--out", str(out)]
     with monkeypatch.context() as patched:
-        patched.setattr(EarlyStopping, "verdict", interrupt)
+        patched.setattr(EarlyStopping, "stop_reason", interrupt)
         assert main(call) == 130
     assert "interrupted; the same command with --resume goes on" in capsys.readouterr().err
     assert list(out.rglob("checkpoint.safetensors")) and not (out / "front.json").exists()

@@ -261,7 +261,7 @@ def test_columns_are_chosen_by_name_and_the_choice_is_known(tmp_path, heading, o
     elif label:
         assert np.asarray(splits.train.labels).tolist() == (100.0 * np.arange(9) + names.index(label)).tolist()
     text = data_text(config, splits)
-    assert f"{len(places)} columns ({', '.join(columns.split())}), scaled each by itself (minmax)" in text
+    assert f"{len(places)} columns ({', '.join(columns.split())}), scaled per feature (minmax)" in text
     assert ("not trained on" in text) == (label is not None)
 
 

@@ -77,7 +77,7 @@ def bundle(plant: Path, said: str) -> Path:
 
 
 def test_what_was_chosen_is_said_and_written(bundle: Path, said: str) -> None:
-    chosen = f"plant.csv: 6 columns ({', '.join(NAMES)}), scaled each by itself (minmax); label: Class, not trained on"
+    chosen = f"plant.csv: 6 columns ({', '.join(NAMES)}), scaled per feature (minmax); label: Class, not trained on"
     assert chosen in said
     manifest, metrics = json.loads((bundle / "manifest.json").read_text()), read_metrics(bundle / "metrics.json")
     for data in (manifest["data"], metrics.data):

@@ -195,24 +195,17 @@ def _skip_indivisible(prune: PruneConfig, recipe: Recipe) -> PruneConfig:
     return replace(prune, skip=skip if len(skip) < len(recipe.model.layers) else prune.skip)
 
 
-def _granularity(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
-    own = recipe.quantize.granularity
+def _quantization(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
+    def quantize(recipe: Recipe, **change: Any) -> Recipe:
+        return replace(recipe, quantize=replace(recipe.quantize, **change))
 
-    def apply(recipe: Recipe, granularity: Any) -> Recipe:
-        return replace(recipe, quantize=replace(recipe.quantize, granularity=granularity))
-
-    return [SearchAxis("granularity", config.granularity or (own,), own, apply, ordered=False)]
-
-
-def _bits(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
-    own = " ".join(map(str, recipe.quantize.bits))
-
-    def apply(recipe: Recipe, bits: str) -> Recipe:
-        return replace(recipe, quantize=replace(recipe.quantize, bits=tuple(map(int, bits.split()))))
-
-    values = tuple(map(str, sorted(config.bits))) or (own,)
-    return [SearchAxis("bits", values, own, apply)]
+    bits, granularity = " ".join(map(str, recipe.quantize.bits)), recipe.quantize.granularity
+    widths, granularities = tuple(map(str, sorted(config.bits))) or (bits,), config.granularity or (granularity,)
+    return [
+        SearchAxis("bits", widths, bits, lambda recipe, value: quantize(recipe, bits=tuple(map(int, value.split())))),
+        SearchAxis("granularity", granularities, granularity, lambda recipe, value: quantize(recipe, granularity=value), False),
+    ]
 
 
-AXES: tuple[Callable[[Recipe, SearchConfig], list[SearchAxis]], ...] = (_code, _hidden, _pruning, _bits, _granularity)
+AXES: tuple[Callable[[Recipe, SearchConfig], list[SearchAxis]], ...] = (_code, _hidden, _pruning, _quantization)
 """Constructors of the axes."""
