@@ -185,7 +185,7 @@ def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
         return
     x, code, y = (TensorInfo(name, "float32", (None, widths[place])) for name, place in {"x": 0, "code": -1, "y": 0}.items())
     sides = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
-    signatures = {name: Signature(name, *each, {}) for name, each in sides.items()}
+    signatures = {name: Signature(name, inputs, outputs, {}) for name, (inputs, outputs) in sides.items()}
     for runtime, (name, _) in KERAS_WAYS.items():
         of = (name, Maker.KERAS, "keras", Precision.F32, runtime, "")
         cast.subjects.append(BenchSubject(*of, dict.fromkeys(signatures, archive), signatures))
