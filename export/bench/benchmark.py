@@ -269,7 +269,7 @@ def _threads(count: int) -> str:
 
 
 def verdict(measured: Bench) -> list[str]:
-    """One line per file of ours and runtime: latency of the first signature at the smallest batch, and the ratio to stock."""
+    """One line per exported file and runtime: latency of the first signature at the smallest batch, and the ratio to stock."""
     rows = [row for row in measured.latency if (row.maker, row.way, row.threads) == (Maker.TIEDAE, Way.INVOKE, 1)]
     lines = []
     for row in rows:

@@ -31,7 +31,7 @@ CANDIDATES = 64
 MAX_GROUP = 4096
 """Maximum number of constants of equal size that are searched for near duplicates; larger groups for exact ones only."""
 FEW, PAIRED = 8, 128
-"""Number of samples compared first, and of those whose pairs estimate the chance of a match."""
+"""Number of samples compared first, and number of samples whose pairs estimate the chance of a match."""
 
 Order = Literal["equal", "reshaped", "transposed"]
 Relation = Literal[Order, "near"]
