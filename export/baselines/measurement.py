@@ -1,4 +1,4 @@
-"""Measures the stock converters' files of the same model like ours."""
+"""Measures the stock converters' files of the same model, in the same way as our files."""
 
 from __future__ import annotations
 

@@ -170,14 +170,14 @@ def _identity(subject: BenchSubject, provider: str = "") -> dict[str, Any]:
 def _footprints(
     subjects: Sequence[BenchSubject], inputs: Mapping[tuple[str, str], Path], plan: Plan, announce: Announce
 ) -> Iterator[tuple[BenchSubject, Load, Footprint]]:
-    loads, owners = [], []
+    loads = []
     for subject in subjects if plan.processes else ():
         for signatures in _choices(subject):
             runs = tuple(Run(str(subject.files[s]), s, str(inputs[subject.name, s])) for s in signatures)
             loads.append(Load(subject.name, subject.runtime, runs))
-            owners.append(subject)
-    found = footprints(loads, processes=plan.processes, announce=announce)
-    yield from ((subject, load, each) for subject, (load, each) in zip(owners, found, strict=True))
+    owners = {subject.name: subject for subject in subjects}
+    for load, found in footprints(loads, processes=plan.processes, announce=announce):
+        yield owners[load.subject], load, found
 
 
 def _choices(subject: BenchSubject) -> list[tuple[str, ...]]:
@@ -204,18 +204,18 @@ def _memory_rows(taken: Sequence[tuple[BenchSubject, Load, Footprint]]) -> tuple
         for subject, load, each in taken
     ]
 
+    def case(row: Memory) -> tuple[Any, ...]:
+        return row.format, row.precision, row.runtime, row.signatures
+
+    stock = {case(row): row for row in rows if row.maker is Maker.STOCK}
+
     def against_stock(row: Memory) -> Memory:
-        peer = next((other for other in rows if row.maker is Maker.TIEDAE and _same_choice(row, other)), None)
+        peer = stock.get(case(row)) if row.maker is Maker.TIEDAE else None
         if peer is None or not row.resident_bytes or not peer.resident_bytes:
             return row
         return replace(row, ratio=row.resident_bytes / peer.resident_bytes, against=peer.subject)
 
     return tuple(map(against_stock, rows))
-
-
-def _same_choice(row: Memory, other: Memory) -> bool:
-    keys = ("format", "precision", "runtime", "signatures")
-    return other.maker is Maker.STOCK and all(getattr(row, key) == getattr(other, key) for key in keys)
 
 
 def _startup_rows(taken: Sequence[tuple[BenchSubject, Load, Footprint]]) -> tuple[Startup, ...]:
@@ -270,17 +270,15 @@ def _threads(count: int) -> str:
 
 
 def verdict(measured: Bench) -> list[str]:
-    """One line per file of ours and runtime: latency of the first signature at the smallest batch, and the ratio to stock."""
+    """One line per exported file and runtime: latency of the first signature at the smallest batch, and the ratio to stock."""
     rows = [row for row in measured.latency if (row.maker, row.way, row.threads) == (Maker.TIEDAE, Way.INVOKE, 1)]
-    first = [row for row in rows if (row.signature, row.batch) == (rows[0].signature, rows[0].batch)]
-    return [f"{row.file} in {row.runtime}: {_latency_text(row)}" for row in first]
-
-
-def _latency_text(row: Latency) -> str:
-    text = f"{row.median_us:.1f} µs for {row.signature} at batch {row.batch}"
-    if row.ratio is None:
-        return f"{text}; {row.note or 'nothing to compare with'}"
-    return f"{text}, {row.ratio.text} times {row.against}"
+    lines = []
+    for row in rows:
+        if (row.signature, row.batch) == (rows[0].signature, rows[0].batch):
+            text = f"{row.file} in {row.runtime}: {row.median_us:.1f} µs for {row.signature} at batch {row.batch}"
+            compared = f", {row.ratio.text} times {row.against}" if row.ratio else f"; {row.note or 'nothing to compare with'}"
+            lines.append(text + compared)
+    return lines
 
 
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
@@ -291,13 +289,17 @@ def tables(measured: Bench) -> list[Table]:
     machine = plain(measured.machine)
     keys = ("cpu", "cores", "governor", "system", "load_average", "warning")
     found = [
-        ("Files", ("file", "bytes", "gzip", "against stock", "gzip"), [_size_cells(row) for row in measured.sizes]),
+        (
+            "Files",
+            ("file", "bytes", "gzip", "against stock", "gzip"),
+            [(r.file, f"{r.bytes:,}", f"{r.gzip_bytes:,}", _ratio(r.ratio), _ratio(r.gzip_ratio)) for r in measured.sizes],
+        ),
         *_latency_tables(measured.latency),
         *_throughput_tables(measured.latency),
         (
             "Resident memory, MiB: from the imported runtime to every signature run once",
             ("subject", "signatures", "MiB", "against stock"),
-            [_memory_cells(row) for row in measured.memory],
+            [(r.subject, ", ".join(r.signatures), _mebibytes(r.resident_bytes), _ratio(r.ratio)) for r in measured.memory],
         ),
         (
             "Start-up, ms: from opening the file to the first result",
@@ -343,10 +345,9 @@ def _throughput_tables(latency: Sequence[Latency]) -> Iterator[Table]:
         yield f"Throughput of {signature}, samples/s", ("subject", *header), body
 
 
-def _size_cells(row: Size) -> tuple[str, ...]:
-    return row.file, f"{row.bytes:,}", f"{row.gzip_bytes:,}", *(f"{r:.3f}" if r else "" for r in (row.ratio, row.gzip_ratio))
+def _mebibytes(count: int | None) -> str:
+    return "not reported" if count is None else f"{count / 2**20:.2f}"
 
 
-def _memory_cells(row: Memory) -> tuple[str, ...]:
-    memory = "not reported" if row.resident_bytes is None else f"{row.resident_bytes / 2**20:.2f}"
-    return row.subject, ", ".join(row.signatures), memory, f"{row.ratio:.3f}" if row.ratio else ""
+def _ratio(value: float | None) -> str:
+    return f"{value:.3f}" if value else ""

@@ -38,7 +38,6 @@ class Load:
     subject: str
     runtime: str
     runs: tuple[Run, ...]
-    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def main(load: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         path = run["path"]
         if path not in models:
             files = {each["signature"]: Path(path) for each in load["runs"] if each["path"] == path}
-            models[path] = open_files(files, threads=load["threads"])
+            models[path] = open_files(files)
         kept.append(models[path].bind(run["signature"], x))
         first = first or time.perf_counter_ns()
     after = resident()

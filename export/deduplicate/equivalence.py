@@ -125,16 +125,15 @@ def compare_outputs(
 def _compare(
     runtime: str, signature: str, output: str, pairs: Sequence[tuple[np.ndarray, np.ndarray | str]], bound: DifferenceBound
 ) -> OutputComparison:
-    def failed(problem: str) -> OutputComparison:
-        return OutputComparison(runtime, signature, output, str(pairs[0][0].dtype), 0, 0, 0.0, 0.0, 0.0, {}, "", problem)
-
+    of = runtime, signature, output, str(pairs[0][0].dtype)
+    nothing = 0, 0, 0.0, 0.0, 0.0, {}, ""
     for expected, got in pairs:
         if problem := got if isinstance(got, str) else mismatch(expected, got):
-            return failed(problem)
+            return OutputComparison(*of, *nothing, problem)
     expected, got = (np.concatenate([np.asarray(pair[i]).ravel() for pair in pairs]) for i in (0, 1))
     found = differences(expected, got)
     if found.problem:
-        return failed(found.problem)
+        return OutputComparison(*of, *nothing, found.problem)
     scale, problem = found.full_scale if expected.dtype.kind == "f" else 255.0, ""
     most, usual = bound.largest * scale, bound.mean * scale
     if expected.dtype.kind == "f":
@@ -150,4 +149,4 @@ def _compare(
         if found.differing > bound.differing * found.count:
             problem = f"{found.differing} of {found.count} values differ, allowed {allowed}"
     measured = found.count, found.differing, found.largest, found.mean, scale, found.histogram
-    return OutputComparison(runtime, signature, output, str(expected.dtype), *measured, allowed, problem)
+    return OutputComparison(*of, *measured, allowed, problem)

@@ -71,7 +71,8 @@ def merge(graph: OnnxGraph, original: Stored, duplicate: Stored, view: View) -> 
     for use in graph.uses(duplicate.scope, duplicate.name):
         switch = plan(graph, use, view)
         if switch is None:
-            hows[_folded(view)] = None
+            operation = "Reshape" if view.in_order else "Transpose"
+            hows[f"{operation} of the original, folded at load (from ORT_ENABLE_BASIC on): in memory twice"] = None
             graph.connect(use, _derived(graph, original, view))
         else:
             hows[switch.how] = None
@@ -87,11 +88,6 @@ def merge(graph: OnnxGraph, original: Stored, duplicate: Stored, view: View) -> 
     return Merged(
         duplicate.label, original.label, relation(view), "; ".join(hows) or "nothing reads it", duplicate.values.nbytes
     )
-
-
-def _folded(view: View) -> str:
-    operation = "Reshape" if view.in_order else "Transpose"
-    return f"{operation} of the original, folded at load (from ORT_ENABLE_BASIC on): in memory twice"
 
 
 def _obstacle(graph: OnnxGraph, duplicate: Stored, view: View) -> str:

@@ -72,7 +72,9 @@ def share_file(
         _write(new, shared, force=False)
         after = read_model(new)
         if not shared.external and after.size >= contents.size:
-            shared, after = _unchanged(path, shared, after.size), contents
+            reason = f"with it stored once, the file would have {after.size:,} bytes, not fewer"
+            kept = (Kept(merged.name, merged.original, reason) for merged in shared.merged)
+            shared, after = Shared(path.read_bytes(), (), (*kept, *shared.kept)), contents
         if shared.merged or shared.external:
             announce("comparing both files on random inputs")
             _require_gone(path, after, shared)
@@ -100,13 +102,6 @@ def _write(out: Path, shared: Shared, *, force: bool) -> None:
             write_atomic(out.parent / name, data, replace=force)
         except FileExistsError:
             raise InputError(f"--out {out}: {name} is there already; --force replaces it") from None
-
-
-def _unchanged(path: Path, shared: Shared, size: int) -> Shared:
-    """The original file, if the operators that the rewrite adds take more bytes than it saves."""
-    reason = f"with it stored once, the file would have {size:,} bytes, not fewer"
-    kept = [Kept(merged.name, merged.original, reason) for merged in shared.merged]
-    return Shared(path.read_bytes(), (), (*kept, *shared.kept))
 
 
 def _check_call(path: Path, out: Path, tolerance: float | None, *, force: bool) -> None:

@@ -278,10 +278,8 @@ def _runs_before(graphs: Sequence[TfliteGraph], one: _SharedBuffer, other: _Shar
 
 def _first_use(graph: TfliteGraph, stored: _SharedBuffer) -> int | None:
     indices = {index for owner, index in stored.views if owner is graph}
-    for place, operator in enumerate(graph.table.operators or []):
-        if indices & set(vector(operator.inputs)):
-            return place
-    return None
+    operators = enumerate(graph.table.operators or [])
+    return next((place for place, operator in operators if indices & set(vector(operator.inputs))), None)
 
 
 def _kept(data: bytes, graphs: Sequence[TfliteGraph], reasons: Mapping[frozenset[str], str]) -> tuple[Kept, ...]:

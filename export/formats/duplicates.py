@@ -31,7 +31,7 @@ CANDIDATES = 64
 MAX_GROUP = 4096
 """Maximum number of constants of equal size that are searched for near duplicates; larger groups for exact ones only."""
 FEW, PAIRED = 8, 128
-"""Number of samples compared first, and of those whose pairs estimate the chance of a match."""
+"""Number of samples compared first, and number of samples whose pairs estimate the chance of a match."""
 
 Order = Literal["equal", "reshaped", "transposed"]
 Relation = Literal[Order, "near"]
@@ -142,18 +142,8 @@ def _by_bytes(reals: Sequence[Real], seen: Mapping[bytes, Sequence[Real]]) -> Du
     ]
     for original, duplicate in sorted(matches, key=lambda match: not (match[0].in_order and match[1].in_order)):
         if all(np.array_equal(as_bits(a.values[i]), as_bits(b.values[j])) for a, i, b, j in aligned(original, duplicate)):
-            return _copy(original, duplicate, "bytes", None)
+            return _copy(original, duplicate, "bytes")
     return None
-
-
-@dataclass(frozen=True)
-class _Distance:
-    """Distance of two constants in steps; `same` if all float32 values are equal."""
-
-    same: bool
-    largest: float
-    mean: float
-    equal: float
 
 
 def _by_values(reals: Sequence[Real]) -> Iterator[Duplicate]:
@@ -168,9 +158,9 @@ def _by_values(reals: Sequence[Real]) -> Iterator[Duplicate]:
         for original, duplicate in candidates[second][:CANDIDATES]:
             if original.constant.storage in copied or not (distance := _distance(original, duplicate)):
                 continue
-            rank = not distance.same, not (original.in_order and duplicate.in_order), distance.largest
+            rank = not distance[0], not (original.in_order and duplicate.in_order), distance[1]
             if best is None or rank < best[0]:
-                best = rank, _copy(original, duplicate, "values", distance)
+                best = rank, _copy(original, duplicate, "values", *distance)
         if best:
             copied.add(storage)
             yield best[1]
@@ -201,8 +191,11 @@ def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
     return found
 
 
-def _distance(original: Real, duplicate: Real) -> _Distance | None:
-    """The distance of two duplicates; None if a value differs by more than a step, or if chance explains the match."""
+def _distance(original: Real, duplicate: Real) -> tuple[bool, float, float, float] | None:
+    """(all float32 values are equal, largest and mean distance in steps, fraction of equal values) of two duplicates.
+
+    None if a value differs by more than a step, or if chance explains the match.
+    """
     total, largest, equal, same = 0.0, 0.0, 0, True
     integers = original.quantized and duplicate.quantized
     for a, i, b, j in aligned(original, duplicate):
@@ -219,7 +212,7 @@ def _distance(original: Real, duplicate: Real) -> _Distance | None:
         largest, total = max(largest, float(apart.max())), total + float(apart.sum())
     if not _more_than_chance(original, duplicate, same):
         return None
-    return _Distance(same, largest, total / original.values.size, equal / original.values.size)
+    return same, largest, total / original.values.size, equal / original.values.size
 
 
 def _more_than_chance(original: Real, duplicate: Real, same: bool) -> bool:
@@ -236,12 +229,10 @@ def _more_than_chance(original: Real, duplicate: Real, same: bool) -> bool:
     return -np.log2(max(np.count_nonzero(within), 1) / pairs) * size >= CHANCE_BITS
 
 
-def _copy(original: Real, duplicate: Real, by: Literal["bytes", "values"], distance: _Distance | None) -> Duplicate:
+def _copy(original: Real, duplicate: Real, by: Literal["bytes", "values"], exact: bool = True, *distance: float) -> Duplicate:
     order: Order = "transposed"
     if original.in_order and duplicate.in_order:
         order = "equal" if original.constant.values.shape == duplicate.constant.values.shape else "reshaped"
-    exact = distance is None or distance.same
-    measured = {} if distance is None else {"largest": distance.largest, "mean": distance.mean, "equal": distance.equal}
     return Duplicate(
         duplicate.constant.name,
         original.constant.name,
@@ -250,6 +241,6 @@ def _copy(original: Real, duplicate: Real, by: Literal["bytes", "values"], dista
         duplicate.constant.nbytes,
         order,
         axes_of(original, duplicate),
-        **measured,
+        *distance or (0.0, 0.0, 1.0),
         storage=duplicate.constant.storage,
     )

@@ -35,6 +35,9 @@ MAX_BYTES = 2**31
 _PACKED: Mapping[str, int] = {"int4": 4, "int2": 2, "float4": 4}
 """Bits per value of packed types, by a part of their names."""
 
+_NUMBERS = {"value_float": "f", "value_floats": "floats", "value_int": "i", "value_ints": "ints"}
+"""Fields of a `Constant` node's number attributes."""
+
 _KEPT = ("Clip", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 """Operations whose output has the quantization of their first input."""
 
@@ -200,13 +203,15 @@ class ReadScope:
         return tuple(found[0].stored[found[1]][0].ravel().tolist()) if found else ()
 
 
-def bodies(model: onnx.ModelProto) -> Iterator[tuple[GraphProto | FunctionProto, str, int | None, int]]:
-    """Yield (graph or function, prefix of its constants' names, index of its parent, opset), parents first."""
+Body = tuple[GraphProto | FunctionProto, str, int | None, int]
+"""(graph or function, prefix of its constants' names, index of its parent, opset)."""
+
+
+def bodies(model: onnx.ModelProto) -> Iterator[Body]:
+    """Yield all graphs and functions, parents first."""
     place = -1
 
-    def nested(
-        proto: GraphProto | FunctionProto, prefix: str, parent: int | None, opset: int
-    ) -> Iterator[tuple[GraphProto | FunctionProto, str, int | None, int]]:
+    def nested(proto: GraphProto | FunctionProto, prefix: str, parent: int | None, opset: int) -> Iterator[Body]:
         nonlocal place
         place += 1
         mine = place
@@ -234,8 +239,12 @@ def _stored_in(proto: GraphProto | FunctionProto, prefix: str, folder: _External
         attributes = [attribute.name for attribute in node.attribute]
         _require_text(folder.path, node.name, node.op_type, node.domain, *node.input, *node.output, *attributes)
     stored: dict[str, tuple[np.ndarray, str]] = {}
-    tensors = _initializers(proto) if isinstance(proto, GraphProto) else []
-    for tensor in (*tensors, *(tensor for node in proto.node if kind(node) == "Constant" for tensor in _constant_node(node))):
+    tensors: list[TensorProto] = []
+    if isinstance(proto, GraphProto):
+        parts = (part for sparse in proto.sparse_initializer for part in (sparse.values, _indices(sparse)))
+        tensors += [*proto.initializer, *parts]
+    tensors += [tensor for node in proto.node if kind(node) == "Constant" for tensor in _constant_node(node)]
+    for tensor in tensors:
         _require_text(folder.path, tensor.name, *(text for entry in tensor.external_data for text in (entry.key, entry.value)))
         if tensor.name in stored:
             raise FormatError(f"{folder.path}: two constants have the name {prefix + tensor.name!r}")
@@ -243,11 +252,6 @@ def _stored_in(proto: GraphProto | FunctionProto, prefix: str, folder: _External
         stored[tensor.name] = folder.load(tensor) if external else (_array(folder.path, tensor), prefix + tensor.name)
         stored[tensor.name][0].flags.writeable = False
     return stored
-
-
-def _initializers(graph: GraphProto) -> list[TensorProto]:
-    parts = [part for sparse in graph.sparse_initializer for part in (sparse.values, _indices(sparse))]
-    return [*graph.initializer, *parts]
 
 
 def _indices(sparse: onnx.SparseTensorProto, name: str = "") -> TensorProto:
@@ -269,12 +273,9 @@ def _constant_node(node: NodeProto) -> Iterator[TensorProto]:
         elif attribute.name == "sparse_value":
             tensor.CopyFrom(attribute.sparse_tensor.values)
             yield _indices(attribute.sparse_tensor, name)
-        elif attribute.name in ("value_float", "value_floats"):
-            values = attribute.f if attribute.name == "value_float" else attribute.floats
-            tensor = numpy_helper.from_array(np.array(values, np.float32))
-        elif attribute.name in ("value_int", "value_ints"):
-            values = attribute.i if attribute.name == "value_int" else attribute.ints
-            tensor = numpy_helper.from_array(np.array(values, np.int64))
+        elif attribute.name in _NUMBERS:
+            dtype = np.int64 if "int" in attribute.name else np.float32
+            tensor = numpy_helper.from_array(np.array(getattr(attribute, _NUMBERS[attribute.name]), dtype))
         else:
             continue
         tensor.name = name

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,9 @@ def tflite_ranges(data: bytes) -> Ranges:
     """Rows of the smallest gathered table, and the quantized range of float inputs that feed a QUANTIZE."""
     model = unpack_model(data)
     graphs = [TfliteGraph(model, table) for table in model.subgraphs]
-    rows = [size for graph in graphs for size in _rows(graph)]
+    operators = [(graph, each) for graph in graphs for each in graph.table.operators or [] if graph.code(each) in _TABLES]
+    tables = [graph.tensor(int(each.inputs[_TABLES[graph.code(each)]])) for graph, each in operators]
+    rows = [shape_of(each)[0] for each in tables if len(shape_of(each)) > 1 and model.buffers[each.buffer].data.size]
     floats = {}
     for definition in model.signatureDefs or []:
         graph = graphs[definition.subgraphIndex]
@@ -53,42 +54,24 @@ def tflite_ranges(data: bytes) -> Ranges:
     return Ranges(min(rows, default=FEW), floats)
 
 
-def _rows(graph: TfliteGraph) -> Iterator[int]:
-    for operator in graph.table.operators or []:
-        slot = _TABLES.get(graph.code(operator))
-        if slot is not None:
-            tensor = graph.tensor(int(operator.inputs[slot]))
-            if len(shape_of(tensor)) > 1 and graph.model.buffers[tensor.buffer].data.size:
-                yield shape_of(tensor)[0]
-
-
 def onnx_ranges(path: Path, contents: Contents) -> Ranges:
     """The same for an ONNX file: Gather from a constant, QuantizeLinear with a constant scale and zero point."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
     stored = {constant.name: constant.values for constant in contents.constants}
-    rows = [
-        stored[node.input[0]].shape[0]
-        for node in graph.node
-        if node.op_type == "Gather" and node.input[0] in stored and stored[node.input[0]].ndim > 1
-    ]
-    return Ranges(min(rows, default=FEW), dict(_quantized_inputs(graph, stored, contents.signatures[0].name)))
-
-
-def _quantized_inputs(
-    graph: Any, stored: dict[str, np.ndarray], signature: str
-) -> Iterator[tuple[tuple[str, str], tuple[float, float]]]:
     inputs = {tensor.name for tensor in graph.input}
+    rows, floats = [], {}
     for node in graph.node:
-        parameters = [stored.get(name) for name in node.input[1:3]]
-        if node.op_type != "QuantizeLinear" or node.input[0] not in inputs or len(parameters) < 2:
-            continue
-        scale, zero_point = parameters
-        if scale is None or zero_point is None or zero_point.size != 1 or zero_point.dtype.kind not in "iu":
-            continue
-        known = representable(float(scale.flat[0]), int(zero_point.flat[0]), zero_point.dtype.name)
-        yield (signature, node.input[0]), known
+        table, *parameters = (stored.get(name) for name in (*node.input, "", "", "")[:3])
+        if node.op_type == "Gather" and table is not None and table.ndim > 1:
+            rows.append(len(table))
+        elif node.op_type == "QuantizeLinear" and node.input[0] in inputs:
+            scale, zero_point = parameters
+            if scale is not None and zero_point is not None and zero_point.size == 1 and zero_point.dtype.kind in "iu":
+                known = representable(float(scale.flat[0]), int(zero_point.flat[0]), zero_point.dtype.name)
+                floats[contents.signatures[0].name, node.input[0]] = known
+    return Ranges(min(rows, default=FEW), floats)
 
 
 _READERS: Mapping[str, Callable[[Path, Contents], Ranges]] = {

@@ -55,7 +55,9 @@ def prove(
         found = matches[0] if matches else _nearest(constants, program, name)
         findings.append(_stored_once(name, matches, found))
         if found is None:
-            findings.append(_finding(name, "values", False, _absent(kernel, expected)))
+            shapes = f"[{kernel.inputs}, {kernel.units}] or [{kernel.units}, {kernel.inputs}]"
+            text = f"no constant holds {expected.size:,} {expected.dtype} values of shape {shapes}"
+            findings.append(_finding(name, "values", False, text))
             continue
         values = _orient(found, expected)
         assert values is not None
@@ -119,11 +121,6 @@ def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None)
     return _finding(name, "copies", False, f"stored {len(matches)} times{names}, expected once{near}")
 
 
-def _absent(kernel: Kernel, expected: np.ndarray) -> str:
-    shapes = f"[{kernel.inputs}, {kernel.units}] or [{kernel.units}, {kernel.inputs}]"
-    return f"no constant holds {expected.size:,} {expected.dtype} values of shape {shapes}"
-
-
 def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> StorageFinding:
     different = np.argwhere(_differ(values, expected))
     if not len(different):
@@ -173,9 +170,8 @@ def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> StorageFinding:
     wrong, count = np.argwhere(pruned & (values != 0)), f"{np.count_nonzero(pruned):,} pruned places"
     if not len(wrong):
         return _finding(name, "zeros", True, f"zero at all {count}")
-    return _finding(
-        name, "zeros", False, f"{len(wrong):,} of {count} are not zero, {_first(wrong, values, np.zeros(mask.shape, int))}"
-    )
+    first = _first(wrong, values, np.zeros(mask.shape, int))
+    return _finding(name, "zeros", False, f"{len(wrong):,} of {count} are not zero, {first}")
 
 
 def shared_values(name: str, values: np.ndarray, clusters: int) -> StorageFinding:
@@ -201,10 +197,7 @@ def _sum(stored: Sequence[Constant], program: Program) -> StorageFinding:
     got = sum(constant.values.size for constant in weights)
     if got == expected:
         return StorageFinding("", "weights", True, f"weights: {got:,} in the file, as many as the kernels have")
-    extra = [f"{c.name} {list(c.values.shape)}" for c in weights if not _is_kernel(c, program)]
+    known = [program.constants[name] for name in program.kernels]
+    extra = [f"{c.name} {list(c.values.shape)}" for c in weights if all(_orient(c, each, exact=True) is None for each in known)]
     more = f"; not a kernel: {', '.join(sorted(extra)[:3])}" if extra else ""
     return StorageFinding("", "weights", False, f"weights: {got:,} in the file, expected {expected:,}{more}")
-
-
-def _is_kernel(constant: Constant, program: Program) -> bool:
-    return any(_orient(constant, program.constants[name], exact=True) is not None for name in program.kernels)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .tflite_schema import OPERATORS, Type, buffer_of, int32, new_operator, quantization, vector
+from .tflite_schema import OPERATORS, Op, Type, buffer_of, int32, new_operator, quantization, vector
 
 DTYPES = {Type.FLOAT32: np.dtype("<f4"), Type.FLOAT16: np.dtype("<f2"), Type.INT8: np.dtype("i1"), Type.INT32: np.dtype("<i4")}
 """Element types that `TfliteGraph.values` reads."""
@@ -43,10 +43,10 @@ class TfliteGraph:
         return max(code.builtinCode, code.deprecatedBuiltinCode)
 
     def operator_name(self, operator: Any) -> str:
-        number = self.code(operator)
-        custom = self.model.operatorCodes[operator.opcodeIndex].customCode
-        is_custom = number == schema.BuiltinOperator.CUSTOM and custom
-        return custom.decode(errors="replace") if is_custom else OPERATORS.get(number, f"operator {number}")
+        number, custom = self.code(operator), self.model.operatorCodes[operator.opcodeIndex].customCode
+        return (
+            custom.decode(errors="replace") if number == Op.CUSTOM and custom else OPERATORS.get(number, f"operator {number}")
+        )
 
     def uses(self, index: int) -> Iterator[TfliteUse]:
         for operator in self.table.operators or []:
@@ -77,7 +77,7 @@ class TfliteGraph:
             schema.TensorT(
                 shape=like.shape,
                 type=like.type,
-                buffer=empty_buffer(self.model),
+                buffer=0 if not self.model.buffers[0].data.size else buffer_of(self.model, b""),
                 name=(like.name or b"") + suffix,
                 quantization=like.quantization if scale is None else quantization([scale], [zero_point]),
                 shapeSignature=like.shapeSignature,
@@ -146,11 +146,6 @@ def has_scales(tensor: Any) -> bool:
     """Whether the tensor has scales, all in range."""
     scales = scales_of(tensor)
     return bool(scales.size and np.all((scales > SMALLEST) & (scales < 1 / SMALLEST)))
-
-
-def empty_buffer(model: Any) -> int:
-    """Index of a buffer without data: 0 by the schema."""
-    return 0 if not model.buffers[0].data.size else buffer_of(model, b"")
 
 
 def names_operators(model: Any) -> bool:

@@ -17,13 +17,12 @@ from typing import TypeVar
 
 import ml_dtypes
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.affine import unsigned
 from ...compress.errors import FormatError, InputError
 from .flatbuffer import Flatbuffer, Table
 from .model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, printable
-from .tflite_schema import OPERATORS
+from .tflite_schema import OPERATORS, Op, Type
 from .tflite_writer import INNER
 
 T = TypeVar("T")
@@ -32,7 +31,7 @@ _SUBGRAPHS, _SIGNATURES = 2, 7
 MAPPED = 1 << 26
 """Minimum size, in bytes, of a file that is memory-mapped."""
 
-_TYPES: Mapping[int, str] = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+_TYPES: Mapping[int, str] = {value: name for name, value in vars(Type).items() if isinstance(value, int)}
 _DTYPES = {
     name: np.dtype(name.lower())
     for name in (
@@ -111,12 +110,9 @@ class _TfliteModel:
         ]
         if not subgraphs:
             raise FormatError("damaged .tflite file: it has no subgraph")
-        return cls(root, [_operator(code) for code in root.tables(1)], subgraphs, [_buffer(file, b) for b in root.tables(4)])
-
-
-def _operator(code: Table) -> str:
-    number = max(code.integer(0, "b"), code.integer(3))
-    return code.text(1) if number == schema.BuiltinOperator.CUSTOM else OPERATORS.get(number, f"operator {number}")
+        numbers = [(max(code.integer(0, "b"), code.integer(3)), code) for code in root.tables(1)]
+        names = [code.text(1) if n == Op.CUSTOM else OPERATORS.get(n, f"operator {n}") for n, code in numbers]
+        return cls(root, names, subgraphs, [_buffer(file, table) for table in root.tables(4)])
 
 
 def _buffer(file: Flatbuffer, table: Table) -> np.ndarray:

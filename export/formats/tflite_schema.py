@@ -91,7 +91,7 @@ def version_buffer(model: Any, version: str) -> int:
 
 
 def needed_version(model: Any) -> str:
-    """The oldest release that supports all operators of a model of ours."""
+    """The oldest release that supports all operators of a model."""
     return max((RUNTIME_VERSIONS[each.builtinCode][each.version] for each in model.operatorCodes), key=_order, default="")
 
 

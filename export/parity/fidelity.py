@@ -22,7 +22,7 @@ from ..manifest import Data
 from ..verify.results import Column, ColumnWarning, Fit, Quality, Stage
 
 MEASURES: Mapping[Kind, tuple[str, str]] = {"images": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
-"""The measure of each kind of data, and its unit."""
+"""(measure, unit) of each kind of data."""
 
 MEANINGS: Mapping[str, str] = {
     "PSNR": "10 · log₁₀(peak² / MSE) over the test samples, peak 255 for bytes, else the range of the training data",

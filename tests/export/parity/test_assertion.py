@@ -99,7 +99,7 @@ DIFFERENCES: dict[str, tuple[dict[str, np.ndarray], str]] = {
     ),
     "integer": (
         with_one("largest", (4,), 7),
-        r"largest: 1 of 6 values differ, .* at \[4\]: got \d, expected 7; they have to be",
+        r"largest: 1 of 6 values differ, .* at \[4\]: got \d, expected 7; must be",
     ),
     "nan": (with_one("positive", (0, 1), np.nan), r"positive: 1 of \d+ values are not finite, first at \[0, 1\]: got"),
     "infinity": (with_one("positive", (0, 1), np.inf), r"positive: 1 of \d+ values are not finite"),
