@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from ..compress.records import Record
-from .formats.model_file import Contents
+from .formats.model_file import Contents, Signature
 from .verify.kinds import Precision
 
 
@@ -30,6 +30,14 @@ class SignatureInfo(Record, frozen=True):
     inputs: Annotated[tuple[ValueInfo, ...], Meta(min_length=1)]
     outputs: tuple[ValueInfo, ...]
     operations: Mapping[str, int] = {}
+
+    @classmethod
+    def of(cls, signature: Signature) -> SignatureInfo:
+        inputs, outputs = (
+            tuple(ValueInfo(v.name, v.dtype, tuple(size or "batch" for size in v.shape), v.scale, v.zero_point) for v in values)
+            for values in (signature.inputs, signature.outputs)
+        )
+        return cls(inputs, outputs, dict(signature.operations))
 
     @property
     def values(self) -> tuple[ValueInfo, ...]:
@@ -59,15 +67,6 @@ class ModelFileInfo(FileInfo, frozen=True):
     @classmethod
     def of_model(cls, data: bytes, name: str, contents: Contents) -> ModelFileInfo:
         """The record of a parsed file; its name ends in `.PRECISION.SUFFIX`."""
-        signatures = {}
-        for each in contents.signatures:
-            inputs, outputs = (
-                tuple(
-                    ValueInfo(v.name, v.dtype, tuple(size or "batch" for size in v.shape), v.scale, v.zero_point)
-                    for v in values
-                )
-                for values in (each.inputs, each.outputs)
-            )
-            signatures[each.name] = SignatureInfo(inputs, outputs, dict(each.operations))
+        signatures = {each.name: SignatureInfo.of(each) for each in contents.signatures}
         file, precision = FileInfo.of(data), Precision(Path(name).suffixes[-2].removeprefix("."))
         return cls(file.sha256, file.bytes, contents.format, precision, signatures, dict(contents.details))

@@ -250,9 +250,8 @@ def describe_kernels(
 
 
 def read(bundle: Path) -> Manifest:
-    """The manifest of a bundle; FormatError where there is none, or it is damaged or of a later schema."""
-    path = bundle / FILE
-    return parse(_load(bundle), path)
+    """The manifest of a bundle; FormatError if there is none, or it is damaged or of another schema."""
+    return parse(_load(bundle), bundle / FILE)
 
 
 def _load(bundle: Path) -> Any:
@@ -263,7 +262,7 @@ def _load(bundle: Path) -> Any:
 
 
 def parse(written: Any, where: object) -> Manifest:
-    """A manifest from what JSON gave; FormatError, which starts with `where`, as in `read`."""
+    """A manifest from JSON's values; FormatError, starting with `where`, if they are damaged."""
     if not isinstance(written, dict) or "schema" not in written:
         raise FormatError(f"{where}: not a tiedae manifest")
     if written["schema"] != SCHEMA:
@@ -285,7 +284,7 @@ def parse(written: Any, where: object) -> Manifest:
 
 
 def _require_known(written: Any, kept: Any, key: str = "") -> None:
-    """Raise RecipeError for a key that decoding dropped: msgspec ignores unknown keys of dataclasses."""
+    """Raise RecipeError for a key that decoding dropped, since msgspec ignores unknown keys of dataclasses."""
     if isinstance(kept, dict):
         for name, value in written.items():
             require(name in kept, f"{key}.{name}".lstrip("."), value, "left out")
@@ -296,7 +295,7 @@ def _require_known(written: Any, kept: Any, key: str = "") -> None:
 
 
 def with_files(bundle: Path, files: Mapping[str, FileInfo]) -> bytes:
-    """The text of a bundle's manifest with new records of some files; the rest stays as it was written."""
+    """The text of a bundle's manifest with new records of these files; the rest stays as written, whatever its version."""
     written = _load(bundle)
     written["files"] = dict(sorted({**written["files"], **plain(files)}.items()))
     return encode(written)

@@ -1,4 +1,4 @@
-"""Interleaving the inputs of the first kernel, so that neighbouring rows come from different parts of a sample."""
+"""Interleaving: neighbouring rows of the first kernel belong to inputs from different parts of a sample."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""report.html and MODEL_CARD.md: what a bundle holds, for people."""
+"""report.html and MODEL_CARD.md of a bundle."""

@@ -1,7 +1,7 @@
-"""MODEL_CARD.md: what the model is, what it was trained on, how well it does, how to run it and what to keep in mind.
+"""MODEL_CARD.md: model, training data, results, example programs and limitations.
 
-The sections follow Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019), in the order that model hubs give them.
-Everything in it is read from manifest.json and metrics.json; the same input gives the same text.
+The sections follow Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019), in the order of model hubs. All content
+comes from manifest.json and metrics.json; the same input gives the same text.
 """
 
 from __future__ import annotations
@@ -40,10 +40,7 @@ Facts = Sequence[tuple[str, object]]
 
 
 def render_card(manifest: Manifest, metrics: Metrics) -> str:
-    """The model card as Markdown.
-
-    Its programs use the files, inputs and outputs of the manifest. Latency needs a measurement by `tiedae bench`.
-    """
+    """The model card as Markdown. It states latency only after `tiedae bench`."""
     stages = {row.stage for row in metrics.history} | {"train"}
     measures = dict.fromkeys(row.fidelity.measure for row in metrics.quality if row.fidelity)
     return render(
@@ -78,7 +75,7 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
         ("pruned", f"{zeros} of the weights are zero by pruning" + (f", pattern {prune.pattern}" if prune else "")),
         ("precision", f"{_precision(manifest)}; float32 files beside them"),
         ("made by", manifest.created_by),
-        ("licence of the model", f"{UNKNOWN}: whoever publishes it states one"),
+        ("licence of the model", f"{UNKNOWN}: to be stated by the publisher"),
     ]
 
 
@@ -97,11 +94,11 @@ def _taken_out(manifest: Manifest) -> str:
     """The widths before structured pruning, where it removed units."""
     inputs, *units = manifest.model.widths
     trained = [layer.units for layer in manifest.recipe.model.layers]
-    return "" if trained == units else f"; pruning took units out of {_arrows((inputs, *trained))}"
+    return "" if trained == units else f"; pruning removed units of {_arrows((inputs, *trained))}"
 
 
 def _limitations(metrics: Metrics) -> list[str]:
-    """What this model's own numbers add to the general points."""
+    """Limitations from this model's own results."""
     points = [f"Column {warning.text}." for warning in metrics.warnings]
     points += [f"Failed check: {check.text}" for check in metrics.failed]
     for reason, rows in groups(metrics.skipped, lambda row: row.reason).items():
@@ -139,7 +136,7 @@ SETTINGS = {
     "method": "method",
     "granularity": "granularity",
 }
-"""Keys of a stage in the recipe, and how the card names them."""
+"""Settings of a stage in the recipe, and their names in the card."""
 
 
 def _procedure(manifest: Manifest, metrics: Metrics) -> list[tuple[object, ...]]:
@@ -174,7 +171,7 @@ def _results(metrics: Metrics) -> Facts:
 
 
 def _latency(metrics: Metrics) -> Mapping[str, object] | None:
-    """The leading case of a benchmark, its rows and the machine; None where nothing was timed."""
+    """The leading case of a benchmark, its rows and the machine; None without a benchmark."""
     bench = metrics.bench
     if bench is None or not bench.latency:
         return None
@@ -206,11 +203,11 @@ PAPERS = {
         "CVPR 2018, arXiv:1712.05877."
     ),
 }
-"""What the stages follow."""
+"""Papers by stage."""
 
 
 def render_programs(manifest: Manifest) -> str:
-    """A program per format (or signature, where no file has the whole model) that runs as it stands in the bundle's folder."""
+    """Complete programs for the bundle's folder: one per format, or per signature if no file has the whole model."""
     imports, load, parts = ["import numpy as np"], [], []
     if per_feature(manifest.data.scaling):
         imports = ["import json", "from pathlib import Path", *imports]
@@ -231,7 +228,7 @@ def model_files_of(manifest: Manifest) -> list[tuple[str, ModelFileInfo]]:
 
 
 def _shown(manifest: Manifest, format_: str) -> list[tuple[str, str]]:
-    """(signature, file) of each program: the whole model, or where no file has it the encoder and the decoder."""
+    """(signature, file) of each program: the whole model, else the encoder and the decoder."""
     found: dict[str, str] = {}
     for file, info in model_files_of(manifest):
         for signature in info.signatures if info.format == format_ else ():
@@ -241,7 +238,7 @@ def _shown(manifest: Manifest, format_: str) -> list[tuple[str, str]]:
 
 
 def _meaning(manifest: Manifest) -> str:
-    """The real values of code and y, for the dtypes that the files have."""
+    """Sentences that define the real values of code and y for the dtypes of the files."""
     outputs = {
         (value.name, value.dtype): value
         for _, info in model_files_of(manifest)
@@ -272,7 +269,7 @@ def _affine(name: str, quantization: Quantization | ValueInfo) -> str:
 
 
 def _input(value: ValueInfo, data: Data) -> str:
-    """An expression for the golden samples in the dtype and unit of a file's first input."""
+    """A Python expression for the golden samples in the dtype and unit of an input."""
     scaling, dtype = data.scaling, value.dtype
     if value.name == "code":
         return 'np.load("golden/code.npy")' if dtype == "uint8" else 'np.load("golden/code.f32.npy")'
@@ -287,7 +284,7 @@ def _input(value: ValueInfo, data: Data) -> str:
 
 
 def scaled(x: str, scaling: Scaling) -> str:
-    """The scaling as an expression; with one offset and scale per feature it reads them from `scaling`."""
+    """The scaling of `x` as a Python expression; scales per feature come from a variable `scaling`."""
     if scaling.rule == "none":
         return x
     if per_feature(scaling):

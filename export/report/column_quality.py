@@ -1,4 +1,4 @@
-"""R² of each column of a table, the worst first, and what there is to warn of."""
+"""The section on R² of each column of a table, worst first, and warnings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..verify.results import Metrics
 from .key_figures import worst_exported
 
 SHOWN = 24
-"""How many columns are drawn at once; the others are folded."""
+"""Columns drawn at first; the others are folded."""
 
 
 def render_columns(metrics: Metrics) -> Markup:
-    """The section of the report; nothing where the data are no table."""
+    """The section of the report; empty unless the data are a table."""
     worst = worst_exported(metrics, Precision.INT8) or worst_exported(metrics, Precision.F32)
     rows = [] if worst is None or worst.fidelity is None else worst.fidelity.worst_columns
     if worst is None or not (rows or metrics.warnings):

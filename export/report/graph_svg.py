@@ -1,4 +1,4 @@
-"""The file's graph as a drawing: the encoder downwards, the decoder upwards, and between them each kernel, once, for both."""
+"""Drawing of the graph: encoder downwards, decoder upwards, and each kernel once between them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..operations import Operation
 from ..program import Kernel
 
 WIDTH, ENCODER, KERNEL, DECODER = 460, 70, 230, 390
-"""The width of the drawing and the middles of its columns."""
+"""Width of the drawing, and centers of its columns."""
 BOX, STEP, GAP = 136, 42, 16
-"""Width of a box, from one operation to the next, and between the levels of two kernels."""
+"""Width of a box, distance of operations, and gap between kernels."""
 HEIGHT, KERNEL_HEIGHT, KERNEL_BOX = 28, 62, 100
 LONGEST = 18
-"""Characters of a name that fit into a box."""
+"""Maximum characters of a name in a box."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle around `middle`, with its upper edge at `y`, and lines of text in it: y, text, CSS class."""
+    """A rectangle centered at `middle`, with its upper edge at `y`, and lines of text: (y, text, CSS class)."""
 
     kind: str
     middle: float
@@ -41,7 +41,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """An arrow: the data of the paths of its line and of its head."""
+    """An arrow: SVG path data of its line and head."""
 
     kind: str
     line: str
@@ -49,7 +49,7 @@ class Arrow:
 
 
 def draw_program(program: ProgramText, dtypes: Mapping[str, str], pruned: Mapping[str, str], title: str) -> str:
-    """An SVG of a program as the manifest has it; `dtypes` of the file's x, code and y, `pruned` a text per kernel."""
+    """An SVG of a program. `dtypes` of the file's x, code and y; `pruned` has a text per kernel."""
     sizes = {name: tensor.size for name, tensor in program.tensors.items()}
     encoder, decoder = map(_by_kernel, program.operations)
 
@@ -87,7 +87,7 @@ def draw_program(program: ProgramText, dtypes: Mapping[str, str], pruned: Mappin
 
 
 def _by_kernel(operations: Sequence[Operation]) -> dict[str, list[Operation]]:
-    """Operations by kernel: each belongs to the kernel before it, but a `Rescale` and those before all kernels to the next."""
+    """Operations by kernel: each belongs to the previous kernel; a `Rescale`, and those before any kernel, to the next."""
     found: dict[str, list[Operation]] = {}
     waiting: list[Operation] = []
     for operation in operations:
@@ -122,7 +122,7 @@ def _kernel(y: float, kernel: Kernel, pruned: str) -> Box:
 
 
 def _arrow(kind: str, start: str, x: float, y: float, *, across: int = 0, down: int = 0) -> Arrow:
-    """From the path `start` to (x, y), its last part `across` or `down` by 1 or −1."""
+    """An arrow from the path `start` to (x, y); its last segment runs `across` or `down` (1 or −1)."""
     if across:
         return Arrow(kind, f"{start} H{x - 6 * across}", f"M{x} {y} l{-8 * across} -4.5 v9 z")
     return Arrow(kind, f"{start} V{y - 6 * down}", f"M{x} {y} l-4.5 {-8 * down} h9 z")

@@ -1,4 +1,4 @@
-"""Parity per layer as heat maps: layers downwards, runtimes across, the darker the further apart."""
+"""Heat maps of parity: a row per layer, a column per runtime; darker is worse."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..verify.kinds import Kind, Lost, Precision
 from ..verify.results import LayerError, Parity
 
 LEVELS = 5
-"""Shades beyond that of equality."""
+"""Number of shades besides that of equality."""
 SHADES = (100, 60, 40, 20)
-"""Signal-to-noise ratios in dB, from the lightest shade to darker ones."""
+"""Lower bounds of the signal-to-noise ratio in dB, lightest shade first."""
 MAPS = {
     Kind.OPERATIONS: "Each operation on equal inputs: {} against {}",
     Kind.LAYERS: "Each layer, end to end: {} against {}",
 }
-"""The comparisons of single layers, and the title of their map."""
+"""Title of the map of each kind of comparison."""
 
 ERROR_TITLES = {
     Precision.INT8: "Signal-to-noise ratio per layer in dB, int8, end to end: quantization, and runtimes against the program",
@@ -30,12 +30,12 @@ ERROR_TITLES = {
 }
 
 Column = tuple[str, str]
-"""A runtime, or what ran, and a note below it."""
+"""A runtime, and a note below it."""
 
 
 @dataclass(frozen=True)
 class HeatCell:
-    """One comparison: `level` is its shade, 0 (equal) to LEVELS; `shown` leads, `notes` explain; a problem is no number."""
+    """One comparison: `level` is its shade, 0 (equal) to LEVELS; `shown` is its figure, `problem` says that it has none."""
 
     level: int
     shown: str
@@ -54,7 +54,7 @@ class HeatMap:
 
     @classmethod
     def of(cls, title: str, found: Sequence[tuple[str, Column, HeatCell]], order: Sequence[str]) -> HeatMap:
-        """Of several comparisons in one place the worst is drawn."""
+        """A map of (layer, column, cell) with rows in `order`; of several cells in one place the worst is drawn."""
         cells: dict[tuple[str, Column], HeatCell] = {}
         for layer, column, cell in found:
             known = cells.get((layer, column), cell)
@@ -68,7 +68,7 @@ class HeatMap:
 
 
 def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> Markup:
-    """`Metrics.parity` of single layers, a map for each kind of comparison and reference; empty where there are none.
+    """Maps of `Metrics.parity`, one per kind of comparison and reference; empty without rows.
 
     `order` names the tensors of the program from `x` to `y`; other layers follow in the order of their rows.
     """
@@ -81,7 +81,7 @@ def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> Markup:
 
 
 def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> Markup:
-    """`Metrics.errors` per layer: what quantization and conversion cost, as signal-to-noise ratios; empty without rows."""
+    """Maps of `Metrics.errors`: signal-to-noise ratio of quantization and conversion; empty without rows."""
     maps: dict[str, list[tuple[str, Column, HeatCell]]] = {}
     for row in errors:
         if row.error is not Lost.TOTAL:
@@ -91,13 +91,13 @@ def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> Markup:
 
 
 def _drawn(maps: Mapping[str, Sequence[tuple[str, Column, HeatCell]]], order: Sequence[str]) -> Markup:
-    """Maps by their title, layers in their `order`."""
+    """The maps by title as HTML."""
     drawn = [HeatMap.of(title, found, order) for title, found in maps.items()]
     return fragment(Path(__file__).with_suffix(".html.j2"), maps=drawn)
 
 
 def _column(row: Parity | LayerError) -> Column:
-    """The files of an encoder and a decoder stand in one column."""
+    """The files of an encoder and a decoder share a column."""
     return row.runtime, label_of(row.file)
 
 
@@ -107,7 +107,7 @@ def _of_layout(layout: str) -> str:
 
 
 def parity_cell(row: Parity) -> HeatCell:
-    """What a comparison looks like: int8 by the fraction of values that differ, float by its signal-to-noise ratio."""
+    """The cell of a comparison: int8 by the fraction of differing values, float by signal-to-noise ratio."""
     if row.problem:
         return HeatCell(LEVELS, "", (row.problem,), problem=True)
     decibels = row.sqnr_db
@@ -125,7 +125,7 @@ def parity_cell(row: Parity) -> HeatCell:
 
 
 def error_cell(row: LayerError) -> HeatCell:
-    """An error by its signal-to-noise ratio; equal where there is no noise."""
+    """The cell of an error, by signal-to-noise ratio."""
     decibels = row.sqnr_db
     if decibels is None:
         return HeatCell(0, "equal") if not row.rms else HeatCell(LEVELS, f"rms {number(row.rms)}")

@@ -1,4 +1,4 @@
-"""Arrays as PNG images inside the page, and the palette of signed values."""
+"""PNG images as data URIs, and the palette of signed values."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from PIL import Image
 
 SIDES = (128, 96, 64, 48, 32, 16)
-"""Longest sides that images are shrunk to, until they fit into the report."""
+"""Longest sides in pixels, tried in order until the images fit."""
 STEPS = 13
-"""Colours from the most negative to the most positive value; odd, so that zero has one of its own."""
+"""Number of colours; odd, so that zero has its own."""
 NEGATIVE, ZERO, POSITIVE = (166, 74, 0), (247, 247, 247), (8, 81, 168)
-"""Orange, white and blue: distinguishable with every kind of colour vision."""
+"""Orange, white and blue; distinguishable with every kind of colour vision."""
 
 
 def diverging(levels: np.ndarray) -> np.ndarray:
-    """Values −1…1 (others saturate) → RGB uint8, one axis more."""
+    """Values in −1…1 (others saturate), [...] → RGB, uint8 [..., 3]."""
     level = np.clip(levels, -1, 1)[..., None]
     end = np.where(level < 0, NEGATIVE, POSITIVE)
     return np.rint(ZERO + (end - np.array(ZERO)) * np.abs(level)).astype(np.uint8)
 
 
 def encode_images(arrays: Sequence[np.ndarray], budget: int) -> list[str]:
-    """Images, uint8 [h, w] or [h, w, 3], as data URIs of PNG: shrunk together until they take `budget` bytes or less."""
+    """Images, uint8 [h, w] or [h, w, 3], as data URIs, all shrunk until they take at most `budget` bytes."""
     for side in SIDES:
         encoded, left = [], budget
         for array in arrays:
@@ -48,7 +48,7 @@ def _encode_image(values: np.ndarray, side: int) -> str:
 
 
 def indexed(indices: np.ndarray, palette: np.ndarray, *, transparent: int) -> str:
-    """An image of few colours: uint8 [h, w] into a `palette` RGB uint8 [n, 3] with n up to 16, four bits a dot."""
+    """A data URI of palette indices, uint8 [h, w], with a `palette`, RGB uint8 [n, 3], n ≤ 16; 4 bits per pixel."""
     image = Image.fromarray(indices, "L")
     image.putpalette(palette.tobytes())
     return _uri(image, transparency=transparent, bits=4)

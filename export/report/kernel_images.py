@@ -1,4 +1,4 @@
-"""Kernels as images with their masks: first-layer kernels of image data as filters, others as matrices."""
+"""Images of kernels and masks: first-layer kernels of image data as filters, others as matrices."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from .images import STEPS, diverging, indexed
 from .samples import is_image
 
 KERNEL_BYTES = 500_000
-"""What all images of kernels may take in the page."""
+"""Maximum bytes of all images of kernels."""
 FILTERS, FILTER_SIDE, COLUMNS = 128, 56, 16
-"""How many units are drawn as filters, their longest side in dots, and how many stand beside each other."""
+"""Maximum number of filters, their longest side in pixels, and filters per row."""
 SIDES = (512, 384, 256, 128, 64, 32)
-"""Sides that a matrix is shrunk to, each on its own, until it fits."""
+"""Sides of a matrix in pixels, tried in order until it fits."""
 SATURATION = 0.99
-"""The fraction of kept weights whose magnitude the palette distinguishes; the largest ones saturate."""
+"""Quantile of the kept weights' magnitudes at full colour."""
 PRUNED = (58, 63, 71)
 PALETTE = np.concatenate([diverging(np.linspace(-1, 1, STEPS)), np.array([PRUNED, (255, 255, 255)], np.uint8)])
 PRUNED_INDEX, GAP_INDEX = STEPS, STEPS + 1
-"""Dark gray for pruned weights; transparent between filters."""
+"""Palette entries: dark gray for pruned weights, transparent between filters."""
 KernelImage = tuple[str, Sequence[int], str]
-"""A data URI, its rows and columns of dots, and what it shows."""
+"""Data URI, (rows, columns) in pixels, description."""
 
 
 @dataclass(frozen=True, eq=False)
 class MaskedWeights:
-    """Weights float32 and their mask bool, both [inputs, units]."""
+    """Weights, float32, and their mask, bool; both [inputs, units]."""
 
     name: str
     weights: np.ndarray
@@ -44,7 +44,7 @@ class MaskedWeights:
 
     @cached_property
     def limit(self) -> float:
-        """The magnitude in full colour, in real units."""
+        """The magnitude at full colour."""
         kept = np.abs(self.weights[self.mask])
         return float(np.quantile(kept, SATURATION)) if kept.any() else 1.0
 
@@ -78,12 +78,12 @@ def render_kernels(manifest: Manifest, kernels: Mapping[str, np.ndarray], masks:
 
 
 def _by_input(rows: np.ndarray, groups: int) -> np.ndarray:
-    """The rows of the first kernel in the order of the inputs."""
+    """The rows of the first kernel in the order of the inputs: undoes the interleaving."""
     return interleaved(rows.T, len(rows) // groups).T
 
 
 def _filters(kernel: MaskedWeights, shape: Sequence[int], budget: int) -> KernelImage:
-    """The units with the largest norms, each as an image of the inputs; channels stand beside each other."""
+    """The units with the largest norms, each as an image over the inputs; channels side by side."""
     order = np.argsort(-np.square(kernel.weights, dtype=np.float64).sum(axis=0), kind="stable")
     height, width, channels = (*shape, 1)[:3]
     ratio = min(1.0, FILTER_SIDE / max(height, width))
@@ -119,12 +119,12 @@ def _matrix(kernel: MaskedWeights, budget: int) -> KernelImage:
         if len(source) <= budget:
             break
     whole = size == kernel.weights.shape
-    text = "inputs downwards, units across" + ("" if whole else "; a dot is the mean of the kept weights under it")
+    text = "inputs downwards, units across" + ("" if whole else "; a pixel is the mean of its kept weights")
     return source, size, text
 
 
 def _indices(weights: np.ndarray, mask: np.ndarray, size: Sequence[int], limit: float) -> np.ndarray:
-    """Palette indices of an image of `size` rows and columns; a dot is dark where most of the weights under it are pruned."""
+    """Palette indices, uint8 [`size`]: the mean of the kept weights per pixel, or pruned if most of its weights are."""
     kept, sums = _shrink(mask, size), _shrink(weights * mask, size)
     level = np.clip(sums / np.maximum(kept, 1e-6) / limit, -1, 1)
     colour = np.rint((level + 1) / 2 * (STEPS - 1)).astype(np.uint8)
@@ -132,6 +132,6 @@ def _indices(weights: np.ndarray, mask: np.ndarray, size: Sequence[int], limit: 
 
 
 def _shrink(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """The mean of the values under each dot."""
+    """The mean of the values per pixel, float32 [`size`]."""
     image = Image.fromarray(np.ascontiguousarray(values, np.float32), "F")
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BOX))

@@ -1,4 +1,4 @@
-"""The figures that the report, the model card and the summary lead with, read from metrics."""
+"""Key figures of the metrics, for report, model card and summary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What the sections of report.html read, as `render_report` takes it."""
+    """The input of report.html, see `render_report`."""
 
     manifest: Manifest
     metrics: Metrics
@@ -32,7 +32,7 @@ class Report:
 
 
 def groups(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Rows of the same key, in the order of their first."""
+    """Rows by key; keys in the order of their first rows."""
     found: dict[K, list[T]] = {}
     for row in rows:
         found.setdefault(key(row), []).append(row)
@@ -46,24 +46,24 @@ def samples_text(data: Data) -> str:
 
 
 def keras_float(metrics: Metrics) -> Quality | None:
-    """The Keras float model, the reference of every comparison; None where it was not measured."""
+    """The row of the Keras float model, the reference of comparisons; None if it was not measured."""
     return next((row for row in metrics.quality if row.stage is Stage.TRAIN), None)
 
 
 def worst_exported(metrics: Metrics, precision: Precision) -> Quality | None:
-    """Of our exported files of one precision, the quality row with the largest error over all files and the runtimes that have
-    no known fault on them (those are failed checks); None where it was not measured."""
+    """The quality row with the largest error of our files of one precision, without runtimes with a known fault (those are
+    failed checks); None if there is none."""
     rows = (row for row in metrics.quality if (row.stage, row.precision) == (Stage.EXPORT, precision) and not row.fault)
     return max(rows, key=lambda row: row.error, default=None)
 
 
 def change_text(value: float, reference: Quality | None) -> str:
-    """A signed change in percent against the reference's error; '' without one."""
+    """The change relative to the reference's error, in percent with sign; '' without a reference."""
     return f"{value / reference.error - 1:+.1%}".replace("%", " %").replace("-", "−") if reference and reference.error else ""
 
 
 def file_groups(metrics: Metrics) -> dict[tuple[str, Precision], list[ModelFile]]:
-    """The model files by (format, precision), int8 before float and in the order of the targets, the whole model first."""
+    """The model files by (format, precision): int8 before float, then in the order of `TARGETS`; whole models first."""
     whole = {f"{metrics.name}.{row.precision}.{row.format}" for row in metrics.files}
     found = groups(metrics.files, lambda row: (row.format, row.precision))
     formats = list(TARGETS)
@@ -73,7 +73,7 @@ def file_groups(metrics: Metrics) -> dict[tuple[str, Precision], list[ModelFile]
 
 @dataclass(frozen=True)
 class SizeComparison:
-    """Our file of one format and precision, and the smallest one of the stock converters (None where there is none)."""
+    """Our file of one format and precision, and the smallest stock file of that kind, if any."""
 
     ours: ModelFile
     stock: ModelFile | None
@@ -84,7 +84,7 @@ class SizeComparison:
 
 
 def compare_sizes(metrics: Metrics) -> list[SizeComparison]:
-    """One comparison per format and precision that we wrote, in the order of `file_groups`."""
+    """One comparison per format and precision of our files, in the order of `file_groups`."""
     compared = []
     for rows in file_groups(metrics).values():
         ours = [row for row in rows if row.maker is Maker.TIEDAE]
@@ -95,27 +95,26 @@ def compare_sizes(metrics: Metrics) -> list[SizeComparison]:
 
 
 def kind_text(row: ModelFile | Latency) -> str:
-    """What a file is: TFLite int8."""
+    """The kind of a file: `TFLite int8`."""
     target = TARGETS.get(row.format)
     return f"{target.label if target else row.format} {row.precision}"
 
 
 def stored_once(metrics: Metrics) -> bool:
-    """True where every storage proof holds and none of our files stores a kernel twice."""
+    """Whether every storage proof holds and no file of ours stores a kernel twice."""
     proven = bool(metrics.storage) and all(row.ok for row in metrics.storage)
     return proven and all(row.kernel_copies == 1 for row in metrics.files if row.maker is Maker.TIEDAE)
 
 
 def promised_codes(metrics: Metrics) -> list[Parity]:
-    """The comparisons of our int8 files' codes with the program, in the runtimes that round as it does: there equality is
-    promised."""
+    """The comparisons of our int8 files' codes with the program, in runtimes that must give equal codes."""
     ours = {row.file for row in metrics.files if row.maker is Maker.TIEDAE}
     rows = (row for row in metrics.parity if row.kind is Kind.CODES and row.file in ours)
     return [row for row in rows if rounds_as_program(row.runtime)]
 
 
 def codes_text(rows: Sequence[Parity]) -> str:
-    """How far codes are from the program in the comparison that is furthest apart. `rows` is not empty."""
+    """The worst of these comparisons of codes in words; `rows` is not empty."""
     row, runtimes = max(rows, key=lambda row: row.badness), list(dict.fromkeys(row.runtime for row in rows))
     if row.problem:
         return f"codes cannot be compared in {row.runtime}"
@@ -127,7 +126,7 @@ def codes_text(rows: Sequence[Parity]) -> str:
 
 
 def formats_text(metrics: Metrics) -> str | None:
-    """What the reconstructions of the int8 TFLite and ONNX files have in common; None where they were not compared."""
+    """The difference between int8 reconstructions of TFLite and ONNX in words; None if they were not compared."""
     of = (Kind.FORMATS, "y", Precision.INT8)
     rows = [row for row in metrics.parity if (row.kind, row.tensor, row.precision) == of]
     row = max(rows, key=lambda row: row.badness, default=None)
@@ -137,6 +136,6 @@ def formats_text(metrics: Metrics) -> str | None:
         return f"Reconstructions of the int8 TFLite and ONNX files were equal in all {row.count:,} values."
     return (
         f"Reconstructions of the int8 TFLite and ONNX files differ in {fraction(row.differing, row.count)} of their "
-        f"{row.count:,} values, by at most {row.max_lsb} of 255 steps, since their decoders round differently. Decode "
-        "in one format where reconstructions have to be equal."
+        f"{row.count:,} values, by at most {row.max_lsb} LSB, since their decoders round differently. Decode in one format "
+        "if reconstructions must be equal."
     )

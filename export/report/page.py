@@ -1,7 +1,7 @@
-"""report.html: what a run reached and proved, on one page that opens anywhere.
+"""report.html: a self-contained page of a run's results.
 
-It renders manifest.json, metrics.json and golden/, and measures nothing itself; only the errors of the golden samples, by which
-they are ordered, are computed here. The same input gives the same bytes: there is no date in it.
+It renders manifest.json, metrics.json and golden/; it computes nothing but the errors of the golden samples. The same input
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from .speed import render_speed
 from .story import alarms, facts, sentence
 
 Values = Mapping[str, object] | None
-"""What the macro of a section draws; None where it has nothing to show."""
+"""The arguments of a section's macro; None if the section is empty."""
 
 GOLDEN = ("x", "y", "y.f32")
 TEMPLATES = Path(__file__).parent
 LATEST = {Stage.CLUSTER: "Keras clustered", Stage.PRUNE: "Keras pruned"}
-"""Float stages after training, the last first."""
+"""Titles of the float stages after training, last first."""
 COLOURS = {Stage.EXPORT: "ours", Stage.STOCK: "stock"}
 
 
@@ -48,10 +48,9 @@ def render_report(
 ) -> str:
     """A self-contained HTML page.
 
-    `golden` by name as in the bundle: `x` [n, inputs] in the user's unit and dtype, `y` [n, inputs] of the reference
-    program, `y.f32` float32 [n, inputs] of the Keras model in model units (`y` dequantizes to them by the manifest's
-    `tensors`). `kernels` int8 and `masks` bool, both [inputs, units], by the kernel's name. Raises FormatError where golden
-    vectors are missing.
+    `golden` by name as in the bundle, all [n, inputs]: `x` in the user's unit and dtype, `y` of the reference program, `y.f32`
+    of the Keras model, float32 in model units. `kernels`, int8, and `masks`, bool, both [inputs, units], by kernel name. Raises
+    FormatError if golden vectors are missing.
     """
     missing = [key for key in GOLDEN if key not in golden]
     if missing:
@@ -71,7 +70,7 @@ def render_report(
 
 
 def _section(values: Callable[[Report], Values]) -> Callable[[Report], Markup]:
-    """A section whose macro in sections.html.j2 has the name of the function that computes its values."""
+    """A section rendered by the macro of sections.html.j2 that has the function's name."""
 
     def draw(report: Report) -> Markup:
         found = values(report)
@@ -169,7 +168,7 @@ def parity(report: Report) -> Values:
 
 
 def _parity_table(table: ParityTable) -> tuple[str, tuple[str, ...], list[list[Cell | str]], Sequence[int]]:
-    """Title, header, rows and the columns of numbers."""
+    """Title, header, rows and numeric columns."""
     floats = table.precision is Precision.F32
     kind = "largest difference over full scale" if floats else "values that are equal"
     rows = [
@@ -181,7 +180,7 @@ def _parity_table(table: ParityTable) -> tuple[str, tuple[str, ...], list[list[C
 
 
 def _cell(row: Parity | None) -> Cell:
-    """A comparison as its fraction of equal values or its largest difference over full scale; below it where, and how many."""
+    """The fraction of equal values, or the largest difference over full scale, with place and count as a note."""
     if row is None:
         return Cell("—")
     if row.problem:
@@ -219,7 +218,7 @@ def storage(report: Report) -> Values:
 
 
 def _held(proofs: Sequence[Proof], kernel: str) -> bool:
-    """Whether something was found of a kernel in a file, and all of it holds."""
+    """Whether there are statements about a kernel and all hold."""
     found = [row.ok for row in proofs if row.kernel == kernel]
     return bool(found) and all(found)
 
@@ -241,11 +240,11 @@ def skipped(report: Report) -> Values:
 
 
 def row_order(model: Model) -> str:
-    """The order of the first kernel's rows, in words; nothing where it is that of the inputs."""
+    """The order of the first kernel's rows in words; '' if it is that of the inputs."""
     if model.interleave == 1:
         return ""
     groups, stride = model.interleave, model.widths[0] // model.interleave
-    return f"taken in turn from {groups} equal parts of the inputs: row {groups}·i + j is input {stride}·j + i"
+    return f"interleaved from {groups} equal parts of the inputs: row {groups}·i + j is input {stride}·j + i"
 
 
 def model_and_data(report: Report) -> Values:
@@ -278,7 +277,7 @@ def versions(report: Report) -> Values:
 
 
 def keras_text(metrics: Metrics) -> str:
-    """The Keras model that the float files and golden/y.f32 come from: the last one before quantization."""
+    """The Keras model of the float files and golden/y.f32: the last one before quantization."""
     stages = {*(row.stage for row in metrics.quality), *(row.stage for row in metrics.history)}
     return next((name for stage, name in LATEST.items() if stage in stages), "Keras float")
 
@@ -303,4 +302,4 @@ SECTIONS: Mapping[str, Callable[[Report], Markup]] = {
     "Model and data": _section(model_and_data),
     "Versions": _section(versions),
 }
-"""The page, in order. A section that has nothing to show is left out."""
+"""Sections in order; empty ones are omitted."""

@@ -1,7 +1,4 @@
-"""Comparisons as tables for people: every cell is one comparison, and the header or the row names it.
-
-Nothing is added up: two comparisons differ in what they compare, against what, or in how many values.
-"""
+"""Parity as tables: each cell is one comparison; comparisons of different tensors or references are not aggregated."""
 
 from __future__ import annotations
 
@@ -16,19 +13,19 @@ from ..verify.results import REFERENCES, Metrics, Parity
 from .key_figures import groups
 
 ParityKey = tuple[str, str, str]
-"""Format, runtime and what ran in it. One file of a format has a signature, and the label of an output names that."""
+"""Format, runtime and provider. The label of an output names its signature, which determines the file."""
 INNER = {Kind.OPERATIONS: "worst operation", Kind.LAYERS: "worst layer"}
-"""Comparisons inside a file, and the column of the worst of them."""
+"""Comparisons inside a file, and the column for the worst."""
 BETWEEN_FORMATS = (Kind.FORMATS, Kind.CROSSING)
-"""Comparisons of TFLite with ONNX: their numbers directly, or one's codes decoded by the other."""
+"""Comparisons of TFLite with ONNX: direct, or of one's codes decoded by the other."""
 FORMAT_HEADER = ("file", "runtime", "what", "against", "differ")
 
 
 @dataclass(frozen=True)
 class ParityTable:
-    """Comparisons of one precision with one reference: `columns` name them, a row per format and runtime.
+    """Comparisons of one precision with one reference: named by `columns`, a row per format and runtime.
 
-    A cell is the comparison that is furthest apart, None where that was not compared.
+    A cell is the worst comparison; None if there is none.
     """
 
     title: str
@@ -38,7 +35,7 @@ class ParityTable:
 
 
 def parity_tables(metrics: Metrics) -> list[ParityTable]:
-    """The comparisons of files with what they were written from: ours before the stock converters', int8 before float."""
+    """The comparisons of files with their references: our files before stock files, int8 before float."""
     stock = {file.file for file in metrics.files if file.maker is Maker.STOCK}
     rows = (row for row in metrics.parity if row.kind not in BETWEEN_FORMATS)
     found = groups(rows, lambda row: (row.file in stock, row.precision is not Precision.INT8, reference_of(row)))
@@ -68,13 +65,13 @@ def _column(row: Parity) -> str:
 
 
 def inside(row: Parity) -> str:
-    """The operation or layer of a comparison inside a file, else nothing."""
+    """The operation or layer of a comparison inside a file; '' for an output."""
     return row.tensor if row.kind in INNER else ""
 
 
 def cell_text(row: Parity | None) -> str:
-    """A comparison in a few characters: `equal`, `0.19 %, 2 LSB`, `1.2e-06` (of full scale); inside a file, the
-    operation or layer first."""
+    """A comparison in a few characters: `equal`, `0.19 %, 2 LSB`, `1.2e-06` (of full scale); starts with the operation or layer
+    inside a file."""
     if row is None:
         return ""
     where = f"{inside(row)}: " if inside(row) else ""
@@ -88,7 +85,7 @@ def cell_text(row: Parity | None) -> str:
 
 
 def format_rows(parity: Iterable[Parity]) -> list[tuple[str, str, str, str, str]]:
-    """The formats against each other: file, runtime, what was compared, with what, and how far apart; under `FORMAT_HEADER`."""
+    """Rows of comparisons between formats, under `FORMAT_HEADER`."""
     return [
         (
             row.file,
@@ -103,5 +100,5 @@ def format_rows(parity: Iterable[Parity]) -> list[tuple[str, str, str, str, str]
 
 
 def reference_of(row: Parity) -> str:
-    """What a row was compared with, in words. Stock files are compared with Keras, or with themselves in another runtime."""
+    """The reference of a comparison in words; stock files are compared with Keras or another runtime."""
     return REFERENCES.get(row.reference, row.reference)

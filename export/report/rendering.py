@@ -1,4 +1,4 @@
-"""The pages of a bundle, report.html and MODEL_CARD.md, rendered from what the bundle holds."""
+"""Render the pages of a bundle, report.html and MODEL_CARD.md, from its own files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .card import render_card
 from .page import render_report
 
 READ = (METRICS, PROGRAM_FILE)
-"""What the pages are rendered from, beside the manifest and the kernels in the model files."""
+"""Files that the pages are rendered from, besides manifest, golden arrays and model files."""
 
 
 def render_pages(
@@ -38,10 +38,10 @@ def render_pages(
 
 
 def render_bundle(path: Path) -> list[Path]:
-    """Render the pages of an existing bundle and state their sha256 and bytes in its manifest; returns the files written.
+    """Render the pages of an existing bundle and update its manifest; returns the paths of the pages.
 
-    Everything is read and rendered before the first file is written; the manifest is written last. Raises FormatError where
-    `path` is no bundle, or a part that the pages are rendered from is missing, damaged or not what the manifest states.
+    Writes nothing before all is rendered; the manifest is written last. Raises FormatError if `path` is no bundle, or a file
+    that is needed is missing, damaged or has another sha256 than the manifest states.
     """
     bundle = Bundle.open(path)
     _require_stated(bundle, [*READ, *(f"golden/{name}.npy" for name in vectors.names(bundle.manifest))])
@@ -58,7 +58,7 @@ def _require_stated(bundle: Bundle, names: Iterable[str]) -> None:
     for name in names:
         path = bundle.path / name
         if not path.is_file():
-            raise FormatError(f"{path}: no such file, and the report is rendered from it")
+            raise FormatError(f"{path}: no such file, which the report needs")
         digest, stated = FileInfo.of(path.read_bytes()).sha256, bundle.manifest.files.get(name)
         if stated is None or digest != stated.sha256:
             right = f"states {stated.sha256[:12]}…" if stated else "does not list it"

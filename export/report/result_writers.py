@@ -1,9 +1,9 @@
-"""The metrics of a verification in the forms that other programs read.
+"""Writers of metrics for other programs.
 
-JSON         metrics.json, the rows as they are
-JUnit XML    a test suite per kind of check; the elements and attributes that GitHub actions, GitLab and Jenkins read, as in
-             junit-10.xsd of Jenkins' xunit plugin
-Markdown     a summary for the page of a CI job, verdict first (https://github.github.com/gfm/)
+JSON         metrics.json
+JUnit XML    a test suite per kind of check, readable by GitHub actions, GitLab and Jenkins (junit-10.xsd of Jenkins' xunit
+             plugin)
+Markdown     a summary for a CI job (https://github.github.com/gfm/)
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|~#&])")
 
 
 def to_junit(metrics: Metrics) -> str:
-    """JUnit XML: a suite per kind of check, and one of what was skipped, with the reasons.
+    """JUnit XML: a suite per kind of check, and one of skipped measurements with their reasons.
 
-    Characters that XML does not have are written as their code point, such as `\\x1b`.
+    Characters that XML forbids are written as code points, such as `\\x1b`.
     """
     root = ElementTree.Element("testsuites", _counts(f"tiedae verify {metrics.name}", metrics.checks))
     for kind, checks in groups(metrics.checks, lambda check: check.kind).items():
@@ -62,7 +62,7 @@ def _xml(text: str) -> str:
 
 
 def to_markdown(metrics: Metrics) -> str:
-    """A summary in GitHub's Markdown: verdict, failed checks, baseline, sizes, parity, quality, what was skipped, versions."""
+    """A summary in GitHub's Markdown: verdict, failed checks, baseline, files, parity, quality, skipped rows, versions."""
     count, failed, name = len(metrics.checks), len(metrics.failed), _escape(metrics.name)
     verdict = f"❌ {name}: {failed} of {count} checks failed" if failed else f"✅ {name}: all {count} checks hold"
     sections = [f"## {verdict}", *(section(metrics) for section in _SECTIONS)]
@@ -95,7 +95,7 @@ def _parity_section(metrics: Metrics) -> str:
 
 
 def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
-    """(title, header, rows): a row per format and runtime, a column per comparison, and the formats against each other."""
+    """(title, header, rows) of the parity tables, and of the comparisons between formats."""
     tables = []
     for table in parity_tables(metrics):
         rows = []
@@ -144,8 +144,7 @@ _SECTIONS: Sequence[Callable[[Metrics], str]] = (
 
 
 def overview(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
-    """What a person reads of a verification, as (title, header, rows): checks by kind, parity, and one row per reason of what
-    was skipped."""
+    """Tables (title, header, rows) for the terminal: parity, skipped measurements by reason, checks by kind, failed checks."""
     kinds = groups(metrics.checks, lambda check: check.kind)
     reasons = groups(metrics.skipped, lambda row: row.reason)
     tables = [
@@ -158,7 +157,7 @@ def overview(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str,
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
-    """A section with a table; nothing where there are no rows. `align`: l or r for each column."""
+    """A section with a table; '' without rows. `align`: l or r for each column."""
     if not rows:
         return ""
     rule = ["---:" if side == "r" else "---" for side in align.ljust(len(header), "l")][: len(header)]
@@ -167,7 +166,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], ali
 
 
 def _escape(text: str) -> str:
-    """Text that Markdown shows as it is, in one line."""
+    """One line of text with Markdown's special characters escaped."""
     return _MARKUP.sub(r"\\\1", " ".join(_xml(str(text)).split()))
 
 
@@ -176,4 +175,4 @@ def _number(value: object) -> str:
 
 
 OUTCOMES: Mapping[str, Callable[[Metrics], str]] = {"json": to_json, "junit": to_junit, "markdown": to_markdown}
-"""Every form by the option of `tiedae verify` that asks for it."""
+"""Writers by option of `tiedae verify`."""

@@ -1,4 +1,4 @@
-"""The golden samples: what went in, what the Keras model and the int8 program make of it, the worst first."""
+"""The section on golden samples: input, Keras output, int8 output; worst first."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from ..parity.fidelity import column_names
 from .images import diverging, encode_images
 
 WORST, SPREAD = 8, 16
-"""How many samples are shown: those with the largest errors, and some from the best to those."""
+"""Number of samples with the largest errors, and of samples spread over the others."""
 IMAGE_BYTES = 600_000
 DIFFERENCE = "int8 − input"
 SHOWN = 16
-"""How many columns of a table are drawn, the worst first; the others are folded."""
+"""Columns of a table drawn at first; the others are folded."""
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnSamples:
-    """What is drawn: `values` by kind (`input`, `keras`, `ours`), [n, inputs] in the user's unit.
-
-    `errors`, n numbers, of the latter two; `labels` by kind; `shape` and `dtype` of a sample.
+    """`values` by kind (`input`, `keras`, `ours`), [n, inputs] in the user's unit; `errors` [n] of the last two; `labels` by
+    kind; `shape` and `dtype` of a sample.
     """
 
     values: Mapping[str, np.ndarray]
@@ -37,13 +36,12 @@ class DrawnSamples:
     dtype: str
 
     def plot(self, i: int) -> Plot:
-        """The reconstructions over the input."""
+        """Input and reconstructions of sample `i`."""
         return Plot({kind: values[i] for kind, values in self.values.items()}, f"sample {i}: input and outputs")
 
 
 def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, keras: str) -> Markup:
-    """The section of the report: images, curves of records, or the columns of a table; `keras` names the model that y.f32
-    comes from."""
+    """The section of the report: images, curves of records, or columns of a table; `keras` names the model of y.f32."""
     data, quantization = manifest.data, manifest.tensors.y
     scaling, x = data.scaling, golden["x"].reshape(len(golden["x"]), -1)
     outputs = {"keras": golden["y.f32"], "ours": quantization.dequantize(quantization.from_io(golden["y"]))}
@@ -71,7 +69,7 @@ def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, kera
 
 
 def data_kind(manifest: Manifest) -> Kind:
-    """The kind of the data; for manifests without one it follows from shape, dtype and recipe."""
+    """The kind of the data; inferred from shape, dtype and recipe for earlier manifests."""
     data = manifest.data
     if data.kind is not None or is_image(data.shape):
         return data.kind or "images"
@@ -79,12 +77,12 @@ def data_kind(manifest: Manifest) -> Kind:
 
 
 def is_image(shape: Sequence[int]) -> bool:
-    """(h, w), (h, w, 1) and (h, w, 3) from four pixels a side are images; everything else is drawn as curves."""
+    """Whether a shape is (h, w), (h, w, 1) or (h, w, 3) with sides of 4 or more."""
     return (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))) and min(shape[:2]) >= 4
 
 
 def _images(samples: DrawnSamples, indices: Iterable[int]) -> dict[tuple[int, str], str]:
-    """Data URIs by sample and row, byte data black to white at 0…255."""
+    """Data URIs by (sample, row); black to white is 0…255 for bytes, else the range of the inputs."""
     shape = samples.shape[:2] if samples.shape[2:] == (1,) else samples.shape
     given = samples.values["input"]
     low, high = (0.0, 255.0) if samples.dtype == "uint8" else (given.min(), given.max())
@@ -98,10 +96,7 @@ def _images(samples: DrawnSamples, indices: Iterable[int]) -> dict[tuple[int, st
 
 
 def _columns(samples: DrawnSamples, names: Sequence[str] | None, worst: Sequence[int]) -> dict[str, object]:
-    """Each column's error in its own unit, as columns need not have anything in common; and where the worst samples are off.
-
-    A column without a name is called by its place, from 0.
-    """
+    """Charts of each column's error relative to its standard deviation, and a table of the worst samples."""
     given, ours, errors = samples.values["input"], samples.values["ours"], samples.errors
     keras = samples.labels["keras"]
     called = column_names(names, given.shape[1])
@@ -126,5 +121,5 @@ def _columns(samples: DrawnSamples, names: Sequence[str] | None, worst: Sequence
         at = furthest[i]
         pair = f"{number(given[i, at])} → {number(ours[i, at])}"
         rows.append((i, number(errors["ours"][i]), number(errors["keras"][i]), called[at], pair))
-    header = ("sample", f"error, {samples.labels['ours']}", f"error, {keras}", "column furthest off", "input → output")
+    header = ("sample", f"error, {samples.labels['ours']}", f"error, {keras}", "worst column", "input → output")
     return {"first": BarChart(bars[:SHOWN]), "more": BarChart(bars[SHOWN:]), "header": header, "worst": rows}

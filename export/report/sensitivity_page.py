@@ -1,4 +1,4 @@
-"""Sensitivity as tables for a terminal, and as a page with curves."""
+"""Sensitivity as tables for the terminal and as a page with curves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tiedae.pages import Line, LineChart, render
 from .key_figures import groups
 
 COLOURS = 8
-"""The style sheet's classes layer0, layer1 and so on; more layers begin again."""
+"""Number of the style sheet's classes layer0, layer1, …, which repeat."""
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 """Title, header, rows."""
 
 
 def sensitivity_tables(measured: Mapping[str, Any]) -> list[Table]:
-    """A table per change: a row per kernel or activation, a column per level, the increase of the error in percent."""
+    """One table per change: increase of the error in percent, a row per kernel or activation, a column per level."""
     tables: list[Table] = []
     for change, rows in groups(measured["rows"], lambda row: row["change"]).items():
         levels = list(dict.fromkeys(row["level"] for row in rows))
@@ -38,7 +38,7 @@ def level_text(change: str, level: float) -> str:
 
 
 def render_sensitivity(measured: Mapping[str, Any]) -> str:
-    """The page: what was measured, a chart and a table per change. `measured` is what `tiedae sensitivity --json` writes."""
+    """The HTML page: a chart and a table per change. `measured` is the output of `tiedae sensitivity --json`."""
     changes = [
         (change.capitalize(), *_chart(change, rows), header, cells)
         for (change, rows), (_, header, cells) in zip(
@@ -50,7 +50,7 @@ def render_sensitivity(measured: Mapping[str, Any]) -> str:
 
 
 def _chart(change: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[str, str]], LineChart]:
-    """The legend, and the error over the levels: a curve per kernel or activation."""
+    """Legend and chart of the error over the levels, a curve per kernel or activation."""
     sparsity = change == "kernel sparsity"
     lines, entries = [], []
     for i, (place, of_place) in enumerate(groups(rows, lambda row: row["place"]).items()):

@@ -1,4 +1,4 @@
-"""The section of the report that shows what `tiedae bench` measured: latency, throughput, memory, start-up."""
+"""The section on benchmark results: latency, throughput, memory, start-up."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..verify.kinds import Maker
 from .key_figures import groups
 
 KINDS = {Maker.TIEDAE: "ours", Maker.STOCK: "stock", Maker.KERAS: "keras"}
-"""Bars by maker."""
+"""CSS class of bars by maker."""
 Case = tuple[Way, str, int, int]
-"""What the rows of one comparison have in common: way, signature, batch, threads."""
+"""The key of a comparison: way, signature, batch, threads."""
 
 
 def render_speed(bench: Bench | None) -> Markup:
-    """The measurements as charts and tables; a line that says how to get them where there are none."""
+    """The section of the report; without a benchmark, a hint how to run one."""
     template = Path(__file__).with_suffix(".html.j2")
     if bench is None or not bench.latency:
         return fragment(template, machine=None)
@@ -43,7 +43,7 @@ def render_speed(bench: Bench | None) -> Markup:
 
 
 def leading_case(latency: Sequence[Latency]) -> tuple[str, list[Latency]]:
-    """The comparison that leads, its title and its rows: what the runtime takes for the whole model, one sample, one thread.
+    """Title and rows of the leading comparison: the runtime's call of the whole model, batch 1, one thread, if measured.
     `latency` is not empty."""
     cases = groups(latency, _case)
     first = min(cases, key=lambda case: (case[0] is Way.CALL, case[1] != "reconstruct", *case[2:]))
@@ -60,7 +60,7 @@ def _title(case: Case) -> str:
 
 
 def _scaled(bars: Sequence[Bar]) -> BarChart:
-    """Bars on the scale of the files: those of the Keras model may leave it."""
+    """Bars on the scale of the files; Keras' bars may exceed it."""
     return BarChart(bars, max((bar.end for bar in bars if bar.kind != "keras"), default=None))
 
 

@@ -1,4 +1,4 @@
-"""The top of the report: what goes in and what comes out, how good, how large and how fast, and whether the checks hold."""
+"""The top of the report: compression, quality, size, speed, storage and checks in figures and one sentence."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .key_figures import (
 from .speed import leading_case
 
 WARNINGS = 4
-"""How many warnings the top of the page shows."""
+"""Maximum number of warnings at the top of the page."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A figure in large, a text below it, and the phrase that the first sentence has of it; `kind` is a CSS class."""
+    """A large figure, the text below it, and its phrase in the first sentence; `kind` is a CSS class."""
 
     figure: str
     text: str
@@ -50,7 +50,7 @@ def sentence(report: Report, found: list[Fact]) -> str:
 
 
 def alarms(metrics: Metrics) -> list[tuple[str, list[str]]]:
-    """(title, texts) of what is wrong: every failed check, and the first warnings."""
+    """(title, texts) of failed checks and of the first warnings."""
     failed, warnings = [check.text for check in metrics.failed], [warning.text for warning in metrics.warnings]
     left = [f"and {len(warnings) - WARNINGS} more, in metrics.json"] if len(warnings) > WARNINGS else []
     found = [(f"{len(failed)} of {len(metrics.checks)} checks failed", failed), ("Warnings", [*warnings[:WARNINGS], *left])]
@@ -58,7 +58,7 @@ def alarms(metrics: Metrics) -> list[tuple[str, list[str]]]:
 
 
 def _compression(report: Report) -> Iterator[Fact]:
-    """The ratio counts a sample in the dtype of the data, and a byte for each value of the code, as the files give it."""
+    """The ratio of a sample's bytes in its dtype to the code's bytes, one per value."""
     manifest = report.manifest
     inputs, units, dtype = manifest.data.inputs, manifest.model.widths[-1], manifest.data.dtype
     given = inputs * np.dtype(dtype).itemsize
@@ -94,7 +94,7 @@ def _quality(report: Report) -> Iterator[Fact]:
 
 
 def _size(report: Report) -> Iterator[Fact]:
-    """The largest of the int8 files, else of all of ours, and the ratio of each to stock."""
+    """The largest int8 file (else the largest float file), and the ratio of each file to stock."""
     compared = compare_sizes(report.metrics)
     leading = [each for each in compared if each.ours.precision is Precision.INT8] or compared
     if leading:
@@ -112,7 +112,7 @@ def _beside_stock(each: SizeComparison) -> str:
 
 
 def _latency(report: Report) -> Iterator[Fact]:
-    """The first int8 file of each format in the case that leads; the slowest in large. Nothing before `tiedae bench` ran."""
+    """The slowest of the first int8 files of each format in the leading case; nothing without a benchmark."""
     bench = report.metrics.bench
     title, rows = leading_case(bench.latency) if bench and bench.latency else ("", [])
     ours: dict[str, Latency] = {}
@@ -145,4 +145,4 @@ def _verdict(report: Report) -> Iterator[Fact]:
 
 
 FACTS = (_compression, _quality, _size, _latency, _tie, _verdict)
-"""The story in its order: from the user's samples to the proof."""
+"""Functions of the facts, in the order of the page."""

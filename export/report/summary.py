@@ -1,4 +1,4 @@
-"""metrics.json at one glance: a row each for the Keras float model, the stock int8 files and ours."""
+"""The table at the end of a run: Keras float models, stock int8 files and our int8 files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .parity_tables import cell_text
 
 Row = tuple[str, str, str, str, str]
 HEADER = ("", "error", "quality", "bytes", "parity")
-"""The columns of the table: what, test error in model units, the same in the user's unit, bytes, parity."""
+"""Columns: subject, test error in model units, fidelity in the user's unit, bytes, parity."""
 FLOATS = (Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER)
 PARTS = {"encoder", "decoder"}
-"""Files with one of these in their name hold half of the model."""
+"""Name parts of files that hold half of the model."""
 COPIES = {1: "kernel stored once", 2: "kernel stored twice", None: "copies not counted"}
 
 
 def table_rows(metrics: Metrics) -> list[Row]:
-    """The table that ends a run; numbers are those of metrics.json."""
+    """The rows of the table, with the numbers of metrics.json."""
     floats = [row for row in metrics.quality if row.stage in FLOATS]
     rows: list[Row] = [
         (row.title, f"{row.error:.3f}", fit_text(row.fidelity), _keras_bytes(metrics), "the reference") for row in floats
@@ -62,7 +62,7 @@ def _parity(metrics: Metrics, file: ModelFile) -> list[str]:
 
 
 def _codes(rows: list[Parity]) -> str:
-    """The comparison with the program that is furthest apart, of all signatures and runtimes in `rows`."""
+    """The worst of these comparisons with the program, in words."""
     row, runtimes = max(rows, key=lambda row: row.badness), list(dict.fromkeys(row.runtime for row in rows))
     if row.problem:
         return f"codes not comparable in {row.runtime}"

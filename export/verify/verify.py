@@ -6,7 +6,6 @@ results are rows of `Metrics`; a skipped measurement has a row with the reason.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from ...compress.data import Samples, Scaling
 from ...compress.errors import FormatError, InputError, NotInstalledError, UnavailableError
 from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names
+from ..file_info import FileInfo
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
 from ..formats.storage_check import StorageFinding, prove, shared_values
@@ -120,12 +120,9 @@ def _check_hashes(bundle: Bundle, findings: Findings) -> set[str]:
     intact = set()
     for name, stated in bundle.manifest.files.items():
         path = bundle.path / name
-        if not path.is_file():
-            findings.check(Kind.SHA256, False, "missing", stated.sha256[:12], f"{name} is missing", file=name)
-            continue
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        ok = digest == stated.sha256
-        text = f"{name}: sha256 is the manifest's" if ok else f"{name} was changed: its sha256 is not the manifest's"
+        digest = FileInfo.of(path.read_bytes()).sha256 if path.is_file() else "missing"
+        ok, wrong = digest == stated.sha256, f"was changed: its sha256 is {digest[:12]}…" if path.is_file() else "is missing"
+        text = f"{name}: sha256 is the manifest's" if ok else f"{name} {wrong}"
         findings.check(Kind.SHA256, ok, digest[:12], stated.sha256[:12], text, file=name)
         if ok:
             intact.add(name)

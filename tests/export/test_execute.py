@@ -38,7 +38,7 @@ def test_any_other_dtype_or_shape_is_an_error(quantized: bool, signature: str, d
     text = str(error.value)
     assert text.startswith(f"program toy, {signature}: ")
     assert f"must be {right} [batch, {SIZES[signature]}], got {dtype} {shape}" in text
-    assert ("quantize makes it of real values" in text) == (quantized and dtype != right)
+    assert ("quantize converts real values" in text) == (quantized and dtype != right)
 
 
 @settings(max_examples=60, deadline=None)
@@ -49,7 +49,7 @@ def test_a_code_keeps_to_its_bits(bits: int, value: int) -> None:
     if value < 2**bits:
         assert execute(program, "decode", code)["y"].shape == (3, 20)
         return
-    with pytest.raises(DataError, match=rf"code must be uint8 \[batch, 5\] in 0…{2**bits - 1}, of {bits} bits, got {value}"):
+    with pytest.raises(DataError, match=rf"code must be uint8 \[batch, 5\] in 0…{2**bits - 1} \({bits} bits\), got {value}"):
         execute(program, "decode", code)
 
 

@@ -369,7 +369,7 @@ def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_p
     out = tmp_path / "out"
     assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0
     assert json.loads((out / "bundle" / "manifest.json").read_text())["model"]["interleave"] == 4
-    assert "Rows of the first kernel are taken in turn from 4 equal parts" in (out / "bundle" / "MODEL_CARD.md").read_text()
+    assert "Rows of the first kernel are interleaved from 4 equal parts" in (out / "bundle" / "MODEL_CARD.md").read_text()
     metrics = read_metrics(out / "bundle" / "metrics.json")
     assert metrics.failed == []
     text = "kernel_0: at most 2 of every 4 values are not zero, along inputs and along units"

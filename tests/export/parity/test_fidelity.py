@@ -139,6 +139,6 @@ def test_columns_that_no_constant_beats_are_warned_of_in_the_worst_file() -> Non
     poor, still = warnings_of(rows)
     assert (poor.column, poor.r2, poor.where) == ("b", -0.3, "tiedae t.tflite in litert-xnnpack")
     assert poor.text.startswith("b: R² is -0.3 in tiedae t.tflite in litert-xnnpack: its mean")
-    assert (still.column, still.r2) == ("c", None) and still.text.startswith("c: never changes in the samples")
+    assert (still.column, still.r2) == ("c", None) and still.text.startswith("c: never changes in the measured samples")
     assert [each.column for each in warnings_of(rows[:1] + rows[-1:])] == ["a", "c"]
     assert warnings_of([Quality("Keras float", Stage.TRAIN, 1.0)]) == ()

@@ -49,7 +49,7 @@ def test_each_error_of_the_report_has_its_quality_beside_it(make_parts: Callable
     page = render_report(*parts)
     section = page[page.index('<section id="error-per-stage">') :].split("</section>")[0]
     assert all(text in section for text in texts)
-    assert f"Beside it {fidelity['measure']}, in the unit of the data" in section
+    assert f"{fidelity['measure']} is in the unit of the data" in section
     card = render_card(*parts[:2])
     (line,) = [line for line in card.splitlines() if line.startswith("| quality, exported int8 files, the worst")]
     assert texts[1].replace("&lt;", "<") in line
@@ -74,7 +74,8 @@ def test_columns_come_worst_first_with_their_warnings(make_parts: Callable) -> N
     assert re.findall(r"<td class=n>(.*?)</td>", section) == ["-0.25", "0.1", "0.9"]
     advice = "its mean would be closer; try more epochs or units, or `per_feature = true`"
     assert f"<li>column te&lt;mp: R² is -0.25 in some file: {advice}</li>" in section
-    assert "<li>column still: never changes in the samples" in section and "in tiedae toy.int8.tflite in litert-ref" in section
+    assert "<li>column still: never changes in the measured samples" in section
+    assert "in tiedae toy.int8.tflite in litert-ref" in section
     assert f"- Column te<mp: R² is -0.25 in some file: {advice}." in render_card(manifest, metrics)
 
 

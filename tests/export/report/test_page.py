@@ -171,7 +171,7 @@ def test_a_row_of_the_storage_table_says_what_was_proved(make_parts):
 def test_stages_are_parted_by_dashed_lines(make_parts):
     text = render_report(*make_parts())
     assert text.count('<line class="separator"') == 2
-    assert re.search(r"\.separator \{[^}]*stroke-dasharray: 7 5;", text) and "dashed lines part the stages" in text
+    assert re.search(r"\.separator \{[^}]*stroke-dasharray: 7 5;", text) and "dashed lines separate the stages" in text
 
 
 def test_copies_that_were_not_counted_are_not_told(make_parts):
@@ -183,10 +183,10 @@ def test_copies_that_were_not_counted_are_not_told(make_parts):
 
 def test_the_keras_model_of_the_samples_is_named_by_its_stage(make_parts):
     manifest, metrics, *arrays = make_parts()
-    assert "what the model Keras pruned makes of it" in Page(render_report(manifest, metrics, *arrays)).text
+    assert "output of the model Keras pruned" in Page(render_report(manifest, metrics, *arrays)).text
     for key in ("quality", "history"):
         metrics[key] = [row for row in metrics[key] if row["stage"] != "prune"]
-    assert "what the model Keras float makes of it" in Page(render_report(manifest, metrics, *arrays)).text
+    assert "output of the model Keras float" in Page(render_report(manifest, metrics, *arrays)).text
 
 
 def test_licence_and_origin_of_the_data(make_parts):
@@ -318,7 +318,7 @@ def test_each_cell_of_the_parity_tables_is_one_comparison(make_parts):
 
 
 @pytest.mark.parametrize(
-    ("differing", "text"), [(19_753, "30.864 % of their 64,000 values, by at most 9 of 255"), (0, "equal in all 64,000")]
+    ("differing", "text"), [(19_753, "30.864 % of their 64,000 values, by at most 9 LSB"), (0, "equal in all 64,000")]
 )
 def test_the_card_says_how_far_the_formats_reconstructions_are_apart(make_parts, differing, text):
     manifest, metrics, *_ = make_parts()
