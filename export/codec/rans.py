@@ -1,6 +1,6 @@
 """The entropy stage: codes to the payloads of frames and back, by rANS under static tables. docs/format.md specifies every bit.
 
-One state per frame, 32 bits, 16-bit words. All frames of a call advance together, one symbol of each per step: a frame is a lane
+One state per frame, 32 bits, 16-bit words. All frames of a call advance together, one symbol of each per step: each is a lane
 of int64 vectors. Nothing overflows: states stay below 2³² whatever the payload, and so do all products and sums.
 
 After J. Duda, "Asymmetric numeral systems" (2013), and F. Giesen, "Interleaved entropy coders" (2014).
@@ -40,19 +40,19 @@ def encode(tables: FrequencyTables, frames: Sequence[np.ndarray]) -> list[bytes]
         _encode_block(tables, np.stack([frames[i][start:stop] for i in order[:lanes]], axis=-1), state[:lanes])
         for start, stop, lanes in reversed(segments)
     ]
-    payloads = [b""] * len(frames)
+    payloads: dict[int, bytes] = {}
     for lane, i in enumerate(order):
         words = b"".join(block[lane] for block in reversed(blocks) if lane < len(block))
-        raw = frames[i][np.take_along_axis(tables.frequencies, frames[i].T.astype(np.intp), axis=1).T == 0]
+        raw = frames[i][tables.frequencies[np.arange(tables.units), frames[i]] == 0]
         payloads[i] = int(state[lane]).to_bytes(STATE_BYTES, "little") + words + raw[::-1].tobytes()
-    return payloads
+    return [payloads[i] for i in range(len(frames))]
 
 
 def decode(tables: FrequencyTables, payloads: Sequence[bytes], samples: Sequence[int]) -> list[np.ndarray]:
     """The codes of frames, uint8 [samples, units], from their payloads and numbers of samples; the inverse of `encode`.
 
-    Raises FormatError, which names the frame by its place, for a payload that `encode` does not make of any codes. A damaged one
-    that it makes of others decodes to those (about one in 2¹⁶), so files hold a checksum of each payload.
+    Raises FormatError, which names the frame by its place, for a payload that `encode` makes of no codes. A damaged one that is
+    the payload of other codes decodes to those, about one in 2¹⁶: files hold a checksum of each payload.
     """
     least = _least_bits(tables)
     for i, (payload, count) in enumerate(zip(payloads, samples, strict=True)):
@@ -64,15 +64,17 @@ def decode(tables: FrequencyTables, payloads: Sequence[bytes], samples: Sequence
     state = np.array([int.from_bytes(payloads[i][:STATE_BYTES], "little") for i in order], np.int64)
     words, position = _join_words([payloads[i] for i in order])
     begins = position.copy()
-    blocks = [_decode_block(tables, stop - start, words, position[:lanes], state[:lanes]) for start, stop, lanes in segments]
-    frames = [np.empty((0, tables.units), np.uint8)] * len(payloads)
+    blocks = [np.empty((0, tables.units, len(order)), np.uint16)] + [
+        _decode_block(tables, stop - start, words, position[:lanes], state[:lanes]) for start, stop, lanes in segments
+    ]
+    frames: dict[int, np.ndarray] = {}
     for lane, i in enumerate(order):
-        symbols = [block[:, :, lane] for block in blocks if lane < block.shape[2]]
         if state[lane] != START:
             raise FormatError(f"frame {i}: damaged: decoding ends in state {state[lane]}, must be {START}")
         consumed = STATE_BYTES + _WORD_BYTES * int(position[lane] - begins[lane])
-        frames[i] = _with_raw_values(tables, np.concatenate(symbols) if symbols else frames[i], payloads[i], consumed, i)
-    return frames
+        symbols = np.concatenate([block[:, :, lane] for block in blocks if lane < block.shape[2]])
+        frames[i] = _with_raw_values(tables, symbols, payloads[i], consumed, i)
+    return [frames[i] for i in range(len(payloads))]
 
 
 def _plan(samples: Sequence[int]) -> tuple[list[int], list[tuple[int, int, int]]]:
@@ -113,7 +115,7 @@ def _decode_block(
 ) -> np.ndarray:
     """The next symbols of each lane, uint16 [samples, units, lanes]; advances positions in the words and states, in place."""
     slots = np.empty((samples, tables.units, len(state)), np.uint16)
-    advance = np.empty((len(state), 2), np.int64)
+    advance = np.empty((len(state), 2), np.uint32)
     frequency, offset = advance.T
     for rows in slots:
         for row, advances in zip(rows, tables.advances, strict=True):
@@ -138,7 +140,7 @@ def _join_words(payloads: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _with_raw_values(tables: FrequencyTables, symbols: np.ndarray, payload: bytes, consumed: int, frame: int) -> np.ndarray:
-    """Symbols [samples, units] as codes, uint8; the escapes' raw values are the payload's last bytes, the first one's the last."""
+    """Symbols [samples, units] as codes, uint8; the raw values of the escapes are the last bytes, in reverse."""
     escaped = symbols == tables.escape
     escapes = int(np.count_nonzero(escaped))
     if consumed + escapes != len(payload):

@@ -32,8 +32,8 @@ _WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 class FrequencyTables:
     """How often each code of each unit is expected, in parts of 2¹⁴.
 
-    `bits`: of a code, 4…8. `frequencies`: uint16 [units, 2**bits + 1], the last column the escape's, which is 1 or more. Each row
-    adds up to 2¹⁴. A code of frequency 0 is written as the escape and its raw value. Raises InputError for other frequencies.
+    `bits`: of a code, 4…8. `frequencies`: uint16 [units, 2**bits + 1], the last column the escape's, 1 or more. Each row adds
+    up to 2¹⁴. A code of frequency 0 is written as the escape and its raw value. Raises InputError for other frequencies.
     """
 
     bits: int
@@ -52,7 +52,6 @@ class FrequencyTables:
             raise InputError(f"tables: unit {unit}: frequencies add up to {sums[unit]}, must be {SUM}")
         if not found[:, -1].all():
             raise InputError(f"tables: unit {int(found[:, -1].argmin())}: the escape's frequency is 0, must be 1 or more")
-        found.setflags(write=False)
 
     @property
     def units(self) -> int:
@@ -76,10 +75,10 @@ class FrequencyTables:
 
     @cached_property
     def advances(self) -> np.ndarray:
-        """What decoding a slot does to a state, x ← frequency · (x >> 14) + offset: int64 [units, 2¹⁴, (frequency, offset)]."""
+        """What decoding a slot does to a state, x ← frequency · (x >> 14) + offset: uint32 [units, 2¹⁴, 2], both per slot."""
         units = np.arange(self.units)[:, None]
         offsets = np.arange(SUM) - self.starts[units, self.symbols]
-        return np.stack([self.frequencies[units, self.symbols], offsets], axis=-1)
+        return np.stack([self.frequencies[units, self.symbols], offsets], axis=-1, dtype=np.uint32, casting="unsafe")
 
     @cached_property
     def information(self) -> np.ndarray:
@@ -99,7 +98,7 @@ class FrequencyTables:
     def cross_entropy(self, codes: np.ndarray) -> float:
         """Bits that codes, uint8 [samples, units], cost under these tables, escapes and their raw values included."""
         self.require(codes, "cross-entropy")
-        return float(np.take_along_axis(self.information, codes.T.astype(np.intp), axis=1).sum())
+        return float(self.information[np.arange(self.units), codes].sum())
 
     def to_bytes(self) -> bytes:
         """The content of `NAME.codec`, equal for equal tables."""
@@ -167,11 +166,9 @@ def fit(codes: np.ndarray, bits: int = 8) -> FrequencyTables:
         )
     counts = np.stack([np.bincount(unit, minlength=1 << bits) for unit in codes.T]).astype(np.float64)
     expected = _smoothed(counts, len(codes))
-    escape, worth = len(codes) / (len(codes) + 1), SUM / len(codes)
-    slots, escape_slots = np.maximum(expected * worth, 1), max(escape * worth, 1)
-    # Without its frequency a code costs RAW_BITS more, and the slots of its own go to the others.
-    rare = expected * worth * (RAW_BITS + np.log2(slots / escape_slots)) < slots * np.log2(np.e)
-    escapes = escape + np.where(rare, expected, 0.0).sum(axis=1, keepdims=True)
+    # Without a frequency a code costs RAW_BITS more; the slot that it would have is worth log2(e) bits per SUM codes.
+    rare = expected * RAW_BITS * SUM < len(codes) * np.log2(np.e)
+    escapes = np.where(rare, expected, 0.0).sum(axis=1, keepdims=True) + len(codes) / (len(codes) + 1)
     return FrequencyTables(bits, allot(np.concatenate([np.where(rare, 0.0, expected), escapes], axis=1)))
 
 
@@ -191,7 +188,7 @@ def _smoothed(counts: np.ndarray, samples: int) -> np.ndarray:
 
 
 def allot(weights: np.ndarray) -> np.ndarray:
-    """The frequencies of least cross-entropy, uint16, for weights, float64 [units, symbols]; 0 where a weight is 0, else 1 or more.
+    """Frequencies, uint16, of least cross-entropy for weights, float64 [units, symbols]; 1 or more where a weight is not 0.
 
     The cost −Σ w·log f is separable and convex. So the optimum gives each slot in turn to the symbol that gains most by it,
     w·log(1 + 1/f). Bisection finds the gain down to which all symbols are served; ties share the slots that are left.
