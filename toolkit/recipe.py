@@ -121,7 +121,7 @@ def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
     node: Any = field.type
     schema = node.extra_json_schema
     value = schema["examples"][0] if field.required else field.default
-    table = getattr(node.type, "item_type", None)
+    table: Any = getattr(node.type, "item_type", None)
     tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in table.fields)
     right = "a list of numbers, or of tables of the keys below" if tables else right_of(node).replace(" (below 2³¹)", "")
     text = f"# {schema['description']} | {right}\n{mark}{field.name} = {_toml(value)}\n"

@@ -97,7 +97,7 @@ def share_file(
 
 
 def _write(out: Path, shared: Shared, *, force: bool) -> None:
-    for name, data in (shared.external | {out.name: shared.data}).items():
+    for name, data in {**shared.external, out.name: shared.data}.items():
         try:
             write_atomic(out.parent / name, data, replace=force)
         except FileExistsError:

@@ -15,6 +15,13 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
+def test_a_file_that_is_there_is_kept_where_it_is_not_to_be_replaced(tmp_path):
+    write_atomic(tmp_path / "file", b"one", replace=False)
+    with pytest.raises(FileExistsError, match="file"):
+        write_atomic(tmp_path / "file", b"two", replace=False)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"one"]
+
+
 def test_a_pipe_is_written_to(tmp_path):
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as source:

@@ -145,6 +145,9 @@ def test_json_on_standard_output_is_alone_there(folder: Path, capsys, call: list
     force = ["--force"] if call[0] == "share" else []
     assert main([*call, "--json", "out.json", *force]) == 0
     assert json.loads((folder / "out.json").read_text()) == found and shown in capsys.readouterr().out
+    command = [sys.executable, "-m", "tiedae", *call, "--json", "-", *force]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == found and shown in done.stderr
 
 
 def test_a_run_and_a_bundle_report_alike(finished_run: Path, recipe_file: Path, tmp_path: Path, capsys) -> None:

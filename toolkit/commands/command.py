@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,12 +25,15 @@ SHOWN = 5
 
 
 class Command(Protocol):
-    """A module that is a command: its help, when it exits with 1, its arguments, and what it does, which a TiedaeError ends."""
+    """A module that is a command: its help, what exit code 1 means (empty: it is not used), its arguments, and what it does.
+
+    A TiedaeError ends it.
+    """
 
     __doc__: str | None
-    FAILS: str
-    """What exit code 1 means here; empty where the command does not use it."""
 
+    @property
+    def FAILS(self) -> str: ...
     def add_arguments(self, parser: Parser, /) -> None: ...
     def run(self, call: Call, /) -> None: ...
 
@@ -64,7 +68,8 @@ class Parser(ArgumentParser):
 
     def add_path(self, name: str, metavar: str, text: str | None = None, **options: Any) -> None:
         """A file or folder that the command reads."""
-        self.inputs.append(self.add_argument(name, metavar=metavar, help=text, **{"type": Path} | options).dest)
+        options.setdefault("type", Path)
+        self.inputs.append(self.add_argument(name, metavar=metavar, help=text, **options).dest)
 
     def add_file(self, *names: str, text: str, **options: Any) -> None:
         """A file that the command writes."""
@@ -118,7 +123,7 @@ class Call(Namespace):
             inputs += map(Path, value if isinstance(value, list) else [value])
         options: dict[Path, str] = {}
         for option, path in (self.given(self.parser.folders) | files).items():
-            other = options.setdefault(path if path == STDOUT else path.resolve(), option)
+            other = options.setdefault(path if path == STDOUT else Path(os.path.realpath(path)), option)
             if other != option:
                 raise InputError(f"{option} {path}: is {other} too, must be another")
             if option not in files or path == STDOUT:
@@ -135,7 +140,7 @@ class Call(Namespace):
 
     @property
     def there(self) -> str:
-        """What is said of an output file that is there already; where --force replaces a whole run, it isn't advised."""
+        """What is said of an output file that is there already; where --force replaces a whole run, that is not advised."""
         return "is there already, must be a new file" + ("" if self.parser.folders else "; --force replaces it")
 
     def write(self, value: Any, forms: Mapping[str, Callable[[Any], str | bytes]] | None = None) -> None:
@@ -162,7 +167,7 @@ class Call(Namespace):
 def _holds(source: Path, path: Path) -> bool:
     """Whether a path is the source, also by another name, or lies in it."""
     same = source.exists() and path.exists() and source.samefile(path)
-    return same or path.resolve().is_relative_to(source.resolve())
+    return same or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(source))
 
 
 def as_json(value: object) -> str:

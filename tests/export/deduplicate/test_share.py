@@ -327,3 +327,10 @@ def test_a_run_that_the_first_file_refuses_is_left_out():
     assert (row.count, row.problem) == (100, "")
     (row,) = compare_outputs("r", runs[:1], [{"y": FLOATS}], ["refused"], BOUNDS["views", False])
     assert row.problem == "refused"
+
+
+def test_a_file_that_appears_while_both_are_compared_is_kept(tied, tmp_path):
+    out = tmp_path / "out.tflite"
+    with pytest.raises(InputError, match=r"out\.tflite is there already; --force replaces it"):
+        share_file(tied, out, announce=lambda _text: out.write_text("precious"))
+    assert out.read_text() == "precious"
