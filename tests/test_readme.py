@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiedae.export.runtimes.litert import open_litert
+from tiedae.export.codec.codec import load
 from tiedae.recipe import parse_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -36,15 +36,16 @@ def test_the_recipe_is_one() -> None:
     assert recipe.model.widths == (0, 256, 16) and recipe.prune is not None
 
 
-def test_the_example_runs_and_its_last_line_is_true(tmp_path: Path) -> None:
+def test_the_example_runs_and_its_comments_are_true(tmp_path: Path) -> None:
     program = (
-        block("python") + "\nimport numpy as np\nnp.save('codes.npy', codes)\nnp.save('x.npy', splits.test.take(range(10)))\n"
+        block("python") + "\nimport numpy as np\nnp.savez('made.npz', x=data.test.take(slice(10)), codes=codes, y=samples)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    session = open_litert("litert-xnnpack", (tmp_path / "clothes.tflite").read_bytes())
-    got = session.run("encode", np.load(tmp_path / "x.npy"))["code"]
-    np.testing.assert_array_equal(got, np.load(tmp_path / "codes.npy"))
+    made = np.load(tmp_path / "made.npz")
+    assert made["codes"].dtype == made["y"].dtype == np.uint8 and made["y"].shape == (10, 28, 28)
+    for runtime in ("ort-cpu", "litert-reference", "program"):
+        np.testing.assert_array_equal(load(tmp_path / "clothes", runtime=runtime).encode(made["x"]), made["codes"])
 
 
 def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path) -> None:
