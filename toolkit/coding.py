@@ -98,6 +98,8 @@ def _written(
     report: Callable[[int, int], None],
     source: str,
 ) -> None:
+    if out.suffix != ".npy":
+        raise InputError(f"--out {out}: must end in .npy")
     with atomic(out, replace=replace) as temporary:
         whole = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), (len(values), *shape))
         for start, part in _pieces(values, report):
