@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tiedae.compress.errors import DataError, FormatError
+from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.files import atomic
 from tiedae.compress.records import Record
 from tiedae.export.codec.codec import Codec, bundle_of, open_bundle

@@ -37,7 +37,7 @@ def run(call: Call) -> None:
         "html": lambda found: render_page(recipe.name, found.calibration, found.diagnosis),
     }
     call.write(found, forms)
-    call.console.table(recipe.name, ("tensor", "range", "step", "clipped", "dead units"), table_rows(found))
+    call.console.table(recipe.name, ("tensor", "range", "scale", "clipped", "dead units"), table_rows(found))
     findings = [f"{finding.kind}: {finding.text}" for finding in found.diagnosis.findings]
     for line in (*findings, *found.summary, f"calibration: {call.out}"):
         call.console.say(line)
