@@ -22,6 +22,7 @@ Saliency = Literal["magnitude", "gradient", "movement"]
 Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
 PostTrainingStep = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
+Units = Literal["data", "model"]
 
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
@@ -288,6 +289,8 @@ class DataConfig(Checked, frozen=True):
 class ExportConfig(Checked, frozen=True):
     """Files to write. `io`: dtype of x and y; auto: uint8 for uint8 data scaled by `byte`, else float32.
 
+    `units`: unit of float32 x and y, the data's own, so that files scale by themselves, or model units: (x − offset) / scale.
+    Files of uint8 data scaled by `byte` take and give bytes, and model units where `io` is float32.
     `targets`: names of `export.targets.TARGETS`, validated on export. `int4`: storage of kernels of 4 bits or fewer: packed,
     two values per byte, or bytes. `opset`: raised to 21 for .onnx files with packed kernels.
     """
@@ -295,6 +298,7 @@ class ExportConfig(Checked, frozen=True):
     targets: Annotated[tuple[str, ...], Meta(min_length=1)] = ("tflite", "onnx")
     signatures: Annotated[tuple[Signature, ...], Meta(min_length=1)] = get_args(Signature)
     io: Literal["auto", "uint8", "int8", "float32"] = "auto"
+    units: Units = "data"
     opset: Annotated[int, Meta(ge=13, le=23)] = 17
     int4: Literal["packed", "bytes"] = "packed"
 

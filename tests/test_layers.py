@@ -20,6 +20,7 @@ LAYERS = (
     "export.verify.kinds",
     "export.bench.results",
     "export.verify.results",
+    "export.file_io",
     "export.operations",
     "export.program",
     "export.interpreter",
