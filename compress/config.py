@@ -22,6 +22,7 @@ Saliency = Literal["magnitude", "gradient", "movement"]
 Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
 PostTrainingStep = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
+Units = Literal["data", "model"]
 
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
@@ -321,6 +322,9 @@ class ExportConfig(Checked, frozen=True):
         Literal["auto", "uint8", "int8", "float32"],
         means("dtype of x and y in int8 files; auto: uint8 for bytes, else float32"),
     ] = "auto"
+    units: Annotated[
+        Units, means("unit of float32 x and y: data, the data's own, scaled inside the files; model: (x − offset) / scale")
+    ] = "data"
     opset: Annotated[int, Meta(ge=13, le=23), means("of .onnx files; at least 21 where kernels are packed")] = 17
     int4: Annotated[Literal["packed", "bytes"], means("kernels of 4 bits or fewer: packed, two values a byte")] = "packed"
 

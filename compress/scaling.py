@@ -41,6 +41,18 @@ class Scaling(Record, frozen=True):
         offset, scale = np.asarray(self.offset, wide.dtype), np.asarray(self.scale, wide.dtype)
         return ((wide - offset) / scale).astype(np.float32, copy=False)
 
+    @property
+    def float32(self) -> tuple[np.ndarray, np.ndarray]:
+        """(offset, scale) as float32, of shape [] or [inputs]."""
+        with np.errstate(over="ignore"):
+            return np.asarray(self.offset, np.float32), np.asarray(self.scale, np.float32)
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """float32 model units, shape [..., inputs] → the data's unit, float32: a product and a sum, each rounded to float32."""
+        self._require_features(values)
+        offset, scale = self.float32
+        return values if self.rule == "none" else values * scale + offset
+
     def invert(self, values: np.ndarray, dtype: np.dtype | type | str) -> np.ndarray:
         """Model units, shape [..., inputs] → the user's unit in `dtype`; integers round half to even and saturate."""
         wide = np.asarray(values, np.float64)

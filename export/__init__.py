@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .baselines.converters import stock_onnx, stock_onnx_int8, stock_tflite
     from .bundle import Bundle
     from .deduplicate.share import share_file
+    from .file_io import FileIO
     from .formats.duplicates import copies
     from .formats.onnx_reader import read_onnx
     from .formats.onnx_writer import to_onnx, to_onnx_pair
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bundle",
+    "FileIO",
     "ParityError",
     "ParityReport",
     "Program",
@@ -59,6 +61,7 @@ __all__ = [
 
 _LAZY = {
     "Bundle": "bundle",
+    "FileIO": "file_io",
     "ParityError": "parity.assertion",
     "ParityReport": "parity.assertion",
     "Program": "program",

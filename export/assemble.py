@@ -13,17 +13,18 @@ from msgspec.structs import replace
 
 from ..calibration.calibration_file import Calibration
 from ..calibration.representative import representative
-from ..compress.affine import io_dtype
+from ..compress.affine import Quantization
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Splits
 from ..compress.records import encode, plain
 from . import golden
 from . import manifest as manifests
 from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, program_file, write_files
+from .file_io import FileIO
 from .lowering import lower
 from .manifest import CalibrationInfo, Data, Manifest, ProgramText, ProgramTexts, Tensors
 from .operations.interleave import interleaved_parts
-from .parity.fidelity import Fidelity, warnings_of
+from .parity.fidelity import Fidelity, column_names, warnings_of
 from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
@@ -72,24 +73,26 @@ def assemble(
     keras = keras_function(floating, device)
     masks = quantized.masks()
     shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
-    io = io_dtype(recipe.export.io, splits.scaling.is_bytes(splits.train.dtype.name))
+    io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
         files = model_files(programs, recipe.export, io)
     for text in dict.fromkeys(str(warning.message) for warning in given):
         announce(text)
+    if text := coarse_text(io, programs["int8"].reference.quantization("x"), splits.columns):
+        announce(text)
     x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
-    scaled = splits.scaling.apply(x)
+    scaled = splits.scaling.apply(io.samples(x))
     answered = golden.expectations(programs["int8"], recipe.export.targets, scaled, io)
     arrays = {"x": x, **golden.answers(answered, io)}
-    arrays |= dict(zip(golden.FLOATS, keras(scaled), strict=True))
+    arrays |= golden.floats(*keras(scaled), io)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
     write_files(directory, files)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
-    manifest = replace(manifest, files=describe_files(directory, files))
-    manifest = replace(manifest, golden=golden.describe(arrays, manifest.models))
+    manifest = replace(manifest, files=describe_files(directory, files, units=io.units))
+    manifest = replace(manifest, golden=golden.describe(arrays, manifest.models, io.units))
     write_files(directory, {manifests.FILE: encode(manifest)})
 
     metrics = verify_bundle(
@@ -111,7 +114,7 @@ def assemble(
         return squared_error(test, y), fidelity.measure(measured, y)
 
     files_of_stock, quality_of_stock, parity_of_stock = measure_stock(
-        floating, io, shown.inputs, test, errors, keras, recipe, stock
+        floating, io.dtype, shown.inputs, test, errors, keras, recipe, stock
     )
     stages = [
         Quality(TITLES[stage], Stage(stage), *errors(keras_function(model, device)(test)[1])) for stage, model in models.items()
@@ -135,8 +138,23 @@ def assemble(
         **render_pages(manifest, metrics, arrays, programs["int8"].reference.constants, masks),
     }
     write_files(directory, rendered)
-    write_files(directory, {manifests.FILE: encode(replace(manifest, files=describe_files(directory, files | rendered)))})
+    described = describe_files(directory, files | rendered, units=io.units)
+    write_files(directory, {manifests.FILE: encode(replace(manifest, files=described))})
     return metrics
+
+
+def coarse_text(io: FileIO, x: Quantization, columns: Sequence[str] | None) -> str:
+    """Which inputs float32 resolves too coarsely in the data's unit; empty if it resolves all of them well."""
+    found = io.coarse(x)
+    if io.scaling is None or not found:
+        return ""
+    index, step, wanted = found[0]
+    name = column_names(columns, index + 1)[index] if isinstance(io.scaling.scale, tuple) else "the data"
+    more = f" ({len(found) - 1} more like it)" if len(found) > 1 else ""
+    return (
+        f"float32 is coarse for {name} in its own unit{more}: its step is {step:.3g} there, the int8 step of x {wanted:.3g}; "
+        '[export] units = "model" avoids it'
+    )
 
 
 def keras_function(

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compress.archive import pack_npz, unpack
-from ..compress.config import ExportConfig
+from ..compress.config import ExportConfig, Units
 from ..compress.data import Dataset, Samples
 from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
 from .file_info import FileInfo, ModelFileInfo
+from .file_io import FileIO
 from .formats.model_file import Contents, oriented
 from .manifest import ConstantInfo, Manifest
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
@@ -38,15 +39,16 @@ PROGRAM_FILE = "golden/program.npz"
 PROGRAM_KIND = "tiedae-program"
 
 
-def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: str) -> dict[str, bytes]:
-    """The model files by name. `programs` by precision, `int8` and `f32`; `io` is the dtype of x and y in the int8 files."""
+def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: FileIO | str) -> dict[str, bytes]:
+    """The model files by name. `programs` by precision, `int8` and `f32`; `io`: x and y of the int8 files (`FileIO.parse`)."""
     require_targets(config.targets)
+    io = FileIO.parse(io)
     files: dict[str, bytes] = {}
     for precision, pair in programs.items():
         for target in config.targets:
             program = pair.of(target)
             stem = f"{program.name}.{precision}"
-            files |= TARGETS[target].write(program, stem, config, io if precision == "int8" else "auto")
+            files |= TARGETS[target].write(program, stem, config, io if precision == "int8" else io.floats)
     return files
 
 
@@ -70,14 +72,19 @@ def npy(values: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def describe_files(directory: Path, names: Iterable[str], read: Mapping[str, Contents] | None = None) -> dict[str, FileInfo]:
-    """The manifest's record of each file, sorted by name; `read` holds model files that were already parsed."""
+def describe_files(
+    directory: Path, names: Iterable[str], read: Mapping[str, Contents] | None = None, units: Units = "model"
+) -> dict[str, FileInfo]:
+    """The manifest's record of each file, sorted by name.
+
+    `read` holds model files that were already parsed; `units`: the unit of float x and y.
+    """
     described = {}
     for name in sorted(names):
         data = (directory / name).read_bytes()
         if is_model(name):
             contents = read[name] if read is not None and name in read else read_model(directory / name)
-            described[name] = ModelFileInfo.of_model(data, name, contents)
+            described[name] = ModelFileInfo.of_model(data, name, contents).in_units(units)
         else:
             described[name] = FileInfo.of(data)
     return described
@@ -111,13 +118,13 @@ class Bundle:
         needed = TARGETS[target].companions(f"{self.manifest.name}.{precision}", self.files_of(target, precision))
         return needed & self.manifest.files.keys()
 
-    def io_dtype(self, target: str, precision: str) -> str:
-        """The dtype of `x` and `y` in those files; FormatError where none has them."""
+    def file_io(self, target: str, precision: str) -> FileIO:
+        """`x` and `y` in those files; FormatError where none has them."""
         for name in self.files_of(target, precision).values():
             for signature in self.manifest.models[name].signatures.values():
                 for value in signature.values:
                     if value.name in ("x", "y"):
-                        return value.dtype
+                        return FileIO(value.dtype, self.manifest.io.scaling)
         raise FormatError(f"{self.path}: no {precision} file of {target} has x or y")
 
     def require_intact(self, names: Iterable[str] | None = None) -> None:

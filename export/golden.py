@@ -2,10 +2,12 @@
 
 x.npy            samples in the user's unit and dtype
 code.npy         codes of the int8 files, uint8
-y.npy            output of the fused program, as in the int8 .onnx files: uint8, int8, or float32 in model units
+y.npy            output of the fused program, as in the int8 .onnx files: uint8, int8, or float32 in the unit of the files
 y.tflite.npy     output of the split program, as in the int8 .tflite file
 code.tflite.npy  TFLite's codes if they differ: it rounds ties of float inputs differently, see `interpreter.program_input`
-code.f32.npy, y.f32.npy   Keras' float32 outputs in model units; float files agree up to rounding
+code.f32.npy, y.f32.npy   Keras' float32 outputs, y in the unit of the float files, which agree up to rounding
+
+The unit of the files is the data's or model units, as the recipe says (`FileIO.units`).
 
 Bundles written before 2026-11-26 have a uint8 y.npy whatever the dtype of their files, and no arrays for TFLite.
 """
@@ -18,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..compress.config import Units
 from ..compress.errors import FormatError
 from .file_info import ModelFileInfo
+from .file_io import FileIO
 from .manifest import ArrayInfo, Golden, Manifest
 from .parity.reference_outputs import Expected, expect
 from .runtimes.table import RUNTIMES, usual
@@ -36,11 +40,12 @@ MODEL_UNIT = "model: (data − offset) / scale of data.scaling"
 SIGNED_UNIT = "integers of tensors.y, less 128"
 
 
-def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray, dtype: str) -> dict[str, Expected]:
+def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray, io: FileIO | str) -> dict[str, Expected]:
     """The programs' results for float32 model inputs [samples, inputs], by target and for `REFERENCE`.
 
-    `dtype` is that of x and y in the files.
+    `io`: x and y of the files, see `FileIO.parse`.
     """
+    dtype = FileIO.parse(io).dtype
     found = {REFERENCE: expect(programs.reference, scaled)}
     for target in targets:
         conversion = RUNTIMES[usual(target)].converts if dtype == "float32" else "divide"
@@ -49,9 +54,10 @@ def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray,
     return found
 
 
-def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarray]:
+def answers(expected: Mapping[str, Expected], io: FileIO | str) -> dict[str, np.ndarray]:
     """The expected outputs of the int8 files by golden name; `expected` comes from `expectations`."""
-    arrays = {target: (each.code, each.program.quantization("y").to_io(each.y, dtype)) for target, each in expected.items()}
+    io = FileIO.parse(io)
+    arrays = {target: (each.code, io.output(each.y, each.program.quantization("y"))) for target, each in expected.items()}
     code, y = arrays.pop(REFERENCE)
     found = {"code": code, "y": y}
     for target, (own_code, own_y) in arrays.items():
@@ -63,11 +69,16 @@ def answers(expected: Mapping[str, Expected], dtype: str) -> dict[str, np.ndarra
     return found
 
 
-def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, ModelFileInfo]) -> Golden:
-    """The manifest's record of the arrays, by name, for these model files."""
+def floats(code: np.ndarray, y: np.ndarray, io: FileIO) -> dict[str, np.ndarray]:
+    """Keras' outputs, `y` in model units, by golden name, as the float files give them."""
+    return dict(zip(FLOATS, (code, io.floats.restored(y)), strict=True))
+
+
+def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, ModelFileInfo], units: Units) -> Golden:
+    """The manifest's record of the arrays, by name, for these model files; `units` is the unit of float x and y."""
     return Golden(
         {
-            f"golden/{name}.npy": ArrayInfo(values.shape, values.dtype.name, _unit(name, values.dtype))
+            f"golden/{name}.npy": ArrayInfo(values.shape, values.dtype.name, _unit(name, values.dtype, units))
             for name, values in arrays.items()
         },
         {
@@ -77,10 +88,12 @@ def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, ModelFileInf
     )
 
 
-def _unit(name: str, dtype: np.dtype) -> str:
+def _unit(name: str, dtype: np.dtype, units: Units) -> str:
     value = name.partition(".")[0]
-    if value == "y" and dtype != np.uint8:
-        return MODEL_UNIT if dtype == np.float32 else SIGNED_UNIT
+    if value == "y" and dtype == np.int8:
+        return SIGNED_UNIT
+    if value == "y" and dtype == np.float32:
+        return UNITS["x"] if units == "data" else MODEL_UNIT
     return "the code's real values" if name == "code.f32" else UNITS[value]
 
 

@@ -21,9 +21,11 @@ from ..compress.records import Record, checked, decode, encode, load_json, plain
 from ..compress.sample_spec import Kind, SampleSpec
 from ..compress.scaling import Scaling
 from .file_info import FileInfo, ModelFileInfo
+from .file_io import FileIO
 from .operations import OPERATIONS, Operation
 from .program import Kernel, Program, Tensor
 from .targets import is_model, require_targets
+from .verify.kinds import Precision
 from .verify.results import Model
 
 SCHEMA = 1
@@ -195,7 +197,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     """Everything about a bundle that is text.
 
     `kernels` and `tensors` are those of the int8 files, `operations` the integer programs, `files` every file but the manifest.
-    Bundles before 2026-11-26 have no `golden`.
+    Bundles before 2026-11-26 have no `golden`, and no units: their files are in model units.
     """
 
     schema: int = SCHEMA
@@ -224,6 +226,15 @@ class Manifest(Record, frozen=True, kw_only=True):
     def models(self) -> dict[str, ModelFileInfo]:
         """The model files by name."""
         return {name: file for name, file in self.files.items() if isinstance(file, ModelFileInfo)}
+
+    @property
+    def io(self) -> FileIO:
+        """`x` and `y` of the int8 files."""
+        return FileIO.of(self.recipe.export, self.data.scaling, self.data.dtype)
+
+    def io_of(self, precision: str) -> FileIO:
+        """`x` and `y` of the files of a precision."""
+        return self.io if precision == Precision.INT8 else self.io.floats
 
 
 def sha256_of(values: np.ndarray) -> str:
@@ -274,13 +285,23 @@ def parse(written: Any, where: object) -> Manifest:
             name: decode(ModelFileInfo if is_model(name) else FileInfo, row, f"{where}: files.{name}")
             for name, row in rows.items()
         }
-        _require_known(written, plain(replace(manifest, files=files)))
+        manifest = replace(manifest, files=files)
+        if "units" not in written["recipe"].get("export", {}):
+            manifest = _in_model_units(manifest)
+        _require_known(written, plain(manifest))
     except (ExportError, RecipeError) as error:
         raise FormatError(f"{where}: damaged: {error}") from None
     for name in files:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise FormatError(f"{where}: names a file outside of the bundle: {name}")
-    return replace(manifest, files=files)
+    return manifest
+
+
+def _in_model_units(manifest: Manifest) -> Manifest:
+    """The manifest of a bundle from before files had units."""
+    recipe = replace(manifest.recipe, export=replace(manifest.recipe.export, units="model"))
+    models = {name: info.in_units("model") for name, info in manifest.models.items()}
+    return replace(manifest, recipe=recipe, files={**manifest.files, **models})
 
 
 def _require_known(written: Any, kept: Any, key: str = "") -> None:

@@ -27,6 +27,7 @@ import numpy as np
 from ..compress.affine import BYTE, Quantization, io_dtype
 from ..compress.errors import DataError, ExportError, InputError
 from ..compress.integers import Bounds, exceeding_pairs, kernel_bounds
+from .file_io import FileIO
 from .operations import Operation
 
 SIGNATURES = ("encode", "decode", "reconstruct")
@@ -167,10 +168,18 @@ class Program:
             raise ExportError(f"program {self.name}: tensor {tensor} is not quantized")
         return quantization
 
-    def io_dtypes(self, io: str) -> dict[str, str]:
-        """The dtypes of `x`, `code` and `y` in a file; `io` as in `affine.io_dtype`."""
-        edge = io_dtype(io, self.tensors["x"].quantization == BYTE, quantized=self.quantized)
-        return {"x": edge, "code": "uint8" if self.quantized else "float32", "y": edge}
+    def file_io(self, io: FileIO | str) -> FileIO:
+        """`x` and `y` in a file, `auto` resolved; ExportError for a dtype that `io_dtype` refuses, or too many scales."""
+        io = FileIO.parse(io)
+        if io.scaling is not None and io.scaling.float32[1].shape not in ((), self.tensors["x"].shape):
+            got, right = len(io.scaling.float32[1]), self.tensors["x"].shape[0]
+            raise ExportError(f"scaling: got {got} offsets and scales, must be one, or {right}, one per input")
+        dtype = io_dtype(io.dtype, self.tensors["x"].quantization == BYTE, quantized=self.quantized)
+        return FileIO(dtype, io.scaling)
+
+    def io_dtypes(self, io: FileIO) -> dict[str, str]:
+        """The dtypes of `x`, `code` and `y` in a file."""
+        return {"x": io.dtype, "code": "uint8" if self.quantized else "float32", "y": io.dtype}
 
     def part(self, signature: str) -> tuple[tuple[Operation, ...], str, tuple[str, ...]]:
         """The operations, the input and the outputs of a signature of `SIGNATURES`; InputError for another."""

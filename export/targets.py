@@ -15,14 +15,15 @@ from msgspec.structs import replace
 from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.errors import FormatError, RecipeError
 from .file_info import SignatureInfo, ValueInfo
+from .file_io import FileIO
 from .formats.model_file import Contents
 from .program import Program
 
 if TYPE_CHECKING:
     from ..compress.quantizers import DecoderLayout
 
-Write = Callable[[Program, str, ExportConfig, str], dict[str, bytes]]
-"""(program, stem of the file names, export settings, dtype of x and y) → the files by name."""
+Write = Callable[[Program, str, ExportConfig, FileIO], dict[str, bytes]]
+"""(program, stem of the file names, export settings, x and y) → the files by name."""
 Snippet = Callable[[str, str, SignatureInfo, str], list[str]]
 """(file, name of the signature, its record, expression of x) → lines of Python that run it, imports first."""
 
@@ -53,7 +54,7 @@ class Target:
         return {f"{stem}{self.suffix}"} if self.names is None else self.names(stem, signatures)
 
 
-def _tflite_files(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
+def _tflite_files(program: Program, stem: str, config: ExportConfig, io: FileIO) -> dict[str, bytes]:
     from .formats.tflite_writer import to_tflite
 
     return {f"{stem}.tflite": to_tflite(program, signatures=config.signatures, io=io, int4=config.int4)}
@@ -99,7 +100,7 @@ def _onnx_names(stem: str, signatures: Collection[str]) -> set[str]:
     )
 
 
-def _onnx_files(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
+def _onnx_files(program: Program, stem: str, config: ExportConfig, io: FileIO) -> dict[str, bytes]:
     from .formats.onnx_writer import to_onnx, to_onnx_pair
 
     options: dict[str, Any] = {"io": io, "opset": config.opset, "int4": config.int4}

@@ -22,6 +22,7 @@ LAYERS = (
     "export.verify.kinds",
     "export.bench.results",
     "export.verify.results",
+    "export.file_io",
     "export.operations",
     "export.program",
     "export.interpreter",

@@ -15,6 +15,7 @@ from ...compress.config import ExportConfig
 from ...compress.errors import FormatError, UnavailableError
 from ..baselines.converters import MAKERS, stock_name
 from ..bundle import Bundle
+from ..file_io import IN_MODEL_UNITS, FileIO
 from ..formats.model_file import Contents, Signature, TensorInfo
 from ..program import SIGNATURES
 from ..runtimes.table import RUNTIMES
@@ -35,6 +36,7 @@ class BenchSubject:
     """A model in one runtime. `name` is unique; `files` and `signatures` by signature name.
 
     `variant`: a key of `VARIANTS` if inputs, outputs or signatures were changed for a fair comparison, else empty.
+    `io`: `x` and `y` of the files.
     """
 
     name: str
@@ -46,6 +48,7 @@ class BenchSubject:
     files: Mapping[str, Path]
     signatures: Mapping[str, Signature] = field(repr=False)
     variant: str = ""
+    io: FileIO = IN_MODEL_UNITS
 
     def dtypes(self, signature: str) -> str:
         """The dtypes of a signature's inputs and outputs, such as `uint8 → uint8, uint8`."""
@@ -53,18 +56,20 @@ class BenchSubject:
         return " → ".join(", ".join(tensor.dtype for tensor in side) for side in sides)
 
     def input(self, signature: str, real: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """`count` samples for a signature's input, in its dtype, repeated from real values by name."""
+        """`count` samples for a signature's input, in its dtype and unit, repeated from values in model units by name."""
         (tensor,) = self.signatures[signature].inputs
         values = np.resize(real[tensor.name], (count, real[tensor.name].shape[1]))
         if tensor.dtype == "float32":
-            return np.ascontiguousarray(values, np.float32)
+            values = np.ascontiguousarray(values, np.float32)
+            return self.io.restored(values) if tensor.name == "x" else values
         return tensor.quantize(values)
 
 
 @dataclass
 class Cast:
-    """The subjects, and the reasons why others were skipped."""
+    """The subjects, and the reasons why others were skipped; `ours` has `x` and `y` of our files."""
 
+    ours: FileIO
     subjects: list[BenchSubject] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -79,7 +84,7 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
 
     `stock`: folder of the stock converters' files. `keras`: archive of the float model. `folder`: for the files of `VARIANTS`.
     """
-    cast, name = Cast(), bundle.manifest.name
+    cast, name = Cast(bundle.manifest.io.floats), bundle.manifest.name
     contents = {each: read_model(bundle.path / each) for each in bundle.models}
     for precision in Precision:
         for target in TARGETS:
@@ -134,7 +139,8 @@ def _add(
         except UnavailableError as error:
             cast.skip(runtime, str(error))
             continue
-        cast.subjects.append(BenchSubject(name, maker, target, precision, runtime, provider, files, signatures, variant))
+        of = (name, maker, target, precision, runtime, provider, files, signatures, variant)
+        cast.subjects.append(BenchSubject(*of, cast.ours if maker is Maker.TIEDAE else IN_MODEL_UNITS))
 
 
 def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: Mapping[str, Signature], folder: Path) -> None:
@@ -171,7 +177,8 @@ def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], fo
         cast.skip(f"{Maker.TIEDAE} f32 {target}, {ALONE}", "a bundle holds the integer program, not the float one")
         (tensor,) = whole.signatures["reconstruct"].inputs
         stem, config = f"{bundle.manifest.name}.reconstruct.int8", ExportConfig(signatures=("reconstruct",))
-        (written,) = TARGETS[target].write(bundle.programs(contents).of(target), stem, config, tensor.dtype).items()
+        io = FileIO(tensor.dtype, bundle.manifest.io.scaling)
+        (written,) = TARGETS[target].write(bundle.programs(contents).of(target), stem, config, io).items()
         path = folder / written[0]
         path.write_bytes(written[1])
         signatures = {"reconstruct": _signature(read_model(path), "reconstruct")}

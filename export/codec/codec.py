@@ -12,7 +12,9 @@ import numpy as np
 from ...compress.affine import Quantization
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.sample_spec import SampleSpec
+from ...compress.scaling import Scaling
 from ..bundle import Bundle
+from ..file_io import IN_MODEL_UNITS, FileIO
 from ..interpreter import execute, program_input
 from ..manifest import FILE
 from ..program import Program, Tensor
@@ -24,6 +26,8 @@ BATCH = 1024
 """Samples that are converted and run together: enough for full speed, few enough for the cache."""
 AUTO, PROGRAM = "auto", "program"
 PRECISION = "int8"
+SAME = Scaling()
+"""No scaling: rounds floats in the data's unit to integers."""
 
 
 class Backend(Protocol):
@@ -53,8 +57,7 @@ class FileBackend:
 
     session: Session
     spec: SampleSpec
-    io: str
-    units: Literal["data", "model"]
+    io: FileIO
     x: Quantization
     y: Quantization
 
@@ -73,21 +76,22 @@ class FileBackend:
         return got["code"], got["y"]
 
     def samples(self, y: np.ndarray) -> np.ndarray:
-        if y.dtype == self.spec.dtype and (self.units == "data" or self._is_bytes):
+        if self.io.folded:
+            return SAME.invert(y, self.spec.dtype) if y.dtype != self.spec.dtype else y
+        if y.dtype == np.uint8 and self._is_bytes:
             return y
         return self.spec.scaling.invert(self.model_units(y), self.spec.dtype)
 
     def model_units(self, y: np.ndarray) -> np.ndarray:
-        if y.dtype != np.float32:
-            return self.y.dequantize(self.y.from_io(y))
-        return self.spec.scaling.apply(y) if self.units == "data" else y
+        return self.io.model_units(y) if y.dtype == np.float32 else self.y.dequantize(self.y.from_io(y))
 
     def input(self, x: np.ndarray) -> np.ndarray:
-        if self.io == "float32":
-            return x.astype(np.float32, copy=False) if self.units == "data" else self.spec.scaling.apply(x)
-        if self.io == "uint8" and self._is_bytes:
+        if self.io.folded:
+            return self.io.samples(x)
+        if self.io.dtype == "uint8" and self._is_bytes:
             return x
-        return self.x.to_io(self.x.quantize(self.spec.scaling.apply(x)), self.io)
+        scaled = self.spec.scaling.apply(self.io.samples(x))
+        return scaled if self.io.dtype == "float32" else self.x.to_io(self.x.quantize(scaled), self.io.dtype)
 
     @property
     def _is_bytes(self) -> bool:
@@ -96,10 +100,14 @@ class FileBackend:
 
 @dataclass(frozen=True)
 class ProgramBackend:
-    """The program itself, the exact reference; `y` is uint8, or float32 in model units where the program is float."""
+    """The program itself, the exact reference; `y` is uint8, or float32 in model units where the program is float.
+
+    `io`: `x` and `y` of the files, which may round samples to float32 first.
+    """
 
     program: Program
     spec: SampleSpec
+    io: FileIO = IN_MODEL_UNITS
     runtime: str = PROGRAM
 
     def encode(self, x: np.ndarray) -> np.ndarray:
@@ -119,7 +127,7 @@ class ProgramBackend:
         return self.program.quantization("y").dequantize(y) if self.program.quantized else y
 
     def input(self, x: np.ndarray) -> np.ndarray:
-        scaled = self.spec.scaling.apply(x)
+        scaled = self.spec.scaling.apply(self.io.samples(x))
         return program_input(self.program, scaled) if self.program.quantized else scaled
 
 
@@ -261,10 +269,10 @@ def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
     spec, tensors = manifest.data.spec, manifest.tensors
     code = Tensor("code", (manifest.model.widths[-1],), tensors.code)
     if runtime == PROGRAM:
-        return Codec(manifest.name, spec, code, ProgramBackend(_program(bundle), spec))
+        return Codec(manifest.name, spec, code, ProgramBackend(_program(bundle), spec, manifest.io))
     session = _session(bundle, runtime)
-    io = bundle.io_dtype(RUNTIMES[session.runtime].format, PRECISION)
-    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, "model", tensors.x, tensors.y))
+    io = bundle.file_io(RUNTIMES[session.runtime].format, PRECISION)
+    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, tensors.x, tensors.y))
 
 
 def _program(bundle: Bundle) -> Program:

@@ -24,6 +24,14 @@ def oriented(values: np.ndarray, shape: Sequence[int]) -> Iterator[np.ndarray]:
             yield values.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
 
 
+def program_names(values: Mapping[str, np.ndarray], *suffixes: str) -> dict[str, np.ndarray]:
+    """Values by name, where `NAME` + suffix replaces `NAME`, and a later suffix an earlier one."""
+    found = {name: each for name, each in values.items() if not name.endswith(suffixes)}
+    for suffix in suffixes:
+        found |= {name.removesuffix(suffix): each for name, each in values.items() if name.endswith(suffix)}
+    return found
+
+
 def printable(name: str) -> str:
     """Escape the control characters of a name."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)

@@ -10,7 +10,8 @@ obey the pair rule (`compress.integers`) stay below that. An 8-bit kernel that b
 everywhere, slower with VNNI. Kernels of 4 bits or fewer are packed and cast to int8, which ONNX Runtime folds at load.
 
 The fused activation of a `Dense` needs no operation if its bounds are those of uint8; else it is an exact integer `Clip`. The
-graph has the signature's name; its uint8 tensors have the names of the program's tensors.
+graph has the signature's name; its uint8 tensors have the names of the program's tensors. Sub and Div, Mul and Add convert an
+input or output in the data's unit to and from `NAME.model` (see `file_io`).
 
 Specification: https://onnx.ai/onnx/operators and, for external data, https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
@@ -18,7 +19,7 @@ Specification: https://onnx.ai/onnx/operators and, for external data, https://on
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -29,6 +30,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ...compress.affine import SIGNED_SHIFT, unsigned
 from ...compress.errors import ExportError
 from ...compress.integers import PAIR_LIMIT
+from ..file_io import MODEL, OFFSET, SCALE, FileIO
 from ..operations.arithmetic import FUNCTIONS
 from ..program import Program, require_signature
 from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
@@ -49,7 +51,7 @@ def to_onnx(
     program: Program,
     *,
     signature: str = "reconstruct",
-    io: str = "auto",
+    io: FileIO | str = "auto",
     opset: int = 17,
     int4: str = "packed",
     external: str | None = None,
@@ -58,9 +60,9 @@ def to_onnx(
 
     Inputs and outputs are `x` [batch, inputs], `code` [batch, units] and `y` [batch, inputs], batch dynamic. In an integer
     program `code` is uint8 and `io` is the dtype of `x` and `y`: uint8, int8 (uint8 − 128, zero point too), float32, or auto
-    (uint8 if the program's `x` is bytes, else float32). A float program is float32 throughout. `external`: file name of the
-    external data that holds the kernels (`external_kernels`). `int4`: storage of kernels of 4 bits or fewer, packed (two values
-    per byte, raises the opset to 21 or later) or bytes.
+    (uint8 if the program's `x` is bytes, else float32). A float program is float32 throughout. Floats are in model units, or as
+    a `FileIO` says. `external`: file name of the external data that holds the kernels (`external_kernels`). `int4`: storage of
+    kernels of 4 bits or fewer, packed (two values per byte, raises the opset to 21 or later) or bytes.
 
     Warns if a kernel breaks the pair rule, which costs speed. Raises InputError for an unknown signature, ExportError for an
     option out of range or a decoder in the split layout.
@@ -76,7 +78,7 @@ def to_onnx(
     require_int4(int4)
     if int4 == "packed" and program.quantized and any(kernel.bits <= INT4_BITS for kernel in program.kernels.values()):
         opset = max(opset, PACKED_OPSET)
-    graph = OnnxGraphBuilder(program, program.io_dtypes(io), int4)
+    graph = OnnxGraphBuilder(program, program.file_io(io), int4)
     operations, source, results = program.part(signature)
     graph.enter(source)
     for operation in operations:
@@ -100,7 +102,7 @@ def to_onnx(
 
 
 def to_onnx_pair(
-    program: Program, *, io: str = "auto", opset: int = 17, int4: str = "packed", kernels_file: str
+    program: Program, *, io: FileIO | str = "auto", opset: int = 17, int4: str = "packed", kernels_file: str
 ) -> tuple[bytes, bytes, bytes]:
     """Serialize encoder and decoder as two models that share external data.
 
@@ -143,8 +145,9 @@ class OnnxGraphBuilder:
     `edges` are the dtypes of `x`, `code` and `y`.
     """
 
-    def __init__(self, program: Program, edges: Mapping[str, str], int4: str) -> None:
-        self.program, self.edges, self.int4 = program, edges, int4
+    def __init__(self, program: Program, io: FileIO, int4: str) -> None:
+        self.program, self.io, self.int4 = program, io, int4
+        self.edges = program.io_dtypes(io)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
 
@@ -162,7 +165,11 @@ class OnnxGraphBuilder:
     def inner(self, name: str) -> str:
         """Name, in the file, of a program tensor in the program's dtype."""
         converted = self.program.quantized and self.edges.get(name, "uint8") != "uint8"
-        return name + EDGE if converted else name
+        return name + EDGE if converted else self.model_units(name)
+
+    def model_units(self, name: str) -> str:
+        """Name of an input or output in the file's dtype, and in model units if it is float32."""
+        return name + MODEL if name in ("x", "y") and self.io.folded is not None else name
 
     def affine(self, label: str, scale: Any, zero_point: Any, dtype: Any = np.uint8) -> list[str]:
         """Constants of a scale and a zero point, per tensor or per unit."""
@@ -186,21 +193,32 @@ class OnnxGraphBuilder:
         return self.node("QuantizeLinear", [real, *self.parameters(name)], output or self.inner(name))
 
     def enter(self, name: str) -> None:
-        """Convert the model's input to the program's dtype, if they differ."""
-        if self.inner(name) != name:
-            real = name
+        """Convert the model's input to the program's unit and dtype, if they differ."""
+        real = self.model_units(name)
+        if real != name:
+            self._convert(name, name, real, ("Sub", OFFSET), ("Div", SCALE))
+        if self.inner(name) != real:
             if self.edges[name] == "int8":
                 real = self.node("DequantizeLinear", [name, *self.signed_parameters(name)], f"{name}.edge")
             self.quantize(real, name)
 
     def leave(self, name: str) -> None:
-        """Convert a program tensor to the model's output dtype, if they differ."""
-        if self.inner(name) != name:
+        """Convert a program tensor to the model's output dtype and unit, if they differ."""
+        if self.inner(name) != self.model_units(name):
             signed = self.edges[name] == "int8"
             inputs = [self.inner(name), *self.parameters(name)]
-            real = self.node("DequantizeLinear", inputs, f"{name}.edge" if signed else name)
+            real = self.node("DequantizeLinear", inputs, f"{name}.edge" if signed else self.model_units(name))
             if signed:
                 self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
+        if self.model_units(name) != name:
+            self._convert(name, self.model_units(name), name, ("Mul", SCALE), ("Add", OFFSET))
+
+    def _convert(self, name: str, source: str, target: str, *steps: tuple[str, str]) -> None:
+        """Two float operations (kind, name of the constant) between the data's unit and model units."""
+        assert self.io.folded is not None
+        values: dict[str, np.ndarray] = dict(zip((OFFSET, SCALE), self.io.folded.float32, strict=True))
+        for (kind, label), y in zip(steps, (f"{name}.centred", target), strict=True):
+            source = self.node(kind, [source, self.constant(label, values[label], np.float32)], y)
 
     def kernel(self, name: str) -> str:
         """A kernel as float32, uint8 or int8, for any number of consumers."""

@@ -11,6 +11,8 @@ from ...compress.affine import SIGNED_SHIFT
 from ...compress.config import PruneConfig
 from ...compress.integers import PAIR_LIMIT, exceeding_pairs
 from ...compress.patterns import HELD
+from ...compress.scaling import Scaling
+from ..file_io import OFFSET, SCALE
 from ..program import Kernel, Program
 from .model_file import Constant, Contents, oriented
 from .reals import as_bits
@@ -74,6 +76,32 @@ def prove(
     for name in sorted(set(masks or {}) - set(program.kernels)):
         findings.append(_finding(name, "zeros", False, f"has a mask, but the kernels are {', '.join(program.kernels)}"))
     return [*findings, _sum(constants, program)]
+
+
+def prove_scaling(contents: Contents, scaling: Scaling | None) -> StorageFinding:
+    """Check that a file's offset and scale are these, bit for bit; without a scaling, that there are none."""
+    held = {name: [each for each in contents.constants if each.name == name] for name in (OFFSET, SCALE)}
+    expected = dict(zip(held, (None, None) if scaling is None else scaling.float32, strict=True))
+    wrong = [text for name in held if (text := _not_held(name, held[name], expected[name]))]
+    right = "the file holds none" if scaling is None else "offset and scale are the manifest's"
+    return StorageFinding("", "scaling", not wrong, f"scaling: {'; '.join(wrong) or right}")
+
+
+def _not_held(name: str, found: Sequence[Constant], expected: np.ndarray | None) -> str:
+    """What is wrong with a constant of the scaling; empty if nothing is."""
+    if len(found) != (expected is not None):
+        return f"{len(found)} constants {name}, expected {'none' if expected is None else 'one'}"
+    if expected is None:
+        return ""
+    values = found[0].values
+    if (values.dtype, values.shape) != (expected.dtype, expected.shape):
+        got = f"{values.dtype} {list(values.shape)}"
+        return f"{name} is {got}, expected {expected.dtype} {list(expected.shape)}"
+    different = np.argwhere(_differ(values, expected))
+    if not len(different):
+        return ""
+    count = f"{len(different):,} of {expected.size:,} values of {name} differ from the manifest's"
+    return f"{count}, {_first(different, values, expected)}"
 
 
 def _finding(kernel: str, what: str, ok: bool, text: str) -> StorageFinding:

@@ -20,8 +20,9 @@ import numpy as np
 
 from ...compress.affine import unsigned
 from ...compress.errors import FormatError, InputError
+from ..file_io import MODEL
 from .flatbuffer import Flatbuffer, Table
-from .model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, printable
+from .model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, printable, program_names
 from .tflite_schema import OPERATORS, Op, Type
 from .tflite_writer import INNER
 
@@ -320,14 +321,10 @@ def only(data: bytes, index: int) -> bytes:
 def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Rename a file's [batch, size] tensors to the program's names, int8 as uint8 (+ 128).
 
-    An input or output of another dtype is replaced by the int8 tensor behind it.
+    An input or output of another unit or dtype is replaced by the tensor in model units, then by the int8 tensor behind it.
     """
-    found: dict[str, np.ndarray] = {}
-    for name, array in values:
-        inner = name.removesuffix(INNER)
-        if array.ndim == 2 and array.dtype in (np.int8, np.uint8, np.float32) and (name != inner or name not in found):
-            found[inner] = unsigned(array)
-    return found
+    kept = {name: unsigned(each) for name, each in values if each.ndim == 2 and each.dtype in (np.int8, np.uint8, np.float32)}
+    return program_names(kept, MODEL, INNER)
 
 
 def entry_of(entries: Mapping[str, Entry], signature: str) -> Entry:

@@ -35,13 +35,15 @@ RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
     Op.ADD: {1: "1.5.0", 2: "1.14.0"},
     Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0"},
     Op.DEQUANTIZE: {1: "1.13.1", 2: "1.14.0", 6: "2.17.0"},
+    Op.DIV: {1: "1.6.0"},
     Op.FULLY_CONNECTED: {1: "1.5.0", 4: "1.14.0", 10: "2.11.0"},
     Op.LOGISTIC: {1: "1.14.0", 2: "1.14.0"},
-    Op.MUL: {2: "1.14.0", 3: "1.15.0"},
+    Op.MUL: {1: "1.5.0", 2: "1.14.0", 3: "1.15.0"},
     Op.QUANTIZE: {1: "1.14.0"},
     Op.RELU: {1: "1.5.0"},
     Op.RELU6: {1: "1.5.0"},
     Op.RESHAPE: {1: "1.5.0"},
+    Op.SUB: {1: "1.6.0"},
     Op.TANH: {1: "1.14.0", 2: "1.14.0"},
     Op.TRANSPOSE: {1: "1.6.0", 2: "1.14.0"},
 }
@@ -49,8 +51,10 @@ RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
 OPTIONS: Mapping[int, type] = {
     Op.ADD: schema.AddOptionsT,
     Op.BATCH_MATMUL: schema.BatchMatMulOptionsT,
+    Op.DIV: schema.DivOptionsT,
     Op.FULLY_CONNECTED: schema.FullyConnectedOptionsT,
     Op.MUL: schema.MulOptionsT,
+    Op.SUB: schema.SubOptionsT,
 }
 """Options of the operators that we write."""
 

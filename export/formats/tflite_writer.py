@@ -5,7 +5,8 @@ a tensor over that buffer: a tensor of a .tflite file is a view with its own sha
 one signature per entry point; all of them share the file's buffers.
 
 Activations of an int8 file are int8: the program's uint8 value and zero point − 128. Tensors have the program's names. An input
-or output of another dtype has the name, and the int8 tensor behind it is `NAME.int8`.
+or output of another dtype has the name, and the int8 tensor behind it is `NAME.int8`. SUB and DIV, MUL and ADD convert an input
+or output in the data's unit to and from `NAME.model` (see `file_io`).
 
 Kernels of 4 bits or fewer are packed, two values per byte. FULLY_CONNECTED reads them directly, BATCH_MATMUL after DEQUANTIZE
 and QUANTIZE to int8. A kernel with an odd number of inputs, whose rows would start inside a byte, is stored as bytes: XNNPACK
@@ -16,7 +17,7 @@ A code of fewer than 8 bits is written shifted to the top of int8, where saturat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.affine import SIGNED_SHIFT, Quantization, signed
 from ...compress.errors import ExportError
+from ..file_io import MODEL, OFFSET, SCALE, FileIO
 from ..operations.arithmetic import FUNCTIONS
 from ..program import SIGNATURES, Program, require_signature
 from .packing import require_int4, stored_bytes, stored_kernel
@@ -46,12 +48,14 @@ SHIFTED = ".shifted"
 """Suffix of the shifted int8 tensor that clamps a tensor of fewer than 8 bits."""
 
 
-def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: str = "auto", int4: str = "packed") -> bytes:
+def to_tflite(
+    program: Program, *, signatures: Sequence[str] = SIGNATURES, io: FileIO | str = "auto", int4: str = "packed"
+) -> bytes:
     """Serialize a program with a split-layout decoder as a .tflite file with a dynamic batch.
 
     `signatures`: some of encode, decode, reconstruct; the first is the primary subgraph.
     `io`: dtype of `x` and `y` in an int8 file, uint8, int8 or float32; auto is uint8 if `x` is bytes (`affine.BYTE`), else
-    float32. `code` is uint8. A float program is float32 throughout.
+    float32. `code` is uint8. A float program is float32 throughout. Floats are in model units, or as a `FileIO` says.
     `int4`: storage of kernels of 4 bits or fewer, packed (two values per byte; the decoder unpacks them) or bytes.
     Raises InputError for an unknown signature, ExportError for an option or program that has no such file.
     """
@@ -59,12 +63,12 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
         require_signature(signature)
     if not signatures or len(set(signatures)) != len(signatures):
         raise ExportError(f"signatures: got {tuple(signatures)}, must be some of {', '.join(SIGNATURES)}, each once")
-    edges = program.io_dtypes(io)
+    io = program.file_io(io)
     require_int4(int4)
     empty = schema.BufferT(data=np.empty(0, np.uint8))
     model: Any = schema.ModelT(3, [], [], "tiedae", [empty], signatureDefs=[])
     for index, name in enumerate(signatures):
-        graph = TfliteGraphBuilder(program, edges, int4, model).write(name)
+        graph = TfliteGraphBuilder(program, io, int4, model).write(name)
         model.subgraphs.append(graph.table(name))
         model.signatureDefs.append(graph.signature(name, index))
     model.metadata = [schema.MetadataT(MIN_VERSION, version_buffer(model, needed_version(model)))]
@@ -74,8 +78,9 @@ def to_tflite(program: Program, *, signatures: Sequence[str] = SIGNATURES, io: s
 class TfliteGraphBuilder:
     """Builds a subgraph. `version` is the version of most operators."""
 
-    def __init__(self, program: Program, edges: Mapping[str, str], int4: str, model: Any) -> None:
-        self.program, self.edges, self.int4 = program, edges, int4
+    def __init__(self, program: Program, io: FileIO, int4: str, model: Any) -> None:
+        self.program, self.io, self.int4 = program, io, int4
+        self.edges = program.io_dtypes(io)
         self.dtype, self.version = ("int8", 2) if program.quantized else ("float32", 1)
         self.inputs: dict[str, int] = {}
         self.outputs: dict[str, int] = {}
@@ -91,7 +96,12 @@ class TfliteGraphBuilder:
     def inner(self, name: str) -> int:
         """The tensor of a program tensor that the operations read and write."""
         converted = self.edges.get(name, self.dtype) != self.dtype
-        return self._activation(name, name + INNER if converted else name, self.dtype)
+        return self._activation(name, name + INNER, self.dtype) if converted else self.model_units(name)
+
+    def model_units(self, name: str) -> int:
+        """The tensor of an input or output in the file's dtype, and in model units if it is float32."""
+        scaled = name in ("x", "y") and self.io.folded is not None
+        return self._activation(name, name + MODEL if scaled else name, self.edges.get(name, self.dtype))
 
     def _activation(self, name: str, label: str, dtype: str, shape: tuple[int, ...] = ()) -> int:
         tensor = self.program.tensors[name]
@@ -168,16 +178,29 @@ class TfliteGraphBuilder:
         return self
 
     def enter(self, name: str) -> None:
-        """Make a program tensor an input; convert it if the file's dtype differs."""
+        """Make a program tensor an input; convert it if the file's unit or dtype differs."""
         self.inputs[name] = self.outer(name)
+        if name == "x":
+            self._convert("x", self.outer(name), self.model_units(name), ("SUB", OFFSET), ("DIV", SCALE))
         if self.edges[name] != self.dtype:
-            self.add("QUANTIZE", 1, [self.outer(name)], self.inner(name))
+            self.add("QUANTIZE", 1, [self.model_units(name)], self.inner(name))
 
     def leave(self, name: str) -> None:
-        """Convert an output if the file's dtype differs, unless an operation wrote it directly."""
+        """Convert an output if the file's dtype or unit differs, unless an operation wrote it directly."""
         if name + INNER in self._indices:
             code, version = ("DEQUANTIZE", 2) if self.edges[name] == "float32" else ("QUANTIZE", 1)
-            self.add(code, version, [self.inner(name)], self.outer(name))
+            self.add(code, version, [self.inner(name)], self.model_units(name))
+        if name == "y":
+            self._convert("y", self.model_units(name), self.outer(name), ("MUL", SCALE), ("ADD", OFFSET))
+
+    def _convert(self, name: str, source: int, target: int, *steps: tuple[str, str]) -> None:
+        """Two float operations (kind, name of the constant) between the data's unit and model units, if they differ."""
+        if self.io.folded is None:
+            return
+        values: dict[str, np.ndarray] = dict(zip((OFFSET, SCALE), self.io.folded.float32, strict=True))
+        between = self._activation(name, f"{name}.centred", "float32")
+        for (kind, label), x, y in zip(steps, (source, between), (between, target), strict=True):
+            self.add(kind, 1, [x, self.constant(label, values[label])], y)
 
     def _tensor(
         self,

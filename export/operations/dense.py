@@ -82,13 +82,13 @@ class Dense(Operation):
         if graph.program.quantized:
             self._quantized_onnx(graph)
             return
-        operands = [self.x, graph.kernel(self.kernel)]
+        operands = [graph.inner(self.x), graph.kernel(self.kernel)]
         if self.bias is not None:
             operands.append(graph.constant(self.bias, graph.program.constants[self.bias], np.float32))
-        linear = self.activation == "linear"
-        total = graph.node("Gemm", operands, self.y if linear else f"{self.y}.sum", transB=int(not self.transposed))
+        linear, y = self.activation == "linear", graph.inner(self.y)
+        total = graph.node("Gemm", operands, y if linear else f"{self.y}.sum", transB=int(not self.transposed))
         if not linear:
-            graph.function(self.activation, total, self.y)
+            graph.function(self.activation, total, y)
 
     def _quantized_onnx(self, graph: OnnxGraphBuilder) -> None:
         program, scales, units = graph.program, self.scales(graph.program), self.bias_scales(graph.program)

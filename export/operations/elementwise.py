@@ -76,7 +76,7 @@ class Activate(Elementwise):
         if graph.program.quantized:
             graph.quantize(graph.function(self.function, graph.dequantize(self.x), f"{self.y}.function"), self.y)
         else:
-            graph.function(self.function, self.x, self.y)
+            graph.function(self.function, graph.inner(self.x), graph.inner(self.y))
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def assert_parity(
     stored = {tensor.name: to_stored(tensor, given[tensor.name]) for tensor in chosen.inputs}
     real = {tensor.name: to_real(tensor, given[tensor.name]) for tensor in chosen.inputs}
     provider, got = run_file(path, chosen, runtime, stored)
-    expected = _named(chosen, answer(contents.format, chosen, real), path)
+    expected = _named(chosen, answer(contents, chosen, real), path)
     outputs = tuple(_agreement(tensor, expected[tensor.name], got[tensor.name], tolerance) for tensor in chosen.outputs)
     problems = [f"  {each.output}: {each.problem}" for each in outputs if each.problem]
     if problems:
@@ -138,7 +138,7 @@ def _inputs(
         return name_inputs(signature, inputs)
     if needs_inputs(reference):
         raise InputError("inputs: got none, must be the inputs of the reference's arrays")
-    own = own_inputs(reference, signature)
+    own = own_inputs(reference, contents, signature)
     if own is not None:
         return name_inputs(signature, own)
     if samples < 1:

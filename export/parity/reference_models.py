@@ -12,6 +12,7 @@ import numpy as np
 
 from ...compress.errors import FormatError, InputError
 from ..bundle import Bundle
+from ..file_io import OFFSET, FileIO
 from ..formats.model_file import Contents, Signature, TensorInfo
 from ..interpreter import execute, program_input
 from ..program import SIGNATURES, require_signature
@@ -72,8 +73,8 @@ def to_real(tensor: TensorInfo, values: np.ndarray) -> np.ndarray:
     return tensor.dequantize(values)
 
 
-Answer = Callable[[str, Signature, Values], Any]
-"""(format, signature, real inputs by name) → outputs by name, in the file's order, or a single one."""
+Answer = Callable[[Contents, Signature, Values], Any]
+"""(file, signature, real inputs by name) → outputs by name, in the file's order, or a single one."""
 
 
 def choose_signature(path: Path, contents: Contents, name: str | None) -> Signature:
@@ -129,8 +130,8 @@ def needs_inputs(reference: Any) -> bool:
     return isinstance(reference, np.ndarray | Mapping | list | tuple)
 
 
-def own_inputs(reference: Any, signature: Signature) -> dict[str, np.ndarray] | None:
-    """A bundle's golden samples as real values; None for other references and signatures."""
+def own_inputs(reference: Any, contents: Contents, signature: Signature) -> dict[str, np.ndarray] | None:
+    """A bundle's golden samples as real values for a file; None for other references and signatures."""
     bundle = _bundle(reference)
     if bundle is None or signature.name not in SIGNATURES or len(signature.inputs) != 1:
         return None
@@ -139,7 +140,8 @@ def own_inputs(reference: Any, signature: Signature) -> dict[str, np.ndarray] | 
         code = manifest.tensors.code
         real = ((golden["code"].astype(np.float64) - code.zero_point) * code.scale).astype(np.float32)
     else:
-        real = manifest.data.scaling.apply(golden["x"])
+        io = _file_io(bundle, contents)
+        real = io.samples(golden["x"]) if io.folded else manifest.data.scaling.apply(golden["x"])
     return {signature.inputs[0].name: real}
 
 
@@ -149,20 +151,27 @@ def _bundle(reference: Any) -> Bundle | None:
     return reference if isinstance(reference, Bundle) else None
 
 
+def _file_io(bundle: Bundle, contents: Contents) -> FileIO:
+    """Float `x` and `y` of any file for a bundle's samples: in the data's unit if the file computes the scaling."""
+    scales = any(each.name == OFFSET for each in contents.constants)
+    return FileIO("float32", bundle.manifest.data.scaling if scales else None)
+
+
 def _of_bundle(reference: Any) -> Answer:
     """A bundle's integer program in the layout of the file's format, in real values."""
     bundle = _bundle(reference)
     assert bundle is not None
     programs = bundle.programs({name: read_model(bundle.path / name) for name in bundle.models})
 
-    def answer(target: str, signature: Signature, x: Values) -> dict[str, np.ndarray]:
+    def answer(contents: Contents, signature: Signature, x: Values) -> dict[str, np.ndarray]:
         require_signature(signature.name)
-        (real,), program = x.values(), programs.of(target)
+        (real,), program, io = x.values(), programs.of(contents.format), _file_io(bundle, contents)
         decodes = signature.name == "decode"
-        converts = RUNTIMES[usual(target)].converts
-        q = program.quantization("code").quantize(real) if decodes else program_input(program, real, converts)
+        converts = RUNTIMES[usual(contents.format)].converts
+        q = program.quantization("code").quantize(real) if decodes else program_input(program, io.model_units(real), converts)
         values = execute(program, signature.name, q)
-        return {tensor.name: program.quantization(tensor.name).dequantize(values[tensor.name]) for tensor in signature.outputs}
+        outputs = {each.name: program.quantization(each.name).dequantize(values[each.name]) for each in signature.outputs}
+        return {name: io.restored(each) if name == "y" else each for name, each in outputs.items()}
 
     return answer
 
@@ -172,7 +181,7 @@ def _of_file(reference: str | Path) -> Answer:
     path = Path(reference)
     contents = read_model(path)
 
-    def answer(_format: str, signature: Signature, x: Values) -> Any:
+    def answer(_contents: Contents, signature: Signature, x: Values) -> Any:
         several = len(contents.signatures) > 1
         own = choose_signature(path, contents, signature.name if several else None)
         same = {tensor.name for tensor in own.inputs} == x.keys()
@@ -188,7 +197,7 @@ def _of_file(reference: str | Path) -> Answer:
 def _of_tied(model: Any) -> Answer:
     """A `TiedAutoencoder`, by the names of our inputs and outputs."""
 
-    def answer(_format: str, signature: Signature, x: Values) -> dict[str, Any]:
+    def answer(_contents: Contents, signature: Signature, x: Values) -> dict[str, Any]:
         names = [tensor.name for tensor in signature.outputs]
         with _exact():
             if "code" in x:
@@ -202,7 +211,7 @@ def _of_tied(model: Any) -> Answer:
 def _of_keras(model: Any) -> Answer:
     """A Keras model; inputs by name if it has the file's names, else in the file's order."""
 
-    def answer(_format: str, signature: Signature, x: Values) -> Any:
+    def answer(_contents: Contents, signature: Signature, x: Values) -> Any:
         names = set(getattr(model, "input_names", None) or [])
         arrays = list(x.values())
         with _exact():
@@ -233,9 +242,9 @@ def _is_keras(reference: Any) -> bool:
 _KINDS: Sequence[tuple[Callable[[Any], bool], Callable[[Any], Answer]]] = (
     (lambda reference: _bundle(reference) is not None, _of_bundle),
     (lambda reference: isinstance(reference, str | Path), _of_file),
-    (needs_inputs, lambda reference: lambda _format, _signature, _x: reference),
+    (needs_inputs, lambda reference: lambda _contents, _signature, _x: reference),
     (lambda reference: _is_keras(reference) and hasattr(reference, "encode_decode"), _of_tied),
     (_is_keras, _of_keras),
-    (callable, lambda reference: lambda _format, _signature, x: reference(*x.values())),
+    (callable, lambda reference: lambda _contents, _signature, x: reference(*x.values())),
 )
 """Kinds of reference: (predicate, factory of its answer function); the first match applies."""

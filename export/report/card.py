@@ -207,15 +207,17 @@ PAPERS = {
 
 
 def render_programs(manifest: Manifest) -> str:
-    """Complete programs for the bundle's folder: one per format, or per signature if no file has the whole model."""
-    imports, load, parts = ["import numpy as np"], [], []
-    if per_feature(manifest.data.scaling):
-        imports = ["import json", "from pathlib import Path", *imports]
-        load = ['scaling = json.loads(Path("manifest.json").read_bytes())["data"]["scaling"]']
+    """A program per format (or signature, where no file has the whole model) that runs as it stands in the bundle's folder."""
+    parts = []
     for format_, target in TARGETS.items():
         for signature, file in _shown(manifest, format_):
             info = manifest.models[file].signatures[signature]
-            first, *rest = target.snippet(file, signature, info, _input(info.inputs[0], manifest.data))
+            x = _input(info.inputs[0], manifest.data)
+            imports, load = ["import numpy as np"], []
+            if "scaling[" in x:
+                imports = ["import json", "from pathlib import Path", *imports]
+                load = ['scaling = json.loads(Path("manifest.json").read_bytes())["data"]["scaling"]']
+            first, *rest = target.snippet(file, signature, info, x)
             code = "\n".join([*imports, first, *load, *rest])
             parts.append(f"{target.package}, `{signature}`, from the folder of the bundle:\n\n```python\n{code}\n```")
     parts += filter(None, (_meaning(manifest),))
@@ -254,12 +256,14 @@ def _meaning(manifest: Manifest) -> str:
     ):
         if ("y", dtype) in outputs and quantization is not None:
             sentences.append(f"{article} {dtype} `y` means {_affine('y', quantization)} in model units.")
-    if ("y", "float32") in outputs:
-        sentences.append("A float32 `y` is in model units.")
+    floats = outputs.get(("y", "float32"))
+    own = floats is not None and floats.unit == "data"
+    if floats is not None:
+        sentences.append(f"A float32 `y` is in {'the unit of the samples, as a float32 `x` is' if own else 'model units'}.")
     rule = manifest.data.scaling.rule
     if rule == "byte" and ("y", "uint8") in outputs:
         sentences.append("`x` and `y` are the bytes themselves where a file takes bytes.")
-    elif rule != "none" and any(name == "y" for name, _ in outputs):
+    elif rule != "none" and any(name == "y" and not (own and dtype == "float32") for name, dtype in outputs):
         sentences.append("Model units times `scale` plus `offset` (manifest.json, data.scaling) are the units of the samples.")
     return " ".join(sentences)
 
@@ -274,8 +278,10 @@ def _input(value: ValueInfo, data: Data) -> str:
     if value.name == "code":
         return 'np.load("golden/code.npy")' if dtype == "uint8" else 'np.load("golden/code.f32.npy")'
     samples = 'np.load("golden/x.npy")'
-    if dtype == data.dtype and (scaling.rule == "none" or scaling.is_bytes(dtype)):
+    if dtype == data.dtype and (value.unit == "data" or scaling.rule == "none" or scaling.is_bytes(dtype)):
         return samples
+    if value.unit == "data":
+        return f"{samples}.astype(np.float32)"
     expression = scaled(samples, scaling)
     if dtype == "float32":
         return f"({expression}).astype(np.float32)"

@@ -44,8 +44,10 @@ def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, kera
     """The section of the report: images, curves of records, or columns of a table; `keras` names the model of y.f32."""
     data, quantization = manifest.data, manifest.tensors.y
     scaling, x = data.scaling, golden["x"].reshape(len(golden["x"]), -1)
-    outputs = {"keras": golden["y.f32"], "ours": quantization.dequantize(quantization.from_io(golden["y"]))}
-    wanted = scaling.apply(x).astype(np.float64)
+    io = manifest.io
+    ours = quantization.dequantize(quantization.from_io(io.model_units(golden["y"])))
+    outputs = {"keras": io.floats.model_units(golden["y.f32"]), "ours": ours}
+    wanted = scaling.apply(io.samples(x)).astype(np.float64)
     samples = DrawnSamples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},
         {kind: np.square(y - wanted).sum(axis=1).tolist() for kind, y in outputs.items()},

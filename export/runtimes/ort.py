@@ -181,11 +181,12 @@ def _run(session: Any, io: tuple[str, list[str]], path: Path, x: np.ndarray) -> 
 
 
 def inner_names(values: Values) -> dict[str, np.ndarray]:
-    """Rename traced values to the program's names; the uint8 tensor replaces an input or output of another dtype."""
+    """Rename traced values to the program's names; an input or output becomes the one in model units, or the uint8 one."""
+    from ..file_io import MODEL
+    from ..formats.model_file import program_names
     from ..formats.onnx_writer import EDGE
 
-    given = {name: each for name, each in values.items() if not name.endswith(EDGE)}
-    return given | {name.removesuffix(EDGE): each for name, each in values.items() if name.endswith(EDGE)}
+    return program_names(values, MODEL, EDGE)
 
 
 def instrumented(path: Path, held: HeldFile) -> bytes:

@@ -60,7 +60,8 @@ def _compare_values(one: Measured, other: Measured) -> None:
             continue
         first, second = one.values[name][same], other.values[name][same]
         quantization = subject.program.quantization(name) if first.dtype == np.uint8 else None
-        options = {"reference": reference, "quantization": quantization, "tolerance": 2 * tolerances.float_max_abs}
+        tolerance = 2 * subject.float_tolerance(name, first)
+        options = {"reference": reference, "quantization": quantization, "tolerance": tolerance}
         row = subject.compare(Kind.FORMATS, signature, name, first, second, **options)
         if row.precision is Precision.F32:
             subject.hold_float(row, peer=reference)
@@ -88,7 +89,8 @@ def _cross(encoder: Measured, decoder: Measured, expected: Expected | None, evid
         return
     if expected is None:
         if evidence.floats is not None:
-            options = {"reference": evidence.floats.reference, "tolerance": subject.tolerances.float_max_abs}
+            tolerance = subject.float_tolerance("y", evidence.floats.y)
+            options = {"reference": evidence.floats.reference, "tolerance": tolerance}
             row = subject.compare(Kind.CROSSING, "decode", "y", evidence.floats.y, got["y"], encoder=source, **options)
             subject.hold_float(row, peer=source)
         return

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ...compress.config import VerifyConfig
 from ...compress.errors import TiedaeError
+from ..file_io import IN_MODEL_UNITS, FileIO
 from ..formats.model_file import Contents
 from ..interpreter import Conversion, program_input
 from ..parity.comparison import compare
@@ -60,7 +61,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The samples: `x` in the user's unit, `scaled` in model units; and the float model's outputs, if known.
+    """The samples: `x` in the user's unit, `scaled` in model units as the files compute them; and the float model's outputs.
 
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
     float model before compression, the reference of quality. `fidelity` measures in the user's unit, if the kind of data is
@@ -81,7 +82,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Subject:
-    """Files of one precision in one runtime: the file of each signature, and their program.
+    """Files of one precision in one runtime: the file of each signature, their program, and their `x` and `y`.
 
     Measurements are checked against `tolerances` and recorded in `findings`.
     """
@@ -92,6 +93,7 @@ class Subject:
     program: Program
     tolerances: VerifyConfig
     findings: Findings
+    io: FileIO = IN_MODEL_UNITS
 
     @property
     def runtime(self) -> str:
@@ -151,12 +153,12 @@ class Subject:
         """A known fault of the runtime on such a file; '' if there is none."""
         return RUNTIMES[self.runtime].fault(self.program, signature)
 
-    def input(self, signature: str, scaled: np.ndarray) -> np.ndarray:
-        """Samples in model units in the dtype of the signature's `x`."""
+    def input(self, signature: str, evidence: Evidence) -> np.ndarray:
+        """The samples in the dtype and unit of the signature's `x`."""
         dtype = self._input_dtype(signature)
         if dtype == "float32":
-            return scaled
-        return self.program.quantization("x").to_io(program_input(self.program, scaled), dtype)
+            return evidence.scaled if self.io.folded is None else self.io.samples(evidence.x)
+        return self.program.quantization("x").to_io(program_input(self.program, evidence.scaled), dtype)
 
     @property
     def conversion(self) -> Conversion:
@@ -175,7 +177,7 @@ class Subject:
         return ("reconstruct",) if len(halves) < 2 and "reconstruct" in self.files else halves
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs by name. A refusal or a missing output is a failed check, not an exception."""
+        """The outputs by name, float `y` in model units. A refusal or a missing output is a failed check, not an exception."""
         try:
             got = self.session.run(signature, x)
         except TiedaeError as error:
@@ -186,7 +188,14 @@ class Subject:
         if missing:
             text = f"gives {', '.join(got)}, expected {', '.join(outputs)}"
             self.check(Kind.RUNS, signature, False, "no " + missing[0], "runs", text)
-        return {name: got[name] for name in outputs if name in got}
+        values = {name: got[name] for name in outputs if name in got}
+        if "y" in values and values["y"].shape[1:] == self.program.tensors["y"].shape:
+            values["y"] = self.io.model_units(values["y"])
+        return values
+
+    def float_tolerance(self, tensor: str, expected: np.ndarray) -> float:
+        """`float_max_abs`, and for `y` the resolution of float32 in the data's unit."""
+        return self.tolerances.float_max_abs + (self.io.relative_resolution(expected) if tensor == "y" else 0.0)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """The program's tensors inside the file; empty, with a skipped row, if the runtime exposes none."""

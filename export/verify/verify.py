@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from ...compress.affine import io_dtype
 from ...compress.config import VerifyConfig
-from ...compress.data import Samples, Scaling
+from ...compress.data import Samples
 from ...compress.errors import FormatError, InputError, NotInstalledError, UnavailableError
 from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names
 from ..file_info import FileInfo
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
-from ..formats.storage_check import StorageFinding, prove, shared_values
+from ..formats.storage_check import StorageFinding, prove, prove_scaling, shared_values
 from ..interpreter import execute
 from ..manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
 from ..operations.interleave import interleaved_parts
@@ -66,7 +65,7 @@ def verify_bundle(
     """
     bundle, original, findings = Bundle.open(path), Original(keras, layers, uncompressed), Findings()
     manifest = bundle.manifest
-    tolerances, scaling = tolerances or manifest.recipe.verify, manifest.data.scaling
+    tolerances = tolerances or manifest.recipe.verify
     announce("hashes")
     intact = _check_hashes(bundle, findings)
     contents = _read_models(bundle, findings)
@@ -82,14 +81,15 @@ def verify_bundle(
     answered = _check_golden(manifest, programs, golden, findings)
     floating = _check_float_program(manifest, contents, programs.fused, golden, tolerances, findings)
     fidelity = Fidelity.of_data(manifest.data)
-    evidence = _evidence(scaling, fidelity, golden, original, floating, test, findings)
+    evidence = _evidence(manifest, fidelity, golden, original, floating, test, findings)
     expected: dict[str, Expected] = {}
     measured: list[Measured] = []
     for precision in PRECISIONS:
         of_precision: list[Measured] = []
         for session, files, target in _sessions(bundle, precision, intact, findings):
             announce(f"{precision} {session.runtime}")
-            subject = Subject(session, files, contents, programs.of(target), tolerances_of(target, tolerances), findings)
+            io, limits = manifest.io_of(precision), tolerances_of(target, tolerances)
+            subject = Subject(session, files, contents, programs.of(target), limits, findings, io)
             if precision == "int8":
                 if target not in expected:
                     known = answered.get(target) if test is None else None
@@ -158,6 +158,7 @@ def _check_storage(
             if int8
             else _prove_float(each, manifest.kernels, masks, clusters)
         )
+        rows = [*rows, prove_scaling(each, manifest.io_of(precision).folded)]
         for row in rows:
             findings.storage.append(Proof(name, row.kernel, row.statement, row.ok, row.text))
         wrong = [row for row in rows if not row.ok]
@@ -205,10 +206,12 @@ def _check_manifest(
     tensors = Tensors(*(reference.quantization(name) for name in ("x", "code", "y")))
     findings.same(Kind.MANIFEST, manifest.tensors, tensors, detail="tensors")
     findings.same(Kind.MANIFEST, manifest.model.interleave, interleaved_parts(reference), detail="interleave")
-    for name, found in describe_files(bundle.path, contents, contents).items():
+    for name, found in describe_files(bundle.path, contents, contents, manifest.io.units).items():
         findings.same(Kind.MANIFEST, replace(manifest.files[name], sha256=""), replace(found, sha256=""), file=name)
     if manifest.golden is not None:
-        findings.same(Kind.MANIFEST, manifest.golden, vectors.describe(golden, manifest.models), detail="golden")
+        findings.same(
+            Kind.MANIFEST, manifest.golden, vectors.describe(golden, manifest.models, manifest.io.units), detail="golden"
+        )
     required = model_names(manifest.name, manifest.recipe.export)
     required |= {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
     missing = sorted(required - set(manifest.files))
@@ -228,12 +231,11 @@ def _check_golden(
     Bundles without `golden` in the manifest have the reference program's, from inputs quantized in float64; they return {}.
     """
     data, config = manifest.data, manifest.recipe.export
-    scaled = data.scaling.apply(golden["x"])
+    scaled = data.scaling.apply(manifest.io.samples(golden["x"]))
     answered: Mapping[str, Expected] = {}
     if manifest.golden is not None:
-        dtype = io_dtype(config.io, data.scaling.is_bytes(data.dtype))
-        answered = vectors.expectations(programs, config.targets, scaled, dtype)
-        expected = vectors.answers(answered, dtype)
+        answered = vectors.expectations(programs, config.targets, scaled, manifest.io)
+        expected = vectors.answers(answered, manifest.io)
         findings.same(Kind.GOLDEN, sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected), detail="arrays")
     else:
         x = programs.reference.quantization("x").quantize(scaled)
@@ -262,9 +264,12 @@ def _check_float_program(
         findings.skip(Kind.LAYERS, Why.NOT_IN_FILES, "float layers", reason)
         return None
     files = {name: each for name, each in contents.items() if manifest.models[name].precision is Precision.F32}
-    vectors = {**golden, "x": manifest.data.scaling.apply(golden["x"])}
+    io = manifest.io.floats
+    x, y = manifest.data.scaling.apply(io.samples(golden["x"])), io.model_units(golden["y.f32"])
     kernels = {kernel.name: kernel.sha256_f32 for kernel in manifest.kernels}
-    program, wrong = read_float_program(integer, files, kernels, vectors, tolerances.float_max_abs)
+    vectors = {**golden, "x": x, "y.f32": y}
+    allowed = tolerances.float_max_abs + io.relative_resolution(y)
+    program, wrong = read_float_program(integer, files, kernels, vectors, allowed)
     if program is None:
         text = "no float file holds constants that give the golden vectors of Keras"
         findings.check(Kind.FLOAT, False, "none", "golden vectors", text, detail="program")
@@ -277,7 +282,7 @@ def _check_float_program(
 
 
 def _evidence(
-    scaling: Scaling,
+    manifest: Manifest,
     fidelity: Fidelity | None,
     golden: Mapping[str, np.ndarray],
     original: Original,
@@ -286,14 +291,14 @@ def _evidence(
     findings: Findings,
 ) -> Evidence:
     x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
-    scaled = scaling.apply(x)
+    scaled = manifest.data.scaling.apply(manifest.io.samples(x))
     if test is None:
         reason = "no test samples given; the golden vectors serve parity only"
         findings.skip(Kind.QUALITY, Why.NO_SAMPLES, "quality", reason)
     elif len(test) > MAX_SAMPLES:
         what, reason = f"{len(test) - MAX_SAMPLES:,} test samples", f"the first {MAX_SAMPLES:,} are measured"
         findings.skip(Kind.SAMPLES, Why.LIMITED, what, reason)
-    known = (golden["code.f32"], golden["y.f32"]) if test is None else None
+    known = (golden["code.f32"], manifest.io.floats.model_units(golden["y.f32"])) if test is None else None
     floats = best_floats(scaled, original, known, floating)
     reference = original.keras if original.uncompressed is None else original.uncompressed
     float_error = None if reference is None else squared_error(scaled, reference(scaled)[1])

@@ -18,23 +18,6 @@ from tiedae.export.bundle import Programs, model_files, npy
 from tiedae.export.golden import answers, expectations
 from tiedae.export.program import Program
 
-FLOAT_RECIPE = """
-name = "table"
-[data]
-source = "table.npy"
-[model]
-layers = [ {units = 8, activation = "relu"}, {units = 4} ]
-output_activation = "linear"
-[train]
-epochs = 2
-batch_size = 32
-[quantize]
-epochs = 1
-samples = 64
-[verify]
-max_quality_loss = 100.0
-"""
-
 
 def ties(program: Program, samples: int) -> np.ndarray:
     """float32 inputs on the ties between two integers, and one float32 beside them."""
@@ -84,18 +67,6 @@ def test_answers_are_what_both_files_give_at_ties_too(
     assert ("code.tflite" in golden) == (io == "float32"), "ties alone make TFLite's codes others"
 
 
-@pytest.fixture(scope="module")
-def float_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of seconds on a float table, OUT."""
-    folder = tmp_path_factory.mktemp("float")
-    rng = np.random.default_rng(0)
-    table = rng.normal(0, 1, (400, 3)) @ rng.normal(0, 1, (3, 10))
-    np.save(folder / "table.npy", table.round(2).astype(np.float32))
-    (folder / "table.toml").write_text(FLOAT_RECIPE, encoding="utf-8")
-    assert main(["run", str(folder / "table.toml"), "--out", str(folder / "out"), "-q"]) == 0
-    return folder / "out"
-
-
 @pytest.mark.parametrize(("run", "dtype"), [("finished_run", "uint8"), ("float_run", "float32")])
 def test_a_user_runs_every_file_with_golden(run: str, dtype: str, request: pytest.FixtureRequest) -> None:
     bundle = request.getfixturevalue(run) / "bundle"
@@ -110,9 +81,10 @@ def test_a_user_runs_every_file_with_golden(run: str, dtype: str, request: pytes
             (tensor,) = described["inputs"]
             name = tensor["name"]
             x = arrays[name]
-            if name == "x" and tensor["dtype"] == "float32":
-                wide = x.astype(np.float32)
-                x = ((wide - np.float32(scaling["offset"])) / np.float32(scaling["scale"])).astype(np.float32)
+            if tensor.get("unit") is not None:
+                x = x.astype(np.float32)
+            if tensor.get("unit") == "model":
+                x = (x - np.float32(scaling["offset"])) / np.float32(scaling["scale"])
             path = bundle / file
             got = run_tflite(path, signature, name, x) if file.endswith(".tflite") else run_onnx(path, name, x)
             for name, values in got.items():
@@ -120,6 +92,8 @@ def test_a_user_runs_every_file_with_golden(run: str, dtype: str, request: pytes
                     np.testing.assert_allclose(values, arrays[name], rtol=0, atol=1e-5 * np.abs(arrays[name]).max())
                 else:
                     assert same(values, arrays[name]), f"{file} {signature} {name}"
+    units = {"uint8": "integers of tensors.y", "float32": "the data's"}[dtype]
+    assert manifest["golden"]["arrays"]["golden/y.npy"]["unit"] == units
     assert np.load(bundle / "golden/y.npy").dtype == np.load(bundle / "golden/y.tflite.npy").dtype == dtype
 
 

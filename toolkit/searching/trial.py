@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.compress.affine import io_dtype
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Samples, Splits
@@ -22,6 +21,7 @@ from tiedae.compress.records import Record, plain
 from tiedae.export.bench.latency import Timed, TimedGroup, time_groups
 from tiedae.export.bench.results import Way
 from tiedae.export.bundle import npy
+from tiedae.export.file_io import FileIO
 from tiedae.export.interpreter import execute, program_input
 from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.runtimes.table import RUNTIMES, usual
@@ -115,9 +115,10 @@ class TrialBuilder:
 
         program = lower(load_model(archive), recipe.name, form=TARGETS[TARGET].layout)
         train = self.splits.train
-        io = io_dtype(recipe.export.io, train.scaling.is_bytes(train.dtype.name)) if program.quantized else "float32"
+        io = FileIO.of(recipe.export, train.scaling, train.dtype.name)
+        io = io if program.quantized else io.floats
         (data,) = TARGETS[TARGET].write(program, recipe.name, recipe.export, io).values()
-        return TrialFile(data, *_timed_input(program, recipe, io)), self.quality(program)
+        return TrialFile(data, *_timed_input(program, recipe, io.dtype)), self.quality(program)
 
     def quality(self, program: Program) -> ValidationQuality:
         """The quality of a program's reconstructions of the validation samples."""

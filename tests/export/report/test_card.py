@@ -12,6 +12,7 @@ from tiedae.compress.config import ExportConfig
 from tiedae.compress.data import Scaling
 from tiedae.compress.records import plain
 from tiedae.export.bundle import Programs, describe_files, model_files, write_files
+from tiedae.export.file_io import FileIO
 from tiedae.export.interpreter import execute, program_input
 from tiedae.export.manifest import describe_kernels
 
@@ -35,11 +36,12 @@ OFFSETS, SCALES = np.linspace(-1, 1, 20), np.linspace(1, 2, 20)
     [("encode", "decode", "reconstruct"), ("encode", "decode"), ("encode",), ("decode",)],
     ids=["all", "pair", "encode", "decode"],
 )
+@pytest.mark.parametrize("units", ["data", "model"])
 def test_programs_of_the_card_run_on_the_files(
-    make_parts, make_program, tmp_path, monkeypatch, dtype, scaling, lines, signatures
+    make_parts, make_program, tmp_path, monkeypatch, dtype, scaling, lines, signatures, units
 ):
-    """All programs, as a reader copies them, give what the reference program gives."""
-    manifest, metrics, programs = written_bundle(make_parts, make_program, tmp_path, dtype, scaling, signatures)
+    """All programs, as a reader copies them, give what the reference program gives; in the data's unit they never scale."""
+    manifest, metrics, programs = written_bundle(make_parts, make_program, tmp_path, dtype, scaling, signatures, units=units)
     expected = golden_values(tmp_path, programs, scaling)
     card = render_card(manifest, metrics)
     monkeypatch.chdir(tmp_path)
@@ -48,7 +50,8 @@ def test_programs_of_the_card_run_on_the_files(
     outputs = set()
     for snippet in snippets:
         assert ".int8." in snippet and ".f32." not in snippet
-        assert snippet.count("\n") == (5 if "golden/code.npy" in snippet and lines == 5 else lines)
+        assert snippet.count("\n") == (5 if "golden/code.npy" in snippet or units == "data" else lines)
+        assert units == "model" or not re.search(r"scaling| / | - ", snippet)
         names: dict[str, Any] = {}
         exec(compile(snippet, "MODEL_CARD.md", "exec"), names)
         result = names.get("result", names)
@@ -58,6 +61,7 @@ def test_programs_of_the_card_run_on_the_files(
             outputs.add("code")
         if "reconstruct" in signatures or "decode(" in snippet or "decoder." in snippet:
             y = result["y"] if result["y"].dtype == np.float32 else programs.fused.quantization("y").dequantize(result["y"])
+            y = scaling.apply(y) if units == "data" and dtype != "uint8" else y
             np.testing.assert_allclose(y, expected["y"], atol=4 * programs.fused.quantization("y").scale)
             outputs.add("y")
     assert outputs == {"encode": {"code"}, "decode": {"y"}}.get(signatures[0] if len(signatures) == 1 else "", {"code", "y"})
@@ -65,21 +69,24 @@ def test_programs_of_the_card_run_on_the_files(
         assert kernel["sha256"] in card
 
 
-def written_bundle(make_parts, make_program, folder, dtype, scaling, signatures, io="auto"):
+def written_bundle(make_parts, make_program, folder, dtype, scaling, signatures, io="auto", units="model"):
     """Real files of a bundle, int8 and float; returns (manifest, metrics, integer programs)."""
     forms = {form: make_program(form=form, byte_data=dtype == "uint8") for form in ("split", "fused")}
     programs = Programs(**forms)
     floats = Programs(**{form: make_program(form=form, quantized=False) for form in ("split", "fused")})
     manifest, metrics, *_ = make_parts((20,))
     io = {"auto": "uint8" if dtype == "uint8" else "float32"}.get(io, io)
-    files = model_files({"int8": programs, "f32": floats}, ExportConfig(signatures=signatures), io)
+    config = ExportConfig(signatures=signatures, units=units)
+    file_io = FileIO(io, FileIO.of(config, scaling, dtype).scaling)
+    files = model_files({"int8": programs, "f32": floats}, config, file_io)
     x = scaling.invert(np.random.default_rng(1).uniform(0, 1, (64, 20)), dtype)
     masks = {name: np.ones((kernel.inputs, kernel.units), bool) for name, kernel in programs.fused.kernels.items()}
     manifest |= {"kernels": plain(describe_kernels(programs.fused, masks))}
+    manifest["recipe"]["export"] = {**manifest["recipe"].get("export", {}), "units": units}
     manifest["data"] |= {"shape": [20], "dtype": x.dtype.name, "scaling": scaling.to_json()}
     manifest["tensors"] = plain({name: programs.fused.quantization(name) for name in ("x", "code", "y")})
     write_files(folder, files | {"manifest.json": json.dumps(manifest).encode()})
-    manifest["files"] = plain(describe_files(folder, files))
+    manifest["files"] = plain(describe_files(folder, files, units=file_io.units))
     (folder / "golden").mkdir()
     np.save(folder / "golden/x.npy", x)
     return manifest, metrics, programs
@@ -101,6 +108,7 @@ MEANINGS = {
     "uint8": "A uint8 `y` means (y − {y.zero_point}) · {y.scale!r} in model units.",
     "int8": "An int8 `y` means (y − {int8}) · {y.scale!r} in model units.",
     "float32": "A float32 `y` is in model units.",
+    "own": "A float32 `y` is in the unit of the samples, as a float32 `x` is.",
     "bytes": "`x` and `y` are the bytes themselves where a file takes bytes.",
     "scaled": "Model units times `scale` plus `offset` (manifest.json, data.scaling) are the units of the samples.",
 }
@@ -109,6 +117,7 @@ MEANINGS = {
 @pytest.mark.parametrize(
     ("data", "io", "signatures", "told"),
     [
+        (MINMAX, "data", BOTH, ("code", "own")),
         (BYTES, "auto", BOTH, ("code", "uint8", "float32", "bytes")),
         (FLOATS, "auto", BOTH, ("code", "float32")),
         (MINMAX, "auto", ("decode",), ("code", "float32", "scaled")),
@@ -119,7 +128,8 @@ MEANINGS = {
     ],
 )
 def test_what_the_numbers_mean_where_the_files_have_them(make_parts, make_program, tmp_path, data, io, signatures, told):
-    manifest, metrics, programs = written_bundle(make_parts, make_program, tmp_path, *data, signatures=signatures, io=io)
+    of = {"units": "data"} if io == "data" else {"io": io}
+    manifest, metrics, programs = written_bundle(make_parts, make_program, tmp_path, *data, signatures=signatures, **of)
     card = render_card(manifest, metrics)
     tensors: dict = {name: programs.fused.quantization(name) for name in ("code", "y")}
     for key, text in MEANINGS.items():
