@@ -23,11 +23,11 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     ClusterConfig,
     DataConfig,
+    Dataset,
     LayerConfig,
     ModelConfig,
     PruneConfig,
     Recipe,
-    Splits,
     TiedAutoencoder,
     Training,
     balance_code,
@@ -42,7 +42,7 @@ from tiedae.export import execute, lower, to_tflite
 from tiedae.export.program import Program
 from tiedae.export.verify.measurement import squared_error
 from tiedae.recipe import check_inputs
-from tiedae.sources import load_splits
+from tiedae.sources import load_dataset
 
 RECIPE = Recipe("small", DataConfig("fashion"), ModelConfig((LayerConfig(128, "relu"), LayerConfig(16))))
 PRUNE = PruneConfig(sparsity=0.75, scope="global")
@@ -53,7 +53,7 @@ CLUSTERS = (64, 32, 16, 8)
 
 def main() -> int:
     arguments = arguments_of(__doc__ or "").parse_args()
-    splits = load_splits(RECIPE.data, RECIPE.model.output_activation)
+    splits = load_dataset(RECIPE.data, RECIPE.model.output_activation)
     recipe = check_inputs(RECIPE, splits.inputs)
     with tempfile.TemporaryDirectory() as folder, Console() as console:
         starts = [trained(recipe, splits, seed, Path(folder) / f"{seed}.safetensors", console) for seed in SEEDS]
@@ -72,7 +72,7 @@ def shown(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def trained(recipe: Recipe, splits: Splits, seed: int, path: Path, console: Console) -> Path:
+def trained(recipe: Recipe, splits: Dataset, seed: int, path: Path, console: Console) -> Path:
     """The archive of a float model with balanced code, as the pipeline makes it."""
     model = TiedAutoencoder(recipe.model, seed=seed)
     fit(model, splits, Training(structs.replace(recipe.train, seed=seed), progress=console.progress))
@@ -81,7 +81,7 @@ def trained(recipe: Recipe, splits: Splits, seed: int, path: Path, console: Cons
     return path
 
 
-def distillation(recipe: Recipe, splits: Splits, starts: Sequence[Path], console: Console) -> Iterator[dict[str, Any]]:
+def distillation(recipe: Recipe, splits: Dataset, starts: Sequence[Path], console: Console) -> Iterator[dict[str, Any]]:
     """A row per share of the teacher: the int8 error, dense and pruned, averaged over the starts, and how far they part."""
     for share in SHARES:
         pruning = structs.replace(PRUNE, distill=share)
@@ -97,7 +97,7 @@ def distillation(recipe: Recipe, splits: Splits, starts: Sequence[Path], console
         yield {"distill": share} | means | {"seeds": ", ".join(f"{error:.3f}" for error in errors["75 % pruned int8"])}
 
 
-def clustering(recipe: Recipe, splits: Splits, start: Path, pruned: Path, console: Console) -> Iterator[dict[str, Any]]:
+def clustering(recipe: Recipe, splits: Dataset, start: Path, pruned: Path, console: Console) -> Iterator[dict[str, Any]]:
     """A row per number of clusters, dense and pruned: bytes, raw and after gzip, error, distinct integers of each kernel."""
     model = TiedAutoencoder.load(start)
     prune(model, splits, PRUNE, Training(recipe.train, progress=console.progress))
@@ -120,7 +120,7 @@ def clustering(recipe: Recipe, splits: Splits, start: Path, pruned: Path, consol
 
 
 def quantized(
-    model: TiedAutoencoder, recipe: Recipe, splits: Splits, teacher: TiedAutoencoder | None, console: Console
+    model: TiedAutoencoder, recipe: Recipe, splits: Dataset, teacher: TiedAutoencoder | None, console: Console
 ) -> Program:
     """The program of a float model after quantization-aware training."""
     data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
@@ -129,7 +129,7 @@ def quantized(
     return lower(model, recipe.name, form="split")
 
 
-def error_of(program: Program, splits: Splits) -> float:
+def error_of(program: Program, splits: Dataset) -> float:
     x = splits.test.take(np.arange(len(splits.test)))
     y = execute(program, "reconstruct", x)["y"]
     return squared_error(splits.scaling.apply(x), splits.scaling.apply(y))

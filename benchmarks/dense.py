@@ -21,19 +21,19 @@ from rows import Row, arguments_of, report
 from tiedae.compress import (
     CheckError,
     DataConfig,
+    Dataset,
     LayerConfig,
     ModelConfig,
     PruneConfig,
     QuantizeConfig,
     Recipe,
-    Splits,
     TrainConfig,
 )
 from tiedae.compress.config import fine_tuning
 from tiedae.console import Console
 from tiedae.export.verify.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
 from tiedae.pipeline import run_recipe
-from tiedae.sources import load_splits
+from tiedae.sources import load_dataset
 
 LAYERS = (LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(30))
 RECIPE = Recipe("dense", DataConfig("fashion-mnist"), ModelConfig(LAYERS, "sigmoid"))
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def measure(out: Path, console: Console) -> list[Row]:
-    splits = load_splits(RECIPE.data, "sigmoid")
+    splits = load_dataset(RECIPE.data, "sigmoid")
     quantized = run_recipe(RECIPE, base=Path(), out=out / "qat", resume=True, force=False, console=console)
     pruned_recipe = structs.replace(RECIPE, prune=PRUNE)
     pruned = run_recipe(pruned_recipe, base=Path(), out=out / "pruned", resume=True, force=False, console=console)
@@ -149,7 +149,7 @@ def worst_int8(metrics: Metrics) -> float:
     return max(row.error for row in rows if row.runtime in ("litert-xnnpack", "ort-cpu"))
 
 
-def twin_errors(splits: Splits, start: Path, phases: list[PruneConfig | QuantizeConfig], console: Console) -> dict[str, float]:
+def twin_errors(splits: Dataset, start: Path, phases: list[PruneConfig | QuantizeConfig], console: Console) -> dict[str, float]:
     """Test errors of two float models of the same total epochs.
 
     `continued` is the twin of the rows, since only the compression differs. `fresh` has one schedule over all epochs.
@@ -163,7 +163,7 @@ def twin_errors(splits: Splits, start: Path, phases: list[PruneConfig | Quantize
     return {"continued": continued_error(splits, start, phases, console), "fresh": test_error(fresh, splits)}
 
 
-def continued_error(splits: Splits, start: Path, phases: Sequence[PruneConfig | QuantizeConfig], console: Console) -> float:
+def continued_error(splits: Dataset, start: Path, phases: Sequence[PruneConfig | QuantizeConfig], console: Console) -> float:
     """The test error of the float model of `start` that goes on with the schedules of `phases`, nothing compressed."""
     from tiedae.compress import TiedAutoencoder, Training, fit
 
@@ -173,7 +173,7 @@ def continued_error(splits: Splits, start: Path, phases: Sequence[PruneConfig | 
     return test_error(model, splits)
 
 
-def test_error(model: Any, splits: Splits) -> float:
+def test_error(model: Any, splits: Dataset) -> float:
     from tiedae.export.assemble import keras_function
     from tiedae.export.verify.measurement import squared_error
 

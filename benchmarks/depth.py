@@ -20,9 +20,9 @@ from msgspec.structs import replace
 from observers import rows as observer_rows
 from pruning import PATTERNS
 from rows import Row, arguments_of, report
-from tiedae.compress import DataConfig, QuantizeConfig, Splits
+from tiedae.compress import DataConfig, Dataset, QuantizeConfig
 from tiedae.console import Console
-from tiedae.sources import load_splits
+from tiedae.sources import load_dataset
 
 SAMPLES = 256
 PTQ = QuantizeConfig(method="ptq", samples=SAMPLES)
@@ -59,7 +59,7 @@ def main() -> int:
     chosen = set(arguments.variant or VARIANTS)
     if {"pruned75", "structured50"} & chosen:
         chosen.add("dense")
-    splits = load_splits(DataConfig("fashion-mnist"), "sigmoid")
+    splits = load_dataset(DataConfig("fashion-mnist"), "sigmoid")
     with tempfile.TemporaryDirectory() as folder:
 
         def measure(console: Console) -> list[Row]:
@@ -70,7 +70,7 @@ def main() -> int:
         return report("784-512-256-30, Fashion-MNIST", measure, arguments.json)
 
 
-def rows(start: Path, variants: Mapping[str, Variant], splits: Splits, console: Console) -> list[Row]:
+def rows(start: Path, variants: Mapping[str, Variant], splits: Dataset, console: Console) -> list[Row]:
     floats = float_errors(start, variants.values(), splits, console)
     files: dict[str, Exported] = {}
     found = []

@@ -18,7 +18,7 @@ from tiedae.compress.config import DataConfig
 from tiedae.console import Console
 from tiedae.export.codec.rans import decode, encode
 from tiedae.export.codec.tables import fit
-from tiedae.sources import load_splits
+from tiedae.sources import load_dataset
 
 UNITS, FRAME, TURNS = 30, 64, 20
 
@@ -66,7 +66,7 @@ def best(function: Callable[[], object]) -> float:
 
 def codes() -> tuple[np.ndarray, np.ndarray]:
     """Principal components of the training and the test images, uint8 [images, units]."""
-    splits = load_splits(DataConfig(source="fashion-mnist"), "sigmoid")
+    splits = load_dataset(DataConfig(source="fashion-mnist"), "sigmoid")
     train, test = (split.take(np.arange(len(split))).astype(np.float32) for split in (splits.train, splits.test))
     mean = train.mean(axis=0)
     _, directions = np.linalg.eigh(np.cov(train - mean, rowvar=False))

@@ -13,10 +13,10 @@ from dense import RECIPE, continued_error
 from msgspec.structs import replace
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
+    Dataset,
     ModelConfig,
     PruneConfig,
     QuantizeConfig,
-    Splits,
     TiedAutoencoder,
     Training,
     balance_code,
@@ -76,7 +76,7 @@ class Exported:
         return len(gzip.compress(self.tflite, 9, mtime=0))
 
 
-def trained(path: Path, splits: Splits, console: Console) -> Path:
+def trained(path: Path, splits: Dataset, console: Console) -> Path:
     """The archive of the float net that every variant starts from, with balanced code, as the pipeline makes it."""
     model = TiedAutoencoder(ModelConfig(RECIPE.model.layers, "sigmoid", splits.inputs), seed=RECIPE.train.seed)
     fit(model, splits, Training(RECIPE.train, progress=console.progress))
@@ -85,7 +85,7 @@ def trained(path: Path, splits: Splits, console: Console) -> Path:
     return path
 
 
-def compressed(start: Path, variant: Variant, splits: Splits, console: Console) -> TiedAutoencoder:
+def compressed(start: Path, variant: Variant, splits: Dataset, console: Console) -> TiedAutoencoder:
     """The float model of `start`, pruned and quantized."""
     model, quantize = interleave(TiedAutoencoder.load(start), variant.interleave), variant.quantize
     train = Training(replace(RECIPE.train, seed=variant.seed), TiedAutoencoder.load(start), progress=console.progress)
@@ -100,7 +100,7 @@ def compressed(start: Path, variant: Variant, splits: Splits, console: Console) 
     return model
 
 
-def exported(model: TiedAutoencoder, splits: Splits) -> Exported:
+def exported(model: TiedAutoencoder, splits: Dataset) -> Exported:
     """The int8 files of a quantized model, run over the test set in LiteRT with XNNPACK and in ONNX Runtime."""
     program = lower(model, "net", form="split")
     tflite = to_tflite(program, io="uint8")
@@ -122,7 +122,7 @@ def exported(model: TiedAutoencoder, splits: Splits) -> Exported:
 
 
 def float_errors(
-    start: Path, variants: Iterable[Variant], splits: Splits, console: Console
+    start: Path, variants: Iterable[Variant], splits: Dataset, console: Console
 ) -> dict[tuple[tuple[int, float, float], ...], float]:
     """The test error of float twins, by the schedule with which they go on from the same start."""
     phases = {variant.schedule: variant.phases for variant in variants}

@@ -29,7 +29,7 @@ from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.interpreter import execute, program_input
 from tiedae.export.targets import read_model
 from tiedae.export.verify.results import Precision
-from tiedae.sources import load_splits
+from tiedae.sources import load_dataset
 
 BATCHES = (1, 32, 256)
 EMULATED_SAMPLES = 1000
@@ -71,7 +71,7 @@ class Inputs:
 
     def floating(self) -> Path:
         if self.start is None:
-            splits = load_splits(DataConfig("fashion-mnist"), "sigmoid")
+            splits = load_dataset(DataConfig("fashion-mnist"), "sigmoid")
             self.start = trained(self.folder / "train.safetensors", splits, self.console)
         return self.start
 
@@ -110,7 +110,7 @@ def haswell_rows(inputs: Inputs) -> list[Row]:
     if emulator() is None:
         raise CheckError(f"haswell_values_different: {EMULATOR} is not installed (Debian's qemu-user)")
     run = inputs.run()
-    splits = load_splits(DataConfig("fashion-mnist"), "sigmoid")
+    splits = load_dataset(DataConfig("fashion-mnist"), "sigmoid")
     name = f"{run.bundle.manifest.name}.int8.onnx"
     contents = {each: read_model(run.bundle.path / each) for each in run.bundle.models}
     program = run.bundle.programs(contents).fused
@@ -136,7 +136,7 @@ def qat_rows(inputs: Inputs) -> list[Row]:
 
 def pair_ratio(inputs: Inputs, variants: list[Variant]) -> tuple[float, str]:
     """The mean test error of the exported files with the pair rule, over that without it."""
-    splits = load_splits(DataConfig("fashion-mnist"), "sigmoid")
+    splits = load_dataset(DataConfig("fashion-mnist"), "sigmoid")
     errors: Mapping[bool, list[float]] = {True: [], False: []}
     for variant in variants:
         for pairs, found in errors.items():

@@ -16,10 +16,10 @@ from pathlib import Path
 from dense import test_error
 from exported import Variant, compressed, exported, trained
 from rows import Row, arguments_of, report
-from tiedae.compress import DataConfig, QuantizeConfig, Splits, TiedAutoencoder
+from tiedae.compress import DataConfig, Dataset, QuantizeConfig, TiedAutoencoder
 from tiedae.compress.config import Granularity, PostTrainingStep
 from tiedae.console import Console
-from tiedae.sources import load_splits
+from tiedae.sources import load_dataset
 
 STEPS: Mapping[str, tuple[PostTrainingStep, ...]] = {
     "plain": (),
@@ -38,7 +38,7 @@ def main() -> int:
     parser = arguments_of(__doc__ or "")
     parser.add_argument("--start", type=Path, metavar="NPZ", help="the trained float model (default: train it)")
     arguments = parser.parse_args()
-    splits = load_splits(DataConfig("fashion-mnist"), "sigmoid")
+    splits = load_dataset(DataConfig("fashion-mnist"), "sigmoid")
     with tempfile.TemporaryDirectory() as folder:
 
         def measure(console: Console) -> list[Row]:
@@ -48,7 +48,7 @@ def main() -> int:
         return report("784-512-256-30, Fashion-MNIST, post-training quantization", measure, arguments.json)
 
 
-def rows(start: Path, splits: Splits, console: Console) -> list[Row]:
+def rows(start: Path, splits: Dataset, console: Console) -> list[Row]:
     floating = test_error(TiedAutoencoder.load(start), splits)
     found = []
     for bits, granularity in KERNELS:

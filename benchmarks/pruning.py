@@ -16,10 +16,10 @@ from pathlib import Path
 from exported import Variant, compressed, exported, float_errors, latencies, trained
 from msgspec.structs import replace
 from rows import Row, arguments_of, report
-from tiedae.compress import PruneConfig, Splits
+from tiedae.compress import Dataset, PruneConfig
 from tiedae.compress.config import DataConfig
 from tiedae.console import Console
-from tiedae.sources import load_splits
+from tiedae.sources import load_dataset
 
 FINE_TUNING = PruneConfig(epochs=10, learning_rate=4e-3)
 """The schedule of every pattern, of the dense file and of the float twin."""
@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--pattern", action="append", choices=list(PATTERNS), help="only these, and dense")
     arguments = parser.parse_args()
     chosen = [name for name in PATTERNS if arguments.pattern is None or name in (*arguments.pattern, "dense")]
-    splits = load_splits(DataConfig(arguments.data), "sigmoid")
+    splits = load_dataset(DataConfig(arguments.data), "sigmoid")
     with tempfile.TemporaryDirectory() as folder:
 
         def measure(console: Console) -> list[Row]:
@@ -54,7 +54,7 @@ def main() -> int:
         return report(f"784-512-256-30, {arguments.data}", measure, arguments.json)
 
 
-def rows(start: Path, chosen: list[str], splits: Splits, console: Console) -> list[Row]:
+def rows(start: Path, chosen: list[str], splits: Dataset, console: Console) -> list[Row]:
     variants = {name: PATTERNS[name] for name in chosen}
     (floating,) = float_errors(start, variants.values(), splits, console).values()
     files = {name: exported(compressed(start, each, splits, console), splits) for name, each in variants.items()}

@@ -14,10 +14,10 @@ import numpy as np
 from msgspec import Meta, field
 
 from ..compress.config import Count, Fraction
-from ..compress.data import Scaling
 from ..compress.errors import FormatError, InputError
 from ..compress.files import write_atomic
 from ..compress.records import Record, decode, load_json, plain, require
+from ..compress.scaling import Scaling
 from .histogram import Grid, Histogram, PackedHistogram, Range
 from .observers import OBSERVERS
 

@@ -67,7 +67,7 @@ def representative(samples: Samples, count: int, *, seed: int = 0) -> Representa
     Raises DataError for anything but `Samples`, RecipeError for a `count` below 1.
     """
     if not isinstance(samples, Samples):
-        made = "such as `splits.train`, since they know their scaling; Splits.from_array makes Splits of an array"
+        made = "such as `splits.train`, since they know their scaling; Dataset.from_array makes Dataset of an array"
         raise DataError(f"representative: got {type(samples).__name__}, must be Samples {made}")
     require(count >= 1, "count", count, "at least 1")
     count = min(count, len(samples))

@@ -19,8 +19,9 @@ from .config import (
     TrainConfig,
     VerifyConfig,
 )
-from .data import Samples, Scaling, Splits
+from .data import Dataset, Samples
 from .errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, TiedaeError
+from .scaling import Scaling
 
 if TYPE_CHECKING:
     from .autoencoder import TiedAutoencoder
@@ -37,6 +38,7 @@ __all__ = [
     "ClusterConfig",
     "DataConfig",
     "DataError",
+    "Dataset",
     "ExportConfig",
     "ExportError",
     "FormatError",
@@ -51,7 +53,6 @@ __all__ = [
     "Samples",
     "Scaling",
     "SearchConfig",
-    "Splits",
     "TiedAutoencoder",
     "TiedDense",
     "TiedDenseTranspose",

@@ -6,14 +6,14 @@ import numpy as np
 
 from .autoencoder import TiedAutoencoder
 from .config import ClusterConfig, TrainConfig
-from .data import Splits
+from .data import Dataset
 from .kernel import TiedKernel
 from .train import History, Training, fit
 
 ITERATIONS, BINS = 1000, 4096
 
 
-def cluster(model: TiedAutoencoder, splits: Splits, config: ClusterConfig, train: TrainConfig | Training) -> History:
+def cluster(model: TiedAutoencoder, splits: Dataset, config: ClusterConfig, train: TrainConfig | Training) -> History:
     """Cluster each kernel of `model` into at most `config.clusters` values, then fine-tune the values.
 
     Weights keep their cluster in every later stage. In a pruned kernel zero is a cluster of its own, for pruned weights only.

@@ -180,7 +180,7 @@ def scales_per_feature(chosen: bool | Literal["auto"], kind: Kind) -> bool:
 
 
 @dataclass(frozen=True)
-class Splits:
+class Dataset:
     """Training, validation (or None) and test samples of one source, with the scaling fitted on the training samples.
 
     `windows`: samples are windows of one record. `columns`: names of the features, `label`: name of the labels, if known.
@@ -204,7 +204,7 @@ class Splits:
         """Shape, dtype, columns and scaling of a sample."""
         return replace_record(self.train.spec, kind=self.kind, columns=self.columns)
 
-    def with_scaling(self, scaling: Scaling) -> Splits:
+    def with_scaling(self, scaling: Scaling) -> Dataset:
         """The same samples, read with another scaling, such as that of a trained model."""
         validation = None if self.validation is None else replace(self.validation, scaling=scaling)
         train, test = replace(self.train, scaling=scaling), replace(self.test, scaling=scaling)
@@ -226,7 +226,7 @@ class Splits:
         scaling: Rule | Literal["auto"] = "auto",
         per_feature: bool | Literal["auto"] = "auto",
         output_activation: Activation = "sigmoid",
-    ) -> Splits:
+    ) -> Dataset:
         """Split an array at random by the seed and fit a scaling to the training samples.
 
         `x`: shape [n, ...], any real dtype, in the user's unit; a memory map is not loaded. `labels`: shape [n] or None.
@@ -380,6 +380,3 @@ def _moments(samples: Samples, per_feature: bool) -> tuple[np.ndarray, np.ndarra
 
     mean = average(lambda x: x)
     return mean, np.sqrt(average(lambda x: np.square(x - mean)))
-
-
-Dataset = Splits

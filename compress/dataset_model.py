@@ -11,7 +11,7 @@ import tf_keras
 from msgspec.structs import replace
 
 from .config import ModelConfig, TrainConfig
-from .data import Samples, Splits
+from .data import Dataset, Samples
 from .errors import DataError, InputError
 from .lineage import Lineage, stage_of
 from .sample_spec import SampleSpec
@@ -58,7 +58,7 @@ class DatasetModel(tf_keras.Model):
         Raises InputError for a Dataset on a compiled model, for Keras' arguments beside a Dataset, and where the loss is not
         finite; DataError for samples that do not fit the model, and for arrays of integers.
         """
-        if isinstance(x, Splits):
+        if isinstance(x, Dataset):
             given = [name for name, value in {"y": y, **keras}.items() if value is not None]
             if given:
                 raise InputError(f"fit: {', '.join(given)} beside a Dataset; it takes epochs, batch_size, learning_rate, train")
@@ -126,7 +126,7 @@ class DatasetModel(tf_keras.Model):
             )
         return self.spec or found
 
-    def _fit_dataset(self, data: Splits, config: TrainConfig, verbose: Verbosity) -> tf_keras.callbacks.History:
+    def _fit_dataset(self, data: Dataset, config: TrainConfig, verbose: Verbosity) -> tf_keras.callbacks.History:
         from .train import Training, fit, train_float
 
         if self.optimizer is not None:
@@ -146,7 +146,7 @@ class DatasetModel(tf_keras.Model):
 
     @staticmethod
     def _samples(x: Any) -> Samples | None:
-        return x.test if isinstance(x, Splits) else x if isinstance(x, Samples) else None
+        return x.test if isinstance(x, Dataset) else x if isinstance(x, Samples) else None
 
     @staticmethod
     def _require_real(x: Any) -> None:

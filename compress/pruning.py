@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from .autoencoder import TiedAutoencoder
 from .config import PruneConfig, TrainConfig
-from .data import Splits
+from .data import Dataset
 from .errors import InputError
 from .patterns import PATTERNS, Scores, check_pattern
 from .symmetries import reorder_units
@@ -21,12 +21,12 @@ BATCH = 64
 """Samples per batch of gradients."""
 
 
-def magnitude(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: TrainConfig) -> Scores:
+def magnitude(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train: TrainConfig) -> Scores:
     """|w|."""
     return lambda: [np.abs(kernel.variable.numpy()) for kernel in model.kernels]
 
 
-def gradient(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: TrainConfig) -> Scores:
+def gradient(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train: TrainConfig) -> Scores:
     """(w · ∂L/∂w)², averaged over batches: the first-order change of the loss if a weight is pruned (Molchanov et al. 2019,
     arXiv:1906.10771). The gradient sums both directions of the tie."""
     chosen = np.random.default_rng(train.seed).permutation(len(splits.train))[: config.samples]
@@ -49,7 +49,7 @@ def gradient(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train:
     return scores
 
 
-def movement(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: TrainConfig) -> Scores:
+def movement(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train: TrainConfig) -> Scores:
     """w² − w₀², with w₀ from the start of the stage: positive for weights that grow, negative for those that shrink.
 
     Movement pruning (Sanh et al. 2020, arXiv:2005.07683) sums −w · ∂L/∂w over the updates; along a gradient flow, where
@@ -59,7 +59,7 @@ def movement(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train:
     return lambda: [np.square(kernel.variable.numpy()) - each for kernel, each in zip(model.kernels, start, strict=True)]
 
 
-SALIENCIES: Mapping[str, Callable[[TiedAutoencoder, Splits, PruneConfig, TrainConfig], Scores]] = {
+SALIENCIES: Mapping[str, Callable[[TiedAutoencoder, Dataset, PruneConfig, TrainConfig], Scores]] = {
     "magnitude": magnitude,
     "gradient": gradient,
     "movement": movement,
@@ -67,7 +67,7 @@ SALIENCIES: Mapping[str, Callable[[TiedAutoencoder, Splits, PruneConfig, TrainCo
 """(model, samples, configuration, float training) → saliency scores of all weights."""
 
 
-def prune(model: TiedAutoencoder, splits: Splits, config: PruneConfig, train: TrainConfig | Training) -> History:
+def prune(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train: TrainConfig | Training) -> History:
     """Ramp the masks of `model` up to `config.sparsity` while fine-tuning, then fine-tune with fixed masks.
 
     Weights may return during the ramp if others become less salient. Masked weights are exactly zero in the variables, in

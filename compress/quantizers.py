@@ -11,10 +11,10 @@ import tensorflow as tf
 import tf_keras
 
 from .config import Granularity, ModelConfig, QuantizeConfig
-from .data import Scaling
 from .errors import RecipeError
 from .layers import RULES, ActivationRule, outputs_of
 from .records import checked
+from .scaling import Scaling
 
 Range = tuple[float, float]
 DecoderLayout = Literal["split", "fused"]

@@ -15,7 +15,7 @@ import tf_keras
 from . import archive
 from .autoencoder import TiedAutoencoder
 from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
-from .data import OUTPUT_RANGES, Samples, Splits, choose, epoch_order, extremes, mean_input
+from .data import OUTPUT_RANGES, Dataset, Samples, choose, epoch_order, extremes, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
@@ -120,19 +120,21 @@ class Training:
         return train if isinstance(train, Training) else cls(train)
 
     @classmethod
-    def fine_tuning(cls, train: TrainConfig | Training, config: FineTuning, model: TiedAutoencoder, splits: Splits) -> Training:
+    def fine_tuning(
+        cls, train: TrainConfig | Training, config: FineTuning, model: TiedAutoencoder, splits: Dataset
+    ) -> Training:
         """The training of a later stage, checked before the stage changes `model`."""
         base = cls.of(train)
         training = replace(base, config=fine_tuning(base.config, config), distill=config.distill)
         training.require_compatible(model, splits)
         return training
 
-    def require_compatible(self, model: TiedAutoencoder, splits: Splits) -> None:
+    def require_compatible(self, model: TiedAutoencoder, splits: Dataset) -> None:
         """Raise DataError if samples or teacher differ from the model in their inputs, RecipeError for patience without
         validation samples."""
-        if not isinstance(splits, Splits):
-            made = "Splits.from_array makes them of an array"
-            raise DataError(f"splits: got {type(splits).__name__}, must be Splits; {made}")
+        if not isinstance(splits, Dataset):
+            made = "Dataset.from_array makes them of an array"
+            raise DataError(f"splits: got {type(splits).__name__}, must be Dataset; {made}")
         if self.config.patience and splits.validation is None:
             raise RecipeError(f"patience: got {self.config.patience}, but there are no validation samples to wait for")
         inputs = model.config.inputs
@@ -149,7 +151,7 @@ class Training:
         return distilled(loss, self.teacher, self.distill) if self.distill and self.teacher is not None else loss
 
 
-def _require_reachable(splits: Splits, activation: str) -> None:
+def _require_reachable(splits: Dataset, activation: str) -> None:
     """Raise DataError where the output cannot give the samples: standardized ones, or unscaled ones outside its range."""
     if activation not in OUTPUT_RANGES or splits.scaling.rule in ("byte", "minmax"):
         return
@@ -166,7 +168,7 @@ def _require_reachable(splits: Splits, activation: str) -> None:
 
 def fit(
     model: TiedAutoencoder,
-    splits: Splits,
+    splits: Dataset,
     train: TrainConfig | Training,
     *,
     stage: str = "train",
@@ -216,7 +218,7 @@ def fit(
     return run.history
 
 
-def train_float(model: TiedAutoencoder, splits: Splits, train: TrainConfig | Training) -> History:
+def train_float(model: TiedAutoencoder, splits: Dataset, train: TrainConfig | Training) -> History:
     """Train a float model, then rotate its code so that the units are of one size, see `symmetries.balance_code`.
 
     Raises the errors of `fit`.
@@ -228,7 +230,7 @@ def train_float(model: TiedAutoencoder, splits: Splits, train: TrainConfig | Tra
     return history
 
 
-def train_quantized(model: TiedAutoencoder, splits: Splits, config: QuantizeConfig, train: TrainConfig | Training) -> History:
+def train_quantized(model: TiedAutoencoder, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
     """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018) and fixed masks.
 
     Activation ranges freeze after `RANGE_FRACTION` of the epochs, so that the weights adapt to the exported ranges. Raises
@@ -242,7 +244,7 @@ def train_quantized(model: TiedAutoencoder, splits: Splits, config: QuantizeConf
     return fit(model, splits, training, stage="quantize", range_epochs=max(1, math.ceil(config.epochs * RANGE_FRACTION)))
 
 
-def init_output_bias(model: TiedAutoencoder, splits: Splits) -> bool:
+def init_output_bias(model: TiedAutoencoder, splits: Dataset) -> bool:
     """Initialize the output bias so that a code of zeros decodes to the mean training sample of a table.
 
     A skewed column scaled to 0…1 has a mean near 0, while a sigmoid starts at ½; a short training would spend its steps on

@@ -15,7 +15,7 @@ from ..calibration.calibration_file import Calibration
 from ..calibration.representative import representative
 from ..compress.affine import Quantization
 from ..compress.config import ModelConfig, Recipe
-from ..compress.data import Splits
+from ..compress.data import Dataset
 from ..compress.records import encode, plain
 from . import golden
 from . import manifest as manifests
@@ -46,7 +46,7 @@ Announce = Callable[[str], None]
 def assemble(
     directory: Path,
     models: Mapping[str, TiedAutoencoder],
-    splits: Splits,
+    splits: Dataset,
     recipe: Recipe,
     history: Sequence[Mapping[str, Any]],
     *,
@@ -173,7 +173,7 @@ def keras_function(
 
 def _manifest(
     programs: Mapping[str, Programs],
-    splits: Splits,
+    splits: Dataset,
     fidelity: Fidelity,
     recipe: Recipe,
     model: ModelConfig,

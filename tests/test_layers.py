@@ -120,7 +120,7 @@ def test_imports_are_found_wherever_they_are(tmp_path: Path) -> None:
     path.write_text(
         "from typing import TYPE_CHECKING\n"
         "import tiedae.compress.kernel\n"
-        "if TYPE_CHECKING:\n    from ..compress.data import Splits\n"
+        "if TYPE_CHECKING:\n    from ..compress.data import Dataset\n"
         "def late():\n    from . import golden\n"
         "    from .verify.measurement import measure_int8\n    from tiedae import recipe\n"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 from tiedae.compress.config import ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
-from tiedae.compress.data import Splits
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import InputError
 from tiedae.compress.layers import config_from_json
 from tiedae.compress.lineage import STAGES
@@ -28,7 +28,7 @@ def export_bundle(
     model: TiedAutoencoder,
     path: str | Path,
     *,
-    data: Splits,
+    data: Dataset,
     name: str | None = None,
     targets: Sequence[str] | None = None,
     export: ExportConfig = ExportConfig(),
@@ -85,7 +85,7 @@ def export_bundle(
     return Bundle.open(path)
 
 
-def _recipe(model: TiedAutoencoder, data: Splits, name: str, export: ExportConfig, verify: VerifyConfig) -> Recipe:
+def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConfig, verify: VerifyConfig) -> Recipe:
     """The recipe that the stages of a model amount to; `train.epochs` is 0 where a loop of Keras trained it."""
     configs = model.lineage.configs
     first = next(iter(model.lineage.earlier.values()))

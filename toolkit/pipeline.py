@@ -29,7 +29,7 @@ from tiedae.calibration.calibration_file import Calibration, read_calibration, w
 from tiedae.calibration.representative import representative
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
-from tiedae.compress.data import Splits
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.records import plain
 from tiedae.export.targets import decoder_layout, require_targets
@@ -39,7 +39,7 @@ from tiedae.export.verify.results import Metrics, read_metrics
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest
 from .run_directory import alone_in, claim, read_json, write_json
-from .sources import data_text, load_splits, provenance
+from .sources import data_text, load_dataset, provenance
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -64,7 +64,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     neither allows, RecipeError for an unknown target. A failed check is no error here: the metrics report it.
     """
     require_targets(recipe.export.targets)
-    splits = load_splits(recipe.data, recipe.model.output_activation, base=base)
+    splits = load_dataset(recipe.data, recipe.model.output_activation, base=base)
     recipe = replace(check_inputs(recipe, splits.inputs), search=None)
     run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base))
     if out.exists() and not out.is_dir():
@@ -83,7 +83,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     return read_metrics(bundle / METRICS)
 
 
-def _calibration(recipe: Recipe, splits: Splits, base: Path) -> Calibration | None:
+def _calibration(recipe: Recipe, splits: Dataset, base: Path) -> Calibration | None:
     """The calibration that a recipe names; raises InputError early where it, or the data for one, cannot be used."""
     config = recipe.quantize
     if config.calibration is None:
@@ -95,7 +95,7 @@ def _calibration(recipe: Recipe, splits: Splits, base: Path) -> Calibration | No
     return calibration
 
 
-def data_digest(splits: Splits) -> str:
+def data_digest(splits: Dataset) -> str:
     """One sha256 over all splits and their labels."""
     digest = hashlib.sha256()
     for part in (splits.train, splits.validation, splits.test):
@@ -133,7 +133,7 @@ def resources() -> Iterator[None]:
 @dataclass(frozen=True)
 class _PipelineRun:
     recipe: Recipe
-    splits: Splits
+    splits: Dataset
     out: Path
     console: Console
     calibration: Calibration | None
@@ -184,7 +184,7 @@ class Stages:
     """
 
     recipe: Recipe
-    splits: Splits
+    splits: Dataset
     folder: Callable[[str], Path]
     progress: Progress
     after_epoch: AfterEpoch | None = None

@@ -14,7 +14,7 @@ from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
 
 from .readers import read_headings
-from .sources import load_all, load_splits
+from .sources import load_all, load_dataset
 
 STAGES = ("train", "prune", "cluster")
 """The float models of a run, in order; the float files come from the last that is there."""
@@ -25,7 +25,7 @@ def load_test(path: Path, manifest: Manifest, source: str) -> Samples:
 
     Of a .csv file they are the bundle's columns, by their names.
     """
-    test = load_splits(_config_of(manifest, source), manifest.recipe.model.output_activation).test
+    test = load_dataset(_config_of(manifest, source), manifest.recipe.model.output_activation).test
     if test.inputs != manifest.data.inputs:
         raise DataError(f"{source}: has {test.inputs} values per sample, must be {manifest.data.inputs} as in {path}")
     return test

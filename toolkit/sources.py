@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from tiedae.compress.config import Activation, DataConfig
 from tiedae.compress.data import (
+    Dataset,
     Samples,
-    Splits,
     check_samples,
     check_varies,
     fit_scaling,
@@ -152,7 +152,7 @@ def load_data(
     label: str = "auto",
     resize: Sequence[int] = (),
     grayscale: bool = False,
-) -> Splits:
+) -> Dataset:
     """Read, check, split and scale the samples of a known data set (`tiedae data`), a file or a folder of images.
 
     `output_activation`: the model's; `auto` scales to its range. The other options are the keys of `[data]` in a recipe
@@ -173,10 +173,10 @@ def load_data(
         split,
         seed,
     )
-    return load_splits(config, checked(Activation, output_activation, "output_activation"))
+    return load_dataset(config, checked(Activation, output_activation, "output_activation"))
 
 
-def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path()) -> Splits:
+def load_dataset(config: DataConfig, output_activation: str, *, base: Path = Path()) -> Dataset:
     """Read, validate, split and scale the samples of a source; `base`: folder of a relative path.
 
     Raises DataError or FormatError, naming the source, for data that cannot be used for training.
@@ -201,7 +201,7 @@ def load_splits(config: DataConfig, output_activation: str, *, base: Path = Path
     check_varies(train, source)
     each = scales_per_feature(config.per_feature, kind_of(train, windows=window > 0))
     fitted = fit_scaling(config.scaling, train, per_feature=each, output_activation=output_activation, source=source)
-    splits = Splits(train, validation, test, fitted, window > 0, columns, label, config)
+    splits = Dataset(train, validation, test, fitted, window > 0, columns, label, config)
     return splits.with_scaling(fitted)
 
 
@@ -218,7 +218,7 @@ def load_all(config: DataConfig, *, base: Path = Path()) -> Samples:
     return Samples(np.concatenate([arrays.values, arrays.test_values]), both)
 
 
-def data_text(config: DataConfig, splits: Splits) -> str:
+def data_text(config: DataConfig, splits: Dataset) -> str:
     """The features, label and scaling of a source, in one line."""
     scaling, what = splits.scaling, {"images": "values", "table": "columns", "record": "neighbouring values"}[splits.kind]
     columns = splits.columns or ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiedae.calibration.representative import representative
 from tiedae.compress.config import ClusterConfig, Granularity, PruneConfig, QuantizeConfig, TrainConfig
-from tiedae.compress.data import Splits
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import InputError
 from tiedae.export.targets import TARGETS, decoder_layout
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def prune(
     model: TiedAutoencoder,
-    data: Splits,
+    data: Dataset,
     *,
     sparsity: float | None = None,
     pattern: str | None = None,
@@ -50,7 +50,7 @@ def prune(
 
 def cluster(
     model: TiedAutoencoder,
-    data: Splits,
+    data: Dataset,
     *,
     clusters: int | None = None,
     epochs: int | None = None,
@@ -72,7 +72,7 @@ def cluster(
 
 def quantize(
     model: TiedAutoencoder,
-    data: Splits,
+    data: Dataset,
     *,
     bits: int | Sequence[int] | None = None,
     granularity: Granularity | None = None,
@@ -106,7 +106,7 @@ def quantize(
 
 
 def _begin(
-    model: TiedAutoencoder, data: Splits, train: TrainConfig | None, verbose: Verbosity
+    model: TiedAutoencoder, data: Dataset, train: TrainConfig | None, verbose: Verbosity
 ) -> tuple[TiedAutoencoder, Training]:
     """A copy to work on, and its training, with the source as the teacher."""
     from tiedae.compress.dataset_model import epoch_progress
@@ -121,7 +121,7 @@ def _begin(
 def _end(
     source: TiedAutoencoder,
     result: TiedAutoencoder,
-    data: Splits,
+    data: Dataset,
     stage: str,
     config: Any,
     history: History,

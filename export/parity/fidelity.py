@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...compress.data import Kind, Scaling, Splits, extremes
+from ...compress.data import Dataset, extremes
+from ...compress.sample_spec import Kind
+from ...compress.scaling import Scaling
 from ..manifest import Data
 from ..verify.results import Column, ColumnWarning, Fit, Quality, Stage
 
@@ -42,7 +44,7 @@ class Fidelity:
     peak: float | None = None
 
     @classmethod
-    def of_splits(cls, splits: Splits) -> Fidelity:
+    def of_splits(cls, splits: Dataset) -> Fidelity:
         """Create it for samples; the peak is the range of the training data."""
         peak = None
         if splits.kind == "images":

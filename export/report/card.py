@@ -12,7 +12,7 @@ from pathlib import Path
 from tiedae.pages import duration, fraction, number, render, size
 
 from ...compress.affine import Quantization
-from ...compress.data import Scaling
+from ...compress.scaling import Scaling
 from ..file_info import ModelFileInfo, ValueInfo
 from ..manifest import Data, Manifest
 from ..parity.fidelity import MEANINGS, fit_text

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Plot, fragment, number
 
-from ...compress.data import Kind
+from ...compress.sample_spec import Kind
 from ..manifest import Manifest
 from ..parity.fidelity import column_names
 from .images import diverging, encode_images

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from tiedae.calibration import Representative, representative
-from tiedae.compress import LayerConfig, ModelConfig, Samples, Scaling, Splits, TiedAutoencoder, TrainConfig, fit
+from tiedae.compress import Dataset, LayerConfig, ModelConfig, Samples, Scaling, TiedAutoencoder, TrainConfig, fit
 
 
 def build_samples(count: int, seed: int = 0) -> Samples:
@@ -22,7 +22,7 @@ def build_samples(count: int, seed: int = 0) -> Samples:
 def trained_state() -> dict[str, np.ndarray]:
     samples = build_samples(512)
     model = TiedAutoencoder(CONFIG, seed=1)
-    fit(model, Splits(samples, None, build_samples(64, 1), samples.scaling), TrainConfig(epochs=30, batch_size=32))
+    fit(model, Dataset(samples, None, build_samples(64, 1), samples.scaling), TrainConfig(epochs=30, batch_size=32))
     return {name: variable.numpy() for name, variable in model.state().items()}
 
 

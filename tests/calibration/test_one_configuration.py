@@ -7,6 +7,7 @@ import pytest
 from tiedae.calibration import Representative, quantize_post_training, representative
 from tiedae.compress import (
     DataError,
+    Dataset,
     InputError,
     LayerConfig,
     ModelConfig,
@@ -15,7 +16,6 @@ from tiedae.compress import (
     RecipeError,
     Samples,
     Scaling,
-    Splits,
     TiedAutoencoder,
     TrainConfig,
     fit,
@@ -28,13 +28,13 @@ from tiedae.export.interpreter import program_input
 BYTES_BY_255 = Scaling("byte", 0.0, 255.0)
 
 
-def splits_of(scaling: Scaling, dtype: str) -> Splits:
+def splits_of(scaling: Scaling, dtype: str) -> Dataset:
     """256 and 64 samples of 24 values on a curve of three dimensions: bytes, or floats of both signs and magnitudes to ±6."""
     rng = np.random.default_rng(0)
     values = rng.uniform(-1, 1, (320, 3)) @ rng.normal(0, 2, (3, 24))
     whole = values.astype(np.float32) if dtype == "float32" else np.rint(255 / (1 + np.exp(-values))).astype(np.uint8)
     train, test = (Samples(part, scaling=scaling) for part in np.split(whole, [256]))
-    return Splits(train, None, test, scaling)
+    return Dataset(train, None, test, scaling)
 
 
 def model_of(output: str = "linear") -> TiedAutoencoder:
@@ -146,7 +146,7 @@ def test_activations_are_quantized_beside_the_kernels_of_their_spec(granularity:
     "given", [np.zeros((20, 24), np.uint8), splits_of(BYTES_BY_255, "uint8"), [[1.0]]], ids=["array", "splits", "list"]
 )
 def test_representative_takes_samples_alone_since_they_know_their_scaling(given: object) -> None:
-    with pytest.raises(DataError, match=r"representative: got (ndarray|Splits|list), must be Samples such as `splits.train`"):
+    with pytest.raises(DataError, match=r"representative: got (ndarray|Dataset|list), must be Samples such as `splits.train`"):
         representative(given, 8)
 
 

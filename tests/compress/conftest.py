@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tiedae.compress import Samples, Scaling, Splits, TiedAutoencoder
+from tiedae.compress import Dataset, Samples, Scaling, TiedAutoencoder
 
 
-def build_splits(inputs: int = 24, train: int = 256, validation: int = 0, test: int = 64, *, seed: int = 0) -> Splits:
+def build_splits(inputs: int = 24, train: int = 256, validation: int = 0, test: int = 64, *, seed: int = 0) -> Dataset:
     """uint8 samples on a curve of three dimensions, with a little noise."""
     rng = np.random.default_rng(seed)
     total = train + validation + test
@@ -19,11 +19,11 @@ def build_splits(inputs: int = 24, train: int = 256, validation: int = 0, test: 
     scaling = Scaling("byte", 0.0, 255.0)
     parts = np.split(values, [train, train + validation])
     samples = [Samples(part, scaling=scaling) for part in parts]
-    return Splits(samples[0], samples[1] if validation else None, samples[2], scaling)
+    return Dataset(samples[0], samples[1] if validation else None, samples[2], scaling)
 
 
 @pytest.fixture
-def make_splits() -> Callable[..., Splits]:
+def make_splits() -> Callable[..., Dataset]:
     return build_splits
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.compress.data import (
     WINDOW_BLOCKS,
+    Dataset,
     Samples,
     Scaling,
-    Splits,
     check_samples,
     epoch_order,
     fit_scaling,
@@ -98,7 +98,7 @@ def test_a_feature_that_never_changes_is_where_the_model_reaches_it(rule, output
 
 def test_columns_of_any_scale_are_scaled_alike_and_values_in_range_are_no_reason_not_to():
     x = np.random.default_rng(0).uniform(0, 1, (200, 4)) * [1e-3, 1e-2, 0.1, 1]
-    scaled = Splits.from_array(x).train
+    scaled = Dataset.from_array(x).train
     values = scaled.scaling.apply(scaled.take(slice(None)))
     np.testing.assert_allclose([values.min(axis=0), values.max(axis=0)], [[0] * 4, [1] * 4], atol=1e-6)
 
@@ -176,7 +176,9 @@ def test_what_cannot_be_trained_on_is_named(values, text):
 @given(st.integers(4, 60), st.sampled_from([0.01, 0.1, 0.4]), st.sampled_from([0.0, 0.01, 0.3]), st.integers(0, 3))
 def test_an_array_is_split_into_disjoint_parts_by_the_seed(n, test, validation, seed):
     x = np.arange(6 * n, dtype=np.int16).reshape(n, 2, 3)
-    splits, again = (Splits.from_array(x, labels=list(range(n)), test=test, validation=validation, seed=seed) for _ in range(2))
+    splits, again = (
+        Dataset.from_array(x, labels=list(range(n)), test=test, validation=validation, seed=seed) for _ in range(2)
+    )
     parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     assert len(splits.test) == max(1, round(test * n))
     assert (splits.validation is None) == (validation == 0)
@@ -191,19 +193,19 @@ def test_an_array_is_split_into_disjoint_parts_by_the_seed(n, test, validation, 
 
 def test_an_array_takes_the_scaling_that_is_asked_for():
     x = np.random.default_rng(0).normal(5, 2, (100, 3))
-    assert Splits.from_array(x, scaling="none").scaling == Scaling()
-    assert Splits.from_array(x, output_activation="linear").scaling.rule == "standard"
-    assert Splits.from_array(x.astype(np.uint8)).scaling.rule == "byte"
+    assert Dataset.from_array(x, scaling="none").scaling == Scaling()
+    assert Dataset.from_array(x, output_activation="linear").scaling.rule == "standard"
+    assert Dataset.from_array(x.astype(np.uint8)).scaling.rule == "byte"
     for scaled, each in (("auto", tuple), (True, tuple), (False, float)):
-        assert type(Splits.from_array(x, per_feature=scaled).scaling.scale) is each
-        assert type(Splits.from_array(x[:, None], per_feature=scaled).scaling.scale) is (float if scaled == "auto" else each)
-    assert Splits.from_array(x).train.labels is None
-    assert Splits.from_array(x, seed=1).test.sha256 != Splits.from_array(x).test.sha256
+        assert type(Dataset.from_array(x, per_feature=scaled).scaling.scale) is each
+        assert type(Dataset.from_array(x[:, None], per_feature=scaled).scaling.scale) is (float if scaled == "auto" else each)
+    assert Dataset.from_array(x).train.labels is None
+    assert Dataset.from_array(x, seed=1).test.sha256 != Dataset.from_array(x).test.sha256
 
 
 def test_a_mapped_array_stays_mapped(tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(64, 1024)))
-    assert Splits.from_array(np.load(tmp_path / "x.npy", mmap_mode="r")).train.block == 128
+    assert Dataset.from_array(np.load(tmp_path / "x.npy", mmap_mode="r")).train.block == 128
 
 
 @pytest.mark.parametrize(
@@ -226,11 +228,11 @@ def test_a_mapped_array_stays_mapped(tmp_path):
 )
 def test_an_array_that_cannot_be_split_is_named(x, options, error, text):
     with pytest.raises(error, match=text):
-        Splits.from_array(x, **options)
+        Dataset.from_array(x, **options)
 
 
 def test_two_samples_are_enough():
-    splits = Splits.from_array(np.array([[0, 1], [2, 3]], np.uint8))
+    splits = Dataset.from_array(np.array([[0, 1], [2, 3]], np.uint8))
     assert (len(splits.train), len(splits.test), splits.validation) == (1, 1, None)
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     DataError,
+    Dataset,
     LayerConfig,
     ModelConfig,
     PruneConfig,
     QuantizeConfig,
     RecipeError,
-    Splits,
     TiedAutoencoder,
     TrainConfig,
     Training,
@@ -33,13 +33,13 @@ def model_of(seed: int = 0, inputs: int = 24) -> TiedAutoencoder:
     return TiedAutoencoder(ModelConfig((LayerConfig(12, "relu"), LayerConfig(4)), "sigmoid", inputs), seed=seed)
 
 
-def pruned(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
+def pruned(splits: Dataset, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
     model = model_of()
     prune(model, splits, PruneConfig(sparsity=0.5, epochs=2, distill=distill), Training(TRAIN, teacher, **options))
     return model
 
 
-def quantized(splits: Splits, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
+def quantized(splits: Dataset, distill: float, teacher: TiedAutoencoder | None, **options) -> TiedAutoencoder:
     model = model_of()
     quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
     train_quantized(model, splits, QuantizeConfig(epochs=2, distill=distill), Training(TRAIN, teacher, **options))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiedae.compress import LayerConfig, ModelConfig, Splits, TiedAutoencoder, TrainConfig, fit
+from tiedae.compress import Dataset, LayerConfig, ModelConfig, TiedAutoencoder, TrainConfig, fit
 from tiedae.compress.data import mean_input
 from tiedae.compress.train import init_output_bias
 
@@ -19,7 +19,7 @@ def skewed(rows: int = 500) -> np.ndarray:
 @pytest.mark.parametrize("interleave", [1, 4])
 @pytest.mark.parametrize("output", ["sigmoid", "tanh", "linear", "relu"])
 def test_a_code_of_zeros_gives_the_mean_sample(output, interleave) -> None:
-    splits = Splits.from_array(skewed(), output_activation=output)
+    splits = Dataset.from_array(skewed(), output_activation=output)
     model = TiedAutoencoder(ModelConfig((LayerConfig(5, "relu"), LayerConfig(2)), output, 8, interleave))
     assert init_output_bias(model, splits)
     y = model.decoder(np.zeros((1, 2), np.float32)).numpy()[0]
@@ -30,8 +30,8 @@ def test_a_code_of_zeros_gives_the_mean_sample(output, interleave) -> None:
 
 def test_pictures_records_and_trained_models_keep_their_start() -> None:
     config = ModelConfig((LayerConfig(2),), "sigmoid", 8)
-    table = Splits.from_array(skewed())
-    assert not init_output_bias(TiedAutoencoder(config), Splits.from_array(skewed().reshape(-1, 2, 4)))
+    table = Dataset.from_array(skewed())
+    assert not init_output_bias(TiedAutoencoder(config), Dataset.from_array(skewed().reshape(-1, 2, 4)))
     assert not init_output_bias(TiedAutoencoder(ModelConfig((LayerConfig(2, use_bias=False),), "sigmoid", 8)), table)
     trained = TiedAutoencoder(config)
     trained.decoder.stack[-1].bias.assign(np.full(8, 0.25, np.float32))
@@ -40,7 +40,7 @@ def test_pictures_records_and_trained_models_keep_their_start() -> None:
 
 def test_a_short_training_of_a_skewed_table_learns_more_than_means() -> None:
     """Fifteen epochs of eight steps; from a bias of zeros seven of eight columns end worse than their mean."""
-    splits = Splits.from_array(skewed())
+    splits = Dataset.from_array(skewed())
     model = TiedAutoencoder(ModelConfig((LayerConfig(16, "relu"), LayerConfig(2)), "sigmoid", 8))
     fit(model, splits, TrainConfig())
     x = splits.test.take(slice(None)).astype(np.float64)

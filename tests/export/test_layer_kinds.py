@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import (
+    Dataset,
     ExportError,
     LayerConfig,
     ModelConfig,
     QuantizeConfig,
     RecipeError,
     Scaling,
-    Splits,
     TiedAutoencoder,
     TiedKernel,
     TrainConfig,
@@ -91,7 +91,7 @@ def mixed(activation: str) -> TiedAutoencoder:
     """A dense layer, then two of the new kind; trained a little, so that nothing is as it was initialised."""
     layers = (LayerConfig(10, "relu"), RampConfig(8, activation), RampConfig(6))
     model = TiedAutoencoder(ModelConfig(layers, "linear", 12), seed=1)
-    fit(model, Splits.from_array(X, scaling="none"), TrainConfig(epochs=2, batch_size=32))
+    fit(model, Dataset.from_array(X, scaling="none"), TrainConfig(epochs=2, batch_size=32))
     return model
 
 

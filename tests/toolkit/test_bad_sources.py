@@ -12,7 +12,7 @@ from PIL import Image
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError
-from tiedae.sources import VARIABLE, load_splits
+from tiedae.sources import VARIABLE, load_dataset
 
 from .test_sources import LABELS, PIXELS, idx, write_npy, write_npz_of_one
 
@@ -20,7 +20,7 @@ from .test_sources import LABELS, PIXELS, idx, write_npy, write_npz_of_one
 def test_a_missing_data_set_says_where_it_comes_from(monkeypatch, tmp_path):
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     with pytest.raises(DataError) as raised:
-        load_splits(DataConfig("fashion-mnist"), "sigmoid")
+        load_dataset(DataConfig("fashion-mnist"), "sigmoid")
     for part in (VARIABLE, "train-images-idx3-ubyte.gz", "zalandoresearch/fashion-mnist", "MIT"):
         assert part in str(raised.value)
 
@@ -211,7 +211,7 @@ def test_a_source_that_cannot_be_used_is_one_line_and_leaves_nothing(tmp_path, c
     path = write(tmp_path / "data")
     source = str(path.parent if path.suffix == ".png" else path)
     with pytest.raises(error, match=text):
-        load_splits(DataConfig(source), "sigmoid")
+        load_dataset(DataConfig(source), "sigmoid")
     recipe, out = tmp_path / "small.toml", tmp_path / "out"
     recipe.write_text(f"[data]\nsource = '{source}'\n[model]\nlayers = [{{units = 3}}]")
     assert main(["run", str(recipe), "--out", str(out)]) == 2
@@ -223,37 +223,37 @@ def test_a_source_that_cannot_be_used_is_one_line_and_leaves_nothing(tmp_path, c
 def test_too_few_samples_for_the_splits(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 3), np.float32))
     with pytest.raises(DataError, match=r"x\.npy: holds 2 samples; with 2 split off none is left to train on"):
-        load_splits(DataConfig("x.npy", test=0.1, validation=0.1), "sigmoid", base=tmp_path)
+        load_dataset(DataConfig("x.npy", test=0.1, validation=0.1), "sigmoid", base=tmp_path)
 
 
 def test_the_home_folder_of_nobody_is_named(tmp_path):
     with pytest.raises(DataError, match=r"^~nosuchuser/x\.npy: no home folder is known for ~nosuchuser; write the path"):
-        load_splits(DataConfig("~nosuchuser/x.npy"), "sigmoid", base=tmp_path)
+        load_dataset(DataConfig("~nosuchuser/x.npy"), "sigmoid", base=tmp_path)
 
 
 def test_byte_scaling_names_the_source_whose_values_are_no_bytes(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(40.0).reshape(10, 4) - 1)
     with pytest.raises(DataError, match=r'^x\.npy: has values from -1 to .*; scaling "byte" .* must lie in 0…255'):
-        load_splits(DataConfig("x.npy", scaling="byte", split="tail"), "sigmoid", base=tmp_path)
+        load_dataset(DataConfig("x.npy", scaling="byte", split="tail"), "sigmoid", base=tmp_path)
 
 
 def test_a_window_is_for_records_only(tmp_path):
     write_npy(tmp_path)
     with pytest.raises(DataError, match=r"x\.npy: has shape \[20, 4, 3\]; `window` in \[data\] is for one long record"):
-        load_splits(DataConfig("x.npy", window=5), "sigmoid", base=tmp_path)
+        load_dataset(DataConfig("x.npy", window=5), "sigmoid", base=tmp_path)
 
 
 @pytest.mark.parametrize("shape", [(600,), (600, 1)])
 def test_a_window_longer_than_the_record_says_so(tmp_path, shape):
     np.save(tmp_path / "x.npy", np.arange(600.0).reshape(shape))
     with pytest.raises(DataError, match=r"x\.npy: `window` in \[data\] is 601, longer than the record of 600 values; must be"):
-        load_splits(DataConfig("x.npy", window=601), "sigmoid", base=tmp_path)
+        load_dataset(DataConfig("x.npy", window=601), "sigmoid", base=tmp_path)
 
 
 def test_values_that_vary_in_the_test_part_alone_teach_nothing(tmp_path):
     np.save(tmp_path / "x.npy", np.array([[0], [0], [0], [9]], np.uint8))
     with pytest.raises(DataError, match=r"x\.npy: every value to train on is 0;"):
-        load_splits(DataConfig("x.npy", split="tail", test=0.25), "sigmoid", base=tmp_path)
+        load_dataset(DataConfig("x.npy", split="tail", test=0.25), "sigmoid", base=tmp_path)
 
 
 TABLE = "temperature,humidity,class\n" + "\n".join(f"{i},{2 * i},{i % 3}" for i in range(9))
@@ -309,7 +309,7 @@ def test_a_choice_that_a_source_does_not_have_is_named(tmp_path, name, text, opt
     elif text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=error):
-        load_splits(DataConfig(name, **options), "sigmoid", base=tmp_path)
+        load_dataset(DataConfig(name, **options), "sigmoid", base=tmp_path)
 
 
 def test_pictures_that_differ_name_the_key_that_makes_them_alike(tmp_path):
@@ -317,4 +317,4 @@ def test_pictures_that_differ_name_the_key_that_makes_them_alike(tmp_path):
     for mode, size, remedy in (("RGB", (4, 4), "`grayscale = true`"), ("L", (5, 4), r"`resize = \[height, width\]`")):
         Image.new(mode, size).save(tmp_path / "b.png")
         with pytest.raises(DataError, match=rf"all must be of one size and kind: {remedy} in \[data\]"):
-            load_splits(DataConfig(str(tmp_path)), "sigmoid")
+            load_dataset(DataConfig(str(tmp_path)), "sigmoid")

@@ -91,7 +91,7 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
     """Its files hold few values, its rows and findings say so, and stages trained elsewhere are the same bytes."""
     from tiedae.pipeline import Stages
     from tiedae.recipe import check_inputs, load_recipe
-    from tiedae.sources import load_splits
+    from tiedae.sources import load_dataset
 
     path = recipe_file.with_name("clustered.toml")
     text = recipe_file.read_text().replace("epochs = 2\n", "epochs = 2\ndistill = 0.5\n")
@@ -109,7 +109,7 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
     assert "Keras clustered" in (tmp_path / "run" / "bundle" / "report.html").read_text()
     assert main(["verify", str(tmp_path / "run" / "bundle"), "--model", str(tmp_path / "run" / "model"), "-q"]) == 0
     recipe = load_recipe(path)
-    splits = load_splits(recipe.data, recipe.model.output_activation, base=path.parent)
+    splits = load_dataset(recipe.data, recipe.model.output_activation, base=path.parent)
     with_inputs = check_inputs(recipe, splits.inputs)
     models = Stages(with_inputs, splits, lambda _: tmp_path / "again", lambda *_: None).run()
     assert list(models) == ["train", "prune", "cluster", "quantize"]

@@ -25,7 +25,7 @@ from tiedae.compress.config import (
     VerifyConfig,
 )
 from tiedae.recipe import load_recipe, parse_recipe, recipe_schema, recipe_text
-from tiedae.sources import ASSETS, load_splits
+from tiedae.sources import ASSETS, load_dataset
 
 TABLES = {
     "data": DataConfig,
@@ -94,7 +94,7 @@ def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(kind: str, tmp_path:
     recipe = load_recipe(path)
     assert recipe.name == "mine", "the name is the file's"
     assert path.read_bytes() == (ASSETS / f"{STARTERS[kind]}.toml").read_bytes()
-    splits = load_splits(recipe.data, recipe.model.output_activation, base=tmp_path)
+    splits = load_dataset(recipe.data, recipe.model.output_activation, base=tmp_path)
     assert splits.kind == kind and recipe.model.layers[-1].units < splits.inputs
 
 

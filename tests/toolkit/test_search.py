@@ -26,7 +26,7 @@ from tiedae.compress.config import (
     TrainConfig,
     VerifyConfig,
 )
-from tiedae.compress.data import Splits
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.recipe import load_recipe
@@ -396,7 +396,7 @@ def test_a_point_becomes_a_recipe_whose_kernels_take_known_bytes(search: dict, p
 
 def test_a_table_names_its_worst_column(tmp_path: Path) -> None:
     table = np.random.default_rng(0).normal(size=(200, 20)).astype(np.float32)
-    splits = Splits.from_array(table, validation=0.2)
+    splits = Dataset.from_array(table, validation=0.2)
     quality = TrialBuilder(splits, tmp_path, "").quality(build_program(byte_data=False))
     (worst,) = quality.fidelity.columns
     assert worst.r2 is not None and quality.fidelity.value is not None and worst.r2 < quality.fidelity.value

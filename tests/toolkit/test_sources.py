@@ -8,7 +8,7 @@ from PIL import Image
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
 from tiedae.readers import MAPPED_FROM, read
-from tiedae.sources import DATA_SETS, VARIABLE, data_text, load_splits
+from tiedae.sources import DATA_SETS, VARIABLE, data_text, load_dataset
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 3), np.uint8)
 LABELS = np.arange(20, dtype=np.uint8) % 3
@@ -108,7 +108,7 @@ def test_every_kind_of_source_gives_the_same_samples(tmp_path, write, labelled):
     assert (arrays.labels is not None) == labelled
     if arrays.labels is not None:
         np.testing.assert_array_equal(arrays.labels, LABELS[order])
-    splits = load_splits(DataConfig(str(path.relative_to(tmp_path))), "sigmoid", base=tmp_path)
+    splits = load_dataset(DataConfig(str(path.relative_to(tmp_path))), "sigmoid", base=tmp_path)
     assert (len(splits.train), len(splits.test), splits.inputs) == (18, 2, 12)
 
 
@@ -131,7 +131,7 @@ def test_gray_images_of_more_than_8_bits_keep_their_values(tmp_path, values, suf
     arrays = read(tmp_path)
     assert arrays.values.dtype == dtype
     np.testing.assert_array_equal(arrays.values, values)
-    train = load_splits(DataConfig(str(tmp_path), test=0.25), "sigmoid").train
+    train = load_dataset(DataConfig(str(tmp_path), test=0.25), "sigmoid").train
     assert (train.dtype, train.shape, train.scaling.rule) == (np.float32, (5, 6), "minmax")
     np.testing.assert_array_equal(train.take(slice(None)), values.reshape(4, -1)[train.rows])
 
@@ -152,14 +152,14 @@ def test_other_modes_become_gray_or_rgb_where_nothing_is_lost(tmp_path, mode, sh
 def test_splits_are_disjoint_complete_and_fixed_by_the_seed(tmp_path, validation):
     write_npz(tmp_path)
     config = DataConfig("x.npz", test=0.25, validation=validation)
-    splits, again = (load_splits(config, "sigmoid", base=tmp_path) for _ in range(2))
+    splits, again = (load_dataset(config, "sigmoid", base=tmp_path) for _ in range(2))
     parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
     assert [len(part) for part in parts] == ([15, 5] if validation == 0 else [11, 4, 5])
     assert all(part.rows is not None and (np.diff(np.asarray(part.rows)) > 0).all() for part in parts)
     every = np.concatenate([part.take(slice(None)) for part in parts])
     assert sorted(map(tuple, every)) == sorted(map(tuple, PIXELS.reshape(20, -1)))
     assert splits.train.sha256 == again.train.sha256
-    assert splits.train.sha256 != load_splits(structs.replace(config, seed=1), "sigmoid", base=tmp_path).train.sha256
+    assert splits.train.sha256 != load_dataset(structs.replace(config, seed=1), "sigmoid", base=tmp_path).train.sha256
     pixels, labels = splits.test.take(slice(None)), splits.test.labels
     assert labels is not None
     rows = [np.flatnonzero((PIXELS.reshape(20, -1) == pixel).all(axis=1))[0] for pixel in pixels]
@@ -168,14 +168,14 @@ def test_splits_are_disjoint_complete_and_fixed_by_the_seed(tmp_path, validation
 
 def test_the_scaling_is_fitted_on_training_samples_alone(tmp_path):
     np.save(tmp_path / "x.npy", np.array([[0.0], [10.0], [5.0], [99.0]]))
-    splits = load_splits(DataConfig("x.npy", split="tail", test=0.25), "sigmoid", base=tmp_path)
+    splits = load_dataset(DataConfig("x.npy", split="tail", test=0.25), "sigmoid", base=tmp_path)
     assert splits.scaling.to_json() == {"rule": "minmax", "offset": [0.0], "scale": [10.0]}
     assert splits.train.scaling == splits.test.scaling == splits.scaling
 
 
 def test_a_record_is_cut_and_its_end_is_the_test(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(103, dtype=np.float32))
-    splits = load_splits(DataConfig("x.npy", window=10, test=0.2, validation=0.1), "linear", base=tmp_path)
+    splits = load_dataset(DataConfig("x.npy", window=10, test=0.2, validation=0.1), "linear", base=tmp_path)
     assert splits.validation is not None
     assert splits.train.take(slice(None)).ravel().tolist() == list(range(70))
     assert splits.validation.take(slice(None)).ravel().tolist() == list(range(70, 80))
@@ -184,7 +184,7 @@ def test_a_record_is_cut_and_its_end_is_the_test(tmp_path):
 
 def test_a_test_set_of_its_own_is_kept(tmp_path):
     np.savez(tmp_path / "x.npz", x_train=PIXELS, y_train=LABELS, x_test=PIXELS[:5])
-    splits = load_splits(DataConfig("x.npz"), "sigmoid", base=tmp_path)
+    splits = load_dataset(DataConfig("x.npz"), "sigmoid", base=tmp_path)
     assert (len(splits.train), len(splits.test), splits.validation) == (20, 5, None)
 
 
@@ -192,7 +192,7 @@ def test_large_arrays_are_mapped_and_small_ones_loaded(tmp_path):
     np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (MAPPED_FROM // 1024, 1024))[::2, 5] = 1
     assert isinstance(read(tmp_path / "large.npy").values, np.memmap)
     assert not isinstance(read(write_npy(tmp_path)).values, np.memmap)
-    assert load_splits(DataConfig("large.npy"), "sigmoid", base=tmp_path).train.block == 1024
+    assert load_dataset(DataConfig("large.npy"), "sigmoid", base=tmp_path).train.block == 1024
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,14 @@ def test_large_arrays_are_mapped_and_small_ones_loaded(tmp_path):
 )
 def test_the_data_that_ships(monkeypatch, name, train, test, inputs, dtype):
     monkeypatch.delenv(VARIABLE, raising=False)
-    splits = load_splits(DataConfig(name, test=0.1 if name == "fashion" else 0.2), "sigmoid")
+    splits = load_dataset(DataConfig(name, test=0.1 if name == "fashion" else 0.2), "sigmoid")
     assert (len(splits.train), len(splits.test), splits.inputs, splits.train.dtype) == (train, test, inputs, dtype)
 
 
 def test_the_full_data_set_is_found_through_the_environment(monkeypatch):
     if DATA_SETS["fashion-mnist"].find() is None:
         pytest.skip(f"{VARIABLE} names no folder with fashion-mnist")
-    splits = load_splits(DataConfig("fashion-mnist"), "sigmoid")
+    splits = load_dataset(DataConfig("fashion-mnist"), "sigmoid")
     assert (len(splits.train), len(splits.test), splits.train.shape) == (60_000, 10_000, (28, 28))
     assert splits.test.labels is not None
     assert np.bincount(splits.test.labels).tolist() == [1000] * 10
@@ -250,7 +250,7 @@ def table(folder, heading, rows=12):
 def test_columns_are_chosen_by_name_and_the_choice_is_known(tmp_path, heading, options, columns, label):
     table(tmp_path, heading)
     config = DataConfig("t.csv", split="tail", test=0.25, **options)
-    splits = load_splits(config, "sigmoid", base=tmp_path)
+    splits = load_dataset(config, "sigmoid", base=tmp_path)
     assert (splits.columns, splits.label) == (tuple(columns.split()), label)
     names = [name.strip() for name in heading.split(",")]
     places = [names.index(name) for name in columns.split()]
@@ -267,10 +267,10 @@ def test_columns_are_chosen_by_name_and_the_choice_is_known(tmp_path, heading, o
 
 def test_a_record_may_be_a_column(tmp_path):
     table(tmp_path, "day,ecg,c", rows=40)
-    splits = load_splits(DataConfig("t.csv", columns=("ecg",), window=5), "sigmoid", base=tmp_path)
+    splits = load_dataset(DataConfig("t.csv", columns=("ecg",), window=5), "sigmoid", base=tmp_path)
     assert (splits.inputs, splits.columns, splits.kind, type(splits.scaling.scale)) == (5, None, "record", float)
     table(tmp_path, "ecg,label", rows=40)
-    splits = load_splits(DataConfig("t.csv", window=5), "sigmoid", base=tmp_path)
+    splits = load_dataset(DataConfig("t.csv", window=5), "sigmoid", base=tmp_path)
     assert (splits.inputs, splits.label, splits.train.labels) == (5, "label", None)
     assert "label: label, not trained on" in data_text(DataConfig("t.csv"), splits)
 
@@ -278,7 +278,7 @@ def test_a_record_may_be_a_column(tmp_path):
 def test_two_records_are_no_record(tmp_path):
     table(tmp_path, "a,b", rows=40)
     with pytest.raises(DataError, match=r"t\.csv: has shape \[40, 2\]; `window` in \[data\] is for one long record"):
-        load_splits(DataConfig("t.csv", window=5), "sigmoid", base=tmp_path)
+        load_dataset(DataConfig("t.csv", window=5), "sigmoid", base=tmp_path)
 
 
 @pytest.mark.parametrize(

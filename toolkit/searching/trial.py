@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import replace
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
-from tiedae.compress.data import Samples, Splits
+from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.records import Record, plain
 from tiedae.export.bench.latency import Timed, TimedGroup, time_groups
 from tiedae.export.bench.results import Way
@@ -70,7 +70,7 @@ class ValidationQuality:
 class TrialBuilder:
     """Trains and exports recipes; `folder` caches stages by a digest of their dependencies, so that equal ones train once."""
 
-    splits: Splits
+    splits: Dataset
     folder: Path
     data_sha256: str
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiedae.compress.data import Samples, Scaling, Splits, fit_scaling
+from tiedae.compress.data import Dataset, Samples, fit_scaling
 from tiedae.compress.errors import FormatError
 from tiedae.compress.records import decode, plain
+from tiedae.compress.scaling import Scaling
 from tiedae.export.manifest import Data
 from tiedae.export.parity.fidelity import Fidelity, fit_text, warnings_of
 from tiedae.export.verify.results import Column, Fit, Quality, Stage
@@ -22,7 +23,7 @@ RNG = np.random.default_rng(0)
 def fitted(x: np.ndarray, *, windows: bool = False, **options) -> tuple[Fidelity, Scaling]:
     scaling = fit_scaling("auto", Samples(x), **options)
     samples = Samples(x, scaling=scaling)
-    return Fidelity.of_splits(Splits(samples, None, samples, scaling, windows)), scaling
+    return Fidelity.of_splits(Dataset(samples, None, samples, scaling, windows)), scaling
 
 
 def test_bytes_have_their_psnr_at_255() -> None:

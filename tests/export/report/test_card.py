@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from tiedae.compress.config import ExportConfig
-from tiedae.compress.data import Scaling
 from tiedae.compress.records import plain
+from tiedae.compress.scaling import Scaling
 from tiedae.export.bundle import Programs, describe_files, model_files, write_files
 from tiedae.export.file_io import FileIO
 from tiedae.export.interpreter import execute, program_input

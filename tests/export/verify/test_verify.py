@@ -269,9 +269,9 @@ def test_quality_is_measured_against_the_model_before_any_compression(finished_r
 def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -> None:
     """Against a float model that reconstructs perfectly, any int8 file has lost too much."""
     from tiedae.compress import DataConfig
-    from tiedae.sources import load_splits
+    from tiedae.sources import load_dataset
 
-    splits = load_splits(DataConfig(str(recipe_file.parent / "samples.npy")), "sigmoid")
+    splits = load_dataset(DataConfig(str(recipe_file.parent / "samples.npy")), "sigmoid")
     metrics = verify_bundle(finished_run / "bundle", uncompressed=lambda x: (x, x * np.float32(0.999)), test=splits.test)
     assert metrics.failed and {check.kind for check in metrics.failed} == {Kind.QUALITY}
     assert all(check.file.startswith("mini.int8") for check in metrics.failed)
