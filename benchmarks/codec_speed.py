@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from install import install
 from rows import Row
+from tiedae.console import Console
 from tiedae.export.bundle import Bundle
 from tiedae.export.codec.codec import Codec, load
 
@@ -18,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 SAMPLES = 100_000
 BATCHES = (256, 512, 1024, 2048)
 SECONDS = 6.0
+FRESH = 9
 
 
 def readme_row() -> Row:
@@ -26,6 +30,24 @@ def readme_row() -> Row:
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if re.match(r"\s*(import|from)\s", line)]
     return Row("readme_imports", len(lines), "lines", "== 1", "", "; ".join(lines))
+
+
+def load_row(bundle: Path, folder: Path, console: Console) -> Row:
+    """Wall time of a fresh process with the light install: interpreter start, import, load and the first code."""
+    console.note("installing the wheel with [cpu]")
+    packages = install(folder, "[cpu]")
+    python = packages.parents[2] / "bin" / "python"
+    sample = folder / "sample.npy"
+    np.save(sample, _samples(load(bundle))[0])
+    program = f"import numpy, tiedae; tiedae.load({str(bundle)!r}).encode(numpy.load({str(sample)!r}))"
+    times = []
+    for _ in range(FRESH + 1):
+        begun = time.perf_counter()
+        subprocess.run([python, "-c", program], check=True, cwd=folder, capture_output=True)
+        times.append(time.perf_counter() - begun)
+    middle = float(np.median(times[1:]))
+    detail = f"median of {FRESH} processes, {min(times[1:]):.2f} to {max(times[1:]):.2f} s, the first {times[0]:.2f} s"
+    return Row("load_encode_seconds", middle, "s", "<= 1.0", "<= 0.5", detail)
 
 
 def overhead_rows(bundle: Path) -> list[Row]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from codec_speed import load_row, overhead_rows, readme_row
 from emulated import EMULATOR, PROCESSOR, emulator, run_emulated
 from exported import Variant, compressed, exported, trained
 from install import light_install_row
@@ -96,6 +97,11 @@ def onnx_rows(inputs: Inputs) -> list[Row]:
     return rows
 
 
+def codec_rows(inputs: Inputs) -> list[Row]:
+    bundle = inputs.run().bundle.path
+    return [readme_row(), load_row(bundle, inputs.folder, inputs.console), *overhead_rows(bundle)]
+
+
 def vnni() -> str:
     """Whether this processor adds four products of bytes in int32."""
     try:
@@ -156,6 +162,7 @@ PARTS: Mapping[str, Callable[[Inputs], list[Row]]] = {
     "install": lambda inputs: [light_install_row(inputs.console)],
     "verify": lambda inputs: [verify_row(inputs.run())],
     "structure": lambda inputs: structure_rows(),
+    "codec": codec_rows,
 }
 
 
