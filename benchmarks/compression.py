@@ -126,7 +126,7 @@ def quantized(
     data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
     quantize_post_training(model, data, recipe.quantize)
     train_quantized(model, splits, recipe.quantize, Training(recipe.train, teacher, progress=console.progress))
-    return lower(model, recipe.name, form="split")
+    return lower(model, recipe.name, layout="split")
 
 
 def error_of(program: Program, splits: Dataset) -> float:

@@ -102,9 +102,9 @@ def compressed(start: Path, variant: Variant, splits: Dataset, console: Console)
 
 def exported(model: TiedAutoencoder, splits: Dataset) -> Exported:
     """The int8 files of a quantized model, run over the test set in LiteRT with XNNPACK and in ONNX Runtime."""
-    program = lower(model, "net", form="split")
+    program = lower(model, "net", layout="split")
     tflite = to_tflite(program, io="uint8")
-    onnx = to_onnx(lower(model, "net", form="fused"), signature="reconstruct", io="uint8")
+    onnx = to_onnx(lower(model, "net", layout="fused"), signature="reconstruct", io="uint8")
     x = splits.scaling.apply(splits.test.take(np.arange(len(splits.test))))
     q = program_input(program, x)
     with tempfile.TemporaryDirectory() as folder:

@@ -48,11 +48,11 @@ def write(folder: Path, form: str, kind: str) -> dict[str, Path]:
     quantize_post_training(model, data, QuantizeConfig(method="ptq", granularity="unit", bits=(bits,)))
     if form == "tflite":
         path = folder / f"{bits}.{int4}.tflite"
-        path.write_bytes(to_tflite(lower(model, "net", form="split"), int4=int4))
+        path.write_bytes(to_tflite(lower(model, "net", layout="split"), int4=int4))
         return dict.fromkeys(SIGNATURES, path)
     paths = {signature: folder / f"{bits}.{int4}.{signature}.onnx" for signature in SIGNATURES}
     for signature, path in paths.items():
-        path.write_bytes(to_onnx(lower(model, "net", form="fused"), signature=signature, int4=int4))
+        path.write_bytes(to_onnx(lower(model, "net", layout="fused"), signature=signature, int4=int4))
     return paths
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Literal
 
+import msgspec
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -13,24 +13,23 @@ import tf_keras
 from .config import Granularity, ModelConfig, QuantizeConfig
 from .errors import RecipeError
 from .layers import RULES, ActivationRule, outputs_of
-from .records import checked
+from .records import Record, checked
 from .scaling import Scaling
 
 Range = tuple[float, float]
 DecoderLayout = Literal["split", "fused"]
 
 
-@dataclass(frozen=True)
-class QuantizationSpec:
+class QuantizationSpec(Record, frozen=True):
     """The quantization that a model and its archive hold; `of` derives it from the configuration, the data and the targets.
 
-    `form`: the decoder layout that training simulates. split: requantized product plus 8-bit bias (TFLite); fused: 32-bit
+    `layout`: the decoder layout that training simulates. split: requantized product plus 8-bit bias (TFLite); fused: 32-bit
     bias inside the product (ONNX). Ranges for both are kept. `byte_data`: inputs and outputs are bytes of scale 1/255.
     `bits`: of the kernels, one width or one per kernel. `code_bits`: of the code.
     """
 
     granularity: Granularity = "tensor"
-    form: DecoderLayout = "split"
+    layout: DecoderLayout = msgspec.field(default="split", name="form")
     byte_data: bool = True
     bits: tuple[int, ...] = (8,)
     code_bits: int = 8
@@ -48,9 +47,9 @@ class QuantizationSpec:
         self, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout | None = None, *, source: str
     ) -> None:
         """Raise RecipeError, naming `source` and both sides, unless `of` derives the same; `layout` None accepts any."""
-        derived = QuantizationSpec.of(config, scaling, layout or self.form)
-        sides = {"byte_data": f"data scaled by {scaling.rule!r}", "form": "the layout of the targets"}
-        for key in (field.name for field in fields(self)):
+        derived = QuantizationSpec.of(config, scaling, layout or self.layout)
+        sides = {"byte_data": f"data scaled by {scaling.rule!r}", "layout": "the layout of the targets"}
+        for key in (field.name for field in msgspec.structs.fields(self)):
             mine, right = getattr(self, key), getattr(derived, key)
             if mine != right and not (key == "bits" and set(mine) == set(right) and len(set(mine)) == 1):
                 side = sides.get(key, "QuantizeConfig")
@@ -68,7 +67,7 @@ def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple
     if spec.byte_data:
         byte = (0.0, 1.0)
         fixed["x"] = (byte,)
-        fixed["y"] = (*fixed.get("y", ()), byte) if spec.form == "split" else (byte,)
+        fixed["y"] = (*fixed.get("y", ()), byte) if spec.layout == "split" else (byte,)
     return fixed
 
 
@@ -125,7 +124,7 @@ class ActivationQuantizers(tf_keras.layers.Layer):
             x = tf.clip_by_value(x, *self.windows[name])
         observe = training and not self.frozen
         quantized = self.tracked[name](x, observe, self.range_variables[name])
-        simulated = self.spec.form == "split" or not name.endswith((".product", ".bias"))
+        simulated = self.spec.layout == "split" or not name.endswith((".product", ".bias"))
         return quantized if simulated else x
 
     def ranges(self) -> dict[str, Range]:

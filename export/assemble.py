@@ -66,7 +66,7 @@ def assemble(
     quantized = models["quantize"]
     announce("export: integer program, TFLite, ONNX")
     programs = {
-        precision: Programs(lower(model, recipe.name, form="split"), lower(model, recipe.name, form="fused"))
+        precision: Programs(lower(model, recipe.name, layout="split"), lower(model, recipe.name, layout="fused"))
         for precision, model in {"int8": quantized, "f32": floating}.items()
     }
     device = keras_device()

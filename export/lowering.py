@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import structs
 
 from ..compress.affine import BYTE, Quantization
 from ..compress.errors import ExportError
@@ -26,16 +27,16 @@ RATIOS = (2.0**-9, 2.0**7)
 """Allowed range of a term's scale over the sum's scale; int8 additions support 2⁻¹⁰ to 2⁸."""
 
 
-def lower(model: TiedAutoencoder, name: str, *, form: DecoderLayout) -> Program:
+def lower(model: TiedAutoencoder, name: str, *, layout: DecoderLayout) -> Program:
     """The program of a model: an integer program if it has quantizers, else a float program.
 
-    `form` is the layout of the decoder (see `program`). Kernels, encoder and code are the same in both layouts.
+    `layout` is that of the decoder (see `program`). Kernels, encoder and code are the same in both layouts.
     Raises ExportError if an int32 accumulator could overflow, a kernel breaks its pair limit, kernels are quantized but
     activations are not, or a kind of layer has no row in `LOWERINGS`.
     """
     if model.quantized and model.quantizers is None:
         raise ExportError("the model has quantized kernels but float activations, must have both quantized or both float")
-    lowering = Lowering(model, form)
+    lowering = Lowering(model, layout)
     program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
     config = model.config
     return program if config.interleave in (1, config.inputs) else interleave(program, config.interleave)
@@ -55,7 +56,7 @@ class Lowering:
         if model.quantizers is not None:
             from ..compress.quantizers import fixed_ranges
 
-            self.fixed = fixed_ranges(model.config, replace(model.quantizers.spec, form=layout))
+            self.fixed = fixed_ranges(model.config, structs.replace(model.quantizers.spec, layout=layout))
             self.ranges = {name: chain[-1] for name, chain in self.fixed.items()} | model.quantizers.ranges()
         self.tensors: dict[str, Tensor] = {}
         self.kernels: dict[str, Kernel] = {}

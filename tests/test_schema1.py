@@ -116,7 +116,7 @@ def test_an_archive_gives_the_program_of_its_bundle(schema1: Path, name: str):
     folder = schema1 / name
     bundle = Bundle.open(folder / "bundle")
     stored = bundle.programs({each: read_model(folder / "bundle" / each) for each in bundle.models}).split
-    program = lower(TiedAutoencoder.load(folder / "quantize.npz"), name, form="split")
+    program = lower(TiedAutoencoder.load(folder / "quantize.npz"), name, layout="split")
     x = np.random.default_rng(0).integers(0, 256, (50, *program.tensors["x"].shape), dtype=np.uint8)
     ours, theirs = execute(program, "reconstruct", x), execute(stored, "reconstruct", x)
     assert all(np.array_equal(ours[key], theirs[key]) for key in ("code", "y"))

@@ -259,7 +259,7 @@ def _open_archive(path: Path, runtime: str) -> Codec:
     model = TiedAutoencoder.load(path)
     if model.spec is None:
         raise InputError(f"{path}: does not say how its samples are scaled; load the run's OUT, or save the model again")
-    program = lower(model, path.stem, form="fused")
+    program = lower(model, path.stem, layout="fused")
     return Codec(path.stem, model.spec, program.tensors["code"], ProgramBackend(program, model.spec))
 
 

@@ -48,7 +48,7 @@ def test_floats_need_nothing_but_the_configuration() -> None:
     x = splits.test.scaling.apply(splits.test.take(np.arange(64)))
     floating = np.square(model(x) - x).sum(axis=1).mean()
     quantize_post_training(model, representative(splits.train, 128), QuantizeConfig(method="ptq"))
-    program = lower(model, "floats", form="split")
+    program = lower(model, "floats", layout="split")
     y = program.quantization("y").dequantize(execute(program, "reconstruct", program_input(program, x))["y"])
     assert np.square(y - x).sum(axis=1).mean() < 1.1 * floating + 0.1
     assert not model.quantizers.spec.byte_data

@@ -95,10 +95,10 @@ def test_twice_the_same_and_saved_as_it_is(
     trained: Callable[[], TiedAutoencoder], samples: Representative, granularity: str, tmp_path: Path
 ) -> None:
     first, again = (quantized(trained(), samples, granularity=granularity) for _ in range(2))
-    assert to_tflite(lower(first, "a", form="split")) == to_tflite(lower(again, "a", form="split"))
+    assert to_tflite(lower(first, "a", layout="split")) == to_tflite(lower(again, "a", layout="split"))
     first.save(tmp_path / "a.npz")
     loaded = TiedAutoencoder.load(tmp_path / "a.npz")
-    assert to_tflite(lower(loaded, "a", form="split")) == to_tflite(lower(first, "a", form="split"))
+    assert to_tflite(lower(loaded, "a", layout="split")) == to_tflite(lower(first, "a", layout="split"))
     for kernel in first.kernels:
         np.testing.assert_allclose(kernel.integers() * kernel.scales(), kernel.variable, rtol=1e-6)
 
@@ -114,8 +114,8 @@ def test_zeros_of_a_mask_and_one_copy_in_the_files(
     for kernel, mask in zip(model.kernels, masks, strict=True):
         assert not kernel.integers()[~mask].any() and kernel.integers()[mask].any()
     files = {
-        tmp_path / "a.tflite": to_tflite(lower(model, "a", form="split")),
-        tmp_path / "a.onnx": to_onnx(lower(model, "a", form="fused")),
+        tmp_path / "a.tflite": to_tflite(lower(model, "a", layout="split")),
+        tmp_path / "a.onnx": to_onnx(lower(model, "a", layout="fused")),
     }
     for path, data in files.items():
         path.write_bytes(data)

@@ -104,7 +104,7 @@ def test_half_the_units_leave_the_program_too(make_splits, code: bool, widths: l
     smaller = shrink(model)
     assert list(smaller.config.widths) == widths
     quantize_post_training(smaller, representative(splits.train, 64), QuantizeConfig(granularity=granularity))
-    program = lower(smaller, "smaller", form="split")
+    program = lower(smaller, "smaller", layout="split")
     assert [(kernel.inputs, kernel.units) for kernel in program.kernels.values()] == list(pairwise(widths))
     y = execute(program, "reconstruct", splits.test.take(range(8)))["y"]
     np.testing.assert_allclose(y / 255, smaller(splits.scaling.apply(splits.test.take(range(8)))), atol=0.05)

@@ -63,7 +63,7 @@ def sha256(lines: Iterable[str]) -> str:
 def hashes(name: str) -> dict[str, str]:
     """The sha256 of the programs of an archive, and of every file that the writers make of them."""
     model = TiedAutoencoder.load(FOLDER / f"{name}.npz")
-    programs = Programs(lower(model, name, form="split"), lower(model, name, form="fused"))
+    programs = Programs(lower(model, name, layout="split"), lower(model, name, layout="fused"))
     found = {form: sha256(described(program)) for form, program in vars(programs).items()}
     precision = "int8" if model.quantized else "f32"
     for config, (export, io) in CONFIGS.items():

@@ -110,7 +110,7 @@ def test_a_new_kind_is_built_from_its_own_configuration() -> None:
 @pytest.mark.parametrize("activation", ["linear", "relu6", "tanh"])
 def test_a_float_model_with_a_new_kind_lowers_to_what_keras_computes(activation: str, form: str) -> None:
     model = mixed(activation)
-    values = execute(lower(model, "p", form=form), "reconstruct", X)
+    values = execute(lower(model, "p", layout=form), "reconstruct", X)
     code, y = model.encode_decode(X)
     np.testing.assert_allclose(values["code"], code, atol=1e-5)
     np.testing.assert_allclose(values["y"], y, atol=1e-5)
@@ -127,7 +127,7 @@ def test_a_quantized_model_with_a_new_kind_lowers_to_what_it_simulates(activatio
     model = mixed(activation)
     config = QuantizeConfig(method="ptq", steps=(), granularity=granularity)  # type: ignore[arg-type]
     quantize_post_training(model, DATA, config, layout=form)
-    program = lower(model, "p", form=form)
+    program = lower(model, "p", layout=form)
     values = execute(program, "reconstruct", program.quantization("x").quantize(X))
     for name, simulated in zip(("code", "y"), model.encode_decode(X), strict=True):
         quantization = program.quantization(name)
@@ -138,9 +138,9 @@ def test_a_quantized_model_with_a_new_kind_lowers_to_what_it_simulates(activatio
 @pytest.mark.usefixtures("ramp")
 def test_the_float_program_of_a_new_kind_is_read_from_its_integer_program() -> None:
     model = mixed("tanh")
-    constants, y = lower(model, "p", form="fused").constants, model(X)
+    constants, y = lower(model, "p", layout="fused").constants, model(X)
     quantize_post_training(model, DATA, QuantizeConfig(method="ptq", steps=(), granularity="unit"), layout="fused")
-    program = float_program(lower(model, "p", form="fused"), constants)
+    program = float_program(lower(model, "p", layout="fused"), constants)
     np.testing.assert_allclose(execute(program, "reconstruct", X)["y"], y, atol=1e-5)
 
 
@@ -161,7 +161,7 @@ def test_a_kind_that_is_not_registered_is_refused(tmp_path: Path, monkeypatch: p
         registered.setitem(LAYER_KINDS, "ramp", LayerKind(RampConfig, Ramp, RampTranspose))
         model = TiedAutoencoder(ModelConfig((RampConfig(8),), "linear", 12))
         with pytest.raises(ExportError, match="layers of kind ramp have no lowering, must be one of dense"):
-            lower(model, "p", form="split")
+            lower(model, "p", layout="split")
         model.save(tmp_path / "m.npz")
     with pytest.raises(RecipeError, match="kind: got 'ramp', must be one of dense"):
         TiedAutoencoder.rebuild({"model": {"layers": [{"kind": "ramp", "units": 8}]}}, {})

@@ -69,7 +69,7 @@ def quantized(
 def test_the_program_gives_what_the_simulation_gives(activation: str, output: str, options: dict) -> None:
     """Up to the 32-bit rounding of encoder biases, which flips a code now and then, and what follows from that."""
     model = quantized(activation, output, **options)
-    program = lower(model, "p", form=options.get("form", "split"))
+    program = lower(model, "p", layout=options.get("form", "split"))
     x = (BYTES / np.float32(255)).astype(np.float32)
     code, y = model.encode_decode(x)
     values = execute(program, "reconstruct", program.tensors["x"].quantization.quantize(x))
@@ -80,7 +80,7 @@ def test_the_program_gives_what_the_simulation_gives(activation: str, output: st
 
 
 def test_kernels_and_code_keep_to_their_bits() -> None:
-    program = lower(quantized("relu", "sigmoid", bits=(4, 6), code_bits=5), "p", form="fused")
+    program = lower(quantized("relu", "sigmoid", bits=(4, 6), code_bits=5), "p", layout="fused")
     assert [kernel.bits for kernel in program.kernels.values()] == [4, 6]
     for name, (low, high) in {"kernel_0": (-8, 7), "kernel_1": (-32, 31)}.items():
         assert low <= program.constants[name].min() and high in (program.constants[name].max(), -program.constants[name].min())
@@ -90,7 +90,7 @@ def test_kernels_and_code_keep_to_their_bits() -> None:
 
 @pytest.mark.parametrize(("ways", "found"), [(1, 1), (4, 4), (24, 1)])
 def test_a_program_says_how_its_inputs_are_interleaved(ways: int, found: int) -> None:
-    program = lower(quantized("relu", "sigmoid", interleave=ways), "p", form="split")
+    program = lower(quantized("relu", "sigmoid", interleave=ways), "p", layout="split")
     assert interleaved_parts(program) == found
     assert [operation for operation in program.operations if isinstance(operation, Interleave)] == (
         [Interleave("x", "x.interleaved", 4), Interleave("y.raw.interleaved", "y.raw", 6)] if found > 1 else []
@@ -100,7 +100,7 @@ def test_a_program_says_how_its_inputs_are_interleaved(ways: int, found: int) ->
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 def test_kernels_encoder_and_codes_are_the_same_in_both_forms(granularity: str) -> None:
     model = quantized("relu", "sigmoid", granularity=granularity)
-    split, fused = lower(model, "p", form="split"), lower(model, "p", form="fused")
+    split, fused = lower(model, "p", layout="split"), lower(model, "p", layout="fused")
     assert split.encoder == fused.encoder and split.kernels == fused.kernels
     assert split.tensors["code"] == fused.tensors["code"]
     for name in split.kernels:
@@ -110,16 +110,16 @@ def test_kernels_encoder_and_codes_are_the_same_in_both_forms(granularity: str) 
 
 
 def test_bytes_come_out_as_bytes_and_floats_on_the_activations_own_grid() -> None:
-    assert lower(quantized("relu", "sigmoid"), "p", form="split").tensors["y"].quantization == BYTE
-    assert lower(quantized("relu", "sigmoid"), "p", form="split").tensors["y.raw"].quantization == SIGMOID_OUTPUT
-    assert lower(quantized("relu", "sigmoid", byte_data=False), "p", form="split").tensors["y"].quantization == SIGMOID_OUTPUT
+    assert lower(quantized("relu", "sigmoid"), "p", layout="split").tensors["y"].quantization == BYTE
+    assert lower(quantized("relu", "sigmoid"), "p", layout="split").tensors["y.raw"].quantization == SIGMOID_OUTPUT
+    assert lower(quantized("relu", "sigmoid", byte_data=False), "p", layout="split").tensors["y"].quantization == SIGMOID_OUTPUT
 
 
 def test_a_float_model_lowers_to_what_keras_computes() -> None:
     model = TiedAutoencoder(ModelConfig((LayerConfig(12, "tanh"), LayerConfig(5)), "sigmoid", 24))
     x = (BYTES / np.float32(255)).astype(np.float32)
     for form in ("split", "fused"):
-        values = execute(lower(model, "p", form=form), "reconstruct", x)
+        values = execute(lower(model, "p", layout=form), "reconstruct", x)
         np.testing.assert_allclose(values["y"], model(x), atol=1e-6)
 
 
@@ -127,7 +127,7 @@ def test_an_accumulator_that_could_overflow_is_refused() -> None:
     model = quantized("relu", "sigmoid")
     model.encoder.stack[0].bias.assign(np.full(12, 1e6, np.float32))
     with pytest.raises(ExportError, match="layer encoder_0: 24 products and the bias can overflow a 32-bit accumulator"):
-        lower(model, "p", form="split")
+        lower(model, "p", layout="split")
 
 
 @pytest.mark.parametrize(("part", "index", "name", "terms"), [("encoder", 0, "encoder_0", 24), ("decoder", 1, "y", 12)])
@@ -135,16 +135,16 @@ def test_an_accumulator_may_be_as_large_as_32_bits_hold(
     monkeypatch: pytest.MonkeyPatch, part: str, index: int, name: str, terms: int
 ) -> None:
     model = quantized("relu", "linear", form="fused")
-    layer, program = getattr(model, part).stack[index], lower(model, "p", form="fused")
+    layer, program = getattr(model, part).stack[index], lower(model, "p", layout="fused")
     source = program.quantization("x" if part == "encoder" else "decoder_1").scale
     step = np.float64(np.float32(source) * np.float32(program.kernels["kernel_0"].decode_scales[0]))
     room, size = 2**31 - 1 - terms * 255 * 127, program.tensors[name].shape[0]
     for steps in (room, -room):
         monkeypatch.setattr(layer, "bias", SimpleNamespace(numpy=lambda steps=steps: np.full(size, steps * step)))
-        assert (lower(model, "p", form="fused").constants[f"{name}.bias"] == steps).all()
+        assert (lower(model, "p", layout="fused").constants[f"{name}.bias"] == steps).all()
     monkeypatch.setattr(layer, "bias", SimpleNamespace(numpy=lambda: np.full(size, (room + 1) * step)))
     with pytest.raises(ExportError, match=f"layer {name}: {terms} products and the bias can overflow a 32-bit accumulator"):
-        lower(model, "p", form="fused")
+        lower(model, "p", layout="fused")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_scales_of_a_sum_and_its_terms_keep_to_the_ratios_of_an_addition(wide: s
     model = quantized("relu", "sigmoid")
     model.quantizers.range_variables[wide]["min_var"].assign(0)
     model.quantizers.range_variables[wide]["max_var"].assign(1e9)
-    program = lower(model, "p", form="split")
+    program = lower(model, "p", layout="split")
     (sum_,) = (operation for operation in program.decoder if isinstance(operation, AddBias) and operation.y == "decoder_1")
     got = {"decoder_1.bias": sum_.quantization.scale} | {name: program.quantization(name).scale for name in (sum_.x, sum_.y)}
     assert got[wide] == np.float32(1e9 / 255)
@@ -175,7 +175,7 @@ def test_a_product_without_bias_is_its_own_activation_where_integers_saturate(
 ) -> None:
     layers = (LayerConfig(12, activation, False), LayerConfig(5, "linear", False))
     model = quantized(activation, "linear", use_bias=False) if whole else TiedAutoencoder(ModelConfig(layers, "linear", 24))
-    found = [type(each) for each in lower(model, "p", form="split").decoder]
+    found = [type(each) for each in lower(model, "p", layout="split").decoder]
     assert found == [*operations, Product]
 
 
@@ -184,7 +184,7 @@ def test_the_factor_of_a_unit_of_small_scale_is_one(share: float) -> None:
     model = quantized("relu", "sigmoid", granularity="unit")
     for kernel in model.kernels:
         kernel.largest.assign(np.where(np.arange(kernel.units) == 0, share, 1))
-    program = lower(model, "p", form="split")
+    program = lower(model, "p", layout="split")
     assert [program.constants[f"{name}.factors"].min() for name in ("decoder_1", "y")] == [1, 1]
 
 
@@ -193,7 +193,7 @@ def test_a_model_that_is_quantized_in_part_is_refused() -> None:
     model = TiedAutoencoder(ModelConfig((LayerConfig(5),), "sigmoid", 24))
     model.quantize_kernels("tensor", (4,))
     with pytest.raises(ExportError, match="quantized kernels but float activations, must have both quantized or both float"):
-        lower(model, "p", form="split")
+        lower(model, "p", layout="split")
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "linear"])
@@ -203,14 +203,14 @@ def test_a_model_trained_for_one_layout_lowers_to_the_other(output: str, byte_da
     x = (BYTES / np.float32(255)).astype(np.float32)
     for form, other in (("split", "fused"), ("fused", "split")):
         model = quantized("relu", output, form=form, byte_data=byte_data)
-        program = lower(model, "p", form=other)
+        program = lower(model, "p", layout=other)
         y = program.quantization("y")
         values = execute(program, "reconstruct", program.quantization("x").quantize(x))["y"]
         assert np.abs(y.dequantize(values) - model(x).numpy()).mean() < y.scale
 
 
 def test_every_dense_reads_the_one_kernel() -> None:
-    program = lower(quantized("relu", "sigmoid"), "p", form="fused")
+    program = lower(quantized("relu", "sigmoid"), "p", layout="fused")
     dense = [op for op in program.operations if isinstance(op, Dense)]
     assert [op.kernel for op in dense] == ["kernel_0", "kernel_1", "kernel_1", "kernel_0"]
     assert sum(values.ndim == 2 for values in program.constants.values()) == 2
@@ -227,7 +227,7 @@ def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
     x = (BYTES / np.float32(255)).astype(np.float32)
     data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255)
     quantize_post_training(model, data, QuantizeConfig(method="ptq"))
-    program = lower(model, "p", form="split")
+    program = lower(model, "p", layout="split")
     expected = execute(program, "reconstruct", BYTES)
     assert not expected["decoder_1"].any()
     for runtime in ("litert-xnnpack", "litert-reference", "litert-builtin"):
@@ -237,15 +237,15 @@ def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
 
 def test_a_kernel_that_breaks_its_pair_rule_does_not_lower(monkeypatch: pytest.MonkeyPatch) -> None:
     model = quantized("relu", "sigmoid")
-    assert lower(model, "p", form="fused").exceeding_pairs == {}
+    assert lower(model, "p", layout="fused").exceeding_pairs == {}
     monkeypatch.setattr(model.kernels[1], "integers", lambda: np.full((12, 5), 127, np.int8))
     with pytest.raises(ExportError, match="kernel_1: 54 pairs of neighbours add to more than 128"):
-        lower(model, "p", form="fused")
+        lower(model, "p", layout="fused")
 
 
 @pytest.mark.parametrize("code", [1, 2, 5])
 def test_the_decoder_brings_the_scales_of_two_units_or_more(code: int) -> None:
-    program = lower(quantized("relu", "linear", granularity="unit", code=code), "p", form="fused")
+    program = lower(quantized("relu", "linear", granularity="unit", code=code), "p", layout="fused")
     rescaled = [operation.x for operation in program.decoder if isinstance(operation, Rescale)]
     assert rescaled == ["code", "decoder_1"][code == 1 :]
 

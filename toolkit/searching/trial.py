@@ -113,7 +113,7 @@ class TrialBuilder:
         """The .tflite file of a model and its quality by the integer program, which XNNPACK matches."""
         from tiedae.export.lowering import lower
 
-        program = lower(load_model(archive), recipe.name, form=TARGETS[TARGET].layout)
+        program = lower(load_model(archive), recipe.name, layout=TARGETS[TARGET].layout)
         train = self.splits.train
         io = FileIO.of(recipe.export, train.scaling, train.dtype.name)
         io = io if program.quantized else io.floats
