@@ -288,6 +288,7 @@ def parse(written: Any, where: object) -> Manifest:
         manifest = replace(manifest, files=files)
         if "units" not in written["recipe"].get("export", {}):
             manifest = _in_model_units(manifest)
+        manifest.io  # noqa: B018 - raises ExportError for a scaling that files cannot hold
         _require_known(written, plain(manifest))
     except (ExportError, RecipeError) as error:
         raise FormatError(f"{where}: damaged: {error}") from None

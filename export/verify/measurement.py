@@ -150,8 +150,8 @@ def _check_tracing(subject: Subject, signature: str, plain: Mapping[str, np.ndar
             quantization = subject.program.quantization(name)
             q, _ = as_bytes(values[:TRACED_SAMPLES], quantization)
             row = compare(Kind.TRACE, name, traced[name], q, reference="its own trace", signature=signature)
-            most = subject.tolerances.operation_max_lsb + (round(_resolution(subject, q)) if name == "y" else 0)
-            subject.hold(row, most, detail=name)
+            coarse = round(_resolution(subject, q)) if values.dtype == np.float32 else 0
+            subject.hold(row, subject.tolerances.operation_max_lsb + coarse, detail=name)
 
 
 def measure_float(subject: Subject, evidence: Evidence) -> Measured:

@@ -63,6 +63,10 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "scale": (lambda m: m["kernels"][0].update(scale="1"), "kernels[0].scale: got '1', must be a list"),
     "widths": (lambda m: m["model"].update(widths=[24]), "model.widths: got [24], must be [24, 12, 4]"),
     "golden": (lambda m: m["golden"].pop("ports"), "golden.ports: is missing"),
+    "scaling": (
+        lambda m: m["data"].update(dtype="float32", scaling={"rule": "minmax", "offset": 0.0, "scale": 1e-50}),
+        "offset and scale: got 0.0 and 1e-50, must be float32 numbers",
+    ),
 }
 
 
