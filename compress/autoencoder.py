@@ -193,7 +193,7 @@ class TiedAutoencoder(DatasetModel):
         require(len(bits) in (1, count), "bits", tuple(bits), f"one width, or {count}, one per kernel")
         return tuple(bits) * count if len(bits) == 1 else tuple(bits)
 
-    def quantize_activations(self, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
+    def quantize_activations(self, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> ActivationQuantizers:
         """Fake-quantize the activations from now on; `ranges` by tensor name, calibrated with quantized kernels.
 
         Raises InputError if the bits or the granularity of the kernels differ from `spec`.
@@ -204,6 +204,7 @@ class TiedAutoencoder(DatasetModel):
                 raise InputError(f"{kernel.name}: got {got}, must be {bits} bits per {spec.granularity} as the spec says")
         self.quantizers = ActivationQuantizers(self.config, spec, ranges)
         self.set_tap(self.quantizers)
+        return self.quantizers
 
     def finalize(self) -> None:
         """Apply masks and clusters to the variables, and compute scales and bias ranges from the final weights."""
@@ -241,6 +242,17 @@ class TiedAutoencoder(DatasetModel):
         """The values of `state` by name; the inverse of `restore`."""
         return {name: variable.numpy() for name, variable in self.state().items()}
 
+    @property
+    def stage(self) -> str:
+        """The last stage that the model has been through; of one from an archive, the last that it shows signs of."""
+        if self.lineage.stage is not None:
+            return self.lineage.stage
+        if self.quantized:
+            return "quantize"
+        if any(kernel.clusters is not None for kernel in self.kernels):
+            return "cluster"
+        return "prune" if any(kernel.mask is not None for kernel in self.kernels) else "train"
+
     def copy(self) -> TiedAutoencoder:
         """An independent model of equal variables."""
         other = TiedAutoencoder.rebuild(self.describe(), self.arrays())
@@ -262,13 +274,19 @@ class TiedAutoencoder(DatasetModel):
             if kernel.granularity is not None:
                 kernel.clip_outliers()
 
-    def save(self, path: str | Path) -> None:  # type: ignore[override]
+    def save_weights(self, *_: Any, **__: Any) -> None:
+        """Refused: Keras' format stores no masks, quantizers and ties."""
+        raise InputError("save_weights: use save(path.safetensors), which keeps masks, quantizers and the tie")
+
+    def save(self, path: str | Path, overwrite: bool = True, **_: Any) -> None:  # type: ignore[override]
         """Write a .safetensors archive atomically, with configuration and `spec` in its metadata; `load` reads it.
 
         Keras' own formats are refused: they do not keep masks, quantizers and the tie. Raises InputError for their endings.
         """
         if Path(path).suffix in KERAS_SUFFIXES:
             raise InputError(f"{path}: must end in {archive.SUFFIX}; Keras' formats lose masks, quantizers and the tie")
+        if not overwrite and Path(path).exists():
+            raise InputError(f"{path}: exists, and overwrite is false")
         write_atomic(Path(path), archive.pack(self.describe(), self.arrays()))
 
     @staticmethod
@@ -296,6 +314,7 @@ class TiedAutoencoder(DatasetModel):
             "model": config_to_json(self.config),
             "seed": self.seed,
             "spec": None if self.spec is None else plain(self.spec),
+            "frozen": self.quantizers is not None and self.quantizers.frozen,
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else plain(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
@@ -316,7 +335,7 @@ class TiedAutoencoder(DatasetModel):
             model.quantize_kernels(spec.granularity, spec.bits)
             for kernel in model.kernels:
                 kernel.pair_limit, kernel.headroom = pairs.get(kernel.name, (UNPAIRED, 1.0))
-            model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0)))
+            model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0))).frozen = header.get("frozen", False)
         model.restore(arrays)
         if header.get("spec") is not None:
             model.spec = checked(SampleSpec, header["spec"])

@@ -7,6 +7,7 @@ import numpy as np
 from .autoencoder import TiedAutoencoder
 from .config import ClusterConfig, TrainConfig
 from .data import Dataset
+from .errors import InputError
 from .kernel import TiedKernel
 from .train import History, Training, fit
 
@@ -17,8 +18,11 @@ def cluster(model: TiedAutoencoder, splits: Dataset, config: ClusterConfig, trai
     """Cluster each kernel of `model` into at most `config.clusters` values, then fine-tune the values.
 
     Weights keep their cluster in every later stage. In a pruned kernel zero is a cluster of its own, for pruned weights only.
-    Raises the errors of `fit`, before the kernels change.
+    Raises InputError for a quantized model, and the errors of `fit`, before the kernels change.
     """
+    for kernel in model.kernels:
+        if kernel.granularity is not None:
+            raise InputError(f"{kernel.name} is quantized; cluster before")
     training = Training.fine_tuning(train, config, model, splits)
     for kernel in model.kernels:
         share_values(kernel, config.clusters)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from .config import Activation, DataConfig
 from .errors import DataError
-from .records import checked
+from .records import checked, require
 from .sample_spec import Kind, SampleSpec
 from .scaling import Rule, Scaling
 
@@ -37,6 +37,15 @@ OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
     "relu6": (0.0, 1.0),
 }
 """Target range of `minmax`, by output activation; [0, 1] for a linear output."""
+ACTIVATION_RANGES: Mapping[str, tuple[float, float]] = {
+    "sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "relu": (0.0, np.inf),
+    "relu6": (0.0, 6.0),
+}
+"""What an output activation can give; anything, where it is linear."""
+REACH = 1e-3
+"""How far beyond it data may lie: rounding of the scaling."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +106,11 @@ class Samples:
         step = max(1, CHUNK_BYTES // self._sample_bytes)
         for start in range(0, len(self), step):
             yield start, self.take(slice(start, start + step))
+
+    @cached_property
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest value of each feature, in the user's unit; computed on first use, in chunks."""
+        return extremes(self)
 
     @cached_property
     def sha256(self) -> str:
@@ -217,9 +231,10 @@ class Dataset:
     @classmethod
     def from_array(
         cls,
-        x: ArrayLike,
+        x: Any,
         *,
         labels: ArrayLike | None = None,
+        columns: Sequence[str] | None = None,
         test: float = 0.1,
         validation: float = 0.0,
         seed: int = 0,
@@ -229,7 +244,8 @@ class Dataset:
     ) -> Dataset:
         """Split an array at random by the seed and fit a scaling to the training samples.
 
-        `x`: shape [n, ...], any real dtype, in the user's unit; a memory map is not loaded. `labels`: shape [n] or None.
+        `x`: shape [n, ...], any real dtype, in the user's unit; a memory map is not loaded. A data frame names its columns,
+        as `columns` does for an array [n, k]. `labels`: shape [n] or None.
         `test`, `validation`: fractions of n, rounded, at least one sample each (no validation at 0). `scaling`,
         `output_activation`: as in `fit_scaling`. `per_feature`: an offset and scale per feature; auto: for tables, [n, k]
         not of uint8.
@@ -239,6 +255,8 @@ class Dataset:
         """
         config = DataConfig("array", test=test, validation=validation, seed=seed, scaling=scaling, per_feature=per_feature)
         checked(Activation, output_activation, "output_activation")
+        if hasattr(x, "columns") and hasattr(x, "to_numpy"):
+            x, columns = x.to_numpy(), tuple(map(str, x.columns))
         try:
             whole = Samples(np.asanyarray(x), None if labels is None else np.asarray(labels))
         except ValueError:
@@ -249,7 +267,10 @@ class Dataset:
         check_varies(train, "array")
         each = scales_per_feature(per_feature, kind_of(train))
         fitted = fit_scaling(scaling, train, per_feature=each, output_activation=output_activation)
-        return cls(train, held_out, kept, fitted, config=config).with_scaling(fitted)
+        if columns is not None:
+            require(whole.shape == (len(columns),), "columns", list(columns), f"the names of {whole.inputs} values [n, k]")
+            columns = tuple(columns)
+        return cls(train, held_out, kept, fitted, columns=columns, config=config).with_scaling(fitted)
 
 
 def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
@@ -271,6 +292,17 @@ def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: 
         labels = None if samples.labels is None else samples.labels[rows]
         parts.append(Samples(samples.values, labels, rows=rows) if len(rows) else None)
     return parts
+
+
+def require_reachable(scaled: np.ndarray, activation: str) -> None:
+    """Raise DataError where values in model units lie outside the range of the output activation, which cannot give them."""
+    low, high = ACTIVATION_RANGES.get(activation, (-np.inf, np.inf))
+    least, most = float(scaled.min(initial=0)), float(scaled.max(initial=0))
+    if least < low - REACH or most > high + REACH:
+        raise DataError(
+            f"values in model units lie in {least:g}…{most:g}, output_activation {activation} gives {low:g}…{high:g}; "
+            'use linear, or scaling "auto" for this activation'
+        )
 
 
 def choose(samples: Samples, count: int, seed: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
@@ -10,15 +10,19 @@ import tensorflow as tf
 import tf_keras
 from msgspec.structs import replace
 
-from .config import ModelConfig, TrainConfig
-from .data import Dataset, Samples
+from .config import ClusterConfig, FineTuning, ModelConfig, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning
+from .data import Dataset, Samples, require_reachable
 from .errors import DataError, InputError
-from .lineage import Lineage, stage_of
-from .sample_spec import SampleSpec
+from .lineage import Lineage
+from .sample_spec import SampleSpec, listed
 
 Verbosity = Literal["auto", 0, 1, 2]
 BATCH = 1000
 """Samples per call in `predict` and `encode`."""
+FAR = 50.0
+"""Model units beyond which an array is taken for samples in their own unit: data are scaled to a few units at most."""
+LATER_STAGES: Mapping[str, FineTuning] = {"prune": PruneConfig(), "cluster": ClusterConfig(), "quantize": QuantizeConfig()}
+"""How the later stages train by default."""
 
 
 class DatasetModel(tf_keras.Model):
@@ -49,36 +53,58 @@ class DatasetModel(tf_keras.Model):
     ) -> tf_keras.callbacks.History:
         """Train in place; masks, clusters and quantizers hold. Returns Keras' History: `history["loss"]`, `["val_loss"]`.
 
-        On a Dataset: with Adam and the settings of `train`, of which `epochs`, `batch_size` and `learning_rate` replace their
-        own. With validation samples the best epoch is kept. The model is built for its samples if it is not yet.
+        On a Dataset: with Adam and the settings of `train`, by default those of the model's last stage, of which `epochs`,
+        `batch_size` and `learning_rate` replace their own. With validation samples the best epoch is kept. The ranges of a
+        quantized model freeze after `RANGE_FRACTION` of the epochs. The model is built for its samples if it is not yet.
 
         On arrays, float32 [n, inputs] in model units (see `Scaling`), after `compile`: Keras' own loop with its arguments, one
         epoch unless told otherwise. Without `y` the target is `x`.
 
         Raises InputError for a Dataset on a compiled model, for Keras' arguments beside a Dataset, and where the loss is not
-        finite; DataError for samples that do not fit the model, and for arrays of integers.
+        finite; DataError for samples that do not fit the model, and for arrays that are not in model units.
         """
         if isinstance(x, Dataset):
             given = [name for name, value in {"y": y, **keras}.items() if value is not None]
             if given:
                 raise InputError(f"fit: {', '.join(given)} beside a Dataset; it takes epochs, batch_size, learning_rate, train")
             settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-            return self._fit_dataset(x, with_given(train or self._settings(), settings), verbose)
+            return self._fit_dataset(x, train, settings, verbose)
         if learning_rate is not None or train is not None:
             raise InputError("fit: learning_rate and train are for a Dataset; for arrays, compile(optimizer=…) sets the rate")
-        self._require_real(x)
+        x = self._model_units(x)
+        if y is None and isinstance(x, np.ndarray):
+            require_reachable(x, self.config.output_activation)
+            y = x
         self.build_for(_last_axis(x))
-        y = x if y is None and hasattr(x, "shape") else y
-        callbacks = [*(keras.pop("callbacks", None) or ()), _Finalize()]
+        given = keras.pop("callbacks", None) or []
+        callbacks = [*(given if isinstance(given, list | tuple) else [given]), _Finalize()]
+        if hasattr(keras.get("validation_data"), "shape"):
+            keras["validation_data"] = (keras["validation_data"], keras["validation_data"])
         settings = {"epochs": 1 if epochs is None else epochs, "batch_size": batch_size, "verbose": verbose}
         return cast(tf_keras.callbacks.History, super().fit(x, y, callbacks=callbacks, **settings, **keras))
 
     def train_step(self, data: Any) -> Any:
         """Keras' step, with `x` as the target where none is given, and what quantized kernels ask for after an update."""
-        x, y, weight = tf_keras.utils.unpack_x_y_sample_weight(data)
-        logs = super().train_step((x, x if y is None else y, weight))
+        logs = super().train_step(_with_target(data))
         self.after_update()
         return logs
+
+    def test_step(self, data: Any) -> Any:
+        """Keras' step of `evaluate` and of validation, with `x` as the target where none is given."""
+        return super().test_step(_with_target(data))
+
+    def evaluate(self, x: Any = None, *arguments: Any, **keras: Any) -> Any:
+        """The mean loss of samples, or of the test samples of a Dataset, by the loss of the model's training.
+
+        Of arrays: Keras' own `evaluate`, in model units.
+        """
+        samples = self._samples(x)
+        if samples is None:
+            return super().evaluate(self._model_units(x), *arguments, **keras)
+        from .train import validation_loss
+
+        self.require_spec(samples.spec)
+        return validation_loss(self, samples, self._settings("train"))
 
     def predict(self, x: Any, *arguments: Any, **keras: Any) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Reconstructions. Of samples, or the test samples of a Dataset: [n, *shape] in their own unit and dtype.
@@ -87,9 +113,8 @@ class DatasetModel(tf_keras.Model):
         """
         samples = self._samples(x)
         if samples is None:
-            self._require_real(x)
-            return super().predict(x, *arguments, **keras)
-        spec = self.require_spec(samples)
+            return super().predict(self._model_units(x), *arguments, **keras)
+        spec = self.require_spec(x.spec)
         parts = [spec.scaling.invert(self(batch).numpy(), spec.dtype) for batch in _batches(samples)]
         return spec.shaped(np.concatenate(parts), single=False)
 
@@ -97,13 +122,17 @@ class DatasetModel(tf_keras.Model):
         """Codes, float32 [n, units], of samples, of the test samples of a Dataset, or of float32 [n, inputs] in model units."""
         samples = self._samples(x)
         if samples is None:
-            self._require_real(x)
-            values = np.asarray(x, np.float32)
-            batches: Any = (values[start : start + BATCH] for start in range(0, len(values), BATCH))
+            values = np.asarray(self._model_units(x), np.float32)
+            batches: Any = (values[start : start + BATCH] for start in range(0, max(len(values), 1), BATCH))
         else:
-            self.require_spec(samples)
+            self.require_spec(x.spec)
             batches = _batches(samples)
         return np.concatenate([self.encoder(batch).numpy() for batch in batches])
+
+    @property
+    def stage(self) -> str:
+        """The last stage that the model has been through."""
+        raise NotImplementedError
 
     def build_for(self, inputs: int) -> None:
         """Create the variables of a model that was configured without a number of inputs."""
@@ -115,45 +144,80 @@ class DatasetModel(tf_keras.Model):
     def finalize(self) -> None:
         """Called after each epoch of it."""
 
-    def require_spec(self, samples: Samples) -> SampleSpec:
-        """The model's `spec`, or that of the samples; DataError where the two differ."""
-        found = samples.spec
-        if self.spec is not None and (found.inputs, found.scaling) != (self.spec.inputs, self.spec.scaling):
+    def require_spec(self, found: SampleSpec) -> SampleSpec:
+        """The model's `spec`, or the one found; DataError where the two differ."""
+        known = self.spec
+        if known is None:
+            return found
+        if found.inputs != known.inputs:
+            raise DataError(f"samples have {found.inputs} values, the model was trained on {known.inputs}")
+        if None not in (found.columns, known.columns) and found.columns != known.columns:
             raise DataError(
-                f"samples have {found.inputs} values scaled by {found.scaling.rule}, the model was trained on "
-                f"{self.spec.inputs} scaled by {self.spec.scaling.rule} with its own offset and scale; "
-                "use data.with_scaling(model.spec.scaling)"
+                f"columns: got {listed(found.columns or ())}, the model was trained on {listed(known.columns or ())}"
             )
-        return self.spec or found
+        if found.scaling != known.scaling:
+            raise DataError(
+                f"samples are scaled by {found.scaling.rule}, the model was trained with another offset and scale "
+                f"({known.scaling.rule}); use data.with_scaling(model.spec.scaling)"
+            )
+        return known
 
-    def _fit_dataset(self, data: Dataset, config: TrainConfig, verbose: Verbosity) -> tf_keras.callbacks.History:
-        from .train import Training, fit, train_float
+    def _fit_dataset(
+        self, data: Dataset, train: TrainConfig | None, given: dict[str, Any], verbose: Verbosity
+    ) -> tf_keras.callbacks.History:
+        from .train import Training, fit, range_epochs, train_float
 
         if self.optimizer is not None:
-            raise InputError("fit: the model is compiled; a Dataset is trained without compile, or pass arrays in model units")
+            raise InputError(
+                "fit: the model is compiled, and a Dataset is trained without compile; pass arrays in model units, or use "
+                "model.copy().fit(data)"
+            )
         self.build_for(data.inputs)
-        self.require_spec(data.train)
-        stage = stage_of(self)
+        self.require_spec(data.spec)
+        stage = self.stage
+        config = with_given(train or self._settings(stage), given)
         training = Training(config, progress=epoch_progress(verbose))
-        records = train_float(self, data, training) if stage == "train" else fit(self, data, training, stage=stage)
+        if stage == "train":
+            records = train_float(self, data, training)
+        else:
+            frozen_after = range_epochs(config.epochs) if stage == "quantize" else None
+            records = fit(self, data, training, stage=stage, range_epochs=frozen_after)
         self.spec = data.spec
         self.lineage = self.lineage.trained(stage, config if stage == "train" else None, records)
         return _history(self, records)
 
-    def _settings(self) -> TrainConfig:
-        known = self.lineage.configs.get("train")
-        return known if isinstance(known, TrainConfig) else TrainConfig()
+    def _settings(self, stage: str) -> TrainConfig:
+        """How a stage trains: as it did before, else as it does by default."""
+        train = self.lineage.configs.get("train", TrainConfig())
+        if stage == "train":
+            return train
+        return fine_tuning(train, self.lineage.configs.get(stage, LATER_STAGES[stage]))
 
     @staticmethod
     def _samples(x: Any) -> Samples | None:
         return x.test if isinstance(x, Dataset) else x if isinstance(x, Samples) else None
 
-    @staticmethod
-    def _require_real(x: Any) -> None:
-        """Raise DataError for integers: they are samples in their own unit, and Keras would take them as they are."""
-        dtype = getattr(x, "dtype", None)
-        if dtype is not None and not tf.as_dtype(dtype).is_floating:
+    def _model_units(self, x: Any) -> Any:
+        """Arrays as Keras takes them; a pipeline as it is.
+
+        Raises DataError for integers and for values far outside model units, which are samples in their own unit, and for
+        another shape than [n, inputs].
+        """
+        x = np.asarray(x) if isinstance(x, list | tuple) or hasattr(x, "to_numpy") else x
+        dtype, shape = getattr(x, "dtype", None), getattr(x, "shape", None)
+        if dtype is None or shape is None:
+            return x
+        if not tf.as_dtype(dtype).is_floating:
             raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 in model units; a Dataset takes raw samples")
+        inputs = self.config.inputs or "inputs"
+        if len(shape) != 2 or inputs not in ("inputs", shape[1]):
+            raise DataError(f"got shape {list(shape)}, must be [n, {inputs}] in model units")
+        scaled = self.spec is not None and self.spec.scaling.rule != "none"
+        if scaled and isinstance(x, np.ndarray) and np.abs(x).max(initial=0) > FAR:
+            raise DataError(
+                f"got values up to {np.abs(x).max():g}, must be in model units: data.scaling.apply(x), or a Dataset"
+            )
+        return x
 
 
 class _Finalize(tf_keras.callbacks.Callback):
@@ -161,6 +225,11 @@ class _Finalize(tf_keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         cast(DatasetModel, self.model).finalize()
+
+
+def _with_target(data: Any) -> Any:
+    x, y, weight = tf_keras.utils.unpack_x_y_sample_weight(data)
+    return x, x if y is None else y, weight
 
 
 def with_given(config: Any, given: dict[str, Any]) -> Any:

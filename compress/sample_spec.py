@@ -39,13 +39,13 @@ class SampleSpec(Record, frozen=True):
     def flatten(self, x: Any) -> tuple[np.ndarray, bool]:
         """(samples [n, inputs] in the dtype given, whether `x` was one sample without a batch axis).
 
-        `x`: one sample of `shape`, or a batch [n, *shape] or [n, inputs]. uint8 where the data are uint8, else floats or
-        integers of 16 bits or more. A data frame is read by its column names. A memory map is not loaded.
+        `x`: one sample of `shape`, or a batch [n, *shape] or [n, inputs]. uint8 where the data are uint8, else other
+        numbers. A data frame is read by its column names. A memory map is not loaded.
 
         Raises DataError for another shape or dtype, and for missing columns.
         """
         values = np.asarray(self._named(x) if self.columns and hasattr(x, "columns") else x)
-        single = values.shape in (self.shape, (self.inputs,))
+        single = values.shape in (self.shape, (self.inputs,)) and self.shape[:-1] != (1,)
         if not single and values.shape[1:] not in (self.shape, (self.inputs,)):
             flat = f" or [n, {self.inputs}]" if len(self.shape) > 1 else ""
             right = f"a sample {list(self.shape)} or a batch [n, {', '.join(map(str, self.shape))}]{flat}"
@@ -56,25 +56,25 @@ class SampleSpec(Record, frozen=True):
         return values.reshape(1 if single else len(values), self.inputs), single
 
     def require_finite(self, x: np.ndarray, first: int = 0) -> None:
-        """Raise DataError, with the index, where a value is NaN or infinite; `first` is the index of the first sample."""
+        """Raise DataError, with the index, where a value is not finite in float32; `first` is the index of the first sample."""
         if x.dtype.kind != "f" or _is_finite(x):
             return
-        row, column = np.argwhere(~np.isfinite(x))[0].tolist()
+        row, column = np.argwhere(~_in_float32(x))[0].tolist()
         name = f"column {self.columns[column]}" if self.columns else f"value {column}"
-        raise DataError(f"samples: {name} of sample {first + row} is {x[row, column]}, must be finite")
+        raise DataError(f"samples: {name} of sample {first + row} is {x[row, column]}, must be finite in float32")
 
     def shaped(self, y: np.ndarray, single: bool) -> np.ndarray:
         """Samples [n, inputs] as [n, *shape], or as one sample."""
         return y.reshape(self.shape if single else (len(y), *self.shape))
 
     def _takes(self, dtype: np.dtype) -> bool:
-        return dtype == np.uint8 if self.dtype == "uint8" else dtype.kind in "fiu" and dtype != np.uint8
+        return dtype == np.uint8 if self.dtype == "uint8" else dtype.kind in "fiub" and dtype != np.uint8
 
     def _named(self, frame: Any) -> Any:
         """The values of a data frame, [n, columns] in the order of training."""
         missing = [name for name in self.columns or () if name not in list(frame.columns)]
         if missing:
-            raise DataError(f"samples: no column {_listed(missing)}; the columns must be {_listed(self.columns or ())}")
+            raise DataError(f"samples: no column {listed(missing)}; the columns must be {listed(self.columns or ())}")
         return frame[list(self.columns or ())].to_numpy()
 
 
@@ -82,8 +82,13 @@ def _is_finite(x: np.ndarray) -> bool:
     """A dot product with itself is finite only where every value is, and takes one pass; a large value is looked at again."""
     flat = x.ravel()
     with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(x).all())
+        return (x.itemsize <= 4 and math.isfinite(np.dot(flat, flat))) or bool(_in_float32(x).all())
 
 
-def _listed(names: Sequence[str]) -> str:
+def _in_float32(x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.isfinite(x.astype(np.float32))
+
+
+def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f", … ({len(names)})" if len(names) > NAMED else "")

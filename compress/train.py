@@ -15,7 +15,7 @@ import tf_keras
 from . import archive
 from .autoencoder import TiedAutoencoder
 from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
-from .data import OUTPUT_RANGES, Dataset, Samples, choose, epoch_order, extremes, mean_input
+from .data import OUTPUT_RANGES, Dataset, Samples, choose, epoch_order, mean_input, require_reachable
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
@@ -140,7 +140,11 @@ class Training:
         inputs = model.config.inputs
         if splits.train.inputs != inputs:
             raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {inputs}")
-        _require_reachable(splits, model.config.output_activation)
+        if splits.scaling.rule == "standard" and model.config.output_activation in OUTPUT_RANGES:
+            activation = model.config.output_activation
+            raise DataError(f"samples are standardized to mean 0, output_activation {activation} cannot give them; use linear")
+        low, high = splits.train.extent
+        require_reachable(splits.scaling.apply(np.stack([low, high])), model.config.output_activation)
         if self.distill and self.teacher is not None and self.teacher.config.inputs != inputs:
             raise DataError(f"the teacher's inputs are {self.teacher.config.inputs}, the model's are {inputs}")
 
@@ -149,21 +153,6 @@ class Training:
         """The loss of a batch, without regularization."""
         loss = LOSSES[self.config.loss]
         return distilled(loss, self.teacher, self.distill) if self.distill and self.teacher is not None else loss
-
-
-def _require_reachable(splits: Dataset, activation: str) -> None:
-    """Raise DataError where the output cannot give the samples: standardized ones, or unscaled ones outside its range."""
-    if activation not in OUTPUT_RANGES or splits.scaling.rule in ("byte", "minmax"):
-        return
-    low, high = OUTPUT_RANGES[activation]
-    if splits.scaling.rule == "standard":
-        got = "samples are standardized to mean 0"
-    else:
-        least, most = (float(each.min() if i == 0 else each.max()) for i, each in enumerate(extremes(splits.train)))
-        if low <= least and (most <= high or activation == "relu"):
-            return
-        got = f"unscaled samples lie in {least:g}…{most:g}"
-    raise DataError(f'{got}, the output_activation {activation} gives {low:g}…{high:g}; use linear, or scaling "auto"')
 
 
 def fit(
@@ -241,7 +230,12 @@ def train_quantized(model: TiedAutoencoder, splits: Dataset, config: QuantizeCon
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     training = Training.fine_tuning(train, config, model, splits)
-    return fit(model, splits, training, stage="quantize", range_epochs=max(1, math.ceil(config.epochs * RANGE_FRACTION)))
+    return fit(model, splits, training, stage="quantize", range_epochs=range_epochs(config.epochs))
+
+
+def range_epochs(epochs: int) -> int:
+    """The epochs in which activation ranges are tracked."""
+    return max(1, math.ceil(epochs * RANGE_FRACTION))
 
 
 def init_output_bias(model: TiedAutoencoder, splits: Dataset) -> bool:

@@ -11,16 +11,15 @@ metrics.json, report.html, MODEL_CARD.md
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 
 from ..compress.archive import pack_npz, unpack
 from ..compress.config import ExportConfig, Units
-from ..compress.data import Dataset, Samples
 from ..compress.errors import ExportError, FormatError
 from ..compress.files import write_atomic
 from . import golden
@@ -30,9 +29,6 @@ from .file_io import FileIO
 from .formats.model_file import Contents, oriented
 from .manifest import ConstantInfo, Manifest
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
-
-if TYPE_CHECKING:
-    from .verify.results import Metrics
 
 PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"
@@ -98,9 +94,9 @@ class Bundle:
     manifest: Manifest = field(repr=False)
 
     @classmethod
-    def open(cls, path: Path) -> Bundle:
+    def open(cls, path: str | Path) -> Self:
         """Raises FormatError as `manifest.read` does."""
-        return cls(path, manifests.read(path))
+        return cls(Path(path), manifests.read(Path(path)))
 
     @property
     def models(self) -> list[str]:
@@ -160,16 +156,6 @@ class Bundle:
             if (values.shape, manifests.sha256_of(values)) == (stated.shape, stated.sha256):
                 return values
         raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
-
-    def verify(self, data: Dataset | Samples | None = None, *, announce: Callable[[str], None] = lambda _text: None) -> Metrics:
-        """Check the bundle, on these samples (the test samples of a Dataset) or on its golden vectors alone.
-
-        `raise_for_failures` of what it returns raises CheckError. Raises DataError where the samples are not the bundle's.
-        """
-        from .verify.verify import verify_bundle
-
-        test = data.test if isinstance(data, Dataset) else data
-        return verify_bundle(self.path, test=test, announce=announce)
 
     def masks(self) -> dict[str, np.ndarray]:
         """The masks by kernel name, bool [inputs, units]; FormatError if one is missing or of another size."""

@@ -98,7 +98,12 @@ FOR_TYPES = {
     "export.operations.operation": {"export.program", "export.formats.onnx_writer", "export.formats.tflite_writer"},
 }
 """An operation names the program that holds it and the graphs that it is written into, as types alone."""
-IMPORTS = {name: {each for each in imported(name, path) if each} - FOR_TYPES.get(name, set()) for name, path in MODULES.items()}
+WHEN_CALLED = {"compress.dataset_model": {"compress.train"}}
+"""A model's `fit` runs the training loop, which is written for models."""
+IMPORTS = {
+    name: {each for each in imported(name, path) if each} - FOR_TYPES.get(name, set()) - WHEN_CALLED.get(name, set())
+    for name, path in MODULES.items()
+}
 
 
 def test_every_module_has_a_place() -> None:

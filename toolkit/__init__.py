@@ -19,20 +19,19 @@ if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.data import Dataset
     from tiedae.compress.errors import CheckError, TiedaeError
-    from tiedae.export.bundle import Bundle
     from tiedae.export.codec.codec import Codec, load
 
-    from .exporting import export_bundle
+    from .exporting import ExportedBundle, export_bundle
     from .sources import load_data
     from .stages import cluster, prune, quantize
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Bundle": "export.bundle",
     "CheckError": "compress.errors",
     "Codec": "export.codec.codec",
     "Dataset": "compress.data",
+    "ExportedBundle": "exporting",
     "TiedAutoencoder": "compress.autoencoder",
     "TiedaeError": "compress.errors",
     "cluster": "stages",
@@ -44,10 +43,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "Bundle",
     "CheckError",
     "Codec",
     "Dataset",
+    "ExportedBundle",
     "TiedAutoencoder",
     "TiedaeError",
     "cluster",

@@ -59,6 +59,8 @@ def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, p
         values = np.load(codes, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise FormatError(f"{codes}: not a .npy file of codes ({type(error).__name__})") from None
+    if not isinstance(values, np.ndarray):
+        raise FormatError(f"{codes}: is an .npz, must be a .npy file of codes")
     if values.ndim != 2:
         raise DataError(f"{codes}: got {values.dtype} {list(values.shape)}, must be codes [n, {codec.code.shape[0]}]")
     shape, dtype = codec.spec.shape, codec.spec.dtype

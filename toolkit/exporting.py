@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 from tiedae.compress.config import ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
-from tiedae.compress.data import Dataset
+from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.layers import config_from_json
 from tiedae.compress.lineage import STAGES
@@ -22,6 +23,36 @@ from .sources import provenance
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.export.codec.codec import Codec
+    from tiedae.export.verify.results import Metrics
+
+
+Announce = Callable[[str], None]
+
+
+def _ignore(_text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class ExportedBundle(Bundle):
+    """A bundle, with its check and its codec."""
+
+    def verify(self, data: Dataset | Samples | None = None, *, announce: Announce = _ignore) -> Metrics:
+        """Check the bundle, on these samples (the test samples of a Dataset) or on its golden vectors alone.
+
+        `raise_for_failures` of what it returns raises CheckError. Raises DataError where the samples are not the bundle's.
+        """
+        from tiedae.export.verify.verify import verify_bundle
+
+        test = data.test if isinstance(data, Dataset) else data
+        return verify_bundle(self.path, test=test, announce=announce)
+
+    def load(self, runtime: str = "auto") -> Codec:
+        """The codec of this bundle, see `tiedae.load`."""
+        from tiedae.export.codec.codec import open_bundle
+
+        return open_bundle(self, runtime)
 
 
 def export_bundle(
@@ -35,7 +66,7 @@ def export_bundle(
     verify: VerifyConfig = VerifyConfig(),
     overwrite: bool = False,
     verbose: bool = True,
-) -> Bundle:
+) -> ExportedBundle:
     """Write the bundle of a quantized model into the folder `path`, which appears whole, and return it.
 
     `data`: what the model was trained on; golden vectors and the quality are those of its test samples. `name` of the files, by
@@ -45,6 +76,8 @@ def export_bundle(
     target cannot express the model. A check that fails is no error here: `bundle.verify(data)` reports it.
     """
     from tiedae.export.assemble import assemble
+
+    from .stages import rebuilt
 
     path = Path(path)
     if targets is not None:
@@ -56,7 +89,7 @@ def export_bundle(
         raise InputError(f"{path}: exists; choose another folder, or overwrite=True")
     if path.exists() and not (path / MANIFEST).is_file():
         raise InputError(f"{path}: is no bundle, so it is not overwritten; choose another folder")
-    model.require_spec(data.train)
+    model.require_spec(data.spec)
     lineage = model.lineage
     if not lineage.earlier or lineage.calibration is None:
         raise InputError(
@@ -64,13 +97,13 @@ def export_bundle(
             "quantize the float model again"
         )
     recipe = _recipe(model, data, name or slug(path.resolve().name), export, verify)
-    announce = _say if verbose else _ignore
+    announce = print if verbose else _ignore
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         partial = Path(folder) / "bundle"
         assemble(
             partial,
-            {stage: lineage.earlier[stage].model() for stage in STAGES if stage in lineage.earlier} | {"quantize": model},
+            {stage: rebuilt(lineage.earlier[stage]) for stage in STAGES if stage in lineage.earlier} | {"quantize": model},
             data,
             recipe,
             lineage.history,
@@ -82,7 +115,7 @@ def export_bundle(
         if path.exists():
             path.rename(Path(folder) / "before")
         partial.rename(path)
-    return Bundle.open(path)
+    return ExportedBundle.open(path)
 
 
 def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConfig, verify: VerifyConfig) -> Recipe:
@@ -100,11 +133,3 @@ def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConf
         verify=verify,
         **known,
     )
-
-
-def _say(text: str) -> None:
-    print(text)
-
-
-def _ignore(_text: str) -> None:
-    pass

@@ -41,6 +41,8 @@ def _config_of(manifest: Manifest, source: str) -> DataConfig:
     recipe, data = manifest.recipe, manifest.data
     table = Path(source).suffix.lower() == ".csv"
     chosen = replace(recipe.data, source=source)
+    if data.kind == "record" and not chosen.window:  # by default a known record has a window of its own
+        chosen = replace(chosen, window=data.inputs)
     if not Path(source).is_dir():
         chosen = replace(chosen, resize=(), grayscale=False)
     if table and data.kind is None and Path(source).is_file():  # written when `label` alone was a label

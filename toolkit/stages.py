@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiedae.calibration.calibration_file import read_calibration
 from tiedae.calibration.representative import representative
 from tiedae.compress.config import ClusterConfig, Granularity, PruneConfig, QuantizeConfig, TrainConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import InputError
+from tiedae.compress.lineage import Snapshot
 from tiedae.export.targets import TARGETS, decoder_layout
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ def prune(
     if colon and sparsity is None and n.isdecimal() and m.isdecimal() and int(m):
         sparsity = 1 - int(n) / int(m)
     config = with_given(config, {"sparsity": sparsity, "pattern": pattern, "epochs": epochs})
-    other, training = _begin(model, data, train, verbose)
+    other, training = _begin(model, data, train, verbose, config.distill)
     history = prune_in_place(other, data, config, training)
     result = shrink(other) if config.pattern == "structured" else other
     return _end(model, result, data, "prune", config, history)
@@ -66,7 +69,7 @@ def cluster(
     from tiedae.compress.dataset_model import with_given
 
     config = with_given(config, {"clusters": clusters, "epochs": epochs})
-    other, training = _begin(model, data, train, verbose)
+    other, training = _begin(model, data, train, verbose, config.distill)
     return _end(model, other, data, "cluster", config, cluster_in_place(other, data, config, training))
 
 
@@ -92,30 +95,42 @@ def quantize(
     from tiedae.compress.dataset_model import with_given
     from tiedae.compress.train import train_quantized
 
-    if epochs == 0:
-        config, epochs = with_given(config, {"method": "ptq"}), None
-    widths = None if bits is None else (bits,) if isinstance(bits, int) else tuple(bits)
+    if epochs is not None:
+        config, epochs = with_given(config, {"method": "qat" if epochs else "ptq"}), epochs or None
+    widths = None if bits is None else tuple(bits) if isinstance(bits, Sequence) else (int(bits),)
     config = with_given(config, {"bits": widths, "granularity": granularity, "epochs": epochs})
     if model.quantized:
         raise InputError("quantize: got a quantized model; quantize its float model anew, or train it on with fit")
-    other, training = _begin(model, data, train, verbose)
+    other, training = _begin(model, data, train, verbose, config.distill)
     chosen = representative(data.train, config.samples, seed=training.config.seed)
-    calibration = quantize_post_training(other, chosen, config, layout=decoder_layout(targets))
+    given = None
+    if config.calibration is not None:
+        given = read_calibration(Path(config.calibration))
+        given.require_scaling(data.scaling, source=config.calibration)
+    calibration = quantize_post_training(other, chosen, config, layout=decoder_layout(targets), calibration=given)
     history = [] if config.method == "ptq" else train_quantized(other, data, config, training)
     return _end(model, other, data, "quantize", config, history, calibration)
 
 
+def rebuilt(snapshot: Snapshot) -> TiedAutoencoder:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+
+    return TiedAutoencoder.rebuild(snapshot.header, snapshot.arrays)
+
+
 def _begin(
-    model: TiedAutoencoder, data: Dataset, train: TrainConfig | None, verbose: Verbosity
+    model: TiedAutoencoder, data: Dataset, train: TrainConfig | None, verbose: Verbosity, distill: float
 ) -> tuple[TiedAutoencoder, Training]:
-    """A copy to work on, and its training, with the source as the teacher."""
+    """A copy to work on, and its training, with the uncompressed model as the teacher of a distillation."""
     from tiedae.compress.dataset_model import epoch_progress
     from tiedae.compress.train import Training
 
     other = model.copy()
-    other.require_spec(data.train)
+    other.require_spec(data.spec)
     settings = train or model.lineage.configs.get("train") or TrainConfig()
-    return other, Training(settings, model, progress=epoch_progress(verbose))
+    uncompressed = model.lineage.earlier.get("train")
+    teacher = None if not distill else model if uncompressed is None else rebuilt(uncompressed)
+    return other, Training(settings, teacher, progress=epoch_progress(verbose))
 
 
 def _end(
@@ -128,5 +143,6 @@ def _end(
     calibration: Any = None,
 ) -> TiedAutoencoder:
     result.spec = data.spec
-    result.lineage = source.lineage.followed(source, calibration).trained(stage, config, history)
+    before = source.lineage.followed(source.stage, Snapshot(source.describe(), source.arrays()), calibration)
+    result.lineage = before.trained(stage, config, history)
     return result

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ...compress.affine import Quantization
+from ...compress.config import ExportConfig
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.sample_spec import SampleSpec
 from ...compress.scaling import Scaling
@@ -136,7 +137,8 @@ class Codec:
     """Encodes and decodes samples in the data's own unit and dtype; `load` opens one.
 
     A method takes one sample of `spec.shape`, or a batch [n, *shape] or [n, inputs] of any size, and returns the same form. It
-    raises DataError, in one line, for samples of another shape, dtype or columns, and for NaN or infinity.
+    raises DataError, in one line, for samples of another shape, dtype or columns, and for NaN or infinity. Several threads may
+    use one codec.
     """
 
     name: str
@@ -260,7 +262,8 @@ def _open_archive(path: Path, runtime: str) -> Codec:
     if model.spec is None:
         raise InputError(f"{path}: does not say how its samples are scaled; load the run's OUT, or save the model again")
     program = lower(model, path.stem, layout="fused")
-    return Codec(path.stem, model.spec, program.tensors["code"], ProgramBackend(program, model.spec))
+    io = FileIO.of(ExportConfig(), model.spec.scaling, model.spec.dtype)
+    return Codec(path.stem, model.spec, program.tensors["code"], ProgramBackend(program, model.spec, io))
 
 
 def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:

@@ -7,6 +7,7 @@ litert-reference   reference kernels, no delegate
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -61,6 +62,7 @@ class LiteRTSession(Session):
             self._places = {name: _places(runner) for name, runner in self._runners.items()}
             self._samples = {name: _sample(runner) for name, runner in self._runners.items() if len(self._places[name][0]) == 1}
             self._allocated: dict[str, int] = {}
+            self._lock = threading.Lock()
             self._tracer: Interpreter | None = None
 
     @cached_property
@@ -87,14 +89,15 @@ class LiteRTSession(Session):
         """Run a batch; where the last one had its size, without the allocations of a signature runner's call."""
         runner = self._runners[signature]
         inputs, outputs = self._places[signature]
-        if self._allocated.get(signature) != len(x):
-            self._allocated[signature] = len(x)
-            return runner(**{name: x for name in inputs})
-        wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
-        for index in inputs.values():
-            wrapper.SetTensor(index, x, subgraph)
-        wrapper.Invoke(subgraph)
-        return {name: wrapper.GetTensor(index, subgraph) for name, index in outputs.items()}
+        with self._lock:
+            if self._allocated.get(signature) != len(x):
+                self._allocated[signature] = len(x)
+                return runner(**{name: x for name in inputs})
+            wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
+            for index in inputs.values():
+                wrapper.SetTensor(index, x, subgraph)
+            wrapper.Invoke(subgraph)
+            return {name: wrapper.GetTensor(index, subgraph) for name, index in outputs.items()}
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """See `Session.trace`. For an input or output of another dtype, the int8 tensor behind it is returned."""

@@ -79,7 +79,7 @@ def test_a_failed_check_is_raised(made, tmp_path: Path) -> None:
     copied = shutil.copytree(bundle.path, tmp_path / "copied")
     (copied / "MODEL_CARD.md").write_text("changed", encoding="utf-8")
     with pytest.raises(ta.CheckError, match=r"MODEL_CARD\.md was changed"):
-        ta.Bundle.open(copied).verify().raise_for_failures()
+        ta.ExportedBundle.open(copied).verify().raise_for_failures()
 
 
 def test_codes_are_those_of_every_runtime_and_samples_come_back_in_their_unit(made) -> None:
