@@ -7,9 +7,9 @@ AddBias                               each term times a multiplier of at most 21
 Activate                              a table of 256 entries, rounded to nearest, ties to even
 Interleave                            no rounding
 
-Accumulators are exact although float32 BLAS computes them. A product's terms are integers (q_x − zero point) · q_w. Where the
-sum of their magnitudes is at most 2²⁴, every partial sum is an integer of at most 2²⁴, which binary32 represents. So no addition
-rounds, whatever the order, the number of threads, or whether multiplications and additions are fused.
+Accumulators are exact although float32 BLAS computes them. A product's terms are integers (q_x − zero point) · q_w. Where their
+magnitudes sum to at most 2²⁴, so does every partial sum, and binary32 represents it. So no addition rounds, whatever the order,
+the number of threads, or whether multiplications and additions are fused.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class FloatKernel:
 
     @classmethod
     def of(cls, integers: np.ndarray) -> FloatKernel:
-        magnitudes = np.abs(integers)
-        norms = (int(magnitudes.sum(axis, dtype=np.int64).max(initial=0)) for axis in (0, 1))
-        return cls(integers.astype(np.float32), (next(norms), next(norms)))
+        values = integers.astype(np.float32)
+        columns, rows = (np.abs(values).sum(axis, dtype=np.float64) for axis in (0, 1))
+        return cls(values, (int(columns.max(initial=0)), int(rows.max(initial=0))))
 
     def product(self, x: np.ndarray, transposed: bool) -> np.ndarray:
         """The exact x · W, or x · Wᵀ where `transposed`: float32 if its magnitude is at most 2²⁴ for every x, else float64.
@@ -90,7 +90,9 @@ class FloatKernel:
 
 def steps(x: np.ndarray, quantization: Quantization) -> np.ndarray:
     """q − zero point, float32."""
-    return np.subtract(x, np.float32(quantization.zero_point), dtype=np.float32)
+    real = x.astype(np.float32)
+    real -= np.float32(quantization.zero_point)
+    return real
 
 
 def add_bias(accumulator: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -109,8 +111,8 @@ def requantize(
 ) -> np.ndarray:
     """accumulator · multiplier + zero_point as uint8, saturated to low…high.
 
-    `accumulator`: integers below 2⁵³ in magnitude, int64, float64 or float32; `multiplier` positive float32, a scalar or one per
-    column. Each step is one binary32 operation that rounds to nearest, ties to even.
+    `accumulator`: integers below 2⁵³ in magnitude, int64, float64 or float32; `multiplier` positive float32, a scalar or one
+    per column. Each step is one binary32 operation that rounds to nearest, ties to even.
     """
     # from 2²⁴ on every nonzero accumulator saturates; the limit keeps products finite
     factor = np.minimum(np.asarray(multiplier, np.float32), np.float32(EXACT))
