@@ -159,8 +159,7 @@ class AddBias(Elementwise):
         x_multiplier, bias_multiplier, shift = add_parameters(source, self.quantization, target)
         bias = program.constants[self.bias].astype(np.int64) - self.quantization.zero_point
         rest = bias * bias_multiplier - source.zero_point * x_multiplier + (1 << (shift - 1))
-        # multipliers are at most 2²¹ and bytes at most 255, so that the sum stays below 2³¹ while 2^(shift − 1) is at most 2²⁹
-        dtype = np.int32 if shift <= 30 else np.int64
+        dtype = np.int32 if shift <= 31 else np.int64  # multipliers are at most 2²¹: 2 · 255 · 2²¹ + 2³⁰ < 2³¹
         total = x.astype(dtype)
         total *= x_multiplier
         total += rest.astype(dtype)
