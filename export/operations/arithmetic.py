@@ -96,14 +96,15 @@ def steps(x: np.ndarray, quantization: Quantization) -> np.ndarray:
 
 
 def add_bias(accumulator: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Add an int32 bias [units] to an exact accumulator.
+    """An exact accumulator plus an int32 bias [units]; in place where the accumulator's dtype can hold the bias.
 
-    The sum is float64 and exact, or float32 and rounded once, as `requantize` rounds it first.
+    The sum is float64 and exact, or float32 and rounded once, which is the first rounding of `requantize`.
     """
     terms = bias.astype(accumulator.dtype)
     if (terms != bias).any():
-        accumulator, terms = accumulator.astype(np.float64), bias.astype(np.float64)
-    return accumulator + terms
+        return accumulator.astype(np.float64) + bias
+    accumulator += terms
+    return accumulator
 
 
 def requantize(
@@ -111,12 +112,13 @@ def requantize(
 ) -> np.ndarray:
     """accumulator · multiplier + zero_point as uint8, saturated to low…high.
 
-    `accumulator`: integers below 2⁵³ in magnitude, int64, float64 or float32; `multiplier` positive float32, a scalar or one
-    per column. Each step is one binary32 operation that rounds to nearest, ties to even.
+    `accumulator`: integers below 2⁵³ in magnitude, int64, float64, or float32 that is overwritten; `multiplier` positive
+    float32, a scalar or one per column. Each step is one binary32 operation that rounds to nearest, ties to even.
     """
     # from 2²⁴ on every nonzero accumulator saturates; the limit keeps products finite
     factor = np.minimum(np.asarray(multiplier, np.float32), np.float32(EXACT))
-    product = np.multiply(accumulator.astype(np.float32, copy=False), factor, dtype=np.float32)
+    product = accumulator.astype(np.float32, copy=False)
+    product *= factor
     np.rint(product, out=product)
     product += np.float32(zero_point)
     return np.clip(product, low, high, out=product).astype(np.uint8)
