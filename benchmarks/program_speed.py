@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from rows import Row
 from tiedae.export.bundle import Bundle
-from tiedae.export.codec.codec import load
+from tiedae.export.codec.codec import ProgramBackend, load
 from tiedae.export.interpreter import execute
 from tiedae.export.runtimes.ort import open_ort
 
@@ -38,6 +38,7 @@ def program_row(bundle: Path) -> Row:
 def measure(path: Path) -> dict[str, Any]:
     """Milliseconds of each in turns, on the golden samples repeated, and how many values of code and y differ."""
     bundle, codec = Bundle.open(path), load(path, runtime="program")
+    assert isinstance(codec.backend, ProgramBackend)
     program, io = codec.backend.program, bundle.io_dtype("onnx", "int8")
     golden = bundle.golden()["x"].reshape(-1, codec.spec.inputs)
     x = np.resize(codec.backend.input(golden), (BATCH, golden.shape[1]))
