@@ -1,6 +1,7 @@
 """The reference interpreter: executes a program with numpy.
 
-Integer programs use integer arithmetic only, with one defined rounding per operation, see `operations.arithmetic`.
+Integer programs give the same integers on every machine, with one defined rounding per operation, see
+`operations.arithmetic`.
 """
 
 from __future__ import annotations

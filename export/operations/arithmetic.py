@@ -1,12 +1,15 @@
 """Elementwise functions, and the arithmetic of the integer interpreter with one defined rounding per operation.
 
-Dense, Product, Rescale, Requantize   `requantize`: accumulator · multiplier, rounded to 24 significant bits and then to an
-                                      integer, ties to even, as a binary32 multiplication and round-to-nearest do; so round
-                                      XNNPACK and MLAS
+Dense, Product, Rescale, Requantize   an exact accumulator, then `requantize`: rounded to binary32, times a binary32
+                                      multiplier, rounded to an integer, ties to even; so round XNNPACK and MLAS
 AddBias                               each term times a multiplier of at most 21 bits, summed, shifted; ties upwards, as in
                                       XNNPACK
 Activate                              a table of 256 entries, rounded to nearest, ties to even
 Interleave                            no rounding
+
+Accumulators are exact although float32 BLAS computes them. A product's terms are integers (q_x − zero point) · q_w. Where their
+magnitudes sum to at most 2²⁴, so does every partial sum, and binary32 represents it. So no addition rounds, whatever the order,
+the number of threads, or whether multiplications and additions are fused.
 """
 
 from __future__ import annotations
@@ -47,35 +50,78 @@ FUNCTIONS: Mapping[str, Function] = {
 }
 
 
+EXACT = 2**24
+"""Largest magnitude up to which float32 represents every integer."""
+LARGEST_STEPS = 255
+"""Bound of |q_x − zero point|: both lie in 0…255."""
+TERMS = 512
+"""Terms of a product that any kernel can sum exactly in float32: 255 · 128 · 512 = 16,711,680 < 2²⁴ = 16,777,216."""
+
+
+@dataclass(frozen=True, eq=False)
+class FloatKernel:
+    """An int8 kernel as float32 `values` [inputs, units], for exact products in both directions.
+
+    `norms`: the largest sum of magnitudes of a column and of a row. The memory is four bytes per value.
+    """
+
+    values: np.ndarray
+    norms: tuple[int, int]
+
+    @classmethod
+    def of(cls, integers: np.ndarray) -> FloatKernel:
+        values = integers.astype(np.float32)
+        columns, rows = (np.abs(values).sum(axis, dtype=np.float64) for axis in (0, 1))
+        return cls(values, (int(columns.max(initial=0)), int(rows.max(initial=0))))
+
+    def product(self, x: np.ndarray, transposed: bool) -> np.ndarray:
+        """The exact x · W, or x · Wᵀ where `transposed`: float32 if its magnitude is at most 2²⁴ for every x, else float64.
+
+        `x`: integers of at most `LARGEST_STEPS` in magnitude, float32 [batch, terms].
+        """
+        matrix = self.values.T if transposed else self.values
+        if LARGEST_STEPS * self.norms[transposed] <= EXACT:
+            return x @ matrix
+        total = np.zeros((len(x), matrix.shape[1]))
+        for start in range(0, len(matrix), TERMS):
+            total += x[:, start : start + TERMS] @ matrix[start : start + TERMS]
+        return total
+
+
+def steps(x: np.ndarray, quantization: Quantization) -> np.ndarray:
+    """q − zero point, float32."""
+    real = x.astype(np.float32)
+    real -= np.float32(quantization.zero_point)
+    return real
+
+
+def add_bias(accumulator: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """An exact accumulator plus an int32 bias [units]; in place where the accumulator's dtype can hold the bias.
+
+    The sum is float64 and exact, or float32 and rounded once, which is the first rounding of `requantize`.
+    """
+    terms = bias.astype(accumulator.dtype)
+    if (terms != bias).any():
+        return accumulator.astype(np.float64) + bias
+    accumulator += terms
+    return accumulator
+
+
 def requantize(
     accumulator: np.ndarray, multiplier: np.ndarray | np.float32, zero_point: int, low: int, high: int
 ) -> np.ndarray:
     """accumulator · multiplier + zero_point as uint8, saturated to low…high.
 
-    `accumulator` int64 below 2⁵³ in magnitude; `multiplier` positive float32, a scalar or one per column.
+    `accumulator`: integers below 2⁵³ in magnitude, int64, float64, or float32 that is overwritten; `multiplier` positive
+    float32, a scalar or one per column. Each step is one binary32 operation that rounds to nearest, ties to even.
     """
-    mantissa, exponent = np.frexp(np.asarray(multiplier, np.float64))
-    mantissa = np.rint(mantissa * 2**24).astype(np.int64)
-    shift = np.maximum(24 - exponent.astype(np.int64), 0)  # above 2²⁴ every nonzero value saturates anyway
-    product = _round_significant(_round_significant(accumulator) * mantissa)
-    return np.clip(_shift_half_even(product, shift) + zero_point, low, high).astype(np.uint8)
-
-
-def _shift_half_even(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
-    """value / 2^shift to the nearest integer, ties to even; values below 2⁶¹, shift 0 or more."""
-    right = np.minimum(shift, 62)
-    floor = value >> right
-    rest = value - (floor << right)
-    half = (np.int64(1) << right) >> 1
-    up = (rest > half) | ((rest == half) & (half > 0) & ((floor & 1) == 1))
-    return floor + up
-
-
-def _round_significant(value: np.ndarray) -> np.ndarray:
-    """Integers rounded to 24 significant bits, ties to even."""
-    _, bits = np.frexp(value.astype(np.float64))
-    drop = np.maximum(bits.astype(np.int64) - 24, 0)
-    return _shift_half_even(value, drop) << drop
+    # from 2²⁴ on every nonzero accumulator saturates; the limit keeps products finite
+    factor = np.minimum(np.asarray(multiplier, np.float32), np.float32(EXACT))
+    product = accumulator.astype(np.float32, copy=False)
+    product *= factor
+    np.rint(product, out=product)
+    product += np.float32(zero_point)
+    return np.clip(product, low, high, out=product).astype(np.uint8)
 
 
 def clamp(activation: str, quantization: Quantization) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
-from .arithmetic import FUNCTIONS, add_parameters, clamp, product_multiplier, requantize
+from .arithmetic import FUNCTIONS, add_bias, add_parameters, clamp, product_multiplier, requantize, steps
 from .operation import Elementwise, Operation
 
 if TYPE_CHECKING:
@@ -48,11 +48,9 @@ class Dense(Operation):
 
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
-        # float64 BLAS is exact for integers below 2⁵³
-        product = np.matmul(x.astype(np.float64) - source.zero_point, self.matrix(program).astype(np.float64))
-        accumulator = product.astype(np.int64)
+        accumulator = program.float_kernels[self.kernel].product(steps(x, source), self.transposed)
         if self.bias is not None:
-            accumulator += program.constants[self.bias]
+            accumulator = add_bias(accumulator, program.constants[self.bias])
         multiplier = product_multiplier(source, self.scales(program), target)
         return requantize(accumulator, multiplier, target.zero_point, *clamp(self.activation, target))
 
@@ -160,10 +158,14 @@ class AddBias(Elementwise):
         assert self.quantization is not None
         x_multiplier, bias_multiplier, shift = add_parameters(source, self.quantization, target)
         bias = program.constants[self.bias].astype(np.int64) - self.quantization.zero_point
-        total = (x.astype(np.int64) - source.zero_point) * x_multiplier + bias * bias_multiplier
-        total = (total + (1 << (shift - 1))) >> shift
-        low, high = clamp(self.activation, target)
-        return np.clip(total + target.zero_point, low, high).astype(np.uint8)
+        rest = bias * bias_multiplier - source.zero_point * x_multiplier + (1 << (shift - 1))
+        dtype = np.int32 if shift <= 31 else np.int64  # multipliers are at most 2²¹: 2 · 255 · 2²¹ + 2³⁰ < 2³¹
+        total = x.astype(dtype)
+        total *= x_multiplier
+        total += rest.astype(dtype)
+        total >>= shift
+        total += target.zero_point
+        return np.clip(total, *clamp(self.activation, target), out=total).astype(np.uint8)
 
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.activation].real(x + program.constants[self.bias])

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
-from .arithmetic import FUNCTIONS, activation_table, product_multiplier, requantize
+from .arithmetic import FUNCTIONS, activation_table, product_multiplier, requantize, steps
 from .operation import Elementwise
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ class Rescale(Elementwise):
 
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
-        factors = program.constants[self.factors].astype(np.int64) - self.quantization.zero_point
-        product = (x.astype(np.int64) - source.zero_point) * factors
+        product = steps(x, source) * steps(program.constants[self.factors], self.quantization)  # exact: at most 255²
         multiplier = product_multiplier(source, self.quantization.scale, target)
         return requantize(product, multiplier, target.zero_point, 0, target.top)
 
@@ -54,7 +53,7 @@ class Activate(Elementwise):
     caption: ClassVar[str] = "{function}"
 
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
-        return activation_table(self.function, program.quantization(self.x), program.quantization(self.y))[x]
+        return activation_table(self.function, program.quantization(self.x), program.quantization(self.y)).take(x)
 
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.function].real(x).astype(np.float32)
@@ -88,7 +87,7 @@ class Requantize(Elementwise):
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
         multiplier = np.float32(source.scale) / np.float32(target.scale)
-        return requantize(x.astype(np.int64) - source.zero_point, multiplier, target.zero_point, 0, target.top)
+        return requantize(steps(x, source), multiplier, target.zero_point, 0, target.top)
 
     def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         graph.add("QUANTIZE", 1, [graph.inner(self.x)], graph.requantized(self.y))
