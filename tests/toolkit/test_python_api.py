@@ -120,10 +120,10 @@ def test_scores_per_sample_and_per_feature(made) -> None:
     [
         (lambda x: x[..., :-1], "samples: got shape"),
         (lambda x: x.astype(np.float32) if x.dtype == np.uint8 else x.astype(np.uint8), "samples: got "),
-        (lambda x: x > 0, "samples: got bool"),
+        (lambda x: x.astype(complex), "samples: got complex"),
         (lambda x: np.array(["a"] * x.shape[-1]), "samples: got "),
     ],
-    ids=["shape", "dtype", "bool", "text"],
+    ids=["shape", "dtype", "complex", "text"],
 )
 def test_wrong_samples_are_one_line(made, wrong, message: str) -> None:
     data, _, _, bundle = made
@@ -251,7 +251,7 @@ def test_a_model_is_built_when_it_first_sees_data(tmp_path: Path) -> None:
         (lambda model, data: model.fit(images().reshape(300, 24)), DataError, "got uint8, must be float32 in model units"),
         (lambda model, data: model.predict(images().reshape(300, 24)), DataError, "got uint8"),
         (lambda model, data: model.fit(curve(9, 24).astype("f4"), learning_rate=1.0), InputError, "are for a Dataset"),
-        (lambda model, data: ta.quantize(model, ta.Dataset.from_array(table())), DataError, "with_scaling"),
+        (lambda model, data: ta.quantize(model, ta.Dataset.from_array(7 * curve(50, 24))), DataError, "with_scaling"),
         (lambda model, data: ta.export_bundle(model, "out", data=data), InputError, "got a float model"),
         (lambda model, data: model.save("m.keras"), InputError, "m.keras: must end in .safetensors"),
     ],
@@ -322,3 +322,151 @@ def test_a_data_frame_is_read_by_its_names() -> None:
     np.testing.assert_array_equal(spec.flatten(Frame(c=c, b=b, a=a))[0], np.stack([a, b], axis=1))
     with pytest.raises(DataError, match="no column b; the columns must be a, b"):
         spec.flatten(Frame(a=a, c=c))
+
+
+def test_threads_share_a_codec(made) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    data, _, _, bundle = made
+    codec, x = ta.load(bundle.path), data.test.values[data.test.rows]
+    parts = [x[start : start + size] for start in range(0, 40) for size in (1, 7, 20)]
+    expected = [ta.load(bundle.path, runtime="program").encode(part) for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            for got, right in zip(pool.map(codec.encode, parts), expected, strict=True):
+                np.testing.assert_array_equal(got, right)
+
+
+def test_without_a_target_validation_and_evaluation_are_against_the_input() -> None:
+    x = curve(64, 24).astype(np.float32)
+    model = ta.TiedAutoencoder([16, 4])
+    model.compile("adam", "mse")
+    first = model.fit(x, validation_data=(x,), verbose=0).history["val_loss"][0]
+    right = float(np.mean(np.square(model.predict(x, verbose=0) - x)))
+    assert first == pytest.approx(right, rel=1e-4) and right > 1e-4
+    for given in (x, (x, x)):
+        assert (
+            model.fit(x, validation_data=given, callbacks=tf_keras.callbacks.TerminateOnNaN(), verbose=0).history["val_loss"][0]
+            > 0
+        )
+    assert model.evaluate(x, verbose=0) == pytest.approx(float(np.mean(np.square(model.predict(x, verbose=0) - x))), rel=1e-4)
+
+
+def test_evaluate_measures_a_dataset(made) -> None:
+    data, model, _, _ = made
+    x = data.test.take(slice(None)).astype(np.float64)
+    y = model.predict(data).reshape(x.shape).astype(np.float64)
+    scale = np.asarray(data.scaling.scale)
+    assert model.evaluate(data) == pytest.approx(np.mean(np.square((x - y) / scale)), rel=0.02)
+
+
+def test_a_model_that_lost_units_keeps_the_one_before() -> None:
+    data = ta.Dataset.from_array(images(), test=0.2)
+    model = ta.TiedAutoencoder([16, 4])
+    model.fit(data, epochs=1, verbose=0)
+    smaller = ta.prune(model, data, pattern="structured", sparsity=0.5, epochs=1, verbose=0)
+    assert smaller.config.widths == (24, 8, 4) and smaller.stage == "prune"
+    smaller.fit(data, epochs=1, verbose=0)
+    small = ta.quantize(smaller, data, epochs=1, verbose=0)
+    assert list(small.lineage.earlier) == ["train", "prune"]
+    assert small.lineage.earlier["train"].header["model"]["layers"][0]["units"] == 16
+    assert [record["stage"] for record in small.lineage.history] == ["train", "prune", "prune", "quantize"]
+
+
+def test_a_later_fit_has_its_stage_s_settings_and_copies_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tiedae.compress import train
+
+    data = ta.Dataset.from_array(images(), test=0.2)
+    model = ta.TiedAutoencoder([16, 4])
+    model.fit(data, epochs=1, verbose=0)
+    small = ta.quantize(model, data, epochs=3, verbose=0)
+    copies = [small.copy(), pickle.loads(pickle.dumps(small))]  # noqa: S301
+    seen, fit = [], train.fit
+    monkeypatch.setattr(train, "fit", lambda *a, **k: seen.append((a[2].config, k["range_epochs"])) or fit(*a, **k))
+    for each in (small, *copies):
+        each.fit(data, epochs=3, verbose=0)
+        assert each.quantizers is not None and each.quantizers.frozen
+    config, range_epochs = seen[0]
+    assert (config.learning_rate, config.weight_decay, config.epochs, range_epochs) == (1e-3, 0.02, 3, 2)
+    for each in copies:
+        for name, values in small.arrays().items():
+            np.testing.assert_array_equal(each.arrays()[name], values, err_msg=name)
+
+
+def test_columns_are_held_to_their_names() -> None:
+    class Frame:
+        def __init__(self, values: np.ndarray, columns: list[str]) -> None:
+            self.values, self.columns = values, columns
+
+        def __getitem__(self, names: list[str]) -> Frame:
+            return Frame(self.values[:, [self.columns.index(name) for name in names]], names)
+
+        def to_numpy(self) -> np.ndarray:
+            return self.values
+
+    x, names = table(), list("abcde")
+    data = ta.Dataset.from_array(Frame(x, names))
+    assert data.columns == tuple(names) == ta.Dataset.from_array(x, columns=names).columns
+    model = ta.TiedAutoencoder([8, 2])
+    model.fit(data, epochs=1, verbose=0)
+    assert model.spec is not None
+    turned = ta.Dataset.from_array(Frame(x[:, ::-1], names[::-1])).with_scaling(data.scaling)
+    with pytest.raises(DataError, match="columns: got e, d, c, b, a, the model was trained on a, b, c, d, e"):
+        model.predict(turned)
+    flat, _ = model.spec.flatten(Frame(x[:, ::-1], names[::-1]))
+    np.testing.assert_array_equal(flat, x)
+    with pytest.raises(RecipeError, match="columns: got"):
+        ta.Dataset.from_array(x, columns=["a"])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda ta_, m, s, d: ta_.cluster(s, d), InputError, "kernel_0 is quantized; cluster before"),
+        (lambda ta_, m, s, d: ta_.quantize(s, d), InputError, "got a quantized model"),
+        (lambda ta_, m, s, d: m.predict(d.test.take(slice(3)).astype(np.float32)), DataError, "must be in model units"),
+        (lambda ta_, m, s, d: m.encode(d.test.take(slice(3)).tolist()), DataError, "got int64, must be float32"),
+        (lambda ta_, m, s, d: m.encode(np.zeros(24, np.float32)), DataError, r"got shape \[24\], must be \[n, 24\]"),
+        (lambda ta_, m, s, d: ta_.TiedAutoencoder([4]).fit(np.zeros((9, 4, 6))), DataError, r"must be \[n, inputs\]"),
+        (
+            lambda ta_, m, s, d: ta_.TiedAutoencoder([4]).fit(3 * np.ones((9, 4))),
+            DataError,
+            "output_activation sigmoid gives 0…1",
+        ),
+        (lambda ta_, m, s, d: m.save_weights("w.h5"), InputError, r"use save\(path.safetensors\)"),
+        (lambda ta_, m, s, d: m.copy().build_for(0) or ta_.TiedAutoencoder([4]).build_for(0), InputError, "state inputs="),
+    ],
+)
+def test_more_wrong_calls_are_one_line(made, call, error, message: str) -> None:
+    data, model, small, _ = made
+    if data.train.dtype == np.uint8:
+        with pytest.raises(error, match=message):
+            call(ta, model, small, data)
+
+
+def test_data_scaled_for_another_activation_are_refused() -> None:
+    data = ta.Dataset.from_array(table(), output_activation="tanh")
+    with pytest.raises(DataError, match="values in model units lie in -1…1, output_activation sigmoid gives 0…1"):
+        ta.TiedAutoencoder([8, 2]).fit(data, epochs=1)
+    ta.TiedAutoencoder([8, 2], output_activation="tanh").fit(data, epochs=1, verbose=0)
+
+
+def test_empty_arrays_and_booleans() -> None:
+    flags = (curve(100, 6) > 0.5).astype(bool)
+    data = ta.Dataset.from_array(flags)
+    model = ta.TiedAutoencoder([4, 2])
+    model.fit(data, epochs=1, verbose=0)
+    assert model.encode(np.zeros((0, 6), np.float32)).shape == (0, 2)
+    assert model.spec is not None and model.spec.flatten(flags)[0].shape == (100, 6)
+    with pytest.raises(DataError, match="must be finite in float32"):
+        model.spec.require_finite(np.array([[1e300] * 6]))
+
+
+def test_a_flat_batch_of_one_is_a_batch() -> None:
+    from tiedae.compress.sample_spec import SampleSpec
+
+    spec = SampleSpec((1, 6), "float32")
+    for count in (1, 2):
+        flat, single = spec.flatten(np.zeros((count, 6), np.float32))
+        assert flat.shape == (count, 6) and not single
+    assert not spec.flatten(np.zeros((3, 1, 6), np.float32))[1]
