@@ -19,13 +19,13 @@ _WORD = (1 << WORD_BITS) - 1
 
 
 def write(frequencies: np.ndarray, starts: np.ndarray) -> list[bytes]:
-    """The stream of each lane. Symbols, int64 [symbols, lanes]: their frequencies in 1…2¹⁴ and starts, in decoding order."""
+    """The stream of each lane. Symbols, uint16 [symbols, lanes]: their frequencies in 1…2¹⁴ and starts, in decoding order."""
     state = np.full(frequencies.shape[1], START, np.int64)
     left = np.zeros(frequencies.shape, "<u2")
     leaves = np.zeros(frequencies.shape, bool)
     used = (frequencies < SUM).any(axis=1)
     for i in np.flatnonzero(used)[::-1]:
-        frequency = frequencies[i]
+        frequency = frequencies[i].astype(np.int64)
         full = np.greater_equal(state >> (2 * WORD_BITS - SUM_BITS), frequency, leaves[i])
         left[i] = state & _WORD
         state = np.where(full, state >> WORD_BITS, state)

@@ -5,9 +5,11 @@ Integers alone, 64 bits: the same samples on every device. The autoencoder's rec
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -15,13 +17,15 @@ import numpy as np
 from ...compress.errors import DataError, FormatError, InputError
 from ...compress.sample_spec import Kind
 from .lanes import LaneReader, write
-from .predictors import TAPS, contexts_of, fit_start_weights, frames_of, open_predictor, streams_of
+from .predictors import TAPS, contexts_of, fit_start_weights, frames_of, open_predictor, streams_of, within
 from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables, fit
 from .tokens import BITS, LARGEST, ZERO, extra_bits, is_token, residuals_of, tokens_of
 
 T = TypeVar("T")
 Dtype = Literal["uint8", "int16", "uint16"]
 LARGEST_BOUND = LARGEST
+_AT_ONCE = 1 << 22
+"""Values of frames that are coded together, about: enough lanes for speed, few enough for memory."""
 _TRAINING_VALUES = 1 << 22
 """Training values that `fit_residuals` takes, at most."""
 _LEAST_COUNT = 256
@@ -47,8 +51,8 @@ class ContextTables:
     @property
     def least_bits(self) -> float:
         """Bits by which a residual lengthens a stream at least, above 0; docs/format.md, "Bounds", derives it."""
-        most = float(self.tables.frequencies.max())
-        return float(np.log2(0.8 * (most + 4 * SUM) / (4 * most + 1)))
+        tokens, escapes = self.tables.frequencies[:, :-1], self.tables.frequencies[:, -1]
+        return min(_least_growth(int(tokens.max())), _least_growth(int(escapes.max())) + _least_growth(SUM >> RAW_BITS))
 
     def to_bytes(self) -> bytes:
         tables = self.tables.to_bytes()
@@ -68,6 +72,10 @@ class ContextTables:
             return cls(np.array(weights, np.int16), places, tables)
         except InputError as error:
             raise FormatError(f"{source}: damaged: {error}") from None
+
+
+def _least_growth(frequency: int) -> float:
+    return math.log2(0.8 * (frequency + 4 * SUM) / (4 * frequency + 1))
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class ResidualCoder:
 
     @property
     def inputs(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def encode(self, frames: Sequence[np.ndarray], bound: int, y: Sequence[np.ndarray] | None = None) -> list[bytes]:
         """The payload of each frame of samples; `decode` gives samples that differ by `bound` at most, in the data's unit.
@@ -104,12 +112,12 @@ class ResidualCoder:
                 self._require(frame, f"frame {i}: {name}")
 
         def encode_lanes(lanes: list[int]) -> list[bytes]:
-            x = streams_of(self.kind, np.stack([frames[i] for i in lanes]).astype(np.int64))
-            base = np.zeros_like(x) if y is None else streams_of(self.kind, np.stack([y[i] for i in lanes]).astype(np.int64))
+            x = self._streams(frames, lanes)
+            base = np.zeros_like(x) if y is None else self._streams(y, lanes)
             residuals, contexts = self._residuals(part, x, base, bound)
             return _write(part, residuals.reshape(-1, len(lanes)), contexts.reshape(-1, len(lanes)))
 
-        return _by_length([len(frame) for frame in frames], encode_lanes)
+        return self._by_length([len(frame) for frame in frames], encode_lanes)
 
     def decode(
         self, payloads: Sequence[bytes], samples: Sequence[int], bound: int, y: Sequence[np.ndarray] | None = None
@@ -127,17 +135,16 @@ class ResidualCoder:
                 self._require(y[i], f"frame {i}: y")
 
         def decode_lanes(lanes: list[int]) -> list[np.ndarray]:
-            shape = (len(lanes), samples[lanes[0]], self.inputs)
-            frames = np.zeros(shape, np.int64) if y is None else np.stack([y[i] for i in lanes]).astype(np.int64)
-            base = streams_of(self.kind, frames)
+            blank = np.zeros((samples[lanes[0]], self.inputs), self.dtype)
+            base = self._streams([blank] * len(samples) if y is None else y, lanes)
             reader = _ResidualReader(part, [payloads[i] for i in lanes], lanes, (self._span + bound) // (2 * bound + 1))
             values = self._run(part, base, bound, lambda _, prediction, contexts: reader.read(contexts))
             reader.finish()
-            return list(frames_of(self.kind, values, self.inputs).reshape(shape).astype(self.dtype))
+            return list(frames_of(self.kind, values, self.inputs).astype(self.dtype))
 
-        return _by_length(samples, decode_lanes)
+        return self._by_length(samples, decode_lanes)
 
-    @property
+    @cached_property
     def _limits(self) -> tuple[int, int]:
         limits = np.iinfo(self.dtype)
         return int(limits.min), int(limits.max)
@@ -156,9 +163,23 @@ class ResidualCoder:
             right = f"{self.dtype} [samples, {self.inputs}]"
             raise DataError(f"{source}: got {frame.dtype} {list(frame.shape)}, must be {right}")
 
+    def _streams(self, frames: Sequence[np.ndarray], lanes: list[int]) -> np.ndarray:
+        return streams_of(self.kind, np.stack([frames[i] for i in lanes]).astype(np.int32))
+
+    def _by_length(self, counts: Sequence[int], code: Callable[[list[int]], list[T]]) -> list[T]:
+        """The results of `code`, in the frames' order; it takes frames of one number of samples together."""
+        found: dict[int, T] = {}
+        for count in set(counts):
+            same = [i for i, each in enumerate(counts) if each == count]
+            most = max(1, _AT_ONCE // max(1, count * self.inputs))
+            for start in range(0, len(same), most):
+                lanes = same[start : start + most]
+                found.update(zip(lanes, code(lanes), strict=True))
+        return [found[i] for i in range(len(counts))]
+
     def _residuals(self, part: ContextTables, x: np.ndarray, y: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
-        """Residuals, in quanta, and their contexts: int64 [steps, streams, lanes] as `x` and `y`."""
-        residuals, contexts = np.empty_like(x), np.empty_like(x)
+        """Residuals, in quanta, int32, and their contexts, uint8, [steps, streams, lanes] as `x` and `y`."""
+        residuals, contexts = np.empty_like(x), np.empty(x.shape, np.uint8)
 
         def quantize(step: int, prediction: np.ndarray, context: np.ndarray) -> np.ndarray:
             contexts[step] = context
@@ -175,41 +196,31 @@ class ResidualCoder:
         bound: int,
         residuals_at: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
     ) -> np.ndarray:
-        """The decoded values, int64 [steps, streams, lanes]; `residuals_at` takes a step, its predictions and contexts."""
-        predictor = open_predictor(self.kind, self.shape, part.weights, y, self._limits)
+        """The decoded values, int32 [steps, streams, lanes]; `residuals_at` takes a step, its predictions and contexts."""
+        limits = self._limits
+        predictor = open_predictor(self.kind, self.shape, part.weights, y, limits)
         values = np.empty_like(y)
         for step in range(len(y)):
             prediction, contexts = predictor.predict(step)
             residuals = residuals_at(step, prediction, contexts)
-            values[step] = np.clip(prediction + residuals * (2 * bound + 1), *self._limits)
+            values[step] = within(limits, prediction + residuals * (2 * bound + 1))
             predictor.learn(step, values[step], residuals)
         return values
-
-
-def _by_length(counts: Sequence[int], code: Callable[[list[int]], list[T]]) -> list[T]:
-    """The results of `code` for the frames of each number of samples together, in the frames' order."""
-    found: dict[int, T] = {}
-    for count in set(counts):
-        lanes = [i for i, each in enumerate(counts) if each == count]
-        found.update(zip(lanes, code(lanes), strict=True))
-    return [found[i] for i in range(len(counts))]
 
 
 def _write(part: ContextTables, residuals: np.ndarray, contexts: np.ndarray) -> list[bytes]:
     """The streams of residuals [symbols, lanes]: of each a token, the raw token of an escape, and the extra bits."""
     tokens, counts, extra = tokens_of(residuals)
     units = part.places[contexts]
-    frequencies = part.tables.frequencies[units, tokens].astype(np.int64)
-    escaped = frequencies == 0
+    escaped = part.tables.frequencies[units, tokens] == 0
     symbols = np.where(escaped, part.tables.escape, tokens)
-    written = np.empty((len(residuals), 3, residuals.shape[1], 2), np.int64)
-    written[:, 0, :, 0] = part.tables.frequencies[units, symbols]
-    written[:, 0, :, 1] = part.tables.starts[units, symbols]
-    for i, (bits, values) in enumerate([(escaped * RAW_BITS, tokens * escaped), (counts, extra)], 1):
-        written[:, i, :, 0] = SUM >> bits
-        written[:, i, :, 1] = values << SUM_BITS - bits
-    frequencies, starts = np.moveaxis(written.reshape(-1, residuals.shape[1], 2), 2, 0)
-    return write(frequencies, starts)
+    raw = escaped * RAW_BITS
+    frequencies = [part.tables.frequencies[units, symbols], SUM >> raw, SUM >> counts]
+    starts = [part.tables.starts[units, symbols], escaped * tokens << SUM_BITS - raw, extra << SUM_BITS - counts]
+    lanes = residuals.shape[1]
+    return write(
+        *(np.stack(each, axis=1, dtype=np.uint16, casting="unsafe").reshape(-1, lanes) for each in (frequencies, starts))
+    )
 
 
 class _ResidualReader:
@@ -264,7 +275,7 @@ def fit_residuals(
 
     def training(values: np.ndarray) -> np.ndarray:
         cut = values[: frames * per_frame].reshape(frames, per_frame, -1)[taken]
-        return streams_of(kind, cut.astype(np.int64))
+        return streams_of(kind, cut.astype(np.int32))
 
     x = training(samples)
     base = np.zeros_like(x) if y is None else training(y)
