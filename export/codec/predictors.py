@@ -1,7 +1,7 @@
 """Predictors: what a value is expected to be, and in which context its residual is coded. docs/format.md, "Predictors".
 
 A frame is steps of streams: at each step a predictor knows the earlier values of every stream, and no other of the same step.
-Arrays are integers [steps, streams, lanes], one lane per frame. `y` is the autoencoder's reconstruction, 0 where it is not used.
+Arrays are integers [steps, streams, lanes], one lane per frame. `y` is the autoencoder's reconstruction, 0 where it isn't used.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Median:
     def __init__(self, shape: tuple[int, ...], y: np.ndarray, limits: tuple[int, int]) -> None:
         """`shape`: of a sample, [width], [height, width] or [height, width, channels…]. `y`: int32 [values, streams, lanes]."""
         self._limits = limits
-        self._width = shape[1] if len(shape) > 1 else shape[0]
+        self._width = shape[:2][-1]
         self._channels = math.prod(shape[2:])
         outside = np.zeros((1, *y.shape[1:]), np.int32)  # at −1: what the first value has for neighbours
         self._y = np.concatenate([y, outside])

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeVar, get_args
 
@@ -28,10 +28,13 @@ _AT_ONCE = 1 << 22
 """Values of frames that are coded together, about: enough lanes for speed, few enough for memory."""
 _TRAINING_VALUES = 1 << 22
 """Training values that `fit_residuals` takes, at most."""
+_TRAINING_BOUNDS: Mapping[Dtype, tuple[int, ...]] = {"uint8": (1, 2, 4, 8), "int16": (1, 4, 16, 64), "uint16": (1, 4, 16, 64)}
+"""Bounds whose residuals the tables for bounded errors are fitted to, all together."""
 _LEAST_COUNT = 256
 """Residuals that a table is fitted to, at least; contexts of fewer share one."""
 _HEADER = struct.Struct(f"<4s{TAPS}hHI")
 _MAGIC = b"TAER"
+_SIZE = struct.Struct("<I")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +91,29 @@ class ResidualCoder:
     kind: Kind
     shape: tuple[int, ...]
     dtype: Dtype
-    lossless: ContextTables
-    bounded: ContextTables
+    lossless: ContextTables = field(repr=False)
+    bounded: ContextTables = field(repr=False)
 
     def __post_init__(self) -> None:
         for name, part in (("lossless", self.lossless), ("bounded", self.bounded)):
             if len(part.places) != contexts_of(self.kind):
                 raise InputError(f"{name}: got {len(part.places)} contexts, must be {contexts_of(self.kind)} for {self.kind}")
+
+    def to_bytes(self) -> bytes:
+        """Both tables; kind, shape and dtype are the bundle's."""
+        lossless = self.lossless.to_bytes()
+        return _SIZE.pack(len(lossless)) + lossless + self.bounded.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, kind: Kind, shape: tuple[int, ...], dtype: Dtype, data: bytes, source: object) -> ResidualCoder:
+        """What `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
+        size = _SIZE.unpack_from(data)[0] if len(data) >= _SIZE.size else 0
+        parts = (data[_SIZE.size :][:size], data[_SIZE.size + size :])
+        lossless, bounded = (ContextTables.from_bytes(part, source) for part in parts)
+        try:
+            return cls(kind, shape, dtype, lossless, bounded)
+        except InputError as error:
+            raise FormatError(f"{source}: damaged: {error}") from None
 
     @property
     def inputs(self) -> int:
@@ -107,9 +126,10 @@ class ResidualCoder:
         DataError for samples of another shape or dtype.
         """
         part = self._part(bound)
-        for name, each in [("samples", frames), *([("y", y)] if y is not None else [])]:
-            for i, frame in enumerate(each):
-                self._require(frame, f"frame {i}: {name}")
+        for i, frame in enumerate(frames):
+            self._require(frame, len(frame), f"frame {i}: samples")
+            if y is not None:
+                self._require(y[i], len(frame), f"frame {i}: y")
 
         def encode_lanes(lanes: list[int]) -> list[bytes]:
             x = self._streams(frames, lanes)
@@ -132,7 +152,7 @@ class ResidualCoder:
             if not 0 <= count * self.inputs <= 8 * len(payload) / part.least_bits:
                 raise FormatError(f"frame {i}: damaged: {len(payload)} bytes cannot hold {count} samples")
             if y is not None:
-                self._require(y[i], f"frame {i}: y")
+                self._require(y[i], count, f"frame {i}: y")
 
         def decode_lanes(lanes: list[int]) -> list[np.ndarray]:
             blank = np.zeros((samples[lanes[0]], self.inputs), self.dtype)
@@ -158,9 +178,9 @@ class ResidualCoder:
             raise InputError(f"bound: got {bound}, must be an integer in 0…{LARGEST_BOUND}")
         return self.bounded if bound else self.lossless
 
-    def _require(self, frame: np.ndarray, source: str) -> None:
-        if frame.dtype != self.dtype or frame.shape != (len(frame), self.inputs):
-            right = f"{self.dtype} [samples, {self.inputs}]"
+    def _require(self, frame: np.ndarray, samples: int, source: str) -> None:
+        if frame.dtype != self.dtype or frame.shape != (samples, self.inputs):
+            right = f"{self.dtype} {[samples, self.inputs]}"
             raise DataError(f"{source}: got {frame.dtype} {list(frame.shape)}, must be {right}")
 
     def _streams(self, frames: Sequence[np.ndarray], lanes: list[int]) -> np.ndarray:
@@ -233,7 +253,7 @@ class _ResidualReader:
 
     def read(self, contexts: np.ndarray) -> np.ndarray:
         """The next residuals, int64 [streams, lanes], of these contexts."""
-        return np.stack([self._next(self._part.places[row]) for row in contexts])
+        return np.array([self._next(units) for units in self._part.places[contexts]], np.int64).reshape(contexts.shape)
 
     def _next(self, units: np.ndarray) -> np.ndarray:
         tables = self._part.tables
@@ -265,7 +285,8 @@ def fit_residuals(
 
     Of many samples it takes frames at equal distances. Raises DataError for less than one sample, or another dtype.
     """
-    if samples.dtype.name not in get_args(Dtype) or samples.ndim != 2 or not samples.size:
+    dtype = next((each for each in get_args(Dtype) if samples.dtype == each), None)
+    if dtype is None or samples.ndim != 2 or not samples.size:
         right = f"{', '.join(get_args(Dtype))} [n, inputs], one or more"
         raise DataError(f"training samples: got {samples.dtype} {list(samples.shape)}, must be {right}")
     per_frame = min(per_frame, len(samples))
@@ -280,11 +301,9 @@ def fit_residuals(
     x = training(samples)
     base = np.zeros_like(x) if y is None else training(y)
     zero = ContextTables(np.zeros(TAPS, np.int16), np.zeros(contexts_of(kind), np.uint8), _any_token())
-    blank = ResidualCoder(kind, shape, samples.dtype.name, zero, zero)
-    lossless, bounded = (
-        _fit_part(blank, x, base, bounds) for bounds in ((0,), (1, 2, 4, 8) if samples.dtype == np.uint8 else (1, 4, 16, 64))
-    )
-    return ResidualCoder(kind, shape, blank.dtype, lossless, bounded)
+    blank = ResidualCoder(kind, shape, dtype, zero, zero)
+    lossless, bounded = (_fit_part(blank, x, base, bounds) for bounds in ((0,), _TRAINING_BOUNDS[dtype]))
+    return ResidualCoder(kind, shape, dtype, lossless, bounded)
 
 
 def _any_token() -> FrequencyTables:
