@@ -144,8 +144,8 @@ class ResidualCoder:
     ) -> list[np.ndarray]:
         """The samples of frames, [samples, inputs], from their payloads; `y` as it was encoded with.
 
-        Raises FormatError, which names the frame by its place, for a payload that `encode` makes of no samples. A damaged one
-        may be the payload of other samples, about one in 2¹⁶: files hold a checksum of each payload.
+        Raises FormatError, which names the frame by its place, for a payload that is cut, too long, or holds a residual that no
+        sample has. A damaged one that passes decodes to other samples, about one in 2¹⁶: files hold a checksum of each payload.
         """
         part = self._part(bound)
         for i, (payload, count) in enumerate(zip(payloads, samples, strict=True)):

@@ -12,6 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import Kind
+from tiedae.export.codec.lanes import write
 from tiedae.export.codec.modes import Mode, PayloadCoder
 from tiedae.export.codec.predictors import contexts_of, fit_start_weights
 from tiedae.export.codec.residuals import LARGEST_BOUND, ContextTables, Dtype, ResidualCoder, fit_residuals
@@ -125,11 +126,11 @@ def test_every_residual_has_a_token() -> None:
 
 GOLDEN = {
     ("record", 0, False): "92124c0050a2903f953fff23be55ffea7a1cc57f82de9f93ba150fabc7be87552feb3015002b",
-    ("record", 16, True): "141e892c24e2",
+    ("record", 2, True): "75545c0afdfdbcd04d61fe1a60de",
     ("images", 0, True): "99174c0283fee7389d163599682554698cd81c7fc13a4f271f62b0e2",
     ("images", 16, False): "f39f040014fdddd985df741e2f2120c7",
     ("table", 0, False): "3d9c642a10ff3bffafff8fe887e947eaffaa7fe35be7e8df0bdf913b1bcfe6fd443ed9deccdec03e",
-    ("table", 16, True): "141e892c24e2",
+    ("table", 2, True): "355a8d120c79c7bb1aff1057",
 }
 """Payloads of `golden_case`. They hold the format: files with such payloads exist."""
 
@@ -177,6 +178,26 @@ def test_damaged_payloads_are_refused_or_decode_to_samples(case: Case, data: st.
         else:
             assert found.shape == frames[0].shape
             assert damaged == payload or len(damaged) >= 4
+
+
+@pytest.mark.parametrize(
+    ("token", "extra", "valid"),
+    [(165, 0, True), (128, 0, False), (8, 0, False), (248, 0, False), (183, 15, True), (184, 0, False)],
+    ids=["52", "0, of a frequency", "below all tokens", "above all tokens", "255", "256, beyond uint8"],
+)
+def test_an_escape_holds_a_token_without_a_frequency(token: int, extra: int, valid: bool) -> None:
+    """The only symbols of a stream: the escape, its raw token, the extra bits."""
+    part = golden_tables("record")
+    made = ResidualCoder("record", (1,), "uint8", part, part)
+    count = int(extra_bits(np.clip(token, 9, 247)))
+    frequencies = [[part.tables.frequencies[0, 256]], [1 << 6], [1 << 14 - count]]
+    starts = [[part.tables.starts[0, 256]], [token << 6], [extra << 14 - count]]
+    (payload,) = write(np.array(frequencies, np.uint16), np.array(starts, np.uint16))
+    if valid:
+        assert made.encode(made.decode([payload], [1], 0), 0) == [payload]
+    else:
+        with pytest.raises(FormatError, match=r"^frame 0: damaged: a residual that no sample has"):
+            made.decode([payload], [1], 0)
 
 
 def test_damage_names_its_frame_and_no_other() -> None:
