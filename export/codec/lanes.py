@@ -1,0 +1,86 @@
+"""rANS whose symbols need not have one table in turn: each is written under any frequency. docs/format.md, "Symbol streams".
+
+One stream per frame, with the state, the words and the steps of `rans`. The streams of a call advance together, one symbol of
+each per step: each is a lane of int64 vectors. A symbol of frequency 2¹⁴ leaves a state unchanged: a lane that has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...compress.errors import FormatError
+from .rans import START, STATE_BYTES, WORD_BITS
+from .tables import SUM, SUM_BITS, FrequencyTables
+
+_WORD_BYTES = WORD_BITS // 8
+_WORD = (1 << WORD_BITS) - 1
+
+
+def write(frequencies: np.ndarray, starts: np.ndarray) -> list[bytes]:
+    """The stream of each lane. Symbols, uint16 [symbols, lanes]: their frequencies in 1…2¹⁴ and starts, in decoding order."""
+    state = np.full(frequencies.shape[1], START, np.int64)
+    left = np.zeros(frequencies.shape, "<u2")
+    leaves = np.zeros(frequencies.shape, bool)
+    used = (frequencies < SUM).any(axis=1)
+    for i in np.flatnonzero(used)[::-1]:
+        frequency = frequencies[i].astype(np.int64)
+        full = np.greater_equal(state >> (2 * WORD_BITS - SUM_BITS), frequency, leaves[i])
+        left[i] = state & _WORD
+        state = np.where(full, state >> WORD_BITS, state)
+        quotient, remainder = np.divmod(state, frequency)
+        state = (quotient << SUM_BITS) + remainder + starts[i]
+    words = (lane[leave].tobytes() for lane, leave in zip(left.T, leaves.T, strict=True))
+    return [int(last).to_bytes(STATE_BYTES, "little") + each for last, each in zip(state, words, strict=True)]
+
+
+class LaneReader:
+    """Reads the streams of all lanes, one symbol of each at a time.
+
+    Bytes past the end of a stream read as other streams' or 0, so that a damaged lane disturbs no other; `finish` finds it.
+    """
+
+    def __init__(self, streams: Sequence[bytes], frames: Sequence[int]) -> None:
+        """`frames`: numbers that errors name them by. Raises FormatError for a stream without a state of 2¹⁶ or more."""
+        self._frames = frames
+        for i, stream in zip(frames, streams, strict=True):
+            if len(stream) < STATE_BYTES or int.from_bytes(stream[:STATE_BYTES], "little") < START:
+                raise FormatError(f"frame {i}: damaged: its {len(stream)} bytes begin with no state of {START} or more")
+        self._sizes = [len(stream) for stream in streams]
+        self._state = np.array([int.from_bytes(stream[:STATE_BYTES], "little") for stream in streams], np.int64)
+        padded = [stream[STATE_BYTES:] + bytes(len(stream) % _WORD_BYTES) for stream in streams]
+        self._words = np.frombuffer(b"".join([*padded, bytes(_WORD_BYTES)]), "<u2").astype(np.int64)
+        self._begins = np.cumsum([0, *(len(each) // _WORD_BYTES for each in padded)])[:-1]
+        self._position = self._begins.copy()
+
+    def symbols(self, tables: FrequencyTables, units: np.ndarray) -> np.ndarray:
+        """The next symbol of each lane, under the table of a unit of its own, int64 [lanes]."""
+        slots = self._state & (SUM - 1)
+        frequencies, offsets = tables.advances[units, slots].T.astype(np.int64)
+        self._advance(frequencies, offsets)
+        return tables.symbols[units, slots].astype(np.int64)
+
+    def bits(self, counts: np.ndarray) -> np.ndarray:
+        """The next number of each lane, of 0…14 bits, equally likely."""
+        shifts = SUM_BITS - counts
+        slots = self._state & (SUM - 1)
+        self._advance(1 << shifts, slots & (1 << shifts) - 1)
+        return slots >> shifts
+
+    def finish(self) -> None:
+        """Raise FormatError, which names the frame, unless each stream ends here."""
+        used = self._position - self._begins
+        for i, size, words, state in zip(self._frames, self._sizes, used, self._state, strict=True):
+            consumed = STATE_BYTES + _WORD_BYTES * int(words)
+            if consumed != size:
+                raise FormatError(f"frame {i}: damaged: {consumed} bytes consumed, must be all {size}")
+            if state != START:
+                raise FormatError(f"frame {i}: damaged: decoding ends in state {state}, must be {START}")
+
+    def _advance(self, frequencies: np.ndarray, offsets: np.ndarray) -> None:
+        state = frequencies * (self._state >> SUM_BITS) + offsets
+        low = state < START
+        words = self._words.take(self._position, mode="clip")
+        self._state = np.where(low, state << WORD_BITS | words, state)
+        self._position += low

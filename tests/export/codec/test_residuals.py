@@ -1,0 +1,295 @@
+"""Residual payloads: equal to the specification, within the bound for every sample, and safe on any bytes."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.compress.sample_spec import Kind
+from tiedae.export.codec.lanes import write
+from tiedae.export.codec.modes import Mode, PayloadCoder
+from tiedae.export.codec.predictors import contexts_of, fit_start_weights
+from tiedae.export.codec.residuals import LARGEST_BOUND, ContextTables, Dtype, ResidualCoder, fit_residuals
+from tiedae.export.codec.tables import FrequencyTables, fit
+from tiedae.export.codec.tokens import LARGEST, extra_bits, is_token, residuals_of, tokens_of
+
+from . import residual_reference as reference
+
+KINDS, DTYPES = get_args(Kind), get_args(Dtype)
+SHAPES = {"images": ((3, 4), (5,), (2, 3, 2), (1, 1)), "record": ((12,), (1,)), "table": ((5,), (1,))}
+CONTENTS = ("constant", "lowest", "highest", "random", "extremes", "walk", "impulses")
+Case = tuple[ResidualCoder, list[np.ndarray], list[np.ndarray] | None, int]
+
+
+def samples_of(content: str, shape: tuple[int, int], dtype: str, seed: int) -> np.ndarray:
+    """Integers [n, inputs]; `extremes` alternates the dtype's ends, `impulses` are ends in a constant."""
+    rng, limits = np.random.default_rng(seed), np.iinfo(dtype)
+    middle = rng.integers(limits.min, limits.max, endpoint=True)
+    match content:
+        case "constant":
+            values = np.full(shape, middle)
+        case "lowest" | "highest":
+            values = np.full(shape, limits.min if content == "lowest" else limits.max)
+        case "random":
+            values = rng.integers(limits.min, limits.max, shape, endpoint=True)
+        case "extremes":
+            values = np.resize([limits.min, limits.max], shape)
+        case "walk":
+            values = middle + rng.integers(-9, 9, shape).cumsum().reshape(shape)
+        case _:
+            values = np.where(rng.random(shape) < 0.1, rng.choice([limits.min, limits.max], shape), middle)
+    return np.clip(values, limits.min, limits.max).astype(dtype)
+
+
+@functools.cache
+def coder(kind: Kind, shape: tuple[int, ...], dtype: Dtype, content: str) -> ResidualCoder:
+    training = samples_of(content, (40, math.prod(shape)), dtype, 7)
+    return fit_residuals(kind, shape, training, 8)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """A coder fitted to some data, frames of other data, a reconstruction or none, and a bound."""
+    kind, dtype = draw(st.sampled_from(KINDS)), draw(st.sampled_from(DTYPES))
+    shape = draw(st.sampled_from(SHAPES[kind]))
+    made = coder(kind, shape, dtype, draw(st.sampled_from(("constant", "random", "walk", "impulses"))))
+    bound = draw(st.one_of(st.sampled_from((0, 1, 2, 16, 127, 128, 32768, LARGEST_BOUND)), st.integers(0, LARGEST_BOUND)))
+    counts = draw(st.lists(st.integers(0, 12), max_size=5))
+    content, seed = st.sampled_from(CONTENTS), st.integers(0, 99)
+    frames = [samples_of(draw(content), (count, made.inputs), dtype, draw(seed)) for count in counts]
+    y = (
+        [samples_of(draw(content), (count, made.inputs), dtype, draw(seed)) for count in counts]
+        if draw(st.booleans())
+        else None
+    )
+    return made, frames, y, bound
+
+
+@given(cases())
+def test_payloads_decode_as_the_specification_says_within_the_bound(case: Case) -> None:
+    made, frames, y, bound = case
+    payloads = made.encode(frames, bound, y)
+    found = made.decode(payloads, [len(frame) for frame in frames], bound, y)
+    part = made.bounded if bound else made.lossless
+    limits = np.iinfo(made.dtype)
+    for i, (payload, got) in enumerate(zip(payloads, found, strict=True)):
+        assert (got.dtype, got.shape) == (frames[i].dtype, frames[i].shape)
+        assert np.abs(got.astype(np.int64) - frames[i]).max(initial=0) <= bound
+        if not len(got):
+            assert payload == bytes.fromhex("00000100")
+            continue
+        base = np.zeros_like(got) if y is None else y[i]
+        right = reference.decode(
+            made.kind, made.shape, (int(limits.min), int(limits.max)), part, payload, len(got), bound, base.tolist()
+        )
+        assert got.tolist() == right
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_bounds_hold_on_long_frames(kind: Kind, dtype: Dtype, content: str) -> None:
+    shape = SHAPES[kind][0]
+    made = coder(kind, shape, dtype, "walk")
+    frames = [samples_of(content, (60, made.inputs), dtype, seed) for seed in range(2)]
+    for bound in (0, 1, 16, 255):
+        found = made.decode(made.encode(frames, bound), [60, 60], bound)
+        assert max(np.abs(got.astype(int) - right).max() for got, right in zip(found, frames, strict=True)) <= bound
+
+
+def test_every_residual_has_a_token() -> None:
+    residuals = np.arange(-LARGEST, LARGEST + 1)
+    tokens, counts, extra = tokens_of(residuals)
+    assert is_token(tokens).all()
+    assert (tokens.min(), tokens.max()) == (9, 247)
+    assert (np.diff(tokens) >= 0).all()
+    assert (extra_bits(tokens) == counts).all()
+    assert (extra < 1 << counts).all()
+    np.testing.assert_array_equal(residuals_of(tokens, extra), residuals)
+    assert not is_token(np.array([0, 8, 248, 255])).any()
+
+
+GOLDEN = {
+    ("record", 0, False): "92124c0050a2903f953fff23be55ffea7a1cc57f82de9f93ba150fabc7be87552feb3015002b",
+    ("record", 2, True): "75545c0afdfdbcd04d61fe1a60de",
+    ("images", 0, True): "99174c0283fee7389d163599682554698cd81c7fc13a4f271f62b0e2",
+    ("images", 16, False): "f39f040014fdddd985df741e2f2120c7",
+    ("table", 0, False): "3d9c642a10ff3bffafff8fe887e947eaffaa7fe35be7e8df0bdf913b1bcfe6fd443ed9deccdec03e",
+    ("table", 2, True): "355a8d120c79c7bb1aff1057",
+}
+"""Payloads of `golden_case`. They hold the format: files with such payloads exist."""
+
+
+def golden_tables(kind: Kind) -> ContextTables:
+    """Two tables, for even and odd contexts: residuals of −3…3, and those of −40…40, each with escapes."""
+    frequencies = np.zeros((2, 257), np.uint16)
+    frequencies[0, 125:132] = 500, 1000, 3000, 7000, 3000, 1000, 500
+    frequencies[1, 95:162] = 240
+    frequencies[:, 256] = (1 << 14) - frequencies.sum(axis=1)
+    places = np.arange(contexts_of(kind), dtype=np.uint8) % 2
+    return ContextTables(np.array([16000, -4000, *[100] * 14], np.int16), places, FrequencyTables(8, frequencies))
+
+
+def golden_case(kind: Kind, with_y: bool) -> tuple[ResidualCoder, np.ndarray, np.ndarray | None]:
+    part = golden_tables(kind)
+    made = ResidualCoder(kind, (2, 4) if kind == "images" else (8,), "uint8" if kind == "images" else "int16", part, part)
+    ramp = np.arange(24).reshape(3, 8)
+    x = (ramp * ramp % 91 + ramp).astype(made.dtype)
+    return made, x, (x // 16 * 16).astype(made.dtype) if with_y else None
+
+
+@pytest.mark.parametrize(("kind", "bound", "with_y"), GOLDEN)
+def test_golden_bytes(kind: Kind, bound: int, with_y: bool) -> None:
+    made, x, y = golden_case(kind, with_y)
+    bases = None if y is None else [y]
+    assert made.encode([x], bound, bases)[0].hex() == GOLDEN[kind, bound, with_y]
+    (found,) = made.decode([bytes.fromhex(GOLDEN[kind, bound, with_y])], [3], bound, bases)
+    assert np.abs(found.astype(int) - x).max() <= bound
+
+
+@given(cases(), st.data())
+def test_damaged_payloads_are_refused_or_decode_to_samples(case: Case, data: st.DataObject) -> None:
+    made, frames, y, bound = case
+    assume(frames)
+    (payload,) = made.encode(frames[:1], bound, y and y[:1])
+    at = data.draw(st.integers(0, len(payload) - 1))
+    flipped = payload[:at] + bytes((payload[at] ^ data.draw(st.integers(1, 255)),)) + payload[at + 1 :]
+    for damaged in (payload[:at], payload[at:], payload + b"\0\0", flipped, data.draw(st.binary(max_size=40))):
+        try:
+            (found,) = made.decode([damaged], [len(frames[0])], bound, y and y[:1])
+        except FormatError as error:
+            assert str(error).startswith("frame 0: damaged: ")
+            assert "\n" not in str(error)
+        else:
+            assert found.shape == frames[0].shape
+            assert damaged == payload or len(damaged) >= 4
+
+
+@pytest.mark.parametrize(
+    ("token", "extra", "valid"),
+    [(165, 0, True), (128, 0, False), (8, 0, False), (248, 0, False), (183, 15, True), (184, 0, False)],
+    ids=["52", "0, of a frequency", "below all tokens", "above all tokens", "255", "256, beyond uint8"],
+)
+def test_an_escape_holds_a_token_without_a_frequency(token: int, extra: int, valid: bool) -> None:
+    """The only symbols of a stream: the escape, its raw token, the extra bits."""
+    part = golden_tables("record")
+    made = ResidualCoder("record", (1,), "uint8", part, part)
+    count = int(extra_bits(np.clip(token, 9, 247)))
+    frequencies = [[part.tables.frequencies[0, 256]], [1 << 6], [1 << 14 - count]]
+    starts = [[part.tables.starts[0, 256]], [token << 6], [extra << 14 - count]]
+    (payload,) = write(np.array(frequencies, np.uint16), np.array(starts, np.uint16))
+    if valid:
+        assert made.encode(made.decode([payload], [1], 0), 0) == [payload]
+    else:
+        with pytest.raises(FormatError, match=r"^frame 0: damaged: a residual that no sample has"):
+            made.decode([payload], [1], 0)
+
+
+def test_damage_names_its_frame_and_no_other() -> None:
+    made = coder("record", (12,), "int16", "walk")
+    frames = [samples_of("walk", (count, 12), "int16", count) for count in (3, 5, 3)]
+    payloads = made.encode(frames, 0)
+    with pytest.raises(FormatError, match=r"^frame 2: damaged: "):
+        made.decode([*payloads[:2], payloads[2][:-2]], [3, 5, 3], 0)
+    found = made.decode(payloads[::-1], [3, 5, 3], 0)
+    assert [each.tolist() for each in found] == [each.tolist() for each in frames[::-1]]
+
+
+@pytest.mark.parametrize("samples", [-1, 2**31, 2**70])
+def test_more_samples_than_the_bytes_can_hold_are_refused_before_any_work(samples: int) -> None:
+    made = coder("table", (5,), "uint16", "constant")
+    with pytest.raises(FormatError, match=f"frame 0: damaged: 4 bytes cannot hold {samples} samples"):
+        made.decode([b"\0\0\1\0"], [samples], 0)
+
+
+def test_other_samples_and_bounds_are_refused() -> None:
+    made = coder("table", (5,), "uint16", "walk")
+    with pytest.raises(DataError, match=r"frame 0: samples: got int16 \[2, 5\], must be uint16 \[2, 5\]"):
+        made.encode([np.zeros((2, 5), np.int16)], 0)
+    with pytest.raises(DataError, match=r"frame 0: y: got uint16 \[2, 4\], must be uint16 \[2, 5\]"):
+        made.encode([np.zeros((2, 5), np.uint16)], 0, [np.zeros((2, 4), np.uint16)])
+    for bound in (-1, LARGEST_BOUND + 1):
+        with pytest.raises(InputError, match=f"bound: got {bound}, must be an integer in 0…65535"):
+            made.encode([], bound)
+    with pytest.raises(DataError, match=r"got float32 \[2, 5\], must be uint8, int16, uint16 \[n, inputs\], one or more"):
+        fit_residuals("table", (5,), np.zeros((2, 5), np.float32), 8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_hold_the_coder(kind: Kind) -> None:
+    made = coder(kind, SHAPES[kind][0], "int16", "walk")
+    written = made.to_bytes()
+    found = ResidualCoder.from_bytes(kind, made.shape, "int16", written, "demo.codec")
+    assert found.to_bytes() == written
+    frames = [samples_of("random", (5, made.inputs), "int16", 1)]
+    assert found.encode(frames, 1) == made.encode(frames, 1)
+    other: Kind = "record" if kind == "images" else "images"
+    with pytest.raises(FormatError, match=r"demo\.codec: damaged: lossless: got \d+ contexts, must be \d+ for "):
+        ResidualCoder.from_bytes(other, made.shape, "int16", written, "demo.codec")
+
+
+@given(st.data())
+@example(None)
+def test_damaged_tables_are_refused(data: st.DataObject | None) -> None:
+    written = coder("record", (12,), "int16", "walk").lossless.to_bytes()
+    if data is None:
+        damaged = [b"", written[:20], written + b"\0", b"PK\3\4" + written[4:]]
+    else:
+        damaged = [written[: data.draw(st.integers(0, len(written) - 1))]]
+    for each in damaged:
+        with pytest.raises(FormatError, match=r"^demo\.codec: "):
+            ContextTables.from_bytes(each, "demo.codec")
+    places = bytearray(written)
+    places[42] = 255
+    with pytest.raises(FormatError, match=r"^demo\.codec: damaged: places: "):
+        ContextTables.from_bytes(bytes(places), "demo.codec")
+
+
+def test_start_weights_are_those_of_a_known_recursion() -> None:
+    """Differences that are 0.9 of the last one, less half the one before: an autoregression's weights are its own."""
+    rng = np.random.default_rng(0)
+    differences = np.zeros(20_000)
+    for t, noise in enumerate(rng.normal(0, 50, len(differences) - 2), 2):
+        differences[t] = 0.9 * differences[t - 1] - 0.5 * differences[t - 2] + noise
+    series = np.rint(differences.cumsum()).astype(np.int64)[:, None]
+    weights = fit_start_weights(series)
+    assert weights.dtype == np.int16
+    np.testing.assert_allclose(weights[:3] / 2**14, (0.9, -0.5, 0), atol=0.03)
+    assert np.abs(fit_start_weights(np.zeros((100, 2), np.int64))).max() == 0
+    assert np.abs(fit_start_weights(np.zeros((1, 1), np.int64))).max() == 0
+
+
+def test_the_smaller_of_two_payloads_is_kept() -> None:
+    """A reconstruction that is exact pays for its codes; one of noise does not."""
+    rng = np.random.default_rng(0)
+    x = samples_of("random", (64, 12), "uint8", 1)
+    noise = samples_of("random", (64, 12), "uint8", 2)
+    codes = rng.integers(0, 4, (64, 2)).astype(np.uint8)
+    both = PayloadCoder(
+        fit(codes), fit_residuals("images", (3, 4), x, 8), fit_residuals("images", (3, 4), x, 8, np.clip(x, 2, 253))
+    )
+    good, bad = both.encode([x, x], 0, [codes, codes], [x, noise])
+    assert (good[0], bad[0]) == (Mode.CODES_AND_RESIDUALS, Mode.PREDICTION)
+    assert len(good[1]) < len(bad[1])
+    assert both.encode([x], 0) == [bad]
+
+    def reconstruct(found: np.ndarray) -> np.ndarray:
+        np.testing.assert_array_equal(found, codes)
+        return x
+
+    for mode, payload in (good, bad):
+        np.testing.assert_array_equal(both.decode(mode, [payload], [64], 0, reconstruct)[0], x)
+    for damaged in (b"", good[1][:5], b"\xff" * 4 + good[1][4:], good[1][:-2]):
+        with pytest.raises(FormatError, match=r"^frame 0: damaged: "):
+            both.decode(Mode.CODES_AND_RESIDUALS, [damaged], [64], 0, reconstruct)
+    with pytest.raises(FormatError, match=r"^frame 0: got mode CODES, "):
+        both.decode(Mode.CODES, [good[1]], [64], 0, reconstruct)
+    alone = PayloadCoder(both.codes, both.prediction)
+    with pytest.raises(FormatError, match=r"^frame 0: got mode CODES_AND_RESIDUALS, "):
+        alone.decode(Mode.CODES_AND_RESIDUALS, [good[1]], [64], 0, reconstruct)
