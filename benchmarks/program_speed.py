@@ -39,7 +39,7 @@ def measure(path: Path) -> dict[str, Any]:
     """Milliseconds of each in turns, on the golden samples repeated, and how many values of code and y differ."""
     bundle, codec = Bundle.open(path), load(path, runtime="program")
     assert isinstance(codec.backend, ProgramBackend)
-    program, io = codec.backend.program, bundle.io_dtype("onnx", "int8")
+    program, io = codec.backend.program, bundle.file_io("onnx", "int8").dtype
     golden = bundle.golden()["x"].reshape(-1, codec.spec.inputs)
     x = np.resize(codec.backend.input(golden), (BATCH, golden.shape[1]))
     given = program.quantization("x").to_io(x, io)
