@@ -68,8 +68,10 @@ class Header:
             raise InputError(f"header: got {len(self.identity)} bytes of identity, {self.sample_bytes} of a sample")
         if not 0 < self.samples_per_frame <= MOST_SAMPLES:
             raise InputError(f"samples per frame: got {self.samples_per_frame}, must lie in 1…{MOST_SAMPLES:,}")
-        if not (0 < self.bound < math.inf if self.kind is Kind.BOUNDED else self.bound == 0):
-            raise InputError(f"bound of a {self.kind.name.lower()} file: got {self.bound}, must be finite and above 0, else 0")
+        bounded = self.kind is Kind.BOUNDED
+        if not (0 < self.bound < math.inf if bounded else self.bound == 0):
+            right = "finite and above 0" if bounded else "0"
+            raise InputError(f"bound of a {self.kind.name.lower()} file: got {self.bound}, must be {right}")
 
     def to_bytes(self) -> bytes:
         return self._body + _NUMBER.pack(self.checksum)
