@@ -1,4 +1,4 @@
-"""Samples to the bytes of a file and back: equal to the program, in every piece, for every kind of data; damage is always said."""
+"""Samples to the bytes of a file and back: those of the program, in any pieces, for every kind of data; damage is named."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_wrong_samples_are_refused(codec: Codec, samples: np.ndarray) -> None:
         x[70, 3] = np.nan
         encoder = codec.encoder()
         encoder.push(x[:64])
-        with pytest.raises(DataError, match="column c3 of sample 70 is nan|value 3 of sample 70 is nan"):
+        with pytest.raises(DataError, match="value 3 of sample 70 is nan"):
             encoder.push(x[64:])
 
 
@@ -180,11 +180,11 @@ def test_other_models_are_refused(old_runs: Path) -> None:
         codec.decompress(model.header(64).to_bytes() + pack_index(model.header(64), []))
 
 
-def test_bundles_without_tables_say_so(schema1: Path) -> None:
+def test_bundles_without_tables_say_so(schema1: Path, codec: Codec) -> None:
     with pytest.raises(InputError, match=r"holds no bytes\.codec, which \.tae files need; export the model again to get it"):
         load(schema1 / "bytes" / "bundle").compress(np.zeros(24, np.uint8))
     with pytest.raises(InputError, match=r"a model archive has no frequency tables; \.tae files need a bundle"):
-        load(schema1 / "bytes" / "quantize.npz").compress(np.zeros(24, np.uint8))
+        dataclasses.replace(codec, bundle=None).compress(np.zeros(24, np.uint8))
 
 
 def test_the_identity_is_that_of_program_tables_and_data(old_runs: Path, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def whole_samples(name: str) -> list[bytes]:
 
 
 def pieces(model: FileModel, data: bytes, problems: list[str]) -> Iterator[list[bytes]]:
-    """What a reader, and a decoder fed in pieces, give of a file: bytes of samples; FormatError where the header is unusable."""
+    """The bytes of samples that a reader, and a decoder fed in pieces, give; FormatError where the header is unusable."""
     reader = Reader(model, data, "f.tae")
     yield [part.tobytes() for part in reader.samples()]
     problems += reader.problems
