@@ -29,9 +29,10 @@ _HEADER = struct.Struct("<4sBBHI8s")
 _BOUND = struct.Struct("<d")
 _NUMBER = struct.Struct("<I")
 _MARKER = 0xA7
-_MODE_0 = 0xE0
-_INDEX = bytes((_MARKER, _MODE_0 + MODE_COUNT))
-_FRAME_START = re.compile(rb"\xa7[\xe0-\xee]")
+_FULL, _OTHER = 0xD0, 0xE0
+"""Mode 0 of a frame with the header's number of samples, and of one that states its number."""
+_INDEX = bytes((_MARKER, 0xEF))
+_FRAME_START = re.compile(rb"\xa7[\xd0-\xde\xe0-\xee]")
 _SCAN_WORK = 64
 """Bytes of false frames that a scan reads, per byte of the file. Only crafted files reach it; the rest of them is damaged."""
 
@@ -146,8 +147,9 @@ class Payload(NamedTuple):
 
 
 def pack_frame(header: Header, mode: int, samples: int, payload: bytes) -> bytes:
-    """A frame: marker and mode, number of samples, bytes of the payload, CRC-32, payload."""
-    head = bytes((_MARKER, _MODE_0 + mode)) + _varint(samples) + _varint(len(payload))
+    """A frame: marker and mode, number of samples unless it is the header's, bytes of the payload, CRC-32, payload."""
+    full = samples == header.samples_per_frame
+    head = bytes((_MARKER, mode + (_FULL if full else _OTHER))) + (b"" if full else _varint(samples)) + _varint(len(payload))
     return head + _NUMBER.pack(zlib.crc32(payload, zlib.crc32(head, header.checksum))) + payload
 
 
@@ -196,7 +198,7 @@ def _next_frame(data: Data, offset: int, header: Header, work: int) -> tuple[int
     while work > 0 and (match := _FRAME_START.search(data, offset)):
         offset = match.start()
         try:
-            *_, stop = _head_at(data, offset)
+            *_, stop = _head_at(data, offset, header)
             work -= stop - offset if stop <= len(data) else 0
             _frame_at(data, offset, header, 0)
             return offset, work
@@ -279,9 +281,7 @@ def index_before(data: Data, stop: int, header: Header) -> tuple[int, list[tuple
 
 def _frame_at(data: Data, offset: int, header: Header, first: int) -> tuple[Frame, Payload]:
     """The frame at an offset; ValueError where there is none, IndexError where the data end before it does."""
-    mode, samples, start, stop = _head_at(data, offset)
-    if not 0 < samples <= header.samples_per_frame:
-        raise ValueError("samples")
+    mode, samples, start, stop = _head_at(data, offset, header)
     if stop > len(data):
         raise IndexError("payload")
     payload = data[start:stop]
@@ -291,12 +291,16 @@ def _frame_at(data: Data, offset: int, header: Header, first: int) -> tuple[Fram
     return Frame(first, samples, offset, stop - offset), Payload(mode, bytes(payload))
 
 
-def _head_at(data: Data, offset: int) -> tuple[int, int, int, int]:
+def _head_at(data: Data, offset: int, header: Header) -> tuple[int, int, int, int]:
     """Mode, number of samples, and the payload's start and stop, as a frame's first bytes state them."""
-    mode = data[offset + 1] - _MODE_0
-    if data[offset] != _MARKER or not 0 <= mode < MODE_COUNT:
+    marker, second = data[offset], data[offset + 1]
+    full = second < _OTHER
+    mode = second - (_FULL if full else _OTHER)
+    if marker != _MARKER or not 0 <= mode < MODE_COUNT:
         raise ValueError("marker")
-    samples, at = _read_varint(data, offset + 2)
+    samples, at = (header.samples_per_frame, offset + 2) if full else _read_varint(data, offset + 2)
+    if not (full or 0 < samples < header.samples_per_frame):
+        raise ValueError("samples")
     size, at = _read_varint(data, at)
     return mode, samples, at + _NUMBER.size, at + _NUMBER.size + size
 

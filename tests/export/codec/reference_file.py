@@ -74,12 +74,12 @@ def decode(data: bytes, own_identity: bytes, tables: Sequence[reference.Table]) 
 
 
 def frame(data: bytes, listed: int, header: bytes, most: int, tables: Sequence[reference.Table]) -> list[list[int]]:
-    samples, at = number(data, 2)
+    samples, at = (most, 2) if data[1] == 208 else number(data, 2)
     size, at = number(data, at)
     payload = data[at + 4 :]
-    if data[:2] != b"\xa7\xe0" or samples != listed or not 0 < samples <= most or size != len(payload):
+    if data[:2] not in (b"\xa7\xd0", b"\xa7\xe0") or samples != listed or size != len(payload):
         raise Damaged("frame")
-    if zlib.crc32(header + data[:at] + payload) != u32(data, at):
+    if not 0 < samples < most + (data[1] == 208) or zlib.crc32(header + data[:at] + payload) != u32(data, at):
         raise Damaged("checksum")
     return reference.decode(tables, payload, samples)
 
