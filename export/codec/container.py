@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from mmap import mmap
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ class Header:
     def to_bytes(self) -> bytes:
         return self._body + _NUMBER.pack(self.checksum)
 
-    @property
+    @cached_property
     def checksum(self) -> int:
         """CRC-32 of the bytes before it; those of frames and index continue it."""
         return zlib.crc32(self._body)
