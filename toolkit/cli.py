@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _resume(call: Call) -> str:
-    return RESUME if "resume" in call else ""
+    return RESUME if getattr(call, "resume", None) is not None else ""
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError
@@ -16,6 +16,7 @@ from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
 from .console import Progress
 from .run_artifacts import load_source
 
+T = TypeVar("T")
 PIECE = 8192
 """Samples that are read, run and written together."""
 
@@ -113,7 +114,7 @@ def pieces(values: np.ndarray, report: Callable[[int, int], None]) -> Any:
         report(start + len(part), len(values))
 
 
-def named(source: str, start: int, work: Callable[[], np.ndarray]) -> np.ndarray:
+def named(source: str, start: int, work: Callable[[], T]) -> T:
     """The result of a piece; an error about its samples names the source, and the place of the piece."""
     try:
         return work()

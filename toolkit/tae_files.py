@@ -200,7 +200,7 @@ def inspect(path: Path) -> Info:
                 mode = read_frame(data, frame, contents.header).mode
                 modes[MODES[mode].name if mode in MODES else f"mode {mode}"] += 1
             except FormatError as error:
-                problems.append(f"frame {i} (samples {frame.first} to {frame.first + frame.samples - 1}): {error}")
+                problems.append(f"{frame.text(i)}: {error}")
         header, size = contents.header, len(data)
     return Info(
         version=VERSION,

@@ -128,6 +128,9 @@ class Frame(NamedTuple):
     def stop(self) -> int:
         return self.offset + self.size
 
+    def text(self, number: int) -> str:
+        return f"frame {number} (samples {self.first} to {self.first + self.samples - 1})"
+
 
 class Gap(NamedTuple):
     """Bytes between frames, or behind the last one, that are no frame: an index, or damaged."""

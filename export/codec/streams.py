@@ -225,11 +225,13 @@ class Reader:
         require_whole(self.problems, self._source)
 
     def _decoded(self, frames: Sequence[Frame], start: int, stop: int) -> Iterator[np.ndarray]:
+        number = self.contents.frames.index(frames[0])
         for group in _groups(frames):
             samples, problems = decode_frames(self._model, self.contents.header, self._data, group)
-            for frame, text in problems.items():
-                last = frame.first + frame.samples - 1
-                self.problems.append(f"frame {self.contents.frames.index(frame)} (samples {frame.first} to {last}): {text}")
+            for i, frame in enumerate(group, number):
+                if frame in problems:
+                    self.problems.append(f"{frame.text(i)}: {problems[frame]}")
+            number += len(group)
             whole = [frame for frame in group if frame not in problems]
             parts = [part[max(0, start - frame.first) : stop - frame.first] for frame, part in zip(whole, samples, strict=True)]
             yield self._model.spec.shaped(np.concatenate([_nothing(self._model), *parts]), False)

@@ -38,7 +38,7 @@ def run(call: Call) -> None:
         raise InputError(f"--out {call.out}: must end in {SUFFIX} for --resume and --frame")
     from ..coding import encode
 
-    del call.resume  # codes start again
+    call.resume = None  # codes start again
     coded = encode(call.bundle, call.data, call.out, **options)
     each = f"{coded.sample_bytes:,} bytes to {coded.code_bytes:,} each, {coded.ratio:.3g} x"
     call.console.say(f"{call.out}: {coded.samples:,} samples, {each}, by {coded.runtime}")

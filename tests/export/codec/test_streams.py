@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -303,3 +304,12 @@ def test_a_sample_count_beyond_the_payload_is_refused_before_any_work(models: di
     assert sum(map(len, reader.samples())) == 0
     with pytest.raises(CheckError, match="4 bytes cannot hold 65535 samples"):
         reader.require_whole()
+
+
+def test_an_index_of_many_empty_frames_does_not_take_long(models: dict[str, FileModel]) -> None:
+    model = models["bytes"]
+    header = model.header(64)
+    reader = Reader(model, header.to_bytes() + pack_index(header, [(64, 0)] * 50_000), "f.tae")
+    begun = time.process_time()
+    assert sum(map(len, reader.samples())) == 0 and len(reader.problems) == 50_000
+    assert time.process_time() - begun < 5
