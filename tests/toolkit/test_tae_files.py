@@ -124,6 +124,19 @@ def test_unfinished_work_goes_on_to_the_same_bytes(
     assert file.read_bytes() == whole
 
 
+def test_only_full_frames_up_to_the_first_damaged_one_are_kept(
+    finished_run: Path, samples: Path, whole: bytes, tmp_path: Path
+) -> None:
+    file, part, x = tmp_path / "x.tae", tmp_path / "x.tae.part", np.load(samples)
+    short = load(finished_run).compress(x[:100], samples_per_frame=16)
+    damaged = bytearray(whole)
+    damaged[read(whole, "").frames[3].offset + 9] ^= 1
+    for left in (short, damaged):
+        part.write_bytes(left)
+        assert call("encode", finished_run, samples, "-o", file, "--frame", 16, "--resume", "--force", "-q") == 0
+        assert file.read_bytes() == whole
+
+
 def test_unfinished_work_of_others_is_refused(
     finished_run: Path, samples: Path, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

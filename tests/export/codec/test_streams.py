@@ -252,6 +252,14 @@ def test_a_file_cut_off_anywhere_gives_its_whole_frames(models: dict[str, FileMo
             reader.require_whole()
 
 
+def test_every_flipped_bit_is_noticed(models: dict[str, FileModel]) -> None:
+    data = golden("bytes")
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        require_noticed(models["bytes"], bytes(flipped), "bytes")
+
+
 @settings(max_examples=300)
 @given(st.data())
 def test_damage_is_noticed(models: dict[str, FileModel], data: st.DataObject) -> None:
