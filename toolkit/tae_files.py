@@ -16,9 +16,9 @@ from tiedae.compress.errors import FormatError, InputError, TiedaeError
 from tiedae.compress.files import atomic
 from tiedae.compress.records import Record
 from tiedae.export.codec.codec import Codec, bundle_of
-from tiedae.export.codec.container import VERSION, Data, Frame, Header, read, read_frame
+from tiedae.export.codec.container import VERSION, Data, FrameSpan, Header, read, read_frame, scan
 from tiedae.export.codec.frames import MODES, FileModel
-from tiedae.export.codec.streams import Encoder, Reader
+from tiedae.export.codec.streams import Reader, StreamEncoder
 from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.verify.results import Fit
 
@@ -82,7 +82,7 @@ def encode(
 ) -> Compressed:
     """Write a source as a .tae file, first to OUT.part, which stays where the work is interrupted; `resume` goes on with it.
 
-    Raises what `Encoder.push` raises; InputError where OUT.part is there, or is that of other work.
+    Raises what `StreamEncoder.push` raises; InputError where OUT.part is there, or is that of other work.
     """
     codec, samples = opened(path, source, runtime)
     header = codec.file_model.header(samples_per_frame)
@@ -90,7 +90,7 @@ def encode(
     if part.exists() and not (resume or replace):
         raise InputError(f"{part}: is there, from interrupted work; --resume goes on with it, --force starts again")
     written = _written(part, codec, header, samples) if resume else ()
-    encoder = Encoder(codec.file_model, codec.backend, samples_per_frame=samples_per_frame, written=written)
+    encoder = StreamEncoder(codec.file_model, codec.backend, samples_per_frame=samples_per_frame, written=written)
     out.parent.mkdir(parents=True, exist_ok=True)
     with part.open("r+b" if written else "wb", buffering=0) as file:
         file.truncate(file.seek(written[-1].stop if written else 0))
@@ -121,21 +121,18 @@ def _write(file: BinaryIO, chunks: Sequence[bytes]) -> None:
         data = data[file.write(data) :]
 
 
-def _written(part: Path, codec: Codec, header: Header, samples: np.ndarray) -> Sequence[Frame]:
+def _written(part: Path, codec: Codec, header: Header, samples: np.ndarray) -> Sequence[FrameSpan]:
     """The frames at the start of an interrupted file that stay; InputError where they are of other data or another model."""
     if not part.exists() or part.stat().st_size < header.size:
         return ()
     with mapped(part) as data:
-        contents = read(data, part)
-        if contents.header != header:
+        if Header.from_bytes(data, part) != header:
             raise InputError(f"{part}: was begun with another model, or other frames; --force starts again")
-        kept: list[Frame] = []
-        for frame in contents.frames:
-            follows = frame.offset == (kept[-1].stop if kept else header.size)
-            full = frame.samples == header.samples_per_frame or frame.first + frame.samples == len(samples)
-            if not follows or not full or frame.first + frame.samples > len(samples):
+        kept: list[FrameSpan] = []
+        for found in scan(data, header.size, header):
+            if not isinstance(found, FrameSpan) or found.samples != min(header.samples_per_frame, len(samples) - found.first):
                 break
-            kept.append(frame)
+            kept.append(found)
         for frame in {*kept[:1], *kept[-1:]}:
             encoder = codec.encoder(samples_per_frame=header.samples_per_frame, frame_only=True)
             again = [*encoder.push(samples[frame.first : frame.first + frame.samples]), *encoder.finish()]

@@ -21,7 +21,7 @@ from ..targets import TARGETS
 from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of
 from .container import SAMPLES_PER_FRAME
 from .frames import FileModel
-from .streams import Decoder, Encoder, Reader
+from .streams import Reader, StreamDecoder, StreamEncoder
 
 AUTO = "auto"
 
@@ -102,13 +102,13 @@ class Codec:
         reader.require_whole()
         return samples
 
-    def encoder(self, *, samples_per_frame: int = SAMPLES_PER_FRAME, frame_only: bool = False) -> Encoder:
+    def encoder(self, *, samples_per_frame: int = SAMPLES_PER_FRAME, frame_only: bool = False) -> StreamEncoder:
         """Samples in pieces to a .tae file in pieces; `frame_only`: to frames alone, such as for radio packets."""
-        return Encoder(self.file_model, self.backend, samples_per_frame=samples_per_frame, frame_only=frame_only)
+        return StreamEncoder(self.file_model, self.backend, samples_per_frame=samples_per_frame, frame_only=frame_only)
 
-    def decoder(self, *, samples_per_frame: int = SAMPLES_PER_FRAME, frame_only: bool = False) -> Decoder:
+    def decoder(self, *, samples_per_frame: int = SAMPLES_PER_FRAME, frame_only: bool = False) -> StreamDecoder:
         """The inverse of `encoder`, with the same arguments."""
-        return Decoder(self.file_model, samples_per_frame=samples_per_frame, frame_only=frame_only)
+        return StreamDecoder(self.file_model, samples_per_frame=samples_per_frame, frame_only=frame_only)
 
     @cached_property
     def file_model(self) -> FileModel:

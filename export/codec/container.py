@@ -43,7 +43,7 @@ LONGEST_HEADER = _HEADER.size + _BOUND.size + _NUMBER.size
 Data = bytes | bytearray | mmap
 
 
-class Kind(IntEnum):
+class FileKind(IntEnum):
     """What a file promises of its samples; the header's flags."""
 
     LOSSY = 0
@@ -62,7 +62,7 @@ class Header:
     identity: bytes
     sample_bytes: int
     samples_per_frame: int = SAMPLES_PER_FRAME
-    kind: Kind = Kind.LOSSY
+    kind: FileKind = FileKind.LOSSY
     bound: float = 0.0
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Header:
             raise InputError(f"header: got {len(self.identity)} bytes of identity, {self.sample_bytes} of a sample")
         if not 0 < self.samples_per_frame <= MOST_SAMPLES:
             raise InputError(f"samples per frame: got {self.samples_per_frame}, must lie in 1…{MOST_SAMPLES:,}")
-        bounded = self.kind is Kind.BOUNDED
+        bounded = self.kind is FileKind.BOUNDED
         if not (0 < self.bound < math.inf if bounded else self.bound == 0):
             right = "finite and above 0" if bounded else "0"
             raise InputError(f"bound of a {self.kind.name.lower()} file: got {self.bound}, must be {right}")
@@ -90,7 +90,7 @@ class Header:
     @property
     def _body(self) -> bytes:
         fields = (MAGIC, VERSION, self.kind, self.samples_per_frame, self.sample_bytes, self.identity)
-        return _HEADER.pack(*fields) + (_BOUND.pack(self.bound) if self.kind is Kind.BOUNDED else b"")
+        return _HEADER.pack(*fields) + (_BOUND.pack(self.bound) if self.kind is FileKind.BOUNDED else b"")
 
     @classmethod
     def from_bytes(cls, data: Data, source: object) -> Header:
@@ -102,21 +102,23 @@ class Header:
         if len(data) < _HEADER.size:
             raise FormatError(f"{source}: damaged: ends in the header")
         _, _, flags, samples, sample_bytes, identity = _HEADER.unpack_from(data)
-        if flags not in Kind.__members__.values():
-            raise FormatError(f"{source}: flags {flags:#04x}, this tiedae reads {', '.join(f'{kind:#04x}' for kind in Kind)}")
-        size = _HEADER.size + (_BOUND.size if flags == Kind.BOUNDED else 0)
+        if flags not in FileKind.__members__.values():
+            raise FormatError(
+                f"{source}: flags {flags:#04x}, this tiedae reads {', '.join(f'{kind:#04x}' for kind in FileKind)}"
+            )
+        size = _HEADER.size + (_BOUND.size if flags == FileKind.BOUNDED else 0)
         if len(data) < size + _NUMBER.size:
             raise FormatError(f"{source}: damaged: ends in the header")
-        (bound,) = _BOUND.unpack_from(data, _HEADER.size) if flags == Kind.BOUNDED else (0.0,)
+        (bound,) = _BOUND.unpack_from(data, _HEADER.size) if flags == FileKind.BOUNDED else (0.0,)
         if _NUMBER.unpack_from(data, size)[0] != zlib.crc32(data[:size]):
             raise FormatError(f"{source}: damaged: the header's checksum is not that of its bytes")
         try:
-            return cls(identity, sample_bytes, samples, Kind(flags), bound)
+            return cls(identity, sample_bytes, samples, FileKind(flags), bound)
         except InputError as error:
             raise FormatError(f"{source}: damaged: {error}") from None
 
 
-class Frame(NamedTuple):
+class FrameSpan(NamedTuple):
     """Where a frame is: the number of its first sample in the file, its samples, its first byte, its bytes."""
 
     first: int
@@ -164,7 +166,7 @@ def pack_index(header: Header, entries: Iterable[tuple[int, int]]) -> bytes:
     return body + _NUMBER.pack(zlib.crc32(body, header.checksum))
 
 
-def read_frame(data: Data, frame: Frame, header: Header) -> Payload:
+def read_frame(data: Data, frame: FrameSpan, header: Header) -> Payload:
     """What a frame holds; FormatError where its bytes are damaged or not those of this place."""
     try:
         found, payload = _frame_at(data, frame.offset, header, frame.first)
@@ -175,7 +177,7 @@ def read_frame(data: Data, frame: Frame, header: Header) -> Payload:
     return payload
 
 
-def scan(data: Data, offset: int, header: Header, *, first: int = 0, final: bool = True) -> Iterator[Frame | Gap]:
+def scan(data: Data, offset: int, header: Header, *, first: int = 0, final: bool = True) -> Iterator[FrameSpan | Gap]:
     """The frames from an offset on, and the gaps between them, without the index; `first`: the number of the first sample.
 
     Unless `final`, more bytes will follow: the scan ends before what they may complete.
@@ -212,7 +214,7 @@ def _next_frame(data: Data, offset: int, header: Header, work: int) -> tuple[int
 
 
 @dataclass(frozen=True)
-class Contents:
+class FileContents:
     """A file's header and frames, and what is wrong with the file as a whole.
 
     `indexed`: whether the index is whole; then the frames are those it lists, and may be damaged. Without it they were found
@@ -220,7 +222,7 @@ class Contents:
     """
 
     header: Header
-    frames: tuple[Frame, ...]
+    frames: tuple[FrameSpan, ...]
     indexed: bool
     placed: bool
     problems: tuple[str, ...]
@@ -231,26 +233,26 @@ class Contents:
         return sum(frame.samples for frame in self.frames)
 
 
-def read(data: Data, source: object) -> Contents:
+def read(data: Data, source: object) -> FileContents:
     """Header and frames of a file; FormatError, which starts with `source`, for an unusable header."""
     header = Header.from_bytes(data, source)
     start, entries = index_before(data, len(data), header) or (-1, [])
     end = header.size + sum(size for _, size in entries)
     if start == end:
-        return Contents(header, _placed(entries, header.size), True, True, ())
+        return FileContents(header, _placed(entries, header.size), True, True, ())
     found = list(scan(data, header.size, header))
     damaged = [gap for gap in found if isinstance(gap, Gap) and not is_index(data, gap, header)]
     problems = [*(gap.text for gap in damaged), NO_INDEX]
     placed = start < 0 and all(gap.stop == len(data) for gap in damaged)
-    return Contents(header, tuple(frame for frame in found if isinstance(frame, Frame)), False, placed, tuple(problems))
+    return FileContents(header, tuple(frame for frame in found if isinstance(frame, FrameSpan)), False, placed, tuple(problems))
 
 
-def _placed(entries: Iterable[tuple[int, int]], offset: int) -> tuple[Frame, ...]:
+def _placed(entries: Iterable[tuple[int, int]], offset: int) -> tuple[FrameSpan, ...]:
     """The frames that an index lists."""
     frames, first = [], 0
     for samples, size in entries:
         if samples:
-            frames.append(Frame(first, samples, offset, size))
+            frames.append(FrameSpan(first, samples, offset, size))
         first, offset = first + samples, offset + size
     return tuple(frames)
 
@@ -283,7 +285,7 @@ def index_before(data: Data, stop: int, header: Header) -> tuple[int, list[tuple
     return (start, entries) if at == entries_stop else None
 
 
-def _frame_at(data: Data, offset: int, header: Header, first: int) -> tuple[Frame, Payload]:
+def _frame_at(data: Data, offset: int, header: Header, first: int) -> tuple[FrameSpan, Payload]:
     """The frame at an offset; ValueError where there is none, IndexError where the data end before it does."""
     mode, samples, start, stop = _head_at(data, offset, header)
     if stop > len(data):
@@ -292,7 +294,7 @@ def _frame_at(data: Data, offset: int, header: Header, first: int) -> tuple[Fram
     head, (checksum,) = data[offset : start - _NUMBER.size], _NUMBER.unpack_from(data, start - _NUMBER.size)
     if zlib.crc32(payload, zlib.crc32(head, header.checksum)) != checksum:
         raise ValueError("checksum")
-    return Frame(first, samples, offset, stop - offset), Payload(mode, bytes(payload))
+    return FrameSpan(first, samples, offset, stop - offset), Payload(mode, bytes(payload))
 
 
 def _head_at(data: Data, offset: int, header: Header) -> tuple[int, int, int, int]:

@@ -14,7 +14,7 @@ from ..bundle import Bundle
 from ..manifest import decoding_text
 from . import rans
 from .backends import ProgramBackend, program_of
-from .container import Data, Frame, Header, Kind, Payload, read_frame
+from .container import Data, FileKind, FrameSpan, Header, Payload, read_frame
 from .tables import FrequencyTables
 
 
@@ -41,7 +41,7 @@ class FileModel:
     def spec(self) -> SampleSpec:
         return self.program.spec
 
-    def header(self, samples_per_frame: int, kind: Kind = Kind.LOSSY, bound: float = 0.0) -> Header:
+    def header(self, samples_per_frame: int, kind: FileKind = FileKind.LOSSY, bound: float = 0.0) -> Header:
         """The header of a file of this model; InputError for a number or bound that there cannot be."""
         sample_bytes = self.spec.inputs * np.dtype(self.spec.dtype).itemsize
         return Header(self.identity, sample_bytes, samples_per_frame, kind, bound)
@@ -53,7 +53,7 @@ class FileModel:
             what = "model, tables, shape, dtype or scaling"
             raise FormatError(f"{source}: was encoded with another {what}: its identity is {made}, must be {own}")
         if header.kind not in MODES_OF:
-            raise FormatError(f"{source}: a {header.kind.name.lower()} file, which this tiedae does not read")
+            raise FormatError(f"{source}: a {header.kind.name.lower()} file, which this tiedae neither writes nor reads")
 
     def samples(self, codes: np.ndarray) -> np.ndarray:
         """What codes [n, units] decode to, [n, inputs] in the data's unit and dtype, the same on every machine."""
@@ -86,7 +86,7 @@ def _decode_codes(model: FileModel, _header: Header, payloads: Sequence[bytes], 
 
 MODES: Mapping[int, Mode] = {0: Mode("codes", _encode_codes, _decode_codes)}
 """The modes of a frame by number, below 15."""
-MODES_OF: Mapping[Kind, tuple[int, ...]] = {Kind.LOSSY: (0,)}
+MODES_OF: Mapping[FileKind, tuple[int, ...]] = {FileKind.LOSSY: (0,)}
 """The modes in files of a kind; an encoder takes the shortest for each frame, of equal ones the first."""
 
 
@@ -99,11 +99,11 @@ def encode_frames(
 
 
 def decode_frames(
-    model: FileModel, header: Header, data: Data, frames: Sequence[Frame]
-) -> tuple[list[np.ndarray], dict[Frame, str]]:
+    model: FileModel, header: Header, data: Data, frames: Sequence[FrameSpan]
+) -> tuple[list[np.ndarray], dict[FrameSpan, str]]:
     """The samples of each whole frame in order, [n, inputs] in the data's dtype, and what is wrong with the others."""
-    payloads: dict[Frame, Payload] = {}
-    problems: dict[Frame, str] = {}
+    payloads: dict[FrameSpan, Payload] = {}
+    problems: dict[FrameSpan, str] = {}
     for frame in frames:
         try:
             payloads[frame] = read_frame(data, frame, header)
@@ -111,7 +111,7 @@ def decode_frames(
                 raise FormatError(f"damaged: mode {payloads.pop(frame).mode}, which files of its kind do not have")
         except FormatError as error:
             problems[frame] = str(error)
-    decoded: dict[Frame, np.ndarray] = {}
+    decoded: dict[FrameSpan, np.ndarray] = {}
     for mode in dict.fromkeys(payload.mode for payload in payloads.values()):
         _decode_mode(model, header, {f: each for f, each in payloads.items() if each.mode == mode}, decoded, problems)
     return [decoded[frame] for frame in frames if frame in decoded], problems
@@ -120,9 +120,9 @@ def decode_frames(
 def _decode_mode(
     model: FileModel,
     header: Header,
-    payloads: Mapping[Frame, Payload],
-    decoded: dict[Frame, np.ndarray],
-    problems: dict[Frame, str],
+    payloads: Mapping[FrameSpan, Payload],
+    decoded: dict[FrameSpan, np.ndarray],
+    problems: dict[FrameSpan, str],
 ) -> None:
     """Decode frames of one mode together; where one is damaged, each by itself."""
     mode = MODES[next(iter(payloads.values())).mode]

@@ -14,9 +14,10 @@ from .container import (
     LONGEST_HEADER,
     NO_INDEX,
     SAMPLES_PER_FRAME,
-    Contents,
     Data,
-    Frame,
+    FileContents,
+    FileKind,
+    FrameSpan,
     Gap,
     Header,
     is_index,
@@ -35,12 +36,12 @@ LISTED = 5
 """Problems that an error lists."""
 
 
-class Encoder:
+class StreamEncoder:
     """Samples in pieces → the bytes of a file in pieces: `push` as often as there are samples, then `finish`.
 
     `backend` makes the codes. `frame_only`: frames alone, without header and index, such as for radio packets; each is one
-    item of what `push` returns, and a `Decoder` of the same model and `samples_per_frame` decodes it. `written`: the frames
-    that a file holds already.
+    item of what `push` returns, and a `StreamDecoder` of the same model and `samples_per_frame` decodes it. `written`: the
+    frames that a file holds already.
     """
 
     def __init__(
@@ -49,10 +50,13 @@ class Encoder:
         backend: Backend,
         *,
         samples_per_frame: int = SAMPLES_PER_FRAME,
+        kind: FileKind = FileKind.LOSSY,
+        bound: float = 0.0,
         frame_only: bool = False,
-        written: Iterable[Frame] = (),
+        written: Iterable[FrameSpan] = (),
     ) -> None:
-        self.header = model.header(samples_per_frame)
+        self.header = model.header(samples_per_frame, kind, bound)
+        model.require(self.header, "encoder")
         self._model, self._backend, self._frame_only = model, backend, frame_only
         is_program = isinstance(backend, ProgramBackend)
         self._reference = None if is_program else replace(model.program, conversion=backend.conversion)
@@ -112,10 +116,11 @@ class Encoder:
         return codes
 
 
-class Decoder:
+class StreamDecoder:
     """The bytes of a file in pieces → samples in pieces: `push` as they come, then `finish`.
 
-    `frame_only`: bytes are whole frames of an `Encoder` of the same model and `samples_per_frame`, in any order, some lost.
+    `frame_only`: bytes are whole frames, in any order, some lost, of a `StreamEncoder` of the same model, `samples_per_frame`,
+    `kind` and `bound`. A file states those itself.
     """
 
     def __init__(
@@ -123,11 +128,13 @@ class Decoder:
         model: FileModel,
         *,
         samples_per_frame: int = SAMPLES_PER_FRAME,
+        kind: FileKind = FileKind.LOSSY,
+        bound: float = 0.0,
         frame_only: bool = False,
         source: object = "stream",
     ) -> None:
         self._model, self._source, self._frame_only = model, source, frame_only
-        self._header = model.header(samples_per_frame) if frame_only else None
+        self._header = model.header(samples_per_frame, kind, bound) if frame_only else None
         self._rest = bytearray()
         self._entries: list[tuple[int, int]] = []
         self._ended = False
@@ -165,7 +172,7 @@ class Decoder:
         header = self._header
         found = [] if header is None else list(scan(self._rest, 0, header, final=final))
         parts = [_nothing(self._model)]
-        for group in _groups([each for each in found if isinstance(each, Frame)]):
+        for group in _groups([each for each in found if isinstance(each, FrameSpan)]):
             assert header is not None
             samples, problems = decode_frames(self._model, header, self._rest, group)
             parts += samples
@@ -176,7 +183,7 @@ class Decoder:
             del self._rest[: found[-1].stop]
         return self._model.spec.shaped(np.concatenate(parts), False)
 
-    def _take(self, found: Frame | Gap) -> None:
+    def _take(self, found: FrameSpan | Gap) -> None:
         """Note a frame or gap: whether it is damaged, and whether the file may end behind it."""
         assert self._header is not None
         size = found.stop - found.offset
@@ -185,7 +192,7 @@ class Decoder:
             self._ended = self._rest[found.offset : found.stop] == pack_index(self._header, self._entries)
             if not is_index(self._rest, found, self._header):
                 self._problems.append(f"{size} bytes after {sum(n for n, _ in self._entries)} samples hold no whole frame")
-        self._entries.append((found.samples if isinstance(found, Frame) else 0, size))
+        self._entries.append((found.samples if isinstance(found, FrameSpan) else 0, size))
 
 
 class Reader:
@@ -196,7 +203,7 @@ class Reader:
     """
 
     def __init__(self, model: FileModel, data: Data, source: object) -> None:
-        self.contents: Contents = read(data, source)
+        self.contents: FileContents = read(data, source)
         self.problems = list(self.contents.problems)
         self._model, self._data, self._source = model, data, source
         model.require(self.contents.header, source)
@@ -224,7 +231,7 @@ class Reader:
         """Raise CheckError, with what is wrong, where frames were damaged or lost, or the file is cut off."""
         require_whole(self.problems, self._source)
 
-    def _decoded(self, frames: Sequence[Frame], start: int, stop: int) -> Iterator[np.ndarray]:
+    def _decoded(self, frames: Sequence[FrameSpan], start: int, stop: int) -> Iterator[np.ndarray]:
         number = self.contents.frames.index(frames[0])
         for group in _groups(frames):
             samples, problems = decode_frames(self._model, self.contents.header, self._data, group)
@@ -244,7 +251,7 @@ def require_whole(problems: Sequence[str], source: object) -> None:
         raise CheckError(f"{source}: {'; '.join(problems[:LISTED])}{more}")
 
 
-def _groups(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+def _groups(frames: Sequence[FrameSpan]) -> Iterator[Sequence[FrameSpan]]:
     """Frames that are decoded together, `TOGETHER` samples or a little more."""
     start = samples = 0
     for i, frame in enumerate(frames):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.export.codec.container import Gap, Header, Kind, pack_frame, pack_index, read, read_frame, scan
+from tiedae.export.codec.container import FileKind, Gap, Header, pack_frame, pack_index, read, read_frame, scan
 
 from .test_tables import FORMAT
 
@@ -44,12 +44,12 @@ def test_a_file_is_read() -> None:
 
 HEADERS = st.builds(
     lambda identity, sample_bytes, samples, kind, bound: Header(
-        identity, sample_bytes, samples, kind, bound if kind is Kind.BOUNDED else 0.0
+        identity, sample_bytes, samples, kind, bound if kind is FileKind.BOUNDED else 0.0
     ),
     st.binary(min_size=8, max_size=8),
     st.integers(1, 2**32 - 1),
     st.integers(1, 2**16 - 1),
-    st.sampled_from(Kind),
+    st.sampled_from(FileKind),
     st.floats(min_value=0, exclude_min=True, allow_infinity=False),
 )
 
@@ -57,7 +57,7 @@ HEADERS = st.builds(
 @given(HEADERS)
 def test_bytes_hold_the_header(header: Header) -> None:
     assert Header.from_bytes(header.to_bytes(), "f.tae") == header
-    assert len(header.to_bytes()) == header.size == (32 if header.kind is Kind.BOUNDED else 24)
+    assert len(header.to_bytes()) == header.size == (32 if header.kind is FileKind.BOUNDED else 24)
 
 
 def signed(body: str) -> bytes:
@@ -94,7 +94,7 @@ def test_headers_are_checked() -> None:
     with pytest.raises(InputError, match=r"samples per frame: got 70000, must lie in 1…65,535"):
         Header(IDENTITY, 2, 70_000)
     with pytest.raises(InputError, match=r"bound of a lossless file: got 2\.0, must be 0"):
-        Header(IDENTITY, 2, 64, Kind.LOSSLESS, 2.0)
+        Header(IDENTITY, 2, 64, FileKind.LOSSLESS, 2.0)
 
 
 FRAMES = st.lists(st.tuples(st.integers(0, 14), st.integers(1, 64), st.binary(max_size=300)), min_size=1, max_size=6)

@@ -18,9 +18,9 @@ from tiedae.compress.scaling import Scaling
 from tiedae.export.bundle import Bundle
 from tiedae.export.codec import frames
 from tiedae.export.codec.codec import Codec, load
-from tiedae.export.codec.container import Header, Kind, pack_frame, pack_index, read
+from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index, read
 from tiedae.export.codec.frames import FileModel
-from tiedae.export.codec.streams import Decoder, Encoder, Reader
+from tiedae.export.codec.streams import Reader, StreamDecoder, StreamEncoder
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import read as read_manifest
 
@@ -86,7 +86,7 @@ def test_every_kind_of_data_round_trips(old_runs: Path, kind: str) -> None:
     spec = replace(codec.spec, **SPECS[kind])
     model = dataclasses.replace(codec.file_model, program=dataclasses.replace(codec.file_model.program, spec=spec))
     x = np.random.default_rng(0).uniform(0, 255, (100, *spec.shape)).astype(spec.dtype)
-    encoder = Encoder(model, model.program, samples_per_frame=30)
+    encoder = StreamEncoder(model, model.program, samples_per_frame=30)
     data = b"".join([*encoder.push(x[:50]), *encoder.push(x[50]), *encoder.push(x[51:].reshape(49, -1)), *encoder.finish()])
     reader = Reader(model, data, "f.tae")
     found = np.concatenate(list(reader.samples()))
@@ -173,9 +173,9 @@ def test_other_models_are_refused(old_runs: Path) -> None:
     coarse = dataclasses.replace(model, identity=bytes(8))
     with pytest.raises(FormatError, match="its identity is 0000000000000000, must be"):
         codec.decompress(coarse.header(64).to_bytes())
-    for kind in set(Kind) - frames.MODES_OF.keys():
-        header = model.header(64, kind, 1.0 if kind is Kind.BOUNDED else 0.0)
-        with pytest.raises(FormatError, match=f"a {kind.name.lower()} file, which this tiedae does not read"):
+    for kind in set(FileKind) - frames.MODES_OF.keys():
+        header = model.header(64, kind, 1.0 if kind is FileKind.BOUNDED else 0.0)
+        with pytest.raises(FormatError, match=f"a {kind.name.lower()} file, which this tiedae neither writes nor reads"):
             codec.decompress(header.to_bytes() + pack_index(header, []))
     with pytest.raises(FormatError, match="holds no samples"):
         codec.decompress(model.header(64).to_bytes() + pack_index(model.header(64), []))
@@ -205,7 +205,7 @@ def pieces(model: FileModel, data: bytes, problems: list[str]) -> Iterator[list[
     reader = Reader(model, data, "f.tae")
     yield [part.tobytes() for part in reader.samples()]
     problems += reader.problems
-    decoder = Decoder(model)
+    decoder = StreamDecoder(model)
     yield [decoder.push(data[start : start + 50]).tobytes() for start in range(0, len(data), 50)]
     try:
         decoder.finish()
@@ -300,7 +300,7 @@ def test_frames_with_the_right_checksum_decode_or_are_named(models: dict[str, Fi
     named = [i for i in range(len(frames)) if any(text.startswith(f"frame {i} (") for text in reader.problems)]
     assert len(named) == len(reader.problems)
     assert count == sum(frame.samples for i, frame in enumerate(frames) if i not in named)
-    decoder = Decoder(model)
+    decoder = StreamDecoder(model)
     assert len(decoder.push(whole)) == count
 
 
