@@ -12,10 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tiedae import coding
 from tiedae.cli import main
+from tiedae.export.bundle import Bundle, write_files
 from tiedae.export.codec.codec import load
 from tiedae.export.codec.container import read
+from tiedae.export.codec.tables import fit
+from tiedae.export.file_info import FileInfo
+from tiedae.export.manifest import FILE, with_files
+from tiedae.sources import load_dataset
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +65,14 @@ def test_there_and_back(finished_run: Path, samples: Path, tmp_path: Path, capsy
     np.testing.assert_array_equal(np.load(back), program.reconstruct(x[100:200]))
     assert call("decode", finished_run, file, "-o", back, "--samples", "399:", "--force") == 0
     assert np.load(back).shape == (1, 24)
+
+
+def test_tables_are_those_of_the_programs_training_codes(finished_run: Path, samples: Path) -> None:
+    bundle = Bundle.open(finished_run / "bundle")
+    train = load_dataset(replace(bundle.manifest.recipe.data, source=str(samples)), "sigmoid").train
+    codes = load(bundle.path, runtime="program").encode(train.take(slice(None)))
+    assert len(codes) == bundle.manifest.data.train
+    assert bundle.tables().to_bytes() == fit(codes).to_bytes() == (bundle.path / "mini.codec").read_bytes()
 
 
 def test_info_needs_no_bundle(whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,11 +256,6 @@ def test_wrong_calls_are_one_line(
 
 def test_tables_of_another_model_are_refused(finished_run: Path, whole: bytes, tmp_path: Path, capsys) -> None:
     """Other tables, as of the same program: the identity differs."""
-    from tiedae.export.bundle import write_files
-    from tiedae.export.codec.tables import fit
-    from tiedae.export.file_info import FileInfo
-    from tiedae.export.manifest import FILE, with_files
-
     bundle = shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
     tables = fit(np.arange(400, dtype=np.uint8).reshape(100, 4)).to_bytes()
     write_files(bundle, {"mini.codec": tables})
