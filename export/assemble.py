@@ -15,17 +15,20 @@ from ..calibration.calibration_file import Calibration
 from ..calibration.representative import representative
 from ..compress.affine import Quantization
 from ..compress.config import ModelConfig, Recipe
-from ..compress.data import Dataset
+from ..compress.data import Dataset, choose
 from ..compress.records import encode, plain
 from . import golden
 from . import manifest as manifests
-from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, program_file, write_files
+from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, program_file, tables_name, write_files
+from .codec.backends import ProgramBackend
+from .codec.tables import FrequencyTables, fit
 from .file_io import FileIO
 from .lowering import lower
 from .manifest import CalibrationInfo, Data, Manifest, ProgramText, ProgramTexts, Tensors
 from .operations.interleave import interleaved_parts
 from .parity.fidelity import Fidelity, column_names, warnings_of
 from .parity.keras_device import keras_device, keras_layers, on_device, skipped
+from .program import Program
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
 from .verify.kinds import Stage
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
 
 GOLDEN_SAMPLES = 64
+TABLE_SAMPLES = 20_000
+"""Maximum number of training samples whose codes the frequency tables are fitted to."""
 TITLES = {"train": "Keras float", "prune": "Keras pruned", "cluster": "Keras clustered", "quantize": "Keras int8 simulation"}
 
 Announce = Callable[[str], None]
@@ -88,6 +93,7 @@ def assemble(
     arrays |= golden.floats(*keras(scaled), io)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
+    files[tables_name(recipe.name)] = code_tables(programs["int8"].reference, splits, io, recipe.data.seed).to_bytes()
     write_files(directory, files)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
@@ -141,6 +147,14 @@ def assemble(
     described = describe_files(directory, files | rendered, units=io.units)
     write_files(directory, {manifests.FILE: encode(replace(manifest, files=described))})
     return metrics
+
+
+def code_tables(program: Program, splits: Dataset, io: FileIO, seed: int) -> FrequencyTables:
+    """Frequency tables of the codes that the program gives for training samples, at most `TABLE_SAMPLES` drawn by the seed."""
+    chosen, backend = choose(splits.train, TABLE_SAMPLES, seed), ProgramBackend(program, splits.spec, io)
+    parts = np.array_split(chosen, -(-len(chosen) // 1024))
+    codes = np.concatenate([backend.encode(splits.train.take(part)) for part in parts])
+    return fit(codes, program.quantization("code").bits)
 
 
 def coarse_text(io: FileIO, x: Quantization, columns: Sequence[str] | None) -> str:

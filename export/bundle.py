@@ -5,6 +5,7 @@ NAME.{int8,f32}.onnx                    x → code, y
 NAME.{encoder,decoder}.{int8,f32}.onnx  over one NAME.{int8,f32}.kernels.bin
 manifest.json                           hashes, kernels, inputs, outputs, operations, versions, recipe
 golden/                                 samples and expected outputs, see `golden`; program.npz (biases and masks)
+NAME.codec                              frequency tables of the codes, see docs/format.md
 metrics.json, report.html, MODEL_CARD.md
 """
 
@@ -20,10 +21,11 @@ import numpy as np
 
 from ..compress.archive import pack_npz, unpack
 from ..compress.config import ExportConfig, Units
-from ..compress.errors import ExportError, FormatError
+from ..compress.errors import ExportError, FormatError, InputError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
+from .codec.tables import FrequencyTables
 from .file_info import FileInfo, ModelFileInfo
 from .file_io import FileIO
 from .formats.model_file import Contents, oriented
@@ -60,6 +62,11 @@ def program_file(programs: Programs, masks: Mapping[str, np.ndarray]) -> bytes:
     kept = {name: values for name, values in constants.items() if name not in programs.fused.kernels}
     bits = {f"mask.{name}": np.packbits(mask) for name, mask in masks.items()}
     return pack_npz({"format": PROGRAM_KIND, "version": 1}, kept | bits)
+
+
+def tables_name(name: str) -> str:
+    """The file of a bundle that holds the frequency tables of its codes."""
+    return f"{name}.codec"
 
 
 def npy(values: np.ndarray) -> bytes:
@@ -156,6 +163,23 @@ class Bundle:
             if (values.shape, manifests.sha256_of(values)) == (stated.shape, stated.sha256):
                 return values
         raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
+
+    def tables(self) -> FrequencyTables:
+        """The frequency tables of the codes: those of the manifest's units and bits.
+
+        Raises InputError where the bundle has none, FormatError for damaged tables or those of other codes.
+        """
+        name = tables_name(self.manifest.name)
+        path, code = self.path / name, self.manifest.tensors.code
+        if name not in self.manifest.files:
+            raise InputError(f"{self.path}: holds no {name}, which .tae files need; export the model again to get it")
+        self.require_intact([name])
+        tables = FrequencyTables.from_bytes(path.read_bytes(), path)
+        units = self.manifest.model.widths[-1]
+        if (tables.units, tables.bits) != (units, code.bits):
+            got, right = f"{tables.units} units of {tables.bits} bits", f"{units} of {code.bits}, as in {manifests.FILE}"
+            raise FormatError(f"{path}: got tables of {got}, must be {right}")
+        return tables
 
     def masks(self) -> dict[str, np.ndarray]:
         """The masks by kernel name, bool [inputs, units]; FormatError if one is missing or of another size."""

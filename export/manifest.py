@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -270,6 +271,13 @@ def _load(bundle: Path) -> Any:
         return load_json((bundle / FILE).read_bytes(), bundle / FILE)
     except (FileNotFoundError, NotADirectoryError):
         raise FormatError(f"{bundle}: not a bundle, it has no {FILE}") from None
+
+
+def decoding_text(bundle: Path) -> bytes:
+    """What decides how a bundle's codes decode, as canonical JSON of what the manifest states, in its own version of it."""
+    written = _load(bundle)
+    decisive = {key: written["data"][key] for key in ("shape", "dtype", "scaling")}
+    return json.dumps(decisive | {"program": written["operations"]["fused"]}, sort_keys=True, separators=(",", ":")).encode()
 
 
 def parse(written: Any, where: object) -> Manifest:

@@ -37,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tiedae.compress.errors import CheckError, TiedaeError
 
     verbose, quiet = getattr(arguments, "verbose", False), getattr(arguments, "quiet", False)
-    resume = RESUME if "resume" in arguments else ""
     call = Call(**vars(arguments), stdout=sys.stdout)
     aside = contextlib.redirect_stdout(sys.stderr) if call.to_stdout else contextlib.nullcontext()
     with _terminated_as_interrupted(), kept_back() as err, aside, Console(verbose - quiet, err=err) as console:
@@ -61,11 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             return CLOSED_PIPE
         except OSError as error:
-            console.error(_system_error(error) + (resume if error.errno in FULL else ""))
+            console.error(_system_error(error) + (_resume(call) if error.errno in FULL else ""))
             return WRONG
         except KeyboardInterrupt:
-            console.error("interrupted" + resume)
+            console.error("interrupted" + _resume(call))
             return INTERRUPTED
+
+
+def _resume(call: Call) -> str:
+    return RESUME if getattr(call, "resume", None) is not None else ""
 
 
 @contextlib.contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.compress.errors import DataError, FormatError
 from tiedae.compress.files import atomic
 from tiedae.compress.records import Record
 from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
@@ -16,6 +16,7 @@ from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
 from .console import Progress
 from .run_artifacts import load_source
 
+T = TypeVar("T")
 PIECE = 8192
 """Samples that are read, run and written together."""
 
@@ -47,8 +48,8 @@ class Scores(Record, frozen=True):
 
 def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
     """Write the codes of every sample of a source as .npy, uint8 [n, units]. Raises what `Codec.encode` raises."""
-    codec, samples = _opened(path, source, runtime)
-    _written(out, samples, codec.encode, codec.code.shape, codec.code.dtype, replace, _steps(progress, "encode"), source)
+    codec, samples = opened(path, source, runtime)
+    _written(out, samples, codec.encode, codec.code.shape, codec.code.dtype, replace, steps(progress, "encode"), source)
     return Coded(len(samples), codec.spec.inputs * samples.itemsize, math.prod(codec.code.shape), codec.runtime)
 
 
@@ -64,17 +65,17 @@ def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, p
     if values.ndim != 2:
         raise DataError(f"{codes}: got {values.dtype} {list(values.shape)}, must be codes [n, {codec.code.shape[0]}]")
     shape, dtype = codec.spec.shape, codec.spec.dtype
-    _written(out, values, codec.decode, shape, dtype, replace, _steps(progress, "decode"), str(codes))
+    _written(out, values, codec.decode, shape, dtype, replace, steps(progress, "decode"), str(codes))
     return Coded(len(values), codec.spec.inputs * np.dtype(dtype).itemsize, math.prod(codec.code.shape), codec.runtime)
 
 
 def score(path: Path, source: str, *, runtime: str, progress: Progress) -> tuple[np.ndarray, Scores]:
     """The score of every sample of a source, float64 [n], and what there is to say in brief."""
-    codec, samples = _opened(path, source, runtime)
-    report = _steps(progress, "score")
+    codec, samples = opened(path, source, runtime)
+    report = steps(progress, "score")
     scores = np.empty(len(samples))
-    for start, part in _pieces(samples, report):
-        scores[start : start + len(part)] = _named(source, start, lambda part=part: codec.score(part))
+    for start, part in pieces(samples, report):
+        scores[start : start + len(part)] = named(source, start, lambda part=part: codec.score(part))
     middle, high = np.quantile(scores, [0.5, 0.95])
     worst = int(scores.argmax())
     return scores, Scores(
@@ -82,7 +83,8 @@ def score(path: Path, source: str, *, runtime: str, progress: Progress) -> tuple
     )
 
 
-def _opened(path: Path, source: str, runtime: str) -> tuple[Codec, np.ndarray]:
+def opened(path: Path, source: str, runtime: str) -> tuple[Codec, np.ndarray]:
+    """The codec of a bundle, and every sample of a source; DataError where there is none."""
     bundle = bundle_of(path)
     samples = load_source(bundle.manifest, source).values
     if not len(samples):
@@ -100,23 +102,21 @@ def _written(
     report: Callable[[int, int], None],
     source: str,
 ) -> None:
-    if out.suffix != ".npy":
-        raise InputError(f"--out {out}: must end in .npy")
     with atomic(out, replace=replace) as temporary:
         whole = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), (len(values), *shape))
-        for start, part in _pieces(values, report):
-            whole[start : start + len(part)] = _named(source, start, lambda part=part: function(part))
+        for start, part in pieces(values, report):
+            whole[start : start + len(part)] = named(source, start, lambda part=part: function(part))
         whole.flush()
 
 
-def _pieces(values: np.ndarray, report: Callable[[int, int], None]) -> Any:
+def pieces(values: np.ndarray, report: Callable[[int, int], None]) -> Any:
     for start in range(0, len(values), PIECE):
         part = values[start : start + PIECE]
         yield start, part
         report(start + len(part), len(values))
 
 
-def _named(source: str, start: int, work: Callable[[], np.ndarray]) -> np.ndarray:
+def named(source: str, start: int, work: Callable[[], T]) -> T:
     """The result of a piece; an error about its samples names the source, and the place of the piece."""
     try:
         return work()
@@ -125,5 +125,5 @@ def _named(source: str, start: int, work: Callable[[], np.ndarray]) -> np.ndarra
         raise DataError(f"{source}{place}: {error}") from None
 
 
-def _steps(progress: Progress, name: str) -> Callable[[int, int], None]:
+def steps(progress: Progress, name: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(name, 1, 1, done, total, math.nan)

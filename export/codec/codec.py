@@ -4,132 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from ...compress.affine import Quantization
 from ...compress.config import ExportConfig
-from ...compress.errors import DataError, FormatError, InputError, UnavailableError
+from ...compress.errors import DataError, InputError, UnavailableError
 from ...compress.sample_spec import SampleSpec
-from ...compress.scaling import Scaling
 from ..bundle import Bundle
-from ..file_io import IN_MODEL_UNITS, FileIO
-from ..interpreter import execute, program_input
+from ..file_io import FileIO
 from ..manifest import FILE
-from ..program import Program, Tensor
+from ..program import Tensor
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, usual
-from ..targets import TARGETS, read_model
+from ..targets import TARGETS
+from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of
+from .container import SAMPLES_PER_FRAME
+from .frames import FileModel
+from .streams import Reader, StreamDecoder, StreamEncoder
 
-BATCH = 1024
-"""Samples that are converted and run together: enough for full speed, few enough for the cache."""
-AUTO, PROGRAM = "auto", "program"
-PRECISION = "int8"
-SAME = Scaling()
-"""No scaling: rounds floats in the data's unit to integers."""
-
-
-class Backend(Protocol):
-    """Runs a model on flat samples: [n, inputs] in the data's unit to codes [n, units], and codes to `y` in model units."""
-
-    @property
-    def runtime(self) -> str: ...
-    def encode(self, x: np.ndarray) -> np.ndarray: ...
-    def decode(self, codes: np.ndarray) -> np.ndarray: ...
-    def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
-    def input(self, x: np.ndarray) -> np.ndarray:
-        """Samples [n, inputs] as the model's `x`."""
-        ...
-
-    def samples(self, y: np.ndarray) -> np.ndarray:
-        """`y` as `decode` and `reconstruct` give it, in the data's unit and dtype."""
-        ...
-
-    def model_units(self, y: np.ndarray) -> np.ndarray:
-        """`y` as `decode` and `reconstruct` give it, float32 in model units."""
-        ...
-
-
-@dataclass(frozen=True)
-class FileBackend:
-    """The exported files in one runtime; `y` is as the file gives it: uint8, int8, or float32 in the unit of the file."""
-
-    session: Session
-    spec: SampleSpec
-    io: FileIO
-    x: Quantization
-    y: Quantization
-
-    @property
-    def runtime(self) -> str:
-        return self.session.runtime
-
-    def encode(self, x: np.ndarray) -> np.ndarray:
-        return self.session.run("encode", self.input(x))["code"]
-
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        return self.session.run("decode", codes)["y"]
-
-    def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        got = self.session.run("reconstruct", self.input(x))
-        return got["code"], got["y"]
-
-    def samples(self, y: np.ndarray) -> np.ndarray:
-        if self.io.folded:
-            return SAME.invert(y, self.spec.dtype) if y.dtype != self.spec.dtype else y
-        if y.dtype == np.uint8 and self._is_bytes:
-            return y
-        return self.spec.scaling.invert(self.model_units(y), self.spec.dtype)
-
-    def model_units(self, y: np.ndarray) -> np.ndarray:
-        return self.io.model_units(y) if y.dtype == np.float32 else self.y.dequantize(self.y.from_io(y))
-
-    def input(self, x: np.ndarray) -> np.ndarray:
-        if self.io.folded:
-            return self.io.samples(x)
-        if self.io.dtype == "uint8" and self._is_bytes:
-            return x
-        scaled = self.spec.scaling.apply(self.io.samples(x))
-        return scaled if self.io.dtype == "float32" else self.x.to_io(self.x.quantize(scaled), self.io.dtype)
-
-    @property
-    def _is_bytes(self) -> bool:
-        return self.spec.scaling.is_bytes(self.spec.dtype)
-
-
-@dataclass(frozen=True)
-class ProgramBackend:
-    """The program itself, the exact reference; `y` is uint8, or float32 in model units where the program is float.
-
-    `io`: `x` and `y` of the files, which may round samples to float32 first.
-    """
-
-    program: Program
-    spec: SampleSpec
-    io: FileIO = IN_MODEL_UNITS
-    runtime: str = PROGRAM
-
-    def encode(self, x: np.ndarray) -> np.ndarray:
-        return execute(self.program, "encode", self.input(x))["code"]
-
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        return execute(self.program, "decode", codes)["y"]
-
-    def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        got = execute(self.program, "reconstruct", self.input(x))
-        return got["code"], got["y"]
-
-    def samples(self, y: np.ndarray) -> np.ndarray:
-        return self.spec.scaling.invert(self.model_units(y), self.spec.dtype)
-
-    def model_units(self, y: np.ndarray) -> np.ndarray:
-        return self.program.quantization("y").dequantize(y) if self.program.quantized else y
-
-    def input(self, x: np.ndarray) -> np.ndarray:
-        scaled = self.spec.scaling.apply(self.io.samples(x))
-        return program_input(self.program, scaled) if self.program.quantized else scaled
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -145,6 +41,7 @@ class Codec:
     spec: SampleSpec
     code: Tensor
     backend: Backend = field(repr=False)
+    bundle: Bundle | None = field(default=None, repr=False)
 
     @property
     def runtime(self) -> str:
@@ -188,6 +85,40 @@ class Codec:
             raise DataError("samples: got none, must be one or more for a mean over samples")
         per_feature = sum(self._squares(part).sum(axis=0) for _, part in self._checked(flat)) / len(flat)
         return float(np.mean(per_feature)) if axis is None else per_feature
+
+    def compress(self, x: Any, *, samples_per_frame: int = SAMPLES_PER_FRAME) -> bytes:
+        """The content of a .tae file: one sample, or a batch, entropy coded in frames that each decode alone.
+
+        Raises InputError where the bundle has no tables, CheckError where the runtime's codes are not the program's.
+        """
+        encoder = self.encoder(samples_per_frame=samples_per_frame)
+        return b"".join([*encoder.push(x), *encoder.finish()])
+
+    def decompress(self, data: bytes, *, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Samples start…stop − 1 of a .tae file, [n, *shape]: what the program gives for their codes, in any runtime.
+
+        Raises FormatError for a file of another model or tables, InputError for a range it does not have, CheckError where a
+        frame is damaged; a `Reader` also gives the samples of the others.
+        """
+        reader = Reader(self.file_model, data, "data")
+        samples = np.concatenate(list(reader.samples(start, stop)))
+        reader.require_whole()
+        return samples
+
+    def encoder(self, *, samples_per_frame: int = SAMPLES_PER_FRAME, frame_only: bool = False) -> StreamEncoder:
+        """Samples in pieces to a .tae file in pieces; `frame_only`: to frames alone, such as for radio packets."""
+        return StreamEncoder(self.file_model, self.backend, samples_per_frame=samples_per_frame, frame_only=frame_only)
+
+    def decoder(self, *, samples_per_frame: int = SAMPLES_PER_FRAME, frame_only: bool = False) -> StreamDecoder:
+        """The inverse of `encoder`, with the same arguments."""
+        return StreamDecoder(self.file_model, samples_per_frame=samples_per_frame, frame_only=frame_only)
+
+    @cached_property
+    def file_model(self) -> FileModel:
+        """The program and the tables that .tae files rest on; InputError for a model archive, and a bundle without tables."""
+        if self.bundle is None:
+            raise InputError(f"{self.name}: a model archive has no frequency tables; .tae files need a bundle")
+        return FileModel.of(self.bundle)
 
     def _decoded(self, codes: np.ndarray) -> np.ndarray:
         return self.backend.samples(self.backend.decode(codes))
@@ -272,22 +203,10 @@ def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
     spec, tensors = manifest.data.spec, manifest.tensors
     code = Tensor("code", (manifest.model.widths[-1],), tensors.code)
     if runtime == PROGRAM:
-        return Codec(manifest.name, spec, code, ProgramBackend(_program(bundle), spec, manifest.io))
+        return Codec(manifest.name, spec, code, ProgramBackend(program_of(bundle), spec, manifest.io), bundle)
     session = _session(bundle, runtime)
     io = bundle.file_io(RUNTIMES[session.runtime].format, PRECISION)
-    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, tensors.x, tensors.y))
-
-
-def _program(bundle: Bundle) -> Program:
-    """The fused program, its kernels from the first int8 file that is whole."""
-    problem = FormatError(f"{bundle.path}: holds no int8 model file")
-    for name in bundle.models:
-        if bundle.manifest.models[name].precision == PRECISION:
-            try:
-                return bundle.programs({name: read_model(bundle.path / name)}).reference
-            except FormatError as error:
-                problem = error
-    raise problem
+    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, tensors.x, tensors.y), bundle)
 
 
 def _session(bundle: Bundle, runtime: str) -> Session:

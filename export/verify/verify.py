@@ -17,7 +17,7 @@ from ...compress.config import VerifyConfig
 from ...compress.data import Samples
 from ...compress.errors import FormatError, InputError, NotInstalledError, UnavailableError
 from .. import golden as vectors
-from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names
+from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, tables_name
 from ..file_info import FileInfo
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
@@ -69,6 +69,7 @@ def verify_bundle(
     announce("hashes")
     intact = _check_hashes(bundle, findings)
     contents = _read_models(bundle, findings)
+    _check_tables(bundle, intact, findings)
     announce("storage")
     try:
         programs, masks = bundle.programs(contents), bundle.masks()
@@ -137,6 +138,20 @@ def _read_models(bundle: Bundle, findings: Findings) -> dict[str, Contents]:
         except FormatError as error:
             findings.check(Kind.FORMAT, False, "damaged", "readable", str(error), file=name)
     return contents
+
+
+def _check_tables(bundle: Bundle, intact: set[str], findings: Findings) -> None:
+    """Check that the tables of the codes, of a bundle that has them, are readable and of its units and bits."""
+    name = tables_name(bundle.manifest.name)
+    if name not in intact:
+        return
+    try:
+        tables = bundle.tables()
+    except FormatError as error:
+        findings.check(Kind.FORMAT, False, "damaged", "readable", str(error), file=name)
+        return
+    text = f"{name}: tables of {tables.units} units of {tables.bits} bits, as in the manifest"
+    findings.check(Kind.FORMAT, True, "readable", "readable", text, file=name)
 
 
 def _check_storage(

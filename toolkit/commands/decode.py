@@ -1,22 +1,55 @@
-"""Decode codes with a bundle: samples as .npy, in the data's own unit."""
+"""Decode a .tae file, or codes, with a bundle: samples as .npy, in the data's own unit."""
 
 from .command import Call, Parser
 
-FAILS = ""
+FAILS = "the .tae file is damaged or cut off (the samples of its whole frames are written all the same)"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE")
-    parser.add_path("codes", "CODES.npy", "codes as `tiedae encode` writes them")
+    parser.add_path("codes", "FILE", "a .tae file or codes as .npy, as `tiedae encode` writes them")
     parser.add_file("-o", "--out", text="where to: samples.npy", required=True)
-    parser.add_value("--runtime", "NAME", "auto (default), program, or a runtime of `tiedae verify`", default="auto")
+    parser.add_value("--samples", "START:STOP", "of .tae: these samples alone, such as 100:200")
+    parser.add_value("--runtime", "NAME", "of codes: auto (default), program, or a runtime of `tiedae verify`", default="auto")
     parser.add_json("what was written")
 
 
 def run(call: Call) -> None:
+    from tiedae.compress.errors import InputError
+    from tiedae.export.codec.container import SUFFIX
+
+    options = {"replace": call.force, "progress": call.console.progress}
+    if call.out.suffix != ".npy":
+        raise InputError(f"--out {call.out}: must end in .npy")
+    if call.codes.suffix == SUFFIX:
+        from tiedae.export.codec.streams import require_whole
+
+        from ..tae_files import decode as decode_file
+
+        if call.runtime != "auto":
+            raise InputError(f"--runtime {call.runtime}: is for codes; the samples of a {SUFFIX} file are the program's")
+        start, stop = _range(call.samples)
+        done = decode_file(call.bundle, call.codes, call.out, start=start, stop=stop, **options)
+        call.console.say(f"{call.out}: {done.samples:,} samples of {done.sample_bytes:,} bytes, by the program")
+        call.write(done)
+        require_whole(done.problems, call.codes)
+        return
+    if call.samples is not None:
+        raise InputError(f"--samples {call.samples}: is for {SUFFIX} files, got {call.codes}")
     from ..coding import decode
 
-    options = {"runtime": call.runtime, "replace": call.force, "progress": call.console.progress}
-    coded = decode(call.bundle, call.codes, call.out, **options)
+    coded = decode(call.bundle, call.codes, call.out, runtime=call.runtime, **options)
     call.console.say(f"{call.out}: {coded.samples:,} samples of {coded.sample_bytes:,} bytes, by {coded.runtime}")
     call.write(coded)
+
+
+def _range(text: str | None) -> tuple[int, int | None]:
+    """START and STOP of `START:STOP`, each of which may be left out."""
+    from tiedae.compress.errors import InputError
+
+    if text is None:
+        return 0, None
+    start, colon, stop = text.partition(":")
+    if not colon or not all(part.isdecimal() or not part for part in (start, stop)):
+        raise InputError(f"--samples {text}: must be START:STOP, such as 100:200")
+    return int(start or 0), int(stop) if stop else None

@@ -1,22 +1,44 @@
-"""Encode the samples of a source with a bundle: codes as .npy."""
+"""Encode the samples of a source with a bundle: a compressed .tae file, or codes as .npy."""
 
 from .command import Call, Parser
 
-FAILS = ""
+FAILS = "codes of the runtime are not those of the program"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE")
     parser.add_path("data", "DATA", "a file, a folder of images or a known name, as in a recipe", type=str)
-    parser.add_file("-o", "--out", text="where to: codes.npy, uint8 [samples, units]", required=True)
+    parser.add_file("-o", "--out", text="where to: samples.tae, or codes.npy, uint8 [samples, units]", required=True)
+    parser.add_flag("--resume", "of .tae: go on with FILE.part, which an interrupted encode left")
+    parser.add_value("--frame", "SAMPLES", "of .tae: samples of a frame, each of which decodes alone (default: 64)", type=int)
     parser.add_value("--runtime", "NAME", "auto (default), program, or a runtime of `tiedae verify`", default="auto")
     parser.add_json("what was written")
 
 
 def run(call: Call) -> None:
-    from ..coding import encode
+    from tiedae.compress.errors import InputError
+    from tiedae.export.codec.container import SAMPLES_PER_FRAME, SUFFIX
 
     options = {"runtime": call.runtime, "replace": call.force, "progress": call.console.progress}
+    if call.out.suffix == SUFFIX:
+        from tiedae.export.parity.fidelity import fit_text
+
+        from ..tae_files import encode as encode_file
+
+        frame = SAMPLES_PER_FRAME if call.frame is None else call.frame
+        done = encode_file(call.bundle, call.data, call.out, samples_per_frame=frame, resume=call.resume, **options)
+        size = f"{done.bytes:,} bytes, {done.ratio:.3g} x smaller, {done.bits_per_value:.3g} bits per value"
+        call.console.say(f"{call.out}: {done.samples:,} samples, {size}, by {done.runtime}")
+        if done.quality is not None:
+            some = f" of {done.measured:,} samples" if done.measured < done.samples else ""
+            call.console.say(f"quality{some}: {fit_text(done.quality)}")
+        call.write(done)
+        return
+    if call.resume or call.frame is not None:
+        raise InputError(f"--out {call.out}: must end in {SUFFIX} for --resume and --frame")
+    from ..coding import encode
+
+    call.resume = None  # codes start again
     coded = encode(call.bundle, call.data, call.out, **options)
     each = f"{coded.sample_bytes:,} bytes to {coded.code_bytes:,} each, {coded.ratio:.3g} x"
     call.console.say(f"{call.out}: {coded.samples:,} samples, {each}, by {coded.runtime}")

@@ -1,0 +1,153 @@
+"""What runs the model of a codec: the exported files in a runtime, or the program itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ...compress.affine import BYTE, Quantization
+from ...compress.errors import FormatError
+from ...compress.sample_spec import SampleSpec
+from ...compress.scaling import Scaling
+from ..bundle import Bundle
+from ..file_io import IN_MODEL_UNITS, FileIO
+from ..interpreter import Conversion, execute, program_input
+from ..program import Program
+from ..runtimes.session import Session
+from ..runtimes.table import RUNTIMES
+from ..targets import read_model
+
+BATCH = 1024
+"""Samples that are converted and run together: enough for full speed, few enough for the cache."""
+PROGRAM = "program"
+PRECISION = "int8"
+SAME = Scaling()
+"""No scaling: rounds floats in the data's unit to integers."""
+
+
+class Backend(Protocol):
+    """Runs a model on flat samples: [n, inputs] in the data's unit to codes [n, units], and codes to `y` in model units."""
+
+    @property
+    def runtime(self) -> str: ...
+    @property
+    def conversion(self) -> Conversion:
+        """How samples become the integers of `x`, see `interpreter.program_input`."""
+        ...
+
+    def encode(self, x: np.ndarray) -> np.ndarray: ...
+    def decode(self, codes: np.ndarray) -> np.ndarray: ...
+    def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+    def input(self, x: np.ndarray) -> np.ndarray:
+        """Samples [n, inputs] as the model's `x`."""
+        ...
+
+    def samples(self, y: np.ndarray) -> np.ndarray:
+        """`y` as `decode` and `reconstruct` give it, in the data's unit and dtype."""
+        ...
+
+    def model_units(self, y: np.ndarray) -> np.ndarray:
+        """`y` as `decode` and `reconstruct` give it, float32 in model units."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileBackend:
+    """The exported files in one runtime; `y` is as the file gives it: uint8, int8, or float32 in the unit of the file."""
+
+    session: Session
+    spec: SampleSpec
+    io: FileIO
+    x: Quantization
+    y: Quantization
+
+    @property
+    def runtime(self) -> str:
+        return self.session.runtime
+
+    @property
+    def conversion(self) -> Conversion:
+        return RUNTIMES[self.runtime].converts if self.io.dtype == "float32" else "divide"
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        return self.session.run("encode", self.input(x))["code"]
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        return self.session.run("decode", codes)["y"]
+
+    def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        got = self.session.run("reconstruct", self.input(x))
+        return got["code"], got["y"]
+
+    def samples(self, y: np.ndarray) -> np.ndarray:
+        if self.io.folded:
+            return SAME.invert(y, self.spec.dtype) if y.dtype != self.spec.dtype else y
+        if y.dtype == np.uint8 and self._is_bytes:
+            return y
+        return self.spec.scaling.invert(self.model_units(y), self.spec.dtype)
+
+    def model_units(self, y: np.ndarray) -> np.ndarray:
+        return self.io.model_units(y) if y.dtype == np.float32 else self.y.dequantize(self.y.from_io(y))
+
+    def input(self, x: np.ndarray) -> np.ndarray:
+        if self.io.folded:
+            return self.io.samples(x)
+        if self.io.dtype == "uint8" and self._is_bytes:
+            return x
+        scaled = self.spec.scaling.apply(self.io.samples(x))
+        return scaled if self.io.dtype == "float32" else self.x.to_io(self.x.quantize(scaled), self.io.dtype)
+
+    @property
+    def _is_bytes(self) -> bool:
+        return self.spec.scaling.is_bytes(self.spec.dtype)
+
+
+@dataclass(frozen=True)
+class ProgramBackend:
+    """The program itself, the exact reference; `y` is uint8, or float32 in model units where the program is float.
+
+    `io`: `x` and `y` of the files, which may round samples to float32 first. `conversion` is that of `program_input`.
+    """
+
+    program: Program
+    spec: SampleSpec
+    io: FileIO = IN_MODEL_UNITS
+    runtime: str = PROGRAM
+    conversion: Conversion = "divide"
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        return execute(self.program, "encode", self.input(x))["code"]
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        return execute(self.program, "decode", codes)["y"]
+
+    def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        got = execute(self.program, "reconstruct", self.input(x))
+        return got["code"], got["y"]
+
+    def samples(self, y: np.ndarray) -> np.ndarray:
+        """In binary64 without fused operations, see docs/format.md: the same samples on every machine."""
+        if self.spec.scaling.is_bytes(self.spec.dtype) and self.program.tensors["y"].quantization == BYTE:
+            return y
+        return self.spec.scaling.invert(self.model_units(y), self.spec.dtype)
+
+    def model_units(self, y: np.ndarray) -> np.ndarray:
+        return self.program.quantization("y").dequantize(y) if self.program.quantized else y
+
+    def input(self, x: np.ndarray) -> np.ndarray:
+        scaled = self.spec.scaling.apply(self.io.samples(x))
+        return program_input(self.program, scaled, self.conversion) if self.program.quantized else scaled
+
+
+def program_of(bundle: Bundle) -> Program:
+    """The fused program, its kernels from the first int8 file that is whole."""
+    problem = FormatError(f"{bundle.path}: holds no int8 model file")
+    for name in bundle.models:
+        if bundle.manifest.models[name].precision == PRECISION:
+            try:
+                return bundle.programs({name: read_model(bundle.path / name)}).reference
+            except FormatError as error:
+                problem = error
+    raise problem

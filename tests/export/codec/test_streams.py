@@ -1,0 +1,323 @@
+"""Samples to the bytes of a file and back: those of the program, in any pieces, for every kind of data; damage is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
+from tiedae.compress.scaling import Scaling
+from tiedae.export.bundle import Bundle
+from tiedae.export.codec import frames
+from tiedae.export.codec.codec import Codec, load
+from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index, read
+from tiedae.export.codec.frames import FileModel
+from tiedae.export.codec.streams import Reader, StreamDecoder, StreamEncoder
+from tiedae.export.interpreter import execute
+from tiedae.export.manifest import read as read_manifest
+
+from . import reference_file
+from .conftest import GOLDEN, NAMES
+
+
+@pytest.fixture
+def codec(bundle: Path) -> Codec:
+    return load(bundle, runtime="program")
+
+
+def golden(name: str) -> bytes:
+    return (GOLDEN / f"{name}.tae").read_bytes()
+
+
+def test_golden_files_decode_for_ever(bundle: Path, name: str) -> None:
+    """Version 1, written on 2026-11-26 with frames of 8: the last 20 samples of the old runs. Never write them again."""
+    found = load(bundle).decompress(golden(name))
+    np.testing.assert_array_equal(found, np.load(GOLDEN / f"{name}.npy"))
+    assert found.dtype == np.load(GOLDEN / f"{name}.npy").dtype
+
+
+def test_golden_files_are_what_is_written(codec: Codec, samples: np.ndarray, name: str) -> None:
+    assert codec.compress(samples[-20:], samples_per_frame=8) == golden(name)
+
+
+def test_a_decoder_from_the_document_alone_gives_the_samples(bundle: Path, name: str) -> None:
+    manifest, tables = json.loads((bundle / "manifest.json").read_bytes()), (bundle / f"{name}.codec").read_bytes()
+    identity, plain = reference_file.identity(manifest, tables), reference_file.frequencies(tables)
+    codes = np.array(reference_file.decode(golden(name), identity, plain), np.uint8)
+    y = execute(FileModel.of(Bundle.open(bundle)).program.program, "decode", codes)["y"]
+    found = np.array([reference_file.values(each, manifest) for each in y.tolist()])
+    np.testing.assert_array_equal(found, np.load(GOLDEN / f"{name}.npy"))
+    for stop in range(len(golden(name))):
+        with pytest.raises((ValueError, IndexError)):
+            reference_file.decode(golden(name)[:stop], identity, plain)
+
+
+@pytest.mark.parametrize("runtime", ["litert-xnnpack", "ort-cpu", "program"])
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 400])
+def test_any_runtime_writes_and_reads_the_programs_samples(bundle: Path, samples: np.ndarray, runtime: str, count: int) -> None:
+    codec, program = load(bundle, runtime=runtime), load(bundle, runtime="program")
+    data = codec.compress(samples[:count])
+    assert data == program.compress(samples[:count])
+    found = codec.decompress(data)
+    np.testing.assert_array_equal(found, program.reconstruct(samples[:count]))
+    assert (found.shape, found.dtype) == (samples[:count].shape, samples.dtype)
+
+
+SPECS = {
+    "images": {"shape": (4, 6), "dtype": "uint8", "kind": "images", "scaling": Scaling("byte", 0.0, 255.0)},
+    "float images": {"shape": (2, 3, 4), "dtype": "float32", "kind": "images", "scaling": Scaling("minmax", -0.3, 7.7)},
+    "table": {"dtype": "float64", "kind": "table", "scaling": Scaling("standard", (0.1,) * 24, (1e-3,) * 24)},
+    "record": {"dtype": "float32", "kind": "record", "scaling": Scaling("standard", 917.5, 42.25)},
+    "unscaled": {"dtype": "float16", "kind": "record", "scaling": Scaling()},
+}
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_every_kind_of_data_round_trips(old_runs: Path, kind: str) -> None:
+    codec = load(old_runs / "bytes" / "bundle", runtime="program")
+    spec = replace(codec.spec, **SPECS[kind])
+    model = dataclasses.replace(codec.file_model, program=dataclasses.replace(codec.file_model.program, spec=spec))
+    x = np.random.default_rng(0).uniform(0, 255, (100, *spec.shape)).astype(spec.dtype)
+    encoder = StreamEncoder(model, model.program, samples_per_frame=30)
+    data = b"".join([*encoder.push(x[:50]), *encoder.push(x[50]), *encoder.push(x[51:].reshape(49, -1)), *encoder.finish()])
+    reader = Reader(model, data, "f.tae")
+    found = np.concatenate(list(reader.samples()))
+    reader.require_whole()
+    flat = x.reshape(100, -1)
+    expected = model.program.samples(execute(model.program.program, "reconstruct", model.program.input(flat))["y"])
+    np.testing.assert_array_equal(found, expected.reshape(x.shape))
+    assert found.dtype == spec.dtype and reader.contents.header.sample_bytes == x[0].nbytes
+
+
+def test_pieces_make_no_difference(codec: Codec, samples: np.ndarray) -> None:
+    whole = codec.compress(samples)
+    for size in (1, 37, 64, 399):
+        encoder = codec.encoder()
+        chunks = [chunk for start in range(0, 400, size) for chunk in encoder.push(samples[start : start + size])]
+        assert b"".join([*chunks, *encoder.finish()]) == whole
+    for size in (1, 7, len(whole)):
+        decoder = codec.decoder()
+        parts = [decoder.push(whole[start : start + size]) for start in range(0, len(whole), size)]
+        decoder.finish()
+        np.testing.assert_array_equal(np.concatenate(parts), codec.reconstruct(samples))
+
+
+def test_ranges(codec: Codec, samples: np.ndarray) -> None:
+    data, right = codec.compress(samples[:150]), codec.reconstruct(samples[:150])
+    for start, stop in ((0, 1), (0, 150), (63, 65), (64, 128), (149, 150), (10, None)):
+        np.testing.assert_array_equal(codec.decompress(data, start=start, stop=stop), right[start:stop])
+    for start, stop in ((0, 151), (150, 151), (5, 5), (7, 3), (-1, 4)):
+        with pytest.raises(InputError, match=rf"samples {start}:{stop}: must be a range in 0:150"):
+            codec.decompress(data, start=start, stop=stop)
+
+
+def test_a_range_reads_only_its_frames(codec: Codec, samples: np.ndarray) -> None:
+    data = bytearray(codec.compress(samples[:150]))
+    data[read(bytes(data), "").frames[0].offset + 12] ^= 1
+    assert len(codec.decompress(bytes(data), start=64)) == 86
+    with pytest.raises(CheckError, match=r"frame 0 \(samples 0 to 63\): damaged: the checksum"):
+        codec.decompress(bytes(data), start=63)
+
+
+def test_packets_decode_alone(codec: Codec, samples: np.ndarray) -> None:
+    encoder, right = codec.encoder(samples_per_frame=4, frame_only=True), codec.reconstruct(samples[:10])
+    packets = [*encoder.push(samples[:10]), *encoder.finish()]
+    assert len(packets) == 3
+    decoder = codec.decoder(samples_per_frame=4, frame_only=True)
+    for i in (2, 0):
+        np.testing.assert_array_equal(decoder.push(packets[i]), right[4 * i : 4 * i + 4])
+    np.testing.assert_array_equal(decoder.push(packets[0] + packets[1]), right[:8])
+    for wrong in (packets[1][:-1], packets[1] + b"\0", bytes([packets[1][0] ^ 1]) + packets[1][1:]):
+        with pytest.raises(FormatError, match="hold no whole frame"):
+            decoder.push(wrong)
+    np.testing.assert_array_equal(decoder.push(packets[1]), right[4:8])
+    with pytest.raises(FormatError):
+        codec.decoder(samples_per_frame=5, frame_only=True).push(packets[0])
+
+
+def test_wrong_samples_are_refused(codec: Codec, samples: np.ndarray) -> None:
+    with pytest.raises(DataError, match="got none, must be one or more"):
+        codec.compress(samples[:0])
+    with pytest.raises(DataError, match="samples: got shape"):
+        codec.compress(samples[:, :3])
+    if samples.dtype.kind == "f":
+        x = samples.copy()
+        x[70, 3] = np.nan
+        encoder = codec.encoder()
+        encoder.push(x[:64])
+        with pytest.raises(DataError, match="value 3 of sample 70 is nan"):
+            encoder.push(x[64:])
+
+
+def test_codes_of_another_model_are_named(bundle: Path, samples: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = load(bundle, runtime="ort-cpu")
+    run = type(codec.backend).encode
+    monkeypatch.setattr(type(codec.backend), "encode", lambda self, x: run(self, x) ^ np.uint8(1))
+    with pytest.raises(CheckError, match=r"ort-cpu: 16 of 16 samples have other codes than in the program; runtime program"):
+        codec.compress(samples)
+
+
+def test_other_models_are_refused(old_runs: Path) -> None:
+    codec = load(old_runs / "bytes" / "bundle")
+    with pytest.raises(FormatError, match="was encoded with another model, tables, shape, dtype or scaling"):
+        codec.decompress(golden("table"))
+    model = codec.file_model
+    coarse = dataclasses.replace(model, identity=bytes(8))
+    with pytest.raises(FormatError, match="its identity is 0000000000000000, must be"):
+        codec.decompress(coarse.header(64).to_bytes())
+    for kind in set(FileKind) - frames.MODES_OF.keys():
+        header = model.header(64, kind, 1.0 if kind is FileKind.BOUNDED else 0.0)
+        with pytest.raises(FormatError, match=f"a {kind.name.lower()} file, which this tiedae neither writes nor reads"):
+            codec.decompress(header.to_bytes() + pack_index(header, []))
+    with pytest.raises(FormatError, match="holds no samples"):
+        codec.decompress(model.header(64).to_bytes() + pack_index(model.header(64), []))
+
+
+def test_bundles_without_tables_say_so(schema1: Path, codec: Codec) -> None:
+    with pytest.raises(InputError, match=r"holds no bytes\.codec, which \.tae files need; export the model again to get it"):
+        load(schema1 / "bytes" / "bundle").compress(np.zeros(24, np.uint8))
+    with pytest.raises(InputError, match=r"a model archive has no frequency tables; \.tae files need a bundle"):
+        dataclasses.replace(codec, bundle=None).compress(np.zeros(24, np.uint8))
+
+
+def test_the_identity_is_that_of_program_tables_and_data(old_runs: Path, tmp_path: Path) -> None:
+    found = {load(old_runs / name / "bundle").file_model.identity.hex() for name in NAMES}
+    assert found == {Header.from_bytes(golden(name), name).identity.hex() for name in NAMES} and len(found) == 2
+    assert read_manifest(old_runs / "bytes" / "bundle").files.keys() > {"bytes.codec"}
+
+
+def whole_samples(name: str) -> list[bytes]:
+    """The samples of each frame of a golden file."""
+    x = np.load(GOLDEN / f"{name}.npy")
+    return [x[:8].tobytes(), x[8:16].tobytes(), x[16:].tobytes()]
+
+
+def pieces(model: FileModel, data: bytes, problems: list[str]) -> Iterator[list[bytes]]:
+    """The bytes of samples that a reader, and a decoder fed in pieces, give; FormatError where the header is unusable."""
+    reader = Reader(model, data, "f.tae")
+    yield [part.tobytes() for part in reader.samples()]
+    problems += reader.problems
+    decoder = StreamDecoder(model)
+    yield [decoder.push(data[start : start + 50]).tobytes() for start in range(0, len(data), 50)]
+    try:
+        decoder.finish()
+    except CheckError as error:
+        problems.append(str(error))
+
+
+def require_noticed(model: FileModel, data: bytes, name: str) -> None:
+    """A damaged file is refused, or gives whole frames in order, and says what is wrong."""
+    orders = {
+        b"".join(part for part, kept in zip(whole_samples(name), bits, strict=True) if kept) for bits in np.ndindex(2, 2, 2)
+    }
+    problems: list[str] = []
+    try:
+        for found in pieces(model, data, problems):
+            assert b"".join(found) in orders
+    except FormatError as error:
+        assert "\n" not in str(error)
+        return
+    except CheckError:
+        return
+    assert len(problems) >= 2 and not any("\n" in problem for problem in problems)
+
+
+@pytest.fixture(scope="module")
+def models(old_runs: Path) -> dict[str, FileModel]:
+    return {name: FileModel.of(Bundle.open(old_runs / name / "bundle")) for name in NAMES}
+
+
+def test_a_file_cut_off_anywhere_gives_its_whole_frames(models: dict[str, FileModel], name: str) -> None:
+    data, parts = golden(name), whole_samples(name)
+    stops = [frame.stop for frame in read(data, "").frames]
+    for stop in range(len(data)):
+        cut = data[:stop]
+        require_noticed(models[name], cut, name)
+        if stop < stops[0]:
+            with pytest.raises((FormatError, CheckError)):
+                Reader(models[name], cut, "f.tae")
+            continue
+        whole = sum(each <= stop for each in stops)
+        reader = Reader(models[name], cut, "f.tae")
+        assert b"".join(part.tobytes() for part in reader.samples()) == b"".join(parts[:whole])
+        with pytest.raises(CheckError, match=r"f\.tae: .*it does not end in an index of its frames"):
+            reader.require_whole()
+
+
+def test_every_flipped_bit_is_noticed(models: dict[str, FileModel]) -> None:
+    data = golden("bytes")
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        require_noticed(models["bytes"], bytes(flipped), "bytes")
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_damage_is_noticed(models: dict[str, FileModel], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(NAMES))
+    damaged = bytearray(golden(name))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        change = data.draw(st.sampled_from(("flip", "drop", "insert", "move")))
+        if change == "flip":
+            damaged[at] ^= 1 << data.draw(st.integers(0, 7))
+        elif change == "drop":
+            del damaged[at : at + data.draw(st.integers(1, 40))]
+        elif change == "insert":
+            damaged[at:at] = data.draw(st.binary(min_size=1, max_size=20))
+        else:
+            part = damaged[at : at + 30]
+            del damaged[at : at + 30]
+            damaged += part
+        if not damaged:
+            break
+    if bytes(damaged) != golden(name):
+        require_noticed(models[name], bytes(damaged), name)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_frames_with_the_right_checksum_decode_or_are_named(models: dict[str, FileModel], data: st.DataObject) -> None:
+    """Crafted files: valid to every CRC, any mode, count and payload."""
+    model = models[data.draw(st.sampled_from(NAMES))]
+    header = model.header(data.draw(st.integers(1, 65_535)))
+    made = st.tuples(st.integers(0, 14), st.integers(1, header.samples_per_frame), st.binary(max_size=60))
+    packed = [(each[1], pack_frame(header, *each)) for each in data.draw(st.lists(made, min_size=1, max_size=4))]
+    index = pack_index(header, [(samples, len(each)) for samples, each in packed])
+    whole = b"".join([header.to_bytes(), *(each for _, each in packed), index])
+    reader = Reader(model, whole, "f.tae")
+    count = sum(len(part) for part in reader.samples())
+    frames = reader.contents.frames
+    named = [i for i in range(len(frames)) if any(text.startswith(f"frame {i} (") for text in reader.problems)]
+    assert len(named) == len(reader.problems)
+    assert count == sum(frame.samples for i, frame in enumerate(frames) if i not in named)
+    decoder = StreamDecoder(model)
+    assert len(decoder.push(whole)) == count
+
+
+def test_a_sample_count_beyond_the_payload_is_refused_before_any_work(models: dict[str, FileModel]) -> None:
+    model = models["bytes"]
+    header = model.header(65_535)
+    frame = pack_frame(header, 0, 65_535, b"\0\0\1\0")
+    reader = Reader(model, header.to_bytes() + frame + pack_index(header, [(65_535, len(frame))]), "f.tae")
+    assert sum(map(len, reader.samples())) == 0
+    with pytest.raises(CheckError, match="4 bytes cannot hold 65535 samples"):
+        reader.require_whole()
+
+
+def test_an_index_of_many_empty_frames_does_not_take_long(models: dict[str, FileModel]) -> None:
+    model = models["bytes"]
+    header = model.header(64)
+    reader = Reader(model, header.to_bytes() + pack_index(header, [(64, 0)] * 50_000), "f.tae")
+    begun = time.process_time()
+    assert sum(map(len, reader.samples())) == 0 and len(reader.problems) == 50_000
+    assert time.process_time() - begun < 5

@@ -1,0 +1,225 @@
+"""`.tae` files from a source of samples, and back to .npy, in pieces; interrupted work can go on."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import mmap
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from tiedae.compress.errors import FormatError, InputError, TiedaeError
+from tiedae.compress.files import atomic
+from tiedae.compress.records import Record
+from tiedae.export.codec.codec import Codec, bundle_of
+from tiedae.export.codec.container import VERSION, Data, FrameSpan, Header, read, read_frame, scan
+from tiedae.export.codec.frames import MODES, FileModel
+from tiedae.export.codec.streams import Reader, StreamEncoder
+from tiedae.export.parity.fidelity import Fidelity
+from tiedae.export.verify.results import Fit
+
+from .coding import named, opened, pieces, steps
+from .console import Progress
+
+QUALITY_SAMPLES = 4096
+"""Samples, spread evenly, whose quality is measured."""
+
+
+class Compressed(Record, frozen=True):
+    """A file that was written: its samples and bytes, bytes of a sample before, bits per value after, and the quality.
+
+    `quality`: of `measured` samples, spread evenly; None where the bundle does not say what kind of data it has.
+    """
+
+    samples: int
+    sample_bytes: int
+    bytes: int
+    ratio: float
+    bits_per_value: float
+    runtime: str
+    quality: Fit | None
+    measured: int
+
+
+class Decompressed(Record, frozen=True):
+    """Samples that were written, their bytes, and what is damaged in the file."""
+
+    samples: int
+    sample_bytes: int
+    problems: tuple[str, ...]
+
+
+class Info(Record, frozen=True):
+    """A file without its model: header, frames by mode, ratio, and what is damaged."""
+
+    version: int
+    kind: str
+    bound: float
+    identity: str
+    samples: int
+    samples_per_frame: int
+    frames: dict[str, int]
+    sample_bytes: int
+    bytes: int
+    ratio: float
+    problems: tuple[str, ...]
+
+
+def encode(
+    path: Path,
+    source: str,
+    out: Path,
+    *,
+    runtime: str,
+    samples_per_frame: int,
+    resume: bool,
+    replace: bool,
+    progress: Progress,
+) -> Compressed:
+    """Write a source as a .tae file, first to OUT.part, which stays where the work is interrupted; `resume` goes on with it.
+
+    Raises what `StreamEncoder.push` raises; InputError where OUT.part is there, or is that of other work.
+    """
+    codec, samples = opened(path, source, runtime)
+    header = codec.file_model.header(samples_per_frame)
+    part = out.with_name(f"{out.name}.part")
+    if part.exists() and not (resume or replace):
+        raise InputError(f"{part}: is there, from interrupted work; --resume goes on with it, --force starts again")
+    written = _written(part, codec, header, samples) if resume else ()
+    encoder = StreamEncoder(codec.file_model, codec.backend, samples_per_frame=samples_per_frame, written=written)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("r+b" if written else "wb", buffering=0) as file:
+        file.truncate(file.seek(written[-1].stop if written else 0))
+        try:
+            first = sum(frame.samples for frame in written)
+            for _, piece in pieces(samples[first:], steps(progress, "encode")):
+                _write(file, named(source, 0, lambda piece=piece: encoder.push(piece)))
+            _write(file, encoder.finish())
+        except TiedaeError:
+            if file.tell() <= header.size:
+                part.unlink()
+            raise
+        size = file.tell()
+        os.fsync(file.fileno())
+    target = Path(os.path.realpath(out))
+    if not replace:
+        target.touch(exist_ok=False)
+    part.replace(target)
+    quality, measured = _quality(codec, samples)
+    values = len(samples) * codec.spec.inputs
+    ratio = len(samples) * header.sample_bytes / size
+    return Compressed(len(samples), header.sample_bytes, size, ratio, 8 * size / values, codec.runtime, quality, measured)
+
+
+def _write(file: BinaryIO, chunks: Sequence[bytes]) -> None:
+    data = b"".join(chunks)
+    while data:
+        data = data[file.write(data) :]
+
+
+def _written(part: Path, codec: Codec, header: Header, samples: np.ndarray) -> Sequence[FrameSpan]:
+    """The frames at the start of an interrupted file that stay; InputError where they are of other data or another model."""
+    if not part.exists() or part.stat().st_size < header.size:
+        return ()
+    with mapped(part) as data:
+        if Header.from_bytes(data, part) != header:
+            raise InputError(f"{part}: was begun with another model, or other frames; --force starts again")
+        kept: list[FrameSpan] = []
+        for found in scan(data, header.size, header):
+            if not isinstance(found, FrameSpan) or found.samples != min(header.samples_per_frame, len(samples) - found.first):
+                break
+            kept.append(found)
+        for frame in {*kept[:1], *kept[-1:]}:
+            encoder = codec.encoder(samples_per_frame=header.samples_per_frame, frame_only=True)
+            again = [*encoder.push(samples[frame.first : frame.first + frame.samples]), *encoder.finish()]
+            if b"".join(again) != data[frame.offset : frame.stop]:
+                raise InputError(f"{part}: holds frames of other data; --force starts again")
+    return kept
+
+
+def _quality(codec: Codec, samples: np.ndarray) -> tuple[Fit | None, int]:
+    """The quality of samples, spread evenly, as the program reconstructs them."""
+    assert codec.bundle is not None
+    fidelity = Fidelity.of_data(codec.bundle.manifest.data)
+    if fidelity is None:
+        return None, 0
+    chosen = np.unique(np.linspace(0, len(samples) - 1, QUALITY_SAMPLES).astype(np.int64))
+    x, _ = codec.spec.flatten(samples[chosen])
+    program = codec.file_model.program
+    return fidelity.measure(x, program.model_units(program.decode(codec.encode(x)))), len(chosen)
+
+
+def decode(
+    path: Path, source: Path, out: Path, *, start: int, stop: int | None, replace: bool, progress: Progress
+) -> Decompressed:
+    """Write samples start…stop − 1 of a .tae file as .npy, [n, *shape] in the data's dtype, without those of damaged frames.
+
+    Raises what `Reader` and `Reader.samples` raise; CheckError, and writes nothing, where no frame is whole.
+    """
+    model = FileModel.of(bundle_of(path))
+    with mapped(source) as data:
+        reader = Reader(model, data, source)
+        count, total = 0, (reader.contents.samples if stop is None else stop) - start
+        parts, report = reader.samples(start, stop), steps(progress, "decode")
+        with atomic(out, replace=replace) as temporary, temporary.open("wb") as file:
+            file.write(_npy_header(model, total))
+            for part in parts:
+                file.write(part.tobytes())
+                count += len(part)
+                report(count, total)
+            if not count:
+                reader.require_whole()
+            file.seek(0)
+            file.write(_npy_header(model, count))
+        return Decompressed(count, reader.contents.header.sample_bytes, tuple(reader.problems))
+
+
+def _npy_header(model: FileModel, count: int) -> bytes:
+    """The start of a .npy file, as long for any count: numpy leaves space for its digits."""
+    buffer = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(np.dtype(model.spec.dtype))
+    shape = (count, *model.spec.shape)
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def inspect(path: Path) -> Info:
+    """What a .tae file says without its model; each frame's checksum is checked. FormatError for an unusable header."""
+    with mapped(path) as data:
+        contents = read(data, path)
+        problems, modes = list(contents.problems), Counter[str]()
+        for i, frame in enumerate(contents.frames):
+            try:
+                mode = read_frame(data, frame, contents.header).mode
+                modes[MODES[mode].name if mode in MODES else f"mode {mode}"] += 1
+            except FormatError as error:
+                problems.append(f"{frame.text(i)}: {error}")
+        header, size = contents.header, len(data)
+    return Info(
+        version=VERSION,
+        kind=header.kind.name.lower(),
+        bound=header.bound,
+        identity=header.identity.hex(),
+        samples=contents.samples,
+        samples_per_frame=header.samples_per_frame,
+        frames=dict(modes),
+        sample_bytes=header.sample_bytes,
+        bytes=size,
+        ratio=contents.samples * header.sample_bytes / size,
+        problems=tuple(problems),
+    )
+
+
+@contextlib.contextmanager
+def mapped(path: Path) -> Iterator[Data]:
+    """The bytes of a file, not read until they are used."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            yield b""
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
