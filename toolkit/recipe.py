@@ -159,8 +159,14 @@ def _toml(value: Any) -> str:
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """sha256 (hex) of the whole recipe: equal exactly where every value is."""
-    return hashlib.sha256(json.dumps(plain(recipe), sort_keys=True).encode()).hexdigest()
+    """sha256 (hex) of the whole recipe: equal exactly where every value is.
+
+    Files in model units are those of versions that had no other, so that they go on with what these began.
+    """
+    written = plain(recipe)
+    if written["export"]["units"] == "model":
+        del written["export"]["units"]
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
 
 
 def check_inputs(recipe: Recipe, inputs: int) -> Recipe:

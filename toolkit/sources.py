@@ -237,7 +237,7 @@ def _load(config: DataConfig, base: Path) -> tuple[Arrays, int]:
     if window:
         test = arrays.test_values
         tests = None if test is None else _windows(test, window, f"{config.source}, test set")
-        arrays = Arrays(_windows(arrays.values, window, config.source), test_values=tests)
+        arrays = Arrays(_windows(arrays.values, window, config.source), test_values=tests, label=arrays.label)
     return arrays, window
 
 

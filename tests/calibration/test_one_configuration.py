@@ -93,7 +93,7 @@ def test_a_spec_that_says_the_same_is_taken_for_one_release() -> None:
         ({"bits": (8, 4)}, {}, BYTES_BY_255, r"bits \(8, 4\), but QuantizeConfig says \(8,\)"),
         ({}, {"granularity": "unit"}, BYTES_BY_255, "granularity 'tensor', but QuantizeConfig says 'unit'"),
         ({"code_bits": 5}, {}, BYTES_BY_255, "code_bits 5, but QuantizeConfig says 8"),
-        ({"form": "fused"}, {}, BYTES_BY_255, "form 'fused', but the layout of the targets says 'split'"),
+        ({"layout": "fused"}, {}, BYTES_BY_255, "layout 'fused', but the layout of the targets says 'split'"),
     ],
 )
 def test_a_spec_that_contradicts_is_an_error_that_names_both_sides(

@@ -23,6 +23,7 @@ from tiedae.compress import (
     TiedAutoencoder,
 )
 from tiedae.compress import archive as archives
+from tiedae.compress.errors import NotBuiltError
 from tiedae.compress.layers import RULES
 from tiedae.compress.quantizers import DecoderLayout
 
@@ -178,9 +179,12 @@ def test_a_failed_save_leaves_the_old_archive(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_model_needs_the_number_of_inputs() -> None:
-    with pytest.raises(RecipeError, match="inputs: got 0"):
-        TiedAutoencoder(config(inputs=0))
+def test_a_model_without_a_number_of_inputs_has_no_variables_yet() -> None:
+    model = TiedAutoencoder(config(inputs=0))
+    with pytest.raises(NotBuiltError, match="kernels: the model is not built"):
+        _ = model.kernels
+    model.build_for(9)
+    assert model.kernels[0].inputs == 9
 
 
 @pytest.mark.parametrize("legacy", ["0", "1"])

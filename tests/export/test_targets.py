@@ -17,6 +17,7 @@ from tiedae.compress.records import decode, plain
 from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.bundle import Bundle
 from tiedae.export.deduplicate.share import share_file
+from tiedae.export.file_io import FileIO
 from tiedae.export.formats.model_file import Constant, Contents, Signature, TensorInfo
 from tiedae.export.formats.random_inputs import Ranges, ranges_of
 from tiedae.export.interpreter import execute
@@ -29,8 +30,8 @@ from tiedae.export.verify.results import Kind, Precision, read_metrics
 KIND = "numpy-program"
 
 
-def write(program: Program, stem: str, config: ExportConfig, io: str) -> dict[str, bytes]:
-    assert io in ("uint8", "auto")
+def write(program: Program, stem: str, config: ExportConfig, io: FileIO) -> dict[str, bytes]:
+    assert io.folded is None
     header = {"format": KIND, "version": 1, "program": plain(ProgramText.of(program)), "signatures": list(config.signatures)}
     return {f"{stem}.program": pack_npz(header, program.constants)}
 

@@ -112,7 +112,9 @@ DIGESTS = {
 
 @pytest.mark.parametrize("digest", DIGESTS)
 def test_runs_of_earlier_versions_are_known_by_their_digest(digest):
-    assert recipe_digest(parse_recipe(SMALL | DIGESTS[digest], "small")) == digest
+    recipe = SMALL | DIGESTS[digest]
+    assert recipe_digest(parse_recipe(recipe | {"export": {"units": "model"}}, "small")) == digest
+    assert recipe_digest(parse_recipe(recipe, "small")) != digest, "its files have other units"
 
 
 def test_a_configuration_is_checked_however_it_is_made():
