@@ -45,15 +45,16 @@ class SampleSpec(Record, frozen=True):
         Raises DataError for another shape or dtype, and for missing columns.
         """
         values = np.asarray(self._named(x) if self.columns and hasattr(x, "columns") else x)
-        single = values.shape in (self.shape, (self.inputs,)) and self.shape[:-1] != (1,)
-        if not single and values.shape[1:] not in (self.shape, (self.inputs,)):
-            flat = f" or [n, {self.inputs}]" if len(self.shape) > 1 else ""
+        inputs, shape, got = self.inputs, self.shape, values.shape
+        single = (got == shape or got == (inputs,)) and shape[:-1] != (1,)
+        if not single and got[1:] != shape and got[1:] != (inputs,):
+            flat = f" or [n, {inputs}]" if len(shape) > 1 else ""
             right = f"a sample {list(self.shape)} or a batch [n, {', '.join(map(str, self.shape))}]{flat}"
             raise DataError(f"samples: got shape {list(values.shape)}, must be {right}")
         if not self._takes(values.dtype):
             right = "uint8" if self.dtype == "uint8" else f"{self.dtype}, or numbers that convert to it"
             raise DataError(f"samples: got {values.dtype}, must be {right}, in the unit of the training data")
-        return values.reshape(1 if single else len(values), self.inputs), single
+        return values.reshape(1 if single else len(values), inputs), single
 
     def require_finite(self, x: np.ndarray, first: int = 0) -> None:
         """Raise DataError, with the index, where a value is not finite in float32; `first` is the index of the first sample."""

@@ -51,7 +51,11 @@ class Codec:
     def encode(self, x: Any) -> np.ndarray:
         """Samples → codes, uint8 [n, units], or [units] for one sample; float32 where the model is float."""
         flat, single = self.spec.flatten(x)
-        codes = _filled(self._checked(flat), len(flat), self.backend.encode, self.code.shape, self.code.dtype)
+        if 0 < len(flat) <= BATCH:  # as _filled, without its iterators, which a single sample would feel
+            self.spec.require_finite(flat)
+            codes = self.backend.encode(np.ascontiguousarray(flat))
+        else:
+            codes = _filled(self._checked(flat), len(flat), self.backend.encode, self.code.shape, self.code.dtype)
         return codes[0] if single else codes
 
     def decode(self, codes: Any) -> np.ndarray:
