@@ -318,3 +318,20 @@ def test_tables_of_another_model_are_refused(finished_run: Path, whole: bytes, t
     write_files(bundle, {FILE: with_files(bundle, {"mini.codec": FileInfo.of((bundle / "mini.codec").read_bytes())})})
     assert call("verify", bundle, "-v") == 1
     assert "got tables of 5 units of 8 bits, must be 4 of 8, as in manifest.json" in capsys.readouterr().err
+
+
+def test_damaged_tables_of_residuals_are_named(
+    finished_run: Path, samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
+    encode = ("encode", bundle, samples, "-o", tmp_path / "x.tae", "--lossless")
+    tables = bytearray((bundle / "mini.residuals").read_bytes())
+    tables[100] ^= 1
+    write_files(bundle, {"mini.residuals": bytes(tables)})
+    assert call(*encode) == 2
+    assert "mini.residuals: missing or changed, its sha256 is not the manifest's" in error_of(capsys)
+    write_files(bundle, {FILE: with_files(bundle, {"mini.residuals": FileInfo.of(bytes(tables))})})
+    assert call(*encode) == 2
+    assert "mini.residuals: damaged: the checksum is not that of its bytes" in error_of(capsys)
+    assert call("verify", bundle, "-v") == 1
+    assert "mini.residuals: damaged: the checksum is not that of its bytes" in capsys.readouterr().err
