@@ -433,10 +433,20 @@ def test_frames_with_the_right_checksum_decode_or_are_named(models: dict[str, Fi
     assert len(decoder.push(whole)) == count
 
 
-def test_a_sample_count_beyond_the_payload_is_refused_before_any_work(models: dict[str, FileModel]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "mode", "payload"),
+    [
+        (FileKind.LOSSY, 0, "00000100"),
+        (FileKind.LOSSLESS, 1, "00000100"),
+        (FileKind.LOSSLESS, 2, "04000000 00000100 00000100"),
+    ],
+)
+def test_a_sample_count_beyond_the_payload_is_refused_before_any_work(
+    models: dict[str, FileModel], kind: FileKind, mode: int, payload: str
+) -> None:
     model = models["bytes"]
-    header = model.header(65_535)
-    frame = pack_frame(header, 0, 65_535, b"\0\0\1\0")
+    header = model.header(65_535, kind)
+    frame = pack_frame(header, mode, 65_535, bytes.fromhex(payload))
     reader = Reader(model, header.to_bytes() + frame + pack_index(header, [(65_535, len(frame))]), "f.tae")
     assert sum(map(len, reader.samples())) == 0
     with pytest.raises(CheckError, match="4 bytes cannot hold 65535 samples"):
