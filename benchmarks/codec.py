@@ -4,17 +4,23 @@
     TIEDAE_DATA=... python benchmarks/codec.py --bundle demo --json codec.json
 
 The files hold the 10,000 test images in frames of 64. The entropy is that of their codes under the tables of the bundle.
+The lossless file holds `--images` of them, spread evenly, as do those that it is compared with. Bounds are checked
+on adversarial bytes too.
 Speeds are the best of some turns, in time of the processor, which other processes disturb less than time of the clock.
 """
 
 from __future__ import annotations
 
+import io
+import lzma
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from entropy import best
+from PIL import Image
 from program_speed import program_row
 from rows import Row, arguments_of, report
 from tiedae.compress.config import DataConfig
@@ -24,19 +30,28 @@ from tiedae.export.codec.container import read, read_frame
 from tiedae.sources import load_dataset
 
 IMAGES = 10_000
+BOUNDS = (0, 1, 3, 16, 200)
 
 
 def main() -> int:
     parser = arguments_of(__doc__ or "")
     parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="what `tiedae demo --out DIR` wrote")
+    parser.add_argument("--images", type=int, default=IMAGES, metavar="N", help="images of the lossless file")
     arguments = parser.parse_args()
-    return report("Codec", lambda _console: rows(arguments.bundle), arguments.json)
+    return report("Codec", lambda _console: rows(arguments.bundle, arguments.images), arguments.json)
 
 
-def rows(bundle: Path) -> Sequence[Row]:
+def rows(bundle: Path, images: int) -> Sequence[Row]:
     test = load_dataset(DataConfig(source="fashion-mnist"), "sigmoid").test
     codec, x = load(bundle), test.take(np.arange(IMAGES))
-    return [*size_rows(codec, x), *speed_rows(codec, x), program_row(bundle)]
+    some = x[np.linspace(0, IMAGES - 1, images).astype(np.int64)]
+    return [
+        *size_rows(codec, x),
+        lossless_row(codec, some),
+        violations_row(codec, x),
+        *speed_rows(codec, x),
+        program_row(bundle),
+    ]
 
 
 def size_rows(codec: Codec, x: np.ndarray) -> list[Row]:
@@ -52,6 +67,51 @@ def size_rows(codec: Codec, x: np.ndarray) -> list[Row]:
         Row("frame_overhead", over, "bytes", "<= 16", "<= 12", f"{len(frames)} frames"),
         Row("one_sample_overhead", one, "bytes", "<= 72", "<= 56", "beyond the entropy of its codes"),
     ]
+
+
+def lossless_row(codec: Codec, x: np.ndarray) -> Row:
+    """Bytes of a lossless file / the smallest of other lossless coders' for the same images."""
+    shape = codec.spec.shape
+    pictures, tall = x.reshape(-1, *shape), x.reshape(-1, shape[1])
+    cut = range(0, len(tall), 16_000 // shape[0] * shape[0])
+    others = {
+        "PNG": sum(_picture(each, "PNG", optimize=True) for each in pictures),
+        "WebP": sum(_picture(tall[i : i + cut.step], "WEBP", lossless=True, quality=100, method=6) for i in cut),
+        "LZMA": len(lzma.compress(x.tobytes(), preset=9 | lzma.PRESET_EXTREME)),
+    }
+    data = codec.compress(x, lossless=True)
+    if (codec.decompress(data).reshape(x.shape) != x).any():
+        raise AssertionError("a lossless file gives other images")
+    text = ", ".join(f"{name} {size / len(x):.1f}" for name, size in others.items())
+    detail = f"{len(x):,} images, bytes each: {len(data) / len(x):.1f}; {text}"
+    return Row("fashion_lossless_vs_best", len(data) / min(others.values()), "", "<= 0.95", "<= 0.91", detail)
+
+
+def _picture(values: np.ndarray, form: str, **options: Any) -> int:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, form, **options)
+    return len(buffer.getvalue())
+
+
+def violations_row(codec: Codec, x: np.ndarray) -> Row:
+    """Values beyond their bound in files of bytes: images, random, constant and extreme ones."""
+    rng, shape = np.random.default_rng(0), (64, x.shape[1])
+    contents = {
+        "images": x[:64],
+        "random": rng.integers(0, 256, shape, np.uint8),
+        "constant": np.full(shape, 200, np.uint8),
+        "extremes": np.resize(np.array([0, 255], np.uint8), shape),
+        "impulses": np.where(rng.random(shape) < 0.05, 255, 0).astype(np.uint8),
+    }
+    wrong = values = 0
+    for content in contents.values():
+        for bound in BOUNDS:
+            data = codec.compress(content, lossless=True) if bound == 0 else codec.compress(content, max_error=bound)
+            errors = np.abs(codec.decompress(data).reshape(shape).astype(int) - content)
+            wrong, values = wrong + np.count_nonzero(errors > bound), values + errors.size
+    bounds = ", ".join(map(str, BOUNDS))
+    detail = f"of {values:,} uint8 values: {', '.join(contents)}; bounds {bounds}; float data have no bounds yet"
+    return Row("bound_violations", int(wrong), "", "== 0", "== 0", detail)
 
 
 def speed_rows(codec: Codec, x: np.ndarray) -> list[Row]:

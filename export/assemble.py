@@ -19,8 +19,20 @@ from ..compress.data import Dataset, choose
 from ..compress.records import encode, plain
 from . import golden
 from . import manifest as manifests
-from .bundle import PROGRAM_FILE, Programs, describe_files, model_files, npy, program_file, tables_name, write_files
+from .bundle import (
+    PROGRAM_FILE,
+    Programs,
+    describe_files,
+    model_files,
+    npy,
+    program_file,
+    residuals_name,
+    tables_name,
+    write_files,
+)
 from .codec.backends import ProgramBackend
+from .codec.container import SAMPLES_PER_FRAME
+from .codec.residual_tables import INTEGERS, ResidualTables, fit_tables
 from .codec.tables import FrequencyTables, fit
 from .file_io import FileIO
 from .lowering import lower
@@ -43,6 +55,10 @@ if TYPE_CHECKING:
 GOLDEN_SAMPLES = 64
 TABLE_SAMPLES = 20_000
 """Maximum number of training samples whose codes the frequency tables are fitted to."""
+RESIDUAL_SAMPLES = 5_120
+"""Maximum number of training samples whose residuals the tables of residuals are fitted to."""
+RESIDUAL_VALUES = 1 << 19
+"""About the maximum number of their values: some seconds of work."""
 TITLES = {"train": "Keras float", "prune": "Keras pruned", "cluster": "Keras clustered", "quantize": "Keras int8 simulation"}
 
 Announce = Callable[[str], None]
@@ -94,6 +110,8 @@ def assemble(
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
     files[tables_name(recipe.name)] = code_tables(programs["int8"].reference, splits, io, recipe.data.seed).to_bytes()
+    if residuals := residual_tables(programs["int8"].reference, splits, io, recipe.data.seed):
+        files[residuals_name(recipe.name)] = residuals.to_bytes()
     write_files(directory, files)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
@@ -155,6 +173,23 @@ def code_tables(program: Program, splits: Dataset, io: FileIO, seed: int) -> Fre
     parts = np.array_split(chosen, -(-len(chosen) // 1024))
     codes = np.concatenate([backend.encode(splits.train.take(part)) for part in parts])
     return fit(codes, program.quantization("code").bits)
+
+
+def residual_tables(program: Program, splits: Dataset, io: FileIO, seed: int) -> ResidualTables | None:
+    """Tables of integer data's residuals; None for other data.
+
+    They are fitted to frames of consecutive training samples, drawn by the seed.
+    """
+    spec, count = splits.spec, len(splits.train)
+    if spec.dtype not in INTEGERS:
+        return None
+    per_frame = min(SAMPLES_PER_FRAME, count)
+    most = min(RESIDUAL_SAMPLES, RESIDUAL_VALUES // spec.inputs) // per_frame
+    frames = np.random.default_rng(seed).permutation(count // per_frame)[: max(1, most)]
+    chosen = (np.sort(frames)[:, None] * per_frame + np.arange(per_frame)).ravel()
+    x, backend = splits.train.take(chosen).reshape(len(chosen), -1), ProgramBackend(program, spec, io)
+    y = backend.samples(backend.reconstruct(x)[1])
+    return fit_tables(spec, x, y, per_frame)
 
 
 def coarse_text(io: FileIO, x: Quantization, columns: Sequence[str] | None) -> str:

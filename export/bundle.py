@@ -6,6 +6,7 @@ NAME.{encoder,decoder}.{int8,f32}.onnx  over one NAME.{int8,f32}.kernels.bin
 manifest.json                           hashes, kernels, inputs, outputs, operations, versions, recipe
 golden/                                 samples and expected outputs, see `golden`; program.npz (biases and masks)
 NAME.codec                              frequency tables of the codes, see docs/format.md
+NAME.residuals                          of integer data: the tables of their residuals
 metrics.json, report.html, MODEL_CARD.md
 """
 
@@ -25,6 +26,7 @@ from ..compress.errors import ExportError, FormatError, InputError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
+from .codec.residual_tables import ResidualTables
 from .codec.tables import FrequencyTables
 from .file_info import FileInfo, ModelFileInfo
 from .file_io import FileIO
@@ -67,6 +69,11 @@ def program_file(programs: Programs, masks: Mapping[str, np.ndarray]) -> bytes:
 def tables_name(name: str) -> str:
     """The file of a bundle that holds the frequency tables of its codes."""
     return f"{name}.codec"
+
+
+def residuals_name(name: str) -> str:
+    """The file of a bundle that holds the tables of its data's residuals."""
+    return f"{name}.residuals"
 
 
 def npy(values: np.ndarray) -> bytes:
@@ -180,6 +187,14 @@ class Bundle:
             got, right = f"{tables.units} units of {tables.bits} bits", f"{units} of {code.bits}, as in {manifests.FILE}"
             raise FormatError(f"{path}: got tables of {got}, must be {right}")
         return tables
+
+    def residuals(self) -> ResidualTables | None:
+        """The tables of the data's residuals; None where the bundle has none, FormatError for damaged ones."""
+        name = residuals_name(self.manifest.name)
+        if name not in self.manifest.files:
+            return None
+        self.require_intact([name])
+        return ResidualTables.from_bytes(self.manifest.data.spec, (self.path / name).read_bytes(), self.path / name)
 
     def masks(self) -> dict[str, np.ndarray]:
         """The masks by kernel name, bool [inputs, units]; FormatError if one is missing or of another size."""

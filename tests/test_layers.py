@@ -22,7 +22,7 @@ LAYERS = (
     "export.codec.tokens",
     "export.codec.predictors",
     "export.codec.residuals",
-    "export.codec.modes",
+    "export.codec.residual_tables",
     "export.verify.schema1",
     "export.verify.kinds",
     "export.bench.results",

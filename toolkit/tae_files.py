@@ -9,14 +9,14 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from tiedae.compress.errors import FormatError, InputError, TiedaeError
 from tiedae.compress.files import atomic
 from tiedae.compress.records import Record
 from tiedae.export.codec.codec import Codec, bundle_of
-from tiedae.export.codec.container import VERSION, Data, FrameSpan, Header, read, read_frame, scan
+from tiedae.export.codec.container import VERSION, Data, FileKind, FrameSpan, Header, promise, read, read_frame, scan
 from tiedae.export.codec.frames import MODES, FileModel
 from tiedae.export.codec.streams import Reader, StreamEncoder
 from tiedae.export.parity.fidelity import Fidelity
@@ -32,7 +32,8 @@ QUALITY_SAMPLES = 4096
 class Compressed(Record, frozen=True):
     """A file that was written: its samples and bytes, bytes of a sample before, bits per value after, and the quality.
 
-    `quality`: of `measured` samples, spread evenly; None where the bundle does not say what kind of data it has.
+    `bound`: the largest error of a value, of bounded files; 0 of others. `quality`: of `measured` samples, spread evenly;
+    None where the bundle does not say what kind of data it has, and of files that are not lossy.
     """
 
     samples: int
@@ -41,6 +42,8 @@ class Compressed(Record, frozen=True):
     ratio: float
     bits_per_value: float
     runtime: str
+    kind: str
+    bound: float
     quality: Fit | None
     measured: int
 
@@ -76,6 +79,8 @@ def encode(
     *,
     runtime: str,
     samples_per_frame: int,
+    max_error: float | None,
+    lossless: bool,
     resume: bool,
     replace: bool,
     progress: Progress,
@@ -85,12 +90,13 @@ def encode(
     Raises what `StreamEncoder.push` raises; InputError where OUT.part is there, or is that of other work.
     """
     codec, samples = opened(path, source, runtime)
-    header = codec.file_model.header(samples_per_frame)
+    kind, bound = promise(max_error, lossless)
+    header = codec.file_model.header(samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
     if part.exists() and not (resume or replace):
         raise InputError(f"{part}: is there, from interrupted work; --resume goes on with it, --force starts again")
     written = _written(part, codec, header, samples) if resume else ()
-    encoder = StreamEncoder(codec.file_model, codec.backend, samples_per_frame=samples_per_frame, written=written)
+    encoder = _encoder(codec, header, written=written)
     out.parent.mkdir(parents=True, exist_ok=True)
     with part.open("r+b" if written else "wb", buffering=0) as file:
         file.truncate(file.seek(written[-1].stop if written else 0))
@@ -109,10 +115,22 @@ def encode(
     if not replace:
         target.touch(exist_ok=False)
     part.replace(target)
-    quality, measured = _quality(codec, samples)
+    quality, measured = _quality(codec, samples) if kind is FileKind.LOSSY else (None, 0)
     values = len(samples) * codec.spec.inputs
     ratio = len(samples) * header.sample_bytes / size
-    return Compressed(len(samples), header.sample_bytes, size, ratio, 8 * size / values, codec.runtime, quality, measured)
+    bits, name = 8 * size / values, kind.name.lower()
+    return Compressed(len(samples), header.sample_bytes, size, ratio, bits, codec.runtime, name, bound, quality, measured)
+
+
+def _encoder(codec: Codec, header: Header, **options: Any) -> StreamEncoder:
+    return StreamEncoder(
+        codec.file_model,
+        codec.backend,
+        samples_per_frame=header.samples_per_frame,
+        kind=header.kind,
+        bound=header.bound,
+        **options,
+    )
 
 
 def _write(file: BinaryIO, chunks: Sequence[bytes]) -> None:
@@ -127,14 +145,14 @@ def _written(part: Path, codec: Codec, header: Header, samples: np.ndarray) -> S
         return ()
     with mapped(part) as data:
         if Header.from_bytes(data, part) != header:
-            raise InputError(f"{part}: was begun with another model, or other frames; --force starts again")
+            raise InputError(f"{part}: was begun with another model, bound, or other frames; --force starts again")
         kept: list[FrameSpan] = []
         for found in scan(data, header.size, header):
             if not isinstance(found, FrameSpan) or found.samples != min(header.samples_per_frame, len(samples) - found.first):
                 break
             kept.append(found)
         for frame in {*kept[:1], *kept[-1:]}:
-            encoder = codec.encoder(samples_per_frame=header.samples_per_frame, frame_only=True)
+            encoder = _encoder(codec, header, frame_only=True)
             again = [*encoder.push(samples[frame.first : frame.first + frame.samples]), *encoder.finish()]
             if b"".join(again) != data[frame.offset : frame.stop]:
                 raise InputError(f"{part}: holds frames of other data; --force starts again")

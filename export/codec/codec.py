@@ -21,7 +21,7 @@ from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, usual
 from ..targets import TARGETS
 from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of
-from .container import SAMPLES_PER_FRAME
+from .container import SAMPLES_PER_FRAME, promise
 from .frames import FileModel
 from .streams import Reader, StreamDecoder, StreamEncoder
 
@@ -90,16 +90,21 @@ class Codec:
         per_feature = sum(self._squares(part).sum(axis=0) for _, part in self._checked(flat)) / len(flat)
         return float(np.mean(per_feature)) if axis is None else per_feature
 
-    def compress(self, x: Any, *, samples_per_frame: int = SAMPLES_PER_FRAME) -> bytes:
+    def compress(
+        self, x: Any, *, samples_per_frame: int = SAMPLES_PER_FRAME, max_error: float | None = None, lossless: bool = False
+    ) -> bytes:
         """The content of a .tae file: one sample, or a batch, entropy coded in frames that each decode alone.
 
-        Raises InputError where the bundle has no tables, CheckError where the runtime's codes are not the program's.
+        Of integer data, `lossless` gives every sample back as it is, `max_error` each value within this, in the data's unit.
+
+        Raises InputError where the bundle has no tables, and for `lossless` or `max_error` of other data; CheckError where the
+        runtime's codes are not the program's.
         """
-        encoder = self.encoder(samples_per_frame=samples_per_frame)
+        encoder = self.encoder(samples_per_frame=samples_per_frame, max_error=max_error, lossless=lossless)
         return b"".join([*encoder.push(x), *encoder.finish()])
 
     def decompress(self, data: bytes, *, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Samples start…stop − 1 of a .tae file, [n, *shape]: what the program gives for their codes, in any runtime.
+        """Samples start…stop − 1 of a .tae file, [n, *shape], the same in any runtime: what the program gives for their codes.
 
         Raises FormatError for a file of another model or tables, InputError for a range it does not have, CheckError where a
         frame is damaged; a `Reader` also gives the samples of the others.
@@ -109,13 +114,38 @@ class Codec:
         reader.require_whole()
         return samples
 
-    def encoder(self, *, samples_per_frame: int = SAMPLES_PER_FRAME, frame_only: bool = False) -> StreamEncoder:
-        """Samples in pieces to a .tae file in pieces; `frame_only`: to frames alone, such as for radio packets."""
-        return StreamEncoder(self.file_model, self.backend, samples_per_frame=samples_per_frame, frame_only=frame_only)
+    def encoder(
+        self,
+        *,
+        samples_per_frame: int = SAMPLES_PER_FRAME,
+        max_error: float | None = None,
+        lossless: bool = False,
+        frame_only: bool = False,
+    ) -> StreamEncoder:
+        """Samples in pieces to a .tae file in pieces, as `compress`; `frame_only`: to frames alone, as for radio packets."""
+        kind, bound = promise(max_error, lossless)
+        return StreamEncoder(
+            self.file_model,
+            self.backend,
+            samples_per_frame=samples_per_frame,
+            kind=kind,
+            bound=bound,
+            frame_only=frame_only,
+        )
 
-    def decoder(self, *, samples_per_frame: int = SAMPLES_PER_FRAME, frame_only: bool = False) -> StreamDecoder:
-        """The inverse of `encoder`, with the same arguments."""
-        return StreamDecoder(self.file_model, samples_per_frame=samples_per_frame, frame_only=frame_only)
+    def decoder(
+        self,
+        *,
+        samples_per_frame: int = SAMPLES_PER_FRAME,
+        max_error: float | None = None,
+        lossless: bool = False,
+        frame_only: bool = False,
+    ) -> StreamDecoder:
+        """The inverse of `encoder`, with the same arguments; a file states its own."""
+        kind, bound = promise(max_error, lossless)
+        return StreamDecoder(
+            self.file_model, samples_per_frame=samples_per_frame, kind=kind, bound=bound, frame_only=frame_only
+        )
 
     @cached_property
     def file_model(self) -> FileModel:

@@ -51,6 +51,15 @@ class FileKind(IntEnum):
     LOSSLESS = 2
 
 
+def promise(max_error: float | None, lossless: bool) -> tuple[FileKind, float]:
+    """The kind of a file, and its bound, as options name them; InputError for both options."""
+    if lossless and max_error is not None:
+        raise InputError(f"max error {max_error:g}: a lossless file has none; give one of the two")
+    if max_error is not None:
+        return FileKind.BOUNDED, float(max_error)
+    return (FileKind.LOSSLESS if lossless else FileKind.LOSSY), 0.0
+
+
 @dataclass(frozen=True)
 class Header:
     """What the first bytes of a file say.

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...compress.errors import FormatError
+from ...compress.errors import FormatError, InputError
 from ...compress.sample_spec import SampleSpec
 from ..bundle import Bundle
 from ..manifest import decoding_text
 from . import rans
 from .backends import ProgramBackend, program_of
 from .container import Data, FileKind, FrameSpan, Header, Payload, read_frame
+from .residual_tables import INTEGERS, ResidualTables
+from .residuals import LARGEST_BOUND
 from .tables import FrequencyTables
+
+_CODE_BYTES = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
 class FileModel:
     """What encoder and decoder of a file share: the fused program, the tables of its codes, the samples' shape and dtype.
+
+    `residuals`: the tables of integer samples' residuals, which bounded and lossless files need.
 
     `identity`: 8 bytes that name all of it, in the header of each file.
     """
@@ -28,32 +35,50 @@ class FileModel:
     program: ProgramBackend
     tables: FrequencyTables
     identity: bytes
+    residuals: ResidualTables | None = None
 
     @classmethod
     def of(cls, bundle: Bundle) -> FileModel:
         """That of a bundle; InputError where it has no tables, FormatError where it is damaged."""
-        tables = bundle.tables()
-        identity = hashlib.sha256(decoding_text(bundle.path) + tables.to_bytes()).digest()[:8]
+        tables, residuals = bundle.tables(), bundle.residuals()
+        text = decoding_text(bundle.path) + tables.to_bytes() + (b"" if residuals is None else residuals.to_bytes())
+        identity = hashlib.sha256(text).digest()[:8]
         manifest = bundle.manifest
-        return cls(ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io), tables, identity)
+        return cls(ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io), tables, identity, residuals)
 
     @property
     def spec(self) -> SampleSpec:
         return self.program.spec
 
     def header(self, samples_per_frame: int, kind: FileKind = FileKind.LOSSY, bound: float = 0.0) -> Header:
-        """The header of a file of this model; InputError for a number or bound that there cannot be."""
+        """The header of a file of this model; InputError for a number, kind or bound that there cannot be."""
+        if problem := self._problem(kind, bound):
+            raise InputError(problem)
         sample_bytes = self.spec.inputs * np.dtype(self.spec.dtype).itemsize
         return Header(self.identity, sample_bytes, samples_per_frame, kind, bound)
 
     def require(self, header: Header, source: object) -> None:
-        """Raise FormatError, which starts with `source`, for a file of another model or of a kind that is not read here."""
+        """Raise FormatError, which starts with `source`, for a file of another model or of a kind that the data do not have."""
         if header.identity != self.identity:
             made, own = header.identity.hex(), self.identity.hex()
             what = "model, tables, shape, dtype or scaling"
             raise FormatError(f"{source}: was encoded with another {what}: its identity is {made}, must be {own}")
-        if header.kind not in MODES_OF:
-            raise FormatError(f"{source}: a {header.kind.name.lower()} file, which this tiedae neither writes nor reads")
+        if problem := self._problem(header.kind, header.bound):
+            raise FormatError(f"{source}: {problem}")
+
+    def _problem(self, kind: FileKind, bound: float) -> str:
+        """Why this model has no files of a kind and bound; empty where it has."""
+        name, dtype = kind.name.lower(), self.spec.dtype
+        if kind is FileKind.LOSSY:
+            return ""
+        if dtype not in INTEGERS:
+            reason = "residuals are integers, floats are not" if kind is FileKind.LOSSLESS else "not yet of floats"
+            return f"{name}: the data are {dtype}, must be {', '.join(INTEGERS)}: {reason}"
+        if self.residuals is None:
+            return f"{name}: the bundle holds no tables of residuals; export the model again to get them"
+        if kind is FileKind.BOUNDED and not (bound.is_integer() and 1 <= bound <= LARGEST_BOUND):
+            return f"max error: got {bound:g}, must be an integer in 1…{LARGEST_BOUND:,} for {dtype}; lossless is 0"
+        return ""
 
     def samples(self, codes: np.ndarray) -> np.ndarray:
         """What codes [n, units] decode to, [n, inputs] in the data's unit and dtype, the same on every machine."""
@@ -84,9 +109,48 @@ def _decode_codes(model: FileModel, _header: Header, payloads: Sequence[bytes], 
     return np.split(samples, np.cumsum(counts)[:-1])
 
 
-MODES: Mapping[int, FrameMode] = {0: FrameMode("codes", _encode_codes, _decode_codes)}
+def _encode_prediction(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], _codes: Sequence[np.ndarray]
+) -> list[bytes]:
+    assert model.residuals is not None
+    return model.residuals.prediction.encode(samples, int(header.bound))
+
+
+def _decode_prediction(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    assert model.residuals is not None
+    return model.residuals.prediction.decode(payloads, counts, int(header.bound))
+
+
+def _encode_both(model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]) -> list[bytes]:
+    assert model.residuals is not None
+    y = np.split(model.samples(np.concatenate(codes)), np.cumsum([len(each) for each in codes])[:-1])
+    rests = model.residuals.corrections.encode(samples, int(header.bound), y)
+    coded = rans.encode(model.tables, codes)
+    return [_CODE_BYTES.pack(len(code)) + code + rest for code, rest in zip(coded, rests, strict=True)]
+
+
+def _decode_both(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    assert model.residuals is not None
+    codes, rests = zip(*(_split(payload, i) for i, payload in enumerate(payloads)), strict=True)
+    y = _decode_codes(model, header, codes, counts)
+    return model.residuals.corrections.decode(rests, counts, int(header.bound), y)
+
+
+def _split(payload: bytes, frame: int) -> tuple[bytes, bytes]:
+    """A payload's codes and residuals."""
+    size = _CODE_BYTES.unpack_from(payload)[0] if len(payload) >= _CODE_BYTES.size else len(payload)
+    if size > len(payload) - _CODE_BYTES.size:
+        raise FormatError(f"frame {frame}: damaged: {len(payload)} bytes cannot hold {size} bytes of codes")
+    return payload[_CODE_BYTES.size :][:size], payload[_CODE_BYTES.size + size :]
+
+
+MODES: Mapping[int, FrameMode] = {
+    0: FrameMode("codes", _encode_codes, _decode_codes),
+    1: FrameMode("prediction", _encode_prediction, _decode_prediction),
+    2: FrameMode("codes and residuals", _encode_both, _decode_both),
+}
 """The modes of a frame by number, below 15."""
-MODES_OF: Mapping[FileKind, tuple[int, ...]] = {FileKind.LOSSY: (0,)}
+MODES_OF: Mapping[FileKind, tuple[int, ...]] = {FileKind.LOSSY: (0,), FileKind.BOUNDED: (1, 2), FileKind.LOSSLESS: (1, 2)}
 """The modes in files of a kind; an encoder takes the shortest for each frame, of equal ones the first."""
 
 
@@ -124,7 +188,7 @@ def _decode_mode(
     decoded: dict[FrameSpan, np.ndarray],
     problems: dict[FrameSpan, str],
 ) -> None:
-    """Decode frames of one mode together; where one is damaged, each by itself."""
+    """Decode frames of one mode together; where one is damaged, each half by itself."""
     mode = MODES[next(iter(payloads.values())).mode]
     try:
         found = mode.decode(model, header, [each.data for each in payloads.values()], [frame.samples for frame in payloads])
@@ -133,5 +197,6 @@ def _decode_mode(
         if len(payloads) == 1:
             problems[next(iter(payloads))] = str(error).removeprefix("frame 0: ")
             return
-        for frame, payload in payloads.items():
-            _decode_mode(model, header, {frame: payload}, decoded, problems)
+        half = len(payloads) // 2
+        for part in (list(payloads.items())[:half], list(payloads.items())[half:]):
+            _decode_mode(model, header, dict(part), decoded, problems)

@@ -56,7 +56,6 @@ class StreamEncoder:
         written: Iterable[FrameSpan] = (),
     ) -> None:
         self.header = model.header(samples_per_frame, kind, bound)
-        model.require(self.header, "encoder")
         self._model, self._backend, self._frame_only = model, backend, frame_only
         is_program = isinstance(backend, ProgramBackend)
         self._reference = None if is_program else replace(model.program, conversion=backend.conversion)

@@ -17,7 +17,7 @@ from ...compress.config import VerifyConfig
 from ...compress.data import Samples
 from ...compress.errors import FormatError, InputError, NotInstalledError, UnavailableError
 from .. import golden as vectors
-from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, tables_name
+from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, residuals_name, tables_name
 from ..file_info import FileInfo
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
@@ -141,17 +141,22 @@ def _read_models(bundle: Bundle, findings: Findings) -> dict[str, Contents]:
 
 
 def _check_tables(bundle: Bundle, intact: set[str], findings: Findings) -> None:
-    """Check that the tables of the codes, of a bundle that has them, are readable and of its units and bits."""
-    name = tables_name(bundle.manifest.name)
-    if name not in intact:
-        return
-    try:
-        tables = bundle.tables()
-    except FormatError as error:
-        findings.check(Kind.FORMAT, False, "damaged", "readable", str(error), file=name)
-        return
-    text = f"{name}: tables of {tables.units} units of {tables.bits} bits, as in the manifest"
-    findings.check(Kind.FORMAT, True, "readable", "readable", text, file=name)
+    """Check that the tables of codes and residuals, of a bundle that has them, are readable and those of its model and data."""
+    name, code = bundle.manifest.name, bundle.manifest.tensors.code
+    units = f"tables of {bundle.manifest.model.widths[-1]} units of {code.bits} bits, as in the manifest"
+    residuals = "tables of the residuals of the manifest's data"
+    for file, read, text in (
+        (tables_name(name), bundle.tables, units),
+        (residuals_name(name), bundle.residuals, residuals),
+    ):
+        if file not in intact:
+            continue
+        try:
+            read()
+        except FormatError as error:
+            findings.check(Kind.FORMAT, False, "damaged", "readable", str(error), file=file)
+        else:
+            findings.check(Kind.FORMAT, True, "readable", "readable", f"{file}: {text}", file=file)
 
 
 def _check_storage(

@@ -48,7 +48,7 @@ def test_a_run_leaves_the_bundle_of_the_contract(finished_run: Path) -> None:
     whole = {f"mini.{precision}.{ending}" for precision in ("int8", "f32") for ending in ("tflite", "onnx", "kernels.bin")}
     pair = {f"mini.{half}.{precision}.onnx" for half in ("encoder", "decoder") for precision in ("int8", "f32")}
     golden = {f"golden/{name}.npy" for name in ("x", "code", "y", "y.tflite", "code.f32", "y.f32")}
-    texts = {"manifest.json", "metrics.json", "MODEL_CARD.md", "report.html", "mini.codec"}
+    texts = {"manifest.json", "metrics.json", "MODEL_CARD.md", "report.html", "mini.codec", "mini.residuals"}
     assert files == whole | pair | golden | texts | {"golden/program.npz"}
     manifest = json.loads((finished_run / "bundle" / "manifest.json").read_text())
     assert set(manifest["files"]) == files - {"manifest.json"}

@@ -18,6 +18,7 @@ from tiedae.cli import main
 from tiedae.export.bundle import Bundle, write_files
 from tiedae.export.codec.codec import load
 from tiedae.export.codec.container import read
+from tiedae.export.codec.residual_tables import fit_tables
 from tiedae.export.codec.tables import fit
 from tiedae.export.file_info import FileInfo
 from tiedae.export.manifest import FILE, with_files
@@ -65,6 +66,44 @@ def test_there_and_back(finished_run: Path, samples: Path, tmp_path: Path, capsy
     np.testing.assert_array_equal(np.load(back), program.reconstruct(x[100:200]))
     assert call("decode", finished_run, file, "-o", back, "--samples", "399:", "--force") == 0
     assert np.load(back).shape == (1, 24)
+
+
+@pytest.mark.parametrize(("bound", "options"), [(0, ["--lossless"]), (3, ["--max-error", 3])])
+def test_integers_come_back_within_the_bound(
+    finished_run: Path, samples: Path, tmp_path: Path, bound: int, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, back, x = tmp_path / "x.tae", tmp_path / "back.npy", np.load(samples)
+    encode = ("encode", finished_run, samples, "-o", file, "--frame", 16, *options)
+    assert call(*encode, "--json", tmp_path / "e.json") == 0
+    out, kind = capsys.readouterr().out, "bounded" if bound else "lossless"
+    assert f"every value is {'within 3' if bound else 'exact'}\n" in out and "quality" not in out
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert (written["kind"], written["bound"], written["quality"], written["bytes"]) == (kind, bound, None, file.stat().st_size)
+    assert call("decode", finished_run, file, "-o", back) == 0
+    found = np.load(back)
+    assert (found.dtype, found.shape) == (np.uint8, x.shape) and np.abs(found.astype(int) - x).max() <= bound
+    assert call("info", file) == 0
+    out = capsys.readouterr().out
+    assert f"kind      {kind}{' by 3' if bound else ''}\n" in out and " of prediction" in out
+    right = file.read_bytes()
+    file.unlink()
+    (tmp_path / "x.tae.part").write_bytes(right[:1000])
+    assert call("encode", finished_run, samples, "-o", file, "--frame", 16, "--resume") == 2
+    assert "was begun with another model, bound, or other frames" in error_of(capsys)
+    assert call(*encode, "--resume") == 0
+    assert file.read_bytes() == right
+
+
+def test_tables_of_residuals_are_those_of_training_samples(finished_run: Path, samples: Path) -> None:
+    bundle = Bundle.open(finished_run / "bundle")
+    train = load_dataset(replace(bundle.manifest.recipe.data, source=str(samples)), "sigmoid").train
+    assert bundle.manifest.data.train == len(train)
+    whole = len(train) // 64 * 64
+    x, codec = train.take(slice(0, whole)), load(bundle.path, runtime="program")
+    tables = bundle.residuals()
+    assert tables is not None
+    assert tables.to_bytes() == fit_tables(codec.spec, x, codec.reconstruct(x), 64).to_bytes()
+    assert tables.to_bytes() == (bundle.path / "mini.residuals").read_bytes()
 
 
 def test_tables_are_those_of_the_programs_training_codes(finished_run: Path, samples: Path) -> None:
@@ -160,7 +199,7 @@ def test_unfinished_work_of_others_is_refused(
     np.save(tmp_path / "other.npy", np.load(samples)[::-1])
     for arguments, message in (
         ((*encode, "--frame", 16), "is there, from interrupted work; --resume goes on with it, --force starts again"),
-        ((*encode, "--resume"), "was begun with another model, or other frames"),
+        ((*encode, "--resume"), "was begun with another model, bound, or other frames"),
         (("encode", finished_run, tmp_path / "other.npy", "-o", file, "--frame", 16, "--resume"), "holds frames of other data"),
     ):
         assert call(*arguments) == 2
@@ -238,7 +277,16 @@ def test_wrong_calls_are_one_line(
         (("encode", finished_run, tmp_path / "floats.npy", *out), "samples: got float32, must be uint8"),
         (("encode", finished_run, samples, *out, "--frame", 0), "samples per frame: got 0, must lie in 1…65,535"),
         (("encode", finished_run, samples, "-o", file), "is there already, must be a new file"),
-        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--resume"), "must end in .tae for --resume and --frame"),
+        (
+            ("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--resume"),
+            "must end in .tae for --resume, --frame, --loss",
+        ),
+        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--lossless"), "must end in .tae for --resume, --frame"),
+        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--max-error", 3), "must end in .tae for --resume"),
+        (("encode", finished_run, samples, *out, "--max-error", 0), "max error: got 0, must be an integer in 1…65,535 for"),
+        (("encode", finished_run, samples, *out, "--max-error", 1.5), "max error: got 1.5, must be an integer in 1…65,535"),
+        (("encode", finished_run, samples, *out, "--max-error", "few"), "argument --max-error: invalid float value: 'few'"),
+        (("encode", finished_run, samples, *out, "--max-error", 1, "--lossless"), "not allowed with argument --max-error"),
         (("decode", finished_run, file, *back, "--samples", "300:401"), "samples 300:401: must be a range in 0:400"),
         (("decode", finished_run, file, *back, "--samples", "20"), "--samples 20: must be START:STOP, such as 100:200"),
         (("decode", finished_run, file, *back, "--runtime", "ort-cpu"), "the samples of a .tae file are the program's"),
@@ -270,3 +318,20 @@ def test_tables_of_another_model_are_refused(finished_run: Path, whole: bytes, t
     write_files(bundle, {FILE: with_files(bundle, {"mini.codec": FileInfo.of((bundle / "mini.codec").read_bytes())})})
     assert call("verify", bundle, "-v") == 1
     assert "got tables of 5 units of 8 bits, must be 4 of 8, as in manifest.json" in capsys.readouterr().err
+
+
+def test_damaged_tables_of_residuals_are_named(
+    finished_run: Path, samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
+    encode = ("encode", bundle, samples, "-o", tmp_path / "x.tae", "--lossless")
+    tables = bytearray((bundle / "mini.residuals").read_bytes())
+    tables[100] ^= 1
+    write_files(bundle, {"mini.residuals": bytes(tables)})
+    assert call(*encode) == 2
+    assert "mini.residuals: missing or changed, its sha256 is not the manifest's" in error_of(capsys)
+    write_files(bundle, {FILE: with_files(bundle, {"mini.residuals": FileInfo.of(bytes(tables))})})
+    assert call(*encode) == 2
+    assert "mini.residuals: damaged: the checksum is not that of its bytes" in error_of(capsys)
+    assert call("verify", bundle, "-v") == 1
+    assert "mini.residuals: damaged: the checksum is not that of its bytes" in capsys.readouterr().err

@@ -11,6 +11,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_file("-o", "--out", text="where to: samples.tae, or codes.npy, uint8 [samples, units]", required=True)
     parser.add_flag("--resume", "of .tae: go on with FILE.part, which an interrupted encode left")
     parser.add_value("--frame", "SAMPLES", "of .tae: samples of a frame, each of which decodes alone (default: 64)", type=int)
+    promise = parser.add_mutually_exclusive_group()
+    promise.add_argument("--lossless", action="store_true", help="of .tae: every sample comes back as it is; integer data")
+    promise.add_argument(
+        "--max-error", metavar="E", type=float, help="of .tae: each value comes back within E, in the data's unit; integer data"
+    )
     parser.add_value("--runtime", "NAME", "auto (default), program, or a runtime of `tiedae verify`", default="auto")
     parser.add_json("what was written")
 
@@ -26,16 +31,19 @@ def run(call: Call) -> None:
         from ..tae_files import encode as encode_file
 
         frame = SAMPLES_PER_FRAME if call.frame is None else call.frame
-        done = encode_file(call.bundle, call.data, call.out, samples_per_frame=frame, resume=call.resume, **options)
+        options |= {"max_error": call.max_error, "lossless": call.lossless, "resume": call.resume}
+        done = encode_file(call.bundle, call.data, call.out, samples_per_frame=frame, **options)
         size = f"{done.bytes:,} bytes, {done.ratio:.3g} x smaller, {done.bits_per_value:.3g} bits per value"
         call.console.say(f"{call.out}: {done.samples:,} samples, {size}, by {done.runtime}")
+        if done.kind != "lossy":
+            call.console.say(f"every value is {f'within {done.bound:g}' if done.bound else 'exact'}")
         if done.quality is not None:
             some = f" of {done.measured:,} samples" if done.measured < done.samples else ""
             call.console.say(f"quality{some}: {fit_text(done.quality)}")
         call.write(done)
         return
-    if call.resume or call.frame is not None:
-        raise InputError(f"--out {call.out}: must end in {SUFFIX} for --resume and --frame")
+    if call.resume or call.lossless or call.frame is not None or call.max_error is not None:
+        raise InputError(f"--out {call.out}: must end in {SUFFIX} for --resume, --frame, --lossless and --max-error")
     from ..coding import encode
 
     call.resume = None  # codes start again

@@ -1,4 +1,4 @@
-"""Bundles of schema 1 with the frequency tables in golden/, and their samples: bytes and a table of floats."""
+"""Bundles of schema 1 with the tables in golden/, and their samples: bytes and a table of floats."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def old_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(Path(__file__).parents[2] / "schema1.zip") as archive:
         archive.extractall(folder)
     for name in NAMES:
-        bundle, tables = folder / name / "bundle", (GOLDEN / f"{name}.codec").read_bytes()
-        write_files(bundle, {f"{name}.codec": tables})
-        write_files(bundle, {FILE: with_files(bundle, {f"{name}.codec": FileInfo.of(tables)})})
+        bundle = folder / name / "bundle"
+        files = {path.name: path.read_bytes() for path in GOLDEN.glob(f"{name}.[cr]*")}
+        write_files(bundle, files)
+        write_files(bundle, {FILE: with_files(bundle, {file: FileInfo.of(data) for file, data in files.items()})})
     return folder
 
 

@@ -6,10 +6,13 @@ import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-from . import reference
+import numpy as np
+
+from . import reference, residual_reference
 
 
 class Damaged(ValueError):
@@ -29,6 +32,7 @@ def number(data: bytes, at: int) -> tuple[int, int]:
 
 
 def identity(manifest: dict[str, Any], tables: bytes) -> bytes:
+    """`tables`: NAME.codec, followed by NAME.residuals where there is one."""
     decisive = {key: manifest["data"][key] for key in ("dtype", "scaling", "shape")} | {
         "program": manifest["operations"]["fused"]
     }
@@ -53,35 +57,91 @@ def frequencies(data: bytes) -> list[list[int]]:
     return tables
 
 
+def coders(data: bytes) -> list[list[Any]]:
+    """The tables of NAME.residuals: of mode 1 and mode 2, for bound 0 and for all others."""
+    if data[:5] != b"TAEP\1" or zlib.crc32(data[:-4]) != u32(data, len(data) - 4):
+        raise Damaged("residuals")
+    cut = 9 + u32(data, 5)
+    found = []
+    for coder in (data[9:cut], data[cut:-4]):
+        middle = 4 + u32(coder, 0)
+        found.append([block(coder[4:middle]), block(coder[middle:])])
+    return found
+
+
+def block(data: bytes) -> Any:
+    magic, *weights, contexts, size = struct.unpack_from("<4s16hHI", data)
+    if magic != b"TAER" or len(data) != 42 + contexts + size:
+        raise Damaged("block")
+    tables = SimpleNamespace(frequencies=np.array(frequencies(data[42 + contexts :])))
+    return SimpleNamespace(weights=np.array(weights), places=list(data[42 : 42 + contexts]), tables=tables)
+
+
 def decode(data: bytes, own_identity: bytes, tables: Sequence[reference.Table]) -> list[list[int]]:
     """The codes of all samples; Damaged, IndexError or ValueError for anything but a whole lossy file."""
-    if data[:6] != b"\x89TAE\1\0" or data[12:20] != own_identity or zlib.crc32(data[:20]) != u32(data, 20):
+    _, frames = contents(data, own_identity, 0)
+    return [code for _, payload, samples in frames for code in reference.decode(tables, payload, samples)]
+
+
+def decode_integers(
+    data: bytes,
+    own_identity: bytes,
+    tables: Sequence[reference.Table],
+    residuals: bytes,
+    manifest: dict[str, Any],
+    reconstruct: Callable[[list[list[int]]], list[list[int]]],
+) -> list[list[int]]:
+    """The samples of a whole bounded or lossless file of bytes; `reconstruct`: codes to y, by the program."""
+    bound, frames = contents(data, own_identity, data[5])
+    shape, kind = manifest["data"]["shape"], manifest["data"].get("kind") or "images"
+    inputs = int(np.prod(shape))
+    found = []
+    for mode, payload, samples in frames:
+        part = coders(residuals)[mode - 1][bound > 0]
+        y = [[0] * inputs] * samples
+        if mode == 2:
+            size = u32(payload, 0)
+            y = reconstruct(reference.decode(tables, payload[4 : 4 + size], samples))
+            payload = payload[4 + size :]
+        found += residual_reference.decode(kind, shape, (0, 255), part, payload, samples, bound, y)
+    return found
+
+
+def contents(data: bytes, own_identity: bytes, flags: int) -> tuple[int, list[tuple[int, bytes, int]]]:
+    """The bound, and mode, payload and number of samples of each frame."""
+    end = 28 if flags == 1 else 20
+    if data[:6] != b"\x89TAE\1" + bytes([flags]) or data[12:20] != own_identity or zlib.crc32(data[:end]) != u32(data, end):
         raise Damaged("header")
-    most, header = data[6] | data[7] << 8, data[:20]
+    bound = int(struct.unpack_from("<d", data, 20)[0]) if flags == 1 else 0
+    most, header = data[6] | data[7] << 8, data[:end]
     begin, end = len(data) - u32(data, len(data) - 8), len(data) - 8
     if data[begin : begin + 2] != b"\xa7\xef" or zlib.crc32(header + data[begin:-4]) != u32(data, len(data) - 4):
         raise Damaged("index")
-    codes, at, offset = [], begin + 2, 24
+    frames, at, offset = [], begin + 2, len(header) + 4
     while at < end:
         samples, at = number(data, at)
         size, at = number(data, at)
         if samples:
-            codes += frame(data[offset : offset + size], samples, header, most, tables)
+            frames.append(frame(data[offset : offset + size], samples, header, most))
+            if (frames[-1][0] == 0) != (flags == 0) or frames[-1][0] > 2:
+                raise Damaged("mode")
         offset += size
     if offset != begin or at != end:
         raise Damaged("frames")
-    return codes
+    return bound, frames
 
 
-def frame(data: bytes, listed: int, header: bytes, most: int, tables: Sequence[reference.Table]) -> list[list[int]]:
-    samples, at = (most, 2) if data[1] == 208 else number(data, 2)
+def frame(data: bytes, listed: int, header: bytes, most: int) -> tuple[int, bytes, int]:
+    full = data[1] < 224
+    mode = data[1] - (208 if full else 224)
+    samples, at = (most, 2) if full else number(data, 2)
     size, at = number(data, at)
     payload = data[at + 4 :]
-    if data[:2] not in (b"\xa7\xd0", b"\xa7\xe0") or samples != listed or size != len(payload):
+    if data[0] != 167 or not 0 <= mode < 15 or samples != listed or size != len(payload):
         raise Damaged("frame")
-    if not 0 < samples < most + (data[1] == 208) or zlib.crc32(header + data[:at] + payload) != u32(data, at):
+    if not 0 < samples < most + full or zlib.crc32(header + data[:at] + payload) != u32(data, at):
         raise Damaged("checksum")
-    return reference.decode(tables, payload, samples)
+    return mode, payload, samples
 
 
 def values(y: Sequence[int], manifest: dict[str, Any]) -> list[float]:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
-from tiedae.compress.sample_spec import Kind
+from tiedae.compress.sample_spec import Kind, SampleSpec
 from tiedae.export.codec.lanes import write
-from tiedae.export.codec.modes import Mode, PayloadCoder
 from tiedae.export.codec.predictors import contexts_of, fit_start_weights
+from tiedae.export.codec.residual_tables import ResidualTables, fit_tables
 from tiedae.export.codec.residuals import LARGEST_BOUND, ContextTables, Dtype, ResidualCoder, fit_residuals
-from tiedae.export.codec.tables import FrequencyTables, fit
+from tiedae.export.codec.tables import FrequencyTables
 from tiedae.export.codec.tokens import LARGEST, extra_bits, is_token, residuals_of, tokens_of
 
 from . import residual_reference as reference
@@ -265,31 +265,19 @@ def test_start_weights_are_those_of_a_known_recursion() -> None:
     assert np.abs(fit_start_weights(np.zeros((1, 1), np.int64))).max() == 0
 
 
-def test_the_smaller_of_two_payloads_is_kept() -> None:
-    """A reconstruction that is exact pays for its codes; one of noise does not."""
-    rng = np.random.default_rng(0)
-    x = samples_of("random", (64, 12), "uint8", 1)
-    noise = samples_of("random", (64, 12), "uint8", 2)
-    codes = rng.integers(0, 4, (64, 2)).astype(np.uint8)
-    both = PayloadCoder(
-        fit(codes), fit_residuals("images", (3, 4), x, 8), fit_residuals("images", (3, 4), x, 8, np.clip(x, 2, 253))
-    )
-    good, bad = both.encode([x, x], 0, [codes, codes], [x, noise])
-    assert (good[0], bad[0]) == (Mode.CODES_AND_RESIDUALS, Mode.PREDICTION)
-    assert len(good[1]) < len(bad[1])
-    assert both.encode([x], 0) == [bad]
-
-    def reconstruct(found: np.ndarray) -> np.ndarray:
-        np.testing.assert_array_equal(found, codes)
-        return x
-
-    for mode, payload in (good, bad):
-        np.testing.assert_array_equal(both.decode(mode, [payload], [64], 0, reconstruct)[0], x)
-    for damaged in (b"", good[1][:5], b"\xff" * 4 + good[1][4:], good[1][:-2]):
-        with pytest.raises(FormatError, match=r"^frame 0: damaged: "):
-            both.decode(Mode.CODES_AND_RESIDUALS, [damaged], [64], 0, reconstruct)
-    with pytest.raises(FormatError, match=r"^frame 0: got mode CODES, "):
-        both.decode(Mode.CODES, [good[1]], [64], 0, reconstruct)
-    alone = PayloadCoder(both.codes, both.prediction)
-    with pytest.raises(FormatError, match=r"^frame 0: got mode CODES_AND_RESIDUALS, "):
-        alone.decode(Mode.CODES_AND_RESIDUALS, [good[1]], [64], 0, reconstruct)
+def test_a_file_of_tables_holds_both_coders_and_is_checked() -> None:
+    x = samples_of("walk", (40, 12), "uint8", 7)
+    spec = SampleSpec((3, 4), "uint8")
+    data = fit_tables(spec, x, np.clip(x, 9, 240), 8).to_bytes()
+    found = ResidualTables.from_bytes(spec, data, "demo.residuals")
+    assert found.to_bytes() == data
+    assert found.prediction.to_bytes() == fit_residuals("images", (3, 4), x, 8).to_bytes() != found.corrections.to_bytes()
+    for at in range(len(data)):
+        damaged = data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
+        for each in (damaged, data[:at]):
+            with pytest.raises(FormatError, match=r"^demo\.residuals: (not a file|damaged|residuals' tables of version)"):
+                ResidualTables.from_bytes(spec, each, "demo.residuals")
+    with pytest.raises(FormatError, match=r"demo\.residuals: the data are float32, must be uint8, int16, uint16"):
+        ResidualTables.from_bytes(SampleSpec((3, 4), "float32"), data, "demo.residuals")
+    with pytest.raises(FormatError, match="got 126 contexts, must be 40 for record"):
+        ResidualTables.from_bytes(SampleSpec((12,), "uint8", kind="record"), data, "demo.residuals")

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,9 @@ from msgspec.structs import replace
 from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
 from tiedae.compress.scaling import Scaling
 from tiedae.export.bundle import Bundle
-from tiedae.export.codec import frames
 from tiedae.export.codec.codec import Codec, load
-from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index, read
-from tiedae.export.codec.frames import FileModel
+from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index, read, read_frame
+from tiedae.export.codec.frames import MODES, MODES_OF, FileModel, encode_frames
 from tiedae.export.codec.streams import Reader, StreamDecoder, StreamEncoder
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import read as read_manifest
@@ -31,6 +31,10 @@ from .conftest import GOLDEN, NAMES
 @pytest.fixture
 def codec(bundle: Path) -> Codec:
     return load(bundle, runtime="program")
+
+
+INTEGER_FILES: dict[str, dict[str, Any]] = {"lossless": {"lossless": True}, "bounded": {"max_error": 3}}
+"""Golden files of the bundle of bytes, and the options that wrote them."""
 
 
 def golden(name: str) -> bytes:
@@ -48,9 +52,44 @@ def test_golden_files_are_what_is_written(codec: Codec, samples: np.ndarray, nam
     assert codec.compress(samples[-20:], samples_per_frame=8) == golden(name)
 
 
-def test_a_decoder_from_the_document_alone_gives_the_samples(bundle: Path, name: str) -> None:
+@pytest.mark.parametrize("file", INTEGER_FILES)
+def test_golden_files_of_integers_decode_for_ever(old_runs: Path, file: str) -> None:
+    """Version 1, written on 2026-11-26 with frames of 8: both modes, and extremes. Never write them again."""
+    found, x = load(old_runs / "bytes" / "bundle").decompress(golden(file)), np.load(GOLDEN / "lossless.npy")
+    np.testing.assert_array_equal(found, np.load(GOLDEN / f"{file}.npy"))
+    assert load(old_runs / "bytes" / "bundle").compress(x, samples_per_frame=8, **INTEGER_FILES[file]) == golden(file)
+    assert modes(golden(file)) == [1, 2, 1]
+
+
+def modes(data: bytes) -> list[int]:
+    contents = read(data, "f.tae")
+    return [read_frame(data, frame, contents.header).mode for frame in contents.frames]
+
+
+def document(bundle: Path, name: str) -> tuple[dict[str, Any], bytes, list[list[int]]]:
+    """Manifest, identity and tables of a bundle as the document reads them."""
     manifest, tables = json.loads((bundle / "manifest.json").read_bytes()), (bundle / f"{name}.codec").read_bytes()
-    identity, plain = reference_file.identity(manifest, tables), reference_file.frequencies(tables)
+    residuals = b"".join(path.read_bytes() for path in bundle.glob("*.residuals"))
+    return manifest, reference_file.identity(manifest, tables + residuals), reference_file.frequencies(tables)
+
+
+@pytest.mark.parametrize("file", INTEGER_FILES)
+def test_a_decoder_from_the_document_alone_gives_the_integers(old_runs: Path, file: str) -> None:
+    """All but the operations of the program, which are those of the interpreter here."""
+    bundle = old_runs / "bytes" / "bundle"
+    manifest, identity, plain = document(bundle, "bytes")
+    program = FileModel.of(Bundle.open(bundle)).program.program
+
+    def reconstruct(codes: list[list[int]]) -> list[list[int]]:
+        return execute(program, "decode", np.array(codes, np.uint8))["y"].tolist()
+
+    residuals = (bundle / "bytes.residuals").read_bytes()
+    found = reference_file.decode_integers(golden(file), identity, plain, residuals, manifest, reconstruct)
+    np.testing.assert_array_equal(found, np.load(GOLDEN / f"{file}.npy"))
+
+
+def test_a_decoder_from_the_document_alone_gives_the_samples(bundle: Path, name: str) -> None:
+    manifest, identity, plain = document(bundle, name)
     codes = np.array(reference_file.decode(golden(name), identity, plain), np.uint8)
     y = execute(FileModel.of(Bundle.open(bundle)).program.program, "decode", codes)["y"]
     found = np.array([reference_file.values(each, manifest) for each in y.tolist()])
@@ -173,12 +212,96 @@ def test_other_models_are_refused(old_runs: Path) -> None:
     coarse = dataclasses.replace(model, identity=bytes(8))
     with pytest.raises(FormatError, match="its identity is 0000000000000000, must be"):
         codec.decompress(coarse.header(64).to_bytes())
-    for kind in set(FileKind) - frames.MODES_OF.keys():
-        header = model.header(64, kind, 1.0 if kind is FileKind.BOUNDED else 0.0)
-        with pytest.raises(FormatError, match=f"a {kind.name.lower()} file, which this tiedae neither writes nor reads"):
-            codec.decompress(header.to_bytes() + pack_index(header, []))
     with pytest.raises(FormatError, match="holds no samples"):
         codec.decompress(model.header(64).to_bytes() + pack_index(model.header(64), []))
+
+
+ADVERSARIAL = {
+    "constant": lambda _: np.full((70, 24), 200, np.uint8),
+    "black": lambda _: np.zeros((70, 24), np.uint8),
+    "white": lambda _: np.full((70, 24), 255, np.uint8),
+    "extremes": lambda _: np.resize(np.array([0, 255], np.uint8), (70, 24)),
+    "random": lambda _: np.random.default_rng(0).integers(0, 256, (70, 24), np.uint8),
+    "impulses": lambda _: np.where(np.random.default_rng(1).random((70, 24)) < 0.05, 255, 0).astype(np.uint8),
+    "near the ends": lambda _: np.random.default_rng(2).choice(np.array([0, 1, 2, 253, 254, 255], np.uint8), (70, 24)),
+    "samples": lambda codec: np.load(GOLDEN / "bytes.npy"),
+    "reconstructions": lambda codec: codec.reconstruct(np.load(GOLDEN / "lossless.npy")),
+}
+
+
+@pytest.mark.parametrize("content", ADVERSARIAL)
+@pytest.mark.parametrize("bound", [0, 1, 3, 16, 200, 65_535])
+def test_every_value_is_within_the_bound(old_runs: Path, content: str, bound: int) -> None:
+    codec = load(old_runs / "bytes" / "bundle", runtime="program")
+    x = ADVERSARIAL[content](codec)
+    options: dict[str, Any] = {"max_error": bound} if bound else {"lossless": True}
+    data = codec.compress(x, samples_per_frame=16, **options)
+    found = codec.decompress(data)
+    assert (found.dtype, found.shape) == (np.uint8, x.shape)
+    assert np.abs(found.astype(int) - x).max() <= bound
+    np.testing.assert_array_equal(codec.decompress(data, start=15, stop=18), found[15:18])
+    encoder, decoder = codec.encoder(samples_per_frame=16, **options), codec.decoder()
+    again = b"".join([*encoder.push(x[:5]), *encoder.push(x[5:]), *encoder.finish()])
+    assert again == data
+    np.testing.assert_array_equal(np.concatenate([decoder.push(again[:99]), decoder.push(again[99:])]), found)
+    decoder.finish()
+
+
+def test_both_modes_hold_the_bound_and_the_shorter_is_kept(models: dict[str, FileModel]) -> None:
+    """Each mode by itself, as an encoder of another make may choose it."""
+    model, x = models["bytes"], np.load(GOLDEN / "lossless.npy")
+    codes = model.program.encode(x)
+    for header in (model.header(64, FileKind.LOSSLESS), model.header(64, FileKind.BOUNDED, 5.0)):
+        sizes = {}
+        for mode in MODES_OF[header.kind]:
+            (payload,) = MODES[mode].encode(model, header, [x], [codes])
+            frame = pack_frame(header, mode, len(x), payload)
+            data = header.to_bytes() + frame + pack_index(header, [(len(x), len(frame))])
+            (found,) = Reader(model, data, "f.tae").samples()
+            assert np.abs(found.astype(int) - x).max() <= header.bound
+            sizes[mode] = len(payload)
+        (kept,) = encode_frames(model, header, [x], [codes])
+        assert (kept.mode, len(kept.data)) == min(sizes.items(), key=lambda each: each[1])
+
+
+@pytest.mark.parametrize("frame", [0, 7, 12])
+def test_a_frame_that_is_no_payload_is_named_among_others(models: dict[str, FileModel], frame: int) -> None:
+    """A valid checksum and a payload that is none: of 13 frames, decoded together, the others stay."""
+    model, x = models["bytes"], np.tile(np.load(GOLDEN / "lossless.npy")[8:16], (13, 1))
+    header = model.header(8, FileKind.LOSSLESS)
+    parts = np.split(x, 13)
+    payloads = encode_frames(model, header, parts, [model.program.encode(each) for each in parts])
+    packed = [pack_frame(header, each.mode, 8, each.data[:-2] if i == frame else each.data) for i, each in enumerate(payloads)]
+    data = header.to_bytes() + b"".join(packed) + pack_index(header, [(8, len(each)) for each in packed])
+    reader = Reader(model, data, "f.tae")
+    np.testing.assert_array_equal(np.concatenate(list(reader.samples())), x[8:])
+    assert len(reader.problems) == 1
+    assert reader.problems[0].startswith(f"frame {frame} (samples {8 * frame} to {8 * frame + 7}): damaged: ")
+
+
+def test_what_cannot_be_promised_is_refused(old_runs: Path, models: dict[str, FileModel]) -> None:
+    codec, table = (load(old_runs / name / "bundle") for name in NAMES)
+    x = np.load(GOLDEN / "bytes.npy")
+    for bound in (0, -1, 0.5, 65_536, float("nan"), float("inf")):
+        with pytest.raises(InputError, match=f"max error: got {bound:g}, must be an integer in 1…65,535 for uint8"):
+            codec.compress(x, max_error=bound)
+    with pytest.raises(InputError, match="max error 3: a lossless file has none; give one of the two"):
+        codec.compress(x, max_error=3, lossless=True)
+    floats = np.load(GOLDEN / "table.npy")
+    with pytest.raises(InputError, match=r"lossless: the data are float64, must be uint8, int16, uint16: residuals are"):
+        table.compress(floats, lossless=True)
+    with pytest.raises(InputError, match=r"bounded: the data are float64, must be uint8, int16, uint16: not yet of floats"):
+        table.compress(floats, max_error=1)
+    old = dataclasses.replace(models["bytes"], residuals=None)
+    with pytest.raises(InputError, match="lossless: the bundle holds no tables of residuals; export the model again"):
+        old.header(64, FileKind.LOSSLESS)
+    for model, header in (
+        (old, models["bytes"].header(64, FileKind.LOSSLESS)),
+        (models["bytes"], Header(models["bytes"].identity, 24, 64, FileKind.BOUNDED, 0.5)),
+        (models["table"], Header(models["table"].identity, 80, 64, FileKind.LOSSLESS)),
+    ):
+        with pytest.raises(FormatError, match=r"^f\.tae: (lossless: the|max error: got 0\.5)"):
+            Reader(model, header.to_bytes() + pack_index(header, []), "f.tae")
 
 
 def test_bundles_without_tables_say_so(schema1: Path, codec: Codec) -> None:
@@ -232,13 +355,16 @@ def require_noticed(model: FileModel, data: bytes, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def models(old_runs: Path) -> dict[str, FileModel]:
-    return {name: FileModel.of(Bundle.open(old_runs / name / "bundle")) for name in NAMES}
+    found = {name: FileModel.of(Bundle.open(old_runs / name / "bundle")) for name in NAMES}
+    return found | dict.fromkeys(INTEGER_FILES, found["bytes"])
 
 
-def test_a_file_cut_off_anywhere_gives_its_whole_frames(models: dict[str, FileModel], name: str) -> None:
-    data, parts = golden(name), whole_samples(name)
+@pytest.mark.parametrize("file", [*NAMES, *INTEGER_FILES])
+def test_a_file_cut_off_anywhere_gives_its_whole_frames(models: dict[str, FileModel], file: str) -> None:
+    data, parts, name = golden(file), whole_samples(file), file
+    step = 1 if name in NAMES else 5
     stops = [frame.stop for frame in read(data, "").frames]
-    for stop in range(len(data)):
+    for stop in range(0, len(data), step):
         cut = data[:stop]
         require_noticed(models[name], cut, name)
         if stop < stops[0]:
@@ -263,7 +389,7 @@ def test_every_flipped_bit_is_noticed(models: dict[str, FileModel]) -> None:
 @settings(max_examples=300)
 @given(st.data())
 def test_damage_is_noticed(models: dict[str, FileModel], data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(NAMES))
+    name = data.draw(st.sampled_from([*NAMES, *INTEGER_FILES]))
     damaged = bytearray(golden(name))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(damaged) - 1))
@@ -288,8 +414,11 @@ def test_damage_is_noticed(models: dict[str, FileModel], data: st.DataObject) ->
 @given(st.data())
 def test_frames_with_the_right_checksum_decode_or_are_named(models: dict[str, FileModel], data: st.DataObject) -> None:
     """Crafted files: valid to every CRC, any mode, count and payload."""
-    model = models[data.draw(st.sampled_from(NAMES))]
-    header = model.header(data.draw(st.integers(1, 65_535)))
+    model, kind = models[data.draw(st.sampled_from(NAMES))], FileKind.LOSSY
+    if model.residuals is not None:
+        kind = data.draw(st.sampled_from(FileKind))
+    bound = float(data.draw(st.integers(1, 65_535))) if kind is FileKind.BOUNDED else 0.0
+    header = model.header(data.draw(st.integers(1, 65_535)), kind, bound)
     made = st.tuples(st.integers(0, 14), st.integers(1, header.samples_per_frame), st.binary(max_size=60))
     packed = [(each[1], pack_frame(header, *each)) for each in data.draw(st.lists(made, min_size=1, max_size=4))]
     index = pack_index(header, [(samples, len(each)) for samples, each in packed])
@@ -304,10 +433,20 @@ def test_frames_with_the_right_checksum_decode_or_are_named(models: dict[str, Fi
     assert len(decoder.push(whole)) == count
 
 
-def test_a_sample_count_beyond_the_payload_is_refused_before_any_work(models: dict[str, FileModel]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "mode", "payload"),
+    [
+        (FileKind.LOSSY, 0, "00000100"),
+        (FileKind.LOSSLESS, 1, "00000100"),
+        (FileKind.LOSSLESS, 2, "04000000 00000100 00000100"),
+    ],
+)
+def test_a_sample_count_beyond_the_payload_is_refused_before_any_work(
+    models: dict[str, FileModel], kind: FileKind, mode: int, payload: str
+) -> None:
     model = models["bytes"]
-    header = model.header(65_535)
-    frame = pack_frame(header, 0, 65_535, b"\0\0\1\0")
+    header = model.header(65_535, kind)
+    frame = pack_frame(header, mode, 65_535, bytes.fromhex(payload))
     reader = Reader(model, header.to_bytes() + frame + pack_index(header, [(65_535, len(frame))]), "f.tae")
     assert sum(map(len, reader.samples())) == 0
     with pytest.raises(CheckError, match="4 bytes cannot hold 65535 samples"):
