@@ -13,10 +13,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from tiedae.compress.errors import FormatError, InputError, TiedaeError
-from tiedae.compress.files import atomic
+from tiedae.compress.files import atomic, write_atomic
 from tiedae.compress.records import Record
-from tiedae.export.codec.codec import Codec, bundle_of
-from tiedae.export.codec.container import VERSION, Data, FileKind, FrameSpan, Header, promise, read, read_frame, scan
+from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
+from tiedae.export.codec.container import SUFFIX, VERSION, Data, FileKind, FrameSpan, Header, promise, read, read_frame, scan
 from tiedae.export.codec.frames import MODES, FileModel
 from tiedae.export.codec.streams import Reader, StreamEncoder
 from tiedae.export.parity.fidelity import Fidelity
@@ -24,6 +24,7 @@ from tiedae.export.verify.results import Fit
 
 from .coding import named, opened, pieces, steps
 from .console import Progress
+from .run_artifacts import load_test
 
 QUALITY_SAMPLES = 4096
 """Samples, spread evenly, whose quality is measured."""
@@ -131,6 +132,19 @@ def _encoder(codec: Codec, header: Header, **options: Any) -> StreamEncoder:
         bound=header.bound,
         **options,
     )
+
+
+def encode_test(out: Path) -> tuple[Compressed, Path]:
+    """Write OUT/test.tae: the test samples of a run's own data, in its bundle's codec."""
+    bundle = bundle_of(out)
+    samples = load_test(bundle.path, bundle.manifest, bundle.manifest.recipe.data.source).take(slice(None))
+    codec, path = open_bundle(bundle), out / f"test{SUFFIX}"
+    data = codec.compress(samples)
+    write_atomic(path, data)
+    quality, measured = _quality(codec, samples)
+    ratio, bits = samples.nbytes / len(data), 8 * len(data) / samples.size
+    size, kind = samples[0].nbytes, FileKind.LOSSY.name.lower()
+    return Compressed(len(samples), size, len(data), ratio, bits, codec.runtime, kind, 0.0, quality, measured), path
 
 
 def _write(file: BinaryIO, chunks: Sequence[bytes]) -> None:

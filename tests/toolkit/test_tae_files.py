@@ -335,3 +335,18 @@ def test_damaged_tables_of_residuals_are_named(
     assert "mini.residuals: damaged: the checksum is not that of its bytes" in error_of(capsys)
     assert call("verify", bundle, "-v") == 1
     assert "mini.residuals: damaged: the checksum is not that of its bytes" in capsys.readouterr().err
+
+
+def test_the_test_set_of_a_run_is_a_file(
+    finished_run: Path, tmp_path: Path, recipe_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from tiedae.tae_files import encode_test
+
+    monkeypatch.chdir(recipe_file.parent)
+    out = shutil.copytree(finished_run, tmp_path / "run")
+    done, path = encode_test(out)
+    data = path.read_bytes()
+    assert path == out / "test.tae" and (done.samples, done.bytes, done.quality is not None) == (40, len(data), True)
+    assert done.ratio == pytest.approx(40 * 24 / len(data)) and load(out).decompress(data).shape == (40, 24)

@@ -1,7 +1,7 @@
 """Run the whole pipeline on data that ships with the package."""
 
 from . import run as recipes
-from .command import Call, Parser
+from .command import RUNS, Call, Parser
 
 FAILS = recipes.FAILS
 
@@ -16,3 +16,10 @@ def run(call: Call) -> None:
     from ..sources import ASSETS
 
     recipes.run(Call(**vars(call), recipe=ASSETS / f"{call.data}.toml"))
+    from tiedae.export.parity.fidelity import fit_text
+
+    from ..tae_files import encode_test
+
+    done, path = encode_test(call.out or RUNS / call.data)
+    quality = "" if done.quality is None else f", {fit_text(done.quality)}"
+    call.console.say(f"{path}: {done.samples:,} test samples, {done.bytes:,} bytes, {done.ratio:.3g} x smaller{quality}")
