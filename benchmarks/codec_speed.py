@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ def overhead_rows(bundle: Path) -> list[Row]:
     ours, theirs = _in_turns(lambda: codec.encode(one), lambda: bare(x=first), SECONDS)
     single = np.median(ours) / np.median(theirs)
     detail = f"{np.median(ours):.2f} against {np.median(theirs):.2f} µs, medians of {len(ours):,} calls, {codec.runtime}"
-    whole = _best(lambda: codec.encode(x))
-    loops = {batch: _best(lambda batch=batch: _loop(bare, inputs, batch)) for batch in BATCHES}
+    works = {0: lambda: codec.encode(x)} | {batch: partial(_loop, bare, inputs, batch) for batch in BATCHES}
+    seconds = _medians(works)
+    whole, loops = seconds.pop(0), seconds
     best = min(loops, key=lambda batch: loops[batch])
     speed = f"{SAMPLES / whole:,.0f} against {SAMPLES / loops[best]:,.0f} samples/s at batch {best}, the best of {BATCHES}"
     return [
@@ -101,11 +103,12 @@ def _in_turns(one: Callable[[], object], other: Callable[[], object], seconds: f
     return times
 
 
-def _best(work: Callable[[], object], rounds: int = 7) -> float:
-    work()
-    found = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - begun)
-    return float(np.median(found))
+def _medians(works: Mapping[int, Callable[[], object]], rounds: int = 9) -> dict[int, float]:
+    """Seconds of each, in turns, after a first round that does not count."""
+    found: dict[int, list[float]] = {name: [] for name in works}
+    for _ in range(rounds + 1):
+        for name, work in works.items():
+            begun = time.perf_counter()
+            work()
+            found[name].append(time.perf_counter() - begun)
+    return {name: float(np.median(times[1:])) for name, times in found.items()}
