@@ -129,3 +129,18 @@ def test_interrupted_work_leaves_nothing(
     monkeypatch.setattr("tiedae.console.Console.progress", interrupt)
     assert call("encode", finished_run, samples, "-o", tmp_path / "c.npy") == 130
     assert not list(tmp_path.iterdir())
+
+
+def test_a_new_record_is_cut_as_the_known_one_was(tmp_path: Path) -> None:
+    """A known record has a window of its own, which its recipe need not say."""
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    from tiedae.compress.config import DataConfig
+    from tiedae.run_artifacts import load_source
+
+    np.save(tmp_path / "record.npy", np.arange(1000, dtype=np.int16))
+    data = SimpleNamespace(kind="record", inputs=256, columns=None)
+    manifest = SimpleNamespace(recipe=SimpleNamespace(data=DataConfig("ecg")), data=data)
+    samples = load_source(cast(Any, manifest), str(tmp_path / "record.npy"))
+    np.testing.assert_array_equal(samples.values, np.arange(768).reshape(3, 256))
