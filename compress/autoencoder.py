@@ -13,7 +13,7 @@ import tf_keras
 from msgspec.structs import replace
 
 from . import archive
-from .config import Activation, Granularity, LayerConfig, ModelConfig, layer_configs, require
+from .config import Activation, Granularity, LayerConfig, ModelConfig, layer_tables, require
 from .dataset_model import DatasetModel
 from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
@@ -95,7 +95,7 @@ class TiedAutoencoder(DatasetModel):
         if isinstance(layers, ModelConfig):
             self.config = layers
         else:
-            self.config = ModelConfig(layer_configs(layers, activation), output_activation, inputs)
+            self.config = ModelConfig(layer_tables(layers, activation), output_activation, inputs)  # type: ignore[arg-type]
         self.seed = seed
         self.spec: SampleSpec | None = None
         self.lineage = Lineage()

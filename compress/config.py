@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
@@ -64,16 +65,21 @@ class LayerConfig(Checked, frozen=True):
     l1: Annotated[NonNegative, means("L1 penalty on the kernel, once, although two layers use it")] = 0.0
     l2: Annotated[NonNegative, means("L2 penalty on the kernel, once")] = 0.0
     activity_l1: Annotated[NonNegative, means("L1 penalty on the layer's output: summed over units, mean over the batch")] = 0.0
-    activity_l2: Annotated[NonNegative, means("L2 penalty on the layer's output, likewise")] = 0.0
+    activity_l2: Annotated[NonNegative, means("L2 penalty on the layer's output, as activity_l1")] = 0.0
 
 
-def layer_configs(layers: Sequence[object], activation: Activation = "relu") -> tuple[LayerConfig, ...]:
-    """The layers of [128, 16]: a number is the units of a layer; the last, the code, is linear."""
+def layer_tables(layers: Sequence[object], activation: Activation = "relu") -> list[object]:
+    """[128, 16] as tables of `LayerConfig`: a number is the units of a layer, with `activation` if hidden, linear if the code.
+
+    Other items stay as they are.
+    """
     last = len(layers) - 1
-    return tuple(
-        each if isinstance(each, LayerConfig) else LayerConfig(each, activation if i < last else "linear")  # type: ignore[arg-type]
+    return [
+        {"units": int(each), "activation": activation if i < last else "linear"}
+        if isinstance(each, Integral) and not isinstance(each, bool)
+        else each
         for i, each in enumerate(layers)
-    )
+    ]
 
 
 class ModelConfig(Checked, frozen=True):
@@ -236,7 +242,7 @@ FineTuning = PruneConfig | QuantizeConfig | ClusterConfig
 
 
 class SearchConfig(Checked, frozen=True):
-    """What `tiedae search` looks over; an empty list stands for the recipe's own value."""
+    """The search space of `tiedae search`; an empty list keeps the recipe's own value."""
 
     code: Annotated[tuple[Positive, ...], means("sizes of the code; empty: ½, ¾, 1, 1¼ and 1½ of the recipe's")] = ()
     hidden: Annotated[tuple[AboveZero, ...], means("factors on the units of hidden layers, each layer by itself")] = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from .config import Activation, DataConfig
 from .errors import DataError
 from .records import checked, require
 from .sample_spec import Kind, SampleSpec
-from .scaling import Rule, Scaling
+from .scaling import OUTPUT_RANGES, Rule, Scaling
 
 CHUNK_BYTES = 8 << 20
 BLOCK_BYTES = 1 << 20
@@ -29,23 +29,6 @@ WINDOW_BLOCKS = 64
 """Blocks per shuffle window."""
 MIN_SPAN = float(np.finfo(np.float32).tiny)
 """A feature of a smaller span is constant: float32's smallest normal number."""
-
-OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
-    "sigmoid": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "relu": (0.0, 1.0),
-    "relu6": (0.0, 1.0),
-}
-"""Target range of `minmax`, by output activation; [0, 1] for a linear output."""
-ACTIVATION_RANGES: Mapping[str, tuple[float, float]] = {
-    "sigmoid": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "relu": (0.0, np.inf),
-    "relu6": (0.0, 6.0),
-}
-"""What an output activation can give; anything, where it is linear."""
-REACH = 1e-3
-"""How far beyond it data may lie: rounding of the scaling."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,17 +275,6 @@ def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: 
         labels = None if samples.labels is None else samples.labels[rows]
         parts.append(Samples(samples.values, labels, rows=rows) if len(rows) else None)
     return parts
-
-
-def require_reachable(scaled: np.ndarray, activation: str) -> None:
-    """Raise DataError where values in model units lie outside the range of the output activation, which cannot give them."""
-    low, high = ACTIVATION_RANGES.get(activation, (-np.inf, np.inf))
-    least, most = float(scaled.min(initial=0)), float(scaled.max(initial=0))
-    if least < low - REACH or most > high + REACH:
-        raise DataError(
-            f"values in model units lie in {least:g}…{most:g}, output_activation {activation} gives {low:g}…{high:g}; "
-            'use linear, or scaling "auto" for this activation'
-        )
 
 
 def choose(samples: Samples, count: int, seed: int) -> np.ndarray:

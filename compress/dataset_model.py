@@ -11,10 +11,11 @@ import tf_keras
 from msgspec.structs import replace
 
 from .config import ClusterConfig, FineTuning, ModelConfig, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning
-from .data import Dataset, Samples, require_reachable
+from .data import Dataset, Samples
 from .errors import DataError, InputError
 from .lineage import Lineage
 from .sample_spec import SampleSpec, listed
+from .scaling import require_reachable
 
 Verbosity = Literal["auto", 0, 1, 2]
 BATCH = 1000
@@ -28,7 +29,7 @@ LATER_STAGES: Mapping[str, FineTuning] = {"prune": PruneConfig(), "cluster": Clu
 class DatasetModel(tf_keras.Model):
     """A model whose `fit`, `predict` and `encode` take a Dataset, in the data's unit, or arrays, in model units.
 
-    `spec` says what one sample is, once a Dataset was seen; `lineage` what the model has been through.
+    `spec`: of its samples, once it has seen a Dataset. `lineage`: the stages it has been through.
     """
 
     config: ModelConfig
@@ -58,7 +59,7 @@ class DatasetModel(tf_keras.Model):
         quantized model freeze after `RANGE_FRACTION` of the epochs. The model is built for its samples if it is not yet.
 
         On arrays, float32 [n, inputs] in model units (see `Scaling`), after `compile`: Keras' own loop with its arguments, one
-        epoch unless told otherwise. Without `y` the target is `x`.
+        epoch by default. Without `y` the target is `x`.
 
         Raises InputError for a Dataset on a compiled model, for Keras' arguments beside a Dataset, and where the loss is not
         finite; DataError for samples that do not fit the model, and for arrays that are not in model units.
@@ -103,7 +104,7 @@ class DatasetModel(tf_keras.Model):
             return super().evaluate(self._model_units(x), *arguments, **keras)
         from .train import validation_loss
 
-        self.require_spec(samples.spec)
+        self.require_spec(x.spec)
         return validation_loss(self, samples, self._settings("train"))
 
     def predict(self, x: Any, *arguments: Any, **keras: Any) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,28 @@ from .errors import DataError
 from .records import Record, decode, plain, require
 
 Rule = Literal["none", "byte", "minmax", "standard"]
+
+OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
+    "sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "relu": (0.0, 1.0),
+    "relu6": (0.0, 1.0),
+}
+"""Target range of `minmax`, by output activation; [0, 1] for a linear output."""
+ACTIVATION_RANGES: Mapping[str, tuple[float, float]] = {**OUTPUT_RANGES, "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
+"""The values that an output activation gives; any, if it is linear."""
+REACH = 1e-3
+"""Distance beyond them that data may lie at: rounding of the scaling."""
+
+
+def require_reachable(scaled: np.ndarray, activation: str) -> None:
+    """Raise DataError for values in model units outside the range of the output activation, which cannot give them."""
+    low, high = ACTIVATION_RANGES.get(activation, (-np.inf, np.inf))
+    least, most = float(scaled.min(initial=0)), float(scaled.max(initial=0))
+    if least < low - REACH or most > high + REACH:
+        got = f"values in model units lie in {least:g}…{most:g}"
+        right = 'use linear, or scaling "auto" for this activation'
+        raise DataError(f"{got}, output_activation {activation} gives {low:g}…{high:g}; {right}")
 
 
 class Scaling(Record, frozen=True):

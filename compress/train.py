@@ -15,10 +15,11 @@ import tf_keras
 from . import archive
 from .autoencoder import TiedAutoencoder
 from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
-from .data import OUTPUT_RANGES, Dataset, Samples, choose, epoch_order, mean_input, require_reachable
+from .data import Dataset, Samples, choose, epoch_order, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
+from .scaling import require_reachable
 from .symmetries import balance_code, input_order
 
 Progress = Callable[[str, int, int, int, int, float], None]
@@ -130,8 +131,8 @@ class Training:
         return training
 
     def require_compatible(self, model: TiedAutoencoder, splits: Dataset) -> None:
-        """Raise DataError if samples or teacher differ from the model in their inputs, RecipeError for patience without
-        validation samples."""
+        """Raise DataError if samples or teacher differ from the model in their inputs or the output cannot give the samples,
+        RecipeError for patience without validation samples."""
         if not isinstance(splits, Dataset):
             made = "Dataset.from_array makes them of an array"
             raise DataError(f"splits: got {type(splits).__name__}, must be Dataset; {made}")
@@ -140,11 +141,8 @@ class Training:
         inputs = model.config.inputs
         if splits.train.inputs != inputs:
             raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {inputs}")
-        if splits.scaling.rule == "standard" and model.config.output_activation in OUTPUT_RANGES:
-            activation = model.config.output_activation
-            raise DataError(f"samples are standardized to mean 0, output_activation {activation} cannot give them; use linear")
-        low, high = splits.train.extent
-        require_reachable(splits.scaling.apply(np.stack([low, high])), model.config.output_activation)
+        if splits.scaling.rule != "byte":  # bytes lie in 0…1, which every activation gives
+            require_reachable(splits.scaling.apply(np.stack(splits.train.extent)), model.config.output_activation)
         if self.distill and self.teacher is not None and self.teacher.config.inputs != inputs:
             raise DataError(f"the teacher's inputs are {self.teacher.config.inputs}, the model's are {inputs}")
 

@@ -32,6 +32,7 @@ from .file_info import FileInfo, ModelFileInfo
 from .file_io import FileIO
 from .formats.model_file import Contents, oriented
 from .manifest import ConstantInfo, Manifest
+from .program import SIGNATURES
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
 
 PRECISIONS = ("int8", "f32")
@@ -118,10 +119,11 @@ class Bundle:
         return list(self.manifest.models)
 
     def files_of(self, target: str, precision: str) -> dict[str, str]:
-        """The model file that serves each signature, of one target and precision."""
+        """The model file that serves each signature, of one target and precision, in the order of `SIGNATURES`."""
         models = self.manifest.models.items()
         chosen = [(name, info) for name, info in models if (info.format, info.precision) == (target, precision)]
-        return {signature: name for name, info in chosen for signature in info.signatures}
+        found = {signature: name for name, info in chosen for signature in info.signatures}
+        return {signature: found[signature] for signature in SIGNATURES if signature in found}
 
     def companions(self, target: str, precision: str) -> set[str]:
         """The files that those of `files_of` need beside them."""

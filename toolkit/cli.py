@@ -19,7 +19,7 @@ from .commands.command import Call, Parser, WrongCall
 from .console import Console
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-RESUME = "; the same command with --resume goes on"
+RESUME = "; the same command with --resume continues"
 FINE, FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 FAILS = "a check failed, data are damaged, or nothing was found"
 """What exit code 1 means for all commands together; each has words of its own."""

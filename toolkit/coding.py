@@ -70,7 +70,7 @@ def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, p
 
 
 def score(path: Path, source: str, *, runtime: str, progress: Progress) -> tuple[np.ndarray, Scores]:
-    """The score of every sample of a source, float64 [n], and what there is to say in brief."""
+    """The score of every sample of a source, float64 [n], and their summary."""
     codec, samples = opened(path, source, runtime)
     report = steps(progress, "score")
     scores = np.empty(len(samples))

@@ -1,4 +1,4 @@
-"""A run: from a recipe to a verified bundle, stage by stage, each left on disk so that the next call goes on from there.
+"""A run: from a recipe to a verified bundle, stage by stage, each left on disk so that the next call continues from there.
 
 OUT/run.json                 the recipe and the data's sha256: who this folder belongs to
 OUT/model/STAGE.safetensors       the model after a stage (train, prune, cluster, quantize), STAGE.json its history
@@ -7,7 +7,7 @@ OUT/model/checkpoint.safetensors  the stage that is being trained
 OUT/stock/                        what the stock converters make of the same model
 OUT/bundle/                       the result; it appears whole
 
-Archives of earlier versions, .npz, are read as well: an earlier run goes on from them.
+Archives of earlier versions, .npz, are read as well: an earlier run continues from them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from tiedae.compress.train import AfterEpoch, History, Training
 
 
-BALANCE_SAMPLES = 4096
 CALIBRATION = "calibration.json"
 OWNERS = {
     "recipe_sha256": "another recipe's run",
@@ -59,7 +58,7 @@ OWNERS = {
 def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bool, console: Console) -> Metrics:
     """Run a recipe into `out`; returns the metrics of its `bundle`.
 
-    `base` is the folder that a relative path in the recipe starts from. `resume` goes on with this recipe's run in `out`, or
+    `base` is the folder that a relative path in the recipe starts from. `resume` continues this recipe's run in `out`, or
     answers from it where it is done; `force` replaces what run `out` holds. Raises InputError where `out` holds a run that
     neither allows, RecipeError for an unknown target. A failed check is no error here: the metrics report it.
     """
@@ -107,12 +106,12 @@ def data_digest(splits: Dataset) -> str:
 
 def _require_intact(bundle: Path) -> None:
     """Raise FormatError unless every file of a finished bundle is as its manifest says."""
-    from tiedae.export.manifest import read
+    from tiedae.export.bundle import Bundle
 
-    for name, stated in read(bundle).files.items():
-        path = bundle / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != stated.sha256:
-            raise FormatError(f"{path}: missing or changed; delete {bundle} and run again to write it anew")
+    try:
+        Bundle.open(bundle).require_intact()
+    except FormatError as error:
+        raise FormatError(f"{error}; delete {bundle} and run again to write it anew") from None
 
 
 @contextlib.contextmanager
@@ -231,14 +230,10 @@ def load_model(path: Path) -> TiedAutoencoder:
 
 def _train(run: Stages, _: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.compress.symmetries import balance_code
-    from tiedae.compress.train import fit
+    from tiedae.compress.train import train_float
 
-    seed = training.config.seed
-    model = TiedAutoencoder(run.recipe.model, seed=seed)
-    history = fit(model, run.splits, training)
-    balance_code(model, representative(run.splits.train, BALANCE_SAMPLES, seed=seed).inputs)
-    return model, history
+    model = TiedAutoencoder(run.recipe.model, seed=training.config.seed)
+    return model, train_float(model, run.splits, training)
 
 
 def _prune(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:

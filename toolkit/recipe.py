@@ -7,13 +7,13 @@ import json
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import structs
-from tiedae.compress.config import Positive, QuantizeConfig, Recipe
+from tiedae.compress.config import Positive, QuantizeConfig, Recipe, layer_tables
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
@@ -55,7 +55,7 @@ def parse_recipe(mapping: Mapping[str, Any], default_name: str) -> Recipe:
     if isinstance(quantize, Mapping):
         tables["quantize"] = _without_false(QuantizeConfig, quantize)
     if isinstance(model, Mapping) and isinstance(model.get("layers"), list | tuple):
-        tables["model"] = {**model, "layers": _layers(model["layers"])}
+        tables["model"] = {**model, "layers": layer_tables(model["layers"])}
     recipe: Recipe = checked(Recipe, tables)
     with within("export."):
         require_targets(recipe.export.targets)
@@ -66,15 +66,6 @@ def _without_false(kind: type[msgspec.Struct], table: Mapping[str, Any]) -> dict
     """The table without keys that are `false`, TOML's word for what may be absent."""
     optional = {field.name for field in structs.fields(kind) if field.default is None}
     return {key: value for key, value in table.items() if value is not False or key not in optional}
-
-
-def _layers(items: Sequence[object]) -> list[object]:
-    """`[256, 16]` as tables: a bare number is the units of a layer, relu where it is hidden, linear where it is the code."""
-    last = len(items) - 1
-    return [
-        {"units": item, "activation": "relu" if i < last else "linear"} if type(item) is int else item
-        for i, item in enumerate(items)
-    ]
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -161,7 +152,7 @@ def _toml(value: Any) -> str:
 def recipe_digest(recipe: Recipe) -> str:
     """sha256 (hex) of the whole recipe: equal exactly where every value is.
 
-    Files in model units are those of versions that had no other, so that they go on with what these began.
+    Without `units` where they are `model`: earlier versions had no other, and their runs can be resumed.
     """
     written = plain(recipe)
     if written["export"]["units"] == "model":

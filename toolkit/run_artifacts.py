@@ -10,13 +10,14 @@ from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.compress.lineage import STAGES
 from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
 
 from .readers import read_headings
 from .sources import load_all, load_dataset
 
-STAGES = ("train", "prune", "cluster")
+FLOAT_STAGES = STAGES[: STAGES.index("quantize")]
 """The float models of a run, in order; the float files come from the last that is there."""
 
 
@@ -56,9 +57,9 @@ def _config_of(manifest: Manifest, source: str) -> DataConfig:
 
 def float_archives(folder: Path) -> list[Path]:
     """The float models in OUT/model of a run, in the order of its stages; InputError where there is none."""
-    archives = [path for path in (archive_path(folder, name) for name in STAGES) if path.is_file()]
+    archives = [path for path in (archive_path(folder, name) for name in FLOAT_STAGES) if path.is_file()]
     if not archives:
-        names = ", ".join(f"{name}{SUFFIX}" for name in STAGES)
+        names = ", ".join(f"{name}{SUFFIX}" for name in FLOAT_STAGES)
         raise InputError(f"{folder}: holds no model (none of {names}); must be the folder OUT/model of a run")
     return archives
 

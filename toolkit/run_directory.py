@@ -18,7 +18,7 @@ from tiedae.compress.records import decode, encode
 def claim(
     marker: Path, mine: Mapping[str, Any], words: Mapping[str, str], ours: Sequence[Path], *, resume: bool, force: bool
 ) -> bool:
-    """Write `mine` to the marker of a folder; True where it is there already, and this call goes on with it.
+    """Write `mine` to the marker of a folder; True where it is there already, and this call continues it.
 
     Raises InputError where the folder holds another one's work, by `words` of what differs in its marker, or this one's and
     not `resume`; unless `force`, which replaces `ours`: its files and folders.
@@ -30,9 +30,7 @@ def claim(
             if theirs.get(key) != mine[key]:
                 raise InputError(f"{folder}: holds {what}; choose another --out, or --force to replace it")
         if not resume:
-            raise InputError(
-                f"{folder}: holds this {marker.stem} already; --resume goes on with it or shows it, --force replaces it"
-            )
+            raise InputError(f"{folder}: holds this {marker.stem} already; --resume continues or shows it, --force replaces it")
         return True
     there = [path for path in ours if path.exists()]
     if there and not force:

@@ -16,7 +16,19 @@ from tiedae.compress.errors import FormatError, InputError, TiedaeError
 from tiedae.compress.files import atomic, write_atomic
 from tiedae.compress.records import Record
 from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
-from tiedae.export.codec.container import SUFFIX, VERSION, Data, FileKind, FrameSpan, Header, promise, read, read_frame, scan
+from tiedae.export.codec.container import (
+    SAMPLES_PER_FRAME,
+    SUFFIX,
+    VERSION,
+    Data,
+    FileKind,
+    FrameSpan,
+    Header,
+    promise,
+    read,
+    read_frame,
+    scan,
+)
 from tiedae.export.codec.frames import MODES, FileModel
 from tiedae.export.codec.streams import Reader, StreamEncoder
 from tiedae.export.parity.fidelity import Fidelity
@@ -33,6 +45,7 @@ QUALITY_SAMPLES = 4096
 class Compressed(Record, frozen=True):
     """A file that was written: its samples and bytes, bytes of a sample before, bits per value after, and the quality.
 
+    `sample_bytes`: in the source, whose integers may be narrower than the dtype that they are decoded to.
     `bound`: the largest error of a value, of bounded files; 0 of others. `quality`: of `measured` samples, spread evenly;
     None where the bundle does not say what kind of data it has, and of files that are not lossy.
     """
@@ -58,7 +71,7 @@ class Decompressed(Record, frozen=True):
 
 
 class Info(Record, frozen=True):
-    """A file without its model: header, frames by mode, ratio, and what is damaged."""
+    """A file without its model: header, frames by mode, damage, and the ratio to its samples as they are decoded."""
 
     version: int
     kind: str
@@ -86,7 +99,7 @@ def encode(
     replace: bool,
     progress: Progress,
 ) -> Compressed:
-    """Write a source as a .tae file, first to OUT.part, which stays where the work is interrupted; `resume` goes on with it.
+    """Write a source as a .tae file, first to OUT.part, which stays where the work is interrupted; `resume` continues it.
 
     Raises what `StreamEncoder.push` raises; InputError where OUT.part is there, or is that of other work.
     """
@@ -95,7 +108,7 @@ def encode(
     header = codec.file_model.header(samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
     if part.exists() and not (resume or replace):
-        raise InputError(f"{part}: is there, from interrupted work; --resume goes on with it, --force starts again")
+        raise InputError(f"{part}: is there, from interrupted work; --resume continues it, --force starts again")
     written = _written(part, codec, header, samples) if resume else ()
     encoder = _encoder(codec, header, written=written)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -116,11 +129,7 @@ def encode(
     if not replace:
         target.touch(exist_ok=False)
     part.replace(target)
-    quality, measured = _quality(codec, samples) if kind is FileKind.LOSSY else (None, 0)
-    values = len(samples) * codec.spec.inputs
-    ratio = len(samples) * header.sample_bytes / size
-    bits, name = 8 * size / values, kind.name.lower()
-    return Compressed(len(samples), header.sample_bytes, size, ratio, bits, codec.runtime, name, bound, quality, measured)
+    return _compressed(codec, header, samples, size)
 
 
 def _encoder(codec: Codec, header: Header, **options: Any) -> StreamEncoder:
@@ -137,14 +146,20 @@ def _encoder(codec: Codec, header: Header, **options: Any) -> StreamEncoder:
 def encode_test(out: Path) -> tuple[Compressed, Path]:
     """Write OUT/test.tae: the test samples of a run's own data, in its bundle's codec."""
     bundle = bundle_of(out)
-    samples = load_test(bundle.path, bundle.manifest, bundle.manifest.recipe.data.source).take(slice(None))
+    test = load_test(bundle.path, bundle.manifest, bundle.manifest.recipe.data.source)
+    samples = test.values if test.rows is None else test.values[test.rows]
     codec, path = open_bundle(bundle), out / f"test{SUFFIX}"
     data = codec.compress(samples)
     write_atomic(path, data)
-    quality, measured = _quality(codec, samples)
-    ratio, bits = samples.nbytes / len(data), 8 * len(data) / samples.size
-    size, kind = samples[0].nbytes, FileKind.LOSSY.name.lower()
-    return Compressed(len(samples), size, len(data), ratio, bits, codec.runtime, kind, 0.0, quality, measured), path
+    return _compressed(codec, codec.file_model.header(SAMPLES_PER_FRAME), samples, len(data)), path
+
+
+def _compressed(codec: Codec, header: Header, samples: np.ndarray, size: int) -> Compressed:
+    """The report of a written file of `size` bytes."""
+    quality, measured = _quality(codec, samples) if header.kind is FileKind.LOSSY else (None, 0)
+    before, values = samples.itemsize * codec.spec.inputs, len(samples) * codec.spec.inputs
+    ratio, bits, kind = len(samples) * before / size, 8 * size / values, header.kind.name.lower()
+    return Compressed(len(samples), before, size, ratio, bits, codec.runtime, kind, header.bound, quality, measured)
 
 
 def _write(file: BinaryIO, chunks: Sequence[bytes]) -> None:

@@ -88,7 +88,7 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
     contents = {each: read_model(bundle.path / each) for each in bundle.models}
     for precision in Precision:
         for target in TARGETS:
-            ours = _by_signature(bundle, contents, target, precision)
+            ours = bundle.files_of(target, precision)
             if not ours:
                 cast.skip(f"{Maker.TIEDAE} {precision} {target}", "not in this bundle")
                 continue
@@ -99,15 +99,6 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
     _add_single(cast, bundle, contents, folder)
     _add_keras(cast, keras, bundle.manifest.model.widths)
     return cast
-
-
-def _by_signature(bundle: Bundle, contents: Mapping[str, Contents], target: str, precision: str) -> dict[str, str]:
-    """Our file for each signature."""
-    found = {}
-    for name, info in bundle.manifest.models.items():
-        if (info.format, info.precision) == (target, precision):
-            found |= {signature.name: name for signature in contents[name].signatures}
-    return {signature: found[signature] for signature in SIGNATURES if signature in found}
 
 
 def _signature(contents: Contents, name: str) -> Signature:

@@ -51,11 +51,7 @@ class Codec:
     def encode(self, x: Any) -> np.ndarray:
         """Samples → codes, uint8 [n, units], or [units] for one sample; float32 where the model is float."""
         flat, single = self.spec.flatten(x)
-        if 0 < len(flat) <= BATCH:  # as _filled, without its iterators, which a single sample would feel
-            self.spec.require_finite(flat)
-            codes = self.backend.encode(np.ascontiguousarray(flat))
-        else:
-            codes = _filled(self._checked(flat), len(flat), self.backend.encode, self.code.shape, self.code.dtype)
+        codes = self._map(flat, self.backend.encode, self.code.shape, self.code.dtype)
         return codes[0] if single else codes
 
     def decode(self, codes: Any) -> np.ndarray:
@@ -64,13 +60,13 @@ class Codec:
         single = codes.shape == self.code.shape
         codes = codes[None] if single else codes
         self.code.require(codes, "codes")
-        y = _filled(_batches(codes), len(codes), self._decoded, (self.spec.inputs,), self.spec.dtype)
+        y = self._map(codes, self._decoded, (self.spec.inputs,), self.spec.dtype)
         return self.spec.shaped(y, single)
 
     def reconstruct(self, x: Any) -> np.ndarray:
         """Samples → the samples that their codes decode to, in the data's shape, unit and dtype."""
         flat, single = self.spec.flatten(x)
-        y = _filled(self._checked(flat), len(flat), self._reconstructed, (self.spec.inputs,), self.spec.dtype)
+        y = self._map(flat, self._reconstructed, (self.spec.inputs,), self.spec.dtype)
         return self.spec.shaped(y, single)
 
     def score(self, x: Any, *, axis: Literal[0, 1] | None = 1) -> Any:
@@ -83,11 +79,11 @@ class Codec:
             raise InputError(f"axis: got {axis!r}, must be 1 (per sample), 0 (per feature) or None (all values)")
         flat, single = self.spec.flatten(x)
         if axis == 1:
-            means = _filled(self._checked(flat), len(flat), lambda part: self._squares(part).mean(axis=1), (), "float64")
+            means = self._map(flat, lambda part: self._squares(part).mean(axis=1), (), "float64")
             return float(means[0]) if single else means
         if not len(flat):
             raise DataError("samples: got none, must be one or more for a mean over samples")
-        per_feature = sum(self._squares(part).sum(axis=0) for _, part in self._checked(flat)) / len(flat)
+        per_feature = sum(self._squares(part).sum(axis=0) for _, part in self._batches(flat)) / len(flat)
         return float(np.mean(per_feature)) if axis is None else per_feature
 
     def compress(
@@ -165,31 +161,24 @@ class Codec:
         y = self.backend.model_units(self.backend.reconstruct(x)[1])
         return np.square(self.spec.scaling.apply(x) - y.astype(np.float64))
 
-    def _checked(self, flat: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        for start, part in _batches(flat):
+    def _map(
+        self, x: np.ndarray, function: Callable[[np.ndarray], np.ndarray], size: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
+        """The outputs of `function`, [n, *size], for batches of samples or codes [n, …]; DataError for NaN and infinity."""
+        if 0 < len(x) <= BATCH:
+            self.spec.require_finite(x)
+            return function(np.ascontiguousarray(x))
+        whole = np.empty((len(x), *size), dtype)
+        for start, part in self._batches(x):
+            whole[start : start + len(part)] = function(part)
+        return whole
+
+    def _batches(self, x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """(index of the first, samples or codes), contiguous and finite."""
+        for start in range(0, len(x), BATCH):
+            part = np.ascontiguousarray(x[start : start + BATCH])
             self.spec.require_finite(part, start)
             yield start, part
-
-
-def _batches(x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(x), BATCH):
-        yield start, np.ascontiguousarray(x[start : start + BATCH])
-
-
-def _filled(
-    batches: Iterator[tuple[int, np.ndarray]],
-    count: int,
-    function: Callable[[np.ndarray], np.ndarray],
-    size: tuple[int, ...],
-    dtype: str,
-) -> np.ndarray:
-    """The outputs of `function` for batches of `count` samples in all, [count, *size]."""
-    if 0 < count <= BATCH:
-        return function(next(batches)[1])
-    whole = np.empty((count, *size), dtype)
-    for start, part in batches:
-        whole[start : start + len(part)] = function(part)
-    return whole
 
 
 def load(path: str | Path, *, runtime: str = AUTO) -> Codec:

@@ -197,7 +197,7 @@ class StreamDecoder:
 class Reader:
     """A whole file, in memory or mapped: its contents, its samples, any range of them.
 
-    `problems`: what is damaged, as far as it was read. Raises FormatError for an unusable header, that of another model, and a
+    `problems`: the damage found so far. Raises FormatError for an unusable header, that of another model, and a
     file without samples.
     """
 

@@ -77,7 +77,7 @@ def test_the_same_recipe_in_the_same_place_answers_from_what_is_done(
 ) -> None:
     call = ["run", str(recipe_file), "--out", str(finished_run)]
     assert main(call) == 2
-    line = f"{finished_run}: holds this run already; --resume goes on with it or shows it, --force replaces it"
+    line = f"{finished_run}: holds this run already; --resume continues or shows it, --force replaces it"
     assert capsys.readouterr().err == f"tiedae: {line}\n"
     begun = time.monotonic()
     assert main([*call, "--resume"]) == 0
@@ -172,7 +172,7 @@ def test_a_killed_run_resumes_to_the_same_bundle(recipe_file: Path, tmp_path: Pa
     code = process.wait()
     assert code == (-signal.SIGKILL if kill == signal.SIGKILL else 130)
     if kill == signal.SIGINT:
-        assert "interrupted; the same command with --resume goes on" in rest and "Traceback" not in rest
+        assert "interrupted; the same command with --resume continues" in rest and "Traceback" not in rest
     assert not (killed / "bundle").exists() and (killed / "model" / "checkpoint.safetensors").exists()
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -391,4 +391,4 @@ def test_a_bundle_that_was_changed_is_no_answer(finished_run: Path, recipe_file:
     out = shutil.copytree(finished_run, tmp_path / "run")
     (out / "bundle" / "mini.int8.onnx").unlink()
     assert main(["run", str(recipe_file), "--out", str(out), "--resume"]) == 2
-    assert "mini.int8.onnx: missing or changed; delete" in capsys.readouterr().err
+    assert "mini.int8.onnx: missing or changed, its sha256 is not the manifest's; delete" in capsys.readouterr().err

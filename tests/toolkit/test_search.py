@@ -136,7 +136,7 @@ def test_an_interrupted_search_goes_on_to_the_same_front(
     with monkeypatch.context() as patched:
         patched.setattr(EarlyStopping, "stop_reason", interrupt)
         assert main(call) == 130
-    assert "interrupted; the same command with --resume goes on" in capsys.readouterr().err
+    assert "interrupted; the same command with --resume continues" in capsys.readouterr().err
     assert list(out.rglob("checkpoint.safetensors")) and not (out / "front.json").exists()
     assert main([*call, "--resume"]) == 0
     assert "trial 1/2" not in capsys.readouterr().err

@@ -198,7 +198,7 @@ def test_unfinished_work_of_others_is_refused(
     encode = ("encode", finished_run, samples, "-o", file)
     np.save(tmp_path / "other.npy", np.load(samples)[::-1])
     for arguments, message in (
-        ((*encode, "--frame", 16), "is there, from interrupted work; --resume goes on with it, --force starts again"),
+        ((*encode, "--frame", 16), "is there, from interrupted work; --resume continues it, --force starts again"),
         ((*encode, "--resume"), "was begun with another model, bound, or other frames"),
         (("encode", finished_run, tmp_path / "other.npy", "-o", file, "--frame", 16, "--resume"), "holds frames of other data"),
     ):
@@ -226,7 +226,7 @@ def test_an_interrupt_leaves_what_decodes_and_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr("tiedae.console.Console.progress", interrupt)
         assert call("encode", finished_run, samples, "-o", file, "--frame", 16) == 130
-    assert "interrupted; the same command with --resume goes on" in error_of(capsys)
+    assert "interrupted; the same command with --resume continues" in error_of(capsys)
     cut = shutil.copy(tmp_path / "x.tae.part", tmp_path / "cut.tae")
     assert call("decode", finished_run, cut, "-o", back) == 1
     np.testing.assert_array_equal(np.load(back), load(finished_run).decompress(whole)[:96])

@@ -83,17 +83,17 @@ class Parser(ArgumentParser):
         )
 
     def add_run_folder(self, default: str, work: str, other: str) -> None:
-        """The folder of a command that can go on with the `work` in it, or replace an `other` one."""
+        """The folder of a command that can continue the `work` in it, or replace an `other` one."""
         text = f"where to (default: {RUNS}/{default})"
         self.folders.append(self.add_argument("-o", "--out", metavar="DIR", help=text, type=Path).dest)
         existing = self.add_mutually_exclusive_group()
-        existing.add_argument("--resume", action="store_true", help=f"go on with the {work} that DIR holds")
+        existing.add_argument("--resume", action="store_true", help=f"continue the {work} that DIR holds")
         existing.add_argument(
             "--force", action="store_true", help=f"replace the {work}, or another {other}, that DIR holds, and FILE"
         )
 
     def add_renamed(self, old: str, new: str) -> None:
-        """An option that has another name now: whoever uses the old one is told so."""
+        """An option under another name now; the old one is refused with the new one's name."""
         self.add_argument(old, action=_Renamed, const=new, nargs="?", help=SUPPRESS)
 
 

@@ -9,7 +9,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE")
     parser.add_path("data", "DATA", "a file, a folder of images or a known name, as in a recipe", type=str)
     parser.add_file("-o", "--out", text="where to: samples.tae, or codes.npy, uint8 [samples, units]", required=True)
-    parser.add_flag("--resume", "of .tae: go on with FILE.part, which an interrupted encode left")
+    parser.add_flag("--resume", "of .tae: continue FILE.part, which an interrupted encode left")
     parser.add_value("--frame", "SAMPLES", "of .tae: samples of a frame, each of which decodes alone (default: 64)", type=int)
     promise = parser.add_mutually_exclusive_group()
     promise.add_argument("--lossless", action="store_true", help="of .tae: every sample comes back as it is; integer data")

@@ -13,7 +13,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_renamed("--max-error-increase", "--max-quality-loss")
     parser.add_value("--max-latency-us", "N", "a call in XNNPACK, one thread, batch 1, median")
     parser.add_value("--trials", "N", "models to train at most (default: 30)", type=int, default=30)
-    parser.add_value("--timeout", "S", "no trial begins after so many seconds", type=float)
+    parser.add_value("--timeout", "S", "no trial begins after this many seconds", type=float)
     parser.add_run_folder("NAME-search", "search", "search")
     parser.add_json("the front")
 

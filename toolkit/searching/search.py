@@ -52,7 +52,7 @@ def search(
 ) -> dict[str, Any]:
     """Search into `out`; returns the front (see `front.describe`).
 
-    `trials` models are trained at most, and none begins after `timeout` seconds. `resume` goes on with this search in `out`, or
+    `trials` models are trained at most, and none begins after `timeout` seconds. `resume` continues this search in `out`, or
     answers from it where it is over; `force` replaces what search `out` holds. Raises InputError where `out` holds one that
     neither allows, UnavailableError without Optuna. Limits that nothing meets are no error here.
     """
