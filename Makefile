@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation mutation clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec mutation clean
 
 setup: $(READY)
 
@@ -28,8 +28,8 @@ lint: $(READY)
 	cd $(LINKS) && ln -s ../../../toolkit/* ../../../compress ../../../calibration ../../../export .
 	$(BIN)/pyright
 
-# `make -k bench` goes on where a row of the first misses what it has to reach.
-bench: bench-proof bench-dense bench-depth bench-foundation
+# `make -k bench` runs the others where a row of one misses what it has to reach.
+bench: bench-proof bench-dense bench-depth bench-foundation bench-codec
 
 bench-dense: $(READY)
 	$(BIN)/python benchmarks/dense.py --json build/bench.json
@@ -42,6 +42,9 @@ bench-depth: $(READY)
 
 bench-foundation: $(READY)
 	$(BIN)/python benchmarks/foundation.py --json build/foundation.json
+
+bench-codec: $(READY)
+	$(BIN)/python benchmarks/codec.py --json build/codec.json
 
 # Does a test fail for every change of a line? docs/trust.md says what was found. Changes the module in place, and back.
 MODULE ?= interpreter

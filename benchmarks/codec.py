@@ -2,9 +2,9 @@
 
     TIEDAE_DATA=... python benchmarks/codec.py --json codec.json [--run OUT]
 
-Net and tables are fitted on the 60,000 training images, in three epochs. The files hold the 10,000 test images in frames of 64. The entropy is that of their codes under the tables of the bundle.
-The lossless file holds `--images` of them, spread evenly, as do those that it is compared with. Bounds are checked
-on adversarial bytes too.
+Net and tables are fitted on the 60,000 training images, in three epochs. The files hold the 10,000 test images in frames
+of 64. The entropy is that of their codes under the tables of the bundle. The lossless file holds `--images` of them, spread
+evenly, as do those that it is compared with. Bounds are checked on adversarial bytes too.
 Speeds are the best of some turns, in time of the processor, which other processes disturb less than time of the clock.
 """
 

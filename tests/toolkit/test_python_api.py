@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
-import pickle
 import pkgutil
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tf_keras
 import tiedae as ta
-from tiedae.compress.config import TrainConfig
+from tiedae.compress.config import PruneConfig, QuantizeConfig, TrainConfig
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
 from tiedae.export.verify.results import Kind
 
-
-def curve(count: int, features: int, seed: int = 0) -> np.ndarray:
-    """Samples near a surface of three dimensions, in 0…1."""
-    rng = np.random.default_rng(seed)
-    return 1 / (1 + np.exp(-rng.uniform(-1, 1, (count, 3)) @ rng.normal(0, 2, (3, features))))
-
-
-def images() -> np.ndarray:
-    return np.round(255 * curve(300, 24)).astype(np.uint8).reshape(300, 4, 6)
-
-
-def table() -> np.ndarray:
-    """Columns of very different units: around 300 ± 5, 0.002, a thousand."""
-    return (curve(300, 5) * [10, 0.004, 2000, 1, 50] + [300, 0, -1000, 7, 0]).astype(np.float32)
-
+from ..samples import curve, images, table
 
 KINDS = {"images": images, "table": table}
 
@@ -131,18 +114,6 @@ def test_wrong_samples_are_one_line(made, wrong, message: str) -> None:
         ta.load(bundle.path).encode(wrong(data.test.values[data.test.rows]))
 
 
-def test_nan_and_infinity_are_named() -> None:
-    from tiedae.compress.sample_spec import SampleSpec
-
-    spec = SampleSpec((2,), "float32", columns=("a", "b"))
-    x = np.zeros((5, 2), np.float32)
-    x[3, 1] = np.inf
-    with pytest.raises(DataError, match="column b of sample 13 is inf, must be finite"):
-        spec.require_finite(x, 10)
-    x[3, 1] = 1e30  # its square is infinite in float32, it is not
-    spec.require_finite(x)
-
-
 def test_wrong_codes_are_one_line(made) -> None:
     codec = ta.load(made[3].path)
     with pytest.raises(DataError, match=r"codes: code must be uint8 \[batch, 4\], got float64"):
@@ -201,48 +172,6 @@ def test_pruned_and_clustered_models_are_new_ones_and_keep_their_zeros() -> None
     assert all(abs(mask.mean() - 0.5) < 1e-9 for mask in halved.masks().values())
 
 
-def test_fit_trains_on_and_masks_hold() -> None:
-    data = ta.Dataset.from_array(images(), test=0.2, validation=0.1)
-    model = ta.TiedAutoencoder([16, 4])
-    model.fit(data, epochs=1, verbose=0)
-    pruned = ta.prune(model, data, sparsity=0.5, epochs=1, verbose=0)
-    masks = pruned.masks()
-    history = pruned.fit(data, epochs=2, verbose=0)
-    assert len(history.history["val_loss"]) == 2
-    for kernel in pruned.kernels:
-        np.testing.assert_array_equal(kernel.variable.numpy()[~masks[kernel.name]], 0)
-
-
-def test_keras_own_loop_obeys_masks_and_quantizers() -> None:
-    data = ta.Dataset.from_array(images(), test=0.2)
-    model = ta.TiedAutoencoder([16, 4])
-    model.fit(data, epochs=1, verbose=0)
-    pruned = ta.prune(model, data, sparsity=0.5, epochs=1, verbose=0)
-    x = data.scaling.apply(data.train.take(slice(None)))
-    for each in (pruned, ta.quantize(pruned, data, epochs=0, verbose=0)):
-        masks = each.masks()
-        each.compile(tf_keras.optimizers.legacy.Adam(1e-3), "mse")
-        history = each.fit(x, epochs=2, batch_size=32, verbose=0)
-        assert isinstance(history, tf_keras.callbacks.History) and history.history["loss"][0] > 1e-5
-        for kernel in each.kernels:
-            np.testing.assert_array_equal(kernel.variable.numpy()[~masks[kernel.name]], 0)
-            if kernel.granularity:
-                assert np.abs(kernel.integers().astype(int)).max() <= 127
-    with pytest.raises(InputError, match="the model is compiled"):
-        pruned.fit(data)
-
-
-def test_a_model_is_built_when_it_first_sees_data(tmp_path: Path) -> None:
-    model = ta.TiedAutoencoder([16, 4])
-    with pytest.raises(InputError, match="not built"):
-        model.save(tmp_path / "m.safetensors")
-    with pytest.raises(InputError, match="not built"):
-        _ = model.kernels
-    model.compile("adam", "mse")
-    model.fit(curve(64, 24).astype(np.float32), verbose=0)
-    assert model.config.inputs == 24 and model.predict(curve(3, 24).astype(np.float32), verbose=0).shape == (3, 24)
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -266,25 +195,6 @@ def test_wrong_calls_are_one_line(call, error, message: str, tmp_path: Path, mon
     assert not list(tmp_path.iterdir())
 
 
-def test_standardized_samples_are_refused_by_a_bounded_output() -> None:
-    data = ta.Dataset.from_array(table(), output_activation="linear")
-    with pytest.raises(DataError, match="output_activation sigmoid"):
-        ta.TiedAutoencoder([8, 2]).fit(data, epochs=1)
-    ta.TiedAutoencoder([8, 2], output_activation="linear").fit(data, epochs=1, verbose=0)
-
-
-def test_models_copy_and_pickle() -> None:
-    data = ta.Dataset.from_array(images(), test=0.2)
-    model = ta.TiedAutoencoder([16, 4])
-    model.fit(data, epochs=1, verbose=0)
-    small = ta.quantize(model, data, epochs=1, verbose=0)
-    pickled = pickle.loads(pickle.dumps(small))  # noqa: S301
-    for other in (pickled, copy.deepcopy(small), small.copy()):
-        assert all(np.array_equal(values, other.arrays()[name]) for name, values in small.arrays().items())
-        assert other.spec == small.spec and list(other.lineage.earlier) == ["train"]
-        np.testing.assert_array_equal(other.encode(data), small.encode(data))
-
-
 def test_training_settings_are_kept_for_later_stages() -> None:
     data = ta.Dataset.from_array(images(), test=0.2)
     model = ta.TiedAutoencoder([16, 4])
@@ -302,28 +212,6 @@ def test_a_bundle_is_not_overwritten_unless_told(made, tmp_path: Path) -> None:
         ta.export_bundle(small, tmp_path / "photos", data=data, overwrite=True)
 
 
-def test_a_data_frame_is_read_by_its_names() -> None:
-    from tiedae.compress.sample_spec import SampleSpec
-
-    class Frame:
-        """What pandas and polars have in common."""
-
-        def __init__(self, **columns: np.ndarray) -> None:
-            self.values, self.columns = columns, list(columns)
-
-        def __getitem__(self, names: list[str]) -> Frame:
-            return Frame(**{name: self.values[name] for name in names})
-
-        def to_numpy(self) -> np.ndarray:
-            return np.stack(list(self.values.values()), axis=1)
-
-    spec = SampleSpec((2,), "float32", columns=("a", "b"))
-    a, b, c = np.arange(3.0), np.ones(3), np.zeros(3)
-    np.testing.assert_array_equal(spec.flatten(Frame(c=c, b=b, a=a))[0], np.stack([a, b], axis=1))
-    with pytest.raises(DataError, match="no column b; the columns must be a, b"):
-        spec.flatten(Frame(a=a, c=c))
-
-
 def test_threads_share_a_codec(made) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -335,21 +223,6 @@ def test_threads_share_a_codec(made) -> None:
         for _ in range(10):
             for got, right in zip(pool.map(codec.encode, parts), expected, strict=True):
                 np.testing.assert_array_equal(got, right)
-
-
-def test_without_a_target_validation_and_evaluation_are_against_the_input() -> None:
-    x = curve(64, 24).astype(np.float32)
-    model = ta.TiedAutoencoder([16, 4])
-    model.compile("adam", "mse")
-    first = model.fit(x, validation_data=(x,), verbose=0).history["val_loss"][0]
-    right = float(np.mean(np.square(model.predict(x, verbose=0) - x)))
-    assert first == pytest.approx(right, rel=1e-4) and right > 1e-4
-    for given in (x, (x, x)):
-        assert (
-            model.fit(x, validation_data=given, callbacks=tf_keras.callbacks.TerminateOnNaN(), verbose=0).history["val_loss"][0]
-            > 0
-        )
-    assert model.evaluate(x, verbose=0) == pytest.approx(float(np.mean(np.square(model.predict(x, verbose=0) - x))), rel=1e-4)
 
 
 def test_evaluate_measures_a_dataset(made) -> None:
@@ -371,52 +244,6 @@ def test_a_model_that_lost_units_keeps_the_one_before() -> None:
     assert list(small.lineage.earlier) == ["train", "prune"]
     assert small.lineage.earlier["train"].header["model"]["layers"][0]["units"] == 16
     assert [record["stage"] for record in small.lineage.history] == ["train", "prune", "prune", "quantize"]
-
-
-def test_a_later_fit_has_its_stage_s_settings_and_copies_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tiedae.compress import train
-
-    data = ta.Dataset.from_array(images(), test=0.2)
-    model = ta.TiedAutoencoder([16, 4])
-    model.fit(data, epochs=1, verbose=0)
-    small = ta.quantize(model, data, epochs=3, verbose=0)
-    copies = [small.copy(), pickle.loads(pickle.dumps(small))]  # noqa: S301
-    seen, fit = [], train.fit
-    monkeypatch.setattr(train, "fit", lambda *a, **k: seen.append((a[2].config, k["range_epochs"])) or fit(*a, **k))
-    for each in (small, *copies):
-        each.fit(data, epochs=3, verbose=0)
-        assert each.quantizers is not None and each.quantizers.frozen
-    config, range_epochs = seen[0]
-    assert (config.learning_rate, config.weight_decay, config.epochs, range_epochs) == (1e-3, 0.02, 3, 2)
-    for each in copies:
-        for name, values in small.arrays().items():
-            np.testing.assert_array_equal(each.arrays()[name], values, err_msg=name)
-
-
-def test_columns_are_held_to_their_names() -> None:
-    class Frame:
-        def __init__(self, values: np.ndarray, columns: list[str]) -> None:
-            self.values, self.columns = values, columns
-
-        def __getitem__(self, names: list[str]) -> Frame:
-            return Frame(self.values[:, [self.columns.index(name) for name in names]], names)
-
-        def to_numpy(self) -> np.ndarray:
-            return self.values
-
-    x, names = table(), list("abcde")
-    data = ta.Dataset.from_array(Frame(x, names))
-    assert data.columns == tuple(names) == ta.Dataset.from_array(x, columns=names).columns
-    model = ta.TiedAutoencoder([8, 2])
-    model.fit(data, epochs=1, verbose=0)
-    assert model.spec is not None
-    turned = ta.Dataset.from_array(Frame(x[:, ::-1], names[::-1])).with_scaling(data.scaling)
-    with pytest.raises(DataError, match="columns: got e, d, c, b, a, the model was trained on a, b, c, d, e"):
-        model.predict(turned)
-    flat, _ = model.spec.flatten(Frame(x[:, ::-1], names[::-1]))
-    np.testing.assert_array_equal(flat, x)
-    with pytest.raises(RecipeError, match="columns: got"):
-        ta.Dataset.from_array(x, columns=["a"])
 
 
 @pytest.mark.parametrize(
@@ -444,29 +271,42 @@ def test_more_wrong_calls_are_one_line(made, call, error, message: str) -> None:
             call(ta, model, small, data)
 
 
-def test_data_scaled_for_another_activation_are_refused() -> None:
-    data = ta.Dataset.from_array(table(), output_activation="tanh")
-    with pytest.raises(DataError, match="values in model units lie in -1…1, output_activation sigmoid gives 0…1"):
-        ta.TiedAutoencoder([8, 2]).fit(data, epochs=1)
-    ta.TiedAutoencoder([8, 2], output_activation="tanh").fit(data, epochs=1, verbose=0)
+def test_the_recipe_of_a_bundle_gives_its_files_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python did and what `tiedae run` does of its recipe are the same bytes, with seeds of their own."""
+    from tiedae.cli import main
+    from tiedae.recipe import recipe_to_toml
 
-
-def test_empty_arrays_and_booleans() -> None:
-    flags = (curve(100, 6) > 0.5).astype(bool)
-    data = ta.Dataset.from_array(flags)
-    model = ta.TiedAutoencoder([4, 2])
+    monkeypatch.chdir(tmp_path)
+    np.save("samples.npy", images())
+    data = ta.load_data("samples.npy", seed=3)
+    model = ta.TiedAutoencoder([16, 4])
     model.fit(data, epochs=1, verbose=0)
-    assert model.encode(np.zeros((0, 6), np.float32)).shape == (0, 2)
-    assert model.spec is not None and model.spec.flatten(flags)[0].shape == (100, 6)
-    with pytest.raises(DataError, match="must be finite in float32"):
-        model.spec.require_finite(np.array([[1e300] * 6]))
+    pruned = ta.prune(model, data, sparsity=0.25, epochs=1, config=PruneConfig(distill=0.5), verbose=0)
+    small = ta.quantize(pruned, data, epochs=1, config=QuantizeConfig(samples=64, distill=0.5), verbose=0)
+    bundle = ta.export_bundle(small, "made", data=data, verbose=False)
+    (tmp_path / "made.toml").write_text(recipe_to_toml(bundle.manifest.recipe), encoding="utf-8")
+    assert main(["run", "made.toml", "--out", "again", "-q"]) in (0, 1)
+    again = ta.ExportedBundle.open("again/bundle")
+    compared = [*bundle.manifest.models, "made.codec"]
+    assert len(compared) == 9
+    for name in compared:
+        assert again.manifest.files[name].sha256 == bundle.manifest.files[name].sha256, name
 
 
-def test_a_flat_batch_of_one_is_a_batch() -> None:
-    from tiedae.compress.sample_spec import SampleSpec
+def test_ranges_of_a_calibration_file_are_used_and_those_of_other_data_refused(tmp_path: Path) -> None:
+    from tiedae.calibration.calibration_file import write_calibration
 
-    spec = SampleSpec((1, 6), "float32")
-    for count in (1, 2):
-        flat, single = spec.flatten(np.zeros((count, 6), np.float32))
-        assert flat.shape == (count, 6) and not single
-    assert not spec.flatten(np.zeros((3, 1, 6), np.float32))[1]
+    data = ta.Dataset.from_array(images(), test=0.2)
+    model = ta.TiedAutoencoder([16, 4])
+    model.fit(data, epochs=1, verbose=0)
+    config = QuantizeConfig(observer="percentile", samples=64)
+    first = ta.quantize(model, data, epochs=0, config=config, verbose=0)
+    write_calibration(tmp_path / "c.json", first.lineage.calibration)
+    taken = QuantizeConfig(calibration=str(tmp_path / "c.json"), samples=64)
+    again = ta.quantize(model, data, epochs=0, config=taken, verbose=0)
+    assert again.lineage.calibration.sha256 == first.lineage.calibration.sha256
+    other = ta.Dataset.from_array(7 * curve(100, 24), test=0.2)
+    stranger = ta.TiedAutoencoder([16, 4])
+    stranger.fit(other, epochs=1, verbose=0)
+    with pytest.raises(InputError, match=r"c\.json"):
+        ta.quantize(stranger, other, epochs=0, config=taken, verbose=0)
