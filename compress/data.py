@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from .config import Activation, DataConfig
 from .errors import DataError
 from .records import checked, require
-from .sample_spec import Kind, SampleSpec
+from .sample_spec import INTEGERS, Kind, SampleSpec
 from .scaling import OUTPUT_RANGES, Rule, Scaling
 
 CHUNK_BYTES = 8 << 20
@@ -59,9 +59,9 @@ class Samples:
 
     @property
     def dtype(self) -> np.dtype:
-        """uint8 and floats as stored, in native byte order; float32 for other numbers."""
+        """`INTEGERS` and floats as stored, in native byte order; float32 for other numbers."""
         stored = self.values.dtype.newbyteorder("=")
-        return stored if stored == np.uint8 or np.issubdtype(stored, np.floating) else np.dtype(np.float32)
+        return stored if stored.name in INTEGERS or np.issubdtype(stored, np.floating) else np.dtype(np.float32)
 
     @property
     def spec(self) -> SampleSpec:
@@ -318,7 +318,7 @@ def check_samples(samples: Samples, source: str) -> None:
         raise DataError(f"{source}: is empty (shape {list(values.shape)})")
     if len(samples) < 2:
         raise DataError(f"{source}: holds 1 sample, must be 2 or more")
-    if samples.dtype == np.uint8:
+    if samples.dtype.kind != "f":
         return
     for start, chunk in samples.chunks():
         with np.errstate(over="ignore"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -13,7 +13,12 @@ from .records import Record
 from .scaling import Scaling
 
 Kind = Literal["images", "table", "record"]
+Integer = Literal["uint8", "int16", "uint16"]
+INTEGERS: tuple[Integer, ...] = get_args(Integer)
+"""Dtypes of samples that stay integers; other integers become float32."""
 
+CHECKED_ROWS = 1 << 12
+"""Samples of another dtype that are checked together."""
 NAMED = 5
 """Maximum number of column names in a message."""
 
@@ -21,8 +26,8 @@ NAMED = 5
 class SampleSpec(Record, frozen=True):
     """What one sample is, in the data's own unit.
 
-    `shape`: before it is flattened, such as (28, 28). `dtype`: uint8, or a float dtype. `columns`: the names of a table's
-    values, or None. `scaling`: to model units.
+    `shape`: before it is flattened, such as (28, 28). `dtype`: one of `INTEGERS`, or a float dtype. `columns`: the names of a
+    table's values, or None. `scaling`: to model units.
     """
 
     shape: tuple[int, ...]
@@ -39,10 +44,11 @@ class SampleSpec(Record, frozen=True):
     def flatten(self, x: Any) -> tuple[np.ndarray, bool]:
         """(samples [n, inputs] in the dtype given, whether `x` was one sample without a batch axis).
 
-        `x`: one sample of `shape`, or a batch [n, *shape] or [n, inputs]. uint8 where the data are uint8, else other
-        numbers. A data frame is read by its column names. A memory map is not loaded.
+        `x`: one sample of `shape`, or a batch [n, *shape] or [n, inputs]. uint8 where the data are uint8; whole numbers in the
+        range of the dtype where it is another of `INTEGERS`; else numbers that are not uint8. A data frame is read by its
+        column names. A memory map is not loaded.
 
-        Raises DataError for another shape or dtype, and for missing columns.
+        Raises DataError for another shape or dtype, missing columns, and numbers that the dtype does not have.
         """
         values = np.asarray(self._named(x) if self.columns and hasattr(x, "columns") else x)
         inputs, shape, got = self.inputs, self.shape, values.shape
@@ -51,9 +57,7 @@ class SampleSpec(Record, frozen=True):
             flat = f" or [n, {inputs}]" if len(shape) > 1 else ""
             right = f"a sample {list(self.shape)} or a batch [n, {', '.join(map(str, self.shape))}]{flat}"
             raise DataError(f"samples: got shape {list(values.shape)}, must be {right}")
-        if not self._takes(values.dtype):
-            right = "uint8" if self.dtype == "uint8" else f"{self.dtype}, or numbers that convert to it"
-            raise DataError(f"samples: got {values.dtype}, must be {right}, in the unit of the training data")
+        self._require_dtype(values)
         return values.reshape(1 if single else len(values), inputs), single
 
     def require_finite(self, x: np.ndarray, first: int = 0) -> None:
@@ -68,8 +72,26 @@ class SampleSpec(Record, frozen=True):
         """Samples [n, inputs] as [n, *shape], or as one sample."""
         return y.reshape(self.shape if single else (len(y), *self.shape))
 
-    def _takes(self, dtype: np.dtype) -> bool:
-        return dtype == np.uint8 if self.dtype == "uint8" else dtype.kind in "fiub" and dtype != np.uint8
+    def _require_dtype(self, values: np.ndarray) -> None:
+        got, unit = values.dtype, "in the unit of the training data"
+        if self.dtype not in INTEGERS:
+            if got.kind not in "fiub" or got == np.uint8:
+                raise DataError(f"samples: got {got}, must be {self.dtype}, or numbers that convert to it, {unit}")
+        elif got != self.dtype:
+            if self.dtype == "uint8" or got.kind not in "iuf":
+                others = "" if self.dtype == "uint8" else ", or whole numbers in its range"
+                raise DataError(f"samples: got {got}, must be {self.dtype}{others}, {unit}")
+            self._require_integers(values)
+
+    def _require_integers(self, values: np.ndarray) -> None:
+        limits = np.iinfo(self.dtype)
+        for start in range(0, len(values), CHECKED_ROWS):
+            part = values[start : start + CHECKED_ROWS]
+            with np.errstate(invalid="ignore"):
+                wrong = ~((part >= limits.min) & (part <= limits.max) & (np.trunc(part) == part))
+            if wrong.any():
+                got, right = part[wrong][0], f"whole numbers in {limits.min}…{limits.max}, of {self.dtype}"
+                raise DataError(f"samples: got {got}, must be {right}, in the unit of the training data")
 
     def _named(self, frame: Any) -> Any:
         """The values of a data frame, [n, columns] in the order of training."""

@@ -15,9 +15,10 @@ from ..calibration.calibration_file import Calibration
 from ..calibration.representative import representative
 from ..compress.affine import Quantization
 from ..compress.config import ModelConfig, Recipe
-from ..compress.data import Dataset, choose
+from ..compress.data import Dataset, Samples, choose
 from ..compress.records import encode, plain
-from . import golden
+from ..compress.sample_spec import INTEGERS
+from . import golden, integer_maps
 from . import manifest as manifests
 from .bundle import (
     PROGRAM_FILE,
@@ -32,15 +33,15 @@ from .bundle import (
 )
 from .codec.backends import ProgramBackend
 from .codec.container import SAMPLES_PER_FRAME
-from .codec.residual_tables import INTEGERS, ResidualTables, fit_tables
+from .codec.residual_tables import ResidualTables, fit_tables
 from .codec.tables import FrequencyTables, fit
 from .file_io import FileIO
+from .integer_maps import IntegerMaps
 from .lowering import lower
 from .manifest import CalibrationInfo, Data, Manifest, ProgramText, ProgramTexts, Tensors
 from .operations.interleave import interleaved_parts
 from .parity.fidelity import Fidelity, column_names, warnings_of
 from .parity.keras_device import keras_device, keras_layers, on_device, skipped
-from .program import Program
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
 from .verify.kinds import Stage
@@ -90,6 +91,9 @@ def assemble(
         precision: Programs(lower(model, recipe.name, layout="split"), lower(model, recipe.name, layout="fused"))
         for precision, model in {"int8": quantized, "f32": floating}.items()
     }
+    integer = programs["int8"].reference
+    maps, scaling = integer_maps.fit(splits.spec, integer.quantization("x"), integer.quantization("y"))
+    splits = splits.with_scaling(scaling)
     device = keras_device()
     keras = keras_function(floating, device)
     masks = quantized.masks()
@@ -100,7 +104,7 @@ def assemble(
         files = model_files(programs, recipe.export, io)
     for text in dict.fromkeys(str(warning.message) for warning in given):
         announce(text)
-    if text := coarse_text(io, programs["int8"].reference.quantization("x"), splits.columns):
+    if text := coarse_text(io, integer.quantization("x"), splits.columns):
         announce(text)
     x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
     scaled = splits.scaling.apply(io.samples(x))
@@ -109,12 +113,13 @@ def assemble(
     arrays |= golden.floats(*keras(scaled), io)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
-    files[tables_name(recipe.name)] = code_tables(programs["int8"].reference, splits, io, recipe.data.seed).to_bytes()
-    if residuals := residual_tables(programs["int8"].reference, splits, io, recipe.data.seed):
+    backend = ProgramBackend(integer, splits.spec, io, maps)
+    files[tables_name(recipe.name)] = code_tables(backend, splits.train, recipe.data.seed).to_bytes()
+    if residuals := residual_tables(backend, splits.train, recipe.data.seed):
         files[residuals_name(recipe.name)] = residuals.to_bytes()
     write_files(directory, files)
     fidelity = Fidelity.of_splits(splits)
-    manifest = _manifest(programs, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
+    manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
     manifest = replace(manifest, files=describe_files(directory, files, units=io.units))
     manifest = replace(manifest, golden=golden.describe(arrays, manifest.models, io.units))
     write_files(directory, {manifests.FILE: encode(manifest)})
@@ -167,27 +172,27 @@ def assemble(
     return metrics
 
 
-def code_tables(program: Program, splits: Dataset, io: FileIO, seed: int) -> FrequencyTables:
+def code_tables(backend: ProgramBackend, train: Samples, seed: int) -> FrequencyTables:
     """Frequency tables of the codes that the program gives for training samples, at most `TABLE_SAMPLES` drawn by the seed."""
-    chosen, backend = choose(splits.train, TABLE_SAMPLES, seed), ProgramBackend(program, splits.spec, io)
+    chosen = choose(train, TABLE_SAMPLES, seed)
     parts = np.array_split(chosen, -(-len(chosen) // 1024))
-    codes = np.concatenate([backend.encode(splits.train.take(part)) for part in parts])
-    return fit(codes, program.quantization("code").bits)
+    codes = np.concatenate([backend.encode(train.take(part)) for part in parts])
+    return fit(codes, backend.program.quantization("code").bits)
 
 
-def residual_tables(program: Program, splits: Dataset, io: FileIO, seed: int) -> ResidualTables | None:
+def residual_tables(backend: ProgramBackend, train: Samples, seed: int) -> ResidualTables | None:
     """Tables of integer data's residuals; None for other data.
 
     They are fitted to frames of consecutive training samples, drawn by the seed.
     """
-    spec, count = splits.spec, len(splits.train)
+    spec, count = backend.spec, len(train)
     if spec.dtype not in INTEGERS:
         return None
     per_frame = min(SAMPLES_PER_FRAME, count)
     most = min(RESIDUAL_SAMPLES, RESIDUAL_VALUES // spec.inputs) // per_frame
     frames = np.random.default_rng(seed).permutation(count // per_frame)[: max(1, most)]
     chosen = (np.sort(frames)[:, None] * per_frame + np.arange(per_frame)).ravel()
-    x, backend = splits.train.take(chosen).reshape(len(chosen), -1), ProgramBackend(program, spec, io)
+    x = train.take(chosen).reshape(len(chosen), -1)
     y = backend.samples(backend.reconstruct(x)[1])
     return fit_tables(spec, x, y, per_frame)
 
@@ -222,6 +227,7 @@ def keras_function(
 
 def _manifest(
     programs: Mapping[str, Programs],
+    maps: IntegerMaps | None,
     splits: Dataset,
     fidelity: Fidelity,
     recipe: Recipe,
@@ -264,6 +270,7 @@ def _manifest(
         ),
         kernels=manifests.describe_kernels(integer, masks, programs["f32"].reference.constants),
         tensors=Tensors(*(integer.quantization(name) for name in ("x", "code", "y"))),
+        integer_maps=maps,
         operations=ProgramTexts(ProgramText.of(programs["int8"].split), ProgramText.of(programs["int8"].fused)),
         versions=installed_versions(),
     )

@@ -7,11 +7,11 @@ Integer programs give the same integers on every machine, with one defined round
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from ..compress.affine import require_real
+from ..compress.affine import Quantization, require_real
 from .operations import Operation
 from .program import Program
 
@@ -43,15 +43,20 @@ def apply(program: Program, operation: Operation, x: np.ndarray) -> np.ndarray:
 
 
 Conversion = Literal["divide", "multiply", "away"]
+CONVERSIONS: tuple[Conversion, ...] = get_args(Conversion)
 
 
 def program_input(program: Program, scaled: np.ndarray, conversion: Conversion = "divide") -> np.ndarray:
-    """Quantize float32 samples in model units to the program's input, uint8 [samples, inputs]; DataError for integers and NaN.
+    """Quantize float32 samples in model units to the program's input, see `input_integers`."""
+    return input_integers(program.quantization("x"), scaled, conversion)
+
+
+def input_integers(quantization: Quantization, scaled: np.ndarray, conversion: Conversion) -> np.ndarray:
+    """Float32 samples in model units → uint8 of the same shape; DataError for integers and NaN.
 
     `conversion` is the runtime's way: `divide` by the scale (ties to even), `multiply` by its reciprocal (ties to even), or
     divide with ties `away` from zero.
     """
-    quantization = program.quantization("x")
     x = require_real(scaled).astype(np.float32, copy=False)
     steps = _STEPS[conversion](x, np.float32(quantization.scale))
     return np.clip(steps + np.float32(quantization.zero_point), 0, quantization.top).astype(np.uint8)

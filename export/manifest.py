@@ -19,10 +19,11 @@ from ..compress.affine import Quantization
 from ..compress.config import Count, Positive, Recipe
 from ..compress.errors import ExportError, FormatError, RecipeError
 from ..compress.records import Record, checked, decode, encode, load_json, plain, require, within
-from ..compress.sample_spec import Kind, SampleSpec
+from ..compress.sample_spec import INTEGERS, Kind, SampleSpec
 from ..compress.scaling import Scaling
 from .file_info import FileInfo, ModelFileInfo
 from .file_io import FileIO
+from .integer_maps import IntegerMaps
 from .operations import OPERATIONS, Operation
 from .program import Kernel, Program, Tensor
 from .targets import is_model, require_targets
@@ -197,7 +198,8 @@ class Golden(Record, frozen=True):
 class Manifest(Record, frozen=True, kw_only=True):
     """Everything about a bundle that is text.
 
-    `kernels` and `tensors` are those of the int8 files, `operations` the integer programs, `files` every file but the manifest.
+    `kernels` and `tensors` are those of the int8 files, `integer_maps` lead from integer samples to `x` and from `y` back,
+    `operations` are the integer programs, `files` every file but the manifest.
     Bundles before 2026-11-26 have no `golden`, and no units: their files are in model units.
     """
 
@@ -211,6 +213,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     model: Model
     kernels: Annotated[tuple[KernelInfo, ...], Meta(min_length=1)]
     tensors: Tensors
+    integer_maps: IntegerMaps | None = None
     operations: ProgramTexts
     versions: Mapping[str, str]
     files: Mapping[str, FileInfo] = {}
@@ -222,6 +225,10 @@ class Manifest(Record, frozen=True, kw_only=True):
         widths = (self.kernels[0].shape[0], *(kernel.shape[1] for kernel in self.kernels))
         require(self.model.widths == widths, "model.widths", list(self.model.widths), f"{list(widths)} as in kernels")
         require(self.data.inputs == widths[0], "data.inputs", self.data.inputs, f"{widths[0]} as in kernels")
+        if self.integer_maps is not None:
+            require(self.data.dtype in INTEGERS, "integer_maps", self.data.dtype, f"left out but for {', '.join(INTEGERS)}")
+            sizes = [len(each.multiplier) for each in (self.integer_maps.x, self.integer_maps.y)]
+            require({*sizes} <= {1, widths[0]}, "integer_maps", sizes, f"one entry, or {widths[0]}, one per feature")
 
     @property
     def models(self) -> dict[str, ModelFileInfo]:
@@ -277,6 +284,7 @@ def decoding_text(bundle: Path) -> bytes:
     """What decides how a bundle's codes decode, as canonical JSON of what the manifest states, in its own version of it."""
     written = _load(bundle)
     decisive = {key: written["data"][key] for key in ("shape", "dtype", "scaling")}
+    decisive |= {key: written[key] for key in ("integer_maps",) if written.get(key)}
     return json.dumps(decisive | {"program": written["operations"]["fused"]}, sort_keys=True, separators=(",", ":")).encode()
 
 

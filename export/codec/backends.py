@@ -13,6 +13,7 @@ from ...compress.sample_spec import SampleSpec
 from ...compress.scaling import Scaling
 from ..bundle import Bundle
 from ..file_io import IN_MODEL_UNITS, FileIO
+from ..integer_maps import IntegerMaps
 from ..interpreter import Conversion, execute, program_input
 from ..program import Program
 from ..runtimes.session import Session
@@ -109,11 +110,13 @@ class ProgramBackend:
     """The program itself, the exact reference; `y` is uint8, or float32 in model units where the program is float.
 
     `io`: `x` and `y` of the files, which may round samples to float32 first. `conversion` is that of `program_input`.
+    `maps` take its place for integer samples.
     """
 
     program: Program
     spec: SampleSpec
     io: FileIO = IN_MODEL_UNITS
+    maps: IntegerMaps | None = None
     runtime: str = PROGRAM
     conversion: Conversion = "divide"
 
@@ -128,7 +131,9 @@ class ProgramBackend:
         return got["code"], got["y"]
 
     def samples(self, y: np.ndarray) -> np.ndarray:
-        """In binary64 without fused operations, see docs/format.md: the same samples on every machine."""
+        """In integers, or of float data in binary64 without fused operations, see docs/format.md: the same on every machine."""
+        if self.maps is not None:
+            return self.maps.samples(y, self.spec.dtype)
         if self.spec.scaling.is_bytes(self.spec.dtype) and self.program.tensors["y"].quantization == BYTE:
             return y
         return self.spec.scaling.invert(self.model_units(y), self.spec.dtype)
@@ -137,6 +142,8 @@ class ProgramBackend:
         return self.program.quantization("y").dequantize(y) if self.program.quantized else y
 
     def input(self, x: np.ndarray) -> np.ndarray:
+        if self.maps is not None:
+            return self.maps.program_input(x)
         scaled = self.spec.scaling.apply(self.io.samples(x))
         return program_input(self.program, scaled, self.conversion) if self.program.quantized else scaled
 

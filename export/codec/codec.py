@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from msgspec import structs
 
 from ...compress.config import ExportConfig
 from ...compress.errors import DataError, InputError, UnavailableError
 from ...compress.sample_spec import SampleSpec
 from ..bundle import Bundle
 from ..file_io import FileIO
+from ..integer_maps import fit
 from ..manifest import FILE
 from ..program import Tensor
 from ..runtimes.session import Session
@@ -216,8 +218,12 @@ def _open_archive(path: Path, runtime: str) -> Codec:
     if model.spec is None:
         raise InputError(f"{path}: does not say how its samples are scaled; load the run's OUT, or save the model again")
     program = lower(model, path.stem, layout="fused")
-    io = FileIO.of(ExportConfig(), model.spec.scaling, model.spec.dtype)
-    return Codec(path.stem, model.spec, program.tensors["code"], ProgramBackend(program, model.spec, io))
+    spec, maps = model.spec, None
+    if program.quantized:
+        maps, scaling = fit(spec, program.quantization("x"), program.quantization("y"))
+        spec = structs.replace(spec, scaling=scaling)
+    io = FileIO.of(ExportConfig(), spec.scaling, spec.dtype)
+    return Codec(path.stem, spec, program.tensors["code"], ProgramBackend(program, spec, io, maps))
 
 
 def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
@@ -226,7 +232,8 @@ def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
     spec, tensors = manifest.data.spec, manifest.tensors
     code = Tensor("code", (manifest.model.widths[-1],), tensors.code)
     if runtime == PROGRAM:
-        return Codec(manifest.name, spec, code, ProgramBackend(program_of(bundle), spec, manifest.io), bundle)
+        program = ProgramBackend(program_of(bundle), spec, manifest.io, manifest.integer_maps)
+        return Codec(manifest.name, spec, code, program, bundle)
     session = _session(bundle, runtime)
     io = bundle.file_io(RUNTIMES[session.runtime].format, PRECISION)
     return Codec(manifest.name, spec, code, FileBackend(session, spec, io, tensors.x, tensors.y), bundle)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...compress.errors import FormatError, InputError
-from ...compress.sample_spec import SampleSpec
+from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..bundle import Bundle
 from ..manifest import decoding_text
 from . import rans
 from .backends import ProgramBackend, program_of
 from .container import Data, FileKind, FrameSpan, Header, Payload, read_frame
-from .residual_tables import INTEGERS, ResidualTables
+from .residual_tables import ResidualTables
 from .residuals import LARGEST_BOUND
 from .tables import FrequencyTables
 
@@ -44,7 +44,8 @@ class FileModel:
         text = decoding_text(bundle.path) + tables.to_bytes() + (b"" if residuals is None else residuals.to_bytes())
         identity = hashlib.sha256(text).digest()[:8]
         manifest = bundle.manifest
-        return cls(ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io), tables, identity, residuals)
+        program = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
+        return cls(program, tables, identity, residuals)
 
     @property
     def spec(self) -> SampleSpec:

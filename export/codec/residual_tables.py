@@ -5,18 +5,15 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
 from ...compress.errors import FormatError
-from ...compress.sample_spec import SampleSpec
-from .residuals import Dtype, ResidualCoder, fit_residuals
+from ...compress.sample_spec import INTEGERS, Integer, SampleSpec
+from .residuals import ResidualCoder, fit_residuals
 
 MAGIC = b"TAEP"
 VERSION = 1
-INTEGERS = get_args(Dtype)
-"""Dtypes of data that have residuals."""
 _HEADER = struct.Struct("<4sBI")
 _CHECKSUM = struct.Struct("<I")
 
@@ -44,7 +41,7 @@ class ResidualTables:
         body, checksum = data[: -_CHECKSUM.size], _CHECKSUM.unpack(data[-_CHECKSUM.size :])[0]
         if zlib.crc32(body) != checksum:
             raise FormatError(f"{source}: damaged: the checksum is not that of its bytes")
-        dtype = next((each for each in INTEGERS if each == spec.dtype), None)
+        dtype: Integer | None = next((each for each in INTEGERS if each == spec.dtype), None)
         if dtype is None:
             raise FormatError(f"{source}: the data are {spec.dtype}, must be {', '.join(INTEGERS)}")
         parts = body[_HEADER.size :][:size], body[_HEADER.size + size :]

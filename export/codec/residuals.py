@@ -10,25 +10,24 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
 
 import numpy as np
 
 from ...compress.errors import DataError, FormatError, InputError
-from ...compress.sample_spec import Kind
+from ...compress.sample_spec import INTEGERS, Integer, Kind
 from .lanes import LaneReader, write
 from .predictors import TAPS, contexts_of, fit_start_weights, frames_of, open_predictor, streams_of, within
 from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables, fit
 from .tokens import BITS, LARGEST, ZERO, extra_bits, is_token, residuals_of, tokens_of
 
 T = TypeVar("T")
-Dtype = Literal["uint8", "int16", "uint16"]
 LARGEST_BOUND = LARGEST
 _AT_ONCE = 1 << 22
 """Values of frames that are coded together, about: enough lanes for speed, few enough for memory."""
 _TRAINING_VALUES = 1 << 22
 """Training values that `fit_residuals` takes, at most."""
-_TRAINING_BOUNDS: Mapping[Dtype, tuple[int, ...]] = {"uint8": (1, 2, 4, 8), "int16": (1, 4, 16, 64), "uint16": (1, 4, 16, 64)}
+_TRAINING_BOUNDS: Mapping[Integer, tuple[int, ...]] = {"uint8": (1, 2, 4, 8), "int16": (1, 4, 16, 64), "uint16": (1, 4, 16, 64)}
 """Bounds whose residuals the tables for bounded errors are fitted to, all together."""
 _LEAST_COUNT = 256
 """Residuals that a table is fitted to, at least; contexts of fewer share one."""
@@ -90,7 +89,7 @@ class ResidualCoder:
 
     kind: Kind
     shape: tuple[int, ...]
-    dtype: Dtype
+    dtype: Integer
     lossless: ContextTables = field(repr=False)
     bounded: ContextTables = field(repr=False)
 
@@ -105,7 +104,7 @@ class ResidualCoder:
         return _SIZE.pack(len(lossless)) + lossless + self.bounded.to_bytes()
 
     @classmethod
-    def from_bytes(cls, kind: Kind, shape: tuple[int, ...], dtype: Dtype, data: bytes, source: object) -> ResidualCoder:
+    def from_bytes(cls, kind: Kind, shape: tuple[int, ...], dtype: Integer, data: bytes, source: object) -> ResidualCoder:
         """What `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
         size = _SIZE.unpack_from(data)[0] if len(data) >= _SIZE.size else 0
         parts = (data[_SIZE.size :][:size], data[_SIZE.size + size :])
@@ -285,9 +284,9 @@ def fit_residuals(
 
     Of many samples it takes frames at equal distances. Raises DataError for less than one sample, or another dtype.
     """
-    dtype = next((each for each in get_args(Dtype) if samples.dtype == each), None)
+    dtype: Integer | None = next((each for each in INTEGERS if samples.dtype == each), None)
     if dtype is None or samples.ndim != 2 or not samples.size:
-        right = f"{', '.join(get_args(Dtype))} [n, inputs], one or more"
+        right = f"{', '.join(INTEGERS)} [n, inputs], one or more"
         raise DataError(f"training samples: got {samples.dtype} {list(samples.shape)}, must be {right}")
     per_frame = min(per_frame, len(samples))
     frames = len(samples) // per_frame

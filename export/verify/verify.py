@@ -22,6 +22,7 @@ from ..file_info import FileInfo
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
 from ..formats.storage_check import StorageFinding, prove, prove_scaling, shared_values
+from ..integer_maps import differing
 from ..interpreter import execute
 from ..manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
 from ..operations.interleave import interleaved_parts
@@ -226,6 +227,10 @@ def _check_manifest(
     tensors = Tensors(*(reference.quantization(name) for name in ("x", "code", "y")))
     findings.same(Kind.MANIFEST, manifest.tensors, tensors, detail="tensors")
     findings.same(Kind.MANIFEST, manifest.model.interleave, interleaved_parts(reference), detail="interleave")
+    if manifest.integer_maps is not None:
+        wrong = differing(manifest.integer_maps, manifest.data.spec, tensors.x, tensors.y)
+        text = f"integer maps: {wrong} values of {manifest.data.dtype} or y differ from the files' operations, expected 0"
+        findings.check(Kind.MANIFEST, wrong == 0, wrong, "== 0", text, detail="integer_maps")
     for name, found in describe_files(bundle.path, contents, contents, manifest.io.units).items():
         findings.same(Kind.MANIFEST, replace(manifest.files[name], sha256=""), replace(found, sha256=""), file=name)
     if manifest.golden is not None:

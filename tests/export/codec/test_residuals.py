@@ -11,17 +11,17 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
-from tiedae.compress.sample_spec import Kind, SampleSpec
+from tiedae.compress.sample_spec import Integer, Kind, SampleSpec
 from tiedae.export.codec.lanes import write
 from tiedae.export.codec.predictors import contexts_of, fit_start_weights
 from tiedae.export.codec.residual_tables import ResidualTables, fit_tables
-from tiedae.export.codec.residuals import LARGEST_BOUND, ContextTables, Dtype, ResidualCoder, fit_residuals
+from tiedae.export.codec.residuals import LARGEST_BOUND, ContextTables, ResidualCoder, fit_residuals
 from tiedae.export.codec.tables import FrequencyTables
 from tiedae.export.codec.tokens import LARGEST, extra_bits, is_token, residuals_of, tokens_of
 
 from . import residual_reference as reference
 
-KINDS, DTYPES = get_args(Kind), get_args(Dtype)
+KINDS, DTYPES = get_args(Kind), get_args(Integer)
 SHAPES = {"images": ((3, 4), (5,), (2, 3, 2), (1, 1)), "record": ((12,), (1,)), "table": ((5,), (1,))}
 CONTENTS = ("constant", "lowest", "highest", "random", "extremes", "walk", "impulses")
 Case = tuple[ResidualCoder, list[np.ndarray], list[np.ndarray] | None, int]
@@ -48,7 +48,7 @@ def samples_of(content: str, shape: tuple[int, int], dtype: str, seed: int) -> n
 
 
 @functools.cache
-def coder(kind: Kind, shape: tuple[int, ...], dtype: Dtype, content: str) -> ResidualCoder:
+def coder(kind: Kind, shape: tuple[int, ...], dtype: Integer, content: str) -> ResidualCoder:
     training = samples_of(content, (40, math.prod(shape)), dtype, 7)
     return fit_residuals(kind, shape, training, 8)
 
@@ -94,7 +94,7 @@ def test_payloads_decode_as_the_specification_says_within_the_bound(case: Case) 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_bounds_hold_on_long_frames(kind: Kind, dtype: Dtype, content: str) -> None:
+def test_bounds_hold_on_long_frames(kind: Kind, dtype: Integer, content: str) -> None:
     shape = SHAPES[kind][0]
     made = coder(kind, shape, dtype, "walk")
     frames = [samples_of(content, (60, made.inputs), dtype, seed) for seed in range(2)]
