@@ -115,8 +115,7 @@ def assemble(
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
     backend = ProgramBackend(integer, splits.spec, io, maps)
     files[tables_name(recipe.name)] = code_tables(backend, splits.train, recipe.data.seed).to_bytes()
-    if residuals := residual_tables(backend, splits.train, recipe.data.seed):
-        files[residuals_name(recipe.name)] = residuals.to_bytes()
+    files[residuals_name(recipe.name)] = residual_tables(backend, splits.train, recipe.data.seed).to_bytes()
     write_files(directory, files)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
@@ -180,21 +179,17 @@ def code_tables(backend: ProgramBackend, train: Samples, seed: int) -> Frequency
     return fit(codes, backend.program.quantization("code").bits)
 
 
-def residual_tables(backend: ProgramBackend, train: Samples, seed: int) -> ResidualTables | None:
-    """Tables of integer data's residuals; None for other data.
-
-    They are fitted to frames of consecutive training samples, drawn by the seed.
-    """
+def residual_tables(backend: ProgramBackend, train: Samples, seed: int) -> ResidualTables:
+    """Tables of the residuals of frames of consecutive training samples, drawn by the seed."""
     spec, count = backend.spec, len(train)
-    if spec.dtype not in INTEGERS:
-        return None
     per_frame = min(SAMPLES_PER_FRAME, count)
     most = min(RESIDUAL_SAMPLES, RESIDUAL_VALUES // spec.inputs) // per_frame
     frames = np.random.default_rng(seed).permutation(count // per_frame)[: max(1, most)]
     chosen = (np.sort(frames)[:, None] * per_frame + np.arange(per_frame)).ravel()
     x = train.take(chosen).reshape(len(chosen), -1)
-    y = backend.samples(backend.reconstruct(x)[1])
-    return fit_tables(spec, x, y, per_frame)
+    y = backend.reconstruct(x)[1]
+    decoded = backend.samples(y) if spec.dtype in INTEGERS else backend.real_samples(y)
+    return fit_tables(spec, x, decoded, per_frame)
 
 
 def coarse_text(io: FileIO, x: Quantization, columns: Sequence[str] | None) -> str:

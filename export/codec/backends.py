@@ -138,6 +138,10 @@ class ProgramBackend:
             return y
         return self.spec.scaling.invert(self.model_units(y), self.spec.dtype)
 
+    def real_samples(self, y: np.ndarray) -> np.ndarray:
+        """`y` in the data's unit, float64, not rounded to the dtype."""
+        return self.spec.scaling.invert(self.model_units(y), np.float64)
+
     def model_units(self, y: np.ndarray) -> np.ndarray:
         return self.program.quantization("y").dequantize(y) if self.program.quantized else y
 

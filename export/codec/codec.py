@@ -93,10 +93,10 @@ class Codec:
     ) -> bytes:
         """The content of a .tae file: one sample, or a batch, entropy coded in frames that each decode alone.
 
-        Of integer data, `lossless` gives every sample back as it is, `max_error` each value within this, in the data's unit.
+        `max_error` gives each value back within this, in the data's unit; `lossless`, of integer data, as it is.
 
-        Raises InputError where the bundle has no tables, and for `lossless` or `max_error` of other data; CheckError where the
-        runtime's codes are not the program's.
+        Raises InputError where the bundle has no tables, and for `lossless` of floats; DataError where `max_error` is too small
+        for the samples; CheckError where the runtime's codes are not the program's.
         """
         encoder = self.encoder(samples_per_frame=samples_per_frame, max_error=max_error, lossless=lossless)
         return b"".join([*encoder.push(x), *encoder.finish()])

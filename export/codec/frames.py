@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...compress.errors import FormatError, InputError
+from ...compress.errors import DataError, FormatError, InputError
 from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..bundle import Bundle
 from ..manifest import decoding_text
-from . import rans
+from . import grid, rans
 from .backends import ProgramBackend, program_of
 from .container import Data, FileKind, FrameSpan, Header, Payload, read_frame
-from .residual_tables import ResidualTables
-from .residuals import LARGEST_BOUND
+from .residual_tables import ResidualTables, bases
+from .residuals import LARGEST_BOUND, ResidualCoder
 from .tables import FrequencyTables
 
 _CODE_BYTES = struct.Struct("<I")
@@ -72,30 +72,42 @@ class FileModel:
         name, dtype = kind.name.lower(), self.spec.dtype
         if kind is FileKind.LOSSY:
             return ""
-        if dtype not in INTEGERS:
-            reason = "residuals are integers, floats are not" if kind is FileKind.LOSSLESS else "not yet of floats"
-            return f"{name}: the data are {dtype}, must be {', '.join(INTEGERS)}: {reason}"
+        if kind is FileKind.LOSSLESS and dtype not in INTEGERS:
+            return (
+                f"{name}: the data are {dtype}, must be {', '.join(INTEGERS)}: residuals are integers; max_error bounds floats"
+            )
         if self.residuals is None:
             return f"{name}: the bundle holds no tables of residuals; export the model again to get them"
-        if kind is FileKind.BOUNDED and not (bound.is_integer() and 1 <= bound <= LARGEST_BOUND):
+        if kind is FileKind.BOUNDED and dtype in INTEGERS and not (bound.is_integer() and 1 <= bound <= LARGEST_BOUND):
             return f"max error: got {bound:g}, must be an integer in 1…{LARGEST_BOUND:,} for {dtype}; lossless is 0"
         return ""
+
+    def modes(self, kind: FileKind) -> tuple[int, ...]:
+        """The modes of frames in files of a kind."""
+        if kind is FileKind.LOSSY:
+            return (0,)
+        return (1, 2) if self.spec.dtype in INTEGERS else (3, 4)
 
     def samples(self, codes: np.ndarray) -> np.ndarray:
         """What codes [n, units] decode to, [n, inputs] in the data's unit and dtype, the same on every machine."""
         return self.program.samples(self.program.decode(codes))
+
+    def bases(self, codes: np.ndarray) -> np.ndarray:
+        """The same of float data in float64, before they are rounded to the dtype."""
+        return self.program.real_samples(self.program.decode(codes))
 
 
 @dataclass(frozen=True)
 class FrameMode:
     """How a frame holds its samples.
 
-    `encode`: samples [n, inputs] and codes [n, units] of each frame → payloads. `decode`: payloads and numbers of samples →
-    the samples of each frame, [n, inputs] in the data's dtype; FormatError for a payload that `encode` does not make.
+    `encode`: samples [n, inputs] and codes [n, units] of each frame → payloads, None where it cannot hold a frame. `decode`:
+    payloads and numbers of samples → the samples of each frame, [n, inputs] in the data's dtype; FormatError for a payload
+    that `encode` does not make.
     """
 
     name: str
-    encode: Callable[[FileModel, Header, Sequence[np.ndarray], Sequence[np.ndarray]], list[bytes]]
+    encode: Callable[[FileModel, Header, Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[bytes | None]]
     decode: Callable[[FileModel, Header, Sequence[bytes], Sequence[int]], list[np.ndarray]]
 
 
@@ -106,8 +118,7 @@ def _encode_codes(
 
 
 def _decode_codes(model: FileModel, _header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
-    samples = model.samples(np.concatenate(rans.decode(model.tables, payloads, counts)))
-    return np.split(samples, np.cumsum(counts)[:-1])
+    return _cut(model.samples(np.concatenate(rans.decode(model.tables, payloads, counts))), counts)
 
 
 def _encode_prediction(
@@ -122,12 +133,13 @@ def _decode_prediction(model: FileModel, header: Header, payloads: Sequence[byte
     return model.residuals.prediction.decode(payloads, counts, int(header.bound))
 
 
-def _encode_both(model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]) -> list[bytes]:
+def _encode_both(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+) -> list[bytes | None]:
     assert model.residuals is not None
-    y = np.split(model.samples(np.concatenate(codes)), np.cumsum([len(each) for each in codes])[:-1])
+    y = _cut(model.samples(np.concatenate(codes)), [len(each) for each in codes])
     rests = model.residuals.corrections.encode(samples, int(header.bound), y)
-    coded = rans.encode(model.tables, codes)
-    return [_CODE_BYTES.pack(len(code)) + code + rest for code, rest in zip(coded, rests, strict=True)]
+    return _joined(model, codes, rests)
 
 
 def _decode_both(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
@@ -135,6 +147,73 @@ def _decode_both(model: FileModel, header: Header, payloads: Sequence[bytes], co
     codes, rests = zip(*(_split(payload, i) for i, payload in enumerate(payloads)), strict=True)
     y = _decode_codes(model, header, codes, counts)
     return model.residuals.corrections.decode(rests, counts, int(header.bound), y)
+
+
+def _encode_steps(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], _codes: Sequence[np.ndarray]
+) -> list[bytes | None]:
+    assert model.residuals is not None
+    return _encode_grid(model.residuals.prediction, header, samples, [bases(model.spec)] * len(samples))
+
+
+def _decode_steps(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    assert model.residuals is not None
+    around = [bases(model.spec)] * len(counts)
+    return _decode_grid(model.residuals.prediction, header, payloads, counts, around, model.spec.dtype)
+
+
+def _encode_both_steps(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+) -> list[bytes | None]:
+    assert model.residuals is not None
+    around = _cut(model.bases(np.concatenate(codes)), [len(each) for each in codes])
+    return _joined(model, codes, _encode_grid(model.residuals.corrections, header, samples, around))
+
+
+def _decode_both_steps(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    assert model.residuals is not None
+    codes, rests = zip(*(_split(payload, i) for i, payload in enumerate(payloads)), strict=True)
+    around = _cut(model.bases(np.concatenate(rans.decode(model.tables, codes, counts))), counts)
+    return _decode_grid(model.residuals.corrections, header, rests, counts, around, model.spec.dtype)
+
+
+def _encode_grid(
+    coder: ResidualCoder, header: Header, samples: Sequence[np.ndarray], around: Sequence[np.ndarray]
+) -> list[bytes | None]:
+    found = [grid.steps_of(each, base, header.bound) for each, base in zip(samples, around, strict=True)]
+    streams = iter(coder.encode([each[1] for each in found if each is not None], 0))
+    return [None if each is None else bytes((each[0],)) + next(streams) for each in found]
+
+
+def _decode_grid(
+    coder: ResidualCoder,
+    header: Header,
+    payloads: Sequence[bytes],
+    counts: Sequence[int],
+    around: Sequence[np.ndarray],
+    dtype: str,
+) -> list[np.ndarray]:
+    for i, payload in enumerate(payloads):
+        if not payload or payload[0] > grid.HALVINGS:
+            raise FormatError(f"frame {i}: damaged: its step is halved more than {grid.HALVINGS} times")
+    steps = coder.decode([payload[1:] for payload in payloads], counts, 0)
+    halved = [payload[0] for payload in payloads]
+    return [
+        grid.restored(each, base, header.bound, halvings, dtype)
+        for each, base, halvings in zip(steps, around, halved, strict=True)
+    ]
+
+
+def _joined(model: FileModel, codes: Sequence[np.ndarray], rests: Sequence[bytes | None]) -> list[bytes | None]:
+    """Payloads of codes, each with its residuals behind it."""
+    coded = rans.encode(model.tables, codes)
+    return [
+        None if rest is None else _CODE_BYTES.pack(len(code)) + code + rest for code, rest in zip(coded, rests, strict=True)
+    ]
+
+
+def _cut(values: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
+    return np.split(values, np.cumsum(counts)[:-1])
 
 
 def _split(payload: bytes, frame: int) -> tuple[bytes, bytes]:
@@ -149,18 +228,28 @@ MODES: Mapping[int, FrameMode] = {
     0: FrameMode("codes", _encode_codes, _decode_codes),
     1: FrameMode("prediction", _encode_prediction, _decode_prediction),
     2: FrameMode("codes and residuals", _encode_both, _decode_both),
+    3: FrameMode("prediction on a grid", _encode_steps, _decode_steps),
+    4: FrameMode("codes and residuals on a grid", _encode_both_steps, _decode_both_steps),
 }
 """The modes of a frame by number, below 15."""
-MODES_OF: Mapping[FileKind, tuple[int, ...]] = {FileKind.LOSSY: (0,), FileKind.BOUNDED: (1, 2), FileKind.LOSSLESS: (1, 2)}
-"""The modes in files of a kind; an encoder takes the shortest for each frame, of equal ones the first."""
 
 
 def encode_frames(
     model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
 ) -> list[Payload]:
-    """The shortest payload of each frame."""
-    tried = [[Payload(i, data) for data in MODES[i].encode(model, header, samples, codes)] for i in MODES_OF[header.kind]]
-    return [min(found, key=lambda payload: len(payload.data)) for found in zip(*tried, strict=True)]
+    """The shortest payload of each frame, of equal ones that of the first mode; DataError where no mode can hold one."""
+    modes = model.modes(header.kind)
+    tried = [MODES[i].encode(model, header, samples, codes) for i in modes]
+    payloads: list[Payload] = []
+    for frame in zip(*tried, strict=True):
+        found = [Payload(i, data) for i, data in zip(modes, frame, strict=True) if data is not None]
+        if not found:
+            reach = f"{grid.LARGEST:,} steps of twice that from its reconstruction"
+            raise DataError(
+                f"max error {header.bound:g}: too small: a value is more than {reach}, or {model.spec.dtype} is coarser there"
+            )
+        payloads.append(min(found, key=lambda payload: len(payload.data)))
+    return payloads
 
 
 def decode_frames(
@@ -172,7 +261,7 @@ def decode_frames(
     for frame in frames:
         try:
             payloads[frame] = read_frame(data, frame, header)
-            if payloads[frame].mode not in MODES_OF[header.kind]:
+            if payloads[frame].mode not in model.modes(header.kind):
                 raise FormatError(f"damaged: mode {payloads.pop(frame).mode}, which files of its kind do not have")
         except FormatError as error:
             problems[frame] = str(error)

@@ -278,11 +278,17 @@ class _ResidualReader:
 
 
 def fit_residuals(
-    kind: Kind, shape: tuple[int, ...], samples: np.ndarray, per_frame: int, y: np.ndarray | None = None
+    kind: Kind,
+    shape: tuple[int, ...],
+    samples: np.ndarray,
+    per_frame: int,
+    y: np.ndarray | None = None,
+    bounds: tuple[int, ...] | None = None,
 ) -> ResidualCoder:
     """A coder for samples like these training samples, [n, inputs], in frames of `per_frame`; `y` as in `ResidualCoder.encode`.
 
-    Of many samples it takes frames at equal distances. Raises DataError for less than one sample, or another dtype.
+    Of many samples it takes frames at equal distances. `bounds`: those that it is made for beside 0, by default some of each
+    size. Raises DataError for less than one sample, or another dtype.
     """
     dtype: Integer | None = next((each for each in INTEGERS if samples.dtype == each), None)
     if dtype is None or samples.ndim != 2 or not samples.size:
@@ -301,7 +307,8 @@ def fit_residuals(
     base = np.zeros_like(x) if y is None else training(y)
     zero = ContextTables(np.zeros(TAPS, np.int16), np.zeros(contexts_of(kind), np.uint8), _any_token())
     blank = ResidualCoder(kind, shape, dtype, zero, zero)
-    lossless, bounded = (_fit_part(blank, x, base, bounds) for bounds in ((0,), _TRAINING_BOUNDS[dtype]))
+    chosen = _TRAINING_BOUNDS[dtype] if bounds is None else bounds
+    lossless, bounded = (_fit_part(blank, x, base, each) if each else zero for each in ((0,), chosen))
     return ResidualCoder(kind, shape, dtype, lossless, bounded)
 
 

@@ -36,6 +36,8 @@ def identity(manifest: dict[str, Any], tables: bytes) -> bytes:
     decisive = {key: manifest["data"][key] for key in ("dtype", "scaling", "shape")} | {
         "program": manifest["operations"]["fused"]
     }
+    if manifest.get("integer_maps"):
+        decisive["integer_maps"] = manifest["integer_maps"]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, separators=(",", ":")).encode("ascii") + tables).digest()[:8]
 
 
@@ -92,7 +94,8 @@ def decode_integers(
     reconstruct: Callable[[list[list[int]]], list[list[int]]],
 ) -> list[list[int]]:
     """The samples of a whole bounded or lossless file of bytes; `reconstruct`: codes to y, by the program."""
-    bound, frames = contents(data, own_identity, data[5])
+    error, frames = contents(data, own_identity, data[5])
+    bound = int(error)
     shape, kind = manifest["data"]["shape"], manifest["data"].get("kind") or "images"
     inputs = int(np.prod(shape))
     found = []
@@ -107,12 +110,42 @@ def decode_integers(
     return found
 
 
-def contents(data: bytes, own_identity: bytes, flags: int) -> tuple[int, list[tuple[int, bytes, int]]]:
+def decode_floats(
+    data: bytes,
+    own_identity: bytes,
+    tables: Sequence[reference.Table],
+    residuals: bytes,
+    manifest: dict[str, Any],
+    reconstruct: Callable[[list[list[int]]], list[list[float]]],
+) -> list[list[float]]:
+    """The samples of a whole bounded file of floats, before they are rounded to the dtype.
+
+    `reconstruct`: codes to values in the data's unit, binary64.
+    """
+    bound, frames = contents(data, own_identity, 1)
+    shape, kind, scaling = manifest["data"]["shape"], manifest["data"].get("kind") or "images", manifest["data"]["scaling"]
+    offsets = np.broadcast_to(np.array(scaling["offset"], float), int(np.prod(shape))).tolist()
+    found: list[list[float]] = []
+    for mode, payload, samples in frames:
+        base = [offsets] * samples
+        if mode == 4:
+            size = u32(payload, 0)
+            base = reconstruct(reference.decode(tables, payload[4 : 4 + size], samples))
+            payload = payload[4 + size :]
+        if payload[0] > 32:
+            raise Damaged("halvings")
+        step, part, zeros = 2.0 * bound * 2.0 ** -payload[0], coders(residuals)[mode - 3][0], [[0] * len(offsets)] * samples
+        steps = residual_reference.decode(kind, shape, (-32768, 32767), part, payload[1:], samples, 0, zeros)
+        found += [[b + k * step for b, k in zip(*each, strict=True)] for each in zip(base, steps, strict=True)]
+    return found
+
+
+def contents(data: bytes, own_identity: bytes, flags: int) -> tuple[float, list[tuple[int, bytes, int]]]:
     """The bound, and mode, payload and number of samples of each frame."""
     end = 28 if flags == 1 else 20
     if data[:6] != b"\x89TAE\1" + bytes([flags]) or data[12:20] != own_identity or zlib.crc32(data[:end]) != u32(data, end):
         raise Damaged("header")
-    bound = int(struct.unpack_from("<d", data, 20)[0]) if flags == 1 else 0
+    bound = struct.unpack_from("<d", data, 20)[0] if flags == 1 else 0
     most, header = data[6] | data[7] << 8, data[:end]
     begin, end = len(data) - u32(data, len(data) - 8), len(data) - 8
     if data[begin : begin + 2] != b"\xa7\xef" or zlib.crc32(header + data[begin:-4]) != u32(data, len(data) - 4):
@@ -123,7 +156,7 @@ def contents(data: bytes, own_identity: bytes, flags: int) -> tuple[int, list[tu
         size, at = number(data, at)
         if samples:
             frames.append(frame(data[offset : offset + size], samples, header, most))
-            if (frames[-1][0] == 0) != (flags == 0) or frames[-1][0] > 2:
+            if (frames[-1][0] == 0) != (flags == 0) or frames[-1][0] > 4:
                 raise Damaged("mode")
         offset += size
     if offset != begin or at != end:
