@@ -289,7 +289,10 @@ def test_what_cannot_be_promised_is_refused(old_runs: Path, models: dict[str, Fi
     with pytest.raises(InputError, match="max error 3: a lossless file has none; give one of the two"):
         codec.compress(x, max_error=3, lossless=True)
     floats = np.load(GOLDEN / "table.npy")
-    with pytest.raises(InputError, match=r"lossless: the data are float64, must be uint8, int16, uint16; of floats"):
+    with pytest.raises(
+        InputError,
+        match=r"lossless: the data are float64, must be uint8, int16, uint16: residuals are integers; max_error bounds floats",
+    ):
         table.compress(floats, lossless=True)
     with pytest.raises(InputError, match=r"bounded: the bundle holds no tables of residuals; export the model again"):
         table.compress(floats, max_error=1)
