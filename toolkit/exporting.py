@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,28 @@ class ExportedBundle(Bundle):
         test = data.test if isinstance(data, Dataset) else data
         return verify_bundle(self.path, test=test, announce=announce)
 
+    def derive(
+        self,
+        path: str | Path,
+        data: Dataset,
+        *,
+        step: float = 1.0,
+        overwrite: bool = False,
+        verbose: bool = True,
+    ) -> ExportedBundle:
+        """Write a bundle of the same model into the folder `path`, with tables fitted to these training samples.
+
+        `step`: factor on the scale of the codes, above 1 for fewer bits and more error. Needs no TensorFlow. This bundle stays.
+
+        Raises InputError for a step that the model does not allow, or a folder that exists, unless `overwrite`; DataError for
+        samples of another shape or dtype. A check that fails is no error here.
+        """
+        from .deriving import derived
+
+        announce = print if verbose else _ignore
+        derived(self, Path(path), data, source=data.config.source, step=step, replace=overwrite, announce=announce)
+        return ExportedBundle.open(path)
+
     def load(self, runtime: str = "auto") -> Codec:
         """The codec of this bundle, see `tiedae.load`."""
         from tiedae.export.codec.codec import open_bundle
@@ -85,10 +108,7 @@ def export_bundle(
     require_targets(export.targets)
     if not model.quantized:
         raise InputError("export_bundle: got a float model, must be quantized: ta.quantize(model, data)")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists; choose another folder, or overwrite=True")
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise InputError(f"{path}: is no bundle, so it is not overwritten; choose another folder")
+    require_new(path, replace=overwrite, option="overwrite=True")
     model.require_spec(data.spec)
     lineage = model.lineage
     if not lineage.earlier or lineage.calibration is None:
@@ -98,9 +118,7 @@ def export_bundle(
         )
     recipe = _recipe(model, data, name or slug(path.resolve().name), export, verify)
     announce = print if verbose else _ignore
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        partial = Path(folder) / "bundle"
+    with new_bundle(path) as partial:
         assemble(
             partial,
             {stage: rebuilt(lineage.earlier[stage]) for stage in STAGES if stage in lineage.earlier} | {"quantize": model},
@@ -109,13 +127,30 @@ def export_bundle(
             lineage.history,
             calibration=lineage.calibration,
             provenance=provenance(recipe.data.source),
-            stock=Path(folder) / "stock",
+            stock=partial.with_name("stock"),
             announce=announce,
         )
+    return ExportedBundle.open(path)
+
+
+def require_new(path: Path, *, replace: bool, option: str) -> None:
+    """Raise InputError where the folder exists, unless it is a bundle to `replace`; `option` does that."""
+    if path.exists() and not replace:
+        raise InputError(f"{path}: exists; choose another folder, or {option}")
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise InputError(f"{path}: is no bundle, so it is not overwritten; choose another folder")
+
+
+@contextlib.contextmanager
+def new_bundle(path: Path) -> Iterator[Path]:
+    """A folder to write a bundle into, which takes the place of `path` if the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        partial = Path(folder) / "bundle"
+        yield partial
         if path.exists():
             path.rename(Path(folder) / "before")
         partial.rename(path)
-    return ExportedBundle.open(path)
 
 
 def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConfig, verify: VerifyConfig) -> Recipe:
