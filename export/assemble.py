@@ -142,9 +142,7 @@ def assemble(
     return metrics
 
 
-def write_models(
-    programs: Mapping[str, Programs], config: ExportConfig, io: FileIO, announce: Announce
-) -> dict[str, bytes]:
+def write_models(programs: Mapping[str, Programs], config: ExportConfig, io: FileIO, announce: Announce) -> dict[str, bytes]:
     """`model_files`, with each warning of a writer announced once."""
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")

@@ -14,35 +14,53 @@ import numpy as np
 
 from ..compress.affine import Quantization
 from ..compress.errors import InputError
+from .interpreter import execute
 from .operations import Activate, Dense, Operation, Product
+from .operations.arithmetic import FUNCTIONS
 from .program import Program
 from .targets import Programs
 
 FLOORED = ("relu", "relu6")
-"""Functions whose codes start at the zero point."""
+"""Activations whose codes start at the zero point."""
 
 
-def with_step(programs: Programs, codes: np.ndarray, step: float) -> Programs:
+def with_step(programs: Programs, x: np.ndarray, step: float) -> Programs:
     """The programs with the scale of their codes times `step`; above 1 is coarser.
 
-    `codes`: those of training samples under `programs`, uint8 [samples, units]. The new zero point puts the middle of their
+    `x`: training samples as the programs' input, uint8 [samples, inputs]. The new zero point puts the middle of their codes'
     range in the middle of 0…2ᵇ − 1; behind relu and relu6 it stays.
 
-    Raises InputError for a step that is no positive number, is too fine or too coarse for the program's products, or for codes
-    whose scale their activation fixes.
+    Raises InputError for a step that is no positive number, too fine or too coarse for the program's products, or by which a
+    unit has one code for all samples; for codes whose scale their activation fixes, and for a float program.
     """
     if not (math.isfinite(step) and step > 0):
         raise InputError(f"step: got {step:g}, must be a number above 0: the factor on the scale of the codes")
-    reference = programs.reference
-    _require_free(reference)
+    before = programs.reference
+    _require_free(before)
     finest, coarsest = step_limits(programs)
     if not finest <= step <= coarsest:
         raise InputError(f"step: got {step:g}, must lie in {finest:.3g}…{coarsest:.3g}, which the program's products allow")
-    code = reference.quantization("code")
-    floored = getattr(reference.encoder[-1], "activation", getattr(reference.encoder[-1], "function", "")) in FLOORED
-    zero_point = code.zero_point if floored else _centred(code, codes, step)
+    code = before.quantization("code")
+    spread, zero_point = _wide_steps(before, x), code.zero_point
+    if _function(before) not in FLOORED:
+        middle = (int(spread.min()) + int(spread.max())) / 2
+        zero_point = int(np.clip(np.rint(code.top / 2 - middle / step), 0, code.top))
     scaled = Quantization(float(np.float32(code.scale * step)), zero_point, code.bits)
-    return Programs(*(with_code(program, scaled) for program in (programs.split, programs.fused)))
+    found = Programs(*(with_code(program, scaled) for program in (programs.split, programs.fused)))
+    codes = execute(found.reference, "encode", x)["code"]
+    constant = (np.ptp(codes, axis=0) == 0) & (np.ptp(spread, axis=0) > 0)
+    if constant.any():
+        got = f"{np.count_nonzero(constant)} of {len(constant)} units have one code for all training samples"
+        raise InputError(f"step: got {step:g}, by which {got}; must be nearer to 1")
+    return found
+
+
+def _wide_steps(program: Program, x: np.ndarray) -> np.ndarray:
+    """Codes less the zero point, in steps of their scale, int64 [samples, units]: without the saturation of values up to half
+    a range beyond the codes' own, and to even numbers."""
+    code = program.quantization("code")
+    wide = Quantization(float(np.float32(2 * code.scale)), (code.zero_point + code.top // 2) // 2, code.bits)
+    return 2 * (execute(with_code(program, wide), "encode", x)["code"].astype(np.int64) - wide.zero_point)
 
 
 def with_code(program: Program, code: Quantization) -> Program:
@@ -86,11 +104,12 @@ def _accumulator_ratio(program: Program, operation: Operation) -> float:
 def _require_free(program: Program) -> None:
     if not program.quantized:
         raise InputError(f"program {program.name}: is float, must be an integer program: float codes have no scale")
+    function = _function(program)
+    if FUNCTIONS[function].output is not None:
+        raise InputError(f"step: {function} fixes the scale of the codes; a step needs codes of linear, relu or relu6")
+
+
+def _function(program: Program) -> str:
+    """The activation of the codes."""
     last = program.encoder[-1]
-    if isinstance(last, Activate) and last.function not in FLOORED:
-        raise InputError(f"step: {last.function} fixes the scale of the codes; a step needs codes of linear, relu or relu6")
-
-
-def _centred(code: Quantization, codes: np.ndarray, step: float) -> int:
-    low, high = (int(end) - code.zero_point for end in (codes.min(), codes.max()))
-    return int(np.clip(np.rint((code.top - (low + high) / step) / 2), 0, code.top))
+    return last.function if isinstance(last, Activate) else getattr(last, "activation", "linear")

@@ -12,17 +12,16 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 from msgspec.structs import replace
 
 from ..compress.data import Dataset
-from ..compress.errors import DataError, InputError
+from ..compress.errors import DataError
 from . import golden
 from .assemble import write_described, write_models, write_pages
 from .bundle import PROGRAM_FILE, Bundle, npy, program_file
 from .code_scale import with_step
-from .codec.backends import PRECISION
-from .codec.training_codes import Fitted, codec_files, fit_codec, training_codes
+from .codec.backends import PRECISION, ProgramBackend
+from .codec.training_codes import Fitted, codec_files, fit_codec, training_inputs
 from .manifest import FILE, Derivation, Manifest, ProgramText, ProgramTexts, Tensors
 from .report.rendering import PAGES
 from .runtimes.machine import installed_versions
@@ -42,8 +41,7 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
     `step`: the factor on the scale of the codes. `source` names the samples; they are those of the model where their sha256 is
     the manifest's. A failed check is no error here: the metrics report it.
 
-    Raises FormatError for a damaged bundle, DataError for samples of another shape or dtype, InputError for a step that
-    `with_step` refuses, or by which a unit has one code.
+    Raises FormatError for a damaged bundle, DataError for samples of another shape or dtype, InputError as `with_step`.
     """
     before = bundle.manifest
     bundle.require_intact()
@@ -83,9 +81,7 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
     old = read_metrics(bundle.path / METRICS)
     kept = _kept(old, same=old.samples is not None and old.samples.sha256 == data.test.sha256, step=step)
     keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
-    metrics = verify_bundle(
-        directory, test=data.test, float_error=keras, announce=lambda text: announce(f"verify: {text}")
-    )
+    metrics = verify_bundle(directory, test=data.test, float_error=keras, announce=lambda text: announce(f"verify: {text}"))
     metrics = replace(
         metrics,
         samples=Source(source, data.test.sha256),
@@ -112,18 +108,10 @@ def _require_like(manifest: Manifest, data: Dataset, source: str) -> None:
 
 def _fitted(manifest: Manifest, programs: Programs, data: Dataset, step: float) -> tuple[Programs, Fitted]:
     spec, io, seed = manifest.data.spec, manifest.io, manifest.recipe.data.seed
-    if step == 1:
-        return programs, fit_codec(programs.reference, data.train, spec, io, seed)
-    codes, _ = training_codes(programs.reference, data.train, spec, io, seed)
-    programs = with_step(programs, codes, step)
-    fitted = fit_codec(programs.reference, data.train, spec, io, seed)
-    constant = (np.ptp(fitted.codes, axis=0) == 0) & (np.ptp(codes, axis=0) > 0)
-    if constant.any():
-        raise InputError(
-            f"step: got {step:g}, by which {np.count_nonzero(constant)} of {len(constant)} units have one code for all training "
-            "samples; must be finer"
-        )
-    return programs, fitted
+    if step != 1:
+        x = training_inputs(ProgramBackend(programs.reference, spec, io), data.train, seed)
+        programs = with_step(programs, x, step)
+    return programs, fit_codec(programs.reference, data.train, spec, io, seed)
 
 
 def _copies(bundle: Bundle, written: set[str]) -> dict[str, bytes]:
@@ -133,7 +121,7 @@ def _copies(bundle: Bundle, written: set[str]) -> dict[str, bytes]:
 
 
 def _kept(metrics: Metrics, *, same: bool, step: float) -> Metrics:
-    """What earlier metrics say of Keras and of the stock converters' files, on the `same` test samples; the reason for the rest."""
+    """What earlier metrics say of Keras and the stock converters' files, on the `same` test samples; reasons for the rest."""
     stock = [row for row in metrics.files if row.maker is Maker.STOCK]
     stages = {*FLOAT_STAGES, Stage.STOCK} | ({Stage.QUANTIZE} if step == 1 else set())
     skipped = []

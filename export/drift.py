@@ -54,6 +54,14 @@ class Drift(Record, frozen=True):
         return cls(len(scores), float(np.mean(scores > training.extreme)), distance)
 
 
+def drift_text(drift: Drift | None) -> str:
+    """The drift in words."""
+    if drift is None:
+        return "not known, the bundle holds no scores of its training samples; `tiedae tables` writes one that does"
+    worse = f"{100 * drift.beyond:.3g} % have a larger error than 99.9 % of the training samples (expected: 0.1 %)"
+    return f"{worse}; distance of their errors {drift.distance:.2f} (0: as in training, 1: all apart)"
+
+
 def squared_errors(scaling: Scaling, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Squared errors in model units, float64 [n, inputs]; `x` in the data's unit, `y` in model units."""
     return np.square(scaling.apply(x) - y.astype(np.float64))

@@ -198,8 +198,8 @@ class Golden(Record, frozen=True):
 class Derivation(Record, frozen=True, kw_only=True):
     """How `tiedae tables` made a bundle from another, without training.
 
-    `manifest_sha256`: of the other's manifest. `step`: the factor on the scale of its codes. `source`, `data_sha256`: the samples
-    that tables and scores were fitted to; their sha256 is that of `data` where they are the training samples of the model.
+    `created_by`, `manifest_sha256`: of the other bundle. `step`: the factor on the scale of its codes. `source`, `data_sha256`: of
+    the samples that tables and scores were fitted to; the sha256 is that of `data` where they are the model's training samples.
     """
 
     created_by: str
@@ -214,7 +214,7 @@ class Manifest(Record, frozen=True, kw_only=True):
 
     `kernels` and `tensors` are those of the int8 files, `operations` the integer programs, `files` every file but the manifest.
     `scores` are those of training samples. `derived`: where the bundle was made from another one, and that from another, oldest
-    first. `recipe` and `calibration` are then those of the first: the scale of the codes in `tensors` is theirs times each step.
+    first; `recipe` and `calibration` are then those of the first bundle, and the scale of the codes is theirs times each step.
     Bundles before 2026-11-26 have no `golden`, and no units: their files are in model units. Some later ones have no `scores`.
     """
 

@@ -32,9 +32,7 @@ class Derived(Record, frozen=True):
     metrics: Metrics
 
 
-def tables(
-    path: Path, source: str, out: Path, *, step: float, replace: bool, announce: Callable[[str], None]
-) -> Derived:
+def tables(path: Path, source: str, out: Path, *, step: float, replace: bool, announce: Callable[[str], None]) -> Derived:
     """Write a bundle of the same model into the folder `out`: see `export.derive.derive`.
 
     `path`: a bundle, or OUT of a run. `source`: the training data, as in a recipe, which are split as the bundle's recipe says.

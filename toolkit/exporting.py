@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from tiedae.compress.config import ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
-from tiedae.compress.layers import config_from_json
 from tiedae.compress.lineage import STAGES
 from tiedae.export.bundle import Bundle
 from tiedae.export.manifest import FILE as MANIFEST
@@ -155,6 +154,8 @@ def new_bundle(path: Path) -> Iterator[Path]:
 
 def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConfig, verify: VerifyConfig) -> Recipe:
     """The recipe that the stages of a model amount to; `train.epochs` is 0 where a loop of Keras trained it."""
+    from tiedae.compress.layers import config_from_json
+
     configs = model.lineage.configs
     first = next(iter(model.lineage.earlier.values()))
     known: dict[str, Any] = {stage: configs[stage] for stage in ("prune", "cluster") if stage in configs}

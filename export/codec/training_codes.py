@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,9 +28,8 @@ RESIDUAL_VALUES = 1 << 19
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """`codes`: uint8 [samples, units], what the tables are fitted to. `residuals`: of integer data, else None."""
+    """`residuals`: of integer data, else None."""
 
-    codes: np.ndarray
     tables: FrequencyTables
     residuals: ResidualTables | None
     scores: TrainingScores
@@ -42,36 +42,35 @@ def codec_files(name: str, fitted: Fitted) -> dict[str, bytes]:
 
 
 def fit_codec(program: Program, train: Samples, spec: SampleSpec, io: FileIO, seed: int) -> Fitted:
-    """Tables and scores of an integer program for these training samples, of which some are drawn by the seed."""
-    codes, scores = training_codes(program, train, spec, io, seed)
-    residuals = _residual_tables(program, train, spec, io, seed) if spec.dtype in INTEGERS else None
-    return Fitted(codes, fit(codes, program.quantization("code").bits), residuals, TrainingScores.of(scores))
-
-
-def training_codes(
-    program: Program, train: Samples, spec: SampleSpec, io: FileIO, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The program's codes of training samples, uint8 [samples, units], and their scores, float64 [samples], in order.
-
-    At most `TABLE_SAMPLES`, drawn by the seed.
-    """
-    chosen, backend = choose(train, TABLE_SAMPLES, seed), ProgramBackend(program, spec, io)
-    codes, scores = [], []
-    for part in np.array_split(chosen, -(-len(chosen) // BATCH)):
-        x = train.take(part)
+    """Tables and scores of an integer program for these training samples; of many, some are drawn by the seed."""
+    backend, codes, scores = ProgramBackend(program, spec, io), [], []
+    for x in _drawn(train, seed):
         code, y = backend.reconstruct(x)
         codes.append(code)
         scores.append(squared_errors(spec.scaling, x, backend.model_units(y)).mean(axis=1))
-    return np.concatenate(codes), np.concatenate(scores)
+    tables = fit(np.concatenate(codes), program.quantization("code").bits)
+    residuals = _residual_tables(backend, train, seed) if spec.dtype in INTEGERS else None
+    return Fitted(tables, residuals, TrainingScores.of(np.concatenate(scores)))
 
 
-def _residual_tables(program: Program, train: Samples, spec: SampleSpec, io: FileIO, seed: int) -> ResidualTables:
+def training_inputs(backend: ProgramBackend, train: Samples, seed: int) -> np.ndarray:
+    """The samples that tables are fitted to, as the program's input, uint8 [samples, inputs]."""
+    return np.concatenate([backend.input(x) for x in _drawn(train, seed)])
+
+
+def _drawn(train: Samples, seed: int) -> Iterator[np.ndarray]:
+    """At most `TABLE_SAMPLES` training samples in the data's unit, in batches [n, inputs], in order."""
+    chosen = choose(train, TABLE_SAMPLES, seed)
+    return (train.take(part) for part in np.array_split(chosen, -(-len(chosen) // BATCH)))
+
+
+def _residual_tables(backend: ProgramBackend, train: Samples, seed: int) -> ResidualTables:
     """They are fitted to frames of consecutive training samples, drawn by the seed."""
-    count = len(train)
+    count, spec = len(train), backend.spec
     per_frame = min(SAMPLES_PER_FRAME, count)
     most = min(RESIDUAL_SAMPLES, RESIDUAL_VALUES // spec.inputs) // per_frame
     frames = np.random.default_rng(seed).permutation(count // per_frame)[: max(1, most)]
     chosen = (np.sort(frames)[:, None] * per_frame + np.arange(per_frame)).ravel()
-    x, backend = train.take(chosen).reshape(len(chosen), -1), ProgramBackend(program, spec, io)
+    x = train.take(chosen)
     y = backend.samples(backend.reconstruct(x)[1])
     return fit_tables(spec, x, y, per_frame)

@@ -61,9 +61,9 @@ def verify_bundle(
     """Verify a bundle and return its metrics; `Metrics.failed` has the failed checks.
 
     `keras` is the source of the float files, `layers` gives the outputs of its layers, `uncompressed` is the float model before
-    pruning, the reference of quality (default: `keras`); `float_error` is its error on `test` where that is known already. Without `test` samples the golden vectors are used; without a model,
-    the float program of the float files. `tolerances` default to the recipe's. Raises FormatError if `path` is no bundle or its
-    manifest is damaged.
+    pruning, the reference of quality (default: `keras`); `float_error`: its error on `test`, where known. Without `test`
+    samples the golden vectors are used; without a model, the float program of the float files. `tolerances` default to those of
+    the recipe. Raises FormatError if `path` is no bundle or its manifest is damaged.
     """
     bundle, original, findings = Bundle.open(path), Original(keras, layers, uncompressed), Findings()
     manifest = bundle.manifest
