@@ -198,8 +198,8 @@ class Golden(Record, frozen=True):
 class Derivation(Record, frozen=True, kw_only=True):
     """How `tiedae tables` made a bundle from another, without training.
 
-    `created_by`, `manifest_sha256`: of the other bundle. `step`: the factor on the scale of its codes. `source`, `data_sha256`: of
-    the samples that tables and scores were fitted to; the sha256 is that of `data` where they are the model's training samples.
+    `created_by`, `manifest_sha256`: of the other bundle. `step`: the factor on the scale of its codes. `source`, `data_sha256`:
+    the samples that tables and scores were fitted to; their sha256 is that of `data` where the model was trained on them.
     """
 
     created_by: str

@@ -15,8 +15,8 @@ from tiedae.export.derive import derive
 from tiedae.export.verify.results import Metrics
 from tiedae.export.verify.verify import MAX_SAMPLES
 
-from .exporting import new_bundle, require_new
 from .run_artifacts import load_splits
+from .run_directory import new_bundle, require_new
 
 
 class Derived(Record, frozen=True):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +13,10 @@ from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.lineage import STAGES
 from tiedae.export.bundle import Bundle
-from tiedae.export.manifest import FILE as MANIFEST
 from tiedae.export.targets import require_targets
 
 from .recipe import slug
+from .run_directory import new_bundle, require_new
 from .sources import provenance
 
 if TYPE_CHECKING:
@@ -130,26 +128,6 @@ def export_bundle(
             announce=announce,
         )
     return ExportedBundle.open(path)
-
-
-def require_new(path: Path, *, replace: bool, option: str) -> None:
-    """Raise InputError where the folder exists, unless it is a bundle to `replace`; `option` does that."""
-    if path.exists() and not replace:
-        raise InputError(f"{path}: exists; choose another folder, or {option}")
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise InputError(f"{path}: is no bundle, so it is not overwritten; choose another folder")
-
-
-@contextlib.contextmanager
-def new_bundle(path: Path) -> Iterator[Path]:
-    """A folder to write a bundle into, which takes the place of `path` if the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        partial = Path(folder) / "bundle"
-        yield partial
-        if path.exists():
-            path.rename(Path(folder) / "before")
-        partial.rename(path)
 
 
 def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConfig, verify: VerifyConfig) -> Recipe:
