@@ -14,10 +14,9 @@ from msgspec.structs import replace
 from ..calibration.calibration_file import Calibration
 from ..calibration.representative import representative
 from ..compress.affine import Quantization
-from ..compress.config import ModelConfig, Recipe
-from ..compress.data import Dataset, Samples, choose
+from ..compress.config import ExportConfig, ModelConfig, Recipe
+from ..compress.data import Dataset
 from ..compress.records import encode, plain
-from ..compress.sample_spec import INTEGERS
 from . import golden, integer_maps
 from . import manifest as manifests
 from .bundle import (
@@ -27,14 +26,11 @@ from .bundle import (
     model_files,
     npy,
     program_file,
-    residuals_name,
-    tables_name,
     write_files,
 )
 from .codec.backends import ProgramBackend
-from .codec.container import SAMPLES_PER_FRAME
-from .codec.residual_tables import ResidualTables, fit_tables
-from .codec.tables import FrequencyTables, fit
+from .codec.training_codes import codec_files, fit_codec
+from .file_info import FileInfo
 from .file_io import FileIO
 from .integer_maps import IntegerMaps
 from .lowering import lower
@@ -54,12 +50,6 @@ if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
 
 GOLDEN_SAMPLES = 64
-TABLE_SAMPLES = 20_000
-"""Maximum number of training samples whose codes the frequency tables are fitted to."""
-RESIDUAL_SAMPLES = 5_120
-"""Maximum number of training samples whose residuals the tables of residuals are fitted to."""
-RESIDUAL_VALUES = 1 << 19
-"""About the maximum number of their values: some seconds of work."""
 TITLES = {"train": "Keras float", "prune": "Keras pruned", "cluster": "Keras clustered", "quantize": "Keras int8 simulation"}
 
 Announce = Callable[[str], None]
@@ -99,11 +89,7 @@ def assemble(
     masks = quantized.masks()
     shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
     io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
-    with warnings.catch_warnings(record=True) as given:
-        warnings.simplefilter("always")
-        files = model_files(programs, recipe.export, io)
-    for text in dict.fromkeys(str(warning.message) for warning in given):
-        announce(text)
+    files = write_models(programs, recipe.export, io, announce)
     if text := coarse_text(io, integer.quantization("x"), splits.columns):
         announce(text)
     x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
@@ -113,15 +99,11 @@ def assemble(
     arrays |= golden.floats(*keras(scaled), io)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
-    backend = ProgramBackend(integer, splits.spec, io, maps)
-    files[tables_name(recipe.name)] = code_tables(backend, splits.train, recipe.data.seed).to_bytes()
-    files[residuals_name(recipe.name)] = residual_tables(backend, splits.train, recipe.data.seed).to_bytes()
-    write_files(directory, files)
+    fitted = fit_codec(ProgramBackend(integer, splits.spec, io, maps), splits.train, recipe.data.seed)
+    files |= codec_files(recipe.name, fitted)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
-    manifest = replace(manifest, files=describe_files(directory, files, units=io.units))
-    manifest = replace(manifest, golden=golden.describe(arrays, manifest.models, io.units))
-    write_files(directory, {manifests.FILE: encode(manifest)})
+    manifest = write_described(directory, replace(manifest, scores=fitted.scores), files, arrays)
 
     metrics = verify_bundle(
         directory,
@@ -161,35 +143,46 @@ def assemble(
         files=(*metrics.files, *files_of_stock),
         parity=(*metrics.parity, *parity_of_stock),
     )
-    rendered = {
-        METRICS: to_json(metrics).encode(),
-        **render_pages(manifest, metrics, arrays, programs["int8"].reference.constants, masks),
-    }
-    write_files(directory, rendered)
-    described = describe_files(directory, files | rendered, units=io.units)
-    write_files(directory, {manifests.FILE: encode(replace(manifest, files=described))})
+    write_pages(directory, manifest, metrics, arrays, programs["int8"].reference.constants, masks)
     return metrics
 
 
-def code_tables(backend: ProgramBackend, train: Samples, seed: int) -> FrequencyTables:
-    """Frequency tables of the codes that the program gives for training samples, at most `TABLE_SAMPLES` drawn by the seed."""
-    chosen = choose(train, TABLE_SAMPLES, seed)
-    parts = np.array_split(chosen, -(-len(chosen) // 1024))
-    codes = np.concatenate([backend.encode(train.take(part)) for part in parts])
-    return fit(codes, backend.program.quantization("code").bits)
+def write_models(programs: Mapping[str, Programs], config: ExportConfig, io: FileIO, announce: Announce) -> dict[str, bytes]:
+    """`model_files`, with each warning of a writer announced once."""
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        files = model_files(programs, config, io)
+    for text in dict.fromkeys(str(warning.message) for warning in given):
+        announce(text)
+    return files
 
 
-def residual_tables(backend: ProgramBackend, train: Samples, seed: int) -> ResidualTables:
-    """Tables of the residuals of frames of consecutive training samples, drawn by the seed."""
-    spec, count = backend.spec, len(train)
-    per_frame = min(SAMPLES_PER_FRAME, count)
-    most = min(RESIDUAL_SAMPLES, RESIDUAL_VALUES // spec.inputs) // per_frame
-    frames = np.random.default_rng(seed).permutation(count // per_frame)[: max(1, most)]
-    chosen = (np.sort(frames)[:, None] * per_frame + np.arange(per_frame)).ravel()
-    x = train.take(chosen).reshape(len(chosen), -1)
-    y = backend.reconstruct(x)[1]
-    decoded = backend.samples(y) if spec.dtype in INTEGERS else backend.real_samples(y)
-    return fit_tables(spec, x, decoded, per_frame)
+def write_described(
+    directory: Path, manifest: Manifest, files: Mapping[str, bytes], arrays: Mapping[str, np.ndarray]
+) -> Manifest:
+    """Write the files and a manifest that describes them and the golden arrays; returns it."""
+    write_files(directory, files)
+    units = manifest.io.units
+    manifest = replace(manifest, files=describe_files(directory, files, units=units))
+    manifest = replace(manifest, golden=golden.describe(arrays, manifest.models, units))
+    write_files(directory, {manifests.FILE: encode(manifest)})
+    return manifest
+
+
+def write_pages(
+    directory: Path,
+    manifest: Manifest,
+    metrics: Metrics,
+    arrays: Mapping[str, np.ndarray],
+    constants: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+) -> None:
+    """Write metrics.json and the pages into a bundle, and then the manifest that lists them too."""
+    rendered = {METRICS: to_json(metrics).encode(), **render_pages(manifest, metrics, arrays, constants, masks)}
+    write_files(directory, rendered)
+    described = {name: FileInfo.of(data) for name, data in rendered.items()}
+    files = dict(sorted({**manifest.files, **described}.items()))
+    write_files(directory, {manifests.FILE: encode(replace(manifest, files=files))})
 
 
 def coarse_text(io: FileIO, x: Quantization, columns: Sequence[str] | None) -> str:

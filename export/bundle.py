@@ -181,7 +181,8 @@ class Bundle:
         name = tables_name(self.manifest.name)
         path, code = self.path / name, self.manifest.tensors.code
         if name not in self.manifest.files:
-            raise InputError(f"{self.path}: holds no {name}, which .tae files need; export the model again to get it")
+            how = f"`tiedae tables {self.path} --data DATA --out DIR` writes a bundle with it"
+            raise InputError(f"{self.path}: holds no {name}, which .tae files need; {how}")
         self.require_intact([name])
         tables = FrequencyTables.from_bytes(path.read_bytes(), path)
         units = self.manifest.model.widths[-1]

@@ -21,6 +21,7 @@ from ..compress.errors import ExportError, FormatError, RecipeError
 from ..compress.records import Record, checked, decode, encode, load_json, plain, require, within
 from ..compress.sample_spec import INTEGERS, Kind, SampleSpec
 from ..compress.scaling import Scaling
+from .drift import TrainingScores
 from .file_info import FileInfo, ModelFileInfo
 from .file_io import FileIO
 from .integer_maps import IntegerMaps
@@ -195,12 +196,28 @@ class Golden(Record, frozen=True):
     values: Mapping[str, Mapping[str, str]] = msgspec.field(name="ports")
 
 
+class Derivation(Record, frozen=True, kw_only=True):
+    """How `tiedae tables` made a bundle from another, without training.
+
+    `created_by`, `manifest_sha256`: of the other bundle. `step`: the factor on the scale of its codes. `source`, `data_sha256`:
+    the samples that tables and scores were fitted to; their sha256 is that of `data` where the model was trained on them.
+    """
+
+    created_by: str
+    manifest_sha256: str
+    step: Annotated[float, Meta(gt=0)]
+    source: str
+    data_sha256: str
+
+
 class Manifest(Record, frozen=True, kw_only=True):
     """Everything about a bundle that is text.
 
     `kernels` and `tensors` are those of the int8 files, `integer_maps` lead from integer samples to `x` and from `y` back,
-    `operations` are the integer programs, `files` every file but the manifest.
-    Bundles before 2026-11-26 have no `golden`, and no units: their files are in model units.
+    `operations` are the integer programs, `files` every file but the manifest. `scores` are those of training samples.
+    `derived`: where the bundle was made from another one, and that from another, oldest first; `recipe` and `calibration` are
+    then those of the first bundle, and the scale of the codes is theirs times each step.
+    Bundles before 2026-11-26 have no `golden`, and no units: their files are in model units. Some later ones have no `scores`.
     """
 
     schema: int = SCHEMA
@@ -218,6 +235,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     versions: Mapping[str, str]
     files: Mapping[str, FileInfo] = {}
     golden: Golden | None = None
+    scores: TrainingScores | None = None
+    derived: tuple[Derivation, ...] = ()
 
     def __post_init__(self) -> None:
         with within("recipe.export."):

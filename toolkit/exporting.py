@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,12 @@ from msgspec.structs import replace
 from tiedae.compress.config import ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
-from tiedae.compress.layers import config_from_json
 from tiedae.compress.lineage import STAGES
 from tiedae.export.bundle import Bundle
-from tiedae.export.manifest import FILE as MANIFEST
 from tiedae.export.targets import require_targets
 
 from .recipe import slug
+from .run_directory import new_bundle, require_new
 from .sources import provenance
 
 if TYPE_CHECKING:
@@ -47,6 +45,28 @@ class ExportedBundle(Bundle):
 
         test = data.test if isinstance(data, Dataset) else data
         return verify_bundle(self.path, test=test, announce=announce)
+
+    def derive(
+        self,
+        path: str | Path,
+        data: Dataset,
+        *,
+        step: float = 1.0,
+        overwrite: bool = False,
+        verbose: bool = True,
+    ) -> ExportedBundle:
+        """Write a bundle of the same model into the folder `path`, with tables fitted to these training samples.
+
+        `step`: factor on the scale of the codes, above 1 for fewer bits and more error. Needs no TensorFlow. This bundle stays.
+
+        Raises InputError for a step that the model does not allow, or a folder that exists, unless `overwrite`; DataError for
+        samples of another shape or dtype. A check that fails is no error here.
+        """
+        from .deriving import derived
+
+        announce = print if verbose else _ignore
+        derived(self, Path(path), data, source=data.config.source, step=step, replace=overwrite, announce=announce)
+        return ExportedBundle.open(path)
 
     def load(self, runtime: str = "auto") -> Codec:
         """The codec of this bundle, see `tiedae.load`."""
@@ -85,10 +105,7 @@ def export_bundle(
     require_targets(export.targets)
     if not model.quantized:
         raise InputError("export_bundle: got a float model, must be quantized: ta.quantize(model, data)")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists; choose another folder, or overwrite=True")
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise InputError(f"{path}: is no bundle, so it is not overwritten; choose another folder")
+    require_new(path, replace=overwrite, option="overwrite=True")
     model.require_spec(data.spec)
     lineage = model.lineage
     if not lineage.earlier or lineage.calibration is None:
@@ -98,9 +115,7 @@ def export_bundle(
         )
     recipe = _recipe(model, data, name or slug(path.resolve().name), export, verify)
     announce = print if verbose else _ignore
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        partial = Path(folder) / "bundle"
+    with new_bundle(path) as partial:
         assemble(
             partial,
             {stage: rebuilt(lineage.earlier[stage]) for stage in STAGES if stage in lineage.earlier} | {"quantize": model},
@@ -109,17 +124,16 @@ def export_bundle(
             lineage.history,
             calibration=lineage.calibration,
             provenance=provenance(recipe.data.source),
-            stock=Path(folder) / "stock",
+            stock=partial.with_name("stock"),
             announce=announce,
         )
-        if path.exists():
-            path.rename(Path(folder) / "before")
-        partial.rename(path)
     return ExportedBundle.open(path)
 
 
 def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConfig, verify: VerifyConfig) -> Recipe:
     """The recipe that the stages of a model amount to; `train.epochs` is 0 where a loop of Keras trained it."""
+    from tiedae.compress.layers import config_from_json
+
     configs = model.lineage.configs
     first = next(iter(model.lineage.earlier.values()))
     known: dict[str, Any] = {stage: configs[stage] for stage in ("prune", "cluster") if stage in configs}

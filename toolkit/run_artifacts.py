@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
 from tiedae.compress.config import DataConfig
-from tiedae.compress.data import Samples
+from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.lineage import STAGES
 from tiedae.compress.records import decode
@@ -26,10 +26,15 @@ def load_test(path: Path, manifest: Manifest, source: str) -> Samples:
 
     Of a .csv file they are the bundle's columns, by their names.
     """
-    test = load_dataset(_config_of(manifest, source), manifest.recipe.model.output_activation).test
-    if test.inputs != manifest.data.inputs:
-        raise DataError(f"{source}: has {test.inputs} values per sample, must be {manifest.data.inputs} as in {path}")
-    return test
+    return load_splits(path, manifest, source).test
+
+
+def load_splits(path: Path, manifest: Manifest, source: str) -> Dataset:
+    """The samples of a source, split as the bundle's recipe says, with a scaling of their own; DataError as `load_test`."""
+    splits = load_dataset(_config_of(manifest, source), manifest.recipe.model.output_activation)
+    if splits.inputs != manifest.data.inputs:
+        raise DataError(f"{source}: has {splits.inputs} values per sample, must be {manifest.data.inputs} as in {path}")
+    return splits
 
 
 def load_source(manifest: Manifest, source: str) -> Samples:

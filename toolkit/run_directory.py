@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import write_atomic
 from tiedae.compress.records import decode, encode
+from tiedae.export.manifest import FILE as MANIFEST
 
 
 def claim(
@@ -51,6 +53,26 @@ def alone_in(out: Path) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(f"{out}: another run is working here; wait for it or choose another --out") from None
         yield
+
+
+def require_new(path: Path, *, replace: bool, option: str) -> None:
+    """Raise InputError where the folder exists, unless it is a bundle to `replace`; `option` does that."""
+    if path.exists() and not replace:
+        raise InputError(f"{path}: exists; choose another folder, or {option}")
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise InputError(f"{path}: is no bundle, so it is not overwritten; choose another folder")
+
+
+@contextlib.contextmanager
+def new_bundle(path: Path) -> Iterator[Path]:
+    """A folder to write a bundle into, which takes the place of `path` if the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        partial = Path(folder) / "bundle"
+        yield partial
+        if path.exists():
+            path.rename(Path(folder) / "before")
+        partial.rename(path)
 
 
 def read_json(path: Path) -> Any:

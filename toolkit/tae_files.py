@@ -31,6 +31,7 @@ from tiedae.export.codec.container import (
 )
 from tiedae.export.codec.frames import MODES, FileModel
 from tiedae.export.codec.streams import Reader, StreamEncoder
+from tiedae.export.drift import Drift, squared_errors
 from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.verify.results import Fit
 
@@ -38,8 +39,8 @@ from .coding import named, opened, pieces, steps
 from .console import Progress
 from .run_artifacts import load_test
 
-QUALITY_SAMPLES = 4096
-"""Samples, spread evenly, whose quality is measured."""
+MEASURED_SAMPLES = 4096
+"""Samples, spread evenly, whose quality and drift are measured."""
 
 
 class Compressed(Record, frozen=True):
@@ -47,7 +48,8 @@ class Compressed(Record, frozen=True):
 
     `sample_bytes`: in the source, whose integers may be narrower than the dtype that they are decoded to.
     `bound`: the largest error of a value, of bounded files; 0 of others. `quality`: of `measured` samples, spread evenly;
-    None where the bundle does not say what kind of data it has, and of files that are not lossy.
+    None where the bundle does not say what kind of data it has, and of files that are not lossy. `drift`: of the same samples;
+    None where the bundle has no scores of training samples.
     """
 
     samples: int
@@ -60,6 +62,7 @@ class Compressed(Record, frozen=True):
     bound: float
     quality: Fit | None
     measured: int
+    drift: Drift | None
 
 
 class Decompressed(Record, frozen=True):
@@ -156,10 +159,11 @@ def encode_test(out: Path) -> tuple[Compressed, Path]:
 
 def _compressed(codec: Codec, header: Header, samples: np.ndarray, size: int) -> Compressed:
     """The report of a written file of `size` bytes."""
-    quality, measured = _quality(codec, samples) if header.kind is FileKind.LOSSY else (None, 0)
+    x, y = _reconstructed(codec, samples)
+    quality, drift = _quality(codec, x, y) if header.kind is FileKind.LOSSY else None, _drift(codec, x, y)
     before, values = samples.itemsize * codec.spec.inputs, len(samples) * codec.spec.inputs
     ratio, bits, kind = len(samples) * before / size, 8 * size / values, header.kind.name.lower()
-    return Compressed(len(samples), before, size, ratio, bits, codec.runtime, kind, header.bound, quality, measured)
+    return Compressed(len(samples), before, size, ratio, bits, codec.runtime, kind, header.bound, quality, len(x), drift)
 
 
 def _write(file: BinaryIO, chunks: Sequence[bytes]) -> None:
@@ -188,16 +192,24 @@ def _written(part: Path, codec: Codec, header: Header, samples: np.ndarray) -> S
     return kept
 
 
-def _quality(codec: Codec, samples: np.ndarray) -> tuple[Fit | None, int]:
-    """The quality of samples, spread evenly, as the program reconstructs them."""
-    assert codec.bundle is not None
-    fidelity = Fidelity.of_data(codec.bundle.manifest.data)
-    if fidelity is None:
-        return None, 0
-    chosen = np.unique(np.linspace(0, len(samples) - 1, QUALITY_SAMPLES).astype(np.int64))
+def _reconstructed(codec: Codec, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Samples, spread evenly, and as the program reconstructs them in model units."""
+    chosen = np.unique(np.linspace(0, len(samples) - 1, MEASURED_SAMPLES).astype(np.int64))
     x, _ = codec.spec.flatten(samples[chosen])
     program = codec.file_model.program
-    return fidelity.measure(x, program.model_units(program.decode(codec.encode(x)))), len(chosen)
+    return x, program.model_units(program.decode(codec.encode(x)))
+
+
+def _quality(codec: Codec, x: np.ndarray, y: np.ndarray) -> Fit | None:
+    assert codec.bundle is not None
+    fidelity = Fidelity.of_data(codec.bundle.manifest.data)
+    return None if fidelity is None else fidelity.measure(x, y)
+
+
+def _drift(codec: Codec, x: np.ndarray, y: np.ndarray) -> Drift | None:
+    assert codec.bundle is not None
+    training = codec.bundle.manifest.scores
+    return None if training is None else Drift.of(squared_errors(codec.spec.scaling, x, y).mean(axis=1), training)
 
 
 def decode(

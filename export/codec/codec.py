@@ -15,6 +15,7 @@ from ...compress.config import ExportConfig
 from ...compress.errors import DataError, InputError, UnavailableError
 from ...compress.sample_spec import SampleSpec
 from ..bundle import Bundle
+from ..drift import squared_errors
 from ..file_io import FileIO
 from ..integer_maps import fit
 from ..manifest import FILE
@@ -159,9 +160,7 @@ class Codec:
         return self.backend.samples(self.backend.reconstruct(x)[1])
 
     def _squares(self, x: np.ndarray) -> np.ndarray:
-        """Squared errors in model units, float64 [n, inputs]."""
-        y = self.backend.model_units(self.backend.reconstruct(x)[1])
-        return np.square(self.spec.scaling.apply(x) - y.astype(np.float64))
+        return squared_errors(self.spec.scaling, x, self.backend.model_units(self.backend.reconstruct(x)[1]))
 
     def _map(
         self, x: np.ndarray, function: Callable[[np.ndarray], np.ndarray], size: tuple[int, ...], dtype: str

@@ -14,7 +14,7 @@ from tiedae.pages import duration, fraction, number, render, size
 from ...compress.affine import Quantization
 from ...compress.scaling import Scaling
 from ..file_info import ModelFileInfo, ValueInfo
-from ..manifest import Data, Manifest
+from ..manifest import Data, Derivation, Manifest
 from ..parity.fidelity import MEANINGS, fit_text
 from ..program import SIGNATURES
 from ..targets import TARGETS
@@ -74,9 +74,17 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
         ("kernels", f"{len(kernels)}, {weights:,} weights{stored}"),
         ("pruned", f"{zeros} of the weights are zero by pruning" + (f", pattern {prune.pattern}" if prune else "")),
         ("precision", f"{_precision(manifest)}; float32 files beside them"),
+        *(("derived", _derivation(each, manifest.data)) for each in manifest.derived),
         ("made by", manifest.created_by),
         ("licence of the model", f"{UNKNOWN}: to be stated by the publisher"),
     ]
+
+
+def _derivation(derived: Derivation, data: Data) -> str:
+    """How the bundle was made from another one."""
+    scale = "" if derived.step == 1 else f"the scale of the codes × {derived.step:g}, "
+    source = "the training data" if derived.data_sha256 == data.sha256 else f"`{derived.source}`, other data than the model's"
+    return f"from the bundle of manifest `{derived.manifest_sha256[:12]}…`, without training: {scale}tables of {source}"
 
 
 def _arrows(widths: Sequence[int]) -> str:

@@ -19,6 +19,7 @@ from ..verify.results import Metrics, read_metrics
 from .card import render_card
 from .page import render_report
 
+PAGES = ("report.html", "MODEL_CARD.md")
 READ = (METRICS, PROGRAM_FILE)
 """Files that the pages are rendered from, besides manifest, golden arrays and model files."""
 
@@ -31,10 +32,8 @@ def render_pages(
     masks: Mapping[str, np.ndarray],
 ) -> dict[str, bytes]:
     """Both pages by file name; arguments as in `render_report`."""
-    return {
-        "report.html": render_report(manifest, metrics, golden, kernels, masks).encode(),
-        "MODEL_CARD.md": render_card(manifest, metrics).encode(),
-    }
+    texts = render_report(manifest, metrics, golden, kernels, masks), render_card(manifest, metrics)
+    return {name: text.encode() for name, text in zip(PAGES, texts, strict=True)}
 
 
 def render_bundle(path: Path) -> list[Path]:

@@ -6,6 +6,7 @@ results are rows of `Metrics`; a skipped measurement has a row with the reason.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ def verify_bundle(
     keras: Keras | None = None,
     layers: Layers | None = None,
     uncompressed: Keras | None = None,
+    float_error: float | None = None,
     test: Samples | None = None,
     tolerances: VerifyConfig | None = None,
     announce: Announce = lambda _text: None,
@@ -60,9 +62,9 @@ def verify_bundle(
     """Verify a bundle and return its metrics; `Metrics.failed` has the failed checks.
 
     `keras` is the source of the float files, `layers` gives the outputs of its layers, `uncompressed` is the float model before
-    pruning, the reference of quality (default: `keras`). Without `test` samples the golden vectors are used; without a model,
-    the float program of the float files. `tolerances` default to the recipe's. Raises FormatError if `path` is no bundle or its
-    manifest is damaged.
+    pruning, the reference of quality (default: `keras`); `float_error`: its error on `test`, where known. Without `test`
+    samples the golden vectors are used; without a model, the float program of the float files. `tolerances` default to those of
+    the recipe. Raises FormatError if `path` is no bundle or its manifest is damaged.
     """
     bundle, original, findings = Bundle.open(path), Original(keras, layers, uncompressed), Findings()
     manifest = bundle.manifest
@@ -84,6 +86,8 @@ def verify_bundle(
     floating = _check_float_program(manifest, contents, programs.fused, golden, tolerances, findings)
     fidelity = Fidelity.of_data(manifest.data)
     evidence = _evidence(manifest, fidelity, golden, original, floating, test, findings)
+    if float_error is not None:
+        evidence = dataclasses.replace(evidence, float_error=float_error)
     expected: dict[str, Expected] = {}
     measured: list[Measured] = []
     for precision in PRECISIONS:

@@ -55,6 +55,7 @@ def one_line(capsys) -> str:
         (["sensitivity", "table.toml"], BARE, f"tensorflow is not installed: {TRAIN}"),
         (["verify", "bundle"], BARE, f"onnxruntime is not installed: {CPU}"),
         (["verify", "bundle", "--model", "model"], ("tensorflow",), f"tensorflow is not installed: {TRAIN}"),
+        (["tables", "bundle", "--data", "table.csv", "-o", "out"], BARE, f"onnxruntime is not installed: {CPU}"),
         (["bench", "bundle"], BARE, f"onnxruntime is not installed: {CPU}"),
         (["bench", "bundle", "--model", "model"], ("tensorflow",), f"tensorflow is not installed: {TRAIN}"),
         (["share", "bundle/table.f32.onnx", "--out", "out.onnx"], BARE, f"onnxruntime is not installed: {CPU}"),

@@ -16,6 +16,7 @@ from . import (
     search,
     sensitivity,
     share,
+    tables,
     verify,
 )
 from .command import Command
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "decode": decode,
     "info": info,
     "score": score,
+    "tables": tables,
     "bench": bench,
     "sensitivity": sensitivity,
     "calibrate": calibrate,

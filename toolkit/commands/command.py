@@ -82,6 +82,11 @@ class Parser(ArgumentParser):
             "--json", text=f"write {what} as JSON; - for standard output, everything else then goes to standard error"
         )
 
+    def add_new_folder(self, what: str) -> None:
+        """A folder that the command writes as a whole."""
+        text = f"where to: {what}"
+        self.folders.append(self.add_argument("-o", "--out", metavar="DIR", help=text, type=Path, required=True).dest)
+
     def add_run_folder(self, default: str, work: str, other: str) -> None:
         """The folder of a command that can continue the `work` in it, or replace an `other` one."""
         text = f"where to (default: {RUNS}/{default})"

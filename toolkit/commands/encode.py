@@ -26,6 +26,7 @@ def run(call: Call) -> None:
 
     options = {"runtime": call.runtime, "replace": call.force, "progress": call.console.progress}
     if call.out.suffix == SUFFIX:
+        from tiedae.export.drift import drift_text
         from tiedae.export.parity.fidelity import fit_text
 
         from ..tae_files import encode as encode_file
@@ -37,9 +38,10 @@ def run(call: Call) -> None:
         call.console.say(f"{call.out}: {done.samples:,} samples, {size}, by {done.runtime}")
         if done.kind != "lossy":
             call.console.say(f"every value is {f'within {done.bound:g}' if done.bound else 'exact'}")
+        some = f" of {done.measured:,} samples" if done.measured < done.samples else ""
         if done.quality is not None:
-            some = f" of {done.measured:,} samples" if done.measured < done.samples else ""
             call.console.say(f"quality{some}: {fit_text(done.quality)}")
+        call.console.say(f"drift{some}: {drift_text(done.drift)}")
         call.write(done)
         return
     if call.resume or call.lossless or call.frame is not None or call.max_error is not None:

@@ -309,7 +309,9 @@ def test_what_cannot_be_promised_is_refused(old_runs: Path, models: dict[str, Fi
 
 
 def test_bundles_without_tables_say_so(schema1: Path, codec: Codec) -> None:
-    with pytest.raises(InputError, match=r"holds no bytes\.codec, which \.tae files need; export the model again to get it"):
+    with pytest.raises(
+        InputError, match=r"holds no bytes\.codec, which \.tae files need; `tiedae tables .* --data DATA --out DIR`"
+    ):
         load(schema1 / "bytes" / "bundle").compress(np.zeros(24, np.uint8))
     with pytest.raises(InputError, match=r"a model archive has no frequency tables; \.tae files need a bundle"):
         dataclasses.replace(codec, bundle=None).compress(np.zeros(24, np.uint8))

@@ -1,0 +1,70 @@
+"""What a bundle holds of its training samples beside the model: tables of codes and of residuals, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...compress.data import Samples, choose
+from ...compress.sample_spec import INTEGERS
+from ..bundle import residuals_name, tables_name
+from ..drift import TrainingScores, squared_errors
+from .backends import BATCH, ProgramBackend
+from .container import SAMPLES_PER_FRAME
+from .residual_tables import ResidualTables, fit_tables
+from .tables import FrequencyTables, fit
+
+TABLE_SAMPLES = 20_000
+"""Maximum number of training samples whose codes the frequency tables are fitted to."""
+RESIDUAL_SAMPLES = 5_120
+"""Maximum number of training samples whose residuals the tables of residuals are fitted to."""
+RESIDUAL_VALUES = 1 << 19
+"""About the maximum number of their values: some seconds of work."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    tables: FrequencyTables
+    residuals: ResidualTables
+    scores: TrainingScores
+
+
+def codec_files(name: str, fitted: Fitted) -> dict[str, bytes]:
+    """The tables by file name, of a model of this name."""
+    return {tables_name(name): fitted.tables.to_bytes(), residuals_name(name): fitted.residuals.to_bytes()}
+
+
+def fit_codec(backend: ProgramBackend, train: Samples, seed: int) -> Fitted:
+    """Tables and scores of an integer program for these training samples; of many, some are drawn by the seed."""
+    codes, scores = [], []
+    for x in _drawn(train, seed):
+        code, y = backend.reconstruct(x)
+        codes.append(code)
+        scores.append(squared_errors(backend.spec.scaling, x, backend.model_units(y)).mean(axis=1))
+    tables = fit(np.concatenate(codes), backend.program.quantization("code").bits)
+    return Fitted(tables, _residual_tables(backend, train, seed), TrainingScores.of(np.concatenate(scores)))
+
+
+def training_inputs(backend: ProgramBackend, train: Samples, seed: int) -> np.ndarray:
+    """The samples that tables are fitted to, as the program's input, uint8 [samples, inputs]."""
+    return np.concatenate([backend.input(x) for x in _drawn(train, seed)])
+
+
+def _drawn(train: Samples, seed: int) -> Iterator[np.ndarray]:
+    """At most `TABLE_SAMPLES` training samples in the data's unit, in batches [n, inputs], in order."""
+    chosen = choose(train, TABLE_SAMPLES, seed)
+    return (train.take(part) for part in np.array_split(chosen, -(-len(chosen) // BATCH)))
+
+
+def _residual_tables(backend: ProgramBackend, train: Samples, seed: int) -> ResidualTables:
+    """They are fitted to frames of consecutive training samples, drawn by the seed."""
+    count, spec = len(train), backend.spec
+    per_frame = min(SAMPLES_PER_FRAME, count)
+    most = min(RESIDUAL_SAMPLES, RESIDUAL_VALUES // spec.inputs) // per_frame
+    frames = np.random.default_rng(seed).permutation(count // per_frame)[: max(1, most)]
+    chosen = (np.sort(frames)[:, None] * per_frame + np.arange(per_frame)).ravel()
+    x = train.take(chosen)
+    y = backend.reconstruct(x)[1]
+    return fit_tables(spec, x, backend.samples(y) if spec.dtype in INTEGERS else backend.real_samples(y), per_frame)

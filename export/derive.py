@@ -1,0 +1,148 @@
+"""A bundle from another one, without training and without TensorFlow: fresh tables, and codes of another scale.
+
+The integer program is the source's, but for the scale of its codes. What the scale does not change is copied: the float files,
+Keras' golden outputs, and of metrics.json what was measured of Keras' float models and of the stock converters' files. The rest
+is written and measured anew; what needs Keras is a skipped row with its reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from ..compress.data import Dataset
+from ..compress.errors import DataError
+from . import golden
+from .assemble import write_described, write_models, write_pages
+from .bundle import PROGRAM_FILE, Bundle, npy, program_file
+from .code_scale import with_step
+from .codec.backends import PRECISION, ProgramBackend
+from .codec.training_codes import Fitted, codec_files, fit_codec, training_inputs
+from .manifest import FILE, Derivation, Manifest, ProgramText, ProgramTexts, Tensors
+from .report.rendering import PAGES
+from .runtimes.machine import installed_versions
+from .targets import Programs, read_model
+from .verify.kinds import Kind, Maker, Skipped, Stage, Why
+from .verify.results import FILE as METRICS
+from .verify.results import Metrics, Source, read_metrics
+from .verify.verify import verify_bundle
+
+Announce = Callable[[str], None]
+FLOAT_STAGES = (Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER)
+
+
+def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step: float = 1.0, announce: Announce) -> Metrics:
+    """Write a bundle with tables and scores of these training samples into `directory`, and return its metrics.
+
+    `step`: the factor on the scale of the codes. `source` names the samples; they are those of the model where their sha256 is
+    the manifest's. A failed check is no error here: the metrics report it.
+
+    Raises FormatError for a damaged bundle, DataError for samples of another shape or dtype, InputError as `with_step`.
+    """
+    before = bundle.manifest
+    bundle.require_intact()
+    _require_like(before, data, source)
+    data = data.with_scaling(before.data.scaling)
+    int8 = {name: read_model(bundle.path / name) for name, info in before.models.items() if info.precision == PRECISION}
+    programs, masks, arrays = bundle.programs(int8), bundle.masks(), bundle.golden()
+    announce("codes of the training samples")
+    programs, fitted = _fitted(before, programs, data, step)
+    io, config = before.io, before.recipe.export
+    announce("export: integer program, " + ", ".join(config.targets))
+    files = write_models({PRECISION: programs}, config, io, announce)
+    scaled = before.data.scaling.apply(io.samples(arrays["x"]))
+    arrays = {name: arrays[name] for name in ("x", *golden.FLOATS)}
+    arrays |= golden.answers(golden.expectations(programs, config.targets, scaled, io), io)
+    files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
+    files[PROGRAM_FILE] = program_file(programs, masks)
+    files |= codec_files(before.name, fitted)
+    files |= _copies(bundle, {*files, *int8, METRICS, *PAGES})
+    derivation = Derivation(
+        created_by=before.created_by,
+        manifest_sha256=hashlib.sha256((bundle.path / FILE).read_bytes()).hexdigest(),
+        step=float(step),
+        source=source,
+        data_sha256=data.train.sha256,
+    )
+    manifest = replace(
+        before,
+        created_by=f"tiedae {version('tiedae')}",
+        tensors=Tensors(*(programs.reference.quantization(name) for name in ("x", "code", "y"))),
+        operations=ProgramTexts(ProgramText.of(programs.split), ProgramText.of(programs.fused)),
+        versions=installed_versions(),
+        scores=fitted.scores,
+        derived=(*before.derived, derivation),
+    )
+    manifest = write_described(directory, manifest, files, arrays)
+    old = read_metrics(bundle.path / METRICS)
+    kept = _kept(old, same=old.samples is not None and old.samples.sha256 == data.test.sha256, step=step)
+    keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
+    metrics = verify_bundle(directory, test=data.test, float_error=keras, announce=lambda text: announce(f"verify: {text}"))
+    metrics = replace(
+        metrics,
+        samples=Source(source, data.test.sha256),
+        data=old.data,
+        model=manifest.model,
+        keras=kept.keras,
+        history=kept.history,
+        quality=(*kept.quality, *metrics.quality),
+        files=(*metrics.files, *kept.files),
+        parity=(*metrics.parity, *kept.parity),
+        skipped=(*metrics.skipped, *kept.skipped),
+    )
+    write_pages(directory, manifest, metrics, arrays, programs.reference.constants, masks)
+    return metrics
+
+
+def _require_like(manifest: Manifest, data: Dataset, source: str) -> None:
+    """Raise DataError unless samples have the shape of the bundle's, and a dtype that its codec takes."""
+    got, right = data.train.shape, manifest.data.shape
+    if got != right:
+        raise DataError(f"{source}: samples are {list(got)}, must be {list(right)} as in the bundle")
+    try:
+        manifest.data.spec.flatten(data.train.take(slice(0, 1)))
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def _fitted(manifest: Manifest, programs: Programs, data: Dataset, step: float) -> tuple[Programs, Fitted]:
+    seed = manifest.recipe.data.seed
+    backend = ProgramBackend(programs.reference, manifest.data.spec, manifest.io, manifest.integer_maps)
+    if step != 1:
+        programs = with_step(programs, training_inputs(backend, data.train, seed), step)
+    return programs, fit_codec(dataclasses.replace(backend, program=programs.reference), data.train, seed)
+
+
+def _copies(bundle: Bundle, written: set[str]) -> dict[str, bytes]:
+    """The other files of a bundle, but golden arrays: those of the float model."""
+    names = [name for name in bundle.manifest.files if name not in written and not name.startswith("golden/")]
+    return {name: (bundle.path / name).read_bytes() for name in names}
+
+
+def _kept(metrics: Metrics, *, same: bool, step: float) -> Metrics:
+    """What earlier metrics say of Keras and the stock converters' files, on the `same` test samples; reasons for the rest."""
+    stock = [row for row in metrics.files if row.maker is Maker.STOCK]
+    stages = {*FLOAT_STAGES, Stage.STOCK} | ({Stage.QUANTIZE} if step == 1 else set())
+    skipped = []
+    if not same:
+        what = "Keras and the stock converters' files"
+        skipped.append(Skipped(Kind.QUALITY, Why.NOT_COMPARABLE, what, "were measured on other test samples"))
+    elif step != 1:
+        what, reason = "Keras int8 simulation", "its codes have the scale of before, and a derived bundle has no Keras model"
+        skipped.append(Skipped(Kind.QUALITY, Why.NO_KERAS, what, reason))
+    if metrics.bench is not None:
+        reason = "not measured of the derived files; `tiedae bench` does"
+        skipped.append(Skipped(Kind.BENCH, Why.NOT_COMPARABLE, "benchmark", reason))
+    return replace(
+        metrics,
+        quality=tuple(row for row in metrics.quality if same and row.stage in stages),
+        files=tuple(stock) if same else (),
+        parity=tuple(row for row in metrics.parity if same and row.file in {each.file for each in stock}),
+        skipped=tuple(skipped),
+        keras=metrics.keras if same else None,
+    )

@@ -1,0 +1,67 @@
+"""Drift: how far samples lie outside the distribution of the training samples, by their reconstruction errors.
+
+A sample's score is its mean squared error in model units. The scores of some samples are compared with those of the training
+samples: how many exceed nearly all of these, and the Kolmogorov–Smirnov distance (Rabanser et al., "Failing Loudly", NeurIPS
+2019, compare statistics for such shifts). What codes cost says less: noise has usual codes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from ..compress.config import Fraction, NonNegative, Positive
+from ..compress.records import Record
+from ..compress.scaling import Scaling
+from .two_sample import kolmogorov_smirnov
+
+QUANTILES = 256
+"""Quantiles that stand for the training samples; a distance is exact to half of 1/256."""
+EXTREME = 0.999
+"""Fraction of the training samples whose scores the others are beyond."""
+
+
+class TrainingScores(Record, frozen=True):
+    """Scores of `samples` training samples: `quantiles` at (i + ½) / 256, and the one at 0.999, `extreme`."""
+
+    samples: Positive
+    quantiles: Annotated[tuple[NonNegative, ...], Meta(min_length=1)]
+    extreme: NonNegative
+
+    @classmethod
+    def of(cls, scores: np.ndarray) -> TrainingScores:
+        """`scores`: float64 [samples], one or more."""
+        levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
+        quantiles = tuple(float(f"{each:.5g}") for each in np.quantile(scores, levels))
+        return cls(len(scores), quantiles, float(np.quantile(scores, EXTREME)))
+
+
+class Drift(Record, frozen=True):
+    """Of `samples`: `beyond`, the fraction with a score above 99.9 % of the training samples', 0.001 where nothing drifts;
+    `distance`, 0…1, of the distribution of scores from that of the training samples.
+    """
+
+    samples: Positive
+    beyond: Fraction
+    distance: Fraction
+
+    @classmethod
+    def of(cls, scores: np.ndarray, training: TrainingScores) -> Drift:
+        """`scores`: float64 [samples], one or more."""
+        distance = kolmogorov_smirnov(scores, np.array(training.quantiles)).distance
+        return cls(len(scores), float(np.mean(scores > training.extreme)), distance)
+
+
+def drift_text(drift: Drift | None) -> str:
+    """The drift in words."""
+    if drift is None:
+        return "not known, the bundle holds no scores of its training samples; `tiedae tables` writes one that does"
+    worse = f"{100 * drift.beyond:.3g} % have a larger error than 99.9 % of the training samples (expected: 0.1 %)"
+    return f"{worse}; distance of their errors {drift.distance:.2f} (0: as in training, 1: all apart)"
+
+
+def squared_errors(scaling: Scaling, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Squared errors in model units, float64 [n, inputs]; `x` in the data's unit, `y` in model units."""
+    return np.square(scaling.apply(x) - y.astype(np.float64))

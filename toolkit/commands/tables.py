@@ -1,0 +1,32 @@
+"""Write a bundle again with fresh tables for .tae files, and codes of a coarser scale: fewer bits, without training."""
+
+from .command import Call, Parser, require_checks, require_for, say_checks
+
+FAILS = "a check of the new bundle failed (the bundle is written all the same)"
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_path("bundle", "BUNDLE", "or OUT of a run; it stays as it is")
+    parser.add_value("--data", "DATA", "the training data: a file, a folder of images or a known name", required=True)
+    text = "factor on the scale of the codes: above 1, fewer bits and more error (default: 1, tables alone)"
+    parser.add_value("--step", "FACTOR", text, type=float, default=1.0)
+    parser.add_json("bits per sample and the metrics")
+    parser.add_new_folder("the new bundle")
+
+
+def run(call: Call) -> None:
+    from tiedae.export.codec.codec import bundle_of
+
+    require_for(bundle_of(call.bundle).path, None)
+    from tiedae.export.report.summary import HEADER, table_rows
+
+    from ..deriving import tables
+
+    done = tables(call.bundle, call.data, call.out, step=call.step, replace=call.force, announce=call.console.note)
+    call.console.table(done.metrics.name, HEADER, table_rows(done.metrics))
+    say_checks(done.metrics, call.console)
+    before = "" if done.bits_before is None else f", before {done.bits_before:.4g}"
+    call.console.say(f"codes: {done.bits:.4g} bits per sample{before}, of {done.samples:,} test samples")
+    call.console.say(f"bundle: {call.out}")
+    call.write(done)
+    require_checks(call.out, done.metrics)

@@ -1,0 +1,78 @@
+"""`tiedae tables`: a bundle with fresh tables, and codes of another scale, from an earlier one and its training data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.errors import InputError
+from tiedae.compress.records import Record
+from tiedae.export.bundle import Bundle, tables_name
+from tiedae.export.codec.codec import bundle_of, open_bundle
+from tiedae.export.derive import derive
+from tiedae.export.verify.results import Metrics
+from tiedae.export.verify.verify import MAX_SAMPLES
+
+from .run_artifacts import load_splits
+from .run_directory import new_bundle, require_new
+
+
+class Derived(Record, frozen=True):
+    """A bundle that was written: `bits` of a test sample's codes under its tables, and `bits_before` under the source's, None
+    where it has none; the metrics. `same_data`: whether its tables are of the samples that the model was trained on.
+    """
+
+    step: float
+    same_data: bool
+    samples: int
+    bits_before: float | None
+    bits: float
+    metrics: Metrics
+
+
+def tables(path: Path, source: str, out: Path, *, step: float, replace: bool, announce: Callable[[str], None]) -> Derived:
+    """Write a bundle of the same model into the folder `out`: see `export.derive.derive`.
+
+    `path`: a bundle, or OUT of a run. `source`: the training data, as in a recipe, which are split as the bundle's recipe says.
+    Raises InputError also where `out` exists, unless `replace`, or holds the source or lies in it.
+    """
+    bundle = bundle_of(path)
+    require_new(out, replace=replace, option="--force")
+    data = load_splits(bundle.path, bundle.manifest, source)
+    same = data.train.sha256 == bundle.manifest.data.sha256
+    if not same:
+        announce(f"{source}: is not the training data of {bundle.path} (another sha256): its tables fit {source} instead")
+    metrics = derived(bundle, out, data, source=source, step=step, replace=replace, announce=announce)
+    some = min(len(data.test), MAX_SAMPLES)
+    before, after = (_bits(each, data.test, some) for each in (bundle, Bundle.open(out)))
+    assert after is not None
+    return Derived(step, same, some, before, after, metrics)
+
+
+def derived(
+    bundle: Bundle,
+    out: Path,
+    data: Dataset,
+    *,
+    source: str,
+    step: float,
+    replace: bool,
+    announce: Callable[[str], None],
+) -> Metrics:
+    """Write the bundle that `derive` makes into the folder `out`, which appears whole."""
+    require_new(out, replace=replace, option="overwrite=True")
+    here, there = bundle.path.resolve(), out.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):
+        raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
+    with new_bundle(out) as partial:
+        return derive(bundle, partial, data, source=source, step=step, announce=announce)
+
+
+def _bits(bundle: Bundle, test: Samples, count: int) -> float | None:
+    """Bits per sample of the codes of the first test samples under a bundle's tables; None where it has none."""
+    if tables_name(bundle.manifest.name) not in bundle.manifest.files:
+        return None
+    codes = open_bundle(bundle, "program").encode(test.take(np.arange(count)))
+    return bundle.tables().cross_entropy(codes) / count
