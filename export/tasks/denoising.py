@@ -57,6 +57,11 @@ class _CleanSamples:
         gain = 10 * math.log10(noisy.mse / fit.mse) if noisy is not None and noisy.mse > 0 and fit.mse > 0 else None
         return Denoised(method, level, fit.mse, fit.measure, fit.unit, fit.value, gain, self._ssim(y), setting)
 
+    def input(self, level: float | None, given: np.ndarray) -> Denoised:
+        """The row of the noisy samples themselves, [n, inputs] in the data's unit."""
+        row = self.row(INPUT, level, self.exported.data.scaling.apply(given), None)
+        return replace(row, mse=0.0, value=None) if np.array_equal(given, self.clean) else row
+
     def _ssim(self, y: np.ndarray) -> float | None:
         spec, peak = self.exported.data.spec, self.fidelity.peak
         if spec.kind != "images" or not peak or not has_ssim(spec.shape):
@@ -82,7 +87,7 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
     for level in levels(exported, factors):
         given = test.take(taken) if level is None else at_level(exported, clean, level)
         y = exported.backend.model_units(exported.backend.reconstruct(given)[1])
-        before = bench.row(INPUT, level, scaling.apply(given), None)
+        before = bench.input(level, given)
         found = [before, bench.row(PROGRAM, level, y, before)]
         shown["noisy"].append(given[:SHOWN])
         shown["denoised"].append(scaling.invert(y[:SHOWN], given.dtype))
@@ -167,6 +172,8 @@ def _baselines(
 
 def quality_text(row: Denoised) -> str:
     """`PSNR 19.1 dB, SSIM 0.62`."""
+    if row.mse == 0:
+        return "exact"
     value = f"{row.measure} not defined" if row.value is None else f"{row.measure} {row.value:.4g} {row.unit}".rstrip()
     return value + ("" if row.ssim is None else f", SSIM {row.ssim:.3f}")
 

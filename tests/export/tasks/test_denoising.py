@@ -25,15 +25,14 @@ NOISE = NoiseConfig("gaussian", 0.25)
 
 
 def blobs(n: int = 300, side: int = 12) -> np.ndarray:
-    """Bytes of smooth pictures: a bright disc somewhere."""
+    """Bytes of smooth pictures: a disc of some radius and brightness."""
     rng = np.random.default_rng(0)
-    at, radius = rng.uniform(3, side - 3, (n, 2, 1, 1)), rng.uniform(2, 4, (n, 1, 1))
-    i, j = np.mgrid[:side, :side]
-    distance = np.hypot(i - at[:, 0], j - at[:, 1])
-    return (255 / (1 + np.exp(2 * (distance - radius)))).astype(np.uint8)
+    radius, bright = rng.uniform(2, 5, (n, 1, 1)), rng.uniform(0.4, 1, (n, 1, 1))
+    i, j = np.mgrid[:side, :side] - side / 2
+    return (255 * bright / (1 + np.exp(2 * (np.hypot(i, j) - radius)))).astype(np.uint8)
 
 
-def exported_of(data: Dataset, noise: NoiseConfig | None = NOISE, epochs: int = 12) -> Exported:
+def exported_of(data: Dataset, noise: NoiseConfig | None = NOISE, epochs: int = 60) -> Exported:
     train = TrainConfig(epochs=epochs, batch_size=16, noise=noise)
     config = data.config if noise is not None else replace(data.config, target="clean.npy")
     floating = TiedAutoencoder([48], inputs=data.inputs, output_activation="sigmoid" if data.kind == "images" else "linear")
