@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from rows import Row, arguments_of, report
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
-from tiedae.compress.config import ModelConfig
+from tiedae.compress.config import LayerConfig, ModelConfig
 from tiedae.compress.tasks import Denoising
 from tiedae.compress.train import train_float, train_quantized
 from tiedae.console import Console
@@ -25,7 +25,6 @@ from tiedae.export.file_io import FileIO
 from tiedae.export.tasks import denoising
 from tiedae.export.tasks.results import KERAS, PROGRAM, DenoisingResult
 from tiedae.export.tasks.row import Exported
-from tiedae.recipe import layer_tables
 from tiedae.sources import load_dataset
 
 SEEDS = (0, 1, 2)
@@ -33,7 +32,7 @@ IMAGES = 10_000
 DENOISING = Recipe(
     "denoising",
     DataConfig("fashion-mnist", validation=1 / 12),
-    ModelConfig(layer_tables([512, 256]), "sigmoid", 784),
+    ModelConfig((LayerConfig(512, "relu"), LayerConfig(256)), "sigmoid", 784),
     TrainConfig(epochs=8, batch_size=128, weight_decay=0.0, noise=NoiseConfig("gaussian", 0.3)),
     quantize=QuantizeConfig(epochs=2, weight_decay=0.0),
     task=Denoising(),

@@ -66,8 +66,8 @@ class _CleanSamples:
         spec, peak = self.exported.data.spec, self.fidelity.peak
         if spec.kind != "images" or not peak or not has_ssim(spec.shape):
             return None
-        shaped = (values.reshape(-1, *spec.shape) for values in (self.clean, spec.scaling.invert(y, np.float64)))
-        return ssim(*shaped, peak)
+        x, y = (values.reshape(-1, *spec.shape) for values in (self.clean, spec.scaling.invert(y, np.float64)))
+        return ssim(x, y, peak)
 
 
 def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[float] = FACTORS) -> TaskMeasurement:
