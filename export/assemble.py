@@ -16,7 +16,9 @@ from ..calibration.representative import representative
 from ..compress.affine import Quantization
 from ..compress.config import ExportConfig, ModelConfig, Recipe
 from ..compress.data import Dataset
+from ..compress.noise import noise_of, noisy_test
 from ..compress.records import encode, plain
+from ..compress.tasks import task_kind
 from . import golden, integer_maps
 from . import manifest as manifests
 from .bundle import (
@@ -26,6 +28,7 @@ from .bundle import (
     model_files,
     npy,
     program_file,
+    task_file,
     write_files,
 )
 from .codec.backends import ProgramBackend
@@ -40,6 +43,8 @@ from .parity.fidelity import Fidelity, column_names, warnings_of
 from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
+from .tasks.row import Exported
+from .tasks.table import TASKS
 from .verify.kinds import Stage
 from .verify.measurement import squared_error
 from .verify.results import FILE as METRICS
@@ -87,19 +92,22 @@ def assemble(
     device = keras_device()
     keras = keras_function(floating, device)
     masks = quantized.masks()
-    shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
+    shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
     io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
     files = write_models(programs, recipe.export, io, announce)
     if text := coarse_text(io, integer.quantization("x"), splits.columns):
         announce(text)
-    x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
+    noise = noise_of(recipe.train.noise, splits.train)
+    tested = splits.test if noise is None else noisy_test(splits.test, noise, recipe.train.seed, MAX_SAMPLES)
+    x = tested.take(np.arange(min(len(tested), GOLDEN_SAMPLES)))
     scaled = splits.scaling.apply(io.samples(x))
     answered = golden.expectations(programs["int8"], recipe.export.targets, scaled, io)
     arrays = {"x": x, **golden.answers(answered, io)}
     arrays |= golden.floats(*keras(scaled), io)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
-    fitted = fit_codec(ProgramBackend(integer, splits.spec, io, maps), splits.train, recipe.data.seed)
+    backend = ProgramBackend(integer, splits.spec, io, maps)
+    fitted = fit_codec(backend, splits.train, recipe.data.seed, noise)
     files |= codec_files(recipe.name, fitted)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
@@ -110,18 +118,19 @@ def assemble(
         keras=keras,
         layers=keras_layers(floating, device),
         uncompressed=keras_function(next(iter(models.values())), device),
-        test=splits.test,
+        test=tested,
         tolerances=recipe.verify,
         announce=lambda text: announce(f"verify: {text}"),
     )
     from .baselines.measurement import measure_stock
 
     announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
-    measured = splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES)))
-    test = splits.scaling.apply(measured)
+    taken = np.arange(min(len(tested), MAX_SAMPLES))
+    test, wanted = splits.scaling.apply(tested.take(taken)), tested.wanted.take(taken)
+    wanted_scaled = splits.scaling.apply(wanted)
 
     def errors(y: np.ndarray) -> tuple[float, Fit]:
-        return squared_error(test, y), fidelity.measure(measured, y)
+        return squared_error(wanted_scaled, y), fidelity.measure(wanted, y)
 
     files_of_stock, quality_of_stock, parity_of_stock = measure_stock(
         floating, io.dtype, shown.inputs, test, errors, keras, recipe, stock
@@ -130,11 +139,14 @@ def assemble(
         Quality(TITLES[stage], Stage(stage), *errors(keras_function(model, device)(test)[1])) for stage, model in models.items()
     ]
     quality = (*stages, *metrics.quality, *quality_of_stock)
+    task = task_kind(recipe.task)
+    announce(f"task: {task}")
+    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras))
     metrics = replace(
         metrics,
         keras=device,
-        skipped=metrics.skipped + skipped(device),
-        samples=Source(recipe.data.source, splits.test.sha256),
+        skipped=metrics.skipped + skipped(device) + measured_task.skipped,
+        samples=Source(recipe.data.source, tested.sha256),
         data=plain(manifest.data),
         model=manifest.model,
         history=tuple(Epoch(**record) for record in history),
@@ -142,8 +154,9 @@ def assemble(
         warnings=warnings_of(quality),
         files=(*metrics.files, *files_of_stock),
         parity=(*metrics.parity, *parity_of_stock),
+        task=measured_task.result,
     )
-    write_pages(directory, manifest, metrics, arrays, programs["int8"].reference.constants, masks)
+    write_pages(directory, manifest, metrics, arrays, programs["int8"].reference.constants, masks, measured_task.arrays)
     return metrics
 
 
@@ -176,9 +189,14 @@ def write_pages(
     arrays: Mapping[str, np.ndarray],
     constants: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
+    task: Mapping[str, np.ndarray],
 ) -> None:
-    """Write metrics.json and the pages into a bundle, and then the manifest that lists them too."""
-    rendered = {METRICS: to_json(metrics).encode(), **render_pages(manifest, metrics, arrays, constants, masks)}
+    """Write metrics.json, the arrays of the task and the pages into a bundle, and then the manifest that lists them too."""
+    rendered = {
+        METRICS: to_json(metrics).encode(),
+        **{task_file(name): npy(values) for name, values in task.items()},
+        **render_pages(manifest, metrics, arrays, constants, masks, task),
+    }
     write_files(directory, rendered)
     described = {name: FileInfo.of(data) for name, data in rendered.items()}
     files = dict(sorted({**manifest.files, **described}.items()))

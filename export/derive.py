@@ -15,8 +15,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ..compress.data import Dataset
+from ..compress.data import Dataset, Samples
 from ..compress.errors import DataError
+from ..compress.noise import Noise, noise_of, noisy_test
+from ..compress.tasks import task_kind
 from . import golden
 from .assemble import write_described, write_models, write_pages
 from .bundle import PROGRAM_FILE, Bundle, npy, program_file
@@ -27,10 +29,12 @@ from .manifest import FILE, Derivation, Manifest, ProgramText, ProgramTexts, Ten
 from .report.rendering import PAGES
 from .runtimes.machine import installed_versions
 from .targets import Programs, read_model
+from .tasks.row import Exported
+from .tasks.table import TASKS
 from .verify.kinds import Kind, Maker, Skipped, Stage, Why
 from .verify.results import FILE as METRICS
 from .verify.results import Metrics, Source, read_metrics
-from .verify.verify import verify_bundle
+from .verify.verify import MAX_SAMPLES, verify_bundle
 
 Announce = Callable[[str], None]
 FLOAT_STAGES = (Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER)
@@ -47,11 +51,13 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
     before = bundle.manifest
     bundle.require_intact()
     _require_like(before, data, source)
-    data = data.with_scaling(before.data.scaling)
+    data, recipe = data.with_scaling(before.data.scaling), before.recipe
+    noise = noise_of(recipe.train.noise, data.train)
+    tested = data.test if noise is None else noisy_test(data.test, noise, recipe.train.seed, MAX_SAMPLES)
     int8 = {name: read_model(bundle.path / name) for name, info in before.models.items() if info.precision == PRECISION}
     programs, masks, arrays = bundle.programs(int8), bundle.masks(), bundle.golden()
     announce("codes of the training samples")
-    programs, fitted = _fitted(before, programs, data, step)
+    programs, backend, fitted = _fitted(before, programs, data.train, noise, step)
     io, config = before.io, before.recipe.export
     announce("export: integer program, " + ", ".join(config.targets))
     files = write_models({PRECISION: programs}, config, io, announce)
@@ -80,12 +86,13 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
     )
     manifest = write_described(directory, manifest, files, arrays)
     old = read_metrics(bundle.path / METRICS)
-    kept = _kept(old, same=old.samples is not None and old.samples.sha256 == data.test.sha256, step=step)
+    kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, step=step)
     keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
-    metrics = verify_bundle(directory, test=data.test, float_error=keras, announce=lambda text: announce(f"verify: {text}"))
+    task = TASKS[task_kind(recipe.task)].measure(Exported(backend, data, recipe, keras=None))
+    metrics = verify_bundle(directory, test=tested, float_error=keras, announce=lambda text: announce(f"verify: {text}"))
     metrics = replace(
         metrics,
-        samples=Source(source, data.test.sha256),
+        samples=Source(source, tested.sha256),
         data=old.data,
         model=manifest.model,
         keras=kept.keras,
@@ -93,9 +100,10 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
         quality=(*kept.quality, *metrics.quality),
         files=(*metrics.files, *kept.files),
         parity=(*metrics.parity, *kept.parity),
-        skipped=(*metrics.skipped, *kept.skipped),
+        skipped=(*metrics.skipped, *kept.skipped, *task.skipped),
+        task=task.result,
     )
-    write_pages(directory, manifest, metrics, arrays, programs.reference.constants, masks)
+    write_pages(directory, manifest, metrics, arrays, programs.reference.constants, masks, task.arrays)
     return metrics
 
 
@@ -110,17 +118,20 @@ def _require_like(manifest: Manifest, data: Dataset, source: str) -> None:
         raise DataError(f"{source}: {error}") from None
 
 
-def _fitted(manifest: Manifest, programs: Programs, data: Dataset, step: float) -> tuple[Programs, Fitted]:
+def _fitted(
+    manifest: Manifest, programs: Programs, train: Samples, noise: Noise | None, step: float
+) -> tuple[Programs, ProgramBackend, Fitted]:
     seed = manifest.recipe.data.seed
     backend = ProgramBackend(programs.reference, manifest.data.spec, manifest.io, manifest.integer_maps)
     if step != 1:
-        programs = with_step(programs, training_inputs(backend, data.train, seed), step)
-    return programs, fit_codec(dataclasses.replace(backend, program=programs.reference), data.train, seed)
+        programs = with_step(programs, training_inputs(backend, train, seed, noise), step)
+        backend = dataclasses.replace(backend, program=programs.reference)
+    return programs, backend, fit_codec(backend, train, seed, noise)
 
 
 def _copies(bundle: Bundle, written: set[str]) -> dict[str, bytes]:
-    """The other files of a bundle, but golden arrays: those of the float model."""
-    names = [name for name in bundle.manifest.files if name not in written and not name.startswith("golden/")]
+    """The other files of a bundle, but golden arrays and those of its task: the files of the float model."""
+    names = [name for name in bundle.manifest.files if name not in written and not name.startswith(("golden/", "task/"))]
     return {name: (bundle.path / name).read_bytes() for name in names}
 
 

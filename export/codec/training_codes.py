@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...compress.data import Samples, choose
+from ...compress.noise import Noise, noisy_samples
 from ...compress.sample_spec import INTEGERS
 from ..bundle import residuals_name, tables_name
 from ..drift import TrainingScores, squared_errors
@@ -36,35 +37,36 @@ def codec_files(name: str, fitted: Fitted) -> dict[str, bytes]:
     return {tables_name(name): fitted.tables.to_bytes(), residuals_name(name): fitted.residuals.to_bytes()}
 
 
-def fit_codec(backend: ProgramBackend, train: Samples, seed: int) -> Fitted:
-    """Tables and scores of an integer program for these training samples; of many, some are drawn by the seed."""
+def fit_codec(backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None = None) -> Fitted:
+    """Tables and scores of an integer program for these training samples, with `noise`; of many, some are drawn by the seed."""
     codes, scores = [], []
-    for x in _drawn(train, seed):
+    for x in _drawn(train, seed, noise):
         code, y = backend.reconstruct(x)
         codes.append(code)
         scores.append(squared_errors(backend.spec.scaling, x, backend.model_units(y)).mean(axis=1))
     tables = fit(np.concatenate(codes), backend.program.quantization("code").bits)
-    return Fitted(tables, _residual_tables(backend, train, seed), TrainingScores.of(np.concatenate(scores)))
+    return Fitted(tables, _residual_tables(backend, train, seed, noise), TrainingScores.of(np.concatenate(scores)))
 
 
-def training_inputs(backend: ProgramBackend, train: Samples, seed: int) -> np.ndarray:
+def training_inputs(backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None = None) -> np.ndarray:
     """The samples that tables are fitted to, as the program's input, uint8 [samples, inputs]."""
-    return np.concatenate([backend.input(x) for x in _drawn(train, seed)])
+    return np.concatenate([backend.input(x) for x in _drawn(train, seed, noise)])
 
 
-def _drawn(train: Samples, seed: int) -> Iterator[np.ndarray]:
+def _drawn(train: Samples, seed: int, noise: Noise | None) -> Iterator[np.ndarray]:
     """At most `TABLE_SAMPLES` training samples in the data's unit, in batches [n, inputs], in order."""
     chosen = choose(train, TABLE_SAMPLES, seed)
-    return (train.take(part) for part in np.array_split(chosen, -(-len(chosen) // BATCH)))
+    for i, part in enumerate(np.array_split(chosen, -(-len(chosen) // BATCH))):
+        yield noisy_samples(train.take(part), train, noise, [seed, i])
 
 
-def _residual_tables(backend: ProgramBackend, train: Samples, seed: int) -> ResidualTables:
+def _residual_tables(backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None) -> ResidualTables:
     """They are fitted to frames of consecutive training samples, drawn by the seed."""
     count, spec = len(train), backend.spec
     per_frame = min(SAMPLES_PER_FRAME, count)
     most = min(RESIDUAL_SAMPLES, RESIDUAL_VALUES // spec.inputs) // per_frame
     frames = np.random.default_rng(seed).permutation(count // per_frame)[: max(1, most)]
     chosen = (np.sort(frames)[:, None] * per_frame + np.arange(per_frame)).ravel()
-    x = train.take(chosen)
+    x = noisy_samples(train.take(chosen), train, noise, [seed])
     y = backend.reconstruct(x)[1]
     return fit_tables(spec, x, backend.samples(y) if spec.dtype in INTEGERS else backend.real_samples(y), per_frame)

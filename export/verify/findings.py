@@ -63,6 +63,8 @@ class Findings:
 class Evidence:
     """The samples: `x` in the user's unit, `scaled` in model units as the files compute them; and the float model's outputs.
 
+    `clean`, `clean_scaled`: the same of what the model shall give for them, where inputs are noisy; else None.
+
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
     float model before compression, the reference of quality. `fidelity` measures in the user's unit, if the kind of data is
     known.
@@ -74,10 +76,17 @@ class Evidence:
     float_error: float | None
     measures_quality: bool
     fidelity: Fidelity | None = None
+    clean: np.ndarray | None = None
+    clean_scaled: np.ndarray | None = None
+
+    @property
+    def wanted_scaled(self) -> np.ndarray:
+        """What the model shall give, in model units."""
+        return self.scaled if self.clean_scaled is None else self.clean_scaled
 
     def fit(self, y: np.ndarray) -> Fit | None:
         """The fidelity of reconstructions `y`, [n, inputs] in model units; None if the kind of data is unknown."""
-        return None if self.fidelity is None else self.fidelity.measure(self.x, y)
+        return None if self.fidelity is None else self.fidelity.measure(self.x if self.clean is None else self.clean, y)
 
 
 @dataclass(frozen=True)

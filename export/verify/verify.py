@@ -319,8 +319,11 @@ def _evidence(
     test: Samples | None,
     findings: Findings,
 ) -> Evidence:
-    x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
+    taken = np.arange(0 if test is None else min(len(test), MAX_SAMPLES))
+    x = golden["x"] if test is None else test.take(taken)
     scaled = manifest.data.scaling.apply(manifest.io.samples(x))
+    clean = None if test is None or test.target is None else test.wanted.take(taken)
+    clean_scaled = None if clean is None else manifest.data.scaling.apply(manifest.io.samples(clean))
     if test is None:
         reason = "no test samples given; the golden vectors serve parity only"
         findings.skip(Kind.QUALITY, Why.NO_SAMPLES, "quality", reason)
@@ -329,9 +332,11 @@ def _evidence(
         findings.skip(Kind.SAMPLES, Why.LIMITED, what, reason)
     known = (golden["code.f32"], manifest.io.floats.model_units(golden["y.f32"])) if test is None else None
     floats = best_floats(scaled, original, known, floating)
+    wanted = scaled if clean_scaled is None else clean_scaled
     reference = original.keras if original.uncompressed is None else original.uncompressed
-    float_error = None if reference is None else squared_error(scaled, reference(scaled)[1])
-    return Evidence(x, scaled, floats, float_error, measures_quality=test is not None, fidelity=fidelity)
+    float_error = None if reference is None else squared_error(wanted, reference(scaled)[1])
+    measures = test is not None
+    return Evidence(x, scaled, floats, float_error, measures, fidelity, clean, clean_scaled)
 
 
 def _sessions(

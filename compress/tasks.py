@@ -1,0 +1,74 @@
+"""The `[task]` table of a recipe: what the bundle is for. One record per kind, each with its own keys; `kind` is the tag.
+The noise that a denoising is trained with is in `[train]`.
+
+`export.tasks.table.TASKS` holds what each kind measures and reports.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from .keys import AboveZero, means
+from .records import Checked, require
+
+
+class Compression(Checked, frozen=True, tag="compression", tag_field="kind"):
+    """Codes are stored or sent, and decoded later."""
+
+
+class Anomaly(Checked, frozen=True, tag="anomaly", tag_field="kind"):
+    """Samples that are reconstructed worse than held-out normal ones are anomalies."""
+
+    quantile: Annotated[
+        float, Meta(gt=0, lt=1), means("fraction of normal samples whose score is below the threshold, which it sets")
+    ] = 0.99
+    normal: Annotated[
+        tuple[int | str, ...], means("labels of normal samples, the only ones trained on; empty: every sample is normal")
+    ] = ()
+    score: Annotated[
+        Literal["mse", "mae", "max", "standardized"],
+        means("mean squared, mean absolute or largest error; or errors by those of training"),
+    ] = "mse"
+
+    def check(self) -> None:
+        require(len(set(self.normal)) == len(self.normal), "normal", list(self.normal), "a list of different labels")
+
+
+class Denoising(Checked, frozen=True, tag="denoising", tag_field="kind"):
+    """Noisy samples become clean ones; needs `noise` in [train], or `target` in [data]."""
+
+
+class Reduction(Checked, frozen=True, tag="reduction", tag_field="kind"):
+    """Codes stand for the samples in plots and other models."""
+
+
+NoiseKind = Literal["gaussian", "salt-pepper", "masking", "speckle"]
+LARGEST_DEVIATION = 10.0
+"""Of `gaussian` and `speckle`: data span a few model units, a larger level is one in the data's own unit."""
+
+
+class NoiseConfig(Checked, frozen=True):
+    """Noise that each epoch adds to its inputs anew; the target stays clean."""
+
+    kind: Annotated[NoiseKind, means("gaussian is added, speckle multiplied; salt-pepper: extremes; masking: 0", "gaussian")]
+    level: Annotated[
+        AboveZero, means("gaussian, speckle: standard deviation, in model units; else the fraction of values that change", 0.3)
+    ]
+
+    def check(self) -> None:
+        fraction = self.kind in ("salt-pepper", "masking")
+        limit, what = (
+            (1.0, "a fraction of the values") if fraction else (LARGEST_DEVIATION, "a standard deviation in model units")
+        )
+        right = f"in (0, {limit:g}{')' if fraction else ']'}, {what}, with kind {self.kind}"
+        require(self.level < limit or (not fraction and self.level == limit), "level", self.level, right)
+
+
+Task = Compression | Anomaly | Denoising | Reduction
+
+
+def task_kind(record: Struct) -> str:
+    """The tag of a task, or of a task's result: `anomaly`."""
+    return str(type(record).__struct_config__.tag)

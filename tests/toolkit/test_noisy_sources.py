@@ -1,0 +1,98 @@
+"""Pairs of noisy and clean samples by `[data] target`, and noise that cannot be: one line, exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae.cli import main
+from tiedae.compress.config import DataConfig
+from tiedae.pipeline import data_digest
+from tiedae.sources import load_data, load_dataset
+
+CLEAN = np.random.default_rng(0).integers(0, 256, (40, 4, 6), dtype=np.uint8)
+NOISY = np.clip(CLEAN + np.random.default_rng(1).normal(0, 40, CLEAN.shape), 0, 255).astype(np.uint8)
+
+
+def test_a_target_is_split_with_its_source(tmp_path: Path) -> None:
+    np.save(tmp_path / "noisy.npy", NOISY)
+    np.save(tmp_path / "clean.npy", CLEAN)
+    config = DataConfig("noisy.npy", target="clean.npy", test=0.25, validation=0.25)
+    data = load_dataset(config, "sigmoid", base=tmp_path)
+    for part in (data.train, data.validation, data.test):
+        every = np.arange(len(part))
+        assert np.array_equal(part.take(every), NOISY[part.rows].reshape(len(part), -1))
+        assert np.array_equal(part.wanted.take(every), CLEAN[part.rows].reshape(len(part), -1))
+    again = load_data(tmp_path / "noisy.npy", target=tmp_path / "clean.npy", test=0.25, validation=0.25)
+    assert data_digest(again) == data_digest(data) != data_digest(load_data(tmp_path / "noisy.npy", test=0.25, validation=0.25))
+
+
+def test_a_test_set_of_its_own_has_targets_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "noisy.npz", x_train=NOISY[:30], x_test=NOISY[30:])
+    np.savez(tmp_path / "clean.npz", x_train=CLEAN[:30], x_test=CLEAN[30:])
+    data = load_dataset(DataConfig("noisy.npz", target="clean.npz"), "sigmoid", base=tmp_path)
+    assert np.array_equal(data.test.wanted.take(slice(0, 10)), CLEAN[30:].reshape(10, -1))
+    np.save(tmp_path / "clean.npy", CLEAN[:30])
+    line = refused(tmp_path, capsys, source="noisy.npz", data='target = "clean.npy"')
+    assert line.endswith("clean.npy: has no test set, must have one as noisy.npz does")
+
+
+def refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], *, source: str = "noisy.npy", data: str = "", more: str = ""
+) -> str:
+    """The line of a run that is refused with exit code 2."""
+    recipe = folder / "r.toml"
+    recipe.write_text(f'[data]\nsource = "{source}"\n{data}\n[model]\nlayers = [4]\n{more}', encoding="utf-8")
+    assert main(["run", str(recipe), "--out", str(folder / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert not (folder / "out" / "bundle").exists()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("clean", "text"),
+    [
+        (CLEAN[:, :3], "clean.npy: got clean samples of uint8 [40, 3, 6], must be uint8 [40, 4, 6] as the noisy ones"),
+        (CLEAN[:39], "clean.npy: got clean samples of uint8 [39, 4, 6], must be uint8 [40, 4, 6] as the noisy ones"),
+        (CLEAN / 255, "clean.npy: got clean samples of float64 [40, 4, 6], must be uint8 [40, 4, 6] as the noisy ones"),
+    ],
+    ids=["shape", "length", "dtype"],
+)
+def test_pairs_that_are_unequal_are_refused(clean: np.ndarray, text: str, tmp_path: Path, capsys) -> None:
+    np.save(tmp_path / "noisy.npy", NOISY)
+    np.save(tmp_path / "clean.npy", clean)
+    assert text in refused(tmp_path, capsys, data='target = "clean.npy"')
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "text"),
+    [
+        (
+            "",
+            '[train]\nnoise = { kind = "gaussian", level = 25 }',
+            "train.noise.level: got 25.0, must be in (0, 10], a stand",
+        ),
+        (
+            "",
+            '[train]\nnoise = { kind = "gaussian", level = -1 }',
+            "train.noise.level: got -1, must be a finite number, abo",
+        ),
+        ("", '[train]\nnoise = { kind = "masking", level = 1.0 }', "train.noise.level: got 1.0, must be in (0, 1), a fraction"),
+        (
+            "",
+            '[train]\nnoise = { kind = "rain", level = 0.1 }',
+            "train.noise.kind: got 'rain', must be one of gaussian, mask",
+        ),
+        (
+            'target = "clean.npy"',
+            '[train]\nnoise = { kind = "gaussian", level = 0.3 }',
+            "data.target: got 'clean.npy', must be left out beside train.noise",
+        ),
+        ("", '[task]\nkind = "denoising"', "task.kind: got 'denoising', must be another kind, or beside train.noise"),
+        ('target = "clean.npy"', "", "clean.npy: no such file or folder"),
+    ],
+)
+def test_noise_that_cannot_be_is_refused(data: str, more: str, text: str, tmp_path: Path, capsys) -> None:
+    np.save(tmp_path / "noisy.npy", NOISY)
+    assert text in refused(tmp_path, capsys, data=data, more=more)
