@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from tiedae.compress.config import Activation, Granularity, TrainConfig
+from tiedae.compress.config import Activation, DataConfig, Granularity, TrainConfig
 from tiedae.compress.data import CHUNK_BYTES, Dataset, Samples, fit_scaling, kind_of, scales_per_feature
-from tiedae.compress.errors import RecipeError
+from tiedae.compress.errors import InputError, RecipeError
 from tiedae.compress.lineage import Snapshot
 from tiedae.compress.packages import missing
 from tiedae.compress.scaling import Rule
-from tiedae.export.codec.codec import AUTO, Codec, codec_of, load
+from tiedae.export.codec.codec import AUTO, codec_of, load
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -35,8 +35,9 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     """Dimensionality reduction by a tied autoencoder: X [n, n_features], real numbers, to codes, float32 [n, n_components].
 
     `n_components`: units of the code, at most n_features. `hidden_layer_sizes`: units of the layers before it. `activation`: of
-    those; the code is linear. `output_activation`, `scaling`, `per_feature`: how X is scaled to model units, as in `load_data`;
-    by default floats are standardized by column, and uint8 is divided by 255.
+    those; the code is linear. `output_activation`: of the reconstruction; auto: sigmoid for uint8, else linear. `scaling`,
+    `per_feature`: from X to model units, as in `load_data`; by default floats are standardized by column, uint8 is divided by
+    255.
     `epochs`, `batch_size`, `learning_rate`, `weight_decay`: of the training with Adam on the mean squared error.
     `bits`: None, a float model; 2 to 8, kernels of this width and all else in 8 bits, trained for `quantize_epochs` more (0:
     post-training quantization), with a scale per `granularity`. `random_state`: a seed (the same bytes each time), a
@@ -56,11 +57,11 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         *,
         hidden_layer_sizes: Sequence[int] = (128,),
         activation: Activation = "relu",
-        output_activation: Activation = "linear",
+        output_activation: Activation | Literal["auto"] = "auto",
         scaling: Rule | Literal["auto"] = "auto",
         per_feature: bool | Literal["auto"] = "auto",
         epochs: int = 50,
-        batch_size: int = 128,
+        batch_size: int = 64,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.0,
         bits: int | None = None,
@@ -94,27 +95,25 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         bundle.
         """
         codec = load(path, runtime=runtime)
-        transformer = cls._of(codec)
-        transformer.opened_ = (str(Path(path).resolve()), runtime)
-        return transformer
-
-    @classmethod
-    def _of(cls, codec: Codec) -> Self:
         if codec.bundle is None:
-            raise RecipeError("from_bundle: got a model archive, must be a bundle or OUT of a run")
-        model = codec.bundle.manifest.model
-        hidden = model.widths[1:-1]
+            raise InputError(f"{path}: is a model archive, must be a bundle or OUT of a run")
+        recipe = codec.bundle.manifest.recipe
+        *hidden, code = recipe.model.layers
         transformer = cls(
-            model.widths[-1],
-            hidden_layer_sizes=hidden,
-            activation=model.activations[0] if hidden else "relu",  # pyright: ignore[reportArgumentType]
-            output_activation=model.output_activation,  # pyright: ignore[reportArgumentType]
-            bits=8,
+            code.units,
+            hidden_layer_sizes=tuple(layer.units for layer in hidden),
+            activation=hidden[0].activation if hidden else "relu",
+            output_activation=recipe.model.output_activation,
+            scaling=recipe.data.scaling,
+            per_feature=recipe.data.per_feature,
+            bits=max(recipe.quantize.bits),
+            granularity=recipe.quantize.granularity,
         )
         transformer.n_features_in_ = codec.spec.inputs
         if codec.spec.columns:
             transformer.feature_names_in_ = np.asarray(codec.spec.columns, object)
         transformer.codec_ = codec
+        transformer.opened_ = (str(Path(path).resolve()), runtime)
         return transformer
 
     def fit(self, X: Any, y: object = None) -> Self:
@@ -128,8 +127,8 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         from .stages import quantize
 
         X = validate_data(self, X, dtype="numeric", ensure_min_samples=2)
-        seed = int(check_random_state(self.random_state).randint(SEEDS)) if self.random_state is None else self._seed()
-        layers = self._layers(X.shape[1])
+        seed = self._seed()
+        layers, output = self._layers(X.shape[1]), self._output(X)
         train = TrainConfig(
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -137,10 +136,8 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
             weight_decay=self.weight_decay,
             seed=seed,
         )
-        data = self._dataset(X)
-        model = TiedAutoencoder(
-            layers, activation=self.activation, output_activation=self.output_activation, inputs=X.shape[1], seed=seed
-        )
+        model = TiedAutoencoder(layers, activation=self.activation, output_activation=output, inputs=X.shape[1], seed=seed)
+        data = self._dataset(X, output)
         history = model.fit(data, train=train, verbose=self.verbose)
         if self.bits is not None:
             options = {"bits": self.bits, "granularity": self.granularity, "epochs": self.quantize_epochs}
@@ -231,12 +228,18 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
             raise RecipeError(f"n_components: got {units}, must be at most n_features = {features}")
         return [*self.hidden_layer_sizes, units]
 
-    def _dataset(self, X: np.ndarray) -> Dataset:
+    def _output(self, X: np.ndarray) -> Activation:
+        if self.output_activation == "auto":
+            return "sigmoid" if X.dtype == np.uint8 else "linear"
+        return self.output_activation
+
+    def _dataset(self, X: np.ndarray, output: Activation) -> Dataset:
         """X as training samples, none held out."""
         samples = Samples(X)
+        config = DataConfig("array", scaling=self.scaling, per_feature=self.per_feature)
         each = scales_per_feature(self.per_feature, kind_of(samples))
-        scaling = fit_scaling(self.scaling, samples, per_feature=each, output_activation=self.output_activation, source="X")
-        return Dataset(samples, None, samples, scaling).with_scaling(scaling)
+        scaling = fit_scaling(self.scaling, samples, per_feature=each, output_activation=output, source="X")
+        return Dataset(samples, None, samples, scaling, config=config).with_scaling(scaling)
 
     def _validated(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
