@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from msgspec import Meta, field
 
-from ..compress.config import Count, Fraction
 from ..compress.errors import FormatError, InputError
 from ..compress.files import write_atomic
+from ..compress.keys import Count, Fraction
 from ..compress.records import Record, decode, load_json, plain, require
 from ..compress.scaling import Scaling
 from .histogram import Grid, Histogram, PackedHistogram, Range

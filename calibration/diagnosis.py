@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..compress.autoencoder import TiedAutoencoder
-from ..compress.config import NonNegative, ProperFraction
+from ..compress.keys import NonNegative, ProperFraction
 from ..compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
 from ..compress.records import Checked
 from .calibration_file import Calibration, Fingerprint

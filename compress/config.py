@@ -13,7 +13,9 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta
 from msgspec.structs import replace
 
-from .records import FINITE, LARGEST, Checked, require
+from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
+from .records import LARGEST, Checked, require
+from .tasks import Compression, Task
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """Activations whose int8 kernels agree in every supported runtime."""
@@ -24,20 +26,6 @@ Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"
 PostTrainingStep = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
 Units = Literal["data", "model"]
-
-Count = Annotated[int, Meta(ge=0, le=LARGEST)]
-Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
-Bits = Annotated[int, Meta(ge=2, le=8)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-ProperFraction = Annotated[float, Meta(ge=0, lt=1)]
-NonNegative = Annotated[float, Meta(ge=0, le=FINITE)]
-AboveZero = Annotated[float, Meta(gt=0, le=FINITE)]
-
-
-def means(text: str, *examples: object) -> Meta:
-    """What a key of a recipe means, for `tiedae recipe` and editors; and an example of one that has no default."""
-    return Meta(description=text, examples=list(examples) or None)
-
 
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
@@ -367,6 +355,7 @@ class Recipe(Checked, frozen=True):
     quantize: QuantizeConfig = QuantizeConfig()
     export: ExportConfig = ExportConfig()
     verify: VerifyConfig = VerifyConfig()
+    task: Annotated[Task, means("what the bundle is for: what is measured and reported beside its checks")] = Compression()
     search: SearchConfig | None = None
 
     def check(self) -> None:

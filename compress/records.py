@@ -129,6 +129,9 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
     text, _, path = str(error).rpartition(" - at `$")
     node = inspect.type_info(kind)
     for name, index in re.findall(r"\.([^.\[`]+)|\[([0-9.]+)\]", path if text else ""):
+        if name in (tags := _tags(node)):
+            got, right = value.get(name), f"one of {', '.join(sorted(tags[name]))}"
+            return _about(_joined(key, name), f"got {got!r:.60}, must be {right}")
         node, step = _inside(node, value, name or index)
         value, key = value[step], f"{key}[{step}]" if isinstance(step, int) else _joined(key, step)
     if error.__cause__ is not None:
@@ -136,11 +139,13 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
     found = re.match(r"Object (missing required|contains unknown) field `(.*)`", text or str(error), re.DOTALL)
     if found is None:
         return _about(key, f"got {value!r:.60}, must be {right_of(node)}")
-    fields = {field.encode_name: field.type for field in _member(node, *_TABLES).fields}
+    if found[2] in (tags := _tags(node)) and found[1] == "missing required":
+        return f"{_joined(key, found[2])}: is missing, must be one of {', '.join(sorted(tags[found[2]]))}"
+    fields = {field.encode_name: field.type for field in _chosen(node, value).fields}
     if found[1] == "missing required":
         return f"{_joined(key, found[2])}: is missing, must be {right_of(fields[found[2]])}"
     close = difflib.get_close_matches(found[2], fields, 1)
-    right = f"did you mean {close[0]}?" if close else "the keys here are " + ", ".join(fields)
+    right = f"did you mean {close[0]}?" if close else "the keys here are " + ", ".join([*_tags(node), *fields])
     return f"{_joined(key, found[2])}: unknown key; {right}"
 
 
@@ -161,8 +166,26 @@ def _member(node: Any, *kinds: type) -> Any:
     return next(each for each in getattr(node, "types", (node,)) if isinstance(each, kinds))
 
 
+def _tags(node: Any) -> dict[str, set[str]]:
+    """The tags of a union of tables that a key tells apart, by that key."""
+    node = node.type if isinstance(node, inspect.Metadata) else node
+    tables = [each for each in getattr(node, "types", ()) if isinstance(each, inspect.StructType) and each.tag_field]
+    return {each.tag_field: {str(other.tag) for other in tables} for each in tables if each.tag_field}
+
+
+def _chosen(node: Any, value: Any) -> Any:
+    """The table of a type that a value is read as: that of its tag, if several are told apart by one."""
+    node = node.type if isinstance(node, inspect.Metadata) else node
+    for table in getattr(node, "types", ()):
+        if isinstance(table, inspect.StructType) and table.tag_field and value.get(table.tag_field) == table.tag:
+            return table
+    return _member(node, *_TABLES)
+
+
 def _inside(node: Any, value: Any, step: str) -> tuple[Any, str | int]:
     """The type and key of a child. msgspec does not report the key of a mapping, so all its values are checked."""
+    if _tags(node):
+        node = _chosen(node, value)
     node = _member(node, *_TABLES, inspect.DictType, inspect.VarTupleType, inspect.ListType, inspect.TupleType)
     if isinstance(node, _TABLES):
         return next((field.type, step) for field in node.fields if field.encode_name == step)
@@ -188,6 +211,9 @@ def right_of(node: Any) -> str:
     match node:
         case inspect.Metadata():
             return right_of(node.type)
+        case inspect.UnionType() if tags := _tags(node):
+            (field, names), *_ = tags.items()
+            return f"a table with {field}, one of {', '.join(sorted(names))}"
         case inspect.UnionType():
             return " or ".join(right_of(each) for each in node.types if not isinstance(each, inspect.NoneType))
         case inspect.LiteralType():
@@ -207,7 +233,8 @@ def right_of(node: Any) -> str:
         case inspect.TupleType():
             return f"a list of {len(node.item_types)}: " + ", ".join(map(right_of, node.item_types))
         case inspect.StructType() | inspect.DataclassType():
-            return "a table of " + ", ".join(field.encode_name for field in node.fields)
+            names = [node.tag_field] if isinstance(node, inspect.StructType) and node.tag_field else []
+            return "a table of " + ", ".join([*names, *(field.encode_name for field in node.fields)])
     return "a table"
 
 

@@ -17,6 +17,7 @@ from ..compress.affine import Quantization
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Dataset, choose
 from ..compress.records import encode, plain
+from ..compress.tasks import task_kind
 from . import golden
 from . import manifest as manifests
 from .bundle import (
@@ -28,6 +29,7 @@ from .bundle import (
     program_file,
     residuals_name,
     tables_name,
+    task_file,
     write_files,
 )
 from .codec.backends import ProgramBackend
@@ -43,6 +45,8 @@ from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .program import Program
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
+from .tasks.row import Exported
+from .tasks.table import TASKS
 from .verify.kinds import Stage
 from .verify.measurement import squared_error
 from .verify.results import FILE as METRICS
@@ -144,10 +148,13 @@ def assemble(
         Quality(TITLES[stage], Stage(stage), *errors(keras_function(model, device)(test)[1])) for stage, model in models.items()
     ]
     quality = (*stages, *metrics.quality, *quality_of_stock)
+    task = task_kind(recipe.task)
+    announce(f"task: {task}")
+    measured_task = TASKS[task].measure(Exported(programs["int8"].reference, io, splits, recipe, keras))
     metrics = replace(
         metrics,
         keras=device,
-        skipped=metrics.skipped + skipped(device),
+        skipped=metrics.skipped + skipped(device) + measured_task.skipped,
         samples=Source(recipe.data.source, splits.test.sha256),
         data=plain(manifest.data),
         model=manifest.model,
@@ -156,10 +163,12 @@ def assemble(
         warnings=warnings_of(quality),
         files=(*metrics.files, *files_of_stock),
         parity=(*metrics.parity, *parity_of_stock),
+        task=measured_task.result,
     )
     rendered = {
         METRICS: to_json(metrics).encode(),
-        **render_pages(manifest, metrics, arrays, programs["int8"].reference.constants, masks),
+        **{task_file(name): npy(values) for name, values in measured_task.arrays.items()},
+        **render_pages(manifest, metrics, arrays, programs["int8"].reference.constants, masks, measured_task.arrays),
     }
     write_files(directory, rendered)
     described = describe_files(directory, files | rendered, units=io.units)

@@ -7,6 +7,7 @@ manifest.json                           hashes, kernels, inputs, outputs, operat
 golden/                                 samples and expected outputs, see `golden`; program.npz (biases and masks)
 NAME.codec                              frequency tables of the codes, see docs/format.md
 NAME.residuals                          of integer data: the tables of their residuals
+task/                                   arrays of the task's section of report.html
 metrics.json, report.html, MODEL_CARD.md
 """
 
@@ -38,6 +39,7 @@ from .targets import TARGETS, Programs, is_model, read_model, require_targets
 PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"
 PROGRAM_KIND = "tiedae-program"
+TASK_FOLDER = "task"
 
 
 def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: FileIO | str) -> dict[str, bytes]:
@@ -75,6 +77,11 @@ def tables_name(name: str) -> str:
 def residuals_name(name: str) -> str:
     """The file of a bundle that holds the tables of its data's residuals."""
     return f"{name}.residuals"
+
+
+def task_file(name: str) -> str:
+    """The file of a bundle that holds an array of its task's section in the report."""
+    return f"{TASK_FOLDER}/{name}.npy"
 
 
 def npy(values: np.ndarray) -> bytes:
@@ -197,6 +204,15 @@ class Bundle:
             return None
         self.require_intact([name])
         return ResidualTables.from_bytes(self.manifest.data.spec, (self.path / name).read_bytes(), self.path / name)
+
+    def task_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of the task's section of report.html by name; FormatError if one is missing, changed or damaged."""
+        names = [name for name in self.manifest.files if name.startswith(f"{TASK_FOLDER}/")]
+        self.require_intact(names)
+        try:
+            return {Path(name).stem: np.load(self.path / name, allow_pickle=False) for name in names}
+        except (ValueError, EOFError) as error:
+            raise FormatError(f"{self.path / TASK_FOLDER}: damaged: {error}") from None
 
     def masks(self) -> dict[str, np.ndarray]:
         """The masks by kernel name, bool [inputs, units]; FormatError if one is missing or of another size."""

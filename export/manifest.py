@@ -16,8 +16,9 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
 from ..compress.affine import Quantization
-from ..compress.config import Count, Positive, Recipe
+from ..compress.config import Recipe
 from ..compress.errors import ExportError, FormatError, RecipeError
+from ..compress.keys import Count, Positive
 from ..compress.records import Record, checked, decode, encode, load_json, plain, require, within
 from ..compress.sample_spec import Kind, SampleSpec
 from ..compress.scaling import Scaling

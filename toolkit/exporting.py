@@ -14,6 +14,7 @@ from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.layers import config_from_json
 from tiedae.compress.lineage import STAGES
+from tiedae.compress.tasks import Compression, Task
 from tiedae.export.bundle import Bundle
 from tiedae.export.manifest import FILE as MANIFEST
 from tiedae.export.targets import require_targets
@@ -64,13 +65,14 @@ def export_bundle(
     targets: Sequence[str] | None = None,
     export: ExportConfig = ExportConfig(),
     verify: VerifyConfig = VerifyConfig(),
+    task: Task = Compression(),
     overwrite: bool = False,
     verbose: bool = True,
 ) -> ExportedBundle:
     """Write the bundle of a quantized model into the folder `path`, which appears whole, and return it.
 
     `data`: what the model was trained on; golden vectors and the quality are those of its test samples. `name` of the files, by
-    default that of the folder. `targets` replace those of `export`.
+    default that of the folder. `targets` replace those of `export`. `task`: what is measured and reported beside the checks.
 
     Raises InputError for a float model, one from an archive, or a folder that exists, unless `overwrite`; ExportError where a
     target cannot express the model. A check that fails is no error here: `bundle.verify(data)` reports it.
@@ -96,7 +98,7 @@ def export_bundle(
             "export_bundle: the model comes from an archive, which does not hold the float model it was quantized from; "
             "quantize the float model again"
         )
-    recipe = _recipe(model, data, name or slug(path.resolve().name), export, verify)
+    recipe = _recipe(model, data, name or slug(path.resolve().name), export, verify, task)
     announce = print if verbose else _ignore
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -118,7 +120,7 @@ def export_bundle(
     return ExportedBundle.open(path)
 
 
-def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConfig, verify: VerifyConfig) -> Recipe:
+def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConfig, verify: VerifyConfig, task: Task) -> Recipe:
     """The recipe that the stages of a model amount to; `train.epochs` is 0 where a loop of Keras trained it."""
     configs = model.lineage.configs
     first = next(iter(model.lineage.earlier.values()))
@@ -131,5 +133,6 @@ def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConf
         quantize=configs.get("quantize", QuantizeConfig()),
         export=export,
         verify=verify,
+        task=task,
         **known,
     )

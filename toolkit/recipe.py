@@ -7,17 +7,22 @@ import json
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import structs
-from tiedae.compress.config import Positive, QuantizeConfig, Recipe, layer_tables
+from tiedae.compress.config import QuantizeConfig, Recipe, layer_tables
 from tiedae.compress.errors import RecipeError
+from tiedae.compress.keys import Positive
 from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
+from tiedae.compress.tasks import Compression
 from tiedae.export.targets import require_targets
+
+OPTIONAL = {"quantize": QuantizeConfig}
+"""Tables with keys that may be `false`."""
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -51,9 +56,10 @@ def parse_recipe(mapping: Mapping[str, Any], default_name: str) -> Recipe:
     Raises RecipeError with the full key, such as `model.layers[1].units`.
     """
     tables = _without_false(Recipe, {"name": default_name, **mapping})
-    quantize, model = tables.get("quantize"), tables.get("model")
-    if isinstance(quantize, Mapping):
-        tables["quantize"] = _without_false(QuantizeConfig, quantize)
+    for name, kind in OPTIONAL.items():
+        if isinstance(table := tables.get(name), Mapping):
+            tables[name] = _without_false(kind, table)
+    model = tables.get("model")
     if isinstance(model, Mapping) and isinstance(model.get("layers"), list | tuple):
         tables["model"] = {**model, "layers": layer_tables(model["layers"])}
     recipe: Recipe = checked(Recipe, tables)
@@ -96,7 +102,12 @@ def recipe_text() -> str:
     parts = [HEADER]
     recipe: Any = msgspec.inspect.type_info(Recipe)
     for field in recipe.fields:
-        table = next((each for each in getattr(field.type, "types", (field.type,)) if hasattr(each, "fields")), None)
+        node = field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
+        tables: list[Any] = [each for each in getattr(node, "types", (node,)) if hasattr(each, "fields")]
+        if len(tables) > 1:
+            parts.append(_union_text(field, tables))
+            continue
+        table = next(iter(tables), None)
         if table is None:
             parts.append(_key_text(field, "#"))
             continue
@@ -105,6 +116,29 @@ def recipe_text() -> str:
         about = table.cls.__doc__.partition("\n")[0]
         parts.append(f"# {about}\n{mark}[{field.name}]\n{keys}")
     return "\n".join(parts)
+
+
+def _union_text(field: msgspec.inspect.Field, tables: Sequence[Any]) -> str:
+    """A table of several kinds: the default one's tag; every kind and its keys follow as comments."""
+    node: Any = field.type
+    tag, names = tables[0].tag_field, ", ".join(sorted(table.tag for table in tables))
+    about = node.extra_json_schema["description"]
+    text = f"# {about[0].upper()}{about[1:]}.\n[{field.name}]\n"
+    text += f"# each is described below, with its keys | one of {names}\n{tag} = {_toml(_tag(field.default)[tag])}\n"
+    for table in tables:
+        keys = "".join(_key_text(key, "") for key in table.fields)
+        text += f"# {table.tag}: {table.cls.__doc__.partition(chr(10))[0]}\n" + _commented(keys)
+    return text
+
+
+def _commented(keys: str) -> str:
+    return "".join(f"#    {line}\n" for line in keys.splitlines())
+
+
+def _tag(record: msgspec.Struct) -> dict[str, Any]:
+    """The tag of a record of a union by its key; empty for other records."""
+    config = type(record).__struct_config__
+    return {config.tag_field: config.tag} if config.tag_field else {}
 
 
 def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
@@ -116,7 +150,7 @@ def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
     tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in table.fields)
     right = "a list of numbers, or of tables of the keys below" if tables else right_of(node).replace(" (below 2³¹)", "")
     text = f"# {schema['description']} | {right}\n{mark}{field.name} = {_toml(value)}\n"
-    return text + "".join(f"#    {line}\n" for line in tables.splitlines())
+    return text + _commented(tables)
 
 
 def recipe_to_toml(recipe: Recipe, comment: str = "") -> str:
@@ -133,7 +167,9 @@ def _changed(record: msgspec.Struct) -> dict[str, Any]:
     """The fields of a record that are not as they are by default, records in them as well."""
     values = structs.asdict(record)
     changed = {field.name: values[field.name] for field in structs.fields(record) if values[field.name] != field.default}
-    return {key: _changed(value) if isinstance(value, msgspec.Struct) else value for key, value in changed.items()}
+    return _tag(record) | {
+        key: _changed(value) if isinstance(value, msgspec.Struct) else value for key, value in changed.items()
+    }
 
 
 def _keys(table: Mapping[str, Any]) -> str:
@@ -149,14 +185,23 @@ def _toml(value: Any) -> str:
     return json.dumps(value is not None and value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+EARLIER: Mapping[str, Any] = {"export.units": "model", "task": plain(Compression())}
+"""Keys that recipes once did not have, and what runs from before them did."""
+
+
 def recipe_digest(recipe: Recipe) -> str:
     """sha256 (hex) of the whole recipe: equal exactly where every value is.
 
-    Without `units` where they are `model`: earlier versions had no other, and their runs can be resumed.
+    Without the values of `EARLIER`: earlier versions had no other, and their runs can be resumed.
     """
     written = plain(recipe)
-    if written["export"]["units"] == "model":
-        del written["export"]["units"]
+    for path, value in EARLIER.items():
+        *tables, key = path.split(".")
+        table = written
+        for name in tables:
+            table = table[name]
+        if table[key] == value:
+            del table[key]
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
 
 

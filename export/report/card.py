@@ -13,11 +13,13 @@ from tiedae.pages import duration, fraction, number, render, size
 
 from ...compress.affine import Quantization
 from ...compress.scaling import Scaling
+from ...compress.tasks import task_kind
 from ..file_info import ModelFileInfo, ValueInfo
 from ..manifest import Data, Manifest
 from ..parity.fidelity import MEANINGS, fit_text
 from ..program import SIGNATURES
 from ..targets import TARGETS
+from ..tasks.table import TASKS
 from ..verify.kinds import Precision
 from ..verify.results import Metrics
 from .key_figures import (
@@ -56,6 +58,7 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
         meanings=[(name, MEANINGS[name]) for name in measures],
         results=_results(metrics),
         latency=_latency(metrics),
+        task=_task(metrics),
         files=_files(manifest),
         row_order=row_order(manifest.model),
         papers=[paper for stage, paper in PAPERS.items() if stage in stages],
@@ -168,6 +171,15 @@ def _results(metrics: Metrics) -> Facts:
     if codes:
         rows.append(("codes, against the integer program", codes_text(codes)))
     return [*rows, ("checks", f"{len(metrics.checks) - len(metrics.failed)} of {len(metrics.checks)} ok")]
+
+
+def _task(metrics: Metrics) -> tuple[str, str] | None:
+    """Title and text of the task's section; None where there is nothing to say."""
+    if metrics.task is None:
+        return None
+    row = TASKS[task_kind(metrics.task)]
+    text = row.card(metrics.task)
+    return (row.title, text) if text else None
 
 
 def _latency(metrics: Metrics) -> Mapping[str, object] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +29,7 @@ class Report:
     golden: Mapping[str, np.ndarray]
     kernels: Mapping[str, np.ndarray]
     masks: Mapping[str, np.ndarray]
+    task: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def groups(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

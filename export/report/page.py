@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Cell, Line, LineChart, exact, fraction, macros, number, render, size
 
 from ...compress.errors import FormatError
+from ...compress.tasks import task_kind
 from ..manifest import Manifest
 from ..parity.fidelity import MEANINGS, fit_text
 from ..targets import TARGETS
+from ..tasks.table import TASKS
 from ..verify.kinds import Maker, Precision, Stage
 from ..verify.results import Metrics, Model, Parity, Proof
 from .column_quality import render_columns
@@ -45,17 +48,19 @@ def render_report(
     golden: Mapping[str, np.ndarray],
     kernels: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
+    task: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> str:
     """A self-contained HTML page.
 
     `golden` by name as in the bundle, floats in the unit of the files (`Manifest.io`): `x` [n, inputs] in the user's unit and
     dtype, `y` [n, inputs] of the reference program, `y.f32` of the Keras model. `kernels` int8 and `masks` bool, both
-    [inputs, units], by the kernel's name. Raises FormatError where golden vectors are missing.
+    [inputs, units], by the kernel's name. `task`: arrays of the task's section by name. Raises FormatError where golden vectors
+    are missing.
     """
     missing = [key for key in GOLDEN if key not in golden]
     if missing:
         raise FormatError(f"report of {manifest.name}: lacks golden {', '.join(missing)}")
-    report = Report(manifest, metrics, golden, kernels, masks)
+    report = Report(manifest, metrics, golden, kernels, masks, task)
     found = facts(report)
     return render(
         TEMPLATES / "report.html.j2",
@@ -64,9 +69,18 @@ def render_report(
         lead=sentence(report, found),
         alarms=alarms(metrics),
         facts=found,
-        sections=[(title, content) for title, draw in SECTIONS.items() if (content := draw(report))],
+        sections=[(title, content) for title, draw in {**_task(report), **SECTIONS}.items() if (content := draw(report))],
         made_by=manifest.created_by,
     )
+
+
+def _task(report: Report) -> dict[str, Callable[[Report], Markup]]:
+    """The section of the task's result, if there is one."""
+    result = report.metrics.task
+    if result is None:
+        return {}
+    row = TASKS[task_kind(result)]
+    return {row.title: lambda report: row.section(report.manifest, result, report.task)}
 
 
 def _section(values: Callable[[Report], Values]) -> Callable[[Report], Markup]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -29,10 +30,11 @@ def render_pages(
     golden: Mapping[str, np.ndarray],
     kernels: Mapping[str, np.ndarray],
     masks: Mapping[str, np.ndarray],
+    task: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> dict[str, bytes]:
     """Both pages by file name; arguments as in `render_report`."""
     return {
-        "report.html": render_report(manifest, metrics, golden, kernels, masks).encode(),
+        "report.html": render_report(manifest, metrics, golden, kernels, masks, task).encode(),
         "MODEL_CARD.md": render_card(manifest, metrics).encode(),
     }
 
@@ -48,7 +50,7 @@ def render_bundle(path: Path) -> list[Path]:
     metrics = read_metrics(path / METRICS)
     names = [name for name, info in bundle.manifest.models.items() if info.precision is Precision.INT8]
     program = bundle.programs({name: read_model(path / name) for name in names}).reference
-    pages = render_pages(bundle.manifest, metrics, bundle.golden(), program.constants, bundle.masks())
+    pages = render_pages(bundle.manifest, metrics, bundle.golden(), program.constants, bundle.masks(), bundle.task_arrays())
     manifest = with_files(path, {name: FileInfo.of(page) for name, page in pages.items()})
     write_files(path, {**pages, FILE: manifest})
     return [path / name for name in pages]

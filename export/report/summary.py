@@ -7,14 +7,16 @@ from pathlib import Path
 
 from tiedae.pages import fraction
 
+from ...compress.tasks import task_kind
 from ..parity.fidelity import fit_text
 from ..runtimes.table import rounds_as_program
+from ..tasks.row import TableRow
+from ..tasks.table import TASKS
 from ..verify.kinds import Kind, Maker, Precision, Stage
 from ..verify.results import Metrics, ModelFile, Parity
 from .key_figures import groups
 from .parity_tables import cell_text
 
-Row = tuple[str, str, str, str, str]
 HEADER = ("", "error", "quality", "bytes", "parity")
 """Columns: subject, test error in model units, fidelity in the user's unit, bytes, parity."""
 FLOATS = (Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER)
@@ -23,10 +25,10 @@ PARTS = {"encoder", "decoder"}
 COPIES = {1: "kernel stored once", 2: "kernel stored twice", None: "copies not counted"}
 
 
-def table_rows(metrics: Metrics) -> list[Row]:
+def table_rows(metrics: Metrics) -> list[TableRow]:
     """The rows of the table, with the numbers of metrics.json."""
     floats = [row for row in metrics.quality if row.stage in FLOATS]
-    rows: list[Row] = [
+    rows: list[TableRow] = [
         (row.title, f"{row.error:.3f}", fit_text(row.fidelity), _keras_bytes(metrics), "the reference") for row in floats
     ]
     for maker in (Maker.STOCK, Maker.TIEDAE):
@@ -34,14 +36,14 @@ def table_rows(metrics: Metrics) -> list[Row]:
         for same in groups(files, lambda file: file.format).values():
             whole = [file for file in same if not _part(file)]
             rows += [_file_row(metrics, file) for file in whole or same]
-    return rows
+    return rows if metrics.task is None else [*rows, *TASKS[task_kind(metrics.task)].rows(metrics.task)]
 
 
 def _part(file: ModelFile) -> str:
     return "".join(f" {suffix[1:]}" for suffix in Path(file.file).suffixes if suffix[1:] in PARTS)
 
 
-def _file_row(metrics: Metrics, file: ModelFile) -> Row:
+def _file_row(metrics: Metrics, file: ModelFile) -> TableRow:
     measured = sorted((row for row in metrics.quality if row.file == file.file and not row.fault), key=lambda row: row.error)
     span = dict.fromkeys(f"{row.error:.3f}" for row in (*measured[:1], *measured[-1:]))
     label = "stock" if file.maker is Maker.STOCK else "tied"

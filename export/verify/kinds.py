@@ -62,6 +62,7 @@ class Kind(StrEnum):
     DEVICE = "device"
     BENCH = "bench"
     BASELINE = "baseline"
+    TASK = "task"
 
 
 class Why(StrEnum):

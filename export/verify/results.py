@@ -20,6 +20,7 @@ from ...compress.errors import CheckError, FormatError, InputError
 from ...compress.records import Record, decode, load_json, plain, require
 from ..bench.results import Bench
 from ..differences import Sample, place
+from ..tasks.results import TaskResult
 from . import schema1
 from .kinds import Kind, Lost, Maker, Precision, Skipped, Stage
 
@@ -310,7 +311,7 @@ class Epoch(Record, frozen=True):
 
 
 class Metrics(Record, frozen=True):
-    """All results of a bundle; `data` is that of its manifest."""
+    """All results of a bundle; `data` is that of its manifest, `task` the result of the recipe's `[task]`."""
 
     name: str
     checks: tuple[Check, ...]
@@ -329,6 +330,7 @@ class Metrics(Record, frozen=True):
     samples: Source | None = None
     baseline: Baseline | None = None
     bench: Bench | None = None
+    task: TaskResult | None = None
 
     @property
     def failed(self) -> list[Check]:

@@ -20,6 +20,7 @@ from tiedae.compress.config import (
 )
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.records import plain
+from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
 from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_schema, recipe_to_toml
 from tiedae.sources import ASSETS, DATA_SETS
 
@@ -50,6 +51,7 @@ recipes = st.builds(
     train=st.builds(TrainConfig, epochs=st.integers(0, 99), learning_rate=st.floats(1e-9, 1e9)),
     prune=st.none() | st.builds(PruneConfig, sparsity=SHARE),
     quantize=st.builds(QuantizeConfig, samples=st.integers(8, 99)),
+    task=st.sampled_from([Compression(), Anomaly(), Anomaly(0.9, (1, "a"), "max"), Denoising(), Reduction()]),
     search=st.none() | st.builds(SearchConfig, sparsity=st.lists(SHARE, max_size=2, unique=True).map(tuple)),
 )
 
@@ -194,6 +196,18 @@ def changed(**tables):
 @pytest.mark.parametrize(
     ("mapping", "text"),
     [
+        (changed(task={}), "task.kind: is missing, must be one of anomaly, compression, denoising, reduction"),
+        (
+            changed(task={"kind": "anomali"}),
+            "task.kind: got 'anomali', must be one of anomaly, compression, denoising, reduction",
+        ),
+        (changed(task={"kind": 3}), "task.kind: got 3, must be one of anomaly"),
+        (changed(task="anomaly"), "task: got 'anomaly', must be a table with kind, one of anomaly, compression,"),
+        (changed(task={"kind": "compression", "quantile": 0.9}), "task.quantile: unknown key; the keys here are kind"),
+        (changed(task={"kind": "anomaly", "quantil": 0.9}), "task.quantil: unknown key; did you mean quantile?"),
+        (changed(task={"kind": "anomaly", "quantile": 1}), "task.quantile: got 1, must be a number in (0, 1)"),
+        (changed(task={"kind": "anomaly", "normal": [1, 1]}), "task.normal: got [1, 1], must be a list of different labels"),
+        (changed(task={"kind": "anomaly", "score": "rms"}), "task.score: got 'rms', must be one of mae, max, mse, standard"),
         (changed(trian={}), "trian: unknown key; did you mean train?"),
         (changed(train={"epoch": 3}), "train.epoch: unknown key; did you mean epochs?"),
         (changed(verify={"zzz": 3}), "verify.zzz: unknown key; the keys here are max_quality_loss, "),

@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from msgspec import structs
@@ -24,7 +25,8 @@ from tiedae.compress.config import (
     TrainConfig,
     VerifyConfig,
 )
-from tiedae.recipe import load_recipe, parse_recipe, recipe_schema, recipe_text
+from tiedae.compress.tasks import Task
+from tiedae.recipe import load_recipe, parse_recipe, recipe_schema, recipe_text, recipe_to_toml
 from tiedae.sources import ASSETS, load_dataset
 
 TABLES = {
@@ -36,8 +38,10 @@ TABLES = {
     "quantize": QuantizeConfig,
     "export": ExportConfig,
     "verify": VerifyConfig,
+    "task": Task,
     "search": SearchConfig,
 }
+KINDS = {kind.__struct_config__.tag: kind for kind in get_args(Task)}
 DEFAULTS = parse_recipe({"data": {"source": "samples.npy"}, "model": {"layers": [256, 16]}}, "recipe")
 PAGE = (Path(__file__).parents[2] / "docs" / "recipe.md").read_text(encoding="utf-8")
 
@@ -50,7 +54,7 @@ def test_what_it_leaves_out_is_the_defaults_too() -> None:
     everything = re.sub(r"^#(?=[\w\[])", "", recipe_text(), flags=re.MULTILINE)
     left_out = {"prune": PruneConfig(), "cluster": ClusterConfig(), "search": SearchConfig()}
     assert parse_recipe(tomllib.loads(everything), "another") == structs.replace(DEFAULTS, **left_out)
-    layer = re.findall(r"^#    (\w.*)$", recipe_text(), re.MULTILINE)
+    layer = re.findall(r"^#    (\w.*)$", section("model"), re.MULTILINE)
     model = {"layers": [256, tomllib.loads("\n".join(layer))]}
     assert parse_recipe(tomllib.loads(everything) | {"model": model}, "x").model.layers[1] == LayerConfig(256)
 
@@ -63,7 +67,8 @@ def test_every_key_has_one_line_of_meaning_and_what_it_may_be() -> None:
     ends = [*sections.values(), len(lines)][1:]
     for (table, begin), end in zip(sections.items(), ends, strict=True):
         keys = [i for i in range(begin + 1, end) if re.match(r"#?\w+ = ", lines[i])]
-        assert tuple(re.findall(r"\w+", lines[i])[0] for i in keys) == TABLES[table].__struct_fields__
+        fields = getattr(TABLES[table], "__struct_fields__", ("kind",))
+        assert tuple(re.findall(r"\w+", lines[i])[0] for i in keys) == fields
         assert all(re.fullmatch(r"# .{2,} \| .+", lines[i - 1]) for i in keys)
     assert (
         "# final fraction of zeros, or of units that leave; 1 − N/M for N:M | a number in [0, 1)\n#sparsity = 0.5"
@@ -76,9 +81,26 @@ def test_the_schema_has_the_same_lines(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["recipe", "--schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert schema == json.loads(json.dumps(recipe_schema()))
-    for kind in (*TABLES.values(), LayerConfig):
-        for name, key in schema["$defs"][kind.__name__]["properties"].items():
+    for kind in (*(each for each in TABLES.values() if each != Task), LayerConfig, *KINDS.values()):
+        properties = schema["$defs"][kind.__name__]["properties"]
+        for name, key in ((name, properties[name]) for name in kind.__struct_fields__):
             assert f"# {key['description']} | " in recipe_text(), (kind, name)
+
+
+def section(table: str) -> str:
+    """The lines of `tiedae recipe` from a table's name to the next table's."""
+    return re.split(r"^#?\[", re.split(rf"^#?\[{table}\]", recipe_text(), flags=re.MULTILINE)[1], flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_task_has_its_keys_and_defaults_below_its_name(kind: str) -> None:
+    after = re.split(rf"^# {kind}: ", section("task"), flags=re.MULTILINE)[1]
+    keys = re.split(r"^# \w+: ", after, flags=re.MULTILINE)[0]
+    table = tomllib.loads("\n".join(re.findall(r"^#    (\w.*)$", keys, re.MULTILINE)))
+    assert tuple(table) == KINDS[kind].__struct_fields__ and KINDS[kind](**table) == KINDS[kind]()
+    mapping = {"data": {"source": "x.npy"}, "model": {"layers": [4]}, "task": {"kind": kind, **table}}
+    recipe = parse_recipe(mapping, "x")
+    assert recipe.task == KINDS[kind]() and parse_recipe(tomllib.loads(recipe_to_toml(recipe)), "y") == recipe
 
 
 def test_the_page_shows_what_the_command_prints() -> None:

@@ -1,0 +1,51 @@
+"""The `[task]` table of a recipe: what the bundle is for. One record per kind, each with its own keys; `kind` is the tag.
+
+`export.tasks.table.TASKS` holds what each kind measures and reports.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from .keys import means
+from .records import Checked, require
+
+
+class Compression(Checked, frozen=True, tag="compression", tag_field="kind"):
+    """Codes are stored or sent, and decoded later."""
+
+
+class Anomaly(Checked, frozen=True, tag="anomaly", tag_field="kind"):
+    """Samples that are reconstructed worse than held-out normal ones are anomalies."""
+
+    quantile: Annotated[
+        float, Meta(gt=0, lt=1), means("fraction of normal samples whose score is below the threshold, which it sets")
+    ] = 0.99
+    normal: Annotated[
+        tuple[int | str, ...], means("labels of normal samples, the only ones trained on; empty: every sample is normal")
+    ] = ()
+    score: Annotated[
+        Literal["mse", "mae", "max", "standardized"],
+        means("mean squared, mean absolute or largest error; or errors by those of training"),
+    ] = "mse"
+
+    def check(self) -> None:
+        require(len(set(self.normal)) == len(self.normal), "normal", list(self.normal), "a list of different labels")
+
+
+class Denoising(Checked, frozen=True, tag="denoising", tag_field="kind"):
+    """Noisy samples become clean ones; needs `noise` in [train], or `target` in [data]."""
+
+
+class Reduction(Checked, frozen=True, tag="reduction", tag_field="kind"):
+    """Codes stand for the samples in plots and other models."""
+
+
+Task = Compression | Anomaly | Denoising | Reduction
+
+
+def task_kind(record: Struct) -> str:
+    """The tag of a task, or of a task's result: `anomaly`."""
+    return str(type(record).__struct_config__.tag)

@@ -1,0 +1,71 @@
+"""A row of the table of tasks: what a kind of task measures, and how its result is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from ...compress.config import Recipe
+from ...compress.data import Dataset
+from ..codec.backends import ProgramBackend
+from ..file_io import FileIO
+from ..manifest import Manifest
+from ..program import Program
+from ..verify.kinds import Kind, Skipped, Why
+from .results import TaskResult
+
+TableRow = tuple[str, str, str, str, str]
+"""A row of the table at the end of a run: subject, error, quality, bytes, parity."""
+Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""float32 [n, inputs] in model units → (code, y), by the float model that the int8 one comes from."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What a task is measured on: the exported int8 `program`, `io` of its files, the samples, and the float model."""
+
+    program: Program
+    io: FileIO
+    data: Dataset
+    recipe: Recipe
+    keras: Keras
+
+    @cached_property
+    def backend(self) -> ProgramBackend:
+        """The int8 program on samples [n, inputs] in the data's unit."""
+        return ProgramBackend(self.program, self.data.spec, self.io)
+
+
+@dataclass(frozen=True)
+class TaskMeasurement:
+    """A task's result, the arrays that its section draws (`task/NAME.npy` of the bundle), and what was not measured."""
+
+    result: TaskResult | None
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One kind of task.
+
+    `title`: of its sections. `measure`: the result on the exported program. `section`: of report.html, from the manifest, the
+    result and the arrays; empty for none. `card`: its section of MODEL_CARD.md in Markdown; empty for none. `rows`: of the
+    table at the end of a run.
+    """
+
+    title: str
+    measure: Callable[[Exported], TaskMeasurement]
+    section: Callable[[Manifest, Any, Mapping[str, np.ndarray]], Markup]
+    card: Callable[[Any], str]
+    rows: Callable[[Any], Sequence[TableRow]]
+
+
+def not_measured(what: str, reason: str, why: Why = Why.UNAVAILABLE) -> TaskMeasurement:
+    """No result, for a reason."""
+    return TaskMeasurement(None, skipped=(Skipped(Kind.TASK, why, what, reason),))
