@@ -182,8 +182,8 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     def score(self, X: Any, y: object = None) -> float:
         """The fraction of the variance of X [n, n_features] that its codes explain: 1 − squared error / squared deviation.
 
-        Both in model units, in which columns compare; the deviation is from X's own mean. 1 is perfect, 0 is as good as the mean,
-        so that greater is better in a grid search. Where X is constant: 1 without error, else 0.
+        Both in model units, in which columns compare; the deviation is from X's own mean. 1 is perfect, 0 is as good as the
+        mean, so that greater is better in a grid search. Where X is constant: 1 without error, else 0.
         """
         X = self._validated(X)
         scaling, inputs = self.codec_.spec.scaling, X.shape[1]

@@ -1,4 +1,4 @@
-"""How well a code keeps the neighbours of its samples, in numpy: trustworthiness, continuity, k-NN accuracy, and PCA to compare.
+"""How well codes keep the neighbours of their samples: trustworthiness, continuity and k-NN accuracy, and PCA to compare.
 
 Distances are Euclidean. Everything runs in blocks of rows, so that memory grows with n and not with its square; time does.
 """
