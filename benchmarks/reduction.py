@@ -29,9 +29,17 @@ from tiedae.sources import load_dataset
 SEEDS = (0, 1, 2)
 NEIGHBOURS, VOTES = 10, 5
 COMPARED = 5000
-SETTINGS = {"batch_size": 256, "bits": 8}
-WIDE = {**SETTINGS, "n_components": 30, "hidden_layer_sizes": (1024,), "output_activation": "relu", "epochs": 8}
-NARROW = {**SETTINGS, "n_components": 8, "hidden_layer_sizes": (1024,), "output_activation": "relu", "epochs": 8}
+SETTINGS = {"batch_size": 256, "bits": 8, "quantize_epochs": 1}
+WIDE = {
+    **SETTINGS,
+    "n_components": 30,
+    "hidden_layer_sizes": (512,),
+    "output_activation": "linear",
+    "learning_rate": 1e-3,
+    "weight_decay": 1.0,
+    "epochs": 6,
+}
+NARROW = {**SETTINGS, "n_components": 8, "hidden_layer_sizes": (512, 256), "output_activation": "sigmoid", "epochs": 10}
 SHAPE = (1_369_568, 784)
 """float32: 4 GiB, within a row."""
 INTERVAL = 0.005
