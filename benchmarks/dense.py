@@ -193,11 +193,14 @@ def step_row() -> Row:
     untied.build((None, 784))
     tied = TiedAutoencoder(ModelConfig(LAYERS, "sigmoid", 784))
 
-    def step_of(model: tf_keras.Model) -> Callable[[np.ndarray], Any]:
+    def step_of(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], Any]:
         optimizer = tf_keras.optimizers.legacy.Adam(1e-3)
         variables = model.trainable_variables
         return training_step(
-            model, lambda gradients: optimizer.apply_gradients(zip(gradients, variables, strict=True)), 784, LOSSES["mse"]
+            model,
+            lambda gradients: optimizer.apply_gradients(zip(gradients, variables, strict=True)),
+            784,
+            lambda _, target, y: LOSSES["mse"](target, y),
         )
 
     steps = {"tied": step_of(tied), "untied": step_of(untied)}
@@ -206,7 +209,7 @@ def step_row() -> Row:
     for _ in range(20 + STEP_ROUNDS):
         for name, step in steps.items():
             begun = time.perf_counter()
-            float(step(batch))
+            float(step(batch, batch))
             times[name].append(time.perf_counter() - begun)
     medians = {name: float(np.median(values[20:])) for name, values in times.items()}
     p95 = {name: float(np.percentile(values[20:], 95)) for name, values in times.items()}

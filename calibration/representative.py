@@ -9,8 +9,10 @@ import numpy as np
 
 from ..compress.data import Samples, choose
 from ..compress.errors import DataError
+from ..compress.noise import noise_of, pairs
 from ..compress.records import require
 from ..compress.scaling import Scaling
+from ..compress.tasks import NoiseConfig
 
 MINIMUM = 8
 """Minimum number of calibration samples."""
@@ -61,8 +63,9 @@ class Representative:
             raise DataError(f"calibration data: all {shape[0]} samples are equal; must vary")
 
 
-def representative(samples: Samples, count: int, *, seed: int = 0) -> Representative:
-    """Draw `count` samples, or all if there are fewer; stratified by class if there are labels.
+def representative(samples: Samples, count: int, *, seed: int = 0, noise: NoiseConfig | None = None) -> Representative:
+    """Draw `count` samples, or all if there are fewer; stratified by class if there are labels. With the noise of training,
+    the model's inputs are noisy, drawn by the seed.
 
     Raises DataError for anything but `Samples`, RecipeError for a `count` below 1.
     """
@@ -72,4 +75,5 @@ def representative(samples: Samples, count: int, *, seed: int = 0) -> Representa
     require(count >= 1, "count", count, "at least 1")
     count = min(count, len(samples))
     indices = choose(samples, count, seed)
-    return Representative(indices, next(samples.batches(indices, count)), seed, samples.scaling)
+    inputs, _ = next(pairs(samples, indices, count, noise_of(noise, samples), [seed, *b"calibration"]))
+    return Representative(indices, inputs, seed, samples.scaling)

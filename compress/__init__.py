@@ -22,6 +22,7 @@ from .config import (
 from .data import Dataset, Samples
 from .errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, TiedaeError
 from .scaling import Scaling
+from .tasks import NoiseConfig
 
 if TYPE_CHECKING:
     from .autoencoder import TiedAutoencoder
@@ -45,6 +46,7 @@ __all__ = [
     "InputError",
     "LayerConfig",
     "ModelConfig",
+    "NoiseConfig",
     "PruneConfig",
     "QuantizationSpec",
     "QuantizeConfig",

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
 from .records import LARGEST, Checked, require
-from .tasks import Compression, Task
+from .tasks import Compression, Denoising, NoiseConfig, Task
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """Activations whose int8 kernels agree in every supported runtime."""
@@ -112,7 +112,10 @@ class TrainConfig(Checked, frozen=True):
     loss: Annotated[Loss, means("of every stage")] = "mse"
     weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.1
     patience: Annotated[Count, means("epochs without a better validation loss after which training stops; 0: never")] = 0
-    seed: Annotated[Count, means("of the initial weights, the order of samples and dropout")] = 0
+    seed: Annotated[Count, means("of the initial weights, the order of samples, dropout and noise")] = 0
+    noise: Annotated[
+        NoiseConfig | None, means("added to the inputs of every stage, anew in each epoch; the target stays clean; false: none")
+    ] = None
 
 
 def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
@@ -293,9 +296,14 @@ class DataConfig(Checked, frozen=True):
         Literal["auto", "random", "tail"], means("tail: the last samples are held out; auto: tail for records in time")
     ] = "auto"
     seed: Annotated[Count, means("of the random split")] = 0
+    target: Annotated[
+        str | None,
+        means("clean samples, in the order of the noisy ones in `source`; the model learns to give them; false: none"),
+    ] = None
 
     def check(self) -> None:
         require(bool(self.source), "source", self.source, "a known name or a path")
+        require(self.target != "", "target", self.target, "the path of a file of clean samples")
         _require_different(self, "columns", "drop")
         both = [name for name in self.columns if name in (*self.drop, self.label)]
         require(not both, "columns", both, "names that neither `drop` nor `label` has")
@@ -375,5 +383,11 @@ class Recipe(Checked, frozen=True):
             free = activation not in ("sigmoid", "tanh")
             right = f"8, since {activation} fixes the scale of the code, or the code's activation linear, relu or relu6"
             require(free, "quantize.code_bits", self.quantize.code_bits, right)
+        if self.data.target is not None:
+            right = "left out beside train.noise, which needs clean samples alone"
+            require(self.train.noise is None, "data.target", self.data.target, right)
+        if isinstance(self.task, Denoising):
+            noisy = self.train.noise is not None or self.data.target is not None
+            require(noisy, "task.kind", "denoising", "another kind, or beside train.noise or data.target")
         if self.train.patience and self.data.validation == 0:
             require(False, "train.patience", self.train.patience, "0, or data.validation a fraction to wait for")

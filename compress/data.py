@@ -36,13 +36,15 @@ class Samples:
     """Samples in the user's unit and their scaling to model inputs.
 
     `values`: shape [n, ...], in memory or memory-mapped. `rows`: int64 ascending, the samples of this split; None for all.
-    `labels`: None or one entry per sample of this split.
+    `labels`: None or one entry per sample of this split. `target`: what the model shall give for `values`, of their shape and
+    dtype, or None for `values` themselves.
     """
 
     values: np.ndarray = field(repr=False)
     labels: np.ndarray | None = field(default=None, repr=False)
     scaling: Scaling = field(default=Scaling())
     rows: np.ndarray | None = field(default=None, repr=False)
+    target: np.ndarray | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.values) if self.rows is None else len(self.rows)
@@ -62,6 +64,11 @@ class Samples:
         """uint8 and floats as stored, in native byte order; float32 for other numbers."""
         stored = self.values.dtype.newbyteorder("=")
         return stored if stored == np.uint8 or np.issubdtype(stored, np.floating) else np.dtype(np.float32)
+
+    @cached_property
+    def wanted(self) -> Samples:
+        """The samples that the model shall give: these, or their targets."""
+        return self if self.target is None else replace(self, values=self.target, target=None)
 
     @property
     def spec(self) -> SampleSpec:
@@ -216,6 +223,7 @@ class Dataset:
         cls,
         x: Any,
         *,
+        target: Any = None,
         labels: ArrayLike | None = None,
         columns: Sequence[str] | None = None,
         test: float = 0.1,
@@ -228,7 +236,8 @@ class Dataset:
         """Split an array at random by the seed and fit a scaling to the training samples.
 
         `x`: shape [n, ...], any real dtype, in the user's unit; a memory map is not loaded. A data frame names its columns,
-        as `columns` does for an array [n, k]. `labels`: shape [n] or None.
+        as `columns` does for an array [n, k]. `target`: clean samples of the same shape and dtype, if `x` are noisy ones.
+        `labels`: shape [n] or None.
         `test`, `validation`: fractions of n, rounded, at least one sample each (no validation at 0). `scaling`,
         `output_activation`: as in `fit_scaling`. `per_feature`: an offset and scale per feature; auto: for tables, [n, k]
         not of uint8.
@@ -245,11 +254,13 @@ class Dataset:
         except ValueError:
             raise DataError("array: samples differ in length; all need the same number of numeric values") from None
         check_samples(whole, "array")
+        if target is not None:
+            whole = with_target(whole, target.to_numpy() if hasattr(target, "to_numpy") else np.asanyarray(target), "target")
         train, held_out, kept = split(whole, (validation, test), "array", seed=seed)
         assert train is not None and kept is not None
-        check_varies(train, "array")
+        check_varies(train.wanted, "array")
         each = scales_per_feature(per_feature, kind_of(train))
-        fitted = fit_scaling(scaling, train, per_feature=each, output_activation=output_activation)
+        fitted = fit_scaling(scaling, train.wanted, per_feature=each, output_activation=output_activation)
         if columns is not None:
             require(whole.shape == (len(columns),), "columns", list(columns), f"the names of {whole.inputs} values [n, k]")
             columns = tuple(columns)
@@ -273,7 +284,7 @@ def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: 
     for first, end in itertools.pairwise(bounds):
         rows = np.sort(order[first:end])
         labels = None if samples.labels is None else samples.labels[rows]
-        parts.append(Samples(samples.values, labels, rows=rows) if len(rows) else None)
+        parts.append(Samples(samples.values, labels, rows=rows, target=samples.target) if len(rows) else None)
     return parts
 
 
@@ -291,6 +302,16 @@ def _stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarra
         members = rng.permutation(np.flatnonzero(labels == label))
         position[members] = (np.arange(len(members)) + rng.uniform()) / len(members)
     return np.argsort(position, kind="stable")
+
+
+def with_target(samples: Samples, target: np.ndarray, source: str) -> Samples:
+    """The samples with targets; DataError, naming the source of these, unless they are usable and pair with the samples."""
+    clean = Samples(target)
+    check_samples(clean, source)
+    if (clean.dtype, target.shape) != (samples.dtype, samples.values.shape):
+        got = f"clean samples of {clean.dtype} {list(target.shape)}"
+        raise DataError(f"{source}: got {got}, must be {samples.dtype} {list(samples.values.shape)} as the noisy ones")
+    return replace(samples, target=target)
 
 
 def check_varies(samples: Samples, source: str) -> None:

@@ -14,8 +14,10 @@ from .config import ClusterConfig, FineTuning, ModelConfig, PruneConfig, Quantiz
 from .data import Dataset, Samples
 from .errors import DataError, InputError
 from .lineage import Lineage
+from .noise import noise_of
 from .sample_spec import SampleSpec, listed
 from .scaling import require_reachable
+from .tasks import NoiseConfig
 
 Verbosity = Literal["auto", 0, 1, 2]
 BATCH = 1000
@@ -48,6 +50,7 @@ class DatasetModel(tf_keras.Model):
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        noise: NoiseConfig | Mapping[str, Any] | None = None,
         train: TrainConfig | None = None,
         verbose: Verbosity = "auto",
         **keras: Any,
@@ -55,8 +58,10 @@ class DatasetModel(tf_keras.Model):
         """Train in place; masks, clusters and quantizers hold. Returns Keras' History: `history["loss"]`, `["val_loss"]`.
 
         On a Dataset: with Adam and the settings of `train`, by default those of the model's last stage, of which `epochs`,
-        `batch_size` and `learning_rate` replace their own. With validation samples the best epoch is kept. The ranges of a
-        quantized model freeze after `RANGE_FRACTION` of the epochs. The model is built for its samples if it is not yet.
+        `batch_size`, `learning_rate` and `noise` replace their own. `noise`: of the inputs, such as `{"kind": "gaussian",
+        "level": 0.3}` (see `NoiseConfig`), anew in each epoch; later stages keep it. With validation samples the best epoch is
+        kept. The ranges of a quantized model freeze after `RANGE_FRACTION` of the epochs. The model is built for its samples if
+        it is not yet.
 
         On arrays, float32 [n, inputs] in model units (see `Scaling`), after `compile`: Keras' own loop with its arguments, one
         epoch by default. Without `y` the target is `x`.
@@ -67,11 +72,16 @@ class DatasetModel(tf_keras.Model):
         if isinstance(x, Dataset):
             given = [name for name, value in {"y": y, **keras}.items() if value is not None]
             if given:
-                raise InputError(f"fit: {', '.join(given)} beside a Dataset; it takes epochs, batch_size, learning_rate, train")
-            settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+                raise InputError(
+                    f"fit: {', '.join(given)} beside a Dataset; it takes epochs, batch_size, learning_rate, noise, train"
+                )
+            settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "noise": noise}
             return self._fit_dataset(x, train, settings, verbose)
-        if learning_rate is not None or train is not None:
-            raise InputError("fit: learning_rate and train are for a Dataset; for arrays, compile(optimizer=…) sets the rate")
+        if learning_rate is not None or train is not None or noise is not None:
+            raise InputError(
+                "fit: learning_rate, noise and train are for a Dataset; for arrays, compile(optimizer=…) sets the rate, "
+                "and y is the clean x"
+            )
         x = self._model_units(x)
         if y is None and isinstance(x, np.ndarray):
             require_reachable(x, self.config.output_activation)
@@ -105,7 +115,8 @@ class DatasetModel(tf_keras.Model):
         from .train import validation_loss
 
         self.require_spec(x.spec)
-        return validation_loss(self, samples, self._settings("train"))
+        config = self._settings("train")
+        return validation_loss(self, samples, config, noise_of(config.noise, x.train if isinstance(x, Dataset) else x))
 
     def predict(self, x: Any, *arguments: Any, **keras: Any) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Reconstructions. Of samples, or the test samples of a Dataset: [n, *shape] in their own unit and dtype.

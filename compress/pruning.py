@@ -11,9 +11,10 @@ from .autoencoder import TiedAutoencoder
 from .config import PruneConfig, TrainConfig
 from .data import Dataset
 from .errors import InputError
+from .noise import noise_of, pairs
 from .patterns import PATTERNS, Scores, check_pattern
 from .symmetries import reorder_units
-from .train import LOSSES, History, Training, fit
+from .train import LOSSES, History, Training, fit, noise_seed
 
 UPDATES = 20
 """Mask updates of a polynomial ramp."""
@@ -32,18 +33,20 @@ def gradient(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train
     chosen = np.random.default_rng(train.seed).permutation(len(splits.train))[: config.samples]
     loss = LOSSES[train.loss]
 
-    @tf.function(input_signature=[tf.TensorSpec([None, model.config.inputs], tf.float32)], autograph=False)
-    def squares(batch: tf.Tensor) -> list[tf.Tensor]:
+    noise, seed = noise_of(train.noise, splits.train), noise_seed(train, "saliency")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, model.config.inputs], tf.float32)] * 2, autograph=False)
+    def squares(x: tf.Tensor, target: tf.Tensor) -> list[tf.Tensor]:
         kernels = [kernel() for kernel in model.kernels]
         with tf.GradientTape() as tape:
             tape.watch(kernels)
-            code = model.encoder(batch, kernels=kernels)
-            value = tf.reduce_mean(loss(batch, model.decoder(code, kernels=kernels)))
+            code = model.encoder(x, kernels=kernels)
+            value = tf.reduce_mean(loss(target, model.decoder(code, kernels=kernels)))
         gradients = tape.gradient(value, kernels)
         return [tf.square(kernel.variable * each) for kernel, each in zip(model.kernels, gradients, strict=True)]
 
     def scores() -> list[np.ndarray]:
-        batches = [squares(batch) for batch in splits.train.batches(np.sort(chosen), BATCH)]
+        batches = [squares(*pair) for pair in pairs(splits.train, np.sort(chosen), BATCH, noise, seed)]
         return [np.mean([each.numpy() for each in of_kernel], axis=0) for of_kernel in zip(*batches, strict=True)]
 
     return scores

@@ -1,4 +1,5 @@
 """The `[task]` table of a recipe: what the bundle is for. One record per kind, each with its own keys; `kind` is the tag.
+The noise that a denoising is trained with is in `[train]`.
 
 `export.tasks.table.TASKS` holds what each kind measures and reports.
 """
@@ -9,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from .keys import Positive, means
+from .keys import AboveZero, Positive, means
 from .records import LARGEST, Checked, require
 
 
@@ -47,6 +48,28 @@ class Reduction(Checked, frozen=True, tag="reduction", tag_field="kind"):
     samples: Annotated[
         int, Meta(ge=8, le=LARGEST), means("test samples that are compared at most; the time grows with their square")
     ] = 2000
+
+
+NoiseKind = Literal["gaussian", "salt-pepper", "masking", "speckle"]
+LARGEST_DEVIATION = 10.0
+"""Of `gaussian` and `speckle`: data span a few model units, a larger level is one in the data's own unit."""
+
+
+class NoiseConfig(Checked, frozen=True):
+    """Noise that each epoch adds to its inputs anew; the target stays clean."""
+
+    kind: Annotated[NoiseKind, means("gaussian is added, speckle multiplied; salt-pepper: extremes; masking: 0", "gaussian")]
+    level: Annotated[
+        AboveZero, means("gaussian, speckle: standard deviation, in model units; else the fraction of values that change", 0.3)
+    ]
+
+    def check(self) -> None:
+        fraction = self.kind in ("salt-pepper", "masking")
+        limit, what = (
+            (1.0, "a fraction of the values") if fraction else (LARGEST_DEVIATION, "a standard deviation in model units")
+        )
+        right = f"in (0, {limit:g}{')' if fraction else ']'}, {what}, with kind {self.kind}"
+        require(self.level < limit or (not fraction and self.level == limit), "level", self.level, right)
 
 
 Task = Compression | Anomaly | Denoising | Reduction

@@ -19,6 +19,7 @@ from .data import Dataset, Samples, choose, epoch_order, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
+from .noise import Noise, noise_of, pairs
 from .scaling import require_reachable
 from .symmetries import balance_code, input_order
 
@@ -33,6 +34,9 @@ History = list[dict[str, Any]]
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """loss(target, output), float32 [batch, inputs] each → float32 [batch]."""
+
+Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+"""objective(input, target, output), float32 [batch, inputs] each → float32 [batch]."""
 
 CHECKPOINT = "tiedae-checkpoint"
 BALANCE_SAMPLES = 4096
@@ -142,15 +146,24 @@ class Training:
         if splits.train.inputs != inputs:
             raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {inputs}")
         if splits.scaling.rule != "byte":  # bytes lie in 0…1, which every activation gives
-            require_reachable(splits.scaling.apply(np.stack(splits.train.extent)), model.config.output_activation)
+            require_reachable(splits.scaling.apply(np.stack(splits.train.wanted.extent)), model.config.output_activation)
         if self.distill and self.teacher is not None and self.teacher.config.inputs != inputs:
             raise DataError(f"the teacher's inputs are {self.teacher.config.inputs}, the model's are {inputs}")
 
+        if self.config.noise is not None and splits.train.target is not None:
+            raise RecipeError("noise: got noise beside samples that have targets; must be one of them")
+
     @property
-    def objective(self) -> Loss:
+    def objective(self) -> Objective:
         """The loss of a batch, without regularization."""
         loss = LOSSES[self.config.loss]
-        return distilled(loss, self.teacher, self.distill) if self.distill and self.teacher is not None else loss
+        if self.distill and self.teacher is not None:
+            return distilled(loss, self.teacher, self.distill)
+        return lambda _, target, y: loss(target, y)
+
+    def noise(self, splits: Dataset) -> Noise | None:
+        """The noise of the inputs."""
+        return noise_of(self.config.noise, splits.train)
 
 
 def fit(
@@ -175,6 +188,7 @@ def fit(
     training.require_compatible(model, splits)
     config, checkpoint, progress = training.config, training.checkpoint, training.progress
     steps = -(-len(splits.train) // config.batch_size)
+    noise = training.noise(splits)
     run = _StageTraining(model, training, Optimizer(model, config, steps), stage, ramp_epochs)
     init_output_bias(model, splits)
     if checkpoint is not None and checkpoint.exists():
@@ -186,16 +200,17 @@ def fit(
         order = epoch_order(len(splits.train), seed=config.seed, epoch=epoch, block=splits.train.block)
         total = 0.0
         step_function = run.step_function()
-        for step, batch in enumerate(splits.train.batches(order, config.batch_size)):
+        seed = noise_seed(config, stage, epoch)
+        for step, (x, target) in enumerate(pairs(splits.train, order, config.batch_size, noise, seed)):
             if before_step is not None:
                 before_step(epoch * steps + step)
-            total += float(step_function(batch))
+            total += float(step_function(x, target))
             if not math.isfinite(total):
                 raise InputError(f"{stage}: the loss is {total} in epoch {epoch + 1}, step {step + 1}; lower the learning rate")
             if progress is not None:
                 progress(stage, epoch + 1, config.epochs, step + 1, steps, total / (step + 1))
         model.finalize()
-        run.record(total / steps, validation_loss(model, splits.validation, config))
+        run.record(total / steps, validation_loss(model, splits.validation, config, noise))
         if checkpoint is not None:
             write_atomic(checkpoint, run.pack())
         if training.after_epoch is not None:
@@ -212,9 +227,16 @@ def train_float(model: TiedAutoencoder, splits: Dataset, train: TrainConfig | Tr
     """
     training = Training.of(train)
     history = fit(model, splits, training)
-    seed = training.config.seed
-    balance_code(model, next(splits.train.batches(choose(splits.train, BALANCE_SAMPLES, seed), BALANCE_SAMPLES)))
+    config = training.config
+    chosen, seed = choose(splits.train, BALANCE_SAMPLES, config.seed), noise_seed(config, "balance")
+    x, _ = next(pairs(splits.train, chosen, BALANCE_SAMPLES, training.noise(splits), seed))
+    balance_code(model, x)
     return history
+
+
+def noise_seed(config: TrainConfig, purpose: str, epoch: int = 0) -> list[int]:
+    """The seed of the noise of an epoch of a stage, or of another purpose: fresh in each, equal in a resumed run."""
+    return [config.seed, epoch, *purpose.encode()]
 
 
 def train_quantized(model: TiedAutoencoder, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
@@ -245,46 +267,55 @@ def init_output_bias(model: TiedAutoencoder, splits: Dataset) -> bool:
     bias = model.decoder.stack[-1].bias
     if splits.kind != "table" or bias is None or np.any(bias.numpy()):
         return False
-    mean = mean_input(splits.train)[input_order(model.config.inputs, model.config.interleave)]
+    mean = mean_input(splits.train.wanted)[input_order(model.config.inputs, model.config.interleave)]
     bias.assign(RULES[model.config.output_activation].inverse(mean))
     return True
 
 
-def distilled(loss: Loss, teacher: Callable[[tf.Tensor], tf.Tensor], fraction: float) -> Loss:
-    """(1 − fraction) · loss(x, y) + fraction · loss(teacher(x), y): distillation (Hinton et al. 2015) of a regression, without
-    gradient into the teacher."""
-    return lambda x, y: (1 - fraction) * loss(x, y) + fraction * loss(tf.stop_gradient(teacher(x)), y)
+def distilled(loss: Loss, teacher: Callable[[tf.Tensor], tf.Tensor], fraction: float) -> Objective:
+    """(1 − fraction) · loss(target, y) + fraction · loss(teacher(x), y): distillation (Hinton et al. 2015) of a regression,
+    without gradient into the teacher."""
+    return lambda x, target, y: (1 - fraction) * loss(target, y) + fraction * loss(tf.stop_gradient(teacher(x)), y)
 
 
-def validation_loss(model: TiedAutoencoder, samples: Samples | None, config: TrainConfig) -> float | None:
-    """The mean loss over held-out samples, without dropout and regularization; None without samples."""
+def validation_loss(
+    model: TiedAutoencoder, samples: Samples | None, config: TrainConfig, noise: Noise | None = None
+) -> float | None:
+    """The mean loss over held-out samples, without dropout and regularization; None without samples.
+
+    The noise of their inputs is the same in every epoch.
+    """
     if samples is None:
         return None
     loss = LOSSES[config.loss]
     total = 0.0
-    for batch in samples.batches(np.arange(len(samples)), 1000):
-        total += float(tf.reduce_sum(loss(batch, model(batch))))
+    for x, target in pairs(samples, np.arange(len(samples)), 1000, noise, noise_seed(config, "validation")):
+        total += float(tf.reduce_sum(loss(target, model(x))))
     return total / len(samples)
 
 
 def training_step(
-    model: tf_keras.Model, apply: Callable[[list[tf.Tensor]], None], inputs: int, loss_of: Callable[..., tf.Tensor]
-) -> Callable[[np.ndarray], tf.Tensor]:
-    """One update of an autoencoder as a graph: float32 [batch, inputs] → the loss without regularization.
+    model: tf_keras.Model, apply: Callable[[list[tf.Tensor]], None], inputs: int, objective: Objective
+) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
+    """One update of an autoencoder as a graph: (input, target), float32 [batch, inputs] → the loss without regularization.
 
     `apply` receives the gradients of `model.trainable_variables`.
     """
     variables = model.trainable_variables
 
-    @tf.function(input_signature=[tf.TensorSpec([None, inputs], tf.float32)], autograph=False)
-    def step(batch: tf.Tensor) -> tf.Tensor:
+    @tf.function(input_signature=[tf.TensorSpec([None, inputs], tf.float32)] * 2, autograph=False)
+    def step(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(loss_of(batch, model(batch, training=True)))
+            loss = tf.reduce_mean(objective(x, target, model(x, training=True)))
             total = tf.add_n([loss, *model.losses])
         apply(tape.gradient(total, variables))
         return loss
 
-    return step
+    def update(x: np.ndarray, target: np.ndarray) -> tf.Tensor:
+        batch = tf.convert_to_tensor(x)
+        return step(batch, batch if target is x else target)
+
+    return update
 
 
 class _StageTraining:
@@ -295,7 +326,7 @@ class _StageTraining:
         self.stage, self.ramp_epochs = stage, ramp_epochs
         self.history: History = []
         self.best: dict[str, np.ndarray] | None = None
-        self._compiled: dict[bool, Callable[[np.ndarray], tf.Tensor]] = {}
+        self._compiled: dict[bool, Callable[[np.ndarray, np.ndarray], tf.Tensor]] = {}
 
     @property
     def best_epoch(self) -> int:
@@ -309,7 +340,7 @@ class _StageTraining:
         config = self.training.config
         return len(self.history) >= config.epochs or 0 < config.patience <= waited
 
-    def step_function(self) -> Callable[[np.ndarray], tf.Tensor]:
+    def step_function(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
         """One update as a graph, compiled again once the ranges are frozen."""
         quantizers = self.model.quantizers
         frozen = quantizers is not None and quantizers.frozen

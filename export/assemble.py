@@ -16,6 +16,7 @@ from ..calibration.representative import representative
 from ..compress.affine import Quantization
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Dataset, choose
+from ..compress.noise import Noise, noise_of, noisy_samples, noisy_test
 from ..compress.records import encode, plain
 from ..compress.tasks import task_kind
 from . import golden
@@ -97,7 +98,7 @@ def assemble(
     device = keras_device()
     keras = keras_function(floating, device)
     masks = quantized.masks()
-    shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
+    shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
     io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
@@ -106,15 +107,17 @@ def assemble(
         announce(text)
     if text := coarse_text(io, programs["int8"].reference.quantization("x"), splits.columns):
         announce(text)
-    x = splits.test.take(np.arange(min(len(splits.test), GOLDEN_SAMPLES)))
+    noise = noise_of(recipe.train.noise, splits.train)
+    tested = splits.test if noise is None else noisy_test(splits.test, noise, recipe.train.seed, MAX_SAMPLES)
+    x = tested.take(np.arange(min(len(tested), GOLDEN_SAMPLES)))
     scaled = splits.scaling.apply(io.samples(x))
     answered = golden.expectations(programs["int8"], recipe.export.targets, scaled, io)
     arrays = {"x": x, **golden.answers(answered, io)}
     arrays |= golden.floats(*keras(scaled), io)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
-    files[tables_name(recipe.name)] = code_tables(programs["int8"].reference, splits, io, recipe.data.seed).to_bytes()
-    if residuals := residual_tables(programs["int8"].reference, splits, io, recipe.data.seed):
+    files[tables_name(recipe.name)] = code_tables(programs["int8"].reference, splits, io, recipe.data.seed, noise).to_bytes()
+    if residuals := residual_tables(programs["int8"].reference, splits, io, recipe.data.seed, noise):
         files[residuals_name(recipe.name)] = residuals.to_bytes()
     write_files(directory, files)
     fidelity = Fidelity.of_splits(splits)
@@ -128,18 +131,19 @@ def assemble(
         keras=keras,
         layers=keras_layers(floating, device),
         uncompressed=keras_function(next(iter(models.values())), device),
-        test=splits.test,
+        test=tested,
         tolerances=recipe.verify,
         announce=lambda text: announce(f"verify: {text}"),
     )
     from .baselines.measurement import measure_stock
 
     announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
-    measured = splits.test.take(np.arange(min(len(splits.test), MAX_SAMPLES)))
-    test = splits.scaling.apply(measured)
+    taken = np.arange(min(len(tested), MAX_SAMPLES))
+    test, wanted = splits.scaling.apply(tested.take(taken)), tested.wanted.take(taken)
+    wanted_scaled = splits.scaling.apply(wanted)
 
     def errors(y: np.ndarray) -> tuple[float, Fit]:
-        return squared_error(test, y), fidelity.measure(measured, y)
+        return squared_error(wanted_scaled, y), fidelity.measure(wanted, y)
 
     files_of_stock, quality_of_stock, parity_of_stock = measure_stock(
         floating, io.dtype, shown.inputs, test, errors, keras, recipe, stock
@@ -155,7 +159,7 @@ def assemble(
         metrics,
         keras=device,
         skipped=metrics.skipped + skipped(device) + measured_task.skipped,
-        samples=Source(recipe.data.source, splits.test.sha256),
+        samples=Source(recipe.data.source, tested.sha256),
         data=plain(manifest.data),
         model=manifest.model,
         history=tuple(Epoch(**record) for record in history),
@@ -176,15 +180,18 @@ def assemble(
     return metrics
 
 
-def code_tables(program: Program, splits: Dataset, io: FileIO, seed: int) -> FrequencyTables:
+def code_tables(program: Program, splits: Dataset, io: FileIO, seed: int, noise: Noise | None = None) -> FrequencyTables:
     """Frequency tables of the codes that the program gives for training samples, at most `TABLE_SAMPLES` drawn by the seed."""
     chosen, backend = choose(splits.train, TABLE_SAMPLES, seed), ProgramBackend(program, splits.spec, io)
     parts = np.array_split(chosen, -(-len(chosen) // 1024))
-    codes = np.concatenate([backend.encode(splits.train.take(part)) for part in parts])
+    given = (noisy_samples(splits.train.take(part), splits.train, noise, [seed, i]) for i, part in enumerate(parts))
+    codes = np.concatenate([backend.encode(x) for x in given])
     return fit(codes, program.quantization("code").bits)
 
 
-def residual_tables(program: Program, splits: Dataset, io: FileIO, seed: int) -> ResidualTables | None:
+def residual_tables(
+    program: Program, splits: Dataset, io: FileIO, seed: int, noise: Noise | None = None
+) -> ResidualTables | None:
     """Tables of integer data's residuals; None for other data.
 
     They are fitted to frames of consecutive training samples, drawn by the seed.
@@ -196,7 +203,7 @@ def residual_tables(program: Program, splits: Dataset, io: FileIO, seed: int) ->
     most = min(RESIDUAL_SAMPLES, RESIDUAL_VALUES // spec.inputs) // per_frame
     frames = np.random.default_rng(seed).permutation(count // per_frame)[: max(1, most)]
     chosen = (np.sort(frames)[:, None] * per_frame + np.arange(per_frame)).ravel()
-    x, backend = splits.train.take(chosen).reshape(len(chosen), -1), ProgramBackend(program, spec, io)
+    x, backend = noisy_samples(splits.train.take(chosen), splits.train, noise, [seed]), ProgramBackend(program, spec, io)
     y = backend.samples(backend.reconstruct(x)[1])
     return fit_tables(spec, x, y, per_frame)
 

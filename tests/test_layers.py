@@ -47,6 +47,7 @@ LAYERS = (
     "export.baselines",
     "export.verify",
     "export.deduplicate",
+    "export.report.images",
     "export.tasks",
     "export.report",
     "export.bench",

@@ -87,7 +87,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
     keras = TiedAutoencoder.load(archive)
     if keras.config.widths[0] != splits.inputs:
         raise InputError(f"{archive}: a model of {keras.config.widths[0]} inputs, {recipe.data.source} has {splits.inputs}")
-    data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed)
+    data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
     test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_TEST))))
     spec = QuantizationSpec.of(recipe.quantize, data.scaling, decoder_layout(recipe.export.targets))
     floating = reconstruction_error(keras, test)

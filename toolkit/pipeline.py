@@ -86,7 +86,9 @@ def _calibration(recipe: Recipe, splits: Dataset, base: Path) -> Calibration | N
     """The calibration that a recipe names; raises InputError early where it, or the data for one, cannot be used."""
     config = recipe.quantize
     if config.calibration is None:
-        representative(splits.train, config.samples, seed=recipe.data.seed).require_usable(splits.inputs)
+        representative(splits.train, config.samples, seed=recipe.data.seed, noise=recipe.train.noise).require_usable(
+            splits.inputs
+        )
         return None
     path = base / config.calibration
     calibration = read_calibration(path)
@@ -100,6 +102,7 @@ def data_digest(splits: Dataset) -> str:
     for part in (splits.train, splits.validation, splits.test):
         if part is not None:
             digest.update(part.sha256.encode())
+            digest.update(b"" if part.target is None else part.wanted.sha256.encode())
             digest.update(b"" if part.labels is None else np.ascontiguousarray(part.labels).tobytes())
     return digest.hexdigest()
 
@@ -259,7 +262,8 @@ def _quantize(run: Stages, model: TiedAutoencoder | None, training: Training) ->
 
     assert model is not None
     config = run.recipe.quantize
-    data = representative(run.splits.train, config.samples, seed=run.recipe.data.seed)
+    noise = run.recipe.train.noise
+    data = representative(run.splits.train, config.samples, seed=run.recipe.data.seed, noise=noise)
     layout = decoder_layout(run.recipe.export.targets)
     calibration = quantize_post_training(model, data, config, layout=layout, calibration=run.calibration)
     write_calibration(run.folder("quantize") / CALIBRATION, calibration)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import structs
-from tiedae.compress.config import QuantizeConfig, Recipe, layer_tables
+from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConfig, layer_tables
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.keys import Positive
 from tiedae.compress.patterns import check_pattern
@@ -21,7 +21,7 @@ from tiedae.compress.records import checked, plain, require, right_of, within
 from tiedae.compress.tasks import Compression
 from tiedae.export.targets import require_targets
 
-OPTIONAL = {"quantize": QuantizeConfig}
+OPTIONAL = {"data": DataConfig, "train": TrainConfig, "quantize": QuantizeConfig}
 """Tables with keys that may be `false`."""
 
 
@@ -146,9 +146,12 @@ def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
     node: Any = field.type
     schema = node.extra_json_schema
     value = schema["examples"][0] if field.required else field.default
-    table: Any = getattr(node.type, "item_type", None)
+    inner = node.type if isinstance(node, msgspec.inspect.Metadata) else node
+    single = next((each for each in getattr(inner, "types", ()) if hasattr(each, "fields")), None)
+    table: Any = getattr(inner, "item_type", single)
     tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in table.fields)
-    right = "a list of numbers, or of tables of the keys below" if tables else right_of(node).replace(" (below 2³¹)", "")
+    kind = "a table of the keys below" if single else "a list of numbers, or of tables of the keys below"
+    right = kind if tables else right_of(node).replace(" (below 2³¹)", "")
     text = f"# {schema['description']} | {right}\n{mark}{field.name} = {_toml(value)}\n"
     return text + _commented(tables)
 
@@ -180,12 +183,13 @@ def _toml(value: Any) -> str:
     """A value in TOML; its basic strings are JSON's, but for DEL, and false stands for None."""
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, msgspec.Struct):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in _changed(value).items()) + " }"
+    value = _changed(value) if isinstance(value, msgspec.Struct) else value
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     return json.dumps(value is not None and value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-EARLIER: Mapping[str, Any] = {"export.units": "model", "task": plain(Compression())}
+EARLIER: Mapping[str, Any] = {"export.units": "model", "task": plain(Compression()), "train.noise": None, "data.target": None}
 """Keys that recipes once did not have, and what runs from before them did."""
 
 

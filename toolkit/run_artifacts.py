@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -11,8 +12,10 @@ from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.lineage import STAGES
+from tiedae.compress.noise import Noise, noisy_test
 from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
+from tiedae.export.verify.verify import MAX_SAMPLES
 
 from .readers import read_headings
 from .sources import load_all, load_dataset
@@ -24,9 +27,13 @@ FLOAT_STAGES = STAGES[: STAGES.index("quantize")]
 def load_test(path: Path, manifest: Manifest, source: str) -> Samples:
     """The test samples of a source, split as the bundle's recipe says; DataError where they are of another size.
 
-    Of a .csv file they are the bundle's columns, by their names.
+    Of a .csv file they are the bundle's columns, by their names. With the noise of the recipe's training, drawn by its seed.
     """
-    test = load_dataset(_config_of(manifest, source), manifest.recipe.model.output_activation).test
+    splits = load_dataset(_config_of(manifest, source), manifest.recipe.model.output_activation)
+    test, train = splits.test, manifest.recipe.train
+    if train.noise is not None:
+        noise = Noise.of(train.noise, splits.with_scaling(manifest.data.scaling).train)
+        test = noisy_test(replace_fields(test, scaling=manifest.data.scaling), noise, train.seed, MAX_SAMPLES)
     if test.inputs != manifest.data.inputs:
         raise DataError(f"{source}: has {test.inputs} values per sample, must be {manifest.data.inputs} as in {path}")
     return test
@@ -41,7 +48,7 @@ def _config_of(manifest: Manifest, source: str) -> DataConfig:
     """How the recipe's data are read, for another source."""
     recipe, data = manifest.recipe, manifest.data
     table = Path(source).suffix.lower() == ".csv"
-    chosen = replace(recipe.data, source=source)
+    chosen = replace(recipe.data, source=source, target=recipe.data.target if source == recipe.data.source else None)
     if data.kind == "record" and not chosen.window:  # by default a known record has a window of its own
         chosen = replace(chosen, window=data.inputs)
     if not Path(source).is_dir():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from msgspec.structs import replace
 from tiedae.compress.config import Activation, DataConfig
 from tiedae.compress.data import (
     Dataset,
@@ -20,6 +21,7 @@ from tiedae.compress.data import (
     kind_of,
     scales_per_feature,
     split,
+    with_target,
 )
 from tiedae.compress.errors import DataError
 from tiedae.compress.records import checked
@@ -139,6 +141,7 @@ def provenance(source: str) -> dict[str, str]:
 def load_data(
     source: str | Path,
     *,
+    target: str | Path | None = None,
     output_activation: Activation = "sigmoid",
     scaling: Literal["auto", "none", "byte", "minmax", "standard"] = "auto",
     per_feature: bool | Literal["auto"] = "auto",
@@ -155,8 +158,10 @@ def load_data(
 ) -> Dataset:
     """Read, check, split and scale the samples of a known data set (`tiedae data`), a file or a folder of images.
 
-    `output_activation`: the model's; `auto` scales to its range. The other options are the keys of `[data]` in a recipe
-    (docs/recipe.md). Raises DataError or FormatError, naming the source, RecipeError for an option out of its range.
+    `target`: clean samples, one for each of the source's. `output_activation`: the model's; `auto` scales to its range. The
+    other options are the keys of `[data]` in a recipe (docs/recipe.md).
+
+    Raises DataError or FormatError, naming the source, RecipeError for an option out of its range.
     """
     config = DataConfig(
         str(source),
@@ -172,6 +177,7 @@ def load_data(
         validation,
         split,
         seed,
+        None if target is None else str(target),
     )
     return load_dataset(config, checked(Activation, output_activation, "output_activation"))
 
@@ -186,6 +192,9 @@ def load_dataset(config: DataConfig, output_activation: str, *, base: Path = Pat
     columns, label = None if window else arrays.columns, arrays.label
     whole = Samples(arrays.values, arrays.labels)
     check_samples(whole, source)
+    clean = None if config.target is None else _load(replace(config, source=config.target), base)[0]
+    if clean is not None:
+        whole = with_target(whole, clean.values, str(config.target))
     tail = config.split == "tail" or (config.split == "auto" and window > 0)
     seed = None if tail else config.seed
     if arrays.test_values is None:
@@ -197,10 +206,14 @@ def load_dataset(config: DataConfig, output_activation: str, *, base: Path = Pat
         if test.shape != whole.shape:
             got = f"a training sample has shape {list(whole.shape)}, a test sample {list(test.shape)}"
             raise DataError(f"{source}: {got}; must be the same")
+        if clean is not None:
+            if clean.test_values is None:
+                raise DataError(f"{config.target}: has no test set, must have one as {source} does")
+            test = with_target(test, clean.test_values, f"{config.target}, test set")
     assert train is not None and test is not None
-    check_varies(train, source)
+    check_varies(train.wanted, source)
     each = scales_per_feature(config.per_feature, kind_of(train, windows=window > 0))
-    fitted = fit_scaling(config.scaling, train, per_feature=each, output_activation=output_activation, source=source)
+    fitted = fit_scaling(config.scaling, train.wanted, per_feature=each, output_activation=output_activation, source=source)
     splits = Dataset(train, validation, test, fitted, window > 0, columns, label, config)
     return splits.with_scaling(fitted)
 

@@ -102,7 +102,7 @@ def quantize(
     if model.quantized:
         raise InputError("quantize: got a quantized model; quantize its float model anew, or train it on with fit")
     other, training = _begin(model, data, train, verbose, config.distill)
-    chosen = representative(data.train, config.samples, seed=data.config.seed)
+    chosen = representative(data.train, config.samples, seed=data.config.seed, noise=training.config.noise)
     given = None
     if config.calibration is not None:
         given = read_calibration(Path(config.calibration))

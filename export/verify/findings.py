@@ -63,6 +63,8 @@ class Findings:
 class Evidence:
     """The samples: `x` in the user's unit, `scaled` in model units as the files compute them; and the float model's outputs.
 
+    `wanted`, `wanted_scaled`: the same of what the model shall give for them, which differs where inputs are noisy.
+
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
     float model before compression, the reference of quality. `fidelity` measures in the user's unit, if the kind of data is
     known.
@@ -70,6 +72,8 @@ class Evidence:
 
     x: np.ndarray
     scaled: np.ndarray
+    wanted: np.ndarray
+    wanted_scaled: np.ndarray
     floats: Floats | None
     float_error: float | None
     measures_quality: bool
@@ -77,7 +81,7 @@ class Evidence:
 
     def fit(self, y: np.ndarray) -> Fit | None:
         """The fidelity of reconstructions `y`, [n, inputs] in model units; None if the kind of data is unknown."""
-        return None if self.fidelity is None else self.fidelity.measure(self.x, y)
+        return None if self.fidelity is None else self.fidelity.measure(self.wanted, y)
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[st
         return
     signature = "reconstruct" if "reconstruct" in subject.files else "decode"
     file = subject.files[signature]
-    if "y" not in outputs or not np.isfinite(error := squared_error(evidence.scaled, outputs["y"])):
+    if "y" not in outputs or not np.isfinite(error := squared_error(evidence.wanted_scaled, outputs["y"])):
         text = f"{file} in {runtime}: no finite y of the expected shape"
         findings.check(Kind.QUALITY, False, "no y", "finite", text, file=file, runtime=runtime)
         return

@@ -310,8 +310,11 @@ def _evidence(
     test: Samples | None,
     findings: Findings,
 ) -> Evidence:
-    x = golden["x"] if test is None else test.take(np.arange(min(len(test), MAX_SAMPLES)))
-    scaled = manifest.data.scaling.apply(manifest.io.samples(x))
+    x = wanted = golden["x"]
+    if test is not None:
+        taken = np.arange(min(len(test), MAX_SAMPLES))
+        x, wanted = test.take(taken), test.wanted.take(taken)
+    scaled, wanted_scaled = (manifest.data.scaling.apply(manifest.io.samples(each)) for each in (x, wanted))
     if test is None:
         reason = "no test samples given; the golden vectors serve parity only"
         findings.skip(Kind.QUALITY, Why.NO_SAMPLES, "quality", reason)
@@ -321,8 +324,8 @@ def _evidence(
     known = (golden["code.f32"], manifest.io.floats.model_units(golden["y.f32"])) if test is None else None
     floats = best_floats(scaled, original, known, floating)
     reference = original.keras if original.uncompressed is None else original.uncompressed
-    float_error = None if reference is None else squared_error(scaled, reference(scaled)[1])
-    return Evidence(x, scaled, floats, float_error, measures_quality=test is not None, fidelity=fidelity)
+    float_error = None if reference is None else squared_error(wanted_scaled, reference(scaled)[1])
+    return Evidence(x, scaled, wanted, wanted_scaled, floats, float_error, measures_quality=test is not None, fidelity=fidelity)
 
 
 def _sessions(

@@ -20,7 +20,7 @@ from tiedae.compress.config import (
 )
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.records import plain
-from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
+from tiedae.compress.tasks import Anomaly, Compression, Denoising, NoiseConfig, NoiseKind, Reduction
 from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_schema, recipe_to_toml
 from tiedae.sources import ASSETS, DATA_SETS
 
@@ -48,7 +48,12 @@ recipes = st.builds(
         ).map(tuple),
         output_activation=st.sampled_from(get_args(Activation)),
     ),
-    train=st.builds(TrainConfig, epochs=st.integers(0, 99), learning_rate=st.floats(1e-9, 1e9)),
+    train=st.builds(
+        TrainConfig,
+        epochs=st.integers(0, 99),
+        learning_rate=st.floats(1e-9, 1e9),
+        noise=st.builds(NoiseConfig, kind=st.sampled_from(get_args(NoiseKind)), level=st.floats(0.01, 0.9)),
+    ),
     prune=st.none() | st.builds(PruneConfig, sparsity=SHARE),
     quantize=st.builds(QuantizeConfig, samples=st.integers(8, 99)),
     task=st.sampled_from([Compression(), Anomaly(), Anomaly(0.9, (1, "a"), "max"), Denoising(), Reduction()]),
@@ -166,7 +171,7 @@ def test_an_integer_may_stand_for_a_number():
     assert recipe_digest(whole) == recipe_digest(parse_recipe(SMALL | {"verify": {"max_quality_loss": 1.0}}, "small"))
 
 
-@pytest.mark.parametrize("name", ["fashion", "ecg", "ecg-table"])
+@pytest.mark.parametrize("name", ["fashion", "ecg", "ecg-table", "denoising"])
 def test_the_recipes_of_the_demo_name_data_that_ships(name):
     recipe = load_recipe(ASSETS / f"{name}.toml")
     assert recipe.name == name
@@ -208,6 +213,29 @@ def changed(**tables):
         (changed(task={"kind": "anomaly", "quantile": 1}), "task.quantile: got 1, must be a number in (0, 1)"),
         (changed(task={"kind": "anomaly", "normal": [1, 1]}), "task.normal: got [1, 1], must be a list of different labels"),
         (changed(task={"kind": "anomaly", "score": "rms"}), "task.score: got 'rms', must be one of mae, max, mse, standard"),
+        (changed(train={"noise": {"kind": "gaussian"}}), "train.noise.level: is missing, must be a finite number, above 0"),
+        (
+            changed(train={"noise": {"kind": "poisson", "level": 1}}),
+            "train.noise.kind: got 'poisson', must be one of gauss",
+        ),
+        (
+            changed(train={"noise": {"kind": "gaussian", "level": 0}}),
+            "train.noise.level: got 0, must be a finite number",
+        ),
+        (
+            changed(train={"noise": {"kind": "gaussian", "level": 25}}),
+            "train.noise.level: got 25.0, must be in (0, 10], ",
+        ),
+        (
+            changed(train={"noise": {"kind": "masking", "level": 1}}),
+            "train.noise.level: got 1.0, must be in (0, 1), a ",
+        ),
+        (changed(train={"noise": 0.3}), "train.noise: got 0.3, must be a table of kind, level"),
+        (changed(task={"kind": "denoising"}), "task.kind: got 'denoising', must be another kind, or beside train.noise or"),
+        (
+            changed(data={"source": "x.npy", "target": "y.npy"}, train={"noise": {"kind": "masking", "level": 0.5}}),
+            "data.target: got 'y.npy', must be left out beside train.noise, which needs clean samples alone",
+        ),
         (changed(trian={}), "trian: unknown key; did you mean train?"),
         (changed(train={"epoch": 3}), "train.epoch: unknown key; did you mean epochs?"),
         (changed(verify={"zzz": 3}), "verify.zzz: unknown key; the keys here are max_quality_loss, "),

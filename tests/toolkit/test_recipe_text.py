@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 from msgspec import structs
 from tiedae.cli import main
-from tiedae.commands.recipe import STARTERS
+from tiedae.commands.recipe import STARTERS, TASK_STARTERS
 from tiedae.compress.config import (
     ClusterConfig,
     DataConfig,
@@ -25,7 +25,7 @@ from tiedae.compress.config import (
     TrainConfig,
     VerifyConfig,
 )
-from tiedae.compress.tasks import Task
+from tiedae.compress.tasks import Task, task_kind
 from tiedae.recipe import load_recipe, parse_recipe, recipe_schema, recipe_text, recipe_to_toml
 from tiedae.sources import ASSETS, load_dataset
 
@@ -98,7 +98,12 @@ def test_every_kind_of_task_has_its_keys_and_defaults_below_its_name(kind: str) 
     keys = re.split(r"^# \w+: ", after, flags=re.MULTILINE)[0]
     table = tomllib.loads("\n".join(re.findall(r"^#    (\w.*)$", keys, re.MULTILINE)))
     assert tuple(table) == KINDS[kind].__struct_fields__ and KINDS[kind](**table) == KINDS[kind]()
-    mapping = {"data": {"source": "x.npy"}, "model": {"layers": [4]}, "task": {"kind": kind, **table}}
+    mapping = {
+        "data": {"source": "x.npy"},
+        "model": {"layers": [4]},
+        "train": {"noise": {"kind": "gaussian", "level": 0.3}},
+        "task": {"kind": kind, **table},
+    }
     recipe = parse_recipe(mapping, "x")
     assert recipe.task == KINDS[kind]() and parse_recipe(tomllib.loads(recipe_to_toml(recipe)), "y") == recipe
 
@@ -118,6 +123,14 @@ def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(kind: str, tmp_path:
     assert path.read_bytes() == (ASSETS / f"{STARTERS[kind]}.toml").read_bytes()
     splits = load_dataset(recipe.data, recipe.model.output_activation, base=tmp_path)
     assert splits.kind == kind and recipe.model.layers[-1].units < splits.inputs
+
+
+@pytest.mark.parametrize("kind", TASK_STARTERS)
+def test_a_recipe_to_start_from_is_one_for_its_task(kind: str, tmp_path: Path, capsys) -> None:
+    assert main(["recipe", "--for", kind]) == 0
+    path = tmp_path / "mine.toml"
+    path.write_text(capsys.readouterr().out)
+    assert task_kind(load_recipe(path).task) == kind
 
 
 def test_one_of_a_kind_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,8 @@ FAILS = recipes.FAILS
 
 
 def add_arguments(parser: Parser) -> None:
-    names = ("fashion", "ecg", "ecg-table")
-    parser.add_argument("--data", choices=names, default=names[0], help=f"which data (default: {names[0]})")
+    names = ("fashion", "ecg", "ecg-table", "denoising")
+    parser.add_argument("--data", choices=names, default=names[0], help=f"which recipe (default: {names[0]})")
     recipes.add_results(parser)
 
 

@@ -5,11 +5,18 @@ from .command import STDOUT, Call, Parser, as_json
 FAILS = ""
 STARTERS = {"images": "fashion", "record": "ecg", "table": "ecg-table"}
 """The recipe in `assets` to start from, by the kind of data."""
+TASK_STARTERS = {"denoising": "denoising"}
+"""The same by the kind of task."""
 
 
 def add_arguments(parser: Parser) -> None:
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--for", dest="kind", choices=STARTERS, help="a short recipe to start from, for data of this kind")
+    which.add_argument(
+        "--for",
+        dest="kind",
+        choices=STARTERS | TASK_STARTERS,
+        help="a short recipe to start from, for this kind of data or task",
+    )
     which.add_argument(
         "--schema", action="store_true", help="the JSON Schema of recipes, by which an editor completes and checks"
     )
@@ -23,7 +30,7 @@ def run(call: Call) -> None:
     if call.schema:
         text = as_json(recipe_schema())
     elif call.kind:
-        text = (ASSETS / f"{STARTERS[call.kind]}.toml").read_text(encoding="utf-8")
+        text = (ASSETS / f"{(STARTERS | TASK_STARTERS)[call.kind]}.toml").read_text(encoding="utf-8")
     else:
         text = recipe_text()
     call.write(text, {"out": str})

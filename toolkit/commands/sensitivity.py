@@ -36,7 +36,7 @@ def run(call: Call) -> None:
     from tiedae.compress.autoencoder import TiedAutoencoder
 
     model = TiedAutoencoder.load(archive)
-    data = representative(splits.train, samples, seed=recipe.data.seed)
+    data = representative(splits.train, samples, seed=recipe.data.seed, noise=recipe.train.noise)
     measured = {
         "schema": 1,
         "name": recipe.name,
