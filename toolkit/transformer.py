@@ -12,10 +12,10 @@ import numpy as np
 from tiedae.compress.config import Activation, DataConfig, Granularity, TrainConfig
 from tiedae.compress.data import CHUNK_BYTES, Dataset, Samples, fit_scaling, kind_of, scales_per_feature
 from tiedae.compress.errors import InputError, RecipeError
-from tiedae.compress.lineage import Snapshot
+from tiedae.compress.lineage import Lineage, Snapshot
 from tiedae.compress.packages import missing
 from tiedae.compress.scaling import Rule
-from tiedae.export.codec.codec import AUTO, codec_of, load
+from tiedae.export.codec.codec import AUTO, Codec, codec_of, load
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -51,6 +51,14 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     map is read in pieces; what grows with n are the codes alone.
     """
 
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    codec_: Codec
+    loss_: float
+    trained_: tuple[Snapshot, Lineage]
+    opened_: tuple[str, str]
+    """Path and runtime of `from_bundle`."""
+
     def __init__(
         self,
         n_components: int = 2,
@@ -72,19 +80,19 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     ) -> None:
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.output_activation = output_activation
-        self.scaling = scaling
-        self.per_feature = per_feature
+        self.activation: Activation = activation
+        self.output_activation: Activation | Literal["auto"] = output_activation
+        self.scaling: Rule | Literal["auto"] = scaling
+        self.per_feature: bool | Literal["auto"] = per_feature
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.bits = bits
         self.quantize_epochs = quantize_epochs
-        self.granularity = granularity
+        self.granularity: Granularity = granularity
         self.random_state = random_state
-        self.verbose = verbose
+        self.verbose: Literal[0, 1, 2] = verbose
 
     @classmethod
     def from_bundle(cls, path: str | Path, *, runtime: str = AUTO) -> Self:
@@ -209,7 +217,7 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
+        state: Any = super().__getstate__()
         return {name: value for name, value in state.items() if name != "codec_" or "opened_" not in state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -243,7 +251,7 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _validated(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype="numeric", reset=False, ensure_all_finite=False)
+        return np.asarray(validate_data(self, X, dtype="numeric", reset=False, ensure_all_finite=False))
 
     def _parts(self, X: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """(index of the first, samples), finite and in the dtype that the codec takes."""

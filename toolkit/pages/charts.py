@@ -195,11 +195,9 @@ class Scatter:
 
     @cached_property
     def frame(self) -> Frame:
-        axes = []
-        for name, values in ((self.x, [point.x for point in self.points]), (self.y, [point.y for point in self.points])):
-            ticks = linear_ticks(min(values), max(values))
-            axes.append(Axis(name, ticks[0], ticks[-1], ticks))
-        return Frame(*axes, 430, self.title)
+        x, y = ([getattr(point, axis) for point in self.points] for axis in ("x", "y"))
+        across, up = linear_ticks(min(x), max(x)), linear_ticks(min(y), max(y))
+        return Frame(Axis(self.x, across[0], across[-1], across), Axis(self.y, up[0], up[-1], up), 430, self.title)
 
     def colour(self, group: int) -> str:
         """A CSS colour: hues at equal distances, neighbours in the list of another lightness."""

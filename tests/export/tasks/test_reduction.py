@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tiedae.export.file_io import FileIO
 from tiedae.export.tasks import reduction
 from tiedae.export.tasks.neighbourhoods import Pca, continuity, knn_accuracy, trustworthiness
 from tiedae.export.tasks.results import ReductionResult
-from tiedae.export.tasks.row import Exported
+from tiedae.export.tasks.row import Exported, TaskMeasurement
 
 from ...conftest import build_program
 from ...samples import images
@@ -38,6 +39,17 @@ def exported(labels: np.ndarray | None, units: int = 5, **options) -> Exported:
     return Exported(program, FileIO(), data, recipe, lambda x: (x @ rotation, x))
 
 
+def result_of(measured: TaskMeasurement) -> ReductionResult:
+    assert isinstance(measured.result, ReductionResult)
+    return measured.result
+
+
+def positions(subject: Exported, measured: TaskMeasurement) -> np.ndarray:
+    """The places of the measured samples among the test samples."""
+    assert subject.data.test.rows is not None
+    return np.searchsorted(subject.data.test.rows, measured.arrays["rows"])
+
+
 def labels_of(count: int = 3) -> np.ndarray:
     return np.digitize(images().reshape(300, -1)[:, 0], np.linspace(0, 255, count + 1)[1:-1])
 
@@ -45,11 +57,10 @@ def labels_of(count: int = 3) -> np.ndarray:
 def test_the_measures_are_those_of_the_int8_codes_in_model_units(no_umap) -> None:
     subject = exported(labels_of(), neighbours=4, votes=3, samples=50)
     measured = reduction.measure(subject)
-    result, data = measured.result, subject.data
-    assert isinstance(result, ReductionResult)
+    result, data = result_of(measured), subject.data
     assert (result.units, result.samples, result.train, result.classes) == (5, 50, 180, 3)
     assert [each.method for each in result.methods] == ["int8", "float", "pca"]
-    rows = np.searchsorted(data.test.rows, measured.arrays["rows"])
+    rows = positions(subject, measured)
     x, test = data.scaling.apply(data.test.take(rows)), data.test.take(rows)
     code = subject.program.quantization("code")
     codes = code.dequantize(subject.backend.encode(test))
@@ -68,8 +79,8 @@ def test_the_measures_are_those_of_the_int8_codes_in_model_units(no_umap) -> Non
 
 def test_without_labels_there_is_no_accuracy(no_umap) -> None:
     measured = reduction.measure(exported(None))
-    assert all(each.knn_accuracy is None for each in measured.result.methods)
-    assert measured.result.classes == 0 and "labels" not in measured.arrays
+    assert all(each.knn_accuracy is None for each in result_of(measured).methods)
+    assert result_of(measured).classes == 0 and "labels" not in measured.arrays
     for text in (reduction.card(measured.result), str(reduction.rows(measured.result))):
         assert "trustworthiness" in text.lower() and "NN" not in text
 
@@ -94,10 +105,11 @@ def test_umap_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
             return x[:, :5]
 
     monkeypatch.setattr(reduction, "find_spec", lambda name: name)
-    monkeypatch.setitem(sys.modules, "umap", type(sys)("umap"))
-    sys.modules["umap"].UMAP = UMAP
+    module = types.ModuleType("umap")
+    monkeypatch.setattr(module, "UMAP", UMAP, raising=False)
+    monkeypatch.setitem(sys.modules, "umap", module)
     measured = reduction.measure(exported(labels_of(), neighbours=4, samples=50))
-    assert measured.result.methods[-1].method == "umap" and measured.skipped == ()
+    assert result_of(measured).methods[-1].method == "umap" and measured.skipped == ()
     assert "UMAP" in reduction.card(measured.result)
 
 
@@ -116,7 +128,7 @@ def test_the_plot_names_each_sample_on_hover(no_umap, units: int, axis: str) -> 
     names = np.array(["<shirt>", "bag", "coat"])[labels_of()]
     subject = exported(names, units, samples=50)
     measured = reduction.measure(subject)
-    html = str(reduction.section(Made(), measured.result, measured.arrays))
+    html = str(reduction.section(Made(), result_of(measured), measured.arrays))
     titles = re.findall(r"<circle [^>]*><title>sample (\d+), kind ([^<]+)</title>", html)
     assert [(int(row), label) for row, label in sorted(titles, key=lambda each: int(each[0]))] == [
         (row, str(names[row]).replace("<", "&lt;").replace(">", "&gt;")) for row in measured.arrays["rows"].tolist()
@@ -125,7 +137,7 @@ def test_the_plot_names_each_sample_on_hover(no_umap, units: int, axis: str) -> 
     assert len(set(re.findall(r'<g fill="(.*?)"', html))) == 3
     if units == 2:
         codes = subject.program.quantization("code").dequantize(
-            subject.backend.encode(subject.data.test.take(np.searchsorted(subject.data.test.rows, measured.arrays["rows"])))
+            subject.backend.encode(subject.data.test.take(positions(subject, measured)))
         )
         np.testing.assert_array_equal(measured.arrays["plane"], codes)
 
