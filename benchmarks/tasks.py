@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from msgspec.structs import replace
+from reduction import reduction_rows
 from rows import Row, arguments_of, report
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
@@ -80,7 +81,7 @@ def denoising_rows(console: Console) -> Sequence[Row]:
     ]
 
 
-MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {"denoising": denoising_rows}
+MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {"denoising": denoising_rows, "reduction": reduction_rows}
 """The rows of each task."""
 
 

@@ -11,6 +11,7 @@ from platform import machine
 from .errors import NotInstalledError, UnavailableError
 
 _TRAIN = "pip install 'tiedae[train]'"
+_TASKS = "pip install 'tiedae[tasks]'"
 
 INSTALL: Mapping[str, str] = {
     "PIL": "pip install pillow",
@@ -19,11 +20,13 @@ INSTALL: Mapping[str, str] = {
     "onnxruntime-node": "npm install --ignore-scripts onnxruntime-node",
     "openvino": "pip install 'tiedae[openvino]'",
     "optuna": "pip install 'tiedae[search,train]'",
+    "sklearn": _TASKS,
     "tensorflow": _TRAIN,
     "tensorflow_model_optimization": _TRAIN,
     "tf2onnx": _TRAIN,
     "tf_keras": _TRAIN,
     "tflite_micro": "pip install 'tiedae[tflm]'",
+    "umap": _TASKS,
 }
 """Install command of each optional module."""
 

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from .keys import AboveZero, means
-from .records import Checked, require
+from .keys import AboveZero, Positive, means
+from .records import LARGEST, Checked, require
 
 
 class Compression(Checked, frozen=True, tag="compression", tag_field="kind"):
@@ -41,7 +41,13 @@ class Denoising(Checked, frozen=True, tag="denoising", tag_field="kind"):
 
 
 class Reduction(Checked, frozen=True, tag="reduction", tag_field="kind"):
-    """Codes stand for the samples in plots and other models."""
+    """Codes stand for the samples in plots and other models: do neighbours stay neighbours?"""
+
+    neighbours: Annotated[Positive, means("of a sample, for trustworthiness and continuity")] = 10
+    votes: Annotated[Positive, means("nearest codes of training samples that vote on a label, where the data have labels")] = 5
+    samples: Annotated[
+        int, Meta(ge=8, le=LARGEST), means("test samples that are compared at most; the time grows with their square")
+    ] = 2000
 
 
 NoiseKind = Literal["gaussian", "salt-pepper", "masking", "speckle"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiedae.compress.tasks import Reduction
 from tiedae.export.codec.codec import load
 from tiedae.recipe import parse_recipe
 
@@ -55,6 +56,20 @@ def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path) -> None:
     program += "\nassert y.shape == x.shape and y.dtype == 'uint8' and errors.shape == (100,) and errors.max() < 0.2"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_on_dimensionality_reduction_runs_as_it_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'tiedae[tasks]'")
+    page = (ROOT / "docs" / "dimensionality-reduction.md").read_text(encoding="utf-8")
+    program = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    program += "\nassert codes.shape == (1000, 8) and codes.dtype == 'float32' and y.shape == X.shape and y.dtype == 'uint8'"
+    program += "\nassert explained > 0.3 and classifier.score(X, labels) > 0.5 and search.best_params_ == {'n_components': 8}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    recipe = parse_recipe(tomllib.loads((ROOT / "toolkit" / "assets" / "fashion-reduction.toml").read_text("utf-8")), "recipe")
+    assert recipe.task == Reduction()
+    (written,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert parse_recipe(tomllib.loads(written) | {"data": {"source": "x"}, "model": {"layers": [2]}}, "x").task == Reduction()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=names)

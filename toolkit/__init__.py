@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .exporting import ExportedBundle, export_bundle
     from .sources import load_data
     from .stages import cluster, prune, quantize
+    from .transformer import TiedAutoencoderTransformer
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOMES = {
     "Dataset": "compress.data",
     "ExportedBundle": "exporting",
     "TiedAutoencoder": "compress.autoencoder",
+    "TiedAutoencoderTransformer": "transformer",
     "TiedaeError": "compress.errors",
     "cluster": "stages",
     "export_bundle": "exporting",
@@ -48,6 +50,7 @@ __all__ = [
     "Dataset",
     "ExportedBundle",
     "TiedAutoencoder",
+    "TiedAutoencoderTransformer",
     "TiedaeError",
     "cluster",
     "export_bundle",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from msgspec import structs
@@ -27,6 +27,9 @@ from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBa
 from .container import SAMPLES_PER_FRAME, promise
 from .frames import FileModel
 from .streams import Reader, StreamDecoder, StreamEncoder
+
+if TYPE_CHECKING:
+    from ...compress.autoencoder import TiedAutoencoder
 
 AUTO = "auto"
 
@@ -209,20 +212,25 @@ def bundle_of(path: Path) -> Bundle:
 
 def _open_archive(path: Path, runtime: str) -> Codec:
     from ...compress.autoencoder import TiedAutoencoder
-    from ..lowering import lower
 
     if runtime not in (AUTO, PROGRAM):
         raise InputError(f"runtime: got {runtime!r}, a model archive runs as its program; export a bundle for others")
     model = TiedAutoencoder.load(path)
     if model.spec is None:
         raise InputError(f"{path}: does not say how its samples are scaled; load the run's OUT, or save the model again")
-    program = lower(model, path.stem, layout="fused")
-    spec, maps = model.spec, None
+    return codec_of(model, model.spec, path.stem)
+
+
+def codec_of(model: TiedAutoencoder, spec: SampleSpec, name: str) -> Codec:
+    """The codec of a model in memory, which runs as its program: it needs no TensorFlow from then on."""
+    from ..lowering import lower
+
+    program, maps = lower(model, name, layout="fused"), None
     if program.quantized:
         maps, scaling = fit(spec, program.quantization("x"), program.quantization("y"))
         spec = structs.replace(spec, scaling=scaling)
     io = FileIO.of(ExportConfig(), spec.scaling, spec.dtype)
-    return Codec(path.stem, spec, program.tensors["code"], ProgramBackend(program, spec, io, maps))
+    return Codec(name, spec, program.tensors["code"], ProgramBackend(program, spec, io, maps))
 
 
 def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:

@@ -1,31 +1,172 @@
-"""Dimensionality reduction."""
+"""Dimensionality reduction: whether codes that are near each other belong to samples that are, and a plot of them.
+
+The int8 codes are compared as real numbers, (integer − zero point) · scale, with those of the float model, of PCA to as many
+values, and of UMAP where it is installed. Distances between samples are those in model units, in which columns compare.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
+from tiedae.pages import Point, Scatter, fragment
 
+from ...compress.data import Samples, choose
+from ...compress.packages import missing
+from ...compress.tasks import Reduction
 from ..manifest import Manifest
-from .results import ReductionResult
+from ..verify.kinds import Kind, Skipped, Why
+from .neighbourhoods import Pca, continuity, knn_accuracy, trustworthiness
+from .results import Method, Neighbourhoods, ReductionResult
 from .row import Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+
+TRAIN = 5000
+"""Training samples at most: of PCA and UMAP, and those that vote. UMAP's time grows with them."""
+GROUPS = 20
+"""Labels with a colour of their own, the most frequent; the others share one."""
+OTHERS = "other labels"
+NAMES: Mapping[Method, str] = {
+    "int8": "int8 codes",
+    "float": "codes of the float model",
+    "pca": "PCA",
+    "umap": "UMAP",
+}
 
 
 def measure(exported: Exported) -> TaskMeasurement:
-    return not_measured("reduction", "this version has no measure for it")
+    """The measures on test samples, and the plane of the section: `plane`, `rows` and, where there are labels, `labels`."""
+    task, data = exported.recipe.task, exported.data
+    assert isinstance(task, Reduction)
+    seed = data.config.seed
+    rows = choose(data.test, task.samples, seed)
+    if 2 * task.neighbours >= len(rows):
+        right = f"must be more than {2 * task.neighbours}, twice task.neighbours"
+        return not_measured("reduction", f"got {len(rows)} test samples, {right}", Why.UNAVAILABLE)
+    voters = choose(data.train, TRAIN, seed)
+    train, test = data.train.take(voters), data.test.take(rows)
+    x_train, x_test = data.scaling.apply(train), data.scaling.apply(test)
+    labelled = data.train.labels is not None and data.test.labels is not None
+    labels = (np.asarray(data.train.labels)[voters], np.asarray(data.test.labels)[rows]) if labelled else None
+    program = exported.backend.program
+    (units,), code = program.tensors["code"].shape, program.quantization("code")
+    pca = Pca.fit(x_train, min(units, x_train.shape[1]))
+    codes: dict[Method, tuple[np.ndarray, np.ndarray]] = {
+        "int8": (code.dequantize(exported.backend.encode(train)), code.dequantize(exported.backend.encode(test))),
+        "pca": (pca.encode(x_train), pca.encode(x_test)),
+    }
+    skipped: list[Skipped] = []
+    if exported.keras is None:
+        skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "reduction by the float model", "there is no Keras model here"))
+    else:
+        codes["float"] = exported.keras(x_train)[0], exported.keras(x_test)[0]
+    if find_spec("umap") is None:
+        skipped.append(Skipped(Kind.TASK, Why.UNAVAILABLE, "reduction by UMAP", str(missing("umap"))))
+    else:
+        codes["umap"] = umap_codes(x_train, x_test, units, seed)
+    votes = min(task.votes, len(train))
+    methods = tuple(
+        Neighbourhoods(
+            method,
+            trustworthiness(x_test, of_test, task.neighbours),
+            continuity(x_test, of_test, task.neighbours),
+            None if labels is None else knn_accuracy(of_train, labels[0], of_test, labels[1], votes),
+        )
+        for method, (of_train, of_test) in codes.items()
+    )
+    classes = 0 if labels is None else len(np.unique(labels[0]))
+    result = ReductionResult(units, len(test), task.neighbours, votes, len(train), classes, methods)
+    arrays = {"plane": plane(codes["int8"][1]).astype(np.float32), "rows": places(data.test, rows)}
+    return TaskMeasurement(result, arrays | ({} if labels is None else {"labels": labels[1].astype(np.str_)}), tuple(skipped))
+
+
+def umap_codes(train: np.ndarray, test: np.ndarray, units: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes by UMAP (McInnes, Healy & Melville 2018) with its default settings, fitted on `train`: float32 [n, units] each."""
+    import umap
+
+    reducer = umap.UMAP(n_components=units, random_state=seed, n_jobs=1)
+    return np.asarray(reducer.fit_transform(train)), np.asarray(reducer.transform(test))
+
+
+def plane(codes: np.ndarray) -> np.ndarray:
+    """Codes [n, units] as points [n, 2]: their first two principal components; two units as they are, one beside zeros."""
+    if codes.shape[1] > 2:
+        return Pca.fit(codes, 2).encode(codes)
+    return np.pad(codes, ((0, 0), (0, 2 - codes.shape[1])))
+
+
+def places(samples: Samples, indices: np.ndarray) -> np.ndarray:
+    """Where samples stand in their source, int64 [n]."""
+    return indices if samples.rows is None else samples.rows[indices]
 
 
 def section(manifest: Manifest, result: ReductionResult, arrays: Mapping[str, np.ndarray]) -> Markup:
-    return Markup()
+    points, labels = arrays["plane"].astype(float).tolist(), arrays.get("labels")
+    names, groups = ("samples",), np.zeros(len(points), np.int64)
+    if labels is not None:
+        names, groups = grouped(labels)
+    prefix = manifest.data.label or "label"
+    texts = [f"sample {row}" for row in arrays["rows"].tolist()]
+    if labels is not None:
+        texts = [f"{text}, {prefix} {label}" for text, label in zip(texts, labels.tolist(), strict=True)]
+    axes = ("first unit", "second unit") if result.units == 2 else ("first principal component", "second")
+    if result.units == 1:
+        axes = ("the unit of the code", "")
+    dots = [Point(x, y, text, group) for (x, y), text, group in zip(points, texts, groups.tolist(), strict=True)]
+    chart = Scatter(dots, names, f"int8 codes of {result.samples:,} test samples", *axes)
+    return fragment(
+        Path(__file__).with_suffix(".html.j2"), result=result, header=header(result), rows=cells(result), chart=chart
+    )
+
+
+def grouped(labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """(names of the groups, the group of each label, int64 [n]): each label, or the most frequent and a group of the others."""
+    names, members, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(names) <= GROUPS:
+        return tuple(names.tolist()), members
+    kept = np.sort(np.argsort(-counts, kind="stable")[: GROUPS - 1])
+    places = np.full(len(names), len(kept))
+    places[kept] = np.arange(len(kept))
+    return (*names[kept].tolist(), OTHERS), places[members]
+
+
+def header(result: ReductionResult) -> tuple[str, ...]:
+    columns = ("", f"trustworthiness ({result.neighbours})", f"continuity ({result.neighbours})")
+    return (*columns, f"{result.votes}-NN accuracy") if result.classes else columns
+
+
+def cells(result: ReductionResult) -> list[tuple[str, ...]]:
+    """A row per method."""
+    return [
+        (
+            NAMES[each.method],
+            f"{each.trustworthiness:.4f}",
+            f"{each.continuity:.4f}",
+            *([f"{each.knn_accuracy:.2%}"] if each.knn_accuracy is not None else []),
+        )
+        for each in result.methods
+    ]
 
 
 def card(result: ReductionResult) -> str:
-    return ""
+    lines = [header(result), *cells(result)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], ("---",) * len(lines[0]), *lines[1:]))
+    votes = f" Labels are voted on by {result.votes} of {result.train:,} training samples." if result.classes else ""
+    return (
+        f"Codes of {result.units} values of {result.samples:,} test samples, int8 ones as real numbers. Trustworthiness: "
+        f"whether the {result.neighbours} nearest codes belong to near samples; continuity: whether near samples have near "
+        f"codes; 1 is best (Venna & Kaski 2001).{votes}\n\n{table}"
+    )
 
 
 def rows(result: ReductionResult) -> Sequence[TableRow]:
-    return ()
+    lines = []
+    for each in result.methods:
+        accuracy = "" if each.knn_accuracy is None else f", {result.votes}-NN {each.knn_accuracy:.1%}"
+        lines.append((NAMES[each.method], "", f"trustworthiness {each.trustworthiness:.4f}{accuracy}", "", ""))
+    return lines
 
 
 ROW = TaskRow("Dimensionality reduction", measure, section, card, rows)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from ...compress.keys import Count, Positive
 from ...compress.records import Record
 from ...compress.tasks import NoiseKind
 
+Method = Literal["int8", "float", "pca", "umap"]
+"""`int8`: codes of the integer program, as real numbers; `float`: those of the float model that it comes from."""
 Bytes = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 INPUT, PROGRAM, KERAS = "input", "int8", "float"
@@ -72,8 +75,29 @@ class DenoisingResult(Record, frozen=True, tag="denoising", tag_field="kind"):
         return min((row for row in self.at(self.level) if row.method not in OWN), key=lambda row: row.mse, default=None)
 
 
+class Neighbourhoods(Record, frozen=True):
+    """How well codes by `method` keep neighbours, see `neighbourhoods`; `knn_accuracy` is None without labels."""
+
+    method: Method
+    trustworthiness: float
+    continuity: float
+    knn_accuracy: float | None = None
+
+
 class ReductionResult(Record, frozen=True, tag="reduction", tag_field="kind"):
-    pass
+    """Codes of `units` values of `samples` test samples, by the int8 program and by other methods.
+
+    `neighbours` of trustworthiness and continuity. `votes` of the k-NN accuracy, among `train` training samples; `classes`: the
+    number of their labels, 0 without.
+    """
+
+    units: Positive
+    samples: Positive
+    neighbours: Positive
+    votes: Positive
+    train: Positive
+    classes: Count
+    methods: tuple[Neighbourhoods, ...]
 
 
 TaskResult = CompressionResult | AnomalyResult | DenoisingResult | ReductionResult

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -171,3 +172,9 @@ def test_no_install_can_bring_two_builds_of_onnx_runtime_but_cpu_and_train_toget
     first, second = (each.split("; ")[1] for each in named["train"])
     assert first == "sys_platform == 'linux' and platform_machine == 'x86_64'"
     assert second == "sys_platform != 'linux' or platform_machine != 'x86_64'"
+
+
+def test_the_transformer_without_scikit_learn_names_the_extra() -> None:
+    code = "import sys; sys.modules['sklearn'] = None\nimport tiedae as ta\nta.load\nta.TiedAutoencoderTransformer"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith("NotInstalledError: sklearn is not installed: pip install 'tiedae[tasks]'")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
-from tiedae.pages import Axis, Bar, BarChart, Cell, Frame, Line, LineChart, render
+from tiedae.pages import Axis, Bar, BarChart, Cell, Frame, Line, LineChart, Point, Scatter, render
 
 ODD = "<b>\"&'"
 AXIS = Axis(ODD, 0, 1, [0, 1], write=lambda _: ODD)
 SHOWN = "&lt;b&gt;&#34;&amp;&#39;"
 PAGE = """{% extends "base.html.j2" %}
 {% from "macros.html.j2" import details, table %}
-{% from "charts.html.j2" import bar_chart, frame, legend, line_chart %}
+{% from "charts.html.j2" import bar_chart, frame, legend, line_chart, scatter %}
 {% block main %}MAIN{% endblock %}
 {% block footer %}{{ odd }}{% endblock %}
 """
@@ -35,6 +35,11 @@ def page(folder: Path, main: str, **values: object) -> str:
         ("{{ bar_chart(chart) }}", {"chart": BarChart([Bar(ODD, 1, ODD, "ours", ODD, ODD)])}, 4),
         ("{{ line_chart(chart) }}", {"chart": LineChart([Line("ours", [1, 2], [1, 2])], ODD, ODD, "y")}, 2),
         ("{{ legend([(odd, odd)]) }}", {}, 2),
+        (
+            "{{ scatter(chart) }}",
+            {"chart": Scatter([Point(0, 0, ODD), Point(1, 2, ODD, 1)], (ODD, ODD), ODD, ODD, ODD)},
+            7,
+        ),
         (
             "{% call frame(chart) %}{{ odd }}{% endcall %}",
             {"chart": Frame(AXIS, AXIS, 10, ODD)},

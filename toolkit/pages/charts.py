@@ -173,6 +173,37 @@ class LineChart:
         ]
 
 
+@dataclass(frozen=True)
+class Point:
+    """A dot of a scatter chart: `text` appears on hover, `group` is an index into the chart's groups."""
+
+    x: float
+    y: float
+    text: str
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Dots in a plane, coloured by group; `x`, `y`: titles of the axes."""
+
+    points: Sequence[Point]
+    groups: Sequence[str]
+    title: str
+    x: str
+    y: str
+
+    @cached_property
+    def frame(self) -> Frame:
+        x, y = ([getattr(point, axis) for point in self.points] for axis in ("x", "y"))
+        across, up = linear_ticks(min(x), max(x)), linear_ticks(min(y), max(y))
+        return Frame(Axis(self.x, across[0], across[-1], across), Axis(self.y, up[0], up[-1], up), 430, self.title)
+
+    def colour(self, group: int) -> str:
+        """A CSS colour: hues at equal distances, neighbours in the list of another lightness."""
+        return f"hsl({360 * group / max(1, len(self.groups)):.0f} 65% {(45, 62)[group % 2]}%)"
+
+
 @dataclass(frozen=True, eq=False)
 class Plot:
     """Overlaid one-dimensional samples of equal length: values by CSS class, in drawing order."""
