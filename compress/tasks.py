@@ -13,6 +13,8 @@ from msgspec import Meta, Struct
 from .keys import AboveZero, Positive, means
 from .records import LARGEST, Checked, require
 
+ScoreKind = Literal["mse", "mae", "max", "standardized"]
+
 
 class Compression(Checked, frozen=True, tag="compression", tag_field="kind"):
     """Codes are stored or sent, and decoded later."""
@@ -28,7 +30,7 @@ class Anomaly(Checked, frozen=True, tag="anomaly", tag_field="kind"):
         tuple[int | str, ...], means("labels of normal samples, the only ones trained on; empty: every sample is normal")
     ] = ()
     score: Annotated[
-        Literal["mse", "mae", "max", "standardized"],
+        ScoreKind,
         means("mean squared, mean absolute or largest error; or errors by those of training"),
     ] = "mse"
 

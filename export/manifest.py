@@ -28,6 +28,7 @@ from .file_io import FileIO
 from .integer_maps import IntegerMaps
 from .operations import OPERATIONS, Operation
 from .program import Kernel, Program, Tensor
+from .scoring import Detector
 from .targets import is_model, require_targets
 from .verify.kinds import Precision
 from .verify.results import Model
@@ -215,7 +216,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     """Everything about a bundle that is text.
 
     `kernels` and `tensors` are those of the int8 files, `integer_maps` lead from integer samples to `x` and from `y` back,
-    `operations` are the integer programs, `files` every file but the manifest. `scores` are those of training samples.
+    `operations` are the integer programs, `files` every file but the manifest. `detector` is that of an anomaly
+    bundle. `scores` are those of training samples.
     `derived`: where the bundle was made from another one, and that from another, oldest first; `recipe` and `calibration` are
     then those of the first bundle, and the scale of the codes is theirs times each step.
     Bundles before 2026-11-26 have no `golden`, and no units: their files are in model units. Some later ones have no `scores`.
@@ -232,6 +234,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     kernels: Annotated[tuple[KernelInfo, ...], Meta(min_length=1)]
     tensors: Tensors
     integer_maps: IntegerMaps | None = None
+    detector: Detector | None = None
     operations: ProgramTexts
     versions: Mapping[str, str]
     files: Mapping[str, FileInfo] = {}

@@ -31,6 +31,7 @@ LAYERS = (
     "export.bench.results",
     "export.tasks.results",
     "export.verify.results",
+    "export.scoring",
     "export.file_io",
     "export.operations",
     "export.program",
