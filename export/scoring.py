@@ -42,9 +42,9 @@ Numbers = tuple[int, ...]
 class Scoring(Record, frozen=True):
     """How samples are scored, see the module. `inputs`: values per sample.
 
-    `multiplier`, `addend`: of integer samples, one for all features or one each; empty for floats. `weights`: of `standardized`,
-    one per feature. `scale`, `zero_point`: those of the program's `y`. `unit_weight`: what a weight of 1 multiplies squared
-    errors by, in `standardized`.
+    `multiplier`, `addend`, `shift`: of integer samples, one for all features or one each; empty for floats. `scale`,
+    `zero_point`: those of the program's `y`. `weights`: of `standardized`, one per feature; `unit_weight` is what a weight of 1
+    multiplies squared errors by.
     """
 
     kind: ScoreKind
