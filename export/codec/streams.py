@@ -12,6 +12,7 @@ from ...compress.errors import CheckError, DataError, FormatError, InputError
 from .backends import BATCH, Backend, ProgramBackend
 from .container import (
     LONGEST_HEADER,
+    MOST_BYTES,
     NO_INDEX,
     SAMPLES_PER_FRAME,
     Data,
@@ -29,7 +30,7 @@ from .container import (
 from .frames import FileModel, decode_frames, encode_frames
 
 TOGETHER = 8192
-"""Samples whose frames are coded together: enough lanes for full speed, few enough for memory."""
+"""Samples whose frames are coded together, at most: enough lanes for full speed. They take `MOST_BYTES` or are one frame."""
 CHECKED = 16
 """Samples of a piece whose codes are compared with the program's."""
 LISTED = 5
@@ -73,8 +74,9 @@ class StreamEncoder:
         """
         flat, _ = self._model.spec.flatten(x)
         chunks: list[bytes] = []
-        for start in range(0, len(flat), TOGETHER):
-            part = np.ascontiguousarray(flat[start : start + TOGETHER], self._rest.dtype)
+        together = _together(self.header)
+        for start in range(0, len(flat), together):
+            part = np.ascontiguousarray(flat[start : start + together], self._rest.dtype)
             self._model.spec.require_finite(part, self._samples)
             self._rest = np.concatenate([self._rest, part])
             self._codes = np.concatenate([self._codes, self._encoded(part)])
@@ -169,10 +171,12 @@ class StreamDecoder:
             self._model.require(self._header, self._source)
             del self._rest[: self._header.size]
         header = self._header
-        found = [] if header is None else list(scan(self._rest, 0, header, final=final))
+        if header is None:
+            return self._model.spec.shaped(_nothing(self._model), False)
+        longest = self._model.longest_payload(header.samples_per_frame)
+        found = list(scan(self._rest, 0, header, final=final, longest=longest))
         parts = [_nothing(self._model)]
-        for group in _groups([each for each in found if isinstance(each, FrameSpan)]):
-            assert header is not None
+        for group in _groups(header, [each for each in found if isinstance(each, FrameSpan)]):
             samples, problems = decode_frames(self._model, header, self._rest, group)
             parts += samples
             self._problems += [f"frame of {frame.samples} samples: {text}" for frame, text in problems.items()]
@@ -232,7 +236,7 @@ class Reader:
 
     def _decoded(self, frames: Sequence[FrameSpan], start: int, stop: int) -> Iterator[np.ndarray]:
         number = self.contents.frames.index(frames[0])
-        for group in _groups(frames):
+        for group in _groups(self.contents.header, frames):
             samples, problems = decode_frames(self._model, self.contents.header, self._data, group)
             for i, frame in enumerate(group, number):
                 if frame in problems:
@@ -250,14 +254,21 @@ def require_whole(problems: Sequence[str], source: object) -> None:
         raise CheckError(f"{source}: {'; '.join(problems[:LISTED])}{more}")
 
 
-def _groups(frames: Sequence[FrameSpan]) -> Iterator[Sequence[FrameSpan]]:
-    """Frames that are decoded together, `TOGETHER` samples or a little more."""
+def _together(header: Header) -> int:
+    """Samples that are coded together, at most; a frame of more by itself."""
+    return min(TOGETHER, header.samples_within(MOST_BYTES))
+
+
+def _groups(header: Header, frames: Sequence[FrameSpan]) -> Iterator[Sequence[FrameSpan]]:
+    """Frames that are decoded together."""
     start = samples = 0
     for i, frame in enumerate(frames):
+        if i > start and samples + frame.samples > _together(header):
+            yield frames[start:i]
+            start, samples = i, 0
         samples += frame.samples
-        if samples >= TOGETHER or i == len(frames) - 1:
-            yield frames[start : i + 1]
-            start, samples = i + 1, 0
+    if frames:
+        yield frames[start:]
 
 
 def _nothing(model: FileModel) -> np.ndarray:
