@@ -41,6 +41,8 @@ _SHORTEST = 2 + 1 + _NUMBER.size
 """Bytes of the shortest frame."""
 _SCAN_WORK = 64
 """Bytes of false frames that a scan reads, per byte of the file. Only crafted files reach it; the rest of them is damaged."""
+_WALK = 32
+"""What a byte of an index that is read forward counts for in that."""
 
 NO_INDEX = "it does not end in an index of its frames: it was cut off, is not finished, or lost some"
 LONGEST_HEADER = _HEADER.size + _BOUND.size + _NUMBER.size
@@ -213,9 +215,12 @@ def scan(
         except (IndexError, ValueError) as error:
             if isinstance(error, IndexError) and not final and not _exceeds(data, offset, header, longest):
                 return
-            stop, work = _next_frame(data, offset + 1, header, work)
-            if stop == len(data) and not final:
-                return
+            stop, walked = _index_stop(data, offset, min(len(data), offset + work // _WALK), header)
+            work -= _WALK * walked
+            if stop is None:
+                stop, work = _next_frame(data, offset + 1, header, work)
+                if stop == len(data) and not final:
+                    return
             yield Gap(offset, stop)
             offset = stop
         else:
@@ -270,9 +275,9 @@ def read(data: Data, source: object) -> FileContents:
     """Header and frames of a file; FormatError, which starts with `source`, for an unusable header."""
     header = Header.from_bytes(data, source)
     start = _index_start(data, len(data), header)
-    listed = None if start is None else _listed(data, start, len(data), header)
-    if listed is not None:
-        return FileContents(header, listed, True, True, ())
+    frames = None if start is None else listed_frames(data, start, len(data), header)
+    if frames is not None:
+        return FileContents(header, frames, True, True, ())
     found = list(scan(data, header.size, header))
     damaged = [gap for gap in found if isinstance(gap, Gap) and not is_index(data, gap, header)]
     problems = [*(gap.text for gap in damaged), NO_INDEX]
@@ -283,6 +288,22 @@ def read(data: Data, source: object) -> FileContents:
 def is_index(data: Data, gap: Gap, header: Header) -> bool:
     """Whether a gap is an index, such as that of before more frames were appended."""
     return _index_start(data, gap.stop, header, gap.offset) is not None
+
+
+def _index_stop(data: Data, start: int, limit: int, header: Header) -> tuple[int | None, int]:
+    """Where an index that starts there ends, at most at the limit, or None; and the bytes that were read to find it."""
+    at = start + len(_INDEX)
+    if data[start:at] != _INDEX:
+        return None, 0
+    try:
+        while (stop := at + 2 * _NUMBER.size) <= limit:
+            if _NUMBER.unpack_from(data, at)[0] == stop - start and _index_start(data, stop, header, start) is not None:
+                return stop, stop - start
+            _, at = _read_varint(data, at)
+            _, at = _read_varint(data, at)
+    except (IndexError, ValueError):
+        pass
+    return None, at - start
 
 
 def _index_start(data: Data, stop: int, header: Header, begin: int | None = None) -> int | None:
@@ -297,7 +318,7 @@ def _index_start(data: Data, stop: int, header: Header, begin: int | None = None
     return start if zlib.crc32(data[start : stop - _NUMBER.size], header.checksum) == checksum else None
 
 
-def _listed(data: Data, start: int, stop: int, header: Header) -> tuple[FrameSpan, ...] | None:
+def listed_frames(data: Data, start: int, stop: int, header: Header) -> tuple[FrameSpan, ...] | None:
     """The frames that an index from `start` to `stop` lists; None where they are not those between header and index.
 
     No frame is shorter than `_SHORTEST`, so that an index cannot list more than the bytes before it hold.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import CheckError, DataError, FormatError, InputError
+from .appending import Whole
 from .backends import BATCH, Backend, ProgramBackend
 from .container import (
     LONGEST_HEADER,
@@ -25,6 +26,7 @@ from .container import (
     pack_frame,
     pack_index,
     read,
+    read_frame,
     scan,
 )
 from .frames import FileModel, decode_frames, encode_frames
@@ -41,8 +43,8 @@ class StreamEncoder:
     """Samples in pieces → the bytes of a file in pieces: `push` as often as there are samples, then `finish`.
 
     `backend` makes the codes. `frame_only`: frames alone, without header and index, such as for radio packets; each is one
-    item of what `push` returns, and a `StreamDecoder` of the same model and `samples_per_frame` decodes it. `written`: the
-    frames that a file holds already.
+    item of what `push` returns, and a `StreamDecoder` of the same model and `samples_per_frame` decodes it. `after`: the whole
+    file behind which frames are appended. `written`: frames of these samples that a file holds already, after that.
     """
 
     def __init__(
@@ -54,14 +56,16 @@ class StreamEncoder:
         kind: FileKind = FileKind.LOSSY,
         bound: float = 0.0,
         frame_only: bool = False,
-        written: Iterable[FrameSpan] = (),
+        after: Whole | None = None,
+        written: Sequence[FrameSpan] = (),
     ) -> None:
         self.header = model.header(samples_per_frame, kind, bound)
         self._model, self._backend, self._frame_only = model, backend, frame_only
         is_program = isinstance(backend, ProgramBackend)
         self._reference = None if is_program else replace(model.program, conversion=backend.conversion)
-        self._entries = [(frame.samples, frame.size) for frame in written]
-        self._samples = sum(samples for samples, _ in self._entries)
+        before = (*after.frames, Gap(after.stop, after.stop)) if after else ()
+        self._entries = _entries((*before, *written), self.header.size)
+        self._samples = sum(frame.samples for frame in written)
         self._begun = bool(self._entries) or frame_only
         self._rest = np.empty((0, model.spec.inputs), model.spec.dtype)
         self._codes = np.empty((0, model.tables.units), np.uint8)
@@ -252,6 +256,29 @@ def require_whole(problems: Sequence[str], source: object) -> None:
     if problems:
         more = f"; {len(problems) - LISTED} more" if len(problems) > LISTED else ""
         raise CheckError(f"{source}: {'; '.join(problems[:LISTED])}{more}")
+
+
+def _entries(parts: Iterable[FrameSpan | Gap], at: int) -> list[tuple[int, int]]:
+    """What an index lists of parts from an offset on, (samples, bytes): what lies between them has no samples."""
+    entries = []
+    for part in parts:
+        if part.offset > at:
+            entries.append((0, part.offset - at))
+        if isinstance(part, FrameSpan):
+            entries.append((part.samples, part.size))
+        at = part.stop
+    return entries
+
+
+def require_frames(data: Data, frames: Iterable[FrameSpan], header: Header, source: object) -> None:
+    """Raise CheckError, which starts with `source`, where the checksum of a frame is not that of its bytes."""
+    problems = []
+    for i, frame in enumerate(frames):
+        try:
+            read_frame(data, frame, header)
+        except FormatError as error:
+            problems.append(f"{frame.text(i)}: {error}")
+    require_whole(problems, source)
 
 
 def _together(header: Header) -> int:

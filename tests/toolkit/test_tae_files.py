@@ -279,10 +279,10 @@ def test_wrong_calls_are_one_line(
         (("encode", finished_run, samples, "-o", file), "is there already, must be a new file"),
         (
             ("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--resume"),
-            "must end in .tae for --resume, --frame, --loss",
+            "must end in .tae for --append, --resume, --frame, --loss",
         ),
-        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--lossless"), "must end in .tae for --resume, --frame"),
-        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--max-error", 3), "must end in .tae for --resume"),
+        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--lossless"), "must end in .tae for --append"),
+        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--max-error", 3), "must end in .tae for --append"),
         (("encode", finished_run, samples, *out, "--max-error", 0), "max error: got 0, must be an integer in 1…65,535 for"),
         (("encode", finished_run, samples, *out, "--max-error", 1.5), "max error: got 1.5, must be an integer in 1…65,535"),
         (("encode", finished_run, samples, *out, "--max-error", "few"), "argument --max-error: invalid float value: 'few'"),
