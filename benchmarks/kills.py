@@ -21,7 +21,6 @@ from typing import NamedTuple
 import numpy as np
 from tiedae.cli import main as tiedae
 from tiedae.compress.errors import CheckError
-from tiedae.export.bundle import Bundle
 from tiedae.export.codec.codec import bundle_of
 from tiedae.export.codec.container import read
 from tiedae.export.codec.frames import FileModel
@@ -51,7 +50,7 @@ def kill_encodes(
     written = file if append else folder / "x.tae.part"
     file.write_bytes(before) if append else file.unlink()
     seconds, right = _time(command, written, len(before)), file.read_bytes()
-    model, lengths, finished = FileModel.of(Bundle.open(bundle_of(bundle))), set[int](), 0
+    model, lengths, finished = FileModel.of(bundle_of(bundle)), set[int](), 0
     samples = _samples(model, right)
     for _ in range(points):
         file.write_bytes(before) if append else file.unlink()

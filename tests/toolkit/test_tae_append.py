@@ -77,7 +77,7 @@ def test_samples_are_appended(
     assert call("info", file, "--json", "-") == 0
     assert json.loads(capsys.readouterr().out.partition("{")[2].join(["{", ""]))["samples"] == OLD + 2 * NEW
     np.testing.assert_array_equal(codec.decompress(file.read_bytes())[OLD + NEW :], right[OLD:])
-    for size in (1, 50):
+    for size in (61, 400):
         decoder, data = codec.decoder(), file.read_bytes()
         parts = [decoder.push(data[start : start + size]) for start in range(0, len(data), size)]
         decoder.finish()
