@@ -5,6 +5,8 @@
 Net and tables are fitted on the 60,000 training images, in three epochs. The files hold the 10,000 test images in frames
 of 64. The entropy is that of their codes under the tables of the bundle. The lossless file holds `--images` of them, spread
 evenly, as do those that it is compared with. Bounds are checked on adversarial bytes too.
+Some files are decoded elsewhere too: by the installed wheel, with 1 and 2 threads, and on a Haswell that qemu-x86_64 emulates
+(Debian's qemu-user).
 Speeds are the best of some turns, in time of the processor, which other processes disturb less than time of the clock.
 """
 
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from decodes import decode_row
 from entropy import best
 from PIL import Image
 from program_speed import program_row
@@ -47,12 +50,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
 
         def measure(console: Console) -> Sequence[Row]:
-            return rows((arguments.run or train(Path(temporary) / "run", console)) / "bundle", arguments.images)
+            run = arguments.run or train(Path(temporary) / "run", console)
+            return rows(run / "bundle", arguments.images, Path(temporary))
 
         return report("Codec", measure, arguments.json)
 
 
-def rows(bundle: Path, images: int) -> Sequence[Row]:
+def rows(bundle: Path, images: int, folder: Path) -> Sequence[Row]:
     source = Bundle.open(bundle).manifest.data.source
     if source != SOURCE:
         raise CheckError(f"{bundle}: was trained on {source}, must be {SOURCE}, whose training images are not measured")
@@ -63,6 +67,7 @@ def rows(bundle: Path, images: int) -> Sequence[Row]:
         *size_rows(codec, x),
         lossless_row(codec, some),
         violations_row(codec, x),
+        decode_row(bundle, x, folder),
         *speed_rows(codec, x),
         program_row(bundle),
     ]

@@ -2,12 +2,14 @@
 
     python benchmarks/kills.py BUNDLE DATA [--points 100] [--seed 0] [--append] [-- --lossless]
 
-Options of `tiedae encode` may follow. Each point is a process of its own, killed after a random part of the time it writes.
+Options of `tiedae encode` may follow. Each point is a process of its own, killed once it has written a random number of bytes.
 With --append the process writes behind a file of the same samples.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import random
 import signal
 import subprocess
@@ -30,34 +32,35 @@ HEADER_BYTES = 24
 
 
 class Kills(NamedTuple):
-    """How many points there were, of how many different lengths the file was, and how many came after the last byte."""
+    """How many processes were killed, and of how many different lengths what they left was."""
 
     points: int
     lengths: int
-    finished: int
 
 
 def kill_encodes(
     bundle: Path, data: Path, folder: Path, *, points: int, seed: int, append: bool = False, options: Sequence[str] = ()
 ) -> Kills:
-    """Kill `points` encodes of `data`, in a folder without files; CheckError where one breaks a promise."""
+    """Kill `points` encodes of `data`, in a folder without files; CheckError where one breaks a promise.
+
+    A process that ends before its point is reached does not count.
+    """
     rng = random.Random(seed)
     file = folder / "x.tae"
     command = ["encode", str(bundle), str(data), "-o", str(file), *options, "-q"]
     _done(command)
     before = file.read_bytes() if append else b""
-    command += ["--append"] * append
-    written = file if append else folder / "x.tae.part"
-    file.write_bytes(before) if append else file.unlink()
-    seconds, right = _time(command, written, len(before)), file.read_bytes()
-    model, lengths, finished = FileModel.of(bundle_of(bundle)), set[int](), 0
+    if append:
+        command.append("--append")
+        _done(command)
+    written, right = file if append else folder / "x.tae.part", file.read_bytes()
+    model, lengths, killed = FileModel.of(bundle_of(bundle)), set[int](), 0
     samples = _samples(model, right)
-    for _ in range(points):
+    while killed < points:
         file.write_bytes(before) if append else file.unlink()
-        process = _begun(command, written, len(before))
-        time.sleep(rng.uniform(0, seconds))
-        process.send_signal(signal.SIGKILL)
-        finished += process.wait() == 0
+        if not _killed(command, written, rng.randrange(len(before), len(right))):
+            continue
+        killed += 1
         left = (written if written.exists() else file).read_bytes()
         lengths.add(len(left))
         _require(right.startswith(left) and len(left) >= len(before), f"{len(left)} bytes are not the start of the whole file")
@@ -68,26 +71,21 @@ def kill_encodes(
         if left != right:
             _done([*command, "--resume"])
         _require(file.read_bytes() == right, f"after {len(left)} bytes: other bytes than of an uninterrupted run")
-    return Kills(points, len(lengths), finished)
+    return Kills(points, len(lengths))
+
+
+def _killed(command: Sequence[str], written: Path, size: int) -> bool:
+    """Whether a process was killed as soon as it had written more than `size` bytes; it may have ended before."""
+    process = subprocess.Popen([sys.executable, "-m", "tiedae", *command], stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (written.exists() and written.stat().st_size > size):
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
 
 
 def _done(command: Sequence[str]) -> None:
-    _require(tiedae(list(command)) == 0, f"tiedae {' '.join(command)}: failed")
-
-
-def _begun(command: Sequence[str], written: Path, size: int) -> subprocess.Popen[bytes]:
-    """A process that has begun to write behind `size` bytes, or has ended."""
-    process = subprocess.Popen([sys.executable, "-m", "tiedae", *command])
-    while process.poll() is None and not (written.exists() and written.stat().st_size > size):
-        time.sleep(0.0005)
-    return process
-
-
-def _time(command: Sequence[str], written: Path, size: int) -> float:
-    """Seconds from the first byte to the end of an encode."""
-    process, begun = _begun(command, written, size), time.monotonic()
-    _require(process.wait() == 0, "an uninterrupted run failed")
-    return time.monotonic() - begun
+    with contextlib.redirect_stdout(io.StringIO()):
+        _require(tiedae(list(command)) == 0, f"tiedae {' '.join(command)}: failed")
 
 
 def _samples(model: FileModel, data: bytes) -> np.ndarray:

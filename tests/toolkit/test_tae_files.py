@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -232,30 +228,6 @@ def test_an_interrupt_leaves_what_decodes_and_says_how_to_go_on(
     np.testing.assert_array_equal(np.load(back), load(finished_run).decompress(whole)[:96])
     assert call("encode", finished_run, samples, "-o", file, "--frame", 16, "--resume") == 0
     assert file.read_bytes() == whole
-
-
-def test_a_killed_encode_leaves_every_whole_frame(finished_run: Path, samples: Path, tmp_path: Path) -> None:
-    """kill −9 at some points: what is there is the start of the file, to its last byte."""
-    x = np.tile(np.load(samples), (400, 1))
-    np.save(tmp_path / "x.npy", x)
-    file, part = tmp_path / "x.tae", tmp_path / "x.tae.part"
-    encode = ["encode", str(finished_run), str(tmp_path / "x.npy"), "-o", str(file), "-q"]
-    assert main(encode) == 0
-    right = file.read_bytes()
-    file.unlink()
-    for least in (0, 30_000, 200_000):
-        process = subprocess.Popen([sys.executable, "-m", "tiedae", *encode, "--resume"], stderr=subprocess.DEVNULL)
-        while process.poll() is None and not (part.exists() and part.stat().st_size > least):
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        left = (part if part.exists() else file).read_bytes()
-        assert left and right.startswith(left)
-        stop = read(right, "").frames
-        assert read(left, "").frames == tuple(frame for frame in stop if frame.stop <= len(left))
-    if not file.exists():
-        assert main([*encode, "--resume"]) == 0
-    assert file.read_bytes() == right
 
 
 def test_wrong_calls_are_one_line(
