@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def decode_row(bundle: Path, x: np.ndarray, folder: Path, *, emulate: bool = Tru
     from tiedae.export.codec.codec import load
 
     codec = load(bundle, runtime="program")
-    options: dict[str, dict[str, float]] = {"lossy": {}, "lossless": {"lossless": True}, "bounded": {"max_error": 3}}
+    options: dict[str, dict[str, Any]] = {"lossy": {}, "lossless": {"lossless": True}, "bounded": {"max_error": 3}}
     right = {}
     for name, promise in options.items():
         data = codec.compress(x[: LOSSY if name == "lossy" else RESIDUALS], **promise)

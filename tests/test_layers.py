@@ -17,6 +17,7 @@ LAYERS = (
     "export.runtimes.machine",
     "export.differences",
     "export.codec.tables",
+    "export.codec.damage",
     "export.codec.rans",
     "export.codec.lanes",
     "export.codec.tokens",
