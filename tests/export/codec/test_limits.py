@@ -147,7 +147,7 @@ def test_longest_payloads(model: FileModel) -> None:
     wide = dataclasses.replace(coder, lossless=part, dtype="uint16")
     (payload,) = wide.encode([np.random.default_rng(0).integers(0, 65_536, (64, 24)).astype(np.uint16)], 0)
     assert len(payload) <= 12 + 64 * 6 * 24
-    assert model.longest_payload(64) == 12 + 64 * (3 * units + 6 * 24)
+    assert model.longest_payload(64) == 13 + 64 * (3 * units + 6 * 24)
 
 
 def test_more_tables_than_contexts_are_refused(model: FileModel) -> None:
