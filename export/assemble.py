@@ -119,6 +119,7 @@ def assemble(
         layers=keras_layers(floating, device),
         uncompressed=keras_function(next(iter(models.values())), device),
         test=tested,
+        test_samples=len(splits.test),
         tolerances=recipe.verify,
         announce=lambda text: announce(f"verify: {text}"),
     )
