@@ -142,7 +142,7 @@ def assemble(
     quality = (*stages, *metrics.quality, *quality_of_stock)
     task = task_kind(recipe.task)
     announce(f"task: {task}")
-    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras))
+    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras, fitted.tables))
     metrics = replace(
         metrics,
         keras=device,
