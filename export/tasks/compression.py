@@ -64,7 +64,8 @@ class _Rates:
         spec, peak = self.exported.data.spec, self.fidelity.peak
         if spec.kind != "images" or not peak or not has_ssim(spec.shape):
             return None
-        return ssim(*(values.reshape(-1, *spec.shape) for values in (self.samples, decoded)), peak)
+        x, y = (values.reshape(-1, *spec.shape) for values in (self.samples, decoded))
+        return ssim(x, y, peak)
 
     def tied(self) -> RatePoint:
         """Our file, encoded and decoded."""
