@@ -119,6 +119,7 @@ def assemble(
         layers=keras_layers(floating, device),
         uncompressed=keras_function(next(iter(models.values())), device),
         test=tested,
+        test_samples=len(splits.test),
         tolerances=recipe.verify,
         announce=lambda text: announce(f"verify: {text}"),
     )
@@ -141,7 +142,7 @@ def assemble(
     quality = (*stages, *metrics.quality, *quality_of_stock)
     task = task_kind(recipe.task)
     announce(f"task: {task}")
-    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras))
+    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras, fitted.tables))
     metrics = replace(
         metrics,
         keras=device,

@@ -28,9 +28,9 @@ def run(call: Call) -> None:
     options = {"runtime": call.runtime, "replace": call.force, "progress": call.console.progress}
     if call.out.suffix == SUFFIX:
         from tiedae.export.drift import drift_text
-        from tiedae.export.parity.fidelity import fit_text
 
         from ..tae_files import encode as encode_file
+        from ..tae_files import quality_text
 
         options |= {"max_error": call.max_error, "lossless": call.lossless, "append": call.append, "resume": call.resume}
         done = encode_file(call.bundle, call.data, call.out, samples_per_frame=call.frame, **options)
@@ -41,7 +41,7 @@ def run(call: Call) -> None:
             call.console.say(f"every value is {f'within {done.bound:g}' if done.bound else 'exact'}")
         some = f" of {done.measured:,} samples" if done.measured < done.samples else ""
         if done.quality is not None:
-            call.console.say(f"quality{some}: {fit_text(done.quality)}")
+            call.console.say(f"quality{some}: {quality_text(done)}")
         call.console.say(f"drift{some}: {drift_text(done.drift)}")
         call.write(done)
         return
