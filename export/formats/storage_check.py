@@ -221,7 +221,7 @@ def _sum(stored: Sequence[Constant], program: Program) -> StorageFinding:
     expected = sum(kernel.inputs * kernel.units for kernel in kernels)
     longest = max(max(kernel.inputs, kernel.units) for kernel in kernels)
     smallest = min(kernel.inputs * kernel.units for kernel in kernels)
-    weights = [c for c in stored if c.values.ndim >= 2 or c.values.size >= max(smallest, longest + 1)]
+    weights = [c for c in stored if c.values.ndim >= 2 and c.values.dtype != np.int32 or c.values.size >= max(smallest, longest + 1)]
     got = sum(constant.values.size for constant in weights)
     if got == expected:
         return StorageFinding("", "weights", True, f"weights: {got:,} in the file, as many as the kernels have")
