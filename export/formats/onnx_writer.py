@@ -33,7 +33,7 @@ from ...compress.integers import PAIR_LIMIT
 from ..file_io import MODEL, OFFSET, SCALE, FileIO
 from ..operations.arithmetic import FUNCTIONS
 from ..program import Program, require_signature
-from ..score_graph import ANOMALY, SCORE, X, Y, constants, steps
+from ..score_graph import ANOMALY, CENTRED, SCORE, X, Y, constants, steps
 from ..scoring import Detector
 from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
 
@@ -198,11 +198,12 @@ class OnnxGraphBuilder:
         self.enter(source)
         for operation in operations:
             operation.to_onnx(self)
-        finite, size = self.edges["x"] != "float32", detector.scoring.inputs
+        size = detector.scoring.inputs
+        real = "" if self.edges["x"] != "float32" else X if self.model_units("x") == "x" else CENTRED
         names = {X: self._real("x", X), Y: self._real("y", Y)}
         for name, values in constants(detector, "fused").items():
             self.constant(name, values, np.float32)
-        for step in steps(detector, finite=finite):
+        for step in steps(detector, real=real):
             inputs, options = [names.get(name, name) for name in step.inputs], {}
             match step.kind:
                 case "reshape":

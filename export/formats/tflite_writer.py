@@ -28,7 +28,7 @@ from ...compress.errors import ExportError
 from ..file_io import MODEL, OFFSET, SCALE, FileIO
 from ..operations.arithmetic import FUNCTIONS
 from ..program import SIGNATURES, Program, require_signature
-from ..score_graph import ANOMALY, SCORE, Step, X, Y, constants, steps
+from ..score_graph import ANOMALY, CENTRED, SCORE, Step, X, Y, constants, steps
 from ..scoring import Detector
 from .packing import require_int4, stored_bytes, stored_kernel
 from .tflite_schema import (
@@ -207,12 +207,14 @@ class TfliteGraphBuilder:
         self.enter(source)
         for operation in operations:
             operation.to_tflite(self)
-        finite = self.edges["x"] != "float32"
-        x = self._real(self.model_units("x"), self.edges["x"], "x", X) if finite else self.model_units("x")
+        x = self.model_units("x")
+        real = "" if self.edges["x"] != "float32" else CENTRED if CENTRED in self._indices else X
+        x = x if real else self._real(x, self.edges["x"], "x", X)
         last, dtype = (self.inner("y"), "int8") if "y" + INNER in self._indices else (self.outer("y"), "uint8")
         tensors = {X: x, Y: self._real(last, dtype, "y", Y)}
+        tensors |= {CENTRED: self._indices[CENTRED]} if real == CENTRED else {}
         tensors |= {name: self.constant(name, values) for name, values in constants(detector, "split").items()}
-        for step in steps(detector, finite=finite):
+        for step in steps(detector, real=real):
             tensors[step.output] = self._score_step(step, [tensors[name] for name in step.inputs])
         self.outputs.update((name, tensors[name]) for name in (SCORE, ANOMALY))
         return self
