@@ -128,6 +128,8 @@ def _mean(source: str, output: str, full: tuple[int]) -> Iterator[Step]:
     yield Step("mean", ("score.rows",), output)
 
 
+COARSE = 2
+"""Errors up to so many steps of y are held to an absolute difference."""
 ROWS = 1024
 """Samples that are scored together."""
 
@@ -185,18 +187,18 @@ class Scored:
     def relative(self, score: np.ndarray) -> np.ndarray:
         """The relative difference of a file's scores, float64 [n].
 
-        Relative to the score, or where that is less, to that of an error of one step of y in every value: float32 holds `x`
-        to a small part of a step, not of an error that is smaller still.
+        Relative to the score, or where that is less, to that of an error of `COARSE` steps of y in every value: float32 and X
+        hold `x` to a small part of a step, not of an error that is smaller still.
         """
-        return np.abs(score.astype(np.float64) - self.score) / np.maximum(self.score, self._step)
+        return np.abs(score.astype(np.float64) - self.score) / np.maximum(self.score, self._least)
 
     @property
     def near(self) -> np.ndarray:
         """Whether a score lies so near to the threshold that a flag may differ, bool [n]."""
         threshold = self.detector.threshold(self.layout)
-        return np.abs(self.score - threshold) <= TOLERANCE * max(threshold, self._step)
+        return np.abs(self.score - threshold) <= TOLERANCE * max(threshold, self._least)
 
     @property
-    def _step(self) -> float:
+    def _least(self) -> float:
         scoring = self.detector.scoring
-        return float(scoring.totals(np.full((1, scoring.inputs), 1 << FRACTION_BITS))[0] * scoring.factor)
+        return float(scoring.totals(np.full((1, scoring.inputs), COARSE << FRACTION_BITS))[0] * scoring.factor)

@@ -128,7 +128,8 @@ def _finding(kernel: str, what: str, ok: bool, text: str) -> StorageFinding:
 
 def _differ(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Mask of the elements whose bits differ."""
-    return as_bits(np.ascontiguousarray(values)) != as_bits(np.ascontiguousarray(expected))
+    different = as_bits(np.ascontiguousarray(values)) != as_bits(np.ascontiguousarray(expected))
+    return different.reshape(values.shape)  # `ascontiguousarray` gives a scalar an axis
 
 
 def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) -> np.ndarray | None:
