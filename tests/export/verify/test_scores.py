@@ -139,7 +139,8 @@ def test_scores_and_flags_are_the_programs(data, kind, runtime, make_program, tm
     findings = files.measure(runtime)
     details = {check.detail for check in findings.checks}
     assert details == {"score of samples", "anomaly of samples"} | ({"NaN in samples"} if data.io.dtype == "float32" else set())
-    assert {check.kind for check in findings.checks} == {Kind.SCORE} and not findings.skipped
+    assert {check.kind for check in findings.checks} == {Kind.SCORE}
+    assert not findings.skipped or runtime.startswith("openvino")
     assert [check.text for check in findings.checks if not check.ok] == []
 
 
