@@ -118,7 +118,7 @@ def scoring_of(
     kind: ScoreKind, spec: SampleSpec, y: Quantization, feature_errors: Sequence[float] | np.ndarray = ()
 ) -> Scoring:
     """The scoring for a program's `y`. `feature_errors`: root mean squared error of each feature on training samples, in model
-    units, of `standardized`.
+    units, of `standardized`; at least a step of `y`, or constant features would leave 16-bit weights of 1 to all others.
 
     Raises ExportError for more inputs than 64 bits take, and integers whose scaling does not fit in 64 bits.
     """
@@ -127,7 +127,7 @@ def scoring_of(
     units = _integer_units(spec, y) if spec.dtype in INTEGERS else ((), (), 0)
     weights, unit_weight = (), 1.0
     if kind == "standardized":
-        errors = np.maximum(np.asarray(feature_errors, np.float64), y.scale / 16)
+        errors = np.maximum(np.asarray(feature_errors, np.float64), y.scale)
         if errors.shape != (spec.inputs,) or not np.isfinite(errors).all():
             raise DataError(
                 f"score: got errors of shape {list(errors.shape)}, must be {spec.inputs} finite ones, one per feature"

@@ -204,14 +204,16 @@ class OnnxGraphBuilder:
         for name, values in constants(detector, "fused").items():
             self.constant(name, values, np.float32)
         for step in steps(detector, real=real):
-            inputs, options = [names.get(name, name) for name in step.inputs], {}
+            inputs = [names.get(name, name) for name in step.inputs]
+            options: dict[str, Any] = {}
             match step.kind:
                 case "reshape":
                     inputs.append(self.constant("score.shape", [-1, *step.shape], np.int64))
                 case "pad":
                     inputs.append(self.constant("score.padding", [0, 0, 0, step.shape[0] - size], np.int64))
                 case "mean" | "largest":
-                    axis, options = 1 + len(step.shape), {"keepdims": 0}
+                    axis = 1 + len(step.shape)
+                    options["keepdims"] = 0
                     if opset < AXES_OPSET:
                         options["axes"] = [axis]
                     else:

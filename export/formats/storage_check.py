@@ -81,7 +81,9 @@ def prove(
 
 def prove_scaling(contents: Contents, scaling: Scaling | None) -> StorageFinding:
     """Check that a file's offset and scale are these, bit for bit; without a scaling, that there are none."""
-    expected = dict(zip((OFFSET, SCALE), (None, None) if scaling is None else scaling.float32, strict=True))
+    expected: dict[str, np.ndarray | None] = dict(
+        zip((OFFSET, SCALE), (None, None) if scaling is None else scaling.float32, strict=True)
+    )
     right = "the file holds none" if scaling is None else "offset and scale are the manifest's"
     return _prove_constants(contents, "scaling", expected, right)
 

@@ -7,25 +7,34 @@ another one in each signature, so that few samples cannot be compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..differences import mismatch
+from ..manifest import Manifest
 from ..parity.reference_outputs import Expected
 from ..runtimes.table import RUNTIMES
-from ..score_graph import ANOMALY, SCORE, TOLERANCE, Scored
+from ..score_graph import ANOMALY, SCORE, TOLERANCE, Scored, constants
 from ..scoring import Detector
 from ..targets import TARGETS
 from .findings import Evidence, Subject
-from .kinds import Kind, Why
+from .kinds import Kind, Precision, Why
 from .measurement import as_bytes
 
 TIES = 0.02
 """Fraction of samples, or one, with an integer of `y` at a tie in a runtime that computes in floats."""
 MOST = 0.01
 """Relative difference that such an integer makes, at most."""
+
+
+def score_constants(manifest: Manifest, file: str) -> Mapping[str, np.ndarray] | None:
+    """The constants of the score in a file; None if it has none."""
+    info, detector = manifest.models[file], manifest.detector
+    if detector is None or info.precision is not Precision.INT8 or SCORE not in info.signatures:
+        return None
+    return constants(detector, TARGETS[info.format].layout)
 
 
 def measure_scores(subject: Subject, detector: Detector, evidence: Evidence, expected: Expected, samples: str) -> None:

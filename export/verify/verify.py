@@ -34,7 +34,6 @@ from ..program import Program
 from ..runtimes.machine import installed_versions
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES
-from ..score_graph import SCORE, constants
 from ..targets import TARGETS, read_model, tolerances_of
 from .cross_format import measure_crossing
 from .error_breakdown import attribute
@@ -42,7 +41,7 @@ from .findings import Evidence, Findings, Measured, Subject
 from .kinds import Kind, Maker, Precision, Why
 from .measurement import measure_float, measure_int8, squared_error
 from .results import Metrics, ModelFile, Proof
-from .scores import measure_scores
+from .scores import measure_scores, score_constants
 
 MAX_SAMPLES = 10_000
 """Maximum number of test samples."""
@@ -196,21 +195,13 @@ def _check_storage(
         rows = [
             *rows,
             prove_scaling(each, manifest.io_of(precision).folded),
-            prove_score(each, _score_constants(manifest, name)),
+            prove_score(each, score_constants(manifest, name)),
         ]
         for row in rows:
             findings.storage.append(Proof(name, row.kernel, row.statement, row.ok, row.text))
         wrong = [row for row in rows if not row.ok]
         text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
         findings.check(Kind.STORAGE, not wrong, len(wrong), "== 0", f"{name}: {text}", file=name)
-
-
-def _score_constants(manifest: Manifest, file: str) -> Mapping[str, np.ndarray] | None:
-    """The constants of the score in a file; None if it has none."""
-    info, detector = manifest.models[file], manifest.detector
-    if detector is None or info.precision is not Precision.INT8 or SCORE not in info.signatures:
-        return None
-    return constants(detector, TARGETS[info.format].layout)
 
 
 def _prove_float(
