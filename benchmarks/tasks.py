@@ -14,6 +14,7 @@ from statistics import median
 from msgspec.structs import replace
 from reduction import reduction_rows
 from rows import Row, arguments_of, report
+from scores import score_rows
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
 from tiedae.compress.config import LayerConfig, ModelConfig
@@ -81,7 +82,11 @@ def denoising_rows(console: Console) -> Sequence[Row]:
     ]
 
 
-MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {"denoising": denoising_rows, "reduction": reduction_rows}
+MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {
+    "denoising": denoising_rows,
+    "reduction": reduction_rows,
+    "score": score_rows,
+}
 """The rows of each task."""
 
 

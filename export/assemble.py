@@ -43,6 +43,7 @@ from .parity.fidelity import Fidelity, column_names, warnings_of
 from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
+from .scoring import Detector
 from .tasks.row import Exported
 from .tasks.table import TASKS
 from .verify.kinds import Stage
@@ -161,11 +162,13 @@ def assemble(
     return metrics
 
 
-def write_models(programs: Mapping[str, Programs], config: ExportConfig, io: FileIO, announce: Announce) -> dict[str, bytes]:
+def write_models(
+    programs: Mapping[str, Programs], config: ExportConfig, io: FileIO, announce: Announce, detector: Detector | None = None
+) -> dict[str, bytes]:
     """`model_files`, with each warning of a writer announced once."""
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
-        files = model_files(programs, config, io)
+        files = model_files(programs, config, io, detector=detector)
     for text in dict.fromkeys(str(warning.message) for warning in given):
         announce(text)
     return files

@@ -3,6 +3,7 @@
 NAME.{int8,f32}.tflite                  every signature over one buffer
 NAME.{int8,f32}.onnx                    x → code, y
 NAME.{encoder,decoder}.{int8,f32}.onnx  over one NAME.{int8,f32}.kernels.bin
+NAME.score.int8.onnx                    x → score, anomaly, over the same kernels; where there is a detector
 manifest.json                           hashes, kernels, inputs, outputs, operations, versions, recipe
 golden/                                 samples and expected outputs, see `golden`; program.npz (biases and masks)
 NAME.codec                              frequency tables of the codes, see docs/format.md
@@ -34,6 +35,8 @@ from .file_io import FileIO
 from .formats.model_file import Contents, oriented
 from .manifest import ConstantInfo, Manifest
 from .program import SIGNATURES
+from .score_graph import SCORE
+from .scoring import Detector
 from .targets import TARGETS, Programs, is_model, read_model, require_targets
 
 PRECISIONS = ("int8", "f32")
@@ -42,8 +45,13 @@ PROGRAM_KIND = "tiedae-program"
 TASK_FOLDER = "task"
 
 
-def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: FileIO | str) -> dict[str, bytes]:
-    """The model files by name. `programs` by precision, `int8` and `f32`; `io`: x and y of the int8 files (`FileIO.parse`)."""
+def model_files(
+    programs: Mapping[str, Programs], config: ExportConfig, io: FileIO | str, *, detector: Detector | None = None
+) -> dict[str, bytes]:
+    """The model files by name. `programs` by precision, `int8` and `f32`; `io`: x and y of the int8 files (`FileIO.parse`).
+
+    `detector`: adds the signature `score` to the int8 files.
+    """
     require_targets(config.targets)
     io = FileIO.parse(io)
     files: dict[str, bytes] = {}
@@ -51,14 +59,20 @@ def model_files(programs: Mapping[str, Programs], config: ExportConfig, io: File
         for target in config.targets:
             program = pair.of(target)
             stem = f"{program.name}.{precision}"
-            files |= TARGETS[target].write(program, stem, config, io if precision == "int8" else io.floats)
+            given = (program, stem, config, io if precision == "int8" else io.floats)
+            scores = detector is not None and TARGETS[target].scores and precision == "int8"
+            files |= TARGETS[target].write(*given, detector=detector) if scores else TARGETS[target].write(*given)
     return files
 
 
-def model_names(name: str, config: ExportConfig) -> set[str]:
+def model_names(name: str, config: ExportConfig, *, detector: Detector | None = None) -> set[str]:
     """The names of the files that `model_files` writes."""
-    stems = [f"{name}.{precision}" for precision in PRECISIONS]
-    return {file for stem in stems for target in config.targets for file in TARGETS[target].file_names(stem, config.signatures)}
+    names = set()
+    for target in config.targets:
+        for precision in PRECISIONS:
+            scores = detector is not None and TARGETS[target].scores and precision == "int8"
+            names |= TARGETS[target].file_names(f"{name}.{precision}", (*config.signatures, *([SCORE] if scores else [])))
+    return names
 
 
 def program_file(programs: Programs, masks: Mapping[str, np.ndarray]) -> bytes:
@@ -126,7 +140,7 @@ class Bundle:
         return list(self.manifest.models)
 
     def files_of(self, target: str, precision: str) -> dict[str, str]:
-        """The model file that serves each signature, of one target and precision, in the order of `SIGNATURES`."""
+        """The model file that serves each signature of `SIGNATURES`, of one target and precision, in their order."""
         models = self.manifest.models.items()
         chosen = [(name, info) for name, info in models if (info.format, info.precision) == (target, precision)]
         found = {signature: name for name, info in chosen for signature in info.signatures}

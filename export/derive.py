@@ -60,10 +60,13 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
     programs, backend, fitted = _fitted(before, programs, data.train, noise, step)
     io, config = before.io, before.recipe.export
     announce("export: integer program, " + ", ".join(config.targets))
-    files = write_models({PRECISION: programs}, config, io, announce)
+    files = write_models({PRECISION: programs}, config, io, announce, before.detector)
     scaled = before.data.scaling.apply(io.samples(arrays["x"]))
     arrays = {name: arrays[name] for name in ("x", *golden.FLOATS)}
-    arrays |= golden.answers(golden.expectations(programs, config.targets, scaled, io), io)
+    answered = golden.expectations(programs, config.targets, scaled, io)
+    arrays |= golden.answers(answered, io)
+    if before.detector is not None:
+        arrays |= golden.scores(answered, io, before.detector, arrays["x"], scaled)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs, masks)
     files |= codec_files(before.name, fitted)

@@ -5,6 +5,8 @@ code.npy         codes of the int8 files, uint8
 y.npy            output of the fused program, as in the int8 .onnx files: uint8, int8, or float32 in the unit of the files
 y.tflite.npy     output of the split program, as in the int8 .tflite file
 code.tflite.npy  TFLite's codes if they differ: it rounds ties of float inputs differently, see `interpreter.program_input`
+score.npy, anomaly.npy   where there is a detector: outputs of the signature `score`, float32 and bool [samples]; those of
+                 TFLite are score.tflite.npy, anomaly.tflite.npy, beside y.tflite.npy
 code.f32.npy, y.f32.npy   Keras' float32 outputs, y in the unit of the float files, which agree up to rounding
 
 The unit of the files is the data's or model units, as the recipe says (`FileIO.units`).
@@ -27,15 +29,22 @@ from .file_io import FileIO
 from .manifest import ArrayInfo, Golden, Manifest
 from .parity.reference_outputs import Expected, expect
 from .runtimes.table import RUNTIMES, usual
+from .score_graph import ANOMALY, SCORE, Scored
+from .scoring import Detector
 from .targets import TARGETS, Programs
 from .verify.kinds import Precision
 
 FLOATS = ("code.f32", "y.f32")
 ALWAYS = ("x", "code", "y", *FLOATS)
 """The arrays that every bundle has."""
+SCORES = (SCORE, ANOMALY)
+"""Those of the signature `score`, [samples]."""
 REFERENCE = "reference"
 """The key of the fused program, which gives code.npy and y.npy."""
-UNITS = {"x": "the data's", "code": "integers of tensors.code", "y": "integers of tensors.y"}
+UNITS = {"x": "the data's", "code": "integers of tensors.code", "y": "integers of tensors.y"} | {
+    SCORE: "of the detector, in model units",
+    ANOMALY: "true or false",
+}
 MODEL_UNIT = "model: (data − offset) / scale of data.scaling"
 SIGNED_UNIT = "integers of tensors.y, less 128"
 
@@ -66,6 +75,23 @@ def answers(expected: Mapping[str, Expected], io: FileIO | str) -> dict[str, np.
             found[f"code.{target}"] = own_code
         if not same_code or TARGETS[target].layout != "fused":
             found[f"y.{target}"] = own_y
+    return found
+
+
+def scores(
+    expected: Mapping[str, Expected], io: FileIO, detector: Detector, samples: np.ndarray, scaled: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The expected outputs of the signature `score` by golden name, of samples in the data's unit and in model units.
+
+    `expected` comes from `expectations`; a target has arrays where it has a `y` of its own in `answers`.
+    """
+    own = answers(expected, io)
+    found: dict[str, np.ndarray] = {}
+    for target, each in expected.items():
+        layout, end = (TARGETS[target].layout, f".{target}") if target != REFERENCE else ("fused", "")
+        if f"y{end}" in own:
+            scored = Scored.of(detector, layout, each.program, io, samples, scaled, each.x, each.y)
+            found |= {f"{name}{end}": values for name, values in scored.outputs.items()}
     return found
 
 
@@ -101,14 +127,15 @@ def _arrays_of(info: ModelFileInfo, arrays: Mapping[str, np.ndarray]) -> dict[st
     """The array of each input and output of a model file."""
     own = "f32" if info.precision is Precision.F32 else info.format
     names = {value.name for signature in info.signatures.values() for value in signature.values}
-    return {name: f"{name}.{own}" if f"{name}.{own}" in arrays else name for name in ALWAYS[:3] if name in names}
+    known = (*ALWAYS[:3], *SCORES)
+    return {name: f"{name}.{own}" if f"{name}.{own}" in arrays else name for name in known if name in names}
 
 
 def names(manifest: Manifest) -> Sequence[str]:
     """The names of a bundle's arrays: those of every bundle, and those of its targets that the manifest lists."""
     if manifest.golden is None:
         return ALWAYS
-    own = (f"{name}.{target}" for target in TARGETS for name in ("code", "y"))
+    own = (*SCORES, *(f"{name}.{target}" for target in TARGETS for name in ("code", "y", *SCORES)))
     return *ALWAYS, *(name for name in own if f"golden/{name}.npy" in manifest.golden.arrays)
 
 
@@ -123,7 +150,7 @@ def read(bundle: Path, manifest: Manifest) -> dict[str, np.ndarray]:
             raise FormatError(f"{path}: missing or damaged ({type(error).__name__})") from None
         size = widths[-1] if name.startswith("code") else widths[0]
         dtypes = _dtypes(name, manifest)
-        right = len(arrays["x"]) if arrays["x"].ndim else 0, size
+        right = (len(arrays["x"]) if arrays["x"].ndim else 0, *(() if name.partition(".")[0] in SCORES else (size,)))
         if arrays[name].shape != right or right[0] == 0 or arrays[name].dtype.name not in dtypes:
             got = f"{arrays[name].dtype} {list(arrays[name].shape)}"
             raise FormatError(f"{path}: got {got}, must be {' or '.join(dtypes)} {list(right)}, at least one sample")
@@ -135,4 +162,6 @@ def _dtypes(name: str, manifest: Manifest) -> tuple[str, ...]:
         return ("float32",)
     if name == "x":
         return (manifest.data.dtype,)
+    if name.partition(".")[0] in SCORES:
+        return ("float32",) if name.startswith(SCORE) else ("bool",)
     return ("uint8", "int8", "float32") if name.startswith("y") and manifest.golden else ("uint8",)

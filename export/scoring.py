@@ -5,10 +5,11 @@ stuck beyond the range of the training data would look normal behind it. With u 
 
     X = (v · multiplier + addend) >> shift    the sample in units of u, from integers v; of floats in binary64, see `units`
     D = X − q · 2¹⁶                            limited to ±(2³¹ − 1)
-    S = Σ D² >> 16        mse                  S = Σ (D² >> 16) · w >> 16     standardized, weights w of 16 bits
+    S = Σ D² ≫ 16         mse                  S = Σ (D² ≫ 16) · w ≫ 16       standardized, weights w of 16 bits
     S = Σ |D|             mae                  S = max |D|                    max
 
-The score is S · factor, in model units. `>>` rounds down. S fits in 64 bits for up to 2¹⁶ inputs.
+The score is S · factor, in model units. `>>` rounds down; a ≫ 16 = (a + 2¹⁵) >> 16 to the nearest, as rounding each square down
+would bias scores of errors below a step of y by more than 10⁻⁵. S fits in 64 bits for up to 2¹⁶ inputs.
 """
 
 from __future__ import annotations
@@ -82,6 +83,10 @@ class Scoring(Record, frozen=True):
         if self.multiplier:
             values = samples.astype(np.int64) * np.array(self.multiplier, np.int64) + np.array(self.addend, np.int64)
             return values >> self.shift
+        return self.real_units(scaled)
+
+    def real_units(self, scaled: np.ndarray) -> np.ndarray:
+        """X of float32 samples in model units, without NaN, int64."""
         wide = scaled.astype(np.float64) / self.scale + self.zero_point
         with np.errstate(over="ignore"):
             return np.clip(np.rint(wide * (1 << FRACTION_BITS)), -(1 << 40), 1 << 40).astype(np.int64)
@@ -100,15 +105,20 @@ class Scoring(Record, frozen=True):
         """What each value adds to S, int64 [n, inputs]; for `max`, |D|."""
         if self.kind in ("mae", "max"):
             return np.abs(errors)
-        squares = errors * errors >> FRACTION_BITS
-        return squares * np.array(self.weights, np.int64) >> FRACTION_BITS if self.weights else squares
+        squares = _shifted(errors * errors)
+        return _shifted(squares * np.array(self.weights, np.int64)) if self.weights else squares
+
+
+def _shifted(values: np.ndarray) -> np.ndarray:
+    """values / 2¹⁶, int64, to the nearest."""
+    return (values + (1 << FRACTION_BITS - 1)) >> FRACTION_BITS
 
 
 def scoring_of(
     kind: ScoreKind, spec: SampleSpec, y: Quantization, feature_errors: Sequence[float] | np.ndarray = ()
 ) -> Scoring:
     """The scoring for a program's `y`. `feature_errors`: root mean squared error of each feature on training samples, in model
-    units, of `standardized`.
+    units, of `standardized`; at least a step of `y`, or constant features would leave 16-bit weights of 1 to all others.
 
     Raises ExportError for more inputs than 64 bits take, and integers whose scaling does not fit in 64 bits.
     """
@@ -117,7 +127,7 @@ def scoring_of(
     units = _integer_units(spec, y) if spec.dtype in INTEGERS else ((), (), 0)
     weights, unit_weight = (), 1.0
     if kind == "standardized":
-        errors = np.maximum(np.asarray(feature_errors, np.float64), y.scale / 16)
+        errors = np.maximum(np.asarray(feature_errors, np.float64), y.scale)
         if errors.shape != (spec.inputs,) or not np.isfinite(errors).all():
             raise DataError(
                 f"score: got errors of shape {list(errors.shape)}, must be {spec.inputs} finite ones, one per feature"

@@ -18,12 +18,15 @@ from .file_info import SignatureInfo, ValueInfo
 from .file_io import FileIO
 from .formats.model_file import Contents
 from .program import Program
+from .score_graph import SCORE
+from .scoring import Detector
 
 if TYPE_CHECKING:
     from ..compress.quantizers import DecoderLayout
 
-Write = Callable[[Program, str, ExportConfig, FileIO], dict[str, bytes]]
-"""(program, stem of the file names, export settings, x and y) → the files by name."""
+Write = Callable[..., dict[str, bytes]]
+"""(program, stem of the file names, export settings, x and y) → the files by name; a target with `scores` has the keyword
+`detector` too, a `Detector` or None."""
 Snippet = Callable[[str, str, SignatureInfo, str], list[str]]
 """(file, name of the signature, its record, expression of x) → lines of Python that run it, imports first."""
 
@@ -35,7 +38,8 @@ class Target:
     `label` is the display name of the format, `suffix` that of its model files, `layout` that of the decoder. `write` returns
     the files of a program, `read` parses a model file. `package` is the display name of the usual runtime, `snippet` writes an
     example program for the model card. `names`: the written files by stem and signatures, one file by default. `companions`:
-    files without a model that files with these signatures need. `tolerances` replace the defaults of `VerifyConfig`.
+    files without a model that files with these signatures need. `tolerances` replace the defaults of `VerifyConfig`. `scores`:
+    the int8 files of a bundle with a detector have the signature `score`.
     """
 
     label: str
@@ -48,16 +52,20 @@ class Target:
     names: Callable[[str, Collection[str]], set[str]] | None = None
     companions: Callable[[str, Collection[str]], set[str]] = lambda _stem, _signatures: set()
     tolerances: Mapping[str, float] = field(default_factory=dict)
+    scores: bool = False
 
     def file_names(self, stem: str, signatures: Collection[str]) -> set[str]:
         """The names of the files that `write` returns."""
         return {f"{stem}{self.suffix}"} if self.names is None else self.names(stem, signatures)
 
 
-def _tflite_files(program: Program, stem: str, config: ExportConfig, io: FileIO) -> dict[str, bytes]:
+def _tflite_files(
+    program: Program, stem: str, config: ExportConfig, io: FileIO, detector: Detector | None = None
+) -> dict[str, bytes]:
     from .formats.tflite_writer import to_tflite
 
-    return {f"{stem}.tflite": to_tflite(program, signatures=config.signatures, io=io, int4=config.int4)}
+    data = to_tflite(program, signatures=config.signatures, io=io, int4=config.int4, detector=detector)
+    return {f"{stem}.tflite": data}
 
 
 def _read_tflite(path: Path) -> Contents:
@@ -79,7 +87,7 @@ def _litert(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]
     ]
 
 
-ONNX_PARTS = {"reconstruct": "", "encode": "encoder.", "decode": "decoder."}
+ONNX_PARTS = {"reconstruct": "", "encode": "encoder.", "decode": "decoder.", SCORE: "score."}
 """The part of a file name between model name and precision, by signature."""
 HALVES = {"encode", "decode"}
 
@@ -90,8 +98,8 @@ def _onnx_name(stem: str, signature: str) -> str:
 
 
 def _onnx_kernels(stem: str, signatures: Collection[str]) -> set[str]:
-    """The file of kernels that encoder and decoder share."""
-    return {f"{stem}.kernels.bin"} if HALVES & set(signatures) else set()
+    """The file of kernels that encoder, decoder and score share."""
+    return {f"{stem}.kernels.bin"} if {*HALVES, SCORE} & set(signatures) else set()
 
 
 def _onnx_names(stem: str, signatures: Collection[str]) -> set[str]:
@@ -100,11 +108,13 @@ def _onnx_names(stem: str, signatures: Collection[str]) -> set[str]:
     )
 
 
-def _onnx_files(program: Program, stem: str, config: ExportConfig, io: FileIO) -> dict[str, bytes]:
+def _onnx_files(
+    program: Program, stem: str, config: ExportConfig, io: FileIO, detector: Detector | None = None
+) -> dict[str, bytes]:
     from .formats.onnx_writer import to_onnx, to_onnx_pair
 
     options: dict[str, Any] = {"io": io, "opset": config.opset, "int4": config.int4}
-    files, alone = {}, set(config.signatures)
+    files, alone, kernels = {}, set(config.signatures), None
     if alone >= HALVES:
         (kernels,) = _onnx_kernels(stem, alone)
         names = (_onnx_name(stem, "encode"), _onnx_name(stem, "decode"), kernels)
@@ -112,6 +122,9 @@ def _onnx_files(program: Program, stem: str, config: ExportConfig, io: FileIO) -
         alone -= HALVES
     for signature in (each for each in config.signatures if each in alone):
         files[_onnx_name(stem, signature)] = to_onnx(program, signature=signature, **options)
+    if detector is not None:
+        scored = to_onnx(program, signature=SCORE, external=kernels, detector=detector, **options)
+        files[_onnx_name(stem, SCORE)] = scored
     return files
 
 
@@ -137,8 +150,10 @@ def _shapes(values: Sequence[ValueInfo]) -> str:
 
 
 TARGETS: dict[str, Target] = {
-    "tflite": Target("TFLite", ".tflite", "split", _tflite_files, _read_tflite, "LiteRT", _litert),
-    "onnx": Target("ONNX", ".onnx", "fused", _onnx_files, _read_onnx, "ONNX Runtime", _onnxruntime, _onnx_names, _onnx_kernels),
+    "tflite": Target("TFLite", ".tflite", "split", _tflite_files, _read_tflite, "LiteRT", _litert, scores=True),
+    "onnx": Target(
+        "ONNX", ".onnx", "fused", _onnx_files, _read_onnx, "ONNX Runtime", _onnxruntime, _onnx_names, _onnx_kernels, scores=True
+    ),
 }
 
 

@@ -36,6 +36,7 @@ LAYERS = (
     "export.file_io",
     "export.operations",
     "export.program",
+    "export.score_graph",
     "export.interpreter",
     "export.integer_maps",
     "export.lowering",

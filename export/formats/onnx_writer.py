@@ -33,6 +33,8 @@ from ...compress.integers import PAIR_LIMIT
 from ..file_io import MODEL, OFFSET, SCALE, FileIO
 from ..operations.arithmetic import FUNCTIONS
 from ..program import Program, require_signature
+from ..score_graph import ANOMALY, CENTRED, SCORE, X, Y, constants, steps
+from ..scoring import Detector
 from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
 
 OPSETS = range(13, 24)
@@ -40,6 +42,22 @@ PACKED_OPSET = 21
 """The first opset with 4-bit integers."""
 PAGE = 4096
 """Alignment of kernels in external data, in bytes, for memory-mapping."""
+
+AXES_OPSET = 18
+"""The first opset in which reductions take their axes as an input."""
+SCORE_OPERATORS = {
+    "subtract": "Sub",
+    "absolute": "Abs",
+    "least": "Min",
+    "multiply": "Mul",
+    "pad": "Pad",
+    "reshape": "Reshape",
+    "mean": "ReduceMean",
+    "largest": "ReduceMax",
+    "at most": "LessOrEqual",
+    "not": "Not",
+}
+"""The operator of each kind of step of a score."""
 
 EDGE = ".quantized"
 """Suffix of the uint8 tensor behind an input or output of another dtype."""
@@ -55,6 +73,7 @@ def to_onnx(
     opset: int = 17,
     int4: str = "packed",
     external: str | None = None,
+    detector: Detector | None = None,
 ) -> bytes:
     """Serialize one signature of a program as an ONNX model.
 
@@ -62,12 +81,14 @@ def to_onnx(
     program `code` is uint8 and `io` is the dtype of `x` and `y`: uint8, int8 (uint8 − 128, zero point too), float32, or auto
     (uint8 if the program's `x` is bytes, else float32). A float program is float32 throughout. Floats are in model units, or as
     a `FileIO` says. `external`: file name of the external data that holds the kernels (`external_kernels`). `int4`: storage of
-    kernels of 4 bits or fewer, packed (two values per byte, raises the opset to 21 or later) or bytes.
+    kernels of 4 bits or fewer, packed (two values per byte, raises the opset to 21 or later) or bytes. With a `detector` the
+    signature may be `score`, see `score_graph`.
 
     Warns if a kernel breaks the pair rule, which costs speed. Raises InputError for an unknown signature, ExportError for an
     option out of range or a decoder in the split layout.
     """
-    require_signature(signature)
+    if detector is None or signature != SCORE:
+        require_signature(signature)
     for name, count in program.exceeding_pairs.items():
         text = f"{name}: {count:,} pairs of neighbours add to more than {PAIR_LIMIT}; uint8 in .onnx, slower with VNNI"
         warnings.warn(text, stacklevel=2)
@@ -79,18 +100,16 @@ def to_onnx(
     if int4 == "packed" and program.quantized and any(kernel.bits <= INT4_BITS for kernel in program.kernels.values()):
         opset = max(opset, PACKED_OPSET)
     graph = OnnxGraphBuilder(program, program.file_io(io), int4)
-    operations, source, results = program.part(signature)
-    graph.enter(source)
-    for operation in operations:
-        operation.to_onnx(graph)
-    for name in results:
-        graph.leave(name)
+    if detector is not None and signature == SCORE:
+        source, results = graph.write_score(detector, opset)
+    else:
+        source, results = graph.write(signature)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             signature,
-            [graph.value_info(source)],
-            [graph.value_info(name) for name in results],
+            [source],
+            results,
             graph.initializers(external),
         ),
         producer_name="tiedae",
@@ -161,6 +180,63 @@ class OnnxGraphBuilder:
 
     def value_info(self, name: str) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, _ELEMENTS[self.edges[name]], ["batch", *self.program.tensors[name].shape])
+
+    def write(self, signature: str) -> tuple[onnx.ValueInfoProto, list[onnx.ValueInfoProto]]:
+        """Add the nodes of a signature; returns its input and its outputs."""
+        operations, source, results = self.program.part(signature)
+        self.enter(source)
+        for operation in operations:
+            operation.to_onnx(self)
+        for name in results:
+            self.leave(name)
+        return self.value_info(source), [self.value_info(name) for name in results]
+
+    def write_score(self, detector: Detector, opset: int) -> tuple[onnx.ValueInfoProto, list[onnx.ValueInfoProto]]:
+        """Add the nodes of the signature `score`; returns its input and its outputs."""
+        operations, source, _ = self.program.part("reconstruct")
+        self.edges["y"] = "uint8"
+        self.enter(source)
+        for operation in operations:
+            operation.to_onnx(self)
+        size = detector.scoring.inputs
+        real = "" if self.edges["x"] != "float32" else X if self.model_units("x") == "x" else CENTRED
+        names = {X: self._real("x", X), Y: self._real("y", Y)}
+        for name, values in constants(detector, "fused").items():
+            self.constant(name, values, np.float32)
+        for step in steps(detector, real=real):
+            inputs = [names.get(name, name) for name in step.inputs]
+            options: dict[str, Any] = {}
+            match step.kind:
+                case "reshape":
+                    inputs.append(self.constant("score.shape", [-1, *step.shape], np.int64))
+                case "pad":
+                    inputs.append(self.constant("score.padding", [0, 0, 0, step.shape[0] - size], np.int64))
+                case "mean" | "largest":
+                    axis = 1 + len(step.shape)
+                    options["keepdims"] = 0
+                    if opset < AXES_OPSET:
+                        options["axes"] = [axis]
+                    else:
+                        inputs.append(self.constant(f"score.axis.{axis}", [axis], np.int64))
+            self.node(SCORE_OPERATORS[step.kind], inputs, step.output, **options)
+        outputs = {SCORE: TensorProto.FLOAT, ANOMALY: TensorProto.BOOL}
+        return self.value_info(source), [
+            helper.make_tensor_value_info(name, element, ["batch"]) for name, element in outputs.items()
+        ]
+
+    def _real(self, name: str, label: str) -> str:
+        """`x` as given or the integers of `y`, float32 in model units.
+
+        Integers by Cast: ONNX Runtime would drop a DequantizeLinear behind the QuantizeLinear of `y`, and with it the rounding.
+        """
+        dtype, source = self.edges[name], self.model_units(name)
+        if dtype == "float32":
+            return source
+        quantization = self.program.quantization(name)
+        zero_point = quantization.zero_point - (SIGNED_SHIFT if dtype == "int8" else 0)
+        whole = self.node("Cast", [source], f"{label}.integers", to=TensorProto.FLOAT)
+        shifted = self.node("Sub", [whole, self.constant(f"{label}.zero", zero_point, np.float32)], f"{label}.shifted")
+        return self.node("Mul", [shifted, self.constant(f"{label}.scale", quantization.scale, np.float32)], label)
 
     def inner(self, name: str) -> str:
         """Name, in the file, of a program tensor in the program's dtype."""

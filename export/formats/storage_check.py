@@ -14,6 +14,7 @@ from ...compress.patterns import HELD
 from ...compress.scaling import Scaling
 from ..file_io import OFFSET, SCALE
 from ..program import Kernel, Program
+from ..score_graph import CONSTANTS, SCORE
 from .model_file import Constant, Contents, oriented
 from .reals import as_bits
 
@@ -80,11 +81,30 @@ def prove(
 
 def prove_scaling(contents: Contents, scaling: Scaling | None) -> StorageFinding:
     """Check that a file's offset and scale are these, bit for bit; without a scaling, that there are none."""
-    held = {name: [each for each in contents.constants if each.name == name] for name in (OFFSET, SCALE)}
-    expected = dict(zip(held, (None, None) if scaling is None else scaling.float32, strict=True))
-    wrong = [text for name in held if (text := _not_held(name, held[name], expected[name]))]
+    expected: dict[str, np.ndarray | None] = dict(
+        zip((OFFSET, SCALE), (None, None) if scaling is None else scaling.float32, strict=True)
+    )
     right = "the file holds none" if scaling is None else "offset and scale are the manifest's"
-    return StorageFinding("", "scaling", not wrong, f"scaling: {'; '.join(wrong) or right}")
+    return _prove_constants(contents, "scaling", expected, right)
+
+
+def prove_score(contents: Contents, constants: Mapping[str, np.ndarray] | None) -> StorageFinding:
+    """Check that weights, threshold and the other constants of a file's score are these, bit for bit; None: it has no score."""
+    held = any(signature.name == SCORE for signature in contents.signatures)
+    if constants is not None and not held:
+        return StorageFinding("", "score", False, "score: the file holds no signature score, expected one")
+    expected = {name: None if constants is None else constants.get(name) for name in CONSTANTS}
+    right = "the file holds none" if constants is None else "weights and threshold are those of the manifest's detector"
+    return _prove_constants(contents, "score", expected, right)
+
+
+def _prove_constants(
+    contents: Contents, statement: str, expected: Mapping[str, np.ndarray | None], right: str
+) -> StorageFinding:
+    wrong = []
+    for name, values in expected.items():
+        wrong.append(_not_held(name, [each for each in contents.constants if each.name == name], values))
+    return StorageFinding("", statement, not any(wrong), f"{statement}: {'; '.join(filter(None, wrong)) or right}")
 
 
 def _not_held(name: str, found: Sequence[Constant], expected: np.ndarray | None) -> str:
@@ -110,7 +130,8 @@ def _finding(kernel: str, what: str, ok: bool, text: str) -> StorageFinding:
 
 def _differ(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Mask of the elements whose bits differ."""
-    return as_bits(np.ascontiguousarray(values)) != as_bits(np.ascontiguousarray(expected))
+    different = as_bits(np.ascontiguousarray(values)) != as_bits(np.ascontiguousarray(expected))
+    return different.reshape(values.shape)  # `ascontiguousarray` gives a scalar an axis
 
 
 def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) -> np.ndarray | None:
@@ -216,12 +237,14 @@ def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConf
 
 
 def _sum(stored: Sequence[Constant], program: Program) -> StorageFinding:
-    """Count all constants that could hold weights: of rank 2 or more, or longer than any bias and as large as a kernel."""
+    """Count all constants that could hold weights: longer than any bias and as large as a kernel, or of rank 2 or more. Of the
+    latter, int32 are indices: the padding of a score."""
     kernels = program.kernels.values()
     expected = sum(kernel.inputs * kernel.units for kernel in kernels)
     longest = max(max(kernel.inputs, kernel.units) for kernel in kernels)
     smallest = min(kernel.inputs * kernel.units for kernel in kernels)
-    weights = [c for c in stored if c.values.ndim >= 2 or c.values.size >= max(smallest, longest + 1)]
+    large = max(smallest, longest + 1)
+    weights = [c for c in stored if c.values.size >= large or (c.values.ndim >= 2 and c.values.dtype != np.int32)]
     got = sum(constant.values.size for constant in weights)
     if got == expected:
         return StorageFinding("", "weights", True, f"weights: {got:,} in the file, as many as the kernels have")

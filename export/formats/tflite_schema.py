@@ -32,14 +32,21 @@ Op = schema.BuiltinOperator
 Type = schema.TensorType
 OPERATORS: Mapping[int, str] = {number: name for name, number in vars(Op).items() if isinstance(number, int)}
 RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
+    Op.ABS: {1: "1.13.0"},
     Op.ADD: {1: "1.5.0", 2: "1.14.0"},
     Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0"},
     Op.DEQUANTIZE: {1: "1.13.1", 2: "1.14.0", 6: "2.17.0"},
     Op.DIV: {1: "1.6.0"},
     Op.FULLY_CONNECTED: {1: "1.5.0", 4: "1.14.0", 10: "2.11.0"},
+    Op.LESS_EQUAL: {1: "1.14.0"},
+    Op.LOGICAL_NOT: {1: "1.11.0"},
     Op.LOGISTIC: {1: "1.14.0", 2: "1.14.0"},
+    Op.MEAN: {1: "1.6.0"},
+    Op.MINIMUM: {1: "1.14.0"},
     Op.MUL: {1: "1.5.0", 2: "1.14.0", 3: "1.15.0"},
+    Op.PAD: {1: "1.5.0"},
     Op.QUANTIZE: {1: "1.14.0"},
+    Op.REDUCE_MAX: {1: "1.11.0"},
     Op.RELU: {1: "1.5.0"},
     Op.RELU6: {1: "1.5.0"},
     Op.RESHAPE: {1: "1.5.0"},
@@ -53,7 +60,9 @@ OPTIONS: Mapping[int, type] = {
     Op.BATCH_MATMUL: schema.BatchMatMulOptionsT,
     Op.DIV: schema.DivOptionsT,
     Op.FULLY_CONNECTED: schema.FullyConnectedOptionsT,
+    Op.MEAN: schema.ReducerOptionsT,
     Op.MUL: schema.MulOptionsT,
+    Op.REDUCE_MAX: schema.ReducerOptionsT,
     Op.SUB: schema.SubOptionsT,
 }
 """Options of the operators that we write."""

@@ -28,6 +28,8 @@ from ...compress.errors import ExportError
 from ..file_io import MODEL, OFFSET, SCALE, FileIO
 from ..operations.arithmetic import FUNCTIONS
 from ..program import SIGNATURES, Program, require_signature
+from ..score_graph import ANOMALY, CENTRED, SCORE, Step, X, Y, constants, steps
+from ..scoring import Detector
 from .packing import require_int4, stored_bytes, stored_kernel
 from .tflite_schema import (
     MIN_VERSION,
@@ -44,12 +46,30 @@ from .tflite_schema import (
 INNER = ".int8"
 """Suffix of the int8 tensor behind an input or output of another dtype."""
 
+SCORE_OPERATORS = {
+    "subtract": "SUB",
+    "absolute": "ABS",
+    "least": "MINIMUM",
+    "multiply": "MUL",
+    "pad": "PAD",
+    "mean": "MEAN",
+    "largest": "REDUCE_MAX",
+    "at most": "LESS_EQUAL",
+    "not": "LOGICAL_NOT",
+}
+"""The operator of each kind of step of a score."""
+
 SHIFTED = ".shifted"
 """Suffix of the shifted int8 tensor that clamps a tensor of fewer than 8 bits."""
 
 
 def to_tflite(
-    program: Program, *, signatures: Sequence[str] = SIGNATURES, io: FileIO | str = "auto", int4: str = "packed"
+    program: Program,
+    *,
+    signatures: Sequence[str] = SIGNATURES,
+    io: FileIO | str = "auto",
+    int4: str = "packed",
+    detector: Detector | None = None,
 ) -> bytes:
     """Serialize a program with a split-layout decoder as a .tflite file with a dynamic batch.
 
@@ -57,6 +77,7 @@ def to_tflite(
     `io`: dtype of `x` and `y` in an int8 file, uint8, int8 or float32; auto is uint8 if `x` is bytes (`affine.BYTE`), else
     float32. `code` is uint8. A float program is float32 throughout. Floats are in model units, or as a `FileIO` says.
     `int4`: storage of kernels of 4 bits or fewer, packed (two values per byte; the decoder unpacks them) or bytes.
+    `detector`: adds the signature `score`, see `score_graph`, to an int8 file.
     Raises InputError for an unknown signature, ExportError for an option or program that has no such file.
     """
     for signature in signatures:
@@ -67,8 +88,9 @@ def to_tflite(
     require_int4(int4)
     empty = schema.BufferT(data=np.empty(0, np.uint8))
     model: Any = schema.ModelT(3, [], [], "tiedae", [empty], signatureDefs=[])
-    for index, name in enumerate(signatures):
-        graph = TfliteGraphBuilder(program, io, int4, model).write(name)
+    for index, name in enumerate((*signatures, SCORE) if detector else signatures):
+        graph = TfliteGraphBuilder(program, io, int4, model)
+        graph = graph.write_score(detector) if detector and name == SCORE else graph.write(name)
         model.subgraphs.append(graph.table(name))
         model.signatureDefs.append(graph.signature(name, index))
     model.metadata = [schema.MetadataT(MIN_VERSION, version_buffer(model, needed_version(model)))]
@@ -176,6 +198,47 @@ class TfliteGraphBuilder:
                 self.leave(operation.y)
         self.outputs.update((name, self.outer(name)) for name in results)
         return self
+
+    def write_score(self, detector: Detector) -> TfliteGraphBuilder:
+        """Add the operations of the signature `score`. `y` is uint8 as far as it is requantized: XNNPACK rounds that as int8
+        in another way."""
+        operations, source, _ = self.program.part("reconstruct")
+        self.edges["y"] = "uint8"
+        self.enter(source)
+        for operation in operations:
+            operation.to_tflite(self)
+        x = self.model_units("x")
+        real = "" if self.edges["x"] != "float32" else CENTRED if CENTRED in self._indices else X
+        x = x if real else self._real(x, self.edges["x"], "x", X)
+        last, dtype = (self.inner("y"), "int8") if "y" + INNER in self._indices else (self.outer("y"), "uint8")
+        tensors = {X: x, Y: self._real(last, dtype, "y", Y)}
+        tensors |= {CENTRED: self._indices[CENTRED]} if real == CENTRED else {}
+        tensors |= {name: self.constant(name, values) for name, values in constants(detector, "split").items()}
+        for step in steps(detector, real=real):
+            tensors[step.output] = self._score_step(step, [tensors[name] for name in step.inputs])
+        self.outputs.update((name, tensors[name]) for name in (SCORE, ANOMALY))
+        return self
+
+    def _real(self, source: int, dtype: str, name: str, label: str) -> int:
+        """Integers of `x` or `y` as float32 in model units."""
+        real = self._activation(name, label, "float32")
+        self.add("DEQUANTIZE", 1 if dtype == "uint8" else 2, [source], real)
+        return real
+
+    def _score_step(self, step: Step, inputs: list[int]) -> int:
+        output = self._tensor(step.output, (1, *step.shape), step.dtype, None, signature=(-1, *step.shape))
+        size = self._tensors[inputs[0]].shape[1:]
+        match step.kind:
+            case "reshape":
+                self.reshape(inputs[0], output, step.shape)
+                return output
+            case "mean" | "largest":
+                inputs = [*inputs, self.constant(f"score.axis.{len(size)}", int32([len(size)]))]
+            case "pad":
+                zeros = np.array([[0, 0], [0, step.shape[0] - size[0]]], np.int32)
+                inputs = [*inputs, self.constant("score.padding", zeros)]
+        self.add(SCORE_OPERATORS[step.kind], 1, inputs, output)
+        return output
 
     def enter(self, name: str) -> None:
         """Make a program tensor an input; convert it if the file's unit or dtype differs."""

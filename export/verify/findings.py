@@ -20,6 +20,7 @@ from ..parity.reference_outputs import Expected, Floats
 from ..program import Program
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, rounds_as_program
+from ..score_graph import ANOMALY, SCORE
 from .kinds import Kind, Skipped, Why
 from .results import Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, finite
 
@@ -192,7 +193,7 @@ class Subject:
         except TiedaeError as error:
             self.check(Kind.RUNS, signature, False, "refused", "runs", str(error))
             return {}
-        outputs = self.program.part(signature)[2]
+        outputs = (SCORE, ANOMALY) if signature == SCORE else self.program.part(signature)[2]
         missing = [name for name in outputs if name not in got]
         if missing:
             text = f"gives {', '.join(got)}, expected {', '.join(outputs)}"

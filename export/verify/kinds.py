@@ -52,6 +52,7 @@ class Kind(StrEnum):
     OUTPUT = "output"
     OPERATIONS = "operations"
     TRACE = "trace"
+    SCORE = "score"
     FLOAT = "float"
     LAYERS = "layers"
     FORMATS = "formats"

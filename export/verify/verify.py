@@ -22,7 +22,7 @@ from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files,
 from ..file_info import FileInfo
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
-from ..formats.storage_check import StorageFinding, prove, prove_scaling, shared_values
+from ..formats.storage_check import StorageFinding, prove, prove_scaling, prove_score, shared_values
 from ..integer_maps import differing
 from ..interpreter import execute
 from ..manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
@@ -41,9 +41,12 @@ from .findings import Evidence, Findings, Measured, Subject
 from .kinds import Kind, Maker, Precision, Why
 from .measurement import measure_float, measure_int8, squared_error
 from .results import Metrics, ModelFile, Proof
+from .scores import measure_scores, score_constants
 
 MAX_SAMPLES = 10_000
 """Maximum number of test samples."""
+
+GOLDEN = "golden samples"
 
 Announce = Callable[[str], None]
 
@@ -91,6 +94,7 @@ def verify_bundle(
     evidence = _evidence(manifest, fidelity, golden, original, floating, test, count, findings)
     if float_error is not None:
         evidence = dataclasses.replace(evidence, float_error=float_error)
+    shown = Evidence(golden["x"], manifest.data.scaling.apply(manifest.io.samples(golden["x"])), None, None, False)
     expected: dict[str, Expected] = {}
     measured: list[Measured] = []
     for precision in PRECISIONS:
@@ -105,6 +109,11 @@ def verify_bundle(
                     expected[target] = expect(subject.program, evidence.scaled, known=known)
                 own = expect(subject.program, evidence.scaled, subject.conversion, expected[target])
                 of_precision.append(measure_int8(subject, own, evidence))
+                if manifest.detector is not None:
+                    measure_scores(subject, manifest.detector, evidence, own, GOLDEN if test is None else "test samples")
+                    if test is not None:
+                        own = expect(subject.program, shown.scaled, subject.conversion)
+                        measure_scores(subject, manifest.detector, shown, own, GOLDEN)
             else:
                 of_precision.append(measure_float(subject, evidence))
         against = expected if precision == "int8" else {}
@@ -186,7 +195,11 @@ def _check_storage(
             if int8
             else _prove_float(each, manifest.kernels, masks, clusters)
         )
-        rows = [*rows, prove_scaling(each, manifest.io_of(precision).folded)]
+        rows = [
+            *rows,
+            prove_scaling(each, manifest.io_of(precision).folded),
+            prove_score(each, score_constants(manifest, name)),
+        ]
         for row in rows:
             findings.storage.append(Proof(name, row.kernel, row.statement, row.ok, row.text))
         wrong = [row for row in rows if not row.ok]
@@ -244,7 +257,7 @@ def _check_manifest(
         findings.same(
             Kind.MANIFEST, manifest.golden, vectors.describe(golden, manifest.models, manifest.io.units), detail="golden"
         )
-    required = model_names(manifest.name, manifest.recipe.export)
+    required = model_names(manifest.name, manifest.recipe.export, detector=manifest.detector)
     required |= {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
     missing = sorted(required - set(manifest.files))
     text = (
@@ -268,6 +281,8 @@ def _check_golden(
     if manifest.golden is not None:
         answered = vectors.expectations(programs, config.targets, scaled, manifest.io)
         expected = vectors.answers(answered, manifest.io)
+        if manifest.detector is not None:
+            expected |= vectors.scores(answered, manifest.io, manifest.detector, golden["x"], scaled)
         findings.same(Kind.GOLDEN, sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected), detail="arrays")
     else:
         x = programs.reference.quantization("x").quantize(scaled)
