@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from ..compress.data import Dataset, Samples
 from ..compress.errors import DataError
 from ..compress.noise import Noise, noise_of, noisy_test
+from ..compress.normal import normal_of, normal_only
 from ..compress.tasks import task_kind
 from . import golden
 from .assemble import write_described, write_models, write_pages
@@ -25,6 +26,7 @@ from .bundle import PROGRAM_FILE, Bundle, npy, program_file
 from .code_scale import with_step
 from .codec.backends import PRECISION, ProgramBackend
 from .codec.training_codes import Fitted, codec_files, fit_codec, training_inputs
+from .detector import fit_detector
 from .manifest import FILE, Derivation, Manifest, ProgramText, ProgramTexts, Tensors
 from .report.rendering import PAGES
 from .runtimes.machine import installed_versions
@@ -51,13 +53,15 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
     before = bundle.manifest
     bundle.require_intact()
     _require_like(before, data, source)
-    data, recipe = data.with_scaling(before.data.scaling), before.recipe
+    recipe = before.recipe
+    data = normal_only(data.with_scaling(before.data.scaling), normal_of(recipe.task), source)
     noise = noise_of(recipe.train.noise, data.train)
     tested = data.test if noise is None else noisy_test(data.test, noise, recipe.train.seed, MAX_SAMPLES)
     int8 = {name: read_model(bundle.path / name) for name, info in before.models.items() if info.precision == PRECISION}
     programs, masks, arrays = bundle.programs(int8), bundle.masks(), bundle.golden()
     announce("codes of the training samples")
     programs, backend, fitted = _fitted(before, programs, data.train, noise, step)
+    detector = fit_detector(programs, backend, data, recipe.task, recipe.data.seed)
     io, config = before.io, before.recipe.export
     announce("export: integer program, " + ", ".join(config.targets))
     files = write_models({PRECISION: programs}, config, io, announce)
@@ -82,13 +86,14 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
         operations=ProgramTexts(ProgramText.of(programs.split), ProgramText.of(programs.fused)),
         versions=installed_versions(),
         scores=fitted.scores,
+        detector=detector,
         derived=(*before.derived, derivation),
     )
     manifest = write_described(directory, manifest, files, arrays)
     old = read_metrics(bundle.path / METRICS)
     kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, step=step)
     keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
-    task = TASKS[task_kind(recipe.task)].measure(Exported(backend, data, recipe, keras=None))
+    task = TASKS[task_kind(recipe.task)].measure(Exported(backend, data, recipe, None, detector))
     metrics = verify_bundle(directory, test=tested, float_error=keras, announce=lambda text: announce(f"verify: {text}"))
     metrics = replace(
         metrics,

@@ -13,6 +13,7 @@ from ...compress.config import Recipe
 from ...compress.data import Dataset
 from ..codec.backends import ProgramBackend
 from ..manifest import Manifest
+from ..scoring import Detector
 from ..verify.kinds import Kind, Skipped, Why
 from .results import TaskResult
 
@@ -24,12 +25,15 @@ Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Exported:
-    """What a task is measured on: the exported int8 program, the samples, and the float model where there is one."""
+    """What a task is measured on: the exported int8 program, the samples, and the float model where there is one; the detector
+    of an anomaly task.
+    """
 
     backend: ProgramBackend
     data: Dataset
     recipe: Recipe
     keras: Keras | None
+    detector: Detector | None = None
 
 
 @dataclass(frozen=True)
