@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from tiedae.compress.errors import DataError, InputError
 from tiedae.compress.normal import is_normal, label_text, normal_of
 from tiedae.compress.records import Record
@@ -24,11 +25,11 @@ METHOD = "int8"
 
 
 class Scores(Record, frozen=True):
-    """The scores of samples in brief, in model units; `missing` of them hold NaN and have none, the figures are of the others.
+    """The scores of samples in brief, in model units; `missing` of them hold NaN and have none, the figures are of the rest.
 
-    `threshold`, `alarms`: of an anomaly bundle, samples with NaN among the alarms. `detection`, `labels`: where the samples have
-    labels of normal and of anomalous ones; `seed` of their intervals. `drift`: of the scores from those of the training samples,
-    where the bundle holds these.
+    `threshold`, `alarms`: of an anomaly bundle; samples with NaN are alarms. `detection`, `labels`: where samples have labels,
+    normal and anomalous ones; `seed` of their intervals. `drift`: of the scores from those of the training samples, where the
+    bundle holds these.
     """
 
     samples: int
@@ -133,8 +134,6 @@ def _with_labels(
         names = ", ".join(dict.fromkeys(label_text(each) for each in np.unique(labels)[:MAX_LISTED].tolist()))
         right = f"normal ones ({', '.join(map(label_text, normal or (0, 'normal')))}) and others"
         raise DataError(f"{source}: got labels {names}, must be {right}, to compare the scores of both")
-    from msgspec.structs import replace
-
     return replace(
         brief,
         seed=seed,
@@ -144,7 +143,7 @@ def _with_labels(
 
 
 def _lines(codec: Codec, values: np.ndarray, scores: np.ndarray, flags: np.ndarray, *, steps_too: bool) -> Iterator[str]:
-    """Lines of a .csv file: `sample,score`, with `anomaly` of a detector; of a record `step,error` before them, a line a step."""
+    """Lines of a .csv file: `sample,score`, with `anomaly` of a detector; of its record a line per step, `step,error` first."""
     detects = codec.detector is not None
     heading = "sample,score,anomaly" if detects else "sample,score"
     texts = [

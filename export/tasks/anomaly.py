@@ -6,6 +6,7 @@ fused layout. Every method has a threshold of its own, the same quantile of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ from tiedae.pages import Bar, BarChart, Plot, fragment
 from ...compress.data import Samples, choose
 from ...compress.normal import is_normal, label_text
 from ...compress.packages import missing
-from ...compress.tasks import Anomaly
+from ...compress.tasks import Anomaly, ScoreKind
 from ..codec.backends import BATCH
 from ..codec.detection import integer_errors
 from ..manifest import Manifest
@@ -107,20 +108,19 @@ def program_errors(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.nd
     return np.concatenate([integer_errors(scoring, exported.backend, part)[0] for part in parts])
 
 
-def real_scores(scoring: Scoring, errors: np.ndarray) -> np.ndarray:
-    """Scores, float64 [n], of errors in model units [n, inputs], as `scoring` takes them in integers."""
-    if scoring.kind == "max":
+def real_scores(kind: ScoreKind, errors: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
+    """Scores, float64 [n], of errors in model units [n, inputs]; `weights` [inputs] multiply squared errors."""
+    if kind == "max":
         return np.abs(errors).max(axis=1)
-    if scoring.kind == "mae":
+    if kind == "mae":
         return np.abs(errors).mean(axis=1)
-    weights = np.array(scoring.weights) * scoring.unit_weight if scoring.weights else 1.0
     return (np.square(errors, dtype=np.float64) * weights).mean(axis=1)
 
 
 def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[str, Score], list[Skipped]]:
     """The float model's score, and those of baselines fitted to the same training samples; what was skipped, with reasons.
 
-    PCA: the mean squared error behind as many components as the code has values (of fewer samples, as many as they span).
+    PCA: the same kind of score behind as many components as the code has values, standardized by its own training errors.
     IsolationForest (Liu, Ting & Zhou 2008): scikit-learn's, with its own settings and 100 trees.
     """
     data, keras = exported.data, exported.keras
@@ -131,15 +131,17 @@ def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[str, Score
     if keras is None:
         skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "anomalies by the float model", "there is no Keras model here"))
     else:
-        scores[FLOAT] = lambda x: real_scores(scoring, apply(x).astype(np.float64) - keras(apply(x))[1])
+        weights = np.array(scoring.weights) * scoring.unit_weight if scoring.weights else 1.0
+        scores[FLOAT] = lambda x: real_scores(scoring.kind, apply(x).astype(np.float64) - keras(apply(x))[1], weights)
     (units,) = exported.backend.program.tensors["code"].shape
     pca = Pca.fit(train, min(units, train.shape[1]))
 
-    def by_pca(x: np.ndarray) -> np.ndarray:
-        scaled = apply(x)
-        return np.square(pca.encode(scaled) @ pca.components.T + pca.mean - scaled).mean(axis=1)
+    def pca_errors(scaled: np.ndarray) -> np.ndarray:
+        return pca.encode(scaled) @ pca.components.T + pca.mean - scaled
 
-    scores[PCA] = by_pca
+    least = scoring.scale / math.sqrt(12)
+    own = 1 / np.maximum(np.square(pca_errors(train)).mean(axis=0), least**2) if scoring.weights else 1.0
+    scores[PCA] = lambda x: real_scores(scoring.kind, pca_errors(apply(x)), own)
     if find_spec("sklearn") is None:
         skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, f"baseline {TITLES[FOREST]}", str(missing("sklearn"))))
     else:

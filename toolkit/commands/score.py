@@ -16,7 +16,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE")
     parser.add_path("data", "DATA", "a file, a folder of images or a known name, as in a recipe", type=str)
     parser.add_file(
-        "--csv", text="write sample, score and anomaly of each, one a line; of an anomaly bundle of records each time step"
+        "--csv", text="write each sample's score and whether it is an anomaly, one a line; of records each time step"
     )
     parser.add_value("--label", "COLUMN", "of a .csv file: labels, by which the scores of an anomaly bundle are measured")
     parser.add_value("--runtime", "NAME", "auto (default), program, or a runtime of `tiedae verify`", default="auto")
