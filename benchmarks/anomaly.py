@@ -46,11 +46,11 @@ FASHION = Recipe(
 )
 ECG = Recipe(
     "anomaly-ecg",
-    DataConfig("ecg", validation=0.3, test=0.2),
+    DataConfig("ecg", validation=0.1, test=0.2),
     ModelConfig((LayerConfig(128, "relu"), LayerConfig(16)), "linear", 256),
     TrainConfig(epochs=200, batch_size=16, weight_decay=0.0),
     quantize=QuantizeConfig(epochs=20, weight_decay=0.0),
-    task=Anomaly(0.99, (), "mse"),
+    task=Anomaly(0.95, (), "mse"),
 )
 RATE = 360
 """Samples per second of the record."""
@@ -173,9 +173,9 @@ def ecg_rows(console: Console, seeds: Sequence[int] = SEEDS) -> Sequence[Row]:
         areas = {name: _injected(x, inject, [int8, pca]) for name, inject in INJECTIONS.items()}
         for name, (ours, theirs) in areas.items():
             console.note(f"seed {seed}, {name}: int8 {ours:.4f}, PCA {theirs:.4f}")
-        lowest = min(areas, key=lambda name: areas[name][0])
-        gains.append(areas[lowest][0] - areas[lowest][1])
-        texts.append(f"{gains[-1]:.4f} ({lowest}, {areas[lowest][0]:.4f})")
+        lowest, of_pca = (min(areas, key=lambda name, i=i: areas[name][i]) for i in (0, 1))
+        gains.append(areas[lowest][0] - areas[of_pca][1])
+        texts.append(f"{gains[-1]:.4f} ({lowest}, {areas[lowest][0]:.4f}; PCA: {of_pca}, {areas[of_pca][1]:.4f})")
     return [Row("anomaly_ecg_gain", median(gains), "", ">= 0.00", ">= 0.05", f"seeds: {', '.join(texts)}")]
 
 
