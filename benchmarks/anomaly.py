@@ -3,7 +3,8 @@
 Fashion-MNIST: one class is normal, the nine others are anomalies; the training images of a class are split into 5,000 and 1,000
 that set the threshold. Net, epochs and score were chosen on training and held-out images of classes 0, 4, 6 and 8.
 ECG: the last fifth of the record is normal, and copies of it with one of five injections are anomalies. The injections were
-written down here before any training.
+written down here before any training; the net was chosen by them on validation windows. The lowest AUC of the five is compared
+with PCA's lowest.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ FASHION = Recipe(
 ECG = Recipe(
     "anomaly-ecg",
     DataConfig("ecg", validation=0.1, test=0.2),
-    ModelConfig((LayerConfig(128, "relu"), LayerConfig(16)), "linear", 256),
-    TrainConfig(epochs=200, batch_size=16, weight_decay=0.0),
+    ModelConfig((LayerConfig(128, "tanh"), LayerConfig(8, "tanh")), "linear", 256),
+    TrainConfig(epochs=150, batch_size=16, weight_decay=0.0),
     quantize=QuantizeConfig(epochs=20, weight_decay=0.0),
     task=Anomaly(0.95, (), "mse"),
 )

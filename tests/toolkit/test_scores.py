@@ -149,7 +149,7 @@ def test_labels_that_cannot_be_measured_by(
 
 def test_a_label_is_a_column(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "x.npy", np.zeros((3, 4)))
-    assert "--label y: is for a .csv file, must be left out for" in refused(
+    assert "x.npy, it is for a .csv file; other sources hold their labels" in refused(
         capsys, "score", run, tmp_path / "x.npy", "--label", "y"
     )
 
