@@ -15,10 +15,10 @@ def integer_errors(scoring: Scoring, backend: Backend, x: np.ndarray) -> tuple[n
 
     The model sees 0 in place of NaN; a sample with NaN has no score.
     """
-    missing = np.zeros(len(x), bool)
+    missing: np.ndarray = np.zeros(len(x), bool)
     if x.dtype.kind == "f":
         gaps = np.isnan(x)
-        missing = gaps.any(axis=1)
+        missing = np.asarray(gaps.any(axis=1))
         if missing.any():
             x = np.where(gaps, x.dtype.type(0), x)
     with np.errstate(over="ignore", invalid="ignore"):

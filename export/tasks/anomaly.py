@@ -158,7 +158,8 @@ def estimate_text(each: Estimate | None) -> str:
 
 def methods_table(result: AnomalyResult) -> list[tuple[str, str, str, str]]:
     """Name, ROC-AUC, PR-AUC and F1 of each method."""
-    return [(TITLES[each.method], *map(estimate_text, (each.roc_auc, each.pr_auc, each.f1))) for each in result.methods]
+    text = estimate_text
+    return [(TITLES[each.method], text(each.roc_auc), text(each.pr_auc), text(each.f1)) for each in result.methods]
 
 
 def labels_table(result: AnomalyResult) -> list[tuple[str, str, str, str]]:
@@ -241,13 +242,14 @@ def _plots(arrays: Mapping[str, np.ndarray]) -> list[list[Plot]]:
 def _bars(columns: Sequence[str] | None, arrays: Mapping[str, np.ndarray]) -> list[BarChart]:
     """Of each sample: the columns that contribute most, in percent of its errors."""
     charts = []
+    names = columns or [f"value {i}" for i in range(arrays["x"].shape[1])]
     for x, y, errors in zip(arrays["x"], arrays["y"], arrays["errors"].astype(np.float64), strict=True):
         parts = 100 * errors / (errors.sum() or 1.0)
         charts.append(
             BarChart(
                 [
                     Bar(
-                        columns[i] if columns else f"value {i}",
+                        names[i],
                         float(parts[i]),
                         f"{parts[i]:.3g} %",
                         "ours",

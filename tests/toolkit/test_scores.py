@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from tiedae.cli import main
 from tiedae.export.bundle import Bundle
+from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.codec.codec import load
+from tiedae.export.codec.detection import integer_errors
+from tiedae.export.targets import read_model
 
 COLUMNS = ("a", "b", "c", "d")
 
@@ -43,7 +46,7 @@ batch_size = 16
 [quantize]
 method = "ptq"
 [export]
-targets = ["onnx"]
+targets = ["tflite", "onnx"]
 [task]
 kind = "anomaly"
 normal = ["good"]
@@ -105,6 +108,20 @@ def test_scores_of_a_table_with_labels(run: Path, tmp_path: Path, capsys: pytest
     assert 0.8 < area["low"] < area["value"] < area["high"] and f"ROC-AUC {area['value']:.4f}" in out and "seed 0" in out
     assert [row["label"] for row in brief["labels"]] == ["good", "worn"]
     assert f"anomalies: {brief['alarms']} of 300" in out and "drift:" in out and brief["drift"]["samples"] == 300
+
+
+@pytest.mark.parametrize(("runtime", "layout"), [("litert-xnnpack", "split"), ("ort-cpu", "fused"), ("program", "fused")])
+def test_a_runtime_is_compared_with_its_own_layout(run: Path, runtime: str, layout: str) -> None:
+    bundle = Bundle.open(run / "bundle")
+    manifest, codec = bundle.manifest, load(run, runtime=runtime)
+    detector = manifest.detector
+    assert detector is not None and codec.threshold == detector.threshold(layout)
+    programs = bundle.programs({name: read_model(bundle.path / name) for name in manifest.models if ".int8." in name})
+    backend = ProgramBackend(getattr(programs, layout), manifest.data.spec, manifest.io, manifest.integer_maps)
+    x = np.loadtxt(run.parent / "t.csv", delimiter=",", skiprows=1, usecols=range(4))
+    expected = detector.scoring.totals(integer_errors(detector.scoring, backend, x)[0])
+    np.testing.assert_allclose(codec.score(x), expected * detector.scoring.factor, rtol=1e-9)
+    np.testing.assert_array_equal(codec.is_anomaly(x), expected > getattr(detector.thresholds, layout))
 
 
 def test_rows_with_nan_are_anomalies_without_a_score(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

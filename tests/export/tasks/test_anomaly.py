@@ -121,6 +121,7 @@ def test_the_program_finds_anomalies(measured: TaskMeasurement, exported: Export
     assert int8.roc_auc.value > 0.95 and abs(int8.roc_auc.value - keras.roc_auc.value) < 0.02
     rates = {row.label: row.flagged / row.samples for row in result.labels}
     assert rates["0"] < 0.3 and rates["1"] > 0.9 and [row.normal for row in result.labels] == [True, False]
+    assert result.false_alarms is not None and result.normal is not None
     assert result.alarm_rate == pytest.approx(result.false_alarms / (0.1 * result.normal))
     assert decode(AnomalyResult, plain(result), "x") == result
 
