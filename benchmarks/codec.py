@@ -6,6 +6,8 @@ Net and tables are fitted on the 60,000 training images, in three epochs. The fi
 of 64. The entropy is that of their codes under the tables of the bundle. The lossless file holds `--images` of them, spread
 evenly, as do those that it is compared with. The ECG rows are of the shipped recipe, trained on the first 80 % of the record;
 FLAC is libsndfile's at level 8, if soundfile is installed. Bounds are checked on adversarial data of every dtype.
+Some files are decoded elsewhere too: by the installed wheel, with 1 and 2 threads, and on a Haswell that qemu-x86_64 emulates
+(Debian's qemu-user).
 Speeds are the best of some turns, in time of the processor, which other processes disturb less than time of the clock.
 """
 
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from decodes import decode_row
 from entropy import best
 from msgspec.structs import replace
 from PIL import Image
@@ -60,7 +63,7 @@ def main() -> int:
         def measure(console: Console) -> Sequence[Row]:
             run = arguments.run or train(Path(temporary) / "run", console)
             ecg = arguments.ecg or train_ecg(Path(temporary) / "ecg", console)
-            return rows(run / "bundle", ecg / "bundle", arguments.images)
+            return rows(run / "bundle", ecg / "bundle", arguments.images, Path(temporary))
 
         return report("Codec", measure, arguments.json)
 
@@ -71,7 +74,7 @@ def train_ecg(out: Path, console: Console) -> Path:
     return out
 
 
-def rows(bundle: Path, ecg: Path, images: int) -> Sequence[Row]:
+def rows(bundle: Path, ecg: Path, images: int, folder: Path) -> Sequence[Row]:
     source = Bundle.open(bundle).manifest.data.source
     if source != SOURCE:
         raise CheckError(f"{bundle}: was trained on {source}, must be {SOURCE}, whose training images are not measured")
@@ -83,6 +86,7 @@ def rows(bundle: Path, ecg: Path, images: int) -> Sequence[Row]:
         lossless_row(codec, some),
         *ecg_rows(load(ecg)),
         violations_row([codec.file_model, *of_every_dtype(load(ecg))]),
+        decode_row(bundle, x, folder),
         *speed_rows(codec, x),
         program_row(bundle),
     ]

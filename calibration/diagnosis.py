@@ -122,18 +122,27 @@ def compare_halves(
     return Halves(held_out, half, len(parts[1].inputs), error, tensors, spans)
 
 
-def simulated_error(model: TiedAutoencoder, inputs: np.ndarray, ranges: Mapping[str, Range], spec: QuantizationSpec) -> float:
-    """The squared error per sample of the reconstruction with fake-quantized activations; `model` is not changed."""
+def simulated_error(
+    model: TiedAutoencoder,
+    inputs: np.ndarray,
+    ranges: Mapping[str, Range],
+    spec: QuantizationSpec,
+    wanted: np.ndarray | None = None,
+) -> float:
+    """`reconstruction_error` with fake-quantized activations; `model` is not changed."""
     with model.tapped(ActivationQuantizers(model.config, spec, ranges)):
-        return reconstruction_error(model, inputs)
+        return reconstruction_error(model, inputs, wanted)
 
 
-def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray) -> float:
-    """The squared error per sample, summed over its values, in model units; `inputs` float32 [n, inputs]."""
+def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray, wanted: np.ndarray | None = None) -> float:
+    """The squared error per sample, summed over its values, in model units; `inputs` float32 [n, inputs].
+
+    `wanted`: what the model shall give for them, the inputs themselves by default.
+    """
     total = 0.0
     for start in range(0, len(inputs), BATCH):
-        x = inputs[start : start + BATCH]
-        total += float(np.square(model(x).numpy().astype(np.float64) - x).sum())
+        y = model(inputs[start : start + BATCH]).numpy().astype(np.float64)
+        total += float(np.square(y - (inputs if wanted is None else wanted)[start : start + BATCH]).sum())
     return total / len(inputs)
 
 

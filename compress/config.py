@@ -366,6 +366,11 @@ class Recipe(Checked, frozen=True):
     task: Annotated[Task, means("what the bundle is for: what is measured and reported beside its checks")] = Compression()
     search: SearchConfig | None = None
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the model is given noisy samples, for which it gives clean ones."""
+        return self.train.noise is not None or self.data.target is not None
+
     def check(self) -> None:
         allowed = self.name.replace("-", "").replace("_", "").isalnum() and self.name.isascii()
         require(allowed, "name", self.name, "ASCII letters, digits, - and _")
@@ -387,8 +392,7 @@ class Recipe(Checked, frozen=True):
             right = "left out beside train.noise, which needs clean samples alone"
             require(self.train.noise is None, "data.target", self.data.target, right)
         if isinstance(self.task, Denoising):
-            noisy = self.train.noise is not None or self.data.target is not None
-            require(noisy, "task.kind", "denoising", "another kind, or beside train.noise or data.target")
+            require(self.is_noisy, "task.kind", "denoising", "another kind, or beside train.noise or data.target")
         if isinstance(self.task, Anomaly):
             right = "above 0 with [task] anomaly, such as 0.1: held-out normal samples set its threshold"
             require(self.data.validation > 0, "data.validation", self.data.validation, right)

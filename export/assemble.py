@@ -121,6 +121,7 @@ def assemble(
         layers=keras_layers(floating, device),
         uncompressed=keras_function(next(iter(models.values())), device),
         test=tested,
+        test_samples=len(splits.test),
         tolerances=recipe.verify,
         announce=lambda text: announce(f"verify: {text}"),
     )
@@ -143,7 +144,7 @@ def assemble(
     quality = (*stages, *metrics.quality, *quality_of_stock)
     task = task_kind(recipe.task)
     announce(f"task: {task}")
-    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras, detector))
+    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras, fitted.tables, detector))
     metrics = replace(
         metrics,
         keras=device,

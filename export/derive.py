@@ -93,8 +93,14 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
     old = read_metrics(bundle.path / METRICS)
     kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, step=step)
     keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
-    task = TASKS[task_kind(recipe.task)].measure(Exported(backend, data, recipe, None, detector))
-    metrics = verify_bundle(directory, test=tested, float_error=keras, announce=lambda text: announce(f"verify: {text}"))
+    task = TASKS[task_kind(recipe.task)].measure(Exported(backend, data, recipe, None, fitted.tables, detector))
+    metrics = verify_bundle(
+        directory,
+        test=tested,
+        test_samples=len(data.test),
+        float_error=keras,
+        announce=lambda text: announce(f"verify: {text}"),
+    )
     metrics = replace(
         metrics,
         samples=Source(source, tested.sha256),

@@ -19,6 +19,7 @@ LAYERS = (
     "export.two_sample",
     "export.drift",
     "export.codec.tables",
+    "export.codec.damage",
     "export.codec.rans",
     "export.codec.lanes",
     "export.codec.tokens",

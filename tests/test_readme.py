@@ -66,7 +66,7 @@ def test_the_page_on_dimensionality_reduction_runs_as_it_is_written(tmp_path: Pa
     program += "\nassert explained > 0.3 and classifier.score(X, labels) > 0.5 and search.best_params_ == {'n_components': 8}"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    recipe = parse_recipe(tomllib.loads((ROOT / "toolkit" / "assets" / "fashion-reduction.toml").read_text("utf-8")), "recipe")
+    recipe = parse_recipe(tomllib.loads((ROOT / "toolkit" / "assets" / "reduction.toml").read_text("utf-8")), "recipe")
     assert recipe.task == Reduction()
     (written,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     assert parse_recipe(tomllib.loads(written) | {"data": {"source": "x"}, "model": {"layers": [2]}}, "x").task == Reduction()

@@ -17,6 +17,7 @@ from tiedae.calibration.representative import representative
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import InputError
+from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.quantizers import QuantizationSpec
 from tiedae.compress.records import within
 from tiedae.export.targets import decoder_layout
@@ -88,14 +89,17 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
     if keras.config.widths[0] != splits.inputs:
         raise InputError(f"{archive}: a model of {keras.config.widths[0]} inputs, {recipe.data.source} has {splits.inputs}")
     data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
-    test = splits.scaling.apply(splits.test.take(np.arange(min(len(splits.test), MAX_TEST))))
+    noise = noise_of(recipe.train.noise, splits.train)
+    tested = splits.test if noise is None else noisy_test(splits.test, noise, recipe.train.seed, MAX_TEST)
+    taken = np.arange(min(len(tested), MAX_TEST))
+    test, wanted = (splits.scaling.apply(each.take(taken)) for each in (tested, tested.wanted))
     spec = QuantizationSpec.of(recipe.quantize, data.scaling, decoder_layout(recipe.export.targets))
-    floating = reconstruction_error(keras, test)
+    floating = reconstruction_error(keras, test, wanted)
     keras.prepare_kernels(spec.bits)
     keras.quantize_kernels(spec.granularity, spec.bits)
     calibration = calibrate_model(keras, data, observer_of(recipe.quantize), bits={"code": spec.code_bits})
     diagnosis = diagnose(keras, data, calibration, spec, limits)
-    error = {"float": floating, "int8 simulation": simulated_error(keras, test, calibration.ranges, spec)}
+    error = {"float": floating, "int8 simulation": simulated_error(keras, test, calibration.ranges, spec, wanted)}
     return Calibrated(archive, calibration, diagnosis, len(test), error)
 
 

@@ -25,16 +25,18 @@ FLOAT_STAGES = STAGES[: STAGES.index("quantize")]
 """The float models of a run, in order; the float files come from the last that is there."""
 
 
-def load_test(path: Path, manifest: Manifest, source: str) -> Samples:
-    """The test samples of a source, split as the bundle's recipe says; DataError where they are of another size.
+def load_test(path: Path, manifest: Manifest, source: str) -> tuple[Samples, int]:
+    """The test samples of a source, split as the bundle's recipe says, and how many there are; DataError for another size.
 
-    Of a .csv file they are the bundle's columns, by their names. With the noise of the recipe's training, drawn by its seed.
+    Of a .csv file they are the bundle's columns, by their names. With the noise of the recipe's training, drawn by its seed,
+    they are the first `MAX_SAMPLES`.
     """
     splits, train = load_splits(path, manifest, source), manifest.recipe.train
     if train.noise is None:
-        return splits.test
+        return splits.test, len(splits.test)
     noise = Noise.of(train.noise, splits.with_scaling(manifest.data.scaling).train)
-    return noisy_test(replace_fields(splits.test, scaling=manifest.data.scaling), noise, train.seed, MAX_SAMPLES)
+    clean = replace_fields(splits.test, scaling=manifest.data.scaling)
+    return noisy_test(clean, noise, train.seed, MAX_SAMPLES), len(clean)
 
 
 def load_training(path: Path, manifest: Manifest, source: str) -> Dataset:

@@ -7,14 +7,16 @@ import io
 import mmap
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
+import msgspec
 import numpy as np
-from tiedae.compress.errors import FormatError, InputError, TiedaeError
+from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
 from tiedae.compress.files import atomic, write_atomic
 from tiedae.compress.records import Record
+from tiedae.export.codec.appending import last_whole
 from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
 from tiedae.export.codec.container import (
     SAMPLES_PER_FRAME,
@@ -30,9 +32,9 @@ from tiedae.export.codec.container import (
     scan,
 )
 from tiedae.export.codec.frames import MODES, FileModel
-from tiedae.export.codec.streams import Reader, StreamEncoder
+from tiedae.export.codec.streams import LISTED, Reader, StreamEncoder, require_frames
 from tiedae.export.drift import Drift, squared_errors
-from tiedae.export.parity.fidelity import Fidelity
+from tiedae.export.parity.fidelity import Fidelity, fit_text
 from tiedae.export.verify.results import Fit
 
 from .coding import named, opened, pieces, steps
@@ -47,9 +49,10 @@ class Compressed(Record, frozen=True):
     """A file that was written: its samples and bytes, bytes of a sample before, bits per value after, and the quality.
 
     `sample_bytes`: in the source, whose integers may be narrower than the dtype that they are decoded to.
-    `bound`: the largest error of a value, of bounded files; 0 of others. `quality`: of `measured` samples, spread evenly;
-    None where the bundle does not say what kind of data it has, and of files that are not lossy. `drift`: of the same samples;
-    None where the bundle has no scores of training samples.
+    `bound`: the largest error of a value, of bounded files; 0 of others. `quality`: of `measured` samples, spread evenly,
+    against the given ones, or as `against` says where those are noisy; None where the bundle does not say what kind of data it
+    has, and of files that are not lossy. `drift`: of the same samples; None where the bundle has no scores of training samples.
+    `appended_to`: samples that the file held before; the others and the bytes are those that were added.
     """
 
     samples: int
@@ -63,6 +66,8 @@ class Compressed(Record, frozen=True):
     quality: Fit | None
     measured: int
     drift: Drift | None
+    appended_to: int = 0
+    against: Literal["", "noisy input", "clean samples"] = ""
 
 
 class Decompressed(Record, frozen=True):
@@ -95,20 +100,36 @@ def encode(
     out: Path,
     *,
     runtime: str,
-    samples_per_frame: int,
+    samples_per_frame: int | None,
     max_error: float | None,
     lossless: bool,
+    append: bool,
     resume: bool,
     replace: bool,
     progress: Progress,
 ) -> Compressed:
     """Write a source as a .tae file, first to OUT.part, which stays where the work is interrupted; `resume` continues it.
 
+    `append` writes behind a file that is there, see `_append`.
+
     Raises what `StreamEncoder.push` raises; InputError where OUT.part is there, or is that of other work.
     """
     codec, samples = opened(path, source, runtime)
     kind, bound = promise(max_error, lossless)
-    header = codec.file_model.header(samples_per_frame, kind, bound)
+    if append and out.exists():
+        wanted = None if kind is FileKind.LOSSY else (kind, bound)
+        return _append(
+            codec,
+            samples,
+            source,
+            out,
+            samples_per_frame,
+            wanted,
+            resume=resume,
+            drop=replace,
+            report=steps(progress, "encode"),
+        )
+    header = codec.file_model.header(SAMPLES_PER_FRAME if samples_per_frame is None else samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
     if part.exists() and not (resume or replace):
         raise InputError(f"{part}: is there, from interrupted work; --resume continues it, --force starts again")
@@ -118,21 +139,82 @@ def encode(
     with part.open("r+b" if written else "wb", buffering=0) as file:
         file.truncate(file.seek(written[-1].stop if written else 0))
         try:
-            first = sum(frame.samples for frame in written)
-            for _, piece in pieces(samples[first:], steps(progress, "encode")):
-                _write(file, named(source, 0, lambda piece=piece: encoder.push(piece)))
-            _write(file, encoder.finish())
+            size = _encode_rest(file, encoder, samples, written, source, steps(progress, "encode"))
         except TiedaeError:
             if file.tell() <= header.size:
                 part.unlink()
             raise
-        size = file.tell()
-        os.fsync(file.fileno())
     target = Path(os.path.realpath(out))
     if not replace:
         target.touch(exist_ok=False)
     part.replace(target)
     return _compressed(codec, header, samples, size)
+
+
+def _encode_rest(
+    file: BinaryIO,
+    encoder: StreamEncoder,
+    samples: np.ndarray,
+    written: Sequence[FrameSpan],
+    source: str,
+    report: Callable[[int, int], None],
+) -> int:
+    """Write the samples behind those of `written`, and the index; the size of the file."""
+    first = sum(frame.samples for frame in written)
+    for _, piece in pieces(samples[first:], report):
+        _write(file, named(source, 0, lambda piece=piece: encoder.push(piece)))
+    _write(file, encoder.finish())
+    os.fsync(file.fileno())
+    return file.tell()
+
+
+def _append(
+    codec: Codec,
+    samples: np.ndarray,
+    source: str,
+    out: Path,
+    samples_per_frame: int | None,
+    promised: tuple[FileKind, float] | None,
+    *,
+    resume: bool,
+    drop: bool,
+    report: Callable[[int, int], None],
+) -> Compressed:
+    """Write samples behind a whole file, in place: frames, then an index of all. An error leaves the file as it was.
+
+    An interruption leaves the old samples, and whole frames of the new ones behind the old index. `resume` continues it, `drop`
+    drops them first. Raises FormatError for a file of another model, InputError for one of another promise or frames than were
+    asked for, of unfinished work, and, if `resume`, one that ends in these samples; CheckError for one that is damaged.
+    """
+    with mapped(out) as data:
+        contents = read(data, out)
+        header = contents.header
+        codec.file_model.require(header, out)
+        if (promised or (header.kind, header.bound)) != (header.kind, header.bound) or (
+            samples_per_frame not in (None, header.samples_per_frame)
+        ):
+            kind = f"{header.kind.name.lower()}{f' by {header.bound:g}' if header.bound else ''}"
+            raise InputError(f"{out}: is {kind}, in frames of {header.samples_per_frame} samples; --append cannot change that")
+        whole = last_whole(data, contents)
+        if whole is None:
+            raise CheckError(f"{out}: {'; '.join(contents.problems[:LISTED])}; nothing is appended")
+        require_frames(data, whole.frames, header, out)
+        if not (contents.indexed or resume or drop):
+            what = "holds an append that was interrupted; --resume continues it with the same data, --force drops its samples"
+            raise InputError(f"{out}: {what}")
+        if resume and contents.indexed and _are(data, whole.last, codec, header, samples):
+            raise InputError(f"{out}: ends in these samples already; leave --resume out to append them once more")
+        written = _start_of(data, whole.stop, codec, header, samples, out, "drops them") if resume else ()
+    encoder = _encoder(codec, header, after=whole, written=written)
+    with out.open("r+b", buffering=0) as file:
+        file.truncate(file.seek(written[-1].stop if written else whole.stop))
+        try:
+            size = _encode_rest(file, encoder, samples, written, source, report)
+        except TiedaeError:
+            file.truncate(whole.stop)
+            raise
+    before = sum(frame.samples for frame in whole.frames)
+    return msgspec.structs.replace(_compressed(codec, header, samples, size - whole.stop), appended_to=before)
 
 
 def _encoder(codec: Codec, header: Header, **options: Any) -> StreamEncoder:
@@ -149,21 +231,36 @@ def _encoder(codec: Codec, header: Header, **options: Any) -> StreamEncoder:
 def encode_test(out: Path) -> tuple[Compressed, Path]:
     """Write OUT/test.tae: the test samples of a run's own data, in its bundle's codec."""
     bundle = bundle_of(out)
-    test = load_test(bundle.path, bundle.manifest, bundle.manifest.recipe.data.source)
-    samples = test.values if test.rows is None else test.values[test.rows]
+    test, _ = load_test(bundle.path, bundle.manifest, bundle.manifest.recipe.data.source)
+    samples, wanted = (each.values if each.rows is None else each.values[each.rows] for each in (test, test.wanted))
     codec, path = open_bundle(bundle), out / f"test{SUFFIX}"
     data = codec.compress(samples)
     write_atomic(path, data)
-    return _compressed(codec, codec.file_model.header(SAMPLES_PER_FRAME), samples, len(data)), path
+    return _compressed(codec, codec.file_model.header(SAMPLES_PER_FRAME), samples, len(data), wanted), path
 
 
-def _compressed(codec: Codec, header: Header, samples: np.ndarray, size: int) -> Compressed:
-    """The report of a written file of `size` bytes."""
-    x, y = _reconstructed(codec, samples)
-    quality, drift = _quality(codec, x, y) if header.kind is FileKind.LOSSY else None, _drift(codec, x, y)
+def _compressed(codec: Codec, header: Header, samples: np.ndarray, size: int, wanted: np.ndarray | None = None) -> Compressed:
+    """The report of a written file of `size` bytes; `wanted`: what the quality is against, by default the samples."""
+    chosen = np.unique(np.linspace(0, len(samples) - 1, MEASURED_SAMPLES).astype(np.int64))
+    x, y = _reconstructed(codec, samples[chosen])
+    clean = x if wanted is None else codec.spec.flatten(wanted[chosen])[0]
+    quality, drift = _quality(codec, clean, y) if header.kind is FileKind.LOSSY else None, _drift(codec, x, y)
+    against = ("noisy input" if wanted is None else "clean samples") if _is_noisy(codec) else ""
     before, values = samples.itemsize * codec.spec.inputs, len(samples) * codec.spec.inputs
     ratio, bits, kind = len(samples) * before / size, 8 * size / values, header.kind.name.lower()
-    return Compressed(len(samples), before, size, ratio, bits, codec.runtime, kind, header.bound, quality, len(x), drift)
+    return Compressed(
+        len(samples), before, size, ratio, bits, codec.runtime, kind, header.bound, quality, len(x), drift, against
+    )
+
+
+def _is_noisy(codec: Codec) -> bool:
+    assert codec.bundle is not None
+    return codec.bundle.manifest.recipe.is_noisy
+
+
+def quality_text(done: Compressed) -> str:
+    """`PSNR 23.4 dB, MSE 297.2 against the clean samples`; empty without quality."""
+    return fit_text(done.quality) + (f" against the {done.against}" if done.quality and done.against else "")
 
 
 def _write(file: BinaryIO, chunks: Sequence[bytes]) -> None:
@@ -179,23 +276,42 @@ def _written(part: Path, codec: Codec, header: Header, samples: np.ndarray) -> S
     with mapped(part) as data:
         if Header.from_bytes(data, part) != header:
             raise InputError(f"{part}: was begun with another model, bound, or other frames; --force starts again")
-        kept: list[FrameSpan] = []
-        for found in scan(data, header.size, header):
-            if not isinstance(found, FrameSpan) or found.samples != min(header.samples_per_frame, len(samples) - found.first):
-                break
-            kept.append(found)
-        for frame in {*kept[:1], *kept[-1:]}:
-            encoder = _encoder(codec, header, frame_only=True)
-            again = [*encoder.push(samples[frame.first : frame.first + frame.samples]), *encoder.finish()]
-            if b"".join(again) != data[frame.offset : frame.stop]:
-                raise InputError(f"{part}: holds frames of other data; --force starts again")
+        return _start_of(data, header.size, codec, header, samples, part, "starts again")
+
+
+def _start_of(
+    data: Data, offset: int, codec: Codec, header: Header, samples: np.ndarray, source: Path, forced: str
+) -> Sequence[FrameSpan]:
+    """The frames from an offset on that hold the start of samples; InputError where they are of other data."""
+    kept: list[FrameSpan] = []
+    for found in scan(data, offset, header):
+        if not isinstance(found, FrameSpan) or found.samples != min(header.samples_per_frame, len(samples) - found.first):
+            break
+        kept.append(found)
+    if not _hold(data, kept, codec, header, samples):
+        raise InputError(f"{source}: holds frames of other data; --force {forced}")
     return kept
 
 
+def _are(data: Data, frames: Sequence[FrameSpan], codec: Codec, header: Header, samples: np.ndarray) -> bool:
+    """Whether frames are all of these samples."""
+    placed = [frame._replace(first=frame.first - frames[0].first) for frame in frames]
+    return sum(frame.samples for frame in frames) == len(samples) and _hold(data, placed, codec, header, samples)
+
+
+def _hold(data: Data, frames: Sequence[FrameSpan], codec: Codec, header: Header, samples: np.ndarray) -> bool:
+    """Whether the first and the last frame are these samples, encoded."""
+    for frame in {*frames[:1], *frames[-1:]}:
+        encoder = _encoder(codec, header, frame_only=True)
+        again = [*encoder.push(samples[frame.first : frame.first + frame.samples]), *encoder.finish()]
+        if b"".join(again) != data[frame.offset : frame.stop]:
+            return False
+    return True
+
+
 def _reconstructed(codec: Codec, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Samples, spread evenly, and as the program reconstructs them in model units."""
-    chosen = np.unique(np.linspace(0, len(samples) - 1, MEASURED_SAMPLES).astype(np.int64))
-    x, _ = codec.spec.flatten(samples[chosen])
+    """Samples [n, inputs], and as the program reconstructs them in model units."""
+    x, _ = codec.spec.flatten(samples)
     program = codec.file_model.program
     return x, program.model_units(program.decode(codec.encode(x)))
 

@@ -43,9 +43,9 @@ def verify(
     manifest = Bundle.open(path).manifest
     held = parse_limits(limits, manifest.recipe.verify)
     before = None if baseline is None else _read_baseline(baseline, manifest.name, manifest.model)
-    test = None if data is None else load_test(path, manifest, data)
+    test, count = (None, None) if data is None else load_test(path, manifest, data)
     functions, device = ({}, None) if model is None else _original(model, manifest.model.widths)
-    metrics = verify_bundle(path, **functions, test=test, tolerances=held, announce=announce)
+    metrics = verify_bundle(path, **functions, test=test, test_samples=count, tolerances=held, announce=announce)
     metrics = structs.replace(metrics, model=manifest.model, samples=None if test is None else Source(str(data), test.sha256))
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))
@@ -106,7 +106,7 @@ def bench(
     """
     bundle = Bundle.open(path)
     manifest, golden = bundle.manifest, bundle.golden()
-    test = None if data is None else load_test(path, manifest, data)
+    test = None if data is None else load_test(path, manifest, data)[0]
     x = golden["x"] if test is None else test.take(np.arange(min(len(test), SAMPLES)))
     real = {"x": manifest.data.scaling.apply(x), "code": golden["code.f32"]}
     archive = None if model is None else find_archives(model, manifest.model.widths)[-1]

@@ -24,11 +24,12 @@ from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, usual
 from ..scoring import Detector
 from ..targets import TARGETS
+from .appending import last_whole
 from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of
-from .container import SAMPLES_PER_FRAME, promise
+from .container import SAMPLES_PER_FRAME, Data, promise
 from .detection import integer_errors
 from .frames import FileModel
-from .streams import Reader, StreamDecoder, StreamEncoder
+from .streams import Reader, StreamDecoder, StreamEncoder, require_frames
 
 if TYPE_CHECKING:
     from ...compress.autoencoder import TiedAutoencoder
@@ -202,6 +203,24 @@ class Codec:
         kind, bound = promise(max_error, lossless)
         return StreamDecoder(
             self.file_model, samples_per_frame=samples_per_frame, kind=kind, bound=bound, frame_only=frame_only
+        )
+
+    def appender(self, data: Data) -> StreamEncoder:
+        """Samples in pieces to the bytes that go behind a whole .tae file, of its kind and frames; `finish` gives a new index.
+
+        Raises FormatError for a file of another model or tables, CheckError for one that is damaged or cut off.
+        """
+        reader = Reader(self.file_model, data, "data")
+        reader.require_whole()
+        header, whole = reader.contents.header, last_whole(data, reader.contents)
+        require_frames(data, reader.contents.frames, header, "data")
+        return StreamEncoder(
+            self.file_model,
+            self.backend,
+            samples_per_frame=header.samples_per_frame,
+            kind=header.kind,
+            bound=header.bound,
+            after=whole,
         )
 
     @cached_property

@@ -1,6 +1,7 @@
 """The bytes of a .tae file: a header, frames that each decode alone, an index. docs/format.md specifies them.
 
-No model is needed here. Any bytes are read without a crash: lengths are compared with the bytes that are there before use.
+No model is needed here. Any bytes are read without a crash: lengths are compared with the bytes that are there before use, and
+what a frame may decode to is limited before a model sees it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ VERSION = 1
 SAMPLES_PER_FRAME = 64
 MOST_SAMPLES = (1 << 16) - 1
 """The largest number of samples in a frame."""
+MOST_BYTES = 1 << 26
+"""Bytes of samples that a frame decodes to at most; one sample is always allowed."""
 MODE_COUNT = 15
 
 _HEADER = struct.Struct("<4sBBHI8s")
@@ -34,8 +37,12 @@ _FULL, _OTHER = 0xD0, 0xE0
 """Mode 0 of a frame with the header's number of samples, and of one that states its number."""
 _INDEX = bytes((_MARKER, 0xEF))
 _FRAME_START = re.compile(rb"\xa7[\xd0-\xde\xe0-\xee]")
+_SHORTEST = 2 + 1 + _NUMBER.size
+"""Bytes of the shortest frame."""
 _SCAN_WORK = 64
 """Bytes of false frames that a scan reads, per byte of the file. Only crafted files reach it; the rest of them is damaged."""
+_WALK = 32
+"""What a byte of an index that is read forward counts for in that."""
 
 NO_INDEX = "it does not end in an index of its frames: it was cut off, is not finished, or lost some"
 LONGEST_HEADER = _HEADER.size + _BOUND.size + _NUMBER.size
@@ -79,6 +86,10 @@ class Header:
             raise InputError(f"header: got {len(self.identity)} bytes of identity, {self.sample_bytes} of a sample")
         if not 0 < self.samples_per_frame <= MOST_SAMPLES:
             raise InputError(f"samples per frame: got {self.samples_per_frame}, must lie in 1…{MOST_SAMPLES:,}")
+        if self.samples_per_frame > self.samples_within(MOST_BYTES):
+            got = f"{self.samples_per_frame} samples per frame, of {self.sample_bytes:,} bytes each"
+            right = f"{self.samples_within(MOST_BYTES):,} at most: a frame holds {MOST_BYTES:,} bytes of samples"
+            raise InputError(f"frame: got {got}, must be {right}")
         bounded = self.kind is FileKind.BOUNDED
         if not (0 < self.bound < math.inf if bounded else self.bound == 0):
             right = "finite and above 0" if bounded else "0"
@@ -86,6 +97,10 @@ class Header:
 
     def to_bytes(self) -> bytes:
         return self._body + _NUMBER.pack(self.checksum)
+
+    def samples_within(self, size: int) -> int:
+        """Samples that take `size` bytes at most; always one or more."""
+        return max(1, size // self.sample_bytes)
 
     @cached_property
     def checksum(self) -> int:
@@ -186,26 +201,40 @@ def read_frame(data: Data, frame: FrameSpan, header: Header) -> Payload:
     return payload
 
 
-def scan(data: Data, offset: int, header: Header, *, first: int = 0, final: bool = True) -> Iterator[FrameSpan | Gap]:
+def scan(
+    data: Data, offset: int, header: Header, *, first: int = 0, final: bool = True, longest: int = 1 << 32
+) -> Iterator[FrameSpan | Gap]:
     """The frames from an offset on, and the gaps between them, without the index; `first`: the number of the first sample.
 
-    Unless `final`, more bytes will follow: the scan ends before what they may complete.
+    Unless `final`, more bytes will follow: the scan ends before what they may complete, frames of payloads of `longest` bytes.
     """
     work = _SCAN_WORK * (len(data) - offset) + (1 << 20)
     while offset < len(data):
         try:
             frame, _ = _frame_at(data, offset, header, first)
         except (IndexError, ValueError) as error:
-            if isinstance(error, IndexError) and not final:
+            if isinstance(error, IndexError) and not final and not _exceeds(data, offset, header, longest):
                 return
-            stop, work = _next_frame(data, offset + 1, header, work)
-            if stop == len(data) and not final:
-                return
+            stop, walked = _index_stop(data, offset, min(len(data), offset + work // _WALK), header)
+            work -= _WALK * walked
+            if stop is None:
+                stop, work = _next_frame(data, offset + 1, header, work)
+                if stop == len(data) and not final:
+                    return
             yield Gap(offset, stop)
             offset = stop
         else:
             yield frame
             offset, first = frame.stop, first + frame.samples
+
+
+def _exceeds(data: Data, offset: int, header: Header, longest: int) -> bool:
+    """Whether a frame that has begun states a payload of more than `longest` bytes."""
+    try:
+        _, _, start, stop = _head_at(data, offset, header)
+    except IndexError:
+        return False
+    return stop - start > longest
 
 
 def _next_frame(data: Data, offset: int, header: Header, work: int) -> tuple[int, int]:
@@ -245,53 +274,69 @@ class FileContents:
 def read(data: Data, source: object) -> FileContents:
     """Header and frames of a file; FormatError, which starts with `source`, for an unusable header."""
     header = Header.from_bytes(data, source)
-    start, entries = index_before(data, len(data), header) or (-1, [])
-    end = header.size + sum(size for _, size in entries)
-    if start == end:
-        return FileContents(header, _placed(entries, header.size), True, True, ())
+    start = _index_start(data, len(data), header)
+    frames = None if start is None else listed_frames(data, start, len(data), header)
+    if frames is not None:
+        return FileContents(header, frames, True, True, ())
     found = list(scan(data, header.size, header))
     damaged = [gap for gap in found if isinstance(gap, Gap) and not is_index(data, gap, header)]
     problems = [*(gap.text for gap in damaged), NO_INDEX]
-    placed = start < 0 and all(gap.stop == len(data) for gap in damaged)
+    placed = start is None and all(gap.stop == len(data) for gap in damaged)
     return FileContents(header, tuple(frame for frame in found if isinstance(frame, FrameSpan)), False, placed, tuple(problems))
-
-
-def _placed(entries: Iterable[tuple[int, int]], offset: int) -> tuple[FrameSpan, ...]:
-    """The frames that an index lists."""
-    frames, first = [], 0
-    for samples, size in entries:
-        if samples:
-            frames.append(FrameSpan(first, samples, offset, size))
-        first, offset = first + samples, offset + size
-    return tuple(frames)
 
 
 def is_index(data: Data, gap: Gap, header: Header) -> bool:
     """Whether a gap is an index, such as that of before more frames were appended."""
-    found = index_before(data, gap.stop, header)
-    return found is not None and found[0] == gap.offset
+    return _index_start(data, gap.stop, header, gap.offset) is not None
 
 
-def index_before(data: Data, stop: int, header: Header) -> tuple[int, list[tuple[int, int]]] | None:
-    """Where an index that ends at `stop` begins, and its entries, (samples, bytes); None where there is none."""
-    least, entries_stop = len(_INDEX) + 2 * _NUMBER.size, stop - 2 * _NUMBER.size
+def _index_stop(data: Data, start: int, limit: int, header: Header) -> tuple[int | None, int]:
+    """Where an index that starts there ends, at most at the limit, or None; and the bytes that were read to find it."""
+    at = start + len(_INDEX)
+    if data[start:at] != _INDEX:
+        return None, 0
+    try:
+        while (stop := at + 2 * _NUMBER.size) <= limit:
+            if _NUMBER.unpack_from(data, at)[0] == stop - start and _index_start(data, stop, header, start) is not None:
+                return stop, stop - start
+            _, at = _read_varint(data, at)
+            _, at = _read_varint(data, at)
+    except (IndexError, ValueError):
+        pass
+    return None, at - start
+
+
+def _index_start(data: Data, stop: int, header: Header, begin: int | None = None) -> int | None:
+    """Where an index that ends at `stop` begins; None where there is none, or not at `begin`."""
+    least = len(_INDEX) + 2 * _NUMBER.size
     if stop < least:
         return None
-    size, checksum = struct.unpack_from("<2I", data, entries_stop)
+    size, checksum = struct.unpack_from("<2I", data, stop - 2 * _NUMBER.size)
     start = stop - size
-    if not least <= size <= stop or data[start : start + len(_INDEX)] != _INDEX:
+    if not least <= size <= stop or data[start : start + len(_INDEX)] != _INDEX or begin not in (None, start):
         return None
-    if zlib.crc32(data[start : stop - _NUMBER.size], header.checksum) != checksum:
-        return None
-    entries, at = [], start + len(_INDEX)
+    return start if zlib.crc32(data[start : stop - _NUMBER.size], header.checksum) == checksum else None
+
+
+def listed_frames(data: Data, start: int, stop: int, header: Header) -> tuple[FrameSpan, ...] | None:
+    """The frames that an index from `start` to `stop` lists; None where they are not those between header and index.
+
+    No frame is shorter than `_SHORTEST`, so that an index cannot list more than the bytes before it hold.
+    """
+    frames, first, offset, at = [], 0, header.size, start + len(_INDEX)
+    entries_stop = stop - 2 * _NUMBER.size
     try:
         while at < entries_stop:
             samples, at = _read_varint(data, at)
-            length, at = _read_varint(data, at)
-            entries.append((samples, length))
+            size, at = _read_varint(data, at)
+            if samples > header.samples_per_frame or not _SHORTEST <= size <= start - offset:
+                return None
+            if samples:
+                frames.append(FrameSpan(first, samples, offset, size))
+            first, offset = first + samples, offset + size
     except (IndexError, ValueError):
         return None
-    return (start, entries) if at == entries_stop else None
+    return tuple(frames) if (at, offset) == (entries_stop, start) else None
 
 
 def _frame_at(data: Data, offset: int, header: Header, first: int) -> tuple[FrameSpan, Payload]:

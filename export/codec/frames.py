@@ -16,6 +16,7 @@ from ..manifest import decoding_text
 from . import grid, rans
 from .backends import ProgramBackend, program_of
 from .container import Data, FileKind, FrameSpan, Header, Payload, read_frame
+from .damage import DamagedFrames, refuse
 from .residual_tables import ResidualTables, bases
 from .residuals import LARGEST_BOUND, ResidualCoder
 from .tables import FrequencyTables
@@ -55,8 +56,16 @@ class FileModel:
         """The header of a file of this model; InputError for a number, kind or bound that there cannot be."""
         if problem := self._problem(kind, bound):
             raise InputError(problem)
-        sample_bytes = self.spec.inputs * np.dtype(self.spec.dtype).itemsize
-        return Header(self.identity, sample_bytes, samples_per_frame, kind, bound)
+        return Header(self.identity, self.sample_bytes, samples_per_frame, kind, bound)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a sample in the data's dtype."""
+        return self.spec.inputs * np.dtype(self.spec.dtype).itemsize
+
+    def longest_payload(self, samples: int) -> int:
+        """Bytes of a frame's payload at most; docs/format.md, "Frame", derives it."""
+        return 13 + samples * (3 * self.tables.units + 6 * self.spec.inputs)
 
     def require(self, header: Header, source: object) -> None:
         """Raise FormatError, which starts with `source`, for a file of another model or of a kind that the data do not have."""
@@ -64,6 +73,8 @@ class FileModel:
             made, own = header.identity.hex(), self.identity.hex()
             what = "model, tables, shape, dtype or scaling"
             raise FormatError(f"{source}: was encoded with another {what}: its identity is {made}, must be {own}")
+        if header.sample_bytes != self.sample_bytes:
+            raise FormatError(f"{source}: damaged: samples of {header.sample_bytes} bytes, must be {self.sample_bytes}")
         if problem := self._problem(header.kind, header.bound):
             raise FormatError(f"{source}: {problem}")
 
@@ -102,7 +113,7 @@ class FrameMode:
     """How a frame holds its samples.
 
     `encode`: samples [n, inputs] and codes [n, units] of each frame → payloads, None where it cannot hold a frame. `decode`:
-    payloads and numbers of samples → the samples of each frame, [n, inputs] in the data's dtype; FormatError for a payload
+    payloads and numbers of samples → the samples of each frame, [n, inputs] in the data's dtype; DamagedFrames for payloads
     that `encode` does not make.
     """
 
@@ -144,7 +155,7 @@ def _encode_both(
 
 def _decode_both(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
     assert model.residuals is not None
-    codes, rests = zip(*(_split(payload, i) for i, payload in enumerate(payloads)), strict=True)
+    codes, rests = _split(payloads)
     y = _decode_codes(model, header, codes, counts)
     return model.residuals.corrections.decode(rests, counts, int(header.bound), y)
 
@@ -172,7 +183,7 @@ def _encode_both_steps(
 
 def _decode_both_steps(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
     assert model.residuals is not None
-    codes, rests = zip(*(_split(payload, i) for i, payload in enumerate(payloads)), strict=True)
+    codes, rests = _split(payloads)
     around = _cut(model.bases(np.concatenate(rans.decode(model.tables, codes, counts))), counts)
     return _decode_grid(model.residuals.corrections, header, rests, counts, around, model.spec.dtype)
 
@@ -193,9 +204,8 @@ def _decode_grid(
     around: Sequence[np.ndarray],
     dtype: str,
 ) -> list[np.ndarray]:
-    for i, payload in enumerate(payloads):
-        if not payload or payload[0] > grid.HALVINGS:
-            raise FormatError(f"frame {i}: damaged: its step is halved more than {grid.HALVINGS} times")
+    wrong = (i for i, payload in enumerate(payloads) if not payload or payload[0] > grid.HALVINGS)
+    refuse({i: f"its step is halved more than {grid.HALVINGS} times" for i in wrong})
     steps = coder.decode([payload[1:] for payload in payloads], counts, 0)
     halved = [payload[0] for payload in payloads]
     return [
@@ -216,12 +226,19 @@ def _cut(values: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
     return np.split(values, np.cumsum(counts)[:-1])
 
 
-def _split(payload: bytes, frame: int) -> tuple[bytes, bytes]:
-    """A payload's codes and residuals."""
-    size = _CODE_BYTES.unpack_from(payload)[0] if len(payload) >= _CODE_BYTES.size else len(payload)
-    if size > len(payload) - _CODE_BYTES.size:
-        raise FormatError(f"frame {frame}: damaged: {len(payload)} bytes cannot hold {size} bytes of codes")
-    return payload[_CODE_BYTES.size :][:size], payload[_CODE_BYTES.size + size :]
+def _split(payloads: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The codes of payloads, and their residuals."""
+    sizes = [int.from_bytes(payload[: _CODE_BYTES.size], "little") for payload in payloads]
+    refuse(
+        {
+            i: f"{len(payload)} bytes cannot hold {size} bytes of codes"
+            for i, (payload, size) in enumerate(zip(payloads, sizes, strict=True))
+            if size > len(payload) - _CODE_BYTES.size
+        }
+    )
+    parts = [payload[_CODE_BYTES.size :] for payload in payloads]
+    pairs = list(zip(parts, sizes, strict=True))
+    return [part[:size] for part, size in pairs], [part[size:] for part, size in pairs]
 
 
 MODES: Mapping[int, FrameMode] = {
@@ -278,15 +295,14 @@ def _decode_mode(
     decoded: dict[FrameSpan, np.ndarray],
     problems: dict[FrameSpan, str],
 ) -> None:
-    """Decode frames of one mode together; where one is damaged, each half by itself."""
+    """Decode frames of one mode together; where some are damaged, the others again. A mode names all of one kind of damage."""
     mode = MODES[next(iter(payloads.values())).mode]
-    try:
-        found = mode.decode(model, header, [each.data for each in payloads.values()], [frame.samples for frame in payloads])
-        decoded.update(zip(payloads, found, strict=True))
-    except FormatError as error:
-        if len(payloads) == 1:
-            problems[next(iter(payloads))] = str(error).removeprefix("frame 0: ")
+    while payloads:
+        try:
+            found = mode.decode(model, header, [each.data for each in payloads.values()], [frame.samples for frame in payloads])
+            decoded.update(zip(payloads, found, strict=True))
             return
-        half = len(payloads) // 2
-        for part in (list(payloads.items())[:half], list(payloads.items())[half:]):
-            _decode_mode(model, header, dict(part), decoded, problems)
+        except DamagedFrames as error:
+            frames = list(payloads)
+            problems.update((frames[i], f"damaged: {text}") for i, text in error.problems.items())
+            payloads = {frame: each for frame, each in payloads.items() if frame not in problems}

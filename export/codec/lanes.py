@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...compress.errors import FormatError
+from .damage import refuse
 from .rans import START, STATE_BYTES, WORD_BITS
 from .tables import SUM, SUM_BITS, FrequencyTables
 
@@ -38,15 +38,19 @@ def write(frequencies: np.ndarray, starts: np.ndarray) -> list[bytes]:
 class LaneReader:
     """Reads the streams of all lanes, one symbol of each at a time.
 
-    Bytes past the end of a stream read as other streams' or 0, so that a damaged lane disturbs no other; `finish` finds it.
+    Bytes past the end of a stream read as other streams' or 0, so that a damaged lane disturbs no other; `problems` finds it.
     """
 
     def __init__(self, streams: Sequence[bytes], frames: Sequence[int]) -> None:
-        """`frames`: numbers that errors name them by. Raises FormatError for a stream without a state of 2¹⁶ or more."""
+        """`frames`: numbers that errors name them by. Raises DamagedFrames for streams without a state of 2¹⁶ or more."""
         self._frames = frames
-        for i, stream in zip(frames, streams, strict=True):
-            if len(stream) < STATE_BYTES or int.from_bytes(stream[:STATE_BYTES], "little") < START:
-                raise FormatError(f"frame {i}: damaged: its {len(stream)} bytes begin with no state of {START} or more")
+        refuse(
+            {
+                i: f"its {len(stream)} bytes begin with no state of {START} or more"
+                for i, stream in zip(frames, streams, strict=True)
+                if len(stream) < STATE_BYTES or int.from_bytes(stream[:STATE_BYTES], "little") < START
+            }
+        )
         self._sizes = [len(stream) for stream in streams]
         self._state = np.array([int.from_bytes(stream[:STATE_BYTES], "little") for stream in streams], np.int64)
         padded = [stream[STATE_BYTES:] + bytes(len(stream) % _WORD_BYTES) for stream in streams]
@@ -68,15 +72,16 @@ class LaneReader:
         self._advance(1 << shifts, slots & (1 << shifts) - 1)
         return slots >> shifts
 
-    def finish(self) -> None:
-        """Raise FormatError, which names the frame, unless each stream ends here."""
-        used = self._position - self._begins
+    def problems(self) -> dict[int, str]:
+        """What is wrong with streams that do not end here, by frame."""
+        found, used = dict[int, str](), self._position - self._begins
         for i, size, words, state in zip(self._frames, self._sizes, used, self._state, strict=True):
             consumed = STATE_BYTES + _WORD_BYTES * int(words)
             if consumed != size:
-                raise FormatError(f"frame {i}: damaged: {consumed} bytes consumed, must be all {size}")
-            if state != START:
-                raise FormatError(f"frame {i}: damaged: decoding ends in state {state}, must be {START}")
+                found[i] = f"{consumed} bytes consumed, must be all {size}"
+            elif state != START:
+                found[i] = f"decoding ends in state {state}, must be {START}"
+        return found
 
     def _advance(self, frequencies: np.ndarray, offsets: np.ndarray) -> None:
         state = frequencies * (self._state >> SUM_BITS) + offsets

@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from ...compress.errors import FormatError
+from .damage import refuse
 from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables
 
 WORD_BITS = 16
@@ -51,15 +52,16 @@ def encode(tables: FrequencyTables, frames: Sequence[np.ndarray]) -> list[bytes]
 def decode(tables: FrequencyTables, payloads: Sequence[bytes], samples: Sequence[int]) -> list[np.ndarray]:
     """The codes of frames, uint8 [samples, units], from their payloads and numbers of samples; the inverse of `encode`.
 
-    Raises FormatError, which names the frame by its place, for a payload that `encode` makes of no codes. A damaged one that is
-    the payload of other codes decodes to those, about one in 2¹⁶: files hold a checksum of each payload.
+    Raises DamagedFrames for payloads that `encode` makes of no codes. A damaged one that is the payload of other codes decodes
+    to those, about one in 2¹⁶: files hold a checksum of each payload.
     """
-    least = _least_bits(tables)
+    least, problems = _least_bits(tables), dict[int, str]()
     for i, (payload, count) in enumerate(zip(payloads, samples, strict=True)):
         if len(payload) < STATE_BYTES or not 0 <= count <= 8 * len(payload) / least:
-            raise FormatError(f"frame {i}: damaged: {len(payload)} bytes cannot hold {count} samples")
-        if int.from_bytes(payload[:STATE_BYTES], "little") < START:
-            raise FormatError(f"frame {i}: damaged: its state must be {START} or more")
+            problems[i] = f"{len(payload)} bytes cannot hold {count} samples"
+        elif int.from_bytes(payload[:STATE_BYTES], "little") < START:
+            problems[i] = f"its state must be {START} or more"
+    refuse(problems)
     order, segments = _plan(samples)
     state = np.array([int.from_bytes(payloads[i][:STATE_BYTES], "little") for i in order], np.int64)
     words, position = _join_words([payloads[i] for i in order])
@@ -70,10 +72,15 @@ def decode(tables: FrequencyTables, payloads: Sequence[bytes], samples: Sequence
     frames: dict[int, np.ndarray] = {}
     for lane, i in enumerate(order):
         if state[lane] != START:
-            raise FormatError(f"frame {i}: damaged: decoding ends in state {state[lane]}, must be {START}")
+            problems[i] = f"decoding ends in state {state[lane]}, must be {START}"
+            continue
         consumed = STATE_BYTES + _WORD_BYTES * int(position[lane] - begins[lane])
         symbols = np.concatenate([block[:, :, lane] for block in blocks if lane < block.shape[2]])
-        frames[i] = _with_raw_values(tables, symbols, payloads[i], consumed, i)
+        try:
+            frames[i] = _with_raw_values(tables, symbols, payloads[i], consumed)
+        except FormatError as error:
+            problems[i] = str(error)
+    refuse(problems)
     return [frames[i] for i in range(len(payloads))]
 
 
@@ -139,17 +146,20 @@ def _join_words(payloads: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return words, np.cumsum([0, *(len(each) // _WORD_BYTES for each in padded)], dtype=np.int64)[:-1]
 
 
-def _with_raw_values(tables: FrequencyTables, symbols: np.ndarray, payload: bytes, consumed: int, frame: int) -> np.ndarray:
-    """Symbols [samples, units] as codes, uint8; the raw values of the escapes are the last bytes, in reverse."""
+def _with_raw_values(tables: FrequencyTables, symbols: np.ndarray, payload: bytes, consumed: int) -> np.ndarray:
+    """Symbols [samples, units] as codes, uint8; the raw values of the escapes are the last bytes, in reverse.
+
+    Raises FormatError, which says no frame, where they are others.
+    """
     escaped = symbols == tables.escape
     escapes = int(np.count_nonzero(escaped))
     if consumed + escapes != len(payload):
-        raise FormatError(f"frame {frame}: damaged: {consumed + escapes} bytes consumed, must be all {len(payload)}")
+        raise FormatError(f"{consumed + escapes} bytes consumed, must be all {len(payload)}")
     codes = symbols.astype(np.uint8)
     if escapes:
         raw = np.frombuffer(payload, np.uint8)[: consumed - 1 : -1]
         if raw.max() >= tables.escape or tables.frequencies[escaped.nonzero()[1], raw].any():
-            raise FormatError(f"frame {frame}: damaged: an escape's raw value is no code, or a code that has a frequency")
+            raise FormatError("an escape's raw value is no code, or a code that has a frequency")
         codes[escaped] = raw
     return codes
 

@@ -50,7 +50,8 @@ class ResidualTables:
 
 def coded_dtype(dtype: str) -> Integer:
     """The dtype of the integers that samples of a dtype are coded as: their own, or int16 for the steps of floats."""
-    return next((each for each in INTEGERS if each == dtype), "int16")
+    own: Integer | None = next((each for each in INTEGERS if each == dtype), None)
+    return own or "int16"
 
 
 def fit_tables(spec: SampleSpec, samples: np.ndarray, y: np.ndarray, per_frame: int) -> ResidualTables:

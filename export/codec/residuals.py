@@ -16,6 +16,7 @@ import numpy as np
 
 from ...compress.errors import DataError, FormatError, InputError
 from ...compress.sample_spec import INTEGERS, Integer, Kind
+from .damage import DamagedFrames, refuse
 from .lanes import LaneReader, write
 from .predictors import TAPS, contexts_of, fit_start_weights, frames_of, open_predictor, streams_of, within
 from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables, fit
@@ -49,6 +50,8 @@ class ContextTables:
             raise InputError(f"start weights: got {self.weights.dtype} {list(self.weights.shape)}, must be int16 [{TAPS}]")
         if self.places.dtype != np.uint8 or self.tables.bits != BITS or self.places.max(initial=0) >= self.tables.units:
             raise InputError(f"places: got {self.places.dtype}, must be uint8 below {self.tables.units} over tables of 8 bits")
+        if self.tables.units > len(self.places):
+            raise InputError(f"tables: got {self.tables.units}, must be {len(self.places)} at most, one per context")
 
     @property
     def least_bits(self) -> float:
@@ -143,15 +146,19 @@ class ResidualCoder:
     ) -> list[np.ndarray]:
         """The samples of frames, [samples, inputs], from their payloads; `y` as it was encoded with.
 
-        Raises FormatError, which names the frame by its place, for a payload that is cut, too long, or holds a residual that no
-        sample has. A damaged one that passes decodes to other samples, about one in 2¹⁶: files hold a checksum of each payload.
+        Raises DamagedFrames for payloads that are cut, too long, or hold a residual that no sample has. A damaged one that
+        passes decodes to other samples, about one in 2¹⁶: files hold a checksum of each payload.
         """
         part = self._part(bound)
-        for i, (payload, count) in enumerate(zip(payloads, samples, strict=True)):
-            if not 0 <= count * self.inputs <= 8 * len(payload) / part.least_bits:
-                raise FormatError(f"frame {i}: damaged: {len(payload)} bytes cannot hold {count} samples")
-            if y is not None:
-                self._require(y[i], count, f"frame {i}: y")
+        refuse(
+            {
+                i: f"{len(payload)} bytes cannot hold {count} samples"
+                for i, (payload, count) in enumerate(zip(payloads, samples, strict=True))
+                if not 0 <= count * self.inputs <= 8 * len(payload) / part.least_bits
+            }
+        )
+        for i, (each, count) in enumerate(zip(y or (), samples, strict=y is not None)):
+            self._require(each, count, f"frame {i}: y")
 
         def decode_lanes(lanes: list[int]) -> list[np.ndarray]:
             blank = np.zeros((samples[lanes[0]], self.inputs), self.dtype)
@@ -186,14 +193,22 @@ class ResidualCoder:
         return streams_of(self.kind, np.stack([frames[i] for i in lanes]).astype(np.int32))
 
     def _by_length(self, counts: Sequence[int], code: Callable[[list[int]], list[T]]) -> list[T]:
-        """The results of `code`, in the frames' order; it takes frames of one number of samples together."""
+        """The results of `code`, in the frames' order; it takes frames of one number of samples together.
+
+        Raises DamagedFrames for all that `code` raises it for.
+        """
         found: dict[int, T] = {}
+        problems: dict[int, str] = {}
         for count in set(counts):
             same = [i for i, each in enumerate(counts) if each == count]
             most = max(1, _AT_ONCE // max(1, count * self.inputs))
             for start in range(0, len(same), most):
                 lanes = same[start : start + most]
-                found.update(zip(lanes, code(lanes), strict=True))
+                try:
+                    found.update(zip(lanes, code(lanes), strict=True))
+                except DamagedFrames as error:
+                    problems |= error.problems
+        refuse(problems)
         return [found[i] for i in range(len(counts))]
 
     def _residuals(self, part: ContextTables, x: np.ndarray, y: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
@@ -271,10 +286,9 @@ class _ResidualReader:
         return np.where(beyond, 0, residuals)
 
     def finish(self) -> None:
-        if self._damaged.any():
-            frame = self._frames[int(self._damaged.argmax())]
-            raise FormatError(f"frame {frame}: damaged: a residual that no sample has")
-        self._reader.finish()
+        """Raise DamagedFrames unless each stream ends here and held residuals of samples."""
+        impossible = dict.fromkeys(np.array(self._frames)[self._damaged].tolist(), "a residual that no sample has")
+        refuse(self._reader.problems() | impossible)
 
 
 def fit_residuals(

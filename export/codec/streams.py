@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import CheckError, DataError, FormatError, InputError
+from .appending import Whole
 from .backends import BATCH, Backend, ProgramBackend
 from .container import (
     LONGEST_HEADER,
+    MOST_BYTES,
     NO_INDEX,
     SAMPLES_PER_FRAME,
     Data,
@@ -24,12 +26,13 @@ from .container import (
     pack_frame,
     pack_index,
     read,
+    read_frame,
     scan,
 )
 from .frames import FileModel, decode_frames, encode_frames
 
 TOGETHER = 8192
-"""Samples whose frames are coded together: enough lanes for full speed, few enough for memory."""
+"""Samples whose frames are coded together, at most: enough lanes for full speed. They take `MOST_BYTES` or are one frame."""
 CHECKED = 16
 """Samples of a piece whose codes are compared with the program's."""
 LISTED = 5
@@ -40,8 +43,8 @@ class StreamEncoder:
     """Samples in pieces → the bytes of a file in pieces: `push` as often as there are samples, then `finish`.
 
     `backend` makes the codes. `frame_only`: frames alone, without header and index, such as for radio packets; each is one
-    item of what `push` returns, and a `StreamDecoder` of the same model and `samples_per_frame` decodes it. `written`: the
-    frames that a file holds already.
+    item of what `push` returns, and a `StreamDecoder` of the same model and `samples_per_frame` decodes it. `after`: the whole
+    file behind which frames are appended. `written`: frames of these samples that a file holds already, after that.
     """
 
     def __init__(
@@ -53,14 +56,16 @@ class StreamEncoder:
         kind: FileKind = FileKind.LOSSY,
         bound: float = 0.0,
         frame_only: bool = False,
-        written: Iterable[FrameSpan] = (),
+        after: Whole | None = None,
+        written: Sequence[FrameSpan] = (),
     ) -> None:
         self.header = model.header(samples_per_frame, kind, bound)
         self._model, self._backend, self._frame_only = model, backend, frame_only
         is_program = isinstance(backend, ProgramBackend)
         self._reference = None if is_program else replace(model.program, conversion=backend.conversion)
-        self._entries = [(frame.samples, frame.size) for frame in written]
-        self._samples = sum(samples for samples, _ in self._entries)
+        before = (*after.frames, Gap(after.stop, after.stop)) if after else ()
+        self._entries = _entries((*before, *written), self.header.size)
+        self._samples = sum(frame.samples for frame in written)
         self._begun = bool(self._entries) or frame_only
         self._rest = np.empty((0, model.spec.inputs), model.spec.dtype)
         self._codes = np.empty((0, model.tables.units), np.uint8)
@@ -73,8 +78,9 @@ class StreamEncoder:
         """
         flat, _ = self._model.spec.flatten(x)
         chunks: list[bytes] = []
-        for start in range(0, len(flat), TOGETHER):
-            part = np.ascontiguousarray(flat[start : start + TOGETHER], self._rest.dtype)
+        together = _together(self.header)
+        for start in range(0, len(flat), together):
+            part = np.ascontiguousarray(flat[start : start + together], self._rest.dtype)
             self._model.spec.require_finite(part, self._samples)
             self._rest = np.concatenate([self._rest, part])
             self._codes = np.concatenate([self._codes, self._encoded(part)])
@@ -169,10 +175,12 @@ class StreamDecoder:
             self._model.require(self._header, self._source)
             del self._rest[: self._header.size]
         header = self._header
-        found = [] if header is None else list(scan(self._rest, 0, header, final=final))
+        if header is None:
+            return self._model.spec.shaped(_nothing(self._model), False)
+        longest = self._model.longest_payload(header.samples_per_frame)
+        found = list(scan(self._rest, 0, header, final=final, longest=longest))
         parts = [_nothing(self._model)]
-        for group in _groups([each for each in found if isinstance(each, FrameSpan)]):
-            assert header is not None
+        for group in _groups(header, [each for each in found if isinstance(each, FrameSpan)]):
             samples, problems = decode_frames(self._model, header, self._rest, group)
             parts += samples
             self._problems += [f"frame of {frame.samples} samples: {text}" for frame, text in problems.items()]
@@ -232,7 +240,7 @@ class Reader:
 
     def _decoded(self, frames: Sequence[FrameSpan], start: int, stop: int) -> Iterator[np.ndarray]:
         number = self.contents.frames.index(frames[0])
-        for group in _groups(frames):
+        for group in _groups(self.contents.header, frames):
             samples, problems = decode_frames(self._model, self.contents.header, self._data, group)
             for i, frame in enumerate(group, number):
                 if frame in problems:
@@ -250,14 +258,44 @@ def require_whole(problems: Sequence[str], source: object) -> None:
         raise CheckError(f"{source}: {'; '.join(problems[:LISTED])}{more}")
 
 
-def _groups(frames: Sequence[FrameSpan]) -> Iterator[Sequence[FrameSpan]]:
-    """Frames that are decoded together, `TOGETHER` samples or a little more."""
+def _entries(parts: Iterable[FrameSpan | Gap], at: int) -> list[tuple[int, int]]:
+    """What an index lists of parts from an offset on, (samples, bytes): what lies between them has no samples."""
+    entries = []
+    for part in parts:
+        if part.offset > at:
+            entries.append((0, part.offset - at))
+        if isinstance(part, FrameSpan):
+            entries.append((part.samples, part.size))
+        at = part.stop
+    return entries
+
+
+def require_frames(data: Data, frames: Iterable[FrameSpan], header: Header, source: object) -> None:
+    """Raise CheckError, which starts with `source`, where the checksum of a frame is not that of its bytes."""
+    problems = []
+    for i, frame in enumerate(frames):
+        try:
+            read_frame(data, frame, header)
+        except FormatError as error:
+            problems.append(f"{frame.text(i)}: {error}")
+    require_whole(problems, source)
+
+
+def _together(header: Header) -> int:
+    """Samples that are coded together, at most; a frame of more by itself."""
+    return min(TOGETHER, header.samples_within(MOST_BYTES))
+
+
+def _groups(header: Header, frames: Sequence[FrameSpan]) -> Iterator[Sequence[FrameSpan]]:
+    """Frames that are decoded together."""
     start = samples = 0
     for i, frame in enumerate(frames):
+        if i > start and samples + frame.samples > _together(header):
+            yield frames[start:i]
+            start, samples = i, 0
         samples += frame.samples
-        if samples >= TOGETHER or i == len(frames) - 1:
-            yield frames[start : i + 1]
-            start, samples = i + 1, 0
+    if frames:
+        yield frames[start:]
 
 
 def _nothing(model: FileModel) -> np.ndarray:

@@ -19,6 +19,8 @@ WORST, SPREAD = 8, 16
 """Number of samples with the largest errors, and of samples spread over the others."""
 IMAGE_BYTES = 600_000
 DIFFERENCE = "int8 − input"
+INPUTS = ("input", "noisy input")
+"""Without noise, and with that of the recipe."""
 SHOWN = 16
 """Columns of a table drawn at first; the others are folded."""
 
@@ -51,7 +53,7 @@ def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, kera
     samples = DrawnSamples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},
         {kind: np.square(y - wanted).sum(axis=1).tolist() for kind, y in outputs.items()},
-        {"input": "input", "keras": keras, "ours": "int8 program"},
+        {"input": INPUTS[manifest.recipe.is_noisy], "keras": keras, "ours": "int8 program"},
         data.shape,
         data.dtype,
     )
@@ -62,6 +64,7 @@ def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, kera
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         count=len(x),
+        noisy=manifest.recipe.is_noisy,
         samples=samples,
         groups={f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread},
         rows=[*samples.labels.values(), DIFFERENCE],

@@ -249,7 +249,7 @@ def _bars(columns: Sequence[str] | None, arrays: Mapping[str, np.ndarray]) -> li
             BarChart(
                 [
                     Bar(
-                        names[i],
+                        names[int(i)],
                         float(parts[i]),
                         f"{parts[i]:.3g} %",
                         "ours",

@@ -1,33 +1,260 @@
-"""Compression: codes are stored or sent, and decoded later."""
+"""Compression: codes are stored or sent, and decoded later. Rate and distortion of the .tae file beside other coders.
+
+Everything is measured on what a decoder gives, in the data's dtype, at the bytes of whole files, heads of frames included.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
+from tiedae.pages import Curve, CurveChart, Point, fragment, three_digits
 
+from ...compress.data import choose
+from ..codec.frames import FileModel
+from ..codec.streams import Reader, StreamEncoder
 from ..manifest import Manifest
-from .results import CompressionResult
-from .row import Exported, TableRow, TaskMeasurement, TaskRow
+from ..parity.fidelity import MEANINGS, MEASURES, Fidelity
+from ..verify.kinds import Kind, Skipped, Why
+from .coders import IMAGE_CODERS, LOSSLESS_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of, least_quality, mosaic, tiles
+from .results import TIED, Chosen, Coder, CompressionResult, LosslessSize, RatePoint
+from .row import Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .ssim import has_ssim, ssim
+
+MAX_SAMPLES = 2_000
+MAX_VALUES = 1 << 21
+"""Maximum numbers of test samples, and of their values: a mosaic of two million pixels."""
+TRAINING_SAMPLES, HELD_SAMPLES = 8_000, 1_000
+"""Training samples that components are fitted to, and samples that their number and step are chosen on, at most."""
+LEAST_SAMPLES = 16
+"""Training samples that components need."""
+MAX_INPUTS = 2_048
+"""Values of a sample up to which components are fitted: the time grows with their cube."""
+FAR = 4
+"""The curve of an image format ends at the first quality whose error is so many times smaller than ours."""
+RATES = (0.5, 0.7, 1.0, 1.4, 2.0)
+"""Rates of the curve of PCA, as multiples of ours."""
+TITLES: Mapping[Coder, str] = {TIED: "this codec, .tae", "pca": "PCA", "jpeg": "JPEG", "webp": "WebP"}
+COLOURS: Mapping[Coder, str] = {TIED: "ours", "pca": "keras", "jpeg": "stock", "webp": "prune"}
+EQUAL = {"": "", "bits": "at the same bits", "error": "at no larger error"}
 
 
-def measure(exported: Exported) -> TaskMeasurement:
+@dataclass(frozen=True)
+class _Rates:
+    """Measures coders on the same test samples, [n, inputs] in the data's unit."""
+
+    exported: Exported
+    samples: np.ndarray = field(repr=False)
+
+    @cached_property
+    def fidelity(self) -> Fidelity:
+        return Fidelity.of_splits(self.exported.data)
+
+    def point(self, coder: Coder, size: int, decoded: np.ndarray, setting: str = "", chosen: Chosen = "") -> RatePoint:
+        """The point of a file of `size` bytes that decodes to samples [n, inputs] in the data's unit and dtype."""
+        found = self.fidelity.measure(self.samples, self.exported.data.scaling.apply(decoded))
+        similarity = self._ssim(decoded) if chosen or coder == TIED else None
+        return RatePoint(coder, chosen, size, 8 * size / self.samples.size, found.mse, found.value, similarity, setting)
+
+    def _ssim(self, decoded: np.ndarray) -> float | None:
+        spec, peak = self.exported.data.spec, self.fidelity.peak
+        if spec.kind != "images" or not peak or not has_ssim(spec.shape):
+            return None
+        x, y = (values.reshape(-1, *spec.shape) for values in (self.samples, decoded))
+        return ssim(x, y, peak)
+
+    def tied(self) -> RatePoint:
+        """Our file, encoded and decoded."""
+        assert self.exported.tables is not None
+        model = FileModel(self.exported.backend, self.exported.tables, bytes(8))
+        encoder = StreamEncoder(model, self.exported.backend)
+        data = b"".join([*encoder.push(self.samples), *encoder.finish()])
+        decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
+        return self.point(TIED, len(data), decoded)
+
+    def pca(self, skipped: list[Skipped]) -> Iterator[RatePoint]:
+        spec, scaling = self.exported.data.spec, self.exported.data.scaling
+        train, held = self._training()
+        if spec.inputs > MAX_INPUTS or len(train) < LEAST_SAMPLES:
+            reason = f"{spec.inputs:,} values a sample, {MAX_INPUTS:,} at most are compared"
+            few = f"{len(train)} training samples, must be {LEAST_SAMPLES} or more"
+            skipped.append(Skipped(Kind.TASK, Why.LIMITED, "PCA", reason if spec.inputs > MAX_INPUTS else few))
+            return
+        choice = PcaChoice(scaling.apply(train), scaling.apply(held))
+        bits = self._bits(held)
+        for rate in RATES:
+            coder = choice.at(rate * bits)
+            if coder is None:
+                if rate == 1:
+                    reason = f"no number of components and step costs {bits:.4g} bits a validation sample"
+                    skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, "PCA at the same bits", reason))
+                continue
+            codes = coder.encode(scaling.apply(self.samples))
+            size = file_bytes(coder.tables, codes, spec.inputs * np.dtype(spec.dtype).itemsize)
+            decoded = scaling.invert(coder.decode(codes), spec.dtype)
+            yield self.point("pca", size, decoded, coder.setting, "bits" if rate == 1 else "")
+
+    def _training(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training samples, and those to choose on: of the validation set, else training samples that are kept apart."""
+        data, seed = self.exported.data, self.exported.recipe.data.seed
+        train, held = np.arange(len(data.train)), data.validation
+        if held is None:
+            held = data.train
+            chosen = choose(held, min(HELD_SAMPLES, len(held) // 5), seed)
+            train = np.setdiff1d(train, chosen)
+        else:
+            chosen = choose(held, HELD_SAMPLES, seed)
+        train = np.sort(np.random.default_rng(seed).permutation(train)[:TRAINING_SAMPLES])
+        return data.train.take(train), held.take(chosen)
+
+    def _bits(self, samples: np.ndarray) -> float:
+        """Bits per sample of our codes."""
+        assert self.exported.tables is not None
+        return self.exported.tables.cross_entropy(self.exported.backend.encode(samples)) / len(samples)
+
+    def images(self, error: float, skipped: list[Skipped]) -> Iterator[RatePoint]:
+        """JPEG and WebP at several qualities, and at the least whose error is at most `error`."""
+        spec = self.exported.data.spec
+        reason = not_pictures(spec.shape, spec.dtype)
+        for name, coder in IMAGE_CODERS.items():
+            if problem := reason or coder.missing:
+                why = Why.NOT_COMPARABLE if reason else Why.NOT_INSTALLED
+                skipped.append(Skipped(Kind.TASK, why, TITLES[name], problem))
+                continue
+            found: dict[int, RatePoint] = {}
+            for quality in QUALITIES:
+                found[quality] = self._picture(name, quality)
+                if found[quality].mse <= error / FAR:
+                    break
+            errors = {quality: point.mse for quality, point in found.items()}
+            best = least_quality(errors, error, lambda quality, name=name: self._picture(name, quality).mse)
+            if best is None:
+                text = f"no quality reaches the mean squared error {error:.4g}"
+                skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, f"{TITLES[name]} at no larger error", text))
+            else:
+                found[best] = self._picture(name, best, "error")
+            yield from (found[quality] for quality in sorted(found))
+
+    def _picture(self, name: Coder, quality: int, chosen: Chosen = "") -> RatePoint:
+        """All samples as one mosaic in a format of `IMAGE_CODERS`."""
+        shape = self.exported.data.spec.shape
+        size, back = IMAGE_CODERS[name].code(mosaic(self.samples.reshape(-1, *shape)), quality)
+        decoded = tiles(back, shape, len(self.samples)).reshape(self.samples.shape)
+        return self.point(name, size, decoded, f"quality {quality}", chosen)
+
+    def lossless(self, skipped: list[Skipped]) -> Iterator[LosslessSize]:
+        spec = self.exported.data.spec
+        channels = int(np.prod(spec.shape[1:], dtype=np.int64))
+        for coder in LOSSLESS_CODERS:
+            if problem := coder.missing(spec.dtype, channels):
+                why = Why.NOT_INSTALLED if "installed" in problem else Why.NOT_COMPARABLE
+                skipped.append(Skipped(Kind.TASK, why, coder.title, problem))
+                continue
+            size = coder.size(self.samples.reshape(-1, channels))
+            yield LosslessSize(coder.title, size, 8 * size / self.samples.size)
+
+
+def not_pictures(shape: Sequence[int], dtype: str) -> str:
+    """Why samples are no pictures for `IMAGE_CODERS`; empty if they are: uint8 [h, w], [h, w, 1] or [h, w, 3]."""
+    if dtype != "uint8":
+        return f"the data are {dtype}, must be uint8"
+    return "" if len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)) else f"samples of {list(shape)} are no pictures"
+
+
+def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
+    """The result on the first `samples` test samples, or as many as `MAX_VALUES` allows, or fill a mosaic."""
     spec, code = exported.data.spec, exported.backend.program.tensors["code"]
     bits = int(np.prod(code.shape)) * exported.backend.program.quantization("code").bits
-    return TaskMeasurement(CompressionResult(spec.inputs * np.dtype(spec.dtype).itemsize, -(-bits // 8)))
+    sizes = spec.inputs * np.dtype(spec.dtype).itemsize, -(-bits // 8)
+    if exported.recipe.is_noisy:
+        reason = 'the model gives clean samples for noisy ones; [task] kind = "denoising" measures it'
+        return TaskMeasurement(CompressionResult(*sizes), {}, not_measured("compression", reason, Why.NOT_COMPARABLE).skipped)
+    count = min(samples, max(1, MAX_VALUES // spec.inputs), len(exported.data.test))
+    rows, columns = (count, 1) if not_pictures(spec.shape, spec.dtype) else grid_of(count)
+    rates = _Rates(exported, exported.data.test.take(np.arange(rows * columns)))
+    skipped: list[Skipped] = []
+    own = rates.tied()
+    points = [own, *rates.pca(skipped)]
+    if spec.kind == "images":
+        points += rates.images(own.mse, skipped)
+    lossless = tuple(rates.lossless(skipped)) if spec.kind == "record" else ()
+    result = CompressionResult(*sizes, rows * columns, *MEASURES[spec.kind], tuple(points), lossless)
+    return TaskMeasurement(result, skipped=tuple(skipped))
 
 
-def section(manifest: Manifest, result: CompressionResult, arrays: Mapping[str, np.ndarray]) -> Markup:
-    return Markup()
+def quality_text(result: CompressionResult, point: RatePoint) -> str:
+    """`PSNR 20.1 dB, SSIM 0.712`."""
+    if point.mse == 0:
+        return "exact"
+    value = f"{result.measure} not defined" if point.value is None else f"{result.measure} {point.value:.4g} {result.unit}"
+    return value.rstrip() + ("" if point.ssim is None else f", SSIM {point.ssim:.3f}")
 
 
-def card(result: CompressionResult) -> str:
-    return ""
+def title(point: RatePoint) -> str:
+    """`PCA at the same bits: 16 components, step 0.5`."""
+    return " ".join(filter(None, (TITLES[point.coder], EQUAL[point.chosen]))) + (f": {point.setting}" if point.setting else "")
+
+
+def cells(result: CompressionResult) -> list[tuple[str, str, str, str, str]]:
+    """Each coder that is compared: name, quality, bytes, bits per value, how many times smaller."""
+    lossy = [(title(point), quality_text(result, point), point.bytes, point.bits) for point in result.compared]
+    exact = [(f"{each.coder}, lossless", "exact", each.bytes, each.bits) for each in result.lossless]
+    return [
+        (name, quality, f"{size:,}", f"{bits:.4g}", f"{three_digits(result.ratio(size))} x")
+        for name, quality, size, bits in (*lossy, *exact)
+    ]
+
+
+HEADER = ("", "quality", "bytes", "bits per value", "smaller by")
 
 
 def rows(result: CompressionResult) -> Sequence[TableRow]:
-    return ()
+    return [
+        (name, "", quality, size, f"{bits} bits per value, {ratio} smaller")
+        for name, quality, size, bits, ratio in cells(result)
+    ]
+
+
+def curves(result: CompressionResult) -> list[Curve]:
+    """The points of each coder; ours, a single one, last, so that it is drawn over the others."""
+    found: dict[Coder, list[Point]] = {}
+    for point in result.points:
+        if point.value is not None:
+            text = f"{title(point)}: {point.bits:.4g} bits per value, {quality_text(result, point)}"
+            found.setdefault(point.coder, []).append(Point(point.bits, point.value, text))
+    return [Curve(COLOURS[coder], TITLES[coder], found[coder]) for coder in sorted(found, key=lambda coder: coder == TIED)]
+
+
+def section(manifest: Manifest, result: CompressionResult, arrays: Mapping[str, np.ndarray]) -> Markup:
+    if not result.points:
+        return Markup()
+    drawn = curves(result)
+    axis = f"{result.measure} {f'({result.unit})' if result.unit else ''}".strip()
+    chart = CurveChart(drawn, "Rate and distortion", "bits per value", axis) if drawn else None
+    return fragment(
+        Path(__file__).with_suffix(".html.j2"),
+        result=result,
+        meaning=MEANINGS[result.measure],
+        coders={point.coder for point in result.points},
+        header=HEADER,
+        rows=cells(result),
+        chart=chart,
+    )
+
+
+def card(result: CompressionResult) -> str:
+    if not result.points:
+        return ""
+    return fragment(
+        Path(__file__).with_name("compression_card.md.j2"),
+        result=result,
+        coders={point.coder for point in result.points},
+        lines=[HEADER, ("---",) * len(HEADER), *cells(result)],
+    )
 
 
 ROW = TaskRow("Compression", measure, section, card, rows)

@@ -97,7 +97,7 @@ def _median(selection: Selection) -> Iterator[tuple[str, Denoise]]:
 
 
 def _wavelet(selection: Selection) -> Iterator[tuple[str, Denoise]]:
-    from pywt import Wavelet, dwt_max_level
+    from pywt import Wavelet, dwt_max_level  # pyright: ignore[reportAttributeAccessIssue] - of a C extension
     from skimage.restoration import denoise_wavelet
 
     axis = -1 if len(selection.shape) == 3 else None

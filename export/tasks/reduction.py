@@ -54,14 +54,14 @@ def measure(exported: Exported) -> TaskMeasurement:
     (units,), code = program.tensors["code"].shape, program.quantization("code")
     pca = Pca.fit(x_train, min(units, x_train.shape[1]))
     codes: dict[Method, tuple[np.ndarray, np.ndarray]] = {
-        "int8": (code.dequantize(exported.backend.encode(train)), code.dequantize(exported.backend.encode(test))),
-        "pca": (pca.encode(x_train), pca.encode(x_test)),
+        "int8": (code.dequantize(exported.backend.encode(train)), code.dequantize(exported.backend.encode(test)))
     }
     skipped: list[Skipped] = []
     if exported.keras is None:
         skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "reduction by the float model", "there is no Keras model here"))
     else:
         codes["float"] = exported.keras(x_train)[0], exported.keras(x_test)[0]
+    codes["pca"] = pca.encode(x_train), pca.encode(x_test)
     if find_spec("umap") is None:
         skipped.append(Skipped(Kind.TASK, Why.UNAVAILABLE, "reduction by UMAP", str(missing("umap"))))
     else:

@@ -16,15 +16,62 @@ Method = Literal["int8", "float", "pca", "umap"]
 Bytes = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 INPUT, PROGRAM, KERAS = "input", "int8", "float"
+TIED = "tied"
+Coder = Literal["tied", "pca", "jpeg", "webp"]
+Chosen = Literal["", "bits", "error"]
 OWN = (INPUT, PROGRAM, KERAS)
 """Methods of a denoising that are no baselines: the noisy input, the exported program, the float model."""
 
 
+class RatePoint(Record, frozen=True):
+    """Test samples through a lossy coder and back: `bytes` of its file, `bits` per value of the samples.
+
+    `coder`: `tied` is this bundle's codec. `chosen`: to be compared with it, at equal `bits` or at equal `error`; empty for
+    other points of its curve. `setting`: what was chosen. `mse` in the data's unit, squared; `value`: the result's `measure`;
+    None where it is not defined. `ssim`: of images, of points that are compared.
+    """
+
+    coder: Coder
+    chosen: Chosen
+    bytes: Bytes
+    bits: Amount
+    mse: Amount
+    value: float | None
+    ssim: float | None = None
+    setting: str = ""
+
+
+class LosslessSize(Record, frozen=True):
+    """The `bytes` of the same samples by a lossless coder, and `bits` per value."""
+
+    coder: str
+    bytes: Bytes
+    bits: Amount
+
+
 class CompressionResult(Record, frozen=True, tag="compression", tag_field="kind"):
-    """`sample_bytes` of a sample as given, `code_bytes` of its code before entropy coding, both packed."""
+    """`sample_bytes` of a sample as given, `code_bytes` of its code before entropy coding, both packed.
+
+    `samples` of the test set that were coded, 0 where this was not measured. `measure` and `unit` of the quality of `points`:
+    PSNR of images in dB, R² of a table, PRDN of a record in %. The first point is this bundle's .tae file.
+    """
 
     sample_bytes: Bytes
     code_bytes: Bytes
+    samples: Count = 0
+    measure: str = ""
+    unit: str = ""
+    points: tuple[RatePoint, ...] = ()
+    lossless: tuple[LosslessSize, ...] = ()
+
+    @property
+    def compared(self) -> list[RatePoint]:
+        """This bundle's point, and those that are compared with it."""
+        return [point for point in self.points if point.coder == TIED or point.chosen]
+
+    def ratio(self, size: int) -> float:
+        """How many times smaller than the samples a file of `size` bytes is."""
+        return self.samples * self.sample_bytes / size
 
 
 class Estimate(Record, frozen=True):

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from ...compress.config import Recipe
 from ...compress.data import Dataset
 from ..codec.backends import ProgramBackend
+from ..codec.tables import FrequencyTables
 from ..manifest import Manifest
 from ..scoring import Detector
 from ..verify.kinds import Kind, Skipped, Why
@@ -25,14 +26,15 @@ Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Exported:
-    """What a task is measured on: the exported int8 program, the samples, and the float model where there is one; the detector
-    of an anomaly task.
+    """What a task is measured on: the exported int8 program, the samples, and where there are any, the float model, the codec's
+    tables of codes, and the detector of an anomaly task.
     """
 
     backend: ProgramBackend
     data: Dataset
     recipe: Recipe
     keras: Keras | None
+    tables: FrequencyTables | None = None
     detector: Detector | None = None
 
 

@@ -56,15 +56,17 @@ def verify_bundle(
     uncompressed: Keras | None = None,
     float_error: float | None = None,
     test: Samples | None = None,
+    test_samples: int | None = None,
     tolerances: VerifyConfig | None = None,
     announce: Announce = lambda _text: None,
 ) -> Metrics:
     """Verify a bundle and return its metrics; `Metrics.failed` has the failed checks.
 
     `keras` is the source of the float files, `layers` gives the outputs of its layers, `uncompressed` is the float model before
-    pruning, the reference of quality (default: `keras`); `float_error`: its error on `test`, where known. Without `test`
-    samples the golden vectors are used; without a model, the float program of the float files. `tolerances` default to those of
-    the recipe. Raises FormatError if `path` is no bundle or its manifest is damaged.
+    pruning, the reference of quality (default: `keras`); `float_error`: its error on `test`, where known. `test_samples`: how
+    many the test set has, where `test` is only its first part. Without `test` samples the golden vectors are used; without a
+    model, the float program of the float files. `tolerances` default to those of the recipe. Raises FormatError if `path` is no
+    bundle or its manifest is damaged.
     """
     bundle, original, findings = Bundle.open(path), Original(keras, layers, uncompressed), Findings()
     manifest = bundle.manifest
@@ -85,7 +87,8 @@ def verify_bundle(
     answered = _check_golden(manifest, programs, golden, findings)
     floating = _check_float_program(manifest, contents, programs.fused, golden, tolerances, findings)
     fidelity = Fidelity.of_data(manifest.data)
-    evidence = _evidence(manifest, fidelity, golden, original, floating, test, findings)
+    count = test_samples or (0 if test is None else len(test))
+    evidence = _evidence(manifest, fidelity, golden, original, floating, test, count, findings)
     if float_error is not None:
         evidence = dataclasses.replace(evidence, float_error=float_error)
     expected: dict[str, Expected] = {}
@@ -317,6 +320,7 @@ def _evidence(
     original: Original,
     floating: Program | None,
     test: Samples | None,
+    test_samples: int,
     findings: Findings,
 ) -> Evidence:
     taken = np.arange(0 if test is None else min(len(test), MAX_SAMPLES))
@@ -327,8 +331,8 @@ def _evidence(
     if test is None:
         reason = "no test samples given; the golden vectors serve parity only"
         findings.skip(Kind.QUALITY, Why.NO_SAMPLES, "quality", reason)
-    elif len(test) > MAX_SAMPLES:
-        what, reason = f"{len(test) - MAX_SAMPLES:,} test samples", f"the first {MAX_SAMPLES:,} are measured"
+    elif test_samples > len(taken):
+        what, reason = f"{test_samples - len(taken):,} test samples", f"the first {len(taken):,} are measured"
         findings.skip(Kind.SAMPLES, Why.LIMITED, what, reason)
     known = (golden["code.f32"], manifest.io.floats.model_units(golden["y.f32"])) if test is None else None
     floats = best_floats(scaled, original, known, floating)

@@ -126,6 +126,9 @@ def test_simulation_leaves_the_model_as_it_was(normal: Representative) -> None:
     assert reconstruction_error(model, normal.inputs) == plain
     assert simulated == pytest.approx(plain, rel=0.05) and simulated != plain
     assert plain == pytest.approx(np.square(model(normal.inputs).numpy() - normal.inputs).sum(axis=1).mean(), rel=1e-5)
+    wanted = np.ones_like(normal.inputs)
+    against = np.square(model(normal.inputs).numpy() - wanted).sum(axis=1).mean()
+    assert reconstruction_error(model, normal.inputs, wanted) == pytest.approx(against, rel=1e-5)
 
 
 def test_a_calibration_of_another_model_is_not_looked_into(normal: Representative) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from tiedae.calibration import quantize_post_training
 from tiedae.calibration.representative import representative
 from tiedae.compress import (
     ClusterConfig,
@@ -15,6 +16,7 @@ from tiedae.compress import (
     Dataset,
     NoiseConfig,
     PruneConfig,
+    QuantizeConfig,
     RecipeError,
     TiedAutoencoder,
     TrainConfig,
@@ -24,7 +26,7 @@ from tiedae.compress import (
     prune,
 )
 from tiedae.compress.noise import CORRUPTIONS, Noise, noisy_samples, noisy_test, pairs
-from tiedae.compress.train import train_float, validation_loss
+from tiedae.compress.train import train_float, train_quantized, validation_loss
 
 GAUSSIAN = NoiseConfig("gaussian", 0.3)
 EPOCHS = TrainConfig(epochs=3, batch_size=32, noise=GAUSSIAN)
@@ -135,6 +137,24 @@ def test_a_resumed_run_gives_the_same_weights(data: Dataset, tmp_path: Path) -> 
     plain = model()
     train_float(plain, data, replace(EPOCHS, noise=None))
     assert not same(whole.arrays(), plain.arrays())
+
+
+def test_training_of_a_quantized_model_sees_noisy_inputs(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def spied(*arguments: Any) -> Any:
+        for pair in pairs(*arguments):
+            seen.append(pair)
+            yield pair
+
+    model = TiedAutoencoder([8, 3], inputs=24)
+    quantize_post_training(model, representative(data.train, 64, noise=GAUSSIAN), QuantizeConfig())
+    monkeypatch.setattr("tiedae.compress.train.pairs", spied)
+    train_quantized(model, replace_validation(data), QuantizeConfig(epochs=2), replace(EPOCHS, batch_size=1000))
+    clean = data.scaling.apply(data.train.take(np.arange(len(data.train))))
+    assert len(seen) == 2
+    for x, target in seen:
+        assert (np.sort(target, axis=0) == np.sort(clean, axis=0)).all() and 0.15 < (x - target).std() < 0.35
 
 
 STAGES = {

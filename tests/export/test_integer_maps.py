@@ -64,7 +64,8 @@ def test_maps_equal_every_way_of_the_files_for_every_value(case: tuple[SampleSpe
     np.testing.assert_array_equal(maps.samples(outputs, spec.dtype), scaling.invert(y.dequantize(outputs), spec.dtype))
     assert maps.samples(outputs, spec.dtype).dtype == spec.dtype
     assert differing(maps, replace(spec, scaling=scaling), x, y) == 0
-    assert abs(np.subtract(scaling.offset, spec.scaling.offset)) <= 0.5 * min(1, spec.scaling.scale * x.scale)
+    step = np.multiply(spec.scaling.scale, x.scale)
+    assert abs(np.subtract(scaling.offset, spec.scaling.offset)) <= 0.5 * min(1, step)
 
 
 def test_without_a_move_of_the_offset_ties_differ() -> None:

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiedae.calibrating import calibrate
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
+from tiedae.export.codec.codec import load
+from tiedae.export.verify.results import read_metrics
 from tiedae.pipeline import data_digest
+from tiedae.recipe import load_recipe
 from tiedae.sources import load_data, load_dataset
+from tiedae.tae_files import encode_test, quality_text
+from tiedae.verification import verify
 
 CLEAN = np.random.default_rng(0).integers(0, 256, (40, 4, 6), dtype=np.uint8)
 NOISY = np.clip(CLEAN + np.random.default_rng(1).normal(0, 40, CLEAN.shape), 0, 255).astype(np.uint8)
@@ -96,3 +102,59 @@ def test_pairs_that_are_unequal_are_refused(clean: np.ndarray, text: str, tmp_pa
 def test_noise_that_cannot_be_is_refused(data: str, more: str, text: str, tmp_path: Path, capsys) -> None:
     np.save(tmp_path / "noisy.npy", NOISY)
     assert text in refused(tmp_path, capsys, data=data, more=more)
+
+
+MEASURED = 20
+DENOISER = """
+name = "clean"
+[data]
+source = "clean.npy"
+[model]
+layers = [{units = 8, activation = "relu"}, {units = 4}]
+[train]
+epochs = 2
+noise = {kind = "gaussian", level = 0.4}
+[quantize]
+epochs = 1
+samples = 64
+[export]
+targets = ["tflite"]
+[verify]
+max_quality_loss = 20.0
+[task]
+kind = "denoising"
+"""
+
+
+def test_a_denoising_run_is_judged_against_clean_samples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its console, report, .tae file and calibration; of a large test set the first samples, which is stated."""
+    for module in ("assemble", "verify.verify"):
+        monkeypatch.setattr(f"tiedae.export.{module}.MAX_SAMPLES", MEASURED)
+    monkeypatch.setattr("tiedae.run_artifacts.MAX_SAMPLES", MEASURED)
+    monkeypatch.setattr("tiedae.export.tasks.denoisers.find_spec", lambda name: None)
+    clean = np.random.default_rng(0).integers(0, 256, (300, 24), dtype=np.uint8)
+    np.save(tmp_path / "clean.npy", clean)
+    recipe, out = tmp_path / "clean.toml", tmp_path / "out"
+    recipe.write_text(DENOISER, encoding="utf-8")
+    assert main(["run", str(recipe), "--out", str(out)]) == 0
+    assert "baseline median: not measured, scipy not installed" in capsys.readouterr().out
+    reasons = {row.what: row.reason for row in read_metrics(out / "bundle" / "metrics.json").skipped}
+    assert reasons["10 test samples"] == "the first 20 are measured"
+    assert "against the noisy input" in " ".join((out / "bundle" / "report.html").read_text().split())
+
+    monkeypatch.chdir(tmp_path)
+    done, path = encode_test(out)
+    decoded = load(out).decompress(path.read_bytes())
+    test = load_dataset(DataConfig("clean.npy"), "sigmoid", base=tmp_path).test.take(slice(0, MEASURED))
+    assert done.quality is not None and done.quality.mse == pytest.approx(
+        np.square(decoded - test.astype(float)).mean(), rel=1e-2
+    )
+    assert quality_text(done).endswith(" against the clean samples")
+    metrics = verify(out / "bundle", model=None, data="clean.npy", announce=lambda _: None)
+    assert "10 test samples" in {row.what for row in metrics.skipped}
+
+    found = calibrate(load_recipe(recipe), base=tmp_path, model=out / "model")
+    keras = next(row.error for row in read_metrics(out / "bundle" / "metrics.json").quality if row.stage == "train")
+    assert found.test_samples == 30 and found.error["float"] == pytest.approx(keras, rel=0.2)

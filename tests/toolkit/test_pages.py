@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
-from tiedae.pages import Axis, Bar, BarChart, Cell, Frame, Line, LineChart, Point, Scatter, render
+from tiedae.pages import Axis, Bar, BarChart, Cell, Curve, CurveChart, Frame, Line, LineChart, Point, Scatter, render
 
 ODD = "<b>\"&'"
 AXIS = Axis(ODD, 0, 1, [0, 1], write=lambda _: ODD)
 SHOWN = "&lt;b&gt;&#34;&amp;&#39;"
 PAGE = """{% extends "base.html.j2" %}
 {% from "macros.html.j2" import details, table %}
-{% from "charts.html.j2" import bar_chart, frame, legend, line_chart, scatter %}
+{% from "charts.html.j2" import bar_chart, curve_chart, frame, legend, line_chart, scatter %}
 {% block main %}MAIN{% endblock %}
 {% block footer %}{{ odd }}{% endblock %}
 """
@@ -39,6 +39,11 @@ def page(folder: Path, main: str, **values: object) -> str:
             "{{ scatter(chart) }}",
             {"chart": Scatter([Point(0, 0, ODD), Point(1, 2, ODD, 1)], (ODD, ODD), ODD, ODD, ODD)},
             7,
+        ),
+        (
+            "{{ curve_chart(chart) }}",
+            {"chart": CurveChart([Curve("ours", ODD, [Point(1, 2, ODD)])], ODD, ODD, ODD)},
+            5,
         ),
         (
             "{% call frame(chart) %}{{ odd }}{% endcall %}",
@@ -68,3 +73,18 @@ def test_verdicts_and_numeric_columns(tmp_path) -> None:
         '<td><span class="failed">✗ failed</span></td>',
         "<td class=n>2</td>",
     ]
+
+
+def test_a_single_point_of_curves_is_larger_and_stands_on_its_axes(tmp_path) -> None:
+    line = Curve("keras", "line", [Point(10, 3, "c"), Point(0.1, 1, "a"), Point(1, 2, "b")])
+    chart = CurveChart([line, Curve("ours", "one", [Point(1, 3, "d")])], "t", "x", "y")
+    assert [point.split(",") for point in chart.line(line).points.split()] == [["0", "1000"], ["500", "500"], ["1000", "0"]]
+    html = page(tmp_path, "{{ curve_chart(chart) }}", chart=chart)
+    dots = re.findall(r'<circle class="(\w+)" cx="(\S+)" cy="\S+" r="(\d)"><title>(\w)</title>', html)
+    assert dots == [
+        ("keras", "100.00%", "3", "c"),
+        ("keras", "0.00%", "3", "a"),
+        ("keras", "50.00%", "3", "b"),
+        ("ours", "50.00%", "7", "d"),
+    ]
+    assert html.count("<polyline") == 2 and "x (logarithmic)" in html

@@ -28,6 +28,8 @@ from tiedae.compress.config import (
 )
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.tasks import NoiseConfig
+from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.recipe import load_recipe
 from tiedae.searching import early_stopping as stopping
@@ -397,7 +399,21 @@ def test_a_point_becomes_a_recipe_whose_kernels_take_known_bytes(search: dict, p
 def test_a_table_names_its_worst_column(tmp_path: Path) -> None:
     table = np.random.default_rng(0).normal(size=(200, 20)).astype(np.float32)
     splits = Dataset.from_array(table, validation=0.2)
-    quality = TrialBuilder(splits, tmp_path, "").quality(build_program(byte_data=False))
+    quality = TrialBuilder(splits, tmp_path, "").quality(build_program(byte_data=False), TrainConfig())
     (worst,) = quality.fidelity.columns
     assert worst.r2 is not None and quality.fidelity.value is not None and worst.r2 < quality.fidelity.value
     assert fit_text(quality.fidelity).endswith(f"worst {worst.r2:.3g} ({worst.name})")
+
+
+@pytest.mark.parametrize("pairs", [False, True], ids=["noise", "pairs"])
+def test_a_trial_of_noisy_samples_is_judged_against_clean_ones(pairs: bool, tmp_path: Path) -> None:
+    clean = np.random.default_rng(0).integers(0, 256, (200, 20), dtype=np.uint8)
+    splits = Dataset.from_array(255 - clean if pairs else clean, target=clean if pairs else None, validation=0.2)
+    train = TrainConfig(noise=None if pairs else NoiseConfig("gaussian", 0.3))
+    builder, program = TrialBuilder(splits, tmp_path, ""), build_program()
+    given, wanted = builder.samples(train)
+    assert (wanted == splits.validation.wanted.take(slice(None))).all() and (given != wanted).mean() > 0.8
+    y = ProgramBackend(program, splits.spec).reconstruct(given)[1] / 255
+    right = float(np.square(y - wanted / 255).sum(axis=1).mean())
+    assert builder.quality(program, train).error == pytest.approx(right, rel=1e-5)
+    assert builder.quality(program, train) == builder.quality(program, train)

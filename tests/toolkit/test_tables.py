@@ -96,7 +96,7 @@ def test_every_row_of_quality_has_r2_of_the_test_samples_in_the_users_unit(bundl
     metrics = read_metrics(bundle / "metrics.json")
     assert all(row.fidelity and len(row.fidelity.columns) == 6 for row in metrics.quality)
     assert {row.stage for row in metrics.quality} == {Stage.TRAIN, Stage.QUANTIZE, Stage.EXPORT, Stage.STOCK}
-    test = load_test(bundle, read(bundle), str(plant / "plant.csv"))
+    test = load_test(bundle, read(bundle), str(plant / "plant.csv"))[0]
     x = test.take(slice(None)).astype(np.float64)
     reconstruct = Interpreter(str(bundle / "plant.f32.tflite")).get_signature_runner("reconstruct")
     y = reconstruct(x=x.astype(np.float32))["y"].astype(np.float64)  # in the data's unit, as the file takes and gives it
@@ -167,12 +167,12 @@ def test_a_bundle_from_before_the_label_rule_finds_its_features(schema1: Path, t
     inputs = manifest.data.inputs
     names = [f"c{i}" for i in range(inputs - 1)]
     np.savetxt(tmp_path / "t.csv", np.eye(60)[:, :inputs], delimiter=",", header=",".join([*names, "class"]), comments="")
-    assert load_test(bundle, manifest, str(tmp_path / "t.csv")).inputs == inputs
+    assert load_test(bundle, manifest, str(tmp_path / "t.csv"))[0].inputs == inputs
     np.savetxt(tmp_path / "t.csv", np.eye(60)[:, :inputs], delimiter=",", header=",".join([*names, "d"]), comments="")
-    assert load_test(bundle, manifest, str(tmp_path / "t.csv")).inputs == inputs
+    assert load_test(bundle, manifest, str(tmp_path / "t.csv"))[0].inputs == inputs
     both = ",".join([*names, "class", "label"])  # then `label` alone was a label
     np.savetxt(tmp_path / "t.csv", np.eye(60)[:, : inputs + 1], delimiter=",", header=both, comments="")
-    assert load_test(bundle, manifest, str(tmp_path / "t.csv")).inputs == inputs
+    assert load_test(bundle, manifest, str(tmp_path / "t.csv"))[0].inputs == inputs
     np.savetxt(tmp_path / "t.csv", np.eye(60)[:, : inputs - 1], delimiter=",")
     with pytest.raises(DataError, match=rf"has {inputs - 1} values per sample, must be {inputs}"):
         load_test(bundle, manifest, str(tmp_path / "t.csv"))

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -234,30 +230,6 @@ def test_an_interrupt_leaves_what_decodes_and_says_how_to_go_on(
     assert file.read_bytes() == whole
 
 
-def test_a_killed_encode_leaves_every_whole_frame(finished_run: Path, samples: Path, tmp_path: Path) -> None:
-    """kill −9 at some points: what is there is the start of the file, to its last byte."""
-    x = np.tile(np.load(samples), (400, 1))
-    np.save(tmp_path / "x.npy", x)
-    file, part = tmp_path / "x.tae", tmp_path / "x.tae.part"
-    encode = ["encode", str(finished_run), str(tmp_path / "x.npy"), "-o", str(file), "-q"]
-    assert main(encode) == 0
-    right = file.read_bytes()
-    file.unlink()
-    for least in (0, 30_000, 200_000):
-        process = subprocess.Popen([sys.executable, "-m", "tiedae", *encode, "--resume"], stderr=subprocess.DEVNULL)
-        while process.poll() is None and not (part.exists() and part.stat().st_size > least):
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        left = (part if part.exists() else file).read_bytes()
-        assert left and right.startswith(left)
-        stop = read(right, "").frames
-        assert read(left, "").frames == tuple(frame for frame in stop if frame.stop <= len(left))
-    if not file.exists():
-        assert main([*encode, "--resume"]) == 0
-    assert file.read_bytes() == right
-
-
 def test_wrong_calls_are_one_line(
     finished_run: Path, samples: Path, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,10 +251,10 @@ def test_wrong_calls_are_one_line(
         (("encode", finished_run, samples, "-o", file), "is there already, must be a new file"),
         (
             ("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--resume"),
-            "must end in .tae for --resume, --frame, --loss",
+            "must end in .tae for --append, --resume, --frame, --loss",
         ),
-        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--lossless"), "must end in .tae for --resume, --frame"),
-        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--max-error", 3), "must end in .tae for --resume"),
+        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--lossless"), "must end in .tae for --append"),
+        (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--max-error", 3), "must end in .tae for --append"),
         (("encode", finished_run, samples, *out, "--max-error", 0), "max error: got 0, must be an integer in 1…65,535 for"),
         (("encode", finished_run, samples, *out, "--max-error", 1.5), "max error: got 1.5, must be an integer in 1…65,535"),
         (("encode", finished_run, samples, *out, "--max-error", "few"), "argument --max-error: invalid float value: 'few'"),

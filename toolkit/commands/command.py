@@ -140,7 +140,7 @@ class Call(Namespace):
                     )
             if path.is_dir():
                 raise InputError(f"{option} {path}: is a folder, must be a file")
-            if path.is_file() and not self.force:
+            if path.is_file() and not self.force and not (option == "--out" and getattr(self, "append", False)):
                 raise InputError(f"{option} {path}: {self.there}")
 
     @property

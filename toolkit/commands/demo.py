@@ -7,7 +7,7 @@ FAILS = recipes.FAILS
 
 
 def add_arguments(parser: Parser) -> None:
-    names = ("fashion", "ecg", "ecg-table", "anomaly", "denoising")
+    names = ("fashion", "ecg", "ecg-table", "anomaly", "denoising", "reduction")
     parser.add_argument("--data", choices=names, default=names[0], help=f"which recipe (default: {names[0]})")
     recipes.add_results(parser)
 
@@ -16,10 +16,8 @@ def run(call: Call) -> None:
     from ..sources import ASSETS
 
     recipes.run(Call(**vars(call), recipe=ASSETS / f"{call.data}.toml"))
-    from tiedae.export.parity.fidelity import fit_text
-
-    from ..tae_files import encode_test
+    from ..tae_files import encode_test, quality_text
 
     done, path = encode_test(call.out or RUNS / call.data)
-    quality = "" if done.quality is None else f", {fit_text(done.quality)}"
+    quality = "" if done.quality is None else f", {quality_text(done)}"
     call.console.say(f"{path}: {done.samples:,} test samples, {done.bytes:,} bytes, {done.ratio:.3g} x smaller{quality}")

@@ -2,14 +2,15 @@
 
 from .command import Call, Parser
 
-FAILS = "codes of the runtime are not those of the program"
+FAILS = "codes of the runtime are not those of the program, or the file to append to is damaged"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE")
     parser.add_path("data", "DATA", "a file, a folder of images or a known name, as in a recipe", type=str)
     parser.add_file("-o", "--out", text="where to: samples.tae, or codes.npy, uint8 [samples, units]", required=True)
-    parser.add_flag("--resume", "of .tae: continue FILE.part, which an interrupted encode left")
+    parser.add_flag("--append", "of .tae: add the samples to FILE, where it is there already")
+    parser.add_flag("--resume", "of .tae: continue an encode or append of this DATA that was interrupted")
     parser.add_value("--frame", "SAMPLES", "of .tae: samples of a frame, each of which decodes alone (default: 64)", type=int)
     promise = parser.add_mutually_exclusive_group()
     promise.add_argument("--lossless", action="store_true", help="of .tae: every sample comes back as it is; integer data")
@@ -22,30 +23,30 @@ def add_arguments(parser: Parser) -> None:
 
 def run(call: Call) -> None:
     from tiedae.compress.errors import InputError
-    from tiedae.export.codec.container import SAMPLES_PER_FRAME, SUFFIX
+    from tiedae.export.codec.container import SUFFIX
 
     options = {"runtime": call.runtime, "replace": call.force, "progress": call.console.progress}
     if call.out.suffix == SUFFIX:
         from tiedae.export.drift import drift_text
-        from tiedae.export.parity.fidelity import fit_text
 
         from ..tae_files import encode as encode_file
+        from ..tae_files import quality_text
 
-        frame = SAMPLES_PER_FRAME if call.frame is None else call.frame
-        options |= {"max_error": call.max_error, "lossless": call.lossless, "resume": call.resume}
-        done = encode_file(call.bundle, call.data, call.out, samples_per_frame=frame, **options)
+        options |= {"max_error": call.max_error, "lossless": call.lossless, "append": call.append, "resume": call.resume}
+        done = encode_file(call.bundle, call.data, call.out, samples_per_frame=call.frame, **options)
         size = f"{done.bytes:,} bytes, {done.ratio:.3g} x smaller, {done.bits_per_value:.3g} bits per value"
-        call.console.say(f"{call.out}: {done.samples:,} samples, {size}, by {done.runtime}")
+        behind = f" behind {done.appended_to:,}" if done.appended_to else ""
+        call.console.say(f"{call.out}: {done.samples:,} samples{behind}, {size}, by {done.runtime}")
         if done.kind != "lossy":
             call.console.say(f"every value is {f'within {done.bound:g}' if done.bound else 'exact'}")
         some = f" of {done.measured:,} samples" if done.measured < done.samples else ""
         if done.quality is not None:
-            call.console.say(f"quality{some}: {fit_text(done.quality)}")
+            call.console.say(f"quality{some}: {quality_text(done)}")
         call.console.say(f"drift{some}: {drift_text(done.drift)}")
         call.write(done)
         return
-    if call.resume or call.lossless or call.frame is not None or call.max_error is not None:
-        raise InputError(f"--out {call.out}: must end in {SUFFIX} for --resume, --frame, --lossless and --max-error")
+    if call.append or call.resume or call.lossless or call.frame is not None or call.max_error is not None:
+        raise InputError(f"--out {call.out}: must end in {SUFFIX} for --append, --resume, --frame, --lossless and --max-error")
     from ..coding import encode
 
     call.resume = None  # codes start again

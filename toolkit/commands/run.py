@@ -31,7 +31,7 @@ def run(call: Call) -> None:
     console.table(recipe.name, HEADER, table_rows(metrics))
     console.say("error: squared, summed over the values of a test sample, averaged over samples; in model units")
     say_checks(metrics, console)
-    for skipped in (row for row in metrics.skipped if row.kind is Kind.QUALITY):
+    for skipped in (row for row in metrics.skipped if row.kind in (Kind.QUALITY, Kind.TASK)):
         console.say(f"{skipped.what}: not measured, {skipped.reason}")
     console.say(f"bundle: {out / 'bundle'}")
     call.write(metrics, {"json": to_json})

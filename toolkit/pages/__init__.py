@@ -5,10 +5,25 @@ A page is a function that computes plain values, and a template beside it:
     render(Path(__file__).with_suffix(".html.j2"), title="a <title>", rows=[("kernel_0", "12 B")])
 
 The template extends `base.html.j2` (blocks `main` and `footer`) and imports `table`, `details`, `region`, `verdict` from
-`macros.html.j2` and `bar_chart`, `line_chart`, `scatter`, `frame`, `plot`, `legend` from `charts.html.j2`.
+`macros.html.j2` and `bar_chart`, `line_chart`, `scatter`, `curve_chart`, `frame`, `plot`, `legend` from `charts.html.j2`.
 """
 
-from .charts import Axis, Bar, BarChart, Cell, Frame, Line, LineChart, Plot, Point, Scatter, linear_ticks, log_ticks
+from .charts import (
+    Axis,
+    Bar,
+    BarChart,
+    Cell,
+    Curve,
+    CurveChart,
+    Frame,
+    Line,
+    LineChart,
+    Plot,
+    Point,
+    Scatter,
+    linear_ticks,
+    log_ticks,
+)
 from .environment import fragment, macros, render
 from .numbers import duration, exact, fraction, human_size, number, size, three_digits
 
@@ -17,6 +32,8 @@ __all__ = [
     "Bar",
     "BarChart",
     "Cell",
+    "Curve",
+    "CurveChart",
     "Frame",
     "Line",
     "LineChart",

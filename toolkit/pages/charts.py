@@ -204,6 +204,42 @@ class Scatter:
         return f"hsl({360 * group / max(1, len(self.groups)):.0f} 65% {(45, 62)[group % 2]}%)"
 
 
+@dataclass(frozen=True)
+class Curve:
+    """Points joined by a line, and a single one drawn larger: `kind` is its CSS class; a point's text appears on hover."""
+
+    kind: str
+    label: str
+    points: Sequence[Point]
+
+    @property
+    def radius(self) -> int:
+        return 7 if len(self.points) == 1 else 3
+
+
+@dataclass(frozen=True)
+class CurveChart:
+    """Curves over a positive x on a logarithmic axis; `x`, `y`: titles of the axes."""
+
+    curves: Sequence[Curve]
+    title: str
+    x: str
+    y: str
+
+    @cached_property
+    def frame(self) -> Frame:
+        xs, ys = ([getattr(point, axis) for curve in self.curves for point in curve.points] for axis in ("x", "y"))
+        across, up = log_ticks(min(xs), max(xs)), linear_ticks(min(ys), max(ys))
+        left, right = min(across[0], *xs), max(across[-1], *xs)
+        return Frame(Axis(self.x, left, right, across, logarithmic=True), Axis(self.y, up[0], up[-1], up), 300, self.title)
+
+    def line(self, curve: Curve) -> Line:
+        """A curve in a viewBox of 1000 × 1000."""
+        x, y = self.frame.x, self.frame.y
+        points = sorted((point.x, point.y) for point in curve.points)
+        return Line(curve.kind, [1000 * x.at(each) for each, _ in points], [1000 * (1 - y.at(each)) for _, each in points])
+
+
 @dataclass(frozen=True, eq=False)
 class Plot:
     """Overlaid one-dimensional samples of equal length: values by CSS class, in drawing order."""

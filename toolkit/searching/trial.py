@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec.structs import replace
 from tiedae.compress.archive import archive_path
-from tiedae.compress.config import Recipe
+from tiedae.compress.config import Recipe, TrainConfig
 from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.records import Record, plain
 from tiedae.export.bench.latency import Timed, TimedGroup, time_groups
 from tiedae.export.bench.results import Way
@@ -79,15 +80,15 @@ class TrialBuilder:
         assert self.splits.validation is not None
         return self.splits.validation
 
-    @cached_property
-    def samples(self) -> np.ndarray:
-        """The measured validation samples, [n, inputs], in the user's unit."""
-        return self.validation.take(np.arange(min(len(self.validation), SAMPLES)))
+    def samples(self, train: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+        """The measured validation samples with the noise of training, and what the model shall give for them: the clean ones.
 
-    @cached_property
-    def x(self) -> np.ndarray:
-        """The measured validation samples, float32 [n, inputs], in model units."""
-        return self.splits.scaling.apply(self.samples)
+        [n, inputs] each, in the user's unit.
+        """
+        noise = noise_of(train.noise, self.splits.train)
+        held = self.validation if noise is None else noisy_test(self.validation, noise, train.seed, SAMPLES)
+        chosen = np.arange(min(len(held), SAMPLES))
+        return held.take(chosen), held.wanted.take(chosen)
 
     @cached_property
     def fidelity(self) -> Fidelity:
@@ -118,16 +119,18 @@ class TrialBuilder:
         io = FileIO.of(recipe.export, train.scaling, train.dtype.name)
         io = io if program.quantized else io.floats
         (data,) = TARGETS[TARGET].write(program, recipe.name, recipe.export, io).values()
-        return TrialFile(data, *_timed_input(program, recipe, io.dtype)), self.quality(program)
+        return TrialFile(data, *_timed_input(program, recipe, io.dtype)), self.quality(program, recipe.train)
 
-    def quality(self, program: Program) -> ValidationQuality:
-        """The quality of a program's reconstructions of the validation samples."""
-        x = program_input(program, self.x, RUNTIMES[usual(TARGET)].converts) if program.quantized else self.x
+    def quality(self, program: Program, train: TrainConfig) -> ValidationQuality:
+        """The quality of what a program makes of the validation samples, with the noise of training, against clean ones."""
+        given, wanted = self.samples(train)
+        x = self.splits.scaling.apply(given)
+        x = program_input(program, x, RUNTIMES[usual(TARGET)].converts) if program.quantized else x
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
-        measured = self.fidelity.measure(self.samples, y)
+        measured = self.fidelity.measure(wanted, y)
         worst = tuple(Column(name, r2) for r2, name in measured.worst_columns[:1])
-        return ValidationQuality(squared_error(self.x, y), replace(measured, columns=worst))
+        return ValidationQuality(squared_error(self.splits.scaling.apply(wanted), y), replace(measured, columns=worst))
 
 
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:

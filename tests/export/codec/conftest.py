@@ -18,7 +18,10 @@ NAMES = ("bytes", "table")
 @pytest.fixture(scope="session")
 def old_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of each of `NAMES` with `bundle`, as it was written in 2026, and its tables."""
-    folder = tmp_path_factory.mktemp("schema1")
+    return extract_old_runs(tmp_path_factory.mktemp("schema1"))
+
+
+def extract_old_runs(folder: Path) -> Path:
     with zipfile.ZipFile(Path(__file__).parents[2] / "schema1.zip") as archive:
         archive.extractall(folder)
     for name in NAMES:

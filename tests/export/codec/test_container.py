@@ -44,7 +44,7 @@ def test_a_file_is_read() -> None:
 
 HEADERS = st.builds(
     lambda identity, sample_bytes, samples, kind, bound: Header(
-        identity, sample_bytes, samples, kind, bound if kind is FileKind.BOUNDED else 0.0
+        identity, sample_bytes, min(samples, max(1, 2**26 // sample_bytes)), kind, bound if kind is FileKind.BOUNDED else 0.0
     ),
     st.binary(min_size=8, max_size=8),
     st.integers(1, 2**32 - 1),

@@ -62,7 +62,7 @@ def test_the_measures_are_those_of_the_int8_codes_in_model_units(no_umap) -> Non
     assert [each.method for each in result.methods] == ["int8", "float", "pca"]
     rows = positions(subject, measured)
     x, test = data.scaling.apply(data.test.take(rows)), data.test.take(rows)
-    code = subject.program.quantization("code")
+    code = subject.backend.program.quantization("code")
     codes = code.dequantize(subject.backend.encode(test))
     train = code.dequantize(subject.backend.encode(data.train.take(slice(None))))
     int8 = result.methods[0]
@@ -136,7 +136,7 @@ def test_the_plot_names_each_sample_on_hover(no_umap, units: int, axis: str) -> 
     assert axis in html and "<shirt>" not in html and not re.search(r"https?:|<script|url\(", html)
     assert len(set(re.findall(r'<g fill="(.*?)"', html))) == 3
     if units == 2:
-        codes = subject.program.quantization("code").dequantize(
+        codes = subject.backend.program.quantization("code").dequantize(
             subject.backend.encode(subject.data.test.take(positions(subject, measured)))
         )
         np.testing.assert_array_equal(measured.arrays["plane"], codes)
