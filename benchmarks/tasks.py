@@ -1,6 +1,6 @@
 """The tasks of a recipe on their data: what each is measured by, through the exported int8 program.
 
-    TIEDAE_DATA=... python benchmarks/tasks.py --json tasks.json [--only denoising]
+    TIEDAE_DATA=... python benchmarks/tasks.py --json tasks.json [--only anomaly]
 
 Nets, hyperparameters and thresholds are chosen on training and validation samples. Each figure is the median of the seeds.
 """
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
+from anomaly import anomaly_rows
 from msgspec.structs import replace
 from reduction import reduction_rows
 from rows import Row, arguments_of, report
@@ -83,6 +84,7 @@ def denoising_rows(console: Console) -> Sequence[Row]:
 
 
 MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {
+    "anomaly": anomaly_rows,
     "denoising": denoising_rows,
     "reduction": reduction_rows,
     "score": score_rows,

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
 from .records import LARGEST, Checked, require
-from .tasks import Compression, Denoising, NoiseConfig, Task
+from .tasks import Anomaly, Compression, Denoising, NoiseConfig, Task
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """Activations whose int8 kernels agree in every supported runtime."""
@@ -393,5 +393,8 @@ class Recipe(Checked, frozen=True):
             require(self.train.noise is None, "data.target", self.data.target, right)
         if isinstance(self.task, Denoising):
             require(self.is_noisy, "task.kind", "denoising", "another kind, or beside train.noise or data.target")
+        if isinstance(self.task, Anomaly):
+            right = "above 0 with [task] anomaly, such as 0.1: held-out normal samples set its threshold"
+            require(self.data.validation > 0, "data.validation", self.data.validation, right)
         if self.train.patience and self.data.validation == 0:
             require(False, "train.patience", self.train.patience, "0, or data.validation a fraction to wait for")

@@ -6,6 +6,7 @@ The noise that a denoising is trained with is in `[train]`.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -36,6 +37,11 @@ class Anomaly(Checked, frozen=True, tag="anomaly", tag_field="kind"):
 
     def check(self) -> None:
         require(len(set(self.normal)) == len(self.normal), "normal", list(self.normal), "a list of different labels")
+
+
+def held_out_samples(quantile: float) -> int:
+    """The least number of normal samples that say where a quantile of theirs is: 1 / (1 − quantile)."""
+    return math.ceil(round(1 / (1 - quantile), 6))
 
 
 class Denoising(Checked, frozen=True, tag="denoising", tag_field="kind"):

@@ -33,6 +33,7 @@ from .bundle import (
 )
 from .codec.backends import ProgramBackend
 from .codec.training_codes import codec_files, fit_codec
+from .detector import fit_detector
 from .file_info import FileInfo
 from .file_io import FileIO
 from .integer_maps import IntegerMaps
@@ -95,7 +96,9 @@ def assemble(
     masks = quantized.masks()
     shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
     io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
-    files = write_models(programs, recipe.export, io, announce)
+    backend = ProgramBackend(integer, splits.spec, io, maps)
+    detector = fit_detector(programs["int8"], backend, splits, recipe.task, recipe.data.seed)
+    files = write_models(programs, recipe.export, io, announce, detector)
     if text := coarse_text(io, integer.quantization("x"), splits.columns):
         announce(text)
     noise = noise_of(recipe.train.noise, splits.train)
@@ -105,14 +108,15 @@ def assemble(
     answered = golden.expectations(programs["int8"], recipe.export.targets, scaled, io)
     arrays = {"x": x, **golden.answers(answered, io)}
     arrays |= golden.floats(*keras(scaled), io)
+    if detector is not None:
+        arrays |= golden.scores(answered, io, detector, x, scaled)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
-    backend = ProgramBackend(integer, splits.spec, io, maps)
     fitted = fit_codec(backend, splits.train, recipe.data.seed, noise)
     files |= codec_files(recipe.name, fitted)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
-    manifest = write_described(directory, replace(manifest, scores=fitted.scores), files, arrays)
+    manifest = write_described(directory, replace(manifest, scores=fitted.scores, detector=detector), files, arrays)
 
     metrics = verify_bundle(
         directory,
@@ -143,7 +147,7 @@ def assemble(
     quality = (*stages, *metrics.quality, *quality_of_stock)
     task = task_kind(recipe.task)
     announce(f"task: {task}")
-    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras, fitted.tables))
+    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras, fitted.tables, detector))
     metrics = replace(
         metrics,
         keras=device,

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from ..compress.data import Dataset, Samples
 from ..compress.errors import DataError
 from ..compress.noise import Noise, noise_of, noisy_test
+from ..compress.normal import normal_of, normal_only
 from ..compress.tasks import task_kind
 from . import golden
 from .assemble import write_described, write_models, write_pages
@@ -25,6 +26,7 @@ from .bundle import PROGRAM_FILE, Bundle, npy, program_file
 from .code_scale import with_step
 from .codec.backends import PRECISION, ProgramBackend
 from .codec.training_codes import Fitted, codec_files, fit_codec, training_inputs
+from .detector import fit_detector
 from .manifest import FILE, Derivation, Manifest, ProgramText, ProgramTexts, Tensors
 from .report.rendering import PAGES
 from .runtimes.machine import installed_versions
@@ -51,22 +53,24 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
     before = bundle.manifest
     bundle.require_intact()
     _require_like(before, data, source)
-    data, recipe = data.with_scaling(before.data.scaling), before.recipe
+    recipe = before.recipe
+    data = normal_only(data.with_scaling(before.data.scaling), normal_of(recipe.task), source)
     noise = noise_of(recipe.train.noise, data.train)
     tested = data.test if noise is None else noisy_test(data.test, noise, recipe.train.seed, MAX_SAMPLES)
     int8 = {name: read_model(bundle.path / name) for name, info in before.models.items() if info.precision == PRECISION}
     programs, masks, arrays = bundle.programs(int8), bundle.masks(), bundle.golden()
     announce("codes of the training samples")
     programs, backend, fitted = _fitted(before, programs, data.train, noise, step)
+    detector = fit_detector(programs, backend, data, recipe.task, recipe.data.seed)
     io, config = before.io, before.recipe.export
     announce("export: integer program, " + ", ".join(config.targets))
-    files = write_models({PRECISION: programs}, config, io, announce, before.detector)
+    files = write_models({PRECISION: programs}, config, io, announce, detector)
     scaled = before.data.scaling.apply(io.samples(arrays["x"]))
     arrays = {name: arrays[name] for name in ("x", *golden.FLOATS)}
     answered = golden.expectations(programs, config.targets, scaled, io)
     arrays |= golden.answers(answered, io)
-    if before.detector is not None:
-        arrays |= golden.scores(answered, io, before.detector, arrays["x"], scaled)
+    if detector is not None:
+        arrays |= golden.scores(answered, io, detector, arrays["x"], scaled)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs, masks)
     files |= codec_files(before.name, fitted)
@@ -85,13 +89,14 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
         operations=ProgramTexts(ProgramText.of(programs.split), ProgramText.of(programs.fused)),
         versions=installed_versions(),
         scores=fitted.scores,
+        detector=detector,
         derived=(*before.derived, derivation),
     )
     manifest = write_described(directory, manifest, files, arrays)
     old = read_metrics(bundle.path / METRICS)
     kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, step=step)
     keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
-    task = TASKS[task_kind(recipe.task)].measure(Exported(backend, data, recipe, None, fitted.tables))
+    task = TASKS[task_kind(recipe.task)].measure(Exported(backend, data, recipe, None, fitted.tables, detector))
     metrics = verify_bundle(
         directory,
         test=tested,

@@ -25,7 +25,8 @@ from ..compress.affine import Quantization
 from ..compress.errors import DataError, ExportError
 from ..compress.records import Record, require
 from ..compress.sample_spec import INTEGERS, SampleSpec
-from ..compress.tasks import ScoreKind
+from ..compress.tasks import ScoreKind, held_out_samples
+from .drift import TrainingScores
 
 FRACTION_BITS = 16
 LARGEST = (1 << 31) - 1
@@ -66,6 +67,11 @@ class Scoring(Record, frozen=True):
         require(len(self.weights) == right, "weights", len(self.weights), f"{right}")
         positive = all(math.isfinite(each) and each > 0 for each in (self.scale, self.unit_weight))
         require(positive, "scale, unit_weight", [self.scale, self.unit_weight], "positive and finite")
+
+    @property
+    def value_factor(self) -> float:
+        """What multiplies a term to give an error in model units; the score is their mean over the values, or their maximum."""
+        return self.factor * (1 if self.kind == "max" else self.inputs)
 
     @property
     def factor(self) -> float:
@@ -162,13 +168,15 @@ class Thresholds(Record, frozen=True):
 class Detector(Record, frozen=True):
     """Flags anomalies: samples whose S is above a threshold, and samples with NaN.
 
-    The thresholds are the `quantile` of the S of `samples` held-out normal samples.
+    The thresholds are the `quantile` of the S of `samples` held-out normal samples. `training`: scores of training samples, in
+    the fused layout.
     """
 
     scoring: Scoring
     thresholds: Thresholds
     quantile: Annotated[float, Meta(gt=0, lt=1)]
     samples: Annotated[int, Meta(ge=1)]
+    training: TrainingScores | None = None
 
     def threshold(self, layout: str) -> float:
         """The largest score of a normal sample in a layout, `split` or `fused`."""
@@ -180,9 +188,10 @@ def threshold_of(totals: np.ndarray, quantile: float) -> int:
 
     Raises DataError for fewer than 1 / (1 − quantile) samples, which do not say where that quantile is.
     """
-    least = math.ceil(round(1 / (1 - quantile), 6))
+    least = held_out_samples(quantile)
     if len(totals) < least:
         raise DataError(
             f"threshold: got {len(totals)} held-out normal samples, must be {least} or more for quantile {quantile:g}"
         )
-    return int(np.quantile(totals, quantile, method="inverted_cdf"))
+    place = math.ceil(round(quantile * len(totals), 6)) - 1
+    return int(np.partition(totals, place)[place])

@@ -51,6 +51,7 @@ LAYERS = (
     "export.code_scale",
     "export.bundle",
     "export.codec",
+    "export.detector",
     "export.parity",
     "export.baselines",
     "export.verify",

@@ -24,7 +24,7 @@ from tiedae.export.targets import decoder_layout
 
 from .recipe import check_inputs
 from .run_artifacts import float_archives
-from .sources import load_dataset
+from .sources import recipe_data
 
 MAX_TEST = 10_000
 """Maximum number of test samples."""
@@ -83,7 +83,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
     with within("--max-"):
         limits = DiagnosisLimits(clipping=clipping)
     archive = float_archives(model)[-1]
-    splits = load_dataset(recipe.data, recipe.model.output_activation, base=base)
+    splits = recipe_data(recipe, base)
     recipe = check_inputs(recipe, splits.inputs)
     keras = TiedAutoencoder.load(archive)
     if keras.config.widths[0] != splits.inputs:

@@ -1,4 +1,4 @@
-"""Encoding, decoding and scoring of files with a bundle: samples are read and results written in pieces."""
+"""Encoding and decoding of files with a bundle: samples are read and results written in pieces."""
 
 from __future__ import annotations
 
@@ -34,18 +34,6 @@ class Coded(Record, frozen=True):
         return self.sample_bytes / self.code_bytes
 
 
-class Scores(Record, frozen=True):
-    """The mean squared error of each sample in model units, in brief."""
-
-    samples: int
-    mean: float
-    median: float
-    p95: float
-    largest: float
-    largest_at: int
-    runtime: str
-
-
 def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
     """Write the codes of every sample of a source as .npy, uint8 [n, units]. Raises what `Codec.encode` raises."""
     codec, samples = opened(path, source, runtime)
@@ -67,20 +55,6 @@ def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, p
     shape, dtype = codec.spec.shape, codec.spec.dtype
     _written(out, values, codec.decode, shape, dtype, replace, steps(progress, "decode"), str(codes))
     return Coded(len(values), codec.spec.inputs * np.dtype(dtype).itemsize, math.prod(codec.code.shape), codec.runtime)
-
-
-def score(path: Path, source: str, *, runtime: str, progress: Progress) -> tuple[np.ndarray, Scores]:
-    """The score of every sample of a source, float64 [n], and their summary."""
-    codec, samples = opened(path, source, runtime)
-    report = steps(progress, "score")
-    scores = np.empty(len(samples))
-    for start, part in pieces(samples, report):
-        scores[start : start + len(part)] = named(source, start, lambda part=part: codec.score(part))
-    middle, high = np.quantile(scores, [0.5, 0.95])
-    worst = int(scores.argmax())
-    return scores, Scores(
-        len(scores), float(scores.mean()), float(middle), float(high), float(scores.max()), worst, codec.runtime
-    )
 
 
 def opened(path: Path, source: str, runtime: str) -> tuple[Codec, np.ndarray]:

@@ -15,7 +15,7 @@ from tiedae.export.derive import derive
 from tiedae.export.verify.results import Metrics
 from tiedae.export.verify.verify import MAX_SAMPLES
 
-from .run_artifacts import load_splits
+from .run_artifacts import load_training
 from .run_directory import new_bundle, require_new
 
 
@@ -40,7 +40,7 @@ def tables(path: Path, source: str, out: Path, *, step: float, replace: bool, an
     """
     bundle = bundle_of(path)
     require_new(out, replace=replace, option="--force")
-    data = load_splits(bundle.path, bundle.manifest, source)
+    data = load_training(bundle.path, bundle.manifest, source)
     same = data.train.sha256 == bundle.manifest.data.sha256
     if not same:
         announce(f"{source}: is not the training data of {bundle.path} (another sha256): its tables fit {source} instead")

@@ -12,6 +12,7 @@ from tiedae.compress.config import ExportConfig, QuantizeConfig, Recipe, TrainCo
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.lineage import STAGES
+from tiedae.compress.normal import normal_of, normal_only, require_held_out
 from tiedae.compress.tasks import Compression, Task
 from tiedae.export.bundle import Bundle
 from tiedae.export.targets import require_targets
@@ -92,7 +93,8 @@ def export_bundle(
     """Write the bundle of a quantized model into the folder `path`, which appears whole, and return it.
 
     `data`: what the model was trained on; golden vectors and the quality are those of its test samples. `name` of the files, by
-    default that of the folder. `targets` replace those of `export`. `task`: what is measured and reported beside the checks.
+    default that of the folder. `targets` replace those of `export`. `task`: what is measured and reported beside the checks; an
+    anomaly task's thresholds come from the validation samples, of its `normal` labels.
 
     Raises InputError for a float model, one from an archive, or a folder that exists, unless `overwrite`; ExportError where a
     target cannot express the model. A check that fails is no error here: `bundle.verify(data)` reports it.
@@ -115,6 +117,8 @@ def export_bundle(
             "export_bundle: the model comes from an archive, which does not hold the float model it was quantized from; "
             "quantize the float model again"
         )
+    data = normal_only(data, normal_of(task), data.config.source)
+    require_held_out(data, task, data.config.source)
     recipe = _recipe(model, data, name or slug(path.resolve().name), export, verify, task)
     announce = print if verbose else _ignore
     with new_bundle(path) as partial:

@@ -39,7 +39,7 @@ from tiedae.export.verify.results import Metrics, read_metrics
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest
 from .run_directory import alone_in, claim, read_json, write_json
-from .sources import data_text, load_dataset, provenance
+from .sources import data_text, provenance, recipe_data
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -63,7 +63,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     neither allows, RecipeError for an unknown target. A failed check is no error here: the metrics report it.
     """
     require_targets(recipe.export.targets)
-    splits = load_dataset(recipe.data, recipe.model.output_activation, base=base)
+    splits = recipe_data(recipe, base)
     recipe = replace(check_inputs(recipe, splits.inputs), search=None)
     run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base))
     if out.exists() and not out.is_dir():
@@ -97,13 +97,17 @@ def _calibration(recipe: Recipe, splits: Dataset, base: Path) -> Calibration | N
 
 
 def data_digest(splits: Dataset) -> str:
-    """One sha256 over all splits and their labels."""
+    """One sha256 over all splits and their labels; of labels that are text, over their places in sorted order."""
     digest = hashlib.sha256()
-    for part in (splits.train, splits.validation, splits.test):
-        if part is not None:
-            digest.update(part.sha256.encode())
-            digest.update(b"" if part.target is None else part.wanted.sha256.encode())
-            digest.update(b"" if part.labels is None else np.ascontiguousarray(part.labels).tobytes())
+    parts = [part for part in (splits.train, splits.validation, splits.test) if part is not None]
+    texts = [part.labels for part in parts if part.labels is not None and part.labels.dtype.kind == "U"]
+    names = np.unique(np.concatenate(texts)) if texts else None
+    for part in parts:
+        digest.update(part.sha256.encode())
+        digest.update(b"" if part.target is None else part.wanted.sha256.encode())
+        if part.labels is not None:
+            labels = part.labels if names is None else np.searchsorted(names, part.labels)
+            digest.update(np.ascontiguousarray(labels).tobytes())
     return digest.hexdigest()
 
 

@@ -148,7 +148,7 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (
 
     `columns`: the features, in this order; default: all columns except `drop` and the label. `label`: the column of the
     labels; auto: the one with a heading in `LABELS` that is not in `columns` (y beside x is a coordinate); empty: none.
-    Labels are float64 [n], or int64 indices into the sorted names if one is text. Other columns may hold anything.
+    Labels are float64 [n], or as written if one is text. Other columns may hold anything.
     """
     labels = list[str]()
 
@@ -189,7 +189,7 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (
     if chosen.label is not None:
         label_name, numbers = chosen.names[chosen.label], [_number(cell) for cell in labels]
         is_text = None in numbers
-        encoded = np.unique(labels, return_inverse=True)[1] if is_text else np.array(numbers, np.float64)
+        encoded = np.array(labels) if is_text else np.array(numbers, np.float64)
     return Arrays(values[:, chosen.features], encoded, columns=features, label=label_name)
 
 
@@ -345,8 +345,8 @@ def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = F
     `resize`: (height, width), bilinear with antialiasing. `grayscale`: conversion to luminance (ITU-R 601-2). All images must
     then have one size and kind: 8-bit gray or black and white (uint8), deeper gray (uint16, int32 or float32, as stored) or
     RGB (uint8; palettes and other color spaces are converted). Reads the first image of a file. Drops an opaque alpha
-    channel; transparent pixels and 16-bit colors are errors. With several subfolders, the label is the index of the sorted
-    subfolder.
+    channel; transparent pixels and 16-bit colors are errors. With several subfolders, the label is the path of the
+    subfolder, such as good or train/good.
     """
     from PIL import Image
 
@@ -367,9 +367,8 @@ def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = F
             got = f"is {_size(pixels)}, but {paths[0]} is {_size(values[0])}"
             raise DataError(f"{path}: {got}; all must be of one size and kind: {_remedy(pixels, values[0])}")
         values[i] = pixels
-    parents = [path.parent for path in paths]
-    folders = sorted(set(parents))
-    labels = np.array([folders.index(parent) for parent in parents]) if len(folders) > 1 else None
+    names = [path.parent.relative_to(folder).as_posix() for path in paths]
+    labels = np.array(names) if len(set(names)) > 1 else None
     return Arrays(values, labels)
 
 

@@ -13,6 +13,7 @@ from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.lineage import STAGES
 from tiedae.compress.noise import Noise, noisy_test
+from tiedae.compress.normal import normal_of, require_held_out
 from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
 from tiedae.export.verify.verify import MAX_SAMPLES
@@ -38,21 +39,39 @@ def load_test(path: Path, manifest: Manifest, source: str) -> tuple[Samples, int
     return noisy_test(clean, noise, train.seed, MAX_SAMPLES), len(clean)
 
 
-def load_splits(path: Path, manifest: Manifest, source: str) -> Dataset:
-    """The samples of a source, split as the bundle's recipe says, with a scaling of their own; DataError as `load_test`."""
-    splits = load_dataset(_config_of(manifest, source), manifest.recipe.model.output_activation)
+def load_training(path: Path, manifest: Manifest, source: str) -> Dataset:
+    """As `load_splits`, with the training and validation samples that the bundle's task trains on; they need its labels."""
+    task = manifest.recipe.task
+    normal = normal_of(task)
+    splits = load_splits(path, manifest, source, label=manifest.data.label if normal else None, normal=normal)
+    require_held_out(splits, task, source)
+    return splits
+
+
+def load_splits(
+    path: Path, manifest: Manifest, source: str, *, label: str | None = None, normal: Sequence[int | str] = ()
+) -> Dataset:
+    """The samples of a source, split as the bundle's recipe says, with a scaling of their own; DataError as `load_test`.
+
+    `label`: the column of labels, of a .csv file. `normal`: see `load_data`.
+    """
+    config = _config_of(manifest, source, label)
+    splits = load_dataset(config, manifest.recipe.model.output_activation, normal=normal)
     if splits.inputs != manifest.data.inputs:
         raise DataError(f"{source}: has {splits.inputs} values per sample, must be {manifest.data.inputs} as in {path}")
     return splits
 
 
-def load_source(manifest: Manifest, source: str) -> Samples:
-    """Every sample of a source, read and cut into windows as the bundle's recipe says; their values are not checked."""
-    return load_all(_config_of(manifest, source))
+def load_source(manifest: Manifest, source: str, label: str | None = None) -> Samples:
+    """Every sample of a source, read and cut into windows as the bundle's recipe says; their values are not checked.
+
+    `label`: the column of labels, of a .csv file.
+    """
+    return load_all(_config_of(manifest, source, label))
 
 
-def _config_of(manifest: Manifest, source: str) -> DataConfig:
-    """How the recipe's data are read, for another source."""
+def _config_of(manifest: Manifest, source: str, label: str | None = None) -> DataConfig:
+    """How the recipe's data are read, for another source, with this column of labels if it is a .csv file."""
     recipe, data = manifest.recipe, manifest.data
     table = Path(source).suffix.lower() == ".csv"
     chosen = replace(recipe.data, source=source, target=recipe.data.target if source == recipe.data.source else None)
@@ -61,11 +80,11 @@ def _config_of(manifest: Manifest, source: str) -> DataConfig:
     if not Path(source).is_dir():
         chosen = replace(chosen, resize=(), grayscale=False)
     if table and data.kind is None and Path(source).is_file():  # written when `label` alone was a label
-        label = next((name for name in read_headings(Path(source)) if name.lower() == "label"), "")
-        chosen = replace(chosen, label=label)
+        named = next((name for name in read_headings(Path(source)) if name.lower() == "label"), "")
+        chosen = replace(chosen, label=label or named)
     if data.columns:
-        columns, label = (data.columns, "") if table else ((), "auto")
-        chosen = replace(chosen, columns=columns, drop=(), label=label)
+        columns, named = (data.columns, label or "") if table else ((), "auto")
+        chosen = replace(chosen, columns=columns, drop=(), label=named)
     return chosen
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.compress.config import Activation, DataConfig
+from tiedae.compress.config import Activation, DataConfig, Recipe
 from tiedae.compress.data import (
     Dataset,
     Samples,
@@ -24,7 +24,9 @@ from tiedae.compress.data import (
     with_target,
 )
 from tiedae.compress.errors import DataError
+from tiedae.compress.normal import normal_of, normal_only, require_held_out
 from tiedae.compress.records import checked
+from tiedae.compress.scaling import Scaling
 
 from .readers import MAX_LISTED, Arrays, read, read_idx, read_npy, require_keys
 
@@ -155,11 +157,13 @@ def load_data(
     label: str = "auto",
     resize: Sequence[int] = (),
     grayscale: bool = False,
+    normal: Sequence[int | str] = (),
 ) -> Dataset:
     """Read, check, split and scale the samples of a known data set (`tiedae data`), a file or a folder of images.
 
-    `target`: clean samples, one for each of the source's. `output_activation`: the model's; `auto` scales to its range. The
-    other options are the keys of `[data]` in a recipe (docs/recipe.md).
+    `target`: clean samples, one for each of the source's. `output_activation`: the model's; `auto` scales to its range.
+    `normal`: labels of the training and validation samples, all where it is empty; the test samples keep every label. The other
+    options are the keys of `[data]` in a recipe (docs/recipe.md).
 
     Raises DataError or FormatError, naming the source, RecipeError for an option out of its range.
     """
@@ -179,11 +183,20 @@ def load_data(
         seed,
         None if target is None else str(target),
     )
-    return load_dataset(config, checked(Activation, output_activation, "output_activation"))
+    return load_dataset(config, checked(Activation, output_activation, "output_activation"), normal=normal)
 
 
-def load_dataset(config: DataConfig, output_activation: str, *, base: Path = Path()) -> Dataset:
-    """Read, validate, split and scale the samples of a source; `base`: folder of a relative path.
+def recipe_data(recipe: Recipe, base: Path) -> Dataset:
+    """The data of a recipe, as its task trains on them; raises as `load_dataset`, and where a task needs more of them."""
+    splits = load_dataset(recipe.data, recipe.model.output_activation, base=base, normal=normal_of(recipe.task))
+    require_held_out(splits, recipe.task, recipe.data.source)
+    return splits
+
+
+def load_dataset(
+    config: DataConfig, output_activation: str, *, base: Path = Path(), normal: Sequence[int | str] = ()
+) -> Dataset:
+    """Read, validate, split and scale the samples of a source; `base`: folder of a relative path. `normal`: see `load_data`.
 
     Raises DataError or FormatError, naming the source, for data that cannot be used for training.
     """
@@ -211,6 +224,8 @@ def load_dataset(config: DataConfig, output_activation: str, *, base: Path = Pat
                 raise DataError(f"{config.target}: has no test set, must have one as {source} does")
             test = with_target(test, clean.test_values, f"{config.target}, test set")
     assert train is not None and test is not None
+    chosen = normal_only(Dataset(train, validation, test, Scaling()), normal, source)
+    train, validation = chosen.train, chosen.validation
     check_varies(train.wanted, source)
     each = scales_per_feature(config.per_feature, kind_of(train, windows=window > 0))
     fitted = fit_scaling(config.scaling, train.wanted, per_feature=each, output_activation=output_activation, source=source)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...compress.affine import BYTE, Quantization
 from ...compress.errors import FormatError
+from ...compress.quantizers import DecoderLayout
 from ...compress.sample_spec import SampleSpec
 from ...compress.scaling import Scaling
 from ..bundle import Bundle
@@ -18,7 +19,7 @@ from ..interpreter import Conversion, execute, program_input
 from ..program import Program
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES
-from ..targets import read_model
+from ..targets import TARGETS, read_model
 
 BATCH = 1024
 """Samples that are converted and run together: enough for full speed, few enough for the cache."""
@@ -33,6 +34,15 @@ class Backend(Protocol):
 
     @property
     def runtime(self) -> str: ...
+    @property
+    def spec(self) -> SampleSpec: ...
+    @property
+    def io(self) -> FileIO: ...
+    @property
+    def layout(self) -> DecoderLayout:
+        """That of the decoder that runs."""
+        ...
+
     @property
     def conversion(self) -> Conversion:
         """How samples become the integers of `x`, see `interpreter.program_input`."""
@@ -53,6 +63,10 @@ class Backend(Protocol):
         """`y` as `decode` and `reconstruct` give it, float32 in model units."""
         ...
 
+    def integers(self, y: np.ndarray) -> np.ndarray:
+        """`y` as `decode` and `reconstruct` give it, as the program's integers, uint8."""
+        ...
+
 
 @dataclass(frozen=True)
 class FileBackend:
@@ -67,6 +81,10 @@ class FileBackend:
     @property
     def runtime(self) -> str:
         return self.session.runtime
+
+    @property
+    def layout(self) -> DecoderLayout:
+        return TARGETS[RUNTIMES[self.runtime].format].layout
 
     @property
     def conversion(self) -> Conversion:
@@ -91,6 +109,9 @@ class FileBackend:
 
     def model_units(self, y: np.ndarray) -> np.ndarray:
         return self.io.model_units(y) if y.dtype == np.float32 else self.y.dequantize(self.y.from_io(y))
+
+    def integers(self, y: np.ndarray) -> np.ndarray:
+        return self.y.from_io(self.io.model_units(y))
 
     def input(self, x: np.ndarray) -> np.ndarray:
         if self.io.folded:
@@ -118,6 +139,7 @@ class ProgramBackend:
     io: FileIO = IN_MODEL_UNITS
     maps: IntegerMaps | None = None
     runtime: str = PROGRAM
+    layout: DecoderLayout = "fused"
     conversion: Conversion = "divide"
 
     def encode(self, x: np.ndarray) -> np.ndarray:
@@ -144,6 +166,9 @@ class ProgramBackend:
 
     def model_units(self, y: np.ndarray) -> np.ndarray:
         return self.program.quantization("y").dequantize(y) if self.program.quantized else y
+
+    def integers(self, y: np.ndarray) -> np.ndarray:
+        return y
 
     def input(self, x: np.ndarray) -> np.ndarray:
         if self.maps is not None:

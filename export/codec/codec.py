@@ -22,10 +22,12 @@ from ..manifest import FILE
 from ..program import Tensor
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, usual
+from ..scoring import Detector
 from ..targets import TARGETS
 from .appending import last_whole
 from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of
 from .container import SAMPLES_PER_FRAME, Data, promise
+from .detection import integer_errors
 from .frames import FileModel
 from .streams import Reader, StreamDecoder, StreamEncoder, require_frames
 
@@ -76,22 +78,75 @@ class Codec:
         y = self._map(flat, self._reconstructed, (self.spec.inputs,), self.spec.dtype)
         return self.spec.shaped(y, single)
 
-    def score(self, x: Any, *, axis: Literal[0, 1] | None = 1) -> Any:
-        """Mean squared reconstruction error in model units, in which the columns of a table compare; float64.
+    @property
+    def detector(self) -> Detector | None:
+        """That of an anomaly bundle."""
+        return None if self.bundle is None else self.bundle.manifest.detector
 
-        `axis` as in numpy: 1, a value per sample, [n] or a float for one sample; 0, one per feature, [inputs]; None, the mean
-        of all. The error is taken against `x` as given, before it is quantized and clipped. Raises InputError for another axis.
+    def score(self, x: Any, *, axis: Literal[0, 1] | None = 1) -> Any:
+        """How badly samples are reconstructed, float64, in model units, in which the columns of a table compare.
+
+        `axis` as in numpy: 1, a value per sample, [n] or a float for one sample; 0, the mean error of each feature, [inputs];
+        None, the mean of these. The error of a value is its square, or what the detector of an anomaly bundle takes, see
+        `errors`; a sample's score is their mean (of `max` the largest). It is taken against `x` as given, before `x` is
+        quantized and clipped. With a detector a sample with NaN has the score NaN, and means over samples leave it out.
+
+        Raises InputError for another axis, DataError for a mean over no samples.
         """
         if axis not in (0, 1, None):
             raise InputError(f"axis: got {axis!r}, must be 1 (per sample), 0 (per feature) or None (all values)")
         flat, single = self.spec.flatten(x)
         if axis == 1:
-            means = self._map(flat, lambda part: self._squares(part).mean(axis=1), (), "float64")
-            return float(means[0]) if single else means
-        if not len(flat):
-            raise DataError("samples: got none, must be one or more for a mean over samples")
-        per_feature = sum(self._squares(part).sum(axis=0) for _, part in self._batches(flat)) / len(flat)
+            scores = self._map(flat, self._scores, (), "float64", finite=self.detector is None)
+            return float(scores[0]) if single else scores
+        total, count = np.zeros(self.spec.inputs), 0
+        for _, part in self._batches(flat, finite=self.detector is None):
+            errors = self._errors(part)
+            whole = ~np.isnan(errors).any(axis=1)
+            total += errors[whole].sum(axis=0)
+            count += int(whole.sum())
+        if not count:
+            raise DataError("samples: got none without NaN, must be one or more for a mean over samples")
+        per_feature = total / count
         return float(np.mean(per_feature)) if axis is None else per_feature
+
+    def errors(self, x: Any) -> np.ndarray:
+        """The error of each value, float64 [n, inputs], or [inputs] for one sample; of a record's windows, of each time step.
+
+        Squared, in model units; absolute, or squared and divided by the feature's training error squared, where that is the
+        score of an anomaly bundle. A sample with NaN has NaN throughout there.
+        """
+        flat, single = self.spec.flatten(x)
+        errors = self._map(flat, self._errors, (self.spec.inputs,), "float64", finite=self.detector is None)
+        return errors[0] if single else errors
+
+    def is_anomaly(self, x: Any) -> Any:
+        """Whether samples score above the threshold, or hold NaN: bool [n], or a bool for one sample.
+
+        Raises InputError for a bundle without a detector.
+        """
+        detector = self.require_detector("is_anomaly")
+        flat, single = self.spec.flatten(x)
+        limit = getattr(detector.thresholds, self.backend.layout)
+
+        def flags(part: np.ndarray) -> np.ndarray:
+            errors, missing = integer_errors(detector.scoring, self.backend, part)
+            return (detector.scoring.totals(errors) > limit) | missing
+
+        found = self._map(flat, flags, (), "bool", finite=False)
+        return bool(found[0]) if single else found
+
+    @property
+    def threshold(self) -> float | None:
+        """The largest score of a sample that is no anomaly, in the runtime that runs; None without a detector."""
+        return None if self.detector is None else self.detector.threshold(self.backend.layout)
+
+    def require_detector(self, what: str) -> Detector:
+        """The detector; InputError, starting with `what`, where there is none."""
+        if self.detector is None:
+            right = 'must be one of a recipe with [task] kind = "anomaly"'
+            raise InputError(f"{what}: bundle {self.name} has no threshold of anomalies, {right}; `score` gives its errors")
+        return self.detector
 
     def compress(
         self, x: Any, *, samples_per_frame: int = SAMPLES_PER_FRAME, max_error: float | None = None, lossless: bool = False
@@ -181,26 +236,45 @@ class Codec:
     def _reconstructed(self, x: np.ndarray) -> np.ndarray:
         return self.backend.samples(self.backend.reconstruct(x)[1])
 
-    def _squares(self, x: np.ndarray) -> np.ndarray:
-        return squared_errors(self.spec.scaling, x, self.backend.model_units(self.backend.reconstruct(x)[1]))
+    def _errors(self, x: np.ndarray) -> np.ndarray:
+        if self.detector is None:
+            return squared_errors(self.spec.scaling, x, self.backend.model_units(self.backend.reconstruct(x)[1]))
+        scoring = self.detector.scoring
+        errors, missing = integer_errors(scoring, self.backend, x)
+        return np.where(missing[:, None], np.nan, scoring.terms(errors) * scoring.value_factor)
+
+    def _scores(self, x: np.ndarray) -> np.ndarray:
+        if self.detector is None:
+            return self._errors(x).mean(axis=1)
+        scoring = self.detector.scoring
+        errors, missing = integer_errors(scoring, self.backend, x)
+        return np.where(missing, np.nan, scoring.totals(errors) * scoring.factor)
 
     def _map(
-        self, x: np.ndarray, function: Callable[[np.ndarray], np.ndarray], size: tuple[int, ...], dtype: str
+        self,
+        x: np.ndarray,
+        function: Callable[[np.ndarray], np.ndarray],
+        size: tuple[int, ...],
+        dtype: str,
+        *,
+        finite: bool = True,
     ) -> np.ndarray:
-        """The outputs of `function`, [n, *size], for batches of samples or codes [n, …]; DataError for NaN and infinity."""
+        """The outputs of `function`, [n, *size], for batches of samples or codes [n, …]; if `finite`, DataError for others."""
         if 0 < len(x) <= BATCH:
-            self.spec.require_finite(x)
+            if finite:
+                self.spec.require_finite(x)
             return function(np.ascontiguousarray(x))
         whole = np.empty((len(x), *size), dtype)
-        for start, part in self._batches(x):
+        for start, part in self._batches(x, finite=finite):
             whole[start : start + len(part)] = function(part)
         return whole
 
-    def _batches(self, x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """(index of the first, samples or codes), contiguous and finite."""
+    def _batches(self, x: np.ndarray, *, finite: bool = True) -> Iterator[tuple[int, np.ndarray]]:
+        """(index of the first, samples or codes), contiguous; if `finite`, DataError where they are not."""
         for start in range(0, len(x), BATCH):
             part = np.ascontiguousarray(x[start : start + BATCH])
-            self.spec.require_finite(part, start)
+            if finite:
+                self.spec.require_finite(part, start)
             yield start, part
 
 

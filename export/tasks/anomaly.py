@@ -1,31 +1,273 @@
-"""Anomaly detection."""
+"""Anomaly detection: how well the scores of the int8 program tell anomalies from normal samples, beside other methods.
+
+Test samples keep every label; one that is not among `task.normal` is an anomaly. The program scores as its bundle does, in the
+fused layout. Every method has a threshold of its own, the same quantile of the same held-out normal samples.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
+from tiedae.pages import Bar, BarChart, Plot, fragment
 
+from ...compress.data import Samples, choose
+from ...compress.normal import is_normal, label_text
+from ...compress.packages import missing
+from ...compress.tasks import Anomaly, ScoreKind
+from ..codec.backends import BATCH
+from ..codec.detection import integer_errors
 from ..manifest import Manifest
-from .results import AnomalyResult
+from ..report.images import diverging, encode_images
+from ..scoring import Scoring
+from ..verify.kinds import Kind, Skipped, Why
+from .neighbourhoods import Pca
+from .ranking import by_label, detection
+from .results import AnomalyResult, Detection, Estimate, LabelFlags
 from .row import Exported, TableRow, TaskMeasurement, TaskRow, not_measured
 
+SAMPLES = 10_000
+"""Samples of each split at most."""
+TREES = 100
+SHOWN = 8
+"""Worst test samples, and columns of one, that are drawn."""
+IMAGE_BYTES = 300_000
+INT8, FLOAT, PCA, FOREST = "int8", "float", "pca", "isolation-forest"
+TITLES = {INT8: "int8 program", FLOAT: "Keras float", PCA: "PCA", FOREST: "IsolationForest"}
+Score = Callable[[np.ndarray], np.ndarray]
+"""Samples [n, inputs] in the data's unit → scores, float64 [n]."""
 
-def measure(exported: Exported) -> TaskMeasurement:
-    return not_measured("anomaly", "this version has no measure for it")
+
+def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
+    """The result on test samples, and the worst of them: `x`, `y` in the data's unit, `errors` of their values, `scores`."""
+    task, data, detector = exported.recipe.task, exported.data, exported.detector
+    assert isinstance(task, Anomaly)
+    if detector is None or data.validation is None:
+        return not_measured("anomaly", "there is no detector: no validation samples set its threshold", Why.NO_SAMPLES)
+    seed, scoring = data.config.seed, detector.scoring
+    rows = choose(data.test, samples, seed)
+    test = data.test.take(rows)
+    held = data.validation.take(choose(data.validation, samples, seed))
+    errors = program_errors(exported, scoring, test)
+    totals = scoring.totals(errors)
+    scores, flags = totals * scoring.factor, totals > detector.thresholds.fused
+    labels = None if data.test.labels is None else np.asarray(data.test.labels)[rows]
+    anomalous = None if labels is None else ~is_normal(labels, task.normal)
+    methods: list[Detection] = []
+    found: tuple[LabelFlags, ...] = ()
+    skipped: list[Skipped] = []
+    if anomalous is None or labels is None or anomalous.all() or not anomalous.any():
+        reason = "the test samples have no labels" if labels is None else "the test samples are all normal, or none is"
+        skipped.append(Skipped(Kind.TASK, Why.NO_SAMPLES, "ROC-AUC, PR-AUC and F1", reason))
+    else:
+        methods.append(detection(INT8, scores, flags, anomalous, seed))
+        found = by_label(scores, flags, labels, anomalous, seed)
+        others, skipped = other_methods(exported, scoring)
+        for name, score in others.items():
+            own, limit = score(test), np.quantile(score(held), task.quantile, method="inverted_cdf")
+            methods.append(detection(name, own, own > limit, anomalous, seed))
+    worst = np.argsort(-scores, kind="stable")[:SHOWN]
+    y = exported.backend.samples(exported.backend.reconstruct(test[worst])[1])
+    arrays = {
+        "x": test[worst],
+        "y": y,
+        "errors": (scoring.terms(errors[worst]) * scoring.value_factor).astype(np.float32),
+        "scores": scores[worst],
+        "rows": places(data.test, rows[worst]),
+    }
+    if labels is not None:
+        arrays["labels"] = np.array([label_text(each) for each in labels[worst].tolist()])
+    result = AnomalyResult(
+        task.score,
+        task.quantile,
+        detector.threshold("fused"),
+        detector.samples,
+        len(test),
+        int(flags.sum()),
+        None if anomalous is None else int((~anomalous).sum()),
+        None if anomalous is None else int((flags & ~anomalous).sum()),
+        seed,
+        tuple(methods),
+        found,
+    )
+    return TaskMeasurement(result, arrays, tuple(skipped))
 
 
-def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> Markup:
-    return Markup()
+def places(samples: Samples, indices: np.ndarray) -> np.ndarray:
+    """Where samples stand in their source, int64 [n]."""
+    return indices if samples.rows is None else samples.rows[indices]
+
+
+def program_errors(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.ndarray:
+    """D of samples [n, inputs] in the data's unit, int64 [n, inputs]."""
+    parts = (x[start : start + BATCH] for start in range(0, len(x), BATCH))
+    return np.concatenate([integer_errors(scoring, exported.backend, part)[0] for part in parts])
+
+
+def real_scores(kind: ScoreKind, errors: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
+    """Scores, float64 [n], of errors in model units [n, inputs]; `weights` [inputs] multiply squared errors."""
+    if kind == "max":
+        return np.abs(errors).max(axis=1)
+    if kind == "mae":
+        return np.abs(errors).mean(axis=1)
+    return (np.square(errors, dtype=np.float64) * weights).mean(axis=1)
+
+
+def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[str, Score], list[Skipped]]:
+    """The float model's score, and those of baselines fitted to the same training samples; what was skipped, with reasons.
+
+    PCA: the same kind of score behind as many components as the code has values, standardized by its own training errors.
+    IsolationForest (Liu, Ting & Zhou 2008): scikit-learn's, with its own settings and 100 trees.
+    """
+    data, keras = exported.data, exported.keras
+    apply, seed = data.scaling.apply, data.config.seed
+    train = apply(data.train.take(choose(data.train, SAMPLES, seed)))
+    scores: dict[str, Score] = {}
+    skipped: list[Skipped] = []
+    if keras is None:
+        skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "anomalies by the float model", "there is no Keras model here"))
+    else:
+        weights = np.array(scoring.weights) * scoring.unit_weight if scoring.weights else 1.0
+        scores[FLOAT] = lambda x: real_scores(scoring.kind, apply(x).astype(np.float64) - keras(apply(x))[1], weights)
+    (units,) = exported.backend.program.tensors["code"].shape
+    pca = Pca.fit(train, min(units, train.shape[1]))
+
+    def pca_errors(scaled: np.ndarray) -> np.ndarray:
+        return pca.encode(scaled) @ pca.components.T + pca.mean - scaled
+
+    least = scoring.scale / math.sqrt(12)
+    own = 1 / np.maximum(np.square(pca_errors(train)).mean(axis=0), least**2) if scoring.weights else 1.0
+    scores[PCA] = lambda x: real_scores(scoring.kind, pca_errors(apply(x)), own)
+    if find_spec("sklearn") is None:
+        skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, f"baseline {TITLES[FOREST]}", str(missing("sklearn"))))
+    else:
+        from sklearn.ensemble import IsolationForest
+
+        forest = IsolationForest(n_estimators=TREES, random_state=seed).fit(train)
+        scores[FOREST] = lambda x: -forest.score_samples(apply(x))
+    return scores, skipped
+
+
+def estimate_text(each: Estimate | None) -> str:
+    return "" if each is None else f"{each.value:.4f} ({each.low:.4f}…{each.high:.4f})"
+
+
+def methods_table(result: AnomalyResult) -> list[tuple[str, str, str, str]]:
+    """Name, ROC-AUC, PR-AUC and F1 of each method."""
+    text = estimate_text
+    return [(TITLES[each.method], text(each.roc_auc), text(each.pr_auc), text(each.f1)) for each in result.methods]
+
+
+def labels_table(result: AnomalyResult) -> list[tuple[str, str, str, str]]:
+    """Label, samples, flagged, ROC-AUC against the normal samples."""
+    return [
+        (
+            f"{each.label}{' (normal)' if each.normal else ''}",
+            f"{each.samples:,}",
+            f"{each.flagged:,} ({each.flagged / each.samples:.1%})",
+            estimate_text(each.roc_auc),
+        )
+        for each in result.labels
+    ]
+
+
+def alarms_text(result: AnomalyResult) -> str:
+    flagged = f"{result.alarms:,} of {result.samples:,} test samples are flagged"
+    if result.alarm_rate is None:
+        return flagged
+    expected = (result.normal or 0) * (1 - result.quantile)
+    return f"{flagged}; of the {result.normal:,} normal ones {result.false_alarms:,}, {expected:.3g} expected"
+
+
+def _facts(result: AnomalyResult) -> dict[str, object]:
+    return {"result": result, "methods": methods_table(result), "labels": labels_table(result), "alarms": alarms_text(result)}
 
 
 def card(result: AnomalyResult) -> str:
-    return ""
+    return fragment(Path(__file__).with_name("anomaly_card.md.j2"), **_facts(result))
+
+
+def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> Markup:
+    spec = manifest.data.spec
+    known = {"x", "y", "errors", "scores", "rows"} <= arrays.keys()
+    image = len(spec.shape) in (2, 3) and min(spec.shape[:2]) > 1 and spec.shape[2:] in ((), (1,), (3,))
+    return fragment(
+        Path(__file__).with_suffix(".html.j2"),
+        **_facts(result),
+        titles=_titles(result, arrays) if known else [],
+        images=_images(spec.shape, spec.dtype, arrays) if known and image else None,
+        plots=_plots(arrays) if known and not image and spec.kind == "record" else None,
+        bars=_bars(spec.columns, arrays) if known and not image and spec.kind != "record" else None,
+        shape=spec.shape,
+    )
+
+
+def _titles(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """A line on each of the worst samples."""
+    labels = arrays.get("labels", np.full(len(arrays["rows"]), ""))
+    texts = [f"sample {row}{f', label {label}' if label else ''}" for row, label in zip(arrays["rows"], labels, strict=True)]
+    times = arrays["scores"] / (result.threshold or 1.0)
+    return [
+        f"{text}: score {score:.4g}, {by:.3g} × threshold"
+        for text, score, by in zip(texts, arrays["scores"], times, strict=True)
+    ]
+
+
+def _images(shape: Sequence[int], dtype: str, arrays: Mapping[str, np.ndarray]) -> list[list[str]]:
+    """Data URIs, [sample][input, reconstruction, errors]; the darkest error is the sample's largest."""
+    x, y, errors = (arrays[name].astype(np.float64) for name in ("x", "y", "errors"))
+    low, high = (0.0, 255.0) if dtype == "uint8" else (min(x.min(), y.min()), max(x.max(), y.max()))
+    side = tuple(shape[:2]) if tuple(shape[2:]) == (1,) else tuple(shape)
+    levels = []
+    for values in zip(x, y, errors, strict=True):
+        gray = [np.rint(255 * np.clip((each - low) / ((high - low) or 1.0), 0, 1)).astype(np.uint8) for each in values[:2]]
+        summed = values[2].reshape(*shape[:2], -1).sum(axis=2)
+        levels += [*(each.reshape(side) for each in gray), diverging(summed / (summed.max() or 1.0))]
+    encoded = iter(encode_images(levels, IMAGE_BYTES))
+    return [[next(encoded) for _ in range(3)] for _ in x]
+
+
+def _plots(arrays: Mapping[str, np.ndarray]) -> list[list[Plot]]:
+    """Of each sample: input and reconstruction, and the error of each time step."""
+    return [
+        [Plot({"input": x, "ours": y}, "input and reconstruction"), Plot({"ours": error}, "error of each time step")]
+        for x, y, error in zip(arrays["x"], arrays["y"], arrays["errors"], strict=True)
+    ]
+
+
+def _bars(columns: Sequence[str] | None, arrays: Mapping[str, np.ndarray]) -> list[BarChart]:
+    """Of each sample: the columns that contribute most, in percent of its errors."""
+    charts = []
+    names = columns or [f"value {i}" for i in range(arrays["x"].shape[1])]
+    for x, y, errors in zip(arrays["x"], arrays["y"], arrays["errors"].astype(np.float64), strict=True):
+        parts = 100 * errors / (errors.sum() or 1.0)
+        charts.append(
+            BarChart(
+                [
+                    Bar(
+                        names[int(i)],
+                        float(parts[i]),
+                        f"{parts[i]:.3g} %",
+                        "ours",
+                        f"{x[i]:.4g}, reconstructed {y[i]:.4g}",
+                    )
+                    for i in np.argsort(-parts, kind="stable")[:SHOWN].tolist()
+                ]
+            )
+        )
+    return charts
 
 
 def rows(result: AnomalyResult) -> Sequence[TableRow]:
-    return ()
+    lines = [
+        (f"anomalies, {TITLES[each.method]}", "", f"ROC-AUC {each.roc_auc.value:.4f}, F1 {each.f1.value:.3f}", "", "")
+        for each in result.methods
+    ]
+    return [*lines, ("alarms", "", alarms_text(result), "", "")]
 
 
 ROW = TaskRow("Anomaly detection", measure, section, card, rows)

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ...compress.keys import Count, Positive
 from ...compress.records import Record
-from ...compress.tasks import NoiseKind
+from ...compress.tasks import NoiseKind, ScoreKind
 
 Method = Literal["int8", "float", "pca", "umap"]
 """`int8`: codes of the integer program, as real numbers; `float`: those of the float model that it comes from."""
@@ -74,8 +74,64 @@ class CompressionResult(Record, frozen=True, tag="compression", tag_field="kind"
         return self.samples * self.sample_bytes / size
 
 
+class Estimate(Record, frozen=True):
+    """A figure and its bootstrap interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Detection(Record, frozen=True):
+    """How well a method's scores tell anomalies from normal samples, see `ranking`; `f1` at its threshold.
+
+    `method`: `int8`, `float`, `pca` or `isolation-forest`.
+    """
+
+    method: str
+    roc_auc: Estimate
+    pr_auc: Estimate
+    f1: Estimate
+
+
+class LabelFlags(Record, frozen=True):
+    """Of the samples of a label: how many, how many are flagged, and the ROC-AUC against the normal samples if they are not."""
+
+    label: str
+    normal: bool
+    samples: Count
+    flagged: Count
+    roc_auc: Estimate | None = None
+
+
 class AnomalyResult(Record, frozen=True, tag="anomaly", tag_field="kind"):
-    pass
+    """How the int8 program flags `samples` test samples, `alarms` of them, and how other methods do.
+
+    `threshold`: of scores in the fused layout, the `quantile` of those of `held_out` normal samples. `normal` test samples, of
+    which `false_alarms` are flagged; None without labels. `seed` of the bootstrap.
+    """
+
+    score: ScoreKind
+    quantile: float
+    threshold: Amount
+    held_out: Positive
+    samples: Positive
+    alarms: Count
+    normal: Count | None
+    false_alarms: Count | None
+    seed: Count
+    methods: tuple[Detection, ...]
+    labels: tuple[LabelFlags, ...]
+
+    @property
+    def alarm_rate(self) -> float | None:
+        """Flagged normal test samples / expected ones, 1 at best; None without any."""
+        if not self.normal or self.false_alarms is None:
+            return None
+        return self.false_alarms / (self.normal * (1 - self.quantile))
+
+    def method(self, name: str) -> Detection | None:
+        return next((each for each in self.methods if each.method == name), None)
 
 
 class Denoised(Record, frozen=True):

@@ -14,6 +14,7 @@ from ...compress.data import Dataset
 from ..codec.backends import ProgramBackend
 from ..codec.tables import FrequencyTables
 from ..manifest import Manifest
+from ..scoring import Detector
 from ..verify.kinds import Kind, Skipped, Why
 from .results import TaskResult
 
@@ -25,8 +26,8 @@ Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Exported:
-    """What a task is measured on: the exported int8 program, the samples, and where there are any, the float model and the
-    codec's tables of codes.
+    """What a task is measured on: the exported int8 program, the samples, and where there are any, the float model, the codec's
+    tables of codes, and the detector of an anomaly task.
     """
 
     backend: ProgramBackend
@@ -34,6 +35,7 @@ class Exported:
     recipe: Recipe
     keras: Keras | None
     tables: FrequencyTables | None = None
+    detector: Detector | None = None
 
 
 @dataclass(frozen=True)

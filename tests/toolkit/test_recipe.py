@@ -37,6 +37,7 @@ recipes = st.builds(
         columns=st.lists(st.text(min_size=1).filter(lambda name: name != "auto"), max_size=2, unique=True).map(tuple),
         resize=st.sampled_from([(), (28, 32)]),
         grayscale=st.booleans(),
+        validation=st.just(0.1),
         per_feature=st.booleans() | st.just("auto"),
     ),
     model=st.builds(

@@ -99,7 +99,7 @@ def test_every_kind_of_task_has_its_keys_and_defaults_below_its_name(kind: str) 
     table = tomllib.loads("\n".join(re.findall(r"^#    (\w.*)$", keys, re.MULTILINE)))
     assert tuple(table) == KINDS[kind].__struct_fields__ and KINDS[kind](**table) == KINDS[kind]()
     mapping = {
-        "data": {"source": "x.npy"},
+        "data": {"source": "x.npy", "validation": 0.1},
         "model": {"layers": [4]},
         "train": {"noise": {"kind": "gaussian", "level": 0.3}},
         "task": {"kind": kind, **table},

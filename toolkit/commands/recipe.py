@@ -5,7 +5,7 @@ from .command import STDOUT, Call, Parser, as_json
 FAILS = ""
 STARTERS = {"images": "fashion", "record": "ecg", "table": "ecg-table"}
 """The recipe in `assets` to start from, by the kind of data."""
-TASK_STARTERS = {"denoising": "denoising", "reduction": "reduction"}
+TASK_STARTERS = {"anomaly": "anomaly", "denoising": "denoising", "reduction": "reduction"}
 """The same by the kind of task."""
 
 

@@ -1,6 +1,13 @@
-"""Score the samples of a source: the reconstruction error of each, in model units."""
+"""Score the samples of a source: the reconstruction error of each, in model units, and which are anomalies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from .command import Call, Parser
+
+if TYPE_CHECKING:
+    from ..scores import Scores
 
 FAILS = ""
 
@@ -8,17 +15,60 @@ FAILS = ""
 def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE")
     parser.add_path("data", "DATA", "a file, a folder of images or a known name, as in a recipe", type=str)
-    parser.add_file("--csv", text="write sample and score of each, one a line")
+    parser.add_file(
+        "--csv", text="write each sample's score and whether it is an anomaly, one a line; of records each time step"
+    )
+    parser.add_value("--label", "COLUMN", "of a .csv file: labels, by which the scores of an anomaly bundle are measured")
     parser.add_value("--runtime", "NAME", "auto (default), program, or a runtime of `tiedae verify`", default="auto")
-    parser.add_json("mean, median, 95th percentile and the largest score")
+    parser.add_json("mean, median, 95th percentile and the largest score; threshold, alarms, drift and areas under curves")
+
+
+KINDS = {
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "max": "largest absolute error",
+    "standardized": "mean squared error over that of training",
+}
 
 
 def run(call: Call) -> None:
-    from ..coding import score
+    from ..scores import score
 
-    scores, brief = score(call.bundle, call.data, runtime=call.runtime, progress=call.console.progress)
-    line = f"mean {brief.mean:.4g}, median {brief.median:.4g}, 95 % below {brief.p95:.4g}"
-    worst = f"largest {brief.largest:.4g} at sample {brief.largest_at}"
-    call.console.say(f"{brief.samples:,} samples: {line}, {worst} (mean squared error in model units, {brief.runtime})")
-    rows = "".join(f"{i},{value!r}\n" for i, value in enumerate(scores.tolist()))
-    call.write(brief, {"csv": lambda _: "sample,score\n" + rows})
+    brief, lines = score(
+        call.bundle,
+        call.data,
+        runtime=call.runtime,
+        label=call.label,
+        steps_too=call.csv is not None,
+        progress=call.console.progress,
+    )
+    for line in texts(brief):
+        call.console.say(line)
+    call.write(brief, {"csv": lambda _: "".join(lines)})
+
+
+def texts(brief: Scores) -> list[str]:
+    """The summary in lines."""
+    from tiedae.export.drift import drift_text
+    from tiedae.export.tasks.anomaly import estimate_text
+
+    lines = [f"{brief.samples:,} samples: every one holds NaN and has no score"]
+    if brief.mean is not None:
+        line = f"mean {brief.mean:.4g}, median {brief.median:.4g}, 95 % below {brief.p95:.4g}"
+        worst = f"largest {brief.largest:.4g} at sample {brief.largest_at}"
+        missing = f", {brief.missing:,} with NaN apart" if brief.missing else ""
+        kind = f"{KINDS[brief.score]} in model units, {brief.runtime}"
+        lines = [f"{brief.samples:,} samples: {line}, {worst}{missing} ({kind})"]
+    if brief.alarms is not None:
+        fraction = f"{100 * brief.alarms / brief.samples:.3g} %"
+        lines.append(f"anomalies: {brief.alarms:,} of {brief.samples:,} ({fraction}), score above {brief.threshold:.4g} or NaN")
+        if brief.drift is not None:
+            lines.append(f"drift: {drift_text(brief.drift)}")
+    if brief.detection is not None:
+        found = brief.detection
+        areas = f"ROC-AUC {estimate_text(found.roc_auc)}, PR-AUC {estimate_text(found.pr_auc)}, F1 {estimate_text(found.f1)}"
+        lines.append(f"with labels: {areas}; in brackets 95 % bootstrap intervals, seed {brief.seed}")
+        for each in brief.labels:
+            area = "normal" if each.normal else f"ROC-AUC {estimate_text(each.roc_auc)}"
+            lines.append(f"label {each.label}: {each.flagged:,} of {each.samples:,} flagged, {area}")
+    return lines

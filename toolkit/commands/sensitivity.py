@@ -21,7 +21,7 @@ def run(call: Call) -> None:
     from tiedae.export.report.sensitivity_page import render_sensitivity, sensitivity_tables
 
     from ..recipe import load_recipe
-    from ..sources import load_dataset
+    from ..sources import recipe_data
 
     recipe = load_recipe(call.recipe)
     call.check_outputs(call.recipe.parent / recipe.data.source)
@@ -30,7 +30,7 @@ def run(call: Call) -> None:
     archive = archive_path(call.model or RUNS / recipe.name / "model", "train")
     if not archive.is_file():
         raise InputError(f"{archive.parent}: holds no {archive.name}; must be the folder OUT/model of a run")
-    splits = load_dataset(recipe.data, recipe.model.output_activation, base=call.recipe.parent)
+    splits = recipe_data(recipe, call.recipe.parent)
     from tiedae.calibration.representative import representative
     from tiedae.calibration.sensitivity import sensitivity
     from tiedae.compress.autoencoder import TiedAutoencoder

@@ -28,7 +28,7 @@ from ..console import Console, Progress
 from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_toml
 from ..run_directory import alone_in, claim, write_json
-from ..sources import DATA_SETS, data_text, load_dataset
+from ..sources import DATA_SETS, data_text, recipe_data
 from .constraints import SearchLimits
 from .early_stopping import EarlyStopping
 from .front import COUNTED, FloatBaseline, describe, pareto, point_text
@@ -66,7 +66,7 @@ def search(
     if recipe.quantize.calibration is not None:
         raise RecipeError("quantize.calibration: must be left out: each model of a search needs its own calibration")
     recipe = with_validation(recipe)
-    splits = load_dataset(recipe.data, recipe.model.output_activation, base=base)
+    splits = recipe_data(recipe, base)
     space = space_of(check_inputs(recipe, splits.inputs))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")

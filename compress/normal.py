@@ -1,0 +1,88 @@
+"""Normal samples: those that an anomaly detector learns from, chosen by their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .data import Dataset, Samples
+from .errors import DataError
+from .tasks import Anomaly, Task, held_out_samples
+
+Label = int | str
+NORMAL = (0, "normal")
+"""The labels of normal samples where a task states none."""
+MAX_LISTED = 12
+
+
+def is_normal(labels: np.ndarray, normal: Sequence[Label] = ()) -> np.ndarray:
+    """Which labels [n] are among `normal` (none: `NORMAL`), bool [n]. Numbers compare as such: 3, 3.0 and "3" are one label."""
+    names, members = np.unique(np.asarray(labels), return_inverse=True)
+    wanted = {label_text(each) for each in normal or NORMAL}
+    return np.array([label_text(name) in wanted for name in names.tolist()], bool)[members.reshape(-1)]
+
+
+def label_text(label: object) -> str:
+    """A label in words, the same for 3, 3.0, "3" and True for 1."""
+    text = str(int(label)) if isinstance(label, bool | np.bool_) else str(label).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def normal_samples(samples: Samples, normal: Sequence[Label], source: str) -> Samples:
+    """The samples with these labels; all where `normal` is empty.
+
+    Raises DataError, naming the source, where there are no labels, or none of one that is stated.
+    """
+    if not normal:
+        return samples
+    if samples.labels is None:
+        raise DataError(f"{source}: has no labels, must have those of task.normal: {_listed(normal)}")
+    found = {label_text(each) for each in np.unique(samples.labels).tolist()}
+    for label in normal:
+        if label_text(label) not in found:
+            names = _listed(sorted(found))
+            raise DataError(f"{source}: no training sample has the label {label!r} of task.normal, must be among {names}")
+    return _labelled(samples, normal)
+
+
+def normal_only(data: Dataset, normal: Sequence[Label], source: str = "data") -> Dataset:
+    """The same data with training and validation samples of these labels alone, as `normal_samples`; the test samples stay."""
+    if not normal:
+        return data
+    train = normal_samples(data.train, normal, source)
+    if data.validation is None or data.validation.labels is None:
+        return replace(data, train=train)
+    held = _labelled(data.validation, normal)
+    return replace(data, train=train, validation=held if len(held) else None)
+
+
+def _labelled(samples: Samples, normal: Sequence[Label]) -> Samples:
+    labels = np.asarray(samples.labels)
+    chosen = np.flatnonzero(is_normal(labels, normal))
+    return replace(samples, rows=chosen if samples.rows is None else samples.rows[chosen], labels=labels[chosen])
+
+
+def normal_of(task: Task) -> tuple[Label, ...]:
+    """The labels that a task trains on; empty for all."""
+    return task.normal if isinstance(task, Anomaly) else ()
+
+
+def require_held_out(data: Dataset, task: Task, source: str) -> None:
+    """Raise DataError where an anomaly task has too few held-out normal samples for its quantile."""
+    if not isinstance(task, Anomaly):
+        return
+    got, least = 0 if data.validation is None else len(data.validation), held_out_samples(task.quantile)
+    if got < least:
+        right = f"must be {least} or more for task.quantile {task.quantile:g}"
+        raise DataError(f"{source}: has {got} held-out normal samples, {right}; raise `validation` in [data]")
+
+
+def _listed(labels: Sequence[object]) -> str:
+    names = [str(each) for each in labels]
+    return ", ".join([*names[:MAX_LISTED], *["…"] * (len(names) > MAX_LISTED)])

@@ -1,0 +1,225 @@
+"""An anomaly recipe from a table with labels to `tiedae score`, and what is refused in one line with exit code 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae.cli import main
+from tiedae.export.bundle import Bundle
+from tiedae.export.codec.backends import ProgramBackend
+from tiedae.export.codec.codec import load
+from tiedae.export.codec.detection import integer_errors
+from tiedae.export.targets import read_model
+
+COLUMNS = ("a", "b", "c", "d")
+
+
+def table(folder: Path, name: str = "t.csv", *, n: int = 300, odd: float = 0.3) -> Path:
+    """Rows on a plane in four columns, labelled `good`; those labelled `worn` lie off it."""
+    rng = np.random.default_rng(0)
+    worn = rng.random(n) < odd
+    x = rng.normal(size=(n, 2)) @ np.array([[1, 0.5, -1, 0], [0, 1, 1, 2.0]]) + np.where(
+        worn[:, None], rng.normal(0, 2, (n, 4)), 0
+    )
+    lines = [",".join((*COLUMNS, "state"))]
+    lines += [",".join([*(f"{v:.6g}" for v in row), "worn" if w else "good"]) for row, w in zip(x, worn, strict=True)]
+    (folder / name).write_text("\n".join(lines), encoding="utf-8")
+    return folder / name
+
+
+RECIPE = """
+name = "plane"
+[data]
+source = "t.csv"
+label = "state"
+validation = 0.25
+test = 0.25
+[model]
+layers = [8, 2]
+output_activation = "linear"
+[train]
+epochs = 30
+batch_size = 16
+[quantize]
+method = "ptq"
+[export]
+targets = ["tflite", "onnx"]
+[task]
+kind = "anomaly"
+normal = ["good"]
+quantile = 0.9
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plane")
+    table(folder)
+    (folder / "plane.toml").write_text(RECIPE, encoding="utf-8")
+    assert main(["run", str(folder / "plane.toml"), "--out", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main([str(each) for each in arguments]) == 2
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("tiedae:")]
+    return line
+
+
+def test_a_run_trains_on_normal_samples_and_leaves_a_detector(run: Path) -> None:
+    manifest = Bundle.open(run / "bundle").manifest
+    detector = manifest.detector
+    labels = [line.rsplit(",", 1)[1] for line in (run.parent / "t.csv").read_text().splitlines()[1:]]
+    assert manifest.data.test == 75 and manifest.data.train + manifest.data.validation < labels.count("good")
+    assert detector is not None and detector.samples == manifest.data.validation and detector.quantile == 0.9
+    metrics = json.loads((run / "bundle" / "metrics.json").read_text())["task"]
+    assert metrics["kind"] == "anomaly" and metrics["methods"][0]["roc_auc"]["value"] > 0.8
+    assert {row["label"]: row["normal"] for row in metrics["labels"]} == {"good": True, "worn": False}
+    assert "Anomaly detection" in (run / "bundle" / "report.html").read_text()
+    assert "### Anomaly detection" in (run / "bundle" / "MODEL_CARD.md").read_text()
+
+
+def test_scores_of_a_table_with_labels(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "score",
+        run,
+        run.parent / "t.csv",
+        "--label",
+        "state",
+        "--csv",
+        tmp_path / "s.csv",
+        "--json",
+        tmp_path / "s.json",
+    ]
+    assert main([*map(str, arguments)]) == 0
+    out = capsys.readouterr().out
+    rows = np.loadtxt(tmp_path / "s.csv", delimiter=",", skiprows=1)
+    assert (tmp_path / "s.csv").read_text().startswith("sample,score,anomaly\n0,")
+    codec = load(run)
+    x = np.loadtxt(run.parent / "t.csv", delimiter=",", skiprows=1, usecols=range(4))
+    np.testing.assert_array_equal(rows[:, 1], codec.score(x))
+    np.testing.assert_array_equal(rows[:, 2], codec.is_anomaly(x))
+    brief = json.loads((tmp_path / "s.json").read_text())
+    assert brief["alarms"] == rows[:, 2].sum() and brief["threshold"] == codec.threshold and brief["missing"] == 0
+    area = brief["detection"]["roc_auc"]
+    assert 0.8 < area["low"] < area["value"] < area["high"] and f"ROC-AUC {area['value']:.4f}" in out and "seed 0" in out
+    assert [row["label"] for row in brief["labels"]] == ["good", "worn"]
+    assert f"anomalies: {brief['alarms']} of 300" in out and "drift:" in out and brief["drift"]["samples"] == 300
+
+
+@pytest.mark.parametrize(("runtime", "layout"), [("litert-xnnpack", "split"), ("ort-cpu", "fused"), ("program", "fused")])
+def test_a_runtime_is_compared_with_its_own_layout(run: Path, runtime: str, layout: str) -> None:
+    bundle = Bundle.open(run / "bundle")
+    manifest, codec = bundle.manifest, load(run, runtime=runtime)
+    detector = manifest.detector
+    assert detector is not None and codec.threshold == detector.threshold(layout)
+    programs = bundle.programs({name: read_model(bundle.path / name) for name in manifest.models if ".int8." in name})
+    backend = ProgramBackend(getattr(programs, layout), manifest.data.spec, manifest.io, manifest.integer_maps)
+    x = np.loadtxt(run.parent / "t.csv", delimiter=",", skiprows=1, usecols=range(4))
+    expected = detector.scoring.totals(integer_errors(detector.scoring, backend, x)[0])
+    np.testing.assert_allclose(codec.score(x), expected * detector.scoring.factor, rtol=1e-9)
+    np.testing.assert_array_equal(codec.is_anomaly(x), expected > getattr(detector.thresholds, layout))
+
+
+def test_rows_with_nan_are_anomalies_without_a_score(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = table(tmp_path, "gaps.csv", n=20).read_text().splitlines()
+    lines[1] = "nan" + lines[1][lines[1].index(",") :]
+    (tmp_path / "gaps.csv").write_text("\n".join(lines))
+    assert (
+        main(
+            [
+                "score",
+                str(run),
+                str(tmp_path / "gaps.csv"),
+                "--csv",
+                str(tmp_path / "s.csv"),
+                "--json",
+                str(tmp_path / "s.json"),
+            ]
+        )
+        == 0
+    )
+    brief = json.loads((tmp_path / "s.json").read_text())
+    assert brief["missing"] == 1 and brief["largest_at"] != 0 and "1 with NaN apart" in capsys.readouterr().out
+    assert (tmp_path / "s.csv").read_text().splitlines()[1] == "0,nan,1"
+
+
+@pytest.mark.parametrize(
+    ("label", "odd", "text"),
+    [
+        ("stat", 0.3, "--label stat: must be a column of {}: a, b, c, d, state"),
+        ("a", 0.3, "--label a: is a column that the bundle scores, must be another"),
+        ("state", 0.0, "{}: got labels good, must be normal ones (good) and others, to compare the scores of both"),
+        ("state", 1.1, "{}: got labels worn, must be normal ones (good) and others"),
+    ],
+)
+def test_labels_that_cannot_be_measured_by(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], label: str, odd: float, text: str
+) -> None:
+    data = table(tmp_path, "x.csv", odd=odd)
+    assert text.format(data) in refused(capsys, "score", run, data, "--label", label)
+    assert main(["score", str(run), str(data)]) == 0, "without --label there is nothing wrong"
+
+
+def test_a_label_is_a_column(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((3, 4)))
+    assert "x.npy, it is for a .csv file; other sources hold their labels" in refused(
+        capsys, "score", run, tmp_path / "x.npy", "--label", "y"
+    )
+
+
+def test_a_bundle_of_another_task_has_no_anomalies(
+    finished_run: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = recipe_file.parent / "samples.npy"
+    line = refused(capsys, "score", finished_run, samples, "--label", "state")
+    assert "--label: bundle" in line and 'must be one of a recipe with [task] kind = "anomaly"' in line
+    assert main(["score", str(finished_run), str(samples)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('"good"', '"godd"', "no training sample has the label 'godd' of task.normal, must be among good, worn"),
+        ("quantile = 0.9", "quantile = 0.999", "held-out normal samples, must be 1000 or more for task.quantile 0.999"),
+        ("validation = 0.25\n", "", "data.validation: got 0.0, must be above 0 with [task] anomaly"),
+        ('label = "state"', 'drop = ["state"]', "t.csv: has no labels, must have those of task.normal: good"),
+    ],
+)
+def test_recipes_that_are_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, text: str
+) -> None:
+    table(tmp_path)
+    assert old in RECIPE
+    (tmp_path / "r.toml").write_text(RECIPE.replace(old, new), encoding="utf-8")
+    assert text in refused(capsys, "run", tmp_path / "r.toml", "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_derived_bundles_have_thresholds_for_their_codes(run: Path, tmp_path: Path) -> None:
+    data = run.parent / "t.csv"
+    assert main(["tables", str(run), "--data", str(data), "--step", "4", "--out", str(tmp_path / "coarse")]) == 0
+    before, after = (Bundle.open(path).manifest for path in (run / "bundle", tmp_path / "coarse"))
+    assert before.detector is not None and after.detector is not None
+    assert after.detector.samples == before.detector.samples and after.data.train == before.data.train
+    assert after.detector.thresholds != before.detector.thresholds and after.detector.scoring == before.detector.scoring
+
+
+def test_a_score_of_each_time_step_of_a_record(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    record = np.sin(np.arange(4000) / 5) + rng.normal(0, 0.05, 4000)
+    np.save(tmp_path / "r.npy", record.astype(np.float32))
+    recipe = RECIPE.replace('"t.csv"\nlabel = "state"', '"r.npy"\nwindow = 20').replace('normal = ["good"]\n', "")
+    (tmp_path / "r.toml").write_text(recipe, encoding="utf-8")
+    assert main(["run", str(tmp_path / "r.toml"), "--out", str(tmp_path / "out")]) == 0
+    record[107] += 3
+    np.save(tmp_path / "new.npy", record[:200].astype(np.float32))
+    assert main(["score", str(tmp_path / "out"), str(tmp_path / "new.npy"), "--csv", str(tmp_path / "s.csv")]) == 0
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    rows = np.loadtxt(lines[1:], delimiter=",")
+    assert lines[0] == "step,error,sample,score,anomaly" and rows[:, 0].tolist() == list(range(200))
+    assert rows[:, 1].argmax() == 107 and rows[107, 2] == 5 and rows[107, 4] == 1
+    np.testing.assert_allclose(rows[:, 1].reshape(10, 20).mean(axis=1), rows[::20, 3])

@@ -1,0 +1,162 @@
+"""`tiedae score`: the reconstruction error of each sample of a source, and of an anomaly bundle which of them are anomalies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from msgspec.structs import replace
+from tiedae.compress.errors import DataError, InputError
+from tiedae.compress.normal import is_normal, label_text, normal_of
+from tiedae.compress.records import Record
+from tiedae.compress.tasks import ScoreKind
+from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
+from tiedae.export.drift import Drift
+from tiedae.export.tasks.ranking import by_label, detection
+from tiedae.export.tasks.results import Detection, LabelFlags
+
+from .coding import named, pieces, steps
+from .console import Progress
+from .readers import MAX_LISTED, read_headings
+from .run_artifacts import load_source
+
+METHOD = "int8"
+
+
+class Scores(Record, frozen=True):
+    """The scores of samples in brief, in model units; `missing` of them hold NaN and have none, the figures are of the rest.
+
+    `threshold`, `alarms`: of an anomaly bundle; samples with NaN are alarms. `detection`, `labels`: where samples have labels,
+    normal and anomalous ones; `seed` of their intervals. `drift`: of the scores from those of the training samples, where the
+    bundle holds these.
+    """
+
+    samples: int
+    mean: float | None
+    median: float | None
+    p95: float | None
+    largest: float | None
+    largest_at: int | None
+    runtime: str
+    score: ScoreKind = "mse"
+    missing: int = 0
+    threshold: float | None = None
+    alarms: int | None = None
+    drift: Drift | None = None
+    seed: int | None = None
+    detection: Detection | None = None
+    labels: tuple[LabelFlags, ...] = ()
+
+
+def score(
+    path: Path, source: str, *, runtime: str, label: str | None, steps_too: bool, progress: Progress
+) -> tuple[Scores, Iterator[str]]:
+    """The summary, and the lines of a .csv file: a sample each, or a time step of a record if `steps_too`.
+
+    `label`: the column of labels of a .csv source. Raises InputError for it where the bundle has no threshold of anomalies or
+    the source no such column, DataError where the labels are of normal or anomalous samples alone.
+    """
+    bundle = bundle_of(path)
+    codec = open_bundle(bundle, runtime)
+    if label is not None:
+        codec.require_detector("--label")
+        require_column(source, label, bundle.manifest.data.columns or ())
+    found = load_source(bundle.manifest, source, label or own_label(source, bundle.manifest.data.label))
+    if not len(found):
+        raise DataError(f"{source}: holds no samples")
+    report = steps(progress, "score")
+    values, scores = found.values, np.empty(len(found))
+    flags = np.zeros(len(found), bool)
+    for start, part in pieces(values, report):
+        place = slice(start, start + len(part))
+        scores[place] = named(source, start, lambda part=part: codec.score(part))
+        flags[place] = np.isnan(scores[place]) | (scores[place] > (np.inf if codec.threshold is None else codec.threshold))
+    brief = _brief(codec, scores, flags)
+    if codec.detector is not None and found.labels is not None:
+        brief = _with_labels(brief, codec, source, scores, flags, found.labels, required=label is not None)
+    return brief, _lines(codec, values, scores, flags, steps_too=steps_too)
+
+
+def require_column(source: str, label: str, features: tuple[str, ...]) -> None:
+    """Raise InputError unless a source is a .csv file with this column, which is not one of the `features`."""
+    path = Path(source).expanduser()
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        raise InputError(
+            f"--label {label}: must be left out for {source}, it is for a .csv file; other sources hold their labels"
+        )
+    headings = read_headings(path)
+    if label not in headings:
+        listed = ", ".join([*headings[:MAX_LISTED], *["…"] * (len(headings) > MAX_LISTED)])
+        raise InputError(f"--label {label}: must be a column of {source}: {listed or 'it has no heading'}")
+    if label in features:
+        raise InputError(f"--label {label}: is a column that the bundle scores, must be another")
+
+
+def own_label(source: str, label: str | None) -> str | None:
+    """The label column of the bundle's data where a .csv source has it too."""
+    path = Path(source)
+    known = label is not None and path.suffix.lower() == ".csv" and path.is_file() and label in read_headings(path)
+    return label if known else None
+
+
+def _brief(codec: Codec, scores: np.ndarray, flags: np.ndarray) -> Scores:
+    whole, detector = scores[~np.isnan(scores)], codec.detector
+    middle, high = np.quantile(whole, [0.5, 0.95]).tolist() if len(whole) else (None, None)
+    manifest = None if codec.bundle is None else codec.bundle.manifest
+    training = detector.training if detector is not None else manifest.scores if manifest is not None else None
+    return Scores(
+        len(scores),
+        float(whole.mean()) if len(whole) else None,
+        middle,
+        high,
+        float(whole.max()) if len(whole) else None,
+        int(np.nanargmax(scores)) if len(whole) else None,
+        codec.runtime,
+        "mse" if detector is None else detector.scoring.kind,
+        len(scores) - len(whole),
+        codec.threshold,
+        None if detector is None else int(flags.sum()),
+        Drift.of(whole, training) if len(whole) and training is not None else None,
+    )
+
+
+def _with_labels(
+    brief: Scores, codec: Codec, source: str, scores: np.ndarray, flags: np.ndarray, labels: np.ndarray, *, required: bool
+) -> Scores:
+    assert codec.bundle is not None
+    recipe = codec.bundle.manifest.recipe
+    normal, seed = normal_of(recipe.task), recipe.data.seed
+    anomalous = ~is_normal(labels, normal)
+    if anomalous.all() or not anomalous.any():
+        if not required:
+            return brief
+        names = ", ".join(dict.fromkeys(label_text(each) for each in np.unique(labels)[:MAX_LISTED].tolist()))
+        right = f"normal ones ({', '.join(map(label_text, normal or (0, 'normal')))}) and others"
+        raise DataError(f"{source}: got labels {names}, must be {right}, to compare the scores of both")
+    return replace(
+        brief,
+        seed=seed,
+        detection=detection(METHOD, scores, flags, anomalous, seed),
+        labels=by_label(scores, flags, labels, anomalous, seed),
+    )
+
+
+def _lines(codec: Codec, values: np.ndarray, scores: np.ndarray, flags: np.ndarray, *, steps_too: bool) -> Iterator[str]:
+    """Lines of a .csv file: `sample,score`, with `anomaly` of a detector; of its record a line per step, `step,error` first."""
+    detects = codec.detector is not None
+    heading = "sample,score,anomaly" if detects else "sample,score"
+    texts = [
+        f"{i},{value!r}" + (f",{int(flag)}" if detects else "")
+        for i, (value, flag) in enumerate(zip(scores.tolist(), flags.tolist(), strict=True))
+    ]
+    if not (steps_too and detects and codec.spec.kind == "record"):
+        yield from (f"{line}\n" for line in [heading, *texts])
+        return
+    yield f"step,error,{heading}\n"
+    step = 0
+    for start, part in pieces(values, lambda _done, _all: None):
+        for i, errors in enumerate(codec.errors(part).tolist(), start):
+            for error in errors:
+                yield f"{step},{error!r},{texts[i]}\n"
+                step += 1
