@@ -6,7 +6,6 @@ fused layout. Every method has a threshold of its own, the same quantile of the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -139,8 +138,7 @@ def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[str, Score
     def pca_errors(scaled: np.ndarray) -> np.ndarray:
         return pca.encode(scaled) @ pca.components.T + pca.mean - scaled
 
-    least = scoring.scale / math.sqrt(12)
-    own = 1 / np.maximum(np.square(pca_errors(train)).mean(axis=0), least**2) if scoring.weights else 1.0
+    own = 1 / np.maximum(np.square(pca_errors(train)).mean(axis=0), scoring.scale**2) if scoring.weights else 1.0
     scores[PCA] = lambda x: real_scores(scoring.kind, pca_errors(apply(x)), own)
     if find_spec("sklearn") is None:
         skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, f"baseline {TITLES[FOREST]}", str(missing("sklearn"))))
