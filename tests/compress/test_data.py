@@ -131,7 +131,7 @@ def test_inversion_rounds_half_to_even_and_saturates():
 def test_samples_are_read_by_row_in_the_users_unit_and_dtype():
     values = np.arange(24, dtype=">i2").reshape(4, 2, 3)
     samples = Samples(values, np.array([7, 8]), Scaling("minmax", 0.0, 2.0), rows=np.array([1, 3]))
-    assert (len(samples), samples.inputs, samples.shape, samples.dtype) == (2, 6, (2, 3), np.float32)
+    assert (len(samples), samples.inputs, samples.shape, samples.dtype) == (2, 6, (2, 3), np.dtype(np.int16))
     assert samples.take(np.array([1])).tolist() == [[18, 19, 20, 21, 22, 23]]
     batches = list(samples.batches(np.array([1, 0]), 1))
     assert [batch.tolist() for batch in batches] == [[[9, 9.5, 10, 10.5, 11, 11.5]], [[3, 3.5, 4, 4.5, 5, 5.5]]]

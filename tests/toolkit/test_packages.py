@@ -155,12 +155,16 @@ def test_training_brings_another_build_which_the_light_one_makes_way_for(monkeyp
     assert str(missing("onnxruntime")) == f"onnxruntime is not installed: {CPU}"
 
 
+DISTRIBUTIONS = {"sklearn": "scikit_learn", "skimage": "scikit_image", "pywt": "PyWavelets"}
+"""What modules are called where they are installed from, if not the same."""
+
+
 def test_every_named_extra_brings_what_it_is_named_for():
     extras = PROJECT["optional-dependencies"]
     for module, install in INSTALL.items():
         for extra in re.findall(r"tiedae\[(.*)\]", install):
             names = [name.replace("-", "_") for each in extra.split(",") for name in extras[each]]
-            assert any(name.startswith(module) for name in names), module
+            assert any(name.startswith(DISTRIBUTIONS.get(module, module)) for name in names), module
 
 
 def test_no_install_can_bring_two_builds_of_onnx_runtime_but_cpu_and_train_together():

@@ -294,22 +294,3 @@ def test_the_recipe_of_a_bundle_gives_its_files_again(tmp_path: Path, monkeypatc
     assert len(compared) == 9
     for name in compared:
         assert again.manifest.files[name].sha256 == bundle.manifest.files[name].sha256, name
-
-
-def test_ranges_of_a_calibration_file_are_used_and_those_of_other_data_refused(tmp_path: Path) -> None:
-    from tiedae.calibration.calibration_file import write_calibration
-
-    data = ta.Dataset.from_array(images(), test=0.2)
-    model = ta.TiedAutoencoder([16, 4])
-    model.fit(data, epochs=1, verbose=0)
-    config = QuantizeConfig(observer="percentile", samples=64)
-    first = ta.quantize(model, data, epochs=0, config=config, verbose=0)
-    write_calibration(tmp_path / "c.json", first.lineage.calibration)
-    taken = QuantizeConfig(calibration=str(tmp_path / "c.json"), samples=64)
-    again = ta.quantize(model, data, epochs=0, config=taken, verbose=0)
-    assert again.lineage.calibration.sha256 == first.lineage.calibration.sha256
-    other = ta.Dataset.from_array(7 * curve(100, 24), test=0.2)
-    stranger = ta.TiedAutoencoder([16, 4])
-    stranger.fit(other, epochs=1, verbose=0)
-    with pytest.raises(InputError, match=r"c\.json"):
-        ta.quantize(stranger, other, epochs=0, config=taken, verbose=0)

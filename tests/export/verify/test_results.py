@@ -48,6 +48,8 @@ def values(kind: inspect.Type) -> st.SearchStrategy:
             return st.dictionaries(TEXTS, values(kind.value_type), max_size=2)
         case inspect.EnumType():
             return st.sampled_from([*kind.cls])
+        case inspect.LiteralType():
+            return st.sampled_from(kind.values)
         case inspect.IntType():
             return st.integers(-LARGEST if kind.ge is None else kind.ge, LARGEST)
         case inspect.FloatType():
