@@ -109,7 +109,7 @@ def exported(recipe: Recipe, splits: Dataset, console: Console) -> Exported:
     io = FileIO.of(recipe.export, scaling, splits.train.dtype.name)
     backend = ProgramBackend(programs.fused, splits.spec, io, maps)
     detector = fit_detector(programs, backend, splits, recipe.task, recipe.data.seed)
-    return Exported(backend, splits, recipe, keras_function(floating), detector)
+    return Exported(backend, splits, recipe, keras_function(floating), detector=detector)
 
 
 def _area(result: AnomalyResult, method: str) -> float:

@@ -249,7 +249,7 @@ def _compressed(codec: Codec, header: Header, samples: np.ndarray, size: int, wa
     before, values = samples.itemsize * codec.spec.inputs, len(samples) * codec.spec.inputs
     ratio, bits, kind = len(samples) * before / size, 8 * size / values, header.kind.name.lower()
     return Compressed(
-        len(samples), before, size, ratio, bits, codec.runtime, kind, header.bound, quality, len(x), drift, against
+        len(samples), before, size, ratio, bits, codec.runtime, kind, header.bound, quality, len(x), drift, against=against
     )
 
 
