@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ...compress.affine import BYTE, Quantization
 from ...compress.errors import FormatError
-from ...compress.quantizers import DecoderLayout
 from ...compress.sample_spec import SampleSpec
 from ...compress.scaling import Scaling
 from ..bundle import Bundle
@@ -20,6 +19,9 @@ from ..program import Program
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS, read_model
+
+if TYPE_CHECKING:
+    from ...compress.quantizers import DecoderLayout
 
 BATCH = 1024
 """Samples that are converted and run together: enough for full speed, few enough for the cache."""
