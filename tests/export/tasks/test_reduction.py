@@ -59,7 +59,7 @@ def test_the_measures_are_those_of_the_int8_codes_in_model_units(no_umap) -> Non
     measured = reduction.measure(subject)
     result, data = result_of(measured), subject.data
     assert (result.units, result.samples, result.train, result.classes) == (5, 50, 180, 3)
-    assert [each.method for each in result.methods] == ["int8", "pca", "float"]
+    assert [each.method for each in result.methods] == ["int8", "float", "pca"]
     rows = positions(subject, measured)
     x, test = data.scaling.apply(data.test.take(rows)), data.test.take(rows)
     code = subject.backend.program.quantization("code")
@@ -70,7 +70,7 @@ def test_the_measures_are_those_of_the_int8_codes_in_model_units(no_umap) -> Non
     assert int8.continuity == continuity(x, codes, 4)
     assert int8.knn_accuracy == knn_accuracy(train, data.train.labels, codes, data.test.labels[rows], 3)
     pca = Pca.fit(data.scaling.apply(data.train.take(slice(None))), 5)
-    assert result.methods[1].trustworthiness == trustworthiness(x, pca.encode(x), 4)
+    assert result.methods[2].trustworthiness == trustworthiness(x, pca.encode(x), 4)
     assert measured.arrays["plane"].shape == (50, 2) and measured.arrays["plane"].dtype == np.float32
     assert measured.arrays["labels"].tolist() == data.test.labels[rows].astype(str).tolist()
     (skipped,) = measured.skipped

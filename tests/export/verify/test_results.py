@@ -51,10 +51,11 @@ def values(kind: inspect.Type) -> st.SearchStrategy:
         case inspect.LiteralType():
             return st.sampled_from(kind.values)
         case inspect.IntType():
-            return st.integers(-LARGEST if kind.ge is None else kind.ge, LARGEST)
+            return st.integers(-LARGEST if kind.ge is None else kind.ge, LARGEST if kind.le is None else kind.le)
         case inspect.FloatType():
             least = -sys.float_info.max if kind.ge is None else kind.ge
-            return st.floats(least, sys.float_info.max, allow_nan=False, allow_infinity=False)
+            most = sys.float_info.max if kind.le is None else kind.le
+            return st.floats(least, most, allow_nan=False, allow_infinity=False)
         case inspect.StrType():
             return TEXTS
         case inspect.BoolType():
@@ -73,7 +74,7 @@ def read(text: str) -> Metrics:
         return read_metrics(path)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(values(inspect.type_info(Metrics)))
 def test_any_metrics_come_back_equal(metrics: Metrics) -> None:
     text = to_json(metrics)
