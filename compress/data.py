@@ -82,9 +82,12 @@ class Samples:
 
     def take(self, indices: np.ndarray | slice) -> np.ndarray:
         """The samples at `indices`, shape [len(indices), inputs], in the user's unit and `dtype`."""
-        chosen = indices if self.rows is None else self.rows[indices]
-        values = np.asarray(self.values[chosen])
+        values = np.asarray(self.values[indices if self.rows is None else self.rows[indices]])
         return np.ascontiguousarray(values.reshape(len(values), -1), self.dtype)
+
+    def places(self, indices: np.ndarray) -> np.ndarray:
+        """Where the samples at `indices` stand in the source, int64 [n]."""
+        return indices if self.rows is None else self.rows[indices]
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Model inputs in the given order of sample indices, float32 [up to batch_size, inputs]."""

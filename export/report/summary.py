@@ -20,7 +20,7 @@ from .parity_tables import cell_text
 HEADER = ("", "error", "quality", "bytes", "parity")
 """Columns: subject, test error in model units, fidelity in the user's unit, bytes, parity."""
 FLOATS = (Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER)
-PARTS = {"encoder", "decoder"}
+PARTS = {"encoder", "decoder", "score"}
 """Name parts of files that hold half of the model."""
 COPIES = {1: "kernel stored once", 2: "kernel stored twice", None: "copies not counted"}
 

@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Plot, fragment
 
-from ...compress.data import Samples, choose
+from ...compress.data import choose
 from ...compress.normal import is_normal, label_text
 from ...compress.packages import missing
 from ...compress.tasks import Anomaly, ScoreKind
@@ -76,7 +76,7 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
         "y": y,
         "errors": (scoring.terms(errors[worst]) * scoring.value_factor).astype(np.float32),
         "scores": scores[worst],
-        "rows": places(data.test, rows[worst]),
+        "rows": data.test.places(rows[worst]),
     }
     if labels is not None:
         arrays["labels"] = np.array([label_text(each) for each in labels[worst].tolist()])
@@ -94,11 +94,6 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
         found,
     )
     return TaskMeasurement(result, arrays, tuple(skipped))
-
-
-def places(samples: Samples, indices: np.ndarray) -> np.ndarray:
-    """Where samples stand in their source, int64 [n]."""
-    return indices if samples.rows is None else samples.rows[indices]
 
 
 def program_errors(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from tiedae.pages import Point, Scatter, fragment
 
-from ...compress.data import Samples, choose
+from ...compress.data import choose
 from ...compress.packages import missing
 from ...compress.tasks import Reduction
 from ..manifest import Manifest
@@ -78,7 +78,7 @@ def measure(exported: Exported) -> TaskMeasurement:
     )
     classes = 0 if labels is None else len(np.unique(labels[0]))
     result = ReductionResult(units, len(test), task.neighbours, votes, len(train), classes, methods)
-    arrays = {"plane": plane(codes["int8"][1]).astype(np.float32), "rows": places(data.test, rows)}
+    arrays = {"plane": plane(codes["int8"][1]).astype(np.float32), "rows": data.test.places(rows)}
     return TaskMeasurement(result, arrays | ({} if labels is None else {"labels": labels[1].astype(np.str_)}), tuple(skipped))
 
 
@@ -95,11 +95,6 @@ def plane(codes: np.ndarray) -> np.ndarray:
     if codes.shape[1] > 2:
         return Pca.fit(codes, 2).encode(codes)
     return np.pad(codes, ((0, 0), (0, 2 - codes.shape[1])))
-
-
-def places(samples: Samples, indices: np.ndarray) -> np.ndarray:
-    """Where samples stand in their source, int64 [n]."""
-    return indices if samples.rows is None else samples.rows[indices]
 
 
 def section(manifest: Manifest, result: ReductionResult, arrays: Mapping[str, np.ndarray]) -> Markup:
