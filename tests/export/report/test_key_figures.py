@@ -24,3 +24,10 @@ def test_a_runtime_with_a_known_fault_is_no_figure_of_the_file():
 def test_without_a_fault_the_worst_runtime_counts():
     worst = replace(FAULTY, fault="")
     assert worst_exported(metrics(FAULTLESS, worst), Precision.INT8) == worst
+
+
+def test_files_of_one_signature_are_no_rows_beside_the_whole_file():
+    parts = [replace(FILE, file=f"toy.{part}.int8.onnx") for part in ("encoder", "decoder", "score")]
+    found = replace(metrics(FAULTLESS), files=(*parts, FILE))
+    assert [row[0] for row in table_rows(found)] == ["tied int8 onnx"]
+    assert [row[0] for row in table_rows(replace(found, files=(parts[2],)))] == ["tied int8 onnx score"]
