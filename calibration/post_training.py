@@ -106,7 +106,10 @@ def clip_ranges(model: TiedAutoencoder, reference: Reference) -> None:
     assert quantizers is not None
     least = reference.error(model)
     for end in (
-        end for name, ends in quantizers.range_variables.items() if not name.endswith(".bias") for end in ends.values()
+        end
+        for name, ends in quantizers.range_variables.items()
+        if quantizers.is_free(name) and not name.endswith(".bias")
+        for end in ends.values()
     ):
         start = kept = end.numpy()
         for fraction in CLIP_FRACTIONS:
@@ -155,7 +158,7 @@ def quantize_post_training(
         spec.require_from(config, data.scaling, layout, source="spec (deprecated, leave it out)")
         text = "quantize_post_training derives `spec` from config, the data's scaling and `layout`; leave it out"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
-    spec = QuantizationSpec.of(config, data.scaling, layout)
+    spec = QuantizationSpec.of(config, data.scaling, layout, trained_step=model.code_step)
     widths = model.kernel_bits(spec.bits)
     chosen = set(config.steps) - ({"equalize"} if calibration else set())
     if config.method == "qat":

@@ -22,6 +22,7 @@ from .kernel import TiedKernel
 from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
 from .lineage import Lineage
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
+from .rate import RateTerm
 from .records import checked, plain
 from .sample_spec import SampleSpec
 
@@ -100,6 +101,7 @@ class TiedAutoencoder(DatasetModel):
         self.spec: SampleSpec | None = None
         self.lineage = Lineage()
         self.quantizers: ActivationQuantizers | None = None
+        self.code_step: float | None = None
         if self.config.inputs:
             self._create()
 
@@ -132,6 +134,12 @@ class TiedAutoencoder(DatasetModel):
         self.decoder = Decoder(config, self.kernels)
         self(tf.zeros((1, config.inputs)))
 
+    def become(self, other: TiedAutoencoder) -> None:
+        """Take the variables and the configuration of a float model, such as one without some of the units."""
+        self.config, self.code_step = other.config, other.code_step
+        self.kernels, self.encoder, self.decoder = other.kernels, other.encoder, other.decoder
+        self.train_function = self.predict_function = self.test_function = None
+
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.encode_decode(x, training)[1]
 
@@ -140,6 +148,12 @@ class TiedAutoencoder(DatasetModel):
         kernels = [kernel(training=training) for kernel in self.kernels]
         code = self.encoder(x, training=training, kernels=kernels)
         return code, self.decoder(code, training=training, kernels=kernels)
+
+    def reconstruct_at(self, rate: RateTerm, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """(y, cost of the code [batch]): the reconstruction from the code as `rate` leaves it, and what that costs."""
+        kernels = [kernel(training=training) for kernel in self.kernels]
+        code, cost = rate(self.encoder(x, training=training, kernels=kernels), training)
+        return self.decoder(code, training=training, kernels=kernels), cost
 
     @property
     def stack(self) -> tuple[TiedLayer, ...]:
@@ -315,6 +329,7 @@ class TiedAutoencoder(DatasetModel):
             "seed": self.seed,
             "spec": None if self.spec is None else plain(self.spec),
             "frozen": self.quantizers is not None and self.quantizers.frozen,
+            **({} if self.code_step is None else {"code_step": self.code_step}),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else plain(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
@@ -324,6 +339,7 @@ class TiedAutoencoder(DatasetModel):
     def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TiedAutoencoder:
         """The model of a header from `describe` and of arrays from `arrays`."""
         model = TiedAutoencoder(config_from_json(header["model"]), seed=header.get("seed", 0))
+        model.code_step = header.get("code_step")
         model.restore_structure(arrays)
         masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
         if masked != header["masked"]:

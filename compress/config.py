@@ -27,6 +27,9 @@ PostTrainingStep = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
 Units = Literal["data", "model"]
 
+FIXED_SCALES = ("sigmoid", "tanh")
+"""Activations whose scale every runtime fixes."""
+
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
 
@@ -111,6 +114,10 @@ class TrainConfig(Checked, frozen=True):
     schedule: Annotated[Literal["cosine", "constant"], means("cosine: warm-up, then decay to zero over all epochs")] = "cosine"
     loss: Annotated[Loss, means("of every stage")] = "mse"
     weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.1
+    rate: Annotated[
+        NonNegative,
+        means("error that a bit of the code has to save: the loss is error + rate · bits, both per value of a sample; 0: none"),
+    ] = 0.0
     patience: Annotated[Count, means("epochs without a better validation loss after which training stops; 0: never")] = 0
     seed: Annotated[Count, means("of the initial weights, the order of samples, dropout and noise")] = 0
     noise: Annotated[
@@ -198,6 +205,10 @@ class QuantizeConfig(Checked, frozen=True):
     granularity: Annotated[Granularity, means("tensor: a scale per kernel; unit: a scale per unit")] = "tensor"
     bits: Annotated[tuple[Bits, ...], Meta(min_length=1), means("of the kernels: one width, or one per kernel")] = (8,)
     code_bits: Annotated[int, Meta(ge=4, le=8), means("of the code")] = 8
+    code_step: Annotated[
+        NonNegative,
+        means("scale of the code, which no stage changes; 0: from its range, or what train.rate found best"),
+    ] = 0.0
     samples: Annotated[int, Meta(ge=8, le=LARGEST), means("calibration samples, which the ranges start from")] = 512
     observer: Annotated[Observer, means("how ranges are taken; auto: minmax for ptq, moving-average for qat")] = "auto"
     calibration: Annotated[
@@ -383,11 +394,12 @@ class Recipe(Checked, frozen=True):
             require(granularity == "tensor", "quantize.granularity", granularity, right)
         bits, kernels = self.quantize.bits, len(self.model.layers)
         require(len(bits) in (1, kernels), "quantize.bits", bits, f"one width, or {kernels}, one per kernel")
-        if self.quantize.code_bits < 8:
-            activation = self.model.layers[-1].activation
-            free = activation not in ("sigmoid", "tanh")
-            right = f"8, since {activation} fixes the scale of the code, or the code's activation linear, relu or relu6"
-            require(free, "quantize.code_bits", self.quantize.code_bits, right)
+        activation = self.model.layers[-1].activation
+        fixed = f"since {activation} fixes the scale of the code, or the code's activation linear, relu or relu6"
+        free = activation not in FIXED_SCALES
+        require(free or self.quantize.code_bits == 8, "quantize.code_bits", self.quantize.code_bits, f"8, {fixed}")
+        require(free or not self.quantize.code_step, "quantize.code_step", self.quantize.code_step, f"0, {fixed}")
+        require(free or not self.train.rate, "train.rate", self.train.rate, f"0, {fixed}")
         if self.data.target is not None:
             right = "left out beside train.noise, which needs clean samples alone"
             require(self.train.noise is None, "data.target", self.data.target, right)

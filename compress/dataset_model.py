@@ -51,6 +51,7 @@ class DatasetModel(tf_keras.Model):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         noise: NoiseConfig | Mapping[str, Any] | None = None,
+        rate: float | None = None,
         train: TrainConfig | None = None,
         verbose: Verbosity = "auto",
         **keras: Any,
@@ -58,10 +59,11 @@ class DatasetModel(tf_keras.Model):
         """Train in place; masks, clusters and quantizers hold. Returns Keras' History: `history["loss"]`, `["val_loss"]`.
 
         On a Dataset: with Adam and the settings of `train`, by default those of the model's last stage, of which `epochs`,
-        `batch_size`, `learning_rate` and `noise` replace their own. `noise`: of the inputs, such as `{"kind": "gaussian",
-        "level": 0.3}` (see `NoiseConfig`), anew in each epoch; later stages keep it. With validation samples the best epoch is
-        kept. The ranges of a quantized model freeze after `RANGE_FRACTION` of the epochs. The model is built for its samples if
-        it is not yet.
+        `batch_size`, `learning_rate`, `noise` and `rate` replace their own. `noise`: of the inputs, such as
+        `{"kind": "gaussian", "level": 0.3}` (see `NoiseConfig`), anew in each epoch. `rate`: the error that a bit of the code
+        has to save (see `TrainConfig`); units that are not worth their bits leave the model. Later stages keep both. With
+        validation samples the best epoch is kept. The ranges of a quantized model freeze after `RANGE_FRACTION` of the epochs.
+        The model is built for its samples if it is not yet.
 
         On arrays, float32 [n, inputs] in model units (see `Scaling`), after `compile`: Keras' own loop with its arguments, one
         epoch by default. Without `y` the target is `x`.
@@ -73,13 +75,19 @@ class DatasetModel(tf_keras.Model):
             given = [name for name, value in {"y": y, **keras}.items() if value is not None]
             if given:
                 raise InputError(
-                    f"fit: {', '.join(given)} beside a Dataset; it takes epochs, batch_size, learning_rate, noise, train"
+                    f"fit: {', '.join(given)} beside a Dataset; it takes epochs, batch_size, learning_rate, noise, rate, train"
                 )
-            settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "noise": noise}
+            settings = {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "noise": noise,
+                "rate": rate,
+            }
             return self._fit_dataset(x, train, settings, verbose)
-        if learning_rate is not None or train is not None or noise is not None:
+        if any(each is not None for each in (learning_rate, noise, rate, train)):
             raise InputError(
-                "fit: learning_rate, noise and train are for a Dataset; for arrays, compile(optimizer=…) sets the rate, "
+                "fit: learning_rate, noise, rate and train are for a Dataset; for arrays, compile(optimizer=…) sets the rate, "
                 "and y is the clean x"
             )
         x = self._model_units(x)

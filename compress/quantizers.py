@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from .config import Granularity, ModelConfig, QuantizeConfig
+from .config import Granularity, ModelConfig, QuantizeConfig, require
 from .errors import RecipeError
 from .layers import RULES, ActivationRule, outputs_of
 from .records import Record, checked
@@ -25,7 +26,7 @@ class QuantizationSpec(Record, frozen=True):
 
     `layout`: the decoder layout that training simulates. split: requantized product plus 8-bit bias (TFLite); fused: 32-bit
     bias inside the product (ONNX). Ranges for both are kept. `byte_data`: inputs and outputs are bytes of scale 1/255.
-    `bits`: of the kernels, one width or one per kernel. `code_bits`: of the code.
+    `bits`: of the kernels, one width or one per kernel. `code_bits`: of the code. `code_step`: its scale, where it is fixed.
     """
 
     granularity: Granularity = "tensor"
@@ -33,21 +34,30 @@ class QuantizationSpec(Record, frozen=True):
     byte_data: bool = True
     bits: tuple[int, ...] = (8,)
     code_bits: int = 8
+    code_step: float = 0.0
 
     @classmethod
-    def of(cls, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout = "split") -> QuantizationSpec:
+    def of(
+        cls, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout = "split", *, trained_step: float | None = None
+    ) -> QuantizationSpec:
         """Derive the specification: `byte_data` if `scaling` is `byte`; `layout` is that of the targets.
 
-        Raises RecipeError for an unknown layout.
+        `trained_step`: of the code of a model that was trained for rate. Raises RecipeError for an unknown layout, and for
+        another step of the configuration.
         """
         checked(DecoderLayout, layout, "layout")
-        return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits)
+        step = float(np.float32(config.code_step))
+        if trained_step is not None:
+            agree = step in (0.0, trained_step)
+            require(agree, "quantize.code_step", config.code_step, f"0 or {trained_step:.9g}, which the model was trained for")
+            step = trained_step
+        return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits, step)
 
     def require_from(
         self, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout | None = None, *, source: str
     ) -> None:
         """Raise RecipeError, naming `source` and both sides, unless `of` derives the same; `layout` None accepts any."""
-        derived = QuantizationSpec.of(config, scaling, layout or self.layout)
+        derived = QuantizationSpec.of(config, scaling, layout or self.layout, trained_step=self.code_step or None)
         sides = {"byte_data": f"data scaled by {scaling.rule!r}", "layout": "the layout of the targets"}
         for key in (field.name for field in msgspec.structs.fields(self)):
             mine, right = getattr(self, key), getattr(derived, key)
@@ -58,6 +68,18 @@ class QuantizationSpec(Record, frozen=True):
     def bits_of(self, tensor: str) -> int:
         """Bits of an activation, by tensor name."""
         return self.code_bits if tensor == "code" else 8
+
+    def code_range(self, low: float, high: float) -> Range:
+        """The range of the code with its fixed step that has [low, high] in its middle; 0 is one of its ends where it can.
+
+        Raises RecipeError where [low, high] has more steps than `code_bits` can count.
+        """
+        top, step = 2**self.code_bits - 1, self.code_step
+        below, above = math.ceil(-min(low, 0.0) / step - 0.5), math.ceil(max(high, 0.0) / step - 0.5)
+        right = f"a step of which {low:.3g}…{high:.3g}, the code's range, has {top} at most; it has {below + above}"
+        require(below + above <= top, "quantize.code_step", step, right)
+        below = 0 if below == 0 else (top - above + below) // 2
+        return -below * step, (top - below) * step
 
 
 def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple[Range, ...]]:
@@ -110,10 +132,19 @@ class ActivationQuantizers(tf_keras.layers.Layer):
         }
         self.built = True
         for name, (low, high) in ranges.items():
-            if name in self.tracked:
+            if name == "code" and spec.code_step:
+                self._assign(name, *spec.code_range(low, high))
+            elif name in self.tracked:
                 minimum, maximum = self.windows.get(name, (-np.inf, np.inf))
-                self.range_variables[name]["min_var"].assign(min(max(low, minimum), 0.0))
-                self.range_variables[name]["max_var"].assign(max(min(high, maximum), 1e-6))
+                self._assign(name, min(max(low, minimum), 0.0), max(min(high, maximum), 1e-6))
+
+    def _assign(self, name: str, low: float, high: float) -> None:
+        self.range_variables[name]["min_var"].assign(low)
+        self.range_variables[name]["max_var"].assign(high)
+
+    def is_free(self, name: str) -> bool:
+        """Whether a tensor's range is what its values need, rather than fixed."""
+        return name in self.tracked and not (name == "code" and self.spec.code_step)
 
     def __call__(self, name: str, x: tf.Tensor, training: bool) -> tf.Tensor:
         if name in self.fixed:
@@ -122,7 +153,7 @@ class ActivationQuantizers(tf_keras.layers.Layer):
             return x
         if name in self.windows:
             x = tf.clip_by_value(x, *self.windows[name])
-        observe = training and not self.frozen
+        observe = training and not self.frozen and self.is_free(name)
         quantized = self.tracked[name](x, observe, self.range_variables[name])
         simulated = self.spec.layout == "split" or not name.endswith((".product", ".bias"))
         return quantized if simulated else x

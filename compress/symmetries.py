@@ -71,6 +71,23 @@ def balance_code(model: TiedAutoencoder, x: np.ndarray) -> bool:
     return True
 
 
+def centre_code(model: TiedAutoencoder, x: np.ndarray, step: float) -> np.ndarray:
+    """Shift the code of a float model in place so that each unit's median over `x` [n, inputs] is a multiple of `step`.
+
+    A unit of few values is then one value for most samples; around the middle between two it would cost a bit for nothing.
+    The shift is taken off the bias of the code and, through the tie, added to that of the decoder. Returns the shift in steps,
+    float32 [units]; 0 for a code that is not linear, or lacks one of the biases.
+    """
+    encode, decode = model.pairs[-1]
+    if encode.bias is None or decode.bias is None or encode.activation != "linear":
+        return np.zeros(encode.kernel.units, np.float32)
+    medians = np.median(model.encoder(x).numpy(), axis=0) / np.float32(step)
+    shift = (medians - np.rint(medians)).astype(np.float32)
+    encode.bias.assign_sub(shift * step)
+    decode.bias.assign_add(encode.kernel.masked().numpy() @ (shift * np.float32(step)))
+    return shift
+
+
 def reorder_units(model: TiedAutoencoder, scores_of: Scores, config: PruneConfig, *, seed: int) -> None:
     """Permute the hidden units of a float model in place so that N:M masks keep more of its scores.
 
@@ -158,11 +175,37 @@ def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
     Column j of kernel k and row j of kernel k + 1 are zero, so a pruned unit contributes nothing in either direction,
     whatever its bias. Masks and ties of the other units are kept.
     """
-    live = [count > 0 for count in unit_scores([kernel.live for kernel in model.kernels])]
+    return _with_units(model, [count > 0 for count in unit_scores([kernel.live for kernel in model.kernels])])
+
+
+def without_unused_code(model: TiedAutoencoder, x: np.ndarray) -> TiedAutoencoder | None:
+    """A float model without the units of the code that are one multiple of its `code_step` for all of `x` [n, inputs].
+
+    What such a unit adds to the reconstruction becomes a part of the decoder's bias; where there is none, only units that
+    are 0 leave. `model` itself where all units are used, None where none is.
+    """
+    assert model.code_step is not None
+    steps = np.rint(model.encoder(x).numpy() / np.float32(model.code_step))
+    encode, decode = model.pairs[-1]
+    used = (steps != steps[0]).any(axis=0)
+    if decode.bias is None:
+        used |= (steps[0] != 0) & encode.kernel.live.any(axis=0)
+    if not used.any():
+        return None
+    smaller = _with_units(model, [*(np.ones(layer.units, bool) for layer in model.config.layers[:-1]), used])
+    if decode.bias is not None and smaller is not model:
+        constant = np.where(used, 0.0, steps[0] * np.float32(model.code_step))
+        smaller.pairs[-1][1].bias.assign_add(encode.kernel.masked().numpy() @ constant.astype(np.float32))
+    return smaller
+
+
+def _with_units(model: TiedAutoencoder, live: Sequence[np.ndarray]) -> TiedAutoencoder:
+    """A float model of these units, bool [units] per layer; `model` itself if they are all."""
     if all(units.all() for units in live):
         return model
     layers = tuple(replace(layer, units=int(units.sum())) for layer, units in zip(model.config.layers, live, strict=True))
     smaller = TiedAutoencoder(replace(model.config, layers=layers))
+    smaller.code_step = model.code_step
     along = [np.ones(model.config.inputs, bool), *live]
     kept_indices: dict[str, tuple[np.ndarray, ...]] = {}
     for i, (kernel, whole) in enumerate(zip(smaller.kernels, model.kernels, strict=True)):

@@ -14,14 +14,15 @@ import tf_keras
 
 from . import archive
 from .autoencoder import TiedAutoencoder
-from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
+from .config import FIXED_SCALES, FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
 from .data import Dataset, Samples, choose, epoch_order, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
 from .noise import Noise, noise_of, pairs
+from .rate import NOISE_FRACTION, RateTerm, largest_useful_rate
 from .scaling import require_reachable
-from .symmetries import balance_code, input_order
+from .symmetries import balance_code, centre_code, input_order, without_unused_code
 
 Progress = Callable[[str, int, int, int, int, float], None]
 """progress(stage, epoch from 1, epochs, step from 1, steps, mean loss of the epoch so far)."""
@@ -30,7 +31,7 @@ AfterEpoch = Callable[[Mapping[str, Any]], None]
 """Callback with the record of each finished epoch; an exception ends the training and keeps the checkpoint."""
 
 History = list[dict[str, Any]]
-"""One record per epoch: stage, epoch, loss and, with a validation set, validation_loss."""
+"""One record per epoch: stage, epoch, loss and, with a validation set, validation_loss; with a rate, bits of a code."""
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """loss(target, output), float32 [batch, inputs] each → float32 [batch]."""
@@ -39,7 +40,8 @@ Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """objective(input, target, output), float32 [batch, inputs] each → float32 [batch]."""
 
 CHECKPOINT = "tiedae-checkpoint"
-BALANCE_SAMPLES = 4096
+CODE_SAMPLES = 4096
+"""Training samples whose codes tell how its units are spread."""
 
 LOSSES: dict[str, Loss] = {
     "mse": tf_keras.losses.mean_squared_error,
@@ -70,14 +72,14 @@ def _learning_rate(config: TrainConfig, steps: int) -> Any:
 class Optimizer:
     """Keras' legacy Adam, one fused operation per variable on a CPU, with its state by name."""
 
-    def __init__(self, model: TiedAutoencoder, config: TrainConfig, steps: int) -> None:
+    def __init__(self, model: TiedAutoencoder, config: TrainConfig, steps: int, rate: RateTerm | None = None) -> None:
         self.peak = config.learning_rate
         self.rate = _learning_rate(config, steps * config.epochs)
         self.keras = tf_keras.optimizers.legacy.Adam(self.rate)
         self.kernels = model.kernels
         self.decay = config.weight_decay
-        self.variables = model.trainable_variables
-        state = model.state()
+        self.variables = [*model.trainable_variables, *(rate.trainable_variables if rate else ())]
+        state = model.state() | (rate.state() if rate else {})
         named = {name: variable for name, variable in state.items() if any(variable is v for v in self.variables)}
         self.slots = {"adam.step": self.keras.iterations}
         for slot in ("m", "v"):
@@ -103,13 +105,14 @@ class Training:
 
     `teacher`: the uncompressed model; `distill`: the fraction of the loss against its output, set by the stage's
     configuration. `checkpoint`: written after each epoch; training resumes from an existing one, with the final weights of
-    an uninterrupted run.
+    an uninterrupted run. `code_step`: the step that a rate trains for; None: trained with it.
     Raises RecipeError if `distill` is not in [0, 1] or lacks a teacher.
     """
 
     config: TrainConfig
     teacher: TiedAutoencoder | None = None
     distill: float = 0.0
+    code_step: float | None = None
     checkpoint: Path | None = None
     progress: Progress | None = None
     after_epoch: AfterEpoch | None = None
@@ -152,6 +155,9 @@ class Training:
 
         if self.config.noise is not None and splits.train.target is not None:
             raise RecipeError("noise: got noise beside samples that have targets; must be one of them")
+        activation = model.config.layers[-1].activation
+        free = activation not in FIXED_SCALES or not self.config.rate
+        require(free, "rate", self.config.rate, f"0, since {activation} fixes the scale of the code")
 
     @property
     def objective(self) -> Objective:
@@ -164,6 +170,25 @@ class Training:
     def noise(self, splits: Dataset) -> Noise | None:
         """The noise of the inputs."""
         return noise_of(self.config.noise, splits.train)
+
+    def rate_term(self, model: TiedAutoencoder, splits: Dataset) -> RateTerm | None:
+        """The rate as a term of the loss. A model without a step for its code gets one, at first by noise."""
+        config = self.config
+        if not config.rate:
+            return None
+        code = model.config.layers[-1].units
+        known = model.code_step
+        term = RateTerm(
+            code, model.config.inputs, config.rate, step=known or self.code_step, noisy=known is None, seed=config.seed
+        )
+        term.start(model.encoder(self.code_inputs(splits)).numpy())
+        return term
+
+    def code_inputs(self, splits: Dataset) -> np.ndarray:
+        """Training samples for a look at the code, float32 [n, inputs]."""
+        config = self.config
+        chosen, seed = choose(splits.train, CODE_SAMPLES, config.seed), noise_seed(config, "balance")
+        return next(pairs(splits.train, chosen, CODE_SAMPLES, self.noise(splits), seed))[0]
 
 
 def fit(
@@ -189,14 +214,21 @@ def fit(
     config, checkpoint, progress = training.config, training.checkpoint, training.progress
     steps = -(-len(splits.train) // config.batch_size)
     noise = training.noise(splits)
-    run = _StageTraining(model, training, Optimizer(model, config, steps), stage, ramp_epochs)
     init_output_bias(model, splits)
+    rate = training.rate_term(model, splits)
+    noisy_epochs = math.ceil(config.epochs * NOISE_FRACTION) if rate is not None and rate.noisy else 0
+    optimizer = Optimizer(model, config, steps, rate)
+    run = _StageTraining(model, training, optimizer, stage, max(ramp_epochs, noisy_epochs), rate)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     while not run.finished:
         epoch = len(run.history)
         if model.quantizers is not None and range_epochs is not None:
             model.quantizers.frozen = epoch >= range_epochs
+        if rate is not None:
+            rate.noisy = epoch < noisy_epochs
+            if epoch == noisy_epochs > 0:
+                rate.shift(centre_code(model, training.code_inputs(splits), rate.step))
         order = epoch_order(len(splits.train), seed=config.seed, epoch=epoch, block=splits.train.block)
         total = 0.0
         step_function = run.step_function()
@@ -210,27 +242,38 @@ def fit(
             if progress is not None:
                 progress(stage, epoch + 1, config.epochs, step + 1, steps, total / (step + 1))
         model.finalize()
-        run.record(total / steps, validation_loss(model, splits.validation, config, noise))
+        bits = None if rate is None else rate.mean_bits(model.encoder(training.code_inputs(splits)))
+        run.record(total / steps, validation_loss(model, splits.validation, config, noise, rate), bits)
         if checkpoint is not None:
             write_atomic(checkpoint, run.pack())
         if training.after_epoch is not None:
             training.after_epoch(run.history[-1])
     if run.best is not None:
         model.restore(run.best)
+    if rate is not None:
+        model.code_step = rate.step
     return run.history
 
 
 def train_float(model: TiedAutoencoder, splits: Dataset, train: TrainConfig | Training) -> History:
-    """Train a float model, then rotate its code so that the units are of one size, see `symmetries.balance_code`.
+    """Train a float model. Its code is then rotated so that the units are of one size, see `symmetries.balance_code`.
 
-    Raises the errors of `fit`.
+    With a rate it is not, and units of one value for all samples leave the model, see `symmetries.without_unused_code`.
+
+    Raises the errors of `fit`, and RecipeError for a rate at which no unit of the code lives.
     """
     training = Training.of(train)
     history = fit(model, splits, training)
-    config = training.config
-    chosen, seed = choose(splits.train, BALANCE_SAMPLES, config.seed), noise_seed(config, "balance")
-    x, _ = next(pairs(splits.train, chosen, BALANCE_SAMPLES, training.noise(splits), seed))
-    balance_code(model, x)
+    x = training.code_inputs(splits)
+    if not training.config.rate:
+        balance_code(model, x)
+        return history
+    smaller = without_unused_code(model, x)
+    if smaller is None:
+        most = f"above {largest_useful_rate(x):.2g} the first principal component of the samples is worth no bit"
+        got = f"{training.config.rate:g}, at which no unit of the code lives"
+        raise RecipeError(f"train.rate: got {got}, must be lower; {most}")
+    model.become(smaller)
     return history
 
 
@@ -279,9 +322,13 @@ def distilled(loss: Loss, teacher: Callable[[tf.Tensor], tf.Tensor], fraction: f
 
 
 def validation_loss(
-    model: TiedAutoencoder, samples: Samples | None, config: TrainConfig, noise: Noise | None = None
+    model: TiedAutoencoder,
+    samples: Samples | None,
+    config: TrainConfig,
+    noise: Noise | None = None,
+    rate: RateTerm | None = None,
 ) -> float | None:
-    """The mean loss over held-out samples, without dropout and regularization; None without samples.
+    """The mean loss over held-out samples, with `rate` and without dropout and regularization; None without samples.
 
     The noise of their inputs is the same in every epoch.
     """
@@ -290,23 +337,37 @@ def validation_loss(
     loss = LOSSES[config.loss]
     total = 0.0
     for x, target in pairs(samples, np.arange(len(samples)), 1000, noise, noise_seed(config, "validation")):
-        total += float(tf.reduce_sum(loss(target, model(x))))
+        if rate is None:
+            total += float(tf.reduce_sum(loss(target, model(x))))
+        else:
+            code, cost = rate(model.encoder(x), False)
+            total += float(tf.reduce_sum(loss(target, model.decoder(code)) + cost))
     return total / len(samples)
 
 
 def training_step(
-    model: tf_keras.Model, apply: Callable[[list[tf.Tensor]], None], inputs: int, objective: Objective
+    model: tf_keras.Model,
+    apply: Callable[[list[tf.Tensor]], None],
+    inputs: int,
+    objective: Objective,
+    rate: RateTerm | None = None,
 ) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
     """One update of an autoencoder as a graph: (input, target), float32 [batch, inputs] → the loss without regularization.
 
-    `apply` receives the gradients of `model.trainable_variables`.
+    `apply` receives the gradients of `model.trainable_variables`, then those of `rate`.
     """
-    variables = model.trainable_variables
+    variables = [*model.trainable_variables, *(rate.trainable_variables if rate else ())]
+
+    def losses(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        if rate is None:
+            return objective(x, target, model(x, training=True))
+        y, cost = model.reconstruct_at(rate, x, training=True)
+        return objective(x, target, y) + cost
 
     @tf.function(input_signature=[tf.TensorSpec([None, inputs], tf.float32)] * 2, autograph=False)
     def step(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(objective(x, target, model(x, training=True)))
+            loss = tf.reduce_mean(losses(x, target))
             total = tf.add_n([loss, *model.losses])
         apply(tape.gradient(total, variables))
         return loss
@@ -321,12 +382,25 @@ def training_step(
 class _StageTraining:
     """The state of one stage's training, as a checkpoint stores it."""
 
-    def __init__(self, model: TiedAutoencoder, training: Training, optimizer: Optimizer, stage: str, ramp_epochs: int) -> None:
-        self.model, self.training, self.optimizer = model, training, optimizer
+    def __init__(
+        self,
+        model: TiedAutoencoder,
+        training: Training,
+        optimizer: Optimizer,
+        stage: str,
+        ramp_epochs: int,
+        rate: RateTerm | None,
+    ) -> None:
+        self.model, self.training, self.optimizer, self.rate = model, training, optimizer, rate
         self.stage, self.ramp_epochs = stage, ramp_epochs
         self.history: History = []
         self.best: dict[str, np.ndarray] | None = None
-        self._compiled: dict[bool, Callable[[np.ndarray, np.ndarray], tf.Tensor]] = {}
+        self._compiled: dict[tuple[bool, bool], Callable[[np.ndarray, np.ndarray], tf.Tensor]] = {}
+
+    @property
+    def _beside(self) -> dict[str, tf.Variable]:
+        """The variables that training has beside the model's, by name."""
+        return self.optimizer.slots | (self.rate.state() if self.rate else {})
 
     @property
     def best_epoch(self) -> int:
@@ -341,16 +415,18 @@ class _StageTraining:
         return len(self.history) >= config.epochs or 0 < config.patience <= waited
 
     def step_function(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
-        """One update as a graph, compiled again once the ranges are frozen."""
-        quantizers = self.model.quantizers
-        frozen = quantizers is not None and quantizers.frozen
-        if frozen not in self._compiled:
-            step = training_step(self.model, self.optimizer.apply, self.model.config.inputs, self.training.objective)
-            self._compiled[frozen] = step
-        return self._compiled[frozen]
+        """One update as a graph, compiled again once the ranges are frozen, and once the code is rounded."""
+        quantizers, rate = self.model.quantizers, self.rate
+        phase = quantizers is not None and quantizers.frozen, rate is not None and rate.noisy
+        if phase not in self._compiled:
+            step = training_step(self.model, self.optimizer.apply, self.model.config.inputs, self.training.objective, rate)
+            self._compiled[phase] = step
+        return self._compiled[phase]
 
-    def record(self, loss: float, validation: float | None) -> None:
+    def record(self, loss: float, validation: float | None, bits: float | None) -> None:
         entry: dict[str, Any] = {"stage": self.stage, "epoch": len(self.history) + 1, "loss": loss}
+        if bits is not None:
+            entry["bits"] = bits
         if validation is not None:
             entry["validation_loss"] = validation
         self.history.append(entry)
@@ -358,7 +434,7 @@ class _StageTraining:
             self.best = self.model.arrays()
 
     def pack(self) -> bytes:
-        arrays = self.model.arrays() | {name: variable.numpy() for name, variable in self.optimizer.slots.items()}
+        arrays = self.model.arrays() | {name: variable.numpy() for name, variable in self._beside.items()}
         if self.best is not None:
             arrays |= {f"best.{name}": values for name, values in self.best.items()}
         header = {"format": CHECKPOINT, "version": archive.VERSION, "stage": self.stage, "history": self.history}
@@ -373,5 +449,5 @@ class _StageTraining:
         self.best = best or None
         self.model.restore_structure(arrays)
         self.model.restore(arrays)
-        for name, variable in self.optimizer.slots.items():
+        for name, variable in self._beside.items():
             variable.assign(arrays[name])

@@ -96,7 +96,10 @@ class Lowering:
         """Add a tensor of `size` values and return its name; its quantization defaults to the model's range of the tensor."""
         quantizers = self.model.quantizers
         if quantization is None and quantizers is not None:
-            quantization = Quantization.from_range(*self.ranges[name], quantizers.spec.bits_of(name))
+            low, high = self.ranges[name]
+            quantization = Quantization.from_range(low, high, quantizers.spec.bits_of(name))
+            if name == "code" and (step := quantizers.spec.code_step):
+                quantization = replace(quantization, scale=step)
         self.tensors[name] = Tensor(name, (size,), quantization)
         return name
 
@@ -109,7 +112,11 @@ class Lowering:
         """Raise a tensor's scale to at least `least`: dead layers have vanishing ranges, which no runtime can express."""
         tensor = self.tensors[name]
         if tensor.quantization is not None and name not in self.fixed:
-            self.tensors[name] = replace(tensor, quantization=_at_least(tensor.quantization, least))
+            coarser = _at_least(tensor.quantization, least)
+            quantizers = self.model.quantizers
+            if coarser != tensor.quantization and quantizers is not None and not quantizers.is_free(name):
+                raise ExportError(f"code_step: got {tensor.quantization.scale:g}, must be {least:g} or more for this model")
+            self.tensors[name] = replace(tensor, quantization=coarser)
 
     def output(self, layer: TiedLayer, x: str, size: int) -> tuple[str, list[Operation]]:
         """The tensor that holds the layer's linear output, and the operations from it to the layer's output.

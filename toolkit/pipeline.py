@@ -220,7 +220,12 @@ class Stages:
             if source is not None:
                 model, teacher = load_model(source), load_model(archive_path(self.folder("train"), "train"))
             training = Training(
-                self.recipe.train, teacher, checkpoint=checkpoint, progress=self.progress, after_epoch=self.after_epoch
+                self.recipe.train,
+                teacher,
+                code_step=self.recipe.quantize.code_step or None,
+                checkpoint=checkpoint,
+                progress=self.progress,
+                after_epoch=self.after_epoch,
             )
             model, history = train(self, model, training)
             write_json(path.with_suffix(".json"), history)

@@ -102,7 +102,8 @@ class TrialBuilder:
         names = list(Recipe.__struct_fields__)
         tables = names[1 : names.index(stage) + 1] + (["export"] if stage == "quantize" else [])
         whole = plain(recipe)
-        text = json.dumps([self.data_sha256, *(whole[name] for name in tables)], sort_keys=True)
+        parts = [self.data_sha256, recipe.quantize.code_step, *(whole[name] for name in tables)]
+        text = json.dumps(parts, sort_keys=True)
         return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def float_losses(self, recipe: Recipe) -> list[float]:

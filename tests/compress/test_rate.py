@@ -1,0 +1,242 @@
+"""Training for rate: what it counts are bits, the step it trains for stays, and units that are not worth their bits leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from tiedae.calibration import quantize_post_training, representative
+from tiedae.compress import (
+    ClusterConfig,
+    DataConfig,
+    Dataset,
+    LayerConfig,
+    ModelConfig,
+    PruneConfig,
+    QuantizeConfig,
+    Recipe,
+    RecipeError,
+    TiedAutoencoder,
+    TrainConfig,
+    Training,
+    cluster,
+    prune,
+)
+from tiedae.compress.rate import RateTerm, largest_useful_rate
+from tiedae.compress.symmetries import centre_code, without_unused_code
+from tiedae.compress.train import train_float, train_quantized
+from tiedae.export import lower
+
+from .conftest import build_splits
+
+SPLITS = build_splits(24, 256, 64)
+CONFIG = ModelConfig((LayerConfig(16, "relu"), LayerConfig(8)), "sigmoid", 24)
+TRAIN = TrainConfig(epochs=5, batch_size=32, weight_decay=0.0, rate=0.01)
+
+
+def trained(train: TrainConfig = TRAIN, splits: Dataset = SPLITS, **training: Any) -> TiedAutoencoder:
+    model = TiedAutoencoder(CONFIG, seed=3)
+    train_float(model, splits, Training(train, **training))
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> TiedAutoencoder:
+    return trained()
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 1000), spread=st.floats(0.05, 30))
+def test_the_probabilities_of_all_steps_add_up_to_one(seed: int, spread: float) -> None:
+    codes = np.random.default_rng(seed).normal(seed % 11 - 5, spread, (500, 1)).astype(np.float32)
+    term = RateTerm(1, 24, 0.01, step=1.0, noisy=False, seed=0)
+    term.start(codes)
+    bits = term.bits(tf.range(-1000.0, 1001.0)[:, None]).numpy()
+    assert np.exp2(-bits).sum(dtype=np.float64) == pytest.approx(1, rel=1e-3)
+
+
+def test_the_densities_know_how_many_bits_a_code_has(model: TiedAutoencoder) -> None:
+    x = SPLITS.scaling.apply(SPLITS.train.values)
+    records: list[Any] = []
+    trained(after_epoch=records.append)
+    assert model.code_step is not None
+    steps = np.rint(model.encoder(x).numpy() / model.code_step)
+    entropy = sum(-(p * np.log2(p)).sum() for unit in steps.T for p in [np.unique(unit, return_counts=True)[1] / len(unit)])
+    assert records[-1]["bits"] == pytest.approx(entropy, rel=0.25, abs=1)
+
+
+def test_a_higher_rate_saves_bits() -> None:
+    records: list[Any] = []
+    for rate in (0.001, 0.1):
+        trained(replace(TRAIN, epochs=20, rate=rate), after_epoch=records.append)
+    weaker, stronger = records[19], records[39]
+    assert stronger["bits"] < 0.7 * weaker["bits"]
+
+
+def test_training_goes_on_where_it_stopped(tmp_path: Path, model: TiedAutoencoder) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stop(record: Any) -> None:
+        if record["epoch"] == 2:
+            raise Stopped
+
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Stopped):
+        trained(checkpoint=checkpoint, after_epoch=stop)
+    resumed = trained(checkpoint=checkpoint)
+    assert resumed.code_step == model.code_step
+    for name, values in model.arrays().items():
+        np.testing.assert_array_equal(resumed.arrays()[name], values, name)
+
+
+def test_later_training_keeps_the_step_and_the_model_its_name(model: TiedAutoencoder) -> None:
+    again = model.copy()
+    train_float(again, SPLITS, replace(TRAIN, epochs=1))
+    assert again.code_step == model.code_step == TiedAutoencoder.rebuild(again.describe(), again.arrays()).code_step
+
+
+STAGES: dict[str, Callable[[TiedAutoencoder], Any]] = {
+    "train": lambda model: None,
+    "prune": lambda model: prune(model, SPLITS, PruneConfig(sparsity=0.3, epochs=1), TRAIN),
+    "structured": lambda model: prune(model, SPLITS, PruneConfig("structured", 0.3, epochs=1), TRAIN),
+    "cluster": lambda model: cluster(model, SPLITS, ClusterConfig(8, epochs=1), TRAIN),
+}
+
+
+@pytest.mark.parametrize("method", ["ptq", "qat"])
+@pytest.mark.parametrize("before", STAGES)
+@pytest.mark.parametrize("observer", ["auto", "mse"])
+def test_every_stage_keeps_the_step(model: TiedAutoencoder, before: str, method: str, observer: str) -> None:
+    other = model.copy()
+    STAGES[before](other)
+    config = QuantizeConfig(method, observer=observer, epochs=2)  # type: ignore[arg-type]
+    quantize_post_training(other, representative(SPLITS.train, 64), config)
+    if method == "qat":
+        train_quantized(other, SPLITS, config, TRAIN)
+    program = lower(TiedAutoencoder.rebuild(other.describe(), other.arrays()), "stepped", layout="fused")
+    assert program.quantization("code").scale == model.code_step
+
+
+@pytest.mark.parametrize("bits", [6, 8])
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_a_step_is_what_the_code_is_rounded_to(activation: Any, bits: int) -> None:
+    layers = (LayerConfig(16, "relu"), LayerConfig(8, activation))
+    other = TiedAutoencoder(replace(CONFIG, layers=layers), seed=1)
+    config = QuantizeConfig("ptq", code_step=0.25, code_bits=bits, steps=())
+    x = SPLITS.scaling.apply(SPLITS.train.values[:64])
+    quantize_post_training(other, representative(SPLITS.train, 64), config)
+    quantization = lower(other, "stepped", layout="fused").quantization("code")
+    assert quantization.scale == 0.25 and quantization.bits == bits
+    assert (quantization.zero_point == 0) == (activation == "relu")
+    codes = other.encoder(x).numpy()
+    np.testing.assert_allclose(codes, np.rint(codes / 0.25) * 0.25, atol=1e-5)
+
+
+def with_constant_units(use_bias: bool, constant: float) -> TiedAutoencoder:
+    """24-16-8 whose code has units 2 and 5 of one value, `constant`, by a hidden unit of one value."""
+    layers = (LayerConfig(16, "relu"), LayerConfig(8, use_bias=use_bias))
+    model = TiedAutoencoder(replace(CONFIG, layers=layers), seed=1)
+    model.code_step = 0.05
+    first, last = (kernel.variable.numpy() for kernel in model.kernels)
+    first[:, 0] = 0
+    last[0] = 0
+    last[:, [2, 5]] = 0
+    last[0, [2, 5]] = constant
+    model.kernels[0].variable.assign(first)
+    model.kernels[1].variable.assign(last)
+    model.encoder.stack[0].bias.assign(np.eye(16, dtype=np.float32)[0])
+    return model
+
+
+@pytest.mark.parametrize(("use_bias", "constant", "units"), [(True, 0.0, 6), (True, 3.0, 6), (False, 0.0, 6), (False, 3.0, 8)])
+def test_units_of_one_value_leave_and_the_function_stays(use_bias: bool, constant: float, units: int) -> None:
+    model = with_constant_units(use_bias, constant)
+    x = SPLITS.scaling.apply(SPLITS.train.values)
+
+    def decoded(model: TiedAutoencoder) -> np.ndarray:
+        return model.decoder(np.rint(model.encoder(x).numpy() / 0.05).astype(np.float32) * np.float32(0.05)).numpy()
+
+    smaller = without_unused_code(model, x)
+    assert smaller is not None and smaller.config.widths[-1] == units
+    assert (smaller is model) == (units == 8)
+    np.testing.assert_allclose(decoded(smaller), decoded(model), atol=1e-5)
+
+
+def test_a_centred_code_is_the_same_function(model: TiedAutoencoder) -> None:
+    other, x = model.copy(), SPLITS.scaling.apply(SPLITS.train.values)
+    shift = centre_code(other, x, 0.5)
+    assert np.abs(shift).max() > 0.01
+    medians = np.median(other.encoder(x).numpy() / 0.5, axis=0)
+    np.testing.assert_allclose(medians, np.rint(medians), atol=1e-4)
+    np.testing.assert_allclose(other(x), model(x), atol=1e-5)
+
+
+def test_unused_units_leave_a_model_that_is_trained_for_rate() -> None:
+    small = trained(replace(TRAIN, rate=0.15, epochs=30, learning_rate=0.03))
+    assert small.config.widths[-1] < 8
+    assert small.kernels[-1].variable.shape[1] == small.config.widths[-1] == small.encode(SPLITS.test).shape[1]
+
+
+def test_a_rate_at_which_no_unit_lives_is_refused_with_a_bound() -> None:
+    with pytest.raises(
+        RecipeError, match=r"rate: got 1000, at which no unit of the code lives, must be lower; above [0-9.]+ the"
+    ):
+        trained(replace(TRAIN, rate=1000.0, epochs=30, learning_rate=0.1))
+
+
+def test_the_bound_is_that_of_a_gaussian_component() -> None:
+    """A line in three dimensions: its variance is the only one."""
+    points = np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32) @ np.float32([[1, 2, 2]])
+    assert largest_useful_rate(points) == pytest.approx(2 * np.log(2) * 9, rel=0.1)
+
+
+DATA = DataConfig("samples.npy")
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: TrainConfig(rate=-0.1), r"rate: got -0.1, must be a finite number, 0 or more"),
+        (lambda: QuantizeConfig(code_step=-1.0), r"code_step: got -1.0, must be a finite number, 0 or more"),
+        (
+            lambda: Recipe("r", DATA, replace(CONFIG, layers=(LayerConfig(4, "sigmoid"),)), TrainConfig(rate=0.1)),
+            r"train.rate: got 0.1, must be 0, since sigmoid fixes the scale of the code, or the code's activation linear",
+        ),
+        (
+            lambda: Recipe(
+                "r", DATA, replace(CONFIG, layers=(LayerConfig(4, "tanh"),)), quantize=QuantizeConfig(code_step=0.1)
+            ),
+            r"quantize.code_step: got 0.1, must be 0, since tanh fixes the scale of the code",
+        ),
+        (
+            lambda: train_float(TiedAutoencoder(replace(CONFIG, layers=(LayerConfig(4, "tanh"),))), SPLITS, TRAIN),
+            r"rate: got 0.01, must be 0, since tanh fixes the scale of the code",
+        ),
+        (
+            lambda: quantize_post_training(
+                TiedAutoencoder(CONFIG, seed=3), representative(SPLITS.train, 64), QuantizeConfig(code_step=1e-4)
+            ),
+            r"quantize.code_step: got 9.99\d+e-05, must be a step of which .*, the code's range, has 255 at most; it has",
+        ),
+    ],
+)
+def test_bad_input_is_refused(make: Callable[[], object], text: str) -> None:
+    with pytest.raises(RecipeError, match=text):
+        make()
+
+
+def test_another_step_than_the_one_trained_for_is_refused(model: TiedAutoencoder) -> None:
+    with pytest.raises(RecipeError, match=r"quantize.code_step: got 0.7, must be 0 or 0\.\d+, which the model was trained for"):
+        quantize_post_training(model.copy(), representative(SPLITS.train, 64), QuantizeConfig(code_step=0.7))
+
+
+def test_a_step_of_the_recipe_is_trained_for() -> None:
+    assert trained(code_step=0.75).code_step == 0.75
