@@ -284,6 +284,9 @@ class DataConfig(Checked, frozen=True):
         ),
     ]
     window: Annotated[Count, means("values per sample that a record in time is cut into; 0: it is cut already")] = 0
+    stride: Annotated[
+        Count, means("values between the starts of training windows, which then overlap; a divisor of window; 0: window")
+    ] = 0
     columns: Annotated[tuple[str, ...], means("of a .csv file: the only columns that are read, in this order; empty: all")] = ()
     drop: Annotated[tuple[str, ...], means("of a .csv file: columns that are not read")] = ()
     label: Annotated[

@@ -37,7 +37,7 @@ class Samples:
 
     `values`: shape [n, ...], in memory or memory-mapped. `rows`: int64 ascending, the samples of this split; None for all.
     `labels`: None or one entry per sample of this split. `target`: what the model shall give for `values`, of their shape and
-    dtype, or None for `values` themselves.
+    dtype, or None for `values` themselves. `overlap`: windows of a record that share values with the next one; 1: none.
     """
 
     values: np.ndarray = field(repr=False)
@@ -45,6 +45,7 @@ class Samples:
     scaling: Scaling = field(default=Scaling())
     rows: np.ndarray | None = field(default=None, repr=False)
     target: np.ndarray | None = field(default=None, repr=False)
+    overlap: int = 1
 
     def __len__(self) -> int:
         return len(self.values) if self.rows is None else len(self.rows)
@@ -64,6 +65,11 @@ class Samples:
         """`INTEGERS` and floats as stored, in native byte order; float32 for other numbers."""
         stored = self.values.dtype.newbyteorder("=")
         return stored if stored.name in INTEGERS or np.issubdtype(stored, np.floating) else np.dtype(np.float32)
+
+    @property
+    def disjoint(self) -> Samples:
+        """Those of overlapping windows that share no values, in order."""
+        return self if self.overlap == 1 else replace(self, values=self.values[:: self.overlap], overlap=1)
 
     @cached_property
     def wanted(self) -> Samples:

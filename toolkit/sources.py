@@ -25,7 +25,7 @@ from tiedae.compress.data import (
 )
 from tiedae.compress.errors import DataError
 from tiedae.compress.normal import normal_of, normal_only, require_held_out
-from tiedae.compress.records import checked
+from tiedae.compress.records import checked, require
 from tiedae.compress.scaling import Scaling
 
 from .readers import MAX_LISTED, Arrays, read, read_idx, read_npy, require_keys
@@ -152,6 +152,7 @@ def load_data(
     split: Literal["auto", "random", "tail"] = "auto",
     seed: int = 0,
     window: int = 0,
+    stride: int = 0,
     columns: Sequence[str] = (),
     drop: Sequence[str] = (),
     label: str = "auto",
@@ -170,6 +171,7 @@ def load_data(
     config = DataConfig(
         str(source),
         window,
+        stride,
         tuple(columns),
         tuple(drop),
         label,
@@ -210,6 +212,8 @@ def load_dataset(
         whole = with_target(whole, clean.values, str(config.target))
     tail = config.split == "tail" or (config.split == "auto" and window > 0)
     seed = None if tail else config.seed
+    if config.stride:
+        _require_stride(config, window, tail)
     if arrays.test_values is None:
         train, validation, test = split(whole, (config.validation, config.test), source, seed=seed)
     else:
@@ -224,6 +228,8 @@ def load_dataset(
                 raise DataError(f"{config.target}: has no test set, must have one as {source} does")
             test = with_target(test, clean.test_values, f"{config.target}, test set")
     assert train is not None and test is not None
+    if config.stride:
+        train = _overlapping(train, window, config.stride)
     chosen = normal_only(Dataset(train, validation, test, Scaling()), normal, source)
     train, validation = chosen.train, chosen.validation
     check_varies(train.wanted, source)
@@ -289,6 +295,20 @@ def _read(config: DataConfig, base: Path) -> tuple[Arrays, int]:
         where = f"set {VARIABLE} to the folder that holds {known.folder}/ with {', '.join(known.files)}"
         raise DataError(f"{source}: not found; {where}, from {known.origin} (licence {known.licence})")
     return known.load([folder / file for file in known.files]), known.window
+
+
+def _require_stride(config: DataConfig, window: int, tail: bool) -> None:
+    """Raise RecipeError where windows cannot overlap."""
+    right = f"a divisor of the window of {window} values" if window else "0 without window"
+    require(window > 0 and window % config.stride == 0, "data.stride", config.stride, right)
+    require(tail, "data.split", config.split, "tail or auto beside stride, else training windows overlap test windows")
+    require(config.target is None, "data.target", config.target, "left out beside stride")
+
+
+def _overlapping(train: Samples, window: int, stride: int) -> Samples:
+    """The windows of the same values, `stride` apart: a view."""
+    values = train.values[: len(train)].reshape(-1)
+    return Samples(np.lib.stride_tricks.sliding_window_view(values, window)[::stride], overlap=window // stride)
 
 
 def _windows(record: np.ndarray, window: int, source: str) -> np.ndarray:

@@ -62,6 +62,7 @@ def _drawn(train: Samples, seed: int, noise: Noise | None) -> Iterator[np.ndarra
 
 def _residual_tables(backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None) -> ResidualTables:
     """They are fitted to frames of consecutive training samples, drawn by the seed."""
+    train = train.disjoint
     count, spec = len(train), backend.spec
     per_frame = min(SAMPLES_PER_FRAME, count)
     most = min(RESIDUAL_SAMPLES, RESIDUAL_VALUES // spec.inputs) // per_frame

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
-from tiedae.compress.errors import DataError, FormatError
+from tiedae.compress.errors import DataError, FormatError, RecipeError
 from tiedae.sources import VARIABLE, load_dataset
 
 from .test_sources import LABELS, PIXELS, idx, write_npy, write_npz_of_one
@@ -248,6 +248,22 @@ def test_a_window_longer_than_the_record_says_so(tmp_path, shape):
     np.save(tmp_path / "x.npy", np.arange(600.0).reshape(shape))
     with pytest.raises(DataError, match=r"x\.npy: `window` in \[data\] is 601, longer than the record of 600 values; must be"):
         load_dataset(DataConfig("x.npy", window=601), "sigmoid", base=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"window": 10, "stride": 4}, "data.stride: got 4, must be a divisor of the window of 10 values"),
+        ({"window": 10, "stride": 20}, "data.stride: got 20, must be a divisor of the window of 10 values"),
+        ({"stride": 4}, "data.stride: got 4, must be 0 without window"),
+        ({"window": 10, "stride": 5, "split": "random"}, "data.split: got 'random', must be tail or auto beside stride"),
+        ({"window": 10, "stride": 5, "target": "x.npy"}, "data.target: got 'x.npy', must be left out beside stride"),
+    ],
+)
+def test_a_stride_is_for_windows_in_order(tmp_path, options, text):
+    np.save(tmp_path / "x.npy", np.arange(600.0))
+    with pytest.raises(RecipeError, match=text):
+        load_dataset(DataConfig("x.npy", **options), "sigmoid", base=tmp_path)
 
 
 def test_values_that_vary_in_the_test_part_alone_teach_nothing(tmp_path):

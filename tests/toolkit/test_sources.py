@@ -184,6 +184,17 @@ def test_a_record_is_cut_and_its_end_is_the_test(tmp_path):
     assert splits.test.take(slice(None)).ravel().tolist() == list(range(80, 100))
 
 
+def test_training_windows_overlap_by_the_stride_and_stay_clear_of_the_test(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(103, dtype=np.float32))
+    config = DataConfig("x.npy", window=10, stride=5, test=0.2, validation=0.1)
+    splits = load_dataset(config, "linear", base=tmp_path)
+    assert splits.validation is not None
+    starts = splits.train.take(slice(None))[:, 0].tolist()
+    assert starts == list(range(0, 61, 5)) and splits.train.take(slice(None)).max() == 69
+    assert splits.train.disjoint.take(slice(None)).ravel().tolist() == list(range(70))
+    assert (len(splits.validation), len(splits.test)) == (1, 2)
+
+
 def test_a_test_set_of_its_own_is_kept(tmp_path):
     np.savez(tmp_path / "x.npz", x_train=PIXELS, y_train=LABELS, x_test=PIXELS[:5])
     splits = load_dataset(DataConfig("x.npz"), "sigmoid", base=tmp_path)

@@ -1,0 +1,290 @@
+"""Training for rate: what an error costs in bits of real .tae files, through the int8 program, beside PCA and AVIF.
+
+    TIEDAE_DATA=... python benchmarks/rate.py --json rate.json [--only fashion] [--keep FOLDER]
+
+Nets, rates, steps and classes are chosen on validation samples. Each figure is the median of the seeds, on the test samples.
+Trained nets are kept in FOLDER, where the next call finds them.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from msgspec.structs import replace
+from PIL import Image
+from rows import Row, arguments_of, report
+from tiedae.calibration import quantize_post_training, representative
+from tiedae.compress import DataConfig, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
+from tiedae.compress.data import Samples, choose
+from tiedae.compress.rate import RateTerm
+from tiedae.compress.train import Optimizer, Training, train_float, train_quantized, training_step
+from tiedae.console import Console
+from tiedae.export import lower
+from tiedae.export.codec.backends import ProgramBackend
+from tiedae.export.codec.frames import FileModel
+from tiedae.export.codec.streams import Reader, StreamEncoder
+from tiedae.export.codec.tables import FrequencyTables
+from tiedae.export.codec.tables import fit as fit_tables
+from tiedae.export.file_io import FileIO
+from tiedae.export.tasks.coders import PcaChoice, file_bytes, mosaic, tiles
+from tiedae.sources import load_dataset
+
+SEEDS = (0, 1, 2)
+RATES = (0.0118, 0.0165)
+"""Error that a bit has to save, one net each: for the rows at `BITS`, and for those at `ERROR`."""
+BITS, ERROR = 150, 5.85
+"""Where nets are compared: bits per image, and squared error per image of pixels in 0…1."""
+MARGIN = 0.99
+"""The share of the bits, or of the error, that a choice on validation samples may take: test samples differ a little."""
+CLASSES = (1, 32, 128)
+MOSAIC = 1000
+AVIF = range(20, 60, 2)
+TABLE_SAMPLES = 55_000
+FLOAT_STEPS = (0.8, 0.9, 1.0, 1.1, 1.25)
+ADC_BITS, PRDN = 11, 12.7
+FASHION = Recipe(
+    "rate",
+    DataConfig("fashion-mnist", validation=1 / 12),
+    ModelConfig((LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(64)), "sigmoid", 784),
+    TrainConfig(epochs=40, batch_size=128, learning_rate=2e-3, weight_decay=0.0),
+    quantize=QuantizeConfig(epochs=4, weight_decay=0.0),
+)
+ECG = Recipe(
+    "rate-ecg",
+    DataConfig("ecg", window=256, stride=4, split="tail", test=0.2),
+    ModelConfig((LayerConfig(256, "relu"), LayerConfig(48)), "linear", 256),
+    TrainConfig(epochs=60, batch_size=64, learning_rate=2e-3, weight_decay=0.0, rate=0.05),
+    quantize=QuantizeConfig(epochs=10, weight_decay=0.0),
+)
+STEP_ROUNDS = 300
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a coder makes of samples: bits per sample, and squared error per sample in model units."""
+
+    bits: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """A float model, and the int8 program that was trained from it."""
+
+    recipe: Recipe
+    floating: TiedAutoencoder
+    program: ProgramBackend
+    data: Dataset = field(repr=False)
+
+    @cached_property
+    def _training(self) -> np.ndarray:
+        """Training samples, which tables are fitted to."""
+        train = self.data.train
+        return train.take(choose(train, TABLE_SAMPLES, self.recipe.data.seed))
+
+    @cached_property
+    def training_codes(self) -> np.ndarray:
+        return self.program.encode(self._training)
+
+    @cached_property
+    def tables(self) -> FrequencyTables:
+        return fit_tables(self.training_codes, self.program.program.quantization("code").bits)
+
+    def file(self, samples: Samples) -> Cost:
+        """By a .tae file, encoded and decoded."""
+        x = samples.take(np.arange(len(samples)))
+        model = FileModel(self.program, self.tables, bytes(8))
+        encoder = StreamEncoder(model, self.program)
+        data = b"".join([*encoder.push(x), *encoder.finish()])
+        decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(x.shape)
+        return Cost(8 * len(data) / len(x), self.error(x, decoded))
+
+    def floats(self, samples: Samples, factor: float) -> Cost:
+        """The float model's, whose codes are rounded to a factor times its step: by the bytes of the same frames."""
+        step = np.float32((self.floating.code_step or 1.0) * factor)
+
+        def codes_of(x: np.ndarray) -> np.ndarray:
+            steps = np.rint(self.floating.encoder(self.data.scaling.apply(x)).numpy() / step)
+            return np.clip(steps + 128, 0, 255).astype(np.uint8)
+
+        x = samples.take(np.arange(len(samples)))
+        codes, tables = codes_of(x), fit_tables(codes_of(self._training))
+        y = self.floating.decoder((codes.astype(np.float32) - 128) * step).numpy()
+        error = float(np.square(self.data.scaling.apply(x).astype(np.float64) - y).sum(axis=1).mean())
+        return Cost(8 * file_bytes(tables, codes, x.shape[1]) / len(x), error)
+
+    def error(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Of samples in the data's unit."""
+        scaling = self.data.scaling
+        return float(np.square(scaling.apply(x).astype(np.float64) - scaling.apply(y)).sum(axis=1).mean())
+
+
+def trained(recipe: Recipe, data: Dataset, folder: Path, console: Console) -> Net:
+    """The net of a recipe without pruning and clustering, trained unless `folder` has it."""
+    stem = f"{recipe.name}-{recipe.train.rate:g}-{recipe.train.seed}"
+    floating, quantized = (folder / f"{stem}-{stage}.safetensors" for stage in ("float", "int8"))
+    if not quantized.exists():
+        training = Training(recipe.train, progress=console.progress)
+        model = TiedAutoencoder(recipe.model, seed=recipe.train.seed)
+        train_float(model, data, training)
+        model.save(floating)
+        quantize_post_training(model, representative(data.train, recipe.quantize.samples, seed=0), recipe.quantize)
+        train_quantized(model, data, recipe.quantize, training)
+        model.save(quantized)
+    program = lower(TiedAutoencoder.load(quantized), recipe.name, layout="fused")
+    io = FileIO.of(recipe.export, data.scaling, data.train.dtype.name)
+    return Net(recipe, TiedAutoencoder.load(floating), ProgramBackend(program, data.spec, io), data)
+
+
+def of_seed(recipe: Recipe, seed: int, rate: float) -> Recipe:
+    return replace(recipe, train=replace(recipe.train, seed=seed, rate=rate))
+
+
+def texts(values: Sequence[float]) -> str:
+    return "seeds: " + ", ".join(f"{value:.4g}" for value in values)
+
+
+def fashion_rows(folder: Path, console: Console) -> list[Row]:
+    data = load_dataset(FASHION.data, "sigmoid")
+    assert data.validation is not None
+    nets = [[trained(of_seed(FASHION, seed, rate), data, folder, console) for seed in SEEDS] for rate in RATES]
+    for rate, each in zip(RATES, nets, strict=True):
+        for net in each:
+            held, tested, floats = net.file(data.validation), net.file(data.test), net.floats(data.test, 1.0)
+            units = net.floating.config.widths[-1]
+            parts = (("validation", held), ("test", tested), ("float test", floats))
+            texts_of = ", ".join(f"{name} {cost.bits:.1f} bit {cost.error:.3f}" for name, cost in parts)
+            console.note(f"rate {rate:g}, seed {net.recipe.train.seed}: {units} units, {texts_of}")
+    finer = [net.file(data.test) for net in nets[0]]
+    coarser = [net.file(data.test) for net in nets[1]]
+    pca = pca_cost(data)
+    errors = [cost.error if cost.bits <= BITS else np.inf for cost in finer]
+    bits = [cost.bits if cost.error <= ERROR else np.inf for cost in coarser]
+    lost = [int8_loss(net, data.test) for net in nets[0]]
+    return [
+        Row("codec_error_150", median(errors), "", "<= 5.8", "<= 5.5", f"{texts(errors)} at {texts([c.bits for c in finer])}"),
+        Row("codec_bits_585", median(bits), "bit", "<= 140", "<= 120", f"{texts(bits)} at {texts([c.error for c in coarser])}"),
+        Row("codec_vs_pca", median(errors) / pca.error, "", "<= 0.72", "<= 0.68", f"PCA {pca.error:.3f} at {pca.bits:.1f} bit"),
+        avif_row(nets[1], data.test),
+        Row("int8_rate_loss", median(lost), "", "<= 1.03", "<= 1.01", texts(lost)),
+        epoch_row(data),
+    ]
+
+
+def pca_cost(data: Dataset) -> Cost:
+    """What the best PCA at `BITS` makes of the test images; its components and step are chosen on validation images."""
+    assert data.validation is not None
+    train, held, x = (data.scaling.apply(part.take(np.arange(len(part)))) for part in (data.train, data.validation, data.test))
+    coder = PcaChoice(train, held).at(BITS)
+    assert coder is not None
+    codes = coder.encode(x)
+    error = float(np.square(coder.decode(codes).clip(0, 1) - x).sum(axis=1).mean())
+    return Cost(8 * file_bytes(coder.tables, codes, x.shape[1]) / len(x), error)
+
+
+def avif_row(nets: Sequence[Net], test: Samples) -> Row:
+    """Against one AVIF file of the first 1,000 test images, of the least quality whose error is at most the net's on them."""
+    part = replace_samples(test, MOSAIC)
+    x = part.take(np.arange(MOSAIC))
+    picture = mosaic(x.reshape(MOSAIC, *test.shape))
+
+    def avif(quality: int) -> Cost:
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "AVIF", quality=quality, speed=0)
+        with Image.open(buffer) as image:
+            back = np.asarray(image.convert("L"))
+        return Cost(8 * buffer.getbuffer().nbytes / MOSAIC, nets[0].error(x, tiles(back, test.shape, MOSAIC).reshape(x.shape)))
+
+    points = [avif(quality) for quality in AVIF]
+    ratios, parts = [], []
+    for net in nets:
+        own = net.file(part)
+        other = next(point for point in points if point.error <= own.error)
+        ratios.append(own.bits / other.bits)
+        parts.append(f"{own.bits:.1f} bit {own.error:.3f} against {other.bits:.1f} bit {other.error:.3f}")
+    return Row("codec_vs_avif", median(ratios), "", "<= 0.55", "<= 0.45", "; ".join(parts))
+
+
+def replace_samples(samples: Samples, count: int) -> Samples:
+    """The first of some samples."""
+    return Samples(samples.take(np.arange(count)).reshape(count, *samples.shape), scaling=samples.scaling)
+
+
+def int8_loss(net: Net, test: Samples) -> float:
+    """The error of the int8 file over the float model's at equal bits, by its curve over steps."""
+    own = net.file(test)
+    curve = sorted((cost.bits, cost.error) for cost in (net.floats(test, factor) for factor in FLOAT_STEPS))
+    return own.error / float(np.interp(own.bits, *zip(*curve, strict=True)))
+
+
+def epoch_row(data: Dataset) -> Row:
+    """A training step with the rate term against one without: same net, loop, optimizer and batch, in turns."""
+    batch = data.scaling.apply(data.train.take(np.arange(FASHION.train.batch_size)))
+    steps: dict[str, Callable[[], object]] = {}
+    for name, rate in (("with", RATES[0]), ("without", 0.0)):
+        model = TiedAutoencoder(FASHION.model)
+        training = Training(replace(FASHION.train, rate=rate))
+        term = training.rate_term(model, data)
+        steps[name] = stepper(model, training, term, batch)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(20 + STEP_ROUNDS):
+        for name, step in steps.items():
+            begun = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - begun)
+    medians = {name: float(np.median(values[20:])) for name, values in times.items()}
+    ratio = medians["with"] / medians["without"]
+    detail = f"a step of {len(batch)}: {1e3 * medians['with']:.2f} ms, {1e3 * medians['without']:.2f} ms without, in turns"
+    return Row("rate_epoch_ratio", ratio, "", "<= 1.5", "<= 1.2", detail)
+
+
+def stepper(model: TiedAutoencoder, training: Training, term: RateTerm | None, batch: np.ndarray) -> Callable[[], object]:
+    optimizer = Optimizer(model, training.config, 1000, term)
+    step = training_step(model, optimizer.apply, model.config.inputs, training.objective, term)
+    return lambda: float(step(batch, batch))
+
+
+def ecg_rows(folder: Path, console: Console) -> list[Row]:
+    data = load_dataset(ECG.data, "linear")
+    ratios, parts = [], []
+    for seed in SEEDS:
+        net = trained(of_seed(ECG, seed, ECG.train.rate), data, folder, console)
+        cost = net.file(data.test)
+        x = data.scaling.apply(data.test.take(np.arange(len(data.test))))
+        prdn = 100 * np.sqrt(cost.error * len(x) / np.square(x - x.mean()).sum())
+        ratio = ADC_BITS * data.inputs / cost.bits
+        ratios.append(ratio if prdn <= PRDN else 0.0)
+        parts.append(f"{ratio:.1f} at {prdn:.1f} %")
+    return [Row("ecg_ratio", median(ratios), "", ">= 26", ">= 32", "seeds: " + ", ".join(parts))]
+
+
+MEASURES: Mapping[str, Callable[[Path, Console], Sequence[Row]]] = {"fashion": fashion_rows, "ecg": ecg_rows}
+"""The rows of each data set."""
+
+
+def main() -> int:
+    parser = arguments_of(__doc__ or "")
+    parser.add_argument("--only", choices=MEASURES, action="append", help="measure only this data set (can be repeated)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep trained nets here")
+    arguments = parser.parse_args()
+
+    def measure(console: Console) -> Sequence[Row]:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = arguments.keep or Path(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
+            return [row for name in arguments.only or MEASURES for row in MEASURES[name](folder, console)]
+
+    return report("Rate", measure, arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
