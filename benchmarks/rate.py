@@ -47,7 +47,12 @@ MARGIN = 0.99
 """The share of the bits, or of the error, that a choice on validation samples may take: test samples differ a little."""
 CLASSES = (1, 32, 128)
 MOSAIC = 1000
-AVIF = range(20, 60, 2)
+AVIF = range(20, 80)
+PICTURE_OPTIONS = {
+    "AVIF": {"speed": 0},
+    "WEBP": {"method": 6},
+    "JPEG": {"optimize": True, "progressive": True},
+}
 TABLE_SAMPLES = 55_000
 FLOAT_STEPS = (0.8, 0.9, 1.0, 1.1, 1.25)
 ADC_BITS, PRDN = 11, 12.7
@@ -61,7 +66,7 @@ FASHION = Recipe(
 ECG = Recipe(
     "rate-ecg",
     DataConfig("ecg", window=256, stride=4, split="tail", test=0.2),
-    ModelConfig((LayerConfig(256, "relu"), LayerConfig(48)), "linear", 256),
+    ModelConfig((LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(48)), "linear", 256),
     TrainConfig(epochs=60, batch_size=64, learning_rate=2e-3, weight_decay=0.0, rate=0.05),
     quantize=QuantizeConfig(epochs=10, weight_decay=0.0),
 )
@@ -166,7 +171,7 @@ def fashion_rows(folder: Path, console: Console) -> list[Row]:
             console.note(f"rate {rate:g}, seed {net.recipe.train.seed}: {units} units, {texts_of}")
     finer = [net.file(data.test) for net in nets[0]]
     coarser = [net.file(data.test) for net in nets[1]]
-    pca = pca_cost(data)
+    pca = pca_cost(pca_choice(data), data.test, BITS)
     errors = [cost.error if cost.bits <= BITS else np.inf for cost in finer]
     bits = [cost.bits if cost.error <= ERROR else np.inf for cost in coarser]
     lost = [int8_loss(net, data.test) for net in nets[0]]
@@ -180,31 +185,37 @@ def fashion_rows(folder: Path, console: Console) -> list[Row]:
     ]
 
 
-def pca_cost(data: Dataset) -> Cost:
-    """What the best PCA at `BITS` makes of the test images; its components and step are chosen on validation images."""
+def pca_choice(data: Dataset) -> PcaChoice:
     assert data.validation is not None
-    train, held, x = (data.scaling.apply(part.take(np.arange(len(part)))) for part in (data.train, data.validation, data.test))
-    coder = PcaChoice(train, held).at(BITS)
+    train, held = (data.scaling.apply(part.take(np.arange(len(part)))) for part in (data.train, data.validation))
+    return PcaChoice(train, held)
+
+
+def pca_cost(choice: PcaChoice, samples: Samples, bits: float) -> Cost:
+    """What the best PCA at so many bits makes of images; its components and step are chosen on validation images."""
+    x = samples.scaling.apply(samples.take(np.arange(len(samples))))
+    coder = choice.at(bits)
     assert coder is not None
     codes = coder.encode(x)
     error = float(np.square(coder.decode(codes).clip(0, 1) - x).sum(axis=1).mean())
     return Cost(8 * file_bytes(coder.tables, codes, x.shape[1]) / len(x), error)
 
 
+def picture_cost(format: str, picture: np.ndarray, samples: Samples, quality: int) -> Cost:
+    """What a format of Pillow makes of the mosaic of images."""
+    buffer, count = io.BytesIO(), len(samples)
+    Image.fromarray(picture).save(buffer, format, quality=quality, **PICTURE_OPTIONS[format])
+    with Image.open(buffer) as image:
+        back = tiles(np.asarray(image.convert("L")), samples.shape, count).reshape(count, -1)
+    change = samples.scaling.apply(samples.take(np.arange(count))) - samples.scaling.apply(back)
+    return Cost(8 * buffer.getbuffer().nbytes / count, float(np.square(change, dtype=np.float64).sum(axis=1).mean()))
+
+
 def avif_row(nets: Sequence[Net], test: Samples) -> Row:
     """Against one AVIF file of the first 1,000 test images, of the least quality whose error is at most the net's on them."""
-    part = replace_samples(test, MOSAIC)
-    x = part.take(np.arange(MOSAIC))
-    picture = mosaic(x.reshape(MOSAIC, *test.shape))
-
-    def avif(quality: int) -> Cost:
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "AVIF", quality=quality, speed=0)
-        with Image.open(buffer) as image:
-            back = np.asarray(image.convert("L"))
-        return Cost(8 * buffer.getbuffer().nbytes / MOSAIC, nets[0].error(x, tiles(back, test.shape, MOSAIC).reshape(x.shape)))
-
-    points = [avif(quality) for quality in AVIF]
+    part = first(test, MOSAIC)
+    picture = mosaic(part.take(np.arange(MOSAIC)).reshape(MOSAIC, *test.shape))
+    points = [picture_cost("AVIF", picture, part, quality) for quality in AVIF]
     ratios, parts = [], []
     for net in nets:
         own = net.file(part)
@@ -214,7 +225,7 @@ def avif_row(nets: Sequence[Net], test: Samples) -> Row:
     return Row("codec_vs_avif", median(ratios), "", "<= 0.55", "<= 0.45", "; ".join(parts))
 
 
-def replace_samples(samples: Samples, count: int) -> Samples:
+def first(samples: Samples, count: int) -> Samples:
     """The first of some samples."""
     return Samples(samples.take(np.arange(count)).reshape(count, *samples.shape), scaling=samples.scaling)
 

@@ -166,11 +166,16 @@ class _PipelineRun:
         stages = Stages(self.recipe, self.splits, lambda _: folder, self.console.progress, calibration=self.calibration)
         models = stages.run()
         history = [record for path in models.values() for record in read_json(path.with_suffix(".json"))]
+        loaded = {name: load_model(path) for name, path in models.items()}
+        if self.recipe.train.rate:
+            code, float_model = self.recipe.model.layers[-1], loaded["train"]
+            left = f"{float_model.config.widths[-1]} of {code.units} units of the code are worth their bits"
+            self.console.note(f"{left}, at a step of {float_model.code_step:.4g}")
         partial = self.out / ".bundle.partial"
         shutil.rmtree(partial, ignore_errors=True)
         assemble(
             partial,
-            {name: load_model(path) for name, path in models.items()},
+            loaded,
             self.splits,
             self.recipe,
             history,

@@ -152,7 +152,8 @@ def training(report: Report) -> Values:
         if seen:
             lines.append(Line(f"{kind} validation", *zip(*seen, strict=True)))
         text = f"{stage}: {len(rows)} epochs, loss {number(rows[0].loss)} → {number(rows[-1].loss)}"
-        entries.append((kind, text + (f", validation {number(seen[-1][1])}" if seen else "")))
+        bits = "" if rows[-1].bits is None else f", {rows[-1].bits:.4g} bits a code"
+        entries.append((kind, text + (f", validation {number(seen[-1][1])}" if seen else "") + bits))
         start += len(rows)
         separators.append(start + 0.5)
     if any("validation" in line.kind for line in lines):

@@ -304,10 +304,13 @@ class Baseline(Record, frozen=True):
 
 
 class Epoch(Record, frozen=True):
+    """An epoch of training. `bits`: of a code at its end, by the densities of training for rate."""
+
     stage: str
     epoch: int
     loss: float
     validation_loss: float | None = None
+    bits: float | None = None
 
 
 class Metrics(Record, frozen=True):
