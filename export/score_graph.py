@@ -2,7 +2,7 @@
 
 It has the operations of `reconstruct`, then those of `steps` in float32: on `x` as given, before it is quantized and clipped,
 and on the integers of `y`. The score is that of `scoring` in model units, without its roundings: float32 and integers agree to
-a relative difference of `TOLERANCE`. `anomaly` is not (score ≤ threshold), so NaN is an anomaly, as infinity is.
+a relative difference of `TOLERANCE`. `anomaly` is not (score ≤ threshold), so NaN is one. A sample with NaN or infinity scores NaN.
 
 A file with integer `x` of data that are no bytes scores these integers: its caller has clipped the samples.
 

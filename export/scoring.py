@@ -85,17 +85,16 @@ class Scoring(Record, frozen=True):
         }[self.kind]
 
     def units(self, samples: np.ndarray, scaled: np.ndarray) -> np.ndarray:
-        """X of samples [n, inputs], int64; of floats from `scaled`, the same in model units, float32 without NaN."""
+        """X of samples [n, inputs], int64; of floats from `scaled`, the same in model units, float32, finite."""
         if self.multiplier:
             values = samples.astype(np.int64) * np.array(self.multiplier, np.int64) + np.array(self.addend, np.int64)
             return values >> self.shift
         return self.real_units(scaled)
 
     def real_units(self, scaled: np.ndarray) -> np.ndarray:
-        """X of float32 samples in model units, without NaN, int64."""
+        """X of float32 samples in model units, finite, int64."""
         wide = scaled.astype(np.float64) / self.scale + self.zero_point
-        with np.errstate(over="ignore"):
-            return np.clip(np.rint(wide * (1 << FRACTION_BITS)), -(1 << 40), 1 << 40).astype(np.int64)
+        return np.clip(np.rint(wide * (1 << FRACTION_BITS)), -(1 << 40), 1 << 40).astype(np.int64)
 
     def errors(self, units: np.ndarray, y: np.ndarray) -> np.ndarray:
         """D, int64 [n, inputs], of X and the program's `y`, uint8."""
@@ -166,7 +165,7 @@ class Thresholds(Record, frozen=True):
 
 
 class Detector(Record, frozen=True):
-    """Flags anomalies: samples whose S is above a threshold, and samples with NaN.
+    """Flags anomalies: samples whose S is above a threshold, and samples with NaN or infinity.
 
     The thresholds are the `quantile` of the S of `samples` held-out normal samples. `training`: scores of training samples, in
     the fused layout.

@@ -25,9 +25,10 @@ METHOD = "int8"
 
 
 class Scores(Record, frozen=True):
-    """The scores of samples in brief, in model units; `missing` of them hold NaN and have none, the figures are of the rest.
+    """The scores of samples in brief, in model units; `missing` of them hold NaN or infinity and have none, the figures
+    are of the rest.
 
-    `threshold`, `alarms`: of an anomaly bundle; samples with NaN are alarms. `detection`, `labels`: where samples have labels,
+    `threshold`, `alarms`: of an anomaly bundle; those without a score are alarms. `detection`, `labels`: where samples have labels,
     normal and anomalous ones; `seed` of their intervals. `drift`: of the scores from those of the training samples, where the
     bundle holds these.
     """
