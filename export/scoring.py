@@ -25,13 +25,12 @@ from ..compress.affine import Quantization
 from ..compress.errors import DataError, ExportError
 from ..compress.records import Record, require
 from ..compress.sample_spec import INTEGERS, SampleSpec
-from ..compress.tasks import ScoreKind, held_out_samples
+from ..compress.tasks import MOST_INPUTS, ScoreKind, held_out_samples
 from .drift import TrainingScores
 
 FRACTION_BITS = 16
 LARGEST = (1 << 31) - 1
 """The largest error of a value, in units of u."""
-MOST_INPUTS = 1 << 16
 WEIGHT_TOP = (1 << 16) - 1
 MOST_SHIFT = 24
 """Bits behind the point of an integer sample's multiplier, at most."""
@@ -192,5 +191,5 @@ def threshold_of(totals: np.ndarray, quantile: float) -> int:
         raise DataError(
             f"threshold: got {len(totals)} held-out normal samples, must be {least} or more for quantile {quantile:g}"
         )
-    place = math.ceil(round(quantile * len(totals), 6)) - 1
+    place = max(0, math.ceil(round(quantile * len(totals), 6)) - 1)
     return int(np.partition(totals, place)[place])

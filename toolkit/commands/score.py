@@ -61,7 +61,9 @@ def texts(brief: Scores) -> list[str]:
         lines = [f"{brief.samples:,} samples: {line}, {worst}{missing} ({kind})"]
     if brief.alarms is not None:
         fraction = f"{100 * brief.alarms / brief.samples:.3g} %"
-        lines.append(f"anomalies: {brief.alarms:,} of {brief.samples:,} ({fraction}), score above {brief.threshold:.4g}, or NaN or infinity")
+        lines.append(
+            f"anomalies: {brief.alarms:,} of {brief.samples:,} ({fraction}), score above {brief.threshold:.4g} or none"
+        )
         if brief.drift is not None:
             lines.append(f"drift: {drift_text(brief.drift)}")
     if brief.detection is not None:
