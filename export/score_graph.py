@@ -59,10 +59,12 @@ class Step:
 def constants(detector: Detector, layout: str) -> Mapping[str, np.ndarray]:
     """The constants of a file whose decoder has this layout, float32: scalars, and the weights [inputs].
 
-    LIMIT is the largest error of a value. WEIGHTS and UNIT are those of `standardized`; UNIT also undoes the zeros of a mean.
+    LIMIT is the largest error of a value. THRESHOLD is half of `TOLERANCE` above that of the integers: scores that equal it are
+    normal, which float32 may round up; of the largest errors of bytes they are many. WEIGHTS and UNIT are those of
+    `standardized`; UNIT also undoes the zeros of a mean.
     """
     scoring = detector.scoring
-    found = {LIMIT: LARGEST * scoring.scale / (1 << FRACTION_BITS), THRESHOLD: detector.threshold(layout)}
+    found = {LIMIT: LARGEST * scoring.scale / (1 << FRACTION_BITS), THRESHOLD: detector.threshold(layout) * (1 + TOLERANCE / 2)}
     if scoring.weights:
         found |= {WEIGHTS: scoring.weights}
     if _unit(detector) != 1:

@@ -22,5 +22,6 @@ def integer_errors(scoring: Scoring, backend: Backend, x: np.ndarray) -> tuple[n
         missing = np.asarray(gaps.any(axis=1))
         if missing.any():
             x, scaled = (np.where(gaps, values.dtype.type(0), values) for values in (x, scaled))
-    y = backend.integers(backend.reconstruct(np.ascontiguousarray(x))[1])
+    with np.errstate(over="ignore"):
+        y = backend.integers(backend.reconstruct(np.ascontiguousarray(x))[1])
     return scoring.errors(scoring.units(x, scaled), y), missing

@@ -143,7 +143,7 @@ def test_rows_with_nan_are_anomalies_without_a_score(run: Path, tmp_path: Path, 
         == 0
     )
     brief = json.loads((tmp_path / "s.json").read_text())
-    assert brief["missing"] == 1 and brief["largest_at"] != 0 and "1 with NaN apart" in capsys.readouterr().out
+    assert brief["missing"] == 1 and brief["largest_at"] != 0 and "1 with NaN or infinity apart" in capsys.readouterr().out
     assert (tmp_path / "s.csv").read_text().splitlines()[1] == "0,nan,1"
 
 
