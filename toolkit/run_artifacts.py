@@ -85,6 +85,8 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
     if data.columns:
         columns, named = (data.columns, label or "") if table else ((), "auto")
         chosen = replace(chosen, columns=columns, drop=(), label=named)
+    elif table and label:
+        chosen = replace(chosen, label=label)
     return chosen
 
 

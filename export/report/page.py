@@ -62,7 +62,7 @@ def render_report(
         raise FormatError(f"report of {manifest.name}: lacks golden {', '.join(missing)}")
     report = Report(manifest, metrics, golden, kernels, masks, task)
     found = [*facts(report)]
-    found[1:1] = _headline(report)
+    found[2:2] = _headline(report)  # behind compression and quality
     return render(
         TEMPLATES / "report.html.j2",
         title=f"{metrics.name} · tiedae",
