@@ -12,7 +12,7 @@ from tiedae.compress.config import ExportConfig, QuantizeConfig, Recipe, TrainCo
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.lineage import STAGES
-from tiedae.compress.normal import normal_of, normal_only, require_held_out
+from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.tasks import Compression, Task
 from tiedae.export.bundle import Bundle
 from tiedae.export.targets import require_targets
@@ -118,7 +118,7 @@ def export_bundle(
             "quantize the float model again"
         )
     data = normal_only(data, normal_of(task), data.config.source)
-    require_held_out(data, task, data.config.source)
+    require_detectable(data, task, data.config.source)
     recipe = _recipe(model, data, name or slug(path.resolve().name), export, verify, task)
     announce = print if verbose else _ignore
     with new_bundle(path) as partial:
