@@ -102,10 +102,13 @@ def _precision(manifest: Manifest) -> str:
 
 
 def _taken_out(manifest: Manifest) -> str:
-    """The widths before structured pruning, where it removed units."""
+    """The widths before training for rate or structured pruning, where they removed units."""
     inputs, *units = manifest.model.widths
-    trained = [layer.units for layer in manifest.recipe.model.layers]
-    return "" if trained == units else f"; pruning removed units of {_arrows((inputs, *trained))}"
+    recipe = manifest.recipe
+    before = [layer.units for layer in recipe.model.layers]
+    structured = recipe.prune is not None and recipe.prune.kind == "structured"
+    by = " and ".join(name for name, is_so in (("training for rate", recipe.train.rate > 0), ("pruning", structured)) if is_so)
+    return "" if before == units else f"; {by} removed units of {_arrows((inputs, *before))}"
 
 
 def _limitations(metrics: Metrics) -> list[str]:

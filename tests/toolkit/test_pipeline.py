@@ -117,6 +117,23 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
         assert model.read_bytes() == (tmp_path / "run" / "model" / f"{stage}.safetensors").read_bytes()
 
 
+def test_a_run_trained_for_rate_keeps_its_step_and_is_measured_in_steps(recipe_file: Path, tmp_path: Path, capsys) -> None:
+    path = recipe_file.with_name("rate.toml")
+    text = recipe_file.read_text().replace("[train]\n", "[train]\nrate = 0.02\n")
+    path.write_text(text.replace("[quantize]\n", "[quantize]\ncode_step = 0.2\n"))
+    run = tmp_path / "run"
+    assert main(["run", str(path), "--out", str(run)]) == 0
+    assert "4 of 4 units of the code are worth their bits, at a step of 0.2\n" in capsys.readouterr().err
+    metrics = read_metrics(run / "bundle" / "metrics.json")
+    rows = ["Keras float, code in steps", "Keras pruned, code in steps", "Keras int8 simulation"]
+    assert [row.title for row in metrics.quality][:3] == rows
+    assert all(epoch.bits for epoch in metrics.history)
+    manifest = json.loads((run / "bundle" / "manifest.json").read_text())
+    assert manifest["tensors"]["code"]["scale"] == float(np.float32(0.2))
+    assert main(["verify", str(run / "bundle"), "--model", str(run / "model"), "-q"]) == 0
+    assert " bits a code" in (run / "bundle" / "report.html").read_text()
+
+
 def changed(recipe_file: Path, old: str, new: str) -> Path:
     path = recipe_file.with_name("other.toml")
     path.write_text(recipe_file.read_text().replace(old, new))
