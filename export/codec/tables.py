@@ -10,12 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from ...compress.errors import DataError, FormatError, InputError
+from .rans import RAW_BITS, SLOT, SUM, SUM_BITS, least_bits, put, take, with_raw_values, words_of
 
-SUM_BITS = 14
-SUM = 1 << SUM_BITS
-"""What the frequencies of a unit add up to."""
-RAW_BITS = 8
-"""Bits of the raw value behind an escape."""
 CODE_BITS = range(4, 9)
 
 MAGIC = b"TAEC"
@@ -56,6 +52,14 @@ class FrequencyTables:
     @property
     def units(self) -> int:
         return len(self.frequencies)
+
+    width = units
+    """Symbols of a sample."""
+
+    @property
+    def longest(self) -> int:
+        """Bytes by which a sample lengthens a payload at most: of each unit, a word and a raw value."""
+        return 3 * self.units
 
     @property
     def escape(self) -> int:
@@ -99,6 +103,44 @@ class FrequencyTables:
         """Bits that codes, uint8 [samples, units], cost under these tables, escapes and their raw values included."""
         self.require(codes, "cross-entropy")
         return float(self.information[np.arange(self.units), codes].sum())
+
+    @cached_property
+    def least_bits(self) -> float:
+        found = least_bits(self.frequencies)
+        found[:, -1] += RAW_BITS
+        return float(found.min(axis=1).sum())
+
+    def rows(self, codes: np.ndarray) -> tuple[np.ndarray, bytes]:
+        return codes, codes[self.frequencies[np.arange(self.units), codes] == 0].tobytes()
+
+    def encode_block(self, rows: np.ndarray, state: np.ndarray) -> list[bytes]:
+        left = np.zeros(rows.shape, "<u2")
+        leaves = np.zeros(rows.shape, bool)
+        units = [
+            (np.where(frequency == 0, self.escape, np.arange(len(frequency))), frequency, start)
+            for frequency, start in zip(self.frequencies.astype(np.int64), self.starts, strict=True)
+        ]
+        for row, row_left, row_leaves in zip(rows[::-1], left[::-1], leaves[::-1], strict=True):
+            for unit in reversed(range(self.units)):
+                symbol_of, frequency_of, start_of = units[unit]
+                symbol = symbol_of[row[unit]]
+                put(state, frequency_of[symbol], start_of[symbol], row_left[unit], row_leaves[unit])
+        return words_of(left, leaves)
+
+    def decode_block(self, samples: int, words: np.ndarray, position: np.ndarray, state: np.ndarray) -> np.ndarray:
+        slots = np.empty((samples, self.units, len(state)), np.uint16)
+        advance = np.empty((len(state), 2), np.uint32)
+        frequency, offset = advance.T
+        for rows in slots:
+            for row, advances in zip(rows, self.advances, strict=True):
+                slot = state & SLOT
+                row[:] = slot
+                advances.take(slot, 0, advance, "clip")  # unlike "raise", it writes to `advance` without a copy
+                take(state, frequency, offset, words, position)
+        return self.symbols[np.arange(self.units)[:, None], slots]
+
+    def codes(self, symbols: np.ndarray, payload: bytes, consumed: int) -> np.ndarray:
+        return with_raw_values(self.frequencies, np.arange(self.units), symbols, payload, consumed)
 
     def to_bytes(self) -> bytes:
         """The content of `NAME.codec`, equal for equal tables."""
