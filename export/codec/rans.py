@@ -42,9 +42,9 @@ class SymbolTables(Protocol):
 
     A sample is a row of `width` symbols. `least_bits`: by which it lengthens a payload at least, above 0. `require` raises
     DataError for other codes. `rows`: what `encode_block` takes of a frame's codes, [samples, width], and the raw values of its
-    escapes in order. `encode_block` and `decode_block` take rows [samples, width, lanes] to the words of each lane and back; they
-    advance states, and positions in the words, in place. `codes`: those of a frame's symbols, [samples, units], by the raw values
-    behind the bytes that are consumed; FormatError, which says no frame, where these are others.
+    escapes in order. `encode_block` and `decode_block` take rows [samples, width, lanes] to the words of each lane and back;
+    they advance states, and positions in the words, in place. `codes`: those of a frame's symbols, [samples, units], by the raw
+    values behind the bytes that are consumed; FormatError, which says no frame, where these are others.
     """
 
     @property
@@ -133,7 +133,7 @@ def put(state: np.ndarray, frequency: np.ndarray, start: np.ndarray, left: np.nd
 
 
 def take(state: np.ndarray, frequency: np.ndarray, offset: np.ndarray, words: np.ndarray, position: np.ndarray) -> None:
-    """Advance states, and positions in the words, in place behind a symbol of each lane; `offset`: of its slot from its start."""
+    """Advance states, and positions in the words, in place behind a symbol of each lane; `offset`: slot less start."""
     state >>= _SUM_BITS
     state *= frequency
     state += offset
@@ -160,8 +160,8 @@ def with_raw_values(
 ) -> np.ndarray:
     """Symbols [samples, units] as uint8 codes; the raw values of the escapes are the last bytes, in reverse.
 
-    `frequencies`: of tables, the last of each its escape's. `places`: the table of each symbol. Raises FormatError, which says no
-    frame, where the raw values are others.
+    `frequencies`: of tables, the last of each its escape's. `places`: the table of each symbol. Raises FormatError, which says
+    no frame, where the raw values are others.
     """
     escape = frequencies.shape[1] - 1
     escaped = symbols == escape
