@@ -76,8 +76,8 @@ class FileModel:
         if header.sample_bytes != self.sample_bytes:
             raise FormatError(f"{source}: damaged: samples of {header.sample_bytes} bytes, must be {self.sample_bytes}")
         if header.classed != (self.tables.classes > 1):
-            has, right = ("has", "no") if header.classed else ("has no", "one")
-            raise FormatError(f"{source}: damaged: {has} class per sample, must have {right}, as the tables")
+            got, right = ("has", "none") if header.classed else ("has no", "one")
+            raise FormatError(f"{source}: damaged: {got} class per sample, must have {right}, as the tables")
         if problem := self._problem(header.kind, header.bound):
             raise FormatError(f"{source}: {problem}")
 
