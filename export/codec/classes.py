@@ -105,7 +105,7 @@ class ClassTables:
         """Bytes by which a sample lengthens a payload at most: a word of the class; of each unit, a word and a raw value."""
         return 2 + 3 * self.units
 
-    @cached_property
+    @property
     def least_bits(self) -> float:
         tables = least_bits(self.family.frequencies)
         tables[:, -1] += RAW_BITS

@@ -107,7 +107,7 @@ class FrequencyTables:
         self.require(codes, "cross-entropy")
         return float(self.information[np.arange(self.units), codes].sum())
 
-    @cached_property
+    @property
     def least_bits(self) -> float:
         found = least_bits(self.frequencies)
         found[:, -1] += RAW_BITS
