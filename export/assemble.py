@@ -118,7 +118,7 @@ def assemble(
         arrays |= golden.scores(answered, io, detector, x, scaled)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
-    fitted = fit_codec(backend, splits.train, recipe.data.seed, noise)
+    fitted = fit_codec(backend, splits.train, recipe.data.seed, noise, classes=recipe.codec.classes)
     files |= codec_files(recipe.name, fitted)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)

@@ -86,8 +86,11 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
 def _derivation(derived: Derivation, data: Data) -> str:
     """How the bundle was made from another one."""
     scale = "" if derived.step == 1 else f"the scale of the codes × {derived.step:g}, "
+    classes = "" if derived.classes == 1 else f"{derived.classes} classes of "
     source = "the training data" if derived.data_sha256 == data.sha256 else f"`{derived.source}`, other data than the model's"
-    return f"from the bundle of manifest `{derived.manifest_sha256[:12]}…`, without training: {scale}tables of {source}"
+    return (
+        f"from the bundle of manifest `{derived.manifest_sha256[:12]}…`, without training: {scale}tables of {classes}{source}"
+    )
 
 
 def _arrows(widths: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ...compress.config import Recipe
 from ...compress.data import Dataset
 from ..codec.backends import ProgramBackend
-from ..codec.tables import FrequencyTables
+from ..codec.classes import CodeTables
 from ..manifest import Manifest
 from ..scoring import Detector
 from ..verify.kinds import Kind, Skipped, Why
@@ -34,7 +34,7 @@ class Exported:
     data: Dataset
     recipe: Recipe
     keras: Keras | None
-    tables: FrequencyTables | None = None
+    tables: CodeTables | None = None
     detector: Detector | None = None
 
 

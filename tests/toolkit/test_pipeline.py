@@ -17,6 +17,7 @@ import pytest
 from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.compress.archive import FORMAT, pack_npz, unpack
+from tiedae.export.bundle import Bundle
 from tiedae.export.verify.results import Maker, Metrics, Precision, Stage, read_metrics
 
 
@@ -343,6 +344,16 @@ def test_the_newest_opset_and_a_pair_without_the_whole(recipe_file: Path, tmp_pa
 def test_settings_that_contradict_each_other_are_refused(recipe_file: Path, tmp_path: Path, capsys, old, new, message) -> None:
     assert main(["run", str(changed(recipe_file, old, new)), "--out", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_a_run_with_classes_has_their_tables(recipe_file: Path, finished_run: Path, tmp_path: Path) -> None:
+    """Nothing else of the bundle changes, but what names or describes them."""
+    out = tmp_path / "run"
+    assert main(["run", str(changed(recipe_file, "[verify]", "[codec]\nclasses = 4\n[verify]")), "--out", str(out), "-q"]) == 0
+    assert Bundle.open(out / "bundle").tables().classes == 4
+    mine, theirs = tree(out / "bundle"), tree(finished_run / "bundle")
+    assert mine.keys() == theirs.keys()
+    assert {name for name in mine if mine[name] != theirs[name]} <= {"mini.codec", *RENDERED}
 
 
 def test_a_run_that_takes_units_out_ends_in_a_smaller_model(recipe_file: Path, tmp_path: Path) -> None:
