@@ -46,7 +46,10 @@ def curves(folder: Path, console: Console) -> dict[str, list[Cost]]:
     choice = pca_choice(data)
     x = part.take(np.arange(MOSAIC))
     picture = mosaic(x.reshape(MOSAIC, *part.shape))
-    found = {"tiedae": [net.file(part) for net in nets], "PCA": [pca_cost(choice, part, bits) for bits in PCA_BITS]}
+    found = {
+        "tiedae": [net.file(part, net.class_tables) for net in nets],
+        "PCA": [pca_cost(choice, part, bits) for bits in PCA_BITS],
+    }
     for name, qualities in QUALITIES.items():
         found[name] = [picture_cost(name, picture, part, quality) for quality in qualities]
     for name, costs in found.items():
