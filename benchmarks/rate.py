@@ -50,9 +50,9 @@ MARGIN = 0.99
 CLASSES = 128
 """Of the codes of images: of 1, 32 and 128 the one of the fewest bits on validation images."""
 MOSAIC = 1000
-AVIF = (20, 35, 50, 65, 80)
+AVIF = (0, 5, 10, 15, 20, 40)
 PICTURE_OPTIONS = {
-    "AVIF": {"speed": 4},
+    "AVIF": {"speed": 3},
     "WEBP": {"method": 6},
     "JPEG": {"optimize": True, "progressive": True},
 }
