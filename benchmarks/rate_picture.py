@@ -21,7 +21,7 @@ from tiedae.console import Console
 from tiedae.export.tasks.coders import mosaic
 from tiedae.sources import load_dataset
 
-RATES = (0.0025, 0.005, 0.0112, 0.0165, 0.03)
+RATES = (0.004, 0.0112, 0.0165, 0.03)
 PCA_BITS = (90, 120, 150, 200, 280, 400)
 QUALITIES: Mapping[str, Sequence[int]] = {"AVIF": range(24, 74, 6), "WEBP": range(0, 61, 10), "JPEG": range(5, 41, 5)}
 COLOURS = {"tiedae": "#0b6e4f", "PCA": "#8c5a2b", "AVIF": "#3a5ba0", "WEBP": "#8a4fa3", "JPEG": "#a33b3b"}
@@ -46,7 +46,10 @@ def curves(folder: Path, console: Console) -> dict[str, list[Cost]]:
     choice = pca_choice(data)
     x = part.take(np.arange(MOSAIC))
     picture = mosaic(x.reshape(MOSAIC, *part.shape))
-    found = {"tiedae": [net.file(part) for net in nets], "PCA": [pca_cost(choice, part, bits) for bits in PCA_BITS]}
+    found = {
+        "tiedae": [net.file(part, net.class_tables) for net in nets],
+        "PCA": [pca_cost(choice, part, bits) for bits in PCA_BITS],
+    }
     for name, qualities in QUALITIES.items():
         found[name] = [picture_cost(name, picture, part, quality) for quality in qualities]
     for name, costs in found.items():

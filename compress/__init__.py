@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import (
     ClusterConfig,
+    CodecConfig,
     DataConfig,
     ExportConfig,
     LayerConfig,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckError",
     "ClusterConfig",
+    "CodecConfig",
     "DataConfig",
     "DataError",
     "Dataset",

@@ -351,6 +351,12 @@ class ExportConfig(Checked, frozen=True):
         _require_different(self, "targets", "signatures")
 
 
+class CodecConfig(Checked, frozen=True):
+    """How the codes of .tae files are coded."""
+
+    classes: Annotated[int, Meta(ge=1, le=256), means("kinds of samples, each with tables of its own; 1: one for all")] = 1
+
+
 class VerifyConfig(Checked, frozen=True):
     """Limits of the checks; `tiedae verify --limit KEY=VALUE` replaces one.
 
@@ -379,6 +385,7 @@ class Recipe(Checked, frozen=True):
     cluster: ClusterConfig | None = None
     quantize: QuantizeConfig = QuantizeConfig()
     export: ExportConfig = ExportConfig()
+    codec: CodecConfig = CodecConfig()
     verify: VerifyConfig = VerifyConfig()
     task: Annotated[Task, means("what the bundle is for: what is measured and reported beside its checks")] = Compression()
     search: SearchConfig | None = None

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from .config import ClusterConfig, FineTuning, ModelConfig, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning
 from .data import Dataset, Samples
-from .errors import DataError, InputError
+from .errors import DataError, InputError, listed
 from .lineage import Lineage
 from .noise import noise_of
-from .sample_spec import SampleSpec, listed
+from .sample_spec import SampleSpec
 from .scaling import require_reachable
 from .tasks import NoiseConfig
 

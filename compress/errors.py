@@ -10,7 +10,22 @@ TiedaeError
 ├── UnavailableError  a missing runtime or device: a skipped row with the reason, else exit code 2
 │   └── NotInstalledError  a package or program that is not installed
 └── CheckError        a check ran and failed: exit code 1
+
+`listed` puts names into a message.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MAX_LISTED = 12
+"""Names in a message at most."""
+
+
+def listed(names: Sequence[object]) -> str:
+    """The names, separated by commas; of more than `MAX_LISTED` the first ones, and how many there are."""
+    more = f", … ({len(names)})" if len(names) > MAX_LISTED else ""
+    return ", ".join(map(str, names[:MAX_LISTED])) + more
 
 
 class TiedaeError(Exception):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
 from .data import Dataset, Samples
-from .errors import DataError
-from .tasks import Anomaly, Task, held_out_samples
+from .errors import DataError, listed
+from .tasks import MOST_INPUTS, Anomaly, Task, held_out_samples
 
 Label = int | str
 NORMAL = (0, "normal")
 """The labels of normal samples where a task states none."""
-MAX_LISTED = 12
 
 
 def is_normal(labels: np.ndarray, normal: Sequence[Label] = ()) -> np.ndarray:
@@ -27,6 +27,10 @@ def is_normal(labels: np.ndarray, normal: Sequence[Label] = ()) -> np.ndarray:
 def label_text(label: object) -> str:
     """A label in words, the same for 3, 3.0, "3" and True for 1."""
     text = str(int(label)) if isinstance(label, bool | np.bool_) else str(label).strip()
+    if "_" in text:  # which Python allows between digits
+        return text
+    with suppress(ValueError):
+        return str(int(text))
     try:
         number = float(text)
     except ValueError:
@@ -42,11 +46,11 @@ def normal_samples(samples: Samples, normal: Sequence[Label], source: str) -> Sa
     if not normal:
         return samples
     if samples.labels is None:
-        raise DataError(f"{source}: has no labels, must have those of task.normal: {_listed(normal)}")
+        raise DataError(f"{source}: has no labels, must have those of task.normal: {listed(normal)}")
     found = {label_text(each) for each in np.unique(samples.labels).tolist()}
     for label in normal:
         if label_text(label) not in found:
-            names = _listed(sorted(found))
+            names = listed(sorted(found))
             raise DataError(f"{source}: no training sample has the label {label!r} of task.normal, must be among {names}")
     return _labelled(samples, normal)
 
@@ -73,16 +77,13 @@ def normal_of(task: Task) -> tuple[Label, ...]:
     return task.normal if isinstance(task, Anomaly) else ()
 
 
-def require_held_out(data: Dataset, task: Task, source: str) -> None:
-    """Raise DataError where an anomaly task has too few held-out normal samples for its quantile."""
+def require_detectable(data: Dataset, task: Task, source: str) -> None:
+    """Raise DataError where an anomaly task has too few held-out normal samples for its quantile, or too many values each."""
     if not isinstance(task, Anomaly):
         return
+    if data.inputs > MOST_INPUTS:
+        raise DataError(f"{source}: has {data.inputs:,} values per sample, must be at most {MOST_INPUTS:,} with [task] anomaly")
     got, least = 0 if data.validation is None else len(data.validation), held_out_samples(task.quantile)
     if got < least:
         right = f"must be {least} or more for task.quantile {task.quantile:g}"
         raise DataError(f"{source}: has {got} held-out normal samples, {right}; raise `validation` in [data]")
-
-
-def _listed(labels: Sequence[object]) -> str:
-    names = [str(each) for each in labels]
-    return ", ".join([*names[:MAX_LISTED], *["…"] * (len(names) > MAX_LISTED)])

@@ -71,7 +71,13 @@ class RateTerm(tf_keras.layers.Layer):
     @property
     def step(self) -> float:
         """The step, in units of the code, a float32 value."""
-        return float(np.exp(self.variables_by_name["log_step"].numpy(), dtype=np.float32))
+        return float(self._step)
+
+    @property
+    def _step(self) -> tf.Tensor:
+        if self.fixed_step is not None:
+            return tf.constant(self.fixed_step, tf.float32)
+        return tf.exp(self.variables_by_name["log_step"])
 
     def state(self) -> dict[str, tf.Variable]:
         """The variables by name, as checkpoints store them."""
@@ -79,7 +85,7 @@ class RateTerm(tf_keras.layers.Layer):
 
     def __call__(self, code: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:  # type: ignore[override]
         """Codes, float32 [batch, units] → (codes as the decoder gets them, λ · bits per value of each sample, [batch])."""
-        step = tf.exp(self.variables_by_name["log_step"])
+        step = self._step
         steps = code / step
         if training and self.noisy:
             seed = tf.stack([tf.constant(self.seed, tf.int32), self.variables_by_name["counter"].assign_add(1)])
@@ -90,7 +96,7 @@ class RateTerm(tf_keras.layers.Layer):
 
     def mean_bits(self, code: tf.Tensor) -> float:
         """Bits of rounded codes, float32 [n, units], on average."""
-        return float(tf.reduce_mean(self.bits(tf.round(code / tf.exp(self.variables_by_name["log_step"])))))
+        return float(tf.reduce_mean(self.bits(tf.round(code / self._step))))
 
     def bits(self, steps: tf.Tensor) -> tf.Tensor:
         """Bits of codes in steps, float32 [batch, units] → [batch]."""

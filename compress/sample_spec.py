@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .errors import DataError
+from .errors import DataError, listed
 from .records import Record
 from .scaling import Scaling
 
@@ -19,8 +18,6 @@ INTEGERS: tuple[Integer, ...] = get_args(Integer)
 
 CHECKED_ROWS = 1 << 12
 """Samples of another dtype that are checked together."""
-NAMED = 5
-"""Maximum number of column names in a message."""
 
 
 class SampleSpec(Record, frozen=True):
@@ -111,7 +108,3 @@ def _is_finite(x: np.ndarray) -> bool:
 def _in_float32(x: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         return np.isfinite(x.astype(np.float32))
-
-
-def listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f", … ({len(names)})" if len(names) > NAMED else "")

@@ -39,6 +39,10 @@ class Anomaly(Checked, frozen=True, tag="anomaly", tag_field="kind"):
         require(len(set(self.normal)) == len(self.normal), "normal", list(self.normal), "a list of different labels")
 
 
+MOST_INPUTS = 1 << 16
+"""Values of a sample that an anomaly score takes at most: their sum fits in 64 bits."""
+
+
 def held_out_samples(quantile: float) -> int:
     """The least number of normal samples that say where a quantile of theirs is: 1 / (1 − quantile)."""
     return math.ceil(round(1 / (1 - quantile), 6))

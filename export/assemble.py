@@ -62,6 +62,12 @@ TITLES = {"train": "Keras float", "prune": "Keras pruned", "cluster": "Keras clu
 Announce = Callable[[str], None]
 
 
+def title_of(stage: str, model: TiedAutoencoder) -> str:
+    """What a model after a stage is called beside its error."""
+    rounded = model.code_step is not None and not model.quantized
+    return f"{TITLES[stage]}, code in steps" if rounded else TITLES[stage]
+
+
 def assemble(
     directory: Path,
     models: Mapping[str, TiedAutoencoder],
@@ -112,7 +118,7 @@ def assemble(
         arrays |= golden.scores(answered, io, detector, x, scaled)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
-    fitted = fit_codec(backend, splits.train, recipe.data.seed, noise)
+    fitted = fit_codec(backend, splits.train, recipe.data.seed, noise, classes=recipe.codec.classes)
     files |= codec_files(recipe.name, fitted)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
@@ -122,7 +128,7 @@ def assemble(
         directory,
         keras=keras,
         layers=keras_layers(floating, device),
-        uncompressed=keras_function(next(iter(models.values())), device),
+        uncompressed=coding_function(next(iter(models.values())), device),
         test=tested,
         test_samples=len(splits.test),
         tolerances=recipe.verify,
@@ -142,12 +148,15 @@ def assemble(
         floating, io.dtype, shown.inputs, test, errors, keras, recipe, stock
     )
     stages = [
-        Quality(TITLES[stage], Stage(stage), *errors(keras_function(model, device)(test)[1])) for stage, model in models.items()
+        Quality(title_of(stage, model), Stage(stage), *errors(coding_function(model, device)(test)[1]))
+        for stage, model in models.items()
     ]
     quality = (*stages, *metrics.quality, *quality_of_stock)
     task = task_kind(recipe.task)
     announce(f"task: {task}")
-    measured_task = TASKS[task].measure(Exported(backend, splits, recipe, keras, fitted.tables, detector))
+    measured_task = TASKS[task].measure(
+        Exported(backend, splits, recipe, coding_function(floating, device), fitted.tables, detector)
+    )
     metrics = replace(
         metrics,
         keras=device,
@@ -235,6 +244,24 @@ def keras_function(
         with on_device(device):
             parts = [model.encode_decode(x[start : start + 1000]) for start in range(0, len(x), 1000)]
             return np.concatenate([code.numpy() for code, _ in parts]), np.concatenate([y.numpy() for _, y in parts])
+
+    return run
+
+
+def coding_function(
+    model: TiedAutoencoder, device: Device | None = None
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """As `keras_function`, with the code rounded to the step that the model was trained for: what it is measured by."""
+    step = model.code_step
+    if step is None or model.quantized:
+        return keras_function(model, device)
+    device = keras_device() if device is None else device
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with on_device(device):
+            parts = [model.encoder(x[start : start + 1000]).numpy() for start in range(0, len(x), 1000)]
+            codes = [np.rint(part / np.float32(step)) * np.float32(step) for part in parts]
+            return np.concatenate(codes), np.concatenate([model.decoder(code).numpy() for code in codes])
 
     return run
 

@@ -28,8 +28,8 @@ from ..compress.errors import ExportError, FormatError, InputError
 from ..compress.files import write_atomic
 from . import golden
 from . import manifest as manifests
+from .codec.classes import CodeTables, read_tables
 from .codec.residual_tables import ResidualTables
-from .codec.tables import FrequencyTables
 from .file_info import FileInfo, ModelFileInfo
 from .file_io import FileIO
 from .formats.model_file import Contents, oriented
@@ -194,7 +194,7 @@ class Bundle:
                 return values
         raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
 
-    def tables(self) -> FrequencyTables:
+    def tables(self) -> CodeTables:
         """The frequency tables of the codes: those of the manifest's units and bits.
 
         Raises InputError where the bundle has none, FormatError for damaged tables or those of other codes.
@@ -205,7 +205,7 @@ class Bundle:
             how = f"`tiedae tables {self.path} --data DATA --out DIR` writes a bundle with it"
             raise InputError(f"{self.path}: holds no {name}, which .tae files need; {how}")
         self.require_intact([name])
-        tables = FrequencyTables.from_bytes(path.read_bytes(), path)
+        tables = read_tables(path.read_bytes(), path)
         units = self.manifest.model.widths[-1]
         if (tables.units, tables.bits) != (units, code.bits):
             got, right = f"{tables.units} units of {tables.bits} bits", f"{units} of {code.bits}, as in {manifests.FILE}"

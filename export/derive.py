@@ -22,7 +22,7 @@ from ..compress.normal import normal_of, normal_only
 from ..compress.tasks import task_kind
 from . import golden
 from .assemble import write_described, write_models, write_pages
-from .bundle import PROGRAM_FILE, Bundle, npy, program_file
+from .bundle import PROGRAM_FILE, Bundle, npy, program_file, tables_name
 from .code_scale import with_step
 from .codec.backends import PRECISION, ProgramBackend
 from .codec.training_codes import Fitted, codec_files, fit_codec, training_inputs
@@ -42,13 +42,24 @@ Announce = Callable[[str], None]
 FLOAT_STAGES = (Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER)
 
 
-def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step: float = 1.0, announce: Announce) -> Metrics:
+def derive(
+    bundle: Bundle,
+    directory: Path,
+    data: Dataset,
+    *,
+    source: str,
+    step: float = 1.0,
+    classes: int | None = None,
+    announce: Announce,
+) -> Metrics:
     """Write a bundle with tables and scores of these training samples into `directory`, and return its metrics.
 
-    `step`: the factor on the scale of the codes. `source` names the samples; they are those of the model where their sha256 is
-    the manifest's. A failed check is no error here: the metrics report it.
+    `step`: the factor on the scale of the codes. `classes`: of the tables, by default as many as the bundle's have. `source`
+    names the samples; they are those of the model where their sha256 is the manifest's. A failed check is no error here: the
+    metrics report it.
 
-    Raises FormatError for a damaged bundle, DataError for samples of another shape or dtype, InputError as `with_step`.
+    Raises FormatError for a damaged bundle, DataError for samples of another shape or dtype, InputError as `with_step` and
+    `fit_codec`.
     """
     before = bundle.manifest
     bundle.require_intact()
@@ -60,7 +71,8 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
     int8 = {name: read_model(bundle.path / name) for name, info in before.models.items() if info.precision == PRECISION}
     programs, masks, arrays = bundle.programs(int8), bundle.masks(), bundle.golden()
     announce("codes of the training samples")
-    programs, backend, fitted = _fitted(before, programs, data.train, noise, step)
+    classes = _classes(bundle) if classes is None else classes
+    programs, backend, fitted = _fitted(before, programs, data.train, noise, step, classes)
     detector = fit_detector(programs, backend, data, recipe.task, recipe.data.seed)
     io, config = before.io, before.recipe.export
     announce("export: integer program, " + ", ".join(config.targets))
@@ -79,6 +91,7 @@ def derive(bundle: Bundle, directory: Path, data: Dataset, *, source: str, step:
         created_by=before.created_by,
         manifest_sha256=hashlib.sha256((bundle.path / FILE).read_bytes()).hexdigest(),
         step=float(step),
+        classes=fitted.tables.classes,
         source=source,
         data_sha256=data.train.sha256,
     )
@@ -133,14 +146,20 @@ def _require_like(manifest: Manifest, data: Dataset, source: str) -> None:
 
 
 def _fitted(
-    manifest: Manifest, programs: Programs, train: Samples, noise: Noise | None, step: float
+    manifest: Manifest, programs: Programs, train: Samples, noise: Noise | None, step: float, classes: int
 ) -> tuple[Programs, ProgramBackend, Fitted]:
     seed = manifest.recipe.data.seed
     backend = ProgramBackend(programs.reference, manifest.data.spec, manifest.io, manifest.integer_maps)
     if step != 1:
         programs = with_step(programs, training_inputs(backend, train, seed, noise), step)
         backend = dataclasses.replace(backend, program=programs.reference)
-    return programs, backend, fit_codec(backend, train, seed, noise)
+    return programs, backend, fit_codec(backend, train, seed, noise, classes=classes)
+
+
+def _classes(bundle: Bundle) -> int:
+    """Of a bundle's tables of codes; those of its recipe where it has none."""
+    has = tables_name(bundle.manifest.name) in bundle.manifest.files
+    return bundle.tables().classes if has else bundle.manifest.recipe.codec.classes
 
 
 def _copies(bundle: Bundle, written: set[str]) -> dict[str, bytes]:

@@ -201,13 +201,15 @@ class Golden(Record, frozen=True):
 class Derivation(Record, frozen=True, kw_only=True):
     """How `tiedae tables` made a bundle from another, without training.
 
-    `created_by`, `manifest_sha256`: of the other bundle. `step`: the factor on the scale of its codes. `source`, `data_sha256`:
-    the samples that tables and scores were fitted to; their sha256 is that of `data` where the model was trained on them.
+    `created_by`, `manifest_sha256`: of the other bundle. `step`: the factor on the scale of its codes. `classes`: of the tables
+    of codes, 1 for none. `source`, `data_sha256`: the samples that tables and scores were fitted to; their sha256
+    is that of `data` where the model was trained on them.
     """
 
     created_by: str
     manifest_sha256: str
     step: Annotated[float, Meta(gt=0)]
+    classes: Annotated[int, Meta(ge=1)] = 1
     source: str
     data_sha256: str
 

@@ -2,7 +2,8 @@
 
 It has the operations of `reconstruct`, then those of `steps` in float32: on `x` as given, before it is quantized and clipped,
 and on the integers of `y`. The score is that of `scoring` in model units, without its roundings: float32 and integers agree to
-a relative difference of `TOLERANCE`. `anomaly` is not (score ≤ threshold), so NaN is an anomaly, as infinity is.
+a relative difference of `TOLERANCE`. `anomaly` is not (score ≤ threshold), so NaN is one: the score of a sample with NaN
+or infinity.
 
 A file with integer `x` of data that are no bytes scores these integers: its caller has clipped the samples.
 
@@ -27,8 +28,8 @@ SCORE, ANOMALY = "score", "anomaly"
 """The outputs; the signature is named as the first one."""
 X, Y = "score.x", "score.y"
 """`x` as given and `y`, float32 in model units."""
-CENTRED = "x.centred"
-"""x − offset of a file in the data's unit."""
+GIVEN, CENTRED = "x", "x.centred"
+"""`x` and x − offset of a file in the data's unit."""
 LIMIT, WEIGHTS, UNIT, THRESHOLD = "score.limit", "score.weights", "score.unit", "score.threshold"
 """The constants, see `constants`."""
 CONSTANTS = (LIMIT, WEIGHTS, UNIT, THRESHOLD)
@@ -58,10 +59,12 @@ class Step:
 def constants(detector: Detector, layout: str) -> Mapping[str, np.ndarray]:
     """The constants of a file whose decoder has this layout, float32: scalars, and the weights [inputs].
 
-    LIMIT is the largest error of a value. WEIGHTS and UNIT are those of `standardized`; UNIT also undoes the zeros of a mean.
+    LIMIT is the largest error of a value. THRESHOLD is half of `TOLERANCE` above that of the integers: scores that equal it are
+    normal, which float32 may round up; of the largest errors of bytes they are many. WEIGHTS and UNIT are those of
+    `standardized`; UNIT also undoes the zeros of a mean.
     """
     scoring = detector.scoring
-    found = {LIMIT: LARGEST * scoring.scale / (1 << FRACTION_BITS), THRESHOLD: detector.threshold(layout)}
+    found = {LIMIT: LARGEST * scoring.scale / (1 << FRACTION_BITS), THRESHOLD: detector.threshold(layout) * (1 + TOLERANCE / 2)}
     if scoring.weights:
         found |= {WEIGHTS: scoring.weights}
     if _unit(detector) != 1:
@@ -90,8 +93,9 @@ def steps(detector: Detector, *, real: str) -> list[Step]:
     """The operations from `X` and `Y` to the outputs. `real`: float32 samples, `X` or `CENTRED`; empty if `x` is integers.
 
     NaN and infinity there give a score of NaN: not every runtime keeps them in a minimum or maximum, but all do in x − x.
-    `CENTRED`, where there is one, must have this second use. With a single one OpenVINO computes (x − offset) / scale as
-    x · (1 / scale) − offset / scale, which float32 holds badly where the offset is many times the scale.
+    Behind `CENTRED` that is `GIVEN`, since kernels of TFLite and TFLM clip infinity − offset to the largest float. `CENTRED`
+    must have a second use as well. With a single one OpenVINO computes (x − offset) / scale as x · (1 / scale) −
+    offset / scale, which float32 holds badly where the offset is many times the scale.
     """
     kind, full = detector.scoring.kind, (detector.scoring.inputs,)
     found = [
@@ -111,7 +115,11 @@ def steps(detector: Detector, *, real: str) -> list[Step]:
         found += _mean(found[-1].output, "score.mean" if unit else total, full)
         found += [Step("multiply", ("score.mean", UNIT), total)] if unit else []
     if real:
-        found += [Step("subtract", (real, real), "score.zero", full), Step("mean", ("score.zero",), "score.missing")]
+        found.append(Step("subtract", (real, real), "score.zero", full))
+        if real == CENTRED:
+            found += [Step("subtract", (GIVEN, GIVEN), "score.gap", full)]
+            found += [Step("subtract", ("score.gap", "score.zero"), "score.gaps", full)]
+        found.append(Step("mean", (found[-1].output,), "score.missing"))
         found += [Step("subtract", (total, "score.missing"), SCORE)]
     found += [Step("at most", (SCORE, THRESHOLD), "score.normal"), Step("not", ("score.normal",), ANOMALY)]
     return found

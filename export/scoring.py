@@ -25,13 +25,12 @@ from ..compress.affine import Quantization
 from ..compress.errors import DataError, ExportError
 from ..compress.records import Record, require
 from ..compress.sample_spec import INTEGERS, SampleSpec
-from ..compress.tasks import ScoreKind, held_out_samples
+from ..compress.tasks import MOST_INPUTS, ScoreKind, held_out_samples
 from .drift import TrainingScores
 
 FRACTION_BITS = 16
 LARGEST = (1 << 31) - 1
 """The largest error of a value, in units of u."""
-MOST_INPUTS = 1 << 16
 WEIGHT_TOP = (1 << 16) - 1
 MOST_SHIFT = 24
 """Bits behind the point of an integer sample's multiplier, at most."""
@@ -85,17 +84,16 @@ class Scoring(Record, frozen=True):
         }[self.kind]
 
     def units(self, samples: np.ndarray, scaled: np.ndarray) -> np.ndarray:
-        """X of samples [n, inputs], int64; of floats from `scaled`, the same in model units, float32 without NaN."""
+        """X of samples [n, inputs], int64; of floats from `scaled`, the same in model units, float32, finite."""
         if self.multiplier:
             values = samples.astype(np.int64) * np.array(self.multiplier, np.int64) + np.array(self.addend, np.int64)
             return values >> self.shift
         return self.real_units(scaled)
 
     def real_units(self, scaled: np.ndarray) -> np.ndarray:
-        """X of float32 samples in model units, without NaN, int64."""
+        """X of float32 samples in model units, finite, int64."""
         wide = scaled.astype(np.float64) / self.scale + self.zero_point
-        with np.errstate(over="ignore"):
-            return np.clip(np.rint(wide * (1 << FRACTION_BITS)), -(1 << 40), 1 << 40).astype(np.int64)
+        return np.clip(np.rint(wide * (1 << FRACTION_BITS)), -(1 << 40), 1 << 40).astype(np.int64)
 
     def errors(self, units: np.ndarray, y: np.ndarray) -> np.ndarray:
         """D, int64 [n, inputs], of X and the program's `y`, uint8."""
@@ -166,7 +164,7 @@ class Thresholds(Record, frozen=True):
 
 
 class Detector(Record, frozen=True):
-    """Flags anomalies: samples whose S is above a threshold, and samples with NaN.
+    """Flags anomalies: samples whose S is above a threshold, and samples with NaN or infinity.
 
     The thresholds are the `quantile` of the S of `samples` held-out normal samples. `training`: scores of training samples, in
     the fused layout.
@@ -193,5 +191,5 @@ def threshold_of(totals: np.ndarray, quantile: float) -> int:
         raise DataError(
             f"threshold: got {len(totals)} held-out normal samples, must be {least} or more for quantile {quantile:g}"
         )
-    place = math.ceil(round(quantile * len(totals), 6)) - 1
+    place = max(0, math.ceil(round(quantile * len(totals), 6)) - 1)
     return int(np.partition(totals, place)[place])

@@ -21,10 +21,12 @@ from .run_directory import new_bundle, require_new
 
 class Derived(Record, frozen=True):
     """A bundle that was written: `bits` of a test sample's codes under its tables, and `bits_before` under the source's, None
-    where it has none; the metrics. `same_data`: whether its tables are of the samples that the model was trained on.
+    where it has none; the metrics. `classes`: of its tables, 1 for none. `same_data`: whether its tables are of the samples
+    that the model was trained on.
     """
 
     step: float
+    classes: int
     same_data: bool
     samples: int
     bits_before: float | None
@@ -32,7 +34,16 @@ class Derived(Record, frozen=True):
     metrics: Metrics
 
 
-def tables(path: Path, source: str, out: Path, *, step: float, replace: bool, announce: Callable[[str], None]) -> Derived:
+def tables(
+    path: Path,
+    source: str,
+    out: Path,
+    *,
+    step: float,
+    classes: int | None,
+    replace: bool,
+    announce: Callable[[str], None],
+) -> Derived:
     """Write a bundle of the same model into the folder `out`: see `export.derive.derive`.
 
     `path`: a bundle, or OUT of a run. `source`: the training data, as in a recipe, which are split as the bundle's recipe says.
@@ -44,11 +55,12 @@ def tables(path: Path, source: str, out: Path, *, step: float, replace: bool, an
     same = data.train.sha256 == bundle.manifest.data.sha256
     if not same:
         announce(f"{source}: is not the training data of {bundle.path} (another sha256): its tables fit {source} instead")
-    metrics = derived(bundle, out, data, source=source, step=step, replace=replace, announce=announce)
+    metrics = derived(bundle, out, data, source=source, step=step, classes=classes, replace=replace, announce=announce)
     some = min(len(data.test), MAX_SAMPLES)
-    before, after = (_bits(each, data.test, some) for each in (bundle, Bundle.open(out)))
+    made = Bundle.open(out)
+    before, after = (_bits(each, data.test, some) for each in (bundle, made))
     assert after is not None
-    return Derived(step, same, some, before, after, metrics)
+    return Derived(step, made.tables().classes, same, some, before, after, metrics)
 
 
 def derived(
@@ -58,6 +70,7 @@ def derived(
     *,
     source: str,
     step: float,
+    classes: int | None,
     replace: bool,
     announce: Callable[[str], None],
 ) -> Metrics:
@@ -67,7 +80,7 @@ def derived(
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
     with new_bundle(out) as partial:
-        return derive(bundle, partial, data, source=source, step=step, announce=announce)
+        return derive(bundle, partial, data, source=source, step=step, classes=classes, announce=announce)
 
 
 def _bits(bundle: Bundle, test: Samples, count: int) -> float | None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
-from tiedae.compress.config import ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
+from tiedae.compress.config import CodecConfig, ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.lineage import STAGES
-from tiedae.compress.normal import normal_of, normal_only, require_held_out
+from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.tasks import Compression, Task
 from tiedae.export.bundle import Bundle
 from tiedae.export.targets import require_targets
@@ -54,20 +54,31 @@ class ExportedBundle(Bundle):
         data: Dataset,
         *,
         step: float = 1.0,
+        classes: int | None = None,
         overwrite: bool = False,
         verbose: bool = True,
     ) -> ExportedBundle:
         """Write a bundle of the same model into the folder `path`, with tables fitted to these training samples.
 
-        `step`: factor on the scale of the codes, above 1 for fewer bits and more error. Needs no TensorFlow. This bundle stays.
+        `step`: factor on the scale of the codes, above 1 for fewer bits and more error. `classes`: of the tables, by default as
+        many as this bundle has. Needs no TensorFlow. This bundle stays.
 
-        Raises InputError for a step that the model does not allow, or a folder that exists, unless `overwrite`; DataError for
-        samples of another shape or dtype. A check that fails is no error here.
+        Raises InputError for a step that the model does not allow, more classes than 256 or than training samples, or a folder
+        that exists, unless `overwrite`; DataError for samples of another shape or dtype. A check that fails is no error here.
         """
         from .deriving import derived
 
         announce = print if verbose else _ignore
-        derived(self, Path(path), data, source=data.config.source, step=step, replace=overwrite, announce=announce)
+        derived(
+            self,
+            Path(path),
+            data,
+            source=data.config.source,
+            step=step,
+            classes=classes,
+            replace=overwrite,
+            announce=announce,
+        )
         return ExportedBundle.open(path)
 
     def load(self, runtime: str = "auto") -> Codec:
@@ -85,6 +96,7 @@ def export_bundle(
     name: str | None = None,
     targets: Sequence[str] | None = None,
     export: ExportConfig = ExportConfig(),
+    codec: CodecConfig = CodecConfig(),
     verify: VerifyConfig = VerifyConfig(),
     task: Task = Compression(),
     overwrite: bool = False,
@@ -93,8 +105,9 @@ def export_bundle(
     """Write the bundle of a quantized model into the folder `path`, which appears whole, and return it.
 
     `data`: what the model was trained on; golden vectors and the quality are those of its test samples. `name` of the files, by
-    default that of the folder. `targets` replace those of `export`. `task`: what is measured and reported beside the checks; an
-    anomaly task's thresholds come from the validation samples, of its `normal` labels.
+    default that of the folder. `targets` replace those of `export`. `codec`: classes of the tables of codes. `task`: what is
+    measured and reported beside the checks; an anomaly task's thresholds come from the validation samples, of its
+    `normal` labels.
 
     Raises InputError for a float model, one from an archive, or a folder that exists, unless `overwrite`; ExportError where a
     target cannot express the model. A check that fails is no error here: `bundle.verify(data)` reports it.
@@ -118,8 +131,8 @@ def export_bundle(
             "quantize the float model again"
         )
     data = normal_only(data, normal_of(task), data.config.source)
-    require_held_out(data, task, data.config.source)
-    recipe = _recipe(model, data, name or slug(path.resolve().name), export, verify, task)
+    require_detectable(data, task, data.config.source)
+    recipe = _recipe(model, data, name or slug(path.resolve().name), export, codec, verify, task)
     announce = print if verbose else _ignore
     with new_bundle(path) as partial:
         assemble(
@@ -136,7 +149,15 @@ def export_bundle(
     return ExportedBundle.open(path)
 
 
-def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConfig, verify: VerifyConfig, task: Task) -> Recipe:
+def _recipe(
+    model: TiedAutoencoder,
+    data: Dataset,
+    name: str,
+    export: ExportConfig,
+    codec: CodecConfig,
+    verify: VerifyConfig,
+    task: Task,
+) -> Recipe:
     """The recipe that the stages of a model amount to; `train.epochs` is 0 where a loop of Keras trained it."""
     from tiedae.compress.layers import config_from_json
 
@@ -150,6 +171,7 @@ def _recipe(model: TiedAutoencoder, data: Dataset, name: str, export: ExportConf
         train=configs.get("train", TrainConfig(epochs=0)),
         quantize=configs.get("quantize", QuantizeConfig()),
         export=export,
+        codec=codec,
         verify=verify,
         task=task,
         **known,

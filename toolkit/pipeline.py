@@ -31,7 +31,7 @@ from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.records import plain
+from tiedae.compress.records import plain, require
 from tiedae.export.targets import decoder_layout, require_targets
 from tiedae.export.verify.results import FILE as METRICS
 from tiedae.export.verify.results import Metrics, read_metrics
@@ -65,6 +65,8 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     require_targets(recipe.export.targets)
     splits = recipe_data(recipe, base)
     recipe = replace(check_inputs(recipe, splits.inputs), search=None)
+    right = f"{len(splits.train):,} at most, the number of training samples"
+    require(recipe.codec.classes <= len(splits.train), "codec.classes", recipe.codec.classes, right)
     run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")

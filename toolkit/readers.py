@@ -21,7 +21,7 @@ import numpy as np
 from msgspec.structs import fields
 from tiedae.compress.archive import DAMAGE
 from tiedae.compress.config import DataConfig
-from tiedae.compress.errors import DataError, FormatError
+from tiedae.compress.errors import DataError, FormatError, listed
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -269,13 +269,8 @@ def _index(path: Path, names: Sequence[str], key: str, name: str) -> int:
         raise DataError(f"{path}: {names.count(name)} columns are named {name!r}; must be one for `{key}` in [data]")
     folded = {each.lower(): each for each in reversed(names)}
     close = difflib.get_close_matches(name.lower(), folded, 1)
-    listed = ", ".join([*names[:MAX_LISTED], *["…"] * (len(names) > MAX_LISTED)])
-    right = f"did you mean {folded[close[0]]}?" if close else f"there are {listed}"
+    right = f"did you mean {folded[close[0]]}?" if close else f"there are {listed(names)}"
     raise DataError(f"{path}: no column {name!r}, which `{key}` in [data] names; {right}")
-
-
-MAX_LISTED = 12
-"""Maximum number of names in an error message."""
 
 
 def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) -> NoReturn:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import structs
-from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConfig, layer_tables
+from tiedae.compress.config import CodecConfig, DataConfig, QuantizeConfig, Recipe, TrainConfig, layer_tables
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.keys import Positive
 from tiedae.compress.patterns import check_pattern
@@ -189,7 +189,16 @@ def _toml(value: Any) -> str:
     return json.dumps(value is not None and value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-EARLIER: Mapping[str, Any] = {"export.units": "model", "task": plain(Compression()), "train.noise": None, "data.target": None}
+EARLIER: Mapping[str, Any] = {
+    "export.units": "model",
+    "task": plain(Compression()),
+    "train.noise": None,
+    "data.target": None,
+    "codec": plain(CodecConfig()),
+    "train.rate": 0.0,
+    "quantize.code_step": 0.0,
+    "data.stride": 0,
+}
 """Keys that recipes once did not have, and what runs from before them did."""
 
 

@@ -13,7 +13,7 @@ from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.lineage import STAGES
 from tiedae.compress.noise import Noise, noisy_test
-from tiedae.compress.normal import normal_of, require_held_out
+from tiedae.compress.normal import normal_of, require_detectable
 from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
 from tiedae.export.verify.verify import MAX_SAMPLES
@@ -44,7 +44,7 @@ def load_training(path: Path, manifest: Manifest, source: str) -> Dataset:
     task = manifest.recipe.task
     normal = normal_of(task)
     splits = load_splits(path, manifest, source, label=manifest.data.label if normal else None, normal=normal)
-    require_held_out(splits, task, source)
+    require_detectable(splits, task, source)
     return splits
 
 
@@ -85,6 +85,8 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
     if data.columns:
         columns, named = (data.columns, label or "") if table else ((), "auto")
         chosen = replace(chosen, columns=columns, drop=(), label=named)
+    elif table and label:
+        chosen = replace(chosen, label=label)
     return chosen
 
 

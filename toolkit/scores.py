@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.compress.errors import DataError, InputError
-from tiedae.compress.normal import is_normal, label_text, normal_of
+from tiedae.compress.errors import DataError, InputError, listed
+from tiedae.compress.normal import NORMAL, is_normal, label_text, normal_of
 from tiedae.compress.records import Record
 from tiedae.compress.tasks import ScoreKind
 from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
@@ -18,18 +18,19 @@ from tiedae.export.tasks.results import Detection, LabelFlags
 
 from .coding import named, pieces, steps
 from .console import Progress
-from .readers import MAX_LISTED, read_headings
+from .readers import read_headings
 from .run_artifacts import load_source
 
 METHOD = "int8"
 
 
 class Scores(Record, frozen=True):
-    """The scores of samples in brief, in model units; `missing` of them hold NaN and have none, the figures are of the rest.
+    """The scores of samples in brief, in model units; `missing` of them hold NaN or infinity and have none, the figures
+    are of the rest.
 
-    `threshold`, `alarms`: of an anomaly bundle; samples with NaN are alarms. `detection`, `labels`: where samples have labels,
-    normal and anomalous ones; `seed` of their intervals. `drift`: of the scores from those of the training samples, where the
-    bundle holds these.
+    `threshold`, `alarms`: of an anomaly bundle; those without a score are alarms. `detection`, `labels`: where samples have
+    labels, normal and anomalous ones; `seed` of their intervals. `drift`: of the scores from those of the training samples,
+    where the bundle holds these.
     """
 
     samples: int
@@ -87,8 +88,7 @@ def require_column(source: str, label: str, features: tuple[str, ...]) -> None:
         )
     headings = read_headings(path)
     if label not in headings:
-        listed = ", ".join([*headings[:MAX_LISTED], *["…"] * (len(headings) > MAX_LISTED)])
-        raise InputError(f"--label {label}: must be a column of {source}: {listed or 'it has no heading'}")
+        raise InputError(f"--label {label}: must be a column of {source}: {listed(headings) or 'it has no heading'}")
     if label in features:
         raise InputError(f"--label {label}: is a column that the bundle scores, must be another")
 
@@ -131,8 +131,8 @@ def _with_labels(
     if anomalous.all() or not anomalous.any():
         if not required:
             return brief
-        names = ", ".join(dict.fromkeys(label_text(each) for each in np.unique(labels)[:MAX_LISTED].tolist()))
-        right = f"normal ones ({', '.join(map(label_text, normal or (0, 'normal')))}) and others"
+        names = listed(list(dict.fromkeys(map(label_text, np.unique(labels).tolist()))))
+        right = f"normal ones ({listed([*map(label_text, normal or NORMAL)])}) and others"
         raise DataError(f"{source}: got labels {names}, must be {right}, to compare the scores of both")
     return replace(
         brief,

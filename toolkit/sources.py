@@ -23,12 +23,12 @@ from tiedae.compress.data import (
     split,
     with_target,
 )
-from tiedae.compress.errors import DataError
-from tiedae.compress.normal import normal_of, normal_only, require_held_out
+from tiedae.compress.errors import DataError, listed
+from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import checked, require
 from tiedae.compress.scaling import Scaling
 
-from .readers import MAX_LISTED, Arrays, read, read_idx, read_npy, require_keys
+from .readers import Arrays, read, read_idx, read_npy, require_keys
 
 ASSETS = Path(__file__).parent / "assets"
 VARIABLE = "TIEDAE_DATA"
@@ -191,7 +191,7 @@ def load_data(
 def recipe_data(recipe: Recipe, base: Path) -> Dataset:
     """The data of a recipe, as its task trains on them; raises as `load_dataset`, and where a task needs more of them."""
     splits = load_dataset(recipe.data, recipe.model.output_activation, base=base, normal=normal_of(recipe.task))
-    require_held_out(splits, recipe.task, recipe.data.source)
+    require_detectable(splits, recipe.task, recipe.data.source)
     return splits
 
 
@@ -255,9 +255,7 @@ def load_all(config: DataConfig, *, base: Path = Path()) -> Samples:
 def data_text(config: DataConfig, splits: Dataset) -> str:
     """The features, label and scaling of a source, in one line."""
     scaling, what = splits.scaling, {"images": "values", "table": "columns", "record": "neighbouring values"}[splits.kind]
-    columns = splits.columns or ()
-    listed = ", ".join([*columns[:MAX_LISTED], *["…"] * (len(columns) > MAX_LISTED)])
-    names = f" ({listed})" if listed else ""
+    names = f" ({listed(splits.columns)})" if splits.columns else ""
     label = f"; label: {splits.label}, not trained on" if splits.label else ""
     by = "per feature" if isinstance(scaling.scale, tuple) else "with one scale"
     scaled = "unscaled" if scaling.rule == "none" else f"scaled {by} ({scaling.rule})"

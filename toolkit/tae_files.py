@@ -79,11 +79,15 @@ class Decompressed(Record, frozen=True):
 
 
 class Info(Record, frozen=True):
-    """A file without its model: header, frames by mode, damage, and the ratio to its samples as they are decoded."""
+    """A file without its model: header, frames by mode, damage, and the ratio to its samples as they are decoded.
+
+    `classed`: whether each sample has a class.
+    """
 
     version: int
     kind: str
     bound: float
+    classed: bool
     identity: str
     samples: int
     samples_per_frame: int
@@ -378,6 +382,7 @@ def inspect(path: Path) -> Info:
         version=VERSION,
         kind=header.kind.name.lower(),
         bound=header.bound,
+        classed=header.classed,
         identity=header.identity.hex(),
         samples=contents.samples,
         samples_per_frame=header.samples_per_frame,

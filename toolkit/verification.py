@@ -78,7 +78,7 @@ def _original(folder: Path, widths: Sequence[int]) -> tuple[dict[str, Any], Devi
     """The float models of a run, after training and, where there was pruning, after that; and the device that they run on."""
     archives = find_archives(folder, widths)
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.export.assemble import keras_function
+    from tiedae.export.assemble import coding_function, keras_function
     from tiedae.export.parity.keras_device import keras_layers
 
     models = [TiedAutoencoder.load(archive) for archive in archives]
@@ -86,7 +86,7 @@ def _original(folder: Path, widths: Sequence[int]) -> tuple[dict[str, Any], Devi
     functions = {
         "keras": keras_function(models[-1], device),
         "layers": keras_layers(models[-1], device),
-        "uncompressed": keras_function(models[0], device),
+        "uncompressed": coding_function(models[0], device),
     }
     return functions, device
 

@@ -89,7 +89,8 @@ class Codec:
         `axis` as in numpy: 1, a value per sample, [n] or a float for one sample; 0, the mean error of each feature, [inputs];
         None, the mean of these. The error of a value is its square, or what the detector of an anomaly bundle takes, see
         `errors`; a sample's score is their mean (of `max` the largest). It is taken against `x` as given, before `x` is
-        quantized and clipped. With a detector a sample with NaN has the score NaN, and means over samples leave it out.
+        quantized and clipped. With a detector a sample with NaN or infinity has the score NaN, and means
+        over samples leave it out.
 
         Raises InputError for another axis, DataError for a mean over no samples.
         """
@@ -106,7 +107,7 @@ class Codec:
             total += errors[whole].sum(axis=0)
             count += int(whole.sum())
         if not count:
-            raise DataError("samples: got none without NaN, must be one or more for a mean over samples")
+            raise DataError("samples: got none without NaN or infinity, must be one or more for a mean over samples")
         per_feature = total / count
         return float(np.mean(per_feature)) if axis is None else per_feature
 
@@ -114,14 +115,14 @@ class Codec:
         """The error of each value, float64 [n, inputs], or [inputs] for one sample; of a record's windows, of each time step.
 
         Squared, in model units; absolute, or squared and divided by the feature's training error squared, where that is the
-        score of an anomaly bundle. A sample with NaN has NaN throughout there.
+        score of an anomaly bundle. A sample with NaN or infinity has NaN throughout there.
         """
         flat, single = self.spec.flatten(x)
         errors = self._map(flat, self._errors, (self.spec.inputs,), "float64", finite=self.detector is None)
         return errors[0] if single else errors
 
     def is_anomaly(self, x: Any) -> Any:
-        """Whether samples score above the threshold, or hold NaN: bool [n], or a bool for one sample.
+        """Whether samples score above the threshold, or hold NaN or infinity: bool [n], or a bool for one sample.
 
         Raises InputError for a bundle without a detector.
         """

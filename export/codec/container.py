@@ -50,8 +50,12 @@ LONGEST_HEADER = _HEADER.size + _BOUND.size + _NUMBER.size
 Data = bytes | bytearray | mmap
 
 
+_CLASSED = 4
+"""The flag of files whose samples have classes, beside the kind."""
+
+
 class FileKind(IntEnum):
-    """What a file promises of its samples; the header's flags."""
+    """What a file promises of its samples; the low bits of the header's flags."""
 
     LOSSY = 0
     BOUNDED = 1
@@ -72,7 +76,8 @@ class Header:
     """What the first bytes of a file say.
 
     `identity`: 8 bytes that name the program, tables, shape, dtype and scaling. `sample_bytes`: of a sample in the data's
-    dtype. `bound`: the largest error of a value in the data's unit, only of bounded files. Raises InputError for other values.
+    dtype. `bound`: the largest error of a value in the data's unit, only of bounded files. `classed`: whether the codes of a
+    sample begin with its class. Raises InputError for other values.
     """
 
     identity: bytes
@@ -80,6 +85,7 @@ class Header:
     samples_per_frame: int = SAMPLES_PER_FRAME
     kind: FileKind = FileKind.LOSSY
     bound: float = 0.0
+    classed: bool = False
 
     def __post_init__(self) -> None:
         if len(self.identity) != 8 or not 0 < self.sample_bytes < 1 << 32:
@@ -113,7 +119,8 @@ class Header:
 
     @property
     def _body(self) -> bytes:
-        fields = (MAGIC, VERSION, self.kind, self.samples_per_frame, self.sample_bytes, self.identity)
+        flags = self.kind | _CLASSED * self.classed
+        fields = (MAGIC, VERSION, flags, self.samples_per_frame, self.sample_bytes, self.identity)
         return _HEADER.pack(*fields) + (_BOUND.pack(self.bound) if self.kind is FileKind.BOUNDED else b"")
 
     @classmethod
@@ -126,18 +133,17 @@ class Header:
         if len(data) < _HEADER.size:
             raise FormatError(f"{source}: damaged: ends in the header")
         _, _, flags, samples, sample_bytes, identity = _HEADER.unpack_from(data)
-        if flags not in FileKind.__members__.values():
-            raise FormatError(
-                f"{source}: flags {flags:#04x}, this tiedae reads {', '.join(f'{kind:#04x}' for kind in FileKind)}"
-            )
-        size = _HEADER.size + (_BOUND.size if flags == FileKind.BOUNDED else 0)
+        kind, known = flags & ~_CLASSED, [*FileKind, *(each | _CLASSED for each in FileKind)]
+        if flags not in known:
+            raise FormatError(f"{source}: flags {flags:#04x}, this tiedae reads {', '.join(f'{each:#04x}' for each in known)}")
+        size = _HEADER.size + (_BOUND.size if kind == FileKind.BOUNDED else 0)
         if len(data) < size + _NUMBER.size:
             raise FormatError(f"{source}: damaged: ends in the header")
-        (bound,) = _BOUND.unpack_from(data, _HEADER.size) if flags == FileKind.BOUNDED else (0.0,)
+        (bound,) = _BOUND.unpack_from(data, _HEADER.size) if kind == FileKind.BOUNDED else (0.0,)
         if _NUMBER.unpack_from(data, size)[0] != zlib.crc32(data[:size]):
             raise FormatError(f"{source}: damaged: the header's checksum is not that of its bytes")
         try:
-            return cls(identity, sample_bytes, samples, FileKind(flags), bound)
+            return cls(identity, sample_bytes, samples, FileKind(kind), bound, flags != kind)
         except InputError as error:
             raise FormatError(f"{source}: damaged: {error}") from None
 

@@ -15,11 +15,11 @@ from ..bundle import Bundle
 from ..manifest import decoding_text
 from . import grid, rans
 from .backends import ProgramBackend, program_of
+from .classes import CodeTables
 from .container import Data, FileKind, FrameSpan, Header, Payload, read_frame
 from .damage import DamagedFrames, refuse
 from .residual_tables import ResidualTables, bases
 from .residuals import LARGEST_BOUND, ResidualCoder
-from .tables import FrequencyTables
 
 _CODE_BYTES = struct.Struct("<I")
 
@@ -34,7 +34,7 @@ class FileModel:
     """
 
     program: ProgramBackend
-    tables: FrequencyTables
+    tables: CodeTables
     identity: bytes
     residuals: ResidualTables | None = None
 
@@ -56,7 +56,7 @@ class FileModel:
         """The header of a file of this model; InputError for a number, kind or bound that there cannot be."""
         if problem := self._problem(kind, bound):
             raise InputError(problem)
-        return Header(self.identity, self.sample_bytes, samples_per_frame, kind, bound)
+        return Header(self.identity, self.sample_bytes, samples_per_frame, kind, bound, self.tables.classes > 1)
 
     @property
     def sample_bytes(self) -> int:
@@ -65,7 +65,7 @@ class FileModel:
 
     def longest_payload(self, samples: int) -> int:
         """Bytes of a frame's payload at most; docs/format.md, "Frame", derives it."""
-        return 13 + samples * (3 * self.tables.units + 6 * self.spec.inputs)
+        return 13 + samples * (self.tables.longest + 6 * self.spec.inputs)
 
     def require(self, header: Header, source: object) -> None:
         """Raise FormatError, which starts with `source`, for a file of another model or of a kind that the data do not have."""
@@ -75,6 +75,9 @@ class FileModel:
             raise FormatError(f"{source}: was encoded with another {what}: its identity is {made}, must be {own}")
         if header.sample_bytes != self.sample_bytes:
             raise FormatError(f"{source}: damaged: samples of {header.sample_bytes} bytes, must be {self.sample_bytes}")
+        if header.classed != (self.tables.classes > 1):
+            got, right = ("has", "none") if header.classed else ("has no", "one")
+            raise FormatError(f"{source}: damaged: {got} class per sample, must have {right}, as the tables")
         if problem := self._problem(header.kind, header.bound):
             raise FormatError(f"{source}: {problem}")
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .damage import refuse
-from .rans import START, STATE_BYTES, WORD_BITS
-from .tables import SUM, SUM_BITS, FrequencyTables
+from .rans import START, STATE_BYTES, SUM, SUM_BITS, WORD_BITS
+from .tables import FrequencyTables
 
 _WORD_BYTES = WORD_BITS // 8
 _WORD = (1 << WORD_BITS) - 1

@@ -13,12 +13,16 @@ from ...compress.sample_spec import INTEGERS
 from ..bundle import residuals_name, tables_name
 from ..drift import TrainingScores, squared_errors
 from .backends import BATCH, ProgramBackend
+from .class_fitting import fit_classes
+from .classes import CodeTables
 from .container import SAMPLES_PER_FRAME
 from .residual_tables import ResidualTables, fit_tables
-from .tables import FrequencyTables, fit
+from .tables import fit
 
 TABLE_SAMPLES = 20_000
 """Maximum number of training samples whose codes the frequency tables are fitted to."""
+CLASS_SAMPLES = 60_000
+"""The same of tables with classes."""
 RESIDUAL_SAMPLES = 5_120
 """Maximum number of training samples whose residuals the tables of residuals are fitted to."""
 RESIDUAL_VALUES = 1 << 19
@@ -27,7 +31,7 @@ RESIDUAL_VALUES = 1 << 19
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    tables: FrequencyTables
+    tables: CodeTables
     residuals: ResidualTables
     scores: TrainingScores
 
@@ -37,14 +41,22 @@ def codec_files(name: str, fitted: Fitted) -> dict[str, bytes]:
     return {tables_name(name): fitted.tables.to_bytes(), residuals_name(name): fitted.residuals.to_bytes()}
 
 
-def fit_codec(backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None = None) -> Fitted:
-    """Tables and scores of an integer program for these training samples, with `noise`; of many, some are drawn by the seed."""
+def fit_codec(backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None = None, *, classes: int = 1) -> Fitted:
+    """Tables and scores of an integer program for these training samples, with `noise`; of many, some are drawn by the seed.
+
+    `classes`: of the tables of codes, 1 for none. Raises InputError for more than 256, or than there are training samples.
+    """
     codes, scores = [], []
     for x in _drawn(train, seed, noise):
         code, y = backend.reconstruct(x)
         codes.append(code)
         scores.append(squared_errors(backend.spec.scaling, x, backend.model_units(y)).mean(axis=1))
-    tables = fit(np.concatenate(codes), backend.program.quantization("code").bits)
+    bits = backend.program.quantization("code").bits
+    if classes == 1:
+        tables = fit(np.concatenate(codes), bits)
+    else:
+        drawn = _drawn(train, seed, noise, CLASS_SAMPLES)
+        tables = fit_classes(np.concatenate([backend.encode(x) for x in drawn]), classes, bits, seed)
     return Fitted(tables, _residual_tables(backend, train, seed, noise), TrainingScores.of(np.concatenate(scores)))
 
 
@@ -53,9 +65,9 @@ def training_inputs(backend: ProgramBackend, train: Samples, seed: int, noise: N
     return np.concatenate([backend.input(x) for x in _drawn(train, seed, noise)])
 
 
-def _drawn(train: Samples, seed: int, noise: Noise | None) -> Iterator[np.ndarray]:
-    """At most `TABLE_SAMPLES` training samples in the data's unit, in batches [n, inputs], in order."""
-    chosen = choose(train, TABLE_SAMPLES, seed)
+def _drawn(train: Samples, seed: int, noise: Noise | None, count: int = TABLE_SAMPLES) -> Iterator[np.ndarray]:
+    """At most `count` training samples in the data's unit, in batches [n, inputs], in order."""
+    chosen = choose(train, count, seed)
     for i, part in enumerate(np.array_split(chosen, -(-len(chosen) // BATCH))):
         yield noisy_samples(train.take(part), train, noise, [seed, i])
 

@@ -28,7 +28,7 @@ from ...compress.errors import ExportError
 from ..file_io import MODEL, OFFSET, SCALE, FileIO
 from ..operations.arithmetic import FUNCTIONS
 from ..program import SIGNATURES, Program, require_signature
-from ..score_graph import ANOMALY, CENTRED, SCORE, Step, X, Y, constants, steps
+from ..score_graph import ANOMALY, CENTRED, GIVEN, SCORE, Step, X, Y, constants, steps
 from ..scoring import Detector
 from .packing import require_int4, stored_bytes, stored_kernel
 from .tflite_schema import (
@@ -212,7 +212,7 @@ class TfliteGraphBuilder:
         x = x if real else self._real(x, self.edges["x"], "x", X)
         last, dtype = (self.inner("y"), "int8") if "y" + INNER in self._indices else (self.outer("y"), "uint8")
         tensors = {X: x, Y: self._real(last, dtype, "y", Y)}
-        tensors |= {CENTRED: self._indices[CENTRED]} if real == CENTRED else {}
+        tensors |= {GIVEN: self.outer("x"), CENTRED: self._indices[CENTRED]} if real == CENTRED else {}
         tensors |= {name: self.constant(name, values) for name, values in constants(detector, "split").items()}
         for step in steps(detector, real=real):
             tensors[step.output] = self._score_step(step, [tensors[name] for name in step.inputs])

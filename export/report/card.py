@@ -86,8 +86,11 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
 def _derivation(derived: Derivation, data: Data) -> str:
     """How the bundle was made from another one."""
     scale = "" if derived.step == 1 else f"the scale of the codes × {derived.step:g}, "
+    classes = "" if derived.classes == 1 else f"{derived.classes} classes of "
     source = "the training data" if derived.data_sha256 == data.sha256 else f"`{derived.source}`, other data than the model's"
-    return f"from the bundle of manifest `{derived.manifest_sha256[:12]}…`, without training: {scale}tables of {source}"
+    return (
+        f"from the bundle of manifest `{derived.manifest_sha256[:12]}…`, without training: {scale}tables of {classes}{source}"
+    )
 
 
 def _arrows(widths: Sequence[int]) -> str:
@@ -102,10 +105,13 @@ def _precision(manifest: Manifest) -> str:
 
 
 def _taken_out(manifest: Manifest) -> str:
-    """The widths before structured pruning, where it removed units."""
+    """The widths before training for rate or structured pruning, where they removed units."""
     inputs, *units = manifest.model.widths
-    trained = [layer.units for layer in manifest.recipe.model.layers]
-    return "" if trained == units else f"; pruning removed units of {_arrows((inputs, *trained))}"
+    recipe = manifest.recipe
+    before = [layer.units for layer in recipe.model.layers]
+    structured = recipe.prune is not None and recipe.prune.kind == "structured"
+    by = " and ".join(name for name, is_so in (("training for rate", recipe.train.rate > 0), ("pruning", structured)) if is_so)
+    return "" if before == units else f"; {by} removed units of {_arrows((inputs, *before))}"
 
 
 def _limitations(metrics: Metrics) -> list[str]:

@@ -192,6 +192,7 @@ def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.n
         Path(__file__).with_suffix(".html.j2"),
         **_facts(result),
         titles=_titles(result, arrays) if known else [],
+        marks=_marks(result, arrays) if known else [],
         images=_images(spec.shape, spec.dtype, arrays) if known and image else None,
         plots=_plots(arrays) if known and not image and spec.kind == "record" else None,
         bars=_bars(spec.columns, arrays) if known and not image and spec.kind != "record" else None,
@@ -199,14 +200,18 @@ def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.n
     )
 
 
+def _marks(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Of each of the worst samples: the score over the threshold, and the label or nothing."""
+    labels = arrays.get("labels", np.full(len(arrays["rows"]), ""))
+    times = arrays["scores"] / (result.threshold or 1.0)
+    return [(f"{by:.3g}", str(label)) for by, label in zip(times, labels, strict=True)]
+
+
 def _titles(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> list[str]:
     """A line on each of the worst samples."""
-    labels = arrays.get("labels", np.full(len(arrays["rows"]), ""))
-    texts = [f"sample {row}{f', label {label}' if label else ''}" for row, label in zip(arrays["rows"], labels, strict=True)]
-    times = arrays["scores"] / (result.threshold or 1.0)
     return [
-        f"{text}: score {score:.4g}, {by:.3g} × threshold"
-        for text, score, by in zip(texts, arrays["scores"], times, strict=True)
+        f"sample {row}{f', label {label}' if label else ''}: score {score:.4g}, {by} × threshold"
+        for row, score, (by, label) in zip(arrays["rows"], arrays["scores"], _marks(result, arrays), strict=True)
     ]
 
 
@@ -263,4 +268,15 @@ def rows(result: AnomalyResult) -> Sequence[TableRow]:
     return [*lines, ("alarms", "", alarms_text(result), "", "")]
 
 
-ROW = TaskRow("Anomaly detection", measure, section, card, rows)
+def headline(result: AnomalyResult) -> tuple[str, str, str] | None:
+    """The area of the program, beside PCA's."""
+    ours, pca = result.method(INT8), result.method(PCA)
+    if ours is None:
+        return None
+    beside = "" if pca is None else f" (PCA {pca.roc_auc.value:.4f})"
+    text = f"of the int8 program's scores{beside}; {alarms_text(result)}"
+    figure = f"ROC-AUC {ours.roc_auc.value:.4f}"
+    return figure, text, f"tells anomalies from normal samples with {figure}{beside}"
+
+
+ROW = TaskRow("Anomaly detection", measure, section, card, rows, headline)

@@ -74,7 +74,8 @@ class _Rates:
         encoder = StreamEncoder(model, self.exported.backend)
         data = b"".join([*encoder.push(self.samples), *encoder.finish()])
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
-        return self.point(TIED, len(data), decoded)
+        classes = self.exported.tables.classes
+        return self.point(TIED, len(data), decoded, f"{classes} classes" if classes > 1 else "")
 
     def pca(self, skipped: list[Skipped]) -> Iterator[RatePoint]:
         spec, scaling = self.exported.data.spec, self.exported.data.scaling

@@ -37,7 +37,7 @@ FACTORS = (0.0, 0.5, 1.0, 1.5, 2.0)
 """Levels that are measured, as multiples of that of training."""
 SHOWN = 8
 IMAGE_BYTES = 400_000
-TITLES = {INPUT: "noisy input", PROGRAM: "int8 program", KERAS: "Keras float"}
+TITLES = {INPUT: "noisy input", PROGRAM: "int8 program", KERAS: "Keras float", "nl-means": "non-local means", "pca": "PCA"}
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,13 @@ def quality_text(row: Denoised) -> str:
     """`PSNR 19.1 dB, SSIM 0.62`."""
     if row.mse == 0:
         return "exact"
-    value = f"{row.measure} not defined" if row.value is None else f"{row.measure} {row.value:.4g} {row.unit}".rstrip()
+    value = f"{row.measure} not defined" if row.value is None else f"{row.measure} {_number(row)} {row.unit}".rstrip()
     return value + ("" if row.ssim is None else f", SSIM {row.ssim:.3f}")
+
+
+def _number(row: Denoised) -> str:
+    """With two decimals in dB, as gains have."""
+    return f"{row.value:.2f}" if row.unit == "dB" else f"{row.value:.4g}"
 
 
 def gain_text(row: Denoised) -> str:
@@ -186,7 +191,8 @@ def gain_text(row: Denoised) -> str:
 
 
 def title(row: Denoised) -> str:
-    return TITLES.get(row.method, f"{row.method}, {row.setting}" if row.setting else row.method)
+    name = TITLES.get(row.method, row.method)
+    return f"{name}, {row.setting}" if row.setting else name
 
 
 def noise_text(result: DenoisingResult) -> str:
@@ -280,4 +286,13 @@ def _plots(arrays: Mapping[str, np.ndarray]) -> list[list[Plot]]:
     ]
 
 
-ROW = TaskRow("Denoising", measure, section, card, rows)
+def headline(result: DenoisingResult) -> tuple[str, str, str] | None:
+    """The gain of the program over its noisy input."""
+    before, after = result.row(INPUT), result.row(PROGRAM)
+    if after.gain_db is None:
+        return None
+    text = f"of the int8 program over {noise_text(result)}: {quality_text(before)}, denoised {quality_text(after)}"
+    return gain_text(after), text, f"removes {noise_text(result)} with a gain of {gain_text(after)}"
+
+
+ROW = TaskRow("Denoising", measure, section, card, rows, headline)

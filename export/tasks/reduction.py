@@ -63,7 +63,10 @@ def measure(exported: Exported) -> TaskMeasurement:
         codes["float"] = exported.keras(x_train)[0], exported.keras(x_test)[0]
     codes["pca"] = pca.encode(x_train), pca.encode(x_test)
     if find_spec("umap") is None:
-        skipped.append(Skipped(Kind.TASK, Why.UNAVAILABLE, "reduction by UMAP", str(missing("umap"))))
+        skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, "reduction by UMAP", str(missing("umap"))))
+    elif exported.keras is None and find_spec("tensorflow") is not None:
+        reason = "its package imports TensorFlow, which only a run does"
+        skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "reduction by UMAP", reason))
     else:
         codes["umap"] = umap_codes(x_train, x_test, units, seed)
     votes = min(task.votes, len(train))

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ...compress.config import Recipe
 from ...compress.data import Dataset
 from ..codec.backends import ProgramBackend
-from ..codec.tables import FrequencyTables
+from ..codec.classes import CodeTables
 from ..manifest import Manifest
 from ..scoring import Detector
 from ..verify.kinds import Kind, Skipped, Why
@@ -34,7 +34,7 @@ class Exported:
     data: Dataset
     recipe: Recipe
     keras: Keras | None
-    tables: FrequencyTables | None = None
+    tables: CodeTables | None = None
     detector: Detector | None = None
 
 
@@ -53,7 +53,8 @@ class TaskRow:
 
     `title`: of its sections. `measure`: the result on the exported program. `section`: of report.html, from the manifest, the
     result and the arrays; empty for none. `card`: its section of MODEL_CARD.md in Markdown; empty for none. `rows`: of the
-    table at the end of a run.
+    table at the end of a run. `headline`: for the top of report.html, a large figure, the text below it and its phrase in the
+    first sentence; None for none.
     """
 
     title: str
@@ -61,6 +62,7 @@ class TaskRow:
     section: Callable[[Manifest, Any, Mapping[str, np.ndarray]], Markup]
     card: Callable[[Any], str]
     rows: Callable[[Any], Sequence[TableRow]]
+    headline: Callable[[Any], tuple[str, str, str] | None] = lambda _: None
 
 
 def not_measured(what: str, reason: str, why: Why = Why.UNAVAILABLE) -> TaskMeasurement:

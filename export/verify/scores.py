@@ -38,9 +38,9 @@ def score_constants(manifest: Manifest, file: str) -> Mapping[str, np.ndarray] |
 
 
 def measure_scores(subject: Subject, detector: Detector, evidence: Evidence, expected: Expected, samples: str) -> None:
-    """Check scores and flags of `evidence`, and that a sample with NaN is flagged. `samples`: which they are, for the rows.
+    """Check scores and flags of `evidence`, and that samples with NaN or infinity are flagged.
 
-    `expected`: the program's outputs for them, as the runtime quantizes them.
+    `expected`: the program's outputs for them, as the runtime quantizes them. `samples`: which they are, for the rows.
     """
     target = subject.format
     if SCORE not in subject.files:
@@ -112,13 +112,15 @@ def _compare(subject: Subject, references: Sequence[Scored], score: np.ndarray, 
 
 
 def _check_nan(subject: Subject, x: np.ndarray, samples: str) -> None:
-    """Check that a sample is an anomaly if any of its values is NaN, whichever."""
+    """Check that a sample is an anomaly without a score if any of its values is NaN or infinite, whichever."""
     if x.dtype != np.float32:
         return
     places = sorted({0, x.shape[1] // 2, x.shape[1] - 1})
-    broken = np.repeat(x[:1], len(places), axis=0)
-    broken[np.arange(len(places)), places] = np.nan
-    flags = subject.run(SCORE, broken).get(ANOMALY, np.zeros(0, bool))
-    missed = len(places) - int(np.count_nonzero(flags))
-    text = f"{missed} of {len(places)} samples with NaN are not flagged"
-    subject.check(Kind.SCORE, SCORE, missed == 0, missed, "== 0", text, detail=f"NaN in {samples}")
+    values = np.repeat(np.array([np.nan, np.inf, -np.inf], np.float32), len(places))
+    broken = np.repeat(x[:1], len(values), axis=0)
+    broken[np.arange(len(values)), places * 3] = values
+    got = subject.run(SCORE, broken)
+    right = got[ANOMALY] & np.isnan(got[SCORE]) if len(got) == 2 else np.zeros(0, bool)
+    missed = len(values) - int(np.count_nonzero(right))
+    text = f"{missed} of {len(values)} samples with NaN or infinity are not flagged, or have a score"
+    subject.check(Kind.SCORE, SCORE, missed == 0, missed, "== 0", text, detail=f"NaN and infinity in {samples}")

@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 from tiedae.compress import Dataset
 from tiedae.compress.errors import DataError
-from tiedae.compress.normal import is_normal, label_text, normal_only, require_held_out
-from tiedae.compress.tasks import Anomaly, Compression, held_out_samples
+from tiedae.compress.normal import is_normal, label_text, normal_only, require_detectable
+from tiedae.compress.tasks import MOST_INPUTS, Anomaly, Compression, held_out_samples
 
 X = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
 LABELS = np.arange(100) % 4
+TEXTS = [
+    ("1_000", "1_000"),
+    (2**53 + 1, "9007199254740993"),
+    ("9007199254740993", "9007199254740993"),
+    ("-0", "0"),
+    ("nan", "nan"),
+]
+"""Labels that Python's float takes for others, or rounds."""
 
 
 @pytest.mark.parametrize(
@@ -35,7 +43,9 @@ def test_without_stated_labels_0_and_normal_are() -> None:
     assert is_normal(np.array(["normal", "crack"])).tolist() == [True, False]
 
 
-@pytest.mark.parametrize(("label", "text"), [(3, "3"), (3.0, "3"), ("3.0", "3"), (0.5, "0.5"), (True, "1"), (" a", "a")])
+@pytest.mark.parametrize(
+    ("label", "text"), [(3, "3"), (3.0, "3"), ("3.0", "3"), (0.5, "0.5"), (True, "1"), (" a", "a"), *TEXTS]
+)
 def test_text_of_a_label(label: object, text: str) -> None:
     assert label_text(label) == text
 
@@ -68,9 +78,16 @@ def test_a_quantile_needs_samples_beyond_it(quantile: float, least: int) -> None
 
 def test_too_few_held_out_samples_are_refused() -> None:
     data = Dataset.from_array(X, labels=LABELS, validation=0.4)
-    require_held_out(data, Compression(), "x")
-    require_held_out(data, Anomaly(0.975), "x")
+    require_detectable(data, Compression(), "x")
+    require_detectable(data, Anomaly(0.975), "x")
     with pytest.raises(DataError, match=r"x: has 40 held-out normal samples, must be 50 or more for task.quantile 0.98; raise"):
-        require_held_out(data, Anomaly(0.98), "x")
+        require_detectable(data, Anomaly(0.98), "x")
     with pytest.raises(DataError, match="has 0 held-out"):
-        require_held_out(Dataset.from_array(X), Anomaly(0.5), "x")
+        require_detectable(Dataset.from_array(X), Anomaly(0.5), "x")
+
+
+def test_samples_of_too_many_values_are_refused_before_training() -> None:
+    wide = Dataset.from_array(np.eye(4, MOST_INPUTS + 1, dtype=np.uint8), validation=0.5)
+    require_detectable(wide, Compression(), "x")
+    with pytest.raises(DataError, match=r"x: has 65,537 values per sample, must be at most 65,536 with \[task\] anomaly"):
+        require_detectable(wide, Anomaly(0.5), "x")

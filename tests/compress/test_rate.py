@@ -239,4 +239,4 @@ def test_another_step_than_the_one_trained_for_is_refused(model: TiedAutoencoder
 
 
 def test_a_step_of_the_recipe_is_trained_for() -> None:
-    assert trained(code_step=0.75).code_step == 0.75
+    assert trained(code_step=0.2).code_step == float(np.float32(0.2))

@@ -99,7 +99,7 @@ def test_the_threshold_is_the_least_that_enough_samples_do_not_exceed(totals: li
 
 
 def test_too_few_samples_have_no_threshold() -> None:
-    assert threshold_of(np.arange(100), 0.99) == 98
+    assert threshold_of(np.arange(100), 0.99) == 98 and threshold_of(np.arange(100), 1e-9) == 0
     with pytest.raises(DataError, match=r"threshold: got 99 held-out normal samples, must be 100 or more for quantile 0.99"):
         threshold_of(np.arange(99), 0.99)
 

@@ -167,6 +167,45 @@ def test_a_bundle_without_tables_names_the_command_and_gets_them(
         assert "expected: 0.1 %" in capsys.readouterr().out
 
 
+def test_classes_cost_fewer_bits_and_decode_to_the_same(
+    finished_run: Path, samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, file, back, report = (tmp_path / name for name in ("classes", "x.tae", "x.npy", "x.json"))
+    assert call("tables", finished_run, "--data", samples, "--classes", 4, "-o", out, "--json", report) == 0
+    assert ", 4 classes, of 40 test samples" in capsys.readouterr().out
+    found, bundle = json.loads(report.read_text()), Bundle.open(out)
+    assert found["classes"] == bundle.tables().classes == bundle.manifest.derived[0].classes == 4
+    assert call("verify", out, "-q") == 0
+    text = "without training: tables of 4 classes of the training data"
+    assert text in (out / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "this codec, .tae: 4 classes" in (out / "report.html").read_text(encoding="utf-8")
+    assert call("encode", out, samples, "-o", file, "-q") == 0
+    assert call("decode", out, file, "-o", back, "-q") == 0
+    np.testing.assert_array_equal(np.load(back), load(finished_run, runtime="program").reconstruct(np.load(samples)))
+    capsys.readouterr()
+    assert call("info", file, "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["classed"] is True
+    assert call("info", file) == 0 and "classes   one per sample" in capsys.readouterr().out
+    again, none = tmp_path / "again", tmp_path / "none"
+    assert call("tables", out, "--data", samples, "-o", again, "-q") == 0
+    assert (again / "mini.codec").read_bytes() == (out / "mini.codec").read_bytes()
+    assert call("tables", out, "--data", samples, "--classes", 1, "-o", none, "-q") == 0
+    assert (none / "mini.codec").read_bytes() == (finished_run / "bundle" / "mini.codec").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("classes", "most"), [(257, 256), (0, 256), (-3, 256), (42, 41)], ids=["beyond", "none", "negative", "than samples"]
+)
+def test_classes_that_cannot_be_are_one_line(
+    finished_run: Path, samples: Path, tmp_path: Path, classes: int, most: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few, out = tmp_path / "few.npy", tmp_path / "out"
+    np.save(few, np.load(samples)[: 320 if most == 256 else 45])
+    assert call("tables", finished_run, "--data", few, "--classes", classes, "-o", out) == 2
+    right = f"classes: got {classes}, must lie in 1…{most}: 256 at most, and no more than training samples"
+    assert error_of(capsys).endswith(right) and [path.name for path in tmp_path.iterdir()] == ["few.npy"]
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -261,6 +300,9 @@ def test_from_python(finished_run: Path, samples: Path, tmp_path: Path) -> None:
     assert data.train.sha256 == bundle.manifest.data.sha256
     made = bundle.derive(tmp_path / "coarse", data, step=2.0, verbose=False)
     assert made.manifest.derived[0].step == 2.0 and not made.verify(data).failed
+    classed = bundle.derive(tmp_path / "classes", data, classes=3, verbose=False)
+    codec, x = classed.load(), np.load(samples)
+    assert classed.tables().classes == 3 and codec.decompress(codec.compress(x)).shape == x.shape
     with pytest.raises(ta.TiedaeError, match="exists; choose another folder, or overwrite=True"):
         bundle.derive(tmp_path / "coarse", data)
     assert bundle.derive(tmp_path / "coarse", data, overwrite=True, verbose=False).manifest.derived[0].step == 1.0

@@ -17,6 +17,7 @@ import pytest
 from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.compress.archive import FORMAT, pack_npz, unpack
+from tiedae.export.bundle import Bundle
 from tiedae.export.verify.results import Maker, Metrics, Precision, Stage, read_metrics
 
 
@@ -115,6 +116,23 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
     assert list(models) == ["train", "prune", "cluster", "quantize"]
     for stage, model in models.items():
         assert model.read_bytes() == (tmp_path / "run" / "model" / f"{stage}.safetensors").read_bytes()
+
+
+def test_a_run_trained_for_rate_keeps_its_step_and_is_measured_in_steps(recipe_file: Path, tmp_path: Path, capsys) -> None:
+    path = recipe_file.with_name("rate.toml")
+    text = recipe_file.read_text().replace("[train]\n", "[train]\nrate = 0.02\n")
+    path.write_text(text.replace("[quantize]\n", "[quantize]\ncode_step = 0.2\n"))
+    run = tmp_path / "run"
+    assert main(["run", str(path), "--out", str(run)]) == 0
+    assert "4 of 4 units of the code are worth their bits, at a step of 0.2\n" in capsys.readouterr().err
+    metrics = read_metrics(run / "bundle" / "metrics.json")
+    rows = ["Keras float, code in steps", "Keras pruned, code in steps", "Keras int8 simulation"]
+    assert [row.title for row in metrics.quality][:3] == rows
+    assert all(epoch.bits for epoch in metrics.history)
+    manifest = json.loads((run / "bundle" / "manifest.json").read_text())
+    assert manifest["tensors"]["code"]["scale"] == float(np.float32(0.2))
+    assert main(["verify", str(run / "bundle"), "--model", str(run / "model"), "-q"]) == 0
+    assert " bits a code" in (run / "bundle" / "report.html").read_text()
 
 
 def changed(recipe_file: Path, old: str, new: str) -> Path:
@@ -326,6 +344,16 @@ def test_the_newest_opset_and_a_pair_without_the_whole(recipe_file: Path, tmp_pa
 def test_settings_that_contradict_each_other_are_refused(recipe_file: Path, tmp_path: Path, capsys, old, new, message) -> None:
     assert main(["run", str(changed(recipe_file, old, new)), "--out", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_a_run_with_classes_has_their_tables(recipe_file: Path, finished_run: Path, tmp_path: Path) -> None:
+    """Nothing else of the bundle changes, but what names or describes them."""
+    out = tmp_path / "run"
+    assert main(["run", str(changed(recipe_file, "[verify]", "[codec]\nclasses = 4\n[verify]")), "--out", str(out), "-q"]) == 0
+    assert Bundle.open(out / "bundle").tables().classes == 4
+    mine, theirs = tree(out / "bundle"), tree(finished_run / "bundle")
+    assert mine.keys() == theirs.keys()
+    assert {name for name in mine if mine[name] != theirs[name]} <= {"mini.codec", *RENDERED}
 
 
 def test_a_run_that_takes_units_out_ends_in_a_smaller_model(recipe_file: Path, tmp_path: Path) -> None:

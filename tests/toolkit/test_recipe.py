@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tiedae.compress.config import (
     Activation,
+    CodecConfig,
     DataConfig,
     LayerConfig,
     ModelConfig,
@@ -57,6 +58,7 @@ recipes = st.builds(
     ),
     prune=st.none() | st.builds(PruneConfig, sparsity=SHARE),
     quantize=st.builds(QuantizeConfig, samples=st.integers(8, 99)),
+    codec=st.builds(CodecConfig, classes=st.integers(1, 256)),
     task=st.sampled_from([Compression(), Anomaly(), Anomaly(0.9, (1, "a"), "max"), Denoising(), Reduction()]),
     search=st.none() | st.builds(SearchConfig, sparsity=st.lists(SHARE, max_size=2, unique=True).map(tuple)),
 )
@@ -116,6 +118,11 @@ DIGESTS = {
     },
 }
 """What OUT/run.json of tiedae 0.1 says of two recipes."""
+
+
+def test_a_recipe_with_one_class_is_the_recipe_without_the_table():
+    digests = [recipe_digest(parse_recipe(SMALL | table, "small")) for table in ({}, {"codec": {"classes": 1}})]
+    assert digests[0] == digests[1] != recipe_digest(parse_recipe(SMALL | {"codec": {"classes": 2}}, "small"))
 
 
 @pytest.mark.parametrize("digest", DIGESTS)

@@ -14,6 +14,7 @@ from tiedae.cli import main
 from tiedae.commands.recipe import STARTERS, TASK_STARTERS
 from tiedae.compress.config import (
     ClusterConfig,
+    CodecConfig,
     DataConfig,
     ExportConfig,
     LayerConfig,
@@ -37,6 +38,7 @@ TABLES = {
     "cluster": ClusterConfig,
     "quantize": QuantizeConfig,
     "export": ExportConfig,
+    "codec": CodecConfig,
     "verify": VerifyConfig,
     "task": Task,
     "search": SearchConfig,

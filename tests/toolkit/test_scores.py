@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.export.bundle import Bundle
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.codec.codec import load
 from tiedae.export.codec.detection import integer_errors
 from tiedae.export.targets import read_model
+from tiedae.run_artifacts import load_source
 
 COLUMNS = ("a", "b", "c", "d")
 
@@ -143,7 +145,7 @@ def test_rows_with_nan_are_anomalies_without_a_score(run: Path, tmp_path: Path, 
         == 0
     )
     brief = json.loads((tmp_path / "s.json").read_text())
-    assert brief["missing"] == 1 and brief["largest_at"] != 0 and "1 with NaN apart" in capsys.readouterr().out
+    assert brief["missing"] == 1 and brief["largest_at"] != 0 and "1 with NaN or infinity apart" in capsys.readouterr().out
     assert (tmp_path / "s.csv").read_text().splitlines()[1] == "0,nan,1"
 
 
@@ -223,3 +225,12 @@ def test_a_score_of_each_time_step_of_a_record(tmp_path: Path) -> None:
     assert lines[0] == "step,error,sample,score,anomaly" and rows[:, 0].tolist() == list(range(200))
     assert rows[:, 1].argmax() == 107 and rows[107, 2] == 5 and rows[107, 4] == 1
     np.testing.assert_allclose(rows[:, 1].reshape(10, 20).mean(axis=1), rows[::20, 3])
+
+
+def test_labels_of_a_table_for_a_bundle_without_columns(run: Path) -> None:
+    """Of samples that were trained on as an array."""
+    manifest = Bundle.open(run / "bundle").manifest
+    recipe = replace(manifest.recipe, data=replace(manifest.recipe.data, label="auto"))
+    array = replace(manifest, recipe=recipe, data=replace(manifest.data, columns=None, label=None))
+    found = load_source(array, str(run.parent / "t.csv"), "state")
+    assert found.values.shape == (300, 4) and found.labels is not None and {*found.labels.tolist()} == {"good", "worn"}

@@ -21,6 +21,7 @@ def run(call: Call) -> None:
     rows = (
         ("version", f"{found.version}"),
         ("kind", found.kind + bound),
+        *([("classes", "one per sample, of the tables that the bundle holds")] if found.classed else []),
         ("identity", found.identity),
         ("samples", f"{found.samples:,} of {found.sample_bytes:,} bytes"),
         ("frames", f"{frames}, at most {found.samples_per_frame:,} samples each"),

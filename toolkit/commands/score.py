@@ -52,16 +52,18 @@ def texts(brief: Scores) -> list[str]:
     from tiedae.export.drift import drift_text
     from tiedae.export.tasks.anomaly import estimate_text
 
-    lines = [f"{brief.samples:,} samples: every one holds NaN and has no score"]
+    lines = [f"{brief.samples:,} samples: every one holds NaN or infinity and has no score"]
     if brief.mean is not None:
         line = f"mean {brief.mean:.4g}, median {brief.median:.4g}, 95 % below {brief.p95:.4g}"
         worst = f"largest {brief.largest:.4g} at sample {brief.largest_at}"
-        missing = f", {brief.missing:,} with NaN apart" if brief.missing else ""
+        missing = f", {brief.missing:,} with NaN or infinity apart" if brief.missing else ""
         kind = f"{KINDS[brief.score]} in model units, {brief.runtime}"
         lines = [f"{brief.samples:,} samples: {line}, {worst}{missing} ({kind})"]
     if brief.alarms is not None:
         fraction = f"{100 * brief.alarms / brief.samples:.3g} %"
-        lines.append(f"anomalies: {brief.alarms:,} of {brief.samples:,} ({fraction}), score above {brief.threshold:.4g} or NaN")
+        lines.append(
+            f"anomalies: {brief.alarms:,} of {brief.samples:,} ({fraction}), score above {brief.threshold:.4g} or none"
+        )
         if brief.drift is not None:
             lines.append(f"drift: {drift_text(brief.drift)}")
     if brief.detection is not None:

@@ -10,6 +10,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_value("--data", "DATA", "the training data: a file, a folder of images or a known name", required=True)
     text = "factor on the scale of the codes: above 1, fewer bits and more error (default: 1, tables alone)"
     parser.add_value("--step", "FACTOR", text, type=float, default=1.0)
+    text = "of samples, each with tables of its own: fewer bits (default: as many as BUNDLE has; 1: none)"
+    parser.add_value("--classes", "N", text, type=int)
     parser.add_json("bits per sample and the metrics")
     parser.add_new_folder("the new bundle")
 
@@ -22,11 +24,20 @@ def run(call: Call) -> None:
 
     from ..deriving import tables
 
-    done = tables(call.bundle, call.data, call.out, step=call.step, replace=call.force, announce=call.console.note)
+    done = tables(
+        call.bundle,
+        call.data,
+        call.out,
+        step=call.step,
+        classes=call.classes,
+        replace=call.force,
+        announce=call.console.note,
+    )
     call.console.table(done.metrics.name, HEADER, table_rows(done.metrics))
     say_checks(done.metrics, call.console)
     before = "" if done.bits_before is None else f", before {done.bits_before:.4g}"
-    call.console.say(f"codes: {done.bits:.4g} bits per sample{before}, of {done.samples:,} test samples")
+    classes = f", {done.classes} classes" if done.classes > 1 else ""
+    call.console.say(f"codes: {done.bits:.4g} bits per sample{before}{classes}, of {done.samples:,} test samples")
     call.console.say(f"bundle: {call.out}")
     call.write(done)
     require_checks(call.out, done.metrics)

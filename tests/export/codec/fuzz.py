@@ -20,7 +20,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tiedae.compress.errors import TiedaeError
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.export.bundle import Bundle
 from tiedae.export.codec import rans
+from tiedae.export.codec.classes import CodeTables, read_tables
 from tiedae.export.codec.container import FrameSpan, Gap, Header, is_index, read, read_frame, scan
 from tiedae.export.codec.frames import FileModel
 from tiedae.export.codec.residual_tables import ResidualTables
@@ -58,21 +59,23 @@ class Broken(AssertionError):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is fuzzed with: the models of two small bundles, of bytes and of a table of floats."""
+    """What is fuzzed with: the models of two small bundles, of bytes and of a table of floats, and the first with classes."""
 
     folder: Path
 
     @cached_property
     def models(self) -> list[FileModel]:
-        return [FileModel.of(Bundle.open(self.folder / name / "bundle")) for name in NAMES]
+        models = [FileModel.of(Bundle.open(self.folder / name / "bundle")) for name in NAMES]
+        return [*models, replace(models[0], tables=read_tables((GOLDEN / "classes.codec").read_bytes(), "classes.codec"))]
 
     @cached_property
-    def tables(self) -> list[FrequencyTables]:
+    def tables(self) -> list[CodeTables]:
         """Real tables, tables that escape everything, and tables under which symbols cost next to nothing."""
         escapes = np.array([[0] * 16 + [1 << 14]], np.uint16)
         sure = np.zeros((2, 257), np.uint16)
         sure[:, [7, 256]] = (1 << 14) - 1, 1
-        return [*(model.tables for model in self.models), FrequencyTables(4, escapes), FrequencyTables(8, sure)]
+        extremes = FrequencyTables(4, escapes), FrequencyTables(8, sure)
+        return [*(model.tables for model in self.models[:2]), *extremes, self.models[2].tables]
 
     @cached_property
     def coders(self) -> list[ResidualCoder]:
@@ -87,9 +90,9 @@ class Subject:
 def seal(data: bytes, identity: bytes) -> bytes:
     """Bytes as a file of this identity, with the right checksums of header, frames and index, where they look like these."""
     sealed = bytearray(b"\x89TAE\x01" + data[5:].ljust(19, b"\1"))
-    sealed[5] %= 3
+    sealed[5] = (sealed[5] & 3) % 3 | sealed[5] & 4
     sealed[12:20] = identity
-    end = 28 if sealed[5] == 1 else 20
+    end = 28 if sealed[5] & 3 == 1 else 20
     sealed = sealed.ljust(end + 4, b"\1")
     sealed[end : end + 4] = _checksum(sealed[:end])
     try:
@@ -146,7 +149,7 @@ def fuzz_contents(_: Subject, data: bytes) -> None:
 def fuzz_file(subject: Subject, data: bytes) -> None:
     """Whole files to samples, with the tables of a bundle: a reader, and a decoder in pieces."""
     choice, data = data[0], data[1:]
-    model = subject.models[choice & 1]
+    model = subject.models[2 if choice & 128 else choice & 1]
     data = seal(data, model.identity) if choice & 2 else data
     decoder, size = StreamDecoder(model), max(1, choice >> 2) * 16
     contents = read(data, "f.tae")
@@ -165,10 +168,11 @@ def fuzz_file(subject: Subject, data: bytes) -> None:
 
 
 def fuzz_tables(_: Subject, data: bytes) -> None:
-    """NAME.codec."""
+    """NAME.codec, of both versions."""
     choice, data = data[0], data[1:]
-    data = b"TAEC\x01" + data[5:-4] + _checksum(b"TAEC\x01" + data[5:-4]) if choice & 1 else data
-    tables = FrequencyTables.from_bytes(data, "f.codec")
+    head = b"TAEC" + bytes((1 + (choice >> 1 & 1),))
+    data = head + data[5:-4] + _checksum(head + data[5:-4]) if choice & 1 else data
+    tables = read_tables(data, "f.codec")
     require(tables.to_bytes() == data, "tables whose bytes are others")
 
 
@@ -196,11 +200,16 @@ def _sizes(data: bytearray, at: int) -> Iterator[int]:
 
 
 def fuzz_payload(subject: Subject, data: bytes) -> None:
-    """The entropy stage, under real and extreme tables: what decodes is what encodes to the same bytes."""
+    """The entropy stage, under real and extreme tables: what decodes is what encodes to the same bytes.
+
+    With classes to other bytes where a payload names a class that is not the cheapest; they decode to the same.
+    """
     tables, count = subject.tables[data[0] % len(subject.tables)], int.from_bytes(data[1:3], "little") % 2048
     payload = data[3:]
     (codes,) = rans.decode(tables, [payload], [count])
-    require(rans.encode(tables, [codes]) == [payload], "a payload that no encoder makes")
+    again = rans.encode(tables, [codes])
+    require(again == [payload] or tables.classes > 1, "a payload that no encoder makes")
+    require(bool((rans.decode(tables, again, [count])[0] == codes).all()), "codes that do not come back")
 
 
 def fuzz_residuals(subject: Subject, data: bytes) -> None:
@@ -242,10 +251,10 @@ class Target:
 _CHOICES = [bytes([choice]) for choice in range(4)]
 TARGETS: Mapping[str, Target] = {
     "contents": Target(fuzz_contents, "*.tae", _CHOICES[:2]),
-    "file": Target(fuzz_file, "*.tae", [bytes([choice]) for choice in (0, 2, 3, 6, 7)]),
-    "tables": Target(fuzz_tables, "*.codec", _CHOICES[:2]),
+    "file": Target(fuzz_file, "*.tae", [bytes([choice]) for choice in (0, 2, 3, 6, 7, 130, 134)]),
+    "tables": Target(fuzz_tables, "*.codec", _CHOICES),
     "residual-tables": Target(fuzz_residual_tables, "*.residuals", _CHOICES),
-    "payload": Target(fuzz_payload, "*.tae", [bytes([choice, 8, 0]) for choice in range(4)], 3),
+    "payload": Target(fuzz_payload, "*.tae", [bytes([choice, 8, 0]) for choice in range(5)], 3),
     "residuals": Target(fuzz_residuals, "*.tae", [bytes([choice, 1, 3, 0]) for choice in (0, 1, 2, 3, 128)], 4),
 }
 

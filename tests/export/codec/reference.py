@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,14 +12,22 @@ Table = Sequence[int]
 """The frequencies of one unit; the last is the escape's."""
 
 
+Symbol = tuple[Table, int, bool]
+"""A table, one of its symbols, and whether the last symbol is an escape, which stands for those of frequency 0."""
+
+
 def encode(tables: Sequence[Table], codes: Sequence[Sequence[int]]) -> bytes:
+    return encode_symbols([[(table, code, True) for table, code in zip(tables, sample, strict=True)] for sample in codes])
+
+
+def encode_symbols(samples: Sequence[Sequence[Symbol]]) -> bytes:
     x, words, raw = 1 << 16, [], []
-    for sample in reversed(codes):
-        for table, code in reversed(list(zip(tables, sample, strict=True))):
-            symbol = code
-            if table[code] == 0:
+    for sample in reversed(samples):
+        for table, value, escapes in reversed(sample):
+            symbol = value
+            if escapes and table[value] == 0:
                 symbol = len(table) - 1
-                raw.append(code)
+                raw.append(value)
             frequency, start = table[symbol], sum(table[:symbol])
             if x >> 18 >= frequency:
                 words.append(x % 2**16)
@@ -30,13 +38,21 @@ def encode(tables: Sequence[Table], codes: Sequence[Sequence[int]]) -> bytes:
 
 def decode(tables: Sequence[Table], payload: bytes, samples: int) -> list[list[int]]:
     """ValueError or IndexError for a damaged payload."""
+    return decode_symbols(lambda sample: (tables[len(sample)], True) if len(sample) < len(tables) else None, payload, samples)
+
+
+def decode_symbols(
+    following: Callable[[Sequence[int]], tuple[Table, bool] | None], payload: bytes, samples: int
+) -> list[list[int]]:
+    """`following`: by a sample's symbols so far, the next one's table and whether it ends in an escape; None at the end."""
     x, front, back = int.from_bytes(payload[:4], "little"), 4, len(payload)
     if x < 2**16:
         raise ValueError("state")
-    codes = []
+    found = []
     for _ in range(samples):
-        sample = []
-        for table in tables:
+        sample: list[int] = []
+        while (step := following(sample)) is not None:
+            table, escapes = step
             slot, symbol, start = x % 2**14, 0, 0
             while slot >= start + table[symbol]:
                 start += table[symbol]
@@ -45,16 +61,16 @@ def decode(tables: Sequence[Table], payload: bytes, samples: int) -> list[list[i
             if x < 2**16:
                 x = x << 16 | payload[front] | payload[front + 1] << 8
                 front += 2
-            if symbol == len(table) - 1:
+            if escapes and symbol == len(table) - 1:
                 back -= 1
                 symbol = payload[back]
                 if symbol >= len(table) - 1 or table[symbol]:
                     raise ValueError("raw value")
             sample.append(symbol)
-        codes.append(sample)
+        found.append(sample)
     if x != 2**16 or front != back:
         raise ValueError("end")
-    return codes
+    return found
 
 
 @st.composite

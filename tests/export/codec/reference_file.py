@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from . import reference, residual_reference
+from . import class_reference, reference, residual_reference
+from .class_reference import Classes
 
 
 class Damaged(ValueError):
@@ -46,17 +47,41 @@ def u32(data: bytes, at: int) -> int:
 
 
 def frequencies(data: bytes) -> list[list[int]]:
-    """The tables of NAME.codec."""
+    """The tables of NAME.codec of version 1."""
     if data[:5] != b"TAEC\1" or zlib.crc32(data[:-4]) != u32(data, len(data) - 4):
         raise Damaged("tables")
-    codes, at, tables = 1 << data[5], 8, []
-    for _ in range(data[6] | data[7] << 8):
+    return unpacked(data, 8, data[6] | data[7] << 8)[0]
+
+
+def classes(data: bytes) -> Classes:
+    """The tables of NAME.codec of version 2."""
+    if data[:5] != b"TAEC\2" or zlib.crc32(data[:-4]) != u32(data, len(data) - 4):
+        raise Damaged("tables")
+    units, count = data[6] | data[7] << 8, data[8] + 1
+    family, at = unpacked(data, 10, data[9])
+    chances = []
+    for _ in range(count):
+        chance, at = short(data, at)
+        chances.append(chance)
+    rows = [list(data[start : start + units]) for start in range(at, at + 2 * count * units, units)]
+    if sum(chances) != 2**14 or at + 2 * count * units != len(data) - 4:
+        raise Damaged("classes")
+    return Classes(family, chances, rows[:count], rows[count:])
+
+
+def unpacked(data: bytes, at: int, count: int) -> tuple[list[list[int]], int]:
+    """Tables at a place, and where they end."""
+    codes, tables = 1 << data[5], []
+    for _ in range(count):
         table, (first, last), at = [0] * codes, data[at : at + 2], at + 2
         for code in range(first, last + 1):
-            table[code] = data[at] if data[at] < 128 else data[at] & 127 | data[at + 1] << 7
-            at += 1 if data[at] < 128 else 2
+            table[code], at = short(data, at)
         tables.append([*table, 2**14 - sum(table)])
-    return tables
+    return tables, at
+
+
+def short(data: bytes, at: int) -> tuple[int, int]:
+    return (data[at], at + 1) if data[at] < 128 else (data[at] & 127 | data[at + 1] << 7, at + 2)
 
 
 def coders(data: bytes) -> list[list[Any]]:
@@ -79,8 +104,11 @@ def block(data: bytes) -> Any:
     return SimpleNamespace(weights=np.array(weights), places=list(data[42 : 42 + contexts]), tables=tables)
 
 
-def decode(data: bytes, own_identity: bytes, tables: Sequence[reference.Table]) -> list[list[int]]:
+def decode(data: bytes, own_identity: bytes, tables: Sequence[reference.Table] | Classes) -> list[list[int]]:
     """The codes of all samples; Damaged, IndexError or ValueError for anything but a whole lossy file."""
+    if isinstance(tables, Classes):
+        _, frames = contents(data, own_identity, 4)
+        return [code for _, payload, samples in frames for code in class_reference.decode(tables, payload, samples)]
     _, frames = contents(data, own_identity, 0)
     return [code for _, payload, samples in frames for code in reference.decode(tables, payload, samples)]
 
@@ -142,10 +170,11 @@ def decode_floats(
 
 def contents(data: bytes, own_identity: bytes, flags: int) -> tuple[float, list[tuple[int, bytes, int]]]:
     """The bound, and mode, payload and number of samples of each frame."""
-    end = 28 if flags == 1 else 20
+    kind = flags & 3
+    end = 28 if kind == 1 else 20
     if data[:6] != b"\x89TAE\1" + bytes([flags]) or data[12:20] != own_identity or zlib.crc32(data[:end]) != u32(data, end):
         raise Damaged("header")
-    bound = struct.unpack_from("<d", data, 20)[0] if flags == 1 else 0
+    bound = struct.unpack_from("<d", data, 20)[0] if kind == 1 else 0
     most, header = data[6] | data[7] << 8, data[:end]
     begin, end = len(data) - u32(data, len(data) - 8), len(data) - 8
     if data[begin : begin + 2] != b"\xa7\xef" or zlib.crc32(header + data[begin:-4]) != u32(data, len(data) - 4):
@@ -156,7 +185,7 @@ def contents(data: bytes, own_identity: bytes, flags: int) -> tuple[float, list[
         size, at = number(data, at)
         if samples:
             frames.append(frame(data[offset : offset + size], samples, header, most))
-            if (frames[-1][0] == 0) != (flags == 0) or frames[-1][0] > 4:
+            if (frames[-1][0] == 0) != (kind == 0) or frames[-1][0] > 4:
                 raise Damaged("mode")
         offset += size
     if offset != begin or at != end:

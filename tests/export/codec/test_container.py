@@ -73,7 +73,7 @@ def signed(body: str) -> bytes:
         (EXAMPLE[:4], "damaged: ends in the header"),
         (EXAMPLE[:4] + b"\2", "a .tae file of version 2, this tiedae reads version 1"),
         (EXAMPLE[:23], "damaged: ends in the header"),
-        (EXAMPLE[:5] + b"\3" + EXAMPLE[6:], "flags 0x03, this tiedae reads 0x00, 0x01, 0x02"),
+        (EXAMPLE[:5] + b"\3" + EXAMPLE[6:], "flags 0x03, this tiedae reads 0x00, 0x01, 0x02, 0x04, 0x05, 0x06"),
         (EXAMPLE[:5] + b"\1" + EXAMPLE[6:30], "damaged: ends in the header"),
         (EXAMPLE[:6] + b"\1" + EXAMPLE[7:], "damaged: the header's checksum is not that of its bytes"),
         (signed("89544145 01 00 0000 02000000 0001020304050607"), "damaged: samples per frame: got 0, must lie in 1…65,535"),

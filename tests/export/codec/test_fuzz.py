@@ -42,7 +42,7 @@ def test_damage_is_found(subject: fuzz.Subject, monkeypatch: pytest.MonkeyPatch)
             fuzz.check(subject, target, data)
 
 
-@pytest.mark.parametrize("file", ["bytes", "lossless", "bounded", "table"])
+@pytest.mark.parametrize("file", ["bytes", "lossless", "bounded", "table", "classes"])
 def test_sealed_files_are_those_they_were(subject: fuzz.Subject, file: str) -> None:
     """Sealing changes nothing of a whole file, and makes one whole whose checksums are damaged."""
     data = (fuzz.GOLDEN / f"{file}.tae").read_bytes()

@@ -14,6 +14,7 @@ import pytest
 from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.export.bundle import Bundle
 from tiedae.export.codec import rans
+from tiedae.export.codec.classes import ClassTables
 from tiedae.export.codec.container import MOST_BYTES, FileKind, Header, pack_frame, pack_index, read
 from tiedae.export.codec.frames import FileModel
 from tiedae.export.codec.residuals import ContextTables
@@ -41,6 +42,16 @@ def sure(model: FileModel) -> FileModel:
     coder = dataclasses.replace(model.residuals.prediction, lossless=part, bounded=part)
     residuals = dataclasses.replace(model.residuals, prediction=coder, corrections=coder)
     return dataclasses.replace(model, tables=FrequencyTables(8, plain), residuals=residuals)
+
+
+@pytest.fixture(scope="module")
+def classed(model: FileModel) -> FileModel:
+    """The same with classes: of 256, one is almost certain, and its codes are."""
+    family = np.zeros((1, 257), np.uint16)
+    family[0, [128, 256]] = SUM - 1, 1
+    frequencies = np.array([SUM - 255, *[1] * 255], np.uint16)
+    means, scales = (np.full((256, model.tables.units), value, np.uint8) for value in (7, 0))
+    return dataclasses.replace(model, tables=ClassTables(FrequencyTables(8, family), frequencies, means, scales))
 
 
 def peak(work: Callable[[], Any]) -> int:
@@ -122,6 +133,31 @@ def test_almost_empty_payloads_of_many_samples_take_what_is_stated(
     assert peak(decode) < 80 * parts[0] * 24 + 2 * MIB
 
 
+def test_almost_empty_payloads_with_classes_take_what_is_stated(classed: FileModel) -> None:
+    header = classed.header(256)
+    (payload,) = rans.encode(classed.tables, [np.full((256, classed.tables.units), 7, np.uint8)])
+    frame = pack_frame(header, 0, 256, payload)
+    assert len(frame) < 40
+    data = header.to_bytes() + frame * 40 + pack_index(header, [(256, len(frame))] * 40)
+
+    def decode() -> None:
+        assert [len(part) for part in Reader(classed, data, "f.tae").samples()] == [8192, 2048]
+
+    assert peak(decode) < 80 * 8192 * 24 + 2 * MIB
+    damaged = pack_frame(header, 0, 256, payload[:3])
+    reader = Reader(classed, header.to_bytes() + damaged + pack_index(header, [(256, len(damaged))]), "f.tae")
+    assert [len(part) for part in reader.samples()] == [0]
+    assert reader.problems == ["frame 0 (samples 0 to 255): damaged: 3 bytes cannot hold 256 samples"]
+
+
+def test_a_flag_of_classes_that_is_not_the_tables_is_refused(model: FileModel, classed: FileModel) -> None:
+    for own, other, problem in ((model, classed, "has class per sample, must have none"), (classed, model, "has no class")):
+        header = dataclasses.replace(own.header(64), classed=other.header(64).classed)
+        assert header.classed != own.header(64).classed
+        with pytest.raises(FormatError, match=f"f.tae: damaged: {problem}"):
+            Reader(own, header.to_bytes() + pack_frame(header, 0, 1, b"") + pack_index(header, [(1, 9)]), "f.tae")
+
+
 def test_a_stream_does_not_wait_for_a_payload_that_no_frame_has(model: FileModel) -> None:
     header = model.header(4)
     decoder = StreamDecoder(model)
@@ -140,6 +176,15 @@ def test_longest_payloads(model: FileModel) -> None:
     escapes = FrequencyTables(8, np.array([[0] * 255 + [SUM - 1, 1]] * units, np.uint16))
     (payload,) = rans.encode(escapes, [np.random.default_rng(0).integers(0, 255, (64, units), np.uint8)])
     assert 0.8 * 64 * 3 * units < len(payload) <= 12 + 64 * 3 * units
+    family = ClassTables(
+        FrequencyTables(8, escapes.frequencies[:1]),
+        np.array([SUM - 1, 1], np.uint16),
+        np.array([[127] * units, [126] * units], np.uint8),
+        np.zeros((2, units), np.uint8),
+    )
+    (payload,) = rans.encode(family, [np.random.default_rng(0).integers(0, 254, (64, units), np.uint8)])
+    assert 0.8 * 64 * 3 * units < len(payload) <= 12 + 64 * family.longest
+    assert dataclasses.replace(model, tables=family).longest_payload(64) == 13 + 64 * (3 * units + 2 + 6 * 24)
     coder = model.residuals.prediction
     tokens = np.zeros((1, 257), np.uint16)
     tokens[:, [128, 256]] = SUM - 1, 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
 from tiedae.compress.scaling import Scaling
-from tiedae.export.bundle import Bundle
+from tiedae.export.bundle import Bundle, write_files
 from tiedae.export.codec.codec import Codec, load
 from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index, read, read_frame
 from tiedae.export.codec.frames import MODES, FileModel, encode_frames
 from tiedae.export.codec.streams import Reader, StreamDecoder, StreamEncoder
+from tiedae.export.file_info import FileInfo
 from tiedae.export.interpreter import execute
+from tiedae.export.manifest import FILE, with_files
 from tiedae.export.manifest import read as read_manifest
 
 from . import reference_file
@@ -50,6 +53,67 @@ def test_golden_files_decode_for_ever(bundle: Path, name: str) -> None:
 
 def test_golden_files_are_what_is_written(codec: Codec, samples: np.ndarray, name: str) -> None:
     assert codec.compress(samples[-20:], samples_per_frame=8) == golden(name)
+
+
+@pytest.fixture
+def classed(old_runs: Path, tmp_path: Path) -> Path:
+    """The bundle of bytes with the tables of four classes, as they were fitted in 2026."""
+    bundle, data = tmp_path / "classed", (GOLDEN / "classes.codec").read_bytes()
+    shutil.copytree(old_runs / "bytes" / "bundle", bundle)
+    write_files(bundle, {"bytes.codec": data})
+    write_files(bundle, {FILE: with_files(bundle, {"bytes.codec": FileInfo.of(data)})})
+    return bundle
+
+
+def test_golden_files_with_classes_decode_for_ever(old_runs: Path, classed: Path) -> None:
+    """Version 2 of the tables, written on 2026-11-27 with frames of 8: the file of bytes again. Never write them again."""
+    found = load(classed).decompress(golden("classes"))
+    np.testing.assert_array_equal(found, np.load(GOLDEN / "bytes.npy"))
+    samples = np.load(old_runs / "bytes" / "bytes.npy")
+    assert load(classed, runtime="program").compress(samples[-20:], samples_per_frame=8) == golden("classes")
+    tables = (classed / "bytes.codec").read_bytes()
+    manifest = json.loads((classed / "manifest.json").read_bytes())
+    residuals = (classed / "bytes.residuals").read_bytes()
+    identity = reference_file.identity(manifest, tables + residuals)
+    codes = reference_file.decode(golden("classes"), identity, reference_file.classes(tables))
+    np.testing.assert_array_equal(codes, load(classed, runtime="program").encode(samples[-20:]))
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"max_error": 3}])
+def test_files_with_classes_are_files_as_others(old_runs: Path, classed: Path, options: dict[str, Any]) -> None:
+    """The same samples; any range, in pieces, as frames alone, appended to; other models refuse them."""
+    plain, codec = (load(each, runtime="program") for each in (old_runs / "bytes" / "bundle", classed))
+    x = np.load(old_runs / "bytes" / "bytes.npy")[:50]
+    data, right = codec.compress(x, samples_per_frame=8, **options), plain.decompress(plain.compress(x, **options))
+    assert read(data, "f.tae").header.classed and not read(plain.compress(x, **options), "f.tae").header.classed
+    np.testing.assert_array_equal(codec.decompress(data), right)
+    np.testing.assert_array_equal(codec.decompress(data, start=13, stop=29), right[13:29])
+    appender = codec.appender(data)
+    longer = data + b"".join([*appender.push(x[:11]), *appender.finish()])
+    np.testing.assert_array_equal(codec.decompress(longer), np.concatenate([right, right[:11]]))
+    decoder = codec.decoder()
+    pieces = [decoder.push(longer[start : start + 7]) for start in range(0, len(longer), 7)]
+    decoder.finish()
+    np.testing.assert_array_equal(np.concatenate(pieces), np.concatenate([right, right[:11]]))
+    ends = (
+        codec.encoder(samples_per_frame=8, frame_only=True, **options),
+        codec.decoder(samples_per_frame=8, frame_only=True, **options),
+    )
+    np.testing.assert_array_equal(np.concatenate([ends[1].push(frame) for frame in ends[0].push(x[:16])]), right[:16])
+    with pytest.raises(FormatError, match="was encoded with another model"):
+        plain.decompress(data)
+
+
+def test_a_damaged_frame_with_classes_leaves_the_others(old_runs: Path, classed: Path) -> None:
+    codec = load(classed, runtime="program")
+    x = np.load(old_runs / "bytes" / "bytes.npy")[:32]
+    data = bytearray(codec.compress(x, samples_per_frame=8))
+    data[read(bytes(data), "f.tae").frames[1].stop - 1] ^= 1
+    reader = Reader(codec.file_model, bytes(data), "f.tae")
+    found = np.concatenate(list(reader.samples()))
+    np.testing.assert_array_equal(found, np.delete(codec.reconstruct(x), range(8, 16), 0))
+    with pytest.raises(CheckError, match=r"frame 1 \(samples 8 to 15\): damaged"):
+        reader.require_whole()
 
 
 @pytest.mark.parametrize("file", INTEGER_FILES)

@@ -193,6 +193,9 @@ def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) 
     assert "| 0.25 (trained) |" in card and "| 0.5 |" in card
     rows = denoising.rows(result)
     assert rows[1] == ("denoised, int8", "", figures[0], "", figures[1]) and rows[2][0].startswith("best baseline: ")
+    assert any(name.startswith("PCA, ") for name, *_ in denoising.table(result))
+    found = denoising.ROW.headline(result)
+    assert found is not None and found[0] == figures[1] and figures[0] in found[1]
 
 
 def test_a_result_is_read_back_as_it_was_written(measured: TaskMeasurement) -> None:
@@ -202,7 +205,7 @@ def test_a_result_is_read_back_as_it_was_written(measured: TaskMeasurement) -> N
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(19.0412, "PSNR 19.04 dB, SSIM 0.620"), (None, "PSNR not defined, SSIM 0.620")],
+    [(19.0412, "PSNR 19.04 dB, SSIM 0.620"), (9.9, "PSNR 9.90 dB, SSIM 0.620"), (None, "PSNR not defined, SSIM 0.620")],
 )
 def test_text_of_a_quality(value: float | None, text: str) -> None:
     assert denoising.quality_text(Denoised("int8", 0.3, 1.0, "PSNR", "dB", value, None, 0.62)) == text

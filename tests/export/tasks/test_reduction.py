@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import types
@@ -18,6 +19,7 @@ from tiedae.export.tasks import reduction
 from tiedae.export.tasks.neighbourhoods import Pca, continuity, knn_accuracy, trustworthiness
 from tiedae.export.tasks.results import ReductionResult
 from tiedae.export.tasks.row import Exported, TaskMeasurement
+from tiedae.export.verify.kinds import Why
 
 from ...conftest import build_program
 from ...samples import images
@@ -74,7 +76,7 @@ def test_the_measures_are_those_of_the_int8_codes_in_model_units(no_umap) -> Non
     assert measured.arrays["plane"].shape == (50, 2) and measured.arrays["plane"].dtype == np.float32
     assert measured.arrays["labels"].tolist() == data.test.labels[rows].astype(str).tolist()
     (skipped,) = measured.skipped
-    assert skipped.reason == "umap is not installed: pip install 'tiedae[tasks]'"
+    assert skipped.reason == "umap is not installed: pip install 'tiedae[tasks]'" and skipped.why == Why.NOT_INSTALLED
 
 
 def test_without_labels_there_is_no_accuracy(no_umap) -> None:
@@ -111,6 +113,16 @@ def test_umap_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = reduction.measure(exported(labels_of(), neighbours=4, samples=50))
     assert result_of(measured).methods[-1].method == "umap" and measured.skipped == ()
     assert "UMAP" in reduction.card(measured.result)
+
+
+def test_without_a_keras_model_umap_does_not_import_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UMAP's package does where both are installed; a derived bundle is made without it."""
+    monkeypatch.setattr(reduction, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "umap", None)
+    measured = reduction.measure(dataclasses.replace(exported(labels_of(), neighbours=4, samples=50), keras=None))
+    assert [each.method for each in result_of(measured).methods] == ["int8", "pca"]
+    assert [each.what for each in measured.skipped] == ["reduction by the float model", "reduction by UMAP"]
+    assert measured.skipped[1].reason == "its package imports TensorFlow, which only a run does"
 
 
 class Data:

@@ -138,11 +138,29 @@ def test_scores_and_flags_are_the_programs(data, kind, runtime, make_program, tm
     programs = programs_of(data, make_program)
     files = Files.write(tmp_path, programs, data, detector_of(programs, data, kind))
     findings = files.measure(runtime)
+    gaps = {"NaN and infinity in samples"} if data.io.dtype == "float32" else set()
     details = {check.detail for check in findings.checks}
-    assert details == {"score of samples", "anomaly of samples"} | ({"NaN in samples"} if data.io.dtype == "float32" else set())
+    assert details == {"score of samples", "anomaly of samples"} | gaps
     assert {check.kind for check in findings.checks} == {Kind.SCORE}
     assert not findings.skipped or runtime.startswith("openvino")
     assert [check.text for check in findings.checks if not check.ok] == []
+
+
+@pytest.mark.parametrize("runtime", ["litert-xnnpack", "ort-cpu"])
+def test_a_score_at_the_threshold_is_normal(runtime, make_program, tmp_path):
+    """The largest errors of bytes are few different ones, so that many samples are at the threshold."""
+    data = DATA["bytes, uint8"]
+    programs = programs_of(data, make_program)
+    for quantile in (0.2, 0.35, 0.5, 0.65, 0.8):
+        detector = detector_of(programs, data, "max", quantile)
+        (tmp_path / str(quantile)).mkdir()
+        subject = Files.write(tmp_path / str(quantile), programs, data, detector).subject(runtime)
+        expected = expect(subject.program, data.scaled, subject.conversion)
+        layout = TARGETS[subject.format].layout
+        scored = Scored.of(detector, layout, subject.program, data.io, data.x, data.scaled, expected.x, expected.y)
+        equal = scored.totals == getattr(detector.thresholds, layout)
+        x = subject.input(SCORE, Evidence(data.x, data.scaled, None, None, False))
+        assert equal.sum() > 1 and not subject.run(SCORE, x)["anomaly"][equal].any(), quantile
 
 
 @pytest.mark.parametrize("runtime", INT8)
