@@ -259,6 +259,9 @@ class SearchConfig(Checked, frozen=True):
     sparsity: Annotated[tuple[ProperFraction, ...], means("fractions for each pattern, 0 for no pruning")] = ()
     bits: Annotated[tuple[Bits, ...], means("of all kernels")] = (4, 8)
     granularity: Annotated[tuple[Granularity, ...], means("as in [quantize]")] = ()
+    rate: Annotated[
+        tuple[NonNegative, ...], means("as in [train]; with several, bits per sample count beside error and bytes")
+    ] = ()
     size: Annotated[Literal["file", "gzip"], means("what counts as bytes: the .tflite file as it is, or after gzip")] = "file"
     validation: Annotated[
         float, Meta(gt=0, lt=1), means("fraction of the samples that trials are measured on, where [data] holds none out")
@@ -266,7 +269,7 @@ class SearchConfig(Checked, frozen=True):
     seed: Annotated[Count, means("the sampler's")] = 0
 
     def check(self) -> None:
-        _require_different(self, "code", "hidden", "patterns", "sparsity", "bits", "granularity")
+        _require_different(self, "code", "hidden", "patterns", "sparsity", "bits", "granularity", "rate")
         for pattern in self.patterns:
             n, _, m = pattern.partition(":")
             shaped = 1 <= int(n) < int(m) <= 16 if n.isdecimal() and m.isdecimal() else pattern in PATTERN_KINDS and not m

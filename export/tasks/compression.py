@@ -20,7 +20,7 @@ from ..codec.streams import Reader, StreamEncoder
 from ..manifest import Manifest
 from ..parity.fidelity import MEANINGS, MEASURES, Fidelity
 from ..verify.kinds import Kind, Skipped, Why
-from .coders import IMAGE_CODERS, LOSSLESS_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of, least_quality, mosaic, tiles
+from .coders import IMAGE_CODERS, LOSSLESS_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of, least_quality
 from .results import TIED, Chosen, Coder, CompressionResult, LosslessSize, RatePoint
 from .row import Exported, TableRow, TaskMeasurement, TaskRow, not_measured
 from .ssim import has_ssim, ssim
@@ -38,8 +38,8 @@ FAR = 4
 """The curve of an image format ends at the first quality whose error is so many times smaller than ours."""
 RATES = (0.5, 0.7, 1.0, 1.4, 2.0)
 """Rates of the curve of PCA, as multiples of ours."""
-TITLES: Mapping[Coder, str] = {TIED: "this codec, .tae", "pca": "PCA", "jpeg": "JPEG", "webp": "WebP"}
-COLOURS: Mapping[Coder, str] = {TIED: "ours", "pca": "keras", "jpeg": "stock", "webp": "prune"}
+TITLES: Mapping[Coder, str] = {TIED: "this codec, .tae", "pca": "PCA", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
+COLOURS: Mapping[Coder, str] = {TIED: "ours", "pca": "keras", "jpeg": "stock", "webp": "prune", "avif": "avif"}
 EQUAL = {"": "", "bits": "at the same bits", "error": "at no larger error"}
 
 
@@ -118,7 +118,7 @@ class _Rates:
         return self.exported.tables.cross_entropy(self.exported.backend.encode(samples)) / len(samples)
 
     def images(self, error: float, skipped: list[Skipped]) -> Iterator[RatePoint]:
-        """JPEG and WebP at several qualities, and at the least whose error is at most `error`."""
+        """Image formats at several qualities, and at the least whose error is at most `error`."""
         spec = self.exported.data.spec
         reason = not_pictures(spec.shape, spec.dtype)
         for name, coder in IMAGE_CODERS.items():
@@ -141,11 +141,10 @@ class _Rates:
             yield from (found[quality] for quality in sorted(found))
 
     def _picture(self, name: Coder, quality: int, chosen: Chosen = "") -> RatePoint:
-        """All samples as one mosaic in a format of `IMAGE_CODERS`."""
+        """All samples in a format of `IMAGE_CODERS`."""
         shape = self.exported.data.spec.shape
-        size, back = IMAGE_CODERS[name].code(mosaic(self.samples.reshape(-1, *shape)), quality)
-        decoded = tiles(back, shape, len(self.samples)).reshape(self.samples.shape)
-        return self.point(name, size, decoded, f"quality {quality}", chosen)
+        size, back = IMAGE_CODERS[name].code_images(self.samples.reshape(-1, *shape), quality)
+        return self.point(name, size, back.reshape(self.samples.shape), f"quality {quality}", chosen)
 
     def lossless(self, skipped: list[Skipped]) -> Iterator[LosslessSize]:
         spec = self.exported.data.spec

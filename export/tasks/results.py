@@ -17,7 +17,7 @@ Bytes = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 INPUT, PROGRAM, KERAS = "input", "int8", "float"
 TIED = "tied"
-Coder = Literal["tied", "pca", "jpeg", "webp"]
+Coder = Literal["tied", "pca", "jpeg", "webp", "avif"]
 Chosen = Literal["", "bits", "error"]
 OWN = (INPUT, PROGRAM, KERAS)
 """Methods of a denoising that are no baselines: the noisy input, the exported program, the float model."""

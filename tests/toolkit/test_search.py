@@ -27,18 +27,20 @@ from tiedae.compress.config import (
     VerifyConfig,
 )
 from tiedae.compress.data import Dataset
-from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.errors import FormatError, InputError, RecipeError
 from tiedae.compress.tasks import NoiseConfig
 from tiedae.export.codec.backends import ProgramBackend
+from tiedae.export.codec.codec import load
 from tiedae.export.parity.fidelity import fit_text
 from tiedae.recipe import load_recipe
 from tiedae.searching import early_stopping as stopping
 from tiedae.searching.constraints import SearchLimits, parse_bytes, parse_fraction
 from tiedae.searching.early_stopping import EarlyStopping
-from tiedae.searching.front import pareto
+from tiedae.searching.front import FloatBaseline, bits_count, describe, pareto
 from tiedae.searching.space import key_of, space_of
 from tiedae.searching.study import Trials
 from tiedae.searching.trial import Outcome, TrialBuilder
+from tiedae.sources import load_dataset
 
 from ..conftest import build_program
 
@@ -172,12 +174,20 @@ def test_points_that_make_no_model_are_refused_before_they_are_trained(tiny: Pat
 @pytest.mark.parametrize(
     ("options", "old", "new", "text"),
     [
-        ([], "", "", "nothing to search for: give --max-bytes, --max-quality-loss or --max-latency-us"),
+        ([], "", "", "nothing to search for: give --max-bytes, --max-quality-loss, --max-bits or --max-latency-us"),
         (["--max-bytes", "60x"], "", "", "--max-bytes: got '60x', must be a size such as 60000, 60k, 64Ki or 1.5M"),
         (["--max-bytes", "0"], "", "", "--max-bytes: got '0'"),
         (["--max-quality-loss=-5 %"], "", "", "--max-quality-loss: got '-5 %', must be a fraction of 0 or more"),
         (["--max-quality-loss", "5"], "", "", "--max-quality-loss: got '5', must be 5% or, as a fraction, at most 1"),
         (["--max-latency-us", "0"], "", "", "--max-latency-us: got '0', must be microseconds above 0"),
+        (["--max-bits", "0"], "", "", "--max-bits: got '0', must be bits per sample above 0, such as 150"),
+        (
+            ["--max-bits", "9"],
+            "bits =",
+            "rate = [-0.1]\nbits =",
+            "search.rate[0]: got -0.1, must be a finite number, 0 or more",
+        ),
+        (["--max-bits", "9"], "bits =", "rate = [1, 1.0]\nbits =", "search.rate: got [1.0, 1.0], must be a list of different"),
         (["--max-bytes", "1k", "--trials", "0"], "", "", "--trials: got 0, must be 1 or more"),
         (["--max-bytes", "1k", "--timeout", "0"], "", "", "--timeout: got 0, must be seconds above 0"),
         (["--max-bytes", "1k"], "hidden", "hiden", "search.hiden: unknown key; did you mean hidden?"),
@@ -268,6 +278,34 @@ def test_latency_makes_a_point_where_it_is_more_than_noise() -> None:
     trials = [structs.replace(outcome(number, 10 * number, float(number)), latency_us=time) for number, time in times.items()]
     assert [point.number for point in pareto(trials, "file", timed=True)] == [1, 3]
     assert [point.number for point in pareto(trials, "file", timed=False)] == [1]
+
+
+def test_bits_make_a_point_where_they_count() -> None:
+    costs = {1: 9.0, 2: 9.5, 3: 8.0}
+    trials = [structs.replace(outcome(number, 10 * number, float(number)), bits=bits) for number, bits in costs.items()]
+    assert [point.number for point in pareto(trials, "file", timed=False, rated=True)] == [1, 3]
+    assert [point.number for point in pareto(trials, "file", timed=False)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("rates", "limits", "counts", "chosen"),
+    [
+        ((), SearchLimits(bytes=99), False, "point-03"),
+        ((0.1,), SearchLimits(bytes=99), False, "point-03"),
+        ((0.1, 0.2), SearchLimits(bytes=99), True, "point-03"),
+        ((0.1, 0.2), SearchLimits(error_increase=9), True, "point-02"),
+        ((), SearchLimits(error_increase=9), False, "point-01"),
+        ((), SearchLimits(bits=8.5), True, "point-02"),
+    ],
+    ids=["bytes", "one rate", "rates within bytes", "rates", "no rate", "bits"],
+)
+def test_bits_count_where_something_asks_for_them(rates, limits: SearchLimits, counts: bool, chosen: str) -> None:
+    """Of three points, each the best in one of bytes, bits and error."""
+    space = space_of(whole_recipe(rate=rates))
+    costs = {10: (3.0, 10.0), 20: (2.0, 8.0), 30: (1.0, 9.0)}
+    trials = [structs.replace(outcome(size, size, error), bits=bits) for size, (error, bits) in costs.items()]
+    front = describe(trials, trials, {}, limits, FloatBaseline(1.0, 40), space)
+    assert (bits_count(space, limits), front["chosen"]) == (counts, chosen)
 
 
 FINISHED = [outcome(n, size, error, losses=[4.0, 2.0]) for n, (size, error) in enumerate([(10, 1.6), (20, 1.2), (30, 1.0)], 1)]
@@ -384,9 +422,10 @@ def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
             ("2:4", 0.5, (2,)),
             100 * 64 + 64 * 32 + 32 * 18,
         ),
+        ({"rate": (0.0, 0.1)}, {"rate": 0.1}, None, 100 * 64 + 64 * 32 + 32 * 1),
         ({"patterns": ("structured",), "sparsity": (0.25,)}, {}, ("structured", 0.25, ()), 100 * 48 + 48 * 24 + 24 * 16),
     ],
-    ids=["as it is", "packed", "sparsity", "blocks", "2:4 leaves what it does not divide", "structured"],
+    ids=["as it is", "packed", "sparsity", "blocks", "2:4 leaves what it does not divide", "a rate", "structured"],
 )
 def test_a_point_becomes_a_recipe_whose_kernels_take_known_bytes(search: dict, point: dict, prune, least: int) -> None:
     space = space_of(whole_recipe(**search))
@@ -394,6 +433,57 @@ def test_a_point_becomes_a_recipe_whose_kernels_take_known_bytes(search: dict, p
     recipe = space.recipe_of(whole)
     assert (None if recipe.prune is None else (recipe.prune.pattern, recipe.prune.sparsity, recipe.prune.skip)) == prune
     assert space.min_bytes[key_of(whole)] == least
+
+
+def test_a_code_of_fixed_scale_has_no_rate() -> None:
+    layers = (LayerConfig(8, "relu"), LayerConfig(4, "tanh"))
+    recipe = Recipe("x", DataConfig("x.npy"), ModelConfig(layers, inputs=24), search=SearchConfig(rate=(0.1,)))
+    with pytest.raises(RecipeError, match=r"train\.rate: got 0\.1, must be 0, since tanh fixes the scale of the code"):
+        space_of(recipe)
+
+
+@pytest.fixture(scope="module")
+def rated(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DIR of a search of two rates, which early stopping would end at once."""
+    path = tiny.with_name("rated.toml")
+    path.write_text(
+        RECIPE.replace("[search]\ncode = [2, 4]\nhidden = [0.5, 1.0]", "[search]\ncode = [4]\nrate = [0, 1e-3]\nhidden = []")
+    )
+    out = tmp_path_factory.mktemp("rated") / "out"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(EarlyStopping, "stop_reason", lambda *_: "at once")
+        call = ["search", str(path), "--max-bits", "4000", "--trials", "5", "--out", str(out), "-q"]
+        assert main(call) == 0
+    return out
+
+
+def test_rates_are_searched_and_drawn_beside_pca(rated: Path) -> None:
+    front = front_of(rated)
+    assert [(row["point"], row["state"]) for row in front["trials"]] == [({"rate": rate}, "complete") for rate in (0, 1e-3)]
+    assert front["limits"]["bits"] == 4000 and front["trials"][0]["bits"] != front["trials"][1]["bits"]
+    assert {point["coder"] for point in front["others"]["points"]} == {"pca"}
+    page = (rated / "front.html").read_text()
+    assert "Rate and distortion" in page and page.count('<svg class="chart"') == 2
+    assert f"{front['front'][0]['bits']:.4g}" in page
+
+
+def test_bits_are_those_of_the_file_that_the_bundle_writes(rated: Path, tmp_path: Path) -> None:
+    row = front_of(rated)["front"][-1]
+    assert main(["run", str(rated / f"{row['name']}.toml"), "--out", str(tmp_path / "run"), "-q"]) == 0
+    recipe = load_recipe(rated / f"{row['name']}.toml")
+    validation = load_dataset(recipe.data, "sigmoid").validation
+    assert validation is not None
+    data = load(tmp_path / "run").compress(validation.take(slice(None)))
+    assert row["bits"] == 8 * len(data) / len(validation) < 4000
+
+
+def test_what_exceeds_the_bits_says_what_came_closest(tiny: Path, tmp_path: Path, capsys) -> None:
+    call = ["search", str(tiny), "--max-bits", "0.5", "--out", str(tmp_path / "out"), "--trials", "1"]
+    assert main(call) == 1
+    (row,) = front_of(tmp_path / "out")["front"]
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "nothing found within --max-bits 0.5; the closest is point-01" in line
+    assert f"at {row['bytes']:,} bytes, {row['bits']:.4g} bits per sample" in line
 
 
 def test_a_table_names_its_worst_column(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tiedae.pages import Frame
 from tiedae.searching.front import HEADER, cells
 from tiedae.searching.page import HEIGHT, render
+from tiedae.searching.rate_chart import least_bits, rate_chart
 
 TOP, BELOW = Frame.top, Frame.below
 GUTTER_LEFT, GUTTER_RIGHT, NARROWEST = 80, 35, 165
@@ -23,7 +24,14 @@ CHARACTER = 7.0
 
 def row(number: int, size: int, error: float) -> dict[str, Any]:
     stated = {"trial": number, "state": "complete", "point": {"code": number}, "error": error, "bytes": size}
-    return stated | {"gzip_bytes": size // 2 + 1, "latency_us": 3.25, "error_increase": 0.1, "meets": True, "excess": 0.0}
+    return stated | {
+        "gzip_bytes": size // 2 + 1,
+        "bits": 8.0 * number,
+        "latency_us": 3.25,
+        "error_increase": 0.1,
+        "meets": True,
+        "excess": 0.0,
+    }
 
 
 def front(
@@ -40,12 +48,13 @@ def front(
         if not best or each["error"] < best[-1]["error"]:
             best.append(each | {"name": f"point-{len(best) + 1:02}"})
     return {
-        "limits": {"bytes": limits[0], "error_increase": limits[1], "latency_us": None},
+        "limits": {"bytes": limits[0], "error_increase": limits[1], "latency_us": None, "bits": None},
         "size": size,
         "reference": {"error": reference, "bytes": 900_000, "latency_us": None},
         "chosen": best[-1]["name"],
         "front": best,
         "trials": trials,
+        "others": None,
     }
 
 
@@ -130,6 +139,37 @@ def test_trials_beyond_the_scale_are_counted_at_the_upper_edge() -> None:
     page = render(front([(60_000, 9.0), (80_000, 7.0), (70_000, 500.0)]), "x")
     assert f'cy="{TOP:.1f}"' in page and re.search(r"At the upper edge: trials with an error above [\d.]+ \(1\)", page)
     assert "upper edge" not in render(front([(60_000, 9.0)]), "x")
+
+
+def test_rates_are_drawn_beside_other_coders() -> None:
+    """The line of the search has the trials of the least bits; far points of other coders are left out."""
+    found = front([(60_000, 9.0), (70_000, 9.5), (80_000, 7.0)])
+    points = [("pca", 20.0, 8.0), ("pca", 30.0, 6.0), ("avif", 20.0, 500.0), ("webp", 1000.0, 7.0), ("jpeg", 40.0, 8.0)]
+    found["others"] = {
+        "points": [{"coder": coder, "bits": bits, "error": error, "setting": "x"} for coder, bits, error in points],
+        "skipped": ["AVIF: this Pillow has no avif"],
+    }
+    found["limits"]["bits"] = 50.0
+    chart = rate_chart(found)
+    drawn = {curve.label: [(point.x, point.y) for point in curve.points] for curve in chart.curves}
+    assert drawn == {
+        "other trials": [(16.0, 9.5)],
+        "PCA": [(20.0, 8.0), (30.0, 6.0)],
+        "JPEG": [(40.0, 8.0)],
+        "trials of the least bits": [(8.0, 9.0), (24.0, 7.0)],
+    }
+    page = render(found, "x")
+    assert "Left out: AVIF: this Pillow has no avif." in page and "PCA, x: 20 bits per sample, error 8" in page
+    section = page[page.index('<section class="rates">') :]
+    assert section.count("<line class=separator") + section.count('<line class="separator"') == 1
+    assert len(re.findall(r"<polyline[^>]* points=.[\d. ,]{20,}", section)) == 2
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=12))
+def test_the_line_has_what_nothing_beats(costs: list[tuple[int, int]]) -> None:
+    rows = [{"bits": bits, "error": error} for bits, error in costs]
+    line = [(row["bits"], row["error"]) for row in least_bits(rows)]
+    assert line == sorted(each for each in set(costs) if not any(a <= each[0] and b <= each[1] for a, b in set(costs) - {each}))
 
 
 def test_bytes_and_gzip_each_stand_under_their_header() -> None:

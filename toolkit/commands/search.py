@@ -11,6 +11,7 @@ def add_arguments(parser: Parser) -> None:
     text = "how much the error may grow over the recipe's float model: 2%% or 0.02"
     parser.add_value("--max-quality-loss", "FRACTION", text)
     parser.add_renamed("--max-error-increase", "--max-quality-loss")
+    parser.add_value("--max-bits", "N", "per sample of a .tae file")
     parser.add_value("--max-latency-us", "N", "a call in XNNPACK, one thread, batch 1, median")
     parser.add_value("--trials", "N", "models to train at most (default: 30)", type=int, default=30)
     parser.add_value("--timeout", "S", "no trial begins after this many seconds", type=float)
@@ -21,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
 def run(call: Call) -> None:
     require_packages("optuna", *TRAINING)
     from ..recipe import load_recipe
-    from ..searching.constraints import SearchLimits, parse_bytes, parse_fraction, parse_latency
+    from ..searching.constraints import SearchLimits, parse_bits, parse_bytes, parse_fraction, parse_latency
     from ..searching.front import HEADER, cells
     from ..searching.search import require_found, search
 
@@ -29,6 +30,7 @@ def run(call: Call) -> None:
         "bytes": (call.max_bytes, parse_bytes),
         "error_increase": (call.max_quality_loss, parse_fraction),
         "latency_us": (call.max_latency_us, parse_latency),
+        "bits": (call.max_bits, parse_bits),
     }
     limits = SearchLimits(**{name: parse(text) for name, (text, parse) in parsers.items() if text is not None})
     recipe = load_recipe(call.recipe)

@@ -206,29 +206,39 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points joined by a line, and a single one drawn larger: `kind` is its CSS class; a point's text appears on hover."""
+    """Points joined by a line, and a single one drawn larger: `kind` is its CSS class; a point's text appears on hover.
+
+    Without `joined`, dots alone.
+    """
 
     kind: str
     label: str
     points: Sequence[Point]
+    joined: bool = True
+
+    @property
+    def is_line(self) -> bool:
+        return self.joined and len(self.points) > 1
 
     @property
     def radius(self) -> int:
-        return 7 if len(self.points) == 1 else 3
+        return 7 if self.joined and len(self.points) == 1 else 3
 
 
 @dataclass(frozen=True)
 class CurveChart:
-    """Curves over a positive x on a logarithmic axis; `x`, `y`: titles of the axes."""
+    """Curves over a positive x on a logarithmic axis; `x`, `y`: titles of the axes; `separators`: dashed vertical lines."""
 
     curves: Sequence[Curve]
     title: str
     x: str
     y: str
+    separators: Sequence[float] = ()
 
     @cached_property
     def frame(self) -> Frame:
         xs, ys = ([getattr(point, axis) for curve in self.curves for point in curve.points] for axis in ("x", "y"))
+        xs += self.separators
         across, up = log_ticks(min(xs), max(xs)), linear_ticks(min(ys), max(ys))
         left, right = min(across[0], *xs), max(across[-1], *xs)
         return Frame(Axis(self.x, left, right, across, logarithmic=True), Axis(self.y, up[0], up[-1], up), 300, self.title)

@@ -1,1 +1,1 @@
-"""`tiedae search`: searches layer sizes, sparsity and bit widths within limits of bytes, error and latency."""
+"""`tiedae search`: searches layer sizes, sparsity and bit widths within limits of bytes, error, bits and latency."""

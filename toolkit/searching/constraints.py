@@ -32,31 +32,47 @@ def parse_fraction(text: str) -> float:
 
 def parse_latency(text: str) -> float:
     """Microseconds above 0; InputError for anything else."""
+    return _above_zero(text, "--max-latency-us", "microseconds above 0, such as 25")
+
+
+def parse_bits(text: str) -> float:
+    """Bits above 0; InputError for anything else."""
+    return _above_zero(text, "--max-bits", "bits per sample above 0, such as 150")
+
+
+def _above_zero(text: str, option: str, right: str) -> float:
     found = re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text.strip())
     value = float(text) if found else 0.0
     if value <= 0:
-        raise InputError(f"--max-latency-us: got {text!r}, must be microseconds above 0, such as 25")
+        raise InputError(f"{option}: got {text!r}, must be {right}")
     return value
 
 
 @dataclass(frozen=True)
 class SearchLimits:
-    """Maximum bytes, error increase (fraction of the float model's error) and latency; inf: no limit. At least one is given."""
+    """Maximum bytes, error increase (fraction of the float model's error), latency, and bits per sample of a .tae file.
+
+    inf: no limit. At least one is given.
+    """
 
     bytes: float = math.inf
     error_increase: float = math.inf
     latency_us: float = math.inf
+    bits: float = math.inf
 
     def __post_init__(self) -> None:
-        if min(self.bytes, self.error_increase, self.latency_us) == math.inf:
-            raise InputError("nothing to search for: give --max-bytes, --max-quality-loss or --max-latency-us")
+        if min(self.bytes, self.error_increase, self.latency_us, self.bits) == math.inf:
+            raise InputError("nothing to search for: give --max-bytes, --max-quality-loss, --max-bits or --max-latency-us")
 
-    def excess(self, size: float, error_increase: float, latency_us: float | None) -> dict[str, float]:
+    def excess(
+        self, size: float, error_increase: float, latency_us: float | None, bits: float | None = None
+    ) -> dict[str, float]:
         """The relative excess over each given limit; 0 or less if the limit holds."""
         beyond = {
             "bytes": size / self.bytes - 1,
             "error_increase": (1 + error_increase) / (1 + self.error_increase) - 1,
             "latency_us": 0.0 if latency_us is None else latency_us / self.latency_us - 1,
+            "bits": 0.0 if bits is None else bits / self.bits - 1,
         }
         return {name: beyond[name] for name, limit in self.to_json().items() if limit is not None}
 
@@ -65,10 +81,16 @@ class SearchLimits:
         asked = {
             f"--max-bytes {self.bytes:,.0f}": self.bytes,
             f"--max-quality-loss {100 * self.error_increase:g}%": self.error_increase,
+            f"--max-bits {self.bits:g}": self.bits,
             f"--max-latency-us {self.latency_us:g}": self.latency_us,
         }
         return [text for text, value in asked.items() if value < math.inf]
 
     def to_json(self) -> dict[str, float | None]:
-        named = {"bytes": self.bytes, "error_increase": self.error_increase, "latency_us": self.latency_us}
+        named = {
+            "bytes": self.bytes,
+            "error_increase": self.error_increase,
+            "latency_us": self.latency_us,
+            "bits": self.bits,
+        }
         return {name: value if value < math.inf else None for name, value in named.items()}

@@ -2,7 +2,8 @@
 
 Optuna's pruners handle one objective, but a smaller model may have a larger error and still be on the front. So a trial is
 compared only with finished trials of no more bytes than its kernels, and with the error limit. Only float training is
-judged, because the cost of pruning and quantization is not known before.
+judged, because the cost of pruning and quantization is not known before. Where bits count, nothing is stopped: a larger error
+may cost fewer bits, and a loss with a rate is not proportional to the error.
 """
 
 from __future__ import annotations
@@ -70,4 +71,4 @@ class EarlyStopping:
         size = trial.size(self.counted)
         if size is None or trial.error is None:
             return False
-        return max(self.limits.excess(size, trial.error / self.float_error - 1, trial.latency_us).values()) <= 0
+        return max(self.limits.excess(size, trial.error / self.float_error - 1, trial.latency_us, trial.bits).values()) <= 0

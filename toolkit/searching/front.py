@@ -12,6 +12,7 @@ from tiedae.export.parity.fidelity import fit_text
 from tiedae.export.verify.results import Fit
 
 from .constraints import SearchLimits
+from .other_coders import CodersMeasured
 from .space import Space
 from .trial import Outcome
 
@@ -27,23 +28,28 @@ class FloatBaseline(Record, frozen=True):
     fidelity: Fit | None = None
 
 
+def bits_count(space: Space, limits: SearchLimits) -> bool:
+    """Whether the front has bits per sample beside error and bytes: they are limited, or the space has several rates."""
+    return limits.bits < math.inf or len(space.values.get("rate", ())) > 1
+
+
 NOISE = 0.05
 """Latencies within this fraction count as equal."""
 
 
-def pareto(outcomes: Sequence[Outcome], counted: str, *, timed: bool) -> list[Outcome]:
-    """The finished outcomes that no other dominates in error and size, and in latency if `timed`, by size."""
+def pareto(outcomes: Sequence[Outcome], counted: str, *, timed: bool, rated: bool = False) -> list[Outcome]:
+    """The finished outcomes that no other dominates in error and size, in latency if `timed` and bits if `rated`, by size."""
 
-    def costs(outcome: Outcome) -> tuple[float, float, float]:
+    def costs(outcome: Outcome) -> tuple[float, float, float, float]:
         size = outcome.size(counted)
         assert outcome.error is not None and size is not None
-        return size, outcome.error, (outcome.latency_us or 0.0) if timed else 0.0
+        return size, outcome.error, (outcome.bits or 0.0) if rated else 0.0, (outcome.latency_us or 0.0) if timed else 0.0
 
-    front: dict[tuple[float, float, float], Outcome] = {}
+    front: dict[tuple[float, float, float, float], Outcome] = {}
     for outcome in sorted((each for each in outcomes if each.state == "complete"), key=costs):
-        size, error, latency = costs(outcome)
-        if not any(s <= size and e <= error and t <= latency * (1 + NOISE) for s, e, t in front):
-            front[size, error, latency] = outcome
+        size, error, bits, latency = costs(outcome)
+        if not any(s <= size and e <= error and b <= bits and t <= latency * (1 + NOISE) for s, e, b, t in front):
+            front[size, error, bits, latency] = outcome
     return list(front.values())
 
 
@@ -54,10 +60,12 @@ def describe(
     limits: SearchLimits,
     reference: FloatBaseline,
     space: Space,
+    others: CodersMeasured | None = None,
 ) -> dict[str, Any]:
     """The front as JSON: limits, reference, space, chosen and closest point, all points and all trials.
 
-    The chosen point has the lowest error within the limits if bytes are limited, else the smallest file.
+    The chosen point has the lowest error within the limits if bytes or bits are limited, else the least bits of several rates,
+    else the smallest file. `others`: what other coders need, where bits count.
     """
     assert space.recipe.search is not None
     counted = space.recipe.search.size
@@ -67,7 +75,8 @@ def describe(
         for place, outcome in enumerate(front, 1)
     ]
     met = [point for point in points if point["meets"]]
-    cost = "error" if limits.bytes < math.inf else COUNTED[counted]
+    limited = min(limits.bytes, limits.bits) < math.inf
+    cost = "error" if limited else "bits" if bits_count(space, limits) else COUNTED[counted]
     return {
         "schema": SCHEMA,
         "limits": limits.to_json(),
@@ -78,6 +87,7 @@ def describe(
         "closest": min(points, key=lambda point: point["excess"])["name"] if points else None,
         "front": points,
         "trials": [_row(outcome, limits, reference, counted, outcome.latency_us) for outcome in trials],
+        "others": plain(others),
     }
 
 
@@ -95,13 +105,14 @@ def _row(
         "fidelity": plain(outcome.fidelity),
         "bytes": outcome.bytes,
         "gzip_bytes": outcome.gzip_bytes,
+        "bits": outcome.bits,
         "latency_us": latency_us,
     }
     size = outcome.size(counted)
     if outcome.error is None or size is None:
         return row | {"note": outcome.note}
     increase = outcome.error / reference.error - 1
-    excess = limits.excess(size, increase, latency_us)
+    excess = limits.excess(size, increase, latency_us, outcome.bits)
     return row | {
         "error_increase": increase,
         "meets": max(excess.values()) <= 0,
@@ -114,7 +125,7 @@ def point_text(point: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in point.items())
 
 
-HEADER = ("point", "values", "error", "increase", "quality", "bytes", "gzip", "µs", "within limits")
+HEADER = ("point", "values", "error", "increase", "quality", "bytes", "gzip", "bits", "µs", "within limits")
 
 
 def cells(row: Mapping[str, Any], front: Mapping[str, Any]) -> tuple[str, ...]:
@@ -127,6 +138,7 @@ def cells(row: Mapping[str, Any], front: Mapping[str, Any]) -> tuple[str, ...]:
         fit_text(convert(row.get("fidelity"), Fit | None)),
         f"{row['bytes']:,}",
         f"{row['gzip_bytes']:,}",
+        "" if row["bits"] is None else f"{row['bits']:.4g}",
         "" if row["latency_us"] is None else f"{row['latency_us']:.3g}",
         "chosen" if row["name"] == front["chosen"] else "yes" if row["meets"] else "no",
     )

@@ -1,4 +1,7 @@
-"""front.html: a plot of error against bytes of all trials, and a table of the front; deterministic, without scripts."""
+"""front.html: plots of error against bytes and, where bits count, bits of all trials, and a table of the front.
+
+Deterministic, without scripts.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from tiedae.pages import Axis, Frame, human_size, linear_ticks, log_ticks, numbe
 from tiedae.pages import render as render_template
 
 from .front import COUNTED, HEADER, cells, point_text
+from .rate_chart import rate_chart
 from .trial import TARGET
 
 Row = Mapping[str, Any]
@@ -50,6 +54,7 @@ def render(front: Mapping[str, Any], title: str) -> str:
         front=front,
         trials=sum(row["state"] != "impossible" for row in front["trials"]),
         plot=_plot(front, measured) if measured else None,
+        rates=rate_chart(front) if front["others"] else None,
         header=HEADER,
         rows=[cells(row, front) for row in front["front"]],
         others=others,

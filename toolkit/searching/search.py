@@ -31,7 +31,8 @@ from ..run_directory import alone_in, claim, write_json
 from ..sources import DATA_SETS, data_text, recipe_data
 from .constraints import SearchLimits
 from .early_stopping import EarlyStopping
-from .front import COUNTED, FloatBaseline, describe, pareto, point_text
+from .front import COUNTED, FloatBaseline, bits_count, describe, pareto, point_text
+from .other_coders import CodersMeasured, OtherCoders
 from .page import render
 from .space import Point, Space, key_of, space_of, with_validation
 from .study import Trials, require_optuna
@@ -131,9 +132,14 @@ class _Search:
         assert self.space.recipe.search is not None
         return self.space.recipe.search.size
 
+    @property
+    def rated(self) -> bool:
+        return bits_count(self.space, self.limits)
+
     def trials(self, count: int, timeout: float | None) -> Trials:
         """Run trials until there are `count`, `timeout` seconds have passed or the space is exhausted."""
-        trials, begun = Trials(self.out / "study.db", self.space, self.excess), time.monotonic()
+        trials = Trials(self.out / "study.db", self.space, self.excess, rated=self.rated)
+        begun = time.monotonic()
         in_user_units = "" if self.reference.fidelity is None else f", {fit_text(self.reference.fidelity)}"
         self.console.note(f"float model of the recipe: error {self.reference.error:.4g}{in_user_units}")
         while trials.trained < count and (timeout is None or time.monotonic() - begun < timeout):
@@ -156,16 +162,17 @@ class _Search:
         """The relative excess of an outcome over each limit; only those that are known."""
         size = outcome.size(self.counted)
         if outcome.error is not None and size is not None:
-            return self.limits.excess(size, outcome.error / self.reference.error - 1, outcome.latency_us)
+            return self.limits.excess(size, outcome.error / self.reference.error - 1, outcome.latency_us, outcome.bits)
         if outcome.state == "impossible":
             return {"bytes": self.space.min_bytes[key_of(outcome.point)] / self.limits.bytes - 1}
         return {}
 
     def trial(self, number: int, point: Point, stopping: EarlyStopping, title: str) -> Outcome:
         recipe = self.space.recipe_of(point)
+        by_error = not (self.rated or recipe.train.rate)
 
         def check(epoch: int, loss: float) -> None:
-            reason = stopping.stop_reason(epoch, recipe.train.epochs, loss)
+            reason = stopping.stop_reason(epoch, recipe.train.epochs, loss) if by_error else ""
             if reason:
                 raise _TrialStopped(reason)
 
@@ -187,7 +194,7 @@ class _Search:
                 raise
             return Outcome(number, point, "refused", str(error))
         latency = None if self.limits.latency_us == math.inf else self.latencies({"trial": file})["trial"]
-        measured = quality.error, len(file.data), file.gzip_bytes, latency, losses(archives), quality.fidelity
+        measured = quality.error, len(file.data), file.gzip_bytes, latency, losses(archives), quality.fidelity, quality.bits
         return Outcome(number, point, "complete", "", *measured)
 
     def latencies(self, files: Mapping[str, TrialFile]) -> dict[str, float]:
@@ -201,12 +208,13 @@ class _Search:
         latency = "" if outcome.latency_us is None else f", {outcome.latency_us:.3g} µs"
         quality = "" if outcome.fidelity is None else f", {fit_text(outcome.fidelity)}"
         sizes = f"{outcome.bytes:,} B, {outcome.gzip_bytes:,} B gzip"
+        sizes += "" if outcome.bits is None else f", {outcome.bits:.4g} bits per sample"
         return f"error {outcome.error:.4g} ({change:+.1f} %){quality}, {sizes}{latency}"
 
     def finish(self, trials: Trials) -> dict[str, Any]:
         """Write the front: recipes and files of its points, timed together, then front.json and front.html."""
         timed = self.limits.latency_us < math.inf
-        points = pareto(trials.outcomes, self.counted, timed=timed)
+        points = pareto(trials.outcomes, self.counted, timed=timed, rated=self.rated)
         files = {point.number: self.rebuild(point) for point in points}
         try:
             times = self.latencies({str(number): each for number, each in files.items()})
@@ -217,7 +225,8 @@ class _Search:
             times = {}
         latency = {number: times.get(str(number)) for number in files}
         reference = structs.replace(self.reference, latency_us=times.get("float"))
-        front = describe(points, trials.outcomes, latency, self.limits, reference, self.space)
+        others = self.others(trials.finished) if self.rated and trials.finished else None
+        front = describe(points, trials.outcomes, latency, self.limits, reference, self.space, others)
         for old in self.out.glob("point-*.*"):
             old.unlink()
         for point, row in zip(points, front["front"], strict=True):
@@ -228,6 +237,14 @@ class _Search:
         write_json(self.out / "front.json", front)
         write_atomic(self.out / "front.html", render(front, f"Search: {self.space.recipe.name}").encode())
         return front
+
+    def others(self, finished: Sequence[Outcome]) -> CodersMeasured:
+        """What other coders need at the bits and errors of the finished trials."""
+        recipe, bits = self.space.recipe, [outcome.bits for outcome in finished if outcome.bits]
+        errors = [outcome.error for outcome in finished if outcome.error is not None]
+        self.console.note("other coders: PCA, and JPEG, WebP and AVIF of images")
+        coders = OtherCoders(self.builder.splits, self.builder.samples(recipe.train)[1], recipe.data.seed)
+        return coders.measure(bits, min(errors), noisy=recipe.is_noisy)
 
     def rebuild(self, outcome: Outcome) -> TrialFile:
         """The file of a finished outcome, from its cached model."""
@@ -253,5 +270,6 @@ def require_found(front: Mapping[str, Any], limits: SearchLimits, out: Path) -> 
     if closest is None:
         raise CheckError(f"{out}: none of {len(front['trials'])} trials gave a file; {asked} cannot be judged")
     latency = "" if limits.latency_us == math.inf else f", {closest['latency_us']:.3g} µs"
-    got = f"error {100 * closest['error_increase']:+.1f} % at {closest[COUNTED[front['size']]]:,} bytes{latency}"
+    bits = "" if limits.bits == math.inf else f", {closest['bits']:.4g} bits per sample"
+    got = f"error {100 * closest['error_increase']:+.1f} % at {closest[COUNTED[front['size']]]:,} bytes{bits}{latency}"
     raise CheckError(f"{out}: nothing found within {asked}; the closest is {closest['name']}: {got}")

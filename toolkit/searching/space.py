@@ -109,12 +109,12 @@ def kernel_bytes(recipe: Recipe) -> int:
 
 
 def _pruned_widths(recipe: Recipe) -> list[int]:
-    """The widths after structured pruning; global pruning may leave one unit per layer."""
+    """The widths after structured pruning; global pruning may leave one unit per layer, a rate one unit of the code."""
     widths, prune = list(recipe.model.widths), recipe.prune
     if prune is not None and prune.kind == "structured":
         for i in range(1, len(widths) - (not prune.code)):
             widths[i] = 1 if prune.scope == "global" else widths[i] - round(prune.sparsity * widths[i])
-    return widths
+    return [*widths[:-1], 1] if recipe.train.rate else widths
 
 
 def _with_units(recipe: Recipe, index: int, units: int) -> Recipe:
@@ -207,5 +207,13 @@ def _quantization(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
     ]
 
 
-AXES: tuple[Callable[[Recipe, SearchConfig], list[SearchAxis]], ...] = (_code, _hidden, _pruning, _quantization)
+def _rate(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
+    def apply(recipe: Recipe, rate: float) -> Recipe:
+        return replace(recipe, train=replace(recipe.train, rate=rate))
+
+    own = recipe.train.rate
+    return [SearchAxis("rate", tuple(sorted(config.rate)) or (own,), own, apply)]
+
+
+AXES: tuple[Callable[[Recipe, SearchConfig], list[SearchAxis]], ...] = (_code, _hidden, _pruning, _quantization, _rate)
 """Constructors of the axes."""

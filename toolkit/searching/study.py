@@ -50,19 +50,21 @@ class Proposal:
 
 
 class Trials:
-    """The stored trials and the next proposal, with error and bytes as objectives.
+    """The stored trials and the next proposal, with error and bytes as objectives, and bits if `rated`.
 
     `excess`: outcome → relative excess over each limit. Raises FormatError for a damaged file.
     """
 
-    def __init__(self, path: Path, space: Space, excess: Callable[[Outcome], Mapping[str, float]]) -> None:
+    def __init__(
+        self, path: Path, space: Space, excess: Callable[[Outcome], Mapping[str, float]], *, rated: bool = False
+    ) -> None:
         import optuna
         from sqlalchemy.pool import NullPool
 
         assert space.recipe.search is not None
-        self.path, self.excess = path, excess
+        self.path, self.excess, self.rated = path, excess, rated
         self.space, self.counted, self.seed = space, space.recipe.search.size, space.recipe.search.seed
-        directions = (optuna.study.StudyDirection.MINIMIZE,) * 2
+        directions = (optuna.study.StudyDirection.MINIMIZE,) * (3 if rated else 2)
         with _readable(path):
             # NullPool closes each connection after its transaction.
             storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"poolclass": NullPool})
@@ -133,7 +135,8 @@ class Trials:
             proposal.trial.set_constraint(limit, excess)
         size = outcome.size(self.counted)
         if outcome.error is not None and size is not None:
-            self.memory.tell(proposal.trial, (outcome.error, size))
+            bits = (outcome.bits or 0.0,) if self.rated else ()
+            self.memory.tell(proposal.trial, (outcome.error, size, *bits))
         else:
             self.memory.tell(proposal.trial, state=_states().PRUNED)
         with _readable(self.path):

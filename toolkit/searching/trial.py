@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -22,7 +23,13 @@ from tiedae.compress.records import Record, plain
 from tiedae.export.bench.latency import Timed, TimedGroup, time_groups
 from tiedae.export.bench.results import Way
 from tiedae.export.bundle import npy
+from tiedae.export.codec.backends import ProgramBackend
+from tiedae.export.codec.frames import FileModel
+from tiedae.export.codec.streams import StreamEncoder
+from tiedae.export.codec.tables import fit
+from tiedae.export.codec.training_codes import training_inputs
 from tiedae.export.file_io import FileIO
+from tiedae.export.integer_maps import fit as fit_maps
 from tiedae.export.interpreter import execute, program_input
 from tiedae.export.parity.fidelity import Fidelity
 from tiedae.export.runtimes.table import RUNTIMES, usual
@@ -61,10 +68,14 @@ class TrialFile:
 
 @dataclass(frozen=True)
 class ValidationQuality:
-    """Squared `error` per validation sample in model units, and `fidelity` in the user's unit (see `Fidelity.measure`)."""
+    """Squared `error` per validation sample in model units, and `fidelity` in the user's unit (see `Fidelity.measure`).
+
+    `bits` per validation sample of a .tae file, heads included; None for a float model.
+    """
 
     error: float
     fidelity: Fit
+    bits: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,10 @@ class TrialBuilder:
         io = FileIO.of(recipe.export, train.scaling, train.dtype.name)
         io = io if program.quantized else io.floats
         (data,) = TARGETS[TARGET].write(program, recipe.name, recipe.export, io).values()
-        return TrialFile(data, *_timed_input(program, recipe, io.dtype)), self.quality(program, recipe.train)
+        quality = self.quality(program, recipe.train)
+        if program.quantized:
+            quality = dataclasses.replace(quality, bits=self.bits(program, recipe))
+        return TrialFile(data, *_timed_input(program, recipe, io.dtype)), quality
 
     def quality(self, program: Program, train: TrainConfig) -> ValidationQuality:
         """The quality of what a program makes of the validation samples, with the noise of training, against clean ones."""
@@ -132,6 +146,19 @@ class TrialBuilder:
         measured = self.fidelity.measure(wanted, y)
         worst = tuple(Column(name, r2) for r2, name in measured.worst_columns[:1])
         return ValidationQuality(squared_error(self.splits.scaling.apply(wanted), y), replace(measured, columns=worst))
+
+    def bits(self, program: Program, recipe: Recipe) -> float:
+        """Bits per validation sample of the .tae file that the bundle of an int8 program would write."""
+        maps, scaling = fit_maps(self.splits.spec, program.quantization("x"), program.quantization("y"))
+        splits = self.splits.with_scaling(scaling)
+        io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
+        backend = ProgramBackend(program, splits.spec, io, maps)
+        noise = noise_of(recipe.train.noise, splits.train)
+        x = training_inputs(backend, splits.train, recipe.data.seed, noise)
+        tables = fit(execute(program, "encode", x)["code"], program.quantization("code").bits)
+        samples, _ = self.samples(recipe.train)
+        encoder = StreamEncoder(FileModel(backend, tables, bytes(8)), backend)
+        return 8 * sum(map(len, (*encoder.push(samples), *encoder.finish()))) / len(samples)
 
 
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:
@@ -169,7 +196,8 @@ class Outcome(Record, frozen=True):
 
     `state`: `complete`, `stopped` (early), `impossible` (kernels alone exceed the bytes) or `refused` (an error); `note`: the
     reason. `error`: squared error per validation sample in model units; `fidelity`: quality in the user's unit; `bytes`,
-    `gzip_bytes`: of the int8 .tflite; `latency_us`: None if not limited; `losses`: validation loss per epoch, by stage.
+    `gzip_bytes`: of the int8 .tflite; `latency_us`: None if not limited; `losses`: validation loss per epoch, by stage; `bits`:
+    per validation sample of a .tae file.
     """
 
     number: int | None
@@ -182,6 +210,7 @@ class Outcome(Record, frozen=True):
     latency_us: float | None = None
     losses: Mapping[str, list[float]] | None = None
     fidelity: Fit | None = None
+    bits: float | None = None
 
     def size(self, counted: str) -> int | None:
         return {"file": self.bytes, "gzip": self.gzip_bytes}[counted]

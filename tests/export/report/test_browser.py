@@ -277,26 +277,27 @@ def test_charts_stay_inside_their_drawing(browser, tmp_path, width, x, y):
 
 @pytest.mark.parametrize("width", [320, 1280])
 @pytest.mark.parametrize("factor", [1, 1_000_000])
-def test_the_chart_of_a_search_stays_inside_its_drawing(browser, tmp_path, width, factor):
+def test_the_charts_of_a_search_stay_inside_their_drawing(browser, tmp_path, width, factor):
     """Points on all edges: the smallest and largest file, the lowest error, and one far above it."""
     errors = {60_000: 9.5, 80_000: 7.25, 552_352: 6.125, 1_149_792: 5.0, 70_000: 5e6}
     rows = [
         {"trial": i, "state": "complete", "point": {"code": i}, "error": error * factor, "bytes": size * factor}
-        | {"gzip_bytes": size, "latency_us": None, "error_increase": 0.5, "meets": True}
+        | {"gzip_bytes": size, "bits": 9.0 * i, "latency_us": None, "error_increase": 0.5, "meets": True}
         for i, (size, error) in enumerate(errors.items(), 1)
     ]
     found = {
-        "limits": {"bytes": 2_000_000 * factor, "error_increase": 0.5, "latency_us": None},
+        "limits": {"bytes": 2_000_000 * factor, "error_increase": 0.5, "latency_us": None, "bits": None},
         "size": "file",
         "reference": {"error": 8.0 * factor, "bytes": 900_000, "latency_us": None},
         "chosen": "point-104",
         "front": [row | {"name": f"point-{100 + row['trial']}"} for row in rows[:4]],
         "trials": rows,
+        "others": {"points": [{"coder": "pca", "bits": 20.0, "error": 8.0 * factor, "setting": "x"}], "skipped": []},
     }
     path = tmp_path / "front.html"
     path.write_text(render_front(found, "a search"), encoding="utf-8")
     browser.open(path, width=width)
-    assert browser.evaluate(OUTSIDE) == [1, []]
+    assert browser.evaluate(OUTSIDE) == [2, []]
     assert {key: value for key, value in browser.evaluate(LOOK).items() if key in STUMBLES and value} == {}
 
 

@@ -183,12 +183,12 @@ def test_what_is_equal_is_nearly_equal(measured: TaskMeasurement) -> None:
     result = result_of(measured)
     ours, others = own(result), chosen(result)
     assert others["pca"].chosen == "bits" and others["pca"].bits == pytest.approx(ours.bits, rel=0.15)
-    assert all(others[name].chosen == "error" and others[name].mse <= ours.mse for name in ("jpeg", "webp"))
+    assert all(others[name].chosen == "error" and others[name].mse <= ours.mse for name in ("jpeg", "webp", "avif"))
     assert ours.ssim is not None and 0.5 < ours.ssim <= 1 and result.samples == 60
     assert [point.ssim is not None for point in result.points] == [
         point.coder == "tied" or bool(point.chosen) for point in result.points
     ]
-    for coder in ("pca", "jpeg", "webp"):
+    for coder in ("pca", "jpeg", "webp", "avif"):
         curve = sorted((point.bits, point.mse) for point in result.points if point.coder == coder)
         assert len(curve) > 2 and [mse for _, mse in curve] == sorted((mse for _, mse in curve), reverse=True)
 
@@ -218,6 +218,25 @@ def test_an_image_coder_gives_the_size_of_a_file_and_what_it_decodes_to(name: An
     flat = picture[..., 0] if shape[2:] == (1,) else picture
     Image.fromarray(flat).save(buffer, name, quality=90, **IMAGE_CODERS[name].options)
     assert size == len(buffer.getvalue())
+
+
+def test_a_file_holds_so_many_images_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole rows of the mosaic: 60 images in 10 rows of 6 are 24, 24 and 12 where 29 go together."""
+    pictures: list[np.ndarray] = []
+
+    def code(_coder: Any, picture: np.ndarray, _quality: int) -> tuple[int, np.ndarray]:
+        pictures.append(picture)
+        return len(picture), picture
+
+    monkeypatch.setattr(coders.ImageCoder, "code", code)
+    images = blobs(60)
+    size, back = dataclasses.replace(IMAGE_CODERS["avif"], together=29).code_images(images, 50)
+    assert [len(picture) // 12 * picture.shape[1] // 12 for picture in pictures] == [24, 24, 12]
+    assert size == 120 and np.array_equal(back, images) and IMAGE_CODERS["avif"].together == 1000
+
+
+def test_a_pillow_without_the_format_says_so() -> None:
+    assert dataclasses.replace(IMAGE_CODERS["avif"], feature="avif2").missing == "this Pillow has no avif2"
 
 
 @given(st.integers(0, 101), st.sampled_from([(0, 50), (0, 10, 90), (5, 100), (0,)]))
@@ -294,6 +313,7 @@ def test_what_is_not_measured_has_a_reason(images: Exported, monkeypatch: pytest
         "PCA": "144 values a sample, 143 at most are compared",
         "JPEG": "Pillow is not installed",
         "WebP": "Pillow is not installed",
+        "AVIF": "Pillow is not installed",
     }
     assert compression.not_pictures((4, 4), "float32") == "the data are float32, must be uint8"
     assert compression.not_pictures((4, 4, 2), "uint8") == "samples of [4, 4, 2] are no pictures"
@@ -311,7 +331,7 @@ def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) 
     html = str(compression.section(_Manifest(), result, {}))  # pyright: ignore[reportArgumentType]
     ours = compression.cells(result)[0]
     assert all(text in html for text in ours) and len(re.findall("<circle class=.ours. [^>]* r=.7.", html)) == 1
-    assert html.count("<polyline") == 6 and "PSNR (dB)" in html and not re.search(r"https?:|<script|url\(", html)
+    assert html.count("<polyline") == 8 and "PSNR (dB)" in html and not re.search(r"https?:|<script|url\(", html)
     assert f"| {' | '.join(ours)} |" in compression.card(result)
     table_rows = compression.rows(result)
     assert table_rows[0] == ("this codec, .tae", "", ours[1], ours[2], f"{ours[3]} bits per value, {ours[4]} smaller")
@@ -319,6 +339,7 @@ def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) 
         "PCA at the same bits",
         "JPEG at no larger error",
         "WebP at no larger error",
+        "AVIF at no larger error",
     ]
 
 
