@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks mutation clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks bench-rate mutation clean
 
 setup: $(READY)
 
@@ -29,7 +29,7 @@ lint: $(READY)
 	$(BIN)/pyright
 
 # `make -k bench` runs the others where a row of one misses what it has to reach.
-bench: bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks
+bench: bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate
 
 bench-dense: $(READY)
 	$(BIN)/python benchmarks/dense.py --json build/bench.json
@@ -48,6 +48,9 @@ bench-codec: $(READY)
 
 bench-tasks: $(READY)
 	$(BIN)/python benchmarks/tasks.py --json build/tasks.json
+
+bench-rate: $(READY)
+	$(BIN)/python benchmarks/rate.py --json build/rate.json
 
 # Does a test fail for every change of a line? docs/trust.md says what was found. Changes the module in place, and back.
 MODULE ?= interpreter
