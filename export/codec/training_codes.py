@@ -51,13 +51,20 @@ def fit_codec(backend: ProgramBackend, train: Samples, seed: int, noise: Noise |
         code, y = backend.reconstruct(x)
         codes.append(code)
         scores.append(squared_errors(backend.spec.scaling, x, backend.model_units(y)).mean(axis=1))
-    bits = backend.program.quantization("code").bits
     if classes == 1:
-        tables = fit(np.concatenate(codes), bits)
+        tables = fit(np.concatenate(codes), backend.program.quantization("code").bits)
     else:
-        drawn = _drawn(train, seed, noise, CLASS_SAMPLES)
-        tables = fit_classes(np.concatenate([backend.encode(x) for x in drawn]), classes, bits, seed)
+        tables = fit_code_tables(backend, train, seed, noise, classes=classes)
     return Fitted(tables, _residual_tables(backend, train, seed, noise), TrainingScores.of(np.concatenate(scores)))
+
+
+def fit_code_tables(
+    backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None = None, *, classes: int = 1
+) -> CodeTables:
+    """The tables of codes of `fit_codec` alone."""
+    drawn = _drawn(train, seed, noise, TABLE_SAMPLES if classes == 1 else CLASS_SAMPLES)
+    codes, bits = np.concatenate([backend.encode(x) for x in drawn]), backend.program.quantization("code").bits
+    return fit(codes, bits) if classes == 1 else fit_classes(codes, classes, bits, seed)
 
 
 def training_inputs(backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None = None) -> np.ndarray:

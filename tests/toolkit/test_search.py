@@ -444,11 +444,9 @@ def test_a_code_of_fixed_scale_has_no_rate() -> None:
 
 @pytest.fixture(scope="module")
 def rated(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """DIR of a search of two rates, which early stopping would end at once."""
-    path = tiny.with_name("rated.toml")
-    path.write_text(
-        RECIPE.replace("[search]\ncode = [2, 4]\nhidden = [0.5, 1.0]", "[search]\ncode = [4]\nrate = [0, 1e-3]\nhidden = []")
-    )
+    """DIR of a search of two rates, with classes, which early stopping would end at once."""
+    path, axes = tiny.with_name("rated.toml"), "[codec]\nclasses = 2\n[search]\ncode = [4]\nrate = [0, 1e-3]\nhidden = []"
+    path.write_text(RECIPE.replace("[search]\ncode = [2, 4]\nhidden = [0.5, 1.0]", axes))
     out = tmp_path_factory.mktemp("rated") / "out"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(EarlyStopping, "stop_reason", lambda *_: "at once")

@@ -26,8 +26,7 @@ from tiedae.export.bundle import npy
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.codec.frames import FileModel
 from tiedae.export.codec.streams import StreamEncoder
-from tiedae.export.codec.tables import fit
-from tiedae.export.codec.training_codes import training_inputs
+from tiedae.export.codec.training_codes import fit_code_tables
 from tiedae.export.file_io import FileIO
 from tiedae.export.integer_maps import fit as fit_maps
 from tiedae.export.interpreter import execute, program_input
@@ -154,8 +153,7 @@ class TrialBuilder:
         io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
         backend = ProgramBackend(program, splits.spec, io, maps)
         noise = noise_of(recipe.train.noise, splits.train)
-        x = training_inputs(backend, splits.train, recipe.data.seed, noise)
-        tables = fit(execute(program, "encode", x)["code"], program.quantization("code").bits)
+        tables = fit_code_tables(backend, splits.train, recipe.data.seed, noise, classes=recipe.codec.classes)
         samples, _ = self.samples(recipe.train)
         encoder = StreamEncoder(FileModel(backend, tables, bytes(8)), backend)
         return 8 * sum(map(len, (*encoder.push(samples), *encoder.finish()))) / len(samples)
