@@ -1,6 +1,6 @@
 """The picture of reconstructions in the README: twelve golden samples of a bundle of images, over Keras float's and int8's.
 
-    python benchmarks/reconstructions.py runs/fashion/bundle docs/reconstructions.png
+python benchmarks/reconstructions.py runs/fashion/bundle docs/reconstructions.png
 """
 
 from __future__ import annotations

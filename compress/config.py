@@ -115,8 +115,7 @@ class TrainConfig(Checked, frozen=True):
     loss: Annotated[Loss, means("of every stage")] = "mse"
     weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.1
     rate: Annotated[
-        NonNegative,
-        means("error that a bit of the code has to save: the loss is error + rate · bits, both per value of a sample; 0: none"),
+        NonNegative, means("error that a bit of the code has to save: loss = error + rate · bits, per value; 0: none")
     ] = 0.0
     patience: Annotated[Count, means("epochs without a better validation loss after which training stops; 0: never")] = 0
     seed: Annotated[Count, means("of the initial weights, the order of samples, dropout and noise")] = 0
