@@ -198,6 +198,7 @@ EARLIER: Mapping[str, Any] = {
     "train.rate": 0.0,
     "quantize.code_step": 0.0,
     "data.stride": 0,
+    "search.rate": [],
 }
 """Keys that recipes once did not have, and what runs from before them did."""
 
@@ -212,8 +213,8 @@ def recipe_digest(recipe: Recipe) -> str:
         *tables, key = path.split(".")
         table = written
         for name in tables:
-            table = table[name]
-        if table[key] == value:
+            table = table[name] or {}
+        if key in table and table[key] == value:
             del table[key]
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
 
