@@ -412,6 +412,10 @@ class Recipe(Checked, frozen=True):
         require(free or self.quantize.code_bits == 8, "quantize.code_bits", self.quantize.code_bits, f"8, {fixed}")
         require(free or not self.quantize.code_step, "quantize.code_step", self.quantize.code_step, f"0, {fixed}")
         require(free or not self.train.rate, "train.rate", self.train.rate, f"0, {fixed}")
+        if self.prune is not None and self.prune.kind in ("block", "n:m") and self.train.rate:
+            kept = kernels - 1 in self.prune.skip
+            right = f"with kernel {kernels - 1} beside train.rate, which takes units out of the code"
+            require(kept, "prune.skip", list(self.prune.skip), right)
         if self.data.target is not None:
             right = "left out beside train.noise, which needs clean samples alone"
             require(self.train.noise is None, "data.target", self.data.target, right)

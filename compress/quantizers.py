@@ -77,7 +77,7 @@ class QuantizationSpec(Record, frozen=True):
         top, step = 2**self.code_bits - 1, self.code_step
         below, above = math.ceil(-min(low, 0.0) / step - 0.5), math.ceil(max(high, 0.0) / step - 0.5)
         right = f"a step of which {low:.3g}…{high:.3g}, the code's range, has {top} at most; it has {below + above}"
-        require(below + above <= top, "quantize.code_step", step, right)
+        require(below + above <= top, "quantize.code_step", step, f"{right} (a higher train.rate has coarser steps)")
         below = 0 if below == 0 else (top - above + below) // 2
         return -below * step, (top - below) * step
 

@@ -8,6 +8,7 @@ the density gives its step. The densities serve training alone: the tables of th
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +20,9 @@ COMPONENTS = (-0.5, 0.0, 0.5)
 """Where the components of a density start, in standard deviations around the mean."""
 LEAST_SCALE = 1e-2
 LEAST_PROBABILITY = 1e-30
+LEAST_STEP = 1e-6
+MOST_STEPS = 255
+"""Steps of a code of 8 bits."""
 
 
 def default_step(weight: float, deviation: float) -> float:
@@ -33,7 +37,7 @@ def default_step(weight: float, deviation: float) -> float:
 class RateTerm(tf_keras.layers.Layer):
     """λ · bits per value of a sample, and the rounding that the code goes through meanwhile.
 
-    `weight`: λ. `inputs`: values of a sample, which bits are divided by. `step`: fixed where given, else trained while `noisy`.
+    `weight`: λ. `inputs`: values of a sample, which bits are divided by. `step`: fixed where given, else trained.
     """
 
     def __init__(self, units: int, inputs: int, weight: float, *, step: float | None, noisy: bool, seed: int) -> None:
@@ -57,9 +61,9 @@ class RateTerm(tf_keras.layers.Layer):
     def start(self, codes: np.ndarray) -> None:
         """Set the densities, and a step that is not given, by the codes of some samples, float32 [n, units]."""
         deviations = codes.std(axis=0)
-        step = self.fixed_step or default_step(self.weight, float(deviations.max()))
+        step = max(self.fixed_step or default_step(self.weight, float(deviations.max())), LEAST_STEP)
         values = self.variables_by_name
-        values["log_step"].assign(math.log(max(step, 1e-6)))
+        values["log_step"].assign(math.log(step))
         spread = np.maximum(deviations[:, None] / step, 0.5)
         values["means"].assign(codes.mean(axis=0)[:, None] / step + spread * np.array(COMPONENTS))
         values["scales"].assign(np.log(np.repeat(spread / 2, len(COMPONENTS), axis=1)))
@@ -82,6 +86,11 @@ class RateTerm(tf_keras.layers.Layer):
     def state(self) -> dict[str, tf.Variable]:
         """The variables by name, as checkpoints store them."""
         return {f"rate.{name}": variable for name, variable in self.variables_by_name.items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Assign arrays to the variables of `state`, by name."""
+        for name, variable in self.state().items():
+            variable.assign(arrays[name])
 
     def __call__(self, code: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:  # type: ignore[override]
         """Codes, float32 [batch, units] → (codes as the decoder gets them, λ · bits per value of each sample, [batch])."""
@@ -116,5 +125,5 @@ def largest_useful_rate(samples: np.ndarray) -> float:
     rate / (2 ln 2): reverse water-filling (Cover & Thomas 2006, 10.3.3). The first principal component has the largest v.
     """
     centred = samples.astype(np.float64) - samples.mean(axis=0, dtype=np.float64)
-    largest = np.linalg.eigvalsh(centred.T @ centred / len(samples))[-1]
-    return float(2 * math.log(2) * largest)
+    gram = centred.T @ centred if centred.shape[1] <= len(centred) else centred @ centred.T
+    return float(2 * math.log(2) * np.linalg.eigvalsh(gram)[-1] / len(samples))

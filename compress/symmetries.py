@@ -160,7 +160,8 @@ def interleave(model: TiedAutoencoder, groups: int) -> TiedAutoencoder:
     for kernel in model.kernels:
         if kernel.granularity is not None or kernel.clusters is not None:
             raise InputError(f"{kernel.name} is quantized or clustered; interleave the inputs before")
-    other = TiedAutoencoder(replace(model.config, interleave=groups))
+    other = TiedAutoencoder(replace(model.config, interleave=groups), seed=model.seed)
+    other.code_step = model.code_step
     inputs = model.config.inputs
     moved = np.argsort(input_order(inputs, model.config.interleave))[input_order(inputs, groups)]
     arrays = {name: values[moved] if name in BY_INPUT else values for name, values in model.arrays().items()}

@@ -20,7 +20,7 @@ from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
 from .noise import Noise, noise_of, pairs
-from .rate import NOISE_FRACTION, RateTerm, largest_useful_rate
+from .rate import MOST_STEPS, NOISE_FRACTION, RateTerm, largest_useful_rate
 from .scaling import require_reachable
 from .symmetries import balance_code, centre_code, input_order, without_unused_code
 
@@ -158,6 +158,9 @@ class Training:
         activation = model.config.layers[-1].activation
         free = activation not in FIXED_SCALES or not self.config.rate
         require(free, "rate", self.config.rate, f"0, since {activation} fixes the scale of the code")
+        stepless = model.quantized and model.code_step is None
+        right = "0: the model is quantized without a step of its code; train its float model for rate"
+        require(not (stepless and self.config.rate), "rate", self.config.rate, right)
 
     @property
     def objective(self) -> Objective:
@@ -216,7 +219,9 @@ def fit(
     noise = training.noise(splits)
     init_output_bias(model, splits)
     rate = training.rate_term(model, splits)
-    noisy_epochs = math.ceil(config.epochs * NOISE_FRACTION) if rate is not None and rate.noisy else 0
+    noisy_epochs = 0
+    if rate is not None and rate.noisy:
+        noisy_epochs = min(math.ceil(config.epochs * NOISE_FRACTION), config.epochs - 1)
     optimizer = Optimizer(model, config, steps, rate)
     run = _StageTraining(model, training, optimizer, stage, max(ramp_epochs, noisy_epochs), rate)
     if checkpoint is not None and checkpoint.exists():
@@ -251,6 +256,8 @@ def fit(
     if run.best is not None:
         model.restore(run.best)
     if rate is not None:
+        if run.best is not None:
+            rate.restore(run.best)
         model.code_step = rate.step
     return run.history
 
@@ -266,8 +273,14 @@ def train_float(model: TiedAutoencoder, splits: Dataset, train: TrainConfig | Tr
     history = fit(model, splits, training)
     x = training.code_inputs(splits)
     if not training.config.rate:
-        balance_code(model, x)
+        if model.code_step is None:
+            balance_code(model, x)
         return history
+    assert model.code_step is not None
+    steps = float(np.ptp(model.encoder(x).numpy(), axis=0).max()) / model.code_step
+    if steps > MOST_STEPS:
+        got = f"{training.config.rate:g}, at which a unit of the code has {steps:.0f} steps"
+        raise RecipeError(f"train.rate: got {got}, must be higher: {MOST_STEPS} steps at most")
     smaller = without_unused_code(model, x)
     if smaller is None:
         most = f"above {largest_useful_rate(x):.2g} the first principal component of the samples is worth no bit"
@@ -400,7 +413,11 @@ class _StageTraining:
     @property
     def _beside(self) -> dict[str, tf.Variable]:
         """The variables that training has beside the model's, by name."""
-        return self.optimizer.slots | (self.rate.state() if self.rate else {})
+        return self.optimizer.slots | self._rate_state
+
+    @property
+    def _rate_state(self) -> dict[str, tf.Variable]:
+        return self.rate.state() if self.rate else {}
 
     @property
     def best_epoch(self) -> int:
@@ -431,7 +448,7 @@ class _StageTraining:
             entry["validation_loss"] = validation
         self.history.append(entry)
         if validation is not None and self.best_epoch == len(self.history) - 1:
-            self.best = self.model.arrays()
+            self.best = self.model.arrays() | {name: variable.numpy() for name, variable in self._rate_state.items()}
 
     def pack(self) -> bytes:
         arrays = self.model.arrays() | {name: variable.numpy() for name, variable in self._beside.items()}

@@ -30,8 +30,8 @@ from tiedae.compress import (
     prune,
 )
 from tiedae.compress.rate import RateTerm, largest_useful_rate
-from tiedae.compress.symmetries import centre_code, without_unused_code
-from tiedae.compress.train import train_float, train_quantized
+from tiedae.compress.symmetries import centre_code, interleave, without_unused_code
+from tiedae.compress.train import fit, train_float, train_quantized
 from tiedae.export import lower
 
 from .conftest import build_splits
@@ -198,6 +198,44 @@ def test_the_bound_is_that_of_a_gaussian_component() -> None:
     assert largest_useful_rate(points) == pytest.approx(2 * np.log(2) * 9, rel=0.1)
 
 
+def test_the_step_is_that_of_the_best_epoch() -> None:
+    """With a constant, high learning rate the best of the epochs is not the last."""
+    steps: list[float] = []
+    terms: list[RateTerm] = []
+    train = replace(TRAIN, epochs=12, learning_rate=0.05, schedule="constant")
+    training = Training(train, after_epoch=lambda _: steps.append(terms[0].step))
+    model = TiedAutoencoder(CONFIG, seed=3)
+    made = RateTerm.start
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RateTerm, "start", lambda term, codes: (terms.append(term), made(term, codes))[1])
+        history = fit(model, SPLITS, training)
+    rounded = [record["validation_loss"] for record in history][8:]
+    best = 8 + int(np.argmin(rounded))
+    assert best < 11 and model.code_step == pytest.approx(steps[best]) and model.code_step != steps[-1]
+
+
+def test_a_code_of_zeros_at_the_start_is_no_nan() -> None:
+    term = RateTerm(3, 24, 0.01, step=None, noisy=True, seed=0)
+    term.start(np.zeros((10, 3), np.float32))
+    assert all(np.isfinite(variable.numpy()).all() for variable in term.state().values())
+
+
+def test_an_interleaved_model_keeps_its_step(model: TiedAutoencoder) -> None:
+    assert interleave(model, 4).code_step == model.code_step
+
+
+def test_training_without_rate_keeps_a_code_that_was_trained_for_it(model: TiedAutoencoder) -> None:
+    other = model.copy()
+    train_float(other, SPLITS, replace(TRAIN, rate=0.0, epochs=0))
+    np.testing.assert_array_equal(other.arrays()["kernel_1"], model.arrays()["kernel_1"])
+
+
+def quantized() -> TiedAutoencoder:
+    other = TiedAutoencoder(CONFIG, seed=3)
+    quantize_post_training(other, representative(SPLITS.train, 64), QuantizeConfig())
+    return other
+
+
 DATA = DataConfig("samples.npy")
 
 
@@ -219,6 +257,18 @@ DATA = DataConfig("samples.npy")
         (
             lambda: train_float(TiedAutoencoder(replace(CONFIG, layers=(LayerConfig(4, "tanh"),))), SPLITS, TRAIN),
             r"rate: got 0.01, must be 0, since tanh fixes the scale of the code",
+        ),
+        (
+            lambda: fit(quantized(), SPLITS, TRAIN),
+            r"rate: got 0.01, must be 0: the model is quantized without a step of its code",
+        ),
+        (
+            lambda: Recipe("r", DATA, CONFIG, TRAIN, PruneConfig("2:4", epochs=1)),
+            r"prune.skip: got \[\], must be with kernel 1 beside train.rate, which takes units out of the code",
+        ),
+        (
+            lambda: trained(replace(TRAIN, rate=1e-6)),
+            r"train.rate: got 1e-06, at which a unit of the code has \d+ steps, must be higher: 255 steps at most",
         ),
         (
             lambda: quantize_post_training(
