@@ -25,8 +25,9 @@ from rows import Row, arguments_of, report
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.data import Samples, choose
+from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.rate import RateTerm
-from tiedae.compress.train import Optimizer, Training, train_float, train_quantized, training_step
+from tiedae.compress.train import Training, train_float, train_quantized, training_step
 from tiedae.console import Console
 from tiedae.export import lower
 from tiedae.export.codec.backends import ProgramBackend

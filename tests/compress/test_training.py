@@ -22,8 +22,9 @@ from tiedae.compress import (
     train_quantized,
 )
 from tiedae.compress.kernel import OUTLIER_RMS
+from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.patterns import HELD
-from tiedae.compress.train import Optimizer, validation_loss
+from tiedae.compress.train import validation_loss
 
 from .conftest import sparsity_of
 
@@ -180,7 +181,7 @@ def test_weights_of_few_bits_end_nearer_to_their_integers(make_splits, monkeypat
     """Dampening: half as far, on average, as without it."""
     far = []
     for damping in (0.0, 400.0):
-        monkeypatch.setattr("tiedae.compress.train.DAMPING", damping)
+        monkeypatch.setattr("tiedae.compress.optimizer.DAMPING", damping)
         model = model_of()
         run_stage("quantize 4 bits", model, make_splits())
         steps = [kernel.matrix / kernel.scales() - kernel.integers() for kernel in model.kernels]

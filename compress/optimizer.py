@@ -1,0 +1,58 @@
+"""The optimizer of every stage: Adam with decoupled weight decay, and what kernels of few bits ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from .autoencoder import TiedAutoencoder
+from .config import TrainConfig
+from .rate import RateTerm
+
+WARM_UP = 0.03
+"""Fraction of all steps with a rising learning rate."""
+DAMPING = 3.0
+"""Dampening of weights of fewer than 8 bits, in units of rate · (1 − rate / peak rate)."""
+
+
+def _learning_rate(config: TrainConfig, steps: int) -> Any:
+    """A constant, or a Keras schedule."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    warm_up = int(steps * WARM_UP)
+    cosine = tf_keras.optimizers.schedules.CosineDecay
+    if warm_up == 0:
+        return cosine(config.learning_rate, max(1, steps))
+    return cosine(0.0, max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up)
+
+
+class Optimizer:
+    """Keras' legacy Adam, one fused operation per variable on a CPU, with its state by name."""
+
+    def __init__(self, model: TiedAutoencoder, config: TrainConfig, steps: int, rate: RateTerm | None = None) -> None:
+        self.peak = config.learning_rate
+        self.rate = _learning_rate(config, steps * config.epochs)
+        self.keras = tf_keras.optimizers.legacy.Adam(self.rate)
+        self.kernels = model.kernels
+        self.decay = config.weight_decay
+        self.variables = [*model.trainable_variables, *(rate.trainable_variables if rate else ())]
+        state = model.state() | (rate.state() if rate else {})
+        named = {name: variable for name, variable in state.items() if any(variable is v for v in self.variables)}
+        self.slots = {"adam.step": self.keras.iterations}
+        for slot in ("m", "v"):
+            self.slots |= {f"adam.{slot}.{name}": self.keras.add_slot(variable, slot) for name, variable in named.items()}
+
+    def apply(self, gradients: list[tf.Tensor]) -> None:
+        """One update: decoupled weight decay (Loshchilov & Hutter 2019), Adam, dampening and outlier clipping."""
+        rate: Any = self.rate(self.keras.iterations) if callable(self.rate) else self.rate
+        for kernel in self.kernels:
+            if self.decay:
+                kernel.variable.assign_sub(rate * self.decay * kernel.variable)
+            if kernel.trains_scales and callable(self.rate):
+                kernel.dampen(DAMPING * rate * (1 - rate / self.peak))
+        self.keras.apply_gradients(zip(gradients, self.variables, strict=True))
+        for kernel in self.kernels:
+            if kernel.granularity is not None:
+                kernel.clip_outliers()
