@@ -21,12 +21,12 @@ from tiedae.console import Console
 from tiedae.export.tasks.coders import mosaic
 from tiedae.sources import load_dataset
 
-RATES = (0.004, 0.0112, 0.0165, 0.03)
-PCA_BITS = (90, 120, 150, 200, 280, 400)
-QUALITIES: Mapping[str, Sequence[int]] = {"AVIF": (0, 5, 10, 15, 20, 25, 30), "WEBP": range(0, 61, 10), "JPEG": range(5, 41, 5)}
+RATES = (0.004, 0.0112, 0.0165)
+PCA_BITS = (110, 150, 200, 280, 400)
+QUALITIES: Mapping[str, Sequence[int]] = {"AVIF": (5, 10, 15, 20, 25), "WEBP": range(0, 61, 10), "JPEG": range(5, 41, 5)}
 COLOURS = {"tiedae": "#0b6e4f", "PCA": "#8c5a2b", "AVIF": "#3a5ba0", "WEBP": "#8a4fa3", "JPEG": "#a33b3b"}
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 420, 70, 50, 20, 90
-ACROSS, UP = (75, 100, 150, 200, 300, 400, 500), (2, 3, 4, 5, 6, 8, 10, 12)
+ACROSS, UP = (100, 150, 200, 300, 400, 500), (2, 3, 4, 5, 6, 8, 10, 12)
 
 
 def main() -> int:
