@@ -255,8 +255,8 @@ def first(samples: Samples, count: int) -> Samples:
 def int8_loss(net: Net, test: Samples) -> float:
     """The error of the int8 file over the float model's at equal bits, by its curve over steps."""
     own = net.file(test, net.tables)
-    curve = sorted((cost.bits, cost.error) for cost in (net.floats(test, factor) for factor in FLOAT_STEPS))
-    return own.error / float(np.interp(own.bits, *zip(*curve, strict=True)))
+    curve = sorted((net.floats(test, factor) for factor in FLOAT_STEPS), key=lambda cost: cost.bits)
+    return own.error / float(np.interp(own.bits, [cost.bits for cost in curve], [cost.error for cost in curve]))
 
 
 def epoch_row(data: Dataset) -> Row:

@@ -194,9 +194,10 @@ def without_unused_code(model: TiedAutoencoder, x: np.ndarray) -> TiedAutoencode
     if not used.any():
         return None
     smaller = _with_units(model, [*(np.ones(layer.units, bool) for layer in model.config.layers[:-1]), used])
-    if decode.bias is not None and smaller is not model:
+    bias = smaller.pairs[-1][1].bias
+    if bias is not None and smaller is not model:
         constant = np.where(used, 0.0, steps[0] * np.float32(model.code_step))
-        smaller.pairs[-1][1].bias.assign_add(encode.kernel.masked().numpy() @ constant.astype(np.float32))
+        bias.assign_add(encode.kernel.masked().numpy() @ constant.astype(np.float32))
     return smaller
 
 
