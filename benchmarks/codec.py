@@ -169,8 +169,7 @@ def violations_row(models: Sequence[FileModel]) -> Row:
         for content in adversarial(dtype, (64, model.spec.inputs)):
             for bound in FLOAT_BOUNDS if dtype.kind == "f" else BOUNDS:
                 kind = FileKind.BOUNDED if bound else FileKind.LOSSLESS
-                encoder = StreamEncoder(model, model.program, kind=kind, bound=float(bound))
-                data = b"".join([*encoder.push(content), *encoder.finish()])
+                data = StreamEncoder(model, model.program, kind=kind, bound=float(bound)).whole(content)
                 back = np.concatenate(list(Reader(model, data, "file").samples())).reshape(content.shape)
                 errors = np.abs(back.astype(np.float64) - content.astype(np.float64))
                 wrong, values = wrong + np.count_nonzero(errors > bound), values + errors.size

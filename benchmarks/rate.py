@@ -8,11 +8,10 @@ Trained nets are kept in FOLDER, where the next call finds them.
 
 from __future__ import annotations
 
-import io
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,6 @@ from statistics import median
 
 import numpy as np
 from msgspec.structs import replace
-from PIL import Image
 from rows import Row, arguments_of, report
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
@@ -31,14 +29,15 @@ from tiedae.compress.train import Training, train_float, train_quantized, traini
 from tiedae.console import Console
 from tiedae.export import lower
 from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.codec.class_fitting import fit_classes
-from tiedae.export.codec.classes import ClassTables
+from tiedae.export.codec.classes import CodeTables
 from tiedae.export.codec.frames import FileModel
 from tiedae.export.codec.streams import Reader, StreamEncoder
-from tiedae.export.codec.tables import FrequencyTables
-from tiedae.export.codec.tables import fit as fit_tables
+from tiedae.export.codec.tables import fit
+from tiedae.export.codec.training_codes import TABLE_SAMPLES, fit_code_tables
 from tiedae.export.file_io import FileIO
-from tiedae.export.tasks.coders import PcaChoice, file_bytes, least_quality, mosaic, tiles
+from tiedae.export.tasks.coders import IMAGE_CODERS, PcaChoice, file_bytes
+from tiedae.export.tasks.results import Coder
+from tiedae.export.verify.measurement import squared_error
 from tiedae.sources import load_dataset
 
 SEEDS = (0, 1, 2)
@@ -51,13 +50,7 @@ MARGIN = 0.99
 CLASSES = 128
 """Of the codes of images: of 1, 32 and 128 the one of the fewest bits on validation images."""
 MOSAIC = 1000
-AVIF = (0, 5, 10, 15, 20, 40)
-PICTURE_OPTIONS = {
-    "AVIF": {"speed": 3},
-    "WEBP": {"method": 6},
-    "JPEG": {"optimize": True, "progressive": True},
-}
-TABLE_SAMPLES = 55_000
+AVIF = (6, 8, 10, 12, 14)
 FLOAT_STEPS = (0.8, 0.9, 1.0, 1.1, 1.25)
 ADC_BITS, PRDN = 11, 12.7
 FASHION = Recipe(
@@ -95,30 +88,18 @@ class Net:
     data: Dataset = field(repr=False)
 
     @cached_property
-    def _training(self) -> np.ndarray:
-        """Training samples, which tables are fitted to."""
-        train = self.data.train
-        return train.take(choose(train, TABLE_SAMPLES, self.recipe.data.seed))
+    def tables(self) -> CodeTables:
+        return fit_code_tables(self.program, self.data.train, self.recipe.data.seed)
 
     @cached_property
-    def training_codes(self) -> np.ndarray:
-        return self.program.encode(self._training)
+    def class_tables(self) -> CodeTables:
+        return fit_code_tables(self.program, self.data.train, self.recipe.data.seed, classes=CLASSES)
 
-    @cached_property
-    def tables(self) -> FrequencyTables:
-        return fit_tables(self.training_codes, self.program.program.quantization("code").bits)
-
-    @cached_property
-    def class_tables(self) -> ClassTables:
-        bits = self.program.program.quantization("code").bits
-        return fit_classes(self.training_codes, CLASSES, bits, self.recipe.train.seed)
-
-    def file(self, samples: Samples, tables: FrequencyTables | ClassTables) -> Cost:
+    def file(self, samples: Samples, tables: CodeTables) -> Cost:
         """By a .tae file, encoded and decoded."""
         x = samples.take(np.arange(len(samples)))
         model = FileModel(self.program, tables, bytes(8))
-        encoder = StreamEncoder(model, self.program)
-        data = b"".join([*encoder.push(x), *encoder.finish()])
+        data = StreamEncoder(model, self.program).whole(x)
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(x.shape)
         return Cost(8 * len(data) / len(x), self.error(x, decoded))
 
@@ -131,15 +112,15 @@ class Net:
             return np.clip(steps + 128, 0, 255).astype(np.uint8)
 
         x = samples.take(np.arange(len(samples)))
-        codes, tables = codes_of(x), fit_tables(codes_of(self._training))
+        train = self.data.train
+        tables = fit(codes_of(train.take(choose(train, TABLE_SAMPLES, self.recipe.data.seed))))
+        codes = codes_of(x)
         y = self.floating.decoder((codes.astype(np.float32) - 128) * step).numpy()
-        error = float(np.square(self.data.scaling.apply(x).astype(np.float64) - y).sum(axis=1).mean())
-        return Cost(8 * file_bytes(tables, codes, x.shape[1]) / len(x), error)
+        return Cost(8 * file_bytes(tables, codes, x.shape[1]) / len(x), squared_error(self.data.scaling.apply(x), y))
 
     def error(self, x: np.ndarray, y: np.ndarray) -> float:
         """Of samples in the data's unit."""
-        scaling = self.data.scaling
-        return float(np.square(scaling.apply(x).astype(np.float64) - scaling.apply(y)).sum(axis=1).mean())
+        return squared_error(self.data.scaling.apply(x), self.data.scaling.apply(y))
 
 
 def trained(recipe: Recipe, data: Dataset, folder: Path, console: Console) -> Net:
@@ -164,7 +145,11 @@ def of_seed(recipe: Recipe, seed: int, rate: float) -> Recipe:
 
 
 def texts(values: Sequence[float]) -> str:
-    return "seeds: " + ", ".join(f"{value:.4g}" for value in values)
+    return "seeds: " + listed(values)
+
+
+def listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def fashion_rows(folder: Path, console: Console) -> list[Row]:
@@ -190,8 +175,10 @@ def fashion_rows(folder: Path, console: Console) -> list[Row]:
     bits = [cost.bits if cost.error <= ERROR else np.inf for cost in coarser]
     lost = [int8_loss(net, data.test) for net in nets[0]]
     return [
-        Row("codec_error_150", median(errors), "", "<= 5.8", "<= 5.5", f"{texts(errors)} at {texts([c.bits for c in finer])}"),
-        Row("codec_bits_585", median(bits), "bit", "<= 140", "<= 120", f"{texts(bits)} at {texts([c.error for c in coarser])}"),
+        Row(
+            "codec_error_150", median(errors), "", "<= 5.8", "<= 5.5", f"{texts(errors)} at {listed(c.bits for c in finer)} bit"
+        ),
+        Row("codec_bits_585", median(bits), "bit", "<= 140", "<= 120", f"{texts(bits)}; {listed(c.error for c in coarser)}"),
         Row("codec_vs_pca", median(errors) / pca.error, "", "<= 0.72", "<= 0.68", f"PCA {pca.error:.3f} at {pca.bits:.1f} bit"),
         avif_row(nets[1], data.test),
         Row("classes_saving", median(saved), "", ">= 0.04", ">= 0.08", f"{CLASSES} classes, {texts(saved)}"),
@@ -207,43 +194,32 @@ def pca_choice(data: Dataset) -> PcaChoice:
 
 
 def pca_cost(choice: PcaChoice, samples: Samples, bits: float) -> Cost:
-    """What the best PCA at so many bits makes of images; its components and step are chosen on validation images."""
+    """The cost of images by the best PCA of `bits` an image; its components and step are chosen on validation images."""
     x = samples.scaling.apply(samples.take(np.arange(len(samples))))
     coder = choice.at(bits)
     assert coder is not None
     codes = coder.encode(x)
-    error = float(np.square(coder.decode(codes).clip(0, 1) - x).sum(axis=1).mean())
+    error = squared_error(x, coder.decode(codes).clip(0, 1))
     return Cost(8 * file_bytes(coder.tables, codes, x.shape[1]) / len(x), error)
 
 
-def picture_cost(format: str, picture: np.ndarray, samples: Samples, quality: int) -> Cost:
-    """What a format of Pillow makes of the mosaic of images."""
-    buffer, count = io.BytesIO(), len(samples)
-    Image.fromarray(picture).save(buffer, format, quality=quality, **PICTURE_OPTIONS[format])
-    with Image.open(buffer) as image:
-        back = tiles(np.asarray(image.convert("L")), samples.shape, count).reshape(count, -1)
-    change = samples.scaling.apply(samples.take(np.arange(count))) - samples.scaling.apply(back)
-    return Cost(8 * buffer.getbuffer().nbytes / count, float(np.square(change, dtype=np.float64).sum(axis=1).mean()))
+def picture_cost(name: Coder, samples: Samples, quality: int) -> Cost:
+    """The cost of images by a format of pictures with its slow options, up to 1,000 in one file."""
+    x = samples.take(np.arange(len(samples)))
+    size, decoded = IMAGE_CODERS[name].thorough.code_images(x.reshape(-1, *samples.shape), quality)
+    return Cost(8 * size / len(x), squared_error(samples.scaling.apply(x), samples.scaling.apply(decoded.reshape(x.shape))))
 
 
 def avif_row(nets: Sequence[Net], test: Samples) -> Row:
-    """Against one AVIF file of the first 1,000 test images, of the least quality whose error is at most the net's on them."""
+    """Against one AVIF file of the first 1,000 test images at the net's error on them, between two qualities."""
     part = first(test, MOSAIC)
-    picture = mosaic(part.take(np.arange(MOSAIC)).reshape(MOSAIC, *test.shape))
-    points = {quality: picture_cost("AVIF", picture, part, quality) for quality in AVIF}
-
-    def measured(quality: int) -> float:
-        points[quality] = picture_cost("AVIF", picture, part, quality)
-        return points[quality].error
-
+    points = sorted((picture_cost("avif", part, quality) for quality in AVIF), key=lambda cost: cost.error)
     ratios, parts = [], []
     for net in nets:
         own = net.file(part, net.class_tables)
-        quality = least_quality({each: cost.error for each, cost in points.items()}, own.error, measured)
-        assert quality is not None
-        other = points[quality]
-        ratios.append(own.bits / other.bits)
-        parts.append(f"{own.bits:.1f} bit {own.error:.3f} against {other.bits:.1f} bit {other.error:.3f}")
+        other = float(np.interp(own.error, [point.error for point in points], [point.bits for point in points]))
+        ratios.append(own.bits / other)
+        parts.append(f"{own.bits:.1f} against {other:.1f} bit at {own.error:.3f}")
     return Row("codec_vs_avif", median(ratios), "", "<= 0.55", "<= 0.45", "; ".join(parts))
 
 

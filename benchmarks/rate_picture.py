@@ -14,18 +14,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from rate import FASHION, MOSAIC, Cost, first, of_seed, pca_choice, pca_cost, picture_cost, trained
 from tiedae.compress.files import write_atomic
 from tiedae.console import Console
-from tiedae.export.tasks.coders import mosaic
+from tiedae.export.tasks.compression import TITLES
+from tiedae.export.tasks.results import TIED, Coder
 from tiedae.sources import load_dataset
 
-RATES = (0.004, 0.0112, 0.0165)
+RATES = (0.0015, 0.004, 0.0112, 0.0165)
 PCA_BITS = (110, 150, 200, 280, 400)
-QUALITIES: Mapping[str, Sequence[int]] = {"AVIF": (5, 10, 15, 20, 25), "WEBP": range(0, 61, 10), "JPEG": range(5, 41, 5)}
-COLOURS = {"tiedae": "#0b6e4f", "PCA": "#8c5a2b", "AVIF": "#3a5ba0", "WEBP": "#8a4fa3", "JPEG": "#a33b3b"}
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 420, 70, 50, 20, 90
+QUALITIES: Mapping[Coder, Sequence[int]] = {"avif": (5, 10, 15, 20, 25), "webp": range(0, 41, 10), "jpeg": (5, 10, 15, 20)}
+COLOURS = {"tied": "#0b6e4f", "pca": "#8c5a2b", "avif": "#3a5ba0", "webp": "#8a4fa3", "jpeg": "#a33b3b"}
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 420, 70, 50, 20, 100
 ACROSS, UP = (100, 150, 200, 300, 400, 500), (2, 3, 4, 5, 6, 8, 10, 12)
 
 
@@ -39,25 +39,23 @@ def main() -> int:
     return 0
 
 
-def curves(folder: Path, console: Console) -> dict[str, list[Cost]]:
+def curves(folder: Path, console: Console) -> dict[Coder, list[Cost]]:
     data = load_dataset(FASHION.data, "sigmoid")
     part = first(data.test, MOSAIC)
     nets = [trained(of_seed(FASHION, 0, rate), data, folder, console) for rate in RATES]
     choice = pca_choice(data)
-    x = part.take(np.arange(MOSAIC))
-    picture = mosaic(x.reshape(MOSAIC, *part.shape))
-    found = {
-        "tiedae": [net.file(part, net.class_tables) for net in nets],
-        "PCA": [pca_cost(choice, part, bits) for bits in PCA_BITS],
+    found: dict[Coder, list[Cost]] = {
+        "tied": [net.file(part, net.class_tables) for net in nets],
+        "pca": [pca_cost(choice, part, bits) for bits in PCA_BITS],
     }
     for name, qualities in QUALITIES.items():
-        found[name] = [picture_cost(name, picture, part, quality) for quality in qualities]
+        found[name] = [picture_cost(name, part, quality) for quality in qualities]
     for name, costs in found.items():
-        console.note(f"{name}: " + ", ".join(f"{cost.bits:.0f} bit {cost.error:.2f}" for cost in costs))
+        console.note(f"{TITLES[name]}: " + ", ".join(f"{cost.bits:.0f} bit {cost.error:.2f}" for cost in costs))
     return found
 
 
-def drawn(found: Mapping[str, Sequence[Cost]]) -> str:
+def drawn(found: Mapping[Coder, Sequence[Cost]]) -> str:
     """An SVG; both axes are logarithmic."""
 
     def x(bits: float) -> float:
@@ -88,11 +86,11 @@ def drawn(found: Mapping[str, Sequence[Cost]]) -> str:
         shown = sorted((c.bits, c.error) for c in costs if ACROSS[0] <= c.bits <= ACROSS[-1] and UP[0] <= c.error <= UP[-1])
         points = [(x(bits), y(error)) for bits, error in shown]
         line = "L".join(f"{across:.1f} {up:.1f}" for across, up in points)
-        width = 3 if name == "tiedae" else 1.5
+        width = 3 if name == TIED else 1.5
         parts.append(f'<path d="M{line}" fill="none" stroke="{COLOURS[name]}" stroke-width="{width}"/>')
         parts += [f'<circle cx="{across:.1f}" cy="{up:.1f}" r="3" fill="{COLOURS[name]}"/>' for across, up in points]
         across, up = points[-1]
-        parts.append(text(across + 8, up + 4, name.replace("WEBP", "WebP"), f'fill="{COLOURS[name]}" font-weight="600"'))
+        parts.append(text(across + 8, up + 4, TITLES[name].removesuffix(", .tae"), f'fill="{COLOURS[name]}" font-weight="600"'))
     return "\n".join([*parts, "</svg>", ""])
 
 

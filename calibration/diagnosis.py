@@ -65,7 +65,7 @@ class Halves:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Findings, worst kind first; `fixed`: tensors whose range the model fixes; `skipped`: the reason for missing halves."""
+    """Findings, worst kind first; `fixed`: tensors whose range is no choice; `skipped`: the reason for missing halves."""
 
     findings: tuple[CalibrationFinding, ...]
     fixed: tuple[str, ...]
@@ -87,7 +87,8 @@ def diagnose(
     """
     limits = limits or DiagnosisLimits()
     calibration.require_model(Fingerprint.of(model), spec)
-    fixed = tuple(name for name in fixed_ranges(model.config, spec) if name in calibration.tensors)
+    of_model = fixed_ranges(model.config, spec)
+    fixed = tuple(name for name in calibration.tensors if name in of_model or spec.fixes(name))
     count = len(data.inputs)
     held_out = count // 4
     half = (count - held_out) // 2

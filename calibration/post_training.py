@@ -149,7 +149,8 @@ def quantize_post_training(
     with kernels of fewer than 8 bits, only those of the float model. A given `calibration` replaces calibrating and excludes
     equalizing hidden units, which would invalidate its ranges.
     Raises InputError for a quantized model or a calibration of another model, which stays a float model; DataError for
-    samples that cannot be used; RecipeError for a `spec` (deprecated: it is derived) that contradicts the other arguments.
+    samples that cannot be used; RecipeError for a `code_step` too fine for the code, and for a `spec` (deprecated: it is
+    derived) that contradicts the other arguments.
     """
     if model.quantized:
         raise InputError("quantize_post_training: the model is quantized already; must be a float model")
@@ -159,6 +160,9 @@ def quantize_post_training(
         text = "quantize_post_training derives `spec` from config, the data's scaling and `layout`; leave it out"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
     spec = QuantizationSpec.of(config, data.scaling, layout, trained_step=model.code_step)
+    if spec.code_step:
+        codes = model.encoder(data.inputs).numpy()
+        spec.code_range(float(codes.min()), float(codes.max()))
     widths = model.kernel_bits(spec.bits)
     chosen = set(config.steps) - ({"equalize"} if calibration else set())
     if config.method == "qat":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace as evolve
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
@@ -113,7 +114,7 @@ class DatasetModel(tf_keras.Model):
         return super().test_step(_with_target(data))
 
     def evaluate(self, x: Any = None, *arguments: Any, **keras: Any) -> Any:
-        """The mean loss of samples, or of the test samples of a Dataset, by the loss of the model's training.
+        """The mean loss of samples, or of the test samples of a Dataset, by the loss of the model's training, without its rate.
 
         Of arrays: Keras' own `evaluate`, in model units.
         """
@@ -198,7 +199,10 @@ class DatasetModel(tf_keras.Model):
         config = with_given(train or self._settings(stage), given)
         training = Training(config, progress=epoch_progress(verbose))
         if stage == "train":
+            begun = self.lineage.model or self.config
             records = train_float(self, data, training)
+            if self.config != begun:
+                self.lineage = evolve(self.lineage, model=begun)
         else:
             frozen_after = range_epochs(config.epochs) if stage == "quantize" else None
             records = fit(self, data, training, stage=stage, range_epochs=frozen_after)
@@ -279,6 +283,8 @@ def _history(model: tf_keras.Model, records: Sequence[Any]) -> tf_keras.callback
     history.history = {"loss": [record["loss"] for record in records]}
     if records and "validation_loss" in records[0]:
         history.history["val_loss"] = [record["validation_loss"] for record in records]
+    if records and "bits" in records[0]:
+        history.history["bits"] = [record["bits"] for record in records]
     return history
 
 

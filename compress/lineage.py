@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .config import ModelConfig
 from .records import Checked
 
 STAGES = ("train", "prune", "cluster", "quantize")
@@ -27,7 +28,7 @@ class Lineage:
     """Configuration by stage, the records of all epochs, and the model at the end of each earlier stage.
 
     `stage`: the last one; None if the model comes from an archive, or no stage of ours has trained it. `calibration`: the
-    ranges that quantization started from (`calibration.Calibration`).
+    ranges that quantization started from (`calibration.Calibration`). `model`: as its training began, where units left since.
     """
 
     stage: str | None = None
@@ -35,6 +36,7 @@ class Lineage:
     history: Sequence[Mapping[str, Any]] = ()
     earlier: Mapping[str, Snapshot] = field(default_factory=dict, repr=False)
     calibration: Any = field(default=None, repr=False)
+    model: ModelConfig | None = None
 
     def trained(self, stage: str, config: Checked | None, history: Sequence[Mapping[str, Any]]) -> Lineage:
         """After more training in a stage."""

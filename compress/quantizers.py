@@ -69,6 +69,10 @@ class QuantizationSpec(Record, frozen=True):
         """Bits of an activation, by tensor name."""
         return self.code_bits if tensor == "code" else 8
 
+    def fixes(self, tensor: str) -> bool:
+        """Whether this fixes the scale of an activation, by tensor name."""
+        return tensor == "code" and self.code_step > 0
+
     def code_range(self, low: float, high: float) -> Range:
         """The range of the code with its fixed step that has [low, high] in its middle; 0 is one of its ends where it can.
 
@@ -132,7 +136,7 @@ class ActivationQuantizers(tf_keras.layers.Layer):
         }
         self.built = True
         for name, (low, high) in ranges.items():
-            if name == "code" and spec.code_step:
+            if spec.fixes(name):
                 self._assign(name, *spec.code_range(low, high))
             elif name in self.tracked:
                 minimum, maximum = self.windows.get(name, (-np.inf, np.inf))
@@ -144,7 +148,7 @@ class ActivationQuantizers(tf_keras.layers.Layer):
 
     def is_free(self, name: str) -> bool:
         """Whether a tensor's range is what its values need, rather than fixed."""
-        return name in self.tracked and not (name == "code" and self.spec.code_step)
+        return name in self.tracked and not self.spec.fixes(name)
 
     def __call__(self, name: str, x: tf.Tensor, training: bool) -> tf.Tensor:
         if name in self.fixed:

@@ -1,7 +1,7 @@
 """Training for rate: what the entropy stage will spend on a code, as a term of the loss (Ballé et al. 2017, arXiv:1611.01704).
 
-All units of the code share one step. Codes are perturbed by uniform noise of a step's width, which stands for rounding, and
-later rounded with straight-through gradients. Each unit has a density, a mixture of logistics; a code costs −log₂ of what
+All units of the code share one step. At first uniform noise of a step's width replaces rounding; later codes are rounded with
+straight-through gradients. Each unit has a density, a mixture of logistics; a code costs −log₂ of what
 the density gives its step. The densities serve training alone: the tables of the entropy stage are fitted to real codes.
 """
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 NOISE_FRACTION = 0.6
-"""Fraction of the epochs in which noise stands for rounding."""
+"""Fraction of the epochs in which noise replaces rounding."""
 COMPONENTS = (-0.5, 0.0, 0.5)
 """Where the components of a density start, in standard deviations around the mean."""
 LEAST_SCALE = 1e-2

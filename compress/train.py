@@ -14,7 +14,7 @@ import tf_keras
 
 from . import archive
 from .autoencoder import TiedAutoencoder
-from .config import FIXED_SCALES, FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
+from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
 from .data import Dataset, Samples, choose, epoch_order, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
@@ -112,8 +112,11 @@ class Training:
         if self.config.noise is not None and splits.train.target is not None:
             raise RecipeError("noise: got noise beside samples that have targets; must be one of them")
         activation = model.config.layers[-1].activation
-        free = activation not in FIXED_SCALES or not self.config.rate
+        free = RULES[activation].output is None or not self.config.rate
         require(free, "rate", self.config.rate, f"0, since {activation} fixes the scale of the code")
+        if self.code_step is not None and model.code_step is not None:
+            right = f"{model.code_step:.9g}, which the model was trained for"
+            require(float(np.float32(self.code_step)) == model.code_step, "code_step", self.code_step, right)
         stepless = model.quantized and model.code_step is None
         right = "0: the model is quantized without a step of its code; train its float model for rate"
         require(not (stepless and self.config.rate), "rate", self.config.rate, right)
@@ -306,11 +309,8 @@ def validation_loss(
     loss = LOSSES[config.loss]
     total = 0.0
     for x, target in pairs(samples, np.arange(len(samples)), 1000, noise, noise_seed(config, "validation")):
-        if rate is None:
-            total += float(tf.reduce_sum(loss(target, model(x))))
-        else:
-            code, cost = rate(model.encoder(x), False)
-            total += float(tf.reduce_sum(loss(target, model.decoder(code)) + cost))
+        y, cost = (model(x), 0.0) if rate is None else model.reconstruct_at(rate, x)
+        total += float(tf.reduce_sum(loss(target, y) + cost))
     return total / len(samples)
 
 

@@ -63,7 +63,7 @@ Announce = Callable[[str], None]
 
 
 def title_of(stage: str, model: TiedAutoencoder) -> str:
-    """What a model after a stage is called beside its error."""
+    """The name of a model after a stage, in tables of errors."""
     rounded = model.code_step is not None and not model.quantized
     return f"{TITLES[stage]}, code in steps" if rounded else TITLES[stage]
 
@@ -235,15 +235,25 @@ def coarse_text(io: FileIO, x: Quantization, columns: Sequence[str] | None) -> s
 
 
 def keras_function(
-    model: TiedAutoencoder, device: Device | None = None
+    model: TiedAutoencoder, device: Device | None = None, *, code_step: float | None = None
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """A function float32 [n, inputs] → (code, y) that runs the Keras model in batches, on `keras_device()` by default."""
+    """A function float32 [n, inputs] → (code, y) that runs the Keras model in batches, on `keras_device()` by default.
+
+    `code_step`: what the code is rounded to before it is decoded; None: nothing.
+    """
     device = keras_device() if device is None else device
+
+    def code_and_output(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if code_step is None:
+            code, y = model.encode_decode(x)
+            return code.numpy(), y.numpy()
+        code = np.rint(model.encoder(x).numpy() / np.float32(code_step)) * np.float32(code_step)
+        return code, model.decoder(code).numpy()
 
     def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with on_device(device):
-            parts = [model.encode_decode(x[start : start + 1000]) for start in range(0, len(x), 1000)]
-            return np.concatenate([code.numpy() for code, _ in parts]), np.concatenate([y.numpy() for _, y in parts])
+            codes, outputs = zip(*(code_and_output(x[start : start + 1000]) for start in range(0, len(x), 1000)), strict=True)
+            return np.concatenate(codes), np.concatenate(outputs)
 
     return run
 
@@ -251,19 +261,8 @@ def keras_function(
 def coding_function(
     model: TiedAutoencoder, device: Device | None = None
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """As `keras_function`, with the code rounded to the step that the model was trained for: what it is measured by."""
-    step = model.code_step
-    if step is None or model.quantized:
-        return keras_function(model, device)
-    device = keras_device() if device is None else device
-
-    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with on_device(device):
-            parts = [model.encoder(x[start : start + 1000]).numpy() for start in range(0, len(x), 1000)]
-            codes = [np.rint(part / np.float32(step)) * np.float32(step) for part in parts]
-            return np.concatenate(codes), np.concatenate([model.decoder(code).numpy() for code in codes])
-
-    return run
+    """What a model is measured by: a float one that was trained for rate has its code rounded to its step."""
+    return keras_function(model, device, code_step=None if model.quantized else model.code_step)
 
 
 def _manifest(

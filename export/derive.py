@@ -25,6 +25,7 @@ from .assemble import write_described, write_models, write_pages
 from .bundle import PROGRAM_FILE, Bundle, npy, program_file, tables_name
 from .code_scale import with_step
 from .codec.backends import PRECISION, ProgramBackend
+from .codec.class_fitting import require_classes
 from .codec.training_codes import Fitted, codec_files, fit_codec, training_inputs
 from .detector import fit_detector
 from .manifest import FILE, Derivation, Manifest, ProgramText, ProgramTexts, Tensors
@@ -70,8 +71,9 @@ def derive(
     tested = data.test if noise is None else noisy_test(data.test, noise, recipe.train.seed, MAX_SAMPLES)
     int8 = {name: read_model(bundle.path / name) for name, info in before.models.items() if info.precision == PRECISION}
     programs, masks, arrays = bundle.programs(int8), bundle.masks(), bundle.golden()
-    announce("codes of the training samples")
     classes = _classes(bundle) if classes is None else classes
+    require_classes(classes, len(data.train))
+    announce("codes of the training samples")
     programs, backend, fitted = _fitted(before, programs, data.train, noise, step, classes)
     detector = fit_detector(programs, backend, data, recipe.task, recipe.data.seed)
     io, config = before.io, before.recipe.export

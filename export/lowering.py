@@ -98,8 +98,8 @@ class Lowering:
         if quantization is None and quantizers is not None:
             low, high = self.ranges[name]
             quantization = Quantization.from_range(low, high, quantizers.spec.bits_of(name))
-            if name == "code" and (step := quantizers.spec.code_step):
-                quantization = replace(quantization, scale=step)
+            if quantizers.spec.fixes(name):
+                quantization = replace(quantization, scale=quantizers.spec.code_step)
         self.tensors[name] = Tensor(name, (size,), quantization)
         return name
 

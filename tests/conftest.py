@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ from tiedae.export.program import Kernel, Program, Tensor
 
 settings.register_profile("tiedae", derandomize=True, deadline=None)
 settings.load_profile("tiedae")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: children would ignore Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIXED = {"sigmoid": SIGMOID_OUTPUT, "tanh": TANH_OUTPUT}
 

@@ -167,7 +167,7 @@ def _recipe(
     return Recipe(
         name=name,
         data=data.config,
-        model=config_from_json(first.header["model"]),
+        model=model.lineage.model or config_from_json(first.header["model"]),
         train=configs.get("train", TrainConfig(epochs=0)),
         quantize=configs.get("quantize", QuantizeConfig()),
         export=export,

@@ -28,15 +28,20 @@ _SEEDED = 20_000
 """Samples that clusters are seeded from."""
 
 
-def fit_classes(codes: np.ndarray, classes: int, bits: int = 8, seed: int = 0) -> ClassTables:
-    """Tables of so many classes for codes like these training codes, uint8 [samples, units] of `bits` bits.
+def require_classes(classes: int, samples: int) -> None:
+    """Raise InputError for fewer than 1 or more than 256 classes, or more than there are training samples."""
+    most = min(MOST_CLASSES, samples)
+    if not 1 <= classes <= most:
+        raise InputError(f"classes: got {classes}, must lie in 1…{most}: 256 at most, and no more than training samples")
 
-    Raises DataError as `tables.fit`, InputError for fewer than 2 classes or more than 256, or than samples.
+
+def fit_classes(codes: np.ndarray, classes: int, bits: int = 8, seed: int = 0) -> ClassTables:
+    """Tables of 2 or more classes for codes like these training codes, uint8 [samples, units] of `bits` bits.
+
+    Raises DataError as `tables.fit`, InputError as `require_classes`.
     """
     require_training(codes, bits)
-    if not 2 <= classes <= min(MOST_CLASSES, len(codes)):
-        most = min(MOST_CLASSES, len(codes))
-        raise InputError(f"classes: got {classes}, must lie in 1…{most}: 256 at most, and no more than training samples")
+    require_classes(classes, len(codes))
     chosen = _clusters(codes, classes, np.random.default_rng(seed))
     best, least = None, np.inf
     for _ in range(ROUNDS):

@@ -159,8 +159,7 @@ class Codec:
         Raises InputError where the bundle has no tables, and for `lossless` of floats; DataError where `max_error` is too small
         for the samples; CheckError where the runtime's codes are not the program's.
         """
-        encoder = self.encoder(samples_per_frame=samples_per_frame, max_error=max_error, lossless=lossless)
-        return b"".join([*encoder.push(x), *encoder.finish()])
+        return self.encoder(samples_per_frame=samples_per_frame, max_error=max_error, lossless=lossless).whole(x)
 
     def decompress(self, data: bytes, *, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Samples start…stop − 1 of a .tae file, [n, *shape], the same in any runtime: what the program gives for their codes.

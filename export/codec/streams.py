@@ -88,6 +88,10 @@ class StreamEncoder:
             chunks += self._frames(len(self._rest) // self.header.samples_per_frame * self.header.samples_per_frame)
         return chunks
 
+    def whole(self, x: Any) -> bytes:
+        """A whole file of these samples."""
+        return b"".join([*self.push(x), *self.finish()])
+
     def finish(self) -> list[bytes]:
         """The rest of the bytes: a last, shorter frame, and the index. DataError where there were no samples."""
         if not self._samples:

@@ -166,7 +166,7 @@ class FrequencyTables:
 
 
 def require_codes(codes: np.ndarray, units: int, bits: int, source: str) -> None:
-    """Raise DataError, naming `source`, unless these are codes of so many units: uint8 [samples, units] in 0…2**bits − 1."""
+    """Raise DataError, naming `source`, unless these are codes of `units` units: uint8 [samples, units] in 0…2**bits − 1."""
     right = f"{source}: codes must be uint8 [samples, {units}]"
     if codes.dtype != np.uint8 or codes.shape != (len(codes), units):
         raise DataError(f"{right}, got {codes.dtype} {list(codes.shape)}")

@@ -30,7 +30,7 @@ from .key_figures import Report, change_text, compare_sizes, file_groups, groups
 from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, parity_tables
 from .samples import render_samples
 from .speed import render_speed
-from .story import Fact, alarms, facts, sentence
+from .story import alarms, facts, sentence
 
 Values = Mapping[str, object] | None
 """The arguments of a section's macro; None if the section is empty."""
@@ -61,8 +61,7 @@ def render_report(
     if missing:
         raise FormatError(f"report of {manifest.name}: lacks golden {', '.join(missing)}")
     report = Report(manifest, metrics, golden, kernels, masks, task)
-    found = [*facts(report)]
-    found[2:2] = _headline(report)  # behind compression and quality
+    found = facts(report)
     return render(
         TEMPLATES / "report.html.j2",
         title=f"{metrics.name} · tiedae",
@@ -73,13 +72,6 @@ def render_report(
         sections=[(title, content) for title, draw in {**_task(report), **SECTIONS}.items() if (content := draw(report))],
         made_by=manifest.created_by,
     )
-
-
-def _headline(report: Report) -> list[Fact]:
-    """The figure of the task's result, if there is one."""
-    result = report.metrics.task
-    found = None if result is None else TASKS[task_kind(result)].headline(result)
-    return [] if found is None else [Fact(*found)]
 
 
 def _task(report: Report) -> dict[str, Callable[[Report], Markup]]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from tiedae.pages import duration, human_size, number, size, three_digits
 
+from ...compress.tasks import task_kind
 from ..bench.results import Latency
 from ..parity.fidelity import fit_value
+from ..tasks.table import TASKS
 from ..verify.kinds import Maker, Precision
 from ..verify.results import Metrics
 from .key_figures import (
@@ -144,5 +146,11 @@ def _verdict(report: Report) -> Iterator[Fact]:
         yield Fact(f"✓ {count}", "checks hold, none failed", f"passes all {count} checks", "ok")
 
 
-FACTS = (_compression, _quality, _size, _latency, _tie, _verdict)
+def _task(report: Report) -> Iterator[Fact]:
+    result = report.metrics.task
+    if result is not None and (found := TASKS[task_kind(result)].headline(result)) is not None:
+        yield Fact(*found)
+
+
+FACTS = (_compression, _quality, _task, _size, _latency, _tie, _verdict)
 """Functions of the facts, in the order of the page."""

@@ -71,8 +71,7 @@ class _Rates:
         """Our file, encoded and decoded."""
         assert self.exported.tables is not None
         model = FileModel(self.exported.backend, self.exported.tables, bytes(8))
-        encoder = StreamEncoder(model, self.exported.backend)
-        data = b"".join([*encoder.push(self.samples), *encoder.finish()])
+        data = StreamEncoder(model, self.exported.backend).whole(self.samples)
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
         classes = self.exported.tables.classes
         return self.point(TIED, len(data), decoded, f"{classes} classes" if classes > 1 else "")
@@ -80,10 +79,8 @@ class _Rates:
     def pca(self, skipped: list[Skipped]) -> Iterator[RatePoint]:
         spec, scaling = self.exported.data.spec, self.exported.data.scaling
         train, held = self._training()
-        if spec.inputs > MAX_INPUTS or len(train) < LEAST_SAMPLES:
-            reason = f"{spec.inputs:,} values a sample, {MAX_INPUTS:,} at most are compared"
-            few = f"{len(train)} training samples, must be {LEAST_SAMPLES} or more"
-            skipped.append(Skipped(Kind.TASK, Why.LIMITED, "PCA", reason if spec.inputs > MAX_INPUTS else few))
+        if problem := no_pca(spec.inputs, len(train)):
+            skipped.append(Skipped(Kind.TASK, Why.LIMITED, "PCA", problem))
             return
         choice = PcaChoice(scaling.apply(train), scaling.apply(held))
         bits = self._bits(held)
@@ -156,6 +153,13 @@ class _Rates:
                 continue
             size = coder.size(self.samples.reshape(-1, channels))
             yield LosslessSize(coder.title, size, 8 * size / self.samples.size)
+
+
+def no_pca(inputs: int, samples: int) -> str:
+    """Why components are not fitted to training samples; empty if they are."""
+    if inputs > MAX_INPUTS:
+        return f"{inputs:,} values a sample, {MAX_INPUTS:,} at most are compared"
+    return f"{samples} training samples, must be {LEAST_SAMPLES} or more" if samples < LEAST_SAMPLES else ""
 
 
 def not_pictures(shape: Sequence[int], dtype: str) -> str:

@@ -1,4 +1,4 @@
-"""What other coders need on the validation samples of a search: PCA, and image formats for images."""
+"""Bits and errors of other coders on the validation samples of a search: PCA, and image formats for images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.records import Record
 from tiedae.export.tasks.coders import IMAGE_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of
-from tiedae.export.tasks.compression import FAR, LEAST_SAMPLES, MAX_INPUTS, TITLES, TRAINING_SAMPLES, not_pictures
+from tiedae.export.tasks.compression import FAR, TITLES, TRAINING_SAMPLES, no_pca, not_pictures
 from tiedae.export.tasks.results import Coder
 from tiedae.export.verify.measurement import squared_error
 
@@ -63,10 +63,8 @@ class OtherCoders:
     def pca(self, bits: Sequence[float], skipped: list[str]) -> Iterator[CoderPoint]:
         """The least error at several bits per sample; components fitted to training samples."""
         spec, scaling, train = self.splits.spec, self.splits.scaling, self.splits.train
-        if spec.inputs > MAX_INPUTS or len(train) < LEAST_SAMPLES:
-            few = f"{len(train)} training samples, must be {LEAST_SAMPLES} or more"
-            many = f"{spec.inputs:,} values a sample, {MAX_INPUTS:,} at most are compared"
-            skipped.append(f"PCA: {many if spec.inputs > MAX_INPUTS else few}")
+        if problem := no_pca(spec.inputs, len(train)):
+            skipped.append(f"PCA: {problem}")
             return
         x = scaling.apply(self.samples)
         choice = PcaChoice(scaling.apply(train.take(choose(train, TRAINING_SAMPLES, self.seed))), x)

@@ -155,8 +155,7 @@ class TrialBuilder:
         noise = noise_of(recipe.train.noise, splits.train)
         tables = fit_code_tables(backend, splits.train, recipe.data.seed, noise, classes=recipe.codec.classes)
         samples, _ = self.samples(recipe.train)
-        encoder = StreamEncoder(FileModel(backend, tables, bytes(8)), backend)
-        return 8 * sum(map(len, (*encoder.push(samples), *encoder.finish()))) / len(samples)
+        return 8 * len(StreamEncoder(FileModel(backend, tables, bytes(8)), backend).whole(samples)) / len(samples)
 
 
 def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.ndarray]:

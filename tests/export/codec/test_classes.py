@@ -162,34 +162,12 @@ def test_almost_certain_samples_stay_within_the_bound() -> None:
     require_equal(decode(sure, payloads, [1, 100, 10_000]), frames)
 
 
-@given(class_tables(), st.data())
-def test_bytes_hold_the_tables_and_damaged_ones_are_refused(tables: ClassTables, data: st.DataObject) -> None:
+@given(class_tables())
+def test_bytes_hold_the_tables(tables: ClassTables) -> None:
     written = tables.to_bytes()
     found = read_tables(written, "demo.codec")
     assert isinstance(found, ClassTables) and found.to_bytes() == written
     assert Classes.of(found) == Classes.of(tables) == reference_file.classes(written)
-    at = data.draw(st.integers(0, len(written) - 1))
-    flipped = written[:at] + bytes((written[at] ^ data.draw(st.integers(1, 255)),)) + written[at + 1 :]
-    for damaged in (written[:at], flipped, written + b"\0"):
-        with pytest.raises(FormatError, match=r"^demo\.codec: ") as caught:
-            read_tables(damaged, "demo.codec")
-        assert "\n" not in str(caught.value)
-
-
-@given(class_tables(), st.data())
-def test_bytes_with_the_right_checksum_are_refused_or_hold_tables(tables: ClassTables, data: st.DataObject) -> None:
-    body = bytearray(tables.to_bytes()[:-4])
-    for _ in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.integers(4, len(body) - 1))
-        body[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
-        body.extend(bytes(max(0, 8 - len(body))))
-    written = signed(bytes(body))
-    try:
-        found = read_tables(written, "demo.codec")
-    except FormatError as error:
-        assert "\n" not in str(error)
-    else:
-        assert found.to_bytes() == written
 
 
 @pytest.mark.parametrize(
