@@ -1,0 +1,1 @@
+"""A program as portable C: `to_c` in `source`."""
