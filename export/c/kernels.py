@@ -18,6 +18,31 @@ Layout = Literal["dense", "packed", "sparse"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 GROUP = 8
 """Values of a row that are packed together: b bytes at b bits, and a byte of a mask."""
+PLACED = 256
+"""Units whose places fit in a byte."""
+PLACES = """static const uint8_t tae_nibble_counts[16] = {0,1,1,2,1,2,2,3,1,2,2,3,2,3,3,4};
+static const uint8_t tae_nibble_places[64] = {
+0,0,0,0,0,0,0,0,1,0,0,0,0,1,0,0,2,0,0,0,0,2,0,0,1,2,0,0,0,1,2,0,
+3,0,0,0,0,3,0,0,1,3,0,0,0,1,3,0,2,3,0,0,0,2,3,0,1,2,3,0,0,1,2,3
+};
+
+/* the places of the bits that are set in a mask, and their number; four bytes behind them are overwritten */
+static size_t tae_places(const uint8_t *restrict mask, size_t groups, uint8_t *restrict places)
+{
+  uint8_t *p = places;
+  size_t g;
+  for (g = 0; g < 2 * groups; g++) {
+    const unsigned m = (unsigned)(mask[g / 2] >> g % 2 * 4) & 15;
+    const uint8_t *place = tae_nibble_places + m * 4;
+    p[0] = (uint8_t)(g * 4 + place[0]);
+    p[1] = (uint8_t)(g * 4 + place[1]);
+    p[2] = (uint8_t)(g * 4 + place[2]);
+    p[3] = (uint8_t)(g * 4 + place[3]);
+    p += tae_nibble_counts[m];
+  }
+  return (size_t)(p - places);
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -44,8 +69,8 @@ class StoredKernel:
 
     @property
     def scratch(self) -> int:
-        """Bytes that an unpacked row takes."""
-        return self.groups * GROUP if self.layout == "packed" else 0
+        """Bytes that an unpacked row takes, or the places of its values."""
+        return {"dense": 0, "packed": self.groups * GROUP, "sparse": min(self.groups * GROUP, PLACED) + 4}[self.layout]
 
 
 def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel:

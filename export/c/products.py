@@ -7,7 +7,7 @@ products with rows. Zero points are folded into the biases.
 from __future__ import annotations
 
 from ...compress.integers import PAIR_LIMIT
-from .kernels import GROUP, StoredKernel
+from .kernels import GROUP, PLACED, StoredKernel
 from .rounding import IntegerRounding
 from .rounding_text import loop, unit_exceptions
 
@@ -22,13 +22,14 @@ def product_lines(
 
     `name`: the C name of its output; `biases`: that of its biases, empty where all are 0.
     """
-    row = f"int8_t *row = (int8_t *)(sums + {_held(shape, transposed)});"
+    kind, name_of = {"dense": ("", ""), "packed": ("int8_t", "row"), "sparse": ("uint8_t", "places")}[kernel.layout]
+    scratch = [f"{kind} *{name_of} = ({kind} *)(sums + {_held(shape, transposed)});"] if kind else []
     lines = (_decoder if transposed else _encoder)(kernel, name, biases, rounding, *shape)
-    return ["size_t i, j;", *([row] if kernel.layout == "packed" else []), *lines]
+    return ["size_t i, j;", *scratch, *lines]
 
 
 def product_scratch(kernel: StoredKernel, shape: tuple[int, int], *, transposed: bool) -> int:
-    """Bytes: sums, and an unpacked row."""
+    """Bytes: sums, and an unpacked row or the places of its values."""
     return 4 * _held(shape, transposed) + kernel.scratch
 
 
@@ -84,29 +85,37 @@ def _add_rows(row: str, inputs: int, outputs: int) -> list[str]:
 
 
 def _add_sparse(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    name, last = kernel.name, outputs % GROUP
+    lines = []
+    for start in range(0, outputs, PLACED):
+        lines += [
+            f"    count = {_places(start, outputs)};",
+            f"    for (j = 0; j < count; j++) sums[{start} + places[j]] += v * q[j];",
+            "    q += count;",
+        ]
     return [
-        f"const uint8_t *mask = {name}_mask;",
-        f"const int8_t *value = {name}_values;",
+        "size_t count;",
+        f"const uint8_t *mask = {kernel.name}_mask;",
+        f"const int8_t *value = {kernel.name}_values;",
         f"for (i = 0; i < {inputs}; i++, mask += {kernel.groups}) {{",
         "  const int32_t v = x[i];",
         "  if (v != 0) {",
         "    const int8_t *q = value;",
-        f"    for (j = 0; j < {outputs // GROUP}; j++) {{",
-        "      const unsigned m = mask[j];",
-        f"      int32_t *s = sums + j * {GROUP};",
-        *(f"      if (m & {1 << n}) s[{n}] += v * *q++;" for n in range(GROUP)),
-        "    }",
-        *(f"    if (mask[{outputs // GROUP}] & {1 << n}) sums[{outputs - last + n}] += v * *q++;" for n in range(last)),
+        *lines,
         "  }",
-        f"  value += {name}_counts[i];",
+        f"  value += {kernel.name}_counts[i];",
         "}",
     ]
 
 
+def _places(start: int, units: int) -> str:
+    """The C expression that writes the places of a row's values of some units, from `start` on, and gives their number."""
+    return f"tae_places(mask + {start // GROUP}, {-(-min(units - start, PLACED) // GROUP)}, places)"
+
+
 def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
-    sparse = kernel.layout == "sparse"
-    lines = [f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"] if sparse else []
+    lines = []
+    if kernel.layout == "sparse":
+        lines = ["size_t count;", f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"]
     lines += ["size_t first;"]
     whole = outputs // CHUNK * CHUNK
     for start, stop in ((0, whole), (whole, outputs)):
@@ -142,16 +151,14 @@ def _dot_packed(kernel: StoredKernel, inputs: int) -> list[str]:
 
 
 def _dot_sparse(kernel: StoredKernel, inputs: int) -> list[str]:
-    last = inputs % GROUP
-    return [
-        f"for (j = 0; j < {inputs // GROUP}; j++) {{",
-        "  const unsigned m = mask[j];",
-        f"  const uint8_t *z = x + j * {GROUP};",
-        *(f"  if (m & {1 << n}) sum += (int32_t)z[{n}] * *q++;" for n in range(GROUP)),
-        "}",
-        *(f"if (mask[{inputs // GROUP}] & {1 << n}) sum += (int32_t)x[{inputs - last + n}] * *q++;" for n in range(last)),
-        f"mask += {kernel.groups};",
-    ]
+    lines = []
+    for start in range(0, inputs, PLACED):
+        lines += [
+            f"count = {_places(start, inputs)};",
+            f"for (j = 0; j < count; j++) sum += (int32_t)x[{start} + places[j]] * q[j];",
+            "q += count;",
+        ]
+    return [*lines, f"mask += {kernel.groups};"]
 
 
 _ADD = {"dense": _add_dense, "packed": _add_packed, "sparse": _add_sparse}

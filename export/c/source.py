@@ -6,7 +6,7 @@ with stdint.h and stddef.h alone: no floats, no allocation, no right shift of a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...compress.errors import ExportError
@@ -24,12 +24,21 @@ from .text import identifier, named
 
 @dataclass(frozen=True)
 class CSource:
-    """NAME.c and NAME.h, texts; `name` is the C identifier that their names begin with. `arena`: bytes."""
+    """NAME.c and NAME.h, texts; `name` is the C identifier that their names begin with.
+
+    `arena`: bytes. `forms`: that of each rounding, by the tensor that it writes.
+    """
 
     name: str
     source: str
     header: str
     arena: int
+    forms: Mapping[str, Form]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The texts by file name."""
+        return {f"{self.name}.c": self.source, f"{self.name}.h": self.header}
 
 
 def to_c(
@@ -69,4 +78,5 @@ def to_c(
     network = Network(program, halves, unit, detector)
     name = identifier(program.name)
     source = "\n".join([f'#include "{name}.h"\n', *graph.text, network_text(network)])
-    return CSource(name, named(source, name), named(header_text(network, graph), name), network.arena)
+    kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    return CSource(name, named(source, name), named(header_text(network, graph), name), network.arena, kinds)
