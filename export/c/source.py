@@ -14,6 +14,7 @@ from ..program import SIGNATURES, Program, require_signature
 from ..scoring import Detector
 from .builder import CBuilder
 from .entries import Network, halves_of, network_text
+from .floats import float_text
 from .header import header_text
 from .kernels import STORAGES, Storage
 from .memory import aligned, plan
@@ -24,7 +25,7 @@ from .text import identifier, named
 
 @dataclass(frozen=True)
 class CSource:
-    """NAME.c and NAME.h, texts; `name` is the C identifier that their names begin with.
+    """NAME.c, NAME.h and NAME_float.h, texts; `name` is the C identifier that their names begin with.
 
     `arena`: bytes. `forms`: that of each rounding, by the tensor that it writes.
     """
@@ -32,13 +33,14 @@ class CSource:
     name: str
     source: str
     header: str
+    floats: str
     arena: int
     forms: Mapping[str, Form]
 
     @property
     def files(self) -> dict[str, str]:
         """The texts by file name."""
-        return {f"{self.name}.c": self.source, f"{self.name}.h": self.header}
+        return {f"{self.name}.c": self.source, f"{self.name}.h": self.header, f"{self.name}_float.h": self.floats}
 
 
 def to_c(
@@ -79,4 +81,5 @@ def to_c(
     name = identifier(program.name)
     source = "\n".join([f'#include "{name}.h"\n', *graph.text, network_text(network)])
     kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
-    return CSource(name, named(source, name), named(header_text(network, graph), name), network.arena, kinds)
+    texts = (named(text, name) for text in (source, header_text(network, graph), float_text(network)))
+    return CSource(name, *texts, network.arena, kinds)

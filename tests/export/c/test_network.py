@@ -96,7 +96,7 @@ def test_emulation_is_the_rounding(multiplier: float, span: int, tmp_path: Path)
     body = "\n".join(lines)
     text = f"#include <stddef.h>\n#include <stdint.h>\n{EMULATION}\nvoid tae_test(const int32_t *sums, uint8_t *y)"
     header = "#include <stdint.h>\nvoid tae_test(const int32_t *sums, uint8_t *y);\n"
-    source = CSource("tae", f'#include "tae.h"\n{text}\n{{\nsize_t j;\n{body}\n}}\n', header, 4, {})
+    source = CSource("tae", f'#include "tae.h"\n{text}\n{{\nsize_t j;\n{body}\n}}\n', header, "", 4, {})
     rng = np.random.default_rng(0)
     ties = np.rint((np.arange(-150, 150) + 0.5) / multiplier)
     sums = np.concatenate([rng.integers(-span, span + 1, 19_400), np.clip(ties, -span, span), np.clip(ties + 1, -span, span)])
