@@ -6,7 +6,7 @@ Names begin with `tae_` and `TAE_`. The network's part of the text states the re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from textwrap import wrap
@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..codec.classes import ClassTables, CodeTables, costs_of
 from ..codec.rans import RAW_BITS, SUM
 from ..codec.residual_tables import ResidualTables
@@ -21,11 +22,16 @@ from ..codec.tables import FrequencyTables
 
 Direction = Literal["encode", "decode"]
 DIRECTIONS: tuple[Direction, ...] = ("encode", "decode")
+Promise = Literal["lossy", "bounded", "lossless"]
+PROMISES: tuple[Promise, ...] = ("lossy", "bounded", "lossless")
+"""Kinds of files, in the order of the header's flags."""
 _BUCKET_BITS = range(4, 8)
 """First bits of a slot, which say where the search for its symbol begins: more are faster and take more memory."""
 _BUCKET_BYTES = 2048
 """What the places where searches begin take at most, unless the fewest bits take more."""
 _LARGEST_PLACE = 255
+_CLASSED = 4
+"""The flag of files whose samples have classes."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,56 @@ class SampleCodec:
     tables: CodeTables
     identity: bytes
     residuals: ResidualTables | None = None
+
+
+@dataclass(frozen=True)
+class CodecText:
+    """The codec's text for a model: that of NAME.h and that of NAME.c, which begins behind the tables of the network."""
+
+    header: str
+    source: str
+
+
+def codec_text(
+    spec: SampleSpec,
+    codec: SampleCodec,
+    *,
+    directions: Collection[Direction] = DIRECTIONS,
+    promises: Collection[Promise] = PROMISES,
+) -> CodecText:
+    """The codec of a model's files, in the directions and for the kinds of files that are wanted.
+
+    Lossy files are always among them. Others need tables of residuals and integer data: a kind without them is left out.
+    """
+    kinds = [each for each in promises if each != "lossy" and codec.residuals and spec.dtype in INTEGERS]
+    coding = "classes" if isinstance(codec.tables, ClassTables) else "codes"
+    header = _constants(spec, codec, kinds)
+    header += "" if spec.dtype in INTEGERS else part("floats.h")
+    source = array("uint8_t tae_identity", list(codec.identity)) + code_tables(codec.tables, directions) + part("entropy.c")
+    header += part("file.h")
+    if "decode" in directions:
+        header += part("payload_decode.h") + part("file_read.h") + part("lossy_decode.h")
+        source += part("entropy_decode.c") + part(f"{coding}_decode.c")
+    if "encode" in directions:
+        header += part("payload_encode.h") + part("file_write.h") + part("lossy_encode.h")
+        source += part("entropy_encode.c") + part(f"{coding}_encode.c")
+    source += part("file.c")
+    if "decode" in directions:
+        source += part("file_read.c") + part("lossy_decode.c")
+    if "encode" in directions:
+        source += part("file_write.c") + part("lossy_encode.c")
+    return CodecText(header, source)
+
+
+def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise]) -> str:
+    """What the parts know of a model beside its tables."""
+    numbers = {
+        "SAMPLE_BYTES": spec.inputs * np.dtype(spec.dtype).itemsize,
+        "SAMPLE_PAYLOAD": codec.tables.longest,
+        "KINDS": sum(1 << PROMISES.index(kind) for kind in ("lossy", *kinds)),
+        "FLAGS": _CLASSED if codec.tables.classes > 1 else 0,
+    }
+    return "".join(f"#define TAE_{name} {value}u\n" for name, value in numbers.items())
 
 
 def part(name: str) -> str:
