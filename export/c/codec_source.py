@@ -1,4 +1,4 @@
-"""The .tae codec as C99: the tables of a model, and the parts of `parts/` that its files need. docs/format.md is what they follow.
+"""The .tae codec as C99, after docs/format.md: the tables of a model, and the parts of `parts/` that its files need.
 
 Names begin with `tae_` and `TAE_`. The network's part of the text states the rest: the types, the statuses, `TAE_INPUTS`,
 `TAE_UNITS`, `TAE_CODE_BITS`, `tae_encode_data` and `tae_decode_data`.
@@ -6,6 +6,7 @@ Names begin with `tae_` and `TAE_`. The network's part of the text states the re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,7 +19,7 @@ from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..codec.classes import ClassTables, CodeTables, costs_of
 from ..codec.rans import RAW_BITS, SUM
 from ..codec.residual_tables import ResidualTables
-from ..codec.tables import FrequencyTables
+from ..codec.tables import FrequencyTables, pack_table
 
 Direction = Literal["encode", "decode"]
 DIRECTIONS: tuple[Direction, ...] = ("encode", "decode")
@@ -63,23 +64,43 @@ def codec_text(
     Lossy files are always among them. Others need tables of residuals and integer data: a kind without them is left out.
     """
     kinds = [each for each in promises if each != "lossy" and codec.residuals and spec.dtype in INTEGERS]
+    header, source = _parts(spec, codec, bool(kinds), directions)
+    tables = array("uint8_t tae_identity", list(codec.identity)) + code_tables(codec.tables, directions)
+    if kinds:
+        tables += _blocks(codec.residuals, kinds)
+    floats = () if spec.dtype in INTEGERS else ("floats.h",)
+    return CodecText(
+        _constants(spec, codec, kinds) + "".join(map(part, (*floats, *header))), tables + "".join(map(part, source))
+    )
+
+
+def _parts(
+    spec: SampleSpec, codec: SampleCodec, residuals: bool, directions: Collection[Direction]
+) -> tuple[list[str], list[str]]:
+    """The parts of header and source, in their order; `residuals`: whether there are bounded or lossless files."""
     coding = "classes" if isinstance(codec.tables, ClassTables) else "codes"
-    header = _constants(spec, codec, kinds)
-    header += "" if spec.dtype in INTEGERS else part("floats.h")
-    source = array("uint8_t tae_identity", list(codec.identity)) + code_tables(codec.tables, directions) + part("entropy.c")
-    header += part("file.h")
+    kind = "images" if spec.kind == "images" else "signals"
+    header, source = ["file.h"], ["entropy.c", "file.c"]
+    if residuals:
+        header.append(f"predict_{kind}.h")
+        source += ["residuals.c", f"predict_{kind}.c"]
     if "decode" in directions:
-        header += part("payload_decode.h") + part("file_read.h") + part("lossy_decode.h")
-        source += part("entropy_decode.c") + part(f"{coding}_decode.c")
+        header += ["payload_decode.h", "file_read.h"]
+        source += ["entropy_decode.c", f"{coding}_decode.c", "file_read.c"]
+        if not residuals:
+            header += ["lossy_decode.h", "lossy_decode_frame.h"]
+            source += ["lossy_decode.c", "lossy_decode_frame.c"]
+        elif kind == "images":
+            header += ["lossy_decode.h", "images_decode.h"]
+            source += ["residuals_decode.c", "lossy_decode.c", "images_decode.c"]
+        else:
+            header += ["signals_decode.h"]
+            source += ["residuals_decode.c", "signals_decode.c"]
     if "encode" in directions:
-        header += part("payload_encode.h") + part("file_write.h") + part("lossy_encode.h")
-        source += part("entropy_encode.c") + part(f"{coding}_encode.c")
-    source += part("file.c")
-    if "decode" in directions:
-        source += part("file_read.c") + part("lossy_decode.c")
-    if "encode" in directions:
-        source += part("file_write.c") + part("lossy_encode.c")
-    return CodecText(header, source)
+        frame = "residuals_encode" if residuals else "lossy_encode_frame"
+        header += ["payload_encode.h", "file_write.h", f"{frame}.h"]
+        source += ["entropy_encode.c", f"{coding}_encode.c", "file_write.c", "lossy_encode.c", f"{frame}.c"]
+    return header, source
 
 
 def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise]) -> str:
@@ -90,7 +111,43 @@ def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise])
         "KINDS": sum(1 << PROMISES.index(kind) for kind in ("lossy", *kinds)),
         "FLAGS": _CLASSED if codec.tables.classes > 1 else 0,
     }
-    return "".join(f"#define TAE_{name} {value}u\n" for name, value in numbers.items())
+    types = ""
+    if kinds:
+        limits, width = np.iinfo(spec.dtype), 8 * np.dtype(spec.dtype).itemsize
+        numbers |= {"SPAN": int(limits.max) - int(limits.min), "STREAMS": spec.inputs if spec.kind == "table" else 1}
+        if spec.kind == "images":
+            channels = math.prod(spec.shape[2:])
+            row = spec.shape[:2][-1] * channels
+            numbers |= {"ROW": row, "CHANNELS": channels, "RING": min(spec.inputs, row + channels)}
+        signed = {"LOWEST": f"({limits.min + 1} - 1)", "HIGHEST": limits.max, "IMAGES": int(spec.kind == "images")}
+        types = "".join(f"#define TAE_{name} {value}\n" for name, value in signed.items())
+        types += f"typedef uint{width}_t tae_magnitude;\ntypedef uint{2 * width}_t tae_cell;\n"
+    return "".join(f"#define TAE_{name} {value}u\n" for name, value in numbers.items()) + types
+
+
+def _blocks(residuals: ResidualTables, kinds: Collection[Promise]) -> str:
+    """The tables of residuals: of mode 1, then mode 2; in each those of lossless files, then of bounded ones, where wanted."""
+    blocks = [
+        coder.lossless if kind == "lossless" else coder.bounded
+        for coder in (residuals.prediction, residuals.corrections)
+        for kind in ("lossless", "bounded")
+        if kind in kinds
+    ]
+    images = residuals.prediction.kind == "images"
+    text, rows = "", []
+    for i, block in enumerate(blocks):
+        tables = [pack_table(row[:-1]) for row in block.tables.frequencies]
+        text += array(f"uint8_t tae_contexts{i}", block.places)
+        text += array(f"uint16_t tae_tokens_at{i}", np.cumsum([0, *map(len, tables)])[:-1])
+        text += array(f"uint8_t tae_tokens{i}", list(b"".join(tables)))
+        weights = "" if images else f", {{{', '.join(map(str, block.weights.tolist()))}}}"
+        rows.append(f"    {{tae_contexts{i}, tae_tokens_at{i}, tae_tokens{i}{weights}}},\n")
+    fields = ("const uint8_t *contexts", "const uint16_t *places", "const uint8_t *tables")
+    members = "".join(f"    {field};\n" for field in (*fields, *(() if images else ("int16_t weights[16]",))))
+    text += f"typedef struct tae_block {{\n{members}}} tae_block;\n"
+    text += f"static const tae_block tae_blocks[] = {{\n{''.join(rows)}}};\n"
+    place = "2u * ((mode) - 1u) + ((bound) > 0)" if len(kinds) > 1 else "(mode) - 1u"
+    return text + f"#define tae_block_of(mode, bound) (&tae_blocks[{place}])\n"
 
 
 def part(name: str) -> str:

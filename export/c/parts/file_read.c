@@ -330,3 +330,12 @@ int tae_file_seek(tae_file *file, uint64_t sample) {
         file->first += samples;
     }
 }
+
+/* Whether files of the header's kind have frames of this mode. */
+static int tae_check_mode(const tae_header *header, const tae_frame *frame) {
+    if (frame->mode == 3 || frame->mode == 4) {
+        return TAE_UNSUPPORTED;
+    }
+    return header->kind == TAE_LOSSY ? (frame->mode == 0 ? TAE_OK : TAE_DAMAGED)
+                                     : (frame->mode == 1 || frame->mode == 2 ? TAE_OK : TAE_DAMAGED);
+}

@@ -1,10 +1,12 @@
 
 int tae_samples_open(tae_samples *samples, const tae_header *header, const tae_frame *frame) {
+    int status;
     if (samples == NULL || header == NULL || frame == NULL) {
         return TAE_ARGUMENT;
     }
-    if (frame->mode != 0) {
-        return frame->mode == 3 || frame->mode == 4 ? TAE_UNSUPPORTED : TAE_DAMAGED;
+    status = tae_check_mode(header, frame);
+    if (status != TAE_OK || frame->mode != 0) {
+        return status == TAE_OK ? TAE_UNSUPPORTED : status;
     }
     samples->left = frame->samples;
     return tae_payload_open(&samples->codes, frame->payload, frame->size);
@@ -25,7 +27,10 @@ int tae_samples_next(tae_arena *arena, tae_samples *samples, tae_value *data) {
     return status == TAE_OK ? tae_decode_data(arena, code, data) : status;
 }
 
-int tae_frame_decode(tae_arena *arena, const tae_header *header, const tae_frame *frame, tae_value *data, size_t capacity) {
+/* Decode a frame of codes. */
+static int tae_decode_lossy(
+    tae_arena *arena, const tae_header *header, const tae_frame *frame, tae_value *data, size_t capacity
+) {
     tae_samples samples;
     int status = tae_samples_open(&samples, header, frame);
     if (status != TAE_OK) {

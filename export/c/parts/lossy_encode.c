@@ -1,6 +1,6 @@
 
-/* Samples are encoded last to first: their codes need no memory. */
-int tae_frame_encode(
+/* Encode a frame of codes: samples last to first, so that their codes need no memory. */
+static int tae_encode_lossy(
     tae_arena *arena, const tae_header *header, const tae_value *data, size_t samples, uint8_t *out, size_t capacity, size_t *size
 ) {
     uint8_t code[TAE_UNITS];

@@ -38,6 +38,11 @@ int tae_decode_data(tae_arena *arena, const uint8_t *code, tae_value *data) {
     return TAE_OK;
 }
 """
+_SIZES = """
+size_t tae_test_sizes(int which) {
+    return which ? sizeof(tae_workspace) : sizeof(tae_predictor);
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class Copying:
         types = f"typedef {self.value}_t tae_value;\ntypedef struct {{ int used; }} tae_arena;\n"
         network = _NETWORK.replace("LOWEST", str(self.lowest)).replace("STEP", str(self.step))
         begin = f"#include <stddef.h>\n#include <stdint.h>\nenum {{ TAE_{_STATUSES} }};\n"
-        return begin + constants + types + network + codec.header + codec.source
+        sizes = _SIZES if "tae_predictor" in codec.header else ""
+        return begin + constants + types + network + codec.header + codec.source + sizes
 
 
 def compiled(text: str, *options: str, compiler: str = COMPILERS[0], output: Path | None = None) -> Path:
@@ -135,7 +141,9 @@ class Library:
 
     def __init__(self, network: Copying, codec: SampleCodec, *options: str, compiler: str = COMPILERS[0]) -> None:
         self.network, self.codec = network, codec
-        self.text = network.text(codec_text(network.spec, codec))
+        made = codec_text(network.spec, codec)
+        self.text = network.text(made)
+        self._predicts = "tae_predictor" in made.header
         self._own = ctypes.CDLL(str(compiled(self.text, *options, compiler=compiler)))
         self._arena = ctypes.create_string_buffer(16)
 
@@ -159,11 +167,17 @@ class Library:
     def write_header(self, header: FileHeader, capacity: int = 32) -> bytes | int:
         return self._written(capacity, lambda out, size: self._own.tae_header_write(ctypes.byref(header), *out, size))
 
-    def write_frame(self, header: FileHeader, samples: np.ndarray, capacity: int) -> bytes | int:
+    def write_frame(self, header: FileHeader, samples: np.ndarray, capacity: int, cells: int | None = None) -> bytes | int:
+        count = len(samples) * (self.network.spec.inputs + self.network.units) if cells is None else cells
+        memory = ctypes.create_string_buffer(4 * count)
+        workspace = []
+        if self._predicts:
+            workspace = [ctypes.create_string_buffer(self._own.tae_test_sizes(1))]
+            ctypes.memmove(workspace[0], bytes(ctypes.c_void_p(ctypes.addressof(memory))) + bytes(ctypes.c_size_t(count)), 16)
         return self._written(
             capacity,
             lambda out, size: self._own.tae_frame_encode(
-                self._arena, ctypes.byref(header), _at(samples), *_sizes(len(samples)), *out, size
+                self._arena, ctypes.byref(header), _at(samples), *_sizes(len(samples)), *out, size, *workspace
             ),
         )
 
@@ -192,8 +206,12 @@ class Library:
     def read_frame(self, header: ctypes.Array | FileHeader, frame: Frame) -> np.ndarray | int:
         """The samples of a frame; a file begins with its header."""
         samples = np.empty((frame.samples, self.network.spec.inputs), self.network.value)
+        predictors = []
+        if self._predicts:
+            count = max(frame.samples, self.network.spec.inputs)
+            predictors = [ctypes.create_string_buffer(count * self._own.tae_test_sizes(0)), *_sizes(count)]
         status = self._own.tae_frame_decode(
-            self._arena, ctypes.byref(header), ctypes.byref(frame), _at(samples), *_sizes(len(samples))
+            self._arena, ctypes.byref(header), ctypes.byref(frame), _at(samples), *_sizes(len(samples)), *predictors
         )
         return status or samples
 
