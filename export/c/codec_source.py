@@ -29,7 +29,7 @@ PROMISES: tuple[Promise, ...] = ("lossy", "bounded", "lossless")
 _BUCKET_BITS = range(4, 8)
 """First bits of a slot, which say where the search for its symbol begins: more are faster and take more memory."""
 _BUCKET_BYTES = 2048
-"""What the places where searches begin take at most, unless the fewest bits take more."""
+"""What the places where searches begin take at most, unless the fewest bits take more; half of it beside classes."""
 _LARGEST_PLACE = 255
 _CLASSED = 4
 """The flag of files whose samples have classes."""
@@ -181,18 +181,29 @@ def code_tables(tables: CodeTables, directions: Iterable[Direction]) -> str:
     text += array(f"uint{16 if places[-1] <= 0xFFFF else 32}_t tae_places", places)
     text += array("uint16_t tae_slots", np.concatenate(slots))
     if "decode" in directions:
-        bits = max([_BUCKET_BITS[0], *(bits for bits in _BUCKET_BITS if len(rows) << bits <= _BUCKET_BYTES)])
+        most = _BUCKET_BYTES // (2 if isinstance(tables, ClassTables) else 1)
+        bits = max([_BUCKET_BITS[0], *(bits for bits in _BUCKET_BITS if len(rows) << bits <= most)])
         begins = np.arange(0, SUM, SUM >> bits)
         buckets = [np.minimum(np.searchsorted(each, begins, side="right") - 1, _LARGEST_PLACE) for each in slots]
         text += f"#define TAE_BUCKET_BITS {bits}\n" + array("uint8_t tae_buckets", np.concatenate(buckets))
     if isinstance(tables, ClassTables):
         text += f"#define TAE_CLASSES {tables.classes}u\n"
         text += array("uint16_t tae_class_slots", np.cumsum([0, *tables.frequencies], dtype=np.int64))
-        text += array("uint8_t tae_means", tables.means) + array("uint8_t tae_tables_of", tables.scales)
+        text += array("uint8_t tae_means", tables.means) + _scales(tables)
         if "encode" in directions:
             text += array("uint16_t tae_class_costs", costs_of(tables.frequencies))
             text += array("uint16_t tae_costs", np.concatenate([_costs(listed) for _, listed in rows]))
     return text
+
+
+def _scales(tables: ClassTables) -> str:
+    """The tables of units in classes; two in a byte where the family is small."""
+    numbers = tables.scales.ravel()
+    if tables.family.units > 16:
+        return array("uint8_t tae_tables_of", numbers) + "#define tae_table_at(place) ((uint32_t)tae_tables_of[place])\n"
+    pairs = np.append(numbers, 0)[: (len(numbers) + 1) // 2 * 2].reshape(-1, 2)
+    found = "((uint32_t)tae_tables_of[(place) / 2u] >> (place) % 2u * 4u & 15u)"
+    return array("uint8_t tae_tables_of", pairs[:, 0] | pairs[:, 1] << 4) + f"#define tae_table_at(place) {found}\n"
 
 
 def _costs(listed: np.ndarray) -> np.ndarray:

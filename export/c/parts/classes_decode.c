@@ -1,7 +1,5 @@
 
 int tae_payload_next(tae_payload *payload, uint8_t *code) {
-    const uint8_t *means;
-    const uint8_t *tables;
     tae_payload own;
     uint32_t unit;
     size_t row;
@@ -10,14 +8,12 @@ int tae_payload_next(tae_payload *payload, uint8_t *code) {
     }
     own = *payload;
     row = (size_t)tae_take(&own, tae_class_slots, 0) * TAE_UNITS;
-    means = tae_means + row;
-    tables = tae_tables_of + row;
     for (unit = 0; unit < TAE_UNITS; unit++) {
-        uint32_t symbol = tae_next_symbol(&own, tables[unit]);
+        uint32_t symbol = tae_next_symbol(&own, tae_table_at(row + unit));
         if (symbol >= TAE_ESCAPES) {
             return TAE_DAMAGED;
         }
-        code[unit] = (uint8_t)((symbol + means[unit] + TAE_ESCAPES / 2u) & (TAE_ESCAPES - 1u));
+        code[unit] = (uint8_t)((symbol + tae_means[row + unit] + TAE_ESCAPES / 2u) & (TAE_ESCAPES - 1u));
     }
     *payload = own;
     return own.state == 0 ? TAE_DAMAGED : TAE_OK;
