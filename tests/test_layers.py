@@ -36,11 +36,13 @@ LAYERS = (
     "export.verify.results",
     "export.scoring",
     "export.file_io",
+    "export.c.text",
     "export.operations",
     "export.program",
     "export.score_graph",
     "export.interpreter",
     "export.integer_maps",
+    "export.c",
     "export.lowering",
     "export.formats",
     "export.runtimes",
@@ -115,7 +117,12 @@ def layer(name: str) -> int:
 
 
 FOR_TYPES = {
-    "export.operations.operation": {"export.program", "export.formats.onnx_writer", "export.formats.tflite_writer"},
+    "export.operations.operation": {
+        "export.program",
+        "export.formats.onnx_writer",
+        "export.formats.tflite_writer",
+        "export.c.builder",
+    },
 }
 """An operation names the program that holds it and the graphs that it is written into, as types alone."""
 WHEN_CALLED = {"compress.dataset_model": {"compress.train"}}

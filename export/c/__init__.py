@@ -1,1 +1,1 @@
-"""Export to C."""
+"""A program as portable C: `to_c` in `source`."""

@@ -9,11 +9,12 @@ import numpy as np
 
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
+from ..c.text import literal
 from .arithmetic import FUNCTIONS, add_bias, add_parameters, clamp, product_multiplier, requantize, steps
 from .operation import Elementwise, Operation
 
 if TYPE_CHECKING:
-    from .operation import OnnxGraphBuilder, Program, TfliteGraphBuilder
+    from .operation import CBuilder, OnnxGraphBuilder, Program, TfliteGraphBuilder
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class Dense(Operation):
         if output != graph.inner(self.y):
             graph.add("QUANTIZE", 1, [output], graph.inner(self.y))
 
+    def to_c(self, graph: CBuilder) -> None:
+        graph.product(self)
+
     def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         if graph.program.quantized:
             self._quantized_onnx(graph)
@@ -136,6 +140,9 @@ class Product(Operation):
             right = graph.unpacked(right)
         graph.add("BATCH_MATMUL", graph.version, [graph.inner(self.x), right], graph.inner(self.y))
 
+    def to_c(self, graph: CBuilder) -> None:
+        graph.product(self.dense)
+
 
 @dataclass(frozen=True)
 class AddBias(Elementwise):
@@ -173,3 +180,22 @@ class AddBias(Elementwise):
     def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         bias = graph.operand(self.bias, self.quantization)
         graph.add("ADD", graph.version, [graph.inner(self.x), bias], graph.inner(self.y), self.activation)
+
+    def to_c(self, graph: CBuilder) -> None:
+        source, target = graph.program.quantization(self.x), graph.program.quantization(self.y)
+        assert self.quantization is not None
+        x_multiplier, bias_multiplier, shift = add_parameters(source, self.quantization, target)
+        low, high = clamp(self.activation, target)
+        rest = (target.zero_point - low << shift) + (1 << shift - 1) - source.zero_point * x_multiplier
+        rest -= self.quantization.zero_point * bias_multiplier
+        bias, count = graph.constant(self.bias, graph.program.constants[self.bias]), graph.program.tensors[self.x].shape[0]
+        body = [
+            "size_t j;",
+            f"for (j = 0; j < {count}; j++) {{",
+            f"  int64_t t = (int64_t)x[j] * {x_multiplier} + (int64_t){bias}[j] * {bias_multiplier} + {literal(rest, 64)};",
+            "  t = t < 0 ? 0 : t;",
+            f"  t = (int64_t)((uint64_t)t >> {shift});",
+            f"  y[j] = (uint8_t)({low} + (t < {high - low} ? t : {high - low}));",
+            "}",
+        ]
+        graph.step(self, f"{self.x} to {self.y}: plus {self.bias}, {self.activation}", body, in_place=True)

@@ -13,7 +13,7 @@ from .arithmetic import FUNCTIONS, activation_table, product_multiplier, requant
 from .operation import Elementwise
 
 if TYPE_CHECKING:
-    from .operation import OnnxGraphBuilder, Program, TfliteGraphBuilder
+    from .operation import CBuilder, OnnxGraphBuilder, Program, TfliteGraphBuilder
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,21 @@ class Rescale(Elementwise):
         product = steps(x, source) * steps(program.constants[self.factors], self.quantization)  # exact: at most 255²
         multiplier = product_multiplier(source, self.quantization.scale, target)
         return requantize(product, multiplier, target.zero_point, 0, target.top)
+
+    def to_c(self, graph: CBuilder) -> None:
+        source, target = graph.program.quantization(self.x), graph.program.quantization(self.y)
+        factors = graph.program.constants[self.factors]
+        ends = np.outer(
+            (-source.zero_point, source.top - source.zero_point), factors.astype(np.int64) - self.quantization.zero_point
+        )
+        multiplier = product_multiplier(source, self.quantization.scale, target)
+        reach = np.array([ends.min()]), np.array([ends.max()])
+        rounding = graph.rounding(self, *reach, multiplier, (0, target.top))
+        name, count = graph.constant(self.factors, factors), graph.program.tensors[self.x].shape[0]
+        factor = f"((int32_t){name}[j] - {self.quantization.zero_point})"
+        product = f"((int32_t)x[j] - {source.zero_point}) * {factor}"
+        lines = graph.rounded(self, rounding, count, product)
+        graph.step(self, f"{self.x} to {self.y}: times factors per unit", ["size_t j;", *lines], in_place=True)
 
     def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         source, target = graph.program.quantization(self.x), graph.program.quantization(self.y)
@@ -57,6 +72,9 @@ class Activate(Elementwise):
 
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.function].real(x).astype(np.float32)
+
+    def to_c(self, graph: CBuilder) -> None:
+        graph.table(self, self.function)
 
     def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         function, tensors = FUNCTIONS[self.function], graph.program.tensors
@@ -88,6 +106,9 @@ class Requantize(Elementwise):
         source, target = program.quantization(self.x), program.quantization(self.y)
         multiplier = np.float32(source.scale) / np.float32(target.scale)
         return requantize(steps(x, source), multiplier, target.zero_point, 0, target.top)
+
+    def to_c(self, graph: CBuilder) -> None:
+        graph.table(self, "in another quantization")
 
     def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         graph.add("QUANTIZE", 1, [graph.inner(self.x)], graph.requantized(self.y))

@@ -12,7 +12,7 @@ from .elementwise import Requantize
 from .operation import Operation
 
 if TYPE_CHECKING:
-    from .operation import OnnxGraphBuilder, Program, TfliteGraphBuilder
+    from .operation import CBuilder, OnnxGraphBuilder, Program, TfliteGraphBuilder
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ class Interleave(Operation):
         axes = graph.constant("axes", np.array((0, 2, 1), np.int32))
         graph.add("TRANSPOSE", graph.version, [parts, axes], rows)
         graph.reshape(rows, graph.inner(self.y), (size,))
+
+    def to_c(self, graph: CBuilder) -> None:
+        (size,) = graph.program.tensors[self.x].shape
+        step, count = size // self.ways, self.ways
+        body = [f"for (j = 0; j < {step}; j++)", f"  for (i = 0; i < {count}; i++) y[j * {count} + i] = x[i * {step} + j];"]
+        graph.step(self, f"{self.x} to {self.y}: [{count}, {step}] transposed", ["size_t i, j;", *body])
 
     def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         (size,) = graph.program.tensors[self.x].shape

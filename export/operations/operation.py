@@ -12,6 +12,7 @@ from ...compress.errors import ExportError
 from .arithmetic import FUNCTIONS
 
 if TYPE_CHECKING:
+    from ..c.builder import CBuilder
     from ..formats.onnx_writer import OnnxGraphBuilder
     from ..formats.tflite_writer import TfliteGraphBuilder
     from ..program import Program
@@ -69,6 +70,10 @@ class Operation(ABC):
     @abstractmethod
     def to_tflite(self, graph: TfliteGraphBuilder) -> None:
         """Append the operators to a subgraph; ExportError if TFLite cannot express them."""
+
+    def to_c(self, graph: CBuilder) -> None:
+        """Append the function of an integer program's operation; ExportError if the C writer does not support it."""
+        raise ExportError(f"program {graph.program.name}: the C writer has no {type(self).__name__}, which writes {self.y!r}")
 
     def to_onnx(self, graph: OnnxGraphBuilder) -> None:
         """Append the nodes; ExportError if the ONNX writer does not support the operation."""

@@ -1,0 +1,131 @@
+"""Collects the C text of a program's operations: constants, one function each, and the memory that each takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...compress.errors import ExportError
+from ..operations.arithmetic import clamp, product_multiplier
+from .kernels import PLACES, Storage, StoredKernel, stored
+from .products import product_lines, product_scratch
+from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
+from .rounding_text import EMULATION, definitions, described, loop
+from .text import array, comment, indented
+
+if TYPE_CHECKING:
+    from ..operations.dense import Dense
+    from ..operations.operation import Operation
+    from ..program import Program
+
+
+@dataclass(frozen=True)
+class CStep:
+    """A function of a C file that runs one operation: from tensor `x` to tensor `y`, uint8 each.
+
+    `scratch`: bytes of memory that it takes beside them, aligned to 4.
+    """
+
+    function: str
+    x: str
+    y: str
+    scratch: int
+    in_place: bool
+
+
+@dataclass
+class CBuilder:
+    """What operations append to, see `Operation.to_c`."""
+
+    program: Program
+    storage: Storage = "dense"
+    forms: Sequence[Form] = FORMS
+    text: list[str] = field(default_factory=list)
+    steps: list[CStep] = field(default_factory=list)
+    roundings: dict[str, IntegerRounding] = field(default_factory=dict)
+    _kernels: dict[str, StoredKernel] = field(default_factory=dict)
+
+    def kernel(self, name: str) -> StoredKernel:
+        """A kernel of the file, defined once."""
+        if name not in self._kernels:
+            kernel, values = self.program.kernels[name], self.program.constants[name]
+            if kernel.units >= 1 << 16:
+                raise ExportError(f"kernel {name}: got {kernel.units:,} units, a C file has at most 65,535")
+            if self.storage == "sparse" and not self._kernels:
+                self.text.append(PLACES)
+            self._kernels[name] = stored(kernel, values, self.storage)
+            self.text.append(self._kernels[name].text)
+        return self._kernels[name]
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        """The C name of a new constant array."""
+        name = self.name(name)
+        self.text.append(array(name, values))
+        return name
+
+    def name(self, name: str) -> str:
+        """A C name for a tensor or constant of the program."""
+        return "tae_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+
+    def rounding(
+        self, operation: Operation, least: np.ndarray, most: np.ndarray, multiplier: np.ndarray, limits: tuple[int, int]
+    ) -> IntegerRounding:
+        """The rounding of accumulators `least`…`most`, int64 [n], to an operation's output; its definitions are appended.
+
+        Raises ExportError where 32 bits do not hold them.
+        """
+        reach = int(max(np.abs(least).max(), np.abs(most).max()))
+        if reach >= INT32:
+            raise ExportError(f"{operation.y}: sums reach {reach:,}, C holds them in 32 bits: must be below {INT32:,}")
+        multiplier = np.atleast_1d(np.asarray(multiplier, np.float32))
+        if len(multiplier) == 1:
+            least, most = least.min(keepdims=True), most.max(keepdims=True)
+        low, high = limits
+        zero_point = self.program.quantization(operation.y).zero_point
+        found = fit_rounding(Steps(least, most, multiplier, zero_point, low, high), self.forms)
+        if found.form == "emulation" and all(each.form != "emulation" for each in self.roundings.values()):
+            self.text.append(EMULATION)
+        self.roundings[operation.y] = found
+        self.text += definitions(self.name(operation.y), found)
+        return found
+
+    def rounded(self, operation: Operation, rounding: IntegerRounding, count: int, source: str) -> list[str]:
+        """Lines that round `count` accumulators, each the expression `source` of j, to `y`."""
+        return loop(self.name(operation.y), rounding, count, f"({source})")
+
+    def product(self, dense: Dense) -> None:
+        """Append a product with a kernel."""
+        source, target = self.program.quantization(dense.x), self.program.quantization(dense.y)
+        kernel, matrix = self.kernel(dense.kernel), dense.matrix(self.program).astype(np.int64)
+        bias = -source.zero_point * matrix.sum(axis=0)
+        if dense.bias is not None:
+            bias += self.program.constants[dense.bias]
+        least, most = (bias + source.top * f(matrix, 0).sum(axis=0) for f in (np.minimum, np.maximum))
+        multiplier = product_multiplier(source, dense.scales(self.program), target)
+        rounding = self.rounding(dense, least, most, multiplier, clamp(dense.activation, target))
+        biases = self.constant(f"{dense.y}.bias", bias.astype(np.int32)) if bias.any() else ""
+        shape = (len(matrix), len(matrix.T))
+        lines = product_lines(kernel, self.name(dense.y), biases, rounding, shape, transposed=dense.transposed)
+        arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"
+        title = f"{arrow}, {dense.activation}: {described(rounding)}"
+        self.step(dense, title, lines, scratch=product_scratch(kernel, shape, transposed=dense.transposed))
+
+    def table(self, operation: Operation, function: str) -> None:
+        """Append an operation on each value as a table of its outputs."""
+        inputs = np.arange(self.program.quantization(operation.x).top + 1, dtype=np.uint8)
+        name = self.constant(f"{operation.y}.table", operation.integers(self.program, inputs))
+        (count,) = self.program.tensors[operation.x].shape
+        body = ["size_t j;", f"for (j = 0; j < {count}; j++) y[j] = {name}[x[j]];"]
+        self.step(operation, f"{operation.x} to {operation.y}: {function}", body, in_place=True)
+
+    def step(self, operation: Operation, title: str, body: Sequence[str], *, scratch: int = 0, in_place: bool = False) -> None:
+        """Append the function of an operation, whose body reads `x` and writes `y`; `scratch` bytes at `sums`."""
+        function, pointer = f"tae_step_{len(self.steps)}", "*" if in_place else "*restrict "
+        parameters = [f"const uint8_t {pointer}x", f"uint8_t {pointer}y"] + ([f"int32_t {pointer}sums"] if scratch else [])
+        head = f"{comment(title)}static void {function}({', '.join(parameters)})"
+        self.text.append(f"{head}\n{{\n{indented(body)}\n}}\n")
+        self.steps.append(CStep(function, operation.x, operation.y, scratch, in_place))

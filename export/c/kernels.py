@@ -1,0 +1,152 @@
+"""How a C file stores a kernel, once, [inputs, units], and how both directions read its rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from ...compress.integers import PAIR_LIMIT, neighbours
+from ..program import Kernel
+from .text import array, comment
+
+Storage = Literal["dense", "sparse"]
+Layout = Literal["dense", "packed", "sparse"]
+STORAGES: tuple[Storage, ...] = get_args(Storage)
+GROUP = 8
+"""Values of a row that are packed together: b bytes at b bits, and a byte of a mask."""
+PLACED = 256
+"""Units whose places fit in a byte."""
+PLACES = """static const uint8_t tae_nibble_counts[16] = {0,1,1,2,1,2,2,3,1,2,2,3,2,3,3,4};
+static const uint8_t tae_nibble_places[64] = {
+0,0,0,0,0,0,0,0,1,0,0,0,0,1,0,0,2,0,0,0,0,2,0,0,1,2,0,0,0,1,2,0,
+3,0,0,0,0,3,0,0,1,3,0,0,0,1,3,0,2,3,0,0,0,2,3,0,1,2,3,0,0,1,2,3
+};
+
+/* the places of the bits that are set in a mask, and their number; four bytes behind them are overwritten */
+static size_t tae_places(const uint8_t *restrict mask, size_t groups, uint8_t *restrict places)
+{
+  uint8_t *p = places;
+  size_t g;
+  for (g = 0; g < 2 * groups; g++) {
+    const unsigned m = (unsigned)(mask[g / 2] >> g % 2 * 4) & 15;
+    const uint8_t *place = tae_nibble_places + m * 4;
+    p[0] = (uint8_t)(g * 4 + place[0]);
+    p[1] = (uint8_t)(g * 4 + place[1]);
+    p[2] = (uint8_t)(g * 4 + place[2]);
+    p[3] = (uint8_t)(g * 4 + place[3]);
+    p += tae_nibble_counts[m];
+  }
+  return (size_t)(p - places);
+}
+"""
+
+
+@dataclass(frozen=True)
+class StoredKernel:
+    """A kernel in a C file: the definitions of its arrays, and functions that read it.
+
+    `layout`: `dense`, int8; `packed`, b bits each; `sparse`, a mask, the values that are not zero, and their number per row.
+    `pairs`: neighbouring rows obey the pair rule of `compress.integers`, so int16 holds the sum of two products.
+    """
+
+    kernel: Kernel
+    layout: Layout
+    pairs: bool
+    text: str
+
+    @property
+    def name(self) -> str:
+        return f"tae_{self.kernel.name}"
+
+    @property
+    def groups(self) -> int:
+        """Groups of a row."""
+        return -(-self.kernel.units // GROUP)
+
+    @property
+    def scratch(self) -> int:
+        """Bytes that an unpacked row takes, or the places of its values."""
+        return {"dense": 0, "packed": self.groups * GROUP, "sparse": min(self.groups * GROUP, PLACED) + 4}[self.layout]
+
+
+def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel:
+    """A kernel, int8 [inputs, units], as C text: `sparse`, or dense, packed where its bits make that smaller."""
+    name, groups = f"tae_{kernel.name}", -(-kernel.units // GROUP)
+    if storage == "sparse":
+        layout, text = "sparse", "".join(array(f"{name}_{part}", each) for part, each in sparse_arrays(values).items())
+    elif kernel.bits < 8 and groups * kernel.bits < kernel.units:
+        layout, text = "packed", array(name, packed(values, kernel.bits)) + _unpack(name, kernel.bits, groups)
+    else:
+        layout, text = "dense", array(name, values)
+    first, second = neighbours(values.astype(np.int16), 0)
+    pairs = bool((np.abs(first + second) <= PAIR_LIMIT).all())
+    return StoredKernel(kernel, layout, pairs, _title(kernel, values, layout) + text)
+
+
+def _title(kernel: Kernel, values: np.ndarray, layout: Layout) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    size = f"[{kernel.inputs}, {kernel.units}], {kernel.bits} bits"
+    return comment(f"kernel {kernel.name} {size}, {layout}") + comment(f"sha256 of its int8 values: {digest}")
+
+
+def packed(values: np.ndarray, bits: int) -> np.ndarray:
+    """Values + 2ᵇ⁻¹ of a row in b bits each, low bits first, rows of whole groups: uint8 [inputs, bytes]."""
+    rows, units = values.shape
+    padded = np.zeros((rows, -(-units // GROUP) * GROUP), np.uint8)
+    padded[:, :units] = values.astype(np.int16) + (1 << bits - 1)
+    planes = padded[:, :, None] >> np.arange(bits, dtype=np.uint8) & 1
+    return np.packbits(planes.reshape(rows, -1), axis=1, bitorder="little")
+
+
+def unpacked(stored: np.ndarray, shape: tuple[int, int], bits: int) -> np.ndarray:
+    """The inverse of `packed`: int8 [inputs, units]."""
+    rows, units = shape
+    planes = np.unpackbits(stored.reshape(rows, -1), axis=1, bitorder="little").reshape(rows, -1, bits)
+    values = (planes.astype(np.int16) << np.arange(bits)).sum(axis=2) - (1 << bits - 1)
+    return values[:, :units].astype(np.int8)
+
+
+def sparse_arrays(values: np.ndarray) -> Mapping[str, np.ndarray]:
+    """`mask`, uint8 [inputs, groups], low bits first; `values` not zero, int8, and one more; `counts` per row, uint16."""
+    rows, units = values.shape
+    live = np.zeros((rows, -(-units // GROUP) * GROUP), bool)
+    live[:, :units] = values != 0
+    return {
+        "mask": np.packbits(live, axis=1, bitorder="little"),
+        "values": np.append(values[values != 0], np.int8(0)),
+        "counts": live.sum(axis=1).astype(np.uint16),
+    }
+
+
+def densified(mask: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The inverse of `sparse_arrays`: int8 [inputs, units]."""
+    rows, units = shape
+    live = np.unpackbits(mask.reshape(rows, -1), axis=1, bitorder="little")[:, :units].astype(bool)
+    dense = np.zeros(shape, np.int8)
+    dense[live] = values[: live.sum()]
+    return dense
+
+
+def _unpack(name: str, bits: int, groups: int) -> str:
+    """A function that unpacks a row."""
+    half, top = 1 << bits - 1, (1 << bits) - 1
+    lines = []
+    for n in range(GROUP):
+        at, shift = divmod(n * bits, 8)
+        low = f"p[{at}] >> {shift}" if shift else f"p[{at}]"
+        both = f"({low} | p[{at + 1}] << {8 - shift})" if shift + bits > 8 else f"({low})"
+        lines.append(f"    row[{n}] = (int8_t)(({both} & {top}) - {half});")
+    body = "\n".join(lines)
+    return f"""static void {name}_row(size_t i, int8_t *restrict row)
+{{
+  const uint8_t *p = {name} + i * {groups * bits};
+  size_t g;
+  for (g = 0; g < {groups}; g++, p += {bits}, row += {GROUP}) {{
+{body}
+  }}
+}}
+"""

@@ -1,0 +1,165 @@
+"""Products with a kernel as C text.
+
+Rows are read both ways: the encoder adds the rows of inputs that are not 0 to the sums of all units, the decoder's sums are dot
+products with rows. Zero points are folded into the biases.
+"""
+
+from __future__ import annotations
+
+from ...compress.integers import PAIR_LIMIT
+from .kernels import GROUP, PLACED, StoredKernel
+from .rounding import IntegerRounding
+from .rounding_text import loop, unit_exceptions
+
+CHUNK = 128
+"""Sums that the decoder holds at once."""
+
+
+def product_lines(
+    kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, shape: tuple[int, int], *, transposed: bool
+) -> list[str]:
+    """The body of a layer of `shape`, (inputs, outputs): `x` to `y` with the memory of `product_scratch` at `sums`.
+
+    `name`: the C name of its output; `biases`: that of its biases, empty where all are 0.
+    """
+    kind, name_of = {"dense": ("", ""), "packed": ("int8_t", "row"), "sparse": ("uint8_t", "places")}[kernel.layout]
+    scratch = [f"{kind} *{name_of} = ({kind} *)(sums + {_held(shape, transposed)});"] if kind else []
+    lines = (_decoder if transposed else _encoder)(kernel, name, biases, rounding, *shape)
+    return ["size_t i, j;", *scratch, *lines]
+
+
+def product_scratch(kernel: StoredKernel, shape: tuple[int, int], *, transposed: bool) -> int:
+    """Bytes: sums, and an unpacked row or the places of its values."""
+    return 4 * _held(shape, transposed) + kernel.scratch
+
+
+def _held(shape: tuple[int, int], transposed: bool) -> int:
+    return min(shape[1], CHUNK) if transposed else shape[1]
+
+
+def _encoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
+    return [
+        f"for (j = 0; j < {outputs}; j++) sums[j] = {f'{biases}[j]' if biases else '0'};",
+        *_ADD[kernel.layout](kernel, inputs, outputs),
+        *loop(name, rounding, outputs),
+        *unit_exceptions(rounding),
+    ]
+
+
+def _add_dense(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
+    if not kernel.pairs:
+        return _add_rows(f"const int8_t *row = {kernel.name} + i * {outputs};", inputs, outputs)
+    odd = [
+        f"if (x[{inputs - 1}] != 0) {{",
+        f"  const int8_t *row = {kernel.name} + {(inputs - 1) * outputs};",
+        f"  for (j = 0; j < {outputs}; j++) sums[j] += (int32_t)x[{inputs - 1}] * row[j];",
+        "}",
+    ]
+    return [
+        f"/* int16_t holds it: of two rows, positive and negative values each add to {PAIR_LIMIT} at most */",
+        f"for (i = 0; i < {inputs - inputs % 2}; i += 2) {{",
+        "  const int16_t a = x[i], b = x[i + 1];",
+        "  if ((a | b) != 0) {",
+        f"    const int8_t *row = {kernel.name} + i * {outputs};",
+        f"    for (j = 0; j < {outputs}; j++) sums[j] += (int16_t)(a * row[j] + b * row[j + {outputs}]);",
+        "  }",
+        "}",
+        *(odd if inputs % 2 else []),
+    ]
+
+
+def _add_packed(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
+    return _add_rows(f"{kernel.name}_row(i, row);", inputs, outputs)
+
+
+def _add_rows(row: str, inputs: int, outputs: int) -> list[str]:
+    return [
+        f"for (i = 0; i < {inputs}; i++) {{",
+        "  const int32_t v = x[i];",
+        "  if (v != 0) {",
+        f"    {row}",
+        f"    for (j = 0; j < {outputs}; j++) sums[j] += v * row[j];",
+        "  }",
+        "}",
+    ]
+
+
+def _add_sparse(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
+    lines = []
+    for start in range(0, outputs, PLACED):
+        lines += [
+            f"    count = {_places(start, outputs)};",
+            f"    for (j = 0; j < count; j++) sums[{start} + places[j]] += v * q[j];",
+            "    q += count;",
+        ]
+    return [
+        "size_t count;",
+        f"const uint8_t *mask = {kernel.name}_mask;",
+        f"const int8_t *value = {kernel.name}_values;",
+        f"for (i = 0; i < {inputs}; i++, mask += {kernel.groups}) {{",
+        "  const int32_t v = x[i];",
+        "  if (v != 0) {",
+        "    const int8_t *q = value;",
+        *lines,
+        "  }",
+        f"  value += {kernel.name}_counts[i];",
+        "}",
+    ]
+
+
+def _places(start: int, units: int) -> str:
+    """The C expression that writes the places of a row's values of some units, from `start` on, and gives their number."""
+    return f"tae_places(mask + {start // GROUP}, {-(-min(units - start, PLACED) // GROUP)}, places)"
+
+
+def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
+    lines = []
+    if kernel.layout == "sparse":
+        lines = ["size_t count;", f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"]
+    lines += ["size_t first;"]
+    whole = outputs // CHUNK * CHUNK
+    for start, stop in ((0, whole), (whole, outputs)):
+        if start == stop:
+            continue
+        count = min(CHUNK, stop - start)
+        bias = f"{biases}[first + i]" if biases else "0"
+        lines += [
+            f"for (first = {start}; first < {stop}; first += {count}) {{",
+            f"  for (i = 0; i < {count}; i++) {{",
+            f"    int32_t sum = {bias};",
+            *(f"    {line}" for line in _DOT[kernel.layout](kernel, inputs)),
+            "    sums[i] = sum;",
+            "  }",
+            *(f"  {line}" for line in loop(name, rounding, count, target="y[first + j]", first="first")),
+            "}",
+        ]
+    return lines
+
+
+def _dot_dense(kernel: StoredKernel, inputs: int) -> list[str]:
+    return [
+        f"const int8_t *row = {kernel.name} + (first + i) * {inputs};",
+        f"for (j = 0; j < {inputs}; j++) sum += (int32_t)x[j] * row[j];",
+    ]
+
+
+def _dot_packed(kernel: StoredKernel, inputs: int) -> list[str]:
+    return [
+        f"{kernel.name}_row(first + i, row);",
+        f"for (j = 0; j < {inputs}; j++) sum += (int32_t)x[j] * row[j];",
+    ]
+
+
+def _dot_sparse(kernel: StoredKernel, inputs: int) -> list[str]:
+    lines = []
+    for start in range(0, inputs, PLACED):
+        lines += [
+            f"count = {_places(start, inputs)};",
+            f"for (j = 0; j < count; j++) sum += (int32_t)x[{start} + places[j]] * q[j];",
+            "q += count;",
+        ]
+    return [*lines, f"mask += {kernel.groups};"]
+
+
+_ADD = {"dense": _add_dense, "packed": _add_packed, "sparse": _add_sparse}
+_DOT = {"dense": _dot_dense, "packed": _dot_packed, "sparse": _dot_sparse}

@@ -1,0 +1,121 @@
+"""Roundings as C text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .rounding import MANTISSA_BITS, IntegerRounding
+from .text import array, literal
+
+EMULATION = """/* sum * mantissa * 2^exponent: rounded as two binary32 operations do, then to an integer, ties to even */
+static uint64_t tae_shifted(uint64_t value, int bits)
+{
+  uint64_t half, rest, whole;
+  if (bits <= 0) return value;
+  if (bits > 62) return 0;
+  half = (uint64_t)1 << (bits - 1);
+  rest = value & (2 * half - 1);
+  whole = value >> bits;
+  return whole + (rest > half || (rest == half && (whole & 1) != 0));
+}
+
+static int tae_excess(uint64_t value)
+{
+  int bits = 0;
+  while (value >> bits > 16777215) bits++;
+  return bits;
+}
+
+static int32_t tae_round(int32_t sum, uint32_t mantissa, int exponent)
+{
+  uint64_t value = sum < 0 ? (uint64_t)-(int64_t)sum : (uint64_t)sum;
+  int bits = tae_excess(value);
+  value = tae_shifted(value, bits) * mantissa;
+  exponent += bits;
+  bits = tae_excess(value);
+  value = tae_shifted(value, bits);
+  exponent += bits;
+  while (exponent > 0 && value != 0 && value < 1048576) { value <<= 1; exponent--; }
+  value = tae_shifted(value, -exponent);
+  if (value > 1048576) value = 1048576;
+  return sum < 0 ? -(int32_t)value : (int32_t)value;
+}
+"""
+
+
+def definitions(name: str, rounding: IntegerRounding) -> list[str]:
+    """The constant arrays of a rounding with more than one multiplier."""
+    if len(rounding.steps.least) == 1:
+        return []
+    if rounding.form == "emulation":
+        mantissas, exponents = _parts(rounding.steps.multiplier)
+        return [array(f"{name}_mantissas", mantissas), array(f"{name}_exponents", exponents)]
+    return [
+        array(f"{name}_multipliers", rounding.multiplier.astype(np.int32)),
+        array(f"{name}_addends", rounding.addend.astype(np.int32 if rounding.bits == 32 else np.int64)),
+    ]
+
+
+def loop(
+    name: str, rounding: IntegerRounding, count: int, source: str = "sums[j]", target: str = "y[j]", first: str = ""
+) -> list[str]:
+    """Lines that round `count` accumulators, `source`, to outputs, `target`; `first`: the index of the first, if not 0."""
+    low, span = rounding.steps.low, rounding.steps.high - rounding.steps.low
+    single = len(rounding.steps.least) == 1
+    lines = [f"for (j = 0; j < {count}; j++) {{"]
+    if rounding.form == "emulation":
+        lines += _emulated(name, rounding, source, target, single)
+    else:
+        bits, at = rounding.bits, "j" if not first else f"{first} + j"
+        multiplier, addend = (
+            (literal(int(rounding.multiplier[0]), bits), literal(int(rounding.addend[0]), bits))
+            if single
+            else (f"{name}_multipliers[{at}]", f"{name}_addends[{at}]")
+        )
+        wide = source if bits == 32 else f"(int64_t){source}"
+        lines += [
+            f"  int{bits}_t t = {wide} * {multiplier} + {addend};",
+            "  t = t < 0 ? 0 : t;",
+            f"  t = (int{bits}_t)((uint{bits}_t)t >> {rounding.shift});",
+            f"  {target} = (uint8_t)({low} + (t < {span} ? t : {span}));",
+        ]
+        lines += [f"  if ({source} == {a}) {target} = {value};" for _, a, value in rounding.exceptions if single]
+    lines.append("}")
+    return lines
+
+
+def unit_exceptions(rounding: IntegerRounding) -> list[str]:
+    """Lines for the exceptions of a rounding with a multiplier per unit."""
+    if len(rounding.steps.least) == 1:
+        return []
+    return [f"if (sums[{unit}] == {a}) y[{unit}] = {value};" for unit, a, value in rounding.exceptions]
+
+
+def described(rounding: IntegerRounding) -> str:
+    """How it rounds, in words."""
+    count = len(rounding.exceptions)
+    return {
+        "shift": f"(a * M + R) >> {rounding.shift}, {rounding.bits} bits",
+        "exceptions": f"(a * M + R) >> {rounding.shift}, {rounding.bits} bits, and {count} sums listed",
+        "emulation": "two binary32 roundings in integers",
+    }[rounding.form]
+
+
+def _emulated(name: str, rounding: IntegerRounding, source: str, target: str, single: bool) -> Sequence[str]:
+    steps = rounding.steps
+    mantissas, exponents = _parts(steps.multiplier)
+    parts = (f"{mantissas[0]}u, {exponents[0]}") if single else f"{name}_mantissas[j], {name}_exponents[j]"
+    kind = "(uint32_t)" if not single else ""
+    return [
+        f"  int32_t t = tae_round({source}, {kind}{parts}) + {steps.zero_point};",
+        f"  t = t < {steps.low} ? {steps.low} : t;",
+        f"  {target} = (uint8_t)(t < {steps.high} ? t : {steps.high});",
+    ]
+
+
+def _parts(multiplier: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 multipliers, at most 2²⁴, as mantissa · 2^exponent: int32 [n], int16 [n]."""
+    fraction, exponent = np.frexp(np.minimum(multiplier, np.float32(1 << MANTISSA_BITS)).astype(np.float64))
+    return (fraction * (1 << MANTISSA_BITS)).astype(np.int32), (exponent - MANTISSA_BITS).astype(np.int16)

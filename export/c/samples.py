@@ -1,0 +1,130 @@
+"""Samples in the data's integers as C text: their conversion, and the score of anomalies. See `integer_maps` and `scoring`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...compress.sample_spec import INTEGERS, SampleSpec
+from ..integer_maps import IntegerMaps, LinearMap
+from ..scoring import FRACTION_BITS, LARGEST, Detector, Scoring
+from .text import array, literal
+
+FLOOR = """/* value / 2^bits, rounded down */
+static int64_t tae_floor(int64_t value, unsigned bits)
+{
+  return value < 0 ? -(int64_t)((uint64_t)-(value + 1) >> bits) - 1 : (int64_t)((uint64_t)value >> bits);
+}
+"""
+
+
+@dataclass(frozen=True)
+class DataUnit:
+    """The data's unit: `maps` of integer samples that are not the program's integers already."""
+
+    spec: SampleSpec
+    maps: IntegerMaps | None = None
+
+    @property
+    def value(self) -> str:
+        """The C type of a value: that of the data's integers, or of the program's `y` for floats."""
+        return f"{self.spec.dtype if self.spec.dtype in INTEGERS else 'uint8'}_t"
+
+
+def conversion_text(unit: DataUnit, maps: IntegerMaps, *, encodes: bool, decodes: bool) -> str:
+    """Functions `tae_to_x` and `tae_from_y`, of the directions that are wanted."""
+    inputs, limits, parts = unit.spec.inputs, np.iinfo(unit.spec.dtype), []
+    if encodes:
+        parts.append(f"""{_constants("tae_x_map", maps.x)}
+static void tae_to_x(const tae_value *data, uint8_t *x)
+{{
+  size_t i;
+  for (i = 0; i < {inputs}; i++) {{
+    const int64_t t = {_mapped("tae_x_map", maps.x, "data[i]")};
+    x[i] = (uint8_t)(t < 0 ? 0 : t > 255 ? 255 : t);
+  }}
+}}
+""")
+    if decodes:
+        low, high = literal(int(limits.min), 32), literal(int(limits.max), 32)
+        parts.append(f"""{_constants("tae_y_map", maps.y)}
+/* y may lie in the last bytes of data: value i is written after y i is read */
+static void tae_from_y(const uint8_t *y, tae_value *data)
+{{
+  size_t i;
+  for (i = 0; i < {inputs}; i++) {{
+    const int64_t t = {_mapped("tae_y_map", maps.y, "y[i]")};
+    data[i] = (tae_value)(t < {low} ? {low} : t > {high} ? {high} : t);
+  }}
+}}
+""")
+    return "\n".join(parts)
+
+
+def score_text(detector: Detector, unit: DataUnit | None) -> str:
+    """`tae_score_add` and `tae_is_anomaly`; and `tae_units`, of integer samples."""
+    scoring = detector.scoring
+    weights = array("tae_weights", np.array(scoring.weights, np.uint16)) if scoring.weights else ""
+    half = 1 << FRACTION_BITS - 1
+    term = {
+        "mae": "return total + size;",
+        "max": "return total > size ? total : size;",
+        "mse": f"return total + ((size * size + {half}) >> {FRACTION_BITS});",
+        "standardized": (
+            f"size = (size * size + {half}) >> {FRACTION_BITS};\n"
+            f"  return total + ((size * tae_weights[i] + {half}) >> {FRACTION_BITS});"
+        ),
+    }[scoring.kind]
+    unused = "" if scoring.weights else "  (void)i;\n"
+    text = f"""{weights}
+uint64_t tae_score_add(uint64_t total, size_t i, int64_t units, uint8_t y)
+{{
+  const int64_t difference = units - ((int64_t)y * {1 << FRACTION_BITS});
+  uint64_t size = difference < 0 ? (uint64_t)-difference : (uint64_t)difference;
+{unused}  if (size > {LARGEST}) size = {LARGEST};
+  {term}
+}}
+
+uint8_t tae_is_anomaly(uint64_t score)
+{{
+  return score > UINT64_C({detector.thresholds.fused});
+}}
+"""
+    return text + (_units(scoring) if unit is not None and scoring.multiplier else "")
+
+
+def _units(scoring: Scoring) -> str:
+    each = len(scoring.multiplier) > 1
+    arrays = ""
+    if each:
+        arrays = array("tae_unit_multiplier", np.array(scoring.multiplier, np.int64))
+        arrays += array("tae_unit_addend", np.array(scoring.addend, np.int64))
+    multiplier = "tae_unit_multiplier[i]" if each else literal(scoring.multiplier[0], 64)
+    addend = "tae_unit_addend[i]" if each else literal(scoring.addend[0], 64)
+    unused = "" if each else "  (void)i;\n"
+    return f"""{arrays}
+static int64_t tae_units(size_t i, tae_value value)
+{{
+{unused}  return tae_floor((int64_t)value * {multiplier} + {addend}, {scoring.shift});
+}}
+"""
+
+
+def _constants(name: str, values: LinearMap) -> str:
+    if len(values.shift) == 1:
+        return ""
+    kinds = {"multiplier": np.int64, "addend": np.int64, "shift": np.uint8}
+    return "".join(array(f"{name}_{part}", np.array(getattr(values, part), kind)) for part, kind in kinds.items())
+
+
+def _mapped(name: str, values: LinearMap, value: str) -> str:
+    multiplier, addend, shift = (_term(name, values, part) for part in ("multiplier", "addend", "shift"))
+    return f"tae_floor((int64_t){value} * {multiplier} + {addend}, {shift})"
+
+
+def _term(name: str, values: LinearMap, part: str) -> str:
+    numbers = getattr(values, part)
+    if len(numbers) > 1:
+        return f"{name}_{part}[i]"
+    return str(numbers[0]) if part == "shift" else literal(numbers[0], 64)

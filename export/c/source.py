@@ -1,0 +1,82 @@
+"""A program as one C file: `to_c`.
+
+The kernel lies once in read-only memory, as in the program, [inputs, units], and both directions read its rows in place. C99
+with stdint.h and stddef.h alone: no floats, no allocation, no right shift of a negative value. docs/c.md describes the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ...compress.errors import ExportError
+from ..program import SIGNATURES, Program, require_signature
+from ..scoring import Detector
+from .builder import CBuilder
+from .entries import Network, halves_of, network_text
+from .header import header_text
+from .kernels import STORAGES, Storage
+from .memory import aligned, plan
+from .rounding import FORMS, Form
+from .samples import DataUnit
+from .text import identifier, named
+
+
+@dataclass(frozen=True)
+class CSource:
+    """NAME.c and NAME.h, texts; `name` is the C identifier that their names begin with.
+
+    `arena`: bytes. `forms`: that of each rounding, by the tensor that it writes.
+    """
+
+    name: str
+    source: str
+    header: str
+    arena: int
+    forms: Mapping[str, Form]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The texts by file name."""
+        return {f"{self.name}.c": self.source, f"{self.name}.h": self.header}
+
+
+def to_c(
+    program: Program,
+    *,
+    storage: Storage = "dense",
+    signatures: Collection[str] = SIGNATURES,
+    unit: DataUnit | None = None,
+    detector: Detector | None = None,
+    forms: Sequence[Form] = FORMS,
+) -> CSource:
+    """An integer program as C; it computes the program's integers, all of them.
+
+    `storage`: how kernels are stored, see `kernels`. `signatures` of `SIGNATURES`: a file of `encode` or `decode` alone has
+    that half. `unit`: the data's, for functions that take and give integer samples; `detector`, which needs it: for `score`.
+    `forms`: the forms of rounding that it may have, see `rounding`.
+
+    Raises InputError for an unknown signature, ExportError for a float program, another storage, sums that 32 bits do not hold.
+    """
+    for signature in signatures:
+        require_signature(signature)
+    if not program.quantized:
+        raise ExportError(f"program {program.name}: C holds integer programs, got a float one")
+    if storage not in STORAGES:
+        raise ExportError(f"storage: got {storage!r}, must be one of {', '.join(STORAGES)}")
+    graph, sizes, halves = (
+        CBuilder(program, storage, forms),
+        {name: each.shape[0] for name, each in program.tensors.items()},
+        [],
+    )
+    for half in halves_of(signatures):
+        start = len(graph.steps)
+        for operation in getattr(program, half.operations):
+            operation.to_c(graph)
+        calls, memory = plan(graph.steps[start:], sizes, half.source, half.output)
+        halves.append(replace(half, calls=tuple(calls), memory=aligned(memory)))
+    network = Network(program, halves, unit, detector)
+    name = identifier(program.name)
+    source = "\n".join([f'#include "{name}.h"\n', *graph.text, network_text(network)])
+    kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    return CSource(name, named(source, name), named(header_text(network, graph), name), network.arena, kinds)

@@ -1,0 +1,73 @@
+"""Pieces of C text: arrays of constants, and the names of a model."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable
+
+import numpy as np
+
+PREFIX = re.compile(r"\b(tae|TAE)_")
+"""What begins each public name in our C text, see `named`."""
+WIDTH = 120
+KEYWORDS = frozenset(
+    [
+        *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float"),
+        *("for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof"),
+        *("static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
+    ]
+)
+
+C_TYPES = {
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "uint16": "uint16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+}
+
+
+def identifier(name: str) -> str:
+    """A C identifier for the name of a model, in lower case."""
+    found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return found if found and not found[0].isdigit() and found not in KEYWORDS else f"m_{found}".rstrip("_")
+
+
+def named(text: str, prefix: str) -> str:
+    """C text with the names of a model: `tae_` and `TAE_` become its prefix."""
+    return PREFIX.sub(lambda found: f"{prefix if found[1] == 'tae' else prefix.upper()}_", text)
+
+
+def array(name: str, values: np.ndarray) -> str:
+    """The definition of a constant array, of `values` in C order."""
+    kind = C_TYPES[values.dtype.name]
+    return f"static const {kind} {name}[{values.size}] = {{\n{_numbers(values)}\n}};\n"
+
+
+def literal(value: int, bits: int) -> str:
+    """A signed integer of 32 or 64 bits."""
+    if bits == 32 and value == -(1 << 31):
+        return "(-2147483647 - 1)"
+    return str(value) if bits == 32 else f"INT64_C({value})"
+
+
+def comment(text: str) -> str:
+    """A comment of as many lines as it takes."""
+    lines = textwrap.wrap(text.replace("*/", "* /"), WIDTH - 6)
+    return "/* " + "\n   ".join(lines) + " */\n"
+
+
+def indented(lines: Iterable[str], by: int = 2) -> str:
+    """Lines, or blocks of lines, each moved to the right."""
+    return textwrap.indent("\n".join(lines), " " * by)
+
+
+def _numbers(values: np.ndarray) -> str:
+    """Numbers with commas, as many on a line as fit."""
+    wide = values.dtype == np.int64
+    texts = [f"INT64_C({value})" if wide else str(value) for value in values.ravel().tolist()]
+    size = max((len(text) for text in texts), default=1) + 1
+    step = max(1, WIDTH // size)
+    return ",\n".join(",".join(texts[start : start + step]) for start in range(0, len(texts), step))
