@@ -50,12 +50,13 @@ class StoredKernel:
     """A kernel in a C file: the definitions of its arrays, and functions that read it.
 
     `layout`: `dense`, int8; `packed`, b bits each; `sparse`, a mask, the values that are not zero, and their number per row.
-    `pairs`: neighbouring rows obey the pair rule of `compress.integers`, so int16 holds the sum of two products.
+    `pairs`: neighbouring rows, and neighbouring values of a row, obey the pair rule of `compress.integers`, so int16 holds the
+    sum of two products.
     """
 
     kernel: Kernel
     layout: Layout
-    pairs: bool
+    pairs: tuple[bool, bool]
     text: str
 
     @property
@@ -82,9 +83,8 @@ def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel
         layout, text = "packed", array(name, packed(values, kernel.bits)) + _unpack(name, kernel.bits, groups)
     else:
         layout, text = "dense", array(name, values)
-    first, second = neighbours(values.astype(np.int16), 0)
-    pairs = bool((np.abs(first + second) <= PAIR_LIMIT).all())
-    return StoredKernel(kernel, layout, pairs, _title(kernel, values, layout) + text)
+    rows, columns = (bool((np.abs(sum(neighbours(values.astype(np.int16), axis))) <= PAIR_LIMIT).all()) for axis in (0, 1))
+    return StoredKernel(kernel, layout, (rows, columns), _title(kernel, values, layout) + text)
 
 
 def _title(kernel: Kernel, values: np.ndarray, layout: Layout) -> str:
