@@ -60,11 +60,13 @@ static int tae_take_value(
   return TAE_OK;
 }
 
-/* Begin the payloads that a frame of any mode has. */
+/* Begin the payloads that a frame of any mode has; the other one is empty. */
 static int tae_open_payloads(const tae_frame *frame, tae_payload *codes, tae_payload *residuals)
 {
   const uint8_t *bytes = frame->payload;
   size_t size = frame->size;
+  codes->state = residuals->state = 0;
+  codes->front = codes->back = residuals->front = residuals->back = bytes;
   if (frame->mode == 0) {
     return tae_payload_open(codes, bytes, size);
   }

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
-from tiedae.export.c.codec_source import DIRECTIONS, CodecText, Direction, SampleCodec, codec_text
+from tiedae.export.c.codec_source import CodecText, SampleCodec, codec_text
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
 from tiedae.export.c.text import named
@@ -255,23 +255,19 @@ class Library:
 
     def _written(self, capacity: int, write: Callable[..., int]) -> bytes | int:
         out, size = ctypes.create_string_buffer(b"\xa5" * (capacity + 1)), ctypes.c_size_t()
-        status = write(out, capacity, size)
+        status = write(out, capacity, ctypes.byref(size))
         assert out.raw[capacity] == 0xA5, "a byte behind the capacity"
         return status or out.raw[: size.value]
 
 
 def _argument(value: object) -> object:
-    """Integers are sizes; arrays and structs are passed by their address, as are results."""
+    """Integers are sizes; arrays and structs are passed by their address."""
     if isinstance(value, np.ndarray):
         assert value.flags.c_contiguous
         return pointer(value)
     if isinstance(value, int):
         return ctypes.c_size_t(value)
-    return ctypes.byref(value) if isinstance(value, (ctypes.Structure, ctypes.c_size_t)) and not _number(value) else value
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, ctypes.c_uint64) and bool(value.value)
+    return ctypes.byref(value) if isinstance(value, ctypes.Structure) else value
 
 
 def _bytes(part: bytes | int) -> bytes:
@@ -284,8 +280,4 @@ def _value(spec: SampleSpec) -> str:
 
 
 def _memory(codec: CodecText) -> str:
-    return _MEMORY if "tae_workspace" in codec.header else ""
-
-
-def directions() -> Collection[Collection[Direction]]:
-    return (DIRECTIONS, *((each,) for each in DIRECTIONS))
+    return _MEMORY if "tae_workspace" in codec.header and "tae_frame_decode" in codec.header else ""
