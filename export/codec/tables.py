@@ -262,11 +262,13 @@ def fit_counts(counts: np.ndarray, bits: int) -> FrequencyTables:
 
 def _smoothed(counts: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Expected counts, float64 [tables, codes], by the likeliest of `_WIDTHS` for each; `samples`: of each, [tables, 1]."""
-    distances = np.subtract.outer(np.arange(counts.shape[1]), np.arange(counts.shape[1]))
+    codes = np.arange(counts.shape[1])
+    distances = np.abs(np.subtract.outer(codes, codes))
     unseen = 1 / (samples + 1)
     best, likelihood = counts, np.full((len(counts), 1), -np.inf)
     for width in _WIDTHS:
-        kernel = np.exp(-0.5 * np.square(distances / width)) if width else (distances == 0).astype(np.float64)
+        weights = np.exp(-0.5 * np.square(codes / width)) if width else (codes == 0).astype(np.float64)
+        kernel = weights[distances]
         kernel /= kernel.sum(axis=1, keepdims=True)
         expected = counts @ kernel
         others = np.maximum(expected - kernel.diagonal(), 0.0) / np.maximum(samples - 1, 1)
