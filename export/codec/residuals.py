@@ -19,7 +19,7 @@ from ...compress.sample_spec import INTEGERS, Integer, Kind
 from .damage import DamagedFrames, refuse
 from .lanes import LaneReader, write
 from .predictors import TAPS, contexts_of, fit_start_weights, frames_of, open_predictor, streams_of, within
-from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables, fit
+from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables, fit_counts
 from .tokens import BITS, LARGEST, ZERO, extra_bits, is_token, residuals_of, tokens_of
 
 T = TypeVar("T")
@@ -337,10 +337,12 @@ def _fit_part(blank: ResidualCoder, x: np.ndarray, y: np.ndarray, bounds: tuple[
         weights = fit_start_weights((x - y).reshape(len(x), -1), bounds)
     start = ContextTables(weights, blank.lossless.places, blank.lossless.tables)
     runs = [blank._residuals(start, x, y, bound) for bound in bounds]
-    tokens = np.concatenate([tokens_of(residuals)[0].ravel() for residuals, _ in runs]).astype(np.uint8)
-    contexts = np.concatenate([contexts.ravel() for _, contexts in runs])
-    places = _shared(np.bincount(contexts, minlength=len(start.places)))
-    tables = [fit(tokens[places[contexts] == place, None]).frequencies for place in range(int(places.max()) + 1)]
+    symbols = [contexts * np.int64(1 << BITS) + tokens_of(residuals)[0] for residuals, contexts in runs]
+    counts = np.sum([np.bincount(each.ravel(), minlength=len(start.places) << BITS) for each in symbols], axis=0)
+    counts = counts.reshape(-1, 1 << BITS)
+    places = _shared(counts.sum(axis=1))
+    pooled = [counts[places == place].sum(axis=0, keepdims=True) for place in range(int(places.max()) + 1)]
+    tables = [fit_counts(each, BITS).frequencies for each in pooled]
     return ContextTables(weights, places, FrequencyTables(BITS, np.concatenate(tables)))
 
 
