@@ -211,8 +211,13 @@ class ResidualCoder:
         refuse(problems)
         return [found[i] for i in range(len(counts))]
 
-    def _residuals(self, part: ContextTables, x: np.ndarray, y: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
-        """Residuals, in quanta, int32, and their contexts, uint8, [steps, streams, lanes] as `x` and `y`."""
+    def _residuals(
+        self, part: ContextTables, x: np.ndarray, y: np.ndarray, bound: int | np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals, in quanta, int32, and their contexts, uint8, [steps, streams, lanes] as `x` and `y`.
+
+        `bound`: of all lanes, or of each, int32 [lanes].
+        """
         residuals, contexts = np.empty_like(x), np.empty(x.shape, np.uint8)
 
         def quantize(step: int, prediction: np.ndarray, context: np.ndarray) -> np.ndarray:
@@ -227,7 +232,7 @@ class ResidualCoder:
         self,
         part: ContextTables,
         y: np.ndarray,
-        bound: int,
+        bound: int | np.ndarray,
         residuals_at: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
     ) -> np.ndarray:
         """The decoded values, int32 [steps, streams, lanes]; `residuals_at` takes a step, its predictions and contexts."""
@@ -336,7 +341,11 @@ def _fit_part(blank: ResidualCoder, x: np.ndarray, y: np.ndarray, bounds: tuple[
     if blank.kind != "images":
         weights = fit_start_weights((x - y).reshape(len(x), -1), bounds)
     start = ContextTables(weights, blank.lossless.places, blank.lossless.tables)
-    runs = [blank._residuals(start, x, y, bound) for bound in bounds]
+    together, lanes = max(1, _AT_ONCE // x.size), x.shape[2]
+    runs = []
+    for some in (bounds[at : at + together] for at in range(0, len(bounds), together)):
+        side_by_side = np.tile(x, len(some)), np.tile(y, len(some))
+        runs.append(blank._residuals(start, *side_by_side, np.repeat(np.array(some, np.int32), lanes)))
     symbols = [contexts * np.int64(1 << BITS) + tokens_of(residuals)[0] for residuals, contexts in runs]
     counts = np.sum([np.bincount(each.ravel(), minlength=len(start.places) << BITS) for each in symbols], axis=0)
     counts = counts.reshape(-1, 1 << BITS)
