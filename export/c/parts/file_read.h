@@ -10,11 +10,11 @@ int tae_header_read(tae_header *header, const uint8_t *bytes, size_t size);
 
 /* A frame in the bytes of a file, which must stay where they are. */
 typedef struct tae_frame {
-    const uint8_t *payload;
-    size_t size;      /* bytes of the payload */
-    uint64_t first;   /* the number of its first sample in the file; 0 for a frame alone */
-    uint32_t samples; /* 0 for bytes that are no frame */
-    uint8_t mode;
+  const uint8_t *payload;
+  size_t size;      /* bytes of the payload */
+  uint64_t first;   /* the number of its first sample in the file; 0 for a frame alone */
+  uint32_t samples; /* 0 for bytes that are no frame */
+  uint8_t mode;
 } tae_frame;
 
 /*
@@ -26,17 +26,17 @@ int tae_frame_read(const tae_header *header, const uint8_t *bytes, size_t size, 
 
 /* A whole file in memory. */
 typedef struct tae_file {
-    tae_header header;
-    const uint8_t *bytes;
-    size_t size;
-    size_t at;        /* where the next frame is looked for */
-    size_t entry;     /* where the next entry of the index is; 0 without an index */
-    size_t entries;   /* where the entries end */
-    uint64_t samples; /* samples in all, as the index lists them; 0 without an index */
-    uint64_t first;   /* the number of the next frame's first sample */
-    int64_t work;
-    uint8_t placed;   /* 0 where damage hides which samples are where: numbers then count the samples that were found */
-    uint8_t ended;
+  tae_header header;
+  const uint8_t *bytes;
+  size_t size;
+  size_t at;        /* where the next frame is looked for */
+  size_t entry;     /* where the next entry of the index is; 0 without an index */
+  size_t entries;   /* where the entries end */
+  uint64_t samples; /* samples in all, as the index lists them; 0 without an index */
+  uint64_t first;   /* the number of the next frame's first sample */
+  int64_t work;
+  uint8_t placed;   /* 0 where damage hides which samples are where: numbers then count the samples that were found */
+  uint8_t ended;
 } tae_file;
 
 /*

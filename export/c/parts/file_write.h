@@ -12,8 +12,8 @@ int tae_header_write(const tae_header *header, uint8_t *out, size_t capacity, si
 
 /* What an index lists of a frame: its samples, and its bytes in the file. 0 samples: bytes to skip, such as an earlier index. */
 typedef struct tae_entry {
-    uint32_t samples;
-    uint32_t bytes;
+  uint32_t samples;
+  uint32_t bytes;
 } tae_entry;
 
 /*

@@ -11,6 +11,6 @@
  * of the stack.
  */
 int tae_frame_decode(
-    tae_arena *arena, const tae_header *header, const tae_frame *frame, tae_value *data, size_t capacity,
-    tae_predictor *predictors, size_t count
+  tae_arena *arena, const tae_header *header, const tae_frame *frame, tae_value *data, size_t capacity,
+  tae_predictor *predictors, size_t count
 );

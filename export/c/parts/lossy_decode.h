@@ -1,8 +1,8 @@
 
 /* A frame of codes that is being decoded sample by sample. */
 typedef struct tae_samples {
-    tae_payload codes;
-    uint32_t left;
+  tae_payload codes;
+  uint32_t left;
 } tae_samples;
 
 /*

@@ -10,5 +10,5 @@
  * RAM: `arena`, and TAE_UNITS and some 200 bytes of the stack, for any number of samples.
  */
 int tae_frame_encode(
-    tae_arena *arena, const tae_header *header, const tae_value *data, size_t samples, uint8_t *out, size_t capacity, size_t *size
+  tae_arena *arena, const tae_header *header, const tae_value *data, size_t samples, uint8_t *out, size_t capacity, size_t *size
 );

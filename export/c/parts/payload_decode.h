@@ -3,9 +3,9 @@
 
 /* A payload that is being decoded. It points into the payload's bytes, which must stay where they are. */
 typedef struct tae_payload {
-    const uint8_t *front;
-    const uint8_t *back;
-    uint32_t state;
+  const uint8_t *front;
+  const uint8_t *back;
+  uint32_t state;
 } tae_payload;
 
 /*

@@ -7,10 +7,10 @@
 
 /* What a frame of residuals is encoded in. Only `cells` and `count` must be set. */
 typedef struct tae_workspace {
-    tae_cell *cells;
-    size_t count; /* of cells */
-    tae_value values[TAE_INPUTS];
-    tae_predictor predictors[TAE_STREAMS];
+  tae_cell *cells;
+  size_t count; /* of cells */
+  tae_value values[TAE_INPUTS];
+  tae_predictor predictors[TAE_STREAMS];
 } tae_workspace;
 
 /*
@@ -23,6 +23,6 @@ typedef struct tae_workspace {
  * RAM: the workspace with its cells, `arena`, and TAE_UNITS and some 300 bytes of the stack.
  */
 int tae_frame_encode(
-    tae_arena *arena, const tae_header *header, const tae_value *data, size_t samples, uint8_t *out, size_t capacity,
-    size_t *size, tae_workspace *workspace
+  tae_arena *arena, const tae_header *header, const tae_value *data, size_t samples, uint8_t *out, size_t capacity,
+  size_t *size, tae_workspace *workspace
 );

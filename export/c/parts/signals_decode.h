@@ -4,12 +4,12 @@
 
 /* A frame that is being decoded sample by sample. */
 typedef struct tae_samples {
-    tae_payload codes;
-    tae_payload residuals;
-    tae_predictor *predictors;
-    uint32_t bound;
-    uint32_t left;
-    uint8_t mode;
+  tae_payload codes;
+  tae_payload residuals;
+  tae_predictor *predictors;
+  uint32_t bound;
+  uint32_t left;
+  uint8_t mode;
 } tae_samples;
 
 /*
@@ -19,7 +19,7 @@ typedef struct tae_samples {
  * RAM: the struct and the predictors, no more.
  */
 int tae_samples_open(
-    tae_samples *samples, const tae_header *header, const tae_frame *frame, tae_predictor *predictors, size_t count
+  tae_samples *samples, const tae_header *header, const tae_frame *frame, tae_predictor *predictors, size_t count
 );
 
 /*
@@ -35,6 +35,6 @@ int tae_samples_next(tae_arena *arena, tae_samples *samples, tae_value *data);
  * undetermined. RAM: as tae_samples_next, and the struct.
  */
 int tae_frame_decode(
-    tae_arena *arena, const tae_header *header, const tae_frame *frame, tae_value *data, size_t capacity,
-    tae_predictor *predictors, size_t count
+  tae_arena *arena, const tae_header *header, const tae_frame *frame, tae_value *data, size_t capacity,
+  tae_predictor *predictors, size_t count
 );
