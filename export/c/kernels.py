@@ -27,7 +27,7 @@ static const uint8_t tae_nibble_places[64] = {
 };
 
 /* the places of the bits that are set in a mask, and their number; four bytes behind them are overwritten */
-static size_t tae_places(const uint8_t *restrict mask, size_t groups, uint8_t *restrict places)
+static size_t tae_mask_places(const uint8_t *restrict mask, size_t groups, uint8_t *restrict places)
 {
   uint8_t *p = places;
   size_t g;

@@ -109,7 +109,7 @@ def _add_sparse(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
 
 def _places(start: int, units: int) -> str:
     """The C expression that writes the places of a row's values of some units, from `start` on, and gives their number."""
-    return f"tae_places(mask + {start // GROUP}, {-(-min(units - start, PLACED) // GROUP)}, places)"
+    return f"tae_mask_places(mask + {start // GROUP}, {-(-min(units - start, PLACED) // GROUP)}, places)"
 
 
 def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
