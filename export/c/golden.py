@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
@@ -67,7 +67,7 @@ def golden_samples(
     promises: Collection[Promise] = PROMISES,
     samples_per_frame: int = SAMPLES_PER_FRAME,
 ) -> GoldenSamples:
-    """What a program makes of samples [n, inputs] in the data's unit and dtype; with `files`, .tae files of kinds `promises` too.
+    """What a program makes of samples [n, inputs] in the data's unit and dtype; with `files`, also .tae files of `promises`.
 
     Bounded and lossless files are those of integer data, as in C. Raises InputError for no samples.
     """
@@ -97,10 +97,11 @@ def _file(model: FileModel, kind: Promise, samples: np.ndarray, decoded: np.ndar
 
 def golden_text(golden: GoldenSamples, *, encodes: bool, decodes: bool) -> str:
     """The text of NAME_golden.h: what the C file's directions need."""
+    files = [file for file in golden.files if decodes or file.kind == "lossy"]
     sizes = {"SAMPLES": len(golden.data), "PER_FRAME": golden.samples_per_frame, "FRAMES": golden.frames}
     text = "".join(f"#define GOLDEN_{name} {value}u\n" for name, value in sizes.items())
     arrays = {"code": golden.code}
-    if encodes or any(file.kind == "lossless" for file in golden.files):
+    if encodes or any(file.kind == "lossless" for file in files):
         arrays["data"] = golden.data
     if decodes:
         arrays["decoded"] = golden.decoded
@@ -119,7 +120,7 @@ def golden_text(golden: GoldenSamples, *, encodes: bool, decodes: bool) -> str:
         text += f"typedef {_real(golden.floats['data'])} golden_float;\n"
     for name, there in {"data": encodes, "decoded": decodes}.items():
         text += _reals(f"golden_float_{name}", golden.floats[name]) if golden.floats and there else ""
-    return text + (_files_text(golden, decodes) if golden.files else "")
+    return text + (_files_text(files, decodes) if files else "")
 
 
 def _reals(name: str, values: np.ndarray) -> str:
@@ -133,10 +134,10 @@ def _real(values: np.ndarray) -> str:
     return "double" if values.dtype == np.float64 else "float"
 
 
-def _files_text(golden: GoldenSamples, decodes: bool) -> str:
+def _files_text(files: Sequence[GoldenFile], decodes: bool) -> str:
     text, rows = "", []
     members = "  const char *decoder;\n  const tae_value *decoded;\n" if decodes else ""
-    for file in golden.files:
+    for file in files:
         text += array(f"golden_{file.kind}", np.frombuffer(file.content, np.uint8))
         decoded = {"lossy": "golden_decoded", "lossless": "golden_data"}.get(file.kind, f"golden_{file.kind}_decoded")
         text += array(decoded, file.decoded) if decodes and file.kind == "bounded" else ""

@@ -75,6 +75,7 @@ class Made:
     """A model, its C file, and golden samples of it."""
 
     model: FileModel
+    codec: SampleCodec
     detector: Detector
     source: CSource
     golden: GoldenSamples
@@ -113,7 +114,7 @@ class Case:
         options = {"storage": self.storage, "forms": self.forms}
         source = to_c(backend.program, unit=unit, detector=detector, codec=codec, **options)
         golden = golden_samples(backend, golden_of(backend), detector=detector, files=model, samples_per_frame=PER_FRAME)
-        return Made(model, detector, source, golden)
+        return Made(model, codec, detector, source, golden)
 
 
 CASES = (
