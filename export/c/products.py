@@ -10,7 +10,10 @@ from ...compress.integers import PAIR_LIMIT
 from .kernels import GROUP, PLACED, StoredKernel
 from .rounding import IntegerRounding
 from .rounding_text import loop, unit_exceptions
+from .text import indented
 
+LEAST_BLOCK = 64
+"""Units or inputs from which vectors of x86-64 are worth their code, see parts/x86.c."""
 CHUNK = 128
 """Sums that the decoder holds at once."""
 
@@ -47,8 +50,28 @@ def _encoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRoun
 
 
 def _add_dense(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    if not kernel.pairs:
-        return _add_rows(f"const int8_t *row = {kernel.name} + i * {outputs};", inputs, outputs)
+    plain = _add_pairs(kernel, inputs, outputs) if kernel.pairs[0] else _add_each(kernel, inputs, outputs)
+    if outputs < LEAST_BLOCK:
+        return plain
+    return [
+        f"#if TAE_LANES {'> 0' if kernel.pairs[0] else '== 4'}",
+        "{",
+        f"  int32_t mixed[{outputs}];",
+        f"  uint32_t pairs[{inputs // 2 + 1}];",
+        f"  tae_add_rows(x, {kernel.name}, {inputs}, {outputs}, sums, mixed, pairs);",
+        "  (void)i;",
+        "}",
+        "#else",
+        *plain,
+        "#endif",
+    ]
+
+
+def _add_each(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
+    return _add_rows(f"const int8_t *row = {kernel.name} + i * {outputs};", inputs, outputs)
+
+
+def _add_pairs(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
     odd = [
         f"if (x[{inputs - 1}] != 0) {{",
         f"  const int8_t *row = {kernel.name} + {(inputs - 1) * outputs};",
@@ -102,7 +125,7 @@ def _add_sparse(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
         "    const int8_t *q = value;",
         *lines,
         "  }",
-        f"  value += {kernel.name}_counts[i];",
+        f"  value += {kernel.fewest} + {kernel.name}_counts[i];",
         "}",
     ]
 
@@ -119,21 +142,36 @@ def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRoun
     lines += ["size_t first;"]
     whole = outputs // CHUNK * CHUNK
     for start, stop in ((0, whole), (whole, outputs)):
-        if start == stop:
-            continue
-        count = min(CHUNK, stop - start)
-        bias = f"{biases}[first + i]" if biases else "0"
-        lines += [
-            f"for (first = {start}; first < {stop}; first += {count}) {{",
-            f"  for (i = 0; i < {count}; i++) {{",
-            f"    int32_t sum = {bias};",
-            *(f"    {line}" for line in _DOT[kernel.layout](kernel, inputs)),
-            "    sums[i] = sum;",
-            "  }",
-            *(f"  {line}" for line in loop(name, rounding, count, target="y[first + j]", first="first")),
-            "}",
-        ]
+        if start < stop:
+            count = min(CHUNK, stop - start)
+            lines += [
+                f"for (first = {start}; first < {stop}; first += {count}) {{",
+                indented(_dots(kernel, biases, inputs, count)),
+                indented(loop(name, rounding, count, target="y[first + j]", first="first")),
+                "}",
+            ]
     return lines
+
+
+def _dots(kernel: StoredKernel, biases: str, inputs: int, count: int) -> list[str]:
+    """The sums of `count` rows from `first` on."""
+    plain = [
+        f"for (i = 0; i < {count}; i++) {{",
+        f"  int32_t sum = {f'{biases}[first + i]' if biases else '0'};",
+        indented(_DOT[kernel.layout](kernel, inputs)),
+        "  sums[i] = sum;",
+        "}",
+    ]
+    if kernel.layout != "dense" or inputs < LEAST_BLOCK or count % 4 or not kernel.pairs[1]:
+        return plain
+    return [
+        "#if TAE_LANES == 2",
+        f"tae_dot_rows(x, {kernel.name} + first * {inputs}, {inputs}, {count}, sums);",
+        f"for (i = 0; i < {count}; i++) sums[i] += {biases}[first + i];" if biases else "(void)i;",
+        "#else",
+        *plain,
+        "#endif",
+    ]
 
 
 def _dot_dense(kernel: StoredKernel, inputs: int) -> list[str]:

@@ -13,7 +13,7 @@ from ...compress.errors import ExportError, InputError
 from ..program import SIGNATURES, Program, require_signature
 from ..scoring import Detector
 from .builder import CBuilder
-from .codec_source import PROMISES, CodecText, Promise, SampleCodec, codec_text
+from .codec_source import PROMISES, CodecText, Promise, SampleCodec, codec_text, part
 from .entries import Network, halves_of, network_text
 from .floats import float_text
 from .header import header_text
@@ -89,7 +89,8 @@ def to_c(
         directions = [half.signature for half in halves]
         kinds = promises if "decode" in directions else ("lossy",)
         files = codec_text(unit.spec, codec, directions=directions, promises=kinds)
-    source = "\n".join([f'#include "{name}.h"\n', *graph.text, network_text(network), files.source])
-    kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    vectors = [part("x86.c")] if any("TAE_LANES" in text for text in graph.text) else []
+    source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
+    used = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
     texts = (named(text, name) for text in (source, header_text(network, graph, files.header), float_text(network)))
-    return CSource(name, *texts, network.arena, kinds)
+    return CSource(name, *texts, network.arena, used)

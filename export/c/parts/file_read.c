@@ -162,30 +162,39 @@ static void tae_rewind(tae_file *file)
   file->first = 0;
 }
 
-/* Use the index by which a file ends, if it lists what lies between header and index. */
-static void tae_use_index(tae_file *file)
+/* Whether the index lists just what lies between header and index; its samples are summed. */
+static int tae_lists_file(tae_file *file, size_t start)
 {
-  size_t start = tae_index_start(file, file->size);
   size_t at = file->header.size;
-  file->entry = 0;
-  file->entries = 0;
-  file->placed = start == 0;
-  if (start < at) {
-    return;
-  }
-  file->entry = start + 2u;
-  file->entries = file->size - 8u;
   while (file->entry < file->entries) {
     uint32_t samples;
     uint32_t size;
-    if (tae_next_entry(file, &samples, &size) != TAE_OK || samples > file->header.samples || size < TAE_SHORTEST ||
-      size > start - at) {
-      break;
+    if (tae_next_entry(file, &samples, &size) != TAE_OK || samples > file->header.samples) {
+      return 0;
+    }
+    if (size < TAE_SHORTEST || size > start - at) {
+      return 0;
     }
     at += size;
     file->samples += samples;
   }
-  if (file->entry == file->entries && at == start) {
+  return at == start;
+}
+
+/* Use the index by which a file ends, if it is whole. */
+static void tae_use_index(tae_file *file)
+{
+  size_t start = tae_index_start(file, file->size);
+  file->samples = 0;
+  file->entry = 0;
+  file->entries = 0;
+  file->placed = start == 0;
+  if (start < file->header.size) {
+    return;
+  }
+  file->entry = start + 2u;
+  file->entries = file->size - 8u;
+  if (tae_lists_file(file, start)) {
     file->placed = 1;
     tae_rewind(file);
   } else {
@@ -207,7 +216,6 @@ int tae_file_open(tae_file *file, const uint8_t *bytes, size_t size)
   file->bytes = bytes;
   file->size = size;
   file->at = file->header.size;
-  file->samples = 0;
   file->first = 0;
   file->work = (int64_t)(TAE_SCAN_WORK * (uint64_t)(size - file->at)) + TAE_SCAN_LEAST;
   file->ended = 0;

@@ -23,7 +23,6 @@ from .compiled import pointer, shared
 
 OK, END, ARGUMENT, SPACE, CODE, DAMAGED, OTHER_MODEL, UNSUPPORTED = range(8)
 FILE_KINDS = {"lossy": 0, "bounded": 1, "lossless": 2}
-NAME = "model"
 _STATUSES = ", ".join(
     f"TAE_{name}" for name in ("OK", "END", "ARGUMENT", "SPACE", "CODE", "DAMAGED", "OTHER_MODEL", "UNSUPPORTED")
 )
@@ -91,14 +90,15 @@ class Copying:
         taken = codes[:, np.arange(self.spec.inputs) % self.units].astype(np.int64)
         return (taken * self.step + self.lowest).astype(self.value)
 
-    def text(self, codec: CodecText) -> CSource:
+    def text(self, codec: CodecText, name: str = "model") -> CSource:
+        """The C files, whose names begin with `name`."""
         numbers = {"INPUTS": self.spec.inputs, "UNITS": self.units, "CODE_BITS": self.bits}
         constants = "".join(f"#define TAE_{name} {value}\n" for name, value in numbers.items())
         types = f"enum {{ {_STATUSES} }};\ntypedef {self.value}_t tae_value;\ntypedef struct {{ int used; }} tae_arena;\n"
         header = f"#include <stddef.h>\n#include <stdint.h>\n{constants}{types}{codec.header}"
         network = _NETWORK.replace("LOWEST", str(self.lowest)).replace("STEP", str(self.step))
-        source = f'#include "{NAME}.h"\n{network}{codec.source}{_memory(codec)}'
-        return CSource(NAME, named(source, NAME), named(header, NAME), 16, {})
+        source = f'#include "{name}.h"\n{network}{codec.source}{_memory(codec)}'
+        return CSource(name, named(source, name), named(header, name), 16, {})
 
 
 @dataclass(frozen=True)

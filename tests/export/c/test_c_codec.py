@@ -19,25 +19,30 @@ from tiedae.compress.sample_spec import INTEGERS, Integer, Kind, SampleSpec
 from tiedae.export.bundle import Bundle
 from tiedae.export.c.codec_source import Direction, Promise, SampleCodec, codec_text
 from tiedae.export.codec import rans
-from tiedae.export.codec.classes import ClassTables, CodeTables, read_tables
-from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index
+from tiedae.export.codec.classes import CodeTables, read_tables
+from tiedae.export.codec.container import FileKind, Header, pack_index
 from tiedae.export.codec.frames import FileModel, encode_frames
-from tiedae.export.codec.residual_tables import ResidualTables
-from tiedae.export.codec.residuals import fit_residuals
 from tiedae.export.codec.streams import Reader
-from tiedae.export.codec.tables import FrequencyTables, fit
 
 from ..codec.conftest import GOLDEN, extract_old_runs
 from . import codec_library as library
 from .codec_library import Bundled, Copying, Library
+from .codec_models import (
+    IDENTITY,
+    SHAPES,
+    coarse,
+    codec_of,
+    file_of,
+    header_of,
+    kind_of,
+    model_of,
+    random_classes,
+    random_tables,
+    walk,
+)
 from .compiled import STRICT, compiler, write
+from .fuzz_codec import SOURCE, fuzzed, mutated, write_codec
 
-IDENTITY = b"identity"
-SHAPES: dict[Kind, tuple[tuple[int, ...], ...]] = {
-    "images": ((3, 4), (2, 3, 2), (5,), (3, 1)),
-    "record": ((12,),),
-    "table": ((5,),),
-}
 PROMISED: tuple[tuple[Promise, ...], ...] = (("lossy",), ("lossless",), ("lossy", "bounded", "lossless"))
 DIRECTED: tuple[tuple[Direction, ...], ...] = (("encode", "decode"), ("encode",), ("decode",))
 BOUNDS = (None, 0, 1, 7, 65535)
@@ -50,25 +55,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """Makes the names of new folders."""
     base, numbers = tmp_path_factory.mktemp("codec"), itertools.count()
     return lambda: base / str(next(numbers))
-
-
-def random_tables(rng: np.random.Generator, tables: int, bits: int) -> FrequencyTables:
-    """Tables with gaps of frequency 0, with one code that is almost certain, with the escape alone."""
-    frequencies = np.zeros((tables, (1 << bits) + 1), np.uint16)
-    for row in frequencies:
-        used = rng.random(len(row) - 1) < rng.choice([0.0, 0.2, 0.9])
-        weights = np.append(used * rng.random(len(row) - 1) ** rng.choice([1, 20]), rng.choice([1e-6, 0.3]))
-        row[:] = np.maximum(np.floor(weights / weights.sum() * 16000), weights > 0)
-        row[row.argmax()] += (1 << 14) - int(row.sum(dtype=np.int64))
-    return FrequencyTables(bits, frequencies)
-
-
-def random_classes(rng: np.random.Generator, units: int, bits: int) -> ClassTables:
-    """Few or many tables in the family."""
-    count, tables = int(rng.integers(2, 9)), int(rng.choice([1, 3, 16, 17, 40]))
-    frequencies = np.append(np.ones(count - 1, np.uint16), np.uint16((1 << 14) - count + 1))
-    means, scales = (rng.integers(0, most, (count, units), np.uint8) for most in (1 << bits, tables))
-    return ClassTables(random_tables(rng, tables, bits), frequencies, means, scales)
 
 
 def same_payloads(tables: CodeTables, rng: np.random.Generator, folder: Path) -> None:
@@ -114,48 +100,6 @@ def test_codes_of_more_bits_are_refused(folder: Folder) -> None:
     assert made.encode_payload(np.array([[15, 16], [0, 0]], np.uint8), 99) == library.CODE
 
 
-def walk(spec: SampleSpec, samples: int, seed: int) -> np.ndarray:
-    """Samples [n, inputs] that change little, with jumps, and some that are random."""
-    rng, limits = np.random.default_rng(seed), np.iinfo(spec.dtype)
-    changes = rng.integers(-9, 9, (samples, spec.inputs)) + (rng.random((samples, spec.inputs)) < 0.05) * 3000
-    slow = (limits.max + limits.min) // 2 + changes.cumsum().reshape(changes.shape)
-    values = np.where(np.arange(samples)[:, None] % 7 == 6, rng.integers(limits.min, limits.max, slow.shape), slow)
-    return np.clip(values, limits.min, limits.max).astype(spec.dtype)
-
-
-def coarse(network: Copying, samples: int, seed: int) -> np.ndarray:
-    """Samples near those that the network gives of random codes."""
-    rng, limits = np.random.default_rng(seed), np.iinfo(network.value)
-    y = network.samples(rng.integers(0, 1 << network.bits, (samples, network.units), np.uint8)).astype(np.int64)
-    return np.clip(y + rng.integers(0, 3, y.shape), limits.min, limits.max).astype(network.value)
-
-
-def model_of(spec: SampleSpec, units: int = 4, bits: int = 6) -> FileModel:
-    """A model of a network that copies, with tables for its samples."""
-    network, training = Copying(spec, units, bits), walk(spec, 60, 1)
-    near = coarse(network, 60, 2)
-    prediction = fit_residuals(spec.kind, spec.shape, training, 8)
-    corrections = fit_residuals(spec.kind, spec.shape, near, 8, network.samples(network.codes(near)))
-    tables = fit(network.codes(np.concatenate([training, near])), bits)
-    return FileModel(network, tables, IDENTITY, ResidualTables(prediction, corrections))  # type: ignore[arg-type]
-
-
-def codec_of(model: FileModel) -> SampleCodec:
-    return SampleCodec(model.tables, model.identity, model.residuals)
-
-
-def file_of(model: FileModel, header: Header, frames: list[np.ndarray], codes: list[np.ndarray]) -> bytes:
-    payloads = encode_frames(model, header, frames, codes)
-    parts = [pack_frame(header, each.mode, len(frame), each.data) for each, frame in zip(payloads, frames, strict=True)]
-    entries = [(len(frame), len(part)) for frame, part in zip(frames, parts, strict=True)]
-    return b"".join([header.to_bytes(), *parts, pack_index(header, entries)])
-
-
-def header_of(model: FileModel, bound: int | None, per_frame: int) -> Header:
-    kind = FileKind.LOSSY if bound is None else FileKind.BOUNDED if bound else FileKind.LOSSLESS
-    return model.header(per_frame, kind, float(bound or 0))
-
-
 CASES = [(kind, dtype, shape) for kind in SHAPES for dtype in INTEGERS for shape in SHAPES[kind]]
 
 
@@ -167,7 +111,7 @@ def test_files_are_pythons(folder: Folder, kind: Kind, dtype: Integer, shape: tu
     x = np.concatenate([walk(spec, 20, 2), coarse(network, 9, 3)])
     used = set()
     for bound, per_frame in itertools.product(BOUNDS, (1, 3)):
-        header, own = header_of(model, bound, per_frame), made.header(*_kind(bound), per_frame)
+        header, own = header_of(model, bound, per_frame), made.header(*kind_of(bound), per_frame)
         frames = [x[start : start + per_frame] for start in range(0, len(x), per_frame)]
         codes = [network.codes(frame) for frame in frames]
         used |= {payload.mode for payload in encode_frames(model, header, frames, codes)}
@@ -179,10 +123,6 @@ def test_files_are_pythons(folder: Folder, kind: Kind, dtype: Integer, shape: tu
         right = np.concatenate(list(Reader(model, data, "f.tae").samples())).reshape(len(x), -1)
         np.testing.assert_array_equal(found.samples, right)
     assert used >= ({0, 1} if math.prod(shape) < 6 else {0, 1, 2})
-
-
-def _kind(bound: int | None) -> tuple[str, int]:
-    return ("lossy" if bound is None else "bounded" if bound else "lossless"), bound or 0
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +139,18 @@ def small_file(model: FileModel, bound: int | None) -> bytes:
     return file_of(model, header_of(model, bound, 3), frames, [network.codes(frame) for frame in frames])
 
 
+def _unlike(size: int) -> list[list[tuple[int, int]]]:
+    """Entries of an index that are not those of frames in so many bytes."""
+    return [[], [(3, 7)], [(0, size)], [(3, size), (2, 7)], [(3, size - 7), (2, 7)], [(4, size)], [(3, size - 6), (2, 6)]]
+
+
 def damaged_files(data: bytes, header: Header) -> list[bytes]:
     """Each byte changed; cut; without the index; with frames behind it; with an index of other frames."""
     rng = np.random.default_rng(0)
     index = data.rindex(b"\xa7\xef")
     frames = data[header.size : index]
     others = [data[:index], data + frames, data[:index] + data[index:] * 2, data[:-1], data + b"\xa7", data + b"\xa7\xef\1"]
-    crafted = [data[:index] + pack_index(header, entries) for entries in ([], [(3, 7)], [(0, index - header.size)])]
+    crafted = [data[:index] + pack_index(header, entries) for entries in _unlike(index - header.size)]
     return [*flips(data, rng, len(data)), *(data[:stop] for stop in range(0, len(data), 5)), *others, *crafted]
 
 
@@ -250,7 +195,7 @@ def test_capacities_are_tight(small: tuple[FileModel, Library]) -> None:
     model, made = small
     x = walk(model.spec, 3, 2)
     for bound in (None, 0, 7):
-        header = made.header(*_kind(bound), 3)
+        header = made.header(*kind_of(bound), 3)
         frame = made.write_frame(header, x, 4096)
         assert isinstance(frame, bytes)
         assert made.write_frame(header, x, len(frame)) == frame
@@ -337,7 +282,7 @@ def test_golden_files(runs: Path, folder: Folder, file: str) -> None:
     x = original if bound is not None else np.load(runs / "bytes" / "bytes.npy")[-20:]
     flat = np.ascontiguousarray(x.reshape(len(x), -1))
     frames = [flat[start : start + 8] for start in range(0, len(flat), 8)]
-    assert made.write_file(made.header(*_kind(bound), 8), frames, 4096) == data
+    assert made.write_file(made.header(*kind_of(bound), 8), frames, 4096) == data
 
 
 @pytest.mark.parametrize(("cc", "options"), [("gcc", ("-O3",)), ("gcc", ("-Os", "-m32")), ("clang", ("-O2",))])
@@ -353,3 +298,21 @@ def test_compilers_have_no_objection(tmp_path: Path, cc: str, options: tuple[str
         assert ("tae_frame_encode" in text.source) == ("encode" in wanted)
         assert ("tae_frame_decode" in text.source) == ("decode" in wanted)
         subprocess.run([*command, write(Copying(spec, 4, 6).text(text), tmp_path)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_no_bytes_read_or_write_out_of_bounds(tmp_path: Path, kind: Kind) -> None:
+    """AddressSanitizer and UndefinedBehaviorSanitizer find nothing; `fuzz_frame.c` states laws that hold for all inputs."""
+    model, program = fuzzed(kind, classed=kind == "record"), tmp_path / "fuzz"
+    write_codec(model, tmp_path)
+    options = ("-DSTANDALONE", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-I", tmp_path)
+    built = subprocess.run(
+        [compiler("gcc"), "-std=c99", "-Wall", "-Wextra", *options, SOURCE, "-o", program], capture_output=True, text=True
+    )
+    if "cannot find" in built.stderr:
+        pytest.skip("gcc here has no libraries of sanitizers")
+    assert not built.returncode, built.stderr[:3000]
+    data = list(mutated(model, 4000))
+    (tmp_path / "inputs").write_bytes(b"".join(len(each).to_bytes(4, "little") + each for each in data))
+    done = subprocess.run([program, tmp_path / "inputs"], capture_output=True, text=True, timeout=120)
+    assert done.stdout == f"{len(data)} inputs\n", done.stderr[:3000]
