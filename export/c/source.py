@@ -87,7 +87,8 @@ def to_c(
     name, files = identifier(program.name), CodecText("", "")
     if codec is not None and unit is not None:
         directions = [half.signature for half in halves]
-        files = codec_text(unit.spec, codec, directions=directions, promises=promises)
+        wanted: Collection[Promise] = promises if network.decodes else ("lossy",)  # residuals are coded against decoded samples
+        files = codec_text(unit.spec, codec, directions=directions, promises=wanted)
     vectors = [part("x86.c")] if any("TAE_LANES" in text for text in graph.text) else []
     source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
     kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
