@@ -87,10 +87,10 @@ def to_c(
     name, files = identifier(program.name), CodecText("", "")
     if codec is not None and unit is not None:
         directions = [half.signature for half in halves]
-        kinds = promises if "decode" in directions else ("lossy",)
-        files = codec_text(unit.spec, codec, directions=directions, promises=kinds)
+        wanted: Collection[Promise] = promises if network.decodes else ("lossy",)  # residuals are coded against decoded samples
+        files = codec_text(unit.spec, codec, directions=directions, promises=wanted)
     vectors = [part("x86.c")] if any("TAE_LANES" in text for text in graph.text) else []
     source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
-    used = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
     texts = (named(text, name) for text in (source, header_text(network, graph, files.header), float_text(network)))
-    return CSource(name, *texts, network.arena, used)
+    return CSource(name, *texts, network.arena, kinds)
