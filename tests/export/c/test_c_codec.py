@@ -263,7 +263,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("file", ["bytes", "classes", "lossless", "bounded", "table"])
 def test_golden_files(runs: Path, folder: Folder, file: str) -> None:
-    """Those of docs/format.md, through the network of their bundle in C: read, and written again where the data are integers."""
+    """Read through the network of their bundle in C, and written again where the data are integers."""
     model = FileModel.of(Bundle.open(runs / ("table" if file == "table" else "bytes") / "bundle"))
     data = (GOLDEN / f"{file}.tae").read_bytes()
     if file == "classes":
