@@ -177,9 +177,7 @@ def assemble(
     return metrics
 
 
-def write_models(
-    programs: Mapping[str, Programs], manifest: Manifest, announce: Announce, fitted: Fitted
-) -> dict[str, bytes]:
+def write_models(programs: Mapping[str, Programs], manifest: Manifest, announce: Announce, fitted: Fitted) -> dict[str, bytes]:
     """`model_files` of a manifest, which does not list them yet, with each warning of a writer announced once."""
     codec = model_codec(manifest, fitted.tables, fitted.residuals)
     with warnings.catch_warnings(record=True) as given:

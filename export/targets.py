@@ -228,7 +228,7 @@ TARGETS: dict[str, Target] = {
         "fused",
         _c_files,
         _read_c,
-        "a C compiler",
+        "C compiler",
         _ctypes,
         lambda stem, _signatures: {f"{_c_name(stem)}.c", f"{_c_name(stem)}.h"},
         lambda stem, _signatures: {f"{_c_name(stem)}.h"},

@@ -26,7 +26,9 @@ INITIALIZER = re.compile(r"(?P<type>\w+)\s+(?P<name>\w+)(?:\[(?P<size>\w*)\])?\s
 BEFORE, BEHIND = "static const ", ";\n"
 TYPE = re.compile(r"u?int(8|16|32|64)_t")
 INTEGER = re.compile(r"-?\b(?:0[xX][0-9a-fA-F]+|\d+)")
-TENSOR = re.compile(r"^ \*   (?P<name>x|code|y): 0 to \d+, scale (?P<scale>\S+), zero point (?P<zero_point>-?\d+)$", re.MULTILINE)
+TENSOR = re.compile(
+    r"^ \*   (?P<name>x|code|y): 0 to \d+, scale (?P<scale>\S+), zero point (?P<zero_point>-?\d+)$", re.MULTILINE
+)
 SIGNATURES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "encode": ("x", ("code",)),
     "decode": ("code", ("y",)),

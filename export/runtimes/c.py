@@ -115,7 +115,7 @@ def find_compiler() -> tuple[str, ...]:
     stated = shlex.split(os.environ.get("CC", ""))
     for command, *options in [stated] if stated else [[name] for name in COMPILERS]:
         if found := shutil.which(command):
-            return os.path.abspath(found), *options
+            return str(Path(found).absolute()), *options
     if stated:
         raise UnavailableError(f"CC: got {stated[0]!r}, must be the command of a C compiler; no such program is found")
     raise missing("a C compiler")
@@ -135,7 +135,7 @@ def compiler_version(compiler: tuple[str, ...]) -> str:
 def compiled(compiler: tuple[str, ...], files: Mapping[str, str], path: Path) -> Iterator[tuple[Path, Sequence[str]]]:
     """The shared library of the first of these texts, and the options that it was compiled with.
 
-    It is there until the block ends at least. Raises FormatError, which starts with `path`, where the compiler refuses the text.
+    It is there until the block ends at least. Raises FormatError, which starts with `path`, for text that is refused.
     """
     with _folder() as folder:
         problem = ""
@@ -161,16 +161,16 @@ def _compile(command: Sequence[str], files: Mapping[str, str], library: Path) ->
         if done.returncode:
             said = done.stderr.splitlines()
             return next((line for line in said if re.search(r"\berror\b", line)), first_line(Exception(done.stderr)))
-        os.replace(Path(work) / "library", library)
+        (Path(work) / "library").replace(library)
     return ""
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Where libraries are kept: XDG_CACHE_HOME or ~/.cache; a temporary folder where that cannot be written, or another user may
-    write there."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    folder = (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "tiedae" / "c"
+    """Where libraries are kept: in XDG_CACHE_HOME or ~/.cache; in a temporary folder where this user cannot write there, or
+    others can."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    folder = (base if base.is_absolute() else Path("~/.cache").expanduser()) / "tiedae" / "c"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
