@@ -11,7 +11,7 @@ import numpy as np
 
 from ...compress.errors import ExportError
 from ..operations.arithmetic import clamp, product_multiplier
-from .kernels import Storage, StoredKernel, stored
+from .kernels import PLACES, Storage, StoredKernel, stored
 from .products import product_lines, product_scratch
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
 from .rounding_text import EMULATION, definitions, described, loop
@@ -55,6 +55,8 @@ class CBuilder:
             kernel, values = self.program.kernels[name], self.program.constants[name]
             if kernel.units >= 1 << 16:
                 raise ExportError(f"kernel {name}: got {kernel.units:,} units, a C file has at most 65,535")
+            if self.storage == "sparse" and not self._kernels:
+                self.text.append(PLACES)
             self._kernels[name] = stored(kernel, values, self.storage)
             self.text.append(self._kernels[name].text)
         return self._kernels[name]

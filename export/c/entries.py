@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..program import Program
 from ..scoring import Detector
+from .codec_source import Direction
 from .memory import PlacedStep, aligned
 from .samples import FLOOR, DataUnit, conversion_text, score_text
 from .text import indented
@@ -19,7 +20,7 @@ class Half:
     `calls` run it, `memory` is the bytes of the arena that they take.
     """
 
-    signature: str
+    signature: Direction
     operations: str
     source: str
     output: str

@@ -18,6 +18,31 @@ Layout = Literal["dense", "packed", "sparse"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 GROUP = 8
 """Values of a row that are packed together: b bytes at b bits, and a byte of a mask."""
+PLACED = 256
+"""Units whose places fit in a byte."""
+PLACES = """static const uint8_t tae_nibble_counts[16] = {0,1,1,2,1,2,2,3,1,2,2,3,2,3,3,4};
+static const uint8_t tae_nibble_places[64] = {
+0,0,0,0,0,0,0,0,1,0,0,0,0,1,0,0,2,0,0,0,0,2,0,0,1,2,0,0,0,1,2,0,
+3,0,0,0,0,3,0,0,1,3,0,0,0,1,3,0,2,3,0,0,0,2,3,0,1,2,3,0,0,1,2,3
+};
+
+/* the places of the bits that are set in a mask, and their number; four bytes behind them are overwritten */
+static size_t tae_mask_places(const uint8_t *restrict mask, size_t groups, uint8_t *restrict places)
+{
+  uint8_t *p = places;
+  size_t g;
+  for (g = 0; g < 2 * groups; g++) {
+    const unsigned m = (unsigned)(mask[g / 2] >> g % 2 * 4) & 15;
+    const uint8_t *place = tae_nibble_places + m * 4;
+    p[0] = (uint8_t)(g * 4 + place[0]);
+    p[1] = (uint8_t)(g * 4 + place[1]);
+    p[2] = (uint8_t)(g * 4 + place[2]);
+    p[3] = (uint8_t)(g * 4 + place[3]);
+    p += tae_nibble_counts[m];
+  }
+  return (size_t)(p - places);
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -25,12 +50,14 @@ class StoredKernel:
     """A kernel in a C file: the definitions of its arrays, and functions that read it.
 
     `layout`: `dense`, int8; `packed`, b bits each; `sparse`, a mask, the values that are not zero, and their number per row.
-    `pairs`: neighbouring rows obey the pair rule of `compress.integers`, so int16 holds the sum of two products.
+    `pairs`: neighbouring rows, and neighbouring values of a row, obey the pair rule of `compress.integers`, so int16 holds the
+    sum of two products. `fewest`: values that are not zero in a row.
     """
 
     kernel: Kernel
     layout: Layout
-    pairs: bool
+    pairs: tuple[bool, bool]
+    fewest: int
     text: str
 
     @property
@@ -44,8 +71,8 @@ class StoredKernel:
 
     @property
     def scratch(self) -> int:
-        """Bytes that an unpacked row takes."""
-        return self.groups * GROUP if self.layout == "packed" else 0
+        """Bytes that an unpacked row takes, or the places of its values."""
+        return {"dense": 0, "packed": self.groups * GROUP, "sparse": min(self.groups * GROUP, PLACED) + 4}[self.layout]
 
 
 def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel:
@@ -57,9 +84,10 @@ def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel
         layout, text = "packed", array(name, packed(values, kernel.bits)) + _unpack(name, kernel.bits, groups)
     else:
         layout, text = "dense", array(name, values)
-    first, second = neighbours(values.astype(np.int16), 0)
-    pairs = bool((np.abs(first + second) <= PAIR_LIMIT).all())
-    return StoredKernel(kernel, layout, pairs, _title(kernel, values, layout) + text)
+    rows, columns = (bool((np.abs(sum(neighbours(values.astype(np.int16), axis))) <= PAIR_LIMIT).all()) for axis in (0, 1))
+    return StoredKernel(
+        kernel, layout, (rows, columns), int((values != 0).sum(axis=1).min()), _title(kernel, values, layout) + text
+    )
 
 
 def _title(kernel: Kernel, values: np.ndarray, layout: Layout) -> str:
@@ -86,14 +114,16 @@ def unpacked(stored: np.ndarray, shape: tuple[int, int], bits: int) -> np.ndarra
 
 
 def sparse_arrays(values: np.ndarray) -> Mapping[str, np.ndarray]:
-    """`mask`, uint8 [inputs, groups], low bits first; `values` not zero, int8, and one more; `counts` per row, uint16."""
+    """`mask`, uint8 [inputs, groups], low bits first; `values` not zero, int8, and one more; `counts`, uint8 or uint16: how many
+    more values a row has than the row with the fewest."""
     rows, units = values.shape
     live = np.zeros((rows, -(-units // GROUP) * GROUP), bool)
     live[:, :units] = values != 0
+    counts = live.sum(axis=1)
     return {
         "mask": np.packbits(live, axis=1, bitorder="little"),
         "values": np.append(values[values != 0], np.int8(0)),
-        "counts": live.sum(axis=1).astype(np.uint16),
+        "counts": (counts - counts.min()).astype(np.uint8 if np.ptp(counts) < 1 << 8 else np.uint16),
     }
 
 

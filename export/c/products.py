@@ -7,10 +7,13 @@ products with rows. Zero points are folded into the biases.
 from __future__ import annotations
 
 from ...compress.integers import PAIR_LIMIT
-from .kernels import GROUP, StoredKernel
+from .kernels import GROUP, PLACED, StoredKernel
 from .rounding import IntegerRounding
 from .rounding_text import loop, unit_exceptions
+from .text import indented
 
+LEAST_BLOCK = 64
+"""Units or inputs from which vectors of x86-64 are worth their code, see parts/x86.c."""
 CHUNK = 128
 """Sums that the decoder holds at once."""
 
@@ -22,13 +25,14 @@ def product_lines(
 
     `name`: the C name of its output; `biases`: that of its biases, empty where all are 0.
     """
-    row = f"int8_t *row = (int8_t *)(sums + {_held(shape, transposed)});"
+    kind, name_of = {"dense": ("", ""), "packed": ("int8_t", "row"), "sparse": ("uint8_t", "places")}[kernel.layout]
+    scratch = [f"{kind} *{name_of} = ({kind} *)(sums + {_held(shape, transposed)});"] if kind else []
     lines = (_decoder if transposed else _encoder)(kernel, name, biases, rounding, *shape)
-    return ["size_t i, j;", *([row] if kernel.layout == "packed" else []), *lines]
+    return ["size_t i, j;", *scratch, *lines]
 
 
 def product_scratch(kernel: StoredKernel, shape: tuple[int, int], *, transposed: bool) -> int:
-    """Bytes: sums, and an unpacked row."""
+    """Bytes: sums, and an unpacked row or the places of its values."""
     return 4 * _held(shape, transposed) + kernel.scratch
 
 
@@ -46,8 +50,28 @@ def _encoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRoun
 
 
 def _add_dense(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    if not kernel.pairs:
-        return _add_rows(f"const int8_t *row = {kernel.name} + i * {outputs};", inputs, outputs)
+    plain = _add_pairs(kernel, inputs, outputs) if kernel.pairs[0] else _add_each(kernel, inputs, outputs)
+    if outputs < LEAST_BLOCK:
+        return plain
+    return [
+        f"#if TAE_LANES {'> 0' if kernel.pairs[0] else '== 4'}",
+        "{",
+        f"  int32_t mixed[{outputs}];",
+        f"  uint32_t pairs[{inputs // 2 + 1}];",
+        f"  tae_add_rows(x, {kernel.name}, {inputs}, {outputs}, sums, mixed, pairs);",
+        "  (void)i;",
+        "}",
+        "#else",
+        *plain,
+        "#endif",
+    ]
+
+
+def _add_each(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
+    return _add_rows(f"const int8_t *row = {kernel.name} + i * {outputs};", inputs, outputs)
+
+
+def _add_pairs(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
     odd = [
         f"if (x[{inputs - 1}] != 0) {{",
         f"  const int8_t *row = {kernel.name} + {(inputs - 1) * outputs};",
@@ -84,47 +108,70 @@ def _add_rows(row: str, inputs: int, outputs: int) -> list[str]:
 
 
 def _add_sparse(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    name, last = kernel.name, outputs % GROUP
+    lines = []
+    for start in range(0, outputs, PLACED):
+        lines += [
+            f"    count = {_places(start, outputs)};",
+            f"    for (j = 0; j < count; j++) sums[{start} + places[j]] += v * q[j];",
+            "    q += count;",
+        ]
     return [
-        f"const uint8_t *mask = {name}_mask;",
-        f"const int8_t *value = {name}_values;",
+        "size_t count;",
+        f"const uint8_t *mask = {kernel.name}_mask;",
+        f"const int8_t *value = {kernel.name}_values;",
         f"for (i = 0; i < {inputs}; i++, mask += {kernel.groups}) {{",
         "  const int32_t v = x[i];",
         "  if (v != 0) {",
         "    const int8_t *q = value;",
-        f"    for (j = 0; j < {outputs // GROUP}; j++) {{",
-        "      const unsigned m = mask[j];",
-        f"      int32_t *s = sums + j * {GROUP};",
-        *(f"      if (m & {1 << n}) s[{n}] += v * *q++;" for n in range(GROUP)),
-        "    }",
-        *(f"    if (mask[{outputs // GROUP}] & {1 << n}) sums[{outputs - last + n}] += v * *q++;" for n in range(last)),
+        *lines,
         "  }",
-        f"  value += {name}_counts[i];",
+        f"  value += {kernel.fewest} + {kernel.name}_counts[i];",
         "}",
     ]
 
 
+def _places(start: int, units: int) -> str:
+    """The C expression that writes the places of a row's values of some units, from `start` on, and gives their number."""
+    return f"tae_mask_places(mask + {start // GROUP}, {-(-min(units - start, PLACED) // GROUP)}, places)"
+
+
 def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
-    sparse = kernel.layout == "sparse"
-    lines = [f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"] if sparse else []
+    lines = []
+    if kernel.layout == "sparse":
+        lines = ["size_t count;", f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"]
     lines += ["size_t first;"]
     whole = outputs // CHUNK * CHUNK
     for start, stop in ((0, whole), (whole, outputs)):
-        if start == stop:
-            continue
-        count = min(CHUNK, stop - start)
-        bias = f"{biases}[first + i]" if biases else "0"
-        lines += [
-            f"for (first = {start}; first < {stop}; first += {count}) {{",
-            f"  for (i = 0; i < {count}; i++) {{",
-            f"    int32_t sum = {bias};",
-            *(f"    {line}" for line in _DOT[kernel.layout](kernel, inputs)),
-            "    sums[i] = sum;",
-            "  }",
-            *(f"  {line}" for line in loop(name, rounding, count, target="y[first + j]", first="first")),
-            "}",
-        ]
+        if start < stop:
+            count = min(CHUNK, stop - start)
+            lines += [
+                f"for (first = {start}; first < {stop}; first += {count}) {{",
+                indented(_dots(kernel, biases, inputs, count)),
+                indented(loop(name, rounding, count, target="y[first + j]", first="first")),
+                "}",
+            ]
     return lines
+
+
+def _dots(kernel: StoredKernel, biases: str, inputs: int, count: int) -> list[str]:
+    """The sums of `count` rows from `first` on."""
+    plain = [
+        f"for (i = 0; i < {count}; i++) {{",
+        f"  int32_t sum = {f'{biases}[first + i]' if biases else '0'};",
+        indented(_DOT[kernel.layout](kernel, inputs)),
+        "  sums[i] = sum;",
+        "}",
+    ]
+    if kernel.layout != "dense" or inputs < LEAST_BLOCK or count % 4 or not kernel.pairs[1]:
+        return plain
+    return [
+        "#if TAE_LANES == 2",
+        f"tae_dot_rows(x, {kernel.name} + first * {inputs}, {inputs}, {count}, sums);",
+        f"for (i = 0; i < {count}; i++) sums[i] += {biases}[first + i];" if biases else "(void)i;",
+        "#else",
+        *plain,
+        "#endif",
+    ]
 
 
 def _dot_dense(kernel: StoredKernel, inputs: int) -> list[str]:
@@ -142,16 +189,14 @@ def _dot_packed(kernel: StoredKernel, inputs: int) -> list[str]:
 
 
 def _dot_sparse(kernel: StoredKernel, inputs: int) -> list[str]:
-    last = inputs % GROUP
-    return [
-        f"for (j = 0; j < {inputs // GROUP}; j++) {{",
-        "  const unsigned m = mask[j];",
-        f"  const uint8_t *z = x + j * {GROUP};",
-        *(f"  if (m & {1 << n}) sum += (int32_t)z[{n}] * *q++;" for n in range(GROUP)),
-        "}",
-        *(f"if (mask[{inputs // GROUP}] & {1 << n}) sum += (int32_t)x[{inputs - last + n}] * *q++;" for n in range(last)),
-        f"mask += {kernel.groups};",
-    ]
+    lines = []
+    for start in range(0, inputs, PLACED):
+        lines += [
+            f"count = {_places(start, inputs)};",
+            f"for (j = 0; j < count; j++) sum += (int32_t)x[{start} + places[j]] * q[j];",
+            "q += count;",
+        ]
+    return [*lines, f"mask += {kernel.groups};"]
 
 
 _ADD = {"dense": _add_dense, "packed": _add_packed, "sparse": _add_sparse}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...compress.sample_spec import INTEGERS, SampleSpec
+from ..file_io import IN_MODEL_UNITS, FileIO
 from ..integer_maps import IntegerMaps, LinearMap
 from ..scoring import FRACTION_BITS, LARGEST, Detector, Scoring
 from .text import array, literal
@@ -21,10 +22,11 @@ static int64_t tae_floor(int64_t value, unsigned bits)
 
 @dataclass(frozen=True)
 class DataUnit:
-    """The data's unit: `maps` of integer samples that are not the program's integers already."""
+    """The data's unit: `maps` of integer samples that are not the program's integers already; `io` of the bundle's files."""
 
     spec: SampleSpec
     maps: IntegerMaps | None = None
+    io: FileIO = IN_MODEL_UNITS
 
     @property
     def value(self) -> str:

@@ -6,14 +6,16 @@ with stdint.h and stddef.h alone: no floats, no allocation, no right shift of a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...compress.errors import ExportError
+from ...compress.errors import ExportError, InputError
 from ..program import SIGNATURES, Program, require_signature
 from ..scoring import Detector
 from .builder import CBuilder
+from .codec_source import PROMISES, CodecText, Promise, SampleCodec, codec_text, part
 from .entries import Network, halves_of, network_text
+from .floats import float_text
 from .header import header_text
 from .kernels import STORAGES, Storage
 from .memory import aligned, plan
@@ -24,12 +26,22 @@ from .text import identifier, named
 
 @dataclass(frozen=True)
 class CSource:
-    """NAME.c and NAME.h, texts; `name` is the C identifier that their names begin with. `arena`: bytes."""
+    """NAME.c, NAME.h and NAME_float.h, texts; `name` is the C identifier that their names begin with.
+
+    `arena`: bytes. `forms`: that of each rounding, by the tensor that it writes.
+    """
 
     name: str
     source: str
     header: str
+    floats: str
     arena: int
+    forms: Mapping[str, Form]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The texts by file name."""
+        return {f"{self.name}.c": self.source, f"{self.name}.h": self.header, f"{self.name}_float.h": self.floats}
 
 
 def to_c(
@@ -39,13 +51,16 @@ def to_c(
     signatures: Collection[str] = SIGNATURES,
     unit: DataUnit | None = None,
     detector: Detector | None = None,
+    codec: SampleCodec | None = None,
+    promises: Collection[Promise] = PROMISES,
     forms: Sequence[Form] = FORMS,
 ) -> CSource:
     """An integer program as C; it computes the program's integers, all of them.
 
     `storage`: how kernels are stored, see `kernels`. `signatures` of `SIGNATURES`: a file of `encode` or `decode` alone has
-    that half. `unit`: the data's, for functions that take and give integer samples; `detector`, which needs it: for `score`.
-    `forms`: the forms of rounding that it may have, see `rounding`.
+    that half. `unit`: the data's, for functions that take and give integer samples; `detector`, which needs it: for `score`;
+    `codec`, which needs it too: for .tae files of the kinds `promises`, see `codec_source`. `forms`: the forms of rounding that
+    it may have, see `rounding`.
 
     Raises InputError for an unknown signature, ExportError for a float program, another storage, sums that 32 bits do not hold.
     """
@@ -55,6 +70,8 @@ def to_c(
         raise ExportError(f"program {program.name}: C holds integer programs, got a float one")
     if storage not in STORAGES:
         raise ExportError(f"storage: got {storage!r}, must be one of {', '.join(STORAGES)}")
+    if unit is None and (codec is not None or detector is not None):
+        raise InputError("unit: got none, a codec and a detector need that of the data")
     graph, sizes, halves = (
         CBuilder(program, storage, forms),
         {name: each.shape[0] for name, each in program.tensors.items()},
@@ -67,6 +84,12 @@ def to_c(
         calls, memory = plan(graph.steps[start:], sizes, half.source, half.output)
         halves.append(replace(half, calls=tuple(calls), memory=aligned(memory)))
     network = Network(program, halves, unit, detector)
-    name = identifier(program.name)
-    source = "\n".join([f'#include "{name}.h"\n', *graph.text, network_text(network)])
-    return CSource(name, named(source, name), named(header_text(network, graph), name), network.arena)
+    name, files = identifier(program.name), CodecText("", "")
+    if codec is not None and unit is not None:
+        directions = [half.signature for half in halves]
+        files = codec_text(unit.spec, codec, directions=directions, promises=promises)
+    vectors = [part("x86.c")] if any("TAE_LANES" in text for text in graph.text) else []
+    source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
+    kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    texts = (named(text, name) for text in (source, header_text(network, graph, files.header), float_text(network)))
+    return CSource(name, *texts, network.arena, kinds)

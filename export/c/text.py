@@ -24,6 +24,7 @@ C_TYPES = {
     "uint8": "uint8_t",
     "int16": "int16_t",
     "uint16": "uint16_t",
+    "uint32": "uint32_t",
     "int32": "int32_t",
     "int64": "int64_t",
 }

@@ -1,0 +1,222 @@
+"""The .tae codec as C99, after docs/format.md: the tables of a model, and the parts of `parts/` that its files need.
+
+Names begin with `tae_` and `TAE_`. The network's text states the rest: the types, the statuses, `TAE_INPUTS`, `TAE_UNITS`,
+`TAE_CODE_BITS`, `tae_encode_data` and `tae_decode_data`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Literal
+
+import numpy as np
+
+from ...compress.sample_spec import INTEGERS, SampleSpec
+from ..codec.classes import COST_BITS, ClassTables, CodeTables, costs_of
+from ..codec.rans import RAW_BITS, SUM
+from ..codec.residual_tables import ResidualTables
+from ..codec.residuals import ContextTables
+from ..codec.tables import pack_table
+from .text import array
+
+Direction = Literal["encode", "decode"]
+DIRECTIONS: tuple[Direction, ...] = ("encode", "decode")
+Promise = Literal["lossy", "bounded", "lossless"]
+PROMISES: tuple[Promise, ...] = ("lossy", "bounded", "lossless")
+"""Kinds of files, in the order of the header's flags."""
+_CLASSED = 4
+"""The flag of files whose samples have classes."""
+_BUCKET_BITS = range(4, 8)
+"""First bits of a slot, which say where the search for its symbol begins: more are faster and take more memory."""
+_BUCKET_BYTES = 2048
+"""What the places where searches begin take at most, unless the fewest bits take more; half of it beside classes."""
+_LARGEST_PLACE = 255
+_PAIRED_TABLES = 16
+"""Tables of a family whose numbers lie two in a byte."""
+
+
+@dataclass(frozen=True)
+class SampleCodec:
+    """What a model's files are coded with: the tables of its codes, the 8 bytes of its identity, the tables of residuals."""
+
+    tables: CodeTables
+    identity: bytes
+    residuals: ResidualTables | None = None
+
+
+@dataclass(frozen=True)
+class CodecText:
+    """The codec's text for a model: `header` goes into NAME.h, `source` behind the network in NAME.c."""
+
+    header: str
+    source: str
+
+
+def codec_text(
+    spec: SampleSpec,
+    codec: SampleCodec,
+    *,
+    directions: Collection[Direction] = DIRECTIONS,
+    promises: Collection[Promise] = PROMISES,
+) -> CodecText:
+    """The codec of a model's files, in the directions and for the kinds of files that are wanted.
+
+    Lossy files are always among them. Bounded and lossless ones need tables of residuals and integer data, and are left out
+    without. To encode these takes both halves of the network.
+    """
+    kinds = [each for each in promises if each != "lossy" and codec.residuals is not None and spec.dtype in INTEGERS]
+    header = "".join(map(part, _header_parts(spec, bool(kinds), directions)))
+    source = "".join(map(part, _source_parts(spec, codec.tables, bool(kinds), directions)))
+    tables = array("tae_identity", np.frombuffer(codec.identity, np.uint8)) + code_tables(codec.tables, directions)
+    if codec.residuals is not None and kinds:
+        tables += residual_tables(codec.residuals, kinds)
+    return CodecText(_constants(spec, codec, kinds) + header, tables + source)
+
+
+def part(name: str) -> str:
+    """The text of a file of `parts/`."""
+    return (files(__package__) / "parts" / name).read_text(encoding="ascii")
+
+
+def _header_parts(spec: SampleSpec, residuals: bool, directions: Collection[Direction]) -> Iterator[str]:
+    """Declarations, in their order; `residuals`: whether there are bounded or lossless files."""
+    if spec.dtype not in INTEGERS:
+        yield "floats.h"
+    yield "file.h"
+    if residuals:
+        yield f"predict_{_predictor(spec)}.h"
+    if "decode" in directions:
+        yield from ("payload_decode.h", "file_read.h")
+        if not residuals:
+            yield from ("lossy_decode.h", "lossy_decode_frame.h")
+        elif spec.kind == "images":
+            yield from ("lossy_decode.h", "images_decode.h")
+        else:
+            yield "signals_decode.h"
+    if "encode" in directions:
+        yield from ("payload_encode.h", "file_write.h", "residuals_encode.h" if residuals else "lossy_encode_frame.h")
+
+
+def _source_parts(spec: SampleSpec, tables: CodeTables, residuals: bool, directions: Collection[Direction]) -> Iterator[str]:
+    """Definitions, in their order."""
+    coding = "classes" if isinstance(tables, ClassTables) else "codes"
+    yield from ("entropy.c", "file.c")
+    if residuals:
+        yield from ("residuals.c", f"predict_{_predictor(spec)}.c")
+    if "decode" in directions:
+        yield from ("entropy_decode.c", f"{coding}_decode.c", "file_read.c")
+        if not residuals:
+            yield from ("lossy_decode.c", "lossy_decode_frame.c")
+        elif spec.kind == "images":
+            yield from ("residuals_decode.c", "lossy_decode.c", "images_decode.c")
+        else:
+            yield from ("residuals_decode.c", "signals_decode.c")
+    if "encode" in directions:
+        yield from ("entropy_encode.c", f"{coding}_encode.c", "file_write.c", "lossy_encode.c")
+        yield "residuals_encode.c" if residuals else "lossy_encode_frame.c"
+
+
+def _predictor(spec: SampleSpec) -> str:
+    return "images" if spec.kind == "images" else "signals"
+
+
+def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise]) -> str:
+    """What the parts know of a model beside its tables."""
+    numbers = {
+        "SAMPLE_BYTES": spec.inputs * np.dtype(spec.dtype).itemsize,
+        "SAMPLE_PAYLOAD": codec.tables.longest,
+        "KINDS": sum(1 << PROMISES.index(kind) for kind in ("lossy", *kinds)),
+        "FLAGS": _CLASSED if codec.tables.classes > 1 else 0,
+    }
+    more = ""
+    if kinds:
+        limits, width = np.iinfo(spec.dtype), 8 * np.dtype(spec.dtype).itemsize
+        numbers |= {"SPAN": int(limits.max) - int(limits.min), "STREAMS": spec.inputs if spec.kind == "table" else 1}
+        if spec.kind == "images":
+            channels = math.prod(spec.shape[2:])
+            row = spec.shape[:2][-1] * channels
+            numbers |= {"ROW": row, "CHANNELS": channels, "RING": min(spec.inputs, row + channels)}
+        signed = {"LOWEST": f"({limits.min + 1} - 1)", "HIGHEST": limits.max, "IMAGES": int(spec.kind == "images")}
+        more = "".join(f"#define TAE_{name} {value}\n" for name, value in signed.items())
+        more += f"typedef uint{width}_t tae_magnitude;\ntypedef uint{2 * width}_t tae_cell;\n"
+    return "".join(f"#define TAE_{name} {value}u\n" for name, value in numbers.items()) + more
+
+
+def code_tables(tables: CodeTables, directions: Collection[Direction]) -> str:
+    """The tables of codes as constants."""
+    classed = isinstance(tables, ClassTables)
+    rows = [_listed(row) for row in (tables.family if classed else tables).frequencies]
+    slots = [np.cumsum([0, *listed]) for _, listed in rows]
+    places = np.cumsum([0, *map(len, slots)])
+    text = array("tae_first", np.array([first for first, _ in rows], np.uint8))
+    text += array("tae_places", places.astype(np.uint16 if places[-1] <= 0xFFFF else np.uint32))
+    text += array("tae_slots", np.concatenate(slots).astype(np.uint16))
+    if "decode" in directions:
+        text += _buckets(slots, _BUCKET_BYTES // 2 if classed else _BUCKET_BYTES)
+    if not classed:
+        return text
+    text += f"#define TAE_CLASSES {tables.classes}u\n"
+    text += array("tae_class_slots", np.cumsum([0, *tables.frequencies], dtype=np.int64).astype(np.uint16))
+    text += array("tae_means", tables.means) + _scales(tables)
+    if "encode" in directions:
+        text += array("tae_class_costs", costs_of(tables.frequencies).astype(np.uint16))
+        text += array("tae_costs", np.concatenate([_costs(listed) for _, listed in rows]).astype(np.uint16))
+    return text
+
+
+def _listed(frequencies: np.ndarray) -> tuple[int, np.ndarray]:
+    """The first code of a table that has a frequency, and the frequencies up to the last one, then the escape's."""
+    used = np.flatnonzero(frequencies[:-1])
+    first, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+    return first, np.append(frequencies[first:end], frequencies[-1]).astype(np.int64)
+
+
+def _buckets(slots: Collection[np.ndarray], most: int) -> str:
+    """By table and first bits of a slot, a place in the table at or below that of the slot's symbol."""
+    bits = max([_BUCKET_BITS[0], *(bits for bits in _BUCKET_BITS if len(slots) << bits <= most)])
+    begins = np.arange(0, SUM, SUM >> bits)
+    places = [np.searchsorted(each, begins, side="right") - 1 for each in slots]
+    found = np.minimum(np.concatenate(places), _LARGEST_PLACE).astype(np.uint8)
+    return f"#define TAE_BUCKET_BITS {bits}\n" + array("tae_buckets", found)
+
+
+def _scales(tables: ClassTables) -> str:
+    """The tables of units in classes; two in a byte where the family is small."""
+    numbers, found = tables.scales.ravel(), "((uint32_t)tae_tables_of[place])"
+    if tables.family.units <= _PAIRED_TABLES:
+        pairs = np.append(numbers, np.uint8(0))[: (len(numbers) + 1) // 2 * 2].reshape(-1, 2)
+        numbers, found = pairs[:, 0] | pairs[:, 1] << 4, "((uint32_t)tae_tables_of[(place) / 2u] >> (place) % 2u * 4u & 15u)"
+    return array("tae_tables_of", numbers) + f"#define tae_table_at(place) {found}\n"
+
+
+def _costs(listed: np.ndarray) -> np.ndarray:
+    """The costs of the symbols of a table, a code without frequency as an escape; one more, for the end of its slots."""
+    costs = costs_of(np.maximum(listed, 1))
+    costs[-1] += RAW_BITS << COST_BITS
+    return np.append(np.where(listed > 0, costs, costs[-1]), 0)
+
+
+def residual_tables(residuals: ResidualTables, kinds: Collection[Promise]) -> str:
+    """The tables of residuals: of mode 1, then mode 2; in each those of lossless files, then of bounded ones, where wanted."""
+    images = residuals.prediction.kind == "images"
+    blocks: list[ContextTables] = []
+    for coder in (residuals.prediction, residuals.corrections):
+        blocks += [coder.lossless] if "lossless" in kinds else []
+        blocks += [coder.bounded] if "bounded" in kinds else []
+    text, rows = "", []
+    for i, block in enumerate(blocks):
+        tables = [pack_table(row[:-1]) for row in block.tables.frequencies]
+        text += array(f"tae_contexts{i}", block.places)
+        text += array(f"tae_token_places{i}", np.cumsum([0, *map(len, tables)])[:-1].astype(np.uint16))
+        text += array(f"tae_tokens{i}", np.frombuffer(b"".join(tables), np.uint8))
+        weights = "" if images else f", {{{', '.join(map(str, block.weights.tolist()))}}}"
+        rows.append(f"  {{tae_contexts{i}, tae_token_places{i}, tae_tokens{i}{weights}}},\n")
+    fields = ["const uint8_t *contexts", "const uint16_t *places", "const uint8_t *tables"]
+    fields += [] if images else ["int16_t weights[16]"]
+    text += "typedef struct tae_block {\n" + "".join(f"  {field};\n" for field in fields) + "} tae_block;\n"
+    text += "static const tae_block tae_blocks[] = {\n" + "".join(rows) + "};\n"
+    place = "2u * ((mode) - 1u) + ((bound) > 0)" if len(kinds) > 1 else "(mode) - 1u"
+    return text + f"#define tae_block_of(mode, bound) (&tae_blocks[{place}])\n"

@@ -1,0 +1,9 @@
+
+/* A predictor of one series of values: weights for the last differences of values, magnitudes of the last residuals. */
+typedef struct tae_predictor {
+  int32_t differences[16];
+  int32_t last;
+  int16_t weights[16];
+  tae_magnitude magnitudes[8];
+  uint8_t started;
+} tae_predictor;

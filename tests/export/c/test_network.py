@@ -1,0 +1,230 @@
+"""The network in C: its integers are the program's, all of them."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiedae.compress.errors import ExportError, InputError
+from tiedae.export.c.kernels import Storage
+from tiedae.export.c.rounding import FORMS, Form, Steps, fit_rounding
+from tiedae.export.c.rounding_text import EMULATION, loop
+from tiedae.export.c.source import CSource, to_c
+from tiedae.export.c.text import identifier
+from tiedae.export.interpreter import execute
+from tiedae.export.operations import OPERATIONS
+from tiedae.export.operations.dense import Dense
+from tiedae.export.program import Program
+
+from .compiled import compiler, pointer, run, shared, write
+from .programs import random_input, random_program
+
+SAMPLES = 24
+
+
+def agrees(source: CSource, program: Program, library: ctypes.CDLL, seed: int) -> None:
+    x = random_input(program, SAMPLES, seed)
+    right = execute(program, "reconstruct", x)
+    sizes = {name: (program.tensors[name].shape[0], "uint8") for name in ("code", "y")}
+    got = run(library, source, "reconstruct", x, sizes)
+    for name in sizes:
+        np.testing.assert_array_equal(got[name], right[name], f"seed {seed}: {name}")
+
+
+@pytest.mark.parametrize(
+    ("storage", "forms"),
+    [("dense", FORMS), ("sparse", FORMS), ("dense", ("exceptions", "emulation")), ("dense", ("emulation",))],
+    ids=["dense", "sparse", "no shift alone", "emulation"],
+)
+@pytest.mark.parametrize("seed", range(10))
+def test_c_gives_the_integers_of_a_random_program(seed: int, storage: Storage, forms: tuple[Form, ...], tmp_path: Path) -> None:
+    program = random_program(seed)
+    source = to_c(program, storage=storage, forms=forms)
+    assert set(source.forms.values()) <= set(forms)
+    agrees(source, program, shared(source, tmp_path), seed)
+
+
+@pytest.mark.parametrize("flags", [("-O2",), ("-O3", "-mavx2"), ("-O3", "-march=native")], ids=" ".join)
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+@pytest.mark.parametrize("seed", [4, 8, 59])
+def test_wide_programs_too_with_vectors(seed: int, storage: Storage, flags: tuple[str, ...], tmp_path: Path) -> None:
+    """Rows of whole blocks and of the rest, more than 256 units, kernels with and without the pair rule."""
+    if "-mavx2" in flags and "avx2" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+        pytest.skip("this processor has no AVX2")
+    program = random_program(seed, 500)
+    source = to_c(program, storage=storage)
+    agrees(source, program, shared(source, tmp_path, *flags), seed)
+
+
+def test_random_programs_have_every_operation_and_layout() -> None:
+    programs = [random_program(seed) for seed in range(10)]
+    assert {type(each).__name__ for program in programs for each in program.operations} == set(OPERATIONS)
+    assert {kernel.bits for program in programs for kernel in program.kernels.values()} == set(range(2, 9))
+    texts = [to_c(program).source for program in programs]
+    assert any("packed" in text for text in texts)
+    assert any("dense" in text for text in texts)
+
+
+STEPS = st.builds(
+    lambda multiplier, span, centre, zero_point, low: Steps(
+        np.array([centre - span]), np.array([centre + span]), np.float32([multiplier]), zero_point, low, 255
+    ),
+    st.floats(-5, 0.5).map(lambda exponent: 10**exponent),
+    st.integers(0, 2**27),
+    st.integers(-(2**22), 2**22),
+    st.integers(0, 255),
+    st.integers(0, 200),
+)
+
+
+@given(STEPS, st.sampled_from([FORMS, ("exceptions", "emulation")]))
+@settings(max_examples=150, deadline=None)
+def test_a_formula_is_exact_at_every_threshold(steps: Steps, forms: tuple[Form, ...]) -> None:
+    found = fit_rounding(steps, forms)
+    if found.form == "emulation":
+        return
+    least, most = int(steps.least[0]), int(steps.most[0])
+    near = [steps.thresholds[0] + d for d in range(-2, 3)] + [np.linspace(least, most, 999).astype(np.int64)]
+    sums = np.unique(np.clip(np.concatenate(near), least, most))
+    wide = sums.astype(object) * int(found.multiplier[0]) + int(found.addend[0])
+    assert max(abs(wide.min()), abs(wide.max())) < 1 << found.bits - 1
+    got = steps.low + np.clip(np.array([max(each, 0) >> found.shift for each in wide], np.int64), 0, steps.high - steps.low)
+    for _, accumulator, value in found.exceptions:
+        got[sums == accumulator] = value
+    np.testing.assert_array_equal(got, steps.values(sums[None])[0])
+
+
+@pytest.mark.parametrize(("multiplier", "span"), [(3e-5, 2**26), (4.7e-3, 2**20), (0.9, 2**12), (3e7, 2**10), (1e-12, 2**30)])
+def test_emulation_is_the_rounding(multiplier: float, span: int, tmp_path: Path) -> None:
+    """Over sums beyond 2²⁴ too, which binary32 rounds first."""
+    steps = Steps(np.array([-span]), np.array([span]), np.float32([multiplier]), 100, 3, 250)
+    lines = loop("tae", fit_rounding(steps, ("emulation",)), 20_000)
+    body = "\n".join(lines)
+    text = f"#include <stddef.h>\n#include <stdint.h>\n{EMULATION}\nvoid tae_test(const int32_t *sums, uint8_t *y)"
+    header = "#include <stdint.h>\nvoid tae_test(const int32_t *sums, uint8_t *y);\n"
+    source = CSource("tae", f'#include "tae.h"\n{text}\n{{\nsize_t j;\n{body}\n}}\n', header, "", 4, {})
+    rng = np.random.default_rng(0)
+    ties = np.rint((np.arange(-150, 150) + 0.5) / multiplier)
+    sums = np.concatenate([rng.integers(-span, span + 1, 19_400), np.clip(ties, -span, span), np.clip(ties + 1, -span, span)])
+    sums, y = sums.astype(np.int32), np.zeros(20_000, np.uint8)
+    shared(source, tmp_path).tae_test(pointer(sums), pointer(y))
+    np.testing.assert_array_equal(y, steps.values(sums[None])[0])
+
+
+@pytest.mark.parametrize(("signature", "other"), [("encode", "decode"), ("decode", "encode")])
+def test_a_file_of_one_half_leaves_the_other_out(signature: str, other: str, tmp_path: Path) -> None:
+    program = random_program(0)
+    source, whole = to_c(program, signatures=[signature]), to_c(program)
+    assert len(source.source) < len(whole.source)
+    assert f"random_fused_{other}" not in source.source + source.header
+    x = random_input(program, SAMPLES, 0)
+    right = execute(program, "reconstruct", x)
+    given, wanted = (x, "code") if signature == "encode" else (right["code"], "y")
+    size = program.tensors[wanted].shape[0]
+    got = run(shared(source, tmp_path), source, signature, given, {wanted: (size, "uint8")})
+    np.testing.assert_array_equal(got[wanted], right[wanted])
+
+
+def test_codes_beyond_the_bits_and_missing_buffers_are_statuses(tmp_path: Path) -> None:
+    program = next(each for each in map(random_program, range(99)) if each.quantization("code").bits < 8)
+    source = to_c(program)
+    library, arena = shared(source, tmp_path), (ctypes.c_int32 * (source.arena // 4))()
+    code, y = (np.zeros(program.tensors[name].shape, np.uint8) for name in ("code", "y"))
+    decode = getattr(library, f"{source.name}_decode")
+    assert decode(arena, pointer(code), pointer(y)) == 0
+    code[-1] = program.quantization("code").top + 1
+    assert decode(arena, pointer(code), pointer(y)) == 4
+    assert [decode(None, pointer(code), pointer(y)), decode(arena, None, pointer(y)), decode(arena, pointer(code), None)] == [
+        2
+    ] * 3
+
+
+def test_the_file_can_hold_the_arena(tmp_path: Path) -> None:
+    program = random_program(2)
+    source = to_c(program)
+    name = f"-D{source.name.upper()}_STATIC_ARENA"
+    library = shared(source, tmp_path, name)
+    x = random_input(program, 2, 2)
+    code = np.zeros(program.tensors["code"].shape, np.uint8)
+    assert getattr(library, f"{source.name}_encode")(None, pointer(x[1]), pointer(code)) == 0
+    np.testing.assert_array_equal(code, execute(program, "encode", x)["code"][1])
+
+
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+def test_no_byte_outside_of_arena_and_buffers_is_touched(storage: Storage, tmp_path: Path) -> None:
+    """All blocks have their exact sizes on the heap, under AddressSanitizer and UBSan."""
+    program = random_program(8)
+    source = to_c(program, storage=storage)
+    x = random_input(program, 3, 8)
+    sizes = {name: program.tensors[name].shape[0] for name in ("x", "code", "y")}
+    main = MAIN.replace("NAME", source.name).replace("SIZES", ", ".join(map(str, sizes.values())))
+    (tmp_path / "main.c").write_text(main, encoding="utf-8")
+    (tmp_path / "x.bin").write_bytes(x.tobytes())
+    options = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    files = [str(write(source, tmp_path)), str(tmp_path / "main.c"), "-o", str(tmp_path / "main")]
+    subprocess.run([compiler(), "-std=c99", *options, *files], check=True, timeout=300)
+    done = subprocess.run([tmp_path / "main", tmp_path / "x.bin"], capture_output=True, check=True, timeout=60)
+    right = execute(program, "reconstruct", x)
+    assert done.stdout == b"".join(right["code"][i].tobytes() + right["y"][i].tobytes() for i in range(len(x)))
+
+
+MAIN = """#include <stdio.h>
+#include <stdlib.h>
+#include "NAME.h"
+int main(int count, char **arguments)
+{
+  const size_t sizes[] = {SIZES};
+  uint8_t *x = malloc(sizes[0]), *code = malloc(sizes[1]), *y = malloc(sizes[2]);
+  NAME_arena *arena = malloc(sizeof(NAME_arena));
+  FILE *file = count == 2 ? fopen(arguments[1], "rb") : NULL;
+  if (file == NULL) return 2;
+  while (fread(x, 1, sizes[0], file) == sizes[0]) {
+    if (NAME_reconstruct(arena, x, code, y) != 0) return 1;
+    fwrite(code, 1, sizes[1], stdout);
+    fwrite(y, 1, sizes[2], stdout);
+  }
+  free(x); free(code); free(y); free(arena);
+  return fclose(file);
+}
+"""
+
+
+def test_wrong_calls_are_errors() -> None:
+    program = random_program(0)
+    with pytest.raises(InputError, match="signature: got 'both'"):
+        to_c(program, signatures=["both"])
+    with pytest.raises(ExportError, match="storage: got 'packed', must be one of dense, sparse"):
+        to_c(program, storage="packed")  # type: ignore[arg-type]
+    with pytest.raises(ExportError, match="got forms shift, none of them is exact"):
+        fit_rounding(Steps(np.array([-(2**27)]), np.array([2**27]), np.float32([1.2345e-5]), 128, 0, 255), ["shift"])
+
+
+def test_sums_beyond_32_bits_are_an_error() -> None:
+    program = random_program(0)
+    operation = next(each for each in program.encoder if isinstance(each, Dense) and each.bias)
+    assert isinstance(operation, Dense) and operation.bias is not None
+    large = np.full_like(program.constants[operation.bias], 2**31 - 1)
+    wide = replace(program, constants={**program.constants, operation.bias: large})
+    with pytest.raises(ExportError, match=r"sums reach 2,147,4.*, C holds them in 32 bits"):
+        to_c(wide)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("fashion", "fashion"),
+        ("ECG-5000 (mini)", "ecg_5000_mini"),
+        ("3d", "m_3d"),
+        ("int", "m_int"),
+        ("Überraschung", "berraschung"),
+        ("…", "m"),
+    ],
+)
+def test_a_name_becomes_an_identifier(name: str, right: str) -> None:
+    assert identifier(name) == right

@@ -1,0 +1,180 @@
+"""Samples in the data's unit: C converts and scores them as Python does."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae.compress.config import ExportConfig
+from tiedae.compress.sample_spec import SampleSpec
+from tiedae.compress.scaling import Scaling
+from tiedae.compress.tasks import ScoreKind
+from tiedae.export import integer_maps
+from tiedae.export.c.samples import DataUnit
+from tiedae.export.c.source import CSource, to_c
+from tiedae.export.codec.backends import ProgramBackend
+from tiedae.export.codec.detection import integer_errors
+from tiedae.export.file_io import FileIO
+from tiedae.export.program import Program
+from tiedae.export.scoring import Detector, Thresholds, scoring_of
+
+from .compiled import STRICT, compiler, pointer, shared, write
+from .programs import random_program
+
+KINDS: tuple[ScoreKind, ...] = ("mse", "mae", "max", "standardized")
+SPREAD = {"uint8": 255, "int16": 900, "uint16": 5000, "float32": 3.7, "float64": 3.7}
+C_FLOATS = {"float32": ctypes.c_float, "float64": ctypes.c_double}
+
+
+def table_program() -> Program:
+    """The first random program of the fused layout with more than 12 inputs, whose y has steps as large as those of x."""
+    programs = (each for each in map(random_program, range(0, 99, 2)) if each.tensors["x"].shape[0] > 12)
+    return next(each for each in programs if each.quantization("y").scale >= each.quantization("x").scale)
+
+
+def backend_of(program: Program, dtype: str, per_feature: bool, units: str = "data") -> ProgramBackend:
+    """A program for data of a dtype whose scaling moves them to about the range of the program's `x`."""
+    rng, (inputs,) = np.random.default_rng(3), program.tensors["x"].shape
+    x = program.quantization("x")
+    spread = SPREAD[dtype] * (rng.uniform(0.5, 2, inputs) if per_feature else np.ones(1))
+    scale = spread / (255 * x.scale)
+    offset = rng.normal(0, 0.2, len(scale)) * spread + x.zero_point * x.scale * scale
+    numbers = (tuple(map(float, offset)), tuple(map(float, scale))) if per_feature else (float(offset[0]), float(scale[0]))
+    spec = SampleSpec((inputs,), dtype, Scaling("minmax", *numbers), "table")
+    maps, scaling = integer_maps.fit(spec, x, program.quantization("y"))
+    spec = SampleSpec((inputs,), dtype, scaling, "table")
+    io = FileIO.of(ExportConfig(units=units), scaling, dtype)
+    return ProgramBackend(program, spec, io, maps)
+
+
+def samples_of(spec: SampleSpec, count: int) -> np.ndarray:
+    """[count, inputs], some of them far outside of what the model was scaled for."""
+    rng, spread = np.random.default_rng(4), SPREAD[spec.dtype]
+    values = rng.normal(spread / 3, spread, (count, spec.inputs)) * rng.uniform(0.02, 1, (count, 1))
+    values[::5] *= 20
+    if np.dtype(spec.dtype).kind == "f":
+        return values.astype(spec.dtype)
+    limits = np.iinfo(spec.dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(spec.dtype)
+
+
+def source_of(backend: ProgramBackend, kind: ScoreKind | None = None) -> tuple[CSource, Detector | None]:
+    unit, detector = DataUnit(backend.spec, backend.maps, backend.io), None
+    if kind is not None:
+        errors = np.random.default_rng(5).uniform(0.01, 1, backend.spec.inputs)
+        scoring = scoring_of(kind, backend.spec, backend.program.quantization("y"), errors)
+        x = samples_of(backend.spec, 64)
+        totals = scoring.totals(integer_errors(scoring, backend, x)[0])
+        threshold = int(np.median(np.unique(totals)))
+        detector = Detector(scoring, Thresholds(threshold, threshold), 0.9, 64)
+    return to_c(backend.program, unit=unit, detector=detector), detector
+
+
+@pytest.mark.parametrize("per_feature", [False, True], ids=["one scale", "a scale per feature"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16"])
+def test_integer_samples_are_converted_as_in_python(dtype: str, per_feature: bool, tmp_path: Path) -> None:
+    backend = backend_of(table_program(), dtype, per_feature)
+    source, _ = source_of(backend)
+    library, arena = shared(source, tmp_path), (ctypes.c_int32 * (source.arena // 4))()
+    x = samples_of(backend.spec, 50)
+    codes, y = backend.reconstruct(x)
+    right = backend.samples(y)
+    for i in range(len(x)):
+        code, data = np.zeros_like(codes[i]), np.zeros_like(right[i])
+        assert getattr(library, f"{source.name}_encode_data")(arena, pointer(x[i]), pointer(code)) == 0
+        np.testing.assert_array_equal(code, codes[i])
+        assert getattr(library, f"{source.name}_decode_data")(arena, pointer(code), pointer(data)) == 0
+        np.testing.assert_array_equal(data, right[i])
+
+
+def scores(source: CSource, library: ctypes.CDLL, function: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores, uint64, and flags of samples."""
+    arena = (ctypes.c_int32 * (source.arena // 4))()
+    totals, flags = np.zeros(len(x), np.uint64), np.zeros(len(x), np.uint8)
+    for i in range(len(x)):
+        assert getattr(library, function)(arena, pointer(x[i]), pointer(totals[i:]), pointer(flags[i:])) == 0
+    return totals, flags
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("dtype", "per_feature"), [("uint8", False), ("int16", True)])
+def test_integer_samples_are_scored_as_in_python(kind: ScoreKind, dtype: str, per_feature: bool, tmp_path: Path) -> None:
+    backend = backend_of(table_program(), dtype, per_feature)
+    source, detector = source_of(backend, kind)
+    assert detector is not None
+    x = samples_of(backend.spec, 64)
+    right = detector.scoring.totals(integer_errors(detector.scoring, backend, x)[0])
+    totals, flags = scores(source, shared(source, tmp_path), f"{source.name}_score", x)
+    np.testing.assert_array_equal(totals, right)
+    np.testing.assert_array_equal(flags, right > detector.thresholds.fused)
+    assert 0 < flags.sum() < len(x)
+
+
+def float_library(source: CSource, folder: Path) -> ctypes.CDLL:
+    """The functions of NAME_float.h, which are static, with NAME.c as one library."""
+    write(source, folder)
+    name = source.name
+    text = f'#include "{name}.c"\n#include "{name}_float.h"\n'
+    for function in ("quantize", "dequantize", "score_float"):
+        text += f"extern void *const at_{function};\nvoid *const at_{function} = (void *)(size_t){name}_{function};\n"
+    (folder / "floats.c").write_text(text, encoding="utf-8")
+    options = [option for option in STRICT if option != "-Wpedantic"]  # a function's address as data
+    command = [compiler(), *options, "-O2", "-shared", "-fPIC", str(folder / "floats.c"), "-o", str(folder / "floats.so")]
+    subprocess.run(command, check=True, timeout=300)
+    return ctypes.CDLL(str(folder / "floats.so"))
+
+
+def function(library: ctypes.CDLL, name: str, result: type | None, count: int) -> ctypes._CFuncPtr:  # pyright: ignore[reportPrivateUsage]
+    address = ctypes.c_void_p.in_dll(library, f"at_{name}").value
+    return ctypes.CFUNCTYPE(result, *[ctypes.c_void_p] * count)(address)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "per_feature", "units"),
+    [("float32", False, "data"), ("float32", True, "model"), ("float64", True, "data"), ("float64", False, "model")],
+)
+def test_floats_are_converted_and_scored_as_in_python(dtype: str, per_feature: bool, units: str, tmp_path: Path) -> None:
+    backend = backend_of(table_program(), dtype, per_feature, units)
+    source, detector = source_of(backend, "mse")
+    assert detector is not None
+    library, inputs = float_library(source, tmp_path), backend.spec.inputs
+    quantize = function(library, "quantize", ctypes.c_int, 2)
+    dequantize = function(library, "dequantize", None, 2)
+    score = function(library, "score_float", ctypes.c_int, 4)
+    arena = (ctypes.c_int32 * (source.arena // 4))()
+    x = samples_of(backend.spec, 64)
+    wanted, y = backend.input(x), backend.reconstruct(x)[1]
+    totals = detector.scoring.totals(integer_errors(detector.scoring, backend, x)[0])
+    for i in range(len(x)):
+        got, data, total, flag = np.zeros(inputs, np.uint8), np.zeros_like(x[i]), np.zeros(1, np.uint64), np.zeros(1, np.uint8)
+        assert quantize(pointer(x[i]), pointer(got)) == 0
+        np.testing.assert_array_equal(got, wanted[i])
+        dequantize(pointer(np.ascontiguousarray(y[i])), pointer(data))
+        np.testing.assert_array_equal(data, backend.samples(y[i : i + 1])[0])
+        assert score(arena, pointer(x[i]), pointer(total), pointer(flag)) == 0
+        assert (total[0], flag[0]) == (totals[i], totals[i] > detector.thresholds.fused)
+    for bad in (np.nan, np.inf, -np.inf):
+        x[0, -1] = bad
+        assert score(arena, pointer(x[0]), pointer(total), pointer(flag)) == 0
+        assert flag[0] == 1
+        assert quantize(pointer(x[0]), pointer(got)) == 2
+
+
+def test_ties_are_rounded_to_even(tmp_path: Path) -> None:
+    program = table_program()
+    coarse = replace(program.quantization("x"), scale=0.25)
+    inputs = {name: replace(each, quantization=coarse) for name, each in program.tensors.items() if name.startswith("x")}
+    program = replace(program, tensors={**program.tensors, **inputs})
+    spec = SampleSpec(program.tensors["x"].shape, "float32")
+    backend = ProgramBackend(program, spec)
+    library = float_library(to_c(program, unit=DataUnit(spec), detector=source_of(backend, "mae")[1]), tmp_path)
+    quantize = function(library, "quantize", ctypes.c_int, 2)
+    for start in range(-40, 40, 3):
+        values = ((start + np.arange(spec.inputs)) * 0.125).astype(np.float32)
+        got = np.zeros(spec.inputs, np.uint8)
+        assert quantize(pointer(values), pointer(got)) == 0
+        np.testing.assert_array_equal(got, backend.input(values[None])[0])
