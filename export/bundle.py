@@ -4,7 +4,7 @@ NAME.{int8,f32}.tflite                  every signature over one buffer
 NAME.{int8,f32}.onnx                    x → code, y
 NAME.{encoder,decoder}.{int8,f32}.onnx  over one NAME.{int8,f32}.kernels.bin
 NAME.score.int8.onnx                    x → score, anomaly, over the same kernels; where there is a detector
-NAME.c, NAME.h                          the integer program and the codec as C
+NAME.c, NAME.h, NAME_float.h            the integer program and the codec as C; NAME is an identifier here
 manifest.json                           hashes, kernels, inputs, outputs, operations, versions, recipe
 golden/                                 samples and expected outputs, see `golden`; program.npz (biases and masks)
 NAME.codec                              frequency tables of the codes, see docs/format.md

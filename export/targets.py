@@ -185,12 +185,15 @@ def _c_files(
     detector: Detector | None = None,
     codec: ModelCodec | None = None,
 ) -> dict[str, bytes]:
+    from .c.codec_source import SampleCodec
     from .c.samples import DataUnit
     from .c.source import to_c
 
-    unit = None if codec is None else DataUnit(codec.spec, codec.maps)
-    made = to_c(program, storage=config.c_storage, signatures=config.signatures, unit=unit, detector=detector)
-    return {f"{_c_name(stem)}.{end}": text.encode("ascii") for end, text in (("c", made.source), ("h", made.header))}
+    options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.signatures}
+    if codec is not None:
+        coding = SampleCodec(codec.tables, codec.identity, codec.residuals)
+        options |= {"unit": DataUnit(codec.spec, codec.maps), "codec": coding, "detector": detector}
+    return {name: text.encode("ascii") for name, text in to_c(program, **options).files.items()}
 
 
 def _read_c(path: Path) -> Contents:
@@ -230,7 +233,7 @@ TARGETS: dict[str, Target] = {
         _read_c,
         "C compiler",
         _ctypes,
-        lambda stem, _signatures: {f"{_c_name(stem)}.c", f"{_c_name(stem)}.h"},
+        lambda stem, _signatures: {_c_name(stem) + end for end in (".c", ".h", "_float.h")},
         lambda stem, _signatures: {f"{_c_name(stem)}.h"},
         tolerances={"operation_max_lsb": 0, "codes_max_lsb": 0},
         precisions=("int8",),

@@ -198,11 +198,12 @@ def _packed(parts: list[np.ndarray], shape: tuple[int, int], bits: int) -> Decod
 def _sparse(parts: list[np.ndarray], shape: tuple[int, int], _bits: int) -> Decoded:
     mask, values, counts = parts
     size = shape[0] * -(-shape[1] // GROUP)
-    expected = f"{size:,} uint8, a value more than bits in them as int8, {shape[0]:,} uint16"
-    if [part.dtype for part in parts] != [np.uint8, np.int8, np.uint16] or (mask.size, counts.size) != (size, shape[0]):
+    expected = f"{size:,} uint8, a value more than bits in them as int8, {shape[0]:,} counts"
+    if (mask.dtype, values.dtype) != (np.uint8, np.int8) or (mask.size, counts.size) != (size, shape[0]):
         return None, expected
     live = np.unpackbits(mask.reshape(shape[0], -1), axis=1, bitorder="little")
-    right = values.size == live.sum() + 1 and np.array_equal(live.sum(axis=1), counts) and not live[:, shape[1] :].any()
+    more = live.sum(axis=1) - live.sum(axis=1).min()
+    right = values.size == live.sum() + 1 and np.array_equal(more, counts) and not live[:, shape[1] :].any()
     return densified(mask, values, shape) if right else None, expected
 
 
