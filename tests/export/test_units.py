@@ -80,7 +80,7 @@ def test_files_take_raw_samples_at_ties_too(name: str, programs: dict[str, Progr
         assert not np.allclose(got["y"], floats["y"]) or name == "none"
 
 
-@pytest.mark.parametrize("runtime", [name for name, row in RUNTIMES.items() if row.rounding != "openvino"])
+@pytest.mark.parametrize("runtime", [name for name, row in RUNTIMES.items() if row.rounding != "openvino" and name != "c"])
 def test_every_runtime_shows_x_and_y_of_the_program(runtime: str, programs: dict[str, Programs], tmp_path: Path) -> None:
     scaling = SCALINGS["features"]
     write_files(tmp_path, model_files(programs, ExportConfig(), FileIO("float32", scaling)))

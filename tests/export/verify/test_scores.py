@@ -129,7 +129,7 @@ class Files:
         return subject.findings
 
 
-INT8 = [name for name, runtime in RUNTIMES.items() if "int8" in runtime.precisions]
+INT8 = [name for name, row in RUNTIMES.items() if "int8" in row.precisions and TARGETS[row.format].scores]
 
 
 def of_each_two(rows: Sequence[Any], columns: Sequence[Any]) -> list[tuple[Any, Any, ScoreKind]]:
