@@ -5,32 +5,23 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record, encode
-from tiedae.export.bundle import Bundle, tables_name, write_files
-from tiedae.export.c.codec_source import SampleCodec
-from tiedae.export.c.golden import golden_samples
-from tiedae.export.c.kernels import Storage
+from tiedae.export.bundle import Bundle, write_files
 from tiedae.export.c.layout import c_project, size_macros
-from tiedae.export.c.samples import DataUnit
-from tiedae.export.c.source import CSource, to_c
-from tiedae.export.codec.backends import ProgramBackend, program_of
+from tiedae.export.c.source import CSource
 from tiedae.export.codec.codec import bundle_of
-from tiedae.export.codec.frames import FileModel
-from tiedae.export.program import SIGNATURES
 
+from .app_model import AppFolder, AppKind, AppOptions, app_model
 from .run_directory import new_folder, require_new
+from .web import page_folder, web_folder
 
 MARKER = "tiedae.json"
 """The file of such a folder that says what it is; --force replaces no other folder."""
 GOLDEN_SAMPLES = 8
-SAMPLES_PER_FRAME = 2
-"""Of golden .tae files: few, since the check keeps a frame in memory."""
 COMPILERS = ("cc", "gcc", "clang")
 OPTIONS = ("-std=c99", "-O2", "-fno-asynchronous-unwind-tables")
 
@@ -47,19 +38,6 @@ class ObjectSize(Record, frozen=True):
 
     bytes: int
     compiler: str
-
-
-class AppFolder(Record, frozen=True):
-    """What was written: the kind in `APPS`, the model's name in it, bytes by file."""
-
-    target: str
-    name: str
-    files: dict[str, int]
-
-    @property
-    def memory(self) -> list[tuple[str, str]]:
-        """What takes memory in the application, and how much, for people."""
-        return []
 
 
 class CFolder(AppFolder, frozen=True):
@@ -79,24 +57,8 @@ class CFolder(AppFolder, frozen=True):
         return [("read-only", size), ("arena", f"{self.arena:,} bytes"), *self.buffers.items()]
 
 
-@dataclass(frozen=True)
-class AppOptions:
-    """`storage` of kernels, see `export.c.kernels`; `signatures` that the application calls."""
-
-    storage: Storage = "dense"
-    signatures: Sequence[str] = SIGNATURES
-
-
-@dataclass(frozen=True)
-class AppKind:
-    """What a folder holds, and the function that makes its files by path and says what is in them."""
-
-    summary: str
-    make: Callable[[Bundle, AppOptions], tuple[Mapping[str, bytes], AppFolder]]
-
-
 def bundle_app(path: Path, out: Path, target: str, options: AppOptions, *, replace: bool) -> AppFolder:
-    """Write the folder `out`, which appears whole, for an application of a kind in `APPS`; `path`: a bundle, or OUT of a run.
+    """Write the folder `out`, which appears whole, for a kind in `APPS` or `PAGES`; `path`: a bundle, or OUT of a run.
 
     Raises InputError where `out` exists, unless `replace` and it is such a folder; what `to_c` raises.
     """
@@ -105,29 +67,16 @@ def bundle_app(path: Path, out: Path, target: str, options: AppOptions, *, repla
     here, there = bundle.path.resolve(), out.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
-    files, made = APPS[target].make(bundle, options)
+    files, made = (APPS | PAGES)[target].make(bundle, options)
     with new_folder(out) as partial:
         write_files(partial, {**files, MARKER: encode(AppMarker(target, made.name))})
     return made
 
 
 def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], CFolder]:
-    manifest, codec, model = bundle.manifest, None, None
-    if tables_name(manifest.name) in manifest.files:
-        model = FileModel.of(bundle)
-        codec = SampleCodec(model.tables, model.identity, model.residuals)
-    spec, maps = manifest.data.spec, manifest.integer_maps
-    backend = ProgramBackend(program_of(bundle), spec, manifest.io, maps) if model is None else model.program
-    chosen = {"storage": options.storage, "signatures": options.signatures}
-    unit = DataUnit(spec, maps, manifest.io)
-    source = to_c(backend.program, unit=unit, detector=manifest.detector, codec=codec, **chosen)
-    bundle.require_intact(["golden/x.npy"])
-    x, _ = spec.flatten(bundle.golden()["x"])
-    taken = x[np.unique(np.linspace(0, len(x) - 1, GOLDEN_SAMPLES).astype(np.int64))]
-    golden = golden_samples(
-        backend, taken, detector=manifest.detector, files=model, samples_per_frame=min(SAMPLES_PER_FRAME, len(taken))
-    )
-    files = c_project(source, golden, signatures=options.signatures)
+    model = app_model(bundle, options, GOLDEN_SAMPLES)
+    source = model.source
+    files = c_project(source, model.golden, signatures=options.signatures)
     made = CFolder(
         "c",
         source.name,
@@ -157,4 +106,9 @@ def object_size(source: CSource) -> ObjectSize | None:
     return ObjectSize(int(listed[1].split()[0]), " ".join((Path(compiler).name, *OPTIONS))) if len(listed) > 1 else None
 
 
-APPS: Mapping[str, AppKind] = {"c": AppKind("C sources", _c_folder)}
+APPS: dict[str, AppKind] = {
+    "c": AppKind("C sources", _c_folder),
+    "web": AppKind("npm package for Node.js and browsers", web_folder),
+}
+PAGES: dict[str, AppKind] = {"page": AppKind("web page", page_folder)}
+"""What `tiedae web` writes."""

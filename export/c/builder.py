@@ -61,6 +61,10 @@ class CBuilder:
             self.text.append(self._kernels[name].text)
         return self._kernels[name]
 
+    @property
+    def kernel_bytes(self) -> int:
+        return sum(kernel.size for kernel in self._kernels.values())
+
     def constant(self, name: str, values: np.ndarray) -> str:
         """The C name of a new constant array."""
         name = self.name(name)
