@@ -167,8 +167,9 @@ class Found:
     first: tuple[int, ...]
 
     @property
-    def damaged(self) -> bool:
-        return self.statuses[-1] != END or bool(set(self.statuses[:-1]) - {OK})
+    def problems(self) -> int:
+        """How often something was lost; of an unusable header, once."""
+        return sum(status not in (OK, END) for status in self.statuses)
 
 
 class Library:
