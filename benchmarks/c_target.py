@@ -137,7 +137,9 @@ def equality_row(nets: Nets, folder: Path) -> Row:
     different = 0
     for program, storage in ((nets.half, "dense"), (nets.quarter, "sparse"), (nets.int4, "dense")):
         source = to_c(program, storage=storage)
-        code, y = Library(source, folder / f"equal{different}{storage}{len(source.source)}", *NATIVE).reconstruct(nets.x, program.tensors["code"].shape[0])
+        code, y = Library(source, folder / f"equal{different}{storage}{len(source.source)}", *NATIVE).reconstruct(
+            nets.x, program.tensors["code"].shape[0]
+        )
         right = execute(program, "reconstruct", nets.x)
         different += int((code != right["code"]).sum() + (y != right["y"]).sum())
     forms: dict[str, int] = {}

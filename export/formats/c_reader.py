@@ -52,7 +52,10 @@ class InitializedArray:
 
 
 def read_c(path: Path) -> Contents:
-    """Parse NAME.c and the NAME.h beside it. Raises FormatError for a file that is missing, damaged or not our text."""
+    """Parse NAME.c and the NAME.h beside it; the size is that of the arrays, which a device holds beside the code.
+
+    Raises FormatError for a file that is missing, damaged or not our text.
+    """
     name, source, header = _texts(path)
     arrays = tuple(_arrays(source, path))
     rest = _without(source, arrays)
@@ -66,7 +69,7 @@ def read_c(path: Path) -> Contents:
     tables = (Constant(each.name, each.values, each.name) for each in arrays if each.start not in used)
     return Contents(
         FORMAT,
-        len(source) + len(header),
+        sum(array.values.nbytes for array in arrays),
         (*(kernel for kernel, _ in kernels), *tables),
         tuple(_signatures(name, rest, header, path)),
         {"arena": f"{_number(header, name, 'ARENA_BYTES', path)} bytes"},
