@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import signal
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +24,13 @@ settings.load_profile("tiedae")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: children would ignore Ctrl-C too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: collections of garbage, which TensorFlow's graphs cause often, need not visit them."""
+    gc.collect()
+    gc.freeze()
+
 
 FIXED = {"sigmoid": SIGMOID_OUTPUT, "tanh": TANH_OUTPUT}
 

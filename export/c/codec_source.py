@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ DIRECTIONS: tuple[Direction, ...] = ("encode", "decode")
 Promise = Literal["lossy", "bounded", "lossless"]
 PROMISES: tuple[Promise, ...] = ("lossy", "bounded", "lossless")
 """Kinds of files, in the order of the header's flags."""
+_PARTS = Path(__file__).parent / "parts"
 _CLASSED = 4
 """The flag of files whose samples have classes."""
 _BUCKET_BITS = range(4, 8)
@@ -67,7 +68,10 @@ def codec_text(
     Lossy files are always among them. Bounded and lossless ones need tables of residuals and integer data, and are left out
     without. To encode these takes both halves of the network.
     """
-    kinds = [each for each in promises if each != "lossy" and codec.residuals is not None and spec.dtype in INTEGERS]
+    others: tuple[Promise, ...] = ("bounded", "lossless")
+    kinds: list[Promise] = [
+        each for each in others if each in promises and codec.residuals is not None and spec.dtype in INTEGERS
+    ]
     header = "".join(map(part, _header_parts(spec, bool(kinds), directions)))
     source = "".join(map(part, _source_parts(spec, codec.tables, bool(kinds), directions)))
     tables = array("tae_identity", np.frombuffer(codec.identity, np.uint8)) + code_tables(codec.tables, directions)
@@ -78,7 +82,7 @@ def codec_text(
 
 def part(name: str) -> str:
     """The text of a file of `parts/`."""
-    return (files(__package__) / "parts" / name).read_text(encoding="ascii")
+    return (_PARTS / name).read_text(encoding="ascii")
 
 
 def _header_parts(spec: SampleSpec, residuals: bool, directions: Collection[Direction]) -> Iterator[str]:

@@ -114,8 +114,9 @@ def unpacked(stored: np.ndarray, shape: tuple[int, int], bits: int) -> np.ndarra
 
 
 def sparse_arrays(values: np.ndarray) -> Mapping[str, np.ndarray]:
-    """`mask`, uint8 [inputs, groups], low bits first; `values` not zero, int8, and one more; `counts`, uint8 or uint16: how many
-    more values a row has than the row with the fewest."""
+    """`mask`, uint8 [inputs, groups], low bits first; `values` not zero, int8, and one more; `counts`, uint8 or uint16, of each
+    row: values beyond those of the row with the fewest.
+    """
     rows, units = values.shape
     live = np.zeros((rows, -(-units // GROUP) * GROUP), bool)
     live[:, :units] = values != 0

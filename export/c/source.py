@@ -59,8 +59,8 @@ def to_c(
 
     `storage`: how kernels are stored, see `kernels`. `signatures` of `SIGNATURES`: a file of `encode` or `decode` alone has
     that half. `unit`: the data's, for functions that take and give integer samples; `detector`, which needs it: for `score`;
-    `codec`, which needs it too: for .tae files of the kinds `promises`, see `codec_source`. `forms`: the forms of rounding that
-    it may have, see `rounding`.
+    `codec`, which needs it too: for .tae files of the kinds `promises`, see `codec_source`; without the decoder, lossy ones
+    alone. `forms`: the forms of rounding that it may have, see `rounding`.
 
     Raises InputError for an unknown signature, ExportError for a float program, another storage, sums that 32 bits do not hold.
     """
@@ -87,7 +87,8 @@ def to_c(
     name, files = identifier(program.name), CodecText("", "")
     if codec is not None and unit is not None:
         directions = [half.signature for half in halves]
-        files = codec_text(unit.spec, codec, directions=directions, promises=promises)
+        wanted: Collection[Promise] = promises if network.decodes else ("lossy",)  # residuals are coded against decoded samples
+        files = codec_text(unit.spec, codec, directions=directions, promises=wanted)
     vectors = [part("x86.c")] if any("TAE_LANES" in text for text in graph.text) else []
     source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
     kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -56,7 +56,7 @@ class NetworkText(Protocol):
 
     @property
     def value(self) -> str: ...
-    def text(self, codec: CodecText) -> CSource: ...
+    def source(self, codec: SampleCodec) -> CSource: ...
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,9 @@ class Copying:
         taken = codes[:, np.arange(self.spec.inputs) % self.units].astype(np.int64)
         return (taken * self.step + self.lowest).astype(self.value)
 
+    def source(self, codec: SampleCodec) -> CSource:
+        return self.text(codec_text(self.spec, codec))
+
     def text(self, codec: CodecText, name: str = "model") -> CSource:
         """The C files, whose names begin with `name`."""
         numbers = {"INPUTS": self.spec.inputs, "UNITS": self.units, "CODE_BITS": self.bits}
@@ -97,8 +100,8 @@ class Copying:
         types = f"enum {{ {_STATUSES} }};\ntypedef {self.value}_t tae_value;\ntypedef struct {{ int used; }} tae_arena;\n"
         header = f"#include <stddef.h>\n#include <stdint.h>\n{constants}{types}{codec.header}"
         network = _NETWORK.replace("LOWEST", str(self.lowest)).replace("STEP", str(self.step))
-        source = f'#include "{name}.h"\n{network}{codec.source}{_memory(codec)}'
-        return CSource(name, named(source, name), named(header, name), 16, {})
+        source = f'#include "{name}.h"\n{network}{codec.source}{_memory(codec.header)}'
+        return CSource(name, named(source, name), named(header, name), "", 16, {})
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,10 @@ class Bundled:
     def value(self) -> str:
         return _value(self.spec)
 
-    def text(self, codec: CodecText) -> CSource:
+    def source(self, codec: SampleCodec) -> CSource:
         program = self.model.program
-        made = to_c(program.program, unit=DataUnit(program.spec, program.maps))
-        source = made.source + named(codec.header + codec.source + _memory(codec), made.name)
-        return CSource(made.name, source, made.header, made.arena, made.forms)
+        made = to_c(program.program, unit=DataUnit(program.spec, program.maps), codec=codec)
+        return replace(made, source=made.source + named(_memory(made.header), made.name))
 
 
 class CFrame(ctypes.Structure):
@@ -158,15 +160,16 @@ class CEntry(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Found:
-    """What reading a file gave: the statuses of open, of each next and decode; of each whole frame its samples, numbers first."""
+    """What reading a file gave: statuses of open, next and failed decoding; samples of whole frames, their first numbers."""
 
     statuses: tuple[int, ...]
     samples: np.ndarray
     first: tuple[int, ...]
 
     @property
-    def damaged(self) -> bool:
-        return self.statuses[-1] != END or bool(set(self.statuses[:-1]) - {OK})
+    def problems(self) -> int:
+        """How often something was lost; of an unusable header, once."""
+        return sum(status not in (OK, END) for status in self.statuses)
 
 
 class Library:
@@ -174,7 +177,7 @@ class Library:
 
     def __init__(self, network: NetworkText, codec: SampleCodec, folder: Path, *options: str, cc: str = "cc") -> None:
         self.network = network
-        source = network.text(codec_text(network.spec, codec))
+        source = network.source(codec)
         folder.mkdir()
         self._library, self._name = shared(source, folder, *options, cc=cc), source.name
         self.arena: ctypes.Array[ctypes.c_char] | None = ctypes.create_string_buffer(source.arena)
@@ -279,5 +282,6 @@ def _value(spec: SampleSpec) -> str:
     return spec.dtype if spec.dtype in INTEGERS else "uint8"
 
 
-def _memory(codec: CodecText) -> str:
-    return _MEMORY if "tae_workspace" in codec.header and "tae_frame_decode" in codec.header else ""
+def _memory(header: str) -> str:
+    """A function that states the sizes of structs, where the declarations have both."""
+    return _MEMORY if "_workspace;" in header and "_predictor;" in header and "_frame_decode" in header else ""
