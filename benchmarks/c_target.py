@@ -203,7 +203,7 @@ def memory_rows(nets: Nets, folder: Path) -> list[Row]:
     rows.append(Row("c_codec_ram_kb", max(decoder, encoder) / 1000, "kB", "<= 2", "<= 1", detail))
     program, stock = ad_net()
     total, detail = ram(to_c(program), program, folder / "ad")
-    detail = f"{total:,} B ({detail}) / {UNTIED_ARENA:,} B; TFLM's arena of the stock file of all signatures: {tflm_arena(stock):,} B"
+    detail = f"{total:,} B ({detail}) / {UNTIED_ARENA:,} B; TFLM's arena of the stock converter's file: {tflm_arena(stock):,} B"
     rows.append(Row("ad_ram_ratio", total / UNTIED_ARENA, "x", "<= 1.0", "<= 0.6", detail))
     return rows
 

@@ -81,8 +81,11 @@ def golden_samples(
     if detector is not None:
         totals = detector.scoring.totals(integer_errors(detector.scoring, backend, samples)[0])
         scores, anomalies = totals, (totals > detector.thresholds.fused).astype(np.uint8)
-    kinds = [kind for kind in promises if kind == "lossy" or (not floats and files is not None and files.residuals is not None)]
-    made = [] if files is None else [_file(files, kind, samples, decoded, samples_per_frame) for kind in kinds]
+    made: list[GoldenFile] = []
+    if files is not None:
+        exact = not floats and files.residuals is not None
+        kinds: list[Promise] = [kind for kind in promises if kind == "lossy" or exact]
+        made = [_file(files, kind, samples, decoded, samples_per_frame) for kind in kinds]
     return GoldenSamples(data, code, decoded, scores, anomalies, floats, tuple(made), samples_per_frame)
 
 

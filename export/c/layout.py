@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 from ..program import SIGNATURES
 from .entries import halves_of
@@ -67,4 +67,4 @@ def c_project(source: CSource, golden: GoldenSamples, *, signatures: Collection[
 
 
 def _text(name: str) -> str:
-    return (files(__package__) / "project" / name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / "project" / name).read_text(encoding="utf-8")

@@ -25,7 +25,8 @@ KERNEL = re.compile(
 INITIALIZER = re.compile(r"(?P<type>\w+)\s+(?P<name>\w+)(?:\[(?P<size>\w*)\])?\s*=\s*\{")
 BEFORE, BEHIND = "static const ", ";\n"
 TYPE = re.compile(r"u?int(8|16|32|64)_t")
-INTEGER = re.compile(r"-?\b(?:0[xX][0-9a-fA-F]+|\d+)")
+INTEGER = re.compile(r"-?\b(?:0[xX][0-9a-fA-F]+|0|[1-9]\d{0,99})\b")
+"""One among other words, such as that of INT64_C(5)."""
 TENSOR = re.compile(
     r"^ \*   (?P<name>x|code|y): 0 to \d+, scale (?P<scale>\S+), zero point (?P<zero_point>-?\d+)$", re.MULTILINE
 )
@@ -51,7 +52,10 @@ class InitializedArray:
 
 
 def read_c(path: Path) -> Contents:
-    """Parse NAME.c and the NAME.h beside it. Raises FormatError for a file that is missing, damaged or not our text."""
+    """Parse NAME.c and the NAME.h beside it; the size is that of the arrays, which a device holds beside the code.
+
+    Raises FormatError for a file that is missing, damaged or not our text.
+    """
     name, source, header = _texts(path)
     arrays = tuple(_arrays(source, path))
     rest = _without(source, arrays)
@@ -65,7 +69,7 @@ def read_c(path: Path) -> Contents:
     tables = (Constant(each.name, each.values, each.name) for each in arrays if each.start not in used)
     return Contents(
         FORMAT,
-        len(source) + len(header),
+        sum(array.values.nbytes for array in arrays),
         (*(kernel for kernel, _ in kernels), *tables),
         tuple(_signatures(name, rest, header, path)),
         {"arena": f"{_number(header, name, 'ARENA_BYTES', path)} bytes"},
@@ -125,26 +129,19 @@ def _values(found: re.Match[str], body: str, path: Path) -> np.ndarray:
     where, known = f"{path}: {found['name']}", TYPE.fullmatch(found["type"]) is not None
     dtype = np.dtype(found["type"].removesuffix("_t") if known else np.int64)
     try:
-        values = np.array([int(each) for each in body.split(",")] if known else _integers(body), np.int64)
-    except (ValueError, OverflowError):
-        values = np.array([_within(value, where) for value in _integers(body)], np.int64)
+        numbers, plain = [int(each) for each in body.split(",")], known
+    except ValueError:
+        numbers, plain = [int(each, 0) for each in INTEGER.findall(body)], False
+    try:
+        values = np.array(numbers, np.int64)
+    except OverflowError:
+        raise FormatError(f"{where}: holds a number of more than 64 bits") from None
     limits = np.iinfo(dtype)
     if values.size and not (limits.min <= values.min() and values.max() <= limits.max):
         raise FormatError(f"{where}: values from {values.min()} to {values.max()}, {dtype} holds {limits.min} to {limits.max}")
-    if known and (found["size"] or "").isdecimal() and int(found["size"]) != values.size:
+    if plain and (found["size"] or "").isdecimal() and int(found["size"]) != values.size:
         raise FormatError(f"{where}: got {values.size:,} values, must be {int(found['size']):,} as its type says")
     return values.astype(dtype)
-
-
-def _integers(body: str) -> list[int]:
-    """The integers among other words, such as in INT64_C(5)."""
-    return [int(each, 0) if "x" in each.lower() else int(each) for each in INTEGER.findall(body)]
-
-
-def _within(value: int, where: str) -> int:
-    if not -(1 << 63) <= value < 1 << 63:
-        raise FormatError(f"{where}: got {value}, must be in 64 bits")
-    return value
 
 
 def _without(source: str, arrays: tuple[InitializedArray, ...]) -> str:

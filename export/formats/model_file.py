@@ -116,7 +116,8 @@ class Signature:
 class Contents:
     """A parsed model file.
 
-    `size` in bytes includes external data. `details`: facts specific to the format, such as opset or minimum runtime version.
+    `size` in bytes includes external data; of source text it is that of its constants. `details`: facts specific to the format,
+    such as opset or minimum runtime version.
     """
 
     format: str

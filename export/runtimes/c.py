@@ -32,8 +32,9 @@ from .session import Session, first_line, in_batches, require_files, served
 
 NAME = "c"
 COMPILERS = ("cc", "gcc", "clang")
-OPTIONS: tuple[tuple[str, ...], ...] = (("-O3", "-march=native"), ("-O2",))
-"""Options of the compiler, the first that it takes."""
+NATIVE = ("-O3", "-march=native")
+OPTIONS = ((*NATIVE, "-mprefer-vector-width=512", "-funroll-loops"), NATIVE, ("-O2",))
+"""Options of the compiler: the first that it takes."""
 SHARED = ("-std=c99", "-shared", "-fPIC")
 CHUNK = 1 << 20
 """Samples per call."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from ...compress.config import VerifyConfig
 from ...compress.data import Samples
-from ...compress.errors import FormatError, InputError, NotInstalledError, UnavailableError
+from ...compress.errors import FormatError
 from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, residuals_name, tables_name
 from ..file_info import FileInfo
@@ -32,8 +32,6 @@ from ..parity.fidelity import Fidelity, warnings_of
 from ..parity.reference_outputs import Expected, Keras, Layers, Original, best_floats, expect, read_float_program
 from ..program import Program
 from ..runtimes.machine import installed_versions
-from ..runtimes.session import Session
-from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS, read_model, tolerances_of
 from .cross_format import measure_crossing
 from .error_breakdown import attribute
@@ -42,6 +40,7 @@ from .kinds import Kind, Maker, Precision, Why
 from .measurement import measure_float, measure_int8, squared_error
 from .results import Metrics, ModelFile, Proof
 from .scores import measure_scores, score_constants
+from .sessions import open_sessions
 from .sources import check_sources, is_source
 
 MAX_SAMPLES = 10_000
@@ -104,7 +103,7 @@ def verify_bundle(
     measured: list[Measured] = []
     for precision in PRECISIONS:
         of_precision: list[Measured] = []
-        for session, files, target in _sessions(bundle, precision, intact, strange, findings):
+        for session, files, target in open_sessions(bundle, precision, intact, strange, findings):
             announce(f"{precision} {session.runtime}")
             io, limits = TARGETS[target].file_io(manifest.io_of(precision)), tolerances_of(target, tolerances)
             subject = Subject(session, files, contents, programs.of(target), limits, findings, io)
@@ -367,40 +366,6 @@ def _evidence(
     float_error = None if reference is None else squared_error(wanted, reference(scaled)[1])
     measures = test is not None
     return Evidence(x, scaled, floats, float_error, measures, fidelity, clean, clean_scaled)
-
-
-def _sessions(
-    bundle: Bundle, precision: str, usable: set[str], strange: set[str], findings: Findings
-) -> Iterator[tuple[Session, Mapping[str, str], str]]:
-    """(session, file by signature, target) of every runtime that runs files of this precision. `strange` text does not run."""
-    by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
-    for name, info in bundle.manifest.models.items():
-        if info.precision != precision:
-            continue
-        companions = TARGETS[info.format].companions(f"{bundle.manifest.name}.{precision}", info.signatures)
-        if {name} | (companions & set(bundle.manifest.files)) <= usable:
-            by_signature[info.format] |= dict.fromkeys(info.signatures, name)
-        else:
-            findings.skip(Kind.RUNS, Why.REFUSED, f"running {name}", "it is damaged")
-    for name, runtime in RUNTIMES.items():
-        files = by_signature[runtime.format]
-        if not files or precision not in runtime.precisions:
-            continue
-        if unknown := sorted(strange & set(files.values())):
-            reason = f"{unknown[0]} is not what this version writes of the program, and its code would run: --run-c runs it"
-            findings.skip(Kind.OPENS, Why.REFUSED, f"{name} on {precision}", reason, runtime=name)
-            continue
-        try:
-            session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
-        except UnavailableError as error:
-            why = Why.NOT_INSTALLED if isinstance(error, NotInstalledError) else Why.UNAVAILABLE
-            findings.skip(Kind.OPENS, why, f"{name} on {precision}", str(error), runtime=name)
-        except InputError as error:
-            text = f"{' and '.join(sorted(set(files.values())))} in {name}: {error}"
-            of = {"detail": f"{precision} {runtime.format}", "runtime": name}
-            findings.check(Kind.OPENS, False, "refused", "opens", text, **of)
-        else:
-            yield session, files, runtime.format
 
 
 def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:

@@ -2,18 +2,18 @@
 #include <wasm_simd128.h>
 
 /* sums += a * r0 + b * r1 + c * r2 + d * r3 for 4 units: each int16 pair has the values of two rows */
-static inline void tae_add_pairs(int32_t *sums, v128_t ab, v128_t r01, v128_t cd, v128_t r23)
+static void tae_add_pairs(int32_t *sums, v128_t ab, v128_t r01, v128_t cd, v128_t r23)
 {
   const v128_t added = wasm_i32x4_add(wasm_i32x4_dot_i16x8(ab, r01), wasm_i32x4_dot_i16x8(cd, r23));
   wasm_v128_store(sums, wasm_i32x4_add(wasm_v128_load(sums), added));
 }
 
-static inline v128_t tae_low_pairs(v128_t a, v128_t b)
+static v128_t tae_low_pairs(v128_t a, v128_t b)
 {
   return wasm_i8x16_shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
-static inline v128_t tae_high_pairs(v128_t a, v128_t b)
+static v128_t tae_high_pairs(v128_t a, v128_t b)
 {
   return wasm_i8x16_shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
@@ -50,7 +50,7 @@ static __attribute__((noinline)) void tae_add_rows(
 }
 
 /* the sum of each of four vectors */
-static inline v128_t tae_sum_four(v128_t a, v128_t b, v128_t c, v128_t d)
+static v128_t tae_sum_four(v128_t a, v128_t b, v128_t c, v128_t d)
 {
   const v128_t ab = wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 4, 1, 5), wasm_i32x4_shuffle(a, b, 2, 6, 3, 7));
   const v128_t cd = wasm_i32x4_add(wasm_i32x4_shuffle(c, d, 0, 4, 1, 5), wasm_i32x4_shuffle(c, d, 2, 6, 3, 7));
@@ -58,7 +58,7 @@ static inline v128_t tae_sum_four(v128_t a, v128_t b, v128_t c, v128_t d)
 }
 
 /* sum += x * row for 16 inputs */
-static inline v128_t tae_dot(v128_t sum, v128_t low, v128_t high, const int8_t *row)
+static v128_t tae_dot(v128_t sum, v128_t low, v128_t high, const int8_t *row)
 {
   const v128_t first = wasm_i32x4_dot_i16x8(low, wasm_i16x8_load8x8(row));
   return wasm_i32x4_add(sum, wasm_i32x4_add(first, wasm_i32x4_dot_i16x8(high, wasm_i16x8_load8x8(row + 8))));

@@ -102,7 +102,9 @@ def test_what_is_whole_is_given_and_what_is_damaged_is_named(
     ]
     assert (read["numbers"] is not None) == reader.contents.placed
     if read["numbers"] is not None:
-        assert np.array_equal(model.model.program.samples(model.model.program.reconstruct(x)[1])[read["numbers"]].ravel(), right.ravel())
+        assert np.array_equal(
+            model.model.program.samples(model.model.program.reconstruct(x)[1])[read["numbers"]].ravel(), right.ravel()
+        )
 
 
 def named(reader: Reader) -> list[str]:
