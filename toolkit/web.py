@@ -11,7 +11,7 @@ from tiedae.compress.records import Record
 from tiedae.export.bundle import Bundle
 from tiedae.export.program import SIGNATURES
 from tiedae.export.web.package import WebModel, module_name, web_package
-from tiedae.export.web.page import fetched, web_page
+from tiedae.export.web.page import web_page
 from tiedae.export.web.wasm import FEATURES, find_toolchain
 
 from .app_model import AppFolder, AppModel, AppOptions, app_model
@@ -66,14 +66,16 @@ def _folder(bundle: Bundle, options: AppOptions, target: str) -> tuple[Mapping[s
         raise InputError(f"--signatures {','.join(options.signatures)}: must be left out, a web package has all of them")
     tools = find_toolchain()
     model = app_model(bundle, replace(options, files=options.files or ("lossy",)), _golden_count(bundle))
-    web = WebModel(model.program, model.source, model.golden, model.spec, model.detector, model.promises)
+    web = WebModel(
+        model.program, model.source, model.golden, model.spec, model.detector, model.promises, bundle.manifest.data.peak
+    )
     files = web_package(web, tools)
     name = model.source.name
     sizes = {features: _size(model, files[module_name(name, features)]) for features in FEATURES}
     needed = {path: files[path] for path in ("index.mjs", "model.mjs", module_name(name, "simd"))}
     if target == "page":
-        page = web_page(web, bundle.manifest)
-        files, needed = files | page, needed | fetched(page)
+        page = web_page(web)
+        files, needed = files | page, needed | page
     made = WebFolder(
         target,
         name,

@@ -30,7 +30,7 @@ SCALAR = "scalar"
 @dataclass(frozen=True)
 class WebModel:
     """What a package is made of: a program and its C file of all signatures, golden samples, the data's spec, a detector where
-    there is one, and the kinds of .tae files; none without tables."""
+    there is one, the kinds of .tae files, none without tables, and the `peak` of pictures."""
 
     program: Program
     source: CSource
@@ -38,6 +38,7 @@ class WebModel:
     spec: SampleSpec
     detector: Detector | None
     promises: Sequence[Promise]
+    peak: float | None = None
 
 
 def module_name(name: str, features: str) -> str:
@@ -98,6 +99,7 @@ def _facts(model: WebModel) -> dict[str, object]:
         "columns": spec.columns,
         "files": list(model.promises),
         "score": score,
+        "peak": model.peak,
         "golden": encoded,
     }
 

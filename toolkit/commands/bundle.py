@@ -20,8 +20,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_value("--storage", "NAME", text, default="dense")
     text = "what the sources compute, such as encode or encode,decode (default: all)"
     parser.add_value("--signatures", "LIST", text)
-    text = "kinds of .tae files: lossy, bounded, lossless (default for web: lossy, for c: all)"
-    parser.add_value("--files", "LIST", text)
+    add_file_kinds(parser, "for web lossy, for c all")
     parser.add_json("files, bytes and memory")
     parser.add_new_folder("the new folder")
 
@@ -39,6 +38,11 @@ def run(call: Call) -> None:
         given["signatures"] = call.signatures.split(",")
     made = bundle_app(call.bundle, call.out, target, AppOptions(**given), replace=call.force)
     say_folder(call, made, APPS[target].summary)
+
+
+def add_file_kinds(parser: Parser, default: str) -> None:
+    """The option --files."""
+    parser.add_value("--files", "LIST", f"kinds of .tae files: lossy, bounded, lossless (default: {default})")
 
 
 def listed_files(call: Call) -> list[str] | None:
