@@ -92,6 +92,7 @@ def to_c(
         files = codec_text(unit.spec, codec, directions=directions, promises=wanted)
     vectors = [part("x86.c"), part("wasm.c")] if any("TAE_LANES" in text for text in graph.text) else []
     source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
-    kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
-    texts = (named(text, name) for text in (source, header_text(network, graph, files.header), float_text(network)))
-    return CSource(name, *texts, network.arena, kinds, graph.kernel_bytes)
+    kinds: dict[str, Form] = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    header, floats = header_text(network, graph, files.header), float_text(network)
+    source, header, floats = (named(text, name) for text in (source, header, floats))
+    return CSource(name, source, header, floats, network.arena, kinds, graph.kernel_bytes)

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..c.codec_source import Promise
@@ -137,7 +137,7 @@ def _filled(path: str, model: WebModel) -> str:
 
 
 def _text(path: str) -> str:
-    return (files(__package__) / path).read_text(encoding="utf-8")
+    return (Path(__file__).parent / path).read_text(encoding="utf-8")
 
 
 def _json(value: object) -> str:

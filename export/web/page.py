@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from importlib.resources import files
+from pathlib import Path
 
 from .package import WebModel
 
@@ -25,7 +25,7 @@ def web_page(model: WebModel) -> dict[str, bytes]:
 
 
 def _filled(values: Mapping[str, str]) -> dict[str, bytes]:
-    folder = files(__package__) / "page"
+    folder = Path(__file__).parent / "page"
     index = (folder / INDEX).read_text(encoding="utf-8")
     for key, value in values.items():
         index = index.replace(key, html.escape(value))

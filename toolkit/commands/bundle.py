@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from .command import Call, Parser
 
 if TYPE_CHECKING:
+    from tiedae.export.c.codec_source import Promise
+
     from ..app_model import AppFolder
 
 FAILS = ""
@@ -45,7 +47,7 @@ def add_file_kinds(parser: Parser, default: str) -> None:
     parser.add_value("--files", "LIST", f"kinds of .tae files: lossy, bounded, lossless (default: {default})")
 
 
-def listed_files(call: Call) -> list[str] | None:
+def listed_files(call: Call) -> list[Promise] | None:
     """The kinds of --files; InputError for another one."""
     from tiedae.compress.errors import InputError
     from tiedae.export.c.codec_source import PROMISES
@@ -55,7 +57,7 @@ def listed_files(call: Call) -> list[str] | None:
     listed = call.files.split(",")
     if not set(listed) <= set(PROMISES):
         raise InputError(f"--files {call.files}: must be some of {', '.join(PROMISES)}")
-    return listed
+    return [kind for kind in PROMISES if kind in listed]
 
 
 def say_folder(call: Call, made: AppFolder, summary: str) -> None:
