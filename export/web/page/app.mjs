@@ -38,7 +38,6 @@ function show(values, count, origin, decoded = false) {
   $('save').disabled = decoded || !facts.files.includes('lossy');
   $('number').max = count;
   $('count').textContent = `of ${count.toLocaleString('en')}`;
-  $('choose').hidden = count < 2;
   $('original-caption').textContent = decoded ? 'In the file' : 'Original';
   $('line-caption').textContent = decoded ? 'in the file' : 'original';
   for (const each of document.querySelectorAll('.made')) each.hidden = decoded;
@@ -47,7 +46,7 @@ function show(values, count, origin, decoded = false) {
 }
 
 function thumbnails() {
-  if (!picture || state.count < 2) return $('thumbnails').replaceChildren();
+  if (!picture) return;
   const made = Array.from({ length: Math.min(THUMBNAILS, state.count) }, (_, i) => {
     const button = document.createElement('button');
     const canvas = document.createElement('canvas');
@@ -58,7 +57,7 @@ function thumbnails() {
     button.addEventListener('click', () => select(i));
     return button;
   });
-  return $('thumbnails').replaceChildren(...made);
+  $('thumbnails').replaceChildren(...made);
 }
 
 function select(index) {
@@ -233,10 +232,10 @@ function showGolden() {
 
 function drawn() {
   const { values } = sampleOfPicture(model, peak, $('pad'), $('pad'));
-  problems([]);
   if (state.origin === 'the drawing pad') {
     state.values.set(values);
-    result();
+    thumbnails();
+    select(0);
   } else {
     show(values, 1, 'the drawing pad');
     say(`Your drawing, scaled to ${picture.columns}×${picture.rows}.`);
@@ -281,7 +280,7 @@ function listen() {
   addEventListener('resize', () => picture || result());
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', result);
   if (!picture) return;
-  pad = makePad($('pad'), picture, drawn);
+  pad = makePad($('pad'), picture, drawn, () => problems([]));
   $('clear').addEventListener('click', () => {
     pad.clear();
     drawn();

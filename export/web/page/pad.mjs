@@ -3,8 +3,8 @@
 const SIZE = 280; // pixels of the longer side
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** `drawn` is called after each stroke; returns {clear}. */
-export function makePad(canvas, { rows, columns }, drawn) {
+/** `drawn` is called as a stroke grows, `ended` behind it; returns {clear}. */
+export function makePad(canvas, { rows, columns }, drawn, ended) {
   const scale = SIZE / Math.max(rows, columns);
   canvas.width = Math.round(columns * scale);
   canvas.height = Math.round(rows * scale);
@@ -17,7 +17,7 @@ export function makePad(canvas, { rows, columns }, drawn) {
   };
   const draw = (x, y) => {
     context.strokeStyle = '#fff';
-    context.lineWidth = SIZE / 14;
+    context.lineWidth = Math.max(SIZE / 14, 2 * scale);
     context.lineCap = 'round';
     context.beginPath();
     context.moveTo(pen.x, pen.y);
@@ -41,7 +41,12 @@ export function makePad(canvas, { rows, columns }, drawn) {
   canvas.addEventListener('pointermove', (event) => {
     if (event.pointerId === pen.pointer) draw(...place(event));
   });
-  for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, () => { pen.pointer = null; });
+  for (const name of ['pointerup', 'pointercancel']) {
+    canvas.addEventListener(name, () => {
+      pen.pointer = null;
+      ended();
+    });
+  }
   canvas.addEventListener('keydown', (event) => {
     const move = MOVES[event.key];
     if (!move) return;

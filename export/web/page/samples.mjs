@@ -62,17 +62,24 @@ function same(a, b) {
   return a.length === b.length && a.every((each, i) => each === b[i]);
 }
 
+/** What a function draws on black; cropping comes before scaling, or colours from beyond the edge would be mixed in. */
+function drawn(width, height, draw) {
+  const canvas = Object.assign(document.createElement('canvas'), { width, height });
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  context.fillStyle = '#000';
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = 'high';
+  draw(context);
+  return context;
+}
+
 /** A picture, {width, height} that a canvas draws, cropped to the model's ratio and scaled to its size. */
 export function sampleOfPicture(model, peak, source, { width, height }) {
   const picture = pictureOf(model);
   const ratio = picture.columns / picture.rows;
   const [w, h] = width / height > ratio ? [Math.max(1, Math.round(height * ratio)), height] : [width, Math.max(1, Math.round(width / ratio))];
-  const canvas = Object.assign(document.createElement('canvas'), { width: picture.columns, height: picture.rows });
-  const context = canvas.getContext('2d', { willReadFrequently: true });
-  context.fillStyle = '#000';
-  context.fillRect(0, 0, picture.columns, picture.rows);
-  context.imageSmoothingQuality = 'high';
-  context.drawImage(source, (width - w) / 2, (height - h) / 2, w, h, 0, 0, picture.columns, picture.rows);
+  const middle = drawn(w, h, (context) => context.drawImage(source, -Math.floor((width - w) / 2), -Math.floor((height - h) / 2)));
+  const context = drawn(picture.columns, picture.rows, (each) => each.drawImage(middle.canvas, 0, 0, picture.columns, picture.rows));
   const pixels = context.getImageData(0, 0, picture.columns, picture.rows).data;
   const values = new ARRAYS[model.dtype](model.inputs);
   const whole = model.dtype in LIMITS;
