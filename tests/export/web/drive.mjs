@@ -14,7 +14,7 @@ function plain(value) {
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
     return { array: value.constructor.name, bytes };
   }
-  if (value === null || typeof value !== 'object') return value;
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, Array.isArray(each) ? each : plain(each)]));
 }
 
