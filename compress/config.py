@@ -334,7 +334,7 @@ class ExportConfig(Checked, frozen=True):
     `targets` are names of `export.targets.TARGETS`, which whoever writes files checks.
     """
 
-    targets: Annotated[tuple[str, ...], Meta(min_length=1), means("formats: tflite, onnx")] = ("tflite", "onnx")
+    targets: Annotated[tuple[str, ...], Meta(min_length=1), means("formats: tflite, onnx, c")] = ("tflite", "onnx")
     signatures: Annotated[tuple[Signature, ...], Meta(min_length=1), means("what the files compute")] = get_args(Signature)
     io: Annotated[
         Literal["auto", "uint8", "int8", "float32"],
@@ -345,6 +345,9 @@ class ExportConfig(Checked, frozen=True):
     ] = "data"
     opset: Annotated[int, Meta(ge=13, le=23), means("of .onnx files; at least 21 where kernels are packed")] = 17
     int4: Annotated[Literal["packed", "bytes"], means("kernels of 4 bits or fewer: packed, two values a byte")] = "packed"
+    c_storage: Annotated[
+        Literal["dense", "sparse"], means("kernels of .c files; sparse: a bit per weight and the values that are not zero")
+    ] = "dense"
 
     def check(self) -> None:
         _require_different(self, "targets", "signatures")

@@ -35,6 +35,7 @@ class Optimizer:
         self.peak = config.learning_rate
         self.rate = _learning_rate(config, steps * config.epochs)
         self.keras = tf_keras.optimizers.legacy.Adam(self.rate)
+        _ = self.keras.beta_1  # makes its variables; made by the first update, they would have a graph traced twice
         self.kernels = model.kernels
         self.decay = config.weight_decay
         self.variables = [*model.trainable_variables, *(rate.trainable_variables if rate else ())]

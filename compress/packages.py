@@ -15,6 +15,7 @@ _TASKS = "pip install 'tiedae[tasks]'"
 
 INSTALL: Mapping[str, str] = {
     "PIL": "pip install pillow",
+    "a C compiler": "apt-get install gcc (macOS: xcode-select --install)",
     "ai_edge_litert": "pip install ai-edge-litert",
     "onnxruntime": "pip install 'tiedae[cpu]'",
     "onnxruntime-node": "npm install --ignore-scripts onnxruntime-node",
@@ -28,7 +29,7 @@ INSTALL: Mapping[str, str] = {
     "tflite_micro": "pip install 'tiedae[tflm]'",
     "umap": _TASKS,
 }
-"""Install command of each optional module."""
+"""Install command of each optional module or program."""
 
 ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
 """Builds of ONNX Runtime: packages that install the same module, `onnxruntime`."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..calibration.calibration_file import Calibration
 from ..calibration.representative import representative
 from ..compress.affine import Quantization
-from ..compress.config import ExportConfig, ModelConfig, Recipe
+from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Dataset
 from ..compress.noise import noise_of, noisy_test
 from ..compress.records import encode, plain
@@ -32,7 +32,8 @@ from .bundle import (
     write_files,
 )
 from .codec.backends import ProgramBackend
-from .codec.training_codes import codec_files, fit_codec
+from .codec.frames import model_codec
+from .codec.training_codes import Fitted, codec_files, fit_codec
 from .detector import fit_detector
 from .file_info import FileInfo
 from .file_io import FileIO
@@ -44,7 +45,7 @@ from .parity.fidelity import Fidelity, column_names, warnings_of
 from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
-from .scoring import Detector
+from .targets import TARGETS
 from .tasks.row import Exported
 from .tasks.table import TASKS
 from .verify.kinds import Stage
@@ -89,7 +90,7 @@ def assemble(
     """
     *_, floating = (model for stage, model in models.items() if stage != "quantize")
     quantized = models["quantize"]
-    announce("export: integer program, TFLite, ONNX")
+    announce(f"export: integer program, {', '.join(TARGETS[target].label for target in recipe.export.targets)}")
     programs = {
         precision: Programs(lower(model, recipe.name, layout="split"), lower(model, recipe.name, layout="fused"))
         for precision, model in {"int8": quantized, "f32": floating}.items()
@@ -104,7 +105,6 @@ def assemble(
     io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
     backend = ProgramBackend(integer, splits.spec, io, maps)
     detector = fit_detector(programs["int8"], backend, splits, recipe.task, recipe.data.seed)
-    files = write_models(programs, recipe.export, io, announce, detector)
     if text := coarse_text(io, integer.quantization("x"), splits.columns):
         announce(text)
     noise = noise_of(recipe.train.noise, splits.train)
@@ -116,13 +116,15 @@ def assemble(
     arrays |= golden.floats(*keras(scaled), io)
     if detector is not None:
         arrays |= golden.scores(answered, io, detector, x, scaled)
-    files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
+    files = {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs["int8"], masks)
     fitted = fit_codec(backend, splits.train, recipe.data.seed, noise, classes=recipe.codec.classes)
     files |= codec_files(recipe.name, fitted)
     fidelity = Fidelity.of_splits(splits)
     manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
-    manifest = write_described(directory, replace(manifest, scores=fitted.scores, detector=detector), files, arrays)
+    manifest = replace(manifest, scores=fitted.scores, detector=detector)
+    files |= write_models(programs, manifest, announce, fitted)
+    manifest = write_described(directory, manifest, files, arrays)
 
     metrics = verify_bundle(
         directory,
@@ -175,13 +177,12 @@ def assemble(
     return metrics
 
 
-def write_models(
-    programs: Mapping[str, Programs], config: ExportConfig, io: FileIO, announce: Announce, detector: Detector | None = None
-) -> dict[str, bytes]:
-    """`model_files`, with each warning of a writer announced once."""
+def write_models(programs: Mapping[str, Programs], manifest: Manifest, announce: Announce, fitted: Fitted) -> dict[str, bytes]:
+    """`model_files` of a manifest, which does not list them yet, with each warning of a writer announced once."""
+    codec = model_codec(manifest, fitted.tables, fitted.residuals)
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
-        files = model_files(programs, config, io, detector=detector)
+        files = model_files(programs, manifest.recipe.export, manifest.io, detector=manifest.detector, codec=codec)
     for text in dict.fromkeys(str(warning.message) for warning in given):
         announce(text)
     return files

@@ -4,6 +4,7 @@ NAME.{int8,f32}.tflite                  every signature over one buffer
 NAME.{int8,f32}.onnx                    x → code, y
 NAME.{encoder,decoder}.{int8,f32}.onnx  over one NAME.{int8,f32}.kernels.bin
 NAME.score.int8.onnx                    x → score, anomaly, over the same kernels; where there is a detector
+NAME.c, NAME.h, NAME_float.h            the integer program and the codec as C; NAME is an identifier here
 manifest.json                           hashes, kernels, inputs, outputs, operations, versions, recipe
 golden/                                 samples and expected outputs, see `golden`; program.npz (biases and masks)
 NAME.codec                              frequency tables of the codes, see docs/format.md
@@ -18,7 +19,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,7 +38,7 @@ from .manifest import ConstantInfo, Manifest
 from .program import SIGNATURES
 from .score_graph import SCORE
 from .scoring import Detector
-from .targets import TARGETS, Programs, is_model, read_model, require_targets
+from .targets import TARGETS, ModelCodec, Programs, is_model, read_model, require_targets
 
 PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"
@@ -46,22 +47,30 @@ TASK_FOLDER = "task"
 
 
 def model_files(
-    programs: Mapping[str, Programs], config: ExportConfig, io: FileIO | str, *, detector: Detector | None = None
+    programs: Mapping[str, Programs],
+    config: ExportConfig,
+    io: FileIO | str,
+    *,
+    detector: Detector | None = None,
+    codec: ModelCodec | None = None,
 ) -> dict[str, bytes]:
     """The model files by name. `programs` by precision, `int8` and `f32`; `io`: x and y of the int8 files (`FileIO.parse`).
 
-    `detector`: adds the signature `score` to the int8 files.
+    `detector`: adds the signature `score` to the int8 files. `codec`: what source text takes beside the program.
     """
     require_targets(config.targets)
     io = FileIO.parse(io)
     files: dict[str, bytes] = {}
     for precision, pair in programs.items():
         for target in config.targets:
-            program = pair.of(target)
+            program, row = pair.of(target), TARGETS[target]
+            if precision not in row.precisions:
+                continue
+            options: dict[str, Any] = {"codec": codec} if row.source else {}
+            if detector is not None and (row.scores or row.source) and precision == "int8":
+                options["detector"] = detector
             stem = f"{program.name}.{precision}"
-            given = (program, stem, config, io if precision == "int8" else io.floats)
-            scores = detector is not None and TARGETS[target].scores and precision == "int8"
-            files |= TARGETS[target].write(*given, detector=detector) if scores else TARGETS[target].write(*given)
+            files |= row.write(program, stem, config, io if precision == "int8" else io.floats, **options)
     return files
 
 
@@ -69,7 +78,7 @@ def model_names(name: str, config: ExportConfig, *, detector: Detector | None = 
     """The names of the files that `model_files` writes."""
     names = set()
     for target in config.targets:
-        for precision in PRECISIONS:
+        for precision in TARGETS[target].precisions:
             scores = detector is not None and TARGETS[target].scores and precision == "int8"
             names |= TARGETS[target].file_names(f"{name}.{precision}", (*config.signatures, *([SCORE] if scores else [])))
     return names

@@ -78,17 +78,15 @@ def derive(
     detector = fit_detector(programs, backend, data, recipe.task, recipe.data.seed)
     io, config = before.io, before.recipe.export
     announce("export: integer program, " + ", ".join(config.targets))
-    files = write_models({PRECISION: programs}, config, io, announce, detector)
     scaled = before.data.scaling.apply(io.samples(arrays["x"]))
     arrays = {name: arrays[name] for name in ("x", *golden.FLOATS)}
     answered = golden.expectations(programs, config.targets, scaled, io)
     arrays |= golden.answers(answered, io)
     if detector is not None:
         arrays |= golden.scores(answered, io, detector, arrays["x"], scaled)
-    files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
+    files = {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs, masks)
     files |= codec_files(before.name, fitted)
-    files |= _copies(bundle, {*files, *int8, METRICS, *PAGES})
     derivation = Derivation(
         created_by=before.created_by,
         manifest_sha256=hashlib.sha256((bundle.path / FILE).read_bytes()).hexdigest(),
@@ -107,6 +105,8 @@ def derive(
         detector=detector,
         derived=(*before.derived, derivation),
     )
+    files |= write_models({PRECISION: programs}, manifest, announce, fitted)
+    files |= _copies(bundle, {*files, *int8, METRICS, *PAGES})
     manifest = write_described(directory, manifest, files, arrays)
     old = read_metrics(bundle.path / METRICS)
     kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, step=step)

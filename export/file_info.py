@@ -72,9 +72,10 @@ class ModelFileInfo(FileInfo, frozen=True):
 
     @classmethod
     def of_model(cls, data: bytes, name: str, contents: Contents) -> ModelFileInfo:
-        """The record of a parsed file; its name ends in `.PRECISION.SUFFIX`."""
+        """The record of a parsed file; its name ends in `.PRECISION.SUFFIX`, or `.SUFFIX` where its format has int8 alone."""
         signatures = {each.name: SignatureInfo.of(each) for each in contents.signatures}
-        file, precision = FileInfo.of(data), Precision(Path(name).suffixes[-2].removeprefix("."))
+        *_, precision, _ = (f".{Precision.INT8}", *Path(name).suffixes)
+        file, precision = FileInfo.of(data), Precision(precision.removeprefix("."))
         return cls(file.sha256, file.bytes, contents.format, precision, signatures, dict(contents.details))
 
     def in_units(self, units: Units) -> ModelFileInfo:

@@ -4,6 +4,7 @@ x.npy            samples in the user's unit and dtype
 code.npy         codes of the int8 files, uint8
 y.npy            output of the fused program, as in the int8 .onnx files: uint8, int8, or float32 in the unit of the files
 y.tflite.npy     output of the split program, as in the int8 .tflite file
+y.c.npy          output of the fused program in integers, uint8, as in the .c file, where y.npy is of another dtype
 code.tflite.npy  TFLite's codes if they differ: it rounds ties of float inputs differently, see `interpreter.program_input`
 score.npy, anomaly.npy   where there is a detector: outputs of the signature `score`, float32 and bool [samples]; those of
                  TFLite are score.tflite.npy, anomaly.tflite.npy, beside y.tflite.npy
@@ -54,9 +55,9 @@ def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray,
 
     `io`: x and y of the files, see `FileIO.parse`.
     """
-    dtype = FileIO.parse(io).dtype
     found = {REFERENCE: expect(programs.reference, scaled)}
     for target in targets:
+        dtype = TARGETS[target].file_io(FileIO.parse(io)).dtype
         conversion = RUNTIMES[usual(target)].converts if dtype == "float32" else "divide"
         same = programs.of(target) is programs.reference and conversion == "divide"
         found[target] = found[REFERENCE] if same else expect(programs.of(target), scaled, conversion)
@@ -66,15 +67,17 @@ def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray,
 def answers(expected: Mapping[str, Expected], io: FileIO | str) -> dict[str, np.ndarray]:
     """The expected outputs of the int8 files by golden name; `expected` comes from `expectations`."""
     io = FileIO.parse(io)
-    arrays = {target: (each.code, io.output(each.y, each.program.quantization("y"))) for target, each in expected.items()}
-    code, y = arrays.pop(REFERENCE)
-    found = {"code": code, "y": y}
-    for target, (own_code, own_y) in arrays.items():
-        same_code = np.array_equal(own_code, code)
+    reference = expected[REFERENCE]
+    found = {"code": reference.code, "y": io.output(reference.y, reference.program.quantization("y"))}
+    for target, each in expected.items():
+        if target == REFERENCE:
+            continue
+        same_code = np.array_equal(each.code, reference.code)
+        y = TARGETS[target].file_io(io).output(each.y, each.program.quantization("y"))
         if not same_code:
-            found[f"code.{target}"] = own_code
-        if not same_code or TARGETS[target].layout != "fused":
-            found[f"y.{target}"] = own_y
+            found[f"code.{target}"] = each.code
+        if not same_code or TARGETS[target].layout != "fused" or y.dtype != found["y"].dtype:
+            found[f"y.{target}"] = y
     return found
 
 
@@ -89,7 +92,7 @@ def scores(
     found: dict[str, np.ndarray] = {}
     for target, each in expected.items():
         layout, end = (TARGETS[target].layout, f".{target}") if target != REFERENCE else ("fused", "")
-        if f"y{end}" in own:
+        if f"y{end}" in own and (target == REFERENCE or TARGETS[target].scores):
             scored = Scored.of(detector, layout, each.program, io, samples, scaled, each.x, each.y)
             found |= {f"{name}{end}": values for name, values in scored.outputs.items()}
     return found

@@ -305,9 +305,12 @@ def _load(bundle: Path) -> Any:
         raise FormatError(f"{bundle}: not a bundle, it has no {FILE}") from None
 
 
-def decoding_text(bundle: Path) -> bytes:
-    """What decides how a bundle's codes decode, as canonical JSON of what the manifest states, in its own version of it."""
-    written = _load(bundle)
+def decoding_text(manifest: Path | Manifest) -> bytes:
+    """What decides how a bundle's codes decode, as canonical JSON of what the manifest states, in its own version of it.
+
+    `manifest`: that of a bundle on disk, or one that is not written yet.
+    """
+    written = _load(manifest) if isinstance(manifest, Path) else json.loads(encode(manifest))
     decisive = {key: written["data"][key] for key in ("shape", "dtype", "scaling")}
     decisive |= {key: written[key] for key in ("integer_maps",) if written.get(key)}
     return json.dumps(decisive | {"program": written["operations"]["fused"]}, sort_keys=True, separators=(",", ":")).encode()

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
 
 from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.errors import FormatError, RecipeError
+from ..compress.sample_spec import SampleSpec
+from .codec.classes import CodeTables
+from .codec.residual_tables import ResidualTables
 from .file_info import SignatureInfo, ValueInfo
 from .file_io import FileIO
 from .formats.model_file import Contents
+from .integer_maps import IntegerMaps
 from .program import Program
 from .score_graph import SCORE
 from .scoring import Detector
@@ -26,9 +30,23 @@ if TYPE_CHECKING:
 
 Write = Callable[..., dict[str, bytes]]
 """(program, stem of the file names, export settings, x and y) → the files by name; a target with `scores` has the keyword
-`detector` too, a `Detector` or None."""
+`detector` too, a `Detector` or None, and one with `source` also `codec`, a `ModelCodec` or None."""
 Snippet = Callable[[str, str, SignatureInfo, str], list[str]]
 """(file, name of the signature, its record, expression of x) → lines of Python that run it, imports first."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelCodec:
+    """What makes a model a codec: the samples, their integer maps, the tables of codes and residuals.
+
+    `identity`: 8 bytes that name all of it and the program, in the header of each .tae file.
+    """
+
+    spec: SampleSpec
+    maps: IntegerMaps | None
+    tables: CodeTables
+    residuals: ResidualTables | None
+    identity: bytes
 
 
 @dataclass(frozen=True)
@@ -39,7 +57,8 @@ class Target:
     the files of a program, `read` parses a model file. `package` is the display name of the usual runtime, `snippet` writes an
     example program for the model card. `names`: the written files by stem and signatures, one file by default. `companions`:
     files without a model that files with these signatures need. `tolerances` replace the defaults of `VerifyConfig`. `scores`:
-    the int8 files of a bundle with a detector have the signature `score`.
+    the int8 files of a bundle with a detector have the signature `score`. `precisions` that are written. `source`: the files
+    are source text of the whole codec, whose `x` and `y` are the program's integers; to run them is to run their code.
     """
 
     label: str
@@ -53,6 +72,12 @@ class Target:
     companions: Callable[[str, Collection[str]], set[str]] = lambda _stem, _signatures: set()
     tolerances: Mapping[str, float] = field(default_factory=dict)
     scores: bool = False
+    precisions: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
+    source: bool = False
+
+    def file_io(self, io: FileIO) -> FileIO:
+        """`x` and `y` of this target's files, where those of its recipe are `io`."""
+        return FileIO("uint8") if self.source else io
 
     def file_names(self, stem: str, signatures: Collection[str]) -> set[str]:
         """The names of the files that `write` returns."""
@@ -145,6 +170,52 @@ def _onnxruntime(file: str, signature: str, info: SignatureInfo, x: str) -> list
     ]
 
 
+def _c_name(stem: str) -> str:
+    from .c.text import identifier
+
+    return identifier(stem.rpartition(".")[0])
+
+
+def _c_files(
+    program: Program,
+    stem: str,
+    config: ExportConfig,
+    _io: FileIO,
+    *,
+    detector: Detector | None = None,
+    codec: ModelCodec | None = None,
+) -> dict[str, bytes]:
+    from .c.codec_source import SampleCodec
+    from .c.samples import DataUnit
+    from .c.source import to_c
+
+    options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.signatures}
+    if codec is not None:
+        coding = SampleCodec(codec.tables, codec.identity, codec.residuals)
+        options |= {"unit": DataUnit(codec.spec, codec.maps), "codec": coding, "detector": detector}
+    return {name: text.encode("ascii") for name, text in to_c(program, **options).files.items()}
+
+
+def _read_c(path: Path) -> Contents:
+    from .formats.c_reader import read_c
+
+    return read_c(path)
+
+
+def _ctypes(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]:
+    name, source = Path(file).stem, info.inputs[0].name
+    library, compiled = f"./{name}.so", f'"cc", "-O2", "-shared", "-fPIC", "-D{name.upper()}_STATIC_ARENA"'
+    sizes = [f"{value.name} = np.empty({value.shape[-1]}, np.{value.dtype})" for value in info.outputs]
+    pointers = ", ".join(f"{value.name}.ctypes" for value in info.values)
+    return [
+        "import ctypes\nimport subprocess",
+        f"{source} = np.ascontiguousarray(({x}).reshape(-1, {info.inputs[0].shape[-1]})[0])  # {_shapes(info.inputs)}",
+        *sizes,
+        f'subprocess.run([{compiled}, "-o", "{library}", "{file}"], check=True)',
+        f'status = ctypes.CDLL("{library}").{name}_{signature}(None, {pointers})  # {_shapes(info.outputs)}',
+    ]
+
+
 def _shapes(values: Sequence[ValueInfo]) -> str:
     return ", ".join(f"{value.name}: {value.dtype} [{', '.join(map(str, value.shape))}]" for value in values)
 
@@ -153,6 +224,20 @@ TARGETS: dict[str, Target] = {
     "tflite": Target("TFLite", ".tflite", "split", _tflite_files, _read_tflite, "LiteRT", _litert, scores=True),
     "onnx": Target(
         "ONNX", ".onnx", "fused", _onnx_files, _read_onnx, "ONNX Runtime", _onnxruntime, _onnx_names, _onnx_kernels, scores=True
+    ),
+    "c": Target(
+        "C",
+        ".c",
+        "fused",
+        _c_files,
+        _read_c,
+        "C compiler",
+        _ctypes,
+        lambda stem, _signatures: {_c_name(stem) + end for end in (".c", ".h", "_float.h")},
+        lambda stem, _signatures: {f"{_c_name(stem)}.h"},
+        tolerances={"operation_max_lsb": 0, "codes_max_lsb": 0},
+        precisions=("int8",),
+        source=True,
     ),
 }
 

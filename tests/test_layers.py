@@ -54,6 +54,8 @@ LAYERS = (
     "export.code_scale",
     "export.bundle",
     "export.codec",
+    "export.c.golden",
+    "export.c.layout",
     "export.detector",
     "export.parity",
     "export.baselines",

@@ -16,7 +16,7 @@ from tiedae.export.verify.results import Metrics
 from tiedae.export.verify.verify import MAX_SAMPLES
 
 from .run_artifacts import load_training
-from .run_directory import new_bundle, require_new
+from .run_directory import new_folder, require_new
 
 
 class Derived(Record, frozen=True):
@@ -79,7 +79,7 @@ def derived(
     here, there = bundle.path.resolve(), out.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
-    with new_bundle(out) as partial:
+    with new_folder(out) as partial:
         return derive(bundle, partial, data, source=source, step=step, classes=classes, announce=announce)
 
 

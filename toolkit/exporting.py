@@ -18,7 +18,7 @@ from tiedae.export.bundle import Bundle
 from tiedae.export.targets import require_targets
 
 from .recipe import slug
-from .run_directory import new_bundle, require_new
+from .run_directory import new_folder, require_new
 from .sources import provenance
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def export_bundle(
     require_detectable(data, task, data.config.source)
     recipe = _recipe(model, data, name or slug(path.resolve().name), export, codec, verify, task)
     announce = print if verbose else _ignore
-    with new_bundle(path) as partial:
+    with new_folder(path) as partial:
         assemble(
             partial,
             {stage: rebuilt(lineage.earlier[stage]) for stage in STAGES if stage in lineage.earlier} | {"quantize": model},

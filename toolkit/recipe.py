@@ -199,6 +199,7 @@ EARLIER: Mapping[str, Any] = {
     "quantize.code_step": 0.0,
     "data.stride": 0,
     "search.rate": [],
+    "export.c_storage": "dense",
 }
 """Keys that recipes once did not have, and what runs from before them did."""
 

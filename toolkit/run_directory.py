@@ -55,20 +55,23 @@ def alone_in(out: Path) -> Iterator[None]:
         yield
 
 
-def require_new(path: Path, *, replace: bool, option: str) -> None:
-    """Raise InputError where the folder exists, unless it is a bundle to `replace`; `option` does that."""
+def require_new(path: Path, *, replace: bool, option: str, marker: str = MANIFEST, what: str = "bundle") -> None:
+    """Raise InputError where the folder exists, unless it is a bundle to `replace`; `option` does that.
+
+    `marker`: the file that another kind of folder has, and `what` that is.
+    """
     if path.exists() and not replace:
         raise InputError(f"{path}: exists; choose another folder, or {option}")
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise InputError(f"{path}: is no bundle, so it is not overwritten; choose another folder")
+    if path.exists() and not (path / marker).is_file():
+        raise InputError(f"{path}: is no {what}, so it is not overwritten; choose another folder")
 
 
 @contextlib.contextmanager
-def new_bundle(path: Path) -> Iterator[Path]:
-    """A folder to write a bundle into, which takes the place of `path` if the block ends without an error."""
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        partial = Path(folder) / "bundle"
+        partial = Path(folder) / "new"
         yield partial
         if path.exists():
             path.rename(Path(folder) / "before")

@@ -31,13 +31,15 @@ def verify(
     limits: Sequence[str] = (),
     baseline: Path | None = None,
     allow: float = 0.01,
+    run_source: bool = False,
     announce: Callable[[str], None],
 ) -> Metrics:
     """The metrics of a bundle, as `verify_bundle` gives them; its golden vectors stand in for a model or data not given.
 
     `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says. `limits`
     are KEY=VALUE and replace those of the recipe's [verify]. With `baseline`, a file of earlier metrics, what got worse by more
-    than the fraction `allow` is a failed check as well. Raises InputError where one of them is wrong.
+    than the fraction `allow` is a failed check as well. `run_source`: as `verify_bundle`. Raises InputError where one of them
+    is wrong.
     """
     require_fraction(allow)
     manifest = Bundle.open(path).manifest
@@ -45,7 +47,8 @@ def verify(
     before = None if baseline is None else _read_baseline(baseline, manifest.name, manifest.model)
     test, count = (None, None) if data is None else load_test(path, manifest, data)
     functions, device = ({}, None) if model is None else _original(model, manifest.model.widths)
-    metrics = verify_bundle(path, **functions, test=test, test_samples=count, tolerances=held, announce=announce)
+    options = {"tolerances": held, "run_source": run_source, "announce": announce}
+    metrics = verify_bundle(path, **functions, test=test, test_samples=count, **options)
     metrics = structs.replace(metrics, model=manifest.model, samples=None if test is None else Source(str(data), test.sha256))
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))

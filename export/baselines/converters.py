@@ -153,15 +153,15 @@ def _signatures(model: Autoencoder) -> Mapping[str, Any]:
     x = tf.TensorSpec([None, widths[0]], tf.float32, name="x")
     code = tf.TensorSpec([None, widths[-1]], tf.float32, name="code")
 
-    @tf.function(input_signature=[x])
+    @tf.function(input_signature=[x], autograph=False)
     def encode(x: Any) -> dict[str, Any]:
         return {"code": model.encoder(x)}
 
-    @tf.function(input_signature=[code])
+    @tf.function(input_signature=[code], autograph=False)
     def decode(code: Any) -> dict[str, Any]:
         return {"y": model.decoder(code)}
 
-    @tf.function(input_signature=[x])
+    @tf.function(input_signature=[x], autograph=False)
     def reconstruct(x: Any) -> dict[str, Any]:
         code = model.encoder(x)
         return {"code": code, "y": model.decoder(code)}

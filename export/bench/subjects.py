@@ -87,7 +87,7 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
     cast, name = Cast(bundle.manifest.io.floats), bundle.manifest.name
     contents = {each: read_model(bundle.path / each) for each in bundle.models}
     for precision in Precision:
-        for target in TARGETS:
+        for target in (target for target, row in TARGETS.items() if precision in row.precisions):
             ours = bundle.files_of(target, precision)
             if not ours:
                 cast.skip(f"{Maker.TIEDAE} {precision} {target}", "not in this bundle")

@@ -81,7 +81,7 @@ def _quantize(network: Network, kind: str) -> str:
     return f"""{_nearest("float", "int32_t", "tae_nearest_float")}
 static inline uint8_t tae_quantized(float scaled)
 {{
-  const float steps = scaled / {_number(x.scale, "float")};
+  const float steps = scaled / {number(x.scale, "float")};
   if (!(steps > {low - 1}.0f)) return 0;
   if (steps > {high + 1}.0f) return {x.top};
   {{
@@ -106,7 +106,7 @@ static inline int tae_quantize(const {kind} *data, uint8_t *x)
 
 def _dequantize(network: Network, kind: str) -> str:
     y, scaling = network.program.quantization("y"), _scaling(network)
-    real = f"(float)((int)y[i] - {y.zero_point}) * {_number(y.scale, 'float')}"
+    real = f"(float)((int)y[i] - {y.zero_point}) * {number(y.scale, 'float')}"
     arrays, lines = "", [f"data[i] = {real};"]
     if scaling.rule != "none":
         at = "[i]" if isinstance(scaling.scale, tuple) else ""
@@ -152,7 +152,7 @@ def _score(network: Network, kind: str) -> str:
   if (status == TAE_OK) status = tae_decode(arena, code, y);
   if (status != TAE_OK) return status;
   for (i = 0; i < TAE_INPUTS; i++) {{
-    volatile double real = (double)tae_scaled(i, data[i]) / {_number(y.scale, "double")};
+    volatile double real = (double)tae_scaled(i, data[i]) / {number(y.scale, "double")};
     double units = (real + {y.zero_point}.0) * {1 << FRACTION_BITS}.0;
     units = units < -{most} ? -{most} : units > {most} ? {most} : units;
     total = tae_score_add(total, i, tae_nearest_double(units), y[i]);
@@ -180,11 +180,11 @@ def _nearest(kind: str, integer: str, name: str) -> str:
 
 def _numbers(name: str, values: float | tuple[float, ...], kind: str) -> str:
     if not isinstance(values, tuple):
-        return f"static const {kind} {name} = {_number(values, kind)};\n"
-    return f"static const {kind} {name}[TAE_INPUTS] = {{\n{', '.join(_number(each, kind) for each in values)}\n}};\n"
+        return f"static const {kind} {name} = {number(values, kind)};\n"
+    return f"static const {kind} {name}[TAE_INPUTS] = {{\n{', '.join(number(each, kind) for each in values)}\n}};\n"
 
 
-def _number(value: float, kind: str) -> str:
+def number(value: float, kind: str) -> str:
     """A decimal that is read as the same number; for float, the nearest binary32."""
     text = repr(float(np.float32(value))) if kind == "float" else repr(float(value))
     return text + ("f" if kind == "float" else "")

@@ -51,12 +51,13 @@ class StoredKernel:
 
     `layout`: `dense`, int8; `packed`, b bits each; `sparse`, a mask, the values that are not zero, and their number per row.
     `pairs`: neighbouring rows, and neighbouring values of a row, obey the pair rule of `compress.integers`, so int16 holds the
-    sum of two products.
+    sum of two products. `fewest`: values that are not zero in a row.
     """
 
     kernel: Kernel
     layout: Layout
     pairs: tuple[bool, bool]
+    fewest: int
     text: str
 
     @property
@@ -84,7 +85,9 @@ def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel
     else:
         layout, text = "dense", array(name, values)
     rows, columns = (bool((np.abs(sum(neighbours(values.astype(np.int16), axis))) <= PAIR_LIMIT).all()) for axis in (0, 1))
-    return StoredKernel(kernel, layout, (rows, columns), _title(kernel, values, layout) + text)
+    return StoredKernel(
+        kernel, layout, (rows, columns), int((values != 0).sum(axis=1).min()), _title(kernel, values, layout) + text
+    )
 
 
 def _title(kernel: Kernel, values: np.ndarray, layout: Layout) -> str:
@@ -111,14 +114,17 @@ def unpacked(stored: np.ndarray, shape: tuple[int, int], bits: int) -> np.ndarra
 
 
 def sparse_arrays(values: np.ndarray) -> Mapping[str, np.ndarray]:
-    """`mask`, uint8 [inputs, groups], low bits first; `values` not zero, int8, and one more; `counts` per row, uint16."""
+    """`mask`, uint8 [inputs, groups], low bits first; `values` not zero, int8, and one more; `counts`, uint8 or uint16, of each
+    row: values beyond those of the row with the fewest.
+    """
     rows, units = values.shape
     live = np.zeros((rows, -(-units // GROUP) * GROUP), bool)
     live[:, :units] = values != 0
+    counts = live.sum(axis=1)
     return {
         "mask": np.packbits(live, axis=1, bitorder="little"),
         "values": np.append(values[values != 0], np.int8(0)),
-        "counts": live.sum(axis=1).astype(np.uint16),
+        "counts": (counts - counts.min()).astype(np.uint8 if np.ptp(counts) < 1 << 8 else np.uint16),
     }
 
 

@@ -125,7 +125,7 @@ def _add_sparse(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
         "    const int8_t *q = value;",
         *lines,
         "  }",
-        f"  value += {kernel.name}_counts[i];",
+        f"  value += {kernel.fewest} + {kernel.name}_counts[i];",
         "}",
     ]
 

@@ -59,8 +59,8 @@ def to_c(
 
     `storage`: how kernels are stored, see `kernels`. `signatures` of `SIGNATURES`: a file of `encode` or `decode` alone has
     that half. `unit`: the data's, for functions that take and give integer samples; `detector`, which needs it: for `score`;
-    `codec`, which needs it too: for .tae files of the kinds `promises`, see `codec_source`. `forms`: the forms of rounding that
-    it may have, see `rounding`.
+    `codec`, which needs it too: for .tae files of the kinds `promises`, see `codec_source`; without the decoder, lossy ones
+    alone. `forms`: the forms of rounding that it may have, see `rounding`.
 
     Raises InputError for an unknown signature, ExportError for a float program, another storage, sums that 32 bits do not hold.
     """

@@ -18,6 +18,13 @@ KEYWORDS = frozenset(
         *("static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
     ]
 )
+HEADERS = frozenset(
+    [
+        *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math", "setjmp"),
+        *("signal", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "tgmath", "time", "wchar", "wctype"),
+    ]
+)
+"""Headers of C99: a NAME.h of such a name would be included in their place."""
 
 C_TYPES = {
     "int8": "int8_t",
@@ -33,7 +40,8 @@ C_TYPES = {
 def identifier(name: str) -> str:
     """A C identifier for the name of a model, in lower case."""
     found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return found if found and not found[0].isdigit() and found not in KEYWORDS else f"m_{found}".rstrip("_")
+    free = found and not found[0].isdigit() and found not in KEYWORDS | HEADERS
+    return found if free else f"m_{found}".rstrip("_")
 
 
 def named(text: str, prefix: str) -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ...compress.affine import BYTE, Quantization
+from ...compress.config import ExportConfig
 from ...compress.errors import FormatError
 from ...compress.sample_spec import SampleSpec
 from ...compress.scaling import Scaling
-from ..bundle import Bundle
+from ..bundle import Bundle, write_files
 from ..file_io import IN_MODEL_UNITS, FileIO
 from ..integer_maps import IntegerMaps
 from ..interpreter import Conversion, execute, program_input
-from ..program import Program
+from ..program import SIGNATURES, Program
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS, read_model
@@ -133,7 +136,7 @@ class ProgramBackend:
     """The program itself, the exact reference; `y` is uint8, or float32 in model units where the program is float.
 
     `io`: `x` and `y` of the files, which may round samples to float32 first. `conversion` is that of `program_input`.
-    `maps` take its place for integer samples.
+    `maps` take its place for integer samples. `session`: what computes the program's integers in place of the interpreter.
     """
 
     program: Program
@@ -143,16 +146,20 @@ class ProgramBackend:
     runtime: str = PROGRAM
     layout: DecoderLayout = "fused"
     conversion: Conversion = "divide"
+    session: Session | None = None
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        return execute(self.program, "encode", self.input(x))["code"]
+        return self._run("encode", self.input(x))["code"]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        return execute(self.program, "decode", codes)["y"]
+        return self._run("decode", codes)["y"]
 
     def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        got = execute(self.program, "reconstruct", self.input(x))
+        got = self._run("reconstruct", self.input(x))
         return got["code"], got["y"]
+
+    def _run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        return execute(self.program, signature, x) if self.session is None else self.session.run(signature, x)
 
     def samples(self, y: np.ndarray) -> np.ndarray:
         """In integers, or of float data in binary64 without fused operations, see docs/format.md: the same on every machine."""
@@ -175,8 +182,23 @@ class ProgramBackend:
     def input(self, x: np.ndarray) -> np.ndarray:
         if self.maps is not None:
             return self.maps.program_input(x)
+        if self.spec.scaling.is_bytes(self.spec.dtype) and self.program.tensors["x"].quantization == BYTE:
+            return x
         scaled = self.spec.scaling.apply(self.io.samples(x))
         return program_input(self.program, scaled, self.conversion) if self.program.quantized else scaled
+
+
+def written_anew(program: Program, runtime: str) -> Session:
+    """A program in a runtime of source text that is written here: a bundle's own may be a stranger's, and would run here.
+
+    Raises UnavailableError without a compiler, ExportError where the target cannot express the program.
+    """
+    row = TARGETS[RUNTIMES[runtime].format]
+    files = row.write(program, f"{program.name}.{PRECISION}", ExportConfig(), IN_MODEL_UNITS)
+    with TemporaryDirectory() as folder:
+        write_files(Path(folder), files)
+        (source,) = [Path(folder) / name for name in files if name.endswith(row.suffix)]
+        return RUNTIMES[runtime].open(dict.fromkeys(SIGNATURES, source))
 
 
 def program_of(bundle: Bundle) -> Program:

@@ -25,7 +25,7 @@ from ..runtimes.table import RUNTIMES, usual
 from ..scoring import Detector
 from ..targets import TARGETS
 from .appending import last_whole
-from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of
+from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of, written_anew
 from .container import SAMPLES_PER_FRAME, Data, promise
 from .detection import integer_errors
 from .frames import FileModel
@@ -228,7 +228,7 @@ class Codec:
         """The program and the tables that .tae files rest on; InputError for a model archive, and a bundle without tables."""
         if self.bundle is None:
             raise InputError(f"{self.name}: a model archive has no frequency tables; .tae files need a bundle")
-        return FileModel.of(self.bundle)
+        return FileModel.of(self.bundle, self.backend if isinstance(self.backend, ProgramBackend) else None)
 
     def _decoded(self, codes: np.ndarray) -> np.ndarray:
         return self.backend.samples(self.backend.decode(codes))
@@ -282,7 +282,8 @@ def load(path: str | Path, *, runtime: str = AUTO) -> Codec:
     """Open a bundle, OUT of a run, or a model archive as a codec.
 
     `runtime`: a runtime of `RUNTIMES`, `program` (the exact reference), or `auto`: LiteRT or ONNX Runtime, the first that is
-    installed and has a file in the bundle. An archive takes TensorFlow and runs as its program.
+    installed and has a file in the bundle; `program` in a bundle of C files alone. `c` compiles what `to_c` writes of the
+    program, with or without a .c file in the bundle. An archive takes TensorFlow and runs as its program.
 
     Raises InputError where the path is none of these or the runtime has no file, FormatError for a file that is damaged or
     not the manifest's, UnavailableError where the runtime is not installed.
@@ -331,9 +332,15 @@ def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
     manifest = bundle.manifest
     spec, tensors = manifest.data.spec, manifest.tensors
     code = Tensor("code", (manifest.model.widths[-1],), tensors.code)
-    if runtime == PROGRAM:
+    own = any(bundle.files_of(target, PRECISION) for target, row in TARGETS.items() if not row.source)
+    if runtime == PROGRAM or (runtime == AUTO and not own):
         program = ProgramBackend(program_of(bundle), spec, manifest.io, manifest.integer_maps)
         return Codec(manifest.name, spec, code, program, bundle)
+    if runtime in RUNTIMES and TARGETS[RUNTIMES[runtime].format].source:
+        program = program_of(bundle)
+        given = (program, spec, manifest.io, manifest.integer_maps, runtime)
+        backend = ProgramBackend(*given, session=written_anew(program, runtime))
+        return Codec(manifest.name, spec, code, backend, bundle)
     session = _session(bundle, runtime)
     io = bundle.file_io(RUNTIMES[session.runtime].format, PRECISION)
     return Codec(manifest.name, spec, code, FileBackend(session, spec, io, tensors.x, tensors.y), bundle)
@@ -344,7 +351,7 @@ def _session(bundle: Bundle, runtime: str) -> Session:
     if runtime != AUTO and runtime not in RUNTIMES:
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join((AUTO, PROGRAM, *RUNTIMES))}")
     reasons = []
-    for name in [usual(target) for target in TARGETS] if runtime == AUTO else [runtime]:
+    for name in [usual(target) for target, row in TARGETS.items() if not row.source] if runtime == AUTO else [runtime]:
         target = RUNTIMES[name].format
         files = bundle.files_of(target, PRECISION)
         if not files:

@@ -6,13 +6,15 @@ import hashlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ...compress.errors import DataError, FormatError, InputError
 from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..bundle import Bundle
-from ..manifest import decoding_text
+from ..manifest import Manifest, decoding_text
+from ..targets import ModelCodec
 from . import grid, rans
 from .backends import ProgramBackend, program_of
 from .classes import CodeTables
@@ -22,6 +24,20 @@ from .residual_tables import ResidualTables, bases
 from .residuals import LARGEST_BOUND, ResidualCoder
 
 _CODE_BYTES = struct.Struct("<I")
+
+
+def model_codec(
+    manifest: Manifest, tables: CodeTables, residuals: ResidualTables | None, written: Path | None = None
+) -> ModelCodec:
+    """What makes the model of a manifest a codec. `written`: the bundle that holds the manifest, where there is one."""
+    text = decoding_text(written or manifest) + tables.to_bytes() + (b"" if residuals is None else residuals.to_bytes())
+    identity = hashlib.sha256(text).digest()[:8]
+    return ModelCodec(manifest.data.spec, manifest.integer_maps, tables, residuals, identity)
+
+
+def codec_of_bundle(bundle: Bundle) -> ModelCodec:
+    """That of a bundle; InputError where it has no tables, FormatError where they are damaged."""
+    return model_codec(bundle.manifest, bundle.tables(), bundle.residuals(), bundle.path)
 
 
 @dataclass(frozen=True)
@@ -39,14 +55,15 @@ class FileModel:
     residuals: ResidualTables | None = None
 
     @classmethod
-    def of(cls, bundle: Bundle) -> FileModel:
-        """That of a bundle; InputError where it has no tables, FormatError where it is damaged."""
-        tables, residuals = bundle.tables(), bundle.residuals()
-        text = decoding_text(bundle.path) + tables.to_bytes() + (b"" if residuals is None else residuals.to_bytes())
-        identity = hashlib.sha256(text).digest()[:8]
-        manifest = bundle.manifest
-        program = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
-        return cls(program, tables, identity, residuals)
+    def of(cls, bundle: Bundle, program: ProgramBackend | None = None) -> FileModel:
+        """That of a bundle; InputError where it has no tables, FormatError where it is damaged.
+
+        `program`: the bundle's, where it is known.
+        """
+        codec, manifest = codec_of_bundle(bundle), bundle.manifest
+        if program is None:
+            program = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
+        return cls(program, codec.tables, codec.identity, codec.residuals)
 
     @property
     def spec(self) -> SampleSpec:

@@ -19,7 +19,7 @@ from ...compress.sample_spec import INTEGERS, Integer, Kind
 from .damage import DamagedFrames, refuse
 from .lanes import LaneReader, write
 from .predictors import TAPS, contexts_of, fit_start_weights, frames_of, open_predictor, streams_of, within
-from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables, fit
+from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables, fit_counts
 from .tokens import BITS, LARGEST, ZERO, extra_bits, is_token, residuals_of, tokens_of
 
 T = TypeVar("T")
@@ -211,8 +211,13 @@ class ResidualCoder:
         refuse(problems)
         return [found[i] for i in range(len(counts))]
 
-    def _residuals(self, part: ContextTables, x: np.ndarray, y: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
-        """Residuals, in quanta, int32, and their contexts, uint8, [steps, streams, lanes] as `x` and `y`."""
+    def _residuals(
+        self, part: ContextTables, x: np.ndarray, y: np.ndarray, bound: int | np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals, in quanta, int32, and their contexts, uint8, [steps, streams, lanes] as `x` and `y`.
+
+        `bound`: of all lanes, or of each, int32 [lanes].
+        """
         residuals, contexts = np.empty_like(x), np.empty(x.shape, np.uint8)
 
         def quantize(step: int, prediction: np.ndarray, context: np.ndarray) -> np.ndarray:
@@ -227,7 +232,7 @@ class ResidualCoder:
         self,
         part: ContextTables,
         y: np.ndarray,
-        bound: int,
+        bound: int | np.ndarray,
         residuals_at: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
     ) -> np.ndarray:
         """The decoded values, int32 [steps, streams, lanes]; `residuals_at` takes a step, its predictions and contexts."""
@@ -336,11 +341,17 @@ def _fit_part(blank: ResidualCoder, x: np.ndarray, y: np.ndarray, bounds: tuple[
     if blank.kind != "images":
         weights = fit_start_weights((x - y).reshape(len(x), -1), bounds)
     start = ContextTables(weights, blank.lossless.places, blank.lossless.tables)
-    runs = [blank._residuals(start, x, y, bound) for bound in bounds]
-    tokens = np.concatenate([tokens_of(residuals)[0].ravel() for residuals, _ in runs]).astype(np.uint8)
-    contexts = np.concatenate([contexts.ravel() for _, contexts in runs])
-    places = _shared(np.bincount(contexts, minlength=len(start.places)))
-    tables = [fit(tokens[places[contexts] == place, None]).frequencies for place in range(int(places.max()) + 1)]
+    together, lanes = max(1, _AT_ONCE // x.size), x.shape[2]
+    runs = []
+    for some in (bounds[at : at + together] for at in range(0, len(bounds), together)):
+        side_by_side = np.tile(x, len(some)), np.tile(y, len(some))
+        runs.append(blank._residuals(start, *side_by_side, np.repeat(np.array(some, np.int32), lanes)))
+    symbols = [contexts * np.int64(1 << BITS) + tokens_of(residuals)[0] for residuals, contexts in runs]
+    counts = np.sum([np.bincount(each.ravel(), minlength=len(start.places) << BITS) for each in symbols], axis=0)
+    counts = counts.reshape(-1, 1 << BITS)
+    places = _shared(counts.sum(axis=1))
+    pooled = [counts[places == place].sum(axis=0, keepdims=True) for place in range(int(places.max()) + 1)]
+    tables = [fit_counts(each, BITS).frequencies for each in pooled]
     return ContextTables(weights, places, FrequencyTables(BITS, np.concatenate(tables)))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...compress.errors import CheckError, DataError, FormatError, InputError
 from .appending import Whole
-from .backends import BATCH, Backend, ProgramBackend
+from .backends import BATCH, PROGRAM, Backend
 from .container import (
     LONGEST_HEADER,
     MOST_BYTES,
@@ -61,8 +61,8 @@ class StreamEncoder:
     ) -> None:
         self.header = model.header(samples_per_frame, kind, bound)
         self._model, self._backend, self._frame_only = model, backend, frame_only
-        is_program = isinstance(backend, ProgramBackend)
-        self._reference = None if is_program else replace(model.program, conversion=backend.conversion)
+        exact = replace(model.program, session=None, runtime=PROGRAM, conversion=backend.conversion)
+        self._reference = None if backend.runtime == PROGRAM else exact
         before = (*after.frames, Gap(after.stop, after.stop)) if after else ()
         self._entries = _entries((*before, *written), self.header.size)
         self._samples = sum(frame.samples for frame in written)

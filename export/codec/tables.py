@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -260,14 +260,19 @@ def fit_counts(counts: np.ndarray, bits: int) -> FrequencyTables:
     return FrequencyTables(bits, allot(np.concatenate([np.where(rare, 0.0, expected), escapes], axis=1)))
 
 
+@cache
+def _kernels(codes: int) -> tuple[np.ndarray, ...]:
+    """For each of `_WIDTHS`: the weight of one code for another, float64 [codes, codes], rows that add up to 1."""
+    distances = np.abs(np.subtract.outer(np.arange(codes), np.arange(codes)))
+    kernels = [np.exp(-0.5 * np.square(distances / width)) if width else (distances == 0) * 1.0 for width in _WIDTHS]
+    return tuple(kernel / kernel.sum(axis=1, keepdims=True) for kernel in kernels)
+
+
 def _smoothed(counts: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Expected counts, float64 [tables, codes], by the likeliest of `_WIDTHS` for each; `samples`: of each, [tables, 1]."""
-    distances = np.subtract.outer(np.arange(counts.shape[1]), np.arange(counts.shape[1]))
     unseen = 1 / (samples + 1)
     best, likelihood = counts, np.full((len(counts), 1), -np.inf)
-    for width in _WIDTHS:
-        kernel = np.exp(-0.5 * np.square(distances / width)) if width else (distances == 0).astype(np.float64)
-        kernel /= kernel.sum(axis=1, keepdims=True)
+    for kernel in _kernels(counts.shape[1]):
         expected = counts @ kernel
         others = np.maximum(expected - kernel.diagonal(), 0.0) / np.maximum(samples - 1, 1)
         found = (counts * np.log((1 - unseen) * others + unseen / counts.shape[1])).sum(axis=1, keepdims=True)

@@ -51,7 +51,7 @@ class Constant:
     `values`: the array as stored, in the file's orientation (read-only, possibly a memory map). `storage` identifies the bytes
     and is equal for two views of one buffer. `scales` and `zero_points` (−128…127 for int8 of TFLite) are empty if the constant
     is not quantized; `axis` is the dimension of per-channel scales. `stored`: bytes in the file if `values` are unpacked, such
-    as 4-bit integers.
+    as 4-bit integers. `sha256` (hex): what the file says of its values, where it says that.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Constant:
     zero_points: tuple[int, ...] = ()
     axis: int = 0
     stored: int | None = None
+    sha256: str = ""
 
     @property
     def integers(self) -> np.ndarray:
@@ -115,7 +116,8 @@ class Signature:
 class Contents:
     """A parsed model file.
 
-    `size` in bytes includes external data. `details`: facts specific to the format, such as opset or minimum runtime version.
+    `size` in bytes includes external data; of source text it is that of its constants. `details`: facts specific to the format,
+    such as opset or minimum runtime version.
     """
 
     format: str

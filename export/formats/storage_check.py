@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,12 @@ from ...compress.scaling import Scaling
 from ..file_io import OFFSET, SCALE
 from ..program import Kernel, Program
 from ..score_graph import CONSTANTS, SCORE
+from .hidden_copies import repeats
 from .model_file import Constant, Contents, oriented
 from .reals import as_bits
+
+SOURCE = "c"
+"""The format whose files are source text, see `c_reader`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ def prove(
 
     Each kernel is stored once, equals the program's bit for bit in one of `AXIS_ORDERS`, is used with its own scales and is
     zero where its mask is; the file holds no other weights. Int8 kernels of an .onnx file obey the pair rule.
+
+    A C file states the sha256 of a kernel in place of scales. Its other arrays are tables; they are no weights unless they are
+    int8 or repeat a kernel, see `repeats`.
     `masks`: by kernel name, [inputs, units], nonzero for kept weights; kernels without a mask are not checked for zeros.
     `clusters`: maximum number of distinct values of a kernel. `pruning`: the pattern that the integers must have on both axes.
     """
@@ -54,8 +62,9 @@ def prove(
     constants, findings = tuple(stored.values()), []
     for index, (name, kernel) in enumerate(program.kernels.items()):
         expected = program.constants[name]
-        matches = [constant for constant in constants if _orient(constant, expected, exact=True) is not None]
-        found = matches[0] if matches else _nearest(constants, program, name)
+        matches = [constant for constant in constants if _holds(contents, constant, kernel, expected)]
+        whole = (constant for constant in matches if _orient(constant, expected) is not None)
+        found = next(whole, None) or _nearest(constants, program, name)
         findings.append(_stored_once(name, matches, found))
         if found is None:
             shapes = f"[{kernel.inputs}, {kernel.units}] or [{kernel.units}, {kernel.inputs}]"
@@ -65,7 +74,8 @@ def prove(
         values = _orient(found, expected)
         assert values is not None
         views = [constant for constant in contents.constants if constant.storage in {m.storage for m in matches or [found]}]
-        findings += [_same_values(name, found, values, expected), _scales(kernel, views)]
+        findings.append(_same_values(name, found, values, expected))
+        findings.append(_sha256(name, found, expected) if contents.format == SOURCE else _scales(kernel, views))
         if kernel.scales and kernel.bits == 8:
             findings.append(_pairs(name, found, values, contents.format))
         if masks is not None and name in masks:
@@ -76,7 +86,7 @@ def prove(
             findings.append(shared_values(name, values, clusters))
     for name in sorted(set(masks or {}) - set(program.kernels)):
         findings.append(_finding(name, "zeros", False, f"has a mask, but the kernels are {', '.join(program.kernels)}"))
-    return [*findings, _sum(constants, program)]
+    return [*findings, _sum(contents, constants, program)]
 
 
 def prove_scaling(contents: Contents, scaling: Scaling | None) -> StorageFinding:
@@ -162,6 +172,21 @@ def _nearest(stored: Sequence[Constant], program: Program, name: str) -> Constan
     return min(candidates, key=lambda constant: constant.name != name, default=None)
 
 
+def _holds(contents: Contents, constant: Constant, kernel: Kernel, expected: np.ndarray) -> bool:
+    """Whether a constant is a kernel, or a table in a C file repeats it."""
+    if contents.format == SOURCE and not constant.sha256:
+        return repeats(constant.values, expected, kernel.bits)
+    return _orient(constant, expected, exact=True) is not None
+
+
+def _sha256(name: str, found: Constant, expected: np.ndarray) -> StorageFinding:
+    right = hashlib.sha256(np.ascontiguousarray(expected).tobytes()).hexdigest()
+    if found.sha256 == right:
+        return _finding(name, "sha256", True, "the file states the sha256 of the program's values")
+    got = f"sha256 {found.sha256[:12]}…" if found.sha256 else "no sha256"
+    return _finding(name, "sha256", False, f"{found.name} states {got}, expected {right[:12]}…")
+
+
 def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None) -> StorageFinding:
     if len(matches) == 1:
         return _finding(name, "copies", True, f"stored once, {matches[0].nbytes:,} bytes")
@@ -236,7 +261,7 @@ def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConf
     return _finding(name, "pattern", *HELD[pruning.kind](values, mask, pruning))
 
 
-def _sum(stored: Sequence[Constant], program: Program) -> StorageFinding:
+def _sum(contents: Contents, stored: Sequence[Constant], program: Program) -> StorageFinding:
     """Count all constants that could hold weights: longer than any bias and as large as a kernel, or of rank 2 or more. Of the
     latter, int32 are indices: the padding of a score."""
     kernels = program.kernels.values()
@@ -244,7 +269,11 @@ def _sum(stored: Sequence[Constant], program: Program) -> StorageFinding:
     longest = max(max(kernel.inputs, kernel.units) for kernel in kernels)
     smallest = min(kernel.inputs * kernel.units for kernel in kernels)
     large = max(smallest, longest + 1)
-    weights = [c for c in stored if c.values.size >= large or (c.values.ndim >= 2 and c.values.dtype != np.int32)]
+    if contents.format == SOURCE:
+        known = [(kernel, program.constants[name]) for name, kernel in program.kernels.items()]
+        weights = [c for c in stored if c.values.dtype == np.int8 or any(_holds(contents, c, *each) for each in known)]
+    else:
+        weights = [c for c in stored if c.values.size >= large or (c.values.ndim >= 2 and c.values.dtype != np.int32)]
     got = sum(constant.values.size for constant in weights)
     if got == expected:
         return StorageFinding("", "weights", True, f"weights: {got:,} in the file, as many as the kernels have")

@@ -113,7 +113,7 @@ def assert_parity(
     contents = read_model(path)
     chosen = choose_signature(path, contents, signature)
     runtime, possible = runtime or usual(contents.format), of_role(contents.format, "usual", "witness", "foreign")
-    if runtime not in possible:
+    if runtime not in (possible or [usual(contents.format)]):
         raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(possible)} for {path.name}")
     answer = answer_of(reference)
     given = _inputs(reference, inputs, path, contents, chosen, samples, seed)

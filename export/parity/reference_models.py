@@ -17,7 +17,7 @@ from ..formats.model_file import Contents, Signature, TensorInfo
 from ..interpreter import execute, program_input
 from ..program import SIGNATURES, require_signature
 from ..runtimes.table import RUNTIMES, usual
-from ..targets import read_model
+from ..targets import TARGETS, read_model
 
 Values = Mapping[str, np.ndarray]
 
@@ -90,8 +90,11 @@ def choose_signature(path: Path, contents: Contents, name: str | None) -> Signat
 def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple[str, dict[str, np.ndarray]]:
     """(provider, outputs by name) of a file for inputs in its dtypes; run repeatedly if its batch is fixed.
 
-    Raises FormatError if the runtime rejects the file or the inputs, UnavailableError if the runtime is missing.
+    Raises FormatError if the runtime rejects the file or the inputs, or it is source text; UnavailableError if the runtime is
+    missing.
     """
+    if TARGETS[RUNTIMES[runtime].format].source:
+        raise FormatError(f"{path}: is source text, whose code would run here; `tiedae verify` compares it in its bundle")
     try:
         session = RUNTIMES[runtime].open({signature.name: path})
         outputs = [session.call(signature.name, piece) for piece in _pieces(signature, x)]

@@ -26,6 +26,7 @@ from .key_figures import (
     change_text,
     codes_text,
     compare_sizes,
+    counted,
     formats_text,
     groups,
     keras_float,
@@ -180,7 +181,7 @@ def _results(metrics: Metrics) -> Facts:
             if compared.stock and compared.ratio
             else ""
         )
-        rows.append((f"bytes, `{compared.ours.file}`", size(compared.ours.bytes) + against))
+        rows.append((f"{counted(compared.ours) or 'bytes'}, `{compared.ours.file}`", size(compared.ours.bytes) + against))
     codes = promised_codes(metrics)
     if codes:
         rows.append(("codes, against the integer program", codes_text(codes)))

@@ -95,6 +95,11 @@ def compare_sizes(metrics: Metrics) -> list[SizeComparison]:
     return compared
 
 
+def counted(row: ModelFile) -> str:
+    """What the bytes of a file are, where they are not its size."""
+    return "bytes of its constants" if row.format in TARGETS and TARGETS[row.format].source else ""
+
+
 def kind_text(row: ModelFile | Latency) -> str:
     """The kind of a file: `TFLite int8`."""
     target = TARGETS.get(row.format)

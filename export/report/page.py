@@ -26,7 +26,7 @@ from .column_quality import render_columns
 from .graph_svg import draw_program
 from .heatmap import error_maps, parity_maps
 from .kernel_images import render_kernels
-from .key_figures import Report, change_text, compare_sizes, file_groups, groups, keras_float, kind_text, samples_text
+from .key_figures import Report, change_text, compare_sizes, counted, file_groups, groups, keras_float, kind_text, samples_text
 from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, parity_tables
 from .samples import render_samples
 from .speed import render_speed
@@ -135,7 +135,9 @@ def sizes(report: Report) -> Values:
             copies = f"kernels stored {row.kernel_copies} ×" if row.kernel_copies else ""
             agreement = "" if row.agreement is None else f"the duplicates agree in {row.agreement:.1%} of their integers"
             kind = "ours" if row.maker is Maker.TIEDAE else "stock"
-            bars.append(Bar(row.file, row.bytes, size(row.bytes), kind, ", ".join(filter(None, (copies, agreement)))))
+            bars.append(
+                Bar(row.file, row.bytes, size(row.bytes), kind, ", ".join(filter(None, (copies, agreement, counted(row)))))
+            )
         ratio = compared.get(key)
         title = kind_text(rows[0]) + (f": {number(ratio)} × the bytes of stock" if ratio else "")
         charts.append((title, BarChart(bars)))

@@ -14,7 +14,7 @@ from ..tasks.row import TableRow
 from ..tasks.table import TASKS
 from ..verify.kinds import Kind, Maker, Precision, Stage
 from ..verify.results import Metrics, ModelFile, Parity
-from .key_figures import groups
+from .key_figures import counted, groups
 from .parity_tables import cell_text
 
 HEADER = ("", "error", "quality", "bytes", "parity")
@@ -60,7 +60,8 @@ def _parity(metrics: Metrics, file: ModelFile) -> list[str]:
     for same in (True, False):
         group = [row for row in rows if row.kind is Kind.CODES and rounds_as_program(row.runtime) == same]
         parts += [_codes(group)] if group else []
-    return parts + [f"{row.label}: {cell_text(row)}" for row in rows if row.kind is Kind.WITNESS]
+    witnesses = [f"{row.label}: {cell_text(row)}" for row in rows if row.kind is Kind.WITNESS]
+    return [each for each in (*parts, *witnesses, counted(file)) if each]
 
 
 def _codes(rows: list[Parity]) -> str:

@@ -69,6 +69,13 @@ def installed_versions() -> dict[str, str]:
     return found
 
 
+def describe_cpu() -> str:
+    """The processor and its instruction sets: equal where code that was compiled for one runs on the other."""
+    lines = _read("/proc/cpuinfo").splitlines()
+    features = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return f"{platform.machine()} {_cpu_name()} {features}"
+
+
 def _cpu_name() -> str:
     lines = _read("/proc/cpuinfo").splitlines()
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

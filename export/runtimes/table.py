@@ -121,6 +121,7 @@ RUNTIMES: dict[str, Runtime] = {
         device="CUDA",
     ),
     "ort-node": Runtime("onnx", BOTH, "program", "divide", _opens("node", "ort-node")),
+    "c": Runtime("c", ("int8",), "program", "divide", _opens("c", "c")),
 }
 
 
@@ -135,5 +136,5 @@ def of_role(format: str, *roles: Role) -> list[str]:
 
 
 def usual(format: str) -> str:
-    """The default runtime of a format."""
-    return of_role(format, "usual")[0]
+    """The default runtime of a format; the first that runs our own files where none runs any."""
+    return [*of_role(format, "usual"), *of_role(format, "ours")][0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from ...compress.config import VerifyConfig
 from ...compress.data import Samples
-from ...compress.errors import FormatError, InputError, NotInstalledError, UnavailableError
+from ...compress.errors import FormatError
 from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, residuals_name, tables_name
 from ..file_info import FileInfo
@@ -32,8 +32,6 @@ from ..parity.fidelity import Fidelity, warnings_of
 from ..parity.reference_outputs import Expected, Keras, Layers, Original, best_floats, expect, read_float_program
 from ..program import Program
 from ..runtimes.machine import installed_versions
-from ..runtimes.session import Session
-from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS, read_model, tolerances_of
 from .cross_format import measure_crossing
 from .error_breakdown import attribute
@@ -42,6 +40,8 @@ from .kinds import Kind, Maker, Precision, Why
 from .measurement import measure_float, measure_int8, squared_error
 from .results import Metrics, ModelFile, Proof
 from .scores import measure_scores, score_constants
+from .sessions import open_sessions
+from .sources import check_sources, is_source
 
 MAX_SAMPLES = 10_000
 """Maximum number of test samples."""
@@ -61,6 +61,7 @@ def verify_bundle(
     test: Samples | None = None,
     test_samples: int | None = None,
     tolerances: VerifyConfig | None = None,
+    run_source: bool = False,
     announce: Announce = lambda _text: None,
 ) -> Metrics:
     """Verify a bundle and return its metrics; `Metrics.failed` has the failed checks.
@@ -68,8 +69,9 @@ def verify_bundle(
     `keras` is the source of the float files, `layers` gives the outputs of its layers, `uncompressed` is the float model before
     pruning, the reference of quality (default: `keras`); `float_error`: its error on `test`, where known. `test_samples`: how
     many the test set has, where `test` is only its first part. Without `test` samples the golden vectors are used; without a
-    model, the float program of the float files. `tolerances` default to those of the recipe. Raises FormatError if `path` is no
-    bundle or its manifest is damaged.
+    model, the float program of the float files. `tolerances` default to those of the recipe. `run_source`: run the code of .c
+    files that are not what this version writes of the program. Raises FormatError if `path` is no bundle or its manifest is
+    damaged.
     """
     bundle, original, findings = Bundle.open(path), Original(keras, layers, uncompressed), Findings()
     manifest = bundle.manifest
@@ -91,6 +93,8 @@ def verify_bundle(
     floating = _check_float_program(manifest, contents, programs.fused, golden, tolerances, findings)
     fidelity = Fidelity.of_data(manifest.data)
     count = test_samples or (0 if test is None else len(test))
+    ours = check_sources(bundle, programs, intact, findings)
+    strange = {name for name in bundle.models if is_source(name) and name not in ours and not run_source}
     evidence = _evidence(manifest, fidelity, golden, original, floating, test, count, findings)
     if float_error is not None:
         evidence = dataclasses.replace(evidence, float_error=float_error)
@@ -99,9 +103,9 @@ def verify_bundle(
     measured: list[Measured] = []
     for precision in PRECISIONS:
         of_precision: list[Measured] = []
-        for session, files, target in _sessions(bundle, precision, intact, findings):
+        for session, files, target in open_sessions(bundle, precision, intact, strange, findings):
             announce(f"{precision} {session.runtime}")
-            io, limits = manifest.io_of(precision), tolerances_of(target, tolerances)
+            io, limits = TARGETS[target].file_io(manifest.io_of(precision)), tolerances_of(target, tolerances)
             subject = Subject(session, files, contents, programs.of(target), limits, findings, io)
             if precision == "int8":
                 if target not in expected:
@@ -117,7 +121,8 @@ def verify_bundle(
             else:
                 of_precision.append(measure_float(subject, evidence))
         against = expected if precision == "int8" else {}
-        measure_crossing(of_precision, against, evidence, findings, precision)
+        if any(precision in TARGETS[target].precisions for target in manifest.recipe.export.targets):
+            measure_crossing(of_precision, against, evidence, findings, precision)
         measured += of_precision
     findings.errors += attribute(measured, expected, evidence.floats)
     _check_quality(findings, tolerances, evidence)
@@ -187,7 +192,9 @@ def _check_storage(
     clusters = None if recipe.cluster is None else recipe.cluster.clusters
     for name, each in contents.items():
         precision = manifest.models[name].precision
-        stored = 1 + max(Counter(duplicate.original for duplicate in copies(each)).values(), default=0)
+        matrices = {constant.name for constant in each.constants if constant.values.ndim > 1}
+        again = (duplicate.original for duplicate in copies(each) if matrices & {duplicate.name, duplicate.original})
+        stored = 1 + max(Counter(again).values(), default=0)
         findings.files.append(ModelFile(name, each.size, each.format, precision, Maker.TIEDAE, stored))
         int8 = precision is Precision.INT8
         rows = (
@@ -197,7 +204,7 @@ def _check_storage(
         )
         rows = [
             *rows,
-            prove_scaling(each, manifest.io_of(precision).folded),
+            prove_scaling(each, TARGETS[each.format].file_io(manifest.io_of(precision)).folded),
             prove_score(each, score_constants(manifest, name)),
         ]
         for row in rows:
@@ -311,6 +318,9 @@ def _check_float_program(
         findings.skip(Kind.LAYERS, Why.NOT_IN_FILES, "float layers", reason)
         return None
     files = {name: each for name, each in contents.items() if manifest.models[name].precision is Precision.F32}
+    if not any(Precision.F32 in TARGETS[target].precisions for target in manifest.recipe.export.targets):
+        findings.skip(Kind.LAYERS, Why.NOT_IN_FILES, "float layers", "the bundle's targets have no float files")
+        return None
     io = manifest.io.floats
     x, y = manifest.data.scaling.apply(io.samples(golden["x"])), io.model_units(golden["y.f32"])
     kernels = {kernel.name: kernel.sha256_f32 for kernel in manifest.kernels}
@@ -356,36 +366,6 @@ def _evidence(
     float_error = None if reference is None else squared_error(wanted, reference(scaled)[1])
     measures = test is not None
     return Evidence(x, scaled, floats, float_error, measures, fidelity, clean, clean_scaled)
-
-
-def _sessions(
-    bundle: Bundle, precision: str, usable: set[str], findings: Findings
-) -> Iterator[tuple[Session, Mapping[str, str], str]]:
-    """(session, file by signature, target) of every runtime that runs files of this precision."""
-    by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
-    for name, info in bundle.manifest.models.items():
-        if info.precision != precision:
-            continue
-        companions = TARGETS[info.format].companions(f"{bundle.manifest.name}.{precision}", info.signatures)
-        if {name} | (companions & set(bundle.manifest.files)) <= usable:
-            by_signature[info.format] |= dict.fromkeys(info.signatures, name)
-        else:
-            findings.skip(Kind.RUNS, Why.REFUSED, f"running {name}", "it is damaged")
-    for name, runtime in RUNTIMES.items():
-        files = by_signature[runtime.format]
-        if not files or precision not in runtime.precisions:
-            continue
-        try:
-            session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
-        except UnavailableError as error:
-            why = Why.NOT_INSTALLED if isinstance(error, NotInstalledError) else Why.UNAVAILABLE
-            findings.skip(Kind.OPENS, why, f"{name} on {precision}", str(error), runtime=name)
-        except InputError as error:
-            text = f"{' and '.join(sorted(set(files.values())))} in {name}: {error}"
-            of = {"detail": f"{precision} {runtime.format}", "runtime": name}
-            findings.check(Kind.OPENS, False, "refused", "opens", text, **of)
-        else:
-            yield session, files, runtime.format
 
 
 def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,21 +141,24 @@ def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
     else:
         data = representative(splits.train, 64)
         bits = {"quantize": (8,), "quantize 4 bits": (4,)}[stage]
-        config = QuantizeConfig(granularity="unit", bits=bits, epochs=4)
+        config = QuantizeConfig(granularity="unit", bits=bits, epochs=4, steps=())
         quantize_post_training(model, data, config)
         train_quantized(model, splits, config, train)
 
 
-@pytest.mark.parametrize("stage", ["train", *(f"prune {name}" for name in PRUNING), "quantize", "quantize 4 bits"])
 @pytest.mark.parametrize(
-    ("validation", "interrupted"),
-    [(0, {"progress": killer(3)}), (64, {"after_epoch": stopper(2)})],
-    ids=["in an epoch", "after an epoch"],
+    ("stage", "place"),
+    [
+        *((stage, place) for stage in ("train", "prune magnitude", "quantize") for place in ("in an epoch", "after an epoch")),
+        ("prune movement", "in an epoch"),
+        ("prune 2:4", "after an epoch"),
+        ("prune structured", "in an epoch"),
+        ("quantize 4 bits", "after an epoch"),
+    ],
 )
-def test_an_interrupted_stage_goes_on_to_the_same_weights(
-    make_splits, tmp_path: Path, stage: str, validation: int, interrupted
-) -> None:
-    splits = make_splits(validation=validation)
+def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path: Path, stage: str, place: str) -> None:
+    interrupted: dict[str, Any] = {"progress": killer(3)} if place == "in an epoch" else {"after_epoch": stopper(2)}
+    splits = make_splits(validation=0 if place == "in an epoch" else 64)
     layers = (LayerConfig(12, "relu", dropout=0.2), LayerConfig(4))
     whole = model_of(layers)
     run_stage(stage, whole, splits)

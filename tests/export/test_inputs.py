@@ -45,7 +45,7 @@ def measure(programs: Programs, folder: Path, runtime: str, x: np.ndarray, findi
     return measure_int8(subject, expected, Evidence(x, x, None, None, False))
 
 
-@pytest.mark.parametrize("runtime", [name for name, row in RUNTIMES.items() if row.rounding != "openvino"])
+@pytest.mark.parametrize("runtime", [name for name, row in RUNTIMES.items() if row.rounding != "openvino" and name != "c"])
 def test_codes_of_ties_are_the_programs_for_the_same_integers(runtime: str, programs: Programs, tmp_path: Path) -> None:
     findings = Findings()
     measure(programs, tmp_path, runtime, ties(programs.fused, 200), findings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,21 +49,29 @@ def quantized(
     return model
 
 
-@pytest.mark.parametrize("activation", ["linear", "relu", "relu6", "tanh", "sigmoid"])
-@pytest.mark.parametrize("output", ["linear", "relu", "sigmoid", "tanh"])
+ACTIVATIONS, OUTPUTS = ("linear", "relu", "relu6", "tanh", "sigmoid"), ("linear", "relu", "sigmoid", "tanh")
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {"granularity": "unit"},
+    {"form": "fused"},
+    {"form": "fused", "granularity": "unit"},
+    {"use_bias": False},
+    {"byte_data": False},
+    {"bits": (4, 8), "code_bits": 6},
+    {"interleave": 4},
+    {"interleave": 3, "form": "fused"},
+    {"interleave": 24},
+)
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("activation", "output", "options"),
     [
-        {},
-        {"granularity": "unit"},
-        {"form": "fused"},
-        {"form": "fused", "granularity": "unit"},
-        {"use_bias": False},
-        {"byte_data": False},
-        {"bits": (4, 8), "code_bits": 6},
-        {"interleave": 4},
-        {"interleave": 3, "form": "fused"},
-        {"interleave": 24},
+        *((activation, output, {}) for activation in ACTIVATIONS for output in OUTPUTS),
+        *(
+            (activation, OUTPUTS[(i + j) % len(OUTPUTS)], options)
+            for i, options in enumerate(OPTIONS)
+            for j, activation in enumerate(ACTIVATIONS)
+        ),
     ],
     ids=str,
 )

@@ -165,10 +165,10 @@ def test_it_cannot_be_shared_in_one_clear_line(run: Path, tmp_path: Path) -> Non
 def test_without_its_row_it_is_no_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(TARGETS, "numpy", raising=False)
     assert label_of("a.program") == "" and decoder_layout(["onnx"]) == "fused" and decoder_layout(["onnx", "tflite"]) == "split"
-    with pytest.raises(RecipeError, match=r"targets\[1\]: got 'numpy', must be one of tflite, onnx"):
+    with pytest.raises(RecipeError, match=r"targets\[1\]: got 'numpy', must be one of tflite, onnx, c"):
         decoder_layout(["onnx", "numpy"])
     (tmp_path / "a.program").write_bytes(b"")
-    with pytest.raises(FormatError, match=r"must end in \.tflite or \.onnx"):
+    with pytest.raises(FormatError, match=r"must end in \.tflite or \.onnx or \.c"):
         read_model(tmp_path / "a.program")
 
 

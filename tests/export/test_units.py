@@ -80,7 +80,7 @@ def test_files_take_raw_samples_at_ties_too(name: str, programs: dict[str, Progr
         assert not np.allclose(got["y"], floats["y"]) or name == "none"
 
 
-@pytest.mark.parametrize("runtime", [name for name, row in RUNTIMES.items() if row.rounding != "openvino"])
+@pytest.mark.parametrize("runtime", [name for name, row in RUNTIMES.items() if row.rounding != "openvino" and name != "c"])
 def test_every_runtime_shows_x_and_y_of_the_program(runtime: str, programs: dict[str, Programs], tmp_path: Path) -> None:
     scaling = SCALINGS["features"]
     write_files(tmp_path, model_files(programs, ExportConfig(), FileIO("float32", scaling)))
@@ -184,9 +184,11 @@ def test_a_bundle_is_the_reference_of_its_files_in_their_unit(float_run: Path) -
 
 
 def test_codes_do_not_depend_on_the_unit_of_the_files(tmp_path: Path) -> None:
-    """The ECG recipe, int16 windows, trained for a moment: raw windows as float32 give the codes of files in model units."""
+    """The ECG recipe, 80 int16 windows, trained for a moment: raw windows as float32 give the codes of files in model units."""
+    np.save(tmp_path / "part.npy", ta.load_data("ecg").test.take(slice(80)).ravel())
     text = (Path(ta.__file__).parent / "assets" / "ecg.toml").read_text(encoding="utf-8")
     text = re.sub(r"epochs = \d+", "epochs = 1", text).replace("stride = 4 ", "stride = 128 ")
+    text = text.replace('source = "ecg" ', 'source = "part.npy" ')
     codes, verify = {}, "[verify]\nmax_quality_loss = 100.0\n"
     for units in ("data", "model"):
         recipe = tmp_path / f"{units}.toml"

@@ -2,6 +2,7 @@
 
 from . import (
     bench,
+    bundle,
     calibrate,
     data,
     decode,
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "info": info,
     "score": score,
     "tables": tables,
+    "bundle": bundle,
     "bench": bench,
     "sensitivity": sensitivity,
     "calibrate": calibrate,

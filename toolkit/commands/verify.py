@@ -17,6 +17,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_value("--allow", "FRACTION", text, type=float, default=0.01)
     text = "replace a limit of the recipe's [verify]"
     parser.add_value("--limit", "KEY=VALUE", text, action="append", default=[])
+    parser.add_flag("--run-c", "run .c files that are not what this version writes of the program: their code runs here")
     parser.add_renamed("--tolerance", "--limit")
 
 
@@ -26,7 +27,7 @@ def run(call: Call) -> None:
 
     from ..verification import verify
 
-    limits = {"limits": call.limit, "baseline": call.baseline, "allow": call.allow}
+    limits = {"limits": call.limit, "baseline": call.baseline, "allow": call.allow, "run_source": call.run_c}
     metrics = verify(call.bundle, model=call.model, data=call.data, **limits, announce=call.console.note)
     for table in overview(metrics):
         call.console.table(*table)

@@ -1,7 +1,9 @@
 /* The same sums with vectors of x86-64, where the compiler may use them; define TAE_PORTABLE to leave them out. */
-#if !defined(TAE_PORTABLE) && defined(__AVX512VNNI__) && defined(__AVX512BW__)
+#if defined(TAE_PORTABLE) || !defined(__GNUC__)
+#define TAE_LANES 0u
+#elif defined(__AVX512VNNI__) && defined(__AVX512BW__)
 #define TAE_LANES 4u
-#elif !defined(TAE_PORTABLE) && defined(__AVX2__)
+#elif defined(__AVX2__)
 #define TAE_LANES 2u
 #else
 #define TAE_LANES 0u
@@ -87,7 +89,7 @@ static size_t tae_dot_four(const uint8_t *x, const int8_t *row, size_t inputs, i
 }
 
 /* sums = x * rows, a multiple of 4 */
-static void tae_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
+__attribute__((unused)) static void tae_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
 {
   size_t i, j, k;
   for (i = 0; i < count; i += 4, row += 4 * inputs) {
@@ -102,7 +104,7 @@ static void tae_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, siz
  * sums += x * kernel [inputs, units]. `mixed` holds the sums of whole blocks, in the order that four interleaved rows have; `pairs`
  * has a place for each two inputs.
  */
-static void tae_add_rows(
+__attribute__((unused)) static void tae_add_rows(
     const uint8_t *x, const int8_t *kernel, size_t inputs, size_t units, int32_t *sums, int32_t *mixed, uint32_t *pairs
 )
 {

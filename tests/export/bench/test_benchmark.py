@@ -5,18 +5,22 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from msgspec import structs
 from tiedae.compress.records import decode, encode
 from tiedae.export import Bundle, open_ort, read_onnx, stock_onnx_int8, to_onnx
 from tiedae.export.baselines.converters import with_integer_io
-from tiedae.export.bench.benchmark import Plan, bench_bundle, tables
+from tiedae.export.bench.benchmark import Plan, _choices, bench_bundle, tables
+from tiedae.export.bench.footprint import Load, Run, footprints
 from tiedae.export.bench.results import Bench
+from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.runtimes.machine import cores, describe_machine
-from tiedae.export.verify.results import Kind
+from tiedae.export.verify.results import Kind, Maker
 
 QUICK = Plan(batches=(2,), call_batches=(2,), threads=(1,), seconds=0.0, rounds=(3, 3), processes=1)
 
@@ -29,8 +33,12 @@ def measure(run: Path, plan: Plan, stock: Path, keras: Path | None = None):
 
 
 @pytest.fixture(scope="module")
-def measured(finished_run: Path):
-    return measure(finished_run, QUICK, finished_run / "stock", finished_run / "model" / "prune.safetensors")
+def measured(finished_run: Path) -> Bench:
+    """All there is to measure but Keras' memory, of which every process imports TensorFlow."""
+    stock = finished_run / "stock"
+    timed = measure(finished_run, replace(QUICK, processes=0), stock, finished_run / "model" / "prune.safetensors")
+    loaded = measure(finished_run, replace(QUICK, signatures=()), stock)
+    return structs.replace(timed, memory=loaded.memory, startup=loaded.startup)
 
 
 def test_every_file_is_timed_in_every_signature_it_has(measured):
@@ -82,8 +90,20 @@ def test_memory_is_told_per_choice_of_signatures(measured):
     assert {("tiedae int8 onnx", "encode", "decode"), ("tf2onnx f32 onnx", "reconstruct")} <= found
     assert all(row.resident_bytes and row.resident_bytes > 0 for row in measured.memory)
     assert all((row.against is None) == (row.ratio is None) for row in measured.memory)
-    named = [row.subject for row in measured.startup]
-    assert "Keras f32, tf.function" in named and all(row.startup_ms > 0 for row in measured.startup)
+    assert measured.startup and all(row.startup_ms > 0 for row in measured.startup)
+
+
+def test_keras_is_loaded_in_a_process_of_its_own_too(finished_run: Path, tmp_path: Path):
+    archive, bundle = finished_run / "model" / "prune.safetensors", Bundle.open(finished_run / "bundle")
+    subjects = find_subjects(bundle, finished_run / "stock", archive, tmp_path).subjects
+    assert {each.name: _choices(each) for each in subjects if each.maker is Maker.KERAS} == {
+        "Keras f32, eager call": [],
+        "Keras f32, tf.function": [("reconstruct",), ("encode",), ("decode",)],
+    }
+    np.save(tmp_path / "x.npy", np.zeros((1, 24), np.float32))
+    load = Load("keras", "keras-function", (Run(str(archive), "reconstruct", str(tmp_path / "x.npy")),))
+    ((_, found),) = footprints([load], processes=1)
+    assert found.memory and found.memory > 0 and found.startup_ms > 0
 
 
 def test_sizes_are_those_of_the_files(measured, finished_run: Path):

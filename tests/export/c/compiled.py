@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -15,12 +16,23 @@ from tiedae.export.c.source import CSource
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 
 
-def compiler(name: str = "cc") -> str:
-    """The path of a C compiler; the test is skipped, with the name, where it is missing."""
+EXPECTED = [name for name in os.environ.get("TIEDAE_EXPECT_TOOLS", "").split(",") if name]
+"""Tools that CI installed: where one is missing, its tests fail."""
+
+
+def tool(name: str) -> str:
+    """The path of a tool; the test is skipped, with the name, where it is missing, and fails where it is expected."""
     found = shutil.which(name)
+    if found is None and name in EXPECTED:
+        pytest.fail(f"{name} was to be installed here")
     if found is None:
         pytest.skip(f"no {name} here")
     return found
+
+
+def compiler(name: str = "cc") -> str:
+    """The path of a C compiler, see `tool`."""
+    return tool(name)
 
 
 def write(source: CSource, folder: Path) -> Path:
@@ -45,6 +57,23 @@ def shared(source: CSource, folder: Path, *options: str, cc: str = "cc") -> ctyp
     ]
     subprocess.run(command, check=True, timeout=300)
     return ctypes.CDLL(str(library))
+
+
+def write_project(files: Mapping[str, bytes], folder: Path) -> Path:
+    """The files of `c_project` in a folder, which it returns."""
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    return folder
+
+
+def built_check(project: Path, program: Path, *options: str, cc: str = "cc") -> Path:
+    """The check of a project, compiled without a warning and without CMake."""
+    sources = [project / "main.c", *project.glob("examples/check/*.c"), *project.glob("src/*.c")]
+    command = [tool(cc), *STRICT, *options, "-I", project / "src", *sources, "-o", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert not done.returncode, done.stderr[:3000]
+    return program
 
 
 def pointer(values: np.ndarray) -> ctypes.c_void_p:

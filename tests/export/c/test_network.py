@@ -50,6 +50,18 @@ def test_c_gives_the_integers_of_a_random_program(seed: int, storage: Storage, f
     agrees(source, program, shared(source, tmp_path), seed)
 
 
+@pytest.mark.parametrize("flags", [("-O2",), ("-O3", "-mavx2"), ("-O3", "-march=native")], ids=" ".join)
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+@pytest.mark.parametrize("seed", [4, 8, 59])
+def test_wide_programs_too_with_vectors(seed: int, storage: Storage, flags: tuple[str, ...], tmp_path: Path) -> None:
+    """Rows of whole blocks and of the rest, more than 256 units, kernels with and without the pair rule."""
+    if "-mavx2" in flags and "avx2" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+        pytest.skip("this processor has no AVX2")
+    program = random_program(seed, 500)
+    source = to_c(program, storage=storage)
+    agrees(source, program, shared(source, tmp_path, *flags), seed)
+
+
 def test_random_programs_have_every_operation_and_layout() -> None:
     programs = [random_program(seed) for seed in range(10)]
     assert {type(each).__name__ for program in programs for each in program.operations} == set(OPERATIONS)
@@ -210,6 +222,7 @@ def test_sums_beyond_32_bits_are_an_error() -> None:
         ("ECG-5000 (mini)", "ecg_5000_mini"),
         ("3d", "m_3d"),
         ("int", "m_int"),
+        ("Signal", "m_signal"),
         ("Überraschung", "berraschung"),
         ("…", "m"),
     ],

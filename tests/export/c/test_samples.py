@@ -9,24 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiedae.compress.config import ExportConfig
 from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
 from tiedae.compress.tasks import ScoreKind
-from tiedae.export import integer_maps
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.codec.detection import integer_errors
-from tiedae.export.file_io import FileIO
 from tiedae.export.program import Program
-from tiedae.export.scoring import Detector, Thresholds, scoring_of
+from tiedae.export.scoring import Detector
 
 from .compiled import STRICT, compiler, pointer, shared, write
+from .models import backend_of, detector_of, samples_of
 from .programs import random_program
 
 KINDS: tuple[ScoreKind, ...] = ("mse", "mae", "max", "standardized")
-SPREAD = {"uint8": 255, "int16": 900, "uint16": 5000, "float32": 3.7, "float64": 3.7}
 C_FLOATS = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 
 
@@ -36,41 +32,9 @@ def table_program() -> Program:
     return next(each for each in programs if each.quantization("y").scale >= each.quantization("x").scale)
 
 
-def backend_of(program: Program, dtype: str, per_feature: bool, units: str = "data") -> ProgramBackend:
-    """A program for data of a dtype whose scaling moves them to about the range of the program's `x`."""
-    rng, (inputs,) = np.random.default_rng(3), program.tensors["x"].shape
-    x = program.quantization("x")
-    spread = SPREAD[dtype] * (rng.uniform(0.5, 2, inputs) if per_feature else np.ones(1))
-    scale = spread / (255 * x.scale)
-    offset = rng.normal(0, 0.2, len(scale)) * spread + x.zero_point * x.scale * scale
-    numbers = (tuple(map(float, offset)), tuple(map(float, scale))) if per_feature else (float(offset[0]), float(scale[0]))
-    spec = SampleSpec((inputs,), dtype, Scaling("minmax", *numbers), "table")
-    maps, scaling = integer_maps.fit(spec, x, program.quantization("y"))
-    spec = SampleSpec((inputs,), dtype, scaling, "table")
-    io = FileIO.of(ExportConfig(units=units), scaling, dtype)
-    return ProgramBackend(program, spec, io, maps)
-
-
-def samples_of(spec: SampleSpec, count: int) -> np.ndarray:
-    """[count, inputs], some of them far outside of what the model was scaled for."""
-    rng, spread = np.random.default_rng(4), SPREAD[spec.dtype]
-    values = rng.normal(spread / 3, spread, (count, spec.inputs)) * rng.uniform(0.02, 1, (count, 1))
-    values[::5] *= 20
-    if np.dtype(spec.dtype).kind == "f":
-        return values.astype(spec.dtype)
-    limits = np.iinfo(spec.dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(spec.dtype)
-
-
 def source_of(backend: ProgramBackend, kind: ScoreKind | None = None) -> tuple[CSource, Detector | None]:
-    unit, detector = DataUnit(backend.spec, backend.maps, backend.io), None
-    if kind is not None:
-        errors = np.random.default_rng(5).uniform(0.01, 1, backend.spec.inputs)
-        scoring = scoring_of(kind, backend.spec, backend.program.quantization("y"), errors)
-        x = samples_of(backend.spec, 64)
-        totals = scoring.totals(integer_errors(scoring, backend, x)[0])
-        threshold = int(np.median(np.unique(totals)))
-        detector = Detector(scoring, Thresholds(threshold, threshold), 0.9, 64)
+    unit = DataUnit(backend.spec, backend.maps, backend.io)
+    detector = None if kind is None else detector_of(backend, kind)
     return to_c(backend.program, unit=unit, detector=detector), detector
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiedae.compress.errors import DataError, FormatError, InputError, UnavailableError
+from tiedae.export.c.source import to_c
 from tiedae.export.formats.onnx_writer import to_onnx, to_onnx_pair
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.interpreter import execute
@@ -46,6 +47,11 @@ def write(folder: Path, target: str, program, io: str = "auto") -> dict[str, Pat
     if target == "tflite":
         path = folder / "toy.tflite"
         path.write_bytes(to_tflite(program, io=io))
+        return dict.fromkeys(SIGNATURES, path)
+    if target == "c":
+        path, made = folder / "toy.c", to_c(program)
+        path.write_text(made.source)
+        path.with_suffix(".h").write_text(made.header)
         return dict.fromkeys(SIGNATURES, path)
     *pair, kernels = to_onnx_pair(program, io=io, kernels_file="toy.kernels.bin")
     (folder / "toy.kernels.bin").write_bytes(kernels)
@@ -115,7 +121,7 @@ def test_what_it_shows_inside_is_within_one_step(name, granularity, tmp_path):
     session = opened(name, write(tmp_path, runtime.format, program))
     for signature in SIGNATURES:
         x = samples(program, signature, 200)
-        if name in ("litert-compiled", "openvino-tflite", "openvino-onnx"):
+        if name in ("litert-compiled", "openvino-tflite", "openvino-onnx", "c"):
             assert session.trace(signature, x) == {}
             continue
         rows, hidden = compare_operations(session, program, signature, x)
@@ -138,7 +144,7 @@ def test_float_files_agree_with_the_reference(name, tmp_path):
             np.testing.assert_allclose(values, expected[output], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("name", [name for name, row in RUNTIMES.items() if row.format != "c"])
 @pytest.mark.parametrize("io", ["int8", "float32"])
 def test_every_edge_gives_the_same_codes(name, io, tmp_path):
     runtime = RUNTIMES[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def gemm(kernel: np.ndarray, *, transposed: bool) -> bytes:
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
-def product(kernel: np.ndarray, x: np.ndarray, *, transposed: bool) -> np.ndarray:
+def requantized(kernel: np.ndarray, x: np.ndarray, *, transposed: bool) -> np.ndarray:
     size = kernel.shape[1] if transposed else kernel.shape[0]
     sums = x.astype(np.int64) @ (kernel.T if transposed else kernel).astype(np.int64)
     return np.clip(np.rint(sums.astype(np.float32) * np.float32(1 / (40 * size))) + 128, 0, 255).astype(np.uint8)
@@ -83,7 +84,7 @@ def test_sums_are_exact_within_the_limit_and_not_beyond(folder: Path):
                     size = shape[1] if transposed else shape[0]
                     x = rng.choice(np.array([254, 255], np.uint8), (batch, size))
                     files[name] = gemm(kernel, transposed=transposed), x
-                    right[name] = product(kernel, x, transposed=transposed)
+                    right[name] = requantized(kernel, x, transposed=transposed)
     got = emulated.run_emulated(folder, files)
     differing = {limit: 0 for limit in LIMITS}
     for name, values in got.items():
@@ -93,14 +94,15 @@ def test_sums_are_exact_within_the_limit_and_not_beyond(folder: Path):
 
 
 @pytest.mark.filterwarnings("ignore:.*pairs of neighbours add to more than 128:UserWarning")
-@pytest.mark.parametrize("granularity", ["tensor", "unit"])
-@pytest.mark.parametrize("pairs", [True, False])
-def test_whole_programs_are_exact_whether_they_obey_or_not(folder: Path, granularity: str, pairs: bool):
-    program = build_program((65, 33, 9), granularity=granularity, pairs=pairs)
-    assert bool(program.exceeding_pairs) != pairs and (exceeding_pairs(program.constants["kernel_0"]) == 0) == pairs
+def test_whole_programs_are_exact_whether_they_obey_or_not(folder: Path):
     x = np.random.default_rng(1).integers(0, 256, (50, 65), dtype=np.uint8)
-    name = f"program-{granularity}-{pairs}"
-    got = emulated.run_emulated(folder, {name: (to_onnx(program, io="uint8"), x)})[name]
-    expected = execute(program, "reconstruct", x)
-    for output in ("code", "y"):
-        np.testing.assert_array_equal(got[output], expected[output])
+    programs = {}
+    for granularity, pairs in product(("tensor", "unit"), (True, False)):
+        program = build_program((65, 33, 9), granularity=granularity, pairs=pairs)
+        assert bool(program.exceeding_pairs) != pairs and (exceeding_pairs(program.constants["kernel_0"]) == 0) == pairs
+        programs[f"{granularity}, {pairs}"] = program
+    got = emulated.run_emulated(folder, {name: (to_onnx(program, io="uint8"), x) for name, program in programs.items()})
+    for name, program in programs.items():
+        expected = execute(program, "reconstruct", x)
+        for output in ("code", "y"):
+            np.testing.assert_array_equal(got[name][output], expected[output], f"{output} of {name}")

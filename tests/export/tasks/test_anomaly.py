@@ -184,16 +184,22 @@ def test_a_sensor_stuck_at_its_end_or_shifted_is_an_anomaly(exported: Exported) 
     assert codec.is_anomaly(spiked).all() and codec.is_anomaly(clipped).mean() < 1
 
 
-@pytest.mark.parametrize("score", ["mse", "mae"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_nan_and_infinity_are_anomalies_without_a_score(dtype: type, score: ScoreKind) -> None:
-    """Of many values the largest error of one is little: the mean absolute one is below the threshold."""
-    x = np.random.default_rng(0).normal(size=(300, 1200)).astype(dtype)
+@pytest.fixture(scope="module", params=[np.float32, np.float64])
+def wide(request: pytest.FixtureRequest) -> tuple[Programs, Exported, np.ndarray]:
+    """Parts of a detector on 1,200 values, and its samples."""
+    x = np.random.default_rng(0).normal(size=(300, 1200)).astype(request.param)
     data = Dataset.from_array(x, test=0.2, validation=0.3, output_activation="linear")
-    codec = codec_of(parts(data, Anomaly(0.9, score=score), epochs=2)[1])
+    return *parts(data, Anomaly(0.9), epochs=2), x
+
+
+@pytest.mark.parametrize("score", ["mse", "mae"])
+def test_nan_and_infinity_are_anomalies_without_a_score(wide: tuple[Programs, Exported, np.ndarray], score: ScoreKind) -> None:
+    """Of many values the largest error of one is little: the mean absolute one is below the threshold."""
+    programs, exported, x = wide
+    codec = codec_of(with_task(programs, exported, Anomaly(0.9, score=score)))
     odd = x[:5].copy()
     odd[0, 2], odd[1, 0], odd[2, 5] = np.nan, np.inf, -np.inf
-    odd[3, 7] = 1e300 if dtype == np.float64 else np.inf
+    odd[3, 7] = 1e300 if x.dtype == np.float64 else np.inf
     scores, flags = codec.score(odd), codec.is_anomaly(odd)
     assert np.isnan(scores).tolist() == [True, True, True, True, False] and flags[:4].all()
     assert scores[4] == codec.score(x[4]) and np.isnan(codec.score(odd[0])) and np.isnan(codec.errors(odd)[:4]).all()

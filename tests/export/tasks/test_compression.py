@@ -65,9 +65,9 @@ def exported_of(data: Dataset, units: int = 8, epochs: int = 30) -> Exported:
 
 
 def record(dtype: str) -> Dataset:
-    """Windows of the shipped ECG, in another dtype."""
+    """120 windows of the shipped ECG, in another dtype."""
     data = load_dataset(DataConfig("ecg", window=256, split="tail", test=0.2), "linear")
-    values = data.train.values.astype(np.float64)
+    values = data.train.take(slice(120)).astype(np.float64)
     whole = (values + 32_768 if dtype == "uint16" else values).astype(dtype)
     made = Dataset.from_array(whole, test=0.2, output_activation="linear", per_feature=False)
     return dataclasses.replace(made, windows=True)

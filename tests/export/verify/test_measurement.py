@@ -105,7 +105,7 @@ def test_any_choice_of_signatures_shows_every_operation_it_has(
 
 def test_formats_are_compared_only_where_there_are_two(case) -> None:
     findings = case.measure(runtimes={"onnx": "ort-cpu"})
-    reason = "onnx alone ran here, must be two of tflite, onnx"
+    reason = "onnx alone ran here, must be two of tflite, onnx, c"
     assert findings.skipped[0] == Skipped(Kind.FORMATS, Why.NOT_IN_FILES, "int8 formats against each other", reason)
 
 

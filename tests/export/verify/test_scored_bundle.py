@@ -35,7 +35,7 @@ def scored_bundle(run: Path, folder: Path, kind: str, targets: tuple[str, ...] =
     detector = Detector(scoring, Thresholds(0, 0), 0.9, len(scaled))
     answered = golden.expectations(programs, targets, scaled, io)
     found = {}
-    for target in TARGETS:
+    for target in targets:
         each, layout = answered[target], TARGETS[target].layout
         scored = Scored.of(detector, layout, each.program, io, arrays["x"], scaled, each.x, each.y)
         found[layout] = threshold_of(scored.totals, detector.quantile)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,13 +129,17 @@ class Files:
         return subject.findings
 
 
-INT8 = [name for name, runtime in RUNTIMES.items() if "int8" in runtime.precisions]
+INT8 = [name for name, row in RUNTIMES.items() if "int8" in row.precisions and TARGETS[row.format].scores]
 
 
-@pytest.mark.parametrize("runtime", INT8)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("data", DATA.values(), ids=DATA)
-def test_scores_and_flags_are_the_programs(data, kind, runtime, make_program, tmp_path):
+def of_each_two(rows: Sequence[Any], columns: Sequence[Any]) -> list[tuple[Any, Any, ScoreKind]]:
+    """Every row with every column; the kind of score changes along both, so that each meets each."""
+    return [(row, column, KINDS[(i + j) % len(KINDS)]) for i, row in enumerate(rows) for j, column in enumerate(columns)]
+
+
+@pytest.mark.parametrize(("name", "runtime", "kind"), of_each_two(list(DATA), INT8))
+def test_scores_and_flags_are_the_programs(name, runtime, kind, make_program, tmp_path):
+    data = DATA[name]
     programs = programs_of(data, make_program)
     files = Files.write(tmp_path, programs, data, detector_of(programs, data, kind))
     findings = files.measure(runtime)
@@ -196,9 +201,10 @@ def test_a_sensor_beyond_its_range_is_scored_before_it_is_clipped(kind, runtime,
         assert got["score"][1] == pytest.approx(wanted, rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [2, 3, 64, 1009, 3072, 4099])
-@pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-reference", "tflm", "ort-cpu", "openvino-onnx"])
+@pytest.mark.parametrize(
+    ("runtime", "size", "kind"),
+    of_each_two(["litert-xnnpack", "litert-reference", "tflm", "ort-cpu", "openvino-onnx"], [2, 3, 64, 1009, 3072, 4099]),
+)
 def test_sums_of_many_values_are_exact_to_a_millionth(runtime, size, kind, make_program, tmp_path):
     scaling = Scaling("byte", 0.0, 255.0)
     x = np.random.default_rng(0).integers(0, 256, (20, size)).astype(np.uint8)

@@ -1,0 +1,47 @@
+"""Opens the files of a bundle in every runtime; those that cannot or must not run are rows with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ...compress.errors import InputError, NotInstalledError, UnavailableError
+from ..bundle import Bundle
+from ..runtimes.session import Session
+from ..runtimes.table import RUNTIMES
+from ..targets import TARGETS
+from .findings import Findings
+from .kinds import Kind, Why
+
+
+def open_sessions(
+    bundle: Bundle, precision: str, usable: set[str], strange: set[str], findings: Findings
+) -> Iterator[tuple[Session, Mapping[str, str], str]]:
+    """(session, file by signature, target) of every runtime that runs files of this precision. `strange` text does not run."""
+    by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
+    for name, info in bundle.manifest.models.items():
+        if info.precision != precision:
+            continue
+        companions = TARGETS[info.format].companions(f"{bundle.manifest.name}.{precision}", info.signatures)
+        if {name} | (companions & set(bundle.manifest.files)) <= usable:
+            by_signature[info.format] |= dict.fromkeys(info.signatures, name)
+        else:
+            findings.skip(Kind.RUNS, Why.REFUSED, f"running {name}", "it is damaged")
+    for name, runtime in RUNTIMES.items():
+        files = by_signature[runtime.format]
+        if not files or precision not in runtime.precisions:
+            continue
+        if unknown := sorted(strange & set(files.values())):
+            reason = f"{unknown[0]} is not what this version writes of the program, and its code would run: --run-c runs it"
+            findings.skip(Kind.OPENS, Why.REFUSED, f"{name} on {precision}", reason, runtime=name)
+            continue
+        try:
+            session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
+        except UnavailableError as error:
+            why = Why.NOT_INSTALLED if isinstance(error, NotInstalledError) else Why.UNAVAILABLE
+            findings.skip(Kind.OPENS, why, f"{name} on {precision}", str(error), runtime=name)
+        except InputError as error:
+            text = f"{' and '.join(sorted(set(files.values())))} in {name}: {error}"
+            of = {"detail": f"{precision} {runtime.format}", "runtime": name}
+            findings.check(Kind.OPENS, False, "refused", "opens", text, **of)
+        else:
+            yield session, files, runtime.format

@@ -1,0 +1,164 @@
+"""`tiedae bundle --for c`: a folder that builds and checks itself, from bundles of bytes and of floats, without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiedae import apps
+from tiedae.apps import APPS, MARKER
+from tiedae.cli import main
+
+from ..export.c.compiled import built_check, tool
+from ..export.codec.conftest import NAMES, extract_old_runs
+
+WITHOUT = """
+import sys
+sys.modules |= dict.fromkeys(("tensorflow", "tf_keras", "keras", "onnxruntime"))
+from tiedae.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return extract_old_runs(tmp_path_factory.mktemp("runs"))
+
+
+def call(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def checked(project: Path, program: Path) -> str:
+    built_check(project, program, "-O1")
+    return subprocess.run([program], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_folder_builds_and_its_check_holds(runs: Path, name: str, tmp_path: Path) -> None:
+    tool("cc")
+    out, before = tmp_path / "c", content(runs / name)
+    arguments = ["bundle", runs / name, "--for", "c", "-o", out, "--json", tmp_path / "made.json"]
+    done = subprocess.run([sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert checked(out, tmp_path / "check") == f"{name}: 8 samples equal\n"
+    made, files = json.loads((tmp_path / "made.json").read_text()), content(out)
+    assert made["files"] == {path: len(data) for path, data in files.items() if path != MARKER}
+    assert json.loads(files[MARKER]) == {"target": "c", "name": name}
+    header = files[f"src/{name}.h"].decode()
+    assert f"#define {name.upper()}_ARENA_BYTES {made['arena']}\n" in header
+    assert all(f"#define {macro} " in header for macro in made["buffers"]) and len(made["buffers"]) >= 3
+    golden = files[f"examples/check/{name}_golden.h"].decode()
+    assert ("golden_lossless" in golden) == (name == "bytes") and "golden_lossy" in golden
+    assert content(runs / name) == before and {path.name for path in tmp_path.iterdir()} == {"c", "check", "made.json"}
+
+
+def test_the_bytes_are_those_of_the_object(runs: Path, tmp_path: Path) -> None:
+    """The sections that a linker puts into read-only memory, as `objdump` lists them."""
+    assert call("bundle", runs / "bytes", "--for", "c", "-o", tmp_path / "c", "--json", tmp_path / "made.json") == 0
+    found = json.loads((tmp_path / "made.json").read_text())["object"]
+    compiler, *options = found["compiler"].split()
+    made = tmp_path / "bytes.o"
+    subprocess.run([tool(compiler), *options, "-c", tmp_path / "c" / "src" / "bytes.c", "-o", made], check=True)
+    listed = subprocess.run([tool("objdump"), "-h", made], capture_output=True, text=True, check=True).stdout
+    sections = dict(re.findall(r"^ +\d+ (\.\S+) +([0-9a-f]+)", listed, re.MULTILINE))
+    kept = [int(size, 16) for name, size in sections.items() if name.startswith((".text", ".rodata"))]
+    assert found["bytes"] == pytest.approx(sum(kept), abs=64), "notes of the compiler, at most"
+
+
+def test_cmake_builds_it(runs: Path, tmp_path: Path) -> None:
+    out, build = tmp_path / "c", tmp_path / "build"
+    assert call("bundle", runs / "table" / "bundle", "--for", "c", "-o", out) == 0
+    for command in ([tool("cmake"), "-S", out, "-B", build], [tool("cmake"), "--build", build]):
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run([tool("ctest"), "--test-dir", build], check=True, capture_output=True, timeout=60)
+
+
+def test_half_of_it_is_smaller(runs: Path, tmp_path: Path) -> None:
+    """`--signatures` and `--storage` reach the sources."""
+    sizes = []
+    for i, options in enumerate(([], ["--signatures", "encode"], ["--signatures", "encode", "--storage", "sparse"])):
+        out, report = tmp_path / f"c{i}", tmp_path / f"{i}.json"
+        assert call("bundle", runs / "bytes", "--for", "c", "-o", out, *options, "--json", report) == 0
+        assert checked(out, tmp_path / f"check{i}") == "bytes: 8 samples equal\n"
+        made, text = json.loads(report.read_text()), (out / "src" / "bytes.c").read_text()
+        assert ("bytes_decode" in text, "bytes_mask_places" in text) == (not options, "sparse" in options)
+        assert (made["signatures"], made["storage"]) == (["encode"] if options else ALL, "sparse" if i == 2 else "dense")
+        sizes.append(made["object"]["bytes"])
+    assert sizes[1] < sizes[0]
+
+
+ALL = ["encode", "decode", "reconstruct"]
+
+
+def test_a_bundle_without_tables_has_no_codec(schema1: Path, tmp_path: Path) -> None:
+    assert call("bundle", schema1 / "bytes", "--for", "c", "-o", tmp_path / "c") == 0
+    assert "file_open" not in (tmp_path / "c" / "src" / "bytes.h").read_text()
+    assert checked(tmp_path / "c", tmp_path / "check") == "bytes: 8 samples equal\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--for", "watch"], "--for watch: must be one of c"),
+        (["--for", "c", "--storage", "packed"], "storage: got 'packed', must be one of dense, sparse"),
+        (["--for", "c", "--signatures", "encode,"], "signature: got ''"),
+        (["--for", "c", "-o", "there"], "there: exists; choose another folder, or --force"),
+        (["--for", "c", "-o", "there", "--force"], "there: is no folder of `tiedae bundle`, so it is not overwritten"),
+        (["--for", "c", "-o", "bytes/bundle/c"], "bytes/bundle/c: is, holds or lies in the bundle bytes/bundle"),
+        ([], "the following arguments are required: --for"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    text: str,
+) -> None:
+    extract_old_runs(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "precious").write_text("mine")
+    before = content(tmp_path)
+    assert call("bundle", "bytes", *options, *([] if "-o" in options else ["-o", "new"])) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"tiedae: {text}"), line
+    assert content(tmp_path) == before and not (tmp_path / "new").exists()
+
+
+def test_force_replaces_an_earlier_folder_as_a_whole(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "c"
+    assert call("bundle", runs / "bytes", "--for", "c", "-o", out) == 0
+    before = content(out)
+    monkeypatch.setattr(apps, "write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    assert call("bundle", runs / "table", "--for", "c", "-o", out, "--force") == 2
+    assert content(out) == before and [path.name for path in tmp_path.iterdir()] == ["c"]
+    monkeypatch.undo()
+    assert call("bundle", runs / "table", "--for", "c", "-o", out, "--force") == 0
+    assert "src/table.c" in content(out) and "src/bytes.c" not in content(out)
+
+
+def test_without_a_compiler_the_size_is_unknown(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert call("bundle", runs / "bytes", "--for", "c", "-o", tmp_path / "c", "--json", "-") == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["object"] is None and "unknown: no C compiler" in shown.err
+
+
+def test_the_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bundle", "--help"])
+    about = capsys.readouterr().out.rpartition("--for TARGET")[2].partition("--storage NAME")[0]
+    assert set(re.findall(r"\b(\w+): ", about)) == set(APPS)
