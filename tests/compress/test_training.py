@@ -172,14 +172,17 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path:
     assert same(weights(whole), weights(resumed))
 
 
-def test_a_step_is_traced_once(make_splits) -> None:
+def test_a_step_is_traced_once() -> None:
     model, traced = model_of(), []
     optimizer = Optimizer(model, TrainConfig(), 1)
-    step = training_step(
-        model, lambda each: (traced.append(each), optimizer.apply(each))[1], 24, lambda x, target, y: y - target
-    )
-    for n in (5, 9):
-        x = np.zeros((n, 24), np.float32)
+
+    def apply(gradients: list[Any]) -> None:
+        traced.append(gradients)
+        optimizer.apply(gradients)
+
+    step = training_step(model, apply, 24, lambda _x, target, y: y - target)
+    for count in (5, 9):
+        x = np.zeros((count, 24), np.float32)
         step(x, x)
     assert len(traced) == 1
 
