@@ -34,7 +34,8 @@ def written(source: CSource, folder: Path, more: str = "") -> str:
 
 def flash(source: CSource, folder: Path, *flags: str) -> int:
     """Bytes of .text and .rodata of NAME.c, as `size` counts them: all of the object that is not written to."""
-    tool("gcc", "-std=c99", *(flags or ("-O2",)), "-c", written(source, folder), "-o", "flash.o", folder=folder)
+    options = (*(flags or ("-O2",)), "-fno-asynchronous-unwind-tables")
+    tool("gcc", "-std=c99", *options, "-c", written(source, folder), "-o", "flash.o", folder=folder)
     return int(tool("size", "flash.o", folder=folder).splitlines()[1].split()[0])
 
 

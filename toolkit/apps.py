@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tiedae.compress.errors import InputError
+from tiedae.compress.errors import InputError, UnavailableError
 from tiedae.compress.records import Record, encode
 from tiedae.export.bundle import Bundle, tables_name, write_files
 from tiedae.export.c.codec_source import SampleCodec
@@ -23,6 +23,7 @@ from tiedae.export.codec.backends import ProgramBackend, program_of
 from tiedae.export.codec.codec import bundle_of
 from tiedae.export.codec.frames import FileModel
 from tiedae.export.program import SIGNATURES
+from tiedae.export.runtimes.c import find_compiler
 
 from .run_directory import new_folder, require_new
 
@@ -31,7 +32,6 @@ MARKER = "tiedae.json"
 GOLDEN_SAMPLES = 8
 SAMPLES_PER_FRAME = 2
 """Of golden .tae files: few, since the check keeps a frame in memory."""
-COMPILERS = ("cc", "gcc", "clang")
 OPTIONS = ("-std=c99", "-O2", "-fno-asynchronous-unwind-tables")
 
 
@@ -142,19 +142,24 @@ def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes],
 
 
 def object_size(source: CSource) -> ObjectSize | None:
-    """What the first compiler of `COMPILERS` makes of a C file; None where there is none, or no `size`."""
-    compiler, size = next(filter(None, map(shutil.which, COMPILERS)), None), shutil.which("size")
-    if compiler is None or size is None:
+    """What the C compiler makes of a C file; None where there is no compiler or no `size`, or one of them fails."""
+    size = shutil.which("size")
+    try:
+        compiler = find_compiler()
+    except UnavailableError:
+        return None
+    if size is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         for name, text in source.files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         made = Path(folder) / "object.o"
-        command = [compiler, *OPTIONS, "-c", str(Path(folder) / f"{source.name}.c"), "-o", str(made)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
+        command = [*compiler, *OPTIONS, "-c", f"{source.name}.c", "-o", made.name]
+        if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
             return None
         listed = subprocess.run([size, made], capture_output=True, text=True, check=False).stdout.splitlines()
-    return ObjectSize(int(listed[1].split()[0]), " ".join((Path(compiler).name, *OPTIONS))) if len(listed) > 1 else None
+    used = " ".join((Path(compiler[0]).name, *compiler[1:], *OPTIONS))
+    return ObjectSize(int(listed[1].split()[0]), used) if len(listed) > 1 else None
 
 
 APPS: Mapping[str, AppKind] = {"c": AppKind("C sources", _c_folder)}

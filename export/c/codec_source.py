@@ -16,10 +16,10 @@ import numpy as np
 
 from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..codec.classes import COST_BITS, ClassTables, CodeTables, costs_of
-from ..codec.rans import RAW_BITS, SUM
+from ..codec.rans import RAW_BITS, SUM, SUM_BITS
 from ..codec.residual_tables import ResidualTables
 from ..codec.residuals import ContextTables
-from ..codec.tables import pack_table
+from ..codec.tables import FrequencyTables, pack_table
 from .text import array
 
 Direction = Literal["encode", "decode"]
@@ -35,6 +35,8 @@ _BUCKET_BITS = range(4, 8)
 _BUCKET_BYTES = 2048
 """What the places where searches begin take at most, unless the fewest bits take more; half of it beside classes."""
 _LARGEST_PLACE = 255
+SMALL = 1 << 8
+"""Frequencies below it are the difference of the low 8 bits of two slots."""
 _PAIRED_TABLES = 16
 """Tables of a family whose numbers lie two in a byte."""
 
@@ -107,11 +109,12 @@ def _header_parts(spec: SampleSpec, residuals: bool, directions: Collection[Dire
 def _source_parts(spec: SampleSpec, tables: CodeTables, residuals: bool, directions: Collection[Direction]) -> Iterator[str]:
     """Definitions, in their order."""
     coding = "classes" if isinstance(tables, ClassTables) else "codes"
-    yield from ("entropy.c", "file.c")
+    slots = "small" if _small(tables) else "wide"
+    yield from ("entropy.c", f"slots_{slots}.c", "symbols.c", "file.c")
     if residuals:
         yield from ("residuals.c", f"predict_{_predictor(spec)}.c")
     if "decode" in directions:
-        yield from ("entropy_decode.c", f"{coding}_decode.c", "file_read.c")
+        yield from (f"find_{slots}.c", "entropy_decode.c", f"{coding}_decode.c", "file_read.c")
         if not residuals:
             yield from ("lossy_decode.c", "lossy_decode_frame.c")
         elif spec.kind == "images":
@@ -119,7 +122,7 @@ def _source_parts(spec: SampleSpec, tables: CodeTables, residuals: bool, directi
         else:
             yield from ("residuals_decode.c", "signals_decode.c")
     if "encode" in directions:
-        yield from ("entropy_encode.c", f"{coding}_encode.c", "file_write.c", "lossy_encode.c")
+        yield from (f"span_{slots}.c", "entropy_encode.c", f"{coding}_encode.c", "file_write.c", "lossy_encode.c")
         yield "residuals_encode.c" if residuals else "lossy_encode_frame.c"
 
 
@@ -153,12 +156,17 @@ def code_tables(tables: CodeTables, directions: Collection[Direction]) -> str:
     """The tables of codes as constants."""
     classed = isinstance(tables, ClassTables)
     rows = [_listed(row) for row in (tables.family if classed else tables).frequencies]
-    slots = [np.cumsum([0, *listed]) for _, listed in rows]
+    slots = _slots(tables.family if classed else tables)
     places = np.cumsum([0, *map(len, slots)])
     text = array("tae_first", np.array([first for first, _ in rows], np.uint8))
     text += array("tae_places", places.astype(np.uint16 if places[-1] <= 0xFFFF else np.uint32))
-    text += array("tae_slots", np.concatenate(slots).astype(np.uint16))
-    if "decode" in directions:
+    if _small(tables):
+        low = np.concatenate(slots).astype(np.uint8)  # modulo 2⁸
+        text += array("tae_slots", low) + array("tae_buckets", _first_places(slots).astype(np.uint8))
+        text += f"#define TAE_BUCKET_BITS {SUM_BITS - 8}\n"
+    else:
+        text += array("tae_slots", np.concatenate(slots).astype(np.uint16))
+    if "decode" in directions and not _small(tables):
         text += _buckets(slots, _BUCKET_BYTES // 2 if classed else _BUCKET_BYTES)
     if not classed:
         return text
@@ -169,6 +177,22 @@ def code_tables(tables: CodeTables, directions: Collection[Direction]) -> str:
         text += array("tae_class_costs", costs_of(tables.frequencies).astype(np.uint16))
         text += array("tae_costs", np.concatenate([_costs(listed) for _, listed in rows]).astype(np.uint16))
     return text
+
+
+def _small(tables: CodeTables) -> bool:
+    """Whether the low 8 bits of each slot are enough: no frequency is above 255, and the first places fit in 8 bits."""
+    family = tables.family if isinstance(tables, ClassTables) else tables
+    return bool(family.frequencies.max() < SMALL and _first_places(_slots(family)).max() < SMALL)
+
+
+def _slots(tables: FrequencyTables) -> list[np.ndarray]:
+    """The first slot of each place of each table, and the end."""
+    return [np.cumsum([0, *_listed(row)[1]]) for row in tables.frequencies]
+
+
+def _first_places(slots: Collection[np.ndarray]) -> np.ndarray:
+    """By table and high bits of a slot, the first place whose slots begin there or above."""
+    return np.concatenate([np.searchsorted(each, np.arange(0, SUM, SMALL)) for each in slots])
 
 
 def _listed(frequencies: np.ndarray) -> tuple[int, np.ndarray]:

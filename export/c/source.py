@@ -93,8 +93,8 @@ def to_c(
         wanted: Collection[Promise] = promises if network.decodes else ("lossy",)  # residuals are coded against decoded samples
         files = codec_text(unit.spec, codec, directions=directions, promises=wanted)
     vectors = [part("x86.c")] if any("TAE_LANES" in text for text in graph.text) else []
-    more = [tiles_text(network, graph)] if tiled else []
-    source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source, *more])
-    kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
-    texts = (named(text, name) for text in (source, header_text(network, graph, files.header), float_text(network)))
-    return CSource(name, *texts, network.arena, kinds)
+    tiles = [tiles_text(network, graph)] if tiled else []
+    source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source, *tiles])
+    header, floats = header_text(network, graph, files.header), float_text(network)
+    kinds: Mapping[str, Form] = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    return CSource(name, named(source, name), named(header, name), named(floats, name), network.arena, kinds)

@@ -19,24 +19,15 @@ static void tae_advance(tae_payload *payload, uint32_t frequency, uint32_t start
   payload->state = state;
 }
 
-/* The place of the next symbol in a table, found upwards from a place at or below it. */
-static uint32_t tae_take(tae_payload *payload, const uint16_t *slots, uint32_t place)
-{
-  uint32_t slot = payload->state & (TAE_SUM - 1u);
-  while (slots[place + 1] <= slot) {
-    place++;
-  }
-  tae_advance(payload, (uint32_t)slots[place + 1] - slots[place], slots[place]);
-  return place;
-}
-
 /* The next symbol of a table, the raw value of an escape included; TAE_ESCAPES where that is none. */
 static uint32_t tae_next_symbol(tae_payload *payload, uint32_t table)
 {
   uint32_t escape = tae_escape(table);
-  uint32_t bucket = (payload->state & (TAE_SUM - 1u)) >> (TAE_SUM_BITS - TAE_BUCKET_BITS);
   uint32_t symbol;
-  uint32_t place = tae_take(payload, tae_table(table), tae_buckets[(table << TAE_BUCKET_BITS) + bucket]);
+  uint32_t frequency;
+  uint32_t start;
+  uint32_t place = tae_find(table, payload->state & (TAE_SUM - 1u), &frequency, &start);
+  tae_advance(payload, frequency, start);
   if (place < escape) {
     return tae_first[table] + place;
   }

@@ -44,8 +44,9 @@ static void tae_put(tae_writer *writer, uint32_t frequency, uint32_t start)
 /* Add a symbol, below TAE_ESCAPES, under a table. */
 static void tae_put_symbol(tae_writer *writer, uint32_t table, uint32_t symbol)
 {
-  const uint16_t *slots = tae_table(table);
   uint32_t place = tae_place(table, symbol);
+  uint32_t frequency;
+  uint32_t start;
   if (place == tae_escape(table)) {
     if (writer->front == writer->back) {
       writer->end = NULL;
@@ -53,7 +54,8 @@ static void tae_put_symbol(tae_writer *writer, uint32_t table, uint32_t symbol)
       *--writer->back = (uint8_t)symbol;
     }
   }
-  tae_put(writer, (uint32_t)slots[place + 1] - slots[place], slots[place]);
+  tae_span(table, place, &frequency, &start);
+  tae_put(writer, frequency, start);
 }
 
 /* Swap the first bytes of a range with the last ones, `count` at most. */

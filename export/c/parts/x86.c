@@ -1,7 +1,9 @@
 /* The same sums with vectors of x86-64, where the compiler may use them; define TAE_PORTABLE to leave them out. */
-#if !defined(TAE_PORTABLE) && defined(__AVX512VNNI__) && defined(__AVX512BW__)
+#if defined(TAE_PORTABLE) || !defined(__GNUC__)
+#define TAE_LANES 0u
+#elif defined(__AVX512VNNI__) && defined(__AVX512BW__)
 #define TAE_LANES 4u
-#elif !defined(TAE_PORTABLE) && defined(__AVX2__)
+#elif defined(__AVX2__)
 #define TAE_LANES 2u
 #else
 #define TAE_LANES 0u
@@ -14,7 +16,7 @@
 
 #if TAE_LANES == 4
 /* mixed += x0 * r0 + x1 * r1 + x2 * r2 + x3 * r3 for `blocks` blocks of units; x0 to x3 are the bytes of x */
-static inline void tae_add_four(int32_t *mixed, const int8_t *const *rows, uint32_t x, size_t blocks)
+static void tae_add_four(int32_t *mixed, const int8_t *const *rows, uint32_t x, size_t blocks)
 {
   const __m512i bytes = _mm512_set1_epi32((int)x);
   size_t b;
@@ -31,7 +33,7 @@ static inline void tae_add_four(int32_t *mixed, const int8_t *const *rows, uint3
 }
 #else
 /* As above. int16_t holds sums of two products: rows 0 and 1, and rows 2 and 3, are neighbours, see the kernels. */
-static inline void tae_add_sums(int32_t *mixed, __m256i first, __m256i second)
+static void tae_add_sums(int32_t *mixed, __m256i first, __m256i second)
 {
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i *low = (__m256i *)(void *)mixed, *high = (__m256i *)(void *)(mixed + 8);
@@ -41,12 +43,12 @@ static inline void tae_add_sums(int32_t *mixed, __m256i first, __m256i second)
   _mm256_storeu_si256(high, _mm256_add_epi32(_mm256_loadu_si256(high), more));
 }
 
-static inline __m256i tae_row(const int8_t *row)
+static __m256i tae_row(const int8_t *row)
 {
   return _mm256_loadu_si256((const __m256i *)(const void *)row);
 }
 
-static inline void tae_add_four(int32_t *mixed, const int8_t *const *rows, uint32_t x, size_t blocks)
+static void tae_add_four(int32_t *mixed, const int8_t *const *rows, uint32_t x, size_t blocks)
 {
   const __m256i bytes0 = _mm256_set1_epi16((short)x), bytes2 = _mm256_set1_epi16((short)(x >> 16));
   size_t b;
@@ -63,7 +65,7 @@ static inline void tae_add_four(int32_t *mixed, const int8_t *const *rows, uint3
 }
 
 /* the sum of each of four vectors */
-static inline void tae_sum_four(const __m256i *s, int32_t *sums)
+static void tae_sum_four(const __m256i *s, int32_t *sums)
 {
   const __m256i two = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
   const __m128i one = _mm_add_epi32(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
@@ -71,7 +73,7 @@ static inline void tae_sum_four(const __m256i *s, int32_t *sums)
 }
 
 /* four sums of products; int16_t holds the sums of two neighbouring ones, see the kernels */
-static inline size_t tae_dot_four(const uint8_t *x, const int8_t *row, size_t inputs, int32_t *sums)
+static size_t tae_dot_four(const uint8_t *x, const int8_t *row, size_t inputs, int32_t *sums)
 {
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i s[4];
@@ -87,7 +89,7 @@ static inline size_t tae_dot_four(const uint8_t *x, const int8_t *row, size_t in
 }
 
 /* sums = x * rows, a multiple of 4 */
-static inline void tae_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
+__attribute__((unused)) static void tae_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
 {
   size_t i, j, k;
   for (i = 0; i < count; i += 4, row += 4 * inputs) {
@@ -102,7 +104,7 @@ static inline void tae_dot_rows(const uint8_t *x, const int8_t *row, size_t inpu
  * sums += x * kernel [inputs, units]. `mixed` holds the sums of whole blocks, in the order that four interleaved rows have; `pairs`
  * has a place for each two inputs.
  */
-static inline void tae_add_rows(
+__attribute__((unused)) static void tae_add_rows(
     const uint8_t *x, const int8_t *kernel, size_t inputs, size_t units, int32_t *sums, int32_t *mixed, uint32_t *pairs
 )
 {

@@ -21,10 +21,12 @@ from tiedae.compress.sample_spec import INTEGERS, Integer, Kind, SampleSpec
 from tiedae.export.bundle import Bundle
 from tiedae.export.c.codec_source import Direction, Promise, SampleCodec, codec_text
 from tiedae.export.codec import rans
-from tiedae.export.codec.classes import CodeTables, read_tables
+from tiedae.export.codec.classes import ClassTables, CodeTables, read_tables
 from tiedae.export.codec.container import FileKind, Header, pack_index
 from tiedae.export.codec.frames import FileModel, encode_frames
+from tiedae.export.codec.rans import SUM
 from tiedae.export.codec.streams import Reader
+from tiedae.export.codec.tables import FrequencyTables
 
 from ..codec.conftest import GOLDEN, extract_old_runs
 from . import codec_library as library
@@ -87,6 +89,28 @@ def flips(data: bytes, rng: np.random.Generator, count: int) -> list[bytes]:
 def test_payloads_are_pythons(folder: Folder, units: int, bits: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     same_payloads(random_tables(rng, units, bits), rng, folder())
+
+
+@pytest.mark.parametrize("codes", [256, 240, 70])
+@pytest.mark.parametrize("classed", [False, True])
+def test_tables_without_a_frequency_above_255_take_a_byte_per_slot(folder: Folder, codes: int, classed: bool) -> None:
+    rng = np.random.default_rng(codes)
+    frequencies = np.zeros((3, 257), np.uint16)
+    for row in frequencies:
+        live = np.append(rng.permutation(256)[:codes], 256)
+        row[live] = SUM // len(live)
+        row[live[: SUM % len(live)]] += 1
+        for giver, taker in rng.choice(live, (400, 2)):
+            moved = int(min(row[giver] - (giver == 256), 255 - row[taker])) if giver != taker else 0
+            row[giver] -= moved
+            row[taker] += moved
+    tables: CodeTables = FrequencyTables(8, frequencies)
+    assert (frequencies.max(), frequencies[:, :-1].min()) == (255, 0)
+    if classed:
+        scales = rng.integers(0, 3, (2, 5)).astype(np.uint8)
+        tables = ClassTables(tables, np.array([SUM - 9, 9], np.uint16), rng.integers(0, 256, (2, 5)).astype(np.uint8), scales)
+    assert "low 8 bits" in codec_text(SampleSpec((3,), "uint8"), SampleCodec(tables, IDENTITY)).source
+    same_payloads(tables, rng, folder())
 
 
 @given(st.integers(1, 5), st.integers(4, 8), st.integers(0, 1 << 16))

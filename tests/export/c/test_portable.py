@@ -35,6 +35,7 @@ class Machine:
 
 MACHINES = (
     *(Machine(f"{cc} -O{level}", cc, (f"-O{level}",)) for cc in ("gcc", "clang") for level in (0, 2, 3)),
+    *(Machine(f"{cc} for this processor", cc, ("-O3", "-march=native")) for cc in ("gcc", "clang")),
     Machine("gcc, sanitizers", "gcc", SANITIZE),
     Machine("clang, sanitizers", "clang", SANITIZE),
     Machine("big-endian", "s390x-linux-gnu-gcc", ("-O2", "-static"), "qemu-s390x"),
