@@ -37,18 +37,6 @@ class CStep:
     in_place: bool
 
 
-@dataclass(frozen=True)
-class CProduct:
-    """What a step multiplies: a kernel, (inputs, outputs), C names of its output and biases (empty for none), its rounding."""
-
-    kernel: StoredKernel
-    transposed: bool
-    shape: tuple[int, int]
-    name: str
-    biases: str
-    rounding: IntegerRounding
-
-
 @dataclass
 class CBuilder:
     """What operations append to, see `Operation.to_c`."""
@@ -59,8 +47,6 @@ class CBuilder:
     text: list[str] = field(default_factory=list)
     steps: list[CStep] = field(default_factory=list)
     roundings: dict[str, IntegerRounding] = field(default_factory=dict)
-    products: dict[str, CProduct] = field(default_factory=dict)
-    """By the function of the step."""
     _kernels: dict[str, StoredKernel] = field(default_factory=dict)
 
     def kernel(self, name: str) -> StoredKernel:
@@ -127,8 +113,6 @@ class CBuilder:
         arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"
         title = f"{arrow}, {dense.activation}: {described(rounding)}"
         self.step(dense, title, lines, scratch=product_scratch(kernel, shape, transposed=dense.transposed))
-        given = (kernel, dense.transposed, shape, self.name(dense.y), biases, rounding)
-        self.products[self.steps[-1].function] = CProduct(*given)
 
     def table(self, operation: Operation, function: str) -> None:
         """Append an operation on each value as a table of its outputs."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ...compress.affine import BYTE, Quantization
+from ...compress.config import ExportConfig
 from ...compress.errors import FormatError
 from ...compress.sample_spec import SampleSpec
 from ...compress.scaling import Scaling
-from ..bundle import Bundle
+from ..bundle import Bundle, write_files
 from ..file_io import IN_MODEL_UNITS, FileIO
 from ..integer_maps import IntegerMaps
 from ..interpreter import Conversion, execute, program_input
-from ..program import Program
+from ..program import SIGNATURES, Program
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS, read_model
@@ -183,6 +186,19 @@ class ProgramBackend:
             return x
         scaled = self.spec.scaling.apply(self.io.samples(x))
         return program_input(self.program, scaled, self.conversion) if self.program.quantized else scaled
+
+
+def written_anew(program: Program, runtime: str) -> Session:
+    """A program in a runtime of source text that is written here: a bundle's own may be a stranger's, and would run here.
+
+    Raises UnavailableError without a compiler, ExportError where the target cannot express the program.
+    """
+    row = TARGETS[RUNTIMES[runtime].format]
+    files = row.write(program, f"{program.name}.{PRECISION}", ExportConfig(), IN_MODEL_UNITS)
+    with TemporaryDirectory() as folder:
+        write_files(Path(folder), files)
+        (source,) = [Path(folder) / name for name in files if name.endswith(row.suffix)]
+        return RUNTIMES[runtime].open(dict.fromkeys(SIGNATURES, source))
 
 
 def program_of(bundle: Bundle) -> Program:

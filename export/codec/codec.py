@@ -25,7 +25,7 @@ from ..runtimes.table import RUNTIMES, usual
 from ..scoring import Detector
 from ..targets import TARGETS
 from .appending import last_whole
-from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of
+from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of, written_anew
 from .container import SAMPLES_PER_FRAME, Data, promise
 from .detection import integer_errors
 from .frames import FileModel
@@ -336,10 +336,10 @@ def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
     if runtime == PROGRAM or (runtime == AUTO and not own):
         program = ProgramBackend(program_of(bundle), spec, manifest.io, manifest.integer_maps)
         return Codec(manifest.name, spec, code, program, bundle)
-    if runtime in RUNTIMES and (write := RUNTIMES[runtime].write) is not None:
+    if runtime in RUNTIMES and TARGETS[RUNTIMES[runtime].format].source:
         program = program_of(bundle)
         given = (program, spec, manifest.io, manifest.integer_maps, runtime)
-        backend = ProgramBackend(*given, session=write()(program))
+        backend = ProgramBackend(*given, session=written_anew(program, runtime))
         return Codec(manifest.name, spec, code, backend, bundle)
     session = _session(bundle, runtime)
     io = bundle.file_io(RUNTIMES[session.runtime].format, PRECISION)

@@ -76,21 +76,16 @@ def read_c(path: Path) -> Contents:
     )
 
 
-def read_signatures(path: Path) -> tuple[str, str, tuple[Signature, ...]]:
-    """The text of NAME.c and of the NAME.h beside it, and the functions, of which nothing else is checked.
+def read_interface(path: Path) -> tuple[str, tuple[Signature, ...], str, str]:
+    """The name of the model, its functions, and the text of NAME.c and NAME.h, of which nothing else is checked.
 
     Raises FormatError as `read_c`.
     """
     name, source, header = _texts(path)
-    return source, header, signatures_of(name, source, header, path)
-
-
-def signatures_of(name: str, source: str, header: str, path: Path) -> tuple[Signature, ...]:
-    """Those of the text of NAME.c and NAME.h. Raises FormatError, which starts with `path`, where there are none."""
-    found = tuple(_signatures(name, source, header, path))
-    if not found:
+    signatures = tuple(_signatures(name, source, header, path))
+    if not signatures:
         raise FormatError(f"{path}: defines none of {', '.join(f'{name}_{each}' for each in SIGNATURES)}")
-    return found
+    return name, signatures, source, header
 
 
 def _texts(path: Path) -> tuple[str, str, str]:

@@ -24,12 +24,9 @@ import numpy as np
 
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.packages import missing
-from ..c.source import to_c
 from ..c.text import named
-from ..c.tiles import run_text
-from ..formats.c_reader import read_signatures, signatures_of
+from ..formats.c_reader import read_interface
 from ..formats.model_file import Signature
-from ..program import Program
 from .machine import describe_cpu
 from .session import Session, first_line, in_batches, require_files, served
 
@@ -43,6 +40,19 @@ CHUNK = 1 << 20
 """Samples per call."""
 CODE = 4
 """The status of a code of more bits than the model's."""
+_LOOP = """
+int tae_run_SIGNATURE(size_t count, tae_arena *arena, const uint8_t *x, uint8_t *code, uint8_t *y)
+{
+  int status = TAE_OK;
+  size_t i;
+  (void)x;
+  (void)y;
+  for (i = 0; i < count && status == TAE_OK; i++) status = tae_SIGNATURE(arena, ARGUMENTS);
+  return status;
+}
+"""
+_ARGUMENTS = {"x": "x + i * TAE_INPUTS", "code": "code + i * TAE_UNITS", "y": "y + i * TAE_INPUTS"}
+_ARENA = "\nsize_t tae_run_arena(void) { return sizeof(tae_arena); }\n"
 
 
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> CSession:
@@ -53,33 +63,20 @@ def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> 
     if len(set(files.values())) > 1:
         raise InputError(f"{runtime}: got {len(set(files.values()))} files, must be one .c file with every signature")
     require_files(runtime, files)
-    path = next(iter(files.values()))
-    source, header, signatures = read_signatures(path)
-    return CSession(path, source + named(run_text([each.name for each in signatures]), path.stem), header, signatures)
-
-
-def open_program(program: Program) -> CSession:
-    """Write a program as C, compile and run it, in tiles where the processor can.
-
-    Raises UnavailableError without a compiler, ExportError for a program that C cannot express.
-    """
-    made = to_c(program, tiled=True)
-    path = Path(f"{made.name}.c")
-    return CSession(path, made.source, made.header, signatures_of(made.name, made.source, made.header, path))
+    return CSession(next(iter(files.values())))
 
 
 class CSession(Session):
-    """C text with the functions of `tiles`, compiled; see `Session`. Inner tensors are not accessible.
-
-    Several threads may call it. `path` begins what errors say.
-    """
+    """A .c file, compiled; see `Session`. Inner tensors are not accessible. Several threads may call it."""
 
     runtime = NAME
 
-    def __init__(self, path: Path, source: str, header: str, signatures: Sequence[Signature]) -> None:
-        name, self._signatures = path.stem, {signature.name: signature for signature in signatures}
+    def __init__(self, path: Path) -> None:
+        name, signatures, source, header = read_interface(path)
+        self._signatures = {signature.name: signature for signature in signatures}
+        text = source + named("".join(map(_loop, signatures)) + _ARENA, name)
         compiler = find_compiler()
-        with compiled(compiler, {path.name: source, f"{name}.h": header}, path) as (library, options):
+        with compiled(compiler, {f"{name}.c": text, f"{name}.h": header}, path) as (library, options):
             try:
                 self._library = ctypes.CDLL(str(library))
             except OSError as error:
@@ -89,9 +86,9 @@ class CSession(Session):
         self._functions = {each: getattr(self._library, f"{name}_run_{each}") for each in self._signatures}
         for function in self._functions.values():
             function.argtypes = (ctypes.c_size_t, *(ctypes.c_void_p,) * 4)
-        memory = getattr(self._library, f"{name}_run_memory")
-        memory.restype = ctypes.c_size_t
-        self._memory: int = memory()
+        arena = getattr(self._library, f"{name}_run_arena")
+        arena.restype = ctypes.c_size_t
+        self._arena: int = arena()
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         entry = served(NAME, signature, self._signatures)
@@ -100,12 +97,18 @@ class CSession(Session):
     def _run(self, entry: Signature, x: np.ndarray) -> dict[str, np.ndarray]:
         outputs = {each.name: np.empty((len(x), *each.sample[1]), np.uint8) for each in entry.outputs}
         places = {name: each.ctypes.data for name, each in ({entry.inputs[0].name: x} | outputs).items()}
-        memory = np.empty(self._memory // 4 + 1, np.int32)
-        status = self._functions[entry.name](len(x), memory.ctypes.data, *(places.get(name) for name in ("x", "code", "y")))
+        arena = np.empty(self._arena // 4, np.int32)
+        status = self._functions[entry.name](len(x), arena.ctypes.data, *(places.get(name) for name in _ARGUMENTS))
         if status:
             what = "a code has more bits than the model's" if status == CODE else f"the C code returned status {status}"
             raise DataError(f"{entry.name}: {what}")
         return outputs
+
+
+def _loop(signature: Signature) -> str:
+    """A function that runs a signature on many samples, one behind the other."""
+    arguments = ", ".join(_ARGUMENTS[each.name] for each in (*signature.inputs, *signature.outputs))
+    return _LOOP.replace("SIGNATURE", signature.name).replace("ARGUMENTS", arguments)
 
 
 def find_compiler() -> tuple[str, ...]:

@@ -40,18 +40,13 @@ Load = Callable[[], Open]
 """Imports a runtime and returns its `Open`. Raises UnavailableError if it is missing."""
 
 
-LoadProgram = Callable[[], Callable[[Program], Session]]
-"""The same of a function that opens a program, in text that it writes itself."""
-
-
 @dataclass(frozen=True)
 class Runtime:
     """A row of the table.
 
     `converts`: how float32 inputs are quantized (`interpreter.Conversion`). `fault`: reported with a failed check. `role`:
     `usual` is a format's default runtime and `witness` its cross-check; these and `foreign` ones run any file, `ours` only our
-    own. `module`: the Python module of a runtime that the benchmark times. `write`: opens a program without a file, where a
-    runtime compiles source text. `device`: where it runs.
+    own. `module`: the Python module of a runtime that the benchmark times. `device`: where it runs.
     """
 
     format: str
@@ -62,7 +57,6 @@ class Runtime:
     fault: Fault = lambda _program, _signature: ""
     role: Role = "ours"
     module: str = ""
-    write: LoadProgram | None = None
     device: Literal["CPU", "CUDA"] = "CPU"
 
     def open(self, files: Files, *, threads: int = 1) -> Session:
@@ -85,12 +79,6 @@ def _opens(module: str, name: str, *packages: str, library: bool = False) -> Loa
         return partial(found.open_files, name)
 
     return loaded
-
-
-def _open_program() -> Callable[[Program], Session]:
-    from .c import open_program
-
-    return open_program
 
 
 def _square_kernels(program: Program, signature: str) -> str:
@@ -133,7 +121,7 @@ RUNTIMES: dict[str, Runtime] = {
         device="CUDA",
     ),
     "ort-node": Runtime("onnx", BOTH, "program", "divide", _opens("node", "ort-node")),
-    "c": Runtime("c", ("int8",), "program", "divide", _opens("c", "c"), write=_open_program),
+    "c": Runtime("c", ("int8",), "program", "divide", _opens("c", "c")),
 }
 
 
