@@ -92,7 +92,7 @@ def to_c(
         files = codec_text(unit.spec, codec, directions=directions, promises=wanted)
     vectors = [part("x86.c"), part("wasm.c")] if any("TAE_LANES" in text for text in graph.text) else []
     source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
-    kinds: dict[str, Form] = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
     header, floats = header_text(network, graph, files.header), float_text(network)
-    source, header, floats = (named(text, name) for text in (source, header, floats))
+    kinds: Mapping[str, Form] = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    source, header, floats = named(source, name), named(header, name), named(floats, name)
     return CSource(name, source, header, floats, network.arena, kinds, graph.kernel_bytes)

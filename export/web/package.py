@@ -77,7 +77,7 @@ def _glue(name: str) -> str:
 
 
 def _facts(model: WebModel) -> dict[str, object]:
-    spec, golden, detector = model.spec, model.golden, model.detector
+    spec, golden, detector, code = model.spec, model.golden, model.detector, model.program.quantization("code")
     arrays = {"data": golden.floats.get("data", golden.data), "code": golden.code}
     arrays["decoded"] = golden.floats.get("decoded", golden.decoded)
     if golden.scores is not None and golden.anomalies is not None:
@@ -94,7 +94,8 @@ def _facts(model: WebModel) -> dict[str, object]:
         "shape": spec.shape,
         "inputs": spec.inputs,
         "units": golden.code.shape[1],
-        "bits": model.program.quantization("code").bits,
+        "bits": code.bits,
+        "zero": code.zero_point,
         "dtype": spec.dtype,
         "columns": spec.columns,
         "files": list(model.promises),

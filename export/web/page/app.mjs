@@ -80,9 +80,8 @@ function result() {
     plot($('plot'), state.decoded ? [['original', sample]] : [['original', sample], ['ours', made]]);
     if (!state.decoded) plot($('rest'), [['rest', difference]]);
   }
-  const top = 2 ** facts.bits - 1;
-  drawCode($('code'), code, top);
-  $('code-caption').textContent = `Code: ${facts.units} numbers of ${facts.bits} bits, 0 to ${top}`;
+  const most = drawCode($('code'), code, facts.zero);
+  $('code-caption').textContent = `Code: ${facts.units} numbers of ${facts.bits} bits, bars of ±${most} around ${facts.zero}`;
   if (!state.decoded) table(sample, made);
   verdict(sample);
   list(rows(sample, difference));

@@ -52,16 +52,19 @@ export function plot(svg, lines) {
   svg.replaceChildren(...parts);
 }
 
-export function drawCode(svg, code, top) {
+/** Bars up and down from the zero point, as long as they are far from it; returns how far the farthest is. */
+export function drawCode(svg, code, zero) {
   const width = 1000 / code.length;
+  const most = code.reduce((far, value) => Math.max(far, Math.abs(value - zero)), 1);
   svg.setAttribute('viewBox', '0 0 1000 100');
   svg.setAttribute('preserveAspectRatio', 'none');
   const bars = Array.from(code, (value, i) => {
-    const height = (value * 100) / top;
-    return element('rect', { x: i * width + width * 0.08, y: 100 - height, width: width * 0.84, height });
+    const height = (Math.abs(value - zero) * 48) / most + 0.6;
+    return element('rect', { x: i * width + width * 0.08, y: value < zero ? 50 : 50 - height, width: width * 0.84, height });
   });
   svg.replaceChildren(...bars);
   svg.setAttribute('aria-label', `Code: ${Array.from(code).join(', ')}`);
+  return most;
 }
 
 /** A number with few digits. */
