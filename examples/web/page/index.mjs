@@ -25,21 +25,22 @@ export function golden() {
 
 export async function load({ simd = hasSimd(), bytes, url } = {}) {
   const place = url ?? new URL(simd ? `./${facts.name}.wasm` : `./${facts.name}.scalar.wasm`, import.meta.url);
-  const { instance } = await WebAssembly.instantiate(bytes ?? (await fetched(place)), {});
+  const { instance } = await (bytes ? WebAssembly.instantiate(bytes, {}) : started(place));
   const model = new Model(instance.exports, simd);
   check(model);
   return model;
 }
 
-async function fetched(place) {
+async function started(place) {
   const address = new URL(place, import.meta.url);
   if (address.protocol === 'file:' && typeof process === 'object') {
     const { readFile } = await import('node:fs/promises');
-    return readFile(address);
+    return WebAssembly.instantiate(await readFile(address), {});
   }
   const answer = await fetch(address);
   if (!answer.ok) throw new Error(`${address}: the server answers ${answer.status}, must be the WebAssembly of ${facts.name}`);
-  return answer.arrayBuffer();
+  const named = answer.headers.get('content-type') === 'application/wasm'; // else engines refuse to compile while it arrives
+  return named ? WebAssembly.instantiateStreaming(answer, {}) : WebAssembly.instantiate(await answer.arrayBuffer(), {});
 }
 
 function bytesOf(text) {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,32 +50,54 @@ def encoded(made: Made, kind: str, x: np.ndarray, per_frame: int = 64) -> bytes:
     return StreamEncoder(made.model, made.model.program, **options).whole(x)
 
 
+@dataclass(frozen=True)
+class Right:
+    """What Python makes of samples: codes, decoded samples, integer scores; .tae files by kind, and what they decode to."""
+
+    x: np.ndarray
+    code: np.ndarray
+    restored: np.ndarray
+    totals: np.ndarray
+    files: dict[str, bytes]
+    decoded: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def right(made: dict[str, Made]) -> Callable[[str], Right]:
+    @cache
+    def of(name: str) -> Right:
+        model, backend = made[name], made[name].model.program
+        x = samples_of(backend.spec, SAMPLES)
+        x[0] = 0
+        x[1] = 1e30 if x.dtype.kind == "f" else np.iinfo(x.dtype).max
+        code, y = backend.reconstruct(x)
+        totals = model.detector.scoring.totals(integer_errors(model.detector.scoring, backend, x)[0])
+        files = {file.kind: encoded(model, file.kind, x) for file in model.golden.files}
+        decoded = {kind: StreamDecoder(model.model).push(data).tobytes() for kind, data in files.items()}
+        return Right(x, code, backend.samples(y), totals, files, decoded)
+
+    return of
+
+
 @pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("name", [case.name for case in (*CASES, *WIDE)])
-def test_node_computes_what_python_does(packages: dict[str, Path], made: dict[str, Made], name: str, build: str) -> None:
-    model, options = made[name], BUILDS[build]
-    backend = model.model.program
-    x = samples_of(backend.spec, SAMPLES)
-    x[0] = 0
-    x[1] = 1e30 if x.dtype.kind == "f" else np.iinfo(x.dtype).max
-    code, y = backend.reconstruct(x)
-    kinds = [file.kind for file in model.golden.files]
-    files = {kind: encoded(model, kind, x) for kind in kinds}
-    calls = [("encode", x), ("decode", code), ("reconstruct", x), ("score", x)]
-    calls += [("compress", x, OPTIONS[kind]) for kind in kinds] + [("decompress", files[kind]) for kind in kinds]
-    codes, decoded, reconstructed, scores, *rest = call([(packages[name], options, *each) for each in calls])
-    assert np.array_equal(codes, code.ravel())
-    restored = backend.samples(y)
-    assert decoded.tobytes() == reconstructed.tobytes() == restored.tobytes() and decoded.dtype == x.dtype
-    totals = model.detector.scoring.totals(integer_errors(model.detector.scoring, backend, x)[0])
-    assert np.array_equal(scores["totals"], totals)
-    assert np.array_equal(scores["anomalies"], totals > model.detector.thresholds.fused) and len(set(scores["anomalies"])) == 2
-    assert np.array_equal(scores["scores"], totals * model.detector.scoring.factor)
-    assert kinds == (["lossy", "bounded", "lossless"] if backend.spec.dtype in INTEGERS else ["lossy"])
+def test_node_computes_what_python_does(
+    packages: dict[str, Path], made: dict[str, Made], right: Callable[[str], Right], name: str, build: str
+) -> None:
+    wanted, detector = right(name), made[name].detector
+    x, kinds = wanted.x, list(wanted.files)
+    calls = [("encode", x), ("decode", wanted.code), ("reconstruct", x), ("score", x)]
+    calls += [("compress", x, OPTIONS[kind]) for kind in kinds] + [("decompress", wanted.files[kind]) for kind in kinds]
+    codes, decoded, reconstructed, scores, *rest = call([(packages[name], BUILDS[build], *each) for each in calls])
+    assert np.array_equal(codes, wanted.code.ravel())
+    assert decoded.tobytes() == reconstructed.tobytes() == wanted.restored.tobytes() and decoded.dtype == x.dtype
+    assert np.array_equal(scores["totals"], wanted.totals)
+    assert np.array_equal(scores["anomalies"], wanted.totals > detector.thresholds.fused) and len(set(scores["anomalies"])) == 2
+    assert np.array_equal(scores["scores"], wanted.totals * detector.scoring.factor)
+    assert kinds == (list(OPTIONS) if x.dtype.name in INTEGERS else ["lossy"])
     for kind, written, read in zip(kinds, rest[: len(kinds)], rest[len(kinds) :], strict=True):
-        assert written.tobytes() == files[kind], kind
-        right = StreamDecoder(model.model).push(files[kind])
-        assert read["samples"].tobytes() == right.tobytes() and read["problems"] == [] and read["kind"] == kind
+        assert written.tobytes() == wanted.files[kind], kind
+        assert read["samples"].tobytes() == wanted.decoded[kind] and read["problems"] == [] and read["kind"] == kind
         assert np.array_equal(read["numbers"], np.arange(SAMPLES))
 
 
