@@ -11,7 +11,7 @@ import numpy as np
 
 from ...compress.integers import PAIR_LIMIT, neighbours
 from ..program import Kernel
-from .text import array, comment
+from .text import array, comment, symbol
 
 Storage = Literal["dense", "sparse"]
 Layout = Literal["dense", "packed", "sparse"]
@@ -63,7 +63,7 @@ class StoredKernel:
 
     @property
     def name(self) -> str:
-        return f"tae_{self.kernel.name}"
+        return symbol(self.kernel.name)
 
     @property
     def groups(self) -> int:
@@ -78,7 +78,7 @@ class StoredKernel:
 
 def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel:
     """A kernel, int8 [inputs, units], as C text: `sparse`, or dense, packed where its bits make that smaller."""
-    name, groups = f"tae_{kernel.name}", -(-kernel.units // GROUP)
+    name, groups = symbol(kernel.name), -(-kernel.units // GROUP)
     if storage == "sparse":
         layout, arrays = "sparse", {f"{name}_{part}": each for part, each in sparse_arrays(values).items()}
     elif kernel.bits < 8 and groups * kernel.bits < kernel.units:
