@@ -7,7 +7,8 @@ FAILS = ""
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE", "or OUT of a run; it stays as it is")
-    parser.add_value("--for", "TARGET", "c: C99 sources with a check, for CMake, Arduino and Zephyr", required=True)
+    text = "c: C99 sources with a check, for CMake, Arduino and Zephyr; android: a library module; ios: a Swift package"
+    parser.add_value("--for", "TARGET", text, required=True)
     text = "of kernels: dense (default), or sparse, which leaves zeros out"
     parser.add_value("--storage", "NAME", text, default="dense")
     text = "what the sources compute, such as encode or encode,decode (default: all)"
@@ -32,5 +33,7 @@ def run(call: Call) -> None:
     call.console.table(f"{made.name}: {APPS[target].summary}", ("file", "bytes"), rows)
     if made.memory:
         call.console.table("memory", ("what", "size"), made.memory)
+    if made.adds:
+        call.console.table("adds to an application", ("what", "bytes"), made.adds)
     call.console.say(f"folder: {call.out}")
     call.write(made)

@@ -1,0 +1,92 @@
+"""What every folder for an application is made of: the program of a bundle as C, with golden samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tiedae.compress.records import Record
+from tiedae.compress.sample_spec import SampleSpec
+from tiedae.export.bundle import Bundle, tables_name
+from tiedae.export.c.codec_source import PROMISES, Promise, SampleCodec
+from tiedae.export.c.golden import GoldenSamples, golden_samples
+from tiedae.export.c.kernels import Storage
+from tiedae.export.c.samples import DataUnit
+from tiedae.export.c.source import CSource, to_c
+from tiedae.export.codec.backends import ProgramBackend, program_of
+from tiedae.export.codec.frames import FileModel
+from tiedae.export.program import SIGNATURES, Program
+from tiedae.export.scoring import Detector
+
+SAMPLES_PER_FRAME = 2
+"""Of golden .tae files: few, since the check of C sources keeps a frame in memory."""
+
+
+class AppFolder(Record, frozen=True):
+    """What was written: the kind in `APPS`, the model's name in it, bytes by file."""
+
+    target: str
+    name: str
+    files: dict[str, int]
+
+    @property
+    def memory(self) -> list[tuple[str, str]]:
+        """What takes memory in the application, and how much, for people."""
+        return []
+
+    @property
+    def adds(self) -> list[tuple[str, str]]:
+        """Bytes that an application becomes larger by, for people."""
+        return []
+
+
+@dataclass(frozen=True)
+class AppOptions:
+    """`storage` of kernels, see `export.c.kernels`; `signatures` that the application calls; kinds of .tae `files`, by default
+    the target's own choice."""
+
+    storage: Storage = "dense"
+    signatures: Sequence[str] = SIGNATURES
+    files: Sequence[Promise] | None = None
+
+
+@dataclass(frozen=True)
+class AppKind:
+    """What a folder holds, and the function that makes its files by path and says what is in them."""
+
+    summary: str
+    make: Callable[[Bundle, AppOptions], tuple[Mapping[str, bytes], AppFolder]]
+
+
+@dataclass(frozen=True)
+class AppModel:
+    """A bundle as C with golden samples. `promises`: kinds of .tae files that it has, none without tables."""
+
+    program: Program
+    source: CSource
+    golden: GoldenSamples
+    spec: SampleSpec
+    detector: Detector | None
+    promises: tuple[Promise, ...]
+
+
+def app_model(bundle: Bundle, options: AppOptions, samples: int) -> AppModel:
+    """That of a bundle, with so many of its golden samples. Raises what `to_c` raises, FormatError for a damaged bundle."""
+    manifest, codec, model = bundle.manifest, None, None
+    if tables_name(manifest.name) in manifest.files:
+        model = FileModel.of(bundle)
+        codec = SampleCodec(model.tables, model.identity, model.residuals)
+    spec, maps = manifest.data.spec, manifest.integer_maps
+    backend = ProgramBackend(program_of(bundle), spec, manifest.io, maps) if model is None else model.program
+    unit, wanted = DataUnit(spec, maps, manifest.io), PROMISES if options.files is None else tuple(options.files)
+    chosen = {"storage": options.storage, "signatures": options.signatures, "promises": wanted}
+    source = to_c(backend.program, unit=unit, detector=manifest.detector, codec=codec, **chosen)
+    bundle.require_intact(["golden/x.npy"])
+    x, _ = spec.flatten(bundle.golden()["x"])
+    taken = x[np.unique(np.linspace(0, len(x) - 1, samples).astype(np.int64))]
+    per_frame = min(SAMPLES_PER_FRAME, len(taken))
+    golden = golden_samples(
+        backend, taken, detector=manifest.detector, files=model, promises=wanted, samples_per_frame=per_frame
+    )
+    return AppModel(backend.program, source, golden, spec, manifest.detector, tuple(each.kind for each in golden.files))
