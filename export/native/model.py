@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,11 @@ from ..codec.container import MOST_BYTES, SAMPLES_PER_FRAME
 from ..scoring import Detector
 
 HERE = Path(__file__).parent
-RESERVED = frozenset("abstract assert boolean byte catch class extends final finally implements import instanceof".split()) | (
-    frozenset("interface native new null package private protected public strictfp super synchronized this throw".split())
-    | frozenset("throws transient try true false swift foundation dispatch darwin uikit xctest".split())
-)
-"""What is no name of a package of Java, or is a module of Apple's."""
+JAVA = """abstract assert boolean byte catch class extends final finally implements import instanceof interface native new null
+package private protected public strictfp super synchronized this throw throws transient true false try"""
+APPLE = "swift foundation dispatch darwin uikit xctest"
+RESERVED = frozenset((*re.split(r"\s+", JAVA), *re.split(r"\s+", APPLE)))
+"""What is no part of a package's name in Java, or is a module of Apple's. Words of C are no names of a C file."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,13 @@ class NativeModel:
 
     @property
     def name(self) -> str:
-        """A name of a package: the C file's, unless that is reserved."""
+        """What names begin with in C."""
         return self.source.name
+
+    @property
+    def word(self) -> str:
+        """The name where Java and Swift take it."""
+        return f"m_{self.name}" if self.name in RESERVED else self.name
 
     @property
     def value(self) -> ValueType:
@@ -71,8 +77,7 @@ class NativeModel:
     @property
     def camel(self) -> str:
         """The name as a type: `ecg_5000` is Ecg5000."""
-        own = f"m_{self.name}" if self.name in RESERVED else self.name
-        return "".join(part.capitalize() for part in own.split("_"))
+        return "".join(part.capitalize() for part in self.word.split("_"))
 
     @property
     def values(self) -> dict[str, Any]:
@@ -87,7 +92,7 @@ class NativeModel:
             "title": self.name,
             "module": self.camel,
             "type": f"{self.camel}Model",
-            "package": f"tiedae.{'m_' if self.name in RESERVED else ''}{self.name}",
+            "package": f"tiedae.{self.word}",
             "inputs": spec.inputs,
             "units": self.golden.code.shape[1],
             "code_top": (1 << self.code_bits) - 1,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,16 @@ from tiedae.export.native.model import NativeModel
 from tiedae.export.program import SIGNATURES
 
 from ..c.compiled import STRICT, tool, write_project
-from ..c.models import CASES, Made, training_of
+from ..c.models import CASES, Case, Made, training_of
 
 CASES_OF_DATA = (*CASES, replace(CASES[1], name="wide", dtype="uint16"), replace(CASES[2], name="exact", dtype="float64"))
 """Data of each dtype that Java and Swift have a type for."""
 PER_FRAME = 64
+
+
+@cache
+def made_of(case: Case) -> Made:
+    return case.made()
 
 
 def native_of(made: Made, signatures: Sequence[str] = SIGNATURES) -> NativeModel:
@@ -65,7 +72,13 @@ class Library:
         options = ["-Xcheck:jni", "-Xms32m", "-Xmx32m", "-XX:+AlwaysPreTouch", "-XX:+UseSerialGC"]
         command = [tool("java"), *options, f"-Djava.library.path={self.folder}", "-cp", self.folder, "Harness", self.class_name]
         done = subprocess.run(
-            list(map(str, command)), input="".join(lines), capture_output=True, text=True, timeout=300, check=False
+            list(map(str, command)),
+            input="".join(lines),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, "MALLOC_ARENA_MAX": "1"},
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stdout[-2000:] + done.stderr[-2000:]
         answers = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]

@@ -17,16 +17,29 @@ from tiedae.export.native.model import NativeModel
 
 from ..c.compiled import tool
 from ..c.models import CASES, Made
-from .libraries import CASES_OF_DATA, PER_FRAME, Call, Library, built, built_module, native_of, packed, samples_of, unpacked
+from .libraries import (
+    CASES_OF_DATA,
+    PER_FRAME,
+    Call,
+    Library,
+    built,
+    built_module,
+    made_of,
+    native_of,
+    packed,
+    samples_of,
+    unpacked,
+)
 
-MOST_GROWTH = 8 << 10
-"""KiB that thousands of calls may add to a process whose heap does not grow."""
+CALLS, THREADS = 400, 4
+MOST_GROWTH = CALLS * THREADS // 2
+"""KiB that a process whose heap does not grow may grow by: half of one per call."""
 
 
 @pytest.fixture(scope="module", params=CASES_OF_DATA, ids=lambda case: case.dtype)
 def module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Library]:
     tool("javac")
-    made = request.param.made()
+    made = made_of(request.param)
     return made, built_module(made, tmp_path_factory.mktemp("module"))
 
 
@@ -98,7 +111,7 @@ def test_what_cannot_be_is_an_exception_with_a_sentence(module: tuple[Made, Libr
 
 
 def test_a_model_of_short_codes_is_among_them() -> None:
-    assert any(case.made().program.quantization("code").bits < 8 for case in CASES_OF_DATA)
+    assert any(made_of(case).program.quantization("code").bits < 8 for case in CASES_OF_DATA)
 
 
 def test_damaged_files_are_refused_and_whole_frames_recovered(module: tuple[Made, Library]) -> None:
@@ -128,7 +141,7 @@ def test_damaged_files_are_refused_and_whole_frames_recovered(module: tuple[Made
 
 def test_files_of_others_say_why(module: tuple[Made, Library]) -> None:
     made, library = module
-    other = next(case for case in CASES if case.name != made.program.name).made()
+    other = made_of(next(case for case in CASES if case.name != made.program.name))
     name, whole = f"{library.class_name.rpartition('.')[2]}Exception", packed(made, samples_of(made))
     foreign, later = packed(other, samples_of(other)), whole[:4] + b"\2" + whole[5:]
     answers = [answer for answer, _, _ in library.run(Call("decompress", foreign), Call("recover", later))]
@@ -141,20 +154,20 @@ def test_files_of_others_say_why(module: tuple[Made, Library]) -> None:
 
 def test_threads_call_at_once_and_nothing_leaks(module: tuple[Made, Library]) -> None:
     made, library = module
-    x = np.tile(samples_of(made), (4, 1))
+    x = samples_of(made)
     file = packed(made, x)
     given = {"reconstruct": x, "score": x, "compress": x, "decompress": file, "recover": file[:-9]}
-    calls = [Call(method, each, calls=300, threads=4) for method, each in given.items()]
-    calls += [Call(method, file[:-9], calls=300, threads=4) for method in ("decompress",)]
-    for call, (answer, _, grown) in zip(calls, library.run(*calls), strict=True):
-        assert answer == "ok" or answer.startswith(library.class_name.rpartition(".")[2]), (call.method, answer)
-        assert grown < MOST_GROWTH, (call.method, grown)
+    calls = [Call(method, each, calls=CALLS, threads=THREADS) for method, each in given.items()]
+    calls.append(Call("decompress", file[:-9], calls=CALLS, threads=THREADS))
+    answers = library.run(*calls)
+    assert [answer for answer, _, _ in answers[:-1]] == ["ok"] * len(given) and " DAMAGED: " in answers[-1][0]
+    assert max(grown for _, _, grown in answers) < MOST_GROWTH, [grown for _, _, grown in answers]
 
 
-@pytest.mark.parametrize("array", ["golden_code", "golden_decoded", "golden_lossy"])
+@pytest.mark.parametrize("array", ["golden_code", "golden_lossy"])
 def test_a_build_of_other_values_says_so_in_every_call(array: str, tmp_path: Path) -> None:
     tool("javac")
-    made = CASES[0].made()
+    made = made_of(CASES[0])
     files = android_module(native_of(made))
     path = "src/main/cpp/images_golden.h"
     head, brace, values = files[path].decode().partition(f" {array}[")
@@ -162,7 +175,7 @@ def test_a_build_of_other_values_says_so_in_every_call(array: str, tmp_path: Pat
     first, comma, rest = values.partition(",")
     files[path] = f"{head} {array}[{size}{brace}{int(first) ^ 1}{comma}{rest}".encode()
     library, x = built(files, tmp_path), made.golden.data
-    what = {"golden_code": "code", "golden_decoded": "decoded sample", "golden_lossy": "lossy file"}[array]
+    what = {"golden_code": "code", "golden_lossy": "lossy file"}[array]
     text = f"ImagesModelException WRONG_BUILD: images: {what} differs at 0, this build does not compute what Python does"
     calls = [Call("encode", x), Call("encode", x[:0]), Call("decompress", b"")]
     assert [answer for answer, _, _ in library.run(*calls)] == [text] * 3
@@ -171,7 +184,7 @@ def test_a_build_of_other_values_says_so_in_every_call(array: str, tmp_path: Pat
 @pytest.mark.parametrize("signature", ["encode", "decode"])
 def test_a_module_of_one_half_has_its_methods_alone(signature: str, tmp_path: Path) -> None:
     tool("javac")
-    whole = CASES[0].made()
+    whole = made_of(CASES[0])
     backend, x = whole.model.program, samples_of(whole)
     unit = DataUnit(backend.spec, backend.maps, backend.io)
     source = to_c(whole.program, signatures=[signature], unit=unit, detector=whole.detector, codec=whole.codec)
@@ -189,16 +202,18 @@ def test_a_module_of_one_half_has_its_methods_alone(signature: str, tmp_path: Pa
 
 
 def test_cmake_builds_a_library_that_exports_one_name(tmp_path: Path) -> None:
-    made, (cmake, nm) = CASES[1].made(), (tool("cmake"), tool("nm"))
+    made, (cmake, nm) = made_of(CASES[1]), (tool("cmake"), tool("nm"))
     tool("javac")
     library = built_module(made, tmp_path / "module")
     source, build = tmp_path / "module" / "src" / "main" / "cpp", tmp_path / "build"
     for command in ([cmake, "-S", source, "-B", build], [cmake, "--build", build]):
         subprocess.run(command, check=True, capture_output=True, timeout=120)
-    exported = subprocess.run([nm, "-D", "--defined-only", build / "librecord_jni.so"], capture_output=True, text=True, check=True)
+    exported = subprocess.run(
+        [nm, "-D", "--defined-only", build / "librecord_jni.so"], capture_output=True, text=True, check=True
+    )
     assert [line.split()[-1] for line in exported.stdout.splitlines()] == ["JNI_OnLoad"]
     (tmp_path / "module" / "librecord_jni.so").write_bytes((build / "librecord_jni.so").read_bytes())
     x = samples_of(made)
     ((answer, result, _),) = library.run(Call("compressLossless", x))
     assert (answer, result) == ("ok", packed(made, x, "lossless"))
-    assert PER_FRAME < len(x)
+    assert len(x) > PER_FRAME
