@@ -70,7 +70,7 @@ def _folder(
     model = native_model(bundle, options)
     files, kinds = make(model), tuple(file.kind for file in model.golden.files)
     sizes = {path: len(data) for path, data in sorted(files.items())}
-    return files, NativeFolder(target, model.name, sizes, options.storage, model.signatures, kinds, _added(model))
+    return files, NativeFolder(target, model.name, sizes, options.storage, tuple(model.signatures), kinds, _added(model))
 
 
 def _added(model: NativeModel) -> AddedBytes | None:
