@@ -42,6 +42,7 @@ from tiedae.export import lower
 from tiedae.export.baselines.converters import stock_tflite
 from tiedae.export.bench.latency import Timing, interleave, ratio
 from tiedae.export.c.codec_source import SampleCodec
+from tiedae.export.c.kernels import Storage
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
 from tiedae.export.codec.tables import fit as fit_tables
@@ -53,7 +54,7 @@ from tiedae.export.runtimes.litert import open_litert
 from tiedae.sources import load_dataset
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "export"))
-from c.programs import random_input, random_program
+from c.programs import random_input, random_program  # pyright: ignore[reportMissingImports]
 
 EPOCHS, RANDOM_PROGRAMS, IMAGES, SECONDS = 3, 200, 10_000, 20.0
 FRAME = 64
@@ -128,16 +129,17 @@ def make_nets(folder: Path, console: Console) -> Nets:
         pruned = structs.replace(PRUNE, epochs=EPOCHS, sparsity=sparsity) if sparsity else None
         return compressed(start, Variant(structs.replace(quantize, bits=(bits,)), pruned), splits, console)
 
-    models = [net(0.5), net(0.75), net(0.0, 4)]
+    half, quarter, int4 = (lower(each, "net", layout="fused") for each in (net(0.5), net(0.75), net(0.0, 4)))
     calibration = representative(splits.train, 256).inputs
     stock = stock_tflite(TiedAutoencoder.load(start), representative=calibration, quantize=True, io_dtype="uint8")
     x = splits.test.take(np.arange(IMAGES)).reshape(IMAGES, -1)
-    return Nets(*(lower(model, "net", layout="fused") for model in models), stock, splits, x)
+    return Nets(half, quarter, int4, stock, splits, x)
 
 
 def equality_row(nets: Nets, folder: Path) -> Row:
     different = 0
-    for program, storage in ((nets.half, "dense"), (nets.quarter, "sparse"), (nets.int4, "dense")):
+    nets_of: tuple[tuple[Program, Storage], ...] = ((nets.half, "dense"), (nets.quarter, "sparse"), (nets.int4, "dense"))
+    for program, storage in nets_of:
         source = to_c(program, storage=storage)
         library = Library(source, folder / f"{len(source.source)}", *NATIVE)
         code, y = library.reconstruct(nets.x, program.tensors["code"].shape[0])

@@ -16,6 +16,8 @@ _TASKS = "pip install 'tiedae[tasks]'"
 INSTALL: Mapping[str, str] = {
     "PIL": "pip install pillow",
     "a C compiler": "apt-get install gcc (macOS: xcode-select --install)",
+    "clang": "apt-get install clang lld (macOS: brew install llvm lld)",
+    "wasm-ld": "apt-get install lld (macOS: brew install lld)",
     "ai_edge_litert": "pip install ai-edge-litert",
     "onnxruntime": "pip install 'tiedae[cpu]'",
     "onnxruntime-node": "npm install --ignore-scripts onnxruntime-node",

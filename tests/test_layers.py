@@ -57,6 +57,7 @@ LAYERS = (
     "export.c.golden",
     "export.c.layout",
     "export.native",
+    "export.web",
     "export.detector",
     "export.parity",
     "export.baselines",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from .kernels import PLACES, Storage, StoredKernel, stored
 from .products import product_lines, product_scratch
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
 from .rounding_text import EMULATION, definitions, described, loop
-from .text import array, comment, indented
+from .text import array, comment, indented, symbol
 
 if TYPE_CHECKING:
     from ..operations.dense import Dense
@@ -61,6 +60,10 @@ class CBuilder:
             self.text.append(self._kernels[name].text)
         return self._kernels[name]
 
+    @property
+    def kernel_bytes(self) -> int:
+        return sum(kernel.size for kernel in self._kernels.values())
+
     def constant(self, name: str, values: np.ndarray) -> str:
         """The C name of a new constant array."""
         name = self.name(name)
@@ -69,7 +72,7 @@ class CBuilder:
 
     def name(self, name: str) -> str:
         """A C name for a tensor or constant of the program."""
-        return "tae_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+        return symbol(name)
 
     def rounding(
         self, operation: Operation, least: np.ndarray, most: np.ndarray, multiplier: np.ndarray, limits: tuple[int, int]

@@ -6,6 +6,7 @@ from ...compress.affine import Quantization
 from .builder import CBuilder
 from .entries import Network
 from .rounding import FORMS
+from .text import quoted
 
 _STATUS = """/* What every function returns. */
 enum {
@@ -28,7 +29,8 @@ def header_text(network: Network, graph: CBuilder, more: str = "") -> str:
     forms = {form: sum(each.form == form for each in graph.roundings.values()) for form in FORMS}
     rounding = ", ".join(f"{count} by {form}" for form, count in forms.items() if count) or "none"
     tensors = "\n".join(f" *   {_tensor(name, program.quantization(name))}" for name in _tensors(network))
-    return f"""/* {program.name}: a tied autoencoder in integers. Each kernel is stored once and read in both directions.
+    name = quoted(program.name)
+    return f"""/* {name}: a tied autoencoder in integers. Each kernel is stored once and read in both directions.
  *
  * Tensors: real value = (integer - zero point) * scale
 {tensors}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...compress.integers import PAIR_LIMIT, neighbours
 from ..program import Kernel
-from .text import array, comment
+from .text import array, comment, symbol
 
 Storage = Literal["dense", "sparse"]
 Layout = Literal["dense", "packed", "sparse"]
@@ -51,18 +51,19 @@ class StoredKernel:
 
     `layout`: `dense`, int8; `packed`, b bits each; `sparse`, a mask, the values that are not zero, and their number per row.
     `pairs`: neighbouring rows, and neighbouring values of a row, obey the pair rule of `compress.integers`, so int16 holds the
-    sum of two products. `fewest`: values that are not zero in a row.
+    sum of two products. `fewest`: values that are not zero in a row. `size`: bytes.
     """
 
     kernel: Kernel
     layout: Layout
     pairs: tuple[bool, bool]
     fewest: int
+    size: int
     text: str
 
     @property
     def name(self) -> str:
-        return f"tae_{self.kernel.name}"
+        return symbol(self.kernel.name)
 
     @property
     def groups(self) -> int:
@@ -77,17 +78,19 @@ class StoredKernel:
 
 def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel:
     """A kernel, int8 [inputs, units], as C text: `sparse`, or dense, packed where its bits make that smaller."""
-    name, groups = f"tae_{kernel.name}", -(-kernel.units // GROUP)
+    name, groups = symbol(kernel.name), -(-kernel.units // GROUP)
     if storage == "sparse":
-        layout, text = "sparse", "".join(array(f"{name}_{part}", each) for part, each in sparse_arrays(values).items())
+        layout, arrays = "sparse", {f"{name}_{part}": each for part, each in sparse_arrays(values).items()}
     elif kernel.bits < 8 and groups * kernel.bits < kernel.units:
-        layout, text = "packed", array(name, packed(values, kernel.bits)) + _unpack(name, kernel.bits, groups)
+        layout, arrays = "packed", {name: packed(values, kernel.bits)}
     else:
-        layout, text = "dense", array(name, values)
+        layout, arrays = "dense", {name: values}
+    text = "".join(array(each, stored) for each, stored in arrays.items())
+    if layout == "packed":
+        text += _unpack(name, kernel.bits, groups)
     rows, columns = (bool((np.abs(sum(neighbours(values.astype(np.int16), axis))) <= PAIR_LIMIT).all()) for axis in (0, 1))
-    return StoredKernel(
-        kernel, layout, (rows, columns), int((values != 0).sum(axis=1).min()), _title(kernel, values, layout) + text
-    )
+    fewest, size = int((values != 0).sum(axis=1).min()), sum(each.nbytes for each in arrays.values())
+    return StoredKernel(kernel, layout, (rows, columns), fewest, size, _title(kernel, values, layout) + text)
 
 
 def _title(kernel: Kernel, values: np.ndarray, layout: Layout) -> str:

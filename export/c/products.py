@@ -13,7 +13,7 @@ from .rounding_text import loop, unit_exceptions
 from .text import indented
 
 LEAST_BLOCK = 64
-"""Units or inputs from which vectors of x86-64 are worth their code, see parts/x86.c."""
+"""Units or inputs from which vectors are worth their code, see parts/x86.c and parts/wasm.c."""
 CHUNK = 128
 """Sums that the decoder holds at once."""
 
@@ -54,7 +54,7 @@ def _add_dense(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
     if outputs < LEAST_BLOCK:
         return plain
     return [
-        f"#if TAE_LANES {'> 0' if kernel.pairs[0] else '== 4'}",
+        f"#if {'TAE_LANES > 0' if kernel.pairs[0] else 'TAE_LANES == 4 || TAE_LANES == 1'}",
         "{",
         f"  int32_t mixed[{outputs}];",
         f"  uint32_t pairs[{inputs // 2 + 1}];",
@@ -162,10 +162,10 @@ def _dots(kernel: StoredKernel, biases: str, inputs: int, count: int) -> list[st
         "  sums[i] = sum;",
         "}",
     ]
-    if kernel.layout != "dense" or inputs < LEAST_BLOCK or count % 4 or not kernel.pairs[1]:
+    if kernel.layout != "dense" or inputs < LEAST_BLOCK or count % 4:
         return plain
     return [
-        "#if TAE_LANES == 2",
+        f"#if {'TAE_LANES == 2 || ' if kernel.pairs[1] else ''}TAE_LANES == 1",
         f"tae_dot_rows(x, {kernel.name} + first * {inputs}, {inputs}, {count}, sums);",
         f"for (i = 0; i < {count}; i++) sums[i] += {biases}[first + i];" if biases else "(void)i;",
         "#else",

@@ -28,7 +28,7 @@ from .text import identifier, named
 class CSource:
     """NAME.c, NAME.h and NAME_float.h, texts; `name` is the C identifier that their names begin with.
 
-    `arena`: bytes. `forms`: that of each rounding, by the tensor that it writes.
+    `arena`: bytes; `kernel_bytes`: those of the stored kernels. `forms`: that of each rounding, by the tensor that it writes.
     """
 
     name: str
@@ -37,6 +37,7 @@ class CSource:
     floats: str
     arena: int
     forms: Mapping[str, Form]
+    kernel_bytes: int = 0
 
     @property
     def files(self) -> dict[str, str]:
@@ -89,8 +90,9 @@ def to_c(
         directions = [half.signature for half in halves]
         wanted: Collection[Promise] = promises if network.decodes else ("lossy",)  # residuals are coded against decoded samples
         files = codec_text(unit.spec, codec, directions=directions, promises=wanted)
-    vectors = [part("x86.c")] if any("TAE_LANES" in text for text in graph.text) else []
+    vectors = [part("x86.c"), part("wasm.c")] if any("TAE_LANES" in text for text in graph.text) else []
     source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
-    kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
-    texts = (named(text, name) for text in (source, header_text(network, graph, files.header), float_text(network)))
-    return CSource(name, *texts, network.arena, kinds)
+    header, floats = header_text(network, graph, files.header), float_text(network)
+    kinds: Mapping[str, Form] = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    source, header, floats = named(source, name), named(header, name), named(floats, name)
+    return CSource(name, source, header, floats, network.arena, kinds, graph.kernel_bytes)

@@ -49,6 +49,17 @@ def named(text: str, prefix: str) -> str:
     return PREFIX.sub(lambda found: f"{prefix if found[1] == 'tae' else prefix.upper()}_", text)
 
 
+def symbol(name: str) -> str:
+    """The C name of a kernel, tensor or constant of a program."""
+    return "tae_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+
+
+def quoted(text: str) -> str:
+    """Text of others, such as a model's name, in a comment: ASCII that neither ends the comment nor begins another."""
+    plain = " ".join(text.encode("ascii", "replace").decode().split())
+    return plain.replace("*/", "* /").replace("/*", "/ *")
+
+
 def array(name: str, values: np.ndarray) -> str:
     """The definition of a constant array, of `values` in C order."""
     kind = C_TYPES[values.dtype.name]
@@ -64,7 +75,7 @@ def literal(value: int, bits: int) -> str:
 
 def comment(text: str) -> str:
     """A comment of as many lines as it takes."""
-    lines = textwrap.wrap(text.replace("*/", "* /"), WIDTH - 6)
+    lines = textwrap.wrap(quoted(text), WIDTH - 6)
     return "/* " + "\n   ".join(lines) + " */\n"
 
 

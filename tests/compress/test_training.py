@@ -25,7 +25,7 @@ from tiedae.compress import (
 from tiedae.compress.kernel import OUTLIER_RMS
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.patterns import HELD
-from tiedae.compress.train import validation_loss
+from tiedae.compress.train import training_step, validation_loss
 
 from .conftest import sparsity_of
 
@@ -170,6 +170,21 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path:
     run_stage(stage, resumed, splits, checkpoint=checkpoint, progress=lambda _s, epoch, *_: seen.append(epoch))
     assert set(seen) == {3, 4}
     assert same(weights(whole), weights(resumed))
+
+
+def test_a_step_is_traced_once() -> None:
+    model, traced = model_of(), []
+    optimizer = Optimizer(model, TrainConfig(), 1)
+
+    def apply(gradients: list[Any]) -> None:
+        traced.append(gradients)
+        optimizer.apply(gradients)
+
+    step = training_step(model, apply, 24, lambda _x, target, y: y - target)
+    for count in (5, 9):
+        x = np.zeros((count, 24), np.float32)
+        step(x, x)
+    assert len(traced) == 1
 
 
 def test_a_checkpoint_of_another_stage_is_not_resumed(make_splits, tmp_path: Path) -> None:

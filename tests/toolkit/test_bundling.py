@@ -157,7 +157,7 @@ def test_a_bundle_without_tables_has_no_codec(schema1: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--for", "watch"], "--for watch: must be one of c"),
+        (["--for", "watch"], "--for watch: must be one of c, web"),
         (["--for", "c", "--storage", "packed"], "storage: got 'packed', must be one of dense, sparse"),
         (["--for", "c", "--signatures", "encode,"], "signature: got ''"),
         (["--for", "c", "-o", "there"], "there: exists; choose another folder, or --force"),

@@ -25,7 +25,7 @@ def required(name: str) -> list[str]:
     """The arguments without which a command does not parse; its input is `input.onnx`."""
     paths = ["input.onnx"] * {"demo": 0, "recipe": 0, "data": 0, "encode": 2, "decode": 2, "score": 2}.get(name, 1)
     more = {"tables": ["--data", "fashion"], "bundle": ["--for", "c"]}.get(name, [])
-    return [*paths, *more, "--out", "new.onnx"] if name in ("share", "encode", "decode", "tables", "bundle") else paths
+    return [*paths, *more, "--out", "new.onnx"] if name in ("share", "encode", "decode", "tables", "bundle", "web") else paths
 
 
 WRITING = [(name, f"--{dest}") for name in commands.COMMANDS for dest in parser_of(name).files]
@@ -61,7 +61,7 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 def test_every_command_that_reports_has_json_and_its_results_go_to_out() -> None:
     assert [name for name, option in WRITING if option == "--json"] == REPORTING
     results = {name for name in commands.COMMANDS if "out" in (*parser_of(name).files, *parser_of(name).folders)}
-    assert results == {"demo", "recipe", "run", "search", "encode", "decode", "calibrate", "share", "tables", "bundle"}
+    assert results == {"demo", "recipe", "run", "search", "encode", "decode", "calibrate", "share", "tables", "bundle", "web"}
     for name in results:
         assert {"-o", "--out"} <= set(parser_of(name)._option_string_actions)
 

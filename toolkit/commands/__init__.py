@@ -19,6 +19,7 @@ from . import (
     share,
     tables,
     verify,
+    web,
 )
 from .command import Command
 
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "score": score,
     "tables": tables,
     "bundle": bundle,
+    "web": web,
     "bench": bench,
     "sensitivity": sensitivity,
     "calibrate": calibrate,

@@ -1,18 +1,29 @@
 """Write a folder that an application is built from, of a bundle: C sources with a check of golden samples, and build files."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .command import Call, Parser
+
+if TYPE_CHECKING:
+    from tiedae.export.c.codec_source import Promise
+
+    from ..app_model import AppFolder
 
 FAILS = ""
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE", "or OUT of a run; it stays as it is")
-    text = "c: C99 sources with a check, for CMake, Arduino and Zephyr; android: a library module; ios: a Swift package"
+    text = "c: C99 sources with a check, for CMake, Arduino and Zephyr; web: an npm package for Node.js and browsers"
+    text += "; android: a library module; ios: a Swift package"
     parser.add_value("--for", "TARGET", text, required=True)
     text = "of kernels: dense (default), or sparse, which leaves zeros out"
     parser.add_value("--storage", "NAME", text, default="dense")
     text = "what the sources compute, such as encode or encode,decode (default: all)"
     parser.add_value("--signatures", "LIST", text)
+    add_file_kinds(parser, "for web lossy, for c all")
     parser.add_json("files, bytes and memory")
     parser.add_new_folder("the new folder")
 
@@ -25,12 +36,35 @@ def run(call: Call) -> None:
     target = getattr(call, "for")
     if target not in APPS:
         raise InputError(f"--for {target}: must be one of {', '.join(APPS)}")
-    given = {"storage": call.storage}
+    given = {"storage": call.storage, "files": listed_files(call)}
     if call.signatures is not None:
         given["signatures"] = call.signatures.split(",")
     made = bundle_app(call.bundle, call.out, target, AppOptions(**given), replace=call.force)
+    say_folder(call, made, APPS[target].summary)
+
+
+def add_file_kinds(parser: Parser, default: str) -> None:
+    """The option --files."""
+    parser.add_value("--files", "LIST", f"kinds of .tae files: lossy, bounded, lossless (default: {default})")
+
+
+def listed_files(call: Call) -> list[Promise] | None:
+    """The kinds of --files; InputError for another one."""
+    from tiedae.compress.errors import InputError
+    from tiedae.export.c.codec_source import PROMISES
+
+    if call.files is None:
+        return None
+    listed = call.files.split(",")
+    if not set(listed) <= set(PROMISES):
+        raise InputError(f"--files {call.files}: must be some of {', '.join(PROMISES)}")
+    return [kind for kind in PROMISES if kind in listed]
+
+
+def say_folder(call: Call, made: AppFolder, summary: str) -> None:
+    """The files, what takes memory, what an application becomes larger by."""
     rows = [(path, f"{size:,}") for path, size in made.files.items()]
-    call.console.table(f"{made.name}: {APPS[target].summary}", ("file", "bytes"), rows)
+    call.console.table(f"{made.name}: {summary}", ("file", "bytes"), rows)
     if made.memory:
         call.console.table("memory", ("what", "size"), made.memory)
     if made.adds:

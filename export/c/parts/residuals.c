@@ -3,7 +3,6 @@
 
 #define TAE_TOKENS 256u     /* the escape of tokens */
 #define TAE_ZERO_TOKEN 128u
-#define TAE_CLASSES_OF_TOKENS 120u
 
 static int32_t tae_clip(int32_t value, int32_t lowest, int32_t highest)
 {

@@ -26,14 +26,11 @@ static int tae_take_residual(
     }
   }
   magnitude = token < TAE_ZERO_TOKEN ? TAE_ZERO_TOKEN - token : token - TAE_ZERO_TOKEN;
-  if (magnitude >= TAE_CLASSES_OF_TOKENS) {
-    return TAE_DAMAGED;
-  }
   if (magnitude >= 32u) {
     uint32_t bits = 2u + (magnitude - 32u) / 8u;
     magnitude = ((8u + magnitude % 8u) << bits) + tae_take_bits(payload, bits);
   }
-  if (magnitude > largest) {
+  if (magnitude > largest) { /* as are those of all numbers that are no tokens, 0 to 8 and 248 to 255 */
     return TAE_DAMAGED;
   }
   *residual = token < TAE_ZERO_TOKEN ? -(int32_t)magnitude : (int32_t)magnitude;

@@ -1,15 +1,17 @@
-/* The same sums with vectors of x86-64, where the compiler may use them; define TAE_PORTABLE to leave them out. */
+/* The same sums with vectors of x86-64 or WebAssembly, where the compiler may use them; define TAE_PORTABLE to leave them out. */
 #if defined(TAE_PORTABLE) || !defined(__GNUC__)
 #define TAE_LANES 0u
 #elif defined(__AVX512VNNI__) && defined(__AVX512BW__)
 #define TAE_LANES 4u
 #elif defined(__AVX2__)
 #define TAE_LANES 2u
+#elif defined(__wasm_simd128__)
+#define TAE_LANES 1u
 #else
 #define TAE_LANES 0u
 #endif
 
-#if TAE_LANES > 0
+#if TAE_LANES > 1
 #include <immintrin.h>
 
 #define TAE_BLOCK (16u * TAE_LANES)

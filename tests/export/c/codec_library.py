@@ -245,15 +245,15 @@ class Library:
                     first.append(frame.first)
         return Found(tuple(statuses), np.concatenate(parts), tuple(first))
 
-    def read_frame(self, header: ctypes.Array[ctypes.c_uint64] | CHeader, frame: CFrame, room: int = 0) -> np.ndarray | int:
+    def read_frame(
+        self, header: ctypes.Array[ctypes.c_uint64] | CHeader, frame: CFrame, *, room: int = 0, predictors: int = 99
+    ) -> np.ndarray | int:
         """The samples of a frame; a file begins with its header. `room`: samples more or less than it has."""
         count = frame.samples + room
-        samples, predictors = np.empty((count, self.network.spec.inputs), self.network.value), []
+        samples, memory = np.empty((count, self.network.spec.inputs), self.network.value), []
         if self._predicts:
-            most = max(frame.samples, self.network.spec.inputs)
-            size = self.call("test_sizes", ctypes.c_int(0))
-            predictors = [ctypes.create_string_buffer(most * size), most]
-        status = self.call("frame_decode", self.arena, header, frame, samples, count, *predictors)
+            memory = [ctypes.create_string_buffer(predictors * self.call("test_sizes", ctypes.c_int(0))), predictors]
+        status = self.call("frame_decode", self.arena, header, frame, samples, count, *memory)
         return status or samples
 
     def _written(self, capacity: int, write: Callable[..., int]) -> bytes | int:

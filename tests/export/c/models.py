@@ -98,9 +98,10 @@ class Case:
     storage: Storage
     forms: tuple[Form, ...]
     classes: int = 1
+    widest: int = 40
 
     def made(self) -> Made:
-        backend = backend_of(random_program(self.seed), self.dtype, per_feature=self.kind == "table")
+        backend = backend_of(random_program(self.seed, self.widest), self.dtype, per_feature=self.kind == "table")
         spec = structs.replace(backend.spec, kind=self.kind, shape=self.shape)
         backend = replace(backend, program=replace(backend.program, name=self.name), spec=spec)
         x = training_of(backend)

@@ -22,11 +22,14 @@ from tiedae.export.bundle import Bundle
 from tiedae.export.c.codec_source import Direction, Promise, SampleCodec, codec_text
 from tiedae.export.codec import rans
 from tiedae.export.codec.classes import ClassTables, CodeTables, read_tables
-from tiedae.export.codec.container import FileKind, Header, pack_index
+from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index
 from tiedae.export.codec.frames import FileModel, encode_frames
+from tiedae.export.codec.lanes import write as write_lanes
 from tiedae.export.codec.rans import SUM
+from tiedae.export.codec.residual_tables import ResidualTables
 from tiedae.export.codec.streams import Reader
 from tiedae.export.codec.tables import FrequencyTables
+from tiedae.export.codec.tokens import extra_bits
 
 from ..codec.conftest import GOLDEN, extract_old_runs
 from . import codec_library as library
@@ -230,6 +233,78 @@ def test_damage_of_one_frame_leaves_its_number(small: tuple[FileModel, Library])
     found = made.read(bytes(data))
     assert found.statuses == (library.OK, library.DAMAGED, library.OK, library.OK, library.END)
     assert found.first == (3, 6)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
+    """All raw tokens behind an escape, with all or no extra bits; damaged payloads behind right checksums."""
+    spec = SampleSpec((1,), "uint8", kind=kind)
+    model = model_of(spec)
+    made = Library(Copying(spec, 4, 6), codec_of(model), folder())
+    assert model.residuals is not None
+    coder = model.residuals.prediction
+    header, tables = header_of(model, 0, 1), coder.lossless.tables
+    place = int(coder.lossless.places[0])  # the prediction of the first value is 0, that of nothing
+    payloads = []
+    for token, full in itertools.product(range(256), (0, 1)):
+        count = int(extra_bits(np.clip(token, 9, 247)))
+        frequencies = [[tables.frequencies[place, 256]], [1 << 6], [1 << 14 - count]]
+        starts = [[tables.starts[place, 256]], [token << 6], [full * ((1 << count) - 1) << 14 - count]]
+        payloads += write_lanes(np.array(frequencies, np.uint16), np.array(starts, np.uint16))
+    read = [same_frames(model, made, header, 1, payload) for payload in payloads]
+    assert 0 < sum(read) < len(read)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("images", "int16"), ("record", "uint16"), ("table", "uint8")])
+def test_damaged_payloads_are_pythons(folder: Folder, kind: Kind, dtype: Integer) -> None:
+    spec, rng = SampleSpec(SHAPES[kind][0], dtype, kind=kind), np.random.default_rng(0)
+    network, model = Copying(spec, 4, 6), model_of(spec)
+    made = Library(network, codec_of(model), folder())
+    for bound, x in itertools.product((None, 0, 7), (walk(spec, 3, 2), coarse(network, 3, 3))):
+        header = header_of(model, bound, 3)
+        (right,) = encode_frames(model, header, [x], [network.codes(x)])
+        assert same_frames(model, made, header, right.mode, right.data)
+        for payload in (*flips(right.data, rng, 40), right.data[:-1], right.data[:-2], right.data + b"\0", b"", rng.bytes(9)):
+            same_frames(model, made, header, right.mode, payload)
+
+
+def same_frames(model: FileModel, made: Library, header: Header, mode: int, payload: bytes) -> bool:
+    """Whether a file of one frame is whole; C and Python agree on it, and on its samples."""
+    frame = pack_frame(header, mode, header.samples_per_frame, payload)
+    data = header.to_bytes() + frame + pack_index(header, [(header.samples_per_frame, len(frame))])
+    reader, found = Reader(model, data, "f.tae"), made.read(data)
+    (right,) = reader.samples()
+    assert found.problems == len(reader.problems), data.hex()
+    np.testing.assert_array_equal(found.samples, right.reshape(-1, model.spec.inputs), data.hex())
+    return not found.problems
+
+
+def test_predictions_round_as_pythons(folder: Folder) -> None:
+    """A first weight of a half: sums of weights and differences often lie halfway."""
+    spec = SampleSpec((50,), "uint8", kind="record")
+    model = model_of(spec)
+    assert model.residuals is not None
+    block = dataclasses.replace(model.residuals.prediction.lossless, weights=np.array([1 << 13, *[0] * 15], np.int16))
+    coder = dataclasses.replace(model.residuals.prediction, lossless=block)
+    model = dataclasses.replace(model, residuals=ResidualTables(coder, coder))
+    made = Library(Copying(spec, 4, 6), codec_of(model), folder())
+    x = np.random.default_rng(0).integers(100, 104, (8, 50), np.uint8)
+    right = file_of(model, header_of(model, 0, 8), [x], [Copying(spec, 4, 6).codes(x)])
+    assert made.write_file(made.header("lossless", 0, 8), [x], 1 << 14) == right
+
+
+def test_a_frame_takes_the_memory_that_is_stated(small: tuple[FileModel, Library]) -> None:
+    model, made = small
+    for bound in (None, 0):
+        data, header = small_file(model, bound), made.header(*kind_of(bound), 3)
+        frame, used = library.CFrame(), ctypes.c_size_t()
+        bytes_ = data[header.size :]
+        assert made.call("frame_read", header, bytes_, len(bytes_), frame, ctypes.byref(used)) == library.OK
+        assert isinstance(made.read_frame(header, frame), np.ndarray)
+        assert made.read_frame(header, frame, room=-1) == library.SPACE
+        assert bound is None or made.read_frame(header, frame, predictors=2) == library.SPACE
+        assert made.call("frame_read", header, bytes_, used.value - 1, frame, ctypes.byref(used)) == library.END
+        assert made.call("frame_read", header, None, 9, frame, ctypes.byref(used)) == library.ARGUMENT
 
 
 def test_a_sample_is_found_by_its_number(small: tuple[FileModel, Library]) -> None:

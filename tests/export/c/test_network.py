@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,26 @@ def test_a_file_of_one_half_leaves_the_other_out(signature: str, other: str, tmp
     size = program.tensors[wanted].shape[0]
     got = run(shared(source, tmp_path), source, signature, given, {wanted: (size, "uint8")})
     np.testing.assert_array_equal(got[wanted], right[wanted])
+
+
+EVIL = "*/ int evil = 1; /* \u00e9\n#ifndef E\n#define E\n[1] = {0}; int evil = 1; static const int8_t more\n#endif\n"
+"""A name that closes a comment, and that is a definition where it stands alone."""
+
+
+def test_names_are_no_text_of_the_file(tmp_path: Path) -> None:
+    """`ta.load(…, runtime="c")` compiles what is written of a stranger's manifest: its names must not be code."""
+    program = random_program(0)
+    kernels = {EVIL + name: replace(kernel, name=EVIL + name) for name, kernel in program.kernels.items()}
+    constants = {EVIL + name if name in program.kernels else name: values for name, values in program.constants.items()}
+    encoder, decoder = (
+        tuple(replace(each, kernel=EVIL + each.kernel) if isinstance(each, Dense) else each for each in part)
+        for part in (program.encoder, program.decoder)
+    )
+    program = replace(program, name=EVIL, kernels=kernels, constants=constants, encoder=encoder, decoder=decoder)
+    for storage in ("dense", "sparse"):
+        source = replace(to_c(program, storage=storage), name="evil")
+        library = shared(replace(source, source=re.sub(r"\A.*", '#include "evil.h"', source.source)), tmp_path)
+        assert not hasattr(library, "evil")
 
 
 def test_codes_beyond_the_bits_and_missing_buffers_are_statuses(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import Integer, Kind, SampleSpec
 from tiedae.export.codec.lanes import write
-from tiedae.export.codec.predictors import contexts_of, fit_start_weights
+from tiedae.export.codec.predictors import contexts_of, fit_start_weights, streams_of
 from tiedae.export.codec.residual_tables import ResidualTables, fit_tables
 from tiedae.export.codec.residuals import LARGEST_BOUND, ContextTables, ResidualCoder, fit_residuals
-from tiedae.export.codec.tables import FrequencyTables
+from tiedae.export.codec.tables import FrequencyTables, fit
 from tiedae.export.codec.tokens import LARGEST, extra_bits, is_token, residuals_of, tokens_of
 
 from . import residual_reference as reference
@@ -69,6 +69,24 @@ def cases(draw: st.DrawFn) -> Case:
         else None
     )
     return made, frames, y, bound
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_are_those_of_the_residuals_of_every_bound_by_their_contexts(kind: Kind) -> None:
+    shape = SHAPES[kind][0]
+    training = samples_of("walk", (800, math.prod(shape)), "int16", 7)
+    y = training + np.random.default_rng(0).integers(-40, 40, training.shape).astype(np.int16)
+    made = fit_residuals(kind, shape, training, 80, y, bounds=(1, 5, 64))
+    x, base = (streams_of(kind, each.reshape(10, 80, -1).astype(np.int32)) for each in (training, y))
+    for part, bounds in ((made.lossless, (0,)), (made.bounded, (1, 5, 64))):
+        tokens: dict[int, list[int]] = {}
+        for residuals, contexts in (made._residuals(part, x, base, bound) for bound in bounds):
+            for token, place in zip(tokens_of(residuals)[0].flat, part.places[contexts].flat, strict=True):
+                tokens.setdefault(int(place), []).append(int(token))
+        assert tokens.keys() == set(range(part.tables.units)) and len(tokens) > 1
+        for place, found in tokens.items():
+            expected = fit(np.array(found, np.uint8)[:, None]).frequencies[0]
+            np.testing.assert_array_equal(part.tables.frequencies[place], expected, f"table {place} of {bounds}")
 
 
 @given(cases())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.export.codec.classes import CodeTables, read_tables
-from tiedae.export.codec.tables import CODE_BITS, SUM, FrequencyTables, allot, fit
+from tiedae.export.codec.tables import _WIDTHS, CODE_BITS, SUM, FrequencyTables, _smoothed, allot, fit
 
 from .class_reference import class_tables
 from .reference import frequency_tables
@@ -145,6 +145,28 @@ def test_cross_entropy_counts_codes_and_escapes(bits: int) -> None:
     assert tables.cross_entropy(np.empty((0, 1), np.uint8)) == 0
     with pytest.raises(DataError, match=r"codes must be uint8 \[samples, 1\]"):
         tables.cross_entropy(np.zeros((4, 2), np.uint8))
+
+
+def test_histograms_are_smoothed_by_the_width_under_which_codes_left_out_are_likeliest() -> None:
+    """Against sums over single codes: the first histogram is narrow, the second wide, the third of one code."""
+    codes = range(16)
+    counts = np.array([[0, 0, 9, 40, 11, *[0] * 11], np.arange(3, 19), [0, 1, *[0] * 14]])
+    found = _smoothed(counts.astype(np.float64), counts.sum(axis=1, keepdims=True))
+    chosen = []
+    for histogram, smoothed in zip(counts.tolist(), found, strict=True):
+        total, best = sum(histogram), (-np.inf, 0.0, np.zeros(16))
+        for width in _WIDTHS:
+            weights = [[np.exp(-(((a - b) / width) ** 2) / 2) if width else float(a == b) for b in codes] for a in codes]
+            rows = [[weight / sum(row) for weight in row] for row in weights]
+            expected = [sum(histogram[a] * rows[a][b] for a in codes) for b in codes]
+            left_out = [max(expected[b] - rows[b][b], 0) / max(total - 1, 1) for b in codes]
+            mixed = [(1 - 1 / (total + 1)) * p + 1 / (total + 1) / 16 for p in left_out]
+            likelihood = sum(n * np.log(p) for n, p in zip(histogram, mixed, strict=True))
+            if likelihood > best[0]:
+                best = likelihood, width, np.array(expected)
+        chosen.append(best[1])
+        np.testing.assert_allclose(smoothed, best[2], atol=1e-9)
+    assert len(set(chosen[:2])) == 2
 
 
 def test_few_training_codes_give_tables_for_others() -> None:

@@ -1,0 +1,32 @@
+"""One page around a package of `package`: `web_page`. docs/web.md describes it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from pathlib import Path
+
+from .package import WebModel
+
+INDEX = "index.html"
+SCRIPTS = ("app.mjs", "draw.mjs", "files.mjs", "pad.mjs", "samples.mjs", "style.css")
+"""The page's own files beside `INDEX`, in the folder `page`."""
+
+
+def web_page(model: WebModel) -> dict[str, bytes]:
+    """The files by path, all of which a browser fetches, beside those of the package."""
+    spec, code = model.spec, model.golden.code
+    bits = model.program.quantization("code").bits
+    shape = "×".join(map(str, spec.shape))
+    values = f"{shape} values" if len(spec.shape) > 1 else f"{spec.inputs:,} values"
+    text = f"{values} of {spec.dtype} become {code.shape[1]} numbers of {bits} bits, and come back, in this browser."
+    name = model.source.name
+    return _filled({"NAME": name, "TITLE": f"{name}: a tied autoencoder", "DESCRIPTION": text})
+
+
+def _filled(values: Mapping[str, str]) -> dict[str, bytes]:
+    folder = Path(__file__).parent / "page"
+    index = (folder / INDEX).read_text(encoding="utf-8")
+    for key, value in values.items():
+        index = index.replace(key, html.escape(value))
+    return {INDEX: index.encode(), **{f"page/{name}": (folder / name).read_bytes() for name in SCRIPTS}}

@@ -1,0 +1,103 @@
+"""Folders of `tiedae bundle --for web` and `tiedae web`: an npm package, and a page around it."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tiedae.compress.errors import InputError
+from tiedae.compress.records import Record
+from tiedae.export.bundle import Bundle
+from tiedae.export.program import SIGNATURES
+from tiedae.export.web.package import WebModel, module_name, web_package
+from tiedae.export.web.page import web_page
+from tiedae.export.web.wasm import FEATURES, find_toolchain
+
+from .app_model import AppFolder, AppModel, AppOptions, app_model
+
+GOLDEN_SAMPLES = 4
+GOLDEN_BYTES = 1 << 15
+"""Of golden samples at most, unless it is one."""
+
+
+class ModuleSize(Record, frozen=True):
+    """Bytes of a WebAssembly module: the stored kernels, all else, both, and both after gzip."""
+
+    kernels: int
+    other: int
+    total: int
+    gzip: int
+
+
+class WebFolder(AppFolder, frozen=True):
+    """An npm package, and a page where it is one. `modules` by their features, `browser`: gzip bytes that a browser fetches."""
+
+    storage: str
+    tae_files: tuple[str, ...]
+    modules: dict[str, ModuleSize]
+    compiler: str
+    browser: int
+
+    @property
+    def adds(self) -> list[tuple[str, str]]:
+        rows = []
+        for features, size in self.modules.items():
+            text = f"{size.kernels:,} kernels + {size.other:,} code and tables = {size.total:,}, {size.gzip:,} after gzip"
+            rows.append((module_name(self.name, features), text))
+        return [*rows, ("all that a browser fetches", f"{self.browser:,} after gzip")]
+
+
+def web_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], WebFolder]:
+    """The package's files and what is in them; lossy .tae files alone unless `options` name others.
+
+    Raises NotInstalledError without clang and wasm-ld, InputError for signatures, what `app_model` raises.
+    """
+    return _folder(bundle, options, "web")
+
+
+def page_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], WebFolder]:
+    """The package's files with a page around them; see `web_folder`."""
+    return _folder(bundle, options, "page")
+
+
+def _folder(bundle: Bundle, options: AppOptions, target: str) -> tuple[Mapping[str, bytes], WebFolder]:
+    if set(options.signatures) != set(SIGNATURES):
+        raise InputError(f"--signatures {','.join(options.signatures)}: must be left out, a web package has all of them")
+    tools = find_toolchain()
+    model = app_model(bundle, replace(options, files=options.files or ("lossy",)), _golden_count(bundle))
+    web = WebModel(
+        model.program, model.source, model.golden, model.spec, model.detector, model.promises, bundle.manifest.data.peak
+    )
+    files = web_package(web, tools)
+    name = model.source.name
+    sizes = {features: _size(model, files[module_name(name, features)]) for features in FEATURES}
+    needed = {path: files[path] for path in ("index.mjs", "model.mjs", module_name(name, "simd"))}
+    if target == "page":
+        page = web_page(web)
+        files, needed = files | page, needed | page
+    made = WebFolder(
+        target,
+        name,
+        {path: len(data) for path, data in sorted(files.items())},
+        options.storage,
+        model.promises,
+        sizes,
+        tools.version,
+        sum(_gzipped(data) for data in needed.values()),
+    )
+    return files, made
+
+
+def _golden_count(bundle: Bundle) -> int:
+    spec = bundle.manifest.data.spec
+    return max(1, min(GOLDEN_SAMPLES, GOLDEN_BYTES // (spec.inputs * 8)))
+
+
+def _size(model: AppModel, module: bytes) -> ModuleSize:
+    kernels = model.source.kernel_bytes
+    return ModuleSize(kernels, len(module) - kernels, len(module), _gzipped(module))
+
+
+def _gzipped(data: bytes) -> int:
+    return len(gzip.compress(data, 9, mtime=0))
