@@ -85,7 +85,7 @@ class NativeModel:
         encodes, decodes = (direction in {half.signature for half in halves_of(self.signatures)} for direction in DIRECTIONS)
         both, files = encodes and decodes, bool(self.golden.files)
         kinds = [file.kind for file in self.golden.files if decodes or file.kind == "lossy"]
-        exact = set(kinds) > {"lossy"}
+        exact = not set(kinds) <= {"lossy"}
         value, spec = self.value, self.spec
         return {
             "name": self.name,
