@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks bench-rate mutation clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks bench-rate mutation examples clean
 
 setup: $(READY)
 
@@ -61,6 +61,15 @@ mutation: $(READY)
 	$(BIN)/cr-filter-operators build/$(MODULE).sqlite mutation/operators.toml
 	$(BIN)/cosmic-ray exec mutation/$(MODULE).toml build/$(MODULE).sqlite
 	$(BIN)/cr-report --surviving-only --show-diff build/$(MODULE).sqlite
+
+# The finished folders of examples/, of the bundle in examples/web. Tests make them again and compare every byte.
+EXAMPLE := build/example
+examples: $(READY)
+	rm -rf $(EXAMPLE) && $(BIN)/python -m zipfile -e examples/web/bundle.zip $(EXAMPLE)
+	$(BIN)/tiedae bundle $(EXAMPLE) --for c --files lossy -o examples/c --force
+	$(BIN)/tiedae bundle $(EXAMPLE) --for android --files lossy -o examples/android --force
+	$(BIN)/tiedae bundle $(EXAMPLE) --for ios --files lossy -o examples/ios --force
+	$(BIN)/tiedae web $(EXAMPLE) -o examples/web/page --force
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

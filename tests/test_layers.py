@@ -56,6 +56,7 @@ LAYERS = (
     "export.codec",
     "export.c.golden",
     "export.c.layout",
+    "export.native",
     "export.web",
     "export.detector",
     "export.parity",

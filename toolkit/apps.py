@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tiedae.compress.errors import InputError, UnavailableError
+from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record, encode
 from tiedae.export.bundle import Bundle, write_files
 from tiedae.export.c.layout import c_project, size_macros
-from tiedae.export.c.source import CSource
 from tiedae.export.codec.codec import bundle_of
-from tiedae.export.runtimes.c import find_compiler
 
 from .app_model import AppFolder, AppKind, AppOptions, app_model
+from .native import android_folder, ios_folder
+from .object_size import ObjectSize, object_size
 from .run_directory import new_folder, require_new
 from .web import page_folder, web_folder
 
 MARKER = "tiedae.json"
 """The file of such a folder that says what it is; --force replaces no other folder."""
 GOLDEN_SAMPLES = 8
-OPTIONS = ("-std=c99", "-O2", "-fno-asynchronous-unwind-tables")
 
 
 class AppMarker(Record, frozen=True):
@@ -31,13 +27,6 @@ class AppMarker(Record, frozen=True):
 
     target: str
     name: str
-
-
-class ObjectSize(Record, frozen=True):
-    """Bytes of code and constants, .text and .rodata, that a compiler makes of a C file on this machine."""
-
-    bytes: int
-    compiler: str
 
 
 class CFolder(AppFolder, frozen=True):
@@ -85,35 +74,16 @@ def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes],
         tuple(options.signatures),
         source.arena,
         {macro.call: macro.meaning for macro in size_macros(source)},
-        object_size(source),
+        object_size(source.files),
     )
     return files, made
-
-
-def object_size(source: CSource) -> ObjectSize | None:
-    """What the C compiler makes of a C file; None where there is no compiler or no `size`, or one of them fails."""
-    size = shutil.which("size")
-    try:
-        compiler = find_compiler()
-    except UnavailableError:
-        return None
-    if size is None:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in source.files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        made = Path(folder) / "object.o"
-        command = [*compiler, *OPTIONS, "-c", f"{source.name}.c", "-o", made.name]
-        if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
-            return None
-        listed = subprocess.run([size, made], capture_output=True, text=True, check=False).stdout.splitlines()
-    used = " ".join((Path(compiler[0]).name, *compiler[1:], *OPTIONS))
-    return ObjectSize(int(listed[1].split()[0]), used) if len(listed) > 1 else None
 
 
 APPS: dict[str, AppKind] = {
     "c": AppKind("C sources", _c_folder),
     "web": AppKind("npm package for Node.js and browsers", web_folder),
+    "android": AppKind("Android library module", android_folder),
+    "ios": AppKind("Swift package", ios_folder),
 }
 PAGES: dict[str, AppKind] = {"page": AppKind("web page", page_folder)}
 """What `tiedae web` writes."""

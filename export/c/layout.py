@@ -55,7 +55,7 @@ def c_project(source: CSource, golden: GoldenSamples, *, signatures: Collection[
         "UNITS": f"{golden.code.shape[1]:,}",
     }
     texts = {f"src/{name}": text for name, text in source.files.items()}
-    texts |= {place: _text(name) for name, place in PROJECT.items()}
+    texts |= {place: project_text(name) for name, place in PROJECT.items()}
     texts["README.md"] = re.sub(r"\b[A-Z]{5,7}\b", lambda found: values.get(found[0], found[0]), texts["README.md"]) + macros
     included = "NAMED_float.h" if golden.floats else "NAMED.h"
     data = golden_text(golden, encodes="encode" in directions, decodes="decode" in directions)
@@ -66,5 +66,6 @@ def c_project(source: CSource, golden: GoldenSamples, *, signatures: Collection[
     }
 
 
-def _text(name: str) -> str:
+def project_text(name: str) -> str:
+    """The text of a file of `project/`, before it has the names of a model."""
     return (Path(__file__).parent / "project" / name).read_text(encoding="utf-8")

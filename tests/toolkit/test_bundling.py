@@ -1,20 +1,24 @@
-"""`tiedae bundle --for c`: a folder that builds and checks itself, from bundles of bytes and of floats, without TensorFlow."""
+"""`tiedae bundle`: folders that build and check themselves, from bundles of bytes and of floats, without TensorFlow."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tiedae as ta
 from tiedae import apps
 from tiedae.apps import APPS, MARKER
 from tiedae.cli import main
 
 from ..export.c.compiled import built_check, tool
 from ..export.codec.conftest import NAMES, extract_old_runs
+from ..export.native.libraries import Call, built
 
 WITHOUT = """
 import sys
@@ -59,6 +63,55 @@ def test_the_folder_builds_and_its_check_holds(runs: Path, name: str, tmp_path: 
     golden = files[f"examples/check/{name}_golden.h"].decode()
     assert ("golden_lossless" in golden) == (name == "bytes") and "golden_lossy" in golden
     assert content(runs / name) == before and {path.name for path in tmp_path.iterdir()} == {"c", "check", "made.json"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_android_module_computes_what_python_does(runs: Path, name: str, tmp_path: Path) -> None:
+    tool("javac")
+    out, report = tmp_path / "android", tmp_path / "made.json"
+    arguments = [sys.executable, "-c", WITHOUT, "bundle", runs / name, "--for", "android", "-o", out, "--json", report]
+    options = ["--files", "lossless"] if name == "bytes" else []
+    done = subprocess.run([*map(str, arguments), *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(report.read_text())["files"] == {path: len(data) for path, data in content(out).items() if path != MARKER}
+    codec, library = ta.load(runs / name, runtime="program"), built({}, out)
+    x = codec.bundle.golden()["x"] if codec.bundle is not None else np.zeros(0)
+    right = {
+        "encode": codec.encode(x),
+        "reconstruct": codec.reconstruct(x),
+        "compress": np.frombuffer(codec.compress(x), np.uint8),
+    }
+    if name == "bytes":
+        right["compressLossless"] = np.frombuffer(codec.compress(x, lossless=True), np.uint8)
+        assert "compressWithin" not in next(out.glob("src/main/java/**/BytesModel.java")).read_text()
+    answers = [answer[:2] for answer in library.run(*(Call(method, x) for method in right))]
+    assert answers == [("ok", values.tobytes()) for values in right.values()]
+
+
+@pytest.mark.parametrize("target", ["android", "ios"])
+def test_what_a_library_adds_is_the_model_and_little_more(runs: Path, target: str, tmp_path: Path, capsys) -> None:
+    reports = {kind: tmp_path / f"{kind}.json" for kind in ("c", target)}
+    for kind, report in reports.items():
+        assert call("bundle", runs / "bytes", "--for", kind, "-o", tmp_path / kind, "--json", report) == 0
+    c, made = (json.loads(report.read_text()) for report in reports.values())
+    assert made["added"]["model"] == c["object"]["bytes"] and made["added"]["compiler"] == c["object"]["compiler"]
+    assert 1000 < made["added"]["functions"] < 10_000
+    assert f"{sum(made['added'][part] for part in ('model', 'functions')):,}" in capsys.readouterr().out
+    assert made["tae_files"] == ["lossy", "bounded", "lossless"] and made["signatures"] == ALL
+    assert json.loads((tmp_path / target / MARKER).read_text()) == {"target": target, "name": "bytes"}
+
+
+def test_a_bundle_without_int8_files_has_no_integers(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = Path(shutil.copytree(runs / "bytes" / "bundle", tmp_path / "bundle"))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for name in [name for name in manifest["files"] if ".int8." in name]:
+        del manifest["files"][name]
+        (bundle / name).unlink()
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    for target in APPS:
+        assert call("bundle", bundle, "--for", target, "-o", tmp_path / target) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"tiedae: {bundle}: holds no int8 model file" and not (tmp_path / target).exists()
 
 
 def test_the_bytes_are_those_of_the_object(runs: Path, tmp_path: Path) -> None:
@@ -152,9 +205,10 @@ def test_without_a_compiler_the_size_is_unknown(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert call("bundle", runs / "bytes", "--for", "c", "-o", tmp_path / "c", "--json", "-") == 0
-    shown = capsys.readouterr()
-    assert json.loads(shown.out)["object"] is None and "unknown: no C compiler" in shown.err
+    for target, key in (("c", "object"), ("android", "added"), ("ios", "added")):
+        assert call("bundle", runs / "bytes", "--for", target, "-o", tmp_path / target, "--json", "-") == 0
+        shown = capsys.readouterr()
+        assert json.loads(shown.out)[key] is None and "unknown: no C compiler" in shown.err
 
 
 def test_the_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,13 +16,14 @@ FAILS = ""
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE", "or OUT of a run; it stays as it is")
-    text = "c: C99 sources with a check, for CMake, Arduino and Zephyr; web: an npm package for Node.js and browsers"
+    text = "c: C99 sources with a check, for CMake, Arduino and Zephyr; web: an npm package for Node.js and browsers; "
+    text += "android: a library module; ios: a Swift package"
     parser.add_value("--for", "TARGET", text, required=True)
     text = "of kernels: dense (default), or sparse, which leaves zeros out"
     parser.add_value("--storage", "NAME", text, default="dense")
     text = "what the sources compute, such as encode or encode,decode (default: all)"
     parser.add_value("--signatures", "LIST", text)
-    add_file_kinds(parser, "for web lossy, for c all")
+    add_file_kinds(parser, "for web lossy, else all")
     parser.add_json("files, bytes and memory")
     parser.add_new_folder("the new folder")
 

@@ -1,0 +1,82 @@
+"""Folders of `tiedae bundle --for android` and `--for ios`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tiedae.compress.records import Record
+from tiedae.export.bundle import Bundle
+from tiedae.export.native.android import android_module
+from tiedae.export.native.ios import swift_package
+from tiedae.export.native.model import NativeModel, c_files
+
+from .app_model import AppFolder, AppOptions, app_model
+from .object_size import ObjectSize, object_size
+
+GOLDEN_SAMPLES = 3
+GOLDEN_BYTES = 1 << 15
+"""Of golden samples at most, unless it is one."""
+
+
+class AddedBytes(Record, frozen=True):
+    """Bytes of code and constants: the model with its codec; the functions around it with golden samples."""
+
+    model: int
+    functions: int
+    compiler: str
+
+
+class NativeFolder(AppFolder, frozen=True):
+    """A library for phones. `added` is that of its C files here, without JNI and Swift; None without a compiler."""
+
+    storage: str
+    signatures: tuple[str, ...]
+    tae_files: tuple[str, ...]
+    added: AddedBytes | None
+
+    @property
+    def adds(self) -> list[tuple[str, str]]:
+        if self.added is None:
+            return [("C files", "unknown: no C compiler, or no `size`, is found here")]
+        return [
+            ("model and codec", f"{self.added.model:,}"),
+            ("functions around it, golden samples", f"{self.added.functions:,}"),
+            ("C files", f"{self.added.model + self.added.functions:,} ({self.added.compiler})"),
+        ]
+
+
+def android_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], NativeFolder]:
+    """The files of `android_module` and what is in them. Raises what `app_model` raises."""
+    return _folder(bundle, options, "android", android_module)
+
+
+def ios_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], NativeFolder]:
+    """The files of `swift_package` and what is in them. Raises what `app_model` raises."""
+    return _folder(bundle, options, "ios", swift_package)
+
+
+def native_model(bundle: Bundle, options: AppOptions) -> NativeModel:
+    """A bundle as C with golden samples. Raises what `app_model` raises."""
+    spec = bundle.manifest.data.spec
+    count = max(1, min(GOLDEN_SAMPLES, GOLDEN_BYTES // (spec.inputs * 8)))
+    made = app_model(bundle, options, count)
+    bits = made.program.quantization("code").bits
+    return NativeModel(made.source, made.golden, spec, bits, made.detector, tuple(options.signatures))
+
+
+def _folder(
+    bundle: Bundle, options: AppOptions, target: str, make: Callable[[NativeModel], Mapping[str, bytes]]
+) -> tuple[Mapping[str, bytes], NativeFolder]:
+    model = native_model(bundle, options)
+    files, kinds = make(model), tuple(file.kind for file in model.golden.files)
+    sizes = {path: len(data) for path, data in sorted(files.items())}
+    return files, NativeFolder(target, model.name, sizes, options.storage, tuple(model.signatures), kinds, _added(model))
+
+
+def _added(model: NativeModel) -> AddedBytes | None:
+    texts, own = c_files(model), f"{model.name}.c"
+    model_size: ObjectSize | None = object_size(texts, {own})
+    functions = object_size(texts, texts.keys() - {own})
+    if model_size is None or functions is None:
+        return None
+    return AddedBytes(model_size.bytes, functions.bytes, model_size.compiler)
