@@ -180,7 +180,7 @@ def _c_files(
     program: Program,
     stem: str,
     config: ExportConfig,
-    _io: FileIO,
+    io: FileIO,
     *,
     detector: Detector | None = None,
     codec: ModelCodec | None = None,
@@ -192,7 +192,7 @@ def _c_files(
     options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.signatures}
     if codec is not None:
         coding = SampleCodec(codec.tables, codec.identity, codec.residuals)
-        options |= {"unit": DataUnit(codec.spec, codec.maps), "codec": coding, "detector": detector}
+        options |= {"unit": DataUnit(codec.spec, codec.maps, io), "codec": coding, "detector": detector}
     return {name: text.encode("ascii") for name, text in to_c(program, **options).files.items()}
 
 

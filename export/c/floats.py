@@ -132,6 +132,7 @@ def _score(network: Network, kind: str) -> str:
     y, most = network.program.quantization("y"), float(1 << LARGEST_UNITS)
     title = (
         "The score of data[TAE_INPUTS], before it is quantized and clipped. NaN or infinity is an anomaly of the largest score."
+        " Here arena must not be NULL, with TAE_STATIC_ARENA neither: TAE_ARGUMENT."
     )
     return f"""{_nearest("double", "int64_t", "tae_nearest_double")}
 {comment(title)}static inline int tae_score_float(tae_arena *arena, const {kind} *data, uint64_t *score, uint8_t *anomaly)

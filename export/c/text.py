@@ -22,9 +22,10 @@ HEADERS = frozenset(
     [
         *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math", "setjmp"),
         *("signal", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "tgmath", "time", "wchar", "wctype"),
+        *("alloca", "endian", "features", "immintrin", "strings"),
     ]
 )
-"""Headers of C99: a NAME.h of such a name would be included in their place."""
+"""Headers of C99, and those that they or `parts/x86.c` include: a NAME.h of such a name would be included in their place."""
 
 C_TYPES = {
     "int8": "int8_t",

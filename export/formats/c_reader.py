@@ -22,11 +22,26 @@ KERNEL = re.compile(
     r"/\*\s+kernel\s+(?P<name>\S+)\s+\[(?P<inputs>\d+),\s+(?P<units>\d+)\],\s+(?P<bits>[2-8])\s+bits,\s+"
     r"(?P<layout>dense|packed|sparse)\s+\*/\n/\*\s+sha256 of its int8 values:\s+(?P<sha256>[0-9a-f]{64})\s+\*/\n"
 )
-INITIALIZER = re.compile(r"(?P<type>\w+)\s+(?P<name>\w+)(?:\[(?P<size>\w*)\])?\s*=\s*\{")
+INITIALIZER = re.compile(r"\b(?P<type>\w{1,99})\s{1,9}(?P<name>\w{1,99})(?:\[(?P<size>\w{0,99})\])?\s{0,9}=\s{0,9}\{")
+"""With limits: a search through a long word would take time that grows as its square."""
 BEFORE, BEHIND = "static const ", ";\n"
 TYPE = re.compile(r"u?int(8|16|32|64)_t")
-INTEGER = re.compile(r"-?\b(?:0[xX][0-9a-fA-F]+|0|[1-9]\d{0,99})\b")
+INTEGER = re.compile(r"(-?\b(?:0[xX][0-9a-fA-F]{1,16}|0|[1-9]\d{0,99}))[uU]?\b")
 """One among other words, such as that of INT64_C(5)."""
+PLAIN = re.compile(r"\s*-?(?:0|[1-9]\d{0,99})(?:,\s*-?(?:0|[1-9]\d{0,99}))*\s*")
+"""The numbers of a kernel; 010 is 8 in C."""
+COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+FOREIGN = {
+    "a string": re.compile(r'"'),
+    "an initializer of another form": re.compile(r"=\{"),
+    "a compound literal": re.compile(r"\w\[\d*\]\)\{"),
+    "a backslash": re.compile(r"\\"),
+    "a digraph or trigraph": re.compile(r"<%|<:|%:|\?\?"),
+    "a list of numbers without a name": re.compile(r"(?:-?\d\w*,){9}"),
+    "an include": re.compile(r"#include(?!<(?:immintrin|stddef|stdint)\.h>)"),
+}
+"""What our text does not have beside its arrays, without comments and blanks."""
+IF, ENDIF = (re.compile(rf"^[ \t]*#[ \t]*{word}", re.MULTILINE) for word in ("if", "endif"))
 TENSOR = re.compile(
     r"^ \*   (?P<name>x|code|y): 0 to \d+, scale (?P<scale>\S+), zero point (?P<zero_point>-?\d+)$", re.MULTILINE
 )
@@ -59,9 +74,8 @@ def read_c(path: Path) -> Contents:
     name, source, header = _texts(path)
     arrays = tuple(_arrays(source, path))
     rest = _without(source, arrays)
-    for what, text in (("a string", '"'), ("an initializer of another form", "={")):
-        if text in re.sub(r"\s", "", rest.partition("\n")[2]):
-            raise FormatError(f"{path}: holds {what}, which the C files of tiedae do not")
+    _require_ours(rest.partition("\n")[2], path)
+    _require_ours(header.replace('extern "C" {', ""), path.with_suffix(".h"))
     kernels = tuple(_kernels(source, {array.start: array for array in arrays}, path))
     if not kernels:
         raise FormatError(f"{path}: holds no kernel, must be a C file of tiedae")
@@ -96,6 +110,14 @@ def _texts(path: Path) -> tuple[str, str, str]:
     return include["name"], source, header
 
 
+def _require_ours(text: str, path: Path) -> None:
+    """Raise FormatError for text, beside its arrays, that may hold numbers in another form than arrays."""
+    bare = re.sub(r"\s", "", COMMENT.sub(" ", text))
+    for what, pattern in FOREIGN.items():
+        if pattern.search(bare):
+            raise FormatError(f"{path}: holds {what}, which the C files of tiedae do not")
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("ascii")
@@ -128,10 +150,10 @@ def _closing(source: str, at: int, where: str) -> int:
 def _values(found: re.Match[str], body: str, path: Path) -> np.ndarray:
     where, known = f"{path}: {found['name']}", TYPE.fullmatch(found["type"]) is not None
     dtype = np.dtype(found["type"].removesuffix("_t") if known else np.int64)
-    try:
-        numbers, plain = [int(each) for each in body.split(",")], known
-    except ValueError:
-        numbers, plain = [int(each, 0) for each in INTEGER.findall(body)], False
+    plain = known and PLAIN.fullmatch(body) is not None
+    if re.search(r"\b\d|\\", INTEGER.sub("", body)):
+        raise FormatError(f"{where}: holds numbers of another form than the C files of tiedae do")
+    numbers = list(map(int, body.split(","))) if plain else [int(each, 0) for each in INTEGER.findall(body)]
     try:
         values = np.array(numbers, np.int64)
     except OverflowError:
@@ -163,6 +185,8 @@ def _kernels(
             part = arrays.get(at)
             if part is None or not (source.startswith(BEFORE, at - len(BEFORE)) and source.startswith(BEHIND, part.stop)):
                 raise FormatError(f"{where}: its {found['layout']} values must follow its comment")
+            if not PLAIN.fullmatch(source, source.index("{", at) + 1, part.stop - 1) or _conditional(source[:at]):
+                raise FormatError(f"{where}: its values must be decimal numbers, outside of #if")
             parts.append(part)
             at = part.stop + len(BEHIND)
         shape, bits = (int(found["inputs"]), int(found["units"])), int(found["bits"])
@@ -174,6 +198,11 @@ def _kernels(
             raise FormatError(f"{where}: got {got} for [{shape[0]}, {shape[1]}] {found['layout']}, must be {right}")
         stored = sum(part.values.nbytes for part in parts)
         yield Constant(found["name"], values, parts[0].name, stored=stored, sha256=found["sha256"]), parts
+
+
+def _conditional(before: str) -> bool:
+    """Whether the preprocessor may leave out what follows a text."""
+    return len(IF.findall(before)) != len(ENDIF.findall(before))
 
 
 Decoded = tuple[np.ndarray | None, str]

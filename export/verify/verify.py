@@ -101,9 +101,10 @@ def verify_bundle(
     shown = Evidence(golden["x"], manifest.data.scaling.apply(manifest.io.samples(golden["x"])), None, None, False)
     expected: dict[str, Expected] = {}
     measured: list[Measured] = []
+    usable = intact - (set(bundle.models) - contents.keys())
     for precision in PRECISIONS:
         of_precision: list[Measured] = []
-        for session, files, target in open_sessions(bundle, precision, intact, strange, findings):
+        for session, files, target in open_sessions(bundle, precision, usable, strange, findings):
             announce(f"{precision} {session.runtime}")
             io, limits = TARGETS[target].file_io(manifest.io_of(precision)), tolerances_of(target, tolerances)
             subject = Subject(session, files, contents, programs.of(target), limits, findings, io)

@@ -19,7 +19,7 @@ from tiedae.export.assemble import write_described
 from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.bundle import Bundle, model_files, npy
 from tiedae.export.codec.frames import FileModel, model_codec
-from tiedae.export.file_info import ModelFileInfo
+from tiedae.export.file_info import FileInfo, ModelFileInfo
 from tiedae.export.manifest import with_files
 from tiedae.export.parity.assertion import assert_parity
 from tiedae.export.targets import read_model
@@ -165,6 +165,17 @@ def test_it_is_compiled_if_asked(marked: tuple[Bundle, Path]) -> None:
     bundle, mark = marked
     assert main(["verify", str(bundle.path), "-q", "--run-c"]) == 1, "its text is still another"
     assert mark.exists()
+
+
+def test_text_that_the_reader_refuses_is_not_run(finished_run: Path, tmp_path: Path) -> None:
+    bundle = with_c(finished_run, tmp_path, ("tflite", "c"))
+    path, info = bundle.path / "mini.c", bundle.manifest.files["mini.c"]
+    path.write_text(path.read_text() + 'const char more[] = "text";\n')
+    info = replace(info, sha256=FileInfo.of(path.read_bytes()).sha256, bytes=path.stat().st_size)
+    write_atomic(bundle.path / "manifest.json", with_files(bundle.path, {path.name: info}))
+    metrics = verify_bundle(bundle.path, run_source=True)
+    assert (Kind.FORMAT, "mini.c") in {(check.kind, check.file) for check in metrics.failed}
+    assert [row.what for row in metrics.skipped if (row.kind, row.why) == (Kind.RUNS, Why.REFUSED)] == ["running mini.c"]
 
 
 def test_text_of_another_version_is_a_skipped_row(marked: tuple[Bundle, Path]) -> None:

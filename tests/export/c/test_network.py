@@ -243,6 +243,7 @@ def test_sums_beyond_32_bits_are_an_error() -> None:
         ("ECG-5000 (mini)", "ecg_5000_mini"),
         ("3d", "m_3d"),
         ("int", "m_int"),
+        ("features", "m_features"),
         ("Signal", "m_signal"),
         ("Überraschung", "berraschung"),
         ("…", "m"),

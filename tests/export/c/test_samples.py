@@ -9,17 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiedae.compress.config import ExportConfig
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.tasks import ScoreKind
+from tiedae.export.c.rounding import FORMS
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.codec.detection import integer_errors
 from tiedae.export.program import Program
 from tiedae.export.scoring import Detector
+from tiedae.export.targets import TARGETS, ModelCodec
 
 from .compiled import STRICT, compiler, pointer, shared, write
-from .models import backend_of, detector_of, samples_of
+from .models import Case, backend_of, detector_of, samples_of
 from .programs import random_program
 
 KINDS: tuple[ScoreKind, ...] = ("mse", "mae", "max", "standardized")
@@ -127,6 +130,16 @@ def test_floats_are_converted_and_scored_as_in_python(dtype: str, per_feature: b
         assert score(arena, pointer(x[0]), pointer(total), pointer(flag)) == 0
         assert flag[0] == 1
         assert quantize(pointer(x[0]), pointer(got)) == 2
+
+
+def test_the_target_writes_floats_in_the_unit_of_the_files() -> None:
+    """float64 samples of files in the data's unit are rounded to float32 first, as everywhere."""
+    made = Case("table", 0, "float64", "table", (25,), "max", "dense", FORMS).made()
+    backend, model = made.model.program, made.model
+    codec = ModelCodec(backend.spec, backend.maps, model.tables, model.residuals, model.identity)
+    files = TARGETS["c"].write(made.program, "table.int8", ExportConfig(), backend.io, detector=made.detector, codec=codec)
+    assert {name: data.decode() for name, data in files.items()} == made.source.files
+    assert "(float)value - " in made.source.floats
 
 
 def test_ties_are_rounded_to_even(tmp_path: Path) -> None:

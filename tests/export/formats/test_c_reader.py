@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -154,9 +155,48 @@ REFUSED: dict[str, tuple[Sequence[tuple[str, str]], str]] = {
     "too few values": ([(r"(toy_kernel_0\[)240(\] = \{\n)-?\d+,", r"\g<1>239\2")], r"got 239 int8 for \[20, 12\] dense"),
     "another size": ([(r"toy_kernel_0\[240\]", "toy_kernel_0[241]")], "got 240 values, must be 241"),
     "a value beyond its type": ([(r"(toy_kernel_0\[240\] = \{\n)-?\d+", r"\g<1>300")], "to 300, int8 holds -128 to 127"),
+    "a digraph": ([(r"\Z", "\nstatic const int8_t more[] = <%1, 2, 3%>;\n")], "holds a digraph"),
+    "a comment before the brace": (
+        [(r"\Z", "\nstatic const int8_t more[] = /**/ {1, 2};\n")],
+        "an initializer of another form",
+    ),
+    "a line that goes on": ([(r"\Z", "\nstatic const int8_t more[] = \\\\\n{1, 2};\n")], "holds a backslash"),
+    "a macro of numbers": (
+        [(r"\Z", "\n#define MORE 1, 2, 3, 4, 5, 6, 7, 8, 9, 10\n")],
+        "holds a list of numbers without a name",
+    ),
+    "a compound literal": ([(r"\Z", "\n#define MORE (const int8_t[]){1, 2}\n")], "holds a compound literal"),
+    "an octal number": ([(r"(toy_kernel_0\[240\] = \{\n)-?\d+", r"\g<1>010")], "numbers of another form"),
+    "a fraction": ([(r"\Z", "\nstatic const float more[] = {1.5f};\n")], "numbers of another form"),
+    "a kernel in a condition": ([(r"(?=/\* kernel kernel_0)", "#if 0\n"), (r"\Z", "\n#endif\n")], "outside of #if"),
+    "another file": ([(r"\Z", "\n#include <more.h>\n")], "holds an include"),
     "no end": ([(r"\};(?s:.*)", "")], "has no end"),
     "a letter": ([(r"\Z", "é")], "must be ASCII"),
 }
+
+
+def test_a_copy_in_the_header_is_refused(tmp_path: Path) -> None:
+    program = build_program()
+    path = write(tmp_path, program)
+    path.with_suffix(".h").write_text(path.with_suffix(".h").read_text() + array("toy_more", program.constants["kernel_1"]))
+    with pytest.raises(FormatError, match=r"toy\.h: holds an initializer of another form"):
+        read_c(path)
+
+
+def test_a_long_word_takes_no_square_of_its_time(tmp_path: Path) -> None:
+    path = write(tmp_path, build_program())
+    path.write_text(f"{path.read_text()}/* {'a' * 1_000_000} */\n")
+    start = time.perf_counter()
+    read_c(path)
+    assert time.perf_counter() - start < 5
+
+
+def test_numbers_with_a_suffix_are_numbers(tmp_path: Path) -> None:
+    program = build_program()
+    path = write(tmp_path, program)
+    numbers = ", ".join(f"{value}u" for value in program.constants["kernel_1"].view(np.uint8).ravel())
+    path.write_text(f"{path.read_text()}static const uint8_t toy_more[] = {{{numbers}}};\n")
+    assert set(failed(path, program)) == {"kernel_1.copies", "weights"}
 
 
 @pytest.mark.parametrize(("changes", "problem"), REFUSED.values(), ids=REFUSED)
