@@ -88,14 +88,15 @@ def module_folder() -> Path:
 def browser(root: Path) -> Iterator[Page]:
     """A page of the folders in `root`."""
     command = [tool("node"), str(SCRIPT), str(root), str(module_folder()), tool("chromium")]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        yield Page(child)
-    finally:
-        assert child.stdin
-        child.stdin.close()
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
         try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+            yield Page(child)
+        finally:
+            assert child.stdin
+            child.stdin.close()
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
