@@ -1,8 +1,9 @@
-"""The figures of app bundles: equality with golden data, bytes, and time, in Node.js and Chromium.
+"""The figures of app bundles: equality with golden data, bytes, and time, in Node.js, Chromium, Java and C.
 
     TIEDAE_NODE_MODULES=... python benchmarks/apps.py [--bundle BUNDLE] --json apps.json
 
-The node modules are playwright-core and onnxruntime-web. The bundle is that of `tiedae demo`, which is run where none is given.
+The node modules are playwright-core and onnxruntime-web; it takes a JDK and libonnxruntime-dev too. The bundle is that of
+`tiedae demo`, which is run where none is given.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from apps_native import native_rows
 from rows import Row, arguments_of, report
 from tiedae.app_model import AppOptions
 from tiedae.apps import bundle_app
@@ -48,7 +50,9 @@ def measure(folder: Path, bundle: Path | None, console: Console) -> Sequence[Row
         bundle = folder / "demo"
         if command(["demo", "--out", str(bundle), "-q"]):
             raise CheckError("tiedae demo: a check failed")
-    return web_rows(folder, bundle, modules, console)
+    native = folder / "native"
+    native.mkdir()
+    return [*web_rows(folder, bundle, modules, console), *native_rows(native, bundle, console)]
 
 
 def node_modules() -> Path:

@@ -18,6 +18,8 @@ INSTALL: Mapping[str, str] = {
     "a C compiler": "apt-get install gcc (macOS: xcode-select --install)",
     "clang": "apt-get install clang lld (macOS: brew install llvm lld)",
     "wasm-ld": "apt-get install lld (macOS: brew install lld)",
+    "javac": "apt-get install default-jdk-headless",
+    "onnxruntime_c_api.h": "apt-get install libonnxruntime-dev",
     "ai_edge_litert": "pip install ai-edge-litert",
     "onnxruntime": "pip install 'tiedae[cpu]'",
     "onnxruntime-node": "npm install --ignore-scripts onnxruntime-node",

@@ -69,7 +69,14 @@ class Library:
             source = "null" if call.given is None else given
             lines.append(f"{call.calls} {call.threads} {call.method} {source} {self.folder / f'{i}.out'}{number}\n")
             (self.folder / f"{i}.out").write_bytes(b"")
-        options = ["-Xcheck:jni", "-Xms32m", "-Xmx32m", "-XX:+AlwaysPreTouch", "-XX:+UseSerialGC"]
+        options = [
+            "--enable-native-access=ALL-UNNAMED",
+            "-Xcheck:jni",
+            "-Xms32m",
+            "-Xmx32m",
+            "-XX:+AlwaysPreTouch",
+            "-XX:+UseSerialGC",
+        ]
         command = [tool("java"), *options, f"-Djava.library.path={self.folder}", "-cp", self.folder, "Harness", self.class_name]
         done = subprocess.run(
             list(map(str, command)),
