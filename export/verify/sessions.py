@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ...compress.errors import InputError, NotInstalledError, UnavailableError
-from ..bundle import Bundle
+from ..bundle import Bundle, write_files
 from ..runtimes.session import Session
-from ..runtimes.table import RUNTIMES
+from ..runtimes.table import RUNTIMES, Runtime
 from ..targets import TARGETS
 from .findings import Findings
 from .kinds import Kind, Why
 
 
 def open_sessions(
-    bundle: Bundle, precision: str, usable: set[str], strange: set[str], findings: Findings
+    bundle: Bundle,
+    precision: str,
+    usable: set[str],
+    ours: Mapping[str, bytes],
+    strange: set[str],
+    findings: Findings,
 ) -> Iterator[tuple[Session, Mapping[str, str], str]]:
-    """(session, file by signature, target) of every runtime that runs files of this precision. `strange` text does not run."""
+    """(session, file by signature, target) of every runtime that runs files of this precision.
+
+    `ours`: files of source text by name, which run as they are here, since those in the bundle may have changed. `strange` text
+    does not run.
+    """
     by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
     for name, info in bundle.manifest.models.items():
         if info.precision != precision:
@@ -35,7 +46,7 @@ def open_sessions(
             findings.skip(Kind.OPENS, Why.REFUSED, f"{name} on {precision}", reason, runtime=name)
             continue
         try:
-            session = runtime.open({signature: bundle.path / file for signature, file in files.items()})
+            session = _opened(bundle, runtime, files, ours)
         except UnavailableError as error:
             why = Why.NOT_INSTALLED if isinstance(error, NotInstalledError) else Why.UNAVAILABLE
             findings.skip(Kind.OPENS, why, f"{name} on {precision}", str(error), runtime=name)
@@ -45,3 +56,11 @@ def open_sessions(
             findings.check(Kind.OPENS, False, "refused", "opens", text, **of)
         else:
             yield session, files, runtime.format
+
+
+def _opened(bundle: Bundle, runtime: Runtime, files: Mapping[str, str], ours: Mapping[str, bytes]) -> Session:
+    if not set(files.values()) <= ours.keys():
+        return runtime.open({signature: bundle.path / file for signature, file in files.items()})
+    with TemporaryDirectory() as folder:
+        write_files(Path(folder), ours)
+        return runtime.open({signature: Path(folder) / file for signature, file in files.items()})

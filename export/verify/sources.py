@@ -15,15 +15,15 @@ from .findings import Findings
 from .kinds import Kind
 
 
-def check_sources(bundle: Bundle, programs: Programs, intact: Set[str], findings: Findings) -> set[str]:
-    """Check the text of the intact files of source targets, and return the model files whose text is this version's.
+def check_sources(bundle: Bundle, programs: Programs, intact: Set[str], findings: Findings) -> dict[str, bytes]:
+    """Check the text of the intact files of source targets, and return the files by name where all are this version's.
 
     Other text fails a check where this version wrote the bundle; another version may have written it otherwise.
     """
     manifest = bundle.manifest
     targets = tuple(target for target in manifest.recipe.export.targets if TARGETS[target].source)
     if not targets:
-        return set()
+        return {}
     try:
         config, codec = replace(manifest.recipe.export, targets=targets), codec_of_bundle(bundle)
         fresh = model_files({"int8": programs}, config, manifest.io, detector=manifest.detector, codec=codec)
@@ -31,7 +31,7 @@ def check_sources(bundle: Bundle, programs: Programs, intact: Set[str], findings
         for target in targets:
             text = f"{TARGETS[target].label} files: cannot be written again of the bundle's program: {error}"
             findings.check(Kind.PROGRAM, False, "none", "text", text, detail=target)
-        return set()
+        return {}
     same = {name for name in fresh if name in intact and (bundle.path / name).read_bytes() == fresh[name]}
     by_us = manifest.created_by == f"tiedae {version('tiedae')}"
     for name in sorted(intact & fresh.keys()):
@@ -39,8 +39,7 @@ def check_sources(bundle: Bundle, programs: Programs, intact: Set[str], findings
         text = f"{name}: its text is {'' if equal else 'not '}what {manifest.created_by} writes of the bundle's program"
         if equal or by_us:
             findings.check(Kind.PROGRAM, equal, "equal" if equal else "different", "equal", text, file=name, detail="text")
-    whole = fresh.keys() <= same
-    return {name for name in same if name in manifest.models} if whole else set()
+    return fresh if fresh.keys() <= same else {}
 
 
 def is_source(name: str) -> bool:

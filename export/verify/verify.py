@@ -104,7 +104,7 @@ def verify_bundle(
     usable = intact - (set(bundle.models) - contents.keys())
     for precision in PRECISIONS:
         of_precision: list[Measured] = []
-        for session, files, target in open_sessions(bundle, precision, usable, strange, findings):
+        for session, files, target in open_sessions(bundle, precision, usable, ours, strange, findings):
             announce(f"{precision} {session.runtime}")
             io, limits = TARGETS[target].file_io(manifest.io_of(precision)), tolerances_of(target, tolerances)
             subject = Subject(session, files, contents, programs.of(target), limits, findings, io)

@@ -161,6 +161,21 @@ def test_changed_text_is_not_compiled(marked: tuple[Bundle, Path], tmp_path: Pat
     assert not mark.exists()
 
 
+def test_text_that_changes_behind_the_check_is_not_compiled(finished_run: Path, tmp_path: Path) -> None:
+    """What was compared runs, not what lies there when the other runtimes are done."""
+    bundle, mark = with_c(finished_run, tmp_path, ("tflite", "c")), tmp_path / "mark"
+
+    def change(text: str) -> None:
+        path = bundle.path / "mini.c"
+        if text == "int8 c":
+            mark.touch()
+        elif text.startswith("int8") and "#error" not in path.read_text():
+            path.write_text(path.read_text() + "#error changed\n")
+
+    metrics = verify_bundle(bundle.path, announce=change)
+    assert mark.exists() and rows_of_c(metrics) and not metrics.failed
+
+
 def test_it_is_compiled_if_asked(marked: tuple[Bundle, Path]) -> None:
     bundle, mark = marked
     assert main(["verify", str(bundle.path), "-q", "--run-c"]) == 1, "its text is still another"
