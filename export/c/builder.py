@@ -81,9 +81,7 @@ class CBuilder:
 
         Raises ExportError where 32 bits do not hold them.
         """
-        reach = int(max(np.abs(least).max(), np.abs(most).max()))
-        if reach >= INT32:
-            raise ExportError(f"{operation.y}: sums reach {reach:,}, C holds them in 32 bits: must be below {INT32:,}")
+        self.require_int32(operation, least, most)
         multiplier = np.atleast_1d(np.asarray(multiplier, np.float32))
         if len(multiplier) == 1:
             least, most = least.min(keepdims=True), most.max(keepdims=True)
@@ -107,7 +105,9 @@ class CBuilder:
         bias = -source.zero_point * matrix.sum(axis=0)
         if dense.bias is not None:
             bias += self.program.constants[dense.bias]
-        least, most = (bias + source.top * f(matrix, 0).sum(axis=0) for f in (np.minimum, np.maximum))
+        products = [source.top * f(matrix, 0).sum(axis=0) for f in (np.minimum, np.maximum)]
+        self.require_int32(dense, *products)  # some orders of additions have the bias last
+        least, most = (bias + each for each in products)
         multiplier = product_multiplier(source, dense.scales(self.program), target)
         rounding = self.rounding(dense, least, most, multiplier, clamp(dense.activation, target))
         biases = self.constant(f"{dense.y}.bias", bias.astype(np.int32)) if bias.any() else ""
@@ -124,6 +124,12 @@ class CBuilder:
         (count,) = self.program.tensors[operation.x].shape
         body = ["size_t j;", f"for (j = 0; j < {count}; j++) y[j] = {name}[x[j]];"]
         self.step(operation, f"{operation.x} to {operation.y}: {function}", body, in_place=True)
+
+    def require_int32(self, operation: Operation, *sums: np.ndarray) -> None:
+        """Raise ExportError unless 32 bits hold these sums of an operation, int64."""
+        reach = max(int(np.abs(each).max()) for each in sums)
+        if reach >= INT32:
+            raise ExportError(f"{operation.y}: sums reach {reach:,}, C holds them in 32 bits: must be below {INT32:,}")
 
     def step(self, operation: Operation, title: str, body: Sequence[str], *, scratch: int = 0, in_place: bool = False) -> None:
         """Append the function of an operation, whose body reads `x` and writes `y`; `scratch` bytes at `sums`."""

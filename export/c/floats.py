@@ -95,9 +95,9 @@ static inline int tae_quantize(const {kind} *data, uint8_t *x)
 {{
   size_t i;
   for (i = 0; i < TAE_INPUTS; i++) {{
-    const float scaled = tae_scaled(i, data[i]);
-    if (!(scaled - scaled == 0.0f)) return TAE_ARGUMENT;
-    x[i] = tae_quantized(scaled);
+    const float value = (float)data[i];
+    if (!(value - value == 0.0f)) return TAE_ARGUMENT;
+    x[i] = tae_quantized(tae_scaled(i, data[i]));
   }}
   return TAE_OK;
 }}
@@ -144,10 +144,14 @@ def _score(network: Network, kind: str) -> str:
   if (arena == NULL || data == NULL || score == NULL || anomaly == NULL) return TAE_ARGUMENT;
   y = (uint8_t *)arena->words + {network.sample};
   code = (uint8_t *)arena->words + {network.code};
-  if (tae_quantize(data, y) != TAE_OK) {{
-    *score = UINT64_MAX;
-    *anomaly = 1;
-    return TAE_OK;
+  for (i = 0; i < TAE_INPUTS; i++) {{
+    const float scaled = tae_scaled(i, data[i]);
+    if (!(scaled - scaled == 0.0f)) {{
+      *score = UINT64_MAX;
+      *anomaly = 1;
+      return TAE_OK;
+    }}
+    y[i] = tae_quantized(scaled);
   }}
   status = tae_encode(arena, y, code);
   if (status == TAE_OK) status = tae_decode(arena, code, y);

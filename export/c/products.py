@@ -147,7 +147,7 @@ def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRoun
             lines += [
                 f"for (first = {start}; first < {stop}; first += {count}) {{",
                 indented(_dots(kernel, biases, inputs, count)),
-                indented(loop(name, rounding, count, target="y[first + j]", first="first")),
+                indented(loop(name, rounding, count, target="y[first + j]")),
                 "}",
             ]
     return lines

@@ -58,21 +58,19 @@ def definitions(name: str, rounding: IntegerRounding) -> list[str]:
     ]
 
 
-def loop(
-    name: str, rounding: IntegerRounding, count: int, source: str = "sums[j]", target: str = "y[j]", first: str = ""
-) -> list[str]:
-    """Lines that round `count` accumulators, `source`, to outputs, `target`; `first`: the index of the first, if not 0."""
+def loop(name: str, rounding: IntegerRounding, count: int, source: str = "sums[j]", target: str = "y[j]") -> list[str]:
+    """Lines that round `count` accumulators, `source`, to outputs, `target`."""
     low, span = rounding.steps.low, rounding.steps.high - rounding.steps.low
     single = len(rounding.steps.least) == 1
     lines = [f"for (j = 0; j < {count}; j++) {{"]
     if rounding.form == "emulation":
         lines += _emulated(name, rounding, source, target, single)
     else:
-        bits, at = rounding.bits, "j" if not first else f"{first} + j"
+        bits = rounding.bits
         multiplier, addend = (
             (literal(int(rounding.multiplier[0]), bits), literal(int(rounding.addend[0]), bits))
             if single
-            else (f"{name}_multipliers[{at}]", f"{name}_addends[{at}]")
+            else (f"{name}_multipliers[j]", f"{name}_addends[j]")
         )
         wide = source if bits == 32 else f"(int64_t){source}"
         lines += [

@@ -27,6 +27,8 @@ HEADERS = frozenset(
 )
 """Headers of C99, and those that they or `parts/x86.c` include: a NAME.h of such a name would be included in their place."""
 
+LONGEST_NAME = 48
+"""C99 promises 63 significant characters of a name inside a file."""
 C_TYPES = {
     "int8": "int8_t",
     "uint8": "uint8_t",
@@ -39,8 +41,8 @@ C_TYPES = {
 
 
 def identifier(name: str) -> str:
-    """A C identifier for the name of a model, in lower case."""
-    found = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    """A C identifier for the name of a model, in lower case, of at most `LONGEST_NAME` characters."""
+    found = re.sub(r"[^a-z0-9]+", "_", name.lower())[:LONGEST_NAME].strip("_")
     free = found and not found[0].isdigit() and found not in KEYWORDS | HEADERS
     return found if free else f"m_{found}".rstrip("_")
 

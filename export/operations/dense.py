@@ -188,6 +188,8 @@ class AddBias(Elementwise):
         low, high = clamp(self.activation, target)
         rest = (target.zero_point - low << shift) + (1 << shift - 1) - source.zero_point * x_multiplier
         rest -= self.quantization.zero_point * bias_multiplier
+        if abs(rest) >= 1 << 62:
+            raise ExportError(f"{self.y}: its scale is too far from those of {self.x} and {self.bias} for sums of 64 bits")
         bias, count = graph.constant(self.bias, graph.program.constants[self.bias]), graph.program.tensors[self.x].shape[0]
         body = [
             "size_t j;",

@@ -247,6 +247,7 @@ def test_sums_beyond_32_bits_are_an_error() -> None:
         ("Signal", "m_signal"),
         ("Überraschung", "berraschung"),
         ("…", "m"),
+        ("a" * 500, "a" * 48),
     ],
 )
 def test_a_name_becomes_an_identifier(name: str, right: str) -> None:

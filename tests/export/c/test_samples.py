@@ -125,6 +125,10 @@ def test_floats_are_converted_and_scored_as_in_python(dtype: str, per_feature: b
         np.testing.assert_array_equal(data, backend.samples(y[i : i + 1])[0])
         assert score(arena, pointer(x[i]), pointer(total), pointer(flag)) == 0
         assert (total[0], flag[0]) == (totals[i], totals[i] > detector.thresholds.fused)
+    x[1] = np.finfo(np.float32).max  # finite, but perhaps not in model units
+    assert quantize(pointer(x[1]), pointer(got)) == 0
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(got, backend.input(x[1:2])[0])
     for bad in (np.nan, np.inf, -np.inf):
         x[0, -1] = bad
         assert score(arena, pointer(x[0]), pointer(total), pointer(flag)) == 0
