@@ -2,8 +2,8 @@
 
     TIEDAE_DATA=... python benchmarks/c_target.py --json c_target.json
 
-It trains the net for a few epochs: bytes and time do not depend on its error, and roundings, zeros and codes are real. Times
-are of one thread, interleaved, batch 1.
+It trains the net as dense.py does, since the codec's tables depend on its codes, and its variants for a few epochs: their bytes
+and time do not depend on their error. Times are of one thread, interleaved, batch 1.
 """
 
 from __future__ import annotations
@@ -121,15 +121,16 @@ def make_nets(folder: Path, console: Console) -> Nets:
     splits = load_dataset(RECIPE.data, "sigmoid")
     start = folder / "float.safetensors"
     model = TiedAutoencoder(ModelConfig(RECIPE.model.layers, "sigmoid", splits.inputs), seed=RECIPE.train.seed)
-    fit(model, splits, Training(structs.replace(RECIPE.train, epochs=EPOCHS), progress=console.progress))
+    fit(model, splits, Training(RECIPE.train, progress=console.progress))
     model.save(start)
-    quantize = structs.replace(RECIPE.quantize, epochs=1)
+    short = structs.replace(RECIPE.quantize, epochs=1)
 
-    def net(sparsity: float, bits: int = 8) -> TiedAutoencoder:
-        pruned = structs.replace(PRUNE, epochs=EPOCHS, sparsity=sparsity) if sparsity else None
-        return compressed(start, Variant(structs.replace(quantize, bits=(bits,)), pruned), splits, console)
+    def program_of(variant: Variant) -> Program:
+        return lower(compressed(start, variant, splits, console), "net", layout="fused")
 
-    half, quarter, int4 = (lower(each, "net", layout="fused") for each in (net(0.5), net(0.75), net(0.0, 4)))
+    half = program_of(Variant(RECIPE.quantize, PRUNE))
+    quarter = program_of(Variant(short, structs.replace(PRUNE, epochs=EPOCHS, sparsity=0.75)))
+    int4 = program_of(Variant(structs.replace(short, bits=(4,))))
     calibration = representative(splits.train, 256).inputs
     stock = stock_tflite(TiedAutoencoder.load(start), representative=calibration, quantize=True, io_dtype="uint8")
     x = splits.test.take(np.arange(IMAGES)).reshape(IMAGES, -1)

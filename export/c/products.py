@@ -14,6 +14,8 @@ from .text import indented
 
 LEAST_BLOCK = 64
 """Units or inputs from which vectors are worth their code, see parts/x86.c and parts/wasm.c."""
+BLOCK = 128
+"""Inputs that the decoder holds as int16_t at once, on the stack."""
 CHUNK = 128
 """Sums that the decoder holds at once."""
 
@@ -139,7 +141,8 @@ def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRoun
     lines = []
     if kernel.layout == "sparse":
         lines = ["size_t count;", f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"]
-    lines += ["size_t first;"]
+    blocked = kernel.layout == "dense" and inputs >= LEAST_BLOCK
+    lines += ["size_t first, block;", "(void)block;"] if blocked else ["size_t first;"]
     whole = outputs // CHUNK * CHUNK
     for start, stop in ((0, whole), (whole, outputs)):
         if start < stop:
@@ -164,13 +167,42 @@ def _dots(kernel: StoredKernel, biases: str, inputs: int, count: int) -> list[st
     ]
     if kernel.layout != "dense" or inputs < LEAST_BLOCK or count % 4:
         return plain
+    blocks = [
+        f"for (i = 0; i < {count}; i++) sums[i] = {f'{biases}[first + i]' if biases else '0'};",
+        *_block_dots(kernel, inputs, count, 0, inputs - inputs % BLOCK),
+        *_block_dots(kernel, inputs, count, inputs - inputs % BLOCK, inputs),
+    ]
     return [
         f"#if {'TAE_LANES == 2 || ' if kernel.pairs[1] else ''}TAE_LANES == 1",
         f"tae_dot_rows(x, {kernel.name} + first * {inputs}, {inputs}, {count}, sums);",
         f"for (i = 0; i < {count}; i++) sums[i] += {biases}[first + i];" if biases else "(void)i;",
-        "#else",
+        "#elif TAE_LANES > 0",
         *plain,
+        "#else",
+        *blocks,
         "#endif",
+    ]
+
+
+def _block_dots(kernel: StoredKernel, inputs: int, count: int, start: int, stop: int) -> list[str]:
+    """Lines that add the products of inputs `start`…`stop` − 1, in blocks.
+
+    Many processors multiply two pairs of int16_t and add the products in one instruction.
+    """
+    size = min(BLOCK, stop - start)
+    if not size:
+        return []
+    return [
+        f"for (block = {start}; block < {stop}; block += {size}) {{",
+        f"  int16_t wide[{size}];",
+        f"  for (j = 0; j < {size}; j++) wide[j] = x[block + j];",
+        f"  for (i = 0; i < {count}; i++) {{",
+        f"    const int8_t *row = {kernel.name} + (first + i) * {inputs} + block;",
+        "    int32_t sum = 0;",
+        f"    for (j = 0; j < {size}; j++) sum += (int32_t)wide[j] * (int16_t)row[j];",
+        "    sums[i] += sum;",
+        "  }",
+        "}",
     ]
 
 
