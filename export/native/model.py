@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tiedae.pages import render
 
+from ...compress.errors import ExportError
 from ...compress.sample_spec import SampleSpec
 from ..c.codec_source import DIRECTIONS
 from ..c.entries import halves_of
@@ -51,7 +52,10 @@ VALUE_TYPES: Mapping[str, ValueType] = {
 
 @dataclass(frozen=True)
 class NativeModel:
-    """A C file of `signatures`, golden samples, the data's unit. Without files in `golden` there is no codec."""
+    """A C file of `signatures`, golden samples, the data's unit. Without files in `golden` there is no codec.
+
+    What makes files of it raises ExportError for data of float16.
+    """
 
     source: CSource
     golden: GoldenSamples
@@ -72,6 +76,8 @@ class NativeModel:
 
     @property
     def value(self) -> ValueType:
+        if self.spec.dtype not in VALUE_TYPES:
+            raise ExportError(f"data: got {self.spec.dtype}, must be {', '.join(VALUE_TYPES)} in Java and Swift")
         return VALUE_TYPES[self.spec.dtype]
 
     @property

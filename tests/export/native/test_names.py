@@ -1,15 +1,19 @@
-"""The names of a library: valid ones, in C, Java and Swift."""
+"""The names of a library, valid in C, Java and Swift, and its values."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
+from msgspec import structs
+from tiedae.compress.errors import ExportError
 from tiedae.export.native.android import android_module
 from tiedae.export.native.ios import swift_package
+from tiedae.export.native.model import NativeModel
 
 from ..c.models import CASES
-from .libraries import native_of
+from .libraries import made_of, native_of
 
 
 @pytest.mark.parametrize(
@@ -34,3 +38,13 @@ def test_a_name_is_one_in_every_language(given: str, package: str, java: str, mo
     assert f'namespace = "{package}"' in files["build.gradle.kts"].decode()
     assert f"import C{module}\n" in swift[f"Sources/{module}/{module}.swift"].decode()
     assert f"Sources/C{module}/include/{model.name}_app.h" in swift
+
+
+@pytest.mark.parametrize("make", [android_module, swift_package])
+def test_data_of_half_floats_are_refused(make: Callable[[NativeModel], object]) -> None:
+    model = native_of(made_of(CASES[2]))
+    half = dataclasses.replace(model, spec=structs.replace(model.spec, dtype="float16"))
+    with pytest.raises(
+        ExportError, match=r"^data: got float16, must be uint8, int16, uint16, float32, float64 in Java and Swift$"
+    ):
+        make(half)
