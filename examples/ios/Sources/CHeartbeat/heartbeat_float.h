@@ -42,9 +42,9 @@ static inline int heartbeat_quantize(const float *data, uint8_t *x)
 {
   size_t i;
   for (i = 0; i < HEARTBEAT_INPUTS; i++) {
-    const float scaled = heartbeat_scaled(i, data[i]);
-    if (!(scaled - scaled == 0.0f)) return HEARTBEAT_ARGUMENT;
-    x[i] = heartbeat_quantized(scaled);
+    const float value = (float)data[i];
+    if (!(value - value == 0.0f)) return HEARTBEAT_ARGUMENT;
+    x[i] = heartbeat_quantized(heartbeat_scaled(i, data[i]));
   }
   return HEARTBEAT_OK;
 }

@@ -597,17 +597,30 @@ static const int32_t heartbeat_y_bias[64] = {
 static void heartbeat_step_3(const uint8_t *restrict x, uint8_t *restrict y, int32_t *restrict sums)
 {
   size_t i, j;
-  size_t first;
+  size_t first, block;
+  (void)block;
   for (first = 0; first < 64; first += 64) {
     #if HEARTBEAT_LANES == 2 || HEARTBEAT_LANES == 1
     heartbeat_dot_rows(x, heartbeat_kernel_0 + first * 96, 96, 64, sums);
     for (i = 0; i < 64; i++) sums[i] += heartbeat_y_bias[first + i];
-    #else
+    #elif HEARTBEAT_LANES > 0
     for (i = 0; i < 64; i++) {
       int32_t sum = heartbeat_y_bias[first + i];
       const int8_t *row = heartbeat_kernel_0 + (first + i) * 96;
       for (j = 0; j < 96; j++) sum += (int32_t)x[j] * row[j];
       sums[i] = sum;
+    }
+    #else
+    for (i = 0; i < 64; i++) sums[i] = heartbeat_y_bias[first + i];
+    for (block = 0; block < 96; block += 96) {
+      int16_t wide[96];
+      for (j = 0; j < 96; j++) wide[j] = x[block + j];
+      for (i = 0; i < 64; i++) {
+        const int8_t *row = heartbeat_kernel_0 + (first + i) * 96 + block;
+        int32_t sum = 0;
+        for (j = 0; j < 96; j++) sum += (int32_t)wide[j] * (int16_t)row[j];
+        sums[i] += sum;
+      }
     }
     #endif
     for (j = 0; j < 64; j++) {
