@@ -2,7 +2,7 @@
 // Swift.
 import CHeartbeat
 
-/// The model heartbeat: samples to codes, and back, .tae files.
+/// The model heartbeat: samples to codes and back; .tae files.
 ///
 /// A sample is 64 values in the data's unit, in C order of the shape 64; arrays hold samples one after the other.
 /// A code is 16 bytes. Results are those of Python, in every value.
@@ -48,7 +48,7 @@ public enum HeartbeatModel {
         return reconstructed
     }
 
-    /// The bytes of a .tae file, which decodes to what `reconstruct` gives.
+    /// The bytes of a lossy .tae file: it decodes to what the codes of the samples do.
     public static func compress(_ samples: [Int16]) throws -> [UInt8] {
         try compressed(samples, kind: 0, maxError: 0)
     }

@@ -1,7 +1,7 @@
 package tiedae.heartbeat;
 
 /**
- * The model heartbeat: samples to codes, and back, .tae files.
+ * The model heartbeat: samples to codes and back; .tae files.
  *
  * <p>A sample is 64 values in the data's unit, in C order of the shape 64; arrays hold samples one after the other.
  * A code is 16 unsigned bytes. Results are those of Python, in every value.
@@ -32,7 +32,7 @@ public final class HeartbeatModel {
     private HeartbeatModel() {
     }
 
-    /** Codes of samples.  */
+    /** Codes of samples. */
     public static byte[] encode(short[] samples) {
         int count = count("samples", samples == null ? -1 : samples.length, INPUTS);
         byte[] codes = new byte[length(count, UNITS)];
@@ -56,7 +56,7 @@ public final class HeartbeatModel {
         return reconstructed;
     }
 
-    /** The bytes of a .tae file, which decodes to what {@code reconstruct} gives. */
+    /** The bytes of a lossy .tae file: it decodes to what the codes of the samples do. */
     public static byte[] compress(short[] samples) {
         return compressed(samples, 0, 0);
     }
