@@ -71,6 +71,8 @@ def to_c(
         raise ExportError(f"program {program.name}: C holds integer programs, got a float one")
     if storage not in STORAGES:
         raise ExportError(f"storage: got {storage!r}, must be one of {', '.join(STORAGES)}")
+    if unit is not None and unit.spec.dtype == "float16":
+        raise ExportError("data of float16: C has no such type; convert them to float32 and train again")
     if unit is None and (codec is not None or detector is not None):
         raise InputError("unit: got none, a codec and a detector need that of the data")
     graph, sizes, halves = (

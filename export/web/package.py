@@ -82,11 +82,7 @@ def _facts(model: WebModel) -> dict[str, object]:
     arrays["decoded"] = golden.floats.get("decoded", golden.decoded)
     if golden.scores is not None and golden.anomalies is not None:
         arrays |= {"scores": golden.scores, "anomalies": golden.anomalies}
-    half = spec.dtype == "float16"
-    encoded = {
-        name: base64.b64encode((each.astype("float32") if half and each.dtype == "float16" else each).tobytes()).decode()
-        for name, each in arrays.items()
-    }
+    encoded = {name: base64.b64encode(each.tobytes()).decode() for name, each in arrays.items()}
     score = None if detector is None else {"factor": detector.scoring.factor, "threshold": detector.threshold("fused")}
     return {
         "name": model.source.name,

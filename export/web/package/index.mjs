@@ -5,7 +5,7 @@ const SIMD_MODULE = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 ]; // a function that returns a vector
 const ARRAYS = {
-  uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, float16: Float32Array, float32: Float32Array, float64: Float64Array,
+  uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, float32: Float32Array, float64: Float64Array,
 };
 const STATUS = { ok: 0, end: 1, argument: 2, code: 4, otherModel: 6, unsupported: 7 };
 const KINDS = ['lossy', 'bounded', 'lossless'];
@@ -113,7 +113,7 @@ class Model {
     const kind = lossless ? 2 : maxError === undefined ? 0 : 1;
     this.#requireKind(kind);
     const count = this.#count(samples);
-    const sampleBytes = this.inputs * (this.dtype === 'float16' ? 2 : samples.BYTES_PER_ELEMENT);
+    const sampleBytes = this.inputs * samples.BYTES_PER_ELEMENT;
     const most = Math.max(1, Math.min(65535, Math.floor(FRAME_BYTES / sampleBytes)));
     const perFrame = whole(samplesPerFrame ?? Math.min(64, most), 1, most, 'samplesPerFrame');
     const bound = kind === 1 ? whole(maxError, 1, 65535, 'maxError') : 0;

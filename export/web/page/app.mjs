@@ -106,7 +106,7 @@ function verdict(sample) {
 
 function rows(sample, difference) {
   const found = [];
-  const bytes = sample.length * (facts.dtype === 'float16' ? 2 : sample.BYTES_PER_ELEMENT);
+  const bytes = sample.length * sample.BYTES_PER_ELEMENT;
   if (!state.decoded) {
     const mse = difference.reduce((sum, each) => sum + each * each, 0) / difference.length;
     found.push(['Mean squared error', short(mse), facts.dtype === 'uint8' ? 'of values 0 to 255' : "in the data's unit, squared"]);

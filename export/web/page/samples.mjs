@@ -1,7 +1,7 @@
 // Numbers and pictures to samples of the model, {values, count, note}. Errors are sentences.
 
 const ARRAYS = {
-  uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, float16: Float32Array, float32: Float32Array, float64: Float64Array,
+  uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, float32: Float32Array, float64: Float64Array,
 };
 const LIMITS = { uint8: [0, 255], int16: [-32768, 32767], uint16: [0, 65535] };
 

@@ -36,7 +36,7 @@ def run(program: Path, folder: Path, *options: str) -> subprocess.CompletedProce
     """libFuzzer, which keeps what it finds in `folder`; it starts from the other folders among the options."""
     new = folder / "new"
     new.mkdir()
-    limits = ("-seed=1", "-max_len=4096", "-timeout=20", "-rss_limit_mb=1024", "-print_final_stats=1")
+    limits = ("-seed=1", "-max_len=4096", "-timeout=20", "-rss_limit_mb=0", "-malloc_limit_mb=256", "-print_final_stats=1")
     command = [program, *limits, f"-artifact_prefix={folder}/", new, *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS + 120, cwd=folder)
 

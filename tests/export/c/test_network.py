@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.errors import ExportError, InputError
+from tiedae.compress.sample_spec import SampleSpec
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.rounding import FORMS, Form, Steps, fit_rounding
 from tiedae.export.c.rounding_text import EMULATION, loop
+from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
 from tiedae.export.c.text import identifier
 from tiedae.export.interpreter import execute
@@ -222,6 +224,8 @@ def test_wrong_calls_are_errors() -> None:
         to_c(program, signatures=["both"])
     with pytest.raises(ExportError, match="storage: got 'packed', must be one of dense, sparse"):
         to_c(program, storage="packed")  # type: ignore[arg-type]
+    with pytest.raises(ExportError, match="data of float16: C has no such type"):
+        to_c(program, unit=DataUnit(SampleSpec(program.tensors["x"].shape, "float16")))
     with pytest.raises(ExportError, match="got forms shift, none of them is exact"):
         fit_rounding(Steps(np.array([-(2**27)]), np.array([2**27]), np.float32([1.2345e-5]), 128, 0, 255), ["shift"])
 
