@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from c_files import Library, address, deepest_stack, flash
 from dense import PRUNE, RECIPE
-from exported import Variant, compressed
+from exported import Variant, compressed, trained
 from msgspec import structs
 from rows import Row, arguments_of, report
 from tiedae.calibration import Representative, quantize_post_training, representative
@@ -34,8 +34,6 @@ from tiedae.compress import (
     QuantizeConfig,
     Scaling,
     TiedAutoencoder,
-    Training,
-    fit,
 )
 from tiedae.console import Console
 from tiedae.export import lower, to_onnx
@@ -123,9 +121,7 @@ def measure(folder: Path, console: Console) -> Sequence[Row]:
 def make_nets(folder: Path, console: Console) -> Nets:
     splits = load_dataset(RECIPE.data, "sigmoid")
     start = folder / "float.safetensors"
-    model = TiedAutoencoder(ModelConfig(RECIPE.model.layers, "sigmoid", splits.inputs), seed=RECIPE.train.seed)
-    fit(model, splits, Training(RECIPE.train, progress=console.progress))
-    model.save(start)
+    trained(start, splits, console)
     short = structs.replace(RECIPE.quantize, epochs=1)
 
     def program_of(variant: Variant) -> Program:
