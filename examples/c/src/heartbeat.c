@@ -1818,9 +1818,11 @@ int heartbeat_index_write(const heartbeat_header *header, const heartbeat_entry 
   out[1] = HEARTBEAT_INDEX;
   for (i = 0; i < count; i++) {
     uint8_t numbers[10];
-    size_t length = heartbeat_put_number(numbers, entries[i].samples);
+    size_t length = 0;
     size_t j;
-    length += heartbeat_put_number(numbers + length, entries[i].bytes);
+    for (j = 0; j < 2u; j++) {
+      length += heartbeat_put_number(numbers + length, j == 0 ? entries[i].samples : entries[i].bytes);
+    }
     if (capacity - 8u - at < length) {
       return HEARTBEAT_SPACE;
     }

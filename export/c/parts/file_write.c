@@ -69,9 +69,11 @@ int tae_index_write(const tae_header *header, const tae_entry *entries, size_t c
   out[1] = TAE_INDEX;
   for (i = 0; i < count; i++) {
     uint8_t numbers[10];
-    size_t length = tae_put_number(numbers, entries[i].samples);
+    size_t length = 0;
     size_t j;
-    length += tae_put_number(numbers + length, entries[i].bytes);
+    for (j = 0; j < 2u; j++) {
+      length += tae_put_number(numbers + length, j == 0 ? entries[i].samples : entries[i].bytes);
+    }
     if (capacity - 8u - at < length) {
       return TAE_SPACE;
     }
