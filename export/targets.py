@@ -15,8 +15,7 @@ from msgspec.structs import replace
 from ..compress.config import ExportConfig, VerifyConfig
 from ..compress.errors import FormatError, RecipeError
 from ..compress.sample_spec import SampleSpec
-from .codec.classes import CodeTables
-from .codec.residual_tables import ResidualTables
+from .c.codec_source import SampleCodec
 from .file_info import SignatureInfo, ValueInfo
 from .file_io import FileIO
 from .formats.model_file import Contents
@@ -37,16 +36,11 @@ Snippet = Callable[[str, str, SignatureInfo, str], list[str]]
 
 @dataclass(frozen=True, eq=False)
 class ModelCodec:
-    """What makes a model a codec: the samples, their integer maps, the tables of codes and residuals.
-
-    `identity`: 8 bytes that name all of it and the program, in the header of each .tae file.
-    """
+    """What makes a model a codec: the samples, their integer maps, and what .tae files are coded with."""
 
     spec: SampleSpec
     maps: IntegerMaps | None
-    tables: CodeTables
-    residuals: ResidualTables | None
-    identity: bytes
+    coding: SampleCodec
 
 
 @dataclass(frozen=True)
@@ -185,14 +179,12 @@ def _c_files(
     detector: Detector | None = None,
     codec: ModelCodec | None = None,
 ) -> dict[str, bytes]:
-    from .c.codec_source import SampleCodec
     from .c.samples import DataUnit
     from .c.source import to_c
 
     options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.signatures}
     if codec is not None:
-        coding = SampleCodec(codec.tables, codec.identity, codec.residuals)
-        options |= {"unit": DataUnit(codec.spec, codec.maps, io), "codec": coding, "detector": detector}
+        options |= {"unit": DataUnit(codec.spec, codec.maps, io), "codec": codec.coding, "detector": detector}
     return {name: text.encode("ascii") for name, text in to_c(program, **options).files.items()}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tiedae.compress.records import Record
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.export.bundle import Bundle, tables_name
-from tiedae.export.c.codec_source import PROMISES, Promise, SampleCodec
+from tiedae.export.c.codec_source import PROMISES, Promise
 from tiedae.export.c.golden import GoldenSamples, golden_samples
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.samples import DataUnit
@@ -72,11 +72,11 @@ class AppModel:
 
 
 def app_model(bundle: Bundle, options: AppOptions, samples: int) -> AppModel:
-    """That of a bundle, with so many of its golden samples. Raises what `to_c` raises, FormatError for a damaged bundle."""
+    """That of a bundle, with at most `samples` golden samples. Raises what `to_c` raises, FormatError for a damaged bundle."""
     manifest, codec, model = bundle.manifest, None, None
     if tables_name(manifest.name) in manifest.files:
         model = FileModel.of(bundle)
-        codec = SampleCodec(model.tables, model.identity, model.residuals)
+        codec = model.coding
     spec, maps = manifest.data.spec, manifest.integer_maps
     backend = ProgramBackend(program_of(bundle), spec, manifest.io, maps) if model is None else model.program
     unit, wanted = DataUnit(spec, maps, manifest.io), PROMISES if options.files is None else tuple(options.files)

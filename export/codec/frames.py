@@ -13,6 +13,7 @@ import numpy as np
 from ...compress.errors import DataError, FormatError, InputError
 from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..bundle import Bundle
+from ..c.codec_source import SampleCodec
 from ..manifest import Manifest, decoding_text
 from ..targets import ModelCodec
 from . import grid, rans
@@ -31,8 +32,8 @@ def model_codec(
 ) -> ModelCodec:
     """What makes the model of a manifest a codec. `written`: the bundle that holds the manifest, where there is one."""
     text = decoding_text(written or manifest) + tables.to_bytes() + (b"" if residuals is None else residuals.to_bytes())
-    identity = hashlib.sha256(text).digest()[:8]
-    return ModelCodec(manifest.data.spec, manifest.integer_maps, tables, residuals, identity)
+    coding = SampleCodec(tables, hashlib.sha256(text).digest()[:8], residuals)
+    return ModelCodec(manifest.data.spec, manifest.integer_maps, coding)
 
 
 def codec_of_bundle(bundle: Bundle) -> ModelCodec:
@@ -63,11 +64,16 @@ class FileModel:
         codec, manifest = codec_of_bundle(bundle), bundle.manifest
         if program is None:
             program = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
-        return cls(program, codec.tables, codec.identity, codec.residuals)
+        return cls(program, codec.coding.tables, codec.coding.identity, codec.coding.residuals)
 
     @property
     def spec(self) -> SampleSpec:
         return self.program.spec
+
+    @property
+    def coding(self) -> SampleCodec:
+        """What its files are coded with, for C."""
+        return SampleCodec(self.tables, self.identity, self.residuals)
 
     def header(self, samples_per_frame: int, kind: FileKind = FileKind.LOSSY, bound: float = 0.0) -> Header:
         """The header of a file of this model; InputError for a number, kind or bound that there cannot be."""

@@ -141,8 +141,8 @@ def compiled(compiler: tuple[str, ...], files: Mapping[str, str], path: Path) ->
     with _folder() as folder:
         problem = ""
         for options in OPTIONS:
-            told = "\0".join((*files.values(), *compiler, compiler_version(compiler), *options, *SHARED, describe_cpu()))
-            library = folder / f"{hashlib.sha256(told.encode()).hexdigest()}.so"
+            key = "\0".join((*files.values(), *compiler, compiler_version(compiler), *options, *SHARED, describe_cpu()))
+            library = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
             problem = "" if library.is_file() else _compile([*compiler, *options, *SHARED], files, library)
             if not problem:
                 yield library, options

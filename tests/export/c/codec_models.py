@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from tiedae.compress.sample_spec import Kind, SampleSpec
-from tiedae.export.c.codec_source import SampleCodec
 from tiedae.export.codec.classes import ClassTables, CodeTables
 from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index
 from tiedae.export.codec.frames import FileModel, encode_frames
@@ -72,10 +71,6 @@ def model_of(spec: SampleSpec, units: int = 4, bits: int = 6, *, classed: bool =
     if classed:
         tables = random_classes(np.random.default_rng(0), units, bits)
     return FileModel(network, tables, IDENTITY, ResidualTables(prediction, corrections))  # type: ignore[arg-type]
-
-
-def codec_of(model: FileModel) -> SampleCodec:
-    return SampleCodec(model.tables, model.identity, model.residuals)
 
 
 def file_of(model: FileModel, header: Header, frames: list[np.ndarray], codes: list[np.ndarray]) -> bytes:

@@ -18,7 +18,7 @@ from tiedae.export.codec.frames import FileModel
 
 from ..codec.fuzz import mutations
 from .codec_library import Copying
-from .codec_models import SHAPES, coarse, codec_of, file_of, header_of, model_of, walk
+from .codec_models import SHAPES, coarse, file_of, header_of, model_of, walk
 from .compiled import write
 
 SOURCE = Path(__file__).parent / "fuzz_frame.c"
@@ -32,7 +32,7 @@ def write_codec(model: FileModel, folder: Path) -> Path:
     """The C files of a codec, whose names begin with `tae`."""
     network = model.program
     assert isinstance(network, Copying)
-    return write(network.text(codec_text(model.spec, codec_of(model)), "tae"), folder)
+    return write(network.text(codec_text(model.spec, model.coding), "tae"), folder)
 
 
 def inputs(model: FileModel) -> Iterator[bytes]:

@@ -38,7 +38,6 @@ from .codec_models import (
     IDENTITY,
     SHAPES,
     coarse,
-    codec_of,
     file_of,
     header_of,
     kind_of,
@@ -136,7 +135,7 @@ CASES = [(kind, dtype, shape) for kind in SHAPES for dtype in INTEGERS for shape
 def test_files_are_pythons(folder: Folder, kind: Kind, dtype: Integer, shape: tuple[int, ...]) -> None:
     spec = SampleSpec(shape, dtype, kind=kind)
     network, model = Copying(spec, 4, 6), model_of(spec)
-    made = Library(network, codec_of(model), folder())
+    made = Library(network, model.coding, folder())
     x = np.concatenate([walk(spec, 20, 2), coarse(network, 9, 3)])
     used = set()
     for bound, per_frame in itertools.product(BOUNDS, (1, 3)):
@@ -158,7 +157,7 @@ def test_files_are_pythons(folder: Folder, kind: Kind, dtype: Integer, shape: tu
 def small(folder: Folder) -> tuple[FileModel, Library]:
     """A model of images, and its codec."""
     model = model_of(SampleSpec((2, 3), "int16"), 3, 5)
-    return model, Library(model.program, codec_of(model), folder())  # type: ignore[arg-type]
+    return model, Library(model.program, model.coding, folder())  # type: ignore[arg-type]
 
 
 def small_file(model: FileModel, bound: int | None) -> bytes:
@@ -169,7 +168,7 @@ def small_file(model: FileModel, bound: int | None) -> bytes:
 
 
 def _unlike(size: int) -> list[list[tuple[int, int]]]:
-    """Entries of an index that are not those of frames in so many bytes."""
+    """Entries of an index that no frames of these bytes have."""
     return [[], [(3, 7)], [(0, size)], [(3, size), (2, 7)], [(3, size - 7), (2, 7)], [(4, size)], [(3, size - 6), (2, 6)]]
 
 
@@ -240,7 +239,7 @@ def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
     """All raw tokens behind an escape, with all or no extra bits; damaged payloads behind right checksums."""
     spec = SampleSpec((1,), "uint8", kind=kind)
     model = model_of(spec)
-    made = Library(Copying(spec, 4, 6), codec_of(model), folder())
+    made = Library(Copying(spec, 4, 6), model.coding, folder())
     assert model.residuals is not None
     coder = model.residuals.prediction
     header, tables = header_of(model, 0, 1), coder.lossless.tables
@@ -259,7 +258,7 @@ def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
 def test_damaged_payloads_are_pythons(folder: Folder, kind: Kind, dtype: Integer) -> None:
     spec, rng = SampleSpec(SHAPES[kind][0], dtype, kind=kind), np.random.default_rng(0)
     network, model = Copying(spec, 4, 6), model_of(spec)
-    made = Library(network, codec_of(model), folder())
+    made = Library(network, model.coding, folder())
     for bound, x in itertools.product((None, 0, 7), (walk(spec, 3, 2), coarse(network, 3, 3))):
         header = header_of(model, bound, 3)
         (right,) = encode_frames(model, header, [x], [network.codes(x)])
@@ -287,7 +286,7 @@ def test_predictions_round_as_pythons(folder: Folder) -> None:
     block = dataclasses.replace(model.residuals.prediction.lossless, weights=np.array([1 << 13, *[0] * 15], np.int16))
     coder = dataclasses.replace(model.residuals.prediction, lossless=block)
     model = dataclasses.replace(model, residuals=ResidualTables(coder, coder))
-    made = Library(Copying(spec, 4, 6), codec_of(model), folder())
+    made = Library(Copying(spec, 4, 6), model.coding, folder())
     x = np.random.default_rng(0).integers(100, 104, (8, 50), np.uint8)
     right = file_of(model, header_of(model, 0, 8), [x], [Copying(spec, 4, 6).codes(x)])
     assert made.write_file(made.header("lossless", 0, 8), [x], 1 << 14) == right
@@ -395,7 +394,7 @@ def test_golden_files(runs: Path, folder: Folder, file: str) -> None:
     if file == "classes":
         tables = read_tables((GOLDEN / "classes.codec").read_bytes(), "classes.codec")
         model = dataclasses.replace(model, tables=tables, identity=data[12:20])
-    made = Library(Bundled(model), codec_of(model), folder())
+    made = Library(Bundled(model), model.coding, folder())
     found = made.read(data)
     assert not found.problems
     right = np.load(GOLDEN / f"{'bytes' if file == 'classes' else file}.npy")

@@ -140,7 +140,7 @@ def test_the_target_writes_floats_in_the_unit_of_the_files() -> None:
     """float64 samples of files in the data's unit are rounded to float32 first, as everywhere."""
     made = Case("table", 0, "float64", "table", (25,), "max", "dense", FORMS).made()
     backend, model = made.model.program, made.model
-    codec = ModelCodec(backend.spec, backend.maps, model.tables, model.residuals, model.identity)
+    codec = ModelCodec(backend.spec, backend.maps, model.coding)
     files = TARGETS["c"].write(made.program, "table.int8", ExportConfig(), backend.io, detector=made.detector, codec=codec)
     assert {name: data.decode() for name, data in files.items()} == made.source.files
     assert "(float)value - " in made.source.floats
