@@ -200,7 +200,9 @@ def test_every_constant_with_the_bytes_of_another_in_some_order_is_found_and_no_
         np.random.default_rng(data.draw(st.integers(0, 3))).integers(0, data.draw(st.integers(1, 2)), 24).astype(dtype)
         for dtype in data.draw(st.lists(dtypes, min_size=2, max_size=8))
     ]
-    made = [array.reshape(shape := data.draw(shapes)).transpose(data.draw(st.permutations(range(len(shape))))) for array in arrays]
+    made = [
+        array.reshape(shape := data.draw(shapes)).transpose(data.draw(st.permutations(range(len(shape))))) for array in arrays
+    ]
     made = [np.ascontiguousarray(each) for each in made]
     expected = {
         str(i)
