@@ -43,12 +43,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Shared:
-    """The rewritten file. `external`: ONNX external data by file name."""
+    """The rewritten file. `external`: the parts of ONNX external data by file name, views of the source where possible."""
 
     data: bytes = field(repr=False)
     merged: tuple[Merged, ...]
     kept: tuple[Kept, ...]
-    external: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    external: Mapping[str, Sequence[bytes | memoryview]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ...compress.errors import CheckError, FormatError, InputError
-from ...compress.files import write_atomic
+from ...compress.files import atomic
 from ...compress.records import plain
 from ..formats.duplicates import copies, searched
 from ..formats.model_file import Contents, columns, printable
 from ..formats.random_inputs import random_inputs, ranges_of
+from ..formats.reals import release
 from ..runtimes.sandbox import MEMORY, Answer, Job, run_apart
 from ..runtimes.session import Values
 from ..runtimes.table import of_role
@@ -22,6 +23,8 @@ from .equivalence import BOUNDS, Change, Kept, OutputComparison, Shared, compare
 
 COPIES = 8
 """Copies of a file that a runtime may hold in memory: as read, packed for its kernels, folded."""
+PIECE = 1 << 24
+"""Bytes written at a time."""
 SHOWN = 24
 """Maximum number of rows listed per section; the others are counted."""
 
@@ -97,11 +100,20 @@ def share_file(
 
 
 def _write(out: Path, shared: Shared, *, force: bool) -> None:
-    for name, data in {**shared.external, out.name: shared.data}.items():
+    for name, parts in {**shared.external, out.name: [shared.data]}.items():
         try:
-            write_atomic(out.parent / name, data, replace=force)
+            _write_parts(out.parent / name, parts, force=force)
         except FileExistsError:
             raise InputError(f"--out {out}: {name} is there already; --force replaces it") from None
+
+
+def _write_parts(path: Path, parts: Sequence[bytes | memoryview], *, force: bool) -> None:
+    """Write a file piece by piece, so that parts that are memory maps do not stay in memory."""
+    with atomic(path, replace=force) as temporary, temporary.open("wb") as stream:
+        for part in map(memoryview, parts):
+            for start in range(0, len(part), PIECE):
+                stream.write(part[start : start + PIECE])
+                release(part)
 
 
 def _check_call(path: Path, out: Path, tolerance: float | None, *, force: bool) -> None:

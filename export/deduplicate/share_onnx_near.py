@@ -15,7 +15,7 @@ from onnx import TensorProto
 
 from ...compress.affine import SIGNED_SHIFT, quantize
 from ..formats.duplicates import Duplicate
-from ..formats.onnx_reader import attribute
+from ..formats.onnx_scopes import attribute
 from .equivalence import Kept, Merged
 from .onnx_graph import OnnxGraph, OnnxUse, Stored
 from .onnx_merge import detours, merge, promote, views

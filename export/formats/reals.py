@@ -171,12 +171,12 @@ def aligned(first: Real, second: Real) -> Iterator[tuple[Real, Index, Real, Inde
         for start in range(0, size, TILE):
             flat = np.arange(start, min(start + TILE, size))
             yield first, np.unravel_index(flat, first.values.shape), second, np.unravel_index(flat, second.values.shape)
-            _release(first.values, second.values)
+            release(first.values, second.values)
         return
     first, second = first.reshaped(shape), second.reshaped(shape)
     for tile in _tiles(shape):
         yield first, tile, second, tile
-        _release(first.values, second.values)
+        release(first.values, second.values)
 
 
 def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -199,7 +199,7 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(start, start + step) for start, step in zip(corner, tile, strict=True))
 
 
-def _release(*arrays: np.ndarray) -> None:
+def release(*arrays: np.ndarray | memoryview) -> None:
     """Release the pages of memory maps, which would otherwise count as resident memory."""
     for array in arrays:
         base: Any = array
