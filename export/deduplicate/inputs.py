@@ -71,15 +71,21 @@ def read_data(path: Path, contents: Contents) -> dict[str, np.ndarray]:
         raise InputError(f"--data {path}: not an .npy or .npz file of numbers or strings: {' '.join(str(error).split())}") from None
 
 
+def require_fits(contents: Contents, given: Given) -> None:
+    """Raise InputError unless what is given fits the inputs of the file."""
+    known = {tensor.name for signature in contents.signatures for tensor in signature.inputs}
+    for option, name in (*(("--shape", name) for name in given.shapes), *(("--data", name) for name in given.data)):
+        if name not in known:
+            raise InputError(f"{option} {name}: the file has no such input, only {', '.join(map(printable, sorted(known)))}")
+    for signature in contents.signatures:
+        _Plan.of(signature, Ranges(), given)
+
+
 def candidates(contents: Contents, ranges: Ranges, given: Given, seed: int) -> list[Run]:
     """Runs to try in order, two or more per signature and case unless all values are given.
 
     Raises InputError if what is given does not fit the file, FormatError for an input of a type without random values.
     """
-    known = {tensor.name for signature in contents.signatures for tensor in signature.inputs}
-    for option, name in (*(("--shape", name) for name in given.shapes), *(("--data", name) for name in given.data)):
-        if name not in known:
-            raise InputError(f"{option} {name}: the file has no such input, only {', '.join(map(printable, sorted(known)))}")
     rng = np.random.default_rng(seed)
     return [run for signature in contents.signatures for run in _Plan.of(signature, ranges, given).runs(rng)]
 

@@ -135,7 +135,7 @@ def digest_of(values: np.ndarray) -> bytes:
     digest = hashlib.blake2b(digest_size=32)
     for slab in _slabs(_flat_bits(values)):
         digest.update(np.ascontiguousarray(slab).data)
-        _release(values)
+        release(values)
     return digest.digest()
 
 
