@@ -13,15 +13,17 @@ import pytest
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.export.deduplicate import share as sharing
+from tiedae.export.deduplicate import trial as trying
 from tiedae.export.deduplicate.equivalence import BOUNDS, compare_outputs
-from tiedae.export.deduplicate.share import render, share_file
+from tiedae.export.deduplicate.rendering import render
+from tiedae.export.deduplicate.share import share_file
 from tiedae.export.deduplicate.share_tflite import share_tflite
 from tiedae.export.formats.duplicates import copies
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_schema import pack_model, unpack_model
-from tiedae.export.runtimes.sandbox import Answer, run_apart
+from tiedae.export.runtimes.sandbox import Answer, Run, run_apart
 
 from ..runtimes.test_sandbox import crashing
 from .tflite_files import int8_pair, schema, tied_pair
@@ -121,11 +123,11 @@ def test_a_signature_that_never_runs_is_refused(tied, tmp_path):
 
 
 def test_a_second_runtime_that_does_not_answer_is_told(tied, tmp_path, monkeypatch):
-    def silent(jobs, **bounds):
-        first = run_apart(jobs[:2], **bounds)
-        return [*first, *(Answer(problem=f"{job.runtime} did not answer within 60 s") for job in jobs[2:])]
+    def silent(runs, jobs, **bounds):
+        first = run_apart(runs, jobs[:3], **bounds)
+        return [*first, *(Answer(problem=f"{job.runtime} did not answer within 60 s") for job in jobs[3:])]
 
-    monkeypatch.setattr(sharing, "run_apart", silent)
+    monkeypatch.setattr(trying, "run_apart", silent)
     found = share_file(tied, tmp_path / "out.tflite")
     assert [row["runtime"] for row in found["compared"]] == ["litert-xnnpack"]
     assert "litert-reference: not compared: litert-reference did not answer within 60 s" in render(found)
@@ -167,7 +169,7 @@ def test_an_unknown_format(tmp_path, name):
 def spoil(change):
     """A writer of .tflite whose result is changed afterwards."""
 
-    def write(path, _name, tolerance):
+    def write(path, _name, tolerance, _minimum):
         shared = share_tflite(path.read_bytes(), tolerance=tolerance)
         model = unpack_model(shared.data)
         change(model)
@@ -217,7 +219,7 @@ def test_what_was_merged_is_looked_for_in_the_written_bytes(tmp_path, monkeypatc
     path, out = tmp_path / "noted.tflite", tmp_path / "out.tflite"
     path.write_bytes(tied_pair(metadata=["notes"]))
 
-    def write(source, _name, _tolerance):
+    def write(source, _name, _tolerance, _minimum):
         return replace(share_tflite(source.read_bytes()), data=tied_pair())
 
     monkeypatch.setattr(sharing, "REWRITERS", {"tflite": write})
@@ -281,7 +283,7 @@ def test_the_command_prints_json(tied, tmp_path, capsys):
 
 
 def compared(expected, got, change="operators", quantized=False):
-    runs = [("s", {})]
+    runs = [Run("s", {})]
     (row,) = compare_outputs("r", runs, [{"y": np.asarray(expected)}], [{"y": np.asarray(got)}], BOUNDS[change, quantized])
     return row
 
@@ -317,12 +319,12 @@ def test_comparisons_count_lsb():
 
 
 def test_a_new_output_is_a_failure():
-    rows = list(compare_outputs("r", [("s", {})], [{"y": FLOATS}], [{"y": FLOATS, "z": FLOATS}], BOUNDS["views", False]))
+    rows = list(compare_outputs("r", [Run("s", {})], [{"y": FLOATS}], [{"y": FLOATS, "z": FLOATS}], BOUNDS["views", False]))
     assert [bool(row.problem) for row in rows] == [False, True]
 
 
 def test_a_run_that_the_first_file_refuses_is_left_out():
-    runs = [("s", {}), ("s", {})]
+    runs = [Run("s", {}), Run("s", {})]
     (row,) = compare_outputs("r", runs, ["refused", {"y": FLOATS}], ["refused", {"y": FLOATS}], BOUNDS["views", False])
     assert (row.count, row.problem) == (100, "")
     (row,) = compare_outputs("r", runs[:1], [{"y": FLOATS}], ["refused"], BOUNDS["views", False])
