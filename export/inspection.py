@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compress.records import plain
-from .formats.duplicates import SEARCHED, Duplicate, copies
+from .formats.duplicates import Duplicate, copies, searched
 from .formats.model_file import Constant, TensorInfo, columns, printable
 from .targets import read_model
 
@@ -117,7 +117,7 @@ def render(found: dict[str, Any]) -> str:
         lines += ["duplicates", *(f"  {duplicate['text']}" for duplicate in found["copies"])]
         lines += _estimates(found)
     else:
-        lines.append(f"no constant is stored twice ({SEARCHED})")
+        lines.append(f"no constant is stored twice ({searched()})")
     return "\n".join(map(printable, lines))
 
 

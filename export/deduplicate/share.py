@@ -11,7 +11,7 @@ from typing import Any
 from ...compress.errors import CheckError, FormatError, InputError
 from ...compress.files import atomic
 from ...compress.records import plain
-from ..formats.duplicates import SEARCHED, copies
+from ..formats.duplicates import copies, searched
 from ..formats.model_file import Contents, columns, printable
 from ..formats.random_inputs import random_inputs, ranges_of
 from ..formats.reals import release
@@ -203,7 +203,7 @@ def render(found: dict[str, Any]) -> str:
     outcome = sizes if found["merged"] or found["external"] else "unchanged"
     lines = [f"{found['file']} → {found['out']}: {outcome}"]
     if not (found["merged"] or found["kept"]):
-        lines.append(f"no constant is stored twice ({SEARCHED})")
+        lines.append(f"no constant is stored twice ({searched()})")
     for title, texts in (
         ("stored once", _grouped([(each["how"], _merged_text(each)) for each in found["merged"]])),
         (

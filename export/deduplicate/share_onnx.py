@@ -30,7 +30,7 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shar
 
     `name`: file name of the result; external data, if the source has some, is NAME.data. `tolerance`, in quantization steps,
     also merges kernels whose dequantized values differ by no more (`share_onnx_near`). Small constants are skipped
-    (`duplicates.SEARCHED`). Raises FormatError as `open_onnx` does, ExportError for external data of a tensor that is no
+    (`duplicates.searched`). Raises FormatError as `open_onnx` does, ExportError for external data of a tensor that is no
     constant.
     """
     opened = open_onnx(path)

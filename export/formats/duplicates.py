@@ -1,33 +1,36 @@
 """Finds duplicate constants in a parsed file of any format: equal, reshaped, transposed, and *near* duplicates, which a
 converter creates when it quantizes one kernel twice.
 
-A few hundred sampled values per constant, in every axis order, select the candidates; only candidates are read in full, tile by
-tile. Time and memory grow with the number of constants, and with their bytes only if there are duplicates.
+A few hundred sampled values per constant, in every axis order, select the candidates; only candidates are read in full. Equal
+bytes are found by a hash of each candidate, so that the time is linear however many constants are equal.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from .model_file import Constant, Contents, printable
-from .reals import Real, aligned, as_bits, axes_of, sample_places
+from .reals import Real, aligned, as_bits, axes_of, digest_of, is_uniform, sample_places
 
+MINIMUM = 64
+"""Minimum size of a constant, in stored bytes: what a file stores for a reference to it is of that order."""
 TINY, TINY_MATRIX = 64, 16
-"""Minimum number of values, of vectors and of constants with several axes longer than 1. Smaller ones agree by chance."""
+"""Minimum number of values of duplicates by value, of vectors and of constants with several axes longer than 1. Smaller ones
+agree by chance."""
 UNIFORM = 1024
-"""Minimum number of values of a constant that repeats one value, such as a zero bias."""
-SEARCHED = f"searched: {TINY} values or more, matrices from {TINY_MATRIX}, one value repeated from {UNIFORM:,}"
+"""Minimum number of values of duplicates by value that repeat one value."""
 WITHIN = 1.001
 """Maximum distance of near duplicates, in steps of the coarser quantization: half a step each, plus rounding of scales."""
 CHANCE_BITS = 32
 """Near duplicates must have a probability of at most 2⁻³² among unrelated values of the same distribution."""
 CANDIDATES = 64
-"""Maximum number of full comparisons per constant."""
+"""Maximum number of full comparisons by value per constant."""
 MAX_GROUP = 4096
 """Maximum number of constants of equal size that are searched for near duplicates; larger groups for exact ones only."""
 FEW, PAIRED = 8, 128
@@ -75,15 +78,21 @@ class Duplicate:
         return f"{name} is {self.relation}{same} to {original}: {again}"
 
 
-def copies(contents: Contents) -> list[Duplicate]:
+def searched(minimum: int = MINIMUM) -> str:
+    """What `copies` looks for, for a message that nothing was found."""
+    return f"searched: from {minimum:,} bytes; equal in value but not in bytes from {TINY} values, matrices from {TINY_MATRIX}"
+
+
+def copies(contents: Contents, minimum: int = MINIMUM) -> list[Duplicate]:
     """Find the constants that are stored more than once, in file order; each extra storage is reported once.
 
-    Small constants are skipped (`TINY`, `TINY_MATRIX`, `UNIFORM`), and matches that chance could explain (`CHANCE_BITS`). A
-    second view of one storage is no duplicate. Constants may be memory maps larger than memory.
+    Reported are all constants of at least `minimum` stored bytes whose bytes (dtype and values) are those of another in some
+    axis order, and those equal or near in value that are no match by chance (`TINY`, `TINY_MATRIX`, `UNIFORM`, `CHANCE_BITS`).
+    A second view of one storage is no duplicate. Constants may be memory maps larger than memory.
     """
     groups: dict[int, dict[str, list[Constant]]] = defaultdict(dict)
     for constant in contents.constants:
-        if tells(constant.values):
+        if constant.values.size and constant.values.dtype.kind != "O" and constant.nbytes >= minimum:
             groups[constant.values.size].setdefault(constant.storage, []).append(constant)
     found = [duplicate for storages in groups.values() if len(storages) > 1 for duplicate in _copies_among(storages)]
     place = {constant.storage: i for i, constant in enumerate(contents.constants)}
@@ -91,7 +100,7 @@ def copies(contents: Contents) -> list[Duplicate]:
 
 
 def tells(values: np.ndarray) -> bool:
-    """Whether a constant is large and varied enough to be searched (`TINY`, `TINY_MATRIX`, `UNIFORM`)."""
+    """Whether values are numerous and varied enough not to agree by chance (`TINY`, `TINY_MATRIX`, `UNIFORM`)."""
     if values.dtype.kind == "O":
         return False
     axes = sum(length > 1 for length in values.shape)
@@ -102,48 +111,80 @@ def tells(values: np.ndarray) -> bool:
 
 def _copies_among(storages: Mapping[str, Sequence[Constant]]) -> Iterator[Duplicate]:
     """Duplicates among storages of equal size: first by bytes, then the rest by real values."""
-    seen: dict[bytes, list[Real]] = defaultdict(list)
-    left: list[Real] = []
-    for views in storages.values():
-        reals = [Real.of(view) for view in views]
-        duplicate = _by_bytes(reals, seen)
-        if duplicate:
-            yield duplicate
-        else:
-            left += [real for real in _distinct(reals) if real.has_steps]
-            for real in reals:
-                for axes in real.orders():
-                    ordered = real.ordered(axes)
-                    if len(held := seen[_mark(ordered)]) < CANDIDATES:
-                        held.append(ordered)
+    views = [[Real.of(constant) for constant in constants] for constants in storages.values()]
+    exact = _by_bytes(views)
+    yield from exact.values()
+    left = [real for i, reals in enumerate(views) if i not in exact for real in _distinct(reals) if real.has_steps]
+    left = [real for real in left if tells(real.values)]
     if len({real.constant.storage for real in left}) > 1 and len(left) <= MAX_GROUP:
         yield from _by_values(left)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """One axis order of one view of the storage number `storage`, and its sampled bits."""
+
+    storage: int
+    real: Real
+    mark: bytes
+
+    @property
+    def digest(self) -> tuple[str, bytes]:
+        return self.real.values.dtype.name, digest_of(self.real.values)
+
+
+def _by_bytes(views: Sequence[Sequence[Real]]) -> dict[int, Duplicate]:
+    """Duplicates by the index of their storage. The original is the first of the same bytes as stored, else in another order."""
+    as_stored = [[_layout(i, real, real.axes) for real in _forms(reals)] for i, reals in enumerate(views)]
+    permuted = [
+        [_layout(layout.storage, layout.real, axes) for layout in layouts for axes in _other_orders(layout.real)]
+        for layouts in as_stored
+    ]
+    stored_at, permuted_at = (_storages_by_mark(layouts) for layouts in (as_stored, permuted))
+    firsts: tuple[dict[Any, _Layout], dict[Any, _Layout]] = {}, {}
+    found = {}
+    for i, layouts in enumerate(as_stored):
+        ours = {each.digest: each for each in layouts if (stored_at[each.mark] | permuted_at[each.mark]) - {i}}
+        others = {each.digest: each for each in permuted[i] if stored_at[each.mark] - {i}}
+        for mine, theirs in ((ours, firsts[0]), (ours, firsts[1]), (others, firsts[0])):
+            matches = [(theirs[digest], each) for digest, each in mine.items() if digest in theirs]
+            if matches:
+                original, duplicate = min(matches, key=lambda match: match[0].storage)
+                found[i] = _copy(original.real, duplicate.real, "bytes")
+                break
+        for mine, theirs in ((ours, firsts[0]), (others, firsts[1])):
+            for digest, each in mine.items():
+                theirs.setdefault(digest, each)
+    return found
+
+
+def _layout(storage: int, real: Real, axes: tuple[int, ...]) -> _Layout:
+    ordered = real.ordered(axes)
+    mark = ordered.values.dtype.name.encode() + as_bits(ordered.values)[sample_places(ordered.values.shape)].tobytes()
+    return _Layout(storage, ordered, mark)
+
+
+def _forms(reals: Sequence[Real]) -> list[Real]:
+    """Views of one storage with different bytes or axes."""
+    return list({(real.values.shape, real.values.dtype): real for real in reversed(reals)}.values())[::-1]
+
+
+def _other_orders(real: Real) -> list[tuple[int, ...]]:
+    """The axis orders that could change the bytes: none if all are equal."""
+    return [] if is_uniform(real.values) else [axes for axes in real.orders() if axes != real.axes]
+
+
+def _storages_by_mark(layouts: Iterable[Iterable[_Layout]]) -> Mapping[bytes, set[int]]:
+    found: dict[bytes, set[int]] = defaultdict(set)
+    for each in itertools.chain.from_iterable(layouts):
+        found[each.mark].add(each.storage)
+    return found
 
 
 def _distinct(reals: Sequence[Real]) -> list[Real]:
     """Views of one storage with different real values or axes."""
     keys = [(c.values.shape, c.values.dtype, c.scales, c.zero_points, c.axis) for c in (real.constant for real in reals)]
     return list(dict(zip(reversed(keys), reversed(reals), strict=True)).values())[::-1]
-
-
-def _mark(real: Real) -> bytes:
-    """Hash key of exact duplicates: dtype and sampled bits."""
-    return real.values.dtype.name.encode() + as_bits(real.values)[sample_places(real.values.shape)].tobytes()
-
-
-def _by_bytes(reals: Sequence[Real], seen: Mapping[bytes, Sequence[Real]]) -> Duplicate | None:
-    matches = [
-        (original, ordered)
-        for real in reals
-        for axes in real.orders()
-        for ordered in (real.ordered(axes),)
-        for original in seen.get(_mark(ordered), ())
-        if ordered.in_order or original.in_order
-    ]
-    for original, duplicate in sorted(matches, key=lambda match: not (match[0].in_order and match[1].in_order)):
-        if all(np.array_equal(as_bits(a.values[i]), as_bits(b.values[j])) for a, i, b, j in aligned(original, duplicate)):
-            return _copy(original, duplicate, "bytes")
-    return None
 
 
 def _by_values(reals: Sequence[Real]) -> Iterator[Duplicate]:

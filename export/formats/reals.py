@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import mmap
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ SAMPLES = 256
 """Number of sampled values."""
 TILE = 1 << 18
 """Values compared at a time."""
+SLAB = 1 << 24
+"""Bytes hashed at a time: large, as a slab of a transposed matrix is read from all its pages."""
 Index = tuple[Any, ...]
 """Index of an array: slices of a tile, or integer arrays."""
 
@@ -125,6 +128,39 @@ def sample_places(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng(size)
     flat = rng.permutation(size) if size <= SAMPLES else rng.integers(0, size, SAMPLES)
     return np.unravel_index(flat, shape)
+
+
+def digest_of(values: np.ndarray) -> bytes:
+    """Hash (blake2b) of an array's bits in its axis order, read slab by slab."""
+    digest = hashlib.blake2b(digest_size=32)
+    for slab in _slabs(_flat_bits(values)):
+        digest.update(np.ascontiguousarray(slab).data)
+        _release(values)
+    return digest.digest()
+
+
+def is_uniform(values: np.ndarray) -> bool:
+    """Whether all values have the same bits."""
+    bits = _flat_bits(values)
+    first = bits.flat[0]
+    return bool((bits.flat[:SAMPLES] == first).all()) and all(bool((slab == first).all()) for slab in _slabs(bits))
+
+
+def _flat_bits(values: np.ndarray) -> np.ndarray:
+    return as_bits(values).reshape(-1) if values.flags.c_contiguous else as_bits(values)
+
+
+def _slabs(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of at most SLAB bytes, in order."""
+    if values.nbytes <= SLAB or values.ndim == 0:
+        yield values
+    elif len(values) <= values.nbytes // SLAB:
+        for part in values:
+            yield from _slabs(part)
+    else:
+        step = len(values) * SLAB // values.nbytes
+        for start in range(0, len(values), step):
+            yield values[start : start + step]
 
 
 def aligned(first: Real, second: Real) -> Iterator[tuple[Real, Index, Real, Index]]:
