@@ -135,7 +135,7 @@ def digest_of(values: np.ndarray) -> bytes:
     digest = hashlib.blake2b(digest_size=32)
     for slab in _slabs(_flat_bits(values)):
         digest.update(np.ascontiguousarray(slab).data)
-        _release(values)
+        release(values)
     return digest.digest()
 
 
@@ -186,6 +186,17 @@ def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]
     if any(larger % smaller for smaller, larger in itertools.pairwise(ordered)):
         return None
     return tuple(larger // smaller for smaller, larger in itertools.pairwise(ordered))[::-1]
+
+
+def same_bits(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two arrays of one shape have the same bits, compared tile by tile."""
+    one, other = as_bits(first), as_bits(second)
+    for tile in _tiles(first.shape):
+        same = np.array_equal(one[tile], other[tile])
+        release(one, other)
+        if not same:
+            return False
+    return True
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
