@@ -24,8 +24,8 @@ QUANTIZED_INPUTS: Mapping[str, tuple[tuple[int, int, int], ...]] = {
 }
 """Indices of an operation's (integers, scale, zero point) inputs."""
 
-SCALED_LATER: Mapping[str, tuple[tuple[int, int], ...]] = dict.fromkeys(("MatMulInteger", "ConvInteger"), ((1, 3),))
-"""Indices of (integers, zero point) inputs of products that are scaled later: Cast, then Mul by scale · scale."""
+SCALED_LATER: Mapping[str, tuple[tuple[int, int], ...]] = dict.fromkeys(("MatMulInteger", "ConvInteger"), ((0, 2), (1, 3)))
+"""Indices of (integers, zero point) inputs of products that are scaled later: Cast, then Mul by the product of both scales."""
 
 MOVED = ("Cast", "Gather", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 """Operations whose values have the scale of their first input, if it has one for all."""
@@ -43,7 +43,7 @@ def quantizations(scopes: Sequence[ReadScope]) -> Mapping[tuple[str, str], Mappi
             for data, scale, zero_point in QUANTIZED_INPUTS.get(operation, ()):
                 _add(found, scope, node, data, scope.value(node, scale), zero_point)
             for data, zero_point in SCALED_LATER.get(operation, ()):
-                _add(found, scope, node, data, _later(scope, node), zero_point)
+                _add(found, scope, node, data, _later(scope, node, data), zero_point)
     return found
 
 
@@ -75,8 +75,8 @@ def _constant(scope: ReadScope, name: str, *, each: bool) -> tuple[ReadScope, st
     return None
 
 
-def _later(scope: ReadScope, node: NodeProto) -> tuple[float, ...]:
-    """Scales of the second factor of an integer product; empty if its scaling isn't found."""
+def _later(scope: ReadScope, node: NodeProto, factor: int) -> tuple[float, ...]:
+    """Scales of a factor of an integer product, in the order of ONNX Runtime's quantizer; empty if they are not found."""
     (product,) = list(node.output) or [""]
     readers = scope.readers.get(product, ())
     if len(readers) == 1 and kind(readers[0]) == "Cast":
@@ -84,11 +84,10 @@ def _later(scope: ReadScope, node: NodeProto) -> tuple[float, ...]:
         readers = scope.readers.get(product, ())
     if len(readers) != 1 or kind(readers[0]) != "Mul":
         return ()
-    factors = [scope.producers.get(name) for name in readers[0].input if name != product]
-    if len(factors) != 1 or factors[0] is None or kind(factors[0]) != "Mul":
+    scales = [scope.producers.get(name) for name in readers[0].input if name != product]
+    if len(scales) != 1 or scales[0] is None or kind(scales[0]) != "Mul":
         return ()
-    known = [values for i in range(len(factors[0].input)) if (values := scope.value(factors[0], i))]
-    return known[0] if len(known) == 1 else ()
+    return scope.value(scales[0], factor)
 
 
 def _axis(node: NodeProto, rank: int) -> int:

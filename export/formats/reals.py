@@ -188,6 +188,17 @@ def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]
     return tuple(larger // smaller for smaller, larger in itertools.pairwise(ordered))[::-1]
 
 
+def same_bits(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two arrays of one shape have the same bits, compared tile by tile."""
+    one, other = as_bits(first), as_bits(second)
+    for tile in _tiles(first.shape):
+        same = np.array_equal(one[tile], other[tile])
+        release(one, other)
+        if not same:
+            return False
+    return True
+
+
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     """Tiles of at most TILE values with similar lengths along all axes, which keeps memory access local in any axis order."""
     tile = list(shape)
