@@ -66,10 +66,15 @@ BOUNDS: Mapping[tuple[Change, bool], DifferenceBound] = {
     ("views", False): DifferenceBound(1e-5, 1e-5, 0.0),
     ("operators", False): DifferenceBound(1e-4, 1e-5, 0.02),
     ("views", True): DifferenceBound(1e-5, 0.0, 0.0),
-    ("operators", True): DifferenceBound(1.0, 0.01, 0.1),
-    ("near", True): DifferenceBound(1.0, 0.02, 0.1),
+    ("operators", True): DifferenceBound(8 / 255, 0.01, 0.1),
+    ("near", True): DifferenceBound(24 / 255, 0.02, 0.1),
 }
-"""By kind of rewrite, and whether the operators are quantized: rounding errors accumulate, so the mean is bounded."""
+"""By kind of rewrite, and whether the operators are quantized, since rounding errors accumulate.
+
+Measured on int8 files of tied autoencoders with 2 to 10 layers, from the stock converter and made: other operators change single
+values by up to 1 LSB (mean 0.3), near duplicates by up to 9 LSB (mean 1.1), and float outputs of quantized files by up to 6.6 %
+of their full scale (mean 1.05 %).
+"""
 
 
 @dataclass(frozen=True)

@@ -58,17 +58,18 @@ def read_data(path: Path, contents: Contents) -> dict[str, np.ndarray]:
     """Values by input: of an .npz file by their keys, of an .npy file for the only input. Raises InputError."""
     names = list(dict.fromkeys(tensor.name for signature in contents.signatures for tensor in signature.inputs))
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            if len(names) != 1:
-                raise InputError(f"--data {path}: must be an .npz file by input name: the file has {len(names)} inputs")
-            return {names[0]: loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
+                return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise InputError(f"--data {path}: no such file") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"--data {path}: not an .npy or .npz file of numbers or strings: {' '.join(str(error).split())}") from None
+        cause = " ".join(str(error).split())
+        raise InputError(f"--data {path}: not an .npy or .npz file of numbers or strings: {cause}") from None
+    if len(names) != 1:
+        raise InputError(f"--data {path}: must be an .npz file by input name: the file has {len(names)} inputs")
+    return {names[0]: loaded}
 
 
 def require_fits(contents: Contents, given: Given) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from ..formats.random_inputs import Draw, ranges_of
 from ..runtimes.probes import BODIES, LATENCY, UNOPTIMIZED
 from ..runtimes.sandbox import MEMORY, Answer, Job, Run, run_apart
 from ..runtimes.table import of_role
-from .equivalence import BOUNDS, Change, OutputComparison, Shared, compare_outputs
+from .equivalence import BOUNDS, Change, DifferenceBound, OutputComparison, Shared, compare_outputs
 from .inputs import Given, candidates, tried_text
 
 COPIES = 8
@@ -119,8 +119,8 @@ def try_both(
         runs = candidates(contents, ranges_of(path, contents), given, seed)
         tried = _Attempt(path, new, contents, runs, proof, given)
         jobs = tried.jobs(_added(contents, after, "Transpose"))
-        answers = dict(zip(jobs, run_apart(runs, jobs, enough=tried.enough, memory=MEMORY + COPIES * contents.size), strict=True))
-        trial = tried.result(answers, _bound(contents, shared))
+        answers = dict(zip(jobs, run_apart(runs, jobs, enough=tried.enough, memory=tried.memory), strict=True))
+        trial = tried.settled(tried.result(answers, _bound(contents, shared)), _bound(contents, shared))
     except FormatError as error:
         if proof == "runs":
             raise
@@ -134,7 +134,7 @@ def _added(before: Contents, after: Contents, operation: str) -> bool:
     return other > one
 
 
-def _bound(contents: Contents, shared: Shared) -> Any:
+def _bound(contents: Contents, shared: Shared) -> DifferenceBound:
     relations = {merged.relation for merged in shared.merged}
     change: Change = "near" if "near" in relations else "operators" if "transposed" in relations else "views"
     return BOUNDS[change, any(constant.scales for constant in contents.constants)]
@@ -154,6 +154,10 @@ class _Attempt:
     @property
     def enough(self) -> int:
         return 1 if self.proof == "bytes" else ENOUGH
+
+    @property
+    def memory(self) -> int:
+        return MEMORY + COPIES * self.contents.size
 
     @property
     def format(self) -> str:
@@ -179,7 +183,7 @@ class _Attempt:
             jobs.append(Job(BODIES[self.format], (self.path,)))
         return jobs
 
-    def result(self, answers: Mapping[Job, Answer], bound: Any) -> Trial:
+    def result(self, answers: Mapping[Job, Answer], bound: DifferenceBound) -> Trial:
         before, after = (answers[Job(self.usual, (path,))] for path in (self.path, self.new))
         self._require_runs(before, after)
         compared = [*compare_outputs(self.usual, self.runs, before.runs, after.runs, bound)]
@@ -206,6 +210,20 @@ class _Attempt:
             (bodies.problem or _first_text(bodies.runs)) if bodies else "",
             tuple(self._latency(answers)),
         )
+
+    def settled(self, trial: Trial, bound: DifferenceBound) -> Trial:
+        """The trial without the outputs of which two runs of the original differ, such as random ones."""
+        if not any(comparison.problem for comparison in trial.compared):
+            return trial
+        one, other = run_apart(self.runs, 2 * [Job(self.usual, (self.path,))], enough=self.enough, memory=self.memory)
+        again = compare_outputs(self.usual, self.runs, one.runs, other.runs, bound)
+        unstable = {(each.signature, each.output) for each in again if each.problem}
+        why = "not compared: two runs of the file itself differ"
+        compared = (
+            replace(each, problem="", count=0, differing=0, allowed=why) if (each.signature, each.output) in unstable else each
+            for each in trial.compared
+        )
+        return replace(trial, compared=tuple(compared))
 
     def _require_runs(self, before: Answer, after: Answer) -> None:
         """Raise unless every signature of the original ran and the rewritten file opens."""
