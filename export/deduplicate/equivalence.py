@@ -10,7 +10,7 @@ import numpy as np
 
 from ..differences import differences, mismatch
 from ..formats.duplicates import Relation
-from ..runtimes.sandbox import Run
+from ..runtimes.sandbox import TrialRun
 
 Change = Literal["views", "operators", "near"]
 """Kinds of rewrite: shared bytes, other operators on the same values, or changed values."""
@@ -71,9 +71,9 @@ BOUNDS: Mapping[tuple[Change, bool], DifferenceBound] = {
 }
 """By kind of rewrite, and whether the operators are quantized, since rounding errors accumulate.
 
-Measured on int8 files of tied autoencoders with 2 to 10 layers, from the stock converter and made: other operators change single
-values by up to 1 LSB (mean 0.3), near duplicates by up to 9 LSB (mean 1.1), and float outputs of quantized files by up to 6.6 %
-of their full scale (mean 1.05 %).
+Measured on int8 files of tied autoencoders with 2 to 10 layers, from the stock converter and made: other operators change
+single values by up to 1 LSB (mean 0.3), near duplicates by up to 9 LSB (mean 1.1), and float outputs of quantized files by up
+to 6.6 % of their full scale (mean 1.05 %).
 """
 
 
@@ -120,7 +120,7 @@ class OutputComparison:
 
 def compare_outputs(
     runtime: str,
-    runs: Sequence[Run],
+    runs: Sequence[TrialRun],
     expected: Sequence[Mapping[str, np.ndarray] | str | None],
     got: Sequence[Mapping[str, np.ndarray] | str | None],
     bound: DifferenceBound,

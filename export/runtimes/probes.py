@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from ...compress.errors import FormatError
-from .session import Session, Values
+from .session import Called, Values
 from .table import RUNTIMES
 
 BUDGET = 0.3
@@ -24,21 +23,19 @@ LEAST, MOST = 3, 101
 TOO_LONG = 1.0
 """Runs that take longer, in seconds, are not timed."""
 
-Held = Mapping[tuple[str, ...], Session]
+Held = Mapping[tuple[str, ...], Called]
 """Sessions that are open already, by runtime and path."""
 
 
-class Probe(Protocol):
-    """Opens the files of a measurement. Raises FormatError if a runtime rejects one."""
-
-    def __call__(self, paths: Sequence[Path], signatures: Collection[str], held: Held) -> Session: ...
+Probe = Callable[[Sequence[Path], Collection[str], Held], Called]
+"""Opens the files of a measurement, with the names of their signatures. Raises FormatError if a runtime rejects one."""
 
 
-class Turns(Session):
+class Turns:
     """Times the calls of two sessions in turns: `before` and `after`, in seconds per call."""
 
-    def __init__(self, before: Session, after: Session) -> None:
-        self.runtime, self.provider = before.runtime, before.provider
+    def __init__(self, before: Called, after: Called) -> None:
+        self.provider = before.provider
         self._calls = {"before": before.call, "after": after.call}
 
     def call(self, signature: str, inputs: Values) -> Values:
@@ -59,28 +56,28 @@ def _seconds(call: Callable[[str, Values], object], signature: str, inputs: Valu
     return time.perf_counter() - start
 
 
-def _turns(runtime: str, paths: Sequence[Path], signatures: Collection[str], held: Held) -> Session:
-    def opened(path: Path) -> Session:
+def _turns(runtime: str, paths: Sequence[Path], signatures: Collection[str], held: Held) -> Called:
+    def opened(path: Path) -> Called:
         return held.get((runtime, str(path))) or RUNTIMES[runtime].open(dict.fromkeys(signatures, path))
 
     before, after = map(opened, paths)
     return Turns(before, after)
 
 
-def _turns_unoptimized(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Session:
+def _turns_unoptimized(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
     from .ort import Unoptimized
 
     before, after = map(Unoptimized, paths)
     return Turns(before, after)
 
 
-def _onnx_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Session:
+def _onnx_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
     from .bodies import OnnxBodies
 
     return OnnxBodies(paths[0])
 
 
-def _tflite_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Session:
+def _tflite_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
     from .bodies import TfliteBodies
 
     return TfliteBodies(paths[0])
