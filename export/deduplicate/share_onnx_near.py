@@ -106,7 +106,7 @@ def _plan(graph: OnnxGraph, duplicate: Duplicate, settled: Set[str]) -> _Plan:
     if one.scope.line[-1] is not other.scope.line[-1]:
         raise _Obstacle("a local function reads no constant from outside")
     original, duplicate, view = _orient(graph, _quantized(graph, one), _quantized(graph, other), settled)
-    if reason := obstacle(graph, duplicate.stored, view):
+    if reason := obstacle(graph, original.stored, duplicate.stored, view):
         raise _Obstacle(reason)
     mirrored = _back(duplicate.real, original.stored.values.shape, view)
     if original.scales.size == 1:

@@ -50,12 +50,12 @@ def read_onnx(path: Path) -> Contents:
 class Opened:
     """A parsed model; `scopes` in the order of `bodies`, `size` in bytes including external data.
 
-    Larger tensors of `model` are placeholders for the data `inside` (`onnx_wire`).
+    Larger tensors of `model` are placeholders (`onnx_wire`); `data` has the values of all.
     """
 
     path: Path
     model: onnx.ModelProto
-    inside: Sequence[memoryview]
+    data: TensorData
     scopes: Sequence[ReadScope]
     size: int
 
@@ -83,7 +83,7 @@ def open_onnx(path: Path) -> Opened:
     for proto, prefix, parent, _ in bodies(model):
         around = None if parent is None else scopes[parent]
         scopes.append(ReadScope(prefix, proto.node, _stored_in(proto, prefix, data), around))
-    return Opened(path, model, data.inside, scopes, path.stat().st_size + data.size)
+    return Opened(path, model, data, scopes, path.stat().st_size + data.size)
 
 
 def _parse(path: Path) -> tuple[onnx.ModelProto, TensorData]:

@@ -56,9 +56,9 @@ def tflite_ranges(data: bytes) -> Ranges:
 
 def onnx_ranges(path: Path, contents: Contents) -> Ranges:
     """The same for an ONNX file: Gather from a constant, QuantizeLinear with a constant scale and zero point."""
-    import onnx
+    from .onnx_reader import open_onnx
 
-    graph = onnx.load(path, load_external_data=False).graph
+    graph = open_onnx(path).model.graph
     stored = {constant.name: constant.values for constant in contents.constants}
     inputs = {tensor.name for tensor in graph.input}
     rows, floats = [], {}
