@@ -1,7 +1,7 @@
 """An ONNX model opened for rewriting: graphs, functions, constants, their readers, and serialization.
 
-Larger constants are not in the model (`onnx_wire`, external data), so that neither shape inference nor edits copy them. Everything
-that is not edited stays: metadata, functions, annotations, unknown fields.
+The model has placeholders for larger constants (`onnx_wire`), so that neither shape inference nor edits copy them. What is not
+edited stays: metadata, functions, annotations, unknown fields.
 
 Specification: https://onnx.ai/onnx/repo-docs/IR.html and https://onnx.ai/onnx/repo-docs/ExternalData.html
 """

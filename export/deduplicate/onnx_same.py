@@ -8,7 +8,6 @@ Specification: https://onnx.ai/onnx/repo-docs/IR.html
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,11 +147,10 @@ class _Comparison:
                 yield f"{level.label}{twice!r} is defined twice"
         if _rest(one, *_BODY) != _rest(other, *_BODY):
             yield f"{label}inputs, outputs or names of the graph differ"
-        for i, (node, new) in enumerate(itertools.zip_longest(first.nodes, second.nodes)):
-            if node is None or new is None:
-                yield f"{label}{len(second.nodes)} nodes, not {len(first.nodes)}: {(new or node).op_type} differs"
-                return
+        for i, (node, new) in enumerate(zip(first.nodes, second.nodes, strict=False)):
             yield from self._nodes(node, new, f"{label}node {i}, {kind(node)} {node.name!r}: ", (first, second))
+        if len(first.nodes) != len(second.nodes):
+            yield f"{label}{len(second.nodes)} nodes, not {len(first.nodes)}"
         for name in (each if isinstance(each, str) else each.name for each in one.output):
             yield from self._names(name, name, f"{label}output {name}", (first, second))
         if isinstance(one, GraphProto):

@@ -36,8 +36,8 @@ def read_onnx(path: Path) -> Contents:
     """Parse an .onnx file and its external data.
 
     Constants are the initializers and `Constant` nodes of the graph, of nested graphs and of local functions; names of the
-    inner ones are prefixed with their path. Values have the stored dtype and shape; larger files are memory-mapped. `storage` is
-    the constant's name, or FILE:OFFSET in external data. An integer constant that is dequantized with two quantizations
+    inner ones are prefixed with their path. Values have the stored dtype and shape; larger files are memory-mapped. `storage`
+    is the constant's name, or FILE:OFFSET in external data. An integer constant that is dequantized with two quantizations
     yields two constants over one storage. The only signature has the graph's name.
 
     Raises FormatError for a truncated, empty, damaged or foreign file, and for external data that is missing, too short or

@@ -50,7 +50,7 @@ class TensorData:
         return sum(map(len, self.files.values()))
 
     def load(self, tensor: TensorProto, name: str) -> tuple[np.ndarray, str]:
-        """(values, storage) of a tensor; `name` is its storage unless that is external data. Views of the file where possible."""
+        """(values, storage) of a tensor: views of the file where possible, `name` unless it lies in external data."""
         if tensor.data_location != TensorProto.EXTERNAL:
             return self._values(tensor), name
         index = placed(tensor)

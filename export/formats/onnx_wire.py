@@ -1,7 +1,7 @@
 """Takes the larger tensors out of an encoded ONNX model, and puts them back.
 
-Protobuf copies each tensor when it parses, reads and serializes. `split` replaces their `raw_data` with a short *placeholder*, so
-that only the rest is parsed; `join` encodes a model with the bytes again, in parts that are views of the file.
+Protobuf copies a tensor when it parses, reads and serializes it. `split` replaces the `raw_data` of larger ones with a short
+*placeholder*, so that only the rest is parsed. `join` encodes a model with the bytes again: in parts, views of the file.
 
 Specification: https://protobuf.dev/programming-guides/encoding
 """

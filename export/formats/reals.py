@@ -210,7 +210,7 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(start, start + step) for start, step in zip(corner, tile, strict=True))
 
 
-def release(*arrays: np.ndarray | memoryview) -> None:
+def release(*arrays: np.ndarray | memoryview | bytes) -> None:
     """Release the pages of memory maps, which would otherwise count as resident memory."""
     for array in arrays:
         base: Any = array
