@@ -81,7 +81,7 @@ def share_file(
         new = Path(folder) / out.name
         _write(new, shared, force=False)
         after = read_model(new)
-        if not shared.external and after.size >= contents.size:
+        if shared.merged and not shared.external and after.size >= contents.size:
             reason = f"with it stored once, the file would have {after.size:,} bytes, not fewer"
             kept = (Kept(merged.name, merged.original, reason) for merged in shared.merged)
             shared, after = Shared(path.read_bytes(), (), (*kept, *shared.kept)), contents

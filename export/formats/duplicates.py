@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .model_file import Constant, Contents, printable
-from .reals import Real, aligned, as_bits, axes_of, digest_of, is_uniform, sample_places
+from .reals import Real, aligned, as_bits, axes_of, digest_of, is_uniform, release, sample_places
 
 MINIMUM = 64
 """Minimum size of a constant, in stored bytes: what a file stores for a reference to it is of that order."""
@@ -161,6 +161,7 @@ def _by_bytes(views: Sequence[Sequence[Real]]) -> dict[int, Duplicate]:
 def _layout(storage: int, real: Real, axes: tuple[int, ...]) -> _Layout:
     ordered = real.ordered(axes)
     mark = ordered.values.dtype.name.encode() + as_bits(ordered.values)[sample_places(ordered.values.shape)].tobytes()
+    release(ordered.values)
     return _Layout(storage, ordered, mark)
 
 
@@ -209,7 +210,7 @@ def _by_values(reals: Sequence[Real]) -> Iterator[Duplicate]:
 
 def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
     """(original, duplicate) pairs within a step at all samples, one of them permuted, by the index of the later constant."""
-    samples = [real.at(sample_places(real.values.shape)) for real in reals]
+    samples = [_sampled(real) for real in reals]
     values, steps = (np.stack([each[part] for each in samples]) for part in (0, 1))
     by_first = np.argsort(values[:, 0], kind="stable")
     firsts, coarsest = values[by_first, 0], steps[:, 0].max()
@@ -217,7 +218,7 @@ def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
     for index, real in enumerate(reals):
         for axes in real.orders():
             ordered = real.ordered(axes)
-            own, own_steps = ordered.at(sample_places(ordered.values.shape))
+            own, own_steps = _sampled(ordered)
             reach = WITHIN * max(coarsest, own_steps[0])
             rows = by_first[np.searchsorted(firsts, own[0] - reach) : np.searchsorted(firsts, own[0] + reach, "right")]
             rows = rows[rows < index] if ordered.in_order else rows
@@ -230,6 +231,13 @@ def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
                     pair = (reals[row], ordered) if row < index else (ordered, reals[row])
                     found[max(row, index)].append(pair)
     return found
+
+
+def _sampled(real: Real) -> tuple[np.ndarray, np.ndarray]:
+    """Sampled real values and their steps."""
+    sampled = real.at(sample_places(real.values.shape))
+    release(real.values)
+    return sampled
 
 
 def _distance(original: Real, duplicate: Real) -> tuple[bool, float, float, float] | None:
@@ -259,7 +267,7 @@ def _distance(original: Real, duplicate: Real) -> tuple[bool, float, float, floa
 def _more_than_chance(original: Real, duplicate: Real, same: bool) -> bool:
     """Whether chance cannot explain a match, estimated by pairing every sample with every other."""
     (first, first_steps), (second, second_steps) = (
-        [part[:PAIRED] for part in real.at(sample_places(real.values.shape))] for real in (original, duplicate)
+        [part[:PAIRED] for part in _sampled(real)] for real in (original, duplicate)
     )
     size = original.values.size
     if same and (size >= UNIFORM or (first != first[0]).any()):

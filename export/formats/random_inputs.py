@@ -131,11 +131,9 @@ _ONNX_ORDERED = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 
 def onnx_ranges(path: Path, contents: Contents) -> Ranges:
     """The same for an ONNX file: Gather from a constant, QuantizeLinear with a constant scale and zero point, comparisons."""
-    import onnx
+    from .onnx_reader import bodies, open_onnx
 
-    from .onnx_reader import bodies
-
-    model = onnx.load(path, load_external_data=False)
+    model = open_onnx(path).model
     stored = {constant.name: constant.values for constant in contents.constants}
     signature = contents.signatures[0]
     inputs = {tensor.name for tensor in signature.inputs}
