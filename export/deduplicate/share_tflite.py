@@ -211,7 +211,9 @@ class _Sharing:
                 if self.fixed_places:
                     return "metadata refers to operators by index, which new operators would shift"
                 rewrites.append(rewrite)
-        if transposed and not (stored.is_matrix and original.is_one_kind and original.values.shape == stored.values.shape[::-1]):
+        if transposed and not (
+            stored.is_matrix and original.is_one_kind and original.values.shape == stored.values.shape[::-1]
+        ):
             return "it is no transposed matrix"
         return rewrites
 

@@ -28,6 +28,8 @@ PLACEHOLDER = 0xFFFFFFFF
 END_OF_ARCHIVE = b"PK\5\6"
 APPENDED = 1
 """Offset of a buffer whose data lie behind the flatbuffer; the schema reserves 1 as "not known yet"."""
+IN_FILE = (b"DISPATCH_OP",)
+"""Custom operators whose options are positions in the file."""
 MIN_VERSION = b"min_runtime_version"
 """Metadata entry of 16 bytes: the oldest runtime that can run the file."""
 DAMAGED = (struct.error, ValueError, IndexError, TypeError, OverflowError, AttributeError, RecursionError, MemoryError)
@@ -293,7 +295,11 @@ def unpack_model(data: bytes | mmap.mmap) -> Any:
     try:
         root: Any = schema.Model.GetRootAs(data, 0)
         model: Any = schema.ModelT.InitFromObj(root)
-        _require_known(model, root)
+        for part in unknown_parts(model, root):
+            raise ExportError(f"share: the file has {part} that this version does not know and would lose")
+        for code in model.operatorCodes or []:
+            if code.customCode in IN_FILE:
+                raise ExportError(f"share: {code.customCode.decode()} refers to positions in the file, which would move")
         for subgraph in model.subgraphs:
             for operator in subgraph.operators or []:
                 if operator.largeCustomOptionsOffset > 1:
@@ -347,23 +353,23 @@ def _slots(table: str) -> int:
     return slots.count
 
 
-def _require_known(value: Any, reader: Any) -> None:
-    """Raise ExportError if a table or a nested one has fields or options that this schema lacks."""
+def unknown_parts(value: Any, reader: Any) -> Iterator[str]:
+    """Fields and kinds of options, of a table or a nested one, that this schema lacks."""
     name = type(value).__name__.removesuffix("T")
     table = reader._tab
     vtable = table.Pos - struct.unpack_from("<i", table.Bytes, table.Pos)[0]
     slots = (struct.unpack_from("<H", table.Bytes, vtable)[0] - 4) // 2
     if any(struct.unpack_from(f"<{slots}H", table.Bytes, vtable + 4)[_slots(name) :]):
-        raise ExportError(f"share: the file has a field of {name} that this version does not know and would lose")
+        yield f"a field of {name}"
     for field, item in vars(value).items():
         read = getattr(reader, field[0].upper() + field[1:])
         if isinstance(item, list) and item and hasattr(item[0], "Pack"):
             for index, each in enumerate(item):
-                _require_known(each, read(index))
+                yield from unknown_parts(each, read(index))
         elif hasattr(item, "Pack"):
-            _require_known(item, _member(item, read()))
+            yield from unknown_parts(item, _member(item, read()))
         elif item is None and getattr(value, f"{field}Type", 0) and read() is not None:
-            raise ExportError(f"share: the file has {field} of a kind that this version does not know and would lose")
+            yield f"{field} of a kind"
 
 
 def _member(item: Any, found: Any) -> Any:
