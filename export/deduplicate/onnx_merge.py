@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..formats.duplicates import Order
-from ..formats.reals import MAX_AXES, as_bits
+from ..formats.reals import MAX_AXES, same_bits
 from .equivalence import Kept, Merged
 from .onnx_graph import OnnxGraph, Scope, Stored
 from .transpose_rules import View, plan
@@ -22,7 +22,7 @@ MOVABLE = frozenset(
 def find_view(original: np.ndarray, duplicate: np.ndarray) -> View | None:
     """The view of the original that equals the duplicate byte for byte; None if there is none."""
     for view in views(original.shape, duplicate.shape):
-        if np.array_equal(as_bits(original).transpose(view.perm).reshape(duplicate.shape), as_bits(duplicate)):
+        if same_bits(original.transpose(view.perm).reshape(duplicate.shape), duplicate):
             return view
     return None
 
@@ -64,9 +64,8 @@ def merge(graph: OnnxGraph, original: Stored, duplicate: Stored, view: View) -> 
 
     The original must be visible to the duplicate's readers (`promote`).
     """
-    obstacle = _obstacle(graph, duplicate, view)
-    if obstacle:
-        return Kept(duplicate.label, original.label, obstacle)
+    if reason := obstacle(graph, duplicate, view):
+        return Kept(duplicate.label, original.label, reason)
     hows: dict[str, None] = {}
     for use in graph.uses(duplicate.scope, duplicate.name):
         switch = plan(graph, use, view)
@@ -90,7 +89,7 @@ def merge(graph: OnnxGraph, original: Stored, duplicate: Stored, view: View) -> 
     )
 
 
-def _obstacle(graph: OnnxGraph, duplicate: Stored, view: View) -> str:
+def obstacle(graph: OnnxGraph, duplicate: Stored, view: View) -> str:
     """Reason why a duplicate must stay; empty if none."""
     uses = graph.uses(duplicate.scope, duplicate.name)
     if any(use.node.device_configurations for use in uses):

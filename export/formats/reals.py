@@ -135,7 +135,7 @@ def digest_of(values: np.ndarray) -> bytes:
     digest = hashlib.blake2b(digest_size=32)
     for slab in _slabs(_flat_bits(values)):
         digest.update(np.ascontiguousarray(slab).data)
-        _release(values)
+        release(values)
     return digest.digest()
 
 
@@ -171,12 +171,12 @@ def aligned(first: Real, second: Real) -> Iterator[tuple[Real, Index, Real, Inde
         for start in range(0, size, TILE):
             flat = np.arange(start, min(start + TILE, size))
             yield first, np.unravel_index(flat, first.values.shape), second, np.unravel_index(flat, second.values.shape)
-            _release(first.values, second.values)
+            release(first.values, second.values)
         return
     first, second = first.reshaped(shape), second.reshaped(shape)
     for tile in _tiles(shape):
         yield first, tile, second, tile
-        _release(first.values, second.values)
+        release(first.values, second.values)
 
 
 def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -186,6 +186,17 @@ def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]
     if any(larger % smaller for smaller, larger in itertools.pairwise(ordered)):
         return None
     return tuple(larger // smaller for smaller, larger in itertools.pairwise(ordered))[::-1]
+
+
+def same_bits(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two arrays of one shape have the same bits, compared tile by tile."""
+    one, other = as_bits(first), as_bits(second)
+    for tile in _tiles(first.shape):
+        same = np.array_equal(one[tile], other[tile])
+        release(one, other)
+        if not same:
+            return False
+    return True
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
@@ -199,7 +210,7 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(start, start + step) for start, step in zip(corner, tile, strict=True))
 
 
-def _release(*arrays: np.ndarray) -> None:
+def release(*arrays: np.ndarray | memoryview) -> None:
     """Release the pages of memory maps, which would otherwise count as resident memory."""
     for array in arrays:
         base: Any = array

@@ -61,8 +61,8 @@ def share(folder: Path, file: ModelProto | Path, *, tolerance: float | None = No
         source.write_bytes(file.SerializeToString())
     shared = share_onnx(source, name="shared.onnx", tolerance=tolerance)
     out = folder / "shared.onnx"
-    for name, data in {out.name: shared.data, **shared.external}.items():
-        (folder / name).write_bytes(data)
+    for name, parts in {out.name: [shared.data], **shared.external}.items():
+        (folder / name).write_bytes(b"".join(parts))
     onnx.checker.check_model(str(out), full_check=True)
     return shared, source, out
 

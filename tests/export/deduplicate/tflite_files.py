@@ -15,6 +15,7 @@ KINDS = {
     schema.FullyConnectedOptionsT: schema.BuiltinOptions.FullyConnectedOptions,
     schema.BatchMatMulOptionsT: schema.BuiltinOptions.BatchMatMulOptions,
     schema.AddOptionsT: schema.BuiltinOptions.AddOptions,
+    schema.IfOptionsT: schema.BuiltinOptions.IfOptions,
     schema.WhileOptionsT: schema.BuiltinOptions.WhileOptions,
     schema.GatherOptionsT: schema.BuiltinOptions.GatherOptions,
     schema.Conv2DOptionsT: schema.BuiltinOptions.Conv2DOptions,

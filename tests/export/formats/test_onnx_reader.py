@@ -1,6 +1,7 @@
 """What an .onnx file holds: every constant, its storage and quantization; damaged files are FormatErrors."""
 
 import dataclasses
+import mmap
 import os
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_two_models_over_one_file_have_the_same_storage(quantized, tmp_path):
         assert contents.size == path.stat().st_size + kernels.stat().st_size
         views = {constant.name: constant for constant in contents.constants if constant.name in program.kernels}
         for name, view in views.items():
-            assert isinstance(view.values, np.memmap)
+            assert isinstance(view.values.base.base.obj, mmap.mmap)
             np.testing.assert_array_equal(view.integers, program.constants[name].T)
         found.append({name: view.storage for name, view in views.items()})
     assert found[0] == found[1] == {"kernel_0": "kernels.bin:0", "kernel_1": "kernels.bin:4096"}
