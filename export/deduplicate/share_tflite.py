@@ -40,9 +40,9 @@ def share_tflite(data: bytes | mmap.mmap, *, tolerance: float | None = None, min
     """Rewrite a .tflite file so that equal and transposed constants are stored once.
 
     Every duplicate that `duplicates.copies` finds from `minimum` bytes on is merged, or kept with a reason. `tolerance`, in
-    steps of the larger scale, also merges near int8 kernels that differ by no more (`duplicates.WITHIN` at most). Signatures, metadata, variables, custom
-    operators and the indices of tensors and buffers do not change. Raises FormatError for a damaged file, ExportError for one
-    that cannot be rewritten without loss.
+    steps of the larger scale, also merges near int8 kernels that differ by no more (`duplicates.WITHIN` at most). Signatures,
+    metadata, variables, custom operators and the indices of tensors and buffers do not change. Raises FormatError for a damaged
+    file, ExportError for one that cannot be rewritten without loss.
     """
     found = copies(read_tflite(data), minimum)
     if not found:
@@ -94,14 +94,10 @@ class _SharedBuffer:
         return np.empty(0) if values is None else values.squeeze()
 
     @property
-    def is_one_kind(self) -> bool:
-        """Whether all views have one shape and type."""
-        return len({(shape_of(tensor), tensor.type) for tensor in self.tensors}) == 1
-
-    @property
     def is_matrix(self) -> bool:
-        """Whether the last two axes hold the values, in all views."""
-        return self.is_one_kind and self.values.ndim == 2 and shape_of(self.tensor)[-2:] == self.values.shape
+        """Whether the last two axes hold the values, of one type, in all views."""
+        same = len({tensor.type for tensor in self.tensors}) == 1 and self.values.ndim == 2
+        return same and all(shape_of(tensor)[-2:] == self.values.shape for tensor in self.tensors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,10 +207,8 @@ class _Sharing:
                 if self.fixed_places:
                     return "metadata refers to operators by index, which new operators would shift"
                 rewrites.append(rewrite)
-        if transposed and not (
-            stored.is_matrix and original.is_one_kind and original.values.shape == stored.values.shape[::-1]
-        ):
-            return "it is no transposed matrix"
+        if transposed and not (stored.is_matrix and _is_like(original.values, stored.values.T)):
+            return "it is no matrix that is transposed"
         return rewrites
 
     def kept_by_value(self, duplicate: Duplicate) -> Kept:
@@ -238,11 +232,15 @@ def _ordered(original: _SharedBuffer, duplicate: Duplicate) -> np.ndarray:
     return original.values.T if duplicate.order == "transposed" else original.values
 
 
+def _is_like(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape
+
+
 def _is_kernel(stored: _SharedBuffer) -> bool:
     """Whether all views are int8 with the same scales, per tensor or first axis, and zero points of 0."""
     views = stored.tensors
     scales, shape = scales_of(views[0]), shape_of(views[0])
-    if not stored.is_one_kind or views[0].type != Type.INT8 or scales.size not in (1, shape[0]):
+    if any(view.type != Type.INT8 or shape_of(view) != shape for view in views) or scales.size not in (1, shape[0]):
         return False
     if scales.size > 1 and views[0].quantization.quantizedDimension:
         return False

@@ -135,7 +135,7 @@ def _brief(value: Any) -> str:
 
 
 def _of_content(before: _File, after: _File) -> Iterator[str]:
-    """Differences of what tensors and metadata read, each pair of buffers once, and of buffers that only the runtime may read."""
+    """Differences of what tensors and metadata read, each pair of buffers once, and of buffers that neither reads."""
     names = [tensor.name or b"" for tensor in before.tensors] + [entry.name or b"" for entry in before.model.metadata or []]
     if len(before.read) != len(after.read):
         yield f"metadataBuffer: {len(before.read)} and {len(after.read)} reads of buffers"

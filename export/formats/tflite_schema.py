@@ -41,7 +41,7 @@ OPERATORS: Mapping[int, str] = {number: name for name, number in vars(Op).items(
 RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
     Op.ABS: {1: "1.13.0"},
     Op.ADD: {1: "1.5.0", 2: "1.14.0"},
-    Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0"},
+    Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0", 4: "2.5.0"},
     Op.DEQUANTIZE: {1: "1.13.1", 2: "1.14.0", 6: "2.17.0"},
     Op.DIV: {1: "1.6.0"},
     Op.FULLY_CONNECTED: {1: "1.5.0", 4: "1.14.0", 10: "2.11.0"},
@@ -124,10 +124,12 @@ def buffer_of(model: Any, data: bytes) -> int:
     return len(model.buffers) - 1
 
 
-def quantization(scales: Sequence[float] | np.ndarray, zero_points: Sequence[int] | int = 0) -> Any:
-    """Quantization table of float32 scales along the first axis, with one zero point or one per scale."""
+def quantization(scales: Sequence[float] | np.ndarray, zero_points: Sequence[int] | int = 0, axis: int = 0) -> Any:
+    """Quantization table of float32 scales along an axis, with one zero point or one per scale."""
     points = np.broadcast_to(np.array(zero_points, np.int64), len(scales))
-    return schema.QuantizationParametersT(scale=np.array(scales, np.float32), zeroPoint=np.array(points))
+    table = schema.QuantizationParametersT(scale=np.array(scales, np.float32), zeroPoint=np.array(points))
+    table.quantizedDimension = axis
+    return table
 
 
 def int32(values: Iterable[int]) -> np.ndarray:
@@ -289,8 +291,8 @@ def _archive(source: bytes | mmap.mmap, start: int) -> list[memoryview]:
 def unpack_model(data: bytes | mmap.mmap) -> Any:
     """Unpack a .tflite file to a `schema.ModelT`; the data of every buffer is a uint8 view of the file.
 
-    Buffers behind the flatbuffer are marked by an offset of `APPENDED`. Raises FormatError for a damaged file, ExportError for parts that repacking would lose: unknown fields and options, custom
-    options behind the flatbuffer.
+    Buffers behind the flatbuffer are marked by an offset of `APPENDED`. Raises FormatError for a damaged file, ExportError for
+    parts that repacking would lose: unknown fields and options, custom options behind the flatbuffer.
     """
     try:
         root: Any = schema.Model.GetRootAs(data, 0)
