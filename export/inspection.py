@@ -15,6 +15,10 @@ from .targets import read_model
 
 SHOWN = 24
 """Maximum number of constants listed; the others are summarized."""
+NAME = 64
+"""Maximum length of a constant's name in the list, in characters."""
+METADATA = 100
+"""Maximum length of a text of the file's metadata, in characters; `--json` has it whole."""
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
         "bytes_if_shared": contents.size - exact,
         "bytes_if_merged": contents.size - sum(duplicate.size for duplicate in found),
         "details": dict(contents.details),
+        "metadata": dict(contents.metadata),
         "signatures": [
             {
                 "name": signature.name,
@@ -60,8 +65,8 @@ def _copy(duplicate: Duplicate) -> dict[str, Any]:
 
 
 def _described(tensor: TensorInfo) -> dict[str, Any]:
-    return asdict(tensor) | {
-        "shape": ["batch" if size is None else size for size in tensor.shape],
+    return {key: value for key, value in asdict(tensor).items() if key != "symbols"} | {
+        "shape": [*tensor.dimensions],
         "scale": _number(tensor.scale),
     }
 
@@ -72,10 +77,11 @@ def _number(scale: float | None) -> float | None:
 
 
 def _constant(constant: Constant, views: int) -> dict[str, Any]:
+    dtype, shape = constant.encoded or (constant.values.dtype.name, constant.values.shape)
     return {
         "name": constant.name,
-        "dtype": constant.values.dtype.name,
-        "shape": list(constant.values.shape),
+        "dtype": dtype,
+        "shape": list(shape),
         "bytes": constant.nbytes,
         "storage": constant.storage,
         "views": views,
@@ -90,8 +96,9 @@ def render(found: dict[str, Any]) -> str:
     """Format the result of `inspect_file` for a terminal."""
     lines = [
         f"{found['file']}: {found['format']}, {found['bytes']:,} bytes, of which constants {found['constant_bytes']:,}",
-        ", ".join(f"{key} {value}" for key, value in found["details"].items()),
+        ", ".join(f"{key} {value}" for key, value in found["details"].items() if value),
     ]
+    lines += [f"{key}: {_cut(text)}" for key, text in found["metadata"].items()]
     for signature in found["signatures"]:
         tensors = " → ".join(", ".join(_tensor_text(tensor) for tensor in signature[side]) for side in ("inputs", "outputs"))
         operations = ", ".join(f"{count} {name}" for name, count in signature["operations"].items())
@@ -99,11 +106,11 @@ def render(found: dict[str, Any]) -> str:
     lines += ["", "constants (views of one storage count once)"]
     rows = [
         (
-            each["name"],
+            _tail(each["name"]),
             each["dtype"],
             "×".join(map(str, each["shape"])) or "scalar",
             f"{each['bytes']:,}",
-            each["storage"] + (f" (one of {each['views']} views)" if each["views"] > 1 else ""),
+            _storage_text(each),
             _scale_text(each),
         )
         for each in found["constants"][:SHOWN]
@@ -119,6 +126,23 @@ def render(found: dict[str, Any]) -> str:
     else:
         lines.append(f"no constant is stored twice ({searched()})")
     return "\n".join(map(printable, lines))
+
+
+def _storage_text(constant: dict[str, Any]) -> str:
+    """Where a constant is stored, unless that is its name."""
+    storage = "" if constant["storage"] == constant["name"] else constant["storage"]
+    return f"{storage} (one of {constant['views']} views)".lstrip() if constant["views"] > 1 else storage
+
+
+def _tail(name: str) -> str:
+    """The end of a long name, which tells a file's constants apart."""
+    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"
+
+
+def _cut(text: str) -> str:
+    """The first line of a text, shortened."""
+    line = text.strip().partition("\n")[0]
+    return line if line == text and len(line) <= METADATA else f"{line[:METADATA].rstrip()} … ({len(text):,} characters)"
 
 
 def _estimates(found: dict[str, Any]) -> list[str]:

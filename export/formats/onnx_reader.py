@@ -73,7 +73,10 @@ class Opened:
             "producer": f"{model.producer_name} {model.producer_version}".strip(),
         }
         signature = Signature(model.graph.name or "main", inputs, outputs, operations)
-        return Contents("onnx", self.size, tuple(_constants(self.scopes)), (signature,), details)
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        stated = {"domain": model.domain, "model_version": str(model.model_version or ""), "doc_string": model.doc_string}
+        metadata = {key: text for key, text in stated.items() if text} | metadata
+        return Contents("onnx", self.size, tuple(_constants(self.scopes)), (signature,), details, metadata)
 
 
 def open_onnx(path: Path) -> Opened:
@@ -82,7 +85,7 @@ def open_onnx(path: Path) -> Opened:
     scopes: list[ReadScope] = []
     for proto, prefix, parent, _ in bodies(model):
         around = None if parent is None else scopes[parent]
-        scopes.append(ReadScope(prefix, proto.node, _stored_in(proto, prefix, data), around))
+        scopes.append(ReadScope(prefix, proto.node, _stored_in(proto, prefix, data), around, _sparse_shapes(proto)))
     return Opened(path, model, data.inside, scopes, path.stat().st_size + data.size)
 
 
@@ -106,7 +109,10 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, TensorData]:
     names = [value.name for value in (*model.graph.input, *model.graph.output)]
     functions = [text for function in model.functions for text in (function.domain, function.name)]
     operators = [entry.domain for entry in model.opset_import]
-    _require_text(path, model.producer_name, model.producer_version, model.graph.name, *names, *functions, *operators)
+    stated = [model.producer_name, model.producer_version, model.graph.name, model.domain, model.doc_string]
+    stated += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    symbols = [dim.dim_param for value in (*model.graph.input, *model.graph.output) for dim in value.type.tensor_type.shape.dim]
+    _require_text(path, *stated, *names, *functions, *operators, *symbols)
     return model, TensorData(path, inside)
 
 
@@ -134,6 +140,16 @@ def _stored_in(proto: GraphProto | FunctionProto, prefix: str, data: TensorData)
             raise FormatError(f"{data.path}: two constants have the name {prefix + tensor.name!r}")
         stored[tensor.name] = data.load(tensor, prefix + tensor.name)
     return stored
+
+
+def _sparse_shapes(proto: GraphProto | FunctionProto) -> dict[str, tuple[int, ...]]:
+    """Shape of each sparse constant of a graph or function, by name."""
+    found = {each.values.name: tuple(each.dims) for each in (proto.sparse_initializer if isinstance(proto, GraphProto) else ())}
+    for node in proto.node:
+        for each in node.attribute if kind(node) == "Constant" and node.output else ():
+            if each.name == "sparse_value":
+                found[node.output[0]] = tuple(each.sparse_tensor.dims)
+    return found
 
 
 def _indices(sparse: onnx.SparseTensorProto, name: str = "") -> TensorProto:
@@ -169,8 +185,9 @@ def _constants(scopes: Sequence[ReadScope]) -> Iterator[Constant]:
     found = quantizations(scopes)
     for scope in scopes:
         for name, (values, storage) in scope.stored.items():
+            encoded = (f"sparse {values.dtype.name}", scope.sparse[name]) if name in scope.sparse else None
             for steps in found.get((scope.prefix, name), {((), (), 0): None}):
-                yield Constant(scope.prefix + name, values, storage, *steps, stored=bytes_in_file(values))
+                yield Constant(scope.prefix + name, values, storage, *steps, stored=bytes_in_file(values), encoded=encoded)
 
 
 def _tensor_info(path: Path, value: onnx.ValueInfoProto, scope: ReadScope) -> TensorInfo:
@@ -179,7 +196,8 @@ def _tensor_info(path: Path, value: onnx.ValueInfoProto, scope: ReadScope) -> Te
     tensor = value.type.tensor_type
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
     dtype = "string" if tensor.elem_type == TensorProto.STRING else dtype_of(path, tensor.elem_type).name
-    return TensorInfo(value.name, dtype, shape, *_value_quantization(value.name, scope))
+    symbols = tuple(dim.dim_param for dim in tensor.shape.dim)
+    return TensorInfo(value.name, dtype, shape, *_value_quantization(value.name, scope), symbols)
 
 
 def _value_quantization(name: str, scope: ReadScope) -> tuple[float | None, int | None]:

@@ -6,7 +6,7 @@ Specification: https://onnx.ai/onnx/repo-docs/IR.html
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -19,12 +19,14 @@ Body = tuple[GraphProto | FunctionProto, str, int | None, int]
 
 @dataclass(frozen=True, eq=False)
 class ReadScope:
-    """The nodes of a graph or function; `stored`: its constants by local name, (values, storage)."""
+    """The nodes of a graph or function; `stored`: its constants by local name, (values, storage); `sparse`: shape of the sparse
+    ones, of which `stored` has the nonzero values."""
 
     prefix: str
     nodes: Sequence[NodeProto]
     stored: Mapping[str, tuple[np.ndarray, str]]
     parent: ReadScope | None
+    sparse: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def find(self, name: str) -> tuple[ReadScope, str] | None:
         """Resolve a constant's name to (defining scope, name)."""

@@ -85,6 +85,24 @@ def test_a_long_list_is_summed_up(tmp_path):
     assert "and 3 smaller ones, 192 bytes" in text
 
 
+def test_long_names_and_texts_are_shortened_where_people_look(tmp_path):
+    path = saved(tmp_path / "a.onnx", {"layer/" * 20 + "kernel": MATRIX})
+    model = onnx.load(path)
+    helper.set_model_props(model, {"labels": "cat, dog, " * 30, "author": "someone"})
+    path.write_bytes(model.SerializeToString())
+    found = inspect_file(path)
+    text = render(found)
+    assert found["metadata"]["labels"] == "cat, dog, " * 30 and "author: someone" in text and "… (300 characters)" in text
+    assert "  …" in text and "layer/kernel  float32" in text and found["constants"][0]["name"] == "layer/" * 20 + "kernel"
+
+
+@pytest.mark.parametrize("name", ["A.ONNX", "a.lite", "a.TFLITE"])
+def test_suffixes_of_other_makers(name, tmp_path):
+    make = to_onnx if "onnx" in name.lower() else to_tflite
+    (tmp_path / name).write_bytes(make(build_program((12, 6, 3)) if make is to_onnx else split(widths=(12, 6, 3))))
+    assert inspect_file(tmp_path / name)["format"] == ("onnx" if make is to_onnx else "tflite")
+
+
 @pytest.mark.parametrize("name", ["lacking.onnx", "what.txt"])
 def test_what_is_no_model_is_a_format_error(tmp_path, name):
     (tmp_path / "what.txt").write_text("no")
@@ -215,6 +233,16 @@ def test_json_of_one_file_is_an_object_and_of_several_a_list(tmp_path, capsys):
     assert (integers["dtype"], integers["bytes"], integers["scale"], integers["zero_point"]) == ("int8", 240, float(SCALE), 0)
     code, out, _ = run(capsys, first, second, "--json", "-")
     assert [each["file"] for each in json.loads(out)] == ["a.onnx", "b.onnx"] and code == 0
+
+
+def test_a_damaged_file_hides_no_other(tmp_path, capsys):
+    good, bad = saved(tmp_path / "good.onnx", {"m": MATRIX}), tmp_path / "bad.onnx"
+    bad.write_bytes(b"no")
+    code, out, err = run(capsys, bad, good, tmp_path / "none.tflite", "--json", "-")
+    rows = json.loads(out)
+    assert code == 2 and [each["file"] for each in rows] == ["bad.onnx", "good.onnx", "none.tflite"]
+    assert ["error" in each for each in rows] == [True, False, True] and "good.onnx: onnx" in err
+    assert err.splitlines()[-1] == f"tiedae: {rows[0]['error']}; {rows[2]['error']}"
 
 
 def test_fail_on_copies_of_any_file(tmp_path, capsys):

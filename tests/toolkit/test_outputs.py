@@ -161,6 +161,16 @@ def test_a_run_and_a_bundle_report_alike(finished_run: Path, recipe_file: Path, 
     assert captured.out.startswith("## ") and "all" in captured.err and (tmp_path / "m.json").exists()
 
 
+@pytest.mark.parametrize(
+    "call", [["share", "damaged.onnx", "-o", "new.onnx"], ["verify", "nothing"], ["inspect", "damaged.onnx"]]
+)
+def test_a_command_that_fails_writes_its_error_as_json(folder: Path, capsys, call: list[str]) -> None:
+    (folder / "damaged.onnx").write_bytes(b"no")
+    assert main([*call, "--json", "-"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1] == f"tiedae: {json.loads(captured.out)['error']}"
+
+
 @pytest.mark.parametrize("name", REPORTING)
 def test_json_has_an_argument(name: str, capsys) -> None:
     assert main([name, *required(name), "--json"]) == 2

@@ -12,15 +12,23 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    from tiedae.compress.errors import CheckError
+    from tiedae.compress.errors import CheckError, FormatError
     from tiedae.export.inspection import inspect_file, render
 
-    found = {path: inspect_file(path) for path in call.files}
-    rows = list(found.values())
-    call.console.say("\n\n".join(map(render, rows)))
+    rows, damaged, copied = [], [], []
+    for i, path in enumerate(call.files):
+        try:
+            row = inspect_file(path)
+        except FormatError as error:
+            damaged.append(str(error))
+            rows.append({"file": path.name, "error": str(error)})
+            continue
+        rows.append(row)
+        call.console.say("\n" * (i > 0) + render(row))
+        if row["copies"]:
+            copied.append(f"{path}: {len(row['copies'])} of its constants are duplicates of others")
     call.write(rows if len(rows) > 1 else rows[0])
-    copies = {path: len(row["copies"]) for path, row in found.items() if row["copies"]}
-    if call.fail_on_copies and copies:
-        raise CheckError(
-            "; ".join(f"{path}: {count} of its constants are duplicates of others" for path, count in copies.items())
-        )
+    if damaged:
+        raise FormatError("; ".join(damaged))
+    if call.fail_on_copies and copied:
+        raise CheckError("; ".join(copied))
