@@ -49,7 +49,7 @@ class Duplicate:
     order; None if only the duplicate can be permuted. `by`: `bytes` if the stored bytes agree, `values` if only the real values
     do (int8 and uint8, or a dequantized duplicate). `size` in bytes. `largest` and `mean`: differences in steps of the coarser
     quantization, for floats in units in the last place. `equal`: fraction of equal integers, zero points subtracted; of equal
-    float32 values if one constant is not quantized.
+    float32 values if one constant is not quantized. `storage`, `original_storage`: `Constant.storage` of both.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Duplicate:
     mean: float = 0.0
     equal: float = 1.0
     storage: str = ""
+    original_storage: str = ""
 
     @property
     def text(self) -> str:
@@ -134,7 +135,7 @@ class _Layout:
 
 
 def _by_bytes(views: Sequence[Sequence[Real]]) -> dict[int, Duplicate]:
-    """Duplicates by the index of their storage. The original is the first of the same bytes as stored, else in another order."""
+    """Duplicates by the index of their storage; the original has the same bytes as stored, or else in another axis order."""
     as_stored = [[_layout(i, real, real.axes) for real in _forms(reals)] for i, reals in enumerate(views)]
     permuted = [
         [_layout(layout.storage, layout.real, axes) for layout in layouts for axes in _other_orders(layout.real)]
@@ -292,4 +293,5 @@ def _copy(original: Real, duplicate: Real, by: Literal["bytes", "values"], exact
         axes_of(original, duplicate),
         *distance or (0.0, 0.0, 1.0),
         storage=duplicate.constant.storage,
+        original_storage=original.constant.storage,
     )
