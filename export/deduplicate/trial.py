@@ -227,8 +227,8 @@ class _Attempt:
             if not any(isinstance(answer, dict) for answer in got):
                 cause = next((answer for answer in reversed(got) if isinstance(answer, str)), "not tried")
                 raise FormatError(
-                    f"{self.path}: {printable(signature.name)}: no input that was tried runs ({self._tried(signature.name, before)}), "
-                    f"give others with --shape or --data: {cause}"
+                    f"{self.path}: {printable(signature.name)}: no input that was tried runs "
+                    f"({self._tried(signature.name, before)}), give others with --shape or --data: {cause}"
                 )
         if after.problem:
             raise self._not_the_new(self.usual, after.problem)
@@ -291,6 +291,5 @@ def _require_agreement(path: Path, trial: Trial, max_change: float | None) -> No
         largest, _ = comparison.change
         if max_change is not None and largest > max_change:
             where = printable(f"{comparison.signature} {comparison.output} in {comparison.runtime}")
-            raise CheckError(
-                f"{path}: nothing is written: {where} changes by up to {largest:.3g} of its full scale, --max-change is {max_change:g}"
-            )
+            much = f"changes by up to {largest:.3g} of its full scale, --max-change is {max_change:g}"
+            raise CheckError(f"{path}: nothing is written: {where} {much}")

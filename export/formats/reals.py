@@ -127,7 +127,7 @@ def sample_places(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     size = int(np.prod(shape))
     rng = np.random.default_rng(size)
     flat = rng.permutation(size) if size <= SAMPLES else rng.integers(0, size, SAMPLES)
-    return np.unravel_index(flat, shape)
+    return np.unravel_index(flat, shape) if shape else ()
 
 
 def digest_of(values: np.ndarray) -> bytes:
