@@ -51,6 +51,11 @@ class Shared:
     kept: tuple[Kept, ...]
     external: Mapping[str, Sequence[bytes | memoryview]] = field(default_factory=dict, repr=False)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file and its external data."""
+        return len(self.data) + sum(len(part) for parts in self.external.values() for part in parts)
+
 
 @dataclass(frozen=True)
 class DifferenceBound:
