@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..differences import differences, mismatch
 from ..formats.duplicates import Relation
-from ..runtimes.sandbox import TrialRun
+
+if TYPE_CHECKING:
+    from ..runtimes.sandbox import TrialRun
 
 Change = Literal["views", "operators", "near"]
 """Kinds of rewrite: shared bytes, other operators on the same values, or changed values."""
@@ -50,6 +52,11 @@ class Shared:
     merged: tuple[Merged, ...]
     kept: tuple[Kept, ...]
     external: Mapping[str, Sequence[bytes | memoryview]] = field(default_factory=dict, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file and its external data."""
+        return len(self.data) + sum(len(part) for parts in self.external.values() for part in parts)
 
 
 @dataclass(frozen=True)

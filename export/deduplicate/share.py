@@ -15,28 +15,13 @@ from ..formats.duplicates import MINIMUM, copies
 from ..formats.model_file import Contents
 from ..formats.reals import release
 from ..targets import TARGETS, format_of, label_of, read_model
-from .equivalence import Kept, Shared
+from .equivalence import Shared
 from .inputs import Given, read_data, require_fits
+from .rewriters import REWRITERS, rewrite
 from .trial import Trial, try_both
 
 PIECE = 1 << 24
 """Bytes written at a time."""
-
-
-def _share_tflite(path: Path, _name: str, tolerance: float | None, minimum: int) -> Shared:
-    from .share_tflite import share_tflite
-
-    return share_tflite(path.read_bytes(), tolerance=tolerance, minimum=minimum)
-
-
-def _share_onnx(path: Path, name: str, tolerance: float | None, minimum: int) -> Shared:
-    from .share_onnx import share_onnx
-
-    return share_onnx(path, name=name, tolerance=tolerance, minimum=minimum)
-
-
-REWRITERS: Mapping[str, Callable[[Path, str, float | None, int], Shared]] = {"tflite": _share_tflite, "onnx": _share_onnx}
-"""Rewriter by target: (file, name of the result, tolerance, minimum size) → rewritten file."""
 
 
 def share_file(
@@ -74,21 +59,16 @@ def share_file(
     contents = read_model(path)
     given = Given({name: tuple(shape) for name, shape in (shapes or {}).items()}, read_data(data, contents) if data else {})
     require_fits(contents, given)
-    shared = REWRITERS[contents.format](path, out.name, tolerance, minimum)
+    shared = rewrite(path, contents, out.name, tolerance=tolerance, minimum=minimum)
     _require_free(path, out, contents, shared, force=force)
-    trial = Trial()
-    with tempfile.TemporaryDirectory() as folder:
-        new = Path(folder) / out.name
-        _write(new, shared, force=False)
-        after = read_model(new)
-        if shared.merged and not shared.external and after.size >= contents.size:
-            reason = f"with it stored once, the file would have {after.size:,} bytes, not fewer"
-            kept = (Kept(merged.name, merged.original, reason) for merged in shared.merged)
-            shared, after = Shared(path.read_bytes(), (), (*kept, *shared.kept)), contents
-        if shared.merged:
+    after, trial = contents, Trial()
+    if shared.merged or shared.external:
+        with tempfile.TemporaryDirectory() as folder:
+            new = Path(folder) / out.name
+            _write(new, shared, force=False)
+            after = read_model(new)
             announce("comparing both files")
             _require_gone(path, after, shared, minimum)
-        if shared.merged or shared.external:
             trial = try_both(path, new, contents, after, shared, given, seed=seed, max_change=max_change)
     _write(out, shared, force=force)
     return {

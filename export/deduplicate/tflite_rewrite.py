@@ -294,11 +294,12 @@ def _affine(low: float, high: float, step: float) -> tuple[float, int]:
 
 
 def _rescale(layer: _Layer, view: Replacement) -> None:
-    """Set the other's scales, as many as there were, which XNNPACK requires; requantize an int32 bias."""
+    """Set the other's scales, and requantize an int32 bias. Where XNNPACK requires a scale per unit, their number stays."""
     if view.scales is None:
         return
     x, weights, _ = layer.tensors
-    scales = np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
+    any_number = not layer.is_hybrid and layer.graph.code(layer.operator) == Op.FULLY_CONNECTED
+    scales = view.scales if any_number else np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
     weights.quantization = quantization(scales)
     if layer.bias >= 0 and not layer.is_hybrid:
         units = scales_of(x)[0] * scales

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError, FormatError, InputError
-from tiedae.export.deduplicate import share as sharing
+from tiedae.export.deduplicate import rewriters
 from tiedae.export.deduplicate import trial as trying
 from tiedae.export.deduplicate.equivalence import BOUNDS, compare_outputs
 from tiedae.export.deduplicate.rendering import render
@@ -215,7 +215,7 @@ SPOILT = {
 
 @pytest.mark.parametrize(("change", "message"), SPOILT.values(), ids=SPOILT)
 def test_nothing_is_written_where_an_output_differs(tied, tmp_path, monkeypatch, change, message):
-    monkeypatch.setattr(sharing, "REWRITERS", {"tflite": spoil(change)})
+    monkeypatch.setattr(rewriters, "REWRITERS", {"tflite": spoil(change)})
     with pytest.raises(CheckError, match="nothing is written") as caught:
         share_file(tied, tmp_path / "out.tflite")
     assert message in str(caught.value) and "\n" not in str(caught.value)
@@ -229,7 +229,7 @@ def test_what_was_merged_is_looked_for_in_the_written_bytes(tmp_path, monkeypatc
     def write(source, _name, _tolerance, _minimum):
         return replace(share_tflite(source.read_bytes()), data=tied_pair())
 
-    monkeypatch.setattr(sharing, "REWRITERS", {"tflite": write})
+    monkeypatch.setattr(rewriters, "REWRITERS", {"tflite": write})
     with pytest.raises(CheckError, match="in the rewritten file second is transposed to first: 384 bytes stored again"):
         share_file(path, out)
     assert not out.exists()
@@ -238,7 +238,7 @@ def test_what_was_merged_is_looked_for_in_the_written_bytes(tmp_path, monkeypatc
 def test_a_file_that_crashes_its_runtime_is_written_only_with_a_proof(tmp_path, capsys, monkeypatch):
     path, out = tmp_path / "crash.tflite", tmp_path / "out.tflite"
     model = unpack_model(crashing())
-    other = unpack_model(tied_pair())
+    other = unpack_model(untied())
     for tensor in other.subgraphs[0].tensors:
         tensor.buffer += len(model.buffers)
     model.buffers += other.buffers
