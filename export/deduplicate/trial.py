@@ -22,8 +22,10 @@ COPIES = 8
 """Copies of a file that a runtime may hold in memory: as read, packed for its kernels, folded."""
 ENOUGH = 2
 """Successful runs per signature and case; one where the merge is proven by bytes."""
-TIMED_BYTES = 1 << 30
-"""Maximum size of a file of which two sessions are opened at once, to time them in turns."""
+HELD_BYTES = 1 << 26
+"""Maximum size of a file that is open together with its copy, so that their timed calls take turns."""
+TIMED_BYTES = 1 << 31
+"""Maximum size of a file that is opened again to be timed."""
 
 
 def _same_onnx(before: Path, after: Path) -> str:
@@ -127,9 +129,8 @@ def try_both(
         runs = candidates(contents, ranges_of(path, contents), given, seed)
         tried = _Attempt(path, new, contents, runs, proof, given)
         jobs = tried.jobs(_added(contents, after, "Transpose"))
-        answers = dict(
-            zip(jobs, run_apart(runs, jobs, enough=tried.enough, memory=MEMORY + COPIES * contents.size), strict=True)
-        )
+        limits = {"hold": contents.size <= HELD_BYTES, "memory": MEMORY + COPIES * contents.size}
+        answers = dict(zip(jobs, run_apart(runs, jobs, enough=tried.enough, **limits), strict=True))
         trial = tried.result(answers, _bound(contents, shared))
     except FormatError as error:
         if proof == "runs":

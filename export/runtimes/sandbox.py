@@ -66,17 +66,25 @@ class Answer:
 
 
 def run_apart(
-    runs: Sequence[TrialRun], jobs: Sequence[Job], *, enough: int | None = None, seconds: float = SECONDS, memory: int = MEMORY
+    runs: Sequence[TrialRun],
+    jobs: Sequence[Job],
+    *,
+    enough: int | None = None,
+    hold: bool = False,
+    seconds: float = SECONDS,
+    memory: int = MEMORY,
 ) -> list[Answer]:
     """Run jobs in sequence in one child. After a crash, that job reports it and the later ones were not reached.
 
-    `enough`: successes after which the first job skips the other runs of a signature's case; None: it tries all.
+    `enough`: successes after which the first job skips the other runs of a signature's case; None: it tries all. `hold`: keep
+    the sessions of a runtime open until another runtime's turn, for the probes; several files are then in memory at once.
     """
     with tempfile.TemporaryDirectory() as name:
         folder, answers = Path(name), []
         plan = {
             "memory": memory,
             "enough": enough,
+            "hold": hold,
             "seconds": seconds / 2,
             "runs": [_saved(folder, i, run) for i, run in enumerate(runs)],
             "jobs": [_job(folder, i, job) for i, job in enumerate(jobs)],
@@ -145,20 +153,32 @@ def main(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     held: dict[tuple[str, ...], Called] = {}
     runs, enough = dict(enumerate(plan["runs"])), plan["enough"]
     for job in plan["jobs"]:
-        signatures = {run["signature"] for run in plan["runs"]}
-        try:
-            session = _open(job, signatures, held)
-        except FormatError as error:
-            yield {"provider": "", "runs": [], "problem": str(error).removeprefix(f"{job['paths'][0]}: ")[:LINE]}
-            continue
-        found = dict(_answers(job, session, runs, enough, plan["seconds"]))
+        if not plan["hold"]:
+            held.clear()
+        answer, found = _answer(job, plan, held, runs, enough)
         if job is plan["jobs"][0]:
-            runs, enough = {i: runs[i] for i, answer in found.items() if isinstance(answer, dict)}, None
-        yield {"provider": session.provider, "runs": [found.get(i) for i in range(len(plan["runs"]))], "problem": ""}
+            runs, enough = {i: runs[i] for i, got in found.items() if isinstance(got, dict)}, None
+        yield answer
+
+
+def _answer(
+    job: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    held: dict[tuple[str, ...], Called],
+    runs: Mapping[int, Any],
+    enough: int | None,
+) -> tuple[dict[str, Any], dict[int, Any]]:
+    """(answer of a job, outputs or error of each run that it tried)."""
+    try:
+        session = _open(job, {run["signature"] for run in plan["runs"]}, held)
+    except FormatError as error:
+        return {"provider": "", "runs": [], "problem": str(error).removeprefix(f"{job['paths'][0]}: ")[:LINE]}, {}
+    found = dict(_answers(job, session, runs, enough, plan["seconds"]))
+    return {"provider": session.provider, "runs": [found.get(i) for i in range(len(plan["runs"]))], "problem": ""}, found
 
 
 def _open(job: Mapping[str, Any], signatures: set[str], held: dict[tuple[str, ...], Called]) -> Called:
-    """Open a job's files. The sessions of a runtime are held until another runtime's turn, for the probes."""
+    """Open a job's files, and hold the session."""
     paths = [Path(path) for path in job["paths"]]
     if job["runtime"] in PROBES:
         return PROBES[job["runtime"]](paths, signatures, held)
