@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .model_file import Constant, Contents, printable
-from .reals import Real, aligned, as_bits, axes_of, digest_of, is_uniform, sample_places
+from .reals import Real, aligned, as_bits, axes_of, digest_of, is_uniform, release, sample_places
 
 MINIMUM = 64
 """Minimum size of a constant, in stored bytes: what a file stores for a reference to it is of that order."""
@@ -146,7 +146,8 @@ def _by_bytes(views: Sequence[Sequence[Real]]) -> dict[int, Duplicate]:
     found = {}
     for i, layouts in enumerate(as_stored):
         ours = {each.digest: each for each in layouts if (stored_at[each.mark] | permuted_at[each.mark]) - {i}}
-        others = {each.digest: each for each in permuted[i] if stored_at[each.mark] - {i}}
+        same = len(layouts) == 1 and any(_is_again(each, firsts[0].get(digest)) for digest, each in ours.items())
+        others = {each.digest: each for each in permuted[i] if not same and stored_at[each.mark] - {i}}
         for mine, theirs in ((ours, firsts[0]), (ours, firsts[1]), (others, firsts[0])):
             matches = [(theirs[digest], each) for digest, each in mine.items() if digest in theirs]
             if matches:
@@ -159,9 +160,15 @@ def _by_bytes(views: Sequence[Sequence[Real]]) -> dict[int, Duplicate]:
     return found
 
 
+def _is_again(layout: _Layout, first: _Layout | None) -> bool:
+    """Whether the first constant of the same bytes has the same axes too, and so every other order of a layout."""
+    return first is not None and first.real.values.shape == layout.real.values.shape
+
+
 def _layout(storage: int, real: Real, axes: tuple[int, ...]) -> _Layout:
     ordered = real.ordered(axes)
     mark = ordered.values.dtype.name.encode() + as_bits(ordered.values)[sample_places(ordered.values.shape)].tobytes()
+    release(ordered.values)
     return _Layout(storage, ordered, mark)
 
 
@@ -210,7 +217,7 @@ def _by_values(reals: Sequence[Real]) -> Iterator[Duplicate]:
 
 def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
     """(original, duplicate) pairs within a step at all samples, one of them permuted, by the index of the later constant."""
-    samples = [real.at(sample_places(real.values.shape)) for real in reals]
+    samples = [_sampled(real) for real in reals]
     values, steps = (np.stack([each[part] for each in samples]) for part in (0, 1))
     by_first = np.argsort(values[:, 0], kind="stable")
     firsts, coarsest = values[by_first, 0], steps[:, 0].max()
@@ -218,7 +225,7 @@ def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
     for index, real in enumerate(reals):
         for axes in real.orders():
             ordered = real.ordered(axes)
-            own, own_steps = ordered.at(sample_places(ordered.values.shape))
+            own, own_steps = _sampled(ordered)
             reach = WITHIN * max(coarsest, own_steps[0])
             rows = by_first[np.searchsorted(firsts, own[0] - reach) : np.searchsorted(firsts, own[0] + reach, "right")]
             rows = rows[rows < index] if ordered.in_order else rows
@@ -231,6 +238,13 @@ def _candidates(reals: Sequence[Real]) -> dict[int, list[tuple[Real, Real]]]:
                     pair = (reals[row], ordered) if row < index else (ordered, reals[row])
                     found[max(row, index)].append(pair)
     return found
+
+
+def _sampled(real: Real) -> tuple[np.ndarray, np.ndarray]:
+    """Sampled real values and their steps."""
+    sampled = real.at(sample_places(real.values.shape))
+    release(real.values)
+    return sampled
 
 
 def _distance(original: Real, duplicate: Real) -> tuple[bool, float, float, float] | None:
@@ -260,7 +274,7 @@ def _distance(original: Real, duplicate: Real) -> tuple[bool, float, float, floa
 def _more_than_chance(original: Real, duplicate: Real, same: bool) -> bool:
     """Whether chance cannot explain a match, estimated by pairing every sample with every other."""
     (first, first_steps), (second, second_steps) = (
-        [part[:PAIRED] for part in real.at(sample_places(real.values.shape))] for real in (original, duplicate)
+        [part[:PAIRED] for part in _sampled(real)] for real in (original, duplicate)
     )
     size = original.values.size
     if same and (size >= UNIFORM or (first != first[0]).any()):
