@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..differences import differences, mismatch
 from ..formats.duplicates import Relation
-from ..runtimes.sandbox import Run
+
+if TYPE_CHECKING:
+    from ..runtimes.sandbox import TrialRun
 
 Change = Literal["views", "operators", "near"]
 """Kinds of rewrite: shared bytes, other operators on the same values, or changed values."""
@@ -76,9 +78,9 @@ BOUNDS: Mapping[tuple[Change, bool], DifferenceBound] = {
 }
 """By kind of rewrite, and whether the operators are quantized, since rounding errors accumulate.
 
-Measured on int8 files of tied autoencoders with 2 to 10 layers, from the stock converter and made: other operators change single
-values by up to 1 LSB (mean 0.3), near duplicates by up to 9 LSB (mean 1.1), and float outputs of quantized files by up to 6.6 %
-of their full scale (mean 1.05 %).
+Measured on int8 files of tied autoencoders with 2 to 10 layers, from the stock converter and made: other operators change
+single values by up to 1 LSB (mean 0.3), near duplicates by up to 9 LSB (mean 1.1), and float outputs of quantized files by up
+to 6.6 % of their full scale (mean 1.05 %).
 """
 
 
@@ -125,7 +127,7 @@ class OutputComparison:
 
 def compare_outputs(
     runtime: str,
-    runs: Sequence[Run],
+    runs: Sequence[TrialRun],
     expected: Sequence[Mapping[str, np.ndarray] | str | None],
     got: Sequence[Mapping[str, np.ndarray] | str | None],
     bound: DifferenceBound,

@@ -1,7 +1,7 @@
 """The inputs that both files run on: what the caller gives, and a search over sizes and values that the original runs with.
 
-Free dimensions of one name share one size. Batches stay small; other dimensions climb a ladder of usual sizes. A scalar that the
-graph compares with constants takes values of each outcome, and each of them is a case of its own.
+Free dimensions of one name share one size. Batches stay small; other dimensions climb a ladder of usual sizes. A scalar that
+the graph compares with constants takes values of each outcome, and each of them is a case of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from ...compress.errors import InputError
 from ..formats.model_file import Contents, Signature, TensorInfo, printable
 from ..formats.random_inputs import STRING, Draw, Ranges, drawn
-from ..runtimes.sandbox import Run
+from ..runtimes.sandbox import TrialRun
 
 BATCHES = (1, 3)
 """Sizes of the batch."""
@@ -79,20 +79,20 @@ def require_fits(contents: Contents, given: Given) -> None:
         if name not in known:
             raise InputError(f"{option} {name}: the file has no such input, only {', '.join(map(printable, sorted(known)))}")
     for signature in contents.signatures:
-        _Plan.of(signature, Ranges(), given)
+        _SizeSearch.of(signature, Ranges(), given)
 
 
-def candidates(contents: Contents, ranges: Ranges, given: Given, seed: int) -> list[Run]:
+def candidates(contents: Contents, ranges: Ranges, given: Given, seed: int) -> list[TrialRun]:
     """Runs to try in order, two or more per signature and case unless all values are given.
 
     Raises InputError if what is given does not fit the file, FormatError for an input of a type without random values.
     """
     rng = np.random.default_rng(seed)
-    return [run for signature in contents.signatures for run in _Plan.of(signature, ranges, given).runs(rng)]
+    return [run for signature in contents.signatures for run in _SizeSearch.of(signature, ranges, given).runs(rng)]
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _SizeSearch:
     """The free dimensions of a signature. `keys`: by input, the key of each dimension, None for a fixed one."""
 
     signature: Signature
@@ -102,8 +102,8 @@ class _Plan:
     bound: Mapping[str, int]
 
     @classmethod
-    def of(cls, signature: Signature, ranges: Ranges, given: Given) -> _Plan:
-        keys = {tensor.name: _keys(tensor, signature, ranges) for tensor in signature.inputs}
+    def of(cls, signature: Signature, ranges: Ranges, given: Given) -> _SizeSearch:
+        keys = {tensor.name: _keys(tensor, signature) for tensor in signature.inputs}
         bound: dict[str, int] = {}
         for tensor in signature.inputs:
             for key, size in _stated(tensor, keys[tensor.name], given):
@@ -111,13 +111,13 @@ class _Plan:
                     raise InputError(f"{tensor.name}: {_label(key)} is {size}, but {bound[key]} in another input")
         return cls(signature, ranges, given, keys, bound)
 
-    def runs(self, rng: np.random.Generator) -> Iterator[Run]:
+    def runs(self, rng: np.random.Generator) -> Iterator[TrialRun]:
         scalars = {each.name: values for each in self.signature.inputs if (values := self._scalar_values(each))}
         cases = [dict(zip(scalars, values, strict=True)) for values in itertools.product(*scalars.values())][:CASES]
         for sizes in self._sizes():
             for case in cases:
                 inputs = {each.name: self._values(each, sizes, case, rng) for each in self.signature.inputs}
-                yield Run(self.signature.name, inputs, ", ".join(f"{name} = {value}" for name, value in case.items()))
+                yield TrialRun(self.signature.name, inputs, ", ".join(f"{name} = {value}" for name, value in case.items()))
 
     def _scalar_values(self, tensor: TensorInfo) -> tuple[int, ...]:
         """Values of a scalar that stand for the cases of the graph; empty for other inputs."""
@@ -139,7 +139,7 @@ class _Plan:
 
     def _shape(self, tensor: TensorInfo, sizes: Mapping[str, int]) -> tuple[int, ...]:
         keys = self.keys[tensor.name]
-        return tuple(sizes[key] if key is not None else size for size, key in zip(tensor.shape, keys, strict=True))
+        return tuple(size or 0 if key is None else sizes[key] for size, key in zip(tensor.shape, keys, strict=True))
 
     def _sizes(self) -> Iterator[Mapping[str, int]]:
         """Sizes by key, the likely ones first; two of the same where only values can vary."""
@@ -164,9 +164,9 @@ class _Plan:
                 yield sizes
 
 
-def _keys(tensor: TensorInfo, signature: Signature, ranges: Ranges) -> list[str | None]:
+def _keys(tensor: TensorInfo, signature: Signature) -> list[str | None]:
     """The key of each dimension: its name; unnamed ones are the batch, if first, or of their own."""
-    names = ranges.symbols.get((signature.name, tensor.name), ()) or ("",) * len(tensor.shape)
+    names = tensor.symbols or ("",) * len(tensor.shape)
     free = [i for i, size in enumerate(tensor.shape) if _is_free(size)]
     batched = any(any(map(_is_free, each.shape[:1])) for each in signature.inputs)
     return [
@@ -189,10 +189,10 @@ def _stated(tensor: TensorInfo, keys: Sequence[str | None], given: Given) -> Ite
         shape, option = given.shapes[tensor.name], f"--shape {tensor.name}"
     else:
         return
-    right = "x".join(str(size) if key is None else _label(key) for size, key in zip(tensor.shape, keys, strict=True))
+    right = ", ".join(str(size) if key is None else _label(key) for size, key in zip(tensor.shape, keys, strict=True))
     fits = len(shape) == len(keys) and all(_is_free(size) or size == got for size, got in zip(tensor.shape, shape, strict=True))
     if not fits:
-        raise InputError(f"{option}: got {'x'.join(map(str, shape)) or 'a scalar'}, must be {right or 'a scalar'}")
+        raise InputError(f"{option}: got [{', '.join(map(str, shape))}], must be [{right}]")
     yield from ((key, size) for key, size in zip(keys, shape, strict=True) if key is not None)
 
 
@@ -222,7 +222,7 @@ def shape_text(values: np.ndarray | Draw) -> str:
     return "x".join(map(str, values.shape)) or "scalar"
 
 
-def tried_text(runs: Sequence[Run]) -> str:
+def tried_text(runs: Sequence[TrialRun]) -> str:
     """The shapes and scalars of some runs of one signature, each input once."""
     texts = []
     for name in runs[0].inputs if runs else ():

@@ -1,7 +1,7 @@
 """An ONNX model opened for rewriting: graphs, functions, constants, their readers, and serialization.
 
-Larger constants are not in the model (`onnx_wire`, external data), so that neither shape inference nor edits copy them. Everything
-that is not edited stays: metadata, functions, annotations, unknown fields.
+The model has placeholders for larger constants (`onnx_wire`), so that neither shape inference nor edits copy them. What is not
+edited stays: metadata, functions, annotations, unknown fields.
 
 Specification: https://onnx.ai/onnx/repo-docs/IR.html and https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
@@ -20,7 +20,7 @@ from ...compress.errors import ExportError, FormatError
 from ..formats.onnx_reader import Opened
 from ..formats.onnx_scopes import bodies, kind
 from ..formats.onnx_tensors import data_of
-from ..formats.onnx_wire import LARGE, Chunk, join, place, placed
+from ..formats.onnx_wire import LARGE, Chunk, join, joined, place, placed
 from ..formats.onnx_writer import PAGE
 
 PAGED, ALIGNED = 16 * PAGE, 64
@@ -127,7 +127,7 @@ class OnnxGraph:
         Raises ExportError if a tensor that is not a constant has external data, FormatError if two nodes have one output name.
         """
         path, self.model = opened.path, opened.model
-        self._inside: list[Chunk] = [*opened.inside]
+        self._inside: list[Chunk] = [*opened.data.inside]
         self.external = False
         self.scopes: list[Scope] = []
         for (proto, prefix, parent, opset), read in zip(bodies(self.model), opened.scopes, strict=True):
@@ -269,7 +269,7 @@ class OnnxGraph:
         chunks = self._outside(f"{name}.data") if self.external else []
         for scope in reversed(self.scopes):
             _finish(scope)
-        return b"".join(join(self.model, self._inside)), {f"{name}.data": chunks} if chunks else {}
+        return joined(join(self.model, self._inside)), {f"{name}.data": chunks} if chunks else {}
 
     def _outside(self, location: str) -> list[Chunk]:
         """Move larger constants to external data; views of the same bytes are written once."""

@@ -93,7 +93,7 @@ def _inputs_text(found: Mapping[str, Any]) -> str:
     """The inputs of the runs, as a title."""
     texts = []
     for used in found["used"][:SHOWN_RUNS]:
-        shapes = ", ".join(f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in used["shapes"].items())
+        shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in used["shapes"].items() if shape)
         texts.append(shapes + (f" with {used['case']}" if used["case"] else ""))
     rest = [f"{len(found['used']) - SHOWN_RUNS} more"] if len(found["used"]) > SHOWN_RUNS else []
     given = any(used["given"] for used in found["used"])

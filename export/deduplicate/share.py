@@ -14,7 +14,7 @@ from ...compress.records import plain
 from ..formats.duplicates import MINIMUM, copies
 from ..formats.model_file import Contents
 from ..formats.reals import release
-from ..targets import TARGETS, label_of, read_model
+from ..targets import TARGETS, format_of, label_of, read_model
 from .equivalence import Shared
 from .inputs import Given, read_data, require_fits
 from .rewriters import REWRITERS, rewrite
@@ -39,19 +39,19 @@ def share_file(
 ) -> dict[str, Any]:
     """Rewrite a .tflite or .onnx file with equal and transposed constants stored once.
 
-    `tolerance`, in quantization steps, also merges near-duplicate kernels; `max_change` refuses a larger change of an output, as
-    a fraction of its full scale (largest expected magnitude of floats, 255 for 8-bit integers). `minimum`: size in bytes of the
-    smallest constant that is merged. `shapes`, by input, and `data`, an .npz file by input or an .npy file: the inputs that both
-    files run on; others are random, of sizes that the original runs with.
+    `tolerance`, in quantization steps, also merges near-duplicate kernels; `max_change` refuses a larger change of an output,
+    as a fraction of its full scale (largest expected magnitude of floats, 255 for 8-bit integers). `minimum`: size in bytes of
+    the smallest constant that is merged. `shapes`, by input, and `data`, an .npz file by input or an .npy file: the inputs that
+    both files run on; others are random, of sizes that the original runs with.
 
     Both files run on the same inputs in a separate process; nothing is written unless all outputs are within
     `equivalence.BOUNDS`. A merge of equal bytes is proven by the bytes of both files: it is also written where no runtime here
     runs the file. A second runtime that rejects the file or times out is only reported. If there is nothing to merge, `out` is
     a copy, and nothing runs. `force` replaces an existing file.
 
-    Returns merged and kept constants, sizes in bytes and the fields of the `Trial`, as JSON. Raises InputError for a wrong argument,
-    FormatError for a file that is damaged or rejected by the runtime, ExportError for one that cannot be rewritten without
-    loss, CheckError if an output would differ.
+    Returns merged and kept constants, sizes in bytes and the fields of the `Trial`, as JSON. Raises InputError for a wrong
+    argument, FormatError for a file that is damaged or rejected by the runtime, ExportError for one that cannot be rewritten
+    without loss, CheckError if an output would differ.
     """
     _check_call(path, out, force=force)
     _check_numbers(tolerance, minimum, max_change)
@@ -61,15 +61,14 @@ def share_file(
     require_fits(contents, given)
     shared = rewrite(path, contents, out.name, tolerance=tolerance, minimum=minimum)
     _require_free(path, out, contents, shared, force=force)
-    trial = Trial()
-    with tempfile.TemporaryDirectory() as folder:
-        new = Path(folder) / out.name
-        _write(new, shared, force=False)
-        after = read_model(new)
-        if shared.merged:
+    after, trial = contents, Trial()
+    if shared.merged or shared.external:
+        with tempfile.TemporaryDirectory() as folder:
+            new = Path(folder) / out.name
+            _write(new, shared, force=False)
+            after = read_model(new)
             announce("comparing both files")
             _require_gone(path, after, shared, minimum)
-        if shared.merged or shared.external:
             trial = try_both(path, new, contents, after, shared, given, seed=seed, max_change=max_change)
     _write(out, shared, force=force)
     return {
@@ -112,20 +111,19 @@ def _write_parts(path: Path, parts: Sequence[bytes | memoryview], *, force: bool
 
 
 def _check_call(path: Path, out: Path, *, force: bool) -> None:
-    rows = [TARGETS[target] for target in REWRITERS]
-    suffixes = {row.suffix for row in rows}
-    if path.is_file() and path.suffix.lower() not in suffixes:
+    if path.is_file() and format_of(path.name) not in REWRITERS:
         if label := label_of(path.name):
-            right = " or ".join(row.label for row in rows)
+            right = " or ".join(TARGETS[target].label for target in REWRITERS)
             raise FormatError(f"{path}: a {label} file, must be a {right} file: no other is rewritten")
-        raise FormatError(f"{path}: must end in {' or '.join(row.suffix for row in rows)}")
+        suffixes = (suffix for target in REWRITERS for suffix in (TARGETS[target].suffix, *TARGETS[target].others))
+        raise FormatError(f"{path}: must end in {' or '.join(suffixes)}")
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     if out.is_dir():
         raise InputError(f"--out {out}: is a folder, must be a file")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}")
-    if out.suffix.lower() != path.suffix.lower():
+    if format_of(out.name) != format_of(path.name):
         raise InputError(f"--out {out}: must end in {path.suffix} as the file does")
     if out.exists() and out.samefile(path):
         raise InputError(f"--out {out}: is the file itself, must be another")

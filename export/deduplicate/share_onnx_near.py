@@ -53,7 +53,7 @@ class _Bias:
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
+class _NearMerge:
     """A merge: the values that `original` gets, their quantization, and the largest change of a value, in steps."""
 
     original: _Quantized
@@ -67,7 +67,7 @@ class _Plan:
 
 
 def merge_near(graph: OnnxGraph, near: Iterable[Duplicate], tolerance: float | None) -> Iterator[Merged | Kept]:
-    """Merge duplicates of other bytes if no value changes by more than `tolerance` steps of the coarser quantization, old or new.
+    """Merge duplicates of other bytes if no value changes by more than `tolerance` steps of the coarser of both quantizations.
 
     If one kernel has one scale per tensor, both use its integers. Otherwise the mean of both is requantized: symmetric, one
     scale per tensor, with the same number of levels (7 bits remain 7 bits). Biases are requantized to the new scale. A kept
@@ -94,7 +94,7 @@ def _kind(duplicate: Duplicate) -> str:
     return "near" if duplicate.relation == "near" else "equal in value"
 
 
-def _plan(graph: OnnxGraph, duplicate: Duplicate, settled: Set[str]) -> _Plan:
+def _plan(graph: OnnxGraph, duplicate: Duplicate, settled: Set[str]) -> _NearMerge:
     """Plan a merge. The values of constants in `settled`, which were merged before, must not change again."""
     stored = []
     for name in (duplicate.original, duplicate.name):
@@ -105,8 +105,11 @@ def _plan(graph: OnnxGraph, duplicate: Duplicate, settled: Set[str]) -> _Plan:
     one, other = stored
     if one.scope.line[-1] is not other.scope.line[-1]:
         raise _Obstacle("a local function reads no constant from outside")
-    original, duplicate, view = _orient(graph, _quantized(graph, one), _quantized(graph, other), settled)
-    if reason := obstacle(graph, duplicate.stored, view):
+    return _planned(graph, *_orient(graph, _quantized(graph, one), _quantized(graph, other), settled))
+
+
+def _planned(graph: OnnxGraph, original: _Quantized, duplicate: _Quantized, view: View) -> _NearMerge:
+    if reason := obstacle(graph, original.stored, duplicate.stored, view):
         raise _Obstacle(reason)
     mirrored = _back(duplicate.real, original.stored.values.shape, view)
     if original.scales.size == 1:
@@ -123,10 +126,10 @@ def _plan(graph: OnnxGraph, duplicate: Duplicate, settled: Set[str]) -> _Plan:
     for bias in biases:
         if not (np.abs(bias.real / (bias.input_scale * scale)) < 2**31).all():
             raise _Obstacle("a bias would not fit int32 in the new scale")
-    return _Plan(original, duplicate, view, values, scale, zero, steps, biases)
+    return _NearMerge(original, duplicate, view, values, scale, zero, steps, biases)
 
 
-def _apply(graph: OnnxGraph, plan: _Plan) -> Merged:
+def _apply(graph: OnnxGraph, plan: _NearMerge) -> Merged:
     original, duplicate, view, values = plan.original, plan.duplicate, plan.view, plan.values
     held = promote(graph, original.stored, [duplicate.stored.scope])
     old = held.values, _back(duplicate.stored.values, values.shape, view)

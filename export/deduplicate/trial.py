@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from ...compress.errors import CheckError, FormatError
 from ..formats.model_file import Contents, printable
 from ..formats.random_inputs import Draw, ranges_of
 from ..runtimes.probes import BODIES, LATENCY, UNOPTIMIZED
-from ..runtimes.sandbox import MEMORY, Answer, Job, Run, run_apart
+from ..runtimes.sandbox import MEMORY, Answer, Job, TrialRun, run_apart
 from ..runtimes.table import of_role
 from .equivalence import BOUNDS, Change, DifferenceBound, OutputComparison, Shared, compare_outputs
 from .inputs import Given, candidates, tried_text
@@ -22,8 +22,10 @@ COPIES = 8
 """Copies of a file that a runtime may hold in memory: as read, packed for its kernels, folded."""
 ENOUGH = 2
 """Successful runs per signature and case; one where the merge is proven by bytes."""
-TIMED_BYTES = 1 << 30
-"""Maximum size of a file of which two sessions are opened at once, to time them in turns."""
+HELD_BYTES = 1 << 26
+"""Maximum size of a file that is open together with its copy, so that their timed calls take turns."""
+TIMED_BYTES = 1 << 31
+"""Maximum size of a file that is opened again to be timed."""
 
 
 def _same_onnx(before: Path, after: Path) -> str:
@@ -61,7 +63,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Latency:
+class PairLatency:
     """Median seconds per call of both files in turns, one thread, over `runs` calls each. `problem`: why there are none.
 
     `optimized`: at the runtime's default level, else with graph optimizations off.
@@ -92,7 +94,7 @@ class Trial:
     providers: Mapping[str, str] = field(default_factory=dict)
     branches: tuple[Branch, ...] = ()
     branches_problem: str = ""
-    latency: tuple[Latency, ...] = ()
+    latency: tuple[PairLatency, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         from ...compress.records import plain
@@ -107,7 +109,15 @@ class Trial:
 
 
 def try_both(
-    path: Path, new: Path, contents: Contents, after: Contents, shared: Shared, given: Given, *, seed: int, max_change: float | None
+    path: Path,
+    new: Path,
+    contents: Contents,
+    after: Contents,
+    shared: Shared,
+    given: Given,
+    *,
+    seed: int,
+    max_change: float | None,
 ) -> Trial:
     """Prove a rewritten file by its bytes, and run both files on the same inputs.
 
@@ -119,8 +129,9 @@ def try_both(
         runs = candidates(contents, ranges_of(path, contents), given, seed)
         tried = _Attempt(path, new, contents, runs, proof, given)
         jobs = tried.jobs(_added(contents, after, "Transpose"))
-        answers = dict(zip(jobs, run_apart(runs, jobs, enough=tried.enough, memory=tried.memory), strict=True))
-        trial = tried.settled(tried.result(answers, _bound(contents, shared)), _bound(contents, shared))
+        limits = {"hold": contents.size <= HELD_BYTES, "memory": MEMORY + COPIES * contents.size}
+        answers = dict(zip(jobs, run_apart(runs, jobs, enough=tried.enough, **limits), strict=True))
+        trial = tried.result(answers, _bound(contents, shared))
     except FormatError as error:
         if proof == "runs":
             raise
@@ -147,17 +158,13 @@ class _Attempt:
     path: Path
     new: Path
     contents: Contents
-    runs: Sequence[Run]
+    runs: Sequence[TrialRun]
     proof: Literal["bytes", "runs"]
     given: Given
 
     @property
     def enough(self) -> int:
         return 1 if self.proof == "bytes" else ENOUGH
-
-    @property
-    def memory(self) -> int:
-        return MEMORY + COPIES * self.contents.size
 
     @property
     def format(self) -> str:
@@ -211,20 +218,6 @@ class _Attempt:
             tuple(self._latency(answers)),
         )
 
-    def settled(self, trial: Trial, bound: DifferenceBound) -> Trial:
-        """The trial without the outputs of which two runs of the original differ, such as random ones."""
-        if not any(comparison.problem for comparison in trial.compared):
-            return trial
-        one, other = run_apart(self.runs, 2 * [Job(self.usual, (self.path,))], enough=self.enough, memory=self.memory)
-        again = compare_outputs(self.usual, self.runs, one.runs, other.runs, bound)
-        unstable = {(each.signature, each.output) for each in again if each.problem}
-        why = "not compared: two runs of the file itself differ"
-        compared = (
-            replace(each, problem="", count=0, differing=0, allowed=why) if (each.signature, each.output) in unstable else each
-            for each in trial.compared
-        )
-        return replace(trial, compared=tuple(compared))
-
     def _require_runs(self, before: Answer, after: Answer) -> None:
         """Raise unless every signature of the original ran and the rewritten file opens."""
         if before.problem:
@@ -235,8 +228,8 @@ class _Attempt:
             if not any(isinstance(answer, dict) for answer in got):
                 cause = next((answer for answer in reversed(got) if isinstance(answer, str)), "not tried")
                 raise FormatError(
-                    f"{self.path}: {printable(signature.name)}: no input that was tried runs ({self._tried(signature.name, before)}), "
-                    f"give others with --shape or --data: {cause}"
+                    f"{self.path}: {printable(signature.name)}: no input that was tried runs "
+                    f"({self._tried(signature.name, before)}), give others with --shape or --data: {cause}"
                 )
         if after.problem:
             raise self._not_the_new(self.usual, after.problem)
@@ -248,26 +241,26 @@ class _Attempt:
         results = zip(self.runs, before.runs, strict=True)
         return tried_text([run for run, got in results if run.signature == signature and got is not None])
 
-    def _used(self, run: Run) -> UsedInputs:
+    def _used(self, run: TrialRun) -> UsedInputs:
         given = tuple(name for name, values in run.inputs.items() if not isinstance(values, Draw))
         return UsedInputs(run.signature, {name: tuple(values.shape) for name, values in run.inputs.items()}, given, run.case)
 
-    def _latency(self, answers: Mapping[Job, Answer]) -> Iterator[Latency]:
+    def _latency(self, answers: Mapping[Job, Answer]) -> Iterator[PairLatency]:
         timed = [job for job in answers if job.runtime in (LATENCY[self.format], UNOPTIMIZED)]
         names = [signature.name for signature in self.contents.signatures]
         if not timed:
             problem = f"the file has {self.contents.size:,} bytes, timed are files of up to {TIMED_BYTES:,}"
-            yield from (Latency(name, problem=problem) for name in names)
+            yield from (PairLatency(name, problem=problem) for name in names)
         for job in timed:
             optimized = job.runtime != UNOPTIMIZED
             if answers[job].problem:
-                yield from (Latency(name, optimized, problem=answers[job].problem) for name in names)
+                yield from (PairLatency(name, optimized, problem=answers[job].problem) for name in names)
             for run, got in zip(self.runs, answers[job].runs or [None] * len(self.runs), strict=True):
                 if isinstance(got, str):
-                    yield Latency(run.signature, optimized, problem=got)
+                    yield PairLatency(run.signature, optimized, problem=got)
                 elif got is not None:
-                    medians = (float(np.median(got[name])) for name in ("before", "after"))
-                    yield Latency(run.signature, optimized, *medians, got["before"].size)
+                    before, after = (float(np.median(got[name])) for name in ("before", "after"))
+                    yield PairLatency(run.signature, optimized, before, after, got["before"].size)
 
 
 def _first_text(answers: Sequence[Any]) -> str:
@@ -299,6 +292,5 @@ def _require_agreement(path: Path, trial: Trial, max_change: float | None) -> No
         largest, _ = comparison.change
         if max_change is not None and largest > max_change:
             where = printable(f"{comparison.signature} {comparison.output} in {comparison.runtime}")
-            raise CheckError(
-                f"{path}: nothing is written: {where} changes by up to {largest:.3g} of its full scale, --max-change is {max_change:g}"
-            )
+            much = f"changes by up to {largest:.3g} of its full scale, --max-change is {max_change:g}"
+            raise CheckError(f"{path}: nothing is written: {where} {much}")

@@ -36,8 +36,8 @@ def read_onnx(path: Path) -> Contents:
     """Parse an .onnx file and its external data.
 
     Constants are the initializers and `Constant` nodes of the graph, of nested graphs and of local functions; names of the
-    inner ones are prefixed with their path. Values have the stored dtype and shape; larger files are memory-mapped. `storage` is
-    the constant's name, or FILE:OFFSET in external data. An integer constant that is dequantized with two quantizations
+    inner ones are prefixed with their path. Values have the stored dtype and shape; larger files are memory-mapped. `storage`
+    is the constant's name, or FILE:OFFSET in external data. An integer constant that is dequantized with two quantizations
     yields two constants over one storage. The only signature has the graph's name.
 
     Raises FormatError for a truncated, empty, damaged or foreign file, and for external data that is missing, too short or
@@ -50,12 +50,12 @@ def read_onnx(path: Path) -> Contents:
 class Opened:
     """A parsed model; `scopes` in the order of `bodies`, `size` in bytes including external data.
 
-    Larger tensors of `model` are placeholders for the data `inside` (`onnx_wire`).
+    Larger tensors of `model` are placeholders (`onnx_wire`); `data` has the values of all.
     """
 
     path: Path
     model: onnx.ModelProto
-    inside: Sequence[memoryview]
+    data: TensorData
     scopes: Sequence[ReadScope]
     size: int
 
@@ -86,7 +86,7 @@ def open_onnx(path: Path) -> Opened:
     for proto, prefix, parent, _ in bodies(model):
         around = None if parent is None else scopes[parent]
         scopes.append(ReadScope(prefix, proto.node, _stored_in(proto, prefix, data), around, _sparse_shapes(proto)))
-    return Opened(path, model, data.inside, scopes, path.stat().st_size + data.size)
+    return Opened(path, model, data, scopes, path.stat().st_size + data.size)
 
 
 def _parse(path: Path) -> tuple[onnx.ModelProto, TensorData]:

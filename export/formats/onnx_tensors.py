@@ -23,10 +23,15 @@ _PACKED = {"int4": 4, "int2": 2, "float4": 4}
 """Bits per value of packed types, by a part of their names."""
 
 
-def content(path: Path, mapped: int = MAPPED) -> memoryview:
-    """The bytes of a file; from `mapped` bytes on it is memory-mapped."""
-    if path.stat().st_size < mapped:
-        return memoryview(path.read_bytes())
+def content(path: Path) -> memoryview:
+    """The bytes of a file; a larger one is memory-mapped."""
+    return mapped(path) if path.stat().st_size >= MAPPED else memoryview(path.read_bytes())
+
+
+def mapped(path: Path) -> memoryview:
+    """The bytes of a file, memory-mapped unless it is empty."""
+    if not path.stat().st_size:
+        return memoryview(b"")
     with path.open("rb") as stream:
         return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
@@ -45,7 +50,7 @@ class TensorData:
         return sum(map(len, self.files.values()))
 
     def load(self, tensor: TensorProto, name: str) -> tuple[np.ndarray, str]:
-        """(values, storage) of a tensor; `name` is its storage unless that is external data. Views of the file where possible."""
+        """(values, storage) of a tensor: views of the file where possible, `name` unless it lies in external data."""
         if tensor.data_location != TensorProto.EXTERNAL:
             return self._values(tensor), name
         index = placed(tensor)
@@ -76,7 +81,7 @@ class TensorData:
                 raise self._error(tensor, f"{location!r} must lie in the file's folder")
             if not _is_file(folder / location):
                 raise self._error(tensor, f"{location!r} is missing in {folder}")
-            self.files[location] = content(folder / location, mapped=1)
+            self.files[location] = mapped(folder / location)
         return self.files[location]
 
     def _values(self, tensor: TensorProto, data: memoryview | None = None) -> np.ndarray:

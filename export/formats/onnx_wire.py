@@ -1,7 +1,7 @@
 """Takes the larger tensors out of an encoded ONNX model, and puts them back.
 
-Protobuf copies each tensor when it parses, reads and serializes. `split` replaces their `raw_data` with a short *placeholder*, so
-that only the rest is parsed; `join` encodes a model with the bytes again, in parts that are views of the file.
+Protobuf copies a tensor when it parses, reads and serializes it. `split` replaces the `raw_data` of larger ones with a short
+*placeholder*, so that only the rest is parsed. `join` encodes a model with the bytes again: in parts, views of the file.
 
 Specification: https://protobuf.dev/programming-guides/encoding
 """
@@ -9,10 +9,13 @@ Specification: https://protobuf.dev/programming-guides/encoding
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from onnx import ModelProto, TensorProto
+
+from .reals import release
 
 Chunk = bytes | memoryview
 """Part of a file, as bytes."""
@@ -44,15 +47,26 @@ def split(data: memoryview) -> tuple[bytes, list[memoryview]]:
     """
     found: list[memoryview] = []
     try:
-        return b"".join(_split(data, ModelProto.DESCRIPTOR, found, 0)), found
+        rest = b"".join(_split(data, ModelProto.DESCRIPTOR, found, 0))
     except _Malformed:
         return bytes(data), []
+    release(data)
+    return rest, found
 
 
 def join(model: ModelProto, tensors: Sequence[Chunk]) -> list[Chunk]:
     """Encode a model whose placeholders stand for `tensors`."""
     data = model.SerializeToString()
     return _join(data, 0, len(data), ModelProto.DESCRIPTOR, tensors)
+
+
+def joined(parts: Iterable[Chunk]) -> bytes:
+    """The bytes of a file, without leaving parts that are memory maps in memory."""
+    stream = io.BytesIO()
+    for part in parts:
+        stream.write(part)
+        release(part)
+    return stream.getvalue()
 
 
 def place(tensor: TensorProto, index: int) -> None:

@@ -29,14 +29,13 @@ LARGEST = 1 << 30
 class Ranges:
     """What a graph implies of its inputs, by (signature, input).
 
-    `ids`: rows of the smallest table that integers index. `floats`: (least, greatest). `numbers`: constants that the graph
-    compares a scalar with, with `equal` or in order. `symbols`: the name of each dimension, empty for one without.
+    `ids`: rows of the smallest table that integers index. `floats`: (least, greatest). `numbers`: integers on each side of the
+    constants that the graph compares a scalar with.
     """
 
     ids: int = FEW
     floats: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
     numbers: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
-    symbols: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,11 +131,9 @@ _ONNX_ORDERED = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 
 def onnx_ranges(path: Path, contents: Contents) -> Ranges:
     """The same for an ONNX file: Gather from a constant, QuantizeLinear with a constant scale and zero point, comparisons."""
-    import onnx
+    from .onnx_reader import bodies, open_onnx
 
-    from .onnx_reader import bodies
-
-    model = onnx.load(path, load_external_data=False)
+    model = open_onnx(path).model
     stored = {constant.name: constant.values for constant in contents.constants}
     signature = contents.signatures[0]
     inputs = {tensor.name for tensor in signature.inputs}
@@ -163,12 +160,7 @@ def onnx_ranges(path: Path, contents: Contents) -> Ranges:
                     if one in origin and number is not None and number.size == 1 and number.dtype.kind in "fiu":
                         compared.setdefault(origin[one], []).append((float(number.flat[0]), node.op_type in _ONNX_ORDERED))
     numbers = {(signature.name, name): around(found) for name, found in compared.items()}
-    symbols = {
-        (signature.name, value.name): tuple(dim.dim_param for dim in value.type.tensor_type.shape.dim)
-        for value in model.graph.input
-        if value.name in inputs
-    }
-    return Ranges(min(rows, default=FEW), floats, numbers, symbols)
+    return Ranges(min(rows, default=FEW), floats, numbers)
 
 
 _READERS: Mapping[str, Callable[[Path, Contents], Ranges]] = {

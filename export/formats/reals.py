@@ -127,7 +127,7 @@ def sample_places(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     size = int(np.prod(shape))
     rng = np.random.default_rng(size)
     flat = rng.permutation(size) if size <= SAMPLES else rng.integers(0, size, SAMPLES)
-    return np.unravel_index(flat, shape)
+    return np.unravel_index(flat, shape) if shape else ()
 
 
 def digest_of(values: np.ndarray) -> bytes:
@@ -191,7 +191,7 @@ def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]
 def same_bits(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two arrays of one shape have the same bits, compared tile by tile."""
     one, other = as_bits(first), as_bits(second)
-    for tile in _tiles(first.shape):
+    for tile in _tiles(first.shape) if first.size else ():
         same = np.array_equal(one[tile], other[tile])
         release(one, other)
         if not same:
@@ -210,7 +210,7 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(start, start + step) for start, step in zip(corner, tile, strict=True))
 
 
-def release(*arrays: np.ndarray | memoryview) -> None:
+def release(*arrays: np.ndarray | memoryview | bytes) -> None:
     """Release the pages of memory maps, which would otherwise count as resident memory."""
     for array in arrays:
         base: Any = array

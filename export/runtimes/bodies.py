@@ -13,17 +13,17 @@ import numpy as np
 
 from ..formats.tflite_graph import TfliteGraph, name_of
 from ..formats.tflite_schema import Op, unpack_model
-from .session import Session, Values
+from .session import Values
 
 
-class OnnxBodies(Session):
+class OnnxBodies:
     """An .onnx file; the outputs of a call are True or False for each nested graph, by its path.
 
     A copy of the model has a name for each node; ONNX Runtime's profile, without optimizations, lists those that ran.
     """
 
     def __init__(self, path: Path) -> None:
-        self.runtime, self.provider = "ort-cpu", "CPUExecutionProvider"
+        self.provider = "CPUExecutionProvider"
         self._path = path
         self._bodies, self._copy = _marked(path)
 
@@ -81,7 +81,7 @@ class _If:
         return f"{self.name}/{'then' if taken else 'else'}"
 
 
-class TfliteBodies(Session):
+class TfliteBodies:
     """A .tflite file; the outputs of a call are True or False for each branch of an IF, by the first output of its operator.
 
     The branch follows from the condition, which the reference kernels keep.
@@ -95,7 +95,7 @@ class TfliteBodies(Session):
         self._ifs = [found for i, graph in enumerate(graphs) for found in _ifs(i, graph)]
         self._starts = {each.signatureKey.decode(): each.subgraphIndex for each in model.signatureDefs or []}
         self._session = LiteRTSession("litert-reference", path, 1)
-        self.runtime, self.provider = self._session.runtime, self._session.provider
+        self.provider = self._session.provider
 
     def call(self, signature: str, inputs: Values) -> Values:
         conditions = self._session.kept(signature, inputs, [each.place for each in self._ifs])

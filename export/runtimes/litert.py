@@ -21,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRun
 from ...compress.errors import FormatError, InputError
 from ..formats.tflite_reader import named_activations, with_primary
 from .native_output import quiet
-from .session import Bound, HeldFile, Sample, Session, Values, first_line, in_batches, one_file
+from .session import Bound, HeldFile, Sample, Session, Values, in_batches, one_file
 
 RESOLVERS: Mapping[str, OpResolverType] = {
     "litert-xnnpack": OpResolverType.AUTO,

@@ -129,7 +129,7 @@ def _refusals() -> tuple[type[Exception], ...]:
     return tuple(getattr(library().capi.onnxruntime_pybind11_state, name) for name in names.split())
 
 
-class Unoptimized(Session):
+class Unoptimized:
     """A file in `ort-cpu`, one thread, without graph optimizations.
 
     `model`: a changed copy of the file, which reads its external data. `profile`: start of the path of a profile.
@@ -142,11 +142,11 @@ class Unoptimized(Session):
             options.profile_file_prefix = profile
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
 
-        self.runtime, self.provider = "ort-cpu", "CPUExecutionProvider"
+        self.provider = "CPUExecutionProvider"
         self._session = _open(path, path if model is None else model, PROVIDERS["ort-cpu"], 1, configure)
 
     def call(self, signature: str, inputs: Values) -> Values:
-        return _call(self.runtime, self._session, inputs)
+        return _call("ort-cpu", self._session, inputs)
 
     def end_profile(self) -> Path:
         return Path(self._session.end_profiling())

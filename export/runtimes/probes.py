@@ -9,78 +9,98 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from ...compress.errors import FormatError
-from .session import Session, Values
+from .session import Called, Values
 from .table import RUNTIMES
 
 BUDGET = 0.3
-"""Duration of timed runs per signature, in seconds."""
+"""Duration of timed calls per signature, in seconds."""
 LEAST, MOST = 3, 101
-"""Number of timed runs per file."""
+"""Number of timed calls per file, or per file and round."""
+ROUNDS = 2
+"""How often each of two files is opened to be timed, where only one may be open."""
 TOO_LONG = 1.0
-"""Runs that take longer, in seconds, are not timed."""
+"""Calls that take longer, in seconds, are not timed."""
 
-Held = Mapping[tuple[str, ...], Session]
+Held = Mapping[tuple[str, ...], Called]
 """Sessions that are open already, by runtime and path."""
 
-
-class Probe(Protocol):
-    """Opens the files of a measurement. Raises FormatError if a runtime rejects one."""
-
-    def __call__(self, paths: Sequence[Path], signatures: Collection[str], held: Held) -> Session: ...
+Probe = Callable[[Sequence[Path], Collection[str], Held], Called]
+"""Opens the files of a measurement, with the names of their signatures. Raises FormatError if a runtime rejects one."""
 
 
-class Turns(Session):
-    """Times the calls of two sessions in turns: `before` and `after`, in seconds per call."""
+class CallTurns:
+    """Times two open files, whose calls take turns: `before` and `after`, in seconds per call."""
 
-    def __init__(self, before: Session, after: Session) -> None:
-        self.runtime, self.provider = before.runtime, before.provider
-        self._calls = {"before": before.call, "after": after.call}
+    def __init__(self, before: Called, after: Called) -> None:
+        self.provider = before.provider
+        self._sessions = before, after
 
     def call(self, signature: str, inputs: Values) -> Values:
-        first = {name: _seconds(call, signature, inputs) for name, call in self._calls.items()}
-        if max(first.values()) > TOO_LONG:
-            raise FormatError(f"a run takes {max(first.values()):.1f} s, timed are runs of up to {TOO_LONG:g} s")
-        pairs = int(BUDGET / sum(first.values()))
-        times: dict[str, list[float]] = {name: [] for name in self._calls}
-        for _ in range(min(max(pairs, LEAST), MOST)):
-            for name, call in self._calls.items():
-                times[name].append(_seconds(call, signature, inputs))
-        return {name: np.array(each) for name, each in times.items()}
+        first = [_first(session, signature, inputs) for session in self._sessions]
+        turns = range(_count(BUDGET, sum(first)))
+        times = np.array([[_seconds(session, signature, inputs) for session in self._sessions] for _ in turns])
+        return {"before": times[:, 0], "after": times[:, 1]}
 
 
-def _seconds(call: Callable[[str, Values], object], signature: str, inputs: Values) -> float:
+class SessionTurns:
+    """The same of two files of which only one is open at a time."""
+
+    def __init__(self, *opens: Callable[[], Called]) -> None:
+        self.provider = ""
+        self._opens = opens
+
+    def call(self, signature: str, inputs: Values) -> Values:
+        rounds = [[self._timed(opened(), signature, inputs) for opened in self._opens] for _ in range(ROUNDS)]
+        before, after = (np.concatenate(times) for times in zip(*rounds, strict=True))
+        return {"before": before, "after": after}
+
+    def _timed(self, session: Called, signature: str, inputs: Values) -> np.ndarray:
+        count = _count(BUDGET / len(self._opens) / ROUNDS, _first(session, signature, inputs))
+        return np.array([_seconds(session, signature, inputs) for _ in range(count)])
+
+
+def _seconds(session: Called, signature: str, inputs: Values) -> float:
     start = time.perf_counter()
-    call(signature, inputs)
+    session.call(signature, inputs)
     return time.perf_counter() - start
 
 
-def _turns(runtime: str, paths: Sequence[Path], signatures: Collection[str], held: Held) -> Session:
-    def opened(path: Path) -> Session:
-        return held.get((runtime, str(path))) or RUNTIMES[runtime].open(dict.fromkeys(signatures, path))
+def _first(session: Called, signature: str, inputs: Values) -> float:
+    """Seconds of a session's first calls, the faster one. Raises FormatError if it is too long."""
+    seconds = min(_seconds(session, signature, inputs) for _ in range(2))
+    if seconds > TOO_LONG:
+        raise FormatError(f"a call takes {seconds:.1f} s, timed are calls of up to {TOO_LONG:g} s")
+    return seconds
 
-    before, after = map(opened, paths)
-    return Turns(before, after)
+
+def _count(budget: float, seconds: float) -> int:
+    return min(max(int(budget / max(seconds, 1e-9)), LEAST), MOST)
 
 
-def _turns_unoptimized(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Session:
+def _turns(runtime: str, paths: Sequence[Path], signatures: Collection[str], held: Held) -> Called:
+    sessions = [held[runtime, str(path)] for path in paths if (runtime, str(path)) in held]
+    if len(sessions) == len(paths):
+        return CallTurns(*sessions)
+    return SessionTurns(*(partial(RUNTIMES[runtime].open, dict.fromkeys(signatures, path)) for path in paths))
+
+
+def _turns_unoptimized(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
     from .ort import Unoptimized
 
-    before, after = map(Unoptimized, paths)
-    return Turns(before, after)
+    return SessionTurns(*(partial(Unoptimized, path) for path in paths))
 
 
-def _onnx_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Session:
+def _onnx_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
     from .bodies import OnnxBodies
 
     return OnnxBodies(paths[0])
 
 
-def _tflite_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Session:
+def _tflite_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
     from .bodies import TfliteBodies
 
     return TfliteBodies(paths[0])

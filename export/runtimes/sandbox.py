@@ -21,7 +21,7 @@ from ...compress.errors import FormatError, InputError
 from ..formats.random_inputs import Draw
 from .child_process import Ended, lines_of, serve
 from .probes import PROBES
-from .session import Session
+from .session import Called
 from .table import RUNTIMES
 
 SECONDS = 60.0
@@ -33,7 +33,7 @@ LINE = 4000
 
 
 @dataclass(frozen=True)
-class Run:
+class TrialRun:
     """A signature and its inputs by name (in order for a file without signatures).
 
     `case`: what its inputs are an example of, such as one value of a scalar that the graph compares with constants.
@@ -66,17 +66,25 @@ class Answer:
 
 
 def run_apart(
-    runs: Sequence[Run], jobs: Sequence[Job], *, enough: int | None = None, seconds: float = SECONDS, memory: int = MEMORY
+    runs: Sequence[TrialRun],
+    jobs: Sequence[Job],
+    *,
+    enough: int | None = None,
+    hold: bool = False,
+    seconds: float = SECONDS,
+    memory: int = MEMORY,
 ) -> list[Answer]:
     """Run jobs in sequence in one child. After a crash, that job reports it and the later ones were not reached.
 
-    `enough`: successes after which the first job skips the other runs of a signature's case; None: it tries all.
+    `enough`: successes after which the first job skips the other runs of a signature's case; None: it tries all. `hold`: keep
+    the sessions of a runtime open until another runtime's turn, for the probes; several files are then in memory at once.
     """
     with tempfile.TemporaryDirectory() as name:
         folder, answers = Path(name), []
         plan = {
             "memory": memory,
             "enough": enough,
+            "hold": hold,
             "seconds": seconds / 2,
             "runs": [_saved(folder, i, run) for i, run in enumerate(runs)],
             "jobs": [_job(folder, i, job) for i, job in enumerate(jobs)],
@@ -96,7 +104,7 @@ def _job(folder: Path, index: int, job: Job) -> dict[str, Any]:
     return {"runtime": job.runtime, "paths": paths, "most": job.most, "out": str(folder / f"{index}.out")}
 
 
-def _saved(folder: Path, index: int, run: Run) -> dict[str, Any]:
+def _saved(folder: Path, index: int, run: TrialRun) -> dict[str, Any]:
     """A run as JSON: values that are drawn by their record, others by their file."""
     given = {name: values for name, values in run.inputs.items() if not isinstance(values, Draw)}
     files: Mapping[str, Any] = _save(given, folder / f"{index}.in")
@@ -129,7 +137,8 @@ def _loaded(files: Mapping[str, str]) -> dict[str, np.ndarray]:
 def _inputs(run: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The inputs of a run; strings as Python objects, which all runtimes take."""
     values = {
-        name: np.load(each, allow_pickle=False) if isinstance(each, str) else _draw(each) for name, each in run["inputs"].items()
+        name: np.load(each, allow_pickle=False) if isinstance(each, str) else _draw(each)
+        for name, each in run["inputs"].items()
     }
     return {name: each.astype(object) if each.dtype.kind == "U" else each for name, each in values.items()}
 
@@ -141,23 +150,35 @@ def _draw(fields: Mapping[str, Any]) -> np.ndarray:
 def main(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Run the plan in the child; yields an answer per job."""
     _limit(plan["memory"])
-    held: dict[tuple[str, ...], Session] = {}
+    held: dict[tuple[str, ...], Called] = {}
     runs, enough = dict(enumerate(plan["runs"])), plan["enough"]
     for job in plan["jobs"]:
-        signatures = {run["signature"] for run in plan["runs"]}
-        try:
-            session = _open(job, signatures, held)
-        except FormatError as error:
-            yield {"provider": "", "runs": [], "problem": str(error).removeprefix(f"{job['paths'][0]}: ")[:LINE]}
-            continue
-        found = dict(_answers(job, session, runs, enough, plan["seconds"]))
+        if not plan["hold"]:
+            held.clear()
+        answer, found = _answer(job, plan, held, runs, enough)
         if job is plan["jobs"][0]:
-            runs, enough = {i: runs[i] for i, answer in found.items() if isinstance(answer, dict)}, None
-        yield {"provider": session.provider, "runs": [found.get(i) for i in range(len(plan["runs"]))], "problem": ""}
+            runs, enough = {i: runs[i] for i, got in found.items() if isinstance(got, dict)}, None
+        yield answer
 
 
-def _open(job: Mapping[str, Any], signatures: set[str], held: dict[tuple[str, ...], Session]) -> Session:
-    """Open a job's files. The sessions of a runtime are held until another runtime's turn, for the probes."""
+def _answer(
+    job: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    held: dict[tuple[str, ...], Called],
+    runs: Mapping[int, Any],
+    enough: int | None,
+) -> tuple[dict[str, Any], dict[int, Any]]:
+    """(answer of a job, outputs or error of each run that it tried)."""
+    try:
+        session = _open(job, {run["signature"] for run in plan["runs"]}, held)
+    except FormatError as error:
+        return {"provider": "", "runs": [], "problem": str(error).removeprefix(f"{job['paths'][0]}: ")[:LINE]}, {}
+    found = dict(_answers(job, session, runs, enough, plan["seconds"]))
+    return {"provider": session.provider, "runs": [found.get(i) for i in range(len(plan["runs"]))], "problem": ""}, found
+
+
+def _open(job: Mapping[str, Any], signatures: set[str], held: dict[tuple[str, ...], Called]) -> Called:
+    """Open a job's files, and hold the session."""
     paths = [Path(path) for path in job["paths"]]
     if job["runtime"] in PROBES:
         return PROBES[job["runtime"]](paths, signatures, held)
@@ -169,7 +190,7 @@ def _open(job: Mapping[str, Any], signatures: set[str], held: dict[tuple[str, ..
 
 
 def _answers(
-    job: Mapping[str, Any], session: Session, runs: Mapping[int, Any], enough: int | None, seconds: float
+    job: Mapping[str, Any], session: Called, runs: Mapping[int, Any], enough: int | None, seconds: float
 ) -> Iterator[tuple[int, dict[str, str] | str]]:
     """(index of a run, its outputs or error), until there are enough of each case, or too much time went by."""
     done: Counter[tuple[str, str]] = Counter()

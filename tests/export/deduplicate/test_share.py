@@ -23,7 +23,7 @@ from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_schema import pack_model, unpack_model
-from tiedae.export.runtimes.sandbox import Answer, Run, run_apart
+from tiedae.export.runtimes.sandbox import Answer, TrialRun, run_apart
 
 from ..runtimes.test_sandbox import crashing
 from .tflite_files import int8_pair, schema, tied_pair
@@ -169,7 +169,7 @@ def test_wrong_calls(tied, paths, options, message):
 @pytest.mark.parametrize("name", ["notes.txt", "tflite"])
 def test_an_unknown_format(tmp_path, name):
     (tmp_path / name).write_bytes(tied_pair())
-    with pytest.raises(FormatError, match=r"must end in \.tflite or \.onnx"):
+    with pytest.raises(FormatError, match=r"must end in \.tflite or \.lite or \.onnx"):
         share_file(tmp_path / name, tmp_path / f"out{(tmp_path / name).suffix}")
 
 
@@ -292,7 +292,7 @@ def test_the_command_prints_json(tied, tmp_path, capsys):
 
 
 def compared(expected, got, change="operators", quantized=False):
-    runs = [Run("s", {})]
+    runs = [TrialRun("s", {})]
     (row,) = compare_outputs("r", runs, [{"y": np.asarray(expected)}], [{"y": np.asarray(got)}], BOUNDS[change, quantized])
     return row
 
@@ -310,7 +310,13 @@ DIFFERENCES = {
     "infinity in both": (FLOATS * np.inf, FLOATS * np.inf, "near", True, ""),
     "other infinity": (FLOATS * np.inf, FLOATS * -np.inf, "near", True, "100 of 100 values are not finite"),
     "an LSB of a view": (BYTES, BYTES + np.int8(1), "views", True, "largest difference 1 LSB"),
-    "one LSB too many": (BYTES, BYTES + np.int8(9) * (BYTES == 7).astype(np.int8), "operators", True, "largest difference 9 LSB"),
+    "one LSB too many": (
+        BYTES,
+        BYTES + np.int8(9) * (BYTES == 7).astype(np.int8),
+        "operators",
+        True,
+        "largest difference 9 LSB",
+    ),
     "an LSB of an operator": (BYTES, BYTES + np.int8(1), "operators", True, ""),
     "many LSB": (BYTES, BYTES + np.int8(9), "near", True, "mean 9 LSB"),
     "ids": (np.arange(100), np.arange(100) + 1, "operators", False, "100 of 100 values differ"),
@@ -344,12 +350,14 @@ def test_comparisons_count_lsb():
 
 
 def test_a_new_output_is_a_failure():
-    rows = list(compare_outputs("r", [Run("s", {})], [{"y": FLOATS}], [{"y": FLOATS, "z": FLOATS}], BOUNDS["views", False]))
+    rows = list(
+        compare_outputs("r", [TrialRun("s", {})], [{"y": FLOATS}], [{"y": FLOATS, "z": FLOATS}], BOUNDS["views", False])
+    )
     assert [bool(row.problem) for row in rows] == [False, True]
 
 
 def test_a_run_that_the_first_file_refuses_is_left_out():
-    runs = [Run("s", {}), Run("s", {})]
+    runs = [TrialRun("s", {}), TrialRun("s", {})]
     (row,) = compare_outputs("r", runs, ["refused", {"y": FLOATS}], ["refused", {"y": FLOATS}], BOUNDS["views", False])
     assert (row.count, row.problem) == (100, "")
     (row,) = compare_outputs("r", runs[:1], [{"y": FLOATS}], ["refused"], BOUNDS["views", False])

@@ -32,7 +32,9 @@ def audio(tmp_path):
     branches = []
     for name in ("fast", "slow"):
         inner = [node("Reshape", "x frames", f"{name}.framed"), node("MatMul", f"{name}.framed {name}.kernel", f"{name}.y")]
-        branches.append(graph(inner, {f"{name}.kernel": weights(64, 32), "frames": np.array([-1, 64])}, {}, {f"{name}.y": None}))
+        branches.append(
+            graph(inner, {f"{name}.kernel": weights(64, 32), "frames": np.array([-1, 64])}, {}, {f"{name}.y": None})
+        )
     never = graph([node("Neg", "x", "no")], {}, {}, {"no": None})
     nodes = [
         node("Equal", "sr rate", "same"),
@@ -84,7 +86,7 @@ def test_where_nothing_runs_the_shapes_and_the_cause_are_named(audio, tmp_path, 
 
 
 WRONG = {
-    "shape": (["--shape", "x=1"], "--shape x: got 1, must be batchxtime"),
+    "shape": (["--shape", "x=1"], "--shape x: got [1], must be [batch, time]"),
     "text": (["--shape", "x"], "--shape x: must be NAME=1x16"),
     "data": (["--data", "none.npz"], "--data none.npz: no such file"),
     "change": (["--max-change", "2"], "--max-change: got 2, must be a fraction"),
@@ -165,14 +167,6 @@ def test_nan_agrees_but_is_no_evidence(tmp_path):
 
 
 @pytest.mark.usefixtures("by_runs")
-def test_random_outputs_are_not_compared(tmp_path):
-    path = saved(tmp_path, twice([node("RandomNormalLike", "k", "noise")], {"k": None, "noise": None}))
-    found = share_file(path, tmp_path / "out.onnx")
-    compared = {row["output"]: row["allowed"] for row in found["compared"]}
-    assert compared["noise"] == "not compared: two runs of the file itself differ" and "mean" in compared["k"]
-
-
-@pytest.mark.usefixtures("by_runs")
 def test_strings_run_too(tmp_path):
     nodes = [node("Identity", "words", "same")]
     made = twice(nodes, {"k": None})
@@ -184,8 +178,10 @@ def test_strings_run_too(tmp_path):
 
 
 def test_a_new_transpose_is_timed_without_optimizations_too(tmp_path):
-    nodes = [node("MatMul", "x one", "h"), node("Add", "other h", "k")]
-    made = graph(nodes, {"one": weights(24, 24), "other": np.ascontiguousarray(weights(24, 24).T)}, {"x": (24, 24)}, {"k": None})
+    nodes = [node("Add", "x one", "h"), node("Add", "other h", "k")]
+    made = graph(
+        nodes, {"one": weights(24, 24), "other": np.ascontiguousarray(weights(24, 24).T)}, {"x": (24, 24)}, {"k": None}
+    )
     found = share_file(saved(tmp_path, made), tmp_path / "out.onnx")
     model = onnx.load(tmp_path / "out.onnx")
     assert "Transpose" in [each.op_type for each in model.graph.node] and model.graph.input[0].type.tensor_type.elem_type == F32

@@ -54,7 +54,12 @@ def branching() -> bytes:
     """A file with an IF in an IF."""
     file = File()
     graph = file.graph("main")
-    p, q, x, outer = graph.tensor("p", (1,), "bool"), graph.tensor("q", (1,), "bool"), graph.tensor("x", (2,)), graph.tensor("outer", (2,))
+    p, q, x, outer = (
+        graph.tensor("p", (1,), "bool"),
+        graph.tensor("q", (1,), "bool"),
+        graph.tensor("x", (2,)),
+        graph.tensor("outer", (2,)),
+    )
     graph.add(Op.IF, [p, q, x], [outer], schema.IfOptionsT(thenSubgraphIndex=1, elseSubgraphIndex=2))
     graph.set_io([p, q, x], [outer])
     then = file.graph("then")
