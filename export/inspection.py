@@ -30,9 +30,9 @@ def inspect_file(path: Path, *, minimum: int = MINIMUM) -> dict[str, Any]:
 
     Constants with the same `storage` are views of the same bytes, which count once. Duplicates are those of `duplicates.copies`
     from `minimum` bytes on; each says what `tiedae share` would do with it, which is tried without running a model.
-    `bytes_if_shared` is the size of the file that it would write, `bytes_if_merged` with near duplicates merged too, which needs
-    a tolerance of `near_steps` (None if there are none). Raises FormatError if the file is missing, damaged or of an unknown
-    format.
+    `bytes_if_shared` is the size of the file that it would write, `bytes_if_merged` with near duplicates merged too, which
+    needs a tolerance of `near_steps` (None if there are none). Raises FormatError if the file is missing, damaged or of an
+    unknown format.
     """
     if minimum < 1:
         raise InputError(f"--min-bytes: got {minimum}, must be 1 or more")
@@ -96,8 +96,8 @@ def _outcomes(found: Sequence[Duplicate], shared: Shared) -> list[tuple[Duplicat
             if match:
                 left.remove(match)
                 outcomes[i] = match
-    assert not left and len(outcomes) == len(found), "share lists the duplicates that inspect lists"
-    return [(duplicate, outcomes[i]) for i, duplicate in enumerate(found)]
+    unlisted = "share does not list it"
+    return [(each, outcomes.get(i) or Kept(each.name, each.original, unlisted)) for i, each in enumerate(found)]
 
 
 def _copy(duplicate: Duplicate, outcome: Merged | Kept) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import math
 import mmap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from ..formats.tflite_graph import (
     zero_points_of,
 )
 from ..formats.tflite_reader import read_tflite
-from ..formats.tflite_schema import Type, pack_model, unpack_model, vector
+from ..formats.tflite_schema import Type, joined, pack_model, unpack_model, vector
 from .equivalence import Kept, Merged, Shared
 from .tflite_rewrite import Replacement, Rewrite, plan_use
 
@@ -46,18 +46,18 @@ def share_tflite(data: bytes | mmap.mmap, *, tolerance: float | None = None, min
     """
     found = copies(read_tflite(data), minimum)
     if not found:
-        return Shared(bytes(data), (), ())
+        return Shared(joined([data]), (), ())
     model = unpack_model(data)
     sharing = _Sharing.of(model, found, tolerance)
     results = {duplicate.storage: sharing.merge(duplicate) for duplicate in sorted(found, key=_rank)}
     for duplicate in found:
         if duplicate.by == "values" and isinstance(results[duplicate.storage], Kept):
             results[duplicate.storage] = sharing.kept_by_value(duplicate)
-    merged, kept = (
-        tuple(each for duplicate in found if isinstance(each := results[duplicate.storage], kind)) for kind in (Merged, Kept)
-    )
+    in_order = [results[duplicate.storage] for duplicate in found]
+    merged = tuple(each for each in in_order if isinstance(each, Merged))
+    kept = tuple(each for each in in_order if isinstance(each, Kept))
     if not merged:
-        return Shared(bytes(data), (), kept)
+        return Shared(joined([data]), (), kept)
     _empty_unread(model, {int(duplicate.storage) for duplicate in found} | {int(each.original_storage) for each in found})
     return Shared(pack_model(model, data), merged, kept)
 
@@ -156,13 +156,14 @@ class _Sharing:
         if isinstance(plan, str):
             return Kept(duplicate.name, duplicate.original, plan)
         stored, original, rewrites = plan
-        names = (duplicate.name, duplicate.original)
-        names = names if stored.buffer == int(duplicate.storage) else names[::-1]
+        name, other = duplicate.name, duplicate.original
+        if original is not self.pair(duplicate)[0]:
+            name, other = other, name
         how = ", ".join(dict.fromkeys(rewrite.how for rewrite in rewrites)) or "a second view of one buffer"
-        merged = Merged(*names, duplicate.relation, how, int(self.data(stored).size))
+        merged = Merged(name, other, duplicate.relation, how, int(self.data(stored).size))
         if duplicate.by == "values":
             changed = float(np.mean(stored.values != _ordered(original, duplicate).reshape(stored.values.shape)))
-            merged = Merged(*names, "near", how, merged.saved, duplicate.largest, changed)
+            merged = replace(merged, relation="near", steps=duplicate.largest, changed=changed)
         for rewrite in rewrites:
             rewrite.apply()
         for graph, index in stored.views if duplicate.order == "transposed" else ():
@@ -213,13 +214,12 @@ class _Sharing:
 
     def kept_by_value(self, duplicate: Duplicate) -> Kept:
         """Why a duplicate by value is kept, and whether a larger tolerance would merge it."""
-        names = duplicate.name, duplicate.original
         steps = f"{math.ceil(100 * duplicate.largest) / 100:g}"
         distance = f"near, up to {steps} of a step apart" if duplicate.relation == "near" else "equal in value, not in bytes"
         plan = self._plan(duplicate)
         if not isinstance(plan, str):
-            return Kept(*names, f"{distance}: --near {steps} would allow that")
-        return Kept(*names, f"{distance}: {plan}")
+            plan = f"--near {steps} would allow that"
+        return Kept(duplicate.name, duplicate.original, f"{distance}: {plan}")
 
     def _move(self, stored: _SharedBuffer, original: _SharedBuffer) -> None:
         """Let all tensors of a buffer view another buffer."""

@@ -37,20 +37,20 @@ def same_bytes(before: Path, after: Path) -> str:
     variable shares it. Raises FormatError for a damaged file.
     """
     try:
-        return next(_differences(_File.open(before), _File.open(after)), "")
+        return next(_differences(_TfliteFile.open(before), _TfliteFile.open(after)), "")
     except DAMAGED as error:
         raise FormatError(f"{after}: cannot be compared with {before}: {type(error).__name__}: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)
-class _File:
+class _TfliteFile:
     data: bytes | mmap.mmap
     model: Any
     unknown: str
     """A part that the schema does not know, as a message."""
 
     @classmethod
-    def open(cls, path: Path) -> _File:
+    def open(cls, path: Path) -> _TfliteFile:
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if data[4:8] != b"TFL3":
@@ -93,7 +93,7 @@ class _File:
             raise FormatError(f"the archive behind the model is damaged: {error}") from None
 
 
-def _differences(before: _File, after: _File) -> Iterator[str]:
+def _differences(before: _TfliteFile, after: _TfliteFile) -> Iterator[str]:
     yield from filter(None, (before.unknown, after.unknown))
     yield from _of_tables(before.model, after.model, "")
     yield from _of_content(before, after)
@@ -134,7 +134,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _of_content(before: _File, after: _File) -> Iterator[str]:
+def _of_content(before: _TfliteFile, after: _TfliteFile) -> Iterator[str]:
     """Differences of what tensors and metadata read, each pair of buffers once, and of buffers that neither reads."""
     names = [tensor.name or b"" for tensor in before.tensors] + [entry.name or b"" for entry in before.model.metadata or []]
     if len(before.read) != len(after.read):
@@ -151,7 +151,7 @@ def _of_content(before: _File, after: _File) -> Iterator[str]:
             yield f"buffer {index}, which no tensor reads: its bytes differ"
 
 
-def _of_variables(before: _File, after: _File) -> Iterator[str]:
+def _of_variables(before: _TfliteFile, after: _TfliteFile) -> Iterator[str]:
     """Variables keep a state: they share a buffer with the same tensors as before."""
     groups = [_sharing(file.tensors) for file in (before, after)]
     for index, tensor in enumerate(before.tensors):
@@ -167,7 +167,7 @@ def _sharing(tensors: Sequence[Any]) -> list[list[int]]:
     return [views[tensor.buffer] if tensor.buffer else [index] for index, tensor in enumerate(tensors)]
 
 
-def _of_places(before: _File, after: _File) -> Iterator[str]:
+def _of_places(before: _TfliteFile, after: _TfliteFile) -> Iterator[str]:
     """Differences of what lies behind the tables: large options of custom operators, and operators that read the file."""
     for one, other in zip(_operators(before), _operators(after), strict=False):
         size, *offsets = one.largeCustomOptionsSize, one.largeCustomOptionsOffset, other.largeCustomOptionsOffset
@@ -178,5 +178,5 @@ def _of_places(before: _File, after: _File) -> Iterator[str]:
             yield f"operator {code.customCode.decode()} refers to positions in the file, which may have moved"
 
 
-def _operators(file: _File) -> Iterable[Any]:
+def _operators(file: _TfliteFile) -> Iterable[Any]:
     return (operator for graph in file.model.subgraphs for operator in graph.operators or [])

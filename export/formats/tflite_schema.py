@@ -19,6 +19,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.errors import ExportError, FormatError
+from .reals import release
 
 ALIGNMENT = 16
 """Alignment of buffer data in the schema, in bytes, so that a mapped file can be used in place."""
@@ -26,6 +27,8 @@ MAX_BYTES = 2**31 - 2**20
 """Maximum size of a file: flatbuffers have 31-bit offsets."""
 PLACEHOLDER = 0xFFFFFFFF
 END_OF_ARCHIVE = b"PK\5\6"
+PIECE = 1 << 24
+"""Bytes copied at a time."""
 APPENDED = 1
 """Offset of a buffer whose data lie behind the flatbuffer; the schema reserves 1 as "not known yet"."""
 IN_FILE = (b"DISPATCH_OP",)
@@ -212,7 +215,17 @@ class _Buffer(schema.BufferT):
 
 def pack_model(model: Any, source: bytes | mmap.mmap = b"") -> bytes:
     """Serialize a model; see `pack_parts`."""
-    return b"".join(pack_parts(model, source))
+    return joined(pack_parts(model, source))
+
+
+def joined(parts: Iterable[bytes | memoryview | mmap.mmap]) -> bytes:
+    """The parts of a file as one; memory maps are read piece by piece."""
+    file = io.BytesIO()
+    for part in map(memoryview, parts):
+        for start in range(0, len(part), PIECE):
+            file.write(part[start : start + PIECE])
+            release(part)
+    return file.getvalue()
 
 
 def pack_parts(model: Any, source: bytes | mmap.mmap = b"") -> list[bytes | memoryview]:
@@ -253,7 +266,7 @@ def _data_parts(buffers: Sequence[Any], tables: bytearray) -> Iterator[bytes | m
             entry = root._tab.Vector(root._tab.Offset(12)) + 4 * index
             struct.pack_into("<I", tables, entry, start - 12 - entry)
         yield bytes(start - len(head) - end) + head
-        yield memoryview(np.ascontiguousarray(buffer.data))
+        yield np.ascontiguousarray(buffer.data).data
         end = start + buffer.data.size
 
 

@@ -2,6 +2,8 @@
 
 import itertools
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -498,3 +500,32 @@ def test_sharing_twice_is_sharing_once(seed, inputs, units, activation):
     shared = share_tflite(tied_pair(seed=seed, sizes=(inputs, units), activation=activation))
     again = share_tflite(shared.data)
     assert len(shared.merged) == 1 and again.data == shared.data and again.merged == ()
+
+
+REWRITE = """
+import resource, sys
+from pathlib import Path
+import tiedae.export.deduplicate.share_tflite
+from tiedae.export.deduplicate.rewriters import rewrite
+from tiedae.export.targets import read_model
+before, path = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, Path(sys.argv[1])
+shared = rewrite(path, read_model(path), "out.tflite", tolerance=None, minimum=64)
+print(len(shared.merged), shared.size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10)
+"""
+
+
+def test_memory_is_that_of_the_new_file(tmp_path):
+    """Three constants of 64 MB, two of them equal: nothing but the result is in memory."""
+    size, path = 1 << 26, tmp_path / "large.tflite"
+    file = File()
+    graph = file.graph("main")
+    graph.tensor("x", (1, 8))
+    graph.set_io([0], [0])
+    values = np.zeros((3, size), np.int8)
+    values[:, 5], values[2, 7] = 1, 1
+    for name, each in zip("abc", values, strict=True):
+        graph.constant(name, each)
+    path.write_bytes(file.data())
+    done = subprocess.run([sys.executable, "-c", REWRITE, path], capture_output=True, text=True, check=True)
+    merged, after, memory = map(int, done.stdout.split())
+    assert (merged, after < 2.01 * size) == (1, True) and memory < 1.5 * after

@@ -15,7 +15,7 @@ from tiedae.export.formats.tflite_schema import pack_model, unpack_model
 from tiedae.export.formats.tflite_writer import to_tflite
 
 from ..deduplicate.tflite_files import tied_pair
-from ..formats.test_tflite_writer import PROGRAMS, split
+from ..formats.test_tflite_writer import PROGRAMS, buffers_of, split
 
 
 def plain(value):
@@ -75,18 +75,6 @@ def test_buffers_behind_the_tables_stay_there():
     (table,) = [each for each in buffers_of(shared.data) if each.Offset() > 1]
     assert shared.data[table.Offset() :] == kernel.tobytes() and table.Offset() % 16 == 0 and table.DataIsNone()
     assert read_tflite(shared.data).constants[0].values.tobytes() == kernel.tobytes()
-
-
-def test_data_that_follow_the_tables_are_aligned_and_in_a_valid_flatbuffer():
-    for data in (pack_model(unpack_model(tied_pair())), to_tflite(split())):
-        tables = [each for each in buffers_of(data) if not each.DataIsNone()]
-        assert tables and all(each._tab.Vector(each._tab.Offset(4)) % 16 == 0 for each in tables)
-        assert all(each._tab.Pos < each._tab.Vector(each._tab.Offset(4)) <= len(data) - each.DataLength() for each in tables)
-
-
-def buffers_of(data):
-    root: Any = schema.Model.GetRootAs(data, 0)
-    return [root.Buffers(index) for index in range(root.BuffersLength())]
 
 
 class _Behind(schema.BufferT):
