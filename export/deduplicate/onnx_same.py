@@ -57,21 +57,15 @@ class _Level:
     made: frozenset[str]
     nodes: Sequence[NodeProto]
 
-    @property
-    def depth(self) -> int:
-        return 0 if self.parent is None else self.parent.depth + 1
-
-    def meaning(self, name: str) -> np.ndarray | int | None:
-        """A constant, or the depth of the graph that makes the value; None if nothing does."""
-        if name in self.constants:
-            return self.constants[name]
-        if name in self.made:
-            return self.depth
-        return self.parent.meaning(name) if self.parent else None
+    def constant(self, name: str) -> np.ndarray | None:
+        """The constant that a name means here; None if it means another value."""
+        if name in self.constants or name in self.made:
+            return self.constants.get(name)
+        return self.parent.constant(name) if self.parent else None
 
     def made_here(self, entries: Sequence[Any], key: str) -> dict[str, Any]:
         """The entries of a repeated field that are about no constant, by name."""
-        return {name: each for each in entries if not isinstance(self.meaning(name := getattr(each, key)), np.ndarray)}
+        return {name: each for each in entries if self.constant(name := getattr(each, key)) is None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +102,7 @@ class _File:
             return self.values(attribute.t) if attribute.name == "value" and not attribute.ref_attr_name else None
         if kind(node) == "Identity" and len(node.input) == 1:
             (name,) = node.input
-            values = constants.get(name) if name in defined else parent.meaning(name) if parent else None
-            return values if isinstance(values, np.ndarray) else None
+            return constants.get(name) if name in defined else parent and parent.constant(name)
         return None
 
     def values(self, tensor: TensorProto) -> np.ndarray:
@@ -179,11 +172,11 @@ class _Comparison:
 
     def _names(self, name: str, new: str, where: str, levels: tuple[_Level, _Level]) -> Iterator[str]:
         """Compare what two names mean."""
-        one, other = (level.meaning(each) for level, each in zip(levels, (name, new), strict=True))
-        if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        one, other = (level.constant(each) for level, each in zip(levels, (name, new), strict=True))
+        if one is not None and other is not None:
             if not self._same(one, other):
                 yield f"{where}: the constant {new!r} differs from {name!r}"
-        elif isinstance(one, np.ndarray) or isinstance(other, np.ndarray) or (one, name) != (other, new):
+        elif one is not other or name != new:
             yield f"{where}: reads {new!r}, not {name!r}"
 
     def _attributes(

@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from tiedae.export.deduplicate.onnx_same import same_bytes
 
 from .onnx_models import F32, graph, model, node, share, weights
-from .test_share_onnx_graphs import NESTED, chains, constant, save_external
+from .test_share_onnx_graphs import NESTED, chains, constant, save_external, scan
 
 W, B = weights(24, 24), weights(24, seed=1)
 SHAPE = ("batch", 24)
@@ -166,6 +166,14 @@ def test_merged_in_nested_graphs_and_functions(case, tmp_path):
     shared, source, out = share(tmp_path, NESTED[case][0])
     equal = {each.relation for each in shared.merged} == {"equal"}
     assert (same_bytes(source, out) == "") is equal
+
+
+def test_a_value_inside_hides_a_constant_outside(written):
+    before, after = scan(W, R=W), scan(W, R=W, row=W)
+    body = next(each.g for node in after.graph.node for each in node.attribute if each.name == "body")
+    body.node[0].input[1] = "row"
+    del body.initializer[:]
+    assert "reads 'row', not 'C'" in same_bytes(written(before, "before.onnx"), written(after, "after.onnx"))
 
 
 def test_external_data_may_move(tmp_path):
