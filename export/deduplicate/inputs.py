@@ -61,7 +61,7 @@ def read_data(path: Path, contents: Contents) -> dict[str, np.ndarray]:
         with path.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
             if not isinstance(loaded, np.ndarray):
-                return {name: loaded[name] for name in loaded.files}
+                return {name: _native(loaded[name]) for name in loaded.files}
     except FileNotFoundError:
         raise InputError(f"--data {path}: no such file") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -69,7 +69,12 @@ def read_data(path: Path, contents: Contents) -> dict[str, np.ndarray]:
         raise InputError(f"--data {path}: not an .npy or .npz file of numbers or strings: {cause}") from None
     if len(names) != 1:
         raise InputError(f"--data {path}: must be an .npz file by input name: the file has {len(names)} inputs")
-    return {names[0]: loaded}
+    return {names[0]: _native(loaded)}
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    """The same values in the byte order of this machine, which runtimes take for granted."""
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def require_fits(contents: Contents, given: Given) -> None:
@@ -113,7 +118,8 @@ class _SizeSearch:
 
     def runs(self, rng: np.random.Generator) -> Iterator[TrialRun]:
         scalars = {each.name: values for each in self.signature.inputs if (values := self._scalar_values(each))}
-        cases = [dict(zip(scalars, values, strict=True)) for values in itertools.product(*scalars.values())][:CASES]
+        combined = itertools.islice(itertools.product(*scalars.values()), CASES)
+        cases = [dict(zip(scalars, values, strict=True)) for values in combined]
         for sizes in self._sizes():
             for case in cases:
                 inputs = {each.name: self._values(each, sizes, case, rng) for each in self.signature.inputs}
@@ -121,7 +127,7 @@ class _SizeSearch:
 
     def _scalar_values(self, tensor: TensorInfo) -> tuple[int, ...]:
         """Values of a scalar that stand for the cases of the graph; empty for other inputs."""
-        if tensor.name in self.given.data or None in tensor.shape or math.prod(each or 0 for each in tensor.shape) != 1:
+        if tensor.name in self.given.data or any(size != 1 for size in tensor.shape):
             return ()
         if tensor.dtype == "bool":
             return 0, 1
@@ -181,7 +187,7 @@ def _stated(tensor: TensorInfo, keys: Sequence[str | None], given: Given) -> Ite
         values, option = given.data[tensor.name], f"--data {tensor.name}"
         if tensor.name in given.shapes:
             raise InputError(f"--shape {tensor.name}: has the shape of its values in --data")
-        dtype = STRING if values.dtype.kind in "US" else values.dtype.name
+        dtype = STRING if values.dtype.kind == "U" else values.dtype.name
         if dtype != tensor.dtype:
             raise InputError(f"{option}: has {dtype} values, must have {tensor.dtype}")
         shape = values.shape

@@ -127,7 +127,13 @@ def _arrays(name: str, value: Any) -> Iterator[tuple[str, np.ndarray]]:
             yield from _arrays(f"{name}[{i}]", each)
     else:
         array = np.asarray(value)
-        yield name, array.astype(str) if array.dtype.kind == "O" else array
+        yield name, _texts(array) if array.dtype.kind == "O" else array
+
+
+def _texts(values: np.ndarray) -> np.ndarray:
+    """Strings as an array that is saved without pickle."""
+    texts = [each.decode(errors="backslashreplace") if isinstance(each, bytes) else str(each) for each in values.ravel()]
+    return np.array(texts, str).reshape(values.shape)
 
 
 def _loaded(files: Mapping[str, str]) -> dict[str, np.ndarray]:

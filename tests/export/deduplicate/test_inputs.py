@@ -8,6 +8,7 @@ import pytest
 from tiedae.compress.errors import InputError
 from tiedae.export.deduplicate.inputs import (
     BATCHES,
+    CASES,
     ELEMENTS,
     LADDER,
     Given,
@@ -87,6 +88,11 @@ def test_scalars_take_each_value_that_tells_cases_apart():
     assert tried_text(runs[:3]) == "input 1x16; sr scalar; h 2x1x64; cached 1; with " + " or ".join(expected[:3])
 
 
+def test_many_scalars_have_few_cases():
+    flags = (TensorInfo(f"flag{i}", "bool", ()) for i in range(40))
+    assert len({run.case for run in candidates(contents(*flags), Ranges(), Given(), 0)}) == CASES
+
+
 def test_strings_are_short_words():
     (run, *_) = candidates(contents(TensorInfo("text", "string", (20,))), Ranges(), Given(), 0)
     words = drawn_values(run, "text").tolist()
@@ -144,6 +150,9 @@ def test_data_are_read_by_name_or_for_the_only_input(tmp_path):
     np.save(tmp_path / "x.npy", np.ones(3))
     np.savez(tmp_path / "x.npz", input=np.ones(3), sr=np.array(2))
     assert list(read_data(tmp_path / "x.npy", contents(AUDIO[0]))) == ["input"]
+    np.save(tmp_path / "swapped.npy", np.arange(3, dtype=">f4"))
+    swapped = read_data(tmp_path / "swapped.npy", contents(AUDIO[0]))["input"]
+    assert swapped.dtype.isnative and swapped.tolist() == [0, 1, 2]
     assert {name: each.shape for name, each in read_data(tmp_path / "x.npz", contents()).items()} == {"input": (3,), "sr": ()}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from onnx import helper
+from onnx import TensorProto, helper
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.random_inputs import Draw
 from tiedae.export.formats.tflite_schema import Op
@@ -145,6 +145,18 @@ def test_drawn_inputs_are_equal_in_every_job(save):
     expected = open_litert("litert-xnnpack", path).run("main", draw.values)["y"]
     for answer in (one, other):
         np.testing.assert_array_equal(outputs(answer.runs[0])["y"], expected)
+
+
+def test_strings_go_in_and_out(save):
+    words = np.array([["a", "b\u00e4r"], ["", "\x00end"]])
+    made = graph([node("Identity", "words", "same")], {}, {"words": (2, 2)}, {"same": None}, TensorProto.STRING)
+    made = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    jobs = [Job("ort-cpu", (save(made.SerializeToString(), "words.onnx"),))]
+    given, drawn = run_apart(
+        [TrialRun("main", {"words": words}), TrialRun("main", {"words": Draw("string", (2, 2), 0, 0, 1)})], jobs
+    )[0].runs
+    np.testing.assert_array_equal(outputs(given)["same"], words)
+    np.testing.assert_array_equal(outputs(drawn)["same"], Draw("string", (2, 2), 0, 0, 1).values.astype(str))
 
 
 def test_the_cause_is_quoted_whole(save):
