@@ -29,7 +29,7 @@ from .tflite_writer import INNER
 T = TypeVar("T")
 _SUBGRAPHS, _SIGNATURES = 2, 7
 """Slots of the root table."""
-MAPPED = 1 << 26
+MAPPED = 1 << 20
 """Minimum size, in bytes, of a file that is memory-mapped."""
 
 _TYPES: Mapping[int, str] = {value: name for name, value in vars(Type).items() if isinstance(value, int)}

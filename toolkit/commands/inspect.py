@@ -7,18 +7,21 @@ FAILS = "with --fail-on-copies, a constant is stored more than once"
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("files", "FILE", nargs="+")
+    parser.add_value("--min-bytes", "N", "leave out duplicates of fewer bytes (default: 64)", type=int)
     parser.add_json("what was found (one object, of several files a list)")
     parser.add_flag("--fail-on-copies", "exit 1 where a constant is stored more than once, near duplicates included")
 
 
 def run(call: Call) -> None:
     from tiedae.compress.errors import CheckError, FormatError
+    from tiedae.export.formats.duplicates import MINIMUM
     from tiedae.export.inspection import inspect_file, render
 
     rows, damaged, copied = [], [], []
+    minimum = MINIMUM if call.min_bytes is None else call.min_bytes
     for i, path in enumerate(call.files):
         try:
-            row = inspect_file(path)
+            row = inspect_file(path, minimum=minimum)
         except FormatError as error:
             damaged.append(str(error))
             rows.append({"file": path.name, "error": str(error)})
