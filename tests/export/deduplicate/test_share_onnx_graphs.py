@@ -86,6 +86,7 @@ def test_nested_graphs_and_functions(case, tmp_path):
     built, names = NESTED[case]
     shared, source, out = share(tmp_path, built)
     assert {each.name for each in shared.merged} == set(names)
+    assert {each.original for each in shared.merged} <= {each.name for each in read_onnx(source).constants}
     assert not shared.kept and not copies(read_onnx(out))
     require_same(source, out)
 
