@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,15 +64,16 @@ def share_file(
     shared = rewrite(path, contents, out.name, tolerance=tolerance, minimum=minimum)
     _require_free(path, out, contents, shared, force=force)
     after, trial = contents, Trial()
-    if shared.merged or shared.external:
-        with tempfile.TemporaryDirectory() as folder:
-            new = Path(folder) / out.name
-            _write(new, shared, force=False)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        new = Path(folder) / out.name
+        for name, parts in {**shared.external, out.name: [shared.data]}.items():
+            _write(new.parent / name, parts)
+        if shared.merged or shared.external:
             after = read_model(new)
             announce("comparing both files")
             _require_gone(path, after, shared, minimum)
             trial = try_both(path, new, contents, after, shared, given, seed=seed, max_change=max_change)
-    _write(out, shared, force=force)
+        _move(new.parent, out, [*shared.external, out.name], force=force)
     return {
         "file": path.name,
         "out": str(out),
@@ -88,26 +91,29 @@ def share_file(
     } | trial.to_json()
 
 
-def _write(out: Path, shared: Shared, *, force: bool) -> None:
-    """Write the file and its external data; where one is there already and not to be replaced, none."""
-    written: list[Path] = []
-    for name, parts in {**shared.external, out.name: [shared.data]}.items():
-        try:
-            _write_parts(out.parent / name, parts, force=force)
-        except FileExistsError:
-            for path in written:
-                path.unlink(missing_ok=True)
-            raise InputError(f"--out {out}: {name} is there already; --force replaces it") from None
-        written.append(out.parent / name)
-
-
-def _write_parts(path: Path, parts: Sequence[bytes | memoryview], *, force: bool) -> None:
+def _write(path: Path, parts: Sequence[bytes | memoryview]) -> None:
     """Write a file piece by piece, so that parts that are memory maps do not stay in memory."""
-    with atomic(path, replace=force) as temporary, temporary.open("wb") as stream:
+    with path.open("wb") as stream:
         for part in map(memoryview, parts):
             for start in range(0, len(part), PIECE):
                 stream.write(part[start : start + PIECE])
                 release(part)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _move(folder: Path, out: Path, names: Sequence[str], *, force: bool) -> None:
+    """Move the files that were compared to their places; where one is there already and not to be replaced, none."""
+    moved: list[Path] = []
+    for name in names:
+        try:
+            with atomic(out.parent / name, replace=force) as temporary:
+                shutil.move(folder / name, temporary)
+        except FileExistsError:
+            for path in moved:
+                path.unlink(missing_ok=True)
+            raise InputError(f"--out {out}: {name} is there already; --force replaces it") from None
+        moved.append(out.parent / name)
 
 
 def _check_call(path: Path, out: Path, *, force: bool) -> None:
