@@ -37,10 +37,13 @@ def main() -> int:
         models = [*fetched(cache, console), *gpt2_models(cache, arguments.layers, console)]
         files, rows = [], []
         for model in (model for model in models if fnmatch.fnmatch(model.name, arguments.only)):
+            console.note(f"{model.name}: {model.size:,} bytes")
             with tempfile.TemporaryDirectory(dir=cache) as folder:
                 files.append(measured(model, python, Path(folder)))
                 rows += latency_rows(model, Path(folder)) if model.name == GPT2 and files[-1].shared.bytes else []
-            console.note(line_of(files[-1]))
+            console.note(
+                "; ".join(f"{tool} {made.bytes} {made.verdict} {made.seconds:.1f} s" for tool, made in made_of(files[-1]))
+            )
         if arguments.table:
             write_atomic(arguments.table, table_of(files).encode())
         return [*rows_of(files), *rows]
@@ -99,36 +102,58 @@ def latency_rows(model: Model, folder: Path) -> list[Row]:
     ]
 
 
-COLUMNS = ("file", "bytes", "copies", "`share`", "outputs", "s", "MiB", *(f"{name}, then `share`" for name in TOOLS))
+SHARED = ("file", "bytes", "copies", "after `share`", "ratio", "outputs", "s", "MiB")
+BESIDE = ("file", "bytes", "`share`", *TOOLS, *(f"{name}, then `share`" for name in TOOLS))
 
 
 def table_of(files: Sequence[Measured]) -> str:
-    """A Markdown table with a row of each file, and a list of what was not written or differs."""
-    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}", *map(line_of, files), ""]
-    for file in files:
-        made = {"share": file.shared}
-        for name, (own, both) in file.tools.items():
-            made |= {name: own, f"{name}, then share": both}
-        lines += [f"- {file.name}, {name}: {each.reason}" for name, each in made.items() if each.reason]
-    return "\n".join(lines) + "\n"
+    """In Markdown: files with copies or that changed, ONNX files beside the other tools, and what was not written or differs."""
+    changed = [each for each in files if each.copies or each.shared.bytes != each.bytes]
+    same = [each for each in files if each not in changed]
+    seconds, mib = (max((getattr(each.shared, key) for each in same), default=0.0) for key in ("seconds", "own_mib"))
+    reasons = [f"- {each.name}, {tool}: {made.reason}" for each in files for tool, made in made_of(each) if made.reason]
+    return "\n".join(
+        [
+            *_table(SHARED, [_shared_cells(each) for each in changed]),
+            "",
+            f"Written as they are, at most {seconds:.1f} s, {mib:.0f} MiB: {', '.join(each.name for each in same)}",
+            "",
+            *_table(BESIDE, [_beside_cells(each) for each in files if each.tools]),
+            "",
+            *reasons,
+            "",
+        ]
+    )
 
 
-def line_of(file: Measured) -> str:
-    """The row of a file in the Markdown table."""
+def made_of(file: Measured) -> list[tuple[str, Written]]:
+    """(tools, result) of a file."""
+    beside = [((name, own), (f"{name}, then share", both)) for name, (own, both) in file.tools.items()]
+    return [("share", file.shared), *(made for pair in beside for made in pair)]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
+
+
+def _shared_cells(file: Measured) -> list[str]:
     shared = file.shared
-    copies = f"{file.copies}, {file.copied_bytes:,} B" if file.copies else "none"
-    cells = [file.name, f"{file.bytes:,}", copies, _size(shared), shared.verdict or "", f"{shared.seconds:.1f}"]
-    cells.append(f"{shared.own_mib:.0f} + {shared.child_mib:.0f}")
-    for name in TOOLS:
-        own, both = file.tools.get(name, (None, None))
-        cells.append(f"{_size(own)}, {_size(both)}" if own and both else "")
-    return f"| {' | '.join(cells)} |"
+    copies = f"{file.copies:,}: {file.copied_bytes:,} B" if file.copies else "none"
+    ratio = f"{shared.bytes / file.bytes:.4f}" if shared.bytes else ""
+    memory = f"{shared.own_mib:.0f} + {shared.child_mib:.0f}"
+    return [file.name, f"{file.bytes:,}", copies, _size(shared), ratio, shared.verdict, f"{shared.seconds:.1f}", memory]
+
+
+def _beside_cells(file: Measured) -> list[str]:
+    pairs = [file.tools[name] for name in TOOLS]
+    sizes = [*(_size(own) for own, _ in pairs), *(_size(both) for _, both in pairs)]
+    return [file.name, f"{file.bytes:,}", _size(file.shared), *sizes]
 
 
 def _size(made: Written) -> str:
     if made.bytes is None:
-        return "nothing written" if made.reason else "—"
-    return f"{made.bytes:,}" + ("" if made.right else f" ({made.verdict})")
+        return "nothing written" if made.reason else ""
+    return f"{made.bytes:,}" if made.right else f"{made.bytes:,} ({made.verdict})"
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def shared(path: Path, out: Path, model: Model) -> Written:
     code, own, child = json.loads(done.stdout.strip().splitlines()[-1])
     made = Written(seconds=seconds, own_mib=own, child_mib=child)
     if code:
-        return replace(made, reason=_cause(done.stderr, code).replace(str(path), model.name))
+        return replace(made, reason=_cause(done.stderr, code).removeprefix(f"{path}: ").replace(str(path), model.name))
     return judged(made, out, model)
 
 
