@@ -107,7 +107,7 @@ BESIDE = ("file", "bytes", "`share`", *TOOLS, *(f"{name}, then `share`" for name
 
 
 def table_of(files: Sequence[Measured]) -> str:
-    """In Markdown: files with copies or that changed, ONNX files beside the other tools, and what was not written or differs."""
+    """Files with copies or that changed, ONNX files beside the other tools, what was not written or differs; Markdown."""
     changed = [each for each in files if each.copies or each.shared.bytes != each.bytes]
     same = [each for each in files if each not in changed]
     seconds, mib = (max((getattr(each.shared, key) for each in same), default=0.0) for key in ("seconds", "own_mib"))
