@@ -1,9 +1,11 @@
 """Compares the outputs of two model files in LiteRT or ONNX Runtime, without tiedae: a process of its own for strangers.py.
 
-    python benchmarks/strangers_judge.py BEFORE AFTER [--name PACKAGE/FILE]
+    python benchmarks/strangers_judge.py BEFORE AFTER [--name PACKAGE/FILE] [--bound 1e-4]
 
-`--name` chooses inputs that the model expects (strangers_inputs.py). Cases that the first file refuses are left out. If it runs
-with none, a .tflite file is compared part by part instead: all but where buffers lie. Prints a verdict as JSON.
+`--bound` is the largest difference of floats, relative to the largest value of an output; 8-bit integers may differ by one,
+others not at all. `--name` chooses inputs that the model expects (strangers_inputs.py). Cases that the first file refuses are
+left out. If it runs with none, a .tflite file is compared part by part instead: all but where buffers lie. Prints a verdict as
+JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from strangers_inputs import Case, Input, cases
 
 Verdict = Literal["same bytes", "equal", "agree", "differ", "same parts", "unproven"]
 BOUND = 1e-4
-"""Maximum difference of two files that agree, relative to the largest value of an output."""
+"""Default of --bound."""
 Call = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 
 
@@ -148,7 +150,7 @@ def results(file: OnnxFile | TfliteFile, case: Case) -> list[list[np.ndarray]]:
     return found
 
 
-def judge(before: Path, after: Path, name: str = "") -> Judgement:
+def judge(before: Path, after: Path, name: str = "", bound: float = BOUND) -> Judgement:
     """Compare all outputs of both files on all cases that the first one runs."""
     if filecmp.cmp(before, after, shallow=False) and not after.with_name(f"{after.name}.data").exists():
         return Judgement("same bytes")
@@ -161,7 +163,7 @@ def judge(before: Path, after: Path, name: str = "") -> Judgement:
         for case, expected in right:
             for outputs, others in zip(expected, results(rewritten, case), strict=True):
                 for output, a, b in zip(rewritten.outputs, outputs, others, strict=True):
-                    if reason := unlike(a, b):
+                    if reason := unlike(a, b, bound):
                         return Judgement("differ", len(right), _apart(a, b), f"{output}, {case.text}: {reason}")
                     if a.tobytes() != b.tobytes():
                         verdict, largest = "agree", max(largest, _apart(a, b))
@@ -184,8 +186,8 @@ def ran(path: Path, name: str) -> list[tuple[Case, list[list[np.ndarray]]]]:
     return found
 
 
-def unlike(a: np.ndarray, b: np.ndarray) -> str:
-    """How two outputs differ beyond `BOUND`, or one step of 8-bit integers; "" if they agree."""
+def unlike(a: np.ndarray, b: np.ndarray, bound: float) -> str:
+    """How two outputs differ beyond `bound`, or one step of 8-bit integers; "" if they agree."""
     if (a.dtype, a.shape) != (b.dtype, b.shape):
         return f"{a.dtype} {list(a.shape)} became {b.dtype} {list(b.shape)}"
     if a.dtype.kind != "f":
@@ -196,7 +198,7 @@ def unlike(a: np.ndarray, b: np.ndarray) -> str:
     finite = np.isfinite(a)
     if not np.array_equal(np.where(finite, 0, a), np.where(np.isfinite(b), 0, b), equal_nan=True):
         return "NaN or infinities at other places"
-    return "" if (apart := _apart(a, b)) <= BOUND else f"values differ by {apart:.2g} of the largest"
+    return "" if (apart := _apart(a, b)) <= bound else f"values differ by {apart:.2g} of the largest"
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:
@@ -247,8 +249,9 @@ def main() -> None:
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--name", default="", metavar="PACKAGE/FILE")
+    parser.add_argument("--bound", type=float, default=BOUND, metavar="FRACTION")
     arguments = parser.parse_args()
-    found = judge(arguments.before, arguments.after, arguments.name)
+    found = judge(arguments.before, arguments.after, arguments.name, arguments.bound)
     print(json.dumps({**asdict(found), "right": found.right}))
 
 

@@ -17,6 +17,8 @@ from tiedae.compress.errors import CheckError
 TOOLS = ("onnxsim", "onnxslim", "onnxoptimizer")
 MINIMUM = 64
 """Minimum bytes of a copy if `inspect` states none."""
+BOUND, TOOL_BOUND = 1e-4, 1e-3
+"""Largest change of an output by `share`, and by tools that fold operations, relative to its largest value."""
 TOO_LONG = 1800
 """Seconds after which a tool counts as failed."""
 SHARE = """
@@ -81,7 +83,7 @@ def listed(group: Sequence[Mapping[str, Any]], names: set[str]) -> int:
     return min(sum(not names.isdisjoint(each["names"]) for each in group), len(group) - 1)
 
 
-def shared(path: Path, out: Path, model: Model) -> Written:
+def shared(path: Path, out: Path, model: Model, bound: float = BOUND) -> Written:
     """`tiedae share` on a file, judged against the model's original."""
     command = (sys.executable, "-c", SHARE, "share", str(path), "--out", str(out), "--quiet")
     start = time.perf_counter()
@@ -93,7 +95,7 @@ def shared(path: Path, out: Path, model: Model) -> Written:
     made = Written(seconds=seconds, own_mib=own, child_mib=child)
     if code:
         return replace(made, reason=_cause(done.stderr, code).removeprefix(f"{path}: ").replace(str(path), model.name))
-    return judged(made, out, model)
+    return judged(made, out, model, bound)
 
 
 def _cause(errors: str, code: int) -> str:
@@ -114,16 +116,18 @@ def _beside(name: str, python: str, model: Model, folder: Path) -> tuple[Written
     made = Written(seconds=time.perf_counter() - start)
     if done.returncode:
         return replace(made, reason=_cause(done.stderr, done.returncode)), Written()
-    own, both = judged(made, out, model), shared(out, after, model)
+    own, both = judged(made, out, model, TOOL_BOUND), shared(out, after, model, TOOL_BOUND)
     for path in (out, after):
         path.unlink(missing_ok=True)
     return own, both
 
 
-def judged(made: Written, out: Path, model: Model) -> Written:
+def judged(made: Written, out: Path, model: Model, bound: float) -> Written:
     """`made` with the size of `out` and the judge's verdict."""
-    found = answer(sys.executable, str(HERE / "strangers_judge.py"), str(model.path), str(out), "--name", model.name)
-    verdict = f"{found['verdict']}, {found['cases']} cases" if found["cases"] else found["verdict"]
+    script = str(HERE / "strangers_judge.py")
+    found = answer(sys.executable, script, str(model.path), str(out), "--name", model.name, "--bound", str(bound))
+    within = f" within {found['largest']:.0e}" if found["verdict"] == "agree" else ""
+    verdict = f"{found['verdict']}{within}, {found['cases']} cases" if found["cases"] else found["verdict"]
     return replace(made, bytes=size_of(out), verdict=verdict, right=found["right"], reason=found["reason"])
 
 
