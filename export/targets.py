@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Write = Callable[..., dict[str, bytes]]
 """(program, stem of the file names, export settings, x and y) → the files by name; a target with `scores` has the keyword
-`detector` too, a `Detector` or None, and one with `source` also `codec`, a `ModelCodec` or None."""
+`detector` too, a `Detector` or None, and one with `source` also `codec`, a `ModelCodec` or None, and `tiled`, see `to_c`."""
 Snippet = Callable[[str, str, SignatureInfo, str], list[str]]
 """(file, name of the signature, its record, expression of x) → lines of Python that run it, imports first."""
 
@@ -47,7 +47,8 @@ class ModelCodec:
 class Target:
     """One row of the table.
 
-    `label` is the display name of the format, `suffix` that of its model files, `layout` that of the decoder. `write` returns
+    `label` is the display name of the format, `suffix` that of its model files, `others` those of other makers' files, `layout`
+    that of the decoder. `write` returns
     the files of a program, `read` parses a model file. `package` is the display name of the usual runtime, `snippet` writes an
     example program for the model card. `names`: the written files by stem and signatures, one file by default. `companions`:
     files without a model that files with these signatures need. `tolerances` replace the defaults of `VerifyConfig`. `scores`:
@@ -68,6 +69,7 @@ class Target:
     scores: bool = False
     precisions: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
     source: bool = False
+    others: tuple[str, ...] = ()
 
     def file_io(self, io: FileIO) -> FileIO:
         """`x` and `y` of this target's files, where those of its recipe are `io`."""
@@ -178,11 +180,12 @@ def _c_files(
     *,
     detector: Detector | None = None,
     codec: ModelCodec | None = None,
+    tiled: bool = False,
 ) -> dict[str, bytes]:
     from .c.samples import DataUnit
     from .c.source import to_c
 
-    options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.signatures}
+    options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.signatures, "tiled": tiled}
     if codec is not None:
         options |= {"unit": DataUnit(codec.spec, codec.maps, io), "codec": codec.coding, "detector": detector}
     return {name: text.encode("ascii") for name, text in to_c(program, **options).files.items()}
@@ -213,7 +216,9 @@ def _shapes(values: Sequence[ValueInfo]) -> str:
 
 
 TARGETS: dict[str, Target] = {
-    "tflite": Target("TFLite", ".tflite", "split", _tflite_files, _read_tflite, "LiteRT", _litert, scores=True),
+    "tflite": Target(
+        "TFLite", ".tflite", "split", _tflite_files, _read_tflite, "LiteRT", _litert, scores=True, others=(".lite",)
+    ),
     "onnx": Target(
         "ONNX", ".onnx", "fused", _onnx_files, _read_onnx, "ONNX Runtime", _onnxruntime, _onnx_names, _onnx_kernels, scores=True
     ),
@@ -270,9 +275,16 @@ def tolerances_of(target: str, stated: VerifyConfig) -> VerifyConfig:
     return replace(stated, **{key: own[key] for key in own if getattr(stated, key) == getattr(VerifyConfig(), key)})
 
 
+def format_of(file: str) -> str | None:
+    """The target of a model file by its suffix, in upper or lower case; None if there is none."""
+    suffix = Path(file).suffix.lower()
+    return next((name for name, target in TARGETS.items() if suffix in (target.suffix, *target.others)), None)
+
+
 def label_of(file: str) -> str:
     """The display name of a file's format, by its suffix; '' if no target has it."""
-    return next((target.label for target in TARGETS.values() if file.endswith(target.suffix)), "")
+    name = format_of(file)
+    return TARGETS[name].label if name else ""
 
 
 def is_model(name: str) -> bool:
@@ -284,7 +296,8 @@ def read_model(path: Path) -> Contents:
     """Parse a model file by its suffix; FormatError if it is missing, damaged or of no target."""
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
-    for target in TARGETS.values():
-        if path.suffix == target.suffix:
-            return target.read(path)
-    raise FormatError(f"{path}: must end in {' or '.join(target.suffix for target in TARGETS.values())}")
+    name = format_of(path.name)
+    if name is None:
+        suffixes = (suffix for target in TARGETS.values() for suffix in (target.suffix, *target.others))
+        raise FormatError(f"{path}: must end in {' or '.join(suffixes)}")
+    return TARGETS[name].read(path)

@@ -47,8 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             call.command.run(call)
             return FINE
         except TiedaeError as error:
+            code = FAILED if isinstance(error, CheckError) else WRONG
             console.error(str(error))
-            return FAILED if isinstance(error, CheckError) else WRONG
+            call.write_failure(str(error), code)
+            return code
         except ModuleNotFoundError as error:
             from tiedae.compress.packages import INSTALL, missing
 
@@ -56,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if module not in INSTALL:
                 raise
             console.error(str(missing(module)))
+            call.write_failure(str(missing(module)), WRONG)
             return WRONG
         except BrokenPipeError:
             return CLOSED_PIPE

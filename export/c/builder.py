@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ...compress.errors import ExportError
 from ..operations.arithmetic import clamp, product_multiplier
 from .kernels import PLACES, Storage, StoredKernel, stored
-from .products import product_lines, product_scratch
+from .products import product_lines, product_scratch, product_tile
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
 from .rounding_text import EMULATION, definitions, described, loop
 from .text import array, comment, indented, symbol
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class CStep:
     """A function of a C file that runs one operation: from tensor `x` to tensor `y`, uint8 each.
 
-    `scratch`: bytes of memory that it takes beside them, aligned to 4.
+    `scratch`: bytes of memory that it takes beside them, aligned to 4. `tile`: lines that run it on a tile, see `tiles`.
     """
 
     function: str
@@ -34,6 +34,7 @@ class CStep:
     y: str
     scratch: int
     in_place: bool
+    tile: tuple[str, ...] = ()
 
 
 @dataclass
@@ -116,6 +117,8 @@ class CBuilder:
         arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"
         title = f"{arrow}, {dense.activation}: {described(rounding)}"
         self.step(dense, title, lines, scratch=product_scratch(kernel, shape, transposed=dense.transposed))
+        tile = product_tile(kernel, self.name(dense.y), biases, rounding, shape, transposed=dense.transposed)
+        self.steps[-1] = replace(self.steps[-1], tile=tuple(tile))
 
     def table(self, operation: Operation, function: str) -> None:
         """Append an operation on each value as a table of its outputs."""

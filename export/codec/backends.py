@@ -194,7 +194,7 @@ def written_anew(program: Program, runtime: str) -> Session:
     Raises UnavailableError without a compiler, ExportError where the target cannot express the program.
     """
     row = TARGETS[RUNTIMES[runtime].format]
-    files = row.write(program, f"{program.name}.{PRECISION}", ExportConfig(), IN_MODEL_UNITS)
+    files = row.write(program, f"{program.name}.{PRECISION}", ExportConfig(), IN_MODEL_UNITS, tiled=True)
     with TemporaryDirectory() as folder:
         write_files(Path(folder), files)
         (source,) = [Path(folder) / name for name in files if name.endswith(row.suffix)]

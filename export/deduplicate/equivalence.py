@@ -1,15 +1,18 @@
-"""The result of a rewrite, and the comparison of both files' outputs on random inputs."""
+"""The result of a rewrite, and the comparison of both files' outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..differences import differences, mismatch
 from ..formats.duplicates import Relation
+
+if TYPE_CHECKING:
+    from ..runtimes.sandbox import TrialRun
 
 Change = Literal["views", "operators", "near"]
 """Kinds of rewrite: shared bytes, other operators on the same values, or changed values."""
@@ -43,12 +46,17 @@ class Kept:
 
 @dataclass(frozen=True)
 class Shared:
-    """The rewritten file. `external`: ONNX external data by file name."""
+    """The rewritten file. `external`: the parts of ONNX external data by file name, views of the source where possible."""
 
     data: bytes = field(repr=False)
     merged: tuple[Merged, ...]
     kept: tuple[Kept, ...]
-    external: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    external: Mapping[str, Sequence[bytes | memoryview]] = field(default_factory=dict, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file and its external data."""
+        return len(self.data) + sum(len(part) for parts in self.external.values() for part in parts)
 
 
 @dataclass(frozen=True)
@@ -65,17 +73,23 @@ BOUNDS: Mapping[tuple[Change, bool], DifferenceBound] = {
     ("views", False): DifferenceBound(1e-5, 1e-5, 0.0),
     ("operators", False): DifferenceBound(1e-4, 1e-5, 0.02),
     ("views", True): DifferenceBound(1e-5, 0.0, 0.0),
-    ("operators", True): DifferenceBound(1.0, 0.01, 0.1),
-    ("near", True): DifferenceBound(1.0, 0.02, 0.1),
+    ("operators", True): DifferenceBound(8 / 255, 0.01, 0.1),
+    ("near", True): DifferenceBound(24 / 255, 0.02, 0.1),
 }
-"""By kind of rewrite, and whether the operators are quantized: rounding errors accumulate, so the mean is bounded."""
+"""By kind of rewrite, and whether the operators are quantized, since rounding errors accumulate.
+
+Measured on int8 files of tied autoencoders with 2 to 10 layers, from the stock converter and made: other operators change
+single values by up to 1 LSB (mean 0.3), near duplicates by up to 9 LSB (mean 1.1), and float outputs of quantized files by up
+to 6.6 % of their full scale (mean 1.05 %).
+"""
 
 
 @dataclass(frozen=True)
 class OutputComparison:
     """One output of one signature in one runtime, over all runs.
 
-    Differences are in LSB for integers, absolute for floats. `allowed` states the bounds, `problem` how they are exceeded.
+    Differences are in LSB for integers, absolute for floats. `nonfinite` values are NaN or infinite, the same in both files;
+    they agree and are not part of the mean. `allowed` states the bounds, `problem` how they are exceeded.
     """
 
     runtime: str
@@ -90,29 +104,41 @@ class OutputComparison:
     histogram: Mapping[str, int]
     allowed: str
     problem: str = ""
+    nonfinite: int = 0
 
     @property
     def text(self) -> str:
         """The failure in one line."""
         return f"{self.signature} {self.output} in {self.runtime}: {self.problem}"
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether a number was compared: no output without values, or with none that is finite, says anything."""
+        return self.count > self.nonfinite
+
+    @property
+    def change(self) -> tuple[float, float]:
+        """The largest and mean difference as fractions of the full scale."""
+        return self.largest / (self.scale or 1.0), self.mean / (self.scale or 1.0)
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"share": self.differing / max(self.count, 1)}
+        return asdict(self) | {"share": self.differing / max(self.count, 1), "change": [*self.change]}
 
 
 def compare_outputs(
     runtime: str,
-    runs: Sequence[tuple[str, Any]],
-    expected: Sequence[Mapping[str, np.ndarray] | str],
-    got: Sequence[Mapping[str, np.ndarray] | str],
+    runs: Sequence[TrialRun],
+    expected: Sequence[Mapping[str, np.ndarray] | str | None],
+    got: Sequence[Mapping[str, np.ndarray] | str | None],
     bound: DifferenceBound,
 ) -> Iterator[OutputComparison]:
     """Compare the outputs of all signatures, except runs that the runtime rejects for the original, such as a batch size."""
     pairs: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray | str]]] = {}
-    for (signature, _), one, other in zip(runs, expected, got, strict=True):
-        if isinstance(one, str):
+    for run, one, other in zip(runs, expected, got, strict=True):
+        if one is None or isinstance(one, str):
             continue
-        others = {} if isinstance(other, str) else other
+        signature = run.signature
+        others = {} if other is None or isinstance(other, str) else other
         missing = other if isinstance(other, str) else "missing from the rewritten file"
         for name, values in one.items():
             pairs.setdefault((signature, name), []).append((values, others.get(name, missing)))
@@ -131,7 +157,12 @@ def _compare(
         if problem := got if isinstance(got, str) else mismatch(expected, got):
             return OutputComparison(*of, *nothing, problem)
     expected, got = (np.concatenate([np.asarray(pair[i]).ravel() for pair in pairs]) for i in (0, 1))
-    found = differences(expected, got)
+    agreeing = _nonfinite(expected, got)
+    nonfinite = int(np.count_nonzero(agreeing))
+    if nonfinite == expected.size:
+        why = "not compared: none of its values is finite" if nonfinite else "not compared: it has no values"
+        return OutputComparison(*of, nonfinite, 0, 0.0, 0.0, 0.0, {}, why, nonfinite=nonfinite)
+    found = differences(expected[~agreeing], got[~agreeing])
     if found.problem:
         return OutputComparison(*of, *nothing, found.problem)
     scale, problem = found.full_scale if expected.dtype.kind == "f" else 255.0, ""
@@ -141,12 +172,19 @@ def _compare(
         if found.largest > most or found.mean > usual:
             problem = f"largest difference {found.largest:.3g}, mean {found.mean:.3g}, allowed {allowed}"
     elif found.histogram:
-        allowed = f"mean {usual:.3g} LSB"
-        if found.mean > usual:
-            problem = f"mean difference {found.mean:.3g} LSB, allowed {allowed}"
+        allowed = f"{int(most)} LSB, mean {usual:.3g} LSB"
+        if found.largest > most or found.mean > usual:
+            problem = f"largest difference {found.largest:.0f} LSB, mean {found.mean:.3g} LSB, allowed {allowed}"
     else:
         allowed = f"{bound.differing:.0%} differ"
         if found.differing > bound.differing * found.count:
             problem = f"{found.differing} of {found.count} values differ, allowed {allowed}"
-    measured = found.count, found.differing, found.largest, found.mean, scale, found.histogram
-    return OutputComparison(*of, *measured, allowed, problem)
+    measured = found.count + nonfinite, found.differing, found.largest, found.mean, scale, found.histogram
+    return OutputComparison(*of, *measured, allowed, problem, nonfinite)
+
+
+def _nonfinite(expected: np.ndarray, got: np.ndarray) -> np.ndarray:
+    """Where both arrays hold NaN or the same infinity."""
+    if expected.dtype.kind not in "fc":
+        return np.zeros(expected.shape, bool)
+    return ~np.isfinite(expected) & ((expected == got) | (np.isnan(expected) & np.isnan(got)))

@@ -1,7 +1,7 @@
 """An ONNX model opened for rewriting: graphs, functions, constants, their readers, and serialization.
 
-Larger constants are detached from the model during the rewrite, so that neither shape inference nor edits copy them. Everything
-that is not edited stays: metadata, functions, annotations, unknown fields.
+The model has placeholders for larger constants (`onnx_wire`), so that neither shape inference nor edits copy them. What is not
+edited stays: metadata, functions, annotations, unknown fields.
 
 Specification: https://onnx.ai/onnx/repo-docs/IR.html and https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper
 
 from ...compress.errors import ExportError, FormatError
-from ..formats.onnx_reader import Opened, bodies, kind
+from ..formats.onnx_reader import Opened
+from ..formats.onnx_scopes import bodies, kind
+from ..formats.onnx_tensors import data_of
+from ..formats.onnx_wire import LARGE, Chunk, join, joined, place, placed
 from ..formats.onnx_writer import PAGE
 
-HELD = 1024
-"""Minimum size, in bytes, of detached constants and of constants in external data: ONNX's own threshold."""
 PAGED, ALIGNED = 16 * PAGE, 64
 """Minimum size of constants that start at a page in external data, for memory-mapping; alignment of the others."""
 
@@ -126,6 +127,7 @@ class OnnxGraph:
         Raises ExportError if a tensor that is not a constant has external data, FormatError if two nodes have one output name.
         """
         path, self.model = opened.path, opened.model
+        self._inside: list[Chunk] = [*opened.data.inside]
         self.external = False
         self.scopes: list[Scope] = []
         for (proto, prefix, parent, opset), read in zip(bodies(self.model), opened.scopes, strict=True):
@@ -141,6 +143,7 @@ class OnnxGraph:
             self.scopes.append(scope)
         self._require_inline(path)
         _infer(self.model, self.scopes)
+        self.labels = {stored.label: stored for scope in self.scopes for stored in scope.constants.values()}
         self.moved: dict[str, str] = {}
         self.derived: dict[tuple[str, tuple[int, ...], tuple[int, ...] | None], str] = {}
         self.names = {name for scope in self.scopes for name in scope.defined}
@@ -150,13 +153,19 @@ class OnnxGraph:
                 self._index(scope, node)
 
     def _hold(self, tensor: TensorProto, values: np.ndarray) -> None:
-        """Detach larger constants; move smaller ones from external data into the model."""
-        external = tensor.data_location == TensorProto.EXTERNAL
-        self.external = self.external or external
-        if values.nbytes >= HELD and (external or tensor.HasField("raw_data")):
-            _detach(tensor)
-        elif external:
-            _inline(tensor, values)
+        """Move smaller constants from external data into the model."""
+        if tensor.data_location == TensorProto.EXTERNAL and placed(tensor) is None:
+            self.external = True
+            if values.nbytes < LARGE:
+                _set_data(tensor, data_of(values))
+
+    def _put(self, tensor: TensorProto, values: np.ndarray) -> None:
+        """Set the values of a tensor of their type and shape."""
+        data = data_of(values)
+        _set_data(tensor, None if len(data) >= LARGE else data)
+        if len(data) >= LARGE:
+            place(tensor, len(self._inside))
+            self._inside.append(data)
 
     def _require_inline(self, path: object) -> None:
         constants = {id(stored.tensor) for scope in self.scopes for stored in scope.constants.values()}
@@ -168,7 +177,7 @@ class OnnxGraph:
                 for each in (attribute.sparse_tensor, *attribute.sparse_tensors):
                     tensors += [each.values, each.indices]
             for tensor in tensors:
-                if tensor.data_location == TensorProto.EXTERNAL and id(tensor) not in constants:
+                if tensor.data_location == TensorProto.EXTERNAL and placed(tensor) is None and id(tensor) not in constants:
                     raise ExportError(f"{path}: {tensor.name or 'a tensor'!r} lies in external data: only constants may")
 
     def _index(self, scope: Scope, node: NodeProto) -> None:
@@ -183,7 +192,7 @@ class OnnxGraph:
         """The current constant for a label of the file."""
         while label in self.moved:
             label = self.moved[label]
-        return next((stored for stored in self.constants if stored.label == label), None)
+        return self.labels.get(label)
 
     def uses(self, owner: Scope, name: str) -> list[OnnxUse]:
         """All node inputs, nested scopes included, that read `name` as `owner` defines it."""
@@ -210,12 +219,11 @@ class OnnxGraph:
     def set_values(self, stored: Stored, values: np.ndarray) -> None:
         """Replace a constant's values by others of the same type and shape."""
         stored.values = values
-        if stored.tensor.data_location != TensorProto.EXTERNAL:
-            _inline(stored.tensor, values)
+        self._put(stored.tensor, values)
 
     def discard(self, stored: Stored) -> None:
         """Remove a constant without readers."""
-        del stored.scope.constants[stored.name]
+        del stored.scope.constants[stored.name], self.labels[stored.label]
         stored.scope.stale.add(stored.name)
         if stored.node is None:
             stored.scope.dropped.add(stored.name)
@@ -233,7 +241,8 @@ class OnnxGraph:
 
     def add(self, scope: Scope, name: str, values: np.ndarray) -> Stored:
         """Add a constant: an initializer, or a `Constant` node if the scope cannot have one (functions, IR < 4)."""
-        tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        tensor = TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(values.dtype), dims=values.shape)
+        self._put(tensor, values)
         node = None
         if isinstance(scope.proto, GraphProto) and self.model.ir_version >= 4:
             scope.proto.initializer.append(tensor)
@@ -242,11 +251,10 @@ class OnnxGraph:
             node = helper.make_node("Constant", [], [name], name=name, value=tensor)
             scope.front.append(node)
             tensor = node.attribute[0].t
-        if values.nbytes >= HELD:
-            _detach(tensor)
         scope.defined.add(name)
-        scope.constants[name] = Stored(name, scope, values, tensor, node)
-        return scope.constants[name]
+        new = scope.constants[name] = Stored(name, scope, values, tensor, node)
+        self.labels[new.label] = new
+        return new
 
     def insert(self, scope: Scope, operation: str, inputs: Sequence[str], output: str, **attributes: Sequence[int]) -> None:
         """Add a node before the others."""
@@ -256,26 +264,32 @@ class OnnxGraph:
         scope.defined.add(output)
         self._index(scope, node)
 
-    def to_bytes(self, name: str) -> tuple[bytes, dict[str, bytes]]:
-        """Serialize the model; external data by file name if the source has some."""
-        held = [stored for stored in self.constants if stored.tensor.data_location == TensorProto.EXTERNAL]
-        chunks, offset = [], 0
-        for stored in held:
-            _inline(stored.tensor, stored.values)
-            if not self.external:
-                continue
-            data = stored.tensor.raw_data
-            stored.tensor.ClearField("raw_data")
-            gap = -offset % (PAGE if len(data) >= PAGED else ALIGNED)
-            chunks += [bytes(gap), data]
-            offset += gap
-            for key, value in (("location", f"{name}.data"), ("offset", offset), ("length", len(data))):
-                stored.tensor.external_data.add(key=key, value=str(value))
-            stored.tensor.data_location = TensorProto.EXTERNAL
-            offset += len(data)
+    def to_bytes(self, name: str) -> tuple[bytes, dict[str, list[Chunk]]]:
+        """Serialize the model; parts of external data by file name if the source has some."""
+        chunks = self._outside(f"{name}.data") if self.external else []
         for scope in reversed(self.scopes):
             _finish(scope)
-        return self.model.SerializeToString(), {f"{name}.data": b"".join(chunks)} if chunks else {}
+        return joined(join(self.model, self._inside)), {f"{name}.data": chunks} if chunks else {}
+
+    def _outside(self, location: str) -> list[Chunk]:
+        """Move larger constants to external data; views of the same bytes are written once."""
+        chunks: list[Chunk] = []
+        offsets: dict[tuple[int, int], int] = {}
+        end = 0
+        for stored in self.constants:
+            if stored.tensor.data_location == TensorProto.EXTERNAL:
+                data = data_of(stored.values)
+                key = stored.values.__array_interface__["data"][0], len(data)
+                if key not in offsets:
+                    gap = -end % (PAGE if len(data) >= PAGED else ALIGNED)
+                    chunks += [bytes(gap), data]
+                    offsets[key] = end + gap
+                    end += gap + len(data)
+                _set_data(stored.tensor, None)
+                stored.tensor.data_location = TensorProto.EXTERNAL
+                for entry, value in (("location", location), ("offset", offsets[key]), ("length", len(data))):
+                    stored.tensor.external_data.add(key=entry, value=str(value))
+        return chunks
 
 
 def _tensors(scope: Scope) -> Iterator[tuple[str, TensorProto, NodeProto | None]]:
@@ -289,17 +303,11 @@ def _tensors(scope: Scope) -> Iterator[tuple[str, TensorProto, NodeProto | None]
                     yield node.output[0], attribute.t, node
 
 
-def _detach(tensor: TensorProto) -> None:
+def _set_data(tensor: TensorProto, data: Chunk | None) -> None:
     for name in _DATA:
         tensor.ClearField(name)
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="detached")
-
-
-def _inline(tensor: TensorProto, values: np.ndarray) -> None:
-    for name in _DATA:
-        tensor.ClearField(name)
-    tensor.raw_data = numpy_helper.from_array(np.ascontiguousarray(values)).raw_data
+    if data is not None:
+        tensor.raw_data = bytes(data)
 
 
 def _infer(model: onnx.ModelProto, scopes: Sequence[Scope]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..formats.duplicates import Order
-from ..formats.reals import MAX_AXES, as_bits
+from ..formats.reals import MAX_AXES, same_bits
 from .equivalence import Kept, Merged
 from .onnx_graph import OnnxGraph, Scope, Stored
 from .transpose_rules import View, plan
@@ -22,7 +22,7 @@ MOVABLE = frozenset(
 def find_view(original: np.ndarray, duplicate: np.ndarray) -> View | None:
     """The view of the original that equals the duplicate byte for byte; None if there is none."""
     for view in views(original.shape, duplicate.shape):
-        if np.array_equal(as_bits(original).transpose(view.perm).reshape(duplicate.shape), as_bits(duplicate)):
+        if same_bits(original.transpose(view.perm).reshape(duplicate.shape), duplicate):
             return view
     return None
 
@@ -64,9 +64,8 @@ def merge(graph: OnnxGraph, original: Stored, duplicate: Stored, view: View) -> 
 
     The original must be visible to the duplicate's readers (`promote`).
     """
-    obstacle = _obstacle(graph, duplicate, view)
-    if obstacle:
-        return Kept(duplicate.label, original.label, obstacle)
+    if reason := obstacle(graph, original, duplicate, view):
+        return Kept(duplicate.label, original.label, reason)
     hows: dict[str, None] = {}
     for use in graph.uses(duplicate.scope, duplicate.name):
         switch = plan(graph, use, view)
@@ -90,12 +89,14 @@ def merge(graph: OnnxGraph, original: Stored, duplicate: Stored, view: View) -> 
     )
 
 
-def _obstacle(graph: OnnxGraph, duplicate: Stored, view: View) -> str:
+def obstacle(graph: OnnxGraph, original: Stored, duplicate: Stored, view: View) -> str:
     """Reason why a duplicate must stay; empty if none."""
     uses = graph.uses(duplicate.scope, duplicate.name)
     if any(use.node.device_configurations for use in uses):
         return "a device configuration refers to it by name"
     needs_node = duplicate.name in duplicate.scope.outputs or any(plan(graph, use, view) is None for use in uses)
+    if needs_node and _added(graph, original, view) >= duplicate.values.nbytes + len(duplicate.name):
+        return "a Transpose or Reshape of the original would take as many bytes"
     if needs_node and not duplicate.scope.opset:
         return "the file imports no ONNX operators that could transpose it"
     if needs_node and not view.same and duplicate.values.dtype.name not in MOVABLE:
@@ -103,6 +104,15 @@ def _obstacle(graph: OnnxGraph, duplicate: Stored, view: View) -> str:
     if needs_node and view.shape is not None and duplicate.scope.opset < 5:
         return f"Reshape to a constant shape needs opset 5, the file has {duplicate.scope.opset}"
     return ""
+
+
+def _added(graph: OnnxGraph, original: Stored, view: View) -> int:
+    """About how many bytes the nodes of `_derived` add to the file."""
+    if view.same or (original.label, view.perm, view.shape) in graph.derived:
+        return 0
+    name = len(original.name)
+    transpose = 0 if view.in_order else 3 * name + 60
+    return transpose + (0 if view.shape is None else 5 * name + 80 + 8 * len(view.shape))
 
 
 def promote(graph: OnnxGraph, stored: Stored, readers: Sequence[Scope]) -> Stored:

@@ -8,16 +8,13 @@ ONNX Runtime folds at load (from ORT_ENABLE_BASIC on): the file shrinks, the mem
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from ..formats.duplicates import CANDIDATES, Duplicate, copies, tells
+from ..formats.duplicates import MINIMUM, Duplicate, copies
+from ..formats.model_file import Contents
 from ..formats.onnx_reader import open_onnx
-from ..formats.reals import as_bits
 from .equivalence import Kept, Merged, Shared
 from .onnx_graph import OnnxGraph, Stored
 from .onnx_merge import detours, find_view, merge, promote
@@ -25,95 +22,103 @@ from .share_onnx_near import merge_near
 from .transpose_rules import View
 
 
-def share_onnx(path: Path, *, name: str, tolerance: float | None = None) -> Shared:
+def share_onnx(path: Path, *, name: str, tolerance: float | None = None, minimum: int = MINIMUM) -> Shared:
     """Rewrite an .onnx file so that each constant is stored once.
 
-    `name`: file name of the result; external data, if the source has some, is NAME.data. `tolerance`, in quantization steps,
-    also merges kernels whose dequantized values differ by no more (`share_onnx_near`). Small constants are skipped
-    (`duplicates.SEARCHED`). Raises FormatError as `open_onnx` does, ExportError for external data of a tensor that is no
-    constant.
+    Each duplicate of `copies(contents, minimum)` is merged or kept with a reason; nothing else is merged. `name`: file name of
+    the result; external data, if the source has some, is NAME.data. `tolerance`, in quantization steps, also merges kernels
+    whose dequantized values differ by no more (`share_onnx_near`). Raises FormatError as `open_onnx` does, ExportError for
+    external data of a tensor that is no constant.
     """
     opened = open_onnx(path)
-    found = copies(opened.contents)
+    contents = opened.contents
+    found = copies(contents, minimum)
     graph = OnnxGraph(opened)
-    outcomes: list[Merged | Kept] = []
-    if not graph.model.training_info:
-        for group in _groups(graph):
-            outcomes += _merge_group(graph, group)
-        if tolerance is not None:
-            outcomes += merge_near(graph, [duplicate for duplicate in found if duplicate.relation == "near"], tolerance)
+    if graph.model.training_info:
+        reason = "the file has training information, which refers to its constants by name"
+        outcomes: list[Merged | Kept] = [Kept(duplicate.name, duplicate.original, reason) for duplicate in found]
+    else:
+        outcomes = [*_merge_equal(graph, contents, [each for each in found if _same_bytes(each)])]
+        outcomes += merge_near(graph, [each for each in found if not _same_bytes(each)], tolerance)
     merged = tuple(each for each in outcomes if isinstance(each, Merged))
-    kept = [each for each in outcomes if isinstance(each, Kept)]
-    reported = {each.name for each in outcomes}
-    for duplicate in found:
-        if not reported & {duplicate.name, duplicate.original}:
-            kept.append(Kept(duplicate.name, duplicate.original, _reason(graph, duplicate, tolerance)))
+    kept = tuple(each for each in outcomes if isinstance(each, Kept))
     if not merged and not graph.external:
-        return Shared(path.read_bytes(), merged, tuple(kept))
+        return Shared(path.read_bytes(), merged, kept)
     data, external = graph.to_bytes(name)
-    return Shared(data, merged, tuple(kept), external)
+    return Shared(data, merged, kept, external)
 
 
-def _groups(graph: OnnxGraph) -> Iterator[list[Stored]]:
-    """Groups of duplicates: in one graph or function, of equal type, with equal bits in some axis order."""
-    groups: dict[tuple[int, int, int, int], list[Stored]] = defaultdict(list)
-    for stored in graph.constants:
-        if not stored.overridable and tells(stored.values) and stored.values.dtype.itemsize <= 8:
-            total = int(as_bits(stored.values).sum(dtype=np.uint64))
-            key = id(stored.scope.line[-1]), stored.tensor.data_type, stored.values.size, total
-            groups[key].append(stored)
-    for candidates in groups.values():
-        layouts: dict[bytes, list[Stored]] = defaultdict(list)
-        for stored in candidates if len(candidates) > 1 else ():
-            layouts[hashlib.blake2b(np.ascontiguousarray(as_bits(stored.values)).data).digest()].append(stored)
-        left = list(layouts.values())[:CANDIDATES]
-        while left:
-            equal = [find_view(left[0][0].values, each[0].values) is not None for each in left]
-            group = [stored for each, same in zip(left, equal, strict=True) if same for stored in each]
-            left = [each for each, same in zip(left, equal, strict=True) if not same]
-            if len(group) > 1:
-                yield group
+def _same_bytes(duplicate: Duplicate) -> bool:
+    return duplicate.relation != "near" and duplicate.by == "bytes"
+
+
+def _merge_equal(graph: OnnxGraph, contents: Contents, found: Sequence[Duplicate]) -> Iterator[Merged | Kept]:
+    """Merge duplicates of equal bytes: an outcome for each.
+
+    Other views of a duplicate's storage, which `copies` does not list, are merged too, so that nothing reads it any more.
+    """
+    views: dict[str, dict[str, None]] = defaultdict(dict)
+    for constant in contents.constants:
+        views[constant.storage][constant.name] = None
+    duplicates: dict[str, list[Duplicate]] = defaultdict(list)
+    for duplicate in found:
+        duplicates[duplicate.original].append(duplicate)
+    for original, copied in duplicates.items():
+        names = {original: None} | {duplicate.name: None for duplicate in copied}
+        fixed = {name: _fixed(graph, name) for name in names}
+        yield from (Kept(name, original, reason) for name, reason in fixed.items() if reason and name != original)
+        more = {name: None for duplicate in copied for name in views[duplicate.storage] if name not in names}
+        for group in _by_root(graph, [name for name in (*names, *more) if not (fixed.get(name) or _fixed(graph, name))]):
+            first = group[0].label
+            if first != original and first in names:
+                yield Kept(first, original, fixed[original] or "a local function reads no constant from outside")
+            yield from (each for each in _merge_group(graph, group) if each.name not in more)
+
+
+def _fixed(graph: OnnxGraph, name: str) -> str:
+    """Reason why a constant can be no original and no duplicate; empty if none."""
+    stored = graph.resolve(name)
+    if stored is None:
+        return f"{name} is no dense initializer or Constant tensor"
+    return f"{name} is also a graph input: the caller may pass another value" if stored.overridable else ""
+
+
+def _by_root(graph: OnnxGraph, names: Sequence[str]) -> Iterator[list[Stored]]:
+    """Constants by the outermost graph or the function that holds them: what can read one of them can read all."""
+    groups: dict[int, list[Stored]] = defaultdict(list)
+    for stored in map(graph.resolve, names):
+        if stored:
+            groups[id(stored.scope.line[-1])].append(stored)
+    yield from groups.values()
 
 
 def _merge_group(graph: OnnxGraph, group: Sequence[Stored]) -> Iterator[Merged | Kept]:
-    """Merge duplicates into the constant that needs the fewest `Transpose` and `Reshape` nodes."""
+    """Merge constants into the one that needs the fewest `Transpose` and `Reshape` nodes."""
     originals = sorted(group, key=lambda stored: (stored.node is not None, len(stored.scope.line)))
-    candidates: list[Stored] = []
+    candidates: dict[tuple[int, ...], list[tuple[Stored, dict[str, View]]]] = defaultdict(list)
     for stored in originals:
-        if not any(_view(each, stored).same for each in candidates):
-            candidates.append(stored)
-    original = min(
-        candidates,
-        key=lambda stored: sum(
-            detours(graph, duplicate, _view(stored, duplicate)) for duplicate in group if duplicate is not stored
-        ),
+        held = candidates[stored.values.shape]
+        if not any((view := views.get(stored.label)) and view.same for _, views in held):
+            held.append((stored, _views_of(stored, group)))
+    original, views = min(
+        (each for held in candidates.values() for each in held), key=lambda each: _cost(graph, each[1], len(group))
     )
     copied = [stored for stored in group if stored is not original]
-    original = promote(graph, original, [stored.scope for stored in copied])
+    label = original.label
+    original = promote(graph, original, [stored.scope for stored in copied if stored.label in views])
     for stored in copied:
-        yield merge(graph, original, stored, _view(original, stored))
+        if stored.label in views:
+            yield merge(graph, original, stored, views[stored.label])
+        else:
+            yield Kept(stored.label, label, "no Transpose or Reshape gives the order of its values")
 
 
-def _view(original: Stored, duplicate: Stored) -> View:
-    view = find_view(original.values, duplicate.values)
-    assert view is not None, f"{duplicate.name} is a duplicate of {original.name}"
-    return view
+def _views_of(original: Stored, group: Sequence[Stored]) -> dict[str, View]:
+    """The views of the original that equal the others, by label."""
+    found = ((each.label, find_view(original.values, each.values)) for each in group if each is not original)
+    return {label: view for label, view in found if view is not None}
 
 
-def _reason(graph: OnnxGraph, duplicate: Duplicate, tolerance: float | None) -> str:
-    """Reason why a duplicate was not merged."""
-    pair = [stored for stored in map(graph.resolve, (duplicate.name, duplicate.original)) if stored]
-    if graph.model.training_info:
-        return "the file has training information, which refers to its constants by name"
-    for stored in pair:
-        if stored.overridable:
-            return f"{stored.label} is also a graph input: the caller may pass another value"
-    if len({id(stored.scope.line[-1]) for stored in pair}) > 1:
-        return "a local function reads no constant from outside"
-    if len(pair) < 2:
-        return "it is no dense initializer or Constant tensor"
-    if duplicate.relation == "near" and tolerance is None:
-        return "near, not equal: --near STEPS would merge it"
-    if duplicate.by == "values":
-        return "equal in value, stored as other bytes"
-    return "no Transpose or Reshape gives the order of its values"
+def _cost(graph: OnnxGraph, views: Mapping[str, View], size: int) -> tuple[int, int]:
+    """(duplicates that would stay, operations added) if these views of an original replace the others of its group."""
+    return size - len(views), sum(detours(graph, graph.labels[label], view) for label, view in views.items())

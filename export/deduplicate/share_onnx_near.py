@@ -7,7 +7,8 @@ same integers with one scale per tensor, which ONNX Runtime fuses in either dire
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,10 @@ from onnx import TensorProto
 
 from ...compress.affine import SIGNED_SHIFT, quantize
 from ..formats.duplicates import Duplicate
-from ..formats.onnx_reader import attribute
+from ..formats.onnx_scopes import attribute
 from .equivalence import Kept, Merged
 from .onnx_graph import OnnxGraph, OnnxUse, Stored
-from .onnx_merge import detours, merge, promote, views
+from .onnx_merge import detours, merge, obstacle, promote, views
 from .transpose_rules import View
 
 _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
@@ -44,32 +45,72 @@ class _Quantized:
 
 @dataclass(frozen=True, eq=False)
 class _Bias:
-    """An int32 bias of a Gemm. The runtime assumes its scale to be that of the products, whatever the file states."""
+    """An int32 bias of a Gemm or Conv. The runtime assumes its scale to be that of the products, whatever the file states."""
 
     use: OnnxUse
     real: np.ndarray
     input_scale: float
 
 
-def merge_near(graph: OnnxGraph, near: Iterable[Duplicate], tolerance: float) -> Iterator[Merged | Kept]:
-    """Merge near duplicates if no value changes by more than `tolerance` steps of the coarser quantization, old or new.
+@dataclass(frozen=True, eq=False)
+class _NearMerge:
+    """A merge: the values that `original` gets, their quantization, and the largest change of a value, in steps."""
+
+    original: _Quantized
+    duplicate: _Quantized
+    view: View
+    values: np.ndarray
+    scale: float
+    zero: int
+    steps: float
+    biases: tuple[_Bias, ...]
+
+
+def merge_near(graph: OnnxGraph, near: Iterable[Duplicate], tolerance: float | None) -> Iterator[Merged | Kept]:
+    """Merge duplicates of other bytes if no value changes by more than `tolerance` steps of the coarser of both quantizations.
 
     If one kernel has one scale per tensor, both use its integers. Otherwise the mean of both is requantized: symmetric, one
-    scale per tensor, with the same number of levels (7 bits remain 7 bits). Biases are requantized to the new scale.
+    scale per tensor, with the same number of levels (7 bits remain 7 bits). Biases are requantized to the new scale. A kept
+    duplicate has the tolerance that would merge it, or the obstacle, as its reason.
     """
+    settled: set[str] = set()
     for duplicate in near:
-        one, other = graph.resolve(duplicate.original), graph.resolve(duplicate.name)
-        if one and other and one is not other:
-            try:
-                yield _merge(graph, one, other, tolerance)
-            except _Obstacle as obstacle:
-                yield Kept(duplicate.name, duplicate.original, str(obstacle))
+        try:
+            plan = _plan(graph, duplicate, settled)
+        except _Obstacle as error:
+            yield Kept(duplicate.name, duplicate.original, f"{_kind(duplicate)}: {error}")
+            continue
+        if tolerance is not None and plan.steps <= tolerance:
+            merged = _apply(graph, plan)
+            settled.add(merged.original)
+            yield merged
+        else:
+            least = math.ceil(plan.steps * 100) / 100
+            change = f"up to {least:.2f} of a step apart" if plan.steps else "stored as other bytes"
+            yield Kept(duplicate.name, duplicate.original, f"{_kind(duplicate)}, {change}: --near {least:g} would allow that")
 
 
-def _merge(graph: OnnxGraph, one: Stored, other: Stored, tolerance: float) -> Merged | Kept:
+def _kind(duplicate: Duplicate) -> str:
+    return "near" if duplicate.relation == "near" else "equal in value"
+
+
+def _plan(graph: OnnxGraph, duplicate: Duplicate, settled: Set[str]) -> _NearMerge:
+    """Plan a merge. The values of constants in `settled`, which were merged before, must not change again."""
+    stored = []
+    for name in (duplicate.original, duplicate.name):
+        found = graph.resolve(name)
+        if found is None:
+            raise _Obstacle(f"{name} is no dense initializer or Constant tensor")
+        stored.append(found)
+    one, other = stored
     if one.scope.line[-1] is not other.scope.line[-1]:
         raise _Obstacle("a local function reads no constant from outside")
-    original, duplicate, view = _orient(graph, _quantized(graph, one), _quantized(graph, other))
+    return _planned(graph, *_orient(graph, _quantized(graph, one), _quantized(graph, other), settled))
+
+
+def _planned(graph: OnnxGraph, original: _Quantized, duplicate: _Quantized, view: View) -> _NearMerge:
+    if reason := obstacle(graph, original.stored, duplicate.stored, view):
+        raise _Obstacle(reason)
     mirrored = _back(duplicate.real, original.stored.values.shape, view)
     if original.scales.size == 1:
         values, scale, zero = original.stored.values, float(original.scales.flat[0]), int(original.zeros.flat[0])
@@ -81,25 +122,28 @@ def _merge(graph: OnnxGraph, one: Stored, other: Stored, tolerance: float) -> Me
         float((np.abs(new - original.real) / np.maximum(original.scales, scale)).max()),
         float((np.abs(new - mirrored) / np.maximum(_back(scales, values.shape, view), scale)).max()),
     )
-    if steps > tolerance:
-        raise _Obstacle(f"its values would change by up to {steps:.2f} steps, --near is {tolerance:g}")
-    biases = [bias for each in (original, duplicate) for use in each.uses for bias in _biases(graph, use)]
+    biases = tuple(bias for each in (original, duplicate) for use in each.uses for bias in _biases(graph, use))
     for bias in biases:
         if not (np.abs(bias.real / (bias.input_scale * scale)) < 2**31).all():
             raise _Obstacle("a bias would not fit int32 in the new scale")
+    return _NearMerge(original, duplicate, view, values, scale, zero, steps, biases)
+
+
+def _apply(graph: OnnxGraph, plan: _NearMerge) -> Merged:
+    original, duplicate, view, values = plan.original, plan.duplicate, plan.view, plan.values
     held = promote(graph, original.stored, [duplicate.stored.scope])
     old = held.values, _back(duplicate.stored.values, values.shape, view)
     fraction = float(np.mean([each != values for each in old]))
     graph.set_values(held, values)
     for use in (*original.uses, *duplicate.uses):
-        _requantize(graph, use, held, scale, zero)
-    for bias in biases:
-        _express(graph, bias, scale)
+        _requantize(graph, use, held, plan.scale, plan.zero)
+    for bias in plan.biases:
+        _express(graph, bias, plan.scale)
     outcome = merge(graph, held, duplicate.stored, view)
     if isinstance(outcome, Kept):
         raise AssertionError(f"{outcome.name}: {outcome.reason}")
-    how = f"{outcome.how}; one scale{', biases in the new one' if biases else ''}"
-    return dataclasses.replace(outcome, relation="near", how=how, steps=steps, changed=fraction)
+    how = f"{outcome.how}; one scale{', biases in the new one' if plan.biases else ''}"
+    return dataclasses.replace(outcome, relation="near", how=how, steps=plan.steps, changed=fraction)
 
 
 def _quantized(graph: OnnxGraph, stored: Stored) -> _Quantized:
@@ -127,10 +171,14 @@ def _quantized(graph: OnnxGraph, stored: Stored) -> _Quantized:
     return _Quantized(stored, tuple(uses), *found[0])
 
 
-def _orient(graph: OnnxGraph, one: _Quantized, other: _Quantized) -> tuple[_Quantized, _Quantized, View]:
+def _orient(graph: OnnxGraph, one: _Quantized, other: _Quantized, settled: Set[str]) -> tuple[_Quantized, _Quantized, View]:
     """Choose (original, duplicate, view): prefer one scale per tensor, then fewer Transpose and Reshape nodes."""
     choices = []
+    if one.stored is other.stored or {one.stored.label, other.stored.label} <= settled:
+        raise _Obstacle("both are merged with others")
     for original, duplicate in ((one, other), (other, one)):
+        if duplicate.stored.label in settled:
+            continue
         shape = original.stored.values.shape
         candidates = views(shape, duplicate.stored.values.shape)
         view = min(candidates, key=lambda view: float(np.abs(_back(duplicate.real, shape, view) - original.real).max()))
@@ -170,9 +218,9 @@ def _requantize(graph: OnnxGraph, use: OnnxUse, held: Stored, scale: float, zero
 
 
 def _biases(graph: OnnxGraph, kernel: OnnxUse) -> Iterator[_Bias]:
-    """The int32 biases of the Gemms that multiply dequantized values by this kernel."""
+    """The int32 biases of the Gemm and Conv nodes that multiply dequantized values by this kernel."""
     for use in graph.uses(kernel.scope, kernel.node.output[0]):
-        if use.node.op_type != "Gemm" or use.index != 1 or len(use.node.input) < 3:
+        if use.node.op_type not in ("Gemm", "Conv") or use.index != 1 or len(use.node.input) < 3:
             continue
         dequantized = [node for node in use.scope.nodes if node.op_type == "DequantizeLinear" and len(node.input) > 1]
         producers = {output: node for node in dequantized for output in node.output}
@@ -191,7 +239,7 @@ def _biases(graph: OnnxGraph, kernel: OnnxUse) -> Iterator[_Bias]:
 
 
 def _express(graph: OnnxGraph, bias: _Bias, scale: float) -> None:
-    """Requantize a Gemm's bias to the new scale of its products."""
+    """Requantize a bias to the new scale of its products."""
     scope, old = bias.use.scope, bias.use.node.input[bias.use.index]
     (node,) = (node for node in scope.nodes if old in node.output)
     step = np.float32(bias.input_scale * scale)

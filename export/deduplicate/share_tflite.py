@@ -8,18 +8,18 @@ directions of a tied kernel separately.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import mmap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ..formats.duplicates import Duplicate, copies
+from ..formats.duplicates import MINIMUM, Duplicate, copies
 from ..formats.tflite_graph import (
     TfliteGraph,
-    TfliteUse,
     has_scales,
     name_of,
     names_operators,
@@ -29,102 +29,223 @@ from ..formats.tflite_graph import (
     zero_points_of,
 )
 from ..formats.tflite_reader import read_tflite
-from ..formats.tflite_schema import Type, pack_model, unpack_model, vector
+from ..formats.tflite_schema import Type, joined, pack_model, unpack_model, vector
 from .equivalence import Kept, Merged, Shared
 from .tflite_rewrite import Replacement, Rewrite, plan_use
 
-MATRIX_BYTES = 64
-"""Minimum size of a matrix that is worth rewriting its operators."""
+VIEWED = "others are views of it"
 
 
-def share_tflite(data: bytes, *, tolerance: float | None = None) -> Shared:
+def share_tflite(data: bytes | mmap.mmap, *, tolerance: float | None = None, minimum: int = MINIMUM) -> Shared:
     """Rewrite a .tflite file so that equal and transposed constants are stored once.
 
-    `tolerance`, in steps of the larger scale, also merges int8 kernels that differ by no more. Signatures, metadata, variables,
-    custom operators and the indices of tensors and buffers do not change. Raises FormatError for a damaged file, ExportError
-    for one that cannot be rewritten without loss.
+    Every duplicate that `duplicates.copies` finds from `minimum` bytes on is merged, or kept with a reason. `tolerance`, in
+    steps of the larger scale, also merges near int8 kernels that differ by no more (`duplicates.WITHIN` at most). Signatures,
+    metadata, variables, custom operators and the indices of tensors and buffers do not change. Raises FormatError for a damaged
+    file, ExportError for one that cannot be rewritten without loss.
     """
-    read_tflite(data)
+    found = copies(read_tflite(data), minimum)
+    if not found:
+        return Shared(joined([data]), (), ())
     model = unpack_model(data)
-    graphs = [TfliteGraph(model, table) for table in model.subgraphs]
-    before = {stored.buffer for stored in _stored(graphs)}
-    merged = [*_merge_equal(graphs)]
-    reasons: dict[frozenset[str], str] = {}
-    originals: set[int] = set()
-    for found in _pairs(graphs, tolerance):
-        result = _merge_pair(graphs, found, originals, names_operators(model))
-        if isinstance(result, Merged):
-            merged.append(result)
-        else:
-            reasons[frozenset((result.name, result.original))] = result.reason
+    sharing = _Sharing.of(model, found, tolerance)
+    results = {duplicate.storage: sharing.merge(duplicate) for duplicate in sorted(found, key=_rank)}
+    for duplicate in found:
+        if duplicate.by == "values" and isinstance(results[duplicate.storage], Kept):
+            results[duplicate.storage] = sharing.kept_by_value(duplicate)
+    in_order = [results[duplicate.storage] for duplicate in found]
+    merged = tuple(each for each in in_order if isinstance(each, Merged))
+    kept = tuple(each for each in in_order if isinstance(each, Kept))
     if not merged:
-        return Shared(data, (), _kept(data, graphs, reasons))
-    _empty_unread(model, before)
-    rewritten = pack_model(model, data)
-    return Shared(rewritten, tuple(merged), _kept(rewritten, graphs, reasons))
+        return Shared(joined([data]), (), kept)
+    _empty_unread(model, {int(duplicate.storage) for duplicate in found} | {int(each.original_storage) for each in found})
+    return Shared(pack_model(model, data), merged, kept)
+
+
+def _rank(duplicate: Duplicate) -> int:
+    """Equal bytes first, which need no other operator, and the transposed before the near."""
+    return 2 if duplicate.by == "values" else int(duplicate.order == "transposed")
 
 
 @dataclass(frozen=True, eq=False)
 class _SharedBuffer:
-    """A buffer and the tensors that view it, in file order."""
+    """A buffer and the tensors that view it, in file order, equal ones of other buffers included."""
 
     buffer: int
     views: list[tuple[TfliteGraph, int]] = field(default_factory=list)
 
     @property
+    def tensors(self) -> list[Any]:
+        return [graph.tensor(index) for graph, index in self.views]
+
+    @property
     def tensor(self) -> Any:
-        graph, index = self.views[0]
-        return graph.tensor(index)
+        return self.tensors[0]
 
     @property
     def name(self) -> str:
         return name_of(self.tensor)
 
     @property
-    def is_moved(self) -> bool:
-        """Whether its tensors view another buffer now."""
-        return self.tensor.buffer != self.buffer
-
-    @property
-    def matrix(self) -> np.ndarray:
-        """Values [rows, columns] of a constant whose other axes have length 1; shape [0, 0] for others."""
+    def values(self) -> np.ndarray:
+        """Values without the axes of length 1; empty for a type that is not computed with."""
         graph, index = self.views[0]
         values = graph.values(index)
-        is_matrix = values is not None and values.ndim >= 2 and values.size == values.shape[-1] * values.shape[-2]
-        return values.reshape(values.shape[-2:]) if values is not None and is_matrix else np.empty((0, 0))
+        return np.empty(0) if values is None else values.squeeze()
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the last two axes hold the values, of one type, in all views."""
+        same = len({tensor.type for tensor in self.tensors}) == 1 and self.values.ndim == 2
+        return same and all(shape_of(tensor)[-2:] == self.values.shape for tensor in self.tensors)
 
 
-def _stored(graphs: Sequence[TfliteGraph]) -> list[_SharedBuffer]:
-    """The constants of the file, one per buffer."""
-    found: dict[int, _SharedBuffer] = {}
-    for graph in graphs:
-        for index, tensor in enumerate(graph.table.tensors or []):
-            if graph.model.buffers[tensor.buffer].data.size and not tensor.isVariable:
-                found.setdefault(tensor.buffer, _SharedBuffer(tensor.buffer)).views.append((graph, index))
-    return list(found.values())
+@dataclass(frozen=True, eq=False)
+class _Sharing:
+    """The buffers of a model while duplicates are merged.
+
+    `originals`: number of duplicates by their original. `moved`: buffers whose tensors view another one now. `taken`: buffers
+    that others were rewritten to view; they stay.
+    """
+
+    graphs: Sequence[TfliteGraph]
+    buffers: Mapping[int, _SharedBuffer]
+    tolerance: float | None
+    fixed_places: bool
+    originals: Mapping[str, int]
+    moved: set[int] = field(default_factory=set)
+    taken: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, model: Any, found: Sequence[Duplicate], tolerance: float | None) -> _Sharing:
+        graphs = [TfliteGraph(model, table) for table in model.subgraphs]
+        buffers: dict[int, _SharedBuffer] = {}
+        for graph in graphs:
+            for index, tensor in enumerate(graph.table.tensors or []):
+                buffers.setdefault(tensor.buffer, _SharedBuffer(tensor.buffer)).views.append((graph, index))
+        originals = Counter(duplicate.original_storage for duplicate in found if _rank(duplicate))
+        return cls(graphs, buffers, tolerance, names_operators(model), originals)
+
+    def data(self, stored: _SharedBuffer) -> np.ndarray:
+        return self.graphs[0].model.buffers[stored.buffer].data
+
+    def pair(self, duplicate: Duplicate) -> tuple[_SharedBuffer, _SharedBuffer]:
+        """The buffers of the original and of the duplicate."""
+        return self.buffers[int(duplicate.original_storage)], self.buffers[int(duplicate.storage)]
+
+    def merge(self, duplicate: Duplicate) -> Merged | Kept:
+        first, second = self.pair(duplicate)
+        if any(tensor.isVariable for tensor in (*first.tensors, *second.tensors)):
+            return Kept(duplicate.name, duplicate.original, "a variable, which keeps a state of its own")
+        if _rank(duplicate) == 0:
+            return self._merge_equal(duplicate, first, second)
+        if duplicate.by == "values" and (self.tolerance is None or duplicate.largest > self.tolerance):
+            return Kept(duplicate.name, duplicate.original, "")
+        return self._merge_view(duplicate)
+
+    def _merge_equal(self, duplicate: Duplicate, first: _SharedBuffer, second: _SharedBuffer) -> Merged | Kept:
+        if not np.array_equal(self.data(first), self.data(second)):
+            return Kept(duplicate.name, duplicate.original, "the unused bits of its last byte are others")
+        self._move(second, first)
+        first.views.extend(second.views)
+        return Merged(duplicate.name, duplicate.original, duplicate.relation, "a second view of one buffer", duplicate.size)
+
+    def _merge_view(self, duplicate: Duplicate) -> Merged | Kept:
+        """Make one of a pair a view of the other."""
+        plan = self._plan(duplicate)
+        if isinstance(plan, str):
+            return Kept(duplicate.name, duplicate.original, plan)
+        stored, original, rewrites = plan
+        name, other = duplicate.name, duplicate.original
+        if original is not self.pair(duplicate)[0]:
+            name, other = other, name
+        how = ", ".join(dict.fromkeys(rewrite.how for rewrite in rewrites)) or "a second view of one buffer"
+        merged = Merged(name, other, duplicate.relation, how, int(self.data(stored).size))
+        if duplicate.by == "values":
+            changed = float(np.mean(stored.values != _ordered(original, duplicate).reshape(stored.values.shape)))
+            merged = replace(merged, relation="near", steps=duplicate.largest, changed=changed)
+        for rewrite in rewrites:
+            rewrite.apply()
+        for graph, index in stored.views if duplicate.order == "transposed" else ():
+            swap_axes(graph.tensor(index))
+        self._move(stored, original)
+        self.taken.add(original.buffer)
+        return merged
+
+    def _plan(self, duplicate: Duplicate) -> tuple[_SharedBuffer, _SharedBuffer, list[Rewrite]] | str:
+        """(what becomes a view, of what, rewrites of its readers): the one whose readers can be rewritten, preferably the one
+        read later; the reason as text if neither can be."""
+        first, second = self.pair(duplicate)
+        if first.buffer in self.moved or second.buffer in self.moved:
+            return "one of both is a view of another constant now"
+        attempts = [(second, first), (first, second)]
+        if self.originals[duplicate.original_storage] == 1 and _runs_before(self.graphs, second, first):
+            attempts.reverse()
+        reasons = []
+        for stored, original in attempts:
+            rewrites = self._rewrites(stored, original, duplicate)
+            if not isinstance(rewrites, str):
+                return stored, original, rewrites
+            reasons.append(rewrites)
+        return "; ".join(reason for reason in dict.fromkeys(reasons) if reason != VIEWED) or VIEWED
+
+    def _rewrites(self, stored: _SharedBuffer, original: _SharedBuffer, duplicate: Duplicate) -> list[Rewrite] | str:
+        """Plan the rewrite of all readers of `stored`; the reason as text if one cannot be rewritten."""
+        if stored.buffer in self.taken:
+            return VIEWED
+        near, transposed = duplicate.by == "values", duplicate.order == "transposed"
+        if near and not (_is_kernel(stored) and _is_kernel(original)):
+            return "only int8 kernels with zero points of 0 can take the values of another"
+        view = Replacement(original.values, transposed, scales_of(original.tensor) if near else None)
+        rewrites = []
+        for graph, index in stored.views:
+            if graph.is_input_or_output(index):
+                return "it is an input or output of its subgraph"
+            for use in graph.uses(index):
+                rewrite = plan_use(use, view)
+                if isinstance(rewrite, str):
+                    return rewrite
+                if self.fixed_places:
+                    return "metadata refers to operators by index, which new operators would shift"
+                rewrites.append(rewrite)
+        if transposed and not (stored.is_matrix and _is_like(original.values, stored.values.T)):
+            return "it is no matrix that is transposed"
+        return rewrites
+
+    def kept_by_value(self, duplicate: Duplicate) -> Kept:
+        """Why a duplicate by value is kept, and whether a larger tolerance would merge it."""
+        steps = f"{math.ceil(100 * duplicate.largest) / 100:g}"
+        distance = f"near, up to {steps} of a step apart" if duplicate.relation == "near" else "equal in value, not in bytes"
+        plan = self._plan(duplicate)
+        if not isinstance(plan, str):
+            plan = f"--near {steps} would allow that"
+        return Kept(duplicate.name, duplicate.original, f"{distance}: {plan}")
+
+    def _move(self, stored: _SharedBuffer, original: _SharedBuffer) -> None:
+        """Let all tensors of a buffer view another buffer."""
+        for tensor in stored.tensors:
+            tensor.buffer = original.buffer
+        self.moved.add(stored.buffer)
 
 
-def _merge_equal(graphs: Sequence[TfliteGraph]) -> Iterator[Merged]:
-    """Merge buffers of equal bytes. A buffer without tensors keeps its index."""
-    first: dict[tuple[int, bytes], _SharedBuffer] = {}
-    for stored in _stored(graphs):
-        data = graphs[0].model.buffers[stored.buffer].data
-        original = first.setdefault((data.size, _digest(data)), stored)
-        if original is stored:
-            continue
-        relation = "equal" if shape_of(stored.tensor) == shape_of(original.tensor) else "reshaped"
-        yield Merged(stored.name, original.name, relation, "a second view of one buffer", int(data.size))
-        _move(stored, original.buffer)
+def _ordered(original: _SharedBuffer, duplicate: Duplicate) -> np.ndarray:
+    return original.values.T if duplicate.order == "transposed" else original.values
 
 
-def _digest(values: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(values).data).digest()
+def _is_like(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape
 
 
-def _move(stored: _SharedBuffer, buffer: int) -> None:
-    """Let all tensors of a buffer view another buffer."""
-    for graph, index in stored.views:
-        graph.tensor(index).buffer = buffer
+def _is_kernel(stored: _SharedBuffer) -> bool:
+    """Whether all views are int8 with the same scales, per tensor or first axis, and zero points of 0."""
+    views = stored.tensors
+    scales, shape = scales_of(views[0]), shape_of(views[0])
+    if any(view.type != Type.INT8 or shape_of(view) != shape for view in views) or scales.size not in (1, shape[0]):
+        return False
+    if scales.size > 1 and views[0].quantization.quantizedDimension:
+        return False
+    same = [scales_of(view).size == scales.size and np.allclose(scales_of(view), scales, rtol=1e-6, atol=0) for view in views]
+    return all(same) and all(has_scales(view) and not np.any(zero_points_of(view)) for view in views)
 
 
 def _empty_unread(model: Any, before: Iterable[int]) -> None:
@@ -133,134 +254,6 @@ def _empty_unread(model: Any, before: Iterable[int]) -> None:
     read |= {entry.buffer for entry in model.metadata or []} | set(vector(model.metadataBuffer))
     for index in set(before) - read:
         model.buffers[index].data = np.zeros(0, np.uint8)
-
-
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """Two matrices, of which one could view the other. `steps`: distance of near duplicates; None for exact ones."""
-
-    first: _SharedBuffer
-    second: _SharedBuffer
-    transposed: bool
-    steps: float | None = None
-
-
-def _pairs(graphs: Sequence[TfliteGraph], tolerance: float | None) -> Iterator[_Pair]:
-    """Transposed pairs, then near ones. A matrix that was merged meanwhile is skipped."""
-    seen: dict[Any, _SharedBuffer] = {}
-    for stored in _matrices(graphs):
-        values = stored.matrix
-        mark = values.dtype.str, _digest(values.T), values.shape[::-1]
-        if mark in seen:
-            yield _Pair(seen[mark], stored, True)
-        seen.setdefault((values.dtype.str, _digest(values), values.shape), stored)
-    if tolerance is None:
-        return
-    waiting = [stored for stored in _matrices(graphs) if _is_kernel(stored)]
-    while waiting:
-        first = waiting.pop(0)
-        for second in waiting:
-            for transposed in (False, True):
-                steps = _steps(first, second, transposed, tolerance)
-                if steps is not None and not (first.is_moved or second.is_moved):
-                    yield _Pair(first, second, transposed, steps)
-        waiting = [stored for stored in waiting if not stored.is_moved]
-
-
-def _matrices(graphs: Sequence[TfliteGraph]) -> list[_SharedBuffer]:
-    """Constants that are matrices, with one shape and type in all views."""
-
-    def fits(stored: _SharedBuffer) -> bool:
-        shapes = {(shape_of(graph.tensor(index)), graph.tensor(index).type) for graph, index in stored.views}
-        return len(shapes) == 1 and stored.matrix.nbytes >= MATRIX_BYTES and min(stored.matrix.shape) > 1
-
-    return [stored for stored in _stored(graphs) if fits(stored)]
-
-
-def _is_kernel(stored: _SharedBuffer) -> bool:
-    """Whether all views are int8 with the same scales, per tensor or first axis, and zero points of 0."""
-    views = [graph.tensor(index) for graph, index in stored.views]
-    scales, shape = scales_of(views[0]), shape_of(views[0])
-    per_row = scales.size > 1
-    if views[0].type != Type.INT8 or scales.size not in (1, shape[0]) or (per_row and len(shape) != 2):
-        return False
-    if per_row and views[0].quantization.quantizedDimension:
-        return False
-    same = [scales_of(view).size == scales.size and np.allclose(scales_of(view), scales, rtol=1e-6, atol=0) for view in views]
-    return all(same) and all(has_scales(view) and not np.any(zero_points_of(view)) for view in views)
-
-
-def _steps(first: _SharedBuffer, second: _SharedBuffer, transposed: bool, limit: float) -> float | None:
-    """Maximum distance of the real values of two kernels, in steps of the coarser scale.
-
-    None if it exceeds the limit (unrelated kernels do so in the first rows), or if the shapes differ.
-    """
-    (one, one_steps), (other, other_steps) = (_kernel(stored) for stored in (first, second))
-    if transposed:
-        other, other_steps = other.T, other_steps.T
-    if one.shape != other.shape:
-        return None
-    largest = 0.0
-    for row in range(len(one)):
-        gap = np.abs(one[row] * one_steps[row] - other[row] * other_steps[row])
-        largest = max(largest, float((gap / np.maximum(one_steps[row], other_steps[row])).max()))
-        if largest > limit:
-            return None
-    return largest
-
-
-def _kernel(stored: _SharedBuffer) -> tuple[np.ndarray, np.ndarray]:
-    """(integers, float64 steps), both [rows, columns]."""
-    return stored.matrix, np.broadcast_to(scales_of(stored.tensor).astype(np.float64)[:, None], stored.matrix.shape)
-
-
-def _merge_pair(graphs: Sequence[TfliteGraph], pair: _Pair, originals: set[int], fixed_places: bool) -> Merged | Kept:
-    """Make one of a pair a view of the other: the one whose readers can be rewritten, preferably the one read later.
-
-    `originals`: buffers that have merged views; they stay, and the pair's original joins them.
-    """
-    attempts = [(pair.second, pair.first), (pair.first, pair.second)]
-    if _runs_before(graphs, pair.second, pair.first):
-        attempts.reverse()
-    reasons = []
-    for stored, original in attempts:
-        if stored.buffer in originals:
-            continue
-        plans = _plans(stored, original, pair, fixed_places)
-        if isinstance(plans, str):
-            reasons.append(plans)
-            continue
-        size = graphs[0].model.buffers[stored.buffer].data.size
-        how = ", ".join(dict.fromkeys(plan.how for plan in plans)) or "a second view of one buffer"
-        merged = Merged(stored.name, original.name, "transposed", how, int(size))
-        if pair.steps is not None:
-            integers = original.matrix.T if pair.transposed else original.matrix
-            merged = replace(merged, relation="near", steps=pair.steps, changed=float(np.mean(stored.matrix != integers)))
-        for plan in plans:
-            plan.apply()
-        for graph, index in stored.views if pair.transposed else ():
-            swap_axes(graph.tensor(index))
-        _move(stored, original.buffer)
-        originals.add(original.buffer)
-        return merged
-    return Kept(pair.second.name, pair.first.name, "; ".join(dict.fromkeys(reasons)) or "others are views of both")
-
-
-def _plans(stored: _SharedBuffer, original: _SharedBuffer, pair: _Pair, fixed_places: bool) -> list[Rewrite] | str:
-    """Plan the rewrite of all readers of `stored`; the reason as text if one cannot be rewritten."""
-    view = Replacement(original.matrix, pair.transposed, None if pair.steps is None else scales_of(original.tensor))
-    plans = []
-    for graph, index in stored.views:
-        if graph.is_input_or_output(index):
-            return "it is an input or output of its subgraph"
-        for use in graph.uses(index):
-            plan = plan_use(use, view)
-            if isinstance(plan, str):
-                return plan
-            if fixed_places:
-                return "metadata refers to operators by index, which new operators would shift"
-            plans.append(plan)
-    return plans
 
 
 def _runs_before(graphs: Sequence[TfliteGraph], one: _SharedBuffer, other: _SharedBuffer) -> bool:
@@ -272,42 +265,10 @@ def _runs_before(graphs: Sequence[TfliteGraph], one: _SharedBuffer, other: _Shar
         first = [_first_use(graph, stored) for stored in (one, other)]
         if None not in first:
             return first[0] < first[1]  # type: ignore[operator]
-    rows, columns = shape_of(one.tensor)[-2:]
-    return rows < columns
+    return one.values.ndim == 2 and one.values.shape[0] < one.values.shape[1]
 
 
 def _first_use(graph: TfliteGraph, stored: _SharedBuffer) -> int | None:
     indices = {index for owner, index in stored.views if owner is graph}
     operators = enumerate(graph.table.operators or [])
     return next((place for place, operator in operators if indices & set(vector(operator.inputs))), None)
-
-
-def _kept(data: bytes, graphs: Sequence[TfliteGraph], reasons: Mapping[frozenset[str], str]) -> tuple[Kept, ...]:
-    """The duplicates that remain in the written file, each with a reason."""
-    return tuple(
-        Kept(each.name, each.original, reasons.get(frozenset((each.name, each.original))) or _reason(each, graphs))
-        for each in copies(read_tflite(data))
-    )
-
-
-def _reason(duplicate: Duplicate, graphs: Sequence[TfliteGraph]) -> str:
-    if duplicate.relation == "near":
-        steps = f"{math.ceil(100 * duplicate.largest) / 100:g}"
-        return f"near, up to {steps} of a step apart: --near {steps} would allow that"
-    if duplicate.by == "values":
-        return "only the values are equal, the stored bytes are not"
-    return _readers(graphs, duplicate.name)
-
-
-def _readers(graphs: Sequence[TfliteGraph], name: str) -> str:
-    """Why the operators that read a constant cannot read its transpose."""
-    view = Replacement(np.zeros((1, 1)), True)
-    uses: list[TfliteUse] = [
-        use
-        for graph in graphs
-        for index, tensor in enumerate(graph.table.tensors or [])
-        if name_of(tensor) == name
-        for use in graph.uses(index)
-    ]
-    texts = [text for text in (plan_use(use, view) for use in uses) if isinstance(text, str)]
-    return "; ".join(dict.fromkeys(texts)) or "the order of its axes is another"

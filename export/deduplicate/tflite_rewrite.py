@@ -8,6 +8,9 @@ In int8 the product needs its own quantization, with the narrowest range that th
 [lo, hi], its range narrowed by the fused activation, so channel j of the product matters only within [lo − bias_j, hi − bias_j]
 and the range of inputs times kernel. Without a bias, the product has the output's quantization and saturates like the
 activation.
+
+Where float inputs are quantized at run time (dynamic range), BATCH_MATMUL does so as FULLY_CONNECTED does: the products are
+equal in every bit.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ CLAMPS = {
 """Output range of the activations that ADD can fuse."""
 ALONE = {Activation.RELU: Op.RELU, Activation.RELU6: Op.RELU6}
 MAX_RANK = 4
+HYBRID = 4
+"""Version of BATCH_MATMUL that quantizes float inputs as FULLY_CONNECTED does."""
 FINEST = 2.0**-9
 """Minimum step of a constant relative to the output's: XNNPACK does not take an ADD whose scales differ by 2¹⁰."""
 
@@ -114,9 +119,16 @@ class _Layer:
         values = self.graph.values(self.bias) if self.bias >= 0 else None
         return (values is None or not values.any()) and least <= low and high <= most
 
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether float inputs are quantized at run time, for an int8 kernel."""
+        return tuple(tensor.type for tensor in self.tensors) == (Type.FLOAT32, Type.INT8, Type.FLOAT32)
+
     def product(self, x: int, y: int) -> Any:
-        version = 2 if self.graph.tensor(self.weights).type == Type.INT8 else 1
-        return self.graph.operator(Op.BATCH_MATMUL, version, [x, self.weights], y)
+        version = HYBRID if self.is_hybrid else 2 if self.graph.tensor(self.weights).type == Type.INT8 else 1
+        made = self.graph.operator(Op.BATCH_MATMUL, version, [x, self.weights], y)
+        made.builtinOptions.asymmetricQuantizeInputs = self.operator.builtinOptions.asymmetricQuantizeInputs
+        return made
 
     def add(self, x: int, bias: int) -> Any:
         """ADD of a bias with the fused activation."""
@@ -131,42 +143,58 @@ def _dense(use: TfliteUse, view: Replacement) -> Rewrite | str:
     layer = _Layer.of(use)
     x, weights, y = layer.tensors
     floats = all(tensor.type == Type.FLOAT32 for tensor in layer.tensors)
-    if (x.type, weights.type, y.type) == (Type.FLOAT32, Type.INT8, Type.FLOAT32) and not view.transposed:
-        return Rewrite("FULLY_CONNECTED with the other's scales", lambda: _take_scales(weights, view))
-    if not floats and not all(tensor.type == Type.INT8 for tensor in layer.tensors):
-        return "FULLY_CONNECTED has inputs of several types (dynamic-range quantization), which BATCH_MATMUL rounds otherwise"
-    if not floats and not (is_int8(x) and is_int8(y) and has_scales(weights)):
+    int8 = all(tensor.type == Type.INT8 for tensor in layer.tensors)
+    if not floats and not int8 and not layer.is_hybrid:
+        return "FULLY_CONNECTED has inputs of several types, which BATCH_MATMUL does not take"
+    if not floats and not (has_scales(weights) and (layer.is_hybrid or (is_int8(x) and is_int8(y)))):
         return "FULLY_CONNECTED has no scales that int8 can be computed with"
-    if not floats and layer.bias >= 0 and not _is_bias(use.graph, layer.bias, shape_of(weights)[0]):
-        return "the bias of FULLY_CONNECTED is no int32 constant with scales"
     if not view.transposed:
-        return Rewrite("FULLY_CONNECTED with the other's scales", lambda: _rescale_bias(layer, view))
+        return _rescaled(layer, view)
+    if int8 and layer.bias >= 0 and not _is_bias(use.graph, layer.bias, shape_of(weights)[0]):
+        return "the bias of FULLY_CONNECTED is no int32 constant with scales"
     reason = _unfit_for_product(layer)
     if reason:
         return reason
     if floats:
         return Rewrite("FULLY_CONNECTED → BATCH_MATMUL on a view", lambda: _to_product(layer))
-    scales = scales_of(weights) if view.scales is None else view.scales
     if np.any(zero_points_of(weights)):
         return "its zero point is not 0"
+    scales = scales_of(weights) if view.scales is None else view.scales
+    before = "MUL + " if view.scales is not None and np.unique(scales).size > 1 else ""
+    if layer.is_hybrid:
+        if weights.quantization.quantizedDimension or scales_of(weights).size not in (1, shape_of(weights)[0]):
+            return "its scales are not along the units"
+        return Rewrite(f"FULLY_CONNECTED → {before}BATCH_MATMUL on a view", lambda: _to_hybrid_product(layer, view))
     if view.scales is None and np.unique(scales).size != 1:
         return f"it has {scales.size} scales along the axis that is kept, BATCH_MATMUL takes one"
-    before = "MUL + " if np.unique(scales).size > 1 else ""
     after = "" if layer.saturates else " + ADD"
     return Rewrite(f"FULLY_CONNECTED → {before}BATCH_MATMUL{after} on a view", lambda: _to_int8_product(layer, view, scales))
+
+
+def _convolution(use: TfliteUse, view: Replacement) -> Rewrite | str:
+    name = use.graph.operator_name(use.operator)
+    if view.transposed:
+        return f"{name} {_CONVOLUTION}"
+    if use.slot != 1:
+        return f"{name} does not read it as its kernel"
+    return _rescaled(_Layer.of(use), view)
+
+
+def _rescaled(layer: _Layer, view: Replacement) -> Rewrite | str:
+    """Give a kernel of the same order the scales of another."""
+    x, weights, y = layer.tensors
+    name = layer.graph.operator_name(layer.operator)
+    if not layer.is_hybrid and not (is_int8(x) and weights.type == Type.INT8 and is_int8(y)):
+        return f"{name} is not computed with int8 kernels"
+    if not layer.is_hybrid and layer.bias >= 0 and not _is_bias(layer.graph, layer.bias, shape_of(weights)[0]):
+        return f"the bias of {name} is no int32 constant with scales"
+    return Rewrite(f"{name} with the other's scales", lambda: _rescale(layer, view))
 
 
 def _is_bias(graph: TfliteGraph, index: int, units: int) -> bool:
     tensor, values = graph.tensor(index), graph.values(index)
     sizes = values is not None and values.size == units and scales_of(tensor).size in (1, units)
     return sizes and tensor.type == Type.INT32 and has_scales(tensor)
-
-
-def _take_scales(weights: Any, view: Replacement) -> None:
-    """Set the other's scales for weights of a float product, keeping their number: XNNPACK requires one per unit."""
-    if view.scales is not None:
-        scales = np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
-        weights.quantization = quantization(scales)
 
 
 def _unfit(use: TfliteUse) -> str:
@@ -190,15 +218,30 @@ def _unfit_for_product(layer: _Layer) -> str:
     return ""
 
 
-def _to_product(layer: _Layer) -> None:
-    graph = layer.graph
+def _to_product(layer: _Layer, scales: np.ndarray | None = None) -> None:
+    """Float FULLY_CONNECTED → [MUL by scales along the summed axis] → BATCH_MATMUL → [ADD of the bias or the activation]."""
+    graph, x, before = layer.graph, layer.x, []
+    if scales is not None:
+        factors = graph.add_constant((graph.tensor(x).name or b"") + b".factors", (scales / scales.max()).astype(np.float32))
+        scaled = graph.add_like(x, b".scaled")
+        before, x = [graph.operator(Op.MUL, 1, [x, factors], scaled)], scaled
     if layer.bias < 0 and layer.activation == Activation.NONE:
-        graph.replace(layer.operator, [layer.product(layer.x, layer.y)])
+        graph.replace(layer.operator, [*before, layer.product(x, layer.y)])
         return
     inner = graph.add_like(layer.y, b".product")
     alone = layer.bias < 0
     after = graph.operator(ALONE[layer.activation], 1, [inner], layer.y) if alone else layer.add(inner, layer.bias)
-    graph.replace(layer.operator, [layer.product(layer.x, inner), after])
+    graph.replace(layer.operator, [*before, layer.product(x, inner), after])
+
+
+def _to_hybrid_product(layer: _Layer, view: Replacement) -> None:
+    """The same with an int8 kernel: its scales per unit stay, along its other axis now, or the other's take their place."""
+    weights = layer.graph.tensor(layer.weights)
+    if view.scales is None:
+        weights.quantization = quantization(scales_of(weights), axis=1 if scales_of(weights).size > 1 else 0)
+    else:
+        weights.quantization = quantization([float(view.scales.max())])
+    _to_product(layer, view.scales if view.scales is not None and np.unique(view.scales).size > 1 else None)
 
 
 def _to_int8_product(layer: _Layer, view: Replacement, scales: np.ndarray) -> None:
@@ -250,14 +293,16 @@ def _affine(low: float, high: float, step: float) -> tuple[float, int]:
     return scale, zero_point - SIGNED_SHIFT
 
 
-def _rescale_bias(layer: _Layer, view: Replacement) -> None:
-    """Set the other's scales, and requantize the bias to the input's scale times these."""
+def _rescale(layer: _Layer, view: Replacement) -> None:
+    """Set the other's scales, and requantize an int32 bias. Where XNNPACK requires a scale per unit, their number stays."""
     if view.scales is None:
         return
     x, weights, _ = layer.tensors
-    weights.quantization = quantization(view.scales)
-    if layer.bias >= 0:
-        units = scales_of(x)[0] * view.scales
+    any_number = not layer.is_hybrid and layer.graph.code(layer.operator) == Op.FULLY_CONNECTED
+    scales = view.scales if any_number else np.broadcast_to(view.scales, max(view.scales.size, scales_of(weights).size))
+    weights.quantization = quantization(scales)
+    if layer.bias >= 0 and not layer.is_hybrid:
+        units = scales_of(x)[0] * scales
         stored = quantize(layer.real_bias, units.astype(np.float64), 0, "int32")
         name, table = layer.graph.tensor(layer.bias).name, quantization(units)
         bias = layer.graph.add_constant(name, stored, table, instead=layer.bias)
@@ -312,6 +357,7 @@ def _dequantize(use: TfliteUse, view: Replacement) -> Rewrite | str:
 
 _PLANNERS: Mapping[int, Callable[[TfliteUse, Replacement], Rewrite | str]] = {
     Op.FULLY_CONNECTED: _dense,
+    Op.CONV_2D: _convolution,
     Op.BATCH_MATMUL: _batch_product,
     Op.GATHER: _gather,
     Op.DEQUANTIZE: _dequantize,
@@ -319,6 +365,6 @@ _PLANNERS: Mapping[int, Callable[[TfliteUse, Replacement], Rewrite | str]] = {
 _CONVOLUTION = "reads its kernel in one order of the axes; a TRANSPOSE at run time would take it off XNNPACK"
 _REASONS = {
     "EMBEDDING_LOOKUP": "EMBEDDING_LOOKUP reads its rows",
-    **{name: f"{name} {_CONVOLUTION}" for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D")},
+    **{name: f"{name} {_CONVOLUTION}" for name in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D")},
     "TRANSPOSE": "TRANSPOSE of a constant at run time is slow and leaves XNNPACK",
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from onnx import NodeProto, TensorProto, helper
 
-from ..formats.onnx_reader import attribute, kind
+from ..formats.onnx_scopes import attribute, kind
 from .onnx_graph import OnnxGraph, OnnxUse
 
 

@@ -51,7 +51,8 @@ class Constant:
     `values`: the array as stored, in the file's orientation (read-only, possibly a memory map). `storage` identifies the bytes
     and is equal for two views of one buffer. `scales` and `zero_points` (−128…127 for int8 of TFLite) are empty if the constant
     is not quantized; `axis` is the dimension of per-channel scales. `stored`: bytes in the file if `values` are unpacked, such
-    as 4-bit integers. `sha256` (hex): what the file says of its values, where it says that.
+    as 4-bit integers. `sha256` (hex): what the file says of its values, where it says that. `encoded`: type and shape of the
+    tensor if `values` are only an encoding of it, such as ("sparse float16", (24, 64)).
     """
 
     name: str
@@ -62,6 +63,7 @@ class Constant:
     axis: int = 0
     stored: int | None = None
     sha256: str = ""
+    encoded: tuple[str, tuple[int, ...]] | None = None
 
     @property
     def integers(self) -> np.ndarray:
@@ -78,13 +80,21 @@ class Constant:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """An input or output of a signature. A dimension of None is dynamic (the batch)."""
+    """An input or output of a signature. A dimension of None is free (the batch); `symbols`: its name, by axis."""
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
     scale: float | None = None
     zero_point: int | None = None
+    symbols: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def dimensions(self) -> tuple[int | str, ...]:
+        """The shape; a free dimension has its name in the file, else `batch` if it is the first, else `?`."""
+        symbols = self.symbols or ("",) * len(self.shape)
+        names = (symbol or ("?" if axis else "batch") for axis, symbol in enumerate(symbols))
+        return tuple(name if size is None else size for size, name in zip(self.shape, names, strict=True))
 
     @property
     def sample(self) -> tuple[np.dtype, tuple[int, ...]]:
@@ -117,7 +127,7 @@ class Contents:
     """A parsed model file.
 
     `size` in bytes includes external data; of source text it is that of its constants. `details`: facts specific to the format,
-    such as opset or minimum runtime version.
+    such as opset or minimum runtime version. `metadata`: what the file's maker wrote into it, text by name.
     """
 
     format: str
@@ -125,3 +135,4 @@ class Contents:
     constants: tuple[Constant, ...]
     signatures: tuple[Signature, ...]
     details: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)

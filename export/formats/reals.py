@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import mmap
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ SAMPLES = 256
 """Number of sampled values."""
 TILE = 1 << 18
 """Values compared at a time."""
+SLAB = 1 << 24
+"""Bytes hashed at a time: large, as a slab of a transposed matrix is read from all its pages."""
 Index = tuple[Any, ...]
 """Index of an array: slices of a tile, or integer arrays."""
 
@@ -124,7 +127,40 @@ def sample_places(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     size = int(np.prod(shape))
     rng = np.random.default_rng(size)
     flat = rng.permutation(size) if size <= SAMPLES else rng.integers(0, size, SAMPLES)
-    return np.unravel_index(flat, shape)
+    return np.unravel_index(flat, shape) if shape else ()
+
+
+def digest_of(values: np.ndarray) -> bytes:
+    """Hash (blake2b) of an array's bits in its axis order, read slab by slab."""
+    digest = hashlib.blake2b(digest_size=32)
+    for slab in _slabs(_flat_bits(values)):
+        digest.update(np.ascontiguousarray(slab).data)
+        release(values)
+    return digest.digest()
+
+
+def is_uniform(values: np.ndarray) -> bool:
+    """Whether all values have the same bits."""
+    bits = _flat_bits(values)
+    first = bits.flat[0]
+    return bool((bits.flat[:SAMPLES] == first).all()) and all(bool((slab == first).all()) for slab in _slabs(bits))
+
+
+def _flat_bits(values: np.ndarray) -> np.ndarray:
+    return as_bits(values).reshape(-1) if values.flags.c_contiguous else as_bits(values)
+
+
+def _slabs(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of at most SLAB bytes, in order."""
+    if values.nbytes <= SLAB or values.ndim == 0:
+        yield values
+    elif len(values) <= values.nbytes // SLAB:
+        for part in values:
+            yield from _slabs(part)
+    else:
+        step = len(values) * SLAB // values.nbytes
+        for start in range(0, len(values), step):
+            yield values[start : start + step]
 
 
 def aligned(first: Real, second: Real) -> Iterator[tuple[Real, Index, Real, Index]]:
@@ -135,12 +171,12 @@ def aligned(first: Real, second: Real) -> Iterator[tuple[Real, Index, Real, Inde
         for start in range(0, size, TILE):
             flat = np.arange(start, min(start + TILE, size))
             yield first, np.unravel_index(flat, first.values.shape), second, np.unravel_index(flat, second.values.shape)
-            _release(first.values, second.values)
+            release(first.values, second.values)
         return
     first, second = first.reshaped(shape), second.reshaped(shape)
     for tile in _tiles(shape):
         yield first, tile, second, tile
-        _release(first.values, second.values)
+        release(first.values, second.values)
 
 
 def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -150,6 +186,17 @@ def _refined(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]
     if any(larger % smaller for smaller, larger in itertools.pairwise(ordered)):
         return None
     return tuple(larger // smaller for smaller, larger in itertools.pairwise(ordered))[::-1]
+
+
+def same_bits(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two arrays of one shape have the same bits, compared tile by tile."""
+    one, other = as_bits(first), as_bits(second)
+    for tile in _tiles(first.shape) if first.size else ():
+        same = np.array_equal(one[tile], other[tile])
+        release(one, other)
+        if not same:
+            return False
+    return True
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
@@ -163,7 +210,7 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(start, start + step) for start, step in zip(corner, tile, strict=True))
 
 
-def _release(*arrays: np.ndarray) -> None:
+def release(*arrays: np.ndarray | memoryview | bytes) -> None:
     """Release the pages of memory maps, which would otherwise count as resident memory."""
     for array in arrays:
         base: Any = array

@@ -85,11 +85,11 @@ class TfliteGraph:
             )
         )
 
-    def add_constant(self, name: bytes, values: np.ndarray, table: Any, *, instead: int = -1) -> int:
-        """Add an int8 or int32 constant with quantization `table`, replacing tensor `instead` if it has no other reader."""
+    def add_constant(self, name: bytes, values: np.ndarray, table: Any = None, *, instead: int = -1) -> int:
+        """Add a constant with quantization `table`, replacing tensor `instead` if it has no other reader."""
         tensor = schema.TensorT(
             shape=int32(values.shape),
-            type=Type.INT8 if values.dtype == np.int8 else Type.INT32,
+            type=next(kind for kind, dtype in DTYPES.items() if dtype == values.dtype),
             buffer=buffer_of(self.model, values.tobytes()),
             name=name,
             quantization=table,

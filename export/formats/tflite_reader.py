@@ -29,7 +29,7 @@ from .tflite_writer import INNER
 T = TypeVar("T")
 _SUBGRAPHS, _SIGNATURES = 2, 7
 """Slots of the root table."""
-MAPPED = 1 << 26
+MAPPED = 1 << 20
 """Minimum size, in bytes, of a file that is memory-mapped."""
 
 _TYPES: Mapping[int, str] = {value: name for name, value in vars(Type).items() if isinstance(value, int)}
@@ -68,21 +68,28 @@ def read_tflite(data: bytes | mmap.mmap) -> Contents:
     FormatError for a truncated, empty, damaged or foreign file.
     """
     model = _TfliteModel.parse(Flatbuffer(data, ".tflite"))
-    metadata = {entry.text(0): entry.integer(1, "I") for entry in model.root.tables(6)}
+    metadata = {entry.text(0): _at(model.buffers, entry.integer(1, "I"), "buffer") for entry in model.root.tables(6)}
     details = {
         "schema version": str(model.root.integer(0, "I")),
         "description": model.root.text(3),
         "subgraphs": str(len(model.subgraphs)),
     }
     if "min_runtime_version" in metadata:
-        buffer = _at(model.buffers, metadata["min_runtime_version"], "buffer")
-        details["min_runtime_version"] = buffer.tobytes().rstrip(b"\0").decode(errors="replace")
+        details["min_runtime_version"] = _metadata_text(metadata.pop("min_runtime_version"))
     tensors = (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors)
     outside = list(dict.fromkeys(tensor.text(3) for tensor in tensors if tensor.integer(10, "I")))
     if outside:
         names = ", ".join(outside[:3]) + (", …" if len(outside) > 3 else "")
         details["constants in other files, not read"] = f"{len(outside)} ({names})"
-    return Contents("tflite", len(data), tuple(_constants(model)), tuple(_signatures(model)), details)
+    texts = {name: _metadata_text(buffer) for name, buffer in metadata.items()}
+    return Contents("tflite", len(data), tuple(_constants(model)), tuple(_signatures(model)), details, texts)
+
+
+def _metadata_text(buffer: np.ndarray) -> str:
+    """The text of a metadata buffer, or its size if it holds none."""
+    data = buffer.tobytes().rstrip(b"\0")
+    text = data.decode(errors="replace")
+    return text if text.isprintable() and "\ufffd" not in text else f"{buffer.size:,} bytes"
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,8 @@ def _constants(model: _TfliteModel) -> list[Constant]:
                 read[index, stored] = stored.values(data, f"tensor {printable(name)}")
             values = read[index, stored]
             unpacked = None if values.nbytes == data.size else data.size
-            constants[name, index, stored, quantization] = Constant(name, values, str(index), *quantization, unpacked)
+            constant = Constant(name, values, str(index), *quantization, unpacked, encoded=stored.encoded)
+            constants[name, index, stored, quantization] = constant
     return list(constants.values())
 
 
@@ -163,16 +171,22 @@ class _TensorEncoding:
 
     shape: tuple[int, ...]
     kind: str
-    plain: bool
-    """Whether the bytes are the values; False for sparse tensors and strings."""
+    sparse: bool
+
+    @property
+    def encoded(self) -> tuple[str, tuple[int, ...]] | None:
+        """See `Constant.encoded`; None if the bytes are the values."""
+        if self.sparse:
+            return f"sparse {self.kind.lower() or 'unknown'}", self.shape
+        return None if self.kind in _DTYPES or self.kind in _PACKED else (self.kind.lower() or "unknown", self.shape)
 
     @classmethod
     def of(cls, tensor: Table) -> _TensorEncoding:
         kind = _TYPES.get(tensor.integer(1, "b"), "")
-        return cls(_shape(tensor, 0), kind, tensor.place(6) is None and (kind in _DTYPES or kind in _PACKED))
+        return cls(_shape(tensor, 0), kind, tensor.place(6) is not None)
 
     def values(self, data: np.ndarray, what: str) -> np.ndarray:
-        if not self.plain:
+        if self.encoded:
             return data
         bits, dtype = _PACKED.get(self.kind) or (8 * _DTYPES[self.kind].itemsize, _DTYPES[self.kind])
         count = math.prod(self.shape)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import io
+import mmap
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flatbuffers
@@ -18,11 +19,20 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.errors import ExportError, FormatError
+from .reals import release
 
 ALIGNMENT = 16
 """Alignment of buffer data in the schema, in bytes, so that a mapped file can be used in place."""
 MAX_BYTES = 2**31 - 2**20
 """Maximum size of a file: flatbuffers have 31-bit offsets."""
+PLACEHOLDER = 0xFFFFFFFF
+END_OF_ARCHIVE = b"PK\5\6"
+PIECE = 1 << 24
+"""Bytes copied at a time."""
+APPENDED = 1
+"""Offset of a buffer whose data lie behind the flatbuffer; the schema reserves 1 as "not known yet"."""
+IN_FILE = (b"DISPATCH_OP",)
+"""Custom operators whose options are positions in the file."""
 MIN_VERSION = b"min_runtime_version"
 """Metadata entry of 16 bytes: the oldest runtime that can run the file."""
 DAMAGED = (struct.error, ValueError, IndexError, TypeError, OverflowError, AttributeError, RecursionError, MemoryError)
@@ -34,7 +44,7 @@ OPERATORS: Mapping[int, str] = {number: name for name, number in vars(Op).items(
 RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
     Op.ABS: {1: "1.13.0"},
     Op.ADD: {1: "1.5.0", 2: "1.14.0"},
-    Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0"},
+    Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0", 4: "2.5.0"},
     Op.DEQUANTIZE: {1: "1.13.1", 2: "1.14.0", 6: "2.17.0"},
     Op.DIV: {1: "1.6.0"},
     Op.FULLY_CONNECTED: {1: "1.5.0", 4: "1.14.0", 10: "2.11.0"},
@@ -117,10 +127,12 @@ def buffer_of(model: Any, data: bytes) -> int:
     return len(model.buffers) - 1
 
 
-def quantization(scales: Sequence[float] | np.ndarray, zero_points: Sequence[int] | int = 0) -> Any:
-    """Quantization table of float32 scales along the first axis, with one zero point or one per scale."""
+def quantization(scales: Sequence[float] | np.ndarray, zero_points: Sequence[int] | int = 0, axis: int = 0) -> Any:
+    """Quantization table of float32 scales along an axis, with one zero point or one per scale."""
     points = np.broadcast_to(np.array(zero_points, np.int64), len(scales))
-    return schema.QuantizationParametersT(scale=np.array(scales, np.float32), zeroPoint=np.array(points))
+    table = schema.QuantizationParametersT(scale=np.array(scales, np.float32), zeroPoint=np.array(points))
+    table.quantizedDimension = axis
+    return table
 
 
 def int32(values: Iterable[int]) -> np.ndarray:
@@ -184,63 +196,125 @@ def _with_shared_tables(value: Any) -> Any:
 
 
 class _Buffer(schema.BufferT):
-    """A buffer with aligned data, which the schema requires and the generated class omits."""
+    """A buffer whose data follow the tables: a placeholder, whose field is set when their position is known."""
 
     def Pack(self, builder: Builder) -> int:
-        content, data = memoryview(self.data), None  # pyright: ignore[reportArgumentType]
-        if content:
-            builder.StartVector(1, len(content), ALIGNMENT)
-            builder.head -= len(content)
-            builder.Bytes[builder.head : builder.head + len(content)] = content
-            data = builder.EndVector()
+        size = memoryview(self.data).nbytes  # pyright: ignore[reportArgumentType]
+        if size and self.offset == APPENDED:
+            schema.BufferStart(builder)
+            schema.BufferAddOffset(builder, PLACEHOLDER)
+            schema.BufferAddSize(builder, size)
+            return schema.BufferEnd(builder)
+        return builder.once(("buffer", bool(size)), lambda: self._table(builder, PLACEHOLDER if size else 0))
+
+    def _table(self, builder: Builder, data: int) -> int:
         schema.BufferStart(builder)
-        if data is not None:
-            schema.BufferAddData(builder, data)
+        builder.PrependUint32Slot(0, data, 0)
         return schema.BufferEnd(builder)
 
 
-def pack_model(model: Any, source: bytes = b"") -> bytes:
-    """Serialize a model. The ZIP archive at the end of `source` (TFLite metadata) is appended again.
+def pack_model(model: Any, source: bytes | mmap.mmap = b"") -> bytes:
+    """Serialize a model; see `pack_parts`."""
+    return joined(pack_parts(model, source))
 
-    Raises ExportError for a file above the 2 GB limit of flatbuffers.
+
+def joined(parts: Iterable[bytes | memoryview | mmap.mmap]) -> bytes:
+    """The parts of a file as one; memory maps are read piece by piece."""
+    file = io.BytesIO()
+    for part in map(memoryview, parts):
+        for start in range(0, len(part), PIECE):
+            file.write(part[start : start + PIECE])
+            release(part)
+    return file.getvalue()
+
+
+def pack_parts(model: Any, source: bytes | mmap.mmap = b"") -> list[bytes | memoryview]:
+    """Serialize a model as consecutive parts of a file: its tables, then the data of its buffers, of which no copy is made.
+
+    The ZIP archive at the end of `source` (TFLite metadata) is appended again. Raises ExportError for a file above the 2 GB
+    limit of flatbuffers, in which buffers behind the flatbuffer do not count.
     """
-    size = sum(buffer.data.size for buffer in model.buffers)
+    size = sum(buffer.data.size for buffer in model.buffers if buffer.offset != APPENDED)
     if size > MAX_BYTES:
         raise ExportError(f"the model has {size:,} bytes of constants, a .tflite file holds at most {MAX_BYTES:,}")
-    builder = Builder(size + 65536)
+    builder = Builder(65536)
     packed: Any = schema.ModelT(**vars(model))
-    packed.buffers = [_Buffer(buffer.data) for buffer in model.buffers]
+    packed.buffers = [_Buffer(buffer.data, buffer.offset) for buffer in model.buffers]
     packed.subgraphs, packed.signatureDefs = map(_with_shared_tables, (model.subgraphs, model.signatureDefs))
     builder.Finish(packed.Pack(builder), b"TFL3")
-    return _append_files(bytes(builder.Output()), source)
+    tables = builder.Output()
+    parts = [tables, *_data_parts(model.buffers, tables)]
+    return [*parts, *_archive(source, sum(map(len, parts)))]
 
 
-def _append_files(data: bytes, source: bytes) -> bytes:
-    """Append the ZIP archive behind the source's flatbuffer, which TFLite metadata uses for label files."""
-    if not zipfile.is_zipfile(io.BytesIO(source)):
-        return data
-    target = io.BytesIO(data)
+def _data_parts(buffers: Sequence[Any], tables: bytearray) -> Iterator[bytes | memoryview]:
+    """The data of the buffers, aligned, each behind its table; sets their positions in `tables`."""
+    root: Any = schema.Model.GetRootAs(tables, 0)
+    end = len(tables)
+    for index, buffer in sorted(enumerate(buffers), key=lambda each: each[1].offset):
+        if not buffer.data.size:
+            continue
+        table = root.Buffers(index)._tab
+        if buffer.offset == APPENDED:
+            head = b""
+            start = end + -end % ALIGNMENT
+            struct.pack_into("<Q", tables, table.Pos + table.Offset(6), start)
+        else:
+            start = end + 12 + -(end + 12) % ALIGNMENT
+            (to_fields,) = struct.unpack_from("<i", tables, table.Pos)
+            head = struct.pack("<iII", start - 12 - (table.Pos - to_fields), 4, buffer.data.size)
+            entry = root._tab.Vector(root._tab.Offset(12)) + 4 * index
+            struct.pack_into("<I", tables, entry, start - 12 - entry)
+        yield bytes(start - len(head) - end) + head
+        yield np.ascontiguousarray(buffer.data).data
+        end = start + buffer.data.size
+
+
+class _Behind(io.BytesIO):
+    """The end of a file, which begins at `start`."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__()
+        self.start = start
+
+    def tell(self) -> int:
+        return super().tell() + self.start
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return super().seek(offset - self.start if whence == 0 else offset, whence) + self.start
+
+
+def _archive(source: bytes | mmap.mmap, start: int) -> list[memoryview]:
+    """The ZIP archive behind the source's flatbuffer, which TFLite metadata uses for label files, as it is from `start` on."""
+    if source.rfind(END_OF_ARCHIVE, max(0, len(source) - (1 << 16) - 22)) < 0 or not zipfile.is_zipfile(io.BytesIO(source)):
+        return []
+    target = _Behind(start)
     try:
-        with zipfile.ZipFile(io.BytesIO(source)) as old, zipfile.ZipFile(target, "a") as new:
+        with zipfile.ZipFile(io.BytesIO(source)) as old, zipfile.ZipFile(target, "w") as new:
             if sum(entry.file_size for entry in old.infolist()) > len(source):
                 raise ExportError("share: the archive behind the model is larger than the file, which would be lost")
             for entry in old.infolist():
                 new.writestr(entry, old.read(entry))
+            new.comment = old.comment
     except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
         raise FormatError(f"the archive behind the model is damaged: {error}") from None
-    return target.getvalue()
+    return [target.getbuffer()]
 
 
-def unpack_model(data: bytes) -> Any:
-    """Unpack a .tflite file to a `schema.ModelT`; the data of every buffer is uint8, appended buffers included.
+def unpack_model(data: bytes | mmap.mmap) -> Any:
+    """Unpack a .tflite file to a `schema.ModelT`; the data of every buffer is a uint8 view of the file.
 
-    Raises FormatError for a damaged file, ExportError for parts that repacking would lose: unknown fields and options, custom
-    options behind the flatbuffer.
+    Buffers behind the flatbuffer are marked by an offset of `APPENDED`. Raises FormatError for a damaged file, ExportError for
+    parts that repacking would lose: unknown fields and options, custom options behind the flatbuffer.
     """
     try:
         root: Any = schema.Model.GetRootAs(data, 0)
         model: Any = schema.ModelT.InitFromObj(root)
-        _require_known(model, root)
+        for part in unknown_parts(model, root):
+            raise ExportError(f"share: the file has {part} that this version does not know and would lose")
+        for code in model.operatorCodes or []:
+            if code.customCode in IN_FILE:
+                raise ExportError(f"share: {code.customCode.decode()} refers to positions in the file, which would move")
         for subgraph in model.subgraphs:
             for operator in subgraph.operators or []:
                 if operator.largeCustomOptionsOffset > 1:
@@ -248,8 +322,11 @@ def unpack_model(data: bytes) -> Any:
         for buffer in model.buffers:
             if buffer.offset > 1 and buffer.size:
                 buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
-            buffer.data = np.zeros(0, np.uint8) if buffer.data is None else np.asarray(buffer.data, np.uint8)
-            buffer.offset = buffer.size = 0
+                buffer.offset = APPENDED
+            else:
+                buffer.data = np.zeros(0, np.uint8) if buffer.data is None else np.asarray(buffer.data, np.uint8)
+                buffer.offset = 0
+            buffer.size = 0
         _require_indices(model)
     except DAMAGED as error:
         raise FormatError(f"damaged .tflite file: its tables do not unpack ({type(error).__name__})") from None
@@ -291,23 +368,23 @@ def _slots(table: str) -> int:
     return slots.count
 
 
-def _require_known(value: Any, reader: Any) -> None:
-    """Raise ExportError if a table or a nested one has fields or options that this schema lacks."""
+def unknown_parts(value: Any, reader: Any) -> Iterator[str]:
+    """Fields and kinds of options, of a table or a nested one, that this schema lacks."""
     name = type(value).__name__.removesuffix("T")
     table = reader._tab
     vtable = table.Pos - struct.unpack_from("<i", table.Bytes, table.Pos)[0]
     slots = (struct.unpack_from("<H", table.Bytes, vtable)[0] - 4) // 2
     if any(struct.unpack_from(f"<{slots}H", table.Bytes, vtable + 4)[_slots(name) :]):
-        raise ExportError(f"share: the file has a field of {name} that this version does not know and would lose")
+        yield f"a field of {name}"
     for field, item in vars(value).items():
         read = getattr(reader, field[0].upper() + field[1:])
         if isinstance(item, list) and item and hasattr(item[0], "Pack"):
             for index, each in enumerate(item):
-                _require_known(each, read(index))
+                yield from unknown_parts(each, read(index))
         elif hasattr(item, "Pack"):
-            _require_known(item, _member(item, read()))
+            yield from unknown_parts(item, _member(item, read()))
         elif item is None and getattr(value, f"{field}Type", 0) and read() is not None:
-            raise ExportError(f"share: the file has {field} of a kind that this version does not know and would lose")
+            yield f"{field} of a kind"
 
 
 def _member(item: Any, found: Any) -> Any:

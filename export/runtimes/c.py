@@ -41,18 +41,26 @@ CHUNK = 1 << 20
 CODE = 4
 """The status of a code of more bits than the model's."""
 _LOOP = """
-int tae_run_SIGNATURE(size_t count, tae_arena *arena, const uint8_t *x, uint8_t *code, uint8_t *y)
+int tae_run_SIGNATURE(size_t count, void *arena, const uint8_t *x, uint8_t *code, uint8_t *y)
 {
   int status = TAE_OK;
-  size_t i;
+  size_t i = 0;
   (void)x;
   (void)y;
-  for (i = 0; i < count && status == TAE_OK; i++) status = tae_SIGNATURE(arena, ARGUMENTS);
+#ifdef TAE_TILE
+  for (; i + TAE_TILE <= count && status == TAE_OK; i += TAE_TILE) status = tae_tile_SIGNATURE(arena, ARGUMENTS);
+#endif
+  for (; i < count && status == TAE_OK; i++) status = tae_SIGNATURE(arena, ARGUMENTS);
   return status;
 }
 """
 _ARGUMENTS = {"x": "x + i * TAE_INPUTS", "code": "code + i * TAE_UNITS", "y": "y + i * TAE_INPUTS"}
-_ARENA = "\nsize_t tae_run_arena(void) { return sizeof(tae_arena); }\n"
+_ARENA = """
+#ifndef TAE_TILE
+typedef tae_arena tae_tile_arena;
+#endif
+size_t tae_run_arena(void) { return sizeof(tae_tile_arena); }
+"""
 
 
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> CSession:

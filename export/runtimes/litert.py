@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
@@ -20,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRun
 from ...compress.errors import FormatError, InputError
 from ..formats.tflite_reader import named_activations, with_primary
 from .native_output import quiet
-from .session import Bound, HeldFile, Sample, Session, Values, first_line, in_batches, one_file
+from .session import Bound, HeldFile, Sample, Session, Values, in_batches, one_file
 
 RESOLVERS: Mapping[str, OpResolverType] = {
     "litert-xnnpack": OpResolverType.AUTO,
@@ -63,7 +64,6 @@ class LiteRTSession(Session):
             self._samples = {name: _sample(runner) for name, runner in self._runners.items() if len(self._places[name][0]) == 1}
             self._allocated: dict[str, int] = {}
             self._lock = threading.Lock()
-            self._tracer: Interpreter | None = None
 
     @cached_property
     def provider(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -99,12 +99,15 @@ class LiteRTSession(Session):
             wrapper.Invoke(subgraph)
             return {name: wrapper.GetTensor(index, subgraph) for name, index in outputs.items()}
 
+    @cached_property
+    def _tracer(self) -> Interpreter:
+        """The file with the values of all tensors kept."""
+        with _without_info(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
+            return self._load(self._source, preserve=True)
+
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """See `Session.trace`. For an input or output of another dtype, the int8 tensor behind it is returned."""
-        if self._tracer is None:
-            with _without_info(), warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
-                self._tracer = self._load(self._source, preserve=True)
         self._runner(signature)
         tracer, runner = self._tracer, self._tracer.get_signature_runner(signature)
         (name,) = runner.get_input_details()
@@ -116,13 +119,28 @@ class LiteRTSession(Session):
         return in_batches(traced, signature, x, _sample(runner), CHUNK)
 
     def call(self, signature: str, inputs: Values) -> Values:
+        if not self._runners:
+            return self._checked(_run_primary, self._interpreter, list(inputs.values()))
+        self._allocated.pop(signature, None)
+        return self._checked(self._runner(signature), **inputs)
+
+    def kept(self, signature: str, inputs: Values, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
+        """Run a file as `call` does; returns the inner tensors at (subgraph, index) that the run computed."""
+        if not self._runners:
+            self._checked(_run_primary, self._tracer, list(inputs.values()))
+        else:
+            self._checked(self._tracer.get_signature_runner(signature), **inputs)
+        found = {}
+        for subgraph, index in places:
+            with suppress(ValueError):  # raised for a tensor without a value
+                found[subgraph, index] = self._tracer.get_tensor(index, subgraph)
+        return found
+
+    def _checked(self, call: Callable[..., Values], *arguments: Any, **inputs: Any) -> Values:
         try:
-            if self._runners:
-                self._allocated.pop(signature, None)
-                return self._runner(signature)(**inputs)
-            return _run_primary(self._interpreter, list(inputs.values()))
+            return call(*arguments, **inputs)
         except (ValueError, RuntimeError, TypeError) as error:
-            raise FormatError(f"{self.runtime} refuses to run it: {first_line(error)}") from error
+            raise FormatError(f"{self.runtime} refuses to run it: {' '.join(str(error).split())}") from error
 
     def bind(self, signature: str, x: np.ndarray) -> Bound:
         runner = self._runner(signature)
@@ -147,7 +165,7 @@ class LiteRTSession(Session):
             )
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise FormatError(f"LiteRT refuses the file: {first_line(error)}") from error
+            raise FormatError(f"LiteRT refuses the file: {' '.join(str(error).split())}") from error
         return interpreter
 
     def _runner(self, signature: str) -> SignatureRunner:

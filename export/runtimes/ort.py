@@ -7,7 +7,7 @@ from the opened session. `onnx` is imported only for tracing: the benchmark meas
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from ...compress.errors import DataError, FormatError, InputError, UnavailableError
 from ...compress.packages import require_one_build
 from .native_output import quiet
-from .session import Bound, HeldFile, Session, Values, first_line, load, require_files, served
+from .session import Bound, HeldFile, Session, Values, load, require_files, served
 
 PROVIDERS: Mapping[str, tuple[Any, ...]] = {
     "ort-cpu": ("CPUExecutionProvider",),
@@ -67,12 +67,7 @@ class OrtSession(Session):
         return inner_names(_run(self.traced[signature], _names(self.traced[signature]), path, x))
 
     def call(self, signature: str, inputs: Values) -> Values:
-        session = served(self.runtime, signature, self.sessions)
-        names = [output.name for output in session.get_outputs()]
-        try:
-            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-        except (*_refusals(), ValueError, RuntimeError) as error:
-            raise FormatError(f"{self.runtime} refuses to run it: {first_line(error)}") from error
+        return _call(self.runtime, served(self.runtime, signature, self.sessions), inputs)
 
     def bind(self, signature: str, x: np.ndarray) -> Bound:
         session, device = served(self.runtime, signature, self.sessions), "cuda" if self.runtime == "ort-cuda" else "cpu"
@@ -134,8 +129,38 @@ def _refusals() -> tuple[type[Exception], ...]:
     return tuple(getattr(library().capi.onnxruntime_pybind11_state, name) for name in names.split())
 
 
-def _open(path: Path, model: Path | bytes, providers: tuple[Any, ...], threads: int) -> Any:
+class Unoptimized:
+    """A file in `ort-cpu`, one thread, without graph optimizations.
+
+    `model`: a changed copy of the file, which reads its external data. `profile`: start of the path of a profile.
+    """
+
+    def __init__(self, path: Path, model: bytes | None = None, *, profile: str = "") -> None:
+        def configure(options: Any) -> None:
+            options.graph_optimization_level = library().GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.enable_profiling = bool(profile)
+            options.profile_file_prefix = profile
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+
+        self.provider = "CPUExecutionProvider"
+        self._session = _open(path, path if model is None else model, PROVIDERS["ort-cpu"], 1, configure)
+
+    def call(self, signature: str, inputs: Values) -> Values:
+        return _call("ort-cpu", self._session, inputs)
+
+    def end_profile(self) -> Path:
+        return Path(self._session.end_profiling())
+
+
+def _open(
+    path: Path,
+    model: Path | bytes,
+    providers: tuple[Any, ...],
+    threads: int,
+    configure: Callable[[Any], None] = lambda _options: None,
+) -> Any:
     options = library().SessionOptions()
+    configure(options)
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -180,6 +205,14 @@ def _run(session: Any, io: tuple[str, list[str]], path: Path, x: np.ndarray) -> 
     return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}
 
 
+def _call(runtime: str, session: Any, inputs: Values) -> Values:
+    names = [output.name for output in session.get_outputs()]
+    try:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    except (*_refusals(), ValueError, RuntimeError) as error:
+        raise FormatError(f"{runtime} refuses to run it: {_whole(error)}") from error
+
+
 def inner_names(values: Values) -> dict[str, np.ndarray]:
     """Rename traced values to the program's names; an input or output becomes the one in model units, or the uint8 one."""
     from ..file_io import MODEL
@@ -204,6 +237,11 @@ def instrumented(path: Path, held: HeldFile) -> bytes:
     types = ((value, value.type.tensor_type) for value in model.graph.value_info)
     model.graph.output.extend(value for value, kind in types if kind.elem_type == element and len(kind.shape.dim) == 2)
     return model.SerializeToString()
+
+
+def _whole(error: Exception) -> str:
+    """ONNX Runtime's message in one line, without its error code; a failure inside nested graphs has its cause at the end."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split())) or type(error).__name__
 
 
 def _line(error: Exception) -> str:

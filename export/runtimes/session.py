@@ -73,6 +73,14 @@ class Session(Protocol):
         return Bound(call, call)
 
 
+class Called(Protocol):
+    """The part of a `Session` that runs any file once."""
+
+    @property
+    def provider(self) -> str: ...
+    def call(self, signature: str, inputs: Values) -> Values: ...
+
+
 class HeldFile:
     """An open file: `path` keeps leading to it when the original path is replaced or removed."""
 

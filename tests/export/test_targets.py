@@ -168,7 +168,7 @@ def test_without_its_row_it_is_no_target(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(RecipeError, match=r"targets\[1\]: got 'numpy', must be one of tflite, onnx, c"):
         decoder_layout(["onnx", "numpy"])
     (tmp_path / "a.program").write_bytes(b"")
-    with pytest.raises(FormatError, match=r"must end in \.tflite or \.onnx or \.c"):
+    with pytest.raises(FormatError, match=r"must end in \.tflite or \.lite or \.onnx or \.c"):
         read_model(tmp_path / "a.program")
 
 

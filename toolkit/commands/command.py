@@ -108,6 +108,7 @@ class Call(Namespace):
     console: Console
     parser: Parser
     stdout: TextIO
+    written: bool = False
 
     def given(self, names: list[str]) -> dict[str, Path]:
         """The paths among some arguments, by option; none where an argument was left out."""
@@ -160,6 +161,7 @@ class Call(Namespace):
             text = written.encode() if isinstance(written, str) else written
             if path == STDOUT:
                 print(text.decode(), end="", file=self.stdout, flush=True)
+                self.written = True
                 continue
             try:
                 write_atomic(path, text, replace=self.force)
@@ -167,6 +169,11 @@ class Call(Namespace):
                 if not path.exists():
                     raise
                 raise InputError(f"--{option} {path}: {self.there}") from None
+
+    def write_failure(self, error: str, code: int) -> None:
+        """Write the error where --json is standard output and nothing was written there: a script that listens gets JSON."""
+        if getattr(self, "json", None) == STDOUT and not self.written:
+            print(as_json({"error": error, "exit": code}), end="", file=self.stdout, flush=True)
 
 
 def _holds(source: Path, path: Path) -> bool:

@@ -7,20 +7,31 @@ FAILS = "with --fail-on-copies, a constant is stored more than once"
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("files", "FILE", nargs="+")
+    parser.add_value("--min-bytes", "N", "leave out duplicates of fewer bytes (default: 64)", type=int)
     parser.add_json("what was found (one object, of several files a list)")
     parser.add_flag("--fail-on-copies", "exit 1 where a constant is stored more than once, near duplicates included")
 
 
 def run(call: Call) -> None:
-    from tiedae.compress.errors import CheckError
+    from tiedae.compress.errors import CheckError, FormatError
+    from tiedae.export.formats.duplicates import MINIMUM
     from tiedae.export.inspection import inspect_file, render
 
-    found = {path: inspect_file(path) for path in call.files}
-    rows = list(found.values())
-    call.console.say("\n\n".join(map(render, rows)))
+    rows, damaged, copied = [], [], []
+    minimum = MINIMUM if call.min_bytes is None else call.min_bytes
+    for i, path in enumerate(call.files):
+        try:
+            row = inspect_file(path, minimum=minimum)
+        except FormatError as error:
+            damaged.append(str(error))
+            rows.append({"file": path.name, "error": str(error)})
+            continue
+        rows.append(row)
+        call.console.say("\n" * (i > 0) + render(row))
+        if row["copies"]:
+            copied.append(f"{path}: {len(row['copies'])} of its constants are duplicates of others")
     call.write(rows if len(rows) > 1 else rows[0])
-    copies = {path: len(row["copies"]) for path, row in found.items() if row["copies"]}
-    if call.fail_on_copies and copies:
-        raise CheckError(
-            "; ".join(f"{path}: {count} of its constants are duplicates of others" for path, count in copies.items())
-        )
+    if damaged:
+        raise FormatError("; ".join(damaged))
+    if call.fail_on_copies and copied:
+        raise CheckError("; ".join(copied))

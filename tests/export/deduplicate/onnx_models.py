@@ -13,6 +13,7 @@ import onnxruntime as ort
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from tiedae.export.deduplicate.equivalence import Shared
 from tiedae.export.deduplicate.share_onnx import share_onnx
+from tiedae.export.formats.duplicates import MINIMUM
 
 F32 = TensorProto.FLOAT
 
@@ -54,15 +55,17 @@ def weights(*shape: int, seed: int = 0, dtype: Any = np.float32) -> np.ndarray:
     return (40 * values).clip(-127, 127).astype(dtype) if np.dtype(dtype).kind in "iu" else values.astype(dtype)
 
 
-def share(folder: Path, file: ModelProto | Path, *, tolerance: float | None = None) -> tuple[Shared, Path, Path]:
+def share(
+    folder: Path, file: ModelProto | Path, *, tolerance: float | None = None, minimum: int = MINIMUM
+) -> tuple[Shared, Path, Path]:
     """What `share_onnx` makes of a model, the file, and the new one: checked in full by onnx."""
     source = file if isinstance(file, Path) else folder / "source.onnx"
     if isinstance(file, ModelProto):
         source.write_bytes(file.SerializeToString())
-    shared = share_onnx(source, name="shared.onnx", tolerance=tolerance)
+    shared = share_onnx(source, name="shared.onnx", tolerance=tolerance, minimum=minimum)
     out = folder / "shared.onnx"
-    for name, data in {out.name: shared.data, **shared.external}.items():
-        (folder / name).write_bytes(data)
+    for name, parts in {out.name: [shared.data], **shared.external}.items():
+        (folder / name).write_bytes(b"".join(parts))
     onnx.checker.check_model(str(out), full_check=True)
     return shared, source, out
 

@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError, FormatError, InputError
-from tiedae.export.deduplicate import share as sharing
+from tiedae.export.deduplicate import rewriters
+from tiedae.export.deduplicate import trial as trying
 from tiedae.export.deduplicate.equivalence import BOUNDS, compare_outputs
-from tiedae.export.deduplicate.share import render, share_file
+from tiedae.export.deduplicate.rendering import render
+from tiedae.export.deduplicate.share import share_file
 from tiedae.export.deduplicate.share_tflite import share_tflite
 from tiedae.export.formats.duplicates import copies
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_schema import pack_model, unpack_model
-from tiedae.export.runtimes.sandbox import Answer, run_apart
+from tiedae.export.runtimes.sandbox import Answer, TrialRun, run_apart
 
 from ..runtimes.test_sandbox import crashing
 from .tflite_files import int8_pair, schema, tied_pair
@@ -108,6 +110,7 @@ def test_lines_of_text_hold_no_control_characters(tied, tmp_path):
 
 def test_a_signature_that_never_runs_is_refused(tied, tmp_path):
     """Else its outputs would go unseen. All axes of the second one's x are free, but only one length fits its weights."""
+    tied.write_bytes(tied_pair(sizes=(251, 64)))
     model, other = unpack_model(tied.read_bytes()), unpack_model(tied.read_bytes())
     graph = other.subgraphs[0]
     graph.tensors[graph.inputs[0]].shapeSignature = np.array([-1, -1], np.int32)
@@ -115,17 +118,23 @@ def test_a_signature_that_never_runs_is_refused(tied, tmp_path):
     model.signatureDefs.append(other.signatureDefs[0])
     model.signatureDefs[1].subgraphIndex, model.signatureDefs[1].signatureKey = 1, b"other"
     tied.write_bytes(pack_model(model, b""))
-    with pytest.raises(FormatError, match="other: litert-xnnpack refuses to run it"):
+    with pytest.raises(FormatError, match="other: no input that was tried runs") as caught:
         share_file(tied, tmp_path / "out.tflite")
+    assert "(x 1x16 or 3x3 or 1x1 or" in str(caught.value) and "1x1536" in str(caught.value)
+    assert "give others with --shape or --data: litert-xnnpack refuses to run it" in str(caught.value)
     assert not (tmp_path / "out.tflite").exists()
+    found = share_file(tied, tmp_path / "out.tflite", shapes={"x": (2, 251)})
+    assert found["used"] == [
+        {"signature": name, "shapes": {"x": [2, 251]}, "given": [], "case": ""} for name in ("main", "main", "other", "other")
+    ]
 
 
 def test_a_second_runtime_that_does_not_answer_is_told(tied, tmp_path, monkeypatch):
-    def silent(jobs, **bounds):
-        first = run_apart(jobs[:2], **bounds)
-        return [*first, *(Answer(problem=f"{job.runtime} did not answer within 60 s") for job in jobs[2:])]
+    def silent(runs, jobs, **bounds):
+        first = run_apart(runs, jobs[:3], **bounds)
+        return [*first, *(Answer(problem=f"{job.runtime} did not answer within 60 s") for job in jobs[3:])]
 
-    monkeypatch.setattr(sharing, "run_apart", silent)
+    monkeypatch.setattr(trying, "run_apart", silent)
     found = share_file(tied, tmp_path / "out.tflite")
     assert [row["runtime"] for row in found["compared"]] == ["litert-xnnpack"]
     assert "litert-reference: not compared: litert-reference did not answer within 60 s" in render(found)
@@ -160,14 +169,14 @@ def test_wrong_calls(tied, paths, options, message):
 @pytest.mark.parametrize("name", ["notes.txt", "tflite"])
 def test_an_unknown_format(tmp_path, name):
     (tmp_path / name).write_bytes(tied_pair())
-    with pytest.raises(FormatError, match=r"must end in \.tflite or \.onnx"):
+    with pytest.raises(FormatError, match=r"must end in \.tflite or \.lite or \.onnx"):
         share_file(tmp_path / name, tmp_path / f"out{(tmp_path / name).suffix}")
 
 
 def spoil(change):
     """A writer of .tflite whose result is changed afterwards."""
 
-    def write(path, _name, tolerance):
+    def write(path, _name, tolerance, _minimum):
         shared = share_tflite(path.read_bytes(), tolerance=tolerance)
         model = unpack_model(shared.data)
         change(model)
@@ -206,7 +215,7 @@ SPOILT = {
 
 @pytest.mark.parametrize(("change", "message"), SPOILT.values(), ids=SPOILT)
 def test_nothing_is_written_where_an_output_differs(tied, tmp_path, monkeypatch, change, message):
-    monkeypatch.setattr(sharing, "REWRITERS", {"tflite": spoil(change)})
+    monkeypatch.setattr(rewriters, "REWRITERS", {"tflite": spoil(change)})
     with pytest.raises(CheckError, match="nothing is written") as caught:
         share_file(tied, tmp_path / "out.tflite")
     assert message in str(caught.value) and "\n" not in str(caught.value)
@@ -217,19 +226,19 @@ def test_what_was_merged_is_looked_for_in_the_written_bytes(tmp_path, monkeypatc
     path, out = tmp_path / "noted.tflite", tmp_path / "out.tflite"
     path.write_bytes(tied_pair(metadata=["notes"]))
 
-    def write(source, _name, _tolerance):
+    def write(source, _name, _tolerance, _minimum):
         return replace(share_tflite(source.read_bytes()), data=tied_pair())
 
-    monkeypatch.setattr(sharing, "REWRITERS", {"tflite": write})
+    monkeypatch.setattr(rewriters, "REWRITERS", {"tflite": write})
     with pytest.raises(CheckError, match="in the rewritten file second is transposed to first: 384 bytes stored again"):
         share_file(path, out)
     assert not out.exists()
 
 
-def test_a_file_that_crashes_its_runtime_is_refused(tmp_path, capsys):
+def test_a_file_that_crashes_its_runtime_is_written_only_with_a_proof(tmp_path, capsys, monkeypatch):
     path, out = tmp_path / "crash.tflite", tmp_path / "out.tflite"
     model = unpack_model(crashing())
-    other = unpack_model(tied_pair())
+    other = unpack_model(untied())
     for tensor in other.subgraphs[0].tensors:
         tensor.buffer += len(model.buffers)
     model.buffers += other.buffers
@@ -239,10 +248,12 @@ def test_a_file_that_crashes_its_runtime_is_refused(tmp_path, capsys):
     model.buffers.append(schema.BufferT(data=other.buffers[1].data))
     model.subgraphs[0].tensors[-1].buffer = len(model.buffers) - 1
     path.write_bytes(pack_model(model, b""))
-    assert main(["share", str(path), "--out", str(out), "-q"]) == 2
+    assert main(["share", str(path), "--out", str(out), "-q"]) == 0
+    assert "proof\n  by bytes" in (text := capsys.readouterr().out) and "not run: litert-xnnpack crashed (SIGSEGV)" in text
+    monkeypatch.setitem(trying.SAME, "tflite", lambda *_paths: "another operator")
+    assert main(["share", str(path), "--out", str(out), "-q", "--force"]) == 2
     error = capsys.readouterr().err
     assert "litert-xnnpack crashed (SIGSEGV)" in error and error.count("\n") == 1
-    assert not out.exists()
 
 
 def test_mutated_files_end_in_one_line(tmp_path, capfd):
@@ -281,7 +292,7 @@ def test_the_command_prints_json(tied, tmp_path, capsys):
 
 
 def compared(expected, got, change="operators", quantized=False):
-    runs = [("s", {})]
+    runs = [TrialRun("s", {})]
     (row,) = compare_outputs("r", runs, [{"y": np.asarray(expected)}], [{"y": np.asarray(got)}], BOUNDS[change, quantized])
     return row
 
@@ -295,10 +306,19 @@ DIFFERENCES = {
     "all far": (FLOATS, FLOATS + np.float32(9e-5), "operators", False, "mean 9e-05, allowed 0.0001, mean 1e-05"),
     "dtype": (FLOATS, FLOATS.astype(np.float64), "operators", False, "got float64 [100], expected float32 [100]"),
     "shape": (FLOATS, FLOATS[:50], "near", True, "got float32 [50], expected float32 [100]"),
-    "nan in both": (FLOATS * np.nan, FLOATS * np.nan, "near", True, "100 of 100 values are not finite"),
-    "an LSB of a view": (BYTES, BYTES + np.int8(1), "views", True, "mean difference 1"),
+    "nan in both": (FLOATS * np.nan, FLOATS * np.nan, "near", True, ""),
+    "infinity in both": (FLOATS * np.inf, FLOATS * np.inf, "near", True, ""),
+    "other infinity": (FLOATS * np.inf, FLOATS * -np.inf, "near", True, "100 of 100 values are not finite"),
+    "an LSB of a view": (BYTES, BYTES + np.int8(1), "views", True, "largest difference 1 LSB"),
+    "one LSB too many": (
+        BYTES,
+        BYTES + np.int8(9) * (BYTES == 7).astype(np.int8),
+        "operators",
+        True,
+        "largest difference 9 LSB",
+    ),
     "an LSB of an operator": (BYTES, BYTES + np.int8(1), "operators", True, ""),
-    "many LSB": (BYTES, BYTES + np.int8(9), "near", True, "mean difference 9"),
+    "many LSB": (BYTES, BYTES + np.int8(9), "near", True, "mean 9 LSB"),
     "ids": (np.arange(100), np.arange(100) + 1, "operators", False, "100 of 100 values differ"),
     "truth": (BYTES > 50, BYTES > 49, "views", False, "1 of 100 values differ"),
 }
@@ -310,6 +330,19 @@ def test_comparisons(expected, got, change, quantized, problem):
     assert problem in row.problem and bool(problem) == bool(row.problem)
 
 
+def test_values_that_are_finite_in_neither_file_agree():
+    holes = np.where(FLOATS > 0.5, np.nan, FLOATS)
+    holes[0] = -np.inf
+    row = compared(holes, holes + np.float32(1e-6))
+    assert (row.problem, row.count, row.nonfinite, row.is_compared) == ("", 100, 26, True) and row.scale < 1
+    other = holes.copy()
+    other[1] = np.nan
+    assert "1 of 74 values are not finite" in compared(holes, other).problem
+    nothing = compared(FLOATS * np.nan, FLOATS * np.nan)
+    assert (nothing.problem, nothing.is_compared) == ("", False) and "none of its values is finite" in nothing.allowed
+    assert not compared(FLOATS[:0], FLOATS[:0]).is_compared
+
+
 def test_comparisons_count_lsb():
     row = compared(BYTES, BYTES + np.where(BYTES < 10, 2, 0).astype(np.int8), "operators", True)
     assert (row.differing, row.largest, row.mean, row.histogram) == (10, 2.0, 0.2, {"0": 90, "2": 10})
@@ -317,12 +350,14 @@ def test_comparisons_count_lsb():
 
 
 def test_a_new_output_is_a_failure():
-    rows = list(compare_outputs("r", [("s", {})], [{"y": FLOATS}], [{"y": FLOATS, "z": FLOATS}], BOUNDS["views", False]))
+    rows = list(
+        compare_outputs("r", [TrialRun("s", {})], [{"y": FLOATS}], [{"y": FLOATS, "z": FLOATS}], BOUNDS["views", False])
+    )
     assert [bool(row.problem) for row in rows] == [False, True]
 
 
 def test_a_run_that_the_first_file_refuses_is_left_out():
-    runs = [("s", {}), ("s", {})]
+    runs = [TrialRun("s", {}), TrialRun("s", {})]
     (row,) = compare_outputs("r", runs, ["refused", {"y": FLOATS}], ["refused", {"y": FLOATS}], BOUNDS["views", False])
     assert (row.count, row.problem) == (100, "")
     (row,) = compare_outputs("r", runs[:1], [{"y": FLOATS}], ["refused"], BOUNDS["views", False])

@@ -140,11 +140,11 @@ def test_kept_and_why(tmp_path):
 
     nodes = [node("MatMul", "x W", "y"), node("DequantizeLinear", "Q s", "q"), node("Neg", "q", "z")]
     made = graph(nodes, {"W": W}, outputs={"y": None, "z": None})
-    packed = helper.make_tensor("Q", TensorProto.INT4, (24, 4), np.arange(96) % 15 - 7)
-    turned = helper.make_tensor("P", TensorProto.INT4, (4, 24), (np.arange(96) % 15 - 7).reshape(24, 4).T)
+    packed = helper.make_tensor("Q", TensorProto.INT4, (24, 8), np.arange(192) % 15 - 7)
+    turned = helper.make_tensor("P", TensorProto.INT4, (8, 24), (np.arange(192) % 15 - 7).reshape(24, 8).T)
     made.initializer.extend([packed, turned, numpy_helper.from_array(np.float32(0.1), "s")])
     made.node.extend([node("DequantizeLinear", "P s", "p"), node("Neg", "p", "v")])
-    made.output.append(helper.make_tensor_value_info("v", F32, (4, 24)))
+    made.output.append(helper.make_tensor_value_info("v", F32, (8, 24)))
     (kept,) = share(tmp_path, model(made, 21, 10))[0].kept
     assert kept.reason == "Transpose and Reshape do not support int4 in every version"
 
@@ -189,7 +189,7 @@ def test_external_data_stays_external(tmp_path):
     places = {name: {entry.key: entry.value for entry in tensor.external_data} for name, tensor in stored.items()}
     assert places["W"] == {"location": "shared.onnx.data", "offset": "0", "length": str(big.nbytes)}
     assert int(places["B"]["offset"]) % 64 == 0
-    assert len(shared.external["shared.onnx.data"]) < 0.51 * (tmp_path / "all.bin").stat().st_size
+    assert sum(map(len, shared.external["shared.onnx.data"])) < 0.51 * (tmp_path / "all.bin").stat().st_size
     require_same(source, out)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -57,9 +59,12 @@ def test_without_a_tolerance_near_copies_stay(stock, tmp_path):
     shared, source, _ = share(tmp_path, stock[True])
     assert not shared.merged and shared.data == source.read_bytes()
     (kept,) = shared.kept
-    assert kept.reason == "near, not equal: --near STEPS would merge it"
-    (kept,) = share(tmp_path, stock[True], tolerance=0.1)[0].kept
-    assert kept.reason.startswith("its values would change by up to 0.") and kept.reason.endswith("--near is 0.1")
+    (again,) = share(tmp_path, stock[True], tolerance=0.1)[0].kept
+    assert again.reason == kept.reason
+    advice = re.fullmatch(r"near, up to (0\.\d+) of a step apart: --near (0\.\d+) would allow that", kept.reason)
+    assert advice and float(advice[1]) == float(advice[2])
+    (merged,) = share(tmp_path, stock[True], tolerance=float(advice[2]))[0].merged
+    assert float(advice[2]) - 0.01 < merged.steps <= float(advice[2])
 
 
 def test_per_channel_copies_become_one_kernel(stock, floating, tmp_path):
@@ -162,7 +167,7 @@ def test_a_bias_that_would_overflow_keeps_the_copy(tmp_path):
         if tensor.name == "t1":
             tensor.CopyFrom(numpy_helper.from_array(np.full(24, 1, np.float32), "t1"))
     (kept,) = share(tmp_path, made, tolerance=1.0)[0].kept
-    assert kept.reason == "a bias would not fit int32 in the new scale"
+    assert kept.reason == "near: a bias would not fit int32 in the new scale"
 
 
 def test_unrelated_kernels_of_one_shape_stay(tmp_path):

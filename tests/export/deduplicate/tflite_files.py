@@ -15,6 +15,7 @@ KINDS = {
     schema.FullyConnectedOptionsT: schema.BuiltinOptions.FullyConnectedOptions,
     schema.BatchMatMulOptionsT: schema.BuiltinOptions.BatchMatMulOptions,
     schema.AddOptionsT: schema.BuiltinOptions.AddOptions,
+    schema.IfOptionsT: schema.BuiltinOptions.IfOptions,
     schema.WhileOptionsT: schema.BuiltinOptions.WhileOptions,
     schema.GatherOptionsT: schema.BuiltinOptions.GatherOptions,
     schema.Conv2DOptionsT: schema.BuiltinOptions.Conv2DOptions,
@@ -142,5 +143,30 @@ def int8_pair(*, bias: float, activation=Activation.NONE, scales=1, noise=0.0, s
     last = graph.constant("bias", offsets, unit) if bias else -1
     graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], schema.FullyConnectedOptionsT(), 4)
     graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], schema.FullyConnectedOptionsT(fusedActivationFunction=activation), 4)
+    graph.set_io([x], [y])
+    return file.data()
+
+
+def hybrid_pair(*, scales=1, near=False, bias=True, asymmetric=False, activation=Activation.NONE, sizes=(40, 24)) -> bytes:
+    """The same with float activations and int8 kernels (dynamic range), of which the second has its own `scales` per unit.
+
+    The second's integers are those of the first; if `near`, it is quantized on its own.
+    """
+    rng, file = np.random.default_rng(0), File()
+    inputs, units = sizes
+    real = rng.normal(size=(units, inputs)) * rng.uniform(0.4, 1, (units, 1))
+    steps = [np.abs(each).max(1 if scales > 1 else None, keepdims=True) / 127 for each in (real, real.T)]
+    stored = np.rint(real / steps[0]).astype(np.int8)
+    other = np.rint(real.T / steps[1]).astype(np.int8) if near else np.ascontiguousarray(stored.T)
+    graph = file.graph("main")
+    x, h, y = (graph.tensor(name, (-1, size)) for name, size in (("x", inputs), ("h", units), ("y", inputs)))
+    first, second = (
+        graph.constant(*each) for each in (("first", stored, steps[0].ravel()), ("second", other, steps[1].ravel()))
+    )
+    last = graph.constant("bias", rng.normal(size=inputs).astype(np.float32)) if bias else -1
+    options = {"asymmetricQuantizeInputs": asymmetric}
+    graph.add(Op.FULLY_CONNECTED, [x, first, -1], [h], schema.FullyConnectedOptionsT(**options), 9)
+    options["fusedActivationFunction"] = activation
+    graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], schema.FullyConnectedOptionsT(**options), 9)
     graph.set_io([x], [y])
     return file.data()

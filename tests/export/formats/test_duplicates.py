@@ -289,9 +289,9 @@ def test_views_of_one_storage_are_compared_with_another_each():
 def test_many_constants_of_one_size_take_no_square_of_time():
     """4,000 kernels of one shape, of which two are near: each is compared with each at a few places only."""
     rng = np.random.default_rng(0)
-    kernels = rng.integers(-127, 128, (4000, 8, 4)).astype(np.int8)
+    kernels = rng.integers(-127, 128, (4000, 8, 8)).astype(np.int8)
     many = [Constant(str(i), kernel, str(i), (0.1,), (0,)) for i, kernel in enumerate(kernels)]
-    moved = kernels[1234] + rng.uniform(-0.4, 0.4, (8, 4))
+    moved = kernels[1234] + rng.uniform(-0.4, 0.4, (8, 8))
     (copy,) = copies(file(*many[:3999], plain("near", (moved.T * 0.1).astype(np.float32))))
     assert copy.original == "1234"
 

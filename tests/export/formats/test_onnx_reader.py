@@ -18,6 +18,7 @@ from tiedae.export.formats.onnx_writer import to_onnx, to_onnx_pair
 from tiedae.export.program import Tensor
 
 from ...conftest import build_program
+from .test_onnx_wire import is_mapped
 
 
 def read(folder: Path, data: bytes) -> Contents:
@@ -96,7 +97,7 @@ def test_two_models_over_one_file_have_the_same_storage(quantized, tmp_path):
         assert contents.size == path.stat().st_size + kernels.stat().st_size
         views = {constant.name: constant for constant in contents.constants if constant.name in program.kernels}
         for name, view in views.items():
-            assert isinstance(view.values, np.memmap)
+            assert is_mapped(view.values)
             np.testing.assert_array_equal(view.integers, program.constants[name].T)
         found.append({name: view.storage for name, view in views.items()})
     assert found[0] == found[1] == {"kernel_0": "kernels.bin:0", "kernel_1": "kernels.bin:4096"}
@@ -161,12 +162,28 @@ def test_constants_are_found_wherever_they_hide(tmp_path):
         "choice/else_branch/none": [1.5, 2.5],
         "own.Shift/by": 3.5,
     }
+    assert {each.name: each.encoded for each in contents.constants if each.encoded} == {"few": ("sparse float32", (10,))}
     weights = contents.constants[0]
     assert (weights.scales, weights.zero_points, weights.axis) == ((1.0, 2.0, 3.0), (0, -4, 5), 1)
     assert contents.signatures[0].operations == {
         "If": 1, "own.Shift": 1, "DequantizeLinear": 1, "Constant": 3, "Add": 2,
     }  # fmt: skip
     assert contents.details["opset"] == "17, own 1"
+
+
+def test_free_dimensions_keep_their_names_and_metadata_are_read(tmp_path):
+    model = onnx.load_from_string(to_onnx(build_program((12, 6, 3))))
+    del model.graph.input[:], model.graph.output[:]
+    model.graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", None, 4]))
+    model.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 4, "frames"]))
+    model.doc_string, model.model_version, model.domain = "what it does", 3, "com.example"
+    helper.set_model_props(model, {"sample_rate": "16000"})
+    contents = read(tmp_path, model.SerializeToString())
+    (signature,) = contents.signatures
+    assert [each.dimensions for each in (*signature.inputs, *signature.outputs)] == [("n", "?", 4), ("batch", 4, "frames")]
+    assert signature.inputs[0].shape == (None, None, 4)
+    stated = {"domain": "com.example", "model_version": "3", "doc_string": "what it does", "sample_rate": "16000"}
+    assert contents.metadata == stated
 
 
 def test_packed_integers_are_unpacked(tmp_path):

@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from tiedae.compress.errors import FormatError
-from tiedae.export.formats.model_file import Contents, Signature, TensorInfo
+from tiedae.export.formats.model_file import TensorInfo
 from tiedae.export.formats.onnx_reader import read_onnx
 from tiedae.export.formats.onnx_writer import to_onnx
-from tiedae.export.formats.random_inputs import BATCHES, Ranges, onnx_ranges, random_inputs, tflite_ranges
+from tiedae.export.formats.random_inputs import Draw, Ranges, drawn, onnx_ranges, tflite_ranges
 from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_schema import Op
 
+from ..deduplicate.onnx_models import graph, node
 from ..deduplicate.tflite_files import File, schema
 
 
@@ -24,10 +26,10 @@ def test_what_reads_a_table_gets_indices_of_its_rows():
     data = file.data()
     ranges = tflite_ranges(data)
     assert ranges == Ranges(5, {("embed", "x"): (-50.0, 77.5)})
-    inputs = [each for _, each in random_inputs(read_tflite(data), ranges, 0)]
-    assert [each["ids"].shape for each in inputs] == [(1,), (3,)]
-    assert all(each["ids"].max() < 5 and each["ids"].min() >= 0 for each in inputs)
-    assert all(each["x"].min() >= -50 and each["x"].max() > 1 for each in inputs)
+    (signature,) = read_tflite(data).signatures
+    indices, floats = (drawn(tensor, ranges, "embed", (3, 4), 0).values for tensor in signature.inputs)
+    assert 0 <= indices.min() < indices.max() < 5
+    assert floats.min() >= -50 and floats.max() > 1
 
 
 def test_ranges_of_an_onnx_file(tmp_path, make_program):
@@ -50,21 +52,52 @@ TENSORS = {
 
 
 @pytest.mark.parametrize(("tensor", "low", "high"), TENSORS.values(), ids=TENSORS)
-def test_random_inputs_fit_their_input(tensor, low, high):
-    contents = Contents("tflite", 0, (), (Signature("s", (tensor,), (), {}),))
-    runs = random_inputs(contents, Ranges(ids=7), 3)
-    for size, (signature, inputs) in zip(BATCHES, runs, strict=True):
-        values = inputs["p"]
-        assert signature == "s" and values.dtype == tensor.dtype
-        assert values.shape == tuple(size if length is None else length for length in tensor.shape)
-        assert low <= values.min() and values.max() <= high and (values.size == 1 or len(np.unique(values)) > 1)
-    again = random_inputs(contents, Ranges(ids=7), 3)
-    np.testing.assert_array_equal(again[0][1]["p"], runs[0][1]["p"])
+def test_random_values_fit_their_input(tensor, low, high):
+    shape = tuple(3 if length is None else length for length in tensor.shape)
+    draw = drawn(tensor, Ranges(ids=7), "s", shape, 3)
+    values = draw.values
+    assert values.dtype == tensor.dtype and values.shape == shape
+    assert low <= values.min() and values.max() <= high and (values.size == 1 or len(np.unique(values)) > 1)
+    np.testing.assert_array_equal(draw.values, values)
 
 
-@pytest.mark.parametrize(
-    "tensor", [TensorInfo("p", "string", (1,)), TensorInfo("p", "resource", ()), TensorInfo("p", "float32", (1 << 30,))]
-)
+def test_equal_ends_are_a_constant():
+    assert Draw("int64", (), 16000, 16000, 0).values == 16000 and Draw("bool", (2,), 1, 1, 0).values.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("tensor", [TensorInfo("p", "resource", ()), TensorInfo("p", "float32", (1 << 30,))])
 def test_inputs_without_random_values_are_refused(tensor):
     with pytest.raises(FormatError, match="no random values for the input p"):
-        random_inputs(Contents("tflite", 0, (), (Signature("s", (tensor,), (), {}),)), Ranges(), 0)
+        drawn(tensor, Ranges(), "s", tensor.shape, 0)
+
+
+def test_a_scalar_takes_the_numbers_that_an_onnx_graph_compares_it_with(tmp_path):
+    """Through Cast and Unsqueeze, also in a branch."""
+    inner = graph([node("Less", "seen eight", "low")], {"eight": np.array([8])}, {}, {"low": None})
+    nodes = [
+        node("Cast", "sr", "wide", to=TensorProto.INT64),
+        node("Unsqueeze", "wide axes", "seen"),
+        node("Equal", "rate seen", "same"),
+        node("Squeeze", "same axes", "yes"),
+        node("If", "yes", "y", then_branch=inner, else_branch=inner),
+    ]
+    constants = {"axes": np.array([0]), "rate": np.array([16000])}
+    made = graph(nodes, constants, {"sr": (), "x": ("batch", "time", 3)}, {"y": None}, TensorProto.INT32)
+    path = tmp_path / "file.onnx"
+    path.write_bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    ranges = onnx_ranges(path, read_onnx(path))
+    assert ranges.numbers == {("main", "sr"): (16000, 8, 16001, 9, 7)}
+
+
+def test_a_scalar_takes_the_numbers_that_a_tflite_graph_compares_it_with():
+    file = File()
+    graph = file.graph("main")
+    sr, shaped, y = (
+        graph.tensor("sr", (1,), "int32"),
+        graph.tensor("shaped", (1, 1), "int32"),
+        graph.tensor("y", (1, 1), "bool"),
+    )
+    graph.add(Op.RESHAPE, [sr, graph.constant("shape", np.array([1, 1], np.int32))], [shaped])
+    graph.add(Op.EQUAL, [graph.constant("rate", np.array([16000], np.int32)), shaped], [y])
+    graph.set_io([sr], [y])
+    assert tflite_ranges(file.data()).numbers == {("main", "sr"): (16000, 16001)}

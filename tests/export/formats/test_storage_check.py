@@ -1,8 +1,11 @@
 """Copies in files, and the proof of ours: each way in which a tie can break is found and named."""
 
 import dataclasses
+import itertools
+import time
 
 import flatbuffers
+import ml_dtypes
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -13,7 +16,7 @@ from msgspec import structs
 from tiedae.compress.config import PruneConfig
 from tiedae.compress.patterns import PATTERNS
 from tiedae.export.baselines.measurement import kernel_copies
-from tiedae.export.formats.duplicates import TINY, TINY_MATRIX, UNIFORM, copies
+from tiedae.export.formats.duplicates import MINIMUM, TINY, TINY_MATRIX, UNIFORM, copies
 from tiedae.export.formats.model_file import Constant, Contents
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.storage_check import prove
@@ -119,20 +122,56 @@ def ramp(*shape: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("values", "found"),
     [
-        (ramp(TINY), 1),
-        (ramp(TINY - 1), 0),
-        (ramp(1, TINY - 1, 1), 0),
-        (ramp(2, TINY_MATRIX // 2), 1),
+        (ramp(MINIMUM // 4), 1),
+        (ramp(MINIMUM // 4 - 1), 0),
+        (ramp(2, MINIMUM // 8), 1),
         (ramp(3, 5), 0),
-        (np.zeros((8, 8), np.float32), 0),
-        (np.full(UNIFORM - 1, 7, np.int8), 0),
-        (np.zeros(UNIFORM, np.float32), 1),
+        (np.zeros(MINIMUM // 4, np.float32), 1),
+        (np.full(MINIMUM, 7, np.int8), 1),
+        (np.full(MINIMUM - 1, 7, np.int8), 0),
+        (np.zeros(MINIMUM, ml_dtypes.int4), 1),
+        (np.zeros((4, 4), np.complex128), 1),
         (np.zeros((0, 3), np.float32), 0),
     ],
-    ids=lambda value: str(value.shape) if isinstance(value, np.ndarray) else None,
+    ids=lambda value: f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else None,
 )
 def test_which_constants_are_searched(values, found):
     assert len(copies(contents(a=values, b=values))) == found
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (ramp(TINY), 1),
+        (ramp(TINY - 1), 0),
+        (ramp(2, TINY_MATRIX // 2), 1),
+        (ramp(3, 5), 0),
+        (np.zeros((8, 8), np.float32), 0),
+        (np.full(UNIFORM - 1, 7, np.float32), 0),
+        (np.zeros(UNIFORM, np.float32), 1),
+    ],
+    ids=lambda value: str(value.shape) if isinstance(value, np.ndarray) else None,
+)
+def test_which_constants_are_searched_by_value(values, found):
+    other = values.astype(np.float64)
+    assert [copy.by for copy in copies(contents(a=values, b=other), minimum=1)] == ["values"] * found
+
+
+@pytest.mark.parametrize("minimum", [1, 128, 160, 161])
+def test_the_minimum_counts_stored_bytes(minimum):
+    packed = [Constant(name, WEIGHTS.astype(ml_dtypes.int4), name, stored=80) for name in "cd"]
+    found = copies(contents(a=WEIGHTS, b=WEIGHTS, c=packed[0], d=packed[1]), minimum)
+    assert {copy.name for copy in found} == {name for name, size in (("b", 160), ("d", 80)) if size >= minimum}
+
+
+def test_the_original_is_the_one_with_the_same_order_of_bytes():
+    """So that a duplicate that cannot become a view of its transpose still shares its bytes with its equal."""
+    found = copies(contents(a=WEIGHTS, b=WEIGHTS.T, c=WEIGHTS.T, d=WEIGHTS.T.ravel()))
+    assert [(copy.name, copy.original, copy.relation) for copy in found] == [
+        ("b", "a", "transposed"),
+        ("c", "b", "equal"),
+        ("d", "b", "reshaped"),
+    ]
 
 
 def test_a_small_matrix_that_is_stored_three_times():
@@ -143,7 +182,49 @@ def test_a_small_matrix_that_is_stored_three_times():
 
 def test_every_extra_copy_is_counted_once():
     found = copies(contents(a=WEIGHTS, b=WEIGHTS, c=WEIGHTS.T, d=WEIGHTS.ravel()))
-    assert [copy.original for copy in found] == ["a"] * 3
+    assert [(copy.name, copy.original) for copy in found] == [("b", "a"), ("c", "a"), ("d", "a")]
+
+
+def flattened_orders(values: np.ndarray) -> set[tuple[str, bytes]]:
+    values = values.squeeze()
+    return {(values.dtype.name, values.transpose(axes).tobytes()) for axes in itertools.permutations(range(values.ndim))}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_every_constant_with_the_bytes_of_another_in_some_order_is_found_and_no_other(data):
+    """Against a count of its own: many constants of few values, so that equal ones abound, uniform ones too."""
+    shapes = st.sampled_from([(4, 6), (6, 4), (24,), (2, 3, 4), (4, 3, 2), (1, 24), (2, 12), (12, 2), (3, 1, 8)])
+    dtypes = st.sampled_from([np.int8, np.uint8, np.float32])
+    arrays = [
+        np.random.default_rng(data.draw(st.integers(0, 3))).integers(0, data.draw(st.integers(1, 2)), 24).astype(dtype)
+        for dtype in data.draw(st.lists(dtypes, min_size=2, max_size=8))
+    ]
+    made = [
+        array.reshape(shape := data.draw(shapes)).transpose(data.draw(st.permutations(range(len(shape))))) for array in arrays
+    ]
+    made = [np.ascontiguousarray(each) for each in made]
+    expected = {
+        str(i)
+        for i, second in enumerate(made)
+        for first in made[:i]
+        if (first.dtype.name, first.tobytes()) in flattened_orders(second)
+        or (second.dtype.name, second.tobytes()) in flattened_orders(first)
+    }
+    found = copies(contents(**{str(i): each for i, each in enumerate(made)}), minimum=1)
+    assert {copy.name for copy in found if copy.by == "bytes"} == expected
+
+
+def test_thousands_of_equal_constants_take_no_square_of_time():
+    zeros = np.zeros((64, 64), np.int32)
+    almost = [zeros.copy() for _ in range(2000)]
+    for i, each in enumerate(almost):
+        each.flat[i] = 1
+    start = time.process_time()
+    found = copies(contents(**{f"z{i}": zeros for i in range(2000)}, **{f"a{i}": each for i, each in enumerate(almost)}))
+    assert time.process_time() - start < 10
+    equal = [copy for copy in found if copy.by == "bytes"]
+    assert {copy.original for copy in equal if copy.name.startswith("z")} == {"z0"} and len(equal) > 1999
 
 
 @settings(max_examples=60, deadline=None)

@@ -41,6 +41,19 @@ def buffer(values: np.ndarray) -> schema.BufferT:
     return schema.BufferT(data=np.frombuffer(values.tobytes(), np.uint8))
 
 
+def test_sparse_tensors_strings_and_metadata_are_called_what_they_are():
+    sparse = tensor("s", (4, 6), schema.TensorType.FLOAT16, sparsity=schema.SparsityParametersT(traversalOrder=[0, 1]))
+    entries = [schema.MetadataT(name="kind", buffer=3), schema.MetadataT(name="bytes", buffer=4)]
+    buffers = [buffer(each) for each in (np.arange(3, dtype=np.float16), np.arange(9, dtype=np.uint8))]
+    buffers += [schema.BufferT(data=list(data)) for data in (b"a sensor\0\0", b"\xff\0\1")]
+    found = read_tflite(write([sparse, tensor("t", (2,), schema.TensorType.STRING, 2)], buffers, metadata=entries))
+    assert [(each.name, each.encoded, each.nbytes) for each in found.constants] == [
+        ("s", ("sparse float16", (4, 6)), 6),
+        ("t", ("string", (2,)), 9),
+    ]
+    assert found.metadata == {"kind": "a sensor", "bytes": "3 bytes"}
+
+
 @pytest.mark.parametrize("options", PROGRAMS.values(), ids=PROGRAMS)
 def test_ours_read_back(options):
     program = split(**options)

@@ -10,11 +10,12 @@ from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import ExportError
 from tiedae.export.deduplicate.share_tflite import share_tflite
 from tiedae.export.formats import tflite_schema
+from tiedae.export.formats.tflite_reader import read_tflite
 from tiedae.export.formats.tflite_schema import pack_model, unpack_model
 from tiedae.export.formats.tflite_writer import to_tflite
 
 from ..deduplicate.tflite_files import tied_pair
-from ..formats.test_tflite_writer import PROGRAMS, split
+from ..formats.test_tflite_writer import PROGRAMS, buffers_of, split
 
 
 def plain(value):
@@ -61,7 +62,7 @@ def test_nothing_of_the_file_is_lost():
         assert archive.read("labels.txt") == b"shirt\ncoat\n"
 
 
-def test_buffers_behind_the_tables_come_inside():
+def test_buffers_behind_the_tables_stay_there():
     data = tied_pair()
     model = unpack_model(data)
     kernel = model.buffers[1].data
@@ -69,7 +70,11 @@ def test_buffers_behind_the_tables_come_inside():
     packed = _finish(model)
     model.buffers[1] = _Behind(len(packed), kernel.size)
     packed = _finish(model) + kernel.tobytes()
-    assert share_tflite(packed).data == share_tflite(data).data
+    shared = share_tflite(packed)
+    assert [merged.name for merged in shared.merged] == ["second"] and len(shared.data) < len(packed)
+    (table,) = [each for each in buffers_of(shared.data) if each.Offset() > 1]
+    assert shared.data[table.Offset() :] == kernel.tobytes() and table.Offset() % 16 == 0 and table.DataIsNone()
+    assert read_tflite(shared.data).constants[0].values.tobytes() == kernel.tobytes()
 
 
 class _Behind(schema.BufferT):

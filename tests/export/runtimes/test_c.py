@@ -15,6 +15,7 @@ from tiedae.compress.errors import DataError, FormatError, NotInstalledError, Un
 from tiedae.export.c.source import to_c
 from tiedae.export.codec.backends import written_anew
 from tiedae.export.interpreter import execute
+from tiedae.export.program import Program
 from tiedae.export.runtimes.table import RUNTIMES
 
 from ...conftest import build_program
@@ -42,10 +43,11 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_codes_and_y_of_random_programs_are_the_programs(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "widest"), [*((seed, 40) for seed in range(12)), *((seed, 200) for seed in (2, 4, 12, 22))])
+def test_codes_and_y_of_random_programs_are_the_programs(seed: int, widest: int) -> None:
+    """Wide ones in tiles of samples, and a last sample alone, where the processor has the instruction."""
     compiler()
-    program = random_program(seed)
+    program = random_program(seed, widest)
     session, rng = written_anew(program, "c"), np.random.default_rng(seed)
     for signature in SIGNATURES:
         _, source, outputs = program.part(signature)
@@ -58,12 +60,13 @@ def test_codes_and_y_of_random_programs_are_the_programs(seed: int) -> None:
             np.testing.assert_array_equal(got[name], expected[name])
 
 
-def test_a_code_of_more_bits_is_refused() -> None:
+@pytest.mark.parametrize("program", [build_program(code_bits=5), random_program(22, 200)], ids=["narrow", "wide"])
+def test_a_code_of_more_bits_is_refused(program: Program) -> None:
     compiler()
-    session = written_anew(build_program(code_bits=5), "c")
-    codes = np.full((3, 5), 31, np.uint8)
+    session, (units,) = written_anew(program, "c"), program.tensors["code"].shape
+    codes = np.full((9, units), 31, np.uint8)
     session.run("decode", codes)
-    codes[2, 4] = 32
+    codes[7, -1] = 32
     with pytest.raises(DataError, match=r"^decode: a code has more bits than the model's$"):
         session.run("decode", codes)
 

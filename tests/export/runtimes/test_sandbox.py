@@ -11,18 +11,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from onnx import TensorProto, helper
 from tiedae.export.formats.onnx_writer import to_onnx
+from tiedae.export.formats.random_inputs import Draw
 from tiedae.export.formats.tflite_schema import Op
 from tiedae.export.runtimes.litert import open_litert
-from tiedae.export.runtimes.sandbox import LINE, Job, run_apart
+from tiedae.export.runtimes.sandbox import LINE, Job, TrialRun, run_apart
 
+from ..deduplicate.onnx_models import graph, node
 from ..deduplicate.tflite_files import File, tied_pair
 
 X = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
 
 
 def outputs(run):
-    assert not isinstance(run, str), run
+    assert isinstance(run, dict), run
+    return run
+
+
+def error(run):
+    assert isinstance(run, str), run
     return run
 
 
@@ -79,7 +87,9 @@ def save(tmp_path):
 def test_what_the_child_answers_is_what_the_runtime_answers_here(save):
     path = save(tied_pair())
     runtimes = ("litert-xnnpack", "litert-reference")
-    answers = run_apart([Job(path, runtime, [("main", {"x": X}), ("main", {"x": X[:1]})]) for runtime in runtimes])
+    answers = run_apart(
+        [TrialRun("main", {"x": X}), TrialRun("main", {"x": X[:1]})], [Job(runtime, (path,)) for runtime in runtimes]
+    )
     for runtime, answer in zip(runtimes, answers, strict=True):
         session = open_litert(runtime, path.read_bytes())
         assert answer.problem == "" and answer.provider == session.provider
@@ -92,7 +102,7 @@ def test_onnx_runtime_too(save, make_program):
     program = make_program(quantized=False)
     path = save(to_onnx(program), "file.onnx")
     x = np.random.default_rng(0).uniform(size=(2, 20)).astype(np.float32)
-    (answer,) = run_apart([Job(path, "ort-cpu", [("main", {"x": x})])])
+    (answer,) = run_apart([TrialRun("main", {"x": x})], [Job("ort-cpu", (path,))])
     assert answer.provider == "CPUExecutionProvider"
     assert {name: values.shape for name, values in outputs(answer.runs[0]).items()} == {"code": (2, 5), "y": (2, 20)}
 
@@ -102,30 +112,72 @@ def test_a_file_without_signatures_takes_its_inputs_in_order(save):
 
     model = unpack_model(tied_pair())
     model.signatureDefs = None
-    (answer,) = run_apart([Job(save(pack_model(model, b"")), "litert-xnnpack", [("main", {"whatever": X})])])
+    jobs = [Job("litert-xnnpack", (save(pack_model(model, b"")),))]
+    (answer,) = run_apart([TrialRun("main", {"whatever": X})], jobs)
     assert outputs(answer.runs[0])["y"].shape == (3, 12)
 
 
 def test_refusals_are_told_apart_from_answers(save):
-    good = save(tied_pair())
-    jobs = [
-        Job(save(b"no model", "bad.tflite"), "litert-xnnpack", [("main", {"x": X})]),
-        Job(good, "litert-xnnpack", [("main", {"x": X[:, :5]}), ("main", {"x": X})]),
-    ]
-    bad, mixed = run_apart(jobs)
+    runs = [TrialRun("main", {"x": X[:, :5]}), TrialRun("main", {"x": X})]
+    paths = save(tied_pair()), save(b"no model", "bad.tflite")
+    mixed, bad = run_apart(runs, [Job("litert-xnnpack", (path,)) for path in paths])
     assert "refuses the file" in bad.problem and len(bad.problem) <= LINE
-    assert "refuses to run it" in mixed.runs[0] and outputs(mixed.runs[1])["y"].shape == (3, 12)
+    assert "refuses to run it" in error(mixed.runs[0]) and outputs(mixed.runs[1])["y"].shape == (3, 12)
+
+
+def test_the_first_job_tries_runs_until_enough_of_each_case(save):
+    """Later jobs get those that it ran, and nothing else."""
+    wrong, right = {"x": X[:, :5]}, {"x": X}
+    cases = [(wrong, "a"), (right, "a"), (right, "b"), (right, "a"), (wrong, "b"), (right, "b"), (right, "a")]
+    path = save(tied_pair())
+    jobs = [Job("litert-xnnpack", (path,)), Job("litert-reference", (path,)), Job("litert-reference", (path,), most=1)]
+    first, later, once = run_apart([TrialRun("main", inputs, case) for inputs, case in cases], jobs, enough=2)
+    kinds = [[type(run).__name__ for run in answer.runs] for answer in (first, later, once)]
+    assert kinds[0] == ["str", "dict", "dict", "dict", "str", "dict", "NoneType"]
+    assert kinds[1] == ["NoneType", "dict", "dict", "dict", "NoneType", "dict", "NoneType"]
+    assert kinds[2] == ["NoneType", "dict"] + 5 * ["NoneType"]
+
+
+def test_drawn_inputs_are_equal_in_every_job(save):
+    path = save(tied_pair())
+    draw = Draw("float32", (2, 12), -3.0, 3.0, 7)
+    one, other = run_apart([TrialRun("main", {"x": draw})], 2 * [Job("litert-xnnpack", (path,))])
+    expected = open_litert("litert-xnnpack", path).run("main", draw.values)["y"]
+    for answer in (one, other):
+        np.testing.assert_array_equal(outputs(answer.runs[0])["y"], expected)
+
+
+def test_strings_go_in_and_out(save):
+    words = np.array([["a", "b\u00e4r"], ["", "\x00end"]])
+    made = graph([node("Identity", "words", "same")], {}, {"words": (2, 2)}, {"same": None}, TensorProto.STRING)
+    made = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    jobs = [Job("ort-cpu", (save(made.SerializeToString(), "words.onnx"),))]
+    given, drawn = run_apart(
+        [TrialRun("main", {"words": words}), TrialRun("main", {"words": Draw("string", (2, 2), 0, 0, 1)})], jobs
+    )[0].runs
+    np.testing.assert_array_equal(outputs(given)["same"], words)
+    np.testing.assert_array_equal(outputs(drawn)["same"], Draw("string", (2, 2), 0, 0, 1).values.astype(str))
+
+
+def test_the_cause_is_quoted_whole(save):
+    """A failure in a nested graph has its cause at the end of a long line."""
+    inner = node("Reshape", "x wrong", "inside")
+    for depth in range(4):
+        branch = graph([inner], {"wrong": np.array([7, 7])} if depth == 0 else {}, {}, {inner.output[0]: None})
+        inner = node("If", "yes", f"out{depth}", then_branch=branch, else_branch=branch)
+        inner.name = f"If_{depth}_{'x' * 60}"
+    made = graph([inner], {"yes": np.array(True)}, {"x": ("batch", 4)}, {inner.output[0]: None})
+    made = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = save(made.SerializeToString(), "nested.onnx")
+    (answer,) = run_apart([TrialRun("main", {"x": X[:, :4]})], [Job("ort-cpu", (path,))])
+    cause = error(answer.runs[0])
+    assert "{7,7}" in cause and len(cause) > 200 and "\n" not in cause
 
 
 def test_a_crash_is_told_and_ends_with_its_job(save):
     good, bad = save(tied_pair()), save(crashing(), "bad.tflite")
-    x = np.zeros((1, 40), np.uint8)
-    jobs = [
-        Job(good, "litert-xnnpack", [("main", {"x": X})]),
-        Job(bad, "litert-xnnpack", [("main", {"x": x})]),
-        Job(good, "litert-reference", [("main", {"x": X})]),
-    ]
-    before, crashed, after = run_apart(jobs)
+    jobs = [Job("litert-xnnpack", (good,)), Job("litert-xnnpack", (bad,)), Job("litert-reference", (good,))]
+    before, crashed, after = run_apart([TrialRun("main", {"x": np.zeros((1, 40), np.uint8)})], jobs)
     assert before.problem == ""
     assert crashed.problem.startswith("litert-xnnpack crashed (SIG")
     assert after.problem == "litert-reference was not reached"
@@ -133,18 +185,18 @@ def test_a_crash_is_told_and_ends_with_its_job(save):
 
 def test_a_hang_ends_in_time(save):
     start = time.monotonic()
-    job = Job(save(endless()), "litert-reference", [("main", {"i": np.zeros(1, np.int32)})])
-    (answer,) = run_apart([job], seconds=1)
+    job = Job("litert-reference", (save(endless()),))
+    (answer,) = run_apart([TrialRun("main", {"i": np.zeros(1, np.int32)})], [job], seconds=1)
     assert answer.problem == "litert-reference did not answer within 1 s"
     assert time.monotonic() - start < 40
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited on Linux")
 def test_memory_has_a_bound(save):
-    job = Job(save(greedy()), "litert-reference", [("main", {"x": np.zeros((1, 1, 1), np.float32)})])
-    (answer,) = run_apart([job], memory=1 << 29)
+    job = Job("litert-reference", (save(greedy()),))
+    (answer,) = run_apart([TrialRun("main", {"x": np.zeros((1, 1, 1), np.float32)})], [job], memory=1 << 29)
     assert "Didn't find op" not in answer.problem
-    assert answer.problem or "refuses to run it" in answer.runs[0]
+    assert answer.problem or "refuses to run it" in error(answer.runs[0])
 
 
 def _wait_until(condition, seconds=60):
