@@ -135,9 +135,8 @@ class _Comparison:
             for i, (file, proto) in enumerate(zip(self._files, (one, other), strict=True))
         )
         first, second = levels
-        for level, proto in zip(levels, (one, other), strict=True):
-            if twice := _defined_twice(proto):
-                yield f"{level.label}{twice!r} is defined twice"
+        if twice := sorted(_defined_twice(one) ^ _defined_twice(other)):
+            yield f"{label}{twice[0]!r} is defined twice in one of the files"
         if _rest(one, *_BODY) != _rest(other, *_BODY):
             yield f"{label}inputs, outputs or names of the graph differ"
         for i, (node, new) in enumerate(zip(first.nodes, second.nodes, strict=False)):
@@ -203,6 +202,8 @@ class _Comparison:
             yield f"{where}tensors differ"
             return
         for first, second in zip(one, other, strict=True):
+            if first == second and first.data_location != TensorProto.EXTERNAL:
+                continue
             if not _same(*(file.values(each) for file, each in zip(self._files, (first, second), strict=True))):
                 yield f"{where}the tensor {first.name!r} differs"
 
@@ -281,11 +282,11 @@ def _name_of(tensor: TensorProto) -> str:
     return tensor.name
 
 
-def _defined_twice(proto: GraphProto | FunctionProto) -> str:
-    """A name that two parts of a graph define; empty if there is none."""
+def _defined_twice(proto: GraphProto | FunctionProto) -> set[str]:
+    """Names that two parts of a graph define."""
     inputs = {each if isinstance(each, str) else each.name for each in proto.input}
     names = [*inputs, *(name for node in proto.node for name in node.output if name)]
     if isinstance(proto, GraphProto):
         names += [each.name for each in proto.initializer if each.name not in inputs]
         names += [each.values.name for each in proto.sparse_initializer]
-    return next((name for name, count in Counter(names).items() if count > 1), "")
+    return {name for name, count in Counter(names).items() if count > 1}

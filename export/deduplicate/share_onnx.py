@@ -8,6 +8,7 @@ ONNX Runtime folds at load (from ORT_ENABLE_BASIC on): the file shrinks, the mem
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -108,7 +109,7 @@ def _merge_group(graph: OnnxGraph, group: Sequence[Stored]) -> Iterator[Merged |
     original = promote(graph, original, [stored.scope for stored in copied if stored.label in views])
     for stored in copied:
         if stored.label in views:
-            yield merge(graph, original, stored, views[stored.label])
+            yield dataclasses.replace(merge(graph, original, stored, views[stored.label]), original=label)
         else:
             yield Kept(stored.label, label, "no Transpose or Reshape gives the order of its values")
 

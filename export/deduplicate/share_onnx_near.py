@@ -82,7 +82,7 @@ def merge_near(graph: OnnxGraph, near: Iterable[Duplicate], tolerance: float | N
             continue
         if tolerance is not None and plan.steps <= tolerance:
             merged = _apply(graph, plan)
-            settled.add(merged.original)
+            settled |= {stored.label for stored in [graph.resolve(merged.original)] if stored}
             yield merged
         else:
             least = math.ceil(plan.steps * 100) / 100
@@ -143,7 +143,8 @@ def _apply(graph: OnnxGraph, plan: _NearMerge) -> Merged:
     if isinstance(outcome, Kept):
         raise AssertionError(f"{outcome.name}: {outcome.reason}")
     how = f"{outcome.how}; one scale{', biases in the new one' if plan.biases else ''}"
-    return dataclasses.replace(outcome, relation="near", how=how, steps=plan.steps, changed=fraction)
+    name = original.stored.label
+    return dataclasses.replace(outcome, original=name, relation="near", how=how, steps=plan.steps, changed=fraction)
 
 
 def _quantized(graph: OnnxGraph, stored: Stored) -> _Quantized:

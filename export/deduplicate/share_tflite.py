@@ -195,7 +195,7 @@ class _Sharing:
             return VIEWED
         near, transposed = duplicate.by == "values", duplicate.order == "transposed"
         if near and not (_is_kernel(stored) and _is_kernel(original)):
-            return "only int8 kernels with zero points of 0 can take the values of another"
+            return "only int8 kernels with zero points of 0, and scales along the first axis, take the values of another"
         view = Replacement(original.values, transposed, scales_of(original.tensor) if near else None)
         rewrites = []
         for graph, index in stored.views:

@@ -125,6 +125,8 @@ def _require_text(path: Path, *texts: str) -> None:
 
 def _stored_in(proto: GraphProto | FunctionProto, prefix: str, data: TensorData) -> dict[str, tuple[np.ndarray, str]]:
     """The constants of a graph or function by name: (values, storage)."""
+    ends = [*proto.input, *proto.output]
+    _require_text(data.path, *(each.name if isinstance(each, onnx.ValueInfoProto) else each for each in ends))
     for node in proto.node:
         attributes = [attribute.name for attribute in node.attribute]
         _require_text(data.path, node.name, node.op_type, node.domain, *node.input, *node.output, *attributes)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tiedae.compress.errors import ExportError, FormatError, InputError, TiedaeError
+from tiedae.export.deduplicate.onnx_same import same_bytes
 from tiedae.export.deduplicate.share import share_file
 from tiedae.export.deduplicate.share_onnx import share_onnx
 from tiedae.export.formats.duplicates import copies
@@ -85,6 +86,7 @@ def test_nested_graphs_and_functions(case, tmp_path):
     built, names = NESTED[case]
     shared, source, out = share(tmp_path, built)
     assert {each.name for each in shared.merged} == set(names)
+    assert {each.original for each in shared.merged} <= {each.name for each in read_onnx(source).constants}
     assert not shared.kept and not copies(read_onnx(out))
     require_same(source, out)
 
@@ -271,7 +273,10 @@ def test_mutated_files(seed, tmp_path):
     path = tmp_path / "mutated.onnx"
     path.write_bytes(data)
     try:
-        share_onnx(path, name="out.onnx", tolerance=1.0)
+        shared = share_onnx(path, name="out.onnx", tolerance=1.0)
+        (tmp_path / "out.onnx").write_bytes(shared.data)
+        found = same_bytes(path, tmp_path / "out.onnx")
+        assert shared.merged or not found
     except TiedaeError as error:
         assert "\n" not in str(error)
 

@@ -174,3 +174,46 @@ def test_unrelated_kernels_of_one_shape_stay(tmp_path):
     made = pair(weights(24, 12, dtype=np.int8), weights(12, 24, seed=4, dtype=np.int8))
     shared, *_ = share(tmp_path, made, tolerance=1e6)
     assert not shared.merged and not shared.kept
+
+
+def test_equal_values_in_other_integers(tmp_path):
+    """int8, and uint8 with zero point 128: no value changes, so 0 steps suffice."""
+    kernel = weights(24, 12, dtype=np.int8)
+    made = pair(kernel, kernel.T, scales=(0.01, 0.01))
+    for tensor in made.graph.initializer:
+        if tensor.name in ("Q1", "z1"):
+            values = numpy_helper.to_array(tensor).astype(np.int16) + 128
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.uint8), tensor.name))
+    (kept,) = share(tmp_path, made)[0].kept
+    assert kept.reason == "equal in value, stored as other bytes: --near 0 would allow that"
+    shared, source, out = share(tmp_path, made, tolerance=0.0)
+    assert [(each.relation, each.steps) for each in shared.merged] == [("near", 0.0)] and not copies(read_onnx(out))
+    for level in (ort.GraphOptimizationLevel.ORT_ENABLE_ALL, UNFUSED):
+        np.testing.assert_array_equal(*(run(path, level=level)["y"] for path in (source, out)))
+
+
+def test_a_kernel_that_was_merged_does_not_move_again(tmp_path):
+    """Two kernels per channel and a transposed one, which only a Transpose could replace: its integers would be cheaper."""
+    kernel = weights(24, 24) * np.linspace(0.2, 0.4, 24, dtype=np.float32)[:, None]
+    nodes, constants, real = [node("QuantizeLinear", "u s z", "u.q"), node("DequantizeLinear", "u.q s z", "u.d")], {}, {}
+    value = "x"
+    for i, (values, axis) in enumerate(((kernel, 0), (kernel, 1), (kernel.T * np.float32(1.004), None))):
+        scales = np.abs(values).max(axis=None if axis is None else 1 - axis, keepdims=True) / 127
+        integers = np.rint(values / scales).astype(np.int8)
+        real[i] = integers * scales if i < 2 else (integers * scales).T, scales
+        constants |= {f"Q{i}": integers, f"k{i}": scales.ravel() if i < 2 else scales.ravel()[0]}
+        constants[f"n{i}"] = np.zeros_like(constants[f"k{i}"], np.int8)
+        nodes.append(node("DequantizeLinear", f"Q{i} k{i} n{i}", f"w{i}", axis=axis or 0))
+        if i < 2:
+            nodes += [node("QuantizeLinear", f"{value} s z", f"q{i}"), node("DequantizeLinear", f"q{i} s z", f"d{i}")]
+            nodes.append(node("Gemm", f"d{i} w{i}", f"g{i}"))
+            value = f"g{i}"
+    nodes.append(node("MatMul", "u.d w2", "v"))
+    constants |= {"s": np.float32(0.05), "z": np.uint8(128)}
+    made = model(graph(nodes, constants, {"x": ("batch", 24), "u": ("batch", 3, 24)}, {"g1": None, "v": None}))
+    shared, _, out = share(tmp_path, made, tolerance=1.5)
+    assert len(shared.merged) == 2 and not shared.kept
+    (after,) = kernels(out).values()
+    moved = after.values * np.float64(after.scales[0])
+    for values, scales in real.values():
+        assert (np.abs(moved - values) / np.maximum(scales, after.scales[0])).max() <= 1.5

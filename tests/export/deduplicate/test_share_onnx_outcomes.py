@@ -26,6 +26,8 @@ def test_each_duplicate_is_merged_or_kept(tmp_path_factory, made, minimum):
     before, after = (copies(read_onnx(path), minimum) for path in (source, out))
     assert len(shared.merged) + len(shared.kept) == len(before) and len(shared.kept) == len(after)
     assert all(each.saved >= minimum for each in shared.merged)
+    names = {each.name for each in read_onnx(source).constants}
+    assert {name for each in (*shared.merged, *shared.kept) for name in (each.name, each.original)} <= names
     if minimum > W.nbytes:
         assert not before and shared.data == source.read_bytes()
 

@@ -337,6 +337,70 @@ def test_a_kernel_of_a_layer_and_of_a_convolution_of_1x1_are_one_where_their_byt
         np.testing.assert_allclose(after[name], each, atol=1e-5)
 
 
+def test_an_equal_of_a_transposed_duplicate_goes_with_it():
+    file, rng = File(), np.random.default_rng(0)
+    kernel = rng.normal(size=(8, 12)).astype(np.float32)
+    graph = file.graph("main")
+    x, h, *outputs = (graph.tensor(name, (-1, size)) for name, size in (("x", 12), ("h", 8), ("y", 12), ("z", 12)))
+    graph.add(Op.FULLY_CONNECTED, [x, graph.constant("a", kernel), -1], [h], schema.FullyConnectedOptionsT())
+    for name, y in zip("cd", outputs, strict=True):
+        turned = graph.constant(name, np.ascontiguousarray(kernel.T))
+        graph.add(Op.FULLY_CONNECTED, [h, turned, -1], [y], schema.FullyConnectedOptionsT())
+    graph.set_io([x], outputs)
+    data = file.data()
+    shared = share_tflite(data)
+    assert [(each.name, each.original, each.relation) for each in shared.merged] == [
+        ("c", "a", "transposed"),
+        ("d", "c", "equal"),
+    ]
+    assert len({constant.storage for constant in read_tflite(shared.data).constants}) == 1
+    values = rng.normal(size=(3, 12)).astype(np.float32)
+    before, after = (run(each, "main", values) for each in (data, shared.data))
+    for name, each in before.items():
+        np.testing.assert_allclose(after[name], each, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "merged", "reason"),
+    [((), [("c", "a")], "an input or output"), (("c",), [("a", "c")], "a view of another constant now")],
+)
+def test_a_constant_that_others_view_or_that_is_a_view_is_no_second_time_turned(fixed, merged, reason):
+    """c is the transpose of a, n near to a; n is an output too, which cannot change, and so may be c."""
+    file, rng = File(), np.random.default_rng(0)
+    kernel = rng.integers(-127, 127, (24, 40)).astype(np.int8)
+    near = kernel + (rng.random(kernel.shape) < 0.1).astype(np.int8)
+    graph = file.graph("main")
+    x, h, y, z = (graph.tensor(*each) for each in (("x", (-1, 40)), ("h", (-1, 24)), ("y", (-1, 40)), ("z", (-1, 24))))
+    stored = {
+        name: graph.constant(name, np.ascontiguousarray(each), 0.01)
+        for name, each in zip("acn", (kernel, kernel.T, near), strict=True)
+    }
+    for source, name, target in ((x, "a", h), (h, "c", y), (x, "n", z)):
+        graph.add(Op.FULLY_CONNECTED, [source, stored[name], -1], [target], schema.FullyConnectedOptionsT(), 9)
+    graph.set_io([x], [y, z, *(stored[name] for name in ("n", *fixed))])
+    data = file.data()
+    shared = share_tflite(data, tolerance=1.0)
+    assert [(each.name, each.original) for each in shared.merged] == merged
+    assert [(each.name, each.original) for each in shared.kept] == [("n", "a")] and reason in shared.kept[0].reason
+    values = rng.normal(size=(3, 40)).astype(np.float32)
+    before, after = (run(each, "main", values) for each in (data, shared.data))
+    for name, each in before.items():
+        np.testing.assert_allclose(after[name], each, atol=1e-5 * np.abs(each).max())
+
+
+def test_packed_integers_with_other_unused_bits_are_kept():
+    file = File()
+    graph = file.graph("main")
+    values = np.random.default_rng(0).integers(-128, 127, 65).astype(np.int8)
+    for name in "ab":
+        graph.constant(name, values)
+        graph.table.tensors[-1].type, graph.table.tensors[-1].shape = schema.TensorType.INT4, np.array([129], np.int32)
+        values = np.append(values[:-1], values[-1:] ^ np.int8(0x10))
+    graph.set_io([], [])
+    shared = share_tflite(file.data())
+    assert [each.reason for each in shared.kept] == ["the unused bits of its last byte are others"]
+
+
 def test_what_inspect_lists_is_merged_or_kept_and_nothing_smaller(stock_float, stock_int8):
     for data in (stock_float, stock_int8, hybrid_pair(), tied_pair(), int8_pair(bias=2.0)):
         for minimum in (1, 64, 400, 10**6):

@@ -180,3 +180,18 @@ def test_a_flipped_bit_is_a_difference_or_means_nothing(tmp_path_factory, bit):
     if not text:
         one, other = unpack_model(MERGED), unpack_model(bytes(flipped))
         assert _plain(one, one) == _plain(other, other)
+
+
+def _with_large_options(payload: bytes) -> bytes:
+    """A file whose custom operator has its options behind the tables."""
+    model = unpack_model(twice())
+    operator = _graph(model).operators[2]
+    operator.largeCustomOptionsSize, operator.largeCustomOptionsOffset = len(payload), 1 << 20
+    operator.largeCustomOptionsOffset = len(pack_model(model))
+    return pack_model(model) + payload
+
+
+def test_large_custom_options_are_compared_where_they_lie(tmp_path):
+    assert difference(tmp_path, _with_large_options(b"options"), _with_large_options(b"options")) == ""
+    text = difference(tmp_path, _with_large_options(b"options"), _with_large_options(b"optionS"))
+    assert text.startswith("large custom options at ")

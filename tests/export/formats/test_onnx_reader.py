@@ -392,6 +392,10 @@ def test_names_that_are_not_text_are_format_errors(tmp_path):
         assert name in data
         with pytest.raises(FormatError, match=r"damaged: the name b.* is not text|not an ONNX file"):
             read(tmp_path, data.replace(name, name.replace(b"s", b"\xff", 1)))
+    function = helper.make_function("own", "F", ["secret_a"], ["b"], [helper.make_node("Identity", ["secret_a"], ["b"])], [])
+    data = one_tensor(WEIGHT, functions=[function])
+    with pytest.raises(FormatError, match=r"damaged: the name b.* is not text|not an ONNX file"):
+        read(tmp_path, data.replace(b"secret_a", b"\xffecret_a", 1))
 
 
 def test_strings_and_packed_integers_count_their_bytes(tmp_path):
