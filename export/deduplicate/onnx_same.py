@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto
 
 from ..formats.model_file import printable
 from ..formats.onnx_reader import Opened, open_onnx
@@ -188,12 +188,14 @@ class _Comparison:
             here = f"{where}{first.name}: "
             graphs = [[*([each.g] if each.HasField("g") else []), *each.graphs] for each in (first, second)]
             tensors = [[*([each.t] if each.HasField("t") else []), *each.tensors] for each in (first, second)]
-            for i, each in enumerate((first, second)):
-                sparse = [*([each.sparse_tensor] if each.HasField("sparse_tensor") else []), *each.sparse_tensors]
-                tensors[i] += _parts(sparse)
+            sparse = [
+                [*([each.sparse_tensor] if each.HasField("sparse_tensor") else []), *each.sparse_tensors]
+                for each in (first, second)
+            ]
             if len(graphs[0]) != len(graphs[1]):
                 yield f"{here}{len(graphs[1])} graphs, not {len(graphs[0])}"
             yield from self._tensors(tensors[0], tensors[1], here)
+            yield from self._sparse(sparse[0], sparse[1], here)
             for graph, new in zip(*graphs, strict=False):
                 yield from self._bodies(graph, new, here, levels)
 
@@ -214,10 +216,12 @@ class _Comparison:
             for graph in (one, other)
         ]
         yield from self._tensors(dense[0], dense[1], f"{label}inputs: ")
-        yield from self._tensors(_parts(one.sparse_initializer), _parts(other.sparse_initializer), f"{label}sparse: ")
-        dims = [[[*each.dims] for each in graph.sparse_initializer] for graph in (one, other)]
-        if dims[0] != dims[1]:
-            yield f"{label}the shapes of sparse constants differ"
+        yield from self._sparse(one.sparse_initializer, other.sparse_initializer, f"{label}sparse: ")
+
+    def _sparse(self, one: Sequence[SparseTensorProto], other: Sequence[SparseTensorProto], where: str) -> Iterator[str]:
+        yield from self._tensors(_parts(one), _parts(other), where)
+        if [[*each.dims] for each in one] != [[*each.dims] for each in other]:
+            yield f"{where}the shapes of sparse constants differ"
 
     def _annotations(self, one: GraphProto, other: GraphProto, levels: tuple[_Level, _Level]) -> Iterator[str]:
         """Compare the quantization of values that are no constants."""
@@ -274,7 +278,7 @@ def _rest(message: Any, *fields: str) -> Any:
     return copy
 
 
-def _parts(sparse: Sequence[Any]) -> list[TensorProto]:
+def _parts(sparse: Sequence[SparseTensorProto]) -> list[TensorProto]:
     return [part for each in sparse for part in (each.values, each.indices)]
 
 

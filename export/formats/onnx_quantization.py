@@ -77,10 +77,10 @@ def _constant(scope: ReadScope, name: str, *, each: bool) -> tuple[ReadScope, st
 
 def _later(scope: ReadScope, node: NodeProto, factor: int) -> tuple[float, ...]:
     """Scales of a factor of an integer product, in the order of ONNX Runtime's quantizer; empty if they are not found."""
-    (product,) = list(node.output) or [""]
+    product = next(iter(node.output), "")
     readers = scope.readers.get(product, ())
     if len(readers) == 1 and kind(readers[0]) == "Cast":
-        product = readers[0].output[0]
+        product = next(iter(readers[0].output), "")
         readers = scope.readers.get(product, ())
     if len(readers) != 1 or kind(readers[0]) != "Mul":
         return ()

@@ -107,6 +107,9 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, TensorData]:
     if model.ir_version >= 3 and not model.opset_import:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one: it names no operator set")
     names = [value.name for value in (*model.graph.input, *model.graph.output)]
+    for ends, what in ((model.graph.input, "inputs"), (model.graph.output, "outputs")):
+        if twice := [name for name, count in Counter(value.name for value in ends).items() if count > 1]:
+            raise FormatError(f"{path}: damaged: two {what} have the name {twice[0]!r}")
     functions = [text for function in model.functions for text in (function.domain, function.name)]
     operators = [entry.domain for entry in model.opset_import]
     stated = [model.producer_name, model.producer_version, model.graph.name, model.domain, model.doc_string]
@@ -138,6 +141,8 @@ def _stored_in(proto: GraphProto | FunctionProto, prefix: str, data: TensorData)
     tensors += [tensor for node in proto.node if kind(node) == "Constant" for tensor in _constant_node(node)]
     for tensor in tensors:
         _require_text(data.path, tensor.name, *(text for entry in tensor.external_data for text in (entry.key, entry.value)))
+        if not tensor.name:
+            raise FormatError(f"{data.path}: damaged: a constant of {prefix or 'the graph'} has no name")
         if tensor.name in stored:
             raise FormatError(f"{data.path}: two constants have the name {prefix + tensor.name!r}")
         stored[tensor.name] = data.load(tensor, prefix + tensor.name)

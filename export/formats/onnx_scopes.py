@@ -83,7 +83,7 @@ def bodies(model: onnx.ModelProto) -> Iterator[Body]:
 
 
 def _opset(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
-    return next((entry.version for entry in imports if entry.domain in ("", "ai.onnx")), 0)
+    return min((entry.version for entry in imports if entry.domain in ("", "ai.onnx")), default=0)
 
 
 def kind(node: NodeProto) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import io
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,8 +22,8 @@ Chunk = bytes | memoryview
 """Part of a file, as bytes."""
 LARGE = 1024
 """Minimum size, in bytes, of tensors that are taken out, and of tensors in external data: ONNX's own threshold."""
-PLACEHOLDER = "\0inside:"
-"""Start of a placeholder's location, followed by the tensor's index: no file has such a name."""
+PLACEHOLDER = f"\0inside {secrets.token_hex(8)}:"
+"""Start of a placeholder's location, followed by the tensor's index: no file has such a name, and none can know it."""
 DEPTH = 100
 """Protobuf's limit of nested messages."""
 

@@ -147,14 +147,14 @@ def onnx_ranges(path: Path, contents: Contents) -> Ranges:
             table, *parameters = (values.get(name) for name in (*node.input, "", "", "")[:3])
             if node.op_type == "Gather" and table is not None and table.ndim > 1:
                 rows.append(len(table))
-            elif node.op_type == "QuantizeLinear" and node.input[0] in inputs:
+            elif node.op_type == "QuantizeLinear" and node.input and node.input[0] in inputs:
                 scale, zero_point = parameters
                 if scale is not None and zero_point is not None and zero_point.size == 1 and zero_point.dtype.kind in "iu":
                     known = representable(float(scale.flat[0]), int(zero_point.flat[0]), zero_point.dtype.name)
                     floats[signature.name, node.input[0]] = known
-            elif node.op_type in _ONNX_SAME and node.input and node.input[0] in origin:
+            elif node.op_type in _ONNX_SAME and node.output and node.input and node.input[0] in origin:
                 origin[node.output[0]] = origin[node.input[0]]
-            elif node.op_type in ("Equal", *_ONNX_ORDERED):
+            elif node.op_type in ("Equal", *_ONNX_ORDERED) and len(node.input) == 2:
                 for one, other in (node.input, node.input[::-1]):
                     number = values.get(other)
                     if one in origin and number is not None and number.size == 1 and number.dtype.kind in "fiu":

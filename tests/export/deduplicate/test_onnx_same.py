@@ -17,6 +17,7 @@ from .test_share_onnx_graphs import NESTED, chains, constant, save_external, sca
 
 W, B = weights(24, 24), weights(24, seed=1)
 SHAPE = ("batch", 24)
+SPARSE = helper.make_sparse_tensor(numpy_helper.from_array(np.ones(2, np.float32)), numpy_helper.from_array(np.arange(2)), [9])
 
 
 def branch(name: str, values: np.ndarray) -> onnx.GraphProto:
@@ -33,7 +34,7 @@ def built() -> ModelProto:
         constant(W, "Z"),
         node("Gemm", "h V B", "g", alpha=0.5),
         node("Add", "g D", "s"),
-        node("Custom", "s", "t", table=numpy_helper.from_array(weights(600, seed=4), "table"), domain="local"),
+        node("Custom", "s", "t", table=numpy_helper.from_array(weights(600, seed=4), "table"), zeros=SPARSE, domain="local"),
         helper.make_node("If", ["c"], ["u"], then_branch=branch("P", W), else_branch=branch("Q", weights(24, 24, seed=6))),
         node("Twice", "u", "v", domain="local"),
         node("MatMul", "v Z", "y"),
@@ -106,6 +107,10 @@ CHANGES: dict[str, tuple[Callable[[ModelProto], object], str]] = {
     "a bit of a sparse one": (lambda m: flip(m.graph.sparse_initializer[0].values), "sparse: the tensor 'S' differs"),
     "a shape": (lambda m: m.graph.initializer[2].dims.insert(0, 1), "the constant 'B' differs"),
     "a sparse shape": (lambda m: m.graph.sparse_initializer[0].dims.__setitem__(0, 8), "shapes of sparse constants"),
+    "a sparse attribute's shape": (
+        lambda m: m.graph.node[4].attribute[1].sparse_tensor.dims.__setitem__(0, 8),
+        "zeros: the shapes of sparse constants differ",
+    ),
     "an input": (lambda m: m.graph.node[2].input.__setitem__(0, "x"), "node 1, Gemm '': input 0: reads 'x', not 'h'"),
     "a constant for an input": (lambda m: m.graph.node[2].input.__setitem__(0, "W"), "reads 'W', not 'h'"),
     "a default for a constant": (lambda m: m.graph.node[2].input.__setitem__(2, "D"), "reads 'D', not 'B'"),

@@ -313,10 +313,11 @@ def outside(location: str, dims=(4,), data_type=TensorProto.INT8, **entries: str
         (TensorProto(name="w", data_type=TensorProto.INT8, dims=(1,) * 99, raw_data=b"1"), "'w' is damaged: its shape"),
         (TensorProto(name="w", data_type=77, dims=(1,), raw_data=b"1"), "unknown element type 77"),
         (TensorProto(name="w", data_type=TensorProto.UNDEFINED, dims=(1,), raw_data=b"1"), "unknown element type 0"),
+        (TensorProto(data_type=TensorProto.INT8, dims=(1,), raw_data=b"1"), "damaged: a constant of the graph has no name"),
     ],
     ids=[
         "symlink out", "symlink circle", "dots", "pipe", "long name", "short", "short int4", "strings", "axes", "huge",
-        "negative", "huge inline", "axes inline", "unknown type", "no type",
+        "negative", "huge inline", "axes inline", "unknown type", "no type", "no name",
     ],
 )  # fmt: skip
 def test_damaged_constants_are_format_errors(tensor, text, tmp_path):
@@ -330,6 +331,14 @@ def test_damaged_constants_are_format_errors(tensor, text, tmp_path):
     with pytest.raises(FormatError, match=text) as caught:
         read(folder, one_tensor(tensor))
     assert "\n" not in str(caught.value)
+
+
+def test_no_tensor_reads_the_bytes_of_another(tmp_path):
+    """Whatever a file names the place of its data."""
+    made = onnx.load_from_string(one_tensor(numpy_helper.from_array(np.arange(3000, dtype=np.float32), "large")))
+    made.graph.initializer.append(outside("\0inside:0", dims=(3000,), data_type=TensorProto.FLOAT))
+    with pytest.raises(FormatError, match="must lie in the file's folder"):
+        read(tmp_path, made.SerializeToString())
 
 
 def test_a_symbolic_link_within_the_folder_is_followed(tmp_path):
@@ -377,6 +386,26 @@ SELF = helper.make_function("own", "F", ["a"], ["b"], [helper.make_node("F", ["a
 )
 def test_graphs_in_a_circle_end(data, operations, tmp_path):
     assert read(tmp_path, data).signatures[0].operations == operations
+
+
+@pytest.mark.parametrize("what", ["input", "output"])
+def test_two_inputs_or_outputs_of_one_name_are_a_format_error(what, tmp_path):
+    made = onnx.load_from_string(one_tensor(WEIGHT))
+    getattr(made.graph, what).extend([helper.make_tensor_value_info("v", TensorProto.FLOAT, [4])] * 2)
+    with pytest.raises(FormatError, match=f"damaged: two {what}s have the name 'v'"):
+        read(tmp_path, made.SerializeToString())
+
+
+@pytest.mark.parametrize("outputs", [(["p"], []), (["p", "q"], ["f"]), ([], ["f"])])
+def test_a_product_without_its_output_has_no_scales(outputs, tmp_path):
+    product, cast = outputs
+    nodes = [
+        helper.make_node("MatMulInteger", ["x", "w"], product),
+        helper.make_node("Cast", ["p"], cast, to=1),
+        helper.make_node("Mul", ["f", ""], ["y"]),
+    ]
+    (constant,) = read(tmp_path, one_tensor(WEIGHT, nodes)).constants
+    assert constant.scales == ()
 
 
 def test_a_graph_nested_too_deeply_is_a_format_error(tmp_path):

@@ -89,6 +89,13 @@ def test_a_scalar_takes_the_numbers_that_an_onnx_graph_compares_it_with(tmp_path
     assert ranges.numbers == {("main", "sr"): (16000, 8, 16001, 9, 7)}
 
 
+def test_nodes_without_their_inputs_or_outputs_imply_nothing(tmp_path):
+    nodes = [node("QuantizeLinear", "", "q"), node("Cast", "x", "", to=1), node("Less", "x", "l"), node("Equal", "x c c", "y")]
+    path = tmp_path / "file.onnx"
+    path.write_bytes(helper.make_model(graph(nodes, {"c": np.array([3])}, {"x": ()})).SerializeToString())
+    assert onnx_ranges(path, read_onnx(path)) == Ranges()
+
+
 def test_a_scalar_takes_the_numbers_that_a_tflite_graph_compares_it_with():
     file = File()
     graph = file.graph("main")
