@@ -30,6 +30,7 @@ DEPTH = 100
 _MARK = PLACEHOLDER.encode()
 _TENSOR = TensorProto.DESCRIPTOR
 _RAW, _EXTERNAL = TensorProto.RAW_DATA_FIELD_NUMBER, TensorProto.EXTERNAL_DATA_FIELD_NUMBER
+_LOCATION = TensorProto.DATA_LOCATION_FIELD_NUMBER
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 """Wire types."""
 
@@ -103,7 +104,10 @@ def _cut(data: memoryview, found: list[memoryview]) -> list[Chunk]:
     """A tensor with a placeholder, unless its data are small, repeated or external."""
     fields = list(_fields(data, 0, len(data)))
     raw = [each for each in fields if each[0] == _RAW]
-    if len(raw) != 1 or any(number == _EXTERNAL for number, *_ in fields):
+    elsewhere = [
+        number for number, _, begin, end in fields if number == _EXTERNAL or (number == _LOCATION and any(data[begin:end]))
+    ]
+    if len(raw) != 1 or elsewhere:
         return [data]
     ((_, start, begin, end),) = raw
     if end - begin < LARGE:
@@ -111,7 +115,7 @@ def _cut(data: memoryview, found: list[memoryview]) -> list[Chunk]:
     placeholder = TensorProto()
     place(placeholder, len(found))
     found.append(data[begin:end])
-    return [data[:start], placeholder.SerializeToString(), data[end:]]
+    return [data[:start], data[end:], placeholder.SerializeToString()]
 
 
 def _join(data: bytes, start: int, end: int, message: Any, tensors: Sequence[Chunk]) -> list[Chunk]:

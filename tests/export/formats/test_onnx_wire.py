@@ -78,6 +78,20 @@ def test_what_is_taken_out_comes_back(model):
     assert onnx.load_from_string(joined(join(onnx.load_from_string(rest), found))) == model
 
 
+@pytest.mark.parametrize(("location", "taken"), [(TensorProto.DEFAULT, 1), (TensorProto.EXTERNAL, 0)])
+def test_a_stated_location_of_data(location, taken):
+    """Other tools write the default location out, behind the data."""
+    made = numpy_helper.from_array(np.arange(3000, dtype=np.float32), "a")
+    made.data_location = location
+    data = helper.make_model(helper.make_graph([], "g", [], [], [made])).SerializeToString()
+    rest, found = split(memoryview(data))
+    assert len(found) == taken
+    (held,) = onnx.load_from_string(rest).graph.initializer
+    assert placed(held) == (0 if taken else None)
+    (back,) = onnx.load_from_string(joined(join(onnx.load_from_string(rest), found))).graph.initializer
+    assert (back.raw_data, back.data_location) == (made.raw_data, location)
+
+
 def test_the_tensors_are_views_of_the_file(tmp_path, monkeypatch):
     values = np.arange(3000, dtype=np.float32)
     made = [numpy_helper.from_array(values, "a"), numpy_helper.from_array(values[:10], "b")]
