@@ -29,7 +29,7 @@ def render(found: dict[str, Any]) -> str:
         ),
         ("proof", list(_proof_texts(found))),
         (f"both files on {_inputs_text(found)}", _comparison_texts(found)),
-        ("latency, one thread, median of calls in turns", list(map(_latency_text, found["latency"]))),
+        ("latency, one thread, median of calls", list(map(_latency_text, found["latency"]))),
         ("branches of control flow", list(_branch_texts(found))),
     ):
         if texts:
@@ -105,7 +105,8 @@ def _latency_text(latency: Mapping[str, Any]) -> str:
     if latency["problem"]:
         return f"{latency['signature']}{level}: not timed: {latency['problem']}"
     before, after = latency["before"], latency["after"]
-    text = f"{latency['signature']}{level}: {_time(before)} → {_time(after)} ({latency['runs']} calls each)"
+    turns = "in turns" if latency["in_turns"] else "one file after the other"
+    text = f"{latency['signature']}{level}: {_time(before)} → {_time(after)} ({latency['runs']} calls each, {turns})"
     folded = ": the new Transpose costs nothing only where the runtime folds it (ONNX Runtime from ORT_ENABLE_BASIC on)"
     return text if latency["optimized"] else text + folded
 

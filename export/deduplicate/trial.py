@@ -24,8 +24,6 @@ ENOUGH = 2
 """Successful runs per signature and case; one where the merge is proven by bytes."""
 HELD_BYTES = 1 << 26
 """Maximum size of a file that is open together with its copy, so that their timed calls take turns."""
-TIMED_BYTES = 1 << 31
-"""Maximum size of a file that is opened again to be timed."""
 
 
 def _same_onnx(before: Path, after: Path) -> str:
@@ -64,9 +62,10 @@ class Branch:
 
 @dataclass(frozen=True)
 class PairLatency:
-    """Median seconds per call of both files in turns, one thread, over `runs` calls each. `problem`: why there are none.
+    """Median seconds per call of both files, one thread, over `runs` calls each. `problem`: why there are none.
 
-    `optimized`: at the runtime's default level, else with graph optimizations off.
+    `optimized`: at the runtime's default level, else with graph optimizations off. `in_turns`: the calls of both files took
+    turns; of large files, one was timed after the other.
     """
 
     signature: str
@@ -74,6 +73,7 @@ class PairLatency:
     before: float = 0.0
     after: float = 0.0
     runs: int = 0
+    in_turns: bool = True
     problem: str = ""
 
 
@@ -129,7 +129,7 @@ def try_both(
         runs = candidates(contents, ranges_of(path, contents), given, seed)
         tried = _Attempt(path, new, contents, runs, proof, given)
         jobs = tried.jobs(_added(contents, after, "Transpose"))
-        limits = {"hold": contents.size <= HELD_BYTES, "memory": MEMORY + COPIES * contents.size}
+        limits = {"hold": tried.hold, "memory": MEMORY + COPIES * contents.size}
         answers = dict(zip(jobs, run_apart(runs, jobs, enough=tried.enough, **limits), strict=True))
         trial = tried.result(answers, _bound(contents, shared))
     except FormatError as error:
@@ -178,10 +178,19 @@ class _Attempt:
     def witnesses(self) -> list[str]:
         return of_role(self.format, "witness") if self.proof == "runs" else []
 
+    @property
+    def hold(self) -> bool:
+        """Whether both files are open at once, so that their calls can take turns."""
+        return self.contents.size <= HELD_BYTES
+
     def jobs(self, transposes: bool) -> list[Job]:
         """Both files in the usual runtime, what is measured of them, then in the runtimes that bear witness."""
-        both, jobs = (self.path, self.new), [Job(self.usual, (path,)) for path in (self.path, self.new)]
-        if self.contents.size <= TIMED_BYTES:
+        both, jobs = (self.path, self.new), []
+        for path in both:
+            jobs.append(Job(self.usual, (path,)))
+            if not self.hold:
+                jobs.append(Job(LATENCY[self.format], (path,), 1))
+        if self.hold:
             jobs.append(Job(LATENCY[self.format], both, 1))
             if self.format == "onnx" and transposes:
                 jobs.append(Job(UNOPTIMIZED, both, 1))
@@ -215,7 +224,7 @@ class _Attempt:
             providers,
             tuple(_branches(bodies)) if bodies else (),
             (bodies.problem or _first_text(bodies.runs)) if bodies else "",
-            tuple(self._latency(answers)),
+            tuple(each for probe in (LATENCY[self.format], UNOPTIMIZED) for each in self._latency(answers, probe)),
         )
 
     def _require_runs(self, before: Answer, after: Answer) -> None:
@@ -245,22 +254,21 @@ class _Attempt:
         given = tuple(name for name, values in run.inputs.items() if not isinstance(values, Draw))
         return UsedInputs(run.signature, {name: tuple(values.shape) for name, values in run.inputs.items()}, given, run.case)
 
-    def _latency(self, answers: Mapping[Job, Answer]) -> Iterator[PairLatency]:
-        timed = [job for job in answers if job.runtime in (LATENCY[self.format], UNOPTIMIZED)]
-        names = [signature.name for signature in self.contents.signatures]
-        if not timed:
-            problem = f"the file has {self.contents.size:,} bytes, timed are files of up to {TIMED_BYTES:,}"
-            yield from (PairLatency(name, problem=problem) for name in names)
-        for job in timed:
-            optimized = job.runtime != UNOPTIMIZED
-            if answers[job].problem:
-                yield from (PairLatency(name, optimized, problem=answers[job].problem) for name in names)
-            for run, got in zip(self.runs, answers[job].runs or [None] * len(self.runs), strict=True):
-                if isinstance(got, str):
-                    yield PairLatency(run.signature, optimized, problem=got)
-                elif got is not None:
-                    before, after = (float(np.median(got[name])) for name in ("before", "after"))
-                    yield PairLatency(run.signature, optimized, before, after, got["before"].size)
+    def _latency(self, answers: Mapping[Job, Answer], probe: str) -> Iterator[PairLatency]:
+        """The latency of each signature as a probe measured it, of both files in one job or each in its own."""
+        optimized, jobs = probe != UNOPTIMIZED, [job for job in answers if job.runtime == probe]
+        problems = [answers[job].problem for job in jobs if answers[job].problem]
+        if problems:
+            yield from (PairLatency(signature.name, optimized, problem=problems[0]) for signature in self.contents.signatures)
+            return
+        for run, *got in zip(self.runs, *(answers[job].runs for job in jobs), strict=True) if jobs else ():
+            refused = [each for each in got if isinstance(each, str)]
+            times = [each[name] for each in got if isinstance(each, Mapping) for name in sorted(each)]
+            if refused:
+                yield PairLatency(run.signature, optimized, problem=refused[0])
+            elif times:
+                before, after = (float(np.median(seconds)) for seconds in times)
+                yield PairLatency(run.signature, optimized, before, after, min(each.size for each in times), len(jobs) == 1)
 
 
 def _first_text(answers: Sequence[Any]) -> str:

@@ -1,6 +1,6 @@
 """What is measured of files beside their outputs, each as a session whose outputs are the measurements.
 
-The latency of two files, in turns; and which bodies of control flow, such as the branches of `If`, a run enters.
+The latency of files; and which bodies of control flow, such as the branches of `If`, a run enters.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from .session import Called, Values
 from .table import RUNTIMES
 
 BUDGET = 0.3
-"""Duration of timed calls per signature, in seconds."""
+"""Duration of the timed calls of a signature in two files, in seconds."""
 LEAST, MOST = 3, 101
-"""Number of timed calls per file, or per file and round."""
-ROUNDS = 2
-"""How often each of two files is opened to be timed, where only one may be open."""
+"""Number of timed calls per file."""
 TOO_LONG = 1.0
 """Calls that take longer, in seconds, are not timed."""
 
@@ -33,34 +31,17 @@ Probe = Callable[[Sequence[Path], Collection[str], Held], Called]
 
 
 class CallTurns:
-    """Times two open files, whose calls take turns: `before` and `after`, in seconds per call."""
+    """Times open files, whose calls take turns: seconds per call, by each file's index."""
 
-    def __init__(self, before: Called, after: Called) -> None:
-        self.provider = before.provider
-        self._sessions = before, after
-
-    def call(self, signature: str, inputs: Values) -> Values:
-        first = [_first(session, signature, inputs) for session in self._sessions]
-        turns = range(_count(BUDGET, sum(first)))
-        times = np.array([[_seconds(session, signature, inputs) for session in self._sessions] for _ in turns])
-        return {"before": times[:, 0], "after": times[:, 1]}
-
-
-class SessionTurns:
-    """The same of two files of which only one is open at a time."""
-
-    def __init__(self, *opens: Callable[[], Called]) -> None:
-        self.provider = ""
-        self._opens = opens
+    def __init__(self, *sessions: Called) -> None:
+        self.provider = sessions[0].provider
+        self.sessions = sessions
 
     def call(self, signature: str, inputs: Values) -> Values:
-        rounds = [[self._timed(opened(), signature, inputs) for opened in self._opens] for _ in range(ROUNDS)]
-        before, after = (np.concatenate(times) for times in zip(*rounds, strict=True))
-        return {"before": before, "after": after}
-
-    def _timed(self, session: Called, signature: str, inputs: Values) -> np.ndarray:
-        count = _count(BUDGET / len(self._opens) / ROUNDS, _first(session, signature, inputs))
-        return np.array([_seconds(session, signature, inputs) for _ in range(count)])
+        first = [_first(session, signature, inputs) for session in self.sessions]
+        turns = range(_count(BUDGET * len(self.sessions) / 2, sum(first)))
+        times = np.array([[_seconds(session, signature, inputs) for session in self.sessions] for _ in turns])
+        return {str(i): seconds for i, seconds in enumerate(times.T)}
 
 
 def _seconds(session: Called, signature: str, inputs: Values) -> float:
@@ -82,16 +63,14 @@ def _count(budget: float, seconds: float) -> int:
 
 
 def _turns(runtime: str, paths: Sequence[Path], signatures: Collection[str], held: Held) -> Called:
-    sessions = [held[runtime, str(path)] for path in paths if (runtime, str(path)) in held]
-    if len(sessions) == len(paths):
-        return CallTurns(*sessions)
-    return SessionTurns(*(partial(RUNTIMES[runtime].open, dict.fromkeys(signatures, path)) for path in paths))
+    open_one = RUNTIMES[runtime].open
+    return CallTurns(*(held.get((runtime, str(path))) or open_one(dict.fromkeys(signatures, path)) for path in paths))
 
 
 def _turns_unoptimized(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
     from .ort import Unoptimized
 
-    return SessionTurns(*(partial(Unoptimized, path) for path in paths))
+    return CallTurns(*map(Unoptimized, paths))
 
 
 def _onnx_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:

@@ -76,8 +76,9 @@ def run_apart(
 ) -> list[Answer]:
     """Run jobs in sequence in one child. After a crash, that job reports it and the later ones were not reached.
 
-    `enough`: successes after which the first job skips the other runs of a signature's case; None: it tries all. `hold`: keep
-    the sessions of a runtime open until another runtime's turn, for the probes; several files are then in memory at once.
+    `enough`: successes after which the first job skips the other runs of a signature's case; None: it tries all. Probes use
+    sessions that are open. `hold`: all of a runtime stay open until another runtime's turn, several files in memory at once;
+    else the last one.
     """
     with tempfile.TemporaryDirectory() as name:
         folder, answers = Path(name), []
@@ -159,8 +160,6 @@ def main(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     held: dict[tuple[str, ...], Called] = {}
     runs, enough = dict(enumerate(plan["runs"])), plan["enough"]
     for job in plan["jobs"]:
-        if not plan["hold"]:
-            held.clear()
         answer, found = _answer(job, plan, held, runs, enough)
         if job is plan["jobs"][0]:
             runs, enough = {i: runs[i] for i, got in found.items() if isinstance(got, dict)}, None
@@ -176,16 +175,20 @@ def _answer(
 ) -> tuple[dict[str, Any], dict[int, Any]]:
     """(answer of a job, outputs or error of each run that it tried)."""
     try:
-        session = _open(job, {run["signature"] for run in plan["runs"]}, held)
+        session = _open(job, plan, held)
     except FormatError as error:
         return {"provider": "", "runs": [], "problem": str(error).removeprefix(f"{job['paths'][0]}: ")[:LINE]}, {}
     found = dict(_answers(job, session, runs, enough, plan["seconds"]))
     return {"provider": session.provider, "runs": [found.get(i) for i in range(len(plan["runs"]))], "problem": ""}, found
 
 
-def _open(job: Mapping[str, Any], signatures: set[str], held: dict[tuple[str, ...], Called]) -> Called:
+def _open(job: Mapping[str, Any], plan: Mapping[str, Any], held: dict[tuple[str, ...], Called]) -> Called:
     """Open a job's files, and hold the session."""
+    signatures = {run["signature"] for run in plan["runs"]}
     paths = [Path(path) for path in job["paths"]]
+    reused = job["runtime"] in PROBES and {path for _, path in held} >= set(job["paths"])
+    if not (plan["hold"] or reused):
+        held.clear()
     if job["runtime"] in PROBES:
         return PROBES[job["runtime"]](paths, signatures, held)
     if any(runtime != job["runtime"] for runtime, *_ in held):

@@ -1,4 +1,4 @@
-"""The latency of two files: their calls or their sessions take turns, and long calls are not timed."""
+"""The latency of files: their calls take turns, and long calls are not timed."""
 
 from functools import partial
 
@@ -7,8 +7,8 @@ import pytest
 from tiedae.compress.errors import FormatError
 from tiedae.export.runtimes import probes
 from tiedae.export.runtimes.litert import open_litert
-from tiedae.export.runtimes.probes import LATENCY, LEAST, MOST, ROUNDS, CallTurns, SessionTurns
-from tiedae.export.runtimes.sandbox import Job, TrialRun, run_apart
+from tiedae.export.runtimes.probes import LATENCY, LEAST, MOST, CallTurns
+from tiedae.export.runtimes.sandbox import Job, TrialRun, _open, run_apart
 
 from ..deduplicate.tflite_files import tied_pair
 
@@ -27,34 +27,34 @@ def opened(path):
     return partial(open_litert, "litert-builtin", path)
 
 
-def test_calls_take_turns(opened):
-    times = CallTurns(opened(), opened()).call("main", {"x": X})
-    assert times.keys() == {"before", "after"} and times["before"].size == times["after"].size == MOST
-    assert min(*times["before"], *times["after"]) > 0
-
-
-def test_sessions_take_turns_and_one_is_open_at_a_time(opened):
-    log = []
-
-    def logged(name):
-        log.append(name)
-        return opened()
-
-    times = SessionTurns(partial(logged, "before"), partial(logged, "after")).call("main", {"x": X})
-    assert log == ROUNDS * ["before", "after"]
-    assert all(LEAST * ROUNDS <= each.size <= MOST * ROUNDS for each in times.values())
+@pytest.mark.parametrize("count", [1, 2])
+def test_calls_take_turns(opened, count):
+    times = CallTurns(*(opened() for _ in range(count))).call("main", {"x": X})
+    assert [*times] == ["0", "1"][:count] and {each.size for each in times.values()} == {MOST}
+    assert min(seconds for each in times.values() for seconds in each) > 0
 
 
 def test_long_calls_are_not_timed(opened, monkeypatch):
     monkeypatch.setattr(probes, "TOO_LONG", 0.0)
-    for turns in (CallTurns(opened(), opened()), SessionTurns(opened, opened)):
-        with pytest.raises(FormatError, match="timed are calls of up to 0 s"):
-            turns.call("main", {"x": X})
+    with pytest.raises(FormatError, match="timed are calls of up to 0 s"):
+        CallTurns(opened(), opened()).call("main", {"x": X})
 
 
 @pytest.mark.parametrize("hold", [True, False])
-def test_both_ways_in_a_process_of_their_own(path, hold):
-    jobs = [Job("litert-xnnpack", (path,)), Job("litert-xnnpack", (path,)), Job(LATENCY["tflite"], (path, path), 1)]
-    *_, timed = run_apart(2 * [TrialRun("main", {"x": X})], jobs, hold=hold)
+def test_files_that_are_open_are_timed_as_they_are(path, opened, hold):
+    """Others are opened; where one file is open at a time, it is closed before."""
+    plan, key = {"hold": hold, "runs": [{"signature": "main"}]}, ("litert-xnnpack", str(path))
+    held = {key: opened()}
+    turns = _open({"runtime": LATENCY["tflite"], "paths": [str(path)]}, plan, held)
+    assert isinstance(turns, CallTurns) and turns.sessions == (held[key],)
+    other = path.with_name("other.tflite")
+    other.write_bytes(path.read_bytes())
+    _open({"runtime": LATENCY["tflite"], "paths": [str(other)]}, plan, held)
+    assert [*held] == ([key] if hold else [])
+
+
+def test_in_a_process_of_its_own(path):
+    jobs = [Job("litert-xnnpack", (path,)), Job(LATENCY["tflite"], (path,), 1)]
+    _, timed = run_apart(2 * [TrialRun("main", {"x": X})], jobs)
     assert timed.problem == "" and isinstance(timed.runs[0], dict) and timed.runs[1] is None
-    assert timed.runs[0]["before"].size == timed.runs[0]["after"].size
+    assert timed.runs[0]["0"].size >= LEAST
