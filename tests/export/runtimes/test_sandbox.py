@@ -232,5 +232,5 @@ def test_an_interrupted_share_leaves_no_output(save, tmp_path, number, code):
     for entry in work.iterdir():
         shutil.rmtree(entry)
     work.rmdir()
-    left = [entry.name for entry in tmp_path.iterdir() if entry != path]
-    assert all(name.startswith(".out.tflite.") for name in left) and (number == signal.SIGKILL or not left)
+    left = [entry.name for entry in tmp_path.iterdir() if entry != path and not entry.name.startswith(".out.tflite.")]
+    assert left == [] and (number == signal.SIGKILL or [*tmp_path.iterdir()] == [path])
