@@ -202,6 +202,10 @@ def test_the_external_data_of_the_file_itself_is_not_replaced(tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(InputError, match=r"its data all\.onnx\.data would replace that of in\.onnx"):
         share_file(source, out)
+    (tmp_path / "data.onnx").symlink_to("all.onnx.data")
+    with pytest.raises(InputError, match=r"data\.onnx: is the data of in\.onnx, must be another file"):
+        share_file(source, tmp_path / "data.onnx", force=True)
+    (tmp_path / "data.onnx").unlink()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     (tmp_path / "other").mkdir()
     found = share_file(source, tmp_path / "other" / "all.onnx")
