@@ -133,11 +133,15 @@ def apart(graph: OnnxGraph, one: Stored, other: Stored) -> str:
 
 def _is_dequantized_inside(graph: OnnxGraph, owner: Scope, name: str) -> bool:
     """Whether a `DequantizeLinear` of a nested graph reads a value, itself or through `Identity`."""
-    return any(
-        (kind(use.node) == "DequantizeLinear" and use.scope.parent is not None)
-        or (kind(use.node) == "Identity" and any(_is_dequantized_inside(graph, use.scope, each) for each in use.node.output))
-        for use in graph.uses(owner, name)
-    )
+    waiting, seen = [(owner, name)], {(owner, name)}
+    while waiting:
+        for use in graph.uses(*waiting.pop()):
+            if kind(use.node) == "DequantizeLinear" and use.scope.parent is not None:
+                return True
+            made = {(use.scope, each) for each in use.node.output if kind(use.node) == "Identity"}
+            waiting += made - seen
+            seen |= made
+    return False
 
 
 def promote(graph: OnnxGraph, stored: Stored, readers: Sequence[Scope]) -> Stored:
