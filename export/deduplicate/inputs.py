@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,10 +62,10 @@ def read_data(path: Path, contents: Contents) -> dict[str, np.ndarray]:
         with path.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
             if not isinstance(loaded, np.ndarray):
-                return {name: _native(loaded[name]) for name in loaded.files}
+                return {name: _native(np.asarray(loaded[name])) for name in loaded.files}
     except FileNotFoundError:
         raise InputError(f"--data {path}: no such file") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         cause = " ".join(str(error).split())
         raise InputError(f"--data {path}: not an .npy or .npz file of numbers or strings: {cause}") from None
     if len(names) != 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ _DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "u
 class Scope:
     """One graph or function body. `types`: known (element type, rank) of its tensors.
 
-    `front`: new nodes, inserted before the others in this order. Removed at the end: nodes by identity (`gone`), initializers
+    `front`: new nodes, inserted before the others. Removed at the end: nodes by identity (`gone`), initializers
     by name (`dropped`), and annotations of values that no longer exist or changed shape (`stale`).
     """
 
@@ -334,9 +335,10 @@ def _finish(scope: Scope) -> None:
     for i in reversed(range(len(scope.nodes))):
         if id(scope.nodes[i]) in scope.gone:
             del proto.node[i]
-    for node in reversed(scope.front):
-        if id(node) not in scope.gone:
-            proto.node.insert(0, node)
+    front = {node.output[0]: node for node in scope.front if id(node) not in scope.gone}
+    order = TopologicalSorter({name: node.input for name, node in front.items()}).static_order()
+    for name in reversed([name for name in order if name in front]):
+        proto.node.insert(0, front[name])
     _drop(proto.value_info, "name", scope.stale)
     if isinstance(proto, GraphProto):
         _drop(proto.initializer, "name", scope.dropped)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..formats.duplicates import Order
+from ..formats.onnx_scopes import kind
 from ..formats.reals import MAX_AXES, same_bits
 from .equivalence import Kept, Merged
 from .onnx_graph import OnnxGraph, Scope, Stored
@@ -113,6 +114,34 @@ def _added(graph: OnnxGraph, original: Stored, view: View) -> int:
     name = len(original.name)
     transpose = 0 if view.in_order else 3 * name + 60
     return transpose + (0 if view.shape is None else 5 * name + 80 + 8 * len(view.shape))
+
+
+def reach(graph: OnnxGraph, stored: Stored) -> Scope:
+    """The outermost scope that a constant can move to: its graph or function, or its own scope where it must stay."""
+    return stored.scope if _is_dequantized_inside(graph, stored.scope, stored.name) else stored.scope.line[-1]
+
+
+def apart(graph: OnnxGraph, one: Stored, other: Stored) -> str:
+    """Reason why two constants cannot be one: no scope would see it; empty if one does."""
+    scopes = reach(graph, one), reach(graph, other)
+    if scopes[0] is scopes[1]:
+        return ""
+    if any(scope.parent for scope in scopes):
+        return "ONNX Runtime does not load a DequantizeLinear of a nested graph whose constants lie outside"
+    return "a local function reads no constant from outside"
+
+
+def _is_dequantized_inside(graph: OnnxGraph, owner: Scope, name: str) -> bool:
+    """Whether a `DequantizeLinear` of a nested graph reads a value, itself or through `Identity`."""
+    waiting, seen = [(owner, name)], {(owner, name)}
+    while waiting:
+        for use in graph.uses(*waiting.pop()):
+            if kind(use.node) == "DequantizeLinear" and use.scope.parent is not None:
+                return True
+            made = {(use.scope, each) for each in use.node.output if kind(use.node) == "Identity"}
+            waiting += made - seen
+            seen |= made
+    return False
 
 
 def promote(graph: OnnxGraph, stored: Stored, readers: Sequence[Scope]) -> Stored:

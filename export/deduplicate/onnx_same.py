@@ -21,7 +21,7 @@ from ..formats.model_file import printable
 from ..formats.onnx_reader import Opened, open_onnx
 from ..formats.onnx_scopes import kind
 from ..formats.onnx_tensors import TensorData
-from ..formats.reals import same_bits
+from ..formats.reals import digest_of, same_bits
 
 _BODY = ("node", "initializer", "sparse_initializer", "value_info", "quantization_annotation", "attribute_proto")
 """Fields of graphs and functions that are compared by what they mean."""
@@ -245,13 +245,12 @@ class _Comparison:
     def _lost(self) -> Iterator[str]:
         """Constants that nothing reads: their bytes must still be there, and no others."""
         every = [[item for level in file.levels for item in level.constants.items()] for file in self._files]
-        for side, (mine, theirs, what) in enumerate(((every[0], every[1], "is gone"), (every[1], every[0], "is new"))):
+        for side, what in ((0, "is gone"), (1, "is new")):
             known = {pair[side] for pair, equal in self._equal.items() if equal}
-            for name, values in mine:
-                if id(values) not in known and not any(
-                    self._same(*((values, each) if side == 0 else (each, values))) for _, each in theirs
-                ):
-                    yield f"the constant {name!r} {what}"
+            unread = [(name, values) for name, values in every[side] if id(values) not in known]
+            kinds = {(values.dtype, values.shape) for _, values in unread}
+            others = {_key(values) for _, values in every[1 - side] if (values.dtype, values.shape) in kinds}
+            yield from (f"the constant {name!r} {what}" for name, values in unread if _key(values) not in others)
 
     def _same(self, one: np.ndarray, other: np.ndarray) -> bool:
         """`_same`, of constants of the levels."""
@@ -266,6 +265,11 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
     return one.tolist() == other.tolist() if one.dtype.kind == "O" else same_bits(one, other)
+
+
+def _key(values: np.ndarray) -> tuple[Any, ...]:
+    """Equal for constants of the same type, shape and bytes."""
+    return values.dtype, values.shape, repr(values.tolist()) if values.dtype.kind == "O" else digest_of(values)
 
 
 def _rest(message: Any, *fields: str) -> Any:

@@ -147,8 +147,10 @@ def _check_numbers(tolerance: float | None, minimum: int, max_change: float | No
 
 
 def _require_free(path: Path, out: Path, contents: Contents, shared: Shared, *, force: bool) -> None:
-    """New external data must not replace the file's own, nor any other file without `force`."""
+    """The file must not replace its source's data, nor its data that or, without `force`, any other file."""
     own = {(path.parent / constant.storage.rpartition(":")[0]).resolve() for constant in contents.constants}
+    if out.resolve() in own:
+        raise InputError(f"--out {out}: is the data of {path.name}, must be another file")
     for name in shared.external:
         if (out.parent / name).resolve() in own:
             raise InputError(f"--out {out}: its data {name} would replace that of {path.name}, must have another name")

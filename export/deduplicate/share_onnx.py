@@ -18,7 +18,7 @@ from ..formats.model_file import Contents
 from ..formats.onnx_reader import open_onnx
 from .equivalence import Kept, Merged, Shared
 from .onnx_graph import OnnxGraph, Stored
-from .onnx_merge import detours, find_view, merge, promote
+from .onnx_merge import apart, detours, find_view, merge, promote, reach
 from .share_onnx_near import merge_near
 from .transpose_rules import View
 
@@ -69,10 +69,11 @@ def _merge_equal(graph: OnnxGraph, contents: Contents, found: Sequence[Duplicate
         fixed = {name: _fixed(graph, name) for name in names}
         yield from (Kept(name, original, reason) for name, reason in fixed.items() if reason and name != original)
         more = {name: None for duplicate in copied for name in views[duplicate.storage] if name not in names}
-        for group in _by_root(graph, [name for name in (*names, *more) if not (fixed.get(name) or _fixed(graph, name))]):
-            first = group[0].label
-            if first != original and first in names:
-                yield Kept(first, original, fixed[original] or "a local function reads no constant from outside")
+        first = graph.resolve(original)
+        for group in _by_reach(graph, [name for name in (*names, *more) if not (fixed.get(name) or _fixed(graph, name))]):
+            label = group[0].label
+            if label != original and label in names:
+                yield Kept(label, original, fixed[original] or (apart(graph, first, group[0]) if first else ""))
             yield from (each for each in _merge_group(graph, group) if each.name not in more)
 
 
@@ -84,12 +85,12 @@ def _fixed(graph: OnnxGraph, name: str) -> str:
     return f"{name} is also a graph input: the caller may pass another value" if stored.overridable else ""
 
 
-def _by_root(graph: OnnxGraph, names: Sequence[str]) -> Iterator[list[Stored]]:
-    """Constants by the outermost graph or the function that holds them: what can read one of them can read all."""
+def _by_reach(graph: OnnxGraph, names: Sequence[str]) -> Iterator[list[Stored]]:
+    """Constants by the scope where one of them can replace the others."""
     groups: dict[int, list[Stored]] = defaultdict(list)
     for stored in map(graph.resolve, names):
         if stored:
-            groups[id(stored.scope.line[-1])].append(stored)
+            groups[id(reach(graph, stored))].append(stored)
     yield from groups.values()
 
 

@@ -19,7 +19,7 @@ from ..formats.duplicates import Duplicate
 from ..formats.onnx_scopes import attribute
 from .equivalence import Kept, Merged
 from .onnx_graph import OnnxGraph, OnnxUse, Stored
-from .onnx_merge import detours, merge, obstacle, promote, views
+from .onnx_merge import apart, detours, merge, obstacle, promote, views
 from .transpose_rules import View
 
 _INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
@@ -103,8 +103,8 @@ def _plan(graph: OnnxGraph, duplicate: Duplicate, settled: Set[str]) -> _NearMer
             raise _Obstacle(f"{name} is no dense initializer or Constant tensor")
         stored.append(found)
     one, other = stored
-    if one.scope.line[-1] is not other.scope.line[-1]:
-        raise _Obstacle("a local function reads no constant from outside")
+    if reason := apart(graph, one, other):
+        raise _Obstacle(reason)
     return _planned(graph, *_orient(graph, _quantized(graph, one), _quantized(graph, other), settled))
 
 

@@ -137,6 +137,8 @@ class _Sharing:
         first, second = self.pair(duplicate)
         if any(tensor.isVariable for tensor in (*first.tensors, *second.tensors)):
             return Kept(duplicate.name, duplicate.original, "a variable, which keeps a state of its own")
+        if not first.buffer or not second.buffer:
+            return Kept(duplicate.name, duplicate.original, "one of both is in buffer 0, which LiteRT takes for empty")
         if _rank(duplicate) == 0:
             return self._merge_equal(duplicate, first, second)
         if duplicate.by == "values" and (self.tolerance is None or duplicate.largest > self.tolerance):

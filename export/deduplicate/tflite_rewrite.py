@@ -24,7 +24,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.affine import BYTE, SIGNED_SHIFT, affine_parameters, quantize, representable, signed
 from ..formats.tflite_graph import TfliteGraph, TfliteUse, has_scales, is_int8, scales_of, shape_of, swap_axes, zero_points_of
-from ..formats.tflite_schema import Op, Type, int32, quantization
+from ..formats.tflite_schema import OPTIONS, Op, Type, int32, quantization, vector
 
 Activation = schema.ActivationFunctionType
 INFINITY = float("inf")
@@ -65,10 +65,13 @@ class Rewrite:
 
 def plan_use(use: TfliteUse, view: Replacement) -> Rewrite | str:
     """Plan how a reader takes the replacement; the reason as text if it cannot."""
-    name = use.graph.operator_name(use.operator)
-    planner = _PLANNERS.get(use.graph.code(use.operator))
+    name, code = use.graph.operator_name(use.operator), use.graph.code(use.operator)
+    planner = _PLANNERS.get(code)
     if planner is None:
         return _REASONS.get(name, f"{name} reads it as stored")
+    options = use.operator.builtinOptions
+    if len(vector(use.operator.outputs)) != 1 or not isinstance(options, OPTIONS.get(code, object) | None):
+        return f"{name} has not the outputs or the options of one"
     return planner(use, view)
 
 
@@ -199,7 +202,7 @@ def _is_bias(graph: TfliteGraph, index: int, units: int) -> bool:
 
 def _unfit(use: TfliteUse) -> str:
     options = use.operator.builtinOptions
-    if use.slot != 1 or use.operator.inputs[0] < 0 or len(use.operator.outputs) != 1:
+    if use.slot != 1 or use.operator.inputs[0] < 0:
         return "FULLY_CONNECTED does not read it as weights"
     if options is None or options.weightsFormat != schema.FullyConnectedOptionsWeightsFormat.DEFAULT:
         return "FULLY_CONNECTED has its weights shuffled"
@@ -339,7 +342,7 @@ def _dequantize(use: TfliteUse, view: Replacement) -> Rewrite | str:
     tensor = graph.tensor(output)
     if not view.transposed and view.scales is None:
         return Rewrite("DEQUANTIZE on a view", lambda: None)
-    if graph.tensor(int(use.operator.inputs[0])).type != Type.FLOAT16 or tensor.type != Type.FLOAT32:
+    if graph.tensor(int(use.operator.inputs[use.slot])).type != Type.FLOAT16 or tensor.type != Type.FLOAT32:
         return "DEQUANTIZE of integers has their scales"
     if graph.is_input_or_output(output):
         return "it is dequantized for an output of its subgraph"

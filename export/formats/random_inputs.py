@@ -13,7 +13,7 @@ import numpy as np
 from ...compress.affine import representable
 from ...compress.errors import FormatError
 from .model_file import Contents, TensorInfo
-from .tflite_graph import TfliteGraph, name_of, scales_of, shape_of, zero_points_of
+from .tflite_graph import TfliteGraph, has_scales, name_of, scales_of, shape_of, zero_points_of
 from .tflite_schema import Op, Type, unpack_model, vector
 
 FEW = 8
@@ -73,8 +73,12 @@ def tflite_ranges(data: bytes) -> Ranges:
     """Rows of the smallest gathered table, the quantized range of float inputs that feed a QUANTIZE, and compared numbers."""
     model = unpack_model(data)
     graphs = [TfliteGraph(model, table) for table in model.subgraphs]
-    operators = [(graph, each) for graph in graphs for each in graph.table.operators or [] if graph.code(each) in _TABLES]
-    tables = [graph.tensor(int(each.inputs[_TABLES[graph.code(each)]])) for graph, each in operators]
+    tables = [
+        graph.tensor(read[0])
+        for graph in graphs
+        for operator in graph.table.operators or []
+        if graph.code(operator) in _TABLES and (read := vector(operator.inputs)[_TABLES[graph.code(operator)] :])
+    ]
     rows = [shape_of(each)[0] for each in tables if len(shape_of(each)) > 1 and model.buffers[each.buffer].data.size]
     floats, numbers = {}, {}
     for signature, graph, inputs in _entries(model, graphs):
@@ -82,9 +86,9 @@ def tflite_ranges(data: bytes) -> Ranges:
         for name, index in inputs.items():
             if index in compared:
                 numbers[signature, name] = around(compared[index])
-            for use in graph.uses(index):
-                quantized = graph.tensor(int(use.operator.outputs[0]))
-                if graph.code(use.operator) == Op.QUANTIZE and quantized.type in (Type.INT8, Type.UINT8):
+            readers = (use.operator for use in graph.uses(index) if graph.code(use.operator) == Op.QUANTIZE)
+            for quantized in (graph.tensor(output) for reader in readers for output in vector(reader.outputs)):
+                if quantized.type in (Type.INT8, Type.UINT8) and has_scales(quantized) and zero_points_of(quantized).size:
                     dtype = "int8" if quantized.type == Type.INT8 else "uint8"
                     known = representable(float(scales_of(quantized)[0]), int(zero_points_of(quantized)[0]), dtype)
                     floats[signature, name] = known
@@ -94,11 +98,15 @@ def tflite_ranges(data: bytes) -> Ranges:
 def _entries(model: Any, graphs: list[TfliteGraph]) -> Iterator[tuple[str, TfliteGraph, dict[str, int]]]:
     """(signature, its subgraph, tensor index by input)."""
     for definition in model.signatureDefs or []:
-        inputs = {entry.name.decode(): entry.tensorIndex for entry in definition.inputs or []}
-        yield definition.signatureKey.decode(), graphs[definition.subgraphIndex], inputs
+        inputs = {_text(entry.name): entry.tensorIndex for entry in definition.inputs or []}
+        yield _text(definition.signatureKey), graphs[definition.subgraphIndex], inputs
     if not model.signatureDefs:
         inputs = {name_of(graphs[0].tensor(index)): index for index in vector(graphs[0].table.inputs)}
-        yield (graphs[0].table.name or b"").decode() or "main", graphs[0], inputs
+        yield _text(graphs[0].table.name) or "main", graphs[0], inputs
+
+
+def _text(name: bytes | None) -> str:
+    return (name or b"").decode(errors="replace")
 
 
 def _compared_in(graph: TfliteGraph) -> dict[int, list[tuple[float, bool]]]:
@@ -107,8 +115,8 @@ def _compared_in(graph: TfliteGraph) -> dict[int, list[tuple[float, bool]]]:
     found: dict[int, list[tuple[float, bool]]] = {}
     for operator in graph.table.operators or []:
         code, inputs = graph.code(operator), vector(operator.inputs)
-        if code in _SAME:
-            origin[int(operator.outputs[0])] = origin.get(inputs[0], inputs[0])
+        if code in _SAME and inputs:
+            origin |= {output: origin.get(inputs[0], inputs[0]) for output in vector(operator.outputs)}
         elif code in _COMPARED and len(inputs) == 2:
             for one, other in (inputs, inputs[::-1]):
                 constant = graph.values(other)

@@ -1,6 +1,7 @@
 """The inputs that both files run on: what a caller gives, and what is searched."""
 
 import itertools
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -163,7 +164,14 @@ def test_damaged_data_are_refused(tmp_path):
             (tmp_path / name).write_bytes(data)
     np.save(tmp_path / "pickled.npy", np.array([{}], object), allow_pickle=True)
     np.save(tmp_path / "one.npy", np.ones(3))
-    for name in (*files, "pickled.npy", "one.npy"):
+    with (tmp_path / "huge.npy").open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (1 << 50,)})
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
+        archive.write(tmp_path / "huge.npy", "x.npy")
+    for name in (*files, "pickled.npy", "one.npy", "huge.npy", "huge.npz"):
         with pytest.raises(InputError, match=f"--data .*{name}: ") as caught:
             read_data(tmp_path / name, contents(*AUDIO))
         assert "\n" not in str(caught.value)
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("input", "text")
+    assert read_data(tmp_path / "text.npz", contents(*AUDIO))["input"].dtype.kind == "S"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -162,6 +164,18 @@ def test_a_constant_that_nothing_reads_must_stay(written):
     before, after = built(), built()
     before.graph.initializer.append(numpy_helper.from_array(W, "again"))
     assert same_bytes(written(before, "before.onnx"), written(after, "after.onnx")) == ""
+    for one in (before, after):
+        more = [
+            np.zeros((0, 3), np.float32),
+            np.array(True),
+            np.array([["a", "b"]], object),
+            weights(7).astype(ml_dtypes.bfloat16),
+        ]
+        more += [weights(20, seed=i) for i in range(10, 2500)]
+        one.graph.initializer.extend(numpy_helper.from_array(each, f"unread{i}") for i, each in enumerate(more))
+    start = time.perf_counter()
+    assert same_bytes(written(before, "before.onnx"), written(after, "after.onnx")) == ""
+    assert time.perf_counter() - start < 10
     before.graph.initializer.append(numpy_helper.from_array(W + 1, "only"))
     assert same_bytes(written(before, "before.onnx"), written(after, "after.onnx")) == "the constant 'only' is gone"
 

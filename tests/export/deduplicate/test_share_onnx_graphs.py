@@ -91,6 +91,51 @@ def test_nested_graphs_and_functions(case, tmp_path):
     require_same(source, out)
 
 
+def test_nodes_of_a_function_stay_in_order(tmp_path):
+    """Each new one behind what it reads, also where the original of some constants is a copy of another one."""
+    nodes = [
+        constant(W, "A"),
+        constant(W.T.reshape(24, 24, 1), "K"),
+        constant(W.T, "C"),
+        constant(np.array([2]), "axes"),
+        node("Einsum", "a A", "b", equation="bi,ij->bj"),
+        node("Unsqueeze", "b axes", "u"),
+        node("Conv", "u K", "k"),
+        node("Squeeze", "k axes", "s"),
+        node("Einsum", "s C", "t", equation="bi,ij->bj"),
+        node("MatMul", "t C", "e"),
+    ]
+    function = helper.make_function("local", "F", ["a"], ["e"], nodes, [helper.make_opsetid("", 17)])
+    made = model(graph([node("F", "x", "y", domain="local")], {}, {"x": SHAPE}, {"y": SHAPE}), functions=[function])
+    shared, source, out = share(tmp_path, made)
+    assert len(shared.merged) == 2 and not shared.kept
+    require_same(source, out)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_what_is_dequantized_in_a_nested_graph_stays_there(copied, tmp_path):
+    """ONNX Runtime does not load a file whose nested `DequantizeLinear` reads a constant outside."""
+    integers = weights(24, 24, dtype=np.int8)
+
+    def dequantized(name: str) -> onnx.GraphProto:
+        nodes = [
+            node("Identity", f"{name}.q", f"{name}.i") if copied else node("Identity", "x", f"{name}.unread"),
+            node("DequantizeLinear", f"{name}.i scale" if copied else f"{name}.q scale", f"{name}.w"),
+            node("MatMul", f"x {name}.w", f"{name}.h"),
+            node("DequantizeLinear", f"{name}.r scale", f"{name}.v"),
+            node("MatMul", f"{name}.h {name}.v", f"{name}.y"),
+        ]
+        constants = {f"{name}.q": integers, f"{name}.r": integers, "scale": np.float32(0.01)}
+        return graph(nodes, constants, {}, {f"{name}.y": SHAPE})
+
+    shared, source, out = share(tmp_path, either(dequantized("C"), dequantized("D")))
+    assert [each.name for each in shared.merged] == ["if/else_branch/D.r", "if/then_branch/C.r"]
+    assert {each.reason for each in shared.kept} == {
+        "ONNX Runtime does not load a DequantizeLinear of a nested graph whose constants lie outside"
+    }
+    require_same(source, out)
+
+
 def test_a_branch_that_gives_back_its_constant(tmp_path):
     """The copy is the output of a nested graph: its name has to stay."""
     one = graph([], {"C": W}, {}, {"C": (24, 24)})
@@ -202,6 +247,10 @@ def test_the_external_data_of_the_file_itself_is_not_replaced(tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(InputError, match=r"its data all\.onnx\.data would replace that of in\.onnx"):
         share_file(source, out)
+    (tmp_path / "data.onnx").symlink_to("all.onnx.data")
+    with pytest.raises(InputError, match=r"data\.onnx: is the data of in\.onnx, must be another file"):
+        share_file(source, tmp_path / "data.onnx", force=True)
+    (tmp_path / "data.onnx").unlink()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     (tmp_path / "other").mkdir()
     found = share_file(source, tmp_path / "other" / "all.onnx")

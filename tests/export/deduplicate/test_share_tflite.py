@@ -453,6 +453,48 @@ def test_int8_kernels_that_have_to_stay(change, reason):
     assert shared.merged == () and reason in shared.kept[0].reason
 
 
+def _without_outputs(model) -> None:
+    for operator in model.subgraphs[0].operators:
+        operator.outputs = None
+
+
+def _with_other_options(model) -> None:
+    for operator in model.subgraphs[0].operators:
+        operator.builtinOptions, operator.builtinOptionsType = schema.SoftmaxOptionsT(), schema.BuiltinOptions.SoftmaxOptions
+
+
+@pytest.mark.parametrize("change", [_without_outputs, _with_other_options])
+def test_a_broken_operator_keeps_its_constants(change):
+    model = unpack_model(tied_pair())
+    change(model)
+    shared = share_tflite(pack_model(model))
+    assert [kept.reason for kept in shared.kept] == ["FULLY_CONNECTED has not the outputs or the options of one"]
+
+
+def test_a_dequantize_that_reads_what_it_makes_ends():
+    file, kernel = File(), np.random.default_rng(0).normal(size=(12, 8)).astype(np.float16)
+    graph = file.graph("main")
+    y = graph.tensor("y", (8, 12))
+    for name, values in (("first", kernel), ("second", np.ascontiguousarray(kernel.T))):
+        real = graph.tensor(f"{name}.real", values.shape)
+        graph.add(Op.DEQUANTIZE, [graph.constant(name, values), real], [real])
+    graph.set_io([], [y])
+    assert [kept.reason for kept in share_tflite(file.data()).kept] == ["DEQUANTIZE of integers has their scales"]
+
+
+def test_buffer_0_is_no_original():
+    """LiteRT takes it for empty, whatever it holds."""
+    model = unpack_model(tied_pair())
+    first, second = model.subgraphs[0].tensors[3:5]
+    model.buffers[0].data = model.buffers[first.buffer].data
+    first.buffer, second.buffer, second.shape = 0, first.buffer, first.shape
+    for tensor in model.subgraphs[0].tensors:
+        tensor.buffer = tensor.buffer or (0 if tensor is first else 2)
+    model.buffers[2].data = np.zeros(0, np.uint8)
+    shared = share_tflite(pack_model(model))
+    assert [kept.reason for kept in shared.kept] == ["one of both is in buffer 0, which LiteRT takes for empty"]
+
+
 def test_variables_keep_their_state():
     model = unpack_model(tied_pair())
     model.subgraphs[0].tensors[4].isVariable = True

@@ -136,6 +136,14 @@ def test_a_variable_that_comes_to_share_a_buffer_is_a_difference(tmp_path):
     assert text == "state: a variable that shares its buffer with others than before"
 
 
+def test_buffer_0_is_empty_whatever_it_holds(tmp_path):
+    model = unpack_model(twice())
+    model.buffers[0].data = model.buffers[_tensor(model, b"second").buffer].data
+    before = pack_model(model)
+    _tensor(model, b"second").buffer = 0
+    assert "reads buffer 0" in difference(tmp_path, before, pack_model(model))
+
+
 def test_the_archive_behind_the_tables_is_compared(tmp_path):
     data = twice()
     assert difference(tmp_path, data, pack_model(unpack_model(data))) == "the archives behind the tables differ"

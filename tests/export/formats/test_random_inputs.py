@@ -96,6 +96,17 @@ def test_nodes_without_their_inputs_or_outputs_imply_nothing(tmp_path):
     assert onnx_ranges(path, read_onnx(path)) == Ranges()
 
 
+def test_operators_without_their_inputs_or_outputs_imply_nothing():
+    file = File()
+    graph = file.graph("main")
+    x = graph.tensor("x", (1, 4))
+    for code, inputs in ((Op.EMBEDDING_LOOKUP, [x]), (Op.GATHER, []), (Op.QUANTIZE, [x]), (Op.CAST, [x]), (Op.CAST, [])):
+        graph.add(code, inputs, [])
+    graph.set_io([x], [x])
+    file.graphs[0].name = b"\xff"
+    assert tflite_ranges(file.data()) == Ranges()
+
+
 def test_a_scalar_takes_the_numbers_that_a_tflite_graph_compares_it_with():
     file = File()
     graph = file.graph("main")
