@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -86,18 +86,28 @@ def _outcomes(found: Sequence[Duplicate], shared: Shared) -> list[tuple[Duplicat
     """What becomes of each duplicate. A rewriter may name the two the other way round, or another original."""
     left: list[Merged | Kept] = [*shared.merged, *shared.kept]
     outcomes: dict[int, Merged | Kept] = {}
-    for fits in (
-        lambda duplicate, each: {each.name, each.original} == {duplicate.name, duplicate.original},
-        lambda duplicate, each: each.name == duplicate.name,
-        lambda duplicate, each: each.name == duplicate.original,
-    ):
+    for wanted, given in ((_pair, _pair), (_name, _name), (_original, _name)):
+        by_key = defaultdict(list)
+        for each in reversed(left):
+            by_key[given(each)].append(each)
         for i, duplicate in enumerate(found):
-            match = None if i in outcomes else next((each for each in left if fits(duplicate, each)), None)
-            if match:
-                left.remove(match)
-                outcomes[i] = match
+            if i not in outcomes and by_key[wanted(duplicate)]:
+                outcomes[i] = by_key[wanted(duplicate)].pop()
+        left = [each for fitting in by_key.values() for each in reversed(fitting)]
     unlisted = "share does not list it"
     return [(each, outcomes.get(i) or Kept(each.name, each.original, unlisted)) for i, each in enumerate(found)]
+
+
+def _name(each: Duplicate | Merged | Kept) -> str:
+    return each.name
+
+
+def _original(each: Duplicate | Merged | Kept) -> str:
+    return each.original
+
+
+def _pair(each: Duplicate | Merged | Kept) -> frozenset[str]:
+    return frozenset((each.name, each.original))
 
 
 def _copy(duplicate: Duplicate, outcome: Merged | Kept) -> dict[str, Any]:

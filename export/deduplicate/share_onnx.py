@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ...compress.errors import ExportError
 from ..formats.duplicates import MINIMUM, Duplicate, copies
 from ..formats.model_file import Contents
 from ..formats.onnx_reader import open_onnx
@@ -22,6 +23,9 @@ from .onnx_merge import apart, detours, find_view, merge, promote, reach
 from .share_onnx_near import merge_near
 from .transpose_rules import View
 
+MOST = 2
+"""Maximum size of the result, as a multiple of the file's: alignment of external data adds far less."""
+
 
 def share_onnx(path: Path, *, name: str, tolerance: float | None = None, minimum: int = MINIMUM) -> Shared:
     """Rewrite an .onnx file so that each constant is stored once.
@@ -29,7 +33,7 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None, minimum
     Each duplicate of `copies(contents, minimum)` is merged or kept with a reason; nothing else is merged. `name`: file name of
     the result; external data, if the source has some, is NAME.data. `tolerance`, in quantization steps, also merges kernels
     whose dequantized values differ by no more (`share_onnx_near`). Raises FormatError as `open_onnx` does, ExportError for
-    external data of a tensor that is no constant.
+    external data of a tensor that is no constant, and for constants that overlap there.
     """
     opened = open_onnx(path)
     contents = opened.contents
@@ -46,7 +50,10 @@ def share_onnx(path: Path, *, name: str, tolerance: float | None = None, minimum
     if not merged and not graph.external:
         return Shared(path.read_bytes(), merged, kept)
     data, external = graph.to_bytes(name)
-    return Shared(data, merged, kept, external)
+    shared = Shared(data, merged, kept, external)
+    if external and shared.size > MOST * opened.size:
+        raise ExportError(f"{path}: its constants overlap in external data; apart they would have {shared.size:,} bytes")
+    return shared
 
 
 def _same_bytes(duplicate: Duplicate) -> bool:

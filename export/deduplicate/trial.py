@@ -82,8 +82,8 @@ class Trial:
     """The evidence that a rewritten file answers as the original does.
 
     `proof`: bytes, if both files are the same but for the place of constants with equal bytes, else the runs; empty where
-    nothing was merged. `not_run`: why no
-    runtime ran the file (only with a proof by bytes). `tried`: the inputs of the search, by signature.
+    nothing was merged. `not_run`: why no runtime ran the file (only with a proof by bytes). `tried`: the inputs of the search,
+    by signature.
     """
 
     proof: Literal["", "bytes", "runs"] = ""

@@ -16,6 +16,7 @@ from tiedae.export.deduplicate.share import share_file
 from tiedae.export.deduplicate.share_onnx import share_onnx
 from tiedae.export.formats.duplicates import copies
 from tiedae.export.formats.onnx_reader import read_onnx
+from tiedae.export.inspection import inspect_file
 
 from .onnx_models import F32, graph, model, node, require_same, share, weights
 
@@ -238,6 +239,21 @@ def test_external_data_stays_external(tmp_path):
     assert int(places["B"]["offset"]) % 64 == 0
     assert sum(map(len, shared.external["shared.onnx.data"])) < 0.51 * (tmp_path / "all.bin").stat().st_size
     require_same(source, out)
+
+
+def test_constants_that_overlap_in_external_data_are_not_written_apart(tmp_path):
+    """A small file could fill the disk."""
+    made = model(graph([node("Neg", "x", "y")], {}))
+    for i in range(4):
+        tensor = made.graph.initializer.add(name=f"c{i}", data_type=F32, dims=[5000 - i], data_location=TensorProto.EXTERNAL)
+        for key, value in (("location", "all.bin"), ("offset", 4 * i), ("length", 4 * (5000 - i))):
+            tensor.external_data.add(key=key, value=str(value))
+    source = tmp_path / "in.onnx"
+    source.write_bytes(made.SerializeToString())
+    (tmp_path / "all.bin").write_bytes(bytes(20000))
+    with pytest.raises(ExportError, match=r"overlap in external data; apart they would have 8\d,\d+ bytes"):
+        share_file(source, tmp_path / "out.onnx")
+    assert inspect_file(source)["copies"] == []
 
 
 def test_the_external_data_of_the_file_itself_is_not_replaced(tmp_path):

@@ -99,11 +99,11 @@ def test_nodes_without_their_inputs_or_outputs_imply_nothing(tmp_path):
 def test_operators_without_their_inputs_or_outputs_imply_nothing():
     file = File()
     graph = file.graph("main")
+    graph.table.name = b"\xff"
     x = graph.tensor("x", (1, 4))
     for code, inputs in ((Op.EMBEDDING_LOOKUP, [x]), (Op.GATHER, []), (Op.QUANTIZE, [x]), (Op.CAST, [x]), (Op.CAST, [])):
         graph.add(code, inputs, [])
     graph.set_io([x], [x])
-    file.graphs[0].name = b"\xff"
     assert tflite_ranges(file.data()) == Ranges()
 
 
