@@ -60,7 +60,7 @@ class Model:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a model file and of the NAME.data beside it."""
+    """Bytes of a model file and of its external data NAME.data."""
     data = path.with_name(path.name + ".data")
     return path.stat().st_size + (data.stat().st_size if data.is_file() else 0)
 

@@ -61,7 +61,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class DifferenceBound:
-    """Allowed differences. `largest`, `mean`: fractions of the full scale (largest expected float, 255 for 8-bit integers);
+    """Allowed differences. `largest`, `mean`: fractions of the full scale (largest expected magnitude, 255 for 8-bit integers);
     `differing`: fraction of other integers that may differ."""
 
     largest: float
@@ -165,7 +165,7 @@ def _compare(
     found = differences(expected[~agreeing], got[~agreeing])
     if found.problem:
         return OutputComparison(*of, *nothing, found.problem)
-    scale, problem = found.full_scale if expected.dtype.kind == "f" else 255.0, ""
+    scale, problem = _full_scale(expected[~agreeing]), ""
     most, usual = bound.largest * scale, bound.mean * scale
     if expected.dtype.kind == "f":
         allowed = f"{most:.2g}, mean {usual:.2g}"
@@ -181,6 +181,13 @@ def _compare(
             problem = f"{found.differing} of {found.count} values differ, allowed {allowed}"
     measured = found.count + nonfinite, found.differing, found.largest, found.mean, scale, found.histogram
     return OutputComparison(*of, *measured, allowed, problem, nonfinite)
+
+
+def _full_scale(expected: np.ndarray) -> float:
+    """255 for 8-bit integers, else the largest magnitude; 1 for values that are no numbers."""
+    if expected.dtype in (np.int8, np.uint8):
+        return 255.0
+    return float(np.abs(expected.astype(np.float64)).max(initial=0)) if expected.dtype.kind in "fiu" else 1.0
 
 
 def _nonfinite(expected: np.ndarray, got: np.ndarray) -> np.ndarray:

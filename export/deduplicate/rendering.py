@@ -73,7 +73,7 @@ def _comparison_row(compared: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _proof_texts(found: Mapping[str, Any]) -> Iterator[str]:
-    """What shows that both files answer alike."""
+    """The proof, and how far near duplicates change the outputs."""
     if found["proof"] == "bytes":
         witness = f"not run: {found['not_run']}" if found["not_run"] else "runs are a witness only"
         yield f"by bytes: both files are the same but for the place of constants with equal bytes; {witness}"

@@ -42,7 +42,7 @@ def share_file(
     """Rewrite a .tflite or .onnx file with equal and transposed constants stored once.
 
     `tolerance`, in quantization steps, also merges near-duplicate kernels; `max_change` refuses a larger change of an output,
-    as a fraction of its full scale (largest expected magnitude of floats, 255 for 8-bit integers). `minimum`: size in bytes of
+    as a fraction of its full scale (largest expected magnitude, 255 for 8-bit integers). `minimum`: size in bytes of
     the smallest constant that is merged. `shapes`, by input, and `data`, an .npz file by input or an .npy file: the inputs that
     both files run on; others are random, of sizes that the original runs with.
 

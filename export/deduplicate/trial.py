@@ -79,7 +79,7 @@ class PairLatency:
 
 @dataclass(frozen=True)
 class Trial:
-    """The evidence that a rewritten file answers as the original does.
+    """The evidence that a rewritten file computes what the original does.
 
     `proof`: bytes, if both files are the same but for the place of constants with equal bytes, else the runs; empty where
     nothing was merged. `not_run`: why no runtime ran the file (only with a proof by bytes). `tried`: the inputs of the search,

@@ -78,7 +78,7 @@ def place(tensor: TensorProto, index: int) -> None:
 
 
 def placed(tensor: TensorProto) -> int | None:
-    """Index of the data that a placeholder stands for; None for any other tensor."""
+    """Index of a placeholder's data; None for any other tensor."""
     locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
     if len(locations) != 1 or not isinstance(locations[0], str) or not locations[0].startswith(PLACEHOLDER):
         return None

@@ -139,7 +139,8 @@ _ONNX_ORDERED = ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")
 
 def onnx_ranges(path: Path, contents: Contents) -> Ranges:
     """The same for an ONNX file: Gather from a constant, QuantizeLinear with a constant scale and zero point, comparisons."""
-    from .onnx_reader import bodies, open_onnx
+    from .onnx_reader import open_onnx
+    from .onnx_scopes import bodies
 
     model = open_onnx(path).model
     stored = {constant.name: constant.values for constant in contents.constants}

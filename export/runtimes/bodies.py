@@ -46,7 +46,7 @@ def _marked(path: Path) -> tuple[dict[int, str], bytes]:
     import onnx
     from onnx import helper
 
-    from ..formats.onnx_reader import bodies, kind
+    from ..formats.onnx_scopes import bodies, kind
 
     model = onnx.load(path, load_external_data=False)
     names: dict[int, str] = {}

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tiedae.cli import _parser, main
 from tiedae.compress.errors import FormatError
 from tiedae.export.deduplicate.share import share_file
+from tiedae.export.formats.duplicates import MINIMUM
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.formats.tflite_schema import pack_model, unpack_model
 from tiedae.export.formats.tflite_writer import to_tflite
@@ -302,6 +303,13 @@ def test_a_damaged_file_hides_no_other(tmp_path, capsys):
     assert code == 2 and [each["file"] for each in rows] == ["bad.onnx", "good.onnx", "none.tflite"]
     assert ["error" in each for each in rows] == [True, False, True] and "good.onnx: onnx" in err
     assert err.splitlines()[-1] == f"tiedae: {rows[0]['error']}; {rows[2]['error']}"
+
+
+@pytest.mark.parametrize("command", ["inspect", "share"])
+def test_help_states_the_minimum_size(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert f"(default: {MINIMUM})" in " ".join(capsys.readouterr().out.split())
 
 
 def test_fail_on_copies_of_any_file(tmp_path, capsys):

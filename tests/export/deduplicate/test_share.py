@@ -343,6 +343,19 @@ def test_values_that_are_finite_in_neither_file_agree():
     assert not compared(FLOATS[:0], FLOATS[:0]).is_compared
 
 
+@pytest.mark.parametrize(
+    ("expected", "got", "change"),
+    [
+        (np.array([1000, 4], np.int64), np.array([999, 4], np.int64), 0.001),
+        (np.array([100, 4], np.int8), np.array([49, 4], np.int8), 0.2),
+        (np.array([-50, 4], np.float32), np.array([-40, 4], np.float32), 0.2),
+        (np.array([True, False]), np.array([False, False]), 1.0),
+    ],
+)
+def test_changes_are_fractions_of_the_full_scale(expected, got, change):
+    assert compared(expected, got).change[0] == pytest.approx(change)
+
+
 def test_comparisons_count_lsb():
     row = compared(BYTES, BYTES + np.where(BYTES < 10, 2, 0).astype(np.int8), "operators", True)
     assert (row.differing, row.largest, row.mean, row.histogram) == (10, 2.0, 0.2, {"0": 90, "2": 10})

@@ -20,13 +20,9 @@ from tiedae.export.formats.tflite_schema import Op, pack_model, unpack_model
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.native_output import quiet
 
-from .tflite_files import Activation, File, hybrid_pair, int8_pair, tied_pair
+from .tflite_files import Activation, File, hybrid_pair, int8_pair, run, tied_pair
 
 WIDTHS = (40, 24, 12, 6)
-
-
-def run(data: bytes, signature: str, x: np.ndarray, runtime: str = "litert-xnnpack") -> dict[str, np.ndarray]:
-    return open_litert(runtime, data).run(signature, x)
 
 
 @pytest.fixture(scope="module")
@@ -201,142 +197,6 @@ def test_a_near_kernel_in_the_same_order_takes_the_scales_of_the_other():
         assert np.abs(before - after).max() <= 1
 
 
-HYBRID = {
-    "one scale": (dict(bias=False), "FULLY_CONNECTED → BATCH_MATMUL on a view", 0),
-    "asymmetric": (dict(bias=False, asymmetric=True), "FULLY_CONNECTED → BATCH_MATMUL on a view", 0),
-    "scales per unit": (dict(bias=False, scales=2), "FULLY_CONNECTED → BATCH_MATMUL on a view", 0),
-    "scales per unit, asymmetric": (dict(bias=False, scales=2, asymmetric=True), "FULLY_CONNECTED → BATCH_MATMUL on a view", 0),
-    "bias and relu": (dict(activation=Activation.RELU, scales=2), "FULLY_CONNECTED → BATCH_MATMUL on a view", 1e-6),
-    "near": (dict(near=True, scales=2), "FULLY_CONNECTED → MUL + BATCH_MATMUL on a view", 0.02),
-}
-
-
-@pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-reference"])
-@pytest.mark.parametrize(("options", "how", "most"), HYBRID.values(), ids=HYBRID)
-def test_dynamic_range_kernels_turn_and_their_products_are_the_same_bits(options, how, most, runtime):
-    data = hybrid_pair(**options)
-    near = options.get("near", False)
-    shared = share_tflite(data, tolerance=1.0 if near else None)
-    assert [(each.relation, each.how) for each in shared.merged] == [("near" if near else "transposed", how)]
-    assert copies(read_tflite(shared.data)) == [] and len(shared.data) < len(data)
-    x = np.random.default_rng(1).normal(size=(50, 40)).astype(np.float32)
-    before, after = (run(each, "main", x, runtime)["y"] for each in (data, shared.data))
-    assert np.ptp(before) > 1 and np.abs(after - before).max() <= most * np.abs(before).max()
-
-
-@pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-reference"])
-def test_a_stock_dynamic_range_file_stores_each_kernel_once(stock_hybrid, runtime):
-    data = stock_hybrid
-    assert {c.values.dtype for c in read_tflite(data).constants if c.values.ndim == 2} == {np.dtype(np.int8)}
-    shared = share_tflite(data, tolerance=1.0)
-    assert len(shared.merged) == len(copies(read_tflite(data))) == 2 and shared.kept == ()
-    (name,) = [signature.name for signature in read_tflite(data).signatures]
-    x = np.random.default_rng(1).uniform(size=(100, 96)).astype(np.float32)
-    before, after = (run(each, name, x, runtime) for each in (data, shared.data))
-    for output, values in before.items():
-        assert np.abs(after[output] - values).max() < 0.02 * np.abs(values).max() and np.ptp(values) > 1
-
-
-@pytest.fixture(scope="module")
-def stock_hybrid() -> bytes:
-    """A tied model of two layers, both with kernels that the stock converter quantizes without samples."""
-    with quiet():
-        import tensorflow as tf
-
-        rng, module = np.random.default_rng(0), tf.Module()
-        shapes = (96, 64), (64, 32)
-        module.kernels = kernels = [tf.Variable(tf.constant(rng.normal(0, 0.2, shape), tf.float32)) for shape in shapes]
-
-        @tf.function(input_signature=[tf.TensorSpec([None, 96], tf.float32, name="x")])
-        def reconstruct(x):
-            code = tf.nn.relu(x @ kernels[0]) @ kernels[1]
-            return tf.matmul(tf.nn.relu(tf.matmul(code, kernels[1], transpose_b=True)), kernels[0], transpose_b=True)
-
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([reconstruct.get_concrete_function()], module)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        return converter.convert()
-
-
-def conv_pair(make, *, dtype="int8") -> bytes:
-    """Two convolutions of one kernel [units, 1, 1, inputs], stored as `make` has it, of float or int8 activations."""
-    file, rng = File(), np.random.default_rng(0)
-    real = rng.normal(size=(8, 1, 1, 12)) * rng.uniform(0.7, 1, (8, 1, 1, 1))
-    graph = file.graph("main")
-    scale = 1 / 32 if dtype == "int8" else None
-    x = graph.tensor("x", (1, 6, 6, 12), dtype, scale)
-    outputs = []
-    for name, (stored, steps) in zip(("first", "second"), make(real), strict=True):
-        y = graph.tensor(f"{name}.y", (1, 6, 6, 8), dtype, 1 / 8 if dtype == "int8" else None)
-        kernel = graph.constant(name, stored, steps)
-        unit = np.broadcast_to(np.asarray(steps) / 32, 8)
-        offsets = rng.normal(size=8)
-        bias = (
-            graph.constant(f"{name}.bias", np.rint(offsets / unit).astype(np.int32), unit)
-            if dtype == "int8"
-            else graph.constant(f"{name}.bias", offsets.astype(np.float32))
-        )
-        graph.add(Op.CONV_2D, [x, kernel, bias], [y], _convolution(), 3 if dtype == "int8" else 5)
-        outputs.append(y)
-    graph.set_io([x], outputs)
-    return file.data()
-
-
-def _quantized(real, axis):
-    step = np.abs(real).max(axis, keepdims=True) / 127
-    return np.rint(real / step).astype(np.int8), np.broadcast_to(step.ravel(), 8) if axis is None else step.ravel()
-
-
-CONVOLUTIONS = {
-    "equal": (lambda real: 2 * [_quantized(real, (1, 2, 3))], None, "a second view of one buffer"),
-    "equal, other scales": (
-        lambda real: [(q := _quantized(real, (1, 2, 3))), (q[0], 2 * q[1])],
-        None,
-        "a second view of one buffer",
-    ),
-    "near": (lambda real: [_quantized(real, (1, 2, 3)), _quantized(real, None)], 1.0, "CONV_2D with the other's scales"),
-}
-
-
-@pytest.mark.parametrize("dtype", ["int8", "float32"])
-@pytest.mark.parametrize(("make", "tolerance", "how"), CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_int8_kernels_of_convolutions(make, tolerance, how, dtype):
-    data = conv_pair(make, dtype=dtype)
-    shared = share_tflite(data, tolerance=tolerance)
-    assert [each.how for each in shared.merged] == [how] and not shared.kept
-    x = np.random.default_rng(1).integers(-100, 100, (1, 6, 6, 12))
-    x = x.astype(np.int8) if dtype == "int8" else (x / 32).astype(np.float32)
-    for runtime in ("litert-xnnpack", "litert-reference"):
-        before, after = (run(each, "main", x, runtime) for each in (data, shared.data))
-        for name, values in before.items():
-            apart, most = np.abs(values.astype(float) - after[name]).max(), np.ptp(values.astype(float))
-            assert apart <= (0 if tolerance is None else 1 if dtype == "int8" else 0.01 * most) and most > 3
-
-
-def test_a_kernel_of_a_layer_and_of_a_convolution_of_1x1_are_one_where_their_bytes_are():
-    file, rng = File(), np.random.default_rng(0)
-    kernel = rng.normal(size=(8, 12)).astype(np.float32)
-    graph = file.graph("main")
-    x, y, z = graph.tensor("x", (1, 6, 6, 12)), graph.tensor("y", (1, 6, 6, 8)), graph.tensor("z", (1, 6, 6, 8))
-    bias = graph.constant("bias", rng.normal(size=8).astype(np.float32))
-    graph.add(Op.CONV_2D, [x, graph.constant("conv", kernel.reshape(8, 1, 1, 12)), bias], [y], _convolution())
-    dense = schema.FullyConnectedOptionsT(keepNumDims=True)
-    graph.add(Op.FULLY_CONNECTED, [x, graph.constant("dense", kernel), bias], [z], dense)
-    turned = graph.constant("turned", np.ascontiguousarray(kernel.T))
-    w = graph.tensor("w", (1, 6, 6, 12))
-    graph.add(Op.FULLY_CONNECTED, [y, turned, -1], [w], dense)
-    graph.set_io([x], [y, z, w])
-    data = file.data()
-    shared = share_tflite(data)
-    assert [(each.name, each.relation, each.how) for each in shared.merged] == [
-        ("dense", "reshaped", "a second view of one buffer"),
-        ("turned", "transposed", "FULLY_CONNECTED → BATCH_MATMUL on a view"),
-    ]
-    values = rng.normal(size=(1, 6, 6, 12)).astype(np.float32)
-    before, after = (run(each, "main", values) for each in (data, shared.data))
-    for name, each in before.items():
-        np.testing.assert_allclose(after[name], each, atol=1e-5)
-
-
 def test_an_equal_of_a_transposed_duplicate_goes_with_it():
     file, rng = File(), np.random.default_rng(0)
     kernel = rng.normal(size=(8, 12)).astype(np.float32)
@@ -388,19 +248,6 @@ def test_a_constant_that_others_view_or_that_is_a_view_is_no_second_time_turned(
         np.testing.assert_allclose(after[name], each, atol=1e-5 * np.abs(each).max())
 
 
-def test_packed_integers_with_other_unused_bits_are_kept():
-    file = File()
-    graph = file.graph("main")
-    values = np.random.default_rng(0).integers(-128, 127, 65).astype(np.int8)
-    for name in "ab":
-        graph.constant(name, values)
-        graph.table.tensors[-1].type, graph.table.tensors[-1].shape = schema.TensorType.INT4, np.array([129], np.int32)
-        values = np.append(values[:-1], values[-1:] ^ np.int8(0x10))
-    graph.set_io([], [])
-    shared = share_tflite(file.data())
-    assert [each.reason for each in shared.kept] == ["the unused bits of its last byte are others"]
-
-
 def test_what_inspect_lists_is_merged_or_kept_and_nothing_smaller(stock_float, stock_int8):
     for data in (stock_float, stock_int8, hybrid_pair(), tied_pair(), int8_pair(bias=2.0)):
         for minimum in (1, 64, 400, 10**6):
@@ -412,101 +259,6 @@ def test_what_inspect_lists_is_merged_or_kept_and_nothing_smaller(stock_float, s
 
 def _pair(each) -> tuple[str, ...]:
     return tuple(sorted((each.name, each.original)))
-
-
-KEPT = {
-    "flattened": (dict(rank=3, keepNumDims=False), "flattens its input"),
-    "shuffled": (dict(weightsFormat=1), "weights shuffled"),
-    "tanh": (dict(activation=Activation.TANH), "cannot fuse the activation"),
-    "relu1 alone": (dict(bias=False, activation=Activation.RELU_N1_TO_1), "without a bias"),
-    "places": (dict(metadata=["model_control_dependencies"]), "by index"),
-}
-
-
-@pytest.mark.parametrize(("options", "reason"), KEPT.values(), ids=KEPT)
-def test_what_cannot_be_turned_is_kept_with_the_reason(options, reason):
-    data = _with_fixed_first(options)
-    shared = share_tflite(data)
-    assert shared.data == data and shared.merged == ()
-    assert [(kept.name, kept.original) for kept in shared.kept] == [("second", "first")]
-    assert reason in shared.kept[0].reason
-
-
-def _given_out(model) -> None:
-    model.subgraphs[0].outputs = np.append(model.subgraphs[0].outputs, 4).astype(np.int32)
-
-
-def _off_zero(model) -> None:
-    for tensor in model.subgraphs[0].tensors[3:5]:
-        tensor.quantization.zeroPoint = np.ones(1, np.int64)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"), [(_given_out, "it is an input or output of its subgraph"), (_off_zero, "its zero point is not 0")]
-)
-def test_int8_kernels_that_have_to_stay(change, reason):
-    model = unpack_model(int8_pair(bias=0))
-    assert [tensor.name for tensor in model.subgraphs[0].tensors[3:5]] == [b"first", b"second"]
-    model.subgraphs[0].operators[0].builtinOptions.fusedActivationFunction = Activation.SIGN_BIT
-    change(model)
-    shared = share_tflite(pack_model(model, b""))
-    assert shared.merged == () and reason in shared.kept[0].reason
-
-
-def _without_outputs(model) -> None:
-    for operator in model.subgraphs[0].operators:
-        operator.outputs = None
-
-
-def _with_other_options(model) -> None:
-    for operator in model.subgraphs[0].operators:
-        operator.builtinOptions, operator.builtinOptionsType = schema.SoftmaxOptionsT(), schema.BuiltinOptions.SoftmaxOptions
-
-
-@pytest.mark.parametrize("change", [_without_outputs, _with_other_options])
-def test_a_broken_operator_keeps_its_constants(change):
-    model = unpack_model(tied_pair())
-    change(model)
-    shared = share_tflite(pack_model(model))
-    assert [kept.reason for kept in shared.kept] == ["FULLY_CONNECTED has not the outputs or the options of one"]
-
-
-def test_a_dequantize_that_reads_what_it_makes_ends():
-    file, kernel = File(), np.random.default_rng(0).normal(size=(12, 8)).astype(np.float16)
-    graph = file.graph("main")
-    y = graph.tensor("y", (8, 12))
-    for name, values in (("first", kernel), ("second", np.ascontiguousarray(kernel.T))):
-        real = graph.tensor(f"{name}.real", values.shape)
-        graph.add(Op.DEQUANTIZE, [graph.constant(name, values), real], [real])
-    graph.set_io([], [y])
-    assert [kept.reason for kept in share_tflite(file.data()).kept] == ["DEQUANTIZE of integers has their scales"]
-
-
-def test_buffer_0_is_no_original():
-    """LiteRT takes it for empty, whatever it holds."""
-    model = unpack_model(tied_pair())
-    first, second = model.subgraphs[0].tensors[3:5]
-    model.buffers[0].data = model.buffers[first.buffer].data
-    first.buffer, second.buffer, second.shape = 0, first.buffer, first.shape
-    for tensor in model.subgraphs[0].tensors:
-        tensor.buffer = tensor.buffer or (0 if tensor is first else 2)
-    model.buffers[2].data = np.zeros(0, np.uint8)
-    shared = share_tflite(pack_model(model))
-    assert [kept.reason for kept in shared.kept] == ["one of both is in buffer 0, which LiteRT takes for empty"]
-
-
-def test_variables_keep_their_state():
-    model = unpack_model(tied_pair())
-    model.subgraphs[0].tensors[4].isVariable = True
-    assert share_tflite(pack_model(model, b"")).merged == ()
-
-
-def _with_fixed_first(options) -> bytes:
-    """The file whose second layer has the options, and whose first cannot be turned."""
-    model = unpack_model(tied_pair(**options))
-    first = model.subgraphs[0].operators[0]
-    first.builtinOptions.fusedActivationFunction = Activation.SIGN_BIT
-    return pack_model(model, b"")
 
 
 TURNED = {
@@ -553,28 +305,6 @@ def test_equal_constants_of_two_subgraphs_get_one_buffer():
     ]
     for name, x in (("one", np.ones((2, 12), np.float32)), ("embed", np.array([3, 29], np.int32))):
         np.testing.assert_array_equal(*(run(each, name, x)["y"] for each in (data, shared.data)))
-
-
-def test_a_convolution_kernel_is_kept():
-    file, rng = File(), np.random.default_rng(0)
-    kernel = rng.normal(size=(4, 3, 3, 5)).astype(np.float32)
-    graph = file.graph("main")
-    x, y = graph.tensor("x", (1, 8, 8, 5)), graph.tensor("y", (1, 6, 6, 4))
-    z = graph.tensor("z", (1, 4, 4, 5))
-    bias = [graph.constant(f"bias {size}", rng.normal(size=size).astype(np.float32)) for size in (4, 5)]
-    graph.add(Op.CONV_2D, [x, graph.constant("ahead", kernel), bias[0]], [y], _convolution())
-    back = graph.constant("back", np.ascontiguousarray(kernel.transpose(3, 1, 2, 0)))
-    graph.add(Op.CONV_2D, [y, back, bias[1]], [z], _convolution())
-    graph.set_io([x], [z])
-    (kept,) = share_tflite(file.data()).kept
-    assert (kept.name, kept.original) == ("back", "ahead")
-    assert kept.reason.startswith("CONV_2D reads its kernel in one order of the axes")
-
-
-def _convolution():
-    options = schema.Conv2DOptionsT()
-    options.padding, options.strideW, options.strideH = schema.Padding.VALID, 1, 1
-    return options
 
 
 @pytest.mark.parametrize("size", [0, 3, 8])

@@ -18,7 +18,7 @@ from .tflite_files import File, Op, tied_pair
 
 
 def twice(**custom) -> bytes:
-    """A file of one kernel, stored for each of two layers, with all that the format can hold beside it."""
+    """A file of one kernel, stored for each of two layers, with every other part that the format has."""
     file, rng = File(), np.random.default_rng(0)
     kernel = rng.normal(size=(12, 12)).astype(np.float32)
     graph = file.graph("main")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.export.formats.tflite_schema import int32, pack_model
+from tiedae.export.runtimes.litert import open_litert
 
 Op = schema.BuiltinOperator
 Activation = schema.ActivationFunctionType
@@ -170,3 +171,13 @@ def hybrid_pair(*, scales=1, near=False, bias=True, asymmetric=False, activation
     graph.add(Op.FULLY_CONNECTED, [h, second, last], [y], schema.FullyConnectedOptionsT(**options), 9)
     graph.set_io([x], [y])
     return file.data()
+
+
+def run(data: bytes, signature: str, x: np.ndarray, runtime: str = "litert-xnnpack") -> dict[str, np.ndarray]:
+    return open_litert(runtime, data).run(signature, x)
+
+
+def convolution():
+    options = schema.Conv2DOptionsT()
+    options.padding, options.strideW, options.strideH = schema.Padding.VALID, 1, 1
+    return options
