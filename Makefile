@@ -70,10 +70,10 @@ mutation: $(READY)
 EXAMPLE := build/example
 examples: $(READY)
 	rm -rf $(EXAMPLE) && $(BIN)/python -m zipfile -e examples/web/bundle.zip $(EXAMPLE)
-	$(BIN)/tiedae bundle $(EXAMPLE) --for c --files lossy -o examples/c --force
-	$(BIN)/tiedae bundle $(EXAMPLE) --for android --files lossy -o examples/android --force
-	$(BIN)/tiedae bundle $(EXAMPLE) --for ios --files lossy -o examples/ios --force
-	$(BIN)/tiedae web $(EXAMPLE) -o examples/web/page --force
+	$(BIN)/tiedae package $(EXAMPLE) --for c --files lossy -o examples/c --force
+	$(BIN)/tiedae package $(EXAMPLE) --for android --files lossy -o examples/android --force
+	$(BIN)/tiedae package $(EXAMPLE) --for ios --files lossy -o examples/ios --force
+	$(BIN)/tiedae package $(EXAMPLE) --for web -o examples/web/page --force
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -23,7 +23,7 @@ import numpy as np
 from apps_native import native_rows
 from rows import Row, arguments_of, report
 from tiedae.app_model import AppOptions
-from tiedae.apps import bundle_app
+from tiedae.apps import package_app
 from tiedae.cli import main as command
 from tiedae.compress import CheckError
 from tiedae.compress.packages import missing
@@ -64,7 +64,7 @@ def node_modules() -> Path:
 
 
 def web_rows(folder: Path, bundle: Path, modules: Path, console: Console) -> list[Row]:
-    made = bundle_app(bundle, folder / "page", "page", AppOptions(), replace=False)
+    made = package_app(bundle, folder / "page", "web", AppOptions(), replace=False)
     if not isinstance(made, WebFolder):
         raise CheckError(f"page: got a {type(made).__name__}")
     found = bundle_of(bundle)

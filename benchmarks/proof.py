@@ -1,4 +1,4 @@
-"""What the exported files cost where they run: latency, memory, start of the tool, and `share` and `inspect` on stock files.
+"""What the exported files cost where they run: latency, memory, start of the tool, and `dedupe` and `inspect` on stock files.
 
     TIEDAE_DATA=... python benchmarks/proof.py --json proof.json [--run OUT]
 
@@ -186,7 +186,7 @@ def described(timings: Mapping[str, Timing], found: Ratio) -> str:
 
 
 def share_rows(run: Finished, console: Console) -> list[Row]:
-    """`share` on the stock float files: bytes, and the latency of what it wrote."""
+    """`dedupe` on the stock float files: bytes, and the latency of what it wrote."""
     rows, ratios = [], {}
     for form, runtime in {"tflite": "litert-xnnpack", "onnx": "ort-cpu"}.items():
         stock, out = run.stock_file("f32", form), run.folder / f"shared.f32.{form}"

@@ -1,4 +1,4 @@
-"""`tiedae inspect` and `tiedae share` on public models, beside onnxsim, onnxslim and onnxoptimizer.
+"""`tiedae inspect` and `tiedae dedupe` on public models, beside onnxsim, onnxslim and onnxoptimizer.
 
     python benchmarks/strangers.py --json strangers.json --table strangers.md
 
@@ -84,7 +84,7 @@ def _fraction(name: str, part: int, whole: int, reach: str, stretch: str, except
 
 
 def gpt2_row(file: Measured, other: Measured | None) -> Row:
-    """`share` against the best of the other tools whose outputs agree; `other`: the default exporter's file."""
+    """`dedupe` against the best of the other tools whose outputs agree; `other`: the default exporter's file."""
     after = file.shared.bytes or file.bytes
     best = min((own.bytes, name) for name, (own, _) in file.tools.items() if own.bytes and own.right)
     detail = f"{file.bytes:,} → {after:,} B; {best[1]} {best[0]:,} B"
@@ -94,7 +94,7 @@ def gpt2_row(file: Measured, other: Measured | None) -> Row:
 
 
 def latency_rows(model: Model, folder: Path) -> list[Row]:
-    """GPT-2 after `share` against before, per level of ONNX Runtime's graph optimizations; reported only."""
+    """GPT-2 after `dedupe` against before, per level of ONNX Runtime's graph optimizations; reported only."""
     found = latencies(model.path, folder / f"shared{model.path.suffix}", model.name)
     return [
         Row(f"gpt2_latency_{level[4:].lower()}", after / before, "x", "", "", f"{before:.1f} → {after:.1f} ms")
@@ -102,8 +102,8 @@ def latency_rows(model: Model, folder: Path) -> list[Row]:
     ]
 
 
-SHARED = ("file", "bytes", "copies", "after `share`", "ratio", "outputs", "s", "MiB")
-BESIDE = ("file", "bytes", "`share`", *TOOLS, *(f"{name}, then `share`" for name in TOOLS))
+SHARED = ("file", "bytes", "copies", "after `dedupe`", "ratio", "outputs", "s", "MiB")
+BESIDE = ("file", "bytes", "`dedupe`", *TOOLS, *(f"{name}, then `dedupe`" for name in TOOLS))
 
 
 def table_of(files: Sequence[Measured]) -> str:

@@ -1,4 +1,4 @@
-"""What strangers.py measures of one file: copies counted and listed, `share` and the other tools, each result judged."""
+"""What strangers.py measures of one file: copies counted and listed, `dedupe` and the other tools, each result judged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOOLS = ("onnxsim", "onnxslim", "onnxoptimizer")
 MINIMUM = 64
 """Minimum bytes of a copy if `inspect` states none."""
 BOUND, TOOL_BOUND = 1e-4, 1e-3
-"""Largest change of an output by `share`, and by tools that fold operations, relative to its largest value."""
+"""Largest change of an output by `dedupe`, and by tools that fold operations, relative to its largest value."""
 TOO_LONG = 1800
 """Seconds after which a tool counts as failed."""
 SHARE = """
@@ -46,9 +46,9 @@ class Written:
 
 @dataclass(frozen=True)
 class Measured:
-    """A file, its copies by our own count, those of them that `inspect` lists, and what `share` and the other tools made of it.
+    """A file, its copies by our own count, those of them that `inspect` lists, and what `dedupe` and other tools made of it.
 
-    `tools`: by name, its own result and that of `share` after it.
+    `tools`: by name, its own result and that of `dedupe` after it.
     """
 
     name: str
@@ -84,13 +84,13 @@ def listed(group: Sequence[Mapping[str, Any]], names: set[str]) -> int:
 
 
 def shared(path: Path, out: Path, model: Model, bound: float = BOUND) -> Written:
-    """`tiedae share` on a file, judged against the model's original."""
-    command = (sys.executable, "-c", SHARE, "share", str(path), "--out", str(out), "--quiet")
+    """`tiedae dedupe` on a file, judged against the model's original."""
+    command = (sys.executable, "-c", SHARE, "dedupe", str(path), "--out", str(out), "--quiet")
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
-        raise CheckError(f"{path}: tiedae share ended with exit code {done.returncode}: {done.stderr.strip()[-400:]}")
+        raise CheckError(f"{path}: tiedae dedupe ended with exit code {done.returncode}: {done.stderr.strip()[-400:]}")
     code, own, child = json.loads(done.stdout.strip().splitlines()[-1])
     made = Written(seconds=seconds, own_mib=own, child_mib=child)
     if code:
@@ -104,7 +104,7 @@ def _cause(errors: str, code: int) -> str:
 
 
 def _beside(name: str, python: str, model: Model, folder: Path) -> tuple[Written, Written]:
-    """Another tool on a file, and `share` on its result."""
+    """Another tool on a file, and `dedupe` on its result."""
     out, after = folder / f"{name}.onnx", folder / f"{name}.shared.onnx"
     start = time.perf_counter()
     script = str(HERE / "strangers_peer.py")

@@ -211,7 +211,7 @@ class Bundle:
         name = tables_name(self.manifest.name)
         path, code = self.path / name, self.manifest.tensors.code
         if name not in self.manifest.files:
-            how = f"`tiedae tables {self.path} --data DATA --out DIR` writes a bundle with it"
+            how = f"`tiedae rescale {self.path} --data DATA --out DIR` writes a bundle with it"
             raise InputError(f"{self.path}: holds no {name}, which .tae files need; {how}")
         self.require_intact([name])
         tables = read_tables(path.read_bytes(), path)

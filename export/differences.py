@@ -1,4 +1,4 @@
-"""Elementwise comparison of two arrays, used by the parity checks, `share` and `assert_parity`."""
+"""Elementwise comparison of two arrays, used by the parity checks, `dedupe` and `assert_parity`."""
 
 from __future__ import annotations
 

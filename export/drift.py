@@ -57,7 +57,7 @@ class Drift(Record, frozen=True):
 def drift_text(drift: Drift | None) -> str:
     """The drift in words."""
     if drift is None:
-        return "not known, the bundle holds no scores of its training samples; `tiedae tables` writes one that does"
+        return "not known, the bundle holds no scores of its training samples; `tiedae rescale` writes one that does"
     worse = f"{100 * drift.beyond:.3g} % have a larger error than 99.9 % of the training samples (expected: 0.1 %)"
     return f"{worse}; distance of their errors {drift.distance:.2f} (0: as in training, 1: all apart)"
 

@@ -29,7 +29,7 @@ def inspect_file(path: Path, *, minimum: int = MINIMUM) -> dict[str, Any]:
     """Describe a file as JSON: constants and their storage, duplicates, operations, inputs, outputs, sizes in bytes.
 
     Constants with the same `storage` are views of the same bytes, which count once. Duplicates are those of `duplicates.copies`
-    from `minimum` bytes on; each says what `tiedae share` would do with it, which is tried without running a model.
+    from `minimum` bytes on; each says what `tiedae dedupe` would do with it, which is tried without running a model.
     `bytes_if_shared` is the size of the file that it would write, `bytes_if_merged` with near duplicates merged too, which
     needs a tolerance of `near_steps` (None if there are none). Raises FormatError if the file is missing, damaged or of an
     unknown format.
@@ -72,7 +72,7 @@ def inspect_file(path: Path, *, minimum: int = MINIMUM) -> dict[str, Any]:
 
 
 def _rewritten(path: Path, contents: Contents, found: Sequence[Duplicate], steps: float | None, minimum: int) -> Shared:
-    """What `tiedae share` would make of a file."""
+    """What `tiedae dedupe` would make of a file."""
     reason = "share rewrites .tflite and .onnx files only"
     if found and contents.format in REWRITERS:
         try:
@@ -208,12 +208,12 @@ def _duplicate_lines(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _estimates(found: dict[str, Any]) -> list[str]:
-    sizes = {found["bytes_if_shared"]: "tiedae share"}
+    sizes = {found["bytes_if_shared"]: "tiedae dedupe"}
     if found["near_steps"] is not None:
-        sizes.setdefault(found["bytes_if_merged"], f"tiedae share --near {found['near_steps']:g}")
+        sizes.setdefault(found["bytes_if_merged"], f"tiedae dedupe --near {found['near_steps']:g}")
     smaller = [(size, command) for size, command in sizes.items() if size < found["bytes"]]
     lines = [f"{command} would write {size:,} bytes, {size / found['bytes']:.3f} of the file" for size, command in smaller]
-    return lines or ["tiedae share would leave the file as it is"]
+    return lines or ["tiedae dedupe would leave the file as it is"]
 
 
 def _tensor_text(tensor: dict[str, Any]) -> str:

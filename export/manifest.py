@@ -199,7 +199,7 @@ class Golden(Record, frozen=True):
 
 
 class Derivation(Record, frozen=True, kw_only=True):
-    """How `tiedae tables` made a bundle from another, without training.
+    """How `tiedae rescale` made a bundle from another, without training.
 
     `created_by`, `manifest_sha256`: of the other bundle. `step`: the factor on the scale of its codes. `classes`: of the tables
     of codes, 1 for none. `source`, `data_sha256`: the samples that tables and scores were fitted to; their sha256

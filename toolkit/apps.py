@@ -15,7 +15,7 @@ from .app_model import AppFolder, AppKind, AppOptions, app_model
 from .native import android_folder, ios_folder
 from .object_size import ObjectSize, object_size
 from .run_directory import new_folder, require_new
-from .web import page_folder, web_folder
+from .web import npm_folder, page_folder
 
 MARKER = "tiedae.json"
 """The file of such a folder that says what it is; --force replaces no other folder."""
@@ -46,17 +46,17 @@ class CFolder(AppFolder, frozen=True):
         return [("read-only", size), ("arena", f"{self.arena:,} bytes"), *self.buffers.items()]
 
 
-def bundle_app(path: Path, out: Path, target: str, options: AppOptions, *, replace: bool) -> AppFolder:
-    """Write the folder `out`, which appears whole, for a kind in `APPS` or `PAGES`; `path`: a bundle, or OUT of a run.
+def package_app(path: Path, out: Path, target: str, options: AppOptions, *, replace: bool) -> AppFolder:
+    """Write the folder `out`, which appears whole, for a kind in `APPS`; `path`: a bundle, or OUT of a run.
 
     Raises InputError where `out` exists, unless `replace` and it is such a folder; what `to_c` raises.
     """
-    require_new(out, replace=replace, option="--force", marker=MARKER, what="folder of `tiedae bundle`")
+    require_new(out, replace=replace, option="--force", marker=MARKER, what="folder of `tiedae package`")
     bundle = bundle_of(path)
     here, there = bundle.path.resolve(), out.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
-    files, made = (APPS | PAGES)[target].make(bundle, options)
+    files, made = APPS[target].make(bundle, options)
     with new_folder(out) as partial:
         write_files(partial, {**files, MARKER: encode(AppMarker(target, made.name))})
     return made
@@ -81,9 +81,8 @@ def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes],
 
 APPS: dict[str, AppKind] = {
     "c": AppKind("C sources", _c_folder),
-    "web": AppKind("npm package for Node.js and browsers", web_folder),
+    "web": AppKind("web page, with its npm package", page_folder),
+    "npm": AppKind("npm package for Node.js and browsers", npm_folder),
     "android": AppKind("Android library module", android_folder),
     "ios": AppKind("Swift package", ios_folder),
 }
-PAGES: dict[str, AppKind] = {"page": AppKind("web page", page_folder)}
-"""What `tiedae web` writes."""

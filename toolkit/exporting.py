@@ -66,7 +66,7 @@ class ExportedBundle(Bundle):
         Raises InputError for a step that the model does not allow, more classes than 256 or than training samples, or a folder
         that exists, unless `overwrite`; DataError for samples of another shape or dtype. A check that fails is no error here.
         """
-        from .deriving import derived
+        from .rescaling import derived
 
         announce = print if verbose else _ignore
         derived(

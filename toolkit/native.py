@@ -1,4 +1,4 @@
-"""Folders of `tiedae bundle --for android` and `--for ios`."""
+"""Folders of `tiedae package --for android` and `--for ios`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of `tiedae bundle --for web` and `tiedae web`: an npm package, and a page around it."""
+"""Folders of `tiedae package --for npm` and `--for web`: an npm package, and a page around it."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ class WebFolder(AppFolder, frozen=True):
         return [*rows, ("all that a browser fetches", f"{self.browser:,} after gzip")]
 
 
-def web_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], WebFolder]:
+def npm_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], WebFolder]:
     """The package's files and what is in them; lossy .tae files alone unless `options` name others.
 
     Raises NotInstalledError without clang and wasm-ld, InputError for signatures, what `app_model` raises.
     """
-    return _folder(bundle, options, "web")
+    return _folder(bundle, options, "npm")
 
 
 def page_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], WebFolder]:
     """The package's files with a page around them; see `web_folder`."""
-    return _folder(bundle, options, "page")
+    return _folder(bundle, options, "web")
 
 
 def _folder(bundle: Bundle, options: AppOptions, target: str) -> tuple[Mapping[str, bytes], WebFolder]:
@@ -73,7 +73,7 @@ def _folder(bundle: Bundle, options: AppOptions, target: str) -> tuple[Mapping[s
     name = model.source.name
     sizes = {features: _size(model, files[module_name(name, features)]) for features in FEATURES}
     needed = {path: files[path] for path in ("index.mjs", "model.mjs", module_name(name, "simd"))}
-    if target == "page":
+    if target == "web":
         page = web_page(web)
         files, needed = files | page, needed | page
     made = WebFolder(

@@ -1,1 +1,1 @@
-"""`tiedae share`: rewrites any .tflite or .onnx file so that duplicate constants are stored once."""
+"""`tiedae dedupe`: rewrites any .tflite or .onnx file so that duplicate constants are stored once."""

@@ -1,4 +1,4 @@
-"""The result of `tiedae share` for a terminal."""
+"""The result of `tiedae dedupe` for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tiedae share`: rewrites a model file so that each constant is stored once, and compares both before it is written."""
+"""`tiedae dedupe`: rewrites a model file so that each constant is stored once, and compares both before it is written."""
 
 from __future__ import annotations
 

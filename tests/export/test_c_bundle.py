@@ -136,7 +136,7 @@ def test_the_text_has_the_identity_of_the_files(finished_run: Path, tmp_path: Pa
     bundle, out = with_c(finished_run, tmp_path, ("tflite", "onnx", "c")), tmp_path / "out"
     samples = str(tmp_path / "other.npy")
     np.save(samples, np.random.default_rng(1).integers(0, 256, (300, 24)).astype(np.uint8))
-    assert main(["tables", str(bundle.path), "--data", samples, "-o", str(out), "-q"]) == 0
+    assert main(["rescale", str(bundle.path), "--data", samples, "-o", str(out), "-q"]) == 0
     identities = [FileModel.of(Bundle.open(path)).identity for path in (bundle.path, out)]
     assert [stated(bundle.path), stated(out)] == identities and identities[0] != identities[1]
     assert not verify_bundle(out).failed

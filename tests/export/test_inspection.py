@@ -215,10 +215,10 @@ def test_copies_are_found_wherever_they_hide(make, relation, order, size, tmp_pa
     (copy,) = found["copies"]
     if copy["merged"]:
         assert found["bytes_if_shared"] == found["bytes_if_merged"] < found["bytes"] - size // 2
-        assert f"tiedae share would write {found['bytes_if_shared']:,} bytes" in text
+        assert f"tiedae dedupe would write {found['bytes_if_shared']:,} bytes" in text
     else:
         assert found["bytes_if_shared"] == found["bytes_if_merged"] == found["bytes"]
-        assert text.endswith("tiedae share would leave the file as it is")
+        assert text.endswith("tiedae dedupe would leave the file as it is")
     assert copy["share"] in text and (found["near_steps"] is not None) == (relation == "near")
 
 

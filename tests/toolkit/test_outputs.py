@@ -24,8 +24,8 @@ def parser_of(name: str) -> Parser:
 def required(name: str) -> list[str]:
     """The arguments without which a command does not parse; its input is `input.onnx`."""
     paths = ["input.onnx"] * {"demo": 0, "recipe": 0, "data": 0, "encode": 2, "decode": 2, "score": 2}.get(name, 1)
-    more = {"tables": ["--data", "fashion"], "bundle": ["--for", "c"]}.get(name, [])
-    return [*paths, *more, "--out", "new.onnx"] if name in ("share", "encode", "decode", "tables", "bundle", "web") else paths
+    more = {"rescale": ["--data", "fashion"], "package": ["--for", "c"]}.get(name, [])
+    return [*paths, *more, "--out", "new.onnx"] if name in ("dedupe", "encode", "decode", "rescale", "package") else paths
 
 
 WRITING = [(name, f"--{dest}") for name in commands.COMMANDS for dest in parser_of(name).files]
@@ -61,7 +61,7 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 def test_every_command_that_reports_has_json_and_its_results_go_to_out() -> None:
     assert [name for name, option in WRITING if option == "--json"] == REPORTING
     results = {name for name in commands.COMMANDS if "out" in (*parser_of(name).files, *parser_of(name).folders)}
-    assert results == {"demo", "recipe", "run", "search", "encode", "decode", "calibrate", "share", "tables", "bundle", "web"}
+    assert results == {"demo", "recipe", "run", "search", "encode", "decode", "calibrate", "dedupe", "rescale", "package"}
     for name in results:
         assert {"-o", "--out"} <= set(parser_of(name)._option_string_actions)
 
@@ -135,7 +135,7 @@ def test_a_file_that_appears_while_the_command_works_is_kept(folder: Path, capsy
     [
         (["data"], "Data sets"),
         (["inspect", "input.onnx"], "64×64"),
-        (["share", "input.onnx", "-o", "out.onnx"], "stored once"),
+        (["dedupe", "input.onnx", "-o", "out.onnx"], "stored once"),
     ],
 )
 def test_json_on_standard_output_is_alone_there(folder: Path, capsys, call: list[str], shown: str) -> None:
@@ -143,7 +143,7 @@ def test_json_on_standard_output_is_alone_there(folder: Path, capsys, call: list
     captured = capsys.readouterr()
     found = untimed(captured.out)
     assert shown in captured.err and not (folder / "-").exists()
-    force = ["--force"] if call[0] == "share" else []
+    force = ["--force"] if call[0] == "dedupe" else []
     assert main([*call, "--json", "out.json", *force]) == 0
     assert untimed((folder / "out.json").read_text()) == found and shown in capsys.readouterr().out
     command = [sys.executable, "-m", "tiedae", *call, "--json", "-", *force]
@@ -168,7 +168,7 @@ def test_a_run_and_a_bundle_report_alike(finished_run: Path, recipe_file: Path, 
 
 
 @pytest.mark.parametrize(
-    "call", [["share", "damaged.onnx", "-o", "new.onnx"], ["verify", "nothing"], ["inspect", "damaged.onnx"]]
+    "call", [["dedupe", "damaged.onnx", "-o", "new.onnx"], ["verify", "nothing"], ["inspect", "damaged.onnx"]]
 )
 def test_a_command_that_fails_writes_its_error_as_json(folder: Path, capsys, call: list[str]) -> None:
     (folder / "damaged.onnx").write_bytes(b"no")
@@ -182,25 +182,6 @@ def test_json_has_an_argument(name: str, capsys) -> None:
     assert main([name, *required(name), "--json"]) == 2
     line = f"--json: needs a FILE, or - for standard output; see `tiedae {name} --help`"
     assert capsys.readouterr().err == f"tiedae: {line}\n"
-
-
-@pytest.mark.parametrize(
-    ("call", "new"),
-    [
-        (["verify", "bundle", "--tolerance", "codes_max_lsb=2"], "--limit"),
-        (["share", "input.onnx", "--out", "new.onnx", "--tolerance", "1"], "--near"),
-        (["search", "r.toml", "--max-error-increase", "5%"], "--max-quality-loss"),
-        (["search", "r.toml", "--max-error-increase=5%"], "--max-quality-loss"),
-    ],
-)
-def test_an_earlier_name_is_refused_with_the_new_one(call: list[str], new: str, capsys) -> None:
-    assert main(call) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith(f": is called {new} now")
-    with pytest.raises(SystemExit):
-        main([call[0], "--help"])
-    shown = capsys.readouterr().out
-    assert new in shown and "--tolerance" not in shown and "--max-error-increase" not in shown
 
 
 def test_verbose_shows_our_details_and_not_the_logs_of_libraries(finished_run: Path) -> None:

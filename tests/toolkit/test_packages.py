@@ -56,10 +56,10 @@ def one_line(capsys) -> str:
         (["sensitivity", "table.toml"], BARE, f"tensorflow is not installed: {TRAIN}"),
         (["verify", "bundle"], BARE, f"onnxruntime is not installed: {CPU}"),
         (["verify", "bundle", "--model", "model"], ("tensorflow",), f"tensorflow is not installed: {TRAIN}"),
-        (["tables", "bundle", "--data", "table.csv", "-o", "out"], BARE, f"onnxruntime is not installed: {CPU}"),
+        (["rescale", "bundle", "--data", "table.csv", "-o", "out"], BARE, f"onnxruntime is not installed: {CPU}"),
         (["bench", "bundle"], BARE, f"onnxruntime is not installed: {CPU}"),
         (["bench", "bundle", "--model", "model"], ("tensorflow",), f"tensorflow is not installed: {TRAIN}"),
-        (["share", "bundle/table.f32.onnx", "--out", "out.onnx"], BARE, f"onnxruntime is not installed: {CPU}"),
+        (["dedupe", "bundle/table.f32.onnx", "--out", "out.onnx"], BARE, f"onnxruntime is not installed: {CPU}"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -117,7 +117,12 @@ def installed(folder: Path, *builds: str) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    [["verify", "bundle"], ["bench", "bundle"], ["share", "bundle/table.f32.onnx", "--out", "out.onnx"], ["run", "table.toml"]],
+    [
+        ["verify", "bundle"],
+        ["bench", "bundle"],
+        ["dedupe", "bundle/table.f32.onnx", "--out", "out.onnx"],
+        ["run", "table.toml"],
+    ],
     ids=lambda call: call[0],
 )
 def test_two_builds_of_onnx_runtime_stop_a_command_that_needs_it(schema1, tmp_path, monkeypatch, capsys, call):

@@ -1,4 +1,4 @@
-"""`tiedae bundle --for web` and `tiedae web`: what they write and say, and what they refuse."""
+"""`tiedae package --for npm` and `--for web`: what they write and say, and what they refuse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tiedae.export.codec.codec import load
 from ..export.c.compiled import tool
 from ..export.codec.conftest import NAMES, extract_old_runs
 from ..export.web.node import call as node
-from .test_bundling import WITHOUT, call, content
+from .test_packaging import WITHOUT, call, content
 
 PACKAGE = {"README.md", "build.json", "index.d.ts", "index.mjs", "model.mjs", "package.json"}
 PAGE = {"index.html", *(f"page/{name}" for name in ("app.mjs", "draw.mjs", "files.mjs", "pad.mjs", "samples.mjs", "style.css"))}
@@ -37,11 +37,11 @@ def paths(name: str) -> set[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_package_computes_what_the_bundle_does(runs: Path, name: str, tmp_path: Path) -> None:
     out, report = tmp_path / "web", tmp_path / "made.json"
-    arguments = ["bundle", runs / name, "--for", "web", "-o", out, "--json", report]
+    arguments = ["package", runs / name, "--for", "npm", "-o", out, "--json", report]
     done = subprocess.run([sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     made, files = json.loads(report.read_text()), content(out)
-    assert set(files) == paths(name) | {MARKER} and json.loads(files[MARKER]) == {"target": "web", "name": name}
+    assert set(files) == paths(name) | {MARKER} and json.loads(files[MARKER]) == {"target": "npm", "name": name}
     assert made["files"] == {path: len(data) for path, data in files.items() if path != MARKER}
     size = made["modules"]["simd"]
     assert size["kernels"] + size["other"] == size["total"] == len(files[f"{name}.wasm"]) and made["tae_files"] == ["lossy"]
@@ -62,7 +62,21 @@ def codec_golden(run: Path) -> Path:
 
 def test_the_page_has_the_package_and_every_kind_of_file(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "page"
-    assert call("web", runs / "bytes", "-o", out, "--files", "lossy,lossless,bounded", "--json", tmp_path / "made.json") == 0
+    assert (
+        call(
+            "package",
+            runs / "bytes",
+            "--for",
+            "web",
+            "-o",
+            out,
+            "--files",
+            "lossy,lossless,bounded",
+            "--json",
+            tmp_path / "made.json",
+        )
+        == 0
+    )
     assert set(content(out)) == paths("bytes") | PAGE | {MARKER}
     assert json.loads((tmp_path / "made.json").read_text())["tae_files"] == ["lossy", "bounded", "lossless"]
     x = np.load(codec_golden(runs / "bytes"))
@@ -73,7 +87,7 @@ def test_the_page_has_the_package_and_every_kind_of_file(runs: Path, tmp_path: P
 def test_the_module_can_be_built_again(runs: Path, tmp_path: Path) -> None:
     """The commands that build.json states give the bytes that are there."""
     out = tmp_path / "web"
-    assert call("bundle", runs / "table", "--for", "web", "-o", out) == 0
+    assert call("package", runs / "table", "--for", "npm", "-o", out) == 0
     before = content(out)
     for command in json.loads(before["build.json"])["commands"]:
         subprocess.run(command.split(), cwd=out, check=True, timeout=120)
@@ -81,7 +95,7 @@ def test_the_module_can_be_built_again(runs: Path, tmp_path: Path) -> None:
 
 
 def test_a_bundle_without_tables_has_no_files(schema1: Path, runs: Path, tmp_path: Path) -> None:
-    assert call("bundle", schema1 / "bytes", "--for", "web", "-o", tmp_path / "web") == 0
+    assert call("package", schema1 / "bytes", "--for", "npm", "-o", tmp_path / "web") == 0
     (error,) = node([(tmp_path / "web", {}, "compress", np.load(codec_golden(schema1 / "bytes")).ravel())])
     assert error.endswith("it has none: the bundle has no tables for .tae files")
 
@@ -90,16 +104,19 @@ def test_a_bundle_without_tables_has_no_files(schema1: Path, runs: Path, tmp_pat
     ("options", "text"),
     [
         (
-            ["bundle", "--for", "web", "--signatures", "encode"],
+            ["package", "--for", "npm", "--signatures", "encode"],
             "--signatures encode: must be left out, a web package has all of them",
         ),
         (
-            ["bundle", "--for", "web", "--files", "lossy,better"],
+            ["package", "--for", "web", "--files", "lossy,better"],
             "--files lossy,better: must be some of lossy, bounded, lossless",
         ),
-        (["web", "--files", ""], "--files : must be some of lossy, bounded, lossless"),
-        (["web", "-o", "there"], "there: exists; choose another folder, or --force"),
-        (["web", "-o", "there", "--force"], "there: is no folder of `tiedae bundle`, so it is not overwritten"),
+        (["package", "--for", "web", "--files", ""], "--files : must be some of lossy, bounded, lossless"),
+        (["package", "--for", "web", "-o", "there"], "there: exists; choose another folder, or --force"),
+        (
+            ["package", "--for", "web", "-o", "there", "--force"],
+            "there: is no folder of `tiedae package`, so it is not overwritten",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(
@@ -131,8 +148,8 @@ def test_a_missing_tool_is_named_with_its_package(
     for name in there:
         (tmp_path / name).symlink_to(tool(name))
     monkeypatch.setenv("PATH", str(tmp_path))
-    for command in (["bundle", str(runs / "bytes"), "--for", "web"], ["web", str(runs / "bytes")]):
-        assert main([*command, "-o", str(tmp_path / "new")]) == 2
+    for target in ("web", "npm"):
+        assert main(["package", str(runs / "bytes"), "--for", target, "-o", str(tmp_path / "new")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"tiedae: {lacks} is not installed: apt-get install ") and "lld" in line
     assert not (tmp_path / "new").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from argparse import SUPPRESS, Action, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
@@ -40,11 +40,6 @@ class Command(Protocol):
 
 class WrongCall(Exception):
     """The command line does not parse."""
-
-
-class _Renamed(Action):
-    def __call__(self, _parser: object, _namespace: object, _values: object, option_string: str | None = None) -> NoReturn:
-        raise WrongCall(f"{option_string}: is called {self.const} now")
 
 
 class Parser(ArgumentParser):
@@ -96,10 +91,6 @@ class Parser(ArgumentParser):
         existing.add_argument(
             "--force", action="store_true", help=f"replace the {work}, or another {other}, that DIR holds, and FILE"
         )
-
-    def add_renamed(self, old: str, new: str) -> None:
-        """An option under another name now; the old one is refused with the new one's name."""
-        self.add_argument(old, action=_Renamed, const=new, nargs="?", help=SUPPRESS)
 
 
 class Call(Namespace):

@@ -10,7 +10,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_value("--max-bytes", "SIZE", "the int8 .tflite file: 60000, 60k, 64Ki, 1.5M")
     text = "how much the error may grow over the recipe's float model: 2%% or 0.02"
     parser.add_value("--max-quality-loss", "FRACTION", text)
-    parser.add_renamed("--max-error-increase", "--max-quality-loss")
     parser.add_value("--max-bits", "N", "per sample of a .tae file")
     parser.add_value("--max-latency-us", "N", "a call in XNNPACK, one thread, batch 1, median")
     parser.add_value("--trials", "N", "models to train at most (default: 30)", type=int, default=30)

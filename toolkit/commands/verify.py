@@ -18,7 +18,6 @@ def add_arguments(parser: Parser) -> None:
     text = "replace a limit of the recipe's [verify]"
     parser.add_value("--limit", "KEY=VALUE", text, action="append", default=[])
     parser.add_flag("--run-c", "run .c files that are not what this version writes of the program: their code runs here")
-    parser.add_renamed("--tolerance", "--limit")
 
 
 def run(call: Call) -> None:

@@ -374,7 +374,7 @@ def test_what_cannot_be_promised_is_refused(old_runs: Path, models: dict[str, Fi
 
 def test_bundles_without_tables_say_so(schema1: Path, codec: Codec) -> None:
     with pytest.raises(
-        InputError, match=r"holds no bytes\.codec, which \.tae files need; `tiedae tables .* --data DATA --out DIR`"
+        InputError, match=r"holds no bytes\.codec, which \.tae files need; `tiedae rescale .* --data DATA --out DIR`"
     ):
         load(schema1 / "bytes" / "bundle").compress(np.zeros(24, np.uint8))
     with pytest.raises(InputError, match=r"a model archive has no frequency tables; \.tae files need a bundle"):

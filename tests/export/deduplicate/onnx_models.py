@@ -1,4 +1,4 @@
-"""Small ONNX models for the tests of `share`, and the comparison of a rewritten one."""
+"""Small ONNX models for the tests of `dedupe`, and the comparison of a rewritten one."""
 
 from __future__ import annotations
 

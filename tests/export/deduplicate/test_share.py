@@ -1,4 +1,4 @@
-"""`share` as a command: what it refuses, what it compares, and that it writes nothing unless all is well."""
+"""`dedupe` as a command: what it refuses, what it compares, and that it writes nothing unless all is well."""
 
 import json
 import math
@@ -64,7 +64,7 @@ def test_a_file_is_rewritten_and_compared(tied, tmp_path):
 
 
 def test_a_tflite_file_needs_no_other_library(tied, tmp_path):
-    call = f"main(['share', {str(tied)!r}, '--out', {str(tmp_path / 'out.tflite')!r}, '-q'])"
+    call = f"main(['dedupe', {str(tied)!r}, '--out', {str(tmp_path / 'out.tflite')!r}, '-q'])"
     code = f"import sys; from tiedae.cli import main; print({call}, {{'onnx', 'tensorflow'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "0 set()", done.stderr
@@ -248,10 +248,10 @@ def test_a_file_that_crashes_its_runtime_is_written_only_with_a_proof(tmp_path, 
     model.buffers.append(schema.BufferT(data=other.buffers[1].data))
     model.subgraphs[0].tensors[-1].buffer = len(model.buffers) - 1
     path.write_bytes(pack_model(model, b""))
-    assert main(["share", str(path), "--out", str(out), "-q"]) == 0
+    assert main(["dedupe", str(path), "--out", str(out), "-q"]) == 0
     assert "proof\n  by bytes" in (text := capsys.readouterr().out) and "not run: litert-xnnpack crashed (SIGSEGV)" in text
     monkeypatch.setitem(trying.SAME, "tflite", lambda *_paths: "another operator")
-    assert main(["share", str(path), "--out", str(out), "-q", "--force"]) == 2
+    assert main(["dedupe", str(path), "--out", str(out), "-q", "--force"]) == 2
     error = capsys.readouterr().err
     assert "litert-xnnpack crashed (SIGSEGV)" in error and error.count("\n") == 1
 
@@ -267,7 +267,7 @@ def test_mutated_files_end_in_one_line(tmp_path, capfd):
         for _ in range(rng.choice([1, 2, 4])):
             data[rng.randrange(len(data))] = rng.choice([0, 1, 127, 128, 255])
         path.write_bytes(data[: rng.randrange(len(data))] if seed % 4 == 0 else data)
-        code = main(["share", str(path), "--out", str(out), "--near", "1", "-q"])
+        code = main(["dedupe", str(path), "--out", str(out), "--near", "1", "-q"])
         error = capfd.readouterr().err
         assert code in (0, 1, 2) and error.count("\n") == (code > 0) and "Traceback" not in error
         assert out.exists() == (code == 0)
@@ -280,14 +280,14 @@ def test_mutated_files_end_in_one_line(tmp_path, capfd):
 def test_a_file_that_is_there_is_replaced_only_with_force(tied, tmp_path, capsys):
     out = tmp_path / "out.tflite"
     out.write_bytes(b"mine")
-    assert main(["share", str(tied), "--out", str(out), "-q"]) == 2
+    assert main(["dedupe", str(tied), "--out", str(out), "-q"]) == 2
     assert f"--out {out}: is there already" in capsys.readouterr().err and out.read_bytes() == b"mine"
-    assert main(["share", str(tied), "--out", str(out), "-q", "--force"]) == 0
+    assert main(["dedupe", str(tied), "--out", str(out), "-q", "--force"]) == 0
     assert out.read_bytes() != b"mine"
 
 
 def test_the_command_prints_json(tied, tmp_path, capsys):
-    assert main(["share", str(tied), "--out", str(tmp_path / "out.tflite"), "--json", "-", "-q"]) == 0
+    assert main(["dedupe", str(tied), "--out", str(tmp_path / "out.tflite"), "--json", "-", "-q"]) == 0
     assert json.loads(capsys.readouterr().out)["merged"][0]["original"] == "first"
 
 

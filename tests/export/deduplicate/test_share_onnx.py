@@ -1,4 +1,4 @@
-"""`share` on .onnx files: what is merged and how, nothing lost, the same outputs in ONNX Runtime."""
+"""`dedupe` on .onnx files: what is merged and how, nothing lost, the same outputs in ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`share` on .onnx files with nested graphs, local functions, overridable constants, external data; and nothing is lost."""
+"""`dedupe` on .onnx files with nested graphs, local functions, overridable constants, external data; and nothing is lost."""
 
 from __future__ import annotations
 

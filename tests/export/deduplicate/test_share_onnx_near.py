@@ -1,4 +1,4 @@
-"""`share --near` on .onnx files: kernels that a quantizer has stored twice become one set of integers."""
+"""`dedupe --near` on .onnx files: kernels that a quantizer has stored twice become one set of integers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`share` on .onnx files: each duplicate has one outcome, external data are shared as they were, memory stays small."""
+"""`dedupe` on .onnx files: each duplicate has one outcome, external data are shared as they were, memory stays small."""
 
 from __future__ import annotations
 

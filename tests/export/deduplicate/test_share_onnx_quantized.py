@@ -1,4 +1,4 @@
-"""`share` on .onnx files that ONNX Runtime's dynamic quantizer made, and on kernels of Conv."""
+"""`dedupe` on .onnx files that ONNX Runtime's dynamic quantizer made, and on kernels of Conv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `share` runs, proves and measures: whole files of kinds that strangers have, through the whole command."""
+"""What `dedupe` runs, proves and measures: whole files of kinds that strangers have, through the whole command."""
 
 import json
 
@@ -77,10 +77,10 @@ def test_sizes_and_rates_are_searched_and_branches_named(audio, tmp_path):
 @pytest.mark.usefixtures("by_runs")
 def test_where_nothing_runs_the_shapes_and_the_cause_are_named(audio, tmp_path, capsys):
     out = tmp_path / "out.onnx"
-    assert main(["share", str(audio), "-o", str(out), "--shape", "x=1x63", "-q"]) == 2
+    assert main(["dedupe", str(audio), "-o", str(out), "--shape", "x=1x63", "-q"]) == 2
     error = capsys.readouterr().err
     assert "no input that was tried runs (x 1x63; " in error and "{1,63}" in error and error.count("\n") == 1
-    assert main(["share", str(audio), "-o", str(out), "--shape", "x=2x128", "-q", "--json", "-"]) == 0
+    assert main(["dedupe", str(audio), "-o", str(out), "--shape", "x=2x128", "-q", "--json", "-"]) == 0
     used = json.loads(capsys.readouterr().out)["used"]
     assert {tuple(each["shapes"]["x"]) for each in used} == {(2, 128)} and len(used) == 4
 
@@ -96,7 +96,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("options", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_options_are_one_line(audio, tmp_path, capsys, options, message):
-    assert main(["share", str(audio), "-o", str(tmp_path / "out.onnx"), "-q", *options]) == 2
+    assert main(["dedupe", str(audio), "-o", str(tmp_path / "out.onnx"), "-q", *options]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and not (tmp_path / "out.onnx").exists()
 

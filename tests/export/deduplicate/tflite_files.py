@@ -1,4 +1,4 @@
-"""Small .tflite files of other shapes than ours, for the tests of `share`."""
+"""Small .tflite files of other shapes than ours, for the tests of `dedupe`."""
 
 from __future__ import annotations
 

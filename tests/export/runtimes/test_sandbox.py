@@ -217,7 +217,7 @@ def _children(pid: int) -> list[int]:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_an_interrupted_share_leaves_no_output(save, tmp_path, number, code):
     path, out = save(endless()), tmp_path / "out.tflite"
-    command = [sys.executable, "-m", "tiedae", "share", str(path), "--out", str(out)]
+    command = [sys.executable, "-m", "tiedae", "dedupe", str(path), "--out", str(out)]
     work = tmp_path / "work"
     work.mkdir()
     environment = {**os.environ, "TMPDIR": str(work)}

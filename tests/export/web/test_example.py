@@ -1,4 +1,4 @@
-"""examples/web: its page is what `tiedae web` makes of its bundle, and runs."""
+"""examples/web: its page is what `tiedae package --for web` makes of its bundle, and runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_page_is_what_the_command_makes(tmp_path: Path) -> None:
     for name in ("clang", "wasm-ld"):
         tool(name)
     zipfile.ZipFile(EXAMPLE / "bundle.zip").extractall(tmp_path)
-    assert main(["web", str(tmp_path), "-o", str(tmp_path / "page"), "-q"]) == 0
+    assert main(["package", str(tmp_path), "--for", "web", "-o", str(tmp_path / "page"), "-q"]) == 0
     made, kept = content(tmp_path / "page"), content(EXAMPLE / "page")
     if json.loads(kept["build.json"])["compiler"] != find_toolchain().version:
         made, kept = (

@@ -16,14 +16,17 @@ FAILS = ""
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("bundle", "BUNDLE", "or OUT of a run; it stays as it is")
-    text = "c: C99 sources with a check, for CMake, Arduino and Zephyr; web: an npm package for Node.js and browsers; "
+    text = "c: C99 sources with a check, for CMake, Arduino and Zephyr; web: a page that runs the model, and an npm package; "
+    text += "npm: the package alone; "
     text += "android: a library module; ios: a Swift package"
     parser.add_value("--for", "TARGET", text, required=True)
     text = "of kernels: dense (default), or sparse, which leaves zeros out"
     parser.add_value("--storage", "NAME", text, default="dense")
     text = "what the sources compute, such as encode or encode,decode (default: all)"
     parser.add_value("--signatures", "LIST", text)
-    add_file_kinds(parser, "for web lossy, else all")
+    parser.add_value(
+        "--files", "LIST", "kinds of .tae files: lossy, bounded, lossless (default: for web and npm lossy, else all)"
+    )
     parser.add_json("files, bytes and memory")
     parser.add_new_folder("the new folder")
 
@@ -31,24 +34,21 @@ def add_arguments(parser: Parser) -> None:
 def run(call: Call) -> None:
     from tiedae.compress.errors import InputError
 
-    from ..apps import APPS, AppOptions, bundle_app
+    from ..apps import APPS, AppOptions, package_app
 
     target = getattr(call, "for")
     if target not in APPS:
         raise InputError(f"--for {target}: must be one of {', '.join(APPS)}")
-    given = {"storage": call.storage, "files": listed_files(call)}
+    given = {"storage": call.storage, "files": _listed_files(call)}
     if call.signatures is not None:
         given["signatures"] = call.signatures.split(",")
-    made = bundle_app(call.bundle, call.out, target, AppOptions(**given), replace=call.force)
-    say_folder(call, made, APPS[target].summary)
+    made = package_app(call.bundle, call.out, target, AppOptions(**given), replace=call.force)
+    _say_folder(call, made, APPS[target].summary)
+    if target == "web":
+        call.console.say(f"to see it: python -m http.server --directory {call.out}")
 
 
-def add_file_kinds(parser: Parser, default: str) -> None:
-    """The option --files."""
-    parser.add_value("--files", "LIST", f"kinds of .tae files: lossy, bounded, lossless (default: {default})")
-
-
-def listed_files(call: Call) -> list[Promise] | None:
+def _listed_files(call: Call) -> list[Promise] | None:
     """The kinds of --files; InputError for another one."""
     from tiedae.compress.errors import InputError
     from tiedae.export.c.codec_source import PROMISES
@@ -61,7 +61,7 @@ def listed_files(call: Call) -> list[Promise] | None:
     return [kind for kind in PROMISES if kind in listed]
 
 
-def say_folder(call: Call, made: AppFolder, summary: str) -> None:
+def _say_folder(call: Call, made: AppFolder, summary: str) -> None:
     """The files, what takes memory, what an application becomes larger by."""
     rows = [(path, f"{size:,}") for path, size in made.files.items()]
     call.console.table(f"{made.name}: {summary}", ("file", "bytes"), rows)

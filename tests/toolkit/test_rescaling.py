@@ -1,4 +1,4 @@
-"""`tiedae tables`: a whole bundle from another one, without TensorFlow, and the drift that `encode` reports by its scores."""
+"""`tiedae rescale`: a whole bundle from another one, without TensorFlow, and the drift that `encode` reports by its scores."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ sys.exit(main(sys.argv[1:]))
 def coarse(finished_run: Path, samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the run with a scale of its codes twice as coarse, made without TensorFlow."""
     out, before = tmp_path_factory.mktemp("derived") / "coarse", content(finished_run)
-    arguments = ["tables", finished_run, "--data", samples, "--step", 2, "-o", out, "--json", out.with_suffix(".json")]
+    arguments = ["rescale", finished_run, "--data", samples, "--step", 2, "-o", out, "--json", out.with_suffix(".json")]
     done = subprocess.run([sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "bits per sample, before" in done.stdout and "is not the training data" not in done.stderr
@@ -128,7 +128,7 @@ def test_codes_cost_less_and_files_are_of_another_identity(
 
 def test_fresh_tables_alone_are_those_of_the_export(finished_run: Path, samples: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
-    assert call("tables", finished_run / "bundle", "--data", samples, "-o", out, "-q") == 0
+    assert call("rescale", finished_run / "bundle", "--data", samples, "-o", out, "-q") == 0
     before, after = content(finished_run / "bundle"), content(out)
     differ = {name for name in before if before[name] != after[name]}
     assert before.keys() == after.keys() and differ <= {"manifest.json", "metrics.json", "report.html", "MODEL_CARD.md"}
@@ -137,14 +137,14 @@ def test_fresh_tables_alone_are_those_of_the_export(finished_run: Path, samples:
     assert sorted(old.quality, key=lambda row: (row.title, row.runtime)) == sorted(
         new.quality, key=lambda row: (row.title, row.runtime)
     )
-    assert call("tables", out, "--data", samples, "--step", 1.5, "-o", out.with_name("third"), "-q") == 0
+    assert call("rescale", out, "--data", samples, "--step", 1.5, "-o", out.with_name("third"), "-q") == 0
     assert [row.step for row in Bundle.open(out.with_name("third")).manifest.derived] == [1.0, 1.5]
 
 
 def test_other_data_are_named(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other, out = tmp_path / "other.npy", tmp_path / "out"
     np.save(other, np.random.default_rng(3).integers(0, 256, (300, 24)).astype(np.uint8))
-    assert call("tables", finished_run, "--data", other, "-o", out, "--json", tmp_path / "o.json") in (0, 1)
+    assert call("rescale", finished_run, "--data", other, "-o", out, "--json", tmp_path / "o.json") in (0, 1)
     assert f"{other}: is not the training data of {finished_run / 'bundle'} (another sha256)" in capsys.readouterr().err
     assert json.loads((tmp_path / "o.json").read_text())["same_data"] is False
     metrics = read_metrics(out / "metrics.json")
@@ -159,10 +159,10 @@ def test_a_bundle_without_tables_names_the_command_and_gets_them(
     file, out = tmp_path / "x.tae", tmp_path / "out"
     assert call("encode", schema1 / "bytes", schema1 / "bytes/bytes.npy", "-o", file) == 2
     line = error_of(capsys)
-    assert line.endswith(f"`tiedae tables {schema1 / 'bytes/bundle'} --data DATA --out DIR` writes a bundle with it")
+    assert line.endswith(f"`tiedae rescale {schema1 / 'bytes/bundle'} --data DATA --out DIR` writes a bundle with it")
     for name, source in (("bytes", "bytes.npy"), ("table", "table.csv")):
         data = schema1 / name / source
-        assert call("tables", schema1 / name, "--data", data, "-o", out, "--step", 1.5, "--force", "-q") == 0
+        assert call("rescale", schema1 / name, "--data", data, "-o", out, "--step", 1.5, "--force", "-q") == 0
         assert call("encode", out, data, "-o", file, "--force") == 0
         assert "expected: 0.1 %" in capsys.readouterr().out
 
@@ -171,7 +171,7 @@ def test_classes_cost_fewer_bits_and_decode_to_the_same(
     finished_run: Path, samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, file, back, report = (tmp_path / name for name in ("classes", "x.tae", "x.npy", "x.json"))
-    assert call("tables", finished_run, "--data", samples, "--classes", 4, "-o", out, "--json", report) == 0
+    assert call("rescale", finished_run, "--data", samples, "--classes", 4, "-o", out, "--json", report) == 0
     assert ", 4 classes, of 40 test samples" in capsys.readouterr().out
     found, bundle = json.loads(report.read_text()), Bundle.open(out)
     assert found["classes"] == bundle.tables().classes == bundle.manifest.derived[0].classes == 4
@@ -187,9 +187,9 @@ def test_classes_cost_fewer_bits_and_decode_to_the_same(
     assert json.loads(capsys.readouterr().out)["classed"] is True
     assert call("info", file) == 0 and "classes   one per sample" in capsys.readouterr().out
     again, none = tmp_path / "again", tmp_path / "none"
-    assert call("tables", out, "--data", samples, "-o", again, "-q") == 0
+    assert call("rescale", out, "--data", samples, "-o", again, "-q") == 0
     assert (again / "mini.codec").read_bytes() == (out / "mini.codec").read_bytes()
-    assert call("tables", out, "--data", samples, "--classes", 1, "-o", none, "-q") == 0
+    assert call("rescale", out, "--data", samples, "--classes", 1, "-o", none, "-q") == 0
     assert (none / "mini.codec").read_bytes() == (finished_run / "bundle" / "mini.codec").read_bytes()
 
 
@@ -201,7 +201,7 @@ def test_classes_that_cannot_be_are_one_line(
 ) -> None:
     few, out = tmp_path / "few.npy", tmp_path / "out"
     np.save(few, np.load(samples)[: 320 if most == 256 else 45])
-    assert call("tables", finished_run, "--data", few, "--classes", classes, "-o", out) == 2
+    assert call("rescale", finished_run, "--data", few, "--classes", classes, "-o", out) == 2
     right = f"classes: got {classes}, must lie in 1…{most}: 256 at most, and no more than training samples"
     assert error_of(capsys).endswith(right) and [path.name for path in tmp_path.iterdir()] == ["few.npy"]
 
@@ -220,7 +220,7 @@ def test_a_bad_step_is_one_line(
     finished_run: Path, samples: Path, tmp_path: Path, options: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert call("tables", finished_run, "--data", samples, "-o", out, *options) == 2
+    assert call("rescale", finished_run, "--data", samples, "-o", out, *options) == 2
     assert error_of(capsys).startswith(text) and not list(tmp_path.iterdir())
 
 
@@ -238,7 +238,7 @@ def test_no_bundle_is_overwritten(
         (tmp_path / "files", ["--force"], "is no bundle, so it is not overwritten"),
     ]
     for out, options, text in calls:
-        assert call("tables", run, "--data", samples, "-o", out, *options) == 2
+        assert call("rescale", run, "--data", samples, "-o", out, *options) == 2
         assert text in error_of(capsys), out
     assert content(run) == before
 
@@ -253,7 +253,7 @@ def test_samples_of_another_shape_or_dtype_are_refused(
         (rng.integers(0, 256, (50, 25)).astype(np.uint8), "has 25 values per sample, must be 24"),
     ):
         np.save(tmp_path / "x.npy", values)
-        assert call("tables", finished_run, "--data", tmp_path / "x.npy", "-o", tmp_path / "out") == 2
+        assert call("rescale", finished_run, "--data", tmp_path / "x.npy", "-o", tmp_path / "out") == 2
         assert text in error_of(capsys)
 
 
@@ -262,7 +262,7 @@ def test_a_damaged_bundle_is_refused(
 ) -> None:
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
     write_files(run / "bundle", {"mini.f32.onnx": b"changed"})
-    assert call("tables", run, "--data", samples, "-o", tmp_path / "out") == 2
+    assert call("rescale", run, "--data", samples, "-o", tmp_path / "out") == 2
     assert "mini.f32.onnx: missing or changed" in error_of(capsys)
 
 

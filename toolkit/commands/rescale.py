@@ -22,9 +22,9 @@ def run(call: Call) -> None:
     require_for(bundle_of(call.bundle).path, None)
     from tiedae.export.report.summary import HEADER, table_rows
 
-    from ..deriving import tables
+    from ..rescaling import rescale
 
-    done = tables(
+    done = rescale(
         call.bundle,
         call.data,
         call.out,

@@ -1,4 +1,4 @@
-"""`tiedae bundle`: folders that build and check themselves, from bundles of bytes and of floats, without TensorFlow."""
+"""`tiedae package`: folders that build and check themselves, from bundles of bytes and of floats, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_the_folder_builds_and_its_check_holds(runs: Path, name: str, tmp_path: Path) -> None:
     tool("cc")
     out, before = tmp_path / "c", content(runs / name)
-    arguments = ["bundle", runs / name, "--for", "c", "-o", out, "--json", tmp_path / "made.json"]
+    arguments = ["package", runs / name, "--for", "c", "-o", out, "--json", tmp_path / "made.json"]
     done = subprocess.run([sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert checked(out, tmp_path / "check") == f"{name}: 8 samples equal\n"
@@ -69,7 +69,7 @@ def test_the_folder_builds_and_its_check_holds(runs: Path, name: str, tmp_path: 
 def test_an_android_module_computes_what_python_does(runs: Path, name: str, tmp_path: Path) -> None:
     tool("javac")
     out, report = tmp_path / "android", tmp_path / "made.json"
-    arguments = [sys.executable, "-c", WITHOUT, "bundle", runs / name, "--for", "android", "-o", out, "--json", report]
+    arguments = [sys.executable, "-c", WITHOUT, "package", runs / name, "--for", "android", "-o", out, "--json", report]
     options = ["--files", "lossless"] if name == "bytes" else []
     done = subprocess.run([*map(str, arguments), *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -92,7 +92,7 @@ def test_an_android_module_computes_what_python_does(runs: Path, name: str, tmp_
 def test_what_a_library_adds_is_the_model_and_little_more(runs: Path, target: str, tmp_path: Path, capsys) -> None:
     reports = {kind: tmp_path / f"{kind}.json" for kind in ("c", target)}
     for kind, report in reports.items():
-        assert call("bundle", runs / "bytes", "--for", kind, "-o", tmp_path / kind, "--json", report) == 0
+        assert call("package", runs / "bytes", "--for", kind, "-o", tmp_path / kind, "--json", report) == 0
     c, made = (json.loads(report.read_text()) for report in reports.values())
     assert made["added"]["model"] == c["object"]["bytes"] and made["added"]["compiler"] == c["object"]["compiler"]
     assert 1000 < made["added"]["functions"] < 10_000
@@ -109,14 +109,14 @@ def test_a_bundle_without_int8_files_has_no_integers(runs: Path, tmp_path: Path,
         (bundle / name).unlink()
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     for target in APPS:
-        assert call("bundle", bundle, "--for", target, "-o", tmp_path / target) == 2
+        assert call("package", bundle, "--for", target, "-o", tmp_path / target) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line == f"tiedae: {bundle}: holds no int8 model file" and not (tmp_path / target).exists()
 
 
 def test_the_bytes_are_those_of_the_object(runs: Path, tmp_path: Path) -> None:
     """The sections that a linker puts into read-only memory, as `objdump` lists them."""
-    assert call("bundle", runs / "bytes", "--for", "c", "-o", tmp_path / "c", "--json", tmp_path / "made.json") == 0
+    assert call("package", runs / "bytes", "--for", "c", "-o", tmp_path / "c", "--json", tmp_path / "made.json") == 0
     found = json.loads((tmp_path / "made.json").read_text())["object"]
     compiler, *options = found["compiler"].split()
     made = tmp_path / "bytes.o"
@@ -129,7 +129,7 @@ def test_the_bytes_are_those_of_the_object(runs: Path, tmp_path: Path) -> None:
 
 def test_cmake_builds_it(runs: Path, tmp_path: Path) -> None:
     out, build = tmp_path / "c", tmp_path / "build"
-    assert call("bundle", runs / "table" / "bundle", "--for", "c", "-o", out) == 0
+    assert call("package", runs / "table" / "bundle", "--for", "c", "-o", out) == 0
     for command in ([tool("cmake"), "-S", out, "-B", build], [tool("cmake"), "--build", build]):
         subprocess.run(command, check=True, capture_output=True, timeout=120)
     subprocess.run([tool("ctest"), "--test-dir", build], check=True, capture_output=True, timeout=60)
@@ -140,7 +140,7 @@ def test_half_of_it_is_smaller(runs: Path, tmp_path: Path) -> None:
     sizes = []
     for i, options in enumerate(([], ["--signatures", "encode"], ["--signatures", "encode", "--storage", "sparse"])):
         out, report = tmp_path / f"c{i}", tmp_path / f"{i}.json"
-        assert call("bundle", runs / "bytes", "--for", "c", "-o", out, *options, "--json", report) == 0
+        assert call("package", runs / "bytes", "--for", "c", "-o", out, *options, "--json", report) == 0
         assert checked(out, tmp_path / f"check{i}") == "bytes: 8 samples equal\n"
         made, text = json.loads(report.read_text()), (out / "src" / "bytes.c").read_text()
         assert ("bytes_decode" in text, "bytes_mask_places" in text) == (not options, "sparse" in options)
@@ -153,7 +153,7 @@ ALL = ["encode", "decode", "reconstruct"]
 
 
 def test_a_bundle_without_tables_has_no_codec(schema1: Path, tmp_path: Path) -> None:
-    assert call("bundle", schema1 / "bytes", "--for", "c", "-o", tmp_path / "c") == 0
+    assert call("package", schema1 / "bytes", "--for", "c", "-o", tmp_path / "c") == 0
     assert "file_open" not in (tmp_path / "c" / "src" / "bytes.h").read_text()
     assert checked(tmp_path / "c", tmp_path / "check") == "bytes: 8 samples equal\n"
 
@@ -165,7 +165,7 @@ def test_a_bundle_without_tables_has_no_codec(schema1: Path, tmp_path: Path) -> 
         (["--for", "c", "--storage", "packed"], "storage: got 'packed', must be one of dense, sparse"),
         (["--for", "c", "--signatures", "encode,"], "signature: got ''"),
         (["--for", "c", "-o", "there"], "there: exists; choose another folder, or --force"),
-        (["--for", "c", "-o", "there", "--force"], "there: is no folder of `tiedae bundle`, so it is not overwritten"),
+        (["--for", "c", "-o", "there", "--force"], "there: is no folder of `tiedae package`, so it is not overwritten"),
         (["--for", "c", "-o", "bytes/bundle/c"], "bytes/bundle/c: is, holds or lies in the bundle bytes/bundle"),
         ([], "the following arguments are required: --for"),
     ],
@@ -183,7 +183,7 @@ def test_what_cannot_be_is_one_line(
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "precious").write_text("mine")
     before = content(tmp_path)
-    assert call("bundle", "bytes", *options, *([] if "-o" in options else ["-o", "new"])) == 2
+    assert call("package", "bytes", *options, *([] if "-o" in options else ["-o", "new"])) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"tiedae: {text}"), line
     assert content(tmp_path) == before and not (tmp_path / "new").exists()
@@ -191,13 +191,13 @@ def test_what_cannot_be_is_one_line(
 
 def test_force_replaces_an_earlier_folder_as_a_whole(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "c"
-    assert call("bundle", runs / "bytes", "--for", "c", "-o", out) == 0
+    assert call("package", runs / "bytes", "--for", "c", "-o", out) == 0
     before = content(out)
     monkeypatch.setattr(apps, "write_files", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    assert call("bundle", runs / "table", "--for", "c", "-o", out, "--force") == 2
+    assert call("package", runs / "table", "--for", "c", "-o", out, "--force") == 2
     assert content(out) == before and [path.name for path in tmp_path.iterdir()] == ["c"]
     monkeypatch.undo()
-    assert call("bundle", runs / "table", "--for", "c", "-o", out, "--force") == 0
+    assert call("package", runs / "table", "--for", "c", "-o", out, "--force") == 0
     assert "src/table.c" in content(out) and "src/bytes.c" not in content(out)
 
 
@@ -206,13 +206,13 @@ def test_without_a_compiler_the_size_is_unknown(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for target, key in (("c", "object"), ("android", "added"), ("ios", "added")):
-        assert call("bundle", runs / "bytes", "--for", target, "-o", tmp_path / target, "--json", "-") == 0
+        assert call("package", runs / "bytes", "--for", target, "-o", tmp_path / target, "--json", "-") == 0
         shown = capsys.readouterr()
         assert json.loads(shown.out)[key] is None and "unknown: no C compiler" in shown.err
 
 
 def test_the_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["bundle", "--help"])
+        main(["package", "--help"])
     about = capsys.readouterr().out.rpartition("--for TARGET")[2].partition("--storage NAME")[0]
     assert set(re.findall(r"\b(\w+): ", about)) == set(APPS)

@@ -1,4 +1,4 @@
-"""`tiedae tables`: a bundle with fresh tables, and codes of another scale, from an earlier one and its training data."""
+"""`tiedae rescale`: a bundle with fresh tables, and codes of another scale, from an earlier one and its training data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Derived(Record, frozen=True):
     metrics: Metrics
 
 
-def tables(
+def rescale(
     path: Path,
     source: str,
     out: Path,
