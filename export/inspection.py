@@ -73,12 +73,12 @@ def inspect_file(path: Path, *, minimum: int = MINIMUM) -> dict[str, Any]:
 
 def _rewritten(path: Path, contents: Contents, found: Sequence[Duplicate], steps: float | None, minimum: int) -> Shared:
     """What `tiedae dedupe` would make of a file."""
-    reason = "share rewrites .tflite and .onnx files only"
+    reason = "dedupe rewrites .tflite and .onnx files only"
     if found and contents.format in REWRITERS:
         try:
             return rewrite(path, contents, path.name, tolerance=steps, minimum=minimum)
         except ExportError as error:
-            reason = str(error).removeprefix("share: ")
+            reason = str(error).removeprefix("dedupe: ")
     return Shared(b"", (), tuple(Kept(duplicate.name, duplicate.original, reason) for duplicate in found))
 
 
@@ -94,7 +94,7 @@ def _outcomes(found: Sequence[Duplicate], shared: Shared) -> list[tuple[Duplicat
             if i not in outcomes and by_key[wanted(duplicate)]:
                 outcomes[i] = by_key[wanted(duplicate)].pop()
         left = [each for fitting in by_key.values() for each in reversed(fitting)]
-    unlisted = "share does not list it"
+    unlisted = "dedupe does not list it"
     return [(each, outcomes.get(i) or Kept(each.name, each.original, unlisted)) for i, each in enumerate(found)]
 
 
@@ -112,8 +112,8 @@ def _pair(each: Duplicate | Merged | Kept) -> frozenset[str]:
 
 def _copy(duplicate: Duplicate, outcome: Merged | Kept) -> dict[str, Any]:
     values, merged = plain(duplicate), isinstance(outcome, Merged)
-    how = f"share: {outcome.how}" if isinstance(outcome, Merged) else f"share leaves it: {outcome.reason}"
-    return values | {"bytes": values.pop("size"), "merged": merged, "share": how, "text": duplicate.text}
+    how = f"dedupe: {outcome.how}" if isinstance(outcome, Merged) else f"dedupe leaves it: {outcome.reason}"
+    return values | {"bytes": values.pop("size"), "merged": merged, "dedupe": how, "text": duplicate.text}
 
 
 def _described(tensor: TensorInfo) -> dict[str, Any]:
@@ -201,10 +201,10 @@ def _duplicate_lines(found: Sequence[dict[str, Any]]) -> list[str]:
     """Up to SHOWN duplicates, by what would become of them."""
     lines: dict[str, list[str]] = {}
     for duplicate in found[:SHOWN]:
-        lines.setdefault(duplicate["share"], []).append(f"    {duplicate['text']}")
+        lines.setdefault(duplicate["dedupe"], []).append(f"    {duplicate['text']}")
     rest = found[SHOWN:]
     more = [f"  and {len(rest)} more, {sum(each['bytes'] for each in rest):,} bytes"] if rest else []
-    return [line for share, texts in lines.items() for line in (f"  {share}", *texts)] + more
+    return [line for outcome, texts in lines.items() for line in (f"  {outcome}", *texts)] + more
 
 
 def _estimates(found: dict[str, Any]) -> list[str]:

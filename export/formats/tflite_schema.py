@@ -292,7 +292,7 @@ def _archive(source: bytes | mmap.mmap, start: int) -> list[memoryview]:
     try:
         with zipfile.ZipFile(io.BytesIO(source)) as old, zipfile.ZipFile(target, "w") as new:
             if sum(entry.file_size for entry in old.infolist()) > len(source):
-                raise ExportError("share: the archive behind the model is larger than the file, which would be lost")
+                raise ExportError("dedupe: the archive behind the model is larger than the file, which would be lost")
             for entry in old.infolist():
                 new.writestr(entry, old.read(entry))
             new.comment = old.comment
@@ -311,14 +311,14 @@ def unpack_model(data: bytes | mmap.mmap) -> Any:
         root: Any = schema.Model.GetRootAs(data, 0)
         model: Any = schema.ModelT.InitFromObj(root)
         for part in unknown_parts(model, root):
-            raise ExportError(f"share: the file has {part} that this version does not know and would lose")
+            raise ExportError(f"dedupe: the file has {part} that this version does not know and would lose")
         for code in model.operatorCodes or []:
             if code.customCode in IN_FILE:
-                raise ExportError(f"share: {code.customCode.decode()} refers to positions in the file, which would move")
+                raise ExportError(f"dedupe: {code.customCode.decode()} refers to positions in the file, which would move")
         for subgraph in model.subgraphs:
             for operator in subgraph.operators or []:
                 if operator.largeCustomOptionsOffset > 1:
-                    raise ExportError("share: the file keeps custom options behind its tables, which would be lost")
+                    raise ExportError("dedupe: the file keeps custom options behind its tables, which would be lost")
         for buffer in model.buffers:
             if buffer.offset > 1 and buffer.size:
                 buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)

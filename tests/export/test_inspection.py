@@ -219,7 +219,7 @@ def test_copies_are_found_wherever_they_hide(make, relation, order, size, tmp_pa
     else:
         assert found["bytes_if_shared"] == found["bytes_if_merged"] == found["bytes"]
         assert text.endswith("tiedae dedupe would leave the file as it is")
-    assert copy["share"] in text and (found["near_steps"] is not None) == (relation == "near")
+    assert copy["dedupe"] in text and (found["near_steps"] is not None) == (relation == "near")
 
 
 def _with_places(data: bytes) -> bytes:
@@ -252,7 +252,7 @@ def test_the_estimate_is_the_size_that_share_writes_and_both_list_the_same(name,
         if steps is None:
             assert [copy["merged"] for copy in found["copies"]] == [True] * len(shared["merged"]) or shared["kept"]
     for copy in found["copies"]:
-        advised = re.search(r"--near (\S+) would allow that", copy["share"])
+        advised = re.search(r"--near (\S+) would allow that", copy["dedupe"])
         if copy["relation"] == "near":
             merged = share_file(path, tmp_path / "out.tflite", tolerance=found["near_steps"], force=True)["merged"]
             assert bool(advised) == bool(merged) and (not advised or float(advised[1]) == found["near_steps"])
@@ -264,7 +264,7 @@ def test_a_file_that_share_refuses_is_described_with_the_reason(tmp_path):
     model.operatorCodes.append(schema.OperatorCodeT(32, b"DISPATCH_OP", 1, 32))
     path.write_bytes(pack_model(model))
     (copy,) = inspect_file(path)["copies"]
-    assert copy["share"] == "share leaves it: DISPATCH_OP refers to positions in the file, which would move"
+    assert copy["dedupe"] == "dedupe leaves it: DISPATCH_OP refers to positions in the file, which would move"
 
 
 def test_the_minimum_is_checked_and_stated(tmp_path, capsys):
@@ -305,7 +305,7 @@ def test_a_damaged_file_hides_no_other(tmp_path, capsys):
     assert err.splitlines()[-1] == f"tiedae: {rows[0]['error']}; {rows[2]['error']}"
 
 
-@pytest.mark.parametrize("command", ["inspect", "share"])
+@pytest.mark.parametrize("command", ["inspect", "dedupe"])
 def test_help_states_the_minimum_size(command, capsys):
     with pytest.raises(SystemExit):
         main([command, "--help"])
