@@ -18,6 +18,7 @@ import numpy as np
 import safetensors.numpy
 
 from .errors import FormatError
+from .files import read_regular
 
 FORMAT = "tiedae-model"
 VERSION = 1
@@ -67,7 +68,7 @@ def pack_npz(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> byt
 def unpack(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Header and arrays of a file by `pack` or `pack_npz`; FormatError if it is missing, damaged or of another kind."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
         header, arrays = _npz(data) if data[:2] == b"PK" else _safetensors(data)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
@@ -83,6 +84,10 @@ def unpack(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]
 
 
 def _npz(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
+    """Members are stored as `pack_npz` does, so that arrays take no more memory than the file."""
+    with zipfile.ZipFile(io.BytesIO(data)) as members:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
+            raise ValueError("members are compressed")
     file = np.load(io.BytesIO(data), allow_pickle=False)
     arrays = {name: np.asarray(file[name]) for name in file.files}
     return json.loads(arrays.pop(_HEADER).tobytes()), arrays

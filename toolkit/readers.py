@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from msgspec.structs import fields
+from tiedae.compress import npy
 from tiedae.compress.archive import DAMAGE
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError, listed
@@ -85,30 +86,7 @@ def read(path: Path, config: DataConfig | None = None) -> Arrays:
 
 def read_npy(path: Path) -> Arrays:
     """One array, memory-mapped from `MAPPED_FROM` bytes."""
-    with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise FormatError(f"{path}: is not a .npy file")
-        file.seek(0)
-        try:
-            version = np.lib.format.read_magic(file)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            with warnings.catch_warnings(action="ignore"):  # of headers by Python 2, and of damaged ones
-                shape, _, dtype = header(file)
-        except (ValueError, *DAMAGE) as error:
-            raise FormatError(f"{path}: its header is damaged ({error})") from None
-        start = file.tell()
-    if min(shape, default=0) < 0:
-        raise FormatError(f"{path}: its header is damaged (shape {list(shape)})")
-    if dtype.hasobject:
-        raise DataError(f"{path}: holds Python objects (ragged samples?), must be an array of numbers")
-    needed, size = start + math.prod(shape) * dtype.itemsize, path.stat().st_size
-    if size < needed:
-        raise FormatError(f"{path}: is truncated: {size} bytes, must be {needed} for shape {list(shape)} of {dtype}")
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return Arrays(np.load(path, mmap_mode="r" if size >= MAPPED_FROM else None, allow_pickle=False))
-    except (ValueError, *DAMAGE) as error:
-        raise FormatError(f"{path}: cannot be read as shape {list(shape)} of {dtype} ({error})") from None
+    return Arrays(npy.read_npy(path, mapped_from=MAPPED_FROM))
 
 
 def read_npz(path: Path) -> Arrays:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.files import write_atomic
+from tiedae.compress.files import require_alone, write_atomic
 from tiedae.compress.records import decode, encode
 from tiedae.export.manifest import FILE as MANIFEST
 
@@ -48,10 +47,7 @@ def claim(
 def alone_in(out: Path) -> Iterator[None]:
     """Hold OUT for this process; InputError where another run works there."""
     with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{out}: another run is working here; wait for it or choose another --out") from None
+        require_alone(lock, f"{out}: another run is working here; wait for it or choose another --out")
         yield
 
 

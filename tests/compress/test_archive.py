@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,3 +71,15 @@ def test_a_changed_header_is_seen(tmp_path: Path) -> None:
     (tmp_path / "any").write_bytes(whole.replace(b"128", b"129"))
     with pytest.raises(FormatError, match="any: damaged: its header or arrays are not those that were written"):
         unpack(tmp_path / "any", HEADER["format"])
+
+
+def test_an_archive_takes_no_more_memory_than_its_file(tmp_path: Path) -> None:
+    text = np.frombuffer(json.dumps(HEADER).encode(), np.uint8)
+    np.savez_compressed(tmp_path / "bomb.npz", **{"header.json": text, "zeros": np.zeros(1 << 28, np.uint8)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=r"bomb\.npz: not a tiedae-model file, or damaged"):
+            unpack(tmp_path / "bomb.npz", FORMAT)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
