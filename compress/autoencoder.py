@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from msgspec.structs import replace
+from numpy.typing import ArrayLike
 
 from . import archive
 from .config import Activation, Granularity, LayerConfig, ModelConfig, layer_tables, require
@@ -25,6 +26,7 @@ from .quantizers import ActivationQuantizers, QuantizationSpec, Range
 from .rate import RateTerm
 from .records import checked, plain
 from .sample_spec import SampleSpec
+from .weights import weights_of
 
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5", ".tf")
 
@@ -104,6 +106,43 @@ class TiedAutoencoder(DatasetModel):
         self.code_step: float | None = None
         if self.config.inputs:
             self._create()
+
+    @staticmethod
+    def from_weights(
+        kernels: Sequence[ArrayLike],
+        encoder_biases: Sequence[ArrayLike] | None = None,
+        decoder_biases: Sequence[ArrayLike] | None = None,
+        *,
+        activations: Sequence[Activation] | None = None,
+        output_activation: Activation = "sigmoid",
+        seed: int = 0,
+    ) -> TiedAutoencoder:
+        """The model of weights that were trained elsewhere, for which data are scaled as they were there.
+
+        `kernels`: [inputs, units] each, in the encoder's order; the decoder's are their transposes. `encoder_biases`,
+        `decoder_biases`: [units] of each layer, both in forward order; None: zeros, or no biases where both are None.
+        `activations`: of each encoder layer; by default relu, and linear for the code. A decoder layer has the activation of
+        the encoder layer whose output it reconstructs, the last one `output_activation`.
+
+        Raises InputError, naming the array, for other shapes and for values that are not finite; RecipeError for an activation.
+        """
+        weights = weights_of(kernels, encoder_biases, decoder_biases)
+        units = weights.widths[1:]
+        chosen = (*["relu"] * (len(units) - 1), "linear") if activations is None else tuple(activations)
+        require(len(chosen) == len(units), "activations", list(chosen), f"{len(units)}, one per kernel")
+        biased = weights.encoder is not None
+        layers = [
+            {"units": count, "activation": function, "use_bias": biased} for count, function in zip(units, chosen, strict=True)
+        ]
+        model = TiedAutoencoder(
+            ModelConfig(layers, output_activation, weights.widths[0]),  # pyright: ignore[reportArgumentType]
+            seed=seed,
+        )
+        for kernel, values in zip(model.kernels, weights.kernels, strict=True):
+            kernel.variable.assign(values)
+        for layer, values in zip(model.stack, (*(weights.encoder or ()), *(weights.decoder or ())), strict=biased):
+            layer.bias.assign(values)
+        return model
 
     def __getattr__(self, name: str) -> Any:
         if name in ("kernels", "encoder", "decoder"):

@@ -15,6 +15,8 @@ from tiedae.export.operations import OPERATIONS
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import TARGETS
 
+from .pages import blocks_of
+
 TEXT = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
 TITLES = {title: section for title, section in re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL)}
 TABLES: dict[str, tuple[Any, ...]] = {
@@ -25,10 +27,6 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "A command": (COMMANDS,),
 }
 """The tables that the example of a section adds one row to."""
-
-
-def blocks(section: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -47,12 +45,12 @@ def test_an_example_runs_and_adds_its_row(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "example"}
-    for block in blocks(TITLES[title]):
-        exec(compile(block, f"docs/architecture.md, {title}", "exec"), names)
+    for block in blocks_of(TITLES[title], "python"):
+        exec(compile(block.text, f"docs/architecture.md, {title}", "exec"), names)
     more = {id(table): len(table) - tables[id(table)] for rows in TABLES.values() for table in rows}
     assert more == {id(table): int(table in TABLES[title]) for rows in TABLES.values() for table in rows}
 
 
 def test_every_section_with_code_is_run() -> None:
-    assert {title for title, section in TITLES.items() if blocks(section)} == set(TABLES)
-    assert sum(len(blocks(section)) for section in TITLES.values()) == len(blocks(TEXT)) == 11
+    assert {title for title, section in TITLES.items() if blocks_of(section, "python")} == set(TABLES)
+    assert sum(len(blocks_of(section, "python")) for section in TITLES.values()) == len(blocks_of(TEXT, "python")) == 11

@@ -14,6 +14,8 @@ from tiedae.compress.tasks import Reduction
 from tiedae.export.codec.codec import load
 from tiedae.recipe import parse_recipe
 
+from .pages import program_of
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -27,19 +29,14 @@ def names(document: Path) -> str:
     return str(document.relative_to(ROOT))
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    return found
-
-
 def test_the_recipe_is_one() -> None:
-    recipe = parse_recipe(tomllib.loads(block("toml")), "recipe")
+    recipe = parse_recipe(tomllib.loads(program_of(README, "toml")), "recipe")
     assert recipe.model.widths == (0, 256, 16) and recipe.prune is not None
 
 
 def test_the_example_runs_and_its_comments_are_true(tmp_path: Path) -> None:
     program = (
-        block("python") + "\nimport numpy as np\nnp.savez('made.npz', x=data.test.take(slice(10)), codes=codes, y=samples)\n"
+        program_of(README) + "\nimport numpy as np\nnp.savez('made.npz', x=data.test.take(slice(10)), codes=codes, y=samples)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -56,8 +53,7 @@ def run(program: str) -> None:
 
 def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    program = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    program = program_of(ROOT / "docs" / "python.md")
     program += "\nassert (codes_again == codes).all() and codes.shape == (100, 16) and codes.dtype == 'uint8'"
     program += "\nassert y.shape == x.shape and y.dtype == 'uint8' and errors.shape == (100,) and errors.max() < 0.2"
     run(program)
@@ -65,16 +61,18 @@ def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path, monkeypatch: p
 
 def test_the_page_on_dimensionality_reduction_runs_as_it_is_written(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'tiedae[tasks]'")
-    page = (ROOT / "docs" / "dimensionality-reduction.md").read_text(encoding="utf-8")
-    program = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    page = ROOT / "docs" / "dimensionality-reduction.md"
+    program = program_of(page)
     program += "\nassert codes.shape == (1000, 8) and codes.dtype == 'float32' and y.shape == X.shape and y.dtype == 'uint8'"
     program += "\nassert explained > 0.3 and classifier.score(X, labels) > 0.5 and search.best_params_ == {'n_components': 8}"
     monkeypatch.chdir(tmp_path)
     run(program)
     recipe = parse_recipe(tomllib.loads((ROOT / "toolkit" / "assets" / "reduction.toml").read_text("utf-8")), "recipe")
     assert recipe.task == Reduction()
-    (written,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    assert parse_recipe(tomllib.loads(written) | {"data": {"source": "x"}, "model": {"layers": [2]}}, "x").task == Reduction()
+    assert (
+        parse_recipe(tomllib.loads(program_of(page, "toml")) | {"data": {"source": "x"}, "model": {"layers": [2]}}, "x").task
+        == Reduction()
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=names)
