@@ -16,6 +16,7 @@ from ..calibration.representative import representative
 from ..compress.affine import Quantization
 from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Dataset
+from ..compress.errors import UnavailableError
 from ..compress.noise import noise_of, noisy_test
 from ..compress.records import encode, plain
 from ..compress.tasks import task_kind
@@ -23,6 +24,7 @@ from . import golden, integer_maps
 from . import manifest as manifests
 from .bundle import (
     PROGRAM_FILE,
+    Bundle,
     Programs,
     describe_files,
     model_files,
@@ -31,7 +33,8 @@ from .bundle import (
     task_file,
     write_files,
 )
-from .codec.backends import ProgramBackend
+from .codec.backends import Backend, ProgramBackend
+from .codec.codec import open_files
 from .codec.frames import model_codec
 from .codec.training_codes import Fitted, codec_files, fit_codec
 from .detector import fit_detector
@@ -156,9 +159,10 @@ def assemble(
     quality = (*stages, *metrics.quality, *quality_of_stock)
     task = task_kind(recipe.task)
     announce(f"task: {task}")
-    measured_task = TASKS[task].measure(
-        Exported(backend, splits, recipe, coding_function(floating, device), fitted.tables, detector)
+    exported = Exported(
+        backend, splits, recipe, coding_function(floating, device), fitted.tables, detector, files_or_program(directory)
     )
+    measured_task = TASKS[task].measure(exported)
     metrics = replace(
         metrics,
         keras=device,
@@ -172,9 +176,18 @@ def assemble(
         files=(*metrics.files, *files_of_stock),
         parity=(*metrics.parity, *parity_of_stock),
         task=measured_task.result,
+        task_runtime=exported.model.runtime,
     )
     write_pages(directory, manifest, metrics, arrays, programs["int8"].reference.constants, masks, measured_task.arrays)
     return metrics
+
+
+def files_or_program(directory: Path) -> Backend | None:
+    """What a task is measured through, see `open_files`; None, the program itself, where no runtime is installed."""
+    try:
+        return open_files(Bundle.open(directory))
+    except UnavailableError:
+        return None
 
 
 def write_models(programs: Mapping[str, Programs], manifest: Manifest, announce: Announce, fitted: Fitted) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ from ..compress.noise import Noise, noise_of, noisy_test
 from ..compress.normal import normal_of, normal_only
 from ..compress.tasks import task_kind
 from . import golden
-from .assemble import write_described, write_models, write_pages
+from .assemble import files_or_program, write_described, write_models, write_pages
 from .bundle import PROGRAM_FILE, Bundle, npy, program_file, tables_name
 from .code_scale import with_step
 from .codec.backends import PRECISION, ProgramBackend
@@ -111,7 +111,8 @@ def derive(
     old = read_metrics(bundle.path / METRICS)
     kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, step=step)
     keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
-    task = TASKS[task_kind(recipe.task)].measure(Exported(backend, data, recipe, None, fitted.tables, detector))
+    exported = Exported(backend, data, recipe, None, fitted.tables, detector, files_or_program(directory))
+    task = TASKS[task_kind(recipe.task)].measure(exported)
     metrics = verify_bundle(
         directory,
         test=tested,
@@ -131,6 +132,7 @@ def derive(
         parity=(*metrics.parity, *kept.parity),
         skipped=(*metrics.skipped, *kept.skipped, *task.skipped),
         task=task.result,
+        task_runtime=exported.model.runtime,
     )
     write_pages(directory, manifest, metrics, arrays, programs.reference.constants, masks, task.arrays)
     return metrics

@@ -75,13 +75,17 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class FileBackend:
-    """The exported files in one runtime; `y` is as the file gives it: uint8, int8, or float32 in the unit of the file."""
+    """The exported files in one runtime; `y` is as the file gives it: uint8, int8, or float32 in the unit of the file.
+
+    `whole`: whether a file has the signature `reconstruct`; else encoder and decoder run one after the other.
+    """
 
     session: Session
     spec: SampleSpec
     io: FileIO
     x: Quantization
     y: Quantization
+    whole: bool = True
 
     @property
     def runtime(self) -> str:
@@ -102,6 +106,9 @@ class FileBackend:
         return self.session.run("decode", codes)["y"]
 
     def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not self.whole:
+            codes = self.encode(x)
+            return codes, self.decode(codes)
         got = self.session.run("reconstruct", self.input(x))
         return got["code"], got["y"]
 

@@ -342,8 +342,28 @@ def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
         backend = ProgramBackend(*given, session=written_anew(program, runtime))
         return Codec(manifest.name, spec, code, backend, bundle)
     session = _session(bundle, runtime)
-    io = bundle.file_io(RUNTIMES[session.runtime].format, PRECISION)
-    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, tensors.x, tensors.y), bundle)
+    target = RUNTIMES[session.runtime].format
+    io, whole = bundle.file_io(target, PRECISION), "reconstruct" in bundle.files_of(target, PRECISION)
+    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, tensors.x, tensors.y, whole), bundle)
+
+
+def open_files(bundle: Bundle) -> Backend | None:
+    """The int8 files in the usual runtime of a target, one of the program's own layout first; None where no target's files
+    hold the whole model.
+
+    Raises FormatError for a file that is not the manifest's, UnavailableError where none of the runtimes is installed.
+    """
+    reasons = []
+    for target in sorted(TARGETS, key=lambda name: (TARGETS[name].source, TARGETS[name].layout != "fused")):
+        signatures = bundle.files_of(target, PRECISION).keys()
+        if "reconstruct" in signatures or {"encode", "decode"} <= signatures:
+            try:
+                return open_bundle(bundle, usual(target)).backend
+            except UnavailableError as error:
+                reasons.append(f"{usual(target)}: {error}")
+    if reasons:
+        raise UnavailableError("; ".join(reasons))
+    return None
 
 
 def _session(bundle: Bundle, runtime: str) -> Session:

@@ -45,15 +45,14 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
     """The result on test samples, and the worst of them: `x`, `y` in the data's unit, `errors` of their values, `scores`."""
     task, data, detector = exported.recipe.task, exported.data, exported.detector
     assert isinstance(task, Anomaly)
-    if detector is None or data.validation is None:
+    if detector is None:
         return not_measured("anomaly", "there is no detector: no validation samples set its threshold", Why.NO_SAMPLES)
     seed, scoring = data.config.seed, detector.scoring
     rows = choose(data.test, samples, seed)
     test = data.test.take(rows)
-    held = data.validation.take(choose(data.validation, samples, seed))
     errors = program_errors(exported, scoring, test)
     totals = scoring.totals(errors)
-    scores, flags = totals * scoring.factor, totals > detector.thresholds.fused
+    scores, flags = totals * scoring.factor, totals > getattr(detector.thresholds, exported.model.layout)
     labels = None if data.test.labels is None else np.asarray(data.test.labels)[rows]
     anomalous = None if labels is None else ~is_normal(labels, task.normal)
     methods: list[Detection] = []
@@ -65,12 +64,14 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
     else:
         methods.append(detection(INT8, scores, flags, anomalous, seed))
         found = by_label(scores, flags, labels, anomalous, seed)
-        others, skipped = other_methods(exported, scoring)
-        for name, score in others.items():
-            own, limit = score(test), np.quantile(score(held), task.quantile, method="inverted_cdf")
-            methods.append(detection(name, own, own > limit, anomalous, seed))
+        if exported.others and data.validation is not None:
+            held = data.validation.take(choose(data.validation, samples, seed))
+            others, skipped = other_methods(exported, scoring)
+            for name, score in others.items():
+                own, limit = score(test), np.quantile(score(held), task.quantile, method="inverted_cdf")
+                methods.append(detection(name, own, own > limit, anomalous, seed))
     worst = np.argsort(-scores, kind="stable")[:SHOWN]
-    y = exported.backend.samples(exported.backend.reconstruct(test[worst])[1])
+    y = exported.model.samples(exported.model.reconstruct(test[worst])[1])
     arrays = {
         "x": test[worst],
         "y": y,
@@ -83,7 +84,7 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
     result = AnomalyResult(
         task.score,
         task.quantile,
-        detector.threshold("fused"),
+        detector.threshold(exported.model.layout),
         detector.samples,
         len(test),
         int(flags.sum()),
@@ -99,7 +100,7 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
 def program_errors(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.ndarray:
     """D of samples [n, inputs] in the data's unit, int64 [n, inputs]."""
     parts = (x[start : start + BATCH] for start in range(0, len(x), BATCH))
-    return np.concatenate([integer_errors(scoring, exported.backend, part)[0] for part in parts])
+    return np.concatenate([integer_errors(scoring, exported.model, part)[0] for part in parts])
 
 
 def real_scores(kind: ScoreKind, errors: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:

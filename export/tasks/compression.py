@@ -71,7 +71,7 @@ class _Rates:
         """Our file, encoded and decoded."""
         assert self.exported.tables is not None
         model = FileModel(self.exported.backend, self.exported.tables, bytes(8))
-        data = StreamEncoder(model, self.exported.backend).whole(self.samples)
+        data = StreamEncoder(model, self.exported.model).whole(self.samples)
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
         classes = self.exported.tables.classes
         return self.point(TIED, len(data), decoded, f"{classes} classes" if classes > 1 else "")
@@ -182,10 +182,11 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
     rates = _Rates(exported, exported.data.test.take(np.arange(rows * columns)))
     skipped: list[Skipped] = []
     own = rates.tied()
-    points = [own, *rates.pca(skipped)]
-    if spec.kind == "images":
-        points += rates.images(own.mse, skipped)
-    lossless = tuple(rates.lossless(skipped)) if spec.kind == "record" else ()
+    points, lossless = [own], ()
+    if exported.others:
+        points += rates.pca(skipped)
+        points += rates.images(own.mse, skipped) if spec.kind == "images" else ()
+        lossless = tuple(rates.lossless(skipped)) if spec.kind == "record" else ()
     result = CompressionResult(*sizes, rows * columns, *MEASURES[spec.kind], tuple(points), lossless)
     return TaskMeasurement(result, skipped=tuple(skipped))
 

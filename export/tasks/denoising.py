@@ -86,7 +86,7 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
     x = model_x = np.empty(0)
     for level in levels(exported, factors):
         given = test.take(taken) if level is None else at_level(exported, clean, level)
-        y = exported.backend.model_units(exported.backend.reconstruct(given)[1])
+        y = exported.model.model_units(exported.model.reconstruct(given)[1])
         before = bench.input(level, given)
         found = [before, bench.row(PROGRAM, level, y, before)]
         shown["noisy"].append(given[:SHOWN])
@@ -95,14 +95,17 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
             x, model_x, rows = given, scaling.apply(given), found
         else:
             others += found
-    baselines, skipped = _baselines(exported, bench, rows[0], scaling.apply(x))
-    if exported.keras is None:
-        skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "denoising by the float model", "there is no Keras model here"))
-    else:
-        rows.append(bench.row(KERAS, trained, exported.keras(model_x)[1], rows[0]))
+    skipped: list[Skipped] = []
+    if exported.others:
+        baselines, skipped = _baselines(exported, bench, rows[0], scaling.apply(x))
+        if exported.keras is None:
+            skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "denoising by the float model", "there is no Keras model here"))
+        else:
+            rows.append(bench.row(KERAS, trained, exported.keras(model_x)[1], rows[0]))
+        rows += baselines
     arrays = {"clean": clean[:SHOWN], **{name: np.stack(each) for name, each in shown.items()}}
     kind = None if noise is None else noise.kind
-    result = DenoisingResult(kind, trained, len(clean), (*rows, *baselines, *others))
+    result = DenoisingResult(kind, trained, len(clean), (*rows, *others))
     return TaskMeasurement(result, arrays, tuple(skipped))
 
 

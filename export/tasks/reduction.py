@@ -52,23 +52,13 @@ def measure(exported: Exported) -> TaskMeasurement:
     labels = (np.asarray(data.train.labels)[voters], np.asarray(data.test.labels)[rows]) if labelled else None
     program = exported.backend.program
     (units,), code = program.tensors["code"].shape, program.quantization("code")
-    pca = Pca.fit(x_train, min(units, x_train.shape[1]))
     codes: dict[Method, tuple[np.ndarray, np.ndarray]] = {
-        "int8": (code.dequantize(exported.backend.encode(train)), code.dequantize(exported.backend.encode(test)))
+        "int8": (code.dequantize(exported.model.encode(train)), code.dequantize(exported.model.encode(test)))
     }
     skipped: list[Skipped] = []
-    if exported.keras is None:
-        skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "reduction by the float model", "there is no Keras model here"))
-    else:
-        codes["float"] = exported.keras(x_train)[0], exported.keras(x_test)[0]
-    codes["pca"] = pca.encode(x_train), pca.encode(x_test)
-    if find_spec("umap") is None:
-        skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, "reduction by UMAP", str(missing("umap"))))
-    elif exported.keras is None and find_spec("tensorflow") is not None:
-        reason = "its package imports TensorFlow, which only a run does"
-        skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "reduction by UMAP", reason))
-    else:
-        codes["umap"] = umap_codes(x_train, x_test, units, seed)
+    if exported.others:
+        others, skipped = other_codes(exported, x_train, x_test, units)
+        codes |= others
     votes = min(task.votes, len(train))
     methods = tuple(
         Neighbourhoods(
@@ -83,6 +73,28 @@ def measure(exported: Exported) -> TaskMeasurement:
     result = ReductionResult(units, len(test), task.neighbours, votes, len(train), classes, methods)
     arrays = {"plane": plane(codes["int8"][1]).astype(np.float32), "rows": data.test.places(rows)}
     return TaskMeasurement(result, arrays | ({} if labels is None else {"labels": labels[1].astype(np.str_)}), tuple(skipped))
+
+
+def other_codes(
+    exported: Exported, train: np.ndarray, test: np.ndarray, units: int
+) -> tuple[dict[Method, tuple[np.ndarray, np.ndarray]], list[Skipped]]:
+    """Codes of `train` and `test`, in model units, by the float model, PCA and UMAP; what was skipped, with reasons."""
+    pca, keras = Pca.fit(train, min(units, train.shape[1])), exported.keras
+    codes: dict[Method, tuple[np.ndarray, np.ndarray]] = {}
+    skipped: list[Skipped] = []
+    if keras is None:
+        skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "reduction by the float model", "there is no Keras model here"))
+    else:
+        codes["float"] = keras(train)[0], keras(test)[0]
+    codes["pca"] = pca.encode(train), pca.encode(test)
+    if find_spec("umap") is None:
+        skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, "reduction by UMAP", str(missing("umap"))))
+    elif keras is None and find_spec("tensorflow") is not None:
+        reason = "its package imports TensorFlow, which only a run does"
+        skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "reduction by UMAP", reason))
+    else:
+        codes["umap"] = umap_codes(train, test, units, exported.data.config.seed)
+    return codes, skipped
 
 
 def umap_codes(train: np.ndarray, test: np.ndarray, units: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

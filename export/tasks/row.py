@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from ...compress.config import Recipe
 from ...compress.data import Dataset
-from ..codec.backends import ProgramBackend
+from ..codec.backends import Backend, ProgramBackend
 from ..codec.classes import CodeTables
 from ..manifest import Manifest
 from ..scoring import Detector
@@ -28,6 +28,9 @@ Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 class Exported:
     """What a task is measured on: the exported int8 program, the samples, and where there are any, the float model, the codec's
     tables of codes, and the detector of an anomaly task.
+
+    `files`: the exported files in a runtime; None: the program computes in their place. `others`: whether other methods and
+    baselines are fitted and measured too.
     """
 
     backend: ProgramBackend
@@ -36,6 +39,13 @@ class Exported:
     keras: Keras | None
     tables: CodeTables | None = None
     detector: Detector | None = None
+    files: Backend | None = None
+    others: bool = True
+
+    @property
+    def model(self) -> Backend:
+        """What computes codes and outputs: the files, or the program."""
+        return self.files or self.backend
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, rounds_as_program
 from ..score_graph import ANOMALY, SCORE
 from .kinds import Kind, Skipped, Why
-from .results import Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, finite
+from .results import Alarms, Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, finite
 
 Values = Mapping[str, np.ndarray]
 
@@ -38,6 +38,7 @@ class Findings:
     quality: list[Quality] = field(default_factory=list)
     files: list[ModelFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    alarms: list[Alarms] = field(default_factory=list)
 
     def rows(self) -> dict[str, Any]:
         """The rows as fields of `Metrics`."""
@@ -68,7 +69,7 @@ class Evidence:
 
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
     float model before compression, the reference of quality. `fidelity` measures in the user's unit, if the kind of data is
-    known.
+    known. `normal`: which samples are normal, bool [n]; None where they have no labels.
     """
 
     x: np.ndarray
@@ -79,6 +80,7 @@ class Evidence:
     fidelity: Fidelity | None = None
     clean: np.ndarray | None = None
     clean_scaled: np.ndarray | None = None
+    normal: np.ndarray | None = None
 
     @property
     def wanted_scaled(self) -> np.ndarray:

@@ -238,6 +238,18 @@ class Quality(Record, frozen=True):
     fault: str = ""
 
 
+class Alarms(Record, frozen=True):
+    """How many test samples a file of an anomaly bundle flags in a runtime: `false_alarms` of `normal` ones, all where they
+    have no labels. `quantile`: the fraction of normal samples that its threshold leaves unflagged.
+    """
+
+    file: str
+    runtime: str
+    quantile: float
+    normal: Count
+    false_alarms: Count
+
+
 class ModelFile(Record, frozen=True):
     """A model file and its external data. `kernel_copies`: how often a kernel is stored; None if unknown.
 
@@ -295,12 +307,16 @@ class Source(Record, frozen=True):
 
 
 class Baseline(Record, frozen=True):
-    """The comparison with metrics of `file`: number of figures, and texts of those better by more than the fraction `allow`."""
+    """The comparison with metrics of `file`: number of figures, and texts of those better by more than the fraction `allow`.
+
+    `uncompared`: what was not compared, with the reason.
+    """
 
     file: str
     allow: float
     compared: int
     improved: tuple[str, ...]
+    uncompared: tuple[str, ...] = ()
 
 
 class Epoch(Record, frozen=True):
@@ -314,7 +330,10 @@ class Epoch(Record, frozen=True):
 
 
 class Metrics(Record, frozen=True):
-    """All results of a bundle; `data` is that of its manifest, `task` the result of the recipe's `[task]`."""
+    """All results of a bundle; `data` is that of its manifest, `task` the result of the recipe's `[task]`.
+
+    `task_runtime` ran the files that `task` was measured through; `program`: the integer program in their place.
+    """
 
     name: str
     checks: tuple[Check, ...]
@@ -334,6 +353,8 @@ class Metrics(Record, frozen=True):
     baseline: Baseline | None = None
     bench: Bench | None = None
     task: TaskResult | None = None
+    task_runtime: str = ""
+    alarms: tuple[Alarms, ...] = ()
 
     @property
     def failed(self) -> list[Check]:

@@ -22,6 +22,7 @@ from ..targets import TARGETS
 from .findings import Evidence, Subject
 from .kinds import Kind, Precision, Why
 from .measurement import as_bytes
+from .results import Alarms
 
 TIES = 0.02
 """Fraction of samples, or one, with an integer of `y` at a tie in a runtime that computes in floats."""
@@ -65,6 +66,8 @@ def measure_scores(subject: Subject, detector: Detector, evidence: Evidence, exp
     if len(got) == 2:
         references = [Scored.of(*given, y) for y in (expected.y, own) if y is not None]
         _compare(subject, references, got[SCORE], got[ANOMALY], samples)
+        if evidence.measures_quality and got[ANOMALY].shape == (len(evidence.x),):
+            _count_alarms(subject, detector, got[ANOMALY].astype(bool), evidence.normal)
         _check_nan(subject, x, samples)
 
 
@@ -109,6 +112,13 @@ def _compare(subject: Subject, references: Sequence[Scored], score: np.ndarray, 
         at = int(wrong[0])
         text += f", first at [{at}]: got {anomaly[at]}, expected {scored.anomaly[at]} for the score {scored.score[at]:.9g}"
     subject.check(Kind.SCORE, SCORE, not len(wrong), len(wrong), "== 0", text, detail=f"anomaly of {samples}")
+
+
+def _count_alarms(subject: Subject, detector: Detector, flags: np.ndarray, normal: np.ndarray | None) -> None:
+    """Record how many normal samples are flagged; `flags`, `normal`: bool [n]."""
+    flagged = flags if normal is None else flags[normal]
+    row = Alarms(subject.files[SCORE], subject.runtime, detector.quantile, len(flagged), int(flagged.sum()))
+    subject.findings.alarms.append(row)
 
 
 def _check_nan(subject: Subject, x: np.ndarray, samples: str) -> None:

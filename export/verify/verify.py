@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from ...compress.config import VerifyConfig
 from ...compress.data import Samples
 from ...compress.errors import FormatError
+from ...compress.normal import is_normal, normal_of
 from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, residuals_name, tables_name
 from ..file_info import FileInfo
@@ -366,7 +367,9 @@ def _evidence(
     reference = original.keras if original.uncompressed is None else original.uncompressed
     float_error = None if reference is None else squared_error(wanted, reference(scaled)[1])
     measures = test is not None
-    return Evidence(x, scaled, floats, float_error, measures, fidelity, clean, clean_scaled)
+    labels = None if test is None or test.labels is None else np.asarray(test.labels)[taken]
+    normal = None if labels is None else is_normal(labels, normal_of(manifest.recipe.task))
+    return Evidence(x, scaled, floats, float_error, measures, fidelity, clean, clean_scaled, normal)
 
 
 def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:
