@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,14 +19,13 @@ from ..codec.rans import RAW_BITS, SUM, SUM_BITS
 from ..codec.residual_tables import ResidualTables
 from ..codec.residuals import ContextTables
 from ..codec.tables import FrequencyTables, pack_table
-from .text import array
+from .text import array, part
 
 Direction = Literal["encode", "decode"]
 DIRECTIONS: tuple[Direction, ...] = ("encode", "decode")
 Promise = Literal["lossy", "bounded", "lossless"]
 PROMISES: tuple[Promise, ...] = ("lossy", "bounded", "lossless")
 """Kinds of files, in the order of the header's flags."""
-_PARTS = Path(__file__).parent / "parts"
 _CLASSED = 4
 """The flag of files whose samples have classes."""
 _BUCKET_BITS = range(4, 8)
@@ -80,11 +78,6 @@ def codec_text(
     if codec.residuals is not None and kinds:
         tables += residual_tables(codec.residuals, kinds)
     return CodecText(_constants(spec, codec, kinds) + header, tables + source)
-
-
-def part(name: str) -> str:
-    """The text of a file of `parts/`."""
-    return (_PARTS / name).read_text(encoding="ascii")
 
 
 def _header_parts(spec: SampleSpec, residuals: bool, directions: Collection[Direction]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from ...compress.errors import ExportError, InputError
 from ..program import SIGNATURES, Program, require_signature
 from ..scoring import Detector
 from .builder import CBuilder
-from .codec_source import PROMISES, CodecText, Promise, SampleCodec, codec_text, part
+from .codec_source import PROMISES, CodecText, Promise, SampleCodec, codec_text
 from .entries import Network, halves_of, network_text
 from .floats import float_text
 from .header import header_text
@@ -21,7 +21,7 @@ from .kernels import STORAGES, Storage
 from .memory import aligned, plan
 from .rounding import FORMS, Form
 from .samples import DataUnit
-from .text import identifier, named
+from .text import identifier, named, part
 from .tiles import tiles_text
 
 

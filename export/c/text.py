@@ -1,15 +1,19 @@
-"""Pieces of C text: arrays of constants, and the names of a model."""
+"""Pieces of C text: arrays of constants, the names of a model, and the parts that no model changes."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 PREFIX = re.compile(r"\b(tae|TAE)_")
 """What begins each public name in our C text, see `named`."""
+PARTS = Path(__file__).parent / "parts"
+"""Text that is the same for every model, apart from the prefix of its names."""
 WIDTH = 120
 KEYWORDS = frozenset(
     [
@@ -50,6 +54,28 @@ def identifier(name: str) -> str:
 def named(text: str, prefix: str) -> str:
     """C text with the names of a model: `tae_` and `TAE_` become its prefix."""
     return PREFIX.sub(lambda found: f"{prefix if found[1] == 'tae' else prefix.upper()}_", text)
+
+
+def part(name: str) -> str:
+    """The text of a file of `parts/`."""
+    return (PARTS / name).read_text(encoding="ascii")
+
+
+def split_parts(text: str, prefix: str) -> tuple[str, Sequence[str]]:
+    """C text of the model `prefix` with an empty comment in place of each part, and the parts that it holds.
+
+    A part counts where it begins a line. It ends a comment that was open before it, and so does the empty comment.
+    """
+    held = [known for known in _parts(prefix) if f"\n{known}" in text]
+    for known in held:
+        text = text.replace(f"\n{known}", "\n/* */\n")
+    return text, held
+
+
+@lru_cache(maxsize=1)
+def _parts(prefix: str) -> Sequence[str]:
+    """Those of a model, long ones first."""
+    return sorted((named(part(path.name), prefix) for path in PARTS.iterdir()), key=len, reverse=True)
 
 
 def symbol(name: str) -> str:

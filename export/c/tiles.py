@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .builder import CStep
-from .codec_source import part
 from .entries import Network, network_text
 from .memory import aligned, plan
 from .products import TILE
-from .text import indented
+from .text import indented, part
 
 
 def tiles_text(network: Network) -> str:

@@ -1,12 +1,13 @@
 """Reads the C files that `export.c` writes, and no others: every constant array, kernels as int8 [inputs, units].
 
-The text is parsed, not compiled. Arrays that a comment calls a kernel are decoded from the form that it is stored in.
+The text is parsed, not compiled. The files of `export/c/parts/` are ours whatever they hold, and are taken out first where the
+text repeats them letter by letter. Arrays that a comment calls a kernel are decoded from the form that it is stored in.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from ...compress.errors import FormatError
 from ..c.kernels import GROUP, densified, unpacked
+from ..c.text import split_parts
 from .model_file import Constant, Contents, Signature, TensorInfo
 
 FORMAT = "c"
@@ -38,9 +40,9 @@ FOREIGN = {
     "a backslash": re.compile(r"\\"),
     "a digraph or trigraph": re.compile(r"<%|<:|%:|\?\?"),
     "a list of numbers without a name": re.compile(r"(?:-?\d\w*,){9}"),
-    "an include": re.compile(r"#include(?!<(?:immintrin|stddef|stdint)\.h>)"),
+    "an include": re.compile(r"#include(?!<(?:stddef|stdint)\.h>)"),
 }
-"""What our text does not have beside its arrays, without comments and blanks."""
+"""What our text does not have beside its arrays and parts, without comments and blanks."""
 IF, ENDIF = (re.compile(rf"^[ \t]*#[ \t]*{word}", re.MULTILINE) for word in ("if", "endif"))
 TENSOR = re.compile(
     r"^ \*   (?P<name>x|code|y): 0 to \d+, scale (?P<scale>\S+), zero point (?P<zero_point>-?\d+)$", re.MULTILINE
@@ -71,20 +73,21 @@ def read_c(path: Path) -> Contents:
 
     Raises FormatError for a file that is missing, damaged or not our text.
     """
-    name, source, header = _texts(path)
+    name, text, header = _texts(path)
+    source, parts = split_parts(text, name)
     arrays = tuple(_arrays(source, path))
     rest = _without(source, arrays)
     _require_ours(rest.partition("\n")[2], path)
-    _require_ours(header.replace('extern "C" {', ""), path.with_suffix(".h"))
+    _require_ours(split_parts(header, name)[0].replace('extern "C" {', ""), path.with_suffix(".h"))
     kernels = tuple(_kernels(source, {array.start: array for array in arrays}, path))
     if not kernels:
         raise FormatError(f"{path}: holds no kernel, must be a C file of tiedae")
-    used = {part.start for _, parts in kernels for part in parts}
-    tables = (Constant(each.name, each.values, each.name) for each in arrays if each.start not in used)
+    used = {array.start for _, stored in kernels for array in stored}
+    tables = [*(array for array in arrays if array.start not in used), *_static_arrays(parts, path)]
     return Contents(
         FORMAT,
-        sum(array.values.nbytes for array in arrays),
-        (*(kernel for kernel, _ in kernels), *tables),
+        sum(kernel.stored for kernel, _ in kernels) + sum(table.values.nbytes for table in tables),
+        (*(kernel for kernel, _ in kernels), *(Constant(each.name, each.values, each.name) for each in tables)),
         tuple(_signatures(name, rest, header, path)),
         {"arena": f"{_number(header, name, 'ARENA_BYTES', path)} bytes"},
     )
@@ -103,11 +106,11 @@ def read_interface(path: Path) -> tuple[str, tuple[Signature, ...], str, str]:
 
 
 def _texts(path: Path) -> tuple[str, str, str]:
-    source, header = _text(path), _text(path.with_suffix(".h"))
+    source = _text(path)
     include = INCLUDE.match(source)
     if include is None or include["name"] != path.stem:
         raise FormatError(f'{path}: must begin with #include "{path.stem}.h", as the C files of tiedae do')
-    return include["name"], source, header
+    return include["name"], source, _text(path.with_suffix(".h"))
 
 
 def _require_ours(text: str, path: Path) -> None:
@@ -133,6 +136,12 @@ def _arrays(source: str, path: Path) -> Iterator[InitializedArray]:
     while found := INITIALIZER.search(source, at):
         at = _closing(source, found.end(), f"{path}: {found['name']}")
         yield InitializedArray(found["name"], _values(found, source[found.end() : at - 1], path), found.start(), at)
+
+
+def _static_arrays(parts: Iterable[str], path: Path) -> Iterator[InitializedArray]:
+    """Those of parts that lie in a device's memory, not on its stack."""
+    for text in parts:
+        yield from (array for array in _arrays(text, path) if text.endswith(BEFORE, 0, array.start))
 
 
 def _closing(source: str, at: int, where: str) -> int:

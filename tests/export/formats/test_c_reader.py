@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiedae.cli import main
 from tiedae.compress.errors import FormatError
 from tiedae.export.c.kernels import packed, sparse_arrays
+from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c
-from tiedae.export.c.text import array
+from tiedae.export.c.text import PARTS, array, named, part
 from tiedae.export.formats.c_reader import read_c
 from tiedae.export.formats.storage_check import prove
 from tiedae.export.program import Program
 
 from ...conftest import build_program
+from ..c.models import CASES, Case
+from ..c.programs import random_program
 
 WIDTHS = (20, 12, 5)
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def write(folder: Path, program: Program, **options) -> Path:
@@ -55,6 +60,46 @@ def test_every_form_of_a_kernel_is_read(options: dict, storage: str, tmp_path: P
         expected = program.quantization(tensor.name)
         assert (tensor.scale, tensor.zero_point) == (expected.scale, expected.zero_point)
         assert tensor.shape == (None, *program.tensors[tensor.name].shape)
+
+
+SIZES = ((3, 2), (64, 48, 16), (131, 64, 65, 7), (784, 130, 64))
+"""Each side of what x86.c, wasm.c, tile.c and the decoder's blocks begin at, and of their remainders."""
+
+
+@pytest.mark.parametrize(
+    ("bits", "widths"), [*((bits, widths) for bits in range(2, 9) for widths in SIZES[:-1]), (8, SIZES[-1])], ids=str
+)
+def test_every_size_and_number_of_bits_is_read(bits: int, widths: tuple[int, ...], tmp_path: Path) -> None:
+    activations = ("relu",) * (len(widths) - 2) + ("linear",)
+    program = build_program(widths, activations, bits=bits, granularity="unit" if bits % 2 else "tensor", pairs=bits != 7)
+    for options in ({"storage": "sparse"}, {"tiled": True}, {}):
+        assert failed(write(tmp_path, program, **options), program) == {}
+
+
+@pytest.mark.parametrize("case", [*CASES, *(replace(case, widest=180, name=f"wide {case.name}") for case in CASES)], ids=str)
+def test_scores_and_codecs_are_read(case: Case, tmp_path: Path) -> None:
+    if case.widest > 40:
+        (inputs,) = random_program(case.seed, case.widest).tensors["x"].shape
+        case = replace(case, kind="record", shape=(inputs,))
+    made = case.made()
+    program, unit = made.program, DataUnit(made.model.program.spec, made.model.program.maps, made.model.program.io)
+    options = {"unit": unit, "detector": made.detector, "codec": made.codec, "storage": case.storage}
+    for tiled, signatures in ((True, ("encode", "decode")), (False, ("encode",)), (False, ("decode",))):
+        assert failed(write(tmp_path, program, **options, signatures=signatures, tiled=tiled), program) == {}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in PARTS.iterdir()))
+def test_every_part_is_ours_in_either_file(name: str, tmp_path: Path) -> None:
+    program = build_program()
+    path = write(tmp_path, program)
+    for file in (path, path.with_suffix(".h")):
+        file.write_text(f"{file.read_text()}\n{named(part(name), 'toy')}")
+    assert failed(path, program) == {}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("heartbeat.c")), ids=lambda path: path.relative_to(EXAMPLES).parts[0])
+def test_the_examples_are_read(path: Path) -> None:
+    assert main(["inspect", str(path)]) == 0
 
 
 @pytest.mark.parametrize("signature", ["encode", "decode"])
@@ -172,6 +217,19 @@ REFUSED: dict[str, tuple[Sequence[tuple[str, str]], str]] = {
     "another file": ([(r"\Z", "\n#include <more.h>\n")], "holds an include"),
     "no end": ([(r"\};(?s:.*)", "")], "has no end"),
     "a letter": ([(r"\Z", "é")], "must be ASCII"),
+    "a part with a number more": (
+        [(r"\Z", f"\n{named(part('x86.c'), 'toy').replace('kernel, kernel}', 'kernel, 1}')}")],
+        "an initializer of another form",
+    ),
+    "a part with another prefix": ([(r"\Z", f"\n{named(part('wasm.c'), 'other')}")], "holds a list of numbers without a name"),
+    "a comment that a part ends": (
+        [(r"\Z", f"\n/*\n{named(part('x86.c'), 'toy')}const int8_t *more = (const int8_t[2]){{1, 2}}; /* */\n")],
+        "holds a compound literal",
+    ),
+    "a list around a part": (
+        [(r"\Z", f"\nstatic const int8_t more[] =\n{named(part('floats.h'), 'toy')}{{1, 2}};\n")],
+        "an initializer of another form",
+    ),
 }
 
 
@@ -232,7 +290,7 @@ def test_a_header_of_another_file_is_named(pattern: str, other: str, problem: st
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("c"), dataclasses.replace(build_program((6, 4, 2)), name="small"), storage="sparse")
+    return write(tmp_path_factory.mktemp("c"), replace(build_program((6, 4, 2)), name="small"), storage="sparse")
 
 
 @settings(max_examples=150)

@@ -22,7 +22,7 @@ EXAMPLES = ROOT / "examples"
 LINES = {
     folder: shlex.split(line)
     for line, folder in re.findall(
-        r"^\t\$\(BIN\)/tiedae (bundle .* -o examples/(\w+) --force)$", (ROOT / "Makefile").read_text(), re.MULTILINE
+        r"^\t\$\(BIN\)/tiedae (package .* -o examples/(\w+) --force)$", (ROOT / "Makefile").read_text(), re.MULTILINE
     )
 }
 MOST_BYTES = 150_000
