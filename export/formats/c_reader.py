@@ -86,7 +86,7 @@ def read_c(path: Path) -> Contents:
     tables = [*(array for array in arrays if array.start not in used), *_static_arrays(parts, path)]
     return Contents(
         FORMAT,
-        sum(kernel.stored for kernel, _ in kernels) + sum(table.values.nbytes for table in tables),
+        sum(kernel.nbytes for kernel, _ in kernels) + sum(table.values.nbytes for table in tables),
         (*(kernel for kernel, _ in kernels), *(Constant(each.name, each.values, each.name) for each in tables)),
         tuple(_signatures(name, rest, header, path)),
         {"arena": f"{_number(header, name, 'ARENA_BYTES', path)} bytes"},
