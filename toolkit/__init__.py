@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.data import Dataset
     from tiedae.compress.errors import CheckError, TiedaeError
+    from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
     from tiedae.export.codec.codec import Codec, load
+    from tiedae.export.parity.assertion import assert_parity
 
     from .exporting import ExportedBundle, export_bundle
     from .sources import load_data
@@ -29,13 +31,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Anomaly": "compress.tasks",
     "CheckError": "compress.errors",
     "Codec": "export.codec.codec",
+    "Compression": "compress.tasks",
     "Dataset": "compress.data",
+    "Denoising": "compress.tasks",
     "ExportedBundle": "exporting",
+    "Reduction": "compress.tasks",
     "TiedAutoencoder": "compress.autoencoder",
     "TiedAutoencoderTransformer": "transformer",
     "TiedaeError": "compress.errors",
+    "assert_parity": "export.parity.assertion",
     "cluster": "stages",
     "export_bundle": "exporting",
     "load": "export.codec.codec",
@@ -45,13 +52,18 @@ _HOMES = {
 }
 
 __all__ = [
+    "Anomaly",
     "CheckError",
     "Codec",
+    "Compression",
     "Dataset",
+    "Denoising",
     "ExportedBundle",
+    "Reduction",
     "TiedAutoencoder",
     "TiedAutoencoderTransformer",
     "TiedaeError",
+    "assert_parity",
     "cluster",
     "export_bundle",
     "load",
@@ -68,4 +80,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return [*__all__]

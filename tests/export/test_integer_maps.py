@@ -109,12 +109,23 @@ def test_an_offset_without_maps_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (((1, 2), (0,), (3,)), r"multiplier, addend, shift: got \[2, 1, 1\], must be equally many"),
         (((1,), (0,), (41,)), r"shift: got \(41,\), must be in 0…40"),
-        (((1 << 50,), (0,), (3,)), "such that no sum reaches 2⁶²"),
+        (((1 << 46,), (0,), (3,)), "such that no sum reaches 2⁶²"),
+        (((-(1 << 46),), (0,), (3,)), "such that no sum reaches 2⁶²"),
+        (((0,), (1 << 62,), (3,)), "such that no sum reaches 2⁶²"),
+        (((1, (1 << 46) - 1), (0, -(1 << 16)), (3, 3)), "such that no sum reaches 2⁶²"),
     ],
 )
 def test_damaged_maps_are_refused(fields: tuple, match: str) -> None:
     with pytest.raises(RecipeError, match=match):
         LinearMap(*fields)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_map_does_not_overflow(sign: int) -> None:
+    multiplier, addend = sign * ((1 << 46) - 1), sign * ((1 << 16) - 1)
+    values = np.array([-32768, -1, 0, 65535])
+    right = [(value * multiplier + addend) >> 40 for value in values.tolist()]
+    assert LinearMap((multiplier,), (addend,), (40,)).apply(values, -(1 << 40), 1 << 40).tolist() == right
 
 
 @pytest.fixture(scope="module")

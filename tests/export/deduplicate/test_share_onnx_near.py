@@ -159,15 +159,21 @@ def test_biases_follow_the_scale(tmp_path):
     assert np.abs(before - after).max() <= 4 * 0.05
 
 
-def test_a_bias_that_would_overflow_keeps_the_copy(tmp_path):
-    one, other, scales = rounded()
-    biases = np.zeros(12, np.int32), np.full(24, 2**31 - 1, np.int32)
-    made = pair(one, other, scales=scales, biases=biases)
+@pytest.mark.parametrize(("bias", "fits"), [(2**30 - 1, True), (2**30, False), (1 - 2**30, True), (-(2**30) - 1, False)])
+def test_a_bias_must_fit_int32_in_the_new_scale(bias, fits, tmp_path):
+    """One of 24 biases, which count twice in the new scale: powers of two, so that each step is exact."""
+    one, other, (scale, rows) = rounded()
+    made = pair(one, other, scales=(2**-7, rows * 2**-7 / scale), biases=(np.zeros(12, np.int32), np.zeros(24, np.int32)))
+    changed = {"xs": np.float32(2**-4), "t1": np.full(24, 2**-10, np.float32), "b1": np.eye(24, dtype=np.int32)[5] * bias}
     for tensor in made.graph.initializer:
-        if tensor.name == "t1":
-            tensor.CopyFrom(numpy_helper.from_array(np.full(24, 1, np.float32), "t1"))
-    (kept,) = share(tmp_path, made, tolerance=1.0)[0].kept
-    assert kept.reason == "near: a bias would not fit int32 in the new scale"
+        if tensor.name in changed:
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(changed[tensor.name]), tensor.name))
+    shared, _, out = share(tmp_path, made, tolerance=1.0)
+    if fits:
+        integers = [each.values for each in read_onnx(out).constants if each.name.endswith(".quantized")]
+        assert [values[5] for values in integers if values.size == 24] == [2 * bias]
+    else:
+        assert [each.reason for each in shared.kept] == ["near: a bias would not fit int32 in the new scale"]
 
 
 def test_unrelated_kernels_of_one_shape_stay(tmp_path):

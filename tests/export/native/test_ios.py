@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -91,6 +93,27 @@ def test_the_swift_file_says_that_swift_was_not_run(package: tuple[Made, Path]) 
     module = c_target(package[1]).name[1:]
     text = (package[1] / "Sources" / module / f"{module}.swift").read_text()
     assert text.startswith("// Swift was not run on this file.")
+
+
+def test_scores_and_flags_are_those_of_python(package: tuple[Made, Path], tmp_path: Path) -> None:
+    made, folder = package[0], c_target(package[1])
+    library, golden, inputs = tmp_path / "app.so", made.golden, made.golden.floats.get("data", made.golden.data)
+    assert golden.scores is not None and golden.anomalies is not None and set(golden.anomalies.tolist()) == {0, 1}
+    command = [tool("clang"), "-shared", "-fPIC", f"-I{folder}/include", *folder.glob("*.c"), "-o", library]
+    subprocess.run(command, check=True, timeout=120)
+    scores, flags = (ctypes.c_double * len(inputs))(), (ctypes.c_bool * len(inputs))()
+    score = getattr(ctypes.CDLL(str(library)), f"{made.source.name}_app_score")
+    assert score(np.ascontiguousarray(inputs).ctypes, ctypes.c_size_t(len(inputs)), scores, flags) == 0
+    assert [*scores] == (golden.scores * made.detector.scoring.factor).tolist()
+    assert [*flags] == golden.anomalies.astype(bool).tolist()
+
+
+def test_swift_decides_nothing_about_anomalies(package: tuple[Made, Path]) -> None:
+    """What C says is what Swift gives: flags are neither compared nor negated, and no threshold is applied."""
+    module = c_target(package[1]).name[1:]
+    text = (package[1] / "Sources" / module / f"{module}.swift").read_text()
+    body = text.partition("public static func score(")[2].partition("\n    }\n")[0].replace("->", "")
+    assert "zip(scores, anomalies)" in body and not re.findall(r"==|[<>!?]|\bnot\b|threshold", body)
 
 
 def test_golden_samples_of_swift_are_those_of_c(package: tuple[Made, Path]) -> None:

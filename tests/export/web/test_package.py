@@ -19,7 +19,7 @@ from tiedae.export.codec.detection import integer_errors
 from tiedae.export.codec.streams import Reader, StreamDecoder, StreamEncoder
 
 from ..c.compiled import tool
-from ..c.models import CASES, Case, Made, samples_of
+from ..c.models import CASES, Case, Made, samples_of, training_of
 from .node import call, write_package
 
 WIDE = (
@@ -189,6 +189,15 @@ def test_files_of_another_model_are_refused(packages: dict[str, Path], made: dic
 def test_a_sample_that_is_not_finite_is_an_anomaly(packages: dict[str, Path]) -> None:
     (score,) = call([(packages["table"], {}, "score", np.full(25, np.nan, np.float32))])
     assert np.isnan(score["scores"]).all() and score["anomalies"].tolist() == [1] and score["totals"].tolist() == [-1]
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_sample_without_an_error_scores_0(packages: dict[str, Path], made: dict[str, Made], build: str) -> None:
+    program = made["table"].model.program
+    x = training_of(program)[:3]
+    assert np.array_equal(program.samples(program.reconstruct(x)[1]), x)
+    (score,) = call([(packages["table"], BUILDS[build], "score", x)])
+    assert [values.tolist() for values in score.values()] == [[0] * 3] * 3
 
 
 @pytest.mark.parametrize("what", ["code", "decoded", "scores"])
