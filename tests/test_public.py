@@ -7,7 +7,6 @@ from importlib import import_module
 import pytest
 import tiedae as ta
 
-
 NAMES = {
     *("Anomaly", "CheckError", "Codec", "Compression", "Dataset", "Denoising", "ExportedBundle", "Reduction"),
     *("TiedAutoencoder", "TiedAutoencoderTransformer", "TiedaeError", "assert_parity", "cluster", "export_bundle"),
