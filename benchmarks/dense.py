@@ -200,7 +200,7 @@ def step_row() -> Row:
             model,
             lambda gradients: optimizer.apply_gradients(zip(gradients, variables, strict=True)),
             784,
-            lambda _, target, y: LOSSES["mse"](target, y),
+            lambda _, wanted, y: LOSSES["mse"](wanted, y),
         )
 
     steps = {"tied": step_of(tied), "untied": step_of(untied)}

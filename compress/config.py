@@ -120,7 +120,8 @@ class TrainConfig(Checked, frozen=True):
     patience: Annotated[Count, means("epochs without a better validation loss after which training stops; 0: never")] = 0
     seed: Annotated[Count, means("of the initial weights, the order of samples, dropout and noise")] = 0
     noise: Annotated[
-        NoiseConfig | None, means("added to the inputs of every stage, anew in each epoch; the target stays clean; false: none")
+        NoiseConfig | None,
+        means("added to the inputs of every stage, anew in each epoch; false: none"),
     ] = None
 
 
@@ -312,14 +313,14 @@ class DataConfig(Checked, frozen=True):
         Literal["auto", "random", "tail"], means("tail: the last samples are held out; auto: tail for records in time")
     ] = "auto"
     seed: Annotated[Count, means("of the random split")] = 0
-    target: Annotated[
+    clean: Annotated[
         str | None,
         means("clean samples, in the order of the noisy ones in `source`; the model learns to give them; false: none"),
     ] = None
 
     def check(self) -> None:
         require(bool(self.source), "source", self.source, "a known name or a path")
-        require(self.target != "", "target", self.target, "the path of a file of clean samples")
+        require(self.clean != "", "clean", self.clean, "the path of a file of clean samples")
         _require_different(self, "columns", "drop")
         both = [name for name in self.columns if name in (*self.drop, self.label)]
         require(not both, "columns", both, "names that neither `drop` nor `label` has")
@@ -395,7 +396,7 @@ class Recipe(Checked, frozen=True):
     @property
     def is_noisy(self) -> bool:
         """Whether the model is given noisy samples, for which it gives clean ones."""
-        return self.train.noise is not None or self.data.target is not None
+        return self.train.noise is not None or self.data.clean is not None
 
     def check(self) -> None:
         allowed = self.name.replace("-", "").replace("_", "").isalnum() and self.name.isascii()
@@ -419,11 +420,11 @@ class Recipe(Checked, frozen=True):
             kept = kernels - 1 in self.prune.skip
             right = f"with kernel {kernels - 1} beside train.rate, which takes units out of the code"
             require(kept, "prune.skip", list(self.prune.skip), right)
-        if self.data.target is not None:
+        if self.data.clean is not None:
             right = "left out beside train.noise, which needs clean samples alone"
-            require(self.train.noise is None, "data.target", self.data.target, right)
+            require(self.train.noise is None, "data.clean", self.data.clean, right)
         if isinstance(self.task, Denoising):
-            require(self.is_noisy, "task.kind", "denoising", "another kind, or beside train.noise or data.target")
+            require(self.is_noisy, "task.kind", "denoising", "another kind, or beside train.noise or data.clean")
         if isinstance(self.task, Anomaly):
             right = "above 0 with [task] anomaly, such as 0.1: held-out normal samples set its threshold"
             require(self.data.validation > 0, "data.validation", self.data.validation, right)

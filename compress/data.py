@@ -36,7 +36,7 @@ class Samples:
     """Samples in the user's unit and their scaling to model inputs.
 
     `values`: shape [n, ...], in memory or memory-mapped. `rows`: int64 ascending, the samples of this split; None for all.
-    `labels`: None or one entry per sample of this split. `target`: what the model shall give for `values`, of their shape and
+    `labels`: None or one entry per sample of this split. `clean`: what the model shall give for `values`, of their shape and
     dtype, or None for `values` themselves. `overlap`: windows of a record that share values with the next one; 1: none.
     """
 
@@ -44,7 +44,7 @@ class Samples:
     labels: np.ndarray | None = field(default=None, repr=False)
     scaling: Scaling = field(default=Scaling())
     rows: np.ndarray | None = field(default=None, repr=False)
-    target: np.ndarray | None = field(default=None, repr=False)
+    clean: np.ndarray | None = field(default=None, repr=False)
     overlap: int = 1
 
     def __len__(self) -> int:
@@ -73,8 +73,8 @@ class Samples:
 
     @cached_property
     def wanted(self) -> Samples:
-        """The samples that the model shall give: these, or their targets."""
-        return self if self.target is None else replace(self, values=self.target, target=None)
+        """The samples that the model shall give: these, or the clean ones."""
+        return self if self.clean is None else replace(self, values=self.clean, clean=None)
 
     @property
     def spec(self) -> SampleSpec:
@@ -154,10 +154,10 @@ def fit_scaling(
             raise DataError(f'{source}: {got}; scaling "byte" divides by 255, they must lie in 0…255')
         return Scaling("byte", 0.0, 255.0)
     if rule == "auto":
-        target = OUTPUT_RANGES.get(output_activation)
-        if not per_feature and target is not None and target[0] <= low.min() and high.max() <= target[1]:
+        reached = OUTPUT_RANGES.get(output_activation)
+        if not per_feature and reached is not None and reached[0] <= low.min() and high.max() <= reached[1]:
             return Scaling()
-        rule = "standard" if target is None else "minmax"
+        rule = "standard" if reached is None else "minmax"
     if not per_feature:
         low, high = low.min(keepdims=True), high.max(keepdims=True)
     if rule == "standard":
@@ -232,7 +232,7 @@ class Dataset:
         cls,
         x: Any,
         *,
-        target: Any = None,
+        clean: Any = None,
         labels: ArrayLike | None = None,
         columns: Sequence[str] | None = None,
         test: float = 0.1,
@@ -245,7 +245,7 @@ class Dataset:
         """Split an array at random by the seed and fit a scaling to the training samples.
 
         `x`: shape [n, ...], any real dtype, in the user's unit; a memory map is not loaded. A data frame names its columns,
-        as `columns` does for an array [n, k]. `target`: clean samples of the same shape and dtype, if `x` are noisy ones.
+        as `columns` does for an array [n, k]. `clean`: clean samples of the same shape and dtype, if `x` are noisy ones.
         `labels`: shape [n] or None.
         `test`, `validation`: fractions of n, rounded, at least one sample each (no validation at 0). `scaling`,
         `output_activation`: as in `fit_scaling`. `per_feature`: an offset and scale per feature; auto: for tables, [n, k]
@@ -263,8 +263,8 @@ class Dataset:
         except ValueError:
             raise DataError("array: samples differ in length; all need the same number of numeric values") from None
         check_samples(whole, "array")
-        if target is not None:
-            whole = with_target(whole, target.to_numpy() if hasattr(target, "to_numpy") else np.asanyarray(target), "target")
+        if clean is not None:
+            whole = with_clean(whole, clean.to_numpy() if hasattr(clean, "to_numpy") else np.asanyarray(clean), "clean")
         train, held_out, kept = split(whole, (validation, test), "array", seed=seed)
         assert train is not None and kept is not None
         check_varies(train.wanted, "array")
@@ -293,7 +293,7 @@ def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: 
     for first, end in itertools.pairwise(bounds):
         rows = np.sort(order[first:end])
         labels = None if samples.labels is None else samples.labels[rows]
-        parts.append(Samples(samples.values, labels, rows=rows, target=samples.target) if len(rows) else None)
+        parts.append(Samples(samples.values, labels, rows=rows, clean=samples.clean) if len(rows) else None)
     return parts
 
 
@@ -313,14 +313,14 @@ def _stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return np.argsort(position, kind="stable")
 
 
-def with_target(samples: Samples, target: np.ndarray, source: str) -> Samples:
-    """The samples with targets; DataError, naming the source of these, unless they are usable and pair with the samples."""
-    clean = Samples(target)
-    check_samples(clean, source)
-    if (clean.dtype, target.shape) != (samples.dtype, samples.values.shape):
-        got = f"clean samples of {clean.dtype} {list(target.shape)}"
+def with_clean(samples: Samples, clean: np.ndarray, source: str) -> Samples:
+    """Noisy samples with their clean ones; DataError, naming the source of these, unless they are usable and pair with them."""
+    wanted = Samples(clean)
+    check_samples(wanted, source)
+    if (wanted.dtype, clean.shape) != (samples.dtype, samples.values.shape):
+        got = f"clean samples of {wanted.dtype} {list(clean.shape)}"
         raise DataError(f"{source}: got {got}, must be {samples.dtype} {list(samples.values.shape)} as the noisy ones")
-    return replace(samples, target=target)
+    return replace(samples, clean=clean)
 
 
 def check_varies(samples: Samples, source: str) -> None:

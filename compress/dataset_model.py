@@ -67,7 +67,7 @@ class DatasetModel(tf_keras.Model):
         The model is built for its samples if it is not yet.
 
         On arrays, float32 [n, inputs] in model units (see `Scaling`), after `compile`: Keras' own loop with its arguments, one
-        epoch by default. Without `y` the target is `x`.
+        epoch by default. Without `y` the model learns to give `x`.
 
         Raises InputError for a Dataset on a compiled model, for Keras' arguments beside a Dataset, and where the loss is not
         finite; DataError for samples that do not fit the model, and for arrays that are not in model units.
@@ -104,14 +104,14 @@ class DatasetModel(tf_keras.Model):
         return cast(tf_keras.callbacks.History, super().fit(x, y, callbacks=callbacks, **settings, **keras))
 
     def train_step(self, data: Any) -> Any:
-        """Keras' step, with `x` as the target where none is given, and what quantized kernels ask for after an update."""
-        logs = super().train_step(_with_target(data))
+        """Keras' step, with `x` as `y` where none is given, and what quantized kernels ask for after an update."""
+        logs = super().train_step(_with_y(data))
         self.after_update()
         return logs
 
     def test_step(self, data: Any) -> Any:
-        """Keras' step of `evaluate` and of validation, with `x` as the target where none is given."""
-        return super().test_step(_with_target(data))
+        """Keras' step of `evaluate` and of validation, with `x` as `y` where none is given."""
+        return super().test_step(_with_y(data))
 
     def evaluate(self, x: Any = None, *arguments: Any, **keras: Any) -> Any:
         """The mean loss of samples, or of the test samples of a Dataset, by the loss of the model's training, without its rate.
@@ -251,7 +251,7 @@ class _Finalize(tf_keras.callbacks.Callback):
         cast(DatasetModel, self.model).finalize()
 
 
-def _with_target(data: Any) -> Any:
+def _with_y(data: Any) -> Any:
     x, y, weight = tf_keras.utils.unpack_x_y_sample_weight(data)
     return x, x if y is None else y, weight
 

@@ -77,25 +77,25 @@ def pairs(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(model input, what the model shall give for it), float32 [up to batch_size, inputs] each, in the order of indices.
 
-    The same array twice without noise and without targets. The seed fixes the noise, with the order and the batch size.
+    The same array twice without noise and without clean samples. The seed fixes the noise, with the order and the batch size.
     """
     rng = np.random.default_rng(seed)
-    targets = samples.wanted.batches(order, batch_size)
-    inputs = targets if samples.target is None else samples.batches(order, batch_size)
+    wanted = samples.wanted.batches(order, batch_size)
+    inputs = wanted if samples.clean is None else samples.batches(order, batch_size)
     for x in inputs:
-        if samples.target is not None:
-            yield x, next(targets)
+        if samples.clean is not None:
+            yield x, next(wanted)
         else:
             yield (x, x) if noise is None else (noise.apply(x, rng), x)
 
 
 def noisy_test(samples: Samples, noise: Noise, seed: int, limit: int) -> Samples:
-    """The first `limit` test samples with noise drawn by the seed; the clean ones are their targets."""
+    """The first `limit` test samples with noise drawn by the seed; with the clean ones beside them."""
     clean = samples.take(slice(0, min(limit, len(samples))))
     values = noisy_samples(clean, samples, noise, [seed, *b"test"])
     shape = len(clean), *samples.shape
     labels = None if samples.labels is None else samples.labels[: len(clean)]
-    return replace(samples, values=values.reshape(shape), labels=labels, rows=None, target=clean.reshape(shape))
+    return replace(samples, values=values.reshape(shape), labels=labels, rows=None, clean=clean.reshape(shape))
 
 
 def noisy_samples(x: np.ndarray, samples: Samples, noise: Noise | None, seed: Sequence[int]) -> np.ndarray:

@@ -36,12 +36,12 @@ def gradient(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train
     noise, seed = noise_of(train.noise, splits.train), noise_seed(train, "saliency")
 
     @tf.function(input_signature=[tf.TensorSpec([None, model.config.inputs], tf.float32)] * 2, autograph=False)
-    def squares(x: tf.Tensor, target: tf.Tensor) -> list[tf.Tensor]:
+    def squares(x: tf.Tensor, wanted: tf.Tensor) -> list[tf.Tensor]:
         kernels = [kernel() for kernel in model.kernels]
         with tf.GradientTape() as tape:
             tape.watch(kernels)
             code = model.encoder(x, kernels=kernels)
-            value = tf.reduce_mean(loss(target, model.decoder(code, kernels=kernels)))
+            value = tf.reduce_mean(loss(wanted, model.decoder(code, kernels=kernels)))
         gradients = tape.gradient(value, kernels)
         return [tf.square(kernel.variable * each) for kernel, each in zip(model.kernels, gradients, strict=True)]
 

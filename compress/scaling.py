@@ -18,7 +18,7 @@ OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
     "relu": (0.0, 1.0),
     "relu6": (0.0, 1.0),
 }
-"""Target range of `minmax`, by output activation; [0, 1] for a linear output."""
+"""Range that `minmax` maps to, by output activation; [0, 1] for a linear output."""
 ACTIVATION_RANGES: Mapping[str, tuple[float, float]] = {**OUTPUT_RANGES, "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 """The values that an output activation gives; any, if it is linear."""
 REACH = 1e-3

@@ -49,7 +49,7 @@ def held_out_samples(quantile: float) -> int:
 
 
 class Denoising(Checked, frozen=True, tag="denoising", tag_field="kind"):
-    """Noisy samples become clean ones; needs `noise` in [train], or `target` in [data]."""
+    """Noisy samples become clean ones; needs `noise` in [train], or `clean` in [data]."""
 
 
 class Reduction(Checked, frozen=True, tag="reduction", tag_field="kind"):
@@ -68,7 +68,7 @@ LARGEST_DEVIATION = 10.0
 
 
 class NoiseConfig(Checked, frozen=True):
-    """Noise that each epoch adds to its inputs anew; the target stays clean."""
+    """Noise that each epoch adds to its inputs anew; the output to learn stays clean."""
 
     kind: Annotated[NoiseKind, means("gaussian is added, speckle multiplied; salt-pepper: extremes; masking: 0", "gaussian")]
     level: Annotated[

@@ -35,10 +35,10 @@ History = list[dict[str, Any]]
 """One record per epoch: stage, epoch, loss and, with a validation set, validation_loss; with a rate, bits of a code."""
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""loss(target, output), float32 [batch, inputs] each → float32 [batch]."""
+"""loss(wanted, output), float32 [batch, inputs] each → float32 [batch]."""
 
 Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-"""objective(input, target, output), float32 [batch, inputs] each → float32 [batch]."""
+"""objective(input, wanted, output), float32 [batch, inputs] each → float32 [batch]."""
 
 CHECKPOINT = "tiedae-checkpoint"
 CODE_SAMPLES = 4096
@@ -109,8 +109,8 @@ class Training:
         if self.distill and self.teacher is not None and self.teacher.config.inputs != inputs:
             raise DataError(f"the teacher's inputs are {self.teacher.config.inputs}, the model's are {inputs}")
 
-        if self.config.noise is not None and splits.train.target is not None:
-            raise RecipeError("noise: got noise beside samples that have targets; must be one of them")
+        if self.config.noise is not None and splits.train.clean is not None:
+            raise RecipeError("noise: got noise beside samples that have clean ones; must be one of them")
         activation = model.config.layers[-1].activation
         free = RULES[activation].output is None or not self.config.rate
         require(free, "rate", self.config.rate, f"0, since {activation} fixes the scale of the code")
@@ -127,7 +127,7 @@ class Training:
         loss = LOSSES[self.config.loss]
         if self.distill and self.teacher is not None:
             return distilled(loss, self.teacher, self.distill)
-        return lambda _, target, y: loss(target, y)
+        return lambda _, wanted, y: loss(wanted, y)
 
     def noise(self, splits: Dataset) -> Noise | None:
         """The noise of the inputs."""
@@ -197,10 +197,10 @@ def fit(
         total = 0.0
         step_function = run.step_function()
         seed = noise_seed(config, stage, epoch)
-        for step, (x, target) in enumerate(pairs(splits.train, order, config.batch_size, noise, seed)):
+        for step, (x, wanted) in enumerate(pairs(splits.train, order, config.batch_size, noise, seed)):
             if before_step is not None:
                 before_step(epoch * steps + step)
-            total += float(step_function(x, target))
+            total += float(step_function(x, wanted))
             if not math.isfinite(total):
                 raise InputError(f"{stage}: the loss is {total} in epoch {epoch + 1}, step {step + 1}; lower the learning rate")
             if progress is not None:
@@ -288,9 +288,9 @@ def init_output_bias(model: TiedAutoencoder, splits: Dataset) -> bool:
 
 
 def distilled(loss: Loss, teacher: Callable[[tf.Tensor], tf.Tensor], fraction: float) -> Objective:
-    """(1 − fraction) · loss(target, y) + fraction · loss(teacher(x), y): distillation (Hinton et al. 2015) of a regression,
+    """(1 − fraction) · loss(wanted, y) + fraction · loss(teacher(x), y): distillation (Hinton et al. 2015) of a regression,
     without gradient into the teacher."""
-    return lambda x, target, y: (1 - fraction) * loss(target, y) + fraction * loss(tf.stop_gradient(teacher(x)), y)
+    return lambda x, wanted, y: (1 - fraction) * loss(wanted, y) + fraction * loss(tf.stop_gradient(teacher(x)), y)
 
 
 def validation_loss(
@@ -308,9 +308,9 @@ def validation_loss(
         return None
     loss = LOSSES[config.loss]
     total = 0.0
-    for x, target in pairs(samples, np.arange(len(samples)), 1000, noise, noise_seed(config, "validation")):
+    for x, wanted in pairs(samples, np.arange(len(samples)), 1000, noise, noise_seed(config, "validation")):
         y, cost = (model(x), 0.0) if rate is None else model.reconstruct_at(rate, x)
-        total += float(tf.reduce_sum(loss(target, y) + cost))
+        total += float(tf.reduce_sum(loss(wanted, y) + cost))
     return total / len(samples)
 
 
@@ -321,29 +321,29 @@ def training_step(
     objective: Objective,
     rate: RateTerm | None = None,
 ) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
-    """One update of an autoencoder as a graph: (input, target), float32 [batch, inputs] → the loss without regularization.
+    """One update of an autoencoder as a graph: (input, wanted), float32 [batch, inputs] → the loss without regularization.
 
     `apply` receives the gradients of `model.trainable_variables`, then those of `rate`.
     """
     variables = [*model.trainable_variables, *(rate.trainable_variables if rate else ())]
 
-    def losses(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    def losses(x: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
         if rate is None:
-            return objective(x, target, model(x, training=True))
+            return objective(x, wanted, model(x, training=True))
         y, cost = model.reconstruct_at(rate, x, training=True)
-        return objective(x, target, y) + cost
+        return objective(x, wanted, y) + cost
 
     @tf.function(input_signature=[tf.TensorSpec([None, inputs], tf.float32)] * 2, autograph=False)
-    def step(x: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    def step(x: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(losses(x, target))
+            loss = tf.reduce_mean(losses(x, wanted))
             total = tf.add_n([loss, *model.losses])
         apply(tape.gradient(total, variables))
         return loss
 
-    def update(x: np.ndarray, target: np.ndarray) -> tf.Tensor:
+    def update(x: np.ndarray, wanted: np.ndarray) -> tf.Tensor:
         batch = tf.convert_to_tensor(x)
-        return step(batch, batch if target is x else target)
+        return step(batch, batch if wanted is x else wanted)
 
     return update
 

@@ -106,7 +106,7 @@ def data_digest(splits: Dataset) -> str:
     names = np.unique(np.concatenate(texts)) if texts else None
     for part in parts:
         digest.update(part.sha256.encode())
-        digest.update(b"" if part.target is None else part.wanted.sha256.encode())
+        digest.update(b"" if part.clean is None else part.wanted.sha256.encode())
         if part.labels is not None:
             labels = part.labels if names is None else np.searchsorted(names, part.labels)
             digest.update(np.ascontiguousarray(labels).tobytes())

@@ -193,7 +193,7 @@ EARLIER: Mapping[str, Any] = {
     "export.units": "model",
     "task": plain(Compression()),
     "train.noise": None,
-    "data.target": None,
+    "data.clean": None,
     "codec": plain(CodecConfig()),
     "train.rate": 0.0,
     "quantize.code_step": 0.0,

@@ -74,7 +74,7 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
     """How the recipe's data are read, for another source, with this column of labels if it is a .csv file."""
     recipe, data = manifest.recipe, manifest.data
     table = Path(source).suffix.lower() == ".csv"
-    chosen = replace(recipe.data, source=source, target=recipe.data.target if source == recipe.data.source else None)
+    chosen = replace(recipe.data, source=source, clean=recipe.data.clean if source == recipe.data.source else None)
     if data.kind == "record" and not chosen.window:  # by default a known record has a window of its own
         chosen = replace(chosen, window=data.inputs)
     if not Path(source).is_dir():

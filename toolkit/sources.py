@@ -21,7 +21,7 @@ from tiedae.compress.data import (
     kind_of,
     scales_per_feature,
     split,
-    with_target,
+    with_clean,
 )
 from tiedae.compress.errors import DataError, listed
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
@@ -143,7 +143,7 @@ def provenance(source: str) -> dict[str, str]:
 def load_data(
     source: str | Path,
     *,
-    target: str | Path | None = None,
+    clean: str | Path | None = None,
     output_activation: Activation = "sigmoid",
     scaling: Literal["auto", "none", "byte", "minmax", "standard"] = "auto",
     per_feature: bool | Literal["auto"] = "auto",
@@ -162,7 +162,7 @@ def load_data(
 ) -> Dataset:
     """Read, check, split and scale the samples of a known data set (`tiedae data`), a file or a folder of images.
 
-    `target`: clean samples, one for each of the source's. `output_activation`: the model's; `auto` scales to its range.
+    `clean`: clean samples, one for each of the source's. `output_activation`: the model's; `auto` scales to its range.
     `normal`: labels of the training and validation samples, all where it is empty; the test samples keep every label. The other
     options are the keys of `[data]` in a recipe (docs/recipe.md).
 
@@ -183,7 +183,7 @@ def load_data(
         validation,
         split,
         seed,
-        None if target is None else str(target),
+        None if clean is None else str(clean),
     )
     return load_dataset(config, checked(Activation, output_activation, "output_activation"), normal=normal)
 
@@ -207,9 +207,9 @@ def load_dataset(
     columns, label = None if window else arrays.columns, arrays.label
     whole = Samples(arrays.values, arrays.labels)
     check_samples(whole, source)
-    clean = None if config.target is None else _load(replace(config, source=config.target), base)[0]
+    clean = None if config.clean is None else _load(replace(config, source=config.clean), base)[0]
     if clean is not None:
-        whole = with_target(whole, clean.values, str(config.target))
+        whole = with_clean(whole, clean.values, str(config.clean))
     tail = config.split == "tail" or (config.split == "auto" and window > 0)
     seed = None if tail else config.seed
     if config.stride:
@@ -225,8 +225,8 @@ def load_dataset(
             raise DataError(f"{source}: {got}; must be the same")
         if clean is not None:
             if clean.test_values is None:
-                raise DataError(f"{config.target}: has no test set, must have one as {source} does")
-            test = with_target(test, clean.test_values, f"{config.target}, test set")
+                raise DataError(f"{config.clean}: has no test set, must have one as {source} does")
+            test = with_clean(test, clean.test_values, f"{config.clean}, test set")
     assert train is not None and test is not None
     if config.stride:
         train = _overlapping(train, window, config.stride)
@@ -300,7 +300,7 @@ def _require_stride(config: DataConfig, window: int, tail: bool) -> None:
     right = f"a divisor of the window of {window} values" if window else "0 without window"
     require(window > 0 and window % config.stride == 0, "data.stride", config.stride, right)
     require(tail, "data.split", config.split, "tail or auto beside stride, else training windows overlap test windows")
-    require(config.target is None, "data.target", config.target, "left out beside stride")
+    require(config.clean is None, "data.clean", config.clean, "left out beside stride")
 
 
 def _overlapping(train: Samples, window: int, stride: int) -> Samples:

@@ -1,7 +1,7 @@
 """Denoising: noisy samples become clean ones, measured on the test set against classic denoisers.
 
 The noise of the test set is that of training, drawn by the recipe's seed, in the data's dtype: bytes are rounded and clipped,
-as a sensor gives them. With pairs (`[data] target`) the noise is the data's own.
+as a sensor gives them. With pairs (`[data] clean`) the noise is the data's own.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
     test = data.test
     taken = np.arange(min(len(test), samples))
     clean = test.wanted.take(taken)
-    if noise is None and test.target is None:
-        return not_measured("denoising", "neither train.noise nor data.target is stated", Why.NO_SAMPLES)
+    if noise is None and test.clean is None:
+        return not_measured("denoising", "neither train.noise nor data.clean is stated", Why.NO_SAMPLES)
     bench, scaling = _CleanSamples(exported, clean), data.scaling
     trained = None if noise is None else noise.level
     rows: list[Denoised] = []
@@ -144,7 +144,7 @@ def selection(exported: Exported) -> Selection:
         chosen = choose(held, SELECTION_SAMPLES, recipe.data.seed)
     train = np.sort(np.random.default_rng(recipe.data.seed).permutation(train)[:PCA_SAMPLES])
     clean = held.wanted.take(chosen)
-    noisy = held.take(chosen) if held.target is not None else _validation_noise(exported, clean)
+    noisy = held.take(chosen) if held.clean is not None else _validation_noise(exported, clean)
     apply = data.scaling.apply
     return Selection(apply(data.train.wanted.take(train)), apply(noisy), apply(clean), data.spec.shape)
 

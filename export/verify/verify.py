@@ -353,7 +353,7 @@ def _evidence(
     taken = np.arange(0 if test is None else min(len(test), MAX_SAMPLES))
     x = golden["x"] if test is None else test.take(taken)
     scaled = manifest.data.scaling.apply(manifest.io.samples(x))
-    clean = None if test is None or test.target is None else test.wanted.take(taken)
+    clean = None if test is None or test.clean is None else test.wanted.take(taken)
     clean_scaled = None if clean is None else manifest.data.scaling.apply(manifest.io.samples(clean))
     if test is None:
         reason = "no test samples given; the golden vectors serve parity only"

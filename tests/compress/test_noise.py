@@ -1,4 +1,4 @@
-"""Noise: its levels, its seeds, clean targets in every stage, pairs, and the same weights without it."""
+"""Noise: its levels, its seeds, clean outputs in every stage, pairs, and the same weights without it."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def test_each_epoch_has_noise_of_its_own_and_a_clean_target(data: Dataset, monke
     fit(model, replace_validation(data), replace(EPOCHS, epochs=2, batch_size=1000))
     clean = data.scaling.apply(data.train.take(np.arange(len(data.train))))
     noisy = []
-    for x, target in seen:
-        order = [int(np.flatnonzero((clean == row).all(axis=1))[0]) for row in target]
+    for x, wanted in seen:
+        order = [int(np.flatnonzero((clean == row).all(axis=1))[0]) for row in wanted]
         noisy.append(x[np.argsort(order)])
-        assert (np.sort(target, axis=0) == np.sort(clean, axis=0)).all()
+        assert (np.sort(wanted, axis=0) == np.sort(clean, axis=0)).all()
     assert len(noisy) == 2 and not np.array_equal(noisy[0], noisy[1])
     # clipped to 0…1, about the level
     assert 0.15 < (noisy[0] - clean).std() < 0.35
@@ -153,8 +153,8 @@ def test_training_of_a_quantized_model_sees_noisy_inputs(data: Dataset, monkeypa
     train_quantized(model, replace_validation(data), QuantizeConfig(epochs=2), replace(EPOCHS, batch_size=1000))
     clean = data.scaling.apply(data.train.take(np.arange(len(data.train))))
     assert len(seen) == 2
-    for x, target in seen:
-        assert (np.sort(target, axis=0) == np.sort(clean, axis=0)).all() and 0.15 < (x - target).std() < 0.35
+    for x, wanted in seen:
+        assert (np.sort(wanted, axis=0) == np.sort(clean, axis=0)).all() and 0.15 < (x - wanted).std() < 0.35
 
 
 STAGES = {
@@ -185,7 +185,7 @@ def test_calibration_sees_noisy_inputs(data: Dataset) -> None:
     assert again.sha256 == noisy.sha256 and 0.1 < (noisy.inputs - clean.inputs).std() < 0.35
 
 
-def test_noisy_test_samples_keep_the_clean_ones_as_targets(data: Dataset) -> None:
+def test_noisy_test_samples_keep_the_clean_ones(data: Dataset) -> None:
     noisy = noisy_test(data.test, Noise.of(GAUSSIAN, data.train), 3, 15)
     assert len(noisy) == 15 and np.array_equal(noisy.wanted.take(slice(0, 15)), data.test.take(slice(0, 15)))
     assert noisy.shape == (4, 6) and not np.array_equal(noisy.take(slice(0, 15)), noisy.wanted.take(slice(0, 15)))
@@ -194,15 +194,15 @@ def test_noisy_test_samples_keep_the_clean_ones_as_targets(data: Dataset) -> Non
 def test_pairs_are_split_together_and_trained_towards_the_clean_ones() -> None:
     clean = images()
     noisy = np.clip(clean + np.random.default_rng(1).normal(0, 60, clean.shape), 0, 255).astype(np.uint8)
-    data = Dataset.from_array(noisy, target=clean, validation=0.2)
+    data = Dataset.from_array(noisy, clean=clean, validation=0.2)
     for part in (data.train, data.validation, data.test):
         every = np.arange(len(part))
         rows = part.rows
         assert np.array_equal(part.take(every), noisy[rows].reshape(len(part), -1))
         assert np.array_equal(part.wanted.take(every), clean[rows].reshape(len(part), -1))
-    (x, target), *_ = pairs(data.train, np.arange(10), 10, None, [0])
+    (x, wanted), *_ = pairs(data.train, np.arange(10), 10, None, [0])
     assert np.array_equal(x, data.scaling.apply(data.train.take(slice(0, 10))))
-    assert np.array_equal(target, data.scaling.apply(data.train.wanted.take(slice(0, 10))))
+    assert np.array_equal(wanted, data.scaling.apply(data.train.wanted.take(slice(0, 10))))
     model = TiedAutoencoder([32])
     model.fit(data, epochs=60, batch_size=8, verbose=0)
     y, wanted = model.predict(data), data.test.wanted.take(slice(0, len(data.test))).reshape(-1, 4, 6)
@@ -211,25 +211,25 @@ def test_pairs_are_split_together_and_trained_towards_the_clean_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "text"),
+    ("clean", "text"),
     [
         (
             np.zeros((200, 4, 5), np.uint8),
-            r"target: got clean samples of uint8 \[200, 4, 5\], must be uint8 \[200, 4, 6\] as",
+            r"clean: got clean samples of uint8 \[200, 4, 5\], must be uint8 \[200, 4, 6\] as",
         ),
-        (np.zeros((199, 4, 6), np.uint8), r"target: got clean samples of uint8 \[199, 4, 6\], must be"),
-        (np.zeros((200, 4, 6), np.float32), r"target: got clean samples of float32 \[200, 4, 6\], must be uint8"),
-        (np.full((200, 4, 6), np.nan), r"target: sample 0, value 0 is nan, must be finite"),
+        (np.zeros((199, 4, 6), np.uint8), r"clean: got clean samples of uint8 \[199, 4, 6\], must be"),
+        (np.zeros((200, 4, 6), np.float32), r"clean: got clean samples of float32 \[200, 4, 6\], must be uint8"),
+        (np.full((200, 4, 6), np.nan), r"clean: sample 0, value 0 is nan, must be finite"),
     ],
 )
-def test_targets_that_do_not_pair_are_refused(target: np.ndarray, text: str) -> None:
+def test_clean_samples_that_do_not_pair_are_refused(clean: np.ndarray, text: str) -> None:
     with pytest.raises(DataError, match=text):
-        Dataset.from_array(images(), target=target)
+        Dataset.from_array(images(), clean=clean)
 
 
 def test_noise_beside_pairs_is_refused() -> None:
-    data = Dataset.from_array(images(), target=images())
-    with pytest.raises(RecipeError, match="noise: got noise beside samples that have targets; must be one of them"):
+    data = Dataset.from_array(images(), clean=images())
+    with pytest.raises(RecipeError, match="noise: got noise beside samples that have clean ones; must be one of them"):
         TiedAutoencoder([8]).fit(data, noise=GAUSSIAN, verbose=0)
 
 

@@ -180,7 +180,7 @@ def test_a_step_is_traced_once() -> None:
         traced.append(gradients)
         optimizer.apply(gradients)
 
-    step = training_step(model, apply, 24, lambda _x, target, y: y - target)
+    step = training_step(model, apply, 24, lambda _x, wanted, y: y - wanted)
     for count in (5, 9):
         x = np.zeros((count, 24), np.float32)
         step(x, x)

@@ -257,7 +257,7 @@ def test_a_window_longer_than_the_record_says_so(tmp_path, shape):
         ({"window": 10, "stride": 20}, "data.stride: got 20, must be a divisor of the window of 10 values"),
         ({"stride": 4}, "data.stride: got 4, must be 0 without window"),
         ({"window": 10, "stride": 5, "split": "random"}, "data.split: got 'random', must be tail or auto beside stride"),
-        ({"window": 10, "stride": 5, "target": "x.npy"}, "data.target: got 'x.npy', must be left out beside stride"),
+        ({"window": 10, "stride": 5, "clean": "x.npy"}, "data.clean: got 'x.npy', must be left out beside stride"),
     ],
 )
 def test_a_stride_is_for_windows_in_order(tmp_path, options, text):

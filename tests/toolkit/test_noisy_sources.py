@@ -1,4 +1,4 @@
-"""Pairs of noisy and clean samples by `[data] target`, and noise that cannot be: one line, exit code 2."""
+"""Pairs of noisy and clean samples by `[data] clean`, and noise that cannot be: one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ NOISY = np.clip(CLEAN + np.random.default_rng(1).normal(0, 40, CLEAN.shape), 0, 
 def test_a_target_is_split_with_its_source(tmp_path: Path) -> None:
     np.save(tmp_path / "noisy.npy", NOISY)
     np.save(tmp_path / "clean.npy", CLEAN)
-    config = DataConfig("noisy.npy", target="clean.npy", test=0.25, validation=0.25)
+    config = DataConfig("noisy.npy", clean="clean.npy", test=0.25, validation=0.25)
     data = load_dataset(config, "sigmoid", base=tmp_path)
     for part in (data.train, data.validation, data.test):
         every = np.arange(len(part))
         assert np.array_equal(part.take(every), NOISY[part.rows].reshape(len(part), -1))
         assert np.array_equal(part.wanted.take(every), CLEAN[part.rows].reshape(len(part), -1))
-    again = load_data(tmp_path / "noisy.npy", target=tmp_path / "clean.npy", test=0.25, validation=0.25)
+    again = load_data(tmp_path / "noisy.npy", clean=tmp_path / "clean.npy", test=0.25, validation=0.25)
     assert data_digest(again) == data_digest(data) != data_digest(load_data(tmp_path / "noisy.npy", test=0.25, validation=0.25))
 
 
 def test_a_test_set_of_its_own_has_targets_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(tmp_path / "noisy.npz", x_train=NOISY[:30], x_test=NOISY[30:])
     np.savez(tmp_path / "clean.npz", x_train=CLEAN[:30], x_test=CLEAN[30:])
-    data = load_dataset(DataConfig("noisy.npz", target="clean.npz"), "sigmoid", base=tmp_path)
+    data = load_dataset(DataConfig("noisy.npz", clean="clean.npz"), "sigmoid", base=tmp_path)
     assert np.array_equal(data.test.wanted.take(slice(0, 10)), CLEAN[30:].reshape(10, -1))
     np.save(tmp_path / "clean.npy", CLEAN[:30])
-    line = refused(tmp_path, capsys, source="noisy.npz", data='target = "clean.npy"')
+    line = refused(tmp_path, capsys, source="noisy.npz", data='clean = "clean.npy"')
     assert line.endswith("clean.npy: has no test set, must have one as noisy.npz does")
 
 
@@ -68,7 +68,7 @@ def refused(
 def test_pairs_that_are_unequal_are_refused(clean: np.ndarray, text: str, tmp_path: Path, capsys) -> None:
     np.save(tmp_path / "noisy.npy", NOISY)
     np.save(tmp_path / "clean.npy", clean)
-    assert text in refused(tmp_path, capsys, data='target = "clean.npy"')
+    assert text in refused(tmp_path, capsys, data='clean = "clean.npy"')
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_pairs_that_are_unequal_are_refused(clean: np.ndarray, text: str, tmp_pa
             "train.noise.kind: got 'rain', must be one of gaussian, mask",
         ),
         (
-            'target = "clean.npy"',
+            'clean = "clean.npy"',
             '[train]\nnoise = { kind = "gaussian", level = 0.3 }',
-            "data.target: got 'clean.npy', must be left out beside train.noise",
+            "data.clean: got 'clean.npy', must be left out beside train.noise",
         ),
         ("", '[task]\nkind = "denoising"', "task.kind: got 'denoising', must be another kind, or beside train.noise"),
-        ('target = "clean.npy"', "", "clean.npy: no such file or folder"),
+        ('clean = "clean.npy"', "", "clean.npy: no such file or folder"),
     ],
 )
 def test_noise_that_cannot_be_is_refused(data: str, more: str, text: str, tmp_path: Path, capsys) -> None:

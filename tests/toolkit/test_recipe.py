@@ -241,8 +241,8 @@ def changed(**tables):
         (changed(train={"noise": 0.3}), "train.noise: got 0.3, must be a table of kind, level"),
         (changed(task={"kind": "denoising"}), "task.kind: got 'denoising', must be another kind, or beside train.noise or"),
         (
-            changed(data={"source": "x.npy", "target": "y.npy"}, train={"noise": {"kind": "masking", "level": 0.5}}),
-            "data.target: got 'y.npy', must be left out beside train.noise, which needs clean samples alone",
+            changed(data={"source": "x.npy", "clean": "y.npy"}, train={"noise": {"kind": "masking", "level": 0.5}}),
+            "data.clean: got 'y.npy', must be left out beside train.noise, which needs clean samples alone",
         ),
         (changed(trian={}), "trian: unknown key; did you mean train?"),
         (changed(train={"epoch": 3}), "train.epoch: unknown key; did you mean epochs?"),

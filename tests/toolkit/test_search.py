@@ -496,7 +496,7 @@ def test_a_table_names_its_worst_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pairs", [False, True], ids=["noise", "pairs"])
 def test_a_trial_of_noisy_samples_is_judged_against_clean_ones(pairs: bool, tmp_path: Path) -> None:
     clean = np.random.default_rng(0).integers(0, 256, (200, 20), dtype=np.uint8)
-    splits = Dataset.from_array(255 - clean if pairs else clean, target=clean if pairs else None, validation=0.2)
+    splits = Dataset.from_array(255 - clean if pairs else clean, clean=clean if pairs else None, validation=0.2)
     train = TrainConfig(noise=None if pairs else NoiseConfig("gaussian", 0.3))
     builder, program = TrialBuilder(splits, tmp_path, ""), build_program()
     given, wanted = builder.samples(train)

@@ -36,7 +36,7 @@ def blobs(n: int = 300, side: int = 12) -> np.ndarray:
 
 def exported_of(data: Dataset, noise: NoiseConfig | None = NOISE, epochs: int = 60) -> Exported:
     train = TrainConfig(epochs=epochs, batch_size=16, noise=noise)
-    config = data.config if noise is not None else replace(data.config, target="clean.npy")
+    config = data.config if noise is not None else replace(data.config, clean="clean.npy")
     floating = TiedAutoencoder([48], inputs=data.inputs, output_activation="sigmoid" if data.kind == "images" else "linear")
     train_float(floating, data, train)
     recipe = Recipe("d", config, floating.config, train, quantize=QuantizeConfig(method="ptq"), task=Denoising())
@@ -153,7 +153,7 @@ def waves(n: int = 200) -> np.ndarray:
 def pairs_of_records() -> Dataset:
     clean = waves()
     noisy = clean + np.random.default_rng(1).normal(0, 0.5, clean.shape).astype(np.float32)
-    data = Dataset.from_array(noisy, target=clean, test=0.2, validation=0.2, output_activation="linear", per_feature=False)
+    data = Dataset.from_array(noisy, clean=clean, test=0.2, validation=0.2, output_activation="linear", per_feature=False)
     return dataclasses.replace(data, windows=True)
 
 
