@@ -40,6 +40,7 @@ from tiedae.export.codec.container import FileKind, read, read_frame
 from tiedae.export.codec.frames import FileModel
 from tiedae.export.codec.residual_tables import fit_tables
 from tiedae.export.codec.streams import Reader, StreamEncoder
+from tiedae.export.tasks.coders import LOSSLESS_CODERS
 from tiedae.pipeline import run_recipe
 from tiedae.recipe import load_recipe
 from tiedae.sources import ASSETS, load_dataset
@@ -139,26 +140,15 @@ def ecg_rows(codec: Codec) -> list[Row]:
     for each, bound in ((data, 0), (bounded, 16)):
         if np.abs(codec.decompress(each).astype(int) - x).max() > bound:
             raise AssertionError(f"a file of bound {bound} gives other samples")
-    changes = np.diff(x.ravel(), prepend=x.ravel()[:1]).astype("<i2").tobytes()
-    lzma_bytes = len(lzma.compress(changes, format=lzma.FORMAT_ALONE, preset=9 | lzma.PRESET_EXTREME))
     detail = f"{len(data):,} bytes, {8 * len(data) / x.size:.3f} bit a value, of {len(x)} windows; the other {{:,}}"
-    found = [Row("ecg_lossless_vs_lzma", len(data) / lzma_bytes, "", "<= 0.83", "<= 0.80", detail.format(lzma_bytes))]
-    if flac_bytes := flac_size(x.ravel(), 360):
-        row = Row("ecg_lossless_vs_flac", len(data) / flac_bytes, "", "<= 0.95", "<= 0.91", detail.format(flac_bytes))
-        found.append(row)
+    found = []
+    for name, coder, reach, stretch in zip(("lzma", "flac"), LOSSLESS_CODERS, ("0.83", "0.95"), ("0.80", "0.91"), strict=True):
+        if not coder.missing(str(x.dtype), 1):
+            size = coder.size(x.reshape(-1, 1))
+            row = Row(f"ecg_lossless_vs_{name}", len(data) / size, "", f"<= {reach}", f"<= {stretch}", detail.format(size))
+            found.append(row)
     detail = f"{len(bounded):,} bytes, every value within 16 counts"
     return [*found, Row("ecg_bounded16_ratio", x.nbytes / len(bounded), "x", ">= 11.5", ">= 13.5", detail)]
-
-
-def flac_size(samples: np.ndarray, rate: int) -> int:
-    """Bytes of int16 samples as a .flac file of level 8; 0 without soundfile."""
-    try:
-        import soundfile
-    except ImportError:
-        return 0
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format="FLAC", subtype="PCM_16", compression_level=1.0)
-    return len(buffer.getvalue())
 
 
 def violations_row(models: Sequence[FileModel]) -> Row:

@@ -29,8 +29,9 @@ def names(document: Path) -> str:
     return str(document.relative_to(ROOT))
 
 
-def test_the_recipe_is_one() -> None:
-    recipe = parse_recipe(tomllib.loads(program_of(README, "toml")), "recipe")
+def test_the_short_recipe_is_one() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    recipe = parse_recipe(tomllib.loads(program_of(page, "toml")), "recipe")
     assert recipe.model.widths == (0, 256, 16) and recipe.prune is not None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tiedae.cli import main
+from tiedae.commands import COMMANDS
 from tiedae.compress import packages
 from tiedae.compress.errors import UnavailableError
 from tiedae.compress.packages import INSTALL, missing, require_one_build
@@ -81,6 +82,55 @@ def test_a_bare_install_is_enough(schema1, without, monkeypatch, call):
     monkeypatch.chdir(schema1 / "table")
     without(*BARE)
     assert main([*call, "-q"]) == 0
+
+
+CALLS = {
+    "demo": ["demo"],
+    "recipe": ["recipe"],
+    "run": ["run", "table.toml"],
+    "search": ["search", "table.toml", "--max-bytes", "1k"],
+    "verify": ["verify", "bundle"],
+    "encode": ["encode", "bundle", "table.csv", "-o", "codes.npy"],
+    "decode": ["decode", "bundle", "bundle/golden/code.npy", "-o", "y.npy"],
+    "info": ["info", str(Path(__file__).parents[1] / "export" / "codec" / "golden" / "bytes.tae")],
+    "score": ["score", "bundle", "table.csv"],
+    "rescale": ["rescale", "bundle", "--data", "table.csv", "-o", "out"],
+    "package": ["package", "bundle", "--for", "c", "-o", "out"],
+    "bench": ["bench", "bundle"],
+    "sensitivity": ["sensitivity", "table.toml"],
+    "calibrate": ["calibrate", "table.toml"],
+    "report": ["report", "bundle"],
+    "inspect": ["inspect", "bundle/table.int8.tflite"],
+    "dedupe": ["dedupe", "bundle/table.int8.tflite", "-o", "out.tflite"],
+    "data": ["data"],
+}
+"""A call of each command."""
+INSTALL_ROW = re.compile(r"^\| `pip install '?\.(?:\[(.*?)\])?'?` \| (.*?) \|", re.MULTILINE)
+
+
+def extras_of_the_readme() -> dict[str, set[str]]:
+    """The extras of the first row of the README's table of installs that names each command."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = [(extras, re.findall(r"`(\w+)`", cell)) for extras, cell in INSTALL_ROW.findall(readme)]
+    return {
+        name: set(filter(None, extras.split(","))) for extras, names in reversed(rows) for name in names if name in COMMANDS
+    }
+
+
+def test_the_readme_names_the_install_of_every_command() -> None:
+    assert extras_of_the_readme().keys() == CALLS.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_needs_what_the_readme_says(schema1, without, monkeypatch, capsys, command) -> None:
+    monkeypatch.chdir(schema1 / "table")
+    without(*BARE)
+    code = main([*CALLS[command], "-q"])
+    named = re.findall(r"tiedae\[(.*)\]", capsys.readouterr().err)
+    assert (code, {extra for each in named for extra in each.split(",")}) == (
+        2 if named else 0,
+        extras_of_the_readme()[command],
+    )
 
 
 def test_a_bundle_without_onnx_files_needs_no_onnx_runtime(schema1, without, monkeypatch, capsys):
