@@ -12,6 +12,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -108,6 +109,22 @@ def require_alone(file: IO, busy: str) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise InputError(busy) from None
+
+
+@contextlib.contextmanager
+def held(path: Path, *, create: bool = False) -> Iterator[FileIO]:
+    """A file open for reading and writing that no other process holds; `create`: empty where it was not there.
+
+    Raises InputError where another process holds it, or has just put another file in its place; as `require_regular`.
+    """
+    busy = f"{path}: another process is writing to it; wait for it or choose another file"
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644)
+    with FileIO(descriptor, "r+b") as file:
+        require_regular(path, os.fstat(descriptor).st_mode)
+        require_alone(file, busy)
+        if not (path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))):
+            raise InputError(busy)
+        yield file
 
 
 @contextlib.contextmanager

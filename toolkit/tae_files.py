@@ -8,15 +8,16 @@ import mmap
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
-from tiedae.compress.files import atomic, write_atomic
+from tiedae.compress.files import atomic, held, open_regular, require_replaceable, write_atomic
 from tiedae.compress.records import Record
-from tiedae.export.codec.appending import last_whole
+from tiedae.export.codec.appending import Whole, last_whole
 from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
 from tiedae.export.codec.container import (
     SAMPLES_PER_FRAME,
@@ -133,30 +134,31 @@ def encode(
             drop=replace,
             report=steps(progress, "encode"),
         )
+    require_replaceable(out)
     header = codec.file_model.header(SAMPLES_PER_FRAME if samples_per_frame is None else samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
     if part.exists() and not (resume or replace):
         raise InputError(f"{part}: is there, from interrupted work; --resume continues it, --force starts again")
-    written = _written(part, codec, header, samples) if resume else ()
-    encoder = _encoder(codec, header, written=written)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("r+b" if written else "wb", buffering=0) as file:
-        file.truncate(file.seek(written[-1].stop if written else 0))
+    with held(out) if out.exists() else contextlib.nullcontext(), held(part, create=True) as file:
         try:
+            written = _written(part, codec, header, samples) if resume else ()
+            encoder = _encoder(codec, header, written=written)
+            file.truncate(file.seek(written[-1].stop if written else 0))
             size = _encode_rest(file, encoder, samples, written, source, steps(progress, "encode"))
         except TiedaeError:
-            if file.tell() <= header.size:
+            if file.seek(0, os.SEEK_END) <= header.size:
                 part.unlink()
             raise
-    target = Path(os.path.realpath(out))
-    if not replace:
-        target.touch(exist_ok=False)
-    part.replace(target)
+        target = Path(os.path.realpath(out))
+        if append or not replace:
+            target.touch(exist_ok=False)
+        part.replace(target)
     return _compressed(codec, header, samples, size)
 
 
 def _encode_rest(
-    file: BinaryIO,
+    file: FileIO,
     encoder: StreamEncoder,
     samples: np.ndarray,
     written: Sequence[FrameSpan],
@@ -190,27 +192,15 @@ def _append(
     drops them first. Raises FormatError for a file of another model, InputError for one of another promise or frames than were
     asked for, of unfinished work, and, if `resume`, one that ends in these samples; CheckError for one that is damaged.
     """
-    with mapped(out) as data:
-        contents = read(data, out)
-        header = contents.header
-        codec.file_model.require(header, out)
-        if (promised or (header.kind, header.bound)) != (header.kind, header.bound) or (
-            samples_per_frame not in (None, header.samples_per_frame)
-        ):
-            kind = f"{header.kind.name.lower()}{f' by {header.bound:g}' if header.bound else ''}"
-            raise InputError(f"{out}: is {kind}, in frames of {header.samples_per_frame} samples; --append cannot change that")
-        whole = last_whole(data, contents)
-        if whole is None:
-            raise CheckError(f"{out}: {'; '.join(contents.problems[:LISTED])}; nothing is appended")
-        require_frames(data, whole.frames, header, out)
-        if not (contents.indexed or resume or drop):
-            what = "holds an append that was interrupted; --resume continues it with the same data, --force drops its samples"
-            raise InputError(f"{out}: {what}")
-        if resume and contents.indexed and _are(data, whole.last, codec, header, samples):
-            raise InputError(f"{out}: ends in these samples already; leave --resume out to append them once more")
-        written = _start_of(data, whole.stop, codec, header, samples, out, "drops them") if resume else ()
-    encoder = _encoder(codec, header, after=whole, written=written)
-    with out.open("r+b", buffering=0) as file:
+    with held(out) as file:
+        with mapped(out) as data:
+            size = len(data)
+            header, whole, written = _appendable(
+                codec, data, samples, out, samples_per_frame, promised, resume=resume, drop=drop
+            )
+        encoder = _encoder(codec, header, after=whole, written=written)
+        if file.seek(0, os.SEEK_END) != size:
+            raise InputError(f"{out}: has changed meanwhile; nothing is appended")
         file.truncate(file.seek(written[-1].stop if written else whole.stop))
         try:
             size = _encode_rest(file, encoder, samples, written, source, report)
@@ -219,6 +209,38 @@ def _append(
             raise
     before = sum(frame.samples for frame in whole.frames)
     return msgspec.structs.replace(_compressed(codec, header, samples, size - whole.stop), appended_to=before)
+
+
+def _appendable(
+    codec: Codec,
+    data: Data,
+    samples: np.ndarray,
+    out: Path,
+    samples_per_frame: int | None,
+    promised: tuple[FileKind, float] | None,
+    *,
+    resume: bool,
+    drop: bool,
+) -> tuple[Header, Whole, Sequence[FrameSpan]]:
+    """The header of a file to append to, what of it is whole, and the frames of these samples behind that, which stay."""
+    contents = read(data, out)
+    header = contents.header
+    codec.file_model.require(header, out)
+    if (promised or (header.kind, header.bound)) != (header.kind, header.bound) or (
+        samples_per_frame not in (None, header.samples_per_frame)
+    ):
+        kind = f"{header.kind.name.lower()}{f' by {header.bound:g}' if header.bound else ''}"
+        raise InputError(f"{out}: is {kind}, in frames of {header.samples_per_frame} samples; --append cannot change that")
+    whole = last_whole(data, contents)
+    if whole is None:
+        raise CheckError(f"{out}: {'; '.join(contents.problems[:LISTED])}; nothing is appended")
+    require_frames(data, whole.frames, header, out)
+    if not (contents.indexed or resume or drop):
+        what = "holds an append that was interrupted; --resume continues it with the same data, --force drops its samples"
+        raise InputError(f"{out}: {what}")
+    if resume and contents.indexed and _are(data, whole.last, codec, header, samples):
+        raise InputError(f"{out}: ends in these samples already; leave --resume out to append them once more")
+    return header, whole, _start_of(data, whole.stop, codec, header, samples, out, "drops them") if resume else ()
 
 
 def _encoder(codec: Codec, header: Header, **options: Any) -> StreamEncoder:
@@ -267,7 +289,7 @@ def quality_text(done: Compressed) -> str:
     return fit_text(done.quality) + (f" against the {done.against}" if done.quality and done.against else "")
 
 
-def _write(file: BinaryIO, chunks: Sequence[bytes]) -> None:
+def _write(file: FileIO, chunks: Sequence[bytes]) -> None:
     data = b"".join(chunks)
     while data:
         data = data[file.write(data) :]
@@ -397,7 +419,7 @@ def inspect(path: Path) -> Info:
 @contextlib.contextmanager
 def mapped(path: Path) -> Iterator[Data]:
     """The bytes of a file, not read until they are used."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if not os.fstat(file.fileno()).st_size:
             yield b""
             return
