@@ -113,7 +113,7 @@ def warnings_of(quality: Iterable[Quality]) -> tuple[ColumnWarning, ...]:
 
     Taken from the worst of our exported files, or if none was measured from the last measured stage.
     """
-    rows = [row for row in quality if row.fidelity is not None and row.fidelity.columns and not row.fault]
+    rows = [row for row in quality if row.fidelity is not None and row.fidelity.columns]
     rows = [row for row in rows if row.stage is Stage.EXPORT] or [row for row in rows if row.stage is not Stage.STOCK][-1:]
     worst: dict[str, tuple[float, str]] = {}
     constant: dict[str, None] = {}

@@ -44,7 +44,7 @@ def _part(file: ModelFile) -> str:
 
 
 def _file_row(metrics: Metrics, file: ModelFile) -> TableRow:
-    measured = sorted((row for row in metrics.quality if row.file == file.file and not row.fault), key=lambda row: row.error)
+    measured = sorted((row for row in metrics.quality if row.file == file.file), key=lambda row: row.error)
     span = dict.fromkeys(f"{row.error:.3f}" for row in (*measured[:1], *measured[-1:]))
     label = "stock" if file.maker is Maker.STOCK else "tied"
     quality = fit_text(measured[-1].fidelity) if measured else ""

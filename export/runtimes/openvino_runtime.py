@@ -21,7 +21,10 @@ from typing import Any
 import numpy as np
 
 from ...compress.errors import FormatError
+from ..formats.onnx_writer import to_onnx
 from ..formats.tflite_reader import entry_of, read_entries, with_primary
+from ..operations.dense import Dense
+from ..program import Kernel, Program, Tensor
 from .native_output import quiet
 from .session import Sample, Session, first_line, in_batches, load, require_files, served
 
@@ -75,6 +78,26 @@ def _same_signal_stack() -> Iterator[None]:
     finally:
         if library.sigaltstack(ctypes.byref(before), None) != 0:
             library.sigaltstack(ctypes.byref(_Stack(None, SS_DISABLE, 0)), None)
+
+
+@lru_cache
+def confuses_square(size: int) -> bool:
+    """Whether OpenVINO confuses a kernel [size, size] with its transpose in an .onnx file that reads it both ways.
+
+    A file of that kernel alone is the probe. Raises UnavailableError if OpenVINO is missing.
+    """
+    library()
+    values = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
+    layers = (Dense("x", "code", "square", False, None, "linear"), Dense("code", "y", "square", True, None, "linear"))
+    tensors = {name: Tensor(name, (size,)) for name in ("x", "code", "y")}
+    kernels = {"square": Kernel("square", size, size)}
+    program = Program("probe", tensors, kernels, layers[:1], layers[1:], {"square": values})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "probe.onnx"
+        path.write_bytes(to_onnx(program, signature="reconstruct"))
+        y = open_files("openvino-onnx", {"reconstruct": path}).run("reconstruct", values)["y"]
+    expected = values @ values @ values.T
+    return not np.allclose(y, expected, atol=1e-3 * np.abs(expected).max())
 
 
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OpenVinoSession:

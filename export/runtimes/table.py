@@ -33,7 +33,8 @@ class Open(Protocol):
 
 Role = Literal["usual", "witness", "foreign", "ours"]
 Fault = Callable[[Program, str], str]
-"""(program, signature) → a known fault of the runtime that affects them; empty if none."""
+"""(program, signature) → a fault of the runtime that a probe shows here, and that makes its results of such a file wrong; empty
+if there is none. Raises UnavailableError if the runtime is missing."""
 
 
 Load = Callable[[], Open]
@@ -44,7 +45,7 @@ Load = Callable[[], Open]
 class Runtime:
     """A row of the table.
 
-    `converts`: how float32 inputs are quantized (`interpreter.Conversion`). `fault`: reported with a failed check. `role`:
+    `converts`: how float32 inputs are quantized (`interpreter.Conversion`). `fault`: why it does not run a file. `role`:
     `usual` is a format's default runtime and `witness` its cross-check; these and `foreign` ones run any file, `ours` only our
     own. `module`: the Python module of a runtime that the benchmark times. `device`: where it runs.
     """
@@ -82,13 +83,17 @@ def _opens(module: str, name: str, *packages: str, library: bool = False) -> Loa
 
 
 def _square_kernels(program: Program, signature: str) -> str:
-    """A fault measured with OpenVINO 2026.4."""
-    square = [name for name, kernel in program.kernels.items() if kernel.inputs == kernel.units]
+    """OpenVINO 2026.4 has the fault."""
+    square = {name: kernel.units for name, kernel in program.kernels.items() if kernel.inputs == kernel.units}
     if signature not in ("reconstruct", SCORE) or not square:
         return ""
+    confuses = importlib.import_module(".openvino_runtime", __package__).confuses_square
+    confused = [f"{name} [{size}, {size}]" for name, size in square.items() if confuses(size)]
+    if not confused:
+        return ""
     return (
-        "a known fault of OpenVINO's CPU plugin: in an .onnx file that reads a square kernel both ways "
-        f"({', '.join(square)}) it confuses the kernel with its transpose; the file is right if ort-cpu's checks of it hold"
+        f"it reads the square kernel {confused[0]} both ways, and this OpenVINO confuses such a kernel with its transpose, "
+        "as a probe shows: a file of one kernel"
     )
 
 

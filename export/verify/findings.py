@@ -143,9 +143,9 @@ class Subject:
         return row
 
     def check(self, kind: Kind, signature: str, ok: bool, value: float | int | str, limit: str, text: str, **more: str) -> None:
-        """Record a check of one signature; a failure mentions a known fault of the runtime. `more`: detail and peer."""
+        """Record a check of one signature. `more`: detail and peer."""
         file = self.files[signature]
-        text = f"{file} in {self.runtime}: {text if ok else self.blamed(signature, text)}"
+        text = f"{file} in {self.runtime}: {text}"
         self.findings.check(kind, ok, value, limit, text, file=file, signature=signature, runtime=self.runtime, **more)
 
     def hold(self, row: Parity, most: int, **more: str) -> None:
@@ -156,14 +156,6 @@ class Subject:
         """Check that a float comparison is within its tolerances."""
         limit = f"<= {row.rtol or 0:g} of full scale"
         self.check(row.kind, row.signature, row.close(), row.relative, limit, row.text, detail=row.tensor, **more)
-
-    def blamed(self, signature: str, text: str) -> str:
-        """The text, followed by a known fault of the runtime on such a file."""
-        return "; ".join(filter(None, (text, self.fault(signature))))
-
-    def fault(self, signature: str) -> str:
-        """A known fault of the runtime on such a file; '' if there is none."""
-        return RUNTIMES[self.runtime].fault(self.program, signature)
 
     def input(self, signature: str, evidence: Evidence) -> np.ndarray:
         """The samples in the dtype and unit of the signature's `x`."""

@@ -67,9 +67,10 @@ class Kind(StrEnum):
 
 
 class Why(StrEnum):
-    """Why a measurement was skipped. The first three lie in the machine or the call, not in the files."""
+    """Why a measurement was skipped. The first four lie in the machine or the call, not in the files."""
 
     NOT_INSTALLED = "not installed"
+    FAULTY = "a fault of the runtime"
     NO_SAMPLES = "no samples"
     NO_KERAS = "no Keras model"
     UNAVAILABLE = "unavailable"
@@ -81,7 +82,7 @@ class Why(StrEnum):
 
     @property
     def excuses(self) -> bool:
-        return self in (Why.NOT_INSTALLED, Why.NO_SAMPLES, Why.NO_KERAS)
+        return self in (Why.NOT_INSTALLED, Why.FAULTY, Why.NO_SAMPLES, Why.NO_KERAS)
 
 
 class Lost(StrEnum):

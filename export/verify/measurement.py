@@ -219,8 +219,7 @@ def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[st
         findings.check(Kind.QUALITY, False, "no y", "finite", text, file=file, runtime=runtime)
         return
     of = {"precision": precision, "file": file, "runtime": runtime, "provider": subject.session.provider}
-    fit, fault = evidence.fit(outputs["y"]), subject.fault(signature)
-    findings.quality.append(Quality(f"tiedae {file}", Stage.EXPORT, error, fit, **of, fault=fault))
+    findings.quality.append(Quality(f"tiedae {file}", Stage.EXPORT, error, evidence.fit(outputs["y"]), **of))
 
 
 def squared_error(x: np.ndarray, y: np.ndarray) -> float:

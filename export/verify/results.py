@@ -222,10 +222,7 @@ class Fit(Record, frozen=True):
 
 
 class Quality(Record, frozen=True):
-    """The squared `error` per test sample in model units, and the fidelity in the user's unit.
-
-    `fault` is a known fault of the runtime on such a file.
-    """
+    """The squared `error` per test sample in model units, and the fidelity in the user's unit."""
 
     title: str
     stage: Stage
@@ -235,7 +232,6 @@ class Quality(Record, frozen=True):
     file: str = ""
     runtime: str = ""
     provider: str = ""
-    fault: str = ""
 
 
 class Alarms(Record, frozen=True):

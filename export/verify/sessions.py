@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...compress.errors import InputError, NotInstalledError, UnavailableError
-from ..bundle import Bundle, write_files
+from ..bundle import Bundle, Programs, write_files
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, Runtime
 from ..targets import TARGETS
@@ -17,6 +17,7 @@ from .kinds import Kind, Why
 
 def open_sessions(
     bundle: Bundle,
+    programs: Programs,
     precision: str,
     usable: set[str],
     ours: Mapping[str, bytes],
@@ -25,8 +26,8 @@ def open_sessions(
 ) -> Iterator[tuple[Session, Mapping[str, str], str]]:
     """(session, file by signature, target) of every runtime that runs files of this precision.
 
-    `ours`: files of source text by name, which run as they are here, since those in the bundle may have changed. `strange` text
-    does not run.
+    Without files that a fault of the runtime concerns. `ours`: files of source text by name, which run as they are here, since
+    those in the bundle may have changed. `strange` text does not run.
     """
     by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
     for name, info in bundle.manifest.models.items():
@@ -46,6 +47,12 @@ def open_sessions(
             findings.skip(Kind.OPENS, Why.REFUSED, f"{name} on {precision}", reason, runtime=name)
             continue
         try:
+            faults = {signature: runtime.fault(programs.of(runtime.format), signature) for signature in files}
+            for fault, file in {(fault, files[signature]) for signature, fault in faults.items() if fault}:
+                findings.skip(Kind.OPENS, Why.FAULTY, f"{file} in {name}", fault, runtime=name)
+            files = {signature: file for signature, file in files.items() if not faults[signature]}
+            if not files:
+                continue
             session = _opened(bundle, runtime, files, ours)
         except UnavailableError as error:
             why = Why.NOT_INSTALLED if isinstance(error, NotInstalledError) else Why.UNAVAILABLE

@@ -105,7 +105,7 @@ def verify_bundle(
     usable = intact - (set(bundle.models) - contents.keys())
     for precision in PRECISIONS:
         of_precision: list[Measured] = []
-        for session, files, target in open_sessions(bundle, precision, usable, ours, strange, findings):
+        for session, files, target in open_sessions(bundle, programs, precision, usable, ours, strange, findings):
             announce(f"{precision} {session.runtime}")
             io, limits = TARGETS[target].file_io(manifest.io_of(precision)), tolerances_of(target, tolerances)
             subject = Subject(session, files, contents, programs.of(target), limits, findings, io)
@@ -386,5 +386,4 @@ def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evide
             continue
         loss = row.error / reference - 1 if reference > 0 else float(row.error > 0)
         text = f"{row.file} in {row.runtime}: error {row.error:.4g}, {loss:+.2%} against Keras float {reference:.4g}"
-        text = text if loss <= most else "; ".join(filter(None, (text, row.fault)))
         findings.check(Kind.QUALITY, loss <= most, loss, f"<= {most:g}", text, file=row.file, runtime=row.runtime)

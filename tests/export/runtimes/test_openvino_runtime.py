@@ -7,12 +7,20 @@ import sys
 
 import numpy as np
 import pytest
+import tiedae as ta
 from tiedae.compress.errors import FormatError
+from tiedae.export.bundle import Bundle, Programs
 from tiedae.export.formats.onnx_writer import to_onnx
 from tiedae.export.interpreter import execute
+from tiedae.export.runtimes import openvino_runtime
 from tiedae.export.runtimes.openvino_runtime import open_files
+from tiedae.export.runtimes.table import RUNTIMES
+from tiedae.export.verify.findings import Findings
+from tiedae.export.verify.kinds import Why
+from tiedae.export.verify.sessions import open_sessions
 
 from ...conftest import build_program
+from ...samples import curve
 from .test_table import SIGNATURES, opened, samples, toy, write
 
 
@@ -57,16 +65,59 @@ def test_signals_still_find_their_stack(tmp_path):
     assert signal_stack() == before
 
 
-@pytest.mark.parametrize(("runtime", "equal"), [("openvino-onnx", False), ("ort-cpu", True)])
-def test_a_square_kernel_read_both_ways(runtime, equal, tmp_path):
-    """OpenVINO 2026.4 takes W for its transpose where both have one shape; should it fail here, it is mended: say so."""
-    program = build_program((20, 12, 12, 5), ("relu", "relu", "linear"))
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("runtime", ["openvino-onnx", "ort-cpu"])
+def test_the_probe_says_what_a_square_kernel_read_both_ways_gives(runtime, bits, tmp_path):
+    """OpenVINO 2026.4 takes W for its transpose where both have one shape."""
+    program = build_program((20, 12, 12, 5), ("relu", "relu", "linear"), bits=bits)
     path = tmp_path / "square.onnx"
     path.write_bytes(to_onnx(program, signature="reconstruct"))
     x = samples(program, "reconstruct", 64)
     got, expected = opened(runtime, {"reconstruct": path}).run("reconstruct", x), execute(program, "reconstruct", x)
     assert np.array_equal(got["code"], expected["code"])
-    assert (np.abs(got["y"].astype(int) - expected["y"]).max() <= 1) == equal
+    fault = RUNTIMES[runtime].fault(program, "reconstruct")
+    assert (np.abs(got["y"].astype(int) - expected["y"]).max() <= 1) == (not fault)
+    assert not fault or fault.startswith("it reads the square kernel kernel_1 [12, 12] both ways")
+
+
+def test_only_files_with_a_square_kernel_in_both_directions_are_concerned():
+    pytest.importorskip("openvino")
+    fault = RUNTIMES["openvino-onnx"].fault
+    assert not fault(build_program((20, 12, 5)), "reconstruct")
+    square = build_program((20, 12, 12, 5), ("relu", "relu", "linear"))
+    assert not fault(square, "encode") and not fault(square, "decode")
+    assert not RUNTIMES["openvino-tflite"].fault(square, "reconstruct")
+
+
+@pytest.mark.parametrize("confuses", [True, False])
+def test_a_faulty_file_is_a_skipped_row_and_runs_again_once_the_fault_is_gone(confuses, finished_run, monkeypatch):
+    """The probe's answer decides; only the file of both directions is left out."""
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino_runtime, "confuses_square", lambda _size: confuses)
+    bundle, findings = Bundle.open(finished_run / "bundle"), Findings()
+    square = Programs(*(build_program((20, 12, 12, 5), ("relu", "relu", "linear"), form=form) for form in ("split", "fused")))
+    sessions = {
+        session.runtime: set(files)
+        for session, files, _target in open_sessions(bundle, square, "int8", set(bundle.manifest.files), {}, set(), findings)
+    }
+    assert sessions["ort-cpu"] == sessions["openvino-tflite"] == set(SIGNATURES)
+    assert sessions["openvino-onnx"] == set(SIGNATURES) - ({"reconstruct"} if confuses else set())
+    rows = [(row.why, row.what, row.why.excuses) for row in findings.skipped if row.runtime == "openvino-onnx"]
+    assert rows == [(Why.FAULTY, "mini.int8.onnx in openvino-onnx", True)] * confuses
+
+
+def test_a_bundle_with_square_kernels_verifies(tmp_path):
+    pytest.importorskip("openvino")
+    data = ta.Dataset.from_array(curve(200, 24))
+    model = ta.TiedAutoencoder([24, 24, 8], activation="relu", output_activation="sigmoid")
+    model.fit(data, epochs=1, verbose=0)
+    bundle = ta.export_bundle(ta.quantize(model, data, epochs=0, verbose=0), tmp_path / "square", data=data, verbose=False)
+    metrics = bundle.verify()
+    assert [check.text for check in metrics.failed] == []
+    faulty = [row.what for row in metrics.skipped if row.why is Why.FAULTY]
+    names = ["square.int8.onnx in openvino-onnx", "square.f32.onnx in openvino-onnx"]
+    assert faulty == (names if openvino_runtime.confuses_square(24) else [])
+    assert {row.file for row in metrics.parity if row.runtime == "openvino-onnx"} >= {"square.encoder.int8.onnx"}
 
 
 def test_reports_to_nobody(tmp_path):

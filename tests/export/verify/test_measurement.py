@@ -64,17 +64,6 @@ def test_a_runtime_that_rounds_differently_is_bounded_operation_by_operation(cas
     assert limits == {"<= 1 LSB on average (rounds differently)"}
 
 
-def test_a_known_fault_of_a_runtime_is_told_beside_the_check_that_fails(case) -> None:
-    """Every kernel of these files is square: OpenVINO reads them wrong where encoder and decoder are in one .onnx file."""
-    pytest.importorskip("openvino")
-    findings = case.measure(runtimes={"tflite": "litert-xnnpack", "onnx": "openvino-onnx"})
-    found = [check for check in findings.checks if not check.ok]
-    assert {check.kind for check in found} == {Kind.OUTPUT, Kind.FLOAT, Kind.FORMATS, Kind.CROSSING}
-    assert all(check.text.endswith("the file is right if ort-cpu's checks of it hold") for check in found)
-    held = [check.text for check in findings.checks if check.ok]
-    assert held and not any("known fault" in text for text in held)
-
-
 def test_a_runtime_that_shows_nothing_inside_is_one_skipped_row(case) -> None:
     findings = case.measure(runtimes={"tflite": "litert-compiled", "onnx": "ort-cpu"})
     assert not failed(findings)
