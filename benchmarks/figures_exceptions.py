@@ -1,0 +1,42 @@
+"""Numbers of README and docs that are no recorded figures, each with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Exemption:
+    """Numbers within a match of `pattern` on a page (a regular expression of its path) are no figures, for this reason."""
+
+    pages: str
+    pattern: str
+    reason: str
+
+
+ANY = r".*"
+EXCEPTIONS: Sequence[Exemption] = (
+    Exemption(r"docs/format\.md", r".+", "the specification: its constants, and examples that tests compute again"),
+    Exemption(ANY, r"\b(?:[2-8]|16|24|32|128) bits\b", "a width of integers, floats or vectors"),
+    Exemption(ANY, r"\b(?:50|75|90) %", "the sparsity that was asked for"),
+    Exemption(ANY, r"\b(?:95|99\.9|0\.01|1|10) %(?: fewer)?", "a level, quantile or limit that the code states"),
+    Exemption(ANY, r"\b(?:150|300|11) bits\b|\b12\.7 %|\b784 bytes\b", "where the comparison is made, not its result"),
+    Exemption(ANY, r"\b(?:64 bytes|64 MiB|4 GiB|200 MB|16 kB)", "a default, a bound or a size that an example takes"),
+    Exemption(ANY, r"\d times (?:our|that of|the most)|\b500 times|\b40 ms", "a setting of the code"),
+    Exemption(r"docs/c\.md", r"^\| `NAME_\w+` \| \d \|", "constants of the generated header"),
+    Exemption(
+        r"docs/(?:c|codec|command-line)\.md",
+        r"\d (?:bytes|kB|MB) (?:per|for)\b.*|^\| flash .*",
+        "follows from the format of what is stored",
+    ),
+    Exemption(r"docs/c\.md", r"\b4 to 15 times", "gcc's loops with variable bounds, measured once before they became literals"),
+    Exemption(r"docs/apps\.md", r"\b(?:464 MB|2\.2 GB)", "the package of another project, looked up"),
+    Exemption(r"docs/anomaly\.md", r"\b3 %", "the binomial distribution's"),
+    Exemption(
+        r"docs/trust\.md",
+        r"^\| (?:a|an|tables) .*|20 s and 1 GiB .* of 4 kB",
+        "limits of the code, which test_limits.py and fuzz.py hold",
+    ),
+    Exemption(r"docs/trust\.md", r"\(\d+ ×\)|−2", "how often the explained change was made, a part of the counts above"),
+)
