@@ -337,6 +337,9 @@ def check_samples(samples: Samples, source: str) -> None:
         raise DataError(f"{source}: samples differ in length or are not numbers; all need the same number of numeric values")
     if not (np.issubdtype(values.dtype, np.number) or values.dtype == np.bool_) or np.iscomplexobj(values):
         raise DataError(f"{source}: holds values of type {values.dtype}, must be real numbers")
+    if values.dtype.kind == "f" and values.dtype.itemsize > 8:
+        right = "of at most 64 bits; convert them, as by astype(np.float64)"
+        raise DataError(f"{source}: holds values of type {values.dtype}, must be {right}")
     if values.ndim < 2:
         raise DataError(
             f"{source}: has shape {list(values.shape)}, must be [samples, values…]; `window` in [data] cuts one long record"

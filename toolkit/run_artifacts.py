@@ -18,7 +18,7 @@ from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
 from tiedae.export.verify.verify import MAX_SAMPLES
 
-from .readers import read_headings
+from .csv_files import read_headings
 from .sources import load_all, load_dataset
 
 FLOAT_STAGES = STAGES[: STAGES.index("quantize")]

@@ -18,7 +18,7 @@ from tiedae.export.tasks.results import Detection, LabelFlags
 
 from .coding import named, pieces, steps
 from .console import Progress
-from .readers import read_headings
+from .csv_files import read_headings
 from .run_artifacts import load_source
 
 METHOD = "int8"

@@ -28,7 +28,8 @@ from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import checked, require
 from tiedae.compress.scaling import Scaling
 
-from .readers import Arrays, read, read_idx, read_npy, require_keys
+from .arrays import Arrays, read_idx, read_npy
+from .readers import read, require_keys
 
 ASSETS = Path(__file__).parent / "assets"
 VARIABLE = "TIEDAE_DATA"

@@ -65,13 +65,13 @@ class Denoiser:
     def missing(self) -> list[str]:
         return [name for name in self.packages if find_spec(name) is None]
 
-    def chosen(self, selection: Selection) -> tuple[str, Denoise]:
-        """The candidate of the least squared error on the validation samples."""
+    def chosen(self, selection: Selection) -> tuple[str, Denoise] | None:
+        """The candidate of the least squared error on the validation samples; None where samples are too small for any."""
 
         def error(candidate: tuple[str, Denoise]) -> float:
             return float(np.square(candidate[1](selection.noisy) - selection.clean).mean())
 
-        return min(self.candidates(selection), key=error)
+        return min(self.candidates(selection), key=error, default=None)
 
 
 def _each(shape: Sequence[int], denoise: Callable[[np.ndarray], np.ndarray]) -> Denoise:
@@ -137,6 +137,14 @@ def _pca(selection: Selection) -> Iterator[tuple[str, Denoise]]:
             return (mean + (x - mean) @ basis @ basis.T).astype(np.float32)
 
         yield f"{count} components", run
+
+
+def neighbours_of(kind: Kind, shape: Sequence[int]) -> Kind:
+    """What the values of a sample are to a denoiser: pixels, neighbours in time, or columns that are no neighbours.
+
+    Bytes in one axis may be columns of a table, and nothing here filters more than two axes and channels.
+    """
+    return "table" if kind == "images" and len(shape) not in (2, 3) else kind
 
 
 DENOISERS: Mapping[str, Denoiser] = {

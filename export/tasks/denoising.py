@@ -24,7 +24,7 @@ from ..manifest import Manifest
 from ..parity.fidelity import Fidelity
 from ..report.images import encode_images
 from ..verify.kinds import Kind, Skipped, Why
-from .denoisers import DENOISERS, EXTRA, PCA_SAMPLES, Selection
+from .denoisers import DENOISERS, EXTRA, PCA_SAMPLES, Selection, neighbours_of
 from .results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
 from .row import Exported, TableRow, TaskMeasurement, TaskRow, not_measured
 from .ssim import has_ssim, ssim
@@ -163,13 +163,18 @@ def _baselines(
     given = selection(exported)
     rows, skipped = [], []
     for name, denoiser in DENOISERS.items():
-        if spec.kind not in denoiser.kinds:
+        if neighbours_of(spec.kind, spec.shape) not in denoiser.kinds:
             continue
         if denoiser.missing:
             reason = f"{', '.join(denoiser.missing)} not installed: {EXTRA}"
             skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, f"baseline {name}", reason))
             continue
-        setting, denoise = denoiser.chosen(given)
+        chosen = denoiser.chosen(given)
+        if chosen is None:
+            reason = f"samples of shape {list(spec.shape)} are smaller than all of its settings"
+            skipped.append(Skipped(Kind.TASK, Why.LIMITED, f"baseline {name}", reason))
+            continue
+        setting, denoise = chosen
         y = denoise(x)
         y = np.clip(y, 0, 1) if spec.scaling.is_bytes(spec.dtype) else y
         rows.append(bench.row(name, before.level, y, before, setting))

@@ -57,19 +57,12 @@ def objects_npz(folder):
     return folder / "x.npz"
 
 
-def many_arrays(folder):
-    np.savez(folder / "x.npz", a=PIXELS, b=PIXELS)
-    return folder / "x.npz"
+def npz(**arrays):
+    def write(folder):
+        np.savez(folder / "x.npz", **arrays)
+        return folder / "x.npz"
 
-
-def unlike_test_set(folder):
-    np.savez(folder / "x.npz", x_train=PIXELS, x_test=PIXELS[:, :2])
-    return folder / "x.npz"
-
-
-def short_labels(folder):
-    np.savez(folder / "x.npz", x=PIXELS, labels=LABELS[:5])
-    return folder / "x.npz"
+    return write
 
 
 def two_sizes(folder):
@@ -165,13 +158,32 @@ BAD_SOURCES = [
     (array(np.zeros(50)), DataError, r"x.npy: has shape \[50\], .*`window` in \[data\]"),
     (array(np.array([["a"], ["b"]])), DataError, "x.npy: holds values of type <U1, must be real numbers"),
     (array(np.array([[0, np.nan], [1, 2]])), DataError, "x.npy: sample 0, value 1 is nan, must be finite"),
+    (
+        array(PIXELS.astype(np.longdouble)),
+        DataError,
+        r"x.npy: holds values of type float128, must be of at most 64 bits; .*astype\(np.float64\)",
+    ),
     (array(np.array([[0, 3], [-np.inf, 2]], np.float16)), DataError, "x.npy: sample 1, value 0 is -inf, must be finite"),
     (content("x.npz", b"PK\x03\x04 cut short"), FormatError, "x.npz: is damaged or not a .npz file"),
     (content("x.npz", b"\0" * 50), DataError, "x.npz: must hold arrays of numbers only"),
     (objects_npz, DataError, "x.npz: must hold arrays of numbers only"),
-    (many_arrays, DataError, "x.npz: holds the arrays a, b; must be one array, or x"),
-    (unlike_test_set, DataError, r"x.npz: a training sample has shape \[4, 3\], a test sample \[2, 3\]"),
-    (short_labels, DataError, r"x.npz: has labels of shape \[5\], must be \[20\]"),
+    (npz(a=PIXELS, b=PIXELS), DataError, "x.npz: holds the arrays a, b; must be one array, or x"),
+    (npz(x=PIXELS, labels=LABELS, ids=LABELS), DataError, "x.npz: holds ids beside x; must be of x, labels, label, y, or left"),
+    (npz(x=PIXELS, x_test=PIXELS), DataError, "x.npz: holds x_test beside x; must be of"),
+    (
+        npz(x_train=PIXELS, y=LABELS),
+        DataError,
+        "x.npz: holds y beside x_train; must be of x_train, labels_train",
+    ),
+    (npz(x_train=PIXELS, y_test=LABELS), DataError, "x.npz: holds y_test beside x_train; must be of"),
+    (npz(x=PIXELS, y=LABELS, label=LABELS), DataError, "x.npz: holds label and y; must be one array of labels"),
+    (npz(), DataError, "x.npz: holds the arrays none; must be one array, or x"),
+    (
+        npz(x_train=PIXELS, x_test=PIXELS[:, :2]),
+        DataError,
+        r"x.npz: a training sample has shape \[4, 3\], a test sample \[2, 3\]",
+    ),
+    (npz(x=PIXELS, labels=LABELS[:5]), DataError, r"x.npz: has labels of shape \[5\], must be \[20\]"),
     (content("x.csv", b""), DataError, "x.csv: holds no row of numbers"),
     (content("x.csv", b"a,b\n"), DataError, "x.csv: holds no row of numbers"),
     (content("x.csv", b"1,2\n3,4\n5\n"), DataError, "x.csv: line 3 has 1 values, line 1 has 2; must be the same number"),

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from msgspec import structs
 from PIL import Image
+from tiedae.arrays import MAPPED_FROM
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
-from tiedae.readers import MAPPED_FROM, read
+from tiedae.readers import read
 from tiedae.sources import DATA_SETS, VARIABLE, data_text, load_dataset
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 3), np.uint8)
@@ -30,6 +31,11 @@ def write_fortran_npy(folder):
 
 def write_npz(folder):
     np.savez(folder / "x.npz", x=PIXELS, labels=LABELS)
+    return folder / "x.npz"
+
+
+def write_npz_of_one_label(folder):
+    np.savez(folder / "x.npz", x=PIXELS, label=LABELS)
     return folder / "x.npz"
 
 
@@ -90,6 +96,7 @@ def write_labelled_images(folder):
         (write_npy, False),
         (write_fortran_npy, False),
         (write_npz, True),
+        (write_npz_of_one_label, True),
         (write_npz_of_one, False),
         (write_csv, False),
         (write_csv_with_heading_and_labels, True),
@@ -111,6 +118,29 @@ def test_every_kind_of_source_gives_the_same_samples(tmp_path, write, labelled):
         np.testing.assert_array_equal(names, LABELS[order])
     splits = load_dataset(DataConfig(str(path.relative_to(tmp_path))), "sigmoid", base=tmp_path)
     assert (len(splits.train), len(splits.test), splits.inputs) == (18, 2, 12)
+
+
+ORIENTED = {
+    1: PIXELS[0],
+    2: PIXELS[0, :, ::-1],
+    3: PIXELS[0, ::-1, ::-1],
+    4: PIXELS[0, ::-1],
+    5: PIXELS[0].T,
+    6: np.rot90(PIXELS[0], -1),
+    7: PIXELS[0, ::-1, ::-1].T,
+    8: np.rot90(PIXELS[0]),
+}
+"""The picture that each EXIF orientation says, with row 0 and column 0 where the specification places them."""
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+@pytest.mark.parametrize(("orientation", "upright"), ORIENTED.items())
+def test_images_are_turned_as_their_exif_says(tmp_path, orientation, upright, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    Image.fromarray(PIXELS[0]).convert("RGB").save(tmp_path / f"a{suffix}", exif=exif, **options)
+    np.testing.assert_array_equal(read(tmp_path).values, np.stack([upright] * 3, -1)[None])
 
 
 def test_color_images_keep_their_shape(tmp_path):

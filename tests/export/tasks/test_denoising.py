@@ -127,7 +127,9 @@ def test_the_best_candidate_is_chosen() -> None:
     clean = (rng.normal(size=(400, 3)) @ rng.normal(size=(3, 40))).astype(np.float32)
     noisy = clean + rng.normal(0, 0.3, clean.shape).astype(np.float32)
     given = Selection(clean[:300], noisy[300:], clean[300:], (40,))
-    setting, denoise = DENOISERS["pca"].chosen(given)
+    chosen = DENOISERS["pca"].chosen(given)
+    assert chosen is not None
+    setting, denoise = chosen
     errors = {name: np.square(run(given.noisy) - given.clean).mean() for name, run in DENOISERS["pca"].candidates(given)}
     assert errors[setting] == min(errors.values()) and setting == "4 components"
     assert given.deviation == pytest.approx(0.3, rel=0.05)
@@ -142,6 +144,34 @@ def test_a_baseline_without_its_package_is_skipped_with_the_reason(exported: Exp
         (Kind.TASK, Why.NOT_INSTALLED, f"baseline {name}") for name in ("median", "wavelet", "nl-means")
     ]
     assert found.skipped[1].reason == 'skimage, pywt not installed: pip install "tiedae[tasks]"'
+
+
+BYTES = np.random.default_rng(0).integers(0, 256, (120, 24), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("values", "windows", "measured", "too_small"),
+    [
+        (BYTES, False, {"pca"}, set()),
+        (BYTES.reshape(120, 1, 24), False, {"median", "nl-means", "pca"}, {"wavelet"}),
+        (BYTES.reshape(120, 24, 1), False, {"median", "nl-means", "pca"}, {"wavelet"}),
+        (BYTES.reshape(120, 1, 8, 3), False, {"median", "nl-means", "pca"}, {"wavelet"}),
+        (BYTES.reshape(120, 2, 2, 2, 3), False, {"pca"}, set()),
+        (BYTES.reshape(-1, 2).astype(np.int16), True, {"median", "wavelet"}, {"pca"}),
+        (BYTES.reshape(120, 24).astype(np.float32), False, {"pca"}, set()),
+    ],
+)
+def test_every_shape_of_samples_has_the_baselines_that_fit(
+    values: np.ndarray, windows: bool, measured: set[str], too_small: set[str]
+) -> None:
+    data = Dataset.from_array(values, test=0.2, validation=0.2, output_activation="linear", per_feature=False)
+    data = dataclasses.replace(data, windows=windows)
+    found = denoising.measure(exported_of(data, epochs=1), factors=(1.0,))
+    assert {row.method for row in result_of(found).rows} - {INPUT, PROGRAM, KERAS} == measured
+    shape = list(data.spec.shape)
+    assert {(row.what, row.reason) for row in found.skipped} == {
+        (f"baseline {name}", f"samples of shape {shape} are smaller than all of its settings") for name in too_small
+    }
 
 
 def waves(n: int = 200) -> np.ndarray:

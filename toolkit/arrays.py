@@ -1,0 +1,134 @@
+"""Sample files of arrays: .npy, .npz and idx, and what every reader gives.
+
+What a packed file would take in memory is bounded before it is unpacked.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tiedae.compress import npy
+from tiedae.compress.archive import DAMAGE
+from tiedae.compress.errors import DataError, FormatError, listed
+from tiedae.compress.files import open_regular
+
+MAPPED_FROM = 256 << 20
+"""Minimum size in bytes of a memory-mapped file; smaller ones are loaded."""
+UNPACKED = 1 << 30
+"""Bytes that a packed file may unpack to, whatever its own size."""
+RATIO = 100
+"""How many times larger than itself a file may be unpacked, beyond `UNPACKED`: zeros alone reach 1,000."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The contents of a source: samples [n, ...], labels [n] or None, and its own test set or None.
+
+    `columns`: names of the features, `label`: name of the labels, if the source has names.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray | None = None
+    test_values: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+    columns: tuple[str, ...] | None = None
+    label: str | None = None
+
+
+def read_npy(path: Path) -> Arrays:
+    """One array, memory-mapped from `MAPPED_FROM` bytes."""
+    return Arrays(npy.read_npy(path, mapped_from=MAPPED_FROM))
+
+
+def require_unpackable(path: Path, unpacked: int, packed: int) -> None:
+    """Raise DataError for a packed file that takes far more memory than its size: more than any measured data do."""
+    if unpacked > max(UNPACKED, RATIO * packed):
+        right = f"at most {RATIO} × its size or {UNPACKED:,}; save the array as .npy, which is not packed"
+        raise DataError(f"{path}: {packed:,} bytes would unpack to {unpacked:,}, must be {right}")
+
+
+LABEL_KEYS = ("labels", "label", "y")
+"""Names of an array of labels; with `_train` and `_test` beside `x_train` and `x_test`."""
+
+
+def read_npz(path: Path) -> Arrays:
+    """One array of any name, or `x`, or `x_train` and `x_test`, each with one of `LABEL_KEYS`; docs/data.md.
+
+    Raises DataError for an array of another name beside these.
+    """
+    try:
+        with open_regular(path) as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise FormatError(f"{path}: is a .npy file, must be .npz; rename it")
+            unpacked = sum(member.file_size for member in archive.zip.infolist())
+            require_unpackable(path, unpacked, path.stat().st_size)
+            with warnings.catch_warnings(action="ignore"):
+                arrays = {name: archive[name] for name in archive.files}
+    except DAMAGE as error:
+        raise FormatError(f"{path}: is damaged or not a .npz file ({error})") from None
+    except ValueError as error:
+        raise DataError(f"{path}: must hold arrays of numbers only ({error})") from None
+    for name, values in arrays.items():
+        if not isinstance(values, np.ndarray):
+            raise FormatError(f"{path}: {name} is not an array; a .npz holds .npy files only")
+    if len(arrays) == 1:
+        return Arrays(next(iter(arrays.values())))
+    parts = ("",) if "x" in arrays else ("_train", "_test") if "x_train" in arrays else ()
+    known = [f"{key}{part}" for part in parts if f"x{part}" in arrays for key in ("x", *LABEL_KEYS)]
+    unknown = [name for name in arrays if name not in known]
+    if not parts:
+        names = ", ".join(arrays) or "none"
+        raise DataError(f"{path}: holds the arrays {names}; must be one array, or x (and labels), or x_train and x_test")
+    if unknown:
+        raise DataError(f"{path}: holds {listed(unknown)} beside {known[0]}; must be of {', '.join(known)}, or left out")
+    values: list[np.ndarray | None] = []
+    for part in parts:
+        labels = [f"{key}{part}" for key in LABEL_KEYS if f"{key}{part}" in arrays]
+        if len(labels) > 1:
+            raise DataError(f"{path}: holds {' and '.join(labels)}; must be one array of labels")
+        values += [arrays.get(f"x{part}"), arrays[labels[0]] if labels else None]
+    assert values[0] is not None
+    return Arrays(values[0], *values[1:])
+
+
+IDX_TYPES: Mapping[int, str] = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: Path) -> Arrays:
+    """An idx file of MNIST's format, optionally gzip; labels from the file beside it that follows MNIST's names."""
+    labels = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
+    return Arrays(_idx(path), _idx(labels) if labels != path and labels.exists() else None)
+
+
+def _idx(path: Path) -> np.ndarray:
+    packed = path.name.endswith(".gz")
+    try:
+        with open_regular(path) as raw, gzip.GzipFile(fileobj=raw) if packed else raw as file:
+            magic = file.read(4)
+            if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_TYPES or magic[3] == 0:
+                raise FormatError(f"{path}: is not an idx file")
+            dtype, axes = np.dtype(IDX_TYPES[magic[2]]), magic[3]
+            shape = tuple(int(n) for n in np.frombuffer(file.read(4 * axes), ">u4"))
+            start, needed = 4 + 4 * axes, math.prod(shape) * dtype.itemsize
+            if packed:
+                require_unpackable(path, needed, path.stat().st_size)
+            data = file.read(needed + 1) if packed else b""
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+        raise FormatError(f"{path}: is damaged or truncated ({error})") from None
+    size = len(data) if packed else path.stat().st_size - start
+    if len(shape) < axes or size != needed:
+        got = f"more than {needed}" if packed and size > needed else max(size, 0)
+        raise FormatError(f"{path}: holds {got} bytes of data, must be {needed} for shape {list(shape)}; damaged")
+    if packed:
+        return np.frombuffer(data, dtype).reshape(shape)
+    if needed >= MAPPED_FROM:
+        return np.memmap(path, dtype, "r", start, shape)
+    return np.fromfile(path, dtype, offset=start).reshape(shape)

@@ -1,0 +1,195 @@
+"""Tables of numbers: .csv files, by the headings of their columns."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from tiedae.compress.errors import DataError, FormatError, listed
+from tiedae.compress.files import open_regular
+
+from .arrays import Arrays
+
+LABELS = ("label", "class", "target", "y")
+"""Headings that `label` auto recognizes, in any case."""
+
+
+def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (), label: str = "auto") -> Arrays:
+    """Rows of numbers separated by comma, semicolon or tab; line 1 is a heading if none of its cells is a number.
+
+    `columns`: the features, in this order; default: all columns except `drop` and the label. `label`: the column of the
+    labels; auto: the one with a heading in `LABELS` that is not in `columns` (y beside x is a coordinate); empty: none.
+    Labels are float64 [n], or as written if one is text. Other columns may hold anything.
+    """
+    labels = list[str]()
+
+    def add_label(cell: str) -> float:
+        if not cell.strip():
+            raise ValueError("no label")
+        labels.append(cell.strip())
+        return 0.0
+
+    try:
+        with _open(path) as file:
+            first = file.readline()
+            delimiter, names = _delimiter(first), _cells(first)
+            heading = _is_heading(names)
+            if not heading:
+                file.seek(0)
+            chosen = _choose(path, [name.strip() for name in names] if heading else None, columns, drop, label)
+            converters: dict[int | str, Callable[[str], float]] = dict.fromkeys(chosen.ignored, lambda _: 0.0)
+            if chosen.label is not None:
+                converters[chosen.label] = add_label
+            try:
+                with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file, see below
+                    values = np.loadtxt(file, comments=None, delimiter=delimiter, converters=converters, ndmin=2, quotechar='"')
+            except ValueError:
+                _explain_csv(path, delimiter, heading, chosen)
+    except UnicodeDecodeError:
+        raise FormatError(f"{path}: is not text in UTF-8, must be .csv") from None
+    except csv.Error as error:
+        raise FormatError(f"{path}: is damaged or not a table of numbers ({error})") from None
+    if values.size == 0:
+        raise DataError(f"{path}: holds no row of numbers")
+    if not heading:
+        return Arrays(values)
+    if len(names) != values.shape[1]:
+        raise DataError(f"{path}: line 1 has {len(names)} values, line 2 has {values.shape[1]}; must be the same number")
+    features, label_name = tuple(chosen.names[i] for i in chosen.features), None
+    encoded: np.ndarray | None = None
+    if chosen.label is not None:
+        label_name, numbers = chosen.names[chosen.label], [_number(cell) for cell in labels]
+        is_text = None in numbers
+        encoded = np.array(labels) if is_text else np.array(numbers, np.float64)
+    return Arrays(values[:, chosen.features], encoded, columns=features, label=label_name)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The headings of a .csv file, and the indices of its features and its label."""
+
+    names: Sequence[str]
+    features: Sequence[int]
+    label: int | None = None
+
+    @cached_property
+    def ignored(self) -> frozenset[int]:
+        return frozenset(range(len(self.names))).difference(self.features, [] if self.label is None else [self.label])
+
+
+def _open(path: Path, errors: str = "strict") -> io.TextIOWrapper:
+    return io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", errors=errors, newline="")
+
+
+def read_headings(path: Path) -> list[str]:
+    """The headings of a .csv file, [] without a heading."""
+    with _open(path, errors="replace") as file:
+        names = [name.strip() for name in _cells(file.readline())]
+    return names if _is_heading(names) else []
+
+
+def _cells(line: str) -> list[str]:
+    return next(csv.reader([line], delimiter=_delimiter(line)), [])
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t", key=line.count)
+
+
+def _is_heading(names: Sequence[str]) -> bool:
+    return bool(names) and all(_number(cell) is None for cell in names)
+
+
+def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], drop: Sequence[str], label: str) -> _Columns:
+    """Select the features and the label; DataError for unknown names and ambiguous selections."""
+    if names is None:
+        asked = {"columns": columns, "drop": drop, "label": "" if label == "auto" else label}
+        for key, value in asked.items():
+            if value:
+                raise DataError(f"{path}: line 1 is not a heading, which `{key}` in [data] requires; add one, or leave it out")
+        return _Columns((), ())
+    headings = _Headings(path, names)
+    index = headings.index("label", label) if label not in ("", "auto") else None
+    dropped = {headings.index("drop", name) for name in drop}
+    if columns:
+        features = [headings.index("columns", name) for name in columns]
+    else:
+        features = [i for i in range(len(names)) if i != index and i not in dropped]
+    if label == "auto":
+        lower = [name.lower() for name in names]
+        known = {*LABELS} - ({"y"} if "x" in lower else set())
+        candidates = [i for i, name in enumerate(lower) if name in known and i not in dropped]
+        chosen = set(features if columns else ())
+        found = [i for i in candidates if i not in chosen]
+        if len(found) > 1 and not columns:
+            named = " and ".join(names[i] for i in found)
+            right = 'name one as `label` in [data], or `label = ""` to train on all'
+            raise DataError(f"{path}: {named} are named like labels; {right}")
+        index = found[0] if len(found) == 1 else None
+        features = [i for i in features if i != index]
+    for i in features:
+        if not names[i]:
+            right = 'must have a name, be left out of `columns`, or be dropped (`drop = [""]` in [data])'
+            raise DataError(f"{path}: line 1, column {i + 1} has no name (the index of a table?); {right}")
+        if headings.counts[names[i]] > 1:
+            raise DataError(f"{path}: {headings.counts[names[i]]} columns are named {names[i]!r}; must be each name once")
+    if not features:
+        raise DataError(f"{path}: no column of {len(names)} is left to train on")
+    return _Columns(names, features, index)
+
+
+class _Headings:
+    """The headings of a .csv file, found by name in constant time."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self.path, self.names, self.counts = path, names, Counter(names)
+        self.places = {name: i for i, name in enumerate(names)}
+
+    def index(self, key: str, name: str) -> int:
+        """The index of the one heading `name`; DataError, with the closest match, if it is missing or a duplicate."""
+        if self.counts[name] == 1:
+            return self.places[name]
+        if name in self.places:
+            raise DataError(f"{self.path}: {self.counts[name]} columns are named {name!r}; must be one for `{key}` in [data]")
+        folded = {heading.lower(): heading for heading in reversed(self.names)}
+        close = difflib.get_close_matches(name.lower(), folded, 1)
+        right = f"did you mean {folded[close[0]]}?" if close else f"there are {listed(self.names)}"
+        raise DataError(f"{self.path}: no column {name!r}, which `{key}` in [data] names; {right}")
+
+
+def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) -> NoReturn:
+    """Raise DataError for the first invalid cell or row."""
+    with _open(path) as file:
+        rows = csv.reader(file, delimiter=delimiter)
+        names = next(rows) if heading else []
+        width, width_line = (len(names), 1) if heading else (0, 0)
+        for row in rows:
+            if not row:
+                continue
+            width, width_line = (width, width_line) if width else (len(row), rows.line_num)
+            if len(row) != width:
+                got = f"line {rows.line_num} has {len(row)} values, line {width_line} has {width}"
+                raise DataError(f"{path}: {got}; must be the same number")
+            for column, cell in enumerate(row):
+                where = f"line {rows.line_num}, column {column + 1}" + (f" ({names[column]})" if heading else "")
+                if column == chosen.label and not cell.strip():
+                    raise DataError(f"{path}: {where} is empty, must be a label")
+                if column != chosen.label and column not in chosen.ignored and _number(cell) is None:
+                    raise DataError(f"{path}: {where}: {cell!r} is not a number")
+    raise DataError(f"{path}: is not a table of numbers")
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
