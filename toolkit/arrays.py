@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import math
 import warnings
+import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,14 +64,37 @@ def read_npz(path: Path) -> Arrays:
 
     Raises DataError for an array of another name beside these.
     """
+    arrays = _members(path)
+    if len(arrays) == 1:
+        return Arrays(next(iter(arrays.values())))
+    parts = [part for part in ("", "_train", "_test") if f"x{part}" in arrays]
+    if parts[:1] not in ([""], ["_train"]):
+        names = ", ".join(arrays) or "none"
+        raise DataError(f"{path}: holds the arrays {names}; must be one array, or x (and labels), or x_train and x_test")
+    known = [f"{key}{part}" for part in (parts if parts[0] else [""]) for key in ("x", *LABEL_KEYS)]
+    unknown = [name for name in arrays if name not in known]
+    if unknown:
+        raise DataError(f"{path}: holds {listed(unknown)} beside {known[0]}; must be of {', '.join(known)}, or left out")
+
+    def labels(part: str) -> np.ndarray | None:
+        names = [f"{key}{part}" for key in LABEL_KEYS if f"{key}{part}" in arrays]
+        if len(names) > 1:
+            raise DataError(f"{path}: holds {' and '.join(names)}; must be one array of labels")
+        return arrays[names[0]] if names else None
+
+    return Arrays(arrays[known[0]], labels(parts[0]), arrays.get("x_test"), labels("_test"))
+
+
+def _members(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by name."""
     try:
         with open_regular(path) as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if file.read(6) == b"\x93NUMPY":
                 raise FormatError(f"{path}: is a .npy file, must be .npz; rename it")
-            unpacked = sum(member.file_size for member in archive.zip.infolist())
-            require_unpackable(path, unpacked, path.stat().st_size)
-            with warnings.catch_warnings(action="ignore"):
+            with zipfile.ZipFile(file) as members:
+                require_unpackable(path, sum(member.file_size for member in members.infolist()), path.stat().st_size)
+            file.seek(0)
+            with warnings.catch_warnings(action="ignore"), np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
     except DAMAGE as error:
         raise FormatError(f"{path}: is damaged or not a .npz file ({error})") from None
@@ -79,24 +103,7 @@ def read_npz(path: Path) -> Arrays:
     for name, values in arrays.items():
         if not isinstance(values, np.ndarray):
             raise FormatError(f"{path}: {name} is not an array; a .npz holds .npy files only")
-    if len(arrays) == 1:
-        return Arrays(next(iter(arrays.values())))
-    parts = ("",) if "x" in arrays else ("_train", "_test") if "x_train" in arrays else ()
-    known = [f"{key}{part}" for part in parts if f"x{part}" in arrays for key in ("x", *LABEL_KEYS)]
-    unknown = [name for name in arrays if name not in known]
-    if not parts:
-        names = ", ".join(arrays) or "none"
-        raise DataError(f"{path}: holds the arrays {names}; must be one array, or x (and labels), or x_train and x_test")
-    if unknown:
-        raise DataError(f"{path}: holds {listed(unknown)} beside {known[0]}; must be of {', '.join(known)}, or left out")
-    values: list[np.ndarray | None] = []
-    for part in parts:
-        labels = [f"{key}{part}" for key in LABEL_KEYS if f"{key}{part}" in arrays]
-        if len(labels) > 1:
-            raise DataError(f"{path}: holds {' and '.join(labels)}; must be one array of labels")
-        values += [arrays.get(f"x{part}"), arrays[labels[0]] if labels else None]
-    assert values[0] is not None
-    return Arrays(values[0], *values[1:])
+    return arrays
 
 
 IDX_TYPES: Mapping[int, str] = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
