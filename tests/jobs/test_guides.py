@@ -1,0 +1,22 @@
+"""The guides of docs/guides run as they are written: whole jobs at real size, each step on what the step before made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ..pages import ROOT, run_page
+
+GUIDES = sorted(path for path in (ROOT / "docs" / "guides").glob("*.md") if path.name != "README.md")
+
+
+@pytest.mark.usefixtures("real_size")
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_a_guide_runs_as_it_is_written(guide: Path, tmp_path: Path) -> None:
+    run_page(guide, tmp_path)
+
+
+def test_the_index_names_every_guide() -> None:
+    index = (ROOT / "docs" / "guides" / "README.md").read_text(encoding="utf-8")
+    assert len(GUIDES) == 5 and all(f"]({guide.name})" in index for guide in GUIDES)
