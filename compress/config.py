@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
 from .records import LARGEST, Checked, require
-from .tasks import Anomaly, Compression, Denoising, NoiseConfig, Task
+from .tasks import BASELINES, Anomaly, Compression, Denoising, NoiseConfig, Task, task_kind
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """Activations whose int8 kernels agree in every supported runtime."""
@@ -375,6 +375,12 @@ class VerifyConfig(Checked, frozen=True):
     codes_max_lsb: Annotated[Count, means("largest difference of a code; in runtimes that round otherwise, per kernel")] = 1
     operation_max_lsb: Annotated[Count, means("largest difference of an operation's output, on equal inputs")] = 1
     float_max_abs: Annotated[AboveZero, means("largest difference of a float tensor, relative to its full scale")] = 1e-5
+    better_than: Annotated[
+        tuple[str, ...], means("baselines of [task] that the result has to surpass beyond noise, such as pca or mean")
+    ] = ()
+
+    def check(self) -> None:
+        _require_different(self, "better_than")
 
 
 class Recipe(Checked, frozen=True):
@@ -423,6 +429,9 @@ class Recipe(Checked, frozen=True):
         if self.data.clean is not None:
             right = "left out beside train.noise, which needs clean samples alone"
             require(self.train.noise is None, "data.clean", self.data.clean, right)
+        kind = task_kind(self.task)
+        unknown = [name for name in self.verify.better_than if name not in BASELINES[kind]]
+        require(not unknown, "verify.better_than", unknown, f"of {', '.join(BASELINES[kind])}, the baselines of [task] {kind}")
         if isinstance(self.task, Denoising):
             require(self.is_noisy, "task.kind", "denoising", "another kind, or beside train.noise or data.clean")
         if isinstance(self.task, Anomaly):

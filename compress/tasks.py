@@ -7,6 +7,7 @@ The noise that a denoising is trained with is in `[train]`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -85,6 +86,14 @@ class NoiseConfig(Checked, frozen=True):
 
 
 Task = Compression | Anomaly | Denoising | Reduction
+
+BASELINES: Mapping[str, tuple[str, ...]] = {
+    "compression": ("pca", "mean"),
+    "anomaly": ("pca", "isolation-forest", "mean"),
+    "denoising": ("input", "median", "wavelet", "nl-means", "pca", "mean"),
+    "reduction": ("pca", "mean"),
+}
+"""What a result is compared with, by kind of task. `mean`: that of the training samples, in place of any output or code."""
 
 
 def task_kind(record: Struct) -> str:

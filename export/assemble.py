@@ -49,6 +49,7 @@ from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
 from .targets import TARGETS
+from .tasks.judging import better_than, judge
 from .tasks.row import Exported
 from .tasks.table import TASKS
 from .verify.kinds import Stage
@@ -163,6 +164,7 @@ def assemble(
         backend, splits, recipe, coding_function(floating, device), fitted.tables, detector, files_or_program(directory)
     )
     measured_task = TASKS[task].measure(exported)
+    verdict = judge(measured_task, backend, tested, recipe.data.seed)
     metrics = replace(
         metrics,
         keras=device,
@@ -177,8 +179,10 @@ def assemble(
         parity=(*metrics.parity, *parity_of_stock),
         task=measured_task.result,
         task_runtime=exported.model.runtime,
+        verdict=verdict,
+        checks=metrics.checks + better_than(verdict, recipe.verify.better_than),
     )
-    write_pages(directory, manifest, metrics, arrays, programs["int8"].reference.constants, masks, measured_task.arrays)
+    write_pages(directory, manifest, metrics, arrays, programs["int8"].reference.constants, masks, measured_task.kept)
     return metrics
 
 

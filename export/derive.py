@@ -32,6 +32,7 @@ from .manifest import FILE, Derivation, Manifest, ProgramText, ProgramTexts, Ten
 from .report.rendering import PAGES
 from .runtimes.machine import installed_versions
 from .targets import Programs, read_model
+from .tasks.judging import better_than, judge
 from .tasks.row import Exported
 from .tasks.table import TASKS
 from .verify.kinds import Kind, Maker, Skipped, Stage, Why
@@ -120,6 +121,7 @@ def derive(
         float_error=keras,
         announce=lambda text: announce(f"verify: {text}"),
     )
+    verdict = judge(task, backend, tested, recipe.data.seed)
     metrics = replace(
         metrics,
         samples=Source(source, tested.sha256),
@@ -133,8 +135,10 @@ def derive(
         skipped=(*metrics.skipped, *kept.skipped, *task.skipped),
         task=task.result,
         task_runtime=exported.model.runtime,
+        verdict=verdict,
+        checks=metrics.checks + better_than(verdict, recipe.verify.better_than),
     )
-    write_pages(directory, manifest, metrics, arrays, programs.reference.constants, masks, task.arrays)
+    write_pages(directory, manifest, metrics, arrays, programs.reference.constants, masks, task.kept)
     return metrics
 
 

@@ -32,6 +32,7 @@ LAYERS = (
     "export.verify.kinds",
     "export.bench.results",
     "export.tasks.results",
+    "export.tasks.verdict",
     "export.verify.results",
     "export.scoring",
     "export.file_io",

@@ -63,6 +63,10 @@ class Console:
         self.finish()
         print(text, file=self.out, flush=True)
 
+    def warn(self, text: str) -> None:
+        """Print a result that needs attention and is no error, like `say`; in amber on a terminal."""
+        self.say(f"\x1b[33m! {text}\x1b[0m" if self.out.isatty() else f"! {text}")
+
     def note(self, text: str) -> None:
         """Print a note on standard error, unless -q."""
         if self.verbosity >= 0:

@@ -200,6 +200,7 @@ EARLIER: Mapping[str, Any] = {
     "data.stride": 0,
     "search.rate": [],
     "export.c_storage": "dense",
+    "verify.better_than": [],
 }
 """Keys that recipes once did not have, and what runs from before them did."""
 

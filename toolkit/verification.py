@@ -16,6 +16,7 @@ from tiedae.export.bench.recording import record
 from tiedae.export.bench.results import Bench
 from tiedae.export.bundle import Bundle
 from tiedae.export.parity.keras_device import keras_device, skipped
+from tiedae.export.tasks.judging import better_than, with_verdict
 from tiedae.export.verify.baseline import require_comparable, require_fraction, with_baseline
 from tiedae.export.verify.results import Device, Metrics, Model, Source, read_metrics
 from tiedae.export.verify.verify import verify_bundle
@@ -52,6 +53,8 @@ def verify(
     metrics = structs.replace(metrics, model=manifest.model, samples=None if test is None else Source(str(data), test.sha256))
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))
+    metrics = with_verdict(metrics, Bundle.open(path), test, None)
+    metrics = structs.replace(metrics, checks=metrics.checks + better_than(metrics.verdict, held.better_than))
     return metrics if before is None else with_baseline(metrics, before, name=str(baseline), allow=allow)
 
 

@@ -37,6 +37,8 @@ from .key_figures import (
 )
 from .page import row_order
 from .speed import leading_case
+from .verdict import HEADER as VERDICT_HEADER
+from .verdict import method_text, summary, texts, verdict_rows
 
 UNKNOWN = "not recorded"
 Facts = Sequence[tuple[str, object]]
@@ -60,7 +62,9 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
         results=_results(metrics),
         latency=_latency(metrics),
         task=_task(metrics),
+        verdict=_verdict(metrics),
         files=_files(manifest),
+        verdict_header=VERDICT_HEADER,
         row_order=row_order(manifest.model),
         papers=[paper for stage, paper in PAPERS.items() if stage in stages],
     )
@@ -195,6 +199,16 @@ def _task(metrics: Metrics) -> tuple[str, str] | None:
     row = TASKS[task_kind(metrics.task)]
     text = row.card(metrics.task)
     return (row.title, text) if text else None
+
+
+def _verdict(metrics: Metrics) -> Mapping[str, object] | None:
+    """The verdict's line, findings, table and method; None without one."""
+    verdict = metrics.verdict
+    if verdict is None:
+        return None
+    text = summary(verdict)
+    rows = verdict_rows(verdict)
+    return {"line": f"{text[0].upper()}{text[1:]}.", "findings": texts(verdict), "rows": rows, "method": method_text(verdict)}
 
 
 def _latency(metrics: Metrics) -> Mapping[str, object] | None:

@@ -31,6 +31,8 @@ from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, pari
 from .samples import render_samples
 from .speed import render_speed
 from .story import alarms, facts, sentence
+from .verdict import HEADER as VERDICT_HEADER
+from .verdict import method_text, summary, texts, verdict_rows
 
 Values = Mapping[str, object] | None
 """The arguments of a section's macro; None if the section is empty."""
@@ -240,6 +242,21 @@ def _held(proofs: Sequence[Proof], kernel: str) -> bool:
     return bool(found) and all(found)
 
 
+def verdict_of(report: Report) -> Values:
+    verdict = report.metrics.verdict
+    if verdict is None:
+        return None
+    text = summary(verdict)
+    return {
+        "summary": f"{text[0].upper()}{text[1:]}.",
+        "findings": texts(verdict),
+        "header": VERDICT_HEADER,
+        "rows": verdict_rows(verdict),
+        "method": method_text(verdict),
+        "layers": [(row.layer, f"{row.units:,}", f"{len(row.dead):,}") for row in verdict.layers],
+    }
+
+
 def checks(report: Report) -> Values:
     found = report.metrics.checks
     kinds = [
@@ -314,6 +331,7 @@ SECTIONS: Mapping[str, Callable[[Report], Markup]] = {
     "Kernels": lambda report: render_kernels(report.manifest, report.kernels, report.masks),
     "Parity": _section(parity),
     "Storage": _section(storage),
+    "Verdict": _section(verdict_of),
     "Checks": _section(checks),
     "Skipped": _section(skipped),
     "Model and data": _section(model_and_data),

@@ -17,13 +17,16 @@ from ..verify.kinds import Kind, Precision
 from ..verify.results import Check, Metrics, to_json
 from .key_figures import groups
 from .parity_tables import FORMAT_HEADER, cell_text, format_rows, parity_tables
+from .verdict import HEADER as VERDICT_HEADER
+from .verdict import method_text, summary, texts, verdict_rows
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#&])")
 
 
 def to_junit(metrics: Metrics) -> str:
-    """JUnit XML: a suite per kind of check, and one of skipped measurements with their reasons.
+    """JUnit XML: a suite per kind of check, one of skipped measurements with their reasons, and one of the findings of the
+    verdict, which fail nothing.
 
     Characters that XML forbids are written as code points, such as `\\x1b`.
     """
@@ -43,6 +46,14 @@ def to_junit(metrics: Metrics) -> str:
         for row in metrics.skipped:
             case = _case(suite, metrics, "skipped", row.what)
             ElementTree.SubElement(case, "skipped", {"message": _xml(row.reason)})
+    findings = texts(metrics.verdict)
+    if findings:
+        suite = ElementTree.SubElement(
+            root, "testsuite", _counts("findings", ()) | {"tests": str(len(findings)), "skipped": "0"}
+        )
+        for text in findings:
+            case = _case(suite, metrics, "findings", text)
+            ElementTree.SubElement(case, "system-out").text = _xml(text)
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
@@ -83,6 +94,17 @@ def _baseline_section(metrics: Metrics) -> str:
     better = "\n".join(f"- {_escape(text)}" for text in baseline.improved)
     end = ", and better by more than that:" if better else "."
     return "\n\n".join(filter(None, ("### Baseline", f"Against {_escape(baseline.file)}: {counts}{end}", better)))
+
+
+def _verdict_section(metrics: Metrics) -> str:
+    verdict = metrics.verdict
+    if verdict is None:
+        return ""
+    sign, text = ("⚠️", "**{}**") if verdict.findings else ("", "{}")
+    lines = "\n".join(f"- {_escape(each)}" for each in texts(verdict))
+    table = _table("Baselines", VERDICT_HEADER, verdict_rows(verdict), "llrrrrl")
+    line = f"{sign} {text.format(_escape(summary(verdict)))}".strip()
+    return "\n\n".join(filter(None, ("### Verdict", line, lines, table, _escape(method_text(verdict)))))
 
 
 def _files_section(metrics: Metrics) -> str:
@@ -134,6 +156,7 @@ def _versions_section(metrics: Metrics) -> str:
 
 _SECTIONS: Sequence[Callable[[Metrics], str]] = (
     _failed_section,
+    _verdict_section,
     _baseline_section,
     _files_section,
     _parity_section,
@@ -151,6 +174,7 @@ def overview(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str,
         *_parity_tables(metrics),
         ("Skipped", ("what", "why"), [(", ".join(row.what for row in rows), reason) for reason, rows in reasons.items()]),
         ("Checks", ("kind", "hold"), [(kind, f"{sum(c.ok for c in each)} of {len(each)}") for kind, each in kinds.items()]),
+        ("Baselines", VERDICT_HEADER, verdict_rows(metrics.verdict)),
         ("Failed", ("check", "what is wrong"), [(check.name, check.text) for check in metrics.failed]),
     ]
     return [table for table in tables if table[2]]

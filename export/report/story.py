@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from .key_figures import (
     worst_exported,
 )
 from .speed import leading_case
+from .verdict import NO_GOOD, summary, texts
 
 WARNINGS = 4
 """Maximum number of warnings at the top of the page."""
@@ -51,12 +52,16 @@ def sentence(report: Report, found: list[Fact]) -> str:
     return f"{report.metrics.name} {', '.join(first)}, and {last}."
 
 
-def alarms(metrics: Metrics) -> list[tuple[str, list[str]]]:
-    """(title, texts) of failed checks and of the first warnings."""
+def alarms(metrics: Metrics) -> list[tuple[str, Sequence[str], str]]:
+    """(title, texts, CSS class) of failed checks, of the findings of the verdict and of the first warnings."""
     failed, warnings = [check.text for check in metrics.failed], [warning.text for warning in metrics.warnings]
     left = [f"and {len(warnings) - WARNINGS} more, in metrics.json"] if len(warnings) > WARNINGS else []
-    found = [(f"{len(failed)} of {len(metrics.checks)} checks failed", failed), ("Warnings", [*warnings[:WARNINGS], *left])]
-    return [(title, texts) for title, texts in found if texts]
+    found: list[tuple[str, Sequence[str], str]] = [
+        (f"{len(failed)} of {len(metrics.checks)} checks failed", failed, "failed"),
+        (f"Verdict: {NO_GOOD}", texts(metrics.verdict), "amber"),
+        ("Warnings", [*warnings[:WARNINGS], *left], "amber"),
+    ]
+    return [each for each in found if each[1]]
 
 
 def _compression(report: Report) -> Iterator[Fact]:
@@ -139,6 +144,18 @@ def _tie(report: Report) -> Iterator[Fact]:
 
 
 def _verdict(report: Report) -> Iterator[Fact]:
+    """What the verdict finds, in amber, or what the program is better than."""
+    verdict = report.metrics.verdict
+    if verdict is None:
+        return
+    if verdict.findings:
+        yield Fact(f"! {len(verdict.findings)}", "; ".join(texts(verdict)), f"is {NO_GOOD}", "amber")
+    elif verdict.comparisons:
+        better = summary(verdict).removeprefix("verdict: ")
+        yield Fact(f"✓ {len(verdict.comparisons)}", f"{better}: baselines on the same test samples", f"is {better}", "ok")
+
+
+def _checks(report: Report) -> Iterator[Fact]:
     failed, count = len(report.metrics.failed), len(report.metrics.checks)
     if failed:
         yield Fact(f"✗ {failed} failed", f"of {count} checks", f"fails {failed} of {count} checks", "failed")
@@ -152,5 +169,5 @@ def _task(report: Report) -> Iterator[Fact]:
         yield Fact(*found)
 
 
-FACTS = (_compression, _quality, _task, _size, _latency, _tie, _verdict)
+FACTS = (_compression, _quality, _task, _size, _latency, _tie, _verdict, _checks)
 """Functions of the facts, in the order of the page."""

@@ -27,7 +27,8 @@ from ..verify.kinds import Kind, Skipped, Why
 from .neighbourhoods import Pca
 from .ranking import by_label, detection
 from .results import AnomalyResult, Detection, Estimate, LabelFlags
-from .row import Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .verdict import Criterion
 
 SAMPLES = 10_000
 """Samples of each split at most."""
@@ -35,8 +36,8 @@ TREES = 100
 SHOWN = 8
 """Worst test samples, and columns of one, that are drawn."""
 IMAGE_BYTES = 300_000
-INT8, FLOAT, PCA, FOREST = "int8", "float", "pca", "isolation-forest"
-TITLES = {INT8: "int8 program", FLOAT: "Keras float", PCA: "PCA", FOREST: "IsolationForest"}
+INT8, FLOAT, PCA, FOREST, MEAN = "int8", "float", "pca", "isolation-forest", "mean"
+TITLES = {INT8: "int8 program", FLOAT: "Keras float", PCA: "PCA", FOREST: "IsolationForest", MEAN: "mean of training samples"}
 Score = Callable[[np.ndarray], np.ndarray]
 """Samples [n, inputs] in the data's unit → scores, float64 [n]."""
 
@@ -58,18 +59,25 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
     methods: list[Detection] = []
     found: tuple[LabelFlags, ...] = ()
     skipped: list[Skipped] = []
+    contest = None
     if anomalous is None or labels is None or anomalous.all() or not anomalous.any():
         reason = "the test samples have no labels" if labels is None else "the test samples are all normal, or none is"
         skipped.append(Skipped(Kind.TASK, Why.NO_SAMPLES, "ROC-AUC, PR-AUC and F1", reason))
+        if anomalous is None or not anomalous.any():
+            far = {MEAN: mean_scores(exported, scoring, test)} if exported.others else {}
+            contest = Contest(Criterion.SCORE, rows, scores, far)
     else:
         methods.append(detection(INT8, scores, flags, anomalous, seed))
         found = by_label(scores, flags, labels, anomalous, seed)
+        baselines = {}
         if exported.others and data.validation is not None:
             held = data.validation.take(choose(data.validation, samples, seed))
             others, skipped = other_methods(exported, scoring)
             for name, score in others.items():
                 own, limit = score(test), np.quantile(score(held), task.quantile, method="inverted_cdf")
                 methods.append(detection(name, own, own > limit, anomalous, seed))
+                baselines |= {} if name == FLOAT else {name: own}
+        contest = Contest(Criterion.ROC_AUC, rows, scores, baselines, anomalous=anomalous)
     worst = np.argsort(-scores, kind="stable")[:SHOWN]
     y = exported.model.samples(exported.model.reconstruct(test[worst])[1])
     arrays = {
@@ -94,7 +102,7 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
         tuple(methods),
         found,
     )
-    return TaskMeasurement(result, arrays, tuple(skipped))
+    return TaskMeasurement(result, arrays, tuple(skipped), contest)
 
 
 def program_errors(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.ndarray:
@@ -112,10 +120,21 @@ def real_scores(kind: ScoreKind, errors: np.ndarray, weights: np.ndarray | float
     return (np.square(errors, dtype=np.float64) * weights).mean(axis=1)
 
 
+def mean_scores(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.ndarray:
+    """The scores of samples [n, inputs] in the data's unit if the mean of the training samples were every output."""
+    return real_scores(scoring.kind, exported.mean - exported.data.scaling.apply(x), score_weights(scoring))
+
+
+def score_weights(scoring: Scoring) -> np.ndarray | float:
+    """What the squared error of each feature counts in a real score."""
+    return np.array(scoring.weights) * scoring.unit_weight if scoring.weights else 1.0
+
+
 def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[str, Score], list[Skipped]]:
     """The float model's score, and those of baselines fitted to the same training samples; what was skipped, with reasons.
 
     PCA: the same kind of score behind as many components as the code has values, standardized by its own training errors.
+    Mean: the same behind none, the distance from the mean of the training samples.
     IsolationForest (Liu, Ting & Zhou 2008): scikit-learn's, with its own settings and 100 trees.
     """
     data, keras = exported.data, exported.keras
@@ -126,16 +145,17 @@ def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[str, Score
     if keras is None:
         skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "anomalies by the float model", "there is no Keras model here"))
     else:
-        weights = np.array(scoring.weights) * scoring.unit_weight if scoring.weights else 1.0
+        weights = score_weights(scoring)
         scores[FLOAT] = lambda x: real_scores(scoring.kind, apply(x).astype(np.float64) - keras(apply(x))[1], weights)
     (units,) = exported.backend.program.tensors["code"].shape
     pca = Pca.fit(train, min(units, train.shape[1]))
 
-    def pca_errors(scaled: np.ndarray) -> np.ndarray:
-        return pca.encode(scaled) @ pca.components.T + pca.mean - scaled
+    def score_of(errors: Callable[[np.ndarray], np.ndarray]) -> Score:
+        own = 1 / np.maximum(np.square(errors(train)).mean(axis=0), scoring.scale**2) if scoring.weights else 1.0
+        return lambda x: real_scores(scoring.kind, errors(apply(x)), own)
 
-    own = 1 / np.maximum(np.square(pca_errors(train)).mean(axis=0), scoring.scale**2) if scoring.weights else 1.0
-    scores[PCA] = lambda x: real_scores(scoring.kind, pca_errors(apply(x)), own)
+    scores[PCA] = score_of(lambda scaled: pca.encode(scaled) @ pca.components.T + pca.mean - scaled)
+    scores[MEAN] = score_of(lambda scaled: exported.mean - scaled)
     if find_spec("sklearn") is None:
         skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, f"baseline {TITLES[FOREST]}", str(missing("sklearn"))))
     else:

@@ -22,8 +22,9 @@ from ..parity.fidelity import MEANINGS, MEASURES, Fidelity
 from ..verify.kinds import Kind, Skipped, Why
 from .coders import IMAGE_CODERS, LOSSLESS_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of, least_quality
 from .results import TIED, Chosen, Coder, CompressionResult, LosslessSize, RatePoint
-from .row import Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
 from .ssim import has_ssim, ssim
+from .verdict import Criterion
 
 MAX_SAMPLES = 2_000
 MAX_VALUES = 1 << 21
@@ -67,16 +68,17 @@ class _Rates:
         x, y = (values.reshape(-1, *spec.shape) for values in (self.samples, decoded))
         return ssim(x, y, peak)
 
-    def tied(self) -> RatePoint:
-        """Our file, encoded and decoded."""
+    def tied(self) -> tuple[RatePoint, np.ndarray]:
+        """Our file, and what it decodes to."""
         assert self.exported.tables is not None
         model = FileModel(self.exported.backend, self.exported.tables, bytes(8))
         data = StreamEncoder(model, self.exported.model).whole(self.samples)
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
         classes = self.exported.tables.classes
-        return self.point(TIED, len(data), decoded, f"{classes} classes" if classes > 1 else "")
+        return self.point(TIED, len(data), decoded, f"{classes} classes" if classes > 1 else ""), decoded
 
-    def pca(self, skipped: list[Skipped]) -> Iterator[RatePoint]:
+    def pca(self, skipped: list[Skipped]) -> Iterator[tuple[RatePoint, np.ndarray]]:
+        """The points of the curve of PCA, and what each file decodes to."""
         spec, scaling = self.exported.data.spec, self.exported.data.scaling
         train, held = self._training()
         if problem := no_pca(spec.inputs, len(train)):
@@ -94,7 +96,7 @@ class _Rates:
             codes = coder.encode(scaling.apply(self.samples))
             size = file_bytes(coder.tables, codes, spec.inputs * np.dtype(spec.dtype).itemsize)
             decoded = scaling.invert(coder.decode(codes), spec.dtype)
-            yield self.point("pca", size, decoded, coder.setting, "bits" if rate == 1 else "")
+            yield self.point("pca", size, decoded, coder.setting, "bits" if rate == 1 else ""), decoded
 
     def _training(self) -> tuple[np.ndarray, np.ndarray]:
         """Training samples, and those to choose on: of the validation set, else training samples that are kept apart."""
@@ -181,14 +183,26 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
     rows, columns = (count, 1) if not_pictures(spec.shape, spec.dtype) else grid_of(count)
     rates = _Rates(exported, exported.data.test.take(np.arange(rows * columns)))
     skipped: list[Skipped] = []
-    own = rates.tied()
+    own, decoded = rates.tied()
     points, lossless = [own], ()
+    baselines, settings = {}, {}
     if exported.others:
-        points += rates.pca(skipped)
+        for point, of_pca in rates.pca(skipped):
+            points.append(point)
+            if point.chosen:
+                baselines["pca"] = squared_errors(rates.samples, of_pca)
+                settings["pca"] = f"at the same bits, {point.setting}"
+        baselines["mean"] = squared_errors(rates.samples, exported.data.scaling.invert(exported.mean[None], np.float64))
         points += rates.images(own.mse, skipped) if spec.kind == "images" else ()
         lossless = tuple(rates.lossless(skipped)) if spec.kind == "record" else ()
     result = CompressionResult(*sizes, rows * columns, *MEASURES[spec.kind], tuple(points), lossless)
-    return TaskMeasurement(result, skipped=tuple(skipped))
+    contest = Contest(Criterion.MSE, np.arange(rows * columns), squared_errors(rates.samples, decoded), baselines, settings)
+    return TaskMeasurement(result, skipped=tuple(skipped), contest=contest)
+
+
+def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The mean squared error of each sample, float64 [n], of [n, inputs] each in the data's unit."""
+    return np.square(x.astype(np.float64) - y).mean(axis=1)
 
 
 def quality_text(result: CompressionResult, point: RatePoint) -> str:

@@ -5,6 +5,7 @@ wavelet   shrinkage (Chang, Yu, Vetterli, "Adaptive wavelet thresholding for ima
           on Image Processing 9, 2000), by scikit-image
 nl-means  non-local means (Buades, Coll, Morel, "A non-local algorithm for image denoising", CVPR 2005), by scikit-image
 pca       projection of the noisy sample onto the principal components of clean training samples (Pearson, 1901)
+mean      the mean of the clean training samples, whatever the sample is: what any model has to surpass
 """
 
 from __future__ import annotations
@@ -147,9 +148,15 @@ def neighbours_of(kind: Kind, shape: Sequence[int]) -> Kind:
     return "table" if kind == "images" and len(shape) not in (2, 3) else kind
 
 
+def _mean(selection: Selection) -> Iterator[tuple[str, Denoise]]:
+    mean = selection.train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    yield "", lambda x: np.broadcast_to(mean, x.shape)
+
+
 DENOISERS: Mapping[str, Denoiser] = {
     "median": Denoiser(_median, ("scipy",), ("images", "record")),
     "wavelet": Denoiser(_wavelet, ("skimage", "pywt"), ("images", "record")),
     "nl-means": Denoiser(_nl_means, ("skimage",), ("images",)),
     "pca": Denoiser(_pca, (), ("images", "record", "table")),
+    "mean": Denoiser(_mean, (), ("images", "record", "table")),
 }

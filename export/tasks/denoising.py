@@ -24,10 +24,12 @@ from ..manifest import Manifest
 from ..parity.fidelity import Fidelity
 from ..report.images import encode_images
 from ..verify.kinds import Kind, Skipped, Why
+from .compression import squared_errors
 from .denoisers import DENOISERS, EXTRA, PCA_SAMPLES, Selection, neighbours_of
 from .results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
-from .row import Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
 from .ssim import has_ssim, ssim
+from .verdict import Criterion
 
 MAX_SAMPLES = 2_000
 """Maximum number of test samples; non-local means takes milliseconds for each."""
@@ -38,6 +40,7 @@ FACTORS = (0.0, 0.5, 1.0, 1.5, 2.0)
 SHOWN = 8
 IMAGE_BYTES = 400_000
 TITLES = {INPUT: "noisy input", PROGRAM: "int8 program", KERAS: "Keras float", "nl-means": "non-local means", "pca": "PCA"}
+TITLES["mean"] = "mean of training samples"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class _CleanSamples:
         row = self.row(INPUT, level, self.exported.data.scaling.apply(given), None)
         return replace(row, mse=0.0, value=None) if np.array_equal(given, self.clean) else row
 
+    def errors(self, y: np.ndarray) -> np.ndarray:
+        """The squared error of each sample, in the data's unit, float64 [n]; `y`: float32 [n, inputs] in model units."""
+        return squared_errors(self.clean, self.exported.data.scaling.invert(y, np.float64))
+
     def _ssim(self, y: np.ndarray) -> float | None:
         spec, peak = self.exported.data.spec, self.fidelity.peak
         if spec.kind != "images" or not peak or not has_ssim(spec.shape):
@@ -83,7 +90,7 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
     rows: list[Denoised] = []
     others: list[Denoised] = []
     shown: dict[str, list[np.ndarray]] = {"noisy": [], "denoised": []}
-    x = model_x = np.empty(0)
+    x = model_x = own = np.empty(0)
     for level in levels(exported, factors):
         given = test.take(taken) if level is None else at_level(exported, clean, level)
         y = exported.model.model_units(exported.model.reconstruct(given)[1])
@@ -92,21 +99,24 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
         shown["noisy"].append(given[:SHOWN])
         shown["denoised"].append(scaling.invert(y[:SHOWN], given.dtype))
         if level == trained:
-            x, model_x, rows = given, scaling.apply(given), found
+            x, model_x, own, rows = given, scaling.apply(given), y, found
         else:
             others += found
     skipped: list[Skipped] = []
+    errors, settings = {}, {}
     if exported.others:
-        baselines, skipped = _baselines(exported, bench, rows[0], scaling.apply(x))
+        outputs, skipped = _baselines(exported, scaling.apply(x))
         if exported.keras is None:
             skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "denoising by the float model", "there is no Keras model here"))
         else:
             rows.append(bench.row(KERAS, trained, exported.keras(model_x)[1], rows[0]))
-        rows += baselines
+        rows += [bench.row(name, trained, y, rows[0], setting) for name, (setting, y) in outputs.items()]
+        errors = {INPUT: squared_errors(clean, x)} | {name: bench.errors(y) for name, (_, y) in outputs.items()}
+        settings = {name: setting for name, (setting, _) in outputs.items() if setting}
     arrays = {"clean": clean[:SHOWN], **{name: np.stack(each) for name, each in shown.items()}}
     kind = None if noise is None else noise.kind
     result = DenoisingResult(kind, trained, len(clean), (*rows, *others))
-    return TaskMeasurement(result, arrays, tuple(skipped))
+    return TaskMeasurement(result, arrays, tuple(skipped), Contest(Criterion.MSE, taken, bench.errors(own), errors, settings))
 
 
 def levels(exported: Exported, factors: Sequence[float]) -> list[float | None]:
@@ -155,13 +165,11 @@ def _validation_noise(exported: Exported, clean: np.ndarray) -> np.ndarray:
     return noisy_samples(clean, train, corruption, [exported.recipe.train.seed, *b"validation"])
 
 
-def _baselines(
-    exported: Exported, bench: _CleanSamples, before: Denoised, x: np.ndarray
-) -> tuple[list[Denoised], list[Skipped]]:
-    """The row of each baseline for this kind of data; `x`: the noisy samples in model units."""
+def _baselines(exported: Exported, x: np.ndarray) -> tuple[dict[str, tuple[str, np.ndarray]], list[Skipped]]:
+    """(setting, output in model units) of each baseline for this kind of data; `x`: the noisy samples in model units."""
     spec = exported.data.spec
     given = selection(exported)
-    rows, skipped = [], []
+    outputs, skipped = {}, []
     for name, denoiser in DENOISERS.items():
         if neighbours_of(spec.kind, spec.shape) not in denoiser.kinds:
             continue
@@ -176,9 +184,8 @@ def _baselines(
             continue
         setting, denoise = chosen
         y = denoise(x)
-        y = np.clip(y, 0, 1) if spec.scaling.is_bytes(spec.dtype) else y
-        rows.append(bench.row(name, before.level, y, before, setting))
-    return rows, skipped
+        outputs[name] = setting, np.clip(y, 0, 1) if spec.scaling.is_bytes(spec.dtype) else y
+    return outputs, skipped
 
 
 def quality_text(row: Denoised) -> str:

@@ -20,8 +20,17 @@ BLOCK_BYTES = 64 << 20
 def trustworthiness(x: np.ndarray, codes: np.ndarray, neighbours: int = 10) -> float:
     """Whether the neighbours of a code are neighbours in x: 1 if all are, lower by how far away those that are not lie.
 
-    1 − 2 / (nk(2n − 3k − 1)) · Σᵢ Σⱼ (r(i, j) − k), over the k nearest codes j of i that are not among its k nearest samples;
-    r(i, j) is j's rank by distance from i in x (Venna & Kaski 2001). Of equal distances each has the lowest rank.
+    The mean of `trustworthiness_of_each`, which has the arguments and errors.
+    """
+    return float(trustworthiness_of_each(x, codes, neighbours).mean())
+
+
+def trustworthiness_of_each(x: np.ndarray, codes: np.ndarray, neighbours: int = 10) -> np.ndarray:
+    """What each sample adds to the trustworthiness, which is their mean: float64 [n].
+
+    The mean is 1 − 2 / (nk(2n − 3k − 1)) · Σᵢ Σⱼ (r(i, j) − k), over the k nearest codes j of i that are not among its k
+    nearest samples; r(i, j) is j's rank by distance from i in x (Venna & Kaski 2001). Of equal distances each has the lowest
+    rank.
 
     `x`: [n, inputs], `codes`: [n, units], real numbers in the units that distances are to be taken in. Raises InputError unless
     1 ≤ `neighbours` < n / 2, which the formula needs.
@@ -30,15 +39,15 @@ def trustworthiness(x: np.ndarray, codes: np.ndarray, neighbours: int = 10) -> f
     n, k = len(x), neighbours
     if not 1 <= k < n / 2:
         raise InputError(f"neighbours: got {k}, must lie in 1…{(n - 1) // 2} for {n} samples: fewer than half of them")
-    total = 0
+    excess = np.zeros(n, np.int64)
     for (rows, near), (_, far) in zip(_distances(codes, codes), _distances(x, x), strict=True):
         own = np.arange(len(near)), rows
         near[own] = far[own] = np.inf
         chosen = np.take_along_axis(far, nearest(near, k), axis=1)
         for j in range(k):
             ranks = 1 + np.count_nonzero(far < chosen[:, j : j + 1], axis=1)
-            total += int(np.maximum(ranks - k, 0).sum())
-    return 1 - 2 * total / (n * k * (2 * n - 3 * k - 1))
+            excess[rows] += np.maximum(ranks - k, 0)
+    return 1 - 2 * excess / (k * (2 * n - 3 * k - 1))
 
 
 def continuity(x: np.ndarray, codes: np.ndarray, neighbours: int = 10) -> float:

@@ -100,16 +100,16 @@ def by_label(
 
 def _estimates(statistics: Callable[[np.ndarray | None], list[float]], anomalous: np.ndarray, seed: int) -> list[Estimate]:
     """Statistics of weighted samples with their intervals."""
-    drawn = np.array([statistics(weights) for weights in _resamples(anomalous, seed)])
+    drawn = np.array([statistics(weights) for weights in resamples(anomalous, seed)])
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return [Estimate(*each) for each in zip(statistics(None), low.tolist(), high.tolist(), strict=True)]
 
 
-def _resamples(anomalous: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """How often each sample is drawn, float64 [n], for each resample."""
+def resamples(anomalous: np.ndarray, seed: int, count: int = RESAMPLES) -> Iterator[np.ndarray]:
+    """How often each sample is drawn, float64 [n], for each of `count` resamples; anomalous and other samples apart."""
     rng = np.random.default_rng(seed)
-    groups = [np.flatnonzero(anomalous), np.flatnonzero(~anomalous)]
-    for _ in range(RESAMPLES):
+    groups = [group for group in (np.flatnonzero(anomalous), np.flatnonzero(~anomalous)) if len(group)]
+    for _ in range(count):
         weights = np.zeros(len(anomalous))
         for group in groups:
             weights[group] = np.bincount(rng.integers(0, len(group), len(group)), minlength=len(group))

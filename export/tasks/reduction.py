@@ -19,9 +19,10 @@ from ...compress.packages import missing
 from ...compress.tasks import Reduction
 from ..manifest import Manifest
 from ..verify.kinds import Kind, Skipped, Why
-from .neighbourhoods import Pca, continuity, knn_accuracy, trustworthiness
+from .neighbourhoods import Pca, continuity, knn_accuracy, trustworthiness_of_each
 from .results import Method, Neighbourhoods, ReductionResult
-from .row import Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .verdict import Criterion
 
 TRAIN = 5000
 """Training samples at most: of PCA and UMAP, and those that vote. UMAP's time grows with them."""
@@ -60,10 +61,11 @@ def measure(exported: Exported) -> TaskMeasurement:
         others, skipped = other_codes(exported, x_train, x_test, units)
         codes |= others
     votes = min(task.votes, len(train))
+    trusted = {method: trustworthiness_of_each(x_test, of_test, task.neighbours) for method, (_, of_test) in codes.items()}
     methods = tuple(
         Neighbourhoods(
             method,
-            trustworthiness(x_test, of_test, task.neighbours),
+            float(trusted[method].mean()),
             continuity(x_test, of_test, task.neighbours),
             None if labels is None else knn_accuracy(of_train, labels[0], of_test, labels[1], votes),
         )
@@ -72,7 +74,13 @@ def measure(exported: Exported) -> TaskMeasurement:
     classes = 0 if labels is None else len(np.unique(labels[0]))
     result = ReductionResult(units, len(test), task.neighbours, votes, len(train), classes, methods)
     arrays = {"plane": plane(codes["int8"][1]).astype(np.float32), "rows": data.test.places(rows)}
-    return TaskMeasurement(result, arrays | ({} if labels is None else {"labels": labels[1].astype(np.str_)}), tuple(skipped))
+    arrays |= {} if labels is None else {"labels": labels[1].astype(np.str_)}
+    baselines = {}
+    if exported.others:
+        baselines["pca"] = trusted["pca"]
+        baselines["mean"] = trustworthiness_of_each(x_test, np.zeros((len(test), 1)), task.neighbours)
+    contest = Contest(Criterion.TRUSTWORTHINESS, rows, trusted["int8"], baselines)
+    return TaskMeasurement(result, arrays, tuple(skipped), contest)
 
 
 def other_codes(

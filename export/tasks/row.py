@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from ...compress.config import Recipe
-from ...compress.data import Dataset
+from ...compress.data import Dataset, choose
 from ..codec.backends import Backend, ProgramBackend
 from ..codec.classes import CodeTables
 from ..manifest import Manifest
 from ..scoring import Detector
 from ..verify.kinds import Kind, Skipped, Why
 from .results import TaskResult
+from .verdict import Criterion
 
+MEAN_SAMPLES = 10_000
+"""Training samples whose mean is a baseline, at most."""
 TableRow = tuple[str, str, str, str, str]
 """A row of the table at the end of a run: subject, error, quality, bytes, parity."""
 Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -47,14 +51,51 @@ class Exported:
         """What computes codes and outputs: the files, or the program."""
         return self.files or self.backend
 
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """The mean of the training samples, what the model shall give, float64 [inputs] in model units: the least baseline."""
+        train = self.data.train.wanted
+        chosen = choose(train, MEAN_SAMPLES, self.data.config.seed)
+        return self.data.scaling.apply(train.take(chosen)).mean(axis=0, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """What each of the test samples `rows` adds to a figure: a squared error, a score or a trustworthiness, float32 [n] each.
+
+    `own`: by the program; `baselines` by name, with a `settings` text where there is one. `anomalous`: bool [n], which samples
+    are anomalies, where the figure is an area under a curve.
+    """
+
+    criterion: Criterion
+    rows: np.ndarray
+    own: np.ndarray
+    baselines: Mapping[str, np.ndarray]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    anomalous: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a bundle keeps of it."""
+        values = np.stack([self.own, *self.baselines.values()]).astype(np.float32)
+        return {"compared": self.rows, "figures": values} | ({} if self.anomalous is None else {"anomalous": self.anomalous})
+
 
 @dataclass(frozen=True)
 class TaskMeasurement:
-    """A task's result, the arrays that its section draws (`task/NAME.npy` of the bundle), and what was not measured."""
+    """A task's result, the arrays that its section draws (`task/NAME.npy` of the bundle), what was not measured, and what
+    compares the program with baselines.
+    """
 
     result: TaskResult | None
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    contest: Contest | None = None
+
+    @property
+    def kept(self) -> dict[str, np.ndarray]:
+        """The arrays of `task/` in a bundle: those of the section, and those of the contest."""
+        return {**self.arrays, **({} if self.contest is None else self.contest.arrays)}
 
 
 @dataclass(frozen=True)

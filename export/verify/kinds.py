@@ -64,6 +64,7 @@ class Kind(StrEnum):
     BENCH = "bench"
     BASELINE = "baseline"
     TASK = "task"
+    VERDICT = "verdict"
 
 
 class Why(StrEnum):

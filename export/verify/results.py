@@ -21,6 +21,7 @@ from ...compress.records import Record, decode, load_json, plain, require
 from ..bench.results import Bench
 from ..differences import Sample, place
 from ..tasks.results import TaskResult
+from ..tasks.verdict import Verdict
 from . import schema1
 from .kinds import Kind, Lost, Maker, Precision, Skipped, Stage
 
@@ -328,7 +329,8 @@ class Epoch(Record, frozen=True):
 class Metrics(Record, frozen=True):
     """All results of a bundle; `data` is that of its manifest, `task` the result of the recipe's `[task]`.
 
-    `task_runtime` ran the files that `task` was measured through; `program`: the integer program in their place.
+    `task_runtime` ran the files that `task` was measured through; `program`: the integer program in their place. `verdict`:
+    whether the result is any good.
     """
 
     name: str
@@ -351,6 +353,7 @@ class Metrics(Record, frozen=True):
     task: TaskResult | None = None
     task_runtime: str = ""
     alarms: tuple[Alarms, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def failed(self) -> list[Check]:

@@ -200,6 +200,19 @@ def require_checks(bundle: Path, metrics: Metrics) -> None:
         raise CheckError(f"{bundle}: {len(metrics.failed)} of {len(metrics.checks)} checks failed: {metrics.failed[0].text}")
 
 
+def say_verdict(metrics: Metrics, console: Console) -> None:
+    """The verdict in one line, and its findings."""
+    from tiedae.export.report.verdict import summary, texts
+
+    if metrics.verdict is None:
+        return
+    if not metrics.verdict.findings:
+        console.say(summary(metrics.verdict))
+        return
+    for text in (summary(metrics.verdict), *texts(metrics.verdict)):
+        console.warn(text)
+
+
 def say_checks(metrics: Metrics, console: Console) -> None:
     """The quality in the user's unit, a note for each of the worst columns that it warns of, and every check with -v."""
     from tiedae.export.parity.fidelity import MEANINGS

@@ -1,6 +1,6 @@
 """Train, compress, export and check what a recipe describes; `tiedae recipe` prints one with every key."""
 
-from .command import RUNS, TRAINING, Call, Parser, require_checks, require_packages, say_checks
+from .command import RUNS, TRAINING, Call, Parser, require_checks, require_packages, say_checks, say_verdict
 
 FAILS = "a check of the bundle failed (the bundle is written all the same)"
 
@@ -34,5 +34,6 @@ def run(call: Call) -> None:
     for skipped in (row for row in metrics.skipped if row.kind in (Kind.QUALITY, Kind.TASK)):
         console.say(f"{skipped.what}: not measured, {skipped.reason}")
     console.say(f"bundle: {out / 'bundle'}")
+    say_verdict(metrics, console)
     call.write(metrics, {"json": to_json})
     require_checks(out / "bundle", metrics)

@@ -1,6 +1,6 @@
 """Check a bundle: hashes, stored kernels, and what its files compute."""
 
-from .command import Call, Parser, require_checks, require_for, say_checks
+from .command import Call, Parser, require_checks, require_for, say_checks, say_verdict
 
 FAILS = "a check failed, or a value is worse than --baseline allows"
 
@@ -31,6 +31,7 @@ def run(call: Call) -> None:
     for table in overview(metrics):
         call.console.table(*table)
     say_checks(metrics, call.console)
+    say_verdict(metrics, call.console)
     call.write(metrics, OUTCOMES)
     require_checks(call.bundle, metrics)
     call.console.say(f"{call.bundle}: all {len(metrics.checks)} checks hold")

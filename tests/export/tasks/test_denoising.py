@@ -105,6 +105,8 @@ def test_every_baseline_is_better_than_nothing(measured: TaskMeasurement) -> Non
     ran = {row.method: row for row in result.at(0.25) if row.method in DENOISERS}
     lacking = {row.what for row in measured.skipped}
     assert {f"baseline {name}" for name in DENOISERS} == lacking | {f"baseline {name}" for name in ran} and "pca" in ran
+    mean = ran.pop("mean")
+    assert mean.setting == "" and mean.mse > max(row.mse for row in ran.values())
     assert all(row.gain_db is not None and row.gain_db > 0.5 and row.setting for row in ran.values())
     assert result.best_baseline == min(ran.values(), key=lambda row: row.mse)
 
@@ -139,7 +141,7 @@ def test_the_best_candidate_is_chosen() -> None:
 def test_a_baseline_without_its_package_is_skipped_with_the_reason(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denoisers, "find_spec", lambda name: None)
     found = denoising.measure(exported, factors=(1.0,))
-    assert [row.method for row in result_of(found).rows] == [INPUT, PROGRAM, KERAS, "pca"]
+    assert [row.method for row in result_of(found).rows] == [INPUT, PROGRAM, KERAS, "pca", "mean"]
     assert [(row.kind, row.why, row.what) for row in found.skipped] == [
         (Kind.TASK, Why.NOT_INSTALLED, f"baseline {name}") for name in ("median", "wavelet", "nl-means")
     ]
@@ -194,7 +196,7 @@ def test_pairs_are_measured_as_they_are() -> None:
     assert result.row(PROGRAM).measure == "PRDN" and result.row(PROGRAM).ssim is None
     assert (result.row(PROGRAM).gain_db or 0) > 1
     methods = {row.method for row in result.rows} | {row.what.split()[-1] for row in found.skipped}
-    assert methods == {INPUT, PROGRAM, KERAS, "median", "wavelet", "pca"}
+    assert methods == {INPUT, PROGRAM, KERAS, "median", "wavelet", "pca", "mean"}
     html = denoising.section(manifest_of((64,), "float32", "record"), result, found.arrays)
     assert html.count('<svg class="plot"') == 8 and "As given" in html
 
