@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
+from tiedae.pages import number
 
 from ...compress.data import Samples
 from ...compress.errors import FormatError, InputError
-from ..bundle import Bundle
+from ..bundle import Bundle, task_file
 from ..codec.backends import BATCH, ProgramBackend, program_of
 from ..interpreter import execute
 from ..parity.reference_outputs import layer_outputs
@@ -89,7 +90,7 @@ def _beside_kept(contest: Contest, kept: Verdict, bundle: Bundle) -> Contest:
             f"{bundle.path}: its task/ holds no figures of {len(names)} baselines and {len(contest.rows)} samples"
         )
     if not np.array_equal(rows, contest.rows):
-        raise FormatError(f"{bundle.path}: its task/ holds figures of other test samples")
+        raise FormatError(f"{bundle.path / task_file('compared')}: got other test samples than those that are measured")
     settings = {row.baseline: row.setting for row in kept.comparisons if row.setting}
     return dataclasses.replace(contest, baselines=dict(zip(names, figures[1:], strict=True)), settings=settings)
 
@@ -103,7 +104,8 @@ def _better(verdict: Verdict | None, name: str) -> Check:
     row = None if verdict is None else verdict.against(name)
     if row is None:
         return Check(Kind.VERDICT, False, "not compared", "> 0", f"{TITLES[name]}: was not compared with", detail=name)
-    text = f"gain over {row.title}: {row.gain.value:.4g} in {row.criterion}, 95 % interval {row.gain.low:.4g} to {row.gain.high:.4g}"
+    interval = f"95 % interval {number(row.gain.low)} to {number(row.gain.high)}"
+    text = f"gain over {row.title}: {number(row.gain.value)} in {row.criterion}, {interval}"
     return Check(Kind.VERDICT, row.better, row.gain.low, "> 0", text, detail=name)
 
 
