@@ -138,10 +138,10 @@ class TiedAutoencoder(DatasetModel):
             ModelConfig(layers, output_activation, weights.widths[0]),  # pyright: ignore[reportArgumentType]
             seed=seed,
         )
-        for kernel, values in zip(model.kernels, weights.kernels, strict=True):
-            kernel.variable.assign(values)
-        for layer, values in zip(model.stack, (*(weights.encoder or ()), *(weights.decoder or ())), strict=biased):
-            layer.bias.assign(values)
+        arrays = {kernel.name: values for kernel, values in zip(model.kernels, weights.kernels, strict=True)}
+        biases = (*(weights.encoder or ()), *(weights.decoder or ()))
+        arrays |= {f"{layer.tensor_name}.bias": bias for layer, bias in zip(model.stack, biases, strict=biased)}
+        model.restore(arrays)
         return model
 
     def __getattr__(self, name: str) -> Any:
