@@ -30,6 +30,8 @@ from tiedae.compress.tasks import Task, task_kind
 from tiedae.recipe import load_recipe, parse_recipe, recipe_schema, recipe_text, recipe_to_toml
 from tiedae.sources import ASSETS, load_dataset
 
+from ..pages import program_of
+
 TABLES = {
     "data": DataConfig,
     "model": ModelConfig,
@@ -111,8 +113,7 @@ def test_every_kind_of_task_has_its_keys_and_defaults_below_its_name(kind: str) 
 
 
 def test_the_page_shows_what_the_command_prints() -> None:
-    (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    assert block == recipe_text(), "put what `tiedae recipe` prints into docs/recipe.md"
+    assert program_of(PAGE, "toml") == recipe_text(), "put what `tiedae recipe` prints into docs/recipe.md"
 
 
 @pytest.mark.parametrize("kind", STARTERS)
