@@ -29,6 +29,9 @@ WINDOW_BLOCKS = 64
 """Blocks per shuffle window."""
 MIN_SPAN = float(np.finfo(np.float32).tiny)
 """A feature of a smaller span is constant: float32's smallest normal number."""
+LARGEST = 1e30
+"""Limit on the magnitude of values, and of 1 / scale: files multiply by both in float32, and some runtimes flush the smallest
+numbers to 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +142,8 @@ def fit_scaling(
     per feature. A constant feature maps to the middle of the range, which every output activation reaches, with its
     magnitude (1 for 0) as scale, so that a small model error stays small relative to it.
 
-    Raises DataError, naming `source`, if `byte` is given for values outside 0…255.
+    Raises DataError, naming `source`, if `byte` is given for values outside 0…255, or if values differ by too little for
+    float32.
     """
     if rule == "auto" and samples.dtype == np.uint8:
         rule = "byte"
@@ -171,6 +175,9 @@ def fit_scaling(
     constant = high - low < MIN_SPAN
     scale = np.where(constant, np.where(np.abs(low) < MIN_SPAN, 1.0, np.abs(low)), scale)
     offset = np.where(constant, low - middle * scale, offset)
+    if scale.min() < 1 / LARGEST:
+        got = f"feature {scale.argmin()} would be divided" if per_feature else "values would be divided"
+        raise DataError(f"{source}: {got} by {scale.min():.3g}, must be at least {1 / LARGEST:g}; scale the data")
     if per_feature:
         return Scaling(rule, tuple(offset.tolist()), tuple(scale.tolist()))
     return Scaling(rule, float(offset[0]), float(scale[0]))
@@ -354,12 +361,12 @@ def check_samples(samples: Samples, source: str) -> None:
     if samples.dtype.kind != "f":
         return
     for start, chunk in samples.chunks():
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(chunk.astype(np.float32, copy=False))
-        if not finite.all():
-            sample, feature = np.argwhere(~finite)[0]
+        usable = np.isfinite(chunk) & (np.abs(chunk) <= LARGEST)
+        if not usable.all():
+            sample, feature = np.argwhere(~usable)[0]
             got = chunk[sample, feature]
-            raise DataError(f"{source}: sample {start + sample}, value {feature} is {got}, must be finite in float32")
+            right = f"within ±{LARGEST:g}; scale the data" if np.isfinite(got) else "finite"
+            raise DataError(f"{source}: sample {start + sample}, value {feature} is {got}, must be {right}")
 
 
 def epoch_order(n: int, seed: int, epoch: int, block: int = 0) -> np.ndarray:

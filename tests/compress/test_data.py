@@ -163,13 +163,25 @@ BAD_VALUE[4321, 12] = np.inf
         (np.zeros((3, 2), complex), "file: holds values of type complex128"),
         (np.zeros((3, 2), "M8[s]"), "file: holds values of type datetime64"),
         (np.array([[0.0, np.nan], [1, 2]]), "file: sample 0, value 1 is nan, must be finite"),
-        (np.array([[0.0, 1.0], [1e300, 2]]), "file: sample 1, value 0 is 1e\\+300, must be finite in float32"),
+        (np.array([[0.0, 1.0], [1e300, 2]]), r"file: sample 1, value 0 is 1e\+300, must be within ±1e\+30; scale the data"),
+        (np.array([[0.0, 1.0], [-3e38, 2]], np.float32), r"file: sample 1, value 0 is -3\.0.*e\+38, must be within"),
         (BAD_VALUE, "file: sample 4321, value 12 is inf"),
     ],
 )
 def test_what_cannot_be_trained_on_is_named(values, text):
     with pytest.raises(DataError, match=text):
         check_samples(Samples(values), "file")
+
+
+@pytest.mark.parametrize("rule", ["minmax", "standard"])
+def test_values_that_differ_by_too_little_for_float32_are_named(rule):
+    x = np.linspace(-5, 5, 60).reshape(20, 3)
+    assert fit_scaling(rule, Samples(x * 1e-29)).scale > 1e-30
+    with pytest.raises(DataError, match=r"file: values would be divided by .*e-3[56], must be at least 1e-30; scale the data"):
+        fit_scaling(rule, Samples(x * 1e-36), source="file")
+    x[:, 1] *= 1e-33
+    with pytest.raises(DataError, match="file: feature 1 would be divided by"):
+        fit_scaling(rule, Samples(x), source="file", per_feature=True)
 
 
 @settings(max_examples=30, deadline=None)

@@ -90,8 +90,8 @@ def test_a_wrong_recipe_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, ca
         (["demo", "--data", "mnist"], "argument --data: invalid choice: 'mnist'"),
         (["run", "x.toml", "--resume", "--force"], "not allowed with argument"),
         (["-q", "-v", "data"], "not allowed with argument"),
-        (["verify", "missing"], "missing: not a bundle"),
-        (["verify", "missing", "--model", "nothing"], "missing: not a bundle"),
+        (["verify", "missing"], "missing: no such file or folder"),
+        (["verify", "missing", "--model", "nothing"], "missing: no such file or folder"),
     ],
 )
 def test_a_wrong_call_is_one_line(tmp_path, monkeypatch, capsys, call, text):

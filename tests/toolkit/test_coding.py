@@ -113,6 +113,8 @@ def test_other_wrong_calls(finished_run: Path, samples: Path, tmp_path: Path, ca
         (("encode", empty, samples, "-o", tmp_path / "n.npy"), "must hold manifest.json (a bundle)"),
         (("encode", finished_run, "fashon", "-o", tmp_path / "n.npy"), "did you mean fashion?"),
         (("encode", finished_run, samples, "-o", tmp_path / "n.npy", "--runtime", "tf"), "runtime: got 'tf'"),
+        (("encode", finished_run, samples, "-o", tmp_path / "n.bin"), "n.bin: must end in .tae or .npy"),
+        (("decode", finished_run, tmp_path / "c.npy", "-o", tmp_path / "n.txt"), "n.txt: must end in .npy"),
     ):
         assert call(*arguments) == 2
         assert message in capsys.readouterr().err

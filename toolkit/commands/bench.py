@@ -6,7 +6,7 @@ FAILS = ""
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("bundle", "BUNDLE")
+    parser.add_bundle()
     parser.add_path("--model", "DIR", "also the Keras original, OUT/model")
     parser.add_path("--data", "SOURCE", "samples to run on (default: the bundle's golden ones)", type=str)
     parser.add_flag("--quick", "reconstruct at batch 1 only, in seconds; intervals are wider")
@@ -14,7 +14,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    require_for(call.bundle, call.model)
+    require_for(call.locate_bundle(), call.model)
     from tiedae.export.bench.benchmark import QUICK, Plan, tables, verdict
 
     from ..verification import bench

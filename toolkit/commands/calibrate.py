@@ -18,6 +18,8 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
+    if call.out is not None:
+        call.require_suffix(".json")
     require_packages(*TRAINING)
     from ..recipe import load_recipe
 

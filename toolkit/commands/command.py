@@ -66,6 +66,10 @@ class Parser(ArgumentParser):
         options.setdefault("type", Path)
         self.inputs.append(self.add_argument(name, metavar=metavar, help=text, **options).dest)
 
+    def add_bundle(self) -> None:
+        """The bundle that the command reads; `Call.locate_bundle` and `bundle_of` find it in OUT of a run."""
+        self.add_path("bundle", "BUNDLE", "a bundle, or OUT of a run")
+
     def add_file(self, *names: str, text: str, **options: Any) -> None:
         """A file that the command writes."""
         if not self.files and not self.folders:
@@ -109,6 +113,18 @@ class Call(Namespace):
     def to_stdout(self) -> bool:
         """Whether an output is standard output, so that nothing else may be written there."""
         return STDOUT in self.given(self.parser.files).values()
+
+    def locate_bundle(self) -> Path:
+        """The bundle that the argument BUNDLE is, or holds as OUT of a run; InputError where it is neither."""
+        self.bundle = bundle_folder(self.bundle)
+        return self.bundle
+
+    def require_suffix(self, *suffixes: str) -> None:
+        """Raise InputError unless --out ends in one of these, before any work."""
+        from tiedae.compress.errors import InputError
+
+        if self.out != STDOUT and self.out.suffix.lower() not in suffixes:
+            raise InputError(f"--out {self.out}: must end in {' or '.join(suffixes)}")
 
     def check_outputs(self, *read: Path) -> None:
         """Raise InputError where an output is read too (`read`: what the arguments do not name), is another output as well, or
@@ -178,6 +194,13 @@ def as_json(value: object) -> str:
     from tiedae.compress.records import plain
 
     return json.dumps(plain(value), indent=1, allow_nan=False) + "\n"
+
+
+def bundle_folder(path: Path) -> Path:
+    """The bundle that a folder is, or holds as OUT of a run; raises as `bundle_of`."""
+    from tiedae.export.codec.codec import bundle_of
+
+    return bundle_of(path).path
 
 
 def require_packages(*modules: str) -> None:

@@ -6,7 +6,7 @@ FAILS = "the .tae file is damaged or cut off (the samples of its whole frames ar
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("bundle", "BUNDLE")
+    parser.add_bundle()
     parser.add_path("codes", "FILE", "a .tae file or codes as .npy, as `tiedae encode` writes them")
     parser.add_file("-o", "--out", text="where to: samples.npy", required=True)
     parser.add_value("--samples", "START:STOP", "of .tae: these samples alone, such as 100:200")
@@ -19,8 +19,7 @@ def run(call: Call) -> None:
     from tiedae.export.codec.container import SUFFIX
 
     options = {"replace": call.force, "progress": call.console.progress}
-    if call.out.suffix != ".npy":
-        raise InputError(f"--out {call.out}: must end in .npy")
+    call.require_suffix(".npy")
     if call.codes.suffix == SUFFIX:
         from tiedae.export.codec.streams import require_whole
 

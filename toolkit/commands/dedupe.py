@@ -20,6 +20,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
+    call.require_suffix(call.file.suffix.lower())
     require_packages(*(("onnxruntime",) if call.file.suffix.lower() == ".onnx" else ()))
     from tiedae.export.deduplicate.inputs import parse_shapes
     from tiedae.export.deduplicate.rendering import render

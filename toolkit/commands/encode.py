@@ -6,7 +6,7 @@ FAILS = "codes of the runtime are not those of the program, or the file to appen
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("bundle", "BUNDLE")
+    parser.add_bundle()
     parser.add_path("data", "DATA", "a file, a folder of images or a known name, as in a recipe", type=str)
     parser.add_file("-o", "--out", text="where to: samples.tae, or codes.npy, uint8 [samples, units]", required=True)
     parser.add_flag("--append", "of .tae: add the samples to FILE, where it is there already")
@@ -25,8 +25,9 @@ def run(call: Call) -> None:
     from tiedae.compress.errors import InputError
     from tiedae.export.codec.container import SUFFIX
 
+    call.require_suffix(SUFFIX, ".npy")
     options = {"runtime": call.runtime, "replace": call.force, "progress": call.console.progress}
-    if call.out.suffix == SUFFIX:
+    if call.out.suffix.lower() == SUFFIX:
         from tiedae.export.drift import drift_text
 
         from ..tae_files import encode as encode_file

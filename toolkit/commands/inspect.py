@@ -1,12 +1,14 @@
-"""Show constants, duplicates, operations and bytes of a .tflite or .onnx file."""
+"""Show constants, duplicates, operations and bytes of a .tflite or .onnx file, or of each file of a bundle."""
 
-from .command import Call, Parser
+from pathlib import Path
+
+from .command import Call, Parser, bundle_folder
 
 FAILS = "with --fail-on-copies, a constant is stored more than once"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("files", "FILE", nargs="+")
+    parser.add_path("files", "FILE", "a model file, a bundle or OUT of a run", nargs="+")
     parser.add_value("--min-bytes", "N", "leave out duplicates of fewer bytes (default: 64)", type=int)
     parser.add_json("what was found (one object, of several files a list)")
     parser.add_flag("--fail-on-copies", "exit 1 where a constant is stored more than once, near duplicates included")
@@ -19,7 +21,7 @@ def run(call: Call) -> None:
 
     rows, damaged, copied = [], [], []
     minimum = MINIMUM if call.min_bytes is None else call.min_bytes
-    for i, path in enumerate(call.files):
+    for i, path in enumerate(file for given in call.files for file in _files(given)):
         try:
             row = inspect_file(path, minimum=minimum)
         except FormatError as error:
@@ -35,3 +37,13 @@ def run(call: Call) -> None:
         raise FormatError("; ".join(damaged))
     if call.fail_on_copies and copied:
         raise CheckError("; ".join(copied))
+
+
+def _files(path: Path) -> list[Path]:
+    """The file itself, or the model files of a bundle or of OUT of a run."""
+    if not path.is_dir():
+        return [path]
+    from tiedae.export.bundle import Bundle
+
+    bundle = Bundle.open(bundle_folder(path))
+    return [bundle.path / name for name in bundle.models]

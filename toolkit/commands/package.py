@@ -15,7 +15,7 @@ FAILS = ""
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("bundle", "BUNDLE", "or OUT of a run; it stays as it is")
+    parser.add_bundle()
     text = "c: C99 sources with a check, for CMake, Arduino and Zephyr; web: a page that runs the model, and an npm package; "
     text += "npm: the package alone; "
     text += "android: a library module; ios: a Swift package"

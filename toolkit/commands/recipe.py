@@ -27,6 +27,7 @@ def run(call: Call) -> None:
     from ..recipe import recipe_schema, recipe_text
     from ..sources import ASSETS
 
+    call.require_suffix(".json" if call.schema else ".toml")
     if call.schema:
         text = as_json(recipe_schema())
     elif call.kind:

@@ -6,11 +6,11 @@ FAILS = ""
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("bundle", "BUNDLE")
+    parser.add_bundle()
 
 
 def run(call: Call) -> None:
     from tiedae.export.report.rendering import render_bundle
 
-    for path in render_bundle(call.bundle):
+    for path in render_bundle(call.locate_bundle()):
         call.console.say(str(path))

@@ -6,7 +6,7 @@ FAILS = "a check of the new bundle failed (the bundle is written all the same)"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("bundle", "BUNDLE", "or OUT of a run; it stays as it is")
+    parser.add_bundle()
     parser.add_value("--data", "DATA", "the training data: a file, a folder of images or a known name", required=True)
     text = "factor on the scale of the codes: above 1, fewer bits and more error (default: 1, tables alone)"
     parser.add_value("--step", "FACTOR", text, type=float, default=1.0)
@@ -17,9 +17,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    from tiedae.export.codec.codec import bundle_of
-
-    require_for(bundle_of(call.bundle).path, None)
+    require_for(call.locate_bundle(), None)
     from tiedae.export.report.summary import HEADER, table_rows
 
     from ..rescaling import rescale

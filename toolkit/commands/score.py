@@ -13,7 +13,7 @@ FAILS = ""
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("bundle", "BUNDLE")
+    parser.add_bundle()
     parser.add_path("data", "DATA", "a file, a folder of images or a known name, as in a recipe", type=str)
     parser.add_file(
         "--csv", text="write each sample's score and whether it is an anomaly, one a line; of records each time step"

@@ -6,7 +6,7 @@ FAILS = "a check failed, or a value is worse than --baseline allows"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_path("bundle", "BUNDLE")
+    parser.add_bundle()
     parser.add_path("--model", "DIR", "also against the Keras model, OUT/model")
     parser.add_path("--data", "SOURCE", "also the quality on this source's test set", type=str)
     parser.add_json("the metrics")
@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    require_for(call.bundle, call.model)
+    require_for(call.locate_bundle(), call.model)
     from tiedae.export.report.result_writers import OUTCOMES, overview
 
     from ..verification import verify
