@@ -13,9 +13,10 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta
 from msgspec.structs import replace
 
+from .combinations import require_combination
 from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
 from .records import LARGEST, Checked, require
-from .tasks import BASELINES, Anomaly, Compression, Denoising, NoiseConfig, Task, task_kind
+from .tasks import BASELINES, Compression, NoiseConfig, Task, task_kind
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """Activations whose int8 kernels agree in every supported runtime."""
@@ -26,9 +27,6 @@ Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"
 PostTrainingStep = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
 Units = Literal["data", "model"]
-
-FIXED_SCALES = ("sigmoid", "tanh")
-"""Activations whose scale every runtime fixes."""
 
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
@@ -407,35 +405,9 @@ class Recipe(Checked, frozen=True):
     def check(self) -> None:
         allowed = self.name.replace("-", "").replace("_", "").isalnum() and self.name.isascii()
         require(allowed, "name", self.name, "ASCII letters, digits, - and _")
-        if self.train.loss == "bce":
-            sigmoid = self.model.output_activation == "sigmoid" and self.data.scaling != "standard"
-            require(sigmoid, "train.loss", "bce", "another loss, or model.output_activation sigmoid over data in 0…1")
-        if self.cluster is not None:
-            granularity = self.quantize.granularity
-            right = "tensor with [cluster]: units share its values"
-            require(granularity == "tensor", "quantize.granularity", granularity, right)
         bits, kernels = self.quantize.bits, len(self.model.layers)
         require(len(bits) in (1, kernels), "quantize.bits", bits, f"one width, or {kernels}, one per kernel")
-        activation = self.model.layers[-1].activation
-        fixed = f"since {activation} fixes the scale of the code, or the code's activation linear, relu or relu6"
-        free = activation not in FIXED_SCALES
-        require(free or self.quantize.code_bits == 8, "quantize.code_bits", self.quantize.code_bits, f"8, {fixed}")
-        require(free or not self.quantize.code_step, "quantize.code_step", self.quantize.code_step, f"0, {fixed}")
-        require(free or not self.train.rate, "train.rate", self.train.rate, f"0, {fixed}")
-        if self.prune is not None and self.prune.kind in ("block", "n:m") and self.train.rate:
-            kept = kernels - 1 in self.prune.skip
-            right = f"with kernel {kernels - 1} beside train.rate, which takes units out of the code"
-            require(kept, "prune.skip", list(self.prune.skip), right)
-        if self.data.clean is not None:
-            right = "left out beside train.noise, which needs clean samples alone"
-            require(self.train.noise is None, "data.clean", self.data.clean, right)
         kind = task_kind(self.task)
         unknown = [name for name in self.verify.better_than if name not in BASELINES[kind]]
         require(not unknown, "verify.better_than", unknown, f"of {', '.join(BASELINES[kind])}, the baselines of [task] {kind}")
-        if isinstance(self.task, Denoising):
-            require(self.is_noisy, "task.kind", "denoising", "another kind, or beside train.noise or data.clean")
-        if isinstance(self.task, Anomaly):
-            right = "above 0 with [task] anomaly, such as 0.1: held-out normal samples set its threshold"
-            require(self.data.validation > 0, "data.validation", self.data.validation, right)
-        if self.train.patience and self.data.validation == 0:
-            require(False, "train.patience", self.train.patience, "0, or data.validation a fraction to wait for")
+        require_combination(self)

@@ -64,7 +64,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     """
     require_targets(recipe.export.targets)
     splits = recipe_data(recipe, base)
-    recipe = replace(check_inputs(recipe, splits.inputs), search=None)
+    recipe = replace(check_inputs(recipe, splits.inputs, splits.spec.dtype), search=None)
     right = f"{len(splits.train):,} at most, the number of training samples"
     require(recipe.codec.classes <= len(splits.train), "codec.classes", recipe.codec.classes, right)
     run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base))

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import structs
+from tiedae.compress.combinations import require_combination
 from tiedae.compress.config import CodecConfig, DataConfig, QuantizeConfig, Recipe, TrainConfig, layer_tables
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.keys import Positive
@@ -221,9 +222,10 @@ def recipe_digest(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
 
 
-def check_inputs(recipe: Recipe, inputs: int) -> Recipe:
-    """The recipe with `model.inputs` filled in from the data; RecipeError where it states another number, or where the
-    kernels that then follow cannot have the pattern of `[prune]`."""
+def check_inputs(recipe: Recipe, inputs: int, dtype: str = "") -> Recipe:
+    """The recipe with `model.inputs` filled in from the data; RecipeError where it states another number, where the kernels
+    that then follow cannot have the pattern of `[prune]`, or where it has what data of this `dtype` exclude."""
+    require_combination(recipe, dtype)
     stated, source = recipe.model.inputs, recipe.data.source
     right = f"{inputs}, the number of values per sample of {source} (or left out)"
     require(stated in (0, inputs), "model.inputs", stated, right)

@@ -29,7 +29,7 @@ from tiedae.compress import (
     cluster,
     prune,
 )
-from tiedae.compress.config import FIXED_SCALES
+from tiedae.compress.combinations import FIXED_SCALES
 from tiedae.compress.layers import RULES
 from tiedae.compress.rate import RateTerm, largest_useful_rate
 from tiedae.compress.symmetries import centre_code, interleave, without_unused_code
@@ -276,13 +276,13 @@ DATA = DataConfig("samples.npy")
         (lambda: QuantizeConfig(code_step=-1.0), r"code_step: got -1.0, must be a finite number, 0 or more"),
         (
             lambda: Recipe("r", DATA, replace(CONFIG, layers=(LayerConfig(4, "sigmoid"),)), TrainConfig(rate=0.1)),
-            r"train.rate: got 0.1, must be 0, since sigmoid fixes the scale of the code, or the code's activation linear",
+            r"train.rate: got 0.1, must be 0, since tanh or sigmoid fixes the scale of the code; or",
         ),
         (
             lambda: Recipe(
                 "r", DATA, replace(CONFIG, layers=(LayerConfig(4, "tanh"),)), quantize=QuantizeConfig(code_step=0.1)
             ),
-            r"quantize.code_step: got 0.1, must be 0, since tanh fixes the scale of the code",
+            r"quantize.code_step: got 0.1, must be 0, since tanh or sigmoid fixes the scale of the code",
         ),
         (
             lambda: train_float(TiedAutoencoder(replace(CONFIG, layers=(LayerConfig(4, "tanh"),))), SPLITS, TRAIN),
@@ -294,7 +294,7 @@ DATA = DataConfig("samples.npy")
         ),
         (
             lambda: Recipe("r", DATA, CONFIG, TRAIN, PruneConfig("2:4", epochs=1)),
-            r"prune.skip: got \[\], must be with kernel 1 beside train.rate, which takes units out of the code",
+            r"prune.skip: got \[\], must be with the last kernel beside train.rate, which takes units out of the code",
         ),
         (
             lambda: trained(replace(TRAIN, rate=1e-6)),

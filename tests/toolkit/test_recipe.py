@@ -291,7 +291,7 @@ def changed(**tables):
         (changed(quantize={"code_bits": 3}), "quantize.code_bits: got 3, must be an integer in [4, 8]"),
         (
             changed(model={"layers": [{"units": 3, "activation": "tanh"}]}, quantize={"code_bits": 4}),
-            "quantize.code_bits: got 4, must be 8, since tanh fixes the scale of the code",
+            "quantize.code_bits: got 4, must be 8, since tanh or sigmoid fixes the scale of the code",
         ),
         (changed(data={"source": "x", "per_feature": "no"}), "data.per_feature: got 'no', must be true or false or auto"),
         (changed(data={"source": "x", "per_feature": 1}), "data.per_feature: got 1, must be true or false or auto"),

@@ -68,7 +68,7 @@ def search(
         raise RecipeError("quantize.calibration: must be left out: each model of a search needs its own calibration")
     recipe = with_validation(recipe)
     splits = recipe_data(recipe, base)
-    space = space_of(check_inputs(recipe, splits.inputs))
+    space = space_of(check_inputs(recipe, splits.inputs, splits.spec.dtype))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")
     out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,54 @@
+"""Pairs of features as whole jobs: each allowed pair is in a case, and each case ends in verified files that give equal samples.
+
+Every third case runs always, with random weights and post-training quantization; all of them, trained, where TIEDAE_JOBS is 1.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tiedae.compress.combinations import FEATURES, FORBIDDEN
+
+from ..export.c.compiled import tool
+from .matrix import FACTORS, PLAIN, Case, Job, allowed, cases, covered, pairs
+
+CASES = cases()
+
+
+def named(number: int) -> str:
+    """The features of a case."""
+    return "-".join(level.replace(" ", "_") for level in CASES[number].values() if level not in PLAIN)
+
+
+def run(case: Case, number: int, folder: Path, *, trained: bool) -> None:
+    tool("gcc")
+    Job(case, number, folder, trained).run()
+
+
+@pytest.mark.parametrize("number", range(0, len(CASES), 3), ids=named)
+def test_a_case_with_random_weights(number: int, tmp_path: Path) -> None:
+    run(CASES[number], number, tmp_path, trained=False)
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=named)
+def test_a_case_trained(number: int, tmp_path: Path) -> None:
+    if os.environ.get("TIEDAE_JOBS") != "1":
+        pytest.skip("a job of some ten seconds: TIEDAE_JOBS=1 runs it")
+    run(CASES[number], number, tmp_path, trained=True)
+
+
+def test_every_allowed_pair_is_in_a_case_and_no_other() -> None:
+    found = set().union(*map(covered, CASES))
+    assert found == {pair for pair in pairs() if allowed(*pair)}
+    assert cases() == CASES
+    assert len(CASES) <= 20
+
+
+def test_the_levels_are_features_of_the_product() -> None:
+    levels = {level for each in FACTORS.values() for level in each}
+    assert levels - PLAIN <= set(FEATURES)
+    features = [pair for pair in pairs() if not pair & PLAIN]
+    assert sum(not allowed(*pair) for pair in features) / len(features) <= 0.1
+    assert any({row.first, row.second} <= levels for row in FORBIDDEN)
