@@ -174,7 +174,6 @@ class Job:
         bundle = Bundle.open(self.folder / "run" / "bundle")
         wrong = [check.text for check in read_metrics(bundle.path / "metrics.json").failed]
         assert not wrong, wrong
-        self.call("verify", bundle.path)
         for kind in ((), ("--lossless",)) if bundle.manifest.data.dtype in INTEGERS else ((),):
             self._stored(bundle, values, *kind)
         self._compiled(bundle)

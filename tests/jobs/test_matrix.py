@@ -1,4 +1,4 @@
-"""Pairs of features as whole jobs: each allowed pair is in a case, and each case ends in verified files that give equal samples.
+"""Pairs of features as whole jobs: each allowed pair is in a case, which ends in verified files that give equal samples.
 
 Every third case runs always, with random weights and post-training quantization; all of them, trained, where TIEDAE_JOBS is 1.
 """
