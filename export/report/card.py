@@ -18,6 +18,8 @@ from ..file_info import ModelFileInfo, ValueInfo
 from ..manifest import Data, Derivation, Manifest
 from ..parity.fidelity import MEANINGS, fit_text
 from ..program import SIGNATURES
+from ..runtimes.table import usual
+from ..score_graph import SCORE
 from ..targets import TARGETS
 from ..tasks.table import TASKS
 from ..verify.kinds import Precision
@@ -26,12 +28,12 @@ from .key_figures import (
     change_text,
     codes_text,
     compare_sizes,
-    counted,
     formats_text,
     groups,
     keras_float,
     promised_codes,
     samples_text,
+    size_kind,
     stored_once,
     worst_exported,
 )
@@ -47,12 +49,15 @@ Facts = Sequence[tuple[str, object]]
 def render_card(manifest: Manifest, metrics: Metrics) -> str:
     """The model card as Markdown. It states latency only after `tiedae bench`."""
     stages = {row.stage for row in metrics.history} | {"train"}
+    row = TASKS[task_kind(manifest.recipe.task)]
     measures = dict.fromkeys(row.fidelity.measure for row in metrics.quality if row.fidelity)
     return render(
         Path(__file__).with_name("card.md.j2"),
         manifest=manifest,
         metrics=metrics,
         shape=" × ".join(map(str, manifest.data.shape)),
+        purpose=row.purpose.format(inputs=manifest.data.inputs, units=manifest.model.widths[-1]),
+        use=row.use,
         details=_details(manifest, metrics),
         limitations=_limitations(metrics),
         programs=render_programs(manifest),
@@ -81,7 +86,7 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
         ("activations", f"{', '.join(model.activations)}; output {model.output_activation}"),
         ("kernels", f"{len(kernels)}, {weights:,} weights{stored}"),
         ("pruned", f"{zeros} of the weights are zero by pruning" + (f", pattern {prune.pattern}" if prune else "")),
-        ("precision", f"{_precision(manifest)}; float32 files beside them"),
+        ("precision", _precision(manifest)),
         *(("derived", _derivation(each, manifest.data)) for each in manifest.derived),
         ("made by", manifest.created_by),
         ("licence of the model", f"{UNKNOWN}: to be stated by the publisher"),
@@ -106,7 +111,14 @@ def _precision(manifest: Manifest) -> str:
     bits = [kernel.bits for kernel in manifest.kernels]
     kernels = "int8 kernels" if set(bits) == {8} else f"kernels of {', '.join(map(str, bits))} bits"
     code = manifest.tensors.code.bits
-    return f"{kernels}, uint8 activations" + (f", a code of {code} bits" if code < 8 else "")
+    floats = any(info.precision is Precision.F32 for info in manifest.models.values())
+    return "".join(
+        (
+            f"{kernels}, uint8 activations",
+            f", a code of {code} bits" if code < 8 else "",
+            "; float32 files beside them" if floats else "",
+        )
+    )
 
 
 def _taken_out(manifest: Manifest) -> str:
@@ -185,7 +197,7 @@ def _results(metrics: Metrics) -> Facts:
             if compared.stock and compared.ratio
             else ""
         )
-        rows.append((f"{counted(compared.ours) or 'bytes'}, `{compared.ours.file}`", size(compared.ours.bytes) + against))
+        rows.append((f"{size_kind(compared.ours) or 'bytes'}, `{compared.ours.file}`", size(compared.ours.bytes) + against))
     codes = promised_codes(metrics)
     if codes:
         rows.append(("codes, against the integer program", codes_text(codes)))
@@ -248,10 +260,17 @@ PAPERS = {
 
 
 def render_programs(manifest: Manifest) -> str:
-    """A program per format (or signature, where no file has the whole model) that runs as it stands in the bundle's folder."""
+    """A program per format (or signature, where no file has the whole model) that runs as it stands in the bundle's folder.
+
+    In a bundle with a detector it scores samples.
+    """
     parts = []
     for format_, target in TARGETS.items():
-        for signature, file in _shown(manifest, format_):
+        shown = _shown(manifest, format_)
+        if manifest.detector is not None and shown and shown[0][0] != SCORE:
+            parts.append(_by_codec(format_, target.package, manifest.detector.threshold(target.layout)))
+            continue
+        for signature, file in shown:
             info = manifest.models[file].signatures[signature]
             x = _input(info.inputs[0], manifest.data)
             imports, load = ["import numpy as np"], []
@@ -260,9 +279,25 @@ def render_programs(manifest: Manifest) -> str:
                 load = ['scaling = json.loads(Path("manifest.json").read_bytes())["data"]["scaling"]']
             first, *rest = target.snippet(file, signature, info, x)
             code = "\n".join([*imports, first, *load, *rest])
+            if signature == SCORE and manifest.detector is not None:
+                code += f"\n# anomaly: score above {manifest.detector.threshold(target.layout):.6g}"
             parts.append(f"{target.package}, `{signature}`, from the folder of the bundle:\n\n```python\n{code}\n```")
     parts += filter(None, (_meaning(manifest),))
     return "\n\n".join(parts)
+
+
+def _by_codec(format_: str, package: str, threshold: float) -> str:
+    """A program that scores by the codec, in the runtime of a format whose files have no signature `score`."""
+    lines = [
+        "import numpy as np",
+        "import tiedae",
+        f'codec = tiedae.load(".", runtime="{usual(format_)}")',
+        'x = np.load("golden/x.npy")',
+        "score, anomaly = codec.score(x), codec.is_anomaly(x)",
+        f"# anomaly: score above {threshold:.6g}",
+    ]
+    code = "\n".join(lines)
+    return f"tiedae and {package}, `score`, from the folder of the bundle:\n\n```python\n{code}\n```"
 
 
 def model_files_of(manifest: Manifest) -> list[tuple[str, ModelFileInfo]]:
@@ -271,12 +306,12 @@ def model_files_of(manifest: Manifest) -> list[tuple[str, ModelFileInfo]]:
 
 
 def _shown(manifest: Manifest, format_: str) -> list[tuple[str, str]]:
-    """(signature, file) of each program: the whole model, else the encoder and the decoder."""
+    """(signature, file) of each program: the score, else the whole model, else the encoder and the decoder."""
     found: dict[str, str] = {}
     for file, info in model_files_of(manifest):
         for signature in info.signatures if info.format == format_ else ():
             found.setdefault(signature, file)
-    names = ("reconstruct",) if "reconstruct" in found else SIGNATURES
+    names = next(((name,) for name in (SCORE, "reconstruct") if name in found), SIGNATURES)
     return [(name, found[name]) for name in names if name in found]
 
 

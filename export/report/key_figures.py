@@ -94,9 +94,9 @@ def compare_sizes(metrics: Metrics) -> list[SizeComparison]:
     return compared
 
 
-def counted(row: ModelFile) -> str:
+def size_kind(row: ModelFile) -> str:
     """What the bytes of a file are, where they are not its size."""
-    return "bytes of its constants" if row.format in TARGETS and TARGETS[row.format].source else ""
+    return "bytes of constants" if row.format in TARGETS and TARGETS[row.format].source else ""
 
 
 def kind_text(row: ModelFile | Latency) -> str:
@@ -118,13 +118,13 @@ def promised_codes(metrics: Metrics) -> list[Parity]:
     return [row for row in rows if rounds_as_program(row.runtime)]
 
 
-def codes_text(rows: Sequence[Parity]) -> str:
-    """The worst of these comparisons of codes in words; `rows` is not empty."""
+def codes_text(rows: Sequence[Parity], named: bool = True) -> str:
+    """The worst of these comparisons of codes in words, with the runtimes if `named`; `rows` is not empty."""
     row, runtimes = max(rows, key=lambda row: row.badness), list(dict.fromkeys(row.runtime for row in rows))
     if row.problem:
         return f"codes cannot be compared in {row.runtime}"
     if not row.differing:
-        return f"all {row.count:,} codes equal in {' and '.join(runtimes)}"
+        return f"all {row.count:,} codes equal in {' and '.join(runtimes) if named else 'every runtime'}"
     equal = fraction(row.count - row.differing, row.count)
     where = f"{row.runtime}, {row.signature}, the worst of {len(rows)} comparisons"
     return f"{equal} of {row.count:,} codes equal, the rest at most {row.max_lsb} LSB off ({where})"

@@ -12,13 +12,14 @@ from types import MappingProxyType
 
 import numpy as np
 from markupsafe import Markup
-from tiedae.pages import Bar, BarChart, Cell, Line, LineChart, exact, fraction, macros, number, render, size
+from tiedae.pages import Bar, BarChart, Cell, Line, LineChart, counted, exact, fraction, macros, number, render, size
 
 from ...compress.errors import FormatError
 from ...compress.tasks import task_kind
 from ..manifest import Manifest
 from ..parity.fidelity import MEANINGS, fit_text
 from ..targets import TARGETS
+from ..tasks.results import DenoisingResult
 from ..tasks.table import TASKS
 from ..verify.kinds import Maker, Precision, Stage
 from ..verify.results import Metrics, Model, Parity, Proof
@@ -26,7 +27,17 @@ from .column_quality import render_columns
 from .graph_svg import draw_program
 from .heatmap import error_maps, parity_maps
 from .kernel_images import render_kernels
-from .key_figures import Report, change_text, compare_sizes, counted, file_groups, groups, keras_float, kind_text, samples_text
+from .key_figures import (
+    Report,
+    change_text,
+    compare_sizes,
+    file_groups,
+    groups,
+    keras_float,
+    kind_text,
+    samples_text,
+    size_kind,
+)
 from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, parity_tables
 from .samples import render_samples
 from .speed import render_speed
@@ -111,7 +122,8 @@ def graph(report: Report) -> Values:
             title = f"Graph of the int8 {target.label} files: encoder and decoder share {', '.join(program.kernels)}"
             shown = "reconstruct" if "reconstruct" in signatures else next(iter(signatures))
             operations = ", ".join(f"{count} × {kind}" for kind, count in signatures[shown].operations.items())
-            drawn.append((draw_program(program, dtypes, pruned, title), file, f"{shown}: {operations}"))
+            note = "" if target.source else f"{shown}: {operations}"
+            drawn.append((draw_program(program, dtypes, pruned, title), file, note))
     return {"drawn": drawn} if drawn else None
 
 
@@ -138,7 +150,7 @@ def sizes(report: Report) -> Values:
             agreement = "" if row.agreement is None else f"the duplicates agree in {row.agreement:.1%} of their integers"
             kind = "ours" if row.maker is Maker.TIEDAE else "stock"
             bars.append(
-                Bar(row.file, row.bytes, size(row.bytes), kind, ", ".join(filter(None, (copies, agreement, counted(row)))))
+                Bar(row.file, row.bytes, size(row.bytes), kind, ", ".join(filter(None, (copies, agreement, size_kind(row)))))
             )
         ratio = compared.get(key)
         title = kind_text(rows[0]) + (f": {number(ratio)} × the bytes of stock" if ratio else "")
@@ -155,7 +167,7 @@ def training(report: Report) -> Values:
         seen = [(at, row.validation_loss) for at, row in zip(x, rows, strict=True) if row.validation_loss is not None]
         if seen:
             lines.append(Line(f"{kind} validation", *zip(*seen, strict=True)))
-        text = f"{stage}: {len(rows)} epochs, loss {number(rows[0].loss)} → {number(rows[-1].loss)}"
+        text = f"{stage}: {counted(len(rows), 'epoch')}, loss {number(rows[0].loss)} → {number(rows[-1].loss)}"
         bits = "" if rows[-1].bits is None else f", {rows[-1].bits:.4g} bits a code"
         entries.append((kind, text + (f", validation {number(seen[-1][1])}" if seen else "") + bits))
         start += len(rows)
@@ -317,6 +329,9 @@ def keras_text(metrics: Metrics) -> str:
 
 
 def reconstructions(report: Report) -> Markup:
+    """The golden samples; empty where the section of a denoising task has drawn noisy, denoised and clean ones."""
+    if isinstance(report.metrics.task, DenoisingResult) and "clean" in report.task:
+        return Markup()
     return render_samples(report.manifest, report.golden, keras=keras_text(report.metrics))
 
 

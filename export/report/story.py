@@ -6,23 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tiedae.pages import duration, human_size, number, size, three_digits
+from tiedae.pages import counted, duration, human_size, number, size, three_digits
 
-from ...compress.tasks import task_kind
+from ...compress.tasks import Anomaly, Denoising, task_kind
 from ..bench.results import Latency
+from ..manifest import Data
 from ..parity.fidelity import fit_value
 from ..tasks.table import TASKS
 from ..verify.kinds import Maker, Precision
-from ..verify.results import Metrics
+from ..verify.results import Fit, Metrics
 from .key_figures import (
     Report,
     SizeComparison,
-    change_text,
     codes_text,
     compare_sizes,
     keras_float,
     kind_text,
     promised_codes,
+    size_kind,
     stored_once,
     worst_exported,
 )
@@ -84,20 +85,25 @@ def _quality(report: Report) -> Iterator[Fact]:
     if row is None or row.precision is None:
         yield Fact("—", f"the error of the exported files was not measured; {keras}", "")
         return
-    name, error = row.precision.label, f"error {number(row.error)} per sample in model units"
-    change = change_text(row.error, reference)
-    error += f", {change} against {keras}" if change else f", {keras}"
-    fit = fit_value(row.fidelity)
+    name, fit = row.precision.label, fit_value(row.fidelity)
+    against = " against the clean samples" if report.manifest.recipe.is_noisy else ""
     if not fit or row.fidelity is None:
         phrase = f"gives them back with an error of {number(row.error)} in {name} ({keras})"
-        yield Fact(f"error {number(row.error)}", f"{name}, the worst file and runtime: {error}", phrase)
+        yield Fact(f"error {number(row.error)}", f"squared error of a sample{against}, {name}; {keras}", phrase)
         return
     of_keras = fit_value(reference.fidelity) if reference else ""
     beside = f" ({of_keras} in Keras float)" if of_keras else ""
     lowest = "".join(f"the worst column, {column}, has R² {number(r2)}" for r2, column in row.fidelity.worst_columns[:1])
-    text = "; ".join(filter(None, (f"{name}, the worst file and runtime{beside}", error, lowest)))
+    text = "; ".join(filter(None, (f"{name}{against}{beside}", lowest or _deviation(report.manifest.data, row.fidelity))))
     phrase = ", ".join(filter(None, (f"gives them back with {fit} in {name}{beside}", lowest)))
-    yield Fact(fit, text, phrase)
+    decodes = not isinstance(report.manifest.recipe.task, Anomaly | Denoising)
+    yield Fact(fit, text, phrase if decodes else "")
+
+
+def _deviation(data: Data, fit: Fit) -> str:
+    """The root mean squared error in the unit of measure of the data."""
+    of = " of 255" if data.dtype == "uint8" else f" in the unit of the data ({data.dtype})"
+    return f"root mean squared error {number(fit.mse**0.5)}{of}"
 
 
 def _size(report: Report) -> Iterator[Fact]:
@@ -112,9 +118,9 @@ def _size(report: Report) -> Iterator[Fact]:
 
 
 def _beside_stock(each: SizeComparison) -> str:
-    size_text = f"{kind_text(each.ours)} {human_size(each.ours.bytes)}"
+    size_text = f"{kind_text(each.ours)} {human_size(each.ours.bytes)}{' of constants' if size_kind(each.ours) else ''}"
     if not each.ratio or each.stock is None:
-        return f"{size_text}, no stock file to compare with"
+        return size_text
     return f"{size_text}, {three_digits(each.ratio)} × the {human_size(each.stock.bytes)} of the stock converter"
 
 
@@ -128,16 +134,17 @@ def _latency(report: Report) -> Iterator[Fact]:
             ours.setdefault(row.format, row)
     if ours:
         slowest = duration(max(row.median_us for row in ours.values()))
-        each = "; ".join(f"{kind_text(row)} {duration(row.median_us)} in {row.runtime}" for row in ours.values())
+        each = "; ".join(f"{kind_text(row)} {duration(row.median_us)}" for row in ours.values())
         yield Fact(slowest, f"{title}: {each}", f"needs {slowest} for a sample")
 
 
 def _tie(report: Report) -> Iterator[Fact]:
     metrics, kernels = report.metrics, len(report.manifest.kernels)
     once, rows = stored_once(metrics), promised_codes(metrics)
-    codes = codes_text(rows) if rows else "codes were not compared"
+    codes = codes_text(rows, named=False) if rows else "codes were not compared"
     files = len({row.file for row in metrics.storage})
-    text = f"of each of {kernels} kernels in each of {files} files" if once else "storage proofs hold"
+    where = "the one file" if files == 1 else f"each of {files} files"
+    text = f"of each of {counted(kernels, 'kernel')} in {where}" if once else "storage proofs hold"
     phrase = f"holds each of its {kernels} kernels once" if once else "is not shown to hold every kernel once"
     figure = "1 copy" if once else f"{sum(row.ok for row in metrics.storage)} of {len(metrics.storage)}"
     yield Fact(figure, f"{text}; {codes}", phrase, "" if once else "failed")
@@ -169,5 +176,5 @@ def _task(report: Report) -> Iterator[Fact]:
         yield Fact(*found)
 
 
-FACTS = (_compression, _quality, _task, _size, _latency, _tie, _verdict, _checks)
+FACTS = (_task, _compression, _quality, _size, _latency, _tie, _verdict, _checks)
 """Functions of the facts, in the order of the page."""

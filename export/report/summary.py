@@ -14,7 +14,7 @@ from ..tasks.row import TableRow
 from ..tasks.table import TASKS
 from ..verify.kinds import Kind, Maker, Precision, Stage
 from ..verify.results import Metrics, ModelFile, Parity
-from .key_figures import counted, groups
+from .key_figures import groups, size_kind
 from .parity_tables import cell_text
 
 HEADER = ("", "error", "quality", "bytes", "parity")
@@ -61,7 +61,7 @@ def _parity(metrics: Metrics, file: ModelFile) -> list[str]:
         group = [row for row in rows if row.kind is Kind.CODES and rounds_as_program(row.runtime) == same]
         parts += [_codes(group)] if group else []
     witnesses = [f"{row.label}: {cell_text(row)}" for row in rows if row.kind is Kind.WITNESS]
-    return [each for each in (*parts, *witnesses, counted(file)) if each]
+    return [each for each in (*parts, *witnesses, size_kind(file)) if each]
 
 
 def _codes(rows: list[Parity]) -> str:

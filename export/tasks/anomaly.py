@@ -290,14 +290,26 @@ def rows(result: AnomalyResult) -> Sequence[TableRow]:
 
 
 def headline(result: AnomalyResult) -> tuple[str, str, str] | None:
-    """The area of the program, beside PCA's."""
+    """The area of the program, beside PCA's; without labels, how many test samples are flagged."""
     ours, pca = result.method(INT8), result.method(PCA)
     if ours is None:
-        return None
+        flagged = f"{result.alarms:,} of {result.samples:,} test samples"
+        rate = f"{result.alarms / max(result.samples, 1):.2%}".replace("%", " %")
+        text = f"{flagged} have a score above the threshold, {result.threshold:.4g}; there are no labels to compare with"
+        return f"{rate} flagged", text, f"flags {flagged} as anomalies"
     beside = "" if pca is None else f" (PCA {pca.roc_auc.value:.4f})"
     text = f"of the int8 program's scores{beside}; {alarms_text(result)}"
     figure = f"ROC-AUC {ours.roc_auc.value:.4f}"
     return figure, text, f"tells anomalies from normal samples with {figure}{beside}"
 
 
-ROW = TaskRow("Anomaly detection", measure, section, card, rows, headline)
+ROW = TaskRow(
+    "Anomaly detection",
+    "finds anomalies among samples of {inputs} values, by the error of their reconstruction from a code of {units} bytes",
+    "It scores samples: one with a score above the threshold is an anomaly, unlike those it was trained on.",
+    measure,
+    section,
+    card,
+    rows,
+    headline,
+)

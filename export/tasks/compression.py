@@ -223,7 +223,7 @@ def cells(result: CompressionResult) -> list[tuple[str, str, str, str, str]]:
     lossy = [(title(point), quality_text(result, point), point.bytes, point.bits) for point in result.compared]
     exact = [(f"{each.coder}, lossless", "exact", each.bytes, each.bits) for each in result.lossless]
     return [
-        (name, quality, f"{size:,}", f"{bits:.4g}", f"{three_digits(result.ratio(size))} x")
+        (name, quality, f"{size:,}", f"{bits:.4g}", f"{three_digits(result.ratio(size))} ×")
         for name, quality, size, bits in (*lossy, *exact)
     ]
 
@@ -276,4 +276,12 @@ def card(result: CompressionResult) -> str:
     )
 
 
-ROW = TaskRow("Compression", measure, section, card, rows)
+ROW = TaskRow(
+    "Compression",
+    "encodes samples of {inputs} values to codes of {units} bytes and decodes them",
+    "It encodes samples to codes, for storage or transmission, and decodes codes to approximate samples.",
+    measure,
+    section,
+    card,
+    rows,
+)

@@ -6,6 +6,7 @@ as a sensor gives them. With pairs (`[data] clean`) the noise is the data's own.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from tiedae.pages import Plot, fragment
 from ...compress.data import choose
 from ...compress.errors import RecipeError
 from ...compress.noise import Noise, noisy_samples
+from ...compress.scaling import Scaling
 from ..manifest import Manifest
-from ..parity.fidelity import Fidelity
+from ..parity.fidelity import MEASURES, Fidelity
 from ..report.images import encode_images
 from ..verify.kinds import Kind, Skipped, Why
 from .compression import squared_errors
@@ -273,7 +275,26 @@ def section(manifest: Manifest, result: DenoisingResult, arrays: Mapping[str, np
         plots=_plots(arrays) if known and spec.kind == "record" else None,
         shape=spec.shape,
         count=len(arrays["clean"]) if known else 0,
+        measure=MEASURES[spec.kind][0],
+        fits=_fits(manifest, arrays) if known else [],
     )
+
+
+def _fits(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> list[list[tuple[str, str]]]:
+    """[level][sample]: how near the noisy sample and the denoised one are to the clean one."""
+    fidelity = Fidelity.of_data(manifest.data)
+    if fidelity is None:
+        return []
+    own = dataclasses.replace(fidelity, scaling=Scaling())
+
+    def text(clean: np.ndarray, y: np.ndarray) -> str:
+        fit = own.measure(clean[None], y[None])
+        return "exact" if fit.mse == 0 else "—" if fit.value is None else f"{fit.value:.1f} {fit.unit}"
+
+    return [
+        [(text(clean, noisy[i]), text(clean, denoised[i])) for i, clean in enumerate(arrays["clean"])]
+        for noisy, denoised in zip(arrays["noisy"], arrays["denoised"], strict=True)
+    ]
 
 
 def _images(shape: Sequence[int], dtype: str, arrays: Mapping[str, np.ndarray]) -> dict[str, list[list[str]]]:
@@ -310,4 +331,13 @@ def headline(result: DenoisingResult) -> tuple[str, str, str] | None:
     return gain_text(after), text, f"removes {noise_text(result)} with a gain of {gain_text(after)}"
 
 
-ROW = TaskRow("Denoising", measure, section, card, rows, headline)
+ROW = TaskRow(
+    "Denoising",
+    "removes noise from samples of {inputs} values, through a code of {units} bytes",
+    "It takes noisy samples and gives denoised ones.",
+    measure,
+    section,
+    card,
+    rows,
+    headline,
+)

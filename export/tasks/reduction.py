@@ -129,7 +129,7 @@ def section(manifest: Manifest, result: ReductionResult, arrays: Mapping[str, np
     texts = [f"sample {row}" for row in arrays["rows"].tolist()]
     if labels is not None:
         texts = [f"{text}, {prefix} {label}" for text, label in zip(texts, labels.tolist(), strict=True)]
-    axes = ("first unit", "second unit") if result.units == 2 else ("first principal component", "second")
+    axes = ("first unit", "second unit") if result.units == 2 else ("first principal component", "second principal component")
     if result.units == 1:
         axes = ("the unit of the code", "")
     dots = [Point(x, y, text, group) for (x, y), text, group in zip(points, texts, groups.tolist(), strict=True)]
@@ -148,6 +148,14 @@ def grouped(labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     places = np.full(len(names), len(kept))
     places[kept] = np.arange(len(kept))
     return (*names[kept].tolist(), OTHERS), places[members]
+
+
+def headline(result: ReductionResult) -> tuple[str, str, str]:
+    """Trustworthiness of the int8 codes, beside PCA's."""
+    values = {each.method: f"{each.trustworthiness:.4f}" for each in result.methods}
+    beside = f" (PCA {values['pca']})" if "pca" in values else ""
+    text = f"trustworthiness of the {result.neighbours} nearest codes of a code{beside}; 1 is best"
+    return values["int8"], text, f"keeps neighbours with a trustworthiness of {values['int8']}{beside}"
 
 
 def header(result: ReductionResult) -> tuple[str, ...]:
@@ -187,4 +195,13 @@ def rows(result: ReductionResult) -> Sequence[TableRow]:
     return lines
 
 
-ROW = TaskRow("Dimensionality reduction", measure, section, card, rows)
+ROW = TaskRow(
+    "Dimensionality reduction",
+    "turns samples of {inputs} values into codes of {units} values, near samples into near codes",
+    "It encodes samples to codes, for plots, searches of neighbours and other models.",
+    measure,
+    section,
+    card,
+    rows,
+    headline,
+)

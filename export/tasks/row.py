@@ -102,13 +102,16 @@ class TaskMeasurement:
 class TaskRow:
     """One kind of task.
 
-    `title`: of its sections. `measure`: the result on the exported program. `section`: of report.html, from the manifest, the
-    result and the arrays; empty for none. `card`: its section of MODEL_CARD.md in Markdown; empty for none. `rows`: of the
-    table at the end of a run. `headline`: for the top of report.html, a large figure, the text below it and its phrase in the
-    first sentence; None for none.
+    `title`: of its sections. `purpose`: what such a model does, as it follows "A tied autoencoder that", with `{inputs}` values
+    of a sample and `{units}` of the code. `use`: sentences on its direct use. `measure`: the result on the exported program.
+    `section`: of report.html, from the manifest, the result and the arrays; empty for none. `card`: its section of
+    MODEL_CARD.md in Markdown; empty for none. `rows`: of the table at the end of a run. `headline`: for the top of report.html,
+    a large figure, the text below it and its phrase in the first sentence; None for none.
     """
 
     title: str
+    purpose: str
+    use: str
     measure: Callable[[Exported], TaskMeasurement]
     section: Callable[[Manifest, Any, Mapping[str, np.ndarray]], Markup]
     card: Callable[[Any], str]

@@ -5,9 +5,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jinja2 import UndefinedError
-from tiedae.pages import Axis, Bar, BarChart, Cell, Curve, CurveChart, Frame, Line, LineChart, Point, Scatter, render
+from tiedae.pages import (
+    Axis,
+    Bar,
+    BarChart,
+    Cell,
+    Curve,
+    CurveChart,
+    Frame,
+    Line,
+    LineChart,
+    Plot,
+    Point,
+    Scatter,
+    counted,
+    render,
+)
 
 ODD = "<b>\"&'"
 AXIS = Axis(ODD, 0, 1, [0, 1], write=lambda _: ODD)
@@ -88,3 +104,15 @@ def test_a_single_point_of_curves_is_larger_and_stands_on_its_axes(tmp_path) -> 
         ("ours", "50.00%", "7", "d"),
     ]
     assert html.count("<polyline") == 2 and "x (logarithmic)" in html
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float64"])
+def test_curves_of_integers_do_not_overflow(dtype: str) -> None:
+    curve = np.array([0, 50, 100, 200], dtype)
+    (line,) = Plot({"input": curve}, "a curve").drawn
+    assert line.y == [96.0, 73.0, 50.0, 4.0]
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 epochs"), (1, "1 epoch"), (1200, "1,200 epochs")])
+def test_a_count_agrees_with_its_noun(count: int, text: str) -> None:
+    assert counted(count, "epoch") == text

@@ -25,7 +25,7 @@ from .charts import (
     log_ticks,
 )
 from .environment import fragment, macros, render
-from .numbers import duration, exact, fraction, human_size, number, size, three_digits
+from .numbers import counted, duration, exact, fraction, human_size, number, size, three_digits
 
 __all__ = [
     "Axis",
@@ -40,6 +40,7 @@ __all__ = [
     "Plot",
     "Point",
     "Scatter",
+    "counted",
     "duration",
     "exact",
     "fraction",

@@ -260,7 +260,7 @@ class Plot:
     @property
     def drawn(self) -> list[Line]:
         """The curves in a viewBox of 400 × 100."""
-        values = np.stack(list(self.curves.values()))
+        values = np.stack([curve.astype(np.float64) for curve in self.curves.values()])
         low, high = values.min(), values.max()
         shown = np.stack([_thin(row) for row in values])
         x = np.linspace(0, 400, shown.shape[1]) if shown.shape[1] > 1 else np.array([200.0])

@@ -21,6 +21,11 @@ def exact(value: float | int | str) -> str:
     return repr(value) if float(short).is_integer() and not value.is_integer() else short
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 epoch, 1,200 epochs."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def size(count: int) -> str:
     """Bytes in full: 552,352 B."""
     return f"{count:,} B"
@@ -54,4 +59,4 @@ def fraction(part: int, whole: int) -> str:
     return f"{min(max(math.floor(1e5 * part / whole), 1), 99_999) / 1e3:g} %"
 
 
-FILTERS = {each.__name__: each for each in (number, exact, size, human_size, duration, three_digits, fraction)}
+FILTERS = {each.__name__: each for each in (number, exact, counted, size, human_size, duration, three_digits, fraction)}

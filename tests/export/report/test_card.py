@@ -201,9 +201,9 @@ def test_card_tells_the_procedure_and_cites_what_it_follows(make_parts):
 
 def test_card_names_kernels_and_codes_of_few_bits(make_parts):
     manifest, metrics, *_ = make_parts()
-    assert "int8 kernels, uint8 activations; float32 files" in render_card(manifest, metrics)
+    assert "| int8 kernels, uint8 activations |" in render_card(manifest, metrics)
     for kernel in manifest["kernels"]:
         kernel["bits"] = 4
     manifest["tensors"]["code"]["bits"] = 5
     bits = ", ".join("4" for _ in manifest["kernels"])
-    assert f"kernels of {bits} bits, uint8 activations, a code of 5 bits; float32 files" in render_card(manifest, metrics)
+    assert f"kernels of {bits} bits, uint8 activations, a code of 5 bits |" in render_card(manifest, metrics)
