@@ -158,7 +158,7 @@ def _verdict(report: Report) -> Iterator[Fact]:
     if verdict.findings:
         yield Fact(f"! {len(verdict.findings)}", "; ".join(texts(verdict)), f"is {NO_GOOD}", "amber")
     elif verdict.comparisons:
-        better = summary(verdict).removeprefix("verdict: ")
+        better = summary(verdict)
         yield Fact(f"✓ {len(verdict.comparisons)}", f"{better}: baselines on the same test samples", f"is {better}", "ok")
 
 

@@ -32,11 +32,11 @@ def summary(verdict: Verdict) -> str:
     where = ", as the run found" if verdict.kept else ""
     if verdict.findings:
         count = f"{len(verdict.findings)} finding{'s' * (len(verdict.findings) > 1)}"
-        return f"verdict: {NO_GOOD} ({count}{where})"
+        return f"{NO_GOOD} ({count}{where})"
     names = [row.title for row in verdict.comparisons]
     if not names:
-        return f"verdict: outputs vary and no unit is dead; there is no baseline to compare with{where}"
-    return f"verdict: better than {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} beyond noise{where}"
+        return f"outputs vary and no unit is dead; there is no baseline to compare with{where}"
+    return f"better than {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} beyond noise{where}"
 
 
 def texts(verdict: Verdict | None) -> Sequence[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
-from tiedae.pages import Bar, BarChart, Plot, fragment
+from tiedae.pages import Bar, BarChart, Curve, CurveChart, Histogram, Plot, Point, fragment
 
 from ...compress.data import choose
 from ...compress.normal import is_normal, label_text
@@ -25,7 +25,7 @@ from ..report.images import diverging, encode_images
 from ..scoring import Scoring
 from ..verify.kinds import Kind, Skipped, Why
 from .neighbourhoods import Pca
-from .ranking import by_label, detection
+from .ranking import Ranked, by_label, detection
 from .results import AnomalyResult, Detection, Estimate, LabelFlags
 from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
 from .verdict import Criterion
@@ -38,6 +38,9 @@ SHOWN = 8
 IMAGE_BYTES = 300_000
 INT8, FLOAT, PCA, FOREST, MEAN = "int8", "float", "pca", "isolation-forest", "mean"
 TITLES = {INT8: "int8 program", FLOAT: "Keras float", PCA: "PCA", FOREST: "IsolationForest", MEAN: "mean of training samples"}
+COLOURS = {INT8: "ours", PCA: "keras", FOREST: "stock", MEAN: "prune"}
+DRAWN = 200
+"""Points of a drawn curve at most."""
 Score = Callable[[np.ndarray], np.ndarray]
 """Samples [n, inputs] in the data's unit → scores, float64 [n]."""
 
@@ -214,11 +217,52 @@ def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.n
         **_facts(result),
         titles=_titles(result, arrays) if known else [],
         marks=_marks(result, arrays) if known else [],
+        **charts(result, arrays),
         images=_images(spec.shape, spec.dtype, arrays) if known and image else None,
         plots=_plots(arrays) if known and not image and spec.kind == "record" else None,
         bars=_bars(spec.columns, arrays) if known and not image and spec.kind != "record" else None,
         shape=spec.shape,
     )
+
+
+def charts(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> dict[str, Histogram | list[CurveChart] | None]:
+    """The `histogram` of both classes' scores, and the `curves` of ROC and of precision and recall by each method."""
+    figures, anomalous = arrays.get("figures"), arrays.get("anomalous")
+    if figures is None or anomalous is None:
+        return {"histogram": None, "curves": []}
+    scores = figures[0].astype(np.float64)
+    positive = scores[scores > 0]
+    drawn = None
+    if len(positive):
+        scores = np.maximum(scores, positive.min())
+        groups = {("ours", "normal"): scores[~anomalous], ("keras", "anomalous"): scores[anomalous]}
+        limit = [(result.threshold, f"threshold {result.threshold:.4g}")] if result.threshold > 0 else []
+        drawn = Histogram(groups, "Scores of normal and anomalous test samples", "score", limit)
+    names = [INT8, *(each.method for each in result.methods if each.method not in (INT8, FLOAT))]
+    counted = {name: Ranked.of(values, anomalous).counts() for name, values in zip(names, figures, strict=True)}
+    normal, odd = int((~anomalous).sum()), int(anomalous.sum())
+    rates = {
+        name: (alarms / normal, hits / odd, hits / np.maximum(hits + alarms, 1)) for name, (hits, alarms) in counted.items()
+    }
+    at = figures[0] > np.float32(result.threshold)
+    hits, alarms = int((at & anomalous).sum()), int((at & ~anomalous).sum())
+    roc = [_curve(name, np.append(0, false), np.append(0, found)) for name, (false, found, _) in rates.items()]
+    recall = [_curve(name, found, precise) for name, (_, found, precise) in rates.items()]
+    mark = f"at the threshold: {hits:,} of {odd:,} anomalies found, {alarms:,} of {normal:,} normal samples flagged"
+    roc.append(Curve("ours", "at the threshold", [Point(alarms / normal, hits / odd, mark)]))
+    recall.append(Curve("ours", "at the threshold", [Point(hits / odd, hits / max(hits + alarms, 1), mark)]))
+    curves = [
+        CurveChart(roc, "ROC curve", "false alarms, fraction of normal samples", "anomalies found", logarithmic=False),
+        CurveChart(recall, "Precision and recall", "recall, fraction of anomalies", "precision", logarithmic=False),
+    ]
+    return {"histogram": drawn, "curves": curves}
+
+
+def _curve(name: str, x: np.ndarray, y: np.ndarray) -> Curve:
+    """A method's curve, thinned to `DRAWN` points at equal ranks."""
+    chosen = np.unique(np.linspace(0, len(x) - 1, DRAWN).round().astype(int))
+    points = [Point(float(x[i]), float(y[i]), "") for i in chosen]
+    return Curve(COLOURS[name], TITLES[name], points, dots=False)
 
 
 def _marks(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
@@ -283,7 +327,13 @@ def _bars(columns: Sequence[str] | None, arrays: Mapping[str, np.ndarray]) -> li
 
 def rows(result: AnomalyResult) -> Sequence[TableRow]:
     lines = [
-        (f"anomalies, {TITLES[each.method]}", "", f"ROC-AUC {each.roc_auc.value:.4f}, F1 {each.f1.value:.3f}", "", "")
+        (
+            f"anomalies, {TITLES[each.method]}",
+            "",
+            f"ROC-AUC {each.roc_auc.value:.4f}, PR-AUC {each.pr_auc.value:.4f}, F1 {each.f1.value:.3f}",
+            "",
+            "",
+        )
         for each in result.methods
     ]
     return [*lines, ("alarms", "", alarms_text(result), "", "")]

@@ -230,9 +230,9 @@ def say_verdict(metrics: Metrics, console: Console) -> None:
     if metrics.verdict is None:
         return
     if not metrics.verdict.findings:
-        console.say(summary(metrics.verdict))
+        console.say(f"verdict: {summary(metrics.verdict)}")
         return
-    for text in (summary(metrics.verdict), *texts(metrics.verdict)):
+    for text in (f"verdict: {summary(metrics.verdict)}", *texts(metrics.verdict)):
         console.warn(text)
 
 

@@ -5,7 +5,8 @@ A page is a function that computes plain values, and a template beside it:
     render(Path(__file__).with_suffix(".html.j2"), title="a <title>", rows=[("kernel_0", "12 B")])
 
 The template extends `base.html.j2` (blocks `main` and `footer`) and imports `table`, `details`, `region`, `verdict` from
-`macros.html.j2` and `bar_chart`, `line_chart`, `scatter`, `curve_chart`, `frame`, `plot`, `legend` from `charts.html.j2`.
+`macros.html.j2` and `bar_chart`, `line_chart`, `scatter`, `curve_chart`, `histogram`, `frame`, `plot`, `legend` from
+`charts.html.j2`.
 """
 
 from .charts import (
@@ -16,6 +17,7 @@ from .charts import (
     Curve,
     CurveChart,
     Frame,
+    Histogram,
     Line,
     LineChart,
     Plot,
@@ -35,6 +37,7 @@ __all__ = [
     "Curve",
     "CurveChart",
     "Frame",
+    "Histogram",
     "Line",
     "LineChart",
     "Plot",

@@ -208,13 +208,14 @@ class Scatter:
 class Curve:
     """Points joined by a line, and a single one drawn larger: `kind` is its CSS class; a point's text appears on hover.
 
-    Without `joined`, dots alone.
+    Without `joined`, dots alone; without `dots`, a line alone.
     """
 
     kind: str
     label: str
     points: Sequence[Point]
     joined: bool = True
+    dots: bool = True
 
     @property
     def is_line(self) -> bool:
@@ -227,18 +228,25 @@ class Curve:
 
 @dataclass(frozen=True)
 class CurveChart:
-    """Curves over a positive x on a logarithmic axis; `x`, `y`: titles of the axes; `separators`: dashed vertical lines."""
+    """Curves over a positive x on a logarithmic axis, or over any x on a linear one.
+
+    `x`, `y`: titles of the axes; `separators`: dashed vertical lines.
+    """
 
     curves: Sequence[Curve]
     title: str
     x: str
     y: str
     separators: Sequence[float] = ()
+    logarithmic: bool = True
 
     @cached_property
     def frame(self) -> Frame:
         xs, ys = ([getattr(point, axis) for curve in self.curves for point in curve.points] for axis in ("x", "y"))
         xs += self.separators
+        if not self.logarithmic:
+            across, up = linear_ticks(min(xs), max(xs)), linear_ticks(min(ys), max(ys))
+            return Frame(Axis(self.x, across[0], across[-1], across), Axis(self.y, up[0], up[-1], up), 300, self.title)
         across, up = log_ticks(min(xs), max(xs)), linear_ticks(min(ys), max(ys))
         left, right = min(across[0], *xs), max(across[-1], *xs)
         return Frame(Axis(self.x, left, right, across, logarithmic=True), Axis(self.y, up[0], up[-1], up), 300, self.title)
@@ -248,6 +256,53 @@ class CurveChart:
         x, y = self.frame.x, self.frame.y
         points = sorted((point.x, point.y) for point in curve.points)
         return Line(curve.kind, [1000 * x.at(each) for each, _ in points], [1000 * (1 - y.at(each)) for _, each in points])
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Fractions of the values of several groups in bins on a logarithmic axis, the groups' bars over each other.
+
+    `values` by (CSS class, label): positive numbers. `separators`: (x, label) of dashed vertical lines.
+    """
+
+    values: Mapping[tuple[str, str], np.ndarray]
+    title: str
+    x: str
+    separators: Sequence[tuple[float, str]] = ()
+
+    bins: ClassVar = 48
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """Ends of the bins, float64 [bins + 1], at equal ratios."""
+        every = np.concatenate([*self.values.values(), [x for x, _ in self.separators]])
+        low, high = float(every.min()), float(every.max())
+        return np.geomspace(low, high if high > low else 2 * low, self.bins + 1)
+
+    @cached_property
+    def fractions(self) -> Mapping[tuple[str, str], np.ndarray]:
+        """The fraction of a group's values in each bin, float64 [bins]."""
+        places = {group: np.searchsorted(self.edges, values, side="right") - 1 for group, values in self.values.items()}
+        counts = {group: np.bincount(np.clip(at, 0, self.bins - 1), minlength=self.bins) for group, at in places.items()}
+        return {group: each / max(each.sum(), 1) for group, each in counts.items()}
+
+    @cached_property
+    def frame(self) -> Frame:
+        low, high = float(self.edges[0]), float(self.edges[-1])
+        ticks = [tick for tick in log_ticks(low, high) if low <= tick <= high]
+        up = linear_ticks(0.0, max(float(each.max()) for each in self.fractions.values()))
+        return Frame(
+            Axis(self.x, low, high, ticks, logarithmic=True), Axis("fraction of the group", up[0], up[-1], up), 220, self.title
+        )
+
+    def bars(self, group: tuple[str, str]) -> Iterator[tuple[str, str, str, str, str]]:
+        """(x, width, y, height, text on hover) of each bar that is not empty."""
+        width = f"{100 / self.bins:.3f}%"
+        for i, fraction in enumerate(self.fractions[group].tolist()):
+            if fraction:
+                top = float(self.frame.down(fraction))
+                text = f"{group[1]}: {fraction:.1%} from {self.edges[i]:.3g} to {self.edges[i + 1]:.3g}"
+                yield f"{100 * i / self.bins:.3f}%", width, f"{top:.1f}", f"{self.frame.bottom - top:.1f}", text
 
 
 @dataclass(frozen=True, eq=False)

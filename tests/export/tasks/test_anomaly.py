@@ -25,6 +25,7 @@ from tiedae.export.file_io import FileIO
 from tiedae.export.integer_maps import fit
 from tiedae.export.targets import Programs
 from tiedae.export.tasks import anomaly
+from tiedae.export.tasks.ranking import f1
 from tiedae.export.tasks.results import AnomalyResult
 from tiedae.export.tasks.row import Exported, TaskMeasurement
 from tiedae.export.verify.kinds import Kind, Why
@@ -126,6 +127,20 @@ def test_the_program_finds_anomalies(measured: TaskMeasurement, exported: Export
     assert decode(AnomalyResult, plain(result), "x") == result
 
 
+def test_thresholds_of_other_methods_come_from_held_out_samples(exported: Exported, measured: TaskMeasurement) -> None:
+    """Half of the test samples are anomalies: a quantile of their scores is another threshold, and another F1."""
+    data, detector = exported.data, exported.detector
+    assert detector is not None and data.validation is not None
+    test, held = (part.take(slice(None)) for part in (data.test, data.validation))
+    anomalous = np.asarray(data.test.labels) != 0
+    others, _ = anomaly.other_methods(exported, detector.scoring)
+    for name, score in others.items():
+        found = result_of(measured).method(name)
+        limits = [np.quantile(score(samples), 0.9, method="inverted_cdf") for samples in (held, test)]
+        right, wrong = (f1(score(test) > limit, anomalous) for limit in limits)
+        assert found is not None and found.f1.value == right != wrong, name
+
+
 def test_test_labels_do_not_move_the_threshold(built: tuple[Programs, Exported]) -> None:
     programs, exported = built
     changed = dataclasses.replace(exported.data, test=exported.data.train)
@@ -225,6 +240,30 @@ def manifest_of(exported: Exported, kind: str | None = None, shape: tuple[int, .
     return SimpleNamespace(data=SimpleNamespace(spec=spec))
 
 
+def test_scores_of_both_classes_and_the_curves_are_drawn(exported: Exported, measured: TaskMeasurement) -> None:
+    result, anomalous = result_of(measured), np.asarray(exported.data.test.labels) != 0
+    drawn = anomaly.charts(result, measured.kept)
+    histogram, (roc, recall) = drawn["histogram"], drawn["curves"]
+    assert {label: len(values) for (_, label), values in histogram.values.items()} == {
+        "normal": int((~anomalous).sum()),
+        "anomalous": int(anomalous.sum()),
+    }
+    assert histogram.separators[0][0] == result.threshold
+    lines, (at,) = roc.curves[:-1], roc.curves[-1].points
+    assert [curve.label for curve in lines] == [
+        anomaly.TITLES[each.method] for each in result.methods if each.method != "float"
+    ]
+    area = np.trapezoid([point.y for point in lines[0].points], [point.x for point in lines[0].points])
+    int8 = result.method("int8")
+    assert int8 is not None and area == pytest.approx(int8.roc_auc.value, abs=1e-3)
+    assert (at.x, at.y) == (result.false_alarms / result.normal, (result.alarms - result.false_alarms) / int(anomalous.sum()))
+    assert recall.curves[-1].points[0].x == at.y and recall.curves[0].points[-1].x == 1
+    html = str(anomaly.section(manifest_of(exported), result, measured.kept))
+    assert "ROC curve" in html and "Precision and recall" in html and html.count("<rect") > 20 and "threshold" in html
+    nothing = {**measured.kept, "figures": np.zeros_like(measured.kept["figures"])}
+    assert anomaly.charts(result, nothing)["histogram"] is None, "no score above 0 has a logarithm"
+
+
 def test_report_card_and_table_say_what_was_measured(exported: Exported, measured: TaskMeasurement) -> None:
     result = result_of(measured)
     int8 = result.method("int8")
@@ -232,6 +271,7 @@ def test_report_card_and_table_say_what_was_measured(exported: Exported, measure
     area = anomaly.estimate_text(int8.roc_auc)
     record = str(anomaly.section(manifest_of(exported), result, measured.arrays))
     assert area in record and record.count('<svg class="plot"') == 2 * anomaly.SHOWN
+    assert "ROC curve" not in record, "measured.arrays has no scores of all samples; a bundle has"
     table = str(anomaly.section(manifest_of(exported, "table"), result, measured.arrays))
     assert table.count('<table class="bars">') == anomaly.SHOWN and ", reconstructed " in table
     image = str(anomaly.section(manifest_of(exported, "images", (4, 6)), result, measured.arrays))
@@ -243,5 +283,6 @@ def test_report_card_and_table_say_what_was_measured(exported: Exported, measure
     card = anomaly.card(result)
     assert f"| int8 program | {area} |" in card and "| 0 (normal) |" in card and f"{result.threshold:.4g}" in card
     lines = anomaly.rows(result)
+    assert f"PR-AUC {int8.pr_auc.value:.4f}" in lines[0][2]
     assert lines[0][0] == "anomalies, int8 program" and f"{int8.roc_auc.value:.4f}" in lines[0][2]
     assert lines[-1] == ("alarms", "", anomaly.alarms_text(result), "", "") and "expected" in lines[-1][2]

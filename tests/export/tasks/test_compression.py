@@ -179,6 +179,17 @@ def test_pca_is_chosen_without_the_test_set(images: Exported, measured: TaskMeas
     assert len(held) == len(data.train) // 5 and not {row.tobytes() for row in train} & {row.tobytes() for row in held}
 
 
+def test_pca_is_fitted_to_some_samples_and_chosen_on_others(images: Exported, measured: TaskMeasurement) -> None:
+    """Chosen on the samples that it is fitted to, it has other components or another step."""
+    rates = compression._Rates(images, np.empty((0, 144)))
+    train, held = rates._training()
+    apply, bits = images.data.scaling.apply, rates._bits(held)
+    right, wrong = (coders.PcaChoice(apply(train), apply(on)).at(bits) for on in (held, train))
+    point = chosen(result_of(measured))["pca"]
+    assert right is not None and point.setting == right.setting
+    assert wrong is None or point.setting != wrong.setting
+
+
 def test_what_is_equal_is_nearly_equal(measured: TaskMeasurement) -> None:
     result = result_of(measured)
     ours, others = own(result), chosen(result)

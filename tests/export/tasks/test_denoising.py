@@ -138,6 +138,15 @@ def test_the_best_candidate_is_chosen() -> None:
     np.testing.assert_allclose(np.square(denoise(given.noisy) - given.clean).mean(), errors[setting])
 
 
+def test_outputs_of_baselines_on_bytes_are_clipped_as_ours_are(exported: Exported) -> None:
+    """Beyond bytes no output can be right: unclipped, a baseline would look weaker than it is."""
+    x = 2 * exported.data.scaling.apply(exported.data.test.take(slice(None)))
+    _, denoise = DENOISERS["pca"].chosen(denoising.selection(exported))
+    y = denoise(x)
+    outputs, _ = denoising._baselines(exported, x)
+    assert y.max() > 1.5 and np.array_equal(outputs["pca"][1], np.clip(y, 0, 1))
+
+
 def test_a_baseline_without_its_package_is_skipped_with_the_reason(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denoisers, "find_spec", lambda name: None)
     found = denoising.measure(exported, factors=(1.0,))
