@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -91,8 +92,8 @@ RUN = {"sh": ("bash", "-euo", "pipefail", "-c"), "python": (sys.executable, "-c"
 """What runs the text of a block, by its language."""
 
 
-def run_page(page: Path, folder: Path, *, seconds: int = 600) -> None:
-    """Run every step of a page in `folder`; PageError, with the line of the page, for the first one that fails."""
+def run_page(page: Path, folder: Path, *, seconds: int = 900) -> None:
+    """Run every step of a page in `folder`; PageError, with the line of the page, for the first that fails or takes longer."""
     name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "COLUMNS": "128"}
@@ -100,22 +101,32 @@ def run_page(page: Path, folder: Path, *, seconds: int = 600) -> None:
         if isinstance(step, Block):
             (folder / str(step.file)).write_text(step.text, encoding="utf-8")
             continue
-        done = subprocess.run(
-            [*RUN[step.language], step.text],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-        if done.returncode:
-            raise PageError(f"{name}:{step.line}: exit code {done.returncode}\n{done.stdout[-4000:]}")
+        code, printed = run_step(step, folder, environment, seconds)
+        if code:
+            raise PageError(f"{name}:{step.line}: {code}\n{printed[-4000:]}")
         for block in step.shown:
-            if missing := not_printed(block.text, done.stdout):
-                raise PageError(f"{name}:{block.line}: shows {missing!r}, which was not printed\n{done.stdout[-4000:]}")
+            if missing := not_printed(block.text, printed):
+                raise PageError(f"{name}:{block.line}: shows {missing!r}, which was not printed\n{printed[-4000:]}")
+
+
+def run_step(step: Step, folder: Path, environment: dict[str, str], seconds: int) -> tuple[str, str]:
+    """(what went wrong, or nothing; what it printed) of one step, whose processes end with it."""
+    with subprocess.Popen(
+        [*RUN[step.language], step.text],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return f"not done after {seconds} s", process.communicate()[0]
+    return f"exit code {process.returncode}" if process.returncode else "", printed
 
 
 def not_printed(shown: str, printed: str) -> str:

@@ -75,6 +75,15 @@ def test_a_page_that_is_wrong_fails_with_its_line(case: str, tmp_path: Path) -> 
         ran(PAGE.replace(good, bad), tmp_path)
 
 
+def test_a_step_that_hangs_ends_with_its_children(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```sh\necho begun\nsleep 60 & echo $! >child\nwait\n```\n", encoding="utf-8")
+    with pytest.raises(PageError, match=r"page\.md:2: not done after 1 s\nbegun"):
+        run_page(page, tmp_path, seconds=1)
+    command = Path("/proc", (tmp_path / "child").read_text().strip(), "cmdline")
+    assert not command.is_file() or not command.read_bytes(), "that of an ended process is empty"
+
+
 def test_output_without_a_step_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PageError, match="line 2: shows what nothing printed"):
         ran("```text\nx\n```\n", tmp_path)
