@@ -1,0 +1,198 @@
+"""The row `verdict_wrong`: 16 runs to a bundle, eight good ones and eight that are no good although every check holds.
+
+A good one is wrong where its verdict has a finding, a bad one where its verdict lacks the reason that is stated here. All seeds
+are 0; the data are Fashion-MNIST's test file and the ECG, which ship with the package, or drawn here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rows import Row
+from tiedae.console import Console
+from tiedae.export.report.verdict import texts
+from tiedae.export.tasks.verdict import Reason, Verdict
+from tiedae.pipeline import run_recipe
+from tiedae.recipe import parse_recipe
+
+Arrays = Callable[[np.random.Generator], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe, the `reason` why it is no good (None: good), and the `arrays` of its data where they are drawn here."""
+
+    recipe: Mapping[str, Any]
+    reason: Reason | None = None
+    arrays: Arrays | None = field(default=None, repr=False)
+
+
+def _recipe(source: str, layers: Sequence[Any], epochs: int, **tables: Any) -> dict[str, Any]:
+    """A recipe for .onnx files alone, without weight decay; `tables` are merged into it."""
+    recipe: dict[str, Any] = {
+        "data": {"source": source},
+        "model": {"layers": list(layers)},
+        "train": {"epochs": epochs, "weight_decay": 0.0},
+        "quantize": {"epochs": 2, "weight_decay": 0.0},
+        "export": {"targets": ["onnx"]},
+    }
+    for name, table in tables.items():
+        recipe[name] = {**recipe.get(name, {}), **table}
+    return recipe
+
+
+def _noise_and_pictures(rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    """Noise is normal, a smooth picture an anomaly: what is simple is reconstructed better than what is trained on."""
+    label = (rng.random(2_000) < 0.3).astype(int)
+    noise = rng.integers(0, 256, (2_000, 12, 12))
+    smooth = np.clip(128 + 40 * rng.normal(size=(2_000, 1, 1)) + np.linspace(-20, 20, 12)[:, None], 0, 255) + np.zeros(12)
+    return {"x": np.where(label[:, None, None] == 1, smooth, noise).astype(np.uint8), "label": label}
+
+
+def _drifting(rng: np.random.Generator) -> Mapping[str, np.ndarray]:
+    """Rows of a table whose noise doubles in the last fifth, the test set; one in four of them is an anomaly."""
+    rows = np.tanh(rng.normal(size=(3_000, 3)) @ rng.normal(size=(3, 16)))
+    late = np.arange(3_000) >= 2_400
+    label = ((rng.random(3_000) < 0.25) & late).astype(int)
+    noise = rng.normal(size=rows.shape) * np.where(late, 0.2, 0.1)[:, None]
+    odd = rng.normal(size=rows.shape) * label[:, None]
+    return {"x": (rows + noise + odd).astype(np.float32), "label": label}
+
+
+PICTURES = {"output_activation": "sigmoid"}
+TABLE = {"output_activation": "linear"}
+TROUSERS = {"kind": "anomaly", "normal": [1], "quantile": 0.99, "score": "standardized"}
+HELD = {"validation": 0.2, "test": 0.2}
+UNTRAINED = {"learning_rate": 1e-9}
+CASES: Mapping[str, Case] = {
+    "images, trained for rate": Case(_recipe("fashion", [256, 48], 12, train={"rate": 0.012}, codec={"classes": 8})),
+    "a record, trained for rate": Case(
+        _recipe(
+            "ecg",
+            [320, 48],
+            30,
+            data={"window": 256, "stride": 16, "split": "tail", "test": 0.2},
+            model=TABLE,
+            train={"rate": 0.05, "learning_rate": 2e-3},
+        )
+    ),
+    "a table": Case(
+        _recipe(
+            "ecg-table",
+            [{"units": 32, "activation": "tanh"}, 4],
+            200,
+            data={"test": 0.2},
+            model=TABLE,
+            train={"batch_size": 32},
+            quantize={"epochs": 20, "observer": "minmax"},
+        )
+    ),
+    "anomalies, trousers": Case(_recipe("fashion", [64, 16], 20, data=HELD, train={"batch_size": 32}, task=TROUSERS)),
+    "anomalies, sneakers": Case(
+        _recipe("fashion", [128, 16], 20, data=HELD, train={"batch_size": 32}, task={**TROUSERS, "normal": [7]})
+    ),
+    "Gaussian noise": Case(
+        _recipe(
+            "fashion",
+            [512, 256],
+            8,
+            data={"validation": 0.1},
+            train={"batch_size": 128, "noise": {"kind": "gaussian", "level": 0.3}},
+            task={"kind": "denoising"},
+        )
+    ),
+    "masked pixels": Case(
+        _recipe(
+            "fashion",
+            [256, 128],
+            8,
+            data={"validation": 0.1},
+            train={"batch_size": 128, "noise": {"kind": "masking", "level": 0.5}},
+            task={"kind": "denoising"},
+        )
+    ),
+    "codes of 8 values": Case(_recipe("fashion", [256, 8], 12, data={"test": 0.2}, task={"kind": "reduction"})),
+    "images, trained for the error alone": Case(_recipe("fashion", [64, 16], 2), Reason.WORSE),
+    "a table, untrained": Case(
+        _recipe("ecg-table", [32, 4], 1, model=TABLE, train=UNTRAINED, quantize={"method": "ptq"}), Reason.WORSE
+    ),
+    "constant outputs of steps too large": Case(
+        _recipe("fashion", [64, 16], 1, train={"learning_rate": 10.0, "schedule": "constant"}, quantize={"method": "ptq"}),
+        Reason.CONSTANT,
+    ),
+    "dead units of the code": Case(
+        _recipe("fashion", [64, {"units": 32, "activation": "relu", "activity_l1": 0.3}], 3), Reason.DEAD_UNITS
+    ),
+    "codes of one step of training": Case(
+        _recipe(
+            "fashion", [256, 8], 1, data={"test": 0.2}, train=UNTRAINED, quantize={"method": "ptq"}, task={"kind": "reduction"}
+        ),
+        Reason.WORSE,
+    ),
+    "noise that is smaller than the loss": Case(
+        _recipe(
+            "fashion",
+            [64, 16],
+            3,
+            data={"validation": 0.1},
+            train={"noise": {"kind": "gaussian", "level": 0.02}},
+            task={"kind": "denoising"},
+        ),
+        Reason.WORSE,
+    ),
+    "simple anomalies": Case(
+        _recipe("drawn.npz", [32, 8], 10, data=HELD, task={"kind": "anomaly", "normal": [0], "quantile": 0.95}),
+        Reason.BELOW_CHANCE,
+        _noise_and_pictures,
+    ),
+    "an alarm rate after a drift": Case(
+        _recipe(
+            "drawn.npz",
+            [{"units": 32, "activation": "tanh"}, 4],
+            40,
+            data={**HELD, "split": "tail"},
+            model=TABLE,
+            task={"kind": "anomaly", "normal": [0], "quantile": 0.99},
+        ),
+        Reason.ALARM_RATE,
+        _drifting,
+    ),
+}
+"""By name. Nets and epochs were chosen so that the eight good ones are trained, not so that the verdict agrees."""
+
+
+def verdict_of(case: Case, folder: Path, console: Console) -> Verdict:
+    """The verdict of a whole run of a case, written into `folder`."""
+    folder.mkdir(parents=True)
+    if case.arrays is not None:
+        np.savez(folder / "drawn.npz", **case.arrays(np.random.default_rng(0)))
+    recipe = parse_recipe(dict(case.recipe), "case")
+    metrics = run_recipe(recipe, base=folder, out=folder / "run", resume=False, force=False, console=console)
+    failed = [check.text for check in metrics.failed]
+    assert metrics.verdict is not None and not failed, f"every check holds, also of a model that is no good: {failed[:1]}"
+    return metrics.verdict
+
+
+def is_wrong(case: Case, verdict: Verdict) -> bool:
+    """Whether a verdict finds fault with a good case, or not the stated one with a bad one."""
+    reasons = {finding.reason for finding in verdict.findings}
+    return bool(reasons) if case.reason is None else case.reason not in reasons
+
+
+def rows(console: Console) -> Sequence[Row]:
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, (name, case) in enumerate(CASES.items()):
+            verdict = verdict_of(case, Path(folder) / str(i), console)
+            shutil.rmtree(Path(folder) / str(i))
+            console.note(f"{name}: {'; '.join(texts(verdict)) or 'good'}")
+            wrong += [name] if is_wrong(case, verdict) else []
+    bad = sum(case.reason is not None for case in CASES.values())
+    detail = f"{len(CASES)} bundles, {bad} of them no good" + "".join(f"; wrong: {name}" for name in wrong)
+    return [Row("verdict_wrong", len(wrong), "", "== 0", "", detail)]
