@@ -45,6 +45,8 @@ def measure_scores(subject: Subject, detector: Detector, evidence: Evidence, exp
     """
     target = subject.format
     if SCORE not in subject.files:
+        if RUNTIMES[subject.runtime].fault(subject.program, SCORE):
+            return  # the skipped file has its row
         what, reason = f"scores of {target} files in {subject.runtime}", "they have no signature score"
         if TARGETS[target].scores:
             file = next(iter(subject.files.values()))

@@ -48,7 +48,7 @@ def open_sessions(
             continue
         try:
             faults = {signature: runtime.fault(programs.of(runtime.format), signature) for signature in files}
-            for fault, file in {(fault, files[signature]) for signature, fault in faults.items() if fault}:
+            for file, fault in {files[signature]: fault for signature, fault in faults.items() if fault}.items():
                 findings.skip(Kind.OPENS, Why.FAULTY, f"{file} in {name}", fault, runtime=name)
             files = {signature: file for signature, file in files.items() if not faults[signature]}
             if not files:
