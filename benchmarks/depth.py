@@ -29,7 +29,7 @@ PTQ = QuantizeConfig(method="ptq", samples=SAMPLES)
 INT4 = QuantizeConfig(granularity="unit", bits=(4,))
 
 VARIANTS: Mapping[str, Variant] = {
-    "ptq_minmax": Variant(replace(PTQ, steps=())),
+    "ptq_minmax": Variant(replace(PTQ, refinements=())),
     "ptq": Variant(PTQ),
     "ptq_int4": Variant(replace(PTQ, granularity="unit", bits=(4,))),
     "qat_int4": Variant(INT4),

@@ -17,11 +17,11 @@ from dense import test_error
 from exported import Variant, compressed, exported, trained
 from rows import Row, arguments_of, report
 from tiedae.compress import DataConfig, Dataset, QuantizeConfig, TiedAutoencoder
-from tiedae.compress.config import Granularity, PostTrainingStep
+from tiedae.compress.config import Granularity, Refinement
 from tiedae.console import Console
 from tiedae.sources import load_dataset
 
-STEPS: Mapping[str, tuple[PostTrainingStep, ...]] = {
+REFINEMENTS: Mapping[str, tuple[Refinement, ...]] = {
     "plain": (),
     "equalize": ("equalize",),
     "round": ("round",),
@@ -52,8 +52,8 @@ def rows(start: Path, splits: Dataset, console: Console) -> list[Row]:
     floating = test_error(TiedAutoencoder.load(start), splits)
     found = []
     for bits, granularity in KERNELS:
-        for name, steps in STEPS.items():
-            config = QuantizeConfig("ptq", granularity, (bits,), samples=256, steps=steps)
+        for name, refinements in REFINEMENTS.items():
+            config = QuantizeConfig("ptq", granularity, (bits,), samples=256, refinements=refinements)
             error = exported(compressed(start, Variant(config), splits, console), splits).error
             detail = f"{error:.4f} against {floating:.4f}"
             found.append(Row(f"int{bits}_{granularity}_{name}", error / floating, "x", "", "", detail))

@@ -72,7 +72,7 @@ STEP_ROUNDS = 300
 
 @dataclass(frozen=True)
 class Cost:
-    """What a coder makes of samples: bits per sample, and squared error per sample in model units."""
+    """What a coder makes of samples: bits per sample, and squared error per sample in scaled values."""
 
     bits: float
     error: float
@@ -105,7 +105,7 @@ class Net:
 
     def floats(self, samples: Samples, factor: float) -> Cost:
         """The float model's, whose codes are rounded to a factor times its step: by the bytes of the same frames."""
-        step = np.float32((self.floating.code_step or 1.0) * factor)
+        step = np.float32((self.floating.code_scale or 1.0) * factor)
 
         def codes_of(x: np.ndarray) -> np.ndarray:
             steps = np.rint(self.floating.encoder(self.data.scaling.apply(x)).numpy() / step)
@@ -119,7 +119,7 @@ class Net:
         return Cost(8 * file_bytes(tables, codes, x.shape[1]) / len(x), squared_error(self.data.scaling.apply(x), y))
 
     def error(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Of samples in the data's unit."""
+        """Of samples in the data's unit of measure."""
         return squared_error(self.data.scaling.apply(x), self.data.scaling.apply(y))
 
 

@@ -1,4 +1,4 @@
-"""What the data's unit costs: latency of a bundle's int8 files with and without it, and the roundings of other ways to scale.
+"""What inputs and outputs that are not scaled cost: latency of int8 files, and the roundings of other ways to scale.
 
 python benchmarks/units.py BUNDLE, a bundle of float data
 """

@@ -129,7 +129,7 @@ class Calibration(Record, frozen=True, eq=False, kw_only=True, tag_field="kind",
 
     @property
     def ranges(self) -> dict[str, Range]:
-        """(low, high) in model units, by tensor name."""
+        """(low, high) in scaled values, by tensor name."""
         return {name: tensor.range for name, tensor in self.tensors.items()}
 
     def require_model(self, model: Fingerprint, spec: QuantizationSpec, *, source: str = "calibration") -> None:

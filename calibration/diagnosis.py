@@ -136,7 +136,7 @@ def simulated_error(
 
 
 def reconstruction_error(model: TiedAutoencoder, inputs: np.ndarray, wanted: np.ndarray | None = None) -> float:
-    """The squared error per sample, summed over its values, in model units; `inputs` float32 [n, inputs].
+    """The squared error per sample, summed over its values, in scaled values; `inputs` float32 [n, inputs].
 
     `wanted`: what the model shall give for them, the inputs themselves by default.
     """

@@ -123,7 +123,7 @@ def clip_ranges(model: TiedAutoencoder, reference: Reference) -> None:
 
 Phase = Literal["float", "kernels", "activations"]
 
-STEPS: Mapping[Phase, Mapping[str, Callable[[TiedAutoencoder, Reference], None]]] = {
+REFINEMENTS: Mapping[Phase, Mapping[str, Callable[[TiedAutoencoder, Reference], None]]] = {
     "float": {"equalize": equalize},
     "kernels": {"round": round_kernels},
     "activations": {"correct": correct_biases, "ranges": clip_ranges},
@@ -145,11 +145,12 @@ def quantize_post_training(
 
     `layout`: of the simulated decoder: split if TFLite is a target, else fused (see `export.targets`). `x` is bytes if the
     data's scaling is `byte`.
-    Kernels are rounded to nearest over their extremes, activations get calibrated ranges. `ptq` adds `config.steps`; `qat`,
-    with kernels of fewer than 8 bits, only those of the float model. A given `calibration` replaces calibrating and excludes
-    equalizing hidden units, which would invalidate its ranges.
+
+    Kernels are rounded to nearest over their extremes, activations get calibrated ranges. `ptq` adds `config.refinements`;
+    `qat`, with kernels of fewer than 8 bits, only those of the float model. A given `calibration` replaces calibrating and
+    excludes equalizing hidden units, which would invalidate its ranges.
     Raises InputError for a quantized model or a calibration of another model, which stays a float model; DataError for
-    samples that cannot be used; RecipeError for a `code_step` too fine for the code, and for a `spec` (deprecated: it is
+    samples that cannot be used; RecipeError for a `code_scale` too fine for the code, and for a `spec` (deprecated: it is
     derived) that contradicts the other arguments.
     """
     if model.quantized:
@@ -159,24 +160,24 @@ def quantize_post_training(
         spec.require_from(config, data.scaling, layout, source="spec (deprecated, leave it out)")
         text = "quantize_post_training derives `spec` from config, the data's scaling and `layout`; leave it out"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
-    spec = QuantizationSpec.of(config, data.scaling, layout, trained_step=model.code_step)
-    if spec.code_step:
+    spec = QuantizationSpec.of(config, data.scaling, layout, trained_step=model.code_scale)
+    if spec.code_scale:
         codes = model.encoder(data.inputs).numpy()
         spec.code_range(float(codes.min()), float(codes.max()))
     widths = model.kernel_bits(spec.bits)
-    chosen = set(config.steps) - ({"equalize"} if calibration else set())
+    chosen = set(config.refinements) - ({"equalize"} if calibration else set())
     if config.method == "qat":
-        chosen &= set(STEPS["float"]) if min(widths) < 8 else set()
+        chosen &= set(REFINEMENTS["float"]) if min(widths) < 8 else set()
     levels = [kernel_bounds(bits)[1] for bits in widths]
 
     def refer(*phases: Phase) -> Reference | None:
-        due = chosen & {name for phase in phases for name in STEPS[phase]}
+        due = chosen & {name for phase in phases for name in REFINEMENTS[phase]}
         return Reference.of(model, data.inputs, levels, per_unit=spec.granularity == "unit") if due else None
 
     def run(phase: Phase, reference: Reference | None) -> None:
-        for name, step in STEPS[phase].items():
+        for name, refine in REFINEMENTS[phase].items():
             if reference is not None and name in chosen:
-                step(model, reference)
+                refine(model, reference)
 
     model.prepare_kernels(spec.bits)
     if calibration is not None:

@@ -20,7 +20,7 @@ MINIMUM = 8
 
 @dataclass(frozen=True, eq=False)
 class Representative:
-    """Calibration samples: `inputs` float32 [n, inputs] in model units, by `scaling`, at int64 ascending `indices`.
+    """Calibration samples: `inputs` float32 [n, inputs] in scaled values, by `scaling`, at int64 ascending `indices`.
 
     `sha256`: digest of `inputs`, which a calibration records.
     """
@@ -33,7 +33,7 @@ class Representative:
     def __post_init__(self) -> None:
         if self.inputs.dtype != np.float32:
             raise DataError(
-                f"calibration data: got {self.inputs.dtype}, must be float32 in model units, as `Scaling.apply` makes them"
+                f"calibration data: got {self.inputs.dtype}, must be float32 in scaled values, as `Scaling.apply` makes them"
             )
 
     @property

@@ -21,7 +21,7 @@ Change = Callable[[np.ndarray, float], np.ndarray]
 class SensitivityRow:
     """One measurement: a `change` of one kernel or tensor, `place`, at one `level`; all others stay float.
 
-    `error` and `float_error` (without change): squared error per sample, summed over its values, in model units.
+    `error` and `float_error` (without change): squared error per sample, summed over its values, in scaled values.
     """
 
     change: str

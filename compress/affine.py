@@ -121,7 +121,7 @@ def require_real(values: np.ndarray) -> np.ndarray:
     """The values as an array; DataError unless they are floats without NaN."""
     values = np.asarray(values)
     if not np.issubdtype(values.dtype, np.floating):
-        raise DataError(f"quantize: got {values.dtype}, must be floats in model units, as `Scaling.apply` makes them")
+        raise DataError(f"quantize: got {values.dtype}, must be floats in scaled values, as `Scaling.apply` makes them")
     missing = np.count_nonzero(np.isnan(values))
     if missing:
         raise DataError(f"quantize: got NaN in {missing:,} of {values.size:,} values, must be numbers")

@@ -81,7 +81,7 @@ class TiedAutoencoder(DatasetModel):
     `output_activation`: of the reconstruction. `inputs`: values per sample; with 0 the model is built when it first sees data.
     `seed`: of the initial weights and dropout.
 
-    x: float32 [batch, inputs] in model units (see `Scaling`). `model.kernels` holds every kernel once, for both directions,
+    x: float32 [batch, inputs] in scaled values (see `Scaling`). `model.kernels` holds every kernel once, for both directions,
     pruning and quantization. Raises RecipeError for values out of range.
     """
 
@@ -103,7 +103,7 @@ class TiedAutoencoder(DatasetModel):
         self.spec: SampleSpec | None = None
         self.lineage = Lineage()
         self.quantizers: ActivationQuantizers | None = None
-        self.code_step: float | None = None
+        self.code_scale: float | None = None
         if self.config.inputs:
             self._create()
 
@@ -175,7 +175,7 @@ class TiedAutoencoder(DatasetModel):
 
     def become(self, other: TiedAutoencoder) -> None:
         """Take the variables and the configuration of a float model, such as one without some of the units."""
-        self.config, self.code_step = other.config, other.code_step
+        self.config, self.code_scale = other.config, other.code_scale
         self.kernels, self.encoder, self.decoder = other.kernels, other.encoder, other.decoder
         self.train_function = self.predict_function = self.test_function = None
 
@@ -368,7 +368,7 @@ class TiedAutoencoder(DatasetModel):
             "seed": self.seed,
             "spec": None if self.spec is None else plain(self.spec),
             "frozen": self.quantizers is not None and self.quantizers.frozen,
-            **({} if self.code_step is None else {"code_step": self.code_step}),
+            **({} if self.code_scale is None else {"code_scale": self.code_scale}),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else plain(self.quantizers.spec),
             "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
@@ -378,7 +378,7 @@ class TiedAutoencoder(DatasetModel):
     def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TiedAutoencoder:
         """The model of a header from `describe` and of arrays from `arrays`."""
         model = TiedAutoencoder(config_from_json(header["model"]), seed=header.get("seed", 0))
-        model.code_step = header.get("code_step")
+        model.code_scale = header.get("code_scale")
         model.restore_structure(arrays)
         masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
         if masked != header["masked"]:

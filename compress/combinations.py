@@ -43,7 +43,7 @@ FEATURES: Mapping[str, Has] = {
     "scales per unit": lambda recipe, _: recipe.quantize.granularity == "unit",
     "kernels below 8 bits": lambda recipe, _: min(recipe.quantize.bits) < 8,
     "code below 8 bits": lambda recipe, _: recipe.quantize.code_bits < 8,
-    "stated code step": lambda recipe, _: recipe.quantize.code_step > 0,
+    "stated code scale": lambda recipe, _: recipe.quantize.code_scale > 0,
     "pruned weights": _pattern("unstructured"),
     "pruned units": _pattern("structured"),
     "block or N:M pruning": _pattern("block", "n:m"),
@@ -91,7 +91,7 @@ _UNIT_RANGE = "another loss, or model.output_activation sigmoid over data in 0â€
 FORBIDDEN: tuple[Forbidden, ...] = (
     Forbidden("clusters", "scales per unit", "quantize.granularity", "tensor with [cluster]: units share its values"),
     Forbidden("tanh or sigmoid code", "code below 8 bits", "quantize.code_bits", f"8, {_FIXED}"),
-    Forbidden("tanh or sigmoid code", "stated code step", "quantize.code_step", f"0, {_FIXED}"),
+    Forbidden("tanh or sigmoid code", "stated code scale", "quantize.code_scale", f"0, {_FIXED}"),
     Forbidden("tanh or sigmoid code", "training for rate", "train.rate", f"0, {_FIXED}"),
     Forbidden(
         "block or N:M pruning of the code",

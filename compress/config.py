@@ -24,9 +24,8 @@ Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]
 Saliency = Literal["magnitude", "gradient", "movement"]
 Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
-PostTrainingStep = Literal["equalize", "round", "correct", "ranges"]
+Refinement = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
-Units = Literal["data", "model"]
 
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
@@ -203,7 +202,7 @@ class QuantizeConfig(Checked, frozen=True):
     granularity: Annotated[Granularity, means("tensor: a scale per kernel; unit: a scale per unit")] = "tensor"
     bits: Annotated[tuple[Bits, ...], Meta(min_length=1), means("of the kernels: one width, or one per kernel")] = (8,)
     code_bits: Annotated[int, Meta(ge=4, le=8), means("of the code")] = 8
-    code_step: Annotated[
+    code_scale: Annotated[
         NonNegative,
         means("scale of the code, which no stage changes; 0: from its range, or what train.rate found best"),
     ] = 0.0
@@ -212,8 +211,8 @@ class QuantizeConfig(Checked, frozen=True):
     calibration: Annotated[
         str | None, means("file of `tiedae calibrate`, relative to the recipe, to take the ranges from; false: none")
     ] = None
-    steps: Annotated[tuple[PostTrainingStep, ...], means("what ptq does beyond rounding to nearest over the extremes")] = (
-        get_args(PostTrainingStep)
+    refinements: Annotated[tuple[Refinement, ...], means("what ptq does beyond rounding to nearest over the extremes")] = (
+        get_args(Refinement)
     )
     epochs: Annotated[Positive, EPOCHS] = 5
     learning_rate: Annotated[AboveZero, LEARNING_RATE] = 1e-3
@@ -224,7 +223,7 @@ class QuantizeConfig(Checked, frozen=True):
         if self.calibration is not None:
             require(bool(self.calibration), "calibration", self.calibration, "the path of a file of `tiedae calibrate`")
             require(self.observer == "auto", "observer", self.observer, "left out beside `calibration`, whose file states it")
-        _require_different(self, "steps")
+        _require_different(self, "refinements")
 
 
 class ClusterConfig(Checked, frozen=True):
@@ -339,9 +338,9 @@ class ExportConfig(Checked, frozen=True):
         Literal["auto", "uint8", "int8", "float32"],
         means("dtype of x and y in int8 files; auto: uint8 for bytes, else float32"),
     ] = "auto"
-    units: Annotated[
-        Units, means("unit of float32 x and y: data, the data's own, scaled inside the files; model: (x − offset) / scale")
-    ] = "data"
+    scaled: Annotated[
+        bool, means("float32 x and y are (x − offset) / scale, which the caller computes; false: the files do")
+    ] = False
     opset: Annotated[int, Meta(ge=13, le=23), means("of .onnx files; at least 21 where kernels are packed")] = 17
     int4: Annotated[Literal["packed", "bytes"], means("kernels of 4 bits or fewer: packed, two values a byte")] = "packed"
     c_storage: Annotated[

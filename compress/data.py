@@ -1,4 +1,4 @@
-"""Samples, their scaling to model units, splits, validation of input data, and the order of samples in an epoch.
+"""Samples, their scaling to scaled values, splits, validation of input data, and the order of samples in an epoch.
 
 Arrays may be memory maps larger than memory: everything here reads chunks of about `CHUNK_BYTES`.
 """
@@ -36,7 +36,7 @@ numbers to 0."""
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Samples in the user's unit and their scaling to model inputs.
+    """Samples in the data's unit of measure and their scaling to model inputs.
 
     `values`: shape [n, ...], in memory or memory-mapped. `rows`: int64 ascending, the samples of this split; None for all.
     `labels`: None or one entry per sample of this split. `clean`: what the model shall give for `values`, of their shape and
@@ -90,7 +90,7 @@ class Samples:
         return max(1, BLOCK_BYTES // self._sample_bytes) if _is_mapped(self.values) else 0
 
     def take(self, indices: np.ndarray | slice) -> np.ndarray:
-        """The samples at `indices`, shape [len(indices), inputs], in the user's unit and `dtype`."""
+        """The samples at `indices`, shape [len(indices), inputs], in the data's unit of measure and `dtype`."""
         values = np.asarray(self.values[indices if self.rows is None else self.rows[indices]])
         return np.ascontiguousarray(values.reshape(len(values), -1), self.dtype)
 
@@ -111,7 +111,7 @@ class Samples:
 
     @cached_property
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest value of each feature, in the user's unit; computed on first use, in chunks."""
+        """The least and the largest value of each feature, in the data's unit of measure; computed on first use, in chunks."""
         return extremes(self)
 
     @cached_property
@@ -186,8 +186,8 @@ def fit_scaling(
 def kind_of(samples: Samples, *, windows: bool = False) -> Kind:
     """The kind of data, which determines the unit of the error and whether `auto` scales per feature.
 
-    `record`: `windows` of neighbours in time. `table`: one axis of columns, each with its own unit. `images`: pixels or bytes,
-    samples of two or more axes, or uint8.
+    `record`: `windows` of neighbours in time. `table`: one axis of columns, each with its own unit of measure. `images`:
+    pixels or bytes, samples of two or more axes, or uint8.
     """
     if windows:
         return "record"
@@ -251,8 +251,9 @@ class Dataset:
     ) -> Dataset:
         """Split an array at random by the seed and fit a scaling to the training samples.
 
-        `x`: shape [n, ...], any real dtype, in the user's unit; a memory map is not loaded. A data frame names its columns,
-        as `columns` does for an array [n, k]. `clean`: clean samples of the same shape and dtype, if `x` are noisy ones.
+        `x`: shape [n, ...], any real dtype, in the data's unit of measure; a memory map is not loaded. A data frame names its
+        columns, as `columns` does for an array [n, k]. `clean`: clean samples of the same shape and dtype, if `x` are noisy
+        ones.
         `labels`: shape [n] or None.
         `test`, `validation`: fractions of n, rounded, at least one sample each (no validation at 0). `scaling`,
         `output_activation`: as in `fit_scaling`. `per_feature`: an offset and scale per feature; auto: for tables, [n, k]
@@ -397,7 +398,7 @@ def _is_mapped(values: np.ndarray | None) -> bool:
 
 
 def extremes(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum and maximum of each feature in the user's unit, float64 [inputs] each."""
+    """Minimum and maximum of each feature in the data's unit of measure, float64 [inputs] each."""
     low, high = np.full(samples.inputs, np.inf), np.full(samples.inputs, -np.inf)
     for _, chunk in samples.chunks():
         low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
@@ -405,7 +406,7 @@ def extremes(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mean_input(samples: Samples) -> np.ndarray:
-    """The mean sample in model units, float32 [inputs]."""
+    """The mean sample in scaled values, float32 [inputs]."""
     total = np.zeros(samples.inputs)
     for _, chunk in samples.chunks():
         total += samples.scaling.apply(chunk).sum(axis=0, dtype=np.float64)

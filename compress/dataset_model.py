@@ -1,4 +1,4 @@
-"""Training and inference of a Keras model on samples in the data's own unit, beside Keras' own on arrays."""
+"""Training and inference of a Keras model on samples in the data's own unit of measure, beside Keras' own on arrays."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Verbosity = Literal["auto", 0, 1, 2]
 BATCH = 1000
 """Samples per call in `predict` and `encode`."""
 FAR = 50.0
-"""Model units beyond which an array is taken for samples in their own unit: data are scaled to a few units at most."""
+"""Values beyond which an array is taken for samples that are not scaled: scaled data span a few at most."""
 LATER_STAGES: Mapping[str, FineTuning] = {"prune": PruneConfig(), "cluster": ClusterConfig(), "quantize": QuantizeConfig()}
 """How the later stages train by default."""
 
 
 class DatasetModel(tf_keras.Model):
-    """A model whose `fit`, `predict` and `encode` take a Dataset, in the data's unit, or arrays, in model units.
+    """A model whose `fit`, `predict` and `encode` take a Dataset, in the data's unit of measure, or arrays, in scaled values.
 
     `spec`: of its samples, once it has seen a Dataset. `lineage`: the stages it has been through.
     """
@@ -66,11 +66,11 @@ class DatasetModel(tf_keras.Model):
         validation samples the best epoch is kept. The ranges of a quantized model freeze after `RANGE_FRACTION` of the epochs.
         The model is built for its samples if it is not yet.
 
-        On arrays, float32 [n, inputs] in model units (see `Scaling`), after `compile`: Keras' own loop with its arguments, one
-        epoch by default. Without `y` the model learns to give `x`.
+        On arrays, float32 [n, inputs] in scaled values (see `Scaling`), after `compile`: Keras' own loop with its arguments,
+        one epoch by default. Without `y` the model learns to give `x`.
 
         Raises InputError for a Dataset on a compiled model, for Keras' arguments beside a Dataset, and where the loss is not
-        finite; DataError for samples that do not fit the model, and for arrays that are not in model units.
+        finite; DataError for samples that do not fit the model, and for arrays that are not in scaled values.
         """
         if isinstance(x, Dataset):
             given = [name for name, value in {"y": y, **keras}.items() if value is not None]
@@ -91,7 +91,7 @@ class DatasetModel(tf_keras.Model):
                 "fit: learning_rate, noise, rate and train are for a Dataset; for arrays, compile(optimizer=…) sets the rate, "
                 "and y is the clean x"
             )
-        x = self._model_units(x)
+        x = self._scaled_values(x)
         if y is None and isinstance(x, np.ndarray):
             require_reachable(x, self.config.output_activation)
             y = x
@@ -116,11 +116,11 @@ class DatasetModel(tf_keras.Model):
     def evaluate(self, x: Any = None, *arguments: Any, **keras: Any) -> Any:
         """The mean loss of samples, or of the test samples of a Dataset, by the loss of the model's training, without its rate.
 
-        Of arrays: Keras' own `evaluate`, in model units.
+        Of arrays: Keras' own `evaluate`, in scaled values.
         """
         samples = self._samples(x)
         if samples is None:
-            return super().evaluate(self._model_units(x), *arguments, **keras)
+            return super().evaluate(self._scaled_values(x), *arguments, **keras)
         from .train import validation_loss
 
         self.require_spec(x.spec)
@@ -128,22 +128,22 @@ class DatasetModel(tf_keras.Model):
         return validation_loss(self, samples, config, noise_of(config.noise, x.train if isinstance(x, Dataset) else x))
 
     def predict(self, x: Any, *arguments: Any, **keras: Any) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Reconstructions. Of samples, or the test samples of a Dataset: [n, *shape] in their own unit and dtype.
+        """Reconstructions. Of samples, or the test samples of a Dataset: [n, *shape] in their own unit of measure and dtype.
 
-        Of arrays: Keras' own `predict`, in model units.
+        Of arrays: Keras' own `predict`, in scaled values.
         """
         samples = self._samples(x)
         if samples is None:
-            return super().predict(self._model_units(x), *arguments, **keras)
+            return super().predict(self._scaled_values(x), *arguments, **keras)
         spec = self.require_spec(x.spec)
         parts = [spec.scaling.invert(self(batch).numpy(), spec.dtype) for batch in _batches(samples)]
         return spec.shaped(np.concatenate(parts), single=False)
 
     def encode(self, x: Any) -> np.ndarray:
-        """Codes, float32 [n, units], of samples, of the test samples of a Dataset, or of float32 [n, inputs] in model units."""
+        """Codes, float32 [n, units], of samples, of the test samples of a Dataset, or of scaled values, float32 [n, inputs]."""
         samples = self._samples(x)
         if samples is None:
-            values = np.asarray(self._model_units(x), np.float32)
+            values = np.asarray(self._scaled_values(x), np.float32)
             batches: Any = (values[start : start + BATCH] for start in range(0, max(len(values), 1), BATCH))
         else:
             self.require_spec(x.spec)
@@ -190,7 +190,7 @@ class DatasetModel(tf_keras.Model):
 
         if self.optimizer is not None:
             raise InputError(
-                "fit: the model is compiled, and a Dataset is trained without compile; pass arrays in model units, or use "
+                "fit: the model is compiled, and a Dataset is trained without compile; pass arrays in scaled values, or use "
                 "model.copy().fit(data)"
             )
         self.build_for(data.inputs)
@@ -221,25 +221,25 @@ class DatasetModel(tf_keras.Model):
     def _samples(x: Any) -> Samples | None:
         return x.test if isinstance(x, Dataset) else x if isinstance(x, Samples) else None
 
-    def _model_units(self, x: Any) -> Any:
+    def _scaled_values(self, x: Any) -> Any:
         """Arrays as Keras takes them; a pipeline as it is.
 
-        Raises DataError for integers and for values far outside model units, which are samples in their own unit, and for
-        another shape than [n, inputs].
+        Raises DataError for integers and for values far outside scaled values, which are samples in their own unit of
+        measure, and for another shape than [n, inputs].
         """
         x = np.asarray(x) if isinstance(x, list | tuple) or hasattr(x, "to_numpy") else x
         dtype, shape = getattr(x, "dtype", None), getattr(x, "shape", None)
         if dtype is None or shape is None:
             return x
         if not tf.as_dtype(dtype).is_floating:
-            raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 in model units; a Dataset takes raw samples")
+            raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 in scaled values; a Dataset takes raw samples")
         inputs = self.config.inputs or "inputs"
         if len(shape) != 2 or inputs not in ("inputs", shape[1]):
-            raise DataError(f"got shape {list(shape)}, must be [n, {inputs}] in model units")
+            raise DataError(f"got shape {list(shape)}, must be [n, {inputs}] in scaled values")
         scaled = self.spec is not None and self.spec.scaling.rule != "none"
         if scaled and isinstance(x, np.ndarray) and np.abs(x).max(initial=0) > FAR:
             raise DataError(
-                f"got values up to {np.abs(x).max():g}, must be in model units: data.scaling.apply(x), or a Dataset"
+                f"got values up to {np.abs(x).max():g}, must be in scaled values: data.scaling.apply(x), or a Dataset"
             )
         return x
 

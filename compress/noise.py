@@ -1,7 +1,7 @@
 """Noise for denoising: corrupted inputs, and the clean samples that the model shall give for them.
 
 Vincent, Larochelle, Bengio, Manzagol, "Extracting and composing robust features with denoising autoencoders", ICML 2008.
-Levels are in model units, (x − offset) / scale of the data's scaling: for bytes, fractions of 255.
+Levels are in scaled values, (x − offset) / scale of the data's scaling: for bytes, fractions of 255.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .tasks import NoiseConfig, NoiseKind
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """Noise on model inputs. `low`, `high`: least and largest value of each input in model units, float32 [inputs] or [1].
+    """Noise on model inputs. `low`, `high`: least and largest value of each input in scaled values, float32 [inputs] or [1].
 
     `clips`: bytes end there, and so do their noisy values.
     """
@@ -99,7 +99,7 @@ def noisy_test(samples: Samples, noise: Noise, seed: int, limit: int) -> Samples
 
 
 def noisy_samples(x: np.ndarray, samples: Samples, noise: Noise | None, seed: Sequence[int]) -> np.ndarray:
-    """Samples [n, inputs] in the data's unit with noise, in their unit and dtype, as a deployed model would be given them."""
+    """Samples [n, inputs] in the data's unit of measure with noise, in their dtype, as a deployed model would be given them."""
     if noise is None:
         return x
     noisy = noise.apply(samples.scaling.apply(x), np.random.default_rng(seed))

@@ -26,7 +26,7 @@ class QuantizationSpec(Record, frozen=True):
 
     `layout`: the decoder layout that training simulates. split: requantized product plus 8-bit bias (TFLite); fused: 32-bit
     bias inside the product (ONNX). Ranges for both are kept. `byte_data`: inputs and outputs are bytes of scale 1/255.
-    `bits`: of the kernels, one width or one per kernel. `code_bits`: of the code. `code_step`: its scale, where it is fixed.
+    `bits`: of the kernels, one width or one per kernel. `code_bits`: of the code. `code_scale`: its scale, where it is fixed.
     """
 
     granularity: Granularity = "tensor"
@@ -34,7 +34,7 @@ class QuantizationSpec(Record, frozen=True):
     byte_data: bool = True
     bits: tuple[int, ...] = (8,)
     code_bits: int = 8
-    code_step: float = 0.0
+    code_scale: float = 0.0
 
     @classmethod
     def of(
@@ -46,10 +46,12 @@ class QuantizationSpec(Record, frozen=True):
         another step of the configuration.
         """
         checked(DecoderLayout, layout, "layout")
-        step = float(np.float32(config.code_step))
+        step = float(np.float32(config.code_scale))
         if trained_step is not None:
             agree = step in (0.0, trained_step)
-            require(agree, "quantize.code_step", config.code_step, f"0 or {trained_step:.9g}, which the model was trained for")
+            require(
+                agree, "quantize.code_scale", config.code_scale, f"0 or {trained_step:.9g}, which the model was trained for"
+            )
             step = trained_step
         return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits, step)
 
@@ -57,7 +59,7 @@ class QuantizationSpec(Record, frozen=True):
         self, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout | None = None, *, source: str
     ) -> None:
         """Raise RecipeError, naming `source` and both sides, unless `of` derives the same; `layout` None accepts any."""
-        derived = QuantizationSpec.of(config, scaling, layout or self.layout, trained_step=self.code_step or None)
+        derived = QuantizationSpec.of(config, scaling, layout or self.layout, trained_step=self.code_scale or None)
         sides = {"byte_data": f"data scaled by {scaling.rule!r}", "layout": "the layout of the targets"}
         for key in (field.name for field in msgspec.structs.fields(self)):
             mine, right = getattr(self, key), getattr(derived, key)
@@ -71,17 +73,17 @@ class QuantizationSpec(Record, frozen=True):
 
     def fixes(self, tensor: str) -> bool:
         """Whether this fixes the scale of an activation, by tensor name."""
-        return tensor == "code" and self.code_step > 0
+        return tensor == "code" and self.code_scale > 0
 
     def code_range(self, low: float, high: float) -> Range:
         """The range of the code with its fixed step that has [low, high] in its middle; 0 is one of its ends where it can.
 
         Raises RecipeError where [low, high] has more steps than `code_bits` can count.
         """
-        top, step = 2**self.code_bits - 1, self.code_step
+        top, step = 2**self.code_bits - 1, self.code_scale
         below, above = math.ceil(-min(low, 0.0) / step - 0.5), math.ceil(max(high, 0.0) / step - 0.5)
         right = f"a step of which {low:.3g}…{high:.3g}, the code's range, has {top} at most; it has {below + above}"
-        require(below + above <= top, "quantize.code_step", step, f"{right} (a higher train.rate has coarser steps)")
+        require(below + above <= top, "quantize.code_scale", step, f"{right} (a higher train.rate has coarser steps)")
         below = 0 if below == 0 else (top - above + below) // 2
         return -below * step, (top - below) * step
 

@@ -119,7 +119,7 @@ class RateTerm(tf_keras.layers.Layer):
 
 
 def largest_useful_rate(samples: np.ndarray) -> float:
-    """The rate above which no unit of a linear code is worth its bits, for samples in model units, float32 [n, inputs].
+    """The rate above which no unit of a linear code is worth its bits, for samples in scaled values, float32 [n, inputs].
 
     A Gaussian component of variance v takes ½ log₂(v / D) bits at a squared error D. Its first bits pay while v exceeds
     rate / (2 ln 2): reverse water-filling (Cover & Thomas 2006, 10.3.3). The first principal component has the largest v.

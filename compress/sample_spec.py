@@ -21,10 +21,10 @@ CHECKED_ROWS = 1 << 12
 
 
 class SampleSpec(Record, frozen=True):
-    """What one sample is, in the data's own unit.
+    """What one sample is, in the data's own unit of measure.
 
     `shape`: before it is flattened, such as (28, 28). `dtype`: one of `INTEGERS`, or a float dtype. `columns`: the names of a
-    table's values, or None. `scaling`: to model units.
+    table's values, or None. `scaling`: to scaled values.
     """
 
     shape: tuple[int, ...]
@@ -70,7 +70,7 @@ class SampleSpec(Record, frozen=True):
         return y.reshape(self.shape if single else (len(y), *self.shape))
 
     def _require_dtype(self, values: np.ndarray) -> None:
-        got, unit = values.dtype, "in the unit of the training data"
+        got, unit = values.dtype, "in the unit of measure of the training data"
         if self.dtype not in INTEGERS:
             if got.kind not in "fiub" or got == np.uint8:
                 raise DataError(f"samples: got {got}, must be {self.dtype}, or numbers that convert to it, {unit}")
@@ -88,7 +88,7 @@ class SampleSpec(Record, frozen=True):
                 wrong = ~((part >= limits.min) & (part <= limits.max) & (np.trunc(part) == part))
             if wrong.any():
                 got, right = part[wrong][0], f"whole numbers in {limits.min}…{limits.max}, of {self.dtype}"
-                raise DataError(f"samples: got {got}, must be {right}, in the unit of the training data")
+                raise DataError(f"samples: got {got}, must be {right}, in the unit of measure of the training data")
 
     def _named(self, frame: Any) -> Any:
         """The values of a data frame, [n, columns] in the order of training."""

@@ -1,4 +1,4 @@
-"""The scaling of samples between the user's unit and model units."""
+"""The scaling of samples between the data's unit of measure and scaled values."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ REACH = 1e-3
 
 
 def require_reachable(scaled: np.ndarray, activation: str) -> None:
-    """Raise DataError for values in model units outside the range of the output activation, which cannot give them."""
+    """Raise DataError for values in scaled values outside the range of the output activation, which cannot give them."""
     low, high = ACTIVATION_RANGES.get(activation, (-np.inf, np.inf))
     least, most = float(scaled.min(initial=0)), float(scaled.max(initial=0))
     if least < low - REACH or most > high + REACH:
-        got = f"values in model units lie in {least:g}…{most:g}"
+        got = f"values in scaled values lie in {least:g}…{most:g}"
         right = 'use linear, or scaling "auto" for this activation'
         raise DataError(f"{got}, output_activation {activation} gives {low:g}…{high:g}; {right}")
 
@@ -56,7 +56,7 @@ class Scaling(Record, frozen=True):
         return dtype == "uint8" and self.rule == "byte"
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        """User's unit, shape [..., inputs] → model units, float32, same shape; DataError for another number of features."""
+        """Data [..., inputs] in their unit of measure → scaled values, float32; DataError for another number of features."""
         self._require_features(x)
         wide = x.astype(np.result_type(x.dtype, np.float32), copy=False)
         if self.rule == "none":
@@ -71,13 +71,13 @@ class Scaling(Record, frozen=True):
             return np.asarray(self.offset, np.float32), np.asarray(self.scale, np.float32)
 
     def restore(self, values: np.ndarray) -> np.ndarray:
-        """float32 model units, shape [..., inputs] → the data's unit, float32: a product and a sum, each rounded to float32."""
+        """Scaled values, float32 [..., inputs] → data in float32: a product and a sum, each rounded to float32."""
         self._require_features(values)
         offset, scale = self.float32
         return values if self.rule == "none" else values * scale + offset
 
     def invert(self, values: np.ndarray, dtype: np.dtype | type | str) -> np.ndarray:
-        """Model units, shape [..., inputs] → the user's unit in `dtype`; integers round half to even and saturate."""
+        """Scaled values, shape [..., inputs] → data in `dtype`; integers round half to even and saturate."""
         wide = np.asarray(values, np.float64)
         self._require_features(wide)
         if self.rule != "none":

@@ -161,7 +161,7 @@ def interleave(model: TiedAutoencoder, groups: int) -> TiedAutoencoder:
         if kernel.granularity is not None or kernel.clusters is not None:
             raise InputError(f"{kernel.name} is quantized or clustered; interleave the inputs before")
     other = TiedAutoencoder(replace(model.config, interleave=groups), seed=model.seed)
-    other.code_step = model.code_step
+    other.code_scale = model.code_scale
     inputs = model.config.inputs
     moved = np.argsort(input_order(inputs, model.config.interleave))[input_order(inputs, groups)]
     arrays = {name: values[moved] if name in BY_INPUT else values for name, values in model.arrays().items()}
@@ -180,13 +180,13 @@ def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
 
 
 def without_unused_code(model: TiedAutoencoder, x: np.ndarray) -> TiedAutoencoder | None:
-    """A float model without the units of the code that are one multiple of its `code_step` for all of `x` [n, inputs].
+    """A float model without the units of the code that are one multiple of its `code_scale` for all of `x` [n, inputs].
 
     What such a unit adds to the reconstruction becomes a part of the decoder's bias; where there is none, only units that
     are 0 leave. `model` itself where all units are used, None where none is.
     """
-    assert model.code_step is not None
-    steps = np.rint(model.encoder(x).numpy() / np.float32(model.code_step))
+    assert model.code_scale is not None
+    steps = np.rint(model.encoder(x).numpy() / np.float32(model.code_scale))
     encode, decode = model.pairs[-1]
     used = (steps != steps[0]).any(axis=0)
     if decode.bias is None:
@@ -196,7 +196,7 @@ def without_unused_code(model: TiedAutoencoder, x: np.ndarray) -> TiedAutoencode
     smaller = _with_units(model, [*(np.ones(layer.units, bool) for layer in model.config.layers[:-1]), used])
     bias = smaller.pairs[-1][1].bias
     if bias is not None and smaller is not model:
-        constant = np.where(used, 0.0, steps[0] * np.float32(model.code_step))
+        constant = np.where(used, 0.0, steps[0] * np.float32(model.code_scale))
         bias.assign_add(encode.kernel.masked().numpy() @ constant.astype(np.float32))
     return smaller
 
@@ -207,7 +207,7 @@ def _with_units(model: TiedAutoencoder, live: Sequence[np.ndarray]) -> TiedAutoe
         return model
     layers = tuple(replace(layer, units=int(units.sum())) for layer, units in zip(model.config.layers, live, strict=True))
     smaller = TiedAutoencoder(replace(model.config, layers=layers))
-    smaller.code_step = model.code_step
+    smaller.code_scale = model.code_scale
     along = [np.ones(model.config.inputs, bool), *live]
     kept_indices: dict[str, tuple[np.ndarray, ...]] = {}
     for i, (kernel, whole) in enumerate(zip(smaller.kernels, model.kernels, strict=True)):

@@ -65,7 +65,7 @@ class Reduction(Checked, frozen=True, tag="reduction", tag_field="kind"):
 
 NoiseKind = Literal["gaussian", "salt-pepper", "masking", "speckle"]
 LARGEST_DEVIATION = 10.0
-"""Of `gaussian` and `speckle`: data span a few model units, a larger level is one in the data's own unit."""
+"""Of `gaussian` and `speckle`: scaled data span a few at most, a larger level is one of data that are not scaled."""
 
 
 class NoiseConfig(Checked, frozen=True):
@@ -73,13 +73,14 @@ class NoiseConfig(Checked, frozen=True):
 
     kind: Annotated[NoiseKind, means("gaussian is added, speckle multiplied; salt-pepper: extremes; masking: 0", "gaussian")]
     level: Annotated[
-        AboveZero, means("gaussian, speckle: standard deviation, in model units; else the fraction of values that change", 0.3)
+        AboveZero,
+        means("gaussian, speckle: standard deviation, in scaled values; else the fraction of values that change", 0.3),
     ]
 
     def check(self) -> None:
         fraction = self.kind in ("salt-pepper", "masking")
         limit, what = (
-            (1.0, "a fraction of the values") if fraction else (LARGEST_DEVIATION, "a standard deviation in model units")
+            (1.0, "a fraction of the values") if fraction else (LARGEST_DEVIATION, "a standard deviation in scaled values")
         )
         right = f"in (0, {limit:g}{')' if fraction else ']'}, {what}, with kind {self.kind}"
         require(self.level < limit or (not fraction and self.level == limit), "level", self.level, right)

@@ -61,14 +61,14 @@ class Training:
 
     `teacher`: the uncompressed model; `distill`: the fraction of the loss against its output, set by the stage's
     configuration. `checkpoint`: written after each epoch; training resumes from an existing one, with the final weights of
-    an uninterrupted run. `code_step`: the step that a rate trains for; None: trained with it.
+    an uninterrupted run. `code_scale`: the step that a rate trains for; None: trained with it.
     Raises RecipeError if `distill` is not in [0, 1] or lacks a teacher.
     """
 
     config: TrainConfig
     teacher: TiedAutoencoder | None = None
     distill: float = 0.0
-    code_step: float | None = None
+    code_scale: float | None = None
     checkpoint: Path | None = None
     progress: Progress | None = None
     after_epoch: AfterEpoch | None = None
@@ -114,10 +114,10 @@ class Training:
         activation = model.config.layers[-1].activation
         free = RULES[activation].output is None or not self.config.rate
         require(free, "rate", self.config.rate, f"0, since {activation} fixes the scale of the code")
-        if self.code_step is not None and model.code_step is not None:
-            right = f"{model.code_step:.9g}, which the model was trained for"
-            require(float(np.float32(self.code_step)) == model.code_step, "code_step", self.code_step, right)
-        stepless = model.quantized and model.code_step is None
+        if self.code_scale is not None and model.code_scale is not None:
+            right = f"{model.code_scale:.9g}, which the model was trained for"
+            require(float(np.float32(self.code_scale)) == model.code_scale, "code_scale", self.code_scale, right)
+        stepless = model.quantized and model.code_scale is None
         right = "0: the model is quantized without a step of its code; train its float model for rate"
         require(not (stepless and self.config.rate), "rate", self.config.rate, right)
 
@@ -139,9 +139,9 @@ class Training:
         if not config.rate:
             return None
         code = model.config.layers[-1].units
-        known = model.code_step
+        known = model.code_scale
         term = RateTerm(
-            code, model.config.inputs, config.rate, step=known or self.code_step, noisy=known is None, seed=config.seed
+            code, model.config.inputs, config.rate, step=known or self.code_scale, noisy=known is None, seed=config.seed
         )
         term.start(model.encoder(self.code_inputs(splits)).numpy())
         return term
@@ -217,7 +217,7 @@ def fit(
     if rate is not None:
         if run.best is not None:
             rate.restore(run.best)
-        model.code_step = rate.step
+        model.code_scale = rate.step
     return run.history
 
 
@@ -232,11 +232,11 @@ def train_float(model: TiedAutoencoder, splits: Dataset, train: TrainConfig | Tr
     history = fit(model, splits, training)
     x = training.code_inputs(splits)
     if not training.config.rate:
-        if model.code_step is None:
+        if model.code_scale is None:
             balance_code(model, x)
         return history
-    assert model.code_step is not None
-    steps = float(np.ptp(model.encoder(x).numpy(), axis=0).max()) / model.code_step
+    assert model.code_scale is not None
+    steps = float(np.ptp(model.encoder(x).numpy(), axis=0).max()) / model.code_scale
     if steps > MOST_STEPS:
         got = f"{training.config.rate:g}, at which a unit of the code has {steps:.0f} steps"
         raise RecipeError(f"train.rate: got {got}, must be higher: {MOST_STEPS} steps at most")

@@ -69,7 +69,7 @@ Announce = Callable[[str], None]
 
 def title_of(stage: str, model: TiedAutoencoder) -> str:
     """The name of a model after a stage, in tables of errors."""
-    rounded = model.code_step is not None and not model.quantized
+    rounded = model.code_scale is not None and not model.quantized
     return f"{TITLES[stage]}, code in steps" if rounded else TITLES[stage]
 
 
@@ -210,9 +210,9 @@ def write_described(
 ) -> Manifest:
     """Write the files and a manifest that describes them and the golden arrays; returns it."""
     write_files(directory, files)
-    units = manifest.io.units
-    manifest = replace(manifest, files=describe_files(directory, files, units=units))
-    manifest = replace(manifest, golden=golden.describe(arrays, manifest.models, units))
+    scaled = manifest.io.scaled
+    manifest = replace(manifest, files=describe_files(directory, files, scaled=scaled))
+    manifest = replace(manifest, golden=golden.describe(arrays, manifest.models, scaled))
     write_files(directory, {manifests.FILE: encode(manifest)})
     return manifest
 
@@ -239,7 +239,7 @@ def write_pages(
 
 
 def coarse_text(io: FileIO, x: Quantization, columns: Sequence[str] | None) -> str:
-    """Which inputs float32 resolves too coarsely in the data's unit; empty if it resolves all of them well."""
+    """Which inputs float32 resolves too coarsely in the data's unit of measure; empty if it resolves all of them well."""
     found = io.coarse(x)
     if io.scaling is None or not found:
         return ""
@@ -247,25 +247,26 @@ def coarse_text(io: FileIO, x: Quantization, columns: Sequence[str] | None) -> s
     name = column_names(columns, index + 1)[index] if isinstance(io.scaling.scale, tuple) else "the data"
     more = f" ({len(found) - 1} more like it)" if len(found) > 1 else ""
     return (
-        f"float32 is coarse for {name} in its own unit{more}: its step is {step:.3g} there, the int8 step of x {wanted:.3g}; "
-        '[export] units = "model" avoids it'
+        f"float32 is coarse for {name} in its own unit of measure{more}: numbers are {step:.3g} apart there, integers of x "
+        f"{wanted:.3g}; "
+        "[export] scaled = true avoids it"
     )
 
 
 def keras_function(
-    model: TiedAutoencoder, device: Device | None = None, *, code_step: float | None = None
+    model: TiedAutoencoder, device: Device | None = None, *, code_scale: float | None = None
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """A function float32 [n, inputs] → (code, y) that runs the Keras model in batches, on `keras_device()` by default.
 
-    `code_step`: what the code is rounded to before it is decoded; None: nothing.
+    `code_scale`: what the code is rounded to before it is decoded; None: nothing.
     """
     device = keras_device() if device is None else device
 
     def code_and_output(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if code_step is None:
+        if code_scale is None:
             code, y = model.encode_decode(x)
             return code.numpy(), y.numpy()
-        code = np.rint(model.encoder(x).numpy() / np.float32(code_step)) * np.float32(code_step)
+        code = np.rint(model.encoder(x).numpy() / np.float32(code_scale)) * np.float32(code_scale)
         return code, model.decoder(code).numpy()
 
     def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -280,7 +281,7 @@ def coding_function(
     model: TiedAutoencoder, device: Device | None = None
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """What a model is measured by: a float one that was trained for rate has its code rounded to its step."""
-    return keras_function(model, device, code_step=None if model.quantized else model.code_step)
+    return keras_function(model, device, code_scale=None if model.quantized else model.code_scale)
 
 
 def _manifest(

@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..compress.archive import pack_npz, unpack
-from ..compress.config import ExportConfig, Units
+from ..compress.config import ExportConfig
 from ..compress.errors import ExportError, FormatError, InputError
 from ..compress.files import write_atomic
 from . import golden
@@ -114,7 +114,7 @@ def npy(values: np.ndarray) -> bytes:
 
 
 def describe_files(
-    directory: Path, names: Iterable[str], read: Mapping[str, Contents] | None = None, units: Units = "model"
+    directory: Path, names: Iterable[str], read: Mapping[str, Contents] | None = None, scaled: bool = True
 ) -> dict[str, FileInfo]:
     """The manifest's record of each file, sorted by name.
 
@@ -125,7 +125,7 @@ def describe_files(
         data = (directory / name).read_bytes()
         if is_model(name):
             contents = read[name] if read is not None and name in read else read_model(directory / name)
-            described[name] = ModelFileInfo.of_model(data, name, contents).in_units(units)
+            described[name] = ModelFileInfo.of_model(data, name, contents).with_scaled(scaled)
         else:
             described[name] = FileInfo.of(data)
     return described

@@ -24,34 +24,34 @@ FLOORED = ("relu", "relu6")
 """Activations whose codes start at the zero point."""
 
 
-def with_step(programs: Programs, x: np.ndarray, step: float) -> Programs:
-    """The programs with the scale of their codes times `step`; above 1 is coarser.
+def with_factor(programs: Programs, x: np.ndarray, factor: float) -> Programs:
+    """The programs with the scale of their codes times `factor`; above 1 is coarser.
 
     `x`: training samples as the programs' input, uint8 [samples, inputs]. The new zero point puts the middle of their codes'
     range in the middle of 0…2ᵇ − 1; behind relu and relu6 it stays.
 
-    Raises InputError for a step that is no positive number, too fine or too coarse for the program's products, or by which a
+    Raises InputError for a factor that is no positive number, too fine or too coarse for the program's products, or by which a
     unit has one code for all samples; for codes whose scale their activation fixes, and for a float program.
     """
-    if not (math.isfinite(step) and step > 0):
-        raise InputError(f"step: got {step:g}, must be a number above 0: the factor on the scale of the codes")
+    if not (math.isfinite(factor) and factor > 0):
+        raise InputError(f"factor: got {factor:g}, must be a number above 0: the factor on the scale of the codes")
     before = programs.reference
     _require_free(before)
     finest, coarsest = step_limits(programs)
-    if not finest <= step <= coarsest:
-        raise InputError(f"step: got {step:g}, must lie in {finest:.3g}…{coarsest:.3g}, which the program's products allow")
+    if not finest <= factor <= coarsest:
+        raise InputError(f"factor: got {factor:g}, must lie in {finest:.3g}…{coarsest:.3g}, which the program's products allow")
     code = before.quantization("code")
     spread, zero_point = _wide_steps(before, x), code.zero_point
     if _function(before) not in FLOORED:
         middle = (int(spread.min()) + int(spread.max())) / 2
-        zero_point = int(np.clip(np.rint(code.top / 2 - middle / step), 0, code.top))
-    scaled = Quantization(float(np.float32(code.scale * step)), zero_point, code.bits)
+        zero_point = int(np.clip(np.rint(code.top / 2 - middle / factor), 0, code.top))
+    scaled = Quantization(float(np.float32(code.scale * factor)), zero_point, code.bits)
     found = Programs(*(with_code(program, scaled) for program in (programs.split, programs.fused)))
     codes = execute(found.reference, "encode", x)["code"]
     constant = (np.ptp(codes, axis=0) == 0) & (np.ptp(spread, axis=0) > 0)
     if constant.any():
         got = f"{np.count_nonzero(constant)} of {len(constant)} units have one code for all training samples"
-        raise InputError(f"step: got {step:g}, by which {got}; must be nearer to 1")
+        raise InputError(f"factor: got {factor:g}, by which {got}; must be nearer to 1")
     return found
 
 
@@ -76,13 +76,13 @@ def with_code(program: Program, code: Quantization) -> Program:
             bias = np.rint(constants[operation.bias] * (np.float64(before.scale) / code.scale))
             terms = program.kernels[operation.kernel].units
             if np.abs(bias).max(initial=0) > 2**31 - 1 - terms * 255 * 127:
-                raise InputError(f"step: {operation.y}: {terms} products and the bias can overflow a 32-bit accumulator")
+                raise InputError(f"factor: {operation.y}: {terms} products and the bias can overflow a 32-bit accumulator")
             constants[operation.bias] = bias.astype(np.int32)
     return replace(program, tensors=tensors, constants=constants)
 
 
 def step_limits(programs: Programs) -> tuple[float, float]:
-    """The finest and the coarsest step: no product's accumulator may be coarser than its output, as in `Lowering.output`."""
+    """The finest and the coarsest factor: no product's accumulator may be coarser than its output, as in `Lowering.output`."""
     finest, coarsest = [], []
     for program in (programs.split, programs.fused):
         for operation in program.operations:
@@ -106,7 +106,7 @@ def _require_free(program: Program) -> None:
         raise InputError(f"program {program.name}: is float, must be an integer program: float codes have no scale")
     function = _function(program)
     if FUNCTIONS[function].output is not None:
-        raise InputError(f"step: {function} fixes the scale of the codes; a step needs codes of linear, relu or relu6")
+        raise InputError(f"factor: {function} fixes the scale of the codes; a factor needs codes of linear, relu or relu6")
 
 
 def _function(program: Program) -> str:

@@ -23,7 +23,7 @@ from ..compress.tasks import task_kind
 from . import golden
 from .assemble import files_or_program, write_described, write_models, write_pages
 from .bundle import PROGRAM_FILE, Bundle, npy, program_file, tables_name
-from .code_scale import with_step
+from .code_scale import with_factor
 from .codec.backends import PRECISION, ProgramBackend
 from .codec.class_fitting import require_classes
 from .codec.training_codes import Fitted, codec_files, fit_codec, training_inputs
@@ -50,17 +50,17 @@ def derive(
     data: Dataset,
     *,
     source: str,
-    step: float = 1.0,
+    factor: float = 1.0,
     classes: int | None = None,
     announce: Announce,
 ) -> Metrics:
     """Write a bundle with tables and scores of these training samples into `directory`, and return its metrics.
 
-    `step`: the factor on the scale of the codes. `classes`: of the tables, by default as many as the bundle's have. `source`
+    `factor`: the factor on the scale of the codes. `classes`: of the tables, by default as many as the bundle's have. `source`
     names the samples; they are those of the model where their sha256 is the manifest's. A failed check is no error here: the
     metrics report it.
 
-    Raises FormatError for a damaged bundle, DataError for samples of another shape or dtype, InputError as `with_step` and
+    Raises FormatError for a damaged bundle, DataError for samples of another shape or dtype, InputError as `with_factor` and
     `fit_codec`.
     """
     before = bundle.manifest
@@ -75,7 +75,7 @@ def derive(
     classes = _classes(bundle) if classes is None else classes
     require_classes(classes, len(data.train))
     announce("codes of the training samples")
-    programs, backend, fitted = _fitted(before, programs, data.train, noise, step, classes)
+    programs, backend, fitted = _fitted(before, programs, data.train, noise, factor, classes)
     detector = fit_detector(programs, backend, data, recipe.task, recipe.data.seed)
     io, config = before.io, before.recipe.export
     announce("export: integer program, " + ", ".join(config.targets))
@@ -91,7 +91,7 @@ def derive(
     derivation = Derivation(
         created_by=before.created_by,
         manifest_sha256=hashlib.sha256((bundle.path / FILE).read_bytes()).hexdigest(),
-        step=float(step),
+        factor=float(factor),
         classes=fitted.tables.classes,
         source=source,
         data_sha256=data.train.sha256,
@@ -110,7 +110,7 @@ def derive(
     files |= _copies(bundle, {*files, *int8, METRICS, *PAGES})
     manifest = write_described(directory, manifest, files, arrays)
     old = read_metrics(bundle.path / METRICS)
-    kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, step=step)
+    kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, factor=factor)
     keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
     exported = Exported(backend, data, recipe, None, fitted.tables, detector, files_or_program(directory))
     task = TASKS[task_kind(recipe.task)].measure(exported)
@@ -154,12 +154,12 @@ def _require_like(manifest: Manifest, data: Dataset, source: str) -> None:
 
 
 def _fitted(
-    manifest: Manifest, programs: Programs, train: Samples, noise: Noise | None, step: float, classes: int
+    manifest: Manifest, programs: Programs, train: Samples, noise: Noise | None, factor: float, classes: int
 ) -> tuple[Programs, ProgramBackend, Fitted]:
     seed = manifest.recipe.data.seed
     backend = ProgramBackend(programs.reference, manifest.data.spec, manifest.io, manifest.integer_maps)
-    if step != 1:
-        programs = with_step(programs, training_inputs(backend, train, seed, noise), step)
+    if factor != 1:
+        programs = with_factor(programs, training_inputs(backend, train, seed, noise), factor)
         backend = dataclasses.replace(backend, program=programs.reference)
     return programs, backend, fit_codec(backend, train, seed, noise, classes=classes)
 
@@ -176,15 +176,15 @@ def _copies(bundle: Bundle, written: set[str]) -> dict[str, bytes]:
     return {name: (bundle.path / name).read_bytes() for name in names}
 
 
-def _kept(metrics: Metrics, *, same: bool, step: float) -> Metrics:
+def _kept(metrics: Metrics, *, same: bool, factor: float) -> Metrics:
     """What earlier metrics say of Keras and the stock converters' files, on the `same` test samples; reasons for the rest."""
     stock = [row for row in metrics.files if row.maker is Maker.STOCK]
-    stages = {*FLOAT_STAGES, Stage.STOCK} | ({Stage.QUANTIZE} if step == 1 else set())
+    stages = {*FLOAT_STAGES, Stage.STOCK} | ({Stage.QUANTIZE} if factor == 1 else set())
     skipped = []
     if not same:
         what = "Keras and the stock converters' files"
         skipped.append(Skipped(Kind.QUALITY, Why.NOT_COMPARABLE, what, "were measured on other test samples"))
-    elif step != 1:
+    elif factor != 1:
         what, reason = "Keras int8 simulation", "its codes have the scale of before, and a derived bundle has no Keras model"
         skipped.append(Skipped(Kind.QUALITY, Why.NO_KERAS, what, reason))
     if metrics.bench is not None:

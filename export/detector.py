@@ -40,10 +40,10 @@ def fit_detector(programs: Programs, backend: ProgramBackend, data: Dataset, tas
 
 
 def feature_errors(backend: ProgramBackend, train: Samples, seed: int) -> np.ndarray:
-    """Root mean squared error of each feature in model units, float64 [inputs]."""
+    """Root mean squared error of each feature in scaled values, float64 [inputs]."""
     total, count = np.zeros(backend.spec.inputs), 0
     for x in _drawn(train, seed):
-        total += squared_errors(backend.spec.scaling, x, backend.model_units(backend.reconstruct(x)[1])).sum(axis=0)
+        total += squared_errors(backend.spec.scaling, x, backend.scaled_values(backend.reconstruct(x)[1])).sum(axis=0)
         count += len(x)
     return np.sqrt(total / count)
 
@@ -54,7 +54,7 @@ def totals(scoring: Scoring, backend: ProgramBackend, samples: Samples, seed: in
 
 
 def _drawn(samples: Samples, seed: int) -> Iterator[np.ndarray]:
-    """At most `SAMPLES` samples, drawn by the seed, in the data's unit, in batches [n, inputs]."""
+    """At most `SAMPLES` samples, drawn by the seed, in the data's unit of measure, in batches [n, inputs]."""
     chosen = choose(samples, SAMPLES, seed)
     for start in range(0, len(chosen), BATCH):
         yield samples.take(chosen[start : start + BATCH])

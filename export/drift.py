@@ -1,6 +1,6 @@
 """Drift: how far samples lie outside the distribution of the training samples, by their reconstruction errors.
 
-A sample's score is its mean squared error in model units. The scores of some samples are compared with those of the training
+A sample's score is its mean squared error in scaled values. The scores of some samples are compared with those of the training
 samples: how many exceed nearly all of these, and the Kolmogorov–Smirnov distance (Rabanser et al., "Failing Loudly", NeurIPS
 2019, compare statistics for such shifts). What codes cost says less: noise has usual codes.
 """
@@ -63,5 +63,5 @@ def drift_text(drift: Drift | None) -> str:
 
 
 def squared_errors(scaling: Scaling, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Squared errors in model units, float64 [n, inputs]; `x` in the data's unit, `y` in model units."""
+    """Squared errors in scaled values, float64 [n, inputs]; `x` in the data's unit of measure, `y` in scaled values."""
     return np.square(scaling.apply(x) - y.astype(np.float64))

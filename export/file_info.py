@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
-from ..compress.config import Units
 from ..compress.records import Record
 from .formats.model_file import Contents, Signature
 from .verify.kinds import Precision
@@ -19,7 +18,7 @@ from .verify.kinds import Precision
 class ValueInfo(Record, frozen=True):
     """An input or output of a signature. A dimension is a size or `batch`; `scale` and `zero_point` are None for floats.
 
-    `unit`: of float32 `x` and `y`, the data's own, or model units: (x − offset) / scale of data.scaling; else None.
+    `scaled`: whether float32 `x` and `y` are (x − offset) / scale of data.scaling, or in the data's unit of measure; else None.
     """
 
     name: str
@@ -27,7 +26,7 @@ class ValueInfo(Record, frozen=True):
     shape: tuple[int | Literal["batch"], ...]
     scale: float | None = None
     zero_point: int | None = None
-    unit: Units | None = None
+    scaled: bool | None = None
 
 
 class SignatureInfo(Record, frozen=True):
@@ -78,11 +77,11 @@ class ModelFileInfo(FileInfo, frozen=True):
         file, precision = FileInfo.of(data), Precision(precision.removeprefix("."))
         return cls(file.sha256, file.bytes, contents.format, precision, signatures, dict(contents.details))
 
-    def in_units(self, units: Units) -> ModelFileInfo:
-        """The record with the unit of float32 `x` and `y`."""
+    def with_scaled(self, scaled: bool) -> ModelFileInfo:
+        """The record that says whether float32 `x` and `y` are scaled."""
 
         def stated(values: tuple[ValueInfo, ...]) -> tuple[ValueInfo, ...]:
-            return tuple(replace(v, unit=units) if v.name in ("x", "y") and v.dtype == "float32" else v for v in values)
+            return tuple(replace(v, scaled=scaled) if v.name in ("x", "y") and v.dtype == "float32" else v for v in values)
 
         each = self.signatures.items()
         return replace(self, signatures={k: replace(v, inputs=stated(v.inputs), outputs=stated(v.outputs)) for k, v in each})

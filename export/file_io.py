@@ -1,6 +1,6 @@
-"""`x` and `y` of a model file: their dtype, and whether floats are in the data's unit or in model units.
+"""`x` and `y` of a model file: their dtype, and whether floats are in the data's unit of measure or in scaled values.
 
-In the data's unit a file computes, in float32 and with the roundings of `Scaling.apply` and `Scaling.restore`,
+In the data's unit of measure a file computes, in float32 and with the roundings of `Scaling.apply` and `Scaling.restore`,
 
     x_model = (x − offset) / scale     before the first operation
     y       = y_model · scale + offset  after the last
@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ..compress.affine import Quantization, io_dtype
-from ..compress.config import ExportConfig, Units
+from ..compress.config import ExportConfig
 from ..compress.errors import ExportError
 from ..compress.scaling import Scaling
 from .verify.results import LEAST_SCALE
@@ -22,15 +22,15 @@ from .verify.results import LEAST_SCALE
 OFFSET, SCALE = "scaling.offset", "scaling.scale"
 """Names of the two constants in a file, float32, one value or one per input."""
 MODEL = ".model"
-"""Suffix of the float32 tensor in model units behind an input or output in the data's unit."""
+"""Suffix of the float32 tensor in scaled values behind an input or output in the data's unit of measure."""
 COARSE = 0.1
-"""Fraction of an int8 step of `x` from which a float32 step in the data's unit is reported."""
+"""Fraction of an int8 step of `x` from which a float32 step in the data's unit of measure is reported."""
 
 
 @dataclass(frozen=True)
 class FileIO:
     """`dtype`: that of `x` and `y`, one of `affine.IO`. `scaling`: that of the data if float32 `x` and `y` are in the data's
-    unit, None for model units. Integers have their own scale and zero point, so `scaling` does not affect them.
+    unit, None for scaled values. Integers have their own scale and zero point, so `scaling` does not affect them.
 
     Raises ExportError if float32 cannot represent the scaling.
     """
@@ -44,17 +44,17 @@ class FileIO:
             normal = np.isfinite(offset) & np.isfinite(scale) & (np.abs(scale) >= np.finfo(np.float32).tiny)
             if not normal.all():
                 got, right = f"{self.scaling.offset!r:.40} and {self.scaling.scale!r:.40}", "float32 numbers"
-                raise ExportError(f'offset and scale: got {got}, must be {right}, or [export] units = "model"')
+                raise ExportError(f"offset and scale: got {got}, must be {right}, or [export] scaled = true")
 
     @classmethod
     def of(cls, config: ExportConfig, scaling: Scaling, dtype: str) -> FileIO:
-        """Those of the int8 files for samples of this scaling and dtype; bytes stay bytes, and floats of them model units."""
+        """Those of the int8 files for samples of this scaling and dtype; bytes stay bytes, and floats of them scaled values."""
         is_bytes = scaling.is_bytes(dtype)
-        return cls(io_dtype(config.io, is_bytes), scaling if config.units == "data" and not is_bytes else None)
+        return cls(io_dtype(config.io, is_bytes), scaling if not config.scaled and not is_bytes else None)
 
     @classmethod
     def parse(cls, io: FileIO | str) -> FileIO:
-        """A dtype alone has floats in model units."""
+        """A dtype alone has floats in scaled values."""
         return io if isinstance(io, FileIO) else cls(io)
 
     @property
@@ -63,9 +63,9 @@ class FileIO:
         return FileIO("float32", self.scaling)
 
     @property
-    def units(self) -> Units:
-        """The unit of float `x` and `y`."""
-        return "model" if self.scaling is None else "data"
+    def scaled(self) -> bool:
+        """Whether float `x` and `y` are scaled values."""
+        return self.scaling is None
 
     @cached_property
     def folded(self) -> Scaling | None:
@@ -74,7 +74,7 @@ class FileIO:
         return self.scaling if computes else None
 
     def samples(self, x: np.ndarray) -> np.ndarray:
-        """Samples in the data's unit as files take them: float32 where that is the unit of floats, else unchanged."""
+        """Samples in the data's unit of measure as files take them: float32 where the files scale, else unchanged."""
         return x if self.scaling is None else x.astype(np.float32, copy=False)
 
     def output(self, y: np.ndarray, quantization: Quantization) -> np.ndarray:
@@ -82,18 +82,18 @@ class FileIO:
         return self.restored(quantization.to_io(y, self.dtype))
 
     def restored(self, y: np.ndarray) -> np.ndarray:
-        """float32 `y` in model units as the file gives it; integers are returned unchanged."""
+        """float32 `y` in scaled values as the file gives it; integers are returned unchanged."""
         return y if self.folded is None else self.folded.restore(y)
 
-    def model_units(self, y: np.ndarray) -> np.ndarray:
-        """A file's `y`, float32 [batch, inputs] in model units; integers are returned unchanged."""
+    def scaled_values(self, y: np.ndarray) -> np.ndarray:
+        """A file's `y`, float32 [batch, inputs] in scaled values; integers are returned unchanged."""
         if self.folded is None or y.dtype != np.float32:
             return y
         with np.errstate(over="ignore", invalid="ignore"):
             return self.folded.apply(y)
 
     def resolution(self, y: np.ndarray) -> float:
-        """How far `model_units` may be off for `y` in model units, because float32 in the data's unit is rounded.
+        """How far `scaled_values` may be off for scaled `y`, because float32 in the data's unit of measure is rounded.
 
         ε (4 · max |y| + max |offset / scale|) with ε = 2⁻²³: MUL, ADD, SUB and DIV each round by 2⁻²⁴ of their result, MUL, SUB
         and DIV of at most |y|, ADD of |y + offset / scale|. ε is twice that, for an expected value that went the same way.
@@ -109,7 +109,7 @@ class FileIO:
         return self.resolution(y) / max(LEAST_SCALE, float(np.abs(y).max(initial=0)))
 
     def coarse(self, x: Quantization) -> list[tuple[int, float, float]]:
-        """The inputs that float32 resolves too coarsely in the data's unit, worst first: (index, float32 step, step of `x`).
+        """The inputs that float32 resolves too coarsely, worst first: (index, distance of its numbers, scale of `x`).
 
         The step of float32 is that at the larger of |offset| and |offset + scale|, and above `COARSE` of the int8 step of `x`.
         """
@@ -122,5 +122,5 @@ class FileIO:
         return [(int(i), float(steps[i]), float(wanted[i])) for i in np.argsort(-ratio, kind="stable") if ratio[i] > COARSE]
 
 
-IN_MODEL_UNITS = FileIO()
-"""The dtype `auto`, floats in model units."""
+SCALED_IO = FileIO()
+"""The dtype `auto`, floats in scaled values."""

@@ -1,16 +1,16 @@
 """golden/: samples, and the outputs that the files of a bundle must give for them, in the files' own dtype and unit.
 
-x.npy            samples in the user's unit and dtype
+x.npy            samples in the data's dtype and unit of measure
 code.npy         codes of the int8 files, uint8
-y.npy            output of the fused program, as in the int8 .onnx files: uint8, int8, or float32 in the unit of the files
+y.npy            output of the fused program, as in the int8 .onnx files: uint8, int8, or float32 as the files give it
 y.tflite.npy     output of the split program, as in the int8 .tflite file
 y.c.npy          output of the fused program in integers, uint8, as in the .c file, where y.npy is of another dtype
 code.tflite.npy  TFLite's codes if they differ: it rounds ties of float inputs differently, see `interpreter.program_input`
 score.npy, anomaly.npy   where there is a detector: outputs of the signature `score`, float32 and bool [samples]; those of
                  TFLite are score.tflite.npy, anomaly.tflite.npy, beside y.tflite.npy
-code.f32.npy, y.f32.npy   Keras' float32 outputs, y in the unit of the float files, which agree up to rounding
+code.f32.npy, y.f32.npy   Keras' float32 outputs, y as the float files give it, which agree up to rounding
 
-The unit of the files is the data's or model units, as the recipe says (`FileIO.units`).
+Float `x` and `y` of the files are in the data's unit of measure, or scaled values, as the recipe says (`FileIO.scaled`).
 
 Bundles written before 2026-11-26 have a uint8 y.npy whatever the dtype of their files, and no arrays for TFLite.
 """
@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..compress.config import Units
 from ..compress.errors import FormatError
 from .file_info import ModelFileInfo
 from .file_io import FileIO
@@ -42,12 +41,12 @@ SCORES = (SCORE, ANOMALY)
 """Those of the signature `score`, [samples]."""
 REFERENCE = "reference"
 """The key of the fused program, which gives code.npy and y.npy."""
-UNITS = {"x": "the data's", "code": "integers of tensors.code", "y": "integers of tensors.y"} | {
-    SCORE: "of the detector, in model units",
+MEANINGS = {"x": "the data's", "code": "integers of tensors.code", "y": "integers of tensors.y"} | {
+    SCORE: "of the detector, in scaled values",
     ANOMALY: "true or false",
 }
-MODEL_UNIT = "model: (data − offset) / scale of data.scaling"
-SIGNED_UNIT = "integers of tensors.y, less 128"
+SCALED = "scaled: (data − offset) / scale of data.scaling"
+SIGNED = "integers of tensors.y, less 128"
 
 
 def expectations(programs: Programs, targets: Sequence[str], scaled: np.ndarray, io: FileIO | str) -> dict[str, Expected]:
@@ -84,7 +83,7 @@ def answers(expected: Mapping[str, Expected], io: FileIO | str) -> dict[str, np.
 def scores(
     expected: Mapping[str, Expected], io: FileIO, detector: Detector, samples: np.ndarray, scaled: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The expected outputs of the signature `score` by golden name, of samples in the data's unit and in model units.
+    """The expected outputs of the signature `score` by golden name, of samples as they are and `scaled`.
 
     `expected` comes from `expectations`; a target has arrays where it has a `y` of its own in `answers`.
     """
@@ -99,15 +98,15 @@ def scores(
 
 
 def floats(code: np.ndarray, y: np.ndarray, io: FileIO) -> dict[str, np.ndarray]:
-    """Keras' outputs, `y` in model units, by golden name, as the float files give them."""
+    """Keras' outputs, `y` in scaled values, by golden name, as the float files give them."""
     return dict(zip(FLOATS, (code, io.floats.restored(y)), strict=True))
 
 
-def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, ModelFileInfo], units: Units) -> Golden:
-    """The manifest's record of the arrays, by name, for these model files; `units` is the unit of float x and y."""
+def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, ModelFileInfo], scaled: bool) -> Golden:
+    """The manifest's record of the arrays, by name, for these model files; `scaled`: whether float x and y are."""
     return Golden(
         {
-            f"golden/{name}.npy": ArrayInfo(values.shape, values.dtype.name, _unit(name, values.dtype, units))
+            f"golden/{name}.npy": ArrayInfo(values.shape, values.dtype.name, _meaning(name, values.dtype, scaled))
             for name, values in arrays.items()
         },
         {
@@ -117,13 +116,13 @@ def describe(arrays: Mapping[str, np.ndarray], models: Mapping[str, ModelFileInf
     )
 
 
-def _unit(name: str, dtype: np.dtype, units: Units) -> str:
+def _meaning(name: str, dtype: np.dtype, scaled: bool) -> str:
     value = name.partition(".")[0]
     if value == "y" and dtype == np.int8:
-        return SIGNED_UNIT
+        return SIGNED
     if value == "y" and dtype == np.float32:
-        return UNITS["x"] if units == "data" else MODEL_UNIT
-    return "the code's real values" if name == "code.f32" else UNITS[value]
+        return SCALED if scaled else MEANINGS["x"]
+    return "the code's real values" if name == "code.f32" else MEANINGS[value]
 
 
 def _arrays_of(info: ModelFileInfo, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:

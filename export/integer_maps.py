@@ -28,7 +28,7 @@ LARGEST = 1 << 62
 NUDGES = 128
 """Offsets that are tried above, and as many below, the one given."""
 NUDGE = 1 / 256
-"""Their distance, in parts of the data's unit or of a step of `x`, whichever is less."""
+"""Their distance, in parts of the data's unit of measure or of a step of `x`, whichever is less."""
 
 Values = Annotated[tuple[int, ...], Meta(min_length=1)]
 

@@ -47,12 +47,12 @@ CONVERSIONS: tuple[Conversion, ...] = get_args(Conversion)
 
 
 def program_input(program: Program, scaled: np.ndarray, conversion: Conversion = "divide") -> np.ndarray:
-    """Quantize float32 samples in model units to the program's input, see `input_integers`."""
+    """Quantize float32 samples in scaled values to the program's input, see `input_integers`."""
     return input_integers(program.quantization("x"), scaled, conversion)
 
 
 def input_integers(quantization: Quantization, scaled: np.ndarray, conversion: Conversion) -> np.ndarray:
-    """Float32 samples in model units → uint8 of the same shape; DataError for integers and NaN.
+    """Float32 samples in scaled values → uint8 of the same shape; DataError for integers and NaN.
 
     `conversion` is the runtime's way: `divide` by the scale (ties to even), `multiply` by its reciprocal (ties to even), or
     divide with ties `away` from zero.

@@ -99,7 +99,7 @@ class Lowering:
             low, high = self.ranges[name]
             quantization = Quantization.from_range(low, high, quantizers.spec.bits_of(name))
             if quantizers.spec.fixes(name):
-                quantization = replace(quantization, scale=quantizers.spec.code_step)
+                quantization = replace(quantization, scale=quantizers.spec.code_scale)
         self.tensors[name] = Tensor(name, (size,), quantization)
         return name
 
@@ -115,7 +115,7 @@ class Lowering:
             coarser = _at_least(tensor.quantization, least)
             quantizers = self.model.quantizers
             if coarser != tensor.quantization and quantizers is not None and not quantizers.is_free(name):
-                raise ExportError(f"code_step: got {tensor.quantization.scale:g}, must be {least:g} or more for this model")
+                raise ExportError(f"code_scale: got {tensor.quantization.scale:g}, must be {least:g} or more for this model")
             self.tensors[name] = replace(tensor, quantization=coarser)
 
     def output(self, layer: TiedLayer, x: str, size: int) -> tuple[str, list[Operation]]:

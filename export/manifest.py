@@ -133,7 +133,7 @@ class KernelInfo(Record, frozen=True, kw_only=True):
 
 
 class Data(Record, frozen=True, kw_only=True):
-    """The training data: `shape` and `dtype` of a sample in the user's unit, samples per split, sha256 of the training split.
+    """The training data: `shape` and `dtype` of a sample that is not scaled, samples per split, sha256 of the training split.
 
     `peak` is that of images (see `fidelity`). Bundles before 2026-11-26 have no `kind`, `columns`, `label` and `peak`.
     """
@@ -184,11 +184,11 @@ class CalibrationInfo(Record, frozen=True):
 
 
 class ArrayInfo(Record, frozen=True):
-    """A golden array: shape, dtype and the unit of its values."""
+    """A golden array: shape, dtype and what its values are."""
 
     shape: tuple[Count, ...]
     dtype: str
-    unit: str
+    values: str
 
 
 class Golden(Record, frozen=True):
@@ -201,14 +201,14 @@ class Golden(Record, frozen=True):
 class Derivation(Record, frozen=True, kw_only=True):
     """How `tiedae rescale` made a bundle from another, without training.
 
-    `created_by`, `manifest_sha256`: of the other bundle. `step`: the factor on the scale of its codes. `classes`: of the tables
+    `created_by`, `manifest_sha256`: of the other bundle. `factor`: on the scale of its codes. `classes`: of the tables
     of codes, 1 for none. `source`, `data_sha256`: the samples that tables and scores were fitted to; their sha256
     is that of `data` where the model was trained on them.
     """
 
     created_by: str
     manifest_sha256: str
-    step: Annotated[float, Meta(gt=0)]
+    factor: Annotated[float, Meta(gt=0)]
     classes: Annotated[int, Meta(ge=1)] = 1
     source: str
     data_sha256: str
@@ -221,8 +221,9 @@ class Manifest(Record, frozen=True, kw_only=True):
     `operations` are the integer programs, `files` every file but the manifest. `detector` is that of an anomaly
     bundle. `scores` are those of training samples.
     `derived`: where the bundle was made from another one, and that from another, oldest first; `recipe` and `calibration` are
-    then those of the first bundle, and the scale of the codes is theirs times each step.
-    Bundles before 2026-11-26 have no `golden`, and no units: their files are in model units. Some later ones have no `scores`.
+    then those of the first bundle, and the scale of the codes is theirs times each factor.
+    Bundles before 2026-11-26 have no `golden`, and their files take scaled values. Some later ones have no
+    `scores`.
     """
 
     schema: int = SCHEMA
@@ -330,8 +331,8 @@ def parse(written: Any, where: object) -> Manifest:
             for name, row in rows.items()
         }
         manifest = replace(manifest, files=files)
-        if "units" not in written["recipe"].get("export", {}):
-            manifest = _in_model_units(manifest)
+        if "scaled" not in written["recipe"].get("export", {}):
+            manifest = _scaled(manifest)
         manifest.io  # noqa: B018 - raises ExportError for a scaling that files cannot hold
         _require_known(written, plain(manifest))
     except (ExportError, RecipeError) as error:
@@ -342,10 +343,10 @@ def parse(written: Any, where: object) -> Manifest:
     return manifest
 
 
-def _in_model_units(manifest: Manifest) -> Manifest:
-    """The manifest of a bundle from before files had units."""
-    recipe = replace(manifest.recipe, export=replace(manifest.recipe.export, units="model"))
-    models = {name: info.in_units("model") for name, info in manifest.models.items()}
+def _scaled(manifest: Manifest) -> Manifest:
+    """The manifest of a bundle from before files scaled."""
+    recipe = replace(manifest.recipe, export=replace(manifest.recipe.export, scaled=True))
+    models = {name: info.with_scaled(True) for name, info in manifest.models.items()}
     return replace(manifest, recipe=recipe, files={**manifest.files, **models})
 
 

@@ -1,8 +1,8 @@
 """The signature `score` of a file: `x` → `score`, float32 [batch], and `anomaly`, bool [batch].
 
 It has the operations of `reconstruct`, then those of `steps` in float32: on `x` as given, before it is quantized and clipped,
-and on the integers of `y`. The score is that of `scoring` in model units, without its roundings: float32 and integers agree to
-a relative difference of `TOLERANCE`. `anomaly` is not (score ≤ threshold), so NaN is one: the score of a sample with NaN
+and on the integers of `y`. The score is that of `scoring` in scaled values, without its roundings: float32 and integers agree
+to a relative difference of `TOLERANCE`. `anomaly` is not (score ≤ threshold), so NaN is one: the score of a sample with NaN
 or infinity.
 
 A file with integer `x` of data that are no bytes scores these integers: its caller has clipped the samples.
@@ -27,9 +27,9 @@ from .scoring import FRACTION_BITS, LARGEST, Detector
 SCORE, ANOMALY = "score", "anomaly"
 """The outputs; the signature is named as the first one."""
 X, Y = "score.x", "score.y"
-"""`x` as given and `y`, float32 in model units."""
+"""`x` as given and `y`, float32 in scaled values."""
 GIVEN, CENTRED = "x", "x.centred"
-"""`x` and x − offset of a file in the data's unit."""
+"""`x` and x − offset of a file in the data's unit of measure."""
 LIMIT, WEIGHTS, UNIT, THRESHOLD = "score.limit", "score.weights", "score.unit", "score.threshold"
 """The constants, see `constants`."""
 CONSTANTS = (LIMIT, WEIGHTS, UNIT, THRESHOLD)
@@ -162,9 +162,9 @@ class Scored:
         x: np.ndarray,
         y: np.ndarray,
     ) -> Scored:
-        """Of samples [n, inputs] in the data's unit and dtype, finite, for a file with this `io`.
+        """Of samples [n, inputs] in the data's unit of measure and dtype, finite, for a file with this `io`.
 
-        `scaled`: the samples in model units, float32; `x`, `y`: the program's integers, uint8.
+        `scaled`: the samples in scaled values, float32; `x`, `y`: the program's integers, uint8.
         """
         scoring, quantization = detector.scoring, program.quantization("x")
         clipped = program.file_io(io).dtype != "float32" and quantization != BYTE

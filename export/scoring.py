@@ -8,7 +8,7 @@ stuck beyond the range of the training data would look normal behind it. With u 
     S = Σ D² ≫ 16         mse                  S = Σ (D² ≫ 16) · w ≫ 16       standardized, weights w of 16 bits
     S = Σ |D|             mae                  S = max |D|                    max
 
-The score is S · factor, in model units. `>>` rounds down; a ≫ 16 = (a + 2¹⁵) >> 16 to the nearest, as rounding each square down
+The score is S · factor, scaled. `>>` rounds down; a ≫ 16 = (a + 2¹⁵) >> 16 to the nearest, as rounding each square down
 would bias scores of errors below a step of y by more than 10⁻⁵. S fits in 64 bits for up to 2¹⁶ inputs.
 """
 
@@ -69,7 +69,7 @@ class Scoring(Record, frozen=True):
 
     @property
     def value_factor(self) -> float:
-        """What multiplies a term to give an error in model units; the score is their mean over the values, or their maximum."""
+        """What multiplies a term to give an error of scaled values; the score is their mean over the values, or the maximum."""
         return self.factor * (1 if self.kind == "max" else self.inputs)
 
     @property
@@ -84,14 +84,14 @@ class Scoring(Record, frozen=True):
         }[self.kind]
 
     def units(self, samples: np.ndarray, scaled: np.ndarray) -> np.ndarray:
-        """X of samples [n, inputs], int64; of floats from `scaled`, the same in model units, float32, finite."""
+        """X of samples [n, inputs], int64; of floats from `scaled`, the same in scaled values, float32, finite."""
         if self.multiplier:
             values = samples.astype(np.int64) * np.array(self.multiplier, np.int64) + np.array(self.addend, np.int64)
             return values >> self.shift
         return self.real_units(scaled)
 
     def real_units(self, scaled: np.ndarray) -> np.ndarray:
-        """X of float32 samples in model units, finite, int64."""
+        """X of float32 samples in scaled values, finite, int64."""
         wide = scaled.astype(np.float64) / self.scale + self.zero_point
         return np.clip(np.rint(wide * (1 << FRACTION_BITS)), -(1 << 40), 1 << 40).astype(np.int64)
 

@@ -95,12 +95,12 @@ def test_a_changed_kernel_of_an_old_bundle_is_still_found(schema1: Path, name: s
     assert main(["verify", str(schema1 / name / "bundle"), "-q"]) == 1
 
 
-def test_files_of_an_old_bundle_are_in_model_units(schema1: Path, name: str):
+def test_files_of_an_old_bundle_are_scaled(schema1: Path, name: str):
     bundle = Bundle.open(schema1 / name / "bundle")
     manifest, x = bundle.manifest, bundle.golden()["x"]
-    assert manifest.recipe.export.units == "model" and manifest.io.folded is None and manifest.io.floats.folded is None
+    assert manifest.recipe.export.scaled and manifest.io.folded is None and manifest.io.floats.folded is None
     values = [v for info in manifest.models.values() for each in info.signatures.values() for v in each.values]
-    assert {v.unit for v in values if v.dtype == "float32" and v.name != "code"} == {"model"}
+    assert {v.scaled for v in values if v.dtype == "float32" and v.name != "code"} == {True}
     codes = [load(bundle.path, runtime=runtime).encode(x) for runtime in ("litert-xnnpack", "ort-cpu", "program")]
     assert all(np.array_equal(each, bundle.golden()["code"]) for each in codes)
 

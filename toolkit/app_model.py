@@ -26,7 +26,7 @@ SAMPLES_PER_FRAME = 2
 class AppFolder(Record, frozen=True):
     """What was written: the kind in `APPS`, the model's name in it, bytes by file."""
 
-    target: str
+    kind: str
     name: str
     files: dict[str, int]
 
@@ -44,7 +44,7 @@ class AppFolder(Record, frozen=True):
 @dataclass(frozen=True)
 class AppOptions:
     """`storage` of kernels, see `export.c.kernels`; `signatures` that the application calls; kinds of .tae `files`, by default
-    the target's own choice."""
+    the kind's own choice."""
 
     storage: Storage = "dense"
     signatures: Sequence[str] = SIGNATURES

@@ -25,7 +25,7 @@ GOLDEN_SAMPLES = 8
 class AppMarker(Record, frozen=True):
     """What a folder is."""
 
-    target: str
+    kind: str
     name: str
 
 
@@ -46,7 +46,7 @@ class CFolder(AppFolder, frozen=True):
         return [("read-only", size), ("arena", f"{self.arena:,} bytes"), *self.buffers.items()]
 
 
-def package_app(path: Path, out: Path, target: str, options: AppOptions, *, replace: bool) -> AppFolder:
+def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replace: bool) -> AppFolder:
     """Write the folder `out`, which appears whole, for a kind in `APPS`; `path`: a bundle, or OUT of a run.
 
     Raises InputError where `out` exists, unless `replace` and it is such a folder; what `to_c` raises.
@@ -56,9 +56,9 @@ def package_app(path: Path, out: Path, target: str, options: AppOptions, *, repl
     here, there = bundle.path.resolve(), out.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
-    files, made = APPS[target].make(bundle, options)
+    files, made = APPS[kind].make(bundle, options)
     with new_folder(out) as partial:
-        write_files(partial, {**files, MARKER: encode(AppMarker(target, made.name))})
+        write_files(partial, {**files, MARKER: encode(AppMarker(kind, made.name))})
     return made
 
 

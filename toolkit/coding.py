@@ -42,7 +42,7 @@ def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, p
 
 
 def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
-    """Write the samples that a .npy of codes decodes to, [n, *shape] in the data's unit and dtype."""
+    """Write the samples that a .npy of codes decodes to, [n, *shape] in the data's unit of measure and dtype."""
     codec = open_bundle(bundle_of(path), runtime)
     try:
         values = np.load(codes, mmap_mode="r", allow_pickle=False)

@@ -53,17 +53,17 @@ class ExportedBundle(Bundle):
         path: str | Path,
         data: Dataset,
         *,
-        step: float = 1.0,
+        factor: float = 1.0,
         classes: int | None = None,
         overwrite: bool = False,
         verbose: bool = True,
     ) -> ExportedBundle:
         """Write a bundle of the same model into the folder `path`, with tables fitted to these training samples.
 
-        `step`: factor on the scale of the codes, above 1 for fewer bits and more error. `classes`: of the tables, by default as
+        `factor`: on the scale of the codes, above 1 for fewer bits and more error. `classes`: of the tables, by default as
         many as this bundle has. Needs no TensorFlow. This bundle stays.
 
-        Raises InputError for a step that the model does not allow, more classes than 256 or than training samples, or a folder
+        Raises InputError for a factor that the model does not allow, more classes than 256 or training samples, or a folder
         that exists, unless `overwrite`; DataError for samples of another shape or dtype. A check that fails is no error here.
         """
         from .rescaling import derived
@@ -74,7 +74,7 @@ class ExportedBundle(Bundle):
             Path(path),
             data,
             source=data.config.source,
-            step=step,
+            factor=factor,
             classes=classes,
             replace=overwrite,
             announce=announce,

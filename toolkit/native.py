@@ -65,12 +65,12 @@ def native_model(bundle: Bundle, options: AppOptions) -> NativeModel:
 
 
 def _folder(
-    bundle: Bundle, options: AppOptions, target: str, make: Callable[[NativeModel], Mapping[str, bytes]]
+    bundle: Bundle, options: AppOptions, kind: str, make: Callable[[NativeModel], Mapping[str, bytes]]
 ) -> tuple[Mapping[str, bytes], NativeFolder]:
     model = native_model(bundle, options)
     files, kinds = make(model), tuple(file.kind for file in model.golden.files)
     sizes = {path: len(data) for path, data in sorted(files.items())}
-    return files, NativeFolder(target, model.name, sizes, options.storage, tuple(model.signatures), kinds, _added(model))
+    return files, NativeFolder(kind, model.name, sizes, options.storage, tuple(model.signatures), kinds, _added(model))
 
 
 def _added(model: NativeModel) -> AddedBytes | None:

@@ -191,13 +191,13 @@ def _toml(value: Any) -> str:
 
 
 EARLIER: Mapping[str, Any] = {
-    "export.units": "model",
+    "export.scaled": True,
     "task": plain(Compression()),
     "train.noise": None,
     "data.clean": None,
     "codec": plain(CodecConfig()),
     "train.rate": 0.0,
-    "quantize.code_step": 0.0,
+    "quantize.code_scale": 0.0,
     "data.stride": 0,
     "search.rate": [],
     "export.c_storage": "dense",

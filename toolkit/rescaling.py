@@ -25,7 +25,7 @@ class Derived(Record, frozen=True):
     that the model was trained on.
     """
 
-    step: float
+    factor: float
     classes: int
     same_data: bool
     samples: int
@@ -39,7 +39,7 @@ def rescale(
     source: str,
     out: Path,
     *,
-    step: float,
+    factor: float,
     classes: int | None,
     replace: bool,
     announce: Callable[[str], None],
@@ -55,12 +55,12 @@ def rescale(
     same = data.train.sha256 == bundle.manifest.data.sha256
     if not same:
         announce(f"{source}: is not the training data of {bundle.path} (another sha256): its tables fit {source} instead")
-    metrics = derived(bundle, out, data, source=source, step=step, classes=classes, replace=replace, announce=announce)
+    metrics = derived(bundle, out, data, source=source, factor=factor, classes=classes, replace=replace, announce=announce)
     some = min(len(data.test), MAX_SAMPLES)
     made = Bundle.open(out)
     before, after = (_bits(each, data.test, some) for each in (bundle, made))
     assert after is not None
-    return Derived(step, made.tables().classes, same, some, before, after, metrics)
+    return Derived(factor, made.tables().classes, same, some, before, after, metrics)
 
 
 def derived(
@@ -69,7 +69,7 @@ def derived(
     data: Dataset,
     *,
     source: str,
-    step: float,
+    factor: float,
     classes: int | None,
     replace: bool,
     announce: Callable[[str], None],
@@ -80,7 +80,7 @@ def derived(
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
     with new_folder(out) as partial:
-        return derive(bundle, partial, data, source=source, step=step, classes=classes, announce=announce)
+        return derive(bundle, partial, data, source=source, factor=factor, classes=classes, announce=announce)
 
 
 def _bits(bundle: Bundle, test: Samples, count: int) -> float | None:

@@ -25,7 +25,7 @@ METHOD = "int8"
 
 
 class Scores(Record, frozen=True):
-    """The scores of samples in brief, in model units; `missing` of them hold NaN or infinity and have none, the figures
+    """The scores of samples in brief, in scaled values; `missing` of them hold NaN or infinity and have none, the figures
     are of the rest.
 
     `threshold`, `alarms`: of an anomaly bundle; those without a score are alarms. `detection`, `labels`: where samples have

@@ -336,10 +336,10 @@ def _hold(data: Data, frames: Sequence[FrameSpan], codec: Codec, header: Header,
 
 
 def _reconstructed(codec: Codec, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Samples [n, inputs], and as the program reconstructs them in model units."""
+    """Samples [n, inputs], and as the program reconstructs them in scaled values."""
     x, _ = codec.spec.flatten(samples)
     program = codec.file_model.program
-    return x, program.model_units(program.decode(codec.encode(x)))
+    return x, program.scaled_values(program.decode(codec.encode(x)))
 
 
 def _quality(codec: Codec, x: np.ndarray, y: np.ndarray) -> Fit | None:

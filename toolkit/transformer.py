@@ -36,7 +36,7 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     `n_components`: units of the code, at most n_features. `hidden_layer_sizes`: units of the layers before it. `activation`: of
     those; the code is linear. `output_activation`: of the reconstruction; auto: sigmoid for uint8, else linear. `scaling`,
-    `per_feature`: from X to model units, as in `load_data`; by default floats are standardized by column, uint8 is divided by
+    `per_feature`: from X to scaled values, as in `load_data`; by default floats are standardized by column, uint8 is divided by
     255.
     `epochs`, `batch_size`, `learning_rate`, `weight_decay`: of the training with Adam on the mean squared error.
     `bits`: None, a float model; 2 to 8, kernels of this width and all else in 8 bits, trained for `quantize_epochs` more (0:
@@ -190,7 +190,7 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     def score(self, X: Any, y: object = None) -> float:
         """The fraction of the variance of X [n, n_features] that its codes explain: 1 − squared error / squared deviation.
 
-        Both in model units, in which columns compare; the deviation is from X's own mean. 1 is perfect, 0 is as good as the
+        Both in scaled values, in which columns compare; the deviation is from X's own mean. 1 is perfect, 0 is as good as the
         mean, so that greater is better in a grid search. Where X is constant: 1 without error, else 0.
         """
         X = self._validated(X)

@@ -61,7 +61,7 @@ def page_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes
     return _folder(bundle, options, "web")
 
 
-def _folder(bundle: Bundle, options: AppOptions, target: str) -> tuple[Mapping[str, bytes], WebFolder]:
+def _folder(bundle: Bundle, options: AppOptions, kind: str) -> tuple[Mapping[str, bytes], WebFolder]:
     if set(options.signatures) != set(SIGNATURES):
         raise InputError(f"--signatures {','.join(options.signatures)}: must be left out, a web package has all of them")
     tools = find_toolchain()
@@ -73,11 +73,11 @@ def _folder(bundle: Bundle, options: AppOptions, target: str) -> tuple[Mapping[s
     name = model.source.name
     sizes = {features: _size(model, files[module_name(name, features)]) for features in FEATURES}
     needed = {path: files[path] for path in ("index.mjs", "model.mjs", module_name(name, "simd"))}
-    if target == "web":
+    if kind == "web":
         page = web_page(web)
         files, needed = files | page, needed | page
     made = WebFolder(
-        target,
+        kind,
         name,
         {path: len(data) for path, data in sorted(files.items())},
         options.storage,

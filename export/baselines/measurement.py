@@ -34,7 +34,7 @@ def measure_stock(
     """Convert, run and measure a model; the files stay in `folder`.
 
     `calibration`, `test`: float32 model inputs [n, inputs]. `io`: dtype of x and y in our int8 files. `errors` measures a `y`
-    of the test samples, in model units. `keras`: model inputs → (code, y).
+    of the test samples, in scaled values. `keras`: model inputs → (code, y).
     """
     source = ConversionSource(model, calibration, recipe.export, "uint8" if io == "uint8" else "float32")
     files, quality, parity = [], [], []

@@ -61,7 +61,7 @@ def bench_bundle(
 ) -> Bench:
     """Measure a bundle.
 
-    `real`: samples in model units, `x` float32 [n, inputs] and `code` float32 [n, units], repeated to fill a batch. `stock`:
+    `real`: samples in scaled values, `x` float32 [n, inputs] and `code` float32 [n, units], repeated to fill a batch. `stock`:
     folder of the stock converters' files. `keras`: archive of the float model. Raises FormatError for a damaged bundle,
     UnavailableError if a measuring process fails.
     """

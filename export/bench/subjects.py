@@ -15,7 +15,7 @@ from ...compress.config import ExportConfig
 from ...compress.errors import FormatError, UnavailableError
 from ..baselines.converters import MAKERS, stock_name
 from ..bundle import Bundle
-from ..file_io import IN_MODEL_UNITS, FileIO
+from ..file_io import SCALED_IO, FileIO
 from ..formats.model_file import Contents, Signature, TensorInfo
 from ..program import SIGNATURES
 from ..runtimes.table import RUNTIMES
@@ -48,7 +48,7 @@ class BenchSubject:
     files: Mapping[str, Path]
     signatures: Mapping[str, Signature] = field(repr=False)
     variant: str = ""
-    io: FileIO = IN_MODEL_UNITS
+    io: FileIO = SCALED_IO
 
     def dtypes(self, signature: str) -> str:
         """The dtypes of a signature's inputs and outputs, such as `uint8 → uint8, uint8`."""
@@ -56,7 +56,7 @@ class BenchSubject:
         return " → ".join(", ".join(tensor.dtype for tensor in side) for side in sides)
 
     def input(self, signature: str, real: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """`count` samples for a signature's input, in its dtype and unit, repeated from values in model units by name."""
+        """`count` samples for a signature's input, in its dtype and unit, repeated from values in scaled values by name."""
         (tensor,) = self.signatures[signature].inputs
         values = np.resize(real[tensor.name], (count, real[tensor.name].shape[1]))
         if tensor.dtype == "float32":
@@ -131,7 +131,7 @@ def _add(
             cast.skip(runtime, str(error))
             continue
         of = (name, maker, target, precision, runtime, provider, files, signatures, variant)
-        cast.subjects.append(BenchSubject(*of, cast.ours if maker is Maker.TIEDAE else IN_MODEL_UNITS))
+        cast.subjects.append(BenchSubject(*of, cast.ours if maker is Maker.TIEDAE else SCALED_IO))
 
 
 def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: Mapping[str, Signature], folder: Path) -> None:

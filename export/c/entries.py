@@ -38,7 +38,7 @@ def halves_of(signatures: Collection[str]) -> list[Half]:
 
 @dataclass(frozen=True)
 class Network:
-    """What a C file computes: halves of a program, the data's unit, a detector.
+    """What a C file computes: halves of a program, the data's unit of measure, a detector.
 
     `sample` and `code`: the bytes of the arena where a sample's `x`, later its `y`, and its code lie while it is converted or
     scored; `arena` is the size of all.

@@ -19,7 +19,7 @@ LARGEST_UNITS = 40
 
 
 def float_text(network: Network) -> str:
-    """The text; floats are in the data's unit where data are floats, else in model units."""
+    """The text; floats are in the data's unit of measure where data are floats, else in scaled values."""
     kind, unit = _kind(network), _unit(network)
     parts = [_HEAD.replace("UNIT", unit).replace("NAMED", identifier(network.program.name))]
     if network.encodes:
@@ -52,7 +52,7 @@ def _kind(network: Network) -> str:
 
 def _unit(network: Network) -> str:
     floats = network.unit is not None and network.unit.spec.dtype not in INTEGERS
-    return "the data's unit" if floats else "model units"
+    return "the data's unit of measure" if floats else "scaled values"
 
 
 def _scaling(network: Network) -> Scaling:
@@ -61,7 +61,7 @@ def _scaling(network: Network) -> Scaling:
 
 
 def _scaled(network: Network, kind: str) -> str:
-    """`tae_scaled`: a value in the data's unit to model units, float."""
+    """`tae_scaled`: a value in the data's unit of measure to scaled values, float."""
     scaling, wide = _scaling(network), kind
     given = "value"
     if kind == "double" and network.unit is not None and network.unit.io.scaling is not None:

@@ -21,7 +21,7 @@ from .floats import number
 from .text import WIDTH, array
 
 BOUND = 3
-"""The largest error of the golden file that is bounded, in the data's unit."""
+"""The largest error of the golden file that is bounded, in the data's unit of measure."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class GoldenFile:
 class GoldenSamples:
     """Samples and results of a program.
 
-    `data`, `decoded`: uint8, int16 or uint16 [samples, inputs], in the data's unit; of float data, the program's `x` and `y`.
+    `data`, `decoded`: uint8, int16 or uint16 [samples, inputs], in the data's unit of measure; of float data, the program's
+    `x` and `y`.
     `code`: uint8 [samples, units]. `scores`, `anomalies`: int64 and uint8 [samples], None without a detector. `floats`: float
     data by name, `data` and `decoded`, in their dtype. `files` have `samples_per_frame` samples in a frame.
     """
@@ -67,7 +68,7 @@ def golden_samples(
     promises: Collection[Promise] = PROMISES,
     samples_per_frame: int = SAMPLES_PER_FRAME,
 ) -> GoldenSamples:
-    """What a program makes of samples [n, inputs] in the data's unit and dtype; with `files`, also .tae files of `promises`.
+    """What a program makes of samples [n, inputs] in the data's dtype, not scaled; with `files`, also .tae files of `promises`.
 
     Bounded and lossless files are those of integer data, as in C. Raises InputError for no samples.
     """

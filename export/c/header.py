@@ -84,9 +84,9 @@ def _value_note(network: Network) -> str:
     if network.unit is None:
         return ": the integers of x and y."
     if network.unit.maps is not None:
-        return " in its own unit."
+        return " in its own unit of measure."
     return (
-        " in its own unit: those of x and y."
+        " in its own unit of measure: those of x and y."
         if network.unit.spec.dtype == "uint8"
         else ", which are floats: the integers of x and y."
     )
@@ -120,13 +120,13 @@ def _score_declarations(network: Network, factor: float) -> list[str]:
     if network.detector.scoring.multiplier:
         parts.append(
             "/* The score of data[TAE_INPUTS], an integer, and 1 in *anomaly where it is above the threshold, else 0.\n"
-            f" * The score in model units is *score * {factor!r}. */\n"
+            f" * The score in scaled values is *score * {factor!r}. */\n"
             "int tae_score(tae_arena *arena, const tae_value *data, uint64_t *score, uint8_t *anomaly);"
         )
     parts.append(
         "/* The score of a sample, value by value, from total = 0: value i is `units`, in 2^-16 steps of y,\n"
         " * before it is quantized.\n"
-        f" * The score in model units is the last total * {factor!r}. */\n"
+        f" * The score in scaled values is the last total * {factor!r}. */\n"
         "uint64_t tae_score_add(uint64_t total, size_t i, int64_t units, uint8_t y);\n\n"
         "/* 1 where a score is above the threshold, else 0 */\n"
         "uint8_t tae_is_anomaly(uint64_t score);"

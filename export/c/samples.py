@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...compress.sample_spec import INTEGERS, SampleSpec
-from ..file_io import IN_MODEL_UNITS, FileIO
+from ..file_io import SCALED_IO, FileIO
 from ..integer_maps import IntegerMaps, LinearMap
 from ..scoring import FRACTION_BITS, LARGEST, Detector, Scoring
 from .text import array, literal
@@ -22,11 +22,11 @@ static int64_t tae_floor(int64_t value, unsigned bits)
 
 @dataclass(frozen=True)
 class DataUnit:
-    """The data's unit: `maps` of integer samples that are not the program's integers already; `io` of the bundle's files."""
+    """How data are scaled: `maps` of integer samples that are not the program's integers; `io` of the bundle's files."""
 
     spec: SampleSpec
     maps: IntegerMaps | None = None
-    io: FileIO = IN_MODEL_UNITS
+    io: FileIO = SCALED_IO
 
     @property
     def value(self) -> str:

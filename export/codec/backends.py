@@ -15,7 +15,7 @@ from ...compress.errors import FormatError
 from ...compress.sample_spec import SampleSpec
 from ...compress.scaling import Scaling
 from ..bundle import Bundle, write_files
-from ..file_io import IN_MODEL_UNITS, FileIO
+from ..file_io import SCALED_IO, FileIO
 from ..integer_maps import IntegerMaps
 from ..interpreter import Conversion, execute, program_input
 from ..program import SIGNATURES, Program
@@ -31,11 +31,11 @@ BATCH = 1024
 PROGRAM = "program"
 PRECISION = "int8"
 SAME = Scaling()
-"""No scaling: rounds floats in the data's unit to integers."""
+"""No scaling: rounds floats in the data's unit of measure to integers."""
 
 
 class Backend(Protocol):
-    """Runs a model on flat samples: [n, inputs] in the data's unit to codes [n, units], and codes to `y` in model units."""
+    """Runs a model on flat samples: [n, inputs] in the data's unit of measure to codes [n, units], and codes to scaled `y`."""
 
     @property
     def runtime(self) -> str: ...
@@ -61,11 +61,11 @@ class Backend(Protocol):
         ...
 
     def samples(self, y: np.ndarray) -> np.ndarray:
-        """`y` as `decode` and `reconstruct` give it, in the data's unit and dtype."""
+        """`y` as `decode` and `reconstruct` give it, in the data's unit of measure and dtype."""
         ...
 
-    def model_units(self, y: np.ndarray) -> np.ndarray:
-        """`y` as `decode` and `reconstruct` give it, float32 in model units."""
+    def scaled_values(self, y: np.ndarray) -> np.ndarray:
+        """`y` as `decode` and `reconstruct` give it, float32 in scaled values."""
         ...
 
     def integers(self, y: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class FileBackend:
-    """The exported files in one runtime; `y` is as the file gives it: uint8, int8, or float32 in the unit of the file.
+    """The exported files in one runtime; `y` is as the file gives it: uint8, int8, or float32, scaled or not.
 
     `whole`: whether a file has the signature `reconstruct`; else encoder and decoder run one after the other.
     """
@@ -117,13 +117,13 @@ class FileBackend:
             return SAME.invert(y, self.spec.dtype) if y.dtype != self.spec.dtype else y
         if y.dtype == np.uint8 and self._is_bytes:
             return y
-        return self.spec.scaling.invert(self.model_units(y), self.spec.dtype)
+        return self.spec.scaling.invert(self.scaled_values(y), self.spec.dtype)
 
-    def model_units(self, y: np.ndarray) -> np.ndarray:
-        return self.io.model_units(y) if y.dtype == np.float32 else self.y.dequantize(self.y.from_io(y))
+    def scaled_values(self, y: np.ndarray) -> np.ndarray:
+        return self.io.scaled_values(y) if y.dtype == np.float32 else self.y.dequantize(self.y.from_io(y))
 
     def integers(self, y: np.ndarray) -> np.ndarray:
-        return self.y.from_io(self.io.model_units(y))
+        return self.y.from_io(self.io.scaled_values(y))
 
     def input(self, x: np.ndarray) -> np.ndarray:
         if self.io.folded:
@@ -140,7 +140,7 @@ class FileBackend:
 
 @dataclass(frozen=True)
 class ProgramBackend:
-    """The program itself, the exact reference; `y` is uint8, or float32 in model units where the program is float.
+    """The program itself, the exact reference; `y` is uint8, or float32 in scaled values where the program is float.
 
     `io`: `x` and `y` of the files, which may round samples to float32 first. `conversion` is that of `program_input`.
     `maps` take its place for integer samples. `session`: what computes the program's integers in place of the interpreter.
@@ -148,7 +148,7 @@ class ProgramBackend:
 
     program: Program
     spec: SampleSpec
-    io: FileIO = IN_MODEL_UNITS
+    io: FileIO = SCALED_IO
     maps: IntegerMaps | None = None
     runtime: str = PROGRAM
     layout: DecoderLayout = "fused"
@@ -174,13 +174,13 @@ class ProgramBackend:
             return self.maps.samples(y, self.spec.dtype)
         if self.spec.scaling.is_bytes(self.spec.dtype) and self.program.tensors["y"].quantization == BYTE:
             return y
-        return self.spec.scaling.invert(self.model_units(y), self.spec.dtype)
+        return self.spec.scaling.invert(self.scaled_values(y), self.spec.dtype)
 
     def real_samples(self, y: np.ndarray) -> np.ndarray:
-        """`y` in the data's unit, float64, not rounded to the dtype."""
-        return self.spec.scaling.invert(self.model_units(y), np.float64)
+        """`y` in the data's unit of measure, float64, not rounded to the dtype."""
+        return self.spec.scaling.invert(self.scaled_values(y), np.float64)
 
-    def model_units(self, y: np.ndarray) -> np.ndarray:
+    def scaled_values(self, y: np.ndarray) -> np.ndarray:
         return self.program.quantization("y").dequantize(y) if self.program.quantized else y
 
     def integers(self, y: np.ndarray) -> np.ndarray:
@@ -201,7 +201,7 @@ def written_anew(program: Program, runtime: str) -> Session:
     Raises UnavailableError without a compiler, ExportError where the target cannot express the program.
     """
     row = TARGETS[RUNTIMES[runtime].format]
-    files = row.write(program, f"{program.name}.{PRECISION}", ExportConfig(), IN_MODEL_UNITS, tiled=True)
+    files = row.write(program, f"{program.name}.{PRECISION}", ExportConfig(), SCALED_IO, tiled=True)
     with TemporaryDirectory() as folder:
         write_files(Path(folder), files)
         (source,) = [Path(folder) / name for name in files if name.endswith(row.suffix)]

@@ -1,4 +1,4 @@
-"""A bundle as a codec: samples in the data's own unit to codes and back, in one runtime, without TensorFlow."""
+"""A bundle as a codec: samples in the data's own unit of measure to codes and back, in one runtime, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Codec:
-    """Encodes and decodes samples in the data's own unit and dtype; `load` opens one.
+    """Encodes and decodes samples in the data's own unit of measure and dtype; `load` opens one.
 
     A method takes one sample of `spec.shape`, or a batch [n, *shape] or [n, inputs] of any size, and returns the same form. It
     raises DataError, in one line, for samples of another shape, dtype or columns, and for NaN or infinity. Several threads may
@@ -84,7 +84,7 @@ class Codec:
         return None if self.bundle is None else self.bundle.manifest.detector
 
     def score(self, x: Any, *, axis: Literal[0, 1] | None = 1) -> Any:
-        """How badly samples are reconstructed, float64, in model units, in which the columns of a table compare.
+        """How badly samples are reconstructed, float64, in scaled values, in which the columns of a table compare.
 
         `axis` as in numpy: 1, a value per sample, [n] or a float for one sample; 0, the mean error of each feature, [inputs];
         None, the mean of these. The error of a value is its square, or what the detector of an anomaly bundle takes, see
@@ -114,7 +114,7 @@ class Codec:
     def errors(self, x: Any) -> np.ndarray:
         """The error of each value, float64 [n, inputs], or [inputs] for one sample; of a record's windows, of each time step.
 
-        Squared, in model units; absolute, or squared and divided by the feature's training error squared, where that is the
+        Squared, in scaled values; absolute, or squared and divided by the feature's training error squared, where that is the
         score of an anomaly bundle. A sample with NaN or infinity has NaN throughout there.
         """
         flat, single = self.spec.flatten(x)
@@ -154,7 +154,7 @@ class Codec:
     ) -> bytes:
         """The content of a .tae file: one sample, or a batch, entropy coded in frames that each decode alone.
 
-        `max_error` gives each value back within this, in the data's unit; `lossless`, of integer data, as it is.
+        `max_error` gives each value back within this, in the data's unit of measure; `lossless`, of integer data, as it is.
 
         Raises InputError where the bundle has no tables, and for `lossless` of floats; DataError where `max_error` is too small
         for the samples; CheckError where the runtime's codes are not the program's.
@@ -238,7 +238,7 @@ class Codec:
 
     def _errors(self, x: np.ndarray) -> np.ndarray:
         if self.detector is None:
-            return squared_errors(self.spec.scaling, x, self.backend.model_units(self.backend.reconstruct(x)[1]))
+            return squared_errors(self.spec.scaling, x, self.backend.scaled_values(self.backend.reconstruct(x)[1]))
         scoring = self.detector.scoring
         errors, missing = integer_errors(scoring, self.backend, x)
         return np.where(missing[:, None], np.nan, scoring.terms(errors) * scoring.value_factor)

@@ -76,8 +76,8 @@ class Header:
     """What the first bytes of a file say.
 
     `identity`: 8 bytes that name the program, tables, shape, dtype and scaling. `sample_bytes`: of a sample in the data's
-    dtype. `bound`: the largest error of a value in the data's unit, only of bounded files. `classed`: whether the codes of a
-    sample begin with its class. Raises InputError for other values.
+    dtype. `bound`: the largest error of a value in the data's unit of measure, only of bounded files. `classed`: whether the
+    codes of a sample begin with its class. Raises InputError for other values.
     """
 
     identity: bytes

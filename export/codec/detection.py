@@ -9,9 +9,9 @@ from .backends import Backend
 
 
 def integer_errors(scoring: Scoring, backend: Backend, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(D, int64 [n, inputs], which samples have no score, bool [n]) of samples [n, inputs] in the data's unit.
+    """(D, int64 [n, inputs], which samples have no score, bool [n]) of samples [n, inputs] in the data's unit of measure.
 
-    A sample with a value that is NaN or infinite, in float32 and model units, has no score; the model sees 0 in its place.
+    A sample with a value that is NaN or infinite, in float32 and scaled values, has no score; the model sees 0 in its place.
     """
     missing: np.ndarray = np.zeros(len(x), bool)
     scaled = np.empty(0, np.float32)

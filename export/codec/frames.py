@@ -126,7 +126,7 @@ class FileModel:
         return (1, 2) if self.spec.dtype in INTEGERS else (3, 4)
 
     def samples(self, codes: np.ndarray) -> np.ndarray:
-        """What codes [n, units] decode to, [n, inputs] in the data's unit and dtype, the same on every machine."""
+        """What codes [n, units] decode to, [n, inputs] in the data's unit of measure and dtype, the same on every machine."""
         return self.program.samples(self.program.decode(codes))
 
     def bases(self, codes: np.ndarray) -> np.ndarray:
@@ -186,14 +186,14 @@ def _decode_both(model: FileModel, header: Header, payloads: Sequence[bytes], co
     return model.residuals.corrections.decode(rests, counts, int(header.bound), y)
 
 
-def _encode_steps(
+def _encode_scales(
     model: FileModel, header: Header, samples: Sequence[np.ndarray], _codes: Sequence[np.ndarray]
 ) -> list[bytes | None]:
     assert model.residuals is not None
     return _encode_grid(model.residuals.prediction, header, samples, [bases(model.spec)] * len(samples))
 
 
-def _decode_steps(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+def _decode_scales(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
     assert model.residuals is not None
     around = [bases(model.spec)] * len(counts)
     return _decode_grid(model.residuals.prediction, header, payloads, counts, around, model.spec.dtype)
@@ -271,7 +271,7 @@ MODES: Mapping[int, FrameMode] = {
     0: FrameMode("codes", _encode_codes, _decode_codes),
     1: FrameMode("prediction", _encode_prediction, _decode_prediction),
     2: FrameMode("codes and residuals", _encode_both, _decode_both),
-    3: FrameMode("prediction on a grid", _encode_steps, _decode_steps),
+    3: FrameMode("prediction on a grid", _encode_scales, _decode_scales),
     4: FrameMode("codes and residuals on a grid", _encode_both_steps, _decode_both_steps),
 }
 """The modes of a frame by number, below 15."""

@@ -122,7 +122,7 @@ class ResidualCoder:
         return math.prod(self.shape)
 
     def encode(self, frames: Sequence[np.ndarray], bound: int, y: Sequence[np.ndarray] | None = None) -> list[bytes]:
-        """The payload of each frame of samples; `decode` gives samples that differ by `bound` at most, in the data's unit.
+        """The payload of each frame of samples; `decode` gives samples within `bound`, in the data's unit of measure.
 
         `y`: the frames' reconstructions, of the same shapes and dtype. Raises InputError for a bound that is not in 0…65,535,
         DataError for samples of another shape or dtype.

@@ -150,7 +150,7 @@ class StreamDecoder:
         self._problems: list[str] = []
 
     def push(self, data: bytes) -> np.ndarray:
-        """The samples of the frames that these bytes complete, [n, *shape] in the data's unit and dtype; n may be 0.
+        """The samples of the frames that these bytes complete, [n, *shape] in the data's unit of measure and dtype; n may be 0.
 
         Raises FormatError for an unusable header or that of another model, and, if `frame_only`, for bytes that are no whole
         frames. Damaged frames of a file are left out, and `finish` names them.
@@ -223,7 +223,7 @@ class Reader:
             raise FormatError(f"{source}: holds no samples")
 
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
-        """Samples start…stop − 1, without those of damaged frames, in pieces [n, *shape] in the data's unit and dtype.
+        """Samples start…stop − 1, without those of damaged frames, in pieces [n, *shape] in the data's dtype, not scaled.
 
         Raises InputError for a range that the file does not have, CheckError for one of a file whose damage hides which samples
         are where.

@@ -50,7 +50,7 @@ def fit_codec(backend: ProgramBackend, train: Samples, seed: int, noise: Noise |
     for x in _drawn(train, seed, noise):
         code, y = backend.reconstruct(x)
         codes.append(code)
-        scores.append(squared_errors(backend.spec.scaling, x, backend.model_units(y)).mean(axis=1))
+        scores.append(squared_errors(backend.spec.scaling, x, backend.scaled_values(y)).mean(axis=1))
     if classes == 1:
         tables = fit(np.concatenate(codes), backend.program.quantization("code").bits)
     else:
@@ -73,7 +73,7 @@ def training_inputs(backend: ProgramBackend, train: Samples, seed: int, noise: N
 
 
 def _drawn(train: Samples, seed: int, noise: Noise | None, count: int = TABLE_SAMPLES) -> Iterator[np.ndarray]:
-    """At most `count` training samples in the data's unit, in batches [n, inputs], in order."""
+    """At most `count` training samples in the data's unit of measure, in batches [n, inputs], in order."""
     chosen = choose(train, count, seed)
     for i, part in enumerate(np.array_split(chosen, -(-len(chosen) // BATCH))):
         yield noisy_samples(train.take(part), train, noise, [seed, i])

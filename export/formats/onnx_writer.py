@@ -11,7 +11,7 @@ everywhere, slower with VNNI. Kernels of 4 bits or fewer are packed and cast to 
 
 The fused activation of a `Dense` needs no operation if its bounds are those of uint8; else it is an exact integer `Clip`. The
 graph has the signature's name; its uint8 tensors have the names of the program's tensors. Sub and Div, Mul and Add convert an
-input or output in the data's unit to and from `NAME.model` (see `file_io`).
+input or output in the data's unit of measure to and from `NAME.model` (see `file_io`).
 
 Specification: https://onnx.ai/onnx/operators and, for external data, https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
@@ -79,10 +79,10 @@ def to_onnx(
 
     Inputs and outputs are `x` [batch, inputs], `code` [batch, units] and `y` [batch, inputs], batch dynamic. In an integer
     program `code` is uint8 and `io` is the dtype of `x` and `y`: uint8, int8 (uint8 − 128, zero point too), float32, or auto
-    (uint8 if the program's `x` is bytes, else float32). A float program is float32 throughout. Floats are in model units, or as
-    a `FileIO` says. `external`: file name of the external data that holds the kernels (`external_kernels`). `int4`: storage of
-    kernels of 4 bits or fewer, packed (two values per byte, raises the opset to 21 or later) or bytes. With a `detector` the
-    signature may be `score`, see `score_graph`.
+    (uint8 if the program's `x` is bytes, else float32). A float program is float32 throughout. Floats are in scaled values,
+    or as a `FileIO` says. `external`: file name of the external data that holds the kernels (`external_kernels`). `int4`:
+    storage of kernels of 4 bits or fewer, packed (two values per byte, raises the opset to 21 or later) or bytes. With a
+    `detector` the signature may be `score`, see `score_graph`.
 
     Warns if a kernel breaks the pair rule, which costs speed. Raises InputError for an unknown signature, ExportError for an
     option out of range or a decoder in the split layout.
@@ -199,7 +199,7 @@ class OnnxGraphBuilder:
         for operation in operations:
             operation.to_onnx(self)
         size = detector.scoring.inputs
-        real = "" if self.edges["x"] != "float32" else X if self.model_units("x") == "x" else CENTRED
+        real = "" if self.edges["x"] != "float32" else X if self.scaled_values("x") == "x" else CENTRED
         names = {X: self._real("x", X), Y: self._real("y", Y)}
         for name, values in constants(detector, "fused").items():
             self.constant(name, values, np.float32)
@@ -225,11 +225,11 @@ class OnnxGraphBuilder:
         ]
 
     def _real(self, name: str, label: str) -> str:
-        """`x` as given or the integers of `y`, float32 in model units.
+        """`x` as given or the integers of `y`, float32 in scaled values.
 
         Integers by Cast: ONNX Runtime would drop a DequantizeLinear behind the QuantizeLinear of `y`, and with it the rounding.
         """
-        dtype, source = self.edges[name], self.model_units(name)
+        dtype, source = self.edges[name], self.scaled_values(name)
         if dtype == "float32":
             return source
         quantization = self.program.quantization(name)
@@ -241,10 +241,10 @@ class OnnxGraphBuilder:
     def inner(self, name: str) -> str:
         """Name, in the file, of a program tensor in the program's dtype."""
         converted = self.program.quantized and self.edges.get(name, "uint8") != "uint8"
-        return name + EDGE if converted else self.model_units(name)
+        return name + EDGE if converted else self.scaled_values(name)
 
-    def model_units(self, name: str) -> str:
-        """Name of an input or output in the file's dtype, and in model units if it is float32."""
+    def scaled_values(self, name: str) -> str:
+        """Name of an input or output in the file's dtype, and in scaled values if it is float32."""
         return name + MODEL if name in ("x", "y") and self.io.folded is not None else name
 
     def affine(self, label: str, scale: Any, zero_point: Any, dtype: Any = np.uint8) -> list[str]:
@@ -270,7 +270,7 @@ class OnnxGraphBuilder:
 
     def enter(self, name: str) -> None:
         """Convert the model's input to the program's unit and dtype, if they differ."""
-        real = self.model_units(name)
+        real = self.scaled_values(name)
         if real != name:
             self._convert(name, name, real, ("Sub", OFFSET), ("Div", SCALE))
         if self.inner(name) != real:
@@ -280,17 +280,17 @@ class OnnxGraphBuilder:
 
     def leave(self, name: str) -> None:
         """Convert a program tensor to the model's output dtype and unit, if they differ."""
-        if self.inner(name) != self.model_units(name):
+        if self.inner(name) != self.scaled_values(name):
             signed = self.edges[name] == "int8"
             inputs = [self.inner(name), *self.parameters(name)]
-            real = self.node("DequantizeLinear", inputs, f"{name}.edge" if signed else self.model_units(name))
+            real = self.node("DequantizeLinear", inputs, f"{name}.edge" if signed else self.scaled_values(name))
             if signed:
                 self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
-        if self.model_units(name) != name:
-            self._convert(name, self.model_units(name), name, ("Mul", SCALE), ("Add", OFFSET))
+        if self.scaled_values(name) != name:
+            self._convert(name, self.scaled_values(name), name, ("Mul", SCALE), ("Add", OFFSET))
 
     def _convert(self, name: str, source: str, target: str, *steps: tuple[str, str]) -> None:
-        """Two float operations (kind, name of the constant) between the data's unit and model units."""
+        """Two float operations (kind, name of the constant) between the data's unit of measure and scaled values."""
         assert self.io.folded is not None
         values: dict[str, np.ndarray] = dict(zip((OFFSET, SCALE), self.io.folded.float32, strict=True))
         for (kind, label), y in zip(steps, (f"{name}.centred", target), strict=True):

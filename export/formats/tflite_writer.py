@@ -6,7 +6,7 @@ one signature per entry point; all of them share the file's buffers.
 
 Activations of an int8 file are int8: the program's uint8 value and zero point − 128. Tensors have the program's names. An input
 or output of another dtype has the name, and the int8 tensor behind it is `NAME.int8`. SUB and DIV, MUL and ADD convert an input
-or output in the data's unit to and from `NAME.model` (see `file_io`).
+or output in the data's unit of measure to and from `NAME.model` (see `file_io`).
 
 Kernels of 4 bits or fewer are packed, two values per byte. FULLY_CONNECTED reads them directly, BATCH_MATMUL after DEQUANTIZE
 and QUANTIZE to int8. A kernel with an odd number of inputs, whose rows would start inside a byte, is stored as bytes: XNNPACK
@@ -75,7 +75,7 @@ def to_tflite(
 
     `signatures`: some of encode, decode, reconstruct; the first is the primary subgraph.
     `io`: dtype of `x` and `y` in an int8 file, uint8, int8 or float32; auto is uint8 if `x` is bytes (`affine.BYTE`), else
-    float32. `code` is uint8. A float program is float32 throughout. Floats are in model units, or as a `FileIO` says.
+    float32. `code` is uint8. A float program is float32 throughout. Floats are in scaled values, or as a `FileIO` says.
     `int4`: storage of kernels of 4 bits or fewer, packed (two values per byte; the decoder unpacks them) or bytes.
     `detector`: adds the signature `score`, see `score_graph`, to an int8 file.
     Raises InputError for an unknown signature, ExportError for an option or program that has no such file.
@@ -118,10 +118,10 @@ class TfliteGraphBuilder:
     def inner(self, name: str) -> int:
         """The tensor of a program tensor that the operations read and write."""
         converted = self.edges.get(name, self.dtype) != self.dtype
-        return self._activation(name, name + INNER, self.dtype) if converted else self.model_units(name)
+        return self._activation(name, name + INNER, self.dtype) if converted else self.scaled_values(name)
 
-    def model_units(self, name: str) -> int:
-        """The tensor of an input or output in the file's dtype, and in model units if it is float32."""
+    def scaled_values(self, name: str) -> int:
+        """The tensor of an input or output in the file's dtype, and in scaled values if it is float32."""
         scaled = name in ("x", "y") and self.io.folded is not None
         return self._activation(name, name + MODEL if scaled else name, self.edges.get(name, self.dtype))
 
@@ -207,7 +207,7 @@ class TfliteGraphBuilder:
         self.enter(source)
         for operation in operations:
             operation.to_tflite(self)
-        x = self.model_units("x")
+        x = self.scaled_values("x")
         real = "" if self.edges["x"] != "float32" else CENTRED if CENTRED in self._indices else X
         x = x if real else self._real(x, self.edges["x"], "x", X)
         last, dtype = (self.inner("y"), "int8") if "y" + INNER in self._indices else (self.outer("y"), "uint8")
@@ -220,7 +220,7 @@ class TfliteGraphBuilder:
         return self
 
     def _real(self, source: int, dtype: str, name: str, label: str) -> int:
-        """Integers of `x` or `y` as float32 in model units."""
+        """Integers of `x` or `y` as float32 in scaled values."""
         real = self._activation(name, label, "float32")
         self.add("DEQUANTIZE", 1 if dtype == "uint8" else 2, [source], real)
         return real
@@ -244,20 +244,20 @@ class TfliteGraphBuilder:
         """Make a program tensor an input; convert it if the file's unit or dtype differs."""
         self.inputs[name] = self.outer(name)
         if name == "x":
-            self._convert("x", self.outer(name), self.model_units(name), ("SUB", OFFSET), ("DIV", SCALE))
+            self._convert("x", self.outer(name), self.scaled_values(name), ("SUB", OFFSET), ("DIV", SCALE))
         if self.edges[name] != self.dtype:
-            self.add("QUANTIZE", 1, [self.model_units(name)], self.inner(name))
+            self.add("QUANTIZE", 1, [self.scaled_values(name)], self.inner(name))
 
     def leave(self, name: str) -> None:
         """Convert an output if the file's dtype or unit differs, unless an operation wrote it directly."""
         if name + INNER in self._indices:
             code, version = ("DEQUANTIZE", 2) if self.edges[name] == "float32" else ("QUANTIZE", 1)
-            self.add(code, version, [self.inner(name)], self.model_units(name))
+            self.add(code, version, [self.inner(name)], self.scaled_values(name))
         if name == "y":
-            self._convert("y", self.model_units(name), self.outer(name), ("MUL", SCALE), ("ADD", OFFSET))
+            self._convert("y", self.scaled_values(name), self.outer(name), ("MUL", SCALE), ("ADD", OFFSET))
 
     def _convert(self, name: str, source: int, target: int, *steps: tuple[str, str]) -> None:
-        """Two float operations (kind, name of the constant) between the data's unit and model units, if they differ."""
+        """Two float operations (kind, name of the constant) between data and scaled values, if they differ."""
         if self.io.folded is None:
             return
         values: dict[str, np.ndarray] = dict(zip((OFFSET, SCALE), self.io.folded.float32, strict=True))

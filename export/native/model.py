@@ -52,7 +52,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
 
 @dataclass(frozen=True)
 class NativeModel:
-    """A C file of `signatures`, golden samples, the data's unit. Without files in `golden` there is no codec.
+    """A C file of `signatures`, golden samples, the data's unit of measure. Without files in `golden` there is no codec.
 
     What makes files of it raises ExportError for data of float16.
     """

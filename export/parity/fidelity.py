@@ -1,4 +1,4 @@
-"""Reconstruction quality in the user's unit, comparable across scalings.
+"""Reconstruction quality in the data's unit of measure, comparable across scalings.
 
 images   PSNR = 10 · log₁₀(peak² / MSE) in dB; peak is 255 for uint8, else the range of the training data (ITU-T J.340)
 table    R² = 1 − Σ (x − x̂)² / Σ (x − mean x)² of each column, and its mean over the columns that change (coefficient of
@@ -36,7 +36,7 @@ MEANINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Measures reconstruction quality. `scaling` to model units, `columns` of a table, `peak` of images in the user's unit."""
+    """Measures reconstruction quality. `scaling` of the data, `columns` of a table, `peak` of images, not scaled."""
 
     kind: Kind
     scaling: Scaling
@@ -60,7 +60,7 @@ class Fidelity:
         return cls(data.kind, data.scaling, column_names(data.columns, data.inputs), data.peak)
 
     def measure(self, x: np.ndarray, y: np.ndarray) -> Fit:
-        """Measure `y`, [n, inputs] in model units, against `x`, [n, inputs] in the user's unit."""
+        """Measure `y`, [n, inputs] in scaled values, against `x`, [n, inputs] in the data's unit of measure."""
         wanted = x.astype(np.float64)
         difference = self.scaling.invert(y, np.float64) - wanted
         error = np.square(difference).sum(axis=0)

@@ -155,7 +155,7 @@ def _bundle(reference: Any) -> Bundle | None:
 
 
 def _file_io(bundle: Bundle, contents: Contents) -> FileIO:
-    """Float `x` and `y` of any file for a bundle's samples: in the data's unit if the file computes the scaling."""
+    """Float `x` and `y` of any file for a bundle's samples: in the data's unit of measure if the file computes the scaling."""
     scales = any(each.name == OFFSET for each in contents.constants)
     return FileIO("float32", bundle.manifest.data.scaling if scales else None)
 
@@ -171,7 +171,7 @@ def _of_bundle(reference: Any) -> Answer:
         (real,), program, io = x.values(), programs.of(contents.format), _file_io(bundle, contents)
         decodes = signature.name == "decode"
         converts = RUNTIMES[usual(contents.format)].converts
-        q = program.quantization("code").quantize(real) if decodes else program_input(program, io.model_units(real), converts)
+        q = program.quantization("code").quantize(real) if decodes else program_input(program, io.scaled_values(real), converts)
         values = execute(program, signature.name, q)
         outputs = {each.name: program.quantization(each.name).dequantize(values[each.name]) for each in signature.outputs}
         return {name: io.restored(each) if name == "y" else each for name, each in outputs.items()}

@@ -170,7 +170,7 @@ def read_float_program(
     """The float program and all deviating biases; (None, []) if no file reproduces the golden vectors.
 
     `integer` in the fused layout; `contents` of the float files by name; `kernels` gives the sha256 of each kernel's float32
-    values; `golden`: `x` scaled to model units, `code.f32` and `y.f32`; `tolerance` is relative to full scale, see `compare`.
+    values; `golden`: `x` scaled to scaled values, `code.f32` and `y.f32`; `tolerance` is relative to full scale, see `compare`.
     """
     held = {name: _named(integer, each) for name, each in contents.items()}
     found = _kernels(integer, contents, kernels)

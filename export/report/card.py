@@ -95,7 +95,7 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
 
 def _derivation(derived: Derivation, data: Data) -> str:
     """How the bundle was made from another one."""
-    scale = "" if derived.step == 1 else f"the scale of the codes × {derived.step:g}, "
+    scale = "" if derived.factor == 1 else f"the scale of the codes × {derived.factor:g}, "
     classes = "" if derived.classes == 1 else f"{derived.classes} classes of "
     source = "the training data" if derived.data_sha256 == data.sha256 else f"`{derived.source}`, other data than the model's"
     return (
@@ -333,7 +333,7 @@ def _meaning(manifest: Manifest) -> str:
         if ("y", dtype) in outputs and quantization is not None:
             sentences.append(f"{article} {dtype} `y` means {_affine('y', quantization)} in model units.")
     floats = outputs.get(("y", "float32"))
-    own = floats is not None and floats.unit == "data"
+    own = floats is not None and floats.scaled is False
     if floats is not None:
         sentences.append(f"A float32 `y` is in {'the unit of the samples, as a float32 `x` is' if own else 'model units'}.")
     rule = manifest.data.scaling.rule
@@ -354,9 +354,9 @@ def _input(value: ValueInfo, data: Data) -> str:
     if value.name == "code":
         return 'np.load("golden/code.npy")' if dtype == "uint8" else 'np.load("golden/code.f32.npy")'
     samples = 'np.load("golden/x.npy")'
-    if dtype == data.dtype and (value.unit == "data" or scaling.rule == "none" or scaling.is_bytes(dtype)):
+    if dtype == data.dtype and (value.scaled is False or scaling.rule == "none" or scaling.is_bytes(dtype)):
         return samples
-    if value.unit == "data":
+    if value.scaled is False:
         return f"{samples}.astype(np.float32)"
     expression = scaled(samples, scaling)
     if dtype == "float32":

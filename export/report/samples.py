@@ -47,8 +47,8 @@ def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, kera
     data, quantization = manifest.data, manifest.tensors.y
     scaling, x = data.scaling, golden["x"].reshape(len(golden["x"]), -1)
     io = manifest.io
-    ours = quantization.dequantize(quantization.from_io(io.model_units(golden["y"])))
-    outputs = {"keras": io.floats.model_units(golden["y.f32"]), "ours": ours}
+    ours = quantization.dequantize(quantization.from_io(io.scaled_values(golden["y"])))
+    outputs = {"keras": io.floats.scaled_values(golden["y.f32"]), "ours": ours}
     wanted = scaling.apply(io.samples(x)).astype(np.float64)
     samples = DrawnSamples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},

@@ -95,7 +95,7 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
     x = model_x = own = np.empty(0)
     for level in levels(exported, factors):
         given = test.take(taken) if level is None else at_level(exported, clean, level)
-        y = exported.model.model_units(exported.model.reconstruct(given)[1])
+        y = exported.model.scaled_values(exported.model.reconstruct(given)[1])
         before = bench.input(level, given)
         found = [before, bench.row(PROGRAM, level, y, before)]
         shown["noisy"].append(given[:SHOWN])

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ...compress.config import VerifyConfig
 from ...compress.errors import TiedaeError
-from ..file_io import IN_MODEL_UNITS, FileIO
+from ..file_io import SCALED_IO, FileIO
 from ..formats.model_file import Contents
 from ..interpreter import Conversion, program_input
 from ..parity.comparison import compare
@@ -63,13 +63,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The samples: `x` in the user's unit, `scaled` in model units as the files compute them; and the float model's outputs.
+    """The samples: `x` in the data's unit of measure, `scaled` as the files compute them; and the float model's outputs.
 
     `clean`, `clean_scaled`: the same of what the model shall give for them, where inputs are noisy; else None.
 
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
-    float model before compression, the reference of quality. `fidelity` measures in the user's unit, if the kind of data is
-    known. `normal`: which samples are normal, bool [n]; None where they have no labels.
+    float model before compression, the reference of quality. `fidelity` measures in the data's unit of measure, if the kind
+    of data is known. `normal`: which samples are normal, bool [n]; None where they have no labels.
     """
 
     x: np.ndarray
@@ -84,11 +84,11 @@ class Evidence:
 
     @property
     def wanted_scaled(self) -> np.ndarray:
-        """What the model shall give, in model units."""
+        """What the model shall give, in scaled values."""
         return self.scaled if self.clean_scaled is None else self.clean_scaled
 
     def fit(self, y: np.ndarray) -> Fit | None:
-        """The fidelity of reconstructions `y`, [n, inputs] in model units; None if the kind of data is unknown."""
+        """The fidelity of reconstructions `y`, [n, inputs] in scaled values; None if the kind of data is unknown."""
         return None if self.fidelity is None else self.fidelity.measure(self.x if self.clean is None else self.clean, y)
 
 
@@ -105,7 +105,7 @@ class Subject:
     program: Program
     tolerances: VerifyConfig
     findings: Findings
-    io: FileIO = IN_MODEL_UNITS
+    io: FileIO = SCALED_IO
 
     @property
     def runtime(self) -> str:
@@ -181,7 +181,7 @@ class Subject:
         return ("reconstruct",) if len(halves) < 2 and "reconstruct" in self.files else halves
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs by name, float `y` in model units. A refusal or a missing output is a failed check, not an exception."""
+        """The outputs by name, float `y` scaled. A refusal or a missing output is a failed check, not an exception."""
         try:
             got = self.session.run(signature, x)
         except TiedaeError as error:
@@ -194,11 +194,11 @@ class Subject:
             self.check(Kind.RUNS, signature, False, "no " + missing[0], "runs", text)
         values = {name: got[name] for name in outputs if name in got}
         if "y" in values and values["y"].shape[1:] == self.program.tensors["y"].shape:
-            values["y"] = self.io.model_units(values["y"])
+            values["y"] = self.io.scaled_values(values["y"])
         return values
 
     def float_tolerance(self, tensor: str, expected: np.ndarray) -> float:
-        """`float_max_abs`, and for `y` the resolution of float32 in the data's unit."""
+        """`float_max_abs`, and for `y` the resolution of float32 in the data's unit of measure."""
         return self.tolerances.float_max_abs + (self.io.relative_resolution(expected) if tensor == "y" else 0.0)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -78,8 +78,8 @@ def check_output(
 
     Runtimes that round as the program does must stay within `operation_max_lsb`. In others an inner LSB can grow towards the
     output, so the mean difference must. A dequantized `y` may lie between integers: ONNX Runtime drops the second of two
-    consecutive quantizations. In the data's unit it may be off by the resolution of float32 there. `encoder` is the runtime
-    that encoded the codes, if it is another one.
+    consecutive quantizations. In the data's unit of measure it may be off by the resolution of float32 there. `encoder` is
+    the runtime that encoded the codes, if it is another one.
     """
     kind, quantization = Kind.CROSSING if encoder else Kind.OUTPUT, subject.program.quantization("y")
     q, problem = as_bytes(y, quantization)
@@ -223,5 +223,5 @@ def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[st
 
 
 def squared_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Σ (y − x)² over the values of a sample, averaged over samples; `x` and `y` [n, inputs] in model units."""
+    """Σ (y − x)² over the values of a sample, averaged over samples; `x` and `y` [n, inputs] in scaled values."""
     return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))

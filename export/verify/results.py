@@ -208,7 +208,7 @@ class Column(Record, frozen=True):
 
 
 class Fit(Record, frozen=True):
-    """The fidelity of reconstructions in the user's unit, see `fidelity`; `value` is None if it is exact or undefined."""
+    """The fidelity of reconstructions that are not scaled, see `fidelity`; `value` is None if it is exact or undefined."""
 
     measure: str
     unit: str
@@ -223,7 +223,7 @@ class Fit(Record, frozen=True):
 
 
 class Quality(Record, frozen=True):
-    """The squared `error` per test sample in model units, and the fidelity in the user's unit."""
+    """The squared `error` per test sample in scaled values, and the fidelity in the data's unit of measure."""
 
     title: str
     stage: Stage

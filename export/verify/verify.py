@@ -260,11 +260,11 @@ def _check_manifest(
         wrong = differing(manifest.integer_maps, manifest.data.spec, tensors.x, tensors.y)
         text = f"integer maps: {wrong} values of {manifest.data.dtype} or y differ from the files' operations, expected 0"
         findings.check(Kind.MANIFEST, wrong == 0, wrong, "== 0", text, detail="integer_maps")
-    for name, found in describe_files(bundle.path, contents, contents, manifest.io.units).items():
+    for name, found in describe_files(bundle.path, contents, contents, manifest.io.scaled).items():
         findings.same(Kind.MANIFEST, replace(manifest.files[name], sha256=""), replace(found, sha256=""), file=name)
     if manifest.golden is not None:
         findings.same(
-            Kind.MANIFEST, manifest.golden, vectors.describe(golden, manifest.models, manifest.io.units), detail="golden"
+            Kind.MANIFEST, manifest.golden, vectors.describe(golden, manifest.models, manifest.io.scaled), detail="golden"
         )
     required = model_names(manifest.name, manifest.recipe.export, detector=manifest.detector)
     required |= {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
@@ -324,7 +324,7 @@ def _check_float_program(
         findings.skip(Kind.LAYERS, Why.NOT_IN_FILES, "float layers", "the bundle's targets have no float files")
         return None
     io = manifest.io.floats
-    x, y = manifest.data.scaling.apply(io.samples(golden["x"])), io.model_units(golden["y.f32"])
+    x, y = manifest.data.scaling.apply(io.samples(golden["x"])), io.scaled_values(golden["y.f32"])
     kernels = {kernel.name: kernel.sha256_f32 for kernel in manifest.kernels}
     vectors = {**golden, "x": x, "y.f32": y}
     allowed = tolerances.float_max_abs + io.relative_resolution(y)
@@ -361,7 +361,7 @@ def _evidence(
     elif test_samples > len(taken):
         what, reason = f"{test_samples - len(taken):,} test samples", f"the first {len(taken):,} are measured"
         findings.skip(Kind.SAMPLES, Why.LIMITED, what, reason)
-    known = (golden["code.f32"], manifest.io.floats.model_units(golden["y.f32"])) if test is None else None
+    known = (golden["code.f32"], manifest.io.floats.scaled_values(golden["y.f32"])) if test is None else None
     floats = best_floats(scaled, original, known, floating)
     wanted = scaled if clean_scaled is None else clean_scaled
     reference = original.keras if original.uncompressed is None else original.uncompressed

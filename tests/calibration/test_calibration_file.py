@@ -69,11 +69,11 @@ def test_the_same_calibration_is_the_same_bytes(data: Representative, observer: 
 
 def test_a_calibration_gives_the_model_that_calibrating_gives(data: Representative) -> None:
     direct, reused = tiny(), tiny()
-    config = QuantizeConfig(method="ptq", observer="kl", steps=())
+    config = QuantizeConfig(method="ptq", observer="kl", refinements=())
     made = quantize_post_training(direct, data, config)
     assert made.observer == "kl"
     text = Calibration.from_json(made.to_json())
-    assert quantize_post_training(reused, data, QuantizeConfig(method="ptq", steps=()), calibration=text) is text
+    assert quantize_post_training(reused, data, QuantizeConfig(method="ptq", refinements=()), calibration=text) is text
     for name, variable in direct.state().items():
         np.testing.assert_array_equal(variable, reused.state()[name], err_msg=name)
 

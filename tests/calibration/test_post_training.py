@@ -10,20 +10,20 @@ from typing import get_args
 import numpy as np
 import pytest
 from tiedae.calibration import Representative, calibrate, quantize_post_training
-from tiedae.calibration.post_training import STEPS, Reference
+from tiedae.calibration.post_training import REFINEMENTS, Reference
 from tiedae.compress import QuantizeConfig, RecipeError, TiedAutoencoder, interleave
-from tiedae.compress.config import PostTrainingStep
+from tiedae.compress.config import Refinement
 from tiedae.compress.integers import within_pairs
 from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.export.inspection import inspect_file
 
-ALL = get_args(PostTrainingStep)
+ALL = get_args(Refinement)
 
 
 def quantized(
-    model: TiedAutoencoder, samples: Representative, steps: tuple[str, ...] = ALL, granularity: str = "tensor"
+    model: TiedAutoencoder, samples: Representative, refinements: tuple[str, ...] = ALL, granularity: str = "tensor"
 ) -> TiedAutoencoder:
-    quantize_post_training(model, samples, QuantizeConfig(method="ptq", steps=steps, granularity=granularity))
+    quantize_post_training(model, samples, QuantizeConfig(method="ptq", refinements=refinements, granularity=granularity))
     return model
 
 
@@ -32,13 +32,13 @@ def error(model: TiedAutoencoder, floating: TiedAutoencoder, x: np.ndarray) -> f
 
 
 def test_a_recipes_steps_are_those_of_the_table() -> None:
-    assert tuple(itertools.chain.from_iterable(STEPS.values())) == ALL == QuantizeConfig().steps
+    assert tuple(itertools.chain.from_iterable(REFINEMENTS.values())) == ALL == QuantizeConfig().refinements
 
 
-@pytest.mark.parametrize("steps", [("equalise",), ("round", "round")])
-def test_other_steps_are_refused(steps: tuple[str, ...]) -> None:
-    with pytest.raises(RecipeError, match="steps"):
-        QuantizeConfig(steps=steps)
+@pytest.mark.parametrize("refinements", [("equalise",), ("round", "round")])
+def test_other_steps_are_refused(refinements: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match="refinements"):
+        QuantizeConfig(refinements=refinements)
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
@@ -46,14 +46,17 @@ def test_all_steps_are_better_than_none_on_unseen_samples(
     trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray, granularity: str
 ) -> None:
     floating = trained()
-    errors = {steps: error(quantized(trained(), samples, steps, granularity), floating, unseen) for steps in ((), ALL)}
+    errors = {
+        refinements: error(quantized(trained(), samples, refinements, granularity), floating, unseen)
+        for refinements in ((), ALL)
+    }
     assert errors[ALL] < 0.7 * errors[()]
 
 
 def test_steps_are_judged_by_reconstructions_in_the_order_of_the_samples(
     trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray
 ) -> None:
-    """Inside an interleaved model inputs have another order; what the steps compare with has not."""
+    """Inside an interleaved model inputs have another order; what the refinements compare with has not."""
     floating = interleave(trained(), 4)
     np.testing.assert_array_equal(
         Reference.of(floating, samples.inputs, (127,) * 3, per_unit=False).output, floating(samples.inputs)
@@ -72,17 +75,17 @@ def test_none_is_plain_rounding_to_nearest(trained: Callable[[], TiedAutoencoder
 
 
 @pytest.mark.parametrize(
-    ("bits", "steps", "equalized"), [((4, 8, 8), ALL, True), ((8,), ALL, False), ((4,), ("round", "correct"), False)]
+    ("bits", "refinements", "equalized"), [((4, 8, 8), ALL, True), ((8,), ALL, False), ((4,), ("round", "correct"), False)]
 )
 def test_training_with_few_bits_starts_from_equalized_units(
     trained: Callable[[], TiedAutoencoder],
     samples: Representative,
     bits: tuple[int, ...],
-    steps: tuple[str, ...],
+    refinements: tuple[str, ...],
     equalized: bool,
 ) -> None:
     model, floating = trained(), trained()
-    config = QuantizeConfig(bits=bits, steps=steps, granularity="unit")
+    config = QuantizeConfig(bits=bits, refinements=refinements, granularity="unit")
     quantize_post_training(model, samples, config)
     products = [np.linalg.multi_dot([kernel.matrix for kernel in each.kernels]) for each in (model, floating)]
     np.testing.assert_allclose(*products, atol=1e-5)
@@ -136,9 +139,9 @@ def test_clusters_keep_their_shared_values(trained: Callable[[], TiedAutoencoder
 def test_few_bits_gain_the_most(
     trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray, bits: tuple[int, ...]
 ) -> None:
-    def loss(steps: tuple[str, ...]) -> float:
+    def loss(refinements: tuple[str, ...]) -> float:
         model = trained()
-        quantize_post_training(model, samples, QuantizeConfig(method="ptq", bits=bits, steps=steps))
+        quantize_post_training(model, samples, QuantizeConfig(method="ptq", bits=bits, refinements=refinements))
         assert np.abs(model.kernels[1].integers()).max() == 7
         return error(model, trained(), unseen)
 

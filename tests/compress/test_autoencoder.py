@@ -39,7 +39,7 @@ def finished(make_splits, layout: DecoderLayout = "split", **options: object) ->
     rng = np.random.default_rng(0)
     for kernel in model.kernels:
         kernel.set_mask((rng.uniform(size=kernel.variable.shape) < 0.7).astype(np.float32))
-    quantize = QuantizeConfig(method="ptq", steps=("round",), **options)  # type: ignore[arg-type]
+    quantize = QuantizeConfig(method="ptq", refinements=("round",), **options)  # type: ignore[arg-type]
     quantize_post_training(model, representative(make_splits().train, 64), quantize, layout=layout)
     return model
 

@@ -20,7 +20,7 @@ ON: dict[str, dict[str, Any]] = {
     "C": {"export": {"targets": ["c"]}},
     "scales per unit": {"quantize": {"granularity": "unit"}},
     "code below 8 bits": {"quantize": {"code_bits": 5}},
-    "stated code step": {"quantize": {"code_step": 0.1}},
+    "stated code scale": {"quantize": {"code_scale": 0.1}},
     "block or N:M pruning of the code": {"prune": {"pattern": "2:4"}},
     "clusters": {"cluster": {}},
     "training for rate": {"train": {"rate": 0.1}},

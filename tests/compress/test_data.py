@@ -86,7 +86,7 @@ def test_byte_is_for_values_of_a_byte(values, fits):
     ("rule", "output", "middle"), [("minmax", "sigmoid", 0.5), ("minmax", "tanh", 0.0), ("standard", "linear", 0.0)]
 )
 def test_a_feature_that_never_changes_is_where_the_model_reaches_it(rule, output, middle, constant):
-    """An error of a hundredth in model units is a hundredth of the feature, however small it is."""
+    """An error of a hundredth in scaled values is a hundredth of the feature, however small it is."""
     x = np.array([[constant, 1.0], [constant, 3.0], [constant, 2.0]], np.float32)
     scaling = fit_scaling(rule, Samples(x), per_feature=True, output_activation=output)
     scaled = scaling.apply(x)

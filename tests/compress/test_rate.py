@@ -68,8 +68,8 @@ def test_the_densities_know_how_many_bits_a_code_has(model: TiedAutoencoder) -> 
     x = SPLITS.scaling.apply(SPLITS.train.values)
     records: list[Any] = []
     trained(after_epoch=records.append)
-    assert model.code_step is not None
-    steps = np.rint(model.encoder(x).numpy() / model.code_step)
+    assert model.code_scale is not None
+    steps = np.rint(model.encoder(x).numpy() / model.code_scale)
     entropy = sum(-(p * np.log2(p)).sum() for unit in steps.T for p in [np.unique(unit, return_counts=True)[1] / len(unit)])
     assert records[-1]["bits"] == pytest.approx(entropy, rel=0.25, abs=1)
 
@@ -94,7 +94,7 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path, model: TiedAutoencode
     with pytest.raises(Stopped):
         trained(checkpoint=checkpoint, after_epoch=stop)
     resumed = trained(checkpoint=checkpoint)
-    assert resumed.code_step == model.code_step
+    assert resumed.code_scale == model.code_scale
     for name, values in model.arrays().items():
         np.testing.assert_array_equal(resumed.arrays()[name], values, name)
 
@@ -102,7 +102,7 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path, model: TiedAutoencode
 def test_later_training_keeps_the_step_and_the_model_its_name(model: TiedAutoencoder) -> None:
     again = model.copy()
     train_float(again, SPLITS, replace(TRAIN, epochs=1))
-    assert again.code_step == model.code_step == TiedAutoencoder.rebuild(again.describe(), again.arrays()).code_step
+    assert again.code_scale == model.code_scale == TiedAutoencoder.rebuild(again.describe(), again.arrays()).code_scale
 
 
 STAGES: dict[str, Callable[[TiedAutoencoder], Any]] = {
@@ -129,7 +129,7 @@ def test_every_stage_keeps_the_step(model: TiedAutoencoder, before: str, method:
     if method == "qat":
         train_quantized(other, SPLITS, config, TRAIN)
     program = lower(TiedAutoencoder.rebuild(other.describe(), other.arrays()), "stepped", layout="fused")
-    assert program.quantization("code").scale == model.code_step
+    assert program.quantization("code").scale == model.code_scale
 
 
 STEP = float(np.float32(0.060686))
@@ -141,7 +141,7 @@ STEP = float(np.float32(0.060686))
 def test_a_step_is_what_the_code_is_rounded_to(activation: Any, bits: int) -> None:
     layers = (LayerConfig(16, "relu"), LayerConfig(8, activation))
     other = TiedAutoencoder(replace(CONFIG, layers=layers), seed=1)
-    config = QuantizeConfig("ptq", code_step=STEP, code_bits=bits, steps=())
+    config = QuantizeConfig("ptq", code_scale=STEP, code_bits=bits, refinements=())
     x = SPLITS.scaling.apply(SPLITS.train.values[:64])
     quantize_post_training(other, representative(SPLITS.train, 64), config)
     quantization = lower(other, "stepped", layout="fused").quantization("code")
@@ -158,7 +158,7 @@ def with_constant_units(use_bias: bool, constant: float) -> TiedAutoencoder:
     """
     layers = (LayerConfig(16, "relu"), LayerConfig(8, use_bias=use_bias))
     model = TiedAutoencoder(replace(CONFIG, layers=layers), seed=1)
-    model.code_step = 0.05
+    model.code_scale = 0.05
     first, last = (kernel.variable.numpy() for kernel in model.kernels)
     first[:, 0] = 0
     last[0] = 0
@@ -229,7 +229,7 @@ def test_the_best_epoch_is_one_of_rounded_codes_and_brings_its_step(monkeypatch)
         kernels.append(model.kernels[0].variable.numpy())
 
     fit(model, SPLITS, Training(replace(TRAIN, epochs=12), after_epoch=keep))
-    assert model.code_step == steps[9] not in (steps[7], steps[11])
+    assert model.code_scale == steps[9] not in (steps[7], steps[11])
     np.testing.assert_array_equal(model.kernels[0].variable.numpy(), kernels[9])
 
 
@@ -251,7 +251,7 @@ def test_codes_are_rounded_and_gradients_pass() -> None:
 
 
 def test_an_interleaved_model_keeps_its_step(model: TiedAutoencoder) -> None:
-    assert interleave(model, 4).code_step == model.code_step
+    assert interleave(model, 4).code_scale == model.code_scale
 
 
 def test_training_without_rate_keeps_a_code_that_was_trained_for_it(model: TiedAutoencoder) -> None:
@@ -273,16 +273,16 @@ DATA = DataConfig("samples.npy")
     ("make", "text"),
     [
         (lambda: TrainConfig(rate=-0.1), r"rate: got -0.1, must be a finite number, 0 or more"),
-        (lambda: QuantizeConfig(code_step=-1.0), r"code_step: got -1.0, must be a finite number, 0 or more"),
+        (lambda: QuantizeConfig(code_scale=-1.0), r"code_scale: got -1.0, must be a finite number, 0 or more"),
         (
             lambda: Recipe("r", DATA, replace(CONFIG, layers=(LayerConfig(4, "sigmoid"),)), TrainConfig(rate=0.1)),
             r"train.rate: got 0.1, must be 0, since tanh or sigmoid fixes the scale of the code; or",
         ),
         (
             lambda: Recipe(
-                "r", DATA, replace(CONFIG, layers=(LayerConfig(4, "tanh"),)), quantize=QuantizeConfig(code_step=0.1)
+                "r", DATA, replace(CONFIG, layers=(LayerConfig(4, "tanh"),)), quantize=QuantizeConfig(code_scale=0.1)
             ),
-            r"quantize.code_step: got 0.1, must be 0, since tanh or sigmoid fixes the scale of the code",
+            r"quantize.code_scale: got 0.1, must be 0, since tanh or sigmoid fixes the scale of the code",
         ),
         (
             lambda: train_float(TiedAutoencoder(replace(CONFIG, layers=(LayerConfig(4, "tanh"),))), SPLITS, TRAIN),
@@ -302,9 +302,9 @@ DATA = DataConfig("samples.npy")
         ),
         (
             lambda: quantize_post_training(
-                TiedAutoencoder(CONFIG, seed=3), representative(SPLITS.train, 64), QuantizeConfig(code_step=1e-4)
+                TiedAutoencoder(CONFIG, seed=3), representative(SPLITS.train, 64), QuantizeConfig(code_scale=1e-4)
             ),
-            r"quantize.code_step: got 9.99\d+e-05, must be a step of which .*, the code's range, has 255 at most; it has",
+            r"quantize.code_scale: got 9.99\d+e-05, must be a step of which .*, the code's range, has 255 at most; it has",
         ),
     ],
 )
@@ -314,19 +314,21 @@ def test_bad_input_is_refused(make: Callable[[], object], text: str) -> None:
 
 
 def test_another_step_than_the_one_trained_for_is_refused(model: TiedAutoencoder) -> None:
-    with pytest.raises(RecipeError, match=r"quantize.code_step: got 0.7, must be 0 or 0\.\d+, which the model was trained for"):
-        quantize_post_training(model.copy(), representative(SPLITS.train, 64), QuantizeConfig(code_step=0.7))
+    with pytest.raises(
+        RecipeError, match=r"quantize.code_scale: got 0.7, must be 0 or 0\.\d+, which the model was trained for"
+    ):
+        quantize_post_training(model.copy(), representative(SPLITS.train, 64), QuantizeConfig(code_scale=0.7))
 
 
 def test_another_step_than_the_one_trained_for_is_not_trained_on(model: TiedAutoencoder) -> None:
-    with pytest.raises(RecipeError, match=r"code_step: got 0.7, must be 0\.\d+, which the model was trained for"):
-        fit(model.copy(), SPLITS, Training(TRAIN, code_step=0.7))
+    with pytest.raises(RecipeError, match=r"code_scale: got 0.7, must be 0\.\d+, which the model was trained for"):
+        fit(model.copy(), SPLITS, Training(TRAIN, code_scale=0.7))
 
 
 def test_a_step_that_is_too_fine_leaves_a_float_model() -> None:
     other = TiedAutoencoder(CONFIG, seed=3)
     with pytest.raises(RecipeError, match="255 at most"):
-        quantize_post_training(other, representative(SPLITS.train, 64), QuantizeConfig(code_step=1e-4))
+        quantize_post_training(other, representative(SPLITS.train, 64), QuantizeConfig(code_scale=1e-4))
     assert not other.quantized
 
 
@@ -346,4 +348,4 @@ def test_fit_gives_bits_and_remembers_the_widths_that_it_began_with() -> None:
 
 
 def test_a_step_of_the_recipe_is_trained_for() -> None:
-    assert trained(code_step=0.2).code_step == float(np.float32(0.2))
+    assert trained(code_scale=0.2).code_scale == float(np.float32(0.2))

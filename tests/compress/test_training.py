@@ -141,7 +141,7 @@ def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
     else:
         data = representative(splits.train, 64)
         bits = {"quantize": (8,), "quantize 4 bits": (4,)}[stage]
-        config = QuantizeConfig(granularity="unit", bits=bits, epochs=4, steps=())
+        config = QuantizeConfig(granularity="unit", bits=bits, epochs=4, refinements=())
         quantize_post_training(model, data, config)
         train_quantized(model, splits, config, train)
 

@@ -72,7 +72,7 @@ def rows_of_c(metrics: Metrics) -> list:
     return [row for row in metrics.parity if row.runtime == "c"]
 
 
-RUNS = {"bytes": "finished_run", "a table in its own unit": "float_run"}
+RUNS = {"bytes": "finished_run", "a table in its own unit of measure": "float_run"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ RUNS = {"bytes": "finished_run", "a table in its own unit": "float_run"}
         ("finished_run", ("tflite", "onnx", "c"), "dense"),
         ("float_run", ("tflite", "onnx", "c"), "sparse"),
     ],
-    ids=["alone", "beside others", "a table in its own unit"],
+    ids=["alone", "beside others", "a table in its own unit of measure"],
 )
 def test_a_bundle_verifies(run: str, targets: tuple[str, ...], storage: str, tmp_path: Path, request) -> None:
     compiler()

@@ -48,6 +48,6 @@ def test_the_text_says_what_was_found_and_what_is_usual() -> None:
     assert drift_text(None).startswith("not known, the bundle holds no scores of its training samples")
 
 
-def test_errors_are_in_model_units() -> None:
+def test_errors_are_scaled() -> None:
     x, y = np.array([[0, 255, 51]], np.uint8), np.array([[0.0, 0.5, 0.2]], np.float32)
     np.testing.assert_allclose(squared_errors(Scaling("byte", 0.0, 255.0), x, y), [[0, 0.25, 0]], atol=1e-12)

@@ -105,7 +105,7 @@ def test_raw_bytes_are_no_model_values() -> None:
     """Every byte from 1 on was taken for a value beyond the range: 255."""
     program: Program = PROGRAMS[True]
     raw = np.full((2, 20), 7, np.uint8)
-    with pytest.raises(DataError, match="quantize: got uint8, must be floats in model units"):
+    with pytest.raises(DataError, match="quantize: got uint8, must be floats in scaled values"):
         program_input(program, raw)
     np.testing.assert_array_equal(program_input(program, raw / np.float32(255)), raw)
 

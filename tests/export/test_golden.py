@@ -81,9 +81,9 @@ def test_a_user_runs_every_file_with_golden(run: str, dtype: str, request: pytes
             (tensor,) = described["inputs"]
             name = tensor["name"]
             x = arrays[name]
-            if tensor.get("unit") is not None:
+            if tensor.get("scaled") is not None:
                 x = x.astype(np.float32)
-            if tensor.get("unit") == "model":
+            if tensor.get("scaled"):
                 x = (x - np.float32(scaling["offset"])) / np.float32(scaling["scale"])
             path = bundle / file
             got = run_tflite(path, signature, name, x) if file.endswith(".tflite") else run_onnx(path, name, x)
@@ -92,8 +92,8 @@ def test_a_user_runs_every_file_with_golden(run: str, dtype: str, request: pytes
                     np.testing.assert_allclose(values, arrays[name], rtol=0, atol=1e-5 * np.abs(arrays[name]).max())
                 else:
                     assert same(values, arrays[name]), f"{file} {signature} {name}"
-    units = {"uint8": "integers of tensors.y", "float32": "the data's"}[dtype]
-    assert manifest["golden"]["arrays"]["golden/y.npy"]["unit"] == units
+    values = {"uint8": "integers of tensors.y", "float32": "the data's"}[dtype]
+    assert manifest["golden"]["arrays"]["golden/y.npy"]["values"] == values
     assert np.load(bundle / "golden/y.npy").dtype == np.load(bundle / "golden/y.tflite.npy").dtype == dtype
 
 

@@ -125,7 +125,7 @@ def test_a_float_model_with_a_new_kind_lowers_to_what_keras_computes(activation:
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_a_quantized_model_with_a_new_kind_lowers_to_what_it_simulates(activation: str, granularity: str, form: str) -> None:
     model = mixed(activation)
-    config = QuantizeConfig(method="ptq", steps=(), granularity=granularity)  # type: ignore[arg-type]
+    config = QuantizeConfig(method="ptq", refinements=(), granularity=granularity)  # type: ignore[arg-type]
     quantize_post_training(model, DATA, config, layout=form)
     program = lower(model, "p", layout=form)
     values = execute(program, "reconstruct", program.quantization("x").quantize(X))
@@ -139,7 +139,7 @@ def test_a_quantized_model_with_a_new_kind_lowers_to_what_it_simulates(activatio
 def test_the_float_program_of_a_new_kind_is_read_from_its_integer_program() -> None:
     model = mixed("tanh")
     constants, y = lower(model, "p", layout="fused").constants, model(X)
-    quantize_post_training(model, DATA, QuantizeConfig(method="ptq", steps=(), granularity="unit"), layout="fused")
+    quantize_post_training(model, DATA, QuantizeConfig(method="ptq", refinements=(), granularity="unit"), layout="fused")
     program = float_program(lower(model, "p", layout="fused"), constants)
     np.testing.assert_allclose(execute(program, "reconstruct", X)["y"], y, atol=1e-5)
 

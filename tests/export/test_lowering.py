@@ -44,7 +44,7 @@ def quantized(
             layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
     x = (BYTES / np.float32(255)).astype(np.float32)
     data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255 if byte_data else Scaling())
-    config = QuantizeConfig(method="ptq", steps=(), granularity=granularity, **bits)  # type: ignore[arg-type]
+    config = QuantizeConfig(method="ptq", refinements=(), granularity=granularity, **bits)  # type: ignore[arg-type]
     quantize_post_training(model, data, config, layout=form)
     return model
 

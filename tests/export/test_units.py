@@ -1,4 +1,4 @@
-"""Files whose float x and y are in the data's unit: raw samples in, the program's codes and samples in the same unit out."""
+"""Files whose float x and y are in the data's unit of measure: raw samples in, the program's codes and such samples out."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_files_take_raw_samples_at_ties_too(name: str, programs: dict[str, Progr
     ):
         np.testing.assert_allclose(got["code"], floats["code"], rtol=0, atol=1e-5 * np.abs(floats["code"]).max())
         allowed = 1e-5 * np.abs(floats["y"]).max() + io.resolution(floats["y"])
-        np.testing.assert_allclose(io.model_units(got["y"]), floats["y"], rtol=0, atol=allowed)
+        np.testing.assert_allclose(io.scaled_values(got["y"]), floats["y"], rtol=0, atol=allowed)
         assert not np.allclose(got["y"], floats["y"]) or name == "none"
 
 
@@ -108,14 +108,14 @@ def test_integers_bytes_and_no_scaling_change_no_file(make_program: Callable[...
     assert to_tflite(program, io=FileIO("float32", Scaling())) == to_tflite(program, io="float32")
     byte = Scaling("byte", 0.0, 255.0)
     assert FileIO.of(ExportConfig(), byte, "uint8") == FileIO("uint8") and FileIO.of(ExportConfig(), byte, "int16").scaling
-    assert FileIO.of(ExportConfig(units="model"), scaling, "float32") == FileIO("float32")
+    assert FileIO.of(ExportConfig(scaled=True), scaling, "float32") == FileIO("float32")
 
 
 def test_a_scaling_of_another_size_or_beyond_float32_is_refused(make_program: Callable[..., Program]) -> None:
     with pytest.raises(ExportError, match="scaling: got 3 offsets and scales, must be one, or 20, one per input"):
         to_tflite(make_program(form="split", byte_data=False), io=FileIO("float32", Scaling("minmax", (0.0,) * 3, (1.0,) * 3)))
     for scale in (1e-45, 1e39):
-        with pytest.raises(ExportError, match=r'must be float32 numbers, or .* units = "model"'):
+        with pytest.raises(ExportError, match=r"must be float32 numbers, or .* scaled = true"):
             FileIO("float32", Scaling("minmax", 0.0, scale))
 
 
@@ -125,21 +125,21 @@ NUMBERS = st.floats(-1e6, 1e6, width=32)
 @given(NUMBERS, st.floats(2**-20, 2**20, width=32), st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=20))
 def test_a_round_trip_through_the_unit_stays_within_the_resolution(offset: float, scale: float, values: list[float]) -> None:
     io, y = FileIO("float32", Scaling("standard", offset, scale)), np.array(values, np.float32)
-    assert np.abs(io.model_units(io.restored(y)).astype(np.float64) - y).max() <= io.resolution(y)
+    assert np.abs(io.scaled_values(io.restored(y)).astype(np.float64) - y).max() <= io.resolution(y)
 
 
 def test_the_resolution_is_no_larger_than_needed() -> None:
     rng = np.random.default_rng(0)
     for ratio in (1e2, 1e4, 1e6):
         io, y = FileIO("float32", Scaling("standard", ratio, 1.0)), rng.uniform(-1, 1, 10_000).astype(np.float32)
-        assert np.abs(io.model_units(io.restored(y)) - y).max() > io.resolution(y) / 5
+        assert np.abs(io.scaled_values(io.restored(y)) - y).max() > io.resolution(y) / 5
 
 
 def test_a_column_too_coarse_for_float32_is_named() -> None:
     x, columns = Quantization(float(np.float32(2 / 255)), 128), ("a", "time", "c")
     io = FileIO("float32", Scaling("standard", (0.0, 1.7e9, 3e5), (1.0, 1e4, 1.0)))
     text = coarse_text(io, x, columns)
-    assert text.startswith("float32 is coarse for c in its own unit (1 more like it)") and 'units = "model"' in text
+    assert text.startswith("float32 is coarse for c in its own unit of measure (1 more like it)") and "scaled = true" in text
     assert [index for index, *_ in io.coarse(x)] == [2, 1]
     assert coarse_text(FileIO("float32", Scaling("minmax", 1e7, 1.0)), x, None).startswith("float32 is coarse for the data")
     assert not coarse_text(FileIO("float32", SCALINGS["one"]), x, None) and not coarse_text(FileIO("float32"), x, None)
@@ -179,27 +179,27 @@ def test_a_bundle_is_the_reference_of_its_files_in_their_unit(float_run: Path) -
         for signature in info.signatures if info.precision == "int8" else ():
             report = assert_parity(bundle, bundle.path / name, signature=signature, equal_share=1.0, max_lsb=0)
             assert all(each.largest < 1e-3 for each in report.outputs)
-        units = {each.unit for signature in info.signatures.values() for each in signature.values if each.name != "code"}
-        assert units == {"data"}
+        scaled = {each.scaled for signature in info.signatures.values() for each in signature.values if each.name != "code"}
+        assert scaled == {False}
 
 
 def test_codes_do_not_depend_on_the_unit_of_the_files(tmp_path: Path) -> None:
-    """The ECG recipe, 80 int16 windows, trained for a moment: raw windows as float32 give the codes of files in model units."""
+    """The ECG recipe, 80 int16 windows, trained for a moment: raw windows as float32 give the codes of scaled values."""
     np.save(tmp_path / "part.npy", ta.load_data("ecg").test.take(slice(80)).ravel())
     text = (Path(ta.__file__).parent / "assets" / "ecg.toml").read_text(encoding="utf-8")
     text = re.sub(r"epochs = \d+", "epochs = 1", text).replace("stride = 4 ", "stride = 128 ")
     text = text.replace('source = "ecg" ', 'source = "part.npy" ')
     codes, verify = {}, "[verify]\nmax_quality_loss = 100.0\n"
-    for units in ("data", "model"):
-        recipe = tmp_path / f"{units}.toml"
-        recipe.write_text(f'{text}\n[export]\nunits = "{units}"\n{verify}', encoding="utf-8")
-        assert main(["run", str(recipe), "--out", str(tmp_path / units), "-q"]) == 0
-        x = np.load(tmp_path / units / "bundle" / "golden" / "x.npy")
+    for scaled in ("false", "true"):
+        recipe = tmp_path / f"{scaled}.toml"
+        recipe.write_text(f"{text}\n[export]\nscaled = {scaled}\n{verify}", encoding="utf-8")
+        assert main(["run", str(recipe), "--out", str(tmp_path / scaled), "-q"]) == 0
+        x = np.load(tmp_path / scaled / "bundle" / "golden" / "x.npy")
         raw = x.astype(np.int16)
         np.testing.assert_array_equal(raw, x)
         runtimes = ("litert-xnnpack", "ort-cpu", "program")
-        codecs = [ta.load(tmp_path / units, runtime=runtime) for runtime in runtimes]
-        codes[units] = [codec.encode(raw.astype(np.float32)) for codec in codecs]
-        assert all(np.array_equal(codec.encode(raw), own) for codec, own in zip(codecs, codes[units], strict=True))
-    for own, other in zip(codes["data"], codes["model"], strict=True):
+        codecs = [ta.load(tmp_path / scaled, runtime=runtime) for runtime in runtimes]
+        codes[scaled] = [codec.encode(raw.astype(np.float32)) for codec in codecs]
+        assert all(np.array_equal(codec.encode(raw), own) for codec, own in zip(codecs, codes[scaled], strict=True))
+    for own, other in zip(codes["false"], codes["true"], strict=True):
         np.testing.assert_array_equal(own, other)

@@ -72,7 +72,7 @@ def test_a_single_sample_and_constant_samples_are_encoded(finished_run: Path, tm
     ("data", "message"),
     [
         (np.zeros((5, 23), np.uint8), "samples: got shape [5, 23], must be a sample [24] or a batch [n, 24]"),
-        (np.zeros((5, 24), np.float32), "samples: got float32, must be uint8, in the unit of the training data"),
+        (np.zeros((5, 24), np.float32), "samples: got float32, must be uint8, in the unit of measure of the training data"),
         (np.zeros((0, 24), np.uint8), "holds no samples"),
     ],
 )

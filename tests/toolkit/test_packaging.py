@@ -56,7 +56,7 @@ def test_the_folder_builds_and_its_check_holds(runs: Path, name: str, tmp_path: 
     assert checked(out, tmp_path / "check") == f"{name}: 8 samples equal\n"
     made, files = json.loads((tmp_path / "made.json").read_text()), content(out)
     assert made["files"] == {path: len(data) for path, data in files.items() if path != MARKER}
-    assert json.loads(files[MARKER]) == {"target": "c", "name": name}
+    assert json.loads(files[MARKER]) == {"kind": "c", "name": name}
     header = files[f"src/{name}.h"].decode()
     assert f"#define {name.upper()}_ARENA_BYTES {made['arena']}\n" in header
     assert all(f"#define {macro} " in header for macro in made["buffers"]) and len(made["buffers"]) >= 3
@@ -98,7 +98,7 @@ def test_what_a_library_adds_is_the_model_and_little_more(runs: Path, target: st
     assert 1000 < made["added"]["functions"] < 10_000
     assert f"{sum(made['added'][part] for part in ('model', 'functions')):,}" in capsys.readouterr().out
     assert made["tae_files"] == ["lossy", "bounded", "lossless"] and made["signatures"] == ALL
-    assert json.loads((tmp_path / target / MARKER).read_text()) == {"target": target, "name": "bytes"}
+    assert json.loads((tmp_path / target / MARKER).read_text()) == {"kind": target, "name": "bytes"}
 
 
 def test_a_bundle_without_int8_files_has_no_integers(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,5 +214,5 @@ def test_without_a_compiler_the_size_is_unknown(
 def test_the_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["package", "--help"])
-    about = capsys.readouterr().out.rpartition("--for TARGET")[2].partition("--storage NAME")[0]
+    about = capsys.readouterr().out.rpartition("--for KIND")[2].partition("--storage NAME")[0]
     assert set(re.findall(r"\b(\w+): ", about)) == set(APPS)

@@ -121,7 +121,7 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
 def test_a_run_trained_for_rate_keeps_its_step_and_is_measured_in_steps(recipe_file: Path, tmp_path: Path, capsys) -> None:
     path = recipe_file.with_name("rate.toml")
     text = recipe_file.read_text().replace("[train]\n", "[train]\nrate = 0.02\n")
-    path.write_text(text.replace("[quantize]\n", "[quantize]\ncode_step = 0.2\n"))
+    path.write_text(text.replace("[quantize]\n", "[quantize]\ncode_scale = 0.2\n"))
     run = tmp_path / "run"
     assert main(["run", str(path), "--out", str(run)]) == 0
     assert "4 of 4 units of the code are worth their bits, at a step of 0.2\n" in capsys.readouterr().err

@@ -128,7 +128,7 @@ def test_a_recipe_with_one_class_is_the_recipe_without_the_table():
 @pytest.mark.parametrize("digest", DIGESTS)
 def test_runs_of_earlier_versions_are_known_by_their_digest(digest):
     recipe = SMALL | DIGESTS[digest]
-    assert recipe_digest(parse_recipe(recipe | {"export": {"units": "model"}}, "small")) == digest
+    assert recipe_digest(parse_recipe(recipe | {"export": {"scaled": True}}, "small")) == digest
     assert recipe_digest(parse_recipe(recipe, "small")) != digest, "its files have other units"
 
 

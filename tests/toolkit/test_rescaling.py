@@ -53,7 +53,7 @@ sys.exit(main(sys.argv[1:]))
 def coarse(finished_run: Path, samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the run with a scale of its codes twice as coarse, made without TensorFlow."""
     out, before = tmp_path_factory.mktemp("derived") / "coarse", content(finished_run)
-    arguments = ["rescale", finished_run, "--data", samples, "--step", 2, "-o", out, "--json", out.with_suffix(".json")]
+    arguments = ["rescale", finished_run, "--data", samples, "--factor", 2, "-o", out, "--json", out.with_suffix(".json")]
     done = subprocess.run([sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "bits per sample, before" in done.stdout and "is not the training data" not in done.stderr
@@ -93,7 +93,7 @@ def test_the_manifest_says_where_the_bundle_comes_from(finished_run: Path, coars
     source, made = (Bundle.open(path).manifest for path in (finished_run / "bundle", coarse))
     (row,) = made.derived
     assert row.manifest_sha256 == hashlib.sha256((finished_run / "bundle" / FILE).read_bytes()).hexdigest()
-    assert (row.step, row.source, row.data_sha256) == (2.0, str(samples), source.data.sha256)
+    assert (row.factor, row.source, row.data_sha256) == (2.0, str(samples), source.data.sha256)
     assert (made.recipe, made.calibration, made.data) == (source.recipe, source.calibration, source.data)
     card = (coarse / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert f"from the bundle of manifest `{row.manifest_sha256[:12]}…`, without training: the scale of the codes × 2, " in card
@@ -137,8 +137,8 @@ def test_fresh_tables_alone_are_those_of_the_export(finished_run: Path, samples:
     assert sorted(old.quality, key=lambda row: (row.title, row.runtime)) == sorted(
         new.quality, key=lambda row: (row.title, row.runtime)
     )
-    assert call("rescale", out, "--data", samples, "--step", 1.5, "-o", out.with_name("third"), "-q") == 0
-    assert [row.step for row in Bundle.open(out.with_name("third")).manifest.derived] == [1.0, 1.5]
+    assert call("rescale", out, "--data", samples, "--factor", 1.5, "-o", out.with_name("third"), "-q") == 0
+    assert [row.factor for row in Bundle.open(out.with_name("third")).manifest.derived] == [1.0, 1.5]
 
 
 def test_other_data_are_named(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +162,7 @@ def test_a_bundle_without_tables_names_the_command_and_gets_them(
     assert line.endswith(f"`tiedae rescale {schema1 / 'bytes/bundle'} --data DATA --out DIR` writes a bundle with it")
     for name, source in (("bytes", "bytes.npy"), ("table", "table.csv")):
         data = schema1 / name / source
-        assert call("rescale", schema1 / name, "--data", data, "-o", out, "--step", 1.5, "--force", "-q") == 0
+        assert call("rescale", schema1 / name, "--data", data, "-o", out, "--factor", 1.5, "--force", "-q") == 0
         assert call("encode", out, data, "-o", file, "--force") == 0
         assert "expected: 0.1 %" in capsys.readouterr().out
 
@@ -209,11 +209,11 @@ def test_classes_that_cannot_be_are_one_line(
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--step", "0"], "step: got 0, must be a number above 0"),
-        (["--step", "-1"], "step: got -1, must be a number above 0"),
-        (["--step", "nan"], "step: got nan, must be a number above 0"),
-        (["--step", "1e9"], "step: got 1e+09, must lie in "),
-        (["--step", "200"], "step: got 200, "),
+        (["--factor", "0"], "factor: got 0, must be a number above 0"),
+        (["--factor", "-1"], "factor: got -1, must be a number above 0"),
+        (["--factor", "nan"], "factor: got nan, must be a number above 0"),
+        (["--factor", "1e9"], "factor: got 1e+09, must lie in "),
+        (["--factor", "200"], "factor: got 200, "),
     ],
 )
 def test_a_bad_step_is_one_line(
@@ -298,11 +298,11 @@ def test_from_python(finished_run: Path, samples: Path, tmp_path: Path) -> None:
     bundle = ta.ExportedBundle.open(finished_run / "bundle")
     data = ta.load_data(samples)
     assert data.train.sha256 == bundle.manifest.data.sha256
-    made = bundle.derive(tmp_path / "coarse", data, step=2.0, verbose=False)
-    assert made.manifest.derived[0].step == 2.0 and not made.verify(data).failed
+    made = bundle.derive(tmp_path / "coarse", data, factor=2.0, verbose=False)
+    assert made.manifest.derived[0].factor == 2.0 and not made.verify(data).failed
     classed = bundle.derive(tmp_path / "classes", data, classes=3, verbose=False)
     codec, x = classed.load(), np.load(samples)
     assert classed.tables().classes == 3 and codec.decompress(codec.compress(x)).shape == x.shape
     with pytest.raises(ta.TiedaeError, match="exists; choose another folder, or overwrite=True"):
         bundle.derive(tmp_path / "coarse", data)
-    assert bundle.derive(tmp_path / "coarse", data, overwrite=True, verbose=False).manifest.derived[0].step == 1.0
+    assert bundle.derive(tmp_path / "coarse", data, overwrite=True, verbose=False).manifest.derived[0].factor == 1.0

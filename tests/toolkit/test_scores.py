@@ -203,7 +203,7 @@ def test_recipes_that_are_refused_before_training(
 
 def test_derived_bundles_have_thresholds_for_their_codes(run: Path, tmp_path: Path) -> None:
     data = run.parent / "t.csv"
-    assert main(["rescale", str(run), "--data", str(data), "--step", "4", "--out", str(tmp_path / "coarse")]) == 0
+    assert main(["rescale", str(run), "--data", str(data), "--factor", "4", "--out", str(tmp_path / "coarse")]) == 0
     before, after = (Bundle.open(path).manifest for path in (run / "bundle", tmp_path / "coarse"))
     assert before.detector is not None and after.detector is not None
     assert after.detector.samples == before.detector.samples and after.data.train == before.data.train

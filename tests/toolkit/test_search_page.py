@@ -121,7 +121,7 @@ def test_the_check_sees_what_lies_outside() -> None:
 def test_axes_are_named_and_the_logarithmic_one_says_so() -> None:
     page = render(front([(60_000, 9.0), (80_000, 7.0)]), "x")
     assert re.findall(r'<p class="axis (.*?)">(.*?)</p>', page) == [
-        ("up", "squared error per validation sample, in model units"),
+        ("up", "squared error per validation sample, in scaled values"),
         ("right", "bytes of the int8 .tflite (logarithmic)"),
     ]
     assert "bytes of the int8 .tflite after gzip (logarithmic)" in render(front([(60_000, 9.0)], size="gzip"), "x")

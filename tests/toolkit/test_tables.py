@@ -99,7 +99,7 @@ def test_every_row_of_quality_has_r2_of_the_test_samples_in_the_users_unit(bundl
     test = load_test(bundle, read(bundle), str(plant / "plant.csv"))[0]
     x = test.take(slice(None)).astype(np.float64)
     reconstruct = Interpreter(str(bundle / "plant.f32.tflite")).get_signature_runner("reconstruct")
-    y = reconstruct(x=x.astype(np.float32))["y"].astype(np.float64)  # in the data's unit, as the file takes and gives it
+    y = reconstruct(x=x.astype(np.float32))["y"].astype(np.float64)  # not scaled, as the file takes and gives it
     varies = [0, 1, 2, 4, 5]
     r2 = 1 - np.square(y - x).sum(axis=0)[varies] / np.square(x - x.mean(axis=0)).sum(axis=0)[varies]
     of = ("plant.f32.tflite", "litert-xnnpack")

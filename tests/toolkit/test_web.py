@@ -41,7 +41,7 @@ def test_the_package_computes_what_the_bundle_does(runs: Path, name: str, tmp_pa
     done = subprocess.run([sys.executable, "-c", WITHOUT, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     made, files = json.loads(report.read_text()), content(out)
-    assert set(files) == paths(name) | {MARKER} and json.loads(files[MARKER]) == {"target": "npm", "name": name}
+    assert set(files) == paths(name) | {MARKER} and json.loads(files[MARKER]) == {"kind": "npm", "name": name}
     assert made["files"] == {path: len(data) for path, data in files.items() if path != MARKER}
     size = made["modules"]["simd"]
     assert size["kernels"] + size["other"] == size["total"] == len(files[f"{name}.wasm"]) and made["tae_files"] == ["lossy"]

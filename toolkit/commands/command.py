@@ -237,7 +237,7 @@ def say_verdict(metrics: Metrics, console: Console) -> None:
 
 
 def say_checks(metrics: Metrics, console: Console) -> None:
-    """The quality in the user's unit, a note for each of the worst columns that it warns of, and every check with -v."""
+    """The quality of unscaled samples, a note for each of the worst columns that it warns of, and every check with -v."""
     from tiedae.export.parity.fidelity import MEANINGS
 
     for check in metrics.checks:

@@ -1,4 +1,4 @@
-"""Decode a .tae file, or codes, with a bundle: samples as .npy, in the data's own unit."""
+"""Decode a .tae file, or codes, with a bundle: samples as .npy, in the data's own unit of measure."""
 
 from .command import Call, Parser
 

@@ -8,8 +8,8 @@ FAILS = "an output of the rewritten file would differ, or change by more than --
 def add_arguments(parser: Parser) -> None:
     parser.add_path("file", "FILE")
     parser.add_file("-o", "--out", text="where to", required=True)
-    text = "also merge near duplicates: values that are this close, in quantization steps"
-    parser.add_value("--near", "STEPS", text, type=float)
+    text = "also merge near duplicates: values that differ by this many LSB at most"
+    parser.add_value("--near", "LSB", text, type=float)
     text = "refuse a larger change of an output, as a fraction of its full scale (largest magnitude, 255 for 8-bit)"
     parser.add_value("--max-change", "FRACTION", text, type=float)
     parser.add_value("--min-bytes", "N", "leave smaller constants as they are (default: 64)", type=int)

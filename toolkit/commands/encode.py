@@ -15,7 +15,7 @@ def add_arguments(parser: Parser) -> None:
     promise = parser.add_mutually_exclusive_group()
     promise.add_argument("--lossless", action="store_true", help="of .tae: every sample comes back as it is; integer data")
     promise.add_argument(
-        "--max-error", metavar="E", type=float, help="of .tae: each value comes back within E, in the data's unit"
+        "--max-error", metavar="E", type=float, help="of .tae: each value comes back within E, in the data's unit of measure"
     )
     parser.add_value("--runtime", "NAME", "auto (default), program, or a runtime of `tiedae verify`", default="auto")
     parser.add_json("what was written")

@@ -19,7 +19,7 @@ def add_arguments(parser: Parser) -> None:
     text = "c: C99 sources with a check, for CMake, Arduino and Zephyr; web: a page that runs the model, and an npm package; "
     text += "npm: the package alone; "
     text += "android: a library module; ios: a Swift package"
-    parser.add_value("--for", "TARGET", text, required=True)
+    parser.add_value("--for", "KIND", text, required=True)
     text = "of kernels: dense (default), or sparse, which leaves zeros out"
     parser.add_value("--storage", "NAME", text, default="dense")
     text = "what the sources compute, such as encode or encode,decode (default: all)"
@@ -36,15 +36,15 @@ def run(call: Call) -> None:
 
     from ..apps import APPS, AppOptions, package_app
 
-    target = getattr(call, "for")
-    if target not in APPS:
-        raise InputError(f"--for {target}: must be one of {', '.join(APPS)}")
+    kind = getattr(call, "for")
+    if kind not in APPS:
+        raise InputError(f"--for {kind}: must be one of {', '.join(APPS)}")
     given = {"storage": call.storage, "files": _listed_files(call)}
     if call.signatures is not None:
         given["signatures"] = call.signatures.split(",")
-    made = package_app(call.bundle, call.out, target, AppOptions(**given), replace=call.force)
-    _say_folder(call, made, APPS[target].summary)
-    if target == "web":
+    made = package_app(call.bundle, call.out, kind, AppOptions(**given), replace=call.force)
+    _say_folder(call, made, APPS[kind].summary)
+    if kind == "web":
         call.console.say(f"to see it: python -m http.server --directory {call.out}")
 
 

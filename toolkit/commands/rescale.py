@@ -9,7 +9,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_bundle()
     parser.add_value("--data", "DATA", "the training data: a file, a folder of images or a known name", required=True)
     text = "factor on the scale of the codes: above 1, fewer bits and more error (default: 1, tables alone)"
-    parser.add_value("--step", "FACTOR", text, type=float, default=1.0)
+    parser.add_value("--factor", "FACTOR", text, type=float, default=1.0)
     text = "of samples, each with tables of its own: fewer bits (default: as many as BUNDLE has; 1: none)"
     parser.add_value("--classes", "N", text, type=int)
     parser.add_json("bits per sample and the metrics")
@@ -26,7 +26,7 @@ def run(call: Call) -> None:
         call.bundle,
         call.data,
         call.out,
-        step=call.step,
+        factor=call.factor,
         classes=call.classes,
         replace=call.force,
         announce=call.console.note,

@@ -29,7 +29,7 @@ def run(call: Call) -> None:
     out, console = call.out or RUNS / recipe.name, call.console
     metrics = run_recipe(recipe, base=call.recipe.parent, out=out, resume=call.resume, force=call.force, console=console)
     console.table(recipe.name, HEADER, table_rows(metrics))
-    console.say("error: squared, summed over the values of a test sample, averaged over samples; in model units")
+    console.say("error: squared, summed over the values of a test sample, averaged over samples; in scaled values")
     say_checks(metrics, console)
     for skipped in (row for row in metrics.skipped if row.kind in (Kind.QUALITY, Kind.TASK)):
         console.say(f"{skipped.what}: not measured, {skipped.reason}")

@@ -1,4 +1,4 @@
-"""Score the samples of a source: the reconstruction error of each, in model units, and which are anomalies."""
+"""Score the samples of a source: the reconstruction error of each, in scaled values, and which are anomalies."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def texts(brief: Scores) -> list[str]:
         line = f"mean {brief.mean:.4g}, median {brief.median:.4g}, 95 % below {brief.p95:.4g}"
         worst = f"largest {brief.largest:.4g} at sample {brief.largest_at}"
         missing = f", {brief.missing:,} with NaN or infinity apart" if brief.missing else ""
-        kind = f"{KINDS[brief.score]} in model units, {brief.runtime}"
+        kind = f"{KINDS[brief.score]} in scaled values, {brief.runtime}"
         lines = [f"{brief.samples:,} samples: {line}, {worst}{missing} ({kind})"]
     if brief.alarms is not None:
         fraction = f"{100 * brief.alarms / brief.samples:.3g} %"

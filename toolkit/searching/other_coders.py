@@ -20,7 +20,7 @@ RATES = 8
 
 
 class CoderPoint(Record, frozen=True):
-    """`bits` per sample, whole files; squared `error` per sample in model units; `setting`: what was chosen."""
+    """`bits` per sample, whole files; squared `error` per sample in scaled values; `setting`: what was chosen."""
 
     coder: Coder
     bits: float
@@ -37,7 +37,7 @@ class CodersMeasured(Record, frozen=True):
 
 @dataclass(frozen=True)
 class OtherCoders:
-    """Measures coders on validation `samples`, [n, inputs] in the data's unit. `seed` draws the training samples of PCA.
+    """Measures coders on validation `samples`, [n, inputs], not scaled. `seed` draws the training samples of PCA.
 
     Like the search, PCA chooses on the samples that it is measured on.
     """

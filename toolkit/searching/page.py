@@ -75,7 +75,7 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row]) -> dict[str, object
     across, up = _size_ticks(min(sizes), max(sizes)), linear_ticks(min(errors), max(errors))
     counted = f"bytes of the int8 {TARGETS[TARGET].suffix}{' after gzip' if front['size'] == 'gzip' else ''}"
     x = Axis(counted, across[0], across[-1], across, logarithmic=True, write=partial(human_size, write="{:g}".format))
-    y = Axis("squared error per validation sample, in model units", up[0], up[-1], up)
+    y = Axis("squared error per validation sample, in scaled values", up[0], up[-1], up)
 
     lines = [("separator", limits["bytes"], y.high, limits["bytes"], y.low)] if limits["bytes"] else []
     lines += [("separator", x.low, allowed, x.high, allowed)] if allowed is not None and allowed <= y.high else []

@@ -35,7 +35,7 @@ def rate_chart(front: Mapping[str, Any]) -> CurveChart:
             curves.append(Curve(COLOURS[coder], title, texts))
     curves.append(Curve("ours", "trials of the least bits", dots(best)))
     limit = front["limits"]["bits"]
-    axes = "bits per sample", "squared error per validation sample, in model units"
+    axes = "bits per sample", "squared error per validation sample, in scaled values"
     return CurveChart(curves, "Rate and distortion", *axes, (limit,) if limit else ())
 
 

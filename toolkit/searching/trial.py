@@ -67,7 +67,7 @@ class TrialFile:
 
 @dataclass(frozen=True)
 class ValidationQuality:
-    """Squared `error` per validation sample in model units, and `fidelity` in the user's unit (see `Fidelity.measure`).
+    """Squared `error` per validation sample of scaled values, and `fidelity` of unscaled ones (see `Fidelity.measure`).
 
     `bits` per validation sample of a .tae file, heads included; None for a float model.
     """
@@ -93,7 +93,7 @@ class TrialBuilder:
     def samples(self, train: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
         """The measured validation samples with the noise of training, and what the model shall give for them: the clean ones.
 
-        [n, inputs] each, in the user's unit.
+        [n, inputs] each, in the data's unit of measure.
         """
         noise = noise_of(train.noise, self.splits.train)
         held = self.validation if noise is None else noisy_test(self.validation, noise, train.seed, SAMPLES)
@@ -112,7 +112,7 @@ class TrialBuilder:
         names = list(Recipe.__struct_fields__)
         tables = names[1 : names.index(stage) + 1] + (["export"] if stage == "quantize" else [])
         whole = plain(recipe)
-        parts = [self.data_sha256, recipe.quantize.code_step, *(whole[name] for name in tables)]
+        parts = [self.data_sha256, recipe.quantize.code_scale, *(whole[name] for name in tables)]
         text = json.dumps(parts, sort_keys=True)
         return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -192,7 +192,8 @@ class Outcome(Record, frozen=True):
     """The outcome of one point; `number` counts points that trained a model, from 1.
 
     `state`: `complete`, `stopped` (early), `impossible` (kernels alone exceed the bytes) or `refused` (an error); `note`: the
-    reason. `error`: squared error per validation sample in model units; `fidelity`: quality in the user's unit; `bytes`,
+    reason. `error`: squared error per validation sample in scaled values; `fidelity`: quality in the data's unit of measure;
+    `bytes`,
     `gzip_bytes`: of the int8 .tflite; `latency_us`: None if not limited; `losses`: validation loss per epoch, by stage; `bits`:
     per validation sample of a .tae file.
     """

@@ -29,7 +29,7 @@ typedef struct {
   int32_t words[HEARTBEAT_ARENA_BYTES / 4];
 } heartbeat_arena;
 
-/* A value of the data in its own unit. */
+/* A value of the data in its own unit of measure. */
 typedef int16_t heartbeat_value;
 
 /* What every function returns. */
@@ -75,7 +75,7 @@ enum { HEARTBEAT_LOSSY = 0, HEARTBEAT_BOUNDED = 1, HEARTBEAT_LOSSLESS = 2 };
 typedef struct heartbeat_header {
   uint32_t checksum;
   uint32_t samples; /* most samples of a frame */
-  uint32_t bound;   /* largest error of a value, in the data's unit; 0 unless the kind is HEARTBEAT_BOUNDED */
+  uint32_t bound;   /* largest error of a value, in the data's unit of measure; 0 unless the kind is HEARTBEAT_BOUNDED */
   uint8_t kind;     /* HEARTBEAT_LOSSY, HEARTBEAT_BOUNDED or HEARTBEAT_LOSSLESS */
   uint8_t size;     /* bytes of the header in a file */
 } heartbeat_header;

@@ -11,7 +11,7 @@ enum { TAE_LOSSY = 0, TAE_BOUNDED = 1, TAE_LOSSLESS = 2 };
 typedef struct tae_header {
   uint32_t checksum;
   uint32_t samples; /* most samples of a frame */
-  uint32_t bound;   /* largest error of a value, in the data's unit; 0 unless the kind is TAE_BOUNDED */
+  uint32_t bound;   /* largest error of a value, in the data's unit of measure; 0 unless the kind is TAE_BOUNDED */
   uint8_t kind;     /* TAE_LOSSY, TAE_BOUNDED or TAE_LOSSLESS */
   uint8_t size;     /* bytes of the header in a file */
 } tae_header;

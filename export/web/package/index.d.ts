@@ -1,4 +1,4 @@
-/** Samples in the data's own unit and dtype: one, or several one after the other. */
+/** Samples in the data's own unit of measure and dtype: one, or several one after the other. */
 export type Samples = SAMPLES;
 
 export interface LoadOptions {
@@ -13,7 +13,7 @@ export interface LoadOptions {
 export interface CompressOptions {
   /** 64 by default; fewer make a damaged file lose less, more make it a little smaller. */
   samplesPerFrame?: number;
-  /** The largest error of every value, in the data's unit; for packages with bounded files. */
+  /** The largest error of every value, in the data's unit of measure; for packages with bounded files. */
   maxError?: number;
   /** For packages with lossless files. */
   lossless?: boolean;
@@ -31,7 +31,7 @@ export interface Decompressed {
 }
 
 export interface Scores {
-  /** In model units; NaN for a sample with a value that is not finite. */
+  /** In scaled values; NaN for a sample with a value that is not finite. */
   scores: Float64Array;
   /** The integers that are compared with the threshold; −1 for a sample with a value that is not finite. */
   totals: BigInt64Array;

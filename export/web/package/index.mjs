@@ -203,7 +203,7 @@ class Model {
     const at = samples.findIndex((value) => !Number.isFinite(Math.fround(value)));
     const place = at < 0 ? 'a value' : `value ${at % this.inputs} of sample ${Math.floor(at / this.inputs)}`;
     const got = at < 0 ? 'beyond float32' : samples[at];
-    throw new RangeError(`samples: ${place} is ${got}, must be finite in float32 and model units`);
+    throw new RangeError(`samples: ${place} is ${got}, must be finite in float32 and scaled values`);
   }
 
   #requireKind(kind) {

@@ -109,7 +109,7 @@ function rows(sample, difference) {
   const bytes = sample.length * sample.BYTES_PER_ELEMENT;
   if (!state.decoded) {
     const mse = difference.reduce((sum, each) => sum + each * each, 0) / difference.length;
-    found.push(['Mean squared error', short(mse), facts.dtype === 'uint8' ? 'of values 0 to 255' : "in the data's unit, squared"]);
+    found.push(['Mean squared error', short(mse), facts.dtype === 'uint8' ? 'of values 0 to 255' : "in the data's unit of measure, squared"]);
     if (picture) found.push(['PSNR', mse ? `${(10 * Math.log10((peak * peak) / mse)).toFixed(1)} dB` : 'equal', `peak ${peak}`]);
     found.push(['Largest difference', short(difference.reduce((most, each) => Math.max(most, Math.abs(each)), 0))]);
     if (facts.files.includes('lossy')) {

@@ -1,4 +1,4 @@
-"""Samples in the data's unit: C converts and scores them as Python does."""
+"""Samples in the data's unit of measure: C converts and scores them as Python does."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_floats_are_converted_and_scored_as_in_python(dtype: str, per_feature: b
         np.testing.assert_array_equal(data, backend.samples(y[i : i + 1])[0])
         assert score(arena, pointer(x[i]), pointer(total), pointer(flag)) == 0
         assert (total[0], flag[0]) == (totals[i], totals[i] > detector.thresholds.fused)
-    x[1] = np.finfo(np.float32).max  # finite, but perhaps not in model units
+    x[1] = np.finfo(np.float32).max  # finite, but perhaps not in scaled values
     assert quantize(pointer(x[1]), pointer(got)) == 0
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(got, backend.input(x[1:2])[0])
@@ -137,7 +137,7 @@ def test_floats_are_converted_and_scored_as_in_python(dtype: str, per_feature: b
 
 
 def test_the_target_writes_floats_in_the_unit_of_the_files() -> None:
-    """float64 samples of files in the data's unit are rounded to float32 first, as everywhere."""
+    """float64 samples of files in the data's unit of measure are rounded to float32 first, as everywhere."""
     made = Case("table", 0, "float64", "table", (25,), "max", "dense", FORMS).made()
     backend, model = made.model.program, made.model
     codec = ModelCodec(backend.spec, backend.maps, model.coding)

@@ -148,7 +148,7 @@ def decode_floats(
 ) -> list[list[float]]:
     """The samples of a whole bounded file of floats, before they are rounded to the dtype.
 
-    `reconstruct`: codes to values in the data's unit, binary64.
+    `reconstruct`: codes to values in the data's unit of measure, binary64.
     """
     bound, frames = contents(data, own_identity, 1)
     shape, kind, scaling = manifest["data"]["shape"], manifest["data"].get("kind") or "images", manifest["data"]["scaling"]

@@ -1,4 +1,4 @@
-"""The error in the user's unit: PSNR, R² and PRDN by their formulas, whatever the scaling."""
+"""The error in the data's unit of measure: PSNR, R² and PRDN by their formulas, whatever the scaling."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ OFFSETS, SCALES = np.linspace(-1, 1, 20), np.linspace(1, 2, 20)
     [("encode", "decode", "reconstruct"), ("encode", "decode"), ("encode",), ("decode",)],
     ids=["all", "pair", "encode", "decode"],
 )
-@pytest.mark.parametrize("units", ["data", "model"])
+@pytest.mark.parametrize("scaled", [False, True])
 def test_programs_of_the_card_run_on_the_files(
-    make_parts, make_program, tmp_path, monkeypatch, dtype, scaling, lines, signatures, units
+    make_parts, make_program, tmp_path, monkeypatch, dtype, scaling, lines, signatures, scaled
 ):
     """All programs, as a reader copies them, give what the reference program gives; in the data's unit they never scale."""
-    manifest, metrics, programs = written_bundle(make_parts, make_program, tmp_path, dtype, scaling, signatures, units=units)
+    manifest, metrics, programs = written_bundle(make_parts, make_program, tmp_path, dtype, scaling, signatures, scaled=scaled)
     expected = golden_values(tmp_path, programs, scaling)
     card = render_card(manifest, metrics)
     monkeypatch.chdir(tmp_path)
@@ -50,8 +50,8 @@ def test_programs_of_the_card_run_on_the_files(
     outputs = set()
     for snippet in snippets:
         assert ".int8." in snippet and ".f32." not in snippet
-        assert snippet.count("\n") == (5 if "golden/code.npy" in snippet or units == "data" else lines)
-        assert units == "model" or not re.search(r"scaling| / | - ", snippet)
+        assert snippet.count("\n") == (5 if "golden/code.npy" in snippet or not scaled else lines)
+        assert scaled or not re.search(r"scaling| / | - ", snippet)
         names: dict[str, Any] = {}
         exec(compile(snippet, "MODEL_CARD.md", "exec"), names)
         result = names.get("result", names)
@@ -61,7 +61,7 @@ def test_programs_of_the_card_run_on_the_files(
             outputs.add("code")
         if "reconstruct" in signatures or "decode(" in snippet or "decoder." in snippet:
             y = result["y"] if result["y"].dtype == np.float32 else programs.fused.quantization("y").dequantize(result["y"])
-            y = scaling.apply(y) if units == "data" and dtype != "uint8" else y
+            y = scaling.apply(y) if not scaled and dtype != "uint8" else y
             np.testing.assert_allclose(y, expected["y"], atol=4 * programs.fused.quantization("y").scale)
             outputs.add("y")
     assert outputs == {"encode": {"code"}, "decode": {"y"}}.get(signatures[0] if len(signatures) == 1 else "", {"code", "y"})
@@ -69,24 +69,24 @@ def test_programs_of_the_card_run_on_the_files(
         assert kernel["sha256"] in card
 
 
-def written_bundle(make_parts, make_program, folder, dtype, scaling, signatures, io="auto", units="model"):
+def written_bundle(make_parts, make_program, folder, dtype, scaling, signatures, io="auto", scaled=True):
     """Real files of a bundle, int8 and float; returns (manifest, metrics, integer programs)."""
     forms = {form: make_program(form=form, byte_data=dtype == "uint8") for form in ("split", "fused")}
     programs = Programs(**forms)
     floats = Programs(**{form: make_program(form=form, quantized=False) for form in ("split", "fused")})
     manifest, metrics, *_ = make_parts((20,))
     io = {"auto": "uint8" if dtype == "uint8" else "float32"}.get(io, io)
-    config = ExportConfig(signatures=signatures, units=units)
+    config = ExportConfig(signatures=signatures, scaled=scaled)
     file_io = FileIO(io, FileIO.of(config, scaling, dtype).scaling)
     files = model_files({"int8": programs, "f32": floats}, config, file_io)
     x = scaling.invert(np.random.default_rng(1).uniform(0, 1, (64, 20)), dtype)
     masks = {name: np.ones((kernel.inputs, kernel.units), bool) for name, kernel in programs.fused.kernels.items()}
     manifest |= {"kernels": plain(describe_kernels(programs.fused, masks))}
-    manifest["recipe"]["export"] = {**manifest["recipe"].get("export", {}), "units": units}
+    manifest["recipe"]["export"] = {**manifest["recipe"].get("export", {}), "scaled": scaled}
     manifest["data"] |= {"shape": [20], "dtype": x.dtype.name, "scaling": scaling.to_json()}
     manifest["tensors"] = plain({name: programs.fused.quantization(name) for name in ("x", "code", "y")})
     write_files(folder, files | {"manifest.json": json.dumps(manifest).encode()})
-    manifest["files"] = plain(describe_files(folder, files, units=file_io.units))
+    manifest["files"] = plain(describe_files(folder, files, scaled=file_io.scaled))
     (folder / "golden").mkdir()
     np.save(folder / "golden/x.npy", x)
     return manifest, metrics, programs
@@ -128,7 +128,7 @@ MEANINGS = {
     ],
 )
 def test_what_the_numbers_mean_where_the_files_have_them(make_parts, make_program, tmp_path, data, io, signatures, told):
-    of = {"units": "data"} if io == "data" else {"io": io}
+    of = {"scaled": False} if io == "data" else {"io": io}
     manifest, metrics, programs = written_bundle(make_parts, make_program, tmp_path, *data, signatures=signatures, **of)
     card = render_card(manifest, metrics)
     tensors: dict = {name: programs.fused.quantization(name) for name in ("code", "y")}

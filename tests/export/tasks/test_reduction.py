@@ -56,7 +56,7 @@ def labels_of(count: int = 3) -> np.ndarray:
     return np.digitize(images().reshape(300, -1)[:, 0], np.linspace(0, 255, count + 1)[1:-1])
 
 
-def test_the_measures_are_those_of_the_int8_codes_in_model_units(no_umap) -> None:
+def test_the_measures_are_those_of_the_int8_codes_scaled(no_umap) -> None:
     subject = exported(labels_of(), neighbours=4, votes=3, samples=50)
     measured = reduction.measure(subject)
     result, data = result_of(measured), subject.data

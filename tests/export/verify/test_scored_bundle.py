@@ -52,7 +52,7 @@ def failed(metrics: Metrics) -> list[str]:
     return [check.text for check in metrics.failed]
 
 
-RUNS = {"bytes": "finished_run", "a table in its own unit": "float_run"}
+RUNS = {"bytes": "finished_run", "a table in its own unit of measure": "float_run"}
 
 
 @pytest.mark.parametrize("kind", ["standardized", "max"])

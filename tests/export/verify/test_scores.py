@@ -37,7 +37,7 @@ COLUMNS = Scaling("minmax", tuple(np.linspace(-40, 320, SIZE).tolist()), tuple(n
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Samples [300, SIZE] in the data's unit, of which the last 20 have a value far beyond the range of the others."""
+    """Samples [300, SIZE], not scaled, of which the last 20 have a value far beyond the range of the others."""
 
     spec: SampleSpec
     x: np.ndarray

@@ -184,7 +184,7 @@ def test_damaged_files_show_what_is_whole(page: Page, made: dict[str, Made], tmp
 
 NPY: dict[str, tuple[np.ndarray, str]] = {
     "shape": (np.zeros((3, 26), np.float32), "got the shape [3, 26], must be one sample [25] or several, [n, 25]"),
-    "dtype": (np.zeros((3, 25), np.uint8), "got uint8, must be float32, in the unit of the training data"),
+    "dtype": (np.zeros((3, 25), np.uint8), "got uint8, must be float32, in the unit of measure of the training data"),
     "nan": (np.array([[0.0] * 25, [0.0] * 24 + [np.nan]]), "value 24 of sample 1 is NaN, must be finite in float32"),
     "order": (np.zeros((3, 25), np.float32, order="F"), "is in Fortran order, must be in C order"),
     "text": (np.array(["a"]), "holds '<U1', must hold integers or floats"),

@@ -1,4 +1,4 @@
-/* Floats to the model's integers and back, in model units. Optional: the model itself has no floats. */
+/* Floats to the model's integers and back, in scaled values. Optional: the model itself has no floats. */
 #ifndef HEARTBEAT_FLOAT_H
 #define HEARTBEAT_FLOAT_H
 

@@ -4,7 +4,7 @@ import CHeartbeat
 
 /// The model heartbeat: samples to codes and back; .tae files.
 ///
-/// A sample is 64 values in the data's unit, in C order of the shape 64; arrays hold samples one after the other.
+/// A sample is 64 values in the data's unit of measure, in C order of the shape 64; arrays hold samples one after the other.
 /// A code is 16 bytes. Results are those of Python, in every value.
 ///
 /// Nothing is kept between calls: threads may call all functions at once. Before the first call, golden samples are computed; where a

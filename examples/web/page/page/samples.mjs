@@ -43,7 +43,7 @@ function byName(model, shape, values, names) {
 function typed(model, dtype, values, note) {
   const { inputs } = model;
   const limits = LIMITS[model.dtype];
-  const unit = 'in the unit of the training data';
+  const unit = 'in the unit of measure of the training data';
   if (limits ? dtype && dtype !== model.dtype && (model.dtype === 'uint8' || dtype === 'bool') : dtype === 'uint8' || dtype === 'bool') {
     throw new Error(`got ${dtype}, must be ${model.dtype}, ${unit}`);
   }

@@ -14,7 +14,7 @@ extern "C" {
 
 enum { HEARTBEAT_NO_MEMORY = 8 };
 
-/* A value of a sample, in the data's unit. */
+/* A value of a sample, in the data's unit of measure. */
 typedef int16_t heartbeat_sample;
 
 /* Compare what this build computes with what Python did. Where they differ, 1 and what differs, in `text`; else 0. */

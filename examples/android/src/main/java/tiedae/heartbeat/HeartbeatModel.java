@@ -3,7 +3,7 @@ package tiedae.heartbeat;
 /**
  * The model heartbeat: samples to codes and back; .tae files.
  *
- * <p>A sample is 64 values in the data's unit, in C order of the shape 64; arrays hold samples one after the other.
+ * <p>A sample is 64 values in the data's unit of measure, in C order of the shape 64; arrays hold samples one after the other.
  * A code is 16 unsigned bytes. Results are those of Python, in every value.
  *
  * <p>Nothing is kept between calls: threads may call all methods at once, and there is nothing to close. Arguments are never null or
