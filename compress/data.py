@@ -1,4 +1,4 @@
-"""Samples, their scaling to scaled values, splits, validation of input data, and the order of samples in an epoch.
+"""Samples, their scaling, splits, validation of input data, and the order of samples in an epoch.
 
 Arrays may be memory maps larger than memory: everything here reads chunks of about `CHUNK_BYTES`.
 """

@@ -30,7 +30,7 @@ LATER_STAGES: Mapping[str, FineTuning] = {"prune": PruneConfig(), "cluster": Clu
 
 
 class DatasetModel(tf_keras.Model):
-    """A model whose `fit`, `predict` and `encode` take a Dataset, in the data's unit of measure, or arrays, in scaled values.
+    """A model whose `fit`, `predict` and `encode` take a Dataset, in the data's unit of measure, or arrays of scaled values.
 
     `spec`: of its samples, once it has seen a Dataset. `lineage`: the stages it has been through.
     """
@@ -70,7 +70,7 @@ class DatasetModel(tf_keras.Model):
         one epoch by default. Without `y` the model learns to give `x`.
 
         Raises InputError for a Dataset on a compiled model, for Keras' arguments beside a Dataset, and where the loss is not
-        finite; DataError for samples that do not fit the model, and for arrays that are not in scaled values.
+        finite; DataError for samples that do not fit the model, and for arrays that are not scaled.
         """
         if isinstance(x, Dataset):
             given = [name for name, value in {"y": y, **keras}.items() if value is not None]
@@ -190,7 +190,7 @@ class DatasetModel(tf_keras.Model):
 
         if self.optimizer is not None:
             raise InputError(
-                "fit: the model is compiled, and a Dataset is trained without compile; pass arrays in scaled values, or use "
+                "fit: the model is compiled, and a Dataset is trained without compile; pass arrays of scaled values, or use "
                 "model.copy().fit(data)"
             )
         self.build_for(data.inputs)
@@ -224,7 +224,7 @@ class DatasetModel(tf_keras.Model):
     def _scaled_values(self, x: Any) -> Any:
         """Arrays as Keras takes them; a pipeline as it is.
 
-        Raises DataError for integers and for values far outside scaled values, which are samples in their own unit of
+        Raises DataError for integers and for values far outside their range, which are samples in their own unit of
         measure, and for another shape than [n, inputs].
         """
         x = np.asarray(x) if isinstance(x, list | tuple) or hasattr(x, "to_numpy") else x
@@ -232,15 +232,13 @@ class DatasetModel(tf_keras.Model):
         if dtype is None or shape is None:
             return x
         if not tf.as_dtype(dtype).is_floating:
-            raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 in scaled values; a Dataset takes raw samples")
+            raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 scaled values; a Dataset takes raw samples")
         inputs = self.config.inputs or "inputs"
         if len(shape) != 2 or inputs not in ("inputs", shape[1]):
-            raise DataError(f"got shape {list(shape)}, must be [n, {inputs}] in scaled values")
+            raise DataError(f"got shape {list(shape)}, must be [n, {inputs}] of scaled values")
         scaled = self.spec is not None and self.spec.scaling.rule != "none"
         if scaled and isinstance(x, np.ndarray) and np.abs(x).max(initial=0) > FAR:
-            raise DataError(
-                f"got values up to {np.abs(x).max():g}, must be in scaled values: data.scaling.apply(x), or a Dataset"
-            )
+            raise DataError(f"got values up to {np.abs(x).max():g}, must be scaled: data.scaling.apply(x), or a Dataset")
         return x
 
 

@@ -26,11 +26,11 @@ REACH = 1e-3
 
 
 def require_reachable(scaled: np.ndarray, activation: str) -> None:
-    """Raise DataError for values in scaled values outside the range of the output activation, which cannot give them."""
+    """Raise DataError for scaled values outside the range of the output activation, which cannot give them."""
     low, high = ACTIVATION_RANGES.get(activation, (-np.inf, np.inf))
     least, most = float(scaled.min(initial=0)), float(scaled.max(initial=0))
     if least < low - REACH or most > high + REACH:
-        got = f"values in scaled values lie in {least:g}…{most:g}"
+        got = f"scaled values lie in {least:g}…{most:g}"
         right = 'use linear, or scaling "auto" for this activation'
         raise DataError(f"{got}, output_activation {activation} gives {low:g}…{high:g}; {right}")
 

@@ -56,7 +56,7 @@ class BenchSubject:
         return " → ".join(", ".join(tensor.dtype for tensor in side) for side in sides)
 
     def input(self, signature: str, real: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """`count` samples for a signature's input, in its dtype and unit, repeated from values in scaled values by name."""
+        """`count` samples for a signature's input, in its dtype, repeated from scaled values by name."""
         (tensor,) = self.signatures[signature].inputs
         values = np.resize(real[tensor.name], (count, real[tensor.name].shape[1]))
         if tensor.dtype == "float32":

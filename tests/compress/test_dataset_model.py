@@ -150,7 +150,7 @@ def test_columns_are_held_to_their_names() -> None:
 
 def test_data_scaled_for_another_activation_are_refused() -> None:
     data = ta.Dataset.from_array(table(), output_activation="tanh")
-    with pytest.raises(DataError, match="values in scaled values lie in -1…1, output_activation sigmoid gives 0…1"):
+    with pytest.raises(DataError, match="scaled values lie in -1…1, output_activation sigmoid gives 0…1"):
         ta.TiedAutoencoder([8, 2]).fit(data, epochs=1)
     ta.TiedAutoencoder([8, 2], output_activation="tanh").fit(data, epochs=1, verbose=0)
 

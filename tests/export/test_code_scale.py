@@ -14,7 +14,7 @@ from tiedae.compress.affine import Quantization
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import ExportError, InputError
 from tiedae.export.bundle import model_files
-from tiedae.export.code_scale import step_limits, with_code, with_step
+from tiedae.export.code_scale import step_limits, with_code, with_factor
 from tiedae.export.interpreter import execute
 from tiedae.export.operations import Dense
 from tiedae.export.program import Program
@@ -57,7 +57,7 @@ def programs(request: pytest.FixtureRequest) -> Programs:
 
 @pytest.mark.parametrize("step", [0.5, 1.5, 2.0, 3.0])
 def test_kernels_stay_and_codes_keep_their_reals(programs: Programs, step: float) -> None:
-    before, after = programs.reference, with_step(programs, samples(programs.reference), step).reference
+    before, after = programs.reference, with_factor(programs, samples(programs.reference), step).reference
     x = samples(before)
     old, new = before.quantization("code"), after.quantization("code")
     assert new.scale == float(np.float32(old.scale * step)) and new.bits == old.bits
@@ -75,7 +75,7 @@ def test_kernels_stay_and_codes_keep_their_reals(programs: Programs, step: float
 @pytest.mark.parametrize("step", [1.5, 2.0, 3.0])
 def test_codes_are_centred_in_their_bits(programs: Programs, step: float) -> None:
     before = programs.reference
-    after = with_step(programs, samples(before), step).reference
+    after = with_factor(programs, samples(before), step).reference
     found = run(after, samples(before))[0].astype(int)
     code = after.quantization("code")
     if getattr(before.encoder[-1], "activation", "") in ("relu", "relu6"):
@@ -88,7 +88,7 @@ def test_codes_are_centred_in_their_bits(programs: Programs, step: float) -> Non
 def test_both_layouts_give_the_same_codes_and_reconstruct_like_before(programs: Programs) -> None:
     x = samples(programs.reference)
     _, y = run(programs.reference, x)
-    coarser = with_step(programs, x, 1.25)
+    coarser = with_factor(programs, x, 1.25)
     np.testing.assert_array_equal(run(coarser.split, x)[0], run(coarser.fused, x)[0])
     quantization = programs.reference.quantization("y")
     span = np.ptp(quantization.dequantize(y))
@@ -103,7 +103,7 @@ def test_files_compute_what_the_program_does(programs: Programs, target: str, tm
     from tiedae.export.runtimes.table import usual
 
     x = samples(programs.reference)
-    changed = with_step(programs, x, 2.0)
+    changed = with_factor(programs, x, 2.0)
     files = model_files({"int8": changed}, ExportConfig(targets=(target,)), "uint8")
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
@@ -130,8 +130,8 @@ def test_biases_of_the_decoder_keep_their_reals(seed: int, step: float) -> None:
 
 @pytest.mark.parametrize("step", [0, -2, float("nan"), float("inf")])
 def test_a_step_is_a_positive_number(step: float) -> None:
-    with pytest.raises(InputError, match=r"step: got .*, must be a number above 0: the factor on the scale of the codes"):
-        with_step(programs_of(), np.zeros((1, 20), np.uint8), step)
+    with pytest.raises(InputError, match=r"factor: got .*, must be a number above 0: the factor on the scale of the codes"):
+        with_factor(programs_of(), np.zeros((1, 20), np.uint8), step)
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -140,26 +140,26 @@ def test_products_limit_the_step(side: int) -> None:
     limit = step_limits(programs)[side]
     beyond, within = (limit * 1.01, limit * 0.99) if side else (limit * 0.99, limit * 1.01)
     x = samples(programs.reference)
-    with pytest.raises(InputError, match=rf"step: got {beyond:g}, must lie in .*….*, which the program's products allow"):
-        with_step(programs, x, beyond)
+    with pytest.raises(InputError, match=rf"factor: got {beyond:g}, must lie in .*….*, which the program's products allow"):
+        with_factor(programs, x, beyond)
     if side:
-        with_step(programs, x, within)
+        with_factor(programs, x, within)
     else:  # nearly all codes saturate
         with pytest.raises(InputError, match="units have one code for all training samples; must be nearer to 1"):
-            with_step(programs, x, within)
+            with_factor(programs, x, within)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 def test_codes_of_a_fixed_scale_have_no_step(activation: str) -> None:
     programs = programs_of(activations=("relu", activation))
-    with pytest.raises(InputError, match=f"step: {activation} fixes the scale of the codes"):
-        with_step(programs, np.zeros((1, 20), np.uint8), 2.0)
+    with pytest.raises(InputError, match=f"factor: {activation} fixes the scale of the codes"):
+        with_factor(programs, np.zeros((1, 20), np.uint8), 2.0)
 
 
 def test_float_programs_have_no_step(make_program: Callable[..., Program]) -> None:
     program = make_program(quantized=False)
     with pytest.raises(InputError, match="is float, must be an integer program"):
-        with_step(Programs(program, program), np.zeros((1, 20), np.uint8), 2.0)
+        with_factor(Programs(program, program), np.zeros((1, 20), np.uint8), 2.0)
     with pytest.raises(ExportError, match="tensor code is not quantized"):
         with_code(program, Quantization(1.0, 0))
 
@@ -177,7 +177,7 @@ def test_a_bias_beyond_32_bits_is_refused(make_program: Callable[..., Program]) 
 def test_a_step_of_one_code_is_refused(make_program: Callable[..., Program]) -> None:
     programs = programs_of()
     x = np.repeat(samples(programs.reference, 1), 50, axis=0)
-    with_step(programs, x, 4.0)  # units that never change are not the step's fault
+    with_factor(programs, x, 4.0)  # units that never change are not the step's fault
     x[:, 0] ^= np.arange(50, dtype=np.uint8)
-    with pytest.raises(InputError, match=r"step: got 14, by which \d of 5 units have one code for all training samples"):
-        with_step(programs, x, 14.0)
+    with pytest.raises(InputError, match=r"factor: got 14, by which \d of 5 units have one code for all training samples"):
+        with_factor(programs, x, 14.0)

@@ -268,7 +268,7 @@ def chart_page(folder: Path, chart: LineChart) -> str:
     ids=["usual", "narrow", "wide", "signed", "one"],
 )
 def test_charts_stay_inside_their_drawing(browser, tmp_path, width, x, y):
-    title = "squared error per validation sample, in model units"
+    title = "squared error per validation sample, in scaled values"
     path = tmp_path / "chart.html"
     path.write_text(chart_page(tmp_path, LineChart([Line("train", x, y)], "t", "epoch", title, [1.5])), encoding="utf-8")
     browser.open(path, width=width)
