@@ -229,7 +229,7 @@ class QuantizeConfig(Checked, frozen=True):
 class ClusterConfig(Checked, frozen=True):
     """Weight clustering: each kernel shares a few values, which fine-tuning moves; without the table there is none."""
 
-    clusters: Annotated[int, Meta(ge=2, le=255), means("values per kernel at most; int8 tells 255 apart")] = 16
+    clusters: Annotated[int, Meta(ge=2, le=255), means("values per kernel at most; int8 has 255")] = 16
     epochs: Annotated[Positive, EPOCHS] = 5
     learning_rate: Annotated[AboveZero, LEARNING_RATE] = 3e-3
     weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.0

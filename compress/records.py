@@ -174,7 +174,7 @@ def _tags(node: Any) -> dict[str, set[str]]:
 
 
 def _chosen(node: Any, value: Any) -> Any:
-    """The table of a type that a value is read as: that of its tag, if several are told apart by one."""
+    """The table of a type that a value is read as: that of its tag, if a tag distinguishes several."""
     node = node.type if isinstance(node, inspect.Metadata) else node
     for table in getattr(node, "types", ()):
         if isinstance(table, inspect.StructType) and table.tag_field and value.get(table.tag_field) == table.tag:

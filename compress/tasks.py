@@ -54,7 +54,7 @@ class Denoising(Checked, frozen=True, tag="denoising", tag_field="kind"):
 
 
 class Reduction(Checked, frozen=True, tag="reduction", tag_field="kind"):
-    """Codes stand for the samples in plots and other models: do neighbours stay neighbours?"""
+    """Codes replace the samples in plots and other models: do neighbours stay neighbours?"""
 
     neighbours: Annotated[Positive, means("of a sample, for trustworthiness and continuity")] = 10
     votes: Annotated[Positive, means("nearest codes of training samples that vote on a label, where the data have labels")] = 5

@@ -37,7 +37,7 @@ def with_factor(programs: Programs, x: np.ndarray, factor: float) -> Programs:
         raise InputError(f"factor: got {factor:g}, must be a number above 0: the factor on the scale of the codes")
     before = programs.reference
     _require_free(before)
-    finest, coarsest = step_limits(programs)
+    finest, coarsest = factor_limits(programs)
     if not finest <= factor <= coarsest:
         raise InputError(f"factor: got {factor:g}, must lie in {finest:.3g}…{coarsest:.3g}, which the program's products allow")
     code = before.quantization("code")
@@ -81,7 +81,7 @@ def with_code(program: Program, code: Quantization) -> Program:
     return replace(program, tensors=tensors, constants=constants)
 
 
-def step_limits(programs: Programs) -> tuple[float, float]:
+def factor_limits(programs: Programs) -> tuple[float, float]:
     """The finest and the coarsest factor: no product's accumulator may be coarser than its output, as in `Lowering.output`."""
     finest, coarsest = [], []
     for program in (programs.split, programs.fused):

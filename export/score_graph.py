@@ -137,7 +137,7 @@ def _mean(source: str, output: str, full: tuple[int]) -> Iterator[Step]:
 
 
 COARSE = 2
-"""Errors up to so many steps of y are held to an absolute difference."""
+"""Errors up to this many LSB of y are held to an absolute difference."""
 ROWS = 1024
 """Samples that are scored together."""
 

@@ -181,7 +181,7 @@ def _keys(table: Mapping[str, Any]) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value in TOML; its basic strings are JSON's, but for DEL, and false stands for None."""
+    """A value in TOML; its basic strings are JSON's, but for DEL, and false is None."""
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_toml, value))}]"
     value = _changed(value) if isinstance(value, msgspec.Struct) else value

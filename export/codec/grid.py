@@ -36,7 +36,7 @@ def steps_of(samples: np.ndarray, base: np.ndarray, bound: float) -> tuple[int, 
 
 
 def restored(steps: np.ndarray, base: np.ndarray, bound: float, halvings: int, dtype: np.dtype | str) -> np.ndarray:
-    """The samples, in `dtype`, that lie so many steps from their base."""
+    """The samples, in `dtype`, that lie this many multiples of the grid from their base."""
     return (base + steps.astype(np.float64) * _step(bound, halvings)).astype(dtype)
 
 

@@ -154,7 +154,7 @@ class PcaChoice:
         return self._costs[step]
 
     def at(self, bits: float) -> PcaCoder | None:
-        """The coder of the least error at so many bits per held sample or a little less; None where none is within 10 %.
+        """The coder of the least error at this many bits per held sample or a little less; None where none is within 10 %.
 
         From the coarsest step to finer ones, until the error rises.
         """

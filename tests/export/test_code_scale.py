@@ -14,7 +14,7 @@ from tiedae.compress.affine import Quantization
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import ExportError, InputError
 from tiedae.export.bundle import model_files
-from tiedae.export.code_scale import step_limits, with_code, with_factor
+from tiedae.export.code_scale import factor_limits, with_code, with_factor
 from tiedae.export.interpreter import execute
 from tiedae.export.operations import Dense
 from tiedae.export.program import Program
@@ -55,12 +55,12 @@ def programs(request: pytest.FixtureRequest) -> Programs:
     return programs_of(**OPTIONS[request.param])
 
 
-@pytest.mark.parametrize("step", [0.5, 1.5, 2.0, 3.0])
-def test_kernels_stay_and_codes_keep_their_reals(programs: Programs, step: float) -> None:
-    before, after = programs.reference, with_factor(programs, samples(programs.reference), step).reference
+@pytest.mark.parametrize("factor", [0.5, 1.5, 2.0, 3.0])
+def test_kernels_stay_and_codes_keep_their_reals(programs: Programs, factor: float) -> None:
+    before, after = programs.reference, with_factor(programs, samples(programs.reference), factor).reference
     x = samples(before)
     old, new = before.quantization("code"), after.quantization("code")
-    assert new.scale == float(np.float32(old.scale * step)) and new.bits == old.bits
+    assert new.scale == float(np.float32(old.scale * factor)) and new.bits == old.bits
     assert {name: after.constants[name] is before.constants[name] for name in before.kernels} == dict.fromkeys(
         before.kernels, True
     )
@@ -72,10 +72,10 @@ def test_kernels_stay_and_codes_keep_their_reals(programs: Programs, step: float
     assert gap.max() <= 0.5001 * (old.scale + new.scale)
 
 
-@pytest.mark.parametrize("step", [1.5, 2.0, 3.0])
-def test_codes_are_centred_in_their_bits(programs: Programs, step: float) -> None:
+@pytest.mark.parametrize("factor", [1.5, 2.0, 3.0])
+def test_codes_are_centred_in_their_bits(programs: Programs, factor: float) -> None:
     before = programs.reference
-    after = with_factor(programs, samples(before), step).reference
+    after = with_factor(programs, samples(before), factor).reference
     found = run(after, samples(before))[0].astype(int)
     code = after.quantization("code")
     if getattr(before.encoder[-1], "activation", "") in ("relu", "relu6"):
@@ -116,10 +116,10 @@ def test_files_compute_what_the_program_does(programs: Programs, target: str, tm
 
 
 @given(st.integers(0, 20), st.floats(0.3, 6))
-def test_biases_of_the_decoder_keep_their_reals(seed: int, step: float) -> None:
+def test_biases_of_the_decoder_keep_their_reals(seed: int, factor: float) -> None:
     program = build_program(seed=seed)
     old = program.quantization("code")
-    after = with_code(program, Quantization(float(np.float32(old.scale * step)), old.zero_point))
+    after = with_code(program, Quantization(float(np.float32(old.scale * factor)), old.zero_point))
     reader = next(operation for operation in after.decoder if operation.x == "code")
     assert isinstance(reader, Dense) and reader.bias is not None
     before, now = (each.constants[reader.bias] * reader.bias_scales(each).astype(np.float64) for each in (program, after))
@@ -128,16 +128,16 @@ def test_biases_of_the_decoder_keep_their_reals(seed: int, step: float) -> None:
     assert set(program.constants) - set(same) == {reader.bias}
 
 
-@pytest.mark.parametrize("step", [0, -2, float("nan"), float("inf")])
-def test_a_step_is_a_positive_number(step: float) -> None:
+@pytest.mark.parametrize("factor", [0, -2, float("nan"), float("inf")])
+def test_a_factor_is_a_positive_number(factor: float) -> None:
     with pytest.raises(InputError, match=r"factor: got .*, must be a number above 0: the factor on the scale of the codes"):
-        with_factor(programs_of(), np.zeros((1, 20), np.uint8), step)
+        with_factor(programs_of(), np.zeros((1, 20), np.uint8), factor)
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_products_limit_the_step(side: int) -> None:
+def test_products_limit_the_factor(side: int) -> None:
     programs = programs_of()
-    limit = step_limits(programs)[side]
+    limit = factor_limits(programs)[side]
     beyond, within = (limit * 1.01, limit * 0.99) if side else (limit * 0.99, limit * 1.01)
     x = samples(programs.reference)
     with pytest.raises(InputError, match=rf"factor: got {beyond:g}, must lie in .*….*, which the program's products allow"):
@@ -150,13 +150,13 @@ def test_products_limit_the_step(side: int) -> None:
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
-def test_codes_of_a_fixed_scale_have_no_step(activation: str) -> None:
+def test_codes_of_a_fixed_scale_have_no_factor(activation: str) -> None:
     programs = programs_of(activations=("relu", activation))
     with pytest.raises(InputError, match=f"factor: {activation} fixes the scale of the codes"):
         with_factor(programs, np.zeros((1, 20), np.uint8), 2.0)
 
 
-def test_float_programs_have_no_step(make_program: Callable[..., Program]) -> None:
+def test_float_programs_have_no_factor(make_program: Callable[..., Program]) -> None:
     program = make_program(quantized=False)
     with pytest.raises(InputError, match="is float, must be an integer program"):
         with_factor(Programs(program, program), np.zeros((1, 20), np.uint8), 2.0)
@@ -174,10 +174,10 @@ def test_a_bias_beyond_32_bits_is_refused(make_program: Callable[..., Program]) 
         with_code(program, Quantization(float(np.float32(old.scale / 4)), old.zero_point))
 
 
-def test_a_step_of_one_code_is_refused(make_program: Callable[..., Program]) -> None:
+def test_a_factor_of_one_code_is_refused(make_program: Callable[..., Program]) -> None:
     programs = programs_of()
     x = np.repeat(samples(programs.reference, 1), 50, axis=0)
-    with_factor(programs, x, 4.0)  # units that never change are not the step's fault
+    with_factor(programs, x, 4.0)  # units that never change are not the factor's fault
     x[:, 0] ^= np.arange(50, dtype=np.uint8)
     with pytest.raises(InputError, match=r"factor: got 14, by which \d of 5 units have one code for all training samples"):
         with_factor(programs, x, 14.0)
