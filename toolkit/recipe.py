@@ -14,12 +14,11 @@ from typing import Any
 import msgspec
 from msgspec import structs
 from tiedae.compress.combinations import require_combination
-from tiedae.compress.config import CodecConfig, DataConfig, QuantizeConfig, Recipe, TrainConfig, layer_tables
+from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConfig, layer_tables
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.keys import Positive
 from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
-from tiedae.compress.tasks import Compression
 from tiedae.export.targets import require_targets
 
 OPTIONAL = {"data": DataConfig, "train": TrainConfig, "quantize": QuantizeConfig}
@@ -190,36 +189,9 @@ def _toml(value: Any) -> str:
     return json.dumps(value is not None and value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-EARLIER: Mapping[str, Any] = {
-    "export.scaled": True,
-    "task": plain(Compression()),
-    "train.noise": None,
-    "data.clean": None,
-    "codec": plain(CodecConfig()),
-    "train.rate": 0.0,
-    "quantize.code_scale": 0.0,
-    "data.stride": 0,
-    "search.rate": [],
-    "export.c_storage": "dense",
-    "verify.better_than": [],
-}
-"""Keys that recipes once did not have, and what runs from before them did."""
-
-
 def recipe_digest(recipe: Recipe) -> str:
-    """sha256 (hex) of the whole recipe: equal exactly where every value is.
-
-    Without the values of `EARLIER`: earlier versions had no other, and their runs can be resumed.
-    """
-    written = plain(recipe)
-    for path, value in EARLIER.items():
-        *tables, key = path.split(".")
-        table = written
-        for name in tables:
-            table = table[name] or {}
-        if key in table and table[key] == value:
-            del table[key]
-    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+    """sha256 (hex) of the whole recipe: equal exactly where every value is."""
+    return hashlib.sha256(json.dumps(plain(recipe), sort_keys=True).encode()).hexdigest()
 
 
 def check_inputs(recipe: Recipe, inputs: int, dtype: str = "") -> Recipe:

@@ -109,27 +109,9 @@ def test_a_recipe_without_a_name_has_one_from_its_file(tmp_path, file, name):
     assert load_recipe(path).name == name
 
 
-DIGESTS = {
-    "fc6a4e563561e627628bfa53413280d7249c8adfd5ef1edbd5d37be40f3683a0": {},
-    "58e6c2acfcd53356d2ec611c6fe27d82c1acc7b54f1dcfd50df312facbf2be1f": {
-        "prune": {"sparsity": 0.25},
-        "search": {},
-        "verify": {"max_quality_loss": 1},
-    },
-}
-"""What OUT/run.json of tiedae 0.1 says of two recipes."""
-
-
 def test_a_recipe_with_one_class_is_the_recipe_without_the_table():
     digests = [recipe_digest(parse_recipe(SMALL | table, "small")) for table in ({}, {"codec": {"classes": 1}})]
     assert digests[0] == digests[1] != recipe_digest(parse_recipe(SMALL | {"codec": {"classes": 2}}, "small"))
-
-
-@pytest.mark.parametrize("digest", DIGESTS)
-def test_runs_of_earlier_versions_are_known_by_their_digest(digest):
-    recipe = SMALL | DIGESTS[digest]
-    assert recipe_digest(parse_recipe(recipe | {"export": {"scaled": True}}, "small")) == digest
-    assert recipe_digest(parse_recipe(recipe, "small")) != digest, "its files have other units"
 
 
 def test_a_configuration_is_checked_however_it_is_made():
