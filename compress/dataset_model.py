@@ -224,7 +224,7 @@ class DatasetModel(tf_keras.Model):
     def _scaled_values(self, x: Any) -> Any:
         """Arrays as Keras takes them; a pipeline as it is.
 
-        Raises DataError for integers and for values far outside their range, which are samples in their own unit of
+        Raises DataError for integers and for values far outside their range, which are samples in their own unit of measure of
         measure, and for another shape than [n, inputs].
         """
         x = np.asarray(x) if isinstance(x, list | tuple) or hasattr(x, "to_numpy") else x

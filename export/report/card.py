@@ -325,22 +325,23 @@ def _meaning(manifest: Manifest) -> str:
     }
     sentences = []
     if ("code", "uint8") in outputs:
-        sentences.append(f"A uint8 `code` means {_affine('code', manifest.tensors.code)} in the unit of a float one.")
+        sentences.append(f"A uint8 `code` means {_affine('code', manifest.tensors.code)} of a float one.")
     for article, quantization, dtype in (
         ("A", manifest.tensors.y, "uint8"),
         ("An", outputs.get(("y", "int8")), "int8"),
     ):
         if ("y", dtype) in outputs and quantization is not None:
-            sentences.append(f"{article} {dtype} `y` means {_affine('y', quantization)} in model units.")
+            sentences.append(f"{article} {dtype} `y` means {_affine('y', quantization)} in scaled values.")
     floats = outputs.get(("y", "float32"))
     own = floats is not None and floats.scaled is False
     if floats is not None:
-        sentences.append(f"A float32 `y` is in {'the unit of the samples, as a float32 `x` is' if own else 'model units'}.")
+        what = "in the unit of measure of the samples, as a float32 `x` is" if own else "in scaled values"
+        sentences.append(f"A float32 `y` is {what}.")
     rule = manifest.data.scaling.rule
     if rule == "byte" and ("y", "uint8") in outputs:
         sentences.append("`x` and `y` are the bytes themselves where a file takes bytes.")
     elif rule != "none" and any(name == "y" and not (own and dtype == "float32") for name, dtype in outputs):
-        sentences.append("Model units times `scale` plus `offset` (manifest.json, data.scaling) are the units of the samples.")
+        sentences.append("Scaled values times `scale` plus `offset` (manifest.json, data.scaling) are those of the samples.")
     return " ".join(sentences)
 
 

@@ -65,10 +65,10 @@ def render_report(
 ) -> str:
     """A self-contained HTML page.
 
-    `golden` by name as in the bundle, floats in the unit of the files (`Manifest.io`): `x` [n, inputs] in the user's unit and
-    dtype, `y` [n, inputs] of the reference program, `y.f32` of the Keras model. `kernels` int8 and `masks` bool, both
-    [inputs, units], by the kernel's name. `task`: arrays of the task's section by name. Raises FormatError where golden vectors
-    are missing.
+    `golden` by name as in the bundle, floats in the unit of measure of the files (`Manifest.io`): `x` [n, inputs] in the
+    data's unit of measure and dtype, `y` [n, inputs] of the reference program, `y.f32` of the Keras model. `kernels` int8 and
+    `masks` bool, both [inputs, units], by the kernel's name. `task`: arrays of the task's section by name. Raises FormatError
+    where golden vectors are missing.
     """
     missing = [key for key in GOLDEN if key not in golden]
     if missing:

@@ -27,7 +27,7 @@ SHOWN = 16
 
 @dataclass(frozen=True, eq=False)
 class DrawnSamples:
-    """`values` by kind (`input`, `keras`, `ours`), [n, inputs] in the user's unit; `errors` [n] of the last two; `labels` by
+    """`values` by kind (`input`, `keras`, `ours`), [n, inputs], not scaled; `errors` [n] of the last two; `labels` by
     kind; `shape` and `dtype` of a sample.
     """
 

@@ -59,4 +59,4 @@ def _chart(change: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[s
         lines.append(Line(kind, levels, [row["error"] for row in of_place]))
         entries.append((kind, place))
     unit = "zeros in percent" if sparsity else "bits"
-    return entries, LineChart(lines, f"Error by {change}", unit, "squared error per sample, in model units")
+    return entries, LineChart(lines, f"Error by {change}", unit, "squared error per sample, in scaled values")

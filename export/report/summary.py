@@ -18,7 +18,7 @@ from .key_figures import groups, size_kind
 from .parity_tables import cell_text
 
 HEADER = ("", "error", "quality", "bytes", "parity")
-"""Columns: subject, test error in model units, fidelity in the user's unit, bytes, parity."""
+"""Columns: subject, test error in scaled values, fidelity in the data's unit of measure, bytes, parity."""
 FLOATS = (Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER)
 PARTS = {"encoder", "decoder", "score"}
 """Name parts of files that hold half of the model."""

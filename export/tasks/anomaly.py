@@ -42,11 +42,11 @@ COLOURS = {INT8: "ours", PCA: "keras", FOREST: "stock", MEAN: "prune"}
 DRAWN = 200
 """Points of a drawn curve at most."""
 Score = Callable[[np.ndarray], np.ndarray]
-"""Samples [n, inputs] in the data's unit → scores, float64 [n]."""
+"""Samples [n, inputs] in the data's unit of measure → scores, float64 [n]."""
 
 
 def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
-    """The result on test samples, and the worst of them: `x`, `y` in the data's unit, `errors` of their values, `scores`."""
+    """The result on test samples, and the worst of them: `x`, `y`, not scaled, `errors` of their values, `scores`."""
     task, data, detector = exported.recipe.task, exported.data, exported.detector
     assert isinstance(task, Anomaly)
     if detector is None:
@@ -109,13 +109,13 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
 
 
 def program_errors(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.ndarray:
-    """D of samples [n, inputs] in the data's unit, int64 [n, inputs]."""
+    """D of samples [n, inputs] in the data's unit of measure, int64 [n, inputs]."""
     parts = (x[start : start + BATCH] for start in range(0, len(x), BATCH))
     return np.concatenate([integer_errors(scoring, exported.model, part)[0] for part in parts])
 
 
 def real_scores(kind: ScoreKind, errors: np.ndarray, weights: np.ndarray | float = 1.0) -> np.ndarray:
-    """Scores, float64 [n], of errors in model units [n, inputs]; `weights` [inputs] multiply squared errors."""
+    """Scores, float64 [n], of errors in scaled values [n, inputs]; `weights` [inputs] multiply squared errors."""
     if kind == "max":
         return np.abs(errors).max(axis=1)
     if kind == "mae":
@@ -124,7 +124,7 @@ def real_scores(kind: ScoreKind, errors: np.ndarray, weights: np.ndarray | float
 
 
 def mean_scores(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.ndarray:
-    """The scores of samples [n, inputs] in the data's unit if the mean of the training samples were every output."""
+    """The scores of samples [n, inputs] in the data's unit of measure if the mean of the training samples were every output."""
     return real_scores(scoring.kind, exported.mean - exported.data.scaling.apply(x), score_weights(scoring))
 
 

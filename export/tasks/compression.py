@@ -46,7 +46,7 @@ EQUAL = {"": "", "bits": "at the same bits", "error": "at no larger error"}
 
 @dataclass(frozen=True)
 class _Rates:
-    """Measures coders on the same test samples, [n, inputs] in the data's unit."""
+    """Measures coders on the same test samples, [n, inputs] in the data's unit of measure."""
 
     exported: Exported
     samples: np.ndarray = field(repr=False)
@@ -56,7 +56,7 @@ class _Rates:
         return Fidelity.of_splits(self.exported.data)
 
     def point(self, coder: Coder, size: int, decoded: np.ndarray, setting: str = "", chosen: Chosen = "") -> RatePoint:
-        """The point of a file of `size` bytes that decodes to samples [n, inputs] in the data's unit and dtype."""
+        """The point of a file of `size` bytes that decodes to samples [n, inputs] in the data's unit of measure and dtype."""
         found = self.fidelity.measure(self.samples, self.exported.data.scaling.apply(decoded))
         similarity = self._ssim(decoded) if chosen or coder == TIED else None
         return RatePoint(coder, chosen, size, 8 * size / self.samples.size, found.mse, found.value, similarity, setting)
@@ -201,7 +201,7 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
 
 
 def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The mean squared error of each sample, float64 [n], of [n, inputs] each in the data's unit."""
+    """The mean squared error of each sample, float64 [n], of [n, inputs] each in the data's unit of measure."""
     return np.square(x.astype(np.float64) - y).mean(axis=1)
 
 

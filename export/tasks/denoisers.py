@@ -27,7 +27,7 @@ PCA_SAMPLES = 20_000
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """What baselines are fitted and chosen on, float32 in model units: clean `train` [n, inputs], and `noisy` and `clean`
+    """What baselines are fitted and chosen on, float32 in scaled values: clean `train` [n, inputs], and `noisy` and `clean`
     validation samples [m, inputs]. `shape` of a sample.
     """
 
@@ -51,7 +51,7 @@ class Selection:
 
 
 Denoise = Callable[[np.ndarray], np.ndarray]
-"""Noisy samples, float32 [n, inputs] in model units → denoised ones."""
+"""Noisy samples, float32 [n, inputs] in scaled values → denoised ones."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ TITLES["mean"] = "mean of training samples"
 
 @dataclass(frozen=True)
 class _CleanSamples:
-    """Measures methods on the same clean samples [n, inputs], in the data's unit."""
+    """Measures methods on the same clean samples [n, inputs], in the data's unit of measure."""
 
     exported: Exported
     clean: np.ndarray
@@ -57,18 +57,18 @@ class _CleanSamples:
         return Fidelity.of_splits(self.exported.data)
 
     def row(self, method: str, level: float | None, y: np.ndarray, noisy: Denoised | None, setting: str = "") -> Denoised:
-        """The row of an output, float32 [n, inputs] in model units; `noisy`: the input's."""
+        """The row of an output, float32 [n, inputs] in scaled values; `noisy`: the input's."""
         fit = self.fidelity.measure(self.clean, y)
         gain = 10 * math.log10(noisy.mse / fit.mse) if noisy is not None and noisy.mse > 0 and fit.mse > 0 else None
         return Denoised(method, level, fit.mse, fit.measure, fit.unit, fit.value, gain, self._ssim(y), setting)
 
     def input(self, level: float | None, given: np.ndarray) -> Denoised:
-        """The row of the noisy samples themselves, [n, inputs] in the data's unit."""
+        """The row of the noisy samples themselves, [n, inputs] in the data's unit of measure."""
         row = self.row(INPUT, level, self.exported.data.scaling.apply(given), None)
         return replace(row, mse=0.0, value=None) if np.array_equal(given, self.clean) else row
 
     def errors(self, y: np.ndarray) -> np.ndarray:
-        """The squared error of each sample, in the data's unit, float64 [n]; `y`: float32 [n, inputs] in model units."""
+        """The squared error of each sample, not scaled, float64 [n]; `y`: float32 [n, inputs] in scaled values."""
         return squared_errors(self.clean, self.exported.data.scaling.invert(y, np.float64))
 
     def _ssim(self, y: np.ndarray) -> float | None:
@@ -136,7 +136,7 @@ def levels(exported: Exported, factors: Sequence[float]) -> list[float | None]:
 
 
 def at_level(exported: Exported, clean: np.ndarray, level: float) -> np.ndarray:
-    """Clean samples [n, inputs] with noise of a level, in their unit and dtype, drawn by the seed."""
+    """Clean samples [n, inputs] with noise of a level, in their unit of measure and dtype, drawn by the seed."""
     noise, train = exported.recipe.train.noise, exported.data.train
     if noise is None or not level:
         return clean
@@ -168,7 +168,7 @@ def _validation_noise(exported: Exported, clean: np.ndarray) -> np.ndarray:
 
 
 def _baselines(exported: Exported, x: np.ndarray) -> tuple[dict[str, tuple[str, np.ndarray]], list[Skipped]]:
-    """(setting, output in model units) of each baseline for this kind of data; `x`: the noisy samples in model units."""
+    """(setting, output in scaled values) of each baseline for this kind of data; `x`: the noisy samples in scaled values."""
     spec = exported.data.spec
     given = selection(exported)
     outputs, skipped = {}, []

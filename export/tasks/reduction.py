@@ -1,7 +1,7 @@
 """Dimensionality reduction: whether codes that are near each other belong to samples that are, and a plot of them.
 
 The int8 codes are compared as real numbers, (integer − zero point) · scale, with those of the float model, of PCA to as many
-values, and of UMAP where it is installed. Distances between samples are those in model units, in which columns compare.
+values, and of UMAP where it is installed. Distances between samples are those in scaled values, in which columns compare.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def measure(exported: Exported) -> TaskMeasurement:
 def other_codes(
     exported: Exported, train: np.ndarray, test: np.ndarray, units: int
 ) -> tuple[dict[Method, tuple[np.ndarray, np.ndarray]], list[Skipped]]:
-    """Codes of `train` and `test`, in model units, by the float model, PCA and UMAP; what was skipped, with reasons."""
+    """Codes of `train` and `test`, in scaled values, by the float model, PCA and UMAP; what was skipped, with reasons."""
     pca, keras = Pca.fit(train, min(units, train.shape[1])), exported.keras
     codes: dict[Method, tuple[np.ndarray, np.ndarray]] = {}
     skipped: list[Skipped] = []

@@ -27,8 +27,8 @@ class RatePoint(Record, frozen=True):
     """Test samples through a lossy coder and back: `bytes` of its file, `bits` per value of the samples.
 
     `coder`: `tied` is this bundle's codec. `chosen`: to be compared with it, at equal `bits` or at equal `error`; empty for
-    other points of its curve. `setting`: what was chosen. `mse` in the data's unit, squared; `value`: the result's `measure`;
-    None where it is not defined. `ssim`: of images, of points that are compared.
+    other points of its curve. `setting`: what was chosen. `mse` in the data's unit of measure, squared; `value`: the result's
+    `measure`; None where it is not defined. `ssim`: of images, of points that are compared.
     """
 
     coder: Coder

@@ -25,7 +25,7 @@ MEAN_SAMPLES = 10_000
 TableRow = tuple[str, str, str, str, str]
 """A row of the table at the end of a run: subject, error, quality, bytes, parity."""
 Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""float32 [n, inputs] in model units → (code, y), by the float model that the int8 one comes from."""
+"""float32 [n, inputs] in scaled values → (code, y), by the float model that the int8 one comes from."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Exported:
 
     @cached_property
     def mean(self) -> np.ndarray:
-        """The mean of the training samples, what the model shall give, float64 [inputs] in model units: the least baseline."""
+        """The mean of the training samples, what the model shall give, float64 [inputs], scaled: the least baseline."""
         train = self.data.train.wanted
         chosen = choose(train, MEAN_SAMPLES, self.data.config.seed)
         return self.data.scaling.apply(train.take(chosen)).mean(axis=0, dtype=np.float64)

@@ -67,7 +67,7 @@ class Comparison(Record, frozen=True):
     """The int8 program against a baseline by a `criterion` on the same test samples.
 
     `gain`: how much better the program is, in the figure's unit, negative where it is worse, with the 95 % interval of the
-    paired bootstrap. `setting` of the baseline. The mean squared error is per value, in the data's unit, squared.
+    paired bootstrap. `setting` of the baseline. The mean squared error is per value, in the data's unit of measure, squared.
     """
 
     baseline: str

@@ -40,7 +40,7 @@ OFFSETS, SCALES = np.linspace(-1, 1, 20), np.linspace(1, 2, 20)
 def test_programs_of_the_card_run_on_the_files(
     make_parts, make_program, tmp_path, monkeypatch, dtype, scaling, lines, signatures, scaled
 ):
-    """All programs, as a reader copies them, give what the reference program gives; in the data's unit they never scale."""
+    """All programs, as a reader copies them, give what the reference program gives; files of unscaled data need none of it."""
     manifest, metrics, programs = written_bundle(make_parts, make_program, tmp_path, dtype, scaling, signatures, scaled=scaled)
     expected = golden_values(tmp_path, programs, scaling)
     card = render_card(manifest, metrics)
@@ -104,13 +104,13 @@ FLOATS, MINMAX = ("float32", Scaling()), ("float32", Scaling("minmax", -3.0, 7.5
 BYTES = ("uint8", Scaling("byte", 0.0, 255.0))
 BOTH = ("encode", "decode", "reconstruct")
 MEANINGS = {
-    "code": "A uint8 `code` means (code − {code.zero_point}) · {code.scale!r} in the unit of a float one.",
-    "uint8": "A uint8 `y` means (y − {y.zero_point}) · {y.scale!r} in model units.",
-    "int8": "An int8 `y` means (y − {int8}) · {y.scale!r} in model units.",
-    "float32": "A float32 `y` is in model units.",
-    "own": "A float32 `y` is in the unit of the samples, as a float32 `x` is.",
+    "code": "A uint8 `code` means (code − {code.zero_point}) · {code.scale!r} of a float one.",
+    "uint8": "A uint8 `y` means (y − {y.zero_point}) · {y.scale!r} in scaled values.",
+    "int8": "An int8 `y` means (y − {int8}) · {y.scale!r} in scaled values.",
+    "float32": "A float32 `y` is in scaled values.",
+    "own": "A float32 `y` is in the unit of measure of the samples, as a float32 `x` is.",
     "bytes": "`x` and `y` are the bytes themselves where a file takes bytes.",
-    "scaled": "Model units times `scale` plus `offset` (manifest.json, data.scaling) are the units of the samples.",
+    "scaled": "Scaled values times `scale` plus `offset` (manifest.json, data.scaling) are those of the samples.",
 }
 
 

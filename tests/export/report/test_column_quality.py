@@ -1,4 +1,4 @@
-"""The quality in the user's unit on the pages: a cell of each row, the columns of a table, the final table."""
+"""The quality in the data's unit of measure on the pages: a cell of each row, the columns of a table, the final table."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_each_error_of_the_report_has_its_quality_beside_it(make_parts: Callable
     page = render_report(*parts)
     section = page[page.index('<section id="error-per-stage">') :].split("</section>")[0]
     assert all(text in section for text in texts)
-    assert f"{fidelity['measure']} is in the unit of the data" in section
+    assert f"{fidelity['measure']} is in the unit of measure of the data" in section
     card = render_card(*parts[:2])
     (line,) = [line for line in card.splitlines() if line.startswith("| quality, exported int8 files, the worst")]
     assert texts[1].replace("&lt;", "<") in line
