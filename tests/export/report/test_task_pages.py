@@ -107,7 +107,7 @@ def test_card_and_report_speak_of_their_task(bundles: Mapping[str, Path], name: 
     (lead,) = re.findall(r'<p class="lead">(.*?)</p>', page, re.S)
     assert re.match(LEADS[name], lead)
     top = page[page.index('class="lead"') : page.index("<nav>")]
-    assert "model units" not in top and not re.search("litert|ort-|openvino", top)
+    assert "scaled values" not in top and not re.search("litert|ort-|openvino", top)
     assert "root mean squared error" in top and " of 255" in top
 
 
