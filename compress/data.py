@@ -362,7 +362,8 @@ def check_samples(samples: Samples, source: str) -> None:
     if samples.dtype.kind != "f":
         return
     for start, chunk in samples.chunks():
-        usable = np.isfinite(chunk) & (np.abs(chunk) <= LARGEST)
+        wide = chunk.astype(np.result_type(chunk, np.float32), copy=False)
+        usable = np.isfinite(wide) & (np.abs(wide) <= LARGEST)
         if not usable.all():
             sample, feature = np.argwhere(~usable)[0]
             got = chunk[sample, feature]

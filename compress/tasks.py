@@ -74,7 +74,7 @@ class NoiseConfig(Checked, frozen=True):
     kind: Annotated[NoiseKind, means("gaussian is added, speckle multiplied; salt-pepper: extremes; masking: 0", "gaussian")]
     level: Annotated[
         AboveZero,
-        means("gaussian, speckle: standard deviation of scaled values; else the fraction of values that change", 0.3),
+        means("gaussian, speckle: standard deviation of scaled values; else fraction of values that change", 0.3),
     ]
 
     def check(self) -> None:
