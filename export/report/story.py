@@ -102,7 +102,7 @@ def _quality(report: Report) -> Iterator[Fact]:
 
 def _deviation(data: Data, fit: Fit) -> str:
     """The root mean squared error in the unit of measure of the data."""
-    of = " of 255" if data.dtype == "uint8" else f" in the unit of the data ({data.dtype})"
+    of = " of 255" if data.dtype == "uint8" else f" in the unit of measure of the data ({data.dtype})"
     return f"root mean squared error {number(fit.mse**0.5)}{of}"
 
 
