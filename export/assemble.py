@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ..calibration.calibration_file import Calibration
 from ..calibration.representative import representative
 from ..compress.affine import Quantization
 from ..compress.config import ModelConfig, Recipe
-from ..compress.data import Dataset
+from ..compress.data import Dataset, Samples
 from ..compress.errors import UnavailableError
 from ..compress.noise import noise_of, noisy_test
 from ..compress.records import encode, plain
@@ -73,6 +74,70 @@ def title_of(stage: str, model: TiedAutoencoder) -> str:
     return f"{TITLES[stage]}, code in steps" if rounded else TITLES[stage]
 
 
+@dataclass(frozen=True, eq=False)
+class Written:
+    """A bundle without metrics and pages: its manifest, its programs by precision, the samples in its scaling, those that its
+    files are `tested` with, the golden arrays, and what codes samples.
+    """
+
+    manifest: Manifest
+    programs: Mapping[str, Programs]
+    masks: Mapping[str, np.ndarray]
+    splits: Dataset
+    tested: Samples
+    arrays: Mapping[str, np.ndarray]
+    backend: ProgramBackend
+    fitted: Fitted
+
+
+def write_bundle(
+    directory: Path,
+    floating: TiedAutoencoder,
+    quantized: TiedAutoencoder,
+    splits: Dataset,
+    recipe: Recipe,
+    *,
+    calibration: Calibration,
+    provenance: Mapping[str, str],
+    keras: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    announce: Announce,
+) -> Written:
+    """Write the files of a bundle, without metrics and pages; arguments as `assemble`. `keras` computes the float model."""
+    announce(f"export: integer program, {', '.join(TARGETS[target].label for target in recipe.export.targets)}")
+    programs = {
+        precision: Programs(lower(model, recipe.name, layout="split"), lower(model, recipe.name, layout="fused"))
+        for precision, model in {"int8": quantized, "f32": floating}.items()
+    }
+    integer = programs["int8"].reference
+    maps, scaling = integer_maps.fit(splits.spec, integer.quantization("x"), integer.quantization("y"))
+    splits = splits.with_scaling(scaling)
+    masks = quantized.masks()
+    io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
+    backend = ProgramBackend(integer, splits.spec, io, maps)
+    detector = fit_detector(programs["int8"], backend, splits, recipe.task, recipe.data.seed)
+    if text := coarse_text(io, integer.quantization("x"), splits.columns):
+        announce(text)
+    noise = noise_of(recipe.train.noise, splits.train)
+    tested = splits.test if noise is None else noisy_test(splits.test, noise, recipe.data.seed, MAX_SAMPLES)
+    x = tested.take(np.arange(min(len(tested), GOLDEN_SAMPLES)))
+    scaled = splits.scaling.apply(io.samples(x))
+    answered = golden.expectations(programs["int8"], recipe.export.targets, scaled, io)
+    arrays = {"x": x, **golden.answers(answered, io)}
+    arrays |= golden.floats(*keras(scaled), io)
+    if detector is not None:
+        arrays |= golden.scores(answered, io, detector, x, scaled)
+    files = {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
+    files[PROGRAM_FILE] = program_file(programs["int8"], masks)
+    fitted = fit_codec(backend, splits.train, recipe.data.seed, noise, classes=recipe.codec.classes)
+    files |= codec_files(recipe.name, fitted)
+    fidelity = Fidelity.of_splits(splits)
+    manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
+    manifest = replace(manifest, scores=fitted.scores, detector=detector)
+    files |= write_models(programs, manifest, announce, fitted)
+    manifest = write_described(directory, manifest, files, arrays)
+    return Written(manifest, programs, masks, splits, tested, arrays, backend, fitted)
+
+
 def assemble(
     directory: Path,
     models: Mapping[str, TiedAutoencoder],
@@ -93,43 +158,13 @@ def assemble(
     the model.
     """
     *_, floating = (model for stage, model in models.items() if stage != "quantize")
-    quantized = models["quantize"]
-    announce(f"export: integer program, {', '.join(TARGETS[target].label for target in recipe.export.targets)}")
-    programs = {
-        precision: Programs(lower(model, recipe.name, layout="split"), lower(model, recipe.name, layout="fused"))
-        for precision, model in {"int8": quantized, "f32": floating}.items()
-    }
-    integer = programs["int8"].reference
-    maps, scaling = integer_maps.fit(splits.spec, integer.quantization("x"), integer.quantization("y"))
-    splits = splits.with_scaling(scaling)
     device = keras_device()
     keras = keras_function(floating, device)
-    masks = quantized.masks()
+    options = {"calibration": calibration, "provenance": provenance, "keras": keras, "announce": announce}
+    written = write_bundle(directory, floating, models["quantize"], splits, recipe, **options)
+    manifest, programs, splits, tested = written.manifest, written.programs, written.splits, written.tested
+    io, fidelity = manifest.io, Fidelity.of_splits(splits)
     shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
-    io = FileIO.of(recipe.export, splits.scaling, splits.train.dtype.name)
-    backend = ProgramBackend(integer, splits.spec, io, maps)
-    detector = fit_detector(programs["int8"], backend, splits, recipe.task, recipe.data.seed)
-    if text := coarse_text(io, integer.quantization("x"), splits.columns):
-        announce(text)
-    noise = noise_of(recipe.train.noise, splits.train)
-    tested = splits.test if noise is None else noisy_test(splits.test, noise, recipe.train.seed, MAX_SAMPLES)
-    x = tested.take(np.arange(min(len(tested), GOLDEN_SAMPLES)))
-    scaled = splits.scaling.apply(io.samples(x))
-    answered = golden.expectations(programs["int8"], recipe.export.targets, scaled, io)
-    arrays = {"x": x, **golden.answers(answered, io)}
-    arrays |= golden.floats(*keras(scaled), io)
-    if detector is not None:
-        arrays |= golden.scores(answered, io, detector, x, scaled)
-    files = {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
-    files[PROGRAM_FILE] = program_file(programs["int8"], masks)
-    fitted = fit_codec(backend, splits.train, recipe.data.seed, noise, classes=recipe.codec.classes)
-    files |= codec_files(recipe.name, fitted)
-    fidelity = Fidelity.of_splits(splits)
-    manifest = _manifest(programs, maps, splits, fidelity, recipe, quantized.config, calibration, masks, provenance)
-    manifest = replace(manifest, scores=fitted.scores, detector=detector)
-    files |= write_models(programs, manifest, announce, fitted)
-    manifest = write_described(directory, manifest, files, arrays)
-
     metrics = verify_bundle(
         directory,
         keras=keras,
@@ -161,10 +196,16 @@ def assemble(
     task = task_kind(recipe.task)
     announce(f"task: {task}")
     exported = Exported(
-        backend, splits, recipe, coding_function(floating, device), fitted.tables, detector, files_or_program(directory)
+        written.backend,
+        splits,
+        recipe,
+        coding_function(floating, device),
+        written.fitted.tables,
+        manifest.detector,
+        files_or_program(directory),
     )
     measured_task = TASKS[task].measure(exported)
-    verdict = judge(measured_task, backend, tested, recipe.data.seed)
+    verdict = judge(measured_task, written.backend, tested, recipe.data.seed)
     metrics = replace(
         metrics,
         keras=device,
@@ -182,7 +223,8 @@ def assemble(
         verdict=verdict,
         checks=metrics.checks + better_than(verdict, recipe.verify.better_than),
     )
-    write_pages(directory, manifest, metrics, arrays, programs["int8"].reference.constants, masks, measured_task.kept)
+    constants = programs["int8"].reference.constants
+    write_pages(directory, manifest, metrics, written.arrays, constants, written.masks, measured_task.kept)
     return metrics
 
 

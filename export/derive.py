@@ -69,7 +69,7 @@ def derive(
     recipe = before.recipe
     data = normal_only(data.with_scaling(before.data.scaling), normal_of(recipe.task), source)
     noise = noise_of(recipe.train.noise, data.train)
-    tested = data.test if noise is None else noisy_test(data.test, noise, recipe.train.seed, MAX_SAMPLES)
+    tested = data.test if noise is None else noisy_test(data.test, noise, recipe.data.seed, MAX_SAMPLES)
     int8 = {name: read_model(bundle.path / name) for name, info in before.models.items() if info.precision == PRECISION}
     programs, masks, arrays = bundle.programs(int8), bundle.masks(), bundle.golden()
     classes = _classes(bundle) if classes is None else classes

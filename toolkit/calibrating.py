@@ -90,7 +90,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
         raise InputError(f"{archive}: a model of {keras.config.widths[0]} inputs, {recipe.data.source} has {splits.inputs}")
     data = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
     noise = noise_of(recipe.train.noise, splits.train)
-    tested = splits.test if noise is None else noisy_test(splits.test, noise, recipe.train.seed, MAX_TEST)
+    tested = splits.test if noise is None else noisy_test(splits.test, noise, recipe.data.seed, MAX_TEST)
     taken = np.arange(min(len(tested), MAX_TEST))
     test, wanted = (splits.scaling.apply(each.take(taken)) for each in (tested, tested.wanted))
     layout = decoder_layout(recipe.export.targets)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace as replace_fields
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,8 +11,8 @@ from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.lineage import STAGES
-from tiedae.compress.noise import Noise, noisy_test
-from tiedae.compress.normal import normal_of, require_detectable
+from tiedae.compress.noise import noise_of, noisy_test
+from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
 from tiedae.export.verify.verify import MAX_SAMPLES
@@ -31,12 +30,31 @@ def load_test(path: Path, manifest: Manifest, source: str) -> tuple[Samples, int
     Of a .csv file they are the bundle's columns, by their names. With the noise of the recipe's training, drawn by its seed,
     they are the first `MAX_SAMPLES`.
     """
-    splits, train = load_splits(path, manifest, source), manifest.recipe.train
-    if train.noise is None:
-        return splits.test, len(splits.test)
-    noise = Noise.of(train.noise, splits.with_scaling(manifest.data.scaling).train)
-    clean = replace_fields(splits.test, scaling=manifest.data.scaling)
-    return noisy_test(clean, noise, train.seed, MAX_SAMPLES), len(clean)
+    splits = load_measured(path, manifest, source)
+    return tested(manifest, splits), len(splits.test)
+
+
+def tested(manifest: Manifest, splits: Dataset) -> Samples:
+    """What files are tested with: the test samples; with the noise of the recipe's training the first `MAX_SAMPLES`."""
+    recipe = manifest.recipe
+    noise = noise_of(recipe.train.noise, splits.train)
+    return splits.test if noise is None else noisy_test(splits.test, noise, recipe.data.seed, MAX_SAMPLES)
+
+
+def load_measured(path: Path, manifest: Manifest, source: str) -> Dataset:
+    """As `load_splits`, in the bundle's scaling, with the labels of a source that has them, and the training samples that the
+    bundle's task trains on."""
+    normal = normal_of(manifest.recipe.task)
+    splits = load_splits(path, manifest, source, label=own_label(source, manifest.data.label))
+    splits = normal_only(splits, () if splits.train.labels is None else normal, source)
+    return splits.with_scaling(manifest.data.scaling)
+
+
+def own_label(source: str, label: str | None) -> str | None:
+    """The label column of the bundle's data where a .csv source has it too."""
+    path = Path(source)
+    known = label is not None and path.suffix.lower() == ".csv" and path.is_file() and label in read_headings(path)
+    return label if known else None
 
 
 def load_training(path: Path, manifest: Manifest, source: str) -> Dataset:

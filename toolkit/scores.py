@@ -19,7 +19,7 @@ from tiedae.export.tasks.results import Detection, LabelFlags
 from .coding import named, pieces, steps
 from .console import Progress
 from .csv_files import read_headings
-from .run_artifacts import load_source
+from .run_artifacts import load_source, own_label
 
 METHOD = "int8"
 
@@ -91,13 +91,6 @@ def require_column(source: str, label: str, features: tuple[str, ...]) -> None:
         raise InputError(f"--label {label}: must be a column of {source}: {listed(headings) or 'it has no heading'}")
     if label in features:
         raise InputError(f"--label {label}: is a column that the bundle scores, must be another")
-
-
-def own_label(source: str, label: str | None) -> str | None:
-    """The label column of the bundle's data where a .csv source has it too."""
-    path = Path(source)
-    known = label is not None and path.suffix.lower() == ".csv" and path.is_file() and label in read_headings(path)
-    return label if known else None
 
 
 def _brief(codec: Codec, scores: np.ndarray, flags: np.ndarray) -> Scores:

@@ -16,12 +16,13 @@ from tiedae.export.bench.recording import record
 from tiedae.export.bench.results import Bench
 from tiedae.export.bundle import Bundle
 from tiedae.export.parity.keras_device import keras_device, skipped
+from tiedae.export.tasks.from_files import with_task
 from tiedae.export.tasks.judging import better_than, with_verdict
 from tiedae.export.verify.baseline import require_comparable, require_fraction, with_baseline
 from tiedae.export.verify.results import Device, Metrics, Model, Source, read_metrics
 from tiedae.export.verify.verify import verify_bundle
 
-from .run_artifacts import find_archives, load_test
+from .run_artifacts import find_archives, load_measured, load_test, tested
 
 
 def verify(
@@ -32,30 +33,40 @@ def verify(
     limits: Sequence[str] = (),
     baseline: Path | None = None,
     allow: float = 0.01,
+    allow_unmeasured: bool = False,
     run_source: bool = False,
     announce: Callable[[str], None],
 ) -> Metrics:
     """The metrics of a bundle, as `verify_bundle` gives them; its golden vectors stand in for a model or data not given.
 
-    `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says. `limits`
-    are KEY=VALUE and replace those of the recipe's [verify]. With `baseline`, a file of earlier metrics, what got worse by more
-    than the fraction `allow` is a failed check as well. `run_source`: as `verify_bundle`. Raises InputError where one of them
-    is wrong.
+    `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says: on its test
+    samples quality is measured, and through the files every figure of the task. `limits` are KEY=VALUE and replace those of the
+    recipe's [verify]. With `baseline`, a file of earlier metrics, what got worse by more than the fraction `allow` is a failed
+    check as well, and what could not be measured now unless `allow_unmeasured`. `run_source`: as `verify_bundle`. Raises
+    InputError where one of them is wrong.
     """
     require_fraction(allow)
-    manifest = Bundle.open(path).manifest
+    bundle = Bundle.open(path)
+    manifest = bundle.manifest
     held = parse_limits(limits, manifest.recipe.verify)
     before = None if baseline is None else _read_baseline(baseline, manifest.name, manifest.model)
-    test, count = (None, None) if data is None else load_test(path, manifest, data)
+    splits = None if data is None else load_measured(path, manifest, data)
+    test, count = (None, None) if splits is None else (tested(manifest, splits), len(splits.test))
     functions, device = ({}, None) if model is None else _original(model, manifest.model.widths)
     options = {"tolerances": held, "run_source": run_source, "announce": announce}
     metrics = verify_bundle(path, **functions, test=test, test_samples=count, **options)
     metrics = structs.replace(metrics, model=manifest.model, samples=None if test is None else Source(str(data), test.sha256))
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))
-    metrics = with_verdict(metrics, Bundle.open(path), test, None)
+    measured = None
+    if splits is not None:
+        announce("task, through the files")
+        metrics, measured = with_task(metrics, bundle, splits)
+    metrics = with_verdict(metrics, bundle, test, measured)
     metrics = structs.replace(metrics, checks=metrics.checks + better_than(metrics.verdict, held.better_than))
-    return metrics if before is None else with_baseline(metrics, before, name=str(baseline), allow=allow)
+    if before is None:
+        return metrics
+    return with_baseline(metrics, before, name=str(baseline), allow=allow, allow_unmeasured=allow_unmeasured)
 
 
 def parse_limits(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig:

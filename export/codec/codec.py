@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import structs
 
 from ...compress.config import ExportConfig
-from ...compress.errors import DataError, InputError, UnavailableError
+from ...compress.errors import DataError, InputError, NotInstalledError, UnavailableError
 from ...compress.sample_spec import SampleSpec
 from ..bundle import Bundle
 from ..drift import squared_errors
@@ -351,19 +351,21 @@ def open_files(bundle: Bundle) -> Backend | None:
     """The int8 files in the usual runtime of a target, one of the program's own layout first; None where no target's files
     hold the whole model.
 
-    Raises FormatError for a file that is not the manifest's, UnavailableError where none of the runtimes is installed.
+    Raises FormatError for a file that is not the manifest's, UnavailableError where none of the runtimes can run,
+    NotInstalledError where none is installed.
     """
-    reasons = []
+    errors: list[UnavailableError] = []
     for target in sorted(TARGETS, key=lambda name: (TARGETS[name].source, TARGETS[name].layout != "fused")):
         signatures = bundle.files_of(target, PRECISION).keys()
         if "reconstruct" in signatures or {"encode", "decode"} <= signatures:
             try:
                 return open_bundle(bundle, usual(target)).backend
             except UnavailableError as error:
-                reasons.append(f"{usual(target)}: {error}")
-    if reasons:
-        raise UnavailableError("; ".join(reasons))
-    return None
+                errors.append(error)
+    if not errors:
+        return None
+    absent = all(isinstance(error, NotInstalledError) for error in errors)
+    raise (NotInstalledError if absent else UnavailableError)("; ".join(map(str, errors)))
 
 
 def _session(bundle: Bundle, runtime: str) -> Session:

@@ -30,7 +30,7 @@ def to_junit(metrics: Metrics) -> str:
 
     Characters that XML forbids are written as code points, such as `\\x1b`.
     """
-    root = ElementTree.Element("testsuites", _counts(f"tiedae verify {metrics.name}", metrics.checks))
+    root = ElementTree.Element("testsuites", _counts(f"tiedae verify {headline(metrics)}", metrics.checks))
     for kind, checks in groups(metrics.checks, lambda check: check.kind).items():
         suite = ElementTree.SubElement(root, "testsuite", _counts(kind, checks) | {"skipped": "0"})
         for check in checks:
@@ -72,11 +72,22 @@ def _xml(text: str) -> str:
     return _NOT_XML.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
+def headline(metrics: Metrics) -> str:
+    """The first line of every summary: what holds, and what was not compared with the baseline."""
+    count, failed, baseline = len(metrics.checks), len(metrics.failed), metrics.baseline
+    text = f"{metrics.name}: {failed} of {count} checks failed" if failed else f"{metrics.name}: all {count} checks hold"
+    if baseline is None:
+        return text
+    left_out = f"not compared with {baseline.file}: {', '.join(baseline.uncompared)}"
+    return f"{text}; {left_out if baseline.uncompared else f'all figures of {baseline.file} compared'}"
+
+
 def to_markdown(metrics: Metrics) -> str:
     """A summary in GitHub's Markdown: verdict, failed checks, baseline, files, parity, quality, skipped rows, versions."""
-    count, failed, name = len(metrics.checks), len(metrics.failed), _escape(metrics.name)
-    verdict = f"❌ {name}: {failed} of {count} checks failed" if failed else f"✅ {name}: all {count} checks hold"
-    sections = [f"## {verdict}", *(section(metrics) for section in _SECTIONS)]
+    sections = [
+        f"## {'❌' if metrics.failed else '✅'} {_escape(headline(metrics))}",
+        *(section(metrics) for section in _SECTIONS),
+    ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 

@@ -141,7 +141,7 @@ def at_level(exported: Exported, clean: np.ndarray, level: float) -> np.ndarray:
     if noise is None or not level:
         return clean
     corruption = Noise.of(replace(noise, level=level), train)
-    return noisy_samples(clean, train, corruption, [exported.recipe.train.seed, *b"test"])
+    return noisy_samples(clean, train, corruption, [exported.recipe.data.seed, *b"test"])
 
 
 def selection(exported: Exported) -> Selection:
@@ -164,7 +164,7 @@ def selection(exported: Exported) -> Selection:
 def _validation_noise(exported: Exported, clean: np.ndarray) -> np.ndarray:
     noise, train = exported.recipe.train.noise, exported.data.train
     corruption = None if noise is None else Noise.of(noise, train)
-    return noisy_samples(clean, train, corruption, [exported.recipe.train.seed, *b"validation"])
+    return noisy_samples(clean, train, corruption, [exported.recipe.data.seed, *b"validation"])
 
 
 def _baselines(exported: Exported, x: np.ndarray) -> tuple[dict[str, tuple[str, np.ndarray]], list[Skipped]]:

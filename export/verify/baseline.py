@@ -1,123 +1,218 @@
 """Compare metrics with earlier ones: a figure that is worse by more than an allowed fraction is a failed check.
 
-The figures are the bytes of each file, its test error in each runtime, the quantization error of `y`, and the parity rows.
-Parity figures near zero are noise, so they have floors: the fraction of differing values may grow by `allow` itself, float
-differences by `allow` and `FLOAT_FLOOR` of full scale. The largest LSB and the quantization error are compared only between
-equal numbers of values. Latency and the stock converters' files are not compared.
+The figures are those of `figures`: bytes, test error and fit of each file, every figure of the task, parity. How this very
+program is rounded is compared where it is the same program, or where no test samples tell whether another one is worse.
+Latency and the stock converters' files are not compared.
 
-A check or figure that is missing now counts as worse, unless a skipped row excuses it: a runtime is not installed, or the call
-gave no model or samples. Those are skipped with the reason.
+A check or figure that is missing now counts as worse. What this call could not measure, since a runtime is not installed or it
+gave no samples, or other ones, fails one check that names it, unless `allow_unmeasured`. Checks against a Keras model are left
+out where there is none: the figures that they rest on are compared. What was not compared is listed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from ...compress.errors import InputError
-from .kinds import Kind, Lost, Maker, Precision, Skipped, Why
+from ..bundle import PROGRAM_FILE
+from ..tasks.results import TaskResult
+from .figures import Figure, FigureGroup, Key, figures_of
+from .kinds import Kind, Lost, Skipped, Why
 from .results import Baseline, Check, Metrics, Model
 
-Key = tuple[str, ...]
-
-FLOAT_FLOOR = 1e-6
-"""Allowed growth of float differences, as a fraction of full scale; engines were measured to differ by 8e-7."""
+OF_SAMPLES = (Kind.QUALITY, Kind.SCORE, Kind.TASK)
+"""Checks that only test samples allow are of these kinds."""
+SHOWN = 3
 
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """The number of compared figures, the resulting checks, skipped rows, and texts of improvements."""
+    """The number of compared figures, the checks, skipped rows, and texts of improvements and of what was not compared."""
 
     compared: int
     checks: tuple[Check, ...]
     skipped: tuple[Skipped, ...]
     improved: tuple[str, ...]
+    uncompared: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One number of some metrics; smaller is better.
-
-    With an allowed fraction a, `value` may grow to value · (1 + a) + `whole` · a + `floor`. A figure over `over` values is only
-    compared with one over equally many; 0 if the count does not matter.
-    """
-
-    value: float
-    text: str
-    whole: float = 0.0
-    floor: float = 0.0
-    over: int = 0
-
-    def bound(self, allow: float) -> float:
-        """The largest value that is not worse."""
-        return self.value * (1 + allow) + self.whole * allow + self.floor
-
-
-@dataclass(frozen=True)
-class FigureGroup:
-    """The figures of one check: their kind, file (or layout of the program) and runtime."""
-
-    kind: str
-    file: str
-    runtime: str = ""
-
-    @property
-    def name(self) -> str:
-        return " ".join(filter(None, (self.kind, self.file, self.runtime)))
-
-
-def with_baseline(metrics: Metrics, before: Metrics, *, name: str, allow: float) -> Metrics:
+def with_baseline(metrics: Metrics, before: Metrics, *, name: str, allow: float, allow_unmeasured: bool = False) -> Metrics:
     """The metrics with the rows of the comparison and a `baseline` of this name; raises as `compare_metrics` does."""
-    found = compare_metrics(metrics, before, allow=allow)
+    found = compare_metrics(metrics, before, allow=allow, allow_unmeasured=allow_unmeasured)
     return replace(
         metrics,
         checks=metrics.checks + found.checks,
         skipped=metrics.skipped + found.skipped,
-        baseline=Baseline(name, allow, found.compared, found.improved),
+        baseline=Baseline(name, allow, found.compared, found.improved, found.uncompared),
     )
 
 
-def compare_metrics(now: Metrics, before: Metrics, *, allow: float) -> BaselineComparison:
-    """Compare every figure of `before`: one check per file and runtime, and one per missing runtime.
+def compare_metrics(now: Metrics, before: Metrics, *, allow: float, allow_unmeasured: bool = False) -> BaselineComparison:
+    """Compare every figure of `before`: one check per file and runtime, one per task, one of what could not be measured.
 
     Raises InputError if the models differ, or `allow` is not a finite fraction of 0 or more.
     """
     require_fraction(allow)
     require_comparable(now.name, now.model, before)
-    checks, skipped = [], []
-    gone = sorted({row.runtime for row in before.parity} - {row.runtime for row in now.parity})
-    for name in gone:
-        if excuse := _excuse(now, runtime=name):
-            skipped.append(_skipped(name, excuse))
+    gaps = _Gaps.of(now, before)
+    current, verdicts = figures_of(now), []
+    rounded = bool(gaps.samples) or _program(now) == _program(before)
+    for group, figures in figures_of(before).items():
+        if {group.runtime, group.peer} & set(gaps.runtimes) or (group.needs_samples and gaps.samples):
+            continue
+        if group.kind == Lost.QUANTIZATION and group not in current and gaps.runtimes:
+            continue  # no runtime of this layout is left
+        if rounded or not group.of_rounding:
+            verdicts.append(_compare_group(group, figures, current.get(group, {}), gaps, allow))
+    checks = [_check(f"runtime {name}", 1, f"{name} ran in the baseline and does not now: {why}") for name, why in gaps.broken]
+    checks += [_check(each.group.name, len(each.worse), each.text) for each in verdicts if each.compared or each.worse]
+    lost, keras = _lost_checks(now, before, gaps)
+    lacking = f"held in the baseline, not checked now: {', '.join(lost[:SHOWN])}{', …' * (len(lost) > SHOWN)}"
+    checks.append(_check("checks", len(lost), lacking if lost else "all of the baseline's checks were made again"))
+    unmeasured = {**gaps.texts, **{name: reason for each in verdicts for name, reason in each.unmeasured.items()}}
+    left_out = [f"{what} ({reason})" for what, reason in unmeasured.items()]
+    skipped = [_skipped(what, reason) for what, reason in unmeasured.items()]
+    if not allow_unmeasured:
+        text = f"not measured now: {'; '.join(left_out)}; --allow-unmeasured accepts that"
+        checks.append(_check("unmeasured", len(left_out), text if left_out else "all that the baseline measured was measured"))
+    other = list(_other_gaps(now, before, verdicts, keras, rounded=rounded))
+    skipped += [_skipped(what, reason) for what, reason in other]
+    return BaselineComparison(
+        sum(each.compared for each in verdicts),
+        tuple(checks),
+        tuple(skipped),
+        tuple(text for each in verdicts for text in each.improved),
+        (*left_out, *(f"{what} ({reason})" for what, reason in other)),
+    )
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """What could not be measured now. `samples`: why figures of test samples could not; '' if they could. `runtimes`: those of
+    the baseline that did not run, `broken` those of them that are installed, with their reason. `task`: why figures of the
+    task may be missing. `texts`: all of it, in words.
+    """
+
+    samples: str
+    runtimes: tuple[str, ...]
+    broken: tuple[tuple[str, str], ...]
+    task: str
+    texts: Mapping[str, str]
+
+    @classmethod
+    def of(cls, now: Metrics, before: Metrics) -> _Gaps:
+        gone = sorted({row.runtime for row in before.parity} - {row.runtime for row in now.parity} - {""})
+        absent = {row.runtime: row.reason for row in now.skipped if row.why is Why.NOT_INSTALLED}
+        reasons = {row.runtime: row.reason for row in reversed(now.skipped)}
+        broken = tuple((name, reasons.get(name, "it is not among the runtimes")) for name in gone if name not in absent)
+        samples = _samples_gap(now, before)
+        whys = (Why.NO_SAMPLES, Why.NOT_INSTALLED) if now.task is None else (Why.NO_SAMPLES,)
+        lacking = [row.reason for row in now.skipped if row.kind is Kind.TASK and row.why in whys]
+        texts = {f"runtime {name}": absent[name] for name in gone if name in absent}
+        if samples:
+            names = "quality and the figures of the task" if before.task else "quality"
+            texts = {names: samples, **texts}
+        return cls(samples, tuple(gone), broken, lacking[0] if lacking else "", texts)
+
+
+def _samples_gap(now: Metrics, before: Metrics) -> str:
+    """Why the baseline's figures of test samples are not comparable; '' if they are, or it has none."""
+    if not any(group.needs_samples for group in figures_of(before)):
+        return ""
+    if none := [row.reason for row in now.skipped if row.kind is Kind.QUALITY and row.why is Why.NO_SAMPLES]:
+        return none[0]
+    if now.samples is None or before.samples is None or now.samples.sha256 == before.samples.sha256:
+        return ""
+    return f"measured on {now.samples.source}, in the baseline on other samples ({before.samples.source})"
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The comparison of a group: figures compared, figures `unlike` (over another number of values) and `undefined`, texts of
+    worse and improved ones, and what could not be measured, with the reason."""
+
+    group: FigureGroup
+    compared: int = 0
+    unlike: int = 0
+    undefined: int = 0
+    worse: list[str] = field(default_factory=list)
+    improved: list[str] = field(default_factory=list)
+    unmeasured: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        more = f"; and {len(self.worse) - 1} more" * (len(self.worse) > 1)
+        return f"{self.worse[0]}{more}" if self.worse else f"{self.group.name}: no worse than in the baseline"
+
+
+def _compare_group(
+    group: FigureGroup, earlier: Mapping[Key, Figure], current: Mapping[Key, Figure], gaps: _Gaps, allow: float
+) -> _Verdict:
+    worse, improved, unmeasured, compared, unlike, undefined = [], [], {}, 0, 0, 0
+    for key, old in earlier.items():
+        new, label = current.get(key), " ".join((group.name, *key))
+        of_task = group.kind == Kind.TASK
+        if of_task and gaps.task and (new is None or new.over != old.over):
+            unmeasured[label] = gaps.task
+        elif new is None:
+            worse.append(f"{label}: {old.text} in the baseline, not measured now")
+        elif of_task and new.over != old.over:
+            worse.append(f"{label}: over {new.over:,} samples, in the baseline over {old.over:,}")
+        elif new.over != old.over:
+            unlike += 1
+        elif old.value is None:
+            undefined += 1
         else:
-            reasons = [row.reason for row in now.skipped if row.runtime == name] or ["it is not among the runtimes"]
-            checks.append(_check(f"runtime {name}", 1, f"{name} ran in the baseline and does not now: {reasons[0]}"))
-    other = _other_samples(now, before)
-    skipped += [_skipped("quality", other)] if other else []
-    current = _figures(now)
-    verdicts = [
-        _compare_group(now, group, figures, current.get(group, {}), allow)
-        for group, figures in _figures(before).items()
-        if group.runtime not in gone and not (other and group.kind == Kind.QUALITY)
-    ]
-    for verdict in verdicts:
-        if verdict.compared or verdict.worse:
-            checks.append(_check(verdict.group.name, len(verdict.worse), verdict.text))
-        skipped += [_skipped(verdict.group.name, reason) for reason in sorted(verdict.excused)]
-    unlike = sum(verdict.unlike for verdict in verdicts)
-    if unlike:
-        skipped.append(_skipped("figures", f"{unlike} were taken over another number of values than in the baseline"))
-    made = {check.key for check in now.checks}
-    held = (check for check in before.checks if check.ok and check.kind is not Kind.BASELINE)
-    lost = [check for check in held if check.key not in made and not {check.runtime, check.peer} & set(gone)]
-    names = [check.name for check in lost if not _excuse(now, check.kind, check.runtime)]
-    lacking = f"held in the baseline, not checked now: {', '.join(names[:3])}{', …' * (len(names) > 3)}"
-    checks.append(_check("checks", len(names), lacking if names else "all of the baseline's checks were made again"))
-    improved = tuple(text for verdict in verdicts for text in verdict.improved)
-    return BaselineComparison(sum(verdict.compared for verdict in verdicts), tuple(checks), tuple(skipped), improved)
+            compared += 1
+            text = f"{label}: {new.text}, in the baseline {old.text}"
+            if not new.loss <= old.bound(allow):
+                worse.append(text)
+            elif old.loss > new.bound(allow):
+                improved.append(text)
+    return _Verdict(group, compared, unlike, undefined, worse, improved, unmeasured)
+
+
+def _lost_checks(now: Metrics, before: Metrics, gaps: _Gaps) -> tuple[list[str], int]:
+    """The names of checks that held and were not made now, and how many were not made for want of a Keras model alone."""
+    made, lost, keras = {check.key for check in now.checks}, [], 0
+    no_keras = any(row.kind is Kind.QUALITY and row.why is Why.NO_KERAS for row in now.skipped)
+    for check in before.checks:
+        if not check.ok or check.kind is Kind.BASELINE or check.key in made or {check.runtime, check.peer} & set(gaps.runtimes):
+            continue
+        if gaps.samples and check.kind in OF_SAMPLES:
+            continue
+        if no_keras and check.kind is Kind.QUALITY:
+            keras += 1
+        else:
+            lost.append(check.name)
+    return lost, keras
+
+
+def _other_gaps(
+    now: Metrics, before: Metrics, verdicts: Sequence[_Verdict], keras: int, *, rounded: bool
+) -> Iterator[tuple[str, str]]:
+    """What else was not compared, with the reason; it fails nothing."""
+    if keras:
+        yield "quality against Keras", f"no Keras model was given; {keras} checks"
+    if unlike := sum(each.unlike for each in verdicts):
+        yield f"{unlike} figures", "were taken over another number of values than in the baseline"
+    if undefined := sum(each.undefined for each in verdicts):
+        yield f"{undefined} figures", "are not defined in the baseline"
+    if not rounded:
+        yield "rounding by runtimes and layers", "it is another program; their limits are those of [verify]"
+    if not any(row.file for row in before.quality) and any(row.file for row in now.quality):
+        yield "quality", "the baseline has none"
+    if not has_figures(before.task) and has_figures(now.task):
+        yield "figures of the task", "the baseline has none"
+
+
+def has_figures(result: TaskResult | None) -> bool:
+    """Whether a task was measured on samples; every bundle knows the size of its codes."""
+    return result is not None and bool(getattr(result, "samples", 0))
 
 
 def _check(detail: str, worse: int, text: str) -> Check:
@@ -128,59 +223,10 @@ def _skipped(what: str, reason: str) -> Skipped:
     return Skipped(Kind.BASELINE, Why.NOT_COMPARABLE, f"baseline {what}", reason)
 
 
-@dataclass(frozen=True)
-class _Verdict:
-    """The comparison of a group: figures compared, figures `unlike` (over another number of values), texts of worse and
-    improved ones, and reasons why others could not be measured."""
-
-    group: FigureGroup
-    compared: int
-    unlike: int
-    worse: list[str]
-    improved: list[str]
-    excused: set[str]
-
-    @property
-    def text(self) -> str:
-        more = f"; and {len(self.worse) - 1} more" * (len(self.worse) > 1)
-        return f"{self.worse[0]}{more}" if self.worse else f"{self.group.name}: no worse than in the baseline"
-
-
-def _compare_group(
-    now: Metrics, group: FigureGroup, earlier: Mapping[Key, Figure], current: Mapping[Key, Figure], allow: float
-) -> _Verdict:
-    worse, improved, excused, compared, unlike = [], [], set(), 0, 0
-    for key, old in earlier.items():
-        new, label = current.get(key), " ".join((group.name, *key))
-        if new is None:
-            excuse = _excuse(now, group.kind, group.runtime)
-            if excuse:
-                excused.add(excuse)
-            else:
-                worse.append(f"{label}: {old.text} in the baseline, not measured now")
-        elif new.over != old.over:
-            unlike += 1
-        else:
-            compared += 1
-            text = f"{label}: {new.text}, in the baseline {old.text}"
-            if new.value > old.bound(allow):
-                worse.append(text)
-            elif old.value > new.bound(allow):
-                improved.append(text)
-    return _Verdict(group, compared, unlike, worse, improved, excused)
-
-
-def _excuse(now: Metrics, kind: str = "", runtime: str = "") -> str:
-    """The reason that excuses the absence of this kind or runtime; '' if there is none."""
-    excuses = (row for row in now.skipped if row.why.excuses)
-    return next((row.reason for row in excuses if row.kind == kind or (row.runtime and row.runtime == runtime)), "")
-
-
-def _other_samples(now: Metrics, before: Metrics) -> str:
-    """The reason why errors are not comparable; '' if they are."""
-    if now.samples is None or before.samples is None or now.samples.sha256 == before.samples.sha256:
-        return ""
-    return f"measured on {now.samples.source}, in the baseline on other samples ({before.samples.source})"
+def _program(metrics: Metrics) -> object:
+    """The digest of the bundle's program; None where it is not known."""
+    rows = (check.value for check in metrics.checks if check.kind is Kind.SHA256 and check.file == PROGRAM_FILE and check.ok)
+    return next(rows, None)
 
 
 def require_fraction(allow: float) -> None:
@@ -200,37 +246,3 @@ def require_comparable(name: str, model: Model | None, before: Metrics) -> None:
 
 def _named(name: str, model: Model | None) -> str:
     return name if model is None else f"{name} {'-'.join(map(str, model.widths))}"
-
-
-def _figures(metrics: Metrics) -> dict[FigureGroup, dict[Key, Figure]]:
-    """Every comparable number of our files, by group and by its key within the group."""
-    found: dict[FigureGroup, dict[Key, Figure]] = {}
-    for group, key, figure in _each_figure(metrics):
-        found.setdefault(group, {})[key] = figure
-    return found
-
-
-def _each_figure(metrics: Metrics) -> Iterator[tuple[FigureGroup, Key, Figure]]:
-    stock = {file.file for file in metrics.files if file.maker is Maker.STOCK}
-    for file in metrics.files:
-        if file.file not in stock:
-            yield FigureGroup("bytes", file.file), (), Figure(file.bytes, f"{file.bytes:,.0f} bytes")
-    for row in metrics.quality:
-        if row.file and row.file not in stock:
-            yield FigureGroup(Kind.QUALITY, row.file, row.runtime), (), Figure(row.error, f"error {row.error:.6g}")
-    for row in metrics.errors:
-        if row.error is Lost.QUANTIZATION and row.layer == "y":
-            yield FigureGroup(row.error, row.layout), ("y",), Figure(row.rms, f"{row.rms:.6g} RMS", over=row.count)
-    for row in metrics.parity:
-        if row.problem or row.file in stock:
-            continue
-        own = row.kind is Kind.CROSSING and row.reference == row.runtime
-        group, label = FigureGroup("parity", row.file, row.runtime), row.label + (" against its own" if own else "")
-        largest = label, "largest difference"
-        if row.precision is Precision.INT8:
-            fraction = 1 - row.equal_fraction
-            yield group, (label, "fraction that differs"), Figure(fraction, f"{100 * fraction:.3g}%", whole=1.0)
-            yield group, largest, Figure(row.max_lsb, f"{row.max_lsb:g} LSB", over=row.count)
-        else:
-            floor = FLOAT_FLOOR * max(1.0, row.full_scale)
-            yield group, largest, Figure(row.max_abs, f"{row.max_abs:.3g}", floor=floor)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from tiedae import cli
 from tiedae.compress import VerifyConfig
 from tiedae.compress.errors import RecipeError
+from tiedae.export.tasks.results import CompressionResult
 from tiedae.export.verify.kinds import Kind, Why
 from tiedae.export.verify.results import Source, read_metrics, to_json
 from tiedae.verification import parse_limits, verify
@@ -89,22 +90,56 @@ def worsen(path: Path, out: Path, **changes: Any) -> Path:
 
 
 def test_a_baseline_is_the_bundle_s_own_metrics_or_earlier_ones(
-    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished_run: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = finished_run / "bundle"
-    now = tmp_path / "now.json"
-    assert call("verify", bundle, "-q", "--baseline", bundle / "metrics.json", "--json", now) == 0
+    now, data = tmp_path / "now.json", ("--data", recipe_file.parent / "samples.npy")
+    assert call("verify", bundle, "-q", *data, "--baseline", bundle / "metrics.json", "--json", now) == 0
     metrics = read_metrics(now)
     assert metrics.baseline and metrics.baseline.compared > 20 and metrics.baseline.improved == ()
+    (left_out,) = metrics.baseline.uncompared
+    assert re.fullmatch(r"quality against Keras \(no Keras model was given; \d+ checks\)", left_out)
     names = {check.name for check in metrics.checks}
-    assert {"baseline bytes mini.int8.tflite", "baseline parity mini.int8.onnx ort-cpu", "baseline checks"} <= names
-    assert call("verify", bundle, "-q", "--baseline", now, "--allow", 0) == 0
+    expected = {"bytes mini.int8.tflite", "parity mini.int8.onnx ort-cpu", "task compression", "checks", "unmeasured"}
+    assert {f"baseline {name}" for name in expected} <= names
+    assert call("verify", bundle, "-q", *data, "--baseline", now, "--allow", 0) == 0
     capsys.readouterr()
     better = worsen(now, tmp_path / "better.json", shrink=0.9)
-    assert call("verify", bundle, "-q", "--baseline", better) == 1
+    assert call("verify", bundle, "-q", *data, "--baseline", better) == 1
     error = capsys.readouterr().err
     assert re.search(r"8 of \d+ checks failed: bytes mini\S+: [\d,]+ bytes, in the baseline [\d,]+ bytes", error)
-    assert call("verify", bundle, "-q", "--baseline", better, "--allow", 0.2) == 0
+    assert call("verify", bundle, "-q", *data, "--baseline", better, "--allow", 0.2) == 0
+
+
+def test_a_task_is_measured_through_the_files_as_the_run_measured_it(finished_run: Path, recipe_file: Path) -> None:
+    bundle, lines = finished_run / "bundle", []
+    arguments: dict[str, Any] = {"model": None, "data": str(recipe_file.parent / "samples.npy"), "announce": lines.append}
+    metrics, stated = verify(bundle, **arguments), read_metrics(bundle / "metrics.json")
+    assert isinstance(metrics.task, CompressionResult) and isinstance(stated.task, CompressionResult)
+    assert metrics.task_runtime == stated.task_runtime == "ort-cpu" and "task, through the files" in lines
+    assert metrics.task.points == stated.task.points[:1], "other coders are not measured again"
+
+
+def test_a_call_that_cannot_measure_the_baseline_s_quality_fails(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = {"junit": tmp_path / "v.xml", "markdown": tmp_path / "s.md"}
+    baseline = finished_run / "bundle" / "metrics.json"
+    options = [part for kind, path in outcomes.items() for part in (f"--{kind}", path)]
+    command = ("verify", finished_run / "bundle", "-q", "--baseline", baseline, *options)
+    what = "quality and the figures of the task (no test samples given; the golden vectors serve parity only)"
+    assert call(*command) == 1
+    failed = f"1 of {checks_of(outcomes)} checks failed: not measured now: {what}; --allow-unmeasured accepts that"
+    assert failed in capsys.readouterr().err
+    assert call(*command, "--allow-unmeasured", "--force") == 0
+    said = f"mini: all {checks_of(outcomes)} checks hold; not compared with {baseline}: {what}"
+    assert ElementTree.parse(outcomes["junit"]).getroot().attrib["name"] == f"tiedae verify {said}"
+    first = outcomes["markdown"].read_text(encoding="utf-8").splitlines()[0]
+    assert first.replace("\\", "") == f"## ✅ {said}"
+
+
+def checks_of(outcomes: dict[str, Path]) -> int:
+    return int(ElementTree.parse(outcomes["junit"]).getroot().attrib["tests"])
 
 
 def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
@@ -121,9 +156,9 @@ def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
     assert "baseline quality mini.int8.tflite litert-xnnpack" in failed
     assert all(name.startswith("baseline quality ") for name in failed)
     better.write_text(to_json(replace(stated, samples=Source("others", "0"))), encoding="utf-8")
-    metrics = verify(bundle, baseline=better, **arguments)
-    assert not metrics.failed
-    assert any("in the baseline on other samples (others)" in row.reason for row in metrics.skipped)
+    (failed,) = verify(bundle, baseline=better, **arguments).failed
+    assert "in the baseline on other samples (others)" in failed.text
+    assert not verify(bundle, baseline=better, allow_unmeasured=True, **arguments).failed
 
 
 @pytest.mark.parametrize(
@@ -175,7 +210,7 @@ def test_a_damaged_manifest_is_one_line(bundle: Path, capsys: pytest.CaptureFixt
     assert line.startswith(f"tiedae: {bundle}") and "damaged: " in line
 
 
-def test_a_missing_runtime_is_no_regression_however_its_reason_reads(
+def test_a_missing_runtime_fails_unless_it_is_allowed_however_its_reason_reads(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = read_metrics(bundle / "metrics.json")
@@ -188,15 +223,19 @@ def test_a_missing_runtime_is_no_regression_however_its_reason_reads(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("TIEDAE_NODE_MODULES", str(tmp_path))
     out = tmp_path / "now.json"
-    assert call("verify", bundle, "-q", "--baseline", tmp_path / "before.json", "--json", out) == 0, capsys.readouterr().err
-    (row,) = [row for row in read_metrics(out).skipped if row.kind is Kind.BASELINE and row.what == "baseline ort-node"]
+    command = ("verify", bundle, "-q", "--baseline", tmp_path / "before.json", "--json", out)
+    assert call(*command) == 1
+    assert "runtime ort-node (" in capsys.readouterr().err
+    assert call(*command, "--allow-unmeasured", "--force") == 0, capsys.readouterr().err
+    (row,) = [row for row in read_metrics(out).skipped if row.kind is Kind.BASELINE and row.what == "baseline runtime ort-node"]
     assert row.why is Why.NOT_COMPARABLE and "TIEDAE_NODE_MODULES names" in row.reason
 
 
-def test_all_of_it_needs_no_tensorflow(finished_run: Path, tmp_path: Path) -> None:
+def test_all_of_it_needs_no_tensorflow(finished_run: Path, recipe_file: Path, tmp_path: Path) -> None:
     bundle = finished_run / "bundle"
     outcomes = [part for kind in ("json", "junit", "markdown") for part in (f"--{kind}", str(tmp_path / kind))]
     command = ["verify", str(bundle), "-q", "--baseline", str(bundle / "metrics.json"), "--limit", "codes_max_lsb=2"]
+    command += ["--data", str(recipe_file.parent / "samples.npy")]
     program = (
         "import sys\n"
         "class Block:\n"

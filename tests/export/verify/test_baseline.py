@@ -1,9 +1,11 @@
-"""What got worse than the baseline is found and named; noise, and what this call could not measure, is no failure."""
+"""What got worse than the baseline, and what could not be measured, is found and named; noise is no failure."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiedae.compress import FormatError, InputError
-from tiedae.export.report.result_writers import to_markdown
+from tiedae.export.report.result_writers import headline, to_markdown
 from tiedae.export.verify.baseline import compare_metrics, with_baseline
+from tiedae.export.verify.figures import (
+    AMOUNT,
+    DECIBEL,
+    DIFFERENT,
+    EXPLAINED,
+    FRACTION,
+    MEASURES,
+    RATE,
+    Figure,
+)
 from tiedae.export.verify.results import Kind, read_metrics, to_json
 
 from ...typed import changed_somewhere, typed
@@ -27,7 +39,8 @@ def metrics() -> dict[str, Any]:
     real = {"precision": "f32", "file": "a.f32.onnx", "runtime": "ort-cpu", "count": 1000, "differing": 1000}
     y = {"kind": "float", "tensor": "y", "signature": "encode", "reference": "keras", "max_abs": 1e-7, "full_scale": 1.0}
     held = {"ok": True, "value": 1, "limit": "== 1", "text": "it holds"}
-    quality = {"title": "tiedae", "stage": "export", "error": 10.0, "runtime": "litert-builtin"}
+    fit = {"measure": "R²", "unit": "", "mse": 0.1, "value": 0.95}
+    quality = {"title": "tiedae", "stage": "export", "error": 10.0, "runtime": "litert-builtin", "fidelity": fit}
     lost = {"error": "quantization", "precision": "int8", "runtime": "program", "reference": "keras", "layout": "split"}
     return {
         "name": "a",
@@ -45,7 +58,7 @@ def metrics() -> dict[str, Any]:
         ],
         "quality": [
             {"title": "Keras float", "stage": "train", "error": 9.0},
-            quality | {"file": "a.int8.tflite"},
+            quality | {"file": "a.int8.tflite", "fidelity": dict(fit)},
             quality | {"file": "a.stock.int8.tflite"},
         ],
         "parity": [lsb | codes, real | y, lsb | codes | {"file": "a.stock.int8.tflite", "kind": "witness"}],
@@ -98,7 +111,17 @@ def no_runtime(reason: str, why: str = "not installed") -> Callable[[dict], obje
 WORSE: dict[str, tuple[Callable[[dict], object], str, str]] = {
     "bytes": (lambda found: found["files"][0].update(bytes=1011), "bytes a.int8.tflite", "1,011 bytes, in the baseline 1,000"),
     "error": (lambda found: found["quality"][1].update(error=10.2), "quality a.int8.tflite litert-builtin", "error 10.2"),
-    "fraction": (set_parity(0, differing=31), "parity a.int8.tflite litert-builtin", "3.1%, in the baseline 2%"),
+    "fraction": (set_parity(0, differing=31), "parity a.int8.tflite litert-builtin", "3.100%, in the baseline 2.000%"),
+    "fit": (
+        lambda found: found["quality"][1]["fidelity"].update(value=0.949),
+        "quality a.int8.tflite litert-builtin",
+        "R²: 0.9490, in the baseline 0.9500",
+    ),
+    "no fit": (
+        lambda found: found["quality"][1]["fidelity"].update(value=None),
+        "quality a.int8.tflite litert-builtin",
+        "R²: not defined, in the baseline 0.9500",
+    ),
     "lsb": (set_parity(0, max_lsb=2), "parity a.int8.tflite litert-builtin", "2 LSB, in the baseline 1 LSB"),
     "float": (set_parity(1, max_abs=2e-6), "parity a.f32.onnx ort-cpu", "2e-06, in the baseline 1e-07"),
     "layer": (lambda found: found["errors"][1].update(rms=0.6), "quantization split", "y: 0.6 RMS, in the baseline 0.5 RMS"),
@@ -139,19 +162,15 @@ FINE: dict[str, tuple[Callable[[dict], object], list[str]]] = {
     "stock": (without("files", "stock"), []),
     "hidden layer": (lambda found: found["errors"][0].update(rms=9.0), []),
     "latency": (lambda found: found.update(bench=bench()), []),
-    "samples": (no_samples, ["no test samples given; golden vectors"]),
-    "runtime": (no_runtime("onnxruntime is not installed"), ["onnxruntime is not installed"]),
-    "words": (no_runtime("whatever the sentence says"), ["whatever the sentence says"]),
-    "fewer": (set_parity(0, max_lsb=9, count=999), ["1 were taken over another number of values than in the baseline"]),
-    "data": (
-        lambda found: (found.update(samples={"sha256": "1", "source": "new"}), found["quality"][1].update(error=99.0)),
-        ["measured on new, in the baseline on other samples (old)"],
-    ),
+    "fewer": (set_parity(0, max_lsb=9, count=999), ["were taken over another number of values than in the baseline"]),
+    "more": (set_parity(0, max_lsb=9, count=1001), ["were taken over another number of values than in the baseline"]),
+    "exact": (lambda found: found["quality"][1]["fidelity"].update(value=None, mse=0.0), []),
+    "no Keras": (skip("quality", "no Keras model", "no Keras model given"), []),
 }
 
 
 @pytest.mark.parametrize("case", FINE)
-def test_noise_and_what_this_call_cannot_measure_do_not_fail(case: str) -> None:
+def test_noise_does_not_fail(case: str) -> None:
     change, reasons = FINE[case]
     before, now = metrics(), metrics()
     before["samples"] = {"sha256": "0", "source": "old"}
@@ -164,6 +183,230 @@ def test_noise_and_what_this_call_cannot_measure_do_not_fail(case: str) -> None:
     assert all(row.kind is Kind.BASELINE for row in found.skipped)
 
 
+UNMEASURED: dict[str, tuple[Callable[[dict], object], str, str]] = {
+    "samples": (no_samples, "quality", "no test samples given; golden vectors"),
+    "runtime": (no_runtime("onnxruntime is not installed"), "runtime ort-cpu", "onnxruntime is not installed"),
+    "words": (no_runtime("whatever the sentence says"), "runtime ort-cpu", "whatever the sentence says"),
+    "data": (
+        lambda found: (found.update(samples={"sha256": "1", "source": "new"}), found["quality"][1].update(error=99.0)),
+        "quality",
+        "measured on new, in the baseline on other samples (old)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNMEASURED)
+def test_what_could_not_be_measured_fails_one_check_unless_it_is_allowed(case: str) -> None:
+    change, what, reason = UNMEASURED[case]
+    before, now = metrics(), metrics()
+    before["samples"] = {"sha256": "0", "source": "old"}
+    change(now)
+    (failed,) = [each for each in compare_metrics(typed(now), typed(before), allow=0.01).checks if not each.ok]
+    assert failed.detail == "unmeasured"
+    assert failed.text == f"not measured now: {what} ({reason}); --allow-unmeasured accepts that"
+    merged = with_baseline(typed(now), typed(before), name="old.json", allow=0.01, allow_unmeasured=True)
+    assert not merged.failed and merged.baseline is not None
+    assert merged.baseline.uncompared == (f"{what} ({reason})",)
+    assert headline(merged) == f"a: all {len(merged.checks)} checks hold; not compared with old.json: {what} ({reason})"
+
+
+def test_a_missing_keras_model_excuses_its_own_checks_and_no_figure() -> None:
+    before, now = metrics(), metrics()
+    loss = {"kind": "quality", "ok": True, "value": 0, "limit": "<= 1", "text": "", "file": "a.int8.tflite"}
+    before["checks"].append(loss)
+    no_keras = skip("quality", "no Keras model", "no Keras model given")
+    no_keras(now)
+    found = compare_metrics(typed(now), typed(before), allow=0.01)
+    assert all(check.ok for check in found.checks)
+    assert found.uncompared == ("quality against Keras (no Keras model was given; 1 checks)",)
+    without("quality", "a.int8.tflite")(now)
+    (failed,) = [each for each in compare_metrics(typed(now), typed(before), allow=0.01).checks if not each.ok]
+    assert failed.detail == "quality a.int8.tflite litert-builtin"
+
+
+def test_a_baseline_without_quality_is_said() -> None:
+    before = metrics()
+    before["quality"] = []
+    now = metrics() | {"task": REDUCTION}
+    found = compare_metrics(typed(now), typed(before), allow=0.01)
+    expected = ("quality (the baseline has none)", "figures of the task (the baseline has none)")
+    assert all(check.ok for check in found.checks) and found.uncompared == expected
+
+
+def test_another_program_is_not_held_to_how_the_earlier_one_was_rounded() -> None:
+    program = {"kind": "sha256", "ok": True, "limit": "", "text": "", "file": "golden/program.npz"}
+    before, now = metrics(), metrics()
+    before["checks"].append(program | {"value": "0"})
+    for value, worse in (("0", 2), ("1", 0)):
+        changed = all_of(set_parity(0, max_lsb=9), lambda found: found["errors"][1].update(rms=0.9))
+        now = metrics()
+        now["checks"].append(program | {"value": value})
+        changed(now)
+        found = compare_metrics(typed(now), typed(before), allow=0.01)
+        assert sum(not check.ok for check in found.checks) == worse
+        assert ("rounding by runtimes and layers" in " ".join(found.uncompared)) == (not worse)
+
+
+def estimate(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.02, "high": value + 0.02}
+
+
+def detected(method: str) -> dict[str, Any]:
+    return {"method": method, "roc_auc": estimate(0.9), "pr_auc": estimate(0.8), "f1": estimate(0.7)}
+
+
+ANOMALY: dict[str, Any] = {
+    "kind": "anomaly",
+    "score": "mse",
+    "quantile": 0.99,
+    "threshold": 0.5,
+    "held_out": 500,
+    "samples": 2000,
+    "alarms": 300,
+    "normal": 1000,
+    "false_alarms": 10,
+    "seed": 0,
+    "methods": [detected("int8"), detected("pca")],
+    "labels": [
+        {"label": "0", "normal": True, "samples": 1000, "flagged": 10},
+        {"label": "7", "normal": False, "samples": 100, "flagged": 50, "roc_auc": estimate(0.9)},
+    ],
+}
+POINT: dict[str, Any] = {"coder": "tied", "chosen": "", "bytes": 1000, "bits": 0.5, "mse": 30.0, "value": 33.0, "ssim": 0.9}
+COMPRESSION: dict[str, Any] = {
+    "kind": "compression",
+    "sample_bytes": 784,
+    "code_bytes": 16,
+    "samples": 100,
+    "measure": "PSNR",
+    "unit": "dB",
+    "points": [dict(POINT), POINT | {"coder": "pca", "chosen": "bits"}],
+}
+DENOISED: dict[str, Any] = {"level": 0.3, "mse": 200.0, "measure": "PSNR", "unit": "dB", "value": 25.0, "ssim": 0.8}
+DENOISING: dict[str, Any] = {
+    "kind": "denoising",
+    "noise": "gaussian",
+    "level": 0.3,
+    "samples": 100,
+    "rows": [
+        DENOISED | {"method": "input", "mse": 900.0},
+        DENOISED | {"method": "int8", "gain_db": 6.5},
+        DENOISED | {"method": "int8", "gain_db": 5.0, "level": 0.6},
+    ],
+}
+KEPT: dict[str, Any] = {"trustworthiness": 0.95, "continuity": 0.97, "knn_accuracy": 0.8}
+REDUCTION: dict[str, Any] = {
+    "kind": "reduction",
+    "units": 4,
+    "samples": 500,
+    "neighbours": 10,
+    "votes": 5,
+    "train": 5000,
+    "classes": 10,
+    "methods": [KEPT | {"method": "int8"}, KEPT | {"method": "pca"}],
+}
+TASKS: dict[str, tuple[dict[str, Any], tuple[str | int, ...], float | None, str]] = {
+    "roc": (ANOMALY, ("methods", 0, "roc_auc", "value"), 0.888, "score mse ROC-AUC: 0.8880, in the baseline 0.9000"),
+    "pr": (ANOMALY, ("methods", 0, "pr_auc", "value"), 0.78, "PR-AUC: 0.7800, in the baseline 0.8000"),
+    "f1": (ANOMALY, ("methods", 0, "f1", "value"), 0.68, "quantile 0.99 F1: 0.6800, in the baseline 0.7000"),
+    "label": (ANOMALY, ("labels", 1, "roc_auc", "value"), 0.86, "label 7 ROC-AUC: 0.8600, in the baseline 0.9000"),
+    "alarms": (ANOMALY, ("false_alarms",), 25, "alarm rate at quantile 0.99: 2.43 × the expected one, in the baseline 1 ×"),
+    "silence": (ANOMALY, ("false_alarms",), 0, "alarm rate at quantile 0.99: 0.0476 × the expected one"),
+    "quantile": (ANOMALY, ("quantile",), 0.9, "F1: 0.7000 in the baseline, not measured now; and 1 more"),
+    "score": (ANOMALY, ("score",), "mae", "not measured now; and 4 more"),
+    "samples": (ANOMALY, ("samples",), 200, "ROC-AUC: over 200 samples, in the baseline over 2,000"),
+    "code": (COMPRESSION, ("code_bytes",), 17, "code: 17 bytes, in the baseline 16 bytes"),
+    "file": (COMPRESSION, ("points", 0, "bytes"), 1011, "file: 1,011 bytes, in the baseline 1,000 bytes"),
+    "bits": (COMPRESSION, ("points", 0, "bits"), 0.506, "bits per value: 0.506, in the baseline 0.5"),
+    "mse": (COMPRESSION, ("points", 0, "mse"), 30.4, "MSE: 30.4, in the baseline 30"),
+    "psnr": (COMPRESSION, ("points", 0, "value"), 32.95, "PSNR: 32.95 dB, in the baseline 33.00 dB"),
+    "no psnr": (COMPRESSION, ("points", 0, "value"), None, "PSNR: not defined, in the baseline 33.00 dB"),
+    "ssim": (COMPRESSION, ("points", 0, "ssim"), 0.88, "SSIM: 0.8800, in the baseline 0.9000"),
+    "no ssim": (COMPRESSION, ("points", 0, "ssim"), None, "SSIM: 0.9000 in the baseline, not measured now"),
+    "gain": (DENOISING, ("rows", 1, "gain_db"), 6.45, "level 0.3 gain: +6.45 dB, in the baseline +6.50 dB"),
+    "louder": (DENOISING, ("rows", 2, "gain_db"), 4.95, "level 0.6 gain: +4.95 dB, in the baseline +5.00 dB"),
+    "denoised": (DENOISING, ("rows", 1, "mse"), 203.0, "level 0.3 MSE: 203, in the baseline 200"),
+    "noise": (DENOISING, ("noise",), "speckle", "not measured now; and 7 more"),
+    "trust": (REDUCTION, ("methods", 0, "trustworthiness"), 0.938, "trustworthiness: 0.9380, in the baseline 0.9500"),
+    "continuity": (REDUCTION, ("methods", 0, "continuity"), 0.958, "continuity: 0.9580, in the baseline 0.9700"),
+    "votes": (REDUCTION, ("methods", 0, "knn_accuracy"), 0.785, "k-NN accuracy: 0.7850, in the baseline 0.8000"),
+    "no labels": (REDUCTION, ("methods", 0, "knn_accuracy"), None, "k-NN accuracy: 0.8000 in the baseline, not measured now"),
+}
+
+
+def set_at(found: Any, place: tuple[str | int, ...], value: object) -> None:
+    for key in place[:-1]:
+        found = found[key]
+    found[place[-1]] = value
+
+
+@pytest.mark.parametrize("case", TASKS)
+def test_every_figure_of_a_task_that_got_worse_is_named(case: str) -> None:
+    task, place, value, text = TASKS[case]
+    now = metrics() | {"task": copy.deepcopy(task)}
+    before = typed(metrics() | {"task": task})
+    assert all(check.ok for check in compare_metrics(typed(now), before, allow=0).checks)
+    set_at(now["task"], place, value)
+    (failed,) = [each for each in compare_metrics(typed(now), before, allow=0.01).checks if not each.ok]
+    assert failed.detail == f"task {task['kind']}" and text in failed.text
+    other = copy.deepcopy(task)
+    for row in (other.get("methods") or other.get("points") or other.get("rows") or ())[-1:]:
+        row.update({key: 0.001 for key in row.keys() & {"trustworthiness", "ssim", "value"} if "level" not in row})
+    if task is not DENOISING:
+        now["task"] = other
+        assert all(check.ok for check in compare_metrics(typed(now), before, allow=0).checks), "another method's figures count"
+
+
+def test_another_task_or_none_is_worse_and_not_excused() -> None:
+    before = typed(metrics() | {"task": ANOMALY})
+    for now in (metrics() | {"task": REDUCTION}, metrics()):
+        found = compare_metrics(typed(now), before, allow=0.01, allow_unmeasured=True)
+        (failed,) = [each for each in found.checks if not each.ok]
+        assert failed.detail == "task anomaly" and "not measured now" in failed.text
+
+
+def test_labels_that_are_missing_now_are_unmeasured() -> None:
+    now = metrics() | {"task": ANOMALY | {"methods": [], "labels": [], "normal": None, "false_alarms": None}}
+    skip("task", "no samples", "the test samples have no labels")(now)
+    before = typed(metrics() | {"task": ANOMALY})
+    (failed,) = [each for each in compare_metrics(typed(now), before, allow=0.01).checks if not each.ok]
+    assert failed.detail == "unmeasured" and "task anomaly score mse ROC-AUC (the test samples have no labels)" in failed.text
+
+
+def test_alarms_of_every_file_are_compared() -> None:
+    row = {"file": "a.int8.tflite", "runtime": "litert-builtin", "quantile": 0.99, "normal": 1000, "false_alarms": 10}
+    before = typed(metrics() | {"alarms": [row]})
+    for alarms, ok in ((10, True), (14, True), (30, False), (0, False)):
+        now = typed(metrics() | {"alarms": [row | {"false_alarms": alarms}]})
+        failed = [each.detail for each in compare_metrics(now, before, allow=0.01).checks if not each.ok]
+        assert failed == ([] if ok else ["task a.int8.tflite litert-builtin"])
+
+
+BETTER = {AMOUNT: -1, DIFFERENT: -1, FRACTION: 1, DECIBEL: 1, EXPLAINED: 1}
+
+
+@given(st.sampled_from(sorted(MEASURES)), st.floats(0.01, 0.99), st.floats(0.001, 0.3), st.floats(0, 0.1))
+def test_each_measure_has_its_direction(name: str, value: float, step: float, allow: float) -> None:
+    old, scale = Figure(name, value), MEASURES[name].scale
+    assert old.loss <= old.bound(allow) and not Figure(name, math.nan).loss <= old.bound(allow)
+    assert not old.loss <= Figure(name, math.nan).bound(allow)
+    if scale is RATE:
+        assert Figure(name, value * (1 - step)).loss > old.loss > Figure(name, 1.0).loss
+        assert Figure(name, 1 / value).loss == pytest.approx(old.loss)
+        return
+    better, worse = (Figure(name, value + sign * BETTER[scale] * step) for sign in (1, -1))
+    assert better.loss < old.loss < worse.loss
+    assert better.loss <= old.bound(allow) and worse.loss > old.bound(0)
+
+
+def test_the_allowed_fraction_of_each_scale() -> None:
+    bounds = {scale: scale.bound(scale.loss(0.5), 0.01) for scale in (AMOUNT, DIFFERENT, FRACTION, DECIBEL, EXPLAINED, RATE)}
+    assert bounds[AMOUNT] == pytest.approx(0.505) and bounds[EXPLAINED] == pytest.approx(0.505)
+    assert bounds[DIFFERENT] == bounds[FRACTION] == pytest.approx(0.515)
+    assert bounds[DECIBEL] == pytest.approx(-0.5 + 0.0432137)
+    assert bounds[RATE] == pytest.approx(math.log(2.02))
+
+
 def test_what_got_better_is_told() -> None:
     now = metrics()
     now["files"][0]["bytes"] = 500
@@ -171,7 +414,7 @@ def test_what_got_better_is_told() -> None:
     assert merged.baseline is not None
     assert merged.baseline.improved == ("bytes a.int8.tflite: 500 bytes, in the baseline 1,000 bytes",)
     text = to_markdown(merged)
-    assert "Against old.json: 7 figures compared, 0 checks worse by more than 1.00%" in text
+    assert "Against old.json: 8 figures compared, 0 checks worse by more than 1.00%" in text
     assert "- bytes a.int8.tflite: 500 bytes, in the baseline 1,000 bytes" in text
 
 
