@@ -111,7 +111,8 @@ class _Gaps:
         broken = tuple((name, reasons.get(name, "it is not among the runtimes")) for name in gone if name not in absent)
         samples = _samples_gap(now, before)
         whys = (Why.NO_SAMPLES, Why.NOT_INSTALLED) if now.task is None else (Why.NO_SAMPLES,)
-        lacking = [row.reason for row in now.skipped if row.kind is Kind.TASK and row.why in whys]
+        same = {row.reason for row in before.skipped if row.kind is Kind.TASK}
+        lacking = [row.reason for row in now.skipped if row.kind is Kind.TASK and row.why in whys and row.reason not in same]
         texts = {f"runtime {name}": absent[name] for name in gone if name in absent}
         if samples:
             names = "quality and the figures of the task" if before.task else "quality"

@@ -373,6 +373,16 @@ def test_labels_that_are_missing_now_are_unmeasured() -> None:
     assert failed.detail == "unmeasured" and "task anomaly score mse ROC-AUC (the test samples have no labels)" in failed.text
 
 
+def test_what_the_baseline_could_not_measure_either_excuses_nothing() -> None:
+    unlabelled = ANOMALY | {"methods": [], "labels": [], "normal": None, "false_alarms": None}
+    before, now = metrics() | {"task": unlabelled}, metrics() | {"task": unlabelled | {"quantile": 0.9}}
+    for found in (before, now):
+        skip("task", "no samples", "the test samples have no labels")(found)
+    comparison = compare_metrics(typed(now), typed(before), allow=0.01, allow_unmeasured=True)
+    (failed,) = [each for each in comparison.checks if not each.ok]
+    assert failed.detail == "task anomaly" and "alarm rate at quantile 0.99" in failed.text
+
+
 def test_alarms_of_every_file_are_compared() -> None:
     row = {"file": "a.int8.tflite", "runtime": "litert-builtin", "quantile": 0.99, "normal": 1000, "false_alarms": 10}
     before = typed(metrics() | {"alarms": [row]})
