@@ -59,7 +59,7 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float, allow_unmeas
     require_fraction(allow)
     require_comparable(now.name, now.model, before)
     gaps = _Gaps.of(now, before)
-    current, verdicts = figures_of(now), []
+    current, groups = figures_of(now), []
     rounded = bool(gaps.samples) or _program(now) == _program(before)
     for group, figures in figures_of(before).items():
         if {group.runtime, group.peer} & set(gaps.runtimes) or (group.needs_samples and gaps.samples):
@@ -67,25 +67,25 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float, allow_unmeas
         if group.kind == Lost.QUANTIZATION and group not in current and gaps.runtimes:
             continue  # no runtime of this layout is left
         if rounded or not group.of_rounding:
-            verdicts.append(_compare_group(group, figures, current.get(group, {}), gaps, allow))
+            groups.append(_compare_group(group, figures, current.get(group, {}), gaps, allow))
     checks = [_check(f"runtime {name}", 1, f"{name} ran in the baseline and does not now: {why}") for name, why in gaps.broken]
-    checks += [_check(each.group.name, len(each.worse), each.text) for each in verdicts if each.compared or each.worse]
+    checks += [_check(each.group.name, len(each.worse), each.text) for each in groups if each.compared or each.worse]
     lost, keras = _lost_checks(now, before, gaps)
     lacking = f"held in the baseline, not checked now: {', '.join(lost[:SHOWN])}{', …' * (len(lost) > SHOWN)}"
     checks.append(_check("checks", len(lost), lacking if lost else "all of the baseline's checks were made again"))
-    unmeasured = {**gaps.texts, **{name: reason for each in verdicts for name, reason in each.unmeasured.items()}}
+    unmeasured = {**gaps.texts, **{name: reason for each in groups for name, reason in each.unmeasured.items()}}
     left_out = [f"{what} ({reason})" for what, reason in unmeasured.items()]
     skipped = [_skipped(what, reason) for what, reason in unmeasured.items()]
     if not allow_unmeasured:
         text = f"not measured now: {'; '.join(left_out)}; --allow-unmeasured accepts that"
         checks.append(_check("unmeasured", len(left_out), text if left_out else "all that the baseline measured was measured"))
-    other = list(_other_gaps(now, before, verdicts, keras, rounded=rounded))
+    other = list(_other_gaps(now, before, groups, keras, rounded=rounded))
     skipped += [_skipped(what, reason) for what, reason in other]
     return BaselineComparison(
-        sum(each.compared for each in verdicts),
+        sum(each.compared for each in groups),
         tuple(checks),
         tuple(skipped),
-        tuple(text for each in verdicts for text in each.improved),
+        tuple(text for each in groups for text in each.improved),
         (*left_out, *(f"{what} ({reason})" for what, reason in other)),
     )
 
@@ -111,8 +111,8 @@ class _Gaps:
         broken = tuple((name, reasons.get(name, "it is not among the runtimes")) for name in gone if name not in absent)
         samples = _samples_gap(now, before)
         whys = (Why.NO_SAMPLES, Why.NOT_INSTALLED) if now.task is None else (Why.NO_SAMPLES,)
-        same = {row.reason for row in before.skipped if row.kind is Kind.TASK}
-        lacking = [row.reason for row in now.skipped if row.kind is Kind.TASK and row.why in whys and row.reason not in same]
+        rows = [row for row in now.skipped if row.kind is Kind.TASK and row.why in whys and row not in before.skipped]
+        lacking = [row.reason for row in rows]
         texts = {f"runtime {name}": absent[name] for name in gone if name in absent}
         if samples:
             names = "quality and the figures of the task" if before.task else "quality"
@@ -132,7 +132,7 @@ def _samples_gap(now: Metrics, before: Metrics) -> str:
 
 
 @dataclass(frozen=True)
-class _Verdict:
+class _Compared:
     """The comparison of a group: figures compared, figures `unlike` (over another number of values) and `undefined`, texts of
     worse and improved ones, and what could not be measured, with the reason."""
 
@@ -152,7 +152,7 @@ class _Verdict:
 
 def _compare_group(
     group: FigureGroup, earlier: Mapping[Key, Figure], current: Mapping[Key, Figure], gaps: _Gaps, allow: float
-) -> _Verdict:
+) -> _Compared:
     worse, improved, unmeasured, compared, unlike, undefined = [], [], {}, 0, 0, 0
     for key, old in earlier.items():
         new, label = current.get(key), " ".join((group.name, *key))
@@ -174,7 +174,7 @@ def _compare_group(
                 worse.append(text)
             elif old.loss > new.bound(allow):
                 improved.append(text)
-    return _Verdict(group, compared, unlike, undefined, worse, improved, unmeasured)
+    return _Compared(group, compared, unlike, undefined, worse, improved, unmeasured)
 
 
 def _lost_checks(now: Metrics, before: Metrics, gaps: _Gaps) -> tuple[list[str], int]:
@@ -194,14 +194,14 @@ def _lost_checks(now: Metrics, before: Metrics, gaps: _Gaps) -> tuple[list[str],
 
 
 def _other_gaps(
-    now: Metrics, before: Metrics, verdicts: Sequence[_Verdict], keras: int, *, rounded: bool
+    now: Metrics, before: Metrics, groups: Sequence[_Compared], keras: int, *, rounded: bool
 ) -> Iterator[tuple[str, str]]:
     """What else was not compared, with the reason; it fails nothing."""
     if keras:
         yield "quality against Keras", f"no Keras model was given; {keras} checks"
-    if unlike := sum(each.unlike for each in verdicts):
+    if unlike := sum(each.unlike for each in groups):
         yield f"{unlike} figures", "were taken over another number of values than in the baseline"
-    if undefined := sum(each.undefined for each in verdicts):
+    if undefined := sum(each.undefined for each in groups):
         yield f"{undefined} figures", "are not defined in the baseline"
     if not rounded:
         yield "rounding by runtimes and layers", "it is another program; their limits are those of [verify]"
