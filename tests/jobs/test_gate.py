@@ -36,7 +36,7 @@ def gate() -> Iterator[Any]:
 def table(gate: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A job on the record 208 as a table, an alarm on one row in ten."""
     recipe = structs.replace(
-        gate.RECIPES["table"], task=Anomaly(0.9), quantize=QuantizeConfig(method="ptq", steps=(), samples=64)
+        gate.RECIPES["table"], task=Anomaly(0.9), quantize=QuantizeConfig(method="ptq", refinements=(), samples=64)
     )
     recipe = structs.replace(recipe, train=structs.replace(recipe.train, epochs=8))
     return gate.Job("table", tmp_path_factory.mktemp("gate"), recipe)
@@ -48,7 +48,7 @@ def lowered(thresholds: Any) -> Any:
 
 def cases(gate: Any) -> dict[str, tuple[Any, str]]:
     """What is written, and a part of the failure that must be among those of the comparison."""
-    few = QuantizeConfig(method="ptq", steps=(), samples=64, bits=(3,))
+    few = QuantizeConfig(method="ptq", refinements=(), samples=64, bits=(3,))
     return {
         "a column lost": (gate.changed(kernel_0=gate.zeroed(rows=7)), "quality table.int8.onnx ort-cpu"),
         "constant output": (gate.changed(encoder_0__bias=gate.shifted(50.0)), "quality table.int8.tflite litert-xnnpack"),
