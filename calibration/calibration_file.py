@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Meta, field
 
 from ..compress.errors import FormatError, InputError
-from ..compress.files import write_atomic
+from ..compress.files import read_regular, write_atomic
 from ..compress.keys import Count, Fraction
 from ..compress.records import Record, decode, load_json, plain, require
 from ..compress.scaling import Scaling
@@ -188,11 +188,9 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
 def read_calibration(path: Path) -> Calibration:
     """Read a calibration; FormatError, naming the file, if it is missing or damaged."""
     try:
-        return Calibration.from_json(path.read_bytes(), path)
+        return Calibration.from_json(read_regular(path), path)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such calibration; `tiedae calibrate` makes one") from None
-    except IsADirectoryError:
-        raise FormatError(f"{path}: is a folder, must be a calibration in JSON") from None
 
 
 def _sha256(values: np.ndarray) -> str:

@@ -17,6 +17,7 @@ from .combinations import require_combination
 from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
 from .records import LARGEST, Checked, require
 from .tasks import BASELINES, Compression, NoiseConfig, Task, task_kind
+from .texts import Line, Name
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """Activations whose int8 kernels agree in every supported runtime."""
@@ -277,7 +278,7 @@ class DataConfig(Checked, frozen=True):
     """Where samples come from and how they become float32 model inputs."""
 
     source: Annotated[
-        str,
+        Line,
         means(
             "a name of `tiedae data`, or the path of .npy, .npz, .csv, idx(.gz) or a folder of images; samples first",
             "samples.npy",
@@ -383,7 +384,7 @@ class VerifyConfig(Checked, frozen=True):
 class Recipe(Checked, frozen=True):
     """Everything that a run depends on."""
 
-    name: Annotated[str, means("of the files, and of the folder in runs/; by default that of the recipe file", "recipe")]
+    name: Annotated[Name, means("of the files, and of the folder in runs/; by default that of the recipe file", "recipe")]
     data: DataConfig
     model: ModelConfig
     train: TrainConfig = TrainConfig()
@@ -402,8 +403,6 @@ class Recipe(Checked, frozen=True):
         return self.train.noise is not None or self.data.clean is not None
 
     def check(self) -> None:
-        allowed = self.name.replace("-", "").replace("_", "").isalnum() and self.name.isascii()
-        require(allowed, "name", self.name, "ASCII letters, digits, - and _")
         bits, kernels = self.quantize.bits, len(self.model.layers)
         require(len(bits) in (1, kernels), "quantize.bits", bits, f"one width, or {kernels}, one per kernel")
         kind = task_kind(self.task)

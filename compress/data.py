@@ -21,6 +21,7 @@ from .errors import DataError
 from .records import checked, require
 from .sample_spec import INTEGERS, Kind, SampleSpec
 from .scaling import OUTPUT_RANGES, Rule, Scaling
+from .texts import Line
 
 CHUNK_BYTES = 8 << 20
 BLOCK_BYTES = 1 << 20
@@ -214,6 +215,11 @@ class Dataset:
     columns: tuple[str, ...] | None = None
     label: str | None = None
     config: DataConfig = DataConfig("array")
+
+    def __post_init__(self) -> None:
+        """Raise RecipeError for a name that a manifest cannot hold."""
+        checked(tuple[Line, ...] | None, self.columns, "columns")
+        checked(Line | None, self.label, "label")
 
     @property
     def kind(self) -> Kind:

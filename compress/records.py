@@ -126,7 +126,7 @@ def encode(value: object) -> bytes:
 
 def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) -> str:
     """One line for a validation error: follows the path `$.layers[1].units` to the value and its type."""
-    text, _, path = str(error).rpartition(" - at `$")
+    text, _, path = str(error).replace(_AT_KEY, "at `$").rpartition(" - at `$")
     node = inspect.type_info(kind)
     for name, index in re.findall(r"\.([^.\[`]+)|\[([0-9.]+)\]", path if text else ""):
         if name in (tags := _tags(node)):
@@ -134,11 +134,15 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
             return _about(_joined(key, name), f"got {got!r:.60}, must be {right}")
         node, step = _inside(node, value, name or index)
         value, key = value[step], f"{key}[{step}]" if isinstance(step, int) else _joined(key, step)
+    if _AT_KEY in str(error):
+        mapping = _member(node, inspect.DictType)
+        wrong = next(name for name in value if not _fits(mapping.key_type, name))
+        return _about(key, f"got the key {wrong!r:.60}, must be {_right_text(mapping.key_type)}")
     if error.__cause__ is not None:
         return (_joined if isinstance(error.__cause__, RecipeError) else _about)(key, str(error.__cause__))
     found = re.match(r"Object (missing required|contains unknown) field `(.*)`", text or str(error), re.DOTALL)
     if found is None:
-        return _about(key, f"got {value!r:.60}, must be {right_of(node)}")
+        return _about(key, f"got {value!r:.60}, must be {_right_text(node) if isinstance(value, str) else right_of(node)}")
     if found[2] in (tags := _tags(node)) and found[1] == "missing required":
         return f"{_joined(key, found[2])}: is missing, must be one of {', '.join(sorted(tags[found[2]]))}"
     fields = {field.encode_name: field.type for field in _chosen(node, value).fields}
@@ -149,7 +153,16 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
     return f"{_joined(key, found[2])}: unknown key; {right}"
 
 
+_AT_KEY = "at `key` in `$"
+"""How msgspec begins the path of a mapping whose key is wrong."""
 _TABLES = (inspect.StructType, inspect.DataclassType)
+
+
+def _right_text(node: Any) -> str:
+    """What a text has to be, in the words of its type in `texts`."""
+    members = getattr(node, "types", (node,))
+    titles = [each.extra_json_schema.get("title") for each in members if getattr(each, "extra_json_schema", None)]
+    return next(filter(None, titles), None) or right_of(node)
 
 
 def _joined(key: str, name: str) -> str:
@@ -197,7 +210,13 @@ def _inside(node: Any, value: Any, step: str) -> tuple[Any, str | int]:
 def _fits(node: Any, value: object) -> bool:
     """Whether a mapping's value is of its type, a record, a mapping of such or a plain value."""
     if isinstance(node, inspect.DictType):
-        return isinstance(value, dict) and all(_fits(node.value_type, each) for each in value.values())
+        return isinstance(value, dict) and all(
+            _fits(node.key_type, name) and _fits(node.value_type, each) for name, each in value.items()
+        )
+    if isinstance(node, inspect.Metadata):
+        node = node.type
+    if isinstance(node, inspect.StrType) and node.pattern is not None:
+        return isinstance(value, str) and re.search(node.pattern, value) is not None
     plain = {inspect.StrType: str, inspect.IntType: int, inspect.FloatType: float, inspect.BoolType: bool}
     try:
         checked(getattr(node, "cls", plain.get(type(node), Any)), value)

@@ -13,6 +13,8 @@ from .scaling import Scaling
 
 Kind = Literal["images", "table", "record"]
 Integer = Literal["uint8", "int16", "uint16"]
+SampleType = Literal["uint8", "int16", "uint16", "float16", "float32", "float64"]
+"""Dtypes of samples in the data's own unit."""
 INTEGERS: tuple[Integer, ...] = get_args(Integer)
 """Dtypes of samples that stay integers; other integers become float32."""
 

@@ -26,7 +26,8 @@ import numpy as np
 from ..compress.archive import pack_npz, unpack
 from ..compress.config import ExportConfig
 from ..compress.errors import ExportError, FormatError, InputError
-from ..compress.files import write_atomic
+from ..compress.files import read_regular, write_atomic
+from ..compress.npy import read_npy
 from . import golden
 from . import manifest as manifests
 from .codec.classes import CodeTables, read_tables
@@ -122,7 +123,7 @@ def describe_files(
     """
     described = {}
     for name in sorted(names):
-        data = (directory / name).read_bytes()
+        data = read_regular(directory / name)
         if is_model(name):
             contents = read[name] if read is not None and name in read else read_model(directory / name)
             described[name] = ModelFileInfo.of_model(data, name, contents).with_scaled(scaled)
@@ -173,7 +174,7 @@ class Bundle:
         """Raise FormatError unless these files (all of them by default) are as the manifest says."""
         for name in self.manifest.files if names is None else names:
             path = self.path / name
-            if not path.is_file() or FileInfo.of(path.read_bytes()).sha256 != self.manifest.files[name].sha256:
+            if not self.manifest.files[name].holds(path):
                 raise FormatError(f"{path}: missing or changed, its sha256 is not the manifest's")
 
     def golden(self) -> dict[str, np.ndarray]:
@@ -214,7 +215,7 @@ class Bundle:
             how = f"`tiedae rescale {self.path} --data DATA --out DIR` writes a bundle with it"
             raise InputError(f"{self.path}: holds no {name}, which .tae files need; {how}")
         self.require_intact([name])
-        tables = read_tables(path.read_bytes(), path)
+        tables = read_tables(read_regular(path), path)
         units = self.manifest.model.widths[-1]
         if (tables.units, tables.bits) != (units, code.bits):
             got, right = f"{tables.units} units of {tables.bits} bits", f"{units} of {code.bits}, as in {manifests.FILE}"
@@ -227,16 +228,13 @@ class Bundle:
         if name not in self.manifest.files:
             return None
         self.require_intact([name])
-        return ResidualTables.from_bytes(self.manifest.data.spec, (self.path / name).read_bytes(), self.path / name)
+        return ResidualTables.from_bytes(self.manifest.data.spec, read_regular(self.path / name), self.path / name)
 
     def task_arrays(self) -> dict[str, np.ndarray]:
         """The arrays of the task's section of report.html by name; FormatError if one is missing, changed or damaged."""
         names = [name for name in self.manifest.files if name.startswith(f"{TASK_FOLDER}/")]
         self.require_intact(names)
-        try:
-            return {Path(name).stem: np.load(self.path / name, allow_pickle=False) for name in names}
-        except (ValueError, EOFError) as error:
-            raise FormatError(f"{self.path / TASK_FOLDER}: damaged: {error}") from None
+        return {Path(name).stem: read_npy(self.path / name) for name in names}
 
     def masks(self) -> dict[str, np.ndarray]:
         """The masks by kernel name, bool [inputs, units]; FormatError if one is missing or of another size."""
@@ -257,5 +255,12 @@ def _stored(contents: Mapping[str, Contents], shape: Sequence[int]) -> list[np.n
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files of a folder that a stranger may have prepared: a link is replaced, and none is followed.
+
+    Raises InputError where a folder in it is a link, or a device or pipe is in the place of a file.
+    """
     for name, data in files.items():
-        write_atomic(directory / name, data)
+        for folder in list(Path(name).parents)[:-1]:
+            if (directory / folder).is_symlink():
+                raise InputError(f"{directory / folder}: is a link, must be a folder of the bundle")
+        write_atomic(directory / name, data, follow=False)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from ..compress.data import Dataset, Samples
 from ..compress.errors import DataError
+from ..compress.files import read_regular
 from ..compress.noise import Noise, noise_of, noisy_test
 from ..compress.normal import normal_of, normal_only
 from ..compress.tasks import task_kind
@@ -90,7 +91,7 @@ def derive(
     files |= codec_files(before.name, fitted)
     derivation = Derivation(
         created_by=before.created_by,
-        manifest_sha256=hashlib.sha256((bundle.path / FILE).read_bytes()).hexdigest(),
+        manifest_sha256=hashlib.sha256(read_regular(bundle.path / FILE)).hexdigest(),
         factor=float(factor),
         classes=fitted.tables.classes,
         source=source,
@@ -173,7 +174,7 @@ def _classes(bundle: Bundle) -> int:
 def _copies(bundle: Bundle, written: set[str]) -> dict[str, bytes]:
     """The other files of a bundle, but golden arrays and those of its task: the files of the float model."""
     names = [name for name in bundle.manifest.files if name not in written and not name.startswith(("golden/", "task/"))]
-    return {name: (bundle.path / name).read_bytes() for name in names}
+    return {name: read_regular(bundle.path / name) for name in names}
 
 
 def _kept(metrics: Metrics, *, same: bool, factor: float) -> Metrics:

@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
+from ..compress.files import open_regular
 from ..compress.records import Record
+from ..compress.texts import Identifier, Line, Sha256
 from .formats.model_file import Contents, Signature
 from .verify.kinds import Precision
 
@@ -21,8 +23,8 @@ class ValueInfo(Record, frozen=True):
     `scaled`: whether float32 `x` and `y` are (x − offset) / scale of data.scaling, or in the data's unit of measure; else None.
     """
 
-    name: str
-    dtype: str
+    name: Identifier
+    dtype: Identifier
     shape: tuple[int | Literal["batch"], ...]
     scale: float | None = None
     zero_point: int | None = None
@@ -34,7 +36,7 @@ class SignatureInfo(Record, frozen=True):
 
     inputs: Annotated[tuple[ValueInfo, ...], Meta(min_length=1)]
     outputs: tuple[ValueInfo, ...]
-    operations: Mapping[str, int] = {}
+    operations: Mapping[Line, int] = {}
 
     @classmethod
     def of(cls, signature: Signature) -> SignatureInfo:
@@ -50,24 +52,34 @@ class SignatureInfo(Record, frozen=True):
         return self.inputs + self.outputs
 
 
+def digest_of(path: Path) -> str:
+    """sha256 (hex) of a regular file, read in pieces."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class FileInfo(Record, frozen=True):
     """sha256 (hex) and size of a file."""
 
-    sha256: str
+    sha256: Sha256
     bytes: Annotated[int, Meta(ge=0)]
 
     @classmethod
     def of(cls, data: bytes) -> FileInfo:
         return FileInfo(hashlib.sha256(data).hexdigest(), len(data))
 
+    def holds(self, path: Path) -> bool:
+        """Whether a path is a regular file of this size and sha256."""
+        return path.is_file() and path.stat().st_size == self.bytes and digest_of(path) == self.sha256
+
 
 class ModelFileInfo(FileInfo, frozen=True):
     """A model file: its target, precision, signatures by name, and facts of its format such as the opset."""
 
-    format: str
+    format: Identifier
     precision: Precision
-    signatures: Annotated[Mapping[str, SignatureInfo], Meta(min_length=1)]
-    details: Mapping[str, str] = {}
+    signatures: Annotated[Mapping[Identifier, SignatureInfo], Meta(min_length=1)]
+    details: Mapping[Line, Line] = {}
 
     @classmethod
     def of_model(cls, data: bytes, name: str, contents: Contents) -> ModelFileInfo:

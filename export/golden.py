@@ -17,13 +17,13 @@ Bundles written before 2026-11-26 have a uint8 y.npy whatever the dtype of their
 
 from __future__ import annotations
 
-import tokenize
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..compress.errors import FormatError
+from ..compress.npy import read_npy
 from .file_info import ModelFileInfo
 from .file_io import FileIO
 from .manifest import ArrayInfo, Golden, Manifest
@@ -147,8 +147,8 @@ def read(bundle: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     for name in names(manifest):
         path = bundle / "golden" / f"{name}.npy"
         try:
-            arrays[name] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
+            arrays[name] = read_npy(path)
+        except OSError as error:
             raise FormatError(f"{path}: missing or damaged ({type(error).__name__})") from None
         size = widths[-1] if name.startswith("code") else widths[0]
         dtypes = _dtypes(name, manifest)

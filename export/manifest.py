@@ -18,10 +18,12 @@ from msgspec.structs import replace
 from ..compress.affine import Quantization
 from ..compress.config import Recipe
 from ..compress.errors import ExportError, FormatError, RecipeError
+from ..compress.files import read_regular
 from ..compress.keys import Count, Positive
 from ..compress.records import Record, checked, decode, encode, load_json, plain, require, within
-from ..compress.sample_spec import INTEGERS, Kind, SampleSpec
+from ..compress.sample_spec import INTEGERS, Kind, SampleSpec, SampleType
 from ..compress.scaling import Scaling
+from ..compress.texts import FileName, Identifier, Line, Name, Sha256, Sha256OrNone
 from .drift import TrainingScores
 from .file_info import FileInfo, ModelFileInfo
 from .file_io import FileIO
@@ -47,19 +49,19 @@ class TensorText(Record, frozen=True):
 class ConstantInfo(Record, frozen=True):
     """A constant of a program; its values are in another file, found by their sha256."""
 
-    dtype: str
+    dtype: Identifier
     shape: tuple[Count, ...]
-    sha256: str
+    sha256: Sha256
 
 
 class ProgramText(Record, frozen=True):
     """A program without its arrays. An operation is a table of its fields and `op`, its name in `OPERATIONS`."""
 
-    tensors: Mapping[str, TensorText]
-    kernels: Mapping[str, Kernel]
+    tensors: Mapping[Identifier, TensorText]
+    kernels: Mapping[Identifier, Kernel]
     encoder: tuple[Mapping[str, Any], ...]
     decoder: tuple[Mapping[str, Any], ...]
-    constants: Mapping[str, ConstantInfo]
+    constants: Mapping[Identifier, ConstantInfo]
 
     def __post_init__(self) -> None:
         self.operations  # noqa: B018 - raises RecipeError for a damaged one
@@ -118,13 +120,13 @@ class KernelInfo(Record, frozen=True, kw_only=True):
     `pruned` is the number of pruned positions.
     """
 
-    name: str
+    name: Identifier
     shape: tuple[Positive, Positive]
     bits: int = 8
     scale: Annotated[tuple[float, ...], Meta(min_length=1)]
-    sha256: str
+    sha256: Sha256
     pruned: Count
-    sha256_f32: str = ""
+    sha256_f32: Sha256OrNone = ""
 
     @property
     def size(self) -> int:
@@ -138,21 +140,21 @@ class Data(Record, frozen=True, kw_only=True):
     `peak` is that of images (see `fidelity`). Bundles before 2026-11-26 have no `kind`, `columns`, `label` and `peak`.
     """
 
-    source: str
+    source: Line
     kind: Kind | None = None
-    columns: tuple[str, ...] | None = None
-    label: str | None = None
+    columns: tuple[Line, ...] | None = None
+    label: Line | None = None
     peak: float | None = None
     inputs: Positive
     shape: Annotated[tuple[Positive, ...], Meta(min_length=1)]
-    dtype: str
+    dtype: SampleType
     train: Count
     validation: Count
     test: Count
-    sha256: str
+    sha256: Sha256
     scaling: Scaling
-    licence: str | UnsetType = UNSET
-    origin: str | UnsetType = UNSET
+    licence: Line | UnsetType = UNSET
+    origin: Line | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         require(self.columns is None or len(self.columns) == self.inputs, "columns", self.columns, f"{self.inputs} names")
@@ -175,27 +177,27 @@ class Tensors(Record, frozen=True):
 class CalibrationInfo(Record, frozen=True):
     """The source of the activation ranges: `sha256` of the calibration samples, `file_sha256` of the calibration file."""
 
-    observer: str
+    observer: Line
     settings: Mapping[str, Any]
     samples: Positive
     seed: Count
-    sha256: str
-    file_sha256: str
+    sha256: Sha256
+    file_sha256: Sha256
 
 
 class ArrayInfo(Record, frozen=True):
     """A golden array: shape, dtype and what its values are."""
 
     shape: tuple[Count, ...]
-    dtype: str
-    values: str
+    dtype: Identifier
+    values: Line
 
 
 class Golden(Record, frozen=True):
     """Golden arrays by file, and the array of each input and output, by name, of each model file."""
 
-    arrays: Mapping[str, ArrayInfo]
-    values: Mapping[str, Mapping[str, str]] = msgspec.field(name="ports")
+    arrays: Mapping[FileName, ArrayInfo]
+    values: Mapping[FileName, Mapping[Identifier, FileName]] = msgspec.field(name="ports")
 
 
 class Derivation(Record, frozen=True, kw_only=True):
@@ -206,12 +208,12 @@ class Derivation(Record, frozen=True, kw_only=True):
     is that of `data` where the model was trained on them.
     """
 
-    created_by: str
-    manifest_sha256: str
+    created_by: Line
+    manifest_sha256: Sha256
     factor: Annotated[float, Meta(gt=0)]
     classes: Annotated[int, Meta(ge=1)] = 1
-    source: str
-    data_sha256: str
+    source: Line
+    data_sha256: Sha256
 
 
 class Manifest(Record, frozen=True, kw_only=True):
@@ -227,8 +229,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     """
 
     schema: int = SCHEMA
-    created_by: str
-    name: str
+    created_by: Line
+    name: Name
     seed: Count
     recipe: Recipe
     data: Data
@@ -239,8 +241,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     integer_maps: IntegerMaps | None = None
     detector: Detector | None = None
     operations: ProgramTexts
-    versions: Mapping[str, str]
-    files: Mapping[str, FileInfo] = {}
+    versions: Mapping[Line, Line]
+    files: Mapping[FileName, FileInfo] = {}
     golden: Golden | None = None
     scores: TrainingScores | None = None
     derived: tuple[Derivation, ...] = ()
@@ -301,7 +303,7 @@ def read(bundle: Path) -> Manifest:
 
 def _load(bundle: Path) -> Any:
     try:
-        return load_json((bundle / FILE).read_bytes(), bundle / FILE)
+        return load_json(read_regular(bundle / FILE), bundle / FILE)
     except (FileNotFoundError, NotADirectoryError):
         raise FormatError(f"{bundle}: not a bundle, it has no {FILE}") from None
 
@@ -324,7 +326,7 @@ def parse(written: Any, where: object) -> Manifest:
     if written["schema"] != SCHEMA:
         raise FormatError(f"{where}: schema {written['schema']}, this tiedae reads schema {SCHEMA}")
     try:
-        rows = decode(dict[str, dict[str, Any]], written.get("files"), f"{where}: files")
+        rows = decode(dict[FileName, dict[str, Any]], written.get("files"), f"{where}: files")
         manifest = decode(Manifest, written | {"files": {}}, where)
         files = {
             name: decode(ModelFileInfo if is_model(name) else FileInfo, row, f"{where}: files.{name}")
@@ -337,9 +339,6 @@ def parse(written: Any, where: object) -> Manifest:
         _require_known(written, plain(manifest))
     except (ExportError, RecipeError) as error:
         raise FormatError(f"{where}: damaged: {error}") from None
-    for name in files:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise FormatError(f"{where}: names a file outside of the bundle: {name}")
     return manifest
 
 

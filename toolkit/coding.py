@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from tiedae.compress.errors import DataError, FormatError
+from tiedae.compress.errors import DataError
 from tiedae.compress.files import atomic
+from tiedae.compress.npy import read_npy
 from tiedae.compress.records import Record
 from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
 
@@ -44,12 +45,7 @@ def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, p
 def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
     """Write the samples that a .npy of codes decodes to, [n, *shape] in the data's unit of measure and dtype."""
     codec = open_bundle(bundle_of(path), runtime)
-    try:
-        values = np.load(codes, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FormatError(f"{codes}: not a .npy file of codes ({type(error).__name__})") from None
-    if not isinstance(values, np.ndarray):
-        raise FormatError(f"{codes}: is an .npz, must be a .npy file of codes")
+    values = read_npy(codes, mapped_from=0)
     if values.ndim != 2:
         raise DataError(f"{codes}: got {values.dtype} {list(values.shape)}, must be codes [n, {codec.code.shape[0]}]")
     shape, dtype = codec.spec.shape, codec.spec.dtype

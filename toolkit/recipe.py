@@ -16,6 +16,7 @@ from msgspec import structs
 from tiedae.compress.combinations import require_combination
 from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConfig, layer_tables
 from tiedae.compress.errors import RecipeError
+from tiedae.compress.files import read_regular
 from tiedae.compress.keys import Positive
 from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
@@ -31,11 +32,9 @@ def load_recipe(path: Path) -> Recipe:
     Raises RecipeError, naming the file, where it is missing, no TOML or no recipe.
     """
     try:
-        mapping = tomllib.loads(path.read_bytes().decode())
+        mapping = tomllib.loads(read_regular(path).decode())
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe") from None
-    except IsADirectoryError:
-        raise RecipeError(f"{path}: is a folder, must be a recipe in TOML") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: is not UTF-8 text (byte {error.start}), must be a recipe in TOML") from None
     except tomllib.TOMLDecodeError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.files import require_alone, write_atomic
+from tiedae.compress.files import read_regular, require_alone, write_atomic
 from tiedae.compress.records import decode, encode
 from tiedae.export.manifest import FILE as MANIFEST
 
@@ -76,7 +76,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path))
     except (OSError, ValueError) as error:
         raise FormatError(f"{path}: missing or damaged ({error}); --force starts afresh") from None
 

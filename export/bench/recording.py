@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -15,6 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ...compress.errors import FormatError, InputError
+from ...compress.files import read_regular
 from .. import manifest as manifests
 from ..bundle import Bundle, describe_files, write_files
 from ..report.rendering import render_bundle
@@ -42,7 +41,7 @@ def record(path: Path, measured: Bench) -> list[Path]:
         staged = Path(temporary)
         for name in (*bundle.manifest.files, manifests.FILE):
             (staged / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(path / name, staged / name)
+            (staged / name).write_bytes(read_regular(path / name))
         metrics = replace(read_metrics(staged / METRICS), bench=measured)
         write_files(staged, {METRICS: to_json(metrics).encode()})
         write_files(staged, {manifests.FILE: manifests.with_files(staged, describe_files(staged, [METRICS]))})
@@ -57,7 +56,7 @@ def record(path: Path, measured: Bench) -> list[Path]:
 def _require_intact(bundle: Bundle) -> None:
     for name, stated in bundle.manifest.files.items():
         path = bundle.path / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != stated.sha256:
+        if not stated.holds(path):
             raise FormatError(f"{path}: missing or changed since the manifest was written")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ...compress.errors import InputError
+from ...compress.files import open_regular
 from ..formats.model_file import Contents, Signature, TensorInfo, printable
 from ..formats.random_inputs import STRING, Draw, Ranges, drawn
 from ..runtimes.sandbox import TrialRun
@@ -59,7 +60,7 @@ def read_data(path: Path, contents: Contents) -> dict[str, np.ndarray]:
     """Values by input: of an .npz file by their keys, of an .npy file for the only input. Raises InputError."""
     names = list(dict.fromkeys(tensor.name for signature in contents.signatures for tensor in signature.inputs))
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             loaded = np.load(stream, allow_pickle=False)
             if not isinstance(loaded, np.ndarray):
                 return {name: _native(np.asarray(loaded[name])) for name in loaded.files}

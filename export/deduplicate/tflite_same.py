@@ -19,6 +19,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...compress.errors import FormatError
+from ...compress.files import open_regular
 from ..formats.tflite_schema import DAMAGED, IN_FILE, unknown_parts
 
 PLACES = {"TensorT": ("buffer",), "MetadataT": ("buffer",), "OperatorT": ("largeCustomOptionsOffset",)}
@@ -51,7 +52,7 @@ class _TfliteFile:
 
     @classmethod
     def open(cls, path: Path) -> _TfliteFile:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if data[4:8] != b"TFL3":
             raise FormatError(f"{path}: not a .tflite file")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ...compress.errors import FormatError
+from ...compress.files import read_regular
 from ..c.kernels import GROUP, densified, unpacked
 from ..c.text import split_parts
 from .model_file import Constant, Contents, Signature, TensorInfo
@@ -123,7 +124,7 @@ def _require_ours(text: str, path: Path) -> None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("ascii")
+        return read_regular(path).decode("ascii")
     except OSError as error:
         raise FormatError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -13,6 +13,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from ...compress.errors import FormatError
+from ...compress.files import open_regular, read_regular
 from .model_file import MAX_AXES
 from .onnx_wire import Chunk, placed
 
@@ -25,14 +26,14 @@ _PACKED = {"int4": 4, "int2": 2, "float4": 4}
 
 def content(path: Path) -> memoryview:
     """The bytes of a file; a larger one is memory-mapped."""
-    return mapped(path) if path.stat().st_size >= MAPPED else memoryview(path.read_bytes())
+    return mapped(path) if path.stat().st_size >= MAPPED else memoryview(read_regular(path))
 
 
 def mapped(path: Path) -> memoryview:
     """The bytes of a file, memory-mapped unless it is empty."""
-    if not path.stat().st_size:
-        return memoryview(b"")
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
+        if not os.fstat(stream.fileno()).st_size:
+            return memoryview(b"")
         return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 

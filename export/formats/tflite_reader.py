@@ -20,6 +20,7 @@ import numpy as np
 
 from ...compress.affine import unsigned
 from ...compress.errors import FormatError, InputError
+from ...compress.files import open_regular
 from ..file_io import MODEL
 from .flatbuffer import Flatbuffer, Table
 from .model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, printable, program_names
@@ -52,7 +53,7 @@ _NESTED: Mapping[str, tuple[int, ...]] = {"CALL": (0,), "CALL_ONCE": (0,), "IF":
 
 def read_tflite_file(path: Path) -> Contents:
     """Parse a .tflite file, memory-mapped if it is large (`MAPPED`); see `read_tflite`."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if path.stat().st_size < MAPPED:
             return read_tflite(file.read())
         return read_tflite(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -11,7 +11,7 @@ import numpy as np
 from ...compress.errors import FormatError
 from .. import golden as vectors
 from ..bundle import PROGRAM_FILE, Bundle, write_files
-from ..file_info import FileInfo
+from ..file_info import FileInfo, digest_of
 from ..manifest import FILE, Manifest, with_files
 from ..targets import read_model
 from ..verify.kinds import Precision
@@ -60,7 +60,7 @@ def _require_stated(bundle: Bundle, names: Iterable[str]) -> None:
         path = bundle.path / name
         if not path.is_file():
             raise FormatError(f"{path}: no such file, which the report needs")
-        digest, stated = FileInfo.of(path.read_bytes()).sha256, bundle.manifest.files.get(name)
+        digest, stated = digest_of(path), bundle.manifest.files.get(name)
         if stated is None or digest != stated.sha256:
             right = f"states {stated.sha256[:12]}…" if stated else "does not list it"
             raise FormatError(f"{path}: sha256 is {digest[:12]}…, {FILE} {right}")

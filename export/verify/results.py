@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from ...compress.errors import CheckError, FormatError, InputError
+from ...compress.files import read_regular
 from ...compress.records import Record, decode, load_json, plain, require
 from ..bench.results import Bench
 from ..differences import Sample, place
@@ -376,9 +377,9 @@ def read_metrics(path: Path) -> Metrics:
 
     Raises InputError if the file is missing, FormatError if it is damaged, of another kind or of a later schema.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file, must be metrics of a verification")
-    found = load_json(path.read_bytes(), path)
+    found = load_json(read_regular(path), path)
     if not isinstance(found, dict) or "schema" not in found:
         raise FormatError(f"{path}: not metrics of tiedae: it has no schema")
     schema = found.pop("schema")

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from msgspec.structs import replace
 
 from ...compress.errors import TiedaeError
+from ...compress.files import read_regular
 from ..bundle import Bundle, Programs, model_files
 from ..codec.frames import codec_of_bundle
 from ..targets import TARGETS
@@ -32,7 +33,7 @@ def check_sources(bundle: Bundle, programs: Programs, intact: Set[str], findings
             text = f"{TARGETS[target].label} files: cannot be written again of the bundle's program: {error}"
             findings.check(Kind.PROGRAM, False, "none", "text", text, detail=target)
         return {}
-    same = {name for name in fresh if name in intact and (bundle.path / name).read_bytes() == fresh[name]}
+    same = {name for name in fresh if name in intact and read_regular(bundle.path / name) == fresh[name]}
     by_us = manifest.created_by == f"tiedae {version('tiedae')}"
     for name in sorted(intact & fresh.keys()):
         equal = name in same

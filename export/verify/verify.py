@@ -20,7 +20,7 @@ from ...compress.errors import FormatError
 from ...compress.normal import is_normal, normal_of
 from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, residuals_name, tables_name
-from ..file_info import FileInfo
+from ..file_info import digest_of
 from ..formats.duplicates import copies
 from ..formats.model_file import Contents
 from ..formats.storage_check import StorageFinding, prove, prove_scaling, prove_score, shared_values
@@ -145,7 +145,7 @@ def _check_hashes(bundle: Bundle, findings: Findings) -> set[str]:
     intact = set()
     for name, stated in bundle.manifest.files.items():
         path = bundle.path / name
-        digest = FileInfo.of(path.read_bytes()).sha256 if path.is_file() else "missing"
+        digest = digest_of(path) if path.is_file() else "missing"
         ok, wrong = digest == stated.sha256, f"was changed: its sha256 is {digest[:12]}…" if path.is_file() else "is missing"
         text = f"{name}: sha256 is the manifest's" if ok else f"{name} {wrong}"
         findings.check(Kind.SHA256, ok, digest[:12], stated.sha256[:12], text, file=name)

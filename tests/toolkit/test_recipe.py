@@ -33,7 +33,7 @@ recipes = st.builds(
     name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,9}", fullmatch=True),
     data=st.builds(
         DataConfig,
-        source=st.text(min_size=1),
+        source=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1),
         window=st.integers(0, 99),
         columns=st.lists(st.text(min_size=1).filter(lambda name: name != "auto"), max_size=2, unique=True).map(tuple),
         resize=st.sampled_from([(), (28, 32)]),
