@@ -24,6 +24,7 @@ from .errors import FormatError, RecipeError
 T = TypeVar("T")
 LARGEST = 2**31 - 1
 """Largest integer of a configuration, accepted by every library."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
 FINITE = sys.float_info.max
 """Bound of a number that must only be finite."""
 
@@ -103,14 +104,10 @@ def decode(kind: type[T], value: object, where: object) -> T:
 
 
 def load_json(text: str | bytes, where: object) -> Any:
-    """Parse JSON; FormatError, prefixed with `where`, for invalid JSON, NaN and infinities."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number")
-
+    """Parse JSON; FormatError, prefixed with `where`, for invalid JSON, NaN, infinities and lone surrogates."""
     try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise FormatError(f"{where}: damaged: not JSON ({str(error).splitlines()[0]})") from None
 
 
@@ -120,8 +117,9 @@ def plain(value: object) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """Indented JSON; ValueError for a number that is not finite."""
-    return (json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """Indented JSON, U+FFFD for lone surrogates, as of paths that are no text; ValueError for a number that is not finite."""
+    text = json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+    return (_SURROGATES.sub("\ufffd", text) + "\n").encode()
 
 
 def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) -> str:
@@ -134,8 +132,8 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
             return _about(_joined(key, name), f"got {got!r:.60}, must be {right}")
         node, step = _inside(node, value, name or index)
         value, key = value[step], f"{key}[{step}]" if isinstance(step, int) else _joined(key, step)
-    if _AT_KEY in str(error):
-        mapping = _member(node, inspect.DictType)
+    mapping = node.type if isinstance(node, inspect.Metadata) else node
+    if _AT_KEY in str(error) and isinstance(mapping, inspect.DictType):
         wrong = next(name for name in value if not _fits(mapping.key_type, name))
         return _about(key, f"got the key {wrong!r:.60}, must be {_right_text(mapping.key_type)}")
     if error.__cause__ is not None:

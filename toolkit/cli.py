@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from tiedae.export.runtimes.native_output import kept_back
@@ -21,6 +22,7 @@ from .console import Console
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RESUME = "; the same command with --resume continues"
 FINE, FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+NO_TEXT = "is no text in {}, the encoding of the locale; set PYTHONUTF8=1 or LC_ALL=C.UTF-8, or use another name"
 FAILS = "a check failed, data are damaged, or nothing was found"
 """What exit code 1 means for all commands together; each has words of its own."""
 
@@ -29,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one line on standard error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    for text in (str(Path.cwd()), *(sys.argv[1:] if argv is None else argv)):
+        if not _is_text(text):
+            Console().error(f"{ascii(text)[1:-1]}: {NO_TEXT.format(sys.getfilesystemencoding())}")
+            return WRONG
     try:
         arguments = _parser().parse_args(argv)
     except WrongCall as error:
@@ -60,6 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.error(str(missing(module)))
             call.write_failure(str(missing(module)), WRONG)
             return WRONG
+        except MemoryError:
+            console.error("not enough memory" + _resume(call))
+            return WRONG
+        except UnicodeEncodeError as error:
+            if error.encoding == "utf-8":
+                raise
+            console.error(f"{ascii(error.object)[1:-1]}: {NO_TEXT.format(error.encoding)}")
+            return WRONG
         except BrokenPipeError:
             return CLOSED_PIPE
         except OSError as error:
@@ -68,6 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             console.error("interrupted" + _resume(call))
             return INTERRUPTED
+
+
+def _is_text(argument: str) -> bool:
+    """Whether a path or argument has no bytes that the locale's encoding cannot read; libraries take no such path."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in argument)
 
 
 def _resume(call: Call) -> str:

@@ -21,6 +21,15 @@ NUMBER = re.compile(r"[-+−]?[0-9][0-9.,]*(e[-+]?[0-9]+)?( ?[%×A-Za-z]{1,3})?"
 """A right-aligned cell: a number, optionally with a unit."""
 
 
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters but ends of lines and tabs, and those that turn the direction of text around."""
+
+
+def shown(text: str) -> str:
+    """Text for a terminal: control characters, such as those of a stranger's file, as escapes."""
+    return _UNSEEN.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
 class Progress(Protocol):
     """Callback for the progress of long work.
 
@@ -60,8 +69,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a result on standard output at any verbosity."""
-        self.finish()
-        print(text, file=self.out, flush=True)
+        self._say(shown(text))
 
     def warn(self, text: str) -> None:
         """Print a result that needs attention and is no error, like `say`; in amber on a terminal."""
@@ -89,15 +97,15 @@ class Console:
         from rich.text import Text
 
         screen = Screen(file=self.out, highlight=False, width=None if self.out.isatty() else PLAIN_WIDTH)
-        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+        table = Table(title=Text(shown(title), style="bold"), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
         for i, column in enumerate(columns):
             right = i > 0 and all(NUMBER.fullmatch(str(row[i])) for row in rows)
-            table.add_column(column, justify="right" if right else "left", overflow="fold")
+            table.add_column(Text(shown(column)), justify="right" if right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(str(cell)) for cell in row))
+            table.add_row(*(Text(shown(str(cell))) for cell in row))
         with screen.capture() as drawn:
             screen.print(table)
-        self.say("\n".join(line.rstrip() for line in drawn.get().rstrip().splitlines()))
+        self._say("\n".join(line.rstrip() for line in drawn.get().rstrip().splitlines()))
 
     def progress(self, stage: str, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
         """Show the progress of work (see `Progress`)."""
@@ -133,9 +141,13 @@ class Console:
             self._bars.start()
         self._bars.update(self._task, completed=done, place=place, left=left)
 
+    def _say(self, text: str) -> None:
+        self.finish()
+        print(text, file=self.out, flush=True)
+
     def _write(self, text: str) -> None:
         self.finish()
-        print(text, file=self.err, flush=True)
+        print(shown(text), file=self.err, flush=True)
 
 
 def _place(epoch: int, epochs: int, loss: float) -> str:

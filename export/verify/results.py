@@ -6,9 +6,7 @@ schema 1 are converted by `schema1`.
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +16,7 @@ from msgspec import Meta
 
 from ...compress.errors import CheckError, FormatError, InputError
 from ...compress.files import read_regular
-from ...compress.records import Record, decode, load_json, plain, require
+from ...compress.records import Record, decode, encode, load_json, plain, require
 from ..bench.results import Bench
 from ..differences import Sample, place
 from ..tasks.results import TaskResult
@@ -35,7 +33,6 @@ REFERENCES: Mapping[str, str] = {"program": "the integer program", "keras": "Ker
 """Display names of references; a runtime's is its own name."""
 Count = Annotated[int, Meta(ge=0)]
 Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Check(Record, frozen=True):
@@ -368,8 +365,7 @@ class Metrics(Record, frozen=True):
 
 def to_json(metrics: Metrics) -> str:
     """The text of metrics.json; ValueError for a number that is not finite."""
-    text = json.dumps({"schema": SCHEMA, **plain(metrics)}, indent=1, ensure_ascii=False, allow_nan=False)
-    return _SURROGATES.sub("\ufffd", text) + "\n"
+    return encode({"schema": SCHEMA, **plain(metrics)}).decode()
 
 
 def read_metrics(path: Path) -> Metrics:

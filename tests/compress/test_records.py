@@ -63,7 +63,7 @@ class Outer(Record, frozen=True):
         ({"scale": [1, "x"]}, "scale[1]: got 'x', must be a number"),
         ({"item": 3}, "item: unknown key; did you mean items?"),
         ({"zzz": 3}, "zzz: unknown key; the keys here are inner, items"),
-        ({3: 4}, "got the key 3, must be a string"),
+        ({3: 4}, "got {3: 4}, must be a table"),
     ],
 )
 def test_what_is_refused_is_named(value: object, text: str) -> None:

@@ -27,6 +27,7 @@ from .charts import (
     log_ticks,
 )
 from .environment import fragment, macros, render
+from .markdown import cells, markdown
 from .numbers import counted, duration, exact, fraction, human_size, number, size, three_digits
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Plot",
     "Point",
     "Scatter",
+    "cells",
     "counted",
     "duration",
     "exact",
@@ -52,6 +54,7 @@ __all__ = [
     "linear_ticks",
     "log_ticks",
     "macros",
+    "markdown",
     "number",
     "render",
     "size",

@@ -1,4 +1,4 @@
-"""The Jinja environment of all pages: escapes HTML, rejects undefined names."""
+"""The Jinja environments of all pages: they escape HTML, or Markdown, and reject undefined names."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from .markdown import cells, markdown
 from .numbers import FILTERS
 
 HERE = Path(__file__).parent
 
 
+MARKDOWN = ".md.j2"
+
+
 @cache
-def environment(folder: Path) -> Environment:
-    """Templates of `folder` and of this package; `.html.j2` files escape values."""
+def environment(folder: Path, suffix: str = ".html.j2") -> Environment:
+    """Templates of `folder` and of this package; `.html.j2` files escape values for HTML, `.md.j2` files for Markdown."""
     made = Environment(
         loader=FileSystemLoader([folder, HERE]),
         autoescape=lambda name: name is None or name.endswith(".html.j2"),
@@ -24,14 +28,16 @@ def environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=markdown if suffix == MARKDOWN else None,
     )
-    made.filters |= FILTERS
+    made.filters |= FILTERS | {"cells": cells}
     return made
 
 
 def render(template: Path, /, **values: object) -> str:
     """Render a document; jinja2.UndefinedError for a missing value."""
-    return environment(template.parent).get_template(template.name).render(values)
+    suffix = MARKDOWN if template.name.endswith(MARKDOWN) else ".html.j2"
+    return environment(template.parent, suffix).get_template(template.name).render(values)
 
 
 def fragment(template: Path, /, **values: object) -> Markup:

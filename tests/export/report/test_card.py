@@ -168,7 +168,7 @@ def test_card_tells_latency_where_it_was_measured(make_parts, make_bench):
     assert "Not measured; run `tiedae bench`." in render_card(manifest, metrics)
     card = render_card(manifest, metrics | {"bench": make_bench()})
     assert (
-        "reconstruct, batch 1, 1 thread, the runtime's own call; measured on A <CPU>, Linux. Take care: the machine is busy."
+        "reconstruct, batch 1, 1 thread, the runtime's own call; measured on A \\<CPU>, Linux. Take care: the machine is busy."
         in card
     )
     assert "| tiedae int8 tflite | uint8 → uint8 | 15.2 µs | 0.953 × TFLiteConverter int8 tflite |" in card

@@ -63,7 +63,7 @@ DAMAGE = {
     "metrics of 0.1 without rows": ("metrics.json", b'{"schema": 1}', True, "lacks name, checks, storage, parity, quality"),
     "metrics of tomorrow": ("metrics.json", b'{"schema": 3}', True, "metrics of schema 3, this tiedae reads schemas 1 and 2"),
     "no golden": ("golden/y.npy", None, False, "y.npy: no such file"),
-    "golden cut": ("golden/x.npy", b"\x93NUMPY", True, "x.npy: missing or damaged"),
+    "golden cut": ("golden/x.npy", b"\x93NUMPY", True, "x.npy: its header is damaged"),
     "no masks": ("golden/program.npz", b"PK", True, "program.npz"),
     "no file": ("mini.int8.tflite", None, False, "mini.int8.tflite: no such file"),
     "file cut": ("mini.int8.tflite", b"TFL3", False, "mini.int8.tflite"),
