@@ -173,7 +173,7 @@ def changed(change: Callable[[dict], object]) -> Callable[[str], str]:
         (lambda text: text[: len(text) // 2], "damaged: "),
         (lambda text: "{}", "not a calibration of tiedae"),
         (lambda text: "[" * 100_000, "damaged: "),
-        (lambda text: text.replace('"values":1200', '"values":NaN'), r"damaged: not JSON \(NaN is no number\)"),
+        (lambda text: text.replace('"values":1200', '"values":NaN'), r"damaged: not JSON \(JSON is malformed"),
         (changed(lambda c: c.update(schema=2)), "schema 2, this tiedae reads schema 1"),
         (changed(lambda c: c.pop("model")), "damaged: model: is missing, must be a table of widths"),
         (changed(lambda c: c["model"].pop("widths")), "damaged: model.widths: is missing, must be a list"),
@@ -217,7 +217,7 @@ def test_a_damaged_file_is_one_line_that_names_it(
 def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"c\.json: no such calibration; `tiedae calibrate` makes one"):
         read_calibration(tmp_path / "c.json")
-    with pytest.raises(FormatError, match="is a folder, must be a calibration in JSON"):
+    with pytest.raises(FormatError, match="is a folder, must be a regular file"):
         read_calibration(tmp_path)
 
 

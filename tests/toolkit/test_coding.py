@@ -107,7 +107,7 @@ def test_other_wrong_calls(finished_run: Path, samples: Path, tmp_path: Path, ca
     empty = tmp_path / "empty"
     empty.mkdir()
     for arguments, message in (
-        (("decode", finished_run, tmp_path / "c.npy", "-o", tmp_path / "y.npy"), "not a .npy file of codes"),
+        (("decode", finished_run, tmp_path / "c.npy", "-o", tmp_path / "y.npy"), "is not a .npy file"),
         (("encode", finished_run, samples, "-o", tmp_path / "c.npy"), "is there already, must be a new file"),
         (("encode", finished_run, samples, "-o", samples), "is the input"),
         (("encode", empty, samples, "-o", tmp_path / "n.npy"), "must hold manifest.json (a bundle)"),

@@ -19,7 +19,7 @@ from tiedae.compress.config import (
     SearchConfig,
     TrainConfig,
 )
-from tiedae.compress.errors import RecipeError
+from tiedae.compress.errors import FormatError, RecipeError
 from tiedae.compress.records import plain
 from tiedae.compress.tasks import Anomaly, Compression, Denoising, NoiseConfig, NoiseKind, Reduction
 from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_schema, recipe_to_toml
@@ -325,7 +325,7 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, content, text):
 
 
 def test_a_folder_is_no_recipe(tmp_path):
-    with pytest.raises(RecipeError, match="is a folder, must be a recipe in TOML"):
+    with pytest.raises(FormatError, match="is a folder, must be a regular file"):
         load_recipe(tmp_path)
 
 

@@ -57,7 +57,7 @@ DAMAGE = {
     "metrics changed": ("metrics.json", b"{}", False, "metrics.json: sha256 is 44136fa355b3…, manifest.json states"),
     "metrics cut": ("metrics.json", b'{"name": ', True, "metrics.json: damaged"),
     "metrics of another kind": ("metrics.json", b"[]", True, "metrics.json: not metrics of tiedae: it has no schema"),
-    "metrics not finite": ("metrics.json", b'{"name": NaN}', True, "metrics.json: damaged: not JSON (NaN is no number)"),
+    "metrics not finite": ("metrics.json", b'{"name": NaN}', True, "metrics.json: damaged: not JSON (JSON is malformed"),
     "metrics empty": ("metrics.json", b"{}", True, "metrics.json: not metrics of tiedae: it has no schema"),
     "metrics without rows": ("metrics.json", b'{"schema": 2}', True, "damaged: name: is missing, must be a string"),
     "metrics of 0.1 without rows": ("metrics.json", b'{"schema": 1}', True, "lacks name, checks, storage, parity, quality"),
