@@ -71,8 +71,11 @@ class AppModel:
     promises: tuple[Promise, ...]
 
 
-def app_model(bundle: Bundle, options: AppOptions, samples: int) -> AppModel:
-    """That of a bundle, with at most `samples` golden samples. Raises what `to_c` raises, FormatError for a damaged bundle."""
+def app_model(bundle: Bundle, options: AppOptions, samples: int, *, spread: bool = True) -> AppModel:
+    """That of a bundle, with at most `samples` of its golden samples, spread over all or the first.
+
+    Raises what `to_c` raises, FormatError for a damaged bundle.
+    """
     manifest, codec, model = bundle.manifest, None, None
     if tables_name(manifest.name) in manifest.files:
         model = FileModel.of(bundle)
@@ -84,7 +87,7 @@ def app_model(bundle: Bundle, options: AppOptions, samples: int) -> AppModel:
     source = to_c(backend.program, unit=unit, detector=manifest.detector, codec=codec, **chosen)
     bundle.require_intact(["golden/x.npy"])
     x, _ = spec.flatten(bundle.golden()["x"])
-    taken = x[np.unique(np.linspace(0, len(x) - 1, samples).astype(np.int64))]
+    taken = x[np.unique(np.linspace(0, len(x) - 1, samples).astype(np.int64))] if spread else x[:samples]
     per_frame = min(SAMPLES_PER_FRAME, len(taken))
     golden = golden_samples(
         backend, taken, detector=manifest.detector, files=model, promises=wanted, samples_per_frame=per_frame

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record
+from tiedae.compress.tasks import task_kind
 from tiedae.export.bundle import Bundle
 from tiedae.export.program import SIGNATURES
 from tiedae.export.web.package import WebModel, module_name, web_package
@@ -65,9 +66,18 @@ def _folder(bundle: Bundle, options: AppOptions, kind: str) -> tuple[Mapping[str
     if set(options.signatures) != set(SIGNATURES):
         raise InputError(f"--signatures {','.join(options.signatures)}: must be left out, a web package has all of them")
     tools = find_toolchain()
-    model = app_model(bundle, replace(options, files=options.files or ("lossy",)), _golden_count(bundle))
+    count, clean = _golden_count(bundle), bundle.task_arrays().get("clean")
+    model = app_model(bundle, replace(options, files=options.files or ("lossy",)), count, spread=clean is None)
     web = WebModel(
-        model.program, model.source, model.golden, model.spec, model.detector, model.promises, bundle.manifest.data.peak
+        model.program,
+        model.source,
+        model.golden,
+        model.spec,
+        model.detector,
+        model.promises,
+        bundle.manifest.data.peak,
+        task_kind(bundle.manifest.recipe.task),
+        None if clean is None else clean[: len(model.golden.code)],
     )
     files = web_package(web, tools)
     name = model.source.name

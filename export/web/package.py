@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..c.codec_source import Promise
 from ..c.golden import GoldenSamples
@@ -30,7 +32,8 @@ SCALAR = "scalar"
 @dataclass(frozen=True)
 class WebModel:
     """What a package is made of: a program and its C file of all signatures, golden samples, the data's spec, a detector where
-    there is one, the kinds of .tae files, none without tables, and the `peak` of pictures."""
+    there is one, the kinds of .tae files, none without tables, the `peak` of pictures, the kind of the task, and of a denoising
+    one the `clean` samples behind the golden ones, [samples, inputs], in the data's dtype."""
 
     program: Program
     source: CSource
@@ -39,6 +42,8 @@ class WebModel:
     detector: Detector | None
     promises: Sequence[Promise]
     peak: float | None = None
+    task: str = "compression"
+    clean: np.ndarray | None = None
 
 
 def module_name(name: str, features: str) -> str:
@@ -82,6 +87,8 @@ def _facts(model: WebModel) -> dict[str, object]:
     arrays["decoded"] = golden.floats.get("decoded", golden.decoded)
     if golden.scores is not None and golden.anomalies is not None:
         arrays |= {"scores": golden.scores, "anomalies": golden.anomalies}
+    if model.clean is not None:
+        arrays["clean"] = np.ascontiguousarray(model.clean, arrays["data"].dtype)
     encoded = {name: base64.b64encode(each.tobytes()).decode() for name, each in arrays.items()}
     score = None if detector is None else {"factor": detector.scoring.factor, "threshold": detector.threshold("fused")}
     return {
@@ -97,8 +104,20 @@ def _facts(model: WebModel) -> dict[str, object]:
         "files": list(model.promises),
         "score": score,
         "peak": model.peak,
+        "task": model.task,
+        "weights": _weights(model),
         "golden": encoded,
     }
+
+
+def _weights(model: WebModel) -> list[float] | float | None:
+    """What the squared error of each value counts in the score, in the data's unit, or one of all; None without a detector, and
+    of pictures, whose difference is drawn."""
+    if model.detector is None or model.spec.kind == "images":
+        return None
+    scale = np.asarray(model.spec.scaling.scale, np.float64)
+    weights = np.asarray(model.detector.scoring.weights or 1.0) / np.square(scale)
+    return weights.tolist()
 
 
 def _manifest(model: WebModel) -> dict[str, object]:

@@ -12,6 +12,15 @@ INDEX = "index.html"
 SCRIPTS = ("app.mjs", "draw.mjs", "files.mjs", "pad.mjs", "samples.mjs", "style.css")
 """The page's own files beside `INDEX`, in the folder `page`."""
 
+TITLES = {"anomaly": "anomaly detection", "denoising": "denoising"}
+DESCRIPTIONS = {
+    "compression": "{values} become {units} numbers of {bits} bits, and come back, in this browser.",
+    "anomaly": "Scores {values} by the error of their reconstruction from {units} numbers of {bits} bits, in this browser.",
+    "denoising": "Removes noise from {values}, through {units} numbers of {bits} bits, in this browser.",
+    "reduction": "{values} become codes of {units} numbers of {bits} bits, in this browser.",
+}
+"""What the page says of a model, by the kind of its task."""
+
 
 def web_page(model: WebModel) -> dict[str, bytes]:
     """The files by path, all of which a browser fetches, beside those of the package."""
@@ -19,9 +28,9 @@ def web_page(model: WebModel) -> dict[str, bytes]:
     bits = model.program.quantization("code").bits
     shape = "×".join(map(str, spec.shape))
     values = f"{shape} values" if len(spec.shape) > 1 else f"{spec.inputs:,} values"
-    text = f"{values} of {spec.dtype} become {code.shape[1]} numbers of {bits} bits, and come back, in this browser."
+    text = DESCRIPTIONS[model.task].format(values=f"{values} of {spec.dtype}", units=code.shape[1], bits=bits)
     name = model.source.name
-    return _filled({"NAME": name, "TITLE": f"{name}: a tied autoencoder", "DESCRIPTION": text})
+    return _filled({"NAME": name, "TITLE": f"{name}: {TITLES.get(model.task, 'a tied autoencoder')}", "DESCRIPTION": text})
 
 
 def _filled(values: Mapping[str, str]) -> dict[str, bytes]:

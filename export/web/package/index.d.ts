@@ -78,6 +78,8 @@ export interface Golden {
   decoded: INPUT;
   scores?: BigInt64Array;
   anomalies?: Uint8Array;
+  /** Of a denoising model: what is behind the noise of `data`. */
+  clean?: INPUT;
 }
 
 /** Samples with what Python made of them. */
