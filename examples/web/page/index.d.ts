@@ -78,6 +78,8 @@ export interface Golden {
   decoded: Int16Array;
   scores?: BigInt64Array;
   anomalies?: Uint8Array;
+  /** Of a denoising model: what is behind the noise of `data`. */
+  clean?: Int16Array;
 }
 
 /** Samples with what Python made of them. */

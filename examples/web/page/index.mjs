@@ -15,12 +15,13 @@ const PAGE = 1 << 16;
 
 export const hasSimd = () => WebAssembly.validate(new Uint8Array(SIMD_MODULE));
 
-/** The golden samples: data in the dtype, code, decoded, and scores of anomaly bundles. */
+/** The golden samples: data in the dtype, code, decoded; scores of anomaly bundles, clean samples of denoising ones. */
 export function golden() {
   const read = (name, Kind) => new Kind(bytesOf(facts.golden[name]).buffer);
   const Value = ARRAYS[facts.dtype];
   const scores = facts.score ? { scores: read('scores', BigInt64Array), anomalies: read('anomalies', Uint8Array) } : {};
-  return { data: read('data', Value), code: read('code', Uint8Array), decoded: read('decoded', Value), ...scores };
+  const clean = facts.golden.clean ? { clean: read('clean', Value) } : {};
+  return { data: read('data', Value), code: read('code', Uint8Array), decoded: read('decoded', Value), ...scores, ...clean };
 }
 
 export async function load({ simd = hasSimd(), bytes, url } = {}) {

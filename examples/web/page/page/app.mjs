@@ -15,7 +15,13 @@ const TIMED_MS = 4;
 
 const picture = pictureOf(facts);
 const peak = facts.peak ?? { uint8: 255, uint16: 65535, int16: 32767 }[facts.dtype] ?? 1;
-const state = { values: null, count: 0, index: 0, origin: '', decoded: false, bytes: undefined }; // bytes of all in a .tae file
+const WORDS = {
+  denoising: { original: 'Noisy', made: 'Denoised', difference: 'Removed', error: 'Mean squared difference' },
+}[facts.task] ?? { original: 'Original', made: 'Reconstruction', difference: 'Difference', error: 'Mean squared error' };
+const DRAWN = 64; // rows and columns of a picture that can be drawn
+const WORST = 3; // values of a table or record that are named
+const drawable = picture !== null && picture.channels === 1 && Math.max(picture.rows, picture.columns) <= DRAWN;
+const state = { values: null, clean: null, count: 0, index: 0, origin: '', decoded: false, bytes: undefined }; // bytes of all in a .tae file
 let model;
 let pad;
 let timer;
@@ -33,14 +39,20 @@ function sampleAt(index) {
   return state.values.subarray(index * facts.inputs, (index + 1) * facts.inputs);
 }
 
-function show(values, count, origin, decoded = false) {
-  Object.assign(state, { values, count, origin, decoded, index: 0, bytes: undefined });
+function cleanAt(index) {
+  return state.clean?.subarray(index * facts.inputs, (index + 1) * facts.inputs);
+}
+
+function show(values, count, origin, decoded = false, clean = null) {
+  Object.assign(state, { values, count, origin, decoded, clean, index: 0, bytes: undefined });
   $('save').disabled = decoded || !facts.files.includes('lossy');
   $('number').max = count;
   $('count').textContent = `of ${count.toLocaleString('en')}`;
-  $('original-caption').textContent = decoded ? 'In the file' : 'Original';
-  $('line-caption').textContent = decoded ? 'in the file' : 'original';
+  $('original-caption').textContent = decoded ? 'In the file' : WORDS.original;
+  $('line-caption').textContent = decoded ? 'in the file' : WORDS.original;
   for (const each of document.querySelectorAll('.made')) each.hidden = decoded;
+  for (const each of document.querySelectorAll('.clean')) each.hidden = clean === null;
+  if (picture && clean) $('difference-figure').hidden = true;
   select(0);
   thumbnails();
 }
@@ -76,13 +88,16 @@ function result() {
   const sample = sampleAt(state.index);
   const code = model.encode(sample);
   const made = model.decode(code);
+  const clean = cleanAt(state.index);
   const difference = Float64Array.from(sample, (value, i) => made[i] - value);
   if (picture) {
     paint($('original'), picture, sample, peak);
     paint($('reconstruction'), picture, made, peak);
     paintDifference($('difference'), picture, difference, peak);
+    if (clean) paint($('clean'), picture, clean, peak);
   } else {
-    plot($('plot'), state.decoded ? [['original', sample]] : [['original', sample], ['ours', made]]);
+    const lines = clean ? [['original', sample], ['clean', clean], ['ours', made]] : [['original', sample], ['ours', made]];
+    plot($('plot'), state.decoded ? [['original', sample]] : lines);
     if (!state.decoded) plot($('rest'), [['rest', difference]]);
   }
   document.documentElement.dataset.ready ??= performance.now().toFixed(1); // the first reconstruction is drawn
@@ -90,9 +105,10 @@ function result() {
   $('code-caption').textContent = `Code: ${facts.units} numbers of ${facts.bits} bits, bars of ±${most} around ${facts.zero}`;
   if (!state.decoded) table(sample, made);
   verdict(sample);
-  list(rows(sample, difference));
+  const found = rows(sample, made, difference, clean);
+  list(found);
   clearTimeout(timer);
-  timer = setTimeout(() => list([...rows(sample, difference), ['Time', timing(sample)]]), 60);
+  timer = setTimeout(() => list([...found, ['Time', timing(sample)]]), 60);
 }
 
 function verdict(sample) {
@@ -104,14 +120,41 @@ function verdict(sample) {
   $('verdict').textContent = `${word}: score ${short(scores[0])}, ${anomalies[0] ? 'above' : 'not above'} the threshold ${short(model.threshold)}`;
 }
 
-function rows(sample, difference) {
+function squared(values, others) {
+  return values.reduce((sum, value, i) => sum + (value - others[i]) ** 2, 0) / values.length;
+}
+
+/** How near values are to the clean sample: of pictures PSNR, else the root mean squared error. */
+function nearness(values, clean) {
+  const mse = squared(values, clean);
+  if (!picture) return short(Math.sqrt(mse));
+  return mse ? `${(10 * Math.log10((peak * peak) / mse)).toFixed(1)} dB` : 'equal';
+}
+
+/** The values whose errors are the largest part of the score. */
+function worst(sample, made) {
+  const weight = (i) => facts.weights[i] ?? facts.weights;
+  const parts = Array.from(sample, (value, i) => [weight(i) * (value - made[i]) ** 2, i]);
+  const largest = parts.sort(([a], [b]) => b - a).slice(0, WORST);
+  return largest.map(([, i]) => `${facts.columns?.[i] ?? `value ${i}`}: ${short(sample[i])} (${short(made[i])})`).join(', ');
+}
+
+function rows(sample, made, difference, clean) {
   const found = [];
   const bytes = sample.length * sample.BYTES_PER_ELEMENT;
   if (!state.decoded) {
-    const mse = difference.reduce((sum, each) => sum + each * each, 0) / difference.length;
-    found.push(['Mean squared error', short(mse), facts.dtype === 'uint8' ? 'of values 0 to 255' : "in the data's unit of measure, squared"]);
-    if (picture) found.push(['PSNR', mse ? `${(10 * Math.log10((peak * peak) / mse)).toFixed(1)} dB` : 'equal', `peak ${peak}`]);
-    found.push(['Largest difference', short(difference.reduce((most, each) => Math.max(most, Math.abs(each)), 0))]);
+    if (clean) {
+      const what = picture ? 'PSNR' : 'Root mean squared error';
+      found.push([`${what}, noisy`, nearness(sample, clean), 'against the clean sample']);
+      found.push([`${what}, denoised`, nearness(made, clean), 'against the clean sample']);
+    }
+    if (facts.weights !== null) found.push(['Worst values', worst(sample, made), 'reconstructed in brackets']);
+    if (!clean) {
+      const mse = squared(made, sample);
+      found.push([WORDS.error, short(mse), facts.dtype === 'uint8' ? 'of values 0 to 255' : "in the data's unit of measure, squared"]);
+      if (picture && facts.task !== 'denoising') found.push(['PSNR', nearness(made, sample), `peak ${peak}`]);
+      found.push(['Largest difference', short(difference.reduce((most, each) => Math.max(most, Math.abs(each)), 0))]);
+    }
     if (facts.files.includes('lossy')) {
       found.push(['This sample', `${bytes.toLocaleString('en')} bytes`, 'as it is']);
       found.push(sizes(sample, bytes, 1));
@@ -125,7 +168,9 @@ function sizes(samples, bytes, count) {
   const size = count > 1 ? (state.bytes ??= model.compress(samples).length) : model.compress(samples).length;
   const what = count === 1 ? 'Alone in a .tae file' : `All ${count.toLocaleString('en')} in a .tae file`;
   const each = count === 1 ? '' : `${short(size / count)} bytes each, `;
-  return [what, `${size.toLocaleString('en')} bytes`, `${each}${((count * bytes) / size).toFixed(1)} × smaller`];
+  const ratio = (count * bytes) / size;
+  const against = ratio < 1 ? `${(1 / ratio).toFixed(1)} × larger` : `${ratio.toFixed(1)} × smaller`;
+  return [what, `${size.toLocaleString('en')} bytes`, `${each}${against}`];
 }
 
 function timing(sample) {
@@ -230,9 +275,9 @@ function save() {
 }
 
 function showGolden() {
-  const { data } = golden();
+  const { data, clean = null } = golden();
   problems([]);
-  show(data, data.length / facts.inputs, 'golden samples');
+  show(data, data.length / facts.inputs, 'golden samples', false, clean);
 }
 
 function drawn() {
@@ -284,7 +329,7 @@ function listen() {
   });
   addEventListener('resize', () => picture || result());
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', result);
-  if (!picture) return;
+  if (!drawable) return;
   pad = makePad($('pad'), picture, drawn, () => problems([]));
   $('clear').addEventListener('click', () => {
     pad.clear();
@@ -297,6 +342,8 @@ async function start() {
   const images = picture ? 'a picture, ' : '';
   $('formats').textContent = `Open or drop ${images}a .npy or .csv file, or a .tae file of this model.`;
   $(picture ? 'pictures' : 'lines').hidden = false;
+  $('drawing').hidden = !drawable;
+  for (const each of document.querySelectorAll('[data-word]')) each.textContent = WORDS[each.dataset.word];
   try {
     model = await load();
   } catch (error) {
