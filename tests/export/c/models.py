@@ -34,7 +34,7 @@ PER_FRAME = 4
 GOLDEN = 9
 
 
-def backend_of(program: Program, dtype: str, per_feature: bool, units: str = "data") -> ProgramBackend:
+def backend_of(program: Program, dtype: str, per_feature: bool, scaled: bool = False) -> ProgramBackend:
     """A program for data of a dtype whose scaling moves them to about the range of the program's `x`."""
     rng, (inputs,) = np.random.default_rng(3), program.tensors["x"].shape
     x = program.quantization("x")
@@ -45,7 +45,7 @@ def backend_of(program: Program, dtype: str, per_feature: bool, units: str = "da
     spec = SampleSpec((inputs,), dtype, Scaling("minmax", *numbers), "table")
     maps, scaling = integer_maps.fit(spec, x, program.quantization("y"))
     spec = SampleSpec((inputs,), dtype, scaling, "table")
-    io = FileIO.of(ExportConfig(units=units), scaling, dtype)
+    io = FileIO.of(ExportConfig(scaled=scaled), scaling, dtype)
     return ProgramBackend(program, spec, io, maps)
 
 

@@ -103,11 +103,11 @@ int score(void *arena, const void *data, void *total, void *flag) { return NAME_
 
 
 @pytest.mark.parametrize(
-    ("dtype", "per_feature", "units"),
-    [("float32", False, "data"), ("float32", True, "model"), ("float64", True, "data"), ("float64", False, "model")],
+    ("dtype", "per_feature", "scaled"),
+    [("float32", False, False), ("float32", True, True), ("float64", True, False), ("float64", False, True)],
 )
-def test_floats_are_converted_and_scored_as_in_python(dtype: str, per_feature: bool, units: str, tmp_path: Path) -> None:
-    backend = backend_of(table_program(), dtype, per_feature, units)
+def test_floats_are_converted_and_scored_as_in_python(dtype: str, per_feature: bool, scaled: bool, tmp_path: Path) -> None:
+    backend = backend_of(table_program(), dtype, per_feature, scaled)
     source, detector = source_of(backend, "mse")
     assert detector is not None
     library, inputs = float_library(source, tmp_path), backend.spec.inputs

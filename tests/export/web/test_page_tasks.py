@@ -1,4 +1,4 @@
-"""The page of each task in Chromium: its words, the clean sample of a denoising model, the worst values of an anomaly, the pad."""
+"""The page of each task in Chromium: its words, the clean sample of denoising, the worst values of an anomaly, the pad."""
 
 from __future__ import annotations
 
