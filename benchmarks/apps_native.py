@@ -12,7 +12,6 @@ import numpy as np
 from rows import Row
 from tiedae.app_model import AppOptions
 from tiedae.compress import CheckError
-from tiedae.compress.packages import missing
 from tiedae.console import Console
 from tiedae.export.bundle import Bundle
 from tiedae.export.c.text import named
@@ -27,10 +26,8 @@ OPTIONS = ("-std=c99", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 
 
 def native_rows(folder: Path, path: Path, console: Console) -> list[Row]:
-    """Those of a bundle of uint8 samples, built in `folder`. Raises NotInstalledError without a JDK or ONNX Runtime."""
-    bundle, jdk = bundle_of(path), find_jdk()
-    if not ONNX_HEADER.is_file():
-        raise missing(ONNX_HEADER.name)
+    """Those of a bundle of uint8 samples, built in `folder`."""
+    bundle, jdk = bundle_of(path), Path(shutil.which("javac") or "").resolve().parents[1]
     golden = bundle.golden()
     if golden["x"].dtype != np.uint8:
         raise CheckError(f"{path}: got samples of {golden['x'].dtype}, must be uint8 as those of `tiedae demo`")
@@ -47,13 +44,6 @@ def native_rows(folder: Path, path: Path, console: Console) -> list[Row]:
         Row("golden_different_native", different, "", "== 0", "", what),
         Row("jni_overhead_us", overhead, "µs", "<= 5", "<= 2", f"encode, one sample: {times}"),
     ]
-
-
-def find_jdk() -> Path:
-    compiler = shutil.which("javac")
-    if compiler is None:
-        raise missing("javac")
-    return Path(compiler).resolve().parents[1]
 
 
 def jni_times(folder: Path, bundle: Bundle, jdk: Path) -> tuple[np.ndarray, np.ndarray]:

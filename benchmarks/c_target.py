@@ -24,6 +24,7 @@ from c_files import Library, address, deepest_stack, flash
 from dense import PRUNE, RECIPE
 from exported import Variant, compressed, trained
 from msgspec import structs
+from needs import require
 from rows import Row, arguments_of, report
 from tiedae.calibration import Representative, quantize_post_training, representative
 from tiedae.compress import (
@@ -107,6 +108,8 @@ def main() -> int:
 
 
 def measure(folder: Path, console: Console) -> Sequence[Row]:
+    packages = ("tensorflow", "ai_edge_litert", "onnxruntime", "tflite_micro")
+    require(data=("fashion-mnist",), packages=packages, programs=("gcc", "size"))
     nets = make_nets(folder, console)
     return [
         equality_row(nets, folder),

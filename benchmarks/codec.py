@@ -24,8 +24,10 @@ from typing import Any
 
 import numpy as np
 from decodes import decode_row
+from emulated import emulator
 from entropy import best
 from msgspec.structs import replace
+from needs import require
 from PIL import Image
 from program_speed import program_row
 from proof import train
@@ -62,6 +64,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
 
         def measure(console: Console) -> Sequence[Row]:
+            require(data=(SOURCE,), packages=("ai_edge_litert", "onnxruntime", "PIL", "soundfile"))
+            emulator()
             run = arguments.run or train(Path(temporary) / "run", console)
             ecg = arguments.ecg or train_ecg(Path(temporary) / "ecg", console)
             return rows(run / "bundle", ecg / "bundle", arguments.images, Path(temporary))

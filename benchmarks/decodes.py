@@ -47,7 +47,6 @@ def environments(folder: Path, emulate: bool) -> Mapping[str, tuple[Sequence[str
     """Where files are decoded: the interpreter to start, and what its environment has beyond the usual."""
     from emulated import EMULATOR, PROCESSOR, emulator
     from install import install
-    from tiedae.compress import CheckError
 
     packages = install(folder / "wheel", "")
     wheel = {"PYTHONPATH": str(packages)}
@@ -58,10 +57,8 @@ def environments(folder: Path, emulate: bool) -> Mapping[str, tuple[Sequence[str
         found[text] = ([sys.executable], dict.fromkeys(THREADS, str(threads)))
     found["the wheel"] = ([python], wheel)
     if emulate:
-        if emulator() is None:
-            raise CheckError(f"decode_differs: {EMULATOR} is not installed (Debian's qemu-user)")
         found[f"{EMULATOR} -cpu {PROCESSOR}"] = (
-            [str(emulator()), "-cpu", PROCESSOR, python],
+            [emulator(), "-cpu", PROCESSOR, python],
             wheel | dict.fromkeys(THREADS, "1"),
         )
     return found

@@ -18,9 +18,14 @@ EMULATOR = "qemu-x86_64"
 PROCESSOR = "Haswell"
 
 
-def emulator() -> str | None:
-    """The emulator's path; None where it is not installed, or this is no x86-64 machine that it can run its own programs on."""
-    return shutil.which(EMULATOR) if os.uname().machine == "x86_64" else None
+def emulator() -> str:
+    """The emulator's path; UnavailableError where it is not installed, or this is no x86-64 machine, whose programs it runs."""
+    from tiedae.compress.packages import missing
+
+    path = shutil.which(EMULATOR) if os.uname().machine == "x86_64" else None
+    if path is None:
+        raise missing(EMULATOR)
+    return path
 
 
 def run_emulated(folder: Path, files: dict[str, tuple[bytes, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
@@ -28,7 +33,7 @@ def run_emulated(folder: Path, files: dict[str, tuple[bytes, np.ndarray]]) -> di
     for name, (model, x) in files.items():
         (folder / f"{name}.onnx").write_bytes(model)
         np.save(folder / f"{name}.x.npy", x)
-    command = [str(emulator()), "-cpu", PROCESSOR, os.path.realpath(sys.executable), __file__, str(folder)]
+    command = [emulator(), "-cpu", PROCESSOR, os.path.realpath(sys.executable), __file__, str(folder)]
     path = os.pathsep.join(each for each in sys.path if "site-packages" in each)
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, timeout=900)
     names = {name: [path.name.split(".")[-2] for path in folder.glob(f"{name}.*.npy")] for name in files}

@@ -20,6 +20,7 @@ from codec_speed import load_row, overhead_rows, readme_row
 from emulated import EMULATOR, PROCESSOR, emulator, run_emulated
 from exported import Variant, compressed, exported, trained
 from install import light_install_row
+from needs import require
 from proof import ROUNDS, SECONDS, Finished, open_run, train, verify_row
 from rows import Row, arguments_of, report
 from structure import structure_rows
@@ -51,8 +52,12 @@ def main() -> int:
         folder = Path(temporary)
 
         def measure(console: Console) -> list[Row]:
+            parts = arguments.only or PARTS
+            require(data=("fashion-mnist",))
+            if "haswell" in parts:
+                emulator()
             inputs = Inputs(folder, arguments.run, arguments.start, console)
-            return [row for name, part in PARTS.items() if name in (arguments.only or PARTS) for row in part(inputs)]
+            return [row for name, part in PARTS.items() if name in parts for row in part(inputs)]
 
         return report("Foundation", measure, arguments.json)
 
@@ -113,8 +118,6 @@ def vnni() -> str:
 
 def haswell_rows(inputs: Inputs) -> list[Row]:
     """Codes and reconstructions of the int8 .onnx on an emulated processor without VNNI, against the fused program."""
-    if emulator() is None:
-        raise CheckError(f"haswell_values_different: {EMULATOR} is not installed (Debian's qemu-user)")
     run = inputs.run()
     splits = load_dataset(DataConfig("fashion-mnist"), "sigmoid")
     name = f"{run.bundle.manifest.name}.int8.onnx"

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from dense import RECIPE
 from msgspec import structs
+from needs import require
 from rows import Row, arguments_of, report
 from tiedae.compress import CheckError
 from tiedae.console import Console
@@ -80,6 +81,7 @@ def main() -> int:
 
 
 def measure(out: Path | None, folder: Path, console: Console) -> list[Row]:
+    require(data=() if out else ("fashion-mnist",), packages=("ai_edge_litert", "onnxruntime", "tensorflow"))
     run = open_run(out or train(folder / "run", console), folder)
     return [
         *bench_rows(run, console),

@@ -13,6 +13,7 @@ from statistics import median
 
 from anomaly import anomaly_rows
 from msgspec.structs import replace
+from needs import require
 from reduction import reduction_rows
 from rows import Row, arguments_of, report
 from scores import score_rows
@@ -90,6 +91,13 @@ MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "score": score_rows,
 }
 """The rows of each task."""
+PACKAGES: Mapping[str, Sequence[str]] = {
+    "anomaly": ("sklearn",),
+    "denoising": ("pywt", "scipy", "skimage"),
+    "reduction": ("sklearn",),
+    "score": (),
+}
+"""What the baselines of each task run on: a row without them would flatter us."""
 
 
 def main() -> int:
@@ -98,7 +106,9 @@ def main() -> int:
     arguments = parser.parse_args()
 
     def measure(console: Console) -> Sequence[Row]:
-        return [row for name in arguments.only or MEASURES for row in MEASURES[name](console)]
+        parts = arguments.only or MEASURES
+        require(data=("fashion-mnist",), packages=sorted({package for part in parts for package in PACKAGES[part]}))
+        return [row for name in parts for row in MEASURES[name](console)]
 
     return report("Tasks", measure, arguments.json)
 

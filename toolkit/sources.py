@@ -57,6 +57,14 @@ class DataSet:
         places = [ASSETS / self.folder] if self.ships else [Path(data) / self.folder, Path(data)] if data else []
         return next((place for place in places if all((place / file).is_file() for file in self.files)), None)
 
+    def located(self) -> Path:
+        """The folder that holds all files; DataError, with where they come from, where none does."""
+        folder = self.find()
+        if folder is None:
+            where = f"set {VARIABLE} to the folder that holds {self.folder}/ with {', '.join(self.files)}"
+            raise DataError(f"{self.name}: not found; {where}, from {self.origin} (licence {self.licence})")
+        return folder
+
 
 _TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -289,10 +297,7 @@ def _read(config: DataConfig, base: Path) -> tuple[Arrays, int]:
             raise DataError(f"{source}: no such file or folder ({path}), nor a data set known by name; {names}")
         return read(path, config), 0
     require_keys(config, source, ())
-    folder = known.find()
-    if folder is None:
-        where = f"set {VARIABLE} to the folder that holds {known.folder}/ with {', '.join(known.files)}"
-        raise DataError(f"{source}: not found; {where}, from {known.origin} (licence {known.licence})")
+    folder = known.located()
     return known.load([folder / file for file in known.files]), known.window
 
 
