@@ -32,7 +32,9 @@ from tiedae.compress.config import Recipe
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.records import plain, require
+from tiedae.compress.tasks import task_kind
 from tiedae.export.targets import decoder_layout, require_targets
+from tiedae.export.tasks.table import TASKS
 from tiedae.export.verify.results import FILE as METRICS
 from tiedae.export.verify.results import Metrics, read_metrics
 
@@ -67,6 +69,10 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     recipe = replace(check_inputs(recipe, splits.inputs, splits.spec.dtype), search=None)
     right = f"{len(splits.train):,} at most, the number of training samples"
     require(recipe.codec.classes <= len(splits.train), "codec.classes", recipe.codec.classes, right)
+    for method, error in TASKS[task_kind(recipe.task)].missing(splits.spec).items():
+        if method in recipe.verify.better_than:
+            raise error
+        console.note(f"{method} will not be measured beside the model: {error}")
     run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")

@@ -362,4 +362,5 @@ ROW = TaskRow(
     card,
     rows,
     headline,
+    needs=lambda _: {"isolation-forest": ("sklearn",)},
 )

@@ -284,4 +284,5 @@ ROW = TaskRow(
     section,
     card,
     rows,
+    needs=lambda spec: {"images": {"JPEG, WebP and AVIF": ("PIL",)}, "record": {"FLAC": ("soundfile",)}}.get(spec.kind, {}),
 )

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from ...compress.sample_spec import Kind
+from ...compress.sample_spec import Kind, SampleSpec
 
 EXTRA = 'pip install "tiedae[tasks]"'
 COMPONENTS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -151,6 +151,12 @@ def neighbours_of(kind: Kind, shape: Sequence[int]) -> Kind:
 def _mean(selection: Selection) -> Iterator[tuple[str, Denoise]]:
     mean = selection.train.mean(axis=0, dtype=np.float64).astype(np.float32)
     yield "", lambda x: np.broadcast_to(mean, x.shape)
+
+
+def denoisers_of(spec: SampleSpec) -> Mapping[str, Denoiser]:
+    """Those for samples of this kind and shape."""
+    kind = neighbours_of(spec.kind, spec.shape)
+    return {name: denoiser for name, denoiser in DENOISERS.items() if kind in denoiser.kinds}
 
 
 DENOISERS: Mapping[str, Denoiser] = {

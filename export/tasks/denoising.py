@@ -27,7 +27,7 @@ from ..parity.fidelity import MEASURES, Fidelity
 from ..report.images import encode_images
 from ..verify.kinds import Kind, Skipped, Why
 from .compression import squared_errors
-from .denoisers import DENOISERS, EXTRA, PCA_SAMPLES, Selection, neighbours_of
+from .denoisers import EXTRA, PCA_SAMPLES, Selection, denoisers_of
 from .results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
 from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
 from .ssim import has_ssim, ssim
@@ -172,9 +172,7 @@ def _baselines(exported: Exported, x: np.ndarray) -> tuple[dict[str, tuple[str, 
     spec = exported.data.spec
     given = selection(exported)
     outputs, skipped = {}, []
-    for name, denoiser in DENOISERS.items():
-        if neighbours_of(spec.kind, spec.shape) not in denoiser.kinds:
-            continue
+    for name, denoiser in denoisers_of(spec).items():
         if denoiser.missing:
             reason = f"{', '.join(denoiser.missing)} not installed: {EXTRA}"
             skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, f"baseline {name}", reason))
@@ -340,4 +338,5 @@ ROW = TaskRow(
     card,
     rows,
     headline,
+    needs=lambda spec: {name: denoiser.packages for name, denoiser in denoisers_of(spec).items()},
 )

@@ -204,4 +204,5 @@ ROW = TaskRow(
     card,
     rows,
     headline,
+    needs=lambda _: {"umap": ("umap",)},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from markupsafe import Markup
 
 from ...compress.config import Recipe
 from ...compress.data import Dataset, choose
+from ...compress.errors import NotInstalledError
+from ...compress.packages import missing
+from ...compress.sample_spec import SampleSpec
 from ..codec.backends import Backend, ProgramBackend
 from ..codec.classes import CodeTables
 from ..manifest import Manifest
@@ -106,7 +110,8 @@ class TaskRow:
     of a sample and `{units}` of the code. `use`: sentences on its direct use. `measure`: the result on the exported program.
     `section`: of report.html, from the manifest, the result and the arrays; empty for none. `card`: its section of
     MODEL_CARD.md in Markdown; empty for none. `rows`: of the table at the end of a run. `headline`: for the top of report.html,
-    a large figure, the text below it and its phrase in the first sentence; None for none.
+    a large figure, the text below it and its phrase in the first sentence; None for none. `needs`: of each other method that
+    samples are measured by, the optional packages.
     """
 
     title: str
@@ -117,6 +122,15 @@ class TaskRow:
     card: Callable[[Any], str]
     rows: Callable[[Any], Sequence[TableRow]]
     headline: Callable[[Any], tuple[str, str, str] | None] = lambda _: None
+    needs: Callable[[SampleSpec], Mapping[str, tuple[str, ...]]] = lambda _: {}
+
+    def missing(self, spec: SampleSpec) -> Mapping[str, NotInstalledError]:
+        """The methods that cannot be measured here, each with the error that says how to install what it needs."""
+        absent = {
+            name: next((package for package in packages if find_spec(package) is None), None)
+            for name, packages in self.needs(spec).items()
+        }
+        return {name: missing(package) for name, package in absent.items() if package}
 
 
 def not_measured(what: str, reason: str, why: Why = Why.UNAVAILABLE) -> TaskMeasurement:

@@ -14,6 +14,7 @@ from tiedae.commands import COMMANDS
 from tiedae.compress import packages
 from tiedae.compress.errors import UnavailableError
 from tiedae.compress.packages import INSTALL, missing, require_one_build
+from tiedae.sources import ASSETS
 
 TRAIN = "pip install 'tiedae[train]'"
 CPU = "pip install 'tiedae[cpu]'"
@@ -237,3 +238,29 @@ def test_the_transformer_without_scikit_learn_names_the_extra() -> None:
     code = "import sys; sys.modules['sklearn'] = None\nimport tiedae as ta\nta.load\nta.TiedAutoencoderTransformer"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1].endswith("NotInstalledError: sklearn is not installed: pip install 'tiedae[tasks]'")
+
+
+@pytest.mark.parametrize(
+    ("kind", "hidden", "method"),
+    [
+        ("anomaly", "sklearn", "isolation-forest"),
+        ("denoising", "scipy", "median"),
+        ("denoising", "skimage", "nl-means"),
+        ("denoising", "pywt", "wavelet"),
+    ],
+)
+def test_a_run_says_before_training_which_methods_it_cannot_measure(
+    kind: str, hidden: str, method: str, without, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without(hidden)
+    text, recipe, taken = (ASSETS / f"{kind}.toml").read_text(encoding="utf-8"), tmp_path / "r.toml", tmp_path / "taken"
+    taken.touch()
+    recipe.write_text(text, encoding="utf-8")
+    assert main(["run", str(recipe), "--out", str(taken)]) == 2
+    notes = capsys.readouterr().err.splitlines()
+    said = f"{method} will not be measured beside the model: {hidden} is not installed: pip install 'tiedae[tasks]'"
+    assert said in notes and notes[-1] == f"tiedae: {taken}: is a file, must be a folder"
+    recipe.write_text(f'{text}\n[verify]\nbetter_than = ["{method}"]\n', encoding="utf-8")
+    assert main(["run", str(recipe), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"tiedae: {hidden} is not installed: pip install 'tiedae[tasks]'"
+    assert not (tmp_path / "out").exists()
