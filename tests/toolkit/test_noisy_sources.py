@@ -134,7 +134,7 @@ def test_a_denoising_run_is_judged_against_clean_samples(
         monkeypatch.setattr(f"tiedae.export.{module}.MAX_SAMPLES", MEASURED)
     monkeypatch.setattr("tiedae.run_artifacts.MAX_SAMPLES", MEASURED)
     monkeypatch.setattr("tiedae.export.tasks.denoisers.find_spec", lambda name: None)
-    clean = np.random.default_rng(0).integers(0, 256, (300, 24), dtype=np.uint8)
+    clean = np.random.default_rng(0).integers(0, 256, (300, 4, 6), dtype=np.uint8)
     np.save(tmp_path / "clean.npy", clean)
     recipe, out = tmp_path / "clean.toml", tmp_path / "out"
     recipe.write_text(DENOISER, encoding="utf-8")
@@ -142,7 +142,7 @@ def test_a_denoising_run_is_judged_against_clean_samples(
     assert "baseline median: not measured, scipy not installed" in capsys.readouterr().out
     reasons = {row.what: row.reason for row in read_metrics(out / "bundle" / "metrics.json").skipped}
     assert reasons["10 test samples"] == "the first 20 are measured"
-    assert "against the noisy input" in " ".join((out / "bundle" / "report.html").read_text().split())
+    assert "seed, against the clean samples." in " ".join((out / "bundle" / "report.html").read_text().split())
 
     monkeypatch.chdir(tmp_path)
     done, path = encode_test(out)

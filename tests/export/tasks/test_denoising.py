@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ from msgspec.structs import replace
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.records import decode, plain
+from tiedae.compress.sample_spec import Kind as SampleKind
+from tiedae.compress.scaling import Scaling
 from tiedae.compress.tasks import Denoising
 from tiedae.compress.train import train_float
 from tiedae.export import lower
 from tiedae.export.assemble import keras_function
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.file_io import FileIO
+from tiedae.export.manifest import Data
 from tiedae.export.tasks import denoisers, denoising
 from tiedae.export.tasks.denoisers import DENOISERS, Selection
 from tiedae.export.tasks.results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
@@ -210,16 +214,12 @@ def test_pairs_are_measured_as_they_are() -> None:
     assert html.count('<svg class="plot"') == 8 and "As given" in html
 
 
-class _Data:
-    def __init__(self, shape: tuple[int, ...], dtype: str, kind: str) -> None:
-        from tiedae.compress.sample_spec import SampleSpec
-
-        self.spec = SampleSpec(shape, dtype, kind=kind)
-
-
-def manifest_of(shape: tuple[int, ...], dtype: str, kind: str) -> Any:
+def manifest_of(shape: tuple[int, ...], dtype: str, kind: SampleKind) -> Any:
     """What a section reads of a manifest."""
-    return type("M", (), {"data": _Data(shape, dtype, kind)})()
+    counts, inputs = {"train": 1, "validation": 0, "test": 1}, math.prod(shape)
+    scaling, peak = Scaling(), 255.0 if kind == "images" else None
+    data = Data(source="x", kind=kind, peak=peak, inputs=inputs, shape=shape, dtype=dtype, sha256="", scaling=scaling, **counts)
+    return type("M", (), {"data": data})()
 
 
 def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) -> None:
