@@ -149,7 +149,7 @@ def test_a_denoising_run_is_judged_against_clean_samples(
     decoded = load(out).decompress(path.read_bytes())
     test = load_dataset(DataConfig("clean.npy"), "sigmoid", base=tmp_path).test.take(slice(0, MEASURED))
     assert done.quality is not None and done.quality.mse == pytest.approx(
-        np.square(decoded - test.astype(float)).mean(), rel=1e-2
+        np.square(decoded.reshape(len(test), -1) - test.astype(float)).mean(), rel=1e-2
     )
     assert quality_text(done).endswith(" against the clean samples")
     metrics = verify(out / "bundle", model=None, data="clean.npy", announce=lambda _: None)
