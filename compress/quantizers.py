@@ -76,16 +76,16 @@ class QuantizationSpec(Record, frozen=True):
         return tensor == "code" and self.code_scale > 0
 
     def code_range(self, low: float, high: float) -> Range:
-        """The range of the code with its fixed step that has [low, high] in its middle; 0 is one of its ends where it can.
+        """The range of the code with its fixed scale that has [low, high] in its middle; 0 is one of its ends where it can.
 
-        Raises RecipeError where [low, high] has more steps than `code_bits` can count.
+        Raises RecipeError where [low, high] spans more LSB than `code_bits` can count.
         """
-        top, step = 2**self.code_bits - 1, self.code_scale
-        below, above = math.ceil(-min(low, 0.0) / step - 0.5), math.ceil(max(high, 0.0) / step - 0.5)
-        right = f"a step of which {low:.3g}…{high:.3g}, the code's range, has {top} at most; it has {below + above}"
-        require(below + above <= top, "quantize.code_scale", step, f"{right} (a higher train.rate has coarser steps)")
+        top, scale = 2**self.code_bits - 1, self.code_scale
+        below, above = math.ceil(-min(low, 0.0) / scale - 0.5), math.ceil(max(high, 0.0) / scale - 0.5)
+        right = f"one of which {low:.3g}…{high:.3g}, the code's range, spans {top} at most; it spans {below + above}"
+        require(below + above <= top, "quantize.code_scale", scale, f"{right} (a higher train.rate has a coarser scale)")
         below = 0 if below == 0 else (top - above + below) // 2
-        return -below * step, (top - below) * step
+        return -below * scale, (top - below) * scale
 
 
 def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple[Range, ...]]:

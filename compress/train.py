@@ -21,7 +21,7 @@ from .files import write_atomic
 from .layers import RULES
 from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
-from .rate import MOST_STEPS, NOISE_FRACTION, RateTerm, largest_useful_rate
+from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, largest_useful_rate
 from .scaling import require_reachable
 from .symmetries import balance_code, centre_code, input_order, without_unused_code
 
@@ -236,10 +236,10 @@ def train_float(model: TiedAutoencoder, splits: Dataset, train: TrainConfig | Tr
             balance_code(model, x)
         return history
     assert model.code_scale is not None
-    steps = float(np.ptp(model.encoder(x).numpy(), axis=0).max()) / model.code_scale
-    if steps > MOST_STEPS:
-        got = f"{training.config.rate:g}, at which a unit of the code has {steps:.0f} steps"
-        raise RecipeError(f"train.rate: got {got}, must be higher: {MOST_STEPS} steps at most")
+    span = float(np.ptp(model.encoder(x).numpy(), axis=0).max()) / model.code_scale
+    if span > MOST_LSB:
+        got = f"{training.config.rate:g}, at which a unit of the code spans {span:.0f} LSB"
+        raise RecipeError(f"train.rate: got {got}, must be higher: {MOST_LSB} LSB at most")
     smaller = without_unused_code(model, x)
     if smaller is None:
         most = f"above {largest_useful_rate(x):.2g} the first principal component of the samples is worth no bit"

@@ -178,7 +178,7 @@ class _PipelineRun:
         if self.recipe.train.rate:
             code, float_model = self.recipe.model.layers[-1], loaded["train"]
             left = f"{float_model.config.widths[-1]} of {code.units} units of the code are worth their bits"
-            self.console.note(f"{left}, at a step of {float_model.code_scale:.4g}")
+            self.console.note(f"{left}, at a scale of {float_model.code_scale:.4g}")
         partial = self.out / ".bundle.partial"
         shutil.rmtree(partial, ignore_errors=True)
         assemble(

@@ -298,13 +298,13 @@ DATA = DataConfig("samples.npy")
         ),
         (
             lambda: trained(replace(TRAIN, rate=1e-6)),
-            r"train.rate: got 1e-06, at which a unit of the code has \d+ steps, must be higher: 255 steps at most",
+            r"train.rate: got 1e-06, at which a unit of the code spans \d+ LSB, must be higher: 255 LSB at most",
         ),
         (
             lambda: quantize_post_training(
                 TiedAutoencoder(CONFIG, seed=3), representative(SPLITS.train, 64), QuantizeConfig(code_scale=1e-4)
             ),
-            r"quantize.code_scale: got 9.99\d+e-05, must be a step of which .*, the code's range, has 255 at most; it has",
+            r"quantize.code_scale: got 9.99\d+e-05, must be one of which .*, the code's range, spans 255 at most; it spans",
         ),
     ],
 )

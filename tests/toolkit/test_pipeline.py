@@ -124,7 +124,7 @@ def test_a_run_trained_for_rate_keeps_its_step_and_is_measured_in_steps(recipe_f
     path.write_text(text.replace("[quantize]\n", "[quantize]\ncode_scale = 0.2\n"))
     run = tmp_path / "run"
     assert main(["run", str(path), "--out", str(run)]) == 0
-    assert "4 of 4 units of the code are worth their bits, at a step of 0.2\n" in capsys.readouterr().err
+    assert "4 of 4 units of the code are worth their bits, at a scale of 0.2\n" in capsys.readouterr().err
     metrics = read_metrics(run / "bundle" / "metrics.json")
     rows = ["Keras float, code in steps", "Keras pruned, code in steps", "Keras int8 simulation"]
     assert [row.title for row in metrics.quality][:3] == rows

@@ -117,7 +117,7 @@ def test_codes_cost_less_and_files_are_of_another_identity(
 ) -> None:
     found = json.loads(coarse.with_suffix(".json").read_text())
     assert found["bits_before"] - 1.2 * 4 < found["bits"] < found["bits_before"] - 0.5 * 4  # a bit less for each of 4 codes
-    assert (found["step"], found["same_data"], found["samples"]) == (2.0, True, 40)
+    assert (found["factor"], found["same_data"], found["samples"]) == (2.0, True, 40)
     file, back = tmp_path / "x.tae", tmp_path / "x.npy"
     assert call("encode", coarse, samples, "-o", file, "-q") == 0
     assert call("decode", coarse, file, "-o", back, "-q") == 0
