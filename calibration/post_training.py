@@ -160,7 +160,7 @@ def quantize_post_training(
         spec.require_from(config, data.scaling, layout, source="spec (deprecated, leave it out)")
         text = "quantize_post_training derives `spec` from config, the data's scaling and `layout`; leave it out"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
-    spec = QuantizationSpec.of(config, data.scaling, layout, trained_step=model.code_scale)
+    spec = QuantizationSpec.of(config, data.scaling, layout, trained_scale=model.code_scale)
     if spec.code_scale:
         codes = model.encoder(data.inputs).numpy()
         spec.code_range(float(codes.min()), float(codes.max()))

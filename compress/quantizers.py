@@ -38,28 +38,28 @@ class QuantizationSpec(Record, frozen=True):
 
     @classmethod
     def of(
-        cls, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout = "split", *, trained_step: float | None = None
+        cls, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout = "split", *, trained_scale: float | None = None
     ) -> QuantizationSpec:
         """Derive the specification: `byte_data` if `scaling` is `byte`; `layout` is that of the targets.
 
-        `trained_step`: of the code of a model that was trained for rate. Raises RecipeError for an unknown layout, and for
-        another step of the configuration.
+        `trained_scale`: of the code of a model that was trained for rate. Raises RecipeError for an unknown layout, and for
+        another scale of the configuration.
         """
         checked(DecoderLayout, layout, "layout")
-        step = float(np.float32(config.code_scale))
-        if trained_step is not None:
-            agree = step in (0.0, trained_step)
+        scale = float(np.float32(config.code_scale))
+        if trained_scale is not None:
+            agree = scale in (0.0, trained_scale)
             require(
-                agree, "quantize.code_scale", config.code_scale, f"0 or {trained_step:.9g}, which the model was trained for"
+                agree, "quantize.code_scale", config.code_scale, f"0 or {trained_scale:.9g}, which the model was trained for"
             )
-            step = trained_step
-        return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits, step)
+            scale = trained_scale
+        return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits, scale)
 
     def require_from(
         self, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout | None = None, *, source: str
     ) -> None:
         """Raise RecipeError, naming `source` and both sides, unless `of` derives the same; `layout` None accepts any."""
-        derived = QuantizationSpec.of(config, scaling, layout or self.layout, trained_step=self.code_scale or None)
+        derived = QuantizationSpec.of(config, scaling, layout or self.layout, trained_scale=self.code_scale or None)
         sides = {"byte_data": f"data scaled by {scaling.rule!r}", "layout": "the layout of the targets"}
         for key in (field.name for field in msgspec.structs.fields(self)):
             mine, right = getattr(self, key), getattr(derived, key)

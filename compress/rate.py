@@ -21,7 +21,7 @@ COMPONENTS = (-0.5, 0.0, 0.5)
 LEAST_SCALE = 1e-2
 LEAST_PROBABILITY = 1e-30
 LEAST_STEP = 1e-6
-MOST_STEPS = 255
+MOST_LSB = 255
 """Steps of a code of 8 bits."""
 
 

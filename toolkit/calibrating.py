@@ -94,7 +94,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
     taken = np.arange(min(len(tested), MAX_TEST))
     test, wanted = (splits.scaling.apply(each.take(taken)) for each in (tested, tested.wanted))
     layout = decoder_layout(recipe.export.targets)
-    spec = QuantizationSpec.of(recipe.quantize, data.scaling, layout, trained_step=keras.code_scale)
+    spec = QuantizationSpec.of(recipe.quantize, data.scaling, layout, trained_scale=keras.code_scale)
     floating = reconstruction_error(keras, test, wanted)
     keras.prepare_kernels(spec.bits)
     keras.quantize_kernels(spec.granularity, spec.bits)
