@@ -56,24 +56,27 @@ def with_verdict(metrics: Metrics, bundle: Bundle, tested: Samples | None, measu
         before = read_metrics(bundle.path / FILE)
         if before.verdict is None:
             return _skipping(metrics, Why.UNAVAILABLE, "the bundle keeps none")
-        same = tested is not None and before.samples is not None and tested.sha256 == before.samples.sha256
-        if tested is None or measured is None or not same:
-            why = Why.NO_SAMPLES if tested is None or measured is None else Why.NOT_COMPARABLE
-            reason = "no test samples given" if why is Why.NO_SAMPLES else "other test samples than the run's"
-            kept = replace(metrics, verdict=replace(before.verdict, kept=True))
-            return _skipping(kept, why, f"{reason}; the run's is shown")
-        return replace(metrics, verdict=_again(before, bundle, tested, measured))
+        if tested is None:
+            return _keeping(metrics, before.verdict, Why.NO_SAMPLES, "no test samples given")
+        if before.samples is None or tested.sha256 != before.samples.sha256:
+            return _keeping(metrics, before.verdict, Why.NOT_COMPARABLE, "other test samples than the run's")
+        if measured is None:
+            return _keeping(metrics, before.verdict, Why.UNAVAILABLE, "the task was not measured")
+        return replace(metrics, verdict=_again(before.verdict, bundle, tested, measured))
     except (FormatError, InputError) as error:
         return _skipping(metrics, Why.UNAVAILABLE, str(error))
+
+
+def _keeping(metrics: Metrics, verdict: Verdict, why: Why, reason: str) -> Metrics:
+    return _skipping(replace(metrics, verdict=replace(verdict, kept=True)), why, f"{reason}; the run's is shown")
 
 
 def _skipping(metrics: Metrics, why: Why, reason: str) -> Metrics:
     return replace(metrics, skipped=(*metrics.skipped, Skipped(Kind.VERDICT, why, "verdict", reason)))
 
 
-def _again(before: Metrics, bundle: Bundle, tested: Samples, measured: TaskMeasurement) -> Verdict:
-    kept, manifest = before.verdict, bundle.manifest
-    assert kept is not None
+def _again(kept: Verdict, bundle: Bundle, tested: Samples, measured: TaskMeasurement) -> Verdict:
+    manifest = bundle.manifest
     backend = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
     contest = measured.contest
     if contest is not None and kept.comparisons:

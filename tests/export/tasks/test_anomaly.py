@@ -25,9 +25,11 @@ from tiedae.export.file_io import FileIO
 from tiedae.export.integer_maps import fit
 from tiedae.export.targets import Programs
 from tiedae.export.tasks import anomaly
+from tiedae.export.tasks.judging import judge
 from tiedae.export.tasks.ranking import f1
 from tiedae.export.tasks.results import AnomalyResult
 from tiedae.export.tasks.row import Exported, TaskMeasurement
+from tiedae.export.tasks.verdict import Criterion, Reason
 from tiedae.export.verify.kinds import Kind, Why
 
 TASK = Anomaly(0.9, (0,))
@@ -139,6 +141,26 @@ def test_thresholds_of_other_methods_come_from_held_out_samples(exported: Export
         limits = [np.quantile(score(samples), 0.9, method="inverted_cdf") for samples in (held, test)]
         right, wrong = (f1(score(test) > limit, anomalous) for limit in limits)
         assert found is not None and found.f1.value == right != wrong, name
+
+
+def test_the_verdict_compares_the_areas_of_the_table(exported: Exported, measured: TaskMeasurement) -> None:
+    result, found = result_of(measured), judge(measured, exported.backend, exported.data.test, 0)
+    assert [row.baseline for row in found.comparisons] == [
+        each.method for each in result.methods if each.method not in ("int8", "float")
+    ]
+    for row in found.comparisons:
+        ours, theirs = result.method("int8"), result.method(row.baseline)
+        assert ours is not None and theirs is not None and row.criterion is Criterion.ROC_AUC
+        assert (row.ours, row.theirs) == (pytest.approx(ours.roc_auc.value), pytest.approx(theirs.roc_auc.value, abs=1e-6))
+    assert Reason.NO_BETTER in {finding.reason for finding in found.findings}, "PCA tells two sines apart too: area 1"
+
+
+def test_without_labels_the_mean_is_what_has_to_be_surpassed(exported: Exported) -> None:
+    data = dataclasses.replace(exported.data, test=dataclasses.replace(exported.data.test, labels=None))
+    contest = anomaly.measure(dataclasses.replace(exported, data=data)).contest
+    assert contest is not None and list(contest.baselines) == ["mean"] and contest.criterion is Criterion.SCORE
+    gaps = data.scaling.apply(data.test.take(contest.rows)) - data.scaling.apply(data.train.take(slice(None))).mean(axis=0)
+    np.testing.assert_allclose(contest.baselines["mean"], np.square(gaps).mean(axis=1), rtol=1e-4)
 
 
 def test_test_labels_do_not_move_the_threshold(built: tuple[Programs, Exported]) -> None:

@@ -190,6 +190,19 @@ def test_pca_is_fitted_to_some_samples_and_chosen_on_others(images: Exported, me
     assert wrong is None or point.setting != wrong.setting
 
 
+def test_the_contest_holds_the_errors_of_the_table(images: Exported, measured: TaskMeasurement) -> None:
+    result, contest = result_of(measured), measured.contest
+    assert contest is not None and len(contest.own) == result.samples
+    assert contest.own.mean() == pytest.approx(own(result).mse, rel=1e-6)
+    assert contest.baselines["pca"].mean() == pytest.approx(chosen(result)["pca"].mse, rel=1e-6)
+    train, test = images.data.train.take(slice(None)), images.data.test.take(contest.rows)
+    mean = np.square(test - train.mean(axis=0, dtype=np.float64)).mean(axis=1)
+    np.testing.assert_allclose(contest.baselines["mean"], mean, rtol=1e-4)
+    assert chosen(result)["pca"].setting in contest.settings["pca"]
+    alone = compression.measure(dataclasses.replace(images, others=False)).contest
+    assert alone is not None and not alone.baselines and np.array_equal(alone.own, contest.own)
+
+
 def test_what_is_equal_is_nearly_equal(measured: TaskMeasurement) -> None:
     result = result_of(measured)
     ours, others = own(result), chosen(result)

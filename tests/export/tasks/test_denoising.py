@@ -151,6 +151,14 @@ def test_outputs_of_baselines_on_bytes_are_clipped_as_ours_are(exported: Exporte
     assert y.max() > 1.5 and np.array_equal(outputs["pca"][1], np.clip(y, 0, 1))
 
 
+def test_the_contest_holds_the_errors_of_the_table(measured: TaskMeasurement) -> None:
+    result, contest = result_of(measured), measured.contest
+    assert contest is not None and contest.own.mean() == pytest.approx(result.row(PROGRAM).mse, rel=1e-6)
+    assert {INPUT, "pca", "mean"} <= contest.baselines.keys() and KERAS not in contest.baselines
+    for name, errors in contest.baselines.items():
+        assert errors.mean() == pytest.approx(result.row(name).mse, rel=1e-5), name
+
+
 def test_a_baseline_without_its_package_is_skipped_with_the_reason(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denoisers, "find_spec", lambda name: None)
     found = denoising.measure(exported, factors=(1.0,))

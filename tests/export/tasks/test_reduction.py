@@ -79,6 +79,15 @@ def test_the_measures_are_those_of_the_int8_codes_scaled(no_umap) -> None:
     assert skipped.reason == "umap is not installed: pip install 'tiedae[tasks]'" and skipped.why == Why.NOT_INSTALLED
 
 
+def test_the_contest_holds_the_trustworthiness_of_the_table(no_umap) -> None:
+    measured = reduction.measure(exported(labels_of(), neighbours=4, samples=50))
+    result, contest = result_of(measured), measured.contest
+    assert contest is not None and list(contest.baselines) == ["pca", "mean"] and len(contest.own) == 50
+    int8, _, pca = result.methods
+    assert contest.own.mean() == pytest.approx(int8.trustworthiness) and 0.3 < contest.baselines["mean"].mean() < 0.7
+    assert contest.baselines["pca"].mean() == pytest.approx(pca.trustworthiness)
+
+
 def test_without_labels_there_is_no_accuracy(no_umap) -> None:
     measured = reduction.measure(exported(None))
     assert all(each.knn_accuracy is None for each in result_of(measured).methods)

@@ -1,0 +1,39 @@
+"""The verdict on whole runs: cases of benchmarks/jobs_verdict.py, two good and two that are no good."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiedae.console import Console
+from tiedae.export.tasks.verdict import sentences
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        spec = importlib.util.spec_from_file_location("jobs_verdict", BENCHMARKS / "jobs_verdict.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, "jobs_verdict", module)
+        spec.loader.exec_module(module)
+        yield module
+
+
+@pytest.mark.parametrize("name", ["a table", "anomalies, trousers", "a table, untrained", "simple anomalies"])
+def test_a_run_has_the_verdict_that_it_deserves(real_size: Path, benchmark: Any, tmp_path: Path, name: str) -> None:
+    case = benchmark.CASES[name]
+    verdict = benchmark.verdict_of(case, tmp_path / "case", Console(verbosity=-1))
+    assert not benchmark.is_wrong(case, verdict), sentences(verdict)
+
+
+def test_there_are_as_many_good_cases_as_bad_ones(benchmark: Any) -> None:
+    reasons = [case.reason for case in benchmark.CASES.values()]
+    assert len(reasons) == 16 and reasons.count(None) == 8
