@@ -84,8 +84,9 @@ def headline(metrics: Metrics) -> str:
 
 def to_markdown(metrics: Metrics) -> str:
     """A summary in GitHub's Markdown: verdict, failed checks, baseline, files, parity, quality, skipped rows, versions."""
+    amber = metrics.verdict is not None and metrics.verdict.findings
     sections = [
-        f"## {'❌' if metrics.failed else '✅'} {_escape(headline(metrics))}",
+        f"## {'❌' if metrics.failed else '⚠️' if amber else '✅'} {_escape(headline(metrics))}",
         *(section(metrics) for section in _SECTIONS),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
