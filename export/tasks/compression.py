@@ -257,7 +257,7 @@ def section(manifest: Manifest, result: CompressionResult, arrays: Mapping[str, 
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         result=result,
-        meaning=MEANINGS[result.measure],
+        meaning=MEANINGS.get(result.measure, ""),
         coders={point.coder for point in result.points},
         header=HEADER,
         rows=cells(result),

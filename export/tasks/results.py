@@ -11,6 +11,8 @@ from ...compress.keys import Count, Positive
 from ...compress.records import Record
 from ...compress.tasks import NoiseKind, ScoreKind
 
+Measure = Literal["PSNR", "R²", "PRDN"]
+"""Measures of fidelity, see `fidelity`."""
 Method = Literal["int8", "float", "pca", "umap"]
 """`int8`: codes of the integer program, as real numbers; `float`: those of the float model that it comes from."""
 Bytes = Annotated[int, Meta(ge=1)]
@@ -59,7 +61,7 @@ class CompressionResult(Record, frozen=True, tag="compression", tag_field="kind"
     sample_bytes: Bytes
     code_bytes: Bytes
     samples: Count = 0
-    measure: str = ""
+    measure: Literal["", "PSNR", "R²", "PRDN"] = ""
     unit: str = ""
     points: tuple[RatePoint, ...] = ()
     lossless: tuple[LosslessSize, ...] = ()
@@ -88,7 +90,7 @@ class Detection(Record, frozen=True):
     `method`: `int8`, `float`, `pca` or `isolation-forest`.
     """
 
-    method: str
+    method: Literal["int8", "float", "pca", "isolation-forest", "mean"]
     roc_auc: Estimate
     pr_auc: Estimate
     f1: Estimate
@@ -145,7 +147,7 @@ class Denoised(Record, frozen=True):
     method: str
     level: float | None
     mse: Amount
-    measure: str
+    measure: Measure
     unit: str
     value: float | None
     gain_db: float | None = None

@@ -84,7 +84,7 @@ class Comparison(Record, frozen=True):
 
     @property
     def title(self) -> str:
-        return TITLES[self.baseline] + (f" ({self.setting})" if self.setting else "")
+        return TITLES.get(self.baseline, self.baseline) + (f" ({self.setting})" if self.setting else "")
 
 
 class LayerUse(Record, frozen=True):
@@ -201,18 +201,19 @@ def alarm_interval(normal: int, held_out: int, quantile: float) -> tuple[int, in
 
 def _against_text(finding: Finding, verdict: Verdict) -> str:
     row = verdict.against(finding.subject)
-    assert row is not None
+    if row is None:
+        return "not among the comparisons"
     by = f"{row.criterion} {number(row.ours)} against {number(row.theirs)}" + (f" ({row.setting})" if row.setting else "")
     interval = f"95 % interval of the gain {number(row.gain.low)} to {number(row.gain.high)}"
     return f"{by}; {interval} on {verdict.samples:,} test samples"
 
 
 def _worse_text(finding: Finding, verdict: Verdict) -> str:
-    return f"worse than {TITLES[finding.subject]}: {_against_text(finding, verdict)}"
+    return f"worse than {TITLES.get(finding.subject, finding.subject)}: {_against_text(finding, verdict)}"
 
 
 def _no_better_text(finding: Finding, verdict: Verdict) -> str:
-    return f"no better than {TITLES[finding.subject]} beyond noise: {_against_text(finding, verdict)}"
+    return f"no better than {TITLES.get(finding.subject, finding.subject)} beyond noise: {_against_text(finding, verdict)}"
 
 
 def _constant_text(_: Finding, verdict: Verdict) -> str:

@@ -19,7 +19,7 @@ from ...compress.files import read_regular
 from ...compress.records import Record, decode, encode, load_json, plain, require
 from ..bench.results import Bench
 from ..differences import Sample, place
-from ..tasks.results import TaskResult
+from ..tasks.results import Measure, TaskResult
 from ..tasks.verdict import Verdict
 from . import schema1
 from .kinds import Kind, Lost, Maker, Precision, Skipped, Stage
@@ -208,7 +208,7 @@ class Column(Record, frozen=True):
 class Fit(Record, frozen=True):
     """The fidelity of reconstructions that are not scaled, see `fidelity`; `value` is None if it is exact or undefined."""
 
-    measure: str
+    measure: Measure
     unit: str
     mse: float
     value: float | None

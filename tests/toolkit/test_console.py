@@ -125,3 +125,16 @@ def test_native_chatter_is_kept_back_unless_it_explains_a_failure(last, expected
     traces = ("Traceback", " ", "Current thread", "Extension modules")
     lines = [line for line in done.stderr.splitlines() if line and not line.startswith(traces)]
     assert sorted(lines) == sorted(expected)
+
+
+def test_control_characters_never_reach_the_terminal():
+    console, out, err = plain(1)
+    text = "a\x1b[2J\x9b31m\r\x00\u202eb"
+    console.say(text)
+    console.note(text)
+    console.detail(text)
+    console.error(text)
+    console.table(text, [text, text], [[text, text]])
+    shown = r"a\x1b[2J\x9b31m"
+    assert out.getvalue().count(shown) == 6 and err.getvalue().count(shown) == 3
+    assert not {"\x1b", "\x9b", "\r", "\x00", "\u202e"} & {*out.getvalue(), *err.getvalue()}

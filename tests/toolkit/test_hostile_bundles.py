@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,54 @@ def test_free_text_in_a_card_is_text(bundle: Path, capfd: pytest.CaptureFixture[
 
 
 READ = ("manifest.json", "metrics.json", "golden/x.npy", "golden/program.npz", "mini.int8.onnx", "mini.codec")
+
+
+def test_a_measure_that_nobody_knows_is_one_line(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    metrics = json.loads((bundle / "metrics.json").read_bytes())
+    next(row for row in metrics["quality"] if row["fidelity"])["fidelity"]["measure"] = "owned"
+    (bundle / "metrics.json").write_text(json.dumps(metrics))
+    restated(bundle, "metrics.json")
+    code, line = outcome(capfd, "report", bundle)
+    assert code == 2 and "fidelity.measure: got 'owned', must be one of PRDN, PSNR, R²" in line
+
+
+@pytest.mark.parametrize("command", ["encode", "codes", "decode", "dedupe"])
+@pytest.mark.parametrize("kind", ["device", "named pipe"])
+def test_an_output_replaces_no_device_and_no_pipe(
+    bundle: Path, recipe_file: Path, command: str, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A link to /dev/null stands for the device itself, which only root may replace."""
+    samples, codes = recipe_file.parent / "samples.npy", bundle / "golden" / "code.npy"
+    call, suffix = {
+        "encode": (("encode", bundle, samples), ".tae"),
+        "codes": (("encode", bundle, samples), ".npy"),
+        "decode": (("decode", bundle, codes), ".npy"),
+        "dedupe": (("dedupe", bundle / "mini.int8.tflite"), ".tflite"),
+    }[command]
+    out = bundle.parent / f"out{suffix}"
+    if kind == "device":
+        out.symlink_to("/dev/null")
+    else:
+        os.mkfifo(out)
+    assert outcome(capfd, *call, "-o", out, "--force") == (
+        2,
+        f"tiedae: {out}: is a {kind}, must be a regular file or a new one",
+    )
+    assert Path("/dev/null").is_char_device() and (out.is_symlink() or out.is_fifo())
+
+
+def test_paths_that_the_locale_cannot_read_are_one_line(bundle: Path) -> None:
+    """Bytes of UTF-8 where the locale is ASCII: refused before any work, not a traceback of a library behind it."""
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    name = bundle.parent / "é"
+    bundle.rename(name)
+    for call in (("verify", name), ("report", name), ("inspect", name / "mini.int8.onnx"), ("info", name)):
+        command = [sys.executable, "-m", "tiedae", *map(str, call)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+        assert "is no text in ascii, the encoding of the locale; set PYTHONUTF8=1 or LC_ALL=C.UTF-8" in done.stderr
+
+
 UNREADABLE: dict[str, Callable[[Path], object]] = {
     "a named pipe": os.mkfifo,
     "a link to a device": lambda path: path.symlink_to("/dev/zero"),
