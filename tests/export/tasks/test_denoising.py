@@ -99,7 +99,7 @@ def test_a_fraction_stays_below_one(exported: Exported) -> None:
 def test_the_same_seed_gives_the_same_figures(exported: Exported, measured: TaskMeasurement) -> None:
     again = denoising.measure(exported, factors=(1.0,))
     assert result_of(again).row(PROGRAM) == result_of(measured).row(PROGRAM)
-    recipe = replace(exported.recipe, train=replace(exported.recipe.train, seed=1))
+    recipe = replace(exported.recipe, data=replace(exported.recipe.data, seed=1))
     other = denoising.measure(dataclasses.replace(exported, recipe=recipe), factors=(1.0,))
     assert result_of(other).row(INPUT) != result_of(measured).row(INPUT)
 
