@@ -291,11 +291,16 @@ def of_less_noise(job: Job, folder: Path) -> None:
     Subject.trained(quiet, job.splits).claiming(job.recipe).write(folder)
 
 
-def rescaled(step: float) -> Callable[[Job, Path], object]:
+def rescaled(factor: float) -> Callable[[Job, Path], object]:
     def write(job: Job, folder: Path) -> None:
         with_metrics(job)
         derive(
-            Bundle.open(job.bundle), folder, job.splits, source=job.recipe.data.source, step=step, announce=lambda _text: None
+            Bundle.open(job.bundle),
+            folder,
+            job.splits,
+            source=job.recipe.data.source,
+            factor=factor,
+            announce=lambda _text: None,
         )
 
     return write
@@ -329,7 +334,7 @@ WORSE: Mapping[str, Case] = {
     "reduction: three units of eight": Case("reduction", changed(kernel_1=zeroed(columns=slice(3, None)))),
     "table: a column lost": Case("table", changed(kernel_0=zeroed(rows=7))),
     "record: bytes, int4 unpacked": Case("record", keyed(export=ExportConfig(int4="bytes", opset=21))),
-    "record: bits, a finer step": Case("record", rescaled(0.5)),
+    "record: bits, a finer scale of the codes": Case("record", rescaled(0.5)),
 }
 """Bundles that are worse than their job's baseline."""
 

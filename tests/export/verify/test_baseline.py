@@ -305,7 +305,7 @@ REDUCTION: dict[str, Any] = {
     "classes": 10,
     "methods": [KEPT | {"method": "int8"}, KEPT | {"method": "pca"}],
 }
-TASKS: dict[str, tuple[dict[str, Any], tuple[str | int, ...], float | None, str]] = {
+TASKS: dict[str, tuple[dict[str, Any], tuple[str | int, ...], float | str | None, str]] = {
     "roc": (ANOMALY, ("methods", 0, "roc_auc", "value"), 0.888, "score mse ROC-AUC: 0.8880, in the baseline 0.9000"),
     "pr": (ANOMALY, ("methods", 0, "pr_auc", "value"), 0.78, "PR-AUC: 0.7800, in the baseline 0.8000"),
     "f1": (ANOMALY, ("methods", 0, "f1", "value"), 0.68, "quantile 0.99 F1: 0.6800, in the baseline 0.7000"),
