@@ -185,7 +185,8 @@ def verdict_of(case: Case, folder: Path, console: Console) -> Verdict:
     """The verdict on the bundle of a case, written into `folder`."""
     folder.mkdir(parents=True)
     if case.arrays is not None:
-        np.savez(folder / "drawn.npz", **case.arrays(np.random.default_rng(0)))
+        drawn = case.arrays(np.random.default_rng(0))
+        np.savez(folder / "drawn.npz", x=drawn["x"], label=drawn["label"])
     recipe = parse_recipe(dict(case.recipe), "case")
     splits = recipe_data(recipe, folder)
     recipe = check_inputs(recipe, splits.inputs)

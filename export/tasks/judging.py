@@ -151,8 +151,8 @@ def layer_use(backend: ProgramBackend, x: np.ndarray) -> tuple[tuple[LayerUse, .
         values: Mapping[str, np.ndarray] = execute(backend.program, "reconstruct", backend.input(x[start : start + BATCH]))
         for name in names:
             least, most = values[name].min(axis=0), values[name].max(axis=0)
-            low[name] = np.minimum(low.get(name, least), least)
-            high[name] = np.maximum(high.get(name, most), most)
+            low[name] = np.minimum(low[name], least) if start else least
+            high[name] = np.maximum(high[name], most) if start else most
     dead = {name: np.flatnonzero(low[name] == high[name]) for name in names}
     uses = (LayerUse(name, len(low[name]), tuple(dead[name].tolist())) for name in names if name != "y")
     return tuple(uses), len(dead["y"]) == len(low["y"])
