@@ -1,6 +1,7 @@
 """Pairs of features as whole jobs: each allowed pair is in a case, which ends in verified files that give equal samples.
 
-Every third case runs always, with random weights and post-training quantization; all of them, trained, where TIEDAE_JOBS is 1.
+Every third case runs always, with random weights and post-training quantization; from the second on, so that UMAP, which numba
+compiles for half a minute, is in one of them alone. All run, trained, where TIEDAE_JOBS is 1.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def run(case: Case, number: int, folder: Path, *, trained: bool) -> None:
     Job(case, number, folder, trained).run()
 
 
-@pytest.mark.parametrize("number", range(0, len(CASES), 3), ids=named)
+@pytest.mark.parametrize("number", range(1, len(CASES), 3), ids=named)
 def test_a_case_with_random_weights(number: int, tmp_path: Path) -> None:
     run(CASES[number], number, tmp_path, trained=False)
 
