@@ -1,7 +1,7 @@
 """Pairs of features as whole jobs: each allowed pair is in a case, which ends in verified files that give equal samples.
 
-Every third case runs always, with random weights and post-training quantization; from the second on, so that UMAP, which numba
-compiles for half a minute, is in one of them alone. All run, trained, where TIEDAE_JOBS is 1.
+Every third case runs always, with random weights and post-training quantization: from the second on, where each target is, and
+UMAP, which numba compiles first, in one alone. All cases run, trained, where TIEDAE_JOBS is 1.
 """
 
 from __future__ import annotations
