@@ -12,9 +12,9 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from .errors import FormatError, InputError
 
@@ -35,7 +35,7 @@ def require_regular(path: Path, mode: int | None = None) -> None:
         raise FormatError(f"{path}: is {_kind(mode)}, must be a regular file")
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A file opened for reading, without waiting for a writer; raises as `require_regular` does."""
     with _naming(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
