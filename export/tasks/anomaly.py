@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
-from tiedae.pages import Bar, BarChart, Curve, CurveChart, Histogram, Plot, Point, fragment
+from tiedae.pages import Bar, BarChart, Curve, CurveChart, HistogramChart, Plot, Point, fragment
 
 from ...compress.data import choose
 from ...compress.normal import is_normal, label_text
@@ -225,7 +225,7 @@ def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.n
     )
 
 
-def charts(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> dict[str, Histogram | list[CurveChart] | None]:
+def charts(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> dict[str, HistogramChart | list[CurveChart] | None]:
     """The `histogram` of both classes' scores, and the `curves` of ROC and of precision and recall by each method."""
     figures, anomalous = arrays.get("figures"), arrays.get("anomalous")
     if figures is None or anomalous is None:
@@ -237,7 +237,7 @@ def charts(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> dict[str,
         scores = np.maximum(scores, positive.min())
         groups = {("ours", "normal"): scores[~anomalous], ("keras", "anomalous"): scores[anomalous]}
         limit = [(result.threshold, f"threshold {result.threshold:.4g}")] if result.threshold > 0 else []
-        drawn = Histogram(groups, "Scores of normal and anomalous test samples", "score", limit)
+        drawn = HistogramChart(groups, "Scores of normal and anomalous test samples", "score", limit)
     names = [INT8, *(each.method for each in result.methods if each.method not in (INT8, FLOAT))]
     counted = {name: Ranked.of(values, anomalous).counts() for name, values in zip(names, figures, strict=True)}
     normal, odd = int((~anomalous).sum()), int(anomalous.sum())

@@ -24,7 +24,7 @@ from ..verify.results import FILE, Check, Metrics, read_metrics
 from .ranking import LEVEL, Ranked, resamples, roc_auc
 from .results import Estimate
 from .row import Contest, TaskMeasurement
-from .verdict import TITLES, Comparison, Criterion, LayerUse, Verdict, findings
+from .verdict import TITLES, Criterion, LayerUse, MethodComparison, Verdict, findings
 
 RESAMPLES = 1000
 OBSERVED = 2_000
@@ -112,7 +112,7 @@ def _better(verdict: Verdict | None, name: str) -> Check:
     return Check(Kind.VERDICT, row.better, row.gain.low, "> 0", text, detail=name)
 
 
-def comparisons(contest: Contest, seed: int) -> tuple[Comparison, ...]:
+def comparisons(contest: Contest, seed: int) -> tuple[MethodComparison, ...]:
     """The program against each baseline, all on the same resamples. Areas: normal and anomalous samples are drawn apart."""
     criterion, names = contest.criterion, list(contest.baselines)
     if not names:
@@ -125,7 +125,7 @@ def comparisons(contest: Contest, seed: int) -> tuple[Comparison, ...]:
     gains = [Estimate(*map(float, each)) for each in zip(_gains(criterion, whole), low, high, strict=True)]
     ours, *theirs = whole.tolist()
     return tuple(
-        Comparison(name, criterion, ours, value, gain, contest.settings.get(name, ""))
+        MethodComparison(name, criterion, ours, value, gain, contest.settings.get(name, ""))
         for name, value, gain in zip(names, theirs, gains, strict=True)
     )
 

@@ -63,7 +63,7 @@ TITLES: Mapping[str, str] = {
 """Baselines in words."""
 
 
-class Comparison(Record, frozen=True):
+class MethodComparison(Record, frozen=True):
     """The int8 program against a baseline by a `criterion` on the same test samples.
 
     `gain`: how much better the program is, in the figure's unit, negative where it is worse, with the 95 % interval of the
@@ -115,13 +115,13 @@ class Verdict(Record, frozen=True):
     observed: Count
     seed: Count
     resamples: Positive
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[MethodComparison, ...]
     layers: tuple[LayerUse, ...]
     constant: bool
     findings: tuple[Finding, ...] = ()
     kept: bool = False
 
-    def against(self, baseline: str) -> Comparison | None:
+    def against(self, baseline: str) -> MethodComparison | None:
         return next((row for row in self.comparisons if row.baseline == baseline), None)
 
     def layer(self, name: str) -> LayerUse:

@@ -16,7 +16,7 @@ from tiedae.pages import (
     Curve,
     CurveChart,
     Frame,
-    Histogram,
+    HistogramChart,
     Line,
     LineChart,
     Plot,
@@ -121,14 +121,16 @@ def test_a_count_agrees_with_its_noun(count: int, text: str) -> None:
 
 def test_a_histogram_counts_every_value_once():
     values = {("ours", "a"): np.geomspace(1, 100, 300), ("keras", "b"): np.full(7, 100.0)}
-    chart = Histogram(values, "t", "x", [(500.0, "limit")])
+    chart = HistogramChart(values, "t", "x", [(500.0, "limit")])
     assert chart.edges[0] == pytest.approx(1) and chart.edges[-1] == pytest.approx(500)
     for group, numbers in values.items():
         counts, _ = np.histogram(numbers, chart.edges)
         assert chart.fractions[group].sum() == pytest.approx(1) and len(list(chart.bars(group))) == np.count_nonzero(counts)
     (bar,) = chart.bars(("keras", "b"))
     assert bar[4].startswith("b: 100.0% from ") and float(bar[3]) > 0
-    assert len(Histogram({("ours", "a"): np.ones(3)}, "t", "x").edges) == Histogram.bins + 1, "one value has a span too"
+    assert len(HistogramChart({("ours", "a"): np.ones(3)}, "t", "x").edges) == HistogramChart.bins + 1, (
+        "one value has a span too"
+    )
 
 
 def test_curves_have_a_linear_axis_where_they_say_so():

@@ -259,7 +259,7 @@ class CurveChart:
 
 
 @dataclass(frozen=True, eq=False)
-class Histogram:
+class HistogramChart:
     """Fractions of the values of several groups in bins on a logarithmic axis, the groups' bars over each other.
 
     `values` by (CSS class, label): positive numbers. `separators`: (x, label) of dashed vertical lines.

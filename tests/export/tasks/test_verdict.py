@@ -23,9 +23,9 @@ from tiedae.export.tasks.row import Contest, TaskMeasurement
 from tiedae.export.tasks.verdict import (
     RULES,
     TITLES,
-    Comparison,
     Criterion,
     LayerUse,
+    MethodComparison,
     Reason,
     Verdict,
     alarm_interval,
@@ -42,7 +42,7 @@ RNG = np.random.default_rng(5)
 
 def verdict(*gains: tuple[float, float], layers: tuple[LayerUse, ...] = (), constant: bool = False) -> Verdict:
     rows = tuple(
-        Comparison(name, Criterion.MSE, 2.0, 3.0, Estimate((low + high) / 2, low, high))
+        MethodComparison(name, Criterion.MSE, 2.0, 3.0, Estimate((low + high) / 2, low, high))
         for name, (low, high) in zip(("pca", "mean"), gains, strict=False)
     )
     return Verdict(200, 100, 0, RESAMPLES, rows, layers, constant)
@@ -53,7 +53,7 @@ def alarms(false_alarms: int, normal: int = 1000, held_out: int = 2000) -> Anoma
 
 
 def area(value: float) -> Verdict:
-    row = Comparison("pca", Criterion.ROC_AUC, value, 0.1, Estimate(value - 0.1, 0.01, 0.9))
+    row = MethodComparison("pca", Criterion.ROC_AUC, value, 0.1, Estimate(value - 0.1, 0.01, 0.9))
     return Verdict(200, 100, 0, RESAMPLES, (row,), (), False)
 
 
