@@ -76,7 +76,7 @@ def test_columns_come_worst_first_with_their_warnings(make_parts: Callable) -> N
     assert f"<li>column te&lt;mp: R² is -0.25 in some file: {advice}</li>" in section
     assert "<li>column still: never changes in the measured samples" in section
     assert "in tiedae toy.int8.tflite in litert-ref" in section
-    assert f"- Column te<mp: R² is -0.25 in some file: {advice}." in render_card(manifest, metrics)
+    assert rf"- Column te\<mp: R² is -0.25 in some file: {advice}." in render_card(manifest, metrics)
 
 
 def test_many_columns_are_folded(make_parts: Callable) -> None:

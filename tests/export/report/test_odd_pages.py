@@ -59,7 +59,6 @@ def only_onnx(manifest, metrics, arrays):
 
 
 def huge_names(manifest, metrics, arrays):
-    manifest["name"] = metrics["name"] = HUGE
     for key in ("files", "parity", "storage"):
         metrics[key] = [row | {"file": HUGE + row["file"]} for row in metrics[key]]
     metrics["quality"] = [row | {"title": HUGE if row["stage"] == "export" else row["title"]} for row in metrics["quality"]]
