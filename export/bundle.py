@@ -173,8 +173,8 @@ class Bundle:
     def require_intact(self, names: Iterable[str] | None = None) -> None:
         """Raise FormatError unless these files (all of them by default) are as the manifest says."""
         for name in self.manifest.files if names is None else names:
-            path = self.path / name
-            if not self.manifest.files[name].holds(path):
+            path, stated = self.path / name, self.manifest.files.get(name)
+            if stated is None or not stated.holds(path):
                 raise FormatError(f"{path}: missing or changed, its sha256 is not the manifest's")
 
     def golden(self) -> dict[str, np.ndarray]:
