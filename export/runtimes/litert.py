@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class LiteRTSession(Session):
         self.runtime, self._threads = runtime, threads
         self._held = HeldFile(source) if isinstance(source, Path) else None
         self._source = self._held.path if self._held else source
-        with _without_info():
+        with _without_info(), _refusals():
             self._interpreter = self._load(self._source)
             names = self._interpreter.get_signature_list()
             self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
@@ -155,7 +155,7 @@ class LiteRTSession(Session):
         return Bound(lambda: wrapper.Invoke(subgraph), call)
 
     def _load(self, source: bytes | Path, *, preserve: bool = False) -> Interpreter:
-        try:
+        with _refusals():
             interpreter = Interpreter(
                 model_path=str(source) if isinstance(source, Path) else None,
                 model_content=source if isinstance(source, bytes) else None,
@@ -164,14 +164,21 @@ class LiteRTSession(Session):
                 experimental_preserve_all_tensors=preserve,
             )
             interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise FormatError(f"LiteRT refuses the file: {' '.join(str(error).split())}") from error
         return interpreter
 
     def _runner(self, signature: str) -> SignatureRunner:
         if signature not in self._runners:
             raise InputError(f"signature: got {signature!r}, the file has {', '.join(self._runners) or 'none'}")
         return self._runners[signature]
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Errors of the interpreter, and of its readers of names and types, as FormatError."""
+    try:
+        yield
+    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise FormatError(f"LiteRT refuses the file: {' '.join(str(error).split())}") from error
 
 
 def _places(runner: SignatureRunner) -> tuple[dict[str, int], dict[str, int]]:

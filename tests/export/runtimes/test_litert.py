@@ -168,3 +168,18 @@ def test_what_is_loaded_later_is_the_file_that_was_opened(tmp_path):
     assert "reconstruct" in session.provider
     path.unlink()
     np.testing.assert_array_equal(session.run("reconstruct", x)["code"], execute(program, "reconstruct", x)["code"])
+
+
+def test_a_name_that_is_no_text_is_a_refusal(make_program) -> None:
+    """LiteRT's reader of names raises UnicodeDecodeError for one changed byte of a tensor's name."""
+    whole = to_tflite(make_program(form="split"))
+    refused = 0
+    for name in (b"code", b"encode", b"x\0"):
+        place = whole.find(name)
+        while place >= 0:
+            try:
+                open_litert("litert-reference", whole[:place] + b"\xd4" + whole[place + 1 :])
+            except FormatError as error:
+                refused += "LiteRT refuses the file: 'utf-8' codec" in str(error)
+            place = whole.find(name, place + 1)
+    assert refused
