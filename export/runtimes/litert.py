@@ -73,7 +73,7 @@ class LiteRTSession(Session):
         data = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
         indices = {name: runner._subgraph_index for name, runner in self._runners.items()} or {"main": 0}
         texts, outside = [], set()
-        with _without_info():
+        with _without_info(), _refusals():
             for name, index in indices.items():
                 kept, count = _outside_delegate(self._load(with_primary(data, index)))
                 texts.append(f"{name} {count - len(kept)} of {count}")
@@ -102,7 +102,7 @@ class LiteRTSession(Session):
     @cached_property
     def _tracer(self) -> Interpreter:
         """The file with the values of all tensors kept."""
-        with _without_info(), warnings.catch_warnings():
+        with _without_info(), _refusals(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
             return self._load(self._source, preserve=True)
 
