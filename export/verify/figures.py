@@ -126,6 +126,7 @@ class FigureGroup:
     file: str
     runtime: str = ""
     peer: str = ""
+    floating: bool = False
 
     @property
     def name(self) -> str:
@@ -139,7 +140,9 @@ class FigureGroup:
     @property
     def of_rounding(self) -> bool:
         """Whether the figures tell how this very program is rounded, and another one's are others without being worse."""
-        return self.kind in (Lost.QUANTIZATION, FORMATS) or (self.kind == PARITY and not rounds_as_program(self.runtime))
+        if self.kind == PARITY:
+            return self.floating or not rounds_as_program(self.runtime)
+        return self.kind in (Lost.QUANTIZATION, FORMATS)
 
 
 def figures_of(metrics: Metrics) -> dict[FigureGroup, dict[Key, Figure]]:
@@ -170,7 +173,7 @@ def _figures(metrics: Metrics) -> Iterator[tuple[FigureGroup, Key, Figure]]:
             for key, figure in _parity_figures(row):
                 kind, other = (PARITY, "") if row.reference in REFERENCES else (FORMATS, row.reference)
                 peer = row.encoder or (other if other != row.runtime else "")
-                yield FigureGroup(kind, row.file, row.runtime, peer), key, figure
+                yield FigureGroup(kind, row.file, row.runtime, peer, row.precision is Precision.F32), key, figure
     for row in metrics.alarms:
         group = FigureGroup(Kind.TASK, row.file, row.runtime)
         yield group, _quantile(row.quantile), alarm_figure(row.false_alarms, row.normal, row.quantile)
