@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ from ..compress.data import Dataset, Samples
 from ..compress.errors import UnavailableError
 from ..compress.noise import noise_of, noisy_test
 from ..compress.records import encode, plain
+from ..compress.sample_spec import SampleType
 from ..compress.tasks import task_kind
 from . import golden, integer_maps
 from . import manifest as manifests
@@ -353,7 +354,7 @@ def _manifest(
             peak=fidelity.peak,
             inputs=splits.inputs,
             shape=train.shape,
-            dtype=train.dtype.name,
+            dtype=cast(SampleType, train.dtype.name),
             train=len(train),
             validation=0 if validation is None else len(validation),
             test=len(splits.test),

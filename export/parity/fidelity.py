@@ -21,9 +21,10 @@ from ...compress.data import Dataset, extremes
 from ...compress.sample_spec import Kind
 from ...compress.scaling import Scaling
 from ..manifest import Data
+from ..tasks.results import Measure
 from ..verify.results import Column, ColumnWarning, Fit, Quality, Stage
 
-MEASURES: Mapping[Kind, tuple[str, str]] = {"images": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
+MEASURES: Mapping[Kind, tuple[Measure, str]] = {"images": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
 """(measure, unit) of each kind of data."""
 
 MEANINGS: Mapping[str, str] = {

@@ -26,7 +26,7 @@ from ..scoring import Scoring
 from ..verify.kinds import Kind, Skipped, Why
 from .neighbourhoods import Pca
 from .ranking import Ranked, by_label, detection
-from .results import AnomalyResult, Detection, Estimate, LabelFlags
+from .results import AnomalyResult, Detection, Estimate, LabelFlags, Scorer
 from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
 from .verdict import Criterion
 
@@ -133,7 +133,7 @@ def score_weights(scoring: Scoring) -> np.ndarray | float:
     return np.array(scoring.weights) * scoring.unit_weight if scoring.weights else 1.0
 
 
-def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[str, Score], list[Skipped]]:
+def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[Scorer, Score], list[Skipped]]:
     """The float model's score, and those of baselines fitted to the same training samples; what was skipped, with reasons.
 
     PCA: the same kind of score behind as many components as the code has values, standardized by its own training errors.
@@ -143,7 +143,7 @@ def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[str, Score
     data, keras = exported.data, exported.keras
     apply, seed = data.scaling.apply, data.config.seed
     train = apply(data.train.take(choose(data.train, SAMPLES, seed)))
-    scores: dict[str, Score] = {}
+    scores: dict[Scorer, Score] = {}
     skipped: list[Skipped] = []
     if keras is None:
         skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "anomalies by the float model", "there is no Keras model here"))
@@ -217,7 +217,8 @@ def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.n
         **_facts(result),
         titles=_titles(result, arrays) if known else [],
         marks=_marks(result, arrays) if known else [],
-        **charts(result, arrays),
+        histogram=score_histogram(result, arrays),
+        curves=score_curves(result, arrays),
         images=_images(spec.shape, spec.dtype, arrays) if known and image else None,
         plots=_plots(arrays) if known and not image and spec.kind == "record" else None,
         bars=_bars(spec.columns, arrays) if known and not image and spec.kind != "record" else None,
@@ -225,19 +226,26 @@ def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.n
     )
 
 
-def charts(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> dict[str, HistogramChart | list[CurveChart] | None]:
-    """The `histogram` of both classes' scores, and the `curves` of ROC and of precision and recall by each method."""
+def score_histogram(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> HistogramChart | None:
+    """The scores of both classes with the threshold; None without labels, or where no score has a logarithm."""
     figures, anomalous = arrays.get("figures"), arrays.get("anomalous")
     if figures is None or anomalous is None:
-        return {"histogram": None, "curves": []}
+        return None
     scores = figures[0].astype(np.float64)
     positive = scores[scores > 0]
-    drawn = None
-    if len(positive):
-        scores = np.maximum(scores, positive.min())
-        groups = {("ours", "normal"): scores[~anomalous], ("keras", "anomalous"): scores[anomalous]}
-        limit = [(result.threshold, f"threshold {result.threshold:.4g}")] if result.threshold > 0 else []
-        drawn = HistogramChart(groups, "Scores of normal and anomalous test samples", "score", limit)
+    if not len(positive):
+        return None
+    scores = np.maximum(scores, positive.min())
+    groups = {("ours", "normal"): scores[~anomalous], ("keras", "anomalous"): scores[anomalous]}
+    limit = [(result.threshold, f"threshold {result.threshold:.4g}")] if result.threshold > 0 else []
+    return HistogramChart(groups, "Scores of normal and anomalous test samples", "score", limit)
+
+
+def score_curves(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> list[CurveChart]:
+    """ROC, and precision and recall, of each method, with the threshold; none without labels."""
+    figures, anomalous = arrays.get("figures"), arrays.get("anomalous")
+    if figures is None or anomalous is None:
+        return []
     names = [INT8, *(each.method for each in result.methods if each.method not in (INT8, FLOAT))]
     counted = {name: Ranked.of(values, anomalous).counts() for name, values in zip(names, figures, strict=True)}
     normal, odd = int((~anomalous).sum()), int(anomalous.sum())
@@ -251,11 +259,10 @@ def charts(result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> dict[str,
     mark = f"at the threshold: {hits:,} of {odd:,} anomalies found, {alarms:,} of {normal:,} normal samples flagged"
     roc.append(Curve("ours", "at the threshold", [Point(alarms / normal, hits / odd, mark)]))
     recall.append(Curve("ours", "at the threshold", [Point(hits / odd, hits / max(hits + alarms, 1), mark)]))
-    curves = [
+    return [
         CurveChart(roc, "ROC curve", "false alarms, fraction of normal samples", "anomalies found", logarithmic=False),
         CurveChart(recall, "Precision and recall", "recall, fraction of anomalies", "precision", logarithmic=False),
     ]
-    return {"histogram": drawn, "curves": curves}
 
 
 def _curve(name: str, x: np.ndarray, y: np.ndarray) -> Curve:

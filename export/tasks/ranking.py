@@ -13,7 +13,7 @@ import numpy as np
 
 from ...compress.errors import DataError
 from ...compress.normal import label_text
-from .results import Detection, Estimate, LabelFlags
+from .results import Detection, Estimate, LabelFlags, Scorer
 
 RESAMPLES = 500
 LEVEL = 0.95
@@ -70,7 +70,7 @@ def f1(flags: np.ndarray, anomalous: np.ndarray, weights: np.ndarray | None = No
     return float(2 * weights[flags & anomalous].sum() / max(1.0, weights[flags].sum() + weights[anomalous].sum()))
 
 
-def detection(method: str, scores: np.ndarray, flags: np.ndarray, anomalous: np.ndarray, seed: int) -> Detection:
+def detection(method: Scorer, scores: np.ndarray, flags: np.ndarray, anomalous: np.ndarray, seed: int) -> Detection:
     """The figures of scores, float64 [n], and flags, bool [n], with intervals drawn by the seed. Raises as `Ranked.of`."""
     ranked = Ranked.of(scores, anomalous)
 

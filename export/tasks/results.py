@@ -15,6 +15,8 @@ Measure = Literal["PSNR", "R²", "PRDN"]
 """Measures of fidelity, see `fidelity`."""
 Method = Literal["int8", "float", "pca", "umap"]
 """`int8`: codes of the integer program, as real numbers; `float`: those of the float model that it comes from."""
+Scorer = Literal["int8", "float", "pca", "isolation-forest", "mean"]
+"""What gives anomaly scores: the integer program, the float model, baselines."""
 Bytes = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 INPUT, PROGRAM, KERAS = "input", "int8", "float"
@@ -61,7 +63,7 @@ class CompressionResult(Record, frozen=True, tag="compression", tag_field="kind"
     sample_bytes: Bytes
     code_bytes: Bytes
     samples: Count = 0
-    measure: Literal["", "PSNR", "R²", "PRDN"] = ""
+    measure: Measure | Literal[""] = ""
     unit: str = ""
     points: tuple[RatePoint, ...] = ()
     lossless: tuple[LosslessSize, ...] = ()
@@ -85,12 +87,9 @@ class Estimate(Record, frozen=True):
 
 
 class Detection(Record, frozen=True):
-    """How well a method's scores tell anomalies from normal samples, see `ranking`; `f1` at its threshold.
+    """How well a method's scores tell anomalies from normal samples, see `ranking`; `f1` at its threshold."""
 
-    `method`: `int8`, `float`, `pca` or `isolation-forest`.
-    """
-
-    method: Literal["int8", "float", "pca", "isolation-forest", "mean"]
+    method: Scorer
     roc_auc: Estimate
     pr_auc: Estimate
     f1: Estimate

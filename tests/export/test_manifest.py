@@ -121,7 +121,9 @@ def test_whatever_stands_in_a_manifest_it_is_read_or_damaged(finished_run: Path,
         manifest = parse(found, "manifest.json")
         contents = {name: read_model(finished_run / "bundle" / name) for name in manifest.models}
         bundle = Bundle(finished_run / "bundle", manifest)
-        bundle.programs(contents), bundle.masks(), bundle.golden()
+        bundle.programs(contents)
+        bundle.masks()
+        bundle.golden()
     except FormatError as error:
         assert "\n" not in str(error)
 

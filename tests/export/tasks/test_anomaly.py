@@ -264,8 +264,8 @@ def manifest_of(exported: Exported, kind: str | None = None, shape: tuple[int, .
 
 def test_scores_of_both_classes_and_the_curves_are_drawn(exported: Exported, measured: TaskMeasurement) -> None:
     result, anomalous = result_of(measured), np.asarray(exported.data.test.labels) != 0
-    drawn = anomaly.charts(result, measured.kept)
-    histogram, (roc, recall) = drawn["histogram"], drawn["curves"]
+    histogram, (roc, recall) = anomaly.score_histogram(result, measured.kept), anomaly.score_curves(result, measured.kept)
+    assert histogram is not None
     assert {label: len(values) for (_, label), values in histogram.values.items()} == {
         "normal": int((~anomalous).sum()),
         "anomalous": int(anomalous.sum()),
@@ -278,12 +278,13 @@ def test_scores_of_both_classes_and_the_curves_are_drawn(exported: Exported, mea
     area = np.trapezoid([point.y for point in lines[0].points], [point.x for point in lines[0].points])
     int8 = result.method("int8")
     assert int8 is not None and area == pytest.approx(int8.roc_auc.value, abs=1e-3)
+    assert result.normal is not None and result.false_alarms is not None
     assert (at.x, at.y) == (result.false_alarms / result.normal, (result.alarms - result.false_alarms) / int(anomalous.sum()))
     assert recall.curves[-1].points[0].x == at.y and recall.curves[0].points[-1].x == 1
     html = str(anomaly.section(manifest_of(exported), result, measured.kept))
     assert "ROC curve" in html and "Precision and recall" in html and html.count("<rect") > 20 and "threshold" in html
     nothing = {**measured.kept, "figures": np.zeros_like(measured.kept["figures"])}
-    assert anomaly.charts(result, nothing)["histogram"] is None, "no score above 0 has a logarithm"
+    assert anomaly.score_histogram(result, nothing) is None, "no score above 0 has a logarithm"
 
 
 def test_report_card_and_table_say_what_was_measured(exported: Exported, measured: TaskMeasurement) -> None:

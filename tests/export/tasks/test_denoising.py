@@ -145,7 +145,9 @@ def test_the_best_candidate_is_chosen() -> None:
 def test_outputs_of_baselines_on_bytes_are_clipped_as_ours_are(exported: Exported) -> None:
     """Beyond bytes no output can be right: unclipped, a baseline would look weaker than it is."""
     x = 2 * exported.data.scaling.apply(exported.data.test.take(slice(None)))
-    _, denoise = DENOISERS["pca"].chosen(denoising.selection(exported))
+    chosen = DENOISERS["pca"].chosen(denoising.selection(exported))
+    assert chosen is not None
+    _, denoise = chosen
     y = denoise(x)
     outputs, _ = denoising._baselines(exported, x)
     assert y.max() > 1.5 and np.array_equal(outputs["pca"][1], np.clip(y, 0, 1))
