@@ -79,6 +79,23 @@ def test_the_measures_are_those_of_the_int8_codes_scaled(no_umap) -> None:
     assert skipped.reason == "umap is not installed: pip install 'tiedae[tasks]'" and skipped.why == Why.NOT_INSTALLED
 
 
+@pytest.mark.parametrize(("asked", "votes"), [(1, 1), (5, 5), (180, 180), (500, 180)])
+def test_as_many_neighbours_vote_as_were_asked_for(no_umap, asked: int, votes: int) -> None:
+    """Another number of votes gives another accuracy here, and no more than the training samples can vote."""
+    subject = exported(labels_of(6), votes=asked, samples=50)
+    measured = reduction.measure(subject)
+    result, data, quantization = result_of(measured), subject.data, subject.backend.program.quantization("code")
+    rows = positions(subject, measured)
+    codes = [quantization.dequantize(subject.backend.encode(x)) for x in (data.train.take(slice(None)), data.test.take(rows))]
+    assert data.train.labels is not None and data.test.labels is not None
+
+    def accuracy(count: int) -> float:
+        return knn_accuracy(codes[0], data.train.labels, codes[1], data.test.labels[rows], count)
+
+    assert result.votes == votes and result.methods[0].knn_accuracy == accuracy(votes)
+    assert accuracy(votes) not in {accuracy(count) for count in (1, 2, 3, 4, 5, 180) if count != votes}
+
+
 def test_the_contest_holds_the_trustworthiness_of_the_table(no_umap) -> None:
     measured = reduction.measure(exported(labels_of(), neighbours=4, samples=50))
     result, contest = result_of(measured), measured.contest
