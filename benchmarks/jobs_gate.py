@@ -128,10 +128,12 @@ class Subject:
         """Other tables of the recipe: `export`, `quantize`, `task`."""
         return replace(self, recipe=structs.replace(self.recipe, **keys))
 
-    def write(self, folder: Path, floating: TiedAutoencoder | None = None) -> Written:
-        """The bundle in `folder`; `floating`: another source of its float files."""
+    def write(self, folder: Path, floating: TiedAutoencoder | None = None, calibrated: Dataset | None = None) -> Written:
+        """The bundle in `folder`; `floating`: another source of its float files, `calibrated`: other samples of the ranges."""
         recipe, model = self.recipe, self.floating.copy()
-        shown = representative(self.splits.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
+        shown = representative(
+            (calibrated or self.splits).train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise
+        )
         layout = decoder_layout(recipe.export.targets)
         calibration = quantize_post_training(model, shown, recipe.quantize, layout=layout)
         source = self.floating if floating is None else floating
@@ -274,7 +276,7 @@ def other_tables(job: Job, folder: Path) -> None:
     """Tables of codes that were fitted to the negatives of the images."""
     train = job.splits.train
     negatives = Samples(255 - np.asarray(train.take(slice(None))).reshape(-1, *train.shape), scaling=train.scaling)
-    replace(job.subject, splits=replace(job.splits, train=negatives)).write(folder)
+    replace(job.subject, splits=replace(job.splits, train=negatives)).write(folder, calibrated=job.splits)
 
 
 def other_float_files(job: Job, folder: Path) -> None:
@@ -282,7 +284,7 @@ def other_float_files(job: Job, folder: Path) -> None:
 
 
 def without_noise(job: Job, folder: Path) -> None:
-    clean = structs.replace(job.recipe, train=structs.replace(job.recipe.train, noise=None))
+    clean = structs.replace(job.recipe, task=Compression(), train=structs.replace(job.recipe.train, noise=None))
     Subject.trained(clean, job.splits).claiming(job.recipe).write(folder)
 
 
