@@ -187,7 +187,7 @@ def test_whole_numbers_of_other_dtypes_are_taken(counts_run: Path, kind: type) -
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        (np.full((2, 16), 40_000), r"got 40000, must be whole numbers in -32768…32767, of int16, in the unit of the training"),
+        (np.full((2, 16), 40_000), "got 40000, must be whole numbers in -32768…32767, of int16, in the unit of measure"),
         (np.full((2, 16), 0.5), "got 0.5, must be whole numbers"),
         (np.full((2, 16), np.nan), "got nan, must be whole numbers"),
         (np.zeros((2, 16), bool), "got bool, must be int16, or whole numbers in its range"),

@@ -302,7 +302,8 @@ def test_report_card_and_table_say_what_was_measured(exported: Exported, measure
     assert image.count("<figcaption>") == anomaly.SHOWN + 1 and image.index("By label") > image.index("PR-AUC")
     found = anomaly.ROW.headline(result)
     assert found is not None and found[0] == f"ROC-AUC {int8.roc_auc.value:.4f}" and "(PCA 1.0000)" in found[1]
-    assert anomaly.ROW.headline(replace(result, methods=())) is None
+    unlabelled = anomaly.ROW.headline(replace(result, methods=()))
+    assert unlabelled is not None and unlabelled[2] == f"flags {result.alarms} of {result.samples} test samples as anomalies"
     card = anomaly.card(result)
     assert f"| int8 program | {area} |" in card and "| 0 (normal) |" in card and f"{result.threshold:.4g}" in card
     lines = anomaly.rows(result)

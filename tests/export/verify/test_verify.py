@@ -232,7 +232,6 @@ def test_a_wrong_bias_is_a_parity_failure(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: shutil.rmtree(path), "not a bundle, it has no manifest.json"),
         (lambda path: (path / "manifest.json").write_text("{"), "manifest.json: damaged"),
         (lambda path: (path / "manifest.json").write_text("[]"), "not a tiedae manifest"),
         (lambda path: rewrite(path, lambda manifest: manifest.update(schema=99)), "schema 99, this tiedae reads schema 1"),
@@ -250,6 +249,14 @@ def test_what_is_no_bundle_is_a_wrong_call(
         verify_bundle(bundle)
     assert main(["verify", str(bundle)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (bundle / "manifest.json").unlink()
+    with pytest.raises(FormatError, match=r"not a bundle, it has no manifest\.json"):
+        verify_bundle(bundle)
+    assert main(["verify", str(bundle)]) == 2
+    assert "must hold manifest.json (a bundle) or bundle/manifest.json (OUT of a run)" in capsys.readouterr().err
 
 
 def test_quality_is_measured_against_the_model_before_any_compression(finished_run: Path, recipe_file: Path) -> None:
