@@ -180,7 +180,7 @@ def test_pruned_and_clustered_models_are_new_ones_and_keep_their_zeros() -> None
     [
         (lambda model, data: model.fit(data, callbacks=[1]), InputError, "fit: callbacks beside a Dataset"),
         (lambda model, data: model.fit(data, epochs=-1), RecipeError, "epochs: got -1"),
-        (lambda model, data: model.fit(images().reshape(300, 24)), DataError, "got uint8, must be float32 in scaled values"),
+        (lambda model, data: model.fit(images().reshape(300, 24)), DataError, "got uint8, must be float32 scaled values"),
         (lambda model, data: model.predict(images().reshape(300, 24)), DataError, "got uint8"),
         (lambda model, data: model.fit(curve(9, 24).astype("f4"), learning_rate=1.0), InputError, "are for a Dataset"),
         (lambda model, data: ta.quantize(model, ta.Dataset.from_array(7 * curve(50, 24))), DataError, "with_scaling"),
@@ -254,7 +254,11 @@ def test_a_model_that_lost_units_keeps_the_one_before() -> None:
     [
         (lambda ta_, m, s, d: ta_.cluster(s, d), InputError, "kernel_0 is quantized; cluster before"),
         (lambda ta_, m, s, d: ta_.quantize(s, d), InputError, "got a quantized model"),
-        (lambda ta_, m, s, d: m.predict(d.test.take(slice(3)).astype(np.float32)), DataError, "must be in scaled values"),
+        (
+            lambda ta_, m, s, d: m.predict(d.test.take(slice(3)).astype(np.float32)),
+            DataError,
+            "must be scaled: data.scaling.apply",
+        ),
         (lambda ta_, m, s, d: m.encode(d.test.take(slice(3)).tolist()), DataError, "got int64, must be float32"),
         (lambda ta_, m, s, d: m.encode(np.zeros(24, np.float32)), DataError, r"got shape \[24\], must be \[n, 24\]"),
         (lambda ta_, m, s, d: ta_.TiedAutoencoder([4]).fit(np.zeros((9, 4, 6))), DataError, r"must be \[n, inputs\]"),

@@ -108,7 +108,7 @@ def test_what_is_exact_says_so_and_is_json() -> None:
 
 
 DATA = {"kind": "table", "columns": ["a", "b"], "label": None, "peak": None, "inputs": 2, "scaling": Scaling().to_json()}
-DATA |= {"source": "a.csv", "shape": [2], "dtype": "float32", "train": 8, "validation": 0, "test": 2, "sha256": "0"}
+DATA |= {"source": "a.csv", "shape": [2], "dtype": "float32", "train": 8, "validation": 0, "test": 2, "sha256": 64 * "0"}
 
 
 def test_a_manifest_gives_the_measure_that_its_data_have() -> None:
