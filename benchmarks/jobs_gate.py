@@ -440,6 +440,6 @@ def rows(console: Console) -> Sequence[Row]:
     missed = [name for name in WORSE if not found[name]]
     alarms = [name for name in FINE if found[name]]
     return [
-        Row("gate_missed", len(missed), f"of {len(WORSE)} bundles", "== 0", detail=", ".join(missed)),
-        Row("gate_false_alarms", len(alarms), f"of {len(FINE)} bundles", "== 0", detail=", ".join(alarms)),
+        Row("gate_missed", len(missed), "", "== 0", detail="; ".join((f"of {len(WORSE)} bundles", *missed))),
+        Row("gate_false_alarms", len(alarms), "", "== 0", detail="; ".join((f"of {len(FINE)} bundles", *alarms))),
     ]
