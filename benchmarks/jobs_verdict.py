@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from tiedae.export.tasks.table import TASKS
 from tiedae.export.tasks.verdict import Reason, Verdict
 from tiedae.pipeline import CALIBRATION, Stages, load_model
 from tiedae.recipe import check_inputs, parse_recipe
-from tiedae.sources import recipe_data
+from tiedae.sources import ASSETS, recipe_data
 
 Arrays = Callable[[np.random.Generator], Mapping[str, np.ndarray]]
 
@@ -39,6 +40,11 @@ class Case:
     recipe: Mapping[str, Any]
     reason: Reason | None = None
     arrays: Arrays | None = field(default=None, repr=False)
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    """The recipe of `tiedae demo --data NAME`."""
+    return tomllib.loads((ASSETS / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _recipe(source: str, layers: Sequence[Any], epochs: int, **tables: Any) -> dict[str, Any]:
@@ -87,19 +93,8 @@ FEW = {"test": 0.04}
 HELD = {"validation": 0.2, "test": 0.2}
 UNTRAINED = {"learning_rate": 1e-9}
 CASES: Mapping[str, Case] = {
-    "images, trained for rate": Case(
-        _recipe("fashion", [256, 48], 12, data=FEW, train={"rate": 0.012, "batch_size": 128}, codec={"classes": 8})
-    ),
-    "a record, trained for rate": Case(
-        _recipe(
-            "ecg",
-            [320, 48],
-            20,
-            data={"window": 256, "stride": 16, "split": "tail", "test": 0.2},
-            model=TABLE,
-            train={"rate": 0.05, "learning_rate": 2e-3},
-        )
-    ),
+    "images, trained for rate": Case(_shipped("fashion")),
+    "a record, trained for rate": Case(_shipped("ecg")),
     "a table": Case(
         _recipe(
             "drawn.npz",
@@ -125,7 +120,7 @@ CASES: Mapping[str, Case] = {
     "Gaussian noise": Case(
         _recipe(
             "fashion",
-            [512, 256],
+            [{"units": 256, "activation": "tanh"}, 128],
             8,
             data={**FEW, "validation": 0.05},
             train={"batch_size": 128, "noise": {"kind": "gaussian", "level": 0.3}},
@@ -198,13 +193,13 @@ def verdict_of(case: Case, folder: Path, console: Console) -> Verdict:
     """The verdict on the bundle of a case, written into `folder`."""
     folder.mkdir(parents=True)
     if case.arrays is not None:
-        drawn = case.arrays(np.random.default_rng(0))
+        drawn: dict[str, Any] = dict(case.arrays(np.random.default_rng(0)))
         np.savez(folder / "drawn.npz", **drawn)
     recipe = parse_recipe(dict(case.recipe), "case")
     splits = recipe_data(recipe, folder)
     recipe = check_inputs(recipe, splits.inputs)
     models = Stages(recipe, splits, lambda _: folder / "model", console.progress).run()
-    floating, quantized = load_model(models["train"]), load_model(models["quantize"])
+    floating, quantized = (load_model(path) for path in list(models.values())[-2:])
     written = write_bundle(
         folder / "bundle",
         floating,

@@ -18,8 +18,9 @@ from .results import AnomalyResult, Estimate, TaskResult
 
 OFF = 2.0
 """An alarm rate is wrong from this factor on."""
-DEAD_HIDDEN = 0.5
-"""A hidden layer is reported from this fraction of dead units on; a few cost little. Of the code every dead unit is."""
+DEAD_HIDDEN, DEAD_CODE = 0.5, 0.1
+"""A hidden layer, and the code, are reported from this fraction of dead units on; a few cost little, and no bits: training for
+rate leaves some."""
 LEVEL = 0.95
 """Of the interval that an alarm count has to leave."""
 SHOWN = 8
@@ -155,7 +156,7 @@ def _constant(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
 
 def _dead(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
     for row in verdict.layers:
-        limit = 0 if row.layer == "code" else math.ceil(DEAD_HIDDEN * row.units) - 1
+        limit = math.ceil((DEAD_CODE if row.layer == "code" else DEAD_HIDDEN) * row.units) - 1
         if len(row.dead) > limit:
             yield Finding(Reason.DEAD_UNITS, row.layer, len(row.dead), limit)
 
