@@ -214,7 +214,7 @@ def verdict_of(case: Case, folder: Path, console: Console) -> Verdict:
     files, tables, detector = files_or_program(folder / "bundle"), written.fitted.tables, written.manifest.detector
     exported = Exported(written.backend, written.splits, recipe, None, tables, detector, files)
     measured = TASKS[task_kind(recipe.task)].measure(exported)
-    return judge(measured, written.backend, written.tested, recipe.data.seed)
+    return judge(measured, written.backend, written.tested, recipe.data.seed, for_rate=recipe.train.rate > 0)
 
 
 def is_wrong(case: Case, verdict: Verdict) -> bool:

@@ -206,7 +206,7 @@ def assemble(
         files_or_program(directory),
     )
     measured_task = TASKS[task].measure(exported)
-    verdict = judge(measured_task, written.backend, tested, recipe.data.seed)
+    verdict = judge(measured_task, written.backend, tested, recipe.data.seed, for_rate=recipe.train.rate > 0)
     metrics = replace(
         metrics,
         keras=device,

@@ -122,7 +122,7 @@ def derive(
         float_error=keras,
         announce=lambda text: announce(f"verify: {text}"),
     )
-    verdict = judge(task, backend, tested, recipe.data.seed)
+    verdict = judge(task, backend, tested, recipe.data.seed, for_rate=recipe.train.rate > 0)
     metrics = replace(
         metrics,
         samples=Source(source, tested.sha256),

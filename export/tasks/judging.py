@@ -34,14 +34,14 @@ Statistic = Callable[[np.ndarray | None], float]
 """A figure of samples that count `weights` times, float64 [n]; None: once each."""
 
 
-def judge(measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, seed: int) -> Verdict:
-    """The verdict on a task's result; `tested`: the test samples as the program is given them."""
+def judge(measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, seed: int, *, for_rate: bool = False) -> Verdict:
+    """The verdict on a task's result; `tested`: the test samples as the program is given them; `for_rate`: see `Verdict`."""
     taken = tested.take(np.arange(min(len(tested), OBSERVED)))
     layers, constant = layer_use(backend, taken)
     contest = measured.contest
     compared = () if contest is None else comparisons(contest, seed)
     samples = 0 if contest is None else len(contest.own)
-    verdict = Verdict(samples, len(taken), seed, RESAMPLES, compared, layers, constant)
+    verdict = Verdict(samples, len(taken), seed, RESAMPLES, compared, layers, constant, for_rate)
     return replace(verdict, findings=findings(verdict, measured.result))
 
 
@@ -81,7 +81,7 @@ def _again(kept: Verdict, bundle: Bundle, tested: Samples, measured: TaskMeasure
     contest = measured.contest
     if contest is not None and kept.comparisons:
         measured = dataclasses.replace(measured, contest=_beside_kept(contest, kept, bundle))
-    return judge(measured, backend, tested, kept.seed)
+    return judge(measured, backend, tested, kept.seed, for_rate=kept.for_rate)
 
 
 def _beside_kept(contest: Contest, kept: Verdict, bundle: Bundle) -> Contest:

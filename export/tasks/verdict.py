@@ -18,9 +18,9 @@ from .results import AnomalyResult, Estimate, TaskResult
 
 OFF = 2.0
 """An alarm rate is wrong from this factor on."""
-DEAD_HIDDEN, DEAD_CODE = 0.5, 0.1
-"""A hidden layer, and the code, are reported from this fraction of dead units on; a few cost little, and no bits: training for
-rate leaves some."""
+DEAD = 0.5
+"""A hidden layer is reported from this fraction of dead units on; a few cost little. Of the code every dead unit is, but with
+training for rate, which leaves units without a bit on purpose: then as of a hidden layer."""
 LEVEL = 0.95
 """Of the interval that an alarm count has to leave."""
 SHOWN = 8
@@ -109,7 +109,8 @@ class Verdict(Record, frozen=True):
     """What says whether a result is any good, and the findings that say it is not.
 
     `comparisons` on `samples` test samples, with `resamples` of the bootstrap, drawn by the `seed`. `layers` and `constant`
-    (every output is the same) on the first `observed` test samples. `kept`: read from the bundle, not measured by this call.
+    (every output is the same) on the first `observed` test samples. `for_rate`: whether the model was trained for rate. `kept`:
+    read from the bundle, not measured by this call.
     """
 
     samples: Count
@@ -119,6 +120,7 @@ class Verdict(Record, frozen=True):
     comparisons: tuple[MethodComparison, ...]
     layers: tuple[LayerUse, ...]
     constant: bool
+    for_rate: bool = False
     findings: tuple[Finding, ...] = ()
     kept: bool = False
 
@@ -156,7 +158,7 @@ def _constant(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
 
 def _dead(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
     for row in verdict.layers:
-        limit = math.ceil((DEAD_CODE if row.layer == "code" else DEAD_HIDDEN) * row.units) - 1
+        limit = 0 if row.layer == "code" and not verdict.for_rate else math.ceil(DEAD * row.units) - 1
         if len(row.dead) > limit:
             yield Finding(Reason.DEAD_UNITS, row.layer, len(row.dead), limit)
 

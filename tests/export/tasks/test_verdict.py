@@ -73,6 +73,13 @@ def area(value: float) -> Verdict:
         (verdict(constant=True), None, [Reason.CONSTANT], "every output is the same on 100 test samples"),
         (verdict(layers=(LayerUse("code", 16, (3, 7)),)), None, [Reason.DEAD_UNITS], "2 of 16 units of the code are dead"),
         (verdict(layers=(LayerUse("code", 16, ()),)), None, [], ""),
+        (replace(verdict(layers=(LayerUse("code", 16, (3, 7)),)), for_rate=True), None, [], ""),
+        (
+            replace(verdict(layers=(LayerUse("code", 16, tuple(range(8))),)), for_rate=True),
+            None,
+            [Reason.DEAD_UNITS],
+            "8 of 16 units of the code are dead",
+        ),
         (verdict(layers=(LayerUse("encoder_0", 16, tuple(range(7))),)), None, [], ""),
         (
             verdict(layers=(LayerUse("encoder_0", 16, tuple(range(8))),)),
