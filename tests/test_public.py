@@ -14,7 +14,7 @@ NAMES = {
 }
 """What `import tiedae` offers."""
 ORDER = ("compress", "calibration", "export")
-"""Packages, each of which stands on those before it."""
+"""Packages, each of which imports only those before it."""
 
 
 def test_tiedae_shows_its_public_names_alone() -> None:

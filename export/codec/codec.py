@@ -301,7 +301,7 @@ def bundle_of(path: Path) -> Bundle:
         raise InputError(f"{path}: no such file or folder")
     if (path / "run.json").is_file():
         raise InputError(f"{path}: this run has no bundle yet; `tiedae run RECIPE --out {path} --resume` finishes it")
-    raise InputError(f"{path}: must hold {FILE} (a bundle) or bundle/{FILE} (OUT of a run), or be a model archive")
+    raise InputError(f"{path}: must hold {FILE} (a bundle) or bundle/{FILE} (OUT of a run)")
 
 
 def _open_archive(path: Path, runtime: str) -> Codec:

@@ -260,7 +260,7 @@ PAPERS = {
 
 
 def render_programs(manifest: Manifest) -> str:
-    """A program per format (or signature, where no file has the whole model) that runs as it stands in the bundle's folder.
+    """A program per format (or signature, where no file has the whole model) that runs unchanged in the bundle's folder.
 
     In a bundle with a detector it scores samples.
     """

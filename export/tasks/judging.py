@@ -49,7 +49,7 @@ def with_verdict(metrics: Metrics, bundle: Bundle, tested: Samples | None, measu
     """Metrics of a verification with a verdict.
 
     With `measured`, the task without other methods on the test samples `tested` of the run, it is measured again, against what
-    the bundle keeps of each baseline: none is fitted again. Else it is the run's. What stands in the way is a skipped row.
+    the bundle keeps of each baseline: none is fitted again. Else it is the run's. What prevents it is a skipped row.
     """
     try:
         bundle.require_intact([FILE])

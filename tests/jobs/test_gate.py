@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,21 +13,13 @@ from tiedae.compress import ExportConfig, QuantizeConfig
 from tiedae.compress.tasks import Anomaly
 from tiedae.export.verify.kinds import Kind
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def gate() -> Iterator[Any]:
+def gate(benchmark_module: Callable[[str], ModuleType]) -> Iterator[Any]:
     """The module of the benchmark, with the runtimes of `tiedae[cpu]`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        spec = importlib.util.spec_from_file_location("jobs_gate", BENCHMARKS / "jobs_gate.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, "jobs_gate", module)
-        spec.loader.exec_module(module)
-        with module.runtimes_of_cpu():
-            yield module
+    module = benchmark_module("jobs_gate")
+    with module.runtimes_of_cpu():
+        yield module
 
 
 @pytest.fixture(scope="module")

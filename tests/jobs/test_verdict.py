@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from tiedae.console import Console
 from tiedae.export.tasks.verdict import sentences
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def benchmark() -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        spec = importlib.util.spec_from_file_location("jobs_verdict", BENCHMARKS / "jobs_verdict.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, "jobs_verdict", module)
-        spec.loader.exec_module(module)
-        yield module
+def benchmark(benchmark_module: Callable[[str], ModuleType]) -> Any:
+    return benchmark_module("jobs_verdict")
 
 
 @pytest.mark.parametrize("name", ["a table", "anomalies, trousers", "a table, untrained", "simple anomalies"])

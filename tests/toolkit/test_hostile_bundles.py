@@ -54,7 +54,7 @@ def first_value(manifest: dict[str, Any], target: str) -> dict[str, Any]:
 EVIL = "x\n\n# owned\x1b[31m"
 NAMES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "relative": (lambda m: m.update(name="../../owned"), "name: got"),
-    "absolute": (lambda m: m.update(name="/tmp/owned"), "name: got"),
+    "absolute": (lambda m: m.update(name="/owned/name"), "name: got"),
     "escape codes": (lambda m: m.update(name="\x1b[2Jowned"), "name: got"),
     "NUL": (lambda m: m.update(name="owned\0"), "name: got"),
     "lone surrogate": (lambda m: m.update(name="\ud800"), "not JSON"),
@@ -148,7 +148,7 @@ def test_a_measure_that_nobody_knows_is_one_line(bundle: Path, capfd: pytest.Cap
 def test_an_output_replaces_no_device_and_no_pipe(
     bundle: Path, recipe_file: Path, command: str, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A link to /dev/null stands for the device itself, which only root may replace."""
+    """A link to /dev/null takes the place of the device itself, which only root may replace."""
     samples, codes = recipe_file.parent / "samples.npy", bundle / "golden" / "code.npy"
     call, suffix = {
         "encode": (("encode", bundle, samples), ".tae"),

@@ -13,7 +13,7 @@ _ACTIVE = re.compile(r"[\\`<\[|]")
 _FIRST = re.compile(r"^\s*(?=[#>+=~-](?![0-9]))")
 """Where a line would become a heading, a quotation, a list or a fence."""
 _SINGLE = re.compile(r"(?<!`)`(?!`)")
-"""What code stands between."""
+"""What code is between."""
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 """Ends of lines, control characters, and those that turn the direction of text around."""
 

@@ -1,4 +1,4 @@
-"""Card and report of each task, in its own words; every program of the cards runs as it stands, for every target."""
+"""Card and report of each task, in its own words; every program of the cards runs unchanged, for every target."""
 
 from __future__ import annotations
 

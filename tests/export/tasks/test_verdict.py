@@ -113,7 +113,7 @@ def test_a_verdict_is_read_back_as_it_was_written() -> None:
 
 
 def test_the_interval_of_a_difference_is_that_of_paired_samples() -> None:
-    """Errors that vary much and alike in both methods: unpaired they could not be told apart. Against the normal interval."""
+    """Errors that vary together in both methods, against the normal interval: unpaired they could not be distinguished."""
     common = RNG.gamma(1.0, 100.0, 2000)
     ours, theirs = common + RNG.normal(0, 1, 2000), common + 0.2 + RNG.normal(0, 1, 2000)
     (row,) = comparisons(Contest(Criterion.MSE, np.arange(2000), ours, {"pca": theirs}), 0)
@@ -148,7 +148,7 @@ def test_gains_change_their_sign_with_the_two_methods(seed: int, criterion: Crit
 
 
 def test_areas_are_compared_on_the_same_draws_of_normal_and_anomalous_samples() -> None:
-    """Two scores that rank alike but for little noise: their areas vary together, so a small gain is beyond noise."""
+    """Two scores of the same ranks but for little noise: their areas vary together, so a small gain is beyond noise."""
     anomalous = np.arange(1000) < 200
     common = RNG.normal(size=1000) + anomalous
     worse = common + RNG.normal(0, 0.6, 1000)
